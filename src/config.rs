@@ -1,0 +1,352 @@
+//! Every setting, typed, with its default and its unit. Precedence: flag (`--set`) over
+//! environment (`EVANESCE_SECTION__KEY`) over file (TOML) over default.
+
+use std::fmt;
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
+
+/// What could not be understood, and where it stood.
+#[derive(Debug, thiserror::Error)]
+pub enum ConfigError {
+    /// A file, a variable or a `--set` is wrong.
+    #[error("configuration: {0}")]
+    Invalid(#[from] config::ConfigError),
+    /// `--set` was not given as `section.key=value`.
+    #[error("configuration: --set {0:?} should be section.key=value, such as --set export.workers=4")]
+    Set(String),
+    /// A value makes no sense.
+    #[error("configuration: {key} {reason}")]
+    Value {
+        /// The setting.
+        key: &'static str,
+        /// What is wrong with its value.
+        reason: String,
+    },
+}
+
+/// A length of time, written as `500ms`, `5s`, `10min`, `24h` or `30days`.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Time(pub Duration);
+
+impl Time {
+    const fn seconds(seconds: u64) -> Self {
+        Self(Duration::from_secs(seconds))
+    }
+}
+
+impl fmt::Debug for Time {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        humantime::format_duration(self.0).fmt(f)
+    }
+}
+
+impl<'de> Deserialize<'de> for Time {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let text = String::deserialize(deserializer)?;
+        let time = humantime::parse_duration(&text).map_err(|e| {
+            serde::de::Error::custom(format!("{text:?} is no length of time such as 500ms, 10min or 24h: {e}"))
+        })?;
+        Ok(Self(time))
+    }
+}
+
+impl Serialize for Time {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_str(&humantime::format_duration(self.0))
+    }
+}
+
+/// All settings.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Config {
+    /// `[server]`
+    pub server: Server,
+    /// `[storage]`
+    pub storage: Storage,
+    /// `[source]`
+    pub source: SourceConfig,
+    /// `[export]`
+    pub export: Export,
+    /// `[download]`
+    pub download: Download,
+    /// `[retention]`
+    pub retention: Retention,
+    /// `[reaper]`
+    pub reaper: Reaper,
+}
+
+/// `[server]`: where and how to listen.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Server {
+    /// Address to listen on; port 0 takes a free one. Default `127.0.0.1:8080`.
+    pub listen: SocketAddr,
+    /// The scheme, host and port of the URLs that clients are given, without a slash at the
+    /// end. Default: the address listened on.
+    pub public_url: Option<String>,
+    /// Threads that answer requests. Default 2.
+    pub workers: usize,
+    /// How long a stopping server waits for answers to finish. Default `30s`.
+    pub shutdown_grace: Time,
+    /// Longest URL in bytes. Default 8192.
+    pub max_url_bytes: usize,
+}
+
+impl Default for Server {
+    fn default() -> Self {
+        Self {
+            listen: SocketAddr::from(([127, 0, 0, 1], 8080)),
+            public_url: None,
+            workers: 2,
+            shutdown_grace: Time::seconds(30),
+            max_url_bytes: 8192,
+        }
+    }
+}
+
+/// `[storage]`: where exports are kept.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Storage {
+    /// The data directory; it belongs to one process at a time. Default `evanesce-data`.
+    pub data_dir: PathBuf,
+}
+
+impl Default for Storage {
+    fn default() -> Self {
+        Self { data_dir: "evanesce-data".into() }
+    }
+}
+
+/// `[source]`: where resources come from.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct SourceConfig {
+    /// A folder of FHIR NDJSON files. Default `data/sample`.
+    pub folder: PathBuf,
+}
+
+impl Default for SourceConfig {
+    fn default() -> Self {
+        Self { folder: "data/sample".into() }
+    }
+}
+
+/// `[export]`: how exports run.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Export {
+    /// Threads that write exports, shared fairly between jobs. Default 2.
+    pub workers: usize,
+    /// Bytes a second that all exports together may write; 0 = unlimited. Default 0.
+    pub max_bytes_per_second: u64,
+    /// Size in bytes at which an output file is ended and a new one begun; one resource that
+    /// is larger has a file of its own. At least 4096. Default 1 GiB.
+    pub max_file_bytes: u64,
+    /// Bytes of the source that make one part, the unit of work and of resuming. At least
+    /// 4096. Default 64 MiB.
+    pub part_bytes: u64,
+    /// Jobs that may be queued or running; a kick-off above that gets 429. Default 1000.
+    pub max_active_jobs: usize,
+    /// How long a cancelled writer has before its file is taken away. Default `5s`.
+    pub cancel_deadline: Time,
+    /// Threads that may be started in place of stuck ones, in all. Default 8.
+    pub max_replacements: usize,
+}
+
+impl Default for Export {
+    fn default() -> Self {
+        Self {
+            workers: 2,
+            max_bytes_per_second: 0,
+            max_file_bytes: 1 << 30,
+            part_bytes: 64 << 20,
+            max_active_jobs: 1000,
+            cancel_deadline: Time::seconds(5),
+            max_replacements: 8,
+        }
+    }
+}
+
+/// `[download]`: what happens to open downloads of a job that ends.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Download {
+    /// How long they may go on after a DELETE before they are cut. Default `5s`.
+    pub delete_grace: Time,
+    /// How long they may go on after an expiry before they are cut. Default `10min`.
+    pub expiry_drain: Time,
+}
+
+impl Default for Download {
+    fn default() -> Self {
+        Self { delete_grace: Time::seconds(5), expiry_drain: Time::seconds(600) }
+    }
+}
+
+/// `[retention]`: how long things are kept.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Retention {
+    /// Files of a finished job, and the answer of a failed one, counted from its end.
+    /// Default `24h`.
+    pub completed: Time,
+    /// Tombstones: how long a deleted job answers `deleted`. Default `30days`.
+    pub tombstones: Time,
+    /// How long a directory without a record is left alone. Default `1h`.
+    pub orphan_grace: Time,
+}
+
+impl Default for Retention {
+    fn default() -> Self {
+        const HOUR: u64 = 3600;
+        Self {
+            completed: Time::seconds(24 * HOUR),
+            tombstones: Time::seconds(30 * 24 * HOUR),
+            orphan_grace: Time::seconds(HOUR),
+        }
+    }
+}
+
+/// `[reaper]`: the sweeper of marked files.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Reaper {
+    /// Time between two passes; marks are swept at once all the same. Default `30s`.
+    pub interval: Time,
+    /// First wait after a failed sweep; it doubles up to `retry_max`. Default `1s`.
+    pub retry_min: Time,
+    /// Longest wait after a failed sweep. Default `5min`.
+    pub retry_max: Time,
+    /// Whether file system events start a pass early. Default true.
+    pub watch: bool,
+}
+
+impl Default for Reaper {
+    fn default() -> Self {
+        Self { interval: Time::seconds(30), retry_min: Time::seconds(1), retry_max: Time::seconds(300), watch: true }
+    }
+}
+
+impl Config {
+    /// Reads the settings from a TOML file, the environment and `section.key=value` texts.
+    pub fn load(file: Option<&Path>, sets: &[String]) -> Result<Self, ConfigError> {
+        let environment =
+            config::Environment::with_prefix("EVANESCE").prefix_separator("_").separator("__").try_parsing(true);
+        Self::load_from(file, environment, sets)
+    }
+
+    fn load_from(file: Option<&Path>, environment: config::Environment, sets: &[String]) -> Result<Self, ConfigError> {
+        let mut builder = config::Config::builder();
+        if let Some(file) = file {
+            builder = builder.add_source(config::File::from(file).format(config::FileFormat::Toml));
+        }
+        builder = builder.add_source(environment);
+        for set in sets {
+            let (key, value) = set.split_once('=').ok_or_else(|| ConfigError::Set(set.clone()))?;
+            if !key.contains('.') {
+                return Err(ConfigError::Set(set.clone()));
+            }
+            builder = builder.set_override(key, value)?;
+        }
+        let config: Self = builder.build()?.try_deserialize()?;
+        config.check()?;
+        Ok(config)
+    }
+
+    /// Refuses values that no part of the server could work with.
+    pub fn check(&self) -> Result<(), ConfigError> {
+        let at_least = |key, value: u64, least: u64| {
+            let reason = format!("is {value}, should be at least {least}");
+            if value >= least { Ok(()) } else { Err(ConfigError::Value { key, reason }) }
+        };
+        at_least("server.workers", self.server.workers as u64, 1)?;
+        at_least("server.max_url_bytes", self.server.max_url_bytes as u64, 256)?;
+        at_least("export.workers", self.export.workers as u64, 1)?;
+        at_least("export.max_file_bytes", self.export.max_file_bytes, 4096)?;
+        at_least("export.part_bytes", self.export.part_bytes, 4096)?;
+        at_least("export.max_active_jobs", self.export.max_active_jobs as u64, 1)?;
+        let reaper = &self.reaper;
+        for (key, time) in [("reaper.interval", reaper.interval), ("reaper.retry_min", reaper.retry_min)] {
+            if time.0 < Duration::from_millis(10) {
+                return Err(ConfigError::Value { key, reason: format!("is {time:?}, should be at least 10ms") });
+            }
+        }
+        if reaper.retry_max < reaper.retry_min {
+            let reason = "should not be less than reaper.retry_min".into();
+            return Err(ConfigError::Value { key: "reaper.retry_max", reason });
+        }
+        if let Some(url) = &self.server.public_url {
+            let http = url.strip_prefix("http://").or_else(|| url.strip_prefix("https://"));
+            if http.is_none_or(|rest| rest.is_empty() || rest.contains(['/', '?', '#', ' '])) {
+                let reason = "should be scheme, host and port, such as https://fhir.example.org".into();
+                return Err(ConfigError::Value { key: "server.public_url", reason });
+            }
+        }
+        // Without authentication there is one built-in client, and anybody who can connect is it.
+        if !self.server.listen.ip().is_loopback() {
+            let reason = format!(
+                "is {}: there is no authentication yet, so the server listens on loopback only; \
+                 use 127.0.0.1 or [::1], and a proxy that authenticates in front of it",
+                self.server.listen
+            );
+            return Err(ConfigError::Value { key: "server.listen", reason });
+        }
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn load(file: &str, environment: &[(&str, &str)], sets: &[&str]) -> Result<Config, ConfigError> {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("evanesce.toml");
+        std::fs::write(&path, file).unwrap();
+        let variables = environment.iter().map(|(k, v)| (k.to_string(), v.to_string())).collect();
+        let environment = config::Environment::with_prefix("EVANESCE")
+            .prefix_separator("_")
+            .separator("__")
+            .try_parsing(true)
+            .source(Some(variables));
+        let sets: Vec<_> = sets.iter().map(|set| set.to_string()).collect();
+        Config::load_from(Some(&path), environment, &sets)
+    }
+
+    #[test]
+    fn a_flag_beats_the_environment_beats_the_file_beats_the_default() {
+        let file = "[export]\nworkers = 3\nmax_file_bytes = 5000\npart_bytes = 6000\n[retention]\ncompleted = '2h'";
+        let environment = [("EVANESCE_EXPORT__MAX_FILE_BYTES", "7000"), ("EVANESCE_EXPORT__PART_BYTES", "8000")];
+        let config = load(file, &environment, &["export.part_bytes=9000", "reaper.watch=false"]).unwrap();
+        assert_eq!(config.export.workers, 3);
+        assert_eq!(config.export.max_file_bytes, 7000);
+        assert_eq!(config.export.part_bytes, 9000);
+        assert!(!config.reaper.watch);
+        assert_eq!(config.retention.completed, Time::seconds(7200));
+        assert_eq!(config.retention.tombstones, Retention::default().tombstones);
+    }
+
+    #[test]
+    fn what_is_unknown_or_senseless_is_refused_with_its_name() {
+        let cases: [(&str, &[&str], &str); 9] = [
+            ("[export]\nworker = 3", &[], "worker"),
+            ("[exports]\nworkers = 3", &[], "exports"),
+            ("", &["export.workers=0"], "export.workers"),
+            ("", &["export.workers=many"], "many"),
+            ("", &["workers=1"], "section.key=value"),
+            ("", &["retention.completed=soon"], "soon"),
+            ("", &["server.listen=0.0.0.0:80"], "loopback only"),
+            ("", &["server.public_url=example.org/x"], "server.public_url"),
+            ("", &["reaper.retry_max=20ms"], "reaper.retry_max"),
+        ];
+        for (file, sets, expected) in cases {
+            let error = load(file, &[], sets).unwrap_err().to_string();
+            assert!(error.contains(expected), "{sets:?}: {error}");
+        }
+    }
+}

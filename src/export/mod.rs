@@ -1,0 +1,109 @@
+//! Running exports: an [`Exporter`] plans a request into parts; a pool of workers runs the
+//! parts, fair between jobs; each part writes through a [`PartWriter`] that can be paused,
+//! cancelled and fenced from outside.
+
+mod gate;
+mod pool;
+mod source_exporter;
+mod throttle;
+mod work;
+mod writer;
+
+use jiff::Timestamp;
+use serde::{Deserialize, Serialize};
+
+use crate::files::FilesError;
+use crate::job::{ExportRequest, FailureReason};
+
+pub use gate::Gate;
+pub use pool::Pool;
+pub use source_exporter::SourceExporter;
+pub use throttle::Throttle;
+pub use tokio_util::sync::CancellationToken as CancelToken;
+pub use work::{Limits, PartDone, Work};
+pub use writer::PartWriter;
+
+/// How an export is going to be done. It is written to the job's directory; a resume after a
+/// restart runs the parts that were not sealed and never plans again.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Plan {
+    /// The instant whose view of the source is exported (MF-1): all that was there then, and
+    /// nothing that came later (K-20).
+    pub transaction_time: Timestamp,
+    /// The parts; their order is the order of the files in the manifest.
+    pub parts: Vec<Part>,
+}
+
+/// One piece of a plan: run by one worker, sealed as a whole or run again.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Part {
+    /// How much work it is, in a unit of the exporter's choice; the unit of progress.
+    pub weight: u64,
+    /// What the exporter needs to know to run it.
+    pub content: serde_json::Value,
+}
+
+/// What a part found, beside what it wrote.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct PartSummary {
+    /// Lines of the source that were skipped because they are no resource.
+    pub broken_lines: u64,
+}
+
+/// Why a plan or a part could not be done. The texts are logged: they name no patient (P12).
+#[derive(Debug, thiserror::Error)]
+pub enum ExportError {
+    /// The job was cancelled; every call of its writer says so.
+    #[error("cancelled")]
+    Cancelled,
+    /// The source is not the one that was planned any more.
+    #[error("the source changed: {0}")]
+    SourceChanged(String),
+    /// The source could not be read.
+    #[error("the source could not be read: {0}")]
+    SourceUnreadable(String),
+    /// The output could not be written.
+    #[error(transparent)]
+    Output(#[from] FilesError),
+    /// Anything else.
+    #[error("{0}")]
+    Other(String),
+}
+
+impl ExportError {
+    /// The reason that the client is told; `None` for a cancelled job, which did not fail.
+    pub fn reason(&self) -> Option<FailureReason> {
+        match self {
+            Self::Cancelled => None,
+            Self::SourceChanged(_) => Some(FailureReason::SourceChanged),
+            Self::SourceUnreadable(_) => Some(FailureReason::SourceUnreadable),
+            Self::Output(e) if e.is_full() => Some(FailureReason::StorageFull),
+            Self::Output(_) => Some(FailureReason::StorageFailed),
+            Self::Other(_) => Some(FailureReason::ExporterFailed),
+        }
+    }
+}
+
+/// Produces the bytes of exports; the host's own, or [`SourceExporter`] over a folder.
+///
+/// Both calls may block: they run on threads for that. An implementation must be fit to run
+/// the same part again, in the same or in a later process, as long as it was not sealed.
+pub trait Exporter: Send + Sync {
+    /// Plans a request. Called once a job.
+    ///
+    /// # Errors
+    /// Any error fails the job with its reason.
+    fn plan(&self, request: &ExportRequest) -> Result<Plan, ExportError>;
+
+    /// Runs one part: writes its resources with [`PartWriter::resource`], says how far it is
+    /// with [`PartWriter::progress`], and returns. The files are sealed afterwards.
+    ///
+    /// # Cancellation
+    /// When `cancel` fires the part should return [`ExportError::Cancelled`] soon; each call
+    /// of the writer returns it from then on. A part that does not is fenced after
+    /// `export.cancel_deadline`: its files are closed under it.
+    ///
+    /// # Errors
+    /// Any error but `Cancelled` fails the job with its reason. A panic fails the job too.
+    fn run(&self, part: &Part, out: &mut PartWriter, cancel: &CancelToken) -> Result<PartSummary, ExportError>;
+}

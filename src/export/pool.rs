@@ -1,0 +1,146 @@
+//! The worker pool: threads that run parts, one part of each waiting job in turn, so that a
+//! small job is not behind all parts of a large one. A worker that outlives its job is
+//! abandoned and, up to a cap, replaced.
+
+use std::collections::{HashMap, VecDeque};
+use std::sync::Arc;
+
+use parking_lot::{Condvar, Mutex};
+
+use super::{Part, Work};
+use crate::job::JobId;
+
+/// See the module. Dropping it lets the workers end after the parts they are at.
+pub struct Pool {
+    shared: Arc<Shared>,
+}
+
+struct Shared {
+    state: Mutex<State>,
+    work_came: Condvar,
+}
+
+struct State {
+    /// Jobs with parts that nobody runs yet; the first one is next.
+    queue: VecDeque<Queued>,
+    /// Which job each busy worker is at.
+    running: HashMap<u64, JobId>,
+    /// Workers that may be started in place of stuck ones.
+    replacements_left: usize,
+    next_worker: u64,
+    closed: bool,
+}
+
+struct Queued {
+    work: Arc<Work>,
+    parts: VecDeque<(u32, Part)>,
+}
+
+impl Pool {
+    /// Starts `workers` threads; up to `max_replacements` more may be started later.
+    pub fn start(workers: usize, max_replacements: usize) -> std::io::Result<Self> {
+        let state = State {
+            queue: VecDeque::new(),
+            running: HashMap::new(),
+            replacements_left: max_replacements,
+            next_worker: 0,
+            closed: false,
+        };
+        let shared = Arc::new(Shared { state: Mutex::new(state), work_came: Condvar::new() });
+        for _ in 0..workers {
+            Shared::spawn(&shared)?;
+        }
+        Ok(Self { shared })
+    }
+
+    /// Queues parts, each with its index in the plan.
+    pub fn enqueue(&self, work: Arc<Work>, parts: impl IntoIterator<Item = (u32, Part)>) {
+        let parts: VecDeque<_> = parts.into_iter().collect();
+        if !parts.is_empty() {
+            self.shared.state.lock().queue.push_back(Queued { work, parts });
+            self.shared.work_came.notify_all();
+        }
+    }
+
+    /// Drops the parts of a job that have not begun.
+    pub fn dismiss(&self, job: JobId) {
+        self.shared.state.lock().queue.retain(|queued| queued.work.job != job);
+    }
+
+    /// How many workers are at a part of the job.
+    pub fn running(&self, job: JobId) -> usize {
+        self.shared.state.lock().running.values().filter(|running| **running == job).count()
+    }
+
+    /// Gives up the workers that are still at a part of the job: they do not count as running
+    /// any more, and each one that can be replaced ends when its part returns.
+    pub fn abandon(&self, job: JobId) {
+        let abandoned = {
+            let mut state = self.shared.state.lock();
+            let before = state.running.len();
+            state.running.retain(|_, running| *running != job);
+            let abandoned = (before - state.running.len()).min(state.replacements_left);
+            state.replacements_left -= abandoned;
+            abandoned
+        };
+        for _ in 0..abandoned {
+            if let Err(error) = Shared::spawn(&self.shared) {
+                tracing::error!(%error, "a worker that is stuck could not be replaced");
+            }
+        }
+    }
+}
+
+impl Drop for Pool {
+    fn drop(&mut self) {
+        let mut state = self.shared.state.lock();
+        state.closed = true;
+        state.queue.clear();
+        self.shared.work_came.notify_all();
+    }
+}
+
+impl Shared {
+    fn spawn(shared: &Arc<Self>) -> std::io::Result<()> {
+        let worker = {
+            let mut state = shared.state.lock();
+            state.next_worker += 1;
+            state.next_worker
+        };
+        let shared = shared.clone();
+        std::thread::Builder::new()
+            .name(format!("export-{worker}"))
+            .spawn(move || while shared.run_next(worker) {})
+            .map(drop)
+    }
+
+    /// Runs the next part; false when the worker should end.
+    fn run_next(&self, worker: u64) -> bool {
+        let (work, index, part) = {
+            let mut state = self.state.lock();
+            loop {
+                if state.closed {
+                    return false;
+                }
+                if let Some(mut queued) = state.queue.pop_front() {
+                    // A queued job has parts; one whose last part is taken is not put back.
+                    let Some((index, part)) = queued.parts.pop_front() else { continue };
+                    let work = queued.work.clone();
+                    if !queued.parts.is_empty() {
+                        state.queue.push_back(queued);
+                    }
+                    state.running.insert(worker, work.job);
+                    break (work, index, part);
+                }
+                self.work_came.wait(&mut state);
+            }
+        };
+        let mut kept = true;
+        work.run(index, &part, || kept = self.state.lock().running.remove(&worker).is_some());
+        if !kept {
+            let mut state = self.state.lock();
+            state.replacements_left += 1;
+        }
+        kept
+    }
+}

@@ -1,0 +1,140 @@
+//! What the workers need to run the parts of one job, and what its actor needs to stop them.
+
+use std::collections::HashMap;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::Arc;
+
+use jiff::Timestamp;
+use parking_lot::Mutex;
+
+use super::writer::{Shared, Slot};
+use super::{CancelToken, ExportError, Exporter, Gate, Part, PartWriter, Throttle};
+use crate::files::ExportDir;
+use crate::job::{FailureReason, JobId, SealedPart};
+use crate::store::Progress;
+
+/// The limits that a job's writers obey.
+#[derive(Debug, Clone)]
+pub struct Limits {
+    /// Shared by all jobs.
+    pub throttle: Arc<Throttle>,
+    /// Size in bytes at which a file is ended.
+    pub max_file_bytes: u64,
+}
+
+/// A worker is done with a part.
+#[derive(Debug)]
+pub struct PartDone {
+    /// The sealed part, or why there is none; `None` in the reason means cancelled.
+    pub result: Result<SealedPart, Option<FailureReason>>,
+}
+
+/// One job's work: shared by its actor and the workers.
+pub struct Work {
+    /// The job.
+    pub job: JobId,
+    exporter: Arc<dyn Exporter>,
+    shared: Arc<Shared>,
+    cancel: CancelToken,
+    state: Mutex<State>,
+    report: Box<dyn Fn(PartDone) + Send + Sync>,
+}
+
+/// The directory, until the work is over, and the slots of the parts being run.
+struct State {
+    dir: Option<Arc<dyn ExportDir>>,
+    slots: HashMap<u32, Arc<Slot>>,
+}
+
+impl Work {
+    /// Work on `job` in `dir`; `report` is called on the worker's thread after each part.
+    pub fn new(
+        job: JobId,
+        exporter: Arc<dyn Exporter>,
+        dir: Arc<dyn ExportDir>,
+        limits: &Limits,
+        progress: Arc<Progress>,
+        report: impl Fn(PartDone) + Send + Sync + 'static,
+    ) -> Self {
+        let shared = Shared {
+            gate: Gate::default(),
+            throttle: limits.throttle.clone(),
+            progress,
+            max_file_bytes: limits.max_file_bytes,
+        };
+        Self {
+            job,
+            exporter,
+            shared: Arc::new(shared),
+            cancel: CancelToken::new(),
+            state: Mutex::new(State { dir: Some(dir), slots: HashMap::new() }),
+            report: Box::new(report),
+        }
+    }
+
+    /// Writers stop between two writes and wait.
+    pub fn pause(&self) {
+        self.shared.gate.pause();
+    }
+
+    /// Fires the cancel token and closes the gate; waiting writers return at once, a part
+    /// that has not begun does not begin. The directory handle is let go of.
+    pub fn stop(&self) {
+        self.shared.gate.close();
+        self.cancel.cancel();
+        self.state.lock().dir = None;
+    }
+
+    /// Takes the files away from writers that are still there. Returns how many were fenced
+    /// and how many are stuck in a system call and keep theirs until it returns.
+    pub fn fence(&self) -> (u32, u32) {
+        let slots: Vec<_> = self.state.lock().slots.values().cloned().collect();
+        let fenced = slots.iter().filter(|slot| slot.fence()).count() as u32;
+        (fenced, slots.len() as u32 - fenced)
+    }
+
+    /// When the last byte was written, if one was.
+    pub fn last_write(&self) -> Option<Timestamp> {
+        self.shared.gate.last_write()
+    }
+
+    /// Runs one part on the calling thread, seals its files and makes the report.
+    /// `left` is called in between, when the part holds no file any more.
+    pub(super) fn run(&self, index: u32, part: &Part, left: impl FnOnce()) {
+        let result = self.run_part(index, part);
+        self.state.lock().slots.remove(&index);
+        left();
+        (self.report)(PartDone { result });
+    }
+
+    fn run_part(&self, index: u32, part: &Part) -> Result<SealedPart, Option<FailureReason>> {
+        let mut writer = {
+            let mut state = self.state.lock();
+            let dir = state.dir.clone().ok_or(None)?;
+            let slot = Arc::new(Slot::new(dir));
+            state.slots.insert(index, slot.clone());
+            PartWriter::new(slot, self.shared.clone(), part.weight)
+        };
+        let run = || {
+            let summary = self.exporter.run(part, &mut writer, &self.cancel)?;
+            let files = writer.seal()?;
+            Ok(SealedPart { index, files, broken_lines: summary.broken_lines })
+        };
+        match catch_unwind(AssertUnwindSafe(run)) {
+            Ok(Ok(sealed)) => Ok(sealed),
+            Ok(Err(error)) => {
+                let error: ExportError = error;
+                // Whatever the exporter says after a cancel, it was cancelled.
+                let reason = if self.cancel.is_cancelled() { None } else { error.reason() };
+                if reason.is_some() {
+                    tracing::error!(job = %self.job, part = index, %error, "a part failed");
+                }
+                Err(reason)
+            }
+            Err(_panic) => {
+                tracing::error!(job = %self.job, part = index, "the exporter panicked");
+                Err(Some(FailureReason::ExporterPanicked))
+            }
+        }
+    }
+}

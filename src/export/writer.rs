@@ -1,0 +1,174 @@
+//! The writer that an exporter is given. It never holds a file itself: the files are in a
+//! slot that the job can empty (a fence), after which every call answers `Cancelled` (P4).
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use parking_lot::Mutex;
+
+use super::{ExportError, Gate, Throttle};
+use crate::fhir::{OperationOutcome, ResourceType};
+use crate::files::{ExportDir, OutputSink, layout};
+use crate::job::OutputFile;
+use crate::store::Progress;
+use crate::telemetry;
+
+/// Bytes gathered before a write.
+const BUFFER_BYTES: usize = 256 << 10;
+
+/// The type of the manifest's `error` files (MF-5).
+const OUTCOME: &str = "OperationOutcome";
+
+/// A file being written.
+struct Output {
+    sink: Box<dyn OutputSink>,
+    buffer: Vec<u8>,
+    file: OutputFile,
+}
+
+/// All that a part holds open; closed when it is dropped.
+struct Outputs {
+    dir: Arc<dyn ExportDir>,
+    open: BTreeMap<&'static str, Output>,
+    sealed: Vec<OutputFile>,
+}
+
+/// Where the files of one part are, shared between its writer and its job.
+pub(super) struct Slot(Mutex<Option<Outputs>>);
+
+impl Slot {
+    pub fn new(dir: Arc<dyn ExportDir>) -> Self {
+        Self(Mutex::new(Some(Outputs { dir, open: BTreeMap::new(), sealed: Vec::new() })))
+    }
+
+    /// Takes the files away and closes them. False if the writer is inside a system call that
+    /// does not return: then they stay open until it does.
+    pub fn fence(&self) -> bool {
+        match self.0.try_lock_for(Duration::from_millis(100)) {
+            Some(mut outputs) => {
+                outputs.take();
+                true
+            }
+            None => false,
+        }
+    }
+}
+
+/// What all writers of a job share.
+pub(super) struct Shared {
+    pub gate: Gate,
+    pub throttle: Arc<Throttle>,
+    pub progress: Arc<Progress>,
+    pub max_file_bytes: u64,
+}
+
+/// Writes the resources of one part.
+///
+/// Every call may wait while the job is paused or throttled, and returns
+/// [`ExportError::Cancelled`] as soon as the job is cancelled; nothing written after that
+/// reaches the disk.
+pub struct PartWriter {
+    slot: Arc<Slot>,
+    shared: Arc<Shared>,
+    chunk: usize,
+    /// Progress not yet reported, in the unit of the part's weight.
+    remaining: u64,
+}
+
+impl PartWriter {
+    pub(super) fn new(slot: Arc<Slot>, shared: Arc<Shared>, weight: u64) -> Self {
+        let chunk = shared.throttle.chunk(BUFFER_BYTES);
+        Self { slot, shared, chunk, remaining: weight }
+    }
+
+    /// Appends one resource: `json` is one JSON object without line breaks, and without the
+    /// newline at its end. Resources of one type go to the same file until it is full.
+    pub fn resource(&mut self, resource_type: ResourceType, json: &[u8]) -> Result<(), ExportError> {
+        self.line(resource_type.as_str(), json)
+    }
+
+    /// Appends an OperationOutcome to the `error` file of the manifest (ST-8).
+    pub fn outcome(&mut self, outcome: &OperationOutcome) -> Result<(), ExportError> {
+        self.line(OUTCOME, outcome.to_json().as_bytes())
+    }
+
+    /// Says that `units` of the part's weight are done; more than the weight is ignored.
+    pub fn progress(&mut self, units: u64) {
+        let units = units.min(self.remaining);
+        self.remaining -= units;
+        self.shared.progress.advance(units);
+    }
+
+    fn line(&mut self, resource_type: &'static str, json: &[u8]) -> Result<(), ExportError> {
+        let mut slot = self.slot.0.lock();
+        let outputs = slot.as_mut().ok_or(ExportError::Cancelled)?;
+        let length = json.len() as u64 + 1;
+        let full = |output: &Output| output.file.bytes + length > self.shared.max_file_bytes;
+        if outputs.open.get(resource_type).is_some_and(full) {
+            outputs.seal(resource_type, &self.shared)?;
+        }
+        let output = outputs.output(resource_type, self.chunk)?;
+        output.buffer.extend_from_slice(json);
+        output.buffer.push(b'\n');
+        output.file.bytes += length;
+        output.file.count += 1;
+        if output.buffer.len() >= self.chunk {
+            output.write_buffer(&self.shared, self.chunk)?;
+        }
+        Ok(())
+    }
+
+    /// Ends the part: every file written, synced and closed, the directory synced. Gives the
+    /// files in the order of their types.
+    pub(super) fn seal(mut self) -> Result<Vec<OutputFile>, ExportError> {
+        self.progress(self.remaining);
+        let mut slot = self.slot.0.lock();
+        let mut outputs = slot.take().ok_or(ExportError::Cancelled)?;
+        while let Some(resource_type) = outputs.open.keys().next().copied() {
+            outputs.seal(resource_type, &self.shared)?;
+        }
+        if !outputs.sealed.is_empty() {
+            outputs.dir.sync()?;
+        }
+        Ok(outputs.sealed)
+    }
+}
+
+impl Outputs {
+    fn output(&mut self, resource_type: &'static str, chunk: usize) -> Result<&mut Output, ExportError> {
+        use std::collections::btree_map::Entry;
+        match self.open.entry(resource_type) {
+            Entry::Occupied(open) => Ok(open.into_mut()),
+            Entry::Vacant(vacant) => {
+                let name = layout::output_name(resource_type);
+                let sink = self.dir.create_file(&name)?;
+                let file = OutputFile { name, resource_type: resource_type.into(), count: 0, bytes: 0 };
+                Ok(vacant.insert(Output { sink, buffer: Vec::with_capacity(chunk), file }))
+            }
+        }
+    }
+
+    fn seal(&mut self, resource_type: &'static str, shared: &Shared) -> Result<(), ExportError> {
+        if let Some(mut output) = self.open.remove(resource_type) {
+            output.write_buffer(shared, usize::MAX)?;
+            output.sink.sync()?;
+            self.sealed.push(output.file);
+        }
+        Ok(())
+    }
+}
+
+impl Output {
+    /// Writes what is gathered, in pieces of at most `chunk` bytes, each of which passes the gate.
+    fn write_buffer(&mut self, shared: &Shared, chunk: usize) -> Result<(), ExportError> {
+        for piece in self.buffer.chunks(chunk.min(shared.throttle.chunk(BUFFER_BYTES))) {
+            shared.gate.pass(piece.len(), &shared.throttle).map_err(|_| ExportError::Cancelled)?;
+            self.sink.write_all(piece)?;
+            shared.gate.written();
+            telemetry::bytes_written(piece.len());
+        }
+        self.buffer.clear();
+        Ok(())
+    }
+}

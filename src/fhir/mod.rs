@@ -1,0 +1,26 @@
+//! FHIR R4 as far as this server speaks it: OperationOutcomes, resource types and the
+//! CapabilityStatement.
+
+mod capability;
+mod outcome;
+mod resource_type;
+
+pub use capability::capability_statement;
+pub use outcome::{IssueCode, OperationOutcome, Severity};
+pub use resource_type::ResourceType;
+
+use jiff::Timestamp;
+
+/// The instant in whole seconds, as in `2022-05-10T03:14:12Z`.
+pub fn seconds(instant: Timestamp) -> String {
+    instant.strftime("%Y-%m-%dT%H:%M:%SZ").to_string()
+}
+
+#[cfg(test)]
+mod tests {
+    #[test]
+    fn an_instant_is_cut_to_seconds_and_never_rounded_into_the_future() {
+        let instant = "2022-05-10T03:14:12.999Z".parse().unwrap();
+        assert_eq!(super::seconds(instant), "2022-05-10T03:14:12Z");
+    }
+}

@@ -1,0 +1,91 @@
+//! The OperationOutcome (REQUIREMENTS section 11): one issue, its text in `details`, an id
+//! that support can ask for.
+
+use serde::Serialize;
+use uuid::Uuid;
+
+/// R4 `issue-severity`; error goes with 4xx, fatal with 5xx, information with success (G-9).
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "lowercase")]
+#[expect(missing_docs, reason = "the standard's names")]
+pub enum Severity {
+    Fatal,
+    Error,
+    Warning,
+    Information,
+}
+
+/// R4 `issue-type`, as far as used here; always in lower case (C8).
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "kebab-case")]
+#[expect(missing_docs, reason = "the standard's names")]
+pub enum IssueCode {
+    Structure,
+    Invalid,
+    NotSupported,
+    NotFound,
+    Deleted,
+    TooLong,
+    Processing,
+    Throttled,
+    NoStore,
+    Exception,
+}
+
+/// An OperationOutcome with one issue.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct OperationOutcome {
+    resource_type: &'static str,
+    id: Uuid,
+    issue: [Issue; 1],
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+struct Issue {
+    severity: Severity,
+    code: IssueCode,
+    details: Details,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+struct Details {
+    text: String,
+}
+
+impl OperationOutcome {
+    /// An outcome with a fresh id and exactly this text.
+    pub fn new(severity: Severity, code: IssueCode, text: impl Into<String>) -> Self {
+        let issue = Issue { severity, code, details: Details { text: text.into() } };
+        Self { resource_type: "OperationOutcome", id: Uuid::new_v4(), issue: [issue] }
+    }
+
+    /// The same with `Reference id for support: [<id>].` at the end, as Soarian writes errors.
+    pub fn with_reference(mut self) -> Self {
+        let text = &mut self.issue[0].details.text;
+        *text = format!("{text} Reference id for support: [{}].", self.id);
+        self
+    }
+
+    /// The outcome as JSON, on one line.
+    pub fn to_json(&self) -> String {
+        serde_json::to_string(self).expect("strings and enums always serialize")
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_json_is_a_resource_with_the_same_id_twice() {
+        let outcome = OperationOutcome::new(Severity::Error, IssueCode::NotFound, "Unknown.").with_reference();
+        let json: serde_json::Value = serde_json::from_str(&outcome.to_json()).unwrap();
+        assert_eq!(json["resourceType"], "OperationOutcome");
+        assert_eq!(json["issue"][0]["severity"], "error");
+        assert_eq!(json["issue"][0]["code"], "not-found");
+        let id = json["id"].as_str().unwrap();
+        let text = format!("Unknown. Reference id for support: [{id}].");
+        assert_eq!(json["issue"][0]["details"]["text"], text);
+    }
+}

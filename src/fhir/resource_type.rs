@@ -1,0 +1,219 @@
+//! The resource types of FHIR R4 (4.0.1) and what a bulk export does with each: facts of
+//! the standard's compartment definition `patient`, K-10 and K-11.
+
+/// What a resource type is to an export.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Role {
+    /// In the patient compartment: part of a Patient-level export (K-10).
+    Compartment,
+    /// What compartment resources refer to: part of a Patient-level export as well (K-10, K-17).
+    Reference,
+    /// Travels inside others and is never a file of its own (K-11).
+    Contained,
+    /// Part of a system-level export only.
+    Other,
+}
+
+use Role::*;
+
+use crate::job::Level;
+
+/// All concrete resource types, in alphabetical order.
+const TYPES: &[(&str, Role)] = &[
+    ("Account", Compartment),
+    ("ActivityDefinition", Other),
+    ("AdverseEvent", Compartment),
+    ("AllergyIntolerance", Compartment),
+    ("Appointment", Compartment),
+    ("AppointmentResponse", Compartment),
+    ("AuditEvent", Compartment),
+    ("Basic", Compartment),
+    ("Binary", Contained),
+    ("BiologicallyDerivedProduct", Other),
+    ("BodyStructure", Compartment),
+    ("Bundle", Contained),
+    ("CapabilityStatement", Other),
+    ("CarePlan", Compartment),
+    ("CareTeam", Compartment),
+    ("CatalogEntry", Other),
+    ("ChargeItem", Compartment),
+    ("ChargeItemDefinition", Other),
+    ("Claim", Compartment),
+    ("ClaimResponse", Compartment),
+    ("ClinicalImpression", Compartment),
+    ("CodeSystem", Other),
+    ("Communication", Compartment),
+    ("CommunicationRequest", Compartment),
+    ("CompartmentDefinition", Other),
+    ("Composition", Compartment),
+    ("ConceptMap", Other),
+    ("Condition", Compartment),
+    ("Consent", Compartment),
+    ("Contract", Other),
+    ("Coverage", Compartment),
+    ("CoverageEligibilityRequest", Compartment),
+    ("CoverageEligibilityResponse", Compartment),
+    ("DetectedIssue", Compartment),
+    ("Device", Reference),
+    ("DeviceDefinition", Other),
+    ("DeviceMetric", Other),
+    ("DeviceRequest", Compartment),
+    ("DeviceUseStatement", Compartment),
+    ("DiagnosticReport", Compartment),
+    ("DocumentManifest", Compartment),
+    ("DocumentReference", Compartment),
+    ("EffectEvidenceSynthesis", Other),
+    ("Encounter", Compartment),
+    ("Endpoint", Reference),
+    ("EnrollmentRequest", Compartment),
+    ("EnrollmentResponse", Other),
+    ("EpisodeOfCare", Compartment),
+    ("EventDefinition", Other),
+    ("Evidence", Other),
+    ("EvidenceVariable", Other),
+    ("ExampleScenario", Other),
+    ("ExplanationOfBenefit", Compartment),
+    ("FamilyMemberHistory", Compartment),
+    ("Flag", Compartment),
+    ("Goal", Compartment),
+    ("GraphDefinition", Other),
+    ("Group", Compartment),
+    ("GuidanceResponse", Other),
+    ("HealthcareService", Reference),
+    ("ImagingStudy", Compartment),
+    ("Immunization", Compartment),
+    ("ImmunizationEvaluation", Compartment),
+    ("ImmunizationRecommendation", Compartment),
+    ("ImplementationGuide", Other),
+    ("InsurancePlan", Other),
+    ("Invoice", Compartment),
+    ("Library", Other),
+    ("Linkage", Other),
+    ("List", Compartment),
+    ("Location", Reference),
+    ("Measure", Other),
+    ("MeasureReport", Compartment),
+    ("Media", Compartment),
+    ("Medication", Reference),
+    ("MedicationAdministration", Compartment),
+    ("MedicationDispense", Compartment),
+    ("MedicationKnowledge", Other),
+    ("MedicationRequest", Compartment),
+    ("MedicationStatement", Compartment),
+    ("MedicinalProduct", Other),
+    ("MedicinalProductAuthorization", Other),
+    ("MedicinalProductContraindication", Other),
+    ("MedicinalProductIndication", Other),
+    ("MedicinalProductIngredient", Other),
+    ("MedicinalProductInteraction", Other),
+    ("MedicinalProductManufactured", Other),
+    ("MedicinalProductPackaged", Other),
+    ("MedicinalProductPharmaceutical", Other),
+    ("MedicinalProductUndesirableEffect", Other),
+    ("MessageDefinition", Other),
+    ("MessageHeader", Other),
+    ("MolecularSequence", Compartment),
+    ("NamingSystem", Other),
+    ("NutritionOrder", Compartment),
+    ("Observation", Compartment),
+    ("ObservationDefinition", Other),
+    ("OperationDefinition", Other),
+    ("OperationOutcome", Contained),
+    ("Organization", Reference),
+    ("OrganizationAffiliation", Other),
+    ("Parameters", Contained),
+    ("Patient", Compartment),
+    ("PaymentNotice", Other),
+    ("PaymentReconciliation", Other),
+    ("Person", Compartment),
+    ("PlanDefinition", Other),
+    ("Practitioner", Reference),
+    ("PractitionerRole", Reference),
+    ("Procedure", Compartment),
+    ("Provenance", Compartment),
+    ("Questionnaire", Other),
+    ("QuestionnaireResponse", Compartment),
+    ("RelatedPerson", Compartment),
+    ("RequestGroup", Compartment),
+    ("ResearchDefinition", Other),
+    ("ResearchElementDefinition", Other),
+    ("ResearchStudy", Other),
+    ("ResearchSubject", Compartment),
+    ("RiskAssessment", Compartment),
+    ("RiskEvidenceSynthesis", Other),
+    ("Schedule", Compartment),
+    ("SearchParameter", Other),
+    ("ServiceRequest", Compartment),
+    ("Slot", Other),
+    ("Specimen", Compartment),
+    ("SpecimenDefinition", Other),
+    ("StructureDefinition", Other),
+    ("StructureMap", Other),
+    ("Subscription", Other),
+    ("SubscriptionStatus", Other),
+    ("Substance", Reference),
+    ("SubstanceNucleicAcid", Other),
+    ("SubstancePolymer", Other),
+    ("SubstanceProtein", Other),
+    ("SubstanceReferenceInformation", Other),
+    ("SubstanceSourceMaterial", Other),
+    ("SubstanceSpecification", Other),
+    ("SupplyDelivery", Compartment),
+    ("SupplyRequest", Compartment),
+    ("Task", Compartment),
+    ("TerminologyCapabilities", Other),
+    ("TestReport", Other),
+    ("TestScript", Other),
+    ("ValueSet", Other),
+    ("VerificationResult", Other),
+    ("VisionPrescription", Compartment),
+];
+
+/// A resource type of FHIR R4.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct ResourceType(u8);
+
+impl ResourceType {
+    /// The type of that name; names are case-sensitive.
+    pub fn of(name: &str) -> Option<Self> {
+        let index = TYPES.binary_search_by_key(&name, |(name, _)| name).ok()?;
+        u8::try_from(index).ok().map(Self)
+    }
+
+    /// The name, as in `resourceType`.
+    pub fn as_str(self) -> &'static str {
+        TYPES[usize::from(self.0)].0
+    }
+
+    /// Whether an export of that level gives resources of this type.
+    pub fn is_exported_at(self, level: Level) -> bool {
+        match (TYPES[usize::from(self.0)].1, level) {
+            (Compartment | Reference, _) | (Other, Level::System) => true,
+            (Contained, _) | (Other, Level::Patient) => false,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_type_is_found_by_its_name_and_nothing_else_is() {
+        for (name, _) in TYPES {
+            assert_eq!(ResourceType::of(name).map(ResourceType::as_str), Some(*name));
+        }
+        assert_eq!(TYPES.len(), 147);
+        for bad in ["", "patient", "Patient ", "DomainResource", "MissingType"] {
+            assert_eq!(ResourceType::of(bad), None, "{bad:?}");
+        }
+    }
+
+    #[test]
+    fn a_patient_export_has_the_compartment_and_what_it_refers_to() {
+        let at = |name, level| ResourceType::of(name).unwrap().is_exported_at(level);
+        assert!(at("Observation", Level::Patient) && at("Organization", Level::Patient));
+        assert!(!at("ValueSet", Level::Patient) && at("ValueSet", Level::System));
+        assert!(!at("Binary", Level::Patient) && !at("Binary", Level::System));
+    }
+}

@@ -1,0 +1,259 @@
+//! Where things stand in the data directory, and what it means. The place of a directory
+//! says its state; per job, store, disk and receipts are three witnesses, and the later one
+//! wins. [`Testimony::cure`] is the table of what is to be done when they differ.
+
+use uuid::Uuid;
+
+use crate::job::{JobId, StateName};
+
+/// Where a job's directory can stand.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Place {
+    /// Being written.
+    Building,
+    /// Sealed; files are served from here.
+    Ready,
+    /// On its way out; nothing is ever served from here.
+    Trash,
+}
+
+impl Place {
+    /// All places.
+    pub const ALL: [Self; 3] = [Self::Building, Self::Ready, Self::Trash];
+
+    /// The name of the folder in the data directory.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Building => "building",
+            Self::Ready => "ready",
+            Self::Trash => "trash",
+        }
+    }
+}
+
+/// A new name for an output file: `<UPPER-UUID>_<Type>.ndjson` (G-1).
+pub fn output_name(resource_type: &str) -> String {
+    let mut buffer = Uuid::encode_buffer();
+    let uuid = Uuid::new_v4().hyphenated().encode_upper(&mut buffer).to_owned();
+    format!("{uuid}_{resource_type}.ndjson")
+}
+
+/// The job whose directory in `place` has this name, if it is one of ours.
+/// In `trash/` a second directory of the same job is called `<job>.<n>`.
+pub fn job_of(place: Place, name: &str) -> Option<JobId> {
+    if let Ok(job) = name.parse() {
+        return Some(job);
+    }
+    let (job, n) = name.split_once('.')?;
+    let numbered = place == Place::Trash && !n.is_empty() && n.bytes().all(|b| b.is_ascii_digit());
+    if numbered { job.parse().ok() } else { None }
+}
+
+/// What `building/<job>/` says.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Building {
+    /// No plan: the kick-off may never have been acknowledged.
+    Bare,
+    /// A plan, which is written only after the record was durable.
+    Planned,
+    /// A `job.json` that says `Failed`.
+    Failed,
+}
+
+/// What the witnesses say of one job.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Hash)]
+pub struct Testimony {
+    /// The state in the store, if it has a record.
+    pub store: Option<StateName>,
+    /// The directory in `building/`.
+    pub building: Option<Building>,
+    /// Whether there is one in `ready/`.
+    pub ready: bool,
+    /// Whether there is one in `trash/`.
+    pub trash: bool,
+    /// Whether there is a receipt of its erasure.
+    pub receipt: bool,
+}
+
+/// What is to be done at a start so that the witnesses agree.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Cure {
+    /// They agree.
+    Nothing,
+    /// A directory that nobody was told of: the reaper watches it as an orphan.
+    Watch,
+    /// Go on with the export; the record is made again from `request.json` if it is missing.
+    Resume,
+    /// The directory of an active job is gone: it fails with `DirectoryLost`.
+    Lose,
+    /// Record the failure of `job.json` and sweep the partial files.
+    SettleFailure,
+    /// Record the completion of `job.json`.
+    RollForward,
+    /// A complete job that stands in `building/`: move it to `ready/`.
+    MoveToReady,
+    /// A complete job without files: mark it `Lost`, so that its record does not lie.
+    MarkLost,
+    /// Marked: move to `trash/`, sweep, write the receipt.
+    Erase,
+    /// Erased: record it, and remove what is left on disk.
+    Bury,
+}
+
+impl Testimony {
+    /// The join: the latest state that any witness gives evidence of.
+    pub fn joined(&self) -> Option<StateName> {
+        let building = match self.building {
+            None | Some(Building::Bare) => None,
+            Some(Building::Planned) => Some(StateName::Queued),
+            Some(Building::Failed) => Some(StateName::Failed),
+        };
+        let ready = self.ready.then_some(StateName::Complete);
+        let trash = self.trash.then_some(StateName::Marked);
+        let receipt = self.receipt.then_some(StateName::Erased);
+        [self.store, building, ready, trash, receipt].into_iter().flatten().max()
+    }
+
+    /// The row of the table for this testimony.
+    pub fn cure(&self) -> Cure {
+        let on_disk = self.building.is_some() || self.ready || self.trash;
+        match self.joined() {
+            None if self.building.is_some() => Cure::Watch,
+            None => Cure::Nothing,
+            Some(StateName::Queued | StateName::Running | StateName::Finishing) => match self.building {
+                Some(_) => Cure::Resume,
+                None => Cure::Lose,
+            },
+            Some(StateName::Failed) if self.building.is_some() => Cure::SettleFailure,
+            Some(StateName::Failed) => Cure::Nothing,
+            Some(StateName::Complete) => match (self.ready, self.store) {
+                (true, Some(StateName::Complete)) => Cure::Nothing,
+                (true, _) => Cure::RollForward,
+                (false, _) if self.building.is_some() => Cure::MoveToReady,
+                (false, _) => Cure::MarkLost,
+            },
+            Some(StateName::Marked) => Cure::Erase,
+            Some(StateName::Erased) if on_disk || self.store != Some(StateName::Erased) => Cure::Bury,
+            Some(StateName::Erased) => Cure::Nothing,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    #[test]
+    fn names_that_are_not_ours_are_no_job() {
+        let id = JobId::random();
+        assert_eq!(job_of(Place::Building, &id.to_string()), Some(id));
+        assert_eq!(job_of(Place::Trash, &format!("{id}.12")), Some(id));
+        assert_eq!(job_of(Place::Ready, &format!("{id}.12")), None);
+        for bad in [format!("{id}."), format!("{id}.x"), format!("{id}~"), "lost+found".into(), ".x".into()] {
+            assert_eq!(job_of(Place::Trash, &bad), None, "{bad}");
+        }
+    }
+
+    fn row(
+        store: Option<StateName>,
+        building: Option<Building>,
+        places: &str,
+        expected: (Option<StateName>, Cure),
+    ) {
+        let has = |c| places.contains(c);
+        let testimony = Testimony { store, building, ready: has('r'), trash: has('t'), receipt: has('e') };
+        assert_eq!((testimony.joined(), testimony.cure()), expected, "{testimony:?}");
+    }
+
+    /// The join table, row by row. Places: r = ready, t = trash, e = receipt (erased).
+    #[test]
+    fn each_row_of_the_join_table() {
+        use Building::*;
+        use StateName::*;
+        let (queued, running) = (Some(Queued), Some(Running));
+        // No record: the store never had it, or has lost its tail.
+        row(None, None, "", (None, Cure::Nothing));
+        row(None, Some(Bare), "", (None, Cure::Watch));
+        row(None, Some(Planned), "", (queued, Cure::Resume));
+        row(None, Some(Failed), "", (Some(StateName::Failed), Cure::SettleFailure));
+        row(None, None, "r", (Some(Complete), Cure::RollForward));
+        row(None, None, "t", (Some(Marked), Cure::Erase));
+        row(None, None, "e", (Some(Erased), Cure::Bury));
+        // Active records.
+        row(queued, Some(Bare), "", (queued, Cure::Resume));
+        row(running, Some(Planned), "", (running, Cure::Resume));
+        row(queued, None, "", (queued, Cure::Lose));
+        row(running, None, "", (running, Cure::Lose));
+        row(running, Some(Failed), "", (Some(StateName::Failed), Cure::SettleFailure));
+        row(running, None, "r", (Some(Complete), Cure::RollForward));
+        row(running, None, "t", (Some(Marked), Cure::Erase));
+        // Finished records.
+        row(Some(StateName::Failed), Some(Failed), "", (Some(StateName::Failed), Cure::SettleFailure));
+        row(Some(StateName::Failed), None, "", (Some(StateName::Failed), Cure::Nothing));
+        row(Some(StateName::Failed), None, "t", (Some(Marked), Cure::Erase));
+        row(Some(Complete), None, "r", (Some(Complete), Cure::Nothing));
+        row(Some(Complete), Some(Planned), "", (Some(Complete), Cure::MoveToReady));
+        row(Some(Complete), None, "", (Some(Complete), Cure::MarkLost));
+        row(Some(Complete), None, "t", (Some(Marked), Cure::Erase));
+        // Marked: wherever the directory is, it goes.
+        row(Some(Marked), Some(Planned), "", (Some(Marked), Cure::Erase));
+        row(Some(Marked), None, "r", (Some(Marked), Cure::Erase));
+        row(Some(Marked), None, "t", (Some(Marked), Cure::Erase));
+        row(Some(Marked), None, "", (Some(Marked), Cure::Erase));
+        row(Some(Marked), None, "e", (Some(Erased), Cure::Bury));
+        // Erased is erased.
+        row(Some(Erased), None, "e", (Some(Erased), Cure::Nothing));
+        row(Some(Erased), None, "", (Some(Erased), Cure::Nothing));
+        row(Some(Erased), None, "te", (Some(Erased), Cure::Bury));
+        row(Some(Erased), Some(Bare), "", (Some(Erased), Cure::Bury));
+        row(running, None, "e", (Some(Erased), Cure::Bury));
+    }
+
+    fn testimony() -> impl Strategy<Value = Testimony> {
+        use StateName::*;
+        let states = prop::option::of(prop::sample::select(vec![Queued, Running, StateName::Failed, Complete, Marked, Erased]));
+        let buildings = prop::option::of(prop::sample::select(vec![
+            Building::Bare,
+            Building::Planned,
+            Building::Failed,
+        ]));
+        (states, buildings, any::<[bool; 3]>()).prop_map(|(store, building, [ready, trash, receipt])| Testimony {
+            store,
+            building,
+            ready,
+            trash,
+            receipt,
+        })
+    }
+
+    fn merge(a: Testimony, b: Testimony) -> Testimony {
+        let rank = |b: Building| b as u8;
+        Testimony {
+            store: a.store.max(b.store),
+            building: if a.building.map(rank) >= b.building.map(rank) { a.building } else { b.building },
+            ready: a.ready | b.ready,
+            trash: a.trash | b.trash,
+            receipt: a.receipt | b.receipt,
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn the_join_of_witnesses_is_a_join(a in testimony(), b in testimony(), c in testimony()) {
+            let j = |t: Testimony| t.joined();
+            prop_assert_eq!(j(merge(a, b)), j(a).max(j(b)));
+            prop_assert_eq!(merge(a, b).joined(), merge(b, a).joined());
+            prop_assert_eq!(merge(merge(a, b), c).joined(), merge(a, merge(b, c)).joined());
+            prop_assert_eq!(merge(a, a), a);
+        }
+
+        #[test]
+        fn a_job_that_any_witness_saw_deleted_is_never_served_again(a in testimony()) {
+            let deleted = a.trash || a.receipt || a.store.is_some_and(StateName::is_deleted);
+            let forgets = matches!(a.cure(), Cure::Erase | Cure::Bury | Cure::Nothing);
+            prop_assert!(!deleted || forgets, "{:?} -> {:?}", a, a.cure());
+        }
+    }
+}

@@ -1,0 +1,327 @@
+//! Job directories on a local file system, by directory handles (openat, renameat, unlinkat).
+
+use std::fs::File;
+use std::io;
+use std::path::Path;
+use std::sync::Arc;
+
+use cap_std::fs::Dir;
+use rustix::fs::{Mode, OFlags, RenameFlags};
+use rustix::io::Errno;
+
+use super::layout::job_of;
+use super::{Document, ExportDir, Files, FilesError, Inventory, OutputSink, Place, ReadAt, Swept, ballast, sweep};
+use crate::hooks::{Fault, Hooks, Step};
+use crate::job::{ExportRequest, JobId};
+
+const DIR_FLAGS: OFlags =
+    OFlags::RDONLY.union(OFlags::DIRECTORY).union(OFlags::NOFOLLOW).union(OFlags::CLOEXEC);
+
+/// Opens a directory by its name in `parent`, following no link, with a handle that can be
+/// synced.
+pub(super) fn open_dir(parent: &Dir, name: &str) -> io::Result<Dir> {
+    let fd = rustix::fs::openat(parent, name, DIR_FLAGS, Mode::empty())?;
+    Ok(Dir::from_std_file(File::from(fd)))
+}
+
+fn make_dir(parent: &Dir, name: &str) -> io::Result<()> {
+    Ok(rustix::fs::mkdirat(parent, name, Mode::RWXU)?)
+}
+
+/// The data directory on a local file system.
+pub struct LocalFiles {
+    root: Dir,
+    building: Dir,
+    ready: Dir,
+    trash: Dir,
+    hooks: Hooks,
+}
+
+impl LocalFiles {
+    /// Opens the data directory, making it and its places as needed (0700). All places must
+    /// be on one device, or renames would not be atomic.
+    pub fn open(data_dir: &Path, hooks: Hooks) -> Result<Self, FilesError> {
+        let fail = |operation| FilesError::new(operation, data_dir.display().to_string());
+        let make_root = || {
+            use std::os::unix::fs::DirBuilderExt;
+            std::fs::DirBuilder::new().recursive(true).mode(0o700).create(data_dir)?;
+            let fd = rustix::fs::open(data_dir, OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC, Mode::empty())?;
+            Ok(Dir::from_std_file(File::from(fd)))
+        };
+        let root = make_root().map_err(fail("open data directory"))?;
+        let place = |place: Place| {
+            let open = || match open_dir(&root, place.name()) {
+                Err(e) if e.kind() == io::ErrorKind::NotFound => {
+                    make_dir(&root, place.name())?;
+                    open_dir(&root, place.name())
+                }
+                other => other,
+            };
+            open().map_err(FilesError::new("open directory", place.name()))
+        };
+        let (building, ready, trash) = (place(Place::Building)?, place(Place::Ready)?, place(Place::Trash)?);
+        let device = |dir: &Dir| -> io::Result<_> { Ok(rustix::fs::fstat(dir)?.st_dev) };
+        let same_device = || {
+            let device_of_root = device(&root)?;
+            for dir in [&building, &ready, &trash] {
+                if device(dir)? != device_of_root {
+                    return Err(io::Error::from(io::ErrorKind::CrossesDevices));
+                }
+            }
+            Ok(rustix::fs::fsync(&root)?)
+        };
+        same_device().map_err(fail("check that building, ready and trash share one device in"))?;
+        Ok(Self { root, building, ready, trash, hooks })
+    }
+
+    fn dir(&self, place: Place) -> &Dir {
+        match place {
+            Place::Building => &self.building,
+            Place::Ready => &self.ready,
+            Place::Trash => &self.trash,
+        }
+    }
+
+    /// Renames the job's directory to a free name in `trash/`; false if it is in neither place.
+    /// A completion may rename it from `building/` to `ready/` meanwhile, never back: so
+    /// `building/` is tried first.
+    fn rename_to_trash(&self, job: JobId) -> io::Result<bool> {
+        self.hooks.fault(Fault::Rename)?;
+        let from = job.to_string();
+        for place in [&self.building, &self.ready] {
+            for n in 0.. {
+                let to = if n == 0 { from.clone() } else { format!("{from}.{n}") };
+                let renamed = rustix::fs::renameat_with(place, &from, &self.trash, &to, RenameFlags::NOREPLACE);
+                match renamed {
+                    Ok(()) => return Ok(true),
+                    Err(Errno::EXIST | Errno::NOTEMPTY) => {}
+                    Err(Errno::NOENT) => break,
+                    Err(e) => return Err(e.into()),
+                }
+            }
+        }
+        Ok(false)
+    }
+
+    /// Names of a job's directories in `trash/`.
+    fn trash_names(&self, job: JobId) -> io::Result<Vec<String>> {
+        let names = sweep::names(&self.trash)?;
+        Ok(names.into_iter().filter(|name| job_of(Place::Trash, name) == Some(job)).collect())
+    }
+}
+
+impl Files for LocalFiles {
+    fn create(&self, job: JobId, request: &ExportRequest) -> Result<Arc<dyn ExportDir>, FilesError> {
+        let name = job.to_string();
+        let make = || {
+            make_dir(&self.building, &name)?;
+            open_dir(&self.building, &name)
+        };
+        let dir = make().map_err(FilesError::new("make directory", format!("building/{name}")))?;
+        let dir = LocalDir { dir, name, hooks: self.hooks.clone() };
+        let content = serde_json::to_vec(request).expect("a request always serializes");
+        dir.write_document(Document::Request, &content)?;
+        rustix::fs::fsync(&self.building)
+            .map_err(|e| FilesError::new("sync directory", "building")(e.into()))?;
+        self.hooks.reach(Step::DirectoryCreated);
+        Ok(Arc::new(dir))
+    }
+
+    fn open(&self, job: JobId, place: Place) -> Result<Arc<dyn ExportDir>, FilesError> {
+        let name = job.to_string();
+        let dir = open_dir(self.dir(place), &name)
+            .map_err(FilesError::new("open directory", format!("{}/{name}", place.name())))?;
+        Ok(Arc::new(LocalDir { dir, name, hooks: self.hooks.clone() }))
+    }
+
+    fn move_to_ready(&self, job: JobId) -> Result<(), FilesError> {
+        let name = job.to_string();
+        let rename = || {
+            self.hooks.fault(Fault::Rename)?;
+            rustix::fs::renameat_with(&self.building, &name, &self.ready, &name, RenameFlags::NOREPLACE)?;
+            rustix::fs::fsync(&self.ready)?;
+            Ok(rustix::fs::fsync(&self.building)?)
+        };
+        rename().map_err(FilesError::new("rename to ready", format!("building/{name}")))?;
+        self.hooks.reach(Step::MovedToReady);
+        Ok(())
+    }
+
+    fn move_to_trash(&self, jobs: &[JobId]) -> Result<Vec<Result<(), FilesError>>, FilesError> {
+        let rename = |job: &JobId| {
+            let name = || format!("{job}");
+            self.rename_to_trash(*job).map_err(|e| FilesError::new("rename to trash", name())(e))
+        };
+        let renamed: Vec<_> = jobs.iter().map(rename).collect();
+        if renamed.iter().any(|result| matches!(result, Ok(true))) {
+            for dir in [&self.trash, &self.building, &self.ready] {
+                rustix::fs::fsync(dir).map_err(|e| FilesError::new("sync directory", "trash")(e.into()))?;
+            }
+            self.hooks.reach(Step::MovedToTrash);
+        }
+        Ok(renamed.into_iter().map(|result| result.map(|_| ())).collect())
+    }
+
+    fn sweep(&self, job: JobId) -> Result<Swept, FilesError> {
+        self.hooks.reach(Step::SweepBegins);
+        let sweep = || {
+            let mut swept = Swept::default();
+            for name in self.trash_names(job)? {
+                swept += sweep::remove_dir(&self.trash, &name, &self.hooks)?;
+            }
+            rustix::fs::fsync(&self.trash)?;
+            Ok(swept)
+        };
+        let swept = sweep().map_err(FilesError::new("sweep", format!("trash/{job}")))?;
+        self.hooks.reach(Step::SweepEnds);
+        Ok(swept)
+    }
+
+    fn sweep_partials(&self, job: JobId) -> Result<Swept, FilesError> {
+        let name = job.to_string();
+        let sweep = || match open_dir(&self.building, &name) {
+            Err(e) if e.kind() == io::ErrorKind::NotFound => Ok(Swept::default()),
+            Err(e) => Err(e),
+            Ok(dir) => {
+                let swept = sweep::remove_files(&dir, &self.hooks, |name| name != Document::Job.name())?;
+                rustix::fs::fsync(&dir)?;
+                Ok(swept)
+            }
+        };
+        sweep().map_err(FilesError::new("sweep", format!("building/{name}")))
+    }
+
+    fn inventory(&self) -> Result<Inventory, FilesError> {
+        let mut inventory = Inventory::default();
+        for place in Place::ALL {
+            let names = sweep::names(self.dir(place)).map_err(FilesError::new("list", place.name()))?;
+            for name in names {
+                let jobs = match place {
+                    Place::Building => &mut inventory.building,
+                    Place::Ready => &mut inventory.ready,
+                    Place::Trash => &mut inventory.trash,
+                };
+                match job_of(place, &name) {
+                    Some(job) if !jobs.contains(&job) => jobs.push(job),
+                    Some(_) => {}
+                    None => inventory.strangers.push(format!("{}/{name}", place.name())),
+                }
+            }
+        }
+        Ok(inventory)
+    }
+
+    fn free_bytes(&self) -> Result<u64, FilesError> {
+        ballast::free_bytes(&self.root).map_err(FilesError::new("measure free space of", "."))
+    }
+
+    fn release_ballast(&self, needed: u64) -> Result<bool, FilesError> {
+        if self.free_bytes()? >= needed {
+            return Ok(false);
+        }
+        ballast::release(&self.root).map_err(FilesError::new("release", "ballast"))
+    }
+
+    fn restore_ballast(&self) -> Result<(), FilesError> {
+        ballast::restore(&self.root).map_err(FilesError::new("make", "ballast"))
+    }
+}
+
+struct LocalDir {
+    dir: Dir,
+    name: String,
+    hooks: Hooks,
+}
+
+impl LocalDir {
+    fn fail(&self, operation: &'static str, name: &str) -> impl FnOnce(io::Error) -> FilesError {
+        FilesError::new(operation, format!("{}/{name}", self.name))
+    }
+
+    fn create(&self, name: &str) -> io::Result<File> {
+        let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+        Ok(File::from(rustix::fs::openat(&self.dir, name, flags, Mode::RUSR | Mode::WUSR)?))
+    }
+
+    fn read(&self, name: &str) -> io::Result<File> {
+        let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::CLOEXEC | OFlags::NONBLOCK;
+        Ok(File::from(rustix::fs::openat(&self.dir, name, flags, Mode::empty())?))
+    }
+}
+
+impl ExportDir for LocalDir {
+    fn create_file(&self, name: &str) -> Result<Box<dyn OutputSink>, FilesError> {
+        let file = self.create(name).map_err(self.fail("create", name))?;
+        let full_name = format!("{}/{name}", self.name);
+        Ok(Box::new(LocalSink { file, name: full_name, hooks: self.hooks.clone() }))
+    }
+
+    fn write_document(&self, document: Document, content: &[u8]) -> Result<(), FilesError> {
+        let name = document.name();
+        let temporary = format!("{name}.tmp");
+        let write = || {
+            self.hooks.fault(Fault::Write)?;
+            match rustix::fs::unlinkat(&self.dir, &temporary, rustix::fs::AtFlags::empty()) {
+                Ok(()) | Err(Errno::NOENT) => {}
+                Err(e) => return Err(e.into()),
+            }
+            let mut file = self.create(&temporary)?;
+            io::Write::write_all(&mut file, content)?;
+            file.sync_data()?;
+            rustix::fs::renameat(&self.dir, &temporary, &self.dir, name)?;
+            Ok(rustix::fs::fsync(&self.dir)?)
+        };
+        write().map_err(self.fail("write", name))
+    }
+
+    fn read_document(&self, document: Document) -> Result<Option<Vec<u8>>, FilesError> {
+        let name = document.name();
+        let read = || match self.read(name) {
+            Err(e) if e.kind() == io::ErrorKind::NotFound => Ok(None),
+            Err(e) => Err(e),
+            Ok(mut file) => {
+                let mut content = Vec::new();
+                io::Read::read_to_end(&mut file, &mut content)?;
+                Ok(Some(content))
+            }
+        };
+        read().map_err(self.fail("read", name))
+    }
+
+    fn open_file(&self, name: &str) -> Result<Arc<dyn ReadAt>, FilesError> {
+        Ok(Arc::new(self.read(name).map_err(self.fail("open", name))?))
+    }
+
+    fn remove_all_but(&self, keep: &[&str]) -> Result<(), FilesError> {
+        let documents = [Document::Request, Document::Plan, Document::Job].map(Document::name);
+        let remove = || {
+            sweep::remove_files(&self.dir, &self.hooks, |name| !keep.contains(&name) && !documents.contains(&name))?;
+            Ok(rustix::fs::fsync(&self.dir)?)
+        };
+        remove().map_err(self.fail("remove partial files of", ""))
+    }
+
+    fn sync(&self) -> Result<(), FilesError> {
+        rustix::fs::fsync(&self.dir).map_err(|e| self.fail("sync directory", "")(e.into()))
+    }
+}
+
+struct LocalSink {
+    file: File,
+    name: String,
+    hooks: Hooks,
+}
+
+impl OutputSink for LocalSink {
+    fn write_all(&mut self, bytes: &[u8]) -> Result<(), FilesError> {
+        let write = || {
+            self.hooks.fault(Fault::Write)?;
+            io::Write::write_all(&mut &self.file, bytes)
+        };
+        write().map_err(FilesError::new("write", &self.name))
+    }
+
+    fn sync(&mut self) -> Result<(), FilesError> {
+        self.file.sync_data().map_err(FilesError::new("sync", &self.name))
+    }
+}

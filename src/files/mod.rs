@@ -1,0 +1,160 @@
+//! The export directory: where a job's files are written, served from and swept. Everything
+//! goes through directory *handles*; no path is ever joined from outside, no symbolic link
+//! followed, no name removed that this server did not make (P3, P6).
+
+mod ballast;
+pub mod layout;
+mod local;
+mod read_at;
+mod sweep;
+
+use std::io;
+use std::sync::Arc;
+
+use crate::job::{ExportRequest, JobId};
+
+pub use layout::Place;
+pub use local::LocalFiles;
+pub use read_at::ReadAt;
+
+/// What could not be done, on what; names are relative to the data directory.
+#[derive(Debug, thiserror::Error)]
+#[error("{operation} {name}: {source}")]
+pub struct FilesError {
+    operation: &'static str,
+    name: String,
+    source: io::Error,
+}
+
+impl FilesError {
+    fn new(operation: &'static str, name: impl Into<String>) -> impl FnOnce(io::Error) -> Self {
+        let name = name.into();
+        move |source| Self { operation, name, source }
+    }
+
+    /// Whether there is no room left.
+    pub fn is_full(&self) -> bool {
+        matches!(self.source.kind(), io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded)
+    }
+
+    /// Whether the name is not there.
+    pub fn is_missing(&self) -> bool {
+        self.source.kind() == io::ErrorKind::NotFound
+    }
+}
+
+/// The documents beside the output files of a job's directory.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Document {
+    /// The kick-off's parameters (P12).
+    Request,
+    /// The plan: a resume never plans again.
+    Plan,
+    /// What the record is going to say.
+    Job,
+}
+
+impl Document {
+    /// The file's name.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Request => "request.json",
+            Self::Plan => "plan.json",
+            Self::Job => "job.json",
+        }
+    }
+}
+
+/// What a sweep removed.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Swept {
+    /// Names unlinked, documents included.
+    pub files: u64,
+    /// Bytes of these files.
+    pub bytes: u64,
+    /// Files that had a second name elsewhere.
+    pub planted_links: u64,
+}
+
+/// What stands on disk: job directories by place, and names that are not ours.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Inventory {
+    /// Jobs in `building/`.
+    pub building: Vec<JobId>,
+    /// Jobs in `ready/`.
+    pub ready: Vec<JobId>,
+    /// Jobs in `trash/`, each once.
+    pub trash: Vec<JobId>,
+    /// Names that this server did not make, relative to the data directory; reported, never removed.
+    pub strangers: Vec<String>,
+}
+
+/// Where the directories of jobs live. Every call blocks. A call that returns `Ok` has made
+/// its effect durable: files and their directories are synced.
+pub trait Files: Send + Sync {
+    /// Makes `building/<job>/` with `request.json` in it.
+    fn create(&self, job: JobId, request: &ExportRequest) -> Result<Arc<dyn ExportDir>, FilesError>;
+
+    /// A handle on the job's directory. It goes on to mean that directory wherever it is
+    /// renamed to; once the directory is removed every use of the handle fails (P3).
+    fn open(&self, job: JobId, place: Place) -> Result<Arc<dyn ExportDir>, FilesError>;
+
+    /// Renames `building/<job>` to `ready/<job>`.
+    fn move_to_ready(&self, job: JobId) -> Result<(), FilesError>;
+
+    /// Renames each job's directory, wherever it is, to `trash/`; the jobs share the fsyncs.
+    /// A job without a directory is no error. `Err` means that the last step, the fsyncs,
+    /// failed: then nothing is known and the process must end.
+    fn move_to_trash(&self, jobs: &[JobId]) -> Result<Vec<Result<(), FilesError>>, FilesError>;
+
+    /// Removes the job's directories in `trash/` with all files in them. Idempotent: what is
+    /// gone already is success.
+    fn sweep(&self, job: JobId) -> Result<Swept, FilesError>;
+
+    /// Removes all files of `building/<job>/` but `job.json` (a failed export).
+    fn sweep_partials(&self, job: JobId) -> Result<Swept, FilesError>;
+
+    /// What stands on disk now.
+    fn inventory(&self) -> Result<Inventory, FilesError>;
+
+    /// Bytes free for this server.
+    fn free_bytes(&self) -> Result<u64, FilesError>;
+
+    /// Gives the ballast's space back to the file system if less than `needed` bytes are
+    /// free, so that a deletion can always be recorded; true if it did.
+    fn release_ballast(&self, needed: u64) -> Result<bool, FilesError>;
+
+    /// Makes the ballast again if it is missing and there is room for it twice over.
+    fn restore_ballast(&self) -> Result<(), FilesError>;
+}
+
+/// A handle on one job's directory.
+pub trait ExportDir: Send + Sync {
+    /// Makes a new file; fails if the name exists.
+    fn create_file(&self, name: &str) -> Result<Box<dyn OutputSink>, FilesError>;
+
+    /// Writes a document so that it is there whole or not at all, durably.
+    fn write_document(&self, document: Document, content: &[u8]) -> Result<(), FilesError>;
+
+    /// Reads a document; `None` if there is none.
+    fn read_document(&self, document: Document) -> Result<Option<Vec<u8>>, FilesError>;
+
+    /// Opens a file for reading; the name must be one that the store knows (F-10).
+    fn open_file(&self, name: &str) -> Result<Arc<dyn ReadAt>, FilesError>;
+
+    /// Removes the files that are neither documents nor in `keep`: the partial output of a
+    /// process that is no more.
+    fn remove_all_but(&self, keep: &[&str]) -> Result<(), FilesError>;
+
+    /// Makes the names in the directory durable.
+    fn sync(&self) -> Result<(), FilesError>;
+}
+
+/// A file being written.
+pub trait OutputSink: Send {
+    /// Appends all of `bytes`.
+    fn write_all(&mut self, bytes: &[u8]) -> Result<(), FilesError>;
+
+    /// Makes the content durable.
+    fn sync(&mut self) -> Result<(), FilesError>;
+}

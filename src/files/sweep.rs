@@ -1,0 +1,103 @@
+//! Removing a job's directory: unlink every file, then the directory, until it is gone. A
+//! writer's handle follows the rename to `trash/` and may have made one more name, so the
+//! listing starts over until the rmdir succeeds (P3).
+
+use std::io;
+use std::ops::AddAssign;
+
+use cap_std::fs::Dir;
+use rustix::fs::{AtFlags, FileType};
+use rustix::io::Errno;
+
+use super::Swept;
+use super::local::open_dir;
+use crate::hooks::{Fault, Hooks, Step};
+
+/// Unlinking files that hold data waits on the device; more than this many at once are no faster.
+const IN_FLIGHT: usize = 4;
+
+/// Listings before giving up for this time: a writer that is out makes no more names.
+const ROUNDS: usize = 16;
+
+impl AddAssign for Swept {
+    fn add_assign(&mut self, other: Self) {
+        self.files += other.files;
+        self.bytes += other.bytes;
+        self.planted_links += other.planted_links;
+    }
+}
+
+/// The names in a directory. A name that is not UTF-8 is none of ours and is shown lossily.
+pub fn names(dir: &Dir) -> io::Result<Vec<String>> {
+    dir.entries()?.map(|entry| Ok(entry?.file_name().to_string_lossy().into_owned())).collect()
+}
+
+/// Unlinks every file of `parent/name` and removes the directory.
+pub fn remove_dir(parent: &Dir, name: &str, hooks: &Hooks) -> io::Result<Swept> {
+    let mut swept = Swept::default();
+    let dir = match open_dir(parent, name) {
+        Ok(dir) => dir,
+        Err(e) if e.kind() == io::ErrorKind::NotFound => return Ok(swept),
+        Err(e) => return Err(e),
+    };
+    for _ in 0..ROUNDS {
+        swept += remove_files(&dir, hooks, |_| true)?;
+        match rustix::fs::unlinkat(parent, name, AtFlags::REMOVEDIR) {
+            Ok(()) | Err(Errno::NOENT) => return Ok(swept),
+            Err(Errno::NOTEMPTY | Errno::EXIST) => {}
+            Err(e) => return Err(e.into()),
+        }
+    }
+    Err(Errno::NOTEMPTY.into())
+}
+
+/// Unlinks the files of a directory whose name is `chosen`, a few at a time. A directory in
+/// it is nothing that this server made: it stays, and the error says so.
+pub fn remove_files(dir: &Dir, hooks: &Hooks, chosen: impl Fn(&str) -> bool) -> io::Result<Swept> {
+    let names: Vec<_> = dir.entries()?.map(|entry| Ok(entry?.file_name())).collect::<io::Result<_>>()?;
+    let names: Vec<_> = names.into_iter().filter(|name| chosen(&name.to_string_lossy())).collect();
+    let unlink_all = |names: &[std::ffi::OsString]| {
+        let mut swept = Swept::default();
+        for name in names {
+            swept += unlink(dir, name, hooks)?;
+        }
+        Ok(swept)
+    };
+    if names.len() <= IN_FLIGHT {
+        return unlink_all(&names);
+    }
+    std::thread::scope(|scope| {
+        let chunks = names.chunks(names.len().div_ceil(IN_FLIGHT));
+        let threads: Vec<_> = chunks.map(|chunk| scope.spawn(move || unlink_all(chunk))).collect();
+        let mut swept = Swept::default();
+        let mut error = None;
+        for thread in threads {
+            match thread.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic)) {
+                Ok(part) => swept += part,
+                Err(e) => error = Some(e),
+            }
+        }
+        error.map_or(Ok(swept), Err)
+    })
+}
+
+fn unlink(dir: &Dir, name: &std::ffi::OsStr, hooks: &Hooks) -> io::Result<Swept> {
+    hooks.fault(Fault::Unlink)?;
+    let stat = match rustix::fs::statat(dir, name, AtFlags::SYMLINK_NOFOLLOW) {
+        Ok(stat) => stat,
+        Err(Errno::NOENT) => return Ok(Swept::default()),
+        Err(e) => return Err(e.into()),
+    };
+    match rustix::fs::unlinkat(dir, name, AtFlags::empty()) {
+        Ok(()) => {}
+        Err(Errno::NOENT) => return Ok(Swept::default()),
+        Err(e) => return Err(e.into()),
+    }
+    hooks.reach(Step::FileUnlinked);
+    let is_file = FileType::from_raw_mode(stat.st_mode) == FileType::RegularFile;
+    Ok(Swept {
+        files: 1,
+        bytes: if is_file { u64::try_from(stat.st_size).unwrap_or(0) } else { 0 },
+        planted_links: u64::from(is_file && stat.st_nlink > 1),
+    })
+}

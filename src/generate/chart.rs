@@ -1,0 +1,137 @@
+//! One patient's record from the first visit to the last: which visits there were, and what was done
+//! at each of them. The resources themselves are written by [`super::visit`] (what a visit leaves
+//! behind) and [`super::care`] (what stays with the patient between visits).
+
+use super::draw::{Draw, Id};
+use super::kind::Kind;
+use super::moment::{DAY, HOUR, MINUTE, Moment};
+use super::person::Person;
+use super::practice::{Practice, Practices};
+use super::sheets::Sheets;
+use super::vocabulary::ACUTE;
+
+/// How many days the visits of the set spread over, from 2015-01-05 to 2025-11-08. The rest of 2025
+/// is for what comes up to a month after a visit: the end of an illness, the last change of a record.
+const DAYS: u64 = 3_960;
+
+/// One visit to the practice.
+#[derive(Clone, Copy)]
+pub(super) struct Visit {
+    /// The id of the Encounter.
+    pub(super) id: Id,
+    pub(super) start: Moment,
+    pub(super) end: Moment,
+    /// The practitioner who was seen.
+    pub(super) doctor: Id,
+}
+
+/// A patient's record while it is being written.
+pub(super) struct Chart<'a> {
+    pub(super) draw: Draw,
+    pub(super) person: Person,
+    pub(super) practice: &'a Practice,
+    pub(super) sheets: &'a mut Sheets,
+}
+
+impl<'a> Chart<'a> {
+    /// Opens the record of the patient that the fresh stream `draw` stands for.
+    pub(super) fn open(mut draw: Draw, practices: &'a Practices, sheets: &'a mut Sheets) -> Self {
+        let person = Person::draw(&mut draw);
+        let practice = practices.get(person.home);
+        Self {
+            draw,
+            person,
+            practice,
+            sheets,
+        }
+    }
+
+    /// Writes the whole record.
+    pub(super) fn write(mut self) {
+        let visits = self.draw_visits();
+        let (first, last) = (visits[0], visits[visits.len() - 1]);
+        let changed = *self.draw.pick(&visits);
+        self.patient(changed);
+
+        let chronic = self.person.chronic();
+        let problem = self.condition(first, chronic.condition, None);
+        self.care(first, last, problem);
+        let [encounter, note] = self.noted(first);
+        let patient = (Kind::Patient, self.person.id);
+        let admitted = [patient, (Kind::Condition, problem), encounter, note];
+        self.provenance(first, &admitted);
+
+        let mut reviewed = Vec::new();
+        for (number, &visit) in visits.iter().enumerate() {
+            self.encounter(visit);
+            self.vital_signs(visit);
+            if number % 2 == 1 {
+                reviewed.push((Kind::DiagnosticReport, self.laboratory(visit)));
+            } else {
+                self.procedure(visit);
+            }
+            if number % 4 == 0 {
+                self.medication(visit, chronic.medication, problem);
+            }
+            if self.draw.chance(82) {
+                self.immunization(visit);
+            }
+            if self.draw.chance(45) {
+                self.acute_illness(visit);
+            }
+        }
+        reviewed.extend(self.noted(last));
+        self.provenance(last, &reviewed);
+    }
+
+    /// A visit and the note on it, as the targets of a Provenance.
+    fn noted(&mut self, visit: Visit) -> [(Kind, Id); 2] {
+        let note = self.note(visit);
+        [(Kind::Encounter, visit.id), (Kind::DocumentReference, note)]
+    }
+
+    /// When the record of something that was over at `done` was last changed: within two days of it.
+    pub(super) fn recorded(&mut self, done: Moment) -> Moment {
+        done.plus(self.draw.below(48 * HOUR))
+    }
+
+    fn patient(&mut self, visit: Visit) {
+        let updated = self.recorded(visit.end);
+        let Self { person, practice, .. } = self;
+        self.sheets.resource(Kind::Patient, person.id, updated, |json| {
+            person.write(json, practice, visit.doctor)
+        });
+    }
+
+    /// Something that passes, and for which something is given two times in five.
+    fn acute_illness(&mut self, visit: Visit) {
+        let acute = self.draw.pick(ACUTE);
+        let over = visit.end.plus((5 + self.draw.below(20)) * DAY);
+        let condition = self.condition(visit, acute.condition, Some(over));
+        if self.draw.chance(40) {
+            self.medication(visit, acute.medication, condition);
+        }
+    }
+
+    /// Five to seven visits, one after the other, from the day the patient joined the practice.
+    ///
+    /// The time there was is cut into as many slots as there are visits; each visit falls in its own
+    /// and ends the day it began, so that no two overlap.
+    fn draw_visits(&mut self) -> Vec<Visit> {
+        let joined = self.draw.below(2_500);
+        let count = 5 + self.draw.below(3);
+        let slot = (DAYS - joined) / count;
+        let visit = |number| {
+            let day = joined + number * slot + self.draw.below(slot);
+            let opening = Moment::midnight(2015, 1, 5).plus(day * DAY + 8 * HOUR);
+            let start = opening.plus(self.draw.below(9 * 60) * MINUTE);
+            Visit {
+                id: self.draw.id(),
+                start,
+                end: start.plus((10 + self.draw.below(40)) * MINUTE),
+                doctor: *self.draw.pick(&self.practice.staff),
+            }
+        };
+        (0..count).map(visit).collect()
+    }
+}

@@ -1,0 +1,79 @@
+//! The only source of chance in the generator: a PCG stream for each patient, and the few ways of
+//! reducing its raw 64-bit words. Nothing here goes through `rand`'s distributions, whose algorithms
+//! may change between versions and with them every byte of the output.
+
+use rand::Rng;
+use rand_pcg::Pcg64Mcg;
+
+use super::json::Show;
+
+/// One deterministic stream of draws.
+pub(super) struct Draw(Pcg64Mcg);
+
+impl Draw {
+    /// The stream numbered `stream` of the set made with `seed`.
+    ///
+    /// The two are mixed first, because an MCG started from neighbouring states gives related
+    /// streams. Within one seed no two streams share a state: `mix` is a bijection.
+    pub(super) fn stream(seed: u64, stream: u64) -> Self {
+        let high = mix(mix(seed).wrapping_add(stream));
+        let low = mix(high ^ seed);
+        Self(Pcg64Mcg::new(u128::from(high) << 64 | u128::from(low)))
+    }
+
+    /// A number in `0..bound`, by widening multiplication. The bias, below `bound / 2^64`, is too
+    /// small to see in any set this program can write.
+    pub(super) fn below(&mut self, bound: u64) -> u64 {
+        let word = u128::from(self.0.next_u64());
+        ((word * u128::from(bound)) >> 64) as u64
+    }
+
+    /// True `percent` times in a hundred.
+    pub(super) fn chance(&mut self, percent: u64) -> bool {
+        self.below(100) < percent
+    }
+
+    /// An index into a table of `len` entries.
+    pub(super) fn index(&mut self, len: usize) -> usize {
+        self.below(len as u64) as usize
+    }
+
+    /// One entry of a table, each as likely as another.
+    pub(super) fn pick<'t, T>(&mut self, table: &'t [T]) -> &'t T {
+        &table[self.index(table.len())]
+    }
+
+    /// A fresh resource id.
+    pub(super) fn id(&mut self) -> Id {
+        let words = (u128::from(self.0.next_u64()) << 64) | u128::from(self.0.next_u64());
+        // The version (4) and variant bits make it a UUID that every parser accepts.
+        let words = words & !(0xf << 76) & !(0x3 << 62) | 0x4 << 76 | 0x2 << 62;
+        let mut text = [b'-'; 36];
+        let mut shift = 128;
+        for (at, byte) in text.iter_mut().enumerate() {
+            if !matches!(at, 8 | 13 | 18 | 23) {
+                shift -= 4;
+                *byte = b"0123456789abcdef"[(words >> shift) as usize & 0xf];
+            }
+        }
+        Id(text)
+    }
+}
+
+/// A resource id in the shape of a lowercase UUID.
+#[derive(Clone, Copy)]
+pub(super) struct Id([u8; 36]);
+
+impl Show for Id {
+    fn show(&self, out: &mut Vec<u8>) {
+        out.extend_from_slice(&self.0);
+    }
+}
+
+/// The finalizer of SplitMix64: a bijection that spreads each input bit over the whole word.
+fn mix(word: u64) -> u64 {
+    let word = word.wrapping_add(0x9e37_79b9_7f4a_7c15);
+    let word = (word ^ (word >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+    let word = (word ^ (word >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+    word ^ (word >> 31)
+}

@@ -1,0 +1,262 @@
+//! A writer of compact JSON into one reusable byte buffer: it sets the commas and the quotes, and
+//! knows the few FHIR shapes that come back everywhere (a coded concept, a reference, a quantity).
+//! Strings are not escaped: all of them come from this room's own tables, which hold nothing that
+//! needs it, as a debug assertion checks.
+
+use super::kind::Kind;
+use super::vocabulary::Code;
+
+/// Something that can be shown as text inside a JSON string, with no quotes of its own.
+pub(super) trait Show {
+    /// Appends the text to `out`.
+    fn show(&self, out: &mut Vec<u8>);
+}
+
+impl Show for &str {
+    fn show(&self, out: &mut Vec<u8>) {
+        debug_assert!(
+            !self
+                .bytes()
+                .any(|byte| byte < b' ' || byte == b'"' || byte == b'\\'),
+            "{self:?} would need escaping"
+        );
+        out.extend_from_slice(self.as_bytes());
+    }
+}
+
+impl Show for u64 {
+    fn show(&self, out: &mut Vec<u8>) {
+        show_padded(*self, 1, out);
+    }
+}
+
+/// Two shown one after the other.
+impl<A: Show, B: Show> Show for (A, B) {
+    fn show(&self, out: &mut Vec<u8>) {
+        self.0.show(out);
+        self.1.show(out);
+    }
+}
+
+/// Three shown one after the other.
+impl<A: Show, B: Show, C: Show> Show for (A, B, C) {
+    fn show(&self, out: &mut Vec<u8>) {
+        self.0.show(out);
+        self.1.show(out);
+        self.2.show(out);
+    }
+}
+
+/// A decimal number kept as an integer, so that its digits never depend on how floats are printed:
+/// `Scaled { value: 372, decimals: 1 }` is shown as `37.2`.
+#[derive(Clone, Copy)]
+pub(super) struct Scaled {
+    /// The number times ten to the power of `decimals`.
+    pub(super) value: u64,
+    /// How many digits stand after the point.
+    pub(super) decimals: u32,
+}
+
+impl Show for Scaled {
+    fn show(&self, out: &mut Vec<u8>) {
+        let unit = 10_u64.pow(self.decimals);
+        (self.value / unit).show(out);
+        if self.decimals > 0 {
+            out.push(b'.');
+            show_padded(self.value % unit, self.decimals as usize, out);
+        }
+    }
+}
+
+/// Appends `value` in decimal, with leading zeros up to `width` digits.
+pub(super) fn show_padded(mut value: u64, width: usize, out: &mut Vec<u8>) {
+    let mut digits = [b'0'; 20];
+    let mut start = digits.len();
+    while value > 0 || digits.len() - start < width {
+        start -= 1;
+        digits[start] = b'0' + (value % 10) as u8;
+        value /= 10;
+    }
+    out.extend_from_slice(&digits[start..]);
+}
+
+/// JSON text being written. The caller opens and closes in the right order; closures see to that
+/// nearly everywhere.
+pub(super) struct Json {
+    /// What has been written and not yet taken away.
+    pub(super) bytes: Vec<u8>,
+    /// Whether the next value is the first of its object or array, and so takes no comma. Kept apart
+    /// from `bytes`, which may be emptied in the middle of a line.
+    first: bool,
+}
+
+impl Json {
+    /// An empty buffer; it grows once to its working size and is then reused.
+    pub(super) fn new() -> Self {
+        Self {
+            bytes: Vec::new(),
+            first: true,
+        }
+    }
+
+    /// Opens an object that is the next item of an array, or a line of its own.
+    pub(super) fn open_item(&mut self) {
+        self.comma();
+        self.open(b'{');
+    }
+
+    /// Opens an array under `key`.
+    pub(super) fn open_array(&mut self, key: &str) {
+        self.key(key);
+        self.open(b'[');
+    }
+
+    /// Closes the innermost array.
+    pub(super) fn close_array(&mut self) {
+        self.close(b']');
+    }
+
+    /// Closes the object that is a line, and the line.
+    pub(super) fn end_line(&mut self) {
+        self.close(b'}');
+        self.bytes.push(b'\n');
+        self.first = true;
+    }
+
+    /// `"key":"value"`
+    pub(super) fn text(&mut self, key: &str, value: impl Show) {
+        self.key(key);
+        self.quoted(value);
+    }
+
+    /// `"key":value`, for numbers.
+    pub(super) fn number(&mut self, key: &str, value: impl Show) {
+        self.key(key);
+        value.show(&mut self.bytes);
+    }
+
+    /// `"key":true`. No element of the set is ever false.
+    pub(super) fn set(&mut self, key: &str) {
+        self.key(key);
+        self.bytes.extend_from_slice(b"true");
+    }
+
+    /// `"key":"..."` with `data` in base64 (RFC 4648, padded).
+    pub(super) fn base64(&mut self, key: &str, data: &[u8]) {
+        const ALPHABET: &[u8; 64] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
+        self.key(key);
+        self.bytes.push(b'"');
+        for chunk in data.chunks(3) {
+            let byte = |at: usize| u32::from(chunk.get(at).copied().unwrap_or(0));
+            let bits = byte(0) << 16 | byte(1) << 8 | byte(2);
+            for sextet in 0..4 {
+                let digit = ALPHABET[(bits >> (18 - 6 * sextet)) as usize & 0x3f];
+                self.bytes.push(if sextet > chunk.len() { b'=' } else { digit });
+            }
+        }
+        self.bytes.push(b'"');
+    }
+
+    /// `"key":{...}`
+    pub(super) fn object(&mut self, key: &str, body: impl FnOnce(&mut Self)) {
+        self.key(key);
+        self.open(b'{');
+        body(self);
+        self.close(b'}');
+    }
+
+    /// `"key":[...]`
+    pub(super) fn array(&mut self, key: &str, body: impl FnOnce(&mut Self)) {
+        self.open_array(key);
+        body(self);
+        self.close_array();
+    }
+
+    /// `"key":[{...}]`, the array of one that FHIR asks for so often.
+    pub(super) fn only(&mut self, key: &str, body: impl FnOnce(&mut Self)) {
+        self.array(key, |json| json.item(body));
+    }
+
+    /// `{...}` as an item of an array.
+    pub(super) fn item(&mut self, body: impl FnOnce(&mut Self)) {
+        self.open_item();
+        body(self);
+        self.close(b'}');
+    }
+
+    /// `"value"` as an item of an array.
+    pub(super) fn word(&mut self, value: impl Show) {
+        self.comma();
+        self.quoted(value);
+    }
+
+    /// A CodeableConcept under `key`.
+    pub(super) fn concept(&mut self, key: &str, code: Code) {
+        self.object(key, |json| json.only("coding", |json| json.coding_body(code)));
+    }
+
+    /// An array of one CodeableConcept under `key`.
+    pub(super) fn concepts(&mut self, key: &str, code: Code) {
+        self.only(key, |json| json.only("coding", |json| json.coding_body(code)));
+    }
+
+    /// A Coding under `key`.
+    pub(super) fn coding(&mut self, key: &str, code: Code) {
+        self.object(key, |json| json.coding_body(code));
+    }
+
+    /// A Reference to another resource of the set under `key`.
+    pub(super) fn link(&mut self, key: &str, kind: Kind, id: impl Show) {
+        self.object(key, |json| json.text("reference", (kind.name(), "/", id)));
+    }
+
+    /// A Reference to another resource of the set as an item of an array.
+    pub(super) fn link_item(&mut self, kind: Kind, id: impl Show) {
+        self.item(|json| json.text("reference", (kind.name(), "/", id)));
+    }
+
+    /// A Quantity in a UCUM unit under `key`.
+    pub(super) fn quantity(&mut self, key: &str, value: Scaled, unit: &str) {
+        self.object(key, |json| {
+            json.number("value", value);
+            json.text("unit", unit);
+            json.text("system", "http://unitsofmeasure.org");
+            json.text("code", unit);
+        });
+    }
+
+    fn coding_body(&mut self, code: Code) {
+        self.text("system", code.system);
+        self.text("code", code.code);
+        self.text("display", code.display);
+    }
+
+    fn quoted(&mut self, value: impl Show) {
+        self.bytes.push(b'"');
+        value.show(&mut self.bytes);
+        self.bytes.push(b'"');
+    }
+
+    fn key(&mut self, key: &str) {
+        self.comma();
+        self.quoted(key);
+        self.bytes.push(b':');
+    }
+
+    fn comma(&mut self) {
+        if !self.first {
+            self.bytes.push(b',');
+        }
+        self.first = false;
+    }
+
+    fn open(&mut self, bracket: u8) {
+        self.bytes.push(bracket);
+        self.first = true;
+    }
+
+    fn close(&mut self, bracket: u8) {
+        self.bytes.push(bracket);
+        self.first = false;
+    }
+}

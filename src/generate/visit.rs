@@ -1,0 +1,206 @@
+//! What a visit leaves behind: the Encounter itself, the Observations made at it, a laboratory
+//! DiagnosticReport with its results, a note, a procedure, a vaccination.
+
+use super::chart::{Chart, Visit};
+use super::draw::Id;
+use super::json::{Json, Show};
+use super::kind::Kind;
+use super::vocabulary::{
+    BLOOD_PRESSURE, BODY_WEIGHT, Code, Measure, PANELS, PRESSURES, PROCEDURES, REASONS, VACCINES,
+    VITAL_SIGNS, hl7, loinc, snomed,
+};
+
+const VITAL: Code = hl7!("observation-category", "vital-signs", "Vital Signs");
+const LABORATORY: Code = hl7!("observation-category", "laboratory", "Laboratory");
+const LEFT_ARM: Code = snomed("368208006", "Left upper arm structure (body structure)");
+
+impl Chart<'_> {
+    /// The Encounter.
+    pub(super) fn encounter(&mut self, visit: Visit) {
+        let reason = *self.draw.pick(REASONS);
+        let updated = self.recorded(visit.end);
+        let Self { person, practice, .. } = self;
+        self.sheets.resource(Kind::Encounter, visit.id, updated, |json| {
+            json.text("status", "finished");
+            json.coding("class", hl7!("v3-ActCode", "AMB", "ambulatory"));
+            json.concepts("type", reason);
+            json.link("subject", Kind::Patient, person.id);
+            json.only("participant", |json| {
+                json.link("individual", Kind::Practitioner, visit.doctor)
+            });
+            json.object("period", |json| {
+                json.text("start", visit.start);
+                json.text("end", visit.end);
+            });
+            json.only("location", |json| {
+                json.link("location", Kind::Location, practice.location)
+            });
+            json.link("serviceProvider", Kind::Organization, practice.organization);
+        });
+    }
+
+    /// Blood pressure, weight and one vital sign more.
+    pub(super) fn vital_signs(&mut self, visit: Visit) {
+        let pressures = PRESSURES.map(|measure| (self.person.measure(&measure, &mut self.draw), measure));
+        self.observation(visit, VITAL, BLOOD_PRESSURE, |json| {
+            json.array("component", |json| {
+                for (value, measure) in &pressures {
+                    json.item(|json| {
+                        json.concept("code", measure.code);
+                        json.quantity("valueQuantity", *value, measure.unit);
+                    });
+                }
+            });
+        });
+        self.measured(visit, VITAL, &BODY_WEIGHT);
+        let sign = self.draw.pick(VITAL_SIGNS);
+        self.measured(visit, VITAL, sign);
+    }
+
+    /// A DiagnosticReport on a panel of laboratory tests, with an Observation for each.
+    pub(super) fn laboratory(&mut self, visit: Visit) -> Id {
+        let panel = self.draw.pick(PANELS);
+        let measured = |test| self.measured(visit, LABORATORY, test);
+        let results: Vec<Id> = panel.tests.iter().map(measured).collect();
+        let id = self.draw.id();
+        let updated = self.recorded(visit.end);
+        let Self { person, practice, .. } = self;
+        self.sheets.resource(Kind::DiagnosticReport, id, updated, |json| {
+            json.text("status", "final");
+            json.concepts("category", hl7!("v2-0074", "LAB", "Laboratory"));
+            json.concept("code", panel.code);
+            json.link("subject", Kind::Patient, person.id);
+            json.link("encounter", Kind::Encounter, visit.id);
+            json.text("effectiveDateTime", visit.start);
+            json.text("issued", updated);
+            json.array("performer", |json| {
+                json.link_item(Kind::Organization, practice.organization)
+            });
+            json.array("result", |json| {
+                for result in &results {
+                    json.link_item(Kind::Observation, *result);
+                }
+            });
+            json.text("conclusion", "Synthetic results: no clinical conclusion.");
+        });
+        id
+    }
+
+    /// An Observation of one measure.
+    fn measured(&mut self, visit: Visit, category: Code, measure: &Measure) -> Id {
+        let value = self.person.measure(measure, &mut self.draw);
+        self.observation(visit, category, measure.code, |json| {
+            json.quantity("valueQuantity", value, measure.unit);
+        })
+    }
+
+    /// An Observation; `value` adds what was seen.
+    fn observation(&mut self, visit: Visit, category: Code, code: Code, value: impl FnOnce(&mut Json)) -> Id {
+        let id = self.draw.id();
+        let updated = self.recorded(visit.end);
+        let person = &self.person;
+        self.sheets.resource(Kind::Observation, id, updated, |json| {
+            json.text("status", "final");
+            json.concepts("category", category);
+            json.concept("code", code);
+            json.link("subject", Kind::Patient, person.id);
+            json.link("encounter", Kind::Encounter, visit.id);
+            json.text("effectiveDateTime", visit.start);
+            value(json);
+        });
+        id
+    }
+
+    /// A progress note as a DocumentReference with the text inline.
+    pub(super) fn note(&mut self, visit: Visit) -> Id {
+        let id = self.draw.id();
+        let updated = self.recorded(visit.end);
+        let Self { person, practice, .. } = self;
+        let mut note = Vec::with_capacity(512);
+        // Line ends are the one thing the text has that would need escaping, and base64 takes them.
+        let mut line = |text: &dyn Show| {
+            text.show(&mut note);
+            note.push(b'\n');
+        };
+        line(&"SYNTHETIC RECORD. This note is about nobody.");
+        line(&("Visit on ", visit.start.day()));
+        line(&("Seen at ", practice.name));
+        line(&("Known for: ", person.chronic().condition.display));
+        line(&("Takes: ", person.chronic().medication.display));
+        line(&("Agreed goal: ", person.chronic().goal));
+        line(&"Plan: carry on as before and come back in some months.");
+        self.sheets
+            .resource(Kind::DocumentReference, id, updated, |json| {
+                json.text("status", "current");
+                json.text("docStatus", "final");
+                json.concept("type", loinc("11506-3", "Progress note"));
+                json.link("subject", Kind::Patient, person.id);
+                json.text("date", updated);
+                json.array("author", |json| json.link_item(Kind::Practitioner, visit.doctor));
+                json.link("custodian", Kind::Organization, practice.organization);
+                json.only("content", |json| {
+                    json.object("attachment", |json| {
+                        json.text("contentType", "text/plain");
+                        json.base64("data", &note);
+                        json.number("size", note.len() as u64);
+                        json.text("title", "Progress note");
+                        json.text("creation", visit.end);
+                    });
+                });
+                json.object("context", |json| {
+                    json.array("encounter", |json| json.link_item(Kind::Encounter, visit.id));
+                    json.object("period", |json| {
+                        json.text("start", visit.start);
+                        json.text("end", visit.end);
+                    });
+                });
+            });
+        id
+    }
+
+    /// A Procedure done at the visit.
+    pub(super) fn procedure(&mut self, visit: Visit) {
+        let id = self.draw.id();
+        let done = *self.draw.pick(PROCEDURES);
+        let updated = self.recorded(visit.end);
+        let Self { person, practice, .. } = self;
+        self.sheets.resource(Kind::Procedure, id, updated, |json| {
+            json.text("status", "completed");
+            json.concept("code", done);
+            json.link("subject", Kind::Patient, person.id);
+            json.link("encounter", Kind::Encounter, visit.id);
+            json.object("performedPeriod", |json| {
+                json.text("start", visit.start);
+                json.text("end", visit.end);
+            });
+            json.only("performer", |json| {
+                json.link("actor", Kind::Practitioner, visit.doctor)
+            });
+            json.link("location", Kind::Location, practice.location);
+        });
+    }
+
+    /// A vaccine that was to be had in the year of the visit.
+    pub(super) fn immunization(&mut self, visit: Visit) {
+        let id = self.draw.id();
+        let on_offer = VACCINES.partition_point(|vaccine| vaccine.since <= visit.start.year());
+        let vaccine = self.draw.pick(&VACCINES[..on_offer]);
+        let lot = 10_000 + self.draw.below(90_000);
+        let updated = self.recorded(visit.end);
+        let Self { person, practice, .. } = self;
+        self.sheets.resource(Kind::Immunization, id, updated, |json| {
+            json.text("status", "completed");
+            json.concept("vaccineCode", vaccine.code);
+            json.link("patient", Kind::Patient, person.id);
+            json.link("encounter", Kind::Encounter, visit.id);
+            json.text("occurrenceDateTime", visit.start);
+            json.set("primarySource");
+            json.link("location", Kind::Location, practice.location);
+            json.text("lotNumber", ("SYN", lot));
+            json.concept("site", LEFT_ARM);
+            json.only("performer", |json| {
+                json.link("actor", Kind::Practitioner, visit.doctor)
+            });
+        });
+    }
+}

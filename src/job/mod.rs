@@ -1,0 +1,16 @@
+//! The domain, pure: what a job is, which states it goes through and what must be done on
+//! the way. No I/O, no async, no clock; every other room obeys [`transition`].
+
+mod completion;
+mod id;
+mod receipt;
+mod record;
+mod request;
+mod transition;
+
+pub use completion::{Completion, JobDocument, OutputFile, SealedPart};
+pub use id::{ClientId, InvalidName, JobId, TenantId};
+pub use receipt::{Erasure, Receipt};
+pub use record::{Failure, FailureReason, JobRecord, JobState, Mark, MarkReason, StateName, SweepFailure};
+pub use request::{ExportRequest, Level};
+pub use transition::{Effect, Event, Refusal, transition};

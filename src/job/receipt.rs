@@ -1,0 +1,69 @@
+//! What is left of an erased job: the tombstone in the store and the receipt in the chain.
+
+use jiff::Timestamp;
+use serde::{Deserialize, Serialize};
+
+use super::{ClientId, JobId, MarkReason, StateName, TenantId};
+
+/// The tombstone: enough to answer 404 `deleted` until `retention.tombstones` (P2).
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Erasure {
+    /// Why it was erased.
+    pub reason: MarkReason,
+    /// When the mark was made.
+    pub marked_at: Timestamp,
+    /// When the last name was unlinked and the directory synced.
+    pub gone_at: Timestamp,
+}
+
+/// Evidence of one erasure (P9): counts, instants and reasons; no parameter, no content.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Receipt {
+    /// The job.
+    pub job: JobId,
+    /// Whose data it had exported.
+    pub tenant: TenantId,
+    /// Who owned it.
+    pub owner: ClientId,
+    /// Why it was erased.
+    pub reason: MarkReason,
+    /// The state that the mark ended.
+    pub was: StateName,
+    /// Who asked, if a client did.
+    pub by: Option<ClientId>,
+    /// The request that asked.
+    pub request_id: Option<String>,
+    /// When the kick-off was received.
+    pub submitted_at: Timestamp,
+    /// When the deletion was asked for.
+    pub marked_at: Timestamp,
+    /// When its URLs began to answer 404; absent if that was before a restart.
+    pub hidden_at: Option<Timestamp>,
+    /// When a writer last wrote a byte; absent if none did in this process.
+    pub last_byte_at: Option<Timestamp>,
+    /// When the last name was unlinked and the directory synced.
+    pub gone_at: Timestamp,
+    /// Files unlinked by the sweeps of this process.
+    pub files: u64,
+    /// Bytes of these files.
+    pub bytes: u64,
+    /// Files that had a second name elsewhere: somebody planted a hard link.
+    pub planted_links: u64,
+    /// Sweeps that failed before the one that did not.
+    pub failed_sweeps: u32,
+    /// What the last failed sweep said.
+    pub last_error: Option<String>,
+    /// Writers that did not stop in time and had their file taken away (P4).
+    pub fenced_writers: u32,
+    /// Downloads that were cut because they outlived their grace (P4).
+    pub cut_downloads: u32,
+    /// Whether the mark was found at a start: then counts cover what was left by then.
+    pub resumed: bool,
+}
+
+impl Receipt {
+    /// The tombstone that goes with this receipt.
+    pub fn erasure(&self) -> Erasure {
+        Erasure { reason: self.reason, marked_at: self.marked_at, gone_at: self.gone_at }
+    }
+}

@@ -1,0 +1,238 @@
+//! The record of a job: what the store holds. Only ids, instants, counts and reasons; no
+//! parameter, no file content, nothing that could name a patient (P12).
+
+use std::fmt;
+
+use jiff::Timestamp;
+use serde::{Deserialize, Serialize};
+
+use super::{ClientId, Completion, Erasure, JobId, TenantId};
+
+/// What the store knows of one job.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct JobRecord {
+    /// The job.
+    pub id: JobId,
+    /// Whose data it exports.
+    pub tenant: TenantId,
+    /// Who may see it.
+    pub owner: ClientId,
+    /// Counts the changes of this record from 1; a commit must bring the next one.
+    pub revision: u64,
+    /// When the kick-off was received.
+    pub submitted_at: Timestamp,
+    /// Where it stands.
+    pub state: JobState,
+}
+
+impl JobRecord {
+    /// The record after a change to `state`.
+    pub fn next(&self, state: JobState) -> Self {
+        Self { revision: self.revision + 1, state, ..self.clone() }
+    }
+}
+
+/// Where a job stands. Life only goes forward: each state's [`StateName`] is greater than
+/// those that can precede it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "name", rename_all = "lowercase")]
+pub enum JobState {
+    /// Accepted, not planned yet.
+    Queued,
+    /// Planned; parts are being written.
+    Running {
+        /// The instant whose view of the source is exported (MF-1).
+        transaction_time: Timestamp,
+    },
+    /// Every part is sealed; the directory is on its way to `ready/`. Never stored.
+    Finishing {
+        /// As in `Running`.
+        transaction_time: Timestamp,
+    },
+    /// Could not be exported; the answer stays until it expires or is deleted.
+    Failed(Failure),
+    /// Files can be downloaded.
+    Complete(Completion),
+    /// Its files are marked for deletion and answer 404 (P1, P2).
+    Marked(Mark),
+    /// Its files are gone; a tombstone.
+    Erased(Erasure),
+}
+
+impl JobState {
+    /// The state without its details.
+    pub fn name(&self) -> StateName {
+        match self {
+            Self::Queued => StateName::Queued,
+            Self::Running { .. } => StateName::Running,
+            Self::Finishing { .. } => StateName::Finishing,
+            Self::Failed(_) => StateName::Failed,
+            Self::Complete(_) => StateName::Complete,
+            Self::Marked(_) => StateName::Marked,
+            Self::Erased(_) => StateName::Erased,
+        }
+    }
+}
+
+/// The states in the order of life: the later of two witnesses wins.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+#[expect(missing_docs, reason = "see JobState")]
+pub enum StateName {
+    Queued,
+    Running,
+    Finishing,
+    Failed,
+    Complete,
+    Marked,
+    Erased,
+}
+
+impl StateName {
+    /// Whether work may still be going on.
+    pub fn is_active(self) -> bool {
+        self <= Self::Finishing
+    }
+
+    /// Whether the job answers 404 `deleted` (P2).
+    pub fn is_deleted(self) -> bool {
+        self >= Self::Marked
+    }
+
+    /// The name in lower case, as in metrics and receipts.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Queued => "queued",
+            Self::Running => "running",
+            Self::Finishing => "finishing",
+            Self::Failed => "failed",
+            Self::Complete => "complete",
+            Self::Marked => "marked",
+            Self::Erased => "erased",
+        }
+    }
+}
+
+impl fmt::Display for StateName {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.as_str())
+    }
+}
+
+/// Why and when a job failed.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Failure {
+    /// When; the time to live counts from here (P8).
+    pub at: Timestamp,
+    /// Why.
+    pub reason: FailureReason,
+}
+
+/// Why a job failed. A closed list, so that no message can carry patient data (P12).
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum FailureReason {
+    /// A source file is not the one that was planned any more.
+    SourceChanged,
+    /// The source could not be read.
+    SourceUnreadable,
+    /// The exporter gave an error.
+    ExporterFailed,
+    /// The exporter panicked.
+    ExporterPanicked,
+    /// There was no room for the output.
+    StorageFull,
+    /// The output could not be written.
+    StorageFailed,
+    /// The job's directory is not there any more.
+    DirectoryLost,
+}
+
+impl FailureReason {
+    /// The sentence shown to the client: what happened and what to do.
+    pub fn text(self) -> &'static str {
+        match self {
+            Self::SourceChanged => {
+                "The source data changed while it was being exported. Start a new export."
+            }
+            Self::SourceUnreadable => {
+                "The source data could not be read. Start a new export when the operator has mended it."
+            }
+            Self::ExporterFailed => "The export failed. Start a new export, or ask the operator.",
+            Self::ExporterPanicked => "The export failed by an internal fault. Ask the operator.",
+            Self::StorageFull => {
+                "There was no room to store the export. Delete exports that are no longer needed, then start a new one."
+            }
+            Self::StorageFailed => "The export could not be stored. Ask the operator.",
+            Self::DirectoryLost => {
+                "The stored export is not there any more. Start a new export, and tell the operator."
+            }
+        }
+    }
+}
+
+/// A job's mark for deletion: every file in its directory, sealed or partial, known or not.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Mark {
+    /// Why.
+    pub reason: MarkReason,
+    /// Who asked, if a client did.
+    pub by: Option<ClientId>,
+    /// When it was asked.
+    pub at: Timestamp,
+    /// The request that asked; the same request sent again gets its 202, not a 404.
+    pub request_id: Option<String>,
+    /// The state that the mark ended.
+    pub was: StateName,
+    /// The last sweep that failed, if one did (P5).
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub failure: Option<SweepFailure>,
+}
+
+/// Why a job's files are marked for deletion.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum MarkReason {
+    /// A client ended a job that was not done yet.
+    Cancelled,
+    /// A client deleted a finished job.
+    Deleted,
+    /// Its time to live was over.
+    Expired,
+    /// A directory without a record.
+    Orphan,
+    /// A record without its directory.
+    Lost,
+    /// Found in `trash/` without its mark: the store had lost its tail.
+    Recovered,
+}
+
+impl MarkReason {
+    /// What a client's DELETE is called for a job in the state `was`.
+    pub fn of_client(was: StateName) -> Self {
+        if was.is_active() { Self::Cancelled } else { Self::Deleted }
+    }
+
+    /// The reason in lower case, as in metrics and receipts.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Cancelled => "cancelled",
+            Self::Deleted => "deleted",
+            Self::Expired => "expired",
+            Self::Orphan => "orphan",
+            Self::Lost => "lost",
+            Self::Recovered => "recovered",
+        }
+    }
+}
+
+/// The last sweep of a marked job that failed (P5).
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct SweepFailure {
+    /// Sweeps that failed so far.
+    pub attempts: u32,
+    /// When the last one did.
+    pub at: Timestamp,
+    /// What it said: an operation and an error, no path outside the data directory.
+    pub error: String,
+}

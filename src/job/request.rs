@@ -1,0 +1,34 @@
+//! What a client asked for. Kick-off parameters may name a patient, so a request lives in
+//! the job's directory and in memory, never in the store or in a log (P12).
+
+use jiff::Timestamp;
+use serde::{Deserialize, Serialize};
+
+use super::{ClientId, TenantId};
+
+/// Which `$export` operation was called.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Level {
+    /// `{base}/$export`: everything.
+    System,
+    /// `{base}/Patient/$export`: the patient compartment and what it refers to (K-10).
+    Patient,
+}
+
+/// One export request, as accepted at the kick-off.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ExportRequest {
+    /// Whose data.
+    pub tenant: TenantId,
+    /// Who asked, and alone may see the job (P10).
+    pub owner: ClientId,
+    /// The full kick-off URL as received, for the manifest's `request` (MF-2, C7).
+    pub url: String,
+    /// The operation.
+    pub level: Level,
+    /// The types of `_type`, without repeats; empty means all that the level exports.
+    pub types: Vec<String>,
+    /// When the kick-off was received.
+    pub submitted_at: Timestamp,
+}

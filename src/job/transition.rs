@@ -1,0 +1,225 @@
+//! The only place where a job's state changes. What must be done on the way, and in which
+//! order, is given as data: the actor performs it, the model in `tests/model` searches it.
+
+use jiff::Timestamp;
+
+use super::{Completion, Erasure, Failure, JobState, Mark, SweepFailure};
+
+/// What can happen to a job.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Event {
+    /// The plan is on disk; parts may start.
+    Start {
+        /// The instant whose view of the source the plan took (MF-1).
+        transaction_time: Timestamp,
+    },
+    /// Every part of the plan is sealed and recorded.
+    PartsSealed,
+    /// The directory stands in `ready/`, durably.
+    Completed(Completion),
+    /// The export cannot be done.
+    Fail(Failure),
+    /// Somebody, or time, wants the job's files gone.
+    Mark(Mark),
+    /// A sweep left something behind.
+    SweepFailed(SweepFailure),
+    /// Every name is unlinked, every descriptor closed, the directory synced.
+    Swept(Erasure),
+}
+
+/// What a transition asks for; performed in the order given, each after the one before.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Effect {
+    /// Writers stop between two writes, so that the commit does not queue behind them.
+    PauseWriters,
+    /// The receipt is appended to the chain and synced (P9).
+    AppendReceipt,
+    /// The record is on stable storage (P1).
+    Commit,
+    /// The directory is renamed to `trash/`, both parents synced: the second witness (P1).
+    MoveToTrash,
+    /// The published view shows the record; from here on clients see it (P2).
+    Publish,
+    /// The cancel token fires; queued parts never start.
+    StopParts,
+    /// The caller gets its answer.
+    Acknowledge,
+    /// Wait until the last writer and the last download are out, or fenced and cut (P4).
+    AwaitLastOut,
+    /// The reaper removes the directory.
+    Sweep,
+    /// Parts go to the worker pool.
+    RunParts,
+    /// `job.json` is written and synced: what the record is going to say.
+    WriteJobJson,
+    /// The directory is renamed to `ready/`, both parents synced.
+    MoveToReady,
+    /// The files of a failed export go at once; `job.json` stays.
+    SweepPartials,
+}
+
+/// Why an event changes nothing.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub enum Refusal {
+    /// The job is marked or erased already: 404 `deleted` (D-8).
+    #[error("the job is deleted already")]
+    AlreadyDeleted,
+    /// Life has gone on; the news is too late, and harmless.
+    #[error("the job is past that")]
+    Stale,
+}
+
+use Effect::*;
+
+const START: &[Effect] = &[Commit, Publish, RunParts];
+const FINISH: &[Effect] = &[WriteJobJson, MoveToReady];
+const COMPLETE: &[Effect] = &[Commit, Publish];
+const FAIL: &[Effect] = &[StopParts, WriteJobJson, Commit, Publish, AwaitLastOut, SweepPartials];
+const MARK: &[Effect] =
+    &[PauseWriters, Commit, MoveToTrash, Publish, StopParts, Acknowledge, AwaitLastOut, Sweep];
+const SAME_REQUEST: &[Effect] = &[Acknowledge];
+const SWEEP_FAILED: &[Effect] = &[Commit, Publish];
+const ERASE: &[Effect] = &[AppendReceipt, Commit, Publish];
+
+/// The next state and what must be done for it, or why the event changes nothing.
+///
+/// DESIGN section 3: Queued < Running < Finishing < Complete | Failed < Marked < Erased.
+/// A mark ends every state before it; nothing ends a mark but its sweep.
+pub fn transition(state: &JobState, event: Event) -> Result<(JobState, &'static [Effect]), Refusal> {
+    use JobState::*;
+    match (state, event) {
+        (Queued, Event::Start { transaction_time }) => Ok((Running { transaction_time }, START)),
+        (Running { transaction_time }, Event::PartsSealed) => {
+            Ok((Finishing { transaction_time: *transaction_time }, FINISH))
+        }
+        (Finishing { .. }, Event::Completed(completion)) => Ok((Complete(completion), COMPLETE)),
+        (Queued | Running { .. } | Finishing { .. }, Event::Fail(failure)) => Ok((Failed(failure), FAIL)),
+
+        (Marked(mark), Event::Mark(again)) if again.request_id.is_some() && again.request_id == mark.request_id => {
+            Ok((state.clone(), SAME_REQUEST))
+        }
+        (Marked(_) | Erased(_), Event::Mark(_)) => Err(Refusal::AlreadyDeleted),
+        (_, Event::Mark(mark)) => Ok((Marked(mark), MARK)),
+
+        (Marked(mark), Event::SweepFailed(failure)) => {
+            Ok((Marked(Mark { failure: Some(failure), ..mark.clone() }), SWEEP_FAILED))
+        }
+        (Marked(_), Event::Swept(erasure)) => Ok((Erased(erasure), ERASE)),
+
+        _ => Err(Refusal::Stale),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+    use crate::job::{FailureReason, MarkReason, StateName};
+
+    fn at(second: i64) -> Timestamp {
+        Timestamp::from_second(second).unwrap()
+    }
+
+    fn mark(request: &str) -> Mark {
+        Mark {
+            reason: MarkReason::Deleted,
+            by: None,
+            at: at(5),
+            request_id: Some(request.into()),
+            was: StateName::Running,
+            failure: None,
+        }
+    }
+
+    fn completion() -> Completion {
+        Completion::of(&[], at(1), at(2))
+    }
+
+    fn erasure() -> Erasure {
+        Erasure { reason: MarkReason::Deleted, marked_at: at(5), gone_at: at(6) }
+    }
+
+    fn states() -> Vec<JobState> {
+        vec![
+            JobState::Queued,
+            JobState::Running { transaction_time: at(1) },
+            JobState::Finishing { transaction_time: at(1) },
+            JobState::Failed(Failure { at: at(2), reason: FailureReason::SourceChanged }),
+            JobState::Complete(completion()),
+            JobState::Marked(mark("a")),
+            JobState::Erased(erasure()),
+        ]
+    }
+
+    fn events() -> Vec<Event> {
+        vec![
+            Event::Start { transaction_time: at(1) },
+            Event::PartsSealed,
+            Event::Completed(completion()),
+            Event::Fail(Failure { at: at(3), reason: FailureReason::StorageFull }),
+            Event::Mark(mark("b")),
+            Event::SweepFailed(SweepFailure { attempts: 1, at: at(4), error: "EBUSY".into() }),
+            Event::Swept(erasure()),
+        ]
+    }
+
+    /// The whole table: a row a state, a column an event of `events()`.
+    #[test]
+    fn every_state_meets_every_event_as_documented() {
+        use StateName::*;
+        const S: Result<StateName, Refusal> = Err(Refusal::Stale);
+        const D: Result<StateName, Refusal> = Err(Refusal::AlreadyDeleted);
+        let table: [(StateName, [Result<StateName, Refusal>; 7]); 7] = [
+            (Queued, [Ok(Running), S, S, Ok(Failed), Ok(Marked), S, S]),
+            (Running, [S, Ok(Finishing), S, Ok(Failed), Ok(Marked), S, S]),
+            (Finishing, [S, S, Ok(Complete), Ok(Failed), Ok(Marked), S, S]),
+            (Failed, [S, S, S, S, Ok(Marked), S, S]),
+            (Complete, [S, S, S, S, Ok(Marked), S, S]),
+            (Marked, [S, S, S, S, D, Ok(Marked), Ok(Erased)]),
+            (Erased, [S, S, S, S, D, S, S]),
+        ];
+        for (state, (name, row)) in states().iter().zip(table) {
+            assert_eq!(state.name(), name);
+            for (event, expected) in events().into_iter().zip(row) {
+                let got = transition(state, event.clone()).map(|(next, _)| next.name());
+                assert_eq!(got, expected, "{name} + {event:?}");
+            }
+        }
+    }
+
+    #[test]
+    fn the_same_request_is_acknowledged_again_and_changes_nothing() {
+        let marked = JobState::Marked(mark("a"));
+        assert_eq!(transition(&marked, Event::Mark(mark("a"))), Ok((marked.clone(), SAME_REQUEST)));
+        let nameless = Mark { request_id: None, ..mark("") };
+        let marked = JobState::Marked(nameless.clone());
+        assert_eq!(transition(&marked, Event::Mark(nameless)), Err(Refusal::AlreadyDeleted));
+    }
+
+    #[test]
+    fn a_failed_sweep_is_kept_in_the_mark() {
+        let failure = SweepFailure { attempts: 2, at: at(9), error: "EACCES".into() };
+        let (state, _) = transition(&JobState::Marked(mark("a")), Event::SweepFailed(failure.clone())).unwrap();
+        assert_eq!(state, JobState::Marked(Mark { failure: Some(failure), ..mark("a") }));
+    }
+
+    proptest! {
+        #[test]
+        fn life_only_goes_forward(choices in prop::collection::vec(0usize..7, 0..40)) {
+            let mut state = JobState::Queued;
+            for choice in choices {
+                let event = events().swap_remove(choice);
+                if let Ok((next, effects)) = transition(&state, event) {
+                    prop_assert!(next.name() >= state.name());
+                    let position = |effect| effects.iter().position(|e| *e == effect);
+                    // P1: nothing is shown or acknowledged that is not durable.
+                    if let Some(publish) = position(Effect::Publish) {
+                        prop_assert!(position(Effect::Commit).is_some_and(|commit| commit < publish));
+                    }
+                    state = next;
+                }
+            }
+        }
+    }
+}

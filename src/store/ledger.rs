@@ -1,0 +1,250 @@
+//! The ledger: one thread that owns the store's writes. It takes all changes that are
+//! waiting and takes them through one commit together (group commit): receipts appended,
+//! store committed and synced, marked directories moved to `trash/`, view published, callers
+//! answered, in this order. Any failure of the first three poisons it: its callers get the
+//! error, nothing is published, and the process must end. An fsync is never tried again.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::mpsc::{Receiver, Sender, channel};
+use std::thread::JoinHandle;
+use std::time::Instant;
+
+use parking_lot::Mutex;
+use tokio::sync::oneshot;
+
+use super::view::Publication;
+use super::{Entry, Published, Store, View};
+use crate::hooks::{Fault, Hooks, Step};
+use crate::job::{JobId, JobRecord, Receipt, SealedPart};
+use crate::telemetry::{self, Fatal};
+
+/// Changes taken into one commit at the most.
+const BATCH: usize = 1024;
+
+/// A change to be made durable and then published.
+#[derive(Debug)]
+pub enum Change {
+    /// A job not seen before.
+    New(Published),
+    /// A new record.
+    Update(JobRecord),
+    /// A complete job with its files.
+    Complete(JobRecord, Arc<[SealedPart]>),
+    /// A mark for deletion: its directory moves to `trash/` before it is published.
+    Mark(JobRecord),
+    /// A mark for a directory that had no record: as `Mark`, with a new record.
+    MarkNew(Published),
+    /// An erasure: its receipt is durable before the record is.
+    Erase(JobRecord, Box<Receipt>),
+    /// A sealed part; not published.
+    Seal(JobId, SealedPart),
+    /// The end of a tombstone.
+    Forget(JobId),
+}
+
+impl Change {
+    fn entry(&self) -> Entry {
+        match self {
+            Self::New(published) | Self::MarkNew(published) => Entry::Record(published.record.clone()),
+            Self::Update(record) | Self::Complete(record, _) | Self::Mark(record) | Self::Erase(record, _) => {
+                Entry::Record(record.clone())
+            }
+            Self::Seal(job, part) => Entry::Part(*job, part.clone()),
+            Self::Forget(job) => Entry::Forget(*job),
+        }
+    }
+
+    fn marked(&self) -> Option<JobId> {
+        match self {
+            Self::Mark(record) => Some(record.id),
+            Self::MarkNew(published) => Some(published.record.id),
+            _ => None,
+        }
+    }
+
+    fn receipt(&self) -> Option<&Receipt> {
+        match self {
+            Self::Erase(_, receipt) => Some(receipt),
+            _ => None,
+        }
+    }
+
+    fn publication(self) -> Option<Publication> {
+        match self {
+            Self::New(published) | Self::MarkNew(published) => Some(Publication::New(published)),
+            Self::Complete(record, parts) => Some(Publication::Record(record, Some(parts))),
+            Self::Update(record) | Self::Mark(record) | Self::Erase(record, _) => {
+                Some(Publication::Record(record, None))
+            }
+            Self::Forget(job) => Some(Publication::Forget(job)),
+            Self::Seal(..) => None,
+        }
+    }
+}
+
+/// What became of a change that is durable and published.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Outcome {
+    /// All of it.
+    Done,
+    /// The mark is in the store, but the directory could not be moved to `trash/`: the
+    /// second witness is missing, the reaper goes on trying.
+    NotMoved(String),
+}
+
+/// A change of which nothing is known: the ledger is poisoned and the process ends.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("the store can promise nothing any more; the server is going down")]
+pub struct CommitError;
+
+/// The two witnesses beside the store, as the ledger's thread asks them. An `Err` is fatal.
+pub trait OtherWitnesses: Send {
+    /// Makes sure that there is room for a commit.
+    fn make_room(&mut self) -> Result<(), String>;
+
+    /// Appends receipts to the chain and syncs it.
+    fn append_receipts(&mut self, receipts: &[&Receipt]) -> Result<(), String>;
+
+    /// Moves directories to `trash/` and syncs the parents; an item says what failed for one job.
+    fn move_to_trash(&mut self, jobs: &[JobId]) -> Result<Vec<Result<(), String>>, String>;
+}
+
+struct Submission {
+    change: Change,
+    answer: oneshot::Sender<Result<Outcome, CommitError>>,
+}
+
+/// The handle on the ledger's thread. Dropping the last one ends the thread after what was
+/// submitted is done.
+pub struct Ledger {
+    submissions: Mutex<Option<Sender<Submission>>>,
+    thread: Mutex<Option<JoinHandle<()>>>,
+    view: Arc<View>,
+    healthy: Arc<AtomicBool>,
+}
+
+impl Ledger {
+    /// Starts the thread over a store whose content `view` already shows.
+    pub fn start(
+        store: Box<dyn Store>,
+        witnesses: Box<dyn OtherWitnesses>,
+        view: Arc<View>,
+        hooks: Hooks,
+        fatal: Fatal,
+    ) -> std::io::Result<Self> {
+        let (submissions, waiting) = channel();
+        let healthy = Arc::new(AtomicBool::new(true));
+        let mut writer = Writer { store, witnesses, view: view.clone(), hooks };
+        let health = healthy.clone();
+        let run = move || {
+            if let Err(reason) = writer.run(&waiting) {
+                health.store(false, Ordering::Release);
+                fatal.raise(&format!("ledger: {reason}"));
+                // Whoever still submits is told so by its answer's end being dropped.
+            }
+        };
+        let thread = std::thread::Builder::new().name("ledger".into()).spawn(run)?;
+        let (submissions, thread) = (Mutex::new(Some(submissions)), Mutex::new(Some(thread)));
+        Ok(Self { submissions, thread, view, healthy })
+    }
+
+    /// Submits a change. Changes are committed in the order of submission, whoever awaits
+    /// them: dropping the future gives up the answer, not the change.
+    pub fn submit(&self, change: Change) -> impl Future<Output = Result<Outcome, CommitError>> + Send + use<> {
+        let (answer, answered) = oneshot::channel();
+        if let Some(submissions) = &*self.submissions.lock() {
+            // A thread that is gone has dropped its end; the answer then says so.
+            let _ = submissions.send(Submission { change, answer });
+        }
+        async move { answered.await.unwrap_or(Err(CommitError)) }
+    }
+
+    /// The published view.
+    pub fn view(&self) -> &Arc<View> {
+        &self.view
+    }
+
+    /// Whether changes can still be made durable.
+    pub fn is_healthy(&self) -> bool {
+        self.healthy.load(Ordering::Acquire)
+    }
+
+    /// Commits what was submitted, closes the store and ends the thread.
+    pub fn close(&self) {
+        self.submissions.lock().take();
+        if let Some(thread) = self.thread.lock().take() {
+            let _ = thread.join();
+        }
+    }
+}
+
+impl Drop for Ledger {
+    fn drop(&mut self) {
+        self.close();
+    }
+}
+
+struct Writer {
+    store: Box<dyn Store>,
+    witnesses: Box<dyn OtherWitnesses>,
+    view: Arc<View>,
+    hooks: Hooks,
+}
+
+impl Writer {
+    fn run(&mut self, waiting: &Receiver<Submission>) -> Result<(), String> {
+        while let Ok(first) = waiting.recv() {
+            let mut batch = vec![first];
+            batch.extend(waiting.try_iter().take(BATCH - 1));
+            let (changes, answers): (Vec<_>, Vec<_>) =
+                batch.into_iter().map(|submission| (submission.change, submission.answer)).unzip();
+            match self.commit(changes) {
+                Ok(outcomes) => {
+                    for (answer, outcome) in answers.into_iter().zip(outcomes) {
+                        // Whoever does not wait for the answer has dropped its end.
+                        let _ = answer.send(Ok(outcome));
+                    }
+                }
+                Err(reason) => return Err(reason),
+            }
+        }
+        Ok(())
+    }
+
+    /// One batch through all witnesses; the order is what P1, P2 and P9 rest on.
+    fn commit(&mut self, changes: Vec<Change>) -> Result<Vec<Outcome>, String> {
+        let began = Instant::now();
+        self.witnesses.make_room()?;
+
+        let receipts: Vec<_> = changes.iter().filter_map(Change::receipt).collect();
+        if !receipts.is_empty() {
+            self.witnesses.append_receipts(&receipts)?;
+            self.hooks.reach(Step::ReceiptAppended);
+        }
+
+        self.hooks.fault(Fault::Commit).map_err(|e| e.to_string())?;
+        let entries: Vec<_> = changes.iter().map(Change::entry).collect();
+        let fitted = self.store.commit(&entries).map_err(|e| e.to_string())?;
+        if let Some(n) = fitted.iter().position(|fits| !fits) {
+            return Err(format!("another writer changed a record under this one: {:?}", entries[n]));
+        }
+
+        let mut outcomes = vec![Outcome::Done; changes.len()];
+        let marked: Vec<_> = changes.iter().enumerate().filter_map(|(n, c)| Some((n, c.marked()?))).collect();
+        if !marked.is_empty() {
+            self.hooks.reach(Step::MarkCommitted);
+            let jobs: Vec<_> = marked.iter().map(|(_, job)| *job).collect();
+            let moved = self.witnesses.move_to_trash(&jobs)?;
+            for ((n, _), moved) in marked.iter().zip(moved) {
+                if let Err(reason) = moved {
+                    outcomes[*n] = Outcome::NotMoved(reason);
+                }
+            }
+        }
+
+        telemetry::batch_committed(changes.len(), began.elapsed());
+        self.view.publish(changes.into_iter().filter_map(Change::publication));
+        Ok(outcomes)
+    }
+}

@@ -1,0 +1,78 @@
+//! Durable memory. A [`Store`] is a backend that applies a batch of changes and makes it
+//! durable before it returns; the [`Ledger`] is the one thread that talks to it, many callers
+//! sharing one commit; the [`View`] is what everybody else reads (DESIGN section 3).
+
+mod ledger;
+mod sled;
+mod view;
+
+use crate::job::{JobId, JobRecord, SealedPart};
+
+pub use self::sled::SledStore;
+pub use ledger::{Change, CommitError, Ledger, OtherWitnesses, Outcome};
+pub use view::{Downloads, Lookup, Progress, Published, Ticket, View};
+
+/// Why a store cannot do what was asked.
+#[derive(Debug, thiserror::Error)]
+pub enum StoreError {
+    /// Another process has the store open.
+    #[error("the store is in use by another process")]
+    InUse,
+    /// The store was written by a newer version.
+    #[error("the store has format {found}, this version knows up to {known}: use the newer version")]
+    Newer {
+        /// The format found.
+        found: u32,
+        /// The newest format known here.
+        known: u32,
+    },
+    /// A record could not be understood.
+    #[error("the store's entry {key} is damaged: {reason}")]
+    Damaged {
+        /// Kind and key of the entry.
+        key: String,
+        /// What is wrong with it.
+        reason: String,
+    },
+    /// The backend failed: nothing it was told in this batch is known to be durable.
+    #[error("the store cannot {operation}: {reason}")]
+    Failed {
+        /// What was tried.
+        operation: &'static str,
+        /// What the backend said.
+        reason: String,
+    },
+}
+
+/// A change that is kept.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Entry {
+    /// The job's record; its revision must be one more than the stored one's (1 for a new
+    /// job). An erased job's parts are dropped with it.
+    Record(JobRecord),
+    /// One more sealed part of a job.
+    Part(JobId, SealedPart),
+    /// The end of a tombstone: nothing is known of the job any more.
+    Forget(JobId),
+}
+
+/// What a store knows of one job.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct StoredJob {
+    /// Its record.
+    pub record: JobRecord,
+    /// Its sealed parts, in the order of the plan.
+    pub parts: Vec<SealedPart>,
+}
+
+/// A backend. It is used by one thread at a time and every call blocks.
+pub trait Store: Send {
+    /// Applies the entries in order, all or nothing, and returns only when they are on
+    /// stable storage. The result has one item an entry: false for a record whose revision
+    /// did not fit, which was left out. An `Err` means that nothing is known of the batch;
+    /// the process must end, for a failed fsync can not be tried again.
+    fn commit(&mut self, entries: &[Entry]) -> Result<Vec<bool>, StoreError>;
+
+    /// Everything that is stored.
+    fn load(&self) -> Result<Vec<StoredJob>, StoreError>;
+}

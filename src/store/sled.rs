@@ -1,0 +1,223 @@
+//! The sled backend, and the only place that names sled.
+//!
+//! sled's `flush` is no fsync on Linux (sled#1452, #1351): after each batch the log is
+//! flushed and then synced by a second handle on the same file. `flush_async` is never used
+//! (sled#1308). Keys: `m/format`; `j/<job>` a record; `p/<job>/<part>` a sealed part;
+//! `f/<job>/<part>/<n>` its files. All values are JSON and well below sled's blob limit.
+
+use std::collections::BTreeMap;
+use std::fs::File;
+use std::path::Path;
+use std::time::{Duration, Instant};
+
+use serde::{Deserialize, Serialize};
+
+use super::{Entry, Store, StoreError, StoredJob};
+use crate::job::{JobId, JobRecord, OutputFile, SealedPart, StateName};
+
+/// The format written by this version. A store with a larger one is refused.
+const FORMAT: u32 = 1;
+const FORMAT_KEY: &[u8] = b"m/format";
+
+/// sled lets go of its lock a little after it is dropped (sled#1289).
+const LOCK_PATIENCE: Duration = Duration::from_secs(5);
+
+/// Bytes of page cache; the published view answers the reads, so a little is enough.
+const CACHE_BYTES: u64 = 16 << 20;
+
+/// A store in a folder of its own.
+pub struct SledStore {
+    db: sled::Db,
+    log: File,
+}
+
+/// A sealed part without its files, which have keys of their own.
+#[derive(Serialize, Deserialize)]
+struct PartHead {
+    broken_lines: u64,
+}
+
+fn failed(operation: &'static str) -> impl FnOnce(sled::Error) -> StoreError {
+    move |e| StoreError::Failed { operation, reason: e.to_string() }
+}
+
+fn io_failed(operation: &'static str) -> impl FnOnce(std::io::Error) -> StoreError {
+    move |e| StoreError::Failed { operation, reason: e.to_string() }
+}
+
+impl SledStore {
+    /// Opens the store in `folder`, making it if it is not there.
+    pub fn open(folder: &Path) -> Result<Self, StoreError> {
+        let config = sled::Config::new().path(folder).cache_capacity(CACHE_BYTES);
+        let began = Instant::now();
+        let db = loop {
+            match config.open() {
+                Ok(db) => break db,
+                Err(sled::Error::Io(e)) if is_lock_conflict(&e) => {
+                    if began.elapsed() > LOCK_PATIENCE {
+                        return Err(StoreError::InUse);
+                    }
+                    std::thread::sleep(Duration::from_millis(20));
+                }
+                Err(e) => return Err(failed("open")(e)),
+            }
+        };
+        let log = File::open(folder.join("db")).map_err(io_failed("open the log"))?;
+        let mut store = Self { db, log };
+        store.check_format()?;
+        File::open(folder).and_then(|dir| dir.sync_all()).map_err(io_failed("sync the folder"))?;
+        Ok(store)
+    }
+
+    fn check_format(&mut self) -> Result<(), StoreError> {
+        let Some(found) = self.db.get(FORMAT_KEY).map_err(failed("read the format"))? else {
+            self.db.insert(FORMAT_KEY, FORMAT.to_string().as_bytes()).map_err(failed("write the format"))?;
+            return self.sync();
+        };
+        let text = String::from_utf8_lossy(&found);
+        match text.parse::<u32>() {
+            Ok(found) if found <= FORMAT => Ok(()),
+            Ok(found) => Err(StoreError::Newer { found, known: FORMAT }),
+            Err(e) => Err(StoreError::Damaged { key: "m/format".into(), reason: e.to_string() }),
+        }
+    }
+
+    /// Makes everything that was applied durable: P1 rests on this order.
+    fn sync(&mut self) -> Result<(), StoreError> {
+        self.db.flush().map_err(failed("flush"))?;
+        self.log.sync_data().map_err(io_failed("sync the log"))
+    }
+
+    fn revision(&self, job: JobId) -> Result<u64, StoreError> {
+        match self.db.get(record_key(job)).map_err(failed("read a record"))? {
+            Some(value) => Ok(parse::<JobRecord>(&record_key(job), &value)?.revision),
+            None => Ok(0),
+        }
+    }
+
+    fn remove_prefix(&self, batch: &mut sled::Batch, prefix: &[u8]) -> Result<(), StoreError> {
+        for key in self.db.scan_prefix(prefix).keys() {
+            batch.remove(key.map_err(failed("list keys"))?);
+        }
+        Ok(())
+    }
+}
+
+impl Store for SledStore {
+    fn commit(&mut self, entries: &[Entry]) -> Result<Vec<bool>, StoreError> {
+        let mut batch = sled::Batch::default();
+        let mut revisions = BTreeMap::new();
+        let mut fitted = Vec::with_capacity(entries.len());
+        for entry in entries {
+            let fits = match entry {
+                Entry::Record(record) => {
+                    let known = match revisions.get(&record.id) {
+                        Some(revision) => *revision,
+                        None => self.revision(record.id)?,
+                    };
+                    let fits = record.revision == known + 1;
+                    if fits {
+                        revisions.insert(record.id, record.revision);
+                        batch.insert(record_key(record.id), json(record));
+                        if record.state.name() == StateName::Erased {
+                            self.remove_prefix(&mut batch, &key(b'p', record.id))?;
+                            self.remove_prefix(&mut batch, &key(b'f', record.id))?;
+                        }
+                    }
+                    fits
+                }
+                Entry::Part(job, part) => {
+                    let head = PartHead { broken_lines: part.broken_lines };
+                    batch.insert(part_key(*job, part.index), json(&head));
+                    for (n, file) in (0u32..).zip(&part.files) {
+                        batch.insert(file_key(*job, part.index, n), json(file));
+                    }
+                    true
+                }
+                Entry::Forget(job) => {
+                    revisions.insert(*job, 0);
+                    batch.remove(record_key(*job));
+                    self.remove_prefix(&mut batch, &key(b'p', *job))?;
+                    self.remove_prefix(&mut batch, &key(b'f', *job))?;
+                    true
+                }
+            };
+            fitted.push(fits);
+        }
+        self.db.apply_batch(batch).map_err(failed("apply a batch"))?;
+        self.sync()?;
+        Ok(fitted)
+    }
+
+    fn load(&self) -> Result<Vec<StoredJob>, StoreError> {
+        let mut jobs = BTreeMap::new();
+        for item in self.db.scan_prefix(b"j/") {
+            let (key, value) = item.map_err(failed("list records"))?;
+            let record: JobRecord = parse(&key, &value)?;
+            jobs.insert(record.id, StoredJob { record, parts: Vec::new() });
+        }
+        for item in self.db.scan_prefix(b"p/") {
+            let (key, value) = item.map_err(failed("list parts"))?;
+            let head: PartHead = parse(&key, &value)?;
+            let (job, index) = split_key(&key)?;
+            if let Some(stored) = jobs.get_mut(&job) {
+                let part = SealedPart { index, files: Vec::new(), broken_lines: head.broken_lines };
+                stored.parts.push(part);
+            }
+        }
+        for item in self.db.scan_prefix(b"f/") {
+            let (key, value) = item.map_err(failed("list files"))?;
+            let (job, index) = split_key(&key)?;
+            let part = jobs.get_mut(&job).and_then(|stored| stored.parts.iter_mut().find(|p| p.index == index));
+            if let Some(part) = part {
+                part.files.push(parse::<OutputFile>(&key, &value)?);
+            }
+        }
+        Ok(jobs.into_values().collect())
+    }
+}
+
+fn is_lock_conflict(error: &std::io::Error) -> bool {
+    error.kind() == std::io::ErrorKind::WouldBlock || error.to_string().contains("could not acquire lock")
+}
+
+fn json(value: &impl Serialize) -> Vec<u8> {
+    serde_json::to_vec(value).expect("records have string keys only and always serialize")
+}
+
+fn parse<'a, T: Deserialize<'a>>(key: &[u8], value: &'a [u8]) -> Result<T, StoreError> {
+    serde_json::from_slice(value)
+        .map_err(|e| StoreError::Damaged { key: key.escape_ascii().to_string(), reason: e.to_string() })
+}
+
+fn key(kind: u8, job: JobId) -> Vec<u8> {
+    let mut key = vec![kind, b'/'];
+    key.extend_from_slice(job.as_bytes());
+    key
+}
+
+fn record_key(job: JobId) -> Vec<u8> {
+    key(b'j', job)
+}
+
+/// Numbers are big-endian, so that keys sort as the plan does.
+fn part_key(job: JobId, part: u32) -> Vec<u8> {
+    let mut key = key(b'p', job);
+    key.extend_from_slice(&part.to_be_bytes());
+    key
+}
+
+fn file_key(job: JobId, part: u32, n: u32) -> Vec<u8> {
+    let mut key = key(b'f', job);
+    key.extend_from_slice(&part.to_be_bytes());
+    key.extend_from_slice(&n.to_be_bytes());
+    key
+}
+
+/// The job and the part of a key of either kind.
+fn split_key(key: &[u8]) -> Result<(JobId, u32), StoreError> {
+    let damaged = || StoreError::Damaged { key: key.escape_ascii().to_string(), reason: "too short".into() };
+    let job = key.get(2..18).and_then(|b| b.try_into().ok()).ok_or_else(damaged)?;
+    let part = key.get(18..22).and_then(|b| b.try_into().ok()).ok_or_else(damaged)?;
+    Ok((JobId::from_bytes(job), u32::from_be_bytes(part)))
+}

@@ -1,0 +1,263 @@
+//! The published view: what clients may see. The ledger publishes a change only after it is
+//! durable, so nobody reads a state that a crash would take back. A download registers under
+//! the lock that a publication takes, so none can begin after a mark was published (P2, P4).
+
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use parking_lot::RwLock;
+use tokio::sync::watch;
+use tokio_util::sync::CancellationToken;
+
+use crate::job::{
+    ClientId, ExportRequest, JobId, JobRecord, JobState, OutputFile, SealedPart, StateName, TenantId,
+};
+
+/// How far an export is, in the plan's units of work.
+#[derive(Debug, Default)]
+pub struct Progress {
+    planned: AtomicU64,
+    done: AtomicU64,
+}
+
+impl Progress {
+    /// Sets what there is to do.
+    pub fn plan(&self, units: u64) {
+        self.planned.store(units, Ordering::Relaxed);
+    }
+
+    /// Adds what has been done.
+    pub fn advance(&self, units: u64) {
+        self.done.fetch_add(units, Ordering::Relaxed);
+    }
+
+    /// Percent done: never less than before, 0 when queued, below 100 until the job is
+    /// complete (ST-2).
+    pub fn percent(&self) -> f64 {
+        let planned = self.planned.load(Ordering::Relaxed);
+        let done = self.done.load(Ordering::Relaxed);
+        if planned == 0 { 0.0 } else { (100.0 * done as f64 / planned as f64).min(99.9) }
+    }
+}
+
+/// The open downloads of one job.
+#[derive(Debug)]
+pub struct Downloads {
+    open: watch::Sender<u32>,
+    cut: CancellationToken,
+}
+
+impl Default for Downloads {
+    fn default() -> Self {
+        Self { open: watch::Sender::new(0), cut: CancellationToken::new() }
+    }
+}
+
+impl Downloads {
+    /// How many are open.
+    pub fn open(&self) -> u32 {
+        *self.open.borrow()
+    }
+
+    /// Resolves when none is open.
+    pub async fn drained(&self) {
+        let mut open = self.open.subscribe();
+        // The sender lives in `self`, so waiting cannot fail.
+        let _ = open.wait_for(|open| *open == 0).await;
+    }
+
+    /// Ends all that are open; their clients see a failed transfer. Returns how many.
+    pub fn cut(&self) -> u32 {
+        self.cut.cancel();
+        self.open()
+    }
+}
+
+/// One open download; dropping it says that the download is over.
+#[derive(Debug)]
+pub struct Ticket {
+    downloads: Arc<Downloads>,
+}
+
+impl Ticket {
+    fn new(downloads: Arc<Downloads>) -> Self {
+        downloads.open.send_modify(|open| *open += 1);
+        Self { downloads }
+    }
+
+    /// Fires when the download must end at once.
+    pub fn cut(&self) -> &CancellationToken {
+        &self.downloads.cut
+    }
+}
+
+impl Drop for Ticket {
+    fn drop(&mut self) {
+        self.downloads.open.send_modify(|open| *open -= 1);
+    }
+}
+
+/// One job as clients may see it.
+#[derive(Debug, Clone)]
+pub struct Published {
+    /// The durable record.
+    pub record: JobRecord,
+    /// The request, until the job is marked (P12).
+    pub request: Option<Arc<ExportRequest>>,
+    /// The sealed parts of a complete job.
+    pub parts: Arc<[SealedPart]>,
+    /// How far it is.
+    pub progress: Arc<Progress>,
+    /// Who is reading its files.
+    pub downloads: Arc<Downloads>,
+}
+
+impl Published {
+    /// A job as found at a start.
+    pub fn new(record: JobRecord, request: Option<Arc<ExportRequest>>, parts: Arc<[SealedPart]>) -> Self {
+        Self { record, request, parts, progress: Arc::default(), downloads: Arc::default() }
+    }
+
+    /// The output files, in the order of the plan.
+    pub fn files(&self) -> impl Iterator<Item = &OutputFile> {
+        self.parts.iter().flat_map(|part| &part.files)
+    }
+}
+
+/// What a client learns when it asks for a job.
+#[derive(Debug, Clone)]
+pub enum Lookup {
+    /// It is there, and theirs.
+    Found(Arc<Published>),
+    /// It was theirs and is deleted (P2).
+    Deleted,
+    /// Never heard of it, or it is somebody else's: the same answer by the same path (P10).
+    Unknown,
+}
+
+/// All jobs, tombstones included.
+#[derive(Debug, Default)]
+pub struct View {
+    jobs: RwLock<HashMap<JobId, Arc<Published>>>,
+    version: watch::Sender<u64>,
+}
+
+impl View {
+    /// Adds or replaces jobs, all at once.
+    pub fn publish(&self, jobs: impl IntoIterator<Item = Publication>) {
+        let mut map = self.jobs.write();
+        for publication in jobs {
+            match publication {
+                Publication::New(published) => {
+                    map.insert(published.record.id, Arc::new(published));
+                }
+                Publication::Record(record, parts) => {
+                    if let Some(known) = map.get_mut(&record.id) {
+                        let known = Arc::make_mut(known);
+                        if record.state.name().is_deleted() {
+                            known.request = None;
+                            known.parts = Arc::new([]);
+                        }
+                        if let Some(parts) = parts {
+                            known.parts = parts;
+                        }
+                        known.record = record;
+                    }
+                }
+                Publication::Forget(job) => {
+                    map.remove(&job);
+                }
+            }
+        }
+        drop(map);
+        self.version.send_modify(|version| *version += 1);
+    }
+
+    /// The job, whoever owns it.
+    pub fn get(&self, job: JobId) -> Option<Arc<Published>> {
+        self.jobs.read().get(&job).cloned()
+    }
+
+    /// All jobs, whoever owns them, in no order.
+    pub fn all(&self) -> Vec<Arc<Published>> {
+        self.jobs.read().values().cloned().collect()
+    }
+
+    /// How many jobs are in each state.
+    pub fn count(&self, matches: impl Fn(StateName) -> bool) -> usize {
+        self.jobs.read().values().filter(|job| matches(job.record.state.name())).count()
+    }
+
+    /// What that client of that tenant may know of the job.
+    pub fn lookup(&self, tenant: &TenantId, client: &ClientId, job: JobId) -> Lookup {
+        Self::lookup_in(&self.jobs.read(), tenant, client, job)
+    }
+
+    fn lookup_in(
+        jobs: &HashMap<JobId, Arc<Published>>,
+        tenant: &TenantId,
+        client: &ClientId,
+        job: JobId,
+    ) -> Lookup {
+        match jobs.get(&job) {
+            Some(found) if found.record.tenant == *tenant && found.record.owner == *client => {
+                if found.record.state.name().is_deleted() { Lookup::Deleted } else { Lookup::Found(found.clone()) }
+            }
+            _ => Lookup::Unknown,
+        }
+    }
+
+    /// Registers a download of the job, and only then looks at its state: after this returns
+    /// a ticket, the files stay until the ticket is dropped or cut.
+    pub fn begin_download(&self, tenant: &TenantId, client: &ClientId, job: JobId) -> (Lookup, Option<Ticket>) {
+        let jobs = self.jobs.read();
+        let lookup = Self::lookup_in(&jobs, tenant, client, job);
+        let ticket = match &lookup {
+            Lookup::Found(found) if matches!(found.record.state, JobState::Complete(_)) => {
+                Some(Ticket::new(found.downloads.clone()))
+            }
+            _ => None,
+        };
+        (lookup, ticket)
+    }
+
+    /// Resolves with the first `Some` of `check`, which is asked now and after each publication.
+    pub async fn wait_for<T>(&self, mut check: impl FnMut(&Self) -> Option<T>) -> T {
+        let mut version = self.version.subscribe();
+        loop {
+            if let Some(found) = check(self) {
+                return found;
+            }
+            // The sender lives in `self`, so waiting cannot fail.
+            let _ = version.changed().await;
+        }
+    }
+}
+
+/// A change of the view.
+#[derive(Debug)]
+pub enum Publication {
+    /// A job not seen before.
+    New(Published),
+    /// A new record of a known job, with the files of a complete one.
+    Record(JobRecord, Option<Arc<[SealedPart]>>),
+    /// The end of a tombstone.
+    Forget(JobId),
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn progress_never_shows_a_running_job_as_complete() {
+        let progress = Progress::default();
+        assert_eq!(progress.percent(), 0.0);
+        progress.plan(1000);
+        progress.advance(230);
+        assert_eq!(format!("{:.1}", progress.percent()), "23.0");
+        progress.advance(770);
+        assert_eq!(progress.percent(), 99.9);
+    }
+}

@@ -1,0 +1,136 @@
+//! Names of metrics, the set-up of logs, and the one way in which a process gives up.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use metrics::{counter, gauge, histogram};
+use metrics_exporter_prometheus::{BuildError, PrometheusBuilder, PrometheusHandle};
+use tracing_subscriber::EnvFilter;
+
+/// What to do when nothing can be promised any more: crash-only, the supervisor restarts the
+/// process and the reconcile at the start does the rest.
+#[derive(Clone)]
+pub struct Fatal(Arc<dyn Fn(&str) + Send + Sync>);
+
+impl Fatal {
+    /// Calls `act` with the reason; it should not return to business as usual.
+    pub fn new(act: impl Fn(&str) + Send + Sync + 'static) -> Self {
+        Self(Arc::new(act))
+    }
+
+    /// Ends the process with the exit code 70 (EX_SOFTWARE).
+    pub fn exit() -> Self {
+        Self::new(|_| std::process::exit(70))
+    }
+
+    /// Says why and acts.
+    pub fn raise(&self, reason: &str) {
+        tracing::error!(reason, "fatal: the process ends, the next start reconciles");
+        (self.0)(reason);
+    }
+
+    /// Raises when it is dropped by a panic: a member of each actor, because the runtime
+    /// would swallow the panic of one and leave its jobs without a master.
+    pub fn on_panic(&self, who: &'static str) -> PanicGuard {
+        PanicGuard { fatal: self.clone(), who }
+    }
+}
+
+/// See [`Fatal::on_panic`].
+pub struct PanicGuard {
+    fatal: Fatal,
+    who: &'static str,
+}
+
+impl Drop for PanicGuard {
+    fn drop(&mut self) {
+        if std::thread::panicking() {
+            self.fatal.raise(&format!("panic in {}", self.who));
+        }
+    }
+}
+
+/// How log lines look.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
+pub enum LogFormat {
+    /// For people.
+    Text,
+    /// One JSON object a line.
+    Json,
+}
+
+/// Sends log lines to standard error; `RUST_LOG` chooses what (default `info`).
+pub fn init_logs(format: LogFormat) {
+    let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new("info"));
+    let logs = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr);
+    match format {
+        LogFormat::Text => logs.init(),
+        LogFormat::Json => logs.json().flatten_event(true).init(),
+    }
+}
+
+/// Installs the recorder of the process and gives the handle that renders it.
+pub fn init_metrics() -> Result<PrometheusHandle, BuildError> {
+    let seconds = [0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 5.0, 30.0];
+    PrometheusBuilder::new().set_buckets(&seconds)?.install_recorder()
+}
+
+/// A group commit is done.
+pub fn batch_committed(changes: usize, took: Duration) {
+    histogram!("evanesce_commit_seconds").record(took);
+    counter!("evanesce_commits_total").increment(1);
+    counter!("evanesce_committed_changes_total").increment(changes as u64);
+}
+
+/// A job reached a state.
+pub fn job_reached(state: &'static str) {
+    counter!("evanesce_jobs_total", "state" => state).increment(1);
+}
+
+/// A DELETE was acknowledged that long after it came.
+pub fn cancel_acknowledged(took: Duration) {
+    histogram!("evanesce_cancel_seconds").record(took);
+}
+
+/// A job's files are gone that long after they were marked.
+pub fn erased(took: Duration, files: u64, bytes: u64) {
+    histogram!("evanesce_erase_seconds").record(took);
+    counter!("evanesce_erased_files_total").increment(files);
+    counter!("evanesce_erased_bytes_total").increment(bytes);
+}
+
+/// A sweep failed and will be tried again.
+pub fn sweep_failed() {
+    counter!("evanesce_sweep_failures_total").increment(1);
+}
+
+/// Writers were fenced; some of them may be stuck in a system call.
+pub fn fenced(fenced: u32, stuck: u32) {
+    counter!("evanesce_fenced_writers_total").increment(u64::from(fenced));
+    counter!("evanesce_stuck_writers_total").increment(u64::from(stuck));
+}
+
+/// Downloads were cut.
+pub fn downloads_cut(count: u32) {
+    counter!("evanesce_cut_downloads_total").increment(u64::from(count));
+}
+
+/// What the reaper has before it.
+pub fn backlog(marked: usize, oldest: Duration, orphans: usize, strangers: usize) {
+    gauge!("evanesce_marked_jobs").set(marked as f64);
+    gauge!("evanesce_oldest_mark_seconds").set(oldest.as_secs_f64());
+    gauge!("evanesce_orphans").set(orphans as f64);
+    gauge!("evanesce_strangers").set(strangers as f64);
+}
+
+/// A request was answered.
+pub fn answered(operation: &'static str, status: u16, took: Duration) {
+    let status = status.to_string();
+    counter!("evanesce_http_requests_total", "operation" => operation, "status" => status).increment(1);
+    histogram!("evanesce_http_seconds", "operation" => operation).record(took);
+}
+
+/// Bytes were written to an output file.
+pub fn bytes_written(bytes: usize) {
+    counter!("evanesce_written_bytes_total").increment(bytes as u64);
+}

@@ -1,0 +1,59 @@
+//! Mistakes that the protocol avoids, so that the model can prove that it would have seen them.
+//! Most are another order of the same effects; the others are looked up where they would be made.
+
+use evanesce::job::Effect::{self, *};
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Flaw {
+    /// The protocol as it is.
+    None,
+    /// The view shows what the store has not synced.
+    PublishBeforeSync,
+    /// 202 when only one of the two witnesses is durable.
+    AcknowledgeBeforeMoveToTrash,
+    /// The sweep does not wait for writers and downloads.
+    UnlinkBeforeLastWriterOut,
+    /// The handler of a DELETE looks at the stored state instead of the actor's.
+    RereadStateAfterAwait,
+    /// The record says Erased before there is a receipt.
+    ReceiptAfterErased,
+    /// The record says Erased before the directory was looked at.
+    ErasedBeforeSwept,
+    /// The record says Complete while the directory is still in `building/`.
+    CompleteBeforeRename,
+    /// The mark looks for the directory in `building/` only.
+    NoRenameRetry,
+    /// The end of the sweep is told before its fsync.
+    SweepWithoutSync,
+    /// A second DELETE gets its 404 while the first one's mark is not durable yet.
+    RefuseBeforeDurable,
+    /// A start believes what it reads, although nobody has synced it.
+    TrustUnsynced,
+    /// A start does not look whether the job has its receipt already.
+    ReceiptTwice,
+    /// The cancel of a finishing job does not wait for the finisher's file operation.
+    ForgetFinisher,
+}
+
+/// What `transition` asks for, in the order in which the flaw would have it done.
+pub fn effects_with(flaw: Flaw, effects: &'static [Effect]) -> &'static [Effect] {
+    match (flaw, effects) {
+        (Flaw::PublishBeforeSync, [Commit, Publish]) => &[Publish, Commit],
+        (Flaw::AcknowledgeBeforeMoveToTrash, [PauseWriters, ..]) => &[
+            Commit,
+            Publish,
+            StopParts,
+            Acknowledge,
+            MoveToTrash,
+            AwaitLastOut,
+            Sweep,
+        ],
+        (Flaw::UnlinkBeforeLastWriterOut, [PauseWriters, ..]) => {
+            &[Commit, MoveToTrash, Publish, StopParts, Acknowledge, Sweep]
+        }
+        (Flaw::ReceiptAfterErased, [AppendReceipt, ..]) => &[Commit, Publish, AppendReceipt],
+        (Flaw::CompleteBeforeRename, [WriteJobJson, MoveToReady]) => &[WriteJobJson],
+        (Flaw::CompleteBeforeRename, [Commit, Publish]) => &[Commit, Publish, MoveToReady],
+        _ => effects,
+    }
+}

@@ -1,0 +1,154 @@
+//! Plain breadth-first search over every state of a model: no sampling, no seed. The first
+//! broken promise found is therefore reached by a shortest way, and that way is told in words.
+//! It knows nothing of jobs; `world.rs` does.
+
+use std::collections::{HashMap, VecDeque};
+use std::fmt::{self, Display};
+use std::hash::Hash;
+
+/// One thing that can happen, in words, and the state after it.
+pub type Next<W> = (&'static str, W);
+
+/// A system to be searched.
+pub trait Model {
+    /// A whole state of the system; two equal ones are one.
+    type World: Copy + Eq + Hash + Display;
+    /// What may be broken.
+    type Promise: Copy + Display;
+
+    /// Where it begins.
+    fn start(&self) -> Self::World;
+
+    /// What the system does by itself, sooner or later.
+    fn own_steps(&self, world: &Self::World) -> Vec<Next<Self::World>>;
+
+    /// What others do to it, or never do: clients, clocks, faults, crashes.
+    fn outside_steps(&self, world: &Self::World) -> Vec<Next<Self::World>>;
+
+    /// The promise that `world` breaks. `at_rest`: the system has nothing left to do.
+    fn broken(&self, world: &Self::World, at_rest: bool) -> Option<Self::Promise>;
+
+    /// The promise broken by a state from which the system never comes to rest by itself.
+    fn restless(&self) -> Self::Promise;
+}
+
+/// What a search saw, and a shortest way to a broken promise if there is one.
+pub struct Report<P> {
+    pub states: usize,
+    pub transitions: usize,
+    /// Steps on the longest of the shortest ways to a state.
+    pub depth: usize,
+    pub counterexample: Option<Counterexample<P>>,
+}
+
+pub struct Counterexample<P> {
+    pub promise: P,
+    trace: String,
+}
+
+impl<P: Display> Display for Counterexample<P> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}   => broken: {}", self.trace, self.promise)
+    }
+}
+
+/// A state reached, and how: the tree of shortest ways.
+struct Reached<W> {
+    world: W,
+    from: usize,
+    by: &'static str,
+    depth: usize,
+}
+
+/// Searches every state that can be reached, until a promise is broken.
+pub fn search<M: Model>(model: &M) -> Report<M::Promise> {
+    let start = model.start();
+    let mut reached = vec![Reached {
+        world: start,
+        from: 0,
+        by: "a job is accepted",
+        depth: 0,
+    }];
+    let mut index = HashMap::from([(start, 0)]);
+    // The system's own steps only: to be live it must not depend on a crash or a client.
+    let mut own_edges = Vec::new();
+    let mut resting = vec![false];
+    let mut transitions = 0;
+    let mut next = 0;
+
+    while next < reached.len() {
+        let Reached { world, depth, .. } = reached[next];
+        let own = model.own_steps(&world);
+        resting[next] = own.is_empty();
+        if let Some(promise) = model.broken(&world, resting[next]) {
+            let counterexample = Some(Counterexample {
+                promise,
+                trace: trace(&reached, next),
+            });
+            return Report {
+                states: reached.len(),
+                transitions,
+                depth,
+                counterexample,
+            };
+        }
+        let own_count = own.len();
+        for (position, (by, after)) in own.into_iter().chain(model.outside_steps(&world)).enumerate() {
+            transitions += 1;
+            let to = *index.entry(after).or_insert_with(|| {
+                reached.push(Reached {
+                    world: after,
+                    from: next,
+                    by,
+                    depth: depth + 1,
+                });
+                resting.push(false);
+                reached.len() - 1
+            });
+            if position < own_count {
+                own_edges.push((next as u32, to as u32));
+            }
+        }
+        next += 1;
+    }
+
+    let restless = first_restless(resting, &own_edges);
+    Report {
+        states: reached.len(),
+        transitions,
+        depth: reached[reached.len() - 1].depth,
+        counterexample: restless.map(|at| Counterexample {
+            promise: model.restless(),
+            trace: trace(&reached, at),
+        }),
+    }
+}
+
+/// The first state from which no chain of own steps leads to one at rest.
+fn first_restless(mut can_rest: Vec<bool>, own_edges: &[(u32, u32)]) -> Option<usize> {
+    // Edges are in the order of discovery; backwards, a few passes reach the fixed point.
+    let mut changed = true;
+    while changed {
+        changed = false;
+        for &(from, to) in own_edges.iter().rev() {
+            if can_rest[to as usize] && !can_rest[from as usize] {
+                can_rest[from as usize] = true;
+                changed = true;
+            }
+        }
+    }
+    can_rest.iter().position(|can| !can)
+}
+
+fn trace<W: Display>(reached: &[Reached<W>], mut at: usize) -> String {
+    let mut way = VecDeque::from([at]);
+    while at != 0 {
+        at = reached[at].from;
+        way.push_front(at);
+    }
+    let line = |(number, &at): (usize, &usize)| {
+        let Reached { by, world, .. } = &reached[at];
+        format!("{number:4}. {by}\n         {world}\n")
+    };
+    way.iter().enumerate().map(line).collect()
+}
