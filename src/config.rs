@@ -47,7 +47,9 @@ impl<'de> Deserialize<'de> for Time {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         let text = String::deserialize(deserializer)?;
         let time = humantime::parse_duration(&text).map_err(|e| {
-            serde::de::Error::custom(format!("{text:?} is no length of time such as 500ms, 10min or 24h: {e}"))
+            serde::de::Error::custom(format!(
+                "{text:?} is no length of time such as 500ms, 10min or 24h: {e}"
+            ))
         })?;
         Ok(Self(time))
     }
@@ -228,19 +230,30 @@ pub struct Reaper {
 
 impl Default for Reaper {
     fn default() -> Self {
-        Self { interval: Time::seconds(30), retry_min: Time::seconds(1), retry_max: Time::seconds(300), watch: true }
+        Self {
+            interval: Time::seconds(30),
+            retry_min: Time::seconds(1),
+            retry_max: Time::seconds(300),
+            watch: true,
+        }
     }
 }
 
 impl Config {
     /// Reads the settings from a TOML file, the environment and `section.key=value` texts.
     pub fn load(file: Option<&Path>, sets: &[String]) -> Result<Self, ConfigError> {
-        let environment =
-            config::Environment::with_prefix("EVANESCE").prefix_separator("_").separator("__").try_parsing(true);
+        let environment = config::Environment::with_prefix("EVANESCE")
+            .prefix_separator("_")
+            .separator("__")
+            .try_parsing(true);
         Self::load_from(file, environment, sets)
     }
 
-    fn load_from(file: Option<&Path>, environment: config::Environment, sets: &[String]) -> Result<Self, ConfigError> {
+    fn load_from(
+        file: Option<&Path>,
+        environment: config::Environment,
+        sets: &[String],
+    ) -> Result<Self, ConfigError> {
         let mut builder = config::Config::builder();
         if let Some(file) = file {
             builder = builder.add_source(config::File::from(file).format(config::FileFormat::Toml));
@@ -273,7 +286,10 @@ impl Config {
         let reaper = &self.reaper;
         for (key, time) in [("reaper.interval", reaper.interval), ("reaper.retry_min", reaper.retry_min)] {
             if time.0 < Duration::from_millis(10) {
-                return Err(ConfigError::Value { key, reason: format!("is {time:?}, should be at least 10ms") });
+                return Err(ConfigError::Value {
+                    key,
+                    reason: format!("is {time:?}, should be at least 10ms"),
+                });
             }
         }
         if reaper.retry_max < reaper.retry_min {
@@ -320,8 +336,10 @@ mod tests {
 
     #[test]
     fn a_flag_beats_the_environment_beats_the_file_beats_the_default() {
-        let file = "[export]\nworkers = 3\nmax_file_bytes = 5000\npart_bytes = 6000\n[retention]\ncompleted = '2h'";
-        let environment = [("EVANESCE_EXPORT__MAX_FILE_BYTES", "7000"), ("EVANESCE_EXPORT__PART_BYTES", "8000")];
+        let file =
+            "[export]\nworkers = 3\nmax_file_bytes = 5000\npart_bytes = 6000\n[retention]\ncompleted = '2h'";
+        let environment =
+            [("EVANESCE_EXPORT__MAX_FILE_BYTES", "7000"), ("EVANESCE_EXPORT__PART_BYTES", "8000")];
         let config = load(file, &environment, &["export.part_bytes=9000", "reaper.watch=false"]).unwrap();
         assert_eq!(config.export.workers, 3);
         assert_eq!(config.export.max_file_bytes, 7000);

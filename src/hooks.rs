@@ -41,7 +41,7 @@ mod active {
 
     /// No hooks: this build has none.
     #[derive(Debug, Clone, Default)]
-    pub struct Hooks;
+    pub struct Hooks(());
 
     impl Hooks {
         /// Says that the instance is at `step`.

@@ -1,1 +1,5 @@
-fn main() {}
+//! The `evanesce` program.
+
+fn main() -> std::process::ExitCode {
+    evanesce::cli::main()
+}

@@ -8,6 +8,7 @@ use std::io::{self, BufRead, BufReader, Read, Seek, SeekFrom, Write};
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 
+use jiff::Timestamp;
 use parking_lot::Mutex;
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
@@ -68,14 +69,20 @@ pub struct Chain {
     pub count: u64,
     /// The hash of the last line.
     pub head: String,
-    offsets: HashMap<JobId, u64>,
+    entries: HashMap<JobId, Entry>,
     length: u64,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+struct Entry {
+    offset: u64,
+    gone_at: Timestamp,
 }
 
 /// Reads a chain from its beginning and checks every link. A last line without its newline
 /// is a torn append that nobody was told of, and is not part of the chain.
 pub fn verify(path: &Path) -> Result<Chain, ReceiptsError> {
-    let mut chain = Chain { count: 0, head: GENESIS.into(), offsets: HashMap::new(), length: 0 };
+    let mut chain = Chain { count: 0, head: GENESIS.into(), entries: HashMap::new(), length: 0 };
     let file = match File::open(path) {
         Ok(file) => file,
         Err(e) if e.kind() == io::ErrorKind::NotFound => return Ok(chain),
@@ -98,7 +105,7 @@ pub fn verify(path: &Path) -> Result<Chain, ReceiptsError> {
             return Err(broken("its content is not what its hash says".into()));
         }
         let receipt: Receipt = serde_json::from_str(line.receipt.get()).map_err(|e| broken(e.to_string()))?;
-        chain.offsets.insert(receipt.job, chain.length);
+        chain.entries.insert(receipt.job, Entry { offset: chain.length, gone_at: receipt.gone_at });
         chain.head = line.hash;
         chain.count += 1;
         chain.length += read as u64;
@@ -133,7 +140,10 @@ impl Receipts {
             .map_err(fail("open"))?;
         let tidy = |file: &mut File| {
             if file.metadata()?.len() != chain.length {
-                tracing::warn!(line = chain.count + 1, "a torn receipt was cut off; its erasure is done again");
+                tracing::warn!(
+                    line = chain.count + 1,
+                    "a torn receipt was cut off; its erasure is done again"
+                );
                 file.set_len(chain.length)?;
             }
             file.seek(SeekFrom::Start(chain.length))?;
@@ -156,7 +166,7 @@ impl Receipts {
             let offset = state.chain.length + text.len() as u64;
             serde_json::to_writer(&mut text, &line).expect("a line always serializes");
             text.push(b'\n');
-            state.chain.offsets.insert(receipt.job, offset);
+            state.chain.entries.insert(receipt.job, Entry { offset, gone_at: receipt.gone_at });
             state.chain.head = next;
             state.chain.count += 1;
         }
@@ -165,14 +175,22 @@ impl Receipts {
         Ok(())
     }
 
-    /// The jobs that have a receipt.
-    pub fn jobs(&self) -> Vec<JobId> {
-        self.state.lock().chain.offsets.keys().copied().collect()
+    /// Whether the job has a receipt.
+    pub fn has(&self, job: JobId) -> bool {
+        self.state.lock().chain.entries.contains_key(&job)
+    }
+
+    /// The jobs that were erased at `since` or later.
+    pub fn erased_since(&self, since: Timestamp) -> Vec<JobId> {
+        let state = self.state.lock();
+        state.chain.entries.iter().filter(|(_, entry)| entry.gone_at >= since).map(|(job, _)| *job).collect()
     }
 
     /// The receipt of a job, if it was erased.
     pub fn find(&self, job: JobId) -> Result<Option<Receipt>, ReceiptsError> {
-        let Some(offset) = self.state.lock().chain.offsets.get(&job).copied() else { return Ok(None) };
+        let Some(Entry { offset, .. }) = self.state.lock().chain.entries.get(&job).copied() else {
+            return Ok(None);
+        };
         let read = || {
             let mut file = File::open(&self.path)?;
             file.seek(SeekFrom::Start(offset))?;

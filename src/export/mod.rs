@@ -20,7 +20,7 @@ pub use pool::Pool;
 pub use source_exporter::SourceExporter;
 pub use throttle::Throttle;
 pub use tokio_util::sync::CancellationToken as CancelToken;
-pub use work::{Limits, PartDone, Work};
+pub use work::{Fenced, Limits, PartDone, Work};
 pub use writer::PartWriter;
 
 /// How an export is going to be done. It is written to the job's directory; a resume after a
@@ -105,5 +105,10 @@ pub trait Exporter: Send + Sync {
     ///
     /// # Errors
     /// Any error but `Cancelled` fails the job with its reason. A panic fails the job too.
-    fn run(&self, part: &Part, out: &mut PartWriter, cancel: &CancelToken) -> Result<PartSummary, ExportError>;
+    fn run(
+        &self,
+        part: &Part,
+        out: &mut PartWriter,
+        cancel: &CancelToken,
+    ) -> Result<PartSummary, ExportError>;
 }

@@ -4,6 +4,7 @@
 
 use std::collections::{HashMap, VecDeque};
 use std::sync::Arc;
+use std::time::{Duration, Instant};
 
 use parking_lot::{Condvar, Mutex};
 
@@ -18,6 +19,7 @@ pub struct Pool {
 struct Shared {
     state: Mutex<State>,
     work_came: Condvar,
+    part_ended: Condvar,
 }
 
 struct State {
@@ -46,7 +48,11 @@ impl Pool {
             next_worker: 0,
             closed: false,
         };
-        let shared = Arc::new(Shared { state: Mutex::new(state), work_came: Condvar::new() });
+        let shared = Arc::new(Shared {
+            state: Mutex::new(state),
+            work_came: Condvar::new(),
+            part_ended: Condvar::new(),
+        });
         for _ in 0..workers {
             Shared::spawn(&shared)?;
         }
@@ -65,11 +71,24 @@ impl Pool {
     /// Drops the parts of a job that have not begun.
     pub fn dismiss(&self, job: JobId) {
         self.shared.state.lock().queue.retain(|queued| queued.work.job != job);
+        self.shared.part_ended.notify_all();
     }
 
     /// How many workers are at a part of the job.
     pub fn running(&self, job: JobId) -> usize {
         self.shared.state.lock().running.values().filter(|running| **running == job).count()
+    }
+
+    /// Waits until no worker is at a part, at most for `patience`; true if so.
+    pub fn wait_idle(&self, patience: Duration) -> bool {
+        let until = Instant::now() + patience;
+        let mut state = self.shared.state.lock();
+        while !state.running.is_empty() || !state.queue.is_empty() {
+            if self.shared.part_ended.wait_until(&mut state, until).timed_out() {
+                return state.running.is_empty() && state.queue.is_empty();
+            }
+        }
+        true
     }
 
     /// Gives up the workers that are still at a part of the job: they do not count as running
@@ -136,7 +155,10 @@ impl Shared {
             }
         };
         let mut kept = true;
-        work.run(index, &part, || kept = self.state.lock().running.remove(&worker).is_some());
+        work.run(index, &part, || {
+            kept = self.state.lock().running.remove(&worker).is_some();
+            self.part_ended.notify_all();
+        });
         if !kept {
             let mut state = self.state.lock();
             state.replacements_left += 1;

@@ -7,7 +7,7 @@ use std::sync::Arc;
 use jiff::Timestamp;
 use parking_lot::Mutex;
 
-use super::writer::{Shared, Slot};
+use super::writer::{Fence, Shared, Slot};
 use super::{CancelToken, ExportError, Exporter, Gate, Part, PartWriter, Throttle};
 use crate::files::ExportDir;
 use crate::job::{FailureReason, JobId, SealedPart};
@@ -27,6 +27,15 @@ pub struct Limits {
 pub struct PartDone {
     /// The sealed part, or why there is none; `None` in the reason means cancelled.
     pub result: Result<SealedPart, Option<FailureReason>>,
+}
+
+/// What [`Work::fence`] did.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Fenced {
+    /// Writers that had their files taken away now.
+    pub closed: u32,
+    /// Writers inside a system call, which keep their files until it returns: ask again.
+    pub busy: u32,
 }
 
 /// One job's work: shared by its actor and the workers.
@@ -85,12 +94,17 @@ impl Work {
         self.state.lock().dir = None;
     }
 
-    /// Takes the files away from writers that are still there. Returns how many were fenced
-    /// and how many are stuck in a system call and keep theirs until it returns.
-    pub fn fence(&self) -> (u32, u32) {
-        let slots: Vec<_> = self.state.lock().slots.values().cloned().collect();
-        let fenced = slots.iter().filter(|slot| slot.fence()).count() as u32;
-        (fenced, slots.len() as u32 - fenced)
+    /// Takes the files away from writers that are still there.
+    pub fn fence(&self) -> Fenced {
+        let mut fenced = Fenced { closed: 0, busy: 0 };
+        for slot in self.state.lock().slots.values() {
+            match slot.fence() {
+                Fence::Closed => fenced.closed += 1,
+                Fence::Busy => fenced.busy += 1,
+                Fence::Empty => {}
+            }
+        }
+        fenced
     }
 
     /// When the last byte was written, if one was.

@@ -3,7 +3,6 @@
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
-use std::time::Duration;
 
 use parking_lot::Mutex;
 
@@ -42,17 +41,27 @@ impl Slot {
         Self(Mutex::new(Some(Outputs { dir, open: BTreeMap::new(), sealed: Vec::new() })))
     }
 
-    /// Takes the files away and closes them. False if the writer is inside a system call that
-    /// does not return: then they stay open until it does.
-    pub fn fence(&self) -> bool {
-        match self.0.try_lock_for(Duration::from_millis(100)) {
-            Some(mut outputs) => {
-                outputs.take();
-                true
-            }
-            None => false,
+    /// Takes the files away and closes them, unless the writer is inside a call just now.
+    pub fn fence(&self) -> Fence {
+        match self.0.try_lock() {
+            Some(mut outputs) => match outputs.take() {
+                Some(_closed) => Fence::Closed,
+                None => Fence::Empty,
+            },
+            None => Fence::Busy,
         }
     }
+}
+
+/// What a fence found.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Fence {
+    /// Files, which are closed now.
+    Closed,
+    /// No files any more.
+    Empty,
+    /// A writer inside a system call: its files stay open until that returns.
+    Busy,
 }
 
 /// What all writers of a job share.

@@ -8,9 +8,7 @@ const BULK: &str = "http://hl7.org/fhir/uv/bulkdata";
 /// The statement for the server at `base` (`{public url}/r4/{tenant}`), dated `since`, the
 /// instant this process started (CP-1 to CP-3, section 15: operations under both names).
 pub fn capability_statement(base: &str, since: Timestamp) -> Value {
-    let operation = |name: &str, definition: &str| {
-        json!({"name": name, "definition": format!("{BULK}/OperationDefinition/{definition}")})
-    };
+    let operation = |name: &str, definition: &str| json!({"name": name, "definition": format!("{BULK}/OperationDefinition/{definition}")});
     json!({
         "resourceType": "CapabilityStatement",
         "status": "active",

@@ -79,7 +79,8 @@ mod tests {
 
     #[test]
     fn the_json_is_a_resource_with_the_same_id_twice() {
-        let outcome = OperationOutcome::new(Severity::Error, IssueCode::NotFound, "Unknown.").with_reference();
+        let outcome =
+            OperationOutcome::new(Severity::Error, IssueCode::NotFound, "Unknown.").with_reference();
         let json: serde_json::Value = serde_json::from_str(&outcome.to_json()).unwrap();
         assert_eq!(json["resourceType"], "OperationOutcome");
         assert_eq!(json["issue"][0]["severity"], "error");

@@ -84,15 +84,14 @@ pub enum Cure {
     Watch,
     /// Go on with the export; the record is made again from `request.json` if it is missing.
     Resume,
-    /// The directory of an active job is gone: it fails with `DirectoryLost`.
-    Lose,
     /// Record the failure of `job.json` and sweep the partial files.
     SettleFailure,
     /// Record the completion of `job.json`.
     RollForward,
     /// A complete job that stands in `building/`: move it to `ready/`.
     MoveToReady,
-    /// A complete job without files: mark it `Lost`, so that its record does not lie.
+    /// No directory and no receipt: it was swept and the store has lost its tail, or somebody
+    /// else removed it. Marked as `Lost`, so that a deletion that was acknowledged holds.
     MarkLost,
     /// Marked: move to `trash/`, sweep, write the receipt.
     Erase,
@@ -120,17 +119,13 @@ impl Testimony {
         match self.joined() {
             None if self.building.is_some() => Cure::Watch,
             None => Cure::Nothing,
-            Some(StateName::Queued | StateName::Running | StateName::Finishing) => match self.building {
-                Some(_) => Cure::Resume,
-                None => Cure::Lose,
-            },
-            Some(StateName::Failed) if self.building.is_some() => Cure::SettleFailure,
-            Some(StateName::Failed) => Cure::Nothing,
+            Some(state) if state < StateName::Marked && !on_disk => Cure::MarkLost,
+            Some(StateName::Queued | StateName::Running | StateName::Finishing) => Cure::Resume,
+            Some(StateName::Failed) => Cure::SettleFailure,
             Some(StateName::Complete) => match (self.ready, self.store) {
                 (true, Some(StateName::Complete)) => Cure::Nothing,
                 (true, _) => Cure::RollForward,
-                (false, _) if self.building.is_some() => Cure::MoveToReady,
-                (false, _) => Cure::MarkLost,
+                (false, _) => Cure::MoveToReady,
             },
             Some(StateName::Marked) => Cure::Erase,
             Some(StateName::Erased) if on_disk || self.store != Some(StateName::Erased) => Cure::Bury,
@@ -170,29 +165,29 @@ mod tests {
     /// The join table, row by row. Places: r = ready, t = trash, e = receipt (erased).
     #[test]
     fn each_row_of_the_join_table() {
-        use Building::*;
-        use StateName::*;
+        use Building::{Bare, Planned};
+        use StateName::{Complete, Erased, Failed, Marked, Queued, Running};
         let (queued, running) = (Some(Queued), Some(Running));
         // No record: the store never had it, or has lost its tail.
         row(None, None, "", (None, Cure::Nothing));
         row(None, Some(Bare), "", (None, Cure::Watch));
         row(None, Some(Planned), "", (queued, Cure::Resume));
-        row(None, Some(Failed), "", (Some(StateName::Failed), Cure::SettleFailure));
+        row(None, Some(Building::Failed), "", (Some(Failed), Cure::SettleFailure));
         row(None, None, "r", (Some(Complete), Cure::RollForward));
         row(None, None, "t", (Some(Marked), Cure::Erase));
         row(None, None, "e", (Some(Erased), Cure::Bury));
         // Active records.
         row(queued, Some(Bare), "", (queued, Cure::Resume));
         row(running, Some(Planned), "", (running, Cure::Resume));
-        row(queued, None, "", (queued, Cure::Lose));
-        row(running, None, "", (running, Cure::Lose));
-        row(running, Some(Failed), "", (Some(StateName::Failed), Cure::SettleFailure));
+        row(queued, None, "", (queued, Cure::MarkLost));
+        row(running, None, "", (running, Cure::MarkLost));
+        row(running, Some(Building::Failed), "", (Some(Failed), Cure::SettleFailure));
         row(running, None, "r", (Some(Complete), Cure::RollForward));
         row(running, None, "t", (Some(Marked), Cure::Erase));
         // Finished records.
-        row(Some(StateName::Failed), Some(Failed), "", (Some(StateName::Failed), Cure::SettleFailure));
-        row(Some(StateName::Failed), None, "", (Some(StateName::Failed), Cure::Nothing));
-        row(Some(StateName::Failed), None, "t", (Some(Marked), Cure::Erase));
+        row(Some(Failed), Some(Building::Failed), "", (Some(Failed), Cure::SettleFailure));
+        row(Some(Failed), None, "", (Some(Failed), Cure::MarkLost));
+        row(Some(Failed), None, "t", (Some(Marked), Cure::Erase));
         row(Some(Complete), None, "r", (Some(Complete), Cure::Nothing));
         row(Some(Complete), Some(Planned), "", (Some(Complete), Cure::MoveToReady));
         row(Some(Complete), None, "", (Some(Complete), Cure::MarkLost));
@@ -213,18 +208,18 @@ mod tests {
 
     fn testimony() -> impl Strategy<Value = Testimony> {
         use StateName::*;
-        let states = prop::option::of(prop::sample::select(vec![Queued, Running, StateName::Failed, Complete, Marked, Erased]));
-        let buildings = prop::option::of(prop::sample::select(vec![
-            Building::Bare,
-            Building::Planned,
-            Building::Failed,
+        let states = prop::option::of(prop::sample::select(vec![
+            Queued,
+            Running,
+            StateName::Failed,
+            Complete,
+            Marked,
+            Erased,
         ]));
-        (states, buildings, any::<[bool; 3]>()).prop_map(|(store, building, [ready, trash, receipt])| Testimony {
-            store,
-            building,
-            ready,
-            trash,
-            receipt,
+        let buildings =
+            prop::option::of(prop::sample::select(vec![Building::Bare, Building::Planned, Building::Failed]));
+        (states, buildings, any::<[bool; 3]>()).prop_map(|(store, building, [ready, trash, receipt])| {
+            Testimony { store, building, ready, trash, receipt }
         })
     }
 

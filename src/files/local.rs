@@ -10,7 +10,9 @@ use rustix::fs::{Mode, OFlags, RenameFlags};
 use rustix::io::Errno;
 
 use super::layout::job_of;
-use super::{Document, ExportDir, Files, FilesError, Inventory, OutputSink, Place, ReadAt, Swept, ballast, sweep};
+use super::{
+    Document, ExportDir, Files, FilesError, Inventory, OutputSink, Place, ReadAt, SYNC, Swept, ballast, sweep,
+};
 use crate::hooks::{Fault, Hooks, Step};
 use crate::job::{ExportRequest, JobId};
 
@@ -45,7 +47,11 @@ impl LocalFiles {
         let make_root = || {
             use std::os::unix::fs::DirBuilderExt;
             std::fs::DirBuilder::new().recursive(true).mode(0o700).create(data_dir)?;
-            let fd = rustix::fs::open(data_dir, OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC, Mode::empty())?;
+            let fd = rustix::fs::open(
+                data_dir,
+                OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC,
+                Mode::empty(),
+            )?;
             Ok(Dir::from_std_file(File::from(fd)))
         };
         let root = make_root().map_err(fail("open data directory"))?;
@@ -71,7 +77,10 @@ impl LocalFiles {
             Ok(rustix::fs::fsync(&root)?)
         };
         same_device().map_err(fail("check that building, ready and trash share one device in"))?;
-        Ok(Self { root, building, ready, trash, hooks })
+        let files = Self { root, building, ready, trash, hooks };
+        // What a killed process left may be readable and yet not durable.
+        files.sync(&Place::ALL)?;
+        Ok(files)
     }
 
     fn dir(&self, place: Place) -> &Dir {
@@ -80,6 +89,14 @@ impl LocalFiles {
             Place::Ready => &self.ready,
             Place::Trash => &self.trash,
         }
+    }
+
+    /// Makes the names in places durable.
+    fn sync(&self, places: &[Place]) -> Result<(), FilesError> {
+        for place in places {
+            rustix::fs::fsync(self.dir(*place)).map_err(|e| FilesError::new(SYNC, place.name())(e.into()))?;
+        }
+        Ok(())
     }
 
     /// Renames the job's directory to a free name in `trash/`; false if it is in neither place.
@@ -91,7 +108,8 @@ impl LocalFiles {
         for place in [&self.building, &self.ready] {
             for n in 0.. {
                 let to = if n == 0 { from.clone() } else { format!("{from}.{n}") };
-                let renamed = rustix::fs::renameat_with(place, &from, &self.trash, &to, RenameFlags::NOREPLACE);
+                let renamed =
+                    rustix::fs::renameat_with(place, &from, &self.trash, &to, RenameFlags::NOREPLACE);
                 match renamed {
                     Ok(()) => return Ok(true),
                     Err(Errno::EXIST | Errno::NOTEMPTY) => {}
@@ -121,8 +139,7 @@ impl Files for LocalFiles {
         let dir = LocalDir { dir, name, hooks: self.hooks.clone() };
         let content = serde_json::to_vec(request).expect("a request always serializes");
         dir.write_document(Document::Request, &content)?;
-        rustix::fs::fsync(&self.building)
-            .map_err(|e| FilesError::new("sync directory", "building")(e.into()))?;
+        self.sync(&[Place::Building])?;
         self.hooks.reach(Step::DirectoryCreated);
         Ok(Arc::new(dir))
     }
@@ -138,11 +155,10 @@ impl Files for LocalFiles {
         let name = job.to_string();
         let rename = || {
             self.hooks.fault(Fault::Rename)?;
-            rustix::fs::renameat_with(&self.building, &name, &self.ready, &name, RenameFlags::NOREPLACE)?;
-            rustix::fs::fsync(&self.ready)?;
-            Ok(rustix::fs::fsync(&self.building)?)
+            Ok(rustix::fs::renameat_with(&self.building, &name, &self.ready, &name, RenameFlags::NOREPLACE)?)
         };
         rename().map_err(FilesError::new("rename to ready", format!("building/{name}")))?;
+        self.sync(&[Place::Ready, Place::Building])?;
         self.hooks.reach(Step::MovedToReady);
         Ok(())
     }
@@ -154,38 +170,34 @@ impl Files for LocalFiles {
         };
         let renamed: Vec<_> = jobs.iter().map(rename).collect();
         if renamed.iter().any(|result| matches!(result, Ok(true))) {
-            for dir in [&self.trash, &self.building, &self.ready] {
-                rustix::fs::fsync(dir).map_err(|e| FilesError::new("sync directory", "trash")(e.into()))?;
-            }
+            self.sync(&[Place::Trash, Place::Building, Place::Ready])?;
             self.hooks.reach(Step::MovedToTrash);
         }
         Ok(renamed.into_iter().map(|result| result.map(|_| ())).collect())
     }
 
-    fn sweep(&self, job: JobId) -> Result<Swept, FilesError> {
+    fn sweep(&self, job: JobId, swept: &mut Swept) -> Result<(), FilesError> {
         self.hooks.reach(Step::SweepBegins);
-        let sweep = || {
-            let mut swept = Swept::default();
+        let mut sweep = || {
             for name in self.trash_names(job)? {
-                swept += sweep::remove_dir(&self.trash, &name, &self.hooks)?;
+                sweep::remove_dir(&self.trash, &name, &self.hooks, swept)?;
             }
-            rustix::fs::fsync(&self.trash)?;
-            Ok(swept)
+            Ok(rustix::fs::fsync(&self.trash)?)
         };
-        let swept = sweep().map_err(FilesError::new("sweep", format!("trash/{job}")))?;
+        sweep().map_err(FilesError::new("sweep", format!("trash/{job}")))?;
         self.hooks.reach(Step::SweepEnds);
-        Ok(swept)
+        Ok(())
     }
 
-    fn sweep_partials(&self, job: JobId) -> Result<Swept, FilesError> {
+    fn sweep_partials(&self, job: JobId) -> Result<(), FilesError> {
         let name = job.to_string();
         let sweep = || match open_dir(&self.building, &name) {
-            Err(e) if e.kind() == io::ErrorKind::NotFound => Ok(Swept::default()),
+            Err(e) if e.kind() == io::ErrorKind::NotFound => Ok(()),
             Err(e) => Err(e),
             Ok(dir) => {
-                let swept = sweep::remove_files(&dir, &self.hooks, |name| name != Document::Job.name())?;
-                rustix::fs::fsync(&dir)?;
-                Ok(swept)
+                let chosen = |name: &str| name != Document::Job.name();
+                sweep::remove_files(&dir, &self.hooks, chosen, &mut Swept::default())?;
+                Ok(rustix::fs::fsync(&dir)?)
             }
         };
         sweep().map_err(FilesError::new("sweep", format!("building/{name}")))
@@ -295,14 +307,15 @@ impl ExportDir for LocalDir {
     fn remove_all_but(&self, keep: &[&str]) -> Result<(), FilesError> {
         let documents = [Document::Request, Document::Plan, Document::Job].map(Document::name);
         let remove = || {
-            sweep::remove_files(&self.dir, &self.hooks, |name| !keep.contains(&name) && !documents.contains(&name))?;
+            let chosen = |name: &str| !keep.contains(&name) && !documents.contains(&name);
+            sweep::remove_files(&self.dir, &self.hooks, chosen, &mut Swept::default())?;
             Ok(rustix::fs::fsync(&self.dir)?)
         };
         remove().map_err(self.fail("remove partial files of", ""))
     }
 
     fn sync(&self) -> Result<(), FilesError> {
-        rustix::fs::fsync(&self.dir).map_err(|e| self.fail("sync directory", "")(e.into()))
+        rustix::fs::fsync(&self.dir).map_err(|e| self.fail(SYNC, "")(e.into()))
     }
 }
 

@@ -26,6 +26,9 @@ pub struct FilesError {
     source: io::Error,
 }
 
+/// The operation of every fsync of a directory.
+const SYNC: &str = "sync directory";
+
 impl FilesError {
     fn new(operation: &'static str, name: impl Into<String>) -> impl FnOnce(io::Error) -> Self {
         let name = name.into();
@@ -35,6 +38,11 @@ impl FilesError {
     /// Whether there is no room left.
     pub fn is_full(&self) -> bool {
         matches!(self.source.kind(), io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded)
+    }
+
+    /// Whether it is a failed fsync: what is on disk is not known, and trying again would lie.
+    pub fn is_sync(&self) -> bool {
+        self.operation == SYNC
     }
 
     /// Whether the name is not there.
@@ -107,12 +115,13 @@ pub trait Files: Send + Sync {
     /// failed: then nothing is known and the process must end.
     fn move_to_trash(&self, jobs: &[JobId]) -> Result<Vec<Result<(), FilesError>>, FilesError>;
 
-    /// Removes the job's directories in `trash/` with all files in them. Idempotent: what is
-    /// gone already is success.
-    fn sweep(&self, job: JobId) -> Result<Swept, FilesError>;
+    /// Removes the job's directories in `trash/` with all files in them, and adds what it
+    /// removed to `swept`, also when it fails half-way. Idempotent: what is gone already is
+    /// success.
+    fn sweep(&self, job: JobId, swept: &mut Swept) -> Result<(), FilesError>;
 
     /// Removes all files of `building/<job>/` but `job.json` (a failed export).
-    fn sweep_partials(&self, job: JobId) -> Result<Swept, FilesError>;
+    fn sweep_partials(&self, job: JobId) -> Result<(), FilesError>;
 
     /// What stands on disk now.
     fn inventory(&self) -> Result<Inventory, FilesError>;

@@ -2,6 +2,7 @@
 //! writer's handle follows the rename to `trash/` and may have made one more name, so the
 //! listing starts over until the rmdir succeeds (P3).
 
+use std::ffi::{OsStr, OsString};
 use std::io;
 use std::ops::AddAssign;
 
@@ -33,17 +34,16 @@ pub fn names(dir: &Dir) -> io::Result<Vec<String>> {
 }
 
 /// Unlinks every file of `parent/name` and removes the directory.
-pub fn remove_dir(parent: &Dir, name: &str, hooks: &Hooks) -> io::Result<Swept> {
-    let mut swept = Swept::default();
+pub fn remove_dir(parent: &Dir, name: &str, hooks: &Hooks, swept: &mut Swept) -> io::Result<()> {
     let dir = match open_dir(parent, name) {
         Ok(dir) => dir,
-        Err(e) if e.kind() == io::ErrorKind::NotFound => return Ok(swept),
+        Err(e) if e.kind() == io::ErrorKind::NotFound => return Ok(()),
         Err(e) => return Err(e),
     };
     for _ in 0..ROUNDS {
-        swept += remove_files(&dir, hooks, |_| true)?;
+        remove_files(&dir, hooks, |_| true, swept)?;
         match rustix::fs::unlinkat(parent, name, AtFlags::REMOVEDIR) {
-            Ok(()) | Err(Errno::NOENT) => return Ok(swept),
+            Ok(()) | Err(Errno::NOENT) => return Ok(()),
             Err(Errno::NOTEMPTY | Errno::EXIST) => {}
             Err(e) => return Err(e.into()),
         }
@@ -51,37 +51,46 @@ pub fn remove_dir(parent: &Dir, name: &str, hooks: &Hooks) -> io::Result<Swept> 
     Err(Errno::NOTEMPTY.into())
 }
 
-/// Unlinks the files of a directory whose name is `chosen`, a few at a time. A directory in
-/// it is nothing that this server made: it stays, and the error says so.
-pub fn remove_files(dir: &Dir, hooks: &Hooks, chosen: impl Fn(&str) -> bool) -> io::Result<Swept> {
+/// Unlinks the files of a directory whose name is `chosen`, a few at a time. All are tried;
+/// the error is that of one that could not be removed. A directory in it is nothing that this
+/// server made: it stays, and the error says so.
+pub fn remove_files(
+    dir: &Dir,
+    hooks: &Hooks,
+    chosen: impl Fn(&str) -> bool,
+    swept: &mut Swept,
+) -> io::Result<()> {
     let names: Vec<_> = dir.entries()?.map(|entry| Ok(entry?.file_name())).collect::<io::Result<_>>()?;
     let names: Vec<_> = names.into_iter().filter(|name| chosen(&name.to_string_lossy())).collect();
-    let unlink_all = |names: &[std::ffi::OsString]| {
-        let mut swept = Swept::default();
+    let unlink_all = |names: &[OsString]| {
+        let (mut swept, mut result) = (Swept::default(), Ok(()));
         for name in names {
-            swept += unlink(dir, name, hooks)?;
-        }
-        Ok(swept)
-    };
-    if names.len() <= IN_FLIGHT {
-        return unlink_all(&names);
-    }
-    std::thread::scope(|scope| {
-        let chunks = names.chunks(names.len().div_ceil(IN_FLIGHT));
-        let threads: Vec<_> = chunks.map(|chunk| scope.spawn(move || unlink_all(chunk))).collect();
-        let mut swept = Swept::default();
-        let mut error = None;
-        for thread in threads {
-            match thread.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic)) {
-                Ok(part) => swept += part,
-                Err(e) => error = Some(e),
+            match unlink(dir, name, hooks) {
+                Ok(one) => swept += one,
+                Err(e) => result = Err(e),
             }
         }
-        error.map_or(Ok(swept), Err)
-    })
+        (swept, result)
+    };
+    let parts = if names.len() <= IN_FLIGHT {
+        vec![unlink_all(&names)]
+    } else {
+        std::thread::scope(|scope| {
+            let chunks = names.chunks(names.len().div_ceil(IN_FLIGHT));
+            let threads: Vec<_> = chunks.map(|chunk| scope.spawn(move || unlink_all(chunk))).collect();
+            let join = |thread: std::thread::ScopedJoinHandle<'_, _>| {
+                thread.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic))
+            };
+            threads.into_iter().map(join).collect()
+        })
+    };
+    for (part, _) in &parts {
+        *swept += *part;
+    }
+    parts.into_iter().try_for_each(|(_, result)| result)
 }
 
-fn unlink(dir: &Dir, name: &std::ffi::OsStr, hooks: &Hooks) -> io::Result<Swept> {
+fn unlink(dir: &Dir, name: &OsStr, hooks: &Hooks) -> io::Result<Swept> {
     hooks.fault(Fault::Unlink)?;
     let stat = match rustix::fs::statat(dir, name, AtFlags::SYMLINK_NOFOLLOW) {
         Ok(stat) => stat,

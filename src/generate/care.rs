@@ -19,10 +19,7 @@ impl Chart<'_> {
         };
         self.sheets.resource(Kind::Condition, id, updated, |json| {
             json.concept("clinicalStatus", status);
-            json.concept(
-                "verificationStatus",
-                hl7!("condition-ver-status", "confirmed", "Confirmed"),
-            );
+            json.concept("verificationStatus", hl7!("condition-ver-status", "confirmed", "Confirmed"));
             json.concepts(
                 "category",
                 hl7!("condition-category", "encounter-diagnosis", "Encounter Diagnosis"),
@@ -45,28 +42,27 @@ impl Chart<'_> {
         let id = self.draw.id();
         let updated = self.recorded(visit.end);
         let person = &self.person;
-        self.sheets
-            .resource(Kind::MedicationRequest, id, updated, |json| {
-                json.text("status", "completed");
-                json.text("intent", "order");
-                json.concept("medicationCodeableConcept", medication);
-                json.link("subject", Kind::Patient, person.id);
-                json.link("encounter", Kind::Encounter, visit.id);
-                json.text("authoredOn", visit.end);
-                json.link("requester", Kind::Practitioner, visit.doctor);
-                json.array("reasonReference", |json| json.link_item(Kind::Condition, reason));
-                json.only("dosageInstruction", |json| {
-                    json.number("sequence", 1);
-                    json.text("text", "As it says on the package. Synthetic: not for use.");
-                    json.object("timing", |json| {
-                        json.object("repeat", |json| {
-                            json.number("frequency", 1);
-                            json.number("period", 1);
-                            json.text("periodUnit", "d");
-                        });
+        self.sheets.resource(Kind::MedicationRequest, id, updated, |json| {
+            json.text("status", "completed");
+            json.text("intent", "order");
+            json.concept("medicationCodeableConcept", medication);
+            json.link("subject", Kind::Patient, person.id);
+            json.link("encounter", Kind::Encounter, visit.id);
+            json.text("authoredOn", visit.end);
+            json.link("requester", Kind::Practitioner, visit.doctor);
+            json.array("reasonReference", |json| json.link_item(Kind::Condition, reason));
+            json.only("dosageInstruction", |json| {
+                json.number("sequence", 1);
+                json.text("text", "As it says on the package. Synthetic: not for use.");
+                json.object("timing", |json| {
+                    json.object("repeat", |json| {
+                        json.number("frequency", 1);
+                        json.number("period", 1);
+                        json.text("periodUnit", "d");
                     });
                 });
             });
+        });
     }
 
     /// What is set up around the patient's chronic condition: team, goal and plan; some allergies and
@@ -119,16 +115,11 @@ impl Chart<'_> {
         let person = &self.person;
         self.sheets.resource(Kind::Goal, id, updated, |json| {
             json.text("lifecycleStatus", "active");
-            json.concept(
-                "achievementStatus",
-                hl7!("goal-achievement", "in-progress", "In Progress"),
-            );
+            json.concept("achievementStatus", hl7!("goal-achievement", "in-progress", "In Progress"));
             json.object("description", |json| json.text("text", person.chronic().goal));
             json.link("subject", Kind::Patient, person.id);
             json.text("startDate", visit.end.day());
-            json.only("target", |json| {
-                json.text("dueDate", visit.end.plus(365 * DAY).day())
-            });
+            json.only("target", |json| json.text("dueDate", visit.end.plus(365 * DAY).day()));
             json.array("addresses", |json| json.link_item(Kind::Condition, problem));
         });
         id
@@ -162,24 +153,20 @@ impl Chart<'_> {
         let updated = self.recorded(visit.end);
         let person = &self.person;
         let allergy = &ALLERGIES[index];
-        self.sheets
-            .resource(Kind::AllergyIntolerance, id, updated, |json| {
-                json.concept(
-                    "clinicalStatus",
-                    hl7!("allergyintolerance-clinical", "active", "Active"),
-                );
-                json.concept(
-                    "verificationStatus",
-                    hl7!("allergyintolerance-verification", "confirmed", "Confirmed"),
-                );
-                json.text("type", "allergy");
-                json.array("category", |json| json.word(allergy.category));
-                json.text("criticality", "low");
-                json.concept("code", allergy.code);
-                json.link("patient", Kind::Patient, person.id);
-                json.text("recordedDate", visit.end);
-                json.link("recorder", Kind::Practitioner, visit.doctor);
-            });
+        self.sheets.resource(Kind::AllergyIntolerance, id, updated, |json| {
+            json.concept("clinicalStatus", hl7!("allergyintolerance-clinical", "active", "Active"));
+            json.concept(
+                "verificationStatus",
+                hl7!("allergyintolerance-verification", "confirmed", "Confirmed"),
+            );
+            json.text("type", "allergy");
+            json.array("category", |json| json.word(allergy.category));
+            json.text("criticality", "low");
+            json.concept("code", allergy.code);
+            json.link("patient", Kind::Patient, person.id);
+            json.text("recordedDate", visit.end);
+            json.link("recorder", Kind::Practitioner, visit.doctor);
+        });
     }
 
     fn device(&mut self, visit: Visit) {

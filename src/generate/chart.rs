@@ -38,12 +38,7 @@ impl<'a> Chart<'a> {
     pub(super) fn open(mut draw: Draw, practices: &'a Practices, sheets: &'a mut Sheets) -> Self {
         let person = Person::draw(&mut draw);
         let practice = practices.get(person.home);
-        Self {
-            draw,
-            person,
-            practice,
-            sheets,
-        }
+        Self { draw, person, practice, sheets }
     }
 
     /// Writes the whole record.
@@ -98,9 +93,8 @@ impl<'a> Chart<'a> {
     fn patient(&mut self, visit: Visit) {
         let updated = self.recorded(visit.end);
         let Self { person, practice, .. } = self;
-        self.sheets.resource(Kind::Patient, person.id, updated, |json| {
-            person.write(json, practice, visit.doctor)
-        });
+        self.sheets
+            .resource(Kind::Patient, person.id, updated, |json| person.write(json, practice, visit.doctor));
     }
 
     /// Something that passes, and for which something is given two times in five.

@@ -58,9 +58,7 @@ fn write(
     json.open_array("member");
     let mut quantity: u64 = 0;
     for person in members {
-        sheet
-            .json
-            .item(|json| json.link("entity", Kind::Patient, person.id));
+        sheet.json.item(|json| json.link("entity", Kind::Patient, person.id));
         sheet.spill_when_full()?;
         quantity += 1;
     }

@@ -15,9 +15,7 @@ pub(super) trait Show {
 impl Show for &str {
     fn show(&self, out: &mut Vec<u8>) {
         debug_assert!(
-            !self
-                .bytes()
-                .any(|byte| byte < b' ' || byte == b'"' || byte == b'\\'),
+            !self.bytes().any(|byte| byte < b' ' || byte == b'"' || byte == b'\\'),
             "{self:?} would need escaping"
         );
         out.extend_from_slice(self.as_bytes());
@@ -93,10 +91,7 @@ pub(super) struct Json {
 impl Json {
     /// An empty buffer; it grows once to its working size and is then reused.
     pub(super) fn new() -> Self {
-        Self {
-            bytes: Vec::new(),
-            first: true,
-        }
+        Self { bytes: Vec::new(), first: true }
     }
 
     /// Opens an object that is the next item of an array, or a line of its own.

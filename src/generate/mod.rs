@@ -110,12 +110,7 @@ pub fn generate(options: &Options, progress: &mut dyn FnMut(u32)) -> Result<Summ
     // Patients take the streams from 0, and there are fewer than 2^32 of them: this one is free.
     let practices = Practices::write(&mut Draw::stream(options.seed, u64::MAX), &mut sheets);
     for patient in 0..options.patients {
-        Chart::open(
-            Draw::stream(options.seed, patient.into()),
-            &practices,
-            &mut sheets,
-        )
-        .write();
+        Chart::open(Draw::stream(options.seed, patient.into()), &practices, &mut sheets).write();
         sheets.spill_full()?;
         progress(patient + 1);
     }
@@ -125,10 +120,7 @@ pub fn generate(options: &Options, progress: &mut dyn FnMut(u32)) -> Result<Summ
 
 /// Makes the folder if need be, and sees that the set would be alone in it.
 fn prepare(folder: &Path) -> Result<(), GenerateError> {
-    let failed = |source| GenerateError::Folder {
-        path: folder.to_owned(),
-        source,
-    };
+    let failed = |source| GenerateError::Folder { path: folder.to_owned(), source };
     fs::create_dir_all(folder).map_err(failed)?;
     for entry in fs::read_dir(folder).map_err(failed)? {
         let found = entry.map_err(failed)?.path();

@@ -22,9 +22,8 @@ impl Moment {
     /// The first instant of a day of the Gregorian calendar.
     pub(super) fn midnight(year: i16, month: i8, day: i8) -> Self {
         let start = date(year, month, day).at(0, 0, 0, 0);
-        let timestamp = Offset::UTC
-            .to_timestamp(start)
-            .expect("the generator's years are within jiff's range");
+        let timestamp =
+            Offset::UTC.to_timestamp(start).expect("the generator's years are within jiff's range");
         Self(timestamp.as_millisecond())
     }
 
@@ -54,11 +53,7 @@ impl Show for Moment {
     fn show(&self, out: &mut Vec<u8>) {
         let civil = self.civil();
         Day(civil.date()).show(out);
-        for (mark, part) in [
-            (b'T', civil.hour()),
-            (b':', civil.minute()),
-            (b':', civil.second()),
-        ] {
+        for (mark, part) in [(b'T', civil.hour()), (b':', civil.minute()), (b':', civil.second())] {
             out.push(mark);
             show_padded(part as u64, 2, out);
         }

@@ -9,13 +9,10 @@ use super::practice::{Practice, Practices};
 use super::vocabulary::{CHRONIC, Chronic, Measure, code, hl7};
 
 /// Given names, obviously of nobody; a number always follows.
-pub(super) const FEMALE: &[&str] = &[
-    "Testina", "Mockara", "Fixtura", "Sampla", "Dummelia", "Synthia", "Stubbina",
-];
+pub(super) const FEMALE: &[&str] =
+    &["Testina", "Mockara", "Fixtura", "Sampla", "Dummelia", "Synthia", "Stubbina"];
 /// As [`FEMALE`], for men.
-pub(super) const MALE: &[&str] = &[
-    "Testor", "Mockard", "Fixtus", "Samplen", "Dummis", "Synthan", "Stubbert",
-];
+pub(super) const MALE: &[&str] = &["Testor", "Mockard", "Fixtus", "Samplen", "Dummis", "Synthan", "Stubbert"];
 /// Family names, obviously of nobody; a number always follows.
 pub(super) const FAMILY: &[&str] = &[
     "Placeholder",
@@ -59,10 +56,7 @@ impl Person {
             ailment: draw.index(CHRONIC.len()),
             build: draw.below(90),
             female,
-            given: (
-                *draw.pick(if female { FEMALE } else { MALE }),
-                100 + draw.below(900),
-            ),
+            given: (*draw.pick(if female { FEMALE } else { MALE }), 100 + draw.below(900)),
             family: (*draw.pick(FAMILY), 100 + draw.below(900)),
             // Adults all, since the tables hold no paediatrics.
             born: Moment::midnight(1935, 1, 1).plus(draw.below(62 * 365) * DAY),
@@ -80,10 +74,7 @@ impl Person {
     pub(super) fn measure(&self, measure: &Measure, draw: &mut Draw) -> Scaled {
         let today = self.build + draw.below(11);
         let value = measure.low + (measure.high - measure.low) * today / 100;
-        Scaled {
-            value,
-            decimals: measure.decimals,
-        }
+        Scaled { value, decimals: measure.decimals }
     }
 
     /// The elements of the Patient resource after `meta`.
@@ -108,14 +99,9 @@ impl Person {
         json.text("birthDate", self.born.day());
         json.only("address", |json| address(json, self.street, self.town));
         json.only("communication", |json| {
-            json.concept(
-                "language",
-                code("urn:ietf:bcp:47", "en-US", "English (United States)"),
-            );
+            json.concept("language", code("urn:ietf:bcp:47", "en-US", "English (United States)"));
         });
-        json.array("generalPractitioner", |json| {
-            json.link_item(Kind::Practitioner, doctor)
-        });
+        json.array("generalPractitioner", |json| json.link_item(Kind::Practitioner, doctor));
         json.link("managingOrganization", Kind::Organization, practice.organization);
     }
 }

@@ -9,11 +9,7 @@ use super::sheets::Sheets;
 use super::vocabulary::{FAMILY_DOCTOR, hl7};
 
 /// The names of the practices.
-const NAMES: [&str; 3] = [
-    "Fictional Family Practice",
-    "Mockton Health Center",
-    "Specimen Street Surgery",
-];
+const NAMES: [&str; 3] = ["Fictional Family Practice", "Mockton Health Center", "Specimen Street Surgery"];
 
 /// How many practitioners a practice has.
 const STAFF: usize = 4;

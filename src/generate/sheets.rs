@@ -55,18 +55,12 @@ impl Sheets {
     /// As for [`Sheet::spill_when_full`].
     pub(super) fn finish(mut self) -> Result<Summary, GenerateError> {
         self.0.iter_mut().try_for_each(Sheet::spill)?;
-        let files = self
-            .0
-            .iter()
-            .filter(|sheet| sheet.resources > 0)
-            .map(|sheet| FileSummary {
-                resource_type: sheet.kind.name(),
-                resources: sheet.resources,
-                bytes: sheet.bytes,
-            });
-        Ok(Summary {
-            files: files.collect(),
-        })
+        let files = self.0.iter().filter(|sheet| sheet.resources > 0).map(|sheet| FileSummary {
+            resource_type: sheet.kind.name(),
+            resources: sheet.resources,
+            bytes: sheet.bytes,
+        });
+        Ok(Summary { files: files.collect() })
     }
 }
 
@@ -86,14 +80,7 @@ pub(super) struct Sheet {
 impl Sheet {
     fn new(kind: Kind, folder: &Path) -> Self {
         let path = folder.join(kind.name()).with_extension("ndjson");
-        Self {
-            kind,
-            path,
-            file: None,
-            json: Json::new(),
-            resources: 0,
-            bytes: 0,
-        }
+        Self { kind, path, file: None, json: Json::new(), resources: 0, bytes: 0 }
     }
 
     /// Starts a resource with the elements that all of them have.
@@ -116,11 +103,7 @@ impl Sheet {
     /// # Errors
     /// [`GenerateError::Write`] if the file cannot be made or does not take the bytes.
     pub(super) fn spill_when_full(&mut self) -> Result<(), GenerateError> {
-        if self.json.bytes.len() < SPILL {
-            Ok(())
-        } else {
-            self.spill()
-        }
+        if self.json.bytes.len() < SPILL { Ok(()) } else { self.spill() }
     }
 
     fn spill(&mut self) -> Result<(), GenerateError> {
@@ -133,10 +116,7 @@ impl Sheet {
             None => File::create_new(&self.path)
                 .and_then(|file| self.file.insert(file).write_all(&self.json.bytes)),
         };
-        result.map_err(|source| GenerateError::Write {
-            path: self.path.clone(),
-            source,
-        })?;
+        result.map_err(|source| GenerateError::Write { path: self.path.clone(), source })?;
         self.bytes += self.json.bytes.len() as u64;
         self.json.bytes.clear();
         Ok(())

@@ -26,15 +26,9 @@ const MANDATORY: &[(&str, &[&str])] = &[
     ("Encounter", &["status", "class"]),
     ("Goal", &["lifecycleStatus", "description", "subject"]),
     ("Group", &["type", "actual"]),
-    (
-        "Immunization",
-        &["status", "vaccineCode", "patient", "occurrence[x]"],
-    ),
+    ("Immunization", &["status", "vaccineCode", "patient", "occurrence[x]"]),
     ("Location", &[]),
-    (
-        "MedicationRequest",
-        &["status", "intent", "medication[x]", "subject"],
-    ),
+    ("MedicationRequest", &["status", "intent", "medication[x]", "subject"]),
     ("Observation", &["status", "code"]),
     ("Organization", &[]),
     ("Patient", &[]),
@@ -44,11 +38,7 @@ const MANDATORY: &[(&str, &[&str])] = &[
 ];
 
 fn options(patients: u32, seed: u64, folder: &TempDir) -> Options {
-    Options {
-        patients,
-        seed,
-        out: folder.path().join("set"),
-    }
+    Options { patients, seed, out: folder.path().join("set") }
 }
 
 /// Generates a set and reads its files back, by resource type.
@@ -70,26 +60,16 @@ fn files(patients: u32, seed: u64) -> BTreeMap<String, String> {
 /// All resources of a set.
 fn resources(patients: u32, seed: u64) -> Vec<Value> {
     let files = files(patients, seed);
-    files
-        .values()
-        .flat_map(|text| text.lines())
-        .map(|line| serde_json::from_str(line).unwrap())
-        .collect()
+    files.values().flat_map(|text| text.lines()).map(|line| serde_json::from_str(line).unwrap()).collect()
 }
 
 fn of_type<'a>(resources: &'a [Value], name: &str) -> impl Iterator<Item = &'a Value> {
-    resources
-        .iter()
-        .filter(move |resource| resource["resourceType"] == name)
+    resources.iter().filter(move |resource| resource["resourceType"] == name)
 }
 
 /// `Type/id`, as others refer to it.
 fn address(resource: &Value) -> String {
-    format!(
-        "{}/{}",
-        resource["resourceType"].as_str().unwrap(),
-        resource["id"].as_str().unwrap()
-    )
+    format!("{}/{}", resource["resourceType"].as_str().unwrap(), resource["id"].as_str().unwrap())
 }
 
 /// Everything that is said under a key `reference`, at any depth.
@@ -145,10 +125,7 @@ fn every_line_is_a_resource_with_its_mandatory_elements() {
     for (name, mandatory) in MANDATORY {
         for line in files[*name].lines() {
             let resource: Value = serde_json::from_str(line).unwrap();
-            assert!(
-                !line.contains("\": ") && !line.contains(", \""),
-                "not compact: {line}"
-            );
+            assert!(!line.contains("\": ") && !line.contains(", \""), "not compact: {line}");
             assert_eq!(resource["resourceType"], *name);
             for element in *mandatory {
                 let fields = resource.as_object().unwrap();
@@ -176,10 +153,7 @@ fn ids_are_unique_and_references_resolve() {
         let id = resource["id"].as_str().unwrap();
         if resource["resourceType"] != "Group" {
             assert_eq!(id.len(), 36);
-            assert!(
-                id.bytes()
-                    .all(|byte| matches!(byte, b'0'..=b'9' | b'a'..=b'f' | b'-'))
-            );
+            assert!(id.bytes().all(|byte| matches!(byte, b'0'..=b'9' | b'a'..=b'f' | b'-')));
         }
     }
 }
@@ -194,10 +168,7 @@ fn updates_spread_over_the_years_and_end_before_2026() {
         years.insert(updated[..4].parse::<u16>().unwrap());
     }
     assert!(years.len() >= 5, "{years:?}");
-    assert!(
-        years.first() >= Some(&2015) && years.last() <= Some(&2025),
-        "{years:?}"
-    );
+    assert!(years.first() >= Some(&2015) && years.last() <= Some(&2025), "{years:?}");
 }
 
 #[test]
@@ -223,11 +194,7 @@ fn groups_have_patients_for_members_and_one_has_them_all() {
         let mut members = Vec::new();
         references(group, &mut members);
         assert_eq!(group["quantity"], members.len());
-        assert!(
-            members
-                .iter()
-                .all(|member| patients.iter().any(|patient| patient == member))
-        );
+        assert!(members.iter().all(|member| patients.iter().any(|patient| patient == member)));
         assert!(group["id"] != "All_Patients" || members == patients);
         groups += 1;
     }
@@ -238,11 +205,7 @@ fn groups_have_patients_for_members_and_one_has_them_all() {
 #[test]
 fn a_group_longer_than_the_buffer_is_one_line() {
     let folder = TempDir::new().unwrap();
-    let options = Options {
-        patients: 5_000,
-        seed: 1,
-        out: folder.path().to_owned(),
-    };
+    let options = Options { patients: 5_000, seed: 1, out: folder.path().to_owned() };
     let mut sheets = Sheets::new(folder.path());
     let practices = Practices::write(&mut Draw::stream(1, u64::MAX), &mut sheets);
     group::write_all(&options, &practices, &mut sheets).unwrap();
@@ -261,10 +224,7 @@ fn a_hundred_patients_take_three_to_five_megabytes() {
 #[test]
 fn without_patients_there_are_only_practices() {
     let files = files(0, 1);
-    assert_eq!(
-        files.keys().collect::<Vec<_>>(),
-        ["Location", "Organization", "Practitioner"]
-    );
+    assert_eq!(files.keys().collect::<Vec<_>>(), ["Location", "Organization", "Practitioner"]);
 }
 
 #[test]
@@ -284,10 +244,7 @@ fn a_folder_with_ndjson_files_is_refused_and_left_alone() {
     let old = options.out.join("Patient.ndjson");
     fs::write(&old, "old").unwrap();
     let error = generate(&options, &mut |_| {}).unwrap_err();
-    assert!(
-        matches!(&error, GenerateError::NotEmpty { found } if *found == old),
-        "{error}"
-    );
+    assert!(matches!(&error, GenerateError::NotEmpty { found } if *found == old), "{error}");
     assert_eq!(fs::read_to_string(&old).unwrap(), "old");
     assert_eq!(fs::read_dir(&options.out).unwrap().count(), 2);
 }
@@ -297,10 +254,7 @@ fn a_folder_that_cannot_be_made_is_an_error() {
     let folder = TempDir::new().unwrap();
     let options = options(1, 1, &folder);
     fs::write(&options.out, "a file is in the way").unwrap();
-    assert!(matches!(
-        generate(&options, &mut |_| {}),
-        Err(GenerateError::Folder { .. })
-    ));
+    assert!(matches!(generate(&options, &mut |_| {}), Err(GenerateError::Folder { .. })));
 }
 
 #[test]
@@ -310,18 +264,9 @@ fn numbers_and_base64_are_written_as_the_standards_have_them() {
         Scaled { value, decimals }.show(&mut out);
         String::from_utf8(out).unwrap()
     };
-    assert_eq!(
-        [shown(372, 1), shown(58, 2), shown(7, 0), shown(100, 2)],
-        ["37.2", "0.58", "7", "1.00"]
-    );
+    assert_eq!([shown(372, 1), shown(58, 2), shown(7, 0), shown(100, 2)], ["37.2", "0.58", "7", "1.00"]);
     // The test vectors of RFC 4648.
-    for (data, text) in [
-        ("", ""),
-        ("f", "Zg=="),
-        ("fo", "Zm8="),
-        ("foo", "Zm9v"),
-        ("foobar", "Zm9vYmFy"),
-    ] {
+    for (data, text) in [("", ""), ("f", "Zg=="), ("fo", "Zm8="), ("foo", "Zm9v"), ("foobar", "Zm9vYmFy")] {
         let mut json = Json::new();
         json.base64("data", data.as_bytes());
         assert_eq!(json.bytes, format!("\"data\":\"{text}\"").as_bytes());

@@ -25,16 +25,12 @@ impl Chart<'_> {
             json.coding("class", hl7!("v3-ActCode", "AMB", "ambulatory"));
             json.concepts("type", reason);
             json.link("subject", Kind::Patient, person.id);
-            json.only("participant", |json| {
-                json.link("individual", Kind::Practitioner, visit.doctor)
-            });
+            json.only("participant", |json| json.link("individual", Kind::Practitioner, visit.doctor));
             json.object("period", |json| {
                 json.text("start", visit.start);
                 json.text("end", visit.end);
             });
-            json.only("location", |json| {
-                json.link("location", Kind::Location, practice.location)
-            });
+            json.only("location", |json| json.link("location", Kind::Location, practice.location));
             json.link("serviceProvider", Kind::Organization, practice.organization);
         });
     }
@@ -73,9 +69,7 @@ impl Chart<'_> {
             json.link("encounter", Kind::Encounter, visit.id);
             json.text("effectiveDateTime", visit.start);
             json.text("issued", updated);
-            json.array("performer", |json| {
-                json.link_item(Kind::Organization, practice.organization)
-            });
+            json.array("performer", |json| json.link_item(Kind::Organization, practice.organization));
             json.array("result", |json| {
                 for result in &results {
                     json.link_item(Kind::Observation, *result);
@@ -129,32 +123,31 @@ impl Chart<'_> {
         line(&("Takes: ", person.chronic().medication.display));
         line(&("Agreed goal: ", person.chronic().goal));
         line(&"Plan: carry on as before and come back in some months.");
-        self.sheets
-            .resource(Kind::DocumentReference, id, updated, |json| {
-                json.text("status", "current");
-                json.text("docStatus", "final");
-                json.concept("type", loinc("11506-3", "Progress note"));
-                json.link("subject", Kind::Patient, person.id);
-                json.text("date", updated);
-                json.array("author", |json| json.link_item(Kind::Practitioner, visit.doctor));
-                json.link("custodian", Kind::Organization, practice.organization);
-                json.only("content", |json| {
-                    json.object("attachment", |json| {
-                        json.text("contentType", "text/plain");
-                        json.base64("data", &note);
-                        json.number("size", note.len() as u64);
-                        json.text("title", "Progress note");
-                        json.text("creation", visit.end);
-                    });
-                });
-                json.object("context", |json| {
-                    json.array("encounter", |json| json.link_item(Kind::Encounter, visit.id));
-                    json.object("period", |json| {
-                        json.text("start", visit.start);
-                        json.text("end", visit.end);
-                    });
+        self.sheets.resource(Kind::DocumentReference, id, updated, |json| {
+            json.text("status", "current");
+            json.text("docStatus", "final");
+            json.concept("type", loinc("11506-3", "Progress note"));
+            json.link("subject", Kind::Patient, person.id);
+            json.text("date", updated);
+            json.array("author", |json| json.link_item(Kind::Practitioner, visit.doctor));
+            json.link("custodian", Kind::Organization, practice.organization);
+            json.only("content", |json| {
+                json.object("attachment", |json| {
+                    json.text("contentType", "text/plain");
+                    json.base64("data", &note);
+                    json.number("size", note.len() as u64);
+                    json.text("title", "Progress note");
+                    json.text("creation", visit.end);
                 });
             });
+            json.object("context", |json| {
+                json.array("encounter", |json| json.link_item(Kind::Encounter, visit.id));
+                json.object("period", |json| {
+                    json.text("start", visit.start);
+                    json.text("end", visit.end);
+                });
+            });
+        });
         id
     }
 
@@ -173,9 +166,7 @@ impl Chart<'_> {
                 json.text("start", visit.start);
                 json.text("end", visit.end);
             });
-            json.only("performer", |json| {
-                json.link("actor", Kind::Practitioner, visit.doctor)
-            });
+            json.only("performer", |json| json.link("actor", Kind::Practitioner, visit.doctor));
             json.link("location", Kind::Location, practice.location);
         });
     }
@@ -198,9 +189,7 @@ impl Chart<'_> {
             json.link("location", Kind::Location, practice.location);
             json.text("lotNumber", ("SYN", lot));
             json.concept("site", LEFT_ARM);
-            json.only("performer", |json| {
-                json.link("actor", Kind::Practitioner, visit.doctor)
-            });
+            json.only("performer", |json| json.link("actor", Kind::Practitioner, visit.doctor));
         });
     }
 }

@@ -14,11 +14,7 @@ pub(super) struct Code {
 
 /// A code of any code system.
 pub(super) const fn code(system: &'static str, code: &'static str, display: &'static str) -> Code {
-    Code {
-        system,
-        code,
-        display,
-    }
+    Code { system, code, display }
 }
 
 /// A code of one of HL7's own code systems, all named `http://terminology.hl7.org/CodeSystem/...`.
@@ -64,10 +60,7 @@ pub(super) const CHRONIC: &[Chronic] = &[
     Chronic {
         condition: snomed("59621000", "Essential hypertension (disorder)"),
         medication: rxnorm("314076", "lisinopril 10 MG Oral Tablet"),
-        plan: snomed(
-            "443402002",
-            "Lifestyle education regarding hypertension (procedure)",
-        ),
+        plan: snomed("443402002", "Lifestyle education regarding hypertension (procedure)"),
         activity: snomed("229065009", "Exercise therapy (regime/therapy)"),
         goal: "Blood pressure below 130/80 mm[Hg] at three visits in a row",
     },
@@ -81,19 +74,13 @@ pub(super) const CHRONIC: &[Chronic] = &[
     Chronic {
         condition: snomed("55822004", "Hyperlipidemia (disorder)"),
         medication: rxnorm("617310", "atorvastatin 20 MG Oral Tablet"),
-        plan: snomed(
-            "736285004",
-            "Hyperlipidemia clinical management plan (record artifact)",
-        ),
+        plan: snomed("736285004", "Hyperlipidemia clinical management plan (record artifact)"),
         activity: snomed("226234005", "Healthy diet (finding)"),
         goal: "Total cholesterol below 200 mg/dL within six months",
     },
     Chronic {
         condition: snomed("195967001", "Asthma (disorder)"),
-        medication: rxnorm(
-            "745679",
-            "200 ACTUAT albuterol 0.09 MG/ACTUAT Metered Dose Inhaler",
-        ),
+        medication: rxnorm("745679", "200 ACTUAT albuterol 0.09 MG/ACTUAT Metered Dose Inhaler"),
         plan: snomed("699728000", "Asthma self management (regime/therapy)"),
         activity: snomed("710081004", "Smoking cessation therapy (regime/therapy)"),
         goal: "No night-time symptoms in four weeks out of five",
@@ -118,10 +105,7 @@ const ACETAMINOPHEN: Code = rxnorm("313782", "acetaminophen 325 MG Oral Tablet")
 const IBUPROFEN: Code = rxnorm("310965", "ibuprofen 200 MG Oral Tablet");
 
 const fn acute(id: &'static str, display: &'static str, medication: Code) -> Acute {
-    Acute {
-        condition: snomed(id, display),
-        medication,
-    }
+    Acute { condition: snomed(id, display), medication }
 }
 
 pub(super) const ACUTE: &[Acute] = &[
@@ -151,13 +135,7 @@ const fn measure(
     decimals: u32,
     span: RangeInclusive<u64>,
 ) -> Measure {
-    Measure {
-        code: loinc(id, display),
-        unit,
-        decimals,
-        low: *span.start(),
-        high: *span.end(),
-    }
+    Measure { code: loinc(id, display), unit, decimals, low: *span.start(), high: *span.end() }
 }
 
 pub(super) const BLOOD_PRESSURE: Code = loinc("85354-9", "Blood pressure panel with all children optional");
@@ -220,10 +198,7 @@ pub(super) struct Vaccine {
 }
 
 const fn vaccine(since: i16, id: &'static str, display: &'static str) -> Vaccine {
-    Vaccine {
-        since,
-        code: code("http://hl7.org/fhir/sid/cvx", id, display),
-    }
+    Vaccine { since, code: code("http://hl7.org/fhir/sid/cvx", id, display) }
 }
 
 /// In the order of `since`, so that what a year has on offer is a prefix.
@@ -238,10 +213,7 @@ pub(super) const VACCINES: &[Vaccine] = &[
 
 pub(super) const PROCEDURES: &[Code] = &[
     snomed("430193006", "Medication reconciliation (procedure)"),
-    snomed(
-        "710824005",
-        "Assessment of health and social care needs (procedure)",
-    ),
+    snomed("710824005", "Assessment of health and social care needs (procedure)"),
     snomed("171207006", "Depression screening (procedure)"),
     snomed("29303009", "Electrocardiographic procedure (procedure)"),
     snomed("399208008", "Plain X-ray of chest (procedure)"),
@@ -261,10 +233,7 @@ pub(super) struct Allergy {
 }
 
 const fn allergy(id: &'static str, display: &'static str, category: &'static str) -> Allergy {
-    Allergy {
-        code: snomed(id, display),
-        category,
-    }
+    Allergy { code: snomed(id, display), category }
 }
 
 pub(super) const ALLERGIES: &[Allergy] = &[
@@ -277,10 +246,7 @@ pub(super) const ALLERGIES: &[Allergy] = &[
 pub(super) const DEVICES: &[Code] = &[
     snomed("337414009", "Blood glucose meter (physical object)"),
     snomed("170615005", "Home nebulizer (physical object)"),
-    snomed(
-        "702172008",
-        "Home continuous positive airway pressure unit (physical object)",
-    ),
+    snomed("702172008", "Home continuous positive airway pressure unit (physical object)"),
 ];
 
 /// The specialty of every practitioner.

@@ -152,9 +152,7 @@ impl FailureReason {
     /// The sentence shown to the client: what happened and what to do.
     pub fn text(self) -> &'static str {
         match self {
-            Self::SourceChanged => {
-                "The source data changed while it was being exported. Start a new export."
-            }
+            Self::SourceChanged => "The source data changed while it was being exported. Start a new export.",
             Self::SourceUnreadable => {
                 "The source data could not be read. Start a new export when the operator has mended it."
             }

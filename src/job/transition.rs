@@ -17,7 +17,8 @@ pub enum Event {
     PartsSealed,
     /// The directory stands in `ready/`, durably.
     Completed(Completion),
-    /// The export cannot be done.
+    /// The export cannot be done. While finishing only the finisher may say so, and only when
+    /// the directory is certainly not in `ready/` yet.
     Fail(Failure),
     /// Somebody, or time, wants the job's files gone.
     Mark(Mark),
@@ -42,9 +43,11 @@ pub enum Effect {
     Publish,
     /// The cancel token fires; queued parts never start.
     StopParts,
-    /// The caller gets its answer.
+    /// Callers get their answer, once the mark is published: whoever asks again while it is
+    /// being made waits for that, with the same request or with another one.
     Acknowledge,
-    /// Wait until the last writer and the last download are out, or fenced and cut (P4).
+    /// Wait until the last writer and the last download are out, or fenced and cut (P4), and
+    /// whatever else holds the directory, overtaken or not.
     AwaitLastOut,
     /// The reaper removes the directory.
     Sweep,
@@ -95,7 +98,9 @@ pub fn transition(state: &JobState, event: Event) -> Result<(JobState, &'static 
         (Finishing { .. }, Event::Completed(completion)) => Ok((Complete(completion), COMPLETE)),
         (Queued | Running { .. } | Finishing { .. }, Event::Fail(failure)) => Ok((Failed(failure), FAIL)),
 
-        (Marked(mark), Event::Mark(again)) if again.request_id.is_some() && again.request_id == mark.request_id => {
+        (Marked(mark), Event::Mark(again))
+            if again.request_id.is_some() && again.request_id == mark.request_id =>
+        {
             Ok((state.clone(), SAME_REQUEST))
         }
         (Marked(_) | Erased(_), Event::Mark(_)) => Err(Refusal::AlreadyDeleted),
@@ -200,7 +205,8 @@ mod tests {
     #[test]
     fn a_failed_sweep_is_kept_in_the_mark() {
         let failure = SweepFailure { attempts: 2, at: at(9), error: "EACCES".into() };
-        let (state, _) = transition(&JobState::Marked(mark("a")), Event::SweepFailed(failure.clone())).unwrap();
+        let (state, _) =
+            transition(&JobState::Marked(mark("a")), Event::SweepFailed(failure.clone())).unwrap();
         assert_eq!(state, JobState::Marked(Mark { failure: Some(failure), ..mark("a") }));
     }
 

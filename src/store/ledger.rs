@@ -47,9 +47,10 @@ impl Change {
     fn entry(&self) -> Entry {
         match self {
             Self::New(published) | Self::MarkNew(published) => Entry::Record(published.record.clone()),
-            Self::Update(record) | Self::Complete(record, _) | Self::Mark(record) | Self::Erase(record, _) => {
-                Entry::Record(record.clone())
-            }
+            Self::Update(record)
+            | Self::Complete(record, _)
+            | Self::Mark(record)
+            | Self::Erase(record, _) => Entry::Record(record.clone()),
             Self::Seal(job, part) => Entry::Part(*job, part.clone()),
             Self::Forget(job) => Entry::Forget(*job),
         }
@@ -151,7 +152,10 @@ impl Ledger {
 
     /// Submits a change. Changes are committed in the order of submission, whoever awaits
     /// them: dropping the future gives up the answer, not the change.
-    pub fn submit(&self, change: Change) -> impl Future<Output = Result<Outcome, CommitError>> + Send + use<> {
+    pub fn submit(
+        &self,
+        change: Change,
+    ) -> impl Future<Output = Result<Outcome, CommitError>> + Send + use<> {
         let (answer, answered) = oneshot::channel();
         if let Some(submissions) = &*self.submissions.lock() {
             // A thread that is gone has dropped its end; the answer then says so.

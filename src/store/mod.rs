@@ -10,7 +10,7 @@ use crate::job::{JobId, JobRecord, SealedPart};
 
 pub use self::sled::SledStore;
 pub use ledger::{Change, CommitError, Ledger, OtherWitnesses, Outcome};
-pub use view::{Downloads, Lookup, Progress, Published, Ticket, View};
+pub use view::{Downloads, Lookup, Progress, Publication, Published, Ticket, View};
 
 /// Why a store cannot do what was asked.
 #[derive(Debug, thiserror::Error)]

@@ -65,6 +65,8 @@ impl SledStore {
         let log = File::open(folder.join("db")).map_err(io_failed("open the log"))?;
         let mut store = Self { db, log };
         store.check_format()?;
+        // What a killed process left may be readable and yet not durable.
+        store.sync()?;
         File::open(folder).and_then(|dir| dir.sync_all()).map_err(io_failed("sync the folder"))?;
         Ok(store)
     }
@@ -168,7 +170,8 @@ impl Store for SledStore {
         for item in self.db.scan_prefix(b"f/") {
             let (key, value) = item.map_err(failed("list files"))?;
             let (job, index) = split_key(&key)?;
-            let part = jobs.get_mut(&job).and_then(|stored| stored.parts.iter_mut().find(|p| p.index == index));
+            let part =
+                jobs.get_mut(&job).and_then(|stored| stored.parts.iter_mut().find(|p| p.index == index));
             if let Some(part) = part {
                 part.files.push(parse::<OutputFile>(&key, &value)?);
             }

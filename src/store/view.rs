@@ -105,7 +105,7 @@ pub struct Published {
     pub record: JobRecord,
     /// The request, until the job is marked (P12).
     pub request: Option<Arc<ExportRequest>>,
-    /// The sealed parts of a complete job.
+    /// The sealed parts of a complete job, or those that an active one had at the start.
     pub parts: Arc<[SealedPart]>,
     /// How far it is.
     pub progress: Arc<Progress>,
@@ -202,7 +202,11 @@ impl View {
     ) -> Lookup {
         match jobs.get(&job) {
             Some(found) if found.record.tenant == *tenant && found.record.owner == *client => {
-                if found.record.state.name().is_deleted() { Lookup::Deleted } else { Lookup::Found(found.clone()) }
+                if found.record.state.name().is_deleted() {
+                    Lookup::Deleted
+                } else {
+                    Lookup::Found(found.clone())
+                }
             }
             _ => Lookup::Unknown,
         }
@@ -210,7 +214,12 @@ impl View {
 
     /// Registers a download of the job, and only then looks at its state: after this returns
     /// a ticket, the files stay until the ticket is dropped or cut.
-    pub fn begin_download(&self, tenant: &TenantId, client: &ClientId, job: JobId) -> (Lookup, Option<Ticket>) {
+    pub fn begin_download(
+        &self,
+        tenant: &TenantId,
+        client: &ClientId,
+        job: JobId,
+    ) -> (Lookup, Option<Ticket>) {
         let jobs = self.jobs.read();
         let lookup = Self::lookup_in(&jobs, tenant, client, job);
         let ticket = match &lookup {

@@ -27,18 +27,33 @@ pub enum Flaw {
     SweepWithoutSync,
     /// A second DELETE gets its 404 while the first one's mark is not durable yet.
     RefuseBeforeDurable,
+    /// A DELETE that is sent again gets its 202 at once, wherever the effects of its mark have come to.
+    AcknowledgeResentAtOnce,
     /// A start believes what it reads, although nobody has synced it.
     TrustUnsynced,
+    /// A start answers "deleted" for a mark that the disk does not witness yet.
+    ServeBeforeMoveToTrash,
     /// A start does not look whether the job has its receipt already.
     ReceiptTwice,
     /// The cancel of a finishing job does not wait for the finisher's file operation.
     ForgetFinisher,
+    /// A sweep that failed is dropped.
+    ForgetFailedSweep,
 }
 
 /// What `transition` asks for, in the order in which the flaw would have it done.
 pub fn effects_with(flaw: Flaw, effects: &'static [Effect]) -> &'static [Effect] {
     match (flaw, effects) {
         (Flaw::PublishBeforeSync, [Commit, Publish]) => &[Publish, Commit],
+        (Flaw::PublishBeforeSync, [PauseWriters, ..]) => &[
+            Publish,
+            Commit,
+            MoveToTrash,
+            StopParts,
+            Acknowledge,
+            AwaitLastOut,
+            Sweep,
+        ],
         (Flaw::AcknowledgeBeforeMoveToTrash, [PauseWriters, ..]) => &[
             Commit,
             Publish,

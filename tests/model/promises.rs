@@ -4,6 +4,7 @@ use std::fmt;
 
 use evanesce::job::StateName;
 
+use super::record::Record;
 use super::restart::evidence;
 use super::world::*;
 
@@ -11,7 +12,7 @@ use super::world::*;
 pub enum Promise {
     AcknowledgedIsDurable,
     MarkedTwice,
-    DeletedAtOnce,
+    ShownStays,
     ShownIsDurable,
     NoResurrection,
     LastOneOut,
@@ -27,7 +28,7 @@ impl Promise {
     pub const ALL: [Self; 10] = [
         AcknowledgedIsDurable,
         MarkedTwice,
-        DeletedAtOnce,
+        ShownStays,
         ShownIsDurable,
         NoResurrection,
         LastOneOut,
@@ -55,12 +56,14 @@ impl Promise {
                 let in_store = world.store.synced.name >= StateName::Marked || world.tail_lost;
                 got_202 == 0 || in_store && world.place.synced >= Place::Trash
             }
-            DeletedAtOnce => process.is_none_or(|process| {
+            ShownStays => process.is_none_or(|process| {
                 let turned = world.shown == StateName::Failed && process.view == StateName::Complete;
                 world.shown.is_active() || process.view >= world.shown && !turned
             }),
             ShownIsDurable => world.shown.is_active() || joined(world) >= world.shown,
-            NoResurrection => !is_erased(world) || world.place == Cached::durable(Place::Gone),
+            NoResurrection => {
+                !is_erased(world) || world.place == Cached::durable(Place::Gone) && !world.has_names()
+            }
             LastOneOut => process
                 .filter(|process| process.memory.name == StateName::Erased)
                 .is_none_or(|process| {
@@ -129,13 +132,13 @@ impl fmt::Display for Promise {
         f.write_str(match self {
             AcknowledgedIsDurable => "P1: a mark that was acknowledged holds, whatever happens",
             MarkedTwice => "P1: when a 202 leaves, store and disk both hold the mark durably",
-            DeletedAtOnce => "P2: nothing that was shown is taken back; deleted stays deleted",
+            ShownStays => "P2: nothing that was shown is taken back; deleted stays deleted",
             ShownIsDurable => "P2: nothing is shown that a power loss could take back",
             NoResurrection => "P3: once erased, no name of the job is on disk and none comes back",
             LastOneOut => "P4: erased only when writers, downloads and finisher are out",
             NothingForgotten => "P5: at rest nothing is left over, and rest can always be reached",
             NothingLiveLost => "P6: the files of a complete job that nobody marked stay",
-            OneAnswer => "P2: of two DELETEs exactly one gets 202",
+            OneAnswer => "DELETE by state: of two DELETEs exactly one gets 202",
             OneReceipt => "P9: one receipt for each erasure, and only one",
         })
     }

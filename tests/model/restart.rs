@@ -5,6 +5,7 @@ use evanesce::job::{Effect, Event, StateName};
 
 use super::actor::deliver;
 use super::flaws::Flaw;
+use super::record::{completion, erasure, failure, mark};
 use super::search::Next;
 use super::world::*;
 
@@ -41,7 +42,8 @@ pub fn crashes(world: &World) -> Vec<Next<World>> {
         if lost(2) {
             dark.place.lose();
         }
-        if lost(4) {
+        // A directory that is gone for good has no names to come back to.
+        if lost(4) && dark.place.seen != Place::Gone {
             dark.lose_names();
         }
         sync_all(&mut dark);
@@ -114,6 +116,10 @@ fn resume(world: &mut World, flaw: Flaw) {
         stopped: false,
         download: Download::NotYet,
     });
+    if memory.name == StateName::Marked && flaw != Flaw::ServeBeforeMoveToTrash {
+        // Before anything is served: a client that once read "deleted" relies on both witnesses (P2).
+        world.place = Cached::durable(world.place.seen.max(Place::Trash));
+    }
     // Both are durable by now, so both may be shown: a mark that only the disk remembers as well (P1).
     world.publish(memory.name.max(evidence));
     while let Some(process) = world
@@ -146,12 +152,7 @@ fn unfinished(name: StateName) -> &'static [Effect] {
     match name {
         StateName::Running => &[Effect::RunParts],
         StateName::Failed => &[Effect::AwaitLastOut, Effect::SweepPartials],
-        StateName::Marked => &[
-            Effect::MoveToTrash,
-            Effect::Publish,
-            Effect::AwaitLastOut,
-            Effect::Sweep,
-        ],
+        StateName::Marked => &[Effect::MoveToTrash, Effect::AwaitLastOut, Effect::Sweep],
         _ => &[],
     }
 }

@@ -152,3 +152,83 @@ fn trace<W: Display>(reached: &[Reached<W>], mut at: usize) -> String {
     };
     way.iter().enumerate().map(line).collect()
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Numbers from 0: each step adds 1 or 2; 7 has no way on, or one to itself.
+    struct Counting {
+        unlucky: u8,
+        rests_at_7: bool,
+    }
+
+    impl Model for Counting {
+        type World = u8;
+        type Promise = &'static str;
+
+        fn start(&self) -> u8 {
+            0
+        }
+
+        fn own_steps(&self, world: &u8) -> Vec<Next<u8>> {
+            match world {
+                7 if self.rests_at_7 => vec![],
+                7 => vec![("stay", 7)],
+                _ => vec![("add one", world + 1)],
+            }
+        }
+
+        fn outside_steps(&self, world: &u8) -> Vec<Next<u8>> {
+            if *world < 6 {
+                vec![("add two", world + 2)]
+            } else {
+                vec![]
+            }
+        }
+
+        fn broken(&self, world: &u8, _at_rest: bool) -> Option<&'static str> {
+            (*world == self.unlucky).then_some("unlucky")
+        }
+
+        fn restless(&self) -> &'static str {
+            "never rests"
+        }
+    }
+
+    #[test]
+    fn a_shortest_way_is_told_step_by_step() {
+        let report = search(&Counting {
+            unlucky: 4,
+            rests_at_7: true,
+        });
+        let trace = report.counterexample.expect("4 can be reached").to_string();
+        assert_eq!(trace.matches("add two").count(), 2, "{trace}");
+        assert!(
+            !trace.contains("add one") && trace.ends_with("=> broken: unlucky"),
+            "{trace}"
+        );
+    }
+
+    #[test]
+    fn every_state_is_seen_once_and_rest_is_reached() {
+        let report = search(&Counting {
+            unlucky: 99,
+            rests_at_7: true,
+        });
+        assert_eq!((report.states, report.transitions, report.depth), (8, 13, 4));
+        assert!(report.counterexample.is_none());
+    }
+
+    #[test]
+    fn a_system_that_never_rests_is_found() {
+        let report = search(&Counting {
+            unlucky: 99,
+            rests_at_7: false,
+        });
+        assert_eq!(
+            report.counterexample.map(|found| found.promise),
+            Some("never rests")
+        );
+    }
+}

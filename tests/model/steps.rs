@@ -6,6 +6,7 @@ use evanesce::job::{Effect, Event, StateName};
 use super::actor::{SWEEP_AGAIN, deliver, deliver_to, perform, perform_leftover, store_syncs};
 use super::flaws::Flaw;
 use super::promises::Promise;
+use super::record::{Record, failure, mark, sweep_failure};
 use super::restart::{crashes, restart, restart_without_tail};
 use super::search::{Model, Next};
 use super::world::*;
@@ -74,13 +75,7 @@ impl Model for JobLife {
         }
         if process.view.is_deleted() && world.answers.contains(&Answer::Refused) {
             let mut next = *world;
-            for answer in next
-                .answers
-                .iter_mut()
-                .filter(|answer| **answer == Answer::Refused)
-            {
-                *answer = Answer::Got404;
-            }
+            next.answer(Answer::Refused, Answer::Got404);
             steps.push(("the refused DELETE gets 404", next));
         }
         canonical(steps)
@@ -94,6 +89,15 @@ impl Model for JobLife {
         };
         steps.extend(crashes(world));
         steps.extend(delete(world, &process, flaw));
+        if world.answers[0] == Answer::Accepted {
+            let again = Event::Mark(mark(1));
+            steps.push(told(
+                "the first DELETE's message is sent again",
+                world,
+                flaw,
+                again,
+            ));
+        }
         if matches!(process.memory.name, StateName::Complete | StateName::Failed) {
             steps.push(told(
                 "the time to live is over",
@@ -139,7 +143,7 @@ fn next_event(world: &World, process: &Process, flaw: Flaw) -> Option<Next<World
         StateName::Running if all_sealed => {
             Some(told("every part is sealed", world, flaw, Event::PartsSealed))
         }
-        StateName::Marked => Some(with(
+        StateName::Marked if flaw != Flaw::ForgetFailedSweep => Some(with(
             "the reaper comes again after its back-off",
             world,
             |_, process| {
@@ -214,14 +218,12 @@ fn delete(world: &World, process: &Process, flaw: Flaw) -> Option<Next<World>> {
         // Only a view that says deleted can be relied on (P2).
         Err(_) => Answer::Refused,
     };
-    Some((
-        if index == 0 {
-            "a client sends DELETE"
-        } else {
-            "a client sends another DELETE"
-        },
-        next,
-    ))
+    let words = if index == 0 {
+        "a client sends DELETE"
+    } else {
+        "a client sends another DELETE"
+    };
+    Some((words, next))
 }
 
 /// What may fail without a crash.

@@ -1,0 +1,128 @@
+//! Last one out (P4): a job is swept only when its writers are out or fenced, and its
+//! downloads drained or cut.
+
+use actix::{AsyncContext, Context};
+
+use super::export_job::ExportJob;
+use crate::export::Fenced;
+use crate::files::Swept;
+use crate::job::{Completion, Effect, JobState, Mark, MarkReason};
+use crate::store::Downloads;
+use crate::telemetry;
+
+/// How often a writer inside a system call is asked again for its files.
+const ASK_AGAIN: std::time::Duration = std::time::Duration::from_millis(100);
+
+/// What a job waits for before its files go, and what it needs to remember until then.
+#[derive(Default)]
+pub(super) struct LastOut {
+    /// What comes next, and the generation it belongs to.
+    leaving: Option<(u64, &'static [Effect])>,
+    /// Writers inside a system call.
+    busy: u32,
+    /// Whether names were unlinked under such a writer.
+    swept_early: bool,
+    /// The sums of a job that is finishing.
+    pub completion: Option<Completion>,
+    /// The mark of a job that was swept.
+    pub mark: Option<Mark>,
+}
+
+impl ExportJob {
+    /// Goes on with `rest` when the last writer and the last download are out.
+    pub(super) fn await_last_out(&mut self, rest: &'static [Effect], ctx: &mut Context<Self>) {
+        let generation = self.generation;
+        self.last_out.leaving = Some((generation, rest));
+        if self.services.pool.running(self.id) > 0 {
+            let deadline = self.services.config.export.cancel_deadline.0;
+            ctx.run_later(deadline, move |this, ctx| this.fence(generation, ctx));
+        }
+        if let Some(JobState::Marked(mark)) = self.state() {
+            let config = &self.services.config.download;
+            let grace = match mark.reason {
+                MarkReason::Expired => config.expiry_drain.0,
+                _ => config.delete_grace.0,
+            };
+            self.await_downloads(grace, ctx);
+        }
+        self.check_last_out(ctx);
+    }
+
+    fn await_downloads(&mut self, grace: std::time::Duration, ctx: &mut Context<Self>) {
+        let Some(published) = self.services.view().get(self.id) else { return };
+        let downloads = published.downloads.clone();
+        if downloads.open() == 0 {
+            return;
+        }
+        let cut = async move {
+            if tokio::time::timeout(grace, downloads.drained()).await.is_ok() {
+                return 0;
+            }
+            let cut = downloads.cut();
+            downloads.drained().await;
+            cut
+        };
+        self.wait(ctx, cut, |this, cut, _| {
+            if cut > 0 {
+                tracing::warn!(job = %this.id, downloads = cut, "downloads of a deleted job were cut");
+                telemetry::downloads_cut(cut);
+                this.tally.cut_downloads += cut;
+            }
+        });
+    }
+
+    /// Goes on if nobody is left.
+    pub(super) fn check_last_out(&mut self, ctx: &mut Context<Self>) {
+        let Some((generation, rest)) = self.last_out.leaving else { return };
+        let downloads = self.services.view().get(self.id).map(|published| published.downloads.clone());
+        let reading = downloads.as_deref().map_or(0, Downloads::open);
+        let writing = self.services.pool.running(self.id);
+        if self.in_directory == 0 && writing == 0 && self.last_out.busy == 0 && reading == 0 {
+            self.last_out.leaving = None;
+            if self.generation == generation {
+                self.perform(rest, ctx);
+            }
+        }
+    }
+
+    /// The deadline is over: files are taken away from writers that are still there. A writer
+    /// inside a system call keeps its file until that returns; its names are unlinked all the
+    /// same, and the job is not erased before.
+    fn fence(&mut self, generation: u64, ctx: &mut Context<Self>) {
+        if self.last_out.leaving.is_none_or(|(leaving, _)| leaving != generation) {
+            return;
+        }
+        let Some(work) = &self.work else { return };
+        let Fenced { closed, busy } = work.fence();
+        self.services.pool.abandon(self.id);
+        let stuck = busy.saturating_sub(self.last_out.busy);
+        if closed > 0 || stuck > 0 {
+            tracing::error!(
+                job = %self.id,
+                fenced = closed,
+                stuck,
+                "writers outlived their job's cancel deadline"
+            );
+            telemetry::fenced(closed, stuck);
+        }
+        self.tally.fenced_writers += closed;
+        self.last_out.busy = busy;
+        if busy > 0 {
+            ctx.run_later(ASK_AGAIN, move |this, ctx| this.fence(generation, ctx));
+            if !std::mem::replace(&mut self.last_out.swept_early, true) {
+                self.sweep_early(ctx);
+            }
+        }
+        self.check_last_out(ctx);
+    }
+
+    fn sweep_early(&mut self, ctx: &mut Context<Self>) {
+        let (id, files) = (self.id, self.services.files.clone());
+        let sweep = move || files.sweep(id, &mut Swept::default());
+        self.block_in_directory(ctx, sweep, move |_, swept, _| {
+            if let Err(error) = swept {
+                tracing::warn!(job = %id, %error, "the names of a stuck writer could not be unlinked yet");
+            }
+        });
+    }
+}

@@ -1,0 +1,127 @@
+//! The actors, thin: the orchestrator finds or wakes the actor of a job, the export job
+//! performs what `job::transition` asks for, the reaper sweeps, the watcher hints. They all
+//! run on one thread; what blocks runs elsewhere.
+
+mod export_job;
+mod last_out;
+mod orchestrator;
+mod reaper;
+mod watcher;
+mod witnesses;
+
+use std::sync::Arc;
+
+use jiff::Timestamp;
+use tokio::sync::oneshot;
+
+use crate::clock::Clock;
+use crate::config::Config;
+use crate::export::{Exporter, Limits, Pool};
+use crate::files::{Files, Swept};
+use crate::hooks::Hooks;
+use crate::job::{ClientId, ExportRequest, JobId};
+use crate::receipts::Receipts;
+use crate::store::{Ledger, View};
+use crate::telemetry::Fatal;
+
+pub use orchestrator::{Halt, Orchestrator, Submit, Tell};
+pub use reaper::{GetStatus, ReaperStatus};
+pub use witnesses::DiskWitnesses;
+
+/// What the actors work with.
+pub struct Services {
+    /// All settings.
+    pub config: Config,
+    /// Job directories.
+    pub files: Arc<dyn Files>,
+    /// The chain of receipts.
+    pub receipts: Arc<Receipts>,
+    /// The writer of the store.
+    pub ledger: Ledger,
+    /// What produces the bytes.
+    pub exporter: Arc<dyn Exporter>,
+    /// The workers.
+    pub pool: Pool,
+    /// What writers obey.
+    pub limits: Limits,
+    /// Wall time.
+    pub clock: Clock,
+    /// Breakpoints of tests.
+    pub hooks: Hooks,
+    /// How to give up.
+    pub fatal: Fatal,
+}
+
+impl Services {
+    /// The published view.
+    pub fn view(&self) -> &View {
+        self.ledger.view()
+    }
+}
+
+/// Why a kick-off was not accepted.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub enum SubmitError {
+    /// `export.max_active_jobs` are active.
+    #[error("too many exports are queued or running")]
+    TooManyJobs,
+    /// There is no room.
+    #[error("there is no room to store another export")]
+    StorageFull,
+    /// The job could not be recorded.
+    #[error("the export could not be recorded")]
+    Failed,
+}
+
+/// What became of a Cancel.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum CancelReply {
+    /// The mark is durable, in the store and on disk (P1), and published (P2).
+    Accepted {
+        /// When the cancellation was requested.
+        at: Timestamp,
+    },
+    /// Another request had marked it before.
+    AlreadyDeleted,
+    /// No such job.
+    NotFound,
+    /// The mark is durable in the store and published, but the directory could not be moved
+    /// to `trash/`: the deletion will be carried out, but the second witness is missing.
+    HalfDurable,
+}
+
+/// A message to one job's actor.
+pub enum JobMessage {
+    /// End the job and erase what it wrote. Never refused for load.
+    Cancel {
+        /// Who asks.
+        by: ClientId,
+        /// Which request asks.
+        request_id: String,
+        /// Where the answer goes.
+        reply: oneshot::Sender<CancelReply>,
+    },
+    /// Its time to live may be over.
+    Expire,
+    /// It may be a directory without a record.
+    Orphan,
+    /// It may be a complete job without a directory.
+    Lost,
+    /// A sweep ended.
+    SweepDone {
+        /// What it removed.
+        swept: Swept,
+        /// What went wrong, if something did.
+        error: Option<String>,
+    },
+}
+
+/// How an actor of a job begins.
+pub(crate) enum Seed {
+    /// A kick-off.
+    New { request: Arc<ExportRequest>, reply: oneshot::Sender<Result<JobId, SubmitError>> },
+    /// A record that was passivated, or found at a start.
+    Known(Arc<crate::store::Published>),
+    /// A directory that nobody knows.
+    Orphan,
+}

@@ -1,0 +1,339 @@
+//! The reaper: sweeps what is marked, at once when a job's actor says so and again after a
+//! failure; and passes over everything on a timer or a hint: expiry, tombstones, the scan for
+//! disagreements. A pass takes no input, is idempotent, leaves retries to the next one and
+//! returns a status that can be shown.
+
+use std::collections::{HashMap, HashSet, VecDeque};
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use actix::{Actor, ActorFutureExt, Addr, AsyncContext, Context, Handler, Message, WrapFuture};
+use jiff::Timestamp;
+use serde::Serialize;
+
+use super::orchestrator::{Orchestrator, Tell};
+use super::watcher::Watcher;
+use super::{JobMessage, Services};
+use crate::clock::{JumpGuard, after, between};
+use crate::files::{Inventory, Swept};
+use crate::job::{JobId, JobState};
+use crate::reconcile::{Nominations, Sightings};
+use crate::store::Change;
+use crate::telemetry::{self, PanicGuard};
+
+/// Sweeps at once: unlinking waits on the device, and each sweep has a few unlinks in flight.
+const SWEEPS: usize = 2;
+
+/// Hints that come within this time are one.
+const DEBOUNCE: Duration = Duration::from_millis(500);
+
+/// See the module.
+pub struct Reaper {
+    services: Arc<Services>,
+    orchestrator: Addr<Orchestrator>,
+    waiting: VecDeque<JobId>,
+    sweeping: HashSet<JobId>,
+    retries: HashMap<JobId, Retry>,
+    sightings: Sightings,
+    clock_guard: JumpGuard,
+    hinted: bool,
+    scanning: bool,
+    status: ReaperStatus,
+    _watcher: Option<Watcher>,
+    _guard: PanicGuard,
+}
+
+#[derive(Debug, Clone, Copy)]
+struct Retry {
+    attempts: u32,
+    due: Instant,
+}
+
+/// What the reaper has done and has before it.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
+pub struct ReaperStatus {
+    /// Passes made.
+    pub passes: u64,
+    /// When the last one was.
+    pub last_pass: Option<Timestamp>,
+    /// Sweeps that succeeded.
+    pub swept: u64,
+    /// Sweeps that failed.
+    pub failed: u64,
+    /// Jobs that are marked and not erased yet.
+    pub marked: usize,
+    /// When the oldest of them was marked.
+    pub oldest_mark: Option<Timestamp>,
+    /// Directories without a record that are being watched.
+    pub orphans: usize,
+    /// Names in the data directory that this server did not make.
+    pub strangers: usize,
+    /// Whether expiry waits because the clock jumped.
+    pub clock_jumped: bool,
+}
+
+/// Sweep a marked job whose last writer is out.
+#[derive(Message)]
+#[rtype(result = "()")]
+pub(super) struct Sweep(pub JobId);
+
+/// Something changed in the job folders.
+#[derive(Message)]
+#[rtype(result = "()")]
+pub(super) struct Hint;
+
+/// Asks for the status.
+#[derive(Message)]
+#[rtype(result = "Option<ReaperStatus>")]
+pub struct GetStatus;
+
+impl Reaper {
+    pub(super) fn spawn(services: Arc<Services>, orchestrator: Addr<Orchestrator>) -> Addr<Self> {
+        Self::create(|ctx| {
+            let config = &services.config;
+            let watcher = config.reaper.watch.then(|| Watcher::start(config, ctx.address())).flatten();
+            let guard = services.fatal.on_panic("the reaper");
+            Self {
+                services,
+                orchestrator,
+                waiting: VecDeque::new(),
+                sweeping: HashSet::new(),
+                retries: HashMap::new(),
+                sightings: Sightings::default(),
+                clock_guard: JumpGuard::default(),
+                hinted: false,
+                scanning: false,
+                status: ReaperStatus::default(),
+                _watcher: watcher,
+                _guard: guard,
+            }
+        })
+    }
+
+    fn tell(&self, job: JobId, message: JobMessage) {
+        self.orchestrator.do_send(Tell { job, message });
+    }
+
+    /// Starts sweeps up to the cap.
+    fn sweep_next(&mut self, ctx: &mut Context<Self>) {
+        while self.sweeping.len() < SWEEPS {
+            let Some(job) = self.waiting.pop_front() else { return };
+            self.sweeping.insert(job);
+            let files = self.services.files.clone();
+            let sweep = tokio::task::spawn_blocking(move || {
+                let mut swept = Swept::default();
+                // A mark whose directory could not be moved, or a leftover elsewhere.
+                let moved = files.move_to_trash(&[job]).and_then(|moved| moved.into_iter().collect());
+                let result = moved.and_then(|()| files.sweep(job, &mut swept));
+                (swept, result)
+            });
+            ctx.spawn(sweep.into_actor(self).map(move |done, this, ctx| match done {
+                Ok((swept, result)) => {
+                    if let Err(error) = &result
+                        && error.is_sync()
+                    {
+                        this.services.fatal.raise(&error.to_string());
+                    }
+                    this.swept(job, swept, result.err().map(|error| error.to_string()), ctx);
+                }
+                Err(panic) => this.services.fatal.raise(&format!("panic in a sweep: {panic}")),
+            }));
+        }
+    }
+
+    fn swept(&mut self, job: JobId, swept: Swept, error: Option<String>, ctx: &mut Context<Self>) {
+        self.sweeping.remove(&job);
+        match &error {
+            None => {
+                self.retries.remove(&job);
+                self.status.swept += 1;
+            }
+            Some(error) => {
+                self.status.failed += 1;
+                telemetry::sweep_failed();
+                let config = &self.services.config.reaper;
+                let attempts = self.retries.get(&job).map_or(0, |retry| retry.attempts) + 1;
+                let wait =
+                    config.retry_min.0.saturating_mul(1 << (attempts - 1).min(20)).min(config.retry_max.0);
+                tracing::error!(%job, attempts, error, ?wait, "a sweep failed and will be tried again");
+                self.retries.insert(job, Retry { attempts, due: Instant::now() + wait });
+                ctx.run_later(wait, |this, ctx| this.retry_due(ctx));
+            }
+        }
+        self.tell(job, JobMessage::SweepDone { swept, error });
+        self.sweep_next(ctx);
+    }
+
+    fn retry_due(&mut self, ctx: &mut Context<Self>) {
+        let now = Instant::now();
+        let due: Vec<_> =
+            self.retries.iter().filter(|(_, retry)| retry.due <= now).map(|(job, _)| *job).collect();
+        for job in due {
+            self.queue(job);
+        }
+        self.sweep_next(ctx);
+    }
+
+    fn queue(&mut self, job: JobId) {
+        if !self.sweeping.contains(&job) && !self.waiting.contains(&job) {
+            self.waiting.push_back(job);
+        }
+    }
+
+    /// One pass; the scan's result is compared when it comes.
+    fn pass(&mut self, ctx: &mut Context<Self>) {
+        self.hinted = false;
+        self.retry_due(ctx);
+        self.expire();
+        if self.scanning {
+            return;
+        }
+        self.scanning = true;
+        let files = self.services.files.clone();
+        let scan = tokio::task::spawn_blocking(move || {
+            if let Err(error) = files.restore_ballast() {
+                tracing::warn!(%error, "there is no ballast: deletions may fail when the disk is full");
+            }
+            files.inventory()
+        });
+        ctx.spawn(scan.into_actor(self).map(|scanned, this, ctx| {
+            this.scanning = false;
+            match scanned {
+                Ok(Ok(inventory)) => this.compare(&inventory, ctx),
+                Ok(Err(error)) => tracing::error!(%error, "the data directory could not be scanned"),
+                Err(panic) => this.services.fatal.raise(&format!("panic in a scan: {panic}")),
+            }
+        }));
+    }
+
+    /// Tells jobs whose time is over, and forgets tombstones (P2, P8).
+    fn expire(&mut self) {
+        let now = self.services.clock.now();
+        let steady = self.clock_guard.is_steady(now, Instant::now());
+        self.status.clock_jumped = !steady;
+        self.status.passes += 1;
+        self.status.last_pass = Some(now);
+        if !steady {
+            return;
+        }
+        let retention = &self.services.config.retention;
+        for published in self.services.view().all() {
+            let job = published.record.id;
+            match &published.record.state {
+                state if expires_at(state, retention.completed.0).is_some_and(|at| at <= now) => {
+                    self.tell(job, JobMessage::Expire);
+                }
+                JobState::Erased(erasure) if after(erasure.gone_at, retention.tombstones.0) <= now => {
+                    // Nobody waits for it; a failure ends the process anyway.
+                    drop(self.services.ledger.submit(Change::Forget(job)));
+                }
+                _ => {}
+            }
+        }
+    }
+
+    fn compare(&mut self, inventory: &Inventory, ctx: &mut Context<Self>) {
+        let grace = self.services.config.retention.orphan_grace.0;
+        let view = self.services.view();
+        let nominations = self.sightings.compare(inventory, view, grace, Instant::now());
+        let Nominations { orphans, leftovers, lost } = nominations;
+        for job in orphans {
+            self.tell(job, JobMessage::Orphan);
+        }
+        for job in lost {
+            self.tell(job, JobMessage::Lost);
+        }
+        for job in leftovers {
+            self.queue(job);
+        }
+        self.sweep_next(ctx);
+        if self.status.strangers < inventory.strangers.len() {
+            tracing::warn!(names = ?inventory.strangers, "names that this server did not make; they are left alone");
+        }
+        self.status.strangers = inventory.strangers.len();
+        self.status.orphans = self.sightings.count();
+        self.note_backlog();
+    }
+
+    fn note_backlog(&mut self) {
+        let marks: Vec<_> =
+            self.services.view().all().iter().filter_map(|p| marked_at(&p.record.state)).collect();
+        self.status.marked = marks.len();
+        self.status.oldest_mark = marks.iter().min().copied();
+        let now = self.services.clock.now();
+        let oldest = self.status.oldest_mark.map_or(Duration::ZERO, |oldest| between(oldest, now));
+        telemetry::backlog(marks.len(), oldest, self.status.orphans, self.status.strangers);
+    }
+}
+
+fn marked_at(state: &JobState) -> Option<Timestamp> {
+    match state {
+        JobState::Marked(mark) => Some(mark.at),
+        _ => None,
+    }
+}
+
+/// When a finished job expires: counted from its end, never from its kick-off (P8).
+pub fn expires_at(state: &JobState, retention: Duration) -> Option<Timestamp> {
+    match state {
+        JobState::Complete(completion) => Some(after(completion.completed_at, retention)),
+        JobState::Failed(failure) => Some(after(failure.at, retention)),
+        _ => None,
+    }
+}
+
+impl Actor for Reaper {
+    type Context = Context<Self>;
+
+    fn started(&mut self, ctx: &mut Self::Context) {
+        self.pass(ctx);
+        ctx.run_interval(self.services.config.reaper.interval.0, |this, ctx| this.pass(ctx));
+    }
+}
+
+impl Handler<Sweep> for Reaper {
+    type Result = ();
+
+    fn handle(&mut self, Sweep(job): Sweep, ctx: &mut Self::Context) {
+        self.queue(job);
+        self.sweep_next(ctx);
+    }
+}
+
+impl Handler<Hint> for Reaper {
+    type Result = ();
+
+    fn handle(&mut self, _: Hint, ctx: &mut Self::Context) {
+        if !self.hinted {
+            self.hinted = true;
+            ctx.run_later(DEBOUNCE, |this, ctx| this.pass(ctx));
+        }
+    }
+}
+
+impl Handler<GetStatus> for Reaper {
+    type Result = Option<ReaperStatus>;
+
+    fn handle(&mut self, _: GetStatus, _: &mut Self::Context) -> Self::Result {
+        self.note_backlog();
+        Some(self.status.clone())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::job::{Completion, Failure, FailureReason};
+
+    #[test]
+    fn time_to_live_counts_from_the_end_and_covers_failures() {
+        let at = |s| Timestamp::from_second(s).unwrap();
+        let day = Duration::from_secs(10);
+        let complete = JobState::Complete(Completion::of(&[], at(1), at(100)));
+        assert_eq!(expires_at(&complete, day), Some(at(110)));
+        let failed = JobState::Failed(Failure { at: at(50), reason: FailureReason::StorageFull });
+        assert_eq!(expires_at(&failed, day), Some(at(60)));
+        assert_eq!(expires_at(&JobState::Queued, day), None);
+        assert_eq!(expires_at(&complete, Duration::MAX), Some(Timestamp::MAX));
+    }
+}

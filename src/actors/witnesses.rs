@@ -1,0 +1,44 @@
+//! The two witnesses beside the store, disk and receipts, as the ledger asks for them.
+
+use std::sync::Arc;
+
+use crate::files::Files;
+use crate::job::{JobId, Receipt};
+use crate::receipts::Receipts;
+use crate::store::OtherWitnesses;
+
+/// Bytes that must be free before a commit; below that the ballast is given up.
+const ROOM_BYTES: u64 = 16 << 20;
+
+/// Disk and receipts.
+pub struct DiskWitnesses {
+    /// Job directories.
+    pub files: Arc<dyn Files>,
+    /// The chain.
+    pub receipts: Arc<Receipts>,
+}
+
+impl OtherWitnesses for DiskWitnesses {
+    fn make_room(&mut self) -> Result<(), String> {
+        match self.files.release_ballast(ROOM_BYTES) {
+            Ok(released) => {
+                if released {
+                    tracing::warn!(
+                        "the disk is nearly full: the ballast was given up so that deletions go on working"
+                    );
+                }
+                Ok(())
+            }
+            Err(e) => Err(e.to_string()),
+        }
+    }
+
+    fn append_receipts(&mut self, receipts: &[&Receipt]) -> Result<(), String> {
+        self.receipts.append(receipts).map_err(|e| e.to_string())
+    }
+
+    fn move_to_trash(&mut self, jobs: &[JobId]) -> Result<Vec<Result<(), String>>, String> {
+        let moved = self.files.move_to_trash(jobs).map_err(|e| e.to_string())?;
+        Ok(moved.into_iter().map(|result| result.map_err(|e| e.to_string())).collect())
+    }
+}

@@ -1,0 +1,9 @@
+//! `evanesce demo`
+use super::CliError;
+/// x
+#[derive(Debug, clap::Args)]
+pub struct Args {}
+/// x
+pub fn run(_args: &Args) -> Result<(), CliError> {
+    Ok(())
+}

@@ -1,0 +1,64 @@
+//! The command line: one file a sub-command. Exit codes: 0 done, 1 the command failed, 2 it
+//! could not begin (arguments, configuration, data directory, source), 70 the server could
+//! promise nothing any more, 130 stopped by a second signal.
+
+mod demo;
+mod generate;
+mod serve;
+
+use std::fmt::Display;
+use std::process::ExitCode;
+
+use clap::{Parser, Subcommand};
+
+/// A FHIR Bulk Data export server whose files are gone when it says they are gone.
+#[derive(Debug, Parser)]
+#[command(version)]
+struct Cli {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Run the server.
+    Serve(serve::Args),
+    /// Watch exports being started, cancelled, deleted and erased, in a temporary directory.
+    Demo(demo::Args),
+    /// Make synthetic FHIR data.
+    Generate(generate::Args),
+}
+
+/// Why a command ends without success.
+struct CliError {
+    code: u8,
+    message: String,
+}
+
+impl CliError {
+    /// The command could not begin.
+    fn usage(message: impl Display) -> Self {
+        Self { code: 2, message: message.to_string() }
+    }
+
+    /// The command failed.
+    fn failed(message: impl Display) -> Self {
+        Self { code: 1, message: message.to_string() }
+    }
+}
+
+/// Runs the command of the process's arguments.
+pub fn main() -> ExitCode {
+    let result = match Cli::parse().command {
+        Command::Serve(args) => serve::run(args),
+        Command::Demo(args) => demo::run(&args),
+        Command::Generate(args) => generate::run(&args),
+    };
+    match result {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("evanesce: {}", error.message);
+            ExitCode::from(error.code)
+        }
+    }
+}

@@ -1,0 +1,151 @@
+//! `evanesce serve`: the server process.
+
+use std::io::{self, Write};
+use std::net::TcpListener;
+use std::path::PathBuf;
+use std::time::{Duration, Instant};
+
+use actix_web::{App, HttpServer, web};
+use tokio::signal::unix::{Signal, SignalKind, signal};
+
+use super::CliError;
+use crate::Evanesce;
+use crate::config::Config;
+use crate::http::{self, Api};
+use crate::telemetry::{self, LogFormat};
+
+/// Bytes that a connection may buffer: a chunk of a download at once.
+const WRITE_BUFFER: usize = 1 << 20;
+
+/// How long a client may take to send its request's head.
+const HEAD_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// The arguments of `evanesce serve`. Each setting can be given by flag, environment, file or
+/// default, in this order of precedence.
+#[derive(Debug, clap::Args)]
+pub struct Args {
+    /// Address to listen on; port 0 takes a free one [server.listen].
+    #[arg(long, value_name = "HOST:PORT")]
+    listen: Option<String>,
+    /// Where exports are kept [storage.data_dir].
+    #[arg(long, value_name = "DIR")]
+    data_dir: Option<PathBuf>,
+    /// A folder of FHIR NDJSON files [source.folder].
+    #[arg(long, value_name = "DIR")]
+    source: Option<PathBuf>,
+    /// A TOML file of settings.
+    #[arg(long, value_name = "FILE")]
+    config: Option<PathBuf>,
+    /// One setting; may be repeated.
+    #[arg(long = "set", value_name = "SECTION.KEY=VALUE")]
+    sets: Vec<String>,
+    /// How log lines look.
+    #[arg(long, value_enum, default_value_t = LogFormat::Text)]
+    log_format: LogFormat,
+    /// Kill or hold the process at a step: STEP[:N]=kill|hold.
+    #[cfg(feature = "breakpoints")]
+    #[arg(long = "breakpoint")]
+    breakpoints: Vec<crate::hooks::Breakpoint>,
+    /// Let system calls fail: CALL:ERRNO:N.
+    #[cfg(feature = "breakpoints")]
+    #[arg(long = "fault")]
+    faults: Vec<crate::hooks::FaultPlan>,
+}
+
+impl Args {
+    fn config(&self) -> Result<Config, CliError> {
+        let mut sets = self.sets.clone();
+        let text = |path: &PathBuf| path.display().to_string();
+        let flags = [
+            ("server.listen", self.listen.clone()),
+            ("storage.data_dir", self.data_dir.as_ref().map(text)),
+            ("source.folder", self.source.as_ref().map(text)),
+        ];
+        for (key, value) in flags {
+            sets.extend(value.map(|value| format!("{key}={value}")));
+        }
+        Config::load(self.config.as_deref(), &sets).map_err(CliError::usage)
+    }
+}
+
+/// Serves until a signal comes.
+pub fn run(args: Args) -> Result<(), CliError> {
+    telemetry::init_logs(args.log_format);
+    let config = args.config()?;
+    // Memory may hold patient data: it must not land in a core file.
+    let none = rustix::process::Rlimit { current: Some(0), maximum: Some(0) };
+    rustix::process::setrlimit(rustix::process::Resource::Core, none)
+        .map_err(|e| CliError::usage(format!("cannot switch core dumps off: {e}")))?;
+    actix_web::rt::System::new().block_on(serve(args, config))
+}
+
+async fn serve(args: Args, config: Config) -> Result<(), CliError> {
+    let metrics = telemetry::init_metrics().map_err(CliError::failed)?;
+    let cannot_listen = |e: io::Error| {
+        CliError::usage(format!("cannot listen on {}: {e}; use another --listen", config.server.listen))
+    };
+    let listener = TcpListener::bind(config.server.listen).map_err(cannot_listen)?;
+    let address = listener.local_addr().map_err(cannot_listen)?;
+    let builder = Evanesce::builder().config(config.clone());
+    #[cfg(feature = "breakpoints")]
+    let builder = builder.hooks(crate::hooks::Hooks::new(args.breakpoints, args.faults));
+    #[cfg(not(feature = "breakpoints"))]
+    drop(args);
+    let evanesce = builder.start().await.map_err(CliError::usage)?;
+    let public_url = config.server.public_url.clone().unwrap_or_else(|| format!("http://{address}"));
+    let api = Api::new(evanesce.clone(), public_url).with_metrics(metrics);
+
+    let mut terminate = signal(SignalKind::terminate()).map_err(CliError::failed)?;
+    let mut interrupt = signal(SignalKind::interrupt()).map_err(CliError::failed)?;
+    let base = format!("http://{address}/r4/default");
+    let app = {
+        let api = api.clone();
+        move || App::new().configure(http::configure(api.clone())).default_service(web::to(http::not_found))
+    };
+    let grace = config.server.shutdown_grace.0;
+    let server = HttpServer::new(app)
+        .workers(config.server.workers)
+        .client_request_timeout(HEAD_TIMEOUT)
+        .h1_write_buffer_size(WRITE_BUFFER)
+        .shutdown_timeout(grace.as_secs())
+        .disable_signals()
+        .listen(listener)
+        .map_err(cannot_listen)?
+        .run();
+    let handle = server.handle();
+    let serving = actix_web::rt::spawn(server);
+    announce(&base).map_err(CliError::failed)?;
+
+    any_signal(&mut terminate, &mut interrupt).await;
+    tracing::info!(
+        "stopping: answers are finished, exports go on at the next start; a second signal stops at once"
+    );
+    let stopping = async {
+        let until = Instant::now() + grace;
+        handle.stop(true).await;
+        evanesce.stop(until.saturating_duration_since(Instant::now())).await;
+    };
+    tokio::select! {
+        () = stopping => {}
+        () = any_signal(&mut terminate, &mut interrupt) => std::process::exit(130),
+    }
+    match serving.await {
+        Ok(Ok(())) => Ok(()),
+        Ok(Err(error)) => Err(CliError::failed(error)),
+        Err(panic) => Err(CliError::failed(panic)),
+    }
+}
+
+async fn any_signal(terminate: &mut Signal, interrupt: &mut Signal) {
+    tokio::select! {
+        _ = terminate.recv() => {}
+        _ = interrupt.recv() => {}
+    }
+}
+
+/// The one line on standard output: scripts wait for it.
+fn announce(base: &str) -> io::Result<()> {
+    let mut out = io::stdout().lock();
+    writeln!(out, "ready {base}")?;
+    out.flush()
+}

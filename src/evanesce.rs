@@ -1,0 +1,406 @@
+//! The embedding API: a running instance with its own thread and its own actix system, usable
+//! from any async runtime (DESIGN section 5).
+
+use std::fs::{File, OpenOptions};
+use std::io;
+use std::os::unix::fs::OpenOptionsExt;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::thread::JoinHandle;
+use std::time::Duration;
+
+use actix::{Actor, Addr, System};
+use jiff::Timestamp;
+use parking_lot::Mutex;
+use rustix::fs::FlockOperation;
+use tokio::sync::oneshot;
+use uuid::Uuid;
+
+use crate::actors::{
+    CancelReply, DiskWitnesses, GetStatus, Halt, JobMessage, Orchestrator, ReaperStatus, Services, Submit,
+    SubmitError, Tell,
+};
+use crate::clock::Clock;
+use crate::config::Config;
+use crate::export::{Exporter, Limits, Pool, SourceExporter, Throttle};
+use crate::files::{Files, FilesError, LocalFiles};
+use crate::hooks::Hooks;
+use crate::job::{ClientId, ExportRequest, JobId, JobState, Level, Receipt, TenantId};
+use crate::receipts::{Receipts, ReceiptsError};
+use crate::reconcile::{self, ReconcileError};
+use crate::source::{NdjsonFolder, SourceError};
+use crate::store::{Ledger, SledStore, Store, StoreError, View};
+use crate::telemetry::Fatal;
+
+/// The tenant of exports that are submitted by the host itself.
+const DEFAULT_TENANT: &str = "default";
+
+/// Why an instance could not be started. Nothing was changed that the next start would miss.
+#[derive(Debug, thiserror::Error)]
+pub enum StartError {
+    /// Another process has the data directory.
+    #[error(
+        "the data directory {0} is in use by another process; stop that one first, or use another --data-dir"
+    )]
+    InUse(PathBuf),
+    /// The data directory cannot be used.
+    #[error("cannot use the data directory: {0}")]
+    DataDir(#[from] FilesError),
+    /// The lock, or a thread, could not be had.
+    #[error("cannot {operation}: {error}")]
+    System {
+        /// What was tried.
+        operation: &'static str,
+        /// What went wrong.
+        error: io::Error,
+    },
+    /// The store cannot be opened.
+    #[error("cannot open the store: {0}")]
+    Store(#[from] StoreError),
+    /// The chain of receipts is broken.
+    #[error("cannot use the receipts: {0}")]
+    Receipts(#[from] ReceiptsError),
+    /// The witnesses could not be joined.
+    #[error("cannot reconcile store, disk and receipts: {0}")]
+    Reconcile(#[from] ReconcileError),
+    /// The source cannot be read.
+    #[error("cannot use the source: {0}; --source should name a folder of FHIR NDJSON files")]
+    Source(#[from] SourceError),
+}
+
+/// Why a job was not cancelled.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub enum CancelError {
+    /// There is no such job.
+    #[error("there is no such job")]
+    NotFound,
+    /// It was cancelled, deleted or expired before.
+    #[error("the job was deleted before")]
+    AlreadyDeleted,
+    /// The mark is durable in the store, but not on disk as well: the deletion will be done,
+    /// but cannot be promised twice over.
+    #[error("the deletion is recorded, but could not be confirmed on disk")]
+    HalfDurable,
+    /// The instance is going down; ask again after the next start.
+    #[error("the instance is going down")]
+    Stopped,
+}
+
+/// A mark that is durable, in the store and on disk (P1).
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Cancelled {
+    /// When the cancellation was requested.
+    pub at: Timestamp,
+}
+
+/// What to export.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Kickoff {
+    /// The operation.
+    pub level: Level,
+    /// Resource types; empty means all that the level exports.
+    pub types: Vec<String>,
+    /// The manifest's `request`; a host that has no URL for it may leave it empty.
+    pub url: String,
+}
+
+impl Kickoff {
+    /// Everything the exporter has.
+    pub fn system() -> Self {
+        Self { level: Level::System, types: Vec::new(), url: String::new() }
+    }
+}
+
+/// Sets an instance up.
+#[derive(Clone)]
+pub struct Builder {
+    config: Config,
+    exporter: Option<Arc<dyn Exporter>>,
+    clock: Clock,
+    hooks: Hooks,
+    fatal: Fatal,
+}
+
+impl Builder {
+    /// All settings at once; `data_dir` set before is overwritten.
+    pub fn config(mut self, config: Config) -> Self {
+        self.config = config;
+        self
+    }
+
+    /// The data directory; it belongs to one instance at a time. Default `evanesce-data`.
+    pub fn data_dir(mut self, data_dir: impl Into<PathBuf>) -> Self {
+        self.config.storage.data_dir = data_dir.into();
+        self
+    }
+
+    /// What produces the bytes. Default: the NDJSON folder of the configuration.
+    pub fn exporter(mut self, exporter: impl Exporter + 'static) -> Self {
+        self.exporter = Some(Arc::new(exporter));
+        self
+    }
+
+    /// The wall clock. Default: the system's.
+    pub fn clock(mut self, clock: Clock) -> Self {
+        self.clock = clock;
+        self
+    }
+
+    /// What happens when the instance can promise nothing any more (a failed fsync, a panic
+    /// in an actor). Default: the process exits with code 70, for its supervisor to restart
+    /// it. A host that does something else must not go on using the instance.
+    pub fn on_fatal(mut self, act: impl Fn(&str) + Send + Sync + 'static) -> Self {
+        self.fatal = Fatal::new(act);
+        self
+    }
+
+    /// Breakpoints and faults.
+    #[cfg(feature = "breakpoints")]
+    pub fn hooks(mut self, hooks: Hooks) -> Self {
+        self.hooks = hooks;
+        self
+    }
+
+    /// Starts the instance: takes the lock, opens and joins the witnesses, resumes what was
+    /// interrupted. Works from any async runtime; the blocking part has a thread of its own.
+    pub async fn start(self) -> Result<Evanesce, StartError> {
+        let (started, outcome) = oneshot::channel();
+        let spawned = std::thread::Builder::new().name("actors".into()).spawn(move || run(self, started));
+        let thread = spawned.map_err(|error| StartError::System { operation: "start a thread", error })?;
+        match outcome.await {
+            Ok(Ok(running)) => {
+                let thread = Mutex::new(Some(thread));
+                Ok(Evanesce(Arc::new(Inner { running, thread })))
+            }
+            Ok(Err(error)) => Err(error),
+            Err(_) => {
+                let error = io::Error::other("the actors' thread panicked");
+                Err(StartError::System { operation: "start the actors", error })
+            }
+        }
+    }
+
+    /// Everything below the actors, and the jobs that have something to do. Blocks.
+    fn open(self) -> Result<(Services, Vec<JobId>, File), StartError> {
+        let Self { config, exporter, clock, hooks, fatal } = self;
+        let exporter = match exporter {
+            Some(exporter) => exporter,
+            None => {
+                let source = NdjsonFolder::open(&config.source.folder)?;
+                Arc::new(SourceExporter::new(Arc::new(source), config.export.part_bytes))
+            }
+        };
+        let data_dir = config.storage.data_dir.clone();
+        let files = Arc::new(LocalFiles::open(&data_dir, hooks.clone())?);
+        let lock = take_lock(&data_dir)?;
+        let receipts = Arc::new(Receipts::open(&data_dir)?);
+        let mut store: Box<dyn Store> = Box::new(SledStore::open(&data_dir.join("store"))?);
+        if let Err(error) = files.restore_ballast() {
+            tracing::warn!(%error, "there is no ballast: deletions may fail when the disk is full");
+        }
+        let now = clock.now();
+        let tombstones = config.retention.tombstones.0;
+        let since =
+            jiff::SignedDuration::try_from(tombstones).ok().and_then(|time| now.checked_sub(time).ok());
+        let since = since.unwrap_or(Timestamp::MIN);
+        let joined = reconcile::at_start(&mut *store, &*files, &receipts, now, since)?;
+
+        let view = Arc::new(View::default());
+        view.publish(joined.jobs.into_iter().map(crate::store::Publication::New));
+        let witnesses = Box::new(DiskWitnesses { files: files.clone(), receipts: receipts.clone() });
+        let system = |operation| move |error| StartError::System { operation, error };
+        let ledger = Ledger::start(store, witnesses, view, hooks.clone(), fatal.clone())
+            .map_err(system("start the ledger"))?;
+        let pool = Pool::start(config.export.workers, config.export.max_replacements)
+            .map_err(system("start the workers"))?;
+        let limits = Limits {
+            throttle: Arc::new(Throttle::new(config.export.max_bytes_per_second)),
+            max_file_bytes: config.export.max_file_bytes,
+        };
+        let services =
+            Services { config, files, receipts, ledger, exporter, pool, limits, clock, hooks, fatal };
+        Ok((services, joined.awake, lock))
+    }
+}
+
+fn take_lock(data_dir: &Path) -> Result<File, StartError> {
+    let system = |error| StartError::System { operation: "take the lock of the data directory", error };
+    let mut options = OpenOptions::new();
+    let path = data_dir.join("LOCK");
+    let lock = options.write(true).create(true).truncate(false).mode(0o600).open(path).map_err(system)?;
+    match rustix::fs::flock(&lock, FlockOperation::NonBlockingLockExclusive) {
+        Ok(()) => Ok(lock),
+        Err(rustix::io::Errno::WOULDBLOCK) => Err(StartError::InUse(data_dir.to_owned())),
+        Err(error) => Err(system(error.into())),
+    }
+}
+
+/// The body of the actors' thread.
+fn run(builder: Builder, started: oneshot::Sender<Result<Running, StartError>>) {
+    let (services, awake, lock) = match builder.open() {
+        Ok(opened) => opened,
+        Err(error) => {
+            // Whoever started it is gone.
+            let _ = started.send(Err(error));
+            return;
+        }
+    };
+    let services = Arc::new(services);
+    let runner = System::new();
+    let orchestrator = runner.block_on(async { Orchestrator::new(services.clone(), awake).start() });
+    let running =
+        Running { services: services.clone(), orchestrator, system: System::current(), _lock: lock };
+    if started.send(Ok(running)).is_err() {
+        return;
+    }
+    if let Err(error) = runner.run() {
+        services.fatal.raise(&format!("the actors' system ended: {error}"));
+    }
+}
+
+struct Running {
+    services: Arc<Services>,
+    orchestrator: Addr<Orchestrator>,
+    system: System,
+    _lock: File,
+}
+
+struct Inner {
+    running: Running,
+    thread: Mutex<Option<JoinHandle<()>>>,
+}
+
+/// A running instance. Clones are handles on the same one; dropping the last one stops it as
+/// [`Evanesce::stop`] does.
+#[derive(Clone)]
+pub struct Evanesce(Arc<Inner>);
+
+impl Evanesce {
+    /// Begins to set an instance up.
+    pub fn builder() -> Builder {
+        Builder {
+            config: Config::default(),
+            exporter: None,
+            clock: Clock::system(),
+            hooks: Hooks::default(),
+            fatal: Fatal::exit(),
+        }
+    }
+
+    /// Queues an export for `owner`; resolves with its id when it is durably queued.
+    pub async fn submit(&self, kickoff: Kickoff, owner: ClientId) -> Result<JobId, SubmitError> {
+        let tenant = DEFAULT_TENANT.parse().expect("a constant that is a valid name");
+        self.submit_for(tenant, kickoff, owner).await
+    }
+
+    /// As [`Evanesce::submit`], for a tenant.
+    pub async fn submit_for(
+        &self,
+        tenant: TenantId,
+        kickoff: Kickoff,
+        owner: ClientId,
+    ) -> Result<JobId, SubmitError> {
+        let Kickoff { level, types, url } = kickoff;
+        let submitted_at = self.services().clock.now();
+        let request = ExportRequest { tenant, owner, url, level, types, submitted_at };
+        let (reply, answer) = oneshot::channel();
+        self.0.running.orchestrator.do_send(Submit { request, reply });
+        answer.await.unwrap_or(Err(SubmitError::Failed))
+    }
+
+    /// Ends a job, whatever its state, and has its files erased. Resolves when the mark is
+    /// durable and its URLs answer 404; the files go after that ([`Evanesce::wait_erased`]).
+    /// Dropping the future gives up the answer, not the cancellation.
+    pub async fn cancel(&self, job: JobId, by: ClientId) -> Result<Cancelled, CancelError> {
+        self.cancel_as(job, by, Uuid::new_v4().to_string()).await
+    }
+
+    /// As [`Evanesce::cancel`], for a request with a name: the same request sent again gets
+    /// the same answer until the files are gone.
+    pub async fn cancel_as(
+        &self,
+        job: JobId,
+        by: ClientId,
+        request_id: String,
+    ) -> Result<Cancelled, CancelError> {
+        let (reply, answer) = oneshot::channel();
+        let message = JobMessage::Cancel { by, request_id, reply };
+        self.0.running.orchestrator.do_send(Tell { job, message });
+        match answer.await {
+            Ok(CancelReply::Accepted { at }) => Ok(Cancelled { at }),
+            Ok(CancelReply::AlreadyDeleted) => Err(CancelError::AlreadyDeleted),
+            Ok(CancelReply::NotFound) => Err(CancelError::NotFound),
+            Ok(CancelReply::HalfDurable) => Err(CancelError::HalfDurable),
+            Err(_) => Err(CancelError::Stopped),
+        }
+    }
+
+    /// Resolves when the job is erased, with its receipt; `None` if there is no such job (any
+    /// more). Waits for ever if nobody ends the job.
+    pub async fn wait_erased(&self, job: JobId) -> Result<Option<Receipt>, ReceiptsError> {
+        let gone = |view: &View| match view.get(job) {
+            None => Some(()),
+            Some(published) => matches!(published.record.state, JobState::Erased(_)).then_some(()),
+        };
+        self.services().view().wait_for(gone).await;
+        self.services().receipts.find(job)
+    }
+
+    /// Resolves with the state of a job when it is complete, failed or deleted; `None` if
+    /// there is no such job.
+    pub async fn wait_finished(&self, job: JobId) -> Option<JobState> {
+        let finished = |view: &View| match view.get(job) {
+            None => Some(None),
+            Some(published) => {
+                let state = published.record.state.clone();
+                (!state.name().is_active()).then_some(Some(state))
+            }
+        };
+        self.services().view().wait_for(finished).await
+    }
+
+    /// What the reaper has done and has before it; `None` when the instance is going down.
+    pub async fn reaper_status(&self) -> Option<ReaperStatus> {
+        self.0.running.orchestrator.send(GetStatus).await.ok().flatten()
+    }
+
+    /// Stops the instance: exports stop between two writes and go on at the next start; what
+    /// was submitted to the store is committed; the lock is released. Resolves when all of
+    /// that is done, after `grace` at the latest for workers that do not stop.
+    pub async fn stop(&self, grace: Duration) {
+        let inner = self.0.clone();
+        let (done, stopped) = oneshot::channel();
+        std::thread::spawn(move || {
+            inner.stop(grace);
+            let _ = done.send(());
+        });
+        let _ = stopped.await;
+    }
+
+    pub(crate) fn services(&self) -> &Arc<Services> {
+        &self.0.running.services
+    }
+}
+
+impl Inner {
+    fn stop(&self, grace: Duration) {
+        let Some(thread) = self.thread.lock().take() else { return };
+        let Running { services, orchestrator, system, .. } = &self.running;
+        orchestrator.do_send(Halt);
+        if !services.pool.wait_idle(grace) {
+            tracing::warn!("workers did not stop in time; their parts run again at the next start");
+        }
+        system.stop();
+        if thread.thread().id() != std::thread::current().id() {
+            let _ = thread.join();
+        }
+        services.ledger.close();
+    }
+}
+
+impl Drop for Inner {
+    fn drop(&mut self) {
+        let grace = self.running.services.config.export.cancel_deadline.0;
+        self.stop(grace);
+    }
+}

@@ -1,0 +1,26 @@
+//! For the operator: `/healthz`, `/readyz`, `/metrics`.
+
+use actix_web::HttpResponse;
+use actix_web::web::Data;
+use serde_json::json;
+
+use super::{Api, ApiError};
+
+/// The process answers.
+pub async fn healthz() -> HttpResponse {
+    HttpResponse::Ok().json(json!({"status": "ok"}))
+}
+
+/// The server can keep its promises: the store takes commits and the actors answer.
+pub async fn readyz(api: Data<Api>) -> HttpResponse {
+    let reaper = api.evanesce.reaper_status().await;
+    let ready = api.evanesce.services().ledger.is_healthy() && reaper.is_some();
+    let mut response = if ready { HttpResponse::Ok() } else { HttpResponse::ServiceUnavailable() };
+    response.json(json!({"ready": ready, "reaper": reaper}))
+}
+
+/// Prometheus text.
+pub async fn metrics(api: Data<Api>) -> Result<HttpResponse, ApiError> {
+    let Some(metrics) = &api.metrics else { return Err(ApiError::no_route()) };
+    Ok(HttpResponse::Ok().content_type("text/plain; version=0.0.4; charset=utf-8").body(metrics.render()))
+}

@@ -1,0 +1,75 @@
+//! The heart: `DELETE {base}/bulk-api/request/{job}` (REQUIREMENTS section 5), and the same
+//! operation as `GET {base}/Export/DeleteRequest?request=...` (C1).
+
+use std::time::Instant;
+
+use actix_web::http::StatusCode;
+use actix_web::web::Data;
+use actix_web::{HttpRequest, HttpResponse};
+
+use super::accept::{JSON, check_accept, require_respond_async};
+use super::error::outcome_response;
+use super::query;
+use super::{Api, ApiError, RequestId};
+use crate::fhir::{self, IssueCode, OperationOutcome, Severity};
+use crate::job::JobId;
+use crate::store::Lookup;
+use crate::{CancelError, telemetry};
+
+/// `DELETE {polling URL}`.
+pub async fn delete(request: HttpRequest, api: Data<Api>, id: RequestId) -> Result<HttpResponse, ApiError> {
+    check_accept(&request, JSON)?;
+    api.check_tenant(&request)?;
+    cancel(&api, Api::job(&request)?, id).await
+}
+
+/// `GET {base}/Export/DeleteRequest?request={polling URL or id}`: a GET that deletes, and so
+/// one that a link or a crawler cannot send, because it demands `Prefer: respond-async`.
+pub async fn delete_request(
+    request: HttpRequest,
+    api: Data<Api>,
+    id: RequestId,
+) -> Result<HttpResponse, ApiError> {
+    check_accept(&request, JSON)?;
+    require_respond_async(&request)?;
+    api.check_tenant(&request)?;
+    let parameters = query::parse(request.query_string())?;
+    let [(name, value)] = &parameters[..] else {
+        return Err(ApiError::invalid(
+            "Give one parameter: request, with the polling URL or the id of the request.",
+        ));
+    };
+    if name != "request" {
+        let name = query::quoted(name);
+        return Err(ApiError::unsupported_parameter(format!(
+            "The parameter {name} is not supported; use request."
+        )));
+    }
+    let polling = format!("{}/bulk-api/request/", api.base());
+    let job = value.strip_prefix(&polling).unwrap_or(value);
+    cancel(&api, job.parse().map_err(|_| ApiError::unknown_job())?, id).await
+}
+
+async fn cancel(api: &Api, job: JobId, RequestId(request_id): RequestId) -> Result<HttpResponse, ApiError> {
+    let began = Instant::now();
+    match api.evanesce.services().view().lookup(&api.tenant, &api.client, job) {
+        Lookup::Found(_) => {}
+        Lookup::Deleted => return Err(ApiError::deleted()),
+        Lookup::Unknown => return Err(ApiError::unknown_job()),
+    }
+    let cancelled = api.evanesce.cancel_as(job, api.client.clone(), request_id).await;
+    let cancelled = cancelled.map_err(|error| match error {
+        CancelError::AlreadyDeleted => ApiError::deleted(),
+        CancelError::NotFound => ApiError::unknown_job(),
+        CancelError::HalfDurable => ApiError::half_durable(),
+        CancelError::Stopped => ApiError::internal(),
+    })?;
+    telemetry::cancel_acknowledged(began.elapsed());
+    // D-5, to the letter.
+    let text = format!(
+        "Cancellation of Bulkdata request <{job}> has been accepted.\n\t\t\t\t\tCancellation requested at : {}",
+        fhir::seconds(cancelled.at)
+    );
+    let outcome = OperationOutcome::new(Severity::Information, IssueCode::Processing, text);
+    Ok(outcome_response(StatusCode::ACCEPTED, &outcome))
+}

@@ -1,0 +1,168 @@
+//! The one place where an error becomes a status and an OperationOutcome (REQUIREMENTS
+//! sections 3, 5 and 7). The texts say what was wrong and what would be right; they name no
+//! path and nobody else's id.
+
+use std::fmt;
+
+use actix_web::body::BoxBody;
+use actix_web::http::StatusCode;
+use actix_web::http::header::{self, HeaderValue};
+use actix_web::{HttpResponse, ResponseError};
+
+use crate::fhir::{IssueCode, OperationOutcome, Severity};
+use crate::job::FailureReason;
+
+/// The media type of everything but manifests and NDJSON (G-10).
+pub const FHIR_JSON: &str = "application/fhir+json";
+
+/// An answer that is an error.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ApiError {
+    status: StatusCode,
+    code: IssueCode,
+    text: String,
+    retry_after: Option<u64>,
+}
+
+impl ApiError {
+    fn new(status: StatusCode, code: IssueCode, text: impl Into<String>) -> Self {
+        Self { status, code, text: text.into(), retry_after: None }
+    }
+
+    /// The tenant, or the application, is not known or not active.
+    pub fn unknown_application() -> Self {
+        let text =
+            "The population application is not defined or not active; check the {tenant} in /r4/{tenant}.";
+        Self::new(StatusCode::NOT_FOUND, IssueCode::NotFound, text)
+    }
+
+    /// No job of that id, or somebody else's (P10).
+    pub fn unknown_job() -> Self {
+        let text =
+            "The bulk data request id is not known; use the Content-Location that the kick-off answered.";
+        Self::new(StatusCode::NOT_FOUND, IssueCode::NotFound, text)
+    }
+
+    /// The job was cancelled, deleted or has expired (C5).
+    pub fn deleted() -> Self {
+        let text = "The bulk data request was cancelled or deleted, or has expired; start a new export.";
+        Self::new(StatusCode::NOT_FOUND, IssueCode::Deleted, text)
+    }
+
+    /// The job has no such file.
+    pub fn unknown_file() -> Self {
+        let text = "The bulk data request has no such file; use the urls of its manifest.";
+        Self::new(StatusCode::NOT_FOUND, IssueCode::NotFound, text)
+    }
+
+    /// No route leads there.
+    pub fn no_route() -> Self {
+        let text = "There is nothing at this URL; GET {base}/metadata names what there is.";
+        Self::new(StatusCode::NOT_FOUND, IssueCode::NotFound, text)
+    }
+
+    /// The method is not one of those in `allow`.
+    pub fn method_not_allowed(allow: &str) -> Self {
+        let text = format!("This URL does not take this method; it takes {allow}.");
+        Self::new(StatusCode::METHOD_NOT_ALLOWED, IssueCode::NotSupported, text)
+    }
+
+    /// `Accept` excludes everything that can be answered; or a needed `Prefer` is missing.
+    pub fn not_acceptable(text: impl Into<String>) -> Self {
+        Self::new(StatusCode::NOT_ACCEPTABLE, IssueCode::Structure, text)
+    }
+
+    /// The URL cannot be understood.
+    pub fn malformed_url(text: impl Into<String>) -> Self {
+        Self::new(StatusCode::BAD_REQUEST, IssueCode::Structure, text)
+    }
+
+    /// A parameter has a value that makes no sense.
+    pub fn invalid(text: impl Into<String>) -> Self {
+        Self::new(StatusCode::BAD_REQUEST, IssueCode::Invalid, text)
+    }
+
+    /// A parameter, or its repetition, is not supported.
+    pub fn unsupported_parameter(text: impl Into<String>) -> Self {
+        Self::new(StatusCode::BAD_REQUEST, IssueCode::NotSupported, text)
+    }
+
+    /// A resource type is not exported (C9).
+    pub fn unsupported_type(text: impl Into<String>) -> Self {
+        Self::new(StatusCode::NOT_FOUND, IssueCode::NotSupported, text)
+    }
+
+    /// The URL is longer than `limit` bytes.
+    pub fn url_too_long(limit: usize) -> Self {
+        let text = format!("The URL is too long; it may have {limit} bytes.");
+        Self::new(StatusCode::URI_TOO_LONG, IssueCode::TooLong, text)
+    }
+
+    /// The header fields together are longer than `limit` bytes.
+    pub fn headers_too_long(limit: usize) -> Self {
+        let text = format!("The header fields are too long; they may have {limit} bytes together.");
+        Self::new(StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE, IssueCode::TooLong, text)
+    }
+
+    /// Too many jobs (K-9).
+    pub fn throttled(retry_after: u64) -> Self {
+        let text = "Too many exports are queued or running; delete one, or try again after the Retry-After.";
+        let error = Self::new(StatusCode::TOO_MANY_REQUESTS, IssueCode::Throttled, text);
+        Self { retry_after: Some(retry_after), ..error }
+    }
+
+    /// No room for another export.
+    pub fn no_room(retry_after: u64) -> Self {
+        let text = "There is no room to store another export; delete exports that are no longer needed, then try again.";
+        let error = Self::new(StatusCode::SERVICE_UNAVAILABLE, IssueCode::NoStore, text);
+        Self { retry_after: Some(retry_after), ..error }
+    }
+
+    /// The fault is ours.
+    pub fn internal() -> Self {
+        let text = "The server could not do this; try again, and tell the operator the reference id.";
+        Self::new(StatusCode::INTERNAL_SERVER_ERROR, IssueCode::Exception, text)
+    }
+
+    /// The deletion is recorded, but could not be confirmed on disk (P1).
+    pub fn half_durable() -> Self {
+        let text = "The deletion is recorded and will be carried out, but could not be confirmed on disk; \
+                    the request answers 404 from now on.";
+        Self::new(StatusCode::INTERNAL_SERVER_ERROR, IssueCode::Exception, text)
+    }
+
+    /// The job failed for good: no transient issue code (ST-5, ST-6).
+    pub fn job_failed(reason: FailureReason) -> Self {
+        Self::new(StatusCode::INTERNAL_SERVER_ERROR, IssueCode::Processing, reason.text())
+    }
+}
+
+impl fmt::Display for ApiError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.text)
+    }
+}
+
+impl ResponseError for ApiError {
+    fn status_code(&self) -> StatusCode {
+        self.status
+    }
+
+    fn error_response(&self) -> HttpResponse<BoxBody> {
+        let severity = if self.status.is_server_error() { Severity::Fatal } else { Severity::Error };
+        let outcome = OperationOutcome::new(severity, self.code, &self.text).with_reference();
+        let mut response = outcome_response(self.status, &outcome);
+        if let Some(seconds) = self.retry_after {
+            response.headers_mut().insert(header::RETRY_AFTER, HeaderValue::from(seconds));
+        }
+        response
+    }
+}
+
+/// An OperationOutcome as a response (G-10, G-12).
+pub fn outcome_response(status: StatusCode, outcome: &OperationOutcome) -> HttpResponse {
+    HttpResponse::build(status)
+        .insert_header((header::CONTENT_TYPE, FHIR_JSON))
+        .insert_header((header::CACHE_CONTROL, "no-store"))
+        .body(outcome.to_json())
+}

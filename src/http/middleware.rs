@@ -1,0 +1,97 @@
+//! Around every request: an id of ours (G-6), limits on URL and header fields, a log line
+//! with the same id, metrics.
+
+use std::future::{Ready, ready};
+use std::time::Instant;
+
+use actix_web::body::{EitherBody, MessageBody};
+use actix_web::dev::{Payload, ServiceRequest, ServiceResponse};
+use actix_web::http::header::{HeaderName, HeaderValue};
+use actix_web::middleware::Next;
+use actix_web::web::Data;
+use actix_web::{Error, FromRequest, HttpMessage, HttpRequest, ResponseError};
+use tracing::Instrument;
+use uuid::Uuid;
+
+use super::query::quoted;
+use super::{Api, ApiError};
+use crate::telemetry;
+
+/// Longest sum of header fields in bytes.
+const MAX_HEADER_BYTES: usize = 32 << 10;
+
+const X_REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
+const OPC_REQUEST_ID: HeaderName = HeaderName::from_static("opc-request-id");
+
+/// The id that this server gave a request.
+#[derive(Debug, Clone)]
+pub struct RequestId(pub String);
+
+impl FromRequest for RequestId {
+    type Error = ApiError;
+    type Future = Ready<Result<Self, ApiError>>;
+
+    fn from_request(request: &HttpRequest, _: &mut Payload) -> Self::Future {
+        ready(request.extensions().get::<Self>().cloned().ok_or_else(ApiError::internal))
+    }
+}
+
+/// See the module.
+pub async fn around(
+    request: ServiceRequest,
+    next: Next<impl MessageBody>,
+) -> Result<ServiceResponse<EitherBody<impl MessageBody>>, Error> {
+    let began = Instant::now();
+    let id = Uuid::new_v4().to_string();
+    request.extensions_mut().insert(RequestId(id.clone()));
+    let span = tracing::info_span!("request", request_id = %id, method = %request.method());
+    if let Some(theirs) = request.headers().get(X_REQUEST_ID) {
+        let client_request_id = quoted(&String::from_utf8_lossy(theirs.as_bytes()));
+        tracing::debug!(parent: &span, client_request_id, "the client named the request");
+    }
+    let answer = async {
+        match check_size(&request) {
+            Ok(()) => next.call(request).await.map(ServiceResponse::map_into_left_body),
+            Err(error) => {
+                let response = error.error_response().map_into_right_body();
+                Ok(request.into_response(response))
+            }
+        }
+    };
+    let mut response = answer.instrument(span.clone()).await?;
+    for name in [X_REQUEST_ID, OPC_REQUEST_ID] {
+        let value = HeaderValue::from_str(&id).expect("a UUID is a valid header value");
+        response.headers_mut().insert(name, value);
+    }
+    let operation = operation(response.request());
+    let status = response.status().as_u16();
+    let took = began.elapsed();
+    telemetry::answered(operation, status, took);
+    match response.response().error() {
+        Some(error) if status >= 500 => {
+            tracing::error!(parent: &span, operation, status, ?took, %error, "answered");
+        }
+        Some(error) => tracing::info!(parent: &span, operation, status, ?took, %error, "answered"),
+        None => tracing::info!(parent: &span, operation, status, ?took, "answered"),
+    }
+    Ok(response)
+}
+
+/// The name of the route: a closed list, whatever URLs are asked for.
+fn operation(request: &HttpRequest) -> &'static str {
+    let name = request.match_name().unwrap_or("none");
+    super::routes::NAMES.iter().find(|known| **known == name).copied().unwrap_or("none")
+}
+
+fn check_size(request: &ServiceRequest) -> Result<(), ApiError> {
+    let url = request.uri().path_and_query().map_or(0, |url| url.as_str().len());
+    let limit = request.app_data::<Data<Api>>().map_or(usize::MAX, |api| api.max_url_bytes);
+    if url > limit {
+        return Err(ApiError::url_too_long(limit));
+    }
+    let fields = request.headers().iter().map(|(name, value)| name.as_str().len() + value.len() + 4);
+    if fields.sum::<usize>() > MAX_HEADER_BYTES {
+        return Err(ApiError::headers_too_long(MAX_HEADER_BYTES));
+    }
+    Ok(())
+}

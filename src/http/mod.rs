@@ -1,0 +1,83 @@
+//! The HTTP face: `routes` is the table of contents, each operation has a file of its own,
+//! `error` alone turns an error into a status and an OperationOutcome.
+
+mod accept;
+mod admin;
+mod delete;
+mod discovery;
+mod download;
+mod error;
+mod kickoff;
+mod middleware;
+mod query;
+mod routes;
+mod status;
+
+use actix_web::HttpRequest;
+use jiff::Timestamp;
+use metrics_exporter_prometheus::PrometheusHandle;
+
+use crate::Evanesce;
+use crate::job::{ClientId, JobId, TenantId};
+
+pub use error::ApiError;
+pub use middleware::RequestId;
+pub use routes::{configure, not_found};
+
+/// What the handlers work with.
+#[derive(Clone)]
+pub struct Api {
+    evanesce: Evanesce,
+    public_url: String,
+    tenant: TenantId,
+    client: ClientId,
+    metrics: Option<PrometheusHandle>,
+    max_url_bytes: usize,
+    started_at: Timestamp,
+}
+
+impl Api {
+    /// An API over a running instance. `public_url` is the scheme, host and port that clients
+    /// see, without a slash at the end. Until authentication comes, all requests are those of
+    /// one built-in client of the tenant `default`.
+    pub fn new(evanesce: Evanesce, public_url: impl Into<String>) -> Self {
+        let max_url_bytes = evanesce.services().config.server.max_url_bytes;
+        Self {
+            evanesce,
+            public_url: public_url.into(),
+            tenant: "default".parse().expect("a constant that is a valid name"),
+            client: "built-in".parse().expect("a constant that is a valid name"),
+            metrics: None,
+            max_url_bytes,
+            started_at: Timestamp::now(),
+        }
+    }
+
+    /// The same, serving `/metrics` from this recorder.
+    pub fn with_metrics(mut self, metrics: PrometheusHandle) -> Self {
+        self.metrics = Some(metrics);
+        self
+    }
+
+    /// `{public url}/r4/{tenant}` (G-1).
+    pub fn base(&self) -> String {
+        format!("{}/r4/{}", self.public_url, self.tenant)
+    }
+
+    /// The polling location of a job.
+    fn polling_url(&self, job: JobId) -> String {
+        format!("{}/bulk-api/request/{job}", self.base())
+    }
+
+    /// Refuses tenants that do not exist (404 `not-found`, as for an unknown application).
+    fn check_tenant(&self, request: &HttpRequest) -> Result<(), ApiError> {
+        let known = request.match_info().get("tenant").is_some_and(|tenant| tenant == self.tenant.as_str());
+        if known { Ok(()) } else { Err(ApiError::unknown_application()) }
+    }
+
+    /// The job of the URL. What is no id is an id that nobody knows.
+    fn job(request: &HttpRequest) -> Result<JobId, ApiError> {
+        let job = request.match_info().get("job").and_then(|job| job.parse().ok());
+        job.ok_or_else(ApiError::unknown_job)
+    }
+}

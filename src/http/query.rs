@@ -1,0 +1,71 @@
+//! Query strings: decoded strictly, because a parameter that is misread is a parameter that
+//! is ignored.
+
+use percent_encoding::percent_decode_str;
+
+use super::ApiError;
+
+/// The parameters of a query string in their order: percent-decoded, `+` being a space.
+pub fn parse(query: &str) -> Result<Vec<(String, String)>, ApiError> {
+    let pairs = query.split('&').filter(|pair| !pair.is_empty());
+    pairs
+        .map(|pair| {
+            let (name, value) = pair.split_once('=').unwrap_or((pair, ""));
+            Ok((decode(name)?, decode(value)?))
+        })
+        .collect()
+}
+
+fn decode(text: &str) -> Result<String, ApiError> {
+    let escapes = text.split('%').skip(1);
+    let hex =
+        |escape: &str| escape.as_bytes().get(..2).is_some_and(|two| two.iter().all(u8::is_ascii_hexdigit));
+    if !escapes.into_iter().all(hex) {
+        return Err(ApiError::malformed_url(
+            "The URL has a % that is not followed by two hexadecimal digits.",
+        ));
+    }
+    let spaced = text.replace('+', " ");
+    let decoded = percent_decode_str(&spaced).decode_utf8();
+    decoded.map(String::from).map_err(|_| ApiError::malformed_url("The URL has bytes that are not UTF-8."))
+}
+
+/// A client's text for an error message: short, and on one line.
+pub fn quoted(text: &str) -> String {
+    const LONGEST: usize = 64;
+    let short: String = text.chars().take(LONGEST).collect();
+    let dots = if short.len() < text.len() { "..." } else { "" };
+    format!("'{}{dots}'", short.escape_debug())
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    #[test]
+    fn pairs_are_decoded_and_what_cannot_be_is_refused() {
+        let pairs = |query| parse(query).unwrap();
+        assert_eq!(
+            pairs("_type=Patient%2CGroup&x=a+b&&y"),
+            [
+                ("_type".into(), "Patient,Group".into()),
+                ("x".into(), "a b".into()),
+                ("y".into(), String::new())
+            ]
+        );
+        assert_eq!(pairs(""), []);
+        for bad in ["a=%", "a=%f", "a=%zz", "%=1", "a=%ff"] {
+            assert!(parse(bad).is_err(), "{bad}");
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn no_query_panics(query in ".{0,200}") {
+            let _ = parse(&query);
+            prop_assert!(quoted(&query).len() < 700);
+        }
+    }
+}

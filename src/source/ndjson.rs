@@ -1,0 +1,198 @@
+//! A folder of NDJSON files on the local file system. Files are recognised by what is in
+//! them, not by their names; what is no regular file is left out, with a warning.
+
+use std::fs::{File, Metadata};
+use std::io;
+use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use jiff::Timestamp;
+use rustix::fs::OFlags;
+
+use super::{ReadAt, Snapshot, Source, SourceError, SourceFile};
+
+/// How much of a file is looked at to recognise it.
+const PEEK: usize = 64 << 10;
+
+/// Two changes within one tick of the file system's clock leave the same time; a file that
+/// was changed this recently is looked at again after a tick (git's "racily clean").
+const TICK: Duration = Duration::from_millis(20);
+
+/// See the module.
+pub struct NdjsonFolder {
+    folder: PathBuf,
+}
+
+fn unreadable(name: impl Into<String>) -> impl FnOnce(io::Error) -> SourceError {
+    let name = name.into();
+    move |error| SourceError::Unreadable { name, error }
+}
+
+/// (device, inode, size, mtime, ctime): size and mtime alone miss `rsync -t`.
+fn fingerprint(file: &Metadata) -> String {
+    let (mtime, ctime) = ((file.mtime(), file.mtime_nsec()), (file.ctime(), file.ctime_nsec()));
+    format!(
+        "{:x}:{:x}:{:x}:{:x}.{:x}:{:x}.{:x}",
+        file.dev(),
+        file.ino(),
+        file.size(),
+        mtime.0,
+        mtime.1,
+        ctime.0,
+        ctime.1
+    )
+}
+
+fn changed_within_a_tick(file: &Metadata, now: Timestamp) -> bool {
+    let latest = (file.mtime(), file.mtime_nsec()).max((file.ctime(), file.ctime_nsec()));
+    let latest = i128::from(latest.0) * 1_000_000_000 + i128::from(latest.1);
+    (now.as_nanosecond() - latest).unsigned_abs() < TICK.as_nanos()
+}
+
+/// Whether the beginning of a file has a line that is a FHIR resource, or is one long line
+/// that looks like one.
+fn looks_like_resources(head: &[u8]) -> bool {
+    let head = head.strip_prefix(b"\xEF\xBB\xBF").unwrap_or(head);
+    let object = |line: &[u8]| {
+        line.trim_ascii_start().starts_with(b"{") && memchr::memmem::find(line, b"\"resourceType\"").is_some()
+    };
+    head.split(|b| *b == b'\n').any(object)
+}
+
+impl NdjsonFolder {
+    /// A source over `folder`; the error says if it is missing or cannot be listed.
+    pub fn open(folder: &Path) -> Result<Self, SourceError> {
+        std::fs::read_dir(folder).map_err(unreadable(folder.display().to_string()))?;
+        Ok(Self { folder: folder.to_owned() })
+    }
+
+    /// Opens a file without following a link and without waiting for the writer of a FIFO.
+    fn open_file(&self, name: &str) -> io::Result<File> {
+        let flags = (OFlags::NOFOLLOW | OFlags::NONBLOCK).bits() as i32;
+        std::fs::OpenOptions::new().read(true).custom_flags(flags).open(self.folder.join(name))
+    }
+
+    /// The file as a snapshot shows it; `None` if it holds no resources.
+    fn look_at(&self, name: &str) -> io::Result<Option<SourceFile>> {
+        let mut file = self.open_file(name)?;
+        let mut metadata = file.metadata()?;
+        if !metadata.is_file() {
+            return Ok(None);
+        }
+        if changed_within_a_tick(&metadata, Timestamp::now()) {
+            std::thread::sleep(TICK);
+            file = self.open_file(name)?;
+            metadata = file.metadata()?;
+        }
+        let mut head = vec![0; PEEK];
+        let read = ReadAt::read_full_at(&file, &mut head, 0)?;
+        let recognised = looks_like_resources(&head[..read]);
+        Ok(recognised.then(|| SourceFile {
+            name: name.to_owned(),
+            size: metadata.size(),
+            fingerprint: fingerprint(&metadata),
+        }))
+    }
+
+    fn open_same(&self, file: &SourceFile) -> Result<File, SourceError> {
+        let changed = || SourceError::Changed(file.name.clone());
+        let opened = match self.open_file(&file.name) {
+            Ok(opened) => opened,
+            Err(e) if e.kind() == io::ErrorKind::NotFound => return Err(changed()),
+            Err(e) => return Err(unreadable(&file.name)(e)),
+        };
+        let metadata = opened.metadata().map_err(unreadable(&file.name))?;
+        if fingerprint(&metadata) == file.fingerprint { Ok(opened) } else { Err(changed()) }
+    }
+}
+
+impl Source for NdjsonFolder {
+    fn snapshot(&self) -> Result<Snapshot, SourceError> {
+        let taken_at = Timestamp::now();
+        let mut names = Vec::new();
+        for entry in std::fs::read_dir(&self.folder).map_err(unreadable(""))? {
+            match entry.map_err(unreadable(""))?.file_name().into_string() {
+                Ok(name) => names.push(name),
+                Err(name) => tracing::warn!(?name, "left out of the source: its name is not UTF-8"),
+            }
+        }
+        names.sort_unstable();
+        let mut files = Vec::new();
+        for name in names {
+            match self.look_at(&name) {
+                Ok(Some(file)) => files.push(file),
+                Ok(None) => {
+                    tracing::warn!(name, "left out of the source: no regular file with FHIR resources")
+                }
+                Err(e) if e.raw_os_error() == Some(rustix::io::Errno::LOOP.raw_os_error()) => {
+                    tracing::warn!(name, "left out of the source: symbolic links are not followed");
+                }
+                Err(e) => return Err(unreadable(name)(e)),
+            }
+        }
+        Ok(Snapshot { taken_at, files })
+    }
+
+    fn open(&self, file: &SourceFile) -> Result<Box<dyn ReadAt>, SourceError> {
+        Ok(Box::new(self.open_same(file)?))
+    }
+
+    fn check(&self, file: &SourceFile) -> Result<(), SourceError> {
+        self.open_same(file).map(drop)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const PATIENT: &str = "{\"resourceType\":\"Patient\",\"id\":\"p\"}\n";
+
+    #[test]
+    fn files_are_recognised_by_content_and_everything_else_is_left_out() {
+        let folder = tempfile::tempdir().unwrap();
+        let write = |name: &str, content: &str| std::fs::write(folder.path().join(name), content).unwrap();
+        write("Organization.1721218811633.ndjson", PATIENT);
+        write("no-extension", &format!("\n{{broken\n{PATIENT}"));
+        write("giant.ndjson", &format!("{{\"resourceType\":\"Binary\",\"data\":\"{}", "x".repeat(2 * PEEK)));
+        write("README.md", "# about");
+        write("empty.ndjson", "");
+        write("package.json", "{\"name\": \"x\"}");
+        std::fs::create_dir(folder.path().join("Patient.ndjson")).unwrap();
+        std::os::unix::fs::symlink("README.md", folder.path().join("link.ndjson")).unwrap();
+        rustix::fs::mknodat(
+            rustix::fs::CWD,
+            folder.path().join("fifo.ndjson"),
+            rustix::fs::FileType::Fifo,
+            rustix::fs::Mode::RWXU,
+            0,
+        )
+        .unwrap();
+        let snapshot = NdjsonFolder::open(folder.path()).unwrap().snapshot().unwrap();
+        let names: Vec<_> = snapshot.files.iter().map(|file| file.name.as_str()).collect();
+        assert_eq!(names, ["Organization.1721218811633.ndjson", "giant.ndjson", "no-extension"]);
+    }
+
+    #[test]
+    fn a_file_that_was_written_or_replaced_is_another_file() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("a.ndjson");
+        std::fs::write(&path, PATIENT).unwrap();
+        let source = NdjsonFolder::open(folder.path()).unwrap();
+        let before = source.snapshot().unwrap().files.remove(0);
+        source.check(&before).unwrap();
+        // The same length, in the same tick as far as that can be had.
+        std::fs::write(&path, PATIENT.replace("\"p\"", "\"q\"")).unwrap();
+        assert!(matches!(source.check(&before), Err(SourceError::Changed(name)) if name == "a.ndjson"));
+        std::fs::remove_file(&path).unwrap();
+        assert!(matches!(source.open(&before), Err(SourceError::Changed(_))));
+    }
+
+    #[test]
+    fn a_missing_folder_is_said_at_once() {
+        let folder = tempfile::tempdir().unwrap();
+        let error = NdjsonFolder::open(&folder.path().join("nowhere")).err().unwrap();
+        assert!(error.to_string().contains("nowhere"), "{error}");
+    }
+}

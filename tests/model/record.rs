@@ -1,0 +1,97 @@
+//! `JobState` without its instants and names: what a world can hold, and the way to and from
+//! what `job::transition` takes.
+
+use evanesce::job::{
+    Completion, Erasure, Failure, FailureReason, JobState, Mark, MarkReason, StateName, SweepFailure,
+};
+use jiff::Timestamp;
+
+/// A `JobState` as far as it decides anything here: hashable, and no instants in it.
+#[derive(Clone, Copy, PartialEq, Eq, Hash)]
+pub struct Record {
+    pub name: StateName,
+    /// The DELETE that marked it, from 1; 0 if none did.
+    pub request: u8,
+    pub failed_sweeps: u8,
+}
+
+impl Record {
+    pub fn new(name: StateName) -> Self {
+        Self {
+            name,
+            request: 0,
+            failed_sweeps: 0,
+        }
+    }
+
+    pub fn of(state: &JobState) -> Self {
+        let mut record = Self::new(state.name());
+        if let JobState::Marked(mark) = state {
+            record.request = mark
+                .request_id
+                .as_deref()
+                .map_or(0, |id| id.parse().expect("an id of `mark`"));
+            record.failed_sweeps = mark.failure.as_ref().map_or(0, |failure| failure.attempts as u8);
+        }
+        record
+    }
+
+    /// The state to give to `job::transition`.
+    pub fn state(self) -> JobState {
+        match self.name {
+            StateName::Queued => JobState::Queued,
+            StateName::Running => JobState::Running {
+                transaction_time: Timestamp::UNIX_EPOCH,
+            },
+            StateName::Finishing => JobState::Finishing {
+                transaction_time: Timestamp::UNIX_EPOCH,
+            },
+            StateName::Failed => JobState::Failed(failure()),
+            StateName::Complete => JobState::Complete(completion()),
+            StateName::Marked => JobState::Marked(Mark {
+                failure: (self.failed_sweeps > 0).then(|| sweep_failure(self.failed_sweeps)),
+                ..mark(self.request)
+            }),
+            StateName::Erased => JobState::Erased(erasure()),
+        }
+    }
+}
+
+pub fn completion() -> Completion {
+    Completion::of(&[], Timestamp::UNIX_EPOCH, Timestamp::UNIX_EPOCH)
+}
+
+pub fn failure() -> Failure {
+    Failure {
+        at: Timestamp::UNIX_EPOCH,
+        reason: FailureReason::ExporterFailed,
+    }
+}
+
+pub fn sweep_failure(attempts: u8) -> SweepFailure {
+    SweepFailure {
+        attempts: attempts.into(),
+        at: Timestamp::UNIX_EPOCH,
+        error: "unlinkat: EIO".into(),
+    }
+}
+
+pub fn erasure() -> Erasure {
+    Erasure {
+        reason: MarkReason::Deleted,
+        marked_at: Timestamp::UNIX_EPOCH,
+        gone_at: Timestamp::UNIX_EPOCH,
+    }
+}
+
+/// The mark of a DELETE, or of nobody's request if it is 0.
+pub fn mark(request: u8) -> Mark {
+    Mark {
+        reason: MarkReason::Deleted,
+        by: None,
+        at: Timestamp::UNIX_EPOCH,
+        request_id: (request > 0).then(|| request.to_string()),
+        was: StateName::Running,
+        failure: None,
+    }
+}
