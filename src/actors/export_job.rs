@@ -205,11 +205,15 @@ impl ExportJob {
         let (state, effects) = transition(&record.state, event)?;
         if state != record.state {
             let (before, after) = (record.state.name(), state.name());
+            let request_id = match &state {
+                JobState::Marked(mark) => mark.request_id.clone(),
+                _ => None,
+            };
             record.state = state;
             self.generation += 1;
             if before != after {
                 telemetry::job_reached(after.as_str());
-                tracing::info!(job = %self.id, from = %before, to = %after, "job");
+                tracing::info!(job = %self.id, from = %before, to = %after, request_id, "job");
             }
             if before.is_active() && !after.is_active() {
                 self.orchestrator.do_send(Settled(self.id));

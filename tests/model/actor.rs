@@ -41,10 +41,7 @@ pub fn deliver_to(known: Record, world: &mut World, flaw: Flaw, event: Event) ->
     }
     // The chain of the state before stops here; a file operation that is under way does not.
     if process.chain.head().is_some_and(is_file_operation) && process.leftover == Chain::NONE {
-        process.leftover = Chain {
-            effects: &process.chain.effects[..1],
-            ..process.chain
-        };
+        process.leftover = Chain { effects: &process.chain.effects[..1], ..process.chain };
     }
     process.memory = Record::of(&state);
     process.chain = Chain::new(state.name(), effects_with(flaw, effects));
@@ -52,10 +49,7 @@ pub fn deliver_to(known: Record, world: &mut World, flaw: Flaw, event: Event) ->
 }
 
 fn is_file_operation(effect: Effect) -> bool {
-    matches!(
-        effect,
-        Effect::WriteJobJson | Effect::MoveToReady | Effect::SweepPartials
-    )
+    matches!(effect, Effect::WriteJobJson | Effect::MoveToReady | Effect::SweepPartials)
 }
 
 /// The next step of the actor's chain.
@@ -126,14 +120,7 @@ fn effect_step(world: &mut World, flaw: Flaw, chain: Chain) -> Option<(&'static 
                 return None;
             }
             let skips_sweep = flaw == Flaw::ErasedBeforeSwept && chain.of == StateName::Marked;
-            (
-                "the last one is out",
-                if skips_sweep {
-                    Tell(Event::Swept(erasure()))
-                } else {
-                    Done
-                },
-            )
+            ("the last one is out", if skips_sweep { Tell(Event::Swept(erasure())) } else { Done })
         }
         Effect::AppendReceipt => {
             // A crash may have come between receipt and record: the chain is asked first (P9).

@@ -28,11 +28,7 @@ fn write_job_json(world: &mut World, chain: Chain) -> (&'static str, Then) {
     // Through a handle: in a directory that was removed this is ENOENT.
     if world.place.seen != Place::Gone {
         let failed = chain.of == StateName::Failed;
-        world.job_json.seen = Some(if failed {
-            StateName::Failed
-        } else {
-            StateName::Complete
-        });
+        world.job_json.seen = Some(if failed { StateName::Failed } else { StateName::Complete });
     }
     ("job.json is written", At(1))
 }
@@ -52,11 +48,7 @@ fn move_to_ready(world: &mut World, chain: Chain) -> (&'static str, Then) {
 /// The end of the effects of Finishing is the news that the export is complete.
 fn end_of(chain: Chain) -> Then {
     let last = chain.effects.len() == 1;
-    if last && chain.of == StateName::Finishing {
-        Tell(Event::Completed(completion()))
-    } else {
-        Done
-    }
+    if last && chain.of == StateName::Finishing { Tell(Event::Completed(completion())) } else { Done }
 }
 
 /// Building first: the finisher may move the directory between the two, but only forwards.
@@ -96,14 +88,7 @@ fn sweep(world: &mut World, flaw: Flaw, stage: u8) -> (&'static str, Then) {
                 world.place.seen = Place::Gone;
             }
             let unsynced = flaw == Flaw::SweepWithoutSync;
-            (
-                "the reaper removes the directory",
-                if unsynced {
-                    Tell(Event::Swept(erasure()))
-                } else {
-                    At(2)
-                },
-            )
+            ("the reaper removes the directory", if unsynced { Tell(Event::Swept(erasure())) } else { At(2) })
         }
         _ => {
             world.sync_names();

@@ -45,24 +45,12 @@ pub enum Flaw {
 pub fn effects_with(flaw: Flaw, effects: &'static [Effect]) -> &'static [Effect] {
     match (flaw, effects) {
         (Flaw::PublishBeforeSync, [Commit, Publish]) => &[Publish, Commit],
-        (Flaw::PublishBeforeSync, [PauseWriters, ..]) => &[
-            Publish,
-            Commit,
-            MoveToTrash,
-            StopParts,
-            Acknowledge,
-            AwaitLastOut,
-            Sweep,
-        ],
-        (Flaw::AcknowledgeBeforeMoveToTrash, [PauseWriters, ..]) => &[
-            Commit,
-            Publish,
-            StopParts,
-            Acknowledge,
-            MoveToTrash,
-            AwaitLastOut,
-            Sweep,
-        ],
+        (Flaw::PublishBeforeSync, [PauseWriters, ..]) => {
+            &[Publish, Commit, MoveToTrash, StopParts, Acknowledge, AwaitLastOut, Sweep]
+        }
+        (Flaw::AcknowledgeBeforeMoveToTrash, [PauseWriters, ..]) => {
+            &[Commit, Publish, StopParts, Acknowledge, MoveToTrash, AwaitLastOut, Sweep]
+        }
         (Flaw::UnlinkBeforeLastWriterOut, [PauseWriters, ..]) => {
             &[Commit, MoveToTrash, Publish, StopParts, Acknowledge, Sweep]
         }

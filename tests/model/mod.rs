@@ -40,10 +40,7 @@ fn explore(flaw: Flaw, promises: &'static [Promise]) -> Option<Counterexample<Pr
 /// The search must find a way to break `promise`; shown is a shortest one.
 fn breaks(flaw: Flaw, promise: &'static [Promise; 1]) {
     let counterexample = explore(flaw, promise);
-    println!(
-        "{}",
-        counterexample.unwrap_or_else(|| panic!("{flaw:?} does not break it: {}", promise[0]))
-    );
+    println!("{}", counterexample.unwrap_or_else(|| panic!("{flaw:?} does not break it: {}", promise[0])));
 }
 
 #[test]
@@ -61,10 +58,7 @@ fn a_view_ahead_of_the_store_takes_back_what_it_showed() {
 #[test]
 fn a_202_without_the_second_witness_does_not_survive_a_lost_tail() {
     breaks(Flaw::AcknowledgeBeforeMoveToTrash, &[Promise::MarkedTwice]);
-    breaks(
-        Flaw::AcknowledgeBeforeMoveToTrash,
-        &[Promise::AcknowledgedIsDurable],
-    );
+    breaks(Flaw::AcknowledgeBeforeMoveToTrash, &[Promise::AcknowledgedIsDurable]);
 }
 
 #[test]

@@ -39,11 +39,7 @@ impl Promise {
     ];
 
     pub fn holds(self, world: &World, at_rest: bool) -> bool {
-        let got_202 = world
-            .answers
-            .iter()
-            .filter(|answer| **answer == Answer::Got202)
-            .count();
+        let got_202 = world.answers.iter().filter(|answer| **answer == Answer::Got202).count();
         let process = world.process.as_ref();
         match self {
             AcknowledgedIsDurable => {
@@ -64,12 +60,12 @@ impl Promise {
             NoResurrection => {
                 !is_erased(world) || world.place == Cached::durable(Place::Gone) && !world.has_names()
             }
-            LastOneOut => process
-                .filter(|process| process.memory.name == StateName::Erased)
-                .is_none_or(|process| {
+            LastOneOut => {
+                process.filter(|process| process.memory.name == StateName::Erased).is_none_or(|process| {
                     let finisher_out = process.leftover == Chain::NONE;
                     world.writers_out() && process.download != Download::Open && finisher_out
-                }),
+                })
+            }
             NothingForgotten => !at_rest || is_in_order(world),
             NothingLiveLost => {
                 let live = |process: &Process| process.memory.name == StateName::Complete;
@@ -92,9 +88,7 @@ fn joined(world: &World) -> StateName {
 }
 
 fn is_erased(world: &World) -> bool {
-    let remembered = world
-        .process
-        .is_some_and(|process| process.memory.name == StateName::Erased);
+    let remembered = world.process.is_some_and(|process| process.memory.name == StateName::Erased);
     remembered || world.receipts > 0 || world.store.seen.name == StateName::Erased
 }
 
@@ -110,10 +104,7 @@ fn is_in_order(world: &World) -> bool {
     };
     let Record { name, .. } = process.memory;
     let agreed = world.store == Cached::durable(process.memory) && process.view == name;
-    let waiting = world
-        .answers
-        .iter()
-        .any(|answer| matches!(answer, Answer::Accepted | Answer::Refused));
+    let waiting = world.answers.iter().any(|answer| matches!(answer, Answer::Accepted | Answer::Refused));
     let busy = process.chain != Chain::NONE || process.leftover != Chain::NONE;
     let out = world.writers_out() && process.download != Download::Open;
     let place = match name {

@@ -17,20 +17,13 @@ pub struct Record {
 
 impl Record {
     pub fn new(name: StateName) -> Self {
-        Self {
-            name,
-            request: 0,
-            failed_sweeps: 0,
-        }
+        Self { name, request: 0, failed_sweeps: 0 }
     }
 
     pub fn of(state: &JobState) -> Self {
         let mut record = Self::new(state.name());
         if let JobState::Marked(mark) = state {
-            record.request = mark
-                .request_id
-                .as_deref()
-                .map_or(0, |id| id.parse().expect("an id of `mark`"));
+            record.request = mark.request_id.as_deref().map_or(0, |id| id.parse().expect("an id of `mark`"));
             record.failed_sweeps = mark.failure.as_ref().map_or(0, |failure| failure.attempts as u8);
         }
         record
@@ -40,12 +33,8 @@ impl Record {
     pub fn state(self) -> JobState {
         match self.name {
             StateName::Queued => JobState::Queued,
-            StateName::Running => JobState::Running {
-                transaction_time: Timestamp::UNIX_EPOCH,
-            },
-            StateName::Finishing => JobState::Finishing {
-                transaction_time: Timestamp::UNIX_EPOCH,
-            },
+            StateName::Running => JobState::Running { transaction_time: Timestamp::UNIX_EPOCH },
+            StateName::Finishing => JobState::Finishing { transaction_time: Timestamp::UNIX_EPOCH },
             StateName::Failed => JobState::Failed(failure()),
             StateName::Complete => JobState::Complete(completion()),
             StateName::Marked => JobState::Marked(Mark {
@@ -62,26 +51,15 @@ pub fn completion() -> Completion {
 }
 
 pub fn failure() -> Failure {
-    Failure {
-        at: Timestamp::UNIX_EPOCH,
-        reason: FailureReason::ExporterFailed,
-    }
+    Failure { at: Timestamp::UNIX_EPOCH, reason: FailureReason::ExporterFailed }
 }
 
 pub fn sweep_failure(attempts: u8) -> SweepFailure {
-    SweepFailure {
-        attempts: attempts.into(),
-        at: Timestamp::UNIX_EPOCH,
-        error: "unlinkat: EIO".into(),
-    }
+    SweepFailure { attempts: attempts.into(), at: Timestamp::UNIX_EPOCH, error: "unlinkat: EIO".into() }
 }
 
 pub fn erasure() -> Erasure {
-    Erasure {
-        reason: MarkReason::Deleted,
-        marked_at: Timestamp::UNIX_EPOCH,
-        gone_at: Timestamp::UNIX_EPOCH,
-    }
+    Erasure { reason: MarkReason::Deleted, marked_at: Timestamp::UNIX_EPOCH, gone_at: Timestamp::UNIX_EPOCH }
 }
 
 /// The mark of a DELETE, or of nobody's request if it is 0.

@@ -122,11 +122,7 @@ fn resume(world: &mut World, flaw: Flaw) {
     }
     // Both are durable by now, so both may be shown: a mark that only the disk remembers as well (P1).
     world.publish(memory.name.max(evidence));
-    while let Some(process) = world
-        .process
-        .as_mut()
-        .filter(|process| process.memory.name < evidence)
-    {
+    while let Some(process) = world.process.as_mut().filter(|process| process.memory.name < evidence) {
         process.chain = Chain::NONE;
         let event = towards(process.memory.name, evidence);
         deliver(world, flaw, event).expect("life goes forward");
@@ -139,9 +135,7 @@ fn towards(name: StateName, evidence: StateName) -> Event {
         (StateName::Marked, StateName::Erased) => Event::Swept(erasure()),
         (_, StateName::Marked | StateName::Erased) => Event::Mark(mark(0)),
         (_, StateName::Failed) => Event::Fail(failure()),
-        (StateName::Queued, _) => Event::Start {
-            transaction_time: jiff::Timestamp::UNIX_EPOCH,
-        },
+        (StateName::Queued, _) => Event::Start { transaction_time: jiff::Timestamp::UNIX_EPOCH },
         (StateName::Running, _) => Event::PartsSealed,
         (_, _) => Event::Completed(completion()),
     }

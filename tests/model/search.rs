@@ -63,12 +63,7 @@ struct Reached<W> {
 /// Searches every state that can be reached, until a promise is broken.
 pub fn search<M: Model>(model: &M) -> Report<M::Promise> {
     let start = model.start();
-    let mut reached = vec![Reached {
-        world: start,
-        from: 0,
-        by: "a job is accepted",
-        depth: 0,
-    }];
+    let mut reached = vec![Reached { world: start, from: 0, by: "a job is accepted", depth: 0 }];
     let mut index = HashMap::from([(start, 0)]);
     // The system's own steps only: to be live it must not depend on a crash or a client.
     let mut own_edges = Vec::new();
@@ -81,27 +76,14 @@ pub fn search<M: Model>(model: &M) -> Report<M::Promise> {
         let own = model.own_steps(&world);
         resting[next] = own.is_empty();
         if let Some(promise) = model.broken(&world, resting[next]) {
-            let counterexample = Some(Counterexample {
-                promise,
-                trace: trace(&reached, next),
-            });
-            return Report {
-                states: reached.len(),
-                transitions,
-                depth,
-                counterexample,
-            };
+            let counterexample = Some(Counterexample { promise, trace: trace(&reached, next) });
+            return Report { states: reached.len(), transitions, depth, counterexample };
         }
         let own_count = own.len();
         for (position, (by, after)) in own.into_iter().chain(model.outside_steps(&world)).enumerate() {
             transitions += 1;
             let to = *index.entry(after).or_insert_with(|| {
-                reached.push(Reached {
-                    world: after,
-                    from: next,
-                    by,
-                    depth: depth + 1,
-                });
+                reached.push(Reached { world: after, from: next, by, depth: depth + 1 });
                 resting.push(false);
                 reached.len() - 1
             });
@@ -117,10 +99,8 @@ pub fn search<M: Model>(model: &M) -> Report<M::Promise> {
         states: reached.len(),
         transitions,
         depth: reached[reached.len() - 1].depth,
-        counterexample: restless.map(|at| Counterexample {
-            promise: model.restless(),
-            trace: trace(&reached, at),
-        }),
+        counterexample: restless
+            .map(|at| Counterexample { promise: model.restless(), trace: trace(&reached, at) }),
     }
 }
 
@@ -180,11 +160,7 @@ mod tests {
         }
 
         fn outside_steps(&self, world: &u8) -> Vec<Next<u8>> {
-            if *world < 6 {
-                vec![("add two", world + 2)]
-            } else {
-                vec![]
-            }
+            if *world < 6 { vec![("add two", world + 2)] } else { vec![] }
         }
 
         fn broken(&self, world: &u8, _at_rest: bool) -> Option<&'static str> {
@@ -198,37 +174,22 @@ mod tests {
 
     #[test]
     fn a_shortest_way_is_told_step_by_step() {
-        let report = search(&Counting {
-            unlucky: 4,
-            rests_at_7: true,
-        });
+        let report = search(&Counting { unlucky: 4, rests_at_7: true });
         let trace = report.counterexample.expect("4 can be reached").to_string();
         assert_eq!(trace.matches("add two").count(), 2, "{trace}");
-        assert!(
-            !trace.contains("add one") && trace.ends_with("=> broken: unlucky"),
-            "{trace}"
-        );
+        assert!(!trace.contains("add one") && trace.ends_with("=> broken: unlucky"), "{trace}");
     }
 
     #[test]
     fn every_state_is_seen_once_and_rest_is_reached() {
-        let report = search(&Counting {
-            unlucky: 99,
-            rests_at_7: true,
-        });
+        let report = search(&Counting { unlucky: 99, rests_at_7: true });
         assert_eq!((report.states, report.transitions, report.depth), (8, 13, 4));
         assert!(report.counterexample.is_none());
     }
 
     #[test]
     fn a_system_that_never_rests_is_found() {
-        let report = search(&Counting {
-            unlucky: 99,
-            rests_at_7: false,
-        });
-        assert_eq!(
-            report.counterexample.map(|found| found.promise),
-            Some("never rests")
-        );
+        let report = search(&Counting { unlucky: 99, rests_at_7: false });
+        assert_eq!(report.counterexample.map(|found| found.promise), Some("never rests"));
     }
 }

@@ -24,12 +24,7 @@ impl Model for JobLife {
 
     /// The kick-off was answered: a durable record and an empty directory.
     fn start(&self) -> World {
-        let part = Part {
-            writer: Writer::Out,
-            sealed: false,
-            file_seen: false,
-            file_synced: false,
-        };
+        let part = Part { writer: Writer::Out, sealed: false, file_seen: false, file_synced: false };
         World {
             store: Cached::durable(Record::new(StateName::Queued)),
             before: Record::new(StateName::Queued),
@@ -48,12 +43,7 @@ impl Model for JobLife {
             answers: [Answer::Unsent; 2],
             shown: StateName::Queued,
             tail_lost: false,
-            luck: Luck {
-                crashes: 2,
-                lost_tails: 1,
-                failing_exports: 1,
-                failing_sweeps: 2,
-            },
+            luck: Luck { crashes: 2, lost_tails: 1, failing_exports: 1, failing_sweeps: 2 },
         }
     }
 
@@ -91,35 +81,20 @@ impl Model for JobLife {
         steps.extend(delete(world, &process, flaw));
         if world.answers[0] == Answer::Accepted {
             let again = Event::Mark(mark(1));
-            steps.push(told(
-                "the first DELETE's message is sent again",
-                world,
-                flaw,
-                again,
-            ));
+            steps.push(told("the first DELETE's message is sent again", world, flaw, again));
         }
         if matches!(process.memory.name, StateName::Complete | StateName::Failed) {
-            steps.push(told(
-                "the time to live is over",
-                world,
-                flaw,
-                Event::Mark(mark(0)),
-            ));
+            steps.push(told("the time to live is over", world, flaw, Event::Mark(mark(0))));
         }
         if process.view == StateName::Complete && process.download == Download::NotYet {
-            steps.push(with("a download opens", world, |_, process| {
-                process.download = Download::Open
-            }));
+            steps.push(with("a download opens", world, |_, process| process.download = Download::Open));
         }
         failures(world, &process, flaw, &mut steps);
         canonical(steps)
     }
 
     fn broken(&self, world: &World, at_rest: bool) -> Option<Promise> {
-        self.promises
-            .iter()
-            .copied()
-            .find(|promise| !promise.holds(world, at_rest))
+        self.promises.iter().copied().find(|promise| !promise.holds(world, at_rest))
     }
 
     fn restless(&self) -> Promise {
@@ -135,21 +110,17 @@ fn next_event(world: &World, process: &Process, flaw: Flaw) -> Option<Next<World
     let all_sealed = world.parts.iter().all(|part| part.sealed);
     match process.memory.name {
         StateName::Queued => {
-            let event = Event::Start {
-                transaction_time: jiff::Timestamp::UNIX_EPOCH,
-            };
+            let event = Event::Start { transaction_time: jiff::Timestamp::UNIX_EPOCH };
             Some(told("the plan is on disk", world, flaw, event))
         }
         StateName::Running if all_sealed => {
             Some(told("every part is sealed", world, flaw, Event::PartsSealed))
         }
-        StateName::Marked if flaw != Flaw::ForgetFailedSweep => Some(with(
-            "the reaper comes again after its back-off",
-            world,
-            |_, process| {
+        StateName::Marked if flaw != Flaw::ForgetFailedSweep => {
+            Some(with("the reaper comes again after its back-off", world, |_, process| {
                 process.chain = Chain::new(StateName::Marked, SWEEP_AGAIN);
-            },
-        )),
+            }))
+        }
         _ => None,
     }
 }
@@ -179,36 +150,24 @@ fn writers(world: &World, process: &Process, steps: &mut Vec<Next<World>>) {
                 part.writer = Writer::Writing;
                 part.file_seen = true;
             }),
-            Writer::Writing => change(
-                "a writer syncs its file, and its part is recorded",
-                &|next, part| {
-                    next.sync_names();
-                    part.file_synced = part.file_seen;
-                    part.sealed = true;
-                    part.writer = Writer::Out;
-                },
-            ),
+            Writer::Writing => change("a writer syncs its file, and its part is recorded", &|next, part| {
+                next.sync_names();
+                part.file_synced = part.file_seen;
+                part.sealed = true;
+                part.writer = Writer::Out;
+            }),
         }
         if process.stopped && matches!(part.writer, Writer::Holding | Writer::Writing) {
-            change("a writer stops, or is fenced", &|_, part| {
-                part.writer = Writer::Out
-            });
+            change("a writer stops, or is fenced", &|_, part| part.writer = Writer::Out);
         }
     }
 }
 
 /// The client's next DELETE. The second is another request, whatever became of the first.
 fn delete(world: &World, process: &Process, flaw: Flaw) -> Option<Next<World>> {
-    let index = world
-        .answers
-        .iter()
-        .position(|answer| *answer == Answer::Unsent)?;
+    let index = world.answers.iter().position(|answer| *answer == Answer::Unsent)?;
     let mut next = *world;
-    let known = if flaw == Flaw::RereadStateAfterAwait {
-        world.store.synced
-    } else {
-        process.memory
-    };
+    let known = if flaw == Flaw::RereadStateAfterAwait { world.store.synced } else { process.memory };
     next.answers[index] = match deliver_to(known, &mut next, flaw, Event::Mark(mark(index as u8 + 1))) {
         Ok(()) => Answer::Accepted,
         Err(_) if flaw == Flaw::RefuseBeforeDurable => {
@@ -218,11 +177,7 @@ fn delete(world: &World, process: &Process, flaw: Flaw) -> Option<Next<World>> {
         // Only a view that says deleted can be relied on (P2).
         Err(_) => Answer::Refused,
     };
-    let words = if index == 0 {
-        "a client sends DELETE"
-    } else {
-        "a client sends another DELETE"
-    };
+    let words = if index == 0 { "a client sends DELETE" } else { "a client sends another DELETE" };
     Some((words, next))
 }
 
@@ -233,17 +188,12 @@ fn failures(world: &World, process: &Process, flaw: Flaw, steps: &mut Vec<Next<W
     if world.luck.failing_exports > 0 {
         let mut unlucky = *world;
         unlucky.luck.failing_exports -= 1;
-        if let Some(part) = unlucky
-            .parts
-            .iter_mut()
-            .find(|part| part.writer == Writer::Writing)
-        {
+        if let Some(part) = unlucky.parts.iter_mut().find(|part| part.writer == Writer::Writing) {
             part.writer = Writer::Out;
             steps.push(told("a part fails", &unlucky, flaw, Event::Fail(failure())));
         } else if (head, stage, of) == (Some(Effect::MoveToReady), 0, StateName::Finishing) {
-            let failed = with("the rename to ready/ fails", &unlucky, |_, process| {
-                process.chain = Chain::NONE
-            });
+            let failed =
+                with("the rename to ready/ fails", &unlucky, |_, process| process.chain = Chain::NONE);
             steps.push(told(failed.0, &failed.1, flaw, Event::Fail(failure())));
         }
     }

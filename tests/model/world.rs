@@ -17,10 +17,7 @@ pub struct Cached<T> {
 
 impl<T: Copy + PartialEq> Cached<T> {
     pub fn durable(value: T) -> Self {
-        Self {
-            seen: value,
-            synced: value,
-        }
+        Self { seen: value, synced: value }
     }
 
     pub fn is_synced(&self) -> bool {
@@ -92,11 +89,7 @@ pub struct Chain {
 }
 
 impl Chain {
-    pub const NONE: Self = Self {
-        effects: &[],
-        stage: 0,
-        of: StateName::Queued,
-    };
+    pub const NONE: Self = Self { effects: &[], stage: 0, of: StateName::Queued };
 
     pub fn new(of: StateName, effects: &'static [Effect]) -> Self {
         match effects {
@@ -104,11 +97,7 @@ impl Chain {
             // Only for speed, never for correctness: a writer may be in the middle of a write when it
             // is paused, so the model lets writers go on.
             [Effect::PauseWriters, rest @ ..] => Self::new(of, rest),
-            _ => Self {
-                effects,
-                stage: 0,
-                of,
-            },
+            _ => Self { effects, stage: 0, of },
         }
     }
 
@@ -230,27 +219,16 @@ impl World {
     }
 
     pub fn writers_out(&self) -> bool {
-        self.parts
-            .iter()
-            .all(|part| matches!(part.writer, Writer::Out | Writer::Queued))
+        self.parts.iter().all(|part| matches!(part.writer, Writer::Out | Writer::Queued))
     }
 }
 
 impl fmt::Display for World {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let star = |synced| if synced { "" } else { "*" };
-        write!(
-            f,
-            "[store {}{}",
-            self.store.seen.name,
-            star(self.store.is_synced())
-        )?;
+        write!(f, "[store {}{}", self.store.seen.name, star(self.store.is_synced()))?;
         write!(f, "; {:?}{}", self.place.seen, star(self.place.is_synced()))?;
-        for part in self
-            .parts
-            .iter()
-            .filter(|part| part.file_seen || part.file_synced)
-        {
+        for part in self.parts.iter().filter(|part| part.file_seen || part.file_synced) {
             write!(
                 f,
                 " {}{}",

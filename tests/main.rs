@@ -1,0 +1,5 @@
+//! All integration tests in one binary (linking is slow), by promise and by operation.
+#![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
+
+mod model;
+mod support;

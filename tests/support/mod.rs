@@ -1,0 +1,308 @@
+//! The real binary, a real data directory, a real HTTP client: what the tests work with.
+
+#![allow(dead_code, reason = "each module uses a part of it")]
+
+use std::io::{BufRead, BufReader};
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+use std::sync::OnceLock;
+use std::time::{Duration, Instant};
+
+use evanesce::generate::{Options, generate};
+use serde_json::Value;
+use tempfile::TempDir;
+
+/// The longest that anything in a test may take; a test that waits longer has failed.
+pub const PATIENCE: Duration = Duration::from_secs(60);
+
+/// A small source that all tests share: 30 patients, about 1.4 MB.
+pub fn source() -> &'static Path {
+    static SOURCE: OnceLock<TempDir> = OnceLock::new();
+    let folder = SOURCE.get_or_init(|| {
+        let folder = tempfile::tempdir().unwrap();
+        let options = Options { patients: 30, seed: 7, out: folder.path().into() };
+        generate(&options, &mut |_| {}).unwrap();
+        folder
+    });
+    folder.path()
+}
+
+/// Waits for `check` to give something; for what only the file system or a poll can tell.
+pub fn eventually<T>(what: &str, mut check: impl FnMut() -> Option<T>) -> T {
+    let began = Instant::now();
+    loop {
+        if let Some(found) = check() {
+            return found;
+        }
+        assert!(began.elapsed() < PATIENCE, "waited in vain: {what}");
+        std::thread::sleep(Duration::from_millis(2));
+    }
+}
+
+/// An answer, read to its end.
+#[derive(Debug)]
+pub struct Answer {
+    pub status: u16,
+    pub headers: ureq::http::HeaderMap,
+    pub body: Vec<u8>,
+}
+
+impl Answer {
+    pub fn header(&self, name: &str) -> &str {
+        self.headers.get(name).map(|value| value.to_str().unwrap()).unwrap_or_default()
+    }
+
+    pub fn json(&self) -> Value {
+        serde_json::from_slice(&self.body)
+            .unwrap_or_else(|e| panic!("{e}: {}", String::from_utf8_lossy(&self.body)))
+    }
+
+    /// The severity and code of an OperationOutcome, and that it is one.
+    pub fn issue(&self) -> (String, String) {
+        assert_eq!(self.header("content-type"), "application/fhir+json", "{self:?}");
+        let json = self.json();
+        assert_eq!(json["resourceType"], "OperationOutcome");
+        let text = |key: &str| json["issue"][0][key].as_str().unwrap().to_string();
+        assert!(!json["issue"][0]["details"]["text"].as_str().unwrap().is_empty());
+        (text("severity"), text("code"))
+    }
+
+    /// Status and issue code, for tables.
+    pub fn outcome(&self) -> (u16, String) {
+        (self.status, self.issue().1)
+    }
+}
+
+/// Sends a request without a body and reads the answer to its end.
+pub fn send(method: &str, url: &str, headers: &[(&str, &str)]) -> Answer {
+    try_send(method, url, headers).unwrap_or_else(|e| panic!("{method} {url}: {e}"))
+}
+
+/// As `send`; the error is that of the connection.
+pub fn try_send(method: &str, url: &str, headers: &[(&str, &str)]) -> Result<Answer, ureq::Error> {
+    let config = ureq::Agent::config_builder().http_status_as_error(false).timeout_global(Some(PATIENCE));
+    let agent: ureq::Agent = config.build().into();
+    let mut request = ureq::http::Request::builder().method(method).uri(url);
+    for (name, value) in headers {
+        request = request.header(*name, *value);
+    }
+    let mut response = agent.run(request.body(()).unwrap())?;
+    let status = response.status().as_u16();
+    let headers = response.headers().clone();
+    let body = response.body_mut().with_config().limit(1 << 30).read_to_vec()?;
+    Ok(Answer { status, headers, body })
+}
+
+pub fn get(url: &str) -> Answer {
+    send("GET", url, &[])
+}
+
+pub fn delete(url: &str) -> Answer {
+    send("DELETE", url, &[])
+}
+
+pub const KICKOFF: [(&str, &str); 2] = [("Accept", "application/fhir+json"), ("Prefer", "respond-async")];
+
+/// A data directory and how to start a server on it, as often as needed.
+pub struct Setup {
+    pub folder: TempDir,
+    pub source: PathBuf,
+    pub sets: Vec<String>,
+}
+
+impl Setup {
+    pub fn new() -> Self {
+        Self { folder: tempfile::tempdir().unwrap(), source: source().into(), sets: Vec::new() }
+    }
+
+    pub fn set(mut self, setting: &str) -> Self {
+        self.sets.push(setting.into());
+        self
+    }
+
+    pub fn source(mut self, source: &Path) -> Self {
+        self.source = source.into();
+        self
+    }
+
+    pub fn data_dir(&self) -> PathBuf {
+        self.folder.path().join("data")
+    }
+
+    pub fn log(&self) -> String {
+        std::fs::read_to_string(self.folder.path().join("log")).unwrap_or_default()
+    }
+
+    pub fn command(&self) -> Command {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_evanesce"));
+        command.args(["serve", "--listen", "127.0.0.1:0", "--log-format", "json"]);
+        command.arg("--data-dir").arg(self.data_dir()).arg("--source").arg(&self.source);
+        for set in &self.sets {
+            command.args(["--set", set]);
+        }
+        command
+    }
+
+    pub fn start(&self) -> Server {
+        self.start_with(&[])
+    }
+
+    /// Starts a server with more arguments, such as breakpoints; logs go to the end of `log`.
+    pub fn start_with(&self, arguments: &[&str]) -> Server {
+        let mut command = self.command();
+        command.args(arguments);
+        self.launch(command)
+    }
+
+    /// Starts `command`, which should in the end be a server, and waits until it is ready.
+    pub fn launch(&self, mut command: Command) -> Server {
+        let log = std::fs::OpenOptions::new().append(true).create(true).open(self.folder.path().join("log"));
+        let mut child = command.stdout(Stdio::piped()).stderr(log.unwrap()).spawn().unwrap();
+        let mut line = String::new();
+        BufReader::new(child.stdout.take().unwrap()).read_line(&mut line).unwrap();
+        let Some(base) = line.trim_end().strip_prefix("ready ") else {
+            panic!("not ready: {line:?}, {:?}\n{}", child.wait(), self.log())
+        };
+        Server { child, base: base.into(), data_dir: self.data_dir() }
+    }
+
+    pub fn disk(&self) -> Disk {
+        Disk(self.data_dir())
+    }
+
+    pub fn receipts(&self) -> Vec<Value> {
+        let text = std::fs::read_to_string(self.data_dir().join("receipts.ndjson")).unwrap_or_default();
+        text.lines().map(|line| serde_json::from_str::<Value>(line).unwrap()["receipt"].clone()).collect()
+    }
+
+    /// The receipt of a job, once there is one.
+    pub fn receipt(&self, job: &str) -> Value {
+        let find = || self.receipts().into_iter().find(|receipt| receipt["job"] == job);
+        eventually("the receipt", find)
+    }
+}
+
+/// A running server process; killed when it is dropped.
+pub struct Server {
+    pub child: Child,
+    pub base: String,
+    pub data_dir: PathBuf,
+}
+
+impl Server {
+    /// Kicks an export off and gives its polling URL.
+    pub fn kickoff(&self, path: &str) -> String {
+        let answer = send("GET", &format!("{}/{path}", self.base), &KICKOFF);
+        assert_eq!(answer.status, 202, "{answer:?}");
+        answer.header("content-location").to_string()
+    }
+
+    /// Exports and gives the polling URL and the manifest.
+    pub fn export(&self, path: &str) -> (String, Value) {
+        let polling = self.kickoff(path);
+        let manifest = self.wait_complete(&polling);
+        (polling, manifest)
+    }
+
+    pub fn wait_complete(&self, polling: &str) -> Value {
+        eventually("the export", || {
+            let answer = get(polling);
+            assert!(matches!(answer.status, 200 | 202), "{answer:?}");
+            (answer.status == 200).then(|| answer.json())
+        })
+    }
+
+    /// Waits until a running export has written something and is not done.
+    pub fn wait_halfway(&self, polling: &str) {
+        eventually("progress", || {
+            let answer = get(polling);
+            assert_eq!(answer.status, 202, "it should still run: {answer:?}");
+            let progress: f64 = answer.header("x-progress").trim_end_matches("% complete").parse().unwrap();
+            (progress > 10.0).then_some(())
+        });
+    }
+
+    /// Waits for the process to end by itself.
+    pub fn wait_exit(&mut self) -> std::process::ExitStatus {
+        eventually("the end of the process", || self.child.try_wait().unwrap())
+    }
+
+    pub fn signal(&self, signal: rustix::process::Signal) {
+        let pid = rustix::process::Pid::from_child(&self.child);
+        rustix::process::kill_process(pid, signal).unwrap();
+    }
+
+    /// SIGKILL, and the end of the process.
+    pub fn kill(mut self) {
+        self.child.kill().unwrap();
+        self.child.wait().unwrap();
+    }
+}
+
+impl Drop for Server {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+/// The id at the end of a polling URL.
+pub fn job_id(polling: &str) -> &str {
+    polling.rsplit('/').next().unwrap()
+}
+
+/// The URL and the bytes of every file of a manifest.
+pub fn download_all(manifest: &Value) -> Vec<(String, Vec<u8>)> {
+    let files = manifest["output"].as_array().unwrap().iter().chain(manifest["error"].as_array().unwrap());
+    files
+        .map(|file| {
+            let url = file["url"].as_str().unwrap().to_string();
+            let answer = get(&url);
+            assert_eq!(answer.status, 200, "{url}");
+            let lines = answer.body.iter().filter(|b| **b == b'\n').count() as u64;
+            assert_eq!(file["count"], lines, "{url}");
+            (url, answer.body)
+        })
+        .collect()
+}
+
+/// What stands on disk, seen by walking it.
+pub struct Disk(pub PathBuf);
+
+impl Disk {
+    /// All files below `building/`, `ready/` and `trash/`, relative to the data directory.
+    pub fn files(&self) -> Vec<PathBuf> {
+        let mut files = Vec::new();
+        for place in ["building", "ready", "trash"] {
+            walk(&self.0.join(place), &mut files);
+        }
+        files.iter().map(|file| file.strip_prefix(&self.0).unwrap().to_owned()).collect()
+    }
+
+    /// The job directories of a place.
+    pub fn jobs(&self, place: &str) -> Vec<String> {
+        let names = std::fs::read_dir(self.0.join(place)).unwrap();
+        let mut names: Vec<_> = names.map(|name| name.unwrap().file_name().into_string().unwrap()).collect();
+        names.sort();
+        names
+    }
+
+    /// Whether no place has anything of the job.
+    pub fn has(&self, job: &str) -> bool {
+        ["building", "ready", "trash"]
+            .iter()
+            .any(|place| self.jobs(place).iter().any(|name| name.starts_with(job)))
+    }
+
+    pub fn wait_gone(&self, job: &str) {
+        eventually("the directory to go", || (!self.has(job)).then_some(()));
+    }
+}
+
+fn walk(folder: &Path, files: &mut Vec<PathBuf>) {
+    let Ok(entries) = std::fs::read_dir(folder) else { return };
+    for entry in entries {
+        let path = entry.unwrap().path();
+        if path.is_dir() { walk(&path, files) } else { files.push(path) }
+    }
+}
