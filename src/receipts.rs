@@ -4,7 +4,7 @@
 
 use std::collections::HashMap;
 use std::fs::{File, OpenOptions};
-use std::io::{self, BufRead, BufReader, Read, Seek, SeekFrom, Write};
+use std::io::{self, BufRead, BufReader, Seek, SeekFrom, Write};
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 
@@ -112,6 +112,26 @@ pub fn verify(path: &Path) -> Result<Chain, ReceiptsError> {
     }
 }
 
+/// The receipt of a job in the file at `path`, which another process may be appending to.
+pub fn read(path: &Path, job: JobId) -> Result<Option<Receipt>, ReceiptsError> {
+    match verify(path)?.entries.get(&job) {
+        Some(entry) => read_at(path, entry.offset).map(Some),
+        None => Ok(None),
+    }
+}
+
+fn read_at(path: &Path, offset: u64) -> Result<Receipt, ReceiptsError> {
+    let read = || {
+        let mut file = File::open(path)?;
+        file.seek(SeekFrom::Start(offset))?;
+        let mut text = Vec::new();
+        BufReader::new(file).read_until(b'\n', &mut text)?;
+        let line: Line<'_> = serde_json::from_slice(&text)?;
+        Ok(serde_json::from_str(line.receipt.get())?)
+    };
+    read().map_err(fail("read"))
+}
+
 /// The open file of receipts.
 pub struct Receipts {
     path: PathBuf,
@@ -188,18 +208,8 @@ impl Receipts {
 
     /// The receipt of a job, if it was erased.
     pub fn find(&self, job: JobId) -> Result<Option<Receipt>, ReceiptsError> {
-        let Some(Entry { offset, .. }) = self.state.lock().chain.entries.get(&job).copied() else {
-            return Ok(None);
-        };
-        let read = || {
-            let mut file = File::open(&self.path)?;
-            file.seek(SeekFrom::Start(offset))?;
-            let mut text = Vec::new();
-            BufReader::new(file.take(1 << 20)).read_until(b'\n', &mut text)?;
-            let line: Line<'_> = serde_json::from_slice(&text)?;
-            Ok(serde_json::from_str(line.receipt.get())?)
-        };
-        read().map(Some).map_err(fail("read"))
+        let entry = self.state.lock().chain.entries.get(&job).copied();
+        entry.map(|entry| read_at(&self.path, entry.offset)).transpose()
     }
 }
 
