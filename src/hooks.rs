@@ -96,24 +96,33 @@ mod active {
         }
     }
 
-    /// `CALL:ERRNO:N`: the first N calls fail with that error number.
+    /// `CALL:ERRNO:N[:AFTER]`: N calls fail with that error number, after AFTER that do not.
     #[derive(Debug, Clone)]
     pub struct FaultPlan {
         fault: Fault,
         errno: i32,
         times: u32,
+        after: u32,
     }
 
     impl FromStr for FaultPlan {
         type Err = String;
 
         fn from_str(text: &str) -> Result<Self, String> {
-            let [fault, errno, times] = text.split(':').collect::<Vec<_>>()[..] else {
-                return Err("expected CALL:ERRNO:N".into());
-            };
             let number = |text: &str| text.parse::<u32>().map_err(|e| e.to_string());
+            let parts: Vec<_> = text.split(':').collect();
+            let (fault, errno, times, after) = match parts[..] {
+                [fault, errno, times] => (fault, errno, times, "0"),
+                [fault, errno, times, after] => (fault, errno, times, after),
+                _ => return Err("expected CALL:ERRNO:N[:AFTER]".into()),
+            };
             let errno = number(errno)? as i32;
-            Ok(Self { fault: Fault::from_str(fault, false)?, errno, times: number(times)? })
+            Ok(Self {
+                fault: Fault::from_str(fault, false)?,
+                errno,
+                times: number(times)?,
+                after: number(after)?,
+            })
         }
     }
 
@@ -160,6 +169,10 @@ mod active {
         pub fn fault(&self, fault: Fault) -> io::Result<()> {
             let mut plans = self.0.lock();
             match plans.faults.iter_mut().find(|plan| plan.fault == fault && plan.times > 0) {
+                Some(plan) if plan.after > 0 => {
+                    plan.after -= 1;
+                    Ok(())
+                }
                 Some(plan) => {
                     plan.times -= 1;
                     Err(io::Error::from_raw_os_error(plan.errno))

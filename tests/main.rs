@@ -1,5 +1,8 @@
 //! All integration tests in one binary (linking is slow), by promise and by operation.
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
+mod conformance;
+mod embed;
+mod faults;
 mod model;
 mod support;

@@ -116,7 +116,7 @@ mod tests {
 
     #[test]
     fn type_is_a_list_that_may_repeat_and_duplicates_collapse() {
-        let types = |query| parameters(Level::Patient, query).unwrap();
+        let types = |query: &str| parameters(Level::Patient, query).unwrap();
         assert_eq!(types("_type=Patient,Observation&_type=Patient"), ["Patient", "Observation"]);
         assert!(types("").is_empty());
         for format in

@@ -1,0 +1,234 @@
+//! What every `Files` promises (P3, P5, P6): handles follow a directory and die with it,
+//! moves are idempotent, a sweep removes everything of one job and nothing else.
+
+use std::path::Path;
+
+use evanesce::files::{Document, Files, LocalFiles, Place, Swept};
+use evanesce::hooks::Hooks;
+use evanesce::job::{ExportRequest, JobId, Level};
+use jiff::Timestamp;
+
+/// Runs `check` on an empty backend of every kind; the folder is there for local ones.
+fn on_every_backend(check: impl Fn(&dyn Files, &Path)) {
+    let folder = tempfile::tempdir().unwrap();
+    check(&LocalFiles::open(folder.path(), Hooks::default()).unwrap(), folder.path());
+}
+
+fn request() -> ExportRequest {
+    ExportRequest {
+        tenant: "t".parse().unwrap(),
+        owner: "o".parse().unwrap(),
+        url: "http://h/r4/t/$export".into(),
+        level: Level::System,
+        types: vec!["Patient".into()],
+        submitted_at: Timestamp::UNIX_EPOCH,
+    }
+}
+
+fn sweep(files: &dyn Files, job: JobId) -> Swept {
+    let mut swept = Swept::default();
+    files.sweep(job, &mut swept).unwrap();
+    swept
+}
+
+#[test]
+fn a_job_goes_from_building_to_ready_to_trash_to_nothing() {
+    on_every_backend(|files, _| {
+        let job = JobId::random();
+        let dir = files.create(job, &request()).unwrap();
+        let mut sink = dir.create_file("A_Patient.ndjson").unwrap();
+        sink.write_all(b"one\n").unwrap();
+        sink.sync().unwrap();
+        drop(sink);
+        dir.write_document(Document::Job, b"{}").unwrap();
+        assert_eq!(files.inventory().unwrap().building, [job]);
+
+        files.move_to_ready(job).unwrap();
+        assert_eq!(files.inventory().unwrap().ready, [job]);
+        let file = files.open(job, Place::Ready).unwrap().open_file("A_Patient.ndjson").unwrap();
+        let mut text = [0; 10];
+        assert_eq!(file.read_full_at(&mut text, 0).unwrap(), 4);
+        assert_eq!(file.size().unwrap(), 4);
+
+        assert!(files.move_to_trash(&[job]).unwrap().remove(0).is_ok());
+        assert_eq!(files.inventory().unwrap().trash, [job]);
+        let swept = sweep(files, job);
+        let request = serde_json::to_vec(&request()).unwrap().len() as u64;
+        assert_eq!(swept, Swept { files: 3, bytes: 4 + 2 + request, planted_links: 0 });
+        assert_eq!(files.inventory().unwrap(), evanesce::files::Inventory::default());
+    });
+}
+
+#[test]
+fn moving_and_sweeping_what_is_gone_is_success() {
+    on_every_backend(|files, _| {
+        let job = JobId::random();
+        assert!(files.move_to_trash(&[job]).unwrap().remove(0).is_ok());
+        assert_eq!(sweep(files, job), Swept::default());
+        files.create(job, &request()).unwrap();
+        files.move_to_trash(&[job, job]).unwrap();
+        assert_eq!(sweep(files, job).files, 1);
+        assert_eq!(sweep(files, job), Swept::default());
+        files.sweep_partials(job).unwrap();
+    });
+}
+
+#[test]
+fn a_writer_that_outlives_its_job_cannot_leave_a_byte_behind() {
+    on_every_backend(|files, _| {
+        let job = JobId::random();
+        let dir = files.create(job, &request()).unwrap();
+        let mut open = dir.create_file("A_Patient.ndjson").unwrap();
+        files.move_to_trash(&[job]).unwrap();
+        // The handle follows the rename: what is made now is made in trash, and swept.
+        let mut late = dir.create_file("B_Patient.ndjson").unwrap();
+        late.write_all(b"late").unwrap();
+        assert_eq!(sweep(files, job).files, 3);
+        // The directory is gone: nothing can be made any more, and nothing comes back.
+        open.write_all(b"later").unwrap();
+        assert!(dir.create_file("C_Patient.ndjson").err().unwrap().is_missing());
+        assert!(dir.write_document(Document::Job, b"{}").is_err());
+        assert!(files.move_to_ready(job).err().unwrap().is_missing());
+        assert!(files.inventory().unwrap().trash.is_empty());
+    });
+}
+
+#[test]
+fn a_sweep_touches_no_other_job() {
+    on_every_backend(|files, _| {
+        let (one, other) = (JobId::random(), JobId::random());
+        for job in [one, other] {
+            files.create(job, &request()).unwrap();
+        }
+        files.move_to_trash(&[one]).unwrap();
+        sweep(files, one);
+        sweep(files, other);
+        assert_eq!(files.inventory().unwrap().building, [other]);
+    });
+}
+
+#[test]
+fn partial_files_go_and_sealed_ones_and_documents_stay() {
+    on_every_backend(|files, _| {
+        let job = JobId::random();
+        let dir = files.create(job, &request()).unwrap();
+        for name in ["A_Patient.ndjson", "B_Patient.ndjson"] {
+            dir.create_file(name).unwrap();
+        }
+        dir.write_document(Document::Plan, b"{}").unwrap();
+        dir.remove_all_but(&["A_Patient.ndjson"]).unwrap();
+        assert!(dir.open_file("A_Patient.ndjson").is_ok());
+        assert!(dir.open_file("B_Patient.ndjson").err().unwrap().is_missing());
+        assert!(dir.read_document(Document::Request).unwrap().is_some());
+        assert_eq!(dir.read_document(Document::Plan).unwrap().unwrap(), b"{}");
+        // A failed export keeps what says so, and nothing else.
+        dir.write_document(Document::Job, b"[]").unwrap();
+        files.sweep_partials(job).unwrap();
+        assert_eq!(dir.read_document(Document::Job).unwrap().unwrap(), b"[]");
+        assert!(dir.read_document(Document::Request).unwrap().is_none());
+        assert!(dir.open_file("A_Patient.ndjson").err().unwrap().is_missing());
+    });
+}
+
+#[test]
+fn a_document_is_replaced_as_a_whole_and_a_name_is_made_once() {
+    on_every_backend(|files, _| {
+        let dir = files.create(JobId::random(), &request()).unwrap();
+        dir.write_document(Document::Job, b"a longer text").unwrap();
+        dir.write_document(Document::Job, b"short").unwrap();
+        assert_eq!(dir.read_document(Document::Job).unwrap().unwrap(), b"short");
+        dir.create_file("A_Patient.ndjson").unwrap();
+        assert!(dir.create_file("A_Patient.ndjson").is_err());
+    });
+}
+
+#[test]
+fn a_second_directory_of_a_job_finds_a_free_name_in_trash_and_both_are_swept() {
+    on_every_backend(|files, folder| {
+        let job = JobId::random();
+        std::fs::create_dir(folder.join(format!("trash/{job}"))).unwrap();
+        std::fs::write(folder.join(format!("trash/{job}/old")), "old").unwrap();
+        files.create(job, &request()).unwrap();
+        files.move_to_trash(&[job]).unwrap();
+        assert!(folder.join(format!("trash/{job}.1")).is_dir());
+        assert_eq!(sweep(files, job).files, 2);
+        assert!(files.inventory().unwrap().trash.is_empty());
+    });
+}
+
+#[test]
+fn planted_names_are_reported_and_never_followed() {
+    on_every_backend(|files, folder| {
+        let outside = tempfile::tempdir().unwrap();
+        let secret = outside.path().join("secret");
+        std::fs::write(&secret, "secret").unwrap();
+        std::fs::write(folder.join("ready/notes.txt"), "not ours").unwrap();
+        std::os::unix::fs::symlink(outside.path(), folder.join(format!("trash/{}", JobId::random())))
+            .unwrap();
+
+        let job = JobId::random();
+        let dir = files.create(job, &request()).unwrap();
+        dir.create_file("A_Patient.ndjson").unwrap().write_all(b"12345").unwrap();
+        std::fs::hard_link(
+            folder.join(format!("building/{job}/A_Patient.ndjson")),
+            outside.path().join("copy"),
+        )
+        .unwrap();
+        std::os::unix::fs::symlink(&secret, folder.join(format!("building/{job}/B_Patient.ndjson"))).unwrap();
+        assert!(dir.open_file("B_Patient.ndjson").is_err(), "a link is not followed");
+
+        assert_eq!(files.inventory().unwrap().strangers, ["ready/notes.txt"]);
+        files.move_to_trash(&[job]).unwrap();
+        assert_eq!(sweep(files, job).planted_links, 1);
+        assert_eq!(std::fs::read_to_string(&secret).unwrap(), "secret");
+        assert!(folder.join("ready/notes.txt").exists());
+    });
+}
+
+#[test]
+fn a_directory_that_somebody_planted_in_a_job_stays_and_is_an_error() {
+    on_every_backend(|files, folder| {
+        let job = JobId::random();
+        files.create(job, &request()).unwrap();
+        std::fs::create_dir(folder.join(format!("building/{job}/planted"))).unwrap();
+        files.move_to_trash(&[job]).unwrap();
+        let mut swept = Swept::default();
+        assert!(files.sweep(job, &mut swept).is_err());
+        assert_eq!(swept.files, 1, "everything else went all the same");
+        std::fs::remove_dir(folder.join(format!("trash/{job}/planted"))).unwrap();
+        assert_eq!(sweep(files, job).files, 0);
+        assert!(files.inventory().unwrap().trash.is_empty());
+    });
+}
+
+#[test]
+fn ten_thousand_files_are_swept() {
+    on_every_backend(|files, _| {
+        let job = JobId::random();
+        let dir = files.create(job, &request()).unwrap();
+        for n in 0..10_000 {
+            dir.create_file(&format!("{n}_Patient.ndjson")).unwrap();
+        }
+        files.move_to_trash(&[job]).unwrap();
+        assert_eq!(sweep(files, job).files, 10_001);
+        assert!(files.inventory().unwrap().trash.is_empty());
+    });
+}
+
+#[test]
+fn files_and_folders_are_for_their_owner_only() {
+    use std::os::unix::fs::PermissionsExt;
+    on_every_backend(|files, folder| {
+        let job = JobId::random();
+        files.create(job, &request()).unwrap().create_file("A_Patient.ndjson").unwrap();
+        for (path, mode) in [
+            ("building".to_string(), 0o700),
+            (format!("building/{job}"), 0o700),
+            (format!("building/{job}/A_Patient.ndjson"), 0o600),
+            (format!("building/{job}/request.json"), 0o600),
+        ] {
+            let metadata = std::fs::metadata(folder.join(&path)).unwrap();
+            assert_eq!(metadata.permissions().mode() & 0o777, mode, "{path}");
+        }
+    });
+}

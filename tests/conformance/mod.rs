@@ -1,0 +1,4 @@
+//! One suite a trait, run by every backend: a new backend adds one call here.
+
+mod files;
+mod store;

@@ -1,0 +1,149 @@
+//! What every `Store` promises (P1): batches are whole, durable when `commit` returns, and
+//! fenced by the record's revision.
+
+use std::path::Path;
+
+use evanesce::job::{
+    Completion, Erasure, JobId, JobRecord, JobState, Mark, MarkReason, OutputFile, SealedPart, StateName,
+};
+use evanesce::store::{Entry, SledStore, Store, StoreError};
+use jiff::Timestamp;
+
+type Open<'a> = &'a dyn Fn() -> Box<dyn Store>;
+
+/// Runs `check` with a backend that it may open again and again, once each way.
+fn on_every_backend(check: impl Fn(Open<'_>)) {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("store");
+    check(&|| Box::new(SledStore::open(&path).unwrap()));
+}
+
+fn record(revision: u64, state: JobState) -> JobRecord {
+    let at = Timestamp::UNIX_EPOCH;
+    let (tenant, owner) = ("t".parse().unwrap(), "o".parse().unwrap());
+    JobRecord { id: JobId::random(), tenant, owner, revision, submitted_at: at, state }
+}
+
+fn part(index: u32, files: u64) -> SealedPart {
+    let file = |n| OutputFile {
+        name: format!("{n:03}_Patient.ndjson"),
+        resource_type: "Patient".into(),
+        count: n + 1,
+        bytes: 10 * n,
+    };
+    SealedPart { index, files: (0..files).map(file).collect(), broken_lines: u64::from(index) }
+}
+
+#[test]
+fn what_was_committed_is_there_after_reopening() {
+    on_every_backend(|open| {
+        let queued = record(1, JobState::Queued);
+        let at = Timestamp::UNIX_EPOCH;
+        let running = queued.next(JobState::Running { transaction_time: at });
+        let (first, second) = (part(0, 3), part(300, 0));
+        {
+            let mut store = open();
+            assert!(store.load().unwrap().is_empty());
+            assert_eq!(store.commit(&[Entry::Record(queued.clone())]).unwrap(), [true]);
+            let batch = [
+                Entry::Part(queued.id, second.clone()),
+                Entry::Record(running.clone()),
+                Entry::Part(queued.id, first.clone()),
+            ];
+            assert_eq!(store.commit(&batch).unwrap(), [true, true, true]);
+        }
+        let loaded = open().load().unwrap();
+        assert_eq!(loaded.len(), 1);
+        assert_eq!(loaded[0].record, running);
+        assert_eq!(loaded[0].parts, [first, second], "in the order of the plan");
+    });
+}
+
+#[test]
+fn a_record_whose_revision_does_not_follow_is_left_out_and_the_rest_is_not() {
+    on_every_backend(|open| {
+        let mut store = open();
+        let job = record(1, JobState::Queued);
+        let other = record(1, JobState::Queued);
+        let skipped = JobRecord { revision: 3, ..job.clone() };
+        let too_new = record(2, JobState::Queued);
+        store.commit(&[Entry::Record(job.clone())]).unwrap();
+        let batch = [
+            Entry::Record(job.clone()),
+            Entry::Record(skipped),
+            Entry::Record(too_new),
+            Entry::Record(other.clone()),
+        ];
+        assert_eq!(store.commit(&batch).unwrap(), [false, false, false, true]);
+        let mut ids: Vec<_> = store.load().unwrap().into_iter().map(|job| job.record.id).collect();
+        ids.sort();
+        let mut expected = [job.id, other.id];
+        expected.sort();
+        assert_eq!(ids, expected);
+    });
+}
+
+#[test]
+fn revisions_may_follow_each_other_within_one_batch() {
+    on_every_backend(|open| {
+        let mut store = open();
+        let at = Timestamp::UNIX_EPOCH;
+        let queued = record(1, JobState::Queued);
+        let complete = queued.next(JobState::Complete(Completion::of(&[], at, at)));
+        let mark = Mark {
+            reason: MarkReason::Deleted,
+            by: None,
+            at,
+            request_id: None,
+            was: StateName::Complete,
+            failure: None,
+        };
+        let marked = complete.next(JobState::Marked(mark));
+        let batch = [&queued, &complete, &marked].map(|record| Entry::Record(record.clone()));
+        assert_eq!(store.commit(&batch).unwrap(), [true, true, true]);
+        assert_eq!(store.load().unwrap()[0].record, marked);
+    });
+}
+
+#[test]
+fn an_erased_job_keeps_a_tombstone_and_a_forgotten_one_keeps_nothing() {
+    on_every_backend(|open| {
+        let mut store = open();
+        let at = Timestamp::UNIX_EPOCH;
+        let job = record(1, JobState::Queued);
+        store.commit(&[Entry::Record(job.clone()), Entry::Part(job.id, part(0, 5))]).unwrap();
+        let erased =
+            job.next(JobState::Erased(Erasure { reason: MarkReason::Expired, marked_at: at, gone_at: at }));
+        store.commit(&[Entry::Record(erased.clone())]).unwrap();
+        let loaded = store.load().unwrap();
+        assert_eq!((&loaded[0].record, loaded[0].parts.len()), (&erased, 0));
+        store.commit(&[Entry::Forget(job.id)]).unwrap();
+        assert!(store.load().unwrap().is_empty());
+        // The id is as new again.
+        assert_eq!(store.commit(&[Entry::Record(job)]).unwrap(), [true]);
+    });
+}
+
+#[test]
+fn a_sled_store_of_a_newer_format_is_refused_and_not_touched() {
+    let folder = tempfile::tempdir().unwrap();
+    set_format(folder.path(), b"99");
+    let refused = SledStore::open(folder.path()).err().unwrap();
+    assert!(matches!(refused, StoreError::Newer { found: 99, known: 1 }), "{refused}");
+    let db = sled::open(folder.path()).unwrap();
+    assert_eq!(db.get("m/format").unwrap().unwrap().as_ref(), b"99");
+}
+
+fn set_format(folder: &Path, format: &[u8]) {
+    drop(SledStore::open(folder).unwrap());
+    let db = sled::open(folder).unwrap();
+    db.insert("m/format", format).unwrap();
+    db.flush().unwrap();
+}
+
+#[test]
+fn a_sled_store_that_another_owner_has_open_is_said_to_be_in_use() {
+    let folder = tempfile::tempdir().unwrap();
+    let _held = SledStore::open(folder.path()).unwrap();
+    assert!(matches!(SledStore::open(folder.path()).err(), Some(StoreError::InUse)));
+}

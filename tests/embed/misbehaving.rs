@@ -1,0 +1,150 @@
+//! Exporters that do not do what they should (P3, P4): one that panics, one that ignores its
+//! cancel token past the deadline, one that fails, one whose plan never ends.
+
+use std::sync::Arc;
+use std::sync::mpsc::{Receiver, Sender, channel};
+use std::time::Duration;
+
+use evanesce::config::{Config, Time};
+use evanesce::export::{CancelToken, ExportError, Exporter, Part, PartSummary, PartWriter, Plan};
+use evanesce::fhir::ResourceType;
+use evanesce::job::{ExportRequest, FailureReason, JobState};
+use evanesce::{Evanesce, Kickoff};
+use jiff::Timestamp;
+use parking_lot::Mutex;
+use tokio::sync::Notify;
+
+use crate::support::Disk;
+
+type Run = Box<dyn Fn(&mut PartWriter, &CancelToken) -> Result<PartSummary, ExportError> + Send + Sync>;
+
+/// One part, run by a closure.
+struct Scripted(Run);
+
+impl Exporter for Scripted {
+    fn plan(&self, _: &ExportRequest) -> Result<Plan, ExportError> {
+        let part = Part { weight: 1, content: serde_json::Value::Null };
+        Ok(Plan { transaction_time: Timestamp::now(), parts: vec![part] })
+    }
+
+    fn run(&self, _: &Part, out: &mut PartWriter, cancel: &CancelToken) -> Result<PartSummary, ExportError> {
+        (self.0)(out, cancel)
+    }
+}
+
+fn write_one(out: &mut PartWriter) -> Result<(), ExportError> {
+    out.resource(ResourceType::of("Patient").unwrap(), b"{\"resourceType\":\"Patient\"}")
+}
+
+async fn start(data_dir: &std::path::Path, exporter: impl Exporter + 'static) -> Evanesce {
+    let mut config = Config::default();
+    config.export.workers = 1;
+    config.export.cancel_deadline = Time(Duration::from_millis(100));
+    Evanesce::builder().config(config).data_dir(data_dir).exporter(exporter).start().await.unwrap()
+}
+
+async fn failure(evanesce: &Evanesce) -> FailureReason {
+    let job = evanesce.submit(Kickoff::system(), "host".parse().unwrap()).await.unwrap();
+    match evanesce.wait_finished(job).await {
+        Some(JobState::Failed(failure)) => failure.reason,
+        other => panic!("{other:?}"),
+    }
+}
+
+#[tokio::test]
+async fn an_exporter_that_panics_fails_its_job_and_not_the_server() {
+    let folder = tempfile::tempdir().unwrap();
+    let panics = Scripted(Box::new(|out, _| {
+        write_one(out)?;
+        panic!("on purpose")
+    }));
+    let evanesce = start(folder.path(), panics).await;
+    // The only worker lives on: a second job meets the same fate, not a dead pool.
+    for _ in 0..2 {
+        assert_eq!(failure(&evanesce).await, FailureReason::ExporterPanicked);
+    }
+    // The partial files go at once; what says that it failed stays.
+    let disk = Disk(folder.path().into());
+    crate::support::eventually("partial files to go", || {
+        disk.files().iter().all(|file| file.ends_with("job.json")).then_some(())
+    });
+    assert_eq!(disk.jobs("building").len(), 2);
+}
+
+#[tokio::test]
+async fn an_exporter_that_fails_gives_its_reason() {
+    let folder = tempfile::tempdir().unwrap();
+    let fails = Scripted(Box::new(|_, _| Err(ExportError::SourceChanged("a table".into()))));
+    let evanesce = start(folder.path(), fails).await;
+    assert_eq!(failure(&evanesce).await, FailureReason::SourceChanged);
+}
+
+#[tokio::test]
+async fn an_exporter_that_ignores_its_cancel_token_is_fenced_and_replaced() {
+    let folder = tempfile::tempdir().unwrap();
+    let running = Arc::new(Notify::new());
+    let (release, released): (Sender<()>, Receiver<()>) = channel();
+    let released = Mutex::new(released);
+    let (told, answer) = channel();
+    let told = Mutex::new(told);
+    let started = running.clone();
+    let ignores = Scripted(Box::new(move |out, cancel| {
+        write_one(out)?;
+        started.notify_one();
+        if cancel.is_cancelled() {
+            return Err(ExportError::Cancelled);
+        }
+        // Far past the deadline: until the test lets it go, or at once if it has gone before.
+        if released.lock().recv().is_ok() {
+            told.lock().send(write_one(out).is_err()).unwrap();
+        }
+        Ok(PartSummary::default())
+    }));
+    let evanesce = start(folder.path(), ignores).await;
+    let client = || "host".parse().unwrap();
+    let job = evanesce.submit(Kickoff::system(), client()).await.unwrap();
+    running.notified().await;
+    evanesce.cancel(job, client()).await.unwrap();
+    let receipt = evanesce.wait_erased(job).await.unwrap().unwrap();
+    assert_eq!(receipt.fenced_writers, 1);
+    assert!(Disk(folder.path().into()).files().is_empty());
+    // The worker is still stuck, and the pool of one has another one.
+    let second = evanesce.submit(Kickoff::system(), client()).await.unwrap();
+    running.notified().await;
+    // Its writer takes nothing any more.
+    release.send(()).unwrap();
+    assert!(answer.recv_timeout(Duration::from_secs(60)).unwrap(), "a fenced writer took a byte");
+    drop(release);
+    assert!(matches!(evanesce.wait_finished(second).await, Some(JobState::Complete(_))));
+    assert_eq!(Disk(folder.path().into()).jobs("trash").len(), 0);
+}
+
+/// An exporter whose plan waits until the test is over.
+struct EndlessPlan(Arc<Notify>, Mutex<Receiver<()>>);
+
+impl Exporter for EndlessPlan {
+    fn plan(&self, _: &ExportRequest) -> Result<Plan, ExportError> {
+        self.0.notify_one();
+        let _ = self.1.lock().recv();
+        Ok(Plan { transaction_time: Timestamp::now(), parts: Vec::new() })
+    }
+
+    fn run(&self, _: &Part, _: &mut PartWriter, _: &CancelToken) -> Result<PartSummary, ExportError> {
+        Ok(PartSummary::default())
+    }
+}
+
+#[tokio::test]
+async fn a_job_is_erased_while_its_plan_still_goes_on() {
+    let folder = tempfile::tempdir().unwrap();
+    let planning = Arc::new(Notify::new());
+    let (end, ended) = channel::<()>();
+    let evanesce = start(folder.path(), EndlessPlan(planning.clone(), Mutex::new(ended))).await;
+    let client = || "host".parse().unwrap();
+    let job = evanesce.submit(Kickoff::system(), client()).await.unwrap();
+    planning.notified().await;
+    evanesce.cancel(job, client()).await.unwrap();
+    evanesce.wait_erased(job).await.unwrap().unwrap();
+    assert!(Disk(folder.path().into()).files().is_empty());
+    drop(end);
+}

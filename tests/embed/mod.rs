@@ -1,0 +1,4 @@
+//! The embedding API: a host with an exporter of its own, from a plain tokio program.
+
+mod host;
+mod misbehaving;
