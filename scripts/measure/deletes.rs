@@ -1,0 +1,126 @@
+//! DELETE to its 202, alone and many at once, against the bare commit; DELETE to the last
+//! byte and to the empty disk.
+
+use std::sync::Barrier;
+use std::time::{Duration, Instant};
+
+use crate::baseline::Bare;
+use crate::server::{Server, delete, generate_source};
+use crate::{Args, median, summary};
+
+/// Clients at once.
+const CLIENTS: usize = 64;
+
+/// A DELETE and a bare commit in turn.
+pub fn one_at_a_time(args: &Args) {
+    let rounds = if args.quick { 40 } else { 400 };
+    let folder = tempfile::tempdir_in(&args.dir).expect("a folder");
+    generate_source(&folder.path().join("source"), 20);
+    let server = Server::start(&args.server, folder.path(), &folder.path().join("source"), &[]);
+    let mut bare = Bare::prepare(&folder.path().join("bare"), rounds);
+    let agent = ureq::agent();
+    let (mut ours, mut theirs) = (Vec::new(), Vec::new());
+    for polling in server.exports("?_type=Location", rounds) {
+        ours.push(delete(&agent, &polling));
+        server.receipt(&polling);
+        theirs.push(bare.commit());
+    }
+    println!("DELETE to 202, one at a time, {rounds} rounds in turn");
+    println!("  over HTTP:   {}", summary(&mut ours));
+    println!("  bare commit: {}", summary(&mut theirs));
+    let (ours, theirs) = (median(&mut ours), median(&mut theirs));
+    let ratio = ours.as_secs_f64() / theirs.as_secs_f64();
+    let more = (ours.as_secs_f64() - theirs.as_secs_f64()) * 1000.0;
+    println!("  p50: {ratio:.2}x, {more:+.2} ms (aim: within 1 ms)");
+}
+
+/// 64 clients against the bare commit in a serial loop.
+pub fn many_at_once(args: &Args) {
+    let rounds = if args.quick { 3 } else { 15 };
+    let folder = tempfile::tempdir_in(&args.dir).expect("a folder");
+    generate_source(&folder.path().join("source"), 20);
+    let server = Server::start(&args.server, folder.path(), &folder.path().join("source"), &[]);
+    let mut bare = Bare::prepare(&folder.path().join("bare"), rounds * CLIENTS);
+    let agents: Vec<_> = (0..CLIENTS).map(|_| ureq::agent()).collect();
+    let (mut latencies, mut ratios) = (Vec::new(), Vec::new());
+    for _ in 0..rounds {
+        let jobs = server.exports("?_type=Location", CLIENTS);
+        // Connections are open before the clock starts, as those of the loop are.
+        for agent in &agents {
+            agent.get(&format!("{}/metadata", server.base)).call().expect("metadata");
+        }
+        let barrier = Barrier::new(CLIENTS + 1);
+        let (times, took) = std::thread::scope(|scope| {
+            let clients: Vec<_> = jobs
+                .iter()
+                .zip(&agents)
+                .map(|(polling, agent)| {
+                    let barrier = &barrier;
+                    scope.spawn(move || {
+                        barrier.wait();
+                        let time = delete(agent, polling);
+                        (time, Instant::now())
+                    })
+                })
+                .collect();
+            barrier.wait();
+            let began = Instant::now();
+            let done: Vec<_> = clients.into_iter().map(|client| client.join().expect("a client")).collect();
+            let last = done.iter().map(|(_, at)| *at).max().expect("clients");
+            (done.into_iter().map(|(time, _)| time).collect::<Vec<_>>(), last - began)
+        });
+        latencies.extend(times);
+        server.wait_empty();
+        let serial: Duration = (0..CLIENTS).map(|_| bare.commit()).sum();
+        ratios.push(serial.as_secs_f64() / took.as_secs_f64());
+    }
+    ratios.sort_by(f64::total_cmp);
+    println!(
+        "\nDELETE to 202, {CLIENTS} at once, {rounds} rounds in turn with {CLIENTS} bare commits in a loop"
+    );
+    println!("  over HTTP:   {}", summary(&mut latencies));
+    let (least, middle) = (ratios[0], ratios[ratios.len() / 2]);
+    println!("  operations a second: {middle:.1}x the loop's (least {least:.1}x; aim: 6x)");
+}
+
+/// DELETE of a running export: to the last byte written, to the empty disk.
+pub fn to_the_empty_disk(args: &Args) {
+    let rounds = if args.quick { 3 } else { 15 };
+    println!("\nDELETE of a running export, {rounds} rounds each");
+    let folder = tempfile::tempdir_in(&args.dir).expect("a folder");
+    generate_source(&folder.path().join("source"), 400);
+    for (files, query, sets) in [
+        (1, "?_type=Observation", &["export.max_bytes_per_second=20000000"][..]),
+        (1000, "", &["export.max_file_bytes=8192", "export.max_bytes_per_second=40000000"][..]),
+    ] {
+        let server = Server::start(&args.server, folder.path(), &folder.path().join("source"), sets);
+        let agent = ureq::agent();
+        let (mut accepted, mut last_byte, mut empty, mut count) =
+            (Vec::new(), Vec::new(), Vec::new(), Vec::new());
+        for _ in 0..rounds {
+            let polling = server.kickoff(query);
+            let job = polling.rsplit('/').next().expect("an id");
+            let dir = server.data_dir.join("building").join(job);
+            // request.json, plan.json and so many output files.
+            while std::fs::read_dir(&dir).map_or(0, |names| names.count()) < files + 2 {
+                std::thread::sleep(Duration::from_micros(500));
+            }
+            let began = Instant::now();
+            accepted.push(delete(&agent, &polling));
+            server.wait_empty();
+            empty.push(began.elapsed());
+            let receipt = server.receipt(&polling);
+            let last =
+                receipt.last_byte_at.map_or(0.0, |at| at.duration_since(receipt.marked_at).as_secs_f64());
+            last_byte.push(Duration::from_secs_f64(last.max(0.0)));
+            count.push(receipt.files);
+        }
+        count.sort_unstable();
+        println!("  about {files} files (median {}):", count[count.len() / 2]);
+        println!("    to the 202:        {}", summary(&mut accepted));
+        println!("    to the last byte:  {}", summary(&mut last_byte));
+        println!("    to the empty disk: {}", summary(&mut empty));
+        drop(server);
+        std::fs::remove_dir_all(folder.path().join("data")).expect("the data directory");
+    }
+}

@@ -1,0 +1,110 @@
+//! The server under measurement and a client of it.
+
+use std::io::{BufRead, BufReader};
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+use std::time::{Duration, Instant};
+
+use evanesce::generate::{Options, generate};
+use serde_json::Value;
+
+/// A running server in a folder of its own.
+pub struct Server {
+    child: Child,
+    pub base: String,
+    pub data_dir: PathBuf,
+}
+
+/// Generates `patients` into a new folder and gives its bytes.
+pub fn generate_source(out: &Path, patients: u32) -> u64 {
+    let options = Options { patients, seed: 1, out: out.to_owned() };
+    generate(&options, &mut |_| {}).expect("a new source").bytes()
+}
+
+impl Server {
+    pub fn start(binary: &Path, folder: &Path, source: &Path, sets: &[&str]) -> Self {
+        let data_dir = folder.join("data");
+        let mut command = Command::new(binary);
+        command
+            .args(["serve", "--listen", "127.0.0.1:0"])
+            .arg("--data-dir")
+            .arg(&data_dir)
+            .arg("--source")
+            .arg(source);
+        for set in sets {
+            command.args(["--set", set]);
+        }
+        command.env("RUST_LOG", "error");
+        let mut child = command.stdout(Stdio::piped()).spawn().expect("the server");
+        let mut line = String::new();
+        BufReader::new(child.stdout.take().expect("piped")).read_line(&mut line).expect("a line");
+        let base = line.trim_end().strip_prefix("ready ").expect("the server is ready").to_owned();
+        Self { child, base, data_dir }
+    }
+
+    /// Kicks an export off.
+    pub fn kickoff(&self, query: &str) -> String {
+        let url = format!("{}/$export{query}", self.base);
+        let request =
+            ureq::get(url).header("Accept", "application/fhir+json").header("Prefer", "respond-async");
+        let response = request.call().expect("202");
+        response.headers()["content-location"].to_str().expect("a URL").to_owned()
+    }
+
+    /// Waits for an export; gives its manifest.
+    pub fn wait(&self, polling: &str) -> Value {
+        loop {
+            let mut response = ureq::get(polling).call().expect("an answer");
+            if response.status() == 200 {
+                return response.body_mut().read_json().expect("a manifest");
+            }
+            std::thread::sleep(Duration::from_millis(2));
+        }
+    }
+
+    /// `count` complete exports.
+    pub fn exports(&self, query: &str, count: usize) -> Vec<String> {
+        let polling: Vec<_> = (0..count).map(|_| self.kickoff(query)).collect();
+        for url in &polling {
+            self.wait(url);
+        }
+        polling
+    }
+
+    /// Waits until no place has a directory.
+    pub fn wait_empty(&self) {
+        let empty = |place: &str| {
+            std::fs::read_dir(self.data_dir.join(place)).is_ok_and(|mut names| names.next().is_none())
+        };
+        while !["building", "ready", "trash"].iter().all(|place| empty(place)) {
+            std::thread::sleep(Duration::from_micros(200));
+        }
+    }
+
+    /// The receipt of a job.
+    pub fn receipt(&self, polling: &str) -> evanesce::job::Receipt {
+        let job = polling.rsplit('/').next().and_then(|id| id.parse().ok()).expect("an id");
+        loop {
+            let path = self.data_dir.join(evanesce::receipts::FILE_NAME);
+            if let Some(receipt) = evanesce::receipts::read(&path, job).expect("receipts") {
+                return receipt;
+            }
+            std::thread::sleep(Duration::from_millis(1));
+        }
+    }
+}
+
+/// DELETE, and how long it took to the 202.
+pub fn delete(agent: &ureq::Agent, polling: &str) -> Duration {
+    let began = Instant::now();
+    let response = agent.delete(polling).call().expect("202");
+    assert_eq!(response.status(), 202);
+    began.elapsed()
+}
+
+impl Drop for Server {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
