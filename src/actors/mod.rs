@@ -3,7 +3,6 @@
 //! run on one thread; what blocks runs elsewhere.
 
 mod export_job;
-mod last_out;
 mod orchestrator;
 mod reaper;
 mod watcher;

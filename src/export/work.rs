@@ -138,12 +138,13 @@ impl Work {
             Ok(Ok(sealed)) => Ok(sealed),
             Ok(Err(error)) => {
                 let error: ExportError = error;
-                // Whatever the exporter says after a cancel, it was cancelled.
-                let reason = if self.cancel.is_cancelled() { None } else { error.reason() };
-                if reason.is_some() {
-                    tracing::error!(job = %self.job, part = index, %error, "a part failed");
+                // Whatever the exporter says after a cancel, it was cancelled; and it was not
+                // if nobody asked for that.
+                if self.cancel.is_cancelled() {
+                    return Err(None);
                 }
-                Err(reason)
+                tracing::error!(job = %self.job, part = index, %error, "a part failed");
+                Err(Some(error.reason().unwrap_or(FailureReason::ExporterFailed)))
             }
             Err(_panic) => {
                 tracing::error!(job = %self.job, part = index, "the exporter panicked");

@@ -2,6 +2,7 @@
 //! cancel token past the deadline, one that fails, one whose plan never ends.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::mpsc::{Receiver, Sender, channel};
 use std::time::Duration;
 
@@ -18,13 +19,13 @@ use crate::support::Disk;
 
 type Run = Box<dyn Fn(&mut PartWriter, &CancelToken) -> Result<PartSummary, ExportError> + Send + Sync>;
 
-/// One part, run by a closure.
+/// Two parts, each run by a closure.
 struct Scripted(Run);
 
 impl Exporter for Scripted {
     fn plan(&self, _: &ExportRequest) -> Result<Plan, ExportError> {
         let part = Part { weight: 1, content: serde_json::Value::Null };
-        Ok(Plan { transaction_time: Timestamp::now(), parts: vec![part] })
+        Ok(Plan { transaction_time: Timestamp::now(), parts: vec![part.clone(), part] })
     }
 
     fn run(&self, _: &Part, out: &mut PartWriter, cancel: &CancelToken) -> Result<PartSummary, ExportError> {
@@ -37,8 +38,16 @@ fn write_one(out: &mut PartWriter) -> Result<(), ExportError> {
 }
 
 async fn start(data_dir: &std::path::Path, exporter: impl Exporter + 'static) -> Evanesce {
+    start_with(1, data_dir, exporter).await
+}
+
+async fn start_with(
+    workers: usize,
+    data_dir: &std::path::Path,
+    exporter: impl Exporter + 'static,
+) -> Evanesce {
     let mut config = Config::default();
-    config.export.workers = 1;
+    config.export.workers = workers;
     config.export.cancel_deadline = Time(Duration::from_millis(100));
     Evanesce::builder().config(config).data_dir(data_dir).exporter(exporter).start().await.unwrap()
 }
@@ -69,6 +78,36 @@ async fn an_exporter_that_panics_fails_its_job_and_not_the_server() {
         disk.files().iter().all(|file| file.ends_with("job.json")).then_some(())
     });
     assert_eq!(disk.jobs("building").len(), 2);
+}
+
+#[tokio::test]
+async fn the_partial_files_of_a_failed_job_wait_for_its_last_writer_and_then_go() {
+    let folder = tempfile::tempdir().unwrap();
+    let (release, released) = channel::<()>();
+    let (released, turn) = (Mutex::new(released), AtomicU32::new(0));
+    let fails = Scripted(Box::new(move |out, _| {
+        write_one(out)?;
+        if turn.fetch_add(1, Ordering::SeqCst) == 0 {
+            // The first one to come stays in until the test lets it go.
+            let _ = released.lock().recv();
+            return Ok(PartSummary::default());
+        }
+        Err(ExportError::Other("on purpose".into()))
+    }));
+    let evanesce = start_with(2, folder.path(), fails).await;
+    assert_eq!(failure(&evanesce).await, FailureReason::ExporterFailed);
+    drop(release);
+    let disk = Disk(folder.path().into());
+    crate::support::eventually("partial files to go", || {
+        disk.files().iter().all(|file| file.ends_with("job.json")).then_some(())
+    });
+}
+
+#[tokio::test]
+async fn an_exporter_that_cancels_itself_fails_and_is_not_stuck() {
+    let folder = tempfile::tempdir().unwrap();
+    let evanesce = start(folder.path(), Scripted(Box::new(|_, _| Err(ExportError::Cancelled)))).await;
+    assert_eq!(failure(&evanesce).await, FailureReason::ExporterFailed);
 }
 
 #[tokio::test]

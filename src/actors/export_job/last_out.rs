@@ -3,7 +3,7 @@
 
 use actix::{AsyncContext, Context};
 
-use super::export_job::ExportJob;
+use super::ExportJob;
 use crate::export::Fenced;
 use crate::files::Swept;
 use crate::job::{Completion, Effect, JobState, Mark, MarkReason};
@@ -26,6 +26,13 @@ pub(super) struct LastOut {
     pub completion: Option<Completion>,
     /// The mark of a job that was swept.
     pub mark: Option<Mark>,
+}
+
+impl LastOut {
+    /// Whether somebody is still in.
+    pub fn is_waiting(&self) -> bool {
+        self.leaving.is_some()
+    }
 }
 
 impl ExportJob {

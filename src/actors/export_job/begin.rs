@@ -1,0 +1,162 @@
+//! How a job's actor begins: a kick-off, a record that was passivated or found at a start,
+//! a directory that nobody knows.
+
+use std::sync::Arc;
+
+use actix::Context;
+use tokio::sync::oneshot;
+
+use super::super::orchestrator::Settled;
+use super::super::{CancelReply, Seed, SubmitError};
+use super::ExportJob;
+use crate::export::Plan;
+use crate::files::{Document, FilesError, Place, Swept};
+use crate::hooks::Step;
+use crate::job::{
+    Effect, Event, ExportRequest, FailureReason, JobId, JobRecord, JobState, MarkReason, StateName,
+};
+use crate::store::{Change, CommitError, Outcome, Published};
+use crate::telemetry;
+
+impl ExportJob {
+    pub(super) fn begin(&mut self, ctx: &mut Context<Self>) {
+        match self.seed.take() {
+            Some(Seed::New { request, reply }) => self.create(request, reply, ctx),
+            Some(Seed::Known(published)) => self.recall(&published, ctx),
+            Some(Seed::Orphan) => self.mark_orphan(ctx),
+            None => {}
+        }
+    }
+
+    /// A kick-off: directory, record, answer, plan (DESIGN section 3).
+    pub(super) fn create(
+        &mut self,
+        request: Arc<ExportRequest>,
+        reply: oneshot::Sender<Result<JobId, SubmitError>>,
+        ctx: &mut Context<Self>,
+    ) {
+        let (id, files, asked) = (self.id, self.services.files.clone(), request.clone());
+        let make = move || {
+            files.create(id, &asked).inspect_err(|_| {
+                // Nobody was told of it; what cannot be removed now is an orphan.
+                let moved = files.move_to_trash(&[id]).and_then(|moved| moved.into_iter().collect());
+                if let Err(error) = moved.and_then(|()| files.sweep(id, &mut Swept::default())) {
+                    tracing::warn!(job = %id, %error, "a half-made directory is left to the reaper");
+                }
+            })
+        };
+        self.block_in_directory(ctx, make, move |this, made, ctx| {
+            let dir = match made {
+                Ok(dir) => dir,
+                Err(error) => {
+                    tracing::error!(job = %id, %error, "a job's directory could not be made");
+                    let full = error.is_full();
+                    // A caller that went away needs no answer.
+                    let _ =
+                        reply.send(Err(if full { SubmitError::StorageFull } else { SubmitError::Failed }));
+                    this.orchestrator.do_send(Settled(id));
+                    return;
+                }
+            };
+            let record = JobRecord {
+                id,
+                tenant: request.tenant.clone(),
+                owner: request.owner.clone(),
+                revision: 1,
+                submitted_at: request.submitted_at,
+                state: JobState::Queued,
+            };
+            this.dir = Some(dir);
+            this.request = Some(request.clone());
+            let mut published = Published::new(record.clone(), Some(request), Arc::new([]));
+            published.progress = this.progress.clone();
+            this.record = Some(record);
+            let committed = this.services.ledger.submit(Change::New(published));
+            this.wait(ctx, committed, move |this, outcome: Result<Outcome, CommitError>, ctx| {
+                if outcome.is_err() {
+                    return;
+                }
+                this.services.hooks.reach(Step::QueuedCommitted);
+                telemetry::job_reached(StateName::Queued.as_str());
+                // A caller that went away can still find the job, or let it expire.
+                let _ = reply.send(Ok(id));
+                this.make_plan(ctx);
+            });
+        });
+    }
+
+    /// A job that was passivated, or found at a start.
+    pub(super) fn recall(&mut self, published: &Published, ctx: &mut Context<Self>) {
+        self.record = Some(published.record.clone());
+        self.request = published.request.clone();
+        self.progress = published.progress.clone();
+        match &published.record.state {
+            JobState::Queued | JobState::Running { .. } | JobState::Finishing { .. } => {
+                self.sealed = published.parts.to_vec();
+                self.resume(ctx);
+            }
+            JobState::Marked(mark) => {
+                self.mark_answer = Some(CancelReply::Accepted { at: mark.at });
+                self.tally.resumed = true;
+                self.perform(&[Effect::AwaitLastOut, Effect::Sweep], ctx);
+            }
+            JobState::Failed(_) => self.perform(&[Effect::SweepPartials], ctx),
+            JobState::Complete(_) | JobState::Erased(_) => {}
+        }
+    }
+
+    /// Takes an interrupted export up again: sealed parts are kept, partial files removed.
+    pub(super) fn resume(&mut self, ctx: &mut Context<Self>) {
+        let (id, files) = (self.id, self.services.files.clone());
+        let names: Vec<_> =
+            self.sealed.iter().flat_map(|part| &part.files).map(|file| file.name.clone()).collect();
+        let look = move || {
+            let dir = files.open(id, Place::Building)?;
+            dir.remove_all_but(&names.iter().map(String::as_str).collect::<Vec<_>>())?;
+            let request = dir.read_document(Document::Request)?;
+            let plan = dir.read_document(Document::Plan)?;
+            Ok::<_, FilesError>((dir, request, plan))
+        };
+        self.block_in_directory(ctx, look, |this, found, ctx| {
+            let (dir, request, plan) = match found {
+                Ok(found) => found,
+                Err(error) => {
+                    tracing::error!(job = %this.id, %error, "an interrupted export cannot be resumed");
+                    return this.fail(FailureReason::DirectoryLost, ctx);
+                }
+            };
+            let Some(request) = request.and_then(|text| serde_json::from_slice::<ExportRequest>(&text).ok())
+            else {
+                tracing::error!(job = %this.id, "request.json is missing or damaged");
+                return this.fail(FailureReason::DirectoryLost, ctx);
+            };
+            this.dir = Some(dir);
+            this.request = Some(Arc::new(request));
+            match plan.and_then(|text| serde_json::from_slice::<Plan>(&text).ok()) {
+                Some(plan) => this.planned(plan, ctx),
+                None => this.make_plan(ctx),
+            }
+        });
+    }
+
+    pub(super) fn mark_orphan(&mut self, ctx: &mut Context<Self>) {
+        // The second look: the record may have been published since the scan.
+        if let Some(published) = self.services.view().get(self.id) {
+            return self.recall(&published, ctx);
+        }
+        let now = self.now();
+        let unknown = "unknown";
+        self.record = Some(JobRecord {
+            id: self.id,
+            tenant: unknown.parse().expect("a constant that is a valid name"),
+            owner: unknown.parse().expect("a constant that is a valid name"),
+            revision: 1,
+            submitted_at: now,
+            state: JobState::Queued,
+        });
+        self.tally.orphan = true;
+        tracing::warn!(job = %self.id, "a directory without a record: it is erased as an orphan");
+        let mark = self.mark(MarkReason::Orphan, None, None);
+        self.report(Event::Mark(mark), ctx);
+    }
+}

@@ -1,0 +1,174 @@
+//! From the plan to the sealed directory, or to the failure.
+
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::Arc;
+
+use actix::{AsyncContext, Context};
+
+use super::ExportJob;
+use crate::export::{ExportError, Plan, Work};
+use crate::files::{Document, Place};
+use crate::hooks::Step;
+use crate::job::{
+    Completion, Effect, Event, FailureReason, JobDocument, JobRecord, JobState, SealedPart, StateName,
+};
+use crate::store::Change;
+use crate::telemetry;
+
+impl ExportJob {
+    pub(super) fn make_plan(&mut self, ctx: &mut Context<Self>) {
+        let (Some(request), Some(dir)) = (self.request.clone(), self.dir.clone()) else { return };
+        let exporter = self.services.exporter.clone();
+        // The exporter may take long over it and holds nothing of ours meanwhile.
+        let plan = move || catch_unwind(AssertUnwindSafe(|| exporter.plan(&request)));
+        self.block(ctx, plan, |this, planned, ctx| match planned {
+            Ok(Ok(plan)) if this.state().is_some_and(|state| state.name().is_active()) => {
+                let content = serde_json::to_vec(&plan).expect("a plan has string keys only");
+                let write = move || dir.write_document(Document::Plan, &content);
+                this.block_in_directory(ctx, write, |this, written, ctx| match written {
+                    Ok(()) => {
+                        this.services.hooks.reach(Step::PlanWritten);
+                        this.planned(plan, ctx);
+                    }
+                    Err(error) => this.fail_by(&error.into(), ctx),
+                });
+            }
+            Ok(Ok(_)) => {}
+            Ok(Err(error)) => this.fail_by(&error, ctx),
+            Err(_panic) => this.fail(FailureReason::ExporterPanicked, ctx),
+        });
+    }
+
+    pub(super) fn fail_by(&mut self, error: &ExportError, ctx: &mut Context<Self>) {
+        if let Some(reason) = error.reason() {
+            tracing::error!(job = %self.id, %error, "an export failed");
+            self.fail(reason, ctx);
+        }
+    }
+
+    pub(super) fn planned(&mut self, plan: Plan, ctx: &mut Context<Self>) {
+        let transaction_time = plan.transaction_time;
+        self.plan = Some(plan);
+        match self.state() {
+            Some(JobState::Queued) => self.report(Event::Start { transaction_time }, ctx),
+            Some(JobState::Running { .. }) => self.run_parts(ctx),
+            _ => {}
+        }
+    }
+
+    pub(super) fn run_parts(&mut self, ctx: &mut Context<Self>) {
+        let (Some(plan), Some(dir)) = (&self.plan, &self.dir) else { return };
+        if self.halted {
+            return;
+        }
+        let addr = ctx.address();
+        let (exporter, limits) = (self.services.exporter.clone(), &self.services.limits);
+        let report = move |done| addr.do_send(done);
+        let work = Work::new(self.id, exporter, dir.clone(), limits, self.progress.clone(), report);
+        let work = Arc::new(work);
+        self.work = Some(work.clone());
+        let is_sealed = |index| self.sealed.iter().any(|part| part.index == index);
+        let (sealed, open): (Vec<_>, Vec<_>) =
+            (0u32..).zip(plan.parts.clone()).partition(|(n, _)| is_sealed(*n));
+        self.progress.plan(plan.parts.iter().map(|part| part.weight).sum());
+        self.progress.advance(sealed.iter().map(|(_, part)| part.weight).sum());
+        if open.is_empty() {
+            return self.report(Event::PartsSealed, ctx);
+        }
+        self.services.pool.enqueue(work, open);
+    }
+
+    pub(super) fn part_sealed(&mut self, part: SealedPart, ctx: &mut Context<Self>) {
+        if !matches!(self.state(), Some(JobState::Running { .. })) {
+            return;
+        }
+        let recorded = self.services.ledger.submit(Change::Seal(self.id, part.clone()));
+        self.wait(ctx, recorded, |this, outcome, ctx| {
+            if outcome.is_err() {
+                return;
+            }
+            this.services.hooks.reach(Step::PartSealed);
+            this.sealed.push(part);
+            if this.plan.as_ref().is_some_and(|plan| plan.parts.len() == this.sealed.len()) {
+                this.sealed.sort_by_key(|part| part.index);
+                this.report(Event::PartsSealed, ctx);
+            }
+        });
+    }
+
+    pub(super) fn stop_parts(&mut self) {
+        if let Some(work) = &self.work {
+            work.stop();
+            self.services.pool.dismiss(self.id);
+        }
+        self.dir = None;
+        self.request = None;
+        self.plan = None;
+    }
+
+    /// Writes what the record is going to say. A failed export goes on without it when it
+    /// cannot be written: the record alone then says so.
+    pub(super) fn write_job_json(&mut self, rest: &'static [Effect], ctx: &mut Context<Self>) {
+        let (Some(record), id, files) = (self.record.clone(), self.id, self.services.files.clone()) else {
+            return;
+        };
+        let generation = self.generation;
+        let finishing = match record.state {
+            JobState::Finishing { transaction_time } => {
+                Some(Completion::of(&self.sealed, transaction_time, self.now()))
+            }
+            _ => None,
+        };
+        let state = finishing.map_or(record.state.clone(), JobState::Complete);
+        let is_failure = state.name() == StateName::Failed;
+        let parts = if is_failure { Vec::new() } else { self.sealed.clone() };
+        let document = JobDocument { record: JobRecord { state, ..record }, parts };
+        let content = serde_json::to_vec(&document).expect("a job document has string keys only");
+        let write = move || files.open(id, Place::Building)?.write_document(Document::Job, &content);
+        self.block_in_directory(ctx, write, move |this, written, ctx| match written {
+            Err(error) if !is_failure => this.fail_by(&error.into(), ctx),
+            written => {
+                if let Err(error) = written {
+                    tracing::warn!(job = %id, %error, "the failure could not be noted in the job's directory");
+                }
+                this.services.hooks.reach(Step::JobJsonWritten);
+                if this.generation == generation {
+                    if let JobState::Complete(completion) = document.record.state {
+                        this.last_out.completion = Some(completion);
+                    }
+                    this.perform(rest, ctx);
+                }
+            }
+        });
+    }
+
+    pub(super) fn move_to_ready(&mut self, ctx: &mut Context<Self>) {
+        let Some(completion) = self.last_out.completion.take() else { return };
+        let (id, files) = (self.id, self.services.files.clone());
+        self.block_in_directory(
+            ctx,
+            move || files.move_to_ready(id),
+            |this, moved, ctx| match moved {
+                Ok(()) => this.report(Event::Completed(completion), ctx),
+                Err(error) if error.is_sync() => this.services.fatal.raise(&error.to_string()),
+                Err(error) => this.fail_by(&error.into(), ctx),
+            },
+        );
+    }
+
+    /// Removes what a failed export wrote, until it is gone.
+    pub(super) fn sweep_partials(&mut self, ctx: &mut Context<Self>) {
+        let (id, files) = (self.id, self.services.files.clone());
+        let generation = self.generation;
+        self.block_in_directory(ctx, move || files.sweep_partials(id), move |this, swept, ctx| {
+            if let Err(error) = swept {
+                let wait = this.services.config.reaper.retry_min.0;
+                tracing::error!(job = %id, %error, ?wait, "the partial files of a failed export could not be removed");
+                telemetry::sweep_failed();
+                this.wait(ctx, tokio::time::sleep(wait), move |this, (), ctx| {
+                    this.go_on(generation, &[Effect::SweepPartials], ctx);
+                });
+            }
+        });
+    }
+}
