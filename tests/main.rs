@@ -4,5 +4,6 @@
 mod conformance;
 mod embed;
 mod faults;
+mod first_run;
 mod model;
 mod support;
