@@ -7,7 +7,7 @@ use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::thread::JoinHandle;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use actix::{Actor, Addr, System};
 use jiff::Timestamp;
@@ -391,8 +391,10 @@ impl Inner {
             tracing::warn!("workers did not stop in time; their parts run again at the next start");
         }
         system.stop();
-        if thread.thread().id() != std::thread::current().id() {
-            let _ = thread.join();
+        // A task that hangs, in a source that does not answer, must not hold up the end.
+        let until = Instant::now() + grace;
+        while !thread.is_finished() && Instant::now() < until {
+            std::thread::sleep(Duration::from_millis(1));
         }
         services.ledger.close();
     }

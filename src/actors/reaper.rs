@@ -7,7 +7,7 @@ use std::collections::{HashMap, HashSet, VecDeque};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use actix::{Actor, ActorFutureExt, Addr, AsyncContext, Context, Handler, Message, WrapFuture};
+use actix::{Actor, ActorFutureExt, Addr, AsyncContext, Context, Handler, Message, SpawnHandle, WrapFuture};
 use jiff::Timestamp;
 use serde::Serialize;
 
@@ -37,6 +37,8 @@ pub struct Reaper {
     sightings: Sightings,
     clock_guard: JumpGuard,
     hinted: bool,
+    /// The pass at the next expiry.
+    next_expiry: Option<SpawnHandle>,
     scanning: bool,
     status: ReaperStatus,
     _watcher: Option<Watcher>,
@@ -102,6 +104,7 @@ impl Reaper {
                 sightings: Sightings::default(),
                 clock_guard: JumpGuard::default(),
                 hinted: false,
+                next_expiry: None,
                 scanning: false,
                 status: ReaperStatus::default(),
                 _watcher: watcher,
@@ -184,7 +187,7 @@ impl Reaper {
     fn pass(&mut self, ctx: &mut Context<Self>) {
         self.hinted = false;
         self.retry_due(ctx);
-        self.expire();
+        self.expire(ctx);
         if self.scanning {
             return;
         }
@@ -206,8 +209,9 @@ impl Reaper {
         }));
     }
 
-    /// Tells jobs whose time is over, and forgets tombstones (P2, P8).
-    fn expire(&mut self) {
+    /// Tells jobs whose time is over, and forgets tombstones (P2, P8). The next time to be
+    /// over has a pass of its own, so that `Expires` is when the reaper really acts.
+    fn expire(&mut self, ctx: &mut Context<Self>) {
         let now = self.services.clock.now();
         let steady = self.clock_guard.is_steady(now, Instant::now());
         self.status.clock_jumped = !steady;
@@ -217,12 +221,13 @@ impl Reaper {
             return;
         }
         let retention = &self.services.config.retention;
+        let mut next: Option<Timestamp> = None;
         for published in self.services.view().all() {
             let job = published.record.id;
+            let expires = expires_at(&published.record.state, retention.completed.0);
             match &published.record.state {
-                state if expires_at(state, retention.completed.0).is_some_and(|at| at <= now) => {
-                    self.tell(job, JobMessage::Expire);
-                }
+                _ if expires.is_some_and(|at| at <= now) => self.tell(job, JobMessage::Expire),
+                _ if expires.is_some() => next = next.into_iter().chain(expires).min(),
                 JobState::Erased(erasure) if after(erasure.gone_at, retention.tombstones.0) <= now => {
                     // Nobody waits for it; a failure ends the process anyway.
                     drop(self.services.ledger.submit(Change::Forget(job)));
@@ -230,6 +235,12 @@ impl Reaper {
                 _ => {}
             }
         }
+        if let Some(handle) = self.next_expiry.take() {
+            ctx.cancel_future(handle);
+        }
+        let soon =
+            next.map(|at| between(now, at)).filter(|wait| *wait < self.services.config.reaper.interval.0);
+        self.next_expiry = soon.map(|wait| ctx.run_later(wait, |this, ctx| this.pass(ctx)));
     }
 
     fn compare(&mut self, inventory: &Inventory, ctx: &mut Context<Self>) {

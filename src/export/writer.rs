@@ -72,6 +72,13 @@ pub(super) struct Shared {
     pub max_file_bytes: u64,
 }
 
+impl Shared {
+    /// Bytes of one write.
+    fn chunk(&self) -> usize {
+        self.throttle.chunk(BUFFER_BYTES)
+    }
+}
+
 /// Writes the resources of one part.
 ///
 /// Every call may wait while the job is paused or throttled, and returns
@@ -80,15 +87,13 @@ pub(super) struct Shared {
 pub struct PartWriter {
     slot: Arc<Slot>,
     shared: Arc<Shared>,
-    chunk: usize,
     /// Progress not yet reported, in the unit of the part's weight.
     remaining: u64,
 }
 
 impl PartWriter {
     pub(super) fn new(slot: Arc<Slot>, shared: Arc<Shared>, weight: u64) -> Self {
-        let chunk = shared.throttle.chunk(BUFFER_BYTES);
-        Self { slot, shared, chunk, remaining: weight }
+        Self { slot, shared, remaining: weight }
     }
 
     /// Appends one resource: `json` is one JSON object without line breaks, and without the
@@ -117,13 +122,13 @@ impl PartWriter {
         if outputs.open.get(resource_type).is_some_and(full) {
             outputs.seal(resource_type, &self.shared)?;
         }
-        let output = outputs.output(resource_type, self.chunk)?;
+        let output = outputs.output(resource_type)?;
         output.buffer.extend_from_slice(json);
         output.buffer.push(b'\n');
         output.file.bytes += length;
         output.file.count += 1;
-        if output.buffer.len() >= self.chunk {
-            output.write_buffer(&self.shared, self.chunk)?;
+        if output.buffer.len() >= self.shared.chunk() {
+            output.write_buffer(&self.shared)?;
         }
         Ok(())
     }
@@ -145,7 +150,7 @@ impl PartWriter {
 }
 
 impl Outputs {
-    fn output(&mut self, resource_type: &'static str, chunk: usize) -> Result<&mut Output, ExportError> {
+    fn output(&mut self, resource_type: &'static str) -> Result<&mut Output, ExportError> {
         use std::collections::btree_map::Entry;
         match self.open.entry(resource_type) {
             Entry::Occupied(open) => Ok(open.into_mut()),
@@ -153,14 +158,14 @@ impl Outputs {
                 let name = layout::output_name(resource_type);
                 let sink = self.dir.create_file(&name)?;
                 let file = OutputFile { name, resource_type: resource_type.into(), count: 0, bytes: 0 };
-                Ok(vacant.insert(Output { sink, buffer: Vec::with_capacity(chunk), file }))
+                Ok(vacant.insert(Output { sink, buffer: Vec::new(), file }))
             }
         }
     }
 
     fn seal(&mut self, resource_type: &'static str, shared: &Shared) -> Result<(), ExportError> {
         if let Some(mut output) = self.open.remove(resource_type) {
-            output.write_buffer(shared, usize::MAX)?;
+            output.write_buffer(shared)?;
             output.sink.sync()?;
             self.sealed.push(output.file);
         }
@@ -169,9 +174,9 @@ impl Outputs {
 }
 
 impl Output {
-    /// Writes what is gathered, in pieces of at most `chunk` bytes, each of which passes the gate.
-    fn write_buffer(&mut self, shared: &Shared, chunk: usize) -> Result<(), ExportError> {
-        for piece in self.buffer.chunks(chunk.min(shared.throttle.chunk(BUFFER_BYTES))) {
+    /// Writes what is gathered, in pieces each of which passes the gate.
+    fn write_buffer(&mut self, shared: &Shared) -> Result<(), ExportError> {
+        for piece in self.buffer.chunks(shared.chunk()) {
             shared.gate.pass(piece.len(), &shared.throttle).map_err(|_| ExportError::Cancelled)?;
             self.sink.write_all(piece)?;
             shared.gate.written();

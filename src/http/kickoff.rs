@@ -36,7 +36,8 @@ async fn kickoff(level: Level, request: &HttpRequest, api: &Api) -> Result<HttpR
     require_respond_async(request)?;
     api.check_tenant(request)?;
     let types = parameters(level, request.query_string())?;
-    let url = format!("{}{}", api.public_url, request.uri());
+    let path_and_query = request.uri().path_and_query().map_or("", |path| path.as_str());
+    let url = format!("{}{path_and_query}", api.public_url);
     let kickoff = Kickoff { level, types, url };
     let submitted = api.evanesce.submit_for(api.tenant.clone(), kickoff, api.client.clone()).await;
     let job = submitted.map_err(|error| match error {

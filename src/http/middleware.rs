@@ -47,7 +47,7 @@ pub async fn around(
     let span = tracing::info_span!("request", request_id = %id, method = %request.method());
     if let Some(theirs) = request.headers().get(X_REQUEST_ID) {
         let client_request_id = quoted(&String::from_utf8_lossy(theirs.as_bytes()));
-        tracing::debug!(parent: &span, client_request_id, "the client named the request");
+        tracing::info!(parent: &span, client_request_id, "the client named the request");
     }
     let answer = async {
         match check_size(&request) {

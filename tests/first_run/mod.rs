@@ -13,14 +13,16 @@ fn the_sample_is_what_the_generator_makes() {
     let options = Options { patients: 100, seed: 1, out: folder.path().into() };
     let summary = generate(&options, &mut |_| {}).unwrap();
     let names = |folder: &Path| {
-        let mut names: Vec<_> = std::fs::read_dir(folder).unwrap().map(|name| name.unwrap().file_name()).collect();
+        let mut names: Vec<_> =
+            std::fs::read_dir(folder).unwrap().map(|name| name.unwrap().file_name()).collect();
         names.sort();
         names
     };
     assert_eq!(names(&sample), names(folder.path()));
     assert_eq!(summary.files.len(), names(&sample).len());
     for name in names(&sample) {
-        let [checked_in, made] = [&sample, folder.path()].map(|folder| std::fs::read(folder.join(&name)).unwrap());
+        let [checked_in, made] =
+            [&sample, folder.path()].map(|folder| std::fs::read(folder.join(&name)).unwrap());
         assert!(checked_in == made, "{name:?} differs");
     }
 }
