@@ -1,7 +1,9 @@
 //! All integration tests in one binary (linking is slow), by promise and by operation.
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
+mod api;
 mod conformance;
+mod crash;
 mod embed;
 mod faults;
 mod first_run;

@@ -5,7 +5,7 @@ use std::net::TcpListener;
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
-use actix_web::{App, HttpServer, web};
+use actix_web::{App, HttpServer};
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
 use super::CliError;
@@ -100,7 +100,7 @@ async fn serve(args: Args, config: Config) -> Result<(), CliError> {
     let base = format!("http://{address}/r4/default");
     let app = {
         let api = api.clone();
-        move || App::new().configure(http::configure(api.clone())).default_service(web::to(http::not_found))
+        move || App::new().configure(http::configure(api.clone())).default_service(http::not_found())
     };
     let grace = config.server.shutdown_grace.0;
     let server = HttpServer::new(app)

@@ -6,6 +6,7 @@
 use std::io;
 use std::ops::Range;
 use std::sync::Arc;
+use std::time::Duration;
 
 use actix_web::body::SizedStream;
 use actix_web::http::header::{
@@ -28,6 +29,10 @@ use crate::store::{Lookup, Published, Ticket};
 
 /// Bytes read and sent at once.
 const CHUNK: u64 = 1 << 20;
+
+/// The longest that a mark's publication may come after the rename of its directory, whose
+/// syncs may queue behind other bytes; a file that is missing for longer is lost.
+const PUBLICATION: Duration = Duration::from_secs(5);
 
 /// `GET|HEAD {output url}`.
 pub async fn download(request: HttpRequest, api: Data<Api>) -> Result<HttpResponse, ApiError> {
@@ -74,15 +79,23 @@ pub async fn download(request: HttpRequest, api: Data<Api>) -> Result<HttpRespon
             .no_chunking(range.end - range.start)
             .streaming(stream::empty::<io::Result<Bytes>>()));
     }
-    let opened = open(services.files.clone(), job, file).await;
-    let reader = opened.map_err(|error| match services.view().lookup(&api.tenant, &api.client, job) {
-        Lookup::Found(_) => {
-            tracing::error!(%job, %error, "a file of a complete job cannot be opened");
-            ApiError::internal()
+    let reader = match open(services.files.clone(), job, file).await {
+        Ok(reader) => reader,
+        Err(error) => {
+            drop(ticket);
+            // A mark moves the directory to `trash/` before it is published, which is moments away.
+            let lookup = || services.view().lookup(&api.tenant, &api.client, job);
+            let gone = services.view().wait_for(|_| match lookup() {
+                Lookup::Found(_) => None,
+                Lookup::Deleted => Some(ApiError::deleted()),
+                Lookup::Unknown => Some(ApiError::unknown_job()),
+            });
+            return Err(tokio::time::timeout(PUBLICATION, gone).await.unwrap_or_else(|_| {
+                tracing::error!(%job, %error, "a file of a complete job cannot be opened");
+                ApiError::internal()
+            }));
         }
-        Lookup::Deleted => ApiError::deleted(),
-        Lookup::Unknown => ApiError::unknown_job(),
-    })?;
+    };
     let length = range.end - range.start;
     let body = body(Download { reader, ticket }, range);
     Ok(response.body(SizedStream::new(length, body)))

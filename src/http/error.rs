@@ -29,6 +29,11 @@ impl ApiError {
         Self { status, code, text: text.into(), retry_after: None }
     }
 
+    /// The code of its issue.
+    pub fn code(&self) -> IssueCode {
+        self.code
+    }
+
     /// The tenant, or the application, is not known or not active.
     pub fn unknown_application() -> Self {
         let text =

@@ -71,7 +71,11 @@ pub async fn around(
         Some(error) if status >= 500 => {
             tracing::error!(parent: &span, operation, status, ?took, %error, "answered");
         }
-        Some(error) => tracing::info!(parent: &span, operation, status, ?took, %error, "answered"),
+        Some(error) => {
+            // The text may quote what the client sent, and that may name a patient (P12).
+            let code = error.as_error::<ApiError>().map(ApiError::code);
+            tracing::info!(parent: &span, operation, status, ?took, ?code, "answered");
+        }
         None => tracing::info!(parent: &span, operation, status, ?took, "answered"),
     }
     Ok(response)

@@ -59,7 +59,7 @@ pub fn configure(api: Api) -> impl FnOnce(&mut ServiceConfig) {
                     ],
                 ))
                 .service(resource("metadata", "/metadata", vec![(get(), web::to(discovery::metadata))]))
-                .default_service(web::to(not_found)),
+                .default_service(web::to(no_route)),
         );
         for (name, path, handler) in [
             ("healthz", "/healthz", web::to(admin::healthz)),
@@ -71,8 +71,13 @@ pub fn configure(api: Api) -> impl FnOnce(&mut ServiceConfig) {
     }
 }
 
-/// Where no route leads.
-pub async fn not_found() -> HttpResponse {
+/// Where no route leads outside of them: the default service of the application that mounts
+/// the routes, so that those answers too have an id, a log line and limits (G-6).
+pub fn not_found() -> Route {
+    web::to(no_route).wrap(from_fn(middleware::around))
+}
+
+async fn no_route() -> HttpResponse {
     HttpResponse::from_error(ApiError::no_route())
 }
 

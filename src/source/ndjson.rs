@@ -53,7 +53,12 @@ fn changed_within_a_tick(file: &Metadata, now: Timestamp) -> bool {
 /// Whether the beginning of a file has a line that is a FHIR resource, or is one long line
 /// that looks like one.
 fn looks_like_resources(head: &[u8]) -> bool {
-    let head = head.strip_prefix(b"\xEF\xBB\xBF").unwrap_or(head);
+    let is_cut = head.len() == PEEK;
+    let head = head.strip_prefix(b"\xEF\xBB\xBF").unwrap_or(head).trim_ascii_start();
+    // The type of a resource may stand behind all the rest of it.
+    if is_cut && head.starts_with(b"{") && !head.contains(&b'\n') {
+        return true;
+    }
     let object = |line: &[u8]| {
         line.trim_ascii_start().starts_with(b"{") && memchr::memmem::find(line, b"\"resourceType\"").is_some()
     };

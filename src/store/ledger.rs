@@ -4,6 +4,7 @@
 //! answered, in this order. Any failure of the first three poisons it: its callers get the
 //! error, nothing is published, and the process must end. An fsync is never tried again.
 
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{Receiver, Sender, channel};
@@ -136,11 +137,9 @@ impl Ledger {
     ) -> std::io::Result<Self> {
         let (submissions, waiting) = channel();
         let healthy = Arc::new(AtomicBool::new(true));
-        let mut writer = Writer { store, witnesses, view: view.clone(), hooks };
-        let health = healthy.clone();
+        let mut writer = Writer { store, witnesses, view: view.clone(), hooks, healthy: healthy.clone() };
         let run = move || {
             if let Err(reason) = writer.run(&waiting) {
-                health.store(false, Ordering::Release);
                 fatal.raise(&format!("ledger: {reason}"));
                 // Whoever still submits is told so by its answer's end being dropped.
             }
@@ -194,6 +193,7 @@ struct Writer {
     witnesses: Box<dyn OtherWitnesses>,
     view: Arc<View>,
     hooks: Hooks,
+    healthy: Arc<AtomicBool>,
 }
 
 impl Writer {
@@ -203,14 +203,13 @@ impl Writer {
             batch.extend(waiting.try_iter().take(BATCH - 1));
             let (changes, answers): (Vec<_>, Vec<_>) =
                 batch.into_iter().map(|submission| (submission.change, submission.answer)).unzip();
-            match self.commit(changes) {
-                Ok(outcomes) => {
-                    for (answer, outcome) in answers.into_iter().zip(outcomes) {
-                        // Whoever does not wait for the answer has dropped its end.
-                        let _ = answer.send(Ok(outcome));
-                    }
-                }
-                Err(reason) => return Err(reason),
+            let committed = catch_unwind(AssertUnwindSafe(|| self.commit(changes)));
+            let committed = committed.unwrap_or_else(|_| Err("panic in a commit".into()));
+            // Before the answers are dropped: `/readyz` is red when the first caller hears of it.
+            let outcomes = committed.inspect_err(|_| self.healthy.store(false, Ordering::Release))?;
+            for (answer, outcome) in answers.into_iter().zip(outcomes) {
+                // Whoever does not wait for the answer has dropped its end.
+                let _ = answer.send(Ok(outcome));
             }
         }
         Ok(())

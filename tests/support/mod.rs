@@ -81,7 +81,8 @@ pub fn send(method: &str, url: &str, headers: &[(&str, &str)]) -> Answer {
 /// As `send`; the error is that of the connection.
 pub fn try_send(method: &str, url: &str, headers: &[(&str, &str)]) -> Result<Answer, ureq::Error> {
     let config = ureq::Agent::config_builder().http_status_as_error(false).timeout_global(Some(PATIENCE));
-    let agent: ureq::Agent = config.build().into();
+    // No header but those given: an absent Accept is a case of its own (C3, C4).
+    let agent: ureq::Agent = config.accept(ureq::config::AutoHeaderValue::None).build().into();
     let mut request = ureq::http::Request::builder().method(method).uri(url);
     for (name, value) in headers {
         request = request.header(*name, *value);
@@ -135,6 +136,10 @@ impl Setup {
 
     pub fn command(&self) -> Command {
         let mut command = Command::new(env!("CARGO_BIN_EXE_evanesce"));
+        // What is set for the tests is no setting of the server.
+        for (name, _) in std::env::vars().filter(|(name, _)| name.starts_with("EVANESCE_")) {
+            command.env_remove(name);
+        }
         command.args(["serve", "--listen", "127.0.0.1:0", "--log-format", "json"]);
         command.arg("--data-dir").arg(self.data_dir()).arg("--source").arg(&self.source);
         for set in &self.sets {

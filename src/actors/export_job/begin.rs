@@ -50,6 +50,9 @@ impl ExportJob {
                 Ok(dir) => dir,
                 Err(error) => {
                     tracing::error!(job = %id, %error, "a job's directory could not be made");
+                    if error.is_sync() {
+                        return this.services.fatal.raise(&error.to_string());
+                    }
                     let full = error.is_full();
                     // A caller that went away needs no answer.
                     let _ =

@@ -1,0 +1,122 @@
+//! The polling URL (requirements section 4).
+
+use super::*;
+
+/// The number of `N.N% complete` (C20).
+fn percent(answer: &Answer) -> f64 {
+    let number = answer.header("x-progress").strip_suffix("% complete").unwrap();
+    assert_eq!(number.split('.').nth(1).unwrap().len(), 1, "one decimal: {number}");
+    number.parse().unwrap()
+}
+
+#[test]
+fn progress_only_grows_until_the_manifest_comes() {
+    let setup = Setup::new().set("export.max_bytes_per_second=700000");
+    let server = setup.start();
+    let polling = server.kickoff("$export");
+    let (mut last, mut different) = (0.0, 0);
+    let mut seen_running = jiff::Timestamp::now();
+    let manifest = eventually("the manifest", || {
+        let asked = jiff::Timestamp::now();
+        let answer = get(&polling);
+        if answer.status == 200 {
+            return Some(answer);
+        }
+        assert_eq!(answer.status, 202);
+        assert!(answer.body.is_empty(), "ST-1");
+        assert_eq!(answer.header("cache-control"), "no-store");
+        assert!(answer.header("retry-after").parse::<u32>().unwrap() >= 1, "ST-3");
+        assert_eq!(answer.header("expires"), "");
+        let now = percent(&answer);
+        assert!(last <= now && now < 100.0, "ST-2: {last} -> {now}");
+        different += u32::from(now > last);
+        (last, seen_running) = (now, asked);
+        None
+    });
+    assert!(different > 5, "it should be seen to move: {different}");
+    for header in ["x-progress", "retry-after"] {
+        assert_eq!(manifest.header(header), "");
+    }
+    // P8: counted from the end, which is two seconds after the kick-off; an HTTP date has
+    // whole seconds.
+    let expires = jiff::fmt::rfc2822::parse(manifest.header("expires")).unwrap().timestamp();
+    let least = seen_running.as_second() + 24 * 3600;
+    assert!(
+        (least..least + 5).contains(&expires.as_second()),
+        "{expires} should be {least} s or just after it"
+    );
+}
+
+/// C3: what DELETE and GET take; the same list in both, sent by GET.
+const ACCEPTED: [&[(&str, &str)]; 9] = [
+    &[],
+    &[("Accept", "*/*")],
+    &[("Accept", "application/*")],
+    &[("Accept", "application/json")],
+    &[("Accept", "application/fhir+json")],
+    &[("Accept", "application/json+fhir")],
+    &[("Accept", "text/html, application/json;q=0.1")],
+    &[("Accept", "application/json;q=0, application/fhir+json")],
+    // C2: Prefer is not looked at.
+    &[("Prefer", "respond-async"), ("Accept", "APPLICATION/JSON; charset=utf-8")],
+];
+
+const REFUSED: [&[(&str, &str)]; 8] = [
+    &[("Accept", "text/html")],
+    &[("Accept", "application/fhir+ndjson")],
+    &[("Accept", "application/xml, text/*")],
+    &[("Accept", "application/json;q=0")],
+    &[("Accept", "*/*;q=0")],
+    &[("Accept", "*/*, application/json;q=0, application/fhir+json;q=0, application/json+fhir;q=0")],
+    &[("Accept", "nonsense")],
+    &[("Accept", "")],
+];
+
+#[test]
+fn accept_is_honoured_and_head_follows_get_in_every_state() {
+    let sources = copy_of_source();
+    let setup = Setup::new().source(sources.path()).set("export.max_bytes_per_second=250000");
+    let server = setup.start();
+    let (complete, _) = server.export("$export?_type=Organization");
+    let failed = server.kickoff("$export");
+    server.wait_halfway(&failed);
+    touch_all(sources.path());
+    let failure = eventually("the failure", || Some(get(&failed)).filter(|answer| answer.status != 202));
+    let running = server.kickoff("$export");
+    server.wait_halfway(&running);
+
+    for (polling, status) in [(&running, 202), (&complete, 200), (&failed, 500)] {
+        for headers in ACCEPTED {
+            let answer = send("GET", polling, headers);
+            assert_eq!(answer.status, status, "{headers:?}");
+            let head = send("HEAD", polling, headers);
+            assert_eq!((head.status, head.body.len()), (status, 0), "D-9: {headers:?}");
+            for name in ["content-type", "content-length", "expires", "cache-control"] {
+                assert_eq!(head.header(name), answer.header(name), "{status}: {name}");
+            }
+            assert_eq!(head.header("x-progress").is_empty(), status != 202);
+        }
+        for headers in REFUSED {
+            assert_eq!(send("GET", polling, headers).outcome(), outcome(406, "structure"), "{headers:?}");
+            assert_eq!(send("HEAD", polling, headers).status, 406, "{headers:?}");
+        }
+    }
+
+    // ST-5, ST-6: a failure for good, with a reason, and nothing of the source in it.
+    assert_eq!(failure.issue(), ("fatal".into(), "processing".into()));
+    let text = failure.json()["issue"][0]["details"]["text"].to_string();
+    assert!(
+        text.contains("source data changed") && !text.contains(sources.path().to_str().unwrap()),
+        "{text}"
+    );
+    eventually("partial files to go", || {
+        let files = setup.disk().files();
+        let of_failed = |f: &std::path::PathBuf| {
+            f.to_str().unwrap().contains(job_id(&failed)) && f.to_str().unwrap().ends_with(".ndjson")
+        };
+        (!files.iter().any(of_failed)).then_some(())
+    });
+    // The failed job does not come in the way of the next.
+    assert_eq!(delete(&running).status, 202);
+    assert_eq!(server.export("$export?_type=Patient").1["error"], serde_json::json!([]));
+}
