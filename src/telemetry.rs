@@ -60,9 +60,12 @@ pub enum LogFormat {
     Json,
 }
 
+/// What is logged by default: not each malformed request that the HTTP library turns away.
+const DEFAULT_FILTER: &str = "info,actix_http=off,actix_server=warn";
+
 /// Sends log lines to standard error; `RUST_LOG` chooses what (default `info`).
 pub fn init_logs(format: LogFormat) {
-    let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new("info"));
+    let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new(DEFAULT_FILTER));
     let logs = tracing_subscriber::fmt()
         .with_env_filter(filter)
         .with_ansi(std::io::stderr().is_terminal())

@@ -25,7 +25,7 @@ const HEAD_TIMEOUT: Duration = Duration::from_secs(10);
 #[derive(Debug, clap::Args)]
 pub struct Args {
     /// Address to listen on; port 0 takes a free one [server.listen].
-    #[arg(long, value_name = "HOST:PORT")]
+    #[arg(long, value_name = "IP:PORT")]
     listen: Option<String>,
     /// Where exports are kept [storage.data_dir].
     #[arg(long, value_name = "DIR")]

@@ -68,7 +68,8 @@ impl ApiError {
 
     /// The method is not one of those in `allow`.
     pub fn method_not_allowed(allow: &str) -> Self {
-        let text = format!("This URL does not take this method; it takes {allow}.");
+        let takes = if allow.is_empty() { "none" } else { allow };
+        let text = format!("This URL does not take this method; it takes {takes}.");
         Self::new(StatusCode::METHOD_NOT_ALLOWED, IssueCode::NotSupported, text)
     }
 

@@ -15,6 +15,7 @@ use uuid::Uuid;
 
 use super::query::quoted;
 use super::{Api, ApiError};
+use crate::fhir::IssueCode;
 use crate::telemetry;
 
 /// Longest sum of header fields in bytes.
@@ -67,16 +68,12 @@ pub async fn around(
     let status = response.status().as_u16();
     let took = began.elapsed();
     telemetry::answered(operation, status, took);
-    match response.response().error() {
-        Some(error) if status >= 500 => {
-            tracing::error!(parent: &span, operation, status, ?took, %error, "answered");
-        }
-        Some(error) => {
-            // The text may quote what the client sent, and that may name a patient (P12).
-            let code = error.as_error::<ApiError>().map(ApiError::code);
-            tracing::info!(parent: &span, operation, status, ?took, ?code, "answered");
-        }
-        None => tracing::info!(parent: &span, operation, status, ?took, "answered"),
+    // The text of an error may quote what the client sent, which may name a patient (P12).
+    let code = response.response().error().and_then(|error| error.as_error::<ApiError>()).map(ApiError::code);
+    if code == Some(IssueCode::Exception) {
+        tracing::error!(parent: &span, operation, status, ?took, ?code, "answered");
+    } else {
+        tracing::info!(parent: &span, operation, status, ?took, ?code, "answered");
     }
     Ok(response)
 }

@@ -13,6 +13,7 @@ pub const NAMES: &[&str] = &[
     "system-export",
     "patient-export",
     "request",
+    "requests",
     "delete-request",
     "download",
     "metadata",
@@ -58,7 +59,16 @@ pub fn configure(api: Api) -> impl FnOnce(&mut ServiceConfig) {
                         ((Method::HEAD, "HEAD"), web::to(download::download)),
                     ],
                 ))
-                .service(resource("metadata", "/metadata", vec![(get(), web::to(discovery::metadata))]))
+                // D-9: the folder of polling URLs takes no method.
+                .service(resource("requests", "/bulk-api/request", Vec::new()))
+                .service(resource(
+                    "metadata",
+                    "/metadata",
+                    vec![
+                        (get(), web::to(discovery::metadata)),
+                        ((Method::HEAD, "HEAD"), web::to(discovery::metadata)),
+                    ],
+                ))
                 .default_service(web::to(no_route)),
         );
         for (name, path, handler) in [

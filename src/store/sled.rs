@@ -6,7 +6,8 @@
 //! `f/<job>/<part>/<n>` its files. All values are JSON and well below sled's blob limit.
 
 use std::collections::BTreeMap;
-use std::fs::File;
+use std::fs::{DirBuilder, File};
+use std::os::unix::fs::DirBuilderExt;
 use std::path::Path;
 use std::time::{Duration, Instant};
 
@@ -48,6 +49,8 @@ fn io_failed(operation: &'static str) -> impl FnOnce(std::io::Error) -> StoreErr
 impl SledStore {
     /// Opens the store in `folder`, making it if it is not there.
     pub fn open(folder: &Path) -> Result<Self, StoreError> {
+        // sled would make it readable for everybody.
+        DirBuilder::new().recursive(true).mode(0o700).create(folder).map_err(io_failed("make the folder"))?;
         let config = sled::Config::new().path(folder).cache_capacity(CACHE_BYTES);
         let began = Instant::now();
         let db = loop {

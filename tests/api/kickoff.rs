@@ -151,7 +151,8 @@ fn other_methods_are_refused_with_those_that_are_allowed() {
         (polling.clone(), "GET, HEAD, DELETE", &["POST", "PUT", "PATCH", "OPTIONS"]),
         // D-9
         (file.clone(), "GET, HEAD", &["DELETE", "POST", "PUT"]),
-        (at("metadata"), "GET", &["DELETE", "POST"]),
+        (at("metadata"), "GET, HEAD", &["DELETE", "POST"]),
+        (at("bulk-api/request"), "", &["DELETE", "GET"]),
         (at("bulk-api/request/unknown"), "GET, HEAD, DELETE", &["POST"]),
         // The method before Accept (G-7).
         (server.base.replace("/r4/default", "/healthz"), "GET", &["DELETE", "POST"]),

@@ -147,3 +147,12 @@ fn a_sled_store_that_another_owner_has_open_is_said_to_be_in_use() {
     let _held = SledStore::open(folder.path()).unwrap();
     assert!(matches!(SledStore::open(folder.path()).err(), Some(StoreError::InUse)));
 }
+
+#[test]
+fn a_sled_store_is_for_its_owner_only() {
+    use std::os::unix::fs::PermissionsExt;
+    let folder = tempfile::tempdir().unwrap();
+    let store = folder.path().join("store");
+    drop(SledStore::open(&store).unwrap());
+    assert_eq!(std::fs::metadata(store).unwrap().permissions().mode() & 0o777, 0o700);
+}

@@ -292,7 +292,7 @@ impl Disk {
         names
     }
 
-    /// Whether no place has anything of the job.
+    /// Whether any place has something of the job.
     pub fn has(&self, job: &str) -> bool {
         ["building", "ready", "trash"]
             .iter()
