@@ -121,10 +121,14 @@ impl LocalFiles {
         Ok(false)
     }
 
-    /// Names of a job's directories in `trash/`.
-    fn trash_names(&self, job: JobId) -> io::Result<Vec<String>> {
-        let names = sweep::names(&self.trash)?;
-        Ok(names.into_iter().filter(|name| job_of(Place::Trash, name) == Some(job)).collect())
+    /// Names of a job's directories in `trash/`: `<job>`, `<job>.1` and so on without a gap,
+    /// the last one first. Removed in this order they never have one, whenever a sweep ends;
+    /// so nobody need list a `trash/` that thousands of jobs may be in.
+    fn trash_names(&self, job: JobId) -> impl Iterator<Item = String> {
+        let name = move |n: u32| if n == 0 { job.to_string() } else { format!("{job}.{n}") };
+        let there = |n: &u32| self.trash.symlink_metadata(name(*n)).is_ok();
+        let last = (0..).take_while(|n| *n == 0 || there(n)).last().unwrap_or(0);
+        (0..=last).rev().map(name)
     }
 }
 
@@ -179,7 +183,7 @@ impl Files for LocalFiles {
     fn sweep(&self, job: JobId, swept: &mut Swept) -> Result<(), FilesError> {
         self.hooks.reach(Step::SweepBegins);
         let mut sweep = || {
-            for name in self.trash_names(job)? {
+            for name in self.trash_names(job) {
                 sweep::remove_dir(&self.trash, &name, &self.hooks, swept)?;
             }
             Ok(rustix::fs::fsync(&self.trash)?)
