@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 use jiff::Timestamp;
 
 use crate::files::layout::{Building, Cure, Testimony};
-use crate::files::{Document, ExportDir, Files, FilesError, Inventory, Place, Swept};
+use crate::files::{Document, ExportDir, Files, FilesError, Inventory, Place};
 use crate::job::{
     ExportRequest, Failure, FailureReason, JobDocument, JobId, JobRecord, JobState, Mark, MarkReason,
     StateName,
@@ -89,9 +89,9 @@ pub fn at_start(
             tracing::error!(%error, "a marked directory could not be moved; its sweep tries again");
         }
     }
-    for job in bury {
-        if let Err(error) = files.sweep(job, &mut Swept::default()) {
-            tracing::error!(%job, %error, "what is left of an erased job could not be removed; the reaper tries again");
+    for (_, result) in files.sweep(&bury)? {
+        if let Err(error) = result {
+            tracing::error!(%error, "what is left of an erased job could not be removed; the reaper tries again");
         }
     }
     let jobs = store.load()?.into_iter().map(|job| publish(files, job)).collect();

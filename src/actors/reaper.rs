@@ -5,6 +5,7 @@
 
 use std::collections::{HashMap, HashSet, VecDeque};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use actix::{Actor, ActorFutureExt, Addr, AsyncContext, Context, Handler, Message, SpawnHandle, WrapFuture};
@@ -15,7 +16,7 @@ use super::orchestrator::{Orchestrator, Tell};
 use super::watcher::Watcher;
 use super::{JobMessage, Services};
 use crate::clock::{JumpGuard, after, between};
-use crate::files::{Inventory, Swept};
+use crate::files::{FilesError, Inventory, Swept};
 use crate::job::{JobId, JobState};
 use crate::reconcile::{Nominations, Sightings};
 use crate::store::Change;
@@ -23,6 +24,9 @@ use crate::telemetry::{self, PanicGuard};
 
 /// Sweeps at once: unlinking waits on the device, and each sweep has a few unlinks in flight.
 const SWEEPS: usize = 2;
+
+/// Jobs of one sweep at the most: they share its fsync.
+const JOBS_A_SWEEP: usize = 32;
 
 /// Hints that come within this time are one.
 const DEBOUNCE: Duration = Duration::from_millis(500);
@@ -33,10 +37,12 @@ pub struct Reaper {
     orchestrator: Addr<Orchestrator>,
     waiting: VecDeque<JobId>,
     sweeping: HashSet<JobId>,
+    sweeps: usize,
     retries: HashMap<JobId, Retry>,
     sightings: Sightings,
     clock_guard: JumpGuard,
-    hinted: bool,
+    /// Whether a hint waits for its pass; further ones are the same hint.
+    hinted: Arc<AtomicBool>,
     /// The pass at the next expiry.
     next_expiry: Option<SpawnHandle>,
     scanning: bool,
@@ -93,17 +99,20 @@ impl Reaper {
     pub(super) fn spawn(services: Arc<Services>, orchestrator: Addr<Orchestrator>) -> Addr<Self> {
         Self::create(|ctx| {
             let config = &services.config;
-            let watcher = config.reaper.watch.then(|| Watcher::start(config, ctx.address())).flatten();
+            let hinted = Arc::new(AtomicBool::new(false));
+            let watcher =
+                config.reaper.watch.then(|| Watcher::start(config, ctx.address(), hinted.clone())).flatten();
             let guard = services.fatal.on_panic("the reaper");
             Self {
                 services,
                 orchestrator,
                 waiting: VecDeque::new(),
                 sweeping: HashSet::new(),
+                sweeps: 0,
                 retries: HashMap::new(),
                 sightings: Sightings::default(),
                 clock_guard: JumpGuard::default(),
-                hinted: false,
+                hinted,
                 next_expiry: None,
                 scanning: false,
                 status: ReaperStatus::default(),
@@ -119,27 +128,32 @@ impl Reaper {
 
     /// Starts sweeps up to the cap.
     fn sweep_next(&mut self, ctx: &mut Context<Self>) {
-        while self.sweeping.len() < SWEEPS {
-            let Some(job) = self.waiting.pop_front() else { return };
-            self.sweeping.insert(job);
-            let files = self.services.files.clone();
+        while self.sweeps < SWEEPS && !self.waiting.is_empty() {
+            let count = self.waiting.len().min(JOBS_A_SWEEP);
+            let jobs: Vec<_> = self.waiting.drain(..count).collect();
+            self.sweeping.extend(&jobs);
+            self.sweeps += 1;
+            let (files, swept) = (self.services.files.clone(), jobs.clone());
             let sweep = tokio::task::spawn_blocking(move || {
-                let mut swept = Swept::default();
-                // A mark whose directory could not be moved, or a leftover elsewhere.
-                let moved = files.move_to_trash(&[job]).and_then(|moved| moved.into_iter().collect());
-                let result = moved.and_then(|()| files.sweep(job, &mut swept));
-                (swept, result)
+                // For a mark whose directory could not be moved, or a leftover elsewhere.
+                let moved = files.move_to_trash(&swept)?;
+                let results = files.sweep(&swept)?.into_iter().zip(moved);
+                Ok::<Vec<_>, FilesError>(
+                    results.map(|((swept, result), moved)| (swept, moved.and(result))).collect(),
+                )
             });
-            ctx.spawn(sweep.into_actor(self).map(move |done, this, ctx| match done {
-                Ok((swept, result)) => {
-                    if let Err(error) = &result
-                        && error.is_sync()
-                    {
-                        this.services.fatal.raise(&error.to_string());
+            ctx.spawn(sweep.into_actor(self).map(move |done, this, ctx| {
+                this.sweeps -= 1;
+                match done {
+                    Ok(Ok(results)) => {
+                        for (job, (swept, result)) in jobs.into_iter().zip(results) {
+                            this.swept(job, swept, result.err().map(|error| error.to_string()), ctx);
+                        }
+                        this.sweep_next(ctx);
                     }
-                    this.swept(job, swept, result.err().map(|error| error.to_string()), ctx);
+                    Ok(Err(error)) => this.services.fatal.raise(&error.to_string()),
+                    Err(panic) => this.services.fatal.raise(&format!("panic in a sweep: {panic}")),
                 }
-                Err(panic) => this.services.fatal.raise(&format!("panic in a sweep: {panic}")),
             }));
         }
     }
@@ -164,7 +178,6 @@ impl Reaper {
             }
         }
         self.tell(job, JobMessage::SweepDone { swept, error });
-        self.sweep_next(ctx);
     }
 
     fn retry_due(&mut self, ctx: &mut Context<Self>) {
@@ -185,7 +198,7 @@ impl Reaper {
 
     /// One pass; the scan's result is compared when it comes.
     fn pass(&mut self, ctx: &mut Context<Self>) {
-        self.hinted = false;
+        self.hinted.store(false, Ordering::Release);
         self.retry_due(ctx);
         self.expire(ctx);
         if self.scanning {
@@ -315,10 +328,7 @@ impl Handler<Hint> for Reaper {
     type Result = ();
 
     fn handle(&mut self, _: Hint, ctx: &mut Self::Context) {
-        if !self.hinted {
-            self.hinted = true;
-            ctx.run_later(DEBOUNCE, |this, ctx| this.pass(ctx));
-        }
+        ctx.run_later(DEBOUNCE, |this, ctx| this.pass(ctx));
     }
 }
 

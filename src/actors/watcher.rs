@@ -2,6 +2,9 @@
 //! hint wakes, it never decides: events get lost under load (notify#412), the scan is the
 //! truth.
 
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
 use actix::Addr;
 use notify::{RecommendedWatcher, RecursiveMode, Watcher as _};
 
@@ -17,10 +20,11 @@ pub struct Watcher {
 impl Watcher {
     /// Watches the job folders, not what is in them: our own writes would wake us for ever.
     /// `None`, with a warning, where the platform cannot: the reaper's interval does without.
-    pub fn start(config: &Config, reaper: Addr<Reaper>) -> Option<Self> {
+    /// One hint is given until `hinted` is reset.
+    pub fn start(config: &Config, reaper: Addr<Reaper>, hinted: Arc<AtomicBool>) -> Option<Self> {
         let hint = move |event: notify::Result<notify::Event>| {
             let access_only = event.is_ok_and(|event| event.kind.is_access());
-            if !access_only {
+            if !access_only && !hinted.swap(true, Ordering::AcqRel) {
                 reaper.do_send(Hint);
             }
         };

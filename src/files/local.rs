@@ -11,7 +11,8 @@ use rustix::io::Errno;
 
 use super::layout::job_of;
 use super::{
-    Document, ExportDir, Files, FilesError, Inventory, OutputSink, Place, ReadAt, SYNC, Swept, ballast, sweep,
+    Document, ExportDir, Files, FilesError, Inventory, OutputSink, Place, ReadAt, SYNC, SweepResult, Swept,
+    ballast, sweep,
 };
 use crate::hooks::{Fault, Hooks, Step};
 use crate::job::{ExportRequest, JobId};
@@ -180,17 +181,21 @@ impl Files for LocalFiles {
         Ok(renamed.into_iter().map(|result| result.map(|_| ())).collect())
     }
 
-    fn sweep(&self, job: JobId, swept: &mut Swept) -> Result<(), FilesError> {
+    fn sweep(&self, jobs: &[JobId]) -> Result<Vec<SweepResult>, FilesError> {
+        if jobs.is_empty() {
+            return Ok(Vec::new());
+        }
         self.hooks.reach(Step::SweepBegins);
-        let mut sweep = || {
-            for name in self.trash_names(job) {
-                sweep::remove_dir(&self.trash, &name, &self.hooks, swept)?;
-            }
-            Ok(rustix::fs::fsync(&self.trash)?)
+        let sweep = |job: &JobId| {
+            let mut swept = Swept::default();
+            let mut remove = |name: String| sweep::remove_dir(&self.trash, &name, &self.hooks, &mut swept);
+            let result = self.trash_names(*job).try_for_each(&mut remove);
+            (swept, result.map_err(|e| FilesError::new("sweep", format!("trash/{job}"))(e)))
         };
-        sweep().map_err(FilesError::new("sweep", format!("trash/{job}")))?;
+        let results = jobs.iter().map(sweep).collect();
+        self.sync(&[Place::Trash])?;
         self.hooks.reach(Step::SweepEnds);
-        Ok(())
+        Ok(results)
     }
 
     fn sweep_partials(&self, job: JobId) -> Result<(), FilesError> {

@@ -84,6 +84,9 @@ pub struct Swept {
     pub planted_links: u64,
 }
 
+/// What became of the sweep of one job.
+pub type SweepResult = (Swept, Result<(), FilesError>);
+
 /// What stands on disk: job directories by place, and names that are not ours.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Inventory {
@@ -115,10 +118,10 @@ pub trait Files: Send + Sync {
     /// failed: then nothing is known and the process must end.
     fn move_to_trash(&self, jobs: &[JobId]) -> Result<Vec<Result<(), FilesError>>, FilesError>;
 
-    /// Removes the job's directories in `trash/` with all files in them, and adds what it
-    /// removed to `swept`, also when it fails half-way. Idempotent: what is gone already is
-    /// success.
-    fn sweep(&self, job: JobId, swept: &mut Swept) -> Result<(), FilesError>;
+    /// Removes each job's directories in `trash/` with all files in them; the jobs share the
+    /// fsync. Tells for each what was removed, also when it failed half-way. Idempotent: what
+    /// is gone already is success. The outer `Err` is as in `move_to_trash`.
+    fn sweep(&self, jobs: &[JobId]) -> Result<Vec<SweepResult>, FilesError>;
 
     /// Removes all files of `building/<job>/` but `job.json` (a failed export).
     fn sweep_partials(&self, job: JobId) -> Result<(), FilesError>;

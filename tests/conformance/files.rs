@@ -26,8 +26,8 @@ fn request() -> ExportRequest {
 }
 
 fn sweep(files: &dyn Files, job: JobId) -> Swept {
-    let mut swept = Swept::default();
-    files.sweep(job, &mut swept).unwrap();
+    let (swept, result) = files.sweep(&[job]).unwrap().remove(0);
+    result.unwrap();
     swept
 }
 
@@ -192,8 +192,17 @@ fn a_directory_that_somebody_planted_in_a_job_stays_and_is_an_error() {
         files.create(job, &request()).unwrap();
         std::fs::create_dir(folder.join(format!("building/{job}/planted"))).unwrap();
         files.move_to_trash(&[job]).unwrap();
-        let mut swept = Swept::default();
-        assert!(files.sweep(job, &mut swept).is_err());
+        let other = JobId::random();
+        files.create(other, &request()).unwrap();
+        files.move_to_trash(&[other]).unwrap();
+        let mut results = files.sweep(&[job, other]).unwrap();
+        assert_eq!(
+            results.remove(1).1.map_err(|e| e.to_string()),
+            Ok(()),
+            "the other one is swept all the same"
+        );
+        let (swept, result) = results.remove(0);
+        assert!(result.is_err());
         assert_eq!(swept.files, 1, "everything else went all the same");
         std::fs::remove_dir(folder.join(format!("trash/{job}/planted"))).unwrap();
         assert_eq!(sweep(files, job).files, 0);

@@ -163,8 +163,17 @@ impl Setup {
     pub fn launch(&self, mut command: Command) -> Server {
         let log = std::fs::OpenOptions::new().append(true).create(true).open(self.folder.path().join("log"));
         let mut child = command.stdout(Stdio::piped()).stderr(log.unwrap()).spawn().unwrap();
-        let mut line = String::new();
-        BufReader::new(child.stdout.take().unwrap()).read_line(&mut line).unwrap();
+        let stdout = child.stdout.take().unwrap();
+        let (told, line) = std::sync::mpsc::channel();
+        std::thread::spawn(move || {
+            let mut line = String::new();
+            let _ = BufReader::new(stdout).read_line(&mut line);
+            let _ = told.send(line);
+        });
+        let line = line.recv_timeout(PATIENCE).unwrap_or_else(|_| {
+            let _ = child.kill();
+            "nothing in time".into()
+        });
         let Some(base) = line.trim_end().strip_prefix("ready ") else {
             panic!("not ready: {line:?}, {:?}\n{}", child.wait(), self.log())
         };

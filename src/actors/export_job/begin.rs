@@ -10,7 +10,7 @@ use super::super::orchestrator::Settled;
 use super::super::{CancelReply, Seed, SubmitError};
 use super::ExportJob;
 use crate::export::Plan;
-use crate::files::{Document, FilesError, Place, Swept};
+use crate::files::{Document, FilesError, Place};
 use crate::hooks::Step;
 use crate::job::{
     Effect, Event, ExportRequest, FailureReason, JobId, JobRecord, JobState, MarkReason, StateName,
@@ -39,8 +39,8 @@ impl ExportJob {
         let make = move || {
             files.create(id, &asked).inspect_err(|_| {
                 // Nobody was told of it; what cannot be removed now is an orphan.
-                let moved = files.move_to_trash(&[id]).and_then(|moved| moved.into_iter().collect());
-                if let Err(error) = moved.and_then(|()| files.sweep(id, &mut Swept::default())) {
+                let moved = files.move_to_trash(&[id]);
+                if let Err(error) = moved.and_then(|_| files.sweep(&[id])) {
                     tracing::warn!(job = %id, %error, "a half-made directory is left to the reaper");
                 }
             })

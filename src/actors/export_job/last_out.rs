@@ -5,7 +5,6 @@ use actix::{AsyncContext, Context};
 
 use super::ExportJob;
 use crate::export::Fenced;
-use crate::files::Swept;
 use crate::job::{Completion, Effect, JobState, Mark, MarkReason};
 use crate::store::Downloads;
 use crate::telemetry;
@@ -125,9 +124,12 @@ impl ExportJob {
 
     fn sweep_early(&mut self, ctx: &mut Context<Self>) {
         let (id, files) = (self.id, self.services.files.clone());
-        let sweep = move || files.sweep(id, &mut Swept::default());
-        self.block_in_directory(ctx, sweep, move |_, swept, _| {
-            if let Err(error) = swept {
+        self.block_in_directory(ctx, move || files.sweep(&[id]), move |_, swept, _| {
+            let error = match swept {
+                Ok(results) => results.into_iter().find_map(|(_, result)| result.err()),
+                Err(error) => Some(error),
+            };
+            if let Some(error) = error {
                 tracing::warn!(job = %id, %error, "the names of a stuck writer could not be unlinked yet");
             }
         });
