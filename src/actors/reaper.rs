@@ -28,6 +28,13 @@ const SWEEPS: usize = 2;
 /// Jobs of one sweep at the most: they share its fsync.
 const JOBS_A_SWEEP: usize = 32;
 
+/// Acknowledgements come first: a sweep waits this long at the most while the ledger has
+/// changes waiting, for the device and the processor are the same.
+const DEFERENCE: Duration = Duration::from_millis(20);
+
+/// How often a sweep that waits looks again.
+const LOOK_AGAIN: Duration = Duration::from_millis(1);
+
 /// Hints that come within this time are one.
 const DEBOUNCE: Duration = Duration::from_millis(500);
 
@@ -38,6 +45,8 @@ pub struct Reaper {
     waiting: VecDeque<JobId>,
     sweeping: HashSet<JobId>,
     sweeps: usize,
+    /// Since when a sweep waits for the ledger.
+    deferring: Option<Instant>,
     retries: HashMap<JobId, Retry>,
     sightings: Sightings,
     clock_guard: JumpGuard,
@@ -109,6 +118,7 @@ impl Reaper {
                 waiting: VecDeque::new(),
                 sweeping: HashSet::new(),
                 sweeps: 0,
+                deferring: None,
                 retries: HashMap::new(),
                 sightings: Sightings::default(),
                 clock_guard: JumpGuard::default(),
@@ -126,8 +136,27 @@ impl Reaper {
         self.orchestrator.do_send(Tell { job, message });
     }
 
-    /// Starts sweeps up to the cap.
+    /// Starts sweeps, at once or when the ledger has nothing more urgent.
     fn sweep_next(&mut self, ctx: &mut Context<Self>) {
+        if self.waiting.is_empty() || self.sweeps >= SWEEPS || self.deferring.is_some() {
+            return;
+        }
+        self.deferring = Some(Instant::now());
+        self.sweep_or_defer(ctx);
+    }
+
+    fn sweep_or_defer(&mut self, ctx: &mut Context<Self>) {
+        let patient = self.deferring.is_some_and(|since| since.elapsed() < DEFERENCE);
+        if patient && self.services.ledger.waiting() > 0 {
+            ctx.run_later(LOOK_AGAIN, |this, ctx| this.sweep_or_defer(ctx));
+            return;
+        }
+        self.deferring = None;
+        self.start_sweeps(ctx);
+    }
+
+    /// Starts sweeps up to the cap.
+    fn start_sweeps(&mut self, ctx: &mut Context<Self>) {
         while self.sweeps < SWEEPS && !self.waiting.is_empty() {
             let count = self.waiting.len().min(JOBS_A_SWEEP);
             let jobs: Vec<_> = self.waiting.drain(..count).collect();

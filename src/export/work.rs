@@ -89,8 +89,9 @@ impl Work {
     /// Fires the cancel token and closes the gate; waiting writers return at once, a part
     /// that has not begun does not begin. The directory handle is let go of.
     pub fn stop(&self) {
-        self.shared.gate.close();
+        // The token first: a writer that meets the closed gate must not take it for a fault.
         self.cancel.cancel();
+        self.shared.gate.close();
         self.state.lock().dir = None;
     }
 

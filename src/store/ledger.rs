@@ -6,7 +6,7 @@
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::mpsc::{Receiver, Sender, channel};
 use std::thread::JoinHandle;
 use std::time::Instant;
@@ -124,6 +124,7 @@ pub struct Ledger {
     thread: Mutex<Option<JoinHandle<()>>>,
     view: Arc<View>,
     healthy: Arc<AtomicBool>,
+    waiting: Arc<AtomicUsize>,
 }
 
 impl Ledger {
@@ -137,7 +138,15 @@ impl Ledger {
     ) -> std::io::Result<Self> {
         let (submissions, waiting) = channel();
         let healthy = Arc::new(AtomicBool::new(true));
-        let mut writer = Writer { store, witnesses, view: view.clone(), hooks, healthy: healthy.clone() };
+        let waiting_changes = Arc::new(AtomicUsize::new(0));
+        let mut writer = Writer {
+            waiting: waiting_changes.clone(),
+            store,
+            witnesses,
+            view: view.clone(),
+            hooks,
+            healthy: healthy.clone(),
+        };
         let run = move || {
             if let Err(reason) = writer.run(&waiting) {
                 fatal.raise(&format!("ledger: {reason}"));
@@ -146,7 +155,7 @@ impl Ledger {
         };
         let thread = std::thread::Builder::new().name("ledger".into()).spawn(run)?;
         let (submissions, thread) = (Mutex::new(Some(submissions)), Mutex::new(Some(thread)));
-        Ok(Self { submissions, thread, view, healthy })
+        Ok(Self { submissions, thread, view, healthy, waiting: waiting_changes })
     }
 
     /// Submits a change. Changes are committed in the order of submission, whoever awaits
@@ -157,6 +166,7 @@ impl Ledger {
     ) -> impl Future<Output = Result<Outcome, CommitError>> + Send + use<> {
         let (answer, answered) = oneshot::channel();
         if let Some(submissions) = &*self.submissions.lock() {
+            self.waiting.fetch_add(1, Ordering::Relaxed);
             // A thread that is gone has dropped its end; the answer then says so.
             let _ = submissions.send(Submission { change, answer });
         }
@@ -166,6 +176,11 @@ impl Ledger {
     /// The published view.
     pub fn view(&self) -> &Arc<View> {
         &self.view
+    }
+
+    /// Changes that are submitted and not answered yet.
+    pub fn waiting(&self) -> usize {
+        self.waiting.load(Ordering::Relaxed)
     }
 
     /// Whether changes can still be made durable.
@@ -189,6 +204,7 @@ impl Drop for Ledger {
 }
 
 struct Writer {
+    waiting: Arc<AtomicUsize>,
     store: Box<dyn Store>,
     witnesses: Box<dyn OtherWitnesses>,
     view: Arc<View>,
@@ -207,6 +223,7 @@ impl Writer {
             let committed = committed.unwrap_or_else(|_| Err("panic in a commit".into()));
             // Before the answers are dropped: `/readyz` is red when the first caller hears of it.
             let outcomes = committed.inspect_err(|_| self.healthy.store(false, Ordering::Release))?;
+            self.waiting.fetch_sub(answers.len(), Ordering::Relaxed);
             for (answer, outcome) in answers.into_iter().zip(outcomes) {
                 // Whoever does not wait for the answer has dropped its end.
                 let _ = answer.send(Ok(outcome));

@@ -2,10 +2,10 @@
 //!
 //! sled's `flush` is no fsync on Linux (sled#1452, #1351): after each batch the log is
 //! flushed and then synced by a second handle on the same file. `flush_async` is never used
-//! (sled#1308). Keys: `m/format`; `j/<job>` a record; `p/<job>/<part>` a sealed part;
-//! `f/<job>/<part>/<n>` its files. All values are JSON and well below sled's blob limit.
+//! (sled#1308). Keys: `m/format`; `j/<job>` a record; `p/<job><part>` a sealed part and
+//! `p/<job><part><n>` its files. All values are JSON and well below sled's blob limit.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
 use std::fs::{DirBuilder, File};
 use std::os::unix::fs::DirBuilderExt;
 use std::path::Path;
@@ -30,6 +30,16 @@ const CACHE_BYTES: u64 = 16 << 20;
 pub struct SledStore {
     db: sled::Db,
     log: File,
+    /// What was read or written of a job before, to be spared another read.
+    known: HashMap<JobId, Known>,
+}
+
+#[derive(Clone, Copy)]
+struct Known {
+    /// Of its record; 0 if it has none.
+    revision: u64,
+    /// Whether it may have sealed parts.
+    parts: bool,
 }
 
 /// A sealed part without its files, which have keys of their own.
@@ -66,7 +76,7 @@ impl SledStore {
             }
         };
         let log = File::open(folder.join("db")).map_err(io_failed("open the log"))?;
-        let mut store = Self { db, log };
+        let mut store = Self { db, log, known: HashMap::new() };
         store.check_format()?;
         // What a killed process left may be readable and yet not durable.
         store.sync()?;
@@ -93,16 +103,20 @@ impl SledStore {
         self.log.sync_data().map_err(io_failed("sync the log"))
     }
 
-    fn revision(&self, job: JobId) -> Result<u64, StoreError> {
-        match self.db.get(record_key(job)).map_err(failed("read a record"))? {
-            Some(value) => Ok(parse::<JobRecord>(&record_key(job), &value)?.revision),
-            None => Ok(0),
+    fn known(&self, job: JobId) -> Result<Known, StoreError> {
+        if let Some(known) = self.known.get(&job) {
+            return Ok(*known);
         }
+        let revision = match self.db.get(record_key(job)).map_err(failed("read a record"))? {
+            Some(value) => parse::<JobRecord>(&record_key(job), &value)?.revision,
+            None => 0,
+        };
+        Ok(Known { revision, parts: revision > 0 })
     }
 
-    fn remove_prefix(&self, batch: &mut sled::Batch, prefix: &[u8]) -> Result<(), StoreError> {
-        for key in self.db.scan_prefix(prefix).keys() {
-            batch.remove(key.map_err(failed("list keys"))?);
+    fn remove_parts(&self, batch: &mut sled::Batch, job: JobId) -> Result<(), StoreError> {
+        for key in self.db.scan_prefix(key(b'p', job)).keys() {
+            batch.remove(key.map_err(failed("list parts"))?);
         }
         Ok(())
     }
@@ -111,43 +125,42 @@ impl SledStore {
 impl Store for SledStore {
     fn commit(&mut self, entries: &[Entry]) -> Result<Vec<bool>, StoreError> {
         let mut batch = sled::Batch::default();
-        let mut revisions = BTreeMap::new();
         let mut fitted = Vec::with_capacity(entries.len());
         for entry in entries {
-            let fits = match entry {
-                Entry::Record(record) => {
-                    let known = match revisions.get(&record.id) {
-                        Some(revision) => *revision,
-                        None => self.revision(record.id)?,
-                    };
-                    let fits = record.revision == known + 1;
-                    if fits {
-                        revisions.insert(record.id, record.revision);
-                        batch.insert(record_key(record.id), json(record));
-                        if record.state.name() == StateName::Erased {
-                            self.remove_prefix(&mut batch, &key(b'p', record.id))?;
-                            self.remove_prefix(&mut batch, &key(b'f', record.id))?;
-                        }
-                    }
-                    fits
-                }
-                Entry::Part(job, part) => {
-                    let head = PartHead { broken_lines: part.broken_lines };
-                    batch.insert(part_key(*job, part.index), json(&head));
-                    for (n, file) in (0u32..).zip(&part.files) {
-                        batch.insert(file_key(*job, part.index, n), json(file));
-                    }
-                    true
-                }
-                Entry::Forget(job) => {
-                    revisions.insert(*job, 0);
-                    batch.remove(record_key(*job));
-                    self.remove_prefix(&mut batch, &key(b'p', *job))?;
-                    self.remove_prefix(&mut batch, &key(b'f', *job))?;
-                    true
-                }
+            let (job, fits) = match entry {
+                Entry::Record(record) => (record.id, record.revision == self.known(record.id)?.revision + 1),
+                Entry::Part(job, _) | Entry::Forget(job) => (*job, true),
             };
             fitted.push(fits);
+            if !fits {
+                continue;
+            }
+            let mut known = self.known(job)?;
+            match entry {
+                Entry::Record(record) => {
+                    known.revision = record.revision;
+                    batch.insert(record_key(job), json(record));
+                    if record.state.name() == StateName::Erased && known.parts {
+                        self.remove_parts(&mut batch, job)?;
+                        known.parts = false;
+                    }
+                }
+                Entry::Part(_, part) => {
+                    known.parts = true;
+                    let head = PartHead { broken_lines: part.broken_lines };
+                    batch.insert(part_key(job, part.index), json(&head));
+                    for (n, file) in (0u32..).zip(&part.files) {
+                        batch.insert(file_key(job, part.index, n), json(file));
+                    }
+                }
+                Entry::Forget(_) => {
+                    batch.remove(record_key(job));
+                    self.remove_parts(&mut batch, job)?;
+                    self.known.remove(&job);
+                    continue;
+                }
+            }
+            self.known.insert(job, known);
         }
         self.db.apply_batch(batch).map_err(failed("apply a batch"))?;
         self.sync()?;
@@ -161,21 +174,15 @@ impl Store for SledStore {
             let record: JobRecord = parse(&key, &value)?;
             jobs.insert(record.id, StoredJob { record, parts: Vec::new() });
         }
+        // The keys sort a part before its files, and parts as the plan does.
         for item in self.db.scan_prefix(b"p/") {
             let (key, value) = item.map_err(failed("list parts"))?;
-            let head: PartHead = parse(&key, &value)?;
-            let (job, index) = split_key(&key)?;
-            if let Some(stored) = jobs.get_mut(&job) {
-                let part = SealedPart { index, files: Vec::new(), broken_lines: head.broken_lines };
-                stored.parts.push(part);
-            }
-        }
-        for item in self.db.scan_prefix(b"f/") {
-            let (key, value) = item.map_err(failed("list files"))?;
-            let (job, index) = split_key(&key)?;
-            let part =
-                jobs.get_mut(&job).and_then(|stored| stored.parts.iter_mut().find(|p| p.index == index));
-            if let Some(part) = part {
+            let (job, index, is_file) = split_key(&key)?;
+            let Some(stored) = jobs.get_mut(&job) else { continue };
+            if !is_file {
+                let head: PartHead = parse(&key, &value)?;
+                stored.parts.push(SealedPart { index, files: Vec::new(), broken_lines: head.broken_lines });
+            } else if let Some(part) = stored.parts.last_mut().filter(|part| part.index == index) {
                 part.files.push(parse::<OutputFile>(&key, &value)?);
             }
         }
@@ -214,16 +221,15 @@ fn part_key(job: JobId, part: u32) -> Vec<u8> {
 }
 
 fn file_key(job: JobId, part: u32, n: u32) -> Vec<u8> {
-    let mut key = key(b'f', job);
-    key.extend_from_slice(&part.to_be_bytes());
+    let mut key = part_key(job, part);
     key.extend_from_slice(&n.to_be_bytes());
     key
 }
 
-/// The job and the part of a key of either kind.
-fn split_key(key: &[u8]) -> Result<(JobId, u32), StoreError> {
+/// The job and the part of a key below `p/`, and whether it is that of a file.
+fn split_key(key: &[u8]) -> Result<(JobId, u32, bool), StoreError> {
     let damaged = || StoreError::Damaged { key: key.escape_ascii().to_string(), reason: "too short".into() };
     let job = key.get(2..18).and_then(|b| b.try_into().ok()).ok_or_else(damaged)?;
     let part = key.get(18..22).and_then(|b| b.try_into().ok()).ok_or_else(damaged)?;
-    Ok((JobId::from_bytes(job), u32::from_be_bytes(part)))
+    Ok((JobId::from_bytes(job), u32::from_be_bytes(part), key.len() > 22))
 }
