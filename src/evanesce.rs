@@ -28,7 +28,7 @@ use crate::hooks::Hooks;
 use crate::job::{ClientId, ExportRequest, JobId, JobState, Level, Receipt, TenantId};
 use crate::receipts::{Receipts, ReceiptsError};
 use crate::reconcile::{self, ReconcileError};
-use crate::source::{NdjsonFolder, SourceError};
+use crate::source::{NdjsonFolder, Source, SourceError};
 use crate::store::{Ledger, SledStore, Store, StoreError, View};
 use crate::telemetry::Fatal;
 
@@ -187,6 +187,9 @@ impl Builder {
             Some(exporter) => exporter,
             None => {
                 let source = NdjsonFolder::open(&config.source.folder)?;
+                if source.snapshot()?.files.is_empty() {
+                    tracing::warn!("the source has no files with FHIR resources: exports will be empty");
+                }
                 Arc::new(SourceExporter::new(Arc::new(source), config.export.part_bytes))
             }
         };

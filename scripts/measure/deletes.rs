@@ -4,7 +4,10 @@
 use std::sync::Barrier;
 use std::time::{Duration, Instant};
 
+use evanesce::job::JobId;
+
 use crate::baseline::Bare;
+use crate::host::Host;
 use crate::server::{Server, delete, generate_source};
 use crate::{Args, median, summary};
 
@@ -34,31 +37,68 @@ pub fn one_at_a_time(args: &Args) {
     println!("  p50: {ratio:.2}x, {more:+.2} ms (aim: within 1 ms)");
 }
 
-/// 64 clients, each deleting one job after the other, against the bare commit in a serial loop.
+/// 64 clients, each deleting one job after the other, against the bare commit in a serial
+/// loop: over HTTP, and embedded, where the clients' own work is next to nothing.
 pub fn many_at_once(args: &Args) {
     let (rounds, each) = if args.quick { (3, 4) } else { (9, 16) };
+    println!(
+        "\nDELETE to 202, {CLIENTS} clients of {each} each, {rounds} rounds in turn with as many bare commits in a loop"
+    );
     let folder = tempfile::tempdir_in(&args.dir).expect("a folder");
-    generate_source(&folder.path().join("source"), 20);
-    let sets = ["export.max_active_jobs=100000"];
-    let server = Server::start(&args.server, folder.path(), &folder.path().join("source"), &sets);
-    let mut bare = Bare::prepare(&folder.path().join("bare"), rounds * CLIENTS * each);
+    let source = folder.path().join("source");
+    generate_source(&source, 20);
+    let mut bare = Bare::prepare(&folder.path().join("bare"), 2 * rounds * CLIENTS * each);
+
+    let server = Server::start(&args.server, folder.path(), &source, &["export.max_active_jobs=100000"]);
     let agents: Vec<_> = (0..CLIENTS).map(|_| ureq::agent()).collect();
-    let (mut latencies, mut ratios, mut rates) = (Vec::new(), Vec::new(), Vec::new());
-    for _ in 0..rounds {
-        let jobs = server.exports("?_type=Location", CLIENTS * each);
+    let prepare = || {
         // Connections are open before the clock starts, as the files of the loop are.
         for agent in &agents {
             agent.get(&format!("{}/metadata", server.base)).call().expect("metadata");
         }
+        server.exports("?_type=Location", CLIENTS * each)
+    };
+    let delete_one = |client: usize, polling: &String| delete(&agents[client], polling);
+    contest("over HTTP:", rounds, &mut bare, prepare, delete_one, || server.wait_empty());
+    drop(server);
+
+    let host = Host::start(&folder.path().join("embedded"), &source);
+    let delete_one = |_: usize, job: &JobId| host.cancel(*job);
+    contest(
+        "embedded:",
+        rounds,
+        &mut bare,
+        || host.exports(CLIENTS * each),
+        delete_one,
+        || host.wait_erased(),
+    );
+}
+
+/// Rounds of: prepare jobs, let the clients delete them all at once, wait until they are gone,
+/// and do as many bare commits.
+fn contest<J: Sync>(
+    title: &str,
+    rounds: usize,
+    bare: &mut Bare,
+    prepare: impl Fn() -> Vec<J>,
+    delete: impl Fn(usize, &J) -> Duration + Sync,
+    wait_gone: impl Fn(),
+) {
+    let (mut latencies, mut ratios, mut rates) = (Vec::new(), Vec::new(), Vec::new());
+    for _ in 0..rounds {
+        let jobs = prepare();
         let barrier = Barrier::new(CLIENTS + 1);
-        let delete_all = |(jobs, agent): (&[String], &ureq::Agent)| {
-            barrier.wait();
-            jobs.iter().map(|polling| delete(agent, polling)).collect::<Vec<_>>()
-        };
+        let (barrier, delete) = (&barrier, &delete);
         let took = std::thread::scope(|scope| {
-            let delete_all = &delete_all;
-            let clients: Vec<_> =
-                jobs.chunks(each).zip(&agents).map(|work| scope.spawn(move || delete_all(work))).collect();
+            let share = jobs.chunks(jobs.len() / CLIENTS).enumerate();
+            let clients: Vec<_> = share
+                .map(|(client, jobs)| {
+                    scope.spawn(move || {
+                        barrier.wait();
+                        jobs.iter().map(|job| delete(client, job)).collect::<Vec<_>>()
+                    })
+                })
+                .collect();
             barrier.wait();
             let began = Instant::now();
             for client in clients {
@@ -66,22 +106,16 @@ pub fn many_at_once(args: &Args) {
             }
             began.elapsed()
         });
-        server.wait_empty();
+        wait_gone();
         let serial: Duration = (0..jobs.len()).map(|_| bare.commit()).sum();
         ratios.push(serial.as_secs_f64() / took.as_secs_f64());
         rates.push(jobs.len() as f64 / took.as_secs_f64());
     }
     ratios.sort_by(f64::total_cmp);
     rates.sort_by(f64::total_cmp);
-    println!(
-        "\nDELETE to 202, {CLIENTS} clients of {each} each, {rounds} rounds in turn with as many bare commits in a loop"
-    );
-    println!("  over HTTP:   {}", summary(&mut latencies));
-    let (least, middle) = (ratios[0], ratios[ratios.len() / 2]);
-    println!(
-        "  operations a second: {:.0}, {middle:.1}x the loop's (least {least:.1}x; aim: 6x)",
-        rates[rates.len() / 2]
-    );
+    println!("  {title:<10} {}", summary(&mut latencies));
+    let (rate, ratio, least) = (rates[rates.len() / 2], ratios[ratios.len() / 2], ratios[0]);
+    println!("             {rate:.0} a second, {ratio:.1}x the loop's (least {least:.1}x; aim: 6x)");
 }
 
 /// DELETE of a running export: to the last byte written, to the empty disk.

@@ -4,6 +4,7 @@
 mod baseline;
 mod deletes;
 mod exports;
+mod host;
 mod server;
 
 use std::path::PathBuf;

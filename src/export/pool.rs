@@ -166,3 +166,66 @@ impl Shared {
         kept
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::sync::mpsc::{Receiver, Sender, channel};
+
+    use super::*;
+    use crate::export::{
+        CancelToken, ExportError, Exporter, Limits, PartSummary, PartWriter, Plan, Throttle,
+    };
+    use crate::files::{Files, LocalFiles};
+    use crate::hooks::Hooks;
+    use crate::job::{ExportRequest, Level};
+
+    /// Says which part it runs; the first one waits until the test lets it go.
+    struct Told {
+        running: Sender<String>,
+        first: Mutex<Option<Receiver<()>>>,
+    }
+
+    impl Exporter for Told {
+        fn plan(&self, _: &ExportRequest) -> Result<Plan, ExportError> {
+            Err(ExportError::Other("not planned".into()))
+        }
+
+        fn run(&self, part: &Part, _: &mut PartWriter, _: &CancelToken) -> Result<PartSummary, ExportError> {
+            self.running.send(part.content.as_str().unwrap().into()).unwrap();
+            let first = self.first.lock().take();
+            first.map(|wait| wait.recv());
+            Ok(PartSummary::default())
+        }
+    }
+
+    #[test]
+    fn a_small_job_is_not_behind_all_parts_of_a_large_one() {
+        let folder = tempfile::tempdir().unwrap();
+        let files = LocalFiles::open(folder.path(), Hooks::default()).unwrap();
+        let (running, order) = channel();
+        let (release, first) = channel();
+        let exporter = Arc::new(Told { running, first: Mutex::new(Some(first)) });
+        let limits = Limits { throttle: Arc::new(Throttle::new(0)), max_file_bytes: 1 << 20 };
+        let work = || {
+            let (tenant, owner) = ("t".parse().unwrap(), "o".parse().unwrap());
+            let submitted_at = jiff::Timestamp::UNIX_EPOCH;
+            let url = String::new();
+            let request =
+                ExportRequest { tenant, owner, url, level: Level::System, types: vec![], submitted_at };
+            let job = JobId::random();
+            let dir = files.create(job, &request).unwrap();
+            Arc::new(Work::new(job, exporter.clone(), dir, &limits, Arc::default(), |_| {}))
+        };
+        let parts = |name: &str, count: u32| {
+            let part = |n| (n, Part { weight: 1, content: format!("{name}{n}").into() });
+            (0..count).map(part).collect::<Vec<_>>()
+        };
+        let pool = Pool::start(1, 0).unwrap();
+        pool.enqueue(work(), parts("large", 100));
+        assert_eq!(order.recv().unwrap(), "large0");
+        pool.enqueue(work(), parts("small", 2));
+        release.send(()).unwrap();
+        let next: Vec<_> = order.iter().take(5).collect();
+        assert_eq!(next, ["large1", "small0", "large2", "small1", "large3"]);
+    }
+}

@@ -241,3 +241,19 @@ fn files_and_folders_are_for_their_owner_only() {
         }
     });
 }
+
+#[test]
+fn the_ballast_is_given_up_when_room_is_short_and_made_again_later() {
+    on_every_backend(|files, folder| {
+        let ballast = folder.join("ballast");
+        files.restore_ballast().unwrap();
+        assert_eq!(std::fs::metadata(&ballast).unwrap().len(), 64 << 20);
+        assert!(!files.release_ballast(1).unwrap(), "there is room for one byte");
+        assert!(ballast.exists());
+        assert!(files.release_ballast(u64::MAX).unwrap());
+        assert!(!ballast.exists());
+        assert!(!files.release_ballast(u64::MAX).unwrap(), "it was given up already");
+        files.restore_ballast().unwrap();
+        assert!(ballast.exists());
+    });
+}
