@@ -40,38 +40,35 @@ pub fn one_at_a_time(args: &Args) {
 /// 64 clients, each deleting one job after the other, against the bare commit in a serial
 /// loop: over HTTP, and embedded, where the clients' own work is next to nothing.
 pub fn many_at_once(args: &Args) {
-    let (rounds, each) = if args.quick { (3, 4) } else { (9, 16) };
-    println!(
-        "\nDELETE to 202, {CLIENTS} clients of {each} each, {rounds} rounds in turn with as many bare commits in a loop"
-    );
     let folder = tempfile::tempdir_in(&args.dir).expect("a folder");
     let source = folder.path().join("source");
     generate_source(&source, 20);
-    let mut bare = Bare::prepare(&folder.path().join("bare"), 2 * rounds * CLIENTS * each);
+    for (each, rounds) in [(1, 45), (16, 9)] {
+        let rounds = if args.quick { rounds / 3 } else { rounds };
+        let count = CLIENTS * each;
+        println!(
+            "\nDELETE to 202, {CLIENTS} clients of {each} each, {rounds} rounds in turn with as many bare commits in a loop"
+        );
+        let here = tempfile::tempdir_in(folder.path()).expect("a folder");
+        let mut bare = Bare::prepare(&here.path().join("bare"), 2 * rounds * count);
 
-    let server = Server::start(&args.server, folder.path(), &source, &["export.max_active_jobs=100000"]);
-    let agents: Vec<_> = (0..CLIENTS).map(|_| ureq::agent()).collect();
-    let prepare = || {
-        // Connections are open before the clock starts, as the files of the loop are.
-        for agent in &agents {
-            agent.get(&format!("{}/metadata", server.base)).call().expect("metadata");
-        }
-        server.exports("?_type=Location", CLIENTS * each)
-    };
-    let delete_one = |client: usize, polling: &String| delete(&agents[client], polling);
-    contest("over HTTP:", rounds, &mut bare, prepare, delete_one, || server.wait_empty());
-    drop(server);
+        let server = Server::start(&args.server, here.path(), &source, &["export.max_active_jobs=100000"]);
+        let agents: Vec<_> = (0..CLIENTS).map(|_| ureq::agent()).collect();
+        let prepare = || {
+            // Connections are open before the clock starts, as the files of the loop are.
+            for agent in &agents {
+                agent.get(&format!("{}/metadata", server.base)).call().expect("metadata");
+            }
+            server.exports("?_type=Location", count)
+        };
+        let delete_one = |client: usize, polling: &String| delete(&agents[client], polling);
+        contest("over HTTP:", rounds, &mut bare, prepare, delete_one, || server.wait_empty());
+        drop(server);
 
-    let host = Host::start(&folder.path().join("embedded"), &source);
-    let delete_one = |_: usize, job: &JobId| host.cancel(*job);
-    contest(
-        "embedded:",
-        rounds,
-        &mut bare,
-        || host.exports(CLIENTS * each),
-        delete_one,
-        || host.wait_erased(),
-    );
+        let host = Host::start(&here.path().join("embedded"), &source);
+        let delete_one = |_: usize, job: &JobId| host.cancel(*job);
+        contest("embedded:", rounds, &mut bare, || host.exports(count), delete_one, || host.wait_erased());
+    }
 }
 
 /// Rounds of: prepare jobs, let the clients delete them all at once, wait until they are gone,
