@@ -8,4 +8,5 @@ mod embed;
 mod faults;
 mod first_run;
 mod model;
+mod privacy;
 mod support;

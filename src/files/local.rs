@@ -9,6 +9,7 @@ use cap_std::fs::Dir;
 use rustix::fs::{Mode, OFlags, RenameFlags};
 use rustix::io::Errno;
 
+use super::handle::{make_dir, open_dir};
 use super::layout::job_of;
 use super::{
     Document, ExportDir, Files, FilesError, Inventory, OutputSink, Place, ReadAt, SYNC, SweepResult, Swept,
@@ -16,20 +17,6 @@ use super::{
 };
 use crate::hooks::{Fault, Hooks, Step};
 use crate::job::{ExportRequest, JobId};
-
-const DIR_FLAGS: OFlags =
-    OFlags::RDONLY.union(OFlags::DIRECTORY).union(OFlags::NOFOLLOW).union(OFlags::CLOEXEC);
-
-/// Opens a directory by its name in `parent`, following no link, with a handle that can be
-/// synced.
-pub(super) fn open_dir(parent: &Dir, name: &str) -> io::Result<Dir> {
-    let fd = rustix::fs::openat(parent, name, DIR_FLAGS, Mode::empty())?;
-    Ok(Dir::from_std_file(File::from(fd)))
-}
-
-fn make_dir(parent: &Dir, name: &str) -> io::Result<()> {
-    Ok(rustix::fs::mkdirat(parent, name, Mode::RWXU)?)
-}
 
 /// The data directory on a local file system.
 pub struct LocalFiles {

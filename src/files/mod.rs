@@ -3,6 +3,7 @@
 //! followed, no name removed that this server did not make (P3, P6).
 
 mod ballast;
+mod handle;
 pub mod layout;
 mod local;
 mod read_at;

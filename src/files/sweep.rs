@@ -11,7 +11,7 @@ use rustix::fs::{AtFlags, FileType};
 use rustix::io::Errno;
 
 use super::Swept;
-use super::local::open_dir;
+use super::handle::open_dir;
 use crate::hooks::{Fault, Hooks, Step};
 
 /// Unlinking files that hold data waits on the device; more than this many at once are no faster.

@@ -24,6 +24,20 @@ const MAX_HEADER_BYTES: usize = 32 << 10;
 const X_REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 const OPC_REQUEST_ID: HeaderName = HeaderName::from_static("opc-request-id");
 
+/// The names of the routes in logs and metrics.
+pub const NAMES: &[&str] = &[
+    "system-export",
+    "patient-export",
+    "request",
+    "requests",
+    "delete-request",
+    "download",
+    "metadata",
+    "healthz",
+    "readyz",
+    "metrics",
+];
+
 /// The id that this server gave a request.
 #[derive(Debug, Clone)]
 pub struct RequestId(pub String);
@@ -81,7 +95,7 @@ pub async fn around(
 /// The name of the route: a closed list, whatever URLs are asked for.
 fn operation(request: &HttpRequest) -> &'static str {
     let name = request.match_name().unwrap_or("none");
-    super::routes::NAMES.iter().find(|known| **known == name).copied().unwrap_or("none")
+    NAMES.iter().find(|known| **known == name).copied().unwrap_or("none")
 }
 
 fn check_size(request: &ServiceRequest) -> Result<(), ApiError> {

@@ -8,20 +8,6 @@ use actix_web::{HttpResponse, Resource, ResponseError, Route};
 
 use super::{Api, ApiError, admin, delete, discovery, download, kickoff, middleware, status};
 
-/// The names of all routes.
-pub const NAMES: &[&str] = &[
-    "system-export",
-    "patient-export",
-    "request",
-    "requests",
-    "delete-request",
-    "download",
-    "metadata",
-    "healthz",
-    "readyz",
-    "metrics",
-];
-
 /// Mounts all routes: `App::new().configure(http::configure(api))`. They live under
 /// `/r4/{tenant}`, `/healthz`, `/readyz` and `/metrics`.
 pub fn configure(api: Api) -> impl FnOnce(&mut ServiceConfig) {
@@ -93,6 +79,7 @@ async fn no_route() -> HttpResponse {
 
 /// A URL with its methods; any other method gets 405 with `Allow`.
 fn resource(name: &str, path: &str, routes: Vec<((Method, &'static str), Route)>) -> Resource {
+    debug_assert!(middleware::NAMES.contains(&name), "{name} has no name in logs and metrics");
     let allow = routes.iter().map(|((_, name), _)| *name).collect::<Vec<_>>().join(", ");
     let mut resource = web::resource(path).name(name);
     for ((method, _), route) in routes {

@@ -83,13 +83,13 @@ impl ExportJob {
             }
             None => Event::Swept(Erasure { reason: mark.reason, marked_at: mark.at, gone_at: self.now() }),
         };
-        self.last_out.mark = Some(mark.clone());
+        self.tally.mark = Some(mark.clone());
         self.report(event, ctx);
     }
 
     /// The receipt of this job's erasure (P9).
     pub(super) fn receipt(&mut self, record: &JobRecord, erasure: &Erasure) -> Receipt {
-        let mark = self.last_out.mark.take();
+        let mark = self.tally.mark.take();
         let failure = mark.as_ref().and_then(|mark| mark.failure.clone());
         let tally = &self.tally;
         Receipt {

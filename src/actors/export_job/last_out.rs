@@ -5,14 +5,14 @@ use actix::{AsyncContext, Context};
 
 use super::ExportJob;
 use crate::export::Fenced;
-use crate::job::{Completion, Effect, JobState, Mark, MarkReason};
+use crate::job::{Effect, JobState, MarkReason};
 use crate::store::Downloads;
 use crate::telemetry;
 
 /// How often a writer inside a system call is asked again for its files.
 const ASK_AGAIN: std::time::Duration = std::time::Duration::from_millis(100);
 
-/// What a job waits for before its files go, and what it needs to remember until then.
+/// What a job waits for before its files go.
 #[derive(Default)]
 pub(super) struct LastOut {
     /// What comes next, and the generation it belongs to.
@@ -21,10 +21,6 @@ pub(super) struct LastOut {
     busy: u32,
     /// Whether names were unlinked under such a writer.
     swept_early: bool,
-    /// The sums of a job that is finishing.
-    pub completion: Option<Completion>,
-    /// The mark of a job that was swept.
-    pub mark: Option<Mark>,
 }
 
 impl LastOut {

@@ -23,8 +23,8 @@ use super::{CancelReply, JobMessage, Seed, Services};
 use crate::export::{PartDone, Plan, Work};
 use crate::files::{ExportDir, Swept};
 use crate::job::{
-    Effect, Event, ExportRequest, Failure, FailureReason, JobId, JobRecord, JobState, Mark, Refusal,
-    SealedPart, StateName, transition,
+    Completion, Effect, Event, ExportRequest, Failure, FailureReason, JobId, JobRecord, JobState, Mark,
+    Refusal, SealedPart, StateName, transition,
 };
 use crate::store::{Change, Progress, Published};
 use crate::telemetry::{self, PanicGuard};
@@ -44,6 +44,8 @@ pub(super) struct ExportJob {
     dir: Option<Arc<dyn ExportDir>>,
     plan: Option<Plan>,
     sealed: Vec<SealedPart>,
+    /// The sums of a job that is finishing.
+    completion: Option<Completion>,
     progress: Arc<Progress>,
     work: Option<Arc<Work>>,
     waiters: Vec<Waiter>,
@@ -70,6 +72,8 @@ struct Waiter {
 /// What goes into the receipt.
 #[derive(Default)]
 struct Tally {
+    /// The mark, when the job was swept.
+    mark: Option<Mark>,
     swept: Swept,
     hidden_at: Option<Timestamp>,
     fenced_writers: u32,
@@ -119,6 +123,7 @@ impl ExportJob {
             dir: None,
             plan: None,
             sealed: Vec::new(),
+            completion: None,
             progress: Arc::default(),
             work: None,
             waiters: Vec::new(),

@@ -134,7 +134,7 @@ impl ExportJob {
                 this.services.hooks.reach(Step::JobJsonWritten);
                 if this.generation == generation {
                     if let JobState::Complete(completion) = document.record.state {
-                        this.last_out.completion = Some(completion);
+                        this.completion = Some(completion);
                     }
                     this.perform(rest, ctx);
                 }
@@ -143,7 +143,7 @@ impl ExportJob {
     }
 
     pub(super) fn move_to_ready(&mut self, ctx: &mut Context<Self>) {
-        let Some(completion) = self.last_out.completion.take() else { return };
+        let Some(completion) = self.completion.take() else { return };
         let (id, files) = (self.id, self.services.files.clone());
         self.block_in_directory(
             ctx,
