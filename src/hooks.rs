@@ -70,9 +70,10 @@ mod active {
     enum Action {
         Kill,
         Hold,
+        Panic,
     }
 
-    /// `STEP[:N]=kill|hold`: at the N-th time (from 1) that the step is reached.
+    /// `STEP[:N]=kill|hold|panic`: at the N-th time (from 1) that the step is reached.
     #[derive(Debug, Clone)]
     pub struct Breakpoint {
         step: Step,
@@ -84,11 +85,12 @@ mod active {
         type Err = String;
 
         fn from_str(text: &str) -> Result<Self, String> {
-            let (place, action) = text.split_once('=').ok_or("expected STEP[:N]=kill|hold")?;
+            let (place, action) = text.split_once('=').ok_or("expected STEP[:N]=kill|hold|panic")?;
             let action = match action {
                 "kill" => Action::Kill,
                 "hold" => Action::Hold,
-                _ => return Err("expected kill or hold".into()),
+                "panic" => Action::Panic,
+                _ => return Err("expected kill, hold or panic".into()),
             };
             let (step, countdown) = place.split_once(':').unwrap_or((place, "1"));
             let countdown = countdown.parse().map_err(|_| "expected a number after the colon")?;
@@ -142,7 +144,7 @@ mod active {
             Self(Arc::new(Mutex::new(Plans { breakpoints, faults })))
         }
 
-        /// Says that the instance is at `step`; kills the process or holds the thread if so planned.
+        /// Says that the instance is at `step`; kills the process, holds the thread or panics if so planned.
         pub fn reach(&self, step: Step) {
             let action = {
                 let mut plans = self.0.lock();
@@ -159,6 +161,7 @@ mod active {
                     let _ = rustix::process::kill_process(own, rustix::process::Signal::KILL);
                     std::thread::park();
                 }
+                Some(Action::Panic) => panic!("on purpose, at {step:?}"),
                 Some(Action::Hold) => loop {
                     std::thread::park();
                 },

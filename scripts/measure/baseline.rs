@@ -1,5 +1,5 @@
 //! The bare commit of a deletion, in one loop without a server: record into sled, flush,
-//! fdatasync, rename to trash, fsync of the three folders.
+//! fdatasync, rename to trash, fsync of both folders.
 
 use std::fs::{File, create_dir, rename};
 use std::path::{Path, PathBuf};
@@ -10,7 +10,7 @@ pub struct Bare {
     db: sled::Db,
     log: File,
     folder: PathBuf,
-    folders: [File; 3],
+    folders: [File; 2],
     next: usize,
 }
 
@@ -20,7 +20,7 @@ impl Bare {
         create_dir(folder).expect("a new folder");
         let db = sled::open(folder.join("store")).expect("a new store");
         let log = File::open(folder.join("store/db")).expect("sled's log");
-        let folders = ["trash", "building", "ready"].map(|name| {
+        let folders = ["trash", "ready"].map(|name| {
             create_dir(folder.join(name)).expect("a new folder");
             File::open(folder.join(name)).expect("a folder")
         });

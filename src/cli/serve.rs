@@ -42,7 +42,7 @@ pub struct Args {
     /// How log lines look.
     #[arg(long, value_enum, default_value_t = LogFormat::Text)]
     log_format: LogFormat,
-    /// Kill or hold the process at a step: STEP[:N]=kill|hold.
+    /// Kill the process, hold it or panic at a step: STEP[:N]=kill|hold|panic.
     #[cfg(feature = "breakpoints")]
     #[arg(long = "breakpoint")]
     breakpoints: Vec<crate::hooks::Breakpoint>,

@@ -87,26 +87,31 @@ impl LocalFiles {
         Ok(())
     }
 
-    /// Renames the job's directory to a free name in `trash/`; false if it is in neither place.
-    /// A completion may rename it from `building/` to `ready/` meanwhile, never back: so
-    /// `building/` is tried first.
-    fn rename_to_trash(&self, job: JobId) -> io::Result<bool> {
+    /// Renames the job's directory to a free name in `trash/` and tells where it was, if it was
+    /// anywhere. A completion may rename it from `building/` to `ready/` meanwhile, never
+    /// back: so `building/` is tried first.
+    fn rename_to_trash(&self, job: JobId) -> io::Result<Option<Place>> {
         self.hooks.fault(Fault::Rename)?;
         let from = job.to_string();
-        for place in [&self.building, &self.ready] {
+        for place in [Place::Building, Place::Ready] {
             for n in 0.. {
                 let to = if n == 0 { from.clone() } else { format!("{from}.{n}") };
-                let renamed =
-                    rustix::fs::renameat_with(place, &from, &self.trash, &to, RenameFlags::NOREPLACE);
+                let renamed = rustix::fs::renameat_with(
+                    self.dir(place),
+                    &from,
+                    &self.trash,
+                    &to,
+                    RenameFlags::NOREPLACE,
+                );
                 match renamed {
-                    Ok(()) => return Ok(true),
+                    Ok(()) => return Ok(Some(place)),
                     Err(Errno::EXIST | Errno::NOTEMPTY) => {}
                     Err(Errno::NOENT) => break,
                     Err(e) => return Err(e.into()),
                 }
             }
         }
-        Ok(false)
+        Ok(None)
     }
 
     /// Names of a job's directories in `trash/`: `<job>`, `<job>.1` and so on without a gap,
@@ -161,8 +166,13 @@ impl Files for LocalFiles {
             self.rename_to_trash(*job).map_err(|e| FilesError::new("rename to trash", name())(e))
         };
         let renamed: Vec<_> = jobs.iter().map(rename).collect();
-        if renamed.iter().any(|result| matches!(result, Ok(true))) {
-            self.sync(&[Place::Trash, Place::Building, Place::Ready])?;
+        let came_from =
+            |place| renamed.iter().any(|result| matches!(result, Ok(Some(from)) if *from == place));
+        let left: Vec<_> =
+            [Place::Building, Place::Ready].into_iter().filter(|place| came_from(*place)).collect();
+        if !left.is_empty() {
+            self.sync(&[Place::Trash])?;
+            self.sync(&left)?;
             self.hooks.reach(Step::MovedToTrash);
         }
         Ok(renamed.into_iter().map(|result| result.map(|_| ())).collect())

@@ -6,6 +6,7 @@
 mod breakpoints;
 mod failing_store;
 mod old_store;
+mod panics;
 mod power_loss;
 mod random_kills;
 mod syscalls;

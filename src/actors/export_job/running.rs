@@ -40,7 +40,9 @@ impl ExportJob {
     }
 
     pub(super) fn fail_by(&mut self, error: &ExportError, ctx: &mut Context<Self>) {
-        if let Some(reason) = error.reason() {
+        // A job that was marked meanwhile has lost its directory to `trash/`: that is no failure.
+        let is_active = self.state().is_some_and(|state| state.name().is_active());
+        if let Some(reason) = error.reason().filter(|_| is_active) {
             tracing::error!(job = %self.id, %error, "an export failed");
             self.fail(reason, ctx);
         }
