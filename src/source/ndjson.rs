@@ -1,6 +1,8 @@
 //! A folder of NDJSON files on the local file system. Files are recognised by what is in
 //! them, not by their names; what is no regular file is left out, with a warning.
 
+use std::collections::BTreeSet;
+use std::ffi::OsString;
 use std::fs::{File, Metadata};
 use std::io;
 use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
@@ -8,6 +10,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use jiff::Timestamp;
+use parking_lot::Mutex;
 use rustix::fs::OFlags;
 
 use super::{ReadAt, Snapshot, Source, SourceError, SourceFile};
@@ -22,6 +25,8 @@ const TICK: Duration = Duration::from_millis(20);
 /// See the module.
 pub struct NdjsonFolder {
     folder: PathBuf,
+    /// Names whose being left out was said before: it is not said at every kick-off.
+    left_out: Mutex<BTreeSet<OsString>>,
 }
 
 fn unreadable(name: impl Into<String>) -> impl FnOnce(io::Error) -> SourceError {
@@ -69,7 +74,15 @@ impl NdjsonFolder {
     /// A source over `folder`; the error says if it is missing or cannot be listed.
     pub fn open(folder: &Path) -> Result<Self, SourceError> {
         std::fs::read_dir(folder).map_err(unreadable(folder.display().to_string()))?;
-        Ok(Self { folder: folder.to_owned() })
+        Ok(Self { folder: folder.to_owned(), left_out: Mutex::default() })
+    }
+
+    /// Says once that a name is left out, and why.
+    fn leave_out(&self, name: impl Into<OsString>, reason: &str) {
+        let name = name.into();
+        if self.left_out.lock().insert(name.clone()) {
+            tracing::warn!(name = %name.display(), reason, "left out of the source");
+        }
     }
 
     /// Opens a file without following a link and without waiting for the writer of a FIFO.
@@ -119,7 +132,7 @@ impl Source for NdjsonFolder {
         for entry in std::fs::read_dir(&self.folder).map_err(unreadable(""))? {
             match entry.map_err(unreadable(""))?.file_name().into_string() {
                 Ok(name) => names.push(name),
-                Err(name) => tracing::warn!(?name, "left out of the source: its name is not UTF-8"),
+                Err(name) => self.leave_out(name, "its name is not UTF-8"),
             }
         }
         names.sort_unstable();
@@ -127,11 +140,9 @@ impl Source for NdjsonFolder {
         for name in names {
             match self.look_at(&name) {
                 Ok(Some(file)) => files.push(file),
-                Ok(None) => {
-                    tracing::warn!(name, "left out of the source: no regular file with FHIR resources")
-                }
+                Ok(None) => self.leave_out(name, "it is no regular file with FHIR resources"),
                 Err(e) if e.raw_os_error() == Some(rustix::io::Errno::LOOP.raw_os_error()) => {
-                    tracing::warn!(name, "left out of the source: symbolic links are not followed");
+                    self.leave_out(name, "symbolic links are not followed");
                 }
                 Err(e) => return Err(unreadable(name)(e)),
             }
