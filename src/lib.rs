@@ -1,6 +1,27 @@
 //! Evanesce: a FHIR Bulk Data export server whose files are gone when it says they are gone.
+//!
+//! The program is `evanesce serve`; this library is the same thing beside a host's own export
+//! workers. A host gives an [`export::Exporter`], starts an [`Evanesce`], and may mount
+//! [`http::configure`] in an actix-web application of its own.
+//!
+//! ```no_run
+//! use evanesce::{Evanesce, Kickoff};
+//!
+//! # async fn host(mine: impl evanesce::export::Exporter + 'static) -> Result<(), Box<dyn std::error::Error>> {
+//! let evanesce = Evanesce::builder().data_dir("exports").exporter(mine).start().await?;
+//! let job = evanesce.submit(Kickoff::system(), "my-client".parse()?).await?;
+//! evanesce.cancel(job, "my-client".parse()?).await?; // resolves when the mark is durable
+//! let receipt = evanesce.wait_erased(job).await?;
+//! # Ok(())
+//! # }
+//! ```
+//!
+//! Dependencies point downwards: `cli` over `http` over the embedding API over the actors;
+//! `export`, `source` and the reconcile over `store`, `files` and `receipts`; `job`, the
+//! domain, depends on nothing of ours. Promises are cited as P1 to P12, requirements of the
+//! protocol by ids such as D-5 or K-7.
 
-pub mod actors;
+mod actors;
 pub mod cli;
 pub mod clock;
 pub mod config;
@@ -13,9 +34,11 @@ pub mod hooks;
 pub mod http;
 pub mod job;
 pub mod receipts;
-pub mod reconcile;
+mod reconcile;
 pub mod source;
 pub mod store;
 pub mod telemetry;
 
+pub use actors::{ReaperStatus, SubmitError};
 pub use evanesce::{Builder, CancelError, Cancelled, Evanesce, Kickoff, StartError};
+pub use reconcile::ReconcileError;
