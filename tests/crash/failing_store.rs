@@ -11,8 +11,8 @@ use evanesce::store::{Change, Entry, Ledger, OtherWitnesses, Store, StoreError, 
 use evanesce::telemetry::Fatal;
 
 use super::{
-    Exported, assert_disk_equals_store, assert_erased, assert_receipts, operator_url, polling_url,
-    run_to_death, run_to_end, wait_settled,
+    Exported, assert_disk_equals_store, assert_only_its_receipt_is_left, assert_receipts, operator_url,
+    polling_url, run_to_death, run_to_end, wait_settled,
 };
 use crate::support::{KICKOFF, PATIENCE, Server, Setup, get, send, try_send};
 
@@ -46,11 +46,7 @@ fn a_deletion_whose_commit_fails_is_not_acknowledged_and_the_job_is_as_before() 
     let server = setup.start();
     job.assert_intact(&server);
     assert_eq!(send("DELETE", &polling_url(&server, &job.id), &[]).status, 202);
-    assert_erased(&setup, &server, &job.id, &job.files, &["deleted"]);
-    wait_settled(&setup, &server, &BTreeSet::new());
-    server.kill();
-    assert_receipts(&setup, &BTreeSet::from([job.id]));
-    assert_disk_equals_store(&setup);
+    assert_only_its_receipt_is_left(&setup, server, &job, "deleted");
 }
 
 #[test]
@@ -104,11 +100,7 @@ fn an_erasure_whose_commit_fails_has_one_receipt_in_the_end() {
     assert_eq!(setup.receipts().len(), 1);
 
     let server = setup.start();
-    assert_erased(&setup, &server, &job.id, &job.files, &["deleted"]);
-    wait_settled(&setup, &server, &BTreeSet::new());
-    server.kill();
-    assert_receipts(&setup, &BTreeSet::from([job.id]));
-    assert_disk_equals_store(&setup);
+    assert_only_its_receipt_is_left(&setup, server, &job, "deleted");
 }
 
 /// A backend with a bug.

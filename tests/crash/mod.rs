@@ -137,6 +137,16 @@ pub fn wait_settled(setup: &Setup, server: &Server, complete: &BTreeSet<String>)
     });
 }
 
+/// The only job there ever was is erased for this reason, and nothing but its one receipt and
+/// its tombstone is left (P1, P5, P7, P9).
+pub fn assert_only_its_receipt_is_left(setup: &Setup, server: Server, job: &Exported, reason: &str) {
+    assert_erased(setup, &server, &job.id, &job.files, &[reason]);
+    wait_settled(setup, &server, &BTreeSet::new());
+    server.kill();
+    assert_receipts(setup, &BTreeSet::from([job.id.clone()]));
+    assert_disk_equals_store(setup);
+}
+
 pub fn operator_url(server: &Server, name: &str) -> String {
     format!("{}/{name}", server.base.split("/r4/").next().unwrap())
 }

@@ -7,8 +7,8 @@ use std::os::unix::process::ExitStatusExt;
 use std::path::{Path, PathBuf};
 
 use super::{
-    Exported, assert_disk_equals_store, assert_erased, assert_receipts, polling_url, run_to_death,
-    run_to_end, wait_settled,
+    Exported, assert_disk_equals_store, assert_erased, assert_only_its_receipt_is_left, assert_receipts,
+    polling_url, run_to_death, run_to_end, wait_settled,
 };
 use crate::support::{Setup, delete, job_id};
 
@@ -60,11 +60,7 @@ fn a_deletion_that_was_acknowledged_holds_when_the_store_has_lost_it() {
         put_back(&setup, &stores[n]);
 
         let server = setup.start();
-        assert_erased(&setup, &server, &job.id, &job.files, &["recovered"]);
-        wait_settled(&setup, &server, &BTreeSet::new());
-        server.kill();
-        assert_receipts(&setup, &BTreeSet::from([job.id]));
-        assert_disk_equals_store(&setup);
+        assert_only_its_receipt_is_left(&setup, server, &job, "recovered");
     }
 }
 
@@ -103,11 +99,7 @@ fn an_erasure_holds_when_the_store_has_lost_it_and_the_directory_is_back_as_well
 
     // Store and disk agree that it is there; the receipt knows better.
     let server = setup.start();
-    assert_erased(&setup, &server, &job.id, &job.files, &["deleted"]);
-    wait_settled(&setup, &server, &BTreeSet::new());
-    server.kill();
-    assert_receipts(&setup, &BTreeSet::from([job.id]));
-    assert_disk_equals_store(&setup);
+    assert_only_its_receipt_is_left(&setup, server, &job, "deleted");
 }
 
 #[test]

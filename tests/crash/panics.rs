@@ -3,7 +3,7 @@
 
 use std::collections::BTreeSet;
 
-use super::{Exported, assert_disk_equals_store, assert_erased, assert_receipts, polling_url, wait_settled};
+use super::{Exported, assert_only_its_receipt_is_left, polling_url, wait_settled};
 use crate::support::{KICKOFF, Setup, job_id, source, try_send};
 
 #[test]
@@ -49,10 +49,6 @@ fn a_panic_in_the_ledger_or_in_a_sweep_ends_the_process_and_the_deletion_is_carr
         drop(server);
 
         let server = setup.start();
-        assert_erased(&setup, &server, &job.id, &job.files, &["deleted"]);
-        wait_settled(&setup, &server, &BTreeSet::new());
-        server.kill();
-        assert_receipts(&setup, &BTreeSet::from([job.id]));
-        assert_disk_equals_store(&setup);
+        assert_only_its_receipt_is_left(&setup, server, &job, "deleted");
     }
 }
