@@ -36,12 +36,13 @@ impl ExportJob {
         ctx: &mut Context<Self>,
     ) {
         let (id, files, asked) = (self.id, self.services.files.clone(), request.clone());
+        let fatal = self.services.fatal.clone();
         let make = move || {
             files.create(id, &asked).inspect_err(|_| {
-                // Nobody was told of it; what cannot be removed now is an orphan.
-                let moved = files.move_to_trash(&[id]);
-                if let Err(error) = moved.and_then(|_| files.sweep(&[id])) {
-                    tracing::warn!(job = %id, %error, "a half-made directory is left to the reaper");
+                // Nobody was told of it; what cannot be removed now is left to the reaper as an
+                // orphan. Only a failed fsync is an error here, and that is final.
+                if let Err(error) = files.move_to_trash(&[id]).and_then(|_| files.sweep(&[id])) {
+                    fatal.raise(&error.to_string());
                 }
             })
         };

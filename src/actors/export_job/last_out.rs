@@ -120,14 +120,13 @@ impl ExportJob {
 
     fn sweep_early(&mut self, ctx: &mut Context<Self>) {
         let (id, files) = (self.id, self.services.files.clone());
-        self.block_in_directory(ctx, move || files.sweep(&[id]), move |_, swept, _| {
-            let error = match swept {
-                Ok(results) => results.into_iter().find_map(|(_, result)| result.err()),
-                Err(error) => Some(error),
-            };
-            if let Some(error) = error {
-                tracing::warn!(job = %id, %error, "the names of a stuck writer could not be unlinked yet");
+        self.block_in_directory(ctx, move || files.sweep(&[id]), move |this, swept, _| match swept {
+            Ok(results) => {
+                for error in results.into_iter().filter_map(|(_, result)| result.err()) {
+                    tracing::warn!(job = %id, %error, "the names of a stuck writer could not be unlinked yet");
+                }
             }
+            Err(error) => this.services.fatal.raise(&error.to_string()),
         });
     }
 }
