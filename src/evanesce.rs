@@ -13,7 +13,7 @@ use actix::{Actor, Addr, System};
 use jiff::Timestamp;
 use parking_lot::Mutex;
 use rustix::fs::FlockOperation;
-use tokio::sync::oneshot;
+use tokio::sync::{Semaphore, oneshot};
 use uuid::Uuid;
 
 use crate::actors::{
@@ -34,6 +34,9 @@ use crate::telemetry::Fatal;
 
 /// The tenant of exports that are submitted by the host itself.
 const DEFAULT_TENANT: &str = "default";
+
+/// Plans made at once.
+const PLANNERS: usize = 2;
 
 /// Why an instance could not be started. Nothing was changed that the next start would miss.
 #[derive(Debug, thiserror::Error)]
@@ -100,6 +103,10 @@ pub struct Kickoff {
     pub level: Level,
     /// Resource types; empty means all that the level exports.
     pub types: Vec<String>,
+    /// Only resources changed later than this, and those of unknown age.
+    pub since: Option<Timestamp>,
+    /// Only resources changed earlier than this, and those of unknown age.
+    pub until: Option<Timestamp>,
     /// The manifest's `request`; a host that has no URL for it may leave it empty.
     pub url: String,
 }
@@ -107,7 +114,7 @@ pub struct Kickoff {
 impl Kickoff {
     /// Everything the exporter has.
     pub fn system() -> Self {
-        Self { level: Level::System, types: Vec::new(), url: String::new() }
+        Self { level: Level::System, types: Vec::new(), since: None, until: None, url: String::new() }
     }
 }
 
@@ -220,8 +227,20 @@ impl Builder {
             throttle: Arc::new(Throttle::new(config.export.max_bytes_per_second)),
             max_file_bytes: config.export.max_file_bytes,
         };
-        let services =
-            Services { config, files, receipts, ledger, exporter, pool, limits, clock, hooks, fatal };
+        let planners = Arc::new(Semaphore::new(PLANNERS));
+        let services = Services {
+            config,
+            files,
+            receipts,
+            ledger,
+            exporter,
+            planners,
+            pool,
+            limits,
+            clock,
+            hooks,
+            fatal,
+        };
         Ok((services, joined.awake, lock))
     }
 }
@@ -303,9 +322,9 @@ impl Evanesce {
         kickoff: Kickoff,
         owner: ClientId,
     ) -> Result<JobId, SubmitError> {
-        let Kickoff { level, types, url } = kickoff;
+        let Kickoff { level, types, since, until, url } = kickoff;
         let submitted_at = self.services().clock.now();
-        let request = ExportRequest { tenant, owner, url, level, types, submitted_at };
+        let request = ExportRequest { tenant, owner, url, level, types, since, until, submitted_at };
         let (reply, answer) = oneshot::channel();
         self.0.running.orchestrator.do_send(Submit { request, reply });
         answer.await.unwrap_or(Err(SubmitError::Failed))

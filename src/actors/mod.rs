@@ -11,14 +11,14 @@ mod witnesses;
 use std::sync::Arc;
 
 use jiff::Timestamp;
-use tokio::sync::oneshot;
+use tokio::sync::{Semaphore, oneshot};
 
 use crate::clock::Clock;
 use crate::config::Config;
 use crate::export::{Exporter, Limits, Pool};
 use crate::files::{Files, Swept};
 use crate::hooks::Hooks;
-use crate::job::{ClientId, ExportRequest, JobId};
+use crate::job::{ClientId, ExportRequest, FailureReason, JobId};
 use crate::receipts::Receipts;
 use crate::store::{Ledger, View};
 use crate::telemetry::Fatal;
@@ -39,6 +39,9 @@ pub struct Services {
     pub ledger: Ledger,
     /// What produces the bytes.
     pub exporter: Arc<dyn Exporter>,
+    /// How many plans may be made at once: planning may take long, and the threads that block
+    /// are those that deletions need too.
+    pub planners: Arc<Semaphore>,
     /// The workers.
     pub pool: Pool,
     /// What writers obey.
@@ -67,6 +70,9 @@ pub enum SubmitError {
     /// There is no room.
     #[error("there is no room to store another export")]
     StorageFull,
+    /// The exporter refused it.
+    #[error("the export was refused: {}", .0.text())]
+    Refused(FailureReason),
     /// The job could not be recorded.
     #[error("the export could not be recorded")]
     Failed,

@@ -9,6 +9,8 @@ mod throttle;
 mod work;
 mod writer;
 
+use std::time::Duration;
+
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
@@ -62,6 +64,12 @@ pub enum ExportError {
     /// The source could not be read.
     #[error("the source could not be read: {0}")]
     SourceUnreadable(String),
+    /// There is no such group, or it is not one of actual, active members.
+    #[error("the group is not defined or not active")]
+    GroupNotFound,
+    /// The group has groups as members.
+    #[error("the group has groups as members")]
+    GroupNested,
     /// The output could not be written.
     #[error(transparent)]
     Output(#[from] FilesError),
@@ -77,6 +85,8 @@ impl ExportError {
             Self::Cancelled => None,
             Self::SourceChanged(_) => Some(FailureReason::SourceChanged),
             Self::SourceUnreadable(_) => Some(FailureReason::SourceUnreadable),
+            Self::GroupNotFound => Some(FailureReason::GroupNotFound),
+            Self::GroupNested => Some(FailureReason::GroupNested),
             Self::Output(e) if e.is_full() => Some(FailureReason::StorageFull),
             Self::Output(_) => Some(FailureReason::StorageFailed),
             Self::Other(_) => Some(FailureReason::ExporterFailed),
@@ -84,11 +94,24 @@ impl ExportError {
     }
 }
 
+/// How long a kick-off waits for [`Exporter::check`].
+pub const CHECK_PATIENCE: Duration = Duration::from_secs(2);
+
 /// Produces the bytes of exports; the host's own, or [`SourceExporter`] over a folder.
 ///
-/// Both calls may block: they run on threads for that. An implementation must be fit to run
+/// All calls may block: they run on threads for that. An implementation must be fit to run
 /// the same part again, in the same or in a later process, as long as it was not sealed.
 pub trait Exporter: Send + Sync {
+    /// Looks at a request before it is accepted, so that the kick-off can refuse what cannot
+    /// be exported. An answer that takes longer than [`CHECK_PATIENCE`] is not waited for: the
+    /// job is accepted and fails when it is planned.
+    ///
+    /// # Errors
+    /// Any error with a reason refuses the kick-off with it.
+    fn check(&self, _request: &ExportRequest) -> Result<(), ExportError> {
+        Ok(())
+    }
+
     /// Plans a request. Called once a job.
     ///
     /// # Errors

@@ -210,8 +210,16 @@ mod tests {
             let (tenant, owner) = ("t".parse().unwrap(), "o".parse().unwrap());
             let submitted_at = jiff::Timestamp::UNIX_EPOCH;
             let url = String::new();
-            let request =
-                ExportRequest { tenant, owner, url, level: Level::System, types: vec![], submitted_at };
+            let request = ExportRequest {
+                tenant,
+                owner,
+                url,
+                level: Level::System,
+                types: vec![],
+                since: None,
+                until: None,
+                submitted_at,
+            };
             let job = JobId::random();
             let dir = files.create(job, &request).unwrap();
             Arc::new(Work::new(job, exporter.clone(), dir, &limits, Arc::default(), |_| {}))

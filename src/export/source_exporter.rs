@@ -69,7 +69,7 @@ impl Exporter for SourceExporter {
             let mut start = 0;
             while start < file.size {
                 let end = file.size.min(start + self.part_bytes);
-                let (level, types) = (request.level, request.types.clone());
+                let (level, types) = (request.level.clone(), request.types.clone());
                 let range = Range { file: file.clone(), start, end, level, types };
                 let content = serde_json::to_value(range).expect("a range has string keys only");
                 parts.push(Part { weight: end - start, content });
@@ -118,7 +118,7 @@ impl Exporter for SourceExporter {
 
 impl Range {
     fn exports(&self, resource_type: ResourceType) -> bool {
-        resource_type.is_exported_at(self.level)
+        resource_type.is_exported_at(&self.level)
             && (self.types.is_empty() || self.types.iter().any(|t| t == resource_type.as_str()))
     }
 }

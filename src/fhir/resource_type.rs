@@ -186,10 +186,10 @@ impl ResourceType {
     }
 
     /// Whether an export of that level gives resources of this type.
-    pub fn is_exported_at(self, level: Level) -> bool {
+    pub fn is_exported_at(self, level: &Level) -> bool {
         match (TYPES[usize::from(self.0)].1, level) {
             (Compartment | Reference, _) | (Other, Level::System) => true,
-            (Contained, _) | (Other, Level::Patient) => false,
+            (Contained, _) | (Other, Level::Patient | Level::Group { .. }) => false,
         }
     }
 }
@@ -211,7 +211,7 @@ mod tests {
 
     #[test]
     fn a_patient_export_has_the_compartment_and_what_it_refers_to() {
-        let at = |name, level| ResourceType::of(name).unwrap().is_exported_at(level);
+        let at = |name, level| ResourceType::of(name).unwrap().is_exported_at(&level);
         assert!(at("Observation", Level::Patient) && at("Organization", Level::Patient));
         assert!(!at("ValueSet", Level::Patient) && at("ValueSet", Level::System));
         assert!(!at("Binary", Level::Patient) && !at("Binary", Level::System));

@@ -137,9 +137,15 @@ impl ApiError {
         Self::new(StatusCode::INTERNAL_SERVER_ERROR, IssueCode::Exception, text)
     }
 
-    /// The job failed for good: no transient issue code (ST-5, ST-6).
+    /// The job failed for good: no transient issue code (ST-5, ST-6). What the client can
+    /// mend is a 4xx (K-8), the same at the kick-off and afterwards.
     pub fn job_failed(reason: FailureReason) -> Self {
-        Self::new(StatusCode::INTERNAL_SERVER_ERROR, IssueCode::Processing, reason.text())
+        let (status, code) = match reason {
+            FailureReason::GroupNotFound => (StatusCode::NOT_FOUND, IssueCode::NotFound),
+            FailureReason::GroupNested => (StatusCode::BAD_REQUEST, IssueCode::NotSupported),
+            _ => (StatusCode::INTERNAL_SERVER_ERROR, IssueCode::Processing),
+        };
+        Self::new(status, code, reason.text())
     }
 }
 

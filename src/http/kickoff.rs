@@ -35,17 +35,18 @@ async fn kickoff(level: Level, request: &HttpRequest, api: &Api) -> Result<HttpR
     require_accept(request, JSON)?;
     require_respond_async(request)?;
     api.check_tenant(request)?;
-    let types = parameters(level, request.query_string())?;
+    let types = parameters(&level, request.query_string())?;
     let path_and_query = request.uri().path_and_query().map_or("", |path| path.as_str());
     let url = format!("{}{path_and_query}", api.public_url);
-    let kickoff = Kickoff { level, types, url };
+    let kickoff = Kickoff { level, types, since: None, until: None, url };
     let submitted = api.evanesce.submit_for(api.tenant.clone(), kickoff, api.client.clone()).await;
     let job = submitted.map_err(|error| match error {
         SubmitError::TooManyJobs => ApiError::throttled(RETRY_AFTER),
         SubmitError::StorageFull => ApiError::no_room(RETRY_AFTER),
+        SubmitError::Refused(reason) => ApiError::job_failed(reason),
         SubmitError::Failed => ApiError::internal(),
     })?;
-    tracing::info!(%job, ?level, "kicked off");
+    tracing::info!(%job, "kicked off");
     let text = format!("Bulkdata request <{job}> has been accepted.");
     let outcome = OperationOutcome::new(Severity::Information, IssueCode::Processing, text);
     let mut response = outcome_response(StatusCode::ACCEPTED, &outcome);
@@ -55,7 +56,7 @@ async fn kickoff(level: Level, request: &HttpRequest, api: &Api) -> Result<HttpR
 }
 
 /// Checks the parameters and gives the types of `_type`, each once.
-fn parameters(level: Level, query: &str) -> Result<Vec<String>, ApiError> {
+fn parameters(level: &Level, query: &str) -> Result<Vec<String>, ApiError> {
     let mut types: Vec<String> = Vec::new();
     let mut formats = 0;
     for (name, value) in query::parse(query)? {
@@ -95,7 +96,7 @@ fn parameters(level: Level, query: &str) -> Result<Vec<String>, ApiError> {
 
 /// A name of `_type` (C9): one that is no R4 type is invalid, a type that this level does not
 /// export is not supported.
-fn resource_type(level: Level, name: &str) -> Result<ResourceType, ApiError> {
+fn resource_type(level: &Level, name: &str) -> Result<ResourceType, ApiError> {
     if name.is_empty() {
         return Err(ApiError::invalid("_type has an empty item; list names such as Patient,Observation."));
     }
@@ -117,7 +118,7 @@ mod tests {
 
     #[test]
     fn type_is_a_list_that_may_repeat_and_duplicates_collapse() {
-        let types = |query: &str| parameters(Level::Patient, query).unwrap();
+        let types = |query: &str| parameters(&Level::Patient, query).unwrap();
         assert_eq!(types("_type=Patient,Observation&_type=Patient"), ["Patient", "Observation"]);
         assert!(types("").is_empty());
         for format in
@@ -144,7 +145,7 @@ mod tests {
             ("=x", 400, IssueCode::NotSupported),
             ("_type=%ff", 400, IssueCode::Structure),
         ] {
-            let error = parameters(Level::Patient, query).unwrap_err();
+            let error = parameters(&Level::Patient, query).unwrap_err();
             let shown = format!("{error:?}");
             assert!(shown.contains(&format!("status: {status}")), "{query}: {shown}");
             assert!(shown.contains(&format!("{code:?}")), "{query}: {shown}");

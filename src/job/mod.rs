@@ -12,5 +12,5 @@ pub use completion::{Completion, JobDocument, OutputFile, SealedPart};
 pub use id::{ClientId, InvalidName, JobId, TenantId};
 pub use receipt::{Erasure, Receipt};
 pub use record::{Failure, FailureReason, JobRecord, JobState, Mark, MarkReason, StateName, SweepFailure};
-pub use request::{ExportRequest, Level};
+pub use request::{ALL_PATIENTS, ExportRequest, Level};
 pub use transition::{Effect, Event, Refusal, transition};

@@ -136,6 +136,10 @@ pub enum FailureReason {
     SourceChanged,
     /// The source could not be read.
     SourceUnreadable,
+    /// There is no such group, or it is not one of actual, active members.
+    GroupNotFound,
+    /// The group has groups as members.
+    GroupNested,
     /// The exporter gave an error.
     ExporterFailed,
     /// The exporter panicked.
@@ -155,6 +159,12 @@ impl FailureReason {
             Self::SourceChanged => "The source data changed while it was being exported. Start a new export.",
             Self::SourceUnreadable => {
                 "The source data could not be read. Start a new export when the operator has mended it."
+            }
+            Self::GroupNotFound => {
+                "The group is not defined or not active; use the id of an active Group with actual members, or All_Patients."
+            }
+            Self::GroupNested => {
+                "The group has groups as members, which is not supported; list the patients themselves as its members."
             }
             Self::ExporterFailed => "The export failed. Start a new export, or ask the operator.",
             Self::ExporterPanicked => "The export failed by an internal fault. Ask the operator.",

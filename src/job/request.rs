@@ -7,14 +7,22 @@ use serde::{Deserialize, Serialize};
 use super::{ClientId, TenantId};
 
 /// Which `$export` operation was called.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Level {
     /// `{base}/$export`: everything.
     System,
-    /// `{base}/Patient/$export`: the patient compartment and what it refers to (K-10).
+    /// `{base}/Patient/$export`: the compartments of all patients and what they refer to (K-10).
     Patient,
+    /// `{base}/Group/{id}/$export`: the same of the group's members.
+    Group {
+        /// The id of the Group resource, or [`ALL_PATIENTS`].
+        id: String,
+    },
 }
+
+/// The group that is always there: every patient (K-15).
+pub const ALL_PATIENTS: &str = "All_Patients";
 
 /// One export request, as accepted at the kick-off.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -29,6 +37,12 @@ pub struct ExportRequest {
     pub level: Level,
     /// The types of `_type`, without repeats; empty means all that the level exports.
     pub types: Vec<String>,
+    /// Only resources changed later than this, and those of unknown age (`_since`).
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub since: Option<Timestamp>,
+    /// Only resources changed earlier than this, and those of unknown age (`_until`).
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub until: Option<Timestamp>,
     /// When the kick-off was received.
     pub submitted_at: Timestamp,
 }

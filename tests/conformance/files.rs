@@ -21,6 +21,8 @@ fn request() -> ExportRequest {
         url: "http://h/r4/t/$export".into(),
         level: Level::System,
         types: vec!["Patient".into()],
+        since: None,
+        until: None,
         submitted_at: Timestamp::UNIX_EPOCH,
     }
 }

@@ -1,6 +1,7 @@
 //! How a job's actor begins: a kick-off, a record that was passivated or found at a start,
 //! a directory that nobody knows.
 
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 
 use actix::Context;
@@ -9,7 +10,7 @@ use tokio::sync::oneshot;
 use super::super::orchestrator::Settled;
 use super::super::{CancelReply, Seed, SubmitError};
 use super::ExportJob;
-use crate::export::Plan;
+use crate::export::{CHECK_PATIENCE, Plan};
 use crate::files::{Document, FilesError, Place};
 use crate::hooks::Step;
 use crate::job::{
@@ -21,15 +22,43 @@ use crate::telemetry;
 impl ExportJob {
     pub(super) fn begin(&mut self, ctx: &mut Context<Self>) {
         match self.seed.take() {
-            Some(Seed::New { request, reply }) => self.create(request, reply, ctx),
+            Some(Seed::New { request, reply }) => self.check(request, reply, ctx),
             Some(Seed::Known(published)) => self.recall(&published, ctx),
             Some(Seed::Orphan) => self.mark_orphan(ctx),
             None => {}
         }
     }
 
-    /// A kick-off: directory, record, answer, plan (DESIGN section 3).
-    pub(super) fn create(
+    /// A kick-off: the exporter's look at it, directory, record, answer, plan (DESIGN section 3).
+    pub(super) fn check(
+        &mut self,
+        request: Arc<ExportRequest>,
+        reply: oneshot::Sender<Result<JobId, SubmitError>>,
+        ctx: &mut Context<Self>,
+    ) {
+        let (exporter, asked) = (self.services.exporter.clone(), request.clone());
+        let check = move || catch_unwind(AssertUnwindSafe(|| exporter.check(&asked)));
+        let checked = tokio::time::timeout(CHECK_PATIENCE, tokio::task::spawn_blocking(check));
+        self.wait(ctx, checked, |this, checked, ctx| {
+            let refused = match checked {
+                // Too late to be told: planning will meet it again.
+                Err(_elapsed) => None,
+                Ok(Ok(Ok(checked))) => checked.err().and_then(|error| error.reason()),
+                Ok(_panic) => Some(FailureReason::ExporterPanicked),
+            };
+            match refused {
+                None => this.create(request, reply, ctx),
+                Some(reason) => {
+                    tracing::info!(?reason, "a kick-off was refused");
+                    this.orchestrator.do_send(Settled(this.id));
+                    // A caller that went away needs no answer.
+                    let _ = reply.send(Err(SubmitError::Refused(reason)));
+                }
+            }
+        });
+    }
+
+    fn create(
         &mut self,
         request: Arc<ExportRequest>,
         reply: oneshot::Sender<Result<JobId, SubmitError>>,

@@ -7,7 +7,7 @@ use actix::{AsyncContext, Context};
 
 use super::ExportJob;
 use crate::export::{ExportError, Plan, Work};
-use crate::files::{Document, Place};
+use crate::files::{Document, ExportDir, Place};
 use crate::hooks::Step;
 use crate::job::{
     Completion, Effect, Event, FailureReason, JobDocument, JobRecord, JobState, SealedPart, StateName,
@@ -21,11 +21,29 @@ impl ExportJob {
         let exporter = self.services.exporter.clone();
         // The exporter may take long over it and holds nothing of ours meanwhile.
         let plan = move || catch_unwind(AssertUnwindSafe(|| exporter.plan(&request)));
-        self.block(ctx, plan, |this, planned, ctx| match planned {
-            Ok(Ok(plan)) if this.state().is_some_and(|state| state.name().is_active()) => {
+        let (planners, fatal) = (self.services.planners.clone(), self.services.fatal.clone());
+        let planned = async move {
+            // The semaphore is never closed.
+            let _permit = planners.acquire_owned().await;
+            tokio::task::spawn_blocking(plan).await
+        };
+        self.wait(ctx, planned, move |this, planned, ctx| match planned {
+            Err(panic) => fatal.raise(&format!("panic in a job's task: {panic}")),
+            Ok(planned) => this.plan_made(planned, dir, ctx),
+        });
+    }
+
+    fn plan_made(
+        &mut self,
+        planned: std::thread::Result<Result<Plan, ExportError>>,
+        dir: Arc<dyn ExportDir>,
+        ctx: &mut Context<Self>,
+    ) {
+        match planned {
+            Ok(Ok(plan)) if self.state().is_some_and(|state| state.name().is_active()) => {
                 let content = serde_json::to_vec(&plan).expect("a plan has string keys only");
                 let write = move || dir.write_document(Document::Plan, &content);
-                this.block_in_directory(ctx, write, |this, written, ctx| match written {
+                self.block_in_directory(ctx, write, |this, written, ctx| match written {
                     Ok(()) => {
                         this.services.hooks.reach(Step::PlanWritten);
                         this.planned(plan, ctx);
@@ -34,9 +52,9 @@ impl ExportJob {
                 });
             }
             Ok(Ok(_)) => {}
-            Ok(Err(error)) => this.fail_by(&error, ctx),
-            Err(_panic) => this.fail(FailureReason::ExporterPanicked, ctx),
-        });
+            Ok(Err(error)) => self.fail_by(&error, ctx),
+            Err(_panic) => self.fail(FailureReason::ExporterPanicked, ctx),
+        }
     }
 
     pub(super) fn fail_by(&mut self, error: &ExportError, ctx: &mut Context<Self>) {
