@@ -9,6 +9,7 @@ const BULK: &str = "http://hl7.org/fhir/uv/bulkdata";
 /// instant this process started (CP-1 to CP-3, section 15: operations under both names).
 pub fn capability_statement(base: &str, since: Timestamp) -> Value {
     let operation = |name: &str, definition: &str| json!({"name": name, "definition": format!("{BULK}/OperationDefinition/{definition}")});
+    let resource = |name: &str, definition: &str| json!({"type": name, "operation": [operation("export", definition), operation(definition, definition)]});
     json!({
         "resourceType": "CapabilityStatement",
         "status": "active",
@@ -21,12 +22,9 @@ pub fn capability_statement(base: &str, since: Timestamp) -> Value {
         "format": ["json", "application/fhir+json"],
         "rest": [{
             "mode": "server",
-            "documentation": "Patient and system level $export with _type and _outputFormat; \
-                              status, deletion and NDJSON files by the polling location.",
-            "resource": [{
-                "type": "Patient",
-                "operation": [operation("export", "patient-export"), operation("patient-export", "patient-export")]
-            }],
+            "documentation": "Group, Patient and system level $export with _type, _since, _until and \
+                              _outputFormat; status, deletion and NDJSON files by the polling location.",
+            "resource": [resource("Group", "group-export"), resource("Patient", "patient-export")],
             "operation": [operation("export", "export")]
         }]
     })
@@ -42,6 +40,14 @@ mod tests {
         assert_eq!(statement["implementation"]["url"], "http://h/r4/default");
         let rest = &statement["rest"][0];
         assert_eq!(rest["operation"][0]["definition"], format!("{BULK}/OperationDefinition/export"));
-        assert_eq!(rest["resource"][0]["operation"][0]["name"], "export");
+        for (resource, name, both) in [(0, "Group", "group-export"), (1, "Patient", "patient-export")] {
+            let resource = &rest["resource"][resource];
+            assert_eq!(resource["type"], name);
+            for (operation, name) in [(0, "export"), (1, both)] {
+                let operation = &resource["operation"][operation];
+                assert_eq!(operation["name"], name);
+                assert_eq!(operation["definition"], format!("{BULK}/OperationDefinition/{both}"));
+            }
+        }
     }
 }

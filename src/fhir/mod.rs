@@ -1,7 +1,8 @@
-//! FHIR R4 as far as this server speaks it: OperationOutcomes, resource types and the
+//! FHIR R4 as far as this server speaks it: OperationOutcomes, instants, resource types and the
 //! CapabilityStatement.
 
 mod capability;
+pub mod instant;
 mod outcome;
 mod resource_type;
 

@@ -28,6 +28,7 @@ const OPC_REQUEST_ID: HeaderName = HeaderName::from_static("opc-request-id");
 pub const NAMES: &[&str] = &[
     "system-export",
     "patient-export",
+    "group-export",
     "request",
     "requests",
     "delete-request",

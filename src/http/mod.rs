@@ -9,6 +9,7 @@ mod download;
 mod error;
 mod kickoff;
 mod middleware;
+mod parameters;
 mod query;
 mod routes;
 mod status;

@@ -1,5 +1,5 @@
-//! Query strings: decoded strictly, because a parameter that is misread is a parameter that
-//! is ignored.
+//! The client's part of a URL, decoded strictly: a parameter that is misread is a parameter
+//! that is ignored.
 
 use percent_encoding::percent_decode_str;
 
@@ -11,12 +11,16 @@ pub fn parse(query: &str) -> Result<Vec<(String, String)>, ApiError> {
     pairs
         .map(|pair| {
             let (name, value) = pair.split_once('=').unwrap_or((pair, ""));
-            Ok((decode(name)?, decode(value)?))
+            Ok((percent_decoded(&name.replace('+', " "))?, percent_decoded(&value.replace('+', " "))?))
         })
         .collect()
 }
 
-fn decode(text: &str) -> Result<String, ApiError> {
+/// A text of a URL with its percent escapes decoded.
+///
+/// # Errors
+/// 400 `structure` for a `%` that begins no escape, and for bytes that are not UTF-8.
+pub fn percent_decoded(text: &str) -> Result<String, ApiError> {
     let escapes = text.split('%').skip(1);
     let hex =
         |escape: &str| escape.as_bytes().get(..2).is_some_and(|two| two.iter().all(u8::is_ascii_hexdigit));
@@ -25,8 +29,7 @@ fn decode(text: &str) -> Result<String, ApiError> {
             "The URL has a % that is not followed by two hexadecimal digits.",
         ));
     }
-    let spaced = text.replace('+', " ");
-    let decoded = percent_decode_str(&spaced).decode_utf8();
+    let decoded = percent_decode_str(text).decode_utf8();
     decoded.map(String::from).map_err(|_| ApiError::malformed_url("The URL has bytes that are not UTF-8."))
 }
 

@@ -24,6 +24,11 @@ pub fn configure(api: Api) -> impl FnOnce(&mut ServiceConfig) {
                     vec![(get(), web::to(kickoff::patient))],
                 ))
                 .service(resource(
+                    "group-export",
+                    "/Group/{id}/$export",
+                    vec![(get(), web::to(kickoff::group))],
+                ))
+                .service(resource(
                     "request",
                     "/bulk-api/request/{job}",
                     vec![

@@ -6,6 +6,7 @@ mod content;
 mod cut;
 mod discovery;
 mod download;
+mod group;
 mod hostile;
 mod kickoff;
 mod life_table;

@@ -33,9 +33,14 @@ fn a_planted_identifier_is_in_the_jobs_directory_only_and_goes_with_it() {
     let setup = Setup::new().source(source.path());
     let server = setup.start();
     // Refused, and what it asked for is not logged.
-    let refused =
-        send("GET", &format!("{}/$export?patient={PLANTED}&_type={PLANTED}", server.base), &KICKOFF);
-    assert_eq!(refused.status, 400);
+    for path in [
+        format!("$export?patient={PLANTED}&_type={PLANTED}"),
+        format!("Patient/$export?_since={PLANTED}"),
+        format!("Group/{PLANTED}/$export?_until={PLANTED}"),
+    ] {
+        let refused = send("GET", &format!("{}/{path}", server.base), &KICKOFF);
+        assert_eq!(refused.status, 400, "{path}");
+    }
     let (polling, manifest) = server.export("$export");
     let url = manifest["output"][0]["url"].as_str().unwrap();
     assert!(String::from_utf8(get(url).body).unwrap().contains(PLANTED), "it was exported");
