@@ -17,7 +17,7 @@ pub struct Server {
 
 /// Generates `patients` into a new folder and gives its bytes.
 pub fn generate_source(out: &Path, patients: u32) -> u64 {
-    let options = Options { patients, seed: 1, out: out.to_owned() };
+    let options = Options::new(patients, 1, out);
     generate(&options, &mut |_| {}).expect("a new source").bytes()
 }
 

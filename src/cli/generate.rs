@@ -6,12 +6,12 @@ use std::time::Instant;
 use indicatif::{HumanBytes, ProgressBar};
 
 use super::CliError;
-use crate::generate::{Options, generate};
+use crate::generate::{Options, Share, generate};
 
 /// The arguments of `evanesce generate`.
 #[derive(Debug, clap::Args)]
 pub struct Args {
-    /// How many patients.
+    /// How many patients; each is about 47 kB.
     #[arg(long, default_value_t = 100)]
     patients: u32,
     /// What the data follows from: the same seed gives the same bytes.
@@ -20,21 +20,53 @@ pub struct Args {
     /// The folder to write to; it must not hold NDJSON files yet.
     #[arg(long)]
     out: PathBuf,
+    /// How many Groups cohort-1, cohort-2, ... of one patient in ten, besides the other Groups (to 65535).
+    #[arg(long, default_value_t = 0)]
+    groups: u16,
+    /// How many Observations a patient, besides those of the record (about 29); to 65535.
+    #[arg(long, default_value_t = 0)]
+    observations: u16,
+    /// The share of the resources without meta.lastUpdated, from 0 to 1.
+    #[arg(long, value_name = "SHARE", default_value = "0")]
+    undated: Share,
+    /// The share of the dated resources last updated after 2026-01-01T00:00:00Z (and before 2026-06-30,
+    /// all others before 2026), from 0 to 1.
+    #[arg(long, value_name = "SHARE", default_value = "0")]
+    recent: Share,
+    /// Make lines longer by a narrative with a text of this mean length in bytes, exponentially
+    /// distributed; 0 = no narratives.
+    #[arg(long, value_name = "MEAN", default_value_t = 0, value_parser = clap::value_parser!(u32).range(..=1 << 20))]
+    notes: u32,
+    /// Make a mess: broken and blank lines, CRLF, a byte order mark, a giant line, duplicates, a file
+    /// of several types.
+    #[arg(long)]
+    mess: bool,
 }
 
 /// Generates and says what was written.
 pub fn run(args: &Args) -> Result<(), CliError> {
-    let options = Options { patients: args.patients, seed: args.seed, out: args.out.clone() };
+    let options = Options {
+        groups: args.groups,
+        observations: args.observations,
+        undated: args.undated,
+        recent: args.recent,
+        notes: args.notes,
+        mess: args.mess,
+        ..Options::new(args.patients, args.seed, &args.out)
+    };
     let began = Instant::now();
     let bar = ProgressBar::new(u64::from(args.patients));
     let summary =
         generate(&options, &mut |done| bar.set_position(u64::from(done))).map_err(CliError::usage)?;
     bar.finish_and_clear();
     for file in &summary.files {
-        println!("{:>10}  {:>12}  {}", file.resources, file.bytes, file.resource_type);
+        println!("{:>10}  {:>12}  {}", file.resources, file.bytes, file.name);
     }
     let rate = summary.bytes() as f64 / began.elapsed().as_secs_f64();
     let (bytes, rate) = (HumanBytes(summary.bytes()), HumanBytes(rate as u64));
     println!("{} resources, {bytes}, {rate}/s", summary.resources());
+    if args.mess {
+        println!("{} broken lines", summary.broken_lines());
+    }
     Ok(())
 }

@@ -2,7 +2,8 @@
 //! at each of them. The resources themselves are written by [`super::visit`] (what a visit leaves
 //! behind) and [`super::care`] (what stays with the patient between visits).
 
-use super::draw::{Draw, Id};
+use super::Options;
+use super::draw::{Draw, Id, Owner, Purpose};
 use super::kind::Kind;
 use super::moment::{DAY, HOUR, MINUTE, Moment};
 use super::person::Person;
@@ -27,6 +28,8 @@ pub(super) struct Visit {
 
 /// A patient's record while it is being written.
 pub(super) struct Chart<'a> {
+    options: &'a Options,
+    owner: Owner,
     pub(super) draw: Draw,
     pub(super) person: Person,
     pub(super) practice: &'a Practice,
@@ -34,11 +37,19 @@ pub(super) struct Chart<'a> {
 }
 
 impl<'a> Chart<'a> {
-    /// Opens the record of the patient that the fresh stream `draw` stands for.
-    pub(super) fn open(mut draw: Draw, practices: &'a Practices, sheets: &'a mut Sheets) -> Self {
+    /// Opens the record of the patient with this number.
+    pub(super) fn open(
+        options: &'a Options,
+        number: u32,
+        practices: &'a Practices,
+        sheets: &'a mut Sheets,
+    ) -> Self {
+        let owner = Owner::Patient(number);
+        sheets.turn_to(owner);
+        let mut draw = Draw::stream(options.seed, Purpose::Record, owner);
         let person = Person::draw(&mut draw);
         let practice = practices.get(person.home);
-        Self { draw, person, practice, sheets }
+        Self { options, owner, draw, person, practice, sheets }
     }
 
     /// Writes the whole record.
@@ -77,6 +88,16 @@ impl<'a> Chart<'a> {
         }
         reviewed.extend(self.noted(last));
         self.provenance(last, &reviewed);
+        self.more_observations(&visits);
+    }
+
+    /// The Observations besides those above, each at one of the visits.
+    fn more_observations(mut self, visits: &[Visit]) {
+        self.draw = Draw::stream(self.options.seed, Purpose::Observations, self.owner);
+        for _ in 0..self.options.observations {
+            let visit = *self.draw.pick(visits);
+            self.single_observation(visit);
+        }
     }
 
     /// A visit and the note on it, as the targets of a Provenance.

@@ -1,24 +1,88 @@
-//! The only source of chance in the generator: a PCG stream for each patient, and the few ways of
+//! The only source of chance in the generator: PCG streams for each patient, and the few ways of
 //! reducing its raw 64-bit words. Nothing here goes through `rand`'s distributions, whose algorithms
 //! may change between versions and with them every byte of the output.
+//!
+//! What an option adds is drawn from streams of its own (`Purpose`), so that it changes nothing else.
 
 use rand::Rng;
 use rand_pcg::Pcg64Mcg;
 
 use super::json::Show;
+use super::options::Share;
+
+/// What a stream is drawn for.
+#[derive(Clone, Copy)]
+pub(super) enum Purpose {
+    /// The facts and the record of a patient, as they are whatever the options.
+    Record,
+    /// The Observations besides those of the record.
+    Observations,
+    /// Which resources are undated, and which were updated recently.
+    Updates,
+    /// The lengths and texts of narratives.
+    Narrative,
+    /// What is wrong with the lines.
+    Mess,
+    /// The odd resources of a mess.
+    Odd,
+    /// Who is a member of the cohort with this number.
+    Cohort(u16),
+}
+
+/// Whose stream it is.
+#[derive(Clone, Copy)]
+pub(super) enum Owner {
+    /// The practices, all together.
+    Practices,
+    /// The patient with this number.
+    Patient(u32),
+    /// The Group with this number, in the order in which they are written.
+    Group(u32),
+}
 
 /// One deterministic stream of draws.
+#[derive(Clone)]
 pub(super) struct Draw(Pcg64Mcg);
 
 impl Draw {
+    /// The stream of `owner` for `purpose` in the set made with `seed`.
+    pub(super) fn stream(seed: u64, purpose: Purpose, owner: Owner) -> Self {
+        let owner = match (purpose, owner) {
+            (Purpose::Record, Owner::Practices) => return Self::numbered(seed, u64::MAX),
+            (_, Owner::Patient(number)) => u64::from(number),
+            (_, Owner::Practices) => 1 << 32,
+            (_, Owner::Group(number)) => 2 << 32 | u64::from(number),
+        };
+        let purpose = match purpose {
+            Purpose::Record => 0,
+            Purpose::Observations => 1,
+            Purpose::Updates => 2,
+            Purpose::Narrative => 3,
+            Purpose::Mess => 4,
+            Purpose::Odd => 5,
+            Purpose::Cohort(number) => 16 + u64::from(number),
+        };
+        Self::numbered(seed, purpose << 40 | owner)
+    }
+
     /// The stream numbered `stream` of the set made with `seed`.
     ///
     /// The two are mixed first, because an MCG started from neighbouring states gives related
     /// streams. Within one seed no two streams share a state: `mix` is a bijection.
-    pub(super) fn stream(seed: u64, stream: u64) -> Self {
+    fn numbered(seed: u64, stream: u64) -> Self {
         let high = mix(mix(seed).wrapping_add(stream));
         let low = mix(high ^ seed);
         Self(Pcg64Mcg::new(u128::from(high) << 64 | u128::from(low)))
+    }
+
+    /// A stream that goes on apart from this one, from a state that is drawn.
+    pub(super) fn fork(&mut self) -> Self {
+        Self(Pcg64Mcg::new(u128::from(self.0.next_u64()) << 64 | u128::from(self.0.next_u64())))
+    }
+
+    /// How often in a row a coin shows heads, up to 64 times.
+    pub(super) fn heads(&mut self) -> u64 {
+        self.0.next_u64().leading_zeros().into()
     }
 
     /// A number in `0..bound`, by widening multiplication. The bias, below `bound / 2^64`, is too
@@ -31,6 +95,11 @@ impl Draw {
     /// True `percent` times in a hundred.
     pub(super) fn chance(&mut self, percent: u64) -> bool {
         self.below(100) < percent
+    }
+
+    /// True for `share` of all draws.
+    pub(super) fn share(&mut self, share: Share) -> bool {
+        self.below(Share::WHOLE) < share.millionths()
     }
 
     /// An index into a table of `len` entries.

@@ -1,8 +1,9 @@
-//! The Group resources: all patients, the patients of each practice, and those with each chronic
-//! condition. Members are found by drawing every patient's first facts again, and a group's line goes
-//! to its file in pieces, so that neither patients nor lines need fit in memory.
+//! The Group resources: all patients, the patients of each practice, those with each chronic condition,
+//! and as many cohorts as are asked for. Members are found by drawing every patient's first facts
+//! again, or for a cohort one number a patient, and a group's line goes to its file in pieces, so that
+//! neither patients nor lines need fit in memory.
 
-use super::draw::Draw;
+use super::draw::{Draw, Id, Owner, Purpose};
 use super::json::Show;
 use super::kind::Kind;
 use super::moment::Moment;
@@ -11,6 +12,9 @@ use super::practice::Practices;
 use super::sheets::Sheets;
 use super::vocabulary::CHRONIC;
 use super::{GenerateError, Options};
+
+/// How many percent of the patients are in a cohort.
+const COHORT_PERCENT: u64 = 10;
 
 /// Writes all groups; a group with no members is left out, since FHIR has no empty arrays.
 ///
@@ -21,50 +25,86 @@ pub(super) fn write_all(
     practices: &Practices,
     sheets: &mut Sheets,
 ) -> Result<(), GenerateError> {
-    write(options, sheets, "All_Patients", "All patients", |_| true)?;
+    let mut groups = Groups { options, sheets, number: 0 };
+    groups.write_those("All_Patients", "All patients", |_| true)?;
     for number in 0..Practices::COUNT {
         let name = ("Patients of ", practices.get(number).name);
         let id = ("practice-", number as u64 + 1);
-        write(options, sheets, id, name, |person| person.home == number)?;
+        groups.write_those(id, name, |person| person.home == number)?;
     }
     for (index, chronic) in CHRONIC.iter().enumerate() {
         let name = ("Patients with ", chronic.condition.display);
         let id = ("condition-", chronic.condition.code);
-        write(options, sheets, id, name, |person| person.ailment == index)?;
+        groups.write_those(id, name, |person| person.ailment == index)?;
     }
-    Ok(())
+    (1..=options.groups).try_for_each(|number| groups.write_cohort(number))
 }
 
-fn write(
-    options: &Options,
-    sheets: &mut Sheets,
-    id: impl Show,
-    name: impl Show,
-    belongs: impl Fn(&Person) -> bool,
-) -> Result<(), GenerateError> {
-    let mut members = (0..options.patients)
-        .map(|patient| Person::draw(&mut Draw::stream(options.seed, patient.into())))
-        .filter(belongs)
-        .peekable();
-    if members.peek().is_none() {
-        return Ok(());
+/// The groups on their way to their sheet.
+struct Groups<'a> {
+    options: &'a Options,
+    sheets: &'a mut Sheets,
+    /// Of the next group. One that is left out has its number all the same.
+    number: u32,
+}
+
+impl Groups<'_> {
+    /// Writes the group of those who by their first facts belong to it.
+    fn write_those(
+        &mut self,
+        id: impl Show,
+        name: impl Show,
+        belongs: impl Fn(&Person) -> bool,
+    ) -> Result<(), GenerateError> {
+        let options = self.options;
+        let those =
+            (0..options.patients).map(|patient| Person::numbered(options.seed, patient)).filter(belongs);
+        self.write(id, name, those.map(|person| person.id))
     }
-    let sheet = sheets.sheet(Kind::Group);
-    let json = sheet.begin(id, Moment::midnight(2025, 12, 30));
-    json.set("active");
-    json.text("type", "person");
-    json.set("actual");
-    json.text("name", name);
-    json.open_array("member");
-    let mut quantity: u64 = 0;
-    for person in members {
-        sheet.json.item(|json| json.link("entity", Kind::Patient, person.id));
-        sheet.spill_when_full()?;
-        quantity += 1;
+
+    /// Writes the cohort with this number.
+    fn write_cohort(&mut self, number: u16) -> Result<(), GenerateError> {
+        let options = self.options;
+        let drawn = |patient: &u32| {
+            let owner = Owner::Patient(*patient);
+            Draw::stream(options.seed, Purpose::Cohort(number), owner).chance(COHORT_PERCENT)
+        };
+        let members =
+            (0..options.patients).filter(drawn).map(|patient| Person::numbered(options.seed, patient).id);
+        let number = u64::from(number);
+        self.write(("cohort-", number), ("Cohort ", number), members)
     }
-    sheet.json.close_array();
-    // After the members, because only now are they counted.
-    sheet.json.number("quantity", quantity);
-    sheet.end();
-    Ok(())
+
+    fn write(
+        &mut self,
+        id: impl Show,
+        name: impl Show,
+        members: impl Iterator<Item = Id>,
+    ) -> Result<(), GenerateError> {
+        let mut members = members.peekable();
+        let number = self.number;
+        self.number += 1;
+        if members.peek().is_none() {
+            return Ok(());
+        }
+        self.sheets.turn_to(Owner::Group(number));
+        let json = self.sheets.begin(Kind::Group, id, Moment::midnight(2025, 12, 30));
+        json.set("active");
+        json.text("type", "person");
+        json.set("actual");
+        json.text("name", name);
+        json.open_array("member");
+        let sheet = self.sheets.sheet(Kind::Group);
+        let mut quantity: u64 = 0;
+        for member in members {
+            sheet.json.item(|json| json.link("entity", Kind::Patient, member));
+            sheet.spill_when_full()?;
+            quantity += 1;
+        }
+        sheet.json.close_array();
+        // After the members, because only now are they counted.
+        sheet.json.number("quantity", quantity);
+        self.sheets.end(Kind::Group);
+        Ok(())
+    }
 }

@@ -1,7 +1,7 @@
 //! A writer of compact JSON into one reusable byte buffer: it sets the commas and the quotes, and
 //! knows the few FHIR shapes that come back everywhere (a coded concept, a reference, a quantity).
 //! Strings are not escaped: all of them come from this room's own tables, which hold nothing that
-//! needs it, as a debug assertion checks.
+//! needs it, as a debug assertion checks. `Raw` is for text that is escaped already.
 
 use super::kind::Kind;
 use super::vocabulary::Code;
@@ -19,6 +19,16 @@ impl Show for &str {
             "{self:?} would need escaping"
         );
         out.extend_from_slice(self.as_bytes());
+    }
+}
+
+/// Text that is JSON as it stands, or escaped for a JSON string.
+#[derive(Clone, Copy)]
+pub(super) struct Raw<'a>(pub(super) &'a str);
+
+impl Show for Raw<'_> {
+    fn show(&self, out: &mut Vec<u8>) {
+        out.extend_from_slice(self.0.as_bytes());
     }
 }
 
@@ -111,9 +121,13 @@ impl Json {
         self.close(b']');
     }
 
-    /// Closes the object that is a line, and the line.
-    pub(super) fn end_line(&mut self) {
+    /// Closes the innermost object.
+    pub(super) fn close_item(&mut self) {
         self.close(b'}');
+    }
+
+    /// Ends the line after the object that is on it.
+    pub(super) fn end_line(&mut self) {
         self.bytes.push(b'\n');
         self.first = true;
     }
@@ -176,7 +190,7 @@ impl Json {
     pub(super) fn item(&mut self, body: impl FnOnce(&mut Self)) {
         self.open_item();
         body(self);
-        self.close(b'}');
+        self.close_item();
     }
 
     /// `"value"` as an item of an array.

@@ -1,8 +1,9 @@
 //! A deterministic generator of a synthetic FHIR R4 data set: one NDJSON file a resource type, with
 //! the records of a small practice group whose patients never existed. The same options give the same
-//! bytes on every machine. Each patient has a stream of chance of its own (`draw`), so patient `n`
+//! bytes on every machine. Each patient has streams of chance of its own (`draw`), so patient `n`
 //! is the same however many others there are; `chart` writes one patient's whole record, and
-//! `sheets` holds the files it goes to.
+//! `sheets` holds the files it goes to. Benchmarks ask for larger and other sets (`variation`,
+//! `group`), tests for a mess (`mess`, `odd`).
 
 mod care;
 mod chart;
@@ -10,10 +11,14 @@ mod draw;
 mod group;
 mod json;
 mod kind;
+mod mess;
 mod moment;
+mod odd;
+mod options;
 mod person;
 mod practice;
 mod sheets;
+mod variation;
 mod visit;
 mod vocabulary;
 
@@ -25,35 +30,28 @@ use std::io;
 use std::path::{Path, PathBuf};
 
 use chart::Chart;
-use draw::Draw;
+use draw::{Draw, Owner, Purpose};
 use practice::Practices;
 use sheets::Sheets;
 
-/// What to generate.
-#[derive(Debug, Clone)]
-pub struct Options {
-    /// How many patients. With none, only the practices and their staff are written.
-    pub patients: u32,
-    /// Which set: the same seed gives the same bytes, another seed other people.
-    pub seed: u64,
-    /// The folder for the `<Type>.ndjson` files. It is made if it is missing.
-    pub out: PathBuf,
-}
+pub use options::{NotAShare, Options, Share};
 
 /// What was written.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Summary {
-    /// The files, in the order of their type's name. A type with no resource has no file.
+    /// The files, in the order of their names. A type with no resource has no file.
     pub files: Vec<FileSummary>,
 }
 
 /// One file that was written.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct FileSummary {
-    /// The type of its resources; the file is `<resource_type>.ndjson`.
-    pub resource_type: &'static str,
-    /// How many resources, and so lines, it has.
+    /// Its name without `.ndjson`: the type of its resources, or `mixed` if they are of several.
+    pub name: &'static str,
+    /// How many resources it has, each on a line of its own.
     pub resources: u64,
+    /// How many lines it has that are neither blank nor a resource.
+    pub broken_lines: u64,
     /// Its size in bytes.
     pub bytes: u64,
 }
@@ -62,6 +60,11 @@ impl Summary {
     /// The number of resources in all files.
     pub fn resources(&self) -> u64 {
         self.files.iter().map(|file| file.resources).sum()
+    }
+
+    /// The number of broken lines in all files.
+    pub fn broken_lines(&self) -> u64 {
+        self.files.iter().map(|file| file.broken_lines).sum()
     }
 
     /// The size of all files in bytes.
@@ -100,17 +103,34 @@ pub enum GenerateError {
 /// Writes a data set to `options.out`, and calls `progress` with the number of patients done after
 /// each one. Memory does not grow with the number of patients.
 ///
+/// # A mess
+/// With [`Options::mess`] the resources are those of the same set without it, and some more. They are
+/// mixed up with what a careful reader has to put up with, all of it counted in the [`Summary`]:
+/// - About one line in a hundred each: a blank line, also one of white space; white space around a
+///   resource; a line that is no resource (cut off, not JSON, an array, a number, two objects, not
+///   UTF-8, with no type, an unknown one, two of them or a number for one). One line in twenty ends
+///   in CRLF.
+/// - `Patient.ndjson` begins with a byte order mark, and every other file has no last line break.
+/// - `mixed.ndjson`, the last file by name, begins with one broken line of each kind. For the second
+///   patient and each tenth after it, it has a Patient with the same id and other content, and
+///   Observations: with an escaped reference (two), with a note that looks like a reference to
+///   another patient, with a contained resource that has one, with extensions nested 200 deep, and with
+///   its type last (this one has no `meta`). The second patient also has one of more than 2 MiB.
+///
 /// # Errors
 /// [`GenerateError::Folder`] if the folder cannot be made or listed, [`GenerateError::NotEmpty`] if it
 /// has `.ndjson` files, in both cases before anything is written; [`GenerateError::Write`] if a file
 /// cannot be written, which leaves the files begun so far.
 pub fn generate(options: &Options, progress: &mut dyn FnMut(u32)) -> Result<Summary, GenerateError> {
     prepare(&options.out)?;
-    let mut sheets = Sheets::new(&options.out);
-    // Patients take the streams from 0, and there are fewer than 2^32 of them: this one is free.
-    let practices = Practices::write(&mut Draw::stream(options.seed, u64::MAX), &mut sheets);
+    let mut sheets = Sheets::new(options);
+    let mut draw = Draw::stream(options.seed, Purpose::Record, Owner::Practices);
+    let practices = Practices::write(&mut draw, &mut sheets);
     for patient in 0..options.patients {
-        Chart::open(Draw::stream(options.seed, patient.into()), &practices, &mut sheets).write();
+        Chart::open(options, patient, &practices, &mut sheets).write();
+        if options.mess {
+            odd::write(options, patient, &mut sheets);
+        }
         sheets.spill_full()?;
         progress(patient + 1);
     }

@@ -1,7 +1,7 @@
 //! Who a patient is: the facts drawn first from the patient's stream, before any record. Groups draw
 //! them again to find their members, and so nothing need be kept of a patient once it is written.
 
-use super::draw::{Draw, Id};
+use super::draw::{Draw, Id, Owner, Purpose};
 use super::json::{Json, Scaled};
 use super::kind::Kind;
 use super::moment::{DAY, Moment};
@@ -46,6 +46,11 @@ pub(super) struct Person {
 }
 
 impl Person {
+    /// The patient with this number in the set made with `seed`.
+    pub(super) fn numbered(seed: u64, number: u32) -> Self {
+        Self::draw(&mut Draw::stream(seed, Purpose::Record, Owner::Patient(number)))
+    }
+
     /// Draws the patient that a fresh stream stands for.
     pub(super) fn draw(draw: &mut Draw) -> Self {
         let id = draw.id();

@@ -1,34 +1,66 @@
-//! The output files, one a resource type. A sheet's JSON buffer is itself the write buffer: resources
-//! are written into it in place, and it is emptied into the file when it has grown past a quarter of
-//! a mebibyte. So the code that makes resources meets no I/O error, and no byte is copied twice.
+//! The output files: one a resource type, and in a mess one more for all types. A sheet's JSON buffer
+//! is itself the write buffer: resources are written into it in place, and it is emptied into the file
+//! when it has grown past a quarter of a mebibyte. So the code that makes resources meets no I/O error,
+//! and no byte is copied twice.
 
 use std::fs::File;
 use std::io::Write;
 use std::path::{Path, PathBuf};
 
+use super::draw::Owner;
 use super::json::{Json, Show};
 use super::kind::Kind;
+use super::mess::{BROKEN, Mess};
 use super::moment::Moment;
+use super::options::Options;
+use super::variation::Variation;
 use super::{FileSummary, GenerateError, Summary};
 
 /// A sheet is emptied into its file when it holds this many bytes.
 const SPILL: usize = 256 * 1024;
 
+/// The index of the sheet for all types; those before it are at the index of their kind.
+const MIXED: usize = Kind::ALL.len();
+
 /// All the sheets of one run.
-pub(super) struct Sheets(Vec<Sheet>);
+pub(super) struct Sheets {
+    sheets: Vec<Sheet>,
+    variation: Variation,
+    mess: Option<Mess>,
+}
 
 impl Sheets {
-    /// Sheets that will write to `<folder>/<Type>.ndjson`. No file is made before it has a resource.
-    pub(super) fn new(folder: &Path) -> Self {
-        Self(Kind::ALL.iter().map(|&kind| Sheet::new(kind, folder)).collect())
+    /// Sheets that will write to `<out>/<name>.ndjson`. No file is made before it has a line.
+    pub(super) fn new(options: &Options) -> Self {
+        let names = Kind::ALL.iter().map(|kind| kind.name()).chain(["mixed"]);
+        let sheets = names.map(|name| Sheet::new(name, &options.out)).collect();
+        let mess = options.mess.then(|| Mess::new(options.seed));
+        let mut sheets = Self { sheets, variation: Variation::new(options), mess };
+        if options.mess {
+            BROKEN.iter().for_each(|line| sheets.mixed().broken(line));
+        }
+        sheets
+    }
+
+    /// Turns to the resources of `owner`.
+    pub(super) fn turn_to(&mut self, owner: Owner) {
+        self.variation.turn_to(owner);
+        if let Some(mess) = &mut self.mess {
+            mess.turn_to(owner);
+        }
     }
 
     /// The sheet of one type.
     pub(super) fn sheet(&mut self, kind: Kind) -> &mut Sheet {
-        &mut self.0[kind as usize]
+        &mut self.sheets[kind as usize]
     }
 
-    /// Writes one whole resource; `body` adds the elements after `meta`.
+    /// The sheet for all types.
+    pub(super) fn mixed(&mut self) -> &mut Sheet {
+        &mut self.sheets[MIXED]
+    }
+
+    /// Writes one whole resource; `body` adds the elements after `meta` and narrative.
     pub(super) fn resource(
         &mut self,
         kind: Kind,
@@ -36,9 +68,50 @@ impl Sheets {
         updated: Moment,
         body: impl FnOnce(&mut Json),
     ) {
-        let sheet = self.sheet(kind);
-        body(sheet.begin(id, updated));
-        sheet.end();
+        body(self.begin(kind, id, updated));
+        self.end(kind);
+    }
+
+    /// As [`Sheets::resource`], on the sheet for all types.
+    pub(super) fn odd(&mut self, kind: Kind, id: impl Show, updated: Moment, body: impl FnOnce(&mut Json)) {
+        body(self.begin_on(MIXED, kind, id, updated));
+        self.end_on(MIXED);
+    }
+
+    /// Starts a resource with the elements that all of them have.
+    pub(super) fn begin(&mut self, kind: Kind, id: impl Show, updated: Moment) -> &mut Json {
+        self.begin_on(kind as usize, kind, id, updated)
+    }
+
+    /// Ends a resource that was begun, and with it the line.
+    pub(super) fn end(&mut self, kind: Kind) {
+        self.end_on(kind as usize);
+    }
+
+    fn begin_on(&mut self, index: usize, kind: Kind, id: impl Show, updated: Moment) -> &mut Json {
+        let sheet = &mut self.sheets[index];
+        if let Some(mess) = &mut self.mess {
+            mess.before(sheet);
+        }
+        let json = &mut sheet.json;
+        json.open_item();
+        json.text("resourceType", kind.name());
+        json.text("id", id);
+        if let Some(updated) = self.variation.updated(updated) {
+            json.object("meta", |json| json.text("lastUpdated", updated));
+        }
+        self.variation.narrative(json);
+        json
+    }
+
+    fn end_on(&mut self, index: usize) {
+        let sheet = &mut self.sheets[index];
+        sheet.json.close_item();
+        if let Some(mess) = &mut self.mess {
+            sheet.json.bytes.extend_from_slice(mess.after());
+        }
+        sheet.json.end_line();
+        sheet.resources += 1;
     }
 
     /// Empties the sheets that are full.
@@ -46,56 +119,71 @@ impl Sheets {
     /// # Errors
     /// As for [`Sheet::spill_when_full`].
     pub(super) fn spill_full(&mut self) -> Result<(), GenerateError> {
-        self.0.iter_mut().try_for_each(Sheet::spill_when_full)
+        self.sheets.iter_mut().try_for_each(Sheet::spill_when_full)
     }
 
-    /// Writes out what is left and says what was written.
+    /// Writes out what is left and says what was written. In a mess, every other file loses the line
+    /// break at its end.
     ///
     /// # Errors
     /// As for [`Sheet::spill_when_full`].
     pub(super) fn finish(mut self) -> Result<Summary, GenerateError> {
-        self.0.iter_mut().try_for_each(Sheet::spill)?;
-        let files = self.0.iter().filter(|sheet| sheet.resources > 0).map(|sheet| FileSummary {
-            resource_type: sheet.kind.name(),
+        self.sheets.iter_mut().try_for_each(Sheet::spill)?;
+        if self.mess.is_some() {
+            self.sheets.iter_mut().step_by(2).try_for_each(Sheet::cut_line_break)?;
+        }
+        let files = self.sheets.iter().filter(|sheet| sheet.bytes > 0).map(|sheet| FileSummary {
+            name: sheet.name,
             resources: sheet.resources,
+            broken_lines: sheet.broken_lines,
             bytes: sheet.bytes,
         });
         Ok(Summary { files: files.collect() })
     }
 }
 
-/// The resources of one type on their way to their file.
+/// The lines of one file on their way to it.
 pub(super) struct Sheet {
-    kind: Kind,
+    name: &'static str,
     path: PathBuf,
     /// Opened when the first bytes are written.
     file: Option<File>,
     /// The text not yet in the file.
     pub(super) json: Json,
     resources: u64,
+    broken_lines: u64,
     /// Bytes already in the file.
     bytes: u64,
 }
 
 impl Sheet {
-    fn new(kind: Kind, folder: &Path) -> Self {
-        let path = folder.join(kind.name()).with_extension("ndjson");
-        Self { kind, path, file: None, json: Json::new(), resources: 0, bytes: 0 }
+    fn new(name: &'static str, folder: &Path) -> Self {
+        let path = folder.join(name).with_extension("ndjson");
+        Self { name, path, file: None, json: Json::new(), resources: 0, broken_lines: 0, bytes: 0 }
     }
 
-    /// Starts a resource with the elements that all of them have.
-    pub(super) fn begin(&mut self, id: impl Show, updated: Moment) -> &mut Json {
-        self.json.open_item();
-        self.json.text("resourceType", self.kind.name());
-        self.json.text("id", id);
-        self.json.object("meta", |json| json.text("lastUpdated", updated));
-        &mut self.json
+    /// The name of its file, without `.ndjson`.
+    pub(super) fn name(&self) -> &'static str {
+        self.name
     }
 
-    /// Ends the resource, and with it the line.
-    pub(super) fn end(&mut self) {
+    /// Whether nothing was written to it yet.
+    pub(super) fn is_blank(&self) -> bool {
+        self.bytes == 0 && self.json.bytes.is_empty()
+    }
+
+    /// Writes a line that is a resource as it stands.
+    pub(super) fn line(&mut self, text: impl Show) {
+        text.show(&mut self.json.bytes);
         self.json.end_line();
         self.resources += 1;
+    }
+
+    /// Writes a line that is none.
+    pub(super) fn broken(&mut self, text: &[u8]) {
+        self.json.bytes.extend_from_slice(text);
+        self.json.end_line();
+        self.broken_lines += 1;
     }
 
     /// Empties the buffer into the file if it is full; a resource may be half written.
@@ -119,6 +207,16 @@ impl Sheet {
         result.map_err(|source| GenerateError::Write { path: self.path.clone(), source })?;
         self.bytes += self.json.bytes.len() as u64;
         self.json.bytes.clear();
+        Ok(())
+    }
+
+    /// Takes the last byte, which is a line break, off the file again.
+    fn cut_line_break(&mut self) -> Result<(), GenerateError> {
+        if let Some(file) = &self.file {
+            self.bytes -= 1;
+            let failed = |source| GenerateError::Write { path: self.path.clone(), source };
+            file.set_len(self.bytes).map_err(failed)?;
+        }
         Ok(())
     }
 }

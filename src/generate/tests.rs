@@ -13,6 +13,9 @@ use tempfile::TempDir;
 use super::json::{Json, Scaled, Show};
 use super::*;
 
+mod mess;
+mod options;
+
 /// The root elements with a minimum of one in FHIR R4 (4.0.1), for the types of the set; `[x]` stands
 /// for any type of a choice.
 const MANDATORY: &[(&str, &[&str])] = &[
@@ -38,20 +41,24 @@ const MANDATORY: &[(&str, &[&str])] = &[
 ];
 
 fn options(patients: u32, seed: u64, folder: &TempDir) -> Options {
-    Options { patients, seed, out: folder.path().join("set") }
+    Options::new(patients, seed, folder.path().join("set"))
 }
 
 /// Generates a set and reads its files back, by resource type.
 fn files(patients: u32, seed: u64) -> BTreeMap<String, String> {
     let folder = TempDir::new().unwrap();
-    let options = options(patients, seed, &folder);
-    let summary = generate(&options, &mut |_| {}).unwrap();
+    files_of(&options(patients, seed, &folder))
+}
+
+/// As [`files`], of any set that is no mess.
+fn files_of(options: &Options) -> BTreeMap<String, String> {
+    let summary = generate(options, &mut |_| {}).unwrap();
     let read = |file: &FileSummary| {
-        let text = fs::read_to_string(options.out.join(format!("{}.ndjson", file.resource_type))).unwrap();
+        let text = fs::read_to_string(options.out.join(format!("{}.ndjson", file.name))).unwrap();
         assert_eq!(file.bytes, text.len() as u64);
-        assert_eq!(file.resources, text.lines().count() as u64);
+        assert_eq!((file.resources, file.broken_lines), (text.lines().count() as u64, 0));
         assert!(text.ends_with('\n'));
-        (file.resource_type.to_owned(), text)
+        (file.name.to_owned(), text)
     };
     assert_eq!(fs::read_dir(&options.out).unwrap().count(), summary.files.len());
     summary.files.iter().map(read).collect()
@@ -107,6 +114,18 @@ fn the_bytes_are_those_they_always_were() {
         hex::encode(hasher.finalize()),
         "5bc01360cff6859ea660e440a8c90e1c08822b3c4d27a86cd71ca1a481a8cabd"
     );
+}
+
+#[test]
+fn no_two_purposes_and_no_two_owners_share_a_stream() {
+    use Purpose::*;
+    let purposes =
+        [Record, Observations, Updates, Narrative, Mess, Odd, Cohort(0), Cohort(1), Cohort(u16::MAX)];
+    let owners =
+        [Owner::Practices, Owner::Patient(0), Owner::Patient(u32::MAX), Owner::Group(0), Owner::Group(1)];
+    let streams = purposes.iter().flat_map(|purpose| owners.iter().map(move |owner| (*purpose, *owner)));
+    let first = |(purpose, owner)| Draw::stream(1, purpose, owner).below(u64::MAX);
+    assert_eq!(streams.map(first).collect::<BTreeSet<_>>().len(), purposes.len() * owners.len());
 }
 
 #[test]
@@ -205,9 +224,10 @@ fn groups_have_patients_for_members_and_one_has_them_all() {
 #[test]
 fn a_group_longer_than_the_buffer_is_one_line() {
     let folder = TempDir::new().unwrap();
-    let options = Options { patients: 5_000, seed: 1, out: folder.path().to_owned() };
-    let mut sheets = Sheets::new(folder.path());
-    let practices = Practices::write(&mut Draw::stream(1, u64::MAX), &mut sheets);
+    let options = Options::new(5_000, 1, folder.path());
+    let mut sheets = Sheets::new(&options);
+    let mut draw = Draw::stream(1, Purpose::Record, Owner::Practices);
+    let practices = Practices::write(&mut draw, &mut sheets);
     group::write_all(&options, &practices, &mut sheets).unwrap();
     sheets.finish().unwrap();
     let text = fs::read_to_string(folder.path().join("Group.ndjson")).unwrap();

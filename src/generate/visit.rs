@@ -80,6 +80,18 @@ impl Chart<'_> {
         id
     }
 
+    /// A vital sign or a laboratory result on its own, each as often as the other.
+    pub(super) fn single_observation(&mut self, visit: Visit) {
+        if self.draw.chance(50) {
+            let sign = self.draw.pick(VITAL_SIGNS);
+            self.measured(visit, VITAL, sign);
+        } else {
+            let panel = self.draw.pick(PANELS);
+            let test = self.draw.pick(panel.tests);
+            self.measured(visit, LABORATORY, test);
+        }
+    }
+
     /// An Observation of one measure.
     fn measured(&mut self, visit: Visit, category: Code, measure: &Measure) -> Id {
         let value = self.person.measure(measure, &mut self.draw);

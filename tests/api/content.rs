@@ -100,7 +100,7 @@ fn types_and_levels_choose_what_is_exported() {
 #[test]
 fn small_parts_and_small_files_lose_and_double_no_line() {
     let folder = tempfile::tempdir().unwrap();
-    let options = Options { patients: 6, seed: 11, out: folder.path().into() };
+    let options = Options::new(6, 11, folder.path());
     generate(&options, &mut |_| {}).unwrap();
     // Parts that begin exactly where a line does, one byte before and one after.
     for first in [63, 64, 65] {

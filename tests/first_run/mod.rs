@@ -10,7 +10,7 @@ use evanesce::generate::{Options, generate};
 fn the_sample_is_what_the_generator_makes() {
     let sample = Path::new(env!("CARGO_MANIFEST_DIR")).join("data/sample");
     let folder = tempfile::tempdir().unwrap();
-    let options = Options { patients: 100, seed: 1, out: folder.path().into() };
+    let options = Options::new(100, 1, folder.path());
     let summary = generate(&options, &mut |_| {}).unwrap();
     let names = |folder: &Path| {
         let mut names: Vec<_> =

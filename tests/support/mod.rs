@@ -20,7 +20,7 @@ pub fn source() -> &'static Path {
     static SOURCE: OnceLock<TempDir> = OnceLock::new();
     let folder = SOURCE.get_or_init(|| {
         let folder = tempfile::tempdir().unwrap();
-        let options = Options { patients: 30, seed: 7, out: folder.path().into() };
+        let options = Options::new(30, 7, folder.path());
         generate(&options, &mut |_| {}).unwrap();
         folder
     });

@@ -59,7 +59,7 @@ fn source(asked: &Path, folder: &Path) -> Result<PathBuf, CliError> {
         return Ok(asked.to_owned());
     }
     let out = folder.join("source");
-    let options = Options { patients: 100, seed: 1, out: out.clone() };
+    let options = Options::new(100, 1, &out);
     generate(&options, &mut |_| {}).map_err(CliError::usage)?;
     Ok(out)
 }
