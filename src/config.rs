@@ -130,11 +130,29 @@ impl Default for Storage {
 pub struct SourceConfig {
     /// A folder of FHIR NDJSON files. Default `data/sample`.
     pub folder: PathBuf,
+    /// The base URL of the server that the files come from, without a slash at the end:
+    /// absolute references under it count as relative ones (K-12). Default: none.
+    pub base_url: Option<String>,
+    /// Whether file system events bring the index up to date before a kick-off does. Default true.
+    pub watch: bool,
+    /// Whether pages of the source stay in the page cache when they have been copied. Default
+    /// `keep`.
+    pub page_cache: PageCache,
+}
+
+/// What becomes of the source's pages in the page cache.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum PageCache {
+    /// They stay: the next export of the same source is faster.
+    Keep,
+    /// They are dropped: other programs of the machine keep theirs.
+    Drop,
 }
 
 impl Default for SourceConfig {
     fn default() -> Self {
-        Self { folder: "data/sample".into() }
+        Self { folder: "data/sample".into(), base_url: None, watch: true, page_cache: PageCache::Keep }
     }
 }
 
@@ -149,15 +167,30 @@ pub struct Export {
     /// Size in bytes at which an output file is ended and a new one begun; one resource that
     /// is larger has a file of its own. At least 4096. Default 1 GiB.
     pub max_file_bytes: u64,
-    /// Bytes of the source that make one part, the unit of work and of resuming. At least
+    /// Bytes to copy that make one part, the unit of work and of resuming. At least
     /// 4096. Default 64 MiB.
     pub part_bytes: u64,
     /// Jobs that may be queued or running; a kick-off above that gets 429. Default 1000.
     pub max_active_jobs: usize,
+    /// Which resources outside of patient compartments, such as Organizations and Practitioners,
+    /// go with Patient-level and Group exports. Default `referenced`.
+    pub references: References,
     /// How long a cancelled writer has before its file is taken away. Default `5s`.
     pub cancel_deadline: Time,
     /// Threads that may be started in place of stuck ones, in all. Default 8.
     pub max_replacements: usize,
+}
+
+/// Which resources outside of compartments go with patients.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum References {
+    /// Those that something exported points to, directly or through one another.
+    Referenced,
+    /// All there are.
+    All,
+    /// None.
+    None,
 }
 
 impl Default for Export {
@@ -168,6 +201,7 @@ impl Default for Export {
             max_file_bytes: 1 << 30,
             part_bytes: 64 << 20,
             max_active_jobs: 1000,
+            references: References::Referenced,
             cancel_deadline: Time::seconds(5),
             max_replacements: 8,
         }
@@ -296,8 +330,19 @@ impl Config {
             let reason = "should not be less than reaper.retry_min".into();
             return Err(ConfigError::Value { key: "reaper.retry_max", reason });
         }
+        let after_scheme = |url: &str| -> Option<String> {
+            url.strip_prefix("http://").or_else(|| url.strip_prefix("https://")).map(str::to_owned)
+        };
+        if let Some(url) = &self.source.base_url
+            && after_scheme(url)
+                .is_none_or(|rest| rest.is_empty() || rest.ends_with('/') || rest.contains(['?', '#', ' ']))
+        {
+            let reason =
+                "should be a URL without a slash at the end, such as https://fhir.example.org/r4".into();
+            return Err(ConfigError::Value { key: "source.base_url", reason });
+        }
         if let Some(url) = &self.server.public_url {
-            let http = url.strip_prefix("http://").or_else(|| url.strip_prefix("https://"));
+            let http = after_scheme(url);
             if http.is_none_or(|rest| rest.is_empty() || rest.contains(['/', '?', '#', ' '])) {
                 let reason = "should be scheme, host and port, such as https://fhir.example.org".into();
                 return Err(ConfigError::Value { key: "server.public_url", reason });
@@ -351,7 +396,7 @@ mod tests {
 
     #[test]
     fn what_is_unknown_or_senseless_is_refused_with_its_name() {
-        let cases: [(&str, &[&str], &str); 9] = [
+        let cases: [(&str, &[&str], &str); 12] = [
             ("[export]\nworker = 3", &[], "worker"),
             ("[exports]\nworkers = 3", &[], "exports"),
             ("", &["export.workers=0"], "export.workers"),
@@ -361,6 +406,9 @@ mod tests {
             ("", &["server.listen=0.0.0.0:80"], "loopback only"),
             ("", &["server.public_url=example.org/x"], "server.public_url"),
             ("", &["reaper.retry_max=20ms"], "reaper.retry_max"),
+            ("", &["export.references=some"], "some"),
+            ("", &["source.base_url=https://h/fhir/"], "source.base_url"),
+            ("", &["source.page_cache=lose"], "lose"),
         ];
         for (file, sets, expected) in cases {
             let error = load(file, &[], sets).unwrap_err().to_string();

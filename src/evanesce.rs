@@ -21,10 +21,11 @@ use crate::actors::{
     SubmitError, Tell,
 };
 use crate::clock::Clock;
-use crate::config::Config;
-use crate::export::{Exporter, Limits, Pool, SourceExporter, Throttle};
+use crate::config::{Config, PageCache};
+use crate::export::{Exporter, Limits, Pool, SourceExporter, SourceOptions, Throttle};
 use crate::files::{Files, FilesError, LocalFiles};
 use crate::hooks::Hooks;
+use crate::index::{Index, IndexOptions};
 use crate::job::{ClientId, ExportRequest, JobId, JobState, Level, Receipt, TenantId};
 use crate::receipts::{Receipts, ReceiptsError};
 use crate::reconcile::{self, ReconcileError};
@@ -190,19 +191,18 @@ impl Builder {
     /// Everything below the actors, and the jobs that have something to do. Blocks.
     fn open(self) -> Result<(Services, Vec<JobId>, File), StartError> {
         let Self { config, exporter, clock, hooks, fatal } = self;
-        let exporter = match exporter {
-            Some(exporter) => exporter,
-            None => {
-                let source = NdjsonFolder::open(&config.source.folder)?;
-                if source.snapshot()?.files.is_empty() {
-                    tracing::warn!("the source has no files with FHIR resources: exports will be empty");
-                }
-                Arc::new(SourceExporter::new(Arc::new(source), config.export.part_bytes))
-            }
+        // Before anything is made: a folder that is not there is a likely mistake.
+        let source = match exporter {
+            None => Some(NdjsonFolder::open(&config.source.folder)?),
+            Some(_) => None,
         };
         let data_dir = config.storage.data_dir.clone();
         let files = Arc::new(LocalFiles::open(&data_dir, hooks.clone())?);
         let lock = take_lock(&data_dir)?;
+        let exporter = match (exporter, source) {
+            (None, Some(source)) => Arc::new(built_in(source, &config)?),
+            (exporter, _) => exporter.expect("there is a source if there is no exporter"),
+        };
         let receipts = Arc::new(Receipts::open(&data_dir)?);
         let mut store: Box<dyn Store> = Box::new(SledStore::open(&data_dir.join("store"))?);
         if let Err(error) = files.restore_ballast() {
@@ -243,6 +243,25 @@ impl Builder {
         };
         Ok((services, joined.awake, lock))
     }
+}
+
+/// The exporter of the configured source.
+fn built_in(source: NdjsonFolder, config: &Config) -> Result<SourceExporter, StartError> {
+    let system = |operation| move |error| StartError::System { operation, error };
+    if source.snapshot()?.files.is_empty() {
+        tracing::warn!("the source has no files with FHIR resources: exports will be empty");
+    }
+    let options = IndexOptions {
+        folder: config.storage.data_dir.join("index"),
+        base_url: config.source.base_url.clone(),
+    };
+    let index = Index::open(Arc::new(source), options).map_err(system("make the index's folder"))?;
+    let options = SourceOptions {
+        part_bytes: config.export.part_bytes,
+        references: config.export.references,
+        drop_pages: config.source.page_cache == PageCache::Drop,
+    };
+    SourceExporter::new(index, options, config.source.watch).map_err(system("start the index's thread"))
 }
 
 fn take_lock(data_dir: &Path) -> Result<File, StartError> {

@@ -32,6 +32,7 @@ pub mod files;
 pub mod generate;
 pub mod hooks;
 pub mod http;
+pub mod index;
 pub mod job;
 pub mod receipts;
 mod reconcile;

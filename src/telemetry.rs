@@ -137,6 +137,15 @@ pub fn answered(operation: &'static str, status: u16, took: Duration) {
     histogram!("evanesce_http_seconds", "operation" => operation).record(took);
 }
 
+/// The index of the source was brought up to date.
+pub fn indexed(resources: u64, superseded: u64, resident_bytes: u64, indexed_bytes: u64, took: Duration) {
+    gauge!("evanesce_index_resources").set(resources as f64);
+    gauge!("evanesce_index_superseded_resources").set(superseded as f64);
+    gauge!("evanesce_index_resident_bytes").set(resident_bytes as f64);
+    counter!("evanesce_indexed_bytes_total").increment(indexed_bytes);
+    histogram!("evanesce_index_seconds").record(took.as_secs_f64());
+}
+
 /// Bytes were written to an output file.
 pub fn bytes_written(bytes: usize) {
     counter!("evanesce_written_bytes_total").increment(bytes as u64);

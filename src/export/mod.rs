@@ -9,7 +9,10 @@ mod throttle;
 mod work;
 mod writer;
 
+use std::any::Any;
+use std::sync::Arc;
 use std::time::Duration;
+use std::{fmt, io};
 
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
@@ -19,7 +22,7 @@ use crate::job::{ExportRequest, FailureReason};
 
 pub use gate::Gate;
 pub use pool::Pool;
-pub use source_exporter::SourceExporter;
+pub use source_exporter::{SourceExporter, SourceOptions};
 pub use throttle::Throttle;
 pub use tokio_util::sync::CancellationToken as CancelToken;
 pub use work::{Fenced, Limits, PartDone, Work};
@@ -27,19 +30,48 @@ pub use writer::PartWriter;
 
 /// How an export is going to be done. It is written to the job's directory; a resume after a
 /// restart runs the parts that were not sealed and never plans again.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct Plan {
     /// The instant whose view of the source is exported (MF-1): all that was there then, and
     /// nothing that came later (K-20).
     pub transaction_time: Timestamp,
     /// The parts; their order is the order of the files in the manifest.
     pub parts: Vec<Part>,
+    /// What the exporter wants to stay alive as long as the job runs.
+    #[serde(skip)]
+    pub held: Held,
+}
+
+impl Plan {
+    /// A plan that holds nothing else.
+    pub fn new(transaction_time: Timestamp, parts: Vec<Part>) -> Self {
+        Self { transaction_time, parts, held: Held::default() }
+    }
+}
+
+/// Something that lives as long as a job runs in this process, such as open descriptors of its
+/// source. It is not written down: a job that is resumed after a restart has none.
+#[derive(Clone, Default)]
+pub struct Held(Option<Arc<dyn Any + Send + Sync>>);
+
+impl Held {
+    /// Holds `thing`.
+    pub fn new(thing: impl Any + Send + Sync) -> Self {
+        Self(Some(Arc::new(thing)))
+    }
+}
+
+impl fmt::Debug for Held {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(if self.0.is_some() { "Held" } else { "Held nothing" })
+    }
 }
 
 /// One piece of a plan: run by one worker, sealed as a whole or run again.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Part {
-    /// How much work it is, in a unit of the exporter's choice; the unit of progress.
+    /// How much work it is, in a unit of the exporter's choice; the unit of progress. The
+    /// built-in exporter's are bytes that are copied.
     pub weight: u64,
     /// What the exporter needs to know to run it.
     pub content: serde_json::Value,
@@ -70,6 +102,9 @@ pub enum ExportError {
     /// The group has groups as members.
     #[error("the group has groups as members")]
     GroupNested,
+    /// The index of the source could not be kept.
+    #[error("the index could not be read or written: {0}")]
+    Index(io::Error),
     /// The output could not be written.
     #[error(transparent)]
     Output(#[from] FilesError),
@@ -87,6 +122,8 @@ impl ExportError {
             Self::SourceUnreadable(_) => Some(FailureReason::SourceUnreadable),
             Self::GroupNotFound => Some(FailureReason::GroupNotFound),
             Self::GroupNested => Some(FailureReason::GroupNested),
+            Self::Index(e) if e.kind() == io::ErrorKind::StorageFull => Some(FailureReason::StorageFull),
+            Self::Index(_) => Some(FailureReason::StorageFailed),
             Self::Output(e) if e.is_full() => Some(FailureReason::StorageFull),
             Self::Output(_) => Some(FailureReason::StorageFailed),
             Self::Other(_) => Some(FailureReason::ExporterFailed),

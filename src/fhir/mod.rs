@@ -2,8 +2,11 @@
 //! CapabilityStatement.
 
 mod capability;
+pub mod compartment;
+pub mod date_time;
 pub mod instant;
 mod outcome;
+pub mod reference;
 mod resource_type;
 
 pub use capability::capability_statement;

@@ -185,9 +185,39 @@ impl ResourceType {
         TYPES[usize::from(self.0)].0
     }
 
+    /// All types, in alphabetical order.
+    pub fn all() -> impl Iterator<Item = Self> {
+        (0u8..).take(TYPES.len()).map(Self)
+    }
+
+    /// A number below 255 that stands for the type in this version of the program.
+    pub fn index(self) -> u8 {
+        self.0
+    }
+
+    /// The type of that number.
+    pub fn at(index: u8) -> Option<Self> {
+        (usize::from(index) < TYPES.len()).then_some(Self(index))
+    }
+
+    fn role(self) -> Role {
+        TYPES[usize::from(self.0)].1
+    }
+
+    /// Whether resources of this type can be in a patient's compartment.
+    pub fn is_in_compartment(self) -> bool {
+        self.role() == Compartment
+    }
+
+    /// Whether it is one of the types that a patient's resources refer to, such as Organization
+    /// (K-10, K-17).
+    pub fn is_referred_to(self) -> bool {
+        self.role() == Reference
+    }
+
     /// Whether an export of that level gives resources of this type.
     pub fn is_exported_at(self, level: &Level) -> bool {
-        match (TYPES[usize::from(self.0)].1, level) {
+        match (self.role(), level) {
             (Compartment | Reference, _) | (Other, Level::System) => true,
             (Contained, _) | (Other, Level::Patient | Level::Group { .. }) => false,
         }

@@ -2,7 +2,10 @@
 
 use std::fs::File;
 use std::io;
+use std::num::NonZeroU64;
 use std::os::unix::fs::FileExt;
+
+use rustix::fs::Advice;
 
 /// Something of a known length that can be read anywhere, by several readers at once.
 pub trait ReadAt: Send + Sync {
@@ -11,6 +14,12 @@ pub trait ReadAt: Send + Sync {
 
     /// Reads into `buffer` from `offset`; returns the bytes read, 0 at the end.
     fn read_at(&self, buffer: &mut [u8], offset: u64) -> io::Result<usize>;
+
+    /// Says that these bytes will be read soon. Only a hint.
+    fn expect(&self, _start: u64, _end: u64) {}
+
+    /// Says that these bytes are not needed in memory any more. Only a hint.
+    fn drop_pages(&self, _start: u64, _end: u64) {}
 
     /// Fills `buffer` from `offset` as far as there are bytes; returns how many.
     fn read_full_at(&self, buffer: &mut [u8], offset: u64) -> io::Result<usize> {
@@ -27,6 +36,13 @@ pub trait ReadAt: Send + Sync {
     }
 }
 
+/// An advice that the system does not take is none of our business.
+fn advise(file: &File, start: u64, end: u64, advice: Advice) {
+    if let Some(length) = NonZeroU64::new(end.saturating_sub(start)) {
+        let _ = rustix::fs::fadvise(file, start, Some(length), advice);
+    }
+}
+
 impl ReadAt for File {
     fn size(&self) -> io::Result<u64> {
         Ok(self.metadata()?.len())
@@ -34,5 +50,13 @@ impl ReadAt for File {
 
     fn read_at(&self, buffer: &mut [u8], offset: u64) -> io::Result<usize> {
         FileExt::read_at(self, buffer, offset)
+    }
+
+    fn expect(&self, start: u64, end: u64) {
+        advise(self, start, end, Advice::WillNeed);
+    }
+
+    fn drop_pages(&self, start: u64, end: u64) {
+        advise(self, start, end, Advice::DontNeed);
     }
 }

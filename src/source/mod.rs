@@ -1,7 +1,6 @@
 //! Where resources come from: files of NDJSON lines behind the [`Source`] trait, a folder on
 //! the local file system being the first.
 
-mod lines;
 mod ndjson;
 
 use std::io;
@@ -11,7 +10,6 @@ use serde::{Deserialize, Serialize};
 
 use crate::files::ReadAt;
 
-pub use lines::{Line, Lines, newlines};
 pub use ndjson::NdjsonFolder;
 
 /// Why a source cannot be read.
@@ -46,8 +44,18 @@ pub struct SourceFile {
     pub name: String,
     /// Its length in bytes.
     pub size: u64,
-    /// Tells this version of the file from any other; compared, never parsed.
+    /// Tells the file from any other, and stays the same when it is written to.
+    pub identity: String,
+    /// Tells this version of the file from any other.
     pub fingerprint: String,
+}
+
+/// A file of a source, opened for reading.
+pub struct Opened {
+    /// The version that was opened; its content may be written to all the same.
+    pub file: SourceFile,
+    /// Its content.
+    pub content: Box<dyn ReadAt>,
 }
 
 /// A collection of NDJSON files. All calls block.
@@ -55,10 +63,12 @@ pub trait Source: Send + Sync {
     /// What there is now; the truth at a kick-off.
     fn snapshot(&self) -> Result<Snapshot, SourceError>;
 
-    /// Opens a file of a snapshot; [`SourceError::Changed`] if it is another one by now.
-    fn open(&self, file: &SourceFile) -> Result<Box<dyn ReadAt>, SourceError>;
+    /// Opens the file of that name as it is now; [`SourceError::Changed`] if there is none.
+    fn open(&self, name: &str) -> Result<Opened, SourceError>;
 
-    /// Whether the file is still the one of the snapshot: asked after reading, so that bytes
-    /// of two versions are never mixed.
-    fn check(&self, file: &SourceFile) -> Result<(), SourceError>;
+    /// Calls `hint` whenever something may have changed, until what this gives is dropped;
+    /// `None` if that cannot be had. A hint may be late, and may never come.
+    fn watch(&self, _hint: Box<dyn Fn() + Send>) -> Option<Box<dyn Send + Sync>> {
+        None
+    }
 }

@@ -10,10 +10,12 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use jiff::Timestamp;
+use notify::event::{AccessKind, AccessMode};
+use notify::{EventKind, RecursiveMode, Watcher};
 use parking_lot::Mutex;
 use rustix::fs::OFlags;
 
-use super::{ReadAt, Snapshot, Source, SourceError, SourceFile};
+use super::{Opened, ReadAt, Snapshot, Source, SourceError, SourceFile};
 
 /// How much of a file is looked at to recognise it.
 const PEEK: usize = 64 << 10;
@@ -47,6 +49,15 @@ fn fingerprint(file: &Metadata) -> String {
         ctime.0,
         ctime.1
     )
+}
+
+fn version(name: &str, metadata: &Metadata) -> SourceFile {
+    SourceFile {
+        name: name.to_owned(),
+        size: metadata.size(),
+        identity: format!("{:x}:{:x}", metadata.dev(), metadata.ino()),
+        fingerprint: fingerprint(metadata),
+    }
 }
 
 fn changed_within_a_tick(file: &Metadata, now: Timestamp) -> bool {
@@ -106,22 +117,7 @@ impl NdjsonFolder {
         let mut head = vec![0; PEEK];
         let read = ReadAt::read_full_at(&file, &mut head, 0)?;
         let recognised = looks_like_resources(&head[..read]);
-        Ok(recognised.then(|| SourceFile {
-            name: name.to_owned(),
-            size: metadata.size(),
-            fingerprint: fingerprint(&metadata),
-        }))
-    }
-
-    fn open_same(&self, file: &SourceFile) -> Result<File, SourceError> {
-        let changed = || SourceError::Changed(file.name.clone());
-        let opened = match self.open_file(&file.name) {
-            Ok(opened) => opened,
-            Err(e) if e.kind() == io::ErrorKind::NotFound => return Err(changed()),
-            Err(e) => return Err(unreadable(&file.name)(e)),
-        };
-        let metadata = opened.metadata().map_err(unreadable(&file.name))?;
-        if fingerprint(&metadata) == file.fingerprint { Ok(opened) } else { Err(changed()) }
+        Ok(recognised.then(|| version(name, &metadata)))
     }
 }
 
@@ -150,13 +146,48 @@ impl Source for NdjsonFolder {
         Ok(Snapshot { taken_at, files })
     }
 
-    fn open(&self, file: &SourceFile) -> Result<Box<dyn ReadAt>, SourceError> {
-        Ok(Box::new(self.open_same(file)?))
+    fn open(&self, name: &str) -> Result<Opened, SourceError> {
+        let opened = match self.open_file(name) {
+            Ok(opened) => opened,
+            Err(e) if e.kind() == io::ErrorKind::NotFound => {
+                return Err(SourceError::Changed(name.to_owned()));
+            }
+            Err(e) => return Err(unreadable(name)(e)),
+        };
+        let metadata = opened.metadata().map_err(unreadable(name))?;
+        if !metadata.is_file() {
+            return Err(SourceError::Changed(name.to_owned()));
+        }
+        Ok(Opened { file: version(name, &metadata), content: Box::new(opened) })
     }
 
-    fn check(&self, file: &SourceFile) -> Result<(), SourceError> {
-        self.open_same(file).map(drop)
+    fn watch(&self, hint: Box<dyn Fn() + Send>) -> Option<Box<dyn Send + Sync>> {
+        let told = move |event: notify::Result<notify::Event>| {
+            // Reading the source is no change of it, and an error may hide one.
+            if event
+                .is_ok_and(|event| matches!(event.kind, EventKind::Access(kind) if !is_end_of_writing(kind)))
+            {
+                return;
+            }
+            hint();
+        };
+        let watch = || {
+            let mut watcher = notify::recommended_watcher(told)?;
+            watcher.watch(&self.folder, RecursiveMode::NonRecursive)?;
+            Ok::<_, notify::Error>(watcher)
+        };
+        match watch() {
+            Ok(watcher) => Some(Box::new(watcher)),
+            Err(error) => {
+                tracing::warn!(%error, "the source is not watched: changes are seen at the next kick-off");
+                None
+            }
+        }
     }
+}
+
+fn is_end_of_writing(kind: AccessKind) -> bool {
+    matches!(kind, AccessKind::Close(AccessMode::Write))
 }
 
 #[cfg(test)]
@@ -197,12 +228,15 @@ mod tests {
         std::fs::write(&path, PATIENT).unwrap();
         let source = NdjsonFolder::open(folder.path()).unwrap();
         let before = source.snapshot().unwrap().files.remove(0);
-        source.check(&before).unwrap();
+        let version = || source.open("a.ndjson").map(|opened| opened.file);
+        assert_eq!(version().unwrap(), before);
         // The same length, in the same tick as far as that can be had.
         std::fs::write(&path, PATIENT.replace("\"p\"", "\"q\"")).unwrap();
-        assert!(matches!(source.check(&before), Err(SourceError::Changed(name)) if name == "a.ndjson"));
+        let after = version().unwrap();
+        assert_ne!(after.fingerprint, before.fingerprint);
+        assert_eq!(after.identity, before.identity);
         std::fs::remove_file(&path).unwrap();
-        assert!(matches!(source.open(&before), Err(SourceError::Changed(_))));
+        assert!(matches!(version(), Err(SourceError::Changed(name)) if name == "a.ndjson"));
     }
 
     #[test]

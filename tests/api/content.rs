@@ -74,7 +74,13 @@ fn the_manifest_names_our_url_whatever_host_the_request_line_names() {
 fn types_and_levels_choose_what_is_exported() {
     let folder = tempfile::tempdir().unwrap();
     let types = ["Binary", "Bundle", "Group", "Observation", "Organization", "Patient", "Slot", "ValueSet"];
-    let lines: Vec<_> = types.map(|t| format!("{{\"resourceType\":\"{t}\",\"id\":\"1\"}}\n")).into();
+    let lines: Vec<_> = types
+        .map(|t| match t {
+            "Patient" => "{\"resourceType\":\"Patient\",\"id\":\"1\",\"managingOrganization\":{\"reference\":\"Organization/1\"}}\n".into(),
+            "Observation" => "{\"resourceType\":\"Observation\",\"id\":\"1\",\"subject\":{\"reference\":\"Patient/1\"}}\n".into(),
+            t => format!("{{\"resourceType\":\"{t}\",\"id\":\"1\"}}\n"),
+        })
+        .into();
     std::fs::write(folder.path().join("all.ndjson"), lines.concat()).unwrap();
     let setup = Setup::new().source(folder.path());
     let server = setup.start();
@@ -82,7 +88,7 @@ fn types_and_levels_choose_what_is_exported() {
         // K-11: what travels inside others is no file of its own.
         ("$export", &["Group", "Observation", "Organization", "Patient", "Slot", "ValueSet"][..]),
         // K-10: the compartment and what it refers to.
-        ("Patient/$export", &["Group", "Observation", "Organization", "Patient"]),
+        ("Patient/$export", &["Observation", "Organization", "Patient"]),
         ("$export?_type=ValueSet,Patient", &["Patient", "ValueSet"]),
         ("Patient/$export?_type=Observation&_type=Patient,Observation", &["Observation", "Patient"]),
         // A type without data has no file (MF-4).

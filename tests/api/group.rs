@@ -45,7 +45,7 @@ impl Exporter for Checking {
     }
 
     fn plan(&self, _: &ExportRequest) -> Result<Plan, ExportError> {
-        Ok(Plan { transaction_time: Timestamp::now(), parts: Vec::new() })
+        Ok(Plan::new(Timestamp::now(), Vec::new()))
     }
 
     fn run(&self, _: &Part, _: &mut PartWriter, _: &CancelToken) -> Result<PartSummary, ExportError> {

@@ -139,8 +139,9 @@ fn broken_lines_are_named_and_the_good_ones_come_out_as_they_went_in() {
 #[test]
 fn line_numbers_are_those_of_the_file_however_it_is_cut_into_parts() {
     let folder = tempfile::tempdir().unwrap();
-    let lines: Vec<_> =
-        (1..=300).map(|n| if n % 30 == 0 { "broken".into() } else { resource("Goal", "g") }).collect();
+    let lines: Vec<_> = (1..=300)
+        .map(|n| if n % 30 == 0 { "broken".into() } else { resource("Goal", &format!("g{n}")) })
+        .collect();
     std::fs::write(folder.path().join("goals"), lines.join("\r\n")).unwrap();
     let setup = Setup::new().source(folder.path()).set("export.part_bytes=4096");
     let server = setup.start();

@@ -8,7 +8,7 @@ use crate::support::{KICKOFF, Setup, job_id, source, try_send};
 
 #[test]
 fn a_panic_in_the_actor_of_a_job_ends_the_process_and_the_job_is_resumed() {
-    let setup = Setup::new();
+    let setup = Setup::new().set("export.part_bytes=65536");
     let mut server = setup.start_with(&["--breakpoint", "part-sealed:3=panic"]);
     let polling = server.kickoff("$export");
     assert_eq!(server.wait_exit().code(), Some(70));

@@ -33,7 +33,7 @@ impl Rows {
 impl Exporter for Rows {
     fn plan(&self, _: &ExportRequest) -> Result<Plan, ExportError> {
         let part = Part { weight: self.rows.unwrap_or(1000), content: serde_json::Value::Null };
-        Ok(Plan { transaction_time: Timestamp::now(), parts: vec![part] })
+        Ok(Plan::new(Timestamp::now(), vec![part]))
     }
 
     fn run(&self, _: &Part, out: &mut PartWriter, _: &CancelToken) -> Result<PartSummary, ExportError> {

@@ -25,7 +25,7 @@ struct Scripted(Run);
 impl Exporter for Scripted {
     fn plan(&self, _: &ExportRequest) -> Result<Plan, ExportError> {
         let part = Part { weight: 1, content: serde_json::Value::Null };
-        Ok(Plan { transaction_time: Timestamp::now(), parts: vec![part.clone(), part] })
+        Ok(Plan::new(Timestamp::now(), vec![part.clone(), part]))
     }
 
     fn run(&self, _: &Part, out: &mut PartWriter, cancel: &CancelToken) -> Result<PartSummary, ExportError> {
@@ -169,7 +169,7 @@ impl Exporter for EndlessPlan {
     fn plan(&self, _: &ExportRequest) -> Result<Plan, ExportError> {
         self.0.notify_one();
         let _ = self.1.lock().recv();
-        Ok(Plan { transaction_time: Timestamp::now(), parts: Vec::new() })
+        Ok(Plan::new(Timestamp::now(), Vec::new()))
     }
 
     fn run(&self, _: &Part, _: &mut PartWriter, _: &CancelToken) -> Result<PartSummary, ExportError> {

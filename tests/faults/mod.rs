@@ -156,9 +156,13 @@ fn a_source_that_changes_under_a_running_job_fails_it() {
     let polling = server.kickoff("$export");
     server.wait_halfway(&polling);
     let changed = folder.path().join("Provenance.ndjson");
-    let mut text = std::fs::read(&changed).unwrap();
-    text.extend_from_slice(b"{\"resourceType\":\"Provenance\"}\n");
-    std::fs::write(&changed, text).unwrap();
+    // In place, with the same length and time, as a careless copy does it.
+    let (text, before) = (std::fs::read(&changed).unwrap(), std::fs::metadata(&changed).unwrap());
+    let mut lines: Vec<_> = text.split_inclusive(|byte| *byte == b'\n').collect();
+    lines.reverse();
+    std::fs::write(&changed, lines.concat()).unwrap();
+    let file = std::fs::OpenOptions::new().write(true).open(&changed).unwrap();
+    file.set_modified(before.modified().unwrap()).unwrap();
     let answer = eventually("the failure", || {
         let answer = get(&polling);
         (answer.status != 202).then_some(answer)

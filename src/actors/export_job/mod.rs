@@ -43,6 +43,8 @@ pub(super) struct ExportJob {
     request: Option<Arc<ExportRequest>>,
     dir: Option<Arc<dyn ExportDir>>,
     plan: Option<Plan>,
+    /// How many parts the plan has, or had before the workers took them.
+    part_count: usize,
     sealed: Vec<SealedPart>,
     /// The sums of a job that is finishing.
     completion: Option<Completion>,
@@ -122,6 +124,7 @@ impl ExportJob {
             request: None,
             dir: None,
             plan: None,
+            part_count: 0,
             sealed: Vec::new(),
             completion: None,
             progress: Arc::default(),

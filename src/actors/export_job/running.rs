@@ -77,10 +77,10 @@ impl ExportJob {
     }
 
     pub(super) fn run_parts(&mut self, ctx: &mut Context<Self>) {
-        let (Some(plan), Some(dir)) = (&self.plan, &self.dir) else { return };
-        if self.halted {
-            return;
-        }
+        let (Some(plan), Some(dir), false) = (&mut self.plan, &self.dir, self.halted) else { return };
+        // They may be many megabytes: the workers get them, nobody keeps another copy.
+        let parts = std::mem::take(&mut plan.parts);
+        self.part_count = parts.len();
         let addr = ctx.address();
         let (exporter, limits) = (self.services.exporter.clone(), &self.services.limits);
         let report = move |done| addr.do_send(done);
@@ -88,9 +88,8 @@ impl ExportJob {
         let work = Arc::new(work);
         self.work = Some(work.clone());
         let is_sealed = |index| self.sealed.iter().any(|part| part.index == index);
-        let (sealed, open): (Vec<_>, Vec<_>) =
-            (0u32..).zip(plan.parts.clone()).partition(|(n, _)| is_sealed(*n));
-        self.progress.plan(plan.parts.iter().map(|part| part.weight).sum());
+        self.progress.plan(parts.iter().map(|part| part.weight).sum());
+        let (sealed, open): (Vec<_>, Vec<_>) = (0u32..).zip(parts).partition(|(n, _)| is_sealed(*n));
         self.progress.advance(sealed.iter().map(|(_, part)| part.weight).sum());
         if open.is_empty() {
             return self.report(Event::PartsSealed, ctx);
@@ -109,7 +108,7 @@ impl ExportJob {
             }
             this.services.hooks.reach(Step::PartSealed);
             this.sealed.push(part);
-            if this.plan.as_ref().is_some_and(|plan| plan.parts.len() == this.sealed.len()) {
+            if this.plan.is_some() && this.sealed.len() == this.part_count {
                 this.sealed.sort_by_key(|part| part.index);
                 this.report(Event::PartsSealed, ctx);
             }

@@ -1,0 +1,237 @@
+//! The built-in exporter: what a request selects of a source, copied byte by byte. The plan
+//! decides everything: a part says which bytes of which files go out. It is written against
+//! [`Exporter`] and has no private door.
+
+mod copy;
+mod group;
+mod plan;
+mod references;
+mod runs;
+mod select;
+
+use std::collections::HashMap;
+use std::io;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Weak};
+
+use parking_lot::Mutex;
+use serde::{Deserialize, Serialize};
+
+use super::{CHECK_PATIENCE, CancelToken, ExportError, Exporter, Held, Part, PartSummary, PartWriter, Plan};
+use crate::config::References;
+use crate::fhir::{IssueCode, OperationOutcome, Severity};
+use crate::files::ReadAt;
+use crate::index::{BuildError, Index, Keeper, Look};
+use crate::job::{ALL_PATIENTS, ExportRequest, Level};
+use crate::source::{SourceError, SourceFile};
+
+use copy::Slice;
+
+/// Kick-offs that may wait for the index at once; the rest are checked when they are planned.
+const WAITING_CHECKS: usize = 16;
+
+/// Files of one job that are held open, so that it goes on with a version that was replaced
+/// meanwhile; others are opened when they are copied.
+const HELD_FILES: usize = 256;
+
+/// Plans that may find the source changing under them before that is an error.
+const PATIENCE: u32 = 3;
+
+/// Exports what a source holds.
+pub struct SourceExporter {
+    index: Arc<Index>,
+    _keeper: Keeper,
+    options: SourceOptions,
+    waiting: AtomicUsize,
+    /// Open files of running jobs, by their version.
+    held: Mutex<HashMap<String, Weak<HeldFile>>>,
+}
+
+/// How a source is exported.
+#[derive(Debug, Clone, Copy)]
+pub struct SourceOptions {
+    /// Selected bytes that make one part.
+    pub part_bytes: u64,
+    /// Which resources outside of compartments go with patients.
+    pub references: References,
+    /// Whether pages of the source are dropped from the page cache when they are copied.
+    pub drop_pages: bool,
+}
+
+/// An open file of the source.
+type HeldFile = Box<dyn ReadAt>;
+
+/// The content of a [`Part`].
+#[derive(Debug, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+enum Content {
+    /// Bytes to copy.
+    Copy {
+        /// The files, each as it was planned.
+        files: Vec<SourceFile>,
+        /// What of them.
+        slices: Vec<Slice>,
+    },
+    /// Lines of the source that are no resources.
+    Broken {
+        /// How many.
+        lines: u64,
+        /// What to say about them.
+        texts: Vec<String>,
+    },
+}
+
+impl From<SourceError> for ExportError {
+    fn from(error: SourceError) -> Self {
+        match error {
+            SourceError::Changed(_) => Self::SourceChanged(error.to_string()),
+            SourceError::Unreadable { .. } => Self::SourceUnreadable(error.to_string()),
+        }
+    }
+}
+
+impl From<BuildError> for ExportError {
+    fn from(error: BuildError) -> Self {
+        match error {
+            BuildError::Source(error) => error.into(),
+            BuildError::Index(error) => error.into(),
+            BuildError::Closed => Self::Cancelled,
+        }
+    }
+}
+
+/// Errors of the index's own files.
+impl From<io::Error> for ExportError {
+    fn from(error: io::Error) -> Self {
+        Self::Index(error)
+    }
+}
+
+impl SourceExporter {
+    /// An exporter of what `index` has, which is kept up to date from now on; if `watch` is
+    /// set, after each change of the source.
+    ///
+    /// # Errors
+    /// If a thread cannot be had.
+    pub fn new(index: Index, options: SourceOptions, watch: bool) -> io::Result<Self> {
+        let index = Arc::new(index);
+        let _keeper = Keeper::start(index.clone(), watch)?;
+        Ok(Self { index, _keeper, options, waiting: AtomicUsize::new(0), held: Mutex::default() })
+    }
+
+    fn plan_once(&self, request: &ExportRequest) -> Result<Plan, ExportError> {
+        let look = self.index.look()?;
+        if look.segments.is_empty() {
+            tracing::warn!("the source has no files with FHIR resources: the export is empty");
+        }
+        let (contents, names) = plan::contents(&self.index, &look, request, &self.options)?;
+        let held = self.hold(&look, &names)?;
+        let parts = contents.into_iter().map(|(weight, content)| {
+            let content = serde_json::to_value(content).expect("a part's content has string keys only");
+            Part { weight, content }
+        });
+        Ok(Plan { transaction_time: look.taken_at, parts: parts.collect(), held: Held::new(held) })
+    }
+
+    /// Opens the files of these names as they were indexed, as many as may be held.
+    fn hold(&self, look: &Look<'_>, names: &[usize]) -> Result<Vec<Arc<HeldFile>>, ExportError> {
+        let mut held = self.held.lock();
+        held.retain(|_, file| file.strong_count() > 0);
+        let mut files = Vec::new();
+        for segment in names.iter().take(HELD_FILES).map(|n| &look.segments[*n]) {
+            let fingerprint = &segment.file.fingerprint;
+            if let Some(file) = held.get(fingerprint).and_then(Weak::upgrade) {
+                files.push(file);
+                continue;
+            }
+            let opened = self.index.source().open(&segment.file.name)?;
+            if opened.file != segment.file {
+                return Err(SourceError::Changed(opened.file.name).into());
+            }
+            let file = Arc::new(opened.content);
+            held.insert(fingerprint.clone(), Arc::downgrade(&file));
+            files.push(file);
+        }
+        Ok(files)
+    }
+
+    /// The version that was planned if it is still held, else the file as it is now: what is
+    /// copied of it is compared with what was planned.
+    fn open(&self, file: &SourceFile) -> Result<Arc<HeldFile>, ExportError> {
+        let held = self.held.lock().get(&file.fingerprint).and_then(Weak::upgrade);
+        match held {
+            Some(file) => Ok(file),
+            None => Ok(Arc::new(self.index.source().open(&file.name)?.content)),
+        }
+    }
+}
+
+impl Exporter for SourceExporter {
+    fn check(&self, request: &ExportRequest) -> Result<(), ExportError> {
+        let Level::Group { id } = &request.level else { return Ok(()) };
+        if id == ALL_PATIENTS {
+            return Ok(());
+        }
+        let checked = if self.waiting.fetch_add(1, Ordering::Relaxed) < WAITING_CHECKS {
+            self.index.look_within(CHECK_PATIENCE)
+        } else {
+            None
+        };
+        self.waiting.fetch_sub(1, Ordering::Relaxed);
+        match checked {
+            Some(look) => group::members(&self.index, &look?, id).map(drop),
+            None => Ok(()),
+        }
+    }
+
+    fn plan(&self, request: &ExportRequest) -> Result<Plan, ExportError> {
+        let mut attempts = 0;
+        loop {
+            attempts += 1;
+            match self.plan_once(request) {
+                Err(ExportError::SourceChanged(_)) if attempts < PATIENCE => {}
+                planned => return planned,
+            }
+        }
+    }
+
+    fn run(
+        &self,
+        part: &Part,
+        out: &mut PartWriter,
+        cancel: &CancelToken,
+    ) -> Result<PartSummary, ExportError> {
+        let content = Content::deserialize(&part.content)
+            .map_err(|e| ExportError::Other(format!("the plan is not of this version: {e}")))?;
+        match content {
+            Content::Broken { lines, texts } => {
+                for text in texts {
+                    out.outcome(&OperationOutcome::new(Severity::Error, IssueCode::Invalid, text))?;
+                }
+                Ok(PartSummary { broken_lines: lines })
+            }
+            Content::Copy { files, slices } => {
+                for (n, file) in files.iter().enumerate() {
+                    let opened = self.open(file)?;
+                    let mut of_file = slices.iter().filter(|slice| slice.file == n);
+                    let copied = of_file.try_for_each(|slice| {
+                        if cancel.is_cancelled() {
+                            return Err(ExportError::Cancelled);
+                        }
+                        slice.copy(&**opened, &file.name, out)?;
+                        if self.options.drop_pages {
+                            opened.drop_pages(slice.start, slice.end);
+                        }
+                        Ok(())
+                    });
+                    if let Err(ExportError::SourceChanged(_)) = &copied {
+                        // The next plan must not be made of the same index.
+                        self.index.doubt(&file.name);
+                    }
+                    copied?;
+                }
+                Ok(PartSummary::default())
+            }
+        }
+    }
+}

@@ -1,0 +1,49 @@
+//! The resources outside of compartments that go with patients: Organizations, Practitioners
+//! and their like, as far as something exported points to them.
+
+use std::collections::{BTreeSet, HashSet};
+
+use super::select::Selection;
+use crate::export::ExportError;
+use crate::index::{Key, Look, Spot, keys};
+
+/// Follows pointers from `wanted` on: gives the resources of the selection's types that are
+/// pointed to, directly or through one another.
+pub fn follow(
+    look: &Look<'_>,
+    selection: &Selection<'_>,
+    mut wanted: HashSet<Key>,
+) -> Result<BTreeSet<Spot>, ExportError> {
+    let mut found = BTreeSet::new();
+    while !wanted.is_empty() {
+        let mut next = HashSet::new();
+        for (s, segment) in look.segments.iter().enumerate() {
+            let has_some = |types: &[u8]| types.iter().any(|index| selection.is_referred_to(*index));
+            let chunks = segment.chunks.iter().enumerate().filter(|(_, chunk)| has_some(chunk.types()));
+            for (c, chunk) in chunks {
+                let reader = segment.open()?;
+                let (table, superseded): (_, HashSet<usize>) =
+                    (reader.keys(chunk)?, look.overlay.superseded(s, c).collect());
+                let mut links = None;
+                for (n, (key, index)) in keys(&table).iter().zip(chunk.types()).enumerate() {
+                    if selection.is_referred_to(*index)
+                        && wanted.contains(key)
+                        && !superseded.contains(&n)
+                        && found.insert((s as u32, c as u32, n as u32))
+                    {
+                        let links = match &links {
+                            Some(links) => links,
+                            none => {
+                                let _ = none;
+                                links.insert(reader.links(chunk)?)
+                            }
+                        };
+                        next.extend(links.pointers(links.sets()[n]));
+                    }
+                }
+            }
+        }
+        wanted = next;
+    }
+    Ok(found)
+}

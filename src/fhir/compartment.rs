@@ -1,0 +1,149 @@
+//! The patient compartment of FHIR R4 (CompartmentDefinition/patient): in which elements of a
+//! resource a reference to a patient makes it part of that patient's record (K-10). Facts of
+//! the standard: its search parameters, written as the paths of their expressions.
+
+use std::sync::LazyLock;
+
+use super::ResourceType;
+
+/// The types that can be in a patient's compartment, and the elements that put them there.
+/// A Patient is in its own compartment besides.
+const PATHS: &[(&str, &[&str])] = &[
+    ("Account", &["subject"]),
+    ("AdverseEvent", &["subject"]),
+    ("AllergyIntolerance", &["patient", "recorder", "asserter"]),
+    ("Appointment", &["participant.actor"]),
+    ("AppointmentResponse", &["actor"]),
+    ("AuditEvent", &["agent.who", "entity.what"]),
+    ("Basic", &["subject", "author"]),
+    ("BodyStructure", &["patient"]),
+    ("CarePlan", &["subject", "activity.detail.performer"]),
+    ("CareTeam", &["subject", "participant.member"]),
+    ("ChargeItem", &["subject"]),
+    ("Claim", &["patient", "payee.party"]),
+    ("ClaimResponse", &["patient"]),
+    ("ClinicalImpression", &["subject"]),
+    ("Communication", &["subject", "sender", "recipient"]),
+    ("CommunicationRequest", &["subject", "sender", "recipient", "requester"]),
+    ("Composition", &["subject", "author", "attester.party"]),
+    ("Condition", &["subject", "asserter"]),
+    ("Consent", &["patient"]),
+    ("Coverage", &["policyHolder", "subscriber", "beneficiary", "payor"]),
+    ("CoverageEligibilityRequest", &["patient"]),
+    ("CoverageEligibilityResponse", &["patient"]),
+    ("DetectedIssue", &["patient"]),
+    ("DeviceRequest", &["subject", "performer"]),
+    ("DeviceUseStatement", &["subject"]),
+    ("DiagnosticReport", &["subject"]),
+    ("DocumentManifest", &["subject", "author", "recipient"]),
+    ("DocumentReference", &["subject", "author"]),
+    ("Encounter", &["subject"]),
+    ("EnrollmentRequest", &["candidate"]),
+    ("EpisodeOfCare", &["patient"]),
+    ("ExplanationOfBenefit", &["patient", "payee.party"]),
+    ("FamilyMemberHistory", &["patient"]),
+    ("Flag", &["subject"]),
+    ("Goal", &["subject"]),
+    ("Group", &["member.entity"]),
+    ("ImagingStudy", &["subject"]),
+    ("Immunization", &["patient"]),
+    ("ImmunizationEvaluation", &["patient"]),
+    ("ImmunizationRecommendation", &["patient"]),
+    ("Invoice", &["subject", "recipient"]),
+    ("List", &["subject", "source"]),
+    ("MeasureReport", &["subject"]),
+    ("Media", &["subject"]),
+    ("MedicationAdministration", &["subject", "performer.actor"]),
+    ("MedicationDispense", &["subject", "receiver"]),
+    ("MedicationRequest", &["subject"]),
+    ("MedicationStatement", &["subject"]),
+    ("MolecularSequence", &["patient"]),
+    ("NutritionOrder", &["patient"]),
+    ("Observation", &["subject", "performer"]),
+    ("Patient", &["link.other"]),
+    ("Person", &["link.target"]),
+    ("Procedure", &["subject", "performer.actor"]),
+    ("Provenance", &["target"]),
+    ("QuestionnaireResponse", &["subject", "author"]),
+    ("RelatedPerson", &["patient"]),
+    ("RequestGroup", &["subject", "action.participant"]),
+    ("ResearchSubject", &["individual"]),
+    ("RiskAssessment", &["subject"]),
+    ("Schedule", &["actor"]),
+    ("ServiceRequest", &["subject", "performer"]),
+    ("Specimen", &["subject"]),
+    ("SupplyDelivery", &["patient"]),
+    ("SupplyRequest", &["deliverTo"]),
+    ("Task", &["for", "focus"]),
+    ("VisionPrescription", &["patient"]),
+];
+
+/// A step on the way from a resource to the references that decide.
+#[derive(Debug, Default)]
+pub struct Node {
+    children: Vec<(&'static str, Node)>,
+    /// Whether the way ends here: in a Reference, or an array of them.
+    pub is_reference: bool,
+}
+
+impl Node {
+    /// The elements to look into.
+    pub fn children(&self) -> &[(&'static str, Node)] {
+        &self.children
+    }
+
+    fn add(&mut self, path: &'static str) {
+        let (first, rest) = path.split_once('.').map_or((path, None), |(first, rest)| (first, Some(rest)));
+        let at = self.children.iter().position(|(name, _)| *name == first).unwrap_or_else(|| {
+            self.children.push((first, Self::default()));
+            self.children.len() - 1
+        });
+        match rest {
+            Some(rest) => self.children[at].1.add(rest),
+            None => self.children[at].1.is_reference = true,
+        }
+    }
+}
+
+/// The ways of each type, by its index; those of a type that is in no compartment are empty.
+static NODES: LazyLock<Vec<Node>> = LazyLock::new(|| {
+    let mut nodes: Vec<Node> = ResourceType::all().map(|_| Node::default()).collect();
+    for (name, paths) in PATHS {
+        let resource_type = ResourceType::of(name).expect("the table names types of R4");
+        for path in *paths {
+            nodes[usize::from(resource_type.index())].add(path);
+        }
+    }
+    nodes
+});
+
+/// The ways that start at a resource of that type.
+pub fn ways(resource_type: ResourceType) -> &'static Node {
+    &NODES[usize::from(resource_type.index())]
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn exactly_the_types_of_the_compartment_have_ways() {
+        for resource_type in ResourceType::all() {
+            let has_ways = !ways(resource_type).children().is_empty();
+            let in_table = PATHS.iter().any(|(name, _)| *name == resource_type.as_str());
+            assert_eq!(has_ways, in_table, "{resource_type:?}");
+            assert_eq!(has_ways, resource_type.is_in_compartment(), "{resource_type:?}");
+        }
+        assert_eq!(PATHS.len(), 67);
+    }
+
+    #[test]
+    fn paths_of_several_steps_share_their_beginnings() {
+        let audit = ways(ResourceType::of("AuditEvent").unwrap());
+        let names: Vec<_> = audit.children().iter().map(|(name, _)| *name).collect();
+        assert_eq!(names, ["agent", "entity"]);
+        assert!(!audit.is_reference && !audit.children()[0].1.is_reference);
+        assert_eq!(audit.children()[0].1.children()[0].0, "who");
+        assert!(audit.children()[0].1.children()[0].1.is_reference);
+    }
+}

@@ -1,0 +1,64 @@
+//! FHIR `dateTime`: an instant, or a day, a month or a year, which are taken in UTC.
+
+use jiff::civil::Date;
+use jiff::tz::TimeZone;
+use jiff::{Span, Timestamp};
+
+use super::instant;
+
+/// The first instant of what the text means; `None` if it is no `dateTime`.
+pub fn first(text: &str) -> Option<Timestamp> {
+    range(text).map(|(first, _)| first)
+}
+
+/// The last instant of what the text means; `None` if it is no `dateTime`.
+pub fn last(text: &str) -> Option<Timestamp> {
+    range(text).map(|(_, last)| last)
+}
+
+fn range(text: &str) -> Option<(Timestamp, Timestamp)> {
+    let (from, length) = match text.len() {
+        4 => (format!("{text}-01-01"), Span::new().years(1)),
+        7 => (format!("{text}-01"), Span::new().months(1)),
+        10 => (text.to_owned(), Span::new().days(1)),
+        _ => return instant::parse(text).ok().map(|instant| (instant, instant)),
+    };
+    if !from
+        .bytes()
+        .enumerate()
+        .all(|(n, byte)| if n == 4 || n == 7 { byte == b'-' } else { byte.is_ascii_digit() })
+    {
+        return None;
+    }
+    let start: Date = from.parse().ok()?;
+    let instant = |date: Date| date.to_zoned(TimeZone::UTC).ok().map(|zoned| zoned.timestamp());
+    // The year 9999 has no day after it.
+    let last = start
+        .checked_add(length)
+        .ok()
+        .and_then(instant)
+        .map_or(Timestamp::MAX, |end| end.checked_sub(Span::new().nanoseconds(1)).unwrap_or(end));
+    Some((instant(start)?, last))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_date_lasts_to_its_end() {
+        let check = |text: &str, first_instant: &str, last_instant: &str| {
+            assert_eq!(first(text), Some(first_instant.parse().unwrap()), "{text}");
+            assert_eq!(last(text), Some(last_instant.parse().unwrap()), "{text}");
+        };
+        check("2024", "2024-01-01T00:00:00Z", "2024-12-31T23:59:59.999999999Z");
+        check("2024-02", "2024-02-01T00:00:00Z", "2024-02-29T23:59:59.999999999Z");
+        check("2024-02-29", "2024-02-29T00:00:00Z", "2024-02-29T23:59:59.999999999Z");
+        check("2024-02-29T10:00:00+01:00", "2024-02-29T09:00:00Z", "2024-02-29T09:00:00Z");
+        for text in ["", "24", "2024-13", "2023-02-29", "2024-2-1", "2024-02-29T10:00:00", "+024", "2024/02"]
+        {
+            assert_eq!(first(text), None, "{text:?}");
+        }
+        assert!(last("9999").is_some());
+    }
+}

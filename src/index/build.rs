@@ -1,0 +1,184 @@
+//! Indexes files: stretches of all of them are read in parallel, and each chunk is written as
+//! soon as it is there, so that memory does not grow with the files.
+
+use std::io;
+use std::path::Path;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::mpsc::{SyncSender, sync_channel};
+
+use super::chunk::{Chunk, Draft};
+use super::segment::{Segment, SegmentWriter};
+use super::stretch::StretchReader;
+use crate::files::ReadAt;
+use crate::source::{Source, SourceError, SourceFile};
+
+/// Bytes of the source that make one chunk.
+pub const STRETCH: u64 = 8 << 20;
+
+/// A file to index.
+pub struct Task {
+    /// The version to index.
+    pub file: SourceFile,
+    /// What is indexed already: an earlier version, which the file begins with.
+    pub beginning: Option<(Arc<Segment>, usize)>,
+}
+
+impl Task {
+    /// Where the part that is not indexed begins.
+    fn from(&self) -> u64 {
+        self.beginning.as_ref().map_or(0, |(segment, kept)| match kept {
+            0 => 0,
+            kept => segment.chunks[kept - 1].entry.end,
+        })
+    }
+}
+
+/// How to build.
+pub struct Builder<'a> {
+    /// Where the files are read.
+    pub source: &'a dyn Source,
+    /// The folder of the index files.
+    pub folder: &'a Path,
+    /// What the index depends on beside the files.
+    pub terms: &'a str,
+    /// The source's own base URL.
+    pub base_url: Option<&'a str>,
+    /// Threads that read.
+    pub threads: usize,
+    /// Set when nobody wants the index any more.
+    pub closed: &'a AtomicBool,
+}
+
+/// Why a file could not be indexed.
+#[derive(Debug, thiserror::Error)]
+pub enum BuildError {
+    /// The source could not be read, or changed meanwhile.
+    #[error(transparent)]
+    Source(#[from] SourceError),
+    /// The index could not be kept.
+    #[error("the index could not be written: {0}")]
+    Index(#[from] io::Error),
+    /// The index was closed.
+    #[error("the index was closed")]
+    Closed,
+}
+
+/// Lines of one file that one thread reads.
+struct Stretch {
+    /// Which task's file.
+    task: usize,
+    from: u64,
+    to: u64,
+}
+
+/// A file on its way.
+struct Site {
+    /// Stretches that are still to come.
+    left: u64,
+    place: Option<Place>,
+}
+
+/// An index file that is being written, and the chunks in it.
+type Place = (SegmentWriter, Vec<Arc<Chunk>>);
+
+/// A stretch that was read: of which task's file, and what is in it.
+type Done = (usize, Result<Option<Draft>, BuildError>);
+
+impl Builder<'_> {
+    /// Indexes files; gives their segments in the order of the tasks.
+    ///
+    /// # Errors
+    /// The first one met; index files that were finished before it stay.
+    pub fn build(&self, tasks: &[Task]) -> Result<Vec<Segment>, BuildError> {
+        let mut stretches = Vec::new();
+        let mut sites = Vec::new();
+        for (n, task) in tasks.iter().enumerate() {
+            let (from, size) = (task.from(), task.file.size);
+            let count = size.saturating_sub(from).div_ceil(STRETCH);
+            let stretch = |i| {
+                let from = from + i * STRETCH;
+                Stretch { task: n, from, to: size.min(from + STRETCH) }
+            };
+            stretches.extend((0..count).map(stretch));
+            sites.push(Site { left: count, place: None });
+        }
+        let next = AtomicUsize::new(0);
+        std::thread::scope(|scope| {
+            let (done, results) = sync_channel::<Done>(2 * self.threads);
+            for _ in 0..self.threads.min(stretches.len()) {
+                let (done, stretches, next) = (done.clone(), &stretches, &next);
+                scope.spawn(move || self.work(tasks, stretches, next, &done));
+            }
+            drop(done);
+            let mut segments: Vec<Option<Segment>> = tasks.iter().map(|_| None).collect();
+            for (n, draft) in results {
+                let draft = draft?;
+                let site = &mut sites[n];
+                let (writer, chunks) = match &mut site.place {
+                    Some(place) => place,
+                    empty => empty.insert(self.open(&tasks[n])?),
+                };
+                if let Some(draft) = draft {
+                    chunks.push(Arc::new(writer.add(draft)?));
+                }
+                site.left -= 1;
+                if site.left == 0 {
+                    segments[n] = Some(self.finish(&tasks[n], site.place.take())?);
+                }
+            }
+            // Files with nothing to read are left.
+            let all = segments.into_iter().zip(tasks);
+            all.map(|(segment, task)| segment.map_or_else(|| self.finish(task, None), Ok)).collect()
+        })
+    }
+
+    fn open(&self, task: &Task) -> io::Result<Place> {
+        Ok(match &task.beginning {
+            Some((segment, kept)) => {
+                (SegmentWriter::extend(segment, *kept)?, segment.chunks[..*kept].to_vec())
+            }
+            None => (SegmentWriter::create(self.folder, &task.file.name)?, Vec::new()),
+        })
+    }
+
+    fn finish(&self, task: &Task, place: Option<Place>) -> Result<Segment, BuildError> {
+        let (writer, mut chunks) = place.map_or_else(|| self.open(task), Ok)?;
+        chunks.sort_by_key(|chunk| chunk.entry.start);
+        Ok(writer.finish(task.file.clone(), self.terms, chunks)?)
+    }
+
+    /// Opens the version that is to be indexed.
+    fn open_same(&self, file: &SourceFile) -> Result<Box<dyn ReadAt>, SourceError> {
+        let opened = self.source.open(&file.name)?;
+        if opened.file == *file { Ok(opened.content) } else { Err(SourceError::Changed(file.name.clone())) }
+    }
+
+    /// One thread: reads stretches until there are none, or nobody wants them any more.
+    fn work(&self, tasks: &[Task], stretches: &[Stretch], next: &AtomicUsize, done: &SyncSender<Done>) {
+        let mut reader = StretchReader::new(self.base_url);
+        let mut opened: Option<(usize, Box<dyn ReadAt>)> = None;
+        while let Some(Stretch { task, from, to }) = stretches.get(next.fetch_add(1, Ordering::Relaxed)) {
+            let file = &tasks[*task].file;
+            let draft = match &opened {
+                Some((open, opened)) if open == task => Ok(opened),
+                _ => self.open_same(file).map(|file| &opened.insert((*task, file)).1),
+            };
+            let draft = draft.and_then(|opened| {
+                let read = reader.read(&**opened, file.size, *from, *to);
+                read.map_err(|error| match error.kind() {
+                    io::ErrorKind::UnexpectedEof => SourceError::Changed(file.name.clone()),
+                    _ => SourceError::Unreadable { name: file.name.clone(), error },
+                })
+            });
+            let draft = if self.closed.load(Ordering::Relaxed) {
+                Err(BuildError::Closed)
+            } else {
+                draft.map_err(BuildError::from)
+            };
+            if done.send((*task, draft)).is_err() {
+                break;
+            }
+        }
+    }
+}

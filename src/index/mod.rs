@@ -1,0 +1,300 @@
+//! The index of the source: what is in which line. It is derived from the source, kept in
+//! `index/` of the data directory and made again when in doubt. A stat scan at every look says
+//! what has changed; hints of the file system only bring it up to date earlier.
+//!
+//! A file is indexed in chunks of about 8 MiB. Selecting looks at 17 bytes of each resource,
+//! which are in memory; names, patients and pointers are on disk, as hashes. Every block of the
+//! source has a checksum here, taken from the very bytes that were parsed: whoever copies a
+//! block compares it, so that only what was read and checked is ever exported.
+
+mod build;
+mod chunk;
+mod keeper;
+mod key;
+mod line;
+mod overlay;
+mod pointers;
+mod segment;
+mod stretch;
+mod table;
+
+use std::collections::{BTreeMap, HashSet};
+use std::fs;
+use std::io;
+use std::os::unix::fs::DirBuilderExt;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::{Duration, Instant};
+
+use jiff::Timestamp;
+use parking_lot::{Mutex, MutexGuard};
+use xxhash_rust::xxh3::xxh3_64;
+
+use crate::source::{Source, SourceError, SourceFile};
+use crate::telemetry;
+
+use build::{Builder, Task};
+
+pub use build::BuildError;
+pub use chunk::{BLOCK, Chunk, Links, NOTHING, Span};
+pub use keeper::Keeper;
+pub use key::{Key, key};
+pub use line::{Broken, UNKNOWN_AGE, nanoseconds};
+pub use overlay::{Overlay, Spot};
+pub use segment::{Segment, keys};
+pub use stretch::text_of;
+
+/// The longest line that is a resource, in bytes.
+pub const LONGEST_LINE: u64 = 256 << 20;
+
+/// Scans that may find the source changing under them before that is an error.
+const PATIENCE: u32 = 5;
+
+/// How an index is kept.
+#[derive(Debug, Clone)]
+pub struct IndexOptions {
+    /// The folder of the index files; made if it is missing (0700).
+    pub folder: PathBuf,
+    /// The source's own base URL, for absolute references (K-12).
+    pub base_url: Option<String>,
+}
+
+/// See the module.
+pub struct Index {
+    source: Arc<dyn Source>,
+    options: IndexOptions,
+    threads: usize,
+    state: Mutex<State>,
+    /// Files whose content was found to be another than the one indexed.
+    doubted: Mutex<HashSet<String>>,
+    closed: AtomicBool,
+}
+
+/// What is known now.
+#[derive(Default)]
+pub struct State {
+    /// The files, in the order of their names.
+    pub segments: Vec<Arc<Segment>>,
+    /// What follows from all of them.
+    pub overlay: Overlay,
+}
+
+/// The index as it is at one instant; nobody changes it meanwhile.
+pub struct Look<'a> {
+    /// All that was in the source at this instant is in the index.
+    pub taken_at: Timestamp,
+    state: MutexGuard<'a, State>,
+}
+
+impl std::ops::Deref for Look<'_> {
+    type Target = State;
+
+    fn deref(&self) -> &State {
+        &self.state
+    }
+}
+
+impl Index {
+    /// An index of `source`, which is not read yet.
+    ///
+    /// # Errors
+    /// If the folder cannot be made.
+    pub fn open(source: Arc<dyn Source>, options: IndexOptions) -> io::Result<Self> {
+        fs::DirBuilder::new().recursive(true).mode(0o700).create(&options.folder)?;
+        let threads = std::thread::available_parallelism()?.get();
+        Ok(Self {
+            source,
+            options,
+            threads,
+            state: Mutex::default(),
+            doubted: Mutex::default(),
+            closed: AtomicBool::new(false),
+        })
+    }
+
+    /// The source.
+    pub fn source(&self) -> &dyn Source {
+        &*self.source
+    }
+
+    /// The source's own base URL.
+    pub fn base_url(&self) -> Option<&str> {
+        self.options.base_url.as_deref()
+    }
+
+    /// Brings the index up to date with a new scan of the source and gives it. Blocks for as
+    /// long as that takes, and while others look.
+    pub fn look(&self) -> Result<Look<'_>, BuildError> {
+        self.refresh(self.state.lock())
+    }
+
+    /// As [`Index::look`], but waits for others at most for `patience`; `None` if they go on.
+    pub fn look_within(&self, patience: Duration) -> Option<Result<Look<'_>, BuildError>> {
+        self.state.try_lock_for(patience).map(|state| self.refresh(state))
+    }
+
+    /// Says that a file's content is not what was indexed: it is indexed anew at the next look.
+    pub fn doubt(&self, name: &str) {
+        self.doubted.lock().insert(name.to_owned());
+    }
+
+    /// Ends what is being indexed, and every later look that would index something, with
+    /// [`BuildError::Closed`].
+    pub fn close(&self) {
+        self.closed.store(true, Ordering::Relaxed);
+    }
+
+    fn refresh<'a>(&'a self, mut state: MutexGuard<'a, State>) -> Result<Look<'a>, BuildError> {
+        let mut attempts = 0;
+        loop {
+            attempts += 1;
+            let snapshot = self.source.snapshot()?;
+            match self.bring_up_to(&mut state, snapshot.files) {
+                Ok(()) => return Ok(Look { taken_at: snapshot.taken_at, state }),
+                Err(BuildError::Source(SourceError::Changed(name))) if attempts < PATIENCE => {
+                    tracing::info!(file = name, "the source changed while it was indexed: once more");
+                }
+                Err(error) => return Err(error),
+            }
+        }
+    }
+
+    fn bring_up_to(&self, state: &mut State, files: Vec<SourceFile>) -> Result<(), BuildError> {
+        let doubted = std::mem::take(&mut *self.doubted.lock());
+        let is_current =
+            |segment: &Segment, file: &SourceFile| segment.file == *file && !doubted.contains(&file.name);
+        if state.segments.len() == files.len()
+            && state.segments.iter().zip(&files).all(|(segment, file)| is_current(segment, file))
+        {
+            return Ok(());
+        }
+        let began = Instant::now();
+        let mut known: BTreeMap<_, _> =
+            state.segments.drain(..).map(|segment| (segment.file.name.clone(), segment)).collect();
+        let (mut segments, mut tasks) = (Vec::new(), Vec::new());
+        for file in files {
+            let segment = known.remove(&file.name).or_else(|| self.load(&file.name));
+            match segment {
+                Some(segment) if is_current(&segment, &file) => segments.push(segment),
+                segment => {
+                    let doubted = doubted.contains(&file.name);
+                    let beginning = segment.filter(|_| !doubted).and_then(|old| self.beginning(old, &file));
+                    tasks.push(Task { file, beginning });
+                }
+            }
+        }
+        let builder = Builder {
+            source: &*self.source,
+            folder: &self.options.folder,
+            terms: self.terms(),
+            base_url: self.base_url(),
+            threads: self.threads,
+            closed: &self.closed,
+        };
+        let built = builder.build(&tasks)?;
+        built.iter().zip(&tasks).for_each(|(segment, task)| tell_broken(segment, task));
+        segments.extend(built.into_iter().map(Arc::new));
+        segments.sort_by(|a, b| a.file.name.cmp(&b.file.name));
+        self.remove_others(&segments)?;
+        state.overlay = Overlay::load_or_make(&self.options.folder, &segments)?;
+        state.segments = segments;
+        state.tell(&tasks, began.elapsed());
+        Ok(())
+    }
+
+    /// What the index depends on beside the files.
+    fn terms(&self) -> &str {
+        self.base_url().unwrap_or_default()
+    }
+
+    fn load(&self, name: &str) -> Option<Arc<Segment>> {
+        match Segment::load(&self.options.folder, name, self.terms(), self.threads) {
+            Ok(segment) => Some(Arc::new(segment)),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => None,
+            Err(error) => {
+                tracing::warn!(file = name, %error, "an index file is made again");
+                None
+            }
+        }
+    }
+
+    /// Whether `file` is an indexed one that has grown: then the chunks that can be kept. The
+    /// last one is read again, since its last line may have been half written.
+    fn beginning(&self, old: Arc<Segment>, file: &SourceFile) -> Option<(Arc<Segment>, usize)> {
+        let kept = old.chunks.len().checked_sub(1).filter(|kept| *kept > 0)?;
+        if old.file.identity != file.identity || old.file.size >= file.size {
+            return None;
+        }
+        let opened = self.source.open(&file.name).ok()?.content;
+        let mut buffer = vec![0; BLOCK];
+        let mut is_same = |chunk: &Chunk| {
+            let blocks = (chunk.entry.start..).step_by(BLOCK).zip(chunk.sums());
+            blocks.into_iter().all(|(at, sum)| {
+                let length = (chunk.entry.end - at).min(BLOCK as u64) as usize;
+                let read = opened.read_full_at(&mut buffer[..length], at);
+                read.is_ok_and(|read| read == length) && xxh3_64(&buffer[..length]) == *sum
+            })
+        };
+        (is_same(&old.chunks[0]) && is_same(&old.chunks[kept - 1])).then(|| (old.clone(), kept))
+    }
+
+    /// Removes the index files of what is not in the source any more.
+    fn remove_others(&self, segments: &[Arc<Segment>]) -> io::Result<()> {
+        let kept: HashSet<_> =
+            segments.iter().map(|segment| segment::file_name(&segment.file.name)).collect();
+        for entry in fs::read_dir(&self.options.folder)? {
+            let entry = entry?;
+            let name = entry.file_name();
+            let is_ours =
+                name.to_str().is_some_and(|name| name.ends_with(".segment") || name.ends_with(".new"));
+            if is_ours && !name.to_str().is_some_and(|name| kept.contains(name)) {
+                fs::remove_file(entry.path())?;
+            }
+        }
+        Ok(())
+    }
+}
+
+/// Logs the lines of new chunks that are no resources, without their content (P12).
+fn tell_broken(segment: &Segment, task: &Task) {
+    let name = &segment.file.name;
+    let kept = task.beginning.as_ref().map_or(0, |(_, kept)| *kept);
+    for (line, broken) in segment.broken_lines(kept) {
+        tracing::warn!(file = name, line, reason = broken.text(), "a line of the source is no resource");
+    }
+    let rest = segment.broken_count(kept) - segment.broken_lines(kept).count() as u64;
+    if rest > 0 {
+        tracing::warn!(file = name, lines = rest, "more lines of the source are no resources");
+    }
+}
+
+impl State {
+    /// Resources and gaps.
+    pub fn spans(&self) -> u64 {
+        self.segments.iter().map(|segment| segment.spans()).sum()
+    }
+
+    /// Bytes in memory.
+    pub fn resident_bytes(&self) -> u64 {
+        let chunks = self.segments.iter().flat_map(|segment| &segment.chunks);
+        chunks.map(|chunk| chunk.resident_bytes()).sum()
+    }
+
+    fn tell(&self, tasks: &[Task], took: Duration) {
+        let indexed: u64 = tasks.iter().map(|task| task.file.size).sum();
+        let (resources, bytes) = (self.spans(), self.resident_bytes());
+        let superseded = self.overlay.superseded_count();
+        tracing::info!(
+            files = self.segments.len(),
+            resources,
+            superseded,
+            resident_bytes = bytes,
+            indexed_files = tasks.len(),
+            indexed_bytes = indexed,
+            ?took,
+            "the index is up to date"
+        );
+        telemetry::indexed(resources, superseded as u64, bytes, indexed, took);
+    }
+}

@@ -1,0 +1,217 @@
+//! What follows from all files together: resources that a later line replaces (F-7), and the
+//! patients of Provenances that name none themselves (K-13).
+
+use std::collections::{HashMap, HashSet};
+use std::fs;
+use std::io::{self, Write};
+use std::os::unix::fs::OpenOptionsExt;
+use std::path::Path;
+use std::sync::Arc;
+
+use serde::{Deserialize, Serialize};
+use xxhash_rust::xxh3::{Xxh3Default, xxh3_64};
+
+use super::key::{Key, NO_KEY};
+use super::segment::{Segment, keys};
+
+/// The file that it is kept in.
+pub const FILE_NAME: &str = "overlay";
+
+/// A span: number of the segment, of the chunk in it, of the span in that.
+pub type Spot = (u32, u32, u32);
+
+/// See the module.
+#[derive(Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Overlay {
+    /// Which segments it follows from.
+    of: String,
+    superseded: Vec<Spot>,
+    adopted: Vec<(Spot, Vec<Key>)>,
+}
+
+/// The name of a set of segments: of files, versions and order.
+fn name_of(segments: &[Arc<Segment>]) -> String {
+    let mut hash = Xxh3Default::new();
+    for segment in segments {
+        for text in [&segment.file.name, &segment.file.fingerprint] {
+            hash.update(&(text.len() as u64).to_le_bytes());
+            hash.update(text.as_bytes());
+        }
+        hash.update(&segment.spans().to_le_bytes());
+    }
+    format!("{:032x}", hash.digest128())
+}
+
+impl Overlay {
+    /// The overlay of these segments: the one that is kept, if it is theirs, or a new one.
+    pub fn load_or_make(folder: &Path, segments: &[Arc<Segment>]) -> io::Result<Self> {
+        let path = folder.join(FILE_NAME);
+        let of = name_of(segments);
+        if let Some(kept) = Self::load(&path).filter(|kept| kept.of == of) {
+            return Ok(kept);
+        }
+        let superseded = superseded(segments)?;
+        let adopted = adopted(segments, &superseded)?;
+        let overlay = Self { of, superseded, adopted };
+        overlay.save(&path)?;
+        Ok(overlay)
+    }
+
+    fn load(path: &Path) -> Option<Self> {
+        let content = fs::read(path).ok()?;
+        let (sum, text) = content.split_at_checked(8)?;
+        (sum == xxh3_64(text).to_le_bytes()).then(|| serde_json::from_slice(text).ok()).flatten()
+    }
+
+    fn save(&self, path: &Path) -> io::Result<()> {
+        let text = serde_json::to_vec(self)?;
+        let mut options = fs::OpenOptions::new();
+        let mut file = options.write(true).create(true).truncate(true).mode(0o600).open(path)?;
+        file.write_all(&xxh3_64(&text).to_le_bytes())?;
+        file.write_all(&text)
+    }
+
+    /// How many resources a later line replaces.
+    pub fn superseded_count(&self) -> usize {
+        self.superseded.len()
+    }
+
+    /// The spans of a chunk that a later line replaces, in order.
+    pub fn superseded(&self, segment: usize, chunk: usize) -> impl Iterator<Item = usize> + '_ {
+        of_chunk(&self.superseded, segment, chunk, |spot| *spot).iter().map(|spot| spot.2 as usize)
+    }
+
+    /// Provenances of a chunk, in order, with the patients that they have from their targets.
+    pub fn adopted(&self, segment: usize, chunk: usize) -> impl Iterator<Item = (usize, &[Key])> {
+        let of_chunk = of_chunk(&self.adopted, segment, chunk, |(spot, _)| *spot);
+        of_chunk.iter().map(|(spot, patients)| (spot.2 as usize, patients.as_slice()))
+    }
+}
+
+fn of_chunk<T>(sorted: &[T], segment: usize, chunk: usize, spot: impl Fn(&T) -> Spot) -> &[T] {
+    let place = |item: &T| {
+        let (s, c, _) = spot(item);
+        (s as usize, c as usize)
+    };
+    let start = sorted.partition_point(|item| place(item) < (segment, chunk));
+    let end = sorted.partition_point(|item| place(item) <= (segment, chunk));
+    &sorted[start..end]
+}
+
+/// Calls `visit` with every name and where it is.
+fn each_key(segments: &[Arc<Segment>], mut visit: impl FnMut(Key, Spot)) -> io::Result<()> {
+    for (s, segment) in (0u32..).zip(segments) {
+        let reader = segment.open()?;
+        for (c, chunk) in (0u32..).zip(&segment.chunks) {
+            let table = reader.keys(chunk)?;
+            for (n, key) in (0u32..).zip(keys(&table)) {
+                if *key != NO_KEY {
+                    visit(*key, (s, c, n));
+                }
+            }
+        }
+    }
+    Ok(())
+}
+
+/// One bit for each of many names; different names may share a bit.
+struct Bits(Vec<u64>);
+
+impl Bits {
+    /// For `names` names: about one in sixteen shares its bit with another.
+    fn new(names: u64) -> Self {
+        Self(vec![0; usize::try_from(names / 4).unwrap_or(usize::MAX).next_power_of_two()])
+    }
+
+    fn place(&self, key: Key) -> (usize, u64) {
+        let bit = key[0];
+        ((bit >> 6) as usize & (self.0.len() - 1), 1 << (bit & 63))
+    }
+
+    fn has(&self, key: Key) -> bool {
+        let (word, bit) = self.place(key);
+        self.0[word] & bit != 0
+    }
+
+    /// Sets the bit and tells whether it was set before.
+    fn set(&mut self, key: Key) -> bool {
+        let (word, bit) = self.place(key);
+        let before = self.0[word] & bit != 0;
+        self.0[word] |= bit;
+        before
+    }
+}
+
+/// The resources that a later line replaces. Duplicates are rare: a first pass finds the few
+/// names that may be there twice, and only those are compared.
+fn superseded(segments: &[Arc<Segment>]) -> io::Result<Vec<Spot>> {
+    let names = segments.iter().map(|segment| segment.spans()).sum();
+    let (mut once, mut twice) = (Bits::new(names), Bits::new(names));
+    let mut any = false;
+    each_key(segments, |key, _| {
+        if once.set(key) {
+            any = true;
+            twice.set(key);
+        }
+    })?;
+    if !any {
+        return Ok(Vec::new());
+    }
+    drop(once);
+    let mut candidates = Vec::new();
+    each_key(segments, |key, spot| {
+        if twice.has(key) {
+            candidates.push((key, spot));
+        }
+    })?;
+    candidates.sort_unstable();
+    let pairs = candidates.windows(2).filter(|pair| pair[0].0 == pair[1].0);
+    let mut superseded: Vec<_> = pairs.map(|pair| pair[0].1).collect();
+    superseded.sort_unstable();
+    Ok(superseded)
+}
+
+/// The patients that Provenances have from the resources they target.
+fn adopted(segments: &[Arc<Segment>], superseded: &[Spot]) -> io::Result<Vec<(Spot, Vec<Key>)>> {
+    let is_superseded = |spot: &Spot| superseded.binary_search(spot).is_ok();
+    let mut targeting: Vec<(Spot, Vec<Key>)> = Vec::new();
+    for (s, segment) in (0u32..).zip(segments) {
+        let chunks = (0u32..).zip(&segment.chunks).filter(|(_, chunk)| chunk.entry.targeting > 0);
+        for (c, chunk) in chunks {
+            let links = segment.open()?.links(chunk)?;
+            let targets = links.targets().map(|(n, targets)| ((s, c, n), targets.to_vec()));
+            targeting.extend(targets.filter(|(spot, _)| !is_superseded(spot)));
+        }
+    }
+    if targeting.is_empty() {
+        return Ok(Vec::new());
+    }
+    let wanted: HashSet<Key> = targeting.iter().flat_map(|(_, targets)| targets).copied().collect();
+    let mut found = Vec::new();
+    each_key(segments, |key, spot| {
+        if wanted.contains(&key) && !is_superseded(&spot) {
+            found.push((spot, key));
+        }
+    })?;
+    let mut patients_of: HashMap<Key, Vec<Key>> = HashMap::new();
+    for of_chunk in found.chunk_by(|((s, c, _), _), ((t, d, _), _)| (s, c) == (t, d)) {
+        let (s, c, _) = of_chunk[0].0;
+        let segment = &segments[s as usize];
+        let chunk = &segment.chunks[c as usize];
+        let links = segment.open()?.links(chunk)?;
+        for ((_, _, n), key) in of_chunk {
+            let entry = &chunk.patients()[*n as usize];
+            let patients = links.patients(entry).filter_map(|place| links.everybody().get(place).copied());
+            patients_of.insert(*key, patients.collect());
+        }
+    }
+    for (_, targets) in &mut targeting {
+        let mut patients: Vec<_> =
+            targets.iter().filter_map(|key| patients_of.get(key)).flatten().copied().collect();
+        patients.sort_unstable();
+        patients.dedup();
+        *targets = patients;
+    }
+    targeting.retain(|(_, patients)| !patients.is_empty());
+    Ok(targeting)
+}

@@ -1,0 +1,253 @@
+//! The index of one source file, and the file it is kept in: chunks' areas, a directory of
+//! them in JSON, and where the directory is. Everything has a checksum; an index file that is
+//! not whole, or not of this version, is no index file and is made again. Nothing is synced:
+//! what a power loss takes can be made again too.
+
+use std::fs::{File, OpenOptions};
+use std::io::{self, Seek, SeekFrom, Write};
+use std::os::unix::fs::{FileExt, OpenOptionsExt};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use serde::{Deserialize, Serialize};
+use xxhash_rust::xxh3::{xxh3_64, xxh3_128};
+
+use super::chunk::{Area, Chunk, ChunkEntry, Draft, Links, NAMED_BROKEN_LINES};
+use super::key::Key;
+use super::line::Broken;
+use super::table::Table;
+use crate::source::SourceFile;
+
+/// What an index file says of itself. Another version, or another order of bytes in a number,
+/// is not read.
+const FORMAT: &str =
+    if cfg!(target_endian = "little") { "evanesce index 1 le" } else { "evanesce index 1 be" };
+
+/// The words behind the directory: where it is, its length in bytes, its checksum.
+const TRAILER: usize = 3 * 8;
+
+#[derive(Serialize, Deserialize)]
+struct Directory {
+    format: String,
+    /// What the index depends on beside the file, such as the source's base URL.
+    terms: String,
+    file: SourceFile,
+    chunks: Vec<ChunkEntry>,
+}
+
+/// The index of one version of one source file.
+#[derive(Debug)]
+pub struct Segment {
+    /// Which file, and which version of it.
+    pub file: SourceFile,
+    /// The chunks, in the order of the file.
+    pub chunks: Vec<Arc<Chunk>>,
+    path: PathBuf,
+}
+
+/// The name of the index file of a source file: no name of the source is shown.
+pub fn file_name(source_name: &str) -> String {
+    format!("{:032x}.segment", xxh3_128(source_name.as_bytes()))
+}
+
+fn damaged() -> io::Error {
+    io::Error::new(io::ErrorKind::InvalidData, "the index is damaged")
+}
+
+fn open(path: &Path) -> io::Result<File> {
+    OpenOptions::new().read(true).open(path)
+}
+
+fn read_area(file: &File, area: Area) -> io::Result<Table> {
+    let words = usize::try_from(area.words).map_err(|_| damaged())?;
+    let mut words = vec![0u64; words].into_boxed_slice();
+    file.read_exact_at(bytemuck::cast_slice_mut(&mut words), area.at)?;
+    if xxh3_64(bytemuck::cast_slice(&words)) != area.sum {
+        return Err(damaged());
+    }
+    Ok(Table::of(words))
+}
+
+fn read_directory(file: &File) -> io::Result<Directory> {
+    let length = file.metadata()?.len();
+    let trailer_at = length.checked_sub(TRAILER as u64).ok_or_else(damaged)?;
+    let mut trailer = [0u64; 3];
+    file.read_exact_at(bytemuck::cast_slice_mut(&mut trailer), trailer_at)?;
+    let [at, bytes, sum] = trailer;
+    if at.checked_add(bytes) != Some(trailer_at) {
+        return Err(damaged());
+    }
+    let mut text = vec![0; usize::try_from(bytes).map_err(|_| damaged())?];
+    file.read_exact_at(&mut text, at)?;
+    if xxh3_64(&text) != sum {
+        return Err(damaged());
+    }
+    Ok(serde_json::from_slice(&text)?)
+}
+
+impl Segment {
+    /// Reads the index file of `source_name` in `folder`; of large ones, on `threads` threads.
+    ///
+    /// # Errors
+    /// [`io::ErrorKind::NotFound`] if there is none, others if it is damaged, of another version
+    /// or made on other `terms`: in each case it has to be made again.
+    pub fn load(folder: &Path, source_name: &str, terms: &str, threads: usize) -> io::Result<Self> {
+        let path = folder.join(file_name(source_name));
+        let file = open(&path)?;
+        let directory = read_directory(&file)?;
+        if directory.format != FORMAT || directory.terms != terms || directory.file.name != source_name {
+            return Err(damaged());
+        }
+        let share = directory.chunks.len().div_ceil(threads).max(16);
+        let read = |entries: &[ChunkEntry]| -> io::Result<Vec<Arc<Chunk>>> {
+            let read = |entry: &ChunkEntry| {
+                let resident = read_area(&file, entry.resident)?;
+                Ok(Arc::new(Chunk::new(entry.clone(), resident)))
+            };
+            entries.iter().map(read).collect()
+        };
+        let chunks = std::thread::scope(|scope| {
+            let shares: Vec<_> =
+                directory.chunks.chunks(share).map(|entries| scope.spawn(|| read(entries))).collect();
+            let joined = shares.into_iter().map(|share| share.join().unwrap_or_else(|_| Err(damaged())));
+            joined.collect::<io::Result<Vec<_>>>()
+        })?;
+        Ok(Self { file: directory.file, chunks: chunks.concat(), path })
+    }
+
+    /// Opens the index file for reading names and links.
+    pub fn open(&self) -> io::Result<SegmentReader> {
+        Ok(SegmentReader(open(&self.path)?))
+    }
+
+    /// Where its last line ends, as far as it is indexed.
+    pub fn end(&self) -> u64 {
+        self.chunks.last().map_or(0, |chunk| chunk.entry.end)
+    }
+
+    /// The lines that are no resources in the chunks from number `first` on, by their number in
+    /// the file, from 1: as many as are named.
+    pub fn broken_lines(&self, first: usize) -> impl Iterator<Item = (u64, Broken)> + '_ {
+        let mut before = 0;
+        let chunks = self.chunks.iter().map(move |chunk| {
+            let lines_before = before;
+            before += chunk.entry.line_feeds;
+            (lines_before, chunk)
+        });
+        let named = chunks.skip(first).flat_map(|(before, chunk)| {
+            chunk.entry.broken.named.iter().map(move |(line, broken)| (before + line + 1, *broken))
+        });
+        named.take(NAMED_BROKEN_LINES)
+    }
+
+    /// How many lines are no resources in the chunks from number `first` on.
+    pub fn broken_count(&self, first: usize) -> u64 {
+        self.chunks.iter().skip(first).map(|chunk| chunk.entry.broken.count).sum()
+    }
+
+    /// Resources and gaps.
+    pub fn spans(&self) -> u64 {
+        self.chunks.iter().map(|chunk| chunk.types().len() as u64).sum()
+    }
+}
+
+/// Reads what is not in memory.
+pub struct SegmentReader(File);
+
+impl SegmentReader {
+    /// The names of a chunk's resources, one a span.
+    pub fn keys(&self, chunk: &Chunk) -> io::Result<Table> {
+        read_area(&self.0, chunk.entry.keys)
+    }
+
+    /// What a chunk's resources belong and point to.
+    pub fn links(&self, chunk: &Chunk) -> io::Result<Links> {
+        read_area(&self.0, chunk.entry.links).map(Links::new)
+    }
+}
+
+/// The names in a table of [`SegmentReader::keys`].
+pub fn keys(table: &Table) -> &[Key] {
+    table.column(0)
+}
+
+/// Writes an index file, chunk by chunk.
+pub struct SegmentWriter {
+    file: File,
+    at: u64,
+    path: PathBuf,
+    temporary: Option<PathBuf>,
+}
+
+impl SegmentWriter {
+    /// Begins a new index file, which takes the place of an old one when it is finished.
+    pub fn create(folder: &Path, source_name: &str) -> io::Result<Self> {
+        let path = folder.join(file_name(source_name));
+        let temporary = path.with_extension("new");
+        let mut options = OpenOptions::new();
+        let file = options.write(true).create(true).truncate(true).mode(0o600).open(&temporary)?;
+        Ok(Self { file, at: 0, path, temporary: Some(temporary) })
+    }
+
+    /// Goes on with the index file of `segment` behind its first `kept` chunks, in place.
+    pub fn extend(segment: &Segment, kept: usize) -> io::Result<Self> {
+        let mut file = OpenOptions::new().write(true).open(&segment.path)?;
+        let end = |area: &Area| area.at + area.words * 8;
+        let ends = segment.chunks[..kept].iter().map(|chunk| {
+            let entry = &chunk.entry;
+            end(&entry.resident).max(end(&entry.keys)).max(end(&entry.links))
+        });
+        let at = ends.max().unwrap_or(0);
+        file.set_len(at)?;
+        file.seek(SeekFrom::Start(at))?;
+        Ok(Self { file, at, path: segment.path.clone(), temporary: None })
+    }
+
+    /// Writes a chunk and keeps what belongs in memory.
+    pub fn add(&mut self, draft: Draft) -> io::Result<Chunk> {
+        let [resident, keys, links] = draft.tables();
+        let entry = ChunkEntry {
+            start: draft.start,
+            end: draft.end,
+            line_feeds: draft.line_feeds,
+            targeting: draft.targeting(),
+            broken: draft.broken,
+            resident: self.area(&resident)?,
+            keys: self.area(&keys)?,
+            links: self.area(&links)?,
+        };
+        Ok(Chunk::new(entry, resident))
+    }
+
+    fn area(&mut self, table: &Table) -> io::Result<Area> {
+        let bytes: &[u8] = bytemuck::cast_slice(table.words());
+        self.file.write_all(bytes)?;
+        let area = Area { at: self.at, words: table.words().len() as u64, sum: xxh3_64(bytes) };
+        self.at += bytes.len() as u64;
+        Ok(area)
+    }
+
+    /// Writes the directory: from now on it is the index of `file`.
+    pub fn finish(mut self, file: SourceFile, terms: &str, chunks: Vec<Arc<Chunk>>) -> io::Result<Segment> {
+        let entries = chunks.iter().map(|chunk| chunk.entry.clone()).collect();
+        let directory = Directory { format: FORMAT.into(), terms: terms.into(), file, chunks: entries };
+        let text = serde_json::to_vec(&directory)?;
+        self.file.write_all(&text)?;
+        let trailer = [self.at, text.len() as u64, xxh3_64(&text)];
+        self.file.write_all(bytemuck::cast_slice(&trailer))?;
+        if let Some(temporary) = self.temporary.take() {
+            std::fs::rename(temporary, &self.path)?;
+        }
+        Ok(Segment { file: directory.file, chunks, path: self.path.clone() })
+    }
+}
+
+impl Drop for SegmentWriter {
+    fn drop(&mut self) {
+        if let Some(temporary) = &self.temporary
+            && let Err(error) = std::fs::remove_file(temporary)
+        {
+            tracing::warn!(%error, "a half-made index file could not be removed");
+        }
+    }
+}

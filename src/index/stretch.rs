@@ -1,0 +1,154 @@
+//! Makes the index of one stretch of a file: reads it, finds its lines, reads each.
+
+use std::io;
+
+use memchr::memchr;
+use xxhash_rust::xxh3::xxh3_64;
+
+use super::LONGEST_LINE;
+use super::chunk::{BLOCK, Draft, Entry};
+use super::line::{Broken, LineReader};
+use crate::files::ReadAt;
+
+/// Bytes read at once when a line goes on behind the stretch.
+const MORE: usize = 1 << 20;
+
+/// The largest gap that one span holds.
+const LARGEST_GAP: u64 = 1 << 30;
+
+/// A UTF-8 byte order mark, which some programs put at the beginning of a file.
+pub const BYTE_ORDER_MARK: &[u8] = b"\xEF\xBB\xBF";
+
+/// The resource in a span's bytes: without the byte order mark of the file's beginning and
+/// without the line break and the white space around it.
+pub fn text_of(span: &[u8], is_file_start: bool) -> &[u8] {
+    let text = if is_file_start { span.strip_prefix(BYTE_ORDER_MARK).unwrap_or(span) } else { span };
+    text.trim_ascii()
+}
+
+/// Reads stretches of files, one after another, into the same buffer.
+pub struct StretchReader<'b> {
+    lines: LineReader<'b>,
+    buffer: Vec<u8>,
+}
+
+impl<'b> StretchReader<'b> {
+    /// A reader for a source whose own base URL is `base_url`.
+    pub fn new(base_url: Option<&'b str>) -> Self {
+        Self { lines: LineReader::new(base_url), buffer: Vec::new() }
+    }
+
+    /// The index of the lines that begin at `from` or later and before `to`, in a file of
+    /// `size` bytes; `None` if none begins there. The last line is read to its end.
+    ///
+    /// # Errors
+    /// Those of reading; [`io::ErrorKind::UnexpectedEof`] if the file is shorter than `size`.
+    pub fn read(&mut self, file: &dyn ReadAt, size: u64, from: u64, to: u64) -> io::Result<Option<Draft>> {
+        // A line begins at `from` exactly if the byte before it is a line feed.
+        let base = from.saturating_sub(1);
+        self.buffer.clear();
+        self.fill(file, base, to)?;
+        let first = match from {
+            0 => 0,
+            _ => memchr(b'\n', &self.buffer).map_or(self.buffer.len(), |at| at + 1),
+        };
+        if first == self.buffer.len() {
+            return Ok(None);
+        }
+        let mut draft = Draft::new(base + first as u64);
+        let mut end = to;
+        let mut too_long = None;
+        while end < size && self.buffer.last() != Some(&b'\n') {
+            let line = memchr::memrchr(b'\n', &self.buffer).map_or(first, |at| (at + 1).max(first));
+            if (self.buffer.len() - line) as u64 > LONGEST_LINE {
+                self.buffer.truncate(line);
+                let start = base + line as u64;
+                end = self.skip_line(file, size, end)?;
+                too_long = Some(end - start);
+                break;
+            }
+            let before = self.buffer.len();
+            self.fill(file, end, size.min(end + MORE as u64))?;
+            if let Some(at) = memchr(b'\n', &self.buffer[before..]) {
+                self.buffer.truncate(before + at + 1);
+            }
+            end = base + self.buffer.len() as u64;
+        }
+        draft.end = end;
+        draft.sums = self.buffer[first..].chunks(BLOCK).map(xxh3_64).collect();
+        self.read_lines(first, &mut draft);
+        if let Some(mut length) = too_long {
+            draft.broken.add(draft.line_feeds, Broken::TooLong);
+            draft.line_feeds += 1;
+            while length > 0 {
+                let piece = length.min(LARGEST_GAP);
+                draft.gap(piece as u32, false);
+                length -= piece;
+            }
+        }
+        Ok(Some(draft))
+    }
+
+    fn read_lines(&mut self, first: usize, draft: &mut Draft) {
+        let mut at = first;
+        let is_file_start = draft.start == 0;
+        while at < self.buffer.len() {
+            let line_feed = memchr(b'\n', &self.buffer[at..]);
+            let end = line_feed.map_or(self.buffer.len(), |length| at + length + 1);
+            let span = &self.buffer[at..end];
+            let length = span.len() as u32;
+            let text = text_of(span, is_file_start && at == first);
+            let is_tidy = line_feed.is_some() && text.len() + 1 == span.len();
+            if text.is_empty() {
+                draft.gap(length, true);
+            } else {
+                match self.lines.read(text) {
+                    Ok(()) => draft.resource(
+                        length,
+                        is_tidy,
+                        &Entry {
+                            resource_type: self.lines.resource_type,
+                            key: self.lines.key,
+                            updated: self.lines.updated,
+                            patients: &self.lines.patients,
+                            pointers: self.lines.pointers.keys(),
+                            targets: &self.lines.targets,
+                        },
+                    ),
+                    Err(broken) => {
+                        draft.broken.add(draft.line_feeds, broken);
+                        draft.gap(length, false);
+                    }
+                }
+            }
+            draft.line_feeds += u64::from(line_feed.is_some());
+            at = end;
+        }
+    }
+
+    /// Adds the bytes between two offsets to the buffer.
+    fn fill(&mut self, file: &dyn ReadAt, from: u64, to: u64) -> io::Result<()> {
+        let before = self.buffer.len();
+        // A stretch, or `MORE`: it fits into memory.
+        let wanted = (to - from) as usize;
+        self.buffer.resize(before + wanted, 0);
+        let read = file.read_full_at(&mut self.buffer[before..], from)?;
+        if read < wanted { Err(io::ErrorKind::UnexpectedEof.into()) } else { Ok(()) }
+    }
+
+    /// Where the line that goes on at `from` ends; nothing of it is kept.
+    fn skip_line(&mut self, file: &dyn ReadAt, size: u64, mut from: u64) -> io::Result<u64> {
+        let kept = self.buffer.len();
+        while from < size {
+            self.fill(file, from, size.min(from + MORE as u64))?;
+            let found = memchr(b'\n', &self.buffer[kept..]);
+            let length = found.map_or(self.buffer.len() - kept, |at| at + 1);
+            self.buffer.truncate(kept);
+            from += length as u64;
+            if found.is_some() {
+                break;
+            }
+        }
+        Ok(from)
+    }
+}

@@ -1,0 +1,60 @@
+//! Columns of numbers, one after the other, in memory as they stand on disk.
+
+use bytemuck::Pod;
+
+/// See the module. Word 0 is the number of columns, then come their lengths in bytes, then the
+/// columns, each beginning at a whole word.
+#[derive(Debug)]
+pub struct Table(Box<[u64]>);
+
+impl Table {
+    /// Puts columns together.
+    pub fn pack(columns: &[&[u8]]) -> Self {
+        let mut words = vec![columns.len() as u64];
+        words.extend(columns.iter().map(|column| column.len() as u64));
+        for column in columns {
+            let start = words.len();
+            words.resize(start + column.len().div_ceil(8), 0);
+            bytemuck::cast_slice_mut(&mut words[start..])[..column.len()].copy_from_slice(column);
+        }
+        Self(words.into())
+    }
+
+    /// What [`Table::words`] gave.
+    pub fn of(words: Box<[u64]>) -> Self {
+        Self(words)
+    }
+
+    /// All of it.
+    pub fn words(&self) -> &[u64] {
+        &self.0
+    }
+
+    /// A column; empty if there is none of that number.
+    pub fn column<T: Pod>(&self, number: usize) -> &[T] {
+        let size = |word: &u64| usize::try_from(*word).unwrap_or(usize::MAX);
+        let count = self.0.first().map_or(0, size);
+        let Some(lengths) = self.0.get(1..=count).filter(|lengths| number < lengths.len()) else {
+            return &[];
+        };
+        let before: usize = lengths[..number].iter().map(|length| size(length).div_ceil(8)).sum();
+        let bytes: &[u8] = self.0.get(1 + count + before..).map(bytemuck::cast_slice).unwrap_or_default();
+        bytes.get(..size(&lengths[number])).map(bytemuck::cast_slice).unwrap_or_default()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn columns_of_any_length_come_out_as_they_went_in() {
+        let (a, b, c) = ([1u32, 2, 3], [4u64, 5], [6u8, 7, 8, 9, 10]);
+        let table = Table::pack(&[bytemuck::cast_slice(&a), bytemuck::cast_slice(&b), &c, &[]]);
+        let table = Table::of(table.words().into());
+        assert_eq!((table.column::<u32>(0), table.column::<u64>(1)), (&a[..], &b[..]));
+        assert_eq!((table.column::<u8>(2), table.column::<u8>(3)), (&c[..], &[][..]));
+        assert_eq!(table.column::<u8>(4), &[] as &[u8]);
+        assert_eq!(Table::of(Box::new([])).column::<u8>(0), &[] as &[u8]);
+    }
+}
