@@ -20,9 +20,9 @@ pub struct Literal<'a> {
 pub fn parse<'a>(text: &'a str, base_url: Option<&str>) -> Option<Literal<'a>> {
     let under_base = |base| text.strip_prefix(base).and_then(|rest| rest.strip_prefix('/'));
     let relative = base_url.and_then(under_base).unwrap_or(text);
-    let (name, rest) = relative.split_once('/')?;
+    let (name, rest) = split_at_slash(relative)?;
     let resource_type = ResourceType::of(name)?;
-    let id = match rest.split_once('/') {
+    let id = match split_at_slash(rest) {
         None => rest,
         Some((id, version)) => {
             version
@@ -31,10 +31,14 @@ pub fn parse<'a>(text: &'a str, base_url: Option<&str>) -> Option<Literal<'a>> {
             id
         }
     };
-    if id.is_empty() || relative.contains(['#', '?']) {
+    if id.is_empty() || memchr::memchr2(b'#', b'?', relative.as_bytes()).is_some() {
         return None;
     }
     Some(Literal { resource_type, id, key: &relative[..name.len() + 1 + id.len()] })
+}
+
+fn split_at_slash(text: &str) -> Option<(&str, &str)> {
+    memchr::memchr(b'/', text.as_bytes()).map(|at| (&text[..at], &text[at + 1..]))
 }
 
 #[cfg(test)]

@@ -14,6 +14,10 @@ enum Role {
     Other,
 }
 
+use std::sync::LazyLock;
+
+use xxhash_rust::xxh3::xxh3_64;
+
 use Role::*;
 
 use crate::job::Level;
@@ -173,11 +177,37 @@ const TYPES: &[(&str, Role)] = &[
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct ResourceType(u8);
 
+/// More than twice as many as there are types.
+const SLOTS: usize = 512;
+
+/// The types by their names: a hash table, since every reference of a source is looked up.
+static BY_NAME: LazyLock<[Option<ResourceType>; SLOTS]> = LazyLock::new(|| {
+    let mut slots = [None; SLOTS];
+    for resource_type in ResourceType::all() {
+        let mut free = slot(resource_type.as_str());
+        while slots[free].is_some() {
+            free = (free + 1) % SLOTS;
+        }
+        slots[free] = Some(resource_type);
+    }
+    slots
+});
+
+fn slot(name: &str) -> usize {
+    (xxh3_64(name.as_bytes()) % SLOTS as u64) as usize
+}
+
 impl ResourceType {
     /// The type of that name; names are case-sensitive.
     pub fn of(name: &str) -> Option<Self> {
-        let index = TYPES.binary_search_by_key(&name, |(name, _)| name).ok()?;
-        u8::try_from(index).ok().map(Self)
+        let mut slot = slot(name);
+        loop {
+            let found = BY_NAME[slot]?;
+            if found.as_str() == name {
+                return Some(found);
+            }
+            slot = (slot + 1) % SLOTS;
+        }
     }
 
     /// The name, as in `resourceType`.

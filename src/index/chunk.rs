@@ -9,7 +9,7 @@ use super::table::Table;
 use crate::fhir::ResourceType;
 
 /// Bytes of the source under one checksum.
-pub const BLOCK: usize = 256 << 10;
+pub const BLOCK: usize = 16 << 10;
 
 /// The type of what is not exported: a broken line, blank lines at the beginning.
 pub const NOTHING: u8 = u8::MAX;

@@ -1,17 +1,20 @@
-//! Copies runs of a source file to the output. Blocks of the source are read whole and
-//! compared with the checksums of the plan before a byte of them goes out; a file that is not
-//! what was planned any more ends the part, and never tears a line.
+//! Copies runs of a source file to the output. Blocks of the source are read whole, and what
+//! was read is compared with the checksums of what was indexed before the part is sealed: of a
+//! file that is not what was planned any more, nothing is ever published.
 
 use serde::{Deserialize, Serialize};
-use xxhash_rust::xxh3::xxh3_64;
+use xxhash_rust::xxh3::{Xxh3Default, xxh3_64};
 
 use super::runs::{self, Run};
 use crate::export::{ExportError, PartWriter};
 use crate::files::ReadAt;
 use crate::index::{BLOCK, text_of};
 
-/// Blocks read at once where many bytes lie together.
-const BLOCKS_AT_ONCE: u64 = 4;
+/// A block's length as an offset.
+const STEP: u64 = BLOCK as u64;
+
+/// Bytes read at once where many lie together.
+const LARGEST_READ: u64 = 1 << 20;
 
 /// What a part copies of one stretch of a file.
 #[derive(Debug, Serialize, Deserialize)]
@@ -22,8 +25,8 @@ pub struct Slice {
     pub start: u64,
     /// Where the last one ends.
     pub end: u64,
-    /// Checksums of the blocks.
-    pub sums: String,
+    /// Checksum of the checksums of the blocks that the runs touch.
+    pub sum: u64,
     /// The runs.
     pub runs: String,
 }
@@ -37,33 +40,72 @@ impl Slice {
     pub fn copy(&self, file: &dyn ReadAt, name: &str, out: &mut PartWriter) -> Result<(), ExportError> {
         let damaged = || ExportError::Other("the plan is damaged".into());
         let runs = runs::read(&self.runs, self.start).ok_or_else(damaged)?;
-        let sums = runs::read_sums(&self.sums).ok_or_else(damaged)?;
-        let mut window = Window::new(file, name, self.start, self.end, &sums);
+        let mut window = Window::new(file, name, self.start, self.end);
         for run in runs {
             window.copy(&run, out)?;
             out.progress(run.length);
         }
-        Ok(())
+        window.check(self.sum)
     }
 }
 
-/// Checked bytes of a stretch, moving forward.
+/// The checksum of the blocks of a stretch that some ranges of it touch.
+pub struct TouchedSums<'a> {
+    start: u64,
+    sums: &'a [u64],
+    /// Number of the first block that was not touched yet.
+    next: usize,
+    hash: Xxh3Default,
+}
+
+impl<'a> TouchedSums<'a> {
+    /// Of a stretch that begins at `start` and whose blocks have these checksums.
+    pub fn new(start: u64, sums: &'a [u64]) -> Self {
+        Self { start, sums, next: 0, hash: Xxh3Default::new() }
+    }
+
+    /// Touches a range that begins where the one before ended, or later; gives the number of
+    /// blocks that this adds.
+    pub fn touch(&mut self, start: u64, end: u64) -> u64 {
+        let block = |at: u64| ((at - self.start) / STEP) as usize;
+        let (first, last) = (block(start).max(self.next), block(end - 1));
+        let added = self.sums.get(first..=last).unwrap_or_default();
+        for sum in added {
+            self.hash.update(&sum.to_le_bytes());
+        }
+        self.next = self.next.max(last + 1);
+        added.len() as u64
+    }
+
+    /// The checksum of all that was touched.
+    pub fn sum(&self) -> u64 {
+        self.hash.digest()
+    }
+}
+
+/// Bytes of a stretch of a file, moving forward.
 pub struct Window<'a> {
     file: &'a dyn ReadAt,
     name: &'a str,
     /// Where the first block begins.
     start: u64,
     end: u64,
-    sums: &'a [u64],
     buffer: Vec<u8>,
     /// Where the buffer begins.
     at: u64,
+    /// Of the blocks that were read.
+    hash: Xxh3Default,
 }
 
 impl<'a> Window<'a> {
-    /// The blocks of a stretch of `file` from `start` to `end`, with their checksums.
-    pub fn new(file: &'a dyn ReadAt, name: &'a str, start: u64, end: u64, sums: &'a [u64]) -> Self {
-        Self { file, name, start, end, sums, buffer: Vec::new(), at: start }
+    /// The blocks of a stretch of `file` from `start` to `end`.
+    pub fn new(file: &'a dyn ReadAt, name: &'a str, start: u64, end: u64) -> Self {
+        Self { file, name, start, end, buffer: Vec::new(), at: start, hash: Xxh3Default::new() }
+    }
+
+    /// Compares what was read with what was indexed.
+    pub fn check(&self, expected: u64) -> Result<(), ExportError> {
+        if self.hash.digest() == expected { Ok(()) } else { Err(self.changed()) }
     }
 
     fn changed(&self) -> ExportError {
@@ -77,7 +119,6 @@ impl<'a> Window<'a> {
 
     /// Lets go of what is before `from`, and reads on towards `to`: at least one block.
     fn read_on(&mut self, from: u64, to: u64) -> Result<(), ExportError> {
-        const STEP: u64 = BLOCK as u64;
         if from >= self.filled_to() {
             self.buffer.clear();
             self.at = self.start + (from - self.start) / STEP * STEP;
@@ -86,7 +127,7 @@ impl<'a> Window<'a> {
             self.at = from;
         }
         let filled_to = self.filled_to();
-        let wanted = to.saturating_sub(filled_to).div_ceil(STEP).clamp(1, BLOCKS_AT_ONCE) * STEP;
+        let wanted = to.saturating_sub(filled_to).div_ceil(STEP).clamp(1, LARGEST_READ / STEP) * STEP;
         let wanted = wanted.min(self.end.saturating_sub(filled_to));
         let kept = self.buffer.len();
         self.buffer.resize(kept + wanted as usize, 0);
@@ -95,11 +136,8 @@ impl<'a> Window<'a> {
         if wanted == 0 || (read as u64) < wanted {
             return Err(self.changed());
         }
-        let first = ((filled_to - self.start) / STEP) as usize;
-        for (n, block) in self.buffer[kept..].chunks(BLOCK).enumerate() {
-            if self.sums.get(first + n) != Some(&xxh3_64(block)) {
-                return Err(self.changed());
-            }
+        for block in self.buffer[kept..].chunks(BLOCK) {
+            self.hash.update(&xxh3_64(block).to_le_bytes());
         }
         Ok(())
     }

@@ -6,7 +6,7 @@ use std::collections::HashSet;
 use jiff::Timestamp;
 use serde::Deserialize;
 
-use super::copy::Window;
+use super::copy::{TouchedSums, Window};
 use crate::export::ExportError;
 use crate::fhir::{ResourceType, date_time, reference};
 use crate::index::{Index, Key, Look, Spot, key, keys, text_of};
@@ -112,8 +112,10 @@ fn read(index: &Index, look: &Look<'_>, (s, c, n): Spot) -> Result<Vec<u8>, Expo
     let start = chunk.entry.start + before;
     let end = start + chunk.spans().nth(n as usize).map_or(0, |span| u64::from(span.length));
     let opened = index.source().open(&segment.file.name)?;
-    let mut window =
-        Window::new(&*opened.content, &segment.file.name, chunk.entry.start, chunk.entry.end, chunk.sums());
-    let line = window.all(start, end).inspect_err(|_| index.doubt(&segment.file.name))?;
-    Ok(text_of(line, start == 0).to_vec())
+    let mut window = Window::new(&*opened.content, &segment.file.name, chunk.entry.start, chunk.entry.end);
+    let mut sums = TouchedSums::new(chunk.entry.start, chunk.sums());
+    sums.touch(start, end);
+    let line = window.all(start, end).map(|line| text_of(line, start == 0).to_vec());
+    let checked = line.and_then(|line| window.check(sums.sum()).map(|()| line));
+    checked.inspect_err(|_| index.doubt(&segment.file.name))
 }

@@ -3,9 +3,9 @@
 
 use std::collections::{BTreeSet, HashSet};
 
-use super::copy::Slice;
+use super::copy::{Slice, TouchedSums};
 use super::references::follow;
-use super::runs::{Run, RunWriter, sums_to_text};
+use super::runs::{Run, RunWriter};
 use super::select::Selection;
 use super::{Content, SourceOptions, group};
 use crate::export::ExportError;
@@ -113,7 +113,7 @@ impl Parts {
         chosen: impl IntoIterator<Item = bool>,
     ) {
         let mut at = chunk.entry.start;
-        let mut open: Option<Open> = None;
+        let mut open: Option<Open<'_>> = None;
         for ((span, index), is_chosen) in chunk.spans().zip(chunk.types()).zip(chosen) {
             let (start, length) = (at, u64::from(span.length));
             at += length;
@@ -127,8 +127,9 @@ impl Parts {
                 Open::new(chunk, start)
             });
             open.runs.add(Run { start, length, is_tidy: span.is_tidy, resource_type });
+            open.end = at;
             self.weight += length;
-            self.read += open.reach(start + length);
+            self.read += open.sums.touch(start, at) * BLOCK as u64;
         }
         self.close(open, file, chunk);
     }
@@ -139,17 +140,15 @@ impl Parts {
                 || self.read > self.part_bytes.saturating_mul(READ_FACTOR))
     }
 
-    fn close(&mut self, open: Option<Open>, file: &SourceFile, chunk: &Chunk) {
-        let Some(Open { start, end, runs }) = open else { return };
+    fn close(&mut self, open: Option<Open<'_>>, file: &SourceFile, chunk: &Chunk) {
+        let Some(Open { start, end, runs, sums }) = open else { return };
         let number = self.files.iter().rposition(|known| known == file).unwrap_or_else(|| {
             self.files.push(file.clone());
             self.files.len() - 1
         });
-        let block = |at: u64| ((at - chunk.entry.start) / BLOCK as u64) as usize;
-        let sums = &chunk.sums()[block(start)..=block(end - 1)];
-        let sums = sums_to_text(sums);
-        let end = end.next_block(chunk);
-        self.slices.push(Slice { file: number, start, end, sums, runs: runs.finish() });
+        let blocks = (end - chunk.entry.start).div_ceil(BLOCK as u64);
+        let end = chunk.entry.end.min(chunk.entry.start + blocks * BLOCK as u64);
+        self.slices.push(Slice { file: number, start, end, sum: sums.sum(), runs: runs.finish() });
     }
 
     /// Ends the part.
@@ -168,39 +167,21 @@ impl Parts {
 }
 
 /// A slice that is being made.
-struct Open {
+struct Open<'a> {
     /// Where its first block begins.
     start: u64,
     /// Where its last resource ends.
     end: u64,
     runs: RunWriter,
+    sums: TouchedSums<'a>,
 }
 
-impl Open {
+impl<'a> Open<'a> {
     /// A slice of `chunk` whose first resource begins at `first`.
-    fn new(chunk: &Chunk, first: u64) -> Self {
+    fn new(chunk: &'a Chunk, first: u64) -> Self {
         let before = (first - chunk.entry.start) / BLOCK as u64 * BLOCK as u64;
         let start = chunk.entry.start + before;
-        Self { start, end: start, runs: RunWriter::new(start) }
-    }
-
-    /// Goes on to `end`; gives the bytes of blocks that this adds.
-    fn reach(&mut self, end: u64) -> u64 {
-        let blocks = |end: u64| (end - self.start).div_ceil(BLOCK as u64);
-        let added = blocks(end) - blocks(self.end);
-        self.end = end;
-        added * BLOCK as u64
-    }
-}
-
-trait NextBlock {
-    /// The end of the block that ends here or later.
-    fn next_block(self, chunk: &Chunk) -> u64;
-}
-
-impl NextBlock for u64 {
-    fn next_block(self, chunk: &Chunk) -> u64 {
-        let blocks = (self - chunk.entry.start).div_ceil(BLOCK as u64);
-        chunk.entry.end.min(chunk.entry.start + blocks * BLOCK as u64)
+        let sums = TouchedSums::new(chunk.entry.start, chunk.sums());
+        Self { start, end: start, runs: RunWriter::new(start), sums }
     }
 }

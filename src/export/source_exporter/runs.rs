@@ -87,18 +87,6 @@ pub fn read(text: &str, start: u64) -> Option<Vec<Run>> {
     Some(runs)
 }
 
-/// Checksums as text.
-pub fn sums_to_text(sums: &[u64]) -> String {
-    BASE64.encode(sums.iter().flat_map(|sum| sum.to_le_bytes()).collect::<Vec<_>>())
-}
-
-/// Reads what [`sums_to_text`] wrote.
-pub fn read_sums(text: &str) -> Option<Vec<u64>> {
-    let bytes = BASE64.decode(text).ok()?;
-    let (sums, rest) = bytes.as_chunks();
-    rest.is_empty().then(|| sums.iter().copied().map(u64::from_le_bytes).collect())
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -129,6 +117,5 @@ mod tests {
         assert_eq!(read(&writer.finish(), 100).unwrap(), expected);
         assert_eq!(read("", 5), Some(vec![]));
         assert_eq!((read("gICA", 0), read("%", 0)), (None, None));
-        assert_eq!(read_sums(&sums_to_text(&[1, u64::MAX])), Some(vec![1, u64::MAX]));
     }
 }
