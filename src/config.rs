@@ -160,10 +160,26 @@ impl Default for SourceConfig {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct Export {
-    /// Threads that write exports, shared fairly between jobs. Default 2.
+    /// Threads that write exports, one part of each job in turn. Default 2.
     pub workers: usize,
-    /// Bytes a second that all exports together may write; 0 = unlimited. Default 0.
+    /// Threads that may be started beside them, at once, each for a job that no thread works
+    /// for: it then does not wait for a part of another job to end. 0 = none. Default 16.
+    pub max_burst_workers: usize,
+    /// Added to the nice value of each thread that writes exports, 0 to 19: other threads and
+    /// processes go first. Linux only; elsewhere nothing is done. Default 0.
+    ///
+    /// Where no I/O priority is set, Linux derives it from the nice value (best-effort class,
+    /// level `(nice + 20) / 5`). It counts for what a thread reads and syncs itself, with an
+    /// I/O scheduler that has priorities, such as BFQ.
+    pub nice: u8,
+    /// Bytes a second that all exports together may write; the jobs that wait for their turn
+    /// get equal shares. 0 = unlimited. Default 0.
     pub max_bytes_per_second: u64,
+    /// Bytes a second that the exports of one tenant together may write; 0 = unlimited.
+    /// Default 0.
+    pub max_bytes_per_second_per_tenant: u64,
+    /// Bytes a second that one export may write; 0 = unlimited. Default 0.
+    pub max_bytes_per_second_per_job: u64,
     /// Size in bytes at which an output file is ended and a new one begun; one resource that
     /// is larger has a file of its own. At least 4096. Default 1 GiB.
     pub max_file_bytes: u64,
@@ -197,7 +213,11 @@ impl Default for Export {
     fn default() -> Self {
         Self {
             workers: 2,
+            max_burst_workers: 16,
+            nice: 0,
             max_bytes_per_second: 0,
+            max_bytes_per_second_per_tenant: 0,
+            max_bytes_per_second_per_job: 0,
             max_file_bytes: 1 << 30,
             part_bytes: 64 << 20,
             max_active_jobs: 1000,
@@ -317,6 +337,10 @@ impl Config {
         at_least("export.max_file_bytes", self.export.max_file_bytes, 4096)?;
         at_least("export.part_bytes", self.export.part_bytes, 4096)?;
         at_least("export.max_active_jobs", self.export.max_active_jobs as u64, 1)?;
+        if self.export.nice > 19 {
+            let reason = format!("is {}, should be at most 19", self.export.nice);
+            return Err(ConfigError::Value { key: "export.nice", reason });
+        }
         let reaper = &self.reaper;
         for (key, time) in [("reaper.interval", reaper.interval), ("reaper.retry_min", reaper.retry_min)] {
             if time.0 < Duration::from_millis(10) {
@@ -396,11 +420,14 @@ mod tests {
 
     #[test]
     fn what_is_unknown_or_senseless_is_refused_with_its_name() {
-        let cases: [(&str, &[&str], &str); 12] = [
+        let cases: [(&str, &[&str], &str); 15] = [
             ("[export]\nworker = 3", &[], "worker"),
             ("[exports]\nworkers = 3", &[], "exports"),
             ("", &["export.workers=0"], "export.workers"),
             ("", &["export.workers=many"], "many"),
+            ("", &["export.nice=20"], "at most 19"),
+            ("", &["export.nice=-1"], "export.nice"),
+            ("", &["export.max_bytes_per_second_per_job=fast"], "fast"),
             ("", &["workers=1"], "section.key=value"),
             ("", &["retention.completed=soon"], "soon"),
             ("", &["server.listen=0.0.0.0:80"], "loopback only"),

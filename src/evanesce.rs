@@ -22,7 +22,7 @@ use crate::actors::{
 };
 use crate::clock::Clock;
 use crate::config::{Config, PageCache};
-use crate::export::{Exporter, Limits, Pool, SourceExporter, SourceOptions, Throttle};
+use crate::export::{Exporter, Limits, Pool, Rates, SourceExporter, SourceOptions, Threads, Throttle};
 use crate::files::{Files, FilesError, LocalFiles};
 use crate::hooks::Hooks;
 use crate::index::{Index, IndexOptions};
@@ -221,12 +221,21 @@ impl Builder {
         let system = |operation| move |error| StartError::System { operation, error };
         let ledger = Ledger::start(store, witnesses, view, hooks.clone(), fatal.clone())
             .map_err(system("start the ledger"))?;
-        let pool = Pool::start(config.export.workers, config.export.max_replacements)
-            .map_err(system("start the workers"))?;
-        let limits = Limits {
-            throttle: Arc::new(Throttle::new(config.export.max_bytes_per_second)),
-            max_file_bytes: config.export.max_file_bytes,
+        let export = &config.export;
+        let threads = Threads {
+            steady: export.workers,
+            max_burst: export.max_burst_workers,
+            max_replacements: export.max_replacements,
+            nice: export.nice,
         };
+        let pool = Pool::start(threads).map_err(system("start the workers"))?;
+        let rates = Rates {
+            all: export.max_bytes_per_second,
+            tenant: export.max_bytes_per_second_per_tenant,
+            job: export.max_bytes_per_second_per_job,
+        };
+        let throttle = Arc::new(Throttle::new(rates));
+        let limits = Limits { throttle, max_file_bytes: export.max_file_bytes };
         let planners = Arc::new(Semaphore::new(PLANNERS));
         let services = Services {
             config,

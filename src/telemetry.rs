@@ -130,6 +130,13 @@ pub fn backlog(marked: usize, oldest: Duration, orphans: usize, strangers: usize
     gauge!("evanesce_strangers").set(strangers as f64);
 }
 
+/// What all active jobs have before them, in the units of their plans: bytes, for the
+/// built-in exporter.
+pub fn work(planned: u64, done: u64) {
+    gauge!("evanesce_work_planned").set(planned as f64);
+    gauge!("evanesce_work_done").set(done as f64);
+}
+
 /// A request was answered.
 pub fn answered(operation: &'static str, status: u16, took: Duration) {
     let status = status.to_string();

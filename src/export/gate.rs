@@ -1,39 +1,47 @@
 //! The gate that every write of a job passes: open, paused or closed for good. Whoever waits
-//! at it, for a pause to end or for the throttle, sees a pause or a cancel at once.
+//! at it, for a pause to end or for its turn under the limits, sees a pause or a cancel at
+//! once, and takes no turn from others then.
 
+use std::sync::Arc;
 use std::time::Instant;
 
 use jiff::Timestamp;
 use parking_lot::{Condvar, Mutex};
 
 use super::Throttle;
-
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum State {
-    Open,
-    Paused,
-    Closed,
-}
+use super::throttle::{Key, State};
+use crate::job::TenantId;
 
 /// One job's gate, passed by all its writers.
 #[derive(Debug)]
 pub struct Gate {
-    state: Mutex<State>,
-    changed: Condvar,
-    last_write: Mutex<Option<Timestamp>>,
+    throttle: Arc<Throttle>,
+    key: Key,
+    changed: Arc<Condvar>,
+    written: Mutex<Written>,
+}
+
+/// What has passed a gate.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Written {
+    /// Bytes, of all writers together.
+    pub bytes: u64,
+    /// When the last write ended.
+    pub last: Option<Timestamp>,
 }
 
 /// The gate is closed: the job is cancelled.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Closed;
 
-impl Default for Gate {
-    fn default() -> Self {
-        Self { state: Mutex::new(State::Open), changed: Condvar::new(), last_write: Mutex::new(None) }
-    }
-}
-
 impl Gate {
+    /// An open gate for a job of `tenant`, whose writes count against the limits of `throttle`.
+    pub fn new(throttle: Arc<Throttle>, tenant: TenantId) -> Self {
+        let changed = Arc::new(Condvar::new());
+        let key = throttle.schedule.lock().join(tenant, changed.clone());
+        Self { throttle, key, changed, written: Mutex::default() }
+    }
+
     /// Writers stop before their next write and wait.
     pub fn pause(&self) {
         self.set(State::Paused);
@@ -50,86 +58,166 @@ impl Gate {
     }
 
     fn set(&self, state: State) {
-        let mut current = self.state.lock();
+        let mut schedule = self.throttle.schedule.lock();
+        let current = &mut schedule.share(self.key).state;
         if *current != State::Closed {
             *current = state;
         }
         self.changed.notify_all();
+        // It may have been this job's turn.
+        schedule.wake_next();
     }
 
-    /// Waits until `bytes` may be written: the gate is open and the throttle has room.
-    pub fn pass(&self, bytes: usize, throttle: &Throttle) -> Result<(), Closed> {
-        let turn = throttle.reserve(bytes);
-        let mut state = self.state.lock();
-        loop {
-            match *state {
-                State::Closed => {
-                    throttle.give_back(bytes);
-                    return Err(Closed);
-                }
-                State::Paused => self.changed.wait(&mut state),
-                State::Open => match turn {
-                    Some(turn) if turn > Instant::now() => {
-                        self.changed.wait_until(&mut state, turn);
-                    }
-                    _ => return Ok(()),
-                },
+    /// How much to write at once, in bytes: `largest`, or less under a limit.
+    pub fn chunk(&self, largest: usize) -> usize {
+        self.throttle.chunk(largest)
+    }
+
+    /// Waits until `bytes` may be written: the gate is open and it is this job's turn. A pause
+    /// while it waits is waited for as well.
+    ///
+    /// # Errors
+    /// The gate is closed, or is closed while it waits: it then returns at once.
+    pub fn pass(&self, bytes: usize) -> Result<(), Closed> {
+        let mut schedule = self.throttle.schedule.lock();
+        schedule.wait(self.key);
+        let passed = loop {
+            if schedule.share(self.key).state == State::Closed {
+                break Err(Closed);
             }
-        }
+            // A paused job is never the next.
+            match schedule.next() {
+                Some((next, at)) if next == self.key => {
+                    let now = Instant::now();
+                    if at <= now {
+                        schedule.take(self.key, bytes, now);
+                        break Ok(());
+                    }
+                    self.changed.wait_until(&mut schedule, at);
+                }
+                _ => self.changed.wait(&mut schedule),
+            }
+        };
+        schedule.stop_waiting(self.key);
+        schedule.wake_next();
+        passed
     }
 
-    /// Notes that a write has just ended.
-    pub fn written(&self) {
-        *self.last_write.lock() = Some(Timestamp::now());
+    /// Notes that a write of `bytes` has just ended.
+    pub fn wrote(&self, bytes: usize) {
+        let mut written = self.written.lock();
+        written.bytes += bytes as u64;
+        written.last = Some(Timestamp::now());
     }
 
-    /// When the last write ended.
-    pub fn last_write(&self) -> Option<Timestamp> {
-        *self.last_write.lock()
+    /// What has been written.
+    pub fn written(&self) -> Written {
+        *self.written.lock()
+    }
+}
+
+impl Drop for Gate {
+    fn drop(&mut self) {
+        self.throttle.schedule.lock().leave(self.key, Instant::now());
     }
 }
 
 #[cfg(test)]
 mod tests {
-    use std::sync::Arc;
-    use std::sync::mpsc::channel;
+    use std::thread::JoinHandle;
     use std::time::Duration;
 
     use super::*;
+    use crate::export::Rates;
+
+    fn throttle(all: u64) -> Arc<Throttle> {
+        Arc::new(Throttle::new(Rates { all, ..Rates::default() }))
+    }
+
+    fn gate(throttle: &Arc<Throttle>) -> Arc<Gate> {
+        Arc::new(Gate::new(throttle.clone(), "t".parse().unwrap()))
+    }
+
+    /// A writer that waits at the gate.
+    fn writer(gate: &Arc<Gate>, bytes: usize) -> JoinHandle<Result<(), Closed>> {
+        let waiting = || gate.throttle.schedule.lock().waiting(gate.key);
+        let before = waiting();
+        let passing = gate.clone();
+        let writer = std::thread::spawn(move || passing.pass(bytes));
+        while waiting() == before {
+            assert!(!writer.is_finished(), "it should wait");
+            std::thread::yield_now();
+        }
+        writer
+    }
+
+    /// What a writer that should be through soon got.
+    #[track_caller]
+    fn outcome(writer: JoinHandle<Result<(), Closed>>) -> Result<(), Closed> {
+        let until = Instant::now() + Duration::from_secs(60);
+        while !writer.is_finished() {
+            assert!(Instant::now() < until, "it waits in vain");
+            std::thread::yield_now();
+        }
+        writer.join().unwrap()
+    }
 
     #[test]
-    fn a_throttled_writer_sees_a_cancel_at_once_and_gives_its_turn_back() {
-        let throttle = Arc::new(Throttle::new(1));
-        let gate = Arc::new(Gate::default());
-        gate.pass(1, &throttle).unwrap();
-        let (started, has_started) = channel();
-        let writer = std::thread::spawn({
-            let (gate, throttle) = (gate.clone(), throttle.clone());
-            move || {
-                started.send(()).unwrap();
-                gate.pass(1_000_000, &throttle)
-            }
-        });
-        has_started.recv().unwrap();
-        gate.close();
-        assert_eq!(writer.join().unwrap(), Err(Closed));
-        let wait = throttle.reserve(1).unwrap().saturating_duration_since(Instant::now());
-        assert!(wait <= Duration::from_secs(2), "{wait:?}");
+    fn a_throttled_writer_sees_a_cancel_at_once_and_takes_no_turn() {
+        let throttle = throttle(1);
+        let first = gate(&throttle);
+        // Its turn is over in an hour.
+        first.pass(3600).unwrap();
+        let turn = || throttle.schedule.lock().next();
+        let writer = writer(&first, 1_000_000);
+        let (_, before) = turn().unwrap();
+        first.close();
+        assert_eq!(outcome(writer), Err(Closed));
+        let second = gate(&throttle);
+        throttle.schedule.lock().wait(second.key);
+        assert_eq!(turn(), Some((second.key, before)));
+    }
+
+    #[test]
+    fn a_throttled_writer_sees_a_pause_at_once_and_others_have_its_turn() {
+        let throttle = throttle(4);
+        let (paused, other) = (gate(&throttle), gate(&throttle));
+        paused.pass(1).unwrap();
+        let waits = writer(&paused, 1);
+        paused.pause();
+        // Past the instant at which the paused one would have written.
+        for _ in 0..2 {
+            other.pass(1).unwrap();
+        }
+        assert!(!waits.is_finished());
+        paused.resume();
+        assert_eq!(outcome(waits), Ok(()));
     }
 
     #[test]
     fn a_paused_writer_waits_and_goes_on_and_a_closed_gate_stays_closed() {
-        let throttle = Throttle::new(0);
-        let gate = Arc::new(Gate::default());
+        let gate = gate(&throttle(0));
         gate.pause();
-        let writer = std::thread::spawn({
-            let gate = gate.clone();
-            move || gate.pass(10, &Throttle::new(0))
-        });
+        let writer = writer(&gate, 10);
         gate.resume();
-        assert_eq!(writer.join().unwrap(), Ok(()));
+        assert_eq!(outcome(writer), Ok(()));
         gate.close();
         gate.resume();
-        assert_eq!(gate.pass(1, &throttle), Err(Closed));
+        assert_eq!(gate.pass(1), Err(Closed));
+    }
+
+    #[test]
+    fn the_writers_of_many_jobs_all_come_through() {
+        let throttle = throttle(8 << 20);
+        let gates: Vec<_> = (0..4).map(|_| gate(&throttle)).collect();
+        let writers: Vec<_> = (0..16)
+            .map(|n| {
+                let gate = gates[n % gates.len()].clone();
+                std::thread::spawn(move || (0..20).try_for_each(|_| gate.pass(4096)))
+            })
+            .collect();
+        for writer in writers {
+            assert_eq!(outcome(writer), Ok(()));
+        }
     }
 }

@@ -20,10 +20,10 @@ use serde::{Deserialize, Serialize};
 use crate::files::FilesError;
 use crate::job::{ExportRequest, FailureReason};
 
-pub use gate::Gate;
-pub use pool::Pool;
+pub use gate::{Gate, Written};
+pub use pool::{Pool, Threads};
 pub use source_exporter::{SourceExporter, SourceOptions};
-pub use throttle::Throttle;
+pub use throttle::{Rates, Throttle};
 pub use tokio_util::sync::CancellationToken as CancelToken;
 pub use work::{Fenced, Limits, PartDone, Work};
 pub use writer::PartWriter;

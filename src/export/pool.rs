@@ -1,8 +1,9 @@
 //! The worker pool: threads that run parts, one part of each waiting job in turn, so that a
-//! small job is not behind all parts of a large one. A worker that outlives its job is
-//! abandoned and, up to a cap, replaced.
+//! small job is not behind all parts of a large one. Nor is it behind one running part: for a
+//! job that nobody works for an extra worker is started, up to a cap. A worker that outlives
+//! its job is abandoned and, up to a cap, replaced.
 
-use std::collections::{HashMap, VecDeque};
+use std::collections::{HashMap, HashSet, VecDeque};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -11,12 +12,28 @@ use parking_lot::{Condvar, Mutex};
 use super::{Part, Work};
 use crate::job::JobId;
 
+/// How many threads a pool has, and how the system treats them.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Threads {
+    /// Steady workers: they live as long as the pool and take the jobs in turn.
+    pub steady: usize,
+    /// Extra workers at once, each started for a job that nobody works for.
+    pub max_burst: usize,
+    /// Workers that may be started in place of stuck ones.
+    pub max_replacements: usize,
+    /// Added to the nice value of each thread, 0 to 19; the system may also derive from it in
+    /// which order it serves their reads and writes. Linux only.
+    pub nice: u8,
+}
+
 /// See the module. Dropping it lets the workers end after the parts they are at.
 pub struct Pool {
     shared: Arc<Shared>,
 }
 
 struct Shared {
+    nice: u8,
+    max_burst: usize,
     state: Mutex<State>,
     work_came: Condvar,
     part_ended: Condvar,
@@ -25,10 +42,16 @@ struct Shared {
 struct State {
     /// Jobs with parts that nobody runs yet; the first one is next.
     queue: VecDeque<Queued>,
-    /// Which job each busy worker is at.
-    running: HashMap<u64, JobId>,
+    /// What each busy worker is at.
+    running: HashMap<u64, Running>,
+    /// Workers that are at no part: they wait for one, are about to look, or just start.
+    free: usize,
+    /// Extra workers, stuck ones included.
+    extra: usize,
     /// Workers that may be started in place of stuck ones.
     replacements_left: usize,
+    /// Stuck workers that have been replaced: so many end when their parts return.
+    replaced: usize,
     next_worker: u64,
     closed: bool,
 }
@@ -38,23 +61,44 @@ struct Queued {
     parts: VecDeque<(u32, Part)>,
 }
 
+struct Running {
+    job: JobId,
+    kind: Kind,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Kind {
+    /// Lives as long as the pool.
+    Steady,
+    /// Lives as long as it finds a job that nobody works for.
+    Extra,
+}
+
 impl Pool {
-    /// Starts `workers` threads; up to `max_replacements` more may be started later.
-    pub fn start(workers: usize, max_replacements: usize) -> std::io::Result<Self> {
+    /// Starts the steady workers.
+    ///
+    /// # Errors
+    /// The system refuses a thread.
+    pub fn start(threads: Threads) -> std::io::Result<Self> {
         let state = State {
             queue: VecDeque::new(),
             running: HashMap::new(),
-            replacements_left: max_replacements,
+            free: 0,
+            extra: 0,
+            replacements_left: threads.max_replacements,
+            replaced: 0,
             next_worker: 0,
             closed: false,
         };
         let shared = Arc::new(Shared {
+            nice: threads.nice,
+            max_burst: threads.max_burst,
             state: Mutex::new(state),
             work_came: Condvar::new(),
             part_ended: Condvar::new(),
         });
-        for _ in 0..workers {
-            Shared::spawn(&shared)?;
+        for _ in 0..threads.steady {
+            Shared::spawn(&shared, Kind::Steady)?;
         }
         Ok(Self { shared })
     }
@@ -65,6 +109,7 @@ impl Pool {
         if !parts.is_empty() {
             self.shared.state.lock().queue.push_back(Queued { work, parts });
             self.shared.work_came.notify_all();
+            Shared::spawn_extra(&self.shared);
         }
     }
 
@@ -76,7 +121,7 @@ impl Pool {
 
     /// How many workers are at a part of the job.
     pub fn running(&self, job: JobId) -> usize {
-        self.shared.state.lock().running.values().filter(|running| **running == job).count()
+        self.shared.state.lock().running.values().filter(|running| running.job == job).count()
     }
 
     /// Waits until no worker is at a part, at most for `patience`; true if so.
@@ -92,19 +137,22 @@ impl Pool {
     }
 
     /// Gives up the workers that are still at a part of the job: they do not count as running
-    /// any more, and each one that can be replaced ends when its part returns.
+    /// any more, and each steady one that can be replaced ends when its part returns.
     pub fn abandon(&self, job: JobId) {
-        let abandoned = {
+        let replaced = {
             let mut state = self.shared.state.lock();
-            let before = state.running.len();
-            state.running.retain(|_, running| *running != job);
-            let abandoned = (before - state.running.len()).min(state.replacements_left);
-            state.replacements_left -= abandoned;
-            abandoned
+            let of_job = |running: &Running| running.job == job;
+            let steady = |running: &&Running| of_job(running) && running.kind == Kind::Steady;
+            let replaced = state.running.values().filter(steady).count().min(state.replacements_left);
+            state.running.retain(|_, running| !of_job(running));
+            state.replacements_left -= replaced;
+            state.replaced += replaced;
+            replaced
         };
-        for _ in 0..abandoned {
-            if let Err(error) = Shared::spawn(&self.shared) {
+        for _ in 0..replaced {
+            if let Err(error) = Shared::spawn(&self.shared, Kind::Steady) {
                 tracing::error!(%error, "a worker that is stuck could not be replaced");
+                self.shared.state.lock().take_back_replacement();
             }
         }
     }
@@ -119,121 +167,140 @@ impl Drop for Pool {
     }
 }
 
+impl State {
+    /// The place in the queue of the first job that nobody works for.
+    fn first_unserved(&self) -> Option<usize> {
+        let served = self.served();
+        self.queue.iter().position(|queued| !served.contains(&queued.work.job))
+    }
+
+    /// How many extra workers are wanted: those that are free look at the queue themselves.
+    fn missing(&self) -> usize {
+        let served = self.served();
+        let unserved = self.queue.iter().filter(|queued| !served.contains(&queued.work.job)).count();
+        unserved.saturating_sub(self.free)
+    }
+
+    fn served(&self) -> HashSet<JobId> {
+        self.running.values().map(|running| running.job).collect()
+    }
+
+    /// Takes the next part of the job at a place in the queue; the job goes to its end.
+    fn take(&mut self, place: usize, worker: u64, kind: Kind) -> Option<(Arc<Work>, u32, Part)> {
+        let mut queued = self.queue.remove(place)?;
+        let (index, part) = queued.parts.pop_front()?;
+        let work = queued.work.clone();
+        if !queued.parts.is_empty() {
+            self.queue.push_back(queued);
+        }
+        self.running.insert(worker, Running { job: work.job, kind });
+        self.free -= 1;
+        Some((work, index, part))
+    }
+
+    fn take_back_replacement(&mut self) {
+        self.replaced -= 1;
+        self.replacements_left += 1;
+    }
+}
+
 impl Shared {
-    fn spawn(shared: &Arc<Self>) -> std::io::Result<()> {
+    fn spawn(shared: &Arc<Self>, kind: Kind) -> std::io::Result<()> {
         let worker = {
             let mut state = shared.state.lock();
             state.next_worker += 1;
+            state.free += 1;
             state.next_worker
         };
-        let shared = shared.clone();
-        std::thread::Builder::new()
-            .name(format!("export-{worker}"))
-            .spawn(move || while shared.run_next(worker) {})
-            .map(drop)
+        let body = {
+            let shared = shared.clone();
+            move || {
+                be_nice(shared.nice);
+                while Self::run_next(&shared, worker, kind) {}
+            }
+        };
+        let spawned = std::thread::Builder::new().name(format!("export-{worker}")).spawn(body);
+        spawned.map(drop).inspect_err(|_| shared.state.lock().free -= 1)
+    }
+
+    /// Starts a worker for each job that nobody works for, up to the cap.
+    fn spawn_extra(shared: &Arc<Self>) {
+        let wanted = {
+            let mut state = shared.state.lock();
+            let wanted = state.missing().min(shared.max_burst.saturating_sub(state.extra));
+            state.extra += wanted;
+            wanted
+        };
+        for _ in 0..wanted {
+            if let Err(error) = Self::spawn(shared, Kind::Extra) {
+                tracing::warn!(%error, "an export waits for a worker: no extra one could be started");
+                shared.state.lock().extra -= 1;
+            }
+        }
     }
 
     /// Runs the next part; false when the worker should end.
-    fn run_next(&self, worker: u64) -> bool {
-        let (work, index, part) = {
-            let mut state = self.state.lock();
-            loop {
-                if state.closed {
-                    return false;
-                }
-                if let Some(mut queued) = state.queue.pop_front() {
-                    // A queued job has parts; one whose last part is taken is not put back.
-                    let Some((index, part)) = queued.parts.pop_front() else { continue };
-                    let work = queued.work.clone();
-                    if !queued.parts.is_empty() {
-                        state.queue.push_back(queued);
-                    }
-                    state.running.insert(worker, work.job);
-                    break (work, index, part);
-                }
-                self.work_came.wait(&mut state);
-            }
+    fn run_next(shared: &Arc<Self>, worker: u64, kind: Kind) -> bool {
+        let next = match kind {
+            Kind::Steady => shared.wait_for_part(worker),
+            Kind::Extra => shared.unserved_part(worker),
         };
+        let Some((work, index, part)) = next else { return false };
+        // The job that this worker was at before may have nobody now.
+        Self::spawn_extra(shared);
         let mut kept = true;
         work.run(index, &part, || {
-            kept = self.state.lock().running.remove(&worker).is_some();
-            self.part_ended.notify_all();
+            kept = shared.state.lock().running.remove(&worker).is_some();
+            shared.part_ended.notify_all();
         });
-        if !kept {
-            let mut state = self.state.lock();
-            state.replacements_left += 1;
+        let mut state = shared.state.lock();
+        let ends = kind == Kind::Steady && !kept && state.replaced > 0;
+        if ends {
+            state.take_back_replacement();
+        } else {
+            state.free += 1;
         }
-        kept
+        !ends
+    }
+
+    /// The next part in turn, waited for; `None` when the pool is closed.
+    fn wait_for_part(&self, worker: u64) -> Option<(Arc<Work>, u32, Part)> {
+        let mut state = self.state.lock();
+        loop {
+            if state.closed {
+                return None;
+            }
+            if let Some(taken) = state.take(0, worker, Kind::Steady) {
+                return Some(taken);
+            }
+            self.work_came.wait(&mut state);
+        }
+    }
+
+    /// A part of a job that nobody works for; without one the extra worker is done.
+    fn unserved_part(&self, worker: u64) -> Option<(Arc<Work>, u32, Part)> {
+        let mut state = self.state.lock();
+        let place = state.first_unserved();
+        let taken = place.and_then(|place| state.take(place, worker, Kind::Extra));
+        if taken.is_none() {
+            state.extra -= 1;
+            state.free -= 1;
+        }
+        taken
+    }
+}
+
+/// Lets other threads go first, where a thread can have a nice value of its own.
+fn be_nice(nice: u8) {
+    if nice == 0 || !cfg!(target_os = "linux") {
+        return;
+    }
+    // POSIX means the process, Linux the calling thread (setpriority(2), "C library/kernel
+    // differences").
+    if let Err(error) = rustix::process::nice(i32::from(nice)) {
+        tracing::warn!(%error, nice, "the nice value of a worker could not be set");
     }
 }
 
 #[cfg(test)]
-mod tests {
-    use std::sync::mpsc::{Receiver, Sender, channel};
-
-    use super::*;
-    use crate::export::{
-        CancelToken, ExportError, Exporter, Limits, PartSummary, PartWriter, Plan, Throttle,
-    };
-    use crate::files::{Files, LocalFiles};
-    use crate::hooks::Hooks;
-    use crate::job::{ExportRequest, Level};
-
-    /// Says which part it runs; the first one waits until the test lets it go.
-    struct Told {
-        running: Sender<String>,
-        first: Mutex<Option<Receiver<()>>>,
-    }
-
-    impl Exporter for Told {
-        fn plan(&self, _: &ExportRequest) -> Result<Plan, ExportError> {
-            Err(ExportError::Other("not planned".into()))
-        }
-
-        fn run(&self, part: &Part, _: &mut PartWriter, _: &CancelToken) -> Result<PartSummary, ExportError> {
-            self.running.send(part.content.as_str().unwrap().into()).unwrap();
-            let first = self.first.lock().take();
-            first.map(|wait| wait.recv());
-            Ok(PartSummary::default())
-        }
-    }
-
-    #[test]
-    fn a_small_job_is_not_behind_all_parts_of_a_large_one() {
-        let folder = tempfile::tempdir().unwrap();
-        let files = LocalFiles::open(folder.path(), Hooks::default()).unwrap();
-        let (running, order) = channel();
-        let (release, first) = channel();
-        let exporter = Arc::new(Told { running, first: Mutex::new(Some(first)) });
-        let limits = Limits { throttle: Arc::new(Throttle::new(0)), max_file_bytes: 1 << 20 };
-        let work = || {
-            let (tenant, owner) = ("t".parse().unwrap(), "o".parse().unwrap());
-            let submitted_at = jiff::Timestamp::UNIX_EPOCH;
-            let url = String::new();
-            let request = ExportRequest {
-                tenant,
-                owner,
-                url,
-                level: Level::System,
-                types: vec![],
-                since: None,
-                until: None,
-                submitted_at,
-            };
-            let job = JobId::random();
-            let dir = files.create(job, &request).unwrap();
-            Arc::new(Work::new(job, exporter.clone(), dir, &limits, Arc::default(), |_| {}))
-        };
-        let parts = |name: &str, count: u32| {
-            let part = |n| (n, Part { weight: 1, content: format!("{name}{n}").into() });
-            (0..count).map(part).collect::<Vec<_>>()
-        };
-        let pool = Pool::start(1, 0).unwrap();
-        pool.enqueue(work(), parts("large", 100));
-        assert_eq!(order.recv().unwrap(), "large0");
-        pool.enqueue(work(), parts("small", 2));
-        release.send(()).unwrap();
-        let next: Vec<_> = order.iter().take(5).collect();
-        assert_eq!(next, ["large1", "small0", "large2", "small1", "large3"]);
-    }
-}
+mod tests;

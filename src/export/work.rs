@@ -3,14 +3,14 @@
 use std::collections::HashMap;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
+use std::time::Instant;
 
-use jiff::Timestamp;
 use parking_lot::Mutex;
 
 use super::writer::{Fence, Shared, Slot};
-use super::{CancelToken, ExportError, Exporter, Gate, Part, PartWriter, Throttle};
+use super::{CancelToken, ExportError, Exporter, Gate, Part, PartWriter, Throttle, Written};
 use crate::files::ExportDir;
-use crate::job::{FailureReason, JobId, SealedPart};
+use crate::job::{FailureReason, JobId, SealedPart, TenantId};
 use crate::store::Progress;
 
 /// The limits that a job's writers obey.
@@ -56,9 +56,11 @@ struct State {
 }
 
 impl Work {
-    /// Work on `job` in `dir`; `report` is called on the worker's thread after each part.
+    /// Work on `job` of `tenant` in `dir`; `report` is called on the worker's thread after
+    /// each part.
     pub fn new(
         job: JobId,
+        tenant: TenantId,
         exporter: Arc<dyn Exporter>,
         dir: Arc<dyn ExportDir>,
         limits: &Limits,
@@ -66,8 +68,7 @@ impl Work {
         report: impl Fn(PartDone) + Send + Sync + 'static,
     ) -> Self {
         let shared = Shared {
-            gate: Gate::default(),
-            throttle: limits.throttle.clone(),
+            gate: Gate::new(limits.throttle.clone(), tenant),
             progress,
             max_file_bytes: limits.max_file_bytes,
         };
@@ -108,9 +109,9 @@ impl Work {
         fenced
     }
 
-    /// When the last byte was written, if one was.
-    pub fn last_write(&self) -> Option<Timestamp> {
-        self.shared.gate.last_write()
+    /// What this process has written of the job.
+    pub fn written(&self) -> Written {
+        self.shared.gate.written()
     }
 
     /// Runs one part on the calling thread, seals its files and makes the report.
@@ -130,6 +131,7 @@ impl Work {
             state.slots.insert(index, slot.clone());
             PartWriter::new(slot, self.shared.clone(), part.weight)
         };
+        self.shared.progress.begin(Instant::now());
         let run = || {
             let summary = self.exporter.run(part, &mut writer, &self.cancel)?;
             let files = writer.seal()?;

@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use parking_lot::Mutex;
 
-use super::{ExportError, Gate, Throttle};
+use super::{ExportError, Gate};
 use crate::fhir::{OperationOutcome, ResourceType};
 use crate::files::{ExportDir, OutputSink, layout};
 use crate::job::OutputFile;
@@ -67,7 +67,6 @@ pub(super) enum Fence {
 /// What all writers of a job share.
 pub(super) struct Shared {
     pub gate: Gate,
-    pub throttle: Arc<Throttle>,
     pub progress: Arc<Progress>,
     pub max_file_bytes: u64,
 }
@@ -75,7 +74,13 @@ pub(super) struct Shared {
 impl Shared {
     /// Bytes of one write.
     fn chunk(&self) -> usize {
-        self.throttle.chunk(BUFFER_BYTES)
+        self.gate.chunk(BUFFER_BYTES)
+    }
+
+    /// Pieces of about one chunk, all of one size: a short one would use up a turn as well.
+    fn pieces<'a>(&self, bytes: &'a [u8]) -> std::slice::Chunks<'a, u8> {
+        let count = (bytes.len() / self.chunk()).max(1);
+        bytes.chunks(bytes.len().div_ceil(count).max(1))
     }
 }
 
@@ -233,12 +238,31 @@ impl Output {
 
     /// Writes in pieces each of which passes the gate.
     fn write(&mut self, bytes: &[u8], shared: &Shared) -> Result<(), ExportError> {
-        for piece in bytes.chunks(shared.chunk()) {
-            shared.gate.pass(piece.len(), &shared.throttle).map_err(|_| ExportError::Cancelled)?;
+        for piece in shared.pieces(bytes) {
+            shared.gate.pass(piece.len()).map_err(|_| ExportError::Cancelled)?;
             self.sink.write_all(piece)?;
-            shared.gate.written();
+            shared.gate.wrote(piece.len());
             telemetry::bytes_written(piece.len());
         }
         Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::export::{Rates, Throttle};
+
+    #[test]
+    fn no_piece_of_a_buffer_is_short() {
+        let throttle = Throttle::new(Rates { all: 32 * 1024, ..Rates::default() });
+        let gate = Gate::new(Arc::new(throttle), "t".parse().unwrap());
+        let shared = Shared { gate, progress: Arc::default(), max_file_bytes: 1 };
+        assert_eq!(shared.chunk(), 1024);
+        let sizes = |length| shared.pieces(&vec![0; length]).map(<[u8]>::len).collect::<Vec<_>>();
+        assert!(sizes(0).is_empty());
+        assert_eq!(sizes(10), [10]);
+        assert_eq!(sizes(1024 + 10), [1034]);
+        assert_eq!(sizes(3 * 1024 + 10), [1028, 1028, 1026]);
     }
 }

@@ -5,6 +5,7 @@ use actix_web::web::Data;
 use serde_json::json;
 
 use super::{Api, ApiError};
+use crate::telemetry;
 
 /// The process answers.
 pub async fn healthz() -> HttpResponse {
@@ -22,5 +23,7 @@ pub async fn readyz(api: Data<Api>) -> HttpResponse {
 /// Prometheus text.
 pub async fn metrics(api: Data<Api>) -> Result<HttpResponse, ApiError> {
     let Some(metrics) = &api.metrics else { return Err(ApiError::no_route()) };
+    let (planned, done) = api.evanesce.services().view().work();
+    telemetry::work(planned, done);
     Ok(HttpResponse::Ok().content_type("text/plain; version=0.0.4; charset=utf-8").body(metrics.render()))
 }

@@ -1,7 +1,7 @@
 //! `GET {base}/bulk-api/request/{job}`: progress, then the manifest (REQUIREMENTS sections 4
 //! and 6).
 
-use std::time::{Duration, UNIX_EPOCH};
+use std::time::{Duration, Instant, UNIX_EPOCH};
 
 use actix_web::http::header::{self, HttpDate};
 use actix_web::web::Data;
@@ -11,7 +11,7 @@ use serde_json::{Value, json};
 
 use super::accept::{JSON, check_accept};
 use super::{Api, ApiError};
-use crate::clock::{after, between};
+use crate::clock::after;
 use crate::job::{Completion, JobState};
 use crate::store::{Lookup, Published};
 
@@ -41,24 +41,20 @@ pub async fn status(request: HttpRequest, api: Data<Api>) -> Result<HttpResponse
         JobState::Failed(failure) => Err(ApiError::job_failed(failure.reason)),
         _ => {
             let percent = published.progress.percent();
-            let running = between(published.record.submitted_at, services.clock.now());
+            let left = published.progress.time_left(Instant::now());
             Ok(HttpResponse::Accepted()
                 .insert_header((header::CACHE_CONTROL, "no-store"))
                 .insert_header(("X-Progress", format!("{percent:.1}% complete")))
-                .insert_header((header::RETRY_AFTER, retry_after(running, percent).to_string()))
+                .insert_header((header::RETRY_AFTER, retry_after(left).to_string()))
                 .finish())
         }
     }
 }
 
-/// Whole seconds until another poll is worth while: half of what the job still needs if it
-/// goes on as it did (ST-3).
-fn retry_after(running: Duration, percent: f64) -> u64 {
-    if percent <= 0.0 {
-        return 1;
-    }
-    let left = running.as_secs_f64() * (100.0 - percent) / percent;
-    (left / 2.0).clamp(1.0, LONGEST_RETRY as f64) as u64
+/// Whole seconds until another poll is worth while: half of what the job still needs, or one
+/// if nobody can tell yet (ST-3).
+fn retry_after(left: Option<Duration>) -> u64 {
+    left.map_or(1, |left| (left / 2).as_secs().clamp(1, LONGEST_RETRY))
 }
 
 /// An instant as an HTTP date, which knows whole seconds only.
@@ -94,12 +90,13 @@ mod tests {
     use super::*;
 
     #[test]
-    fn retry_after_follows_the_progress_and_stays_in_its_bounds() {
-        let seconds = Duration::from_secs;
-        assert_eq!(retry_after(seconds(100), 0.0), 1);
-        assert_eq!(retry_after(seconds(1), 50.0), 1);
-        assert_eq!(retry_after(seconds(20), 50.0), 10);
-        assert_eq!(retry_after(seconds(1000), 1.0), LONGEST_RETRY);
-        assert_eq!(retry_after(seconds(1000), 99.9), 1);
+    fn retry_after_is_half_of_the_time_left_in_its_bounds() {
+        let after = |seconds: f64| retry_after(Some(Duration::from_secs_f64(seconds)));
+        assert_eq!(retry_after(None), 1);
+        assert_eq!(after(0.0), 1);
+        assert_eq!(after(3.9), 1);
+        assert_eq!(after(20.0), 10);
+        assert_eq!(after(59.9), 29);
+        assert_eq!(after(1e9), LONGEST_RETRY);
     }
 }

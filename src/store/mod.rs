@@ -3,6 +3,7 @@
 //! sharing one commit; the [`View`] is what everybody else reads (DESIGN section 3).
 
 mod ledger;
+mod progress;
 mod sled;
 mod view;
 
@@ -10,7 +11,8 @@ use crate::job::{JobId, JobRecord, SealedPart};
 
 pub use self::sled::SledStore;
 pub use ledger::{Change, CommitError, Ledger, OtherWitnesses, Outcome};
-pub use view::{Downloads, Lookup, Progress, Publication, Published, Ticket, View};
+pub use progress::Progress;
+pub use view::{Downloads, Lookup, Publication, Published, Ticket, View};
 
 /// Why a store cannot do what was asked.
 #[derive(Debug, thiserror::Error)]

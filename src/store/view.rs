@@ -4,42 +4,15 @@
 
 use std::collections::HashMap;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
 
 use parking_lot::RwLock;
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
+use super::Progress;
 use crate::job::{
     ClientId, ExportRequest, JobId, JobRecord, JobState, OutputFile, SealedPart, StateName, TenantId,
 };
-
-/// How far an export is, in the plan's units of work.
-#[derive(Debug, Default)]
-pub struct Progress {
-    planned: AtomicU64,
-    done: AtomicU64,
-}
-
-impl Progress {
-    /// Sets what there is to do.
-    pub fn plan(&self, units: u64) {
-        self.planned.store(units, Ordering::Relaxed);
-    }
-
-    /// Adds what has been done.
-    pub fn advance(&self, units: u64) {
-        self.done.fetch_add(units, Ordering::Relaxed);
-    }
-
-    /// Percent done: never less than before, 0 when queued, below 100 until the job is
-    /// complete (ST-2).
-    pub fn percent(&self) -> f64 {
-        let planned = self.planned.load(Ordering::Relaxed);
-        let done = self.done.load(Ordering::Relaxed);
-        if planned == 0 { 0.0 } else { (100.0 * done as f64 / planned as f64).min(99.9) }
-    }
-}
 
 /// The open downloads of one job.
 #[derive(Debug)]
@@ -191,6 +164,16 @@ impl View {
         self.jobs.read().values().filter(|job| matches(job.record.state.name())).count()
     }
 
+    /// Units of work of all active jobs: planned, and done.
+    pub fn work(&self) -> (u64, u64) {
+        let jobs = self.jobs.read();
+        let active = jobs.values().filter(|job| job.record.state.name().is_active());
+        active.fold((0_u64, 0_u64), |(planned, done), job| {
+            let progress = &job.progress;
+            (planned.saturating_add(progress.planned()), done.saturating_add(progress.done()))
+        })
+    }
+
     /// What that client of that tenant may know of the job.
     pub fn lookup(&self, tenant: &TenantId, client: &ClientId, job: JobId) -> Lookup {
         Self::lookup_in(&self.jobs.read(), tenant, client, job)
@@ -255,20 +238,4 @@ pub enum Publication {
     Record(JobRecord, Option<Arc<[SealedPart]>>),
     /// The end of a tombstone.
     Forget(JobId),
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn progress_never_shows_a_running_job_as_complete() {
-        let progress = Progress::default();
-        assert_eq!(progress.percent(), 0.0);
-        progress.plan(1000);
-        progress.advance(230);
-        assert_eq!(format!("{:.1}", progress.percent()), "23.0");
-        progress.advance(770);
-        assert_eq!(progress.percent(), 99.9);
-    }
 }

@@ -120,3 +120,40 @@ fn accept_is_honoured_and_head_follows_get_in_every_state() {
     assert_eq!(delete(&running).status, 202);
     assert_eq!(server.export("$export?_type=Patient").1["error"], serde_json::json!([]));
 }
+
+#[test]
+fn the_time_left_and_the_end_of_an_export_are_told() {
+    let setup = Setup::new().set("export.max_bytes_per_second_per_job=60000");
+    let server = setup.start();
+    let gauge = |name: &str| {
+        let metrics = get(&format!("{}/metrics", server.base.split("/r4").next().unwrap()));
+        let text = String::from_utf8(metrics.body).unwrap();
+        let line = text.lines().find(|line| line.starts_with(name)).unwrap().to_string();
+        line.rsplit(' ').next().unwrap().parse::<f64>().unwrap()
+    };
+    assert_eq!((gauge("evanesce_work_planned"), gauge("evanesce_work_done")), (0.0, 0.0));
+    // Over 20 seconds in all: half of what is left is far from both bounds.
+    let long = server.kickoff("$export");
+    eventually("an estimate", || {
+        let left: u32 = get(&long).header("retry-after").parse().unwrap();
+        assert!(left <= 30, "ST-3");
+        (6..=25).contains(&left).then_some(())
+    });
+    let (planned, done) = (gauge("evanesce_work_planned"), gauge("evanesce_work_done"));
+    assert!(planned > 1e6 && done > 0.0 && done < planned / 2.0, "{done} of {planned}");
+    assert_eq!(delete(&long).status, 202);
+    assert_eq!(gauge("evanesce_work_planned"), 0.0, "a deleted export is no work any more");
+
+    let (short, manifest) = server.export("$export?_type=Organization");
+    let line = eventually("the log line", || {
+        let log = setup.log();
+        let line = log.lines().find(|line| line.contains("an export is complete") && line.ends_with('}'))?;
+        Some(serde_json::from_str::<Value>(line).unwrap())
+    });
+    let bytes: usize = download_all(&manifest).iter().map(|(_, bytes)| bytes.len()).sum();
+    assert_eq!(line["job"], job_id(&short));
+    assert_eq!((&line["bytes"], &line["written"]), (&bytes.into(), &bytes.into()));
+    let number = |key: &str| line[key].as_f64().unwrap();
+    let expected = 1000.0 * number("written") / number("milliseconds").max(1.0);
+    assert!((number("bytes_per_second") - expected).abs() <= 1.0, "{line}");
+}

@@ -1,4 +1,5 @@
 //! The embedding API: a host with an exporter of its own, from a plain tokio program.
 
+mod fairness;
 mod host;
 mod misbehaving;

@@ -103,7 +103,7 @@ impl ExportJob {
             submitted_at: record.submitted_at,
             marked_at: erasure.marked_at,
             hidden_at: tally.hidden_at,
-            last_byte_at: self.work.as_ref().and_then(|work| work.last_write()),
+            last_byte_at: self.work.as_ref().and_then(|work| work.written().last),
             gone_at: erasure.gone_at,
             files: tally.swept.files,
             bytes: tally.swept.bytes,

@@ -291,9 +291,13 @@ impl ExportJob {
             if is_mark {
                 this.marked(&outcome);
             }
-            if let Some(JobState::Erased(erasure)) = this.state() {
-                let took = crate::clock::between(erasure.marked_at, erasure.gone_at);
-                telemetry::erased(took, this.tally.swept.files, this.tally.swept.bytes);
+            match this.state() {
+                Some(JobState::Complete(completion)) => this.log_completion(completion),
+                Some(JobState::Erased(erasure)) => {
+                    let took = crate::clock::between(erasure.marked_at, erasure.gone_at);
+                    telemetry::erased(took, this.tally.swept.files, this.tally.swept.bytes);
+                }
+                _ => {}
             }
             this.go_on(generation, rest, ctx);
         });

@@ -2,6 +2,7 @@
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
+use std::time::Instant;
 
 use actix::{AsyncContext, Context};
 
@@ -77,15 +78,18 @@ impl ExportJob {
     }
 
     pub(super) fn run_parts(&mut self, ctx: &mut Context<Self>) {
-        let (Some(plan), Some(dir), false) = (&mut self.plan, &self.dir, self.halted) else { return };
+        let (Some(record), Some(plan), Some(dir)) = (&self.record, &mut self.plan, &self.dir) else { return };
+        if self.halted {
+            return;
+        }
         // They may be many megabytes: the workers get them, nobody keeps another copy.
         let parts = std::mem::take(&mut plan.parts);
         self.part_count = parts.len();
         let addr = ctx.address();
         let (exporter, limits) = (self.services.exporter.clone(), &self.services.limits);
         let report = move |done| addr.do_send(done);
-        let work = Work::new(self.id, exporter, dir.clone(), limits, self.progress.clone(), report);
-        let work = Arc::new(work);
+        let (tenant, progress) = (record.tenant.clone(), self.progress.clone());
+        let work = Arc::new(Work::new(self.id, tenant, exporter, dir.clone(), limits, progress, report));
         self.work = Some(work.clone());
         let is_sealed = |index| self.sealed.iter().any(|part| part.index == index);
         self.progress.plan(parts.iter().map(|part| part.weight).sum());
@@ -172,6 +176,26 @@ impl ExportJob {
                 Err(error) if error.is_sync() => this.services.fatal.raise(&error.to_string()),
                 Err(error) => this.fail_by(&error.into(), ctx),
             },
+        );
+    }
+
+    /// One line for the operator: what was made, and how fast. A resumed export was written in
+    /// more than one process: `written`, the time and the rate are of this one.
+    pub(super) fn log_completion(&self, completion: &Completion) {
+        let written = self.work.as_ref().map_or(0, |work| work.written().bytes);
+        let running = self.progress.running(Instant::now());
+        let milliseconds = u64::try_from(running.as_millis()).unwrap_or(u64::MAX);
+        let rate = written.saturating_mul(1000) / milliseconds.max(1);
+        let Completion { files, resources, bytes, .. } = completion;
+        tracing::info!(
+            job = %self.id,
+            files,
+            resources,
+            bytes,
+            written,
+            milliseconds,
+            bytes_per_second = rate,
+            "an export is complete"
         );
     }
 
