@@ -9,4 +9,5 @@ mod faults;
 mod first_run;
 mod model;
 mod privacy;
+mod select;
 mod support;

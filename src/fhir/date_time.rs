@@ -31,14 +31,11 @@ fn range(text: &str) -> Option<(Timestamp, Timestamp)> {
         return None;
     }
     let start: Date = from.parse().ok()?;
-    let instant = |date: Date| date.to_zoned(TimeZone::UTC).ok().map(|zoned| zoned.timestamp());
-    // The year 9999 has no day after it.
-    let last = start
-        .checked_add(length)
-        .ok()
-        .and_then(instant)
-        .map_or(Timestamp::MAX, |end| end.checked_sub(Span::new().nanoseconds(1)).unwrap_or(end));
-    Some((instant(start)?, last))
+    // The last day of the year 9999 is beyond all timestamps.
+    let instant = |date: Date| date.to_zoned(TimeZone::UTC).map_or(Timestamp::MAX, |zoned| zoned.timestamp());
+    let last = start.checked_add(length).map_or(Timestamp::MAX, instant);
+    let a_nanosecond = Span::new().nanoseconds(1);
+    Some((instant(start), last.checked_sub(a_nanosecond).unwrap_or(last)))
 }
 
 #[cfg(test)]
@@ -59,6 +56,8 @@ mod tests {
         {
             assert_eq!(first(text), None, "{text:?}");
         }
-        assert!(last("9999").is_some());
+        for text in ["9999", "9999-12-31", "9999-12-31T23:59:59Z"] {
+            assert!(last(text).is_some_and(|last| last > "9998-12-31T00:00:00Z".parse().unwrap()), "{text}");
+        }
     }
 }

@@ -4,7 +4,8 @@ use std::borrow::Cow;
 use std::collections::HashSet;
 
 use jiff::Timestamp;
-use serde::Deserialize;
+use serde::{Deserialize, Deserializer};
+use serde_json::value::RawValue;
 
 use super::copy::{TouchedSums, Window};
 use crate::export::ExportError;
@@ -13,42 +14,74 @@ use crate::index::{Index, Key, Look, Spot, key, keys, text_of};
 
 #[derive(Deserialize)]
 struct Group<'a> {
-    actual: Option<bool>,
-    active: Option<bool>,
+    actual: Option<Read<bool>>,
+    active: Option<Read<bool>>,
     #[serde(borrow, default)]
-    member: Vec<Member<'a>>,
+    member: Vec<Read<Member<'a>>>,
 }
 
 #[derive(Deserialize)]
 struct Member<'a> {
     #[serde(borrow)]
-    entity: Option<Entity<'a>>,
+    entity: Option<Read<Entity<'a>>>,
     #[serde(borrow)]
-    period: Option<Period<'a>>,
-    inactive: Option<bool>,
+    period: Option<Read<Period<'a>>>,
+    inactive: Option<Read<bool>>,
 }
 
 #[derive(Deserialize)]
 struct Entity<'a> {
     #[serde(borrow)]
-    reference: Option<Cow<'a, str>>,
+    reference: Option<Read<Text<'a>>>,
 }
 
 #[derive(Deserialize)]
 struct Period<'a> {
     #[serde(borrow)]
-    start: Option<Cow<'a, str>>,
+    start: Option<Read<Text<'a>>>,
     #[serde(borrow)]
-    end: Option<Cow<'a, str>>,
+    end: Option<Read<Text<'a>>>,
+}
+
+#[derive(Deserialize)]
+#[serde(transparent)]
+struct Text<'a>(#[serde(borrow)] Cow<'a, str>);
+
+/// An element that is there; `None` if it is not of the standard's shape, which spoils nothing
+/// around it.
+struct Read<T>(Option<T>);
+
+impl<'de, T: Deserialize<'de>> Deserialize<'de> for Read<T> {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let raw = <&RawValue>::deserialize(deserializer)?;
+        Ok(Self(serde_json::from_str(raw.get()).ok()))
+    }
 }
 
 impl Period<'_> {
     /// Whether it holds the instant; a bound that cannot be read excludes it.
     fn holds(&self, now: Timestamp) -> bool {
+        let bound = |text: &Option<Read<Text<'_>>>, read: fn(&str) -> Option<Timestamp>| {
+            text.as_ref().map(|text| text.0.as_ref().and_then(|text| read(&text.0)))
+        };
         let start =
-            self.start.as_ref().is_none_or(|text| date_time::first(text).is_some_and(|first| first <= now));
-        let end = self.end.as_ref().is_none_or(|text| date_time::last(text).is_some_and(|last| now <= last));
+            bound(&self.start, date_time::first).is_none_or(|start| start.is_some_and(|start| start <= now));
+        let end = bound(&self.end, date_time::last).is_none_or(|end| end.is_some_and(|end| now <= end));
         start && end
+    }
+}
+
+impl Member<'_> {
+    /// Whether it counts now; what cannot be read excludes it.
+    fn is_member(&self, now: Timestamp) -> bool {
+        let is_active = self.inactive.as_ref().is_none_or(|inactive| inactive.0 == Some(false));
+        let holds = |period: &Read<Period<'_>>| period.0.as_ref().is_some_and(|period| period.holds(now));
+        is_active && self.period.as_ref().is_none_or(holds)
+    }
+
+    fn reference(&self) -> Option<&str> {
+        let text = self.entity.as_ref()?.0.as_ref()?.reference.as_ref()?.0.as_ref()?;
+        Some(&text.0)
     }
 }
 
@@ -65,17 +98,15 @@ pub fn members(index: &Index, look: &Look<'_>, id: &str) -> Result<HashSet<Key>,
         tracing::warn!(kind = ?error.classify(), "a Group that is not of the standard's shape");
         ExportError::GroupNotFound
     })?;
-    if group.actual != Some(true) || group.active == Some(false) {
+    let is = |flag: Option<Read<bool>>, value| flag.is_some_and(|flag| flag.0 == Some(value));
+    if !is(group.actual, true) || is(group.active, false) {
         return Err(ExportError::GroupNotFound);
     }
     let (mut members, mut others) = (HashSet::new(), 0);
-    for member in &group.member {
-        let is_member = member.inactive != Some(true)
-            && member.period.as_ref().is_none_or(|period| period.holds(look.taken_at));
-        let text = member.entity.as_ref().and_then(|entity| entity.reference.as_deref());
-        let literal = text.and_then(|text| reference::parse(text, index.base_url()));
+    for member in group.member.iter().filter_map(|member| member.0.as_ref()) {
+        let literal = member.reference().and_then(|text| reference::parse(text, index.base_url()));
         match literal.map(|literal| (literal.resource_type.as_str(), literal.key)) {
-            _ if !is_member => {}
+            _ if !member.is_member(look.taken_at) => {}
             Some(("Patient", name)) => drop(members.insert(key(name))),
             Some(("Group", _)) => return Err(ExportError::GroupNested),
             _ => others += 1,
