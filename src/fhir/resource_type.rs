@@ -198,6 +198,25 @@ fn slot(name: &str) -> usize {
 }
 
 impl ResourceType {
+    /// Group.
+    pub const GROUP: Self = Self::named("Group");
+    /// Patient.
+    pub const PATIENT: Self = Self::named("Patient");
+    /// Provenance.
+    pub const PROVENANCE: Self = Self::named("Provenance");
+
+    /// The type of a name in this program; one that is not in the table does not compile.
+    const fn named(name: &str) -> Self {
+        let mut index = 0;
+        while index < TYPES.len() {
+            if TYPES[index].0.eq_ignore_ascii_case(name) {
+                return Self(index as u8);
+            }
+            index += 1;
+        }
+        panic!("no type of that name")
+    }
+
     /// The type of that name; names are case-sensitive.
     pub fn of(name: &str) -> Option<Self> {
         let mut slot = slot(name);

@@ -2,11 +2,12 @@
 
 use std::fs::File;
 use std::io;
+use std::num::NonZeroU64;
 use std::path::Path;
 use std::sync::Arc;
 
 use cap_std::fs::Dir;
-use rustix::fs::{Mode, OFlags, RenameFlags};
+use rustix::fs::{Advice, Mode, OFlags, RenameFlags};
 use rustix::io::Errno;
 
 use super::handle::{make_dir, open_dir};
@@ -271,7 +272,8 @@ impl ExportDir for LocalDir {
     fn create_file(&self, name: &str) -> Result<Box<dyn OutputSink>, FilesError> {
         let file = self.create(name).map_err(self.fail("create", name))?;
         let full_name = format!("{}/{name}", self.name);
-        Ok(Box::new(LocalSink { file, name: full_name, hooks: self.hooks.clone() }))
+        let (hooks, name) = (self.hooks.clone(), full_name);
+        Ok(Box::new(LocalSink { file, name, hooks, written: 0, begun: 0 }))
     }
 
     fn write_document(&self, document: Document, content: &[u8]) -> Result<(), FilesError> {
@@ -329,6 +331,25 @@ struct LocalSink {
     file: File,
     name: String,
     hooks: Hooks,
+    /// Bytes written, and those whose way to the disk was begun.
+    written: u64,
+    begun: u64,
+}
+
+/// Bytes whose way to the disk is begun at once: the fsync at the end has little left to do.
+const WRITE_BEHIND: u64 = 8 << 20;
+
+impl LocalSink {
+    /// Has the kernel begin to write what is dirty. There is no safe call for
+    /// `sync_file_range`; the advice that pages are not needed begins their write-back first,
+    /// and leaves those alone that are on their way.
+    fn write_behind(&mut self) {
+        if let Some(length) = NonZeroU64::new(self.written - self.begun).filter(|l| l.get() >= WRITE_BEHIND) {
+            // Only a hint: the fsync tells what became of the bytes.
+            let _ = rustix::fs::fadvise(&self.file, self.begun, Some(length), Advice::DontNeed);
+            self.begun = self.written;
+        }
+    }
 }
 
 impl OutputSink for LocalSink {
@@ -337,7 +358,10 @@ impl OutputSink for LocalSink {
             self.hooks.fault(Fault::Write)?;
             io::Write::write_all(&mut &self.file, bytes)
         };
-        write().map_err(FilesError::new("write", &self.name))
+        write().map_err(FilesError::new("write", &self.name))?;
+        self.written += bytes.len() as u64;
+        self.write_behind();
+        Ok(())
     }
 
     fn sync(&mut self) -> Result<(), FilesError> {

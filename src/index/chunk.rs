@@ -1,6 +1,7 @@
 //! The index of one stretch of a file. What a selection looks at for every resource is in
 //! memory, 17 bytes each; names and links are on disk and read when they are asked for.
 
+use rustc_hash::FxHashMap;
 use serde::{Deserialize, Serialize};
 
 use super::key::Key;
@@ -215,7 +216,7 @@ pub struct Draft {
 
 /// Things, each once, by number.
 struct Numbers<T> {
-    of: std::collections::HashMap<T, u32>,
+    of: FxHashMap<T, u32>,
     things: Vec<T>,
 }
 

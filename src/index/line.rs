@@ -7,7 +7,6 @@ use std::fmt;
 use jiff::Timestamp;
 use serde::Deserialize;
 use serde::de::{DeserializeSeed, Deserializer, Error, IgnoredAny, MapAccess, SeqAccess, Visitor};
-use serde_json::value::RawValue;
 
 use super::key::{Key, NO_KEY, key};
 use super::pointers::Pointers;
@@ -86,10 +85,9 @@ pub struct LineReader<'b> {
 impl<'b> LineReader<'b> {
     /// A reader for a source whose own base URL is `base_url`.
     pub fn new(base_url: Option<&'b str>) -> Self {
-        let patient = ResourceType::of("Patient").expect("a type of R4");
         Self {
             base_url,
-            resource_type: patient,
+            resource_type: ResourceType::PATIENT,
             key: NO_KEY,
             updated: UNKNOWN_AGE,
             patients: Vec::new(),
@@ -124,13 +122,13 @@ impl<'b> LineReader<'b> {
         self.targets.clear();
         (self.updated, self.has_id, self.broken) = (UNKNOWN_AGE, false, None);
         let mut json = serde_json::Deserializer::from_str(text);
-        let read = json.deserialize_map(Resource(self)).and_then(|()| json.end());
+        let look = Look { element: Element::Resource, reader: self };
+        let read = look.deserialize(&mut json).and_then(|()| json.end());
         if read.is_err() {
             return Err(self.broken.unwrap_or(Broken::NotJson));
         }
-        let name = self.resource_type.as_str();
         self.key = if self.has_id { self.key_of_name() } else { NO_KEY };
-        if name == "Patient" && self.has_id {
+        if self.resource_type == ResourceType::PATIENT && self.has_id {
             self.patients.push(self.key);
         }
         self.patients.sort_unstable();
@@ -155,176 +153,63 @@ impl<'b> LineReader<'b> {
         E::custom(broken.text())
     }
 
-    /// The text of a JSON string.
-    fn string<'a>(raw: &'a RawValue) -> Option<Cow<'a, str>> {
-        raw.get()
-            .starts_with('"')
-            .then(|| serde_json::from_str::<Text<'a>>(raw.get()).ok())
-            .flatten()
-            .map(|text| text.0)
+    fn note_type(&mut self, name: &str) -> Result<(), Broken> {
+        // Neighbours mostly are of one type.
+        if self.resource_type.as_str() != name {
+            self.resource_type = ResourceType::of(name).ok_or(Broken::UnknownType)?;
+        }
+        Ok(())
     }
 
     /// Notes a reference at one of the places that decide.
     fn refer(&mut self, text: &str) {
         let Some(literal) = reference::parse(text, self.base_url) else { return };
-        if literal.resource_type.as_str() == "Patient" {
+        if literal.resource_type == ResourceType::PATIENT {
             self.patients.push(key(literal.key));
-        } else if self.resource_type.as_str() == "Provenance" && literal.resource_type.is_in_compartment() {
+        } else if self.resource_type == ResourceType::PROVENANCE && literal.resource_type.is_in_compartment()
+        {
             self.targets.push(key(literal.key));
         }
     }
-
-    fn read_age(&mut self, meta: &RawValue) -> Result<(), Broken> {
-        #[derive(Deserialize)]
-        struct Meta<'a> {
-            #[serde(rename = "lastUpdated", borrow)]
-            last_updated: Option<&'a RawValue>,
-        }
-        if meta.get().starts_with('{') {
-            // It was checked to be JSON: only a repetition can be wrong.
-            let meta: Meta<'_> = serde_json::from_str(meta.get()).map_err(|_| Broken::Ambiguous)?;
-            let text = meta.last_updated.and_then(Self::string);
-            let instant = text.and_then(|text| instant::parse(&text).ok());
-            self.updated = instant.and_then(nanoseconds).unwrap_or(UNKNOWN_AGE);
-        }
-        Ok(())
-    }
 }
 
-#[derive(Deserialize)]
-#[serde(transparent)]
-struct Text<'a>(#[serde(borrow)] Cow<'a, str>);
-
-/// Which member of an object a key is.
-#[derive(Clone, Copy, PartialEq, Eq)]
-enum Member {
+/// An element that the index looks at.
+#[derive(Clone, Copy)]
+enum Element {
+    /// The whole line.
+    Resource,
+    /// `resourceType`.
     Type,
+    /// `id`.
     Id,
+    /// `meta`.
     Meta,
-    /// A step of the compartment's ways.
-    Step(usize),
-    /// The `reference` of a Reference.
+    /// `meta.lastUpdated`.
+    LastUpdated,
+    /// What stands on a way of the compartment: an object, or an array of them.
+    Way(&'static Node),
+    /// The `reference` of a Reference at the end of a way.
     Reference,
-    Other,
 }
 
-/// Reads a key; no copy is made of it.
-struct MemberOf {
-    node: &'static Node,
-    is_root: bool,
-}
-
-impl<'de> DeserializeSeed<'de> for MemberOf {
-    type Value = Member;
-
-    fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<Member, D::Error> {
-        deserializer.deserialize_str(self)
-    }
-}
-
-impl Visitor<'_> for MemberOf {
-    type Value = Member;
-
-    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("a key")
-    }
-
-    fn visit_str<E>(self, name: &str) -> Result<Member, E> {
-        if self.is_root {
-            match name {
-                "resourceType" => return Ok(Member::Type),
-                "id" => return Ok(Member::Id),
-                "meta" => return Ok(Member::Meta),
-                _ => {}
-            }
-        } else if self.node.is_reference && name == "reference" {
-            return Ok(Member::Reference);
-        }
-        let step = self.node.children().iter().position(|(step, _)| *step == name);
-        Ok(step.map_or(Member::Other, Member::Step))
-    }
-}
-
-/// Which members of one object were met: each may be there once.
-#[derive(Default)]
-struct Once(u32);
-
-impl Once {
-    fn is_first(&mut self, member: Member) -> bool {
-        let bit = match member {
-            Member::Type => 0,
-            Member::Id => 1,
-            Member::Meta => 2,
-            Member::Reference => 3,
-            Member::Step(n) => 4 + n,
-            Member::Other => return true,
-        };
-        let was = self.0;
-        self.0 |= 1 << bit;
-        self.0 != was
-    }
-}
-
-/// The object that is the whole line.
-struct Resource<'r, 'b>(&'r mut LineReader<'b>);
-
-impl<'de> Visitor<'de> for Resource<'_, '_> {
-    type Value = ();
-
-    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("a resource")
-    }
-
-    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<(), A::Error> {
-        let reader = self.0;
-        let mut once = Once::default();
-        let mut has_type = false;
-        // If the type stands first this is another's until it has been read, and is not used.
-        let mut node = ways(reader.resource_type);
-        while let Some(member) = map.next_key_seed(MemberOf { node, is_root: true })? {
-            if !once.is_first(member) {
-                return Err(reader.fail(match member {
-                    Member::Type => Broken::NoType,
-                    Member::Id => Broken::BadId,
-                    _ => Broken::Ambiguous,
-                }));
-            }
-            match member {
-                Member::Type => {
-                    let raw: &RawValue = map.next_value()?;
-                    let name = LineReader::string(raw).ok_or_else(|| reader.fail(Broken::NoType))?;
-                    reader.resource_type =
-                        ResourceType::of(&name).ok_or_else(|| reader.fail(Broken::UnknownType))?;
-                    node = ways(reader.resource_type);
-                    has_type = true;
-                }
-                Member::Id => {
-                    let raw: &RawValue = map.next_value()?;
-                    let id = LineReader::string(raw).ok_or_else(|| reader.fail(Broken::BadId))?;
-                    reader.name.clear();
-                    reader.name.push_str(&id);
-                    reader.has_id = true;
-                }
-                Member::Meta => {
-                    let raw: &RawValue = map.next_value()?;
-                    reader.read_age(raw).map_err(|broken| reader.fail(broken))?;
-                }
-                Member::Step(n) => map.next_value_seed(Follow { node: &node.children()[n].1, reader })?,
-                Member::Reference | Member::Other => drop(map.next_value::<IgnoredAny>()?),
-            }
-        }
-        if has_type { Ok(()) } else { Err(reader.fail(Broken::NoType)) }
-    }
-}
-
-/// What stands on a way of the compartment: an object, or an array of them; all else is
-/// passed over.
-struct Follow<'r, 'b> {
-    node: &'static Node,
+/// Reads an element into the reader; all that it does not look at is passed over.
+struct Look<'r, 'b> {
+    element: Element,
     reader: &'r mut LineReader<'b>,
 }
 
-impl<'de> DeserializeSeed<'de> for Follow<'_, '_> {
+impl Look<'_, '_> {
+    /// What to do with a value of a kind that the element should not have.
+    fn other<E: Error>(self) -> Result<(), E> {
+        match self.element {
+            Element::Type => Err(self.reader.fail(Broken::NoType)),
+            Element::Id => Err(self.reader.fail(Broken::BadId)),
+            _ => Ok(()),
+        }
+    }
+}
+
+impl<'de> DeserializeSeed<'de> for Look<'_, '_> {
     type Value = ();
 
     fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<(), D::Error> {
@@ -332,62 +217,137 @@ impl<'de> DeserializeSeed<'de> for Follow<'_, '_> {
     }
 }
 
-impl<'de> Visitor<'de> for Follow<'_, '_> {
+impl<'de> Visitor<'de> for Look<'_, '_> {
     type Value = ();
 
     fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("an element")
+        f.write_str("an element of a resource")
     }
 
     fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<(), A::Error> {
-        let Self { node, reader } = self;
-        let mut once = Once::default();
-        while let Some(member) = map.next_key_seed(MemberOf { node, is_root: false })? {
-            if !once.is_first(member) {
-                return Err(reader.fail(Broken::Ambiguous));
+        let Self { element, reader } = self;
+        if matches!(element, Element::Type | Element::Id) {
+            return Look { element, reader }.other();
+        }
+        let mut met = 0u32;
+        // If the type stands first, the ways are another's until it has been read.
+        while let Some(member) =
+            map.next_key_seed(MemberOf { element, resource_type: reader.resource_type })?
+        {
+            let Some((bit, member)) = member else {
+                map.next_value::<IgnoredAny>()?;
+                continue;
+            };
+            if met & 1 << bit != 0 {
+                return Err(reader.fail(match member {
+                    Element::Type => Broken::NoType,
+                    Element::Id => Broken::BadId,
+                    _ => Broken::Ambiguous,
+                }));
             }
-            match member {
-                Member::Reference => {
-                    let raw: &RawValue = map.next_value()?;
-                    if let Some(text) = LineReader::string(raw) {
-                        reader.refer(&text);
-                    }
-                }
-                Member::Step(n) => map.next_value_seed(Follow { node: &node.children()[n].1, reader })?,
-                _ => drop(map.next_value::<IgnoredAny>()?),
-            }
+            met |= 1 << bit;
+            map.next_value_seed(Look { element: member, reader })?;
+        }
+        match element {
+            Element::Resource if met & 1 == 0 => Err(reader.fail(Broken::NoType)),
+            _ => Ok(()),
+        }
+    }
+
+    fn visit_seq<A: SeqAccess<'de>>(self, mut seq: A) -> Result<(), A::Error> {
+        let Self { element, reader } = self;
+        match element {
+            Element::Way(_) => while seq.next_element_seed(Look { element, reader })?.is_some() {},
+            Element::Type | Element::Id => return Look { element, reader }.other(),
+            _ => while seq.next_element::<IgnoredAny>()?.is_some() {},
         }
         Ok(())
     }
 
-    fn visit_seq<A: SeqAccess<'de>>(self, mut seq: A) -> Result<(), A::Error> {
-        let Self { node, reader } = self;
-        while seq.next_element_seed(Follow { node, reader })?.is_some() {}
+    fn visit_str<E: Error>(self, text: &str) -> Result<(), E> {
+        let reader = self.reader;
+        match self.element {
+            Element::Type => reader.note_type(text).map_err(|broken| reader.fail(broken))?,
+            Element::Id => {
+                reader.name.clear();
+                reader.name.push_str(text);
+                reader.has_id = true;
+            }
+            Element::LastUpdated => {
+                let instant = instant::parse(text).ok();
+                reader.updated = instant.and_then(nanoseconds).unwrap_or(UNKNOWN_AGE);
+            }
+            Element::Reference => reader.refer(text),
+            Element::Resource | Element::Meta | Element::Way(_) => {}
+        }
         Ok(())
     }
 
-    fn visit_str<E>(self, _: &str) -> Result<(), E> {
-        Ok(())
+    fn visit_unit<E: Error>(self) -> Result<(), E> {
+        self.other()
     }
 
-    fn visit_unit<E>(self) -> Result<(), E> {
-        Ok(())
+    fn visit_bool<E: Error>(self, _: bool) -> Result<(), E> {
+        self.other()
     }
 
-    fn visit_bool<E>(self, _: bool) -> Result<(), E> {
-        Ok(())
+    fn visit_i64<E: Error>(self, _: i64) -> Result<(), E> {
+        self.other()
     }
 
-    fn visit_i64<E>(self, _: i64) -> Result<(), E> {
-        Ok(())
+    fn visit_u64<E: Error>(self, _: u64) -> Result<(), E> {
+        self.other()
     }
 
-    fn visit_u64<E>(self, _: u64) -> Result<(), E> {
-        Ok(())
+    fn visit_f64<E: Error>(self, _: f64) -> Result<(), E> {
+        self.other()
+    }
+}
+
+/// Reads a key, without a copy: which of the members that the index looks at it is, with a
+/// number of its own; `None` if it is another. A resource's type has number 0.
+struct MemberOf {
+    element: Element,
+    resource_type: ResourceType,
+}
+
+impl<'de> DeserializeSeed<'de> for MemberOf {
+    type Value = Option<(usize, Element)>;
+
+    fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<Self::Value, D::Error> {
+        deserializer.deserialize_str(self)
+    }
+}
+
+impl Visitor<'_> for MemberOf {
+    type Value = Option<(usize, Element)>;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("a key")
     }
 
-    fn visit_f64<E>(self, _: f64) -> Result<(), E> {
-        Ok(())
+    fn visit_str<E>(self, name: &str) -> Result<Self::Value, E> {
+        let (own, node): (&[(&str, Element)], _) = match self.element {
+            Element::Resource => {
+                let own = &[("resourceType", Element::Type), ("id", Element::Id), ("meta", Element::Meta)];
+                (own, Some(ways(self.resource_type)))
+            }
+            Element::Meta => (&[("lastUpdated", Element::LastUpdated)], None),
+            Element::Way(node) if node.is_reference => (&[("reference", Element::Reference)], Some(node)),
+            Element::Way(node) => (&[], Some(node)),
+            Element::Type | Element::Id | Element::LastUpdated | Element::Reference => (&[], None),
+        };
+        let own = own.iter().map(|(member, element)| (*member, *element));
+        let steps =
+            node.map_or(&[][..], Node::children).iter().map(|(step, node)| (*step, Element::Way(node)));
+        // Most keys differ in the first letter: nothing else is looked at then.
+        let first = name.as_bytes().first();
+        let is_it = |member: &str| member.as_bytes().first() == first && member == name;
+        Ok(own
+            .chain(steps)
+            .enumerate()
+            .find(|(_, (member, _))| is_it(member))
+            .map(|(n, (_, element))| (n, element)))
     }
 }
 

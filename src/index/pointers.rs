@@ -8,12 +8,15 @@
 use std::borrow::Cow;
 use std::sync::LazyLock;
 
-use memchr::memmem::{Finder, find};
+use memchr::memmem::Finder;
 
 use super::key::{Key, key};
 use crate::fhir::reference;
 
 static REFERENCE: LazyLock<Finder<'static>> = LazyLock::new(|| Finder::new("\"reference\""));
+
+/// How the escape of a letter begins.
+static ESCAPED_LETTER: LazyLock<Finder<'static>> = LazyLock::new(|| Finder::new("\\u00"));
 
 /// The resources that a line points to, each once.
 #[derive(Default)]
@@ -65,7 +68,7 @@ fn decode(text: &str) -> Cow<'_, str> {
 
 /// The same JSON with its letters written as themselves: a key may be `refer\u0065nce`.
 fn without_escaped_letters(json: &str) -> Cow<'_, str> {
-    if find(json.as_bytes(), b"\\u00").is_none() {
+    if ESCAPED_LETTER.find(json.as_bytes()).is_none() {
         return Cow::Borrowed(json);
     }
     let mut plain = String::with_capacity(json.len());

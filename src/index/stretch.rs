@@ -2,7 +2,7 @@
 
 use std::io;
 
-use memchr::memchr;
+use memchr::{memchr, memrchr};
 use xxhash_rust::xxh3::xxh3_64;
 
 use super::LONGEST_LINE;
@@ -30,12 +30,14 @@ pub fn text_of(span: &[u8], is_file_start: bool) -> &[u8] {
 pub struct StretchReader<'b> {
     lines: LineReader<'b>,
     buffer: Vec<u8>,
+    /// How much of the buffer is in use.
+    filled: usize,
 }
 
 impl<'b> StretchReader<'b> {
     /// A reader for a source whose own base URL is `base_url`.
     pub fn new(base_url: Option<&'b str>) -> Self {
-        Self { lines: LineReader::new(base_url), buffer: Vec::new() }
+        Self { lines: LineReader::new(base_url), buffer: Vec::new(), filled: 0 }
     }
 
     /// The index of the lines that begin at `from` or later and before `to`, in a file of
@@ -46,36 +48,34 @@ impl<'b> StretchReader<'b> {
     pub fn read(&mut self, file: &dyn ReadAt, size: u64, from: u64, to: u64) -> io::Result<Option<Draft>> {
         // A line begins at `from` exactly if the byte before it is a line feed.
         let base = from.saturating_sub(1);
-        self.buffer.clear();
+        self.filled = 0;
         self.fill(file, base, to)?;
         let first = match from {
             0 => 0,
-            _ => memchr(b'\n', &self.buffer).map_or(self.buffer.len(), |at| at + 1),
+            _ => memchr(b'\n', self.bytes()).map_or(self.filled, |at| at + 1),
         };
-        if first == self.buffer.len() {
+        if first == self.filled {
             return Ok(None);
         }
         let mut draft = Draft::new(base + first as u64);
-        let mut end = to;
-        let mut too_long = None;
-        while end < size && self.buffer.last() != Some(&b'\n') {
-            let line = memchr::memrchr(b'\n', &self.buffer).map_or(first, |at| (at + 1).max(first));
-            if (self.buffer.len() - line) as u64 > LONGEST_LINE {
-                self.buffer.truncate(line);
-                let start = base + line as u64;
+        let last_line = memrchr(b'\n', &self.bytes()[first..]).map_or(first, |at| first + at + 1);
+        let (mut end, mut too_long) = (to, None);
+        while end < size && self.bytes().last() != Some(&b'\n') {
+            if (self.filled - last_line) as u64 > LONGEST_LINE {
+                self.filled = last_line;
                 end = self.skip_line(file, size, end)?;
-                too_long = Some(end - start);
+                too_long = Some(end - (base + last_line as u64));
                 break;
             }
-            let before = self.buffer.len();
+            let before = self.filled;
             self.fill(file, end, size.min(end + MORE as u64))?;
-            if let Some(at) = memchr(b'\n', &self.buffer[before..]) {
-                self.buffer.truncate(before + at + 1);
+            if let Some(at) = memchr(b'\n', &self.bytes()[before..]) {
+                self.filled = before + at + 1;
             }
-            end = base + self.buffer.len() as u64;
+            end = base + self.filled as u64;
         }
         draft.end = end;
-        draft.sums = self.buffer[first..].chunks(BLOCK).map(xxh3_64).collect();
+        draft.sums = self.bytes()[first..].chunks(BLOCK).map(xxh3_64).collect();
         self.read_lines(first, &mut draft);
         if let Some(mut length) = too_long {
             draft.broken.add(draft.line_feeds, Broken::TooLong);
@@ -89,12 +89,16 @@ impl<'b> StretchReader<'b> {
         Ok(Some(draft))
     }
 
+    fn bytes(&self) -> &[u8] {
+        &self.buffer[..self.filled]
+    }
+
     fn read_lines(&mut self, first: usize, draft: &mut Draft) {
         let mut at = first;
         let is_file_start = draft.start == 0;
-        while at < self.buffer.len() {
-            let line_feed = memchr(b'\n', &self.buffer[at..]);
-            let end = line_feed.map_or(self.buffer.len(), |length| at + length + 1);
+        while at < self.filled {
+            let line_feed = memchr(b'\n', &self.buffer[at..self.filled]);
+            let end = line_feed.map_or(self.filled, |length| at + length + 1);
             let span = &self.buffer[at..end];
             let length = span.len() as u32;
             let text = text_of(span, is_file_start && at == first);
@@ -128,23 +132,24 @@ impl<'b> StretchReader<'b> {
 
     /// Adds the bytes between two offsets to the buffer.
     fn fill(&mut self, file: &dyn ReadAt, from: u64, to: u64) -> io::Result<()> {
-        let before = self.buffer.len();
         // A stretch, or `MORE`: it fits into memory.
-        let wanted = (to - from) as usize;
-        self.buffer.resize(before + wanted, 0);
-        let read = file.read_full_at(&mut self.buffer[before..], from)?;
-        if read < wanted { Err(io::ErrorKind::UnexpectedEof.into()) } else { Ok(()) }
+        let end = self.filled + (to - from) as usize;
+        if self.buffer.len() < end {
+            self.buffer.resize(end, 0);
+        }
+        let read = file.read_full_at(&mut self.buffer[self.filled..end], from)?;
+        self.filled += read;
+        if self.filled < end { Err(io::ErrorKind::UnexpectedEof.into()) } else { Ok(()) }
     }
 
     /// Where the line that goes on at `from` ends; nothing of it is kept.
     fn skip_line(&mut self, file: &dyn ReadAt, size: u64, mut from: u64) -> io::Result<u64> {
-        let kept = self.buffer.len();
+        let kept = self.filled;
         while from < size {
             self.fill(file, from, size.min(from + MORE as u64))?;
-            let found = memchr(b'\n', &self.buffer[kept..]);
-            let length = found.map_or(self.buffer.len() - kept, |at| at + 1);
-            self.buffer.truncate(kept);
-            from += length as u64;
+            let found = memchr(b'\n', &self.bytes()[kept..]);
+            from += found.map_or(self.filled - kept, |at| at + 1) as u64;
+            self.filled = kept;
             if found.is_some() {
                 break;
             }

@@ -105,10 +105,10 @@ pub fn members(index: &Index, look: &Look<'_>, id: &str) -> Result<HashSet<Key>,
     let (mut members, mut others) = (HashSet::new(), 0);
     for member in group.member.iter().filter_map(|member| member.0.as_ref()) {
         let literal = member.reference().and_then(|text| reference::parse(text, index.base_url()));
-        match literal.map(|literal| (literal.resource_type.as_str(), literal.key)) {
+        match literal.map(|literal| (literal.resource_type, literal.key)) {
             _ if !member.is_member(look.taken_at) => {}
-            Some(("Patient", name)) => drop(members.insert(key(name))),
-            Some(("Group", _)) => return Err(ExportError::GroupNested),
+            Some((ResourceType::PATIENT, name)) => drop(members.insert(key(name))),
+            Some((ResourceType::GROUP, _)) => return Err(ExportError::GroupNested),
             _ => others += 1,
         }
     }
@@ -121,7 +121,7 @@ pub fn members(index: &Index, look: &Look<'_>, id: &str) -> Result<HashSet<Key>,
 /// Where the Group of that id is.
 fn find(look: &Look<'_>, id: &str) -> Result<Option<Spot>, ExportError> {
     let wanted = key(&format!("Group/{id}"));
-    let group = ResourceType::of("Group").expect("a type of R4").index();
+    let group = ResourceType::GROUP.index();
     for (s, segment) in look.segments.iter().enumerate().rev() {
         let chunks = segment.chunks.iter().enumerate().rev();
         for (c, chunk) in chunks.filter(|(_, chunk)| chunk.types().contains(&group)) {
