@@ -32,18 +32,31 @@ pub struct Slice {
 }
 
 impl Slice {
-    /// Copies the runs from `file`, called `name` in messages.
+    /// Copies the runs from `file`, called `name` in messages. What stands in `buffer` does
+    /// not matter.
     ///
     /// # Errors
     /// [`ExportError::SourceChanged`] if a block is not what was indexed; whatever the writer
     /// says, [`ExportError::Cancelled`] above all.
-    pub fn copy(&self, file: &dyn ReadAt, name: &str, out: &mut PartWriter) -> Result<(), ExportError> {
+    pub fn copy(
+        &self,
+        file: &dyn ReadAt,
+        name: &str,
+        buffer: &mut Vec<u8>,
+        out: &mut PartWriter,
+    ) -> Result<(), ExportError> {
         let damaged = || ExportError::Other("the plan is damaged".into());
         let runs = runs::read(&self.runs, self.start).ok_or_else(damaged)?;
-        let mut window = Window::new(file, name, self.start, self.end);
-        for run in runs {
-            window.copy(&run, out)?;
-            out.progress(run.length);
+        let mut window = Window::new(file, name, self.start, self.end, buffer);
+        // Runs whose blocks lie side by side are read together.
+        let block = |at: u64| (at - self.start) / STEP;
+        let are_beside = |a: &Run, b: &Run| block(b.start) <= block(a.end() - 1) + 1;
+        for beside in runs.chunk_by(are_beside) {
+            let to = beside.last().map_or(0, Run::end);
+            for run in beside {
+                window.copy(run, to, out)?;
+                out.progress(run.length);
+            }
         }
         window.check(self.sum)
     }
@@ -90,7 +103,9 @@ pub struct Window<'a> {
     /// Where the first block begins.
     start: u64,
     end: u64,
-    buffer: Vec<u8>,
+    buffer: &'a mut Vec<u8>,
+    /// How much of the buffer is in use.
+    filled: usize,
     /// Where the buffer begins.
     at: u64,
     /// Of the blocks that were read.
@@ -98,9 +113,9 @@ pub struct Window<'a> {
 }
 
 impl<'a> Window<'a> {
-    /// The blocks of a stretch of `file` from `start` to `end`.
-    pub fn new(file: &'a dyn ReadAt, name: &'a str, start: u64, end: u64) -> Self {
-        Self { file, name, start, end, buffer: Vec::new(), at: start, hash: Xxh3Default::new() }
+    /// The blocks of a stretch of `file` from `start` to `end`, read into `buffer`.
+    pub fn new(file: &'a dyn ReadAt, name: &'a str, start: u64, end: u64, buffer: &'a mut Vec<u8>) -> Self {
+        Self { file, name, start, end, buffer, filled: 0, at: start, hash: Xxh3Default::new() }
     }
 
     /// Compares what was read with what was indexed.
@@ -114,41 +129,47 @@ impl<'a> Window<'a> {
 
     /// Up to where the buffer reaches.
     fn filled_to(&self) -> u64 {
-        self.at + self.buffer.len() as u64
+        self.at + self.filled as u64
     }
 
     /// Lets go of what is before `from`, and reads on towards `to`: at least one block.
     fn read_on(&mut self, from: u64, to: u64) -> Result<(), ExportError> {
         if from >= self.filled_to() {
-            self.buffer.clear();
+            self.filled = 0;
             self.at = self.start + (from - self.start) / STEP * STEP;
         } else if from > self.at {
-            self.buffer.drain(..(from - self.at) as usize);
+            let used = (from - self.at) as usize;
+            self.buffer.copy_within(used..self.filled, 0);
+            self.filled -= used;
             self.at = from;
         }
         let filled_to = self.filled_to();
         let wanted = to.saturating_sub(filled_to).div_ceil(STEP).clamp(1, LARGEST_READ / STEP) * STEP;
         let wanted = wanted.min(self.end.saturating_sub(filled_to));
-        let kept = self.buffer.len();
-        self.buffer.resize(kept + wanted as usize, 0);
-        let read = self.file.read_full_at(&mut self.buffer[kept..], filled_to);
+        let room = self.filled..self.filled + wanted as usize;
+        if self.buffer.len() < room.end {
+            self.buffer.resize(room.end, 0);
+        }
+        let read = self.file.read_full_at(&mut self.buffer[room.clone()], filled_to);
         let read = read.map_err(|e| ExportError::SourceUnreadable(format!("{}: {e}", self.name)))?;
         if wanted == 0 || (read as u64) < wanted {
             return Err(self.changed());
         }
-        for block in self.buffer[kept..].chunks(BLOCK) {
+        for block in self.buffer[room.clone()].chunks(BLOCK) {
             self.hash.update(&xxh3_64(block).to_le_bytes());
         }
+        self.filled = room.end;
         Ok(())
     }
 
-    /// The bytes from `from` on, some of them or all up to `to`.
-    fn some(&mut self, from: u64, to: u64) -> Result<&[u8], ExportError> {
+    /// The bytes from `from` on, some of them or all up to `end`; bytes up to `to` will be
+    /// wanted.
+    fn some(&mut self, from: u64, end: u64, to: u64) -> Result<&[u8], ExportError> {
         if from < self.at || from >= self.filled_to() {
             self.read_on(from, to)?;
         }
         let start = (from - self.at) as usize;
-        let end = (self.filled_to().min(to) - self.at) as usize;
+        let end = (self.filled_to().min(end) - self.at) as usize;
         Ok(&self.buffer[start..end])
     }
 
@@ -160,21 +181,22 @@ impl<'a> Window<'a> {
         Ok(&self.buffer[(from - self.at) as usize..(to - self.at) as usize])
     }
 
-    /// Copies a run: whole lines at a time, in pieces as large as what is read at once.
-    fn copy(&mut self, run: &Run, out: &mut PartWriter) -> Result<(), ExportError> {
-        let end = run.start + run.length;
+    /// Copies a run: whole lines at a time, in pieces as large as what is read at once. Bytes
+    /// up to `to` will be wanted after it.
+    fn copy(&mut self, run: &Run, to: u64, out: &mut PartWriter) -> Result<(), ExportError> {
+        let end = run.end();
         if !run.is_tidy {
             let text = text_of(self.all(run.start, end)?, run.start == 0);
             return out.resource(run.resource_type, text);
         }
         let mut at = run.start;
         while at < end {
-            let bytes = self.some(at, end)?;
+            let bytes = self.some(at, end, to)?;
             let have = at + bytes.len() as u64;
             let lines =
                 if have == end { bytes.len() } else { memchr::memrchr(b'\n', bytes).map_or(0, |n| n + 1) };
             if lines == 0 {
-                self.read_on(at, end)?;
+                self.read_on(at, to)?;
                 continue;
             }
             out.lines(run.resource_type, &bytes[..lines])?;

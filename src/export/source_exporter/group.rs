@@ -143,7 +143,8 @@ fn read(index: &Index, look: &Look<'_>, (s, c, n): Spot) -> Result<Vec<u8>, Expo
     let start = chunk.entry.start + before;
     let end = start + chunk.spans().nth(n as usize).map_or(0, |span| u64::from(span.length));
     let opened = index.source().open(&segment.file.name)?;
-    let mut window = Window::new(&*opened.content, &segment.file.name, chunk.entry.start, chunk.entry.end);
+    let (name, mut buffer) = (&segment.file.name, Vec::new());
+    let mut window = Window::new(&*opened.content, name, chunk.entry.start, chunk.entry.end, &mut buffer);
     let mut sums = TouchedSums::new(chunk.entry.start, chunk.sums());
     sums.touch(start, end);
     let line = window.all(start, end).map(|line| text_of(line, start == 0).to_vec());

@@ -211,6 +211,7 @@ impl Exporter for SourceExporter {
                 Ok(PartSummary { broken_lines: lines })
             }
             Content::Copy { files, slices } => {
+                let mut buffer = Vec::new();
                 for (n, file) in files.iter().enumerate() {
                     let opened = self.open(file)?;
                     let mut of_file = slices.iter().filter(|slice| slice.file == n);
@@ -218,7 +219,7 @@ impl Exporter for SourceExporter {
                         if cancel.is_cancelled() {
                             return Err(ExportError::Cancelled);
                         }
-                        slice.copy(&**opened, &file.name, out)?;
+                        slice.copy(&**opened, &file.name, &mut buffer, out)?;
                         if self.options.drop_pages {
                             opened.drop_pages(slice.start, slice.end);
                         }

@@ -21,6 +21,13 @@ pub struct Run {
     pub resource_type: ResourceType,
 }
 
+impl Run {
+    /// Where it ends.
+    pub fn end(&self) -> u64 {
+        self.start + self.length
+    }
+}
+
 /// Writes runs, in the order of the file.
 pub struct RunWriter {
     encoded: Vec<u8>,
