@@ -6,6 +6,7 @@ use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
 use actix_web::{App, HttpServer};
+use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
 use super::CliError;
@@ -73,9 +74,14 @@ pub fn run(args: Args) -> Result<(), CliError> {
     telemetry::init_logs(args.log_format);
     let config = args.config()?;
     // Memory may hold patient data: it must not land in a core file.
-    let none = rustix::process::Rlimit { current: Some(0), maximum: Some(0) };
-    rustix::process::setrlimit(rustix::process::Resource::Core, none)
+    let none = Rlimit { current: Some(0), maximum: Some(0) };
+    setrlimit(Resource::Core, none)
         .map_err(|e| CliError::usage(format!("cannot switch core dumps off: {e}")))?;
+    // Connections, downloads and source files each take a descriptor: as many as there may be.
+    let files = getrlimit(Resource::Nofile);
+    if let Err(error) = setrlimit(Resource::Nofile, Rlimit { current: files.maximum, ..files }) {
+        tracing::warn!(%error, "the limit of open files could not be raised");
+    }
     actix_web::rt::System::new().block_on(serve(args, config))
 }
 
@@ -107,6 +113,8 @@ async fn serve(args: Args, config: Config) -> Result<(), CliError> {
         .workers(config.server.workers)
         .client_request_timeout(HEAD_TIMEOUT)
         .h1_write_buffer_size(WRITE_BUFFER)
+        // A small file's head and body are two writes: the second must not wait for an ACK.
+        .tcp_nodelay(true)
         .shutdown_timeout(grace.as_secs())
         .disable_signals()
         .listen(listener)

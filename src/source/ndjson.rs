@@ -1,7 +1,7 @@
 //! A folder of NDJSON files on the local file system. Files are recognised by what is in
 //! them, not by their names; what is no regular file is left out, with a warning.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeSet, HashMap};
 use std::ffi::OsString;
 use std::fs::{File, Metadata};
 use std::io;
@@ -14,6 +14,7 @@ use notify::event::{AccessKind, AccessMode};
 use notify::{EventKind, RecursiveMode, Watcher};
 use parking_lot::Mutex;
 use rustix::fs::OFlags;
+use rustix::io::Errno;
 
 use super::{Opened, ReadAt, Snapshot, Source, SourceError, SourceFile};
 
@@ -29,6 +30,8 @@ pub struct NdjsonFolder {
     folder: PathBuf,
     /// Names whose being left out was said before: it is not said at every kick-off.
     left_out: Mutex<BTreeSet<OsString>>,
+    /// Files whose beginning was looked at, by name, and whether they hold resources.
+    known: Mutex<HashMap<String, (SourceFile, bool)>>,
 }
 
 fn unreadable(name: impl Into<String>) -> impl FnOnce(io::Error) -> SourceError {
@@ -85,7 +88,7 @@ impl NdjsonFolder {
     /// A source over `folder`; the error says if it is missing or cannot be listed.
     pub fn open(folder: &Path) -> Result<Self, SourceError> {
         std::fs::read_dir(folder).map_err(unreadable(folder.display().to_string()))?;
-        Ok(Self { folder: folder.to_owned(), left_out: Mutex::default() })
+        Ok(Self { folder: folder.to_owned(), left_out: Mutex::default(), known: Mutex::default() })
     }
 
     /// Says once that a name is left out, and why.
@@ -114,10 +117,19 @@ impl NdjsonFolder {
             file = self.open_file(name)?;
             metadata = file.metadata()?;
         }
-        let mut head = vec![0; PEEK];
-        let read = ReadAt::read_full_at(&file, &mut head, 0)?;
-        let recognised = looks_like_resources(&head[..read]);
-        Ok(recognised.then(|| version(name, &metadata)))
+        let version = version(name, &metadata);
+        let known = self.known.lock().get(name).filter(|(known, _)| *known == version).map(|(_, yes)| *yes);
+        let recognised = match known {
+            Some(recognised) => recognised,
+            None => {
+                let mut head = vec![0; PEEK];
+                let read = ReadAt::read_full_at(&file, &mut head, 0)?;
+                let recognised = looks_like_resources(&head[..read]);
+                self.known.lock().insert(name.to_owned(), (version.clone(), recognised));
+                recognised
+            }
+        };
+        Ok(recognised.then_some(version))
     }
 }
 
@@ -132,14 +144,21 @@ impl Source for NdjsonFolder {
             }
         }
         names.sort_unstable();
+        self.known.lock().retain(|name, _| names.binary_search(name).is_ok());
         let mut files = Vec::new();
         for name in names {
             match self.look_at(&name) {
                 Ok(Some(file)) => files.push(file),
                 Ok(None) => self.leave_out(name, "it is no regular file with FHIR resources"),
-                Err(e) if e.raw_os_error() == Some(rustix::io::Errno::LOOP.raw_os_error()) => {
+                Err(e) if Errno::from_io_error(&e) == Some(Errno::LOOP) => {
                     self.leave_out(name, "symbolic links are not followed");
                 }
+                // A socket, or a device that is not there.
+                Err(e) if Errno::from_io_error(&e) == Some(Errno::NXIO) => {
+                    self.leave_out(name, "it is no regular file with FHIR resources");
+                }
+                // Removed since it was listed.
+                Err(e) if e.kind() == io::ErrorKind::NotFound => {}
                 Err(e) => return Err(unreadable(name)(e)),
             }
         }

@@ -278,3 +278,17 @@ fn a_download_that_comes_between_rename_and_publication_is_told_that_the_job_is_
         assert_eq!(answer.outcome(), (404, "deleted".into()));
     });
 }
+
+#[test]
+fn an_answer_does_not_wait_for_the_client_to_acknowledge_the_one_before() {
+    if !can_trace("the socket's options") {
+        return;
+    }
+    let setup = Setup::new();
+    let server = start_traced(&setup, &["-e", "trace=setsockopt"]);
+    server.export("$export?_type=Location");
+    server.kill();
+    let calls = trace(&setup);
+    let without_delay = |call: &&Call| call.text.contains("TCP_NODELAY, [1]") && call.succeeded();
+    assert!(calls.iter().any(|call| without_delay(&call)), "{calls:?}");
+}
