@@ -355,6 +355,8 @@ impl Visitor<'_> for MemberOf {
 mod tests {
     use super::*;
 
+    use proptest::prelude::*;
+
     fn read(line: &str) -> Result<(&'static str, Vec<Key>), Broken> {
         let mut reader = LineReader::new(None);
         reader.read(line.as_bytes()).map(|()| (reader.resource_type.as_str(), reader.patients))
@@ -396,6 +398,29 @@ mod tests {
         let deep =
             format!("{{\"resourceType\":\"Patient\",\"x\":{}{}}}", "[".repeat(10_000), "]".repeat(10_000));
         assert_eq!(name(&deep), Ok("Patient"));
+    }
+
+    proptest! {
+        /// Whatever stands in a line: no panic, and what is taken for a resource is JSON.
+        #[test]
+        fn only_json_is_a_resource(
+            changes in prop::collection::vec((0usize..400, "[{}\\[\\]\",:\\\\ 0-9fu+.\u{1}\u{e9}-]{0,2}"), 0..4),
+        ) {
+            let mut line = concat!(
+                r#"{"resourceType":"Observation","id":"a\u0062c","meta":{"lastUpdated":"2024-01-02T03:04:05.5Z"},"#,
+                r#""value":[1,-2.5,true,null,"\u00e9\n"],"subject":{"reference":"Patient/p"},"#,
+                r#""performer":[{"reference":"Patient\/q"},{"reference":7},null],"contained":[{"id":"z"}]}"#
+            )
+            .to_string();
+            for (at, text) in changes {
+                let at = line.floor_char_boundary(at.min(line.len()));
+                let end = line.ceil_char_boundary((at + text.len()).min(line.len()));
+                line.replace_range(at..end, &text);
+            }
+            if read(&line).is_ok() {
+                prop_assert!(serde_json::from_str::<serde_json::Value>(&line).is_ok(), "{}", line);
+            }
+        }
     }
 
     #[test]
