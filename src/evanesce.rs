@@ -1,76 +1,27 @@
 //! The embedding API: a running instance with its own thread and its own actix system, usable
 //! from any async runtime (DESIGN section 5).
 
-use std::fs::{File, OpenOptions};
-use std::io;
-use std::os::unix::fs::OpenOptionsExt;
-use std::path::{Path, PathBuf};
+use std::fs::File;
 use std::sync::Arc;
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
-use actix::{Actor, Addr, System};
+use actix::{Addr, System};
 use jiff::Timestamp;
 use parking_lot::Mutex;
-use rustix::fs::FlockOperation;
-use tokio::sync::{Semaphore, oneshot};
+use tokio::sync::oneshot;
 use uuid::Uuid;
 
 use crate::actors::{
-    CancelReply, DiskWitnesses, GetStatus, Halt, JobMessage, Orchestrator, ReaperStatus, Services, Submit,
-    SubmitError, Tell,
+    CancelReply, GetStatus, Halt, JobMessage, Orchestrator, ReaperStatus, Services, Submit, SubmitError, Tell,
 };
-use crate::clock::Clock;
-use crate::config::{Config, PageCache};
-use crate::export::{Exporter, Limits, Pool, Rates, SourceExporter, SourceOptions, Threads, Throttle};
-use crate::files::{Files, FilesError, LocalFiles};
-use crate::hooks::Hooks;
-use crate::index::{Index, IndexOptions};
+use crate::builder::Builder;
 use crate::job::{ClientId, ExportRequest, JobId, JobState, Level, Receipt, TenantId};
-use crate::receipts::{Receipts, ReceiptsError};
-use crate::reconcile::{self, ReconcileError};
-use crate::source::{NdjsonFolder, Source, SourceError};
-use crate::store::{Ledger, SledStore, Store, StoreError, View};
-use crate::telemetry::Fatal;
+use crate::receipts::ReceiptsError;
+use crate::store::View;
 
 /// The tenant of exports that are submitted by the host itself.
 const DEFAULT_TENANT: &str = "default";
-
-/// Plans made at once.
-const PLANNERS: usize = 2;
-
-/// Why an instance could not be started. Nothing was changed that the next start would miss.
-#[derive(Debug, thiserror::Error)]
-pub enum StartError {
-    /// Another process has the data directory.
-    #[error(
-        "the data directory {0} is in use by another process; stop that one first, or use another --data-dir"
-    )]
-    InUse(PathBuf),
-    /// The data directory cannot be used.
-    #[error("cannot use the data directory: {0}")]
-    DataDir(#[from] FilesError),
-    /// The lock, or a thread, could not be had.
-    #[error("cannot {operation}: {error}")]
-    System {
-        /// What was tried.
-        operation: &'static str,
-        /// What went wrong.
-        error: io::Error,
-    },
-    /// The store cannot be opened.
-    #[error("cannot open the store: {0}")]
-    Store(#[from] StoreError),
-    /// The chain of receipts is broken.
-    #[error("cannot use the receipts: {0}")]
-    Receipts(#[from] ReceiptsError),
-    /// The witnesses could not be joined.
-    #[error("cannot reconcile store, disk and receipts: {0}")]
-    Reconcile(#[from] ReconcileError),
-    /// The source cannot be read.
-    #[error("cannot use the source: {0}; --source should name a folder of FHIR NDJSON files")]
-    Source(#[from] SourceError),
-}
 
 /// Why a job was not cancelled.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
@@ -119,200 +70,13 @@ impl Kickoff {
     }
 }
 
-/// Sets an instance up.
-#[derive(Clone)]
-pub struct Builder {
-    config: Config,
-    exporter: Option<Arc<dyn Exporter>>,
-    clock: Clock,
-    hooks: Hooks,
-    fatal: Fatal,
-}
-
-impl Builder {
-    /// All settings at once; `data_dir` set before is overwritten.
-    pub fn config(mut self, config: Config) -> Self {
-        self.config = config;
-        self
-    }
-
-    /// The data directory; it belongs to one instance at a time. Default `evanesce-data`.
-    pub fn data_dir(mut self, data_dir: impl Into<PathBuf>) -> Self {
-        self.config.storage.data_dir = data_dir.into();
-        self
-    }
-
-    /// What produces the bytes. Default: the NDJSON folder of the configuration.
-    pub fn exporter(mut self, exporter: impl Exporter + 'static) -> Self {
-        self.exporter = Some(Arc::new(exporter));
-        self
-    }
-
-    /// The wall clock. Default: the system's.
-    pub fn clock(mut self, clock: Clock) -> Self {
-        self.clock = clock;
-        self
-    }
-
-    /// What happens when the instance can promise nothing any more (a failed fsync, a panic
-    /// in an actor). Default: the process exits with code 70, for its supervisor to restart
-    /// it. A host that does something else must not go on using the instance.
-    pub fn on_fatal(mut self, act: impl Fn(&str) + Send + Sync + 'static) -> Self {
-        self.fatal = Fatal::new(act);
-        self
-    }
-
-    /// Breakpoints and faults.
-    #[cfg(feature = "breakpoints")]
-    pub fn hooks(mut self, hooks: Hooks) -> Self {
-        self.hooks = hooks;
-        self
-    }
-
-    /// Starts the instance: takes the lock, opens and joins the witnesses, resumes what was
-    /// interrupted. Works from any async runtime; the blocking part has a thread of its own.
-    pub async fn start(self) -> Result<Evanesce, StartError> {
-        let (started, outcome) = oneshot::channel();
-        let spawned = std::thread::Builder::new().name("actors".into()).spawn(move || run(self, started));
-        let thread = spawned.map_err(|error| StartError::System { operation: "start a thread", error })?;
-        match outcome.await {
-            Ok(Ok(running)) => {
-                let thread = Mutex::new(Some(thread));
-                Ok(Evanesce(Arc::new(Inner { running, thread })))
-            }
-            Ok(Err(error)) => Err(error),
-            Err(_) => {
-                let error = io::Error::other("the actors' thread panicked");
-                Err(StartError::System { operation: "start the actors", error })
-            }
-        }
-    }
-
-    /// Everything below the actors, and the jobs that have something to do. Blocks.
-    fn open(self) -> Result<(Services, Vec<JobId>, File), StartError> {
-        let Self { config, exporter, clock, hooks, fatal } = self;
-        // Before anything is made: a folder that is not there is a likely mistake.
-        let source = match exporter {
-            None => Some(NdjsonFolder::open(&config.source.folder)?),
-            Some(_) => None,
-        };
-        let data_dir = config.storage.data_dir.clone();
-        let files = Arc::new(LocalFiles::open(&data_dir, hooks.clone())?);
-        let lock = take_lock(&data_dir)?;
-        let exporter = match (exporter, source) {
-            (None, Some(source)) => Arc::new(built_in(source, &config)?),
-            (exporter, _) => exporter.expect("there is a source if there is no exporter"),
-        };
-        let receipts = Arc::new(Receipts::open(&data_dir)?);
-        let mut store: Box<dyn Store> = Box::new(SledStore::open(&data_dir.join("store"))?);
-        if let Err(error) = files.restore_ballast() {
-            tracing::warn!(%error, "there is no ballast: deletions may fail when the disk is full");
-        }
-        let now = clock.now();
-        let tombstones = config.retention.tombstones.0;
-        let since =
-            jiff::SignedDuration::try_from(tombstones).ok().and_then(|time| now.checked_sub(time).ok());
-        let since = since.unwrap_or(Timestamp::MIN);
-        let joined = reconcile::at_start(&mut *store, &*files, &receipts, now, since)?;
-
-        let view = Arc::new(View::default());
-        view.publish(joined.jobs.into_iter().map(crate::store::Publication::New));
-        let witnesses = Box::new(DiskWitnesses { files: files.clone(), receipts: receipts.clone() });
-        let system = |operation| move |error| StartError::System { operation, error };
-        let ledger = Ledger::start(store, witnesses, view, hooks.clone(), fatal.clone())
-            .map_err(system("start the ledger"))?;
-        let export = &config.export;
-        let threads = Threads {
-            steady: export.workers,
-            max_burst: export.max_burst_workers,
-            max_replacements: export.max_replacements,
-            nice: export.nice,
-        };
-        let pool = Pool::start(threads).map_err(system("start the workers"))?;
-        let rates = Rates {
-            all: export.max_bytes_per_second,
-            tenant: export.max_bytes_per_second_per_tenant,
-            job: export.max_bytes_per_second_per_job,
-        };
-        let throttle = Arc::new(Throttle::new(rates));
-        let limits = Limits { throttle, max_file_bytes: export.max_file_bytes };
-        let planners = Arc::new(Semaphore::new(PLANNERS));
-        let services = Services {
-            config,
-            files,
-            receipts,
-            ledger,
-            exporter,
-            planners,
-            pool,
-            limits,
-            clock,
-            hooks,
-            fatal,
-        };
-        Ok((services, joined.awake, lock))
-    }
-}
-
-/// The exporter of the configured source.
-fn built_in(source: NdjsonFolder, config: &Config) -> Result<SourceExporter, StartError> {
-    let system = |operation| move |error| StartError::System { operation, error };
-    if source.snapshot()?.files.is_empty() {
-        tracing::warn!("the source has no files with FHIR resources: exports will be empty");
-    }
-    let options = IndexOptions {
-        folder: config.storage.data_dir.join("index"),
-        base_url: config.source.base_url.clone(),
-    };
-    let index = Index::open(Arc::new(source), options).map_err(system("make the index's folder"))?;
-    let options = SourceOptions {
-        part_bytes: config.export.part_bytes,
-        references: config.export.references,
-        drop_pages: config.source.page_cache == PageCache::Drop,
-    };
-    SourceExporter::new(index, options, config.source.watch).map_err(system("start the index's thread"))
-}
-
-fn take_lock(data_dir: &Path) -> Result<File, StartError> {
-    let system = |error| StartError::System { operation: "take the lock of the data directory", error };
-    let mut options = OpenOptions::new();
-    let path = data_dir.join("LOCK");
-    let lock = options.write(true).create(true).truncate(false).mode(0o600).open(path).map_err(system)?;
-    match rustix::fs::flock(&lock, FlockOperation::NonBlockingLockExclusive) {
-        Ok(()) => Ok(lock),
-        Err(rustix::io::Errno::WOULDBLOCK) => Err(StartError::InUse(data_dir.to_owned())),
-        Err(error) => Err(system(error.into())),
-    }
-}
-
-/// The body of the actors' thread.
-fn run(builder: Builder, started: oneshot::Sender<Result<Running, StartError>>) {
-    let (services, awake, lock) = match builder.open() {
-        Ok(opened) => opened,
-        Err(error) => {
-            // Whoever started it is gone.
-            let _ = started.send(Err(error));
-            return;
-        }
-    };
-    let services = Arc::new(services);
-    let runner = System::new();
-    let orchestrator = runner.block_on(async { Orchestrator::new(services.clone(), awake).start() });
-    let running =
-        Running { services: services.clone(), orchestrator, system: System::current(), _lock: lock };
-    if started.send(Ok(running)).is_err() {
-        return;
-    }
-    if let Err(error) = runner.run() {
-        services.fatal.raise(&format!("the actors' system ended: {error}"));
-    }
-}
-
-struct Running {
-    services: Arc<Services>,
-    orchestrator: Addr<Orchestrator>,
-    system: System,
-    _lock: File,
+/// The actors and what they work with.
+pub(crate) struct Running {
+    pub(crate) services: Arc<Services>,
+    pub(crate) orchestrator: Addr<Orchestrator>,
+    pub(crate) system: System,
+    /// Held as long as the instance lives.
+    pub(crate) _lock: File,
 }
 
 struct Inner {
@@ -326,15 +90,13 @@ struct Inner {
 pub struct Evanesce(Arc<Inner>);
 
 impl Evanesce {
+    pub(crate) fn new(running: Running, thread: JoinHandle<()>) -> Self {
+        Self(Arc::new(Inner { running, thread: Mutex::new(Some(thread)) }))
+    }
+
     /// Begins to set an instance up.
     pub fn builder() -> Builder {
-        Builder {
-            config: Config::default(),
-            exporter: None,
-            clock: Clock::system(),
-            hooks: Hooks::default(),
-            fatal: Fatal::exit(),
-        }
+        Builder::new()
     }
 
     /// Queues an export for `owner`; resolves with its id when it is durably queued.

@@ -22,6 +22,7 @@
 //! protocol by ids such as D-5 or K-7.
 
 mod actors;
+mod builder;
 pub mod cli;
 pub mod clock;
 pub mod config;
@@ -41,5 +42,6 @@ pub mod store;
 pub mod telemetry;
 
 pub use actors::{ReaperStatus, SubmitError};
-pub use evanesce::{Builder, CancelError, Cancelled, Evanesce, Kickoff, StartError};
+pub use builder::{Builder, StartError};
+pub use evanesce::{CancelError, Cancelled, Evanesce, Kickoff};
 pub use reconcile::ReconcileError;

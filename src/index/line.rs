@@ -2,15 +2,14 @@
 //! line is parsed once, here, and checked as a whole while that is done.
 
 use std::borrow::Cow;
-use std::fmt;
 
 use jiff::Timestamp;
 use serde::Deserialize;
-use serde::de::{DeserializeSeed, Deserializer, Error, IgnoredAny, MapAccess, SeqAccess, Visitor};
+use serde::de::{DeserializeSeed, Error};
 
+use super::element::{Element, Look};
 use super::key::{Key, NO_KEY, key};
 use super::pointers::Pointers;
-use crate::fhir::compartment::{Node, ways};
 use crate::fhir::{ResourceType, instant, reference};
 
 /// The age of a resource that does not say, or not in a way that can be read.
@@ -148,12 +147,13 @@ impl<'b> LineReader<'b> {
         key(&self.name)
     }
 
-    fn fail<E: Error>(&mut self, broken: Broken) -> E {
+    /// Notes why the line is no resource, and ends the walk.
+    pub(super) fn fail<E: Error>(&mut self, broken: Broken) -> E {
         self.broken = Some(broken);
         E::custom(broken.text())
     }
 
-    fn note_type(&mut self, name: &str) -> Result<(), Broken> {
+    pub(super) fn note_type(&mut self, name: &str) -> Result<(), Broken> {
         // Neighbours mostly are of one type.
         if self.resource_type.as_str() != name {
             self.resource_type = ResourceType::of(name).ok_or(Broken::UnknownType)?;
@@ -161,8 +161,18 @@ impl<'b> LineReader<'b> {
         Ok(())
     }
 
+    pub(super) fn note_id(&mut self, id: &str) {
+        self.name.clear();
+        self.name.push_str(id);
+        self.has_id = true;
+    }
+
+    pub(super) fn note_age(&mut self, text: &str) {
+        self.updated = instant::parse(text).ok().and_then(nanoseconds).unwrap_or(UNKNOWN_AGE);
+    }
+
     /// Notes a reference at one of the places that decide.
-    fn refer(&mut self, text: &str) {
+    pub(super) fn refer(&mut self, text: &str) {
         let Some(literal) = reference::parse(text, self.base_url) else { return };
         if literal.resource_type == ResourceType::PATIENT {
             self.patients.push(key(literal.key));
@@ -170,184 +180,6 @@ impl<'b> LineReader<'b> {
         {
             self.targets.push(key(literal.key));
         }
-    }
-}
-
-/// An element that the index looks at.
-#[derive(Clone, Copy)]
-enum Element {
-    /// The whole line.
-    Resource,
-    /// `resourceType`.
-    Type,
-    /// `id`.
-    Id,
-    /// `meta`.
-    Meta,
-    /// `meta.lastUpdated`.
-    LastUpdated,
-    /// What stands on a way of the compartment: an object, or an array of them.
-    Way(&'static Node),
-    /// The `reference` of a Reference at the end of a way.
-    Reference,
-}
-
-/// Reads an element into the reader; all that it does not look at is passed over.
-struct Look<'r, 'b> {
-    element: Element,
-    reader: &'r mut LineReader<'b>,
-}
-
-impl Look<'_, '_> {
-    /// What to do with a value of a kind that the element should not have.
-    fn other<E: Error>(self) -> Result<(), E> {
-        match self.element {
-            Element::Type => Err(self.reader.fail(Broken::NoType)),
-            Element::Id => Err(self.reader.fail(Broken::BadId)),
-            _ => Ok(()),
-        }
-    }
-}
-
-impl<'de> DeserializeSeed<'de> for Look<'_, '_> {
-    type Value = ();
-
-    fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<(), D::Error> {
-        deserializer.deserialize_any(self)
-    }
-}
-
-impl<'de> Visitor<'de> for Look<'_, '_> {
-    type Value = ();
-
-    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("an element of a resource")
-    }
-
-    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<(), A::Error> {
-        let Self { element, reader } = self;
-        if matches!(element, Element::Type | Element::Id) {
-            return Look { element, reader }.other();
-        }
-        let mut met = 0u32;
-        // If the type stands first, the ways are another's until it has been read.
-        while let Some(member) =
-            map.next_key_seed(MemberOf { element, resource_type: reader.resource_type })?
-        {
-            let Some((bit, member)) = member else {
-                map.next_value::<IgnoredAny>()?;
-                continue;
-            };
-            if met & 1 << bit != 0 {
-                return Err(reader.fail(match member {
-                    Element::Type => Broken::NoType,
-                    Element::Id => Broken::BadId,
-                    _ => Broken::Ambiguous,
-                }));
-            }
-            met |= 1 << bit;
-            map.next_value_seed(Look { element: member, reader })?;
-        }
-        match element {
-            Element::Resource if met & 1 == 0 => Err(reader.fail(Broken::NoType)),
-            _ => Ok(()),
-        }
-    }
-
-    fn visit_seq<A: SeqAccess<'de>>(self, mut seq: A) -> Result<(), A::Error> {
-        let Self { element, reader } = self;
-        match element {
-            Element::Way(_) => while seq.next_element_seed(Look { element, reader })?.is_some() {},
-            Element::Type | Element::Id => return Look { element, reader }.other(),
-            _ => while seq.next_element::<IgnoredAny>()?.is_some() {},
-        }
-        Ok(())
-    }
-
-    fn visit_str<E: Error>(self, text: &str) -> Result<(), E> {
-        let reader = self.reader;
-        match self.element {
-            Element::Type => reader.note_type(text).map_err(|broken| reader.fail(broken))?,
-            Element::Id => {
-                reader.name.clear();
-                reader.name.push_str(text);
-                reader.has_id = true;
-            }
-            Element::LastUpdated => {
-                let instant = instant::parse(text).ok();
-                reader.updated = instant.and_then(nanoseconds).unwrap_or(UNKNOWN_AGE);
-            }
-            Element::Reference => reader.refer(text),
-            Element::Resource | Element::Meta | Element::Way(_) => {}
-        }
-        Ok(())
-    }
-
-    fn visit_unit<E: Error>(self) -> Result<(), E> {
-        self.other()
-    }
-
-    fn visit_bool<E: Error>(self, _: bool) -> Result<(), E> {
-        self.other()
-    }
-
-    fn visit_i64<E: Error>(self, _: i64) -> Result<(), E> {
-        self.other()
-    }
-
-    fn visit_u64<E: Error>(self, _: u64) -> Result<(), E> {
-        self.other()
-    }
-
-    fn visit_f64<E: Error>(self, _: f64) -> Result<(), E> {
-        self.other()
-    }
-}
-
-/// Reads a key, without a copy: which of the members that the index looks at it is, with a
-/// number of its own; `None` if it is another. A resource's type has number 0.
-struct MemberOf {
-    element: Element,
-    resource_type: ResourceType,
-}
-
-impl<'de> DeserializeSeed<'de> for MemberOf {
-    type Value = Option<(usize, Element)>;
-
-    fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<Self::Value, D::Error> {
-        deserializer.deserialize_str(self)
-    }
-}
-
-impl Visitor<'_> for MemberOf {
-    type Value = Option<(usize, Element)>;
-
-    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("a key")
-    }
-
-    fn visit_str<E>(self, name: &str) -> Result<Self::Value, E> {
-        let (own, node): (&[(&str, Element)], _) = match self.element {
-            Element::Resource => {
-                let own = &[("resourceType", Element::Type), ("id", Element::Id), ("meta", Element::Meta)];
-                (own, Some(ways(self.resource_type)))
-            }
-            Element::Meta => (&[("lastUpdated", Element::LastUpdated)], None),
-            Element::Way(node) if node.is_reference => (&[("reference", Element::Reference)], Some(node)),
-            Element::Way(node) => (&[], Some(node)),
-            Element::Type | Element::Id | Element::LastUpdated | Element::Reference => (&[], None),
-        };
-        let own = own.iter().map(|(member, element)| (*member, *element));
-        let steps =
-            node.map_or(&[][..], Node::children).iter().map(|(step, node)| (*step, Element::Way(node)));
-        // Most keys differ in the first letter: nothing else is looked at then.
-        let first = name.as_bytes().first();
-        let is_it = |member: &str| member.as_bytes().first() == first && member == name;
-        Ok(own
-            .chain(steps)
-            .enumerate()
-            .find(|(_, (member, _))| is_it(member))
-            .map(|(n, (_, element))| (n, element)))
     }
 }
 

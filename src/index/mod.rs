@@ -9,6 +9,7 @@
 
 mod build;
 mod chunk;
+mod element;
 mod keeper;
 mod key;
 mod line;

@@ -1,0 +1,181 @@
+//! Every setting, typed, with its default and its unit. Precedence: flag (`--set`) over
+//! environment (`EVANESCE_SECTION__KEY`) over file (TOML) over default.
+
+mod settings;
+
+use std::path::Path;
+use std::time::Duration;
+
+pub use settings::{
+    Config, Download, Export, PageCache, Reaper, References, Retention, Server, SourceConfig, Storage, Time,
+};
+
+/// What could not be understood, and where it stood.
+#[derive(Debug, thiserror::Error)]
+pub enum ConfigError {
+    /// A file, a variable or a `--set` is wrong.
+    #[error("configuration: {0}")]
+    Invalid(#[from] config::ConfigError),
+    /// `--set` was not given as `section.key=value`.
+    #[error("configuration: --set {0:?} should be section.key=value, such as --set export.workers=4")]
+    Set(String),
+    /// A value makes no sense.
+    #[error("configuration: {key} {reason}")]
+    Value {
+        /// The setting.
+        key: &'static str,
+        /// What is wrong with its value.
+        reason: String,
+    },
+}
+
+impl Config {
+    /// Reads the settings from a TOML file, the environment and `section.key=value` texts.
+    pub fn load(file: Option<&Path>, sets: &[String]) -> Result<Self, ConfigError> {
+        let environment = config::Environment::with_prefix("EVANESCE")
+            .prefix_separator("_")
+            .separator("__")
+            .try_parsing(true);
+        Self::load_from(file, environment, sets)
+    }
+
+    fn load_from(
+        file: Option<&Path>,
+        environment: config::Environment,
+        sets: &[String],
+    ) -> Result<Self, ConfigError> {
+        let mut builder = config::Config::builder();
+        if let Some(file) = file {
+            builder = builder.add_source(config::File::from(file).format(config::FileFormat::Toml));
+        }
+        builder = builder.add_source(environment);
+        for set in sets {
+            let (key, value) = set.split_once('=').ok_or_else(|| ConfigError::Set(set.clone()))?;
+            if !key.contains('.') {
+                return Err(ConfigError::Set(set.clone()));
+            }
+            builder = builder.set_override(key, value)?;
+        }
+        let config: Self = builder.build()?.try_deserialize()?;
+        config.check()?;
+        Ok(config)
+    }
+
+    /// Refuses values that no part of the server could work with.
+    pub fn check(&self) -> Result<(), ConfigError> {
+        let at_least = |key, value: u64, least: u64| {
+            let reason = format!("is {value}, should be at least {least}");
+            if value >= least { Ok(()) } else { Err(ConfigError::Value { key, reason }) }
+        };
+        at_least("server.workers", self.server.workers as u64, 1)?;
+        at_least("server.max_url_bytes", self.server.max_url_bytes as u64, 256)?;
+        at_least("export.workers", self.export.workers as u64, 1)?;
+        at_least("export.max_file_bytes", self.export.max_file_bytes, 4096)?;
+        at_least("export.part_bytes", self.export.part_bytes, 4096)?;
+        at_least("export.max_active_jobs", self.export.max_active_jobs as u64, 1)?;
+        if self.export.nice > 19 {
+            let reason = format!("is {}, should be at most 19", self.export.nice);
+            return Err(ConfigError::Value { key: "export.nice", reason });
+        }
+        let reaper = &self.reaper;
+        for (key, time) in [("reaper.interval", reaper.interval), ("reaper.retry_min", reaper.retry_min)] {
+            if time.0 < Duration::from_millis(10) {
+                return Err(ConfigError::Value {
+                    key,
+                    reason: format!("is {time:?}, should be at least 10ms"),
+                });
+            }
+        }
+        if reaper.retry_max < reaper.retry_min {
+            let reason = "should not be less than reaper.retry_min".into();
+            return Err(ConfigError::Value { key: "reaper.retry_max", reason });
+        }
+        let after_scheme = |url: &str| -> Option<String> {
+            url.strip_prefix("http://").or_else(|| url.strip_prefix("https://")).map(str::to_owned)
+        };
+        if let Some(url) = &self.source.base_url
+            && after_scheme(url)
+                .is_none_or(|rest| rest.is_empty() || rest.ends_with('/') || rest.contains(['?', '#', ' ']))
+        {
+            let reason =
+                "should be a URL without a slash at the end, such as https://fhir.example.org/r4".into();
+            return Err(ConfigError::Value { key: "source.base_url", reason });
+        }
+        if let Some(url) = &self.server.public_url {
+            let http = after_scheme(url);
+            if http.is_none_or(|rest| rest.is_empty() || rest.contains(['/', '?', '#', ' '])) {
+                let reason = "should be scheme, host and port, such as https://fhir.example.org".into();
+                return Err(ConfigError::Value { key: "server.public_url", reason });
+            }
+        }
+        // Without authentication there is one built-in client, and anybody who can connect is it.
+        if !self.server.listen.ip().is_loopback() {
+            let reason = format!(
+                "is {}: there is no authentication yet, so the server listens on loopback only; \
+                 use 127.0.0.1 or [::1], and a proxy that authenticates in front of it",
+                self.server.listen
+            );
+            return Err(ConfigError::Value { key: "server.listen", reason });
+        }
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn load(file: &str, environment: &[(&str, &str)], sets: &[&str]) -> Result<Config, ConfigError> {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("evanesce.toml");
+        std::fs::write(&path, file).unwrap();
+        let variables = environment.iter().map(|(k, v)| (k.to_string(), v.to_string())).collect();
+        let environment = config::Environment::with_prefix("EVANESCE")
+            .prefix_separator("_")
+            .separator("__")
+            .try_parsing(true)
+            .source(Some(variables));
+        let sets: Vec<_> = sets.iter().map(|set| set.to_string()).collect();
+        Config::load_from(Some(&path), environment, &sets)
+    }
+
+    #[test]
+    fn a_flag_beats_the_environment_beats_the_file_beats_the_default() {
+        let file =
+            "[export]\nworkers = 3\nmax_file_bytes = 5000\npart_bytes = 6000\n[retention]\ncompleted = '2h'";
+        let environment =
+            [("EVANESCE_EXPORT__MAX_FILE_BYTES", "7000"), ("EVANESCE_EXPORT__PART_BYTES", "8000")];
+        let config = load(file, &environment, &["export.part_bytes=9000", "reaper.watch=false"]).unwrap();
+        assert_eq!(config.export.workers, 3);
+        assert_eq!(config.export.max_file_bytes, 7000);
+        assert_eq!(config.export.part_bytes, 9000);
+        assert!(!config.reaper.watch);
+        assert_eq!(config.retention.completed, Time::seconds(7200));
+        assert_eq!(config.retention.tombstones, Retention::default().tombstones);
+    }
+
+    #[test]
+    fn what_is_unknown_or_senseless_is_refused_with_its_name() {
+        let cases: [(&str, &[&str], &str); 15] = [
+            ("[export]\nworker = 3", &[], "worker"),
+            ("[exports]\nworkers = 3", &[], "exports"),
+            ("", &["export.workers=0"], "export.workers"),
+            ("", &["export.workers=many"], "many"),
+            ("", &["export.nice=20"], "at most 19"),
+            ("", &["export.nice=-1"], "export.nice"),
+            ("", &["export.max_bytes_per_second_per_job=fast"], "fast"),
+            ("", &["workers=1"], "section.key=value"),
+            ("", &["retention.completed=soon"], "soon"),
+            ("", &["server.listen=0.0.0.0:80"], "loopback only"),
+            ("", &["server.public_url=example.org/x"], "server.public_url"),
+            ("", &["reaper.retry_max=20ms"], "reaper.retry_max"),
+            ("", &["export.references=some"], "some"),
+            ("", &["source.base_url=https://h/fhir/"], "source.base_url"),
+            ("", &["source.page_cache=lose"], "lose"),
+        ];
+        for (file, sets, expected) in cases {
+            let error = load(file, &[], sets).unwrap_err().to_string();
+            assert!(error.contains(expected), "{sets:?}: {error}");
+        }
+    }
+}
