@@ -8,7 +8,7 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::mpsc::{SyncSender, sync_channel};
 
 use super::chunk::{Chunk, Draft};
-use super::segment::{Segment, SegmentWriter};
+use super::segment::{Doubts, Segment, SegmentWriter};
 use super::stretch::StretchReader;
 use crate::files::ReadAt;
 use crate::source::{Source, SourceError, SourceFile};
@@ -46,6 +46,8 @@ pub struct Builder<'a> {
     pub base_url: Option<&'a str>,
     /// Threads that read.
     pub threads: usize,
+    /// Where segments put themselves that cannot be read.
+    pub doubts: &'a Doubts,
     /// Set when nobody wants the index any more.
     pub closed: &'a AtomicBool,
 }
@@ -145,7 +147,7 @@ impl Builder<'_> {
     fn finish(&self, task: &Task, place: Option<Place>) -> Result<Segment, BuildError> {
         let (writer, mut chunks) = place.map_or_else(|| self.open(task), Ok)?;
         chunks.sort_by_key(|chunk| chunk.entry.start);
-        Ok(writer.finish(task.file.clone(), self.terms, chunks)?)
+        Ok(writer.finish(task.file.clone(), self.terms, chunks, self.doubts.clone())?)
     }
 
     /// Opens the version that is to be indexed.

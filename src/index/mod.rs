@@ -23,7 +23,7 @@ use std::collections::{BTreeMap, HashSet};
 use std::fs;
 use std::io;
 use std::os::unix::fs::DirBuilderExt;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
@@ -36,6 +36,7 @@ use crate::source::{Source, SourceError, SourceFile};
 use crate::telemetry;
 
 use build::{Builder, Task};
+use segment::Doubts;
 
 pub use build::BuildError;
 pub use chunk::{BLOCK, Chunk, Links, NOTHING, Span};
@@ -67,8 +68,7 @@ pub struct Index {
     options: IndexOptions,
     threads: usize,
     state: Mutex<State>,
-    /// Files whose content was found to be another than the one indexed.
-    doubted: Mutex<HashSet<String>>,
+    doubts: Doubts,
     closed: AtomicBool,
 }
 
@@ -102,14 +102,14 @@ impl Index {
     /// # Errors
     /// If the folder cannot be made.
     pub fn open(source: Arc<dyn Source>, options: IndexOptions) -> io::Result<Self> {
-        fs::DirBuilder::new().recursive(true).mode(0o700).create(&options.folder)?;
+        make_folder(&options.folder)?;
         let threads = std::thread::available_parallelism()?.get();
         Ok(Self {
             source,
             options,
             threads,
             state: Mutex::default(),
-            doubted: Mutex::default(),
+            doubts: Doubts::default(),
             closed: AtomicBool::new(false),
         })
     }
@@ -137,7 +137,7 @@ impl Index {
 
     /// Says that a file's content is not what was indexed: it is indexed anew at the next look.
     pub fn doubt(&self, name: &str) {
-        self.doubted.lock().insert(name.to_owned());
+        self.doubts.lock().insert(name.to_owned());
     }
 
     /// Ends what is being indexed, and every later look that would index something, with
@@ -156,13 +156,15 @@ impl Index {
                 Err(BuildError::Source(SourceError::Changed(name))) if attempts < PATIENCE => {
                     tracing::info!(file = name, "the source changed while it was indexed: once more");
                 }
+                // An index file that was read in vain is made again.
+                Err(BuildError::Index(_)) if attempts < PATIENCE && !self.doubts.lock().is_empty() => {}
                 Err(error) => return Err(error),
             }
         }
     }
 
     fn bring_up_to(&self, state: &mut State, files: Vec<SourceFile>) -> Result<(), BuildError> {
-        let doubted = std::mem::take(&mut *self.doubted.lock());
+        let doubted = self.doubts.lock().clone();
         let is_current =
             |segment: &Segment, file: &SourceFile| segment.file == *file && !doubted.contains(&file.name);
         if state.segments.len() == files.len()
@@ -171,6 +173,7 @@ impl Index {
             return Ok(());
         }
         let began = Instant::now();
+        make_folder(&self.options.folder)?;
         let mut known: BTreeMap<_, _> =
             state.segments.drain(..).map(|segment| (segment.file.name.clone(), segment)).collect();
         let (mut segments, mut tasks) = (Vec::new(), Vec::new());
@@ -191,9 +194,11 @@ impl Index {
             terms: self.terms(),
             base_url: self.base_url(),
             threads: self.threads,
+            doubts: &self.doubts,
             closed: &self.closed,
         };
         let built = builder.build(&tasks)?;
+        self.doubts.lock().retain(|name| !doubted.contains(name));
         built.iter().zip(&tasks).for_each(|(segment, task)| tell_broken(segment, task));
         segments.extend(built.into_iter().map(Arc::new));
         segments.sort_by(|a, b| a.file.name.cmp(&b.file.name));
@@ -210,7 +215,8 @@ impl Index {
     }
 
     fn load(&self, name: &str) -> Option<Arc<Segment>> {
-        match Segment::load(&self.options.folder, name, self.terms(), self.threads) {
+        let doubts = self.doubts.clone();
+        match Segment::load(&self.options.folder, name, self.terms(), self.threads, doubts) {
             Ok(segment) => Some(Arc::new(segment)),
             Err(error) if error.kind() == io::ErrorKind::NotFound => None,
             Err(error) => {
@@ -255,6 +261,10 @@ impl Index {
         }
         Ok(())
     }
+}
+
+fn make_folder(folder: &Path) -> io::Result<()> {
+    fs::DirBuilder::new().recursive(true).mode(0o700).create(folder)
 }
 
 /// Logs the lines of new chunks that are no resources, without their content (P12).

@@ -29,15 +29,15 @@ pub struct Overlay {
     adopted: Vec<(Spot, Vec<Key>)>,
 }
 
-/// The name of a set of segments: of files, versions and order.
+/// The name of a set of segments: of what the overlay is made of, in its order.
 fn name_of(segments: &[Arc<Segment>]) -> String {
     let mut hash = Xxh3Default::new();
     for segment in segments {
-        for text in [&segment.file.name, &segment.file.fingerprint] {
-            hash.update(&(text.len() as u64).to_le_bytes());
-            hash.update(text.as_bytes());
+        hash.update(&segment.chunks.len().to_le_bytes());
+        for chunk in &segment.chunks {
+            hash.update(&chunk.entry.keys.sum.to_le_bytes());
+            hash.update(&chunk.entry.links.sum.to_le_bytes());
         }
-        hash.update(&segment.spans().to_le_bytes());
     }
     format!("{:032x}", hash.digest128())
 }

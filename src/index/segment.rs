@@ -3,12 +3,14 @@
 //! not whole, or not of this version, is no index file and is made again. Nothing is synced:
 //! what a power loss takes can be made again too.
 
+use std::collections::HashSet;
 use std::fs::{File, OpenOptions};
 use std::io::{self, Seek, SeekFrom, Write};
 use std::os::unix::fs::{FileExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use parking_lot::Mutex;
 use serde::{Deserialize, Serialize};
 use xxhash_rust::xxh3::{xxh3_64, xxh3_128};
 
@@ -35,6 +37,9 @@ struct Directory {
     chunks: Vec<ChunkEntry>,
 }
 
+/// Names of source files whose index is not to be trusted: they are indexed anew.
+pub type Doubts = Arc<Mutex<HashSet<String>>>;
+
 /// The index of one version of one source file.
 #[derive(Debug)]
 pub struct Segment {
@@ -43,6 +48,7 @@ pub struct Segment {
     /// The chunks, in the order of the file.
     pub chunks: Vec<Arc<Chunk>>,
     path: PathBuf,
+    doubts: Doubts,
 }
 
 /// The name of the index file of a source file: no name of the source is shown.
@@ -91,7 +97,13 @@ impl Segment {
     /// # Errors
     /// [`io::ErrorKind::NotFound`] if there is none, others if it is damaged, of another version
     /// or made on other `terms`: in each case it has to be made again.
-    pub fn load(folder: &Path, source_name: &str, terms: &str, threads: usize) -> io::Result<Self> {
+    pub fn load(
+        folder: &Path,
+        source_name: &str,
+        terms: &str,
+        threads: usize,
+        doubts: Doubts,
+    ) -> io::Result<Self> {
         let path = folder.join(file_name(source_name));
         let file = open(&path)?;
         let directory = read_directory(&file)?;
@@ -112,12 +124,19 @@ impl Segment {
             let joined = shares.into_iter().map(|share| share.join().unwrap_or_else(|_| Err(damaged())));
             joined.collect::<io::Result<Vec<_>>>()
         })?;
-        Ok(Self { file: directory.file, chunks: chunks.concat(), path })
+        Ok(Self { file: directory.file, chunks: chunks.concat(), path, doubts })
     }
 
-    /// Opens the index file for reading names and links.
-    pub fn open(&self) -> io::Result<SegmentReader> {
-        Ok(SegmentReader(open(&self.path)?))
+    /// Opens the index file for reading names and links. What cannot be read, here or there,
+    /// puts the file among the doubts.
+    pub fn open(&self) -> io::Result<SegmentReader<'_>> {
+        let file = open(&self.path).inspect_err(|error| self.doubt(error))?;
+        Ok(SegmentReader { file, segment: self })
+    }
+
+    fn doubt(&self, error: &io::Error) {
+        tracing::warn!(file = self.file.name, %error, "an index file cannot be read: it is made again");
+        self.doubts.lock().insert(self.file.name.clone());
     }
 
     /// Where its last line ends, as far as it is indexed.
@@ -152,17 +171,24 @@ impl Segment {
 }
 
 /// Reads what is not in memory.
-pub struct SegmentReader(File);
+pub struct SegmentReader<'a> {
+    file: File,
+    segment: &'a Segment,
+}
 
-impl SegmentReader {
+impl SegmentReader<'_> {
     /// The names of a chunk's resources, one a span.
     pub fn keys(&self, chunk: &Chunk) -> io::Result<Table> {
-        read_area(&self.0, chunk.entry.keys)
+        self.read(chunk.entry.keys)
     }
 
     /// What a chunk's resources belong and point to.
     pub fn links(&self, chunk: &Chunk) -> io::Result<Links> {
-        read_area(&self.0, chunk.entry.links).map(Links::new)
+        self.read(chunk.entry.links).map(Links::new)
+    }
+
+    fn read(&self, area: Area) -> io::Result<Table> {
+        read_area(&self.file, area).inspect_err(|error| self.segment.doubt(error))
     }
 }
 
@@ -228,7 +254,13 @@ impl SegmentWriter {
     }
 
     /// Writes the directory: from now on it is the index of `file`.
-    pub fn finish(mut self, file: SourceFile, terms: &str, chunks: Vec<Arc<Chunk>>) -> io::Result<Segment> {
+    pub fn finish(
+        mut self,
+        file: SourceFile,
+        terms: &str,
+        chunks: Vec<Arc<Chunk>>,
+        doubts: Doubts,
+    ) -> io::Result<Segment> {
         let entries = chunks.iter().map(|chunk| chunk.entry.clone()).collect();
         let directory = Directory { format: FORMAT.into(), terms: terms.into(), file, chunks: entries };
         let text = serde_json::to_vec(&directory)?;
@@ -238,7 +270,7 @@ impl SegmentWriter {
         if let Some(temporary) = self.temporary.take() {
             std::fs::rename(temporary, &self.path)?;
         }
-        Ok(Segment { file: directory.file, chunks, path: self.path.clone() })
+        Ok(Segment { file: directory.file, chunks, path: self.path.clone(), doubts })
     }
 }
 

@@ -34,7 +34,8 @@ const WAITING_CHECKS: usize = 16;
 /// meanwhile; others are opened when they are copied.
 const HELD_FILES: usize = 256;
 
-/// Plans that may find the source changing under them before that is an error.
+/// Plans that may find the source changing under them, or the index damaged, before that is an
+/// error.
 const PATIENCE: u32 = 3;
 
 /// Exports what a source holds.
@@ -178,9 +179,11 @@ impl Exporter for SourceExporter {
             None
         };
         self.waiting.fetch_sub(1, Ordering::Relaxed);
-        match checked {
-            Some(look) => group::members(&self.index, &look?, id).map(drop),
-            None => Ok(()),
+        let Some(look) = checked else { return Ok(()) };
+        match group::members(&self.index, &look?, id) {
+            // An index that is made again, or a source on the move: planning decides.
+            Ok(_) | Err(ExportError::Index(_) | ExportError::SourceChanged(_)) => Ok(()),
+            Err(error) => Err(error),
         }
     }
 
@@ -189,7 +192,8 @@ impl Exporter for SourceExporter {
         loop {
             attempts += 1;
             match self.plan_once(request) {
-                Err(ExportError::SourceChanged(_)) if attempts < PATIENCE => {}
+                // The next look indexes anew what could not be trusted.
+                Err(ExportError::SourceChanged(_) | ExportError::Index(_)) if attempts < PATIENCE => {}
                 planned => return planned,
             }
         }

@@ -36,8 +36,9 @@ pub fn contents(
     let mut parts = Parts::new(options.part_bytes);
     let mut wanted = HashSet::new();
     for (s, segment) in look.segments.iter().enumerate() {
+        let reader = selection.needs_links().then(|| segment.open()).transpose()?;
         for (c, chunk) in segment.chunks.iter().enumerate() {
-            let links = selection.needs_links().then(|| segment.open()?.links(chunk)).transpose()?;
+            let links = reader.as_ref().map(|reader| reader.links(chunk)).transpose()?;
             let superseded = look.overlay.superseded(s, c);
             let chosen = selection.choose(chunk, links.as_ref(), superseded, look.overlay.adopted(s, c));
             if let Some(links) = links.filter(|_| selection.follows_references()) {
