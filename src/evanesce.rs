@@ -199,6 +199,7 @@ impl Inner {
         let Some(thread) = self.thread.lock().take() else { return };
         let Running { services, orchestrator, system, .. } = &self.running;
         orchestrator.do_send(Halt);
+        services.exporter.stop();
         if !services.pool.wait_idle(grace) {
             tracing::warn!("workers did not stop in time; their parts run again at the next start");
         }

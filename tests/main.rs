@@ -10,4 +10,5 @@ mod first_run;
 mod model;
 mod privacy;
 mod select;
+mod source;
 mod support;

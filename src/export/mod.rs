@@ -155,6 +155,10 @@ pub trait Exporter: Send + Sync {
     /// Any error fails the job with its reason.
     fn plan(&self, request: &ExportRequest) -> Result<Plan, ExportError>;
 
+    /// Says that the instance is going down: a call that takes long should return soon, with
+    /// [`ExportError::Cancelled`]; its job goes on at the next start.
+    fn stop(&self) {}
+
     /// Runs one part: writes its resources with [`PartWriter::resource`], says how far it is
     /// with [`PartWriter::progress`], and returns. The files are sealed afterwards.
     ///

@@ -26,7 +26,7 @@ pub struct Task {
 
 impl Task {
     /// Where the part that is not indexed begins.
-    fn from(&self) -> u64 {
+    pub fn from(&self) -> u64 {
         self.beginning.as_ref().map_or(0, |(segment, kept)| match kept {
             0 => 0,
             kept => segment.chunks[kept - 1].entry.end,

@@ -3,7 +3,9 @@
 
 use std::fmt;
 
+use serde::Deserialize;
 use serde::de::{DeserializeSeed, Deserializer, Error, IgnoredAny, MapAccess, SeqAccess, Visitor};
+use serde_json::value::RawValue;
 
 use super::line::{Broken, LineReader};
 use crate::fhir::ResourceType;
@@ -24,6 +26,8 @@ pub enum Element {
     LastUpdated,
     /// What stands on a way of the compartment: an object, or an array of them.
     Way(&'static Node),
+    /// One of an array of them.
+    Item(&'static Node),
     /// The `reference` of a Reference at the end of a way.
     Reference,
 }
@@ -51,7 +55,15 @@ impl<'de> DeserializeSeed<'de> for Look<'_, '_> {
     type Value = ();
 
     fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<(), D::Error> {
-        deserializer.deserialize_any(self)
+        if !self.reader.is_tolerant() {
+            return deserializer.deserialize_any(self);
+        }
+        let raw = <&RawValue>::deserialize(deserializer)?.get();
+        if raw.starts_with(['{', '[', '"']) {
+            serde_json::Deserializer::from_str(raw).deserialize_any(self).map_err(D::Error::custom)
+        } else {
+            self.other()
+        }
     }
 }
 
@@ -95,7 +107,10 @@ impl<'de> Visitor<'de> for Look<'_, '_> {
     fn visit_seq<A: SeqAccess<'de>>(self, mut seq: A) -> Result<(), A::Error> {
         let Self { element, reader } = self;
         match element {
-            Element::Way(_) => while seq.next_element_seed(Look { element, reader })?.is_some() {},
+            Element::Way(node) => {
+                let element = Element::Item(node);
+                while seq.next_element_seed(Look { element, reader })?.is_some() {}
+            }
             Element::Type | Element::Id => return Look { element, reader }.other(),
             _ => while seq.next_element::<IgnoredAny>()?.is_some() {},
         }
@@ -109,7 +124,7 @@ impl<'de> Visitor<'de> for Look<'_, '_> {
             Element::Id => reader.note_id(text),
             Element::LastUpdated => reader.note_age(text),
             Element::Reference => reader.refer(text),
-            Element::Resource | Element::Meta | Element::Way(_) => {}
+            Element::Resource | Element::Meta | Element::Way(_) | Element::Item(_) => {}
         }
         Ok(())
     }
@@ -164,8 +179,10 @@ impl Visitor<'_> for MemberOf {
                 (own, Some(ways(self.resource_type)))
             }
             Element::Meta => (&[("lastUpdated", Element::LastUpdated)], None),
-            Element::Way(node) if node.is_reference => (&[("reference", Element::Reference)], Some(node)),
-            Element::Way(node) => (&[], Some(node)),
+            Element::Way(node) | Element::Item(node) => {
+                let own: &[_] = if node.is_reference { &[("reference", Element::Reference)] } else { &[] };
+                (own, Some(node))
+            }
             Element::Type | Element::Id | Element::LastUpdated | Element::Reference => (&[], None),
         };
         let own = own.iter().map(|(member, element)| (*member, *element));

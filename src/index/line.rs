@@ -79,6 +79,7 @@ pub struct LineReader<'b> {
     name: String,
     has_id: bool,
     broken: Option<Broken>,
+    is_tolerant: bool,
 }
 
 impl<'b> LineReader<'b> {
@@ -95,6 +96,7 @@ impl<'b> LineReader<'b> {
             name: String::new(),
             has_id: false,
             broken: None,
+            is_tolerant: false,
         }
     }
 
@@ -117,13 +119,9 @@ impl<'b> LineReader<'b> {
             })?;
             self.resource_type = ResourceType::of(&head.resource_type).ok_or(Broken::UnknownType)?;
         }
-        self.patients.clear();
-        self.targets.clear();
-        (self.updated, self.has_id, self.broken) = (UNKNOWN_AGE, false, None);
-        let mut json = serde_json::Deserializer::from_str(text);
-        let look = Look { element: Element::Resource, reader: self };
-        let read = look.deserialize(&mut json).and_then(|()| json.end());
-        if read.is_err() {
+        // A number that no float holds is valid, but not where it is looked at: once more, and
+        // nothing is read that need not be.
+        if !self.parse(text, false) && (self.broken.is_some() || !self.parse(text, true)) {
             return Err(self.broken.unwrap_or(Broken::NotJson));
         }
         self.key = if self.has_id { self.key_of_name() } else { NO_KEY };
@@ -138,6 +136,22 @@ impl<'b> LineReader<'b> {
         }
         self.pointers.find(text, self.base_url);
         Ok(())
+    }
+
+    /// Parses the whole line; false if something is wrong with it.
+    fn parse(&mut self, text: &str, is_tolerant: bool) -> bool {
+        self.patients.clear();
+        self.targets.clear();
+        (self.updated, self.has_id, self.broken) = (UNKNOWN_AGE, false, None);
+        self.is_tolerant = is_tolerant;
+        let mut json = serde_json::Deserializer::from_str(text);
+        let look = Look { element: Element::Resource, reader: self };
+        look.deserialize(&mut json).is_ok_and(|()| json.end().is_ok())
+    }
+
+    /// Whether elements of an unexpected kind are passed over unread.
+    pub(super) fn is_tolerant(&self) -> bool {
+        self.is_tolerant
     }
 
     fn key_of_name(&mut self) -> Key {

@@ -79,6 +79,8 @@ pub struct State {
     pub segments: Vec<Arc<Segment>>,
     /// What follows from all of them.
     pub overlay: Overlay,
+    /// Whether index files were looked for.
+    is_loaded: bool,
 }
 
 /// The index as it is at one instant; nobody changes it meanwhile.
@@ -140,6 +142,11 @@ impl Index {
         self.doubts.lock().insert(name.to_owned());
     }
 
+    /// Reads all index files: those that are damaged are made again at the next look.
+    pub fn check(&self) {
+        check_all(&self.state.lock().segments);
+    }
+
     /// Ends what is being indexed, and every later look that would index something, with
     /// [`BuildError::Closed`].
     pub fn close(&self) {
@@ -167,13 +174,15 @@ impl Index {
         let doubted = self.doubts.lock().clone();
         let is_current =
             |segment: &Segment, file: &SourceFile| segment.file == *file && !doubted.contains(&file.name);
-        if state.segments.len() == files.len()
+        if state.is_loaded
+            && state.segments.len() == files.len()
             && state.segments.iter().zip(&files).all(|(segment, file)| is_current(segment, file))
         {
             return Ok(());
         }
         let began = Instant::now();
         make_folder(&self.options.folder)?;
+        state.is_loaded = false;
         let mut known: BTreeMap<_, _> =
             state.segments.drain(..).map(|segment| (segment.file.name.clone(), segment)).collect();
         let (mut segments, mut tasks) = (Vec::new(), Vec::new());
@@ -203,8 +212,10 @@ impl Index {
         segments.extend(built.into_iter().map(Arc::new));
         segments.sort_by(|a, b| a.file.name.cmp(&b.file.name));
         self.remove_others(&segments)?;
-        state.overlay = Overlay::load_or_make(&self.options.folder, &segments)?;
+        let overlay = Overlay::load_or_make(&self.options.folder, &segments);
+        state.overlay = overlay.inspect_err(|_| check_all(&segments))?;
         state.segments = segments;
+        state.is_loaded = true;
         state.tell(&tasks, began.elapsed());
         Ok(())
     }
@@ -253,14 +264,18 @@ impl Index {
         for entry in fs::read_dir(&self.options.folder)? {
             let entry = entry?;
             let name = entry.file_name();
-            let is_ours =
-                name.to_str().is_some_and(|name| name.ends_with(".segment") || name.ends_with(".new"));
-            if is_ours && !name.to_str().is_some_and(|name| kept.contains(name)) {
+            if name.to_str().is_some_and(|name| segment::is_ours(name) && !kept.contains(name)) {
                 fs::remove_file(entry.path())?;
             }
         }
         Ok(())
     }
+}
+
+/// Where one is damaged, others may be.
+fn check_all(segments: &[Arc<Segment>]) {
+    let damaged = segments.iter().filter(|segment| segment.check().is_err()).count();
+    tracing::warn!(damaged, "index files were checked");
 }
 
 fn make_folder(folder: &Path) -> io::Result<()> {
@@ -293,7 +308,7 @@ impl State {
     }
 
     fn tell(&self, tasks: &[Task], took: Duration) {
-        let indexed: u64 = tasks.iter().map(|task| task.file.size).sum();
+        let indexed: u64 = tasks.iter().map(|task| task.file.size.saturating_sub(task.from())).sum();
         let (resources, bytes) = (self.spans(), self.resident_bytes());
         let superseded = self.overlay.superseded_count();
         tracing::info!(

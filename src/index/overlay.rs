@@ -35,8 +35,9 @@ fn name_of(segments: &[Arc<Segment>]) -> String {
     for segment in segments {
         hash.update(&segment.chunks.len().to_le_bytes());
         for chunk in &segment.chunks {
-            hash.update(&chunk.entry.keys.sum.to_le_bytes());
-            hash.update(&chunk.entry.links.sum.to_le_bytes());
+            for area in [chunk.entry.resident, chunk.entry.keys, chunk.entry.links] {
+                hash.update(&area.sum.to_le_bytes());
+            }
         }
     }
     format!("{:032x}", hash.digest128())

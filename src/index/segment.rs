@@ -56,6 +56,12 @@ pub fn file_name(source_name: &str) -> String {
     format!("{:032x}.segment", xxh3_128(source_name.as_bytes()))
 }
 
+/// Whether an index file, finished or not, has such a name.
+pub fn is_ours(name: &str) -> bool {
+    let stem = name.strip_suffix(".segment").or_else(|| name.strip_suffix(".new"));
+    stem.is_some_and(|stem| stem.len() == 32 && stem.bytes().all(|byte| byte.is_ascii_hexdigit()))
+}
+
 fn damaged() -> io::Error {
     io::Error::new(io::ErrorKind::InvalidData, "the index is damaged")
 }
@@ -132,6 +138,15 @@ impl Segment {
     pub fn open(&self) -> io::Result<SegmentReader<'_>> {
         let file = open(&self.path).inspect_err(|error| self.doubt(error))?;
         Ok(SegmentReader { file, segment: self })
+    }
+
+    /// Reads everything; what cannot be read puts the file among the doubts.
+    pub fn check(&self) -> io::Result<()> {
+        let reader = self.open()?;
+        self.chunks.iter().try_for_each(|chunk| {
+            reader.keys(chunk)?;
+            reader.links(chunk).map(drop)
+        })
     }
 
     fn doubt(&self, error: &io::Error) {

@@ -62,6 +62,9 @@ impl<'b> StretchReader<'b> {
         let (mut end, mut too_long) = (to, None);
         while end < size && self.bytes().last() != Some(&b'\n') {
             if (self.filled - last_line) as u64 > LONGEST_LINE {
+                // The block that it begins in is read as a whole by those who copy what is before it.
+                let summed = first + (last_line - first).next_multiple_of(BLOCK);
+                draft.sums = self.buffer[first..summed].chunks(BLOCK).map(xxh3_64).collect();
                 self.filled = last_line;
                 end = self.skip_line(file, size, end)?;
                 too_long = Some(end - (base + last_line as u64));
@@ -75,7 +78,9 @@ impl<'b> StretchReader<'b> {
             end = base + self.filled as u64;
         }
         draft.end = end;
-        draft.sums = self.bytes()[first..].chunks(BLOCK).map(xxh3_64).collect();
+        if too_long.is_none() {
+            draft.sums = self.bytes()[first..].chunks(BLOCK).map(xxh3_64).collect();
+        }
         self.read_lines(first, &mut draft);
         if let Some(mut length) = too_long {
             draft.broken.add(draft.line_feeds, Broken::TooLong);

@@ -25,6 +25,9 @@ const PEEK: usize = 64 << 10;
 /// was changed this recently is looked at again after a tick (git's "racily clean").
 const TICK: Duration = Duration::from_millis(20);
 
+/// Scans that may find files going away before that is an error.
+const SCANS: u32 = 100;
+
 /// See the module.
 pub struct NdjsonFolder {
     folder: PathBuf,
@@ -99,6 +102,32 @@ impl NdjsonFolder {
         }
     }
 
+    /// One look at all files.
+    fn scan(&self) -> Result<Snapshot, SourceError> {
+        let taken_at = Timestamp::now();
+        let mut names = Vec::new();
+        for entry in std::fs::read_dir(&self.folder).map_err(unreadable(""))? {
+            match entry.map_err(unreadable(""))?.file_name().into_string() {
+                Ok(name) => names.push(name),
+                Err(name) => self.leave_out(name, "its name is not UTF-8"),
+            }
+        }
+        names.sort_unstable();
+        self.known.lock().retain(|name, _| names.binary_search(name).is_ok());
+        let mut files = Vec::new();
+        for name in names {
+            match self.look_at(&name) {
+                Ok(Some(file)) => files.push(file),
+                Ok(None) => self.leave_out(name, "it is no regular file with FHIR resources"),
+                Err(e) if Errno::from_io_error(&e) == Some(Errno::LOOP) => {
+                    self.leave_out(name, "symbolic links are not followed");
+                }
+                Err(e) => return Err(unreadable(name)(e)),
+            }
+        }
+        Ok(Snapshot { taken_at, files })
+    }
+
     /// Opens a file without following a link and without waiting for the writer of a FIFO.
     fn open_file(&self, name: &str) -> io::Result<File> {
         let flags = (OFlags::NOFOLLOW | OFlags::NONBLOCK).bits() as i32;
@@ -107,6 +136,11 @@ impl NdjsonFolder {
 
     /// The file as a snapshot shows it; `None` if it holds no resources.
     fn look_at(&self, name: &str) -> io::Result<Option<SourceFile>> {
+        // A socket cannot be opened, and a device had better not be.
+        let kind = std::fs::symlink_metadata(self.folder.join(name))?.file_type();
+        if !kind.is_file() && !kind.is_symlink() {
+            return Ok(None);
+        }
         let mut file = self.open_file(name)?;
         let mut metadata = file.metadata()?;
         if !metadata.is_file() {
@@ -135,34 +169,16 @@ impl NdjsonFolder {
 
 impl Source for NdjsonFolder {
     fn snapshot(&self) -> Result<Snapshot, SourceError> {
-        let taken_at = Timestamp::now();
-        let mut names = Vec::new();
-        for entry in std::fs::read_dir(&self.folder).map_err(unreadable(""))? {
-            match entry.map_err(unreadable(""))?.file_name().into_string() {
-                Ok(name) => names.push(name),
-                Err(name) => self.leave_out(name, "its name is not UTF-8"),
+        let mut scans = 0;
+        loop {
+            scans += 1;
+            match self.scan() {
+                // A file went away after it was listed: what is there now?
+                Err(SourceError::Unreadable { name, error })
+                    if error.kind() == io::ErrorKind::NotFound && !name.is_empty() && scans < SCANS => {}
+                scanned => return scanned,
             }
         }
-        names.sort_unstable();
-        self.known.lock().retain(|name, _| names.binary_search(name).is_ok());
-        let mut files = Vec::new();
-        for name in names {
-            match self.look_at(&name) {
-                Ok(Some(file)) => files.push(file),
-                Ok(None) => self.leave_out(name, "it is no regular file with FHIR resources"),
-                Err(e) if Errno::from_io_error(&e) == Some(Errno::LOOP) => {
-                    self.leave_out(name, "symbolic links are not followed");
-                }
-                // A socket, or a device that is not there.
-                Err(e) if Errno::from_io_error(&e) == Some(Errno::NXIO) => {
-                    self.leave_out(name, "it is no regular file with FHIR resources");
-                }
-                // Removed since it was listed.
-                Err(e) if e.kind() == io::ErrorKind::NotFound => {}
-                Err(e) => return Err(unreadable(name)(e)),
-            }
-        }
-        Ok(Snapshot { taken_at, files })
     }
 
     fn open(&self, name: &str) -> Result<Opened, SourceError> {

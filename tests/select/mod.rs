@@ -8,7 +8,7 @@ mod compartments;
 mod generated;
 mod groups;
 mod lines;
-mod oracle;
+pub mod oracle;
 mod properties;
 mod random;
 mod references;

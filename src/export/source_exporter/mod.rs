@@ -193,10 +193,15 @@ impl Exporter for SourceExporter {
             attempts += 1;
             match self.plan_once(request) {
                 // The next look indexes anew what could not be trusted.
-                Err(ExportError::SourceChanged(_) | ExportError::Index(_)) if attempts < PATIENCE => {}
+                Err(ExportError::SourceChanged(_)) if attempts < PATIENCE => {}
+                Err(ExportError::Index(_)) if attempts < PATIENCE => self.index.check(),
                 planned => return planned,
             }
         }
+    }
+
+    fn stop(&self) {
+        self.index.close();
     }
 
     fn run(
