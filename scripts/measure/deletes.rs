@@ -14,8 +14,15 @@ use crate::{Args, median, summary};
 /// Clients at once.
 const CLIENTS: usize = 64;
 
+/// All of it.
+pub fn all(args: &Args) {
+    one_at_a_time(args);
+    many_at_once(args);
+    to_the_empty_disk(args);
+}
+
 /// A DELETE and a bare commit in turn.
-pub fn one_at_a_time(args: &Args) {
+fn one_at_a_time(args: &Args) {
     let rounds = if args.quick { 40 } else { 400 };
     let folder = tempfile::tempdir_in(&args.dir).expect("a folder");
     generate_source(&folder.path().join("source"), 20);
@@ -39,7 +46,7 @@ pub fn one_at_a_time(args: &Args) {
 
 /// 64 clients, each deleting one job after the other, against the bare commit in a serial
 /// loop: over HTTP, and embedded, where the clients' own work is next to nothing.
-pub fn many_at_once(args: &Args) {
+fn many_at_once(args: &Args) {
     let folder = tempfile::tempdir_in(&args.dir).expect("a folder");
     let source = folder.path().join("source");
     generate_source(&source, 20);
@@ -116,7 +123,7 @@ fn contest<J: Sync>(
 }
 
 /// DELETE of a running export: to the last byte written, to the empty disk.
-pub fn to_the_empty_disk(args: &Args) {
+fn to_the_empty_disk(args: &Args) {
     let rounds = if args.quick { 3 } else { 15 };
     println!("\nDELETE of a running export, {rounds} rounds each");
     let folder = tempfile::tempdir_in(&args.dir).expect("a folder");

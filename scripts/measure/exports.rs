@@ -1,50 +1,58 @@
-//! An export of everything against `cp -r` of the same bytes with fsync.
+//! Exports against `cp -r` of the same bytes with fsync.
 
 use std::path::Path;
-use std::process::Command;
 use std::time::{Duration, Instant};
 
-use crate::server::{Server, delete, generate_source};
-use crate::{Args, median};
+use crate::Args;
+use crate::contest::Contest;
+use crate::copy::copy;
+use crate::server::{Server, delete};
+use crate::source::Source;
 
-/// Patients that make about 1 GB.
-const PATIENTS: u32 = 21_500;
+/// An export of a tenth of everything, by age.
+pub const SINCE: &str = "$export?_since=2026-01-01T00:00:00Z";
 
-/// Export and `cp -r` in turn.
-pub fn against_cp(args: &Args) {
-    let (rounds, patients) = if args.quick { (3, PATIENTS / 10) } else { (5, PATIENTS) };
-    let folder = tempfile::tempdir_in(&args.dir).expect("a folder");
-    let source = folder.path().join("source");
-    let bytes = generate_source(&source, patients);
-    let server = Server::start(&args.server, folder.path(), &source, &[]);
+/// An export of a tenth of everything, by patient.
+pub const GROUP: &str = "Group/cohort-1/$export";
+
+/// An export of everything.
+pub fn everything(args: &Args, large: &Source) {
+    let rounds = if args.quick { 3 } else { 7 };
+    let folder = large.folder();
+    let server = Server::start(&args.server, folder.path(), &large.path, &[]);
+    server.wait_indexed();
     let agent = ureq::agent();
-    let (mut ours, mut theirs, mut ratios) = (Vec::new(), Vec::new(), Vec::new());
-    for round in 0..=rounds {
-        let export = export(&server, &agent);
-        let copy = copy(&source, &folder.path().join("copy"));
-        // The first round warms the page cache.
-        if round > 0 {
-            ours.push(export);
-            theirs.push(copy);
-            ratios.push(export.as_secs_f64() / copy.as_secs_f64());
-        }
+    let target = folder.path().join("copy");
+    let contest = Contest::hold(rounds, || export(&server, &agent, "$export"), || copy(&large.path, &target));
+    println!("\nExport of {}, page-cached, {rounds} rounds in turn with cp -r and fsync", large.size());
+    contest.print(["export", "cp -r"], large.bytes, 1.15);
+}
+
+/// Exports of a tenth: of what is new, and of a group.
+pub fn selections(args: &Args, large: &Source) {
+    let rounds = if args.quick { 3 } else { 11 };
+    let folder = large.folder();
+    let server = Server::start(&args.server, folder.path(), &large.path, &[]);
+    server.wait_indexed();
+    let agent = ureq::agent();
+    for path in [SINCE, GROUP] {
+        let (selected, target) = (folder.path().join("selected"), folder.path().join("copy"));
+        let bytes = keep_output(&server, &agent, path, &selected);
+        let contest = Contest::hold(rounds, || export(&server, &agent, path), || copy(&selected, &target));
+        println!(
+            "\n{path}: {:.0} MB of {:.0}, page-cached, {rounds} rounds in turn with cp -r and fsync of just these",
+            bytes as f64 / 1e6,
+            large.bytes as f64 / 1e6
+        );
+        contest.print(["export", "cp -r"], bytes, 2.0);
+        std::fs::remove_dir_all(selected).expect("the copy goes");
     }
-    ratios.sort_by(f64::total_cmp);
-    let rate = |time: Duration| bytes as f64 / 1e6 / time.as_secs_f64();
-    println!(
-        "\nExport of {:.2} GB, page-cached, {rounds} rounds in turn with cp -r and fsync",
-        bytes as f64 / 1e9
-    );
-    let (ours, theirs) = (median(&mut ours), median(&mut theirs));
-    println!("  export: p50 {:.2} s, {:.0} MB/s", ours.as_secs_f64(), rate(ours));
-    println!("  cp -r:  p50 {:.2} s, {:.0} MB/s", theirs.as_secs_f64(), rate(theirs));
-    println!("  time: least {:.2}x, median {:.2}x of cp's", ratios[0], ratios[ratios.len() / 2]);
 }
 
 /// From the kick-off to the manifest; the files are deleted after that.
-fn export(server: &Server, agent: &ureq::Agent) -> Duration {
+fn export(server: &Server, agent: &ureq::Agent, path: &str) -> Duration {
     let began = Instant::now();
-    let polling = server.kickoff("");
+    let polling = server.kickoff_at(path);
     server.wait(&polling);
     let took = began.elapsed();
     delete(agent, &polling);
@@ -52,15 +60,19 @@ fn export(server: &Server, agent: &ureq::Agent) -> Duration {
     took
 }
 
-fn copy(source: &Path, target: &Path) -> Duration {
-    let began = Instant::now();
-    let copied = Command::new("cp").arg("-r").arg(source).arg(target).status().expect("cp");
-    assert!(copied.success());
-    for file in std::fs::read_dir(target).expect("the copy") {
-        let file = std::fs::File::open(file.expect("a name").path()).expect("a file");
-        file.sync_all().expect("an fsync");
+/// Copies the files of an export to a new folder; their bytes.
+fn keep_output(server: &Server, agent: &ureq::Agent, path: &str, target: &Path) -> u64 {
+    let polling = server.kickoff_at(path);
+    server.wait(&polling);
+    std::fs::create_dir(target).expect("a new folder");
+    let mut bytes = 0;
+    for file in std::fs::read_dir(server.folder_of("ready", &polling)).expect("the files") {
+        let file = file.expect("a name");
+        if file.path().extension().is_some_and(|extension| extension == "ndjson") {
+            bytes += std::fs::copy(file.path(), target.join(file.file_name())).expect("a copy");
+        }
     }
-    let took = began.elapsed();
-    std::fs::remove_dir_all(target).expect("the copy goes");
-    took
+    delete(agent, &polling);
+    server.wait_empty();
+    bytes
 }

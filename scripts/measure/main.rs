@@ -2,15 +2,25 @@
 //! machines are shared and noisy: subject and baseline take turns, what counts is the ratio.
 
 mod baseline;
+mod contest;
+mod copy;
 mod deletes;
 mod exports;
 mod host;
+mod index;
+mod memory;
+mod neighbours;
+mod planning;
+mod scan;
 mod server;
+mod source;
 
 use std::path::PathBuf;
 use std::time::Duration;
 
-use clap::Parser;
+use clap::{Parser, ValueEnum};
+
+use source::Source;
 
 /// Measurements of a release binary.
 #[derive(Debug, Parser)]
@@ -21,17 +31,68 @@ pub struct Args {
     /// A folder on the file system to measure.
     #[arg(long, default_value = "/tmp")]
     dir: PathBuf,
-    /// A tenth of the rounds and of the data.
+    /// A tenth of the rounds and a quarter of the data.
     #[arg(long)]
     quick: bool,
+    /// The warm start of 10 GB as well, which takes 12 GB of disk for a while.
+    #[arg(long)]
+    large: bool,
+    /// Only these, separated by commas.
+    #[arg(long, value_delimiter = ',')]
+    only: Vec<Subject>,
+}
+
+/// What can be measured by itself.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+enum Subject {
+    /// DELETE to its 202, to the last byte, to the empty disk.
+    Deletes,
+    /// Unfiltered exports.
+    Exports,
+    /// Exports of a group and of what is new.
+    Selections,
+    /// Building the index, and loading it.
+    Index,
+    /// Peaks of the memory of a server.
+    Memory,
+    /// A small export beside huge ones.
+    Neighbours,
+    /// Kick-off to plan.
+    Planning,
+}
+
+impl Subject {
+    /// Whether it is measured on the large source.
+    fn is_large(self) -> bool {
+        self != Self::Deletes
+    }
 }
 
 fn main() {
     let args = Args::parse();
-    deletes::one_at_a_time(&args);
-    deletes::many_at_once(&args);
-    deletes::to_the_empty_disk(&args);
-    exports::against_cp(&args);
+    let mut subjects = Subject::value_variants().to_vec();
+    if !args.only.is_empty() {
+        subjects.retain(|subject| args.only.contains(subject));
+    }
+    let large = subjects.iter().any(|subject| subject.is_large()).then(|| Source::of_4_gb(&args));
+    if let Some(large) = &large {
+        println!("\nThe source: {}, {} resources", large.size(), large.resources);
+    }
+    for subject in subjects {
+        match (subject, &large) {
+            (Subject::Exports, Some(large)) => exports::everything(&args, large),
+            (Subject::Selections, Some(large)) => exports::selections(&args, large),
+            (Subject::Index, Some(large)) => index::all(&args, large),
+            (Subject::Memory, Some(large)) => memory::peaks(&args, large),
+            (Subject::Neighbours, Some(large)) => neighbours::small_beside_huge(&args, large),
+            (Subject::Planning, Some(large)) => planning::kickoff_to_plan(&args, large),
+            _ => deletes::all(&args),
+        }
+    }
+    drop(large);
+    if args.large {
+        index::warm_start_of_10_gb(&args);
+    }
     println!(
         "\nStates and transitions of the model: cargo test -- --nocapture the_protocol_keeps_every_promise"
     );

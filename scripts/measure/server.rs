@@ -42,9 +42,32 @@ impl Server {
         Self { child, base, data_dir }
     }
 
-    /// Kicks an export off.
+    /// Its process.
+    pub fn pid(&self) -> u32 {
+        self.child.id()
+    }
+
+    /// Waits until the source is in the index.
+    pub fn wait_indexed(&self) {
+        let root = self.base.split("/r4/").next().expect("a URL");
+        loop {
+            let metrics =
+                ureq::get(format!("{root}/metrics")).call().expect("metrics").body_mut().read_to_string();
+            if metrics.expect("a text").contains("evanesce_index_resources") {
+                return;
+            }
+            std::thread::sleep(Duration::from_millis(5));
+        }
+    }
+
+    /// Kicks an export of everything off.
     pub fn kickoff(&self, query: &str) -> String {
-        let url = format!("{}/$export{query}", self.base);
+        self.kickoff_at(&format!("$export{query}"))
+    }
+
+    /// Kicks an export off by its path and query.
+    pub fn kickoff_at(&self, path: &str) -> String {
+        let url = format!("{}/{path}", self.base);
         let request =
             ureq::get(url).header("Accept", "application/fhir+json").header("Prefer", "respond-async");
         let response = request.call().expect("202");
@@ -69,6 +92,23 @@ impl Server {
             self.wait(url);
         }
         polling
+    }
+
+    /// The folder of a job in one of the places.
+    pub fn folder_of(&self, place: &str, polling: &str) -> PathBuf {
+        self.data_dir.join(place).join(polling.rsplit('/').next().expect("an id"))
+    }
+
+    /// Waits until an export has begun its first file, or is complete.
+    pub fn wait_first_file(&self, polling: &str) {
+        let is_output = |file: std::io::Result<std::fs::DirEntry>| {
+            file.is_ok_and(|file| file.path().extension().is_some_and(|extension| extension == "ndjson"))
+        };
+        let folder = self.folder_of("building", polling);
+        let ready = self.folder_of("ready", polling);
+        while !std::fs::read_dir(&folder).is_ok_and(|mut files| files.any(is_output)) && !ready.exists() {
+            std::thread::sleep(Duration::from_micros(500));
+        }
     }
 
     /// Waits until no place has a directory.
