@@ -5,6 +5,7 @@ use std::io;
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::time::{Duration, Instant};
 
 use actix::{Actor, System};
 use jiff::Timestamp;
@@ -25,6 +26,10 @@ use crate::reconcile::{self, ReconcileError};
 use crate::source::{NdjsonFolder, Source, SourceError};
 use crate::store::{Ledger, SledStore, Store, StoreError, View};
 use crate::telemetry::Fatal;
+
+/// How long the lock is waited for: a program that the host is just starting has copies of all
+/// descriptors for a moment, those of an instance that has stopped as well.
+const LOCK_PATIENCE: Duration = Duration::from_millis(500);
 
 /// Plans made at once.
 const PLANNERS: usize = 2;
@@ -228,10 +233,16 @@ fn take_lock(data_dir: &Path) -> Result<File, StartError> {
     let mut options = OpenOptions::new();
     let path = data_dir.join("LOCK");
     let lock = options.write(true).create(true).truncate(false).mode(0o600).open(path).map_err(system)?;
-    match rustix::fs::flock(&lock, FlockOperation::NonBlockingLockExclusive) {
-        Ok(()) => Ok(lock),
-        Err(rustix::io::Errno::WOULDBLOCK) => Err(StartError::InUse(data_dir.to_owned())),
-        Err(error) => Err(system(error.into())),
+    let until = Instant::now() + LOCK_PATIENCE;
+    loop {
+        match rustix::fs::flock(&lock, FlockOperation::NonBlockingLockExclusive) {
+            Ok(()) => return Ok(lock),
+            Err(rustix::io::Errno::WOULDBLOCK) if Instant::now() < until => {
+                std::thread::sleep(Duration::from_millis(10));
+            }
+            Err(rustix::io::Errno::WOULDBLOCK) => return Err(StartError::InUse(data_dir.to_owned())),
+            Err(error) => return Err(system(error.into())),
+        }
     }
 }
 
