@@ -4,8 +4,8 @@
 //!
 //! A file is indexed in chunks of about 8 MiB. Selecting looks at 17 bytes of each resource,
 //! which are in memory; names, patients and pointers are on disk, as hashes. Every block of the
-//! source has a checksum here, taken from the very bytes that were parsed: whoever copies a
-//! block compares it, so that only what was read and checked is ever exported.
+//! source has a checksum here, taken from the very bytes that were parsed: whoever copies blocks
+//! compares them, so that only what was parsed is ever published.
 
 mod build;
 mod chunk;
