@@ -36,6 +36,9 @@ pub trait ReadAt: Send + Sync {
     }
 }
 
+/// As much as Linux reads ahead for one advice, on most devices.
+const READ_AHEAD: usize = 512 << 10;
+
 /// An advice that the system does not take is none of our business.
 fn advise(file: &File, start: u64, end: u64, advice: Advice) {
     if let Some(length) = NonZeroU64::new(end.saturating_sub(start)) {
@@ -53,7 +56,9 @@ impl ReadAt for File {
     }
 
     fn expect(&self, start: u64, end: u64) {
-        advise(self, start, end, Advice::WillNeed);
+        for at in (start..end).step_by(READ_AHEAD) {
+            advise(self, at, end.min(at + READ_AHEAD as u64), Advice::WillNeed);
+        }
     }
 
     fn drop_pages(&self, start: u64, end: u64) {

@@ -292,3 +292,44 @@ fn an_answer_does_not_wait_for_the_client_to_acknowledge_the_one_before() {
     let without_delay = |call: &&Call| call.text.contains("TCP_NODELAY, [1]") && call.succeeded();
     assert!(calls.iter().any(|call| without_delay(&call)), "{calls:?}");
 }
+
+/// The advices that pages are not needed, and on what.
+fn dropped(setup: &Setup) -> Vec<String> {
+    let calls = trace(setup);
+    let texts = calls.iter().filter(|call| call.succeeded()).map(|call| call.text.clone());
+    texts.filter(|text| text.starts_with("fadvise64(") && text.contains("POSIX_FADV_DONTNEED")).collect()
+}
+
+#[test]
+fn pages_of_the_source_leave_the_cache_only_when_that_is_asked_for() {
+    if !can_trace("the page cache of the source") {
+        return;
+    }
+    for (page_cache, leaves) in [("keep", false), ("drop", true)] {
+        let setup = Setup::new().set(&format!("source.page_cache={page_cache}"));
+        let server = start_traced(&setup, &["-e", "trace=fadvise64"]);
+        server.export("$export?_type=Location");
+        server.kill();
+        let of_source = |text: &String| text.contains("Location.ndjson>");
+        assert_eq!(dropped(&setup).iter().any(of_source), leaves, "{page_cache}");
+    }
+}
+
+#[test]
+fn the_way_to_the_disk_is_begun_while_a_large_file_is_written() {
+    if !can_trace("writing behind") {
+        return;
+    }
+    let folder = tempfile::tempdir().unwrap();
+    let line = |n: usize| {
+        format!("{{\"resourceType\":\"Media\",\"id\":\"{n}\",\"data\":\"{}\"}}\n", "x".repeat(1 << 20))
+    };
+    let lines: Vec<_> = (0..20).map(line).collect();
+    std::fs::write(folder.path().join("Media.ndjson"), lines.concat()).unwrap();
+    let setup = Setup::new().source(folder.path());
+    let server = start_traced(&setup, &["-e", "trace=fadvise64"]);
+    server.export("$export");
+    server.kill();
+    let begun = dropped(&setup).iter().filter(|text| text.contains("_Media.ndjson>")).count();
+    assert_eq!(begun, 2, "once every 8 MiB");
+}

@@ -186,7 +186,9 @@ impl Setup {
 
     pub fn receipts(&self) -> Vec<Value> {
         let text = std::fs::read_to_string(self.data_dir().join("receipts.ndjson")).unwrap_or_default();
-        text.lines().map(|line| serde_json::from_str::<Value>(line).unwrap()["receipt"].clone()).collect()
+        // The server may be in the middle of appending one.
+        let whole = text.split_inclusive('\n').filter(|line| line.ends_with('\n'));
+        whole.map(|line| serde_json::from_str::<Value>(line).unwrap()["receipt"].clone()).collect()
     }
 
     /// The receipt of a job, once there is one.

@@ -167,6 +167,33 @@ impl SourceExporter {
     }
 }
 
+impl SourceExporter {
+    /// Copies slices of one file, in its order. The next one is read ahead meanwhile.
+    fn copy(
+        &self,
+        file: &SourceFile,
+        slices: &[&Slice],
+        buffer: &mut Vec<u8>,
+        out: &mut PartWriter,
+        cancel: &CancelToken,
+    ) -> Result<(), ExportError> {
+        let opened = self.open(file)?;
+        for (n, slice) in slices.iter().enumerate() {
+            if cancel.is_cancelled() {
+                return Err(ExportError::Cancelled);
+            }
+            if let Some(next) = slices.get(n + 1) {
+                opened.expect(next.start, next.end);
+            }
+            slice.copy(&**opened, &file.name, buffer, out)?;
+            if self.options.drop_pages {
+                opened.drop_pages(slice.start, slice.end);
+            }
+        }
+        Ok(())
+    }
+}
+
 impl Exporter for SourceExporter {
     fn check(&self, request: &ExportRequest) -> Result<(), ExportError> {
         let Level::Group { id } = &request.level else { return Ok(()) };
@@ -222,18 +249,8 @@ impl Exporter for SourceExporter {
             Content::Copy { files, slices } => {
                 let mut buffer = Vec::new();
                 for (n, file) in files.iter().enumerate() {
-                    let opened = self.open(file)?;
-                    let mut of_file = slices.iter().filter(|slice| slice.file == n);
-                    let copied = of_file.try_for_each(|slice| {
-                        if cancel.is_cancelled() {
-                            return Err(ExportError::Cancelled);
-                        }
-                        slice.copy(&**opened, &file.name, &mut buffer, out)?;
-                        if self.options.drop_pages {
-                            opened.drop_pages(slice.start, slice.end);
-                        }
-                        Ok(())
-                    });
+                    let of_file: Vec<_> = slices.iter().filter(|slice| slice.file == n).collect();
+                    let copied = self.copy(file, &of_file, &mut buffer, out, cancel);
                     if let Err(ExportError::SourceChanged(_)) = &copied {
                         // The next plan must not be made of the same index.
                         self.index.doubt(&file.name);
