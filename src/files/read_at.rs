@@ -15,9 +15,6 @@ pub trait ReadAt: Send + Sync {
     /// Reads into `buffer` from `offset`; returns the bytes read, 0 at the end.
     fn read_at(&self, buffer: &mut [u8], offset: u64) -> io::Result<usize>;
 
-    /// Says that these bytes will be read soon. Only a hint.
-    fn expect(&self, _start: u64, _end: u64) {}
-
     /// Says that these bytes are not needed in memory any more. Only a hint.
     fn drop_pages(&self, _start: u64, _end: u64) {}
 
@@ -36,16 +33,6 @@ pub trait ReadAt: Send + Sync {
     }
 }
 
-/// As much as Linux reads ahead for one advice, on most devices.
-const READ_AHEAD: usize = 512 << 10;
-
-/// An advice that the system does not take is none of our business.
-fn advise(file: &File, start: u64, end: u64, advice: Advice) {
-    if let Some(length) = NonZeroU64::new(end.saturating_sub(start)) {
-        let _ = rustix::fs::fadvise(file, start, Some(length), advice);
-    }
-}
-
 impl ReadAt for File {
     fn size(&self) -> io::Result<u64> {
         Ok(self.metadata()?.len())
@@ -55,13 +42,10 @@ impl ReadAt for File {
         FileExt::read_at(self, buffer, offset)
     }
 
-    fn expect(&self, start: u64, end: u64) {
-        for at in (start..end).step_by(READ_AHEAD) {
-            advise(self, at, end.min(at + READ_AHEAD as u64), Advice::WillNeed);
-        }
-    }
-
     fn drop_pages(&self, start: u64, end: u64) {
-        advise(self, start, end, Advice::DontNeed);
+        if let Some(length) = NonZeroU64::new(end.saturating_sub(start)) {
+            // An advice that the system does not take is none of our business.
+            let _ = rustix::fs::fadvise(self, start, Some(length), Advice::DontNeed);
+        }
     }
 }

@@ -168,7 +168,7 @@ impl SourceExporter {
 }
 
 impl SourceExporter {
-    /// Copies slices of one file, in its order. The next one is read ahead meanwhile.
+    /// Copies slices of one file, in its order.
     fn copy(
         &self,
         file: &SourceFile,
@@ -178,12 +178,9 @@ impl SourceExporter {
         cancel: &CancelToken,
     ) -> Result<(), ExportError> {
         let opened = self.open(file)?;
-        for (n, slice) in slices.iter().enumerate() {
+        for slice in slices {
             if cancel.is_cancelled() {
                 return Err(ExportError::Cancelled);
-            }
-            if let Some(next) = slices.get(n + 1) {
-                opened.expect(next.start, next.end);
             }
             slice.copy(&**opened, &file.name, buffer, out)?;
             if self.options.drop_pages {
