@@ -1,7 +1,6 @@
 //! How a job's actor begins: a kick-off, a record that was passivated or found at a start,
 //! a directory that nobody knows.
 
-use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 
 use actix::Context;
@@ -37,14 +36,14 @@ impl ExportJob {
         ctx: &mut Context<Self>,
     ) {
         let (exporter, asked) = (self.services.exporter.clone(), request.clone());
-        let check = move || catch_unwind(AssertUnwindSafe(|| exporter.check(&asked)));
+        let check = move || exporter.check(&asked);
         let checked = tokio::time::timeout(CHECK_PATIENCE, tokio::task::spawn_blocking(check));
         self.wait(ctx, checked, |this, checked, ctx| {
             let refused = match checked {
                 // Too late to be told: planning will meet it again.
                 Err(_elapsed) => None,
-                Ok(Ok(Ok(checked))) => checked.err().and_then(|error| error.reason()),
-                Ok(_panic) => Some(FailureReason::ExporterPanicked),
+                Ok(Ok(checked)) => checked.err().and_then(|error| error.reason()),
+                Ok(Err(_panic)) => Some(FailureReason::ExporterPanicked),
             };
             match refused {
                 None => this.create(request, reply, ctx),
