@@ -247,8 +247,8 @@ impl Index {
         let opened = self.source.open(&file.name).ok()?.content;
         let mut buffer = vec![0; BLOCK];
         let mut is_same = |chunk: &Chunk| {
-            let blocks = (chunk.entry.start..).step_by(BLOCK).zip(chunk.sums());
-            blocks.into_iter().all(|(at, sum)| {
+            let mut blocks = (chunk.entry.start..).step_by(BLOCK).zip(chunk.sums());
+            blocks.all(|(at, sum)| {
                 let length = (chunk.entry.end - at).min(BLOCK as u64) as usize;
                 let read = opened.read_full_at(&mut buffer[..length], at);
                 read.is_ok_and(|read| read == length) && xxh3_64(&buffer[..length]) == *sum

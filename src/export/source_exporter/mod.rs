@@ -165,9 +165,7 @@ impl SourceExporter {
             None => Ok(Arc::new(self.index.source().open(&file.name)?.content)),
         }
     }
-}
 
-impl SourceExporter {
     /// Copies slices of one file, in its order.
     fn copy(
         &self,

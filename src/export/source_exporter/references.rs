@@ -22,24 +22,21 @@ pub fn follow(
             let chunks = segment.chunks.iter().enumerate().filter(|(_, chunk)| has_some(chunk.types()));
             for (c, chunk) in chunks {
                 let reader = segment.open()?;
-                let (table, superseded): (_, HashSet<usize>) =
-                    (reader.keys(chunk)?, look.overlay.superseded(s, c).collect());
-                let mut links = None;
+                let table = reader.keys(chunk)?;
+                let superseded: HashSet<usize> = look.overlay.superseded(s, c).collect();
+                let mut new = Vec::new();
                 for (n, (key, index)) in keys(&table).iter().zip(chunk.types()).enumerate() {
                     if selection.is_referred_to(*index)
                         && wanted.contains(key)
                         && !superseded.contains(&n)
                         && found.insert((s as u32, c as u32, n as u32))
                     {
-                        let links = match &links {
-                            Some(links) => links,
-                            none => {
-                                let _ = none;
-                                links.insert(reader.links(chunk)?)
-                            }
-                        };
-                        next.extend(links.pointers(links.sets()[n]));
+                        new.push(n);
                     }
+                }
+                if !new.is_empty() {
+                    let links = reader.links(chunk)?;
+                    next.extend(new.into_iter().flat_map(|n| links.pointers(links.sets()[n])));
                 }
             }
         }
