@@ -159,7 +159,8 @@ impl Builder {
             (exporter, _) => exporter.expect("there is a source if there is no exporter"),
         };
         let receipts = Arc::new(Receipts::open(&data_dir)?);
-        let mut store: Box<dyn Store> = Box::new(SledStore::open(&data_dir.join("store"))?);
+        let store = SledStore::open(&data_dir.join("store"))?.with_hooks(hooks.clone());
+        let mut store: Box<dyn Store> = Box::new(store);
         if let Err(error) = files.restore_ballast() {
             tracing::warn!(%error, "there is no ballast: deletions may fail when the disk is full");
         }
@@ -168,7 +169,7 @@ impl Builder {
         let since =
             jiff::SignedDuration::try_from(tombstones).ok().and_then(|time| now.checked_sub(time).ok());
         let since = since.unwrap_or(Timestamp::MIN);
-        let joined = reconcile::at_start(&mut *store, &*files, &receipts, now, since)?;
+        let joined = reconcile::at_start(&mut *store, &*files, &receipts, now, since, &hooks)?;
 
         let view = Arc::new(View::default());
         view.publish(joined.jobs.into_iter().map(crate::store::Publication::New));

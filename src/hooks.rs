@@ -1,37 +1,78 @@
-//! Named steps between two effects, and faults, for the crash and fault tests. With the
+//! Named steps between two effects, and faults, for the crash, fault and race tests. With the
 //! feature `breakpoints` (never in a release binary) a test may say, per instance, that the
-//! process is killed or held when it reaches a step, or that a system call fails. Without
-//! the feature every call here is empty.
+//! process is killed or held when it reaches a step, or that a system call fails; or direct
+//! each thread that reaches a step itself. Without the feature every call here is empty.
 
 use std::io;
 
-/// A step that a test can stop at.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+/// A step that a test can stop at: what has just been done, unless it says that it begins.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 #[cfg_attr(feature = "breakpoints", derive(clap::ValueEnum))]
 #[expect(missing_docs, reason = "the names say where")]
 pub enum Step {
+    // A kick-off. `DocumentWritten` and `DocumentRenamed` are those of each document:
+    // request.json, plan.json, job.json.
+    DirectoryMade,
+    DocumentWritten,
+    DocumentRenamed,
     DirectoryCreated,
     QueuedCommitted,
+    // The run of an export.
     PlanWritten,
+    PartialsRemoved,
+    WriteBegins,
+    OutputWritten,
+    OutputSynced,
+    DirectorySynced,
     PartSealed,
+    // A completion.
     JobJsonWritten,
+    RenamedToReady,
+    ReadySynced,
     MovedToReady,
+    // Every commit of the ledger.
+    BatchApplied,
+    LogFlushed,
+    LogSynced,
+    Published,
+    // A deletion.
     MarkCommitted,
+    RenamedToTrash,
+    TrashSynced,
     MovedToTrash,
+    PartsStopped,
+    Acknowledged,
+    LastOneOut,
     SweepBegins,
     FileUnlinked,
+    DirectoryRemoved,
     SweepEnds,
+    ReceiptWritten,
     ReceiptAppended,
+    // The ballast.
+    BallastReleased,
+    BallastMade,
+    BallastRestored,
+    // The join at a start.
+    JoinBegins,
+    JoinDecided,
+    JoinCommitted,
+    JoinMoved,
+    JoinEnds,
 }
 
-/// A system call that a test can let fail.
+/// A system call, or a commit of the store, that a test can let fail.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[cfg_attr(feature = "breakpoints", derive(clap::ValueEnum))]
 #[expect(missing_docs, reason = "the system calls' names")]
 pub enum Fault {
-    Unlink,
-    Rename,
+    Open,
     Write,
+    Fsync,
+    Rename,
+    Unlink,
+    Readdir,
+    Statvfs,
     Commit,
 }
 
@@ -73,9 +114,11 @@ mod active {
         Panic,
     }
 
-    /// `STEP[:N]=kill|hold|panic`: at the N-th time (from 1) that the step is reached.
+    /// `[FIRST>]STEP[:N]=kill|hold|panic`: at the N-th time (from 1) that the step is reached,
+    /// counted from when FIRST was reached.
     #[derive(Debug, Clone)]
     pub struct Breakpoint {
+        first: Option<Step>,
         step: Step,
         countdown: u32,
         action: Action,
@@ -85,20 +128,25 @@ mod active {
         type Err = String;
 
         fn from_str(text: &str) -> Result<Self, String> {
-            let (place, action) = text.split_once('=').ok_or("expected STEP[:N]=kill|hold|panic")?;
+            let (place, action) = text.split_once('=').ok_or("expected [FIRST>]STEP[:N]=kill|hold|panic")?;
             let action = match action {
                 "kill" => Action::Kill,
                 "hold" => Action::Hold,
                 "panic" => Action::Panic,
                 _ => return Err("expected kill, hold or panic".into()),
             };
+            let (first, place) = match place.split_once('>') {
+                Some((first, place)) => (Some(Step::from_str(first, false)?), place),
+                None => (None, place),
+            };
             let (step, countdown) = place.split_once(':').unwrap_or((place, "1"));
             let countdown = countdown.parse().map_err(|_| "expected a number after the colon")?;
-            Ok(Self { step: Step::from_str(step, false)?, countdown, action })
+            Ok(Self { first, step: Step::from_str(step, false)?, countdown, action })
         }
     }
 
-    /// `CALL:ERRNO:N[:AFTER]`: N calls fail with that error number, after AFTER that do not.
+    /// `CALL:ERRNO:N[:AFTER]`: N calls, or all if N is `ever`, fail with that error number, after
+    /// AFTER that do not.
     #[derive(Debug, Clone)]
     pub struct FaultPlan {
         fault: Fault,
@@ -122,7 +170,7 @@ mod active {
             Ok(Self {
                 fault: Fault::from_str(fault, false)?,
                 errno,
-                times: number(times)?,
+                times: if times == "ever" { u32::MAX } else { number(times)? },
                 after: number(after)?,
             })
         }
@@ -134,21 +182,39 @@ mod active {
         faults: Vec<FaultPlan>,
     }
 
+    type Director = dyn Fn(Step) + Send + Sync;
+
     /// The breakpoints and faults of one instance.
-    #[derive(Debug, Clone, Default)]
-    pub struct Hooks(Arc<Mutex<Plans>>);
+    #[derive(Clone, Default)]
+    pub struct Hooks {
+        plans: Arc<Mutex<Plans>>,
+        director: Option<Arc<Director>>,
+    }
 
     impl Hooks {
         /// Hooks that follow these plans.
         pub fn new(breakpoints: Vec<Breakpoint>, faults: Vec<FaultPlan>) -> Self {
-            Self(Arc::new(Mutex::new(Plans { breakpoints, faults })))
+            Self { plans: Arc::new(Mutex::new(Plans { breakpoints, faults })), director: None }
+        }
+
+        /// Hooks that call `director` at each step, on the thread that is there: what it does
+        /// not return from does not go on.
+        pub fn directed(director: impl Fn(Step) + Send + Sync + 'static) -> Self {
+            Self { director: Some(Arc::new(director)), ..Self::default() }
         }
 
         /// Says that the instance is at `step`; kills the process, holds the thread or panics if so planned.
         pub fn reach(&self, step: Step) {
+            if let Some(director) = &self.director {
+                director(step);
+            }
             let action = {
-                let mut plans = self.0.lock();
-                let found = plans.breakpoints.iter_mut().find(|b| b.step == step && b.countdown > 0);
+                let mut plans = self.plans.lock();
+                for breakpoint in plans.breakpoints.iter_mut().filter(|b| b.first == Some(step)) {
+                    breakpoint.first = None;
+                }
+                let here = |b: &&mut Breakpoint| b.first.is_none() && b.step == step && b.countdown > 0;
+                let found = plans.breakpoints.iter_mut().find(here);
                 found.and_then(|b| {
                     b.countdown -= 1;
                     (b.countdown == 0).then_some(b.action)
@@ -170,14 +236,14 @@ mod active {
 
         /// Gives the error that a test asked for.
         pub fn fault(&self, fault: Fault) -> io::Result<()> {
-            let mut plans = self.0.lock();
+            let mut plans = self.plans.lock();
             match plans.faults.iter_mut().find(|plan| plan.fault == fault && plan.times > 0) {
                 Some(plan) if plan.after > 0 => {
                     plan.after -= 1;
                     Ok(())
                 }
                 Some(plan) => {
-                    plan.times -= 1;
+                    plan.times -= u32::from(plan.times < u32::MAX);
                     Err(io::Error::from_raw_os_error(plan.errno))
                 }
                 None => Ok(()),

@@ -10,6 +10,7 @@ use jiff::Timestamp;
 
 use crate::files::layout::{Building, Cure, Testimony};
 use crate::files::{Document, ExportDir, Files, FilesError, Inventory, Place};
+use crate::hooks::{Hooks, Step};
 use crate::job::{
     ExportRequest, Failure, FailureReason, JobDocument, JobId, JobRecord, JobState, Mark, MarkReason,
     StateName,
@@ -47,7 +48,9 @@ pub fn at_start(
     receipts: &Receipts,
     now: Timestamp,
     tombstones_since: Timestamp,
+    hooks: &Hooks,
 ) -> Result<Joined, ReconcileError> {
+    hooks.reach(Step::JoinBegins);
     let stored: BTreeMap<_, _> = store.load()?.into_iter().map(|job| (job.record.id, job)).collect();
     let inventory = files.inventory()?;
     for name in &inventory.strangers {
@@ -81,20 +84,24 @@ pub fn at_start(
     }
 
     let Join { entries, to_trash, bury, .. } = join;
+    hooks.reach(Step::JoinDecided);
     if !entries.is_empty() {
         store.commit(&entries)?;
     }
+    hooks.reach(Step::JoinCommitted);
     for moved in files.move_to_trash(&to_trash)? {
         if let Err(error) = moved {
             tracing::error!(%error, "a marked directory could not be moved; its sweep tries again");
         }
     }
+    hooks.reach(Step::JoinMoved);
     for (_, result) in files.sweep(&bury)? {
         if let Err(error) = result {
             tracing::error!(%error, "what is left of an erased job could not be removed; the reaper tries again");
         }
     }
     let jobs = store.load()?.into_iter().map(|job| publish(files, job)).collect();
+    hooks.reach(Step::JoinEnds);
     Ok(Joined { jobs, awake })
 }
 

@@ -83,7 +83,7 @@ impl LocalFiles {
     /// Makes the names in places durable.
     fn sync(&self, places: &[Place]) -> Result<(), FilesError> {
         for place in places {
-            rustix::fs::fsync(self.dir(*place)).map_err(|e| FilesError::new(SYNC, place.name())(e.into()))?;
+            sync_dir(self.dir(*place), &self.hooks).map_err(FilesError::new(SYNC, place.name()))?;
         }
         Ok(())
     }
@@ -105,7 +105,10 @@ impl LocalFiles {
                     RenameFlags::NOREPLACE,
                 );
                 match renamed {
-                    Ok(()) => return Ok(Some(place)),
+                    Ok(()) => {
+                        self.hooks.reach(Step::RenamedToTrash);
+                        return Ok(Some(place));
+                    }
                     Err(Errno::EXIST | Errno::NOTEMPTY) => {}
                     Err(Errno::NOENT) => break,
                     Err(e) => return Err(e.into()),
@@ -130,7 +133,9 @@ impl Files for LocalFiles {
     fn create(&self, job: JobId, request: &ExportRequest) -> Result<Arc<dyn ExportDir>, FilesError> {
         let name = job.to_string();
         let make = || {
+            self.hooks.fault(Fault::Open)?;
             make_dir(&self.building, &name)?;
+            self.hooks.reach(Step::DirectoryMade);
             open_dir(&self.building, &name)
         };
         let dir = make().map_err(FilesError::new("make directory", format!("building/{name}")))?;
@@ -144,8 +149,8 @@ impl Files for LocalFiles {
 
     fn open(&self, job: JobId, place: Place) -> Result<Arc<dyn ExportDir>, FilesError> {
         let name = job.to_string();
-        let dir = open_dir(self.dir(place), &name)
-            .map_err(FilesError::new("open directory", format!("{}/{name}", place.name())))?;
+        let dir = self.hooks.fault(Fault::Open).and_then(|()| open_dir(self.dir(place), &name));
+        let dir = dir.map_err(FilesError::new("open directory", format!("{}/{name}", place.name())))?;
         Ok(Arc::new(LocalDir { dir, name, hooks: self.hooks.clone() }))
     }
 
@@ -156,7 +161,10 @@ impl Files for LocalFiles {
             Ok(rustix::fs::renameat_with(&self.building, &name, &self.ready, &name, RenameFlags::NOREPLACE)?)
         };
         rename().map_err(FilesError::new("rename to ready", format!("building/{name}")))?;
-        self.sync(&[Place::Ready, Place::Building])?;
+        self.hooks.reach(Step::RenamedToReady);
+        self.sync(&[Place::Ready])?;
+        self.hooks.reach(Step::ReadySynced);
+        self.sync(&[Place::Building])?;
         self.hooks.reach(Step::MovedToReady);
         Ok(())
     }
@@ -173,6 +181,7 @@ impl Files for LocalFiles {
             [Place::Building, Place::Ready].into_iter().filter(|place| came_from(*place)).collect();
         if !left.is_empty() {
             self.sync(&[Place::Trash])?;
+            self.hooks.reach(Step::TrashSynced);
             self.sync(&left)?;
             self.hooks.reach(Step::MovedToTrash);
         }
@@ -198,13 +207,17 @@ impl Files for LocalFiles {
 
     fn sweep_partials(&self, job: JobId) -> Result<(), FilesError> {
         let name = job.to_string();
-        let sweep = || match open_dir(&self.building, &name) {
+        let open = || {
+            self.hooks.fault(Fault::Open)?;
+            open_dir(&self.building, &name)
+        };
+        let sweep = || match open() {
             Err(e) if e.kind() == io::ErrorKind::NotFound => Ok(()),
             Err(e) => Err(e),
             Ok(dir) => {
                 let chosen = |name: &str| name != Document::Job.name();
                 sweep::remove_files(&dir, &self.hooks, chosen, &mut Swept::default())?;
-                Ok(rustix::fs::fsync(&dir)?)
+                sync_dir(&dir, &self.hooks)
             }
         };
         sweep().map_err(FilesError::new("sweep", format!("building/{name}")))
@@ -213,7 +226,8 @@ impl Files for LocalFiles {
     fn inventory(&self) -> Result<Inventory, FilesError> {
         let mut inventory = Inventory::default();
         for place in Place::ALL {
-            let names = sweep::names(self.dir(place)).map_err(FilesError::new("list", place.name()))?;
+            let names =
+                sweep::names(self.dir(place), &self.hooks).map_err(FilesError::new("list", place.name()))?;
             for name in names {
                 let jobs = match place {
                     Place::Building => &mut inventory.building,
@@ -231,19 +245,28 @@ impl Files for LocalFiles {
     }
 
     fn free_bytes(&self) -> Result<u64, FilesError> {
-        ballast::free_bytes(&self.root).map_err(FilesError::new("measure free space of", "."))
+        let free = self.hooks.fault(Fault::Statvfs).and_then(|()| ballast::free_bytes(&self.root));
+        free.map_err(FilesError::new("measure free space of", "."))
     }
 
     fn release_ballast(&self, needed: u64) -> Result<bool, FilesError> {
         if self.free_bytes()? >= needed {
             return Ok(false);
         }
-        ballast::release(&self.root).map_err(FilesError::new("release", "ballast"))
+        let released = ballast::release(&self.root).map_err(FilesError::new("release", "ballast"))?;
+        self.hooks.reach(Step::BallastReleased);
+        Ok(released)
     }
 
     fn restore_ballast(&self) -> Result<(), FilesError> {
-        ballast::restore(&self.root).map_err(FilesError::new("make", "ballast"))
+        ballast::restore(&self.root, &self.hooks).map_err(FilesError::new("make", "ballast"))
     }
+}
+
+/// Makes the names in a directory durable.
+fn sync_dir(dir: &Dir, hooks: &Hooks) -> io::Result<()> {
+    hooks.fault(Fault::Fsync)?;
+    Ok(rustix::fs::fsync(dir)?)
 }
 
 struct LocalDir {
@@ -258,11 +281,13 @@ impl LocalDir {
     }
 
     fn create(&self, name: &str) -> io::Result<File> {
+        self.hooks.fault(Fault::Open)?;
         let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL | OFlags::NOFOLLOW | OFlags::CLOEXEC;
         Ok(File::from(rustix::fs::openat(&self.dir, name, flags, Mode::RUSR | Mode::WUSR)?))
     }
 
     fn read(&self, name: &str) -> io::Result<File> {
+        self.hooks.fault(Fault::Open)?;
         let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::CLOEXEC | OFlags::NONBLOCK;
         Ok(File::from(rustix::fs::openat(&self.dir, name, flags, Mode::empty())?))
     }
@@ -287,9 +312,13 @@ impl ExportDir for LocalDir {
             }
             let mut file = self.create(&temporary)?;
             io::Write::write_all(&mut file, content)?;
+            self.hooks.fault(Fault::Fsync)?;
             file.sync_data()?;
+            self.hooks.reach(Step::DocumentWritten);
+            self.hooks.fault(Fault::Rename)?;
             rustix::fs::renameat(&self.dir, &temporary, &self.dir, name)?;
-            Ok(rustix::fs::fsync(&self.dir)?)
+            self.hooks.reach(Step::DocumentRenamed);
+            sync_dir(&self.dir, &self.hooks)
         };
         write().map_err(self.fail("write", name))
     }
@@ -317,13 +346,17 @@ impl ExportDir for LocalDir {
         let remove = || {
             let chosen = |name: &str| !keep.contains(&name) && !documents.contains(&name);
             sweep::remove_files(&self.dir, &self.hooks, chosen, &mut Swept::default())?;
-            Ok(rustix::fs::fsync(&self.dir)?)
+            sync_dir(&self.dir, &self.hooks)
         };
-        remove().map_err(self.fail("remove partial files of", ""))
+        remove().map_err(self.fail("remove partial files of", ""))?;
+        self.hooks.reach(Step::PartialsRemoved);
+        Ok(())
     }
 
     fn sync(&self) -> Result<(), FilesError> {
-        rustix::fs::fsync(&self.dir).map_err(|e| self.fail(SYNC, "")(e.into()))
+        sync_dir(&self.dir, &self.hooks).map_err(self.fail(SYNC, ""))?;
+        self.hooks.reach(Step::DirectorySynced);
+        Ok(())
     }
 }
 
@@ -355,6 +388,7 @@ impl LocalSink {
 impl OutputSink for LocalSink {
     fn write_all(&mut self, bytes: &[u8]) -> Result<(), FilesError> {
         let write = || {
+            self.hooks.reach(Step::WriteBegins);
             self.hooks.fault(Fault::Write)?;
             io::Write::write_all(&mut &self.file, bytes)
         };
@@ -365,6 +399,10 @@ impl OutputSink for LocalSink {
     }
 
     fn sync(&mut self) -> Result<(), FilesError> {
-        self.file.sync_data().map_err(FilesError::new("sync", &self.name))
+        self.hooks.reach(Step::OutputWritten);
+        let synced = self.hooks.fault(Fault::Fsync).and_then(|()| self.file.sync_data());
+        synced.map_err(FilesError::new("sync", &self.name))?;
+        self.hooks.reach(Step::OutputSynced);
+        Ok(())
     }
 }

@@ -29,13 +29,14 @@ impl AddAssign for Swept {
 }
 
 /// The names in a directory. A name that is not UTF-8 is none of ours and is shown lossily.
-pub fn names(dir: &Dir) -> io::Result<Vec<String>> {
+pub fn names(dir: &Dir, hooks: &Hooks) -> io::Result<Vec<String>> {
+    hooks.fault(Fault::Readdir)?;
     dir.entries()?.map(|entry| Ok(entry?.file_name().to_string_lossy().into_owned())).collect()
 }
 
 /// Unlinks every file of `parent/name` and removes the directory.
 pub fn remove_dir(parent: &Dir, name: &str, hooks: &Hooks, swept: &mut Swept) -> io::Result<()> {
-    let dir = match open_dir(parent, name) {
+    let dir = match hooks.fault(Fault::Open).and_then(|()| open_dir(parent, name)) {
         Ok(dir) => dir,
         Err(e) if e.kind() == io::ErrorKind::NotFound => return Ok(()),
         Err(e) => return Err(e),
@@ -43,7 +44,10 @@ pub fn remove_dir(parent: &Dir, name: &str, hooks: &Hooks, swept: &mut Swept) ->
     for _ in 0..ROUNDS {
         remove_files(&dir, hooks, |_| true, swept)?;
         match rustix::fs::unlinkat(parent, name, AtFlags::REMOVEDIR) {
-            Ok(()) | Err(Errno::NOENT) => return Ok(()),
+            Ok(()) | Err(Errno::NOENT) => {
+                hooks.reach(Step::DirectoryRemoved);
+                return Ok(());
+            }
             Err(Errno::NOTEMPTY | Errno::EXIST) => {}
             Err(e) => return Err(e.into()),
         }
@@ -60,6 +64,7 @@ pub fn remove_files(
     chosen: impl Fn(&str) -> bool,
     swept: &mut Swept,
 ) -> io::Result<()> {
+    hooks.fault(Fault::Readdir)?;
     let names: Vec<_> = dir.entries()?.map(|entry| Ok(entry?.file_name())).collect::<io::Result<_>>()?;
     let names: Vec<_> = names.into_iter().filter(|name| chosen(&name.to_string_lossy())).collect();
     let unlink_all = |names: &[OsString]| {

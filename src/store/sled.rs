@@ -14,6 +14,7 @@ use std::time::{Duration, Instant};
 use serde::{Deserialize, Serialize};
 
 use super::{Entry, Store, StoreError, StoredJob};
+use crate::hooks::{Fault, Hooks, Step};
 use crate::job::{JobId, JobRecord, OutputFile, SealedPart, StateName};
 
 /// The format written by this version. A store with a larger one is refused.
@@ -32,6 +33,7 @@ pub struct SledStore {
     log: File,
     /// What was read or written of a job before, to be spared another read.
     known: HashMap<JobId, Known>,
+    hooks: Hooks,
 }
 
 #[derive(Clone, Copy)]
@@ -76,12 +78,17 @@ impl SledStore {
             }
         };
         let log = File::open(folder.join("db")).map_err(io_failed("open the log"))?;
-        let mut store = Self { db, log, known: HashMap::new() };
+        let mut store = Self { db, log, known: HashMap::new(), hooks: Hooks::default() };
         store.check_format()?;
         // What a killed process left may be readable and yet not durable.
         store.sync()?;
         File::open(folder).and_then(|dir| dir.sync_all()).map_err(io_failed("sync the folder"))?;
         Ok(store)
+    }
+
+    /// The same, with the breakpoints and faults of tests.
+    pub fn with_hooks(self, hooks: Hooks) -> Self {
+        Self { hooks, ..self }
     }
 
     fn check_format(&mut self) -> Result<(), StoreError> {
@@ -100,7 +107,11 @@ impl SledStore {
     /// Makes everything that was applied durable: P1 rests on this order.
     fn sync(&mut self) -> Result<(), StoreError> {
         self.db.flush().map_err(failed("flush"))?;
-        self.log.sync_data().map_err(io_failed("sync the log"))
+        self.hooks.reach(Step::LogFlushed);
+        let synced = self.hooks.fault(Fault::Fsync).and_then(|()| self.log.sync_data());
+        synced.map_err(io_failed("sync the log"))?;
+        self.hooks.reach(Step::LogSynced);
+        Ok(())
     }
 
     fn known(&self, job: JobId) -> Result<Known, StoreError> {
@@ -163,6 +174,7 @@ impl Store for SledStore {
             self.known.insert(job, known);
         }
         self.db.apply_batch(batch).map_err(failed("apply a batch"))?;
+        self.hooks.reach(Step::BatchApplied);
         self.sync()?;
         Ok(fitted)
     }

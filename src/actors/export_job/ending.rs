@@ -8,6 +8,7 @@ use super::super::CancelReply;
 use super::super::reaper::expires_at;
 use super::{ExportJob, Waiter};
 use crate::files::{Place, Swept};
+use crate::hooks::Step;
 use crate::job::{
     ClientId, Erasure, Event, JobRecord, JobState, Mark, MarkReason, Receipt, StateName, SweepFailure,
 };
@@ -71,6 +72,7 @@ impl ExportJob {
             let answer = self.mark_answer.clone().filter(|_| own).unwrap_or(CancelReply::AlreadyDeleted);
             let _ = waiter.reply.send(answer);
         }
+        self.services.hooks.reach(Step::Acknowledged);
     }
 
     pub(super) fn sweep_done(&mut self, swept: Swept, error: Option<String>, ctx: &mut Context<Self>) {

@@ -5,6 +5,7 @@ use actix::{AsyncContext, Context};
 
 use super::ExportJob;
 use crate::export::Fenced;
+use crate::hooks::Step;
 use crate::job::{Effect, JobState, MarkReason};
 use crate::store::Downloads;
 use crate::telemetry;
@@ -81,6 +82,7 @@ impl ExportJob {
         let writing = self.services.pool.running(self.id);
         if self.in_directory == 0 && writing == 0 && self.last_out.busy == 0 && reading == 0 {
             self.last_out.leaving = None;
+            self.services.hooks.reach(Step::LastOneOut);
             if self.generation == generation {
                 self.perform(rest, ctx);
             }

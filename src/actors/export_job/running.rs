@@ -124,6 +124,7 @@ impl ExportJob {
             work.stop();
             self.services.pool.dismiss(self.id);
         }
+        self.services.hooks.reach(Step::PartsStopped);
         self.dir = None;
         self.request = None;
         self.plan = None;
