@@ -2,9 +2,10 @@
 //! in `files::layout`; and while running, as nominations that the job's own actor looks at
 //! again before anything is done.
 
-use std::collections::{BTreeMap, BTreeSet, HashMap};
+mod sightings;
+
+use std::collections::{BTreeMap, BTreeSet, HashSet};
 use std::sync::Arc;
-use std::time::{Duration, Instant};
 
 use jiff::Timestamp;
 
@@ -16,7 +17,9 @@ use crate::job::{
     StateName,
 };
 use crate::receipts::{Receipts, ReceiptsError};
-use crate::store::{Entry, Published, Store, StoreError, StoredJob, View};
+use crate::store::{Entry, Published, Store, StoreError, StoredJob};
+
+pub use sightings::{Nominations, Sightings};
 
 /// Why a start is given up.
 #[derive(Debug, thiserror::Error)]
@@ -38,10 +41,59 @@ pub struct Joined {
     pub awake: Vec<JobId>,
 }
 
+/// What the witnesses say of one job, and what is to be done about it.
+#[derive(Debug, Clone, Copy)]
+pub struct Examined {
+    /// The job.
+    pub job: JobId,
+    /// What each witness says.
+    pub testimony: Testimony,
+    /// What makes them agree.
+    pub cure: Cure,
+}
+
+/// What all witnesses say.
+pub struct Examination {
+    /// What stands on disk.
+    pub inventory: Inventory,
+    /// What the store holds.
+    pub stored: BTreeMap<JobId, StoredJob>,
+    /// Every job that a witness knows.
+    pub jobs: Vec<Examined>,
+}
+
+/// Hears the witnesses of every job and changes nothing, but that directories are synced
+/// before they are believed: a killed process leaves things that can be read and would not
+/// survive a power loss. `tombstones_since`: erasures before this instant are forgotten.
+pub fn examine(
+    store: &dyn Store,
+    files: &dyn Files,
+    receipts: &Receipts,
+    tombstones_since: Timestamp,
+) -> Result<Examination, ReconcileError> {
+    let stored: BTreeMap<_, _> = store.load()?.into_iter().map(|job| (job.record.id, job)).collect();
+    let inventory = files.inventory()?;
+    let erased: BTreeSet<_> = receipts.erased_since(tombstones_since).into_iter().collect();
+    let places = [&inventory.building, &inventory.ready, &inventory.trash];
+    let on_disk: BTreeSet<_> = places.into_iter().flatten().copied().collect();
+    let jobs: BTreeSet<_> = stored.keys().chain(&on_disk).chain(&erased).copied().collect();
+    let (building, ready, trash) = (set(&inventory.building), set(&inventory.ready), set(&inventory.trash));
+    let examine = |job: JobId| {
+        let testimony = Testimony {
+            store: stored.get(&job).map(|job| job.record.state.name()),
+            building: building.contains(&job).then(|| look_into_building(files, job)),
+            ready: ready.contains(&job),
+            trash: trash.contains(&job),
+            receipt: erased.contains(&job) || (stored.contains_key(&job) && receipts.has(job)),
+        };
+        Examined { job, testimony, cure: testimony.cure() }
+    };
+    let jobs = jobs.into_iter().map(examine).collect();
+    Ok(Examination { inventory, stored, jobs })
+}
+
 /// Joins the witnesses of every job and brings them to agree. Nothing else may be running.
-/// The witnesses sync what they find before they are believed: a killed process leaves things
-/// that can be read but would not survive a power loss.
-/// `tombstones_since`: erasures before this instant are forgotten.
+/// `tombstones_since` is as in [`examine`].
 pub fn at_start(
     store: &mut dyn Store,
     files: &dyn Files,
@@ -51,31 +103,16 @@ pub fn at_start(
     hooks: &Hooks,
 ) -> Result<Joined, ReconcileError> {
     hooks.reach(Step::JoinBegins);
-    let stored: BTreeMap<_, _> = store.load()?.into_iter().map(|job| (job.record.id, job)).collect();
-    let inventory = files.inventory()?;
+    let Examination { inventory, stored, jobs } = examine(store, files, receipts, tombstones_since)?;
     for name in &inventory.strangers {
         tracing::warn!(
             name,
             "a name that this server did not make stands in the data directory; it is left alone"
         );
     }
-    let erased: BTreeSet<_> = receipts.erased_since(tombstones_since).into_iter().collect();
     let mut join = Join { files, receipts, now, entries: Vec::new(), to_trash: Vec::new(), bury: Vec::new() };
-    let places = [&inventory.building, &inventory.ready, &inventory.trash];
-    let on_disk: BTreeSet<_> = places.into_iter().flatten().copied().collect();
-    let jobs: BTreeSet<_> = stored.keys().chain(&on_disk).chain(&erased).copied().collect();
-
     let mut awake = Vec::new();
-    for job in jobs {
-        let building = inventory.building.contains(&job).then(|| join.look_into_building(job));
-        let testimony = Testimony {
-            store: stored.get(&job).map(|job| job.record.state.name()),
-            building,
-            ready: inventory.ready.contains(&job),
-            trash: inventory.trash.contains(&job),
-            receipt: erased.contains(&job) || (stored.contains_key(&job) && receipts.has(job)),
-        };
-        let cure = testimony.cure();
+    for Examined { job, testimony, cure } in jobs {
         if !matches!(cure, Cure::Nothing) {
             tracing::info!(%job, ?testimony, ?cure, "joined");
         }
@@ -105,6 +142,26 @@ pub fn at_start(
     Ok(Joined { jobs, awake })
 }
 
+fn set(jobs: &[JobId]) -> HashSet<JobId> {
+    jobs.iter().copied().collect()
+}
+
+fn look_into_building(files: &dyn Files, job: JobId) -> Building {
+    let Ok(dir) = files.open(job, Place::Building) else { return Building::Bare };
+    if let Err(error) = dir.sync() {
+        tracing::error!(%job, %error, "a directory cannot be synced: what it says is not believed");
+        return Building::Bare;
+    }
+    let document: Option<JobDocument> = read(&*dir, Document::Job);
+    if document.is_some_and(|document| document.record.state.name() == StateName::Failed) {
+        Building::Failed
+    } else if matches!(dir.read_document(Document::Plan), Ok(Some(_))) {
+        Building::Planned
+    } else {
+        Building::Bare
+    }
+}
+
 fn read<T: serde::de::DeserializeOwned>(dir: &dyn ExportDir, document: Document) -> Option<T> {
     let content = dir.read_document(document).ok().flatten()?;
     serde_json::from_slice(&content).ok()
@@ -132,22 +189,6 @@ struct Join<'a> {
 }
 
 impl Join<'_> {
-    fn look_into_building(&self, job: JobId) -> Building {
-        let Ok(dir) = self.files.open(job, Place::Building) else { return Building::Bare };
-        if let Err(error) = dir.sync() {
-            tracing::error!(%job, %error, "a directory cannot be synced: what it says is not believed");
-            return Building::Bare;
-        }
-        let document: Option<JobDocument> = read(&*dir, Document::Job);
-        if document.is_some_and(|document| document.record.state.name() == StateName::Failed) {
-            Building::Failed
-        } else if matches!(dir.read_document(Document::Plan), Ok(Some(_))) {
-            Building::Planned
-        } else {
-            Building::Bare
-        }
-    }
-
     /// A record in `state` that follows the stored one; for a job that the store has lost,
     /// the first one, as far as its directory or its receipt tells whose it was.
     fn record(&self, job: JobId, stored: Option<&StoredJob>, state: JobState) -> JobRecord {
@@ -260,123 +301,5 @@ impl Join<'_> {
 
     fn document(&self, job: JobId, place: Place) -> Option<JobDocument> {
         read(&*self.files.open(job, place).ok()?, Document::Job)
-    }
-}
-
-/// Disagreements seen while running, by how long.
-#[derive(Debug, Default)]
-pub struct Sightings {
-    seen: HashMap<JobId, (Instant, u32)>,
-}
-
-/// What a scan nominates: nothing is done to a job but by its own actor.
-#[derive(Debug, Default, PartialEq, Eq)]
-pub struct Nominations {
-    /// Directories without a record, seen twice and for longer than the grace.
-    pub orphans: Vec<JobId>,
-    /// Directories of jobs that are erased.
-    pub leftovers: Vec<JobId>,
-    /// Complete jobs without a directory, seen twice and for longer than the grace.
-    pub lost: Vec<JobId>,
-}
-
-impl Sightings {
-    /// Directories that nobody claims at present, nominated or not.
-    pub fn count(&self) -> usize {
-        self.seen.len()
-    }
-
-    /// Compares a scan with the view. A job is nominated when it was seen in two scans that
-    /// are at least `grace` apart (P6).
-    pub fn compare(
-        &mut self,
-        inventory: &Inventory,
-        view: &View,
-        grace: Duration,
-        now: Instant,
-    ) -> Nominations {
-        let mut nominations = Nominations::default();
-        let mut suspects = HashMap::new();
-        let mut suspect = |seen: &HashMap<_, (Instant, u32)>, job| {
-            let (first, times) = seen.get(&job).copied().unwrap_or((now, 0));
-            suspects.insert(job, (first, times + 1));
-            times + 1 >= 2 && now - first >= grace
-        };
-        let places = [&inventory.building, &inventory.ready, &inventory.trash];
-        let on_disk: BTreeSet<_> = places.into_iter().flatten().copied().collect();
-        for job in on_disk {
-            match view.get(job).map(|published| published.record.state.name()) {
-                Some(StateName::Erased) => nominations.leftovers.push(job),
-                Some(_) => {}
-                None => {
-                    if suspect(&self.seen, job) {
-                        nominations.orphans.push(job);
-                    }
-                }
-            }
-        }
-        let ready: BTreeSet<_> = inventory.ready.iter().collect();
-        for published in view.all() {
-            let job = published.record.id;
-            let gone = published.record.state.name() == StateName::Complete && !ready.contains(&job);
-            if gone && suspect(&self.seen, job) {
-                nominations.lost.push(job);
-            }
-        }
-        self.seen = suspects;
-        nominations
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::job::{Completion, Erasure};
-    use crate::store::Publication;
-
-    fn record(state: JobState) -> JobRecord {
-        let at = Timestamp::UNIX_EPOCH;
-        let (tenant, owner) = ("t".parse().unwrap(), "o".parse().unwrap());
-        JobRecord { id: JobId::random(), tenant, owner, revision: 1, submitted_at: at, state }
-    }
-
-    #[test]
-    fn an_orphan_is_nominated_only_when_seen_twice_and_longer_than_the_grace() {
-        let view = View::default();
-        let live = record(JobState::Queued);
-        view.publish([Publication::New(Published::new(live.clone(), None, Arc::new([])))]);
-        let orphan = JobId::random();
-        let inventory = Inventory { building: vec![live.id, orphan], ..Inventory::default() };
-        let grace = Duration::from_secs(60);
-        let mut sightings = Sightings::default();
-        let start = Instant::now();
-        let mut seen = |inventory: &Inventory, after| {
-            sightings.compare(inventory, &view, grace, start + Duration::from_secs(after)).orphans
-        };
-        assert_eq!(seen(&inventory, 0), []);
-        assert_eq!(seen(&inventory, 59), []);
-        assert_eq!(seen(&inventory, 60), [orphan]);
-        // Gone and come back: it is a new sighting.
-        assert_eq!(seen(&Inventory::default(), 61), []);
-        assert_eq!(seen(&inventory, 200), []);
-    }
-
-    #[test]
-    fn a_complete_job_without_files_and_an_erased_one_with_files_are_nominated() {
-        let view = View::default();
-        let at = Timestamp::UNIX_EPOCH;
-        let complete = record(JobState::Complete(Completion::of(&[], at, at)));
-        let erased =
-            record(JobState::Erased(Erasure { reason: MarkReason::Deleted, marked_at: at, gone_at: at }));
-        for record in [&complete, &erased] {
-            view.publish([Publication::New(Published::new(record.clone(), None, Arc::new([])))]);
-        }
-        let inventory = Inventory { trash: vec![erased.id], ..Inventory::default() };
-        let mut sightings = Sightings::default();
-        let now = Instant::now();
-        let first = sightings.compare(&inventory, &view, Duration::ZERO, now);
-        assert_eq!(first, Nominations { leftovers: vec![erased.id], ..Nominations::default() });
-        let second = sightings.compare(&inventory, &view, Duration::ZERO, now);
-        assert_eq!(second.lost, [complete.id]);
     }
 }

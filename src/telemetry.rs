@@ -2,10 +2,10 @@
 
 use std::io::IsTerminal;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use metrics::{counter, gauge, histogram};
-use metrics_exporter_prometheus::{BuildError, PrometheusBuilder, PrometheusHandle};
+use metrics_exporter_prometheus::{BuildError, Matcher, PrometheusBuilder, PrometheusHandle};
 use tracing_subscriber::EnvFilter;
 
 /// What to do when nothing can be promised any more: crash-only, the supervisor restarts the
@@ -79,14 +79,30 @@ pub fn init_logs(format: LogFormat) {
 /// Installs the recorder of the process and gives the handle that renders it.
 pub fn init_metrics() -> Result<PrometheusHandle, BuildError> {
     let seconds = [0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 5.0, 30.0];
-    PrometheusBuilder::new().set_buckets(&seconds)?.install_recorder()
+    let changes = [1.0, 2.0, 4.0, 8.0, 16.0, 32.0, 64.0, 128.0, 256.0, 512.0, 1024.0];
+    PrometheusBuilder::new()
+        .set_buckets(&seconds)?
+        .set_buckets_for_metric(Matcher::Full(COMMIT_CHANGES.into()), &changes)?
+        .install_recorder()
 }
+
+const COMMIT_CHANGES: &str = "evanesce_commit_changes";
 
 /// A group commit is done.
 pub fn batch_committed(changes: usize, took: Duration) {
     histogram!("evanesce_commit_seconds").record(took);
+    histogram!(COMMIT_CHANGES).record(changes as f64);
     counter!("evanesce_commits_total").increment(1);
     counter!("evanesce_committed_changes_total").increment(changes as u64);
+}
+
+/// Runs a sync and takes its time. `what` is one of `store`, `receipts`, `directory`, `output`
+/// and `document`.
+pub fn timed_sync<T>(what: &'static str, sync: impl FnOnce() -> T) -> T {
+    let began = Instant::now();
+    let synced = sync();
+    histogram!("evanesce_fsync_seconds", "what" => what).record(began.elapsed());
+    synced
 }
 
 /// A job reached a state.
@@ -106,9 +122,9 @@ pub fn erased(took: Duration, files: u64, bytes: u64) {
     counter!("evanesce_erased_bytes_total").increment(bytes);
 }
 
-/// A sweep failed and will be tried again.
-pub fn sweep_failed() {
-    counter!("evanesce_sweep_failures_total").increment(1);
+/// A sweep failed and will be tried again. `errno` is the system's name of the error.
+pub fn sweep_failed(errno: String) {
+    counter!("evanesce_sweep_failures_total", "errno" => errno).increment(1);
 }
 
 /// Writers were fenced; some of them may be stuck in a system call.

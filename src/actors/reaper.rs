@@ -176,7 +176,7 @@ impl Reaper {
                 match done {
                     Ok(Ok(results)) => {
                         for (job, (swept, result)) in jobs.into_iter().zip(results) {
-                            this.swept(job, swept, result.err().map(|error| error.to_string()), ctx);
+                            this.swept(job, swept, result.err(), ctx);
                         }
                         this.sweep_next(ctx);
                     }
@@ -187,7 +187,7 @@ impl Reaper {
         }
     }
 
-    fn swept(&mut self, job: JobId, swept: Swept, error: Option<String>, ctx: &mut Context<Self>) {
+    fn swept(&mut self, job: JobId, swept: Swept, error: Option<FilesError>, ctx: &mut Context<Self>) {
         self.sweeping.remove(&job);
         match &error {
             None => {
@@ -196,16 +196,17 @@ impl Reaper {
             }
             Some(error) => {
                 self.status.failed += 1;
-                telemetry::sweep_failed();
+                telemetry::sweep_failed(error.errno());
                 let config = &self.services.config.reaper;
                 let attempts = self.retries.get(&job).map_or(0, |retry| retry.attempts) + 1;
                 let wait =
                     config.retry_min.0.saturating_mul(1 << (attempts - 1).min(20)).min(config.retry_max.0);
-                tracing::error!(%job, attempts, error, ?wait, "a sweep failed and will be tried again");
+                tracing::error!(%job, attempts, %error, ?wait, "a sweep failed and will be tried again");
                 self.retries.insert(job, Retry { attempts, due: Instant::now() + wait });
                 ctx.run_later(wait, |this, ctx| this.retry_due(ctx));
             }
         }
+        let error = error.map(|error| error.to_string());
         self.tell(job, JobMessage::SweepDone { swept, error });
     }
 

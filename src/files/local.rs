@@ -18,6 +18,7 @@ use super::{
 };
 use crate::hooks::{Fault, Hooks, Step};
 use crate::job::{ExportRequest, JobId};
+use crate::telemetry;
 
 /// The data directory on a local file system.
 pub struct LocalFiles {
@@ -235,12 +236,14 @@ impl Files for LocalFiles {
                     Place::Trash => &mut inventory.trash,
                 };
                 match job_of(place, &name) {
-                    Some(job) if !jobs.contains(&job) => jobs.push(job),
-                    Some(_) => {}
+                    Some(job) => jobs.push(job),
                     None => inventory.strangers.push(format!("{}/{name}", place.name())),
                 }
             }
         }
+        // In `trash/` a job may have several directories.
+        inventory.trash.sort_unstable();
+        inventory.trash.dedup();
         Ok(inventory)
     }
 
@@ -266,7 +269,7 @@ impl Files for LocalFiles {
 /// Makes the names in a directory durable.
 fn sync_dir(dir: &Dir, hooks: &Hooks) -> io::Result<()> {
     hooks.fault(Fault::Fsync)?;
-    Ok(rustix::fs::fsync(dir)?)
+    Ok(telemetry::timed_sync("directory", || rustix::fs::fsync(dir))?)
 }
 
 struct LocalDir {
@@ -313,7 +316,7 @@ impl ExportDir for LocalDir {
             let mut file = self.create(&temporary)?;
             io::Write::write_all(&mut file, content)?;
             self.hooks.fault(Fault::Fsync)?;
-            file.sync_data()?;
+            telemetry::timed_sync("document", || file.sync_data())?;
             self.hooks.reach(Step::DocumentWritten);
             self.hooks.fault(Fault::Rename)?;
             rustix::fs::renameat(&self.dir, &temporary, &self.dir, name)?;
@@ -400,7 +403,10 @@ impl OutputSink for LocalSink {
 
     fn sync(&mut self) -> Result<(), FilesError> {
         self.hooks.reach(Step::OutputWritten);
-        let synced = self.hooks.fault(Fault::Fsync).and_then(|()| self.file.sync_data());
+        let synced = self
+            .hooks
+            .fault(Fault::Fsync)
+            .and_then(|()| telemetry::timed_sync("output", || self.file.sync_data()));
         synced.map_err(FilesError::new("sync", &self.name))?;
         self.hooks.reach(Step::OutputSynced);
         Ok(())

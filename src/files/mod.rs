@@ -46,6 +46,12 @@ impl FilesError {
         self.operation == SYNC
     }
 
+    /// The system's name of the error, such as `EACCES`; `other` if the system did not say.
+    pub fn errno(&self) -> String {
+        let errno = self.source.raw_os_error().map(nix::errno::Errno::from_raw);
+        errno.map_or_else(|| "other".into(), |errno| format!("{errno:?}"))
+    }
+
     /// Whether the name is not there.
     pub fn is_missing(&self) -> bool {
         self.source.kind() == io::ErrorKind::NotFound

@@ -16,6 +16,7 @@ use serde::{Deserialize, Serialize};
 use super::{Entry, Store, StoreError, StoredJob};
 use crate::hooks::{Fault, Hooks, Step};
 use crate::job::{JobId, JobRecord, OutputFile, SealedPart, StateName};
+use crate::telemetry;
 
 /// The format written by this version. A store with a larger one is refused.
 const FORMAT: u32 = 1;
@@ -108,7 +109,10 @@ impl SledStore {
     fn sync(&mut self) -> Result<(), StoreError> {
         self.db.flush().map_err(failed("flush"))?;
         self.hooks.reach(Step::LogFlushed);
-        let synced = self.hooks.fault(Fault::Fsync).and_then(|()| self.log.sync_data());
+        let synced = self
+            .hooks
+            .fault(Fault::Fsync)
+            .and_then(|()| telemetry::timed_sync("store", || self.log.sync_data()));
         synced.map_err(io_failed("sync the log"))?;
         self.hooks.reach(Step::LogSynced);
         Ok(())

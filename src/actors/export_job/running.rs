@@ -208,7 +208,7 @@ impl ExportJob {
             if let Err(error) = swept {
                 let wait = this.services.config.reaper.retry_min.0;
                 tracing::error!(job = %id, %error, ?wait, "the partial files of a failed export could not be removed");
-                telemetry::sweep_failed();
+                telemetry::sweep_failed(error.errno());
                 this.wait(ctx, tokio::time::sleep(wait), move |this, (), ctx| {
                     this.go_on(generation, &[Effect::SweepPartials], ctx);
                 });

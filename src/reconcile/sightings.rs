@@ -1,0 +1,131 @@
+//! What a scan of the running server nominates: disagreements that last. Nothing is done to a
+//! job but by its own actor, which looks again.
+
+use std::collections::{BTreeSet, HashMap};
+use std::time::{Duration, Instant};
+
+use crate::files::Inventory;
+use crate::job::{JobId, StateName};
+use crate::store::View;
+
+/// Disagreements seen while running, by how long.
+#[derive(Debug, Default)]
+pub struct Sightings {
+    seen: HashMap<JobId, (Instant, u32)>,
+}
+
+/// What a scan nominates: nothing is done to a job but by its own actor.
+#[derive(Debug, Default, PartialEq, Eq)]
+pub struct Nominations {
+    /// Directories without a record, seen twice and for longer than the grace.
+    pub orphans: Vec<JobId>,
+    /// Directories of jobs that are erased.
+    pub leftovers: Vec<JobId>,
+    /// Complete jobs without a directory, seen twice and for longer than the grace.
+    pub lost: Vec<JobId>,
+}
+
+impl Sightings {
+    /// Directories that nobody claims at present, nominated or not.
+    pub fn count(&self) -> usize {
+        self.seen.len()
+    }
+
+    /// Compares a scan with the view. A job is nominated when it was seen in two scans that
+    /// are at least `grace` apart (P6).
+    pub fn compare(
+        &mut self,
+        inventory: &Inventory,
+        view: &View,
+        grace: Duration,
+        now: Instant,
+    ) -> Nominations {
+        let mut nominations = Nominations::default();
+        let mut suspects = HashMap::new();
+        let mut suspect = |seen: &HashMap<_, (Instant, u32)>, job| {
+            let (first, times) = seen.get(&job).copied().unwrap_or((now, 0));
+            suspects.insert(job, (first, times + 1));
+            times + 1 >= 2 && now - first >= grace
+        };
+        let places = [&inventory.building, &inventory.ready, &inventory.trash];
+        let on_disk: BTreeSet<_> = places.into_iter().flatten().copied().collect();
+        for job in on_disk {
+            match view.get(job).map(|published| published.record.state.name()) {
+                Some(StateName::Erased) => nominations.leftovers.push(job),
+                Some(_) => {}
+                None => {
+                    if suspect(&self.seen, job) {
+                        nominations.orphans.push(job);
+                    }
+                }
+            }
+        }
+        let ready: BTreeSet<_> = inventory.ready.iter().collect();
+        for published in view.all() {
+            let job = published.record.id;
+            let gone = published.record.state.name() == StateName::Complete && !ready.contains(&job);
+            if gone && suspect(&self.seen, job) {
+                nominations.lost.push(job);
+            }
+        }
+        self.seen = suspects;
+        nominations
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use jiff::Timestamp;
+
+    use super::*;
+    use crate::job::{Completion, Erasure, JobRecord, JobState, MarkReason};
+    use crate::store::{Publication, Published};
+
+    fn record(state: JobState) -> JobRecord {
+        let at = Timestamp::UNIX_EPOCH;
+        let (tenant, owner) = ("t".parse().unwrap(), "o".parse().unwrap());
+        JobRecord { id: JobId::random(), tenant, owner, revision: 1, submitted_at: at, state }
+    }
+
+    #[test]
+    fn an_orphan_is_nominated_only_when_seen_twice_and_longer_than_the_grace() {
+        let view = View::default();
+        let live = record(JobState::Queued);
+        view.publish([Publication::New(Published::new(live.clone(), None, Arc::new([])))]);
+        let orphan = JobId::random();
+        let inventory = Inventory { building: vec![live.id, orphan], ..Inventory::default() };
+        let grace = Duration::from_secs(60);
+        let mut sightings = Sightings::default();
+        let start = Instant::now();
+        let mut seen = |inventory: &Inventory, after| {
+            sightings.compare(inventory, &view, grace, start + Duration::from_secs(after)).orphans
+        };
+        assert_eq!(seen(&inventory, 0), []);
+        assert_eq!(seen(&inventory, 59), []);
+        assert_eq!(seen(&inventory, 60), [orphan]);
+        // Gone and come back: it is a new sighting.
+        assert_eq!(seen(&Inventory::default(), 61), []);
+        assert_eq!(seen(&inventory, 200), []);
+    }
+
+    #[test]
+    fn a_complete_job_without_files_and_an_erased_one_with_files_are_nominated() {
+        let view = View::default();
+        let at = Timestamp::UNIX_EPOCH;
+        let complete = record(JobState::Complete(Completion::of(&[], at, at)));
+        let erased =
+            record(JobState::Erased(Erasure { reason: MarkReason::Deleted, marked_at: at, gone_at: at }));
+        for record in [&complete, &erased] {
+            view.publish([Publication::New(Published::new(record.clone(), None, Arc::new([])))]);
+        }
+        let inventory = Inventory { trash: vec![erased.id], ..Inventory::default() };
+        let mut sightings = Sightings::default();
+        let now = Instant::now();
+        let first = sightings.compare(&inventory, &view, Duration::ZERO, now);
+        assert_eq!(first, Nominations { leftovers: vec![erased.id], ..Nominations::default() });
+        let second = sightings.compare(&inventory, &view, Duration::ZERO, now);
+        assert_eq!(second.lost, [complete.id]);
+    }
+}
