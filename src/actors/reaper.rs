@@ -3,6 +3,8 @@
 //! disagreements. A pass takes no input, is idempotent, leaves retries to the next one and
 //! returns a status that can be shown.
 
+mod backlog;
+
 use std::collections::{HashMap, HashSet, VecDeque};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -10,7 +12,6 @@ use std::time::{Duration, Instant};
 
 use actix::{Actor, ActorFutureExt, Addr, AsyncContext, Context, Handler, Message, SpawnHandle, WrapFuture};
 use jiff::Timestamp;
-use serde::Serialize;
 
 use super::orchestrator::{Orchestrator, Tell};
 use super::watcher::Watcher;
@@ -21,6 +22,8 @@ use crate::job::{JobId, JobState};
 use crate::reconcile::{Nominations, Sightings};
 use crate::store::Change;
 use crate::telemetry::{self, PanicGuard};
+
+pub use backlog::ReaperStatus;
 
 /// Sweeps at once: unlinking waits on the device, and each sweep has a few unlinks in flight.
 const SWEEPS: usize = 2;
@@ -64,29 +67,6 @@ pub struct Reaper {
 struct Retry {
     attempts: u32,
     due: Instant,
-}
-
-/// What the reaper has done and has before it.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
-pub struct ReaperStatus {
-    /// Passes made.
-    pub passes: u64,
-    /// When the last one was.
-    pub last_pass: Option<Timestamp>,
-    /// Sweeps that succeeded.
-    pub swept: u64,
-    /// Sweeps that failed.
-    pub failed: u64,
-    /// Jobs that are marked and not erased yet.
-    pub marked: usize,
-    /// When the oldest of them was marked.
-    pub oldest_mark: Option<Timestamp>,
-    /// Directories without a record that are being watched.
-    pub orphans: usize,
-    /// Names in the data directory that this server did not make.
-    pub strangers: usize,
-    /// Whether expiry waits because the clock jumped.
-    pub clock_jumped: bool,
 }
 
 /// Sweep a marked job whose last writer is out.
@@ -307,23 +287,6 @@ impl Reaper {
         self.status.strangers = inventory.strangers.len();
         self.status.orphans = self.sightings.count();
         self.note_backlog();
-    }
-
-    fn note_backlog(&mut self) {
-        let marks: Vec<_> =
-            self.services.view().all().iter().filter_map(|p| marked_at(&p.record.state)).collect();
-        self.status.marked = marks.len();
-        self.status.oldest_mark = marks.iter().min().copied();
-        let now = self.services.clock.now();
-        let oldest = self.status.oldest_mark.map_or(Duration::ZERO, |oldest| between(oldest, now));
-        telemetry::backlog(marks.len(), oldest, self.status.orphans, self.status.strangers);
-    }
-}
-
-fn marked_at(state: &JobState) -> Option<Timestamp> {
-    match state {
-        JobState::Marked(mark) => Some(mark.at),
-        _ => None,
     }
 }
 

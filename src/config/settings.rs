@@ -260,6 +260,8 @@ pub struct Reaper {
     pub retry_max: Time,
     /// Whether file system events start a pass early. Default true.
     pub watch: bool,
+    /// When a mark that is not swept is an alarm: `/readyz` is red from then on. Default `15min`.
+    pub alarm_after: Time,
 }
 
 impl Default for Reaper {
@@ -269,6 +271,7 @@ impl Default for Reaper {
             retry_min: Time::seconds(1),
             retry_max: Time::seconds(300),
             watch: true,
+            alarm_after: Time::seconds(900),
         }
     }
 }

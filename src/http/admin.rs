@@ -12,10 +12,12 @@ pub async fn healthz() -> HttpResponse {
     HttpResponse::Ok().json(json!({"status": "ok"}))
 }
 
-/// The server can keep its promises: the store takes commits and the actors answer.
+/// The server can keep its promises: the store takes commits, the actors answer, and no mark
+/// has waited for longer than `reaper.alarm_after`.
 pub async fn readyz(api: Data<Api>) -> HttpResponse {
     let reaper = api.evanesce.reaper_status().await;
-    let ready = api.evanesce.services().ledger.is_healthy() && reaper.is_some();
+    let in_time = reaper.as_ref().is_some_and(|reaper| !reaper.overdue);
+    let ready = api.evanesce.services().ledger.is_healthy() && in_time;
     let mut response = if ready { HttpResponse::Ok() } else { HttpResponse::ServiceUnavailable() };
     response.json(json!({"ready": ready, "reaper": reaper}))
 }

@@ -1,0 +1,57 @@
+//! What the reaper has done and has before it, as the operator sees it.
+
+use std::time::Duration;
+
+use jiff::Timestamp;
+use serde::Serialize;
+
+use super::Reaper;
+use crate::clock::between;
+use crate::job::JobState;
+use crate::telemetry;
+
+/// What the reaper has done and has before it.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
+pub struct ReaperStatus {
+    /// Passes made.
+    pub passes: u64,
+    /// When the last one was.
+    pub last_pass: Option<Timestamp>,
+    /// Sweeps that succeeded.
+    pub swept: u64,
+    /// Sweeps that failed.
+    pub failed: u64,
+    /// Jobs that are marked and not erased yet.
+    pub marked: usize,
+    /// When the oldest of them was marked.
+    pub oldest_mark: Option<Timestamp>,
+    /// Whether that is longer ago than `reaper.alarm_after`: somebody should look.
+    pub overdue: bool,
+    /// Directories without a record that are being watched.
+    pub orphans: usize,
+    /// Names in the data directory that this server did not make.
+    pub strangers: usize,
+    /// Whether expiry waits because the clock jumped.
+    pub clock_jumped: bool,
+}
+
+impl Reaper {
+    /// Counts what is marked and not erased yet, for status and metrics.
+    pub(super) fn note_backlog(&mut self) {
+        let mut marks = 0;
+        let mut oldest: Option<Timestamp> = None;
+        for published in self.services.view().all() {
+            if let JobState::Marked(mark) = &published.record.state {
+                marks += 1;
+                oldest = oldest.into_iter().chain([mark.at]).min();
+            }
+        }
+        let now = self.services.clock.now();
+        let age = oldest.map_or(Duration::ZERO, |oldest| between(oldest, now));
+        let status = &mut self.status;
+        status.marked = marks;
+        status.oldest_mark = oldest;
+        status.overdue = oldest.is_some() && age >= self.services.config.reaper.alarm_after.0;
+        telemetry::backlog(marks, age, status.orphans, status.strangers);
+    }
+}
