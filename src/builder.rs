@@ -8,12 +8,11 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use actix::{Actor, System};
-use jiff::Timestamp;
 use rustix::fs::FlockOperation;
 use tokio::sync::{Semaphore, oneshot};
 
 use crate::actors::{DiskWitnesses, Orchestrator, Services};
-use crate::clock::Clock;
+use crate::clock::{self, Clock};
 use crate::config::{Config, PageCache};
 use crate::evanesce::{Evanesce, Running};
 use crate::export::{Exporter, Limits, Pool, Rates, SourceExporter, SourceOptions, Threads, Throttle};
@@ -165,10 +164,7 @@ impl Builder {
             tracing::warn!(%error, "there is no ballast: deletions may fail when the disk is full");
         }
         let now = clock.now();
-        let tombstones = config.retention.tombstones.0;
-        let since =
-            jiff::SignedDuration::try_from(tombstones).ok().and_then(|time| now.checked_sub(time).ok());
-        let since = since.unwrap_or(Timestamp::MIN);
+        let since = clock::before(now, config.retention.tombstones.0);
         let joined = reconcile::at_start(&mut *store, &*files, &receipts, now, since, &hooks)?;
 
         let view = Arc::new(View::default());

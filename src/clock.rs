@@ -34,6 +34,14 @@ pub fn after(instant: Timestamp, time: Duration) -> Timestamp {
         .unwrap_or(Timestamp::MAX)
 }
 
+/// `instant` and a length of time before it; the beginning of time if that is beyond.
+pub fn before(instant: Timestamp, time: Duration) -> Timestamp {
+    SignedDuration::try_from(time)
+        .ok()
+        .and_then(|time| instant.checked_sub(time).ok())
+        .unwrap_or(Timestamp::MIN)
+}
+
 /// The time from `from` to `to`; zero if it is negative.
 pub fn between(from: Timestamp, to: Timestamp) -> Duration {
     to.duration_since(from).try_into().unwrap_or(Duration::ZERO)

@@ -16,8 +16,9 @@ use crate::job::{
     ExportRequest, Failure, FailureReason, JobDocument, JobId, JobRecord, JobState, Mark, MarkReason,
     StateName,
 };
-use crate::receipts::{Receipts, ReceiptsError};
+use crate::receipts::{self, Receipts, ReceiptsError};
 use crate::store::{Entry, Published, Store, StoreError, StoredJob};
+use crate::telemetry;
 
 pub use sightings::{Nominations, Sightings};
 
@@ -103,6 +104,7 @@ pub fn at_start(
     hooks: &Hooks,
 ) -> Result<Joined, ReconcileError> {
     hooks.reach(Step::JoinBegins);
+    join_heads(store, receipts, now)?;
     let Examination { inventory, stored, jobs } = examine(store, files, receipts, tombstones_since)?;
     for name in &inventory.strangers {
         tracing::warn!(
@@ -160,6 +162,25 @@ fn look_into_building(files: &dyn Files, job: JobId) -> Building {
     } else {
         Building::Bare
     }
+}
+
+/// The end of the chain as the store has seen it must be in the chain (P9); a store that is
+/// behind has lost its own tail. What is missing cannot be brought back and holds nothing up:
+/// the chain itself says from now on that something is missing.
+fn join_heads(store: &mut dyn Store, receipts: &Receipts, now: Timestamp) -> Result<(), ReconcileError> {
+    let seen = store.head()?;
+    if let Some(expected) = seen
+        && let Some(found) = receipts.missing(expected)?
+    {
+        tracing::error!(?expected, ?found, "the end of the receipts was cut off or replaced");
+        telemetry::receipts_gap();
+        receipts.append(&[receipts::Entry::Gap { at: now, expected, found }])?;
+    }
+    let head = receipts.head();
+    if seen.unwrap_or(receipts::Head::EMPTY) != head {
+        store.commit(&[Entry::Head(head)])?;
+    }
+    Ok(())
 }
 
 fn read<T: serde::de::DeserializeOwned>(dir: &dyn ExportDir, document: Document) -> Option<T> {

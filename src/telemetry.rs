@@ -127,6 +127,11 @@ pub fn sweep_failed(errno: String) {
     counter!("evanesce_sweep_failures_total", "errno" => errno).increment(1);
 }
 
+/// The end of the receipts was found cut off or replaced.
+pub fn receipts_gap() {
+    counter!("evanesce_receipts_gaps_total").increment(1);
+}
+
 /// Writers were fenced; some of them may be stuck in a system call.
 pub fn fenced(fenced: u32, stuck: u32) {
     counter!("evanesce_fenced_writers_total").increment(u64::from(fenced));

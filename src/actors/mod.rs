@@ -4,6 +4,7 @@
 
 mod export_job;
 mod orchestrator;
+mod prune;
 mod reaper;
 mod watcher;
 mod witnesses;

@@ -1,6 +1,6 @@
 //! The reaper: sweeps what is marked, at once when a job's actor says so and again after a
-//! failure; and passes over everything on a timer or a hint: expiry, tombstones, the scan for
-//! disagreements. A pass takes no input, is idempotent, leaves retries to the next one and
+//! failure; and passes over everything on a timer or a hint: expiry, tombstones, receipts, the
+//! scan for disagreements. A pass takes no input, is idempotent, leaves retries to the next one and
 //! returns a status that can be shown.
 
 mod backlog;
@@ -14,6 +14,7 @@ use actix::{Actor, ActorFutureExt, Addr, AsyncContext, Context, Handler, Message
 use jiff::Timestamp;
 
 use super::orchestrator::{Orchestrator, Tell};
+use super::prune::prune;
 use super::watcher::Watcher;
 use super::{JobMessage, Services};
 use crate::clock::{JumpGuard, after, between};
@@ -41,6 +42,9 @@ const LOOK_AGAIN: Duration = Duration::from_millis(1);
 /// Hints that come within this time are one.
 const DEBOUNCE: Duration = Duration::from_millis(500);
 
+/// How often receipts are pruned.
+const PRUNE_EVERY: Duration = Duration::from_secs(24 * 3600);
+
 /// See the module.
 pub struct Reaper {
     services: Arc<Services>,
@@ -58,6 +62,8 @@ pub struct Reaper {
     /// The pass at the next expiry.
     next_expiry: Option<SpawnHandle>,
     scanning: bool,
+    /// When the receipts were last looked through for what may be pruned.
+    pruned: Option<Instant>,
     status: ReaperStatus,
     _watcher: Option<Watcher>,
     _guard: PanicGuard,
@@ -105,6 +111,7 @@ impl Reaper {
                 hinted,
                 next_expiry: None,
                 scanning: false,
+                pruned: None,
                 status: ReaperStatus::default(),
                 _watcher: watcher,
                 _guard: guard,
@@ -243,6 +250,7 @@ impl Reaper {
         if !steady {
             return;
         }
+        self.prune(now, ctx);
         let retention = &self.services.config.retention;
         let mut next: Option<Timestamp> = None;
         for published in self.services.view().all() {
@@ -264,6 +272,14 @@ impl Reaper {
         let soon =
             next.map(|at| between(now, at)).filter(|wait| *wait < self.services.config.reaper.interval.0);
         self.next_expiry = soon.map(|wait| ctx.run_later(wait, |this, ctx| this.pass(ctx)));
+    }
+
+    /// Receipts are pruned at the first pass, and once a day after it.
+    fn prune(&mut self, now: Timestamp, ctx: &mut Context<Self>) {
+        if self.pruned.is_none_or(|last| last.elapsed() >= PRUNE_EVERY) {
+            self.pruned = Some(Instant::now());
+            ctx.spawn(prune(self.services.clone(), now).into_actor(self));
+        }
     }
 
     fn compare(&mut self, inventory: &Inventory, ctx: &mut Context<Self>) {

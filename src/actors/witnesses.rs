@@ -3,8 +3,8 @@
 use std::sync::Arc;
 
 use crate::files::Files;
-use crate::job::{JobId, Receipt};
-use crate::receipts::Receipts;
+use crate::job::JobId;
+use crate::receipts::{Entry, Head, Receipts};
 use crate::store::OtherWitnesses;
 
 /// Bytes that must be free before a commit; below that the ballast is given up.
@@ -30,8 +30,8 @@ impl OtherWitnesses for DiskWitnesses {
         }
     }
 
-    fn append_receipts(&mut self, receipts: &[&Receipt]) -> Result<(), String> {
-        self.receipts.append(receipts).map_err(|e| e.to_string())
+    fn append_receipts(&mut self, entries: &[Entry]) -> Result<Head, String> {
+        self.receipts.append(entries).map_err(|e| e.to_string())
     }
 
     fn move_to_trash(&mut self, jobs: &[JobId]) -> Result<Vec<Result<(), String>>, String> {

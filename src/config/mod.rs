@@ -90,6 +90,15 @@ impl Config {
             let reason = "should not be less than reaper.retry_min".into();
             return Err(ConfigError::Value { key: "reaper.retry_max", reason });
         }
+        let retention = &self.retention;
+        if retention.receipts < retention.tombstones {
+            let reason = format!(
+                "is {:?}, should not be less than retention.tombstones, which is {:?}: a deleted job \
+                 is known by its receipt when the store has lost it",
+                retention.receipts, retention.tombstones
+            );
+            return Err(ConfigError::Value { key: "retention.receipts", reason });
+        }
         let after_scheme = |url: &str| -> Option<String> {
             url.strip_prefix("http://").or_else(|| url.strip_prefix("https://")).map(str::to_owned)
         };
@@ -155,8 +164,20 @@ mod tests {
     }
 
     #[test]
+    fn receipts_are_kept_for_six_years_whatever_the_leap_days() {
+        let kept = Retention::default().receipts;
+        assert_eq!(format!("{kept:?}"), "6years 1day");
+        let years = |from: &str, to: &str| {
+            let [from, to] = [from, to].map(|text| text.parse::<jiff::Timestamp>().unwrap());
+            crate::clock::between(from, to)
+        };
+        assert!(kept.0 >= years("2023-12-31T00:00:00Z", "2029-12-31T00:00:00Z"));
+        assert!(kept.0 >= years("2019-06-01T00:00:00Z", "2025-06-01T00:00:00Z"));
+    }
+
+    #[test]
     fn what_is_unknown_or_senseless_is_refused_with_its_name() {
-        let cases: [(&str, &[&str], &str); 15] = [
+        let cases: [(&str, &[&str], &str); 16] = [
             ("[export]\nworker = 3", &[], "worker"),
             ("[exports]\nworkers = 3", &[], "exports"),
             ("", &["export.workers=0"], "export.workers"),
@@ -172,6 +193,7 @@ mod tests {
             ("", &["export.references=some"], "some"),
             ("", &["source.base_url=https://h/fhir/"], "source.base_url"),
             ("", &["source.page_cache=lose"], "lose"),
+            ("", &["retention.receipts=29days"], "less than retention.tombstones, which is 30days"),
         ];
         for (file, sets, expected) in cases {
             let error = load(file, &[], sets).unwrap_err().to_string();

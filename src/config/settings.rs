@@ -233,6 +233,10 @@ pub struct Retention {
     pub completed: Time,
     /// Tombstones: how long a deleted job answers `deleted`. Default `30days`.
     pub tombstones: Time,
+    /// Receipts, the holds and pauses among them, counted from what they tell of. Not less
+    /// than `tombstones`. Default `6years 1day`: HIPAA demands six years of documentation
+    /// (45 CFR 164.316), which can be half a day longer than six times 365.25 days.
+    pub receipts: Time,
     /// How long a directory without a record is left alone. Default `1h`.
     pub orphan_grace: Time,
 }
@@ -240,9 +244,12 @@ pub struct Retention {
 impl Default for Retention {
     fn default() -> Self {
         const HOUR: u64 = 3600;
+        // 365.25 days, as in `6years`.
+        const YEAR: u64 = 8766 * HOUR;
         Self {
             completed: Time::seconds(24 * HOUR),
             tombstones: Time::seconds(30 * 24 * HOUR),
+            receipts: Time::seconds(6 * YEAR + 24 * HOUR),
             orphan_grace: Time::seconds(HOUR),
         }
     }

@@ -57,6 +57,8 @@ pub struct Receipt {
     pub fenced_writers: u32,
     /// Downloads that were cut because they outlived their grace (P4).
     pub cut_downloads: u32,
+    /// Downloads that were open at the mark and ended by themselves (P4).
+    pub drained_downloads: u32,
     /// Whether the mark was found at a start: then counts cover what was left by then.
     pub resumed: bool,
 }

@@ -1,6 +1,6 @@
 //! The ledger: one thread that owns the store's writes. It takes all changes that are
 //! waiting and takes them through one commit together (group commit): receipts appended,
-//! store committed and synced, marked directories moved to `trash/`, view published, callers
+//! store committed and synced (with the head that the receipts came to), marked directories moved to `trash/`, view published, callers
 //! answered, in this order. Any failure of the first three poisons it: its callers get the
 //! error, nothing is published, and the process must end. An fsync is never tried again.
 
@@ -18,6 +18,7 @@ use super::view::Publication;
 use super::{Entry, Published, Store, View};
 use crate::hooks::{Fault, Hooks, Step};
 use crate::job::{JobId, JobRecord, Receipt, SealedPart};
+use crate::receipts::{self, Head};
 use crate::telemetry::{self, Fatal};
 
 /// Changes taken into one commit at the most.
@@ -42,18 +43,21 @@ pub enum Change {
     Seal(JobId, SealedPart),
     /// The end of a tombstone.
     Forget(JobId),
+    /// An entry of the chain of receipts, and nothing else; not published.
+    Note(receipts::Entry),
 }
 
 impl Change {
-    fn entry(&self) -> Entry {
+    fn entry(&self) -> Option<Entry> {
         match self {
-            Self::New(published) | Self::MarkNew(published) => Entry::Record(published.record.clone()),
+            Self::New(published) | Self::MarkNew(published) => Some(Entry::Record(published.record.clone())),
             Self::Update(record)
             | Self::Complete(record, _)
             | Self::Mark(record)
-            | Self::Erase(record, _) => Entry::Record(record.clone()),
-            Self::Seal(job, part) => Entry::Part(*job, part.clone()),
-            Self::Forget(job) => Entry::Forget(*job),
+            | Self::Erase(record, _) => Some(Entry::Record(record.clone())),
+            Self::Seal(job, part) => Some(Entry::Part(*job, part.clone())),
+            Self::Forget(job) => Some(Entry::Forget(*job)),
+            Self::Note(_) => None,
         }
     }
 
@@ -65,9 +69,11 @@ impl Change {
         }
     }
 
-    fn receipt(&self) -> Option<&Receipt> {
+    /// What is appended to the chain.
+    fn note(&self) -> Option<receipts::Entry> {
         match self {
-            Self::Erase(_, receipt) => Some(receipt),
+            Self::Erase(_, receipt) => Some(receipts::Entry::Erasure(receipt.clone())),
+            Self::Note(entry) => Some(entry.clone()),
             _ => None,
         }
     }
@@ -80,7 +86,7 @@ impl Change {
                 Some(Publication::Record(record, None))
             }
             Self::Forget(job) => Some(Publication::Forget(job)),
-            Self::Seal(..) => None,
+            Self::Seal(..) | Self::Note(_) => None,
         }
     }
 }
@@ -105,8 +111,8 @@ pub trait OtherWitnesses: Send {
     /// Does what it can that there is room for a commit.
     fn make_room(&mut self);
 
-    /// Appends receipts to the chain and syncs it.
-    fn append_receipts(&mut self, receipts: &[&Receipt]) -> Result<(), String>;
+    /// Appends entries to the chain of receipts and syncs it; gives the head it comes to.
+    fn append_receipts(&mut self, entries: &[receipts::Entry]) -> Result<Head, String>;
 
     /// Moves directories to `trash/` and syncs the parents; an item says what failed for one job.
     fn move_to_trash(&mut self, jobs: &[JobId]) -> Result<Vec<Result<(), String>>, String>;
@@ -237,14 +243,14 @@ impl Writer {
         let began = Instant::now();
         self.witnesses.make_room();
 
-        let receipts: Vec<_> = changes.iter().filter_map(Change::receipt).collect();
-        if !receipts.is_empty() {
-            self.witnesses.append_receipts(&receipts)?;
+        let mut entries: Vec<_> = changes.iter().filter_map(Change::entry).collect();
+        let notes: Vec<_> = changes.iter().filter_map(Change::note).collect();
+        if !notes.is_empty() {
+            entries.push(Entry::Head(self.witnesses.append_receipts(&notes)?));
             self.hooks.reach(Step::ReceiptAppended);
         }
 
         self.hooks.fault(Fault::Commit).map_err(|e| e.to_string())?;
-        let entries: Vec<_> = changes.iter().map(Change::entry).collect();
         let fitted = self.store.commit(&entries).map_err(|e| e.to_string())?;
         if let Some(n) = fitted.iter().position(|fits| !fits) {
             return Err(format!("another writer changed a record under this one: {:?}", entries[n]));

@@ -8,6 +8,7 @@ mod sled;
 mod view;
 
 use crate::job::{JobId, JobRecord, SealedPart};
+use crate::receipts::Head;
 
 pub use self::sled::SledStore;
 pub use ledger::{Change, CommitError, Ledger, OtherWitnesses, Outcome};
@@ -56,6 +57,8 @@ pub enum Entry {
     Part(JobId, SealedPart),
     /// The end of a tombstone: nothing is known of the job any more.
     Forget(JobId),
+    /// The end of the chain of receipts, in place of the one before.
+    Head(Head),
 }
 
 /// What a store knows of one job.
@@ -75,6 +78,9 @@ pub trait Store: Send {
     /// the process must end, for a failed fsync can not be tried again.
     fn commit(&mut self, entries: &[Entry]) -> Result<Vec<bool>, StoreError>;
 
-    /// Everything that is stored.
+    /// All jobs that are stored.
     fn load(&self) -> Result<Vec<StoredJob>, StoreError>;
+
+    /// The end that the chain of receipts had at the last commit that said so.
+    fn head(&self) -> Result<Option<Head>, StoreError>;
 }

@@ -2,7 +2,8 @@
 //!
 //! sled's `flush` is no fsync on Linux (sled#1452, #1351): after each batch the log is
 //! flushed and then synced by a second handle on the same file. `flush_async` is never used
-//! (sled#1308). Keys: `m/format`; `j/<job>` a record; `p/<job><part>` a sealed part and
+//! (sled#1308). Keys: `m/format`; `m/head` the end of the
+//! chain of receipts; `j/<job>` a record; `p/<job><part>` a sealed part and
 //! `p/<job><part><n>` its files. All values are JSON and well below sled's blob limit.
 
 use std::collections::{BTreeMap, HashMap};
@@ -16,11 +17,13 @@ use serde::{Deserialize, Serialize};
 use super::{Entry, Store, StoreError, StoredJob};
 use crate::hooks::{Fault, Hooks, Step};
 use crate::job::{JobId, JobRecord, OutputFile, SealedPart, StateName};
+use crate::receipts::Head;
 use crate::telemetry;
 
 /// The format written by this version. A store with a larger one is refused.
 const FORMAT: u32 = 1;
 const FORMAT_KEY: &[u8] = b"m/format";
+const HEAD_KEY: &[u8] = b"m/head";
 
 /// sled lets go of its lock a little after it is dropped (sled#1289).
 const LOCK_PATIENCE: Duration = Duration::from_secs(5);
@@ -145,6 +148,11 @@ impl Store for SledStore {
             let (job, fits) = match entry {
                 Entry::Record(record) => (record.id, record.revision == self.known(record.id)?.revision + 1),
                 Entry::Part(job, _) | Entry::Forget(job) => (*job, true),
+                Entry::Head(head) => {
+                    batch.insert(HEAD_KEY, json(head));
+                    fitted.push(true);
+                    continue;
+                }
             };
             fitted.push(fits);
             if !fits {
@@ -174,6 +182,7 @@ impl Store for SledStore {
                     self.known.remove(&job);
                     continue;
                 }
+                Entry::Head(_) => continue,
             }
             self.known.insert(job, known);
         }
@@ -203,6 +212,11 @@ impl Store for SledStore {
             }
         }
         Ok(jobs.into_values().collect())
+    }
+
+    fn head(&self) -> Result<Option<Head>, StoreError> {
+        let found = self.db.get(HEAD_KEY).map_err(failed("read the head of the receipts"))?;
+        found.map(|value| parse(HEAD_KEY, &value)).transpose()
     }
 }
 

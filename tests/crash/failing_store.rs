@@ -6,7 +6,8 @@ use std::sync::Arc;
 use std::sync::mpsc::channel;
 
 use evanesce::hooks::Hooks;
-use evanesce::job::{JobId, Receipt};
+use evanesce::job::JobId;
+use evanesce::receipts::{self, Head};
 use evanesce::store::{Change, Entry, Ledger, OtherWitnesses, Store, StoreError, StoredJob, View};
 use evanesce::telemetry::Fatal;
 
@@ -114,6 +115,10 @@ impl Store for PanickingStore {
     fn load(&self) -> Result<Vec<StoredJob>, StoreError> {
         Ok(Vec::new())
     }
+
+    fn head(&self) -> Result<Option<Head>, StoreError> {
+        Ok(None)
+    }
 }
 
 struct NoWitnesses;
@@ -121,8 +126,8 @@ struct NoWitnesses;
 impl OtherWitnesses for NoWitnesses {
     fn make_room(&mut self) {}
 
-    fn append_receipts(&mut self, _: &[&Receipt]) -> Result<(), String> {
-        Ok(())
+    fn append_receipts(&mut self, _: &[receipts::Entry]) -> Result<Head, String> {
+        Ok(Head::EMPTY)
     }
 
     fn move_to_trash(&mut self, _: &[JobId]) -> Result<Vec<Result<(), String>>, String> {

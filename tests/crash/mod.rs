@@ -116,7 +116,7 @@ pub fn assert_receipts(setup: &Setup, expected: &BTreeSet<String>) {
     let chain = evanesce::receipts::verify(&setup.data_dir().join("receipts.ndjson")).unwrap();
     let jobs: Vec<_> =
         setup.receipts().iter().map(|receipt| receipt["job"].as_str().unwrap().to_string()).collect();
-    assert_eq!(chain.count, jobs.len() as u64);
+    assert_eq!(chain.erasures, jobs.len() as u64);
     assert_eq!(jobs.iter().cloned().collect::<BTreeSet<_>>(), *expected);
     assert_eq!(jobs.len(), expected.len(), "a job has two receipts: {jobs:?}");
 }

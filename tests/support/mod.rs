@@ -184,11 +184,18 @@ impl Setup {
         Disk(self.data_dir())
     }
 
-    pub fn receipts(&self) -> Vec<Value> {
+    /// The entries of the chain of receipts, in their order.
+    pub fn entries(&self) -> Vec<Value> {
         let text = std::fs::read_to_string(self.data_dir().join("receipts.ndjson")).unwrap_or_default();
         // The server may be in the middle of appending one.
         let whole = text.split_inclusive('\n').filter(|line| line.ends_with('\n'));
-        whole.map(|line| serde_json::from_str::<Value>(line).unwrap()["receipt"].clone()).collect()
+        let lines = whole.map(|line| serde_json::from_str::<Value>(line).unwrap());
+        lines.filter_map(|mut line| line.get_mut("entry").map(Value::take)).collect()
+    }
+
+    /// The receipts of erasures.
+    pub fn receipts(&self) -> Vec<Value> {
+        self.entries().into_iter().filter(|entry| entry["kind"] == "erasure").collect()
     }
 
     /// The receipt of a job, once there is one.

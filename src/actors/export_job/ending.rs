@@ -114,6 +114,7 @@ impl ExportJob {
             last_error: failure.map(|failure| failure.error),
             fenced_writers: tally.fenced_writers,
             cut_downloads: tally.cut_downloads,
+            drained_downloads: tally.drained_downloads,
             resumed: tally.resumed,
         }
     }

@@ -54,18 +54,20 @@ impl ExportJob {
     fn await_downloads(&mut self, grace: std::time::Duration, ctx: &mut Context<Self>) {
         let Some(published) = self.services.view().get(self.id) else { return };
         let downloads = published.downloads.clone();
-        if downloads.open() == 0 {
+        let open = downloads.open();
+        if open == 0 {
             return;
         }
-        let cut = async move {
+        let ended = async move {
             if tokio::time::timeout(grace, downloads.drained()).await.is_ok() {
-                return 0;
+                return (open, 0);
             }
             let cut = downloads.cut();
             downloads.drained().await;
-            cut
+            (open.saturating_sub(cut), cut)
         };
-        self.wait(ctx, cut, |this, cut, _| {
+        self.wait(ctx, ended, |this, (drained, cut), _| {
+            this.tally.drained_downloads += drained;
             if cut > 0 {
                 tracing::warn!(job = %this.id, downloads = cut, "downloads of a deleted job were cut");
                 telemetry::downloads_cut(cut);

@@ -80,6 +80,7 @@ struct Tally {
     hidden_at: Option<Timestamp>,
     fenced_writers: u32,
     cut_downloads: u32,
+    drained_downloads: u32,
     resumed: bool,
     /// Whether the mark made the record: an orphan.
     orphan: bool,

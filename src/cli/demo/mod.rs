@@ -237,7 +237,7 @@ fn delete_completed(client: &Client, polling: &str, data_dir: &Path) -> Result<(
     for line in fs::read_to_string(path).map_err(CliError::failed)?.lines() {
         println!("  {line}");
     }
-    check(chain.count == 2, "the chain of receipts is whole: two erasures, each bound to the one before")
+    check(chain.head.count == 2, "the chain of receipts is whole: two erasures, each bound to the one before")
 }
 
 fn millis(time: Duration) -> f64 {

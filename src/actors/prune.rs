@@ -1,0 +1,42 @@
+//! Pruning the receipts, off the actors' thread: what may go is found, the ledger makes the
+//! prune entry durable in all witnesses, then the file is cut.
+
+use std::sync::Arc;
+
+use jiff::Timestamp;
+
+use super::Services;
+use crate::clock;
+use crate::receipts::{Entry, ReceiptsError};
+use crate::store::Change;
+
+/// Prunes what is older than `retention.receipts`, if there is anything. An error is logged
+/// and left to the next time: nothing is lost by it.
+pub async fn prune(services: Arc<Services>, now: Timestamp) {
+    let before = clock::before(now, services.config.retention.receipts.0);
+    let find = {
+        let (receipts, view) = (services.receipts.clone(), services.ledger.view().clone());
+        move || receipts.due(before, |job| view.get(job).is_some())
+    };
+    let Some(Some(due)) = run(&services, find).await else { return };
+    let (cut, receipts) = (due.cut, services.receipts.clone());
+    if services.ledger.submit(Change::Note(Entry::Prune { at: now, cut })).await.is_err() {
+        // The process is ending.
+        return;
+    }
+    if run(&services, move || receipts.cut(&due)).await.is_some() {
+        tracing::info!(%before, count = cut.count, head = %cut.hash, "receipts were pruned up to this one");
+    }
+}
+
+async fn run<T: Send + 'static>(
+    services: &Services,
+    work: impl FnOnce() -> Result<T, ReceiptsError> + Send + 'static,
+) -> Option<T> {
+    match tokio::task::spawn_blocking(work).await {
+        Ok(Ok(done)) => return Some(done),
+        Ok(Err(error)) => tracing::error!(%error, "the receipts could not be pruned"),
+        Err(panic) => services.fatal.raise(&format!("panic while receipts were pruned: {panic}")),
+    }
+    None
+}

@@ -1,0 +1,244 @@
+//! The lines of the file and the walk over them. A line is
+//! `{"entry":{...},"previous":"<hex>","hash":"<hex>"}`: `hash` is the SHA-256 over the digits
+//! of `previous` and the bytes of `entry`, and `previous` is the hash of the line before. A
+//! pruned chain begins with a checkpoint, `{"checkpoint":{"count":N,"head":"<hex>"}}`, in
+//! place of its first N entries. A walk takes only lines that are, byte for byte, what would
+//! have been appended there.
+
+use std::fs::File;
+use std::io::{self, BufRead, BufReader, Read};
+use std::os::unix::fs::FileExt;
+use std::path::Path;
+
+use jiff::Timestamp;
+use serde::{Deserialize, Serialize};
+use serde_json::value::{RawValue, to_raw_value};
+
+use super::{Entry, Hash, Head, ReceiptsError, fail};
+use crate::job::{JobId, Receipt};
+
+/// Bytes read at once.
+const BUFFER: usize = 1 << 17;
+
+#[derive(Serialize, Deserialize)]
+struct Line<'a> {
+    #[serde(borrow)]
+    entry: &'a RawValue,
+    previous: Hash,
+    hash: Hash,
+}
+
+#[derive(Serialize, Deserialize)]
+struct Checkpoint {
+    checkpoint: Head,
+}
+
+fn text(line: &impl Serialize) -> Vec<u8> {
+    let mut text = serde_json::to_vec(line).expect("a line always serializes");
+    text.push(b'\n');
+    text
+}
+
+/// The line of `entry` behind `end`, and the end of the chain with it.
+pub(super) fn line(end: Head, entry: &Entry) -> (Vec<u8>, Head) {
+    let entry = to_raw_value(entry).expect("an entry always serializes");
+    let hash = Hash::of(end.hash, entry.get());
+    let line = Line { entry: &entry, previous: end.hash, hash };
+    (text(&line), Head { count: end.count + 1, hash })
+}
+
+/// The first line of a chain that is pruned up to `cut`.
+pub(super) fn checkpoint_line(cut: Head) -> Vec<u8> {
+    text(&Checkpoint { checkpoint: cut })
+}
+
+/// One entry as a walk comes by.
+pub struct Item<'a> {
+    /// What it says.
+    pub entry: Entry,
+    /// The same as it stands in the file.
+    pub text: &'a str,
+    /// The chain up to here.
+    pub head: Head,
+    /// Where its line begins, and where it ends.
+    pub(super) bytes: std::ops::Range<u64>,
+}
+
+/// What a walk over a whole chain has seen.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Summary {
+    /// The end of the chain.
+    pub head: Head,
+    /// What was pruned, if something was.
+    pub checkpoint: Option<Head>,
+    /// Erasures that the file holds.
+    pub erasures: u64,
+    /// Times that the end of the chain was found missing at a start.
+    pub gaps: u64,
+    /// The instant of the first entry that the file holds.
+    pub first: Option<Timestamp>,
+    /// The instant of the last one.
+    pub last: Option<Timestamp>,
+    /// Whether a prune entry in the chain says the same as the checkpoint.
+    pub(super) checkpoint_confirmed: bool,
+    /// The length of the whole lines.
+    pub(super) bytes: u64,
+}
+
+impl Summary {
+    fn new() -> Self {
+        let (erasures, gaps, bytes) = (0, 0, 0);
+        let (first, last, checkpoint) = (None, None, None);
+        Self {
+            head: Head::EMPTY,
+            checkpoint,
+            erasures,
+            gaps,
+            first,
+            last,
+            checkpoint_confirmed: false,
+            bytes,
+        }
+    }
+
+    fn note(&mut self, entry: &Entry) {
+        self.first = self.first.or(Some(entry.at()));
+        self.last = Some(entry.at());
+        match entry {
+            Entry::Erasure(_) => self.erasures += 1,
+            Entry::Gap { .. } => self.gaps += 1,
+            Entry::Prune { cut, .. } => self.checkpoint_confirmed |= self.checkpoint == Some(*cut),
+            _ => {}
+        }
+    }
+
+    /// Refuses a checkpoint that no prune entry behind it has announced: the entry was
+    /// durable before anything was cut off, so the end of the chain is missing.
+    pub(super) fn confirm(&self) -> Result<(), ReceiptsError> {
+        if self.checkpoint.is_none() || self.checkpoint_confirmed {
+            return Ok(());
+        }
+        let reason = "no prune entry behind this checkpoint says the same: the end of the chain is missing";
+        Err(ReceiptsError::Broken { line: 1, reason: reason.into() })
+    }
+}
+
+/// Walks over the chain at `path` from its beginning, checks every link and shows each entry
+/// to `visit`, whose error ends the walk. A file that is not there is an empty chain. A last
+/// line without its end is an append that is going on, or was torn and nobody was told of:
+/// it is not part of the chain.
+///
+/// # Errors
+/// [`ReceiptsError::Broken`] for the first line that does not follow.
+pub fn walk<E: From<ReceiptsError>>(
+    path: &Path,
+    mut visit: impl FnMut(&Item<'_>) -> Result<(), E>,
+) -> Result<Summary, E> {
+    let mut summary = Summary::new();
+    let mut input = match File::open(path) {
+        Ok(file) => BufReader::with_capacity(BUFFER, file),
+        Err(e) if e.kind() == io::ErrorKind::NotFound => return Ok(summary),
+        Err(e) => return Err(fail("open")(e).into()),
+    };
+    let mut text = Vec::new();
+    for line in 1.. {
+        text.clear();
+        input.read_until(b'\n', &mut text).map_err(fail("read"))?;
+        if !text.ends_with(b"\n") {
+            break;
+        }
+        let begin = summary.bytes;
+        summary.bytes += text.len() as u64;
+        if line == 1
+            && let Some(cut) = parse_checkpoint(&text)
+        {
+            (summary.head, summary.checkpoint) = (cut, Some(cut));
+            continue;
+        }
+        let broken = |reason| ReceiptsError::Broken { line, reason };
+        let (entry, raw, hash) = parse(&text, summary.head.hash).map_err(broken)?;
+        summary.head = Head { count: summary.head.count + 1, hash };
+        summary.note(&entry);
+        visit(&Item { entry, text: raw, head: summary.head, bytes: begin..summary.bytes })?;
+    }
+    Ok(summary)
+}
+
+fn parse_checkpoint(text: &[u8]) -> Option<Head> {
+    let Checkpoint { checkpoint } = serde_json::from_slice(text).ok()?;
+    (checkpoint_line(checkpoint) == text).then_some(checkpoint)
+}
+
+/// The entry of a line behind one whose hash is `previous`.
+fn parse(line: &[u8], previous: Hash) -> Result<(Entry, &str, Hash), String> {
+    let parsed: Line<'_> =
+        serde_json::from_slice(line).map_err(|e| format!("it is no line of a chain: {e}"))?;
+    if parsed.previous != previous {
+        return Err("it does not follow from the line before".into());
+    }
+    let raw = parsed.entry.get();
+    if parsed.hash != Hash::of(previous, raw) {
+        return Err("its content is not what its hash says".into());
+    }
+    if text(&parsed) != line {
+        return Err("something stands in it that its hash does not cover".into());
+    }
+    let entry = serde_json::from_str(raw).map_err(|e| format!("its entry cannot be understood: {e}"))?;
+    Ok((entry, raw, parsed.hash))
+}
+
+/// Checks the whole chain at `path`, which another process may be appending to.
+///
+/// # Errors
+/// As [`walk`]; and a checkpoint must be announced by a prune entry behind it.
+pub fn verify(path: &Path) -> Result<Summary, ReceiptsError> {
+    let summary = walk(path, |_| Ok::<_, ReceiptsError>(()))?;
+    summary.confirm()?;
+    Ok(summary)
+}
+
+/// The receipt of a job in the chain at `path`, which another process may be appending to.
+///
+/// # Errors
+/// As [`walk`].
+pub fn read(path: &Path, job: JobId) -> Result<Option<Receipt>, ReceiptsError> {
+    let mut found = None;
+    walk(path, |item| {
+        if let Entry::Erasure(receipt) = &item.entry
+            && receipt.job == job
+        {
+            found = Some((**receipt).clone());
+        }
+        Ok::<_, ReceiptsError>(())
+    })?;
+    Ok(found)
+}
+
+/// The hash of the line that `input` is at; it was checked before.
+pub(super) fn read_hash(mut input: impl BufRead) -> io::Result<Hash> {
+    let mut text = Vec::new();
+    input.read_until(b'\n', &mut text)?;
+    Ok(serde_json::from_slice::<Line<'_>>(&text)?.hash)
+}
+
+/// The entry of the line that begins at `offset`; it was checked before. The file's own
+/// position, which is that of the appends, does not move.
+pub(super) fn read_line_at(file: &File, offset: u64) -> io::Result<Entry> {
+    let mut text = Vec::new();
+    BufReader::new(ReadAt { file, offset }).read_until(b'\n', &mut text)?;
+    let line: Line<'_> = serde_json::from_slice(&text)?;
+    Ok(serde_json::from_str(line.entry.get())?)
+}
+
+struct ReadAt<'a> {
+    file: &'a File,
+    offset: u64,
+}
+
+impl Read for ReadAt<'_> {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        let read = self.file.read_at(buffer, self.offset)?;
+        self.offset += read as u64;
+        Ok(read)
+    }
+}

@@ -1,0 +1,91 @@
+//! What the chain comes to: which jobs are erased, which are held, whether the reaper is
+//! paused. Small, for there may be millions of receipts: a job's id, a place and an instant.
+
+use std::collections::{BTreeMap, HashMap};
+
+use jiff::Timestamp;
+
+use super::{Entry, Hold, Pause};
+use crate::job::JobId;
+
+/// What is known of an erasure without reading its line: 16 bytes.
+#[derive(Debug, Clone, Copy)]
+struct Erased {
+    /// Where its line begins.
+    offset: u64,
+    /// When the files were gone, in microseconds.
+    gone_at: i64,
+}
+
+/// Something that is in force, and the count of the entry that says so.
+#[derive(Debug, Clone)]
+struct InForce<T> {
+    what: T,
+    count: u64,
+}
+
+/// See the module.
+#[derive(Debug, Default)]
+pub(super) struct Known {
+    erased: HashMap<JobId, Erased>,
+    holds: BTreeMap<JobId, InForce<Hold>>,
+    pause: Option<InForce<Pause>>,
+}
+
+impl Known {
+    /// Takes the next entry, the `count`-th, whose line begins at `offset`.
+    pub fn note(&mut self, entry: &Entry, count: u64, offset: u64) {
+        match entry {
+            Entry::Erasure(receipt) => {
+                let gone_at = receipt.gone_at.as_microsecond();
+                self.erased.insert(receipt.job, Erased { offset, gone_at });
+            }
+            Entry::Hold(hold) => {
+                self.holds.insert(hold.job, InForce { what: hold.clone(), count });
+            }
+            Entry::Release { job, .. } => {
+                self.holds.remove(job);
+            }
+            Entry::Pause(pause) => self.pause = Some(InForce { what: pause.clone(), count }),
+            Entry::Resume { .. } => self.pause = None,
+            Entry::Prune { .. } | Entry::Gap { .. } => {}
+        }
+    }
+
+    /// Where the line of a job's erasure begins.
+    pub fn erasure(&self, job: JobId) -> Option<u64> {
+        self.erased.get(&job).map(|erased| erased.offset)
+    }
+
+    pub fn erased_since(&self, since: Timestamp) -> Vec<JobId> {
+        let since = since.as_microsecond();
+        self.erased.iter().filter(|(_, erased)| erased.gone_at >= since).map(|(job, _)| *job).collect()
+    }
+
+    pub fn hold_of(&self, job: JobId) -> Option<&Hold> {
+        self.holds.get(&job).map(|hold| &hold.what)
+    }
+
+    pub fn holds(&self) -> Vec<Hold> {
+        self.holds.values().map(|hold| hold.what.clone()).collect()
+    }
+
+    pub fn pause(&self) -> Option<&Pause> {
+        self.pause.as_ref().map(|pause| &pause.what)
+    }
+
+    /// Whether the `count`-th entry is a hold or a pause that is in force.
+    pub fn is_in_force(&self, count: u64) -> bool {
+        let holds = self.holds.values().map(|hold| hold.count);
+        holds.chain(self.pause.iter().map(|pause| pause.count)).any(|other| other == count)
+    }
+
+    /// The first `cut` bytes of the file were replaced by `checkpoint` bytes.
+    pub fn forget_before(&mut self, cut: u64, checkpoint: u64) {
+        self.erased.retain(|_, erased| erased.offset >= cut);
+        self.erased.shrink_to_fit();
+        for erased in self.erased.values_mut() {
+            erased.offset = erased.offset - cut + checkpoint;
+        }
+    }
+}

@@ -1,0 +1,452 @@
+//! The chain's life: appended, reopened, torn, damaged, pruned; and a crash at each point of it.
+
+use super::*;
+use crate::job::{MarkReason, StateName};
+
+fn at(hour: i64) -> Timestamp {
+    Timestamp::from_second(1_767_225_600 + 3600 * hour).unwrap()
+}
+
+fn receipt(hour: i64) -> Receipt {
+    Receipt {
+        job: JobId::random(),
+        tenant: "default".parse().unwrap(),
+        owner: "client".parse().unwrap(),
+        reason: MarkReason::Deleted,
+        was: StateName::Complete,
+        by: None,
+        request_id: None,
+        submitted_at: at(0),
+        marked_at: at(hour),
+        hidden_at: None,
+        last_byte_at: None,
+        gone_at: at(hour),
+        files: 17,
+        bytes: 0,
+        planted_links: 0,
+        failed_sweeps: 0,
+        last_error: None,
+        fenced_writers: 0,
+        cut_downloads: 0,
+        drained_downloads: 0,
+        resumed: false,
+    }
+}
+
+fn erasure(hour: i64) -> Entry {
+    Entry::Erasure(Box::new(receipt(hour)))
+}
+
+fn hold(job: JobId, hour: i64) -> Entry {
+    Entry::Hold(Hold { job, at: at(hour), by: "ops".into(), reason: "case 7".into() })
+}
+
+fn pause(hour: i64) -> Entry {
+    Entry::Pause(Pause { at: at(hour), by: "ops".into(), reason: "migration".into() })
+}
+
+/// A data directory with an open chain in it.
+struct Room {
+    dir: tempfile::TempDir,
+    receipts: Receipts,
+}
+
+impl Room {
+    fn new(entries: &[Entry]) -> Self {
+        let dir = tempfile::tempdir().unwrap();
+        let receipts = Receipts::open(dir.path()).unwrap();
+        receipts.append(entries).unwrap();
+        Self { dir, receipts }
+    }
+
+    fn path(&self) -> PathBuf {
+        self.dir.path().join(FILE_NAME)
+    }
+
+    fn text(&self) -> String {
+        std::fs::read_to_string(self.path()).unwrap()
+    }
+
+    fn write(&self, text: &str) {
+        std::fs::write(self.path(), text).unwrap();
+    }
+
+    fn lines(&self) -> Vec<String> {
+        self.text().split_inclusive('\n').map(String::from).collect()
+    }
+
+    /// The chain up to each of its entries, from the first that the file has.
+    fn heads(&self) -> Vec<Head> {
+        let mut heads = Vec::new();
+        walk(&self.path(), |item| {
+            heads.push(item.head);
+            Ok::<_, ReceiptsError>(())
+        })
+        .unwrap();
+        heads
+    }
+
+    fn reopened(self) -> Self {
+        let receipts = Receipts::open(self.dir.path()).unwrap();
+        Self { receipts, ..self }
+    }
+
+    fn due(&self, before: i64) -> Option<u64> {
+        self.receipts.due(at(before), |_| false).unwrap().map(|due| due.cut.count)
+    }
+
+    /// The whole of a pruning; gives how many entries are gone by it.
+    fn prune(&self, before: i64) -> Option<u64> {
+        let due = self.receipts.due(at(before), |_| false).unwrap()?;
+        self.receipts.append(&[Entry::Prune { at: at(before), cut: due.cut }]).unwrap();
+        self.receipts.cut(&due).unwrap();
+        Some(due.cut.count)
+    }
+
+    fn found(&self, entries: &[Entry]) -> Vec<bool> {
+        let jobs = entries.iter().map(|entry| match entry {
+            Entry::Erasure(receipt) => {
+                let found = self.receipts.find(receipt.job).unwrap();
+                assert_eq!(found.is_some(), self.receipts.has(receipt.job));
+                assert!(found.as_ref().is_none_or(|found| found == &**receipt));
+                found.is_some()
+            }
+            _ => panic!("an erasure expected"),
+        });
+        jobs.collect()
+    }
+}
+
+fn assert_broken(room: &Room, text: &str, line: u64, reason: &str) {
+    room.write(text);
+    match verify(&room.path()) {
+        Err(ReceiptsError::Broken { line: found, reason: why }) => {
+            assert_eq!(found, line, "{why}\n{text}");
+            assert!(why.contains(reason), "{why}");
+        }
+        other => panic!("{reason}: {other:?}"),
+    }
+}
+
+#[test]
+fn receipts_are_chained_over_reopening_and_found_by_their_job() {
+    let entries = [erasure(1), erasure(2), erasure(3)];
+    let room = Room::new(&entries[..2]).reopened();
+    room.receipts.append(&entries[2..]).unwrap();
+    let summary = verify(&room.path()).unwrap();
+    assert_eq!((summary.head, summary.erasures, summary.gaps), (room.receipts.head(), 3, 0));
+    assert_eq!((summary.head.count, summary.first, summary.last), (3, Some(at(1)), Some(at(3))));
+    assert_eq!(room.found(&entries), [true; 3]);
+    assert_eq!(room.receipts.find(JobId::random()).unwrap(), None);
+    assert_eq!(read(&room.path(), entries[1].job().unwrap()).unwrap().map(|r| r.gone_at), Some(at(2)));
+    assert_eq!(room.receipts.erased_since(at(2)).len(), 2);
+}
+
+#[test]
+fn a_line_can_be_checked_with_the_tools_of_any_system() {
+    let room = Room::new(&[erasure(1), erasure(2)]);
+    for line in room.lines() {
+        let entry = line.strip_prefix("{\"entry\":").unwrap().split_once(",\"previous\":\"").unwrap().0;
+        let json: serde_json::Value = serde_json::from_str(&line).unwrap();
+        assert_eq!(json["entry"]["kind"], "erasure");
+        use sha2::Digest;
+        let hashed = format!("{}{entry}", json["previous"].as_str().unwrap());
+        assert_eq!(json["hash"], hex::encode(sha2::Sha256::digest(hashed)));
+    }
+}
+
+#[test]
+fn every_kind_of_entry_is_what_it_was_after_reading_it() {
+    let job = JobId::random();
+    let head = Head { count: 7, hash: Hash::of(Hash::GENESIS, "x") };
+    let entries = [
+        erasure(1),
+        hold(job, 2),
+        Entry::Release { job, at: at(3), by: "ops".into() },
+        pause(4),
+        Entry::Resume { at: at(5), by: "ops".into() },
+        Entry::Prune { at: at(6), cut: head },
+        Entry::Gap { at: at(7), expected: head, found: Head::EMPTY },
+    ];
+    let room = Room::new(&entries);
+    let mut read = Vec::new();
+    walk(&room.path(), |item| {
+        let json: serde_json::Value = serde_json::from_str(item.text).unwrap();
+        assert_eq!(json["kind"], item.entry.kind());
+        assert_eq!(item.entry.at(), at(item.head.count as i64));
+        read.push(item.entry.clone());
+        Ok::<_, ReceiptsError>(())
+    })
+    .unwrap();
+    assert_eq!(read, entries);
+    assert_eq!(verify(&room.path()).unwrap().gaps, 1);
+    let text = room.lines()[5].clone();
+    assert!(text.contains(&format!("\"count\":7,\"head\":\"{}\"", head.hash)), "{text}");
+}
+
+#[test]
+fn a_torn_last_line_is_cut_off_and_the_chain_goes_on() {
+    let room = Room::new(&[erasure(1)]);
+    let (whole, head) = (room.text(), room.receipts.head());
+    for length in [1, whole.len() / 2, whole.len() - 1] {
+        room.write(&format!("{whole}{}", &whole[..length]));
+        assert_eq!(verify(&room.path()).unwrap().head, head, "a reader takes it for an append that goes on");
+        Receipts::open(room.dir.path()).unwrap().append(&[erasure(2)]).unwrap();
+        assert_eq!(verify(&room.path()).unwrap().head.count, 2);
+    }
+}
+
+#[test]
+fn a_changed_or_missing_line_breaks_the_chain() {
+    let room = Room::new(&[erasure(1), erasure(2), erasure(3)]);
+    let (text, lines) = (room.text(), room.lines());
+    let changed = text.replacen("\"files\":17", "\"files\":16", 1);
+    let last_changed = [&lines[0], &lines[1], &lines[2].replace("\"files\":17", "\"files\":16")];
+    let inserted = [&lines[0], &lines[0], &lines[1], &lines[2]].map(String::as_str).concat();
+    let checkpoint = format!("{{\"checkpoint\":{{\"count\":1,\"head\":\"{}\"}}}}\n", room.heads()[0].hash);
+    assert_broken(&room, &changed, 1, "not what its hash says");
+    assert_broken(&room, &last_changed.map(String::as_str).concat(), 3, "not what its hash says");
+    assert_broken(&room, &lines[1..].concat(), 1, "does not follow");
+    assert_broken(&room, &[&lines[0], &lines[2]].map(String::as_str).concat(), 2, "does not follow");
+    assert_broken(&room, &inserted, 2, "does not follow");
+    assert_broken(&room, &format!("{text}\n"), 4, "no line of a chain");
+    assert_broken(&room, &text.replacen("\"previous\"", " \"previous\"", 1), 1, "does not cover");
+    assert_broken(&room, &text.replacen("}\n", ",\"note\":1}\n", 1), 1, "does not cover");
+    assert_broken(&room, &format!("{checkpoint}{}", lines[1..].concat()), 1, "no prune entry");
+    assert_broken(&room, &format!("{}{checkpoint}{}", lines[0], lines[1]), 2, "no line of a chain");
+    // A checkpoint that nobody has announced is a missing end, not a broken link: see below.
+    room.write(&changed);
+    assert!(Receipts::open(room.dir.path()).is_err());
+}
+
+#[test]
+fn holds_and_the_pause_are_remembered_until_they_end() {
+    let (a, b) = (JobId::random(), JobId::random());
+    let room = Room::new(&[hold(a, 1), hold(b, 2), pause(3)]);
+    for room in [Room { dir: tempfile::tempdir().unwrap(), ..Room::new(&[]) }, room.reopened()] {
+        let has = room.receipts.head().count > 0;
+        assert_eq!(room.receipts.hold_of(a).is_some_and(|hold| hold.reason == "case 7"), has);
+        assert_eq!(
+            (room.receipts.holds().len(), room.receipts.pause().is_some()),
+            (if has { (2, true) } else { (0, false) })
+        );
+        let ends = [
+            Entry::Release { job: a, at: at(4), by: "ops".into() },
+            Entry::Resume { at: at(5), by: "ops".into() },
+        ];
+        room.receipts.append(&ends).unwrap();
+        assert_eq!(room.receipts.hold_of(a), None);
+        assert_eq!(room.receipts.hold_of(b).is_some(), has);
+        assert_eq!(room.receipts.pause(), None);
+    }
+}
+
+#[test]
+fn a_head_that_the_chain_does_not_go_through_is_missing() {
+    let room = Room::new(&[erasure(1), erasure(2), erasure(3), erasure(4)]);
+    let heads = room.heads();
+    let missing = |room: &Room, head| room.receipts.missing(head).unwrap();
+    for head in heads.iter().chain([&Head::EMPTY]) {
+        assert_eq!(missing(&room, *head), None, "{head:?}");
+    }
+    for (n, head) in heads.iter().enumerate() {
+        let other = Head { hash: Hash::of(head.hash, "other"), ..*head };
+        assert_eq!(missing(&room, other), Some(heads[n]), "replaced");
+    }
+    room.write(&room.lines()[..2].concat());
+    let room = room.reopened();
+    assert_eq!(missing(&room, heads[2]), Some(heads[1]), "cut off");
+    assert_eq!(missing(&room, heads[1]), None);
+    std::fs::remove_file(room.path()).unwrap();
+    assert_eq!(missing(&room.reopened(), heads[2]), Some(Head::EMPTY));
+}
+
+#[test]
+fn a_head_is_looked_for_in_what_is_left_of_a_pruned_chain() {
+    let room = Room::new(&[erasure(1), erasure(2), erasure(3), erasure(4), erasure(5)]);
+    let heads = room.heads();
+    assert_eq!(room.prune(4), Some(3));
+    let room = room.reopened();
+    for head in &heads {
+        assert_eq!(room.receipts.missing(*head).unwrap(), None);
+    }
+    for (n, found) in [(0, None), (1, None), (2, Some(heads[2])), (3, Some(heads[3])), (4, Some(heads[4]))] {
+        let other = Head { hash: Hash::GENESIS, ..heads[n] };
+        assert_eq!(room.receipts.missing(other).unwrap(), found, "{n}");
+    }
+}
+
+#[test]
+fn pruning_cuts_off_what_is_old_and_keeps_the_rest_to_the_byte() {
+    let entries = [erasure(1), erasure(2), erasure(3), erasure(4)];
+    let room = Room::new(&entries);
+    let (lines, heads) = (room.lines(), room.heads());
+    assert_eq!(room.prune(1), None, "nothing is older");
+    assert_eq!(room.prune(3), Some(2));
+    let after = room.lines();
+    assert_eq!(after[0], format!("{{\"checkpoint\":{{\"count\":2,\"head\":\"{}\"}}}}\n", heads[1].hash));
+    assert_eq!(after[1..3], lines[2..]);
+    assert_eq!(after.len(), 4);
+    assert_eq!(room.found(&entries), [false, false, true, true]);
+    // It goes on, before and after a new start.
+    let later = [erasure(5), erasure(6)];
+    room.receipts.append(&later[..1]).unwrap();
+    let room = room.reopened();
+    room.receipts.append(&later[1..]).unwrap();
+    assert_eq!(room.found(&entries), [false, false, true, true]);
+    assert_eq!(room.found(&later), [true, true]);
+    let summary = verify(&room.path()).unwrap();
+    assert_eq!((summary.head.count, summary.erasures), (7, 4));
+    assert_eq!(summary.checkpoint, Some(heads[1]));
+    // Once more, the first checkpoint and the first prune entry included.
+    assert_eq!(room.prune(6), Some(6));
+    assert_eq!(room.found(&later), [false, true]);
+    assert_eq!(verify(&room.path()).unwrap().head.count, 8);
+}
+
+#[test]
+fn pruning_everything_leaves_a_chain_that_goes_on() {
+    let room = Room::new(&[erasure(1), erasure(2)]);
+    assert_eq!(room.prune(100), Some(2));
+    assert_eq!(room.lines().len(), 2, "the checkpoint and the prune entry");
+    // What earlier prunings wrote is no reason for one more.
+    assert_eq!(room.due(1000), None);
+    room.receipts.append(&[erasure(101)]).unwrap();
+    assert_eq!(room.due(1000), Some(4));
+    assert_eq!(verify(&room.reopened().path()).unwrap().head.count, 4);
+}
+
+#[test]
+fn pruning_stops_at_what_must_stay() {
+    let job = JobId::random();
+    let released = Entry::Release { job, at: at(5), by: "ops".into() };
+    let resumed = Entry::Resume { at: at(6), by: "ops".into() };
+    let room = Room::new(&[erasure(1), hold(job, 2), erasure(3), pause(4)]);
+    assert_eq!(room.due(100), Some(1), "the hold is in force");
+    room.receipts.append(&[released]).unwrap();
+    assert_eq!(room.due(100), Some(3), "the pause is in force");
+    room.receipts.append(&[resumed]).unwrap();
+    assert_eq!(room.due(100), Some(6));
+    // Of an older hold on the same job only the last one counts.
+    room.receipts.append(&[hold(job, 7), hold(job, 8)]).unwrap();
+    assert_eq!(room.due(100), Some(7));
+    let mut jobs = Vec::new();
+    walk(&room.path(), |item| {
+        jobs.extend(item.entry.job());
+        Ok::<_, ReceiptsError>(())
+    })
+    .unwrap();
+    let due = room.receipts.due(at(100), |other| other == jobs[2]).unwrap().unwrap();
+    assert_eq!(due.cut.count, 2, "the record of the second erasure is still there");
+    assert_eq!(room.due(4), Some(3), "younger ones stay");
+    // After the pruning the hold is still what it was.
+    assert_eq!(room.prune(100), Some(7));
+    let room = room.reopened();
+    assert_eq!(room.receipts.hold_of(job).map(|hold| hold.at), Some(at(8)));
+    assert_eq!(room.due(1000), None);
+}
+
+#[test]
+fn a_crash_at_any_point_of_a_pruning_loses_nothing() {
+    let entries = [erasure(1), erasure(2), erasure(3)];
+    let room = Room::new(&entries);
+    let due = room.receipts.due(at(3), |_| false).unwrap().unwrap();
+    let announced = {
+        room.receipts.append(&[Entry::Prune { at: at(3), cut: due.cut }]).unwrap();
+        room.text()
+    };
+    room.receipts.cut(&due).unwrap();
+    let (pruned, head) = (room.text(), room.receipts.head());
+    let new = room.dir.path().join(NEW_NAME);
+    // The old file with the announcement; beside it nothing, a part of the new file, all of it.
+    for leftover in [None, Some(&pruned[..0]), Some(&pruned[..pruned.len() / 2]), Some(&pruned[..])] {
+        room.write(&announced);
+        if let Some(text) = leftover {
+            std::fs::write(&new, text).unwrap();
+        }
+        let again =
+            Room { dir: tempfile::tempdir().unwrap(), receipts: Receipts::open(room.dir.path()).unwrap() };
+        assert!(!new.exists(), "what a pruning left is removed");
+        let receipts = &again.receipts;
+        assert_eq!(receipts.head(), head);
+        assert!(entries.iter().all(|entry| receipts.has(entry.job().unwrap())));
+        // It is done again, by another announcement.
+        let due = receipts.due(at(3), |_| false).unwrap().unwrap();
+        receipts.append(&[Entry::Prune { at: at(3), cut: due.cut }]).unwrap();
+        receipts.cut(&due).unwrap();
+        assert_eq!(verify(&room.path()).unwrap().head.count, 5);
+        assert!(receipts.find(entries[2].job().unwrap()).unwrap().is_some());
+    }
+    // The new file under the old name.
+    room.write(&pruned);
+    assert_eq!(room.reopened().receipts.head(), head);
+}
+
+#[test]
+fn appends_of_the_time_of_a_pruning_are_in_the_new_file() {
+    let room = Room::new(&[erasure(1), erasure(2)]);
+    let due = room.receipts.due(at(2), |_| false).unwrap().unwrap();
+    room.receipts.append(&[Entry::Prune { at: at(2), cut: due.cut }]).unwrap();
+    let late: Vec<_> = (3..300).map(erasure).collect();
+    std::thread::scope(|scope| {
+        scope.spawn(|| {
+            for entry in &late {
+                room.receipts.append(std::slice::from_ref(entry)).unwrap();
+                assert!(room.receipts.find(entry.job().unwrap()).unwrap().is_some());
+            }
+        });
+        room.receipts.cut(&due).unwrap();
+    });
+    assert!(room.found(&late).into_iter().all(|found| found));
+    assert_eq!(verify(&room.path()).unwrap().head, room.receipts.head());
+    assert_eq!(room.receipts.head().count, 300);
+}
+
+#[test]
+fn a_pruning_of_a_file_that_was_pruned_meanwhile_does_nothing() {
+    let room = Room::new(&[erasure(1), erasure(2), erasure(3)]);
+    let due = room.receipts.due(at(2), |_| false).unwrap().unwrap();
+    assert_eq!(room.prune(3), Some(2));
+    let text = room.text();
+    assert!(room.receipts.cut(&due).is_err());
+    assert_eq!(room.text(), text);
+    room.receipts.append(&[erasure(4)]).unwrap();
+    verify(&room.path()).unwrap();
+}
+
+#[test]
+fn a_checkpoint_whose_announcement_was_cut_off_is_no_reason_not_to_start() {
+    let room = Room::new(&[erasure(1), erasure(2)]);
+    room.prune(2).unwrap();
+    let lines = room.lines();
+    room.write(&lines[..2].concat());
+    assert!(matches!(verify(&room.path()), Err(ReceiptsError::Broken { line: 1, .. })));
+    let room = room.reopened();
+    room.receipts.append(&[erasure(3)]).unwrap();
+    // Another checkpoint than was announced.
+    let other = lines[0].replace("\"count\":1", "\"count\":2");
+    assert_broken(&room, &format!("{other}{}", lines[1..].concat()), 1, "no prune entry");
+}
+
+#[test]
+fn nothing_is_appended_after_an_append_that_failed() {
+    let room = Room::new(&[erasure(1)]);
+    let read_only = File::open(room.path()).unwrap();
+    let file = std::mem::replace(&mut room.receipts.end.lock().file, Arc::new(read_only));
+    let entry = erasure(2);
+    assert!(room.receipts.append(std::slice::from_ref(&entry)).is_err());
+    room.receipts.end.lock().file = file;
+    assert!(room.receipts.append(&[erasure(3)]).is_err(), "only a new start can go on");
+    assert!(!room.receipts.has(entry.job().unwrap()), "what is not durable is not known");
+    assert_eq!(verify(&room.path()).unwrap().head.count, 1);
+}
+
+#[test]
+fn a_hash_has_one_way_to_be_written() {
+    let hash = Hash::of(Hash::GENESIS, "x");
+    let text = hash.to_string();
+    assert_eq!(text.parse(), Ok(hash));
+    for other in [text.to_uppercase().as_str(), &text[1..], &format!("{text}0"), "", "x"] {
+        assert_eq!(other.parse::<Hash>(), Err(InvalidHash), "{other}");
+    }
+}
