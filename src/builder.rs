@@ -157,7 +157,7 @@ impl Builder {
             (None, Some(source)) => Arc::new(built_in(source, &config)?),
             (exporter, _) => exporter.expect("there is a source if there is no exporter"),
         };
-        let receipts = Arc::new(Receipts::open(&data_dir)?);
+        let receipts = Arc::new(Receipts::open(&data_dir)?.with_hooks(hooks.clone()));
         let store = SledStore::open(&data_dir.join("store"))?.with_hooks(hooks.clone());
         let mut store: Box<dyn Store> = Box::new(store);
         if let Err(error) = files.restore_ballast() {

@@ -13,11 +13,12 @@ use tokio::sync::oneshot;
 use uuid::Uuid;
 
 use crate::actors::{
-    CancelReply, GetStatus, Halt, JobMessage, Orchestrator, ReaperStatus, Services, Submit, SubmitError, Tell,
+    CancelReply, GetStatus, Halt, JobMessage, Orchestrator, Order, OrderError, ReaperStatus, Services,
+    Submit, SubmitError, Tell,
 };
 use crate::builder::Builder;
 use crate::job::{ClientId, ExportRequest, JobId, JobState, Level, Receipt, TenantId};
-use crate::receipts::ReceiptsError;
+use crate::receipts::{Entry, Hold, Pause, ReceiptsError};
 use crate::store::View;
 
 /// The tenant of exports that are submitted by the host itself.
@@ -174,6 +175,43 @@ impl Evanesce {
     /// What the reaper has done and has before it; `None` when the instance is going down.
     pub async fn reaper_status(&self) -> Option<ReaperStatus> {
         self.0.running.orchestrator.send(GetStatus).await.ok().flatten()
+    }
+
+    /// Pauses the reaper: nothing is swept and nothing expires until it is resumed, over
+    /// restarts as well. Marks are made as ever, so that what is deleted is hidden at once.
+    /// `by` and `reason` go into the receipts. Resolves when the order is durable.
+    pub async fn pause_reaper(&self, by: &str, reason: &str) -> Result<(), OrderError> {
+        let (at, by, reason) = (self.services().clock.now(), by.into(), reason.into());
+        self.order(Entry::Pause(Pause { at, by, reason })).await
+    }
+
+    /// Ends a pause of the reaper.
+    pub async fn resume_reaper(&self, by: &str) -> Result<(), OrderError> {
+        self.order(Entry::Resume { at: self.services().clock.now(), by: by.into() }).await
+    }
+
+    /// Puts a job under a hold (a legal hold): its files stay until it is released, over
+    /// restarts as well. It does not expire; a DELETE hides it at once as ever, but nothing of
+    /// it is swept. `by` and `reason` go into the receipts. Resolves when the order is durable.
+    pub async fn hold(&self, job: JobId, by: &str, reason: &str) -> Result<(), OrderError> {
+        let (at, by, reason) = (self.services().clock.now(), by.into(), reason.into());
+        self.order(Entry::Hold(Hold { job, at, by, reason })).await
+    }
+
+    /// Releases a job from its hold; what was deleted meanwhile is swept now.
+    pub async fn release(&self, job: JobId, by: &str) -> Result<(), OrderError> {
+        self.order(Entry::Release { job, at: self.services().clock.now(), by: by.into() }).await
+    }
+
+    /// All holds that are in force.
+    pub fn holds(&self) -> Vec<Hold> {
+        self.services().receipts.holds()
+    }
+
+    async fn order(&self, entry: Entry) -> Result<(), OrderError> {
+        let (reply, answer) = oneshot::channel();
+        self.0.running.orchestrator.do_send(Order { entry, reply });
+        answer.await.unwrap_or(Err(OrderError::Stopped))
     }
 
     /// Stops the instance: exports stop between two writes and go on at the next start; what

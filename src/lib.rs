@@ -26,6 +26,7 @@ mod builder;
 pub mod cli;
 pub mod clock;
 pub mod config;
+mod control;
 mod evanesce;
 pub mod export;
 pub mod fhir;
@@ -41,7 +42,7 @@ pub mod source;
 pub mod store;
 pub mod telemetry;
 
-pub use actors::{ReaperStatus, SubmitError};
+pub use actors::{OrderError, ReaperStatus, SubmitError};
 pub use builder::{Builder, StartError};
 pub use evanesce::{CancelError, Cancelled, Evanesce, Kickoff};
 pub use reconcile::ReconcileError;

@@ -92,8 +92,6 @@ const COMMIT_CHANGES: &str = "evanesce_commit_changes";
 pub fn batch_committed(changes: usize, took: Duration) {
     histogram!("evanesce_commit_seconds").record(took);
     histogram!(COMMIT_CHANGES).record(changes as f64);
-    counter!("evanesce_commits_total").increment(1);
-    counter!("evanesce_committed_changes_total").increment(changes as u64);
 }
 
 /// Runs a sync and takes its time. `what` is one of `store`, `receipts`, `directory`, `output`
@@ -149,6 +147,12 @@ pub fn backlog(marked: usize, oldest: Duration, orphans: usize, strangers: usize
     gauge!("evanesce_oldest_mark_seconds").set(oldest.as_secs_f64());
     gauge!("evanesce_orphans").set(orphans as f64);
     gauge!("evanesce_strangers").set(strangers as f64);
+}
+
+/// What operators have ordered.
+pub fn orders(paused: bool, held: usize) {
+    gauge!("evanesce_reaper_paused").set(f64::from(u8::from(paused)));
+    gauge!("evanesce_held_jobs").set(held as f64);
 }
 
 /// What all active jobs have before them, in the units of their plans: bytes, for the

@@ -8,6 +8,7 @@ mod embed;
 mod faults;
 mod first_run;
 mod model;
+mod operator;
 mod privacy;
 mod select;
 mod source;

@@ -25,7 +25,7 @@ use crate::store::{Ledger, View};
 use crate::telemetry::Fatal;
 
 pub use orchestrator::{Halt, Orchestrator, Submit, Tell};
-pub use reaper::{GetStatus, ReaperStatus};
+pub use reaper::{GetStatus, Order, OrderError, ReaperStatus};
 pub use witnesses::DiskWitnesses;
 
 /// What the actors work with.

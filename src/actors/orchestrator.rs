@@ -9,7 +9,7 @@ use actix::{Actor, Addr, AsyncContext, Context, Handler, Message};
 use tokio::sync::oneshot;
 
 use super::export_job::{self, ExportJob};
-use super::reaper::{self, GetStatus, Reaper, ReaperStatus};
+use super::reaper::{self, GetStatus, Order, Reaper, ReaperStatus};
 use super::{CancelReply, JobMessage, Seed, Services, SubmitError};
 use crate::job::{ExportRequest, JobId};
 use crate::telemetry::PanicGuard;
@@ -174,6 +174,16 @@ impl Handler<Halt> for Orchestrator {
         self.halted = true;
         for entry in self.registry.values() {
             entry.addr.do_send(export_job::Stop);
+        }
+    }
+}
+
+impl Handler<Order> for Orchestrator {
+    type Result = ();
+
+    fn handle(&mut self, order: Order, _: &mut Self::Context) {
+        if let Some(reaper) = &self.reaper {
+            reaper.do_send(order);
         }
     }
 }

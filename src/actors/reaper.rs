@@ -4,6 +4,7 @@
 //! returns a status that can be shown.
 
 mod backlog;
+mod orders;
 
 use std::collections::{HashMap, HashSet, VecDeque};
 use std::sync::Arc;
@@ -25,6 +26,7 @@ use crate::store::Change;
 use crate::telemetry::{self, PanicGuard};
 
 pub use backlog::ReaperStatus;
+pub use orders::{Order, OrderError};
 
 /// Sweeps at once: unlinking waits on the device, and each sweep has a few unlinks in flight.
 const SWEEPS: usize = 2;
@@ -52,6 +54,11 @@ pub struct Reaper {
     waiting: VecDeque<JobId>,
     sweeping: HashSet<JobId>,
     sweeps: usize,
+    /// Marked jobs that would be swept if they were not held.
+    held_back: HashSet<JobId>,
+    /// Jobs whose hold is being made durable.
+    holding: HashSet<JobId>,
+    paused: bool,
     /// Since when a sweep waits for the ledger.
     deferring: Option<Instant>,
     retries: HashMap<JobId, Retry>,
@@ -98,12 +105,16 @@ impl Reaper {
             let watcher =
                 config.reaper.watch.then(|| Watcher::start(config, ctx.address(), hinted.clone())).flatten();
             let guard = services.fatal.on_panic("the reaper");
+            let paused = services.receipts.pause().is_some();
             Self {
                 services,
                 orchestrator,
                 waiting: VecDeque::new(),
                 sweeping: HashSet::new(),
                 sweeps: 0,
+                held_back: HashSet::new(),
+                holding: HashSet::new(),
+                paused,
                 deferring: None,
                 retries: HashMap::new(),
                 sightings: Sightings::default(),
@@ -125,7 +136,8 @@ impl Reaper {
 
     /// Starts sweeps, at once or when the ledger has nothing more urgent.
     fn sweep_next(&mut self, ctx: &mut Context<Self>) {
-        if self.waiting.is_empty() || self.sweeps >= SWEEPS || self.deferring.is_some() {
+        self.hold_back();
+        if self.paused || self.waiting.is_empty() || self.sweeps >= SWEEPS || self.deferring.is_some() {
             return;
         }
         self.deferring = Some(Instant::now());
@@ -139,7 +151,11 @@ impl Reaper {
             return;
         }
         self.deferring = None;
-        self.start_sweeps(ctx);
+        // An order may have come meanwhile.
+        self.hold_back();
+        if !self.paused {
+            self.start_sweeps(ctx);
+        }
     }
 
     /// Starts sweeps up to the cap.
@@ -247,7 +263,7 @@ impl Reaper {
         self.status.clock_jumped = !steady;
         self.status.passes += 1;
         self.status.last_pass = Some(now);
-        if !steady {
+        if !steady || self.paused {
             return;
         }
         self.prune(now, ctx);
@@ -255,7 +271,8 @@ impl Reaper {
         let mut next: Option<Timestamp> = None;
         for published in self.services.view().all() {
             let job = published.record.id;
-            let expires = expires_at(&published.record.state, retention.completed.0);
+            let expires =
+                expires_at(&published.record.state, retention.completed.0).filter(|_| !self.is_held(job));
             match &published.record.state {
                 _ if expires.is_some_and(|at| at <= now) => self.tell(job, JobMessage::Expire),
                 _ if expires.is_some() => next = next.into_iter().chain(expires).min(),

@@ -4,6 +4,7 @@
 
 mod demo;
 mod generate;
+mod operate;
 mod serve;
 
 use std::fmt::Display;
@@ -27,6 +28,17 @@ enum Command {
     Demo(demo::Args),
     /// Make synthetic FHIR data.
     Generate(generate::Args),
+    /// What the reaper of a running server has done and has before it.
+    Status(operate::Show),
+    /// The jobs of a running server.
+    Jobs(operate::Show),
+    /// Put a job under a legal hold: its files stay.
+    Hold(operate::Hold),
+    /// Release a job from its hold.
+    Release(operate::Release),
+    /// Pause or resume the reaper of a running server.
+    #[command(subcommand)]
+    Reaper(operate::Reaper),
 }
 
 /// Why a command ends without success.
@@ -53,6 +65,11 @@ pub fn main() -> ExitCode {
         Command::Serve(args) => serve::run(args),
         Command::Demo(args) => demo::run(&args),
         Command::Generate(args) => generate::run(&args),
+        Command::Status(args) => operate::status(&args),
+        Command::Jobs(args) => operate::jobs(&args),
+        Command::Hold(args) => operate::hold(args),
+        Command::Release(args) => operate::release(&args),
+        Command::Reaper(args) => operate::reaper(args),
     };
     match result {
         Ok(()) => ExitCode::SUCCESS,

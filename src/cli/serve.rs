@@ -12,6 +12,7 @@ use tokio::signal::unix::{Signal, SignalKind, signal};
 use super::CliError;
 use crate::Evanesce;
 use crate::config::Config;
+use crate::control::Door;
 use crate::http::{self, Api};
 use crate::telemetry::{self, LogFormat};
 
@@ -98,6 +99,9 @@ async fn serve(args: Args, config: Config) -> Result<(), CliError> {
     #[cfg(not(feature = "breakpoints"))]
     drop(args);
     let evanesce = builder.start().await.map_err(CliError::usage)?;
+    let door = Door::open(&config.storage.data_dir)
+        .map_err(|e| CliError::usage(format!("cannot make the control socket: {e}")))?;
+    let door = actix_web::rt::spawn(door.serve(evanesce.clone()));
     let public_url = config.server.public_url.clone().unwrap_or_else(|| format!("http://{address}"));
     let api = Api::new(evanesce.clone(), public_url).with_metrics(metrics);
 
@@ -131,6 +135,9 @@ async fn serve(args: Args, config: Config) -> Result<(), CliError> {
     let stopping = async {
         let until = Instant::now() + grace;
         handle.stop(true).await;
+        // Before the lock is let go of: the next server may be at the door at once.
+        door.abort();
+        let _ = door.await;
         evanesce.stop(until.saturating_duration_since(Instant::now())).await;
     };
     tokio::select! {

@@ -20,7 +20,9 @@ use std::sync::Arc;
 use jiff::Timestamp;
 use parking_lot::{Mutex, RwLock};
 
+use crate::hooks::{Fault, Hooks, Step};
 use crate::job::{JobId, Receipt};
+use crate::telemetry;
 use known::Known;
 
 pub use audit_event::audit_event;
@@ -66,6 +68,7 @@ pub struct Receipts {
     end: Mutex<End>,
     /// What is on stable storage; nobody who asks waits for an fsync.
     durable: RwLock<Durable>,
+    hooks: Hooks,
 }
 
 struct End {
@@ -97,7 +100,7 @@ impl Receipts {
         if let Err(error) = chain.confirm() {
             // What is missing cannot be brought back, and deletions go on.
             tracing::error!(%error, "the end of the receipts was cut off");
-            crate::telemetry::receipts_gap();
+            telemetry::receipts_gap();
         }
         let mut options = OpenOptions::new();
         let options = options.read(true).write(true).create(true).truncate(false).mode(0o600);
@@ -116,7 +119,13 @@ impl Receipts {
         let file = Arc::new(file);
         let end = End { file: file.clone(), head: chain.head, bytes: chain.bytes, failed: false };
         let durable = Durable { file, checkpoint: chain.checkpoint, known };
-        Ok(Self { data_dir: data_dir.into(), end: Mutex::new(end), durable: RwLock::new(durable) })
+        let (end, durable) = (Mutex::new(end), RwLock::new(durable));
+        Ok(Self { data_dir: data_dir.into(), end, durable, hooks: Hooks::default() })
+    }
+
+    /// The same, with the breakpoints and faults of tests.
+    pub fn with_hooks(self, hooks: Hooks) -> Self {
+        Self { hooks, ..self }
     }
 
     fn path(&self) -> PathBuf {
@@ -140,7 +149,11 @@ impl Receipts {
             head = next;
             places.push((entry, head.count, offset));
         }
-        let written = (&*end.file).write_all(&text).and_then(|()| end.file.sync_data());
+        let written = (&*end.file).write_all(&text).and_then(|()| {
+            self.hooks.reach(Step::ReceiptWritten);
+            self.hooks.fault(Fault::Fsync)?;
+            telemetry::timed_sync("receipts", || end.file.sync_data())
+        });
         end.failed = written.is_err();
         written.map_err(fail("append to"))?;
         end.head = head;

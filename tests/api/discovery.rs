@@ -87,7 +87,10 @@ fn health_readiness_and_metrics_follow_what_happens() {
     assert_eq!(sample(&after, "evanesce_jobs_total", "state=\"erased\""), 1.0);
     assert_eq!(sample(&after, "evanesce_http_requests_total", "operation=\"request\",status=\"404\""), 1.0);
     assert_eq!(sample(&after, "evanesce_cancel_seconds_count", ""), 1.0);
-    assert!(sample(&after, "evanesce_commits_total", "") > sample(&before, "evanesce_commits_total", ""));
+    assert!(
+        sample(&after, "evanesce_commit_seconds_count", "")
+            > sample(&before, "evanesce_commit_seconds_count", "")
+    );
     assert_eq!(sample(&after, "evanesce_marked_jobs", ""), 0.0);
     // P12, and no endless list of labels: no id and no path of a request.
     assert!(!after.contains(job_id(&polling)));

@@ -115,7 +115,8 @@ impl ExportJob {
         self.last_out.busy = busy;
         if busy > 0 {
             ctx.run_later(ASK_AGAIN, move |this, ctx| this.fence(generation, ctx));
-            if !std::mem::replace(&mut self.last_out.swept_early, true) {
+            let held = self.services.receipts.hold_of(self.id).is_some();
+            if !held && !std::mem::replace(&mut self.last_out.swept_early, true) {
                 self.sweep_early(ctx);
             }
         }

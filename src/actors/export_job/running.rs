@@ -204,6 +204,12 @@ impl ExportJob {
     pub(super) fn sweep_partials(&mut self, ctx: &mut Context<Self>) {
         let (id, files) = (self.id, self.services.files.clone());
         let generation = self.generation;
+        if self.services.receipts.hold_of(id).is_some() {
+            let wait = self.services.config.reaper.interval.0;
+            return self.wait(ctx, tokio::time::sleep(wait), move |this, (), ctx| {
+                this.go_on(generation, &[Effect::SweepPartials], ctx);
+            });
+        }
         self.block_in_directory(ctx, move || files.sweep_partials(id), move |this, swept, ctx| {
             if let Err(error) = swept {
                 let wait = this.services.config.reaper.retry_min.0;

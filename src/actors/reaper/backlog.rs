@@ -8,6 +8,7 @@ use serde::Serialize;
 use super::Reaper;
 use crate::clock::between;
 use crate::job::JobState;
+use crate::receipts::Pause;
 use crate::telemetry;
 
 /// What the reaper has done and has before it.
@@ -23,7 +24,7 @@ pub struct ReaperStatus {
     pub failed: u64,
     /// Jobs that are marked and not erased yet.
     pub marked: usize,
-    /// When the oldest of them was marked.
+    /// When the oldest of those that are not held was marked.
     pub oldest_mark: Option<Timestamp>,
     /// Whether that is longer ago than `reaper.alarm_after`: somebody should look.
     pub overdue: bool,
@@ -33,6 +34,10 @@ pub struct ReaperStatus {
     pub strangers: usize,
     /// Whether expiry waits because the clock jumped.
     pub clock_jumped: bool,
+    /// The pause that an operator has ordered.
+    pub pause: Option<Pause>,
+    /// Jobs under a hold.
+    pub held: usize,
 }
 
 impl Reaper {
@@ -43,7 +48,9 @@ impl Reaper {
         for published in self.services.view().all() {
             if let JobState::Marked(mark) = &published.record.state {
                 marks += 1;
-                oldest = oldest.into_iter().chain([mark.at]).min();
+                // Nobody expects a job that is held to be swept.
+                let counts = !self.is_held(published.record.id);
+                oldest = oldest.into_iter().chain(counts.then_some(mark.at)).min();
             }
         }
         let now = self.services.clock.now();
@@ -52,6 +59,9 @@ impl Reaper {
         status.marked = marks;
         status.oldest_mark = oldest;
         status.overdue = oldest.is_some() && age >= self.services.config.reaper.alarm_after.0;
+        status.pause = self.services.receipts.pause();
+        status.held = self.services.receipts.holds().len();
         telemetry::backlog(marks, age, status.orphans, status.strangers);
+        telemetry::orders(status.pause.is_some(), status.held);
     }
 }

@@ -1,0 +1,134 @@
+//! What an operator asks a running server for: `evanesce status`, `jobs`, `hold`, `release`,
+//! `reaper pause|resume`.
+
+use std::path::PathBuf;
+
+use clap::Subcommand;
+use serde_json::Value;
+
+use super::CliError;
+use crate::control::{Ask, ControlError, JobLine, ask};
+use crate::job::JobId;
+
+/// Which server.
+#[derive(Debug, clap::Args)]
+pub struct Server {
+    /// The data directory of the running server.
+    #[arg(long, value_name = "DIR", default_value = "evanesce-data")]
+    data_dir: PathBuf,
+}
+
+/// The arguments of `evanesce status` and `evanesce jobs`.
+#[derive(Debug, clap::Args)]
+pub struct Show {
+    #[command(flatten)]
+    server: Server,
+    /// One JSON document instead of lines for people.
+    #[arg(long)]
+    json: bool,
+}
+
+/// The arguments of `evanesce hold`.
+#[derive(Debug, clap::Args)]
+pub struct Hold {
+    #[command(flatten)]
+    server: Server,
+    /// The job whose files must stay.
+    job: JobId,
+    /// Why; it goes into the receipts, so it must not name a patient.
+    #[arg(long)]
+    reason: String,
+}
+
+/// The arguments of `evanesce release`.
+#[derive(Debug, clap::Args)]
+pub struct Release {
+    #[command(flatten)]
+    server: Server,
+    /// The job whose hold ends.
+    job: JobId,
+}
+
+/// `evanesce reaper ...`
+#[derive(Debug, Subcommand)]
+pub enum Reaper {
+    /// Sweep and expire nothing until `resume`; what is deleted is hidden at once all the same.
+    Pause {
+        #[command(flatten)]
+        server: Server,
+        /// Why; it goes into the receipts, so it must not name a patient.
+        #[arg(long)]
+        reason: String,
+    },
+    /// Go on.
+    Resume {
+        #[command(flatten)]
+        server: Server,
+    },
+}
+
+fn order(server: &Server, what: &Ask) -> Result<Value, CliError> {
+    ask(&server.data_dir, what).map_err(|error| match error {
+        ControlError::NoServer(..) => CliError::usage(error),
+        _ => CliError::failed(error),
+    })
+}
+
+/// Shows what the reaper has done and has before it.
+pub fn status(args: &Show) -> Result<(), CliError> {
+    let status = order(&args.server, &Ask::Status)?;
+    match &status {
+        Value::Object(fields) if !args.json => {
+            for (name, value) in fields {
+                println!("{:<14} {value}", name.replace('_', " "));
+            }
+        }
+        status => println!("{status}"),
+    }
+    Ok(())
+}
+
+/// Lists all jobs, the oldest first.
+pub fn jobs(args: &Show) -> Result<(), CliError> {
+    let jobs = order(&args.server, &Ask::Jobs)?;
+    if args.json {
+        println!("{jobs}");
+        return Ok(());
+    }
+    let jobs: Vec<JobLine> = serde_json::from_value(jobs).map_err(CliError::failed)?;
+    for JobLine { job, state, tenant, owner, submitted_at, percent, held } in jobs {
+        let held = if held { "  held" } else { "" };
+        println!("{job}  {submitted_at:.0}  {state:<9} {percent:>5.1} %  {tenant}/{owner}{held}");
+    }
+    Ok(())
+}
+
+/// Puts a job under a hold.
+pub fn hold(args: Hold) -> Result<(), CliError> {
+    let Hold { server, job, reason } = args;
+    order(&server, &Ask::Hold { job, reason })?;
+    println!("{job} is under a hold: its files stay until it is released");
+    Ok(())
+}
+
+/// Releases a job.
+pub fn release(Release { server, job }: &Release) -> Result<(), CliError> {
+    order(server, &Ask::Release { job: *job })?;
+    println!("{job} is released");
+    Ok(())
+}
+
+/// Pauses or resumes the reaper.
+pub fn reaper(args: Reaper) -> Result<(), CliError> {
+    match args {
+        Reaper::Pause { server, reason } => {
+            order(&server, &Ask::Pause { reason })?;
+            println!("the reaper is paused: nothing is swept and nothing expires until it is resumed");
+        }
+        Reaper::Resume { server } => {
+            order(&server, &Ask::Resume)?;
+            println!("the reaper goes on");
+        }
+    }
+    Ok(())
+}

@@ -1,0 +1,224 @@
+//! The operator's door to a running server: a Unix socket in the data directory that only its
+//! owner and root can open. One line of JSON asks, one line answers, and the connection ends.
+//! Who asks is what the kernel says of the other end.
+
+use std::fs::File;
+use std::io::{self, BufRead, BufReader, Write};
+use std::os::fd::AsRawFd;
+use std::os::unix::fs::PermissionsExt;
+use std::os::unix::net::UnixStream as BlockingStream;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use jiff::Timestamp;
+use nix::unistd::{Uid, User};
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt};
+use tokio::net::{UnixListener, UnixStream};
+
+use crate::Evanesce;
+use crate::job::{ClientId, JobId, StateName, TenantId};
+
+/// The name of the socket in the data directory.
+const NAME: &str = "control.sock";
+
+/// Longest question in bytes.
+const LONGEST: u64 = 64 << 10;
+
+/// How long one question and its answer may take.
+const PATIENCE: Duration = Duration::from_secs(30);
+
+/// What an operator can ask for.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "ask", rename_all = "kebab-case", deny_unknown_fields)]
+pub enum Ask {
+    /// What the reaper has done and has before it.
+    Status,
+    /// All jobs, tombstones included.
+    Jobs,
+    /// Sweep and expire nothing until it is resumed.
+    Pause {
+        /// Why; it goes into the receipts.
+        reason: String,
+    },
+    /// The end of a pause.
+    Resume,
+    /// The job's files must stay.
+    Hold {
+        /// The job.
+        job: JobId,
+        /// Why; it goes into the receipts.
+        reason: String,
+    },
+    /// The end of a hold.
+    Release {
+        /// The job.
+        job: JobId,
+    },
+}
+
+/// One job, as an operator sees it.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct JobLine {
+    /// The job.
+    pub job: JobId,
+    /// Where it stands.
+    pub state: StateName,
+    /// Whose data it exports.
+    pub tenant: TenantId,
+    /// Who may see it.
+    pub owner: ClientId,
+    /// When the kick-off was received.
+    pub submitted_at: Timestamp,
+    /// Percent done.
+    pub percent: f64,
+    /// Whether it is under a hold.
+    pub held: bool,
+}
+
+/// The answer, or why there is none.
+type Answer = Result<Value, String>;
+
+/// The socket; its name goes when it is dropped.
+pub struct Door {
+    listener: UnixListener,
+    path: PathBuf,
+}
+
+impl Drop for Door {
+    fn drop(&mut self) {
+        // The next start removes it otherwise.
+        let _ = std::fs::remove_file(&self.path);
+    }
+}
+
+/// A socket's address holds about a hundred bytes: so it is addressed through its open
+/// directory, however deep that is.
+fn address(data_dir: &Path) -> io::Result<(File, PathBuf)> {
+    let dir = File::open(data_dir)?;
+    let path = format!("/proc/self/fd/{}/{NAME}", dir.as_raw_fd());
+    Ok((dir, path.into()))
+}
+
+impl Door {
+    /// Opens the door. The data directory must be locked by this process: what stands there is
+    /// of one that is no more.
+    pub fn open(data_dir: &Path) -> io::Result<Self> {
+        let path = data_dir.join(NAME);
+        match std::fs::remove_file(&path) {
+            Err(e) if e.kind() != io::ErrorKind::NotFound => return Err(e),
+            _ => {}
+        }
+        let (_dir, address) = address(data_dir)?;
+        let listener = UnixListener::bind(address)?;
+        std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o600))?;
+        Ok(Self { listener, path })
+    }
+
+    /// Answers whoever comes, for ever.
+    pub async fn serve(self, evanesce: Evanesce) {
+        loop {
+            match self.listener.accept().await {
+                Ok((stream, _)) => {
+                    let evanesce = evanesce.clone();
+                    actix_web::rt::spawn(async move {
+                        let answered = tokio::time::timeout(PATIENCE, converse(stream, &evanesce)).await;
+                        if let Ok(Err(error)) = answered {
+                            tracing::warn!(%error, "an operator could not be answered");
+                        }
+                    });
+                }
+                Err(error) => {
+                    tracing::warn!(%error, "an operator could not be let in");
+                    tokio::time::sleep(Duration::from_secs(1)).await;
+                }
+            }
+        }
+    }
+}
+
+async fn converse(mut stream: UnixStream, evanesce: &Evanesce) -> io::Result<()> {
+    let by = name_of(Uid::from_raw(stream.peer_cred()?.uid()));
+    let mut question = String::new();
+    let mut limited = tokio::io::BufReader::new(&mut stream).take(LONGEST);
+    limited.read_line(&mut question).await?;
+    let answer = match serde_json::from_str(&question) {
+        Ok(ask) => answer(ask, &by, evanesce).await,
+        Err(error) => Err(format!("the question cannot be understood: {error}")),
+    };
+    let mut text = serde_json::to_vec(&answer)?;
+    text.push(b'\n');
+    stream.write_all(&text).await?;
+    stream.shutdown().await
+}
+
+/// The user's name, or the number of one who has none.
+fn name_of(uid: Uid) -> String {
+    User::from_uid(uid).ok().flatten().map_or_else(|| format!("uid {uid}"), |user| user.name)
+}
+
+async fn answer(ask: Ask, by: &str, evanesce: &Evanesce) -> Answer {
+    let ordered = match ask {
+        Ask::Status => {
+            let status = evanesce.reaper_status().await.ok_or("the instance is going down")?;
+            return serde_json::to_value(status).map_err(|e| e.to_string());
+        }
+        Ask::Jobs => return serde_json::to_value(jobs(evanesce)).map_err(|e| e.to_string()),
+        Ask::Pause { reason } => evanesce.pause_reaper(by, &reason).await,
+        Ask::Resume => evanesce.resume_reaper(by).await,
+        Ask::Hold { job, reason } => evanesce.hold(job, by, &reason).await,
+        Ask::Release { job } => evanesce.release(job, by).await,
+    };
+    ordered.map(|()| Value::Null).map_err(|refusal| refusal.to_string())
+}
+
+/// All jobs, the oldest first.
+fn jobs(evanesce: &Evanesce) -> Vec<JobLine> {
+    let services = evanesce.services();
+    let line = |job: &std::sync::Arc<crate::store::Published>| JobLine {
+        job: job.record.id,
+        state: job.record.state.name(),
+        tenant: job.record.tenant.clone(),
+        owner: job.record.owner.clone(),
+        submitted_at: job.record.submitted_at,
+        percent: if job.record.state.name().is_active() { job.progress.percent() } else { 100.0 },
+        held: services.receipts.hold_of(job.record.id).is_some(),
+    };
+    let mut jobs: Vec<_> = services.view().all().iter().map(line).collect();
+    jobs.sort_by_key(|line| (line.submitted_at, line.job));
+    jobs
+}
+
+/// Why a server could not be asked, or did not do what it was asked for.
+#[derive(Debug, thiserror::Error)]
+pub enum ControlError {
+    /// Nobody is behind the door.
+    #[error("no server runs on {0}, or it is another user's: {1}")]
+    NoServer(PathBuf, io::Error),
+    /// The conversation broke off.
+    #[error("the server did not answer: {0}")]
+    Broken(io::Error),
+    /// It was refused.
+    #[error("{0}")]
+    Refused(String),
+}
+
+/// Asks the server that runs on this data directory. Blocks.
+pub fn ask(data_dir: &Path, ask: &Ask) -> Result<Value, ControlError> {
+    let connect = || {
+        let (_dir, address) = address(data_dir)?;
+        BlockingStream::connect(address)
+    };
+    let mut stream = connect().map_err(|error| ControlError::NoServer(data_dir.into(), error))?;
+    let mut converse = || -> io::Result<Answer> {
+        stream.set_read_timeout(Some(PATIENCE))?;
+        let mut text = serde_json::to_vec(ask)?;
+        text.push(b'\n');
+        stream.write_all(&text)?;
+        let mut answer = String::new();
+        BufReader::new(&mut stream).read_line(&mut answer)?;
+        Ok(serde_json::from_str(&answer)?)
+    };
+    converse().map_err(ControlError::Broken)?.map_err(ControlError::Refused)
+}

@@ -1,0 +1,73 @@
+//! What an operator sees: the alarm of a backlog, and the metrics that the alert rules name.
+
+use crate::crash::operator_url;
+use crate::support::{Setup, delete, eventually, get, job_id};
+
+#[test]
+fn readyz_is_red_while_a_mark_waits_for_longer_than_the_alarm() {
+    let setup = Setup::new()
+        .set("reaper.interval=20ms")
+        .set("reaper.retry_min=20ms")
+        .set("reaper.retry_max=20ms")
+        .set("reaper.alarm_after=100ms");
+    let server = setup.start_with(&["--fault", "unlink:13:30"]);
+    let readyz = || get(&operator_url(&server, "readyz"));
+    assert_eq!(readyz().status, 200);
+    let (polling, _) = server.export("$export?_type=Patient");
+    assert_eq!(delete(&polling).status, 202);
+    let red = eventually("the alarm", || Some(readyz()).filter(|answer| answer.status == 503)).json();
+    assert_eq!(red["ready"], false);
+    assert_eq!(red["reaper"]["overdue"], true);
+    let metrics = String::from_utf8(get(&operator_url(&server, "metrics")).body).unwrap();
+    assert!(metrics.contains("evanesce_sweep_failures_total{errno=\"EACCES\"}"), "{metrics}");
+    setup.disk().wait_gone(job_id(&polling));
+    eventually("the end of the alarm", || (readyz().status == 200).then_some(()));
+}
+
+#[test]
+fn a_job_that_is_held_is_no_alarm() {
+    let setup = Setup::new().set("reaper.interval=20ms").set("reaper.alarm_after=10ms");
+    let server = setup.start();
+    let (polling, _) = server.export("$export?_type=Patient");
+    super::order(&setup, &["hold", job_id(&polling), "--reason", "case 17"]);
+    assert_eq!(delete(&polling).status, 202);
+    let readyz = || get(&operator_url(&server, "readyz"));
+    let passes = || readyz().json()["reaper"]["passes"].as_u64().unwrap();
+    let before = passes();
+    eventually("two passes of the reaper", || (passes() >= before + 2).then_some(()));
+    assert_eq!(readyz().status, 200);
+}
+
+/// The names of metrics in a text: words that begin with `evanesce_`.
+fn metric_names(text: &str) -> Vec<&str> {
+    let word = |c: char| c.is_ascii_alphanumeric() || c == '_';
+    let words = text.split(|c| !word(c)).filter(|name| name.starts_with("evanesce_"));
+    let mut names: Vec<_> = words.collect();
+    names.sort_unstable();
+    names.dedup();
+    names
+}
+
+#[test]
+fn every_metric_of_the_alert_rules_and_of_the_readme_is_one_that_the_server_has() {
+    let telemetry = include_str!("../../src/telemetry.rs");
+    let known = metric_names(telemetry);
+    for (file, text) in [
+        ("scripts/alerts.yml", include_str!("../../scripts/alerts.yml")),
+        ("README.md", include_str!("../../README.md")),
+    ] {
+        let names = metric_names(text);
+        assert!(!names.is_empty(), "{file}");
+        for name in names {
+            let base = ["_bucket", "_sum", "_count"].iter().find_map(|end| name.strip_suffix(end));
+            assert!(
+                known.contains(&name) || base.is_some_and(|base| known.contains(&base)),
+                "{file}: {name}"
+            );
+        }
+    }
+    // And none that the server has is without a word in the README.
+    let described = metric_names(include_str!("../../README.md"));
+    let missing: Vec<_> = known.into_iter().filter(|name| !described.contains(name)).collect();
+    assert!(missing.is_empty(), "not in the README: {missing:?}");
+}
