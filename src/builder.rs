@@ -1,14 +1,11 @@
 //! Sets an instance up: settings, exporter and clock go in, a running [`Evanesce`] comes out.
 
-use std::fs::{File, OpenOptions};
+use std::fs::File;
 use std::io;
-use std::os::unix::fs::OpenOptionsExt;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::sync::Arc;
-use std::time::{Duration, Instant};
 
 use actix::{Actor, System};
-use rustix::fs::FlockOperation;
 use tokio::sync::{Semaphore, oneshot};
 
 use crate::actors::{DiskWitnesses, Orchestrator, Services};
@@ -20,15 +17,12 @@ use crate::files::{Files, FilesError, LocalFiles};
 use crate::hooks::Hooks;
 use crate::index::{Index, IndexOptions};
 use crate::job::JobId;
+use crate::lock;
 use crate::receipts::{Receipts, ReceiptsError};
 use crate::reconcile::{self, ReconcileError};
 use crate::source::{NdjsonFolder, Source, SourceError};
 use crate::store::{Ledger, SledStore, Store, StoreError, View};
 use crate::telemetry::Fatal;
-
-/// How long the lock is waited for: a program that the host is just starting has copies of all
-/// descriptors for a moment, those of an instance that has stopped as well.
-const LOCK_PATIENCE: Duration = Duration::from_millis(500);
 
 /// Plans made at once.
 const PLANNERS: usize = 2;
@@ -152,7 +146,11 @@ impl Builder {
         };
         let data_dir = config.storage.data_dir.clone();
         let files = Arc::new(LocalFiles::open(&data_dir, hooks.clone())?);
-        let lock = take_lock(&data_dir)?;
+        let lock = lock::take(&data_dir).map_err(|error| StartError::System {
+            operation: "take the lock of the data directory",
+            error,
+        })?;
+        let lock = lock.ok_or_else(|| StartError::InUse(data_dir.clone()))?;
         let exporter = match (exporter, source) {
             (None, Some(source)) => Arc::new(built_in(source, &config)?),
             (exporter, _) => exporter.expect("there is a source if there is no exporter"),
@@ -223,24 +221,6 @@ fn built_in(source: NdjsonFolder, config: &Config) -> Result<SourceExporter, Sta
         drop_pages: config.source.page_cache == PageCache::Drop,
     };
     SourceExporter::new(index, options, config.source.watch).map_err(system("start the index's thread"))
-}
-
-fn take_lock(data_dir: &Path) -> Result<File, StartError> {
-    let system = |error| StartError::System { operation: "take the lock of the data directory", error };
-    let mut options = OpenOptions::new();
-    let path = data_dir.join("LOCK");
-    let lock = options.write(true).create(true).truncate(false).mode(0o600).open(path).map_err(system)?;
-    let until = Instant::now() + LOCK_PATIENCE;
-    loop {
-        match rustix::fs::flock(&lock, FlockOperation::NonBlockingLockExclusive) {
-            Ok(()) => return Ok(lock),
-            Err(rustix::io::Errno::WOULDBLOCK) if Instant::now() < until => {
-                std::thread::sleep(Duration::from_millis(10));
-            }
-            Err(rustix::io::Errno::WOULDBLOCK) => return Err(StartError::InUse(data_dir.to_owned())),
-            Err(error) => return Err(system(error.into())),
-        }
-    }
 }
 
 /// The body of the actors' thread.

@@ -36,6 +36,7 @@ pub mod hooks;
 pub mod http;
 pub mod index;
 pub mod job;
+mod lock;
 pub mod receipts;
 mod reconcile;
 pub mod source;

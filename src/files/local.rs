@@ -7,7 +7,7 @@ use std::path::Path;
 use std::sync::Arc;
 
 use cap_std::fs::Dir;
-use rustix::fs::{Advice, Mode, OFlags, RenameFlags};
+use rustix::fs::{Advice, AtFlags, FileType, Mode, OFlags, RenameFlags};
 use rustix::io::Errno;
 
 use super::handle::{make_dir, open_dir};
@@ -309,7 +309,7 @@ impl ExportDir for LocalDir {
         let temporary = format!("{name}.tmp");
         let write = || {
             self.hooks.fault(Fault::Write)?;
-            match rustix::fs::unlinkat(&self.dir, &temporary, rustix::fs::AtFlags::empty()) {
+            match rustix::fs::unlinkat(&self.dir, &temporary, AtFlags::empty()) {
                 Ok(()) | Err(Errno::NOENT) => {}
                 Err(e) => return Err(e.into()),
             }
@@ -342,6 +342,20 @@ impl ExportDir for LocalDir {
 
     fn open_file(&self, name: &str) -> Result<Arc<dyn ReadAt>, FilesError> {
         Ok(Arc::new(self.read(name).map_err(self.fail("open", name))?))
+    }
+
+    fn check_file(&self, name: &str, bytes: u64) -> Result<(), FilesError> {
+        let check = || {
+            self.hooks.fault(Fault::Open)?;
+            let stat = rustix::fs::statat(&self.dir, name, AtFlags::SYMLINK_NOFOLLOW)?;
+            let is_file = FileType::from_raw_mode(stat.st_mode) == FileType::RegularFile;
+            if is_file && u64::try_from(stat.st_size) == Ok(bytes) {
+                return Ok(());
+            }
+            let is = if is_file { format!("has {} bytes", stat.st_size) } else { "is no file".into() };
+            Err(io::Error::new(io::ErrorKind::InvalidData, format!("{is}, should have {bytes} bytes")))
+        };
+        check().map_err(self.fail("check", name))
     }
 
     fn remove_all_but(&self, keep: &[&str]) -> Result<(), FilesError> {

@@ -161,6 +161,9 @@ pub trait ExportDir: Send + Sync {
     /// Opens a file for reading; the name must be one that the store knows (F-10).
     fn open_file(&self, name: &str) -> Result<Arc<dyn ReadAt>, FilesError>;
 
+    /// Whether a file is there with that length; an error that says what is wrong if not.
+    fn check_file(&self, name: &str, bytes: u64) -> Result<(), FilesError>;
+
     /// Removes the files that are neither documents nor in `keep`: the partial output of a
     /// process that is no more.
     fn remove_all_but(&self, keep: &[&str]) -> Result<(), FilesError>;

@@ -140,11 +140,13 @@ impl ExportJob {
     /// Takes an interrupted export up again: sealed parts are kept, partial files removed.
     pub(super) fn resume(&mut self, ctx: &mut Context<Self>) {
         let (id, files) = (self.id, self.services.files.clone());
-        let names: Vec<_> =
-            self.sealed.iter().flat_map(|part| &part.files).map(|file| file.name.clone()).collect();
+        let sealed: Vec<_> = self.sealed.iter().flat_map(|part| part.files.clone()).collect();
         let look = move || {
             let dir = files.open(id, Place::Building)?;
-            dir.remove_all_but(&names.iter().map(String::as_str).collect::<Vec<_>>())?;
+            for file in &sealed {
+                dir.check_file(&file.name, file.bytes)?;
+            }
+            dir.remove_all_but(&sealed.iter().map(|file| file.name.as_str()).collect::<Vec<_>>())?;
             let request = dir.read_document(Document::Request)?;
             let plan = dir.read_document(Document::Plan)?;
             Ok::<_, FilesError>((dir, request, plan))
