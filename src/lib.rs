@@ -31,6 +31,7 @@ mod evanesce;
 pub mod export;
 pub mod fhir;
 pub mod files;
+mod fsck;
 pub mod generate;
 pub mod hooks;
 pub mod http;

@@ -7,6 +7,7 @@ mod crash;
 mod embed;
 mod faults;
 mod first_run;
+mod fsck;
 mod model;
 mod operator;
 mod privacy;

@@ -3,6 +3,7 @@
 //! promise nothing any more, 130 stopped by a second signal.
 
 mod demo;
+mod fsck;
 mod generate;
 mod operate;
 mod serve;
@@ -30,6 +31,8 @@ enum Command {
     Generate(generate::Args),
     /// What the reaper of a running server has done and has before it.
     Status(operate::Show),
+    /// Check the data directory of a stopped server, and repair it.
+    Fsck(fsck::Args),
     /// The jobs of a running server.
     Jobs(operate::Show),
     /// Put a job under a legal hold: its files stay.
@@ -65,6 +68,7 @@ pub fn main() -> ExitCode {
         Command::Serve(args) => serve::run(args),
         Command::Demo(args) => demo::run(&args),
         Command::Generate(args) => generate::run(&args),
+        Command::Fsck(args) => fsck::run(&args),
         Command::Status(args) => operate::status(&args),
         Command::Jobs(args) => operate::jobs(&args),
         Command::Hold(args) => operate::hold(args),

@@ -14,6 +14,7 @@ use std::sync::Arc;
 
 use crate::job::{ExportRequest, JobId};
 
+pub use ballast::BALLAST_BYTES;
 pub use layout::Place;
 pub use local::LocalFiles;
 pub use read_at::ReadAt;

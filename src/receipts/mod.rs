@@ -8,6 +8,7 @@ mod chain;
 mod entry;
 mod known;
 mod prune;
+mod salvage;
 #[cfg(test)]
 mod tests;
 

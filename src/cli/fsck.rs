@@ -1,0 +1,87 @@
+//! `evanesce fsck`: is the data directory of a stopped server as it should be? Exit codes: 0
+//! it is, 1 it was not and is now, 2 it could not be checked (a server uses it, it is no data
+//! directory), 4 it is not.
+
+use std::path::PathBuf;
+
+use jiff::Timestamp;
+
+use super::CliError;
+use crate::config::Config;
+use crate::fsck::{Finding, Leave, Outcome, check};
+
+/// The arguments of `evanesce fsck`.
+#[derive(Debug, clap::Args)]
+pub struct Args {
+    /// Where exports are kept [storage.data_dir].
+    #[arg(long, value_name = "DIR")]
+    data_dir: Option<PathBuf>,
+    /// A TOML file of settings.
+    #[arg(long, value_name = "FILE")]
+    config: Option<PathBuf>,
+    /// One setting; may be repeated.
+    #[arg(long = "set", value_name = "SECTION.KEY=VALUE")]
+    sets: Vec<String>,
+    /// Change nothing, only say what is wrong; the default.
+    #[arg(long, conflicts_with_all = ["repair", "rebuild"])]
+    dry_run: bool,
+    /// Put right what the witnesses agree on how to: what the start of a server would do, modes,
+    /// jobs whose files are not what was recorded.
+    #[arg(long)]
+    repair: bool,
+    /// As --repair; and a store or receipts that cannot be used are moved aside, never removed,
+    /// and made again from what the other witnesses say.
+    #[arg(long)]
+    rebuild: bool,
+    /// One JSON object a finding.
+    #[arg(long)]
+    json: bool,
+}
+
+/// Checks, and repairs if asked to.
+pub fn run(args: &Args) -> Result<(), CliError> {
+    let mut sets = args.sets.clone();
+    sets.extend(args.data_dir.as_ref().map(|dir| format!("storage.data_dir={}", dir.display())));
+    let config = Config::load(args.config.as_deref(), &sets).map_err(CliError::usage)?;
+    let leave = match args {
+        Args { rebuild: true, .. } => Leave::Rebuild,
+        Args { repair: true, .. } => Leave::Repair,
+        _ => Leave::Look,
+    };
+    let (data_dir, tombstones) = (&config.storage.data_dir, config.retention.tombstones.0);
+    let findings = check(data_dir, leave, Timestamp::now(), tombstones).map_err(CliError::usage)?;
+    for finding in &findings {
+        if args.json {
+            println!("{}", serde_json::to_string(finding).map_err(CliError::failed)?);
+        } else {
+            print(finding);
+        }
+    }
+    let count = |outcome| findings.iter().filter(|finding| finding.outcome == outcome).count();
+    let (repaired, left) = (count(Outcome::Repaired), count(Outcome::Left));
+    let summary = format!("{repaired} repaired, {left} left, {} notes", count(Outcome::Note));
+    match (repaired, left) {
+        (0, 0) => {
+            eprintln!("evanesce: {} is as it should be: {summary}", data_dir.display());
+            Ok(())
+        }
+        (_, 0) => Err(CliError {
+            code: 1,
+            message: format!("{} is as it should be now: {summary}", data_dir.display()),
+        }),
+        _ => Err(CliError {
+            code: 4,
+            message: format!("{} is not as it should be: {summary}", data_dir.display()),
+        }),
+    }
+}
+
+fn print(finding: &Finding) {
+    let Finding { what, cause, cure, outcome } = finding;
+    let outcome = match outcome {
+        Outcome::Note => "note",
+        Outcome::Repaired => "repaired",
+        Outcome::Left => "left",
+    };
+    println!("{outcome}: {what}\n    cause: {cause}\n    cure:  {cure}");
+}

@@ -1,0 +1,177 @@
+//! What the disk itself shows: places, the ballast, the files of each job, modes.
+
+use std::collections::BTreeMap;
+use std::fs::{self, Metadata, Permissions};
+use std::io;
+use std::os::unix::fs::{MetadataExt, PermissionsExt};
+use std::path::Path;
+
+use super::{Finding, FsckError, Leave, Outcome};
+use crate::files::layout::Cure;
+use crate::files::{BALLAST_BYTES, Document, LocalFiles, Place};
+use crate::job::StateName;
+use crate::reconcile::Examined;
+use crate::store::StoredJob;
+
+/// Places that are missing; opening the directory for a repair makes them again.
+pub fn check_places(data_dir: &Path, outcome: Outcome) -> Vec<Finding> {
+    let missing = Place::ALL.into_iter().filter(|place| !data_dir.join(place.name()).is_dir());
+    missing
+        .map(|place| Finding {
+            what: format!("the folder {}/ is missing", place.name()),
+            cause: "somebody removed it, or the directory was never quite made",
+            cure: "it is made again, empty",
+            outcome,
+        })
+        .collect()
+}
+
+/// The ballast, without which deletions may fail when the disk is full.
+pub fn check_ballast(
+    files: &LocalFiles,
+    data_dir: &Path,
+    leave: Leave,
+) -> Result<Option<Finding>, FsckError> {
+    let whole = |stat: Metadata| stat.blocks() * 512 >= BALLAST_BYTES;
+    if fs::symlink_metadata(data_dir.join("ballast")).is_ok_and(whole) {
+        return Ok(None);
+    }
+    let has_room = crate::files::Files::free_bytes(files)? >= 2 * BALLAST_BYTES;
+    let outcome = match (has_room, leave) {
+        (false, _) => Outcome::Note,
+        (true, Leave::Look) => Outcome::Left,
+        (true, _) => Outcome::Repaired,
+    };
+    Ok(Some(Finding {
+        what: "the ballast is missing or short".into(),
+        cause: "the disk was full, or the process ended while it was being made",
+        cure: "it is made again when twice its size is free",
+        outcome,
+    }))
+}
+
+/// Compares the files of a job with its record. True if it must be given up: something that
+/// clients were promised, or that a resume relies on, is not there.
+pub fn check_job(
+    data_dir: &Path,
+    examined: &Examined,
+    stored: Option<&StoredJob>,
+    repaired: Outcome,
+) -> (Vec<Finding>, bool) {
+    let job = examined.job;
+    let (Some(stored), Some(place)) = (stored, expected_place(examined)) else { return (Vec::new(), false) };
+    let folder = data_dir.join(place.name()).join(job.to_string());
+    let mut found = match list(&folder) {
+        Ok(found) => found,
+        Err(error) => {
+            let finding = Finding {
+                what: format!("{}/{job} cannot be listed: {error}", place.name()),
+                cause: "its mode or its owner was changed, or the disk fails",
+                cure: "none: make it readable for the server's user",
+                outcome: Outcome::Left,
+            };
+            return (vec![finding], false);
+        }
+    };
+    let (mut findings, mut is_lost) = (Vec::new(), false);
+    for document in [Document::Request, Document::Plan, Document::Job] {
+        found.remove(document.name());
+        found.remove(&format!("{}.tmp", document.name()));
+    }
+    for file in stored.parts.iter().flat_map(|part| &part.files) {
+        let wrong = match found.remove(&file.name) {
+            None => Some("is missing".to_string()),
+            Some(stat) if !stat.is_file() => Some("is no regular file".into()),
+            Some(stat) if stat.len() != file.bytes => {
+                Some(format!("has {} bytes, should have {}", stat.len(), file.bytes))
+            }
+            Some(stat) => {
+                findings.extend((stat.nlink() > 1).then(|| planted_link(place, examined, &file.name)));
+                None
+            }
+        };
+        if let Some(wrong) = wrong {
+            is_lost = true;
+            findings.push(Finding {
+                what: format!("{}/{job}/{} {wrong}", place.name(), file.name),
+                cause: "somebody removed or changed it, or the disk did",
+                cure: "the job is marked as lost: it answers 404 deleted, and what is left of it is erased",
+                outcome: repaired,
+            });
+        }
+    }
+    // A running export may have partial files.
+    let extra = found.into_keys().filter(|_| place == Place::Ready);
+    findings.extend(extra.map(|name| Finding {
+        what: format!("{}/{job}/{name} is not in the record", place.name()),
+        cause: "somebody put it there",
+        cure: "it is not served, and goes with the job",
+        outcome: Outcome::Note,
+    }));
+    (findings, is_lost)
+}
+
+fn planted_link(place: Place, examined: &Examined, name: &str) -> Finding {
+    Finding {
+        what: format!("{}/{}/{name} has a second name elsewhere", place.name(), examined.job),
+        cause: "somebody made a hard link to it",
+        cure: "none: the bytes outlive the job's erasure under that name; the receipt will say so",
+        outcome: Outcome::Note,
+    }
+}
+
+/// Where a job whose files matter stands: one that is served, or goes on.
+fn expected_place(examined: &Examined) -> Option<Place> {
+    match (examined.testimony.joined()?, examined.cure) {
+        (StateName::Complete, Cure::Nothing) => Some(Place::Ready),
+        (StateName::Queued | StateName::Running, Cure::Resume) => Some(Place::Building),
+        _ => None,
+    }
+}
+
+fn list(folder: &Path) -> io::Result<BTreeMap<String, Metadata>> {
+    let entry = |entry: io::Result<fs::DirEntry>| {
+        let entry = entry?;
+        Ok((entry.file_name().to_string_lossy().into_owned(), entry.metadata()?))
+    };
+    fs::read_dir(folder)?.map(entry).collect()
+}
+
+/// What others than the owner may open, down to the files of the jobs.
+pub fn check_modes(data_dir: &Path, leave: Leave) -> io::Result<Vec<Finding>> {
+    let mut findings = Vec::new();
+    check_mode(data_dir, data_dir, leave, &mut findings)?;
+    Ok(findings)
+}
+
+fn check_mode(root: &Path, path: &Path, leave: Leave, findings: &mut Vec<Finding>) -> io::Result<()> {
+    // The mode of a symbolic link says nothing, and what it leads to is not ours.
+    let stat = fs::symlink_metadata(path)?;
+    if stat.is_symlink() {
+        return Ok(());
+    }
+    let mode = stat.permissions().mode() & 0o7777;
+    if mode & 0o077 != 0 {
+        let outcome = if leave == Leave::Look { Outcome::Left } else { Outcome::Repaired };
+        if leave > Leave::Look {
+            fs::set_permissions(path, Permissions::from_mode(mode & 0o700))?;
+        }
+        let name = path.strip_prefix(root).unwrap_or(path).display().to_string();
+        let name = if name.is_empty() { "the data directory".into() } else { name };
+        findings.push(Finding {
+            what: format!("{name} has the mode {mode:04o}"),
+            cause: "somebody changed it",
+            cure: "it is closed to all but the owner",
+            outcome,
+        });
+    }
+    // sled makes its files as the process's umask has it; the folder is what closes them.
+    let is_store = path.parent() == Some(root)
+        && path.file_name().is_some_and(|name| name.to_string_lossy().starts_with("store"));
+    if stat.is_dir() && !is_store {
+        for entry in fs::read_dir(path)? {
+            check_mode(root, &entry?.path(), leave, findings)?;
+        }
+    }
+    Ok(())
+}

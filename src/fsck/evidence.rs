@@ -1,0 +1,172 @@
+//! The store and the receipts as they can be read: the real ones, or copies of them when
+//! nothing may be changed.
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::io;
+use std::path::Path;
+
+use jiff::Timestamp;
+use tempfile::TempDir;
+
+use super::{Finding, FsckError, Leave, Outcome, failed};
+use crate::job::{JobId, JobState, Mark, MarkReason};
+use crate::receipts::{self, Receipts, ReceiptsError};
+use crate::reconcile::ReconcileError;
+use crate::store::{Entry, SledStore, Store, StoreError, StoredJob};
+
+/// The name of the store's folder in the data directory.
+const STORE: &str = "store";
+
+/// See the module.
+pub struct Evidence {
+    pub store: Box<dyn Store>,
+    pub receipts: Receipts,
+    /// Where the copies are.
+    _copy: Option<TempDir>,
+}
+
+impl Evidence {
+    /// Opens both. `None` if one of them cannot be used and must stay so; a finding says so.
+    pub fn open(
+        data_dir: &Path,
+        leave: Leave,
+        now: Timestamp,
+        findings: &mut Vec<Finding>,
+    ) -> Result<Option<Self>, FsckError> {
+        let copy = (leave == Leave::Look).then(|| copy(data_dir)).transpose();
+        let copy = copy.map_err(failed("copy the store and the receipts"))?;
+        let place = copy.as_ref().map_or(data_dir, TempDir::path);
+        let receipts = open_receipts(place, leave, now, findings)?;
+        let store = open_store(place, leave, now, findings)?;
+        let (Some(store), Some(receipts)) = (store, receipts) else { return Ok(None) };
+        if let Some(head) = store.head().map_err(ReconcileError::from)?
+            && receipts.missing(head).map_err(ReconcileError::from)?.is_some()
+        {
+            findings.push(Finding {
+                what: format!(
+                    "{}: entry {}, which the store has seen, is not there",
+                    receipts::FILE_NAME,
+                    head.count
+                ),
+                cause: "the end of the file was cut off or replaced",
+                cure: "none: what is missing cannot be brought back; a gap is entered in the chain",
+                outcome: if leave == Leave::Look { Outcome::Left } else { Outcome::Repaired },
+            });
+        }
+        Ok(Some(Self { store, receipts, _copy: copy }))
+    }
+
+    /// Marks jobs whose files are not what was recorded.
+    pub fn give_up(
+        &mut self,
+        jobs: &[JobId],
+        stored: &BTreeMap<JobId, StoredJob>,
+        now: Timestamp,
+    ) -> Result<(), FsckError> {
+        let mark = |job: &JobId| {
+            let record = &stored.get(job)?.record;
+            let was = record.state.name();
+            let mark =
+                Mark { reason: MarkReason::Lost, by: None, at: now, request_id: None, was, failure: None };
+            Some(Entry::Record(record.next(JobState::Marked(mark))))
+        };
+        let marks: Vec<_> = jobs.iter().filter_map(mark).collect();
+        if !marks.is_empty() {
+            self.store.commit(&marks).map_err(ReconcileError::from)?;
+        }
+        Ok(())
+    }
+}
+
+fn open_receipts(
+    place: &Path,
+    leave: Leave,
+    now: Timestamp,
+    findings: &mut Vec<Finding>,
+) -> Result<Option<Receipts>, FsckError> {
+    let reason = match Receipts::open(place) {
+        Ok(receipts) => return Ok(Some(receipts)),
+        Err(error @ ReceiptsError::Broken { .. }) => error.to_string(),
+        Err(error) => return Err(ReconcileError::from(error).into()),
+    };
+    let finding = |outcome| Finding {
+        what: reason.clone(),
+        cause: "somebody changed it, or the disk did",
+        cure: "fsck --rebuild moves the file aside and keeps the entries before that line",
+        outcome,
+    };
+    if leave < Leave::Rebuild {
+        findings.push(finding(Outcome::Left));
+        return Ok(None);
+    }
+    let aside = aside(place, receipts::FILE_NAME, now).map_err(failed("move the receipts aside"))?;
+    let receipts = Receipts::salvage(&aside, place).map_err(ReconcileError::from)?;
+    findings.push(finding(Outcome::Repaired));
+    Ok(Some(receipts))
+}
+
+fn open_store(
+    place: &Path,
+    leave: Leave,
+    now: Timestamp,
+    findings: &mut Vec<Finding>,
+) -> Result<Option<Box<dyn Store>>, FsckError> {
+    let folder = place.join(STORE);
+    let opened = SledStore::open(&folder).and_then(|store| store.load().map(|_| store));
+    let reason = match opened {
+        Ok(store) => return Ok(Some(Box::new(store))),
+        Err(error @ (StoreError::Newer { .. } | StoreError::InUse)) => {
+            return Err(ReconcileError::from(error).into());
+        }
+        Err(error) => error.to_string(),
+    };
+    let finding = |outcome| Finding {
+        what: reason.clone(),
+        cause: "the disk, or somebody, has damaged it",
+        cure: "fsck --rebuild moves the store aside and makes it again from the directories and the receipts",
+        outcome,
+    };
+    if leave < Leave::Rebuild {
+        findings.push(finding(Outcome::Left));
+        return Ok(None);
+    }
+    aside(place, STORE, now).map_err(failed("move the store aside"))?;
+    let store = SledStore::open(&folder).map_err(ReconcileError::from)?;
+    findings.push(finding(Outcome::Repaired));
+    Ok(Some(Box::new(store)))
+}
+
+/// Gives what cannot be used another name, durably: it is evidence.
+fn aside(place: &Path, name: &str, now: Timestamp) -> io::Result<std::path::PathBuf> {
+    let to = place.join(format!("{name}.broken-{}", now.as_millisecond()));
+    fs::rename(place.join(name), &to)?;
+    fs::File::open(place)?.sync_all()?;
+    Ok(to)
+}
+
+fn copy(data_dir: &Path) -> io::Result<TempDir> {
+    let copy = tempfile::tempdir()?;
+    let (store, to) = (data_dir.join(STORE), copy.path().join(STORE));
+    if store.is_dir() {
+        copy_folder(&store, &to)?;
+    }
+    match fs::copy(data_dir.join(receipts::FILE_NAME), copy.path().join(receipts::FILE_NAME)) {
+        Err(e) if e.kind() != io::ErrorKind::NotFound => Err(e),
+        _ => Ok(copy),
+    }
+}
+
+fn copy_folder(from: &Path, to: &Path) -> io::Result<()> {
+    fs::create_dir(to)?;
+    for entry in fs::read_dir(from)? {
+        let entry = entry?;
+        let to = to.join(entry.file_name());
+        if entry.file_type()?.is_dir() {
+            copy_folder(&entry.path(), &to)?;
+        } else {
+            fs::copy(entry.path(), to)?;
+        }
+    }
+    Ok(())
+}

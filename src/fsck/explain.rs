@@ -1,0 +1,87 @@
+//! What the witnesses of a job disagree on, in words.
+
+use super::{Finding, Outcome, is_pending};
+use crate::files::layout::Cure;
+use crate::job::JobState;
+use crate::reconcile::Examined;
+
+/// The finding of a job, if there is something to be said of it.
+pub fn explain(examined: &Examined, state: Option<&JobState>, repaired: Outcome) -> Option<Finding> {
+    let Examined { job, testimony, cure } = examined;
+    let store = testimony.store.map_or_else(
+        || "the store has no record of it".to_string(),
+        |state| format!("the store says {state}"),
+    );
+    let finding = |disk: &str, cause, cure, outcome| {
+        Some(Finding { what: format!("{job}: {disk}, {store}"), cause, cure, outcome })
+    };
+    if is_pending(*cure, testimony.store) {
+        let Some(JobState::Marked(mark)) = state else { return None };
+        let failure = mark.failure.as_ref();
+        let failed =
+            failure.map_or_else(String::new, |f| format!("; {} sweeps failed: {}", f.attempts, f.error));
+        let what = format!("{job}: marked for deletion since {:.0} and not swept{failed}", mark.at);
+        let cause = "the server was stopped before its sweep, the sweep fails, or it is held or paused";
+        let cure = "a running server sweeps it";
+        return Some(Finding { what, cause, cure, outcome: Outcome::Note });
+    }
+    let lost_tail = "the store has lost its end";
+    match cure {
+        Cure::Nothing => None,
+        Cure::Watch => finding(
+            "a directory without a plan",
+            "a kick-off that was never acknowledged",
+            "a running server erases it as an orphan after retention.orphan_grace",
+            Outcome::Note,
+        ),
+        Cure::Resume => {
+            finding("its directory has a plan", lost_tail, "it is recorded again and exported on", repaired)
+        }
+        Cure::SettleFailure => finding(
+            "job.json says that it failed",
+            "the process ended before it could record that, or the store has lost its end",
+            "the failure is recorded",
+            repaired,
+        ),
+        Cure::RollForward => finding(
+            "it stands complete in ready/",
+            "the process ended before it could record that, or the store has lost its end",
+            "it is recorded from its job.json; without a readable one it is marked as lost",
+            repaired,
+        ),
+        Cure::MoveToReady => finding(
+            "it stands in building/",
+            "somebody moved it, or the file system has lost a rename that it had synced",
+            "it is moved to ready/",
+            repaired,
+        ),
+        Cure::MarkLost => finding(
+            "it has no directory",
+            "somebody removed it, or it was swept and the store has lost its end",
+            "it is marked as lost: it answers 404 deleted and gets a receipt",
+            repaired,
+        ),
+        Cure::Erase => finding(
+            "it stands in trash/",
+            "it was deleted and the store has lost the mark",
+            "it is marked as recovered; a running server erases it",
+            repaired,
+        ),
+        Cure::Bury if testimony.receipt => finding(
+            if testimony.building.is_some() || testimony.ready || testimony.trash {
+                "there is a receipt of its erasure, and a directory"
+            } else {
+                "there is a receipt of its erasure"
+            },
+            "the store has lost its end, or somebody has brought a directory back",
+            "it is recorded as erased, and what is on disk is removed",
+            repaired,
+        ),
+        Cure::Bury => finding(
+            "it has a directory",
+            "somebody has brought it back, or the file system has lost an unlink that it had synced",
+            "what is on disk is removed",
+            repaired,
+        ),
+    }
+}
