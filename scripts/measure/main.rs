@@ -5,6 +5,7 @@ mod baseline;
 mod contest;
 mod copy;
 mod deletes;
+mod endings;
 mod exports;
 mod host;
 mod index;
@@ -47,6 +48,8 @@ pub struct Args {
 enum Subject {
     /// DELETE to its 202, to the last byte, to the empty disk.
     Deletes,
+    /// The last byte, idle and busy; few and many files; downloads beside a sweep.
+    Endings,
     /// Unfiltered exports.
     Exports,
     /// Exports of a group and of what is new.
@@ -64,7 +67,7 @@ enum Subject {
 impl Subject {
     /// Whether it is measured on the large source.
     fn is_large(self) -> bool {
-        self != Self::Deletes
+        !matches!(self, Self::Deletes | Self::Endings)
     }
 }
 
@@ -86,6 +89,7 @@ fn main() {
             (Subject::Memory, Some(large)) => memory::peaks(&args, large),
             (Subject::Neighbours, Some(large)) => neighbours::small_beside_huge(&args, large),
             (Subject::Planning, Some(large)) => planning::kickoff_to_plan(&args, large),
+            (Subject::Endings, _) => endings::all(&args),
             _ => deletes::all(&args),
         }
     }

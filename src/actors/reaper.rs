@@ -54,6 +54,8 @@ pub struct Reaper {
     waiting: VecDeque<JobId>,
     sweeping: HashSet<JobId>,
     sweeps: usize,
+    /// Jobs whose files are gone, until that is published.
+    gone: HashSet<JobId>,
     /// Marked jobs that would be swept if they were not held.
     held_back: HashSet<JobId>,
     /// Jobs whose hold is being made durable.
@@ -112,6 +114,7 @@ impl Reaper {
                 waiting: VecDeque::new(),
                 sweeping: HashSet::new(),
                 sweeps: 0,
+                gone: HashSet::new(),
                 held_back: HashSet::new(),
                 holding: HashSet::new(),
                 paused,
@@ -195,6 +198,7 @@ impl Reaper {
         match &error {
             None => {
                 self.retries.remove(&job);
+                self.gone.insert(job);
                 self.status.swept += 1;
             }
             Some(error) => {
@@ -232,6 +236,9 @@ impl Reaper {
     /// One pass; the scan's result is compared when it comes.
     fn pass(&mut self, ctx: &mut Context<Self>) {
         self.hinted.store(false, Ordering::Release);
+        let view = self.services.view();
+        self.gone
+            .retain(|job| view.get(*job).is_some_and(|job| !matches!(job.record.state, JobState::Erased(_))));
         self.retry_due(ctx);
         self.expire(ctx);
         if self.scanning {

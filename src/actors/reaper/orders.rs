@@ -17,7 +17,7 @@ pub enum OrderError {
     #[error("there is no such job, or its files are gone already")]
     NoSuchJob,
     /// It comes too late.
-    #[error("the job's files are being removed at this moment")]
+    #[error("the job's files are being removed at this moment, or are gone")]
     BeingErased,
     /// The job is under a hold.
     #[error("the job is under a hold already")]
@@ -62,7 +62,9 @@ impl Reaper {
                 let state = self.services.view().get(hold.job).map(|job| job.record.state.name());
                 match state {
                     None | Some(StateName::Erased) => return Err(OrderError::NoSuchJob),
-                    Some(_) if self.sweeping.contains(&hold.job) => return Err(OrderError::BeingErased),
+                    Some(_) if self.sweeping.contains(&hold.job) || self.gone.contains(&hold.job) => {
+                        return Err(OrderError::BeingErased);
+                    }
                     Some(_) if self.is_held(hold.job) => return Err(OrderError::AlreadyHeld),
                     Some(_) => drop(self.holding.insert(hold.job)),
                 }
