@@ -11,6 +11,7 @@ mod fsck;
 mod model;
 mod operator;
 mod privacy;
+mod receipts;
 mod select;
 mod source;
 mod support;

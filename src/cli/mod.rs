@@ -6,6 +6,7 @@ mod demo;
 mod fsck;
 mod generate;
 mod operate;
+mod receipts;
 mod serve;
 
 use std::fmt::Display;
@@ -42,6 +43,8 @@ enum Command {
     /// Pause or resume the reaper of a running server.
     #[command(subcommand)]
     Reaper(operate::Reaper),
+    /// Look into the receipts of erasures, check and export them.
+    Receipts(receipts::Args),
 }
 
 /// Why a command ends without success.
@@ -74,6 +77,7 @@ pub fn main() -> ExitCode {
         Command::Hold(args) => operate::hold(args),
         Command::Release(args) => operate::release(&args),
         Command::Reaper(args) => operate::reaper(args),
+        Command::Receipts(args) => receipts::run(&args),
     };
     match result {
         Ok(()) => ExitCode::SUCCESS,

@@ -19,7 +19,7 @@ impl Time {
 
 impl fmt::Debug for Time {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        humantime::format_duration(self.0).fmt(f)
+        fmt::Display::fmt(&humantime::format_duration(self.0), f)
     }
 }
 

@@ -10,10 +10,10 @@ use actix_web::http::header::{HeaderName, HeaderValue};
 use actix_web::middleware::Next;
 use actix_web::web::Data;
 use actix_web::{Error, FromRequest, HttpMessage, HttpRequest, ResponseError};
+use sha2::{Digest, Sha256};
 use tracing::Instrument;
 use uuid::Uuid;
 
-use super::query::quoted;
 use super::{Api, ApiError};
 use crate::fhir::IssueCode;
 use crate::telemetry;
@@ -62,7 +62,7 @@ pub async fn around(
     request.extensions_mut().insert(RequestId(id.clone()));
     let span = tracing::info_span!("request", request_id = %id, method = %request.method());
     if let Some(theirs) = request.headers().get(X_REQUEST_ID) {
-        let client_request_id = quoted(&String::from_utf8_lossy(theirs.as_bytes()));
+        let client_request_id = loggable(theirs.as_bytes());
         tracing::info!(parent: &span, client_request_id, "the client named the request");
     }
     let answer = async {
@@ -93,6 +93,21 @@ pub async fn around(
     Ok(response)
 }
 
+/// What a client calls its request, as the log may have it (P12): as it stands if it can only
+/// be an id such as a UUID or a trace id, else a hash that the client can make as well.
+fn loggable(theirs: &[u8]) -> String {
+    let digits = theirs.iter().filter(|byte| byte.is_ascii_hexdigit()).count();
+    let is_id = (16..=128).contains(&theirs.len())
+        && digits >= 16
+        && theirs.iter().all(|byte| byte.is_ascii_hexdigit() || b"-/".contains(byte))
+        // Numbers may be those of patients.
+        && theirs.iter().any(u8::is_ascii_alphabetic);
+    if is_id {
+        return String::from_utf8_lossy(theirs).into_owned();
+    }
+    format!("sha256:{}", hex::encode(&Sha256::digest(theirs)[..8]))
+}
+
 /// The name of the route: a closed list, whatever URLs are asked for.
 fn operation(request: &HttpRequest) -> &'static str {
     let name = request.match_name().unwrap_or("none");
@@ -110,4 +125,26 @@ fn check_size(request: &ServiceRequest) -> Result<(), ApiError> {
         return Err(ApiError::headers_too_long(MAX_HEADER_BYTES));
     }
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_what_cannot_be_but_an_id_is_logged_as_it_stands() {
+        for id in
+            ["6b1f0e3c-5d0a-4b8e-9a57-0f6f1c2d3e4f", "A1B2C3D4E5F60718", "0af7651916cd43dd/8448eb211c80319c"]
+        {
+            assert_eq!(loggable(id.as_bytes()), id);
+        }
+        for other in
+            ["Doe-4711", "80276883110000000011", "2026-01-31/80276883", "abcdef", "", "\u{e9}", "mine \"x"]
+        {
+            let logged = loggable(other.as_bytes());
+            assert!(logged.starts_with("sha256:") && logged.len() == 23, "{logged}");
+        }
+        assert_eq!(loggable(b"abc"), "sha256:ba7816bf8f01cfea");
+        assert!(loggable("a".repeat(129).as_bytes()).starts_with("sha256:"));
+    }
 }

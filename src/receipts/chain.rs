@@ -114,7 +114,10 @@ impl Summary {
 
     /// Refuses a checkpoint that no prune entry behind it has announced: the entry was
     /// durable before anything was cut off, so the end of the chain is missing.
-    pub(super) fn confirm(&self) -> Result<(), ReceiptsError> {
+    ///
+    /// # Errors
+    /// [`ReceiptsError::Broken`] for the checkpoint's line.
+    pub fn confirm(&self) -> Result<(), ReceiptsError> {
         if self.checkpoint.is_none() || self.checkpoint_confirmed {
             return Ok(());
         }

@@ -223,22 +223,20 @@ fn a_changed_or_missing_line_breaks_the_chain() {
 fn holds_and_the_pause_are_remembered_until_they_end() {
     let (a, b) = (JobId::random(), JobId::random());
     let room = Room::new(&[hold(a, 1), hold(b, 2), pause(3)]);
-    for room in [Room { dir: tempfile::tempdir().unwrap(), ..Room::new(&[]) }, room.reopened()] {
-        let has = room.receipts.head().count > 0;
-        assert_eq!(room.receipts.hold_of(a).is_some_and(|hold| hold.reason == "case 7"), has);
-        assert_eq!(
-            (room.receipts.holds().len(), room.receipts.pause().is_some()),
-            (if has { (2, true) } else { (0, false) })
-        );
-        let ends = [
-            Entry::Release { job: a, at: at(4), by: "ops".into() },
-            Entry::Resume { at: at(5), by: "ops".into() },
-        ];
-        room.receipts.append(&ends).unwrap();
-        assert_eq!(room.receipts.hold_of(a), None);
-        assert_eq!(room.receipts.hold_of(b).is_some(), has);
-        assert_eq!(room.receipts.pause(), None);
-    }
+    let assert_in_force = |receipts: &Receipts, jobs: &[JobId], paused: bool| {
+        assert_eq!([a, b].map(|job| receipts.hold_of(job).is_some()), [a, b].map(|job| jobs.contains(&job)));
+        assert_eq!(receipts.holds().len(), jobs.len());
+        assert_eq!(receipts.pause().map(|pause| pause.reason), paused.then(|| "migration".to_string()));
+    };
+    assert_in_force(&room.receipts, &[a, b], true);
+    let room = room.reopened();
+    assert_in_force(&room.receipts, &[a, b], true);
+    assert_eq!(room.receipts.hold_of(a).map(|hold| hold.reason), Some("case 7".into()));
+    room.receipts.append(&[Entry::Release { job: a, at: at(4), by: "ops".into() }]).unwrap();
+    assert_in_force(&room.receipts, &[b], true);
+    room.receipts.append(&[Entry::Resume { at: at(5), by: "ops".into() }]).unwrap();
+    assert_in_force(&room.receipts, &[b], false);
+    assert_in_force(&room.reopened().receipts, &[b], false);
 }
 
 #[test]
@@ -364,10 +362,8 @@ fn a_crash_at_any_point_of_a_pruning_loses_nothing() {
         if let Some(text) = leftover {
             std::fs::write(&new, text).unwrap();
         }
-        let again =
-            Room { dir: tempfile::tempdir().unwrap(), receipts: Receipts::open(room.dir.path()).unwrap() };
+        let receipts = Receipts::open(room.dir.path()).unwrap();
         assert!(!new.exists(), "what a pruning left is removed");
-        let receipts = &again.receipts;
         assert_eq!(receipts.head(), head);
         assert!(entries.iter().all(|entry| receipts.has(entry.job().unwrap())));
         // It is done again, by another announcement.

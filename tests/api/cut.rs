@@ -67,7 +67,7 @@ fn a_download_that_outlives_the_grace_is_cut_and_the_files_go() {
     assert_eq!(get(&url).outcome(), outcome(404, "deleted"), "D-4: no new download from the 202 on");
     // The client does not read: that holds nothing back.
     let receipt = setup.receipt(job_id(&polling));
-    assert_eq!(receipt["cut_downloads"], 1, "{receipt}");
+    assert_eq!((&receipt["cut_downloads"], &receipt["drained_downloads"]), (&1.into(), &0.into()));
     assert!(!setup.disk().has(job_id(&polling)));
     let got = 1 + drain(&mut stream);
     assert!(got < length, "the client must see a failed transfer: {got} of {length}");
@@ -85,6 +85,7 @@ fn an_expiry_lets_an_open_download_come_to_its_end() {
     assert_eq!(1 + drain(&mut stream), length, "P8");
     let receipt = setup.receipt(job_id(&polling));
     assert_eq!((&receipt["reason"], &receipt["cut_downloads"]), (&"expired".into(), &0.into()));
+    assert_eq!(receipt["drained_downloads"], 1);
     assert!(!setup.disk().has(job_id(&polling)));
 }
 
@@ -103,5 +104,6 @@ fn a_download_within_the_grace_is_whole_and_the_files_go_after_it() {
     assert_eq!(1 + drain(&mut stream), length);
     let receipt = setup.receipt(job_id(&polling));
     assert_eq!((&receipt["cut_downloads"], receipt["bytes"].as_u64() >= Some(length)), (&0.into(), true));
+    assert_eq!(receipt["drained_downloads"], 1);
     assert!(!setup.disk().has(job_id(&polling)));
 }

@@ -6,6 +6,7 @@ use std::path::Path;
 use evanesce::job::{
     Completion, Erasure, JobId, JobRecord, JobState, Mark, MarkReason, OutputFile, SealedPart, StateName,
 };
+use evanesce::receipts::Head;
 use evanesce::store::{Entry, SledStore, Store, StoreError};
 use jiff::Timestamp;
 
@@ -121,6 +122,36 @@ fn an_erased_job_keeps_a_tombstone_and_a_forgotten_one_keeps_nothing() {
         assert!(store.load().unwrap().is_empty());
         // The id is as new again.
         assert_eq!(store.commit(&[Entry::Record(job)]).unwrap(), [true]);
+    });
+}
+
+#[test]
+fn the_last_head_of_the_receipts_is_there_after_reopening_whatever_else_was_committed() {
+    on_every_backend(|open| {
+        let head = |count: u64| {
+            let hash = format!("{count:064x}").parse().unwrap();
+            Head { count, hash }
+        };
+        let job = record(1, JobState::Queued);
+        {
+            let mut store = open();
+            assert_eq!(store.head().unwrap(), None);
+            let batch = [Entry::Head(head(3)), Entry::Record(job.clone()), Entry::Head(head(4))];
+            assert_eq!(store.commit(&batch).unwrap(), [true, true, true]);
+            assert_eq!(store.head().unwrap(), Some(head(4)));
+        }
+        {
+            let mut store = open();
+            assert_eq!(store.head().unwrap(), Some(head(4)));
+            assert_eq!(store.load().unwrap().len(), 1, "a head is no job");
+            // With a record that is left out, and alone.
+            let stale = [Entry::Record(job.clone()), Entry::Head(head(5))];
+            assert_eq!(store.commit(&stale).unwrap(), [false, true]);
+            assert_eq!(store.head().unwrap(), Some(head(5)));
+            store.commit(&[Entry::Head(head(9))]).unwrap();
+            store.commit(&[Entry::Forget(job.id)]).unwrap();
+        }
+        assert_eq!(open().head().unwrap(), Some(head(9)));
     });
 }
 

@@ -131,7 +131,7 @@ fn receipts_that_do_not_hold_together_keep_what_does_and_the_old_file_is_kept() 
     assert_eq!(fs::read_to_string(setup.data_dir().join(&aside[0])).unwrap(), broken);
     // The chain goes on, and says that something is missing.
     assert!(fs::read_to_string(&path).unwrap().starts_with(lines[0]));
-    assert!(setup.entries().iter().any(|entry| entry["kind"] == "gap"));
+    assert!(setup.chain().iter().any(|entry| entry["kind"] == "gap"));
     evanesce::receipts::verify(&path).unwrap();
     let server = setup.start();
     for polling in &jobs {

@@ -12,7 +12,7 @@ fn status(server: &Server) -> Value {
 
 /// The kinds of the chain's entries, in their order.
 fn kinds(setup: &Setup) -> Vec<String> {
-    setup.entries().iter().map(|entry| entry["kind"].as_str().unwrap().to_string()).collect()
+    setup.chain().iter().map(|entry| entry["kind"].as_str().unwrap().to_string()).collect()
 }
 
 /// The reaper has passed over everything since now.
@@ -147,7 +147,7 @@ fn an_order_that_was_answered_survives_a_kill() {
     let server = setup.start();
     assert_eq!(status(&server)["held"], 1);
     assert_eq!(status(&server)["pause"]["reason"], "an audit");
-    let entries = setup.entries();
+    let entries = setup.chain();
     assert_eq!(entries[0]["job"], job_id(&polling));
     assert_eq!(entries[0]["reason"], "case 17");
     assert!(!entries[0]["by"].as_str().unwrap().is_empty());

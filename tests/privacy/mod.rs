@@ -1,13 +1,18 @@
 //! P12: what may name a patient lives in the job's directory and goes with it.
 
+use std::io::{Read, Write};
+use std::net::TcpStream;
 use std::path::Path;
 
-use crate::support::{KICKOFF, Setup, delete, get, job_id, send};
+use memchr::memmem::find;
 
-/// Stands in a resource, in a broken line and in a kick-off's parameters.
+use crate::receipts::receipts_of;
+use crate::support::{KICKOFF, Server, Setup, delete, get, job_id, send};
+
+/// Stands in resources, in a broken line, in URLs, in parameters and in header fields.
 const PLANTED: &str = "Mrn-4711-Wintergreen";
 
-/// The files below `folder` that hold the planted text.
+/// The files below `folder` that hold the planted text, and those whose names do.
 fn holders(folder: &Path) -> Vec<String> {
     let mut found = Vec::new();
     for entry in std::fs::read_dir(folder).unwrap() {
@@ -16,42 +21,144 @@ fn holders(folder: &Path) -> Vec<String> {
             found.extend(holders(&path));
         } else {
             let content = std::fs::read(&path).unwrap_or_default();
-            if memchr::memmem::find(&content, PLANTED.as_bytes()).is_some() {
-                found.push(path.display().to_string());
+            let path = path.display().to_string();
+            if find(&content, PLANTED.as_bytes()).is_some() || path.contains(PLANTED) {
+                found.push(path);
             }
         }
     }
     found
 }
 
+/// Store, receipts, index and logs on disk, the operator's answers and what the commands
+/// print: none has the planted text but what is in these places of the job.
+fn assert_nowhere_but(setup: &Setup, server: &Server, places: &[&str]) {
+    let held = holders(setup.folder.path());
+    for holder in &held {
+        assert!(places.iter().any(|place| holder.contains(place)), "{holder}");
+    }
+    for place in places {
+        assert!(held.iter().any(|holder| holder.contains(place)), "{place} should have it: {held:?}");
+    }
+    let root = server.base.split("/r4/").next().unwrap();
+    for url in ["healthz", "readyz", "metrics", "r4/default/metadata"] {
+        let answer = get(&format!("{root}/{url}"));
+        assert_eq!(answer.status, 200, "{url}");
+        assert!(find(&answer.body, PLANTED.as_bytes()).is_none(), "{url}: {answer:?}");
+    }
+    for arguments in [
+        &["list"][..],
+        &["list", "--json"],
+        &["verify"],
+        &["export", "--format", "ndjson"],
+        &["export", "--format", "fhir"],
+    ] {
+        let printed = receipts_of(&setup.data_dir(), arguments);
+        assert!(!printed.contains(PLANTED), "{arguments:?}: {printed}");
+    }
+}
+
+/// A server that logs all that it can, its libraries included.
+fn start(setup: &Setup, arguments: &[&str]) -> Server {
+    let mut command = setup.command();
+    command.env("RUST_LOG", "debug").args(arguments);
+    setup.launch(command)
+}
+
+/// Requests of all sorts that are refused; what they ask for may name a patient.
+fn be_refused(server: &Server, file: &str) {
+    let root = server.base.split("/r4/").next().unwrap();
+    let named = [
+        ("X-Request-Id", PLANTED),
+        ("opc-request-id", PLANTED),
+        ("User-Agent", PLANTED),
+        ("Referer", PLANTED),
+        ("Authorization", "Bearer Mrn-4711-Wintergreen"),
+        ("Cookie", "patient=Mrn-4711-Wintergreen"),
+    ];
+    for path in [
+        format!("$export?patient={PLANTED}&_type={PLANTED}"),
+        format!("$export?{PLANTED}=1"),
+        format!("$export?_typeFilter=Patient%3Fname={PLANTED}"),
+        format!("Patient/$export?_since={PLANTED}"),
+        format!("Patient/$export?_since=2020-01-01T00:00:00Z{PLANTED}"),
+        format!("Patient/$export?_outputFormat={PLANTED}"),
+        format!("Group/{PLANTED}/$export?_until={PLANTED}"),
+        format!("Group/no-{PLANTED}/$export"),
+        format!("Group/{PLANTED}%zz/$export"),
+        format!("Export/DeleteRequest?request={PLANTED}"),
+        format!("bulk-api/request/{PLANTED}"),
+        format!("bulk-api/download/{PLANTED}/{PLANTED}"),
+        format!("Patient/{PLANTED}"),
+    ] {
+        let refused = send("GET", &format!("{}/{path}", server.base), &[&KICKOFF[..], &named].concat());
+        assert!((400..500).contains(&refused.status), "{path}: {refused:?}");
+    }
+    for url in [format!("{root}/r4/{PLANTED}/$export"), format!("{root}/{PLANTED}?{PLANTED}")] {
+        assert!((400..500).contains(&get(&url).status), "{url}");
+    }
+    for name in ["Accept", "Range", "If-Range", "If-None-Match"] {
+        assert!(send("GET", file, &[(name, PLANTED)]).status < 500, "{name}");
+    }
+    // No HTTP at all: the library turns it away.
+    for head in [format!("{PLANTED}\r\n\r\n"), format!("GET /{PLANTED} HTTP/1.1\r\n{PLANTED}\r\n\r\n")] {
+        let mut stream = TcpStream::connect(root.strip_prefix("http://").unwrap()).unwrap();
+        stream.write_all(head.as_bytes()).unwrap();
+        let mut answer = String::new();
+        stream.read_to_string(&mut answer).unwrap();
+        assert!(answer.starts_with("HTTP/1.1 400"), "{answer}");
+    }
+    let prefer = [KICKOFF[0], ("Prefer", PLANTED)];
+    assert!((400..500).contains(&send("GET", &format!("{}/$export", server.base), &prefer).status));
+}
+
 #[test]
 fn a_planted_identifier_is_in_the_jobs_directory_only_and_goes_with_it() {
     let source = tempfile::tempdir().unwrap();
-    let patient = format!("{{\"resourceType\":\"Patient\",\"id\":\"{PLANTED}\"}}\n");
+    let patient = format!(
+        "{{\"resourceType\":\"Patient\",\"id\":\"{PLANTED}\",\"name\":[{{\"text\":\"{PLANTED}\"}}]}}\n"
+    );
     let broken = format!("{{\"resourceType\":\"Patient\",\"name\":\"{PLANTED}\n");
-    std::fs::write(source.path().join("patients.ndjson"), patient + &broken).unwrap();
+    let group = format!(
+        "{{\"resourceType\":\"Group\",\"id\":\"{PLANTED}\",\"actual\":true,\"type\":\"person\",\
+         \"member\":[{{\"entity\":{{\"reference\":\"Patient/{PLANTED}\"}}}}]}}\n"
+    );
+    let observation = format!(
+        "{{\"resourceType\":\"Observation\",\"subject\":{{\"reference\":\"Patient/{PLANTED}\"}},\
+         \"valueString\":\"{}\"}}\n",
+        "x".repeat(1000)
+    );
+    let text = patient + &broken + &group + &observation.repeat(1000);
+    std::fs::write(source.path().join("patients.ndjson"), text).unwrap();
     let setup = Setup::new().source(source.path());
-    let server = setup.start();
-    // Refused, and what it asked for is not logged.
-    for path in [
-        format!("$export?patient={PLANTED}&_type={PLANTED}"),
-        format!("Patient/$export?_since={PLANTED}"),
-        format!("Group/{PLANTED}/$export?_until={PLANTED}"),
-    ] {
-        let refused = send("GET", &format!("{}/{path}", server.base), &KICKOFF);
-        assert_eq!(refused.status, 400, "{path}");
-    }
-    let (polling, manifest) = server.export("$export");
-    let url = manifest["output"][0]["url"].as_str().unwrap();
-    assert!(String::from_utf8(get(url).body).unwrap().contains(PLANTED), "it was exported");
-    assert_eq!(manifest["error"].as_array().unwrap().len(), 1, "the broken line was counted");
 
-    let job = job_id(&polling);
-    let held = holders(setup.folder.path());
-    assert_eq!(held.len(), 1, "{held:?}");
-    assert!(held[0].contains(&format!("/ready/{job}/")), "{held:?}");
+    // While it runs: the request names the group.
+    let server = start(&setup, &["--set", "export.max_bytes_per_second=200000"]);
+    let polling = server.kickoff(&format!("Group/{PLANTED}/$export"));
+    let job = job_id(&polling).to_string();
+    let in_place = |place: &str| format!("/{place}/{job}/");
+    server.wait_halfway(&polling);
+    assert_nowhere_but(&setup, &server, &[&in_place("building")]);
+    server.kill();
 
+    // Complete, downloaded, and asked about in many ways.
+    let server = start(&setup, &["--breakpoint", "sweep-begins=hold"]);
+    let polling = format!("{}/bulk-api/request/{job}", server.base);
+    let manifest = server.wait_complete(&polling);
+    assert!(manifest["request"].as_str().unwrap().contains(PLANTED), "its owner may know");
+    let url = manifest["output"][0]["url"].as_str().unwrap().to_string();
+    assert!(String::from_utf8(get(&url).body).unwrap().contains(PLANTED), "it was exported");
+    be_refused(&server, &url);
+    assert_nowhere_but(&setup, &server, &[&in_place("ready")]);
+
+    // Marked, and not swept yet.
     assert_eq!(delete(&polling).status, 202);
-    setup.receipt(job);
-    assert_eq!(holders(setup.folder.path()), Vec::<String>::new());
+    assert_nowhere_but(&setup, &server, &[&in_place("trash")]);
+    server.kill();
+
+    // Erased.
+    let server = start(&setup, &[]);
+    setup.receipt(&job);
+    assert_nowhere_but(&setup, &server, &[]);
+    assert!(receipts_of(&setup.data_dir(), &["show", &job]).contains("\"deleted\""));
 }

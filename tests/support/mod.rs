@@ -184,18 +184,18 @@ impl Setup {
         Disk(self.data_dir())
     }
 
-    /// The entries of the chain of receipts, in their order.
-    pub fn entries(&self) -> Vec<Value> {
+    /// The erasures that the chain has, in its order.
+    pub fn receipts(&self) -> Vec<Value> {
+        self.chain().into_iter().filter(|entry| entry["kind"] == "erasure").collect()
+    }
+
+    /// All entries of the chain that are not pruned.
+    pub fn chain(&self) -> Vec<Value> {
         let text = std::fs::read_to_string(self.data_dir().join("receipts.ndjson")).unwrap_or_default();
         // The server may be in the middle of appending one.
         let whole = text.split_inclusive('\n').filter(|line| line.ends_with('\n'));
         let lines = whole.map(|line| serde_json::from_str::<Value>(line).unwrap());
-        lines.filter_map(|mut line| line.get_mut("entry").map(Value::take)).collect()
-    }
-
-    /// The receipts of erasures.
-    pub fn receipts(&self) -> Vec<Value> {
-        self.entries().into_iter().filter(|entry| entry["kind"] == "erasure").collect()
+        lines.filter(|line| line["checkpoint"].is_null()).map(|line| line["entry"].clone()).collect()
     }
 
     /// The receipt of a job, once there is one.

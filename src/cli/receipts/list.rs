@@ -1,0 +1,78 @@
+//! `evanesce receipts list`: one line an entry.
+
+use std::io::Write;
+use std::path::Path;
+
+use indicatif::HumanBytes;
+use jiff::Timestamp;
+use serde::Deserialize;
+use serde::de::IntoDeserializer;
+use serde::de::value::Error;
+
+use super::Failure;
+use crate::job::{MarkReason, Receipt};
+use crate::receipts::{self, Entry};
+
+/// The arguments of `evanesce receipts list`.
+#[derive(Debug, clap::Args)]
+pub struct Args {
+    /// Only what happened at this instant or later, such as 2026-01-31T08:30:00Z.
+    #[arg(long, value_name = "INSTANT")]
+    since: Option<Timestamp>,
+    /// Only erasures for this reason: cancelled, deleted, expired, orphan, lost or recovered.
+    #[arg(long, value_parser = reason)]
+    reason: Option<MarkReason>,
+    /// The entries as they are in the file, one JSON object a line.
+    #[arg(long)]
+    json: bool,
+}
+
+fn reason(text: &str) -> Result<MarkReason, Error> {
+    MarkReason::deserialize(text.into_deserializer())
+}
+
+impl Args {
+    fn wants(&self, entry: &Entry) -> bool {
+        let of_reason = |reason| matches!(entry, Entry::Erasure(receipt) if receipt.reason == reason);
+        self.since.is_none_or(|since| entry.at() >= since) && self.reason.is_none_or(of_reason)
+    }
+}
+
+/// Writes the entries that are asked for.
+pub fn list(file: &Path, args: &Args, out: &mut impl Write) -> Result<(), Failure> {
+    receipts::walk(file, |item| {
+        if !args.wants(&item.entry) {
+            return Ok(());
+        }
+        if args.json {
+            writeln!(out, "{}", item.text)?;
+        } else {
+            let (at, kind) = (item.entry.at(), item.entry.kind());
+            // Milliseconds, so that the columns stand.
+            writeln!(out, "{:>8}  {at:.3}  {kind:<7}  {}", item.head.count, summary(&item.entry))?;
+        }
+        Ok(())
+    })
+    .map(drop)
+}
+
+fn summary(entry: &Entry) -> String {
+    match entry {
+        Entry::Erasure(receipt) => erasure(receipt),
+        Entry::Hold(hold) => format!("{}  by {}: {}", hold.job, hold.by, hold.reason.escape_debug()),
+        Entry::Release { job, by, .. } => format!("{job}  by {by}"),
+        Entry::Pause(pause) => format!("the reaper  by {}: {}", pause.by, pause.reason.escape_debug()),
+        Entry::Resume { by, .. } => format!("the reaper  by {by}"),
+        Entry::Prune { cut, .. } => format!("the first {} entries", cut.count),
+        Entry::Gap { expected, found, .. } => {
+            format!("{} entries expected, {} found", expected.count, found.count)
+        }
+    }
+}
+
+fn erasure(receipt: &Receipt) -> String {
+    let Receipt { job, reason, files, bytes, .. } = receipt;
+    let by = receipt.by.as_ref().map(|by| format!("  by {by}")).unwrap_or_default();
+    let bytes = HumanBytes(*bytes).to_string();
+    format!("{job}  {:<9}  {files:>6} files  {bytes:>11}{by}", reason.as_str())
+}

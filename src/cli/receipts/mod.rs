@@ -1,0 +1,190 @@
+//! `evanesce receipts`: what the chain says, for people and for programs. Only the file is
+//! read, so a server may be running; every link is checked on the way, so what is shown is
+//! what was appended.
+
+mod export;
+mod list;
+
+use std::fs::File;
+use std::io::{self, BufWriter, Write};
+use std::path::{Path, PathBuf};
+
+use jiff::Timestamp;
+
+use super::CliError;
+use crate::config::Config;
+use crate::job::JobId;
+use crate::receipts::{self, FILE_NAME, Hash, Head, ReceiptsError, Summary};
+
+/// The arguments of `evanesce receipts`.
+#[derive(Debug, clap::Args)]
+pub struct Args {
+    #[command(flatten)]
+    place: Place,
+    #[command(subcommand)]
+    command: Command,
+}
+
+/// Where the receipts are: as for `serve`.
+#[derive(Debug, clap::Args)]
+struct Place {
+    /// Where exports are kept [storage.data_dir].
+    #[arg(long, value_name = "DIR", global = true)]
+    data_dir: Option<PathBuf>,
+    /// A TOML file of settings.
+    #[arg(long, value_name = "FILE", global = true)]
+    config: Option<PathBuf>,
+    /// One setting; may be repeated.
+    #[arg(long = "set", value_name = "SECTION.KEY=VALUE", global = true)]
+    sets: Vec<String>,
+}
+
+#[derive(Debug, clap::Subcommand)]
+enum Command {
+    /// List the entries, one a line.
+    List(list::Args),
+    /// Show all that the chain says of a job.
+    Show {
+        /// The id at the end of its polling URL.
+        job: JobId,
+    },
+    /// Check the whole chain, and whether it goes through a head that was written down earlier.
+    Verify {
+        /// A head that the chain had, such as the log tells at each append.
+        #[arg(long, value_name = "HASH")]
+        head: Option<Hash>,
+        /// The count that the chain had then.
+        #[arg(long, value_name = "N", requires = "head")]
+        count: Option<u64>,
+    },
+    /// Write all entries for other programs.
+    Export(export::Args),
+}
+
+impl Place {
+    /// The file of the receipts; it need not be there yet, but its directory must.
+    fn file(&self) -> Result<PathBuf, CliError> {
+        let mut sets = self.sets.clone();
+        sets.extend(self.data_dir.as_ref().map(|dir| format!("storage.data_dir={}", dir.display())));
+        let config = Config::load(self.config.as_deref(), &sets).map_err(CliError::usage)?;
+        let data_dir = config.storage.data_dir;
+        if !data_dir.is_dir() {
+            let reason = format!("there is no data directory {}; use --data-dir", data_dir.display());
+            return Err(CliError::usage(reason));
+        }
+        let file = data_dir.join(FILE_NAME);
+        match File::open(&file) {
+            Err(e) if e.kind() != io::ErrorKind::NotFound => {
+                Err(CliError::usage(format!("cannot open {}: {e}", file.display())))
+            }
+            _ => Ok(file),
+        }
+    }
+}
+
+/// Why a command that walks over the chain ends early.
+enum Failure {
+    Chain(ReceiptsError),
+    Output(io::Error),
+}
+
+impl From<ReceiptsError> for Failure {
+    fn from(error: ReceiptsError) -> Self {
+        Self::Chain(error)
+    }
+}
+
+impl From<io::Error> for Failure {
+    fn from(error: io::Error) -> Self {
+        Self::Output(error)
+    }
+}
+
+impl From<Failure> for CliError {
+    fn from(failure: Failure) -> Self {
+        match failure {
+            Failure::Chain(error) => Self::failed(error),
+            Failure::Output(error) => Self::failed(format!("cannot write the output: {error}")),
+        }
+    }
+}
+
+/// Runs `evanesce receipts`.
+pub fn run(args: &Args) -> Result<(), CliError> {
+    let file = args.place.file()?;
+    let mut out = BufWriter::new(io::stdout().lock());
+    let done = match &args.command {
+        Command::List(options) => list::list(&file, options, &mut out),
+        Command::Show { job } => return show(&file, *job),
+        Command::Verify { head, count } => return verify(&file, *head, *count),
+        Command::Export(options) => return export::export(&file, options),
+    };
+    finish(done, &mut out)
+}
+
+/// Flushes what is there, also before an error. Whoever reads the output may stop reading.
+fn finish(done: Result<(), Failure>, out: &mut impl Write) -> Result<(), CliError> {
+    match done.and_then(|()| Ok(out.flush()?)) {
+        Err(Failure::Output(error)) if error.kind() == io::ErrorKind::BrokenPipe => Ok(()),
+        Err(failure) => {
+            // The failure is what counts.
+            let _ = out.flush();
+            Err(failure.into())
+        }
+        Ok(()) => Ok(()),
+    }
+}
+
+fn show(file: &Path, job: JobId) -> Result<(), CliError> {
+    let mut out = BufWriter::new(io::stdout().lock());
+    let mut found = false;
+    let walked = receipts::walk(file, |item| {
+        if item.entry.job() == Some(job) {
+            found = true;
+            writeln!(out, "entry {} of the chain, hash {}", item.head.count, item.head.hash)?;
+            serde_json::to_writer_pretty(&mut out, &item.entry).map_err(io::Error::from)?;
+            writeln!(out)?;
+        }
+        Ok::<_, Failure>(())
+    });
+    finish(walked.map(drop), &mut out)?;
+    if found { Ok(()) } else { Err(CliError::failed(format!("the receipts say nothing of a job {job}"))) }
+}
+
+fn verify(file: &Path, hash: Option<Hash>, count: Option<u64>) -> Result<(), CliError> {
+    let is_expected = |head: Head| Some(head.hash) == hash && count.is_none_or(|count| count == head.count);
+    let mut found = None;
+    let walked = receipts::walk(file, |item| {
+        found = found.or(Some(item.head).filter(|head| is_expected(*head)));
+        Ok::<_, ReceiptsError>(())
+    });
+    let chain = walked.and_then(|chain| chain.confirm().map(|()| chain)).map_err(CliError::failed)?;
+    let mut out = BufWriter::new(io::stdout().lock());
+    let printed = print(&chain, &mut out);
+    finish(printed, &mut out)?;
+    let Some(hash) = hash else { return Ok(()) };
+    let start = chain.checkpoint.unwrap_or(Head::EMPTY);
+    if found.is_some() || is_expected(start) {
+        return Ok(());
+    }
+    Err(CliError::failed(match count {
+        Some(count) if count < start.count => {
+            format!("the head {hash} is of a part that was pruned; it cannot be looked for any more")
+        }
+        _ => format!("the chain does not go through the head {hash}"),
+    }))
+}
+
+fn print(chain: &Summary, out: &mut impl Write) -> Result<(), Failure> {
+    let none = || "none".to_string();
+    let instant = |at: Option<Timestamp>| at.map_or_else(none, |at| at.to_string());
+    let checkpoint = chain.checkpoint.map_or_else(none, |cut| format!("{} {}", cut.count, cut.hash));
+    writeln!(out, "count       {}", chain.head.count)?;
+    writeln!(out, "head        {}", chain.head.hash)?;
+    writeln!(out, "first       {}", instant(chain.first))?;
+    writeln!(out, "last        {}", instant(chain.last))?;
+    writeln!(out, "erasures    {}", chain.erasures)?;
+    writeln!(out, "checkpoint  {checkpoint}")?;
+    writeln!(out, "gaps        {}", chain.gaps)?;
+    Ok(())
+}
