@@ -21,6 +21,7 @@ use crate::lock;
 use crate::receipts::{Receipts, ReceiptsError};
 use crate::reconcile::{self, ReconcileError};
 use crate::source::{NdjsonFolder, Source, SourceError};
+use crate::space::Space;
 use crate::store::{Ledger, SledStore, Store, StoreError, View};
 use crate::telemetry::Fatal;
 
@@ -165,6 +166,9 @@ impl Builder {
         let since = clock::before(now, config.retention.tombstones.0);
         let joined = reconcile::at_start(&mut *store, &*files, &receipts, now, since, &hooks)?;
 
+        let measured = files.clone();
+        let measure = move || measured.free_bytes().map_err(|error| error.to_string());
+        let space = Arc::new(Space::new(&config, clock.clone(), &joined.jobs, measure));
         let view = Arc::new(View::default());
         view.publish(joined.jobs.into_iter().map(crate::store::Publication::New));
         let witnesses = Box::new(DiskWitnesses { files: files.clone(), receipts: receipts.clone() });
@@ -191,6 +195,7 @@ impl Builder {
             config,
             files,
             receipts,
+            space,
             ledger,
             exporter,
             planners,

@@ -20,6 +20,7 @@ use crate::builder::Builder;
 use crate::job::{ClientId, ExportRequest, JobId, JobState, Level, Receipt, TenantId};
 use crate::receipts::{Entry, Hold, Pause, ReceiptsError};
 use crate::store::View;
+use crate::telemetry;
 
 /// The tenant of exports that are submitted by the host itself.
 const DEFAULT_TENANT: &str = "default";
@@ -115,10 +116,12 @@ impl Evanesce {
     ) -> Result<JobId, SubmitError> {
         let Kickoff { level, types, since, until, url } = kickoff;
         let submitted_at = self.services().clock.now();
-        let request = ExportRequest { tenant, owner, url, level, types, since, until, submitted_at };
+        let request =
+            ExportRequest { tenant, owner, url, level, types, since, until, submitted_at, estimate: None };
         let (reply, answer) = oneshot::channel();
         self.0.running.orchestrator.do_send(Submit { request, reply });
-        answer.await.unwrap_or(Err(SubmitError::Failed))
+        let submitted = answer.await.unwrap_or(Err(SubmitError::Failed));
+        submitted.inspect_err(|error| telemetry::kickoff_refused(error.name()))
     }
 
     /// Ends a job, whatever its state, and has its files erased. Resolves when the mark is

@@ -17,7 +17,7 @@
 //! ```
 //!
 //! Dependencies point downwards: `cli` over `http` over the embedding API over the actors;
-//! `export`, `source` and the reconcile over `store`, `files` and `receipts`; `job`, the
+//! `export`, `source`, `space` and the reconcile over `store`, `files` and `receipts`; `job`, the
 //! domain, depends on nothing of ours. Promises are cited as P1 to P12, requirements of the
 //! protocol by ids such as D-5 or K-7.
 
@@ -41,6 +41,7 @@ mod lock;
 pub mod receipts;
 mod reconcile;
 pub mod source;
+mod space;
 pub mod store;
 pub mod telemetry;
 
@@ -48,3 +49,4 @@ pub use actors::{OrderError, ReaperStatus, SubmitError};
 pub use builder::{Builder, StartError};
 pub use evanesce::{CancelError, Cancelled, Evanesce, Kickoff};
 pub use reconcile::ReconcileError;
+pub use space::NoRoom;

@@ -108,6 +108,21 @@ pub fn job_reached(state: &'static str) {
     counter!("evanesce_jobs_total", "state" => state).increment(1);
 }
 
+/// A kick-off was refused.
+pub fn kickoff_refused(reason: &'static str) {
+    counter!("evanesce_refused_kickoffs_total", "reason" => reason).increment(1);
+}
+
+/// Bytes free on the file system of the data directory.
+pub fn free_bytes(bytes: u64) {
+    gauge!("evanesce_free_bytes").set(bytes as f64);
+}
+
+/// Bytes that running exports are still going to write, with what lies around them.
+pub fn reserved_bytes(bytes: u64) {
+    gauge!("evanesce_reserved_bytes").set(bytes as f64);
+}
+
 /// A DELETE was acknowledged that long after it came.
 pub fn cancel_acknowledged(took: Duration) {
     histogram!("evanesce_cancel_seconds").record(took);

@@ -14,4 +14,5 @@ mod privacy;
 mod receipts;
 mod select;
 mod source;
+mod space;
 mod support;

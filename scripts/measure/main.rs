@@ -7,6 +7,7 @@ mod copy;
 mod deletes;
 mod endings;
 mod exports;
+mod growth;
 mod host;
 mod index;
 mod memory;
@@ -62,12 +63,14 @@ enum Subject {
     Neighbours,
     /// Kick-off to plan.
     Planning,
+    /// The store over a million jobs.
+    Growth,
 }
 
 impl Subject {
     /// Whether it is measured on the large source.
     fn is_large(self) -> bool {
-        !matches!(self, Self::Deletes | Self::Endings)
+        !matches!(self, Self::Deletes | Self::Endings | Self::Growth)
     }
 }
 
@@ -90,6 +93,7 @@ fn main() {
             (Subject::Neighbours, Some(large)) => neighbours::small_beside_huge(&args, large),
             (Subject::Planning, Some(large)) => planning::kickoff_to_plan(&args, large),
             (Subject::Endings, _) => endings::all(&args),
+            (Subject::Growth, _) => growth::of_the_store(&args),
             _ => deletes::all(&args),
         }
     }

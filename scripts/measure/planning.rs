@@ -1,5 +1,5 @@
-//! Kick-off to plan, and to the manifest of an export that selects nothing, against the same
-//! over next to no source.
+//! Kick-off to its 202, to the plan, and to the manifest of an export that selects nothing,
+//! against the same over next to no source.
 
 use std::time::{Duration, Instant};
 
@@ -30,6 +30,10 @@ pub fn kickoff_to_plan(args: &Args, large: &Source) {
     servers.iter().for_each(Server::wait_indexed);
     println!("\nPlanning over {}, {rounds} rounds in turn with {}", large.size(), few.size());
     let agent = ureq::agent();
+    println!("  kick-off to its 202, which comes after the estimate:");
+    for path in ["$export", SINCE, "Patient/$export", GROUP] {
+        in_turn(path, rounds, &servers, |server| to_accepted(server, &agent, path));
+    }
     println!("  kick-off to the manifest of an export of nothing:");
     for path in NOTHING {
         in_turn(path, rounds, &servers, |server| to_manifest(server, &agent, path));
@@ -53,6 +57,15 @@ fn in_turn(path: &str, rounds: usize, servers: &[Server; 2], measure: impl Fn(&S
     println!("      next to no source: {}", summary(&mut theirs));
     let more = median(&mut ours).as_secs_f64() - median(&mut theirs).as_secs_f64();
     println!("      p50: {:+.2} ms", more * 1000.0);
+}
+
+fn to_accepted(server: &Server, agent: &ureq::Agent, path: &str) -> Duration {
+    let began = Instant::now();
+    let polling = server.kickoff_at(path);
+    let took = began.elapsed();
+    delete(agent, &polling);
+    server.wait_empty();
+    took
 }
 
 fn to_manifest(server: &Server, agent: &ureq::Agent, path: &str) -> Duration {

@@ -21,6 +21,7 @@ use crate::files::{Files, Swept};
 use crate::hooks::Hooks;
 use crate::job::{ClientId, ExportRequest, FailureReason, JobId};
 use crate::receipts::Receipts;
+use crate::space::{NoRoom, Space};
 use crate::store::{Ledger, View};
 use crate::telemetry::Fatal;
 
@@ -36,6 +37,8 @@ pub struct Services {
     pub files: Arc<dyn Files>,
     /// The chain of receipts.
     pub receipts: Arc<Receipts>,
+    /// Who has which room.
+    pub space: Arc<Space>,
     /// The writer of the store.
     pub ledger: Ledger,
     /// What produces the bytes.
@@ -68,15 +71,27 @@ pub enum SubmitError {
     /// `export.max_active_jobs` are active.
     #[error("too many exports are queued or running")]
     TooManyJobs,
-    /// There is no room.
-    #[error("there is no room to store another export")]
-    StorageFull,
+    /// There is no room for it, or could never be.
+    #[error(transparent)]
+    NoRoom(#[from] NoRoom),
     /// The exporter refused it.
     #[error("the export was refused: {}", .0.text())]
     Refused(FailureReason),
     /// The job could not be recorded.
     #[error("the export could not be recorded")]
     Failed,
+}
+
+impl SubmitError {
+    /// The reason's name, as in metrics.
+    pub fn name(&self) -> &'static str {
+        match self {
+            Self::TooManyJobs => "too-many-jobs",
+            Self::NoRoom(limit) => limit.name(),
+            Self::Refused(_) => "exporter",
+            Self::Failed => "failed",
+        }
+    }
 }
 
 /// What became of a Cancel.

@@ -245,10 +245,13 @@ impl Reaper {
             return;
         }
         self.scanning = true;
-        let files = self.services.files.clone();
+        let (files, space) = (self.services.files.clone(), self.services.space.clone());
         let scan = tokio::task::spawn_blocking(move || {
             if let Err(error) = files.restore_ballast() {
                 tracing::warn!(%error, "there is no ballast: deletions may fail when the disk is full");
+            }
+            if let Err(error) = space.measure() {
+                tracing::warn!(error, "it cannot be told how much of the disk is free");
             }
             files.inventory()
         });

@@ -96,11 +96,20 @@ impl Default for Server {
 pub struct Storage {
     /// The data directory; it belongs to one process at a time. Default `evanesce-data`.
     pub data_dir: PathBuf,
+    /// Bytes that must stay free on its file system beside what running exports are still going
+    /// to write; a kick-off that would leave less gets 503. 0 = the file system is not asked.
+    /// Default 1 GiB.
+    pub min_free: u64,
+    /// Bytes that the files of one tenant may take: those of complete exports, what running
+    /// ones write or are going to write, and what is marked for deletion as long as it is not
+    /// erased. A kick-off above that gets 503, or 422 if it could never fit. 0 = unlimited.
+    /// Default 0.
+    pub max_bytes: u64,
 }
 
 impl Default for Storage {
     fn default() -> Self {
-        Self { data_dir: "evanesce-data".into() }
+        Self { data_dir: "evanesce-data".into(), min_free: 1 << 30, max_bytes: 0 }
     }
 }
 

@@ -37,15 +37,20 @@ pub struct Plan {
     pub transaction_time: Timestamp,
     /// The parts; their order is the order of the files in the manifest.
     pub parts: Vec<Part>,
+    /// Bytes that all parts together are going to write, at the most; `None` if that is not
+    /// known, and what the kick-off was told counts. A plan that says more than there is room
+    /// for fails its job before a byte is written.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub bytes: Option<u64>,
     /// What the exporter wants to stay alive as long as the job runs.
     #[serde(skip)]
     pub held: Held,
 }
 
 impl Plan {
-    /// A plan that holds nothing else.
+    /// A plan that says nothing of its bytes and holds nothing else.
     pub fn new(transaction_time: Timestamp, parts: Vec<Part>) -> Self {
-        Self { transaction_time, parts, held: Held::default() }
+        Self { transaction_time, parts, bytes: None, held: Held::default() }
     }
 }
 
@@ -140,13 +145,15 @@ pub const CHECK_PATIENCE: Duration = Duration::from_secs(2);
 /// the same part again, in the same or in a later process, as long as it was not sealed.
 pub trait Exporter: Send + Sync {
     /// Looks at a request before it is accepted, so that the kick-off can refuse what cannot
-    /// be exported. An answer that takes longer than [`CHECK_PATIENCE`] is not waited for: the
-    /// job is accepted and fails when it is planned.
+    /// be exported, or has no room. Gives an estimate of the bytes that the export is going to
+    /// write, never less than it will be; `None` if that is not known. An answer that takes
+    /// longer than [`CHECK_PATIENCE`] is not waited for: the job is accepted and fails when it
+    /// is planned.
     ///
     /// # Errors
     /// Any error with a reason refuses the kick-off with it.
-    fn check(&self, _request: &ExportRequest) -> Result<(), ExportError> {
-        Ok(())
+    fn check(&self, _request: &ExportRequest) -> Result<Option<u64>, ExportError> {
+        Ok(None)
     }
 
     /// Plans a request. Called once a job.

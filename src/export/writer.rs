@@ -242,6 +242,7 @@ impl Output {
             shared.gate.pass(piece.len()).map_err(|_| ExportError::Cancelled)?;
             self.sink.write_all(piece)?;
             shared.gate.wrote(piece.len());
+            shared.progress.wrote(piece.len() as u64);
             telemetry::bytes_written(piece.len());
         }
         Ok(())

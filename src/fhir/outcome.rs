@@ -26,6 +26,7 @@ pub enum IssueCode {
     NotFound,
     Deleted,
     TooLong,
+    TooCostly,
     Processing,
     Throttled,
     NoStore,

@@ -27,7 +27,9 @@ pub async fn metrics(api: Data<Api>) -> Result<HttpResponse, ApiError> {
     let Some(metrics) = &api.metrics else { return Err(ApiError::no_route()) };
     // It counts the backlog for the metrics too.
     api.evanesce.reaper_status().await;
-    let (planned, done) = api.evanesce.services().view().work();
+    let services = api.evanesce.services();
+    let (planned, done) = services.view().work();
     telemetry::work(planned, done);
+    telemetry::reserved_bytes(services.space.reserved());
     Ok(HttpResponse::Ok().content_type("text/plain; version=0.0.4; charset=utf-8").body(metrics.render()))
 }

@@ -11,6 +11,7 @@ use actix_web::{HttpResponse, ResponseError};
 
 use crate::fhir::{IssueCode, OperationOutcome, Severity};
 use crate::job::FailureReason;
+use crate::space::NoRoom;
 
 /// The media type of everything but manifests and NDJSON (G-10).
 pub const FHIR_JSON: &str = "application/fhir+json";
@@ -117,11 +118,27 @@ impl ApiError {
         Self { retry_after: Some(retry_after), ..error }
     }
 
-    /// No room for another export.
-    pub fn no_room(retry_after: u64) -> Self {
-        let text = "There is no room to store another export; delete exports that are no longer needed, then try again.";
+    /// No room for another export: now, which a client may try again, or ever.
+    pub fn no_room(limit: NoRoom) -> Self {
+        let (text, retry_after) = match limit {
+            NoRoom::Disk { retry_after } => (
+                "The disk has no room to store another export; delete exports that are no longer needed, \
+                 then try again after the Retry-After.",
+                retry_after,
+            ),
+            NoRoom::Quota { retry_after } => (
+                "The exports take all the room that they may take together; delete those that are no longer \
+                 needed, then try again after the Retry-After.",
+                retry_after,
+            ),
+            NoRoom::TooLarge => {
+                let text = "The export is larger than all exports together may be, and no deletion makes room \
+                            for it; ask for less with _type, _since, _until or a Group.";
+                return Self::new(StatusCode::UNPROCESSABLE_ENTITY, IssueCode::TooCostly, text);
+            }
+        };
         let error = Self::new(StatusCode::SERVICE_UNAVAILABLE, IssueCode::NoStore, text);
-        Self { retry_after: Some(retry_after), ..error }
+        Self { retry_after: Some(retry_after.as_secs()), ..error }
     }
 
     /// The fault is ours.

@@ -57,7 +57,7 @@ async fn kickoff(level: Level, request: &HttpRequest, api: &Api) -> Result<HttpR
     let submitted = api.evanesce.submit_for(api.tenant.clone(), kickoff, api.client.clone()).await;
     let job = submitted.map_err(|error| match error {
         SubmitError::TooManyJobs => ApiError::throttled(RETRY_AFTER),
-        SubmitError::StorageFull => ApiError::no_room(RETRY_AFTER),
+        SubmitError::NoRoom(limit) => ApiError::no_room(limit),
         SubmitError::Refused(reason) => ApiError::job_failed(reason),
         SubmitError::Failed => ApiError::internal(),
     })?;

@@ -45,4 +45,8 @@ pub struct ExportRequest {
     pub until: Option<Timestamp>,
     /// When the kick-off was received.
     pub submitted_at: Timestamp,
+    /// Bytes that the export was expected to write at the most when it was accepted; `None` if
+    /// nobody could tell. Room is kept for them across a restart.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub estimate: Option<u64>,
 }

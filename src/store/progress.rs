@@ -20,6 +20,7 @@ const LONGEST: Duration = Duration::from_secs(24 * 3600);
 pub struct Progress {
     planned: AtomicU64,
     done: AtomicU64,
+    written: AtomicU64,
     pace: Mutex<Option<Pace>>,
 }
 
@@ -68,6 +69,16 @@ impl Progress {
     /// Adds what has been done.
     pub fn advance(&self, units: u64) {
         self.done.fetch_add(units, Ordering::Relaxed);
+    }
+
+    /// Adds bytes that stand in output files.
+    pub fn wrote(&self, bytes: u64) {
+        self.written.fetch_add(bytes, Ordering::Relaxed);
+    }
+
+    /// Bytes in output files, sealed or not; after a restart those of sealed ones count.
+    pub fn written(&self) -> u64 {
+        self.written.load(Ordering::Relaxed)
     }
 
     /// Units planned.

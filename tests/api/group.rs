@@ -36,11 +36,11 @@ struct Checking {
 }
 
 impl Exporter for Checking {
-    fn check(&self, request: &ExportRequest) -> Result<(), ExportError> {
+    fn check(&self, request: &ExportRequest) -> Result<Option<u64>, ExportError> {
         self.seen.lock().push(request.clone());
         match &request.level {
-            Level::Group { id } => (self.check)(id),
-            Level::System | Level::Patient => Ok(()),
+            Level::Group { id } => (self.check)(id).map(|()| None),
+            Level::System | Level::Patient => Ok(None),
         }
     }
 

@@ -24,6 +24,7 @@ fn request() -> ExportRequest {
         since: None,
         until: None,
         submitted_at: Timestamp::UNIX_EPOCH,
+        estimate: None,
     }
 }
 

@@ -45,6 +45,7 @@ fn plans(source: &Path, folder: &Path) -> Vec<Result<Vec<Part>, String>> {
             since: None,
             until: None,
             submitted_at: jiff::Timestamp::now(),
+            estimate: None,
         };
         // The first may fail for what is damaged; the next one must not.
         let plan = exporter.plan(&request).or_else(|_| exporter.plan(&request));

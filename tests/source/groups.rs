@@ -146,7 +146,7 @@ struct Vanishing {
 }
 
 impl Exporter for Vanishing {
-    fn check(&self, request: &ExportRequest) -> Result<(), ExportError> {
+    fn check(&self, request: &ExportRequest) -> Result<Option<u64>, ExportError> {
         self.exporter.check(request)
     }
 

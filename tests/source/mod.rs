@@ -13,7 +13,7 @@ mod long;
 mod mess;
 mod midway;
 mod resumed;
-mod room;
+pub mod room;
 mod stopping;
 
 use std::fmt::Display;

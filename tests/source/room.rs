@@ -5,14 +5,40 @@ use std::process::Command;
 
 use super::*;
 
-/// A file system of its own below `index/`, unmounted when it is dropped.
+/// A small file system of its own, unmounted when it is dropped.
 pub struct Disk(PathBuf);
 
 impl Disk {
+    /// A disk of that many megabytes at `folder`; `None`, and said loudly, where nothing can be
+    /// mounted.
+    pub fn mount(folder: &Path, what: &str, megabytes: u32) -> Option<Self> {
+        std::fs::create_dir_all(folder).unwrap();
+        let options = format!("size={megabytes}m,mode=700");
+        let mounted =
+            Command::new("mount").args(["-t", "tmpfs", "-o", &options, "none"]).arg(folder).output();
+        if mounted.is_ok_and(|output| output.status.success()) {
+            return Some(Self(folder.into()));
+        }
+        crate::crash::skip(what, "no file system could be mounted");
+        None
+    }
+
     /// Uses up all room.
     pub fn fill(&self) {
         let mut file = File::create(self.0.join("filler")).unwrap();
         while file.write_all(&[1; 4096]).is_ok() {}
+    }
+
+    /// Uses up room until so many bytes are free.
+    pub fn fill_up_to(&self, free: u64) {
+        let mut file = File::create(self.0.join("filler")).unwrap();
+        let stat = rustix::fs::statvfs(&self.0).unwrap();
+        let mut filler = (stat.f_bavail * stat.f_frsize).checked_sub(free).unwrap();
+        while filler > 0 {
+            let length = filler.min(4096);
+            file.write_all(&[1; 4096][..length as usize]).unwrap();
+            filler -= length;
+        }
     }
 
     pub fn empty(&self) {
@@ -42,16 +68,8 @@ impl Small {
     /// A disk of that many megabytes; `None`, and said loudly, where nothing can be mounted.
     pub fn new(what: &str, megabytes: u32) -> Option<Self> {
         let setup = Setup::new();
-        let folder = setup.data_dir().join("index");
-        std::fs::create_dir_all(&folder).unwrap();
-        let options = format!("size={megabytes}m,mode=700");
-        let mounted =
-            Command::new("mount").args(["-t", "tmpfs", "-o", &options, "none"]).arg(&folder).output();
-        if mounted.is_ok_and(|output| output.status.success()) {
-            return Some(Self { disk: Disk(folder), setup });
-        }
-        crate::crash::skip(what, "no file system could be mounted");
-        None
+        let disk = Disk::mount(&setup.data_dir().join("index"), what, megabytes)?;
+        Some(Self { disk, setup })
     }
 }
 

@@ -113,7 +113,9 @@ pub struct Setup {
 
 impl Setup {
     pub fn new() -> Self {
-        Self { folder: tempfile::tempdir().unwrap(), source: source().into(), sets: Vec::new() }
+        // A test needs no more of the disk than it writes.
+        let sets = vec!["storage.min_free=1048576".into()];
+        Self { folder: tempfile::tempdir().unwrap(), source: source().into(), sets }
     }
 
     pub fn set(mut self, setting: &str) -> Self {

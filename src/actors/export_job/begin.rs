@@ -15,6 +15,7 @@ use crate::hooks::Step;
 use crate::job::{
     Effect, Event, ExportRequest, FailureReason, JobId, JobRecord, JobState, MarkReason, StateName,
 };
+use crate::space::{Claim, NoRoom};
 use crate::store::{Change, CommitError, Outcome, Published};
 use crate::telemetry;
 
@@ -28,10 +29,11 @@ impl ExportJob {
         }
     }
 
-    /// A kick-off: the exporter's look at it, directory, record, answer, plan (DESIGN section 3).
+    /// A kick-off: the exporter's look at it, room, directory, record, answer, plan (DESIGN
+    /// section 3).
     pub(super) fn check(
         &mut self,
-        request: Arc<ExportRequest>,
+        mut request: Arc<ExportRequest>,
         reply: oneshot::Sender<Result<JobId, SubmitError>>,
         ctx: &mut Context<Self>,
     ) {
@@ -39,22 +41,29 @@ impl ExportJob {
         let check = move || exporter.check(&asked);
         let checked = tokio::time::timeout(CHECK_PATIENCE, tokio::task::spawn_blocking(check));
         self.wait(ctx, checked, |this, checked, ctx| {
-            let refused = match checked {
+            let estimate = match checked {
                 // Too late to be told: planning will meet it again.
-                Err(_elapsed) => None,
-                Ok(Ok(checked)) => checked.err().and_then(|error| error.reason()),
-                Ok(Err(_panic)) => Some(FailureReason::ExporterPanicked),
+                Err(_elapsed) => Ok(None),
+                Ok(Ok(checked)) => checked.or_else(|error| error.reason().map_or(Ok(None), Err)),
+                Ok(Err(_panic)) => Err(FailureReason::ExporterPanicked),
             };
-            match refused {
-                None => this.create(request, reply, ctx),
-                Some(reason) => {
+            match estimate {
+                Ok(estimate) => {
+                    Arc::make_mut(&mut request).estimate = estimate;
+                    this.create(request, reply, ctx);
+                }
+                Err(reason) => {
                     tracing::info!(?reason, "a kick-off was refused");
-                    this.orchestrator.do_send(Settled(this.id));
-                    // A caller that went away needs no answer.
-                    let _ = reply.send(Err(SubmitError::Refused(reason)));
+                    this.refuse(SubmitError::Refused(reason), reply);
                 }
             }
         });
+    }
+
+    fn refuse(&self, error: SubmitError, reply: oneshot::Sender<Result<JobId, SubmitError>>) {
+        self.orchestrator.do_send(Settled(self.id));
+        // A caller that went away needs no answer.
+        let _ = reply.send(Err(error));
     }
 
     fn create(
@@ -64,30 +73,32 @@ impl ExportJob {
         ctx: &mut Context<Self>,
     ) {
         let (id, files, asked) = (self.id, self.services.files.clone(), request.clone());
-        let fatal = self.services.fatal.clone();
+        let (fatal, space) = (self.services.fatal.clone(), self.services.space.clone());
+        let claim = Claim { tenant: request.tenant.clone(), progress: self.progress.clone() };
         let make = move || {
-            files.create(id, &asked).inspect_err(|_| {
+            space.reserve(id, claim, asked.estimate)?;
+            let made = files.create(id, &asked).inspect_err(|_| {
                 // Nobody was told of it; what cannot be removed now is left to the reaper as an
                 // orphan. Only a failed fsync is an error here, and that is final.
                 if let Err(error) = files.move_to_trash(&[id]).and_then(|_| files.sweep(&[id])) {
                     fatal.raise(&error.to_string());
                 }
-            })
+                space.release(id);
+            });
+            Ok::<_, NoRoom>(made)
         };
         self.block_in_directory(ctx, make, move |this, made, ctx| {
             let dir = match made {
-                Ok(dir) => dir,
-                Err(error) => {
+                Ok(Ok(dir)) => dir,
+                Err(no_room) => return this.refuse(no_room.into(), reply),
+                Ok(Err(error)) => {
                     tracing::error!(job = %id, %error, "a job's directory could not be made");
                     if error.is_sync() {
                         return this.services.fatal.raise(&error.to_string());
                     }
-                    let full = error.is_full();
-                    // A caller that went away needs no answer.
-                    let _ =
-                        reply.send(Err(if full { SubmitError::StorageFull } else { SubmitError::Failed }));
-                    this.orchestrator.do_send(Settled(id));
-                    return;
+                    let retry_after = this.services.space.retry_after(&request.tenant);
+                    let full = error.is_full().then(|| NoRoom::Disk { retry_after }.into());
+                    return this.refuse(full.unwrap_or(SubmitError::Failed), reply);
                 }
             };
             let record = JobRecord {
@@ -167,7 +178,12 @@ impl ExportJob {
             this.dir = Some(dir);
             this.request = Some(Arc::new(request));
             match plan.and_then(|text| serde_json::from_slice::<Plan>(&text).ok()) {
-                Some(plan) => this.planned(plan, ctx),
+                Some(plan) => {
+                    if let Some(bytes) = plan.bytes {
+                        this.services.space.resume(this.id, bytes);
+                    }
+                    this.planned(plan, ctx);
+                }
                 None => this.make_plan(ctx),
             }
         });

@@ -221,6 +221,7 @@ impl ExportJob {
             record.state = state;
             self.generation += 1;
             if before != after {
+                self.services.space.follow(self.id, &record.tenant, &record.state);
                 telemetry::job_reached(after.as_str());
                 tracing::info!(job = %self.id, from = %before, to = %after, request_id, "job");
             }

@@ -13,6 +13,7 @@ use crate::hooks::Step;
 use crate::job::{
     Completion, Effect, Event, FailureReason, JobDocument, JobRecord, JobState, SealedPart, StateName,
 };
+use crate::space::NoRoom;
 use crate::store::Change;
 use crate::telemetry;
 
@@ -43,13 +44,18 @@ impl ExportJob {
         match planned {
             Ok(Ok(plan)) if self.state().is_some_and(|state| state.name().is_active()) => {
                 let content = serde_json::to_vec(&plan).expect("a plan has string keys only");
-                let write = move || dir.write_document(Document::Plan, &content);
+                let (id, bytes, space) = (self.id, plan.bytes, self.services.space.clone());
+                let write = move || {
+                    bytes.map_or(Ok(()), |bytes| space.plan(id, bytes))?;
+                    Ok::<_, NoRoom>(dir.write_document(Document::Plan, &content))
+                };
                 self.block_in_directory(ctx, write, |this, written, ctx| match written {
-                    Ok(()) => {
+                    Ok(Ok(())) => {
                         this.services.hooks.reach(Step::PlanWritten);
                         this.planned(plan, ctx);
                     }
-                    Err(error) => this.fail_by(&error.into(), ctx),
+                    Ok(Err(error)) => this.fail_by(&error.into(), ctx),
+                    Err(_no_room) => this.fail(FailureReason::StorageFull, ctx),
                 });
             }
             Ok(Ok(_)) => {}
@@ -210,8 +216,9 @@ impl ExportJob {
                 this.go_on(generation, &[Effect::SweepPartials], ctx);
             });
         }
-        self.block_in_directory(ctx, move || files.sweep_partials(id), move |this, swept, ctx| {
-            if let Err(error) = swept {
+        self.block_in_directory(ctx, move || files.sweep_partials(id), move |this, swept, ctx| match swept {
+            Ok(()) => this.services.space.release(id),
+            Err(error) => {
                 let wait = this.services.config.reaper.retry_min.0;
                 tracing::error!(job = %id, %error, ?wait, "the partial files of a failed export could not be removed");
                 telemetry::sweep_failed(error.errno());

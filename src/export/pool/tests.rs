@@ -63,6 +63,7 @@ impl Bench {
             since: None,
             until: None,
             submitted_at: jiff::Timestamp::UNIX_EPOCH,
+            estimate: None,
         };
         let job = JobId::random();
         let dir = self.files.create(job, &request).unwrap();

@@ -2,6 +2,8 @@
 //! decides everything: a part says which bytes of which files go out. It is written against
 //! [`Exporter`] and has no private door.
 
+mod broken;
+mod chosen;
 mod copy;
 mod group;
 mod plan;
@@ -13,22 +15,27 @@ use std::collections::HashMap;
 use std::io;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Weak};
+use std::time::Duration;
 
 use parking_lot::Mutex;
 use serde::{Deserialize, Serialize};
 
 use super::{CHECK_PATIENCE, CancelToken, ExportError, Exporter, Held, Part, PartSummary, PartWriter, Plan};
 use crate::config::References;
-use crate::fhir::{IssueCode, OperationOutcome, Severity};
 use crate::files::ReadAt;
 use crate::index::{BuildError, Index, Keeper, Look};
-use crate::job::{ALL_PATIENTS, ExportRequest, Level};
+use crate::job::ExportRequest;
 use crate::source::{SourceError, SourceFile};
 
 use copy::Slice;
 
-/// Kick-offs that may wait for the index at once; the rest are checked when they are planned.
+/// Kick-offs that may wait for the index at once; the rest are checked, and measured, when they
+/// are planned.
 const WAITING_CHECKS: usize = 16;
+
+/// How long a kick-off waits for others at the index if it only wants to know the size of its
+/// export: planning will tell.
+const ESTIMATE_PATIENCE: Duration = Duration::from_millis(300);
 
 /// Files of one job that are held open, so that it goes on with a version that was replaced
 /// meanwhile; others are opened when they are copied.
@@ -125,13 +132,14 @@ impl SourceExporter {
         if look.segments.is_empty() {
             tracing::warn!("the source has no files with FHIR resources: the export is empty");
         }
-        let (contents, names) = plan::contents(&self.index, &look, request, &self.options)?;
-        let held = self.hold(&look, &names)?;
-        let parts = contents.into_iter().map(|(weight, content)| {
+        let contents = plan::contents(&self.index, &look, request, &self.options)?;
+        let held = Held::new(self.hold(&look, &contents.segments)?);
+        let parts = contents.parts.into_iter().map(|(weight, content)| {
             let content = serde_json::to_value(content).expect("a part's content has string keys only");
             Part { weight, content }
         });
-        Ok(Plan { transaction_time: look.taken_at, parts: parts.collect(), held: Held::new(held) })
+        let (parts, bytes) = (parts.collect(), Some(contents.bytes));
+        Ok(Plan { transaction_time: look.taken_at, parts, bytes, held })
     }
 
     /// Opens the files of these names as they were indexed, as many as may be held.
@@ -190,21 +198,25 @@ impl SourceExporter {
 }
 
 impl Exporter for SourceExporter {
-    fn check(&self, request: &ExportRequest) -> Result<(), ExportError> {
-        let Level::Group { id } = &request.level else { return Ok(()) };
-        if id == ALL_PATIENTS {
-            return Ok(());
-        }
-        let checked = if self.waiting.fetch_add(1, Ordering::Relaxed) < WAITING_CHECKS {
-            self.index.look_within(CHECK_PATIENCE)
+    fn check(&self, request: &ExportRequest) -> Result<Option<u64>, ExportError> {
+        let is_group = chosen::group_of(request).is_some();
+        let patience = if is_group { CHECK_PATIENCE } else { ESTIMATE_PATIENCE };
+        let looked = if self.waiting.fetch_add(1, Ordering::Relaxed) < WAITING_CHECKS {
+            self.index.look_within(patience)
         } else {
             None
         };
         self.waiting.fetch_sub(1, Ordering::Relaxed);
-        let Some(look) = checked else { return Ok(()) };
-        match group::members(&self.index, &look?, id) {
+        let Some(look) = looked else { return Ok(None) };
+        let sized = match look {
+            Ok(look) => chosen::size(&self.index, &look, request, self.options.references),
+            Err(error) if is_group => return Err(error.into()),
+            Err(_) => return Ok(None),
+        };
+        match sized {
+            Ok(bytes) => Ok(Some(bytes)),
             // An index that is made again, or a source on the move: planning decides.
-            Ok(_) | Err(ExportError::Index(_) | ExportError::SourceChanged(_)) => Ok(()),
+            Err(ExportError::Index(_) | ExportError::SourceChanged(_)) => Ok(None),
             Err(error) => Err(error),
         }
     }
@@ -236,8 +248,8 @@ impl Exporter for SourceExporter {
             .map_err(|e| ExportError::Other(format!("the plan is not of this version: {e}")))?;
         match content {
             Content::Broken { lines, texts } => {
-                for text in texts {
-                    out.outcome(&OperationOutcome::new(Severity::Error, IssueCode::Invalid, text))?;
+                for text in &texts {
+                    out.outcome(&broken::outcome(text))?;
                 }
                 Ok(PartSummary { broken_lines: lines })
             }

@@ -1,17 +1,16 @@
-//! From a request and the index to parts: selects, and cuts what is selected into pieces of
-//! about the same size.
+//! From a request and the index to parts: cuts what is selected into pieces of about the same
+//! size.
 
-use std::collections::{BTreeSet, HashSet};
+use std::collections::BTreeSet;
 
+use super::chosen::{each_chosen, line_feeds};
 use super::copy::{Slice, TouchedSums};
-use super::references::follow;
 use super::runs::{Run, RunWriter};
-use super::select::Selection;
-use super::{Content, SourceOptions, group};
+use super::{Content, SourceOptions, broken};
 use crate::export::ExportError;
 use crate::fhir::ResourceType;
 use crate::index::{BLOCK, Chunk, Index, Look};
-use crate::job::{ALL_PATIENTS, ExportRequest, Level};
+use crate::job::ExportRequest;
 use crate::source::SourceFile;
 
 /// How many bytes of the source a part may read for each that it copies, before it is cut.
@@ -20,71 +19,35 @@ const READ_FACTOR: u64 = 8;
 /// A part and its weight in bytes.
 type Weighed = (u64, Content);
 
-/// The parts of a request with their weights in bytes, and the numbers of the segments whose
-/// files they copy from.
+/// What a plan is made of.
+pub struct Contents {
+    /// The parts.
+    pub parts: Vec<Weighed>,
+    /// Bytes that they write at the most.
+    pub bytes: u64,
+    /// Numbers of the segments whose files they copy from.
+    pub segments: Vec<usize>,
+}
+
+/// What an export of the request copies, and says about broken lines.
 pub fn contents(
     index: &Index,
     look: &Look<'_>,
     request: &ExportRequest,
     options: &SourceOptions,
-) -> Result<(Vec<Weighed>, Vec<usize>), ExportError> {
-    let members = match &request.level {
-        Level::Group { id } if id != ALL_PATIENTS => Some(group::members(index, look, id)?),
-        _ => None,
-    };
-    let selection = Selection::new(request, options.references, members.as_ref());
+) -> Result<Contents, ExportError> {
     let mut parts = Parts::new(options.part_bytes);
-    let mut wanted = HashSet::new();
-    for (s, segment) in look.segments.iter().enumerate() {
-        let reader = selection.needs_links().then(|| segment.open()).transpose()?;
-        for (c, chunk) in segment.chunks.iter().enumerate() {
-            let links = reader.as_ref().map(|reader| reader.links(chunk)).transpose()?;
-            let superseded = look.overlay.superseded(s, c);
-            let chosen = selection.choose(chunk, links.as_ref(), superseded, look.overlay.adopted(s, c));
-            if let Some(links) = links.filter(|_| selection.follows_references()) {
-                let sets =
-                    chosen.iter().zip(links.sets()).filter(|(chosen, _)| **chosen).map(|(_, set)| *set);
-                let sets: BTreeSet<_> = sets.collect();
-                wanted.extend(sets.into_iter().flat_map(|set| links.pointers(set)));
-            }
-            let has_age = chunk.updated().iter().map(|updated| selection.has_age(*updated));
-            let is_chosen = chosen.into_iter().zip(has_age).map(|(chosen, has_age)| chosen && has_age);
-            parts.add(s, &segment.file, chunk, is_chosen);
-        }
+    each_chosen(index, look, request, options.references, |s, chunk, chosen| {
+        parts.add(s, &look.segments[s].file, chunk, chosen);
+    })?;
+    let (mut parts, segments) = parts.finish();
+    let copied: u64 = parts.iter().map(|(weight, _)| weight).sum();
+    let (lines, texts) = broken::lines(look);
+    let bytes = copied + line_feeds(segments.len()) + broken::bytes(&texts);
+    if lines > 0 {
+        parts.push((0, Content::Broken { lines, texts }));
     }
-    let referred_to = follow(look, &selection, wanted)?;
-    for of_chunk in referred_to.into_iter().collect::<Vec<_>>().chunk_by(|a, b| (a.0, a.1) == (b.0, b.1)) {
-        let (s, c, _) = of_chunk[0];
-        let segment = &look.segments[s as usize];
-        let chunk = &segment.chunks[c as usize];
-        let mut chosen = vec![false; chunk.types().len()];
-        for (_, _, n) in of_chunk {
-            chosen[*n as usize] = selection.has_age(chunk.updated()[*n as usize]);
-        }
-        parts.add(s as usize, &segment.file, chunk, chosen);
-    }
-    let (mut parts, used) = parts.finish();
-    parts.extend(broken_lines(look));
-    Ok((parts, used))
-}
-
-/// What there is to say about lines that are no resources.
-fn broken_lines(look: &Look<'_>) -> Option<Weighed> {
-    let (mut lines, mut texts) = (0, Vec::new());
-    for segment in &look.segments {
-        let name = &segment.file.name;
-        let before = texts.len();
-        texts.extend(segment.broken_lines(0).map(|(line, broken)| {
-            format!("Line {line} of {name} {}; it was left out of the export.", broken.text())
-        }));
-        let count = segment.broken_count(0);
-        let rest = count - (texts.len() - before) as u64;
-        if rest > 0 {
-            texts.push(format!("{rest} more lines of {name} were left out of the export."));
-        }
-        lines += count;
-    }
-    (lines > 0).then_some((0, Content::Broken { lines, texts }))
+    Ok(Contents { parts, bytes, segments })
 }
 
 /// The parts that are made so far.

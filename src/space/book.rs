@@ -1,0 +1,143 @@
+//! Who has which room: what is written or promised to active exports, and what stands in the
+//! files of others. What complete exports take is kept as sums: there may be many of them.
+
+use std::collections::{BTreeSet, HashMap};
+use std::sync::Arc;
+
+use jiff::Timestamp;
+
+use crate::job::{JobId, TenantId};
+use crate::store::Progress;
+
+/// What a job needs room for.
+#[derive(Debug, Clone)]
+pub struct Claim {
+    /// Whose quota counts.
+    pub tenant: TenantId,
+    /// Knows what it has written.
+    pub progress: Arc<Progress>,
+}
+
+/// See the module.
+#[derive(Default)]
+pub struct Book {
+    /// Jobs that write, or have ended and are not erased yet.
+    writing: HashMap<JobId, Writing>,
+    /// Jobs that were complete and are not erased yet.
+    kept: HashMap<JobId, Kept>,
+    accounts: HashMap<TenantId, Account>,
+}
+
+struct Writing {
+    claim: Claim,
+    /// Bytes that it may write in all; `None` if it is over.
+    promised: Option<u64>,
+}
+
+struct Kept {
+    tenant: TenantId,
+    bytes: u64,
+    expiry: Timestamp,
+}
+
+/// What the complete jobs of a tenant take together.
+#[derive(Default)]
+struct Account {
+    bytes: u64,
+    jobs: usize,
+    /// When those that are not deleted expire.
+    expiries: BTreeSet<(Timestamp, JobId)>,
+}
+
+impl Writing {
+    /// Bytes that are promised and not written yet.
+    fn left(&self) -> Option<u64> {
+        self.promised.map(|promised| promised.saturating_sub(self.claim.progress.written()))
+    }
+
+    /// Bytes that are written or promised.
+    fn takes(&self) -> u64 {
+        self.promised.unwrap_or(0).max(self.claim.progress.written())
+    }
+}
+
+impl Book {
+    /// A job that may write `promised` bytes.
+    pub fn claim(&mut self, job: JobId, claim: Claim, promised: u64) {
+        self.writing.insert(job, Writing { claim, promised: Some(promised) });
+    }
+
+    /// The tenant of a job that may still write, and how many bytes it may write in all.
+    pub fn promise(&self, job: JobId) -> Option<(TenantId, u64)> {
+        let writing = self.writing.get(&job)?;
+        Some((writing.claim.tenant.clone(), writing.promised?))
+    }
+
+    /// Changes how many bytes a job may write in all, if it may still write.
+    pub fn set_promise(&mut self, job: JobId, bytes: u64) {
+        if let Some(promised) = self.writing.get_mut(&job).and_then(|writing| writing.promised.as_mut()) {
+            *promised = bytes;
+        }
+    }
+
+    /// A job is complete, with so many bytes.
+    pub fn keep(&mut self, job: JobId, tenant: &TenantId, bytes: u64, expiry: Timestamp) {
+        self.release(job);
+        let account = self.accounts.entry(tenant.clone()).or_default();
+        account.bytes += bytes;
+        account.jobs += 1;
+        account.expiries.insert((expiry, job));
+        self.kept.insert(job, Kept { tenant: tenant.clone(), bytes, expiry });
+    }
+
+    /// A job has failed or is marked: it writes nothing more, and does not expire.
+    pub fn end(&mut self, job: JobId) {
+        if let Some(writing) = self.writing.get_mut(&job) {
+            writing.promised = None;
+        }
+        if let Some(kept) = self.kept.get(&job)
+            && let Some(account) = self.accounts.get_mut(&kept.tenant)
+        {
+            account.expiries.remove(&(kept.expiry, job));
+        }
+    }
+
+    /// Nothing of a job is there any more.
+    pub fn release(&mut self, job: JobId) {
+        self.end(job);
+        self.writing.remove(&job);
+        let Some(kept) = self.kept.remove(&job) else { return };
+        if let Some(account) = self.accounts.get_mut(&kept.tenant) {
+            account.bytes -= kept.bytes;
+            account.jobs -= 1;
+            if account.jobs == 0 {
+                self.accounts.remove(&kept.tenant);
+            }
+        }
+    }
+
+    /// The sum of `weigh` of what each active job is still going to write.
+    pub fn outstanding(&self, weigh: impl Fn(u64) -> u64) -> u64 {
+        let left = self.writing.values().filter_map(Writing::left);
+        left.filter(|left| *left > 0).map(weigh).fold(0, u64::saturating_add)
+    }
+
+    /// Bytes that a tenant's jobs take or are promised.
+    pub fn used(&self, tenant: &TenantId) -> u64 {
+        let kept = self.accounts.get(tenant).map_or(0, |account| account.bytes);
+        let writing = self.writing.values().filter(|writing| writing.claim.tenant == *tenant);
+        writing.map(Writing::takes).fold(kept, u64::saturating_add)
+    }
+
+    /// When the next of a tenant's jobs gives room back by itself: now if one is being erased,
+    /// or when the next one expires.
+    pub fn next_end(&self, tenant: &TenantId) -> Option<Timestamp> {
+        let is_over = |writing: &Writing| writing.claim.tenant == *tenant && writing.promised.is_none();
+        let account = self.accounts.get(tenant);
+        let is_erased = account.is_some_and(|account| account.jobs > account.expiries.len());
+        if is_erased || self.writing.values().any(is_over) {
+            return Some(Timestamp::MIN);
+        }
+        account?.expiries.first().map(|(expiry, _)| *expiry)
+    }
+}

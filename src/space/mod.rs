@@ -1,0 +1,246 @@
+//! Room on the disk and in the quotas of tenants: what exports take, what running ones are
+//! still going to take, and whether one more fits. Every decision that takes room is made
+//! here, one after the other, so that the same room is never given to two exports. Giving
+//! back waits for nobody: the book is not locked while the file system is asked, which may
+//! hang. Nothing that runs is ever stopped for its bytes; deletions and downloads need no room.
+
+mod book;
+
+use std::time::Duration;
+
+use jiff::Timestamp;
+use parking_lot::Mutex;
+
+use crate::clock::{Clock, after, between};
+use crate::config::Config;
+use crate::job::{JobId, JobState, TenantId};
+use crate::store::Published;
+use crate::telemetry;
+
+use book::Book;
+pub use book::Claim;
+
+/// The least that a client is told to wait for room.
+const SHORTEST_RETRY: Duration = Duration::from_secs(30);
+
+/// The most.
+const LONGEST_RETRY: Duration = Duration::from_secs(3600);
+
+/// What it is told when nothing of its tenant is going to end by itself.
+const RETRY_UNKNOWN: Duration = Duration::from_secs(300);
+
+/// Bytes beside the output that a running export may need: its documents. Of a large export
+/// they grow with it, for each run of bytes that is copied stands in the plan.
+const DOCUMENT_BYTES: u64 = 64 << 10;
+
+/// How many bytes of output there are for one byte of documents, at the least.
+const DOCUMENT_SHARE: u64 = 64;
+
+/// Why there is no room for an export.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub enum NoRoom {
+    /// Less than `storage.min_free` would stay free, or it cannot be told how much is.
+    #[error("there is no room on the disk to store another export")]
+    Disk {
+        /// How long it may be until there is: the next expiry, 30 s to 1 h.
+        retry_after: Duration,
+    },
+    /// The tenant's exports would take more than `storage.max_bytes`.
+    #[error("the exports of the tenant take all the room that they may take")]
+    Quota {
+        /// As above.
+        retry_after: Duration,
+    },
+    /// It alone is larger than `storage.max_bytes`.
+    #[error("the export is larger than all exports of the tenant may be together")]
+    TooLarge,
+}
+
+impl NoRoom {
+    /// The limit's name, as in metrics and logs.
+    pub fn name(&self) -> &'static str {
+        match self {
+            Self::Disk { .. } => "disk",
+            Self::Quota { .. } => "quota",
+            Self::TooLarge => "too-large",
+        }
+    }
+}
+
+/// Gives the bytes that are free, or why that cannot be told.
+type MeasureFree = Box<dyn Fn() -> Result<u64, String> + Send + Sync>;
+
+/// See the module.
+pub struct Space {
+    min_free: u64,
+    max_bytes: u64,
+    retention: Duration,
+    clock: Clock,
+    free: MeasureFree,
+    /// Held by a decision, from the look at what is reserved to the reservation.
+    deciding: Mutex<()>,
+    book: Mutex<Book>,
+}
+
+impl Space {
+    /// The room that `config` gives, with what the `jobs` found at a start take of it. `free`
+    /// asks the file system; it may block.
+    pub fn new(
+        config: &Config,
+        clock: Clock,
+        jobs: &[Published],
+        free: impl Fn() -> Result<u64, String> + Send + Sync + 'static,
+    ) -> Self {
+        let space = Self {
+            min_free: config.storage.min_free,
+            max_bytes: config.storage.max_bytes,
+            retention: config.retention.completed.0,
+            clock,
+            free: Box::new(free),
+            deciding: Mutex::new(()),
+            book: Mutex::default(),
+        };
+        jobs.iter().for_each(|published| space.recall(published));
+        space
+    }
+
+    /// A job found at a start. What a marked one had not sealed is not known any more.
+    fn recall(&self, published: &Published) {
+        let record = &published.record;
+        let sealed = published.files().map(|file| file.bytes).sum();
+        let mut book = self.book.lock();
+        match &record.state {
+            JobState::Queued | JobState::Running { .. } | JobState::Finishing { .. } => {
+                published.progress.wrote(sealed);
+                let claim = Claim { tenant: record.tenant.clone(), progress: published.progress.clone() };
+                let estimate = published.request.as_ref().and_then(|request| request.estimate);
+                book.claim(record.id, claim, estimate.unwrap_or(0));
+            }
+            JobState::Complete(completion) => {
+                let expiry = after(completion.completed_at, self.retention);
+                book.keep(record.id, &record.tenant, completion.bytes, expiry);
+            }
+            JobState::Marked(_) => {
+                book.keep(record.id, &record.tenant, sealed, Timestamp::MAX);
+                book.end(record.id);
+            }
+            JobState::Failed(_) | JobState::Erased(_) => {}
+        }
+    }
+
+    /// Reserves room for a new job, which is going to write `estimate` bytes at the most; for
+    /// one of which nothing is known only what it has written counts, and nothing is reserved.
+    /// Blocks.
+    pub fn reserve(&self, job: JobId, claim: Claim, estimate: Option<u64>) -> Result<(), NoRoom> {
+        let _deciding = self.deciding.lock();
+        self.decide(job, &claim.tenant, 0, estimate)?;
+        self.book.lock().claim(job, claim, estimate.unwrap_or(0));
+        Ok(())
+    }
+
+    /// Says that a job is going to write `bytes` in all, at the most: what was reserved beside
+    /// that is given back, what is missing is reserved. Of a job that has ended, nothing is
+    /// changed. Blocks.
+    pub fn plan(&self, job: JobId, bytes: u64) -> Result<(), NoRoom> {
+        let _deciding = self.deciding.lock();
+        let Some((tenant, promised)) = self.book.lock().promise(job) else { return Ok(()) };
+        if bytes > promised {
+            self.decide(job, &tenant, promised, Some(bytes))?;
+        }
+        self.book.lock().set_promise(job, bytes);
+        Ok(())
+    }
+
+    /// As [`Space::plan`], for a job that was accepted before a restart: it is not refused.
+    pub fn resume(&self, job: JobId, bytes: u64) {
+        self.book.lock().set_promise(job, bytes);
+    }
+
+    /// Follows a job to another state: what a finished one has not written, and an ended one is
+    /// not going to write any more, is given back; all that it has written, when it is erased.
+    pub fn follow(&self, job: JobId, tenant: &TenantId, state: &JobState) {
+        let mut book = self.book.lock();
+        match state {
+            JobState::Queued | JobState::Running { .. } | JobState::Finishing { .. } => {}
+            JobState::Complete(completion) => {
+                let expiry = after(completion.completed_at, self.retention);
+                book.keep(job, tenant, completion.bytes, expiry);
+            }
+            JobState::Failed(_) | JobState::Marked(_) => book.end(job),
+            JobState::Erased(_) => book.release(job),
+        }
+    }
+
+    /// Gives back all that a job has: nothing of it is there any more.
+    pub fn release(&self, job: JobId) {
+        self.book.lock().release(job);
+    }
+
+    /// Bytes that running exports are still going to need.
+    pub fn reserved(&self) -> u64 {
+        self.book.lock().outstanding(with_documents)
+    }
+
+    /// Asks the file system and shows what is free. Blocks.
+    ///
+    /// # Errors
+    /// What the file system says.
+    pub fn measure(&self) -> Result<u64, String> {
+        (self.free)().inspect(|free| telemetry::free_bytes(*free))
+    }
+
+    /// How long a client of that tenant should wait for room: until the next of its exports
+    /// expires, or a little if one is being erased.
+    pub fn retry_after(&self, tenant: &TenantId) -> Duration {
+        let next = self.book.lock().next_end(tenant);
+        let wait = next.map_or(RETRY_UNKNOWN, |next| between(self.clock.now(), next));
+        wait.clamp(SHORTEST_RETRY, LONGEST_RETRY)
+    }
+
+    /// Whether `bytes` instead of those `promised` to the job before have room. The caller
+    /// holds `deciding`: nobody else takes room meanwhile.
+    fn decide(&self, job: JobId, tenant: &TenantId, promised: u64, bytes: Option<u64>) -> Result<(), NoRoom> {
+        let (used, reserved) = {
+            let book = self.book.lock();
+            (book.used(tenant), book.outstanding(with_documents))
+        };
+        let retry_after = self.retry_after(tenant);
+        let more = bytes.map_or(0, |bytes| bytes - promised);
+        let refuse = |limit: NoRoom, free: Option<u64>| {
+            tracing::warn!(
+                %job, %tenant, limit = limit.name(), estimate = bytes, used, max_bytes = self.max_bytes,
+                reserved, free, min_free = self.min_free, "there is no room for an export"
+            );
+            limit
+        };
+        if self.max_bytes > 0 {
+            if bytes.is_some_and(|bytes| bytes > self.max_bytes) {
+                return Err(refuse(NoRoom::TooLarge, None));
+            }
+            let is_used_up = bytes.is_none() && used >= self.max_bytes;
+            if is_used_up || used.saturating_add(more) > self.max_bytes {
+                return Err(refuse(NoRoom::Quota { retry_after }, None));
+            }
+        }
+        if self.min_free > 0 {
+            // After what is reserved was added up: bytes that are written in between count twice.
+            let free = self.measure().map_err(|error| {
+                tracing::error!(error, "it cannot be told how much of the disk is free");
+                refuse(NoRoom::Disk { retry_after }, None)
+            })?;
+            let needed = bytes.map_or(0, |_| with_documents(more));
+            if free < self.min_free.saturating_add(reserved).saturating_add(needed) {
+                return Err(refuse(NoRoom::Disk { retry_after }, Some(free)));
+            }
+        }
+        Ok(())
+    }
+}
+
+/// Bytes of disk for this many bytes of output.
+fn with_documents(bytes: u64) -> u64 {
+    bytes.saturating_add(bytes / DOCUMENT_SHARE).saturating_add(DOCUMENT_BYTES)
+}
+
+#[cfg(test)]
+mod tests;

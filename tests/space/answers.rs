@@ -1,0 +1,107 @@
+//! What clients and operators of a server see when there is no room.
+
+use crate::support::{Answer, KICKOFF, Server, Setup, delete, eventually, get, job_id, send};
+
+fn kick_off(server: &Server, path: &str) -> Answer {
+    send("GET", &format!("{}/{path}", server.base), &KICKOFF)
+}
+
+fn text(answer: &Answer) -> String {
+    answer.json()["issue"][0]["details"]["text"].as_str().unwrap().to_string()
+}
+
+/// A metric with its labels; 0 if there is none.
+fn metric(server: &Server, name: &str) -> f64 {
+    let body = get(&server.base.replace("/r4/default", "/metrics")).body;
+    let text = String::from_utf8(body).unwrap();
+    let value = text.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(' '));
+    value.map_or(0.0, |value| value.parse().unwrap())
+}
+
+#[test]
+fn of_two_clients_at_once_one_gets_the_room_and_a_deletion_gives_it_back() {
+    // The source has 1.4 MB.
+    let setup = Setup::new().set("storage.max_bytes=2000000");
+    let server = setup.start();
+    for round in 0..20 {
+        let answers = std::thread::scope(|scope| {
+            let threads = [(); 2].map(|()| scope.spawn(|| kick_off(&server, "$export")));
+            threads.map(|thread| thread.join().unwrap())
+        });
+        let (accepted, refused): (Vec<_>, Vec<_>) = answers.iter().partition(|answer| answer.status == 202);
+        assert_eq!((accepted.len(), refused.len()), (1, 1), "round {round}: {answers:?}");
+        assert_eq!(refused[0].outcome(), (503, "no-store".into()));
+        let polling = accepted[0].header("content-location");
+        assert_eq!(delete(polling).status, 202);
+        setup.receipt(job_id(polling));
+    }
+    assert_eq!(metric(&server, "evanesce_refused_kickoffs_total{reason=\"quota\"}"), 20.0);
+}
+
+#[test]
+fn a_client_over_the_limit_is_told_what_to_do_and_nothing_of_others() {
+    let setup = Setup::new().set("storage.max_bytes=2000000").set("retention.completed=10min");
+    let server = setup.start();
+    let (polling, _) = server.export("$export");
+    let refused = kick_off(&server, "Patient/$export");
+    assert_eq!(refused.outcome(), (503, "no-store".into()));
+    let wait: u64 = refused.header("retry-after").parse().unwrap();
+    assert!((500..=600).contains(&wait), "until the export expires: {wait}");
+    assert!(text(&refused).contains("delete those that are no longer needed"), "{}", text(&refused));
+    let leaks = ["2000000", "default", "/tmp", "data", job_id(&polling)];
+    assert!(!leaks.iter().any(|leak| text(&refused).contains(leak)), "{}", text(&refused));
+    let log = setup.log();
+    let line = log.lines().find(|line| line.contains("there is no room for an export")).unwrap();
+    let line: serde_json::Value = serde_json::from_str(line).unwrap();
+    assert_eq!((&line["limit"], &line["max_bytes"]), (&"quota".into(), &2_000_000.into()), "{line}");
+    assert!(line["used"].as_u64().unwrap() > 1_000_000 && line["estimate"].as_u64().unwrap() > 0, "{line}");
+    // All else goes on.
+    assert_eq!(get(&polling).status, 200);
+    assert_eq!(get(&server.base.replace("/r4/default", "/readyz")).status, 200);
+    assert_eq!(kick_off(&server, "$export?_type=Organization").status, 202);
+    assert_eq!(delete(&polling).status, 202);
+}
+
+#[test]
+fn an_export_that_could_never_fit_is_no_matter_of_waiting() {
+    let setup = Setup::new().set("storage.max_bytes=1000000");
+    let server = setup.start();
+    let refused = kick_off(&server, "$export");
+    assert_eq!(refused.outcome(), (422, "too-costly".into()));
+    assert_eq!(refused.header("retry-after"), "");
+    assert!(text(&refused).contains("no deletion makes room"), "{}", text(&refused));
+    assert_eq!(metric(&server, "evanesce_refused_kickoffs_total{reason=\"too-large\"}"), 1.0);
+    assert_eq!(kick_off(&server, "$export?_type=Patient").status, 202);
+}
+
+#[test]
+fn a_deleted_export_takes_room_until_its_files_are_gone() {
+    let setup = Setup::new().set("storage.max_bytes=2000000");
+    let setup = setup.set("reaper.retry_min=50ms").set("reaper.retry_max=50ms");
+    // EBUSY, for some seconds.
+    let server = setup.start_with(&["--fault", "unlink:16:2000"]);
+    let (polling, _) = server.export("$export");
+    assert_eq!(delete(&polling).status, 202);
+    let refused = kick_off(&server, "$export");
+    assert_eq!(refused.outcome(), (503, "no-store".into()));
+    assert_eq!(refused.header("retry-after"), "30", "it is on its way out");
+    setup.receipt(job_id(&polling));
+    server.export("$export");
+}
+
+#[test]
+fn what_is_reserved_and_what_is_free_is_shown() {
+    let setup = Setup::new().set("export.max_bytes_per_second=200000");
+    let server = setup.start();
+    let reserved = || metric(&server, "evanesce_reserved_bytes");
+    assert_eq!(reserved(), 0.0);
+    let polling = server.kickoff("$export");
+    assert!((1e6..2e6).contains(&reserved()), "{}", reserved());
+    let before = reserved();
+    eventually("a part of it to be written", || (reserved() < before - 200_000.0).then_some(()));
+    assert_eq!(get(&polling).status, 202);
+    assert!(reserved() > 0.0);
+    assert!(metric(&server, "evanesce_free_bytes") > 1e6);
+    assert_eq!(delete(&polling).status, 202);
+    assert_eq!(reserved(), 0.0);
+}

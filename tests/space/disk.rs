@@ -1,0 +1,74 @@
+//! A small disk, really full.
+
+use evanesce::generate::{Options, generate};
+
+use crate::source::room::Disk;
+use crate::support::{Answer, KICKOFF, Server, Setup, delete, eventually, get, job_id, send};
+
+const MIB: u64 = 1 << 20;
+
+fn kick_off(server: &Server) -> Answer {
+    send("GET", &format!("{}/$export", server.base), &KICKOFF)
+}
+
+#[test]
+fn on_a_full_disk_exports_fail_deletions_work_and_kick_offs_wait_for_room() {
+    let setup = Setup::new().set("storage.min_free=134217728").set("export.max_bytes_per_second=400000");
+    let Some(disk) = Disk::mount(&setup.data_dir(), "a full disk", 256) else { return };
+    let server = setup.start();
+    let (complete, _) = server.export("$export?_type=Patient");
+    let running = server.kickoff("$export");
+    server.wait_halfway(&running);
+    disk.fill();
+    let failed = eventually("the end of the export", || Some(get(&running)).filter(|it| it.status != 202));
+    assert_eq!(failed.outcome(), (500, "processing".into()));
+    let text = failed.json()["issue"][0]["details"]["text"].as_str().unwrap().to_string();
+    assert!(text.contains("no room"), "{text}");
+    // The ballast was given up: there is some room again, but not as much as must stay free.
+    let refused = kick_off(&server);
+    assert_eq!(refused.outcome(), (503, "no-store".into()));
+    assert!(String::from_utf8_lossy(&refused.body).contains("The disk has no room"));
+    for polling in [&complete, &running] {
+        assert_eq!(delete(polling).status, 202);
+        setup.receipt(job_id(polling));
+    }
+    assert_eq!(get(&server.base.replace("/r4/default", "/readyz")).status, 200);
+    disk.empty();
+    server.export("$export?_type=Patient");
+}
+
+#[test]
+fn what_running_exports_are_going_to_write_is_kept_free_for_them_and_a_deletion_makes_room() {
+    let source = tempfile::tempdir().unwrap();
+    let made = generate(&Options::new(700, 3, source.path()), &mut |_| {}).unwrap();
+    let size = made.bytes();
+    // Slow: nothing is complete before the test is.
+    let setup = Setup::new().source(source.path()).set("export.max_bytes_per_second=3000000");
+    let setup = setup.set("storage.min_free=20971520");
+    let Some(disk) = Disk::mount(&setup.data_dir(), "a small disk", 320) else { return };
+    let server = setup.start();
+    // The first look waits for the index.
+    let first = server.kickoff("$export?_type=Slot");
+    server.wait_complete(&first);
+    disk.fill_up_to(20 * MIB + size * 3 / 2);
+    let running = server.kickoff("$export");
+    assert_eq!(kick_off(&server).outcome(), (503, "no-store".into()), "nothing is written yet");
+    server.wait_halfway(&running);
+    assert_eq!(kick_off(&server).outcome(), (503, "no-store".into()), "a part of it is written");
+    assert_eq!(delete(&running).status, 202);
+    setup.receipt(job_id(&running));
+    assert_eq!(kick_off(&server).status, 202);
+}
+
+#[test]
+fn a_disk_of_which_nothing_must_stay_free_is_not_asked() {
+    let setup = Setup::new().set("storage.min_free=33554432");
+    let Some(disk) = Disk::mount(&setup.data_dir(), "a disk that is not asked", 200) else { return };
+    let server = setup.start();
+    disk.fill_up_to(24 * MIB);
+    assert_eq!(kick_off(&server).outcome(), (503, "no-store".into()));
+    server.kill();
+    let setup = setup.set("storage.min_free=0");
+    let server = setup.start();
+    assert_eq!(kick_off(&server).status, 202);
+}
