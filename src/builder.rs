@@ -6,9 +6,9 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use actix::{Actor, System};
-use tokio::sync::{Semaphore, oneshot};
+use tokio::sync::oneshot;
 
-use crate::actors::{DiskWitnesses, Orchestrator, Services};
+use crate::actors::{DiskWitnesses, Orchestrator, Planners, Services};
 use crate::clock::{self, Clock};
 use crate::config::{Config, PageCache};
 use crate::evanesce::{Evanesce, Running};
@@ -22,11 +22,8 @@ use crate::receipts::{Receipts, ReceiptsError};
 use crate::reconcile::{self, ReconcileError};
 use crate::source::{NdjsonFolder, Source, SourceError};
 use crate::space::Space;
-use crate::store::{Ledger, SledStore, Store, StoreError, View};
+use crate::store::{Ledger, OtherWitnesses, SledStore, Store, StoreError, View};
 use crate::telemetry::Fatal;
-
-/// Plans made at once.
-const PLANNERS: usize = 2;
 
 /// Why an instance could not be started. Nothing was changed that the next start would miss.
 #[derive(Debug, thiserror::Error)]
@@ -157,6 +154,14 @@ impl Builder {
             (exporter, _) => exporter.expect("there is a source if there is no exporter"),
         };
         let receipts = Arc::new(Receipts::open(&data_dir)?.with_hooks(hooks.clone()));
+        let mut witnesses = Box::new(DiskWitnesses { files: files.clone(), receipts: receipts.clone() });
+        // The store writes when it is opened. On a full disk the ballast goes first, then the
+        // files of what stands in `trash/`: they are deleted, whatever the store knows of it.
+        if !witnesses.make_room() {
+            for job in files.inventory()?.trash {
+                witnesses.give_room(job);
+            }
+        }
         let store = SledStore::open(&data_dir.join("store"))?.with_hooks(hooks.clone());
         let mut store: Box<dyn Store> = Box::new(store);
         if let Err(error) = files.restore_ballast() {
@@ -171,7 +176,6 @@ impl Builder {
         let space = Arc::new(Space::new(&config, clock.clone(), &joined.jobs, measure));
         let view = Arc::new(View::default());
         view.publish(joined.jobs.into_iter().map(crate::store::Publication::New));
-        let witnesses = Box::new(DiskWitnesses { files: files.clone(), receipts: receipts.clone() });
         let system = |operation| move |error| StartError::System { operation, error };
         let ledger = Ledger::start(store, witnesses, view, hooks.clone(), fatal.clone())
             .map_err(system("start the ledger"))?;
@@ -190,7 +194,7 @@ impl Builder {
         };
         let throttle = Arc::new(Throttle::new(rates));
         let limits = Limits { throttle, max_file_bytes: export.max_file_bytes };
-        let planners = Arc::new(Semaphore::new(PLANNERS));
+        let planners = Arc::new(Planners::new(export.max_replacements));
         let services = Services {
             config,
             files,

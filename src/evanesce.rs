@@ -13,8 +13,8 @@ use tokio::sync::oneshot;
 use uuid::Uuid;
 
 use crate::actors::{
-    CancelReply, GetStatus, Halt, JobMessage, Orchestrator, Order, OrderError, ReaperStatus, Services,
-    Submit, SubmitError, Tell,
+    CancelReply, ConfirmClock, GetStatus, Halt, JobMessage, Orchestrator, Order, OrderError, ReaperStatus,
+    Services, Submit, SubmitError, Tell,
 };
 use crate::builder::Builder;
 use crate::job::{ClientId, ExportRequest, JobId, JobState, Level, Receipt, TenantId};
@@ -215,6 +215,13 @@ impl Evanesce {
         let (reply, answer) = oneshot::channel();
         self.0.running.orchestrator.do_send(Order { entry, reply });
         answer.await.unwrap_or(Err(OrderError::Stopped))
+    }
+
+    /// Says that the wall clock is right although it jumped: expiry, which waits then
+    /// ([`ReaperStatus::clock_jumped`]), goes on at once. Tells whether it waited; `None` when
+    /// the instance is going down.
+    pub async fn confirm_clock(&self) -> Option<bool> {
+        self.0.running.orchestrator.send(ConfirmClock).await.ok().flatten()
     }
 
     /// Stops the instance: exports stop between two writes and go on at the next start; what

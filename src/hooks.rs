@@ -135,20 +135,18 @@ mod active {
                 "panic" => Action::Panic,
                 _ => return Err("expected kill, hold or panic".into()),
             };
-            let (first, place) = match place.split_once('>') {
-                Some((first, place)) => (Some(Step::from_str(first, false)?), place),
-                None => (None, place),
-            };
+            let (first, place) = first_step(place)?;
             let (step, countdown) = place.split_once(':').unwrap_or((place, "1"));
             let countdown = countdown.parse().map_err(|_| "expected a number after the colon")?;
             Ok(Self { first, step: Step::from_str(step, false)?, countdown, action })
         }
     }
 
-    /// `CALL:ERRNO:N[:AFTER]`: N calls, or all if N is `ever`, fail with that error number, after
-    /// AFTER that do not.
+    /// `[FIRST>]CALL:ERRNO:N[:AFTER]`: N calls, or all if N is `ever`, fail with that error
+    /// number, after AFTER that do not, counted from when FIRST was reached.
     #[derive(Debug, Clone)]
     pub struct FaultPlan {
+        first: Option<Step>,
         fault: Fault,
         errno: i32,
         times: u32,
@@ -160,19 +158,29 @@ mod active {
 
         fn from_str(text: &str) -> Result<Self, String> {
             let number = |text: &str| text.parse::<u32>().map_err(|e| e.to_string());
+            let (first, text) = first_step(text)?;
             let parts: Vec<_> = text.split(':').collect();
             let (fault, errno, times, after) = match parts[..] {
                 [fault, errno, times] => (fault, errno, times, "0"),
                 [fault, errno, times, after] => (fault, errno, times, after),
-                _ => return Err("expected CALL:ERRNO:N[:AFTER]".into()),
+                _ => return Err("expected [FIRST>]CALL:ERRNO:N[:AFTER]".into()),
             };
             let errno = number(errno)? as i32;
             Ok(Self {
+                first,
                 fault: Fault::from_str(fault, false)?,
                 errno,
                 times: if times == "ever" { u32::MAX } else { number(times)? },
                 after: number(after)?,
             })
+        }
+    }
+
+    /// Splits `FIRST>` off.
+    fn first_step(text: &str) -> Result<(Option<Step>, &str), String> {
+        match text.split_once('>') {
+            Some((first, rest)) => Ok((Some(Step::from_str(first, false)?), rest)),
+            None => Ok((None, text)),
         }
     }
 
@@ -213,6 +221,9 @@ mod active {
                 for breakpoint in plans.breakpoints.iter_mut().filter(|b| b.first == Some(step)) {
                     breakpoint.first = None;
                 }
+                for fault in plans.faults.iter_mut().filter(|f| f.first == Some(step)) {
+                    fault.first = None;
+                }
                 let here = |b: &&mut Breakpoint| b.first.is_none() && b.step == step && b.countdown > 0;
                 let found = plans.breakpoints.iter_mut().find(here);
                 found.and_then(|b| {
@@ -237,7 +248,8 @@ mod active {
         /// Gives the error that a test asked for.
         pub fn fault(&self, fault: Fault) -> io::Result<()> {
             let mut plans = self.plans.lock();
-            match plans.faults.iter_mut().find(|plan| plan.fault == fault && plan.times > 0) {
+            let here = |plan: &&mut FaultPlan| plan.first.is_none() && plan.fault == fault && plan.times > 0;
+            match plans.faults.iter_mut().find(here) {
                 Some(plan) if plan.after > 0 => {
                     plan.after -= 1;
                     Ok(())

@@ -79,17 +79,18 @@ pub fn examine(
     let on_disk: BTreeSet<_> = places.into_iter().flatten().copied().collect();
     let jobs: BTreeSet<_> = stored.keys().chain(&on_disk).chain(&erased).copied().collect();
     let (building, ready, trash) = (set(&inventory.building), set(&inventory.ready), set(&inventory.trash));
-    let examine = |job: JobId| {
+    let examine = |job: JobId| -> Result<Examined, FilesError> {
+        let look = || look_into_building(files, job, stored.get(&job));
         let testimony = Testimony {
             store: stored.get(&job).map(|job| job.record.state.name()),
-            building: building.contains(&job).then(|| look_into_building(files, job)),
+            building: building.contains(&job).then(look).transpose()?,
             ready: ready.contains(&job),
             trash: trash.contains(&job),
             receipt: erased.contains(&job) || (stored.contains_key(&job) && receipts.has(job)),
         };
-        Examined { job, testimony, cure: testimony.cure() }
+        Ok(Examined { job, testimony, cure: testimony.cure() })
     };
-    let jobs = jobs.into_iter().map(examine).collect();
+    let jobs = jobs.into_iter().map(examine).collect::<Result<_, _>>()?;
     Ok(Examination { inventory, stored, jobs })
 }
 
@@ -148,20 +149,27 @@ fn set(jobs: &[JobId]) -> HashSet<JobId> {
     jobs.iter().copied().collect()
 }
 
-fn look_into_building(files: &dyn Files, job: JobId) -> Building {
-    let Ok(dir) = files.open(job, Place::Building) else { return Building::Bare };
-    if let Err(error) = dir.sync() {
-        tracing::error!(%job, %error, "a directory cannot be synced: what it says is not believed");
-        return Building::Bare;
-    }
-    let document: Option<JobDocument> = read(&*dir, Document::Job);
-    if document.is_some_and(|document| document.record.state.name() == StateName::Failed) {
-        Building::Failed
-    } else if matches!(dir.read_document(Document::Plan), Ok(Some(_))) {
-        Building::Planned
-    } else {
-        Building::Bare
-    }
+/// What a directory that cannot be read would say is not guessed: its record speaks for it, and
+/// without one the start is given up, for it may be all that is left of a job (P6).
+fn look_into_building(
+    files: &dyn Files,
+    job: JobId,
+    stored: Option<&StoredJob>,
+) -> Result<Building, FilesError> {
+    let look = || -> Result<Building, FilesError> {
+        let dir = files.open(job, Place::Building)?;
+        dir.sync()?;
+        let document: Option<JobDocument> = parse(dir.read_document(Document::Job)?);
+        if document.is_some_and(|document| document.record.state.name() == StateName::Failed) {
+            return Ok(Building::Failed);
+        }
+        let planned = dir.read_document(Document::Plan)?.is_some();
+        Ok(if planned { Building::Planned } else { Building::Bare })
+    };
+    look().or_else(|error| {
+        tracing::error!(%job, %error, "a directory cannot be read or synced: what it says is not believed");
+        if stored.is_some() { Ok(Building::Bare) } else { Err(error) }
+    })
 }
 
 /// The end of the chain as the store has seen it must be in the chain (P9); a store that is
@@ -184,8 +192,11 @@ fn join_heads(store: &mut dyn Store, receipts: &Receipts, now: Timestamp) -> Res
 }
 
 fn read<T: serde::de::DeserializeOwned>(dir: &dyn ExportDir, document: Document) -> Option<T> {
-    let content = dir.read_document(document).ok().flatten()?;
-    serde_json::from_slice(&content).ok()
+    parse(dir.read_document(document).ok().flatten())
+}
+
+fn parse<T: serde::de::DeserializeOwned>(content: Option<Vec<u8>>) -> Option<T> {
+    serde_json::from_slice(&content?).ok()
 }
 
 /// The request of a job that is not deleted, from its directory.
@@ -195,8 +206,12 @@ fn publish(files: &dyn Files, job: StoredJob) -> Published {
         StateName::Complete => Some(Place::Ready),
         StateName::Failed | StateName::Marked | StateName::Erased => None,
     };
-    let dir = place.and_then(|place| files.open(job.record.id, place).ok());
-    let request: Option<ExportRequest> = dir.and_then(|dir| read(&*dir, Document::Request));
+    let read = |place| files.open(job.record.id, place)?.read_document(Document::Request);
+    let content = place.map_or(Ok(None), read).unwrap_or_else(|error| {
+        tracing::error!(job = %job.record.id, %error, "a request cannot be read: its manifest will not name it");
+        None
+    });
+    let request = parse::<ExportRequest>(content);
     Published::new(job.record, request.map(Arc::new), job.parts.into())
 }
 
@@ -254,7 +269,7 @@ impl Join<'_> {
             }
             Cure::SettleFailure => {
                 if state != Some(StateName::Failed) {
-                    let document = self.document(job, Place::Building);
+                    let document = self.document(job, Place::Building)?;
                     let failed = document
                         .map(|document| document.record)
                         .filter(|r| r.state.name() == StateName::Failed);
@@ -269,7 +284,7 @@ impl Join<'_> {
                 Ok(true)
             }
             Cure::RollForward => {
-                let Some(document) = self.document(job, Place::Ready) else {
+                let Some(document) = self.document(job, Place::Ready)? else {
                     tracing::error!(%job, "a sealed directory has no job.json: its files cannot be told apart and go");
                     self.mark(job, stored, MarkReason::Lost);
                     self.to_trash.push(job);
@@ -320,7 +335,13 @@ impl Join<'_> {
         }
     }
 
-    fn document(&self, job: JobId, place: Place) -> Option<JobDocument> {
-        read(&*self.files.open(job, place).ok()?, Document::Job)
+    /// `job.json`, if it is there and can be understood; one that cannot be *read* is an error,
+    /// for it may be the only word of a live job (P6).
+    fn document(&self, job: JobId, place: Place) -> Result<Option<JobDocument>, FilesError> {
+        match self.files.open(job, place) {
+            Ok(dir) => Ok(parse(dir.read_document(Document::Job)?)),
+            Err(error) if error.is_missing() => Ok(None),
+            Err(error) => Err(error),
+        }
     }
 }

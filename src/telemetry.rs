@@ -145,10 +145,20 @@ pub fn receipts_gap() {
     counter!("evanesce_receipts_gaps_total").increment(1);
 }
 
+/// The data directory could not be scanned; the next pass tries again.
+pub fn scan_failed() {
+    counter!("evanesce_scan_failures_total").increment(1);
+}
+
+/// Whether expiry waits because the clock jumped.
+pub fn clock_held(held: bool) {
+    gauge!("evanesce_clock_held").set(f64::from(u8::from(held)));
+}
+
 /// Writers were fenced; some of them may be stuck in a system call.
-pub fn fenced(fenced: u32, stuck: u32) {
-    counter!("evanesce_fenced_writers_total").increment(u64::from(fenced));
-    counter!("evanesce_stuck_writers_total").increment(u64::from(stuck));
+pub fn fenced(fenced: usize, stuck: usize) {
+    counter!("evanesce_fenced_writers_total").increment(fenced as u64);
+    counter!("evanesce_stuck_writers_total").increment(stuck as u64);
 }
 
 /// Downloads were cut.

@@ -4,6 +4,7 @@
 
 mod export_job;
 mod orchestrator;
+mod planners;
 mod prune;
 mod reaper;
 mod watcher;
@@ -12,7 +13,7 @@ mod witnesses;
 use std::sync::Arc;
 
 use jiff::Timestamp;
-use tokio::sync::{Semaphore, oneshot};
+use tokio::sync::oneshot;
 
 use crate::clock::Clock;
 use crate::config::Config;
@@ -26,7 +27,8 @@ use crate::store::{Ledger, View};
 use crate::telemetry::Fatal;
 
 pub use orchestrator::{Halt, Orchestrator, Submit, Tell};
-pub use reaper::{GetStatus, Order, OrderError, ReaperStatus};
+pub use planners::Planners;
+pub use reaper::{ConfirmClock, GetStatus, Order, OrderError, ReaperStatus};
 pub use witnesses::DiskWitnesses;
 
 /// What the actors work with.
@@ -43,9 +45,8 @@ pub struct Services {
     pub ledger: Ledger,
     /// What produces the bytes.
     pub exporter: Arc<dyn Exporter>,
-    /// How many plans may be made at once: planning may take long, and the threads that block
-    /// are those that deletions need too.
-    pub planners: Arc<Semaphore>,
+    /// Who makes the plans.
+    pub planners: Arc<Planners>,
     /// The workers.
     pub pool: Pool,
     /// What writers obey.

@@ -9,7 +9,7 @@ use actix::{Actor, Addr, AsyncContext, Context, Handler, Message};
 use tokio::sync::oneshot;
 
 use super::export_job::{self, ExportJob};
-use super::reaper::{self, GetStatus, Order, Reaper, ReaperStatus};
+use super::reaper::{self, ConfirmClock, GetStatus, Order, Reaper, ReaperStatus};
 use super::{CancelReply, JobMessage, Seed, Services, SubmitError};
 use crate::job::{ExportRequest, JobId};
 use crate::telemetry::PanicGuard;
@@ -194,5 +194,14 @@ impl Handler<GetStatus> for Orchestrator {
     fn handle(&mut self, _: GetStatus, _: &mut Self::Context) -> Self::Result {
         let reaper = self.reaper.clone();
         Box::pin(async move { reaper?.send(reaper::GetStatus).await.ok().flatten() })
+    }
+}
+
+impl Handler<ConfirmClock> for Orchestrator {
+    type Result = actix::ResponseFuture<Option<bool>>;
+
+    fn handle(&mut self, _: ConfirmClock, _: &mut Self::Context) -> Self::Result {
+        let reaper = self.reaper.clone();
+        Box::pin(async move { reaper?.send(ConfirmClock).await.ok().flatten() })
     }
 }

@@ -18,7 +18,7 @@ use super::orchestrator::{Orchestrator, Tell};
 use super::prune::prune;
 use super::watcher::Watcher;
 use super::{JobMessage, Services};
-use crate::clock::{JumpGuard, after, between};
+use crate::clock::{JumpGuard, Reading, after, between};
 use crate::files::{FilesError, Inventory, Swept};
 use crate::job::{JobId, JobState};
 use crate::reconcile::{Nominations, Sightings};
@@ -94,6 +94,11 @@ pub(super) struct Sweep(pub JobId);
 #[rtype(result = "()")]
 pub(super) struct Hint;
 
+/// An operator says that the clock is right; answers whether it was not believed.
+#[derive(Message)]
+#[rtype(result = "Option<bool>")]
+pub struct ConfirmClock;
+
 /// Asks for the status.
 #[derive(Message)]
 #[rtype(result = "Option<ReaperStatus>")]
@@ -108,6 +113,7 @@ impl Reaper {
                 config.reaper.watch.then(|| Watcher::start(config, ctx.address(), hinted.clone())).flatten();
             let guard = services.fatal.on_panic("the reaper");
             let paused = services.receipts.pause().is_some();
+            let clock = JumpGuard::load(&config.storage.data_dir);
             Self {
                 services,
                 orchestrator,
@@ -121,7 +127,7 @@ impl Reaper {
                 deferring: None,
                 retries: HashMap::new(),
                 sightings: Sightings::default(),
-                clock_guard: JumpGuard::default(),
+                clock_guard: clock,
                 hinted,
                 next_expiry: None,
                 scanning: false,
@@ -246,7 +252,11 @@ impl Reaper {
         }
         self.scanning = true;
         let (files, space) = (self.services.files.clone(), self.services.space.clone());
+        let (clock, data_dir) = (self.clock_guard.clone(), self.services.config.storage.data_dir.clone());
         let scan = tokio::task::spawn_blocking(move || {
+            if let Err(error) = clock.save(&data_dir) {
+                tracing::warn!(%error, "what the clock shows could not be kept for the next start");
+            }
             if let Err(error) = files.restore_ballast() {
                 tracing::warn!(%error, "there is no ballast: deletions may fail when the disk is full");
             }
@@ -259,7 +269,10 @@ impl Reaper {
             this.scanning = false;
             match scanned {
                 Ok(Ok(inventory)) => this.compare(&inventory, ctx),
-                Ok(Err(error)) => tracing::error!(%error, "the data directory could not be scanned"),
+                Ok(Err(error)) => {
+                    telemetry::scan_failed();
+                    tracing::error!(%error, "the data directory could not be scanned; the next pass tries again");
+                }
                 Err(panic) => this.services.fatal.raise(&format!("panic in a scan: {panic}")),
             }
         }));
@@ -269,8 +282,9 @@ impl Reaper {
     /// over has a pass of its own, so that `Expires` is when the reaper really acts.
     fn expire(&mut self, ctx: &mut Context<Self>) {
         let now = self.services.clock.now();
-        let steady = self.clock_guard.is_steady(now, Instant::now());
+        let steady = self.clock_guard.is_steady(Reading::take(&self.services.clock));
         self.status.clock_jumped = !steady;
+        telemetry::clock_held(!steady);
         self.status.passes += 1;
         self.status.last_pass = Some(now);
         if !steady || self.paused {
@@ -374,6 +388,19 @@ impl Handler<GetStatus> for Reaper {
     fn handle(&mut self, _: GetStatus, _: &mut Self::Context) -> Self::Result {
         self.note_backlog();
         Some(self.status.clone())
+    }
+}
+
+impl Handler<ConfirmClock> for Reaper {
+    type Result = Option<bool>;
+
+    fn handle(&mut self, _: ConfirmClock, ctx: &mut Self::Context) -> Self::Result {
+        let was_held = self.clock_guard.confirm();
+        if was_held {
+            tracing::warn!("an operator confirmed the clock: expiry goes on");
+            self.pass(ctx);
+        }
+        Some(was_held)
     }
 }
 

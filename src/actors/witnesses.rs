@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use crate::files::Files;
+use crate::files::{Files, Place, Room, Swept};
 use crate::job::JobId;
 use crate::receipts::{Entry, Head, Receipts};
 use crate::store::OtherWitnesses;
@@ -19,14 +19,40 @@ pub struct DiskWitnesses {
 }
 
 impl OtherWitnesses for DiskWitnesses {
-    fn make_room(&mut self) {
+    fn make_room(&mut self) -> bool {
         match self.files.release_ballast(ROOM_BYTES) {
-            Ok(true) => tracing::warn!(
-                "the disk is nearly full: the ballast was given up so that deletions go on working"
-            ),
-            Ok(false) => {}
+            Ok(Room::There) => true,
+            Ok(Room::Made) => {
+                tracing::warn!(
+                    "the disk is nearly full: the ballast was given up so that deletions go on working"
+                );
+                true
+            }
+            Ok(Room::None) => false,
             // The commit itself will tell whether there was room.
-            Err(error) => tracing::warn!(%error, "it is not known whether there is room for a commit"),
+            Err(error) => {
+                tracing::warn!(%error, "it is not known whether there is room for a commit");
+                true
+            }
+        }
+    }
+
+    fn give_room(&mut self, job: JobId) -> Swept {
+        if self.receipts.hold_of(job).is_some() {
+            return Swept::default();
+        }
+        let remove = || self.files.open(job, Place::Trash)?.remove_all_but(&[]);
+        match remove() {
+            Ok(swept) => {
+                tracing::warn!(%job, bytes = swept.bytes, "there is no room to record a deletion: its files went before");
+                swept
+            }
+            Err(error) => {
+                if !error.is_missing() {
+                    tracing::warn!(%job, %error, "there is no room to record a deletion");
+                }
+                Swept::default()
+            }
         }
     }
 

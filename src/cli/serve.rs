@@ -48,7 +48,7 @@ pub struct Args {
     #[cfg(feature = "breakpoints")]
     #[arg(long = "breakpoint")]
     breakpoints: Vec<crate::hooks::Breakpoint>,
-    /// Let system calls fail: CALL:ERRNO:N[:AFTER].
+    /// Let system calls fail: [FIRST>]CALL:ERRNO:N[:AFTER].
     #[cfg(feature = "breakpoints")]
     #[arg(long = "fault")]
     faults: Vec<crate::hooks::FaultPlan>,

@@ -25,7 +25,7 @@ pub use pool::{Pool, Threads};
 pub use source_exporter::{SourceExporter, SourceOptions};
 pub use throttle::{Rates, Throttle};
 pub use tokio_util::sync::CancellationToken as CancelToken;
-pub use work::{Fenced, Limits, PartDone, Work};
+pub use work::{Fenced, Limits, PartDone, Straggler, Work};
 pub use writer::PartWriter;
 
 /// How an export is going to be done. It is written to the job's directory; a resume after a

@@ -50,8 +50,8 @@ struct State {
     extra: usize,
     /// Workers that may be started in place of stuck ones.
     replacements_left: usize,
-    /// Stuck workers that have been replaced: so many end when their parts return.
-    replaced: usize,
+    /// Stuck workers that have been replaced: they end when their parts return.
+    replaced: HashSet<u64>,
     next_worker: u64,
     closed: bool,
 }
@@ -86,7 +86,7 @@ impl Pool {
             free: 0,
             extra: 0,
             replacements_left: threads.max_replacements,
-            replaced: 0,
+            replaced: HashSet::new(),
             next_worker: 0,
             closed: false,
         };
@@ -139,20 +139,22 @@ impl Pool {
     /// Gives up the workers that are still at a part of the job: they do not count as running
     /// any more, and each steady one that can be replaced ends when its part returns.
     pub fn abandon(&self, job: JobId) {
-        let replaced = {
+        let replaced: Vec<_> = {
             let mut state = self.shared.state.lock();
             let of_job = |running: &Running| running.job == job;
-            let steady = |running: &&Running| of_job(running) && running.kind == Kind::Steady;
-            let replaced = state.running.values().filter(steady).count().min(state.replacements_left);
+            let steady = |running: &Running| of_job(running) && running.kind == Kind::Steady;
+            let stuck =
+                state.running.iter().filter(|(_, running)| steady(running)).map(|(worker, _)| *worker);
+            let replaced: Vec<_> = stuck.take(state.replacements_left).collect();
             state.running.retain(|_, running| !of_job(running));
-            state.replacements_left -= replaced;
-            state.replaced += replaced;
+            state.replacements_left -= replaced.len();
+            state.replaced.extend(&replaced);
             replaced
         };
-        for _ in 0..replaced {
+        for worker in replaced {
             if let Err(error) = Shared::spawn(&self.shared, Kind::Steady) {
                 tracing::error!(%error, "a worker that is stuck could not be replaced");
-                self.shared.state.lock().take_back_replacement();
+                self.shared.state.lock().take_back_replacement(worker);
             }
         }
     }
@@ -198,9 +200,11 @@ impl State {
         Some((work, index, part))
     }
 
-    fn take_back_replacement(&mut self) {
-        self.replaced -= 1;
-        self.replacements_left += 1;
+    /// Whether the worker had been replaced; then another one may be.
+    fn take_back_replacement(&mut self, worker: u64) -> bool {
+        let had_been = self.replaced.remove(&worker);
+        self.replacements_left += usize::from(had_been);
+        had_been
     }
 }
 
@@ -248,16 +252,13 @@ impl Shared {
         let Some((work, index, part)) = next else { return false };
         // The job that this worker was at before may have nobody now.
         Self::spawn_extra(shared);
-        let mut kept = true;
         work.run(index, &part, || {
-            kept = shared.state.lock().running.remove(&worker).is_some();
+            shared.state.lock().running.remove(&worker);
             shared.part_ended.notify_all();
         });
         let mut state = shared.state.lock();
-        let ends = kind == Kind::Steady && !kept && state.replaced > 0;
-        if ends {
-            state.take_back_replacement();
-        } else {
+        let ends = state.take_back_replacement(worker);
+        if !ends {
             state.free += 1;
         }
         !ends

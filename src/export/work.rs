@@ -30,12 +30,21 @@ pub struct PartDone {
 }
 
 /// What [`Work::fence`] did.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Fenced {
     /// Writers that had their files taken away now.
-    pub closed: u32,
+    pub closed: Vec<Straggler>,
     /// Writers inside a system call, which keep their files until it returns: ask again.
-    pub busy: u32,
+    pub busy: Vec<Straggler>,
+}
+
+/// A writer that did not stop in time.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Straggler {
+    /// The index of its part in the plan.
+    pub part: u32,
+    /// The name of its thread.
+    pub worker: String,
 }
 
 /// One job's work: shared by its actor and the workers.
@@ -52,7 +61,13 @@ pub struct Work {
 /// The directory, until the work is over, and the slots of the parts being run.
 struct State {
     dir: Option<Arc<dyn ExportDir>>,
-    slots: HashMap<u32, Arc<Slot>>,
+    slots: HashMap<u32, Running>,
+}
+
+/// A part being run: what it holds open, and the name of its thread.
+struct Running {
+    slot: Arc<Slot>,
+    worker: String,
 }
 
 impl Work {
@@ -98,11 +113,12 @@ impl Work {
 
     /// Takes the files away from writers that are still there.
     pub fn fence(&self) -> Fenced {
-        let mut fenced = Fenced { closed: 0, busy: 0 };
-        for slot in self.state.lock().slots.values() {
+        let mut fenced = Fenced::default();
+        for (part, Running { slot, worker }) in &self.state.lock().slots {
+            let straggler = || Straggler { part: *part, worker: worker.clone() };
             match slot.fence() {
-                Fence::Closed => fenced.closed += 1,
-                Fence::Busy => fenced.busy += 1,
+                Fence::Closed => fenced.closed.push(straggler()),
+                Fence::Busy => fenced.busy.push(straggler()),
                 Fence::Empty => {}
             }
         }
@@ -128,7 +144,8 @@ impl Work {
             let mut state = self.state.lock();
             let dir = state.dir.clone().ok_or(None)?;
             let slot = Arc::new(Slot::new(dir));
-            state.slots.insert(index, slot.clone());
+            let worker = std::thread::current().name().unwrap_or("unnamed").to_string();
+            state.slots.insert(index, Running { slot: slot.clone(), worker });
             PartWriter::new(slot, self.shared.clone(), part.weight)
         };
         self.shared.progress.begin(Instant::now());

@@ -2,6 +2,7 @@
 //! needs a little room in the store before it frees a lot, always works.
 
 use std::io;
+use std::os::fd::AsFd;
 
 use cap_std::fs::Dir;
 use rustix::fs::{AtFlags, FallocateFlags, Mode, OFlags};
@@ -13,9 +14,9 @@ pub const BALLAST_BYTES: u64 = 64 << 20;
 
 const NAME: &str = "ballast";
 
-/// Bytes free for an unprivileged process on the file system of `root`.
-pub fn free_bytes(root: &Dir) -> io::Result<u64> {
-    let stat = rustix::fs::fstatvfs(root)?;
+/// Bytes free for an unprivileged process on the file system of `file`.
+pub fn free_bytes(file: impl AsFd) -> io::Result<u64> {
+    let stat = rustix::fs::fstatvfs(file)?;
     Ok(stat.f_bavail * stat.f_frsize)
 }
 

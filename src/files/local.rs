@@ -13,8 +13,8 @@ use rustix::io::Errno;
 use super::handle::{make_dir, open_dir};
 use super::layout::job_of;
 use super::{
-    Document, ExportDir, Files, FilesError, Inventory, OutputSink, Place, ReadAt, SYNC, SweepResult, Swept,
-    ballast, sweep,
+    Document, ExportDir, Files, FilesError, Inventory, OutputSink, Place, ReadAt, Room, SYNC, SweepResult,
+    Swept, ballast, sweep,
 };
 use crate::hooks::{Fault, Hooks, Step};
 use crate::job::{ExportRequest, JobId};
@@ -122,11 +122,18 @@ impl LocalFiles {
     /// Names of a job's directories in `trash/`: `<job>`, `<job>.1` and so on without a gap,
     /// the last one first. Removed in this order they never have one, whenever a sweep ends;
     /// so nobody need list a `trash/` that thousands of jobs may be in.
-    fn trash_names(&self, job: JobId) -> impl Iterator<Item = String> {
-        let name = move |n: u32| if n == 0 { job.to_string() } else { format!("{job}.{n}") };
-        let there = |n: &u32| self.trash.symlink_metadata(name(*n)).is_ok();
-        let last = (0..).take_while(|n| *n == 0 || there(n)).last().unwrap_or(0);
-        (0..=last).rev().map(name)
+    fn trash_names(&self, job: JobId) -> io::Result<Vec<String>> {
+        let mut names = vec![job.to_string()];
+        for n in 1.. {
+            let name = format!("{job}.{n}");
+            match rustix::fs::statat(&self.trash, &name, AtFlags::SYMLINK_NOFOLLOW) {
+                Ok(_) => names.insert(0, name),
+                Err(Errno::NOENT) => break,
+                // There may be more: the job is not erased as long as nobody can tell.
+                Err(e) => return Err(e.into()),
+            }
+        }
+        Ok(names)
     }
 }
 
@@ -197,7 +204,7 @@ impl Files for LocalFiles {
         let sweep = |job: &JobId| {
             let mut swept = Swept::default();
             let mut remove = |name: String| sweep::remove_dir(&self.trash, &name, &self.hooks, &mut swept);
-            let result = self.trash_names(*job).try_for_each(&mut remove);
+            let result = self.trash_names(*job).and_then(|names| names.into_iter().try_for_each(&mut remove));
             (swept, result.map_err(|e| FilesError::new("sweep", format!("trash/{job}"))(e)))
         };
         let results = jobs.iter().map(sweep).collect();
@@ -252,13 +259,13 @@ impl Files for LocalFiles {
         free.map_err(FilesError::new("measure free space of", "."))
     }
 
-    fn release_ballast(&self, needed: u64) -> Result<bool, FilesError> {
+    fn release_ballast(&self, needed: u64) -> Result<Room, FilesError> {
         if self.free_bytes()? >= needed {
-            return Ok(false);
+            return Ok(Room::There);
         }
         let released = ballast::release(&self.root).map_err(FilesError::new("release", "ballast"))?;
         self.hooks.reach(Step::BallastReleased);
-        Ok(released)
+        Ok(if released { Room::Made } else { Room::None })
     }
 
     fn restore_ballast(&self) -> Result<(), FilesError> {
@@ -358,16 +365,18 @@ impl ExportDir for LocalDir {
         check().map_err(self.fail("check", name))
     }
 
-    fn remove_all_but(&self, keep: &[&str]) -> Result<(), FilesError> {
+    fn remove_all_but(&self, keep: &[&str]) -> Result<Swept, FilesError> {
         let documents = [Document::Request, Document::Plan, Document::Job].map(Document::name);
         let remove = || {
+            let mut swept = Swept::default();
             let chosen = |name: &str| !keep.contains(&name) && !documents.contains(&name);
-            sweep::remove_files(&self.dir, &self.hooks, chosen, &mut Swept::default())?;
-            sync_dir(&self.dir, &self.hooks)
+            sweep::remove_files(&self.dir, &self.hooks, chosen, &mut swept)?;
+            sync_dir(&self.dir, &self.hooks)?;
+            Ok(swept)
         };
-        remove().map_err(self.fail("remove partial files of", ""))?;
+        let swept = remove().map_err(self.fail("remove partial files of", ""))?;
         self.hooks.reach(Step::PartialsRemoved);
-        Ok(())
+        Ok(swept)
     }
 
     fn sync(&self) -> Result<(), FilesError> {
@@ -385,6 +394,10 @@ struct LocalSink {
     written: u64,
     begun: u64,
 }
+
+/// Bytes that exports leave free: commits, receipts and so deletions need a little, and would
+/// else have to live on the ballast that is for disks which others fill.
+const RESERVE_BYTES: u64 = 32 << 20;
 
 /// Bytes whose way to the disk is begun at once: the fsync at the end has little left to do.
 const WRITE_BEHIND: u64 = 8 << 20;
@@ -407,6 +420,10 @@ impl OutputSink for LocalSink {
         let write = || {
             self.hooks.reach(Step::WriteBegins);
             self.hooks.fault(Fault::Write)?;
+            // If nobody can tell, the write itself will.
+            if ballast::free_bytes(&self.file).is_ok_and(|free| free < RESERVE_BYTES + bytes.len() as u64) {
+                return Err(io::ErrorKind::StorageFull.into());
+            }
             io::Write::write_all(&mut &self.file, bytes)
         };
         write().map_err(FilesError::new("write", &self.name))?;

@@ -81,6 +81,17 @@ impl Document {
     }
 }
 
+/// Whether there is room for a commit.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Room {
+    /// There is.
+    There,
+    /// There is now: the ballast was given up.
+    Made,
+    /// There is not, and no ballast any more.
+    None,
+}
+
 /// What a sweep removed.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Swept {
@@ -141,8 +152,8 @@ pub trait Files: Send + Sync {
     fn free_bytes(&self) -> Result<u64, FilesError>;
 
     /// Gives the ballast's space back to the file system if less than `needed` bytes are
-    /// free, so that a deletion can always be recorded; true if it did.
-    fn release_ballast(&self, needed: u64) -> Result<bool, FilesError>;
+    /// free, so that a deletion can always be recorded.
+    fn release_ballast(&self, needed: u64) -> Result<Room, FilesError>;
 
     /// Makes the ballast again if it is missing and there is room for it twice over.
     fn restore_ballast(&self) -> Result<(), FilesError>;
@@ -166,8 +177,8 @@ pub trait ExportDir: Send + Sync {
     fn check_file(&self, name: &str, bytes: u64) -> Result<(), FilesError>;
 
     /// Removes the files that are neither documents nor in `keep`: the partial output of a
-    /// process that is no more.
-    fn remove_all_but(&self, keep: &[&str]) -> Result<(), FilesError>;
+    /// process that is no more. Tells what was removed.
+    fn remove_all_but(&self, keep: &[&str]) -> Result<Swept, FilesError>;
 
     /// Makes the names in the directory durable.
     fn sync(&self) -> Result<(), FilesError>;

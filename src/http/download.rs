@@ -83,6 +83,10 @@ pub async fn download(request: HttpRequest, api: Data<Api>) -> Result<HttpRespon
         Ok(reader) => reader,
         Err(error) => {
             drop(ticket);
+            if !error.is_missing() {
+                tracing::error!(%job, %error, "a file of a complete job cannot be opened");
+                return Err(ApiError::internal());
+            }
             // A mark moves the directory to `trash/` before it is published, which is moments away.
             let lookup = || services.view().lookup(&api.tenant, &api.client, job);
             let gone = services.view().wait_for(|_| match lookup() {

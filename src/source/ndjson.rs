@@ -31,6 +31,8 @@ const SCANS: u32 = 100;
 /// See the module.
 pub struct NdjsonFolder {
     folder: PathBuf,
+    /// The file system that the folder was on at the start.
+    device: u64,
     /// Names whose being left out was said before: it is not said at every kick-off.
     left_out: Mutex<BTreeSet<OsString>>,
     /// Files whose beginning was looked at, by name, and whether they hold resources.
@@ -90,8 +92,12 @@ fn looks_like_resources(head: &[u8]) -> bool {
 impl NdjsonFolder {
     /// A source over `folder`; the error says if it is missing or cannot be listed.
     pub fn open(folder: &Path) -> Result<Self, SourceError> {
-        std::fs::read_dir(folder).map_err(unreadable(folder.display().to_string()))?;
-        Ok(Self { folder: folder.to_owned(), left_out: Mutex::default(), known: Mutex::default() })
+        let look = || {
+            std::fs::read_dir(folder)?;
+            Ok(std::fs::metadata(folder)?.dev())
+        };
+        let device = look().map_err(unreadable(folder.display().to_string()))?;
+        Ok(Self { folder: folder.to_owned(), device, left_out: Mutex::default(), known: Mutex::default() })
     }
 
     /// Says once that a name is left out, and why.
@@ -102,9 +108,22 @@ impl NdjsonFolder {
         }
     }
 
+    /// What is below a mount point is not the source, and most often empty: an export of it
+    /// would look whole.
+    fn check_mount(&self) -> io::Result<()> {
+        if std::fs::metadata(&self.folder)?.dev() == self.device {
+            return Ok(());
+        }
+        Err(io::Error::other(
+            "the folder is on another file system than at the start: it was unmounted, or another one \
+             mounted; mount it again, or restart the server",
+        ))
+    }
+
     /// One look at all files.
     fn scan(&self) -> Result<Snapshot, SourceError> {
         let taken_at = Timestamp::now();
+        self.check_mount().map_err(unreadable(""))?;
         let mut names = Vec::new();
         for entry in std::fs::read_dir(&self.folder).map_err(unreadable(""))? {
             match entry.map_err(unreadable(""))?.file_name().into_string() {

@@ -16,6 +16,7 @@ use tokio::sync::oneshot;
 
 use super::view::Publication;
 use super::{Entry, Published, Store, View};
+use crate::files::Swept;
 use crate::hooks::{Fault, Hooks, Step};
 use crate::job::{JobId, JobRecord, Receipt, SealedPart};
 use crate::receipts::{self, Head};
@@ -96,6 +97,8 @@ impl Change {
 pub enum Outcome {
     /// All of it.
     Done,
+    /// All of it, and for want of room these files went before the commit.
+    Swept(Swept),
     /// The mark is in the store, but the directory could not be moved to `trash/`: the
     /// second witness is missing, the reaper goes on trying.
     NotMoved(String),
@@ -108,8 +111,11 @@ pub struct CommitError;
 
 /// The two witnesses beside the store, as the ledger's thread asks them. An `Err` is fatal.
 pub trait OtherWitnesses: Send {
-    /// Does what it can that there is room for a commit.
-    fn make_room(&mut self);
+    /// Does what it can that there is room for a commit; false if there is none.
+    fn make_room(&mut self) -> bool;
+
+    /// Removes the files of a directory that stands in `trash/`, for their room.
+    fn give_room(&mut self, job: JobId) -> Swept;
 
     /// Appends entries to the chain of receipts and syncs it; gives the head it comes to.
     fn append_receipts(&mut self, entries: &[receipts::Entry]) -> Result<Head, String>;
@@ -241,7 +247,17 @@ impl Writer {
     /// One batch through all witnesses; the order is what P1, P2 and P9 rest on.
     fn commit(&mut self, changes: Vec<Change>) -> Result<Vec<Outcome>, String> {
         let began = Instant::now();
-        self.witnesses.make_room();
+        let marked: Vec<_> = changes.iter().enumerate().filter_map(|(n, c)| Some((n, c.marked()?))).collect();
+        let jobs: Vec<_> = marked.iter().map(|(_, job)| *job).collect();
+        let mut outcomes = vec![Outcome::Done; changes.len()];
+        if !self.witnesses.make_room() && !marked.is_empty() {
+            // The mark may not fit. Its place in `trash/` is as good a witness at a start, and
+            // needs no room: this once it goes first, and the files with it.
+            self.witnesses.move_to_trash(&jobs)?;
+            for (n, job) in &marked {
+                outcomes[*n] = Outcome::Swept(self.witnesses.give_room(*job));
+            }
+        }
 
         let mut entries: Vec<_> = changes.iter().filter_map(Change::entry).collect();
         let notes: Vec<_> = changes.iter().filter_map(Change::note).collect();
@@ -256,11 +272,8 @@ impl Writer {
             return Err(format!("another writer changed a record under this one: {:?}", entries[n]));
         }
 
-        let mut outcomes = vec![Outcome::Done; changes.len()];
-        let marked: Vec<_> = changes.iter().enumerate().filter_map(|(n, c)| Some((n, c.marked()?))).collect();
         if !marked.is_empty() {
             self.hooks.reach(Step::MarkCommitted);
-            let jobs: Vec<_> = marked.iter().map(|(_, job)| *job).collect();
             let moved = self.witnesses.move_to_trash(&jobs)?;
             for ((n, _), moved) in marked.iter().zip(moved) {
                 if let Err(reason) = moved {

@@ -29,11 +29,14 @@ pub enum StoreError {
         /// The newest format known here.
         known: u32,
     },
-    /// A record could not be understood.
-    #[error("the store's entry {key} is damaged: {reason}")]
+    /// What is stored could not be understood. Nothing was changed.
+    #[error(
+        "the store is damaged at {place}: {reason}; `evanesce fsck --rebuild` moves it aside and makes a new \
+         one of what the disk and the receipts say"
+    )]
     Damaged {
-        /// Kind and key of the entry.
-        key: String,
+        /// The kind and key of an entry, or the part of the backend.
+        place: String,
         /// What is wrong with it.
         reason: String,
     },

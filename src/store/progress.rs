@@ -66,9 +66,11 @@ impl Progress {
         self.pace.lock().get_or_insert_with(|| Pace::new(now, self.done()));
     }
 
-    /// Adds what has been done.
+    /// Adds what has been done. Weights are the exporter's and may be absurd.
     pub fn advance(&self, units: u64) {
-        self.done.fetch_add(units, Ordering::Relaxed);
+        let add = |done: u64| Some(done.saturating_add(units));
+        // Never an error: there always is a next value.
+        let _ = self.done.fetch_update(Ordering::Relaxed, Ordering::Relaxed, add);
     }
 
     /// Adds bytes that stand in output files.

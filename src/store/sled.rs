@@ -9,9 +9,11 @@
 use std::collections::{BTreeMap, HashMap};
 use std::fs::{DirBuilder, File};
 use std::os::unix::fs::DirBuilderExt;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::Path;
 use std::time::{Duration, Instant};
 
+use rustix::fs::FlockOperation;
 use serde::{Deserialize, Serialize};
 
 use super::{Entry, Store, StoreError, StoredJob};
@@ -55,7 +57,46 @@ struct PartHead {
 }
 
 fn failed(operation: &'static str) -> impl FnOnce(sled::Error) -> StoreError {
-    move |e| StoreError::Failed { operation, reason: e.to_string() }
+    move |error| match &error {
+        // What the system said: another disk, more room or more descriptors may help.
+        sled::Error::Io(e) if e.raw_os_error().is_some() => {
+            StoreError::Failed { operation, reason: e.to_string() }
+        }
+        _ => StoreError::Damaged { place: format!("its files (to {operation})"), reason: error.to_string() },
+    }
+}
+
+/// sled writes a snapshot beside the last one and renames it, but takes one that was only
+/// begun for the newest: after a kill, or for want of room, it would never open again
+/// (`get_snapshot_files` passes over another name than the one that is written). Nothing is
+/// touched while somebody has the store open.
+fn remove_begun_snapshots(folder: &Path) -> std::io::Result<()> {
+    let log = match File::open(folder.join("db")) {
+        Err(e) if e.kind() == std::io::ErrorKind::NotFound => return Ok(()),
+        log => log?,
+    };
+    if rustix::fs::flock(&log, FlockOperation::NonBlockingLockExclusive).is_err() {
+        return Ok(());
+    }
+    for entry in folder.read_dir()? {
+        let entry = entry?;
+        let name = entry.file_name();
+        let name = name.to_string_lossy();
+        if name.starts_with("snap.") && name.ends_with(".generating") {
+            std::fs::remove_file(entry.path())?;
+        }
+    }
+    Ok(())
+}
+
+/// Runs what reads the store's files: sled panics at some that are damaged.
+fn guarded<T>(read: impl FnOnce() -> Result<T, StoreError>) -> Result<T, StoreError> {
+    catch_unwind(AssertUnwindSafe(read)).unwrap_or_else(|panic| {
+        let text = panic.downcast_ref::<String>().cloned();
+        let text = text.or_else(|| panic.downcast_ref::<&str>().map(ToString::to_string));
+        let reason = text.unwrap_or_else(|| "it cannot be read".into());
+        Err(StoreError::Damaged { place: "its files".into(), reason })
+    })
 }
 
 fn io_failed(operation: &'static str) -> impl FnOnce(std::io::Error) -> StoreError {
@@ -70,7 +111,8 @@ impl SledStore {
         let config = sled::Config::new().path(folder).cache_capacity(CACHE_BYTES);
         let began = Instant::now();
         let db = loop {
-            match config.open() {
+            remove_begun_snapshots(folder).map_err(io_failed("remove what was left of a snapshot"))?;
+            match guarded(|| Ok(config.open()))? {
                 Ok(db) => break db,
                 Err(sled::Error::Io(e)) if is_lock_conflict(&e) => {
                     if began.elapsed() > LOCK_PATIENCE {
@@ -83,9 +125,9 @@ impl SledStore {
         };
         let log = File::open(folder.join("db")).map_err(io_failed("open the log"))?;
         let mut store = Self { db, log, known: HashMap::new(), hooks: Hooks::default() };
-        store.check_format()?;
+        guarded(|| store.check_format())?;
         // What a killed process left may be readable and yet not durable.
-        store.sync()?;
+        guarded(|| store.sync())?;
         File::open(folder).and_then(|dir| dir.sync_all()).map_err(io_failed("sync the folder"))?;
         Ok(store)
     }
@@ -104,7 +146,7 @@ impl SledStore {
         match text.parse::<u32>() {
             Ok(found) if found <= FORMAT => Ok(()),
             Ok(found) => Err(StoreError::Newer { found, known: FORMAT }),
-            Err(e) => Err(StoreError::Damaged { key: "m/format".into(), reason: e.to_string() }),
+            Err(e) => Err(StoreError::Damaged { place: "m/format".into(), reason: e.to_string() }),
         }
     }
 
@@ -193,6 +235,19 @@ impl Store for SledStore {
     }
 
     fn load(&self) -> Result<Vec<StoredJob>, StoreError> {
+        guarded(|| self.read_all())
+    }
+
+    fn head(&self) -> Result<Option<Head>, StoreError> {
+        guarded(|| {
+            let found = self.db.get(HEAD_KEY).map_err(failed("read the head of the receipts"))?;
+            found.map(|value| parse(HEAD_KEY, &value)).transpose()
+        })
+    }
+}
+
+impl SledStore {
+    fn read_all(&self) -> Result<Vec<StoredJob>, StoreError> {
         let mut jobs = BTreeMap::new();
         for item in self.db.scan_prefix(b"j/") {
             let (key, value) = item.map_err(failed("list records"))?;
@@ -213,11 +268,6 @@ impl Store for SledStore {
         }
         Ok(jobs.into_values().collect())
     }
-
-    fn head(&self) -> Result<Option<Head>, StoreError> {
-        let found = self.db.get(HEAD_KEY).map_err(failed("read the head of the receipts"))?;
-        found.map(|value| parse(HEAD_KEY, &value)).transpose()
-    }
 }
 
 fn is_lock_conflict(error: &std::io::Error) -> bool {
@@ -230,7 +280,7 @@ fn json(value: &impl Serialize) -> Vec<u8> {
 
 fn parse<'a, T: Deserialize<'a>>(key: &[u8], value: &'a [u8]) -> Result<T, StoreError> {
     serde_json::from_slice(value)
-        .map_err(|e| StoreError::Damaged { key: key.escape_ascii().to_string(), reason: e.to_string() })
+        .map_err(|e| StoreError::Damaged { place: key.escape_ascii().to_string(), reason: e.to_string() })
 }
 
 fn key(kind: u8, job: JobId) -> Vec<u8> {
@@ -258,7 +308,8 @@ fn file_key(job: JobId, part: u32, n: u32) -> Vec<u8> {
 
 /// The job and the part of a key below `p/`, and whether it is that of a file.
 fn split_key(key: &[u8]) -> Result<(JobId, u32, bool), StoreError> {
-    let damaged = || StoreError::Damaged { key: key.escape_ascii().to_string(), reason: "too short".into() };
+    let damaged =
+        || StoreError::Damaged { place: key.escape_ascii().to_string(), reason: "too short".into() };
     let job = key.get(2..18).and_then(|b| b.try_into().ok()).ok_or_else(damaged)?;
     let part = key.get(18..22).and_then(|b| b.try_into().ok()).ok_or_else(damaged)?;
     Ok((JobId::from_bytes(job), u32::from_be_bytes(part), key.len() > 22))

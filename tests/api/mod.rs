@@ -14,6 +14,7 @@ mod messy;
 mod races;
 mod raw;
 mod request_id;
+mod revoked;
 mod shutdown;
 mod status;
 

@@ -3,7 +3,7 @@
 
 use std::path::Path;
 
-use evanesce::files::{Document, Files, LocalFiles, Place, Swept};
+use evanesce::files::{Document, Files, LocalFiles, Place, Room, Swept};
 use evanesce::hooks::Hooks;
 use evanesce::job::{ExportRequest, JobId, Level};
 use jiff::Timestamp;
@@ -251,11 +251,11 @@ fn the_ballast_is_given_up_when_room_is_short_and_made_again_later() {
         let ballast = folder.join("ballast");
         files.restore_ballast().unwrap();
         assert_eq!(std::fs::metadata(&ballast).unwrap().len(), 64 << 20);
-        assert!(!files.release_ballast(1).unwrap(), "there is room for one byte");
+        assert_eq!(files.release_ballast(1).unwrap(), Room::There);
         assert!(ballast.exists());
-        assert!(files.release_ballast(u64::MAX).unwrap());
+        assert_eq!(files.release_ballast(u64::MAX).unwrap(), Room::Made);
         assert!(!ballast.exists());
-        assert!(!files.release_ballast(u64::MAX).unwrap(), "it was given up already");
+        assert_eq!(files.release_ballast(u64::MAX).unwrap(), Room::None, "it was given up already");
         files.restore_ballast().unwrap();
         assert!(ballast.exists());
     });

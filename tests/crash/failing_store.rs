@@ -5,6 +5,7 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::sync::mpsc::channel;
 
+use evanesce::files::Swept;
 use evanesce::hooks::Hooks;
 use evanesce::job::JobId;
 use evanesce::receipts::{self, Head};
@@ -124,7 +125,13 @@ impl Store for PanickingStore {
 struct NoWitnesses;
 
 impl OtherWitnesses for NoWitnesses {
-    fn make_room(&mut self) {}
+    fn make_room(&mut self) -> bool {
+        true
+    }
+
+    fn give_room(&mut self, _: JobId) -> Swept {
+        Swept::default()
+    }
 
     fn append_receipts(&mut self, _: &[receipts::Entry]) -> Result<Head, String> {
         Ok(Head::EMPTY)

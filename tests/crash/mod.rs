@@ -5,6 +5,7 @@
 
 mod breakpoints;
 mod failing_store;
+mod injected;
 mod old_store;
 mod panics;
 mod power_loss;

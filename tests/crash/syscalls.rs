@@ -14,7 +14,7 @@ use super::{
 use crate::support::{KICKOFF, Server, Setup, delete, eventually, get};
 
 /// Whether strace can be had, and may trace; says so loudly if not.
-fn can_trace(what: &str) -> bool {
+pub(super) fn can_trace(what: &str) -> bool {
     match Command::new("strace").args(["-o", "/dev/null", "true"]).output() {
         Ok(output) if output.status.success() => true,
         Ok(output) => {
@@ -29,7 +29,7 @@ fn can_trace(what: &str) -> bool {
 }
 
 /// The server under strace. `-D` leaves the server our child: we kill it and see its exit code.
-fn start_traced(setup: &Setup, options: &[&str]) -> Server {
+pub(super) fn start_traced(setup: &Setup, options: &[&str]) -> Server {
     let server = setup.command();
     let mut command = Command::new("strace");
     command.args(["-D", "-f", "-y", "-s", "64", "-o"]).arg(trace_file(setup)).args(options);
@@ -42,7 +42,7 @@ fn start_traced(setup: &Setup, options: &[&str]) -> Server {
 
 /// Has strace watch, and disturb, a server that is running, from here on: `when=N` counts by
 /// thread, so that the calls of a start would be in the way. strace ends with the server.
-fn disturb(setup: &Setup, server: &Server, path: &str, inject: &str) -> bool {
+pub(super) fn disturb(setup: &Setup, server: &Server, path: &str, inject: &str) -> bool {
     let call = inject.split([':', '=']).nth(1).unwrap();
     let mut command = Command::new("strace");
     command.args(["-f", "-y", "-p", &server.child.id().to_string(), "-o"]).arg(trace_file(setup));
@@ -66,9 +66,9 @@ fn trace_file(setup: &Setup) -> PathBuf {
 
 /// One system call: its text, its result, and the lines of the trace on which it began and ended.
 #[derive(Debug)]
-struct Call {
+pub(super) struct Call {
     text: String,
-    result: String,
+    pub(super) result: String,
     begin: usize,
     end: usize,
 }
@@ -84,7 +84,7 @@ impl Call {
 }
 
 /// All calls of a server that has ended, those of several threads put together again.
-fn trace(setup: &Setup) -> Vec<Call> {
+pub(super) fn trace(setup: &Setup) -> Vec<Call> {
     let text = eventually("the end of the trace", || {
         let text = std::fs::read_to_string(trace_file(setup)).unwrap_or_default();
         let last = text.lines().last().unwrap_or_default();
@@ -193,9 +193,9 @@ fn the_202_of_a_cancellation_comes_after_mark_rename_and_both_syncs() {
 }
 
 /// A complete job whose server is gone.
-fn complete_job(setup: &Setup) -> Exported {
+pub(super) fn complete_job(setup: &Setup, path: &str) -> Exported {
     let server = setup.start();
-    let (polling, manifest) = server.export("$export");
+    let (polling, manifest) = server.export(path);
     let job = Exported::of(&polling, &manifest);
     server.kill();
     job
@@ -208,7 +208,7 @@ fn fail_a_deletion(path: &str, inject: &str, may_be_intact: bool) {
         return;
     }
     let setup = Setup::new();
-    let job = complete_job(&setup);
+    let job = complete_job(&setup, "$export");
     let server = setup.start();
     if !disturb(&setup, &server, path, inject) {
         return;
@@ -264,7 +264,7 @@ fn a_download_that_comes_between_rename_and_publication_is_told_that_the_job_is_
         return;
     }
     let setup = Setup::new();
-    let job = complete_job(&setup);
+    let job = complete_job(&setup, "$export");
     let server = setup.start();
     // Microseconds that the fsync of trash takes: after the rename, before the publication.
     if !disturb(&setup, &server, "trash", "inject=fsync:delay_enter=300000") {

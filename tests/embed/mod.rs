@@ -3,3 +3,5 @@
 mod fairness;
 mod host;
 mod misbehaving;
+mod plans;
+mod stuck;

@@ -162,7 +162,12 @@ impl Setup {
     }
 
     /// Starts `command`, which should in the end be a server, and waits until it is ready.
-    pub fn launch(&self, mut command: Command) -> Server {
+    pub fn launch(&self, command: Command) -> Server {
+        self.try_launch(command).unwrap_or_else(|end| panic!("not ready: {end:?}\n{}", self.log()))
+    }
+
+    /// As `launch`; the error is how a process ended that was never ready.
+    pub fn try_launch(&self, mut command: Command) -> Result<Server, std::process::ExitStatus> {
         let log = std::fs::OpenOptions::new().append(true).create(true).open(self.folder.path().join("log"));
         let mut child = command.stdout(Stdio::piped()).stderr(log.unwrap()).spawn().unwrap();
         let stdout = child.stdout.take().unwrap();
@@ -176,10 +181,10 @@ impl Setup {
             let _ = child.kill();
             "nothing in time".into()
         });
-        let Some(base) = line.trim_end().strip_prefix("ready ") else {
-            panic!("not ready: {line:?}, {:?}\n{}", child.wait(), self.log())
-        };
-        Server { child, base: base.into(), data_dir: self.data_dir() }
+        match line.trim_end().strip_prefix("ready ") {
+            Some(base) => Ok(Server { child, base: base.into(), data_dir: self.data_dir() }),
+            None => Err(child.wait().unwrap()),
+        }
     }
 
     pub fn disk(&self) -> Disk {

@@ -9,7 +9,7 @@ use tokio::sync::oneshot;
 use super::super::orchestrator::Settled;
 use super::super::{CancelReply, Seed, SubmitError};
 use super::ExportJob;
-use crate::export::{CHECK_PATIENCE, Plan};
+use crate::export::{CHECK_PATIENCE, ExportError, Plan};
 use crate::files::{Document, FilesError, Place};
 use crate::hooks::Step;
 use crate::job::{
@@ -167,7 +167,10 @@ impl ExportJob {
                 Ok(found) => found,
                 Err(error) => {
                     tracing::error!(job = %this.id, %error, "an interrupted export cannot be resumed");
-                    return this.fail(FailureReason::DirectoryLost, ctx);
+                    let lost = error.is_missing().then_some(FailureReason::DirectoryLost);
+                    let reason = lost.or_else(|| ExportError::from(error).reason());
+                    let reason = reason.unwrap_or(FailureReason::StorageFailed);
+                    return this.fail(reason, ctx);
                 }
             };
             let Some(request) = request.and_then(|text| serde_json::from_slice::<ExportRequest>(&text).ok())

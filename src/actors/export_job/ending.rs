@@ -48,6 +48,10 @@ impl ExportJob {
         self.tally.hidden_at = Some(self.now());
         self.mark_answer = Some(match outcome {
             Outcome::Done => CancelReply::Accepted { at },
+            Outcome::Swept(swept) => {
+                self.tally.swept += *swept;
+                CancelReply::Accepted { at }
+            }
             Outcome::NotMoved(reason) => {
                 tracing::error!(job = %self.id, reason, "marked, but not moved to trash; the reaper goes on trying");
                 CancelReply::HalfDurable

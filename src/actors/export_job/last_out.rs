@@ -4,7 +4,7 @@
 use actix::{AsyncContext, Context};
 
 use super::ExportJob;
-use crate::export::Fenced;
+use crate::export::{Fenced, Straggler};
 use crate::hooks::Step;
 use crate::job::{Effect, JobState, MarkReason};
 use crate::store::Downloads;
@@ -19,7 +19,7 @@ pub(super) struct LastOut {
     /// What comes next, and the generation it belongs to.
     leaving: Option<(u64, &'static [Effect])>,
     /// Writers inside a system call.
-    busy: u32,
+    busy: Vec<Straggler>,
     /// Whether names were unlinked under such a writer.
     swept_early: bool,
 }
@@ -82,7 +82,7 @@ impl ExportJob {
         let downloads = self.services.view().get(self.id).map(|published| published.downloads.clone());
         let reading = downloads.as_deref().map_or(0, Downloads::open);
         let writing = self.services.pool.running(self.id);
-        if self.in_directory == 0 && writing == 0 && self.last_out.busy == 0 && reading == 0 {
+        if self.in_directory == 0 && writing == 0 && self.last_out.busy.is_empty() && reading == 0 {
             self.last_out.leaving = None;
             self.services.hooks.reach(Step::LastOneOut);
             if self.generation == generation {
@@ -101,19 +101,20 @@ impl ExportJob {
         let Some(work) = &self.work else { return };
         let Fenced { closed, busy } = work.fence();
         self.services.pool.abandon(self.id);
-        let stuck = busy.saturating_sub(self.last_out.busy);
-        if closed > 0 || stuck > 0 {
-            tracing::error!(
-                job = %self.id,
-                fenced = closed,
-                stuck,
-                "writers outlived their job's cancel deadline"
-            );
-            telemetry::fenced(closed, stuck);
+        let stuck: Vec<_> = busy.iter().filter(|writer| !self.last_out.busy.contains(writer)).collect();
+        for Straggler { part, worker } in &closed {
+            tracing::error!(job = %self.id, part, worker, "a writer outlived its job's cancel deadline and was fenced");
         }
-        self.tally.fenced_writers += closed;
+        for Straggler { part, worker } in &stuck {
+            tracing::error!(
+                job = %self.id, part, worker,
+                "a writer is stuck in a system call: its names go, its job is not erased before it returns"
+            );
+        }
+        telemetry::fenced(closed.len(), stuck.len());
+        self.tally.fenced_writers += u32::try_from(closed.len()).unwrap_or(u32::MAX);
         self.last_out.busy = busy;
-        if busy > 0 {
+        if !self.last_out.busy.is_empty() {
             ctx.run_later(ASK_AGAIN, move |this, ctx| this.fence(generation, ctx));
             let held = self.services.receipts.hold_of(self.id).is_some();
             if !held && !std::mem::replace(&mut self.last_out.swept_early, true) {

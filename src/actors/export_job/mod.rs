@@ -20,7 +20,7 @@ use self::last_out::LastOut;
 use super::orchestrator::{Idle, Orchestrator, Settled};
 use super::reaper::{Reaper, Sweep};
 use super::{CancelReply, JobMessage, Seed, Services};
-use crate::export::{PartDone, Plan, Work};
+use crate::export::{CancelToken, PartDone, Plan, Work};
 use crate::files::{ExportDir, Swept};
 use crate::job::{
     Completion, Effect, Event, ExportRequest, Failure, FailureReason, JobId, JobRecord, JobState, Mark,
@@ -43,6 +43,8 @@ pub(super) struct ExportJob {
     request: Option<Arc<ExportRequest>>,
     dir: Option<Arc<dyn ExportDir>>,
     plan: Option<Plan>,
+    /// Fires when the export has ended, whether or not it is still being planned.
+    over: CancelToken,
     /// How many parts the plan has, or had before the workers took them.
     part_count: usize,
     sealed: Vec<SealedPart>,
@@ -125,6 +127,7 @@ impl ExportJob {
             request: None,
             dir: None,
             plan: None,
+            over: CancelToken::new(),
             part_count: 0,
             sealed: Vec::new(),
             completion: None,

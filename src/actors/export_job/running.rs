@@ -1,5 +1,6 @@
 //! From the plan to the sealed directory, or to the failure.
 
+use std::collections::HashSet;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::time::Instant;
@@ -24,11 +25,9 @@ impl ExportJob {
         // The exporter may take long over it and holds nothing of ours meanwhile.
         let plan = move || catch_unwind(AssertUnwindSafe(|| exporter.plan(&request)));
         let (planners, fatal) = (self.services.planners.clone(), self.services.fatal.clone());
-        let planned = async move {
-            // The semaphore is never closed.
-            let _permit = planners.acquire_owned().await;
-            tokio::task::spawn_blocking(plan).await
-        };
+        let (id, over) = (self.id, self.over.clone());
+        let deadline = self.services.config.export.cancel_deadline.0;
+        let planned = async move { planners.run(id, plan, over, deadline).await };
         self.wait(ctx, planned, move |this, planned, ctx| match planned {
             Err(panic) => fatal.raise(&format!("panic in a job's task: {panic}")),
             Ok(planned) => this.plan_made(planned, dir, ctx),
@@ -43,14 +42,15 @@ impl ExportJob {
     ) {
         match planned {
             Ok(Ok(plan)) if self.state().is_some_and(|state| state.name().is_active()) => {
-                let content = serde_json::to_vec(&plan).expect("a plan has string keys only");
                 let (id, bytes, space) = (self.id, plan.bytes, self.services.space.clone());
+                // A plan may be many megabytes: its text is made where blocking is allowed.
                 let write = move || {
                     bytes.map_or(Ok(()), |bytes| space.plan(id, bytes))?;
-                    Ok::<_, NoRoom>(dir.write_document(Document::Plan, &content))
+                    let content = serde_json::to_vec(&plan).expect("a plan has string keys only");
+                    Ok::<_, NoRoom>(dir.write_document(Document::Plan, &content).map(|()| plan))
                 };
                 self.block_in_directory(ctx, write, |this, written, ctx| match written {
-                    Ok(Ok(())) => {
+                    Ok(Ok(plan)) => {
                         this.services.hooks.reach(Step::PlanWritten);
                         this.planned(plan, ctx);
                     }
@@ -97,10 +97,10 @@ impl ExportJob {
         let (tenant, progress) = (record.tenant.clone(), self.progress.clone());
         let work = Arc::new(Work::new(self.id, tenant, exporter, dir.clone(), limits, progress, report));
         self.work = Some(work.clone());
-        let is_sealed = |index| self.sealed.iter().any(|part| part.index == index);
-        self.progress.plan(parts.iter().map(|part| part.weight).sum());
-        let (sealed, open): (Vec<_>, Vec<_>) = (0u32..).zip(parts).partition(|(n, _)| is_sealed(*n));
-        self.progress.advance(sealed.iter().map(|(_, part)| part.weight).sum());
+        let indexes: HashSet<_> = self.sealed.iter().map(|part| part.index).collect();
+        self.progress.plan(parts.iter().map(|part| part.weight).fold(0, u64::saturating_add));
+        let (sealed, open): (Vec<_>, Vec<_>) = (0u32..).zip(parts).partition(|(n, _)| indexes.contains(n));
+        self.progress.advance(sealed.iter().map(|(_, part)| part.weight).fold(0, u64::saturating_add));
         if open.is_empty() {
             return self.report(Event::PartsSealed, ctx);
         }
@@ -126,6 +126,7 @@ impl ExportJob {
     }
 
     pub(super) fn stop_parts(&mut self) {
+        self.over.cancel();
         if let Some(work) = &self.work {
             work.stop();
             self.services.pool.dismiss(self.id);

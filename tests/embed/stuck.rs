@@ -1,0 +1,162 @@
+//! Writers that are stuck inside a system call, where nobody can take their files away (P3,
+//! P4): the names go, `Erased` waits for the return, the pool is made up to its cap.
+
+use std::sync::Arc;
+use std::sync::mpsc::{Receiver, Sender, channel};
+use std::time::Duration;
+
+use evanesce::config::{Config, Time};
+use evanesce::export::{CancelToken, ExportError, Exporter, Part, PartSummary, PartWriter, Plan};
+use evanesce::fhir::ResourceType;
+use evanesce::hooks::{Hooks, Step};
+use evanesce::job::{ExportRequest, JobId, JobState};
+use evanesce::{Evanesce, Kickoff};
+use jiff::Timestamp;
+use parking_lot::Mutex;
+
+use crate::support::{Disk, PATIENCE, Setup, delete, eventually, get, job_id};
+
+/// One part of one patient.
+struct OnePatient;
+
+impl Exporter for OnePatient {
+    fn plan(&self, _: &ExportRequest) -> Result<Plan, ExportError> {
+        Ok(Plan::new(Timestamp::now(), vec![Part { weight: 1, content: serde_json::Value::Null }]))
+    }
+
+    fn run(&self, _: &Part, out: &mut PartWriter, _: &CancelToken) -> Result<PartSummary, ExportError> {
+        out.resource(ResourceType::of("Patient").unwrap(), b"{\"resourceType\":\"Patient\"}")?;
+        Ok(PartSummary::default())
+    }
+}
+
+/// An instance of one worker, whose first writers do not return from a step until the test
+/// drops what `held` gives.
+struct Bench {
+    evanesce: Evanesce,
+    held: Receiver<Sender<()>>,
+    disk: Disk,
+    folder: tempfile::TempDir,
+}
+
+impl Bench {
+    async fn new(at: Step, hold: usize, max_replacements: usize) -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        let (tell, held) = channel();
+        let left = Arc::new(Mutex::new((hold, tell)));
+        let hooks = Hooks::directed(move |step| {
+            if step != at {
+                return;
+            }
+            let (release, released) = channel::<()>();
+            {
+                let mut left = left.lock();
+                if left.0 == 0 {
+                    return;
+                }
+                left.0 -= 1;
+                left.1.send(release).unwrap();
+            }
+            let _ = released.recv();
+        });
+        let mut config = Config::default();
+        config.export.workers = 1;
+        config.export.max_burst_workers = 0;
+        config.export.max_replacements = max_replacements;
+        config.export.cancel_deadline = Time(Duration::from_millis(50));
+        let builder = Evanesce::builder().config(config).data_dir(folder.path()).exporter(OnePatient);
+        let evanesce = builder.hooks(hooks).start().await.unwrap();
+        Self { evanesce, held, disk: Disk(folder.path().into()), folder }
+    }
+
+    async fn submit(&self) -> JobId {
+        self.evanesce.submit(Kickoff::system(), "host".parse().unwrap()).await.unwrap()
+    }
+
+    /// A job whose writer is held in the step, cancelled.
+    async fn stuck(&self) -> (JobId, Sender<()>) {
+        let job = self.submit().await;
+        let release = self.held.recv_timeout(PATIENCE).unwrap();
+        self.evanesce.cancel(job, "host".parse().unwrap()).await.unwrap();
+        (job, release)
+    }
+
+    fn receipts(&self) -> String {
+        std::fs::read_to_string(self.folder.path().join("receipts.ndjson")).unwrap()
+    }
+}
+
+#[tokio::test]
+async fn the_names_of_a_stuck_writer_go_and_its_job_is_erased_when_it_returns() {
+    for step in [Step::WriteBegins, Step::OutputWritten, Step::OutputSynced] {
+        let bench = Bench::new(step, 1, 1).await;
+        let (job, release) = bench.stuck().await;
+        eventually("its names to go", || (!bench.disk.has(&job.to_string())).then_some(()));
+        // The pool of one has another one, which is of use.
+        let other = bench.submit().await;
+        assert!(matches!(bench.evanesce.wait_finished(other).await, Some(JobState::Complete(_))));
+        assert_eq!(bench.evanesce.reaper_status().await.unwrap().marked, 1);
+        assert_eq!(bench.receipts(), "", "P4: erased while a descriptor is open");
+        drop(release);
+        let receipt = bench.evanesce.wait_erased(job).await.unwrap().unwrap();
+        assert_eq!(bench.disk.jobs("ready"), [other.to_string()]);
+        assert!(bench.disk.jobs("trash").is_empty());
+        // It left by itself, or was fenced between two calls.
+        assert!(receipt.fenced_writers <= 1, "{receipt:?}");
+    }
+}
+
+#[tokio::test]
+async fn stuck_writers_are_replaced_up_to_the_cap_and_then_exports_wait() {
+    let bench = Bench::new(Step::WriteBegins, 2, 1).await;
+    let (first, release_first) = bench.stuck().await;
+    let (second, release_second) = bench.stuck().await;
+    // The worker and its one replacement are stuck; a deletion does not need any.
+    let waits = bench.submit().await;
+    let cancelled = bench.submit().await;
+    bench.evanesce.cancel(cancelled, "host".parse().unwrap()).await.unwrap();
+    bench.evanesce.wait_erased(cancelled).await.unwrap().unwrap();
+    for job in [first, second] {
+        eventually("its names to go", || (!bench.disk.has(&job.to_string())).then_some(()));
+    }
+    assert_eq!(bench.evanesce.reaper_status().await.unwrap().marked, 2);
+    assert_eq!(bench.disk.jobs("building"), [waits.to_string()]);
+    drop(release_second);
+    assert!(matches!(bench.evanesce.wait_finished(waits).await, Some(JobState::Complete(_))));
+    bench.evanesce.wait_erased(second).await.unwrap().unwrap();
+    drop(release_first);
+    bench.evanesce.wait_erased(first).await.unwrap().unwrap();
+}
+
+#[test]
+fn a_stuck_writer_is_counted_and_named_and_its_job_is_erased_by_the_next_process() {
+    let setup = Setup::new().set("export.cancel_deadline=50ms");
+    let server = setup.start_with(&["--breakpoint", "write-begins=hold"]);
+    let polling = server.kickoff("$export?_type=Patient");
+    eventually("the writer", || {
+        let files = setup.disk().files();
+        files.iter().any(|file| file.to_string_lossy().ends_with(".ndjson")).then_some(())
+    });
+    assert_eq!(delete(&polling).status, 202);
+    let id = job_id(&polling);
+    setup.disk().wait_gone(id);
+    let metrics = get(&server.base.replace("/r4/default", "/metrics")).body;
+    let metrics = String::from_utf8(metrics).unwrap();
+    assert!(metrics.contains("\nevanesce_stuck_writers_total 1\n"), "{metrics}");
+    let log = setup.log();
+    let line = log.lines().find(|line| line.contains("stuck in a system call")).unwrap();
+    let line: serde_json::Value = serde_json::from_str(line).unwrap();
+    assert_eq!((&line["job"], &line["part"]), (&id.into(), &0.into()), "{line}");
+    assert!(line["worker"].as_str().unwrap().starts_with("export-"), "{line}");
+    assert!(setup.receipts().is_empty());
+    server.kill();
+
+    let server = setup.start();
+    let receipt = setup.receipt(id);
+    assert_eq!((&receipt["reason"], &receipt["was"]), (&"cancelled".into(), &"running".into()));
+    let polling = crate::crash::polling_url(&server, id);
+    assert_eq!(get(&polling).outcome(), (404, "deleted".into()));
+    crate::crash::wait_settled(&setup, &server, &[].into());
+    server.kill();
+    crate::crash::assert_disk_equals_store(&setup);
+}

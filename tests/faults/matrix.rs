@@ -1,0 +1,489 @@
+//! System calls that fail at every step of a job's life: once, three times and for ever. A row
+//! of the table says where and what is expected; one function runs it, on the real binary. In
+//! the end the fault is gone, in the same process or in the next, and nothing was dropped:
+//! what was acknowledged holds, disk equals store, each erasure has its one receipt.
+//!
+//! Each row meets three of the six error numbers here; all of them with
+//! `EVANESCE_TEST_FAULTS=all`.
+
+use std::collections::BTreeSet;
+use std::path::Path;
+use std::sync::OnceLock;
+use std::time::{Duration, Instant};
+
+use tempfile::TempDir;
+
+use crate::crash::{
+    Exported, assert_disk_equals_store, assert_hidden, operator_url, polling_url, run_to_end,
+};
+use crate::support::*;
+
+/// EIO, EACCES, EBUSY, EMFILE, ENOSPC, EROFS.
+const ERRNOS: [u16; 6] = [5, 13, 16, 24, 28, 30];
+const ENOSPC: u16 = 28;
+const EVER: &str = "ever";
+const TIMES: [&str; 3] = ["1", "3", EVER];
+
+/// The longest that any answer may take, whatever fails.
+const PROMPT: Duration = Duration::from_secs(3);
+
+/// What the client and the operator see of a fault.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Seen {
+    /// The kick-off is refused: 500, or 503 when there is no room; nothing stays.
+    Refused,
+    /// The export fails with its reason; its files go.
+    Failed,
+    /// The export fails or, if the fault is soon over, does not.
+    Ended,
+    /// No acknowledgement: the process ends with 70, and the next one heals.
+    Fatal,
+    /// The deletion is recorded and hidden, but is no 202 (P1).
+    HalfDurable,
+    /// The sweep is tried again until it succeeds; the backlog shows.
+    Retried,
+    /// The clean-up of a failed export is tried again.
+    CleanedUp,
+    /// A log line; nobody else notices.
+    Logged,
+    /// The download fails and can be tried again.
+    NotServed,
+    /// The server does not start: exit code 2, and nothing is touched.
+    NotStarted,
+}
+use Seen::*;
+
+/// What there is before, and what is then asked for, with the faults in force.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Phase {
+    /// Nothing; an export.
+    Kickoff,
+    /// A complete job; its deletion.
+    Deletion,
+    /// A complete job; a download.
+    Download,
+    /// Nothing; an export that fails for want of room.
+    CleanUp,
+    /// A complete job; a start and some scans.
+    Scan,
+    /// A marked job whose files are there; a start.
+    StartMarked,
+    /// A running job; a start.
+    StartRunning,
+    /// A running job of which the store knows nothing; a start.
+    StartUnknown,
+}
+
+/// Steps `FIRST>CALL`, or `FIRST>CALL+N` where N calls go well before.
+const ROWS: &[(Phase, &str, Seen)] = {
+    use Phase::*;
+    &[
+        (Kickoff, "open", Refused),
+        (Kickoff, "write", Refused),
+        (Kickoff, "document-written>rename", Refused),
+        (Kickoff, "directory-made>fsync", Refused),
+        (Kickoff, "directory-made>fsync+1", Refused),
+        (Kickoff, "directory-made>fsync+2", Fatal),
+        (Kickoff, "directory-created>fsync", Fatal),
+        (Kickoff, "commit", Fatal),
+        (Kickoff, "statvfs", Logged),
+        // The plan.
+        (Kickoff, "queued-committed>open", Failed),
+        (Kickoff, "queued-committed>write", Failed),
+        (Kickoff, "queued-committed>fsync", Failed),
+        (Kickoff, "queued-committed>rename", Failed),
+        // The parts.
+        (Kickoff, "plan-written>commit", Fatal),
+        (Kickoff, "plan-written>open", Failed),
+        (Kickoff, "plan-written>write", Failed),
+        (Kickoff, "output-written>fsync", Failed),
+        (Kickoff, "output-synced>fsync", Failed),
+        (Kickoff, "directory-synced>fsync", Fatal),
+        (Kickoff, "directory-synced>commit", Fatal),
+        // The completion.
+        (Kickoff, "part-sealed>open", Failed),
+        (Kickoff, "part-sealed>write", Failed),
+        (Kickoff, "part-sealed>fsync", Failed),
+        (Kickoff, "part-sealed>rename", Failed),
+        (Kickoff, "job-json-written>rename", Failed),
+        (Kickoff, "job-json-written>fsync", Fatal),
+        (Kickoff, "ready-synced>fsync", Fatal),
+        (Kickoff, "moved-to-ready>fsync", Fatal),
+        (Kickoff, "moved-to-ready>commit", Fatal),
+        // What a failed export leaves.
+        (CleanUp, "parts-stopped>open", Logged),
+        (CleanUp, "parts-stopped>write", Logged),
+        (CleanUp, "parts-stopped>rename", Logged),
+        (CleanUp, "parts-stopped>commit", Fatal),
+        (CleanUp, "last-one-out>open", CleanedUp),
+        (CleanUp, "last-one-out>readdir", CleanedUp),
+        (CleanUp, "last-one-out>unlink", CleanedUp),
+        (CleanUp, "last-one-out>fsync", CleanedUp),
+        // A deletion, up to the 202, and the sweep.
+        (Deletion, "commit", Fatal),
+        (Deletion, "statvfs", Logged),
+        (Deletion, "join-ends>fsync", Fatal),
+        (Deletion, "mark-committed>rename", HalfDurable),
+        (Deletion, "mark-committed>fsync", Fatal),
+        (Deletion, "trash-synced>fsync", Fatal),
+        (Deletion, "acknowledged>rename", Retried),
+        (Deletion, "acknowledged>open", Retried),
+        (Deletion, "acknowledged>readdir", Retried),
+        (Deletion, "acknowledged>unlink", Retried),
+        (Deletion, "acknowledged>unlink+2", Retried),
+        (Deletion, "sweep-begins>fsync", Fatal),
+        (Deletion, "receipt-appended>commit", Fatal),
+        (Deletion, "receipt-appended>fsync", Fatal),
+        (Download, "join-ends>open", NotServed),
+        (Scan, "join-ends>readdir", Logged),
+        // A start.
+        (Scan, "open", Logged),
+        (Scan, "readdir", NotStarted),
+        (Scan, "fsync", NotStarted),
+        (StartMarked, "readdir", NotStarted),
+        (StartMarked, "open", Retried),
+        (StartMarked, "unlink", Retried),
+        (StartMarked, "rename", Logged),
+        (StartMarked, "join-moved>rename", Retried),
+        (StartMarked, "commit", Fatal),
+        (StartRunning, "open", Ended),
+        (StartRunning, "join-ends>open", Failed),
+        (StartRunning, "join-ends>readdir", Ended),
+        (StartRunning, "join-ends>fsync", Ended),
+        (StartRunning, "unlink", Ended),
+        (StartUnknown, "open", NotStarted),
+        (StartUnknown, "fsync+3", NotStarted),
+        (StartUnknown, "join-decided>fsync", NotStarted),
+    ]
+};
+
+/// One patient file: a row should be over soon.
+fn small_source() -> &'static Path {
+    static SOURCE: OnceLock<TempDir> = OnceLock::new();
+    let folder = SOURCE.get_or_init(|| {
+        let folder = tempfile::tempdir().unwrap();
+        let lines = (0..20).map(|n| format!("{{\"resourceType\":\"Patient\",\"id\":\"{n}\"}}\n"));
+        std::fs::write(folder.path().join("a.ndjson"), lines.collect::<String>()).unwrap();
+        folder
+    });
+    folder.path()
+}
+
+struct Run {
+    phase: Phase,
+    at: &'static str,
+    seen: Seen,
+    errno: u16,
+    times: &'static str,
+    setup: Setup,
+    /// The complete job that there was before.
+    job: Option<Exported>,
+}
+
+#[derive(Debug, PartialEq, Eq)]
+enum Came {
+    Status(u16, String),
+    Nothing,
+}
+
+impl Run {
+    /// What the server should have begun with.
+    fn prepare(&mut self) {
+        let server = match self.phase {
+            Phase::Kickoff | Phase::CleanUp => return,
+            Phase::Scan | Phase::Deletion | Phase::Download => self.setup.start(),
+            Phase::StartMarked => self.setup.start_with(&["--breakpoint", "sweep-begins=hold"]),
+            Phase::StartRunning => self.setup.start_with(&["--breakpoint", "output-synced=kill"]),
+            Phase::StartUnknown => {
+                self.setup.start().kill();
+                let store = self.setup.data_dir().join("store");
+                let kept = self.setup.folder.path().join("empty");
+                std::fs::rename(&store, &kept).unwrap();
+                let mut server = self.setup.start_with(&["--breakpoint", "output-synced=kill"]);
+                let _ = try_send("GET", &format!("{}/$export", server.base), &KICKOFF);
+                server.wait_exit();
+                std::fs::remove_dir_all(&store).unwrap();
+                std::fs::rename(&kept, &store).unwrap();
+                return;
+            }
+        };
+        if self.phase == Phase::StartRunning {
+            let mut server = server;
+            let _ = try_send("GET", &format!("{}/$export", server.base), &KICKOFF);
+            server.wait_exit();
+            return;
+        }
+        let (polling, manifest) = server.export("$export");
+        self.job = Some(Exported::of(&polling, &manifest));
+        if self.phase == Phase::StartMarked {
+            assert_eq!(delete(&polling).status, 202);
+        }
+        server.kill();
+    }
+
+    fn arguments(&self) -> Vec<String> {
+        let (place, after) = self.at.split_once('+').unwrap_or((self.at, "0"));
+        let mut faults = vec![format!("{place}:{}:{}:{after}", self.errno, self.times)];
+        if self.phase == Phase::CleanUp {
+            faults.push(format!("plan-written>write:{ENOSPC}:1"));
+        }
+        faults.into_iter().flat_map(|fault| ["--fault".into(), fault]).collect()
+    }
+
+    fn run(mut self) {
+        self.prepare();
+        let arguments = self.arguments();
+        let arguments: Vec<_> = arguments.iter().map(String::as_str).collect();
+        let before = self.setup.log().len();
+        if self.seen == NotStarted {
+            let untouched = self.setup.disk().files();
+            let status = run_to_end(&self.setup, &arguments);
+            assert_eq!(status.code(), Some(2), "{}", self.setup.log());
+            assert!(self.setup.log()[before..].contains(&self.os_error()), "{}", self.setup.log());
+            assert_eq!(self.setup.disk().files(), untouched);
+            return self.settle(None);
+        }
+        let server = match self.seen {
+            Fatal if matches!(self.phase, Phase::StartMarked | Phase::StartRunning) => {
+                assert_eq!(run_to_end(&self.setup, &arguments).code(), Some(70));
+                return self.settle(None);
+            }
+            _ => self.setup.start_with(&arguments),
+        };
+        let began = Instant::now();
+        let came = self.act(&server);
+        assert!(began.elapsed() < PROMPT, "{came:?} took {:?}", began.elapsed());
+        self.check(&server, came);
+        let logged = || self.setup.log()[before..].contains(&self.os_error()).then_some(());
+        if self.seen == Fatal {
+            let mut server = server;
+            assert_eq!(server.wait_exit().code(), Some(70));
+            logged().expect("why it ended is in the log");
+            return self.settle(None);
+        }
+        eventually("the error number in the log", logged);
+        self.watch(&server);
+        // A failed fsync may meet the next commit, and end the process, as it should.
+        if self.times == EVER || self.at.contains("fsync") {
+            server.kill();
+            self.settle(None);
+        } else {
+            self.settle(Some(server));
+        }
+    }
+
+    fn os_error(&self) -> String {
+        format!("(os error {})", self.errno)
+    }
+
+    /// What the phase is about; gives what the client got.
+    fn act(&self, server: &Server) -> Came {
+        let (method, url, headers) = match (self.phase, &self.job) {
+            (Phase::Kickoff | Phase::CleanUp, _) => ("GET", format!("{}/$export", server.base), &KICKOFF[..]),
+            (Phase::Deletion, Some(job)) => ("DELETE", polling_url(server, &job.id), &[][..]),
+            (Phase::Download, Some(job)) => {
+                let url = crate::crash::file_url(server, &job.id, &job.files[0].0);
+                ("GET", url, &[][..])
+            }
+            _ => return Came::Nothing,
+        };
+        let Ok(answer) = try_send(method, &url, headers) else { return Came::Nothing };
+        Came::Status(answer.status, answer.issue().1)
+    }
+
+    /// That the client got what the row says.
+    fn check(&self, server: &Server, came: Came) {
+        let full = self.errno == ENOSPC || self.phase == Phase::CleanUp;
+        let expected = |status: u16, code: &str| {
+            assert_eq!(came, Came::Status(status, code.to_string()), "{}", self.setup.log());
+        };
+        match (self.seen, self.phase) {
+            (Refused, _) if full => expected(503, "no-store"),
+            (Refused | NotServed | HalfDurable, _) => expected(500, "exception"),
+            (Fatal, Phase::Deletion) if !self.at.starts_with("sweep") && !self.at.starts_with("receipt") => {
+                let acknowledged = matches!(came, Came::Status(202, _));
+                assert!(!acknowledged, "acknowledged without being durable");
+            }
+            (Fatal, _) => {}
+            (_, Phase::Kickoff | Phase::CleanUp | Phase::Deletion) => expected(202, "processing"),
+            _ => {}
+        }
+        let hidden = matches!(self.seen, HalfDurable | Retried);
+        if hidden && let Some(job) = &self.job {
+            assert_hidden(server, &job.id, &job.files);
+        }
+        let fails = self.phase == Phase::CleanUp && self.seen != Fatal || self.seen == Failed;
+        if let Some(id) = self.active(fails) {
+            let answer = eventually("the failure", || {
+                let answer = get(&polling_url(server, &id));
+                (answer.status != 202).then_some(answer)
+            });
+            assert_eq!(answer.outcome(), (500, "processing".into()), "{}", self.setup.log());
+            let text = answer.json()["issue"][0]["details"]["text"].as_str().unwrap().to_string();
+            let reason = if full { "no room" } else { "could not be stored" };
+            assert!(text.contains(reason), "{text}");
+        }
+    }
+
+    /// The job that stands in `building/`.
+    fn active(&self, wanted: bool) -> Option<String> {
+        wanted.then(|| self.setup.disk().jobs("building").pop().expect("one job in building/"))
+    }
+
+    /// What the operator sees while the fault lasts; then what happens when it does not.
+    fn watch(&self, server: &Server) {
+        let health = get(&operator_url(server, "readyz"));
+        assert_eq!(health.status, 200, "{health:?}");
+        let metrics = || String::from_utf8(get(&operator_url(server, "metrics")).body).unwrap();
+        let counted = |name: &str| {
+            let prefix = format!("{name} ");
+            let text = metrics();
+            let line = text.lines().find_map(|line| line.strip_prefix(&prefix).map(str::to_string));
+            line.is_some_and(|value| value.parse::<f64>().unwrap() > 0.0).then_some(())
+        };
+        match self.seen {
+            Retried | CleanedUp => {
+                eventually("the failed sweep to be counted", || counted("evanesce_sweep_failures_total"));
+            }
+            Logged if self.at.ends_with("readdir") => {
+                eventually("the failed scan to be counted", || counted("evanesce_scan_failures_total"));
+            }
+            _ => {}
+        }
+        let waits = matches!(self.seen, Retried | HalfDurable);
+        if waits && self.times == EVER {
+            let reaper = get(&operator_url(server, "readyz")).json()["reaper"].clone();
+            assert_eq!(reaper["marked"], 1, "{reaper}");
+            eventually("the backlog in the metrics", || counted("evanesce_marked_jobs"));
+            let job = self.job.as_ref().unwrap();
+            assert_eq!(self.setup.receipts().len(), 0, "no receipt before it is gone");
+            let swept = self.at.ends_with("rename");
+            assert!(swept || self.setup.disk().has(&job.id));
+        }
+    }
+
+    /// The fault is gone: everything is as it should be, whatever there is ends, and is deleted.
+    fn settle(self, server: Option<Server>) {
+        let server = server.unwrap_or_else(|| self.setup.start());
+        let hidden = matches!(self.seen, HalfDurable | Retried);
+        // Whatever is tried again succeeds in the end, a kick-off as well.
+        let polling = eventually("an export that succeeds", || export_if_it_can(&server));
+        if let Some(job) = &self.job {
+            match self.phase {
+                Phase::Scan | Phase::Download => job.assert_intact(&server),
+                Phase::Deletion if hidden => assert_hidden(&server, &job.id, &job.files),
+                Phase::Deletion if get(&polling_url(&server, &job.id)).status == 200 => {
+                    job.assert_intact(&server);
+                }
+                _ => assert_hidden(&server, &job.id, &job.files),
+            }
+        }
+        let disk = self.setup.disk();
+        let jobs: BTreeSet<_> = [disk.jobs("building"), disk.jobs("ready")].concat().into_iter().collect();
+        let mut erased: BTreeSet<_> = jobs.iter().map(|id| delete_in_the_end(&server, id)).collect();
+        erased.insert(job_id(&polling).into());
+        crate::crash::wait_settled(&self.setup, &server, &BTreeSet::new());
+        erased.iter().for_each(|id| drop(self.setup.receipt(id)));
+        if let Some(job) = &self.job {
+            self.setup.receipt(&job.id);
+        }
+        server.kill();
+        let receipts: Vec<_> =
+            self.setup.receipts().iter().map(|r| r["job"].as_str().unwrap().to_string()).collect();
+        let expected: BTreeSet<_> = receipts.iter().cloned().collect();
+        crate::crash::assert_receipts(&self.setup, &expected);
+        assert_disk_equals_store(&self.setup);
+        assert!(!self.setup.log().contains("panicked"), "{}", self.setup.log());
+    }
+}
+
+/// Waits for the end of a job, unless it is an orphan or marked, and deletes it.
+fn delete_in_the_end(server: &Server, id: &str) -> String {
+    let url = polling_url(server, id);
+    let answer = eventually("the end of a job", || Some(get(&url)).filter(|answer| answer.status != 202));
+    if answer.status != 404 {
+        assert_eq!(delete(&url).status, 202, "{answer:?}");
+    }
+    id.into()
+}
+
+/// Exports; `None`, with nothing left behind, if that fails.
+fn export_if_it_can(server: &Server) -> Option<String> {
+    let answer = send("GET", &format!("{}/$export", server.base), &KICKOFF);
+    if answer.status != 202 {
+        assert!(matches!(answer.status, 500 | 503), "{answer:?}");
+        return None;
+    }
+    let polling = answer.header("content-location").to_string();
+    let answer = eventually("its end", || Some(get(&polling)).filter(|answer| answer.status != 202));
+    if answer.status == 500 {
+        // Deletions may meet the fault as well.
+        assert!(matches!(delete(&polling).status, 202 | 500));
+        return None;
+    }
+    let url = answer.json()["output"][0]["url"].as_str().unwrap().to_string();
+    eventually("its file", || (get(&url).status == 200).then_some(()));
+    Some(polling)
+}
+
+fn runs(phases: &[Phase]) -> impl Iterator<Item = Run> {
+    let all = std::env::var("EVANESCE_TEST_FAULTS").is_ok_and(|value| value == "all");
+    let rows = ROWS.iter().enumerate().filter(move |(_, (phase, ..))| phases.contains(phase));
+    rows.flat_map(move |(n, (phase, at, seen))| {
+        let chosen = move |t: usize, e: usize| all || e == (n * TIMES.len() + t) % ERRNOS.len();
+        let pairs = (0..TIMES.len()).flat_map(|t| (0..ERRNOS.len()).map(move |e| (t, e)));
+        pairs.filter(move |(t, e)| chosen(*t, *e)).map(move |(t, e)| {
+            let setup = Setup::new().source(small_source()).set("reaper.interval=25ms");
+            let setup = setup.set("reaper.retry_min=20ms").set("reaper.retry_max=40ms");
+            let mut setup = setup.set("retention.orphan_grace=0s").set("source.watch=false");
+            if *phase == Phase::Deletion && at.ends_with("readdir") {
+                // Or a scan meets the fault instead.
+                setup = setup.set("reaper.interval=1h").set("reaper.watch=false");
+            }
+            // What fails first is followed by a commit, whose fsync is the same call.
+            let again = t > 0 && at.contains("fsync") && matches!(seen, Refused | Failed | Ended);
+            let seen = if again { Fatal } else { *seen };
+            Run { phase: *phase, at, seen, errno: ERRNOS[e], times: TIMES[t], setup, job: None }
+        })
+    })
+}
+
+/// Runs the rows of these phases and says how many there were, and which went wrong.
+fn run_all(phases: &[Phase]) {
+    let mut count = 0;
+    for run in runs(phases) {
+        count += 1;
+        let name = format!("{:?} {}:{}:{}", run.phase, run.at, run.errno, run.times);
+        let outcome = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| run.run()));
+        if let Err(panic) = outcome {
+            eprintln!("the row {name} went wrong");
+            std::panic::resume_unwind(panic);
+        }
+    }
+    println!("{count} faults met, {phases:?}");
+}
+
+#[test]
+fn an_export_that_meets_a_fault_is_refused_fails_or_goes_on_in_the_next_process() {
+    run_all(&[Phase::Kickoff]);
+}
+
+#[test]
+fn a_failed_export_that_meets_another_fault_still_leaves_nothing() {
+    run_all(&[Phase::CleanUp]);
+}
+
+#[test]
+fn a_deletion_that_meets_a_fault_is_never_half_acknowledged_and_never_dropped() {
+    run_all(&[Phase::Deletion]);
+}
+
+#[test]
+fn a_download_or_a_scan_that_meets_a_fault_harms_nothing() {
+    run_all(&[Phase::Download, Phase::Scan]);
+}
+
+#[test]
+fn a_start_that_meets_a_fault_is_refused_or_takes_up_where_it_was() {
+    run_all(&[Phase::StartMarked, Phase::StartRunning, Phase::StartUnknown]);
+}

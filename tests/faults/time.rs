@@ -1,0 +1,200 @@
+//! Time: expiry counts from the end of an export, and a clock that jumps, in either direction,
+//! while the server runs or while it does not, expires nothing (P8).
+
+use std::path::Path;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicI64, Ordering};
+use std::time::Duration;
+
+use evanesce::clock::Clock;
+use evanesce::config::{Config, Time};
+use evanesce::job::{JobId, MarkReason, StateName};
+use evanesce::{Evanesce, Kickoff};
+use serde_json::Value;
+
+use crate::support::{Setup, get, job_id, source};
+
+const HOUR: i64 = 3600;
+const DAY: i64 = 24 * HOUR;
+
+#[test]
+fn a_finished_job_expires_counted_from_its_completion_and_a_failed_one_too() {
+    let setup = Setup::new().set("retention.completed=1s").set("reaper.interval=20ms");
+    // Slow enough that a time to live counted from the kick-off would be over before the end.
+    let setup = setup.set("export.max_bytes_per_second=20000");
+    let server = setup.start();
+    let (polling, manifest) = server.export("$export?_type=Patient");
+    let url = manifest["output"][0]["url"].as_str().unwrap();
+    assert_eq!(get(url).status, 200);
+    let receipt = setup.receipt(job_id(&polling));
+    let seconds = |key: &str| receipt[key].as_str().unwrap().parse::<jiff::Timestamp>().unwrap();
+    assert_eq!(receipt["reason"], "expired");
+    let transaction: jiff::Timestamp = manifest["transactionTime"].as_str().unwrap().parse().unwrap();
+    let lived = seconds("marked_at").duration_since(transaction);
+    assert!(
+        lived > jiff::SignedDuration::from_secs(2),
+        "it took over a second to write and lived one: {lived}"
+    );
+    assert_eq!(get(&polling).outcome(), (404, "deleted".into()));
+    assert_eq!(get(url).outcome(), (404, "deleted".into()));
+}
+
+/// An instance whose wall clock the test sets, on a data directory that is used again.
+struct Machine {
+    folder: tempfile::TempDir,
+    /// Seconds that the wall clock is ahead.
+    ahead: Arc<AtomicI64>,
+}
+
+impl Machine {
+    fn new() -> Self {
+        Self { folder: tempfile::tempdir().unwrap(), ahead: Arc::default() }
+    }
+
+    fn set(&self, ahead: i64) {
+        self.ahead.store(ahead, Ordering::SeqCst);
+    }
+
+    async fn start(&self) -> Evanesce {
+        let ahead = self.ahead.clone();
+        let clock = Clock::new(move || {
+            jiff::Timestamp::now() + jiff::SignedDuration::from_secs(ahead.load(Ordering::SeqCst))
+        });
+        let mut config = Config::default();
+        config.source.folder = source().into();
+        config.reaper.interval = Time(Duration::from_millis(10));
+        let builder = Evanesce::builder().config(config).data_dir(self.folder.path()).clock(clock);
+        builder.start().await.unwrap()
+    }
+
+    /// A complete job, which expires in a day.
+    async fn export(&self, evanesce: &Evanesce) -> JobId {
+        let kickoff = Kickoff { types: vec!["Location".into()], ..Kickoff::system() };
+        let job = evanesce.submit(kickoff, "host".parse().unwrap()).await.unwrap();
+        assert_eq!(evanesce.wait_finished(job).await.unwrap().name(), StateName::Complete);
+        job
+    }
+
+    /// What `clock.json` says, changed.
+    fn edit(&self, edit: impl FnOnce(&mut Value)) {
+        let path: &Path = &self.folder.path().join("clock.json");
+        let mut kept = serde_json::from_slice(&std::fs::read(path).unwrap()).unwrap();
+        edit(&mut kept);
+        std::fs::write(path, kept.to_string()).unwrap();
+    }
+}
+
+/// After some passes that could have expired the job: it is there, and that the clock is not
+/// believed shows.
+async fn assert_held(evanesce: &Evanesce, job: JobId) {
+    passes(evanesce).await;
+    assert!(evanesce.reaper_status().await.unwrap().clock_jumped);
+    assert_eq!(evanesce.wait_finished(job).await.unwrap().name(), StateName::Complete);
+}
+
+async fn passes(evanesce: &Evanesce) {
+    let before = evanesce.reaper_status().await.unwrap().passes;
+    while evanesce.reaper_status().await.unwrap().passes < before + 5 {
+        tokio::time::sleep(Duration::from_millis(2)).await;
+    }
+}
+
+async fn assert_expires(evanesce: &Evanesce, job: JobId) {
+    let receipt = evanesce.wait_erased(job).await.unwrap().unwrap();
+    assert_eq!(receipt.reason, MarkReason::Expired);
+    assert!(!evanesce.reaper_status().await.unwrap().clock_jumped);
+}
+
+#[tokio::test]
+async fn a_clock_that_jumps_expires_nothing_until_an_operator_confirms_it() {
+    let machine = Machine::new();
+    let evanesce = machine.start().await;
+    let job = machine.export(&evanesce).await;
+    assert_eq!(evanesce.confirm_clock().await, Some(false), "there is nothing to confirm");
+    for ahead in [2 * DAY, -2 * DAY, 2 * DAY] {
+        machine.set(ahead);
+        assert_held(&evanesce, job).await;
+    }
+    assert_eq!(evanesce.confirm_clock().await, Some(true));
+    assert_expires(&evanesce, job).await;
+}
+
+#[tokio::test]
+async fn a_clock_that_jumps_back_delays_expiry_and_does_no_harm() {
+    let machine = Machine::new();
+    let evanesce = machine.start().await;
+    let job = machine.export(&evanesce).await;
+    machine.set(-30 * DAY);
+    assert_held(&evanesce, job).await;
+    assert_eq!(evanesce.confirm_clock().await, Some(true));
+    passes(&evanesce).await;
+    assert_eq!(evanesce.wait_finished(job).await.unwrap().name(), StateName::Complete);
+    evanesce.cancel(job, "host".parse().unwrap()).await.unwrap();
+    assert_eq!(evanesce.wait_erased(job).await.unwrap().unwrap().reason, MarkReason::Deleted);
+}
+
+#[tokio::test]
+async fn a_clock_that_jumps_while_the_server_is_down_expires_nothing() {
+    for ahead in [2 * DAY, -2 * DAY] {
+        let machine = Machine::new();
+        let evanesce = machine.start().await;
+        let job = machine.export(&evanesce).await;
+        passes(&evanesce).await;
+        drop(evanesce);
+        machine.set(ahead);
+        let evanesce = machine.start().await;
+        assert_held(&evanesce, job).await;
+        drop(evanesce);
+        // However often it is started: an hour of steady time is an hour.
+        let evanesce = machine.start().await;
+        assert_held(&evanesce, job).await;
+        machine.set(2 * DAY);
+        assert_eq!(evanesce.confirm_clock().await, Some(true));
+        if ahead < 0 {
+            // That was another jump.
+            assert_held(&evanesce, job).await;
+            evanesce.confirm_clock().await;
+        }
+        assert_expires(&evanesce, job).await;
+    }
+}
+
+#[tokio::test]
+async fn a_long_time_off_is_believed_if_the_machine_was_up_and_not_over_a_reboot() {
+    for reboots in [false, true] {
+        let machine = Machine::new();
+        let evanesce = machine.start().await;
+        passes(&evanesce).await;
+        drop(evanesce);
+        // As if that had been long ago: for half of the time that this machine is up.
+        machine.edit(|kept| {
+            let last = &mut kept["last"];
+            let wall: jiff::Timestamp = last["wall"].as_str().unwrap().parse().unwrap();
+            let up = last["up_milliseconds"].as_i64().unwrap();
+            let gap = if reboots { DAY * 1000 } else { up / 2 };
+            last["wall"] = (wall - jiff::SignedDuration::from_millis(gap)).to_string().into();
+            if reboots {
+                last["boot"] = "another boot".into();
+            } else {
+                last["up_milliseconds"] = (up - gap).into();
+            }
+        });
+        let evanesce = machine.start().await;
+        passes(&evanesce).await;
+        assert_eq!(evanesce.reaper_status().await.unwrap().clock_jumped, reboots);
+    }
+}
+
+#[tokio::test]
+async fn a_hold_ends_after_an_hour_of_steady_time_over_restarts() {
+    let machine = Machine::new();
+    let evanesce = machine.start().await;
+    let job = machine.export(&evanesce).await;
+    machine.set(2 * DAY);
+    assert_held(&evanesce, job).await;
+    drop(evanesce);
+    machine.edit(|kept| kept["steady_for"]["secs"] = (HOUR - 1).into());
+    let evanesce = machine.start().await;
+    // Less than a second is left of it.
+    assert_expires(&evanesce, job).await;
+}
