@@ -88,12 +88,7 @@ fn a_store_that_cannot_be_opened_is_rebuilt_and_the_old_one_is_kept() {
     assert_eq!(code, 4, "{said}{findings:#?}");
     assert!(findings.iter().any(|f| f["cure"].as_str().unwrap().contains("--rebuild")), "{findings:#?}");
 
-    assert_found_and_repaired(
-        &setup,
-        "the store's entry j/0123456789abcdef is damaged",
-        "repaired",
-        "--rebuild",
-    );
+    assert_found_and_repaired(&setup, "the store is damaged at j/0123456789abcdef", "repaired", "--rebuild");
     let names =
         fs::read_dir(setup.data_dir()).unwrap().map(|e| e.unwrap().file_name().into_string().unwrap());
     let aside: Vec<_> = names.filter(|name| name.starts_with("store.broken-")).collect();
