@@ -239,9 +239,13 @@ mod active {
                     std::thread::park();
                 }
                 Some(Action::Panic) => panic!("on purpose, at {step:?}"),
-                Some(Action::Hold) => loop {
-                    std::thread::park();
-                },
+                Some(Action::Hold) => {
+                    // The test may wait for this line.
+                    tracing::info!("held at {step:?}");
+                    loop {
+                        std::thread::park();
+                    }
+                }
             }
         }
 

@@ -1,16 +1,25 @@
-//! Crashes: the real binary is killed at named steps and at random instants, its disk loses
-//! power, its system calls are watched and made to fail; then it is started again. What is
-//! checked is always seen from outside: the API's answers, a walk over the disk, the chain of
-//! receipts, and the store opened by the test after the last process is gone.
+//! Crashes: the real binary is killed at named steps and at random instants, stopped, its
+//! disk loses power, its system calls are watched and made to fail; then it is started again.
+//! What is checked is always seen from outside: the API's answers, a walk over the disk, the
+//! chain of receipts, and the store opened by the test after the last process is gone.
 
+mod ballast;
 mod breakpoints;
+mod clients;
+mod deeds;
 mod failing_store;
 mod injected;
+mod joins;
+mod machine;
 mod old_store;
 mod panics;
 mod power_loss;
+mod power_losses;
+mod power_steps;
 mod random_kills;
+mod stops;
 mod syscalls;
+mod witnesses;
 
 use std::collections::BTreeSet;
 use std::os::unix::process::ExitStatusExt;
@@ -122,20 +131,33 @@ pub fn assert_receipts(setup: &Setup, expected: &BTreeSet<String>) {
     assert_eq!(jobs.len(), expected.len(), "a job has two receipts: {jobs:?}");
 }
 
-/// Waits until nothing is marked any more and nothing but these jobs is on disk, all of them in
-/// `ready/` (P5, P7).
-pub fn wait_settled(setup: &Setup, server: &Server, complete: &BTreeSet<String>) {
+/// What is on disk when there is nothing left to do.
+#[derive(Default)]
+pub struct Remaining {
+    /// In `ready/`.
+    pub complete: BTreeSet<String>,
+    /// In `building/`, with nothing but what tells that they failed.
+    pub failed: BTreeSet<String>,
+}
+
+/// Waits until nothing is marked any more and nothing but these jobs is on disk (P5, P7).
+pub fn wait_remaining(setup: &Setup, server: &Server, left: &Remaining) {
     let disk = setup.disk();
-    eventually("the disk to hold what is complete and nothing else", || {
-        let ready: BTreeSet<_> = disk.jobs("ready").into_iter().collect();
-        let others = [disk.jobs("building"), disk.jobs("trash")].concat();
-        (others.is_empty() && ready == *complete).then_some(())
+    let jobs = |place| disk.jobs(place).into_iter().collect::<BTreeSet<_>>();
+    eventually("the disk to hold what is left and nothing else", || {
+        let settled = jobs("ready") == left.complete && jobs("building") == left.failed;
+        (settled && jobs("trash").is_empty()).then_some(())
     });
     eventually("the last erasure to be recorded", || {
         let readiness = get(&operator_url(server, "readyz"));
         assert_eq!(readiness.status, 200, "{readiness:?}");
         (readiness.json()["reaper"]["marked"] == 0).then_some(())
     });
+}
+
+/// As `wait_remaining`, where no job has failed.
+pub fn wait_settled(setup: &Setup, server: &Server, complete: &BTreeSet<String>) {
+    wait_remaining(setup, server, &Remaining { complete: complete.clone(), ..Remaining::default() });
 }
 
 /// The only job there ever was is erased for this reason, and nothing but its one receipt and
@@ -153,11 +175,15 @@ pub fn operator_url(server: &Server, name: &str) -> String {
 }
 
 /// The store, opened after the last server on it is gone, says what the disk says: a complete
-/// job has the files that its parts name, an erased one has nothing, and there is no directory
-/// without a record (P7).
+/// job has the files that its parts name, a failed one has only what tells so, an erased one
+/// has nothing, and there is no directory without a record (P7).
 pub fn assert_disk_equals_store(setup: &Setup) {
     let store = SledStore::open(&setup.data_dir().join("store")).unwrap();
     let disk = setup.disk();
+    let names = |place: &str, id: &str| -> BTreeSet<_> {
+        let found = std::fs::read_dir(setup.data_dir().join(place).join(id)).unwrap();
+        found.map(|entry| entry.unwrap().file_name().into_string().unwrap()).collect()
+    };
     let mut unknown: BTreeSet<_> =
         ["building", "ready", "trash"].iter().flat_map(|place| disk.jobs(place)).collect();
     for job in store.load().unwrap() {
@@ -166,10 +192,11 @@ pub fn assert_disk_equals_store(setup: &Setup) {
             StateName::Complete => {
                 let documents = ["request.json", "plan.json", "job.json"].map(String::from);
                 let files = job.parts.iter().flat_map(|part| &part.files).map(|file| file.name.clone());
-                let expected: BTreeSet<_> = documents.into_iter().chain(files).collect();
-                let found = std::fs::read_dir(setup.data_dir().join("ready").join(&id)).unwrap();
-                let found = found.map(|entry| entry.unwrap().file_name().into_string().unwrap());
-                assert_eq!(found.collect::<BTreeSet<_>>(), expected, "{id}");
+                assert_eq!(names("ready", &id), documents.into_iter().chain(files).collect(), "{id}");
+                unknown.remove(&id);
+            }
+            StateName::Failed => {
+                assert_eq!(names("building", &id), BTreeSet::from(["job.json".into()]), "{id}");
                 unknown.remove(&id);
             }
             StateName::Erased => assert!(!disk.has(&id), "{id} is erased and still on disk"),
@@ -179,19 +206,48 @@ pub fn assert_disk_equals_store(setup: &Setup) {
     assert_eq!(unknown, BTreeSet::new(), "directories without a record");
 }
 
-/// Starts a server that should end by itself, at its start or soon after.
-pub fn run_to_end(setup: &Setup, arguments: &[&str]) -> ExitStatus {
+/// Starts a server that may never be ready.
+pub fn spawn(setup: &Setup, arguments: &[&str]) -> Server {
+    println!("{arguments:?}");
     let mut command = setup.command();
     let log = std::fs::OpenOptions::new().append(true).create(true).open(setup.folder.path().join("log"));
     command.args(arguments).stdout(Stdio::null()).stderr(log.unwrap());
     let child = command.spawn().unwrap();
-    Server { child, base: String::new(), data_dir: setup.data_dir() }.wait_exit()
+    Server { child, base: String::new(), data_dir: setup.data_dir() }
+}
+
+/// Starts a server that should end by itself, at its start or soon after.
+pub fn run_to_end(setup: &Setup, arguments: &[&str]) -> ExitStatus {
+    spawn(setup, arguments).wait_exit()
 }
 
 /// As `run_to_end`, for a server that a breakpoint kills.
 pub fn run_to_death(setup: &Setup, arguments: &[&str]) {
     let status = run_to_end(setup, arguments);
     assert_eq!(status.signal(), Some(9), "{arguments:?}: {status:?}\n{}", setup.log());
+}
+
+/// A number from the environment, for the long form of a test.
+pub fn number(variable: &str) -> Option<u64> {
+    std::env::var(variable).ok().map(|text| text.parse().unwrap())
+}
+
+/// `EVANESCE_SEED`, or a new one.
+pub fn seed() -> u64 {
+    let new = || u64::from(std::process::id()) ^ jiff::Timestamp::now().as_nanosecond() as u64;
+    number("EVANESCE_SEED").unwrap_or_else(new)
+}
+
+pub fn copy_folder(from: &Path, to: &Path) {
+    std::fs::create_dir_all(to).unwrap();
+    for entry in std::fs::read_dir(from).unwrap() {
+        let (from, to) = (entry.as_ref().unwrap().path(), to.join(entry.unwrap().file_name()));
+        if from.is_dir() {
+            copy_folder(&from, &to);
+        } else {
+            std::fs::copy(from, to).unwrap();
+        }
+    }
 }
 
 /// Says on the real standard error, past the capture of the test runner, that a test could

@@ -8,21 +8,9 @@ use std::path::{Path, PathBuf};
 
 use super::{
     Exported, assert_disk_equals_store, assert_erased, assert_only_its_receipt_is_left, assert_receipts,
-    polling_url, run_to_death, run_to_end, wait_settled,
+    copy_folder, polling_url, run_to_death, run_to_end, wait_settled,
 };
 use crate::support::{Setup, delete, job_id};
-
-fn copy_folder(from: &Path, to: &Path) {
-    std::fs::create_dir_all(to).unwrap();
-    for entry in std::fs::read_dir(from).unwrap() {
-        let (from, to) = (entry.as_ref().unwrap().path(), to.join(entry.unwrap().file_name()));
-        if from.is_dir() {
-            copy_folder(&from, &to);
-        } else {
-            std::fs::copy(from, to).unwrap();
-        }
-    }
-}
 
 /// The store as it is now, of a server that is gone.
 fn keep(setup: &Setup, name: &str) -> PathBuf {

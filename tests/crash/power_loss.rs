@@ -7,84 +7,16 @@
 //! The journal's own commits are put off, so that nothing becomes durable by luck.
 
 use std::collections::BTreeSet;
-use std::path::{Path, PathBuf};
-use std::process::Command;
 
-use rustix::process::Signal;
-
+use super::machine::Machine;
 use super::{
-    Exported, assert_disk_equals_store, assert_erased, assert_receipts, operator_url, polling_url, skip,
+    Exported, assert_disk_equals_store, assert_erased, assert_receipts, operator_url, polling_url,
     wait_settled,
 };
 use crate::support::{Server, Setup, delete, eventually, get, job_id};
 
 /// Images copied by each test.
 const ROUNDS: usize = 3;
-
-/// A mounted image; unmounted when it is dropped, also by a panic.
-struct Mount(PathBuf);
-
-impl Mount {
-    fn new(image: &Path, at: PathBuf) -> Result<Self, String> {
-        std::fs::create_dir(&at).map_err(|e| e.to_string())?;
-        run(Command::new("mount").args(["-t", "ext4", "-o", "loop,commit=300"]).arg(image).arg(&at))?;
-        Ok(Self(at))
-    }
-}
-
-impl Drop for Mount {
-    fn drop(&mut self) {
-        if run(Command::new("umount").arg(&self.0)).is_err() {
-            // A process may still be on its way out: the mount goes when it is.
-            let detached = run(Command::new("umount").arg("-l").arg(&self.0));
-            assert!(detached.is_ok() || std::thread::panicking(), "{detached:?}");
-        }
-    }
-}
-
-fn run(command: &mut Command) -> Result<(), String> {
-    let output = command.output().map_err(|e| format!("{command:?}: {e}"))?;
-    let failed = || format!("{command:?}: {}", String::from_utf8_lossy(&output.stderr).trim_end());
-    if output.status.success() { Ok(()) } else { Err(failed()) }
-}
-
-/// A data directory on a disk of its own. The mount goes before the folder that it is in.
-struct Machine {
-    _mount: Mount,
-    setup: Setup,
-}
-
-impl Machine {
-    /// A new one; `None`, and said loudly, where images cannot be made or mounted.
-    fn new(what: &str) -> Option<Self> {
-        let made = Self::with_image(|image| {
-            run(Command::new("truncate").args(["--size", "256M"]).arg(image))?;
-            run(Command::new("mkfs.ext4").arg("-q").arg(image))
-        });
-        made.inspect_err(|why| skip(what, why)).ok()
-    }
-
-    fn with_image(make: impl FnOnce(&Path) -> Result<(), String>) -> Result<Self, String> {
-        let setup = Setup::new().set("export.part_bytes=65536");
-        let image = Self::image(&setup);
-        make(&image)?;
-        Ok(Self { _mount: Mount::new(&image, setup.data_dir())?, setup })
-    }
-
-    fn image(setup: &Setup) -> PathBuf {
-        setup.folder.path().join("disk.ext4")
-    }
-
-    /// What this machine would find if its power went now. The server goes on afterwards.
-    fn without_power(&self, server: &Server) -> Self {
-        server.signal(Signal::STOP);
-        let from = Self::image(&self.setup);
-        let copy = |to: &Path| run(Command::new("cp").arg("--sparse=always").arg(&from).arg(to));
-        let machine = Self::with_image(copy).unwrap();
-        server.signal(Signal::CONT);
-        machine
-    }
-}
 
 /// Does `test` for each of several machines, and says how many images survived.
 fn rounds(what: &str, test: impl Fn(&Machine)) {

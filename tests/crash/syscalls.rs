@@ -333,3 +333,22 @@ fn the_way_to_the_disk_is_begun_while_a_large_file_is_written() {
     let begun = dropped(&setup).iter().filter(|text| text.contains("_Media.ndjson>")).count();
     assert_eq!(begun, 2, "once every 8 MiB");
 }
+
+#[test]
+fn what_a_killed_process_left_is_synced_before_the_next_one_is_ready() {
+    let what = "the syncs of a start";
+    if !can_trace(what) {
+        return;
+    }
+    let setup = Setup::new();
+    complete_job(&setup, "$export");
+    start_traced(&setup, &["-e", "trace=fsync,fdatasync,write"]).kill();
+    let calls = trace(&setup);
+    let ready = calls.iter().find(|call| call.text.contains("\"ready http")).expect("the line of a start");
+    let syncs = [("fdatasync", "store/db"), ("fsync", "store"), ("fsync", "receipts.ndjson")];
+    for (name, path) in syncs.into_iter().chain(["building", "ready", "trash"].map(|place| ("fsync", place)))
+    {
+        let synced = find(&calls, 0, name, |call| call.is(name, &setup.data_dir().join(path)));
+        assert!(synced.end < ready.begin, "{path} was synced too late");
+    }
+}

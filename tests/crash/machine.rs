@@ -1,0 +1,92 @@
+//! A data directory on a disk of its own: an ext4 image behind a loop device, which can be
+//! copied as a power loss would leave it, or filled.
+
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use rustix::process::Signal;
+use tempfile::TempDir;
+
+use super::skip;
+use crate::support::{Server, Setup};
+
+const IMAGE: &str = "disk.ext4";
+
+/// A mounted image; unmounted when it is dropped, also by a panic.
+struct Mount(PathBuf);
+
+impl Mount {
+    fn new(image: &Path, at: PathBuf) -> Result<Self, String> {
+        std::fs::create_dir(&at).map_err(|e| e.to_string())?;
+        run(Command::new("mount").args(["-t", "ext4", "-o", "loop,commit=300"]).arg(image).arg(&at))?;
+        Ok(Self(at))
+    }
+}
+
+impl Drop for Mount {
+    fn drop(&mut self) {
+        if run(Command::new("umount").arg(&self.0)).is_err() {
+            // A process may still be on its way out: the mount goes when it is.
+            let detached = run(Command::new("umount").arg("-l").arg(&self.0));
+            assert!(detached.is_ok() || std::thread::panicking(), "{detached:?}");
+        }
+    }
+}
+
+fn run(command: &mut Command) -> Result<(), String> {
+    let output = command.output().map_err(|e| format!("{command:?}: {e}"))?;
+    let failed = || format!("{command:?}: {}", String::from_utf8_lossy(&output.stderr).trim_end());
+    if output.status.success() { Ok(()) } else { Err(failed()) }
+}
+
+/// A data directory and, if it is on a disk of its own, the mount, which goes before the
+/// folder that it is in.
+pub struct Machine {
+    disk: Option<Disk>,
+    pub setup: Setup,
+}
+
+/// An image and its mount, which goes first.
+struct Disk {
+    _mount: Mount,
+    image: TempDir,
+}
+
+impl From<Setup> for Machine {
+    /// One without a disk of its own.
+    fn from(setup: Setup) -> Self {
+        Self { disk: None, setup }
+    }
+}
+
+impl Machine {
+    /// A new one; `None`, and said loudly, where images cannot be made or mounted.
+    pub fn new(what: &str) -> Option<Self> {
+        let made = Self::with_image(|image| {
+            run(Command::new("truncate").args(["--size", "256M"]).arg(image))?;
+            run(Command::new("mkfs.ext4").arg("-q").arg(image))
+        });
+        made.inspect_err(|why| skip(what, why)).ok()
+    }
+
+    fn with_image(make: impl FnOnce(&Path) -> Result<(), String>) -> Result<Self, String> {
+        let setup = Setup::new().set("export.part_bytes=65536");
+        // In memory, where that can be: what counts is what the file system has written to it.
+        let image = tempfile::tempdir_in("/dev/shm").or_else(|_| tempfile::tempdir()).unwrap();
+        let path = image.path().join(IMAGE);
+        make(&path)?;
+        let disk = Disk { _mount: Mount::new(&path, setup.data_dir())?, image };
+        Ok(Self { disk: Some(disk), setup })
+    }
+
+    /// What this machine would find if its power went now. The server goes on afterwards.
+    pub fn without_power(&self, server: &Server) -> Self {
+        let from = self.disk.as_ref().expect("a machine with a disk").image.path().join(IMAGE);
+        server.signal(Signal::STOP);
+        let copy = |to: &Path| run(Command::new("cp").arg("--sparse=always").arg(&from).arg(to));
+        let mut machine = Self::with_image(copy).unwrap();
+        machine.setup.sets.clone_from(&self.setup.sets);
+        server.signal(Signal::CONT);
+        machine
+    }
+}
