@@ -238,13 +238,14 @@ pub fn seed() -> u64 {
     number("EVANESCE_SEED").unwrap_or_else(new)
 }
 
+/// Copies a folder with all files that are in it; a socket is none.
 pub fn copy_folder(from: &Path, to: &Path) {
     std::fs::create_dir_all(to).unwrap();
     for entry in std::fs::read_dir(from).unwrap() {
         let (from, to) = (entry.as_ref().unwrap().path(), to.join(entry.unwrap().file_name()));
         if from.is_dir() {
             copy_folder(&from, &to);
-        } else {
+        } else if from.is_file() {
             std::fs::copy(from, to).unwrap();
         }
     }

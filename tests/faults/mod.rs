@@ -11,17 +11,4 @@ mod store;
 mod strays;
 mod time;
 
-use std::path::Path;
-
-/// Copies a folder with all files that are in it.
-fn copy_folder(from: &Path, to: &Path) {
-    std::fs::create_dir_all(to).unwrap();
-    for entry in std::fs::read_dir(from).unwrap() {
-        let (from, to) = (entry.as_ref().unwrap().path(), to.join(entry.unwrap().file_name()));
-        if from.is_dir() {
-            copy_folder(&from, &to);
-        } else if from.is_file() {
-            std::fs::copy(from, to).unwrap();
-        }
-    }
-}
+use crate::crash::copy_folder;
