@@ -167,8 +167,9 @@ pub fn downloads_cut(count: u32) {
 }
 
 /// What the reaper has before it.
-pub fn backlog(marked: usize, oldest: Duration, orphans: usize, strangers: usize) {
+pub fn backlog(marked: usize, bytes: u64, oldest: Duration, orphans: usize, strangers: usize) {
     gauge!("evanesce_marked_jobs").set(marked as f64);
+    gauge!("evanesce_marked_bytes").set(bytes as f64);
     gauge!("evanesce_oldest_mark_seconds").set(oldest.as_secs_f64());
     gauge!("evanesce_orphans").set(orphans as f64);
     gauge!("evanesce_strangers").set(strangers as f64);

@@ -26,6 +26,8 @@ pub struct Book {
     /// Jobs that were complete and are not erased yet.
     kept: HashMap<JobId, Kept>,
     accounts: HashMap<TenantId, Account>,
+    /// Bytes of jobs that were complete, and are deleted and not erased yet.
+    deleted: u64,
 }
 
 struct Writing {
@@ -97,8 +99,9 @@ impl Book {
         }
         if let Some(kept) = self.kept.get(&job)
             && let Some(account) = self.accounts.get_mut(&kept.tenant)
+            && account.expiries.remove(&(kept.expiry, job))
         {
-            account.expiries.remove(&(kept.expiry, job));
+            self.deleted += kept.bytes;
         }
     }
 
@@ -107,6 +110,7 @@ impl Book {
         self.end(job);
         self.writing.remove(&job);
         let Some(kept) = self.kept.remove(&job) else { return };
+        self.deleted -= kept.bytes;
         if let Some(account) = self.accounts.get_mut(&kept.tenant) {
             account.bytes -= kept.bytes;
             account.jobs -= 1;
@@ -120,6 +124,12 @@ impl Book {
     pub fn outstanding(&self, weigh: impl Fn(u64) -> u64) -> u64 {
         let left = self.writing.values().filter_map(Writing::left);
         left.filter(|left| *left > 0).map(weigh).fold(0, u64::saturating_add)
+    }
+
+    /// Bytes of jobs that have failed or are deleted, and are still there.
+    pub fn ended(&self) -> u64 {
+        let over = self.writing.values().filter(|writing| writing.promised.is_none());
+        over.map(Writing::takes).fold(self.deleted, u64::saturating_add)
     }
 
     /// Bytes that a tenant's jobs take or are promised.

@@ -181,6 +181,11 @@ impl Space {
         self.book.lock().outstanding(with_documents)
     }
 
+    /// Bytes that wait to be removed: of deleted and of failed exports.
+    pub fn ended(&self) -> u64 {
+        self.book.lock().ended()
+    }
+
     /// Asks the file system and shows what is free. Blocks.
     ///
     /// # Errors

@@ -37,6 +37,8 @@ fn a_paused_reaper_sweeps_nothing_and_what_is_deleted_is_hidden_all_the_same() {
     assert!(setup.disk().has(&job.id), "it was swept in spite of the pause");
     assert_eq!(status(&server)["pause"]["reason"], "an audit");
     assert_eq!(status(&server)["marked"], 1);
+    let bytes = job.files.iter().map(|(_, bytes)| bytes.len()).sum::<usize>();
+    assert_eq!(status(&server)["bytes"], bytes);
 
     // Over a restart as well.
     server.kill();

@@ -24,6 +24,8 @@ pub struct ReaperStatus {
     pub failed: u64,
     /// Jobs that are marked and not erased yet.
     pub marked: usize,
+    /// Bytes that they and failed exports still take, as far as this process knows.
+    pub bytes: u64,
     /// When the oldest of those that are not held was marked.
     pub oldest_mark: Option<Timestamp>,
     /// Whether that is longer ago than `reaper.alarm_after`: somebody should look.
@@ -61,7 +63,8 @@ impl Reaper {
         status.overdue = oldest.is_some() && age >= self.services.config.reaper.alarm_after.0;
         status.pause = self.services.receipts.pause();
         status.held = self.services.receipts.holds().len();
-        telemetry::backlog(marks, age, status.orphans, status.strangers);
+        status.bytes = self.services.space.ended();
+        telemetry::backlog(marks, status.bytes, age, status.orphans, status.strangers);
         telemetry::orders(status.pause.is_some(), status.held);
     }
 }
