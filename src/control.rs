@@ -44,6 +44,8 @@ pub enum Ask {
     },
     /// The end of a pause.
     Resume,
+    /// The clock is right although it jumped.
+    ConfirmClock,
     /// The job's files must stay.
     Hold {
         /// The job.
@@ -165,6 +167,10 @@ async fn answer(ask: Ask, by: &str, evanesce: &Evanesce) -> Answer {
             return serde_json::to_value(status).map_err(|e| e.to_string());
         }
         Ask::Jobs => return serde_json::to_value(jobs(evanesce)).map_err(|e| e.to_string()),
+        Ask::ConfirmClock => {
+            let waited = evanesce.confirm_clock().await.ok_or("the instance is going down")?;
+            return if waited { Ok(Value::Null) } else { Err("the clock is believed already".into()) };
+        }
         Ask::Pause { reason } => evanesce.pause_reaper(by, &reason).await,
         Ask::Resume => evanesce.resume_reaper(by).await,
         Ask::Hold { job, reason } => evanesce.hold(job, by, &reason).await,

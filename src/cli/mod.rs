@@ -43,6 +43,9 @@ enum Command {
     /// Pause or resume the reaper of a running server.
     #[command(subcommand)]
     Reaper(operate::Reaper),
+    /// Tell a running server about its clock.
+    #[command(subcommand)]
+    Clock(operate::Clock),
     /// Look into the receipts of erasures, check and export them.
     Receipts(receipts::Args),
 }
@@ -77,6 +80,7 @@ pub fn main() -> ExitCode {
         Command::Hold(args) => operate::hold(args),
         Command::Release(args) => operate::release(&args),
         Command::Reaper(args) => operate::reaper(args),
+        Command::Clock(args) => operate::clock(&args),
         Command::Receipts(args) => receipts::run(&args),
     };
     match result {

@@ -1,5 +1,5 @@
 //! What an operator asks a running server for: `evanesce status`, `jobs`, `hold`, `release`,
-//! `reaper pause|resume`.
+//! `reaper pause|resume`, `clock confirm`.
 
 use std::path::PathBuf;
 
@@ -67,6 +67,16 @@ pub enum Reaper {
     },
 }
 
+/// `evanesce clock ...`
+#[derive(Debug, Subcommand)]
+pub enum Clock {
+    /// The wall clock is right although it jumped: what has expired goes now.
+    Confirm {
+        #[command(flatten)]
+        server: Server,
+    },
+}
+
 fn order(server: &Server, what: &Ask) -> Result<Value, CliError> {
     ask(&server.data_dir, what).map_err(|error| match error {
         ControlError::NoServer(..) => CliError::usage(error),
@@ -115,6 +125,13 @@ pub fn hold(args: Hold) -> Result<(), CliError> {
 pub fn release(Release { server, job }: &Release) -> Result<(), CliError> {
     order(server, &Ask::Release { job: *job })?;
     println!("{job} is released");
+    Ok(())
+}
+
+/// Confirms the clock.
+pub fn clock(Clock::Confirm { server }: &Clock) -> Result<(), CliError> {
+    order(server, &Ask::ConfirmClock)?;
+    println!("the clock is believed: expiry goes on");
     Ok(())
 }
 

@@ -139,6 +139,30 @@ fn a_failed_export_under_a_hold_keeps_what_it_had_written() {
 }
 
 #[test]
+fn a_clock_that_jumped_while_the_server_was_stopped_is_confirmed_by_an_operator() {
+    let setup = Setup::new().set("reaper.interval=20ms");
+    let server = setup.start();
+    let (polling, manifest) = server.export("$export?_type=Patient");
+    let job = Exported::of(&polling, &manifest);
+    assert!(refused(&setup, &["clock", "confirm"], 1).contains("believed already"));
+    let clock = setup.data_dir().join("clock.json");
+    eventually("the clock to be kept", || clock.exists().then_some(()));
+    server.kill();
+    // Another boot, a year ago: the machine was off, or the clock is wrong.
+    let kept =
+        r#"{"last":{"wall":"2025-01-01T00:00:00Z","boot":"another","up_milliseconds":5},"steady_for":null}"#;
+    std::fs::write(&clock, kept).unwrap();
+
+    let server = setup.start_with(&["--set", "retention.completed=0s"]);
+    wait_for_a_pass(&server);
+    job.assert_intact(&server);
+    assert_eq!(status(&server)["clock_jumped"], true);
+    order(&setup, &["clock", "confirm"]);
+    eventually("the expiry", || (get(&polling_url(&server, &job.id)).status == 404).then_some(()));
+    assert_only_its_receipt_is_left(&setup, server, &job, "expired");
+}
+
+#[test]
 fn an_order_that_was_answered_survives_a_kill() {
     let setup = Setup::new();
     let server = setup.start();
