@@ -246,6 +246,8 @@ impl Inner {
     fn stop(&self, grace: Duration) {
         let Some(thread) = self.thread.lock().take() else { return };
         let Running { services, orchestrator, system, .. } = &self.running;
+        // Before anybody waits for it to be idle: an actor may be about to queue a job's parts.
+        services.pool.close();
         orchestrator.do_send(Halt);
         services.exporter.stop();
         if !services.pool.wait_idle(grace) {

@@ -49,6 +49,9 @@ pub enum Step {
     SweepEnds,
     ReceiptWritten,
     ReceiptAppended,
+    // A download.
+    DownloadRegistered,
+    DownloadOpened,
     // The ballast.
     BallastReleased,
     BallastMade,

@@ -79,7 +79,7 @@ impl Server {
         loop {
             let mut response = ureq::get(polling).call().expect("an answer");
             if response.status() == 200 {
-                return response.body_mut().read_json().expect("a manifest");
+                return response.body_mut().with_config().limit(1 << 30).read_json().expect("a manifest");
             }
             std::thread::sleep(Duration::from_millis(2));
         }

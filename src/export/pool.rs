@@ -103,14 +103,28 @@ impl Pool {
         Ok(Self { shared })
     }
 
-    /// Queues parts, each with its index in the plan.
+    /// Queues parts, each with its index in the plan. A closed pool takes none.
     pub fn enqueue(&self, work: Arc<Work>, parts: impl IntoIterator<Item = (u32, Part)>) {
         let parts: VecDeque<_> = parts.into_iter().collect();
         if !parts.is_empty() {
-            self.shared.state.lock().queue.push_back(Queued { work, parts });
+            let mut state = self.shared.state.lock();
+            if state.closed {
+                return;
+            }
+            state.queue.push_back(Queued { work, parts });
+            drop(state);
             self.shared.work_came.notify_all();
             Shared::spawn_extra(&self.shared);
         }
+    }
+
+    /// No part begins any more, however late its job comes with it; workers end after theirs.
+    pub fn close(&self) {
+        let mut state = self.shared.state.lock();
+        state.closed = true;
+        state.queue.clear();
+        self.shared.work_came.notify_all();
+        self.shared.part_ended.notify_all();
     }
 
     /// Drops the parts of a job that have not begun.
@@ -162,10 +176,7 @@ impl Pool {
 
 impl Drop for Pool {
     fn drop(&mut self) {
-        let mut state = self.shared.state.lock();
-        state.closed = true;
-        state.queue.clear();
-        self.shared.work_came.notify_all();
+        self.close();
     }
 }
 

@@ -24,6 +24,7 @@ use super::accept::{NDJSON, check_accept};
 use super::status::http_date;
 use super::{Api, ApiError};
 use crate::files::{Files, FilesError, Place, ReadAt};
+use crate::hooks::Step;
 use crate::job::{JobId, JobState, OutputFile};
 use crate::store::{Lookup, Published, Ticket};
 
@@ -47,6 +48,7 @@ pub async fn download(request: HttpRequest, api: Data<Api>) -> Result<HttpRespon
         Lookup::Unknown => return Err(ApiError::unknown_job()),
     };
     let Some(ticket) = ticket else { return Err(ApiError::unknown_file()) };
+    services.hooks.reach(Step::DownloadRegistered);
     let name = request.match_info().get("file").unwrap_or_default();
     // F-10: the name is compared, never joined to a path.
     let file = published.files().find(|file| file.name == name).ok_or_else(ApiError::unknown_file)?;
@@ -100,6 +102,7 @@ pub async fn download(request: HttpRequest, api: Data<Api>) -> Result<HttpRespon
             }));
         }
     };
+    services.hooks.reach(Step::DownloadOpened);
     let length = range.end - range.start;
     let body = body(Download { reader, ticket }, range);
     Ok(response.body(SizedStream::new(length, body)))

@@ -297,6 +297,8 @@ fn every_step_is_in_a_row() {
         place.rsplit('>').next().unwrap().split(':').next().unwrap()
     });
     let covered: BTreeSet<_> = steps.map(String::from).collect();
-    let all = Step::value_variants().iter().map(|step| step.to_possible_value().unwrap());
+    // A download changes nothing on disk; `tests/races` stops at its steps.
+    let changes = |step: &&Step| !matches!(step, Step::DownloadRegistered | Step::DownloadOpened);
+    let all = Step::value_variants().iter().filter(changes).map(|step| step.to_possible_value().unwrap());
     assert_eq!(covered, all.map(|step| step.get_name().to_string()).collect());
 }

@@ -5,6 +5,7 @@ use evanesce::job::{Effect, Event, StateName};
 
 use super::actor::Then::{self, At, Done, Tell};
 use super::flaws::Flaw;
+use super::process::Chain;
 use super::record::{completion, erasure};
 use super::world::*;
 
@@ -14,6 +15,10 @@ pub fn directory_step(world: &mut World, flaw: Flaw, chain: Chain) -> Option<(&'
         Effect::WriteJobJson => Some(write_job_json(world, chain)),
         Effect::MoveToReady => Some(move_to_ready(world, chain)),
         Effect::MoveToTrash => Some(move_to_trash(world, flaw, chain.stage)),
+        Effect::Sweep if chain.stage == 0 => {
+            let may = world.hold == Hold::No || flaw == Flaw::SweepHeld;
+            may.then_some(("the reaper begins a sweep", At(1)))
+        }
         Effect::Sweep => Some(sweep(world, flaw, chain.stage)),
         Effect::SweepPartials => Some(sweep_partials(world, chain.stage)),
         _ => None,
@@ -26,7 +31,7 @@ fn write_job_json(world: &mut World, chain: Chain) -> (&'static str, Then) {
         return ("job.json is synced", end_of(chain));
     }
     // Through a handle: in a directory that was removed this is ENOENT.
-    if world.place.seen != Place::Gone {
+    if world.has_directory() {
         let failed = chain.of == StateName::Failed;
         world.job_json.seen = Some(if failed { StateName::Failed } else { StateName::Complete });
     }
@@ -73,22 +78,27 @@ fn move_to_trash(world: &mut World, flaw: Flaw, stage: u8) -> (&'static str, The
 }
 
 fn sweep(world: &mut World, flaw: Flaw, stage: u8) -> (&'static str, Then) {
+    let not_moved = matches!(world.place.seen, Place::Building | Place::Ready);
     let in_trash = world.place.seen == Place::Trash;
     match stage {
-        0 => {
+        1 if not_moved && flaw != Flaw::NoRenameRetry => {
+            world.place.seen = Place::Trash;
+            ("the reaper renames to trash/ what the mark could not", At(1))
+        }
+        1 => {
             if in_trash {
                 world.unlink_parts();
                 world.job_json.seen = None;
             }
-            ("the reaper unlinks what it finds in trash/", At(1))
+            ("the reaper unlinks what it finds in trash/", At(2))
         }
-        1 if in_trash && world.has_names() => ("the reaper's rmdir finds a new name", At(0)),
-        1 => {
+        2 if in_trash && world.has_names() => ("the reaper's rmdir finds a new name", At(1)),
+        2 => {
             if in_trash {
                 world.place.seen = Place::Gone;
             }
             let unsynced = flaw == Flaw::SweepWithoutSync;
-            ("the reaper removes the directory", if unsynced { Tell(Event::Swept(erasure())) } else { At(2) })
+            ("the reaper removes the directory", if unsynced { Tell(Event::Swept(erasure())) } else { At(3) })
         }
         _ => {
             world.sync_names();

@@ -29,16 +29,56 @@ pub enum Flaw {
     RefuseBeforeDurable,
     /// A DELETE that is sent again gets its 202 at once, wherever the effects of its mark have come to.
     AcknowledgeResentAtOnce,
+    /// An actor that knows of a mark from its record answers 202, wherever the directory is.
+    TrustRecalledMark,
+    /// An actor is let go of while its record is being committed.
+    RetireWhileCommitting,
     /// A start believes what it reads, although nobody has synced it.
     TrustUnsynced,
     /// A start answers "deleted" for a mark that the disk does not witness yet.
     ServeBeforeMoveToTrash,
     /// A start does not look whether the job has its receipt already.
-    ReceiptTwice,
+    IgnoreReceipt,
+    /// A start appends to a torn receipt.
+    KeepTornReceipt,
+    /// A start wakes marked jobs only.
+    ForgetToResume,
+    /// A resumed export makes another plan.
+    PlanAgain,
+    /// A resumed export leaves the files of parts that were not sealed.
+    KeepPartialFiles,
+    /// A part is recorded before its file is synced.
+    SealBeforeSync,
+    /// A kick-off is answered before its record is durable.
+    AnswerKickoffAtOnce,
     /// The cancel of a finishing job does not wait for the finisher's file operation.
     ForgetFinisher,
+    /// A writer that does not stop is not fenced.
+    NeverFence,
+    /// The reaper sweeps what an operator holds.
+    SweepHeld,
+    /// A hold is taken although a sweep has begun.
+    HoldTooLate,
     /// A sweep that failed is dropped.
     ForgetFailedSweep,
+    /// A download registers when it has its file.
+    RegisterLast,
+    /// A download that is cut counts as out before it has let go of its file.
+    CutWithoutDrain,
+    /// The transfer of a download that is cut ends as if it were whole.
+    CutLooksWhole,
+    /// A file that is not there is a fault of the server, although a mark may be under way.
+    MissingIsAFault,
+    /// An expiry cuts downloads as a DELETE does.
+    ExpiryCutsAtOnce,
+    /// The wall clock is believed, however it jumps.
+    BelieveTheClock,
+    /// The next process does not know that the clock jumped.
+    ForgetTheJump,
+    /// A directory without a record is taken for an orphan without asking the job's actor.
+    NoSecondLook,
+    /// A complete job is taken for lost when one scan did not see it, without asking its actor.
+    ReapAtFirstSight,
 }
 
 /// What `transition` asks for, in the order in which the flaw would have it done.

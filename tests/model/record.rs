@@ -10,6 +10,8 @@ use jiff::Timestamp;
 #[derive(Clone, Copy, PartialEq, Eq, Hash)]
 pub struct Record {
     pub name: StateName,
+    /// Why it is marked.
+    pub reason: Option<MarkReason>,
     /// The DELETE that marked it, from 1; 0 if none did.
     pub request: u8,
     pub failed_sweeps: u8,
@@ -17,12 +19,18 @@ pub struct Record {
 
 impl Record {
     pub fn new(name: StateName) -> Self {
-        Self { name, request: 0, failed_sweeps: 0 }
+        Self { name, reason: None, request: 0, failed_sweeps: 0 }
+    }
+
+    /// A record that a start finds to be marked.
+    pub fn marked(reason: MarkReason) -> Self {
+        Self { reason: Some(reason), ..Self::new(StateName::Marked) }
     }
 
     pub fn of(state: &JobState) -> Self {
         let mut record = Self::new(state.name());
         if let JobState::Marked(mark) = state {
+            record.reason = Some(mark.reason);
             record.request = mark.request_id.as_deref().map_or(0, |id| id.parse().expect("an id of `mark`"));
             record.failed_sweeps = mark.failure.as_ref().map_or(0, |failure| failure.attempts as u8);
         }
@@ -39,7 +47,7 @@ impl Record {
             StateName::Complete => JobState::Complete(completion()),
             StateName::Marked => JobState::Marked(Mark {
                 failure: (self.failed_sweeps > 0).then(|| sweep_failure(self.failed_sweeps)),
-                ..mark(self.request)
+                ..mark(self.reason.expect("a marked record has a reason"), self.request)
             }),
             StateName::Erased => JobState::Erased(erasure()),
         }
@@ -63,9 +71,9 @@ pub fn erasure() -> Erasure {
 }
 
 /// The mark of a DELETE, or of nobody's request if it is 0.
-pub fn mark(request: u8) -> Mark {
+pub fn mark(reason: MarkReason, request: u8) -> Mark {
     Mark {
-        reason: MarkReason::Deleted,
+        reason,
         by: None,
         at: Timestamp::UNIX_EPOCH,
         request_id: (request > 0).then(|| request.to_string()),

@@ -1,15 +1,18 @@
-//! Crashes, and what the next process makes of what it finds: it syncs it, joins the
-//! witnesses (the later one wins) and goes on from there.
+//! Crashes, and what the next process makes of what it finds: it syncs it and does what the
+//! real table of `files::layout` says for the three witnesses of the job.
 
-use evanesce::job::{Effect, Event, StateName};
+use evanesce::files::layout::{Building, Cure, Testimony};
+use evanesce::job::{MarkReason, StateName};
 
-use super::actor::deliver;
+use super::actor::wake;
 use super::flaws::Flaw;
-use super::record::{completion, erasure, failure, mark};
+use super::process::*;
+use super::record::Record;
 use super::search::Next;
 use super::world::*;
 
-/// The ends that a process may come to now, each with what may survive it.
+/// The ends that a process may come to now, each with what may survive it. A failed fsync is
+/// one of them: it ends the process, and what was being synced is there or not.
 pub fn crashes(world: &World) -> Vec<Next<World>> {
     if world.process.is_none() || world.luck.crashes == 0 {
         return Vec::new();
@@ -21,30 +24,40 @@ pub fn crashes(world: &World) -> Vec<Next<World>> {
         part.writer = Writer::Out;
     }
     for answer in &mut after.answers {
-        if matches!(answer, Answer::Accepted | Answer::Refused) {
+        if *answer == Answer::Waiting {
             *answer = Answer::Lost;
         }
+    }
+    if after.hold == Hold::Ordered {
+        after.hold = Hold::No;
+    }
+    if after.is_kicking_off() {
+        after.kickoff = Kickoff::Failed;
     }
 
     // sled keeps part of its log in memory, so SIGKILL may lose it or not; the kernel keeps the rest.
     let mut killed = after;
-    killed.store.lose();
-    let mut crashes = vec![("SIGKILL", after), ("SIGKILL; sled had not written all", killed)];
+    killed.lose_store();
+    let mut crashes =
+        vec![("SIGKILL, or a failed fsync", after), ("SIGKILL; sled had not written all", killed)];
 
     // After a power loss all that is left is durable. What was not synced is there or not. Between
     // two unsynced changes of one thing it cannot stop: that equals a crash one step earlier.
-    for case in 0..8 {
+    for case in 0..16 {
         let lost = |what: u8| case & what != 0;
         let mut dark = after;
         if lost(1) {
-            dark.store.lose();
+            dark.lose_store();
         }
         if lost(2) {
             dark.place.lose();
         }
         // A directory that is gone for good has no names to come back to.
-        if lost(4) && dark.place.seen != Place::Gone {
+        if lost(4) && dark.has_directory() {
             dark.lose_names();
+        }
+        if lost(8) {
+            dark.receipts.lose();
         }
         sync_all(&mut dark);
         crashes.push(("power loss", dark));
@@ -52,8 +65,55 @@ pub fn crashes(world: &World) -> Vec<Next<World>> {
     crashes
 }
 
+fn sync_all(world: &mut World) {
+    world.sync_store();
+    world.place.sync();
+    world.sync_names();
+    world.receipts.sync();
+}
+
 /// The next process starts.
 pub fn restart(world: &World, flaw: Flaw) -> Option<Next<World>> {
+    start(world, flaw, |_| Some("restart: the witnesses are joined"))
+}
+
+/// Starts that meet, or end with, another misfortune.
+pub fn unlucky_restarts(world: &World, flaw: Flaw) -> Vec<Next<World>> {
+    let lost_store = start(world, flaw, |next| {
+        next.luck.lost_stores = next.luck.lost_stores.checked_sub(1)?;
+        next.tail_lost = true;
+        next.cut_store();
+        Some("restart: the store has lost its tail")
+    });
+    let lost_receipt = start(world, flaw, |next| {
+        next.luck.lost_receipts = next.luck.lost_receipts.checked_sub(1)?;
+        next.tail_lost = true;
+        let lines = next.receipts.seen.lines.checked_sub(1)?;
+        next.receipts = Cached::durable(Receipts { lines, ..next.receipts.seen });
+        Some("restart: the receipts have lost their last line")
+    });
+    let dies = start(world, flaw, |next| {
+        next.luck.crashes = next.luck.crashes.checked_sub(1)?;
+        Some("a start dies after its commit, before it moves anything")
+    });
+    let dies = dies.map(|(words, next)| {
+        let Luck { crashes, .. } = next.luck;
+        let luck = Luck { crashes, ..world.luck };
+        let World { place, receipts, shown, .. } = *world;
+        (words, World { place, receipts, shown, process: None, luck, ..next })
+    });
+    let stays = start(world, flaw, |next| {
+        next.luck.failing_moves = next.luck.failing_moves.checked_sub(1)?;
+        Some("restart: the rename to trash/ fails")
+    });
+    [lost_store, lost_receipt, dies, stays].into_iter().flatten().collect()
+}
+
+fn start(
+    world: &World,
+    flaw: Flaw,
+    misfortune: impl Fn(&mut World) -> Option<&'static str>,
+) -> Option<Next<World>> {
     if world.process.is_some() {
         return None;
     }
@@ -62,91 +122,99 @@ pub fn restart(world: &World, flaw: Flaw) -> Option<Next<World>> {
         // What a killed process left in the kernel's cache can be read and is not durable (P2).
         sync_all(&mut next);
     }
-    resume(&mut next, flaw);
-    Some(("restart: the witnesses are synced and joined", next))
+    if flaw != Flaw::KeepTornReceipt && next.receipts.seen.torn {
+        next.receipts = Cached::durable(Receipts { torn: false, ..next.receipts.seen });
+    }
+    let words = misfortune(&mut next)?;
+    let moves = next.luck.failing_moves == world.luck.failing_moves && flaw != Flaw::ServeBeforeMoveToTrash;
+    join(&mut next, flaw, moves);
+    Some((words, next))
 }
 
-/// The next process starts on a store that opens with a shorter log than it had.
-pub fn restart_without_tail(world: &World, flaw: Flaw) -> Option<Next<World>> {
-    if world.process.is_some() || world.luck.lost_tails == 0 {
-        return None;
+/// What store, disk and receipts say of the job.
+pub fn testimony(
+    store: Option<Record>,
+    place: Place,
+    plan: u8,
+    job_json: Option<StateName>,
+    receipts: u8,
+) -> Testimony {
+    let building = match (job_json, plan) {
+        (Some(StateName::Failed), _) => Building::Failed,
+        (_, 0) => Building::Bare,
+        _ => Building::Planned,
+    };
+    Testimony {
+        store: store.map(|record| record.name),
+        building: (place == Place::Building).then_some(building),
+        ready: place == Place::Ready,
+        trash: place == Place::Trash,
+        receipt: receipts > 0,
     }
-    let mut next = *world;
-    next.luck.lost_tails -= 1;
-    next.tail_lost = true;
-    sync_all(&mut next);
-    next.store = Cached::durable(next.before);
-    if next.before.name == StateName::Queued {
-        // The seals stood after it in the log.
-        for part in &mut next.parts {
-            part.sealed = false;
+}
+
+/// The state that a start comes to.
+pub fn outcome(testimony: Testimony) -> Option<StateName> {
+    match testimony.cure() {
+        Cure::Watch => None,
+        Cure::MarkLost => Some(StateName::Marked),
+        _ => testimony.joined(),
+    }
+}
+
+fn join(world: &mut World, flaw: Flaw, moves: bool) {
+    let stored = world.store.now.seen;
+    let receipts = if flaw == Flaw::IgnoreReceipt { 0 } else { world.receipts.seen.lines };
+    let testimony = testimony(stored, world.place.seen, world.plan.seen, world.job_json.seen, receipts);
+    let cure = testimony.cure();
+    let recorded = match cure {
+        Cure::Resume => stored.or(Some(Record::new(StateName::Queued))),
+        Cure::SettleFailure => Some(Record::new(StateName::Failed)),
+        Cure::RollForward if world.job_json.seen.is_none() => Some(Record::marked(MarkReason::Lost)),
+        Cure::RollForward => {
+            world.parts.iter_mut().for_each(|part| part.sealed = Logged::durable(true));
+            Some(Record::new(StateName::Complete))
         }
+        Cure::MarkLost => Some(Record::marked(MarkReason::Lost)),
+        Cure::Erase if testimony.store != Some(StateName::Marked) => {
+            Some(Record::marked(MarkReason::Recovered))
+        }
+        Cure::Bury => Some(Record::new(StateName::Erased)),
+        Cure::Nothing | Cure::Watch | Cure::MoveToReady | Cure::Erase => stored,
+    };
+    if recorded != stored {
+        world.store.now.seen = recorded;
+        world.sync_store();
     }
-    resume(&mut next, flaw);
-    Some(("restart: the store has lost its tail", next))
-}
-
-fn sync_all(world: &mut World) {
-    world.sync_store();
-    world.place.sync();
-    world.sync_names();
-}
-
-/// What disk and receipts say of the job: the state it had come to at least.
-pub fn evidence(place: Place, job_json: Option<StateName>, receipts: u8) -> StateName {
-    match (place, job_json) {
-        _ if receipts > 0 => StateName::Erased,
-        // A directory that is not there was swept, or somebody took it: either way it is over.
-        (Place::Trash | Place::Gone, _) => StateName::Marked,
-        (Place::Ready, _) => StateName::Complete,
-        (Place::Building, Some(StateName::Failed)) => StateName::Failed,
-        (Place::Building, Some(_)) => StateName::Finishing,
-        (Place::Building, None) => StateName::Queued,
-    }
-}
-
-fn resume(world: &mut World, flaw: Flaw) {
-    let memory = world.store.seen;
-    let evidence = evidence(world.place.seen, world.job_json.seen, world.receipts);
-    world.process = Some(Process {
-        memory,
-        view: memory.name,
-        chain: Chain::new(memory.name, unfinished(memory.name)),
-        leftover: Chain::NONE,
-        stopped: false,
-        download: Download::NotYet,
-    });
-    if memory.name == StateName::Marked && flaw != Flaw::ServeBeforeMoveToTrash {
+    match cure {
+        Cure::Resume => set_stale_files_aside(world),
+        Cure::MoveToReady => world.place = Cached::durable(Place::Ready),
         // Before anything is served: a client that once read "deleted" relies on both witnesses (P2).
-        world.place = Cached::durable(world.place.seen.max(Place::Trash));
+        Cure::Erase if moves => world.place = Cached::durable(world.place.seen.max(Place::Trash)),
+        Cure::Bury => {
+            world.unlink_parts();
+            world.job_json.seen = None;
+            world.sync_names();
+            world.place = Cached::durable(Place::Gone);
+        }
+        _ => {}
     }
-    // Both are durable by now, so both may be shown: a mark that only the disk remembers as well (P1).
-    world.publish(memory.name.max(evidence));
-    while let Some(process) = world.process.as_mut().filter(|process| process.memory.name < evidence) {
-        process.chain = Chain::NONE;
-        let event = towards(process.memory.name, evidence);
-        deliver(world, flaw, event).expect("life goes forward");
-    }
-}
-
-/// The event that brings the record of a job nearer to what disk and receipts say.
-fn towards(name: StateName, evidence: StateName) -> Event {
-    match (name, evidence) {
-        (StateName::Marked, StateName::Erased) => Event::Swept(erasure()),
-        (_, StateName::Marked | StateName::Erased) => Event::Mark(mark(0)),
-        (_, StateName::Failed) => Event::Fail(failure()),
-        (StateName::Queued, _) => Event::Start { transaction_time: jiff::Timestamp::UNIX_EPOCH },
-        (StateName::Running, _) => Event::PartsSealed,
-        (_, _) => Event::Completed(completion()),
+    world.process = Some(Process::new(None, recorded));
+    world.publish(recorded);
+    let awake = recorded.is_some_and(|record| match record.name {
+        StateName::Queued | StateName::Running | StateName::Finishing => flaw != Flaw::ForgetToResume,
+        StateName::Failed | StateName::Marked => true,
+        StateName::Complete | StateName::Erased => false,
+    });
+    if awake {
+        wake(world, flaw);
     }
 }
 
-/// The effects of a stored state that may not have been done when the process ended.
-fn unfinished(name: StateName) -> &'static [Effect] {
-    match name {
-        StateName::Running => &[Effect::RunParts],
-        StateName::Failed => &[Effect::AwaitLastOut, Effect::SweepPartials],
-        StateName::Marked => &[Effect::MoveToTrash, Effect::AwaitLastOut, Effect::Sweep],
-        _ => &[],
+/// A part that was not sealed is run again, into a file of another name.
+fn set_stale_files_aside(world: &mut World) {
+    for part in world.parts.iter_mut().filter(|part| !part.sealed.now.seen && part.file.seen) {
+        part.stale = Cached { seen: true, synced: part.stale.synced || part.file.synced };
+        part.file = Cached::durable(false);
     }
 }

@@ -2,9 +2,12 @@
 //! broken promise found is therefore reached by a shortest way, and that way is told in words.
 //! It knows nothing of jobs; `world.rs` does.
 
-use std::collections::{HashMap, VecDeque};
+use std::collections::VecDeque;
+use std::collections::hash_map::{Entry, HashMap};
 use std::fmt::{self, Display};
-use std::hash::Hash;
+use std::hash::{BuildHasher, Hash};
+
+use rustc_hash::FxBuildHasher;
 
 /// One thing that can happen, in words, and the state after it.
 pub type Next<W> = (&'static str, W);
@@ -60,11 +63,31 @@ struct Reached<W> {
     depth: usize,
 }
 
+/// Where each world stands in `reached`, by its fingerprint; two worlds with one fingerprint have
+/// neighbouring places. So a world is kept once, and none is ever taken for another.
+#[derive(Default)]
+struct Index(HashMap<u64, usize>);
+
+impl Index {
+    /// The place of `world`; the next free one if it was not reached before.
+    fn find_or_insert<W: Eq + Hash>(&mut self, world: W, reached: &[Reached<W>]) -> usize {
+        let mut fingerprint = FxBuildHasher.hash_one(&world);
+        loop {
+            match self.0.entry(fingerprint) {
+                Entry::Vacant(vacant) => return *vacant.insert(reached.len()),
+                Entry::Occupied(found) if reached[*found.get()].world == world => return *found.get(),
+                Entry::Occupied(_) => fingerprint = fingerprint.wrapping_add(1),
+            }
+        }
+    }
+}
+
 /// Searches every state that can be reached, until a promise is broken.
 pub fn search<M: Model>(model: &M) -> Report<M::Promise> {
     let start = model.start();
     let mut reached = vec![Reached { world: start, from: 0, by: "a job is accepted", depth: 0 }];
-    let mut index = HashMap::from([(start, 0)]);
+    let mut index = Index::default();
+    index.find_or_insert(start, &reached[..0]);
     // The system's own steps only: to be live it must not depend on a crash or a client.
     let mut own_edges = Vec::new();
     let mut resting = vec![false];
@@ -82,11 +105,11 @@ pub fn search<M: Model>(model: &M) -> Report<M::Promise> {
         let own_count = own.len();
         for (position, (by, after)) in own.into_iter().chain(model.outside_steps(&world)).enumerate() {
             transitions += 1;
-            let to = *index.entry(after).or_insert_with(|| {
+            let to = index.find_or_insert(after, &reached);
+            if to == reached.len() {
                 reached.push(Reached { world: after, from: next, by, depth: depth + 1 });
                 resting.push(false);
-                reached.len() - 1
-            });
+            }
             if position < own_count {
                 own_edges.push((next as u32, to as u32));
             }

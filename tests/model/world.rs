@@ -1,15 +1,16 @@
-//! The whole of one state: what is on the medium, what a running process holds in memory, and
-//! what clients were told. Everything that a power loss can take back is `Cached`: what reads
-//! return, and what is really there.
+//! The whole of one state: what is on the medium, what a running process holds in memory
+//! (`process.rs`), and what clients were told. Everything that a power loss can take back is
+//! `Cached`: what reads return, and what is really there.
 
 use std::fmt;
 
-use evanesce::job::{Effect, StateName};
+use evanesce::job::StateName;
 
+use super::process::{Download, Process};
 use super::record::Record;
 
 /// A value that is seen at once and is durable only when it was synced.
-#[derive(Clone, Copy, PartialEq, Eq, Hash)]
+#[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct Cached<T> {
     pub seen: T,
     pub synced: T,
@@ -34,9 +35,29 @@ impl<T: Copy + PartialEq> Cached<T> {
     }
 }
 
+/// A value in the store.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct Logged<T> {
+    pub now: Cached<T>,
+    /// What remains if the store loses its tail: all that its last sync wrote.
+    pub before: T,
+}
+
+impl<T: Copy + PartialEq> Logged<T> {
+    pub fn durable(value: T) -> Self {
+        Self { now: Cached::durable(value), before: value }
+    }
+
+    fn sync(&mut self) {
+        self.before = self.now.synced;
+        self.now.sync();
+    }
+}
+
 /// Where the job's directory stands. It only moves forward.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub enum Place {
+    Nowhere,
     Building,
     Ready,
     Trash,
@@ -48,9 +69,22 @@ pub enum Place {
 pub struct Part {
     pub writer: Writer,
     /// Recorded in the store as done.
-    pub sealed: bool,
-    pub file_seen: bool,
-    pub file_synced: bool,
+    pub sealed: Logged<bool>,
+    pub file: Cached<bool>,
+    /// A file of an earlier process, which did not come to seal it.
+    pub stale: Cached<bool>,
+    /// The plan that it was run by, from 1.
+    pub plan: u8,
+}
+
+impl Part {
+    pub const OPEN: Self = Self {
+        writer: Writer::Out,
+        sealed: Logged { now: Cached { seen: false, synced: false }, before: false },
+        file: Cached { seen: false, synced: false },
+        stale: Cached { seen: false, synced: false },
+        plan: 0,
+    };
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -64,100 +98,100 @@ pub enum Writer {
     Writing,
 }
 
+/// The file of receipts.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct Receipts {
+    /// Whole lines of this job.
+    pub lines: u8,
+    /// The last line is not whole.
+    pub torn: bool,
+    /// A line was appended to a torn one.
+    pub broken: bool,
+}
+
+/// How far the kick-off is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Kickoff {
+    Unsent,
+    /// Its directory is being made, in two steps.
+    Making(u8),
+    /// Its record is with the store.
+    Committing,
+    /// Its record is durable.
+    Committed,
+    Got202,
+    /// Nobody was told of the job.
+    Failed,
+}
+
 /// What a client knows of one DELETE.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Answer {
     Unsent,
-    /// The job's actor took it as the mark.
-    Accepted,
-    /// The job was marked already; the 404 waits until that can be relied on.
-    Refused,
+    /// The actor has it.
+    Waiting,
     Got202,
+    /// The mark is durable in the store, but not on disk as well.
+    GotHalf,
     Got404,
     /// The process died first.
     Lost,
 }
 
-/// Effects that remain of one transition.
-#[derive(Clone, Copy, PartialEq, Eq, Hash)]
-pub struct Chain {
-    pub effects: &'static [Effect],
-    /// How far the first effect has come.
-    pub stage: u8,
-    /// The state whose effects they are.
-    pub of: StateName,
-}
-
-impl Chain {
-    pub const NONE: Self = Self { effects: &[], stage: 0, of: StateName::Queued };
-
-    pub fn new(of: StateName, effects: &'static [Effect]) -> Self {
-        match effects {
-            [] => Self::NONE,
-            // Only for speed, never for correctness: a writer may be in the middle of a write when it
-            // is paused, so the model lets writers go on.
-            [Effect::PauseWriters, rest @ ..] => Self::new(of, rest),
-            _ => Self { effects, stage: 0, of },
-        }
-    }
-
-    pub fn head(&self) -> Option<Effect> {
-        self.effects.first().copied()
-    }
-
-    /// The rest after the first effect is done.
-    pub fn advanced(self) -> Self {
-        Self::new(self.of, &self.effects[1..])
-    }
-}
-
-/// What a crash takes away.
-#[derive(Clone, Copy, PartialEq, Eq, Hash)]
-pub struct Process {
-    /// The actor's state.
-    pub memory: Record,
-    /// What clients see.
-    pub view: StateName,
-    pub chain: Chain,
-    /// A file operation of a transition that was overtaken: it cannot be called back.
-    pub leftover: Chain,
-    /// The cancel token.
-    pub stopped: bool,
-    pub download: Download,
-}
-
+/// An operator's order that the job's files stay.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub enum Download {
-    NotYet,
-    Open,
-    Done,
+pub enum Hold {
+    No,
+    /// In force, and not durable yet.
+    Ordered,
+    /// Durable, and answered.
+    Yes,
 }
 
-/// What may still go wrong, or be asked.
+/// What may still go wrong, or be ordered.
 #[derive(Clone, Copy, PartialEq, Eq, Hash)]
 pub struct Luck {
     pub crashes: u8,
-    pub lost_tails: u8,
+    pub lost_stores: u8,
+    pub lost_receipts: u8,
+    pub failing_kickoffs: u8,
     pub failing_exports: u8,
+    pub failing_moves: u8,
     pub failing_sweeps: u8,
+    pub clock_jumps: u8,
+    pub slow_clients: u8,
+    /// Somebody removes the directory of a complete job.
+    pub vandals: u8,
+    pub holds: u8,
 }
 
 #[derive(Clone, Copy, PartialEq, Eq, Hash)]
 pub struct World {
-    pub store: Cached<Record>,
-    /// What the store held before its last sync: what remains if it loses its tail.
-    pub before: Record,
+    pub store: Logged<Option<Record>>,
     pub place: Cached<Place>,
+    /// Which plan `plan.json` holds, from 1; 0: there is none.
+    pub plan: Cached<u8>,
     pub parts: [Part; 2],
     /// `job.json`: the state that it says the record is going to have.
     pub job_json: Cached<Option<StateName>>,
-    pub receipts: u8,
+    pub receipts: Cached<Receipts>,
     pub process: Option<Process>,
-    pub answers: [Answer; 2],
+    pub kickoff: Kickoff,
+    /// Of two DELETEs, and of the first one sent again.
+    pub answers: [Answer; 3],
     /// The latest state that any client was shown, by any process.
-    pub shown: StateName,
-    /// The store has lost its tail.
+    pub shown: Option<StateName>,
+    /// Its time to live is over.
+    pub due: bool,
+    /// The wall clock says that its time to live is over.
+    pub clock_ahead: bool,
+    pub hold: Hold,
+    /// A file of the job was unlinked when its hold had been answered.
+    pub hold_broken: bool,
+    /// Store or receipts have lost their tail.
     pub tail_lost: bool,
+    /// The directory was removed by somebody else.
+    pub vandalized: bool,
     pub luck: Luck,
 }
 
@@ -167,54 +201,89 @@ impl World {
         self.process.as_mut().expect("an actor needs a process")
     }
 
-    /// Makes what clients see; `shown` remembers it for them.
-    pub fn publish(&mut self, view: StateName) {
+    /// Makes what clients see; `shown` remembers it for them, if they know of the job.
+    pub fn publish(&mut self, view: Option<Record>) {
         if let Some(process) = &mut self.process {
             process.view = view;
         }
-        self.shown = self.shown.max(view);
-    }
-
-    /// All DELETEs that wait as `from` get their answer; both answers there are say that it is deleted.
-    pub fn answer(&mut self, from: Answer, to: Answer) {
-        for answer in &mut self.answers {
-            if *answer == from {
-                *answer = to;
-                self.shown = self.shown.max(StateName::Marked);
-            }
+        if self.kickoff == Kickoff::Got202 {
+            self.shown = self.shown.max(view.map(|record| record.name));
         }
     }
 
-    pub fn has_names(&self) -> bool {
-        self.job_json.seen.is_some() || self.parts.iter().any(|part| part.file_seen)
+    /// A DELETE gets its answer; both 202 and 404 say that the job is deleted.
+    pub fn tell(&mut self, index: usize, answer: Answer) {
+        self.answers[index] = answer;
+        if answer != Answer::GotHalf {
+            self.shown = self.shown.max(Some(StateName::Marked));
+        }
     }
 
+    /// Whether the kick-off's actor is at work: a directory without a record is then no orphan.
+    pub fn is_kicking_off(&self) -> bool {
+        matches!(self.kickoff, Kickoff::Making(_) | Kickoff::Committing | Kickoff::Committed)
+    }
+
+    pub fn has_directory(&self) -> bool {
+        !matches!(self.place.seen, Place::Nowhere | Place::Gone)
+    }
+
+    pub fn has_names(&self) -> bool {
+        let in_part = |part: &Part| part.file.seen || part.stale.seen;
+        self.job_json.seen.is_some() || self.plan.seen > 0 || self.parts.iter().any(in_part)
+    }
+
+    /// Unlinks all but `job.json`.
     pub fn unlink_parts(&mut self) {
+        self.hold_broken |= self.hold == Hold::Yes && self.has_names() && !self.vandalized;
+        self.plan.seen = 0;
         for part in &mut self.parts {
-            part.file_seen = false;
+            (part.file.seen, part.stale.seen) = (false, false);
         }
     }
 
     /// fsync of the job's directory.
     pub fn sync_names(&mut self) {
         for part in &mut self.parts {
-            part.file_synced = part.file_seen;
+            part.file.sync();
+            part.stale.sync();
         }
+        self.plan.sync();
         self.job_json.sync();
     }
 
     /// What was not synced in the job's directory is lost: names made are gone, names unlinked are back.
     pub fn lose_names(&mut self) {
         for part in &mut self.parts {
-            part.file_seen = part.file_synced;
+            part.file.lose();
+            part.stale.lose();
         }
+        self.plan.lose();
         self.job_json.lose();
     }
 
+    pub fn is_store_synced(&self) -> bool {
+        self.store.now.is_synced() && self.parts.iter().all(|part| part.sealed.now.is_synced())
+    }
+
     pub fn sync_store(&mut self) {
-        if !self.store.is_synced() {
-            self.before = self.store.synced;
+        if !self.is_store_synced() {
             self.store.sync();
+            self.parts.iter_mut().for_each(|part| part.sealed.sync());
+        }
+    }
+
+    /// What the store was given and has not synced is lost.
+    pub fn lose_store(&mut self) {
+        self.store.now.lose();
+        self.parts.iter_mut().for_each(|part| part.sealed.now.lose());
+    }
+
+    /// The store opens with a shorter log than it had.
+    pub fn cut_store(&mut self) {
+        self.store = Logged::durable(self.store.before);
+        for part in &mut self.parts {
+            part.sealed = Logged::durable(part.sealed.before);
         }
     }
 
@@ -226,24 +295,30 @@ impl World {
 impl fmt::Display for World {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let star = |synced| if synced { "" } else { "*" };
-        write!(f, "[store {}{}", self.store.seen.name, star(self.store.is_synced()))?;
+        let name = |record: Option<Record>| record.map_or("none", |record| record.name.as_str());
+        write!(f, "[store {}{}", name(self.store.now.seen), star(self.store.now.is_synced()))?;
         write!(f, "; {:?}{}", self.place.seen, star(self.place.is_synced()))?;
-        for part in self.parts.iter().filter(|part| part.file_seen || part.file_synced) {
-            write!(
-                f,
-                " {}{}",
-                if part.file_seen { "file" } else { "(file)" },
-                star(part.file_seen == part.file_synced)
-            )?;
+        if self.plan.seen > 0 {
+            write!(f, " plan.json{}", star(self.plan.is_synced()))?;
+        }
+        let files = self.parts.iter().flat_map(|part| [("file", part.file), ("stale", part.stale)]);
+        for (kind, file) in files.filter(|(_, file)| file.seen || file.synced) {
+            let shown = if file.seen { kind.to_string() } else { format!("({kind})") };
+            write!(f, " {shown}{}", star(file.is_synced()))?;
         }
         if let Some(says) = self.job_json.seen {
             write!(f, " job.json({says}){}", star(self.job_json.is_synced()))?;
         }
-        write!(f, "; receipts {}", self.receipts)?;
+        write!(f, "; receipts {}{}", self.receipts.seen.lines, star(self.receipts.is_synced()))?;
         match &self.process {
-            Some(process) => write!(f, "; actor {}, view {}", process.memory.name, process.view)?,
+            Some(process) => {
+                write!(f, "; actor {}, view {}", name(process.memory), name(process.view))?;
+                if process.download != Download::NotYet {
+                    write!(f, ", download {:?}", process.download)?;
+                }
+            }
             None => write!(f, "; down")?,
         }
-        write!(f, "; DELETEs {:?} {:?}]", self.answers[0], self.answers[1])
+        write!(f, "; kick-off {:?}; DELETEs {:?}]", self.kickoff, self.answers)
     }
 }

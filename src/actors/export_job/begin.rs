@@ -4,6 +4,7 @@
 use std::sync::Arc;
 
 use actix::Context;
+use jiff::Timestamp;
 use tokio::sync::oneshot;
 
 use super::super::orchestrator::Settled;
@@ -139,13 +140,26 @@ impl ExportJob {
                 self.resume(ctx);
             }
             JobState::Marked(mark) => {
-                self.mark_answer = Some(CancelReply::Accepted { at: mark.at });
                 self.tally.resumed = true;
-                self.perform(&[Effect::AwaitLastOut, Effect::Sweep], ctx);
+                self.recall_answer(mark.at, ctx);
             }
             JobState::Failed(_) => self.perform(&[Effect::SweepPartials], ctx),
             JobState::Complete(_) | JobState::Erased(_) => {}
         }
+    }
+
+    /// The start moved the directory to `trash/`, or could not: who sends the DELETE again is told
+    /// so, and then the job goes on to its end.
+    fn recall_answer(&mut self, at: Timestamp, ctx: &mut Context<Self>) {
+        let (id, files) = (self.id, self.services.files.clone());
+        let has_left = move |place| files.open(id, place).is_err_and(|error| error.is_missing());
+        let moved = move || [Place::Building, Place::Ready].into_iter().all(has_left);
+        self.block(ctx, moved, move |this, moved, ctx| {
+            this.mark_answer =
+                Some(if moved { CancelReply::Accepted { at } } else { CancelReply::HalfDurable });
+            this.acknowledge();
+            this.perform(&[Effect::AwaitLastOut, Effect::Sweep], ctx);
+        });
     }
 
     /// Takes an interrupted export up again: sealed parts are kept, partial files removed.
