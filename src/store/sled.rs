@@ -314,3 +314,19 @@ fn split_key(key: &[u8]) -> Result<(JobId, u32, bool), StoreError> {
     let part = key.get(18..22).and_then(|b| b.try_into().ok()).ok_or_else(damaged)?;
     Ok((JobId::from_bytes(job), u32::from_be_bytes(part), key.len() > 22))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_panic_over_a_damaged_file_is_an_error_that_says_what_to_do() {
+        let panic = guarded::<()>(|| panic!("page {} is no page", 7)).unwrap_err().to_string();
+        assert!(panic.contains("page 7 is no page") && panic.contains("fsck --rebuild"), "{panic}");
+        let corruption = failed("open")(sled::Error::Unsupported("another size".into())).to_string();
+        assert!(corruption.contains("fsck --rebuild"), "{corruption}");
+        let full = sled::Error::Io(std::io::Error::from_raw_os_error(28));
+        let full = failed("open")(full).to_string();
+        assert!(full.contains("os error 28") && !full.contains("fsck"), "{full}");
+    }
+}

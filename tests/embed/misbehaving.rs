@@ -1,5 +1,7 @@
 //! Exporters that do not do what they should (P3, P4): one that panics, one that ignores its
-//! cancel token past the deadline, one that fails, one whose plan never ends.
+//! cancel token past the deadline, one that fails, one whose plan never ends, one that writes
+//! from a thread of its own. (None can keep its writer: it is lent for the run only.) Those
+//! stuck in a system call are in `stuck`, absurd plans in `plans`.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
@@ -160,6 +162,72 @@ async fn an_exporter_that_ignores_its_cancel_token_is_fenced_and_replaced() {
     drop(release);
     assert!(matches!(evanesce.wait_finished(second).await, Some(JobState::Complete(_))));
     assert_eq!(Disk(folder.path().into()).jobs("trash").len(), 0);
+}
+
+/// Writes until it is refused, on a thread of its own, while its worker panics.
+fn panic_while_another_thread_writes(out: &mut PartWriter, refused: &Sender<()>) {
+    std::thread::scope(|scope| {
+        scope.spawn(|| {
+            while write_one(out).is_ok() {}
+            assert!(matches!(write_one(out), Err(ExportError::Cancelled)));
+            refused.send(()).unwrap();
+        });
+        panic!("on purpose, while another thread has the writer");
+    });
+}
+
+#[tokio::test]
+async fn a_writer_on_a_thread_of_its_own_is_stopped_like_any_other_when_its_worker_panics() {
+    let folder = tempfile::tempdir().unwrap();
+    let (tell, refused) = channel();
+    let tell = Mutex::new(tell);
+    let leaks = Scripted(Box::new(move |out, _| {
+        let tell = tell.lock().clone();
+        panic_while_another_thread_writes(out, &tell);
+        Ok(PartSummary::default())
+    }));
+    let evanesce = start_with(2, folder.path(), leaks).await;
+    let client = || "host".parse().unwrap();
+    let job = evanesce.submit(Kickoff::system(), client()).await.unwrap();
+    let disk = Disk(folder.path().into());
+    crate::support::eventually("bytes of both parts", || {
+        let outputs = disk.files().into_iter().filter(|file| file.extension() == Some("ndjson".as_ref()));
+        (outputs.count() == 2).then_some(())
+    });
+    evanesce.cancel(job, client()).await.unwrap();
+    for _ in 0..2 {
+        refused.recv_timeout(Duration::from_secs(60)).unwrap();
+    }
+    evanesce.wait_erased(job).await.unwrap().unwrap();
+    assert!(disk.files().is_empty());
+    // Both workers are of use again.
+    let next = evanesce.submit(Kickoff::system(), client()).await.unwrap();
+    crate::support::eventually("the next job to write", || (disk.files().len() > 3).then_some(()));
+    evanesce.cancel(next, client()).await.unwrap();
+    evanesce.wait_erased(next).await.unwrap().unwrap();
+}
+
+#[tokio::test]
+async fn an_exporter_that_panics_when_it_is_cancelled_is_cancelled_all_the_same() {
+    let folder = tempfile::tempdir().unwrap();
+    let running = Arc::new(Notify::new());
+    let started = running.clone();
+    let panics = Scripted(Box::new(move |out, cancel| {
+        write_one(out)?;
+        started.notify_one();
+        while !cancel.is_cancelled() {
+            std::thread::yield_now();
+        }
+        panic!("on purpose, when it should stop");
+    }));
+    let evanesce = start(folder.path(), panics).await;
+    let client = || "host".parse().unwrap();
+    let job = evanesce.submit(Kickoff::system(), client()).await.unwrap();
+    running.notified().await;
+    evanesce.cancel(job, client()).await.unwrap();
+    let receipt = evanesce.wait_erased(job).await.unwrap().unwrap();
+    assert_eq!(receipt.reason, evanesce::job::MarkReason::Cancelled);
+    assert!(Disk(folder.path().into()).files().is_empty());
 }
 
 /// An exporter whose plan waits until the test is over.

@@ -41,6 +41,16 @@ struct Bench {
 
 impl Bench {
     async fn new(at: Step, hold: usize, max_replacements: usize) -> Self {
+        Self::with(OnePatient, 1, at, hold, max_replacements).await
+    }
+
+    async fn with(
+        exporter: impl Exporter + 'static,
+        workers: usize,
+        at: Step,
+        hold: usize,
+        max_replacements: usize,
+    ) -> Self {
         let folder = tempfile::tempdir().unwrap();
         let (tell, held) = channel();
         let left = Arc::new(Mutex::new((hold, tell)));
@@ -60,11 +70,11 @@ impl Bench {
             let _ = released.recv();
         });
         let mut config = Config::default();
-        config.export.workers = 1;
+        config.export.workers = workers;
         config.export.max_burst_workers = 0;
         config.export.max_replacements = max_replacements;
         config.export.cancel_deadline = Time(Duration::from_millis(50));
-        let builder = Evanesce::builder().config(config).data_dir(folder.path()).exporter(OnePatient);
+        let builder = Evanesce::builder().config(config).data_dir(folder.path()).exporter(exporter);
         let evanesce = builder.hooks(hooks).start().await.unwrap();
         Self { evanesce, held, disk: Disk(folder.path().into()), folder }
     }
@@ -81,6 +91,11 @@ impl Bench {
         (job, release)
     }
 
+    async fn assert_completes(&self, job: JobId) {
+        let finished = tokio::time::timeout(PATIENCE, self.evanesce.wait_finished(job)).await;
+        assert!(matches!(finished, Ok(Some(JobState::Complete(_)))), "{finished:?}");
+    }
+
     fn receipts(&self) -> String {
         std::fs::read_to_string(self.folder.path().join("receipts.ndjson")).unwrap()
     }
@@ -94,13 +109,14 @@ async fn the_names_of_a_stuck_writer_go_and_its_job_is_erased_when_it_returns() 
         eventually("its names to go", || (!bench.disk.has(&job.to_string())).then_some(()));
         // The pool of one has another one, which is of use.
         let other = bench.submit().await;
-        assert!(matches!(bench.evanesce.wait_finished(other).await, Some(JobState::Complete(_))));
+        bench.assert_completes(other).await;
         assert_eq!(bench.evanesce.reaper_status().await.unwrap().marked, 1);
         assert_eq!(bench.receipts(), "", "P4: erased while a descriptor is open");
         drop(release);
         let receipt = bench.evanesce.wait_erased(job).await.unwrap().unwrap();
         assert_eq!(bench.disk.jobs("ready"), [other.to_string()]);
         assert!(bench.disk.jobs("trash").is_empty());
+        assert!(receipt.files >= 3, "what went early counts: {receipt:?}");
         // It left by itself, or was fenced between two calls.
         assert!(receipt.fenced_writers <= 1, "{receipt:?}");
     }
@@ -122,10 +138,51 @@ async fn stuck_writers_are_replaced_up_to_the_cap_and_then_exports_wait() {
     assert_eq!(bench.evanesce.reaper_status().await.unwrap().marked, 2);
     assert_eq!(bench.disk.jobs("building"), [waits.to_string()]);
     drop(release_second);
-    assert!(matches!(bench.evanesce.wait_finished(waits).await, Some(JobState::Complete(_))));
+    bench.assert_completes(waits).await;
     bench.evanesce.wait_erased(second).await.unwrap().unwrap();
     drop(release_first);
     bench.evanesce.wait_erased(first).await.unwrap().unwrap();
+}
+
+/// Two parts, of which the second one fails when the test says so.
+struct FailsBeside(Mutex<Receiver<()>>);
+
+impl Exporter for FailsBeside {
+    fn plan(&self, _: &ExportRequest) -> Result<Plan, ExportError> {
+        let part = |fails: bool| Part { weight: 1, content: fails.into() };
+        Ok(Plan::new(Timestamp::now(), vec![part(false), part(true)]))
+    }
+
+    fn run(
+        &self,
+        part: &Part,
+        out: &mut PartWriter,
+        cancel: &CancelToken,
+    ) -> Result<PartSummary, ExportError> {
+        if part.content == true {
+            let _ = self.0.lock().recv();
+            return Err(ExportError::Other("on purpose".into()));
+        }
+        OnePatient.run(part, out, cancel)
+    }
+}
+
+#[tokio::test]
+async fn a_failed_job_with_a_stuck_writer_is_deleted_and_erased_like_others() {
+    let (fail, fails) = channel::<()>();
+    let bench = Bench::with(FailsBeside(Mutex::new(fails)), 2, Step::WriteBegins, 1, 1).await;
+    let job = bench.submit().await;
+    let release = bench.held.recv_timeout(PATIENCE).unwrap();
+    drop(fail);
+    assert!(matches!(bench.evanesce.wait_finished(job).await, Some(JobState::Failed(_))));
+    // Past its deadline: the writer has been asked for its files, and keeps them.
+    tokio::time::sleep(Duration::from_millis(200)).await;
+    bench.evanesce.cancel(job, "host".parse().unwrap()).await.unwrap();
+    eventually("its names to go", || (!bench.disk.has(&job.to_string())).then_some(()));
+    assert_eq!(bench.receipts(), "", "P4: erased while a descriptor is open");
+    drop(release);
+    let erased = tokio::time::timeout(PATIENCE, bench.evanesce.wait_erased(job)).await;
+    assert!(erased.expect("nobody asks the writer again").unwrap().unwrap().files >= 3);
 }
 
 #[test]

@@ -152,7 +152,14 @@ impl ExportJob {
     /// so, and then the job goes on to its end.
     fn recall_answer(&mut self, at: Timestamp, ctx: &mut Context<Self>) {
         let (id, files) = (self.id, self.services.files.clone());
-        let has_left = move |place| files.open(id, place).is_err_and(|error| error.is_missing());
+        let has_left = move |place| match files.open(id, place) {
+            Err(error) if error.is_missing() => true,
+            Err(error) => {
+                tracing::warn!(job = %id, %error, "it cannot be told whether a marked directory was moved");
+                false
+            }
+            Ok(_) => false,
+        };
         let moved = move || [Place::Building, Place::Ready].into_iter().all(has_left);
         self.block(ctx, moved, move |this, moved, ctx| {
             this.mark_answer =

@@ -36,8 +36,13 @@ impl ExportJob {
     pub(super) fn await_last_out(&mut self, rest: &'static [Effect], ctx: &mut Context<Self>) {
         let generation = self.generation;
         self.last_out.leaving = Some((generation, rest));
-        if self.services.pool.running(self.id) > 0 {
-            let deadline = self.services.config.export.cancel_deadline.0;
+        // Its names stand elsewhere now, as after the deletion of a failed job.
+        self.last_out.swept_early = false;
+        let deadline = self.services.config.export.cancel_deadline.0;
+        if !self.last_out.busy.is_empty() {
+            // They were asked on behalf of what has been overtaken, and nobody goes on with that.
+            ctx.run_later(ASK_AGAIN, move |this, ctx| this.fence(generation, ctx));
+        } else if self.services.pool.running(self.id) > 0 {
             ctx.run_later(deadline, move |this, ctx| this.fence(generation, ctx));
         }
         if let Some(JobState::Marked(mark)) = self.state() {
@@ -128,8 +133,11 @@ impl ExportJob {
         let (id, files) = (self.id, self.services.files.clone());
         self.block_in_directory(ctx, move || files.sweep(&[id]), move |this, swept, _| match swept {
             Ok(results) => {
-                for error in results.into_iter().filter_map(|(_, result)| result.err()) {
-                    tracing::warn!(job = %id, %error, "the names of a stuck writer could not be unlinked yet");
+                for (swept, result) in results {
+                    this.tally.swept += swept;
+                    if let Err(error) = result {
+                        tracing::warn!(job = %id, %error, "the names of a stuck writer could not be unlinked yet");
+                    }
                 }
             }
             Err(error) => this.services.fatal.raise(&error.to_string()),
