@@ -2,23 +2,21 @@
 
 use std::fs::File;
 use std::io;
-use std::num::NonZeroU64;
 use std::path::Path;
 use std::sync::Arc;
 
 use cap_std::fs::Dir;
-use rustix::fs::{Advice, AtFlags, FileType, Mode, OFlags, RenameFlags};
+use rustix::fs::{AtFlags, Mode, OFlags, RenameFlags};
 use rustix::io::Errno;
 
 use super::handle::{make_dir, open_dir};
 use super::layout::job_of;
+use super::local_dir::{LocalDir, sync_dir};
 use super::{
-    Document, ExportDir, Files, FilesError, Inventory, OutputSink, Place, ReadAt, Room, SYNC, SweepResult,
-    Swept, ballast, sweep,
+    Document, ExportDir, Files, FilesError, Inventory, Place, Room, SYNC, SweepResult, Swept, ballast, sweep,
 };
 use crate::hooks::{Fault, Hooks, Step};
 use crate::job::{ExportRequest, JobId};
-use crate::telemetry;
 
 /// The data directory on a local file system.
 pub struct LocalFiles {
@@ -147,7 +145,7 @@ impl Files for LocalFiles {
             open_dir(&self.building, &name)
         };
         let dir = make().map_err(FilesError::new("make directory", format!("building/{name}")))?;
-        let dir = LocalDir { dir, name, hooks: self.hooks.clone() };
+        let dir = LocalDir::new(dir, name, self.hooks.clone());
         let content = serde_json::to_vec(request).expect("a request always serializes");
         dir.write_document(Document::Request, &content)?;
         self.sync(&[Place::Building])?;
@@ -159,7 +157,7 @@ impl Files for LocalFiles {
         let name = job.to_string();
         let dir = self.hooks.fault(Fault::Open).and_then(|()| open_dir(self.dir(place), &name));
         let dir = dir.map_err(FilesError::new("open directory", format!("{}/{name}", place.name())))?;
-        Ok(Arc::new(LocalDir { dir, name, hooks: self.hooks.clone() }))
+        Ok(Arc::new(LocalDir::new(dir, name, self.hooks.clone())))
     }
 
     fn move_to_ready(&self, job: JobId) -> Result<(), FilesError> {
@@ -270,176 +268,5 @@ impl Files for LocalFiles {
 
     fn restore_ballast(&self) -> Result<(), FilesError> {
         ballast::restore(&self.root, &self.hooks).map_err(FilesError::new("make", "ballast"))
-    }
-}
-
-/// Makes the names in a directory durable.
-fn sync_dir(dir: &Dir, hooks: &Hooks) -> io::Result<()> {
-    hooks.fault(Fault::Fsync)?;
-    Ok(telemetry::timed_sync("directory", || rustix::fs::fsync(dir))?)
-}
-
-struct LocalDir {
-    dir: Dir,
-    name: String,
-    hooks: Hooks,
-}
-
-impl LocalDir {
-    fn fail(&self, operation: &'static str, name: &str) -> impl FnOnce(io::Error) -> FilesError {
-        FilesError::new(operation, format!("{}/{name}", self.name))
-    }
-
-    fn create(&self, name: &str) -> io::Result<File> {
-        self.hooks.fault(Fault::Open)?;
-        let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL | OFlags::NOFOLLOW | OFlags::CLOEXEC;
-        Ok(File::from(rustix::fs::openat(&self.dir, name, flags, Mode::RUSR | Mode::WUSR)?))
-    }
-
-    fn read(&self, name: &str) -> io::Result<File> {
-        self.hooks.fault(Fault::Open)?;
-        let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::CLOEXEC | OFlags::NONBLOCK;
-        Ok(File::from(rustix::fs::openat(&self.dir, name, flags, Mode::empty())?))
-    }
-}
-
-impl ExportDir for LocalDir {
-    fn create_file(&self, name: &str) -> Result<Box<dyn OutputSink>, FilesError> {
-        let file = self.create(name).map_err(self.fail("create", name))?;
-        let full_name = format!("{}/{name}", self.name);
-        let (hooks, name) = (self.hooks.clone(), full_name);
-        Ok(Box::new(LocalSink { file, name, hooks, written: 0, begun: 0 }))
-    }
-
-    fn write_document(&self, document: Document, content: &[u8]) -> Result<(), FilesError> {
-        let name = document.name();
-        let temporary = format!("{name}.tmp");
-        let write = || {
-            self.hooks.fault(Fault::Write)?;
-            match rustix::fs::unlinkat(&self.dir, &temporary, AtFlags::empty()) {
-                Ok(()) | Err(Errno::NOENT) => {}
-                Err(e) => return Err(e.into()),
-            }
-            let mut file = self.create(&temporary)?;
-            io::Write::write_all(&mut file, content)?;
-            self.hooks.fault(Fault::Fsync)?;
-            telemetry::timed_sync("document", || file.sync_data())?;
-            self.hooks.reach(Step::DocumentWritten);
-            self.hooks.fault(Fault::Rename)?;
-            rustix::fs::renameat(&self.dir, &temporary, &self.dir, name)?;
-            self.hooks.reach(Step::DocumentRenamed);
-            sync_dir(&self.dir, &self.hooks)
-        };
-        write().map_err(self.fail("write", name))
-    }
-
-    fn read_document(&self, document: Document) -> Result<Option<Vec<u8>>, FilesError> {
-        let name = document.name();
-        let read = || match self.read(name) {
-            Err(e) if e.kind() == io::ErrorKind::NotFound => Ok(None),
-            Err(e) => Err(e),
-            Ok(mut file) => {
-                let mut content = Vec::new();
-                io::Read::read_to_end(&mut file, &mut content)?;
-                Ok(Some(content))
-            }
-        };
-        read().map_err(self.fail("read", name))
-    }
-
-    fn open_file(&self, name: &str) -> Result<Arc<dyn ReadAt>, FilesError> {
-        Ok(Arc::new(self.read(name).map_err(self.fail("open", name))?))
-    }
-
-    fn check_file(&self, name: &str, bytes: u64) -> Result<(), FilesError> {
-        let check = || {
-            self.hooks.fault(Fault::Open)?;
-            let stat = rustix::fs::statat(&self.dir, name, AtFlags::SYMLINK_NOFOLLOW)?;
-            let is_file = FileType::from_raw_mode(stat.st_mode) == FileType::RegularFile;
-            if is_file && u64::try_from(stat.st_size) == Ok(bytes) {
-                return Ok(());
-            }
-            let is = if is_file { format!("has {} bytes", stat.st_size) } else { "is no file".into() };
-            Err(io::Error::new(io::ErrorKind::InvalidData, format!("{is}, should have {bytes} bytes")))
-        };
-        check().map_err(self.fail("check", name))
-    }
-
-    fn remove_all_but(&self, keep: &[&str]) -> Result<Swept, FilesError> {
-        let documents = [Document::Request, Document::Plan, Document::Job].map(Document::name);
-        let remove = || {
-            let mut swept = Swept::default();
-            let chosen = |name: &str| !keep.contains(&name) && !documents.contains(&name);
-            sweep::remove_files(&self.dir, &self.hooks, chosen, &mut swept)?;
-            sync_dir(&self.dir, &self.hooks)?;
-            Ok(swept)
-        };
-        let swept = remove().map_err(self.fail("remove partial files of", ""))?;
-        self.hooks.reach(Step::PartialsRemoved);
-        Ok(swept)
-    }
-
-    fn sync(&self) -> Result<(), FilesError> {
-        sync_dir(&self.dir, &self.hooks).map_err(self.fail(SYNC, ""))?;
-        self.hooks.reach(Step::DirectorySynced);
-        Ok(())
-    }
-}
-
-struct LocalSink {
-    file: File,
-    name: String,
-    hooks: Hooks,
-    /// Bytes written, and those whose way to the disk was begun.
-    written: u64,
-    begun: u64,
-}
-
-/// Bytes that exports leave free: commits, receipts and so deletions need a little, and would
-/// else have to live on the ballast that is for disks which others fill.
-const RESERVE_BYTES: u64 = 32 << 20;
-
-/// Bytes whose way to the disk is begun at once: the fsync at the end has little left to do.
-const WRITE_BEHIND: u64 = 8 << 20;
-
-impl LocalSink {
-    /// Has the kernel begin to write what is dirty. There is no safe call for
-    /// `sync_file_range`; the advice that pages are not needed begins their write-back first,
-    /// and leaves those alone that are on their way.
-    fn write_behind(&mut self) {
-        if let Some(length) = NonZeroU64::new(self.written - self.begun).filter(|l| l.get() >= WRITE_BEHIND) {
-            // Only a hint: the fsync tells what became of the bytes.
-            let _ = rustix::fs::fadvise(&self.file, self.begun, Some(length), Advice::DontNeed);
-            self.begun = self.written;
-        }
-    }
-}
-
-impl OutputSink for LocalSink {
-    fn write_all(&mut self, bytes: &[u8]) -> Result<(), FilesError> {
-        let write = || {
-            self.hooks.reach(Step::WriteBegins);
-            self.hooks.fault(Fault::Write)?;
-            // If nobody can tell, the write itself will.
-            if ballast::free_bytes(&self.file).is_ok_and(|free| free < RESERVE_BYTES + bytes.len() as u64) {
-                return Err(io::ErrorKind::StorageFull.into());
-            }
-            io::Write::write_all(&mut &self.file, bytes)
-        };
-        write().map_err(FilesError::new("write", &self.name))?;
-        self.written += bytes.len() as u64;
-        self.write_behind();
-        Ok(())
-    }
-
-    fn sync(&mut self) -> Result<(), FilesError> {
-        self.hooks.reach(Step::OutputWritten);
-        let synced = self
-            .hooks
-            .fault(Fault::Fsync)
-            .and_then(|()| telemetry::timed_sync("output", || self.file.sync_data()));
-        synced.map_err(FilesError::new("sync", &self.name))?;
-        self.hooks.reach(Step::OutputSynced);
-        Ok(())
     }
 }

@@ -6,6 +6,7 @@ mod ballast;
 mod handle;
 pub mod layout;
 mod local;
+mod local_dir;
 mod read_at;
 mod sweep;
 
