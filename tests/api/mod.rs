@@ -11,6 +11,7 @@ mod hostile;
 mod kickoff;
 mod life_table;
 mod messy;
+mod prevented;
 mod races;
 mod raw;
 mod request_id;
