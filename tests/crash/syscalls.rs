@@ -51,7 +51,8 @@ pub(super) fn disturb(setup: &Setup, server: &Server, path: &str, inject: &str) 
     let mut strace = command.stderr(Stdio::piped()).spawn().unwrap();
     let mut said = String::new();
     let mut stderr = BufReader::new(strace.stderr.take().unwrap());
-    stderr.read_line(&mut said).unwrap();
+    // It may have something to say of the path before.
+    while !said.contains("attached") && stderr.read_line(&mut said).unwrap() > 0 {}
     let attached = said.contains("attached");
     if !attached {
         skip("a disturbed server", said.trim_end());

@@ -52,14 +52,14 @@ fn a_delete_is_answered_while_the_index_is_built_and_later_exports_work() {
 
 #[test]
 fn a_kill_while_the_index_is_built_costs_nothing_but_time() {
-    let folder = times_big(10);
-    let (setup, server, polling) = indexing(folder.path(), 10);
+    let folder = times_big(30);
+    let (setup, server, polling) = indexing(folder.path(), 30);
     server.kill();
     let server = setup.start();
     let polling = format!("{}/bulk-api/request/{}", server.base, job_id(&polling));
     assert_same(&exported(&server.wait_complete(&polling)), &lines_in(big()));
-    assert_eq!(indexed(&setup), Some(10));
-    assert_eq!(index_files(&setup).len(), 11, "the segments and what follows from them");
+    assert_eq!(indexed(&setup), Some(30));
+    assert_eq!(index_files(&setup).len(), 31, "the segments and what follows from them");
 }
 
 #[test]
