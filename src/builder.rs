@@ -12,7 +12,9 @@ use crate::actors::{DiskWitnesses, Orchestrator, Planners, Services};
 use crate::clock::{self, Clock};
 use crate::config::{Config, PageCache};
 use crate::evanesce::{Evanesce, Running};
-use crate::export::{Exporter, Limits, Pool, Rates, SourceExporter, SourceOptions, Threads, Throttle};
+use crate::export::{
+    Exporter, Limits, Pool, Rates, SourceExporter, SourceOptions, Threads, Throttle, WithNotices,
+};
 use crate::files::{Files, FilesError, LocalFiles};
 use crate::hooks::Hooks;
 use crate::index::{Index, IndexOptions};
@@ -153,6 +155,7 @@ impl Builder {
             (None, Some(source)) => Arc::new(built_in(source, &config)?),
             (exporter, _) => exporter.expect("there is a source if there is no exporter"),
         };
+        let exporter = Arc::new(WithNotices::new(exporter));
         let receipts = Arc::new(Receipts::open(&data_dir)?.with_hooks(hooks.clone()));
         let mut witnesses = Box::new(DiskWitnesses { files: files.clone(), receipts: receipts.clone() });
         // The store writes when it is opened. On a full disk the ballast goes first, then the

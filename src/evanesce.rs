@@ -17,7 +17,7 @@ use crate::actors::{
     Services, Submit, SubmitError, Tell,
 };
 use crate::builder::Builder;
-use crate::job::{ClientId, ExportRequest, JobId, JobState, Level, Receipt, TenantId};
+use crate::job::{ClientId, ExportRequest, JobId, JobState, Kickoff, Receipt, TenantId};
 use crate::receipts::{Entry, Hold, Pause, ReceiptsError};
 use crate::store::View;
 use crate::telemetry;
@@ -48,28 +48,6 @@ pub enum CancelError {
 pub struct Cancelled {
     /// When the cancellation was requested.
     pub at: Timestamp,
-}
-
-/// What to export.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Kickoff {
-    /// The operation.
-    pub level: Level,
-    /// Resource types; empty means all that the level exports.
-    pub types: Vec<String>,
-    /// Only resources changed later than this, and those of unknown age.
-    pub since: Option<Timestamp>,
-    /// Only resources changed earlier than this, and those of unknown age.
-    pub until: Option<Timestamp>,
-    /// The manifest's `request`; a host that has no URL for it may leave it empty.
-    pub url: String,
-}
-
-impl Kickoff {
-    /// Everything the exporter has.
-    pub fn system() -> Self {
-        Self { level: Level::System, types: Vec::new(), since: None, until: None, url: String::new() }
-    }
 }
 
 /// The actors and what they work with.
@@ -114,10 +92,7 @@ impl Evanesce {
         kickoff: Kickoff,
         owner: ClientId,
     ) -> Result<JobId, SubmitError> {
-        let Kickoff { level, types, since, until, url } = kickoff;
-        let submitted_at = self.services().clock.now();
-        let request =
-            ExportRequest { tenant, owner, url, level, types, since, until, submitted_at, estimate: None };
+        let request = ExportRequest::new(tenant, owner, kickoff, self.services().clock.now());
         let (reply, answer) = oneshot::channel();
         self.0.running.orchestrator.do_send(Submit { request, reply });
         let submitted = answer.await.unwrap_or(Err(SubmitError::Failed));

@@ -47,6 +47,7 @@ pub mod telemetry;
 
 pub use actors::{OrderError, ReaperStatus, SubmitError};
 pub use builder::{Builder, StartError};
-pub use evanesce::{CancelError, Cancelled, Evanesce, Kickoff};
+pub use evanesce::{CancelError, Cancelled, Evanesce};
+pub use job::Kickoff;
 pub use reconcile::ReconcileError;
 pub use space::NoRoom;

@@ -4,7 +4,7 @@ use std::path::Path;
 use std::time::{Duration, Instant};
 
 use evanesce::config::Config;
-use evanesce::job::{ClientId, JobId};
+use evanesce::job::{ClientId, JobId, Parameters};
 use evanesce::{Evanesce, Kickoff};
 use tokio::runtime::Runtime;
 
@@ -35,7 +35,10 @@ impl Host {
 
     /// `count` complete exports.
     pub fn exports(&self, count: usize) -> Vec<JobId> {
-        let kickoff = || Kickoff { types: vec!["Location".into()], ..Kickoff::system() };
+        let kickoff = || Kickoff {
+            parameters: Parameters { types: vec!["Location".into()], ..Parameters::default() },
+            ..Kickoff::system()
+        };
         block_on(async {
             let mut jobs = Vec::with_capacity(count);
             for _ in 0..count {

@@ -7,7 +7,8 @@ use std::path::Path;
 use std::time::Duration;
 
 pub use settings::{
-    Config, Download, Export, PageCache, Reaper, References, Retention, Server, SourceConfig, Storage, Time,
+    Config, Download, Export, PageCache, Profile, Protocol, Reaper, References, Retention, Server,
+    SourceConfig, Storage, Time,
 };
 
 /// What could not be understood, and where it stood.

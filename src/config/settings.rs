@@ -47,6 +47,8 @@ impl Serialize for Time {
 pub struct Config {
     /// `[server]`
     pub server: Server,
+    /// `[protocol]`
+    pub protocol: Protocol,
     /// `[storage]`
     pub storage: Storage,
     /// `[source]`
@@ -76,6 +78,8 @@ pub struct Server {
     pub shutdown_grace: Time,
     /// Longest URL in bytes. Default 8192.
     pub max_url_bytes: usize,
+    /// Longest body of a POST in bytes. Default 1 MiB.
+    pub max_body_bytes: usize,
 }
 
 impl Default for Server {
@@ -86,7 +90,37 @@ impl Default for Server {
             workers: 2,
             shutdown_grace: Time::seconds(30),
             max_url_bytes: 8192,
+            max_body_bytes: 1 << 20,
         }
+    }
+}
+
+/// `[protocol]`: which rules hold where standard and model differ.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Protocol {
+    /// Whose rules hold. Default `standard`.
+    pub profile: Profile,
+    /// Whether all patients may be exported by `Patient/$export`; if not, it answers 501 and
+    /// Groups alone can be exported (K-15). Default true.
+    pub patient_export: bool,
+}
+
+/// Whose rules hold.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Profile {
+    /// The Bulk Data Access IG's.
+    Standard,
+    /// Those of Oracle Health's Soarian Clinicals: its parameters and types (K-16 to K-18),
+    /// kick-offs by GET only, `Accept` and `Prefer` demanded of status and delete requests too
+    /// (C2, C3), and no export twice (C10).
+    Soarian,
+}
+
+impl Default for Protocol {
+    fn default() -> Self {
+        Self { profile: Profile::Standard, patient_export: true }
     }
 }
 

@@ -3,6 +3,7 @@
 //! cancelled and fenced from outside.
 
 mod gate;
+mod notices;
 mod pool;
 mod source_exporter;
 mod throttle;
@@ -21,6 +22,7 @@ use crate::files::FilesError;
 use crate::job::{ExportRequest, FailureReason};
 
 pub use gate::{Gate, Written};
+pub use notices::WithNotices;
 pub use pool::{Pool, Threads};
 pub use source_exporter::{SourceExporter, SourceOptions};
 pub use throttle::{Rates, Throttle};

@@ -31,6 +31,8 @@ pub enum IssueCode {
     Throttled,
     NoStore,
     Exception,
+    Timeout,
+    Duplicate,
 }
 
 /// An OperationOutcome with one issue.

@@ -1,4 +1,4 @@
-//! Content negotiation: `Accept` (C3, C4, F-4) and `Prefer` (K-3).
+//! Content negotiation: `Accept` (C3, C4, F-4).
 
 use actix_web::HttpRequest;
 use actix_web::http::header::{self, Accept, Header, QualityItem};
@@ -53,20 +53,6 @@ fn is_accepted(offer: &str, items: &[QualityItem<Mime>]) -> bool {
     matching.max().is_some_and(|(_, quality)| quality > header::Quality::ZERO)
 }
 
-/// Demands `Prefer: respond-async`: the header may repeat and be a list, its tokens are
-/// case-insensitive and may have parameters (RFC 7240).
-pub fn require_respond_async(request: &HttpRequest) -> Result<(), ApiError> {
-    let values = request.headers().get_all(header::HeaderName::from_static("prefer"));
-    let mut preferences = values.filter_map(|value| value.to_str().ok()).flat_map(|value| value.split(','));
-    let is_async = |preference: &str| {
-        preference.split(';').next().is_some_and(|token| token.trim().eq_ignore_ascii_case("respond-async"))
-    };
-    if preferences.any(is_async) {
-        return Ok(());
-    }
-    Err(ApiError::not_acceptable("This operation is asynchronous only; send Prefer: respond-async."))
-}
-
 #[cfg(test)]
 mod tests {
     use actix_web::test::TestRequest;
@@ -99,22 +85,5 @@ mod tests {
         }
         assert!(check_accept(&TestRequest::default().to_http_request(), JSON).is_ok());
         assert!(require_accept(&TestRequest::default().to_http_request(), JSON).is_err());
-    }
-
-    #[test]
-    fn prefer_is_a_list_that_may_repeat() {
-        let asynchronous = |values: &[&str]| {
-            let mut request = TestRequest::default();
-            for value in values {
-                request = request.append_header(("Prefer", *value));
-            }
-            require_respond_async(&request.to_http_request()).is_ok()
-        };
-        assert!(asynchronous(&["respond-async"]));
-        assert!(asynchronous(&["handling=lenient, Respond-Async; wait=10"]));
-        assert!(asynchronous(&["handling=lenient", "respond-async"]));
-        for bad in [&[][..], &["respond"], &["handling=respond-async"], &["return=minimal; respond-async"]] {
-            assert!(!asynchronous(bad), "{bad:?}");
-        }
     }
 }

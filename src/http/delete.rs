@@ -7,8 +7,9 @@ use actix_web::http::StatusCode;
 use actix_web::web::Data;
 use actix_web::{HttpRequest, HttpResponse};
 
-use super::accept::{JSON, check_accept, require_respond_async};
+use super::accept::{JSON, check_accept};
 use super::error::outcome_response;
+use super::preferences::Preferences;
 use super::query;
 use super::{Api, ApiError, RequestId};
 use crate::fhir::{self, IssueCode, OperationOutcome, Severity};
@@ -31,7 +32,7 @@ pub async fn delete_request(
     id: RequestId,
 ) -> Result<HttpResponse, ApiError> {
     check_accept(&request, JSON)?;
-    require_respond_async(&request)?;
+    Preferences::of(&request).require_respond_async()?;
     api.check_tenant(&request)?;
     let parameters = query::parse(request.query_string())?;
     let [(name, value)] = &parameters[..] else {

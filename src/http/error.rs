@@ -23,11 +23,12 @@ pub struct ApiError {
     code: IssueCode,
     text: String,
     retry_after: Option<u64>,
+    allow: Option<String>,
 }
 
 impl ApiError {
     fn new(status: StatusCode, code: IssueCode, text: impl Into<String>) -> Self {
-        Self { status, code, text: text.into(), retry_after: None }
+        Self { status, code, text: text.into(), retry_after: None, allow: None }
     }
 
     /// The code of its issue.
@@ -71,7 +72,8 @@ impl ApiError {
     pub fn method_not_allowed(allow: &str) -> Self {
         let takes = if allow.is_empty() { "none" } else { allow };
         let text = format!("This URL does not take this method; it takes {takes}.");
-        Self::new(StatusCode::METHOD_NOT_ALLOWED, IssueCode::NotSupported, text)
+        let error = Self::new(StatusCode::METHOD_NOT_ALLOWED, IssueCode::NotSupported, text);
+        Self { allow: Some(allow.into()), ..error }
     }
 
     /// `Accept` excludes everything that can be answered; or a needed `Prefer` is missing.
@@ -82,6 +84,36 @@ impl ApiError {
     /// The URL cannot be understood.
     pub fn malformed_url(text: impl Into<String>) -> Self {
         Self::new(StatusCode::BAD_REQUEST, IssueCode::Structure, text)
+    }
+
+    /// The body of a POST cannot be understood.
+    pub fn malformed_body(text: impl Into<String>) -> Self {
+        Self::new(StatusCode::BAD_REQUEST, IssueCode::Structure, text)
+    }
+
+    /// The body of a POST is of another media type.
+    pub fn unsupported_media_type() -> Self {
+        let text =
+            "The body is of a media type that is not read here; send Content-Type: application/fhir+json.";
+        Self::new(StatusCode::UNSUPPORTED_MEDIA_TYPE, IssueCode::Structure, text)
+    }
+
+    /// The body of a POST is longer than `limit` bytes.
+    pub fn body_too_long(limit: usize) -> Self {
+        let text = format!("The body is too long; it may have {limit} bytes.");
+        Self::new(StatusCode::PAYLOAD_TOO_LARGE, IssueCode::TooLong, text)
+    }
+
+    /// The body of a POST did not come to its end in time.
+    pub fn body_too_slow() -> Self {
+        let text = "The body did not come to its end in time; send the request again.";
+        Self::new(StatusCode::REQUEST_TIMEOUT, IssueCode::Timeout, text)
+    }
+
+    /// Exports of all patients are switched off (K-15).
+    pub fn patient_export_disabled() -> Self {
+        let text = "Exports of all patients are not offered here; use Group/{id}/$export.";
+        Self::new(StatusCode::NOT_IMPLEMENTED, IssueCode::NotFound, text)
     }
 
     /// A parameter has a value that makes no sense.
@@ -183,6 +215,9 @@ impl ResponseError for ApiError {
         let mut response = outcome_response(self.status, &outcome);
         if let Some(seconds) = self.retry_after {
             response.headers_mut().insert(header::RETRY_AFTER, HeaderValue::from(seconds));
+        }
+        if let Some(allow) = self.allow.as_deref().and_then(|allow| HeaderValue::from_str(allow).ok()) {
+            response.headers_mut().insert(header::ALLOW, allow);
         }
         response
     }

@@ -1,59 +1,97 @@
-//! The kick-off of an export: `GET {base}/$export`, `GET {base}/Patient/$export` and
-//! `GET {base}/Group/{id}/$export` (REQUIREMENTS section 3).
+//! The kick-off of an export: `GET` or `POST` of `{base}/$export`, `{base}/Patient/$export` and
+//! `{base}/Group/{id}/$export` (REQUIREMENTS section 3).
 
-use actix_web::http::{StatusCode, header};
-use actix_web::web::Data;
+use std::time::Duration;
+
+use actix_web::http::{Method, StatusCode, header};
+use actix_web::web::{Bytes, Data, Payload};
 use actix_web::{HttpRequest, HttpResponse};
 
-use super::accept::{JSON, require_accept, require_respond_async};
+use super::accept::{JSON, require_accept};
 use super::error::outcome_response;
-use super::parameters::Parameters;
-use super::query::percent_decoded;
-use super::{Api, ApiError};
+use super::parameters::{self, Context, Origin};
+use super::preferences::Preferences;
+use super::query::{self, percent_decoded};
+use super::{Api, ApiError, body};
 use crate::Kickoff;
 use crate::actors::SubmitError;
+use crate::config::Profile;
 use crate::fhir::{IssueCode, OperationOutcome, Severity};
-use crate::job::Level;
+use crate::job::{Level, Parameters};
 
 /// Seconds after which a client that met a limit may try again.
 const RETRY_AFTER: u64 = 30;
 
-/// `GET {base}/$export`.
-pub async fn system(request: HttpRequest, api: Data<Api>) -> Result<HttpResponse, ApiError> {
-    admit(&request, &api)?;
-    kickoff(Level::System, &request, &api).await
+/// How long the body of a POST may be on its way.
+const BODY_PATIENCE: Duration = Duration::from_secs(30);
+
+/// `GET|POST {base}/$export`.
+pub async fn system(
+    request: HttpRequest,
+    payload: Payload,
+    api: Data<Api>,
+) -> Result<HttpResponse, ApiError> {
+    let preferences = admit(&request, &api)?;
+    kickoff(Level::System, preferences, &request, payload, &api).await
 }
 
-/// `GET {base}/Patient/$export`.
-pub async fn patient(request: HttpRequest, api: Data<Api>) -> Result<HttpResponse, ApiError> {
-    admit(&request, &api)?;
-    kickoff(Level::Patient, &request, &api).await
+/// `GET|POST {base}/Patient/$export`.
+pub async fn patient(
+    request: HttpRequest,
+    payload: Payload,
+    api: Data<Api>,
+) -> Result<HttpResponse, ApiError> {
+    let preferences = admit(&request, &api)?;
+    if !api.protocol().patient_export {
+        return Err(ApiError::patient_export_disabled());
+    }
+    kickoff(Level::Patient, preferences, &request, payload, &api).await
 }
 
-/// `GET {base}/Group/{id}/$export`. The id is what the client sent, percent-decoded and not
+/// `GET|POST {base}/Group/{id}/$export`. The id is what the client sent, percent-decoded and not
 /// looked at further: the exporter alone knows which groups there are, and refuses the others.
 /// It may name a population, and is neither logged nor echoed (P12).
-pub async fn group(request: HttpRequest, api: Data<Api>) -> Result<HttpResponse, ApiError> {
-    admit(&request, &api)?;
+pub async fn group(request: HttpRequest, payload: Payload, api: Data<Api>) -> Result<HttpResponse, ApiError> {
+    let preferences = admit(&request, &api)?;
     // As it was sent: the router keeps some escapes, and replaces what is not UTF-8.
     let id = request.path().rsplit('/').nth(1).unwrap_or_default();
     let level = Level::Group { id: percent_decoded(id)? };
-    kickoff(level, &request, &api).await
+    kickoff(level, preferences, &request, payload, &api).await
 }
 
 /// What is checked before the parameters are looked at (G-7).
-fn admit(request: &HttpRequest, api: &Api) -> Result<(), ApiError> {
+fn admit(request: &HttpRequest, api: &Api) -> Result<Preferences, ApiError> {
+    if request.method() == Method::POST && api.protocol().profile == Profile::Soarian {
+        return Err(ApiError::method_not_allowed("GET"));
+    }
     require_accept(request, JSON)?;
-    require_respond_async(request)?;
-    api.check_tenant(request)
+    let preferences = Preferences::of(request);
+    preferences.require_respond_async()?;
+    api.check_tenant(request)?;
+    Ok(preferences)
 }
 
-async fn kickoff(level: Level, request: &HttpRequest, api: &Api) -> Result<HttpResponse, ApiError> {
+async fn kickoff(
+    level: Level,
+    preferences: Preferences,
+    request: &HttpRequest,
+    payload: Payload,
+    api: &Api,
+) -> Result<HttpResponse, ApiError> {
+    let (given, origin) = given(request, payload, api).await?;
     let now = api.evanesce.services().clock.now();
-    let Parameters { types, since, until } = Parameters::parse(request.query_string(), &level, now)?;
-    let path_and_query = request.uri().path_and_query().map_or("", |path| path.as_str());
-    let url = format!("{}{path_and_query}", api.public_url);
-    let kickoff = Kickoff { level, types, since, until, url };
+    let (handling, profile) = (preferences.handling, api.protocol().profile);
+    let context = Context { level: &level, now, handling, profile, origin };
+    let parameters = parameters::parse(&given, &context)?;
+    let parameters = Parameters { separate_status: preferences.separate_status, ..parameters };
+    let accepted = accepted(&parameters);
+    // MF-2: of a POST without the parameters.
+    let url = match origin {
+        Origin::Query => request.uri().path_and_query().map_or("", |path| path.as_str()),
+        Origin::Body => request.uri().path(),
+    };
+    let url = format!("{}{url}", api.public_url);
+    let kickoff = Kickoff { level, parameters, url, base_url: api.base() };
     let submitted = api.evanesce.submit_for(api.tenant.clone(), kickoff, api.client.clone()).await;
     let job = submitted.map_err(|error| match error {
         SubmitError::TooManyJobs => ApiError::throttled(RETRY_AFTER),
@@ -62,10 +100,62 @@ async fn kickoff(level: Level, request: &HttpRequest, api: &Api) -> Result<HttpR
         SubmitError::Failed => ApiError::internal(),
     })?;
     tracing::info!(%job, "kicked off");
-    let text = format!("Bulkdata request <{job}> has been accepted.");
-    let outcome = OperationOutcome::new(Severity::Information, IssueCode::Processing, text);
+    let outcome = accepted.unwrap_or_else(|| {
+        let text = format!("Bulkdata request <{job}> has been accepted.");
+        OperationOutcome::new(Severity::Information, IssueCode::Processing, text)
+    });
     let mut response = outcome_response(StatusCode::ACCEPTED, &outcome);
     let location = api.polling_url(job).parse().map_err(|_| ApiError::internal())?;
     response.headers_mut().insert(header::CONTENT_LOCATION, location);
+    if preferences.separate_status {
+        let applied = header::HeaderValue::from_static("respond-async, separate-export-status");
+        response.headers_mut().insert(header::HeaderName::from_static("preference-applied"), applied);
+    }
     Ok(response)
+}
+
+/// What the 202 says in place of the usual (K-18).
+fn accepted(parameters: &Parameters) -> Option<OperationOutcome> {
+    let text = "Binary resources have no files of their own: they are handled as contained in the \
+                resources that refer to them.";
+    let asks_for_binaries = parameters.types.iter().any(|name| name == "Binary");
+    asks_for_binaries.then(|| OperationOutcome::new(Severity::Information, IssueCode::Structure, text))
+}
+
+/// The parameters as they were given. Those of a POST stand in its body; one without a body
+/// may have them in its query, as some clients do (section 15).
+async fn given(
+    request: &HttpRequest,
+    payload: Payload,
+    api: &Api,
+) -> Result<(Vec<(String, String)>, Origin), ApiError> {
+    let of_query = || Ok((query::parse(request.query_string())?, Origin::Query));
+    if request.method() != Method::POST {
+        return of_query();
+    }
+    let body = read(payload, api.max_body_bytes).await?;
+    if body.is_empty() {
+        return of_query();
+    }
+    let content_type = request.headers().get(header::CONTENT_TYPE).and_then(|value| value.to_str().ok());
+    let essence = content_type.and_then(|text| text.parse::<mime::Mime>().ok());
+    if !essence.is_some_and(|mime| JSON.contains(&mime.essence_str())) {
+        return Err(ApiError::unsupported_media_type());
+    }
+    if !request.query_string().is_empty() {
+        return Err(ApiError::malformed_url(
+            "The URL of a POST has no parameters; give all of them in the Parameters resource.",
+        ));
+    }
+    Ok((body::parameters(&body)?, Origin::Body))
+}
+
+/// The whole body, if it is not too long and comes in time.
+async fn read(payload: Payload, limit: usize) -> Result<Bytes, ApiError> {
+    match tokio::time::timeout(BODY_PATIENCE, payload.to_bytes_limited(limit)).await {
+        Ok(Ok(Ok(body))) => Ok(body),
+        Ok(Err(_too_long)) => Err(ApiError::body_too_long(limit)),
+        Ok(Ok(Err(_broken))) => Err(ApiError::malformed_body("The body could not be read.")),
+        Err(_elapsed) => Err(ApiError::body_too_slow()),
+    }
 }

@@ -3,6 +3,7 @@
 
 mod accept;
 mod admin;
+mod body;
 mod delete;
 mod discovery;
 mod download;
@@ -10,6 +11,7 @@ mod error;
 mod kickoff;
 mod middleware;
 mod parameters;
+mod preferences;
 mod query;
 mod routes;
 mod status;
@@ -19,6 +21,7 @@ use jiff::Timestamp;
 use metrics_exporter_prometheus::PrometheusHandle;
 
 use crate::Evanesce;
+use crate::config::Protocol;
 use crate::job::{ClientId, JobId, TenantId};
 
 pub use error::ApiError;
@@ -34,6 +37,7 @@ pub struct Api {
     client: ClientId,
     metrics: Option<PrometheusHandle>,
     max_url_bytes: usize,
+    max_body_bytes: usize,
     started_at: Timestamp,
 }
 
@@ -42,7 +46,8 @@ impl Api {
     /// see, without a slash at the end. Until authentication comes, all requests are those of
     /// one built-in client of the tenant `default`.
     pub fn new(evanesce: Evanesce, public_url: impl Into<String>) -> Self {
-        let max_url_bytes = evanesce.services().config.server.max_url_bytes;
+        let server = &evanesce.services().config.server;
+        let (max_url_bytes, max_body_bytes) = (server.max_url_bytes, server.max_body_bytes);
         Self {
             evanesce,
             public_url: public_url.into(),
@@ -50,6 +55,7 @@ impl Api {
             client: "built-in".parse().expect("a constant that is a valid name"),
             metrics: None,
             max_url_bytes,
+            max_body_bytes,
             started_at: Timestamp::now(),
         }
     }
@@ -63,6 +69,10 @@ impl Api {
     /// `{public url}/r4/{tenant}` (G-1).
     pub fn base(&self) -> String {
         format!("{}/r4/{}", self.public_url, self.tenant)
+    }
+
+    fn protocol(&self) -> &Protocol {
+        &self.evanesce.services().config.protocol
     }
 
     /// The polling location of a job.

@@ -1,15 +1,18 @@
-//! The parameters of a kick-off (REQUIREMENTS section 3, K-5, K-6, K-19): all are checked, and
-//! what is not supported is refused, never ignored.
+//! The parameters of a kick-off (REQUIREMENTS section 3, K-5, K-6, K-13 to K-19): all are
+//! checked, and what is not supported is refused; or, if the client asks for lenience, ignored
+//! and named in an `error` file. Never is anything ignored silently.
 
 use std::time::Duration;
 
 use jiff::Timestamp;
 
 use super::ApiError;
-use super::query::{self, quoted};
+use super::preferences::Handling;
+use super::query::quoted;
 use crate::clock::after;
+use crate::config::Profile;
 use crate::fhir::{self, ResourceType, instant};
-use crate::job::Level;
+use crate::job::{Level, OrganizeBy, Parameters, Provenances};
 
 /// The values of `_outputFormat`; the second is the first with its `+` decoded to a space.
 const FORMATS: &[&str] =
@@ -19,56 +22,281 @@ const FORMATS: &[&str] =
 /// than this is a mistake, and not an export that finds nothing.
 const CLOCK_SKEW: Duration = Duration::from_secs(5 * 60);
 
-/// The parameters of a good kick-off.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct Parameters {
-    /// The types of `_type`, each once; empty means all that the level exports.
-    pub types: Vec<String>,
-    /// `_since`: only resources changed later than this.
-    pub since: Option<Timestamp>,
-    /// `_until`: only resources changed earlier than this.
-    pub until: Option<Timestamp>,
+/// The parameters by name; Soarian's are the first (S-OD).
+const NAMES: &[&str] = &[
+    "_outputFormat",
+    "_since",
+    "_type",
+    "_until",
+    "patient",
+    "includeAssociatedData",
+    "organizeOutputBy",
+    "allowPartialManifests",
+];
+
+/// How many of them Soarian has.
+const OF_SOARIAN: usize = 3;
+
+/// The types that Soarian exports (K-16). The second list are its reference resources, which
+/// need one of the first beside them (K-17).
+const SOARIAN_TYPES: [&[&str]; 2] = [
+    &[
+        "AllergyIntolerance",
+        "CarePlan",
+        "CareTeam",
+        "Condition",
+        "Device",
+        "DiagnosticReport",
+        "DocumentReference",
+        "Encounter",
+        "Goal",
+        "Immunization",
+        "MedicationRequest",
+        "Observation",
+        "Patient",
+        "Procedure",
+    ],
+    &["Location", "Organization", "Practitioner", "Provenance"],
+];
+
+/// The type that Soarian accepts and has no file for (K-18).
+const BINARY: &str = "Binary";
+
+/// Where the parameters come from.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Origin {
+    /// The query string.
+    Query,
+    /// A Parameters resource.
+    Body,
 }
 
-impl Parameters {
-    /// Reads the query string of a kick-off of `level` that came at `now`, by the server's
-    /// clock.
-    ///
-    /// # Errors
-    /// 400 or 404 with the issue code of section 3's table and a text that says what would be
-    /// right.
-    pub fn parse(query: &str, level: &Level, now: Timestamp) -> Result<Self, ApiError> {
-        let mut types = Vec::new();
-        let (mut format, mut since, mut until) = (None, None, None);
-        for (name, value) in query::parse(query)? {
-            match name.as_str() {
-                "_type" => add_types(&mut types, &value, level)?,
-                "_outputFormat" => set_once(&mut format, &name, check_format(&value))?,
-                "_since" => set_once(&mut since, &name, read_since(&value, now))?,
-                "_until" => set_once(&mut until, &name, read_instant(&name, &value))?,
-                _ => {
-                    let name = quoted(&name);
-                    return Err(ApiError::unsupported_parameter(format!(
-                        "The parameter {name} is not supported; supported are _type, _since, _until and _outputFormat."
-                    )));
-                }
+/// What the meaning of parameters depends on.
+#[derive(Debug, Clone, Copy)]
+pub struct Context<'a> {
+    /// The operation.
+    pub level: &'a Level,
+    /// When the kick-off came, by the server's clock.
+    pub now: Timestamp,
+    /// What becomes of what cannot be served.
+    pub handling: Handling,
+    /// Whose rules hold.
+    pub profile: Profile,
+    /// Where they come from.
+    pub origin: Origin,
+}
+
+/// Reads the parameters of a kick-off, given by name and value.
+///
+/// # Errors
+/// 400 or 404 with the issue code of section 3's table and a text that says what would be
+/// right.
+pub fn parse(given: &[(String, String)], context: &Context<'_>) -> Result<Parameters, ApiError> {
+    let mut reader =
+        Reader { context, parameters: Parameters::default(), format: None, flags: Flags::default() };
+    for (name, value) in given {
+        reader.read(name, value)?;
+    }
+    reader.finish()
+}
+
+/// What may be given once, and was.
+#[derive(Debug, Default)]
+struct Flags {
+    organize_by: bool,
+    partial_manifests: bool,
+    a_type_was_ignored: bool,
+}
+
+struct Reader<'a> {
+    context: &'a Context<'a>,
+    parameters: Parameters,
+    format: Option<()>,
+    flags: Flags,
+}
+
+impl Reader<'_> {
+    fn read(&mut self, name: &str, value: &str) -> Result<(), ApiError> {
+        let now = self.context.now;
+        let known = self.names();
+        if !known.contains(&name) {
+            let (name, known) = (quoted(name), known.join(", "));
+            return self.ignore(ApiError::unsupported_parameter(format!(
+                "The parameter {name} is not supported; supported are {known}."
+            )));
+        }
+        match name {
+            "_type" => value.split(',').try_for_each(|name| self.add_type(name)),
+            "_outputFormat" => set_once(&mut self.format, name, check_format(value)),
+            "_since" => set_once(&mut self.parameters.since, name, read_since(value, now)),
+            "_until" => set_once(&mut self.parameters.until, name, read_instant(name, value)),
+            "patient" => self.add_patient(value),
+            "includeAssociatedData" => value.split(',').try_for_each(|value| self.add_associated(value)),
+            "organizeOutputBy" => self.organize(name, value),
+            _ => self.allow_partial_manifests(name, value),
+        }
+    }
+
+    /// The parameters that are understood.
+    fn names(&self) -> &'static [&'static str] {
+        match self.context.profile {
+            Profile::Standard => NAMES,
+            Profile::Soarian => &NAMES[..OF_SOARIAN],
+        }
+    }
+
+    /// Refuses, or notes what is ignored (K-5).
+    fn ignore(&mut self, error: ApiError) -> Result<(), ApiError> {
+        match self.context.handling {
+            Handling::Strict => Err(error),
+            Handling::Lenient => {
+                self.parameters.ignored.push(format!("Ignored: {error}"));
+                Ok(())
             }
         }
-        if let (Some(since), Some(until)) = (since, until)
+    }
+
+    /// Adds a name of `_type`, a list that may repeat (K-6); repeated names collapse (K-19).
+    fn add_type(&mut self, name: &str) -> Result<(), ApiError> {
+        let asked = match self.context.profile {
+            Profile::Soarian if name == BINARY => Ok(BINARY),
+            profile => resource_type(name, self.context.level).map(ResourceType::as_str).and_then(|name| {
+                let is_known = profile == Profile::Standard || SOARIAN_TYPES.concat().contains(&name);
+                is_known.then_some(name).ok_or_else(|| not_exported(name))
+            }),
+        };
+        match asked {
+            Ok(name) => {
+                let types = &mut self.parameters.types;
+                if !types.iter().any(|known| known == name) {
+                    types.push(name.into());
+                }
+                Ok(())
+            }
+            Err(error) => {
+                self.flags.a_type_was_ignored = true;
+                self.ignore(error)
+            }
+        }
+    }
+
+    /// Adds a `patient`. It narrows what is exported, and so is never ignored.
+    fn add_patient(&mut self, value: &str) -> Result<(), ApiError> {
+        if self.context.origin == Origin::Query {
+            return Err(ApiError::unsupported_parameter(
+                "patient is a parameter of a POST only: send a Parameters resource with a valueReference.",
+            ));
+        }
+        if *self.context.level == Level::System {
+            return Err(ApiError::invalid(
+                "patient is not a parameter of a system export; use Patient/$export or Group/{id}/$export.",
+            ));
+        }
+        let id = value.strip_prefix("Patient/").filter(|id| is_id(id)).ok_or_else(|| {
+            ApiError::invalid(
+                "patient is no reference to a Patient; give a valueReference such as Patient/123.",
+            )
+        })?;
+        if !self.parameters.patients.iter().any(|known| known == id) {
+            self.parameters.patients.push(id.into());
+        }
+        Ok(())
+    }
+
+    /// Adds a value of `includeAssociatedData`; the least restrictive one holds.
+    fn add_associated(&mut self, value: &str) -> Result<(), ApiError> {
+        let provenances = match value {
+            "LatestProvenanceResources" => Provenances::Latest,
+            "RelevantProvenanceResources" => Provenances::Relevant,
+            _ => {
+                let value = quoted(value);
+                return self.ignore(ApiError::unsupported_parameter(format!(
+                    "includeAssociatedData {value} is not supported; use LatestProvenanceResources or \
+                     RelevantProvenanceResources."
+                )));
+            }
+        };
+        self.parameters.provenances = self.parameters.provenances.max(Some(provenances));
+        Ok(())
+    }
+
+    fn organize(&mut self, name: &str, value: &str) -> Result<(), ApiError> {
+        let was_given = std::mem::replace(&mut self.flags.organize_by, true);
+        let organize_by = match (value, self.context.level) {
+            _ if was_given => return Err(given_twice(name)),
+            ("Patient", _) => OrganizeBy::Patient,
+            _ => {
+                let value = quoted(value);
+                return self.ignore(ApiError::unsupported_parameter(format!(
+                    "organizeOutputBy {value} is not supported; use Patient."
+                )));
+            }
+        };
+        self.parameters.organize_by = Some(organize_by);
+        Ok(())
+    }
+
+    fn allow_partial_manifests(&mut self, name: &str, value: &str) -> Result<(), ApiError> {
+        let was_given = std::mem::replace(&mut self.flags.partial_manifests, true);
+        if was_given {
+            return Err(given_twice(name));
+        }
+        match value {
+            "true" => self.parameters.partial_manifests = true,
+            "false" => {}
+            _ => {
+                let value = quoted(value);
+                return self
+                    .ignore(ApiError::invalid(format!("{name} {value} is no boolean; give true or false.")));
+            }
+        }
+        Ok(())
+    }
+
+    fn finish(self) -> Result<Parameters, ApiError> {
+        let mut parameters = self.parameters;
+        if let (Some(since), Some(until)) = (parameters.since, parameters.until)
             && until <= since
         {
             return Err(ApiError::invalid(
                 "_until is not later than _since: no resource is between them; give an _until after _since.",
             ));
         }
-        Ok(Self { types, since, until })
+        if parameters.types.is_empty() && self.flags.a_type_was_ignored {
+            return Err(ApiError::unsupported_type(
+                "No type of _type can be exported here, and without _type all would be; name one that can be.",
+            ));
+        }
+        if self.context.profile == Profile::Soarian {
+            let [clinical, references] = SOARIAN_TYPES;
+            let types = &mut parameters.types;
+            if types.is_empty() {
+                types.extend([clinical, references].concat().into_iter().map(String::from));
+            } else if types.iter().all(|name| !clinical.contains(&name.as_str())) {
+                return Err(ApiError::unsupported_parameter(format!(
+                    "_type has reference resources only; ask for a clinical type beside them, one of {}.",
+                    clinical.join(", ")
+                )));
+            }
+        }
+        Ok(parameters)
     }
+}
+
+/// Whether a text can be the id of a resource.
+fn is_id(id: &str) -> bool {
+    (1..=64).contains(&id.len())
+        && id.bytes().all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'.'))
+}
+
+fn given_twice(name: &str) -> ApiError {
+    ApiError::unsupported_parameter(format!("{name} may be given once only."))
 }
 
 /// Keeps the value of a parameter that may be given once (K-19).
 fn set_once<T>(kept: &mut Option<T>, name: &str, value: Result<T, ApiError>) -> Result<(), ApiError> {
     if kept.is_some() {
-        return Err(ApiError::unsupported_parameter(format!("{name} may be given once only.")));
+        return Err(given_twice(name));
     }
     *kept = Some(value?);
     Ok(())
@@ -105,17 +333,6 @@ fn read_instant(name: &str, value: &str) -> Result<Timestamp, ApiError> {
     })
 }
 
-/// Adds the names of one `_type`, a list that may repeat (K-6); repeated names collapse (K-19).
-fn add_types(types: &mut Vec<String>, names: &str, level: &Level) -> Result<(), ApiError> {
-    for name in names.split(',') {
-        let name = resource_type(name, level)?.as_str();
-        if !types.iter().any(|known| known == name) {
-            types.push(name.into());
-        }
-    }
-    Ok(())
-}
-
 /// A name of `_type` (C9): one that is no R4 type is invalid, a type that this level does not
 /// export is not supported.
 fn resource_type(name: &str, level: &Level) -> Result<ResourceType, ApiError> {
@@ -131,13 +348,18 @@ fn resource_type(name: &str, level: &Level) -> Result<ResourceType, ApiError> {
     if resource_type.is_exported_at(level) {
         return Ok(resource_type);
     }
-    Err(ApiError::unsupported_type(format!("Resources of type {name} are not part of this export.")))
+    Err(not_exported(name))
+}
+
+fn not_exported(name: &str) -> ApiError {
+    ApiError::unsupported_type(format!("Resources of type {name} are not part of this export."))
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
     use crate::fhir::IssueCode;
+    use crate::http::query;
 
     const NOW: &str = "2024-06-01T12:00:00Z";
 
@@ -146,7 +368,13 @@ mod tests {
     }
 
     fn parse(query: &str) -> Result<Parameters, ApiError> {
-        Parameters::parse(query, &Level::Patient, at(NOW))
+        parse_at(query, at(NOW))
+    }
+
+    fn parse_at(query: &str, now: Timestamp) -> Result<Parameters, ApiError> {
+        let (handling, profile, origin) = (Handling::Strict, Profile::Standard, Origin::Query);
+        let context = Context { level: &Level::Patient, now, handling, profile, origin };
+        super::parse(&query::parse(query)?, &context)
     }
 
     #[test]
@@ -188,7 +416,7 @@ mod tests {
         assert_eq!(since("2024-06-01T12:05:00Z"), Ok(Some(at("2024-06-01T12:05:00Z"))));
         let text = since("2024-06-01T12:05:00.000000001Z").unwrap_err().to_string();
         assert!(text.contains("future") && text.contains(NOW), "{text}");
-        assert!(Parameters::parse("_since=9999-12-31T00:00:00Z", &Level::System, Timestamp::MAX).is_ok());
+        assert!(parse_at("_since=9999-12-31T00:00:00Z", Timestamp::MAX).is_ok());
     }
 
     #[test]

@@ -1,10 +1,9 @@
 //! The table of contents: every URL, its name in logs and metrics, its methods and handlers.
 
 use actix_web::http::Method;
-use actix_web::http::header::{self, HeaderValue};
 use actix_web::middleware::from_fn;
 use actix_web::web::{self, Data, ServiceConfig};
-use actix_web::{HttpResponse, Resource, ResponseError, Route};
+use actix_web::{HttpResponse, Resource, Route};
 
 use super::{Api, ApiError, admin, delete, discovery, download, kickoff, middleware, status};
 
@@ -12,21 +11,26 @@ use super::{Api, ApiError, admin, delete, discovery, download, kickoff, middlewa
 /// `/r4/{tenant}`, `/healthz`, `/readyz` and `/metrics`.
 pub fn configure(api: Api) -> impl FnOnce(&mut ServiceConfig) {
     let get = || (Method::GET, "GET");
+    let post = || (Method::POST, "POST");
     move |config| {
         config.app_data(Data::new(api));
         config.service(
             web::scope("/r4/{tenant}")
                 .wrap(from_fn(middleware::around))
-                .service(resource("system-export", "/$export", vec![(get(), web::to(kickoff::system))]))
+                .service(resource(
+                    "system-export",
+                    "/$export",
+                    vec![(get(), web::to(kickoff::system)), (post(), web::to(kickoff::system))],
+                ))
                 .service(resource(
                     "patient-export",
                     "/Patient/$export",
-                    vec![(get(), web::to(kickoff::patient))],
+                    vec![(get(), web::to(kickoff::patient)), (post(), web::to(kickoff::patient))],
                 ))
                 .service(resource(
                     "group-export",
                     "/Group/{id}/$export",
-                    vec![(get(), web::to(kickoff::group))],
+                    vec![(get(), web::to(kickoff::group)), (post(), web::to(kickoff::group))],
                 ))
                 .service(resource(
                     "request",
@@ -92,12 +96,6 @@ fn resource(name: &str, path: &str, routes: Vec<((Method, &'static str), Route)>
     }
     resource.default_service(web::to(move || {
         let allow = allow.clone();
-        async move {
-            let error = ApiError::method_not_allowed(&allow);
-            let mut response = error.error_response();
-            let value = HeaderValue::from_str(&allow).expect("method names are valid in a header");
-            response.headers_mut().insert(header::ALLOW, value);
-            response
-        }
+        async move { HttpResponse::from_error(ApiError::method_not_allowed(&allow)) }
     }))
 }

@@ -78,7 +78,7 @@ fn manifest(api: &Api, published: &Published, completion: &Completion) -> Value 
     };
     json!({
         "transactionTime": completion.transaction_time.to_string(),
-        "request": published.request.as_ref().map_or("", |request| &request.url),
+        "request": published.request.as_ref().map_or("", |request| &request.kickoff.url),
         "requiresAccessToken": false,
         "output": files(false),
         "error": files(true),

@@ -3,6 +3,7 @@
 
 mod completion;
 mod id;
+mod parameters;
 mod receipt;
 mod record;
 mod request;
@@ -10,7 +11,8 @@ mod transition;
 
 pub use completion::{Completion, JobDocument, OutputFile, SealedPart};
 pub use id::{ClientId, InvalidName, JobId, TenantId};
+pub use parameters::{OrganizeBy, Parameters, Provenances};
 pub use receipt::{Erasure, Receipt};
 pub use record::{Failure, FailureReason, JobRecord, JobState, Mark, MarkReason, StateName, SweepFailure};
-pub use request::{ALL_PATIENTS, ExportRequest, Level};
+pub use request::{ALL_PATIENTS, ExportRequest, Kickoff, Level};
 pub use transition::{Effect, Event, Refusal, transition};

@@ -4,7 +4,7 @@
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
-use super::{ClientId, TenantId};
+use super::{ClientId, Parameters, TenantId};
 
 /// Which `$export` operation was called.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
@@ -24,6 +24,35 @@ pub enum Level {
 /// The group that is always there: every patient (K-15).
 pub const ALL_PATIENTS: &str = "All_Patients";
 
+/// What to export.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Kickoff {
+    /// The operation.
+    pub level: Level,
+    /// What of it.
+    #[serde(flatten)]
+    pub parameters: Parameters,
+    /// The full kick-off URL as received, for the manifest's `request` (MF-2, C7); a host that
+    /// has none may leave it empty.
+    pub url: String,
+    /// The base URL that clients see, without a slash at the end: relative URLs of attachments
+    /// are made absolute with it (O-4). Empty leaves them as they are.
+    #[serde(default)]
+    pub base_url: String,
+}
+
+impl Kickoff {
+    /// Everything that a level has.
+    pub fn new(level: Level) -> Self {
+        Self { level, parameters: Parameters::default(), url: String::new(), base_url: String::new() }
+    }
+
+    /// Everything the exporter has.
+    pub fn system() -> Self {
+        Self::new(Level::System)
+    }
+}
+
 /// One export request, as accepted at the kick-off.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ExportRequest {
@@ -31,22 +60,30 @@ pub struct ExportRequest {
     pub tenant: TenantId,
     /// Who asked, and alone may see the job (P10).
     pub owner: ClientId,
-    /// The full kick-off URL as received, for the manifest's `request` (MF-2, C7).
-    pub url: String,
-    /// The operation.
-    pub level: Level,
-    /// The types of `_type`, without repeats; empty means all that the level exports.
-    pub types: Vec<String>,
-    /// Only resources changed later than this, and those of unknown age (`_since`).
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub since: Option<Timestamp>,
-    /// Only resources changed earlier than this, and those of unknown age (`_until`).
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub until: Option<Timestamp>,
+    /// What to export.
+    #[serde(flatten)]
+    pub kickoff: Kickoff,
     /// When the kick-off was received.
     pub submitted_at: Timestamp,
     /// Bytes that the export was expected to write at the most when it was accepted; `None` if
     /// nobody could tell. Room is kept for them across a restart.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub estimate: Option<u64>,
+}
+
+impl ExportRequest {
+    /// A request that nobody has looked at yet.
+    pub fn new(tenant: TenantId, owner: ClientId, kickoff: Kickoff, submitted_at: Timestamp) -> Self {
+        Self { tenant, owner, kickoff, submitted_at, estimate: None }
+    }
+
+    /// The operation.
+    pub fn level(&self) -> &Level {
+        &self.kickoff.level
+    }
+
+    /// What of it is asked for.
+    pub fn parameters(&self) -> &Parameters {
+        &self.kickoff.parameters
+    }
 }

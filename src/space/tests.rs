@@ -239,11 +239,11 @@ fn a_client_waits_until_the_next_of_its_exports_expires() {
 
 #[test]
 fn at_a_start_every_job_counts_what_it_has_and_what_it_has_left() {
-    use crate::job::{ExportRequest, JobRecord, Level, OutputFile, SealedPart};
+    use crate::job::{ExportRequest, JobRecord, Kickoff, OutputFile, SealedPart};
     let file = |bytes| OutputFile { name: "x".into(), resource_type: "Patient".into(), count: 1, bytes };
     let found = |name: &str, state, sealed| {
         let (tenant, owner) = (tenant(name), || "o".parse().unwrap());
-        let (level, types, submitted_at) = (Level::System, Vec::new(), at(0));
+        let submitted_at = at(0);
         let record = JobRecord {
             id: JobId::random(),
             tenant: tenant.clone(),
@@ -252,11 +252,8 @@ fn at_a_start_every_job_counts_what_it_has_and_what_it_has_left() {
             submitted_at,
             state,
         };
-        let url = String::new();
-        let (since, until, estimate) = (None, None, Some(100));
-        let owner = owner();
-        let request =
-            ExportRequest { tenant, owner, url, level, types, since, until, submitted_at, estimate };
+        let request = ExportRequest::new(tenant, owner(), Kickoff::system(), submitted_at);
+        let request = ExportRequest { estimate: Some(100), ..request };
         let parts = [SealedPart { index: 0, files: vec![file(sealed)], broken_lines: 0 }];
         Published::new(record, Some(Arc::new(request)), Arc::new(parts))
     };

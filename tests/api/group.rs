@@ -38,7 +38,7 @@ struct Checking {
 impl Exporter for Checking {
     fn check(&self, request: &ExportRequest) -> Result<Option<u64>, ExportError> {
         self.seen.lock().push(request.clone());
-        match &request.level {
+        match &request.kickoff.level {
             Level::Group { id } => (self.check)(id).map(|()| None),
             Level::System | Level::Patient => Ok(None),
         }
@@ -170,23 +170,23 @@ fn a_group_kick_off_reaches_the_exporter_with_its_id_and_bounds() {
         (&long, &long),
     ] {
         let request = host.kickoff(&format!("Group/{sent}/$export"));
-        assert_eq!(request.level, Level::Group { id: id.into() }, "{sent}");
+        assert_eq!(request.kickoff.level, Level::Group { id: id.into() }, "{sent}");
     }
 
     let query = "_type=Patient&_since=2024-01-31T09:30:00.5+01:00&_until=2024-02-01T00:00:00Z";
     let path = format!("Group/g/%24export?{query}");
     let request = host.kickoff(&path);
     let instant = |text: &str| Some(text.parse::<Timestamp>().unwrap());
-    assert_eq!(request.since, instant("2024-01-31T08:30:00.5Z"));
-    assert_eq!(request.until, instant("2024-02-01T00:00:00Z"));
-    assert_eq!(request.types, ["Patient"]);
-    assert_eq!(request.url, format!("{}/{path}", host.base), "C7");
+    assert_eq!(request.parameters().since, instant("2024-01-31T08:30:00.5Z"));
+    assert_eq!(request.parameters().until, instant("2024-02-01T00:00:00Z"));
+    assert_eq!(request.parameters().types, ["Patient"]);
+    assert_eq!(request.kickoff.url, format!("{}/{path}", host.base), "C7");
     for (path, level) in [("$export", Level::System), ("Patient/$export", Level::Patient)] {
         let request = host.kickoff(&format!("{path}?{query}"));
-        assert_eq!((request.level, request.since.is_some()), (level, true));
+        assert_eq!((request.level(), request.parameters().since.is_some()), (&level, true));
     }
     let request = host.kickoff("$export");
-    assert_eq!((request.since, request.until), (None, None));
+    assert_eq!((request.parameters().since, request.parameters().until), (None, None));
 }
 
 #[test]

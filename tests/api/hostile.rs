@@ -218,7 +218,7 @@ fn hostile_heads_and_bodies_get_a_refusal_and_do_no_harm() {
         (format!("GET {request} HTTP/1.1"), "Transfer-Encoding: nonsense\r\n", Library(400)),
         (format!("GET {request} HTTP/1.1"), "Transfer-Encoding: chunked\r\n\r\nnonsense", Good(200)),
         (format!("GET {request} HTTP/1.1"), "Content-Length: 100000\r\n\r\nshort", Good(200)),
-        (format!("POST {url} HTTP/1.1"), "Content-Length: 5\r\n\r\n{\"x\":", Ours(405, "not-supported")),
+        (format!("POST {url} HTTP/1.1"), "Content-Length: 5\r\n\r\n{\"x\":", Ours(415, "structure")),
         (format!("GET {request} HTTP/1.1"), "Expect: 100-continue\r\n", Good(200)),
         (format!("GET {request} HTTP/1.1"), "Upgrade: h2c\r\nConnection: upgrade\r\n", Good(200)),
     ] {

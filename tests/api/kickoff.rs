@@ -191,9 +191,9 @@ fn other_methods_are_refused_with_those_that_are_allowed() {
     let file = first_file(&manifest);
     let at = |path: &str| format!("{}/{path}", server.base);
     for (url, allow, methods) in [
-        (at("$export"), "GET", &["POST", "PUT", "DELETE", "PATCH", "HEAD", "OPTIONS"][..]),
-        (at("Patient/$export"), "GET", &["POST", "PUT", "DELETE"]),
-        (at("Group/All_Patients/$export"), "GET", &["POST", "PUT", "DELETE", "PATCH", "HEAD", "OPTIONS"]),
+        (at("$export"), "GET, POST", &["PUT", "DELETE", "PATCH", "HEAD", "OPTIONS"][..]),
+        (at("Patient/$export"), "GET, POST", &["PUT", "DELETE"]),
+        (at("Group/All_Patients/$export"), "GET, POST", &["PUT", "DELETE", "PATCH", "HEAD", "OPTIONS"]),
         (polling.clone(), "GET, HEAD, DELETE", &["POST", "PUT", "PATCH", "OPTIONS"]),
         // D-9
         (file.clone(), "GET, HEAD", &["DELETE", "POST", "PUT"]),

@@ -5,7 +5,7 @@ use std::path::Path;
 
 use evanesce::files::{Document, Files, LocalFiles, Place, Room, Swept};
 use evanesce::hooks::Hooks;
-use evanesce::job::{ExportRequest, JobId, Level};
+use evanesce::job::{ExportRequest, JobId, Kickoff};
 use jiff::Timestamp;
 
 /// Runs `check` on an empty backend of every kind; the folder is there for local ones.
@@ -15,17 +15,7 @@ fn on_every_backend(check: impl Fn(&dyn Files, &Path)) {
 }
 
 fn request() -> ExportRequest {
-    ExportRequest {
-        tenant: "t".parse().unwrap(),
-        owner: "o".parse().unwrap(),
-        url: "http://h/r4/t/$export".into(),
-        level: Level::System,
-        types: vec!["Patient".into()],
-        since: None,
-        until: None,
-        submitted_at: Timestamp::UNIX_EPOCH,
-        estimate: None,
-    }
+    ExportRequest::new("t".parse().unwrap(), "o".parse().unwrap(), Kickoff::system(), Timestamp::UNIX_EPOCH)
 }
 
 fn sweep(files: &dyn Files, job: JobId) -> Swept {

@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 use evanesce::config::Config;
 use evanesce::export::{CancelToken, ExportError, Exporter, Part, PartSummary, PartWriter, Plan};
 use evanesce::fhir::ResourceType;
-use evanesce::job::{ExportRequest, JobId, JobState, StateName};
+use evanesce::job::{ExportRequest, JobId, JobState, Parameters, StateName};
 use evanesce::{Evanesce, Kickoff};
 use jiff::Timestamp;
 use parking_lot::Mutex;
@@ -38,7 +38,7 @@ impl Rows {
 
 impl Exporter for Rows {
     fn plan(&self, request: &ExportRequest) -> Result<Plan, ExportError> {
-        let (name, parts, bytes) = self.job(&request.types[0]);
+        let (name, parts, bytes) = self.job(&request.parameters().types[0]);
         let part = Part { weight: bytes, content: name.into() };
         Ok(Plan::new(Timestamp::now(), vec![part; parts]))
     }
@@ -73,7 +73,10 @@ async fn soon<T>(future: impl Future<Output = T>) -> T {
 }
 
 async fn submit(evanesce: &Evanesce, tenant: &str, name: &str) -> JobId {
-    let kickoff = Kickoff { types: vec![name.into()], ..Kickoff::system() };
+    let kickoff = Kickoff {
+        parameters: Parameters { types: vec![name.into()], ..Parameters::default() },
+        ..Kickoff::system()
+    };
     evanesce.submit_for(tenant.parse().unwrap(), kickoff, "host".parse().unwrap()).await.unwrap()
 }
 

@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use evanesce::clock::Clock;
 use evanesce::config::{Config, Time};
-use evanesce::job::{JobId, MarkReason, StateName};
+use evanesce::job::{JobId, MarkReason, Parameters, StateName};
 use evanesce::{Evanesce, Kickoff};
 use serde_json::Value;
 
@@ -69,7 +69,10 @@ impl Machine {
 
     /// A complete job, which expires in a day.
     async fn export(&self, evanesce: &Evanesce) -> JobId {
-        let kickoff = Kickoff { types: vec!["Location".into()], ..Kickoff::system() };
+        let kickoff = Kickoff {
+            parameters: Parameters { types: vec!["Location".into()], ..Parameters::default() },
+            ..Kickoff::system()
+        };
         let job = evanesce.submit(kickoff, "host".parse().unwrap()).await.unwrap();
         assert_eq!(evanesce.wait_finished(job).await.unwrap().name(), StateName::Complete);
         job

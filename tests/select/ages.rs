@@ -15,7 +15,7 @@ fn updated(instant: &str) -> String {
 
 fn between(since: &str, until: &str) -> Kickoff {
     let bound = |text: &str| (!text.is_empty()).then(|| text.parse().unwrap());
-    Kickoff { since: bound(since), until: bound(until), ..Kickoff::system() }
+    aged(Kickoff::system(), bound(since), bound(until))
 }
 
 #[tokio::test]

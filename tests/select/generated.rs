@@ -32,7 +32,7 @@ fn kickoffs(since: jiff::Timestamp) -> Vec<Kickoff> {
     for level in levels {
         for types in types {
             for (since, until) in bounds {
-                kickoffs.push(Kickoff { since, until, ..only(at_level(level.clone()), types) });
+                kickoffs.push(aged(only(at_level(level.clone()), types), since, until));
             }
         }
     }
@@ -69,6 +69,6 @@ async fn the_generated_set_has_a_practice_that_is_a_part_of_it() {
     let (system, patients, group) =
         (count(&Kickoff::system()), count(&patient_level()), count(&group_level("practice-1")));
     assert!(100 < group && 2 * group < patients && patients < system, "{group} {patients} {system}");
-    let since = Kickoff { since: Some(middle(&instance)), ..group_level("practice-1") };
+    let since = aged(group_level("practice-1"), Some(middle(&instance)), None);
     assert!((10..group).contains(&count(&since)), "{}", count(&since));
 }

@@ -157,6 +157,6 @@ async fn the_group_of_all_patients_is_always_there_and_is_no_resource() {
 async fn a_group_is_refused_whatever_types_and_times_are_asked_for() {
     let instance = Instance::of(&[("a", &[r#"{"resourceType":"Patient","id":"p"}"#])]).await;
     let kickoff = only(group_level("g"), &["Organization"]);
-    let kickoff = Kickoff { since: instant("2024-01-01T00:00:00Z"), ..kickoff };
+    let kickoff = aged(kickoff, instant("2024-01-01T00:00:00Z"), None);
     instance.expect_refusal(&kickoff, FailureReason::GroupNotFound).await;
 }

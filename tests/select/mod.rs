@@ -18,8 +18,9 @@ use std::fmt::Write;
 use std::path::{Path, PathBuf};
 
 use evanesce::config::Config;
-use evanesce::job::{FailureReason, JobDocument, JobId, JobState, Level};
+use evanesce::job::{FailureReason, JobDocument, JobId, JobState, Level, Parameters};
 use evanesce::{Evanesce, Kickoff, SubmitError};
+use jiff::Timestamp;
 use tempfile::TempDir;
 
 use crate::support::PATIENCE;
@@ -284,7 +285,7 @@ fn content(files: &[(&str, &[&str])]) -> Files {
 }
 
 fn at_level(level: Level) -> Kickoff {
-    Kickoff { level, ..Kickoff::system() }
+    Kickoff::new(level)
 }
 
 fn patient_level() -> Kickoff {
@@ -296,8 +297,13 @@ fn group_level(id: &str) -> Kickoff {
 }
 
 /// The same request for some types only.
+fn aged(kickoff: Kickoff, since: Option<Timestamp>, until: Option<Timestamp>) -> Kickoff {
+    Kickoff { parameters: Parameters { since, until, ..kickoff.parameters }, ..kickoff }
+}
+
 fn only(kickoff: Kickoff, types: &[&str]) -> Kickoff {
-    Kickoff { types: types.iter().map(|name| name.to_string()).collect(), ..kickoff }
+    let types = types.iter().map(|name| name.to_string()).collect();
+    Kickoff { parameters: Parameters { types, ..kickoff.parameters }, ..kickoff }
 }
 
 fn instant(text: &str) -> Option<jiff::Timestamp> {

@@ -105,13 +105,14 @@ impl<'a> Source<'a> {
     /// What an export should hold, or why there is none.
     pub fn select(&self, kickoff: &Kickoff, references: References) -> Result<Selection, FailureReason> {
         let resources = &self.resources;
-        let wanted =
-            |resource: &Resource| kickoff.types.is_empty() || kickoff.types.contains(&resource.resource_type);
+        let wanted = |resource: &Resource| {
+            kickoff.parameters.types.is_empty() || kickoff.parameters.types.contains(&resource.resource_type)
+        };
         let young = |resource: &Resource| match resource.age {
             None => true,
             Some(age) => {
-                kickoff.since.is_none_or(|since| age > since.as_nanosecond())
-                    && kickoff.until.is_none_or(|until| age < until.as_nanosecond())
+                kickoff.parameters.since.is_none_or(|since| age > since.as_nanosecond())
+                    && kickoff.parameters.until.is_none_or(|until| age < until.as_nanosecond())
             }
         };
         let members = match &kickoff.level {

@@ -85,10 +85,10 @@ fn the_random_sources_have_all_that_the_properties_are_about() {
                 see("references that go along", none < count(&selection));
                 see("references that do not", count(&selection) < all);
             }
-            let unbounded = Kickoff { since: None, until: None, ..kickoff.clone() };
+            let unbounded = aged(kickoff.clone(), None, None);
             let unbounded = ask(&unbounded, References::Referenced).unwrap();
             see("resources that are too old or too young", count(&selection) < count(&unbounded));
-            see("resources that are neither", kickoff.since.is_some() && count(&selection) > 0);
+            see("resources that are neither", kickoff.parameters.since.is_some() && count(&selection) > 0);
             // Those that are in a compartment because of what they target.
             let provenances = |selection: &Selection| selection.lines.get("Provenance").map_or(0, Vec::len);
             if matches!(&kickoff.level, Level::Group { id } if id != "All_Patients") {

@@ -9,7 +9,7 @@ use std::collections::BTreeSet;
 use std::fmt;
 
 use evanesce::Kickoff;
-use evanesce::job::Level;
+use evanesce::job::{Level, Parameters};
 use jiff::Timestamp;
 use proptest::prelude::*;
 use proptest::sample::{Index, select, subsequence};
@@ -117,7 +117,10 @@ fn kickoff(rich: Rich) -> impl Strategy<Value = Kickoff> {
     (level, types(), bounds).prop_map(|(level, types, (since, until))| {
         let instant = |text: &str| text.parse::<Timestamp>().unwrap();
         let (since, until) = (since.map(instant), until.map(instant));
-        Kickoff { level, types, since, until, url: String::new() }
+        Kickoff {
+            parameters: Parameters { types, since, until, ..Parameters::default() },
+            ..Kickoff::new(level)
+        }
     })
 }
 

@@ -51,7 +51,7 @@ async fn with_the_setting_all_every_reference_resource_goes_along() {
     instance.expect(&group_level("g"), &[&OF_P[..], &REACHED_FROM_P, &more].concat()).await;
     let types = only(group_level("g"), &["Location", "Patient"]);
     instance.expect(&types, &["Location/-", "Patient/p"]).await;
-    let since = Kickoff { since: instant("2023-01-01T00:00:00Z"), ..group_level("g") };
+    let since = aged(group_level("g"), instant("2023-01-01T00:00:00Z"), None);
     let young = ["Patient/p", "Endpoint/e", "Organization/b", "Practitioner/a"];
     instance.expect(&since, &[&young[..], &more].concat()).await;
 }
@@ -69,7 +69,7 @@ async fn with_the_setting_none_no_reference_resource_goes_along_but_a_system_exp
 async fn what_is_too_old_or_not_of_a_wanted_type_leads_on_or_does_not() {
     let instance = with(None).await;
     // The observation and the role are too old to be exported, and lead to what is not.
-    let since = Kickoff { since: instant("2023-01-01T00:00:00Z"), ..group_level("g") };
+    let since = aged(group_level("g"), instant("2023-01-01T00:00:00Z"), None);
     let young = ["Endpoint/e", "Organization/b", "Patient/p", "Practitioner/a"];
     instance.expect(&since, &young).await;
     // A type that is not asked for leads nowhere, be it selected by compartment or by reference.

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use evanesce::config::References;
 use evanesce::export::{Exporter, Part, SourceExporter, SourceOptions};
 use evanesce::index::{Index, IndexOptions};
-use evanesce::job::{ExportRequest, Level};
+use evanesce::job::{ExportRequest, Kickoff, Level};
 use evanesce::source::NdjsonFolder;
 
 use super::*;
@@ -36,17 +36,8 @@ fn plans(source: &Path, folder: &Path) -> Vec<Result<Vec<Part>, String>> {
         SourceOptions { part_bytes: 1 << 20, references: References::Referenced, drop_pages: false };
     let exporter = SourceExporter::new(index, options, false).unwrap();
     let plan = |level| {
-        let request = ExportRequest {
-            tenant: "t".parse().unwrap(),
-            owner: "o".parse().unwrap(),
-            url: String::new(),
-            level,
-            types: Vec::new(),
-            since: None,
-            until: None,
-            submitted_at: jiff::Timestamp::now(),
-            estimate: None,
-        };
+        let (tenant, owner) = ("t".parse().unwrap(), "o".parse().unwrap());
+        let request = ExportRequest::new(tenant, owner, Kickoff::new(level), jiff::Timestamp::now());
         // The first may fail for what is damaged; the next one must not.
         let plan = exporter.plan(&request).or_else(|_| exporter.plan(&request));
         plan.map(|plan| plan.parts).map_err(|error| error.to_string())

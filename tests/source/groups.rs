@@ -177,7 +177,7 @@ async fn a_group_that_vanishes_behind_the_kick_off_fails_the_export() {
     let exporter = Vanishing { exporter, file: folder.path().join("a.ndjson") };
     let builder = Evanesce::builder().config(Config::default()).data_dir(data.path()).exporter(exporter);
     let evanesce = builder.start().await.unwrap();
-    let kickoff = Kickoff { level: Level::Group { id: "g".into() }, ..Kickoff::system() };
+    let kickoff = Kickoff::new(Level::Group { id: "g".into() });
     let job = evanesce.submit(kickoff, "host".parse().unwrap()).await.unwrap();
     let ended = tokio::time::timeout(PATIENCE, evanesce.wait_finished(job)).await.unwrap();
     match ended {

@@ -24,7 +24,7 @@ fn a_generated_mess_is_exported_as_the_oracle_says() {
         ("Patient/$export", Level::Patient),
         ("Group/practice-1/$export", Level::Group { id: "practice-1".into() }),
     ] {
-        let kickoff = Kickoff { level: level.clone(), ..Kickoff::system() };
+        let kickoff = Kickoff::new(level.clone());
         let expected = source.select(&kickoff, oracle::References::Referenced).unwrap();
         let (_, manifest) = server.export(path);
         let lines = exported(&manifest);

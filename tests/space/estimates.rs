@@ -5,7 +5,7 @@ use std::path::Path;
 
 use evanesce::config::{Config, References};
 use evanesce::generate::{Options, generate};
-use evanesce::job::{JobState, Level};
+use evanesce::job::{JobState, Level, Parameters};
 use evanesce::{Evanesce, Kickoff};
 use serde_json::Value;
 use tempfile::TempDir;
@@ -51,7 +51,8 @@ fn kickoffs() -> Vec<Kickoff> {
                 let types = types.split(',').filter(|it| !it.is_empty()).map(String::from).collect();
                 let instant = |text: &str| text.parse().unwrap();
                 let (since, until) = (since.map(instant), until.map(instant));
-                kickoffs.push(Kickoff { level: level.clone(), types, since, until, url: String::new() });
+                let parameters = Parameters { types, since, until, ..Parameters::default() };
+                kickoffs.push(Kickoff { parameters, ..Kickoff::new(level.clone()) });
             }
         }
     }

@@ -8,7 +8,7 @@ use crate::export::{
 };
 use crate::files::{Files, LocalFiles};
 use crate::hooks::Hooks;
-use crate::job::{ExportRequest, Level};
+use crate::job::{ExportRequest, Kickoff};
 
 const PATIENCE: Duration = Duration::from_secs(60);
 
@@ -54,17 +54,8 @@ impl Bench {
     /// Queues a job with parts `name0`, `name1` and so on.
     fn enqueue(&self, name: &str, parts: u32) -> JobId {
         let tenant = || "t".parse().unwrap();
-        let request = ExportRequest {
-            tenant: tenant(),
-            owner: "o".parse().unwrap(),
-            url: String::new(),
-            level: Level::System,
-            types: vec![],
-            since: None,
-            until: None,
-            submitted_at: jiff::Timestamp::UNIX_EPOCH,
-            estimate: None,
-        };
+        let owner = "o".parse().unwrap();
+        let request = ExportRequest::new(tenant(), owner, Kickoff::system(), jiff::Timestamp::UNIX_EPOCH);
         let job = JobId::random();
         let dir = self.files.create(job, &request).unwrap();
         let throttle = Arc::new(Throttle::new(Rates::default()));

@@ -88,7 +88,7 @@ pub fn line_feeds(files: usize) -> u64 {
 
 /// The group that is asked for, if it is not everybody.
 pub fn group_of(request: &ExportRequest) -> Option<&str> {
-    match &request.level {
+    match request.level() {
         Level::Group { id } if id != ALL_PATIENTS => Some(id),
         _ => None,
     }

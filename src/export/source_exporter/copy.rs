@@ -5,6 +5,7 @@
 use serde::{Deserialize, Serialize};
 use xxhash_rust::xxh3::{Xxh3Default, xxh3_64};
 
+use super::lines::Lines;
 use super::runs::{self, Run};
 use crate::export::{ExportError, PartWriter};
 use crate::files::ReadAt;
@@ -42,6 +43,7 @@ impl Slice {
         &self,
         file: &dyn ReadAt,
         name: &str,
+        lines: &mut Lines,
         buffer: &mut Vec<u8>,
         out: &mut PartWriter,
     ) -> Result<(), ExportError> {
@@ -54,7 +56,7 @@ impl Slice {
         for beside in runs.chunk_by(are_beside) {
             let to = beside.last().map_or(0, Run::end);
             for run in beside {
-                window.copy(run, to, out)?;
+                window.copy(run, to, lines, out)?;
                 out.progress(run.length);
             }
         }
@@ -183,11 +185,17 @@ impl<'a> Window<'a> {
 
     /// Copies a run: whole lines at a time, in pieces as large as what is read at once. Bytes
     /// up to `to` will be wanted after it.
-    fn copy(&mut self, run: &Run, to: u64, out: &mut PartWriter) -> Result<(), ExportError> {
+    fn copy(
+        &mut self,
+        run: &Run,
+        to: u64,
+        rules: &mut Lines,
+        out: &mut PartWriter,
+    ) -> Result<(), ExportError> {
         let end = run.end();
         if !run.is_tidy {
             let text = text_of(self.all(run.start, end)?, run.start == 0);
-            return out.resource(run.resource_type, text);
+            return rules.write(run.resource_type, text, out);
         }
         let mut at = run.start;
         while at < end {
@@ -199,7 +207,12 @@ impl<'a> Window<'a> {
                 self.read_on(at, to)?;
                 continue;
             }
-            out.lines(run.resource_type, &bytes[..lines])?;
+            if rules.change(run.resource_type) {
+                let each = bytes[..lines].split(|byte| *byte == b'\n').filter(|line| !line.is_empty());
+                each.into_iter().try_for_each(|line| rules.write(run.resource_type, line, out))?;
+            } else {
+                out.lines(run.resource_type, &bytes[..lines])?;
+            }
             at += lines as u64;
         }
         Ok(())

@@ -6,6 +6,7 @@ mod broken;
 mod chosen;
 mod copy;
 mod group;
+mod lines;
 mod plan;
 mod references;
 mod runs;
@@ -28,6 +29,7 @@ use crate::job::ExportRequest;
 use crate::source::{SourceError, SourceFile};
 
 use copy::Slice;
+use lines::{LineOptions, Lines};
 
 /// Kick-offs that may wait for the index at once; the rest are checked, and measured, when they
 /// are planned.
@@ -79,6 +81,9 @@ enum Content {
         files: Vec<SourceFile>,
         /// What of them.
         slices: Vec<Slice>,
+        /// What is done with their lines.
+        #[serde(default)]
+        lines: LineOptions,
     },
     /// Lines of the source that are no resources.
     Broken {
@@ -179,6 +184,7 @@ impl SourceExporter {
         &self,
         file: &SourceFile,
         slices: &[&Slice],
+        lines: &mut Lines,
         buffer: &mut Vec<u8>,
         out: &mut PartWriter,
         cancel: &CancelToken,
@@ -188,7 +194,7 @@ impl SourceExporter {
             if cancel.is_cancelled() {
                 return Err(ExportError::Cancelled);
             }
-            slice.copy(&**opened, &file.name, buffer, out)?;
+            slice.copy(&**opened, &file.name, lines, buffer, out)?;
             if self.options.drop_pages {
                 opened.drop_pages(slice.start, slice.end);
             }
@@ -253,11 +259,12 @@ impl Exporter for SourceExporter {
                 }
                 Ok(PartSummary { broken_lines: lines })
             }
-            Content::Copy { files, slices } => {
+            Content::Copy { files, slices, lines } => {
+                let mut lines = Lines::new(&lines)?;
                 let mut buffer = Vec::new();
                 for (n, file) in files.iter().enumerate() {
                     let of_file: Vec<_> = slices.iter().filter(|slice| slice.file == n).collect();
-                    let copied = self.copy(file, &of_file, &mut buffer, out, cancel);
+                    let copied = self.copy(file, &of_file, &mut lines, &mut buffer, out, cancel);
                     if let Err(ExportError::SourceChanged(_)) = &copied {
                         // The next plan must not be made of the same index.
                         self.index.doubt(&file.name);

@@ -5,6 +5,7 @@ use std::collections::BTreeSet;
 
 use super::chosen::{each_chosen, line_feeds};
 use super::copy::{Slice, TouchedSums};
+use super::lines::LineOptions;
 use super::runs::{Run, RunWriter};
 use super::{Content, SourceOptions, broken};
 use crate::export::ExportError;
@@ -36,7 +37,7 @@ pub fn contents(
     request: &ExportRequest,
     options: &SourceOptions,
 ) -> Result<Contents, ExportError> {
-    let mut parts = Parts::new(options.part_bytes);
+    let mut parts = Parts::new(options.part_bytes, LineOptions::of(request));
     each_chosen(index, look, request, options.references, |s, chunk, chosen| {
         parts.add(s, &look.segments[s].file, chunk, chosen);
     })?;
@@ -53,6 +54,7 @@ pub fn contents(
 /// The parts that are made so far.
 struct Parts {
     part_bytes: u64,
+    lines: LineOptions,
     done: Vec<Weighed>,
     used: BTreeSet<usize>,
     files: Vec<SourceFile>,
@@ -63,9 +65,9 @@ struct Parts {
 }
 
 impl Parts {
-    fn new(part_bytes: u64) -> Self {
+    fn new(part_bytes: u64, lines: LineOptions) -> Self {
         let (done, used, files, slices) = (Vec::new(), BTreeSet::new(), Vec::new(), Vec::new());
-        Self { part_bytes, done, used, files, slices, weight: 0, read: 0 }
+        Self { part_bytes, lines, done, used, files, slices, weight: 0, read: 0 }
     }
 
     /// Adds the chosen spans of a chunk.
@@ -119,7 +121,7 @@ impl Parts {
     fn cut(&mut self) {
         if self.weight > 0 {
             let (files, slices) = (std::mem::take(&mut self.files), std::mem::take(&mut self.slices));
-            self.done.push((self.weight, Content::Copy { files, slices }));
+            self.done.push((self.weight, Content::Copy { files, slices, lines: self.lines.clone() }));
         }
         (self.weight, self.read) = (0, 0);
     }

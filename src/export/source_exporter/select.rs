@@ -40,12 +40,13 @@ pub struct Selection<'m> {
 impl<'m> Selection<'m> {
     /// What `request` selects; `members` are those of its group, if it has one.
     pub fn new(request: &ExportRequest, references: References, members: Option<&'m HashSet<Key>>) -> Self {
+        let asked = request.parameters();
         let mut rules = [Rule::Never; 256];
         for resource_type in ResourceType::all() {
             let is_asked_for =
-                request.types.is_empty() || request.types.iter().any(|t| t == resource_type.as_str());
-            let rule = match (&request.level, references) {
-                _ if !is_asked_for || !resource_type.is_exported_at(&request.level) => Rule::Never,
+                asked.types.is_empty() || asked.types.iter().any(|t| t == resource_type.as_str());
+            let rule = match (request.level(), references) {
+                _ if !is_asked_for || !resource_type.is_exported_at(request.level()) => Rule::Never,
                 (Level::System, _) => Rule::Always,
                 _ if resource_type.is_in_compartment() => Rule::OfPatients,
                 (_, References::Referenced) => Rule::ReferredTo,
@@ -54,8 +55,8 @@ impl<'m> Selection<'m> {
             };
             rules[usize::from(resource_type.index())] = rule;
         }
-        let after = request.since.map_or(i64::MIN, bound);
-        let before = request.until.map_or(i64::MAX, bound);
+        let after = asked.since.map_or(i64::MIN, bound);
+        let before = asked.until.map_or(i64::MAX, bound);
         let patients = members.map_or(Patients::Everybody, Patients::Members);
         Self { rules, patients, after, before }
     }

@@ -1,0 +1,80 @@
+//! The parameters of a kick-off (REQUIREMENTS section 3), read and checked.
+
+use jiff::Timestamp;
+use serde::{Deserialize, Serialize};
+
+/// What a client asked for beside the level. The default asks for everything.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct Parameters {
+    /// The types of `_type`, without repeats; empty means all that the level exports.
+    pub types: Vec<String>,
+    /// `_since`: only resources changed later than this, and those of unknown age.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub since: Option<Timestamp>,
+    /// `_until`: only resources changed earlier than this, and those of unknown age.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub until: Option<Timestamp>,
+    /// `_typeFilter`: searches such as `Observation?status=final`; those of one type are
+    /// OR-ed, a type without one is not filtered.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub type_filters: Vec<String>,
+    /// `_elements`: items such as `Patient.name` or `identifier`.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub elements: Vec<String>,
+    /// `patient`: ids of the patients whose compartments are exported; empty means all that
+    /// the level has.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub patients: Vec<String>,
+    /// `includeAssociatedData`: which Provenances go with the exported resources; `None` for
+    /// all that the level exports (K-13).
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub provenances: Option<Provenances>,
+    /// `organizeOutputBy` (O-3).
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub organize_by: Option<OrganizeBy>,
+    /// `allowPartialManifests`: whether files are shown before all are written (ST-9).
+    #[serde(skip_serializing_if = "is_false")]
+    pub partial_manifests: bool,
+    /// `Prefer: separate-export-status`: status answers are 200, and a header field says what
+    /// became of the export (K-4).
+    #[serde(skip_serializing_if = "is_false")]
+    pub separate_status: bool,
+    /// What was ignored of the kick-off because of `Prefer: handling=lenient`, a sentence each,
+    /// for the manifest's `error` files (K-5).
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub ignored: Vec<String>,
+}
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde passes a reference")]
+fn is_false(value: &bool) -> bool {
+    !value
+}
+
+/// The Provenances that `includeAssociatedData` asks for; the greater one is the less
+/// restrictive and wins.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Provenances {
+    /// `LatestProvenanceResources`: of those of one exported resource the most recent one.
+    Latest,
+    /// `RelevantProvenanceResources`: all that target an exported resource.
+    Relevant,
+}
+
+/// What the output is organized by.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum OrganizeBy {
+    /// Blocks of one Patient's compartment each.
+    Patient,
+}
+
+impl OrganizeBy {
+    /// The resource type, as the manifest's `outputOrganizedBy` has it (MF-7).
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Patient => "Patient",
+        }
+    }
+}
