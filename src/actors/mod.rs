@@ -2,6 +2,7 @@
 //! performs what `job::transition` asks for, the reaper sweeps, the watcher hints. They all
 //! run on one thread; what blocks runs elsewhere.
 
+mod admission;
 mod export_job;
 mod orchestrator;
 mod planners;
@@ -67,11 +68,20 @@ impl Services {
 }
 
 /// Why a kick-off was not accepted.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum SubmitError {
     /// `export.max_active_jobs` are active.
     #[error("too many exports are queued or running")]
     TooManyJobs,
+    /// `export.max_active_jobs_per_tenant` of the tenant are active.
+    #[error("too many exports of the tenant are queued or running")]
+    TenantBusy,
+    /// `export.max_active_jobs_per_client` of the client are active; some of them.
+    #[error("too many exports of the client are queued or running")]
+    ClientBusy(Vec<JobId>),
+    /// The same export is active or complete, as this job.
+    #[error("the same export is there already: {0}")]
+    Duplicate(JobId),
     /// There is no room for it, or could never be.
     #[error(transparent)]
     NoRoom(#[from] NoRoom),
@@ -88,6 +98,9 @@ impl SubmitError {
     pub fn name(&self) -> &'static str {
         match self {
             Self::TooManyJobs => "too-many-jobs",
+            Self::TenantBusy => "tenant-busy",
+            Self::ClientBusy(_) => "client-busy",
+            Self::Duplicate(_) => "duplicate",
             Self::NoRoom(limit) => limit.name(),
             Self::Refused(_) => "exporter",
             Self::Failed => "failed",

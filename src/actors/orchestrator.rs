@@ -2,24 +2,24 @@
 //! entries, so one job never has two actors, and a message never meets none: an actor is let
 //! go of only when it has handled every message that was sent to it.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::HashMap;
 use std::sync::Arc;
 
 use actix::{Actor, Addr, AsyncContext, Context, Handler, Message};
 use tokio::sync::oneshot;
 
+use super::admission::Admission;
 use super::export_job::{self, ExportJob};
 use super::reaper::{self, ConfirmClock, GetStatus, Order, Reaper, ReaperStatus};
 use super::{CancelReply, JobMessage, Seed, Services, SubmitError};
-use crate::job::{ExportRequest, JobId};
+use crate::job::{ExportRequest, JobId, JobRecord};
 use crate::telemetry::PanicGuard;
 
 /// See the module.
 pub struct Orchestrator {
     services: Arc<Services>,
     registry: HashMap<JobId, Entry>,
-    /// Jobs that are queued or running.
-    active: HashSet<JobId>,
+    admission: Admission,
     reaper: Option<Addr<Reaper>>,
     awake: Vec<JobId>,
     halted: bool,
@@ -74,8 +74,17 @@ impl Orchestrator {
     /// The orchestrator of an instance; `awake` are the jobs that have something to do.
     pub fn new(services: Arc<Services>, awake: Vec<JobId>) -> Self {
         let guard = services.fatal.on_panic("the orchestrator");
-        let (registry, active) = (HashMap::new(), HashSet::new());
-        Self { services, registry, active, reaper: None, awake, halted: false, _guard: guard }
+        let refuse_duplicates = services.config.protocol.refuses_duplicates();
+        let admission = Admission::new(refuse_duplicates, services.view());
+        Self {
+            services,
+            registry: HashMap::new(),
+            admission,
+            reaper: None,
+            awake,
+            halted: false,
+            _guard: guard,
+        }
     }
 
     /// Makes the registry entry first; the actor takes what it knows from its seed.
@@ -91,7 +100,8 @@ impl Orchestrator {
         if !self.registry.contains_key(&job) {
             let published = self.services.view().get(job)?;
             if published.record.state.name().is_active() {
-                self.active.insert(job);
+                let JobRecord { tenant, owner, .. } = &published.record;
+                self.admission.recall(job, tenant.clone(), owner.clone());
             }
             self.wake(job, Seed::Known(published), ctx);
         }
@@ -114,13 +124,17 @@ impl Handler<Submit> for Orchestrator {
     type Result = ();
 
     fn handle(&mut self, Submit { request, reply }: Submit, ctx: &mut Self::Context) {
-        if self.halted || self.active.len() >= self.services.config.export.max_active_jobs {
+        let job = JobId::random();
+        let admitted = if self.halted {
+            Err(SubmitError::TooManyJobs)
+        } else {
+            self.admission.admit(job, &request, &self.services.config.export, self.services.view())
+        };
+        if let Err(error) = admitted {
             // A caller that went away needs no answer.
-            let _ = reply.send(Err(SubmitError::TooManyJobs));
+            let _ = reply.send(Err(error));
             return;
         }
-        let job = JobId::random();
-        self.active.insert(job);
         self.wake(job, Seed::New { request: Arc::new(request), reply }, ctx);
     }
 }
@@ -163,7 +177,7 @@ impl Handler<Settled> for Orchestrator {
     type Result = ();
 
     fn handle(&mut self, Settled(job): Settled, _: &mut Self::Context) {
-        self.active.remove(&job);
+        self.admission.settle(job);
     }
 }
 

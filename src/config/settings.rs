@@ -104,6 +104,19 @@ pub struct Protocol {
     /// Whether all patients may be exported by `Patient/$export`; if not, it answers 501 and
     /// Groups alone can be exported (K-15). Default true.
     pub patient_export: bool,
+    /// Whether an export that the client has already, active or complete, is refused with 409
+    /// (C10). Default: in the profile `soarian`.
+    pub refuse_duplicates: Option<bool>,
+    /// How often a job may be polled in the long run: the time between two polls. Some may come
+    /// at once; more get 429 (ST-4). `0s` = as often as a client likes. Default `250ms`.
+    pub poll_interval: Time,
+}
+
+impl Protocol {
+    /// Whether the same export twice is refused.
+    pub fn refuses_duplicates(&self) -> bool {
+        self.refuse_duplicates.unwrap_or(self.profile == Profile::Soarian)
+    }
 }
 
 /// Whose rules hold.
@@ -120,7 +133,12 @@ pub enum Profile {
 
 impl Default for Protocol {
     fn default() -> Self {
-        Self { profile: Profile::Standard, patient_export: true }
+        Self {
+            profile: Profile::Standard,
+            patient_export: true,
+            refuse_duplicates: None,
+            poll_interval: Time(Duration::from_millis(250)),
+        }
     }
 }
 
@@ -211,6 +229,12 @@ pub struct Export {
     pub part_bytes: u64,
     /// Jobs that may be queued or running; a kick-off above that gets 429. Default 1000.
     pub max_active_jobs: usize,
+    /// Jobs of one client that may be queued or running; a kick-off above that gets 429 with
+    /// links to them. 0 = no such limit. Default 100.
+    pub max_active_jobs_per_client: usize,
+    /// Jobs of one tenant that may be queued or running; a kick-off above that gets 429. 0 = no
+    /// such limit. Default 0.
+    pub max_active_jobs_per_tenant: usize,
     /// Which resources outside of patient compartments, such as Organizations and Practitioners,
     /// go with Patient-level and Group exports. Default `referenced`.
     pub references: References,
@@ -244,6 +268,8 @@ impl Default for Export {
             max_file_bytes: 1 << 30,
             part_bytes: 64 << 20,
             max_active_jobs: 1000,
+            max_active_jobs_per_client: 100,
+            max_active_jobs_per_tenant: 0,
             references: References::Referenced,
             cancel_deadline: Time::seconds(5),
             max_replacements: 8,

@@ -19,7 +19,7 @@ use crate::{CancelError, telemetry};
 
 /// `DELETE {polling URL}`.
 pub async fn delete(request: HttpRequest, api: Data<Api>, id: RequestId) -> Result<HttpResponse, ApiError> {
-    check_accept(&request, JSON)?;
+    api.check_poll_headers(&request)?;
     api.check_tenant(&request)?;
     cancel(&api, Api::job(&request)?, id).await
 }

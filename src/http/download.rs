@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use actix_web::body::SizedStream;
 use actix_web::http::header::{
-    self, ByteRangeSpec, ContentRange, ContentRangeSpec, ETag, EntityTag, Header, IfNoneMatch, IfRange,
+    self, ByteRangeSpec, ContentRange, ContentRangeSpec, ETag, EntityTag, Header, IfRange,
 };
 use actix_web::http::{Method, StatusCode};
 use actix_web::web::Data;
@@ -21,6 +21,7 @@ use parking_lot::Mutex;
 use tokio_util::sync::CancellationToken;
 
 use super::accept::{NDJSON, check_accept};
+use super::conditions::is_unchanged;
 use super::status::http_date;
 use super::{Api, ApiError};
 use crate::files::{Files, FilesError, Place, ReadAt};
@@ -51,7 +52,7 @@ pub async fn download(request: HttpRequest, api: Data<Api>) -> Result<HttpRespon
     services.hooks.reach(Step::DownloadRegistered);
     let name = request.match_info().get("file").unwrap_or_default();
     // F-10: the name is compared, never joined to a path.
-    let file = published.files().find(|file| file.name == name).ok_or_else(ApiError::unknown_file)?;
+    let file = published.file(name).ok_or_else(ApiError::unknown_file)?;
 
     let entity_tag = EntityTag::new_strong(file.name.split('_').next().unwrap_or_default().to_owned());
     let mut response = describe(&published, entity_tag.clone());
@@ -81,7 +82,7 @@ pub async fn download(request: HttpRequest, api: Data<Api>) -> Result<HttpRespon
             .no_chunking(range.end - range.start)
             .streaming(stream::empty::<io::Result<Bytes>>()));
     }
-    let reader = match open(services.files.clone(), job, file).await {
+    let reader = match open(services.files.clone(), job, &file).await {
         Ok(reader) => reader,
         Err(error) => {
             drop(ticket);
@@ -92,6 +93,8 @@ pub async fn download(request: HttpRequest, api: Data<Api>) -> Result<HttpRespon
             // A mark moves the directory to `trash/` before it is published, which is moments away.
             let lookup = || services.view().lookup(&api.tenant, &api.client, job);
             let gone = services.view().wait_for(|_| match lookup() {
+                // It failed: what it had written is gone.
+                Lookup::Found(found) if found.file(name).is_none() => Some(ApiError::unknown_file()),
                 Lookup::Found(_) => None,
                 Lookup::Deleted => Some(ApiError::deleted()),
                 Lookup::Unknown => Some(ApiError::unknown_job()),
@@ -110,7 +113,14 @@ pub async fn download(request: HttpRequest, api: Data<Api>) -> Result<HttpRespon
 
 async fn open(files: Arc<dyn Files>, job: JobId, file: &OutputFile) -> Result<Arc<dyn ReadAt>, FilesError> {
     let name = file.name.clone();
-    let open = move || files.open(job, Place::Ready)?.open_file(&name);
+    // Of an export that still runs, which may be complete at any moment (ST-9).
+    let open = move || {
+        let open = |place| files.open(job, place)?.open_file(&name);
+        match open(Place::Ready) {
+            Err(error) if error.is_missing() => open(Place::Building).or_else(|_| open(Place::Ready)),
+            opened => opened,
+        }
+    };
     match tokio::task::spawn_blocking(open).await {
         Ok(opened) => opened,
         Err(panic) => std::panic::resume_unwind(panic.into_panic()),
@@ -127,17 +137,6 @@ fn describe(published: &Published, entity_tag: EntityTag) -> HttpResponseBuilder
         response.insert_header((header::LAST_MODIFIED, http_date(completion.completed_at)));
     }
     response
-}
-
-fn is_unchanged(request: &HttpRequest, entity_tag: &EntityTag) -> bool {
-    if !request.headers().contains_key(header::IF_NONE_MATCH) {
-        return false;
-    }
-    match IfNoneMatch::parse(request) {
-        Ok(IfNoneMatch::Any) => true,
-        Ok(IfNoneMatch::Items(tags)) => tags.iter().any(|tag| tag.weak_eq(entity_tag)),
-        Err(_) => false,
-    }
 }
 
 enum Requested {

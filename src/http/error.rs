@@ -24,11 +24,12 @@ pub struct ApiError {
     text: String,
     retry_after: Option<u64>,
     allow: Option<String>,
+    links: Vec<String>,
 }
 
 impl ApiError {
     fn new(status: StatusCode, code: IssueCode, text: impl Into<String>) -> Self {
-        Self { status, code, text: text.into(), retry_after: None, allow: None }
+        Self { status, code, text: text.into(), retry_after: None, allow: None, links: Vec::new() }
     }
 
     /// The code of its issue.
@@ -150,6 +151,36 @@ impl ApiError {
         Self { retry_after: Some(retry_after), ..error }
     }
 
+    /// Too many jobs of this client, of which some are at `jobs`: it can delete one (K-9).
+    pub fn busy(jobs: Vec<String>, retry_after: u64) -> Self {
+        let text = format!(
+            "You have too many exports queued or running; delete one, or try again after the Retry-After. \
+             Some of them: {}.",
+            jobs.join(", ")
+        );
+        let error = Self::new(StatusCode::TOO_MANY_REQUESTS, IssueCode::Throttled, text);
+        Self { retry_after: Some(retry_after), links: jobs, ..error }
+    }
+
+    /// The client has the same export at `job` (C10).
+    pub fn duplicate(job: String) -> Self {
+        let text = format!("You have requested the same export already: poll it, or delete it first: {job}.");
+        Self { links: vec![job], ..Self::new(StatusCode::CONFLICT, IssueCode::Duplicate, text) }
+    }
+
+    /// A job is polled too often (ST-4). The code is a transient one: the job itself is well.
+    pub fn polled_too_often(retry_after: u64) -> Self {
+        let text = "The export is polled too often; wait as long as each Retry-After says.";
+        let error = Self::new(StatusCode::TOO_MANY_REQUESTS, IssueCode::Throttled, text);
+        Self { retry_after: Some(retry_after), ..error }
+    }
+
+    /// The job has no such page of its manifest.
+    pub fn unknown_page() -> Self {
+        let text = "The manifest has no such page; use the url of its link.";
+        Self::new(StatusCode::NOT_FOUND, IssueCode::NotFound, text)
+    }
+
     /// No room for another export: now, which a client may try again, or ever.
     pub fn no_room(limit: NoRoom) -> Self {
         let (text, retry_after) = match limit {
@@ -215,6 +246,11 @@ impl ResponseError for ApiError {
         let mut response = outcome_response(self.status, &outcome);
         if let Some(seconds) = self.retry_after {
             response.headers_mut().insert(header::RETRY_AFTER, HeaderValue::from(seconds));
+        }
+        for link in &self.links {
+            if let Ok(link) = HeaderValue::from_str(&format!("<{link}>; rel=\"related\"")) {
+                response.headers_mut().append(header::LINK, link);
+            }
         }
         if let Some(allow) = self.allow.as_deref().and_then(|allow| HeaderValue::from_str(allow).ok()) {
             response.headers_mut().insert(header::ALLOW, allow);

@@ -94,7 +94,11 @@ async fn kickoff(
     let kickoff = Kickoff { level, parameters, url, base_url: api.base() };
     let submitted = api.evanesce.submit_for(api.tenant.clone(), kickoff, api.client.clone()).await;
     let job = submitted.map_err(|error| match error {
-        SubmitError::TooManyJobs => ApiError::throttled(RETRY_AFTER),
+        SubmitError::TooManyJobs | SubmitError::TenantBusy => ApiError::throttled(RETRY_AFTER),
+        SubmitError::ClientBusy(jobs) => {
+            ApiError::busy(jobs.into_iter().map(|job| api.polling_url(job)).collect(), RETRY_AFTER)
+        }
+        SubmitError::Duplicate(job) => ApiError::duplicate(api.polling_url(job)),
         SubmitError::NoRoom(limit) => ApiError::no_room(limit),
         SubmitError::Refused(reason) => ApiError::job_failed(reason),
         SubmitError::Failed => ApiError::internal(),

@@ -4,11 +4,13 @@
 mod accept;
 mod admin;
 mod body;
+mod conditions;
 mod delete;
 mod discovery;
 mod download;
 mod error;
 mod kickoff;
+mod manifest;
 mod middleware;
 mod parameters;
 mod preferences;
@@ -21,8 +23,11 @@ use jiff::Timestamp;
 use metrics_exporter_prometheus::PrometheusHandle;
 
 use crate::Evanesce;
-use crate::config::Protocol;
+use crate::config::{Profile, Protocol};
 use crate::job::{ClientId, JobId, TenantId};
+
+use accept::{JSON, check_accept, require_accept};
+use preferences::Preferences;
 
 pub use error::ApiError;
 pub use middleware::RequestId;
@@ -73,6 +78,18 @@ impl Api {
 
     fn protocol(&self) -> &Protocol {
         &self.evanesce.services().config.protocol
+    }
+
+    /// Refuses a status or delete request whose `Accept` excludes JSON; under Soarian's rules
+    /// one without `Accept` or `Prefer: respond-async` too (C2, C3).
+    fn check_poll_headers(&self, request: &HttpRequest) -> Result<(), ApiError> {
+        match self.protocol().profile {
+            Profile::Standard => check_accept(request, JSON),
+            Profile::Soarian => {
+                require_accept(request, JSON)?;
+                Preferences::of(request).require_respond_async()
+            }
+        }
     }
 
     /// The polling location of a job.

@@ -3,16 +3,18 @@
 
 use std::time::{Duration, Instant, UNIX_EPOCH};
 
-use actix_web::http::header::{self, HttpDate};
+use actix_web::http::StatusCode;
+use actix_web::http::header::{self, ETag, EntityTag, HeaderName, HeaderValue, HttpDate};
 use actix_web::web::Data;
-use actix_web::{HttpRequest, HttpResponse};
+use actix_web::{HttpRequest, HttpResponse, HttpResponseBuilder, ResponseError};
 use jiff::Timestamp;
-use serde_json::{Value, json};
+use xxhash_rust::xxh3::xxh3_64;
 
-use super::accept::{JSON, check_accept};
-use super::{Api, ApiError};
+use super::conditions::is_unchanged;
+use super::manifest::{Pages, manifest};
+use super::{Api, ApiError, query};
 use crate::clock::after;
-use crate::job::{Completion, JobState};
+use crate::job::JobState;
 use crate::store::{Lookup, Published};
 
 /// The most seconds a client is asked to wait between two polls.
@@ -20,35 +22,82 @@ const LONGEST_RETRY: u64 = 30;
 
 /// `GET {polling URL}`.
 pub async fn status(request: HttpRequest, api: Data<Api>) -> Result<HttpResponse, ApiError> {
-    check_accept(&request, JSON)?;
+    api.check_poll_headers(&request)?;
     api.check_tenant(&request)?;
     let job = Api::job(&request)?;
-    let services = api.evanesce.services();
-    let published = match services.view().lookup(&api.tenant, &api.client, job) {
+    let published = match api.evanesce.services().view().lookup(&api.tenant, &api.client, job) {
         Lookup::Found(published) => published,
         Lookup::Deleted => return Err(ApiError::deleted()),
         Lookup::Unknown => return Err(ApiError::unknown_job()),
     };
-    match &published.record.state {
-        JobState::Complete(completion) => {
-            let expires = after(completion.completed_at, services.config.retention.completed.0);
-            let mut response = HttpResponse::Ok();
-            response.insert_header((header::CACHE_CONTROL, "no-store"));
-            response.insert_header((header::CONTENT_TYPE, "application/json"));
-            response.insert_header((header::EXPIRES, http_date(expires)));
-            Ok(response.body(manifest(&api, &published, completion).to_string()))
+    let admitted = published.polls.admit(Instant::now(), api.protocol().poll_interval.0);
+    admitted.map_err(|wait| ApiError::polled_too_often(wait.as_secs_f64().ceil() as u64))?;
+    let answer = answer(&request, &api, &published)?;
+    let separate = published.request.as_ref().is_some_and(|asked| asked.parameters().separate_status);
+    Ok(if separate { separated(answer) } else { answer })
+}
+
+/// What is said of the job: progress, the manifest or a page of it, or why it failed.
+fn answer(request: &HttpRequest, api: &Api, published: &Published) -> Result<HttpResponse, ApiError> {
+    let page = page_number(request)?;
+    let (transaction_time, completed_at) = match &published.record.state {
+        JobState::Complete(completion) => (completion.transaction_time, Some(completion.completed_at)),
+        JobState::Running { transaction_time } | JobState::Finishing { transaction_time } => {
+            (*transaction_time, None)
         }
-        JobState::Failed(failure) => Err(ApiError::job_failed(failure.reason)),
-        _ => {
-            let percent = published.progress.percent();
-            let left = published.progress.time_left(Instant::now());
-            Ok(HttpResponse::Accepted()
-                .insert_header((header::CACHE_CONTROL, "no-store"))
-                .insert_header(("X-Progress", format!("{percent:.1}% complete")))
-                .insert_header((header::RETRY_AFTER, retry_after(left).to_string()))
-                .finish())
-        }
+        JobState::Failed(failure) => return Ok(ApiError::job_failed(failure.reason).error_response()),
+        _ => return Ok(progress(published).finish()),
+    };
+    let page = match Pages::find(published, page) {
+        Pages::Found(page) => page,
+        Pages::NotYet => return Ok(progress(published).finish()),
+        Pages::None => return Err(ApiError::unknown_page()),
+    };
+    let text = manifest(api, published, transaction_time, &page).to_string();
+    let Some(completed_at) = completed_at else {
+        return Ok(progress(published).insert_header((header::CONTENT_TYPE, "application/json")).body(text));
+    };
+    let entity_tag = EntityTag::new_strong(format!("{:016x}", xxh3_64(text.as_bytes())));
+    let unchanged = is_unchanged(request, &entity_tag);
+    let expires = after(completed_at, api.evanesce.services().config.retention.completed.0);
+    let mut response = HttpResponse::Ok();
+    response.insert_header((header::CACHE_CONTROL, "no-store"));
+    response.insert_header((header::EXPIRES, http_date(expires)));
+    response.insert_header(ETag(entity_tag));
+    if unchanged {
+        return Ok(response.status(StatusCode::NOT_MODIFIED).finish());
     }
+    Ok(response.insert_header((header::CONTENT_TYPE, "application/json")).body(text))
+}
+
+/// The number of the page that the query asks for, from 0 (MF-8).
+fn page_number(request: &HttpRequest) -> Result<usize, ApiError> {
+    let parameters = query::parse(request.query_string())?;
+    let page = parameters.iter().find(|(name, _)| name == "page");
+    page.map_or(Ok(0), |(_, number)| number.parse().map_err(|_| ApiError::unknown_page()))
+}
+
+/// 202 with how far the job is.
+fn progress(published: &Published) -> HttpResponseBuilder {
+    let percent = published.progress.percent();
+    let left = published.progress.time_left(Instant::now());
+    let mut response = HttpResponse::Accepted();
+    response.insert_header((header::CACHE_CONTROL, "no-store"));
+    response.insert_header(("X-Progress", format!("{percent:.1}% complete")));
+    response.insert_header((header::RETRY_AFTER, retry_after(left).to_string()));
+    response
+}
+
+/// The same for a client that wants what became of the poll and of the export told apart: the
+/// status is that of the poll, which went well (K-4).
+fn separated(mut answer: HttpResponse) -> HttpResponse {
+    if answer.status() != StatusCode::NOT_MODIFIED {
+        let status = HeaderValue::from_str(&answer.status().to_string());
+        let status = status.expect("a status is a number and a phrase");
+        answer.headers_mut().insert(HeaderName::from_static("x-export-status"), status);
+        *answer.status_mut() = StatusCode::OK;
+    }
+    answer
 }
 
 /// Whole seconds until another poll is worth while: half of what the job still needs, or one
@@ -62,27 +111,6 @@ pub fn http_date(instant: Timestamp) -> HttpDate {
     let seconds = u64::try_from(instant.as_second()).unwrap_or(0);
     // The year 9999 is the last that an HTTP date can show.
     HttpDate::from(UNIX_EPOCH + Duration::from_secs(seconds.min(253_402_300_799)))
-}
-
-/// The manifest (MF-1 to MF-5).
-fn manifest(api: &Api, published: &Published, completion: &Completion) -> Value {
-    let job = published.record.id;
-    let files = |errors: bool| -> Vec<Value> {
-        let files = published.files().filter(|file| file.is_error() == errors);
-        files
-            .map(|file| {
-                let url = format!("{}/bulk-api/download/{job}/{}", api.base(), file.name);
-                json!({"type": file.resource_type, "url": url, "count": file.count})
-            })
-            .collect()
-    };
-    json!({
-        "transactionTime": completion.transaction_time.to_string(),
-        "request": published.request.as_ref().map_or("", |request| &request.kickoff.url),
-        "requiresAccessToken": false,
-        "output": files(false),
-        "error": files(true),
-    })
 }
 
 #[cfg(test)]

@@ -3,6 +3,8 @@
 //! sharing one commit; the [`View`] is what everybody else reads (DESIGN section 3).
 
 mod ledger;
+mod partial;
+mod polls;
 mod progress;
 mod sled;
 mod view;
@@ -12,6 +14,8 @@ use crate::receipts::Head;
 
 pub use self::sled::SledStore;
 pub use ledger::{Change, CommitError, Ledger, OtherWitnesses, Outcome};
+pub use partial::{Partial, parts_of};
+pub use polls::Polls;
 pub use progress::Progress;
 pub use view::{Downloads, Lookup, Publication, Published, Ticket, View};
 

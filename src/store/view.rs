@@ -9,7 +9,7 @@ use parking_lot::RwLock;
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
-use super::Progress;
+use super::{Partial, Polls, Progress};
 use crate::job::{
     ClientId, ExportRequest, JobId, JobRecord, JobState, OutputFile, SealedPart, StateName, TenantId,
 };
@@ -86,12 +86,42 @@ pub struct Published {
     pub progress: Arc<Progress>,
     /// Who is reading its files.
     pub downloads: Arc<Downloads>,
+    /// What can be had of it before it is complete.
+    pub partial: Arc<Partial>,
+    /// How often it is polled.
+    pub polls: Arc<Polls>,
 }
 
 impl Published {
     /// A job as found at a start.
     pub fn new(record: JobRecord, request: Option<Arc<ExportRequest>>, parts: Arc<[SealedPart]>) -> Self {
-        Self { record, request, parts, progress: Arc::default(), downloads: Arc::default() }
+        let mut published = Self {
+            record,
+            request,
+            parts,
+            progress: Arc::default(),
+            downloads: Arc::default(),
+            partial: Arc::default(),
+            polls: Arc::default(),
+        };
+        if published.is_partial() {
+            published.partial = Arc::new(Partial::of(&published.parts));
+        }
+        published
+    }
+
+    /// Whether its files may be had before all are written (ST-9).
+    pub fn is_partial(&self) -> bool {
+        let asked = self.request.as_ref().is_some_and(|request| request.parameters().partial_manifests);
+        asked && self.record.state.name().is_active()
+    }
+
+    /// The file of that name, if it may be had.
+    pub fn file(&self, name: &str) -> Option<OutputFile> {
+        if self.is_partial() {
+            return self.partial.file(name);
+        }
+        self.files().find(|file| file.name == name).cloned()
     }
 
     /// The output files, in the order of the plan.
@@ -133,6 +163,9 @@ impl View {
                         if record.state.name().is_deleted() {
                             known.request = None;
                             known.parts = Arc::new([]);
+                        }
+                        if !record.state.name().is_active() {
+                            known.partial.clear();
                         }
                         if let Some(parts) = parts {
                             known.parts = parts;
@@ -208,7 +241,9 @@ impl View {
         let jobs = self.jobs.read();
         let lookup = Self::lookup_in(&jobs, tenant, client, job);
         let ticket = match &lookup {
-            Lookup::Found(found) if matches!(found.record.state, JobState::Complete(_)) => {
+            Lookup::Found(found)
+                if matches!(found.record.state, JobState::Complete(_)) || found.is_partial() =>
+            {
                 Some(Ticket::new(found.downloads.clone()))
             }
             _ => None,

@@ -157,3 +157,64 @@ fn the_time_left_and_the_end_of_an_export_are_told() {
     let expected = 1000.0 * number("written") / number("milliseconds").max(1.0);
     assert!((number("bytes_per_second") - expected).abs() <= 1.0, "{line}");
 }
+
+#[test]
+fn k_4_the_status_of_the_export_is_told_apart_from_that_of_the_poll() {
+    let setup = Setup::new().set("export.max_bytes_per_second=2000000");
+    let server = setup.start();
+    let headers = [KICKOFF[0], ("Prefer", "respond-async, separate-export-status")];
+    let url = format!("{}/Patient/$export", server.base);
+    let answer = send("GET", &url, &headers);
+    assert_eq!(
+        (answer.status, answer.header("preference-applied")),
+        (202, "respond-async, separate-export-status")
+    );
+    let polling = answer.header("content-location").to_string();
+    let running = get(&polling);
+    assert_eq!((running.status, running.header("x-export-status")), (200, "202 Accepted"));
+    assert!(!running.header("x-progress").is_empty() && !running.header("retry-after").is_empty());
+    let complete = eventually("the export", || {
+        let answer = get(&polling);
+        assert_eq!(answer.status, 200);
+        (answer.header("x-export-status") == "200 OK").then_some(answer)
+    });
+    assert!(complete.json()["output"].is_array());
+    assert_eq!(delete(&polling).status, 202);
+    let gone = get(&polling);
+    assert_eq!((gone.outcome(), gone.header("x-export-status")), (outcome(404, "deleted"), ""));
+    // Nobody else is told so.
+    let answer = send("GET", &url, &KICKOFF);
+    assert_eq!(answer.header("preference-applied"), "");
+    assert_eq!(get(answer.header("content-location")).header("x-export-status"), "");
+}
+
+#[test]
+fn k_4_the_failure_of_an_export_is_no_failure_of_the_poll() {
+    let setup = Setup::new();
+    let server = setup.start_with(&["--fault", "write:5:ever:12"]);
+    let headers = [KICKOFF[0], ("Prefer", "separate-export-status, respond-async")];
+    let answer = send("GET", &format!("{}/$export", server.base), &headers);
+    let polling = answer.header("content-location").to_string();
+    let failed = eventually("the failure", || {
+        let answer = get(&polling);
+        assert_eq!(answer.status, 200);
+        (answer.header("x-export-status") != "202 Accepted").then_some(answer)
+    });
+    assert_eq!(failed.header("x-export-status"), "500 Internal Server Error");
+    assert_eq!(failed.issue(), ("fatal".into(), "processing".into()));
+}
+
+#[test]
+fn a_manifest_that_the_client_has_is_not_sent_again() {
+    let setup = Setup::new();
+    let server = setup.start();
+    let (polling, _) = server.export("$export?_type=Patient");
+    let first = get(&polling);
+    let tag = first.header("etag").to_string();
+    assert!(tag.starts_with('"') && tag.ends_with('"'), "{tag}");
+    let again = send("GET", &polling, &[("If-None-Match", &tag)]);
+    assert_eq!((again.status, again.body.len(), again.header("etag")), (304, 0, tag.as_str()));
+    assert_eq!(send("GET", &polling, &[("If-None-Match", "\"other\"")]).body, first.body);
+    assert_eq!(delete(&polling).status, 202);
+    assert_eq!(send("GET", &polling, &[("If-None-Match", &tag)]).status, 404, "P2");
+}

@@ -27,6 +27,8 @@ impl Exporter for Weights {
     fn run(&self, _: &Part, out: &mut PartWriter, _: &CancelToken) -> Result<PartSummary, ExportError> {
         out.progress(u64::MAX);
         out.progress(u64::MAX);
+        // A million of them must not be done before anybody looks.
+        std::thread::sleep(Duration::from_micros(20));
         self.1.fetch_add(1, Ordering::SeqCst);
         Ok(PartSummary::default())
     }

@@ -78,8 +78,22 @@ pub fn send(method: &str, url: &str, headers: &[(&str, &str)]) -> Answer {
     try_send(method, url, headers).unwrap_or_else(|e| panic!("{method} {url}: {e}"))
 }
 
+/// Posts a body and reads the answer to its end.
+pub fn post(url: &str, headers: &[(&str, &str)], body: &str) -> Answer {
+    try_send_body("POST", url, headers, body).unwrap_or_else(|e| panic!("POST {url}: {e}"))
+}
+
 /// As `send`; the error is that of the connection.
 pub fn try_send(method: &str, url: &str, headers: &[(&str, &str)]) -> Result<Answer, ureq::Error> {
+    try_send_body(method, url, headers, ())
+}
+
+fn try_send_body(
+    method: &str,
+    url: &str,
+    headers: &[(&str, &str)],
+    body: impl ureq::AsSendBody,
+) -> Result<Answer, ureq::Error> {
     let config = ureq::Agent::config_builder().http_status_as_error(false).timeout_global(Some(PATIENCE));
     // No header but those given: an absent Accept is a case of its own (C3, C4).
     let agent: ureq::Agent = config.accept(ureq::config::AutoHeaderValue::None).build().into();
@@ -87,7 +101,7 @@ pub fn try_send(method: &str, url: &str, headers: &[(&str, &str)]) -> Result<Ans
     for (name, value) in headers {
         request = request.header(*name, *value);
     }
-    let mut response = agent.run(request.body(()).unwrap())?;
+    let mut response = agent.run(request.body(body).unwrap())?;
     let status = response.status().as_u16();
     let headers = response.headers().clone();
     let body = response.body_mut().with_config().limit(1 << 30).read_to_vec()?;
@@ -113,8 +127,8 @@ pub struct Setup {
 
 impl Setup {
     pub fn new() -> Self {
-        // A test needs no more of the disk than it writes.
-        let sets = vec!["storage.min_free=1048576".into()];
+        // A test needs no more of the disk than it writes, and polls as often as it likes.
+        let sets = vec!["storage.min_free=1048576".into(), "protocol.poll_interval=0s".into()];
         Self { folder: tempfile::tempdir().unwrap(), source: source().into(), sets }
     }
 

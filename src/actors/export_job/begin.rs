@@ -114,6 +114,7 @@ impl ExportJob {
             this.request = Some(request.clone());
             let mut published = Published::new(record.clone(), Some(request), Arc::new([]));
             published.progress = this.progress.clone();
+            published.partial = this.partial.clone();
             this.record = Some(record);
             let committed = this.services.ledger.submit(Change::New(published));
             this.wait(ctx, committed, move |this, outcome: Result<Outcome, CommitError>, ctx| {
@@ -134,6 +135,7 @@ impl ExportJob {
         self.record = Some(published.record.clone());
         self.request = published.request.clone();
         self.progress = published.progress.clone();
+        self.partial = published.partial.clone();
         match &published.record.state {
             JobState::Queued | JobState::Running { .. } | JobState::Finishing { .. } => {
                 self.sealed = published.parts.to_vec();

@@ -6,7 +6,7 @@ use actix::{AsyncContext, Context};
 use super::ExportJob;
 use crate::export::{Fenced, Straggler};
 use crate::hooks::Step;
-use crate::job::{Effect, JobState, MarkReason};
+use crate::job::{Effect, JobState, Mark, MarkReason};
 use crate::store::Downloads;
 use crate::telemetry;
 
@@ -45,12 +45,15 @@ impl ExportJob {
         } else if self.services.pool.running(self.id) > 0 {
             ctx.run_later(deadline, move |this, ctx| this.fence(generation, ctx));
         }
-        if let Some(JobState::Marked(mark)) = self.state() {
-            let config = &self.services.config.download;
-            let grace = match mark.reason {
-                MarkReason::Expired => config.expiry_drain.0,
-                _ => config.delete_grace.0,
-            };
+        let config = &self.services.config.download;
+        let grace = match self.state() {
+            Some(JobState::Marked(Mark { reason: MarkReason::Expired, .. }) | JobState::Failed(_)) => {
+                Some(config.expiry_drain.0)
+            }
+            Some(JobState::Marked(_)) => Some(config.delete_grace.0),
+            _ => None,
+        };
+        if let Some(grace) = grace {
             self.await_downloads(grace, ctx);
         }
         self.check_last_out(ctx);
@@ -74,7 +77,7 @@ impl ExportJob {
         self.wait(ctx, ended, |this, (drained, cut), _| {
             this.tally.drained_downloads += drained;
             if cut > 0 {
-                tracing::warn!(job = %this.id, downloads = cut, "downloads of a deleted job were cut");
+                tracing::warn!(job = %this.id, downloads = cut, "downloads of a job that ended were cut");
                 telemetry::downloads_cut(cut);
                 this.tally.cut_downloads += cut;
             }

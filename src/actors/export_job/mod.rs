@@ -26,7 +26,7 @@ use crate::job::{
     Completion, Effect, Event, ExportRequest, Failure, FailureReason, JobId, JobRecord, JobState, Mark,
     Refusal, SealedPart, StateName, transition,
 };
-use crate::store::{Change, Progress, Published};
+use crate::store::{Change, Partial, Progress, Published};
 use crate::telemetry::{self, PanicGuard};
 
 /// See the module.
@@ -51,6 +51,7 @@ pub(super) struct ExportJob {
     /// The sums of a job that is finishing.
     completion: Option<Completion>,
     progress: Arc<Progress>,
+    partial: Arc<Partial>,
     work: Option<Arc<Work>>,
     waiters: Vec<Waiter>,
     /// The answer to the request that marked the job, once there is one.
@@ -132,6 +133,7 @@ impl ExportJob {
             sealed: Vec::new(),
             completion: None,
             progress: Arc::default(),
+            partial: Arc::default(),
             work: None,
             waiters: Vec::new(),
             mark_answer: None,

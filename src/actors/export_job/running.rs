@@ -91,6 +91,7 @@ impl ExportJob {
         // They may be many megabytes: the workers get them, nobody keeps another copy.
         let parts = std::mem::take(&mut plan.parts);
         self.part_count = parts.len();
+        self.partial.plan(self.part_count);
         let addr = ctx.address();
         let (exporter, limits) = (self.services.exporter.clone(), &self.services.limits);
         let report = move |done| addr.do_send(done);
@@ -117,6 +118,9 @@ impl ExportJob {
                 return;
             }
             this.services.hooks.reach(Step::PartSealed);
+            if this.request.as_ref().is_some_and(|request| request.parameters().partial_manifests) {
+                this.partial.add(&part);
+            }
             this.sealed.push(part);
             if this.plan.is_some() && this.sealed.len() == this.part_count {
                 this.sealed.sort_by_key(|part| part.index);

@@ -70,6 +70,8 @@ impl Client {
             .arg("--source")
             .arg(source)
             .args(["--set", &format!("export.max_bytes_per_second={}", bytes_per_second.max(1))])
+            // It draws a progress bar.
+            .args(["--set", "protocol.poll_interval=10ms"])
             .stdout(Stdio::piped())
             .stderr(File::create(&log).map_err(CliError::usage)?)
             .spawn()

@@ -1,0 +1,242 @@
+//! Who may start an export (K-9, C10): limits of jobs at once, and the same export twice. The
+//! orchestrator decides it in the same message that inserts the job, so that of two kick-offs at
+//! once only one gets the last place.
+
+use std::collections::HashMap;
+
+use xxhash_rust::xxh3::xxh3_128;
+
+use super::SubmitError;
+use crate::config::Export;
+use crate::job::{ClientId, ExportRequest, JobId, StateName, TenantId};
+use crate::store::View;
+
+/// Jobs of one client that a refusal names.
+const NAMED_JOBS: usize = 10;
+
+/// See the module.
+pub struct Admission {
+    /// Jobs that are queued or running, in no order.
+    active: HashMap<JobId, (TenantId, ClientId)>,
+    /// What was asked for, by its hash; `None` if the same may be exported twice.
+    asked: Option<HashMap<u128, JobId>>,
+    /// How many requests are remembered before those of deleted jobs are forgotten.
+    forget_at: usize,
+}
+
+/// Requests that are remembered at least.
+const REMEMBERED: usize = 1024;
+
+impl Admission {
+    /// Of the jobs of a view.
+    pub fn new(refuse_duplicates: bool, view: &View) -> Self {
+        let mut asked = refuse_duplicates.then(HashMap::new);
+        if let Some(asked) = &mut asked {
+            for job in view.all() {
+                if let (Some(request), true) = (&job.request, counts(job.record.state.name())) {
+                    asked.insert(hash(request), job.record.id);
+                }
+            }
+        }
+        Self { active: HashMap::new(), asked, forget_at: REMEMBERED }
+    }
+
+    /// Whether `request` may become `job`; if so, it counts from now on.
+    ///
+    /// # Errors
+    /// The limit that it met.
+    pub fn admit(
+        &mut self,
+        job: JobId,
+        request: &ExportRequest,
+        limits: &Export,
+        view: &View,
+    ) -> Result<(), SubmitError> {
+        let ExportRequest { tenant, owner, .. } = request;
+        if self.active.len() >= limits.max_active_jobs {
+            return Err(SubmitError::TooManyJobs);
+        }
+        let of_tenant = || self.active.iter().filter(|(_, (theirs, _))| theirs == tenant);
+        let of_client = of_tenant().filter(|(_, (_, theirs))| theirs == owner).map(|(job, _)| *job);
+        let of_client: Vec<JobId> = of_client.collect();
+        if limits.max_active_jobs_per_client > 0 && of_client.len() >= limits.max_active_jobs_per_client {
+            return Err(SubmitError::ClientBusy(of_client.into_iter().take(NAMED_JOBS).collect()));
+        }
+        if limits.max_active_jobs_per_tenant > 0 && of_tenant().count() >= limits.max_active_jobs_per_tenant {
+            return Err(SubmitError::TenantBusy);
+        }
+        let asked = (tenant.clone(), owner.clone());
+        self.check_duplicate(job, request, view)?;
+        self.active.insert(job, asked);
+        Ok(())
+    }
+
+    fn check_duplicate(
+        &mut self,
+        job: JobId,
+        request: &ExportRequest,
+        view: &View,
+    ) -> Result<(), SubmitError> {
+        let Some(asked) = &mut self.asked else { return Ok(()) };
+        // A job that is neither active nor in the view was refused before it was recorded.
+        let active = &self.active;
+        let still_counts = |job: JobId| match view.get(job) {
+            Some(published) => counts(published.record.state.name()),
+            None => active.contains_key(&job),
+        };
+        if asked.len() >= self.forget_at {
+            asked.retain(|_, job| still_counts(*job));
+            self.forget_at = (2 * asked.len()).max(REMEMBERED);
+        }
+        let hash = hash(request);
+        match asked.get(&hash) {
+            Some(earlier) if still_counts(*earlier) => Err(SubmitError::Duplicate(*earlier)),
+            _ => {
+                asked.insert(hash, job);
+                Ok(())
+            }
+        }
+    }
+
+    /// A job that was found active.
+    pub fn recall(&mut self, job: JobId, tenant: TenantId, owner: ClientId) {
+        self.active.insert(job, (tenant, owner));
+    }
+
+    /// A job that is not active any more, or was refused.
+    pub fn settle(&mut self, job: JobId) {
+        self.active.remove(&job);
+    }
+}
+
+/// Whether a job in that state stands against the same export again: one that failed or is
+/// deleted does not (D-7).
+fn counts(state: StateName) -> bool {
+    state.is_active() || state == StateName::Complete
+}
+
+/// What makes two exports the same: who, the level, and all parameters whatever their order.
+fn hash(request: &ExportRequest) -> u128 {
+    let mut parameters = request.parameters().clone();
+    for list in [
+        &mut parameters.types,
+        &mut parameters.type_filters,
+        &mut parameters.elements,
+        &mut parameters.patients,
+    ] {
+        list.sort_unstable();
+    }
+    parameters.ignored.clear();
+    let same = (&request.tenant, &request.owner, request.level(), parameters);
+    xxh3_128(&serde_json::to_vec(&same).expect("names and texts are JSON"))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use jiff::Timestamp;
+
+    use super::*;
+    use crate::job::{Completion, JobRecord, JobState, Kickoff, Level, Parameters};
+    use crate::store::{Publication, Published};
+
+    fn request(owner: &str, tenant: &str, types: &[&str]) -> ExportRequest {
+        let types = types.iter().map(|name| name.to_string()).collect();
+        let parameters = Parameters { types, ..Parameters::default() };
+        let kickoff = Kickoff { parameters, ..Kickoff::new(Level::Patient) };
+        ExportRequest::new(tenant.parse().unwrap(), owner.parse().unwrap(), kickoff, Timestamp::UNIX_EPOCH)
+    }
+
+    fn limits(all: usize, client: usize, tenant: usize) -> Export {
+        Export {
+            max_active_jobs: all,
+            max_active_jobs_per_client: client,
+            max_active_jobs_per_tenant: tenant,
+            ..Export::default()
+        }
+    }
+
+    fn publish(view: &View, job: JobId, request: &ExportRequest, state: JobState) {
+        let (tenant, owner) = (request.tenant.clone(), request.owner.clone());
+        let submitted_at = Timestamp::UNIX_EPOCH;
+        let record = JobRecord { id: job, tenant, owner, revision: 1, submitted_at, state };
+        view.publish([Publication::New(Published::new(
+            record,
+            Some(Arc::new(request.clone())),
+            Arc::new([]),
+        ))]);
+    }
+
+    fn complete() -> JobState {
+        JobState::Complete(Completion::of(&[], Timestamp::UNIX_EPOCH, Timestamp::UNIX_EPOCH))
+    }
+
+    #[test]
+    fn each_limit_holds_and_a_settled_job_makes_room() {
+        let view = View::default();
+        let mut admission = Admission::new(false, &view);
+        let mut admit = |owner: &str, tenant: &str, limits: &Export| {
+            let job = JobId::random();
+            admission.admit(job, &request(owner, tenant, &[]), limits, &view).map(|()| job)
+        };
+        let limits_of = limits(4, 2, 3);
+        let first = admit("a", "t", &limits_of).unwrap();
+        let second = admit("a", "t", &limits_of).unwrap();
+        let Err(SubmitError::ClientBusy(mut active)) = admit("a", "t", &limits_of) else { panic!() };
+        active.sort_unstable();
+        let mut both = [first, second];
+        both.sort_unstable();
+        assert_eq!(active, both);
+        // The same name in another tenant is another client.
+        admit("a", "u", &limits_of).unwrap();
+        admit("b", "t", &limits_of).unwrap();
+        assert_eq!(admit("c", "u", &limits_of), Err(SubmitError::TooManyJobs));
+        assert_eq!(admit("c", "t", &limits(9, 2, 3)), Err(SubmitError::TenantBusy));
+        assert!(admit("a", "t", &limits(9, 0, 0)).is_ok());
+        admission.settle(first);
+        admission.settle(second);
+        let again = JobId::random();
+        assert!(admission.admit(again, &request("c", "t", &[]), &limits(9, 2, 3), &view).is_ok());
+    }
+
+    #[test]
+    fn the_same_export_twice_is_refused_until_the_first_has_failed_or_is_deleted() {
+        let view = View::default();
+        let mut admission = Admission::new(true, &view);
+        let limits = limits(100, 0, 0);
+        let asked = request("a", "t", &["Patient", "Group"]);
+        let first = JobId::random();
+        admission.admit(first, &asked, &limits, &view).unwrap();
+        let refused = Err(SubmitError::Duplicate(first));
+        let turned = request("a", "t", &["Group", "Patient"]);
+        // While it is on its way to the store, while it runs, and when it is complete.
+        assert_eq!(admission.admit(JobId::random(), &turned, &limits, &view), refused);
+        publish(&view, first, &asked, JobState::Queued);
+        assert_eq!(admission.admit(JobId::random(), &asked, &limits, &view), refused);
+        publish(&view, first, &asked, complete());
+        admission.settle(first);
+        assert_eq!(admission.admit(JobId::random(), &asked, &limits, &view), refused);
+        for other in [
+            request("b", "t", &["Patient", "Group"]),
+            request("a", "u", &["Patient", "Group"]),
+            request("a", "t", &["Patient"]),
+        ] {
+            assert!(admission.admit(JobId::random(), &other, &limits, &view).is_ok());
+        }
+        // After a restart.
+        assert_eq!(Admission::new(true, &view).admit(JobId::random(), &asked, &limits, &view), refused);
+        view.publish([Publication::Forget(first)]);
+        assert!(admission.admit(JobId::random(), &asked, &limits, &view).is_ok());
+    }
+
+    #[test]
+    fn what_was_refused_before_it_was_recorded_stands_against_nothing() {
+        let view = View::default();
+        let mut admission = Admission::new(true, &view);
+        let (asked, first) = (request("a", "t", &[]), JobId::random());
+        admission.admit(first, &asked, &limits(9, 0, 0), &view).unwrap();
+        admission.settle(first);
+        assert!(admission.admit(JobId::random(), &asked, &limits(9, 0, 0), &view).is_ok());
+    }
+}

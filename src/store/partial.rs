@@ -1,0 +1,115 @@
+//! The sealed parts of a job that is not complete, for clients that take what there is
+//! (`allowPartialManifests`, ST-9). A part is here once it is sealed and recorded, durably: what
+//! was shown of it once is never taken back but by a deletion.
+
+use std::collections::BTreeMap;
+use std::ops::Range;
+use std::sync::Arc;
+
+use parking_lot::RwLock;
+
+use crate::job::{OutputFile, SealedPart};
+
+/// Manifests that one export has at the most.
+const MANIFESTS: usize = 100;
+
+/// See the module.
+#[derive(Debug, Default)]
+pub struct Partial(RwLock<Sealed>);
+
+#[derive(Debug, Default)]
+struct Sealed {
+    /// How many parts the plan has, once there is one.
+    planned: Option<usize>,
+    parts: BTreeMap<u32, Arc<SealedPart>>,
+}
+
+impl Partial {
+    /// What was sealed before a start.
+    pub fn of(parts: &[SealedPart]) -> Self {
+        let partial = Self::default();
+        parts.iter().for_each(|part| partial.add(part));
+        partial
+    }
+
+    /// Says how many parts the plan has.
+    pub fn plan(&self, parts: usize) {
+        self.0.write().planned = Some(parts);
+    }
+
+    /// Adds a part that is sealed and recorded.
+    pub fn add(&self, part: &SealedPart) {
+        self.0.write().parts.insert(part.index, Arc::new(part.clone()));
+    }
+
+    /// Forgets all of them (P12).
+    pub fn clear(&self) {
+        *self.0.write() = Sealed::default();
+    }
+
+    /// The file of that name.
+    pub fn file(&self, name: &str) -> Option<OutputFile> {
+        let sealed = self.0.read();
+        sealed.parts.values().flat_map(|part| &part.files).find(|file| file.name == name).cloned()
+    }
+
+    /// The files of manifest `n`, from 0, if all parts that belong to it are sealed.
+    pub fn manifest(&self, n: usize) -> Option<Vec<OutputFile>> {
+        let sealed = self.0.read();
+        let wanted = parts_of(n, sealed.planned?)?;
+        let parts = wanted.map(|index| sealed.parts.get(&u32::try_from(index).ok()?));
+        let parts = parts.collect::<Option<Vec<_>>>()?;
+        Some(parts.into_iter().flat_map(|part| &part.files).cloned().collect())
+    }
+}
+
+/// The parts that belong to manifest `n` of a plan with `planned` parts; `None` if it has not so
+/// many manifests. It follows from the plan alone, so that a manifest never changes.
+pub fn parts_of(n: usize, planned: usize) -> Option<Range<usize>> {
+    let each = planned.div_ceil(MANIFESTS).max(1);
+    let start = n.checked_mul(each)?;
+    // A plan without parts has one manifest, without files.
+    (start < planned || n == 0).then(|| start..planned.min(start + each))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn part(index: u32) -> SealedPart {
+        let name = format!("{index}_Patient.ndjson");
+        let file = OutputFile { name, resource_type: "Patient".into(), count: 1, bytes: 10 };
+        SealedPart { index, files: vec![file], broken_lines: 0 }
+    }
+
+    #[test]
+    fn every_part_belongs_to_one_manifest_and_there_are_not_too_many() {
+        for planned in [0, 1, 2, 99, 100, 101, 199, 200, 201, 16_000, 1_000_003] {
+            let ranges: Vec<_> = (0..).map_while(|n| parts_of(n, planned)).collect();
+            assert!(ranges.len() <= MANIFESTS, "{planned}: {}", ranges.len());
+            assert_eq!(ranges[0].start, 0);
+            assert!(ranges.windows(2).all(|pair| pair[0].end == pair[1].start), "{planned}");
+            assert_eq!(ranges.last().unwrap().end, planned);
+        }
+        assert_eq!(parts_of(usize::MAX, 1000), None);
+    }
+
+    #[test]
+    fn a_manifest_is_there_when_all_its_parts_are_sealed() {
+        let partial = Partial::of(&[part(0)]);
+        assert_eq!(partial.manifest(0), None, "there is no plan yet");
+        partial.plan(300);
+        assert_eq!(partial.manifest(0), None);
+        partial.add(&part(2));
+        partial.add(&part(1));
+        let names = |files: Vec<OutputFile>| files.into_iter().map(|file| file.name).collect::<Vec<_>>();
+        assert_eq!(
+            names(partial.manifest(0).unwrap()),
+            ["0_Patient.ndjson", "1_Patient.ndjson", "2_Patient.ndjson"]
+        );
+        assert_eq!(partial.manifest(1), None);
+        assert!(partial.file("2_Patient.ndjson").is_some() && partial.file("3_Patient.ndjson").is_none());
+        partial.clear();
+        assert!(partial.file("2_Patient.ndjson").is_none() && partial.manifest(0).is_none());
+    }
+}
