@@ -11,6 +11,7 @@ mod fsck;
 mod model;
 mod operator;
 mod privacy;
+mod protocol;
 mod races;
 mod receipts;
 mod select;

@@ -42,9 +42,6 @@ pub async fn patient(
     api: Data<Api>,
 ) -> Result<HttpResponse, ApiError> {
     let preferences = admit(&request, &api)?;
-    if !api.protocol().patient_export {
-        return Err(ApiError::patient_export_disabled());
-    }
     kickoff(Level::Patient, preferences, &request, payload, &api).await
 }
 
@@ -83,6 +80,9 @@ async fn kickoff(
     let (handling, profile) = (preferences.handling, api.protocol().profile);
     let context = Context { level: &level, now, handling, profile, origin };
     let parameters = parameters::parse(&given, &context)?;
+    if level == Level::Patient && !api.protocol().patient_export {
+        return Err(ApiError::patient_export_disabled());
+    }
     let parameters = Parameters { separate_status: preferences.separate_status, ..parameters };
     let accepted = accepted(&parameters);
     // MF-2: of a POST without the parameters.

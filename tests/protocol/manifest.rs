@@ -1,0 +1,72 @@
+//! Section 6: the manifest.
+
+use super::*;
+
+fn export(path: &str) -> (Setup, Server, String, Value) {
+    let setup = Setup::new();
+    let server = setup.start();
+    let (polling, manifest) = server.export(path);
+    (setup, server, polling, manifest)
+}
+
+#[test]
+fn mf_1_transaction_time_is_the_instant_of_the_view_of_the_source() {
+    let before = jiff::Timestamp::now();
+    let (_setup, _server, _, manifest) = export("$export?_type=Patient");
+    let at: jiff::Timestamp = manifest["transactionTime"].as_str().unwrap().parse().unwrap();
+    assert!(before <= at && at <= jiff::Timestamp::now());
+}
+
+#[test]
+fn mf_2_request_is_the_kick_off_url_as_it_was_sent() {
+    let setup = Setup::new();
+    let server = setup.start();
+    for path in
+        ["Patient/$export?_type=Patient%2CGroup&", "$export", "Group/All_Patients/%24export?_type=Patient"]
+    {
+        let (_, manifest) = server.export(path);
+        assert_eq!(manifest["request"], format!("{}/{path}", server.base), "C7");
+    }
+}
+
+#[test]
+fn mf_3_requires_access_token_is_a_boolean() {
+    let (_setup, _server, _, manifest) = export("$export?_type=Patient");
+    assert_eq!(manifest["requiresAccessToken"], false, "C6: there is no authentication yet");
+}
+
+#[test]
+fn mf_4_output_has_absolute_urls_types_and_counts_and_no_empty_file() {
+    let (_setup, server, _, manifest) = export("Patient/$export");
+    for file in items(&manifest, "output") {
+        let url = file["url"].as_str().unwrap();
+        assert!(url.starts_with(&server.base) && file["type"].is_string());
+        let lines = get(url).body.iter().filter(|byte| **byte == b'\n').count();
+        assert!(lines > 0);
+        assert_eq!(file["count"], lines);
+    }
+    let (_, empty) = server.export("$export?_type=Slot");
+    assert_eq!(empty["output"], serde_json::json!([]));
+}
+
+#[test]
+fn mf_5_error_is_there_even_if_it_is_empty() {
+    let (_setup, _server, _, manifest) = export("$export?_type=Patient");
+    assert_eq!(manifest["error"], serde_json::json!([]));
+}
+
+#[test]
+fn mf_9_extensions_are_objects_by_name() {
+    let (_setup, _server, _, manifest) = export("$export?_type=Patient");
+    for item in items(&manifest, "output").iter().chain([&manifest]) {
+        assert!(item["extension"].is_null() || item["extension"].is_object(), "{item}");
+    }
+}
+
+#[test]
+fn mf_10_nothing_of_the_next_version_of_the_standard_is_in_it() {
+    let (_setup, _server, _, manifest) = export("$export?_type=Patient");
+    for key in ["outcome", "manifestType", "outputFormat", "outputOrganizedByDetail"] {
+        assert!(manifest[key].is_null(), "{key}");
+    }
+}
