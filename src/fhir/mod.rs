@@ -1,16 +1,20 @@
-//! FHIR R4 as far as this server speaks it: OperationOutcomes, instants, resource types and the
-//! CapabilityStatement.
+//! FHIR R4 as far as this server speaks it: OperationOutcomes, instants, resource types, searches,
+//! elements and the CapabilityStatement.
 
 mod capability;
 pub mod compartment;
 pub mod date_time;
+pub mod elements;
 pub mod instant;
 mod outcome;
+mod quoted;
 pub mod reference;
 mod resource_type;
+pub mod search;
 
 pub use capability::capability_statement;
 pub use outcome::{IssueCode, OperationOutcome, Severity};
+pub use quoted::quoted;
 pub use resource_type::ResourceType;
 
 use jiff::Timestamp;

@@ -5,7 +5,7 @@ use serde::Deserialize;
 use serde_json::{Map, Value};
 
 use super::ApiError;
-use super::query::quoted;
+use crate::fhir::quoted;
 
 /// A Parameters resource as far as it is looked at. What is unknown in it is refused, not
 /// ignored: it might narrow what is exported.

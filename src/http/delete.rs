@@ -12,7 +12,7 @@ use super::error::outcome_response;
 use super::preferences::Preferences;
 use super::query;
 use super::{Api, ApiError, RequestId};
-use crate::fhir::{self, IssueCode, OperationOutcome, Severity};
+use crate::fhir::{self, IssueCode, OperationOutcome, Severity, quoted};
 use crate::job::JobId;
 use crate::store::Lookup;
 use crate::{CancelError, telemetry};
@@ -41,7 +41,7 @@ pub async fn delete_request(
         ));
     };
     if name != "request" {
-        let name = query::quoted(name);
+        let name = quoted(name);
         return Err(ApiError::unsupported_parameter(format!(
             "The parameter {name} is not supported; use request."
         )));

@@ -8,10 +8,11 @@ use jiff::Timestamp;
 
 use super::ApiError;
 use super::preferences::Handling;
-use super::query::quoted;
 use crate::clock::after;
 use crate::config::Profile;
-use crate::fhir::{self, ResourceType, instant};
+use crate::fhir::elements::Elements;
+use crate::fhir::search::{self, ErrorKind, TypeFilter};
+use crate::fhir::{self, ResourceType, instant, quoted};
 use crate::job::{Level, OrganizeBy, Parameters, Provenances};
 
 /// The values of `_outputFormat`; the second is the first with its `+` decoded to a space.
@@ -28,6 +29,8 @@ const NAMES: &[&str] = &[
     "_since",
     "_type",
     "_until",
+    "_typeFilter",
+    "_elements",
     "patient",
     "includeAssociatedData",
     "organizeOutputBy",
@@ -130,6 +133,8 @@ impl Reader<'_> {
             "_outputFormat" => set_once(&mut self.format, name, check_format(value)),
             "_since" => set_once(&mut self.parameters.since, name, read_since(value, now)),
             "_until" => set_once(&mut self.parameters.until, name, read_instant(name, value)),
+            "_typeFilter" => search::split(value).into_iter().try_for_each(|text| self.add_filter(text)),
+            "_elements" => value.split(',').try_for_each(|item| self.add_element(item)),
             "patient" => self.add_patient(value),
             "includeAssociatedData" => value.split(',').try_for_each(|value| self.add_associated(value)),
             "organizeOutputBy" => self.organize(name, value),
@@ -178,6 +183,55 @@ impl Reader<'_> {
                 self.ignore(error)
             }
         }
+    }
+
+    /// Adds a filter of `_typeFilter`.
+    fn add_filter(&mut self, text: &str) -> Result<(), ApiError> {
+        match TypeFilter::parse(text) {
+            Ok(_) => {
+                self.parameters.type_filters.push(text.into());
+                Ok(())
+            }
+            Err(error) => {
+                let text = format!("_typeFilter: {error}");
+                self.ignore(match error.kind() {
+                    ErrorKind::Invalid => ApiError::invalid(text),
+                    ErrorKind::Unsupported => ApiError::unsupported_parameter(text),
+                })
+            }
+        }
+    }
+
+    /// Adds an item of `_elements`.
+    fn add_element(&mut self, item: &str) -> Result<(), ApiError> {
+        match Elements::parse([item]) {
+            Ok(_) => {
+                self.parameters.elements.push(item.into());
+                Ok(())
+            }
+            Err(error) => self.ignore(ApiError::invalid(format!("_elements: {error}"))),
+        }
+    }
+
+    /// Refuses filters of types that the export does not have: they are mistakes, and nothing
+    /// would come of them.
+    fn check_filters(&mut self) -> Result<(), ApiError> {
+        let filters = std::mem::take(&mut self.parameters.type_filters);
+        for text in filters {
+            let name = text.split('?').next().unwrap_or_default();
+            let types = &self.parameters.types;
+            let is_exported = ResourceType::of(name).is_some_and(|it| it.is_exported_at(self.context.level));
+            if is_exported && (types.is_empty() || types.iter().any(|asked| asked == name)) {
+                self.parameters.type_filters.push(text);
+            } else {
+                let name = quoted(name);
+                self.ignore(ApiError::invalid(format!(
+                    "_typeFilter is about {name}, which this export does not have; add it to _type, or leave \
+                     the filter out."
+                )))?;
+            }
+        }
+        Ok(())
     }
 
     /// Adds a `patient`. It narrows what is exported, and so is never ignored.
@@ -253,7 +307,8 @@ impl Reader<'_> {
         Ok(())
     }
 
-    fn finish(self) -> Result<Parameters, ApiError> {
+    fn finish(mut self) -> Result<Parameters, ApiError> {
+        self.check_filters()?;
         let mut parameters = self.parameters;
         if let (Some(since), Some(until)) = (parameters.since, parameters.until)
             && until <= since

@@ -12,6 +12,7 @@ mod kickoff;
 mod life_table;
 mod limits;
 mod messy;
+mod narrow;
 mod partial;
 mod post;
 mod prevented;

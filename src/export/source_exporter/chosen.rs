@@ -3,11 +3,13 @@
 
 use std::collections::{BTreeSet, HashSet};
 
+use super::lines::{LineOptions, Lines};
 use super::references::follow;
 use super::select::Selection;
 use super::{broken, group};
 use crate::config::References;
 use crate::export::ExportError;
+use crate::fhir::ResourceType;
 use crate::index::{Chunk, Index, Look};
 use crate::job::{ALL_PATIENTS, ExportRequest, Level};
 
@@ -72,10 +74,13 @@ pub fn size(
         References::Referenced if group_of(request).is_none() => References::All,
         references => references,
     };
+    let rules = Lines::new(&LineOptions::of(request, index.base_url()))?;
     let mut bytes = 0;
     each_chosen(index, look, request, references, |_, chunk, chosen| {
-        let lengths = chunk.spans().zip(chosen).filter(|(_, is_chosen)| *is_chosen);
-        bytes += lengths.map(|(span, _)| u64::from(span.length)).sum::<u64>();
+        let lines = chunk.spans().zip(chunk.types()).zip(chosen).filter(|(_, is_chosen)| *is_chosen);
+        let growth = |index| ResourceType::at(index).map_or(0, |resource_type| rules.growth(resource_type));
+        let lengths = lines.map(|((span, index), _)| u64::from(span.length) + growth(*index));
+        bytes += lengths.sum::<u64>();
     })?;
     let (_, texts) = broken::lines(look);
     Ok(bytes + line_feeds(look.segments.len()) + broken::bytes(&texts))

@@ -7,6 +7,7 @@ mod chosen;
 mod copy;
 mod group;
 mod lines;
+mod narrow;
 mod plan;
 mod references;
 mod runs;

@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 
 use super::chosen::{each_chosen, line_feeds};
 use super::copy::{Slice, TouchedSums};
-use super::lines::LineOptions;
+use super::lines::{LineOptions, Lines};
 use super::runs::{Run, RunWriter};
 use super::{Content, SourceOptions, broken};
 use crate::export::ExportError;
@@ -37,14 +37,14 @@ pub fn contents(
     request: &ExportRequest,
     options: &SourceOptions,
 ) -> Result<Contents, ExportError> {
-    let mut parts = Parts::new(options.part_bytes, LineOptions::of(request));
+    let mut parts = Parts::new(options.part_bytes, LineOptions::of(request, index.base_url()))?;
     each_chosen(index, look, request, options.references, |s, chunk, chosen| {
         parts.add(s, &look.segments[s].file, chunk, chosen);
     })?;
+    let written = parts.bytes;
     let (mut parts, segments) = parts.finish();
-    let copied: u64 = parts.iter().map(|(weight, _)| weight).sum();
     let (lines, texts) = broken::lines(look);
-    let bytes = copied + line_feeds(segments.len()) + broken::bytes(&texts);
+    let bytes = written + line_feeds(segments.len()) + broken::bytes(&texts);
     if lines > 0 {
         parts.push((0, Content::Broken { lines, texts }));
     }
@@ -55,6 +55,7 @@ pub fn contents(
 struct Parts {
     part_bytes: u64,
     lines: LineOptions,
+    rules: Lines,
     done: Vec<Weighed>,
     used: BTreeSet<usize>,
     files: Vec<SourceFile>,
@@ -62,12 +63,15 @@ struct Parts {
     /// Bytes that the part copies, and bytes of the blocks that it reads for them.
     weight: u64,
     read: u64,
+    /// Bytes that all parts write, at the most.
+    bytes: u64,
 }
 
 impl Parts {
-    fn new(part_bytes: u64, lines: LineOptions) -> Self {
+    fn new(part_bytes: u64, lines: LineOptions) -> Result<Self, ExportError> {
+        let rules = Lines::new(&lines)?;
         let (done, used, files, slices) = (Vec::new(), BTreeSet::new(), Vec::new(), Vec::new());
-        Self { part_bytes, lines, done, used, files, slices, weight: 0, read: 0 }
+        Ok(Self { part_bytes, lines, rules, done, used, files, slices, weight: 0, read: 0, bytes: 0 })
     }
 
     /// Adds the chosen spans of a chunk.
@@ -95,6 +99,7 @@ impl Parts {
             open.runs.add(Run { start, length, is_tidy: span.is_tidy, resource_type });
             open.end = at;
             self.weight += length;
+            self.bytes += length + self.rules.growth(resource_type);
             self.read += open.sums.touch(start, at) * BLOCK as u64;
         }
         self.close(open, file, chunk);

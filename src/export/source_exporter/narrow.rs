@@ -1,0 +1,87 @@
+//! What `_typeFilter` and `_elements` leave of a line. Both look at one line at a time, when it
+//! is copied: what a filter leaves out is selected all the same, and so counts for estimates and
+//! for what it refers to.
+
+use crate::export::{ExportError, PartWriter};
+use crate::fhir::elements::Elements;
+use crate::fhir::search::{TypeFilter, TypeFilters};
+use crate::fhir::{IssueCode, OperationOutcome, ResourceType, Severity};
+
+/// See the module.
+pub struct Narrow {
+    filters: TypeFilters,
+    elements: Elements,
+    /// The source's own base URL, for absolute references.
+    source_url: Option<String>,
+    subset: Vec<u8>,
+}
+
+impl Narrow {
+    /// Filters and elements as a request has them.
+    ///
+    /// # Errors
+    /// If they cannot be read: they were checked at the kick-off, but maybe not by this version,
+    /// or not for a host.
+    pub fn new(
+        filters: &[String],
+        elements: &[String],
+        source_url: Option<String>,
+    ) -> Result<Self, ExportError> {
+        let filters = filters.iter().map(|text| TypeFilter::parse(text)).collect::<Result<Vec<_>, _>>();
+        let elements = Elements::parse(elements.iter().map(String::as_str));
+        // The texts may quote what a client sent (P12).
+        let refused = |what: &str| ExportError::Other(format!("{what} cannot be served by this version"));
+        Ok(Self {
+            filters: TypeFilters::new(filters.map_err(|_| refused("_typeFilter"))?),
+            elements: elements.map_err(|_| refused("_elements"))?,
+            source_url,
+            subset: Vec::new(),
+        })
+    }
+
+    /// Whether lines of that type may be left out or cut down.
+    pub fn change(&self, resource_type: ResourceType) -> bool {
+        self.filters.filters(resource_type) || self.elements.applies_to(resource_type)
+    }
+
+    /// Whether the line goes out.
+    pub fn keeps(&self, resource_type: ResourceType, line: &[u8]) -> bool {
+        self.filters.matches(resource_type, line, self.source_url.as_deref())
+    }
+
+    /// Bytes that a line of that type may get longer.
+    pub fn growth(&self, resource_type: ResourceType) -> u64 {
+        let longest = Elements::GROWTH.max(untagged(resource_type).to_json().len() + 1);
+        if self.elements.applies_to(resource_type) { longest as u64 } else { 0 }
+    }
+
+    /// Writes what is asked for of a line. One that cannot be cut down is left out, and an
+    /// `error` file says so.
+    ///
+    /// # Errors
+    /// Those of the writer.
+    pub fn write(
+        &mut self,
+        resource_type: ResourceType,
+        line: &[u8],
+        out: &mut PartWriter,
+    ) -> Result<(), ExportError> {
+        if !self.elements.applies_to(resource_type) {
+            return out.resource(resource_type, line);
+        }
+        self.subset.clear();
+        match self.elements.subset(resource_type, line, &mut self.subset) {
+            Ok(()) => out.resource(resource_type, &self.subset),
+            Err(_) => out.outcome(&untagged(resource_type)),
+        }
+    }
+}
+
+/// What the `error` file says of a line that cannot be cut down.
+fn untagged(resource_type: ResourceType) -> OperationOutcome {
+    let text = format!(
+        "A resource of type {} has a meta that cannot be tagged as SUBSETTED; it was left out of the export.",
+        resource_type.as_str()
+    );
+    OperationOutcome::new(Severity::Error, IssueCode::Invalid, text)
+}

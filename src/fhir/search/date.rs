@@ -1,0 +1,163 @@
+//! Dates: each one, of a search or of a resource, is a time from an instant to another.
+
+use serde_json::Value;
+
+use super::place::Shape;
+use super::prefix::{self, Prefix};
+use crate::fhir::{date_time, instant};
+
+/// A date that is sought.
+#[derive(Debug, Clone)]
+pub struct Date {
+    prefix: Prefix,
+    time: Time,
+}
+
+/// From an instant to before another, in nanoseconds since 1970; the least and the greatest
+/// number are the beginning and the end of time.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+struct Time {
+    from: i128,
+    to: i128,
+}
+
+const SECOND: i128 = 1_000_000_000;
+
+impl Date {
+    /// Reads a date with its prefix, as in `ge2024-01`. The `+` of an offset may have become a
+    /// space. What has no offset is in UTC.
+    ///
+    /// # Errors
+    /// What would be right.
+    pub fn parse(text: &str) -> Result<Self, &'static str> {
+        let (prefix, date) = prefix::split(text);
+        let time = time(&date.replace(' ', "+")).ok_or(
+            "give a date such as 2024, 2024-01-31 or 2024-01-31T08:30:00Z, with or without one of the \
+             prefixes eq, ne, gt, lt, ge, le, sa, eb or ap",
+        )?;
+        Ok(Self { prefix, time })
+    }
+
+    /// Whether a value of a resource lies to it as the prefix says. Near is as long before or
+    /// after as what is sought is long: a day before or after a day.
+    pub fn matches(&self, shape: Shape, value: &Value) -> bool {
+        let Some(Time { from, to }) = time_of(shape, value) else { return false };
+        let sought = self.time;
+        let is_within = sought.from <= from && to <= sought.to;
+        match self.prefix {
+            Prefix::Equal => is_within,
+            Prefix::NotEqual => !is_within,
+            Prefix::Greater => to > sought.to,
+            Prefix::Less => from < sought.from,
+            Prefix::GreaterOrEqual => to > sought.from,
+            Prefix::LessOrEqual => from < sought.to,
+            Prefix::StartsAfter => from >= sought.to,
+            Prefix::EndsBefore => to <= sought.from,
+            Prefix::Approximately => {
+                let length = sought.to - sought.from;
+                from < sought.to + length && to > sought.from - length
+            }
+        }
+    }
+}
+
+/// The time of an element; `None` if it has none that can be read.
+fn time_of(shape: Shape, value: &Value) -> Option<Time> {
+    match shape {
+        Shape::Date => time(value.as_str()?),
+        Shape::Instant => {
+            let from = instant::parse(value.as_str()?).ok()?.as_nanosecond();
+            Some(Time { from, to: from + 1 })
+        }
+        Shape::Period => {
+            let end = |name: &str| value.get(name).map(|end| end.as_str().and_then(time));
+            let (start, end) = (end("start"), end("end"));
+            if start.is_none() && end.is_none() {
+                return None;
+            }
+            let from = start.map_or(Some(i128::MIN), |start| Some(start?.from))?;
+            let to = end.map_or(Some(i128::MAX), |end| Some(end?.to))?;
+            Some(Time { from, to })
+        }
+        // Only its outer limits count, as the standard says.
+        Shape::Timing => {
+            let events = value["event"].as_array().into_iter().flatten();
+            let events = events.filter_map(|event| time_of(Shape::Date, event));
+            let bounds = time_of(Shape::Period, &value["repeat"]["boundsPeriod"]);
+            events.chain(bounds).reduce(|a, b| Time { from: a.from.min(b.from), to: a.to.max(b.to) })
+        }
+        _ => None,
+    }
+}
+
+/// The time that a `date`, a `dateTime` or an `instant` is long by its precision; also of a
+/// time without seconds or without an offset, which a search may have.
+fn time(text: &str) -> Option<Time> {
+    let Some((day, clock)) = text.split_once('T') else {
+        let (first, last) = (date_time::first(text)?, date_time::last(text)?);
+        return Some(Time { from: first.as_nanosecond(), to: last.as_nanosecond() + 1 });
+    };
+    let zone = clock.find(['Z', '+', '-']).unwrap_or(clock.len());
+    let (clock, zone) = clock.split_at(zone);
+    let zone = if zone.is_empty() { "Z" } else { zone };
+    let (length, seconds) = match clock.len() {
+        5 => (60 * SECOND, ":00"),
+        8 => (SECOND, ""),
+        longer => (SECOND / 10i128.pow(u32::try_from(longer.checked_sub(9)?).ok()?.min(9)), ""),
+    };
+    let from = instant::parse(&format!("{day}T{clock}{seconds}{zone}")).ok()?.as_nanosecond();
+    Some(Time { from, to: from + length })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_date_is_as_long_as_its_precision() {
+        let at = |text: &str| text.parse::<jiff::Timestamp>().unwrap().as_nanosecond();
+        for (text, from, to) in [
+            ("2024", "2024-01-01T00:00:00Z", "2025-01-01T00:00:00Z"),
+            ("2024-02", "2024-02-01T00:00:00Z", "2024-03-01T00:00:00Z"),
+            ("2024-02-29", "2024-02-29T00:00:00Z", "2024-03-01T00:00:00Z"),
+            ("2024-02-29T10:00", "2024-02-29T10:00:00Z", "2024-02-29T10:01:00Z"),
+            ("2024-02-29T10:00+01:00", "2024-02-29T09:00:00Z", "2024-02-29T09:01:00Z"),
+            ("2024-02-29T10:00:01", "2024-02-29T10:00:01Z", "2024-02-29T10:00:02Z"),
+            ("2024-02-29T10:00:01-01:00", "2024-02-29T11:00:01Z", "2024-02-29T11:00:02Z"),
+            ("2024-02-29T10:00:01.5Z", "2024-02-29T10:00:01.5Z", "2024-02-29T10:00:01.6Z"),
+            (
+                "2024-02-29T10:00:01.123456789Z",
+                "2024-02-29T10:00:01.123456789Z",
+                "2024-02-29T10:00:01.12345679Z",
+            ),
+            (
+                "2024-02-29T10:00:01.1234567891Z",
+                "2024-02-29T10:00:01.123456789Z",
+                "2024-02-29T10:00:01.12345679Z",
+            ),
+        ] {
+            assert_eq!(time(text), Some(Time { from: at(from), to: at(to) }), "{text}");
+        }
+        for text in [
+            "",
+            "T",
+            "24",
+            "2024-13",
+            "2024-1-1",
+            "2023-02-29",
+            "2024-01-01T",
+            "2024-01-01T10",
+            "2024-01-01T10:00:",
+            "2024-01-01T10:00:00.",
+            "2024-01-01T25:00",
+            "2024T10:00",
+            "2024-01-01T10:00+1",
+            "2024-01-01T10:0é",
+            "2024-01-01 10:00",
+            "2024-01-01T10:00:00Zulu",
+        ] {
+            assert_eq!(time(text), None, "{text}");
+        }
+        assert!(time("9999").is_some() && time("9999-12-31T23:59:59Z").is_some() && time("0001").is_some());
+    }
+}

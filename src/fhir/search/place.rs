@@ -1,0 +1,145 @@
+//! Where a search parameter finds its values in a resource.
+
+use serde_json::Value;
+
+use super::read::Wanted;
+use super::reference;
+use crate::fhir::ResourceType;
+
+/// The data types of FHIR R4 that searches look at, by how they are compared.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Shape {
+    Address,
+    Attachment,
+    Boolean,
+    Canonical,
+    /// A `code` or an `id`.
+    Code,
+    CodeableConcept,
+    Coding,
+    ContactPoint,
+    /// A `date` or a `dateTime`.
+    Date,
+    HumanName,
+    Identifier,
+    Instant,
+    Money,
+    /// An integer or a decimal.
+    Number,
+    Period,
+    /// A Quantity, or what is made of one: an Age or a Duration.
+    Quantity,
+    Range,
+    Reference,
+    SampledData,
+    /// A `string` or a `markdown`.
+    Text,
+    Timing,
+    /// A `uri` or a `url`.
+    Uri,
+}
+
+impl Shape {
+    /// The shape of the data type of that name.
+    pub fn of(data_type: &str) -> Option<Self> {
+        Some(match data_type {
+            "Address" => Self::Address,
+            "Attachment" => Self::Attachment,
+            "boolean" => Self::Boolean,
+            "canonical" => Self::Canonical,
+            "code" | "id" => Self::Code,
+            "CodeableConcept" => Self::CodeableConcept,
+            "Coding" => Self::Coding,
+            "ContactPoint" => Self::ContactPoint,
+            "date" | "dateTime" => Self::Date,
+            "HumanName" => Self::HumanName,
+            "Identifier" => Self::Identifier,
+            "instant" => Self::Instant,
+            "Money" => Self::Money,
+            "integer" | "decimal" => Self::Number,
+            "Period" => Self::Period,
+            "Quantity" | "Age" | "Duration" => Self::Quantity,
+            "Range" => Self::Range,
+            "Reference" => Self::Reference,
+            "SampledData" => Self::SampledData,
+            "string" | "markdown" => Self::Text,
+            "Timing" => Self::Timing,
+            "uri" | "url" => Self::Uri,
+            _ => return None,
+        })
+    }
+
+    /// Whether values stand in the JSON alone, and so without a system.
+    pub fn is_plain(self) -> bool {
+        matches!(self, Self::Boolean | Self::Code | Self::ContactPoint | Self::Text | Self::Uri)
+    }
+}
+
+/// A step from an element to others.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Step {
+    /// To the member of that name, or to each of the members if they are an array.
+    Member(String),
+    /// Goes on only from an element whose member has that text.
+    Where { member: String, text: String },
+    /// Goes on only from a reference to that type.
+    RefersTo(ResourceType),
+}
+
+/// One alternative of a parameter's expression.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Place {
+    /// The elements at the end of a way.
+    Elements { steps: Vec<Step>, shape: Shape },
+    /// Whether at the end of any of the ways there is something that is not `false`: always
+    /// one boolean.
+    Truth(Vec<Vec<Step>>),
+}
+
+static TRUE: Value = Value::Bool(true);
+static FALSE: Value = Value::Bool(false);
+
+impl Place {
+    /// Whether any value that is found in the resource passes the test.
+    pub fn any(&self, resource: &Value, test: &mut dyn FnMut(Shape, &Value) -> bool) -> bool {
+        match self {
+            Self::Elements { steps, shape } => any(steps, resource, &mut |value| test(*shape, value)),
+            Self::Truth(ways) => {
+                let is_set = ways.iter().any(|steps| any(steps, resource, &mut |value| *value != FALSE));
+                test(Shape::Boolean, if is_set { &TRUE } else { &FALSE })
+            }
+        }
+    }
+
+    /// The shape of its values.
+    pub fn shape(&self) -> Shape {
+        match self {
+            Self::Elements { shape, .. } => *shape,
+            Self::Truth(_) => Shape::Boolean,
+        }
+    }
+
+    /// Adds what must be read of a resource.
+    pub fn want(&self, wanted: &mut Wanted) {
+        match self {
+            Self::Elements { steps, .. } => wanted.add(steps),
+            Self::Truth(ways) => ways.iter().for_each(|steps| wanted.add(steps)),
+        }
+    }
+}
+
+fn any(steps: &[Step], element: &Value, test: &mut dyn FnMut(&Value) -> bool) -> bool {
+    if let Value::Array(items) = element {
+        return items.iter().any(|item| any(steps, item, test));
+    }
+    let Some((step, rest)) = steps.split_first() else { return !element.is_null() && test(element) };
+    match step {
+        Step::Member(name) => element.get(name).is_some_and(|member| any(rest, member, test)),
+        Step::Where { member, text } => {
+            element.get(member).is_some_and(|value| value == text.as_str()) && any(rest, element, test)
+        }
+        Step::RefersTo(resource_type) => {
+            reference::type_of(element) == Some(*resource_type) && any(rest, element, test)
+        }
+    }
+}

@@ -1,0 +1,97 @@
+//! Strings: words at the beginning of a text, somewhere in it, or the whole of it.
+
+use serde_json::Value;
+use unicode_normalization::UnicodeNormalization;
+use unicode_normalization::char::is_combining_mark;
+
+use super::place::Shape;
+
+/// How a text is to hold what is sought.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Mode {
+    /// At its beginning, without case, accents and punctuation.
+    Start,
+    /// Anywhere in it, without case, accents and punctuation.
+    Contains,
+    /// It is that text, to the letter.
+    Exact,
+}
+
+/// Words that are sought.
+#[derive(Debug, Clone)]
+pub struct Words {
+    mode: Mode,
+    sought: String,
+}
+
+impl Words {
+    /// What is sought, its escapes read.
+    ///
+    /// # Errors
+    /// If nothing is left of it that could be compared.
+    pub fn new(mode: Mode, text: &str) -> Result<Self, &'static str> {
+        let sought = if mode == Mode::Exact { text.to_owned() } else { folded(text) };
+        if sought.is_empty() {
+            return Err("give a word: punctuation, accents and spaces are not compared");
+        }
+        Ok(Self { mode, sought })
+    }
+
+    /// Whether a value of a resource has them, in any of its parts.
+    pub fn matches(&self, shape: Shape, value: &Value) -> bool {
+        let parts: &[&str] = match shape {
+            Shape::Text => return self.are_in(value),
+            Shape::HumanName => &["text", "family", "given", "prefix", "suffix"],
+            Shape::Address => &["text", "line", "city", "district", "state", "postalCode", "country"],
+            _ => return false,
+        };
+        parts.iter().any(|part| self.are_in(&value[part]))
+    }
+
+    /// Whether the text that goes with a token has them (`:text`).
+    pub fn describe(&self, shape: Shape, value: &Value) -> bool {
+        match shape {
+            Shape::Coding => self.are_in(&value["display"]),
+            Shape::CodeableConcept => {
+                let codings = value["coding"].as_array();
+                self.are_in(&value["text"])
+                    || codings.is_some_and(|codings| codings.iter().any(|it| self.are_in(&it["display"])))
+            }
+            Shape::Identifier => self.are_in(&value["type"]["text"]),
+            _ => false,
+        }
+    }
+
+    fn are_in(&self, value: &Value) -> bool {
+        match value {
+            Value::Array(items) => items.iter().any(|item| self.are_in(item)),
+            Value::String(text) => match self.mode {
+                Mode::Start => folded(text).starts_with(&self.sought),
+                Mode::Contains => folded(text).contains(&self.sought),
+                Mode::Exact => *text == self.sought,
+            },
+            _ => false,
+        }
+    }
+}
+
+/// Whether [`Words::describe`] can find anything in values of that shape.
+pub fn has_text(shape: Shape) -> bool {
+    matches!(shape, Shape::Coding | Shape::CodeableConcept | Shape::Identifier)
+}
+
+/// The text in lower case, without accents and (ASCII) punctuation, with single spaces.
+fn folded(text: &str) -> String {
+    let letters = text.nfd().filter(|c| !is_combining_mark(*c) && !c.is_ascii_punctuation());
+    let mut folded = String::with_capacity(text.len());
+    for c in letters.flat_map(char::to_lowercase) {
+        if !c.is_whitespace() {
+            // Lower case may bring a mark of its own.
+            folded.extend(Some(c).filter(|c| !is_combining_mark(*c)));
+        } else if !folded.is_empty() && !folded.ends_with(' ') {
+            folded.push(' ');
+        }
+    }
+    folded.truncate(folded.trim_end().len());
+    folded
+}

@@ -1,0 +1,107 @@
+//! Tokens: codes and identifiers, with or without the system that they are of.
+
+use serde_json::Value;
+
+use super::escape;
+use super::place::Shape;
+
+/// A token that is sought.
+#[derive(Debug, Clone)]
+pub struct Token {
+    system: System,
+    /// `None` after a `system|`.
+    code: Option<String>,
+}
+
+#[derive(Debug, Clone, PartialEq)]
+enum System {
+    /// Of any, or of none.
+    Any,
+    /// Of none, as in `|code`.
+    Absent,
+    Is(String),
+}
+
+impl Token {
+    /// Reads `code`, `system|code`, `|code` or `system|`.
+    ///
+    /// # Errors
+    /// What would be right.
+    pub fn parse(text: &str) -> Result<Self, &'static str> {
+        const FORMS: &str = "give code, system|code, |code or system|";
+        let mut parts = escape::split(text, '|');
+        let first = escape::unescape(parts.next().unwrap_or_default())?;
+        let second = parts.next().map(escape::unescape).transpose()?;
+        if parts.next().is_some() {
+            return Err("there is more than one |; give system|code, and a | that is meant as \\|");
+        }
+        match (first.is_empty(), second) {
+            (false, None) => Ok(Self { system: System::Any, code: Some(first) }),
+            (true, Some(code)) if !code.is_empty() => Ok(Self { system: System::Absent, code: Some(code) }),
+            (false, Some(code)) => {
+                Ok(Self { system: System::Is(first), code: Some(code).filter(|code| !code.is_empty()) })
+            }
+            _ => Err(FORMS),
+        }
+    }
+
+    /// Reads a token that is compared with values of these shapes.
+    ///
+    /// # Errors
+    /// As [`Token::parse`]; and if it can match none of them.
+    pub fn parse_for(
+        text: &str,
+        mut shapes: impl Iterator<Item = Shape> + Clone,
+    ) -> Result<Self, &'static str> {
+        let token = Self::parse(text)?;
+        if token.system != System::Any && shapes.clone().all(Shape::is_plain) {
+            return Err("these values stand without a system; give the code alone, without |");
+        }
+        let is_truth = |shape| shape == Shape::Boolean;
+        if shapes.all(is_truth) && !matches!(token.code.as_deref(), Some("true" | "false")) {
+            return Err("it can only be true or false");
+        }
+        Ok(token)
+    }
+
+    /// Whether a value of a resource is it.
+    pub fn matches(&self, shape: Shape, value: &Value) -> bool {
+        match (shape, value) {
+            (Shape::Code | Shape::Uri, Value::String(text)) => {
+                self.system == System::Any && self.code.as_ref() == Some(text)
+            }
+            (Shape::Text, Value::String(text)) => self.system == System::Any && self.is_code(text),
+            (Shape::Boolean, Value::Bool(truth)) => {
+                self.system == System::Any
+                    && self.code.as_deref() == Some(if *truth { "true" } else { "false" })
+            }
+            (Shape::ContactPoint, _) => {
+                self.system == System::Any && value["value"].as_str().is_some_and(|text| self.is_code(text))
+            }
+            (Shape::Coding, _) => self.is(value, "code"),
+            (Shape::CodeableConcept, _) => {
+                value["coding"].as_array().is_some_and(|codings| codings.iter().any(|it| self.is(it, "code")))
+            }
+            (Shape::Identifier, _) => self.is(value, "value"),
+            _ => false,
+        }
+    }
+
+    /// Whether the object's `system` and code are.
+    fn is(&self, object: &Value, code: &str) -> bool {
+        let system = object["system"].as_str();
+        let is_system = match &self.system {
+            System::Any => true,
+            System::Absent => system.is_none(),
+            System::Is(sought) => system == Some(sought),
+        };
+        is_system && (self.code.is_none() || object[code].as_str().is_some_and(|text| self.is_code(text)))
+    }
+
+    /// Compares without case, as the standard says for strings, and for what is in doubt: it is
+    /// not known here which code systems tell upper and lower case apart.
+    fn is_code(&self, text: &str) -> bool {
+        let lower = |c: char| c.to_lowercase();
+        self.code.as_deref().is_some_and(|code| code.chars().flat_map(lower).eq(text.chars().flat_map(lower)))
+    }
+}
