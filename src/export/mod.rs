@@ -18,6 +18,7 @@ use std::{fmt, io};
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
+use crate::fhir::ResourceType;
 use crate::files::FilesError;
 use crate::job::{ExportRequest, FailureReason};
 
@@ -115,6 +116,9 @@ pub enum ExportError {
     /// The output could not be written.
     #[error(transparent)]
     Output(#[from] FilesError),
+    /// A read cannot be done soon; it may be tried again.
+    #[error("the source is busy")]
+    Busy,
     /// Anything else.
     #[error("{0}")]
     Other(String),
@@ -126,7 +130,7 @@ impl ExportError {
         match self {
             Self::Cancelled => None,
             Self::SourceChanged(_) => Some(FailureReason::SourceChanged),
-            Self::SourceUnreadable(_) => Some(FailureReason::SourceUnreadable),
+            Self::SourceUnreadable(_) | Self::Busy => Some(FailureReason::SourceUnreadable),
             Self::GroupNotFound => Some(FailureReason::GroupNotFound),
             Self::GroupNested => Some(FailureReason::GroupNested),
             Self::Index(e) if e.kind() == io::ErrorKind::StorageFull => Some(FailureReason::StorageFull),
@@ -136,6 +140,15 @@ impl ExportError {
             Self::Other(_) => Some(FailureReason::ExporterFailed),
         }
     }
+}
+
+/// What a search for Groups looks at.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct GroupName {
+    /// Its id.
+    pub id: String,
+    /// Its name, if it has one.
+    pub name: Option<String>,
 }
 
 /// How long a kick-off waits for [`Exporter::check`].
@@ -156,6 +169,24 @@ pub trait Exporter: Send + Sync {
     /// Any error with a reason refuses the kick-off with it.
     fn check(&self, _request: &ExportRequest) -> Result<Option<u64>, ExportError> {
         Ok(None)
+    }
+
+    /// The newest version of a resource that clients may read outside of an export: a Group
+    /// (K-14) or a Binary (O-4), one JSON object; `None` if there is none.
+    ///
+    /// # Errors
+    /// [`ExportError::Busy`] if it cannot be read soon.
+    fn read(&self, _resource_type: ResourceType, _id: &str) -> Result<Option<Vec<u8>>, ExportError> {
+        Ok(None)
+    }
+
+    /// All Groups that [`Exporter::read`] gives, in the order of their ids: clients may search
+    /// them (K-14).
+    ///
+    /// # Errors
+    /// [`ExportError::Busy`] if they cannot be told soon.
+    fn groups(&self) -> Result<Arc<Vec<GroupName>>, ExportError> {
+        Ok(Arc::default())
     }
 
     /// Plans a request. Called once a job.

@@ -5,8 +5,8 @@ use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
-use super::{CancelToken, ExportError, Exporter, Part, PartSummary, PartWriter, Plan};
-use crate::fhir::{IssueCode, OperationOutcome, Severity};
+use super::{CancelToken, ExportError, Exporter, GroupName, Part, PartSummary, PartWriter, Plan};
+use crate::fhir::{IssueCode, OperationOutcome, ResourceType, Severity};
 use crate::job::ExportRequest;
 
 /// An exporter that tells its clients what was ignored.
@@ -40,6 +40,14 @@ impl Exporter for WithNotices {
     fn check(&self, request: &ExportRequest) -> Result<Option<u64>, ExportError> {
         let estimate = self.0.check(request)?;
         Ok(estimate.map(|estimate| estimate + bytes(&request.parameters().ignored)))
+    }
+
+    fn read(&self, resource_type: ResourceType, id: &str) -> Result<Option<Vec<u8>>, ExportError> {
+        self.0.read(resource_type, id)
+    }
+
+    fn groups(&self) -> Result<Arc<Vec<GroupName>>, ExportError> {
+        self.0.groups()
     }
 
     fn plan(&self, request: &ExportRequest) -> Result<Plan, ExportError> {

@@ -3,13 +3,41 @@
 use jiff::Timestamp;
 use serde_json::{Value, json};
 
-const BULK: &str = "http://hl7.org/fhir/uv/bulkdata";
+use super::export_operation::{EXPORT_OPERATIONS, ExportOperation, ExportParameter};
+use super::resource_type::ResourceType;
+use super::search;
+use crate::job::Level;
 
-/// The statement for the server at `base` (`{public url}/r4/{tenant}`), dated `since`, the
-/// instant this process started (CP-1 to CP-3, section 15: operations under both names).
-pub fn capability_statement(base: &str, since: Timestamp) -> Value {
-    let operation = |name: &str, definition: &str| json!({"name": name, "definition": format!("{BULK}/OperationDefinition/{definition}")});
-    let resource = |name: &str, definition: &str| json!({"type": name, "operation": [operation("export", definition), operation(definition, definition)]});
+/// Where the artefacts of the Bulk Data IG live.
+pub const BULK: &str = "http://hl7.org/fhir/uv/bulkdata";
+
+/// What a URL offers, as FHIR sees it.
+#[derive(Debug, PartialEq, Eq)]
+pub enum Offer {
+    /// An export operation.
+    Export(&'static ExportOperation),
+    /// An interaction with a resource type: the type, the interaction's code, and the search
+    /// parameters with their types.
+    Interaction(&'static str, &'static str, &'static [(&'static str, &'static str)]),
+}
+
+/// What the statement tells of the configuration (CP-6).
+pub struct Profile {
+    /// The parameters that kick-offs take.
+    pub parameters: Vec<&'static ExportParameter>,
+    /// Bytes after which another file of the same type begins, about.
+    pub max_file_bytes: u64,
+    /// Which reference resources go with patients.
+    pub references: &'static str,
+}
+
+/// The statement for the server at `base` (`{public url}/r4/{tenant}`) with these offers,
+/// dated `since`, the instant this process started (CP-1 to CP-6).
+pub fn capability_statement(base: &str, since: Timestamp, offers: &[&Offer], profile: &Profile) -> Value {
+    let of_system = offers.iter().filter_map(|offer| match offer {
+        Offer::Export(export) if export.resource.is_none() => Some(operation("export", export)),
+        _ => None,
+    });
     json!({
         "resourceType": "CapabilityStatement",
         "status": "active",
@@ -20,34 +48,154 @@ pub fn capability_statement(base: &str, since: Timestamp) -> Value {
         "implementation": {"description": "FHIR Bulk Data export", "url": base},
         "fhirVersion": "4.0.1",
         "format": ["json", "application/fhir+json"],
+        "implementationGuide": [format!("{BULK}/ImplementationGuide/hl7.fhir.uv.bulkdata")],
         "rest": [{
             "mode": "server",
-            "documentation": "Group, Patient and system level $export with _type, _since, _until and \
-                              _outputFormat; status, deletion and NDJSON files by the polling location.",
-            "resource": [resource("Group", "group-export"), resource("Patient", "patient-export")],
-            "operation": [operation("export", "export")]
+            "documentation": documentation(profile),
+            "security": security(),
+            "resource": ResourceType::all().filter_map(|t| resource(t, offers)).collect::<Vec<_>>(),
+            "operation": of_system.collect::<Vec<_>>(),
         }]
     })
+}
+
+/// CP-6.
+fn documentation(profile: &Profile) -> String {
+    let parameters: Vec<_> = profile.parameters.iter().map(|parameter| parameter.name).collect();
+    format!(
+        "Exports of everything, of all patients, or of the patients of a Group, with the parameters {}. \
+         Files are NDJSON (application/fhir+ndjson); of a type with more than about {} bytes there are \
+         several. Patient and Group exports hold what is in the compartments of the patients, and \
+         reference resources such as Organization and Practitioner: {}. With _since, patients who became \
+         members of a Group after it come with what has changed since, not with what is older. \
+         The polling location answers the status, then the manifest; DELETE there cancels the export or \
+         erases its files.",
+        parameters.join(", "),
+        profile.max_file_bytes,
+        profile.references,
+    )
+}
+
+/// How clients authorize (CP-4): the one place that tells it. Once there is a token endpoint,
+/// the `oauth-uris` extension and the service SMART-on-FHIR belong here.
+fn security() -> Value {
+    json!({"description": "No authentication: all requests are those of one built-in client."})
+}
+
+/// An operation under a name, with the definition of the IG.
+fn operation(name: &str, export: &ExportOperation) -> Value {
+    json!({"name": name, "definition": export.canonical()})
+}
+
+/// What is offered of a type; `None` if nothing is. Operations stand under both names that
+/// clients look for (section 15).
+fn resource(resource_type: ResourceType, offers: &[&Offer]) -> Option<Value> {
+    let name = resource_type.as_str();
+    let (mut operations, mut interactions, mut parameters) = (Vec::new(), Vec::new(), Vec::new());
+    for offer in offers {
+        match offer {
+            Offer::Export(export) if export.resource == Some(name) => {
+                operations.extend([operation("export", export), operation(export.id, export)]);
+            }
+            Offer::Interaction(of, code, searched) if *of == name => {
+                interactions.push(json!({"code": code}));
+                parameters.extend(searched.iter().map(|(name, kind)| search_parameter(name, kind)));
+            }
+            Offer::Export(_) | Offer::Interaction(..) => {}
+        }
+    }
+    let is_exported = resource_type.is_exported_at(&Level::System);
+    if !is_exported && operations.is_empty() && interactions.is_empty() {
+        return None;
+    }
+    if is_exported {
+        for (name, kind) in search::parameters(resource_type) {
+            if !parameters.iter().any(|known| known["name"] == name) {
+                parameters.push(search_parameter(name, kind.as_str()));
+            }
+        }
+    }
+    let mut resource = json!({"type": name});
+    let lists = [("interaction", interactions), ("searchParam", parameters), ("operation", operations)];
+    for (key, list) in lists.into_iter().chain([("extension", not_supported(resource_type))]) {
+        if !list.is_empty() {
+            resource[key] = list.into();
+        }
+    }
+    Some(resource)
+}
+
+fn search_parameter(name: &str, kind: &str) -> Value {
+    json!({"name": name, "type": kind})
+}
+
+/// The exports that leave a type out (CP-3): all of them, or those of patients.
+fn not_supported(resource_type: ResourceType) -> Vec<Value> {
+    let extension = |canonical: String| {
+        json!({
+            "url": format!("{BULK}/Extension/operation-not-supported"),
+            "valueCanonical": canonical,
+        })
+    };
+    if !resource_type.is_exported_at(&Level::System) {
+        return vec![extension(format!("{BULK}/CapabilityStatement/bulk-data"))];
+    }
+    if resource_type.is_exported_at(&Level::Patient) {
+        return Vec::new();
+    }
+    let of_patients = EXPORT_OPERATIONS.iter().filter(|export| export.resource.is_some());
+    of_patients.map(|export| extension(export.canonical())).collect()
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::fhir::{GROUP_EXPORT, SYSTEM_EXPORT};
+
+    fn statement(offers: &[&Offer]) -> Value {
+        let profile = Profile {
+            parameters: crate::fhir::EXPORT_PARAMETERS.iter().collect(),
+            max_file_bytes: 1000,
+            references: "none",
+        };
+        capability_statement("http://h/r4/default", "2026-01-01T00:00:00Z".parse().unwrap(), offers, &profile)
+    }
+
+    fn resource_of<'a>(statement: &'a Value, name: &str) -> Option<&'a Value> {
+        statement["rest"][0]["resource"].as_array().unwrap().iter().find(|resource| resource["type"] == name)
+    }
 
     #[test]
-    fn it_names_the_operations_that_are_routed() {
-        let statement = capability_statement("http://h/r4/default", "2026-01-01T00:00:00Z".parse().unwrap());
-        assert_eq!(statement["implementation"]["url"], "http://h/r4/default");
-        let rest = &statement["rest"][0];
-        assert_eq!(rest["operation"][0]["definition"], format!("{BULK}/OperationDefinition/export"));
-        for (resource, name, both) in [(0, "Group", "group-export"), (1, "Patient", "patient-export")] {
-            let resource = &rest["resource"][resource];
-            assert_eq!(resource["type"], name);
-            for (operation, name) in [(0, "export"), (1, both)] {
-                let operation = &resource["operation"][operation];
-                assert_eq!(operation["name"], name);
-                assert_eq!(operation["definition"], format!("{BULK}/OperationDefinition/{both}"));
-            }
+    fn it_names_what_is_offered_and_no_more() {
+        let none = statement(&[]);
+        assert_eq!(none["implementation"]["url"], "http://h/r4/default");
+        assert_eq!(none["rest"][0]["operation"], json!([]));
+        assert_eq!(resource_of(&none, "Group").unwrap(), &json!({"type": "Group"}));
+        assert!(resource_of(&none, "Binary").is_none());
+        let read = Offer::Interaction("Binary", "read", &[]);
+        let all = statement(&[&Offer::Export(&SYSTEM_EXPORT), &Offer::Export(&GROUP_EXPORT), &read]);
+        let definition = |name: &str| format!("{BULK}/OperationDefinition/{name}");
+        assert_eq!(
+            all["rest"][0]["operation"],
+            json!([{"name": "export", "definition": definition("export")}])
+        );
+        let group = &resource_of(&all, "Group").unwrap()["operation"];
+        for (n, name) in ["export", "group-export"].into_iter().enumerate() {
+            assert_eq!(group[n], json!({"name": name, "definition": definition("group-export")}));
         }
+        assert_eq!(resource_of(&all, "Binary").unwrap()["interaction"], json!([{"code": "read"}]));
+    }
+
+    #[test]
+    fn types_that_an_export_leaves_out_say_so() {
+        let statement = statement(&[&Offer::Interaction("Binary", "read", &[])]);
+        let left_out = |name: &str| -> Vec<String> {
+            let extensions = resource_of(&statement, name).unwrap()["extension"].as_array();
+            let canonicals = extensions.into_iter().flatten().map(|e| e["valueCanonical"].as_str().unwrap());
+            canonicals.map(|canonical| canonical.rsplit('/').next().unwrap().to_string()).collect()
+        };
+        assert_eq!(left_out("Observation"), [""; 0]);
+        assert_eq!(left_out("ValueSet"), ["patient-export", "group-export"]);
+        assert_eq!(left_out("Binary"), ["bulk-data"]);
     }
 }

@@ -1,10 +1,11 @@
 //! FHIR R4 as far as this server speaks it: OperationOutcomes, instants, resource types, searches,
-//! elements and the CapabilityStatement.
+//! elements, the CapabilityStatement and the OperationDefinitions.
 
 mod capability;
 pub mod compartment;
 pub mod date_time;
 pub mod elements;
+mod export_operation;
 pub mod instant;
 mod outcome;
 mod quoted;
@@ -12,7 +13,11 @@ pub mod reference;
 mod resource_type;
 pub mod search;
 
-pub use capability::capability_statement;
+pub use capability::{Offer, Profile, capability_statement};
+pub use export_operation::{
+    EXPORT_OPERATIONS, EXPORT_PARAMETERS, ExportOperation, ExportParameter, GROUP_EXPORT, PATIENT_EXPORT,
+    SYSTEM_EXPORT, Taken,
+};
 pub use outcome::{IssueCode, OperationOutcome, Severity};
 pub use quoted::quoted;
 pub use resource_type::ResourceType;

@@ -29,6 +29,7 @@ pub enum IssueCode {
     TooCostly,
     Processing,
     Throttled,
+    Transient,
     NoStore,
     Exception,
     Timeout,

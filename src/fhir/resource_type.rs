@@ -198,6 +198,8 @@ fn slot(name: &str) -> usize {
 }
 
 impl ResourceType {
+    /// Binary.
+    pub const BINARY: Self = Self::named("Binary");
     /// Group.
     pub const GROUP: Self = Self::named("Group");
     /// Patient.

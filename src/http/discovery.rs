@@ -1,4 +1,4 @@
-//! `GET {base}/metadata` (REQUIREMENTS section 10).
+//! `GET {base}/metadata` (REQUIREMENTS section 10): made of the table of routes.
 
 use actix_web::http::header;
 use actix_web::web::Data;
@@ -6,13 +6,36 @@ use actix_web::{HttpRequest, HttpResponse};
 
 use super::accept::{JSON, check_accept};
 use super::error::FHIR_JSON;
-use super::{Api, ApiError};
-use crate::fhir::capability_statement;
+use super::routes::OPERATIONS;
+use super::{Api, ApiError, reading};
+use crate::config::References;
+use crate::fhir::quoted;
+use crate::fhir::{Profile, capability_statement};
+
+/// R4's values of `mode`; a server may answer the same to each.
+const MODES: &[&str] = &["full", "normative", "terminology"];
 
 /// `GET {base}/metadata`.
 pub async fn metadata(request: HttpRequest, api: Data<Api>) -> Result<HttpResponse, ApiError> {
     check_accept(&request, JSON)?;
     api.check_tenant(&request)?;
-    let statement = capability_statement(&api.base(), api.started_at);
+    for (_, mode) in reading::parameters(&request, &["mode"])? {
+        if !MODES.contains(&mode.as_str()) {
+            let mode = quoted(&mode);
+            return Err(ApiError::invalid(format!("There is no mode {mode}; use {}.", MODES.join(" or "))));
+        }
+    }
+    let export = &api.evanesce.services().config.export;
+    let profile = Profile {
+        parameters: api.export_parameters(),
+        max_file_bytes: export.max_file_bytes,
+        references: match export.references {
+            References::Referenced => "those that something exported points to",
+            References::All => "all of them",
+            References::None => "none of them",
+        },
+    };
+    let offers: Vec<_> = OPERATIONS.iter().filter_map(|operation| operation.offer.as_ref()).collect();
+    let statement = capability_statement(&api.base(), api.started_at, &offers, &profile);
     Ok(HttpResponse::Ok().insert_header((header::CONTENT_TYPE, FHIR_JSON)).body(statement.to_string()))
 }

@@ -69,6 +69,19 @@ impl ApiError {
         Self::new(StatusCode::NOT_FOUND, IssueCode::NotFound, text)
     }
 
+    /// The source has no such resource. Its id may name a patient and is not echoed (P12).
+    pub fn unknown_resource() -> Self {
+        let text = "There is no resource of this type with this id.";
+        Self::new(StatusCode::NOT_FOUND, IssueCode::NotFound, text)
+    }
+
+    /// The source cannot be asked now.
+    pub fn busy(retry_after: u64) -> Self {
+        let text = "The source is being indexed; try again after the Retry-After.";
+        let error = Self::new(StatusCode::SERVICE_UNAVAILABLE, IssueCode::Transient, text);
+        Self { retry_after: Some(retry_after), ..error }
+    }
+
     /// The method is not one of those in `allow`.
     pub fn method_not_allowed(allow: &str) -> Self {
         let takes = if allow.is_empty() { "none" } else { allow };
@@ -152,7 +165,7 @@ impl ApiError {
     }
 
     /// Too many jobs of this client, of which some are at `jobs`: it can delete one (K-9).
-    pub fn busy(jobs: Vec<String>, retry_after: u64) -> Self {
+    pub fn too_many_jobs(jobs: Vec<String>, retry_after: u64) -> Self {
         let text = format!(
             "You have too many exports queued or running; delete one, or try again after the Retry-After. \
              Some of them: {}.",

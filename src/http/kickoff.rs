@@ -96,7 +96,7 @@ async fn kickoff(
     let job = submitted.map_err(|error| match error {
         SubmitError::TooManyJobs | SubmitError::TenantBusy => ApiError::throttled(RETRY_AFTER),
         SubmitError::ClientBusy(jobs) => {
-            ApiError::busy(jobs.into_iter().map(|job| api.polling_url(job)).collect(), RETRY_AFTER)
+            ApiError::too_many_jobs(jobs.into_iter().map(|job| api.polling_url(job)).collect(), RETRY_AFTER)
         }
         SubmitError::Duplicate(job) => ApiError::duplicate(api.polling_url(job)),
         SubmitError::NoRoom(limit) => ApiError::no_room(limit),

@@ -14,6 +14,7 @@ use sha2::{Digest, Sha256};
 use tracing::Instrument;
 use uuid::Uuid;
 
+use super::routes::OPERATIONS;
 use super::{Api, ApiError};
 use crate::fhir::IssueCode;
 use crate::telemetry;
@@ -23,21 +24,6 @@ const MAX_HEADER_BYTES: usize = 32 << 10;
 
 const X_REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 const OPC_REQUEST_ID: HeaderName = HeaderName::from_static("opc-request-id");
-
-/// The names of the routes in logs and metrics.
-pub const NAMES: &[&str] = &[
-    "system-export",
-    "patient-export",
-    "group-export",
-    "request",
-    "requests",
-    "delete-request",
-    "download",
-    "metadata",
-    "healthz",
-    "readyz",
-    "metrics",
-];
 
 /// The id that this server gave a request.
 #[derive(Debug, Clone)]
@@ -111,7 +97,7 @@ fn loggable(theirs: &[u8]) -> String {
 /// The name of the route: a closed list, whatever URLs are asked for.
 fn operation(request: &HttpRequest) -> &'static str {
     let name = request.match_name().unwrap_or("none");
-    NAMES.iter().find(|known| **known == name).copied().unwrap_or("none")
+    OPERATIONS.iter().map(|operation| operation.name).find(|known| *known == name).unwrap_or("none")
 }
 
 fn check_size(request: &ServiceRequest) -> Result<(), ApiError> {

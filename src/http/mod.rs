@@ -3,18 +3,25 @@
 
 mod accept;
 mod admin;
+mod binary;
 mod body;
 mod conditions;
 mod delete;
+mod descriptions;
 mod discovery;
 mod download;
 mod error;
+mod group;
 mod kickoff;
 mod manifest;
 mod middleware;
+mod openapi;
+mod operation;
+mod operation_definition;
 mod parameters;
 mod preferences;
 mod query;
+mod reading;
 mod routes;
 mod status;
 
@@ -24,9 +31,11 @@ use metrics_exporter_prometheus::PrometheusHandle;
 
 use crate::Evanesce;
 use crate::config::{Profile, Protocol};
+use crate::fhir::ExportParameter;
 use crate::job::{ClientId, JobId, TenantId};
 
 use accept::{JSON, check_accept, require_accept};
+use parameters::taken_by;
 use preferences::Preferences;
 
 pub use error::ApiError;
@@ -78,6 +87,11 @@ impl Api {
 
     fn protocol(&self) -> &Protocol {
         &self.evanesce.services().config.protocol
+    }
+
+    /// The parameters of kick-offs that are taken.
+    fn export_parameters(&self) -> Vec<&'static ExportParameter> {
+        taken_by(self.protocol().profile).collect()
     }
 
     /// Refuses a status or delete request whose `Accept` excludes JSON; under Soarian's rules

@@ -12,7 +12,7 @@ use crate::clock::after;
 use crate::config::Profile;
 use crate::fhir::elements::Elements;
 use crate::fhir::search::{self, ErrorKind, TypeFilter};
-use crate::fhir::{self, ResourceType, instant, quoted};
+use crate::fhir::{self, EXPORT_PARAMETERS, ExportParameter, ResourceType, Taken, instant, quoted};
 use crate::job::{Level, OrganizeBy, Parameters, Provenances};
 
 /// The values of `_outputFormat`; the second is the first with its `+` decoded to a space.
@@ -23,22 +23,12 @@ const FORMATS: &[&str] =
 /// than this is a mistake, and not an export that finds nothing.
 const CLOCK_SKEW: Duration = Duration::from_secs(5 * 60);
 
-/// The parameters by name; Soarian's are the first (S-OD).
-const NAMES: &[&str] = &[
-    "_outputFormat",
-    "_since",
-    "_type",
-    "_until",
-    "_typeFilter",
-    "_elements",
-    "patient",
-    "includeAssociatedData",
-    "organizeOutputBy",
-    "allowPartialManifests",
-];
-
-/// How many of them Soarian has.
-const OF_SOARIAN: usize = 3;
+/// The parameters that are taken under the rules of a profile.
+pub fn taken_by(profile: Profile) -> impl Iterator<Item = &'static ExportParameter> {
+    let is_taken =
+        move |parameter: &&ExportParameter| profile == Profile::Standard || parameter.taken == Taken::Always;
+    EXPORT_PARAMETERS.iter().filter(is_taken)
+}
 
 /// The types that Soarian exports (K-16). The second list are its reference resources, which
 /// need one of the first beside them (K-17).
@@ -121,7 +111,7 @@ struct Reader<'a> {
 impl Reader<'_> {
     fn read(&mut self, name: &str, value: &str) -> Result<(), ApiError> {
         let now = self.context.now;
-        let known = self.names();
+        let known: Vec<_> = taken_by(self.context.profile).map(|parameter| parameter.name).collect();
         if !known.contains(&name) {
             let (name, known) = (quoted(name), known.join(", "));
             return self.ignore(ApiError::unsupported_parameter(format!(
@@ -139,14 +129,6 @@ impl Reader<'_> {
             "includeAssociatedData" => value.split(',').try_for_each(|value| self.add_associated(value)),
             "organizeOutputBy" => self.organize(name, value),
             _ => self.allow_partial_manifests(name, value),
-        }
-    }
-
-    /// The parameters that are understood.
-    fn names(&self) -> &'static [&'static str] {
-        match self.context.profile {
-            Profile::Standard => NAMES,
-            Profile::Soarian => &NAMES[..OF_SOARIAN],
         }
     }
 

@@ -1,78 +1,176 @@
-//! The table of contents: every URL, its name in logs and metrics, its methods and handlers.
+//! The table of contents: every URL with its methods, what answers them and what is said of
+//! them. Nothing is routed that does not stand here, and nothing is told of that is not routed.
 
 use actix_web::http::Method;
 use actix_web::middleware::from_fn;
 use actix_web::web::{self, Data, ServiceConfig};
 use actix_web::{HttpResponse, Resource, Route};
 
-use super::{Api, ApiError, admin, delete, discovery, download, kickoff, middleware, status};
+use super::operation::Operation;
+use super::{
+    Api, ApiError, admin, binary, delete, descriptions, discovery, download, group, kickoff, middleware,
+    openapi, operation_definition, status,
+};
+use crate::fhir::{GROUP_EXPORT, Offer, PATIENT_EXPORT, SYSTEM_EXPORT};
+
+/// Where the URLs of a tenant begin (G-1).
+pub const TENANT: &str = "/r4/{tenant}";
+
+/// See the module.
+pub static OPERATIONS: &[Operation] = &[
+    Operation {
+        name: "system-export",
+        path: "/r4/{tenant}/$export",
+        offer: Some(Offer::Export(&SYSTEM_EXPORT)),
+        methods: &[
+            (Method::GET, || web::to(kickoff::system), &descriptions::KICK_OFF),
+            (Method::POST, || web::to(kickoff::system), &descriptions::KICK_OFF_BY_POST),
+        ],
+    },
+    Operation {
+        name: "patient-export",
+        path: "/r4/{tenant}/Patient/$export",
+        offer: Some(Offer::Export(&PATIENT_EXPORT)),
+        methods: &[
+            (Method::GET, || web::to(kickoff::patient), &descriptions::KICK_OFF),
+            (Method::POST, || web::to(kickoff::patient), &descriptions::KICK_OFF_BY_POST),
+        ],
+    },
+    Operation {
+        name: "group-export",
+        path: "/r4/{tenant}/Group/{id}/$export",
+        offer: Some(Offer::Export(&GROUP_EXPORT)),
+        methods: &[
+            (Method::GET, || web::to(kickoff::group), &descriptions::KICK_OFF),
+            (Method::POST, || web::to(kickoff::group), &descriptions::KICK_OFF_BY_POST),
+        ],
+    },
+    Operation {
+        name: "request",
+        path: "/r4/{tenant}/bulk-api/request/{job}",
+        offer: None,
+        methods: &[
+            (Method::GET, || web::to(status::status), &descriptions::STATUS),
+            (Method::HEAD, || web::to(status::status), &descriptions::STATUS),
+            (Method::DELETE, || web::to(delete::delete), &descriptions::DELETE),
+        ],
+    },
+    // D-9: the folder of polling URLs takes no method.
+    Operation { name: "requests", path: "/r4/{tenant}/bulk-api/request", offer: None, methods: &[] },
+    Operation {
+        name: "delete-request",
+        path: "/r4/{tenant}/Export/DeleteRequest",
+        offer: None,
+        methods: &[(Method::GET, || web::to(delete::delete_request), &descriptions::DELETE_REQUEST)],
+    },
+    Operation {
+        name: "download",
+        path: "/r4/{tenant}/bulk-api/download/{job}/{file}",
+        offer: None,
+        methods: &[
+            (Method::GET, || web::to(download::download), &descriptions::DOWNLOAD),
+            (Method::HEAD, || web::to(download::download), &descriptions::DOWNLOAD),
+        ],
+    },
+    Operation {
+        name: "metadata",
+        path: "/r4/{tenant}/metadata",
+        offer: None,
+        methods: &[
+            (Method::GET, || web::to(discovery::metadata), &descriptions::METADATA),
+            (Method::HEAD, || web::to(discovery::metadata), &descriptions::METADATA),
+        ],
+    },
+    Operation {
+        name: "operation-definitions",
+        path: "/r4/{tenant}/OperationDefinition",
+        offer: Some(Offer::Interaction("OperationDefinition", "search-type", &[("url", "uri")])),
+        methods: &[
+            (Method::GET, || web::to(operation_definition::search), &descriptions::OPERATION_DEFINITIONS),
+            (Method::HEAD, || web::to(operation_definition::search), &descriptions::OPERATION_DEFINITIONS),
+        ],
+    },
+    Operation {
+        name: "operation-definition",
+        path: "/r4/{tenant}/OperationDefinition/{id}",
+        offer: Some(Offer::Interaction("OperationDefinition", "read", &[])),
+        methods: &[
+            (Method::GET, || web::to(operation_definition::read), &descriptions::OPERATION_DEFINITION),
+            (Method::HEAD, || web::to(operation_definition::read), &descriptions::OPERATION_DEFINITION),
+        ],
+    },
+    Operation {
+        name: "groups",
+        path: "/r4/{tenant}/Group",
+        offer: Some(Offer::Interaction("Group", "search-type", &[("_id", "token"), ("name", "string")])),
+        methods: &[
+            (Method::GET, || web::to(group::search), &descriptions::GROUPS),
+            (Method::HEAD, || web::to(group::search), &descriptions::GROUPS),
+        ],
+    },
+    Operation {
+        name: "group",
+        path: "/r4/{tenant}/Group/{id}",
+        offer: Some(Offer::Interaction("Group", "read", &[])),
+        methods: &[
+            (Method::GET, || web::to(group::read), &descriptions::GROUP),
+            (Method::HEAD, || web::to(group::read), &descriptions::GROUP),
+        ],
+    },
+    Operation {
+        name: "binary",
+        path: "/r4/{tenant}/Binary/{id}",
+        offer: Some(Offer::Interaction("Binary", "read", &[])),
+        methods: &[
+            (Method::GET, || web::to(binary::read), &descriptions::BINARY),
+            (Method::HEAD, || web::to(binary::read), &descriptions::BINARY),
+        ],
+    },
+    Operation {
+        name: "openapi",
+        path: "/openapi.json",
+        offer: None,
+        methods: &[
+            (Method::GET, || web::to(openapi::openapi), &descriptions::OPENAPI),
+            (Method::HEAD, || web::to(openapi::openapi), &descriptions::OPENAPI),
+        ],
+    },
+    Operation {
+        name: "healthz",
+        path: "/healthz",
+        offer: None,
+        methods: &[(Method::GET, || web::to(admin::healthz), &descriptions::HEALTHZ)],
+    },
+    Operation {
+        name: "readyz",
+        path: "/readyz",
+        offer: None,
+        methods: &[(Method::GET, || web::to(admin::readyz), &descriptions::READYZ)],
+    },
+    Operation {
+        name: "metrics",
+        path: "/metrics",
+        offer: None,
+        methods: &[(Method::GET, || web::to(admin::metrics), &descriptions::METRICS)],
+    },
+];
 
 /// Mounts all routes: `App::new().configure(http::configure(api))`. They live under
-/// `/r4/{tenant}`, `/healthz`, `/readyz` and `/metrics`.
+/// `/r4/{tenant}`, `/openapi.json`, `/healthz`, `/readyz` and `/metrics`.
 pub fn configure(api: Api) -> impl FnOnce(&mut ServiceConfig) {
-    let get = || (Method::GET, "GET");
-    let post = || (Method::POST, "POST");
     move |config| {
         config.app_data(Data::new(api));
-        config.service(
-            web::scope("/r4/{tenant}")
-                .wrap(from_fn(middleware::around))
-                .service(resource(
-                    "system-export",
-                    "/$export",
-                    vec![(get(), web::to(kickoff::system)), (post(), web::to(kickoff::system))],
-                ))
-                .service(resource(
-                    "patient-export",
-                    "/Patient/$export",
-                    vec![(get(), web::to(kickoff::patient)), (post(), web::to(kickoff::patient))],
-                ))
-                .service(resource(
-                    "group-export",
-                    "/Group/{id}/$export",
-                    vec![(get(), web::to(kickoff::group)), (post(), web::to(kickoff::group))],
-                ))
-                .service(resource(
-                    "request",
-                    "/bulk-api/request/{job}",
-                    vec![
-                        (get(), web::to(status::status)),
-                        ((Method::HEAD, "HEAD"), web::to(status::status)),
-                        ((Method::DELETE, "DELETE"), web::to(delete::delete)),
-                    ],
-                ))
-                .service(resource(
-                    "delete-request",
-                    "/Export/DeleteRequest",
-                    vec![(get(), web::to(delete::delete_request))],
-                ))
-                .service(resource(
-                    "download",
-                    "/bulk-api/download/{job}/{file}",
-                    vec![
-                        (get(), web::to(download::download)),
-                        ((Method::HEAD, "HEAD"), web::to(download::download)),
-                    ],
-                ))
-                // D-9: the folder of polling URLs takes no method.
-                .service(resource("requests", "/bulk-api/request", Vec::new()))
-                .service(resource(
-                    "metadata",
-                    "/metadata",
-                    vec![
-                        (get(), web::to(discovery::metadata)),
-                        ((Method::HEAD, "HEAD"), web::to(discovery::metadata)),
-                    ],
-                ))
-                .default_service(web::to(no_route)),
-        );
-        for (name, path, handler) in [
-            ("healthz", "/healthz", web::to(admin::healthz)),
-            ("readyz", "/readyz", web::to(admin::readyz)),
-            ("metrics", "/metrics", web::to(admin::metrics)),
-        ] {
-            config.service(resource(name, path, vec![(get(), handler)]).wrap(from_fn(middleware::around)));
+        let mut of_tenant = web::scope(TENANT).wrap(from_fn(middleware::around));
+        for operation in OPERATIONS {
+            match operation.path.strip_prefix(TENANT) {
+                Some(path) => of_tenant = of_tenant.service(resource(path, operation)),
+                None => {
+                    let resource = resource(operation.path, operation);
+                    config.service(resource.wrap(from_fn(middleware::around)));
+                }
+            }
         }
+        config.service(of_tenant.default_service(web::to(no_route)));
     }
 }
 
@@ -87,15 +185,12 @@ async fn no_route() -> HttpResponse {
 }
 
 /// A URL with its methods; any other method gets 405 with `Allow`.
-fn resource(name: &str, path: &str, routes: Vec<((Method, &'static str), Route)>) -> Resource {
-    debug_assert!(middleware::NAMES.contains(&name), "{name} has no name in logs and metrics");
-    let allow = routes.iter().map(|((_, name), _)| *name).collect::<Vec<_>>().join(", ");
-    let mut resource = web::resource(path).name(name);
-    for ((method, _), route) in routes {
-        resource = resource.route(route.method(method));
+fn resource(path: &str, operation: &'static Operation) -> Resource {
+    let mut resource = web::resource(path).name(operation.name);
+    for (method, handler, _) in operation.methods {
+        resource = resource.route(handler().method(method.clone()));
     }
-    resource.default_service(web::to(move || {
-        let allow = allow.clone();
-        async move { HttpResponse::from_error(ApiError::method_not_allowed(&allow)) }
+    resource.default_service(web::to(move || async {
+        HttpResponse::from_error(ApiError::method_not_allowed(&operation.allow()))
     }))
 }

@@ -31,7 +31,6 @@ fn metadata_names_the_operations_that_are_there() {
     let defined = |name: &str| format!("{bulk}/OperationDefinition/{name}");
     assert_eq!(operations(&rest["operation"]), [("export".into(), defined("export"))]);
     let resources = rest["resource"].as_array().unwrap();
-    assert_eq!(resources.len(), 2);
     for (name, operation) in [("Group", "group-export"), ("Patient", "patient-export")] {
         let resource = resources.iter().find(|resource| resource["type"] == name).unwrap();
         let offered = operations(&resource["operation"]);
@@ -43,6 +42,82 @@ fn metadata_names_the_operations_that_are_there() {
     for path in ["$export", "Patient/$export", "Group/All_Patients/$export"] {
         server.kickoff(path);
     }
+}
+
+#[test]
+fn metadata_says_what_is_exported_and_what_is_not() {
+    let setup = Setup::new().set("export.max_file_bytes=123456").set("export.references=all");
+    let server = setup.start();
+    let statement = get(&format!("{}/metadata", server.base)).json();
+    assert_eq!(statement["software"]["name"], "Evanesce");
+    assert_eq!(statement["software"]["version"], env!("CARGO_PKG_VERSION"));
+    let rest = &statement["rest"][0];
+    assert!(rest["security"]["description"].as_str().unwrap().contains("No authentication"));
+    // CP-6.
+    let told = rest["documentation"].as_str().unwrap();
+    for word in ["123456", "all of them", "_since", "_until", "_type", "_outputFormat", "ndjson"] {
+        assert!(told.contains(word), "{word}: {told}");
+    }
+    let resources = rest["resource"].as_array().unwrap();
+    let of = |name: &str| resources.iter().find(|resource| resource["type"] == name);
+    let codes = |name: &str| -> Vec<String> {
+        let interactions = of(name).unwrap()["interaction"].as_array();
+        let codes = interactions.into_iter().flatten().map(|i| i["code"].as_str().unwrap().to_string());
+        codes.collect()
+    };
+    assert_eq!(codes("Group"), ["search-type", "read"], "K-14");
+    assert_eq!(codes("OperationDefinition"), ["search-type", "read"], "CP-5");
+    assert_eq!(codes("Binary"), ["read"], "O-4");
+    assert_eq!(codes("Observation"), [""; 0]);
+    // CP-3: what is told is what happens.
+    let excluded_from = |name: &str, canonical: &str| {
+        let extensions = of(name).unwrap()["extension"].as_array();
+        let mut canonicals = extensions.into_iter().flatten().map(|e| e["valueCanonical"].as_str().unwrap());
+        canonicals.any(|excluded| excluded.ends_with(canonical))
+    };
+    for (name, system, patient) in
+        [("Observation", 202, 202), ("Organization", 202, 202), ("ValueSet", 202, 404), ("Binary", 404, 404)]
+    {
+        for (path, definition, status) in
+            [("$export", "/export", system), ("Patient/$export", "/patient-export", patient)]
+        {
+            let answer = send("GET", &format!("{}/{path}?_type={name}", server.base), &KICKOFF);
+            assert_eq!(answer.status, status, "{path} {name}");
+            let is_excluded = excluded_from(name, definition) || excluded_from(name, "/bulk-data");
+            assert_eq!(is_excluded, status == 404, "{path} {name}");
+        }
+    }
+    assert!(of("MissingType").is_none() && of("Bundle").is_none());
+}
+
+#[test]
+fn metadata_takes_a_mode_and_a_format() {
+    let setup = Setup::new();
+    let server = setup.start();
+    let at = |query: &str| get(&format!("{}/metadata?{query}", server.base));
+    for query in ["mode=full", "mode=normative", "mode=terminology", "_format=json&mode=full"] {
+        assert_eq!(at(query).json()["resourceType"], "CapabilityStatement", "{query}");
+    }
+    for format in ["application/json", "application/fhir+json", "application/fhir%2Bjson", "JSON"] {
+        assert_eq!(at(&format!("_format={format}")).status, 200, "{format}");
+    }
+    for (query, status, code) in [
+        ("_format=xml", 406, "structure"),
+        ("_format=application/fhir%2Bxml", 406, "structure"),
+        ("_format=", 406, "structure"),
+        ("_format=json&_format=xml", 406, "structure"),
+        ("mode=some", 400, "invalid"),
+        ("_pretty=true", 400, "not-supported"),
+        ("_format=%", 400, "structure"),
+    ] {
+        assert_eq!(at(query).outcome(), outcome(status, code), "{query}");
+    }
+    let url = format!("{}/metadata", server.base);
+    let head = send("HEAD", &url, &[]);
+    assert_eq!((head.status, head.body.len()), (200, 0));
+    assert_eq!(head.header("content-length"), get(&url).body.len().to_string());
+    let lenient = send("GET", &format!("{url}?_pretty=true"), &[("Prefer", "handling=lenient")]);
+    assert_eq!(lenient.status, 200, "K-5");
 }
 
 /// The sum of all samples of a metric whose line contains `labels`.

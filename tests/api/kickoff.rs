@@ -193,6 +193,10 @@ fn other_methods_are_refused_with_those_that_are_allowed() {
         (at("$export"), "GET, POST", &["PUT", "DELETE", "PATCH", "HEAD", "OPTIONS"][..]),
         (at("Patient/$export"), "GET, POST", &["PUT", "DELETE"]),
         (at("Group/All_Patients/$export"), "GET, POST", &["PUT", "DELETE", "PATCH", "HEAD", "OPTIONS"]),
+        (at("Group/All_Patients"), "GET, HEAD", &["POST", "PUT", "DELETE"]),
+        (at("Group"), "GET, HEAD", &["POST", "PUT", "DELETE"]),
+        (at("Binary/x"), "GET, HEAD", &["POST", "PUT", "DELETE"]),
+        (at("OperationDefinition/export"), "GET, HEAD", &["POST", "PUT", "DELETE"]),
         (polling.clone(), "GET, HEAD, DELETE", &["POST", "PUT", "PATCH", "OPTIONS"]),
         // D-9
         (file.clone(), "GET, HEAD", &["DELETE", "POST", "PUT"]),

@@ -1,18 +1,24 @@
 //! The HTTP face and the command line, operation by operation, as a client meets them: the
 //! ids in the tests (K-7, D-5, C3, ...) are those of the requirements.
 
+mod binary;
 mod command_line;
 mod content;
 mod cut;
+mod definitions;
 mod discovery;
 mod download;
 mod group;
+mod groups;
 mod hostile;
+mod hostile_fields;
+mod hostile_reads;
 mod kickoff;
 mod life_table;
 mod limits;
 mod messy;
 mod narrow;
+mod openapi;
 mod partial;
 mod post;
 mod prevented;

@@ -4,4 +4,5 @@ mod fairness;
 mod host;
 mod misbehaving;
 mod plans;
+mod reads;
 mod stuck;

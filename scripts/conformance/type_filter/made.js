@@ -17,6 +17,11 @@ const POOLS = {
 };
 Object.assign(POOLS, { markdown: POOLS.string, url: POOLS.uri, oid: POOLS.uri, uuid: POOLS.uri, positiveInt: [1, 5, 100], unsignedInt: [0, 5, 100],
   time: ['10:00:00'], base64Binary: ['AAAA'] });
+/** Elements whose codes expressions look at. */
+const CODES = {
+  'ContactPoint.system': ['phone', 'email', 'url'],
+  'RelatedArtifact.type': ['depends-on', 'derived-from', 'composed-of', 'successor', 'predecessor'],
+};
 const SYSTEMS = ['http://a.org/s', 'http://b.org/s'];
 const REFERENCES = ['Patient/a1', 'Group/a1', 'https://h/fhir/Patient/a1', 'Patient/a1/_history/2', 'http://other.org/fhir/Patient/a1',
   'Practitioner/b2', 'Location/a1', 'RelatedPerson/b2', '#c1', 'urn:uuid:6f1c6e0e-0001-4000-8000-000000000000', 'Organization?identifier=x'];
@@ -94,7 +99,7 @@ export function made(type, count, seed) {
         const elsewhere = r4.pathsDefinedElsewhere[full];
         const dataType = elsewhere ? 'BackboneElement' : r4.path2Type[full];
         if (depth > 6 || draw() >= likely || ['Resource', 'xhtml', 'Narrative'].includes(dataType)) continue;
-        const one = () => value(dataType, elsewhere ?? full, depth + 1);
+        const one = () => (CODES[full] ? pick(CODES[full]) : value(dataType, elsewhere ?? full, depth + 1));
         const isList = r4.path2Repeating[full];
         const given = isList ? Array.from({ length: draw() < 0.4 ? 2 : 1 }, one).filter((it) => it !== undefined) : one();
         if (given !== undefined && !(isList && given.length === 0)) made[name] = given;

@@ -14,7 +14,7 @@ import { matches, typeOf } from './rules.js';
 
 const BASE = 'https://h/fhir';
 const MADE = Number(process.env.MADE ?? 40);
-const LINES = Number(process.env.LINES ?? 150);
+const SAMPLE = Number(process.env.SAMPLE ?? 150);
 const SHOWN = 20;
 const PLAIN = new Set(['boolean', 'code', 'id', 'uri', 'string', 'ContactPoint']);
 
@@ -49,8 +49,8 @@ function* corpora(usable) {
     for (const file of fs.readdirSync(folder).sort().filter((name) => /\.ndjson(\.gz)?$/.test(name))) {
       const bytes = fs.readFileSync(path.join(folder, file));
       const lines = (file.endsWith('.gz') ? zlib.gunzipSync(bytes) : bytes).toString().split('\n').filter(Boolean);
-      const step = Math.max(1, Math.floor(lines.length / LINES));
-      for (let at = 0; at < lines.length && at / step < LINES; at += step) {
+      const step = Math.max(1, Math.floor(lines.length / SAMPLE));
+      for (let at = 0; at < lines.length && at / step < SAMPLE; at += step) {
         const resource = JSON.parse(lines[at]);
         byType.set(resource.resourceType, [...(byType.get(resource.resourceType) ?? []), resource]);
       }
@@ -67,6 +67,8 @@ const count = (corpus, kind, what, by = 1) => {
   if (!tally.has(key)) tally.set(key, { filters: 0, comparisons: 0, matches: 0, disagreements: 0, refused: 0 });
   tally.get(key)[what] += by;
 };
+const compared = new Set();
+const met = new Set();
 let shown = 0;
 const show = (...words) => { shown += 1; if (shown <= SHOWN) console.log(...words); };
 
@@ -86,7 +88,7 @@ for (const [corpus, type, resources] of corpora(usable)) {
       if (filter.modifier === 'text' && about.isPlain) continue;
       const name = filter.modifier === undefined ? code : `${code}:${filter.modifier}`;
       const encoded = filter.items.join(',').replace(/[%&#]/g, encodeURIComponent).replace(/[\n\r\t]/g, encodeURIComponent);
-      filters.push({ kind, text: `${type}?${name}=${encoded}`, expected: values.map((it) => matches({ kind, ...filter }, it, BASE)) });
+      filters.push({ kind, text: `${type}?${name}=${encoded}`, parameter: filter.modifier === 'missing' ? undefined : `${type}.${code}`, expected: values.map((it) => matches({ kind, ...filter }, it, BASE)) });
     }
   }
   // And two at once.
@@ -98,7 +100,9 @@ for (const [corpus, type, resources] of corpora(usable)) {
   fs.writeFileSync(path.join(scratch, 'lines'), resources.map((it) => JSON.stringify(it)).join('\n'));
   fs.writeFileSync(path.join(scratch, 'filters'), filters.map(({ text }) => `${text}\n`).join(''));
   const answers = execFileSync(engine, [path.join(scratch, 'filters'), path.join(scratch, 'lines'), BASE], { encoding: 'utf8', maxBuffer: 2 ** 30 }).split('\n');
-  for (const [n, { kind, text, expected }] of filters.entries()) {
+  for (const [n, { kind, text, parameter, expected }] of filters.entries()) {
+    if (parameter) compared.add(parameter);
+    if (parameter && expected.includes(true)) met.add(parameter);
     count(corpus, kind, 'filters');
     if (answers[n].startsWith('!')) {
       count(corpus, kind, 'refused');
@@ -123,4 +127,7 @@ for (const [key, row] of tally) {
   const [corpus, kind] = key.split('\t');
   console.log([corpus.padEnd(16), kind.padEnd(10), ...columns.map((it) => String(row[it]).padStart(13))].join(' '));
 }
+const unmet = [...compared].filter((it) => !met.has(it));
+if (process.env.UNMET) console.log(`no match: ${unmet.join(', ')}`);
+console.log(`${compared.size} parameters of ${new Set(usable.map(([type]) => type)).size} types were compared by value, ${met.size} of them with a match`);
 process.exitCode = shown > 0 ? 1 : 0;

@@ -164,7 +164,7 @@ function compareNumbers(prefix, text, low, high) {
   }
 }
 
-/** [from, to) in picoseconds-free nanoseconds, as BigInt; undefined if it is no date. */
+/** From when to before when, in nanoseconds since 1970; undefined if it is no date. */
 function span(text) {
   const found = /^(\d{4})(?:-(\d\d)(?:-(\d\d)(?:T(\d\d):(\d\d)(?::(\d\d)(?:\.(\d+))?)?(Z|[+-]\d\d:\d\d)?)?)?)?$/.exec(text);
   if (!found) return undefined;

@@ -1,4 +1,4 @@
-//! Members of a Group: the patients in it who are members now.
+//! Groups: their members, the patients in them who are members now; their ids and names.
 
 use std::borrow::Cow;
 use std::collections::HashSet;
@@ -7,10 +7,10 @@ use jiff::Timestamp;
 use serde::{Deserialize, Deserializer};
 use serde_json::value::RawValue;
 
-use super::copy::{TouchedSums, Window};
-use crate::export::ExportError;
+use super::single::{find, read};
+use crate::export::{ExportError, GroupName};
 use crate::fhir::{ResourceType, date_time, reference};
-use crate::index::{Index, Key, Look, Spot, key, keys, text_of};
+use crate::index::{Index, Key, Look, key};
 
 #[derive(Deserialize)]
 struct Group<'a> {
@@ -18,6 +18,14 @@ struct Group<'a> {
     active: Option<Read<bool>>,
     #[serde(borrow, default)]
     member: Vec<Read<Member<'a>>>,
+}
+
+#[derive(Deserialize)]
+struct Heading<'a> {
+    #[serde(borrow)]
+    id: Read<Text<'a>>,
+    #[serde(borrow)]
+    name: Option<Read<Text<'a>>>,
 }
 
 #[derive(Deserialize)]
@@ -92,8 +100,8 @@ impl Member<'_> {
 /// [`ExportError::GroupNotFound`] if there is no such Group, or it is not actual or not active;
 /// [`ExportError::GroupNested`] if a group is a member.
 pub fn members(index: &Index, look: &Look<'_>, id: &str) -> Result<HashSet<Key>, ExportError> {
-    let spot = find(look, id)?.ok_or(ExportError::GroupNotFound)?;
-    let line = read(index, look, spot)?;
+    let (s, c, n) = find(look, ResourceType::GROUP, id)?.ok_or(ExportError::GroupNotFound)?;
+    let line = read(index, &look.segments[s as usize], c, n)?;
     let group: Group<'_> = serde_json::from_slice(&line).map_err(|error| {
         tracing::warn!(kind = ?error.classify(), "a Group that is not of the standard's shape");
         ExportError::GroupNotFound
@@ -118,36 +126,9 @@ pub fn members(index: &Index, look: &Look<'_>, id: &str) -> Result<HashSet<Key>,
     Ok(members)
 }
 
-/// Where the Group of that id is.
-fn find(look: &Look<'_>, id: &str) -> Result<Option<Spot>, ExportError> {
-    let wanted = key(&format!("Group/{id}"));
-    let group = ResourceType::GROUP.index();
-    for (s, segment) in look.segments.iter().enumerate().rev() {
-        let chunks = segment.chunks.iter().enumerate().rev();
-        for (c, chunk) in chunks.filter(|(_, chunk)| chunk.types().contains(&group)) {
-            let table = segment.open()?.keys(chunk)?;
-            // The last one is the one that counts.
-            if let Some(n) = keys(&table).iter().rposition(|key| *key == wanted) {
-                return Ok(Some((s as u32, c as u32, n as u32)));
-            }
-        }
-    }
-    Ok(None)
-}
-
-/// The text of a resource.
-fn read(index: &Index, look: &Look<'_>, (s, c, n): Spot) -> Result<Vec<u8>, ExportError> {
-    let segment = &look.segments[s as usize];
-    let chunk = &segment.chunks[c as usize];
-    let before = chunk.spans().take(n as usize).map(|span| u64::from(span.length)).sum::<u64>();
-    let start = chunk.entry.start + before;
-    let end = start + chunk.spans().nth(n as usize).map_or(0, |span| u64::from(span.length));
-    let opened = index.source().open(&segment.file.name)?;
-    let (name, mut buffer) = (&segment.file.name, Vec::new());
-    let mut window = Window::new(&*opened.content, name, chunk.entry.start, chunk.entry.end, &mut buffer);
-    let mut sums = TouchedSums::new(chunk.entry.start, chunk.sums());
-    sums.touch(start, end);
-    let line = window.all(start, end).map(|line| text_of(line, start == 0).to_vec());
-    let checked = line.and_then(|line| window.check(sums.sum()).map(|()| line));
-    checked.inspect_err(|_| index.doubt(&segment.file.name))
+/// The id and the name in a Group's text; `None` if it has no id.
+pub fn name_of(line: &[u8]) -> Option<GroupName> {
+    let Heading { id, name } = serde_json::from_slice(line).ok()?;
+    let name = name.and_then(|name| name.0).map(|Text(name)| name.into_owned());
+    Some(GroupName { id: id.0?.0.into_owned(), name })
 }

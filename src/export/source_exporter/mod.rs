@@ -12,6 +12,7 @@ mod plan;
 mod references;
 mod runs;
 mod select;
+mod single;
 
 use std::collections::HashMap;
 use std::io;
@@ -22,8 +23,11 @@ use std::time::Duration;
 use parking_lot::Mutex;
 use serde::{Deserialize, Serialize};
 
-use super::{CHECK_PATIENCE, CancelToken, ExportError, Exporter, Held, Part, PartSummary, PartWriter, Plan};
+use super::{
+    CHECK_PATIENCE, CancelToken, ExportError, Exporter, GroupName, Held, Part, PartSummary, PartWriter, Plan,
+};
 use crate::config::References;
+use crate::fhir::ResourceType;
 use crate::files::ReadAt;
 use crate::index::{BuildError, Index, Keeper, Look};
 use crate::job::ExportRequest;
@@ -31,9 +35,10 @@ use crate::source::{SourceError, SourceFile};
 
 use copy::Slice;
 use lines::{LineOptions, Lines};
+use single::{KnownGroups, patiently};
 
-/// Kick-offs that may wait for the index at once; the rest are checked, and measured, when they
-/// are planned.
+/// Kick-offs and reads that may wait for the index at once; the rest of the kick-offs are checked,
+/// and measured, when they are planned.
 const WAITING_CHECKS: usize = 16;
 
 /// How long a kick-off waits for others at the index if it only wants to know the size of its
@@ -56,6 +61,7 @@ pub struct SourceExporter {
     waiting: AtomicUsize,
     /// Open files of running jobs, by their version.
     held: Mutex<HashMap<String, Weak<HeldFile>>>,
+    groups: Mutex<KnownGroups>,
 }
 
 /// How a source is exported.
@@ -130,7 +136,26 @@ impl SourceExporter {
     pub fn new(index: Index, options: SourceOptions, watch: bool) -> io::Result<Self> {
         let index = Arc::new(index);
         let _keeper = Keeper::start(index.clone(), watch)?;
-        Ok(Self { index, _keeper, options, waiting: AtomicUsize::new(0), held: Mutex::default() })
+        Ok(Self {
+            index,
+            _keeper,
+            options,
+            waiting: AtomicUsize::new(0),
+            held: Mutex::default(),
+            groups: Mutex::default(),
+        })
+    }
+
+    /// The index as it is now; `None` if others are at it for longer than `patience`, or too
+    /// many wait already.
+    fn look_within(&self, patience: Duration) -> Option<Result<Look<'_>, BuildError>> {
+        let looked = if self.waiting.fetch_add(1, Ordering::Relaxed) < WAITING_CHECKS {
+            self.index.look_within(patience)
+        } else {
+            None
+        };
+        self.waiting.fetch_sub(1, Ordering::Relaxed);
+        looked
     }
 
     fn plan_once(&self, request: &ExportRequest) -> Result<Plan, ExportError> {
@@ -208,13 +233,7 @@ impl Exporter for SourceExporter {
     fn check(&self, request: &ExportRequest) -> Result<Option<u64>, ExportError> {
         let is_group = chosen::group_of(request).is_some();
         let patience = if is_group { CHECK_PATIENCE } else { ESTIMATE_PATIENCE };
-        let looked = if self.waiting.fetch_add(1, Ordering::Relaxed) < WAITING_CHECKS {
-            self.index.look_within(patience)
-        } else {
-            None
-        };
-        self.waiting.fetch_sub(1, Ordering::Relaxed);
-        let Some(look) = looked else { return Ok(None) };
+        let Some(look) = self.look_within(patience) else { return Ok(None) };
         let sized = match look {
             Ok(look) => chosen::size(&self.index, &look, request, self.options.references),
             Err(error) if is_group => return Err(error.into()),
@@ -226,6 +245,14 @@ impl Exporter for SourceExporter {
             Err(ExportError::Index(_) | ExportError::SourceChanged(_)) => Ok(None),
             Err(error) => Err(error),
         }
+    }
+
+    fn read(&self, resource_type: ResourceType, id: &str) -> Result<Option<Vec<u8>>, ExportError> {
+        patiently(|| self.read_one(resource_type, id))
+    }
+
+    fn groups(&self) -> Result<Arc<Vec<GroupName>>, ExportError> {
+        patiently(|| self.read_groups())
     }
 
     fn plan(&self, request: &ExportRequest) -> Result<Plan, ExportError> {

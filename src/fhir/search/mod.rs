@@ -140,7 +140,8 @@ pub fn split(value: &str) -> Vec<&str> {
     let mut from = 0;
     while let Some(comma) = rest[from..].find(',').map(|at| from + at) {
         let (filter, next) = (&rest[..comma], &rest[comma + 1..]);
-        if begins_with_type(next) && !filter.ends_with('\\') {
+        let backslashes = filter.bytes().rev().take_while(|byte| *byte == b'\\').count();
+        if begins_with_type(next) && backslashes % 2 == 0 {
             filters.push(filter);
             (rest, from) = (next, 0);
         } else {

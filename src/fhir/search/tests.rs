@@ -35,6 +35,7 @@ fn a_comma_is_a_border_only_before_a_type() {
         ("Observation?code=a,b,Condition?x=y", &["Observation?code=a,b", "Condition?x=y"]),
         ("Observation?code=a,Condition", &["Observation?code=a,Condition"]),
         (r"Observation?code=a\,Condition?x=y", &[r"Observation?code=a\,Condition?x=y"]),
+        (r"Observation?code=a\\,Condition?x=y", &[r"Observation?code=a\\", "Condition?x=y"]),
         ("A?b=c,,D?e=f", &["A?b=c,", "D?e=f"]),
         ("A?b=c,d?e=f", &["A?b=c,d?e=f"]),
         ("A?b=c,Conditoin?e=f", &["A?b=c", "Conditoin?e=f"]),

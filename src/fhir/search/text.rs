@@ -82,12 +82,11 @@ pub fn has_text(shape: Shape) -> bool {
 
 /// The text in lower case, without accents and (ASCII) punctuation, with single spaces.
 fn folded(text: &str) -> String {
-    let letters = text.nfd().filter(|c| !is_combining_mark(*c) && !c.is_ascii_punctuation());
+    let lower = text.nfd().flat_map(char::to_lowercase);
     let mut folded = String::with_capacity(text.len());
-    for c in letters.flat_map(char::to_lowercase) {
+    for c in lower.filter(|c| !is_combining_mark(*c) && !c.is_ascii_punctuation()) {
         if !c.is_whitespace() {
-            // Lower case may bring a mark of its own.
-            folded.extend(Some(c).filter(|c| !is_combining_mark(*c)));
+            folded.push(c);
         } else if !folded.is_empty() && !folded.ends_with(' ') {
             folded.push(' ');
         }

@@ -1,0 +1,401 @@
+//! What clients are told of each operation: parameters, bodies, answers. Those of every URL
+//! stand once, in `ANYWHERE`.
+
+use super::operation::{Answer, Content, Description, Field, Parameter, Place, Values};
+
+const RETRY_AFTER: Field = ("Retry-After", "Whole seconds after which it is worth while to ask again.");
+const ETAG: Field = ("ETag", "Names this content.");
+const NO_STORE: Field = ("Cache-Control", "no-store");
+
+const NOTHING: &[Content] = &[];
+const OUTCOME: &[Content] = &[of("application/fhir+json", "OperationOutcome")];
+const FILE: &[Content] = &[of("application/fhir+ndjson", "Ndjson")];
+const JSON: &[Content] = &[of("application/json", "Any")];
+
+/// Of every URL.
+pub static ANYWHERE: &[Answer] = &[
+    refusal(414, "The URL is too long (`too-long`)."),
+    refusal(431, "The header fields are too long (`too-long`), or too many: then without a body."),
+];
+
+const NO_TENANT: &[Answer] = &[refusal(404, "The tenant is not known (`not-found`).")];
+const BAD_ACCEPT: &[Answer] = &[refusal(406, "`Accept` excludes what this URL answers (`structure`).")];
+const FAILED: &[Answer] = &[refusal(500, "The server could not do it (`exception`).")];
+const NO_JOB: &[Answer] =
+    &[refusal(404, "No such request of this client (`not-found`), or not any more (`deleted`).")];
+const NO_RESOURCE: &[Answer] = &[refusal(404, "There is no such resource (`not-found`).")];
+const UNCHANGED: &[Answer] =
+    &[with(answer(304, "It is what `If-None-Match` names.", NOTHING), &[ETAG, NO_STORE])];
+const BUSY: &[Answer] = &[with(refusal(503, "The source is being indexed (`transient`)."), &[RETRY_AFTER])];
+const BAD_READ: &[Answer] = &[
+    refusal(
+        400,
+        "The URL cannot be understood (`structure`), or has a parameter that is not supported \
+         (`not-supported`) or a value that makes no sense (`invalid`).",
+    ),
+    refusal(406, "`_format` asks for what is not there (`structure`)."),
+];
+
+const FORMAT: Parameter = Parameter {
+    name: "_format",
+    place: Place::Query,
+    is_required: false,
+    values: Values::OneOf(&["json", "application/json", "application/fhir+json"]),
+    description: "The format of the answer.",
+};
+const LENIENT: Parameter = Parameter {
+    name: "Prefer",
+    place: Place::Header,
+    is_required: false,
+    values: Values::OneOf(&["handling=strict", "handling=lenient"]),
+    description: "With `handling=lenient`, parameters that are not supported are ignored.",
+};
+const RESPOND_ASYNC: Parameter = Parameter {
+    name: "Prefer",
+    place: Place::Header,
+    is_required: true,
+    values: Values::OneOf(&["respond-async", "respond-async, handling=strict"]),
+    description: "The operation is asynchronous only.",
+};
+const PAGE: Parameter = Parameter {
+    name: "page",
+    place: Place::Query,
+    is_required: false,
+    values: Values::Number,
+    description: "The page of the manifest, from 0, as its `link` names it.",
+};
+const EXPORT_STATUS: Field =
+    ("X-Export-Status", "What the status would be if the kick-off had not preferred to have it told apart.");
+const READ: &[Parameter] = &[FORMAT, LENIENT];
+const IF_NONE_MATCH: &[Parameter] =
+    &[optional("If-None-Match", Place::Header, "\"x\"", "An ETag, whose content is not sent once more.")];
+
+const KICKED_OFF: &[Answer] = &[
+    with(
+        answer(202, "The export is queued.", OUTCOME),
+        &[("Content-Location", "The polling location, an absolute URL."), NO_STORE],
+    ),
+    refusal(
+        400,
+        "The URL or the body is malformed (`structure`), a parameter is not supported (`not-supported`) \
+         or makes no sense (`invalid`), or the group has groups as members (`not-supported`).",
+    ),
+    refusal(404, "A type is not exported (`not-supported`), or there is no such group (`not-found`)."),
+    refusal(406, "`Accept` or `Prefer: respond-async` is missing, or excludes what there is (`structure`)."),
+    refusal(409, "This client has the same export already (`duplicate`); `Link` leads to it."),
+    refusal(422, "The export is larger than all exports together may be (`too-costly`)."),
+    with(refusal(429, "Too many exports are queued or running (`throttled`)."), &[RETRY_AFTER]),
+    refusal(501, "Exports of all patients are not offered (`not-found`)."),
+    with(refusal(503, "There is no room for another export now (`no-store`)."), &[RETRY_AFTER]),
+];
+const BAD_BODY: &[Answer] = &[
+    refusal(405, "Kick-offs are by GET only here (`not-supported`)."),
+    refusal(408, "The body did not come to its end in time (`timeout`)."),
+    refusal(413, "The body is too long (`too-long`)."),
+    refusal(415, "The body is of another media type (`structure`)."),
+];
+
+/// `GET .../$export`; its query parameters are those of the export operations.
+pub static KICK_OFF: Description = Description {
+    summary: "Starts an export.",
+    parameters: &[&[RESPOND_ASYNC]],
+    body: None,
+    answers: &[KICKED_OFF, NO_TENANT, FAILED],
+};
+
+/// `POST .../$export`.
+pub static KICK_OFF_BY_POST: Description = Description {
+    summary: "Starts an export, with its parameters in a Parameters resource.",
+    parameters: &[&[RESPOND_ASYNC]],
+    body: Some(of("application/fhir+json", "Parameters")),
+    answers: &[KICKED_OFF, BAD_BODY, NO_TENANT, FAILED],
+};
+
+/// `GET {polling URL}`.
+pub static STATUS: Description = Description {
+    summary: "The progress of an export; when it is complete, its manifest.",
+    parameters: &[&[PAGE], IF_NONE_MATCH],
+    body: None,
+    answers: &[
+        &[
+            with(
+                answer(
+                    200,
+                    "The export is complete; or, if the kick-off preferred `separate-export-status`, whatever \
+                     `X-Export-Status` says.",
+                    &[of("application/json", "Manifest"), of("application/fhir+json", "OperationOutcome")],
+                ),
+                &[EXPORT_STATUS, ("Expires", "When the files go away."), ETAG, NO_STORE],
+            ),
+            with(
+                answer(
+                    202,
+                    "The export is queued or running; with what there is if partial manifests are allowed.",
+                    &[of("application/json", "Manifest")],
+                ),
+                &[("X-Progress", "How far it is, in percent."), RETRY_AFTER, NO_STORE],
+            ),
+            refusal(
+                400,
+                "The URL cannot be understood (`structure`), or the export failed: the group has groups as \
+                 members (`not-supported`).",
+            ),
+            refusal(
+                404,
+                "The manifest has no such page, or the export failed: the group is not defined or not active \
+                 (`not-found`).",
+            ),
+            with(refusal(429, "The export is polled too often (`throttled`)."), &[RETRY_AFTER]),
+            refusal(500, "The export failed (`processing`)."),
+        ],
+        UNCHANGED,
+        NO_JOB,
+        NO_TENANT,
+        BAD_ACCEPT,
+        FAILED,
+    ],
+};
+
+const DELETED: &[Answer] = &[
+    with(answer(202, "The export is cancelled and its files are going away.", OUTCOME), &[NO_STORE]),
+    refusal(500, "The deletion could not be recorded, or not confirmed on disk (`exception`)."),
+];
+
+/// `DELETE {polling URL}`.
+pub static DELETE: Description = Description {
+    summary: "Cancels an export, or deletes its files.",
+    parameters: &[],
+    body: None,
+    answers: &[DELETED, NO_JOB, NO_TENANT, BAD_ACCEPT],
+};
+
+/// `GET {base}/Export/DeleteRequest`.
+pub static DELETE_REQUEST: Description = Description {
+    summary: "The same as DELETE of a polling location.",
+    parameters: &[&[
+        RESPOND_ASYNC,
+        Parameter {
+            is_required: true,
+            ..optional(
+                "request",
+                Place::Query,
+                "6ccfb23c-34ff-4f4f-9f77-d54b92e10bd4",
+                "The polling location, or the id at its end.",
+            )
+        },
+    ]],
+    body: None,
+    answers: &[
+        DELETED,
+        &[refusal(400, "Not one parameter `request` (`structure`, `invalid`, `not-supported`).")],
+        &[refusal(406, "`Prefer: respond-async` is missing (`structure`).")],
+        NO_JOB,
+        NO_TENANT,
+        BAD_ACCEPT,
+    ],
+};
+
+/// `GET {file URL}`.
+pub static DOWNLOAD: Description = Description {
+    summary: "A file of an export that is complete.",
+    parameters: &[
+        &[
+            optional("Range", Place::Header, "bytes=0-99", "One range of bytes."),
+            optional("If-Range", Place::Header, "\"x\"", "An ETag or a date, for which the range is meant."),
+        ],
+        IF_NONE_MATCH,
+    ],
+    body: None,
+    answers: &[
+        &[
+            with(answer(200, "The file.", FILE), FILE_FIELDS),
+            with(answer(206, "The range.", FILE), FILE_FIELDS),
+            with(answer(304, "It is what `If-None-Match` names.", NOTHING), FILE_FIELDS),
+            with(answer(416, "The range is not in the file.", NOTHING), FILE_FIELDS),
+            refusal(404, "The request has no such file (`not-found`)."),
+        ],
+        NO_JOB,
+        NO_TENANT,
+        BAD_ACCEPT,
+        FAILED,
+    ],
+};
+const FILE_FIELDS: &[Field] =
+    &[ETAG, NO_STORE, ("Accept-Ranges", "bytes"), ("Last-Modified", "When the export was complete.")];
+
+/// `GET {base}/metadata`.
+pub static METADATA: Description = Description {
+    summary: "The CapabilityStatement.",
+    parameters: &[
+        READ,
+        &[Parameter {
+            values: Values::OneOf(&["full", "normative", "terminology"]),
+            ..optional("mode", Place::Query, "", "The same is answered to each.")
+        }],
+    ],
+    body: None,
+    answers: &[
+        &[answer(200, "The statement.", &[of("application/fhir+json", "CapabilityStatement")])],
+        BAD_READ,
+        BAD_ACCEPT,
+        NO_TENANT,
+    ],
+};
+
+/// `GET {base}/OperationDefinition/{id}`.
+pub static OPERATION_DEFINITION: Description = Description {
+    summary: "The definition of an export operation.",
+    parameters: &[READ],
+    body: None,
+    answers: &[
+        &[answer(200, "The definition.", &[of("application/fhir+json", "OperationDefinition")])],
+        BAD_READ,
+        BAD_ACCEPT,
+        NO_RESOURCE,
+        NO_TENANT,
+    ],
+};
+
+/// `GET {base}/OperationDefinition`.
+pub static OPERATION_DEFINITIONS: Description = Description {
+    summary: "The definitions of the export operations.",
+    parameters: &[
+        READ,
+        &[optional(
+            "url",
+            Place::Query,
+            "http://hl7.org/fhir/uv/bulkdata/OperationDefinition/export",
+            "The canonical URL of the definition.",
+        )],
+    ],
+    body: None,
+    answers: &[SEARCHED, BAD_READ, BAD_ACCEPT, NO_TENANT],
+};
+const SEARCHED: &[Answer] =
+    &[answer(200, "A Bundle of what was found.", &[of("application/fhir+json", "Bundle")])];
+
+/// `GET {base}/Group/{id}`.
+pub static GROUP: Description = Description {
+    summary: "A Group.",
+    parameters: &[READ, IF_NONE_MATCH],
+    body: None,
+    answers: &[
+        &[with(answer(200, "The Group.", &[of("application/fhir+json", "Group")]), &[ETAG, NO_STORE])],
+        UNCHANGED,
+        BAD_READ,
+        BAD_ACCEPT,
+        NO_RESOURCE,
+        NO_TENANT,
+        BUSY,
+        FAILED,
+    ],
+};
+
+/// `GET {base}/Group`.
+pub static GROUPS: Description = Description {
+    summary: "The Groups that there are, by their ids.",
+    parameters: &[
+        READ,
+        &[
+            optional("_id", Place::Query, "All_Patients", "Ids, a comma-separated list."),
+            optional(
+                "name",
+                Place::Query,
+                "all",
+                "How the name begins, in any case; a comma-separated list.",
+            ),
+            Parameter {
+                values: Values::Number,
+                ..optional(
+                    "_count",
+                    Place::Query,
+                    "",
+                    "The most Groups of one page; 0 asks for `total` only.",
+                )
+            },
+            optional("_after", Place::Query, "All_Patients", "Where a page begins; `link` has it."),
+        ],
+    ],
+    body: None,
+    answers: &[SEARCHED, BAD_READ, BAD_ACCEPT, NO_TENANT, BUSY, FAILED],
+};
+
+/// `GET {base}/Binary/{id}`.
+pub static BINARY: Description = Description {
+    summary: "A Binary: as FHIR JSON if `Accept` names that, else its content.",
+    parameters: &[READ, IF_NONE_MATCH],
+    body: None,
+    answers: &[
+        &[with(
+            answer(200, "The Binary.", &[of("application/fhir+json", "Binary"), of("*/*", "Any")]),
+            &[ETAG, NO_STORE],
+        )],
+        UNCHANGED,
+        BAD_READ,
+        BAD_ACCEPT,
+        NO_RESOURCE,
+        NO_TENANT,
+        BUSY,
+        FAILED,
+    ],
+};
+
+/// `GET /openapi.json`.
+pub static OPENAPI: Description = Description {
+    summary: "This document.",
+    parameters: &[],
+    body: None,
+    answers: &[&[answer(200, "An OpenAPI 3.1 document.", JSON)]],
+};
+
+/// `GET /healthz`.
+pub static HEALTHZ: Description = Description {
+    summary: "Whether the process answers.",
+    parameters: &[],
+    body: None,
+    answers: &[&[answer(200, "It does.", JSON)]],
+};
+
+/// `GET /readyz`.
+pub static READYZ: Description = Description {
+    summary: "Whether the server can keep its promises.",
+    parameters: &[],
+    body: None,
+    answers: &[&[answer(200, "It can.", JSON), answer(503, "It cannot.", JSON)]],
+};
+
+/// `GET /metrics`.
+pub static METRICS: Description = Description {
+    summary: "Metrics for Prometheus.",
+    parameters: &[],
+    body: None,
+    answers: &[&[
+        answer(200, "The metrics.", &[of("text/plain", "Any")]),
+        refusal(404, "There is no recorder (`not-found`)."),
+    ]],
+};
+
+const fn of(media_type: &'static str, schema: &'static str) -> Content {
+    Content { media_type, schema }
+}
+
+const fn answer(status: u16, meaning: &'static str, content: &'static [Content]) -> Answer {
+    Answer { status, meaning, content, fields: &[] }
+}
+
+const fn refusal(status: u16, meaning: &'static str) -> Answer {
+    answer(status, meaning, OUTCOME)
+}
+
+const fn with(answer: Answer, fields: &'static [Field]) -> Answer {
+    Answer { fields, ..answer }
+}
+
+const fn optional(
+    name: &'static str,
+    place: Place,
+    example: &'static str,
+    description: &'static str,
+) -> Parameter {
+    Parameter { name, place, is_required: false, values: Values::Like(example), description }
+}

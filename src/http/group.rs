@@ -1,0 +1,247 @@
+//! `GET {base}/Group/{id}` and `GET {base}/Group` (K-14): which Groups there are to export.
+//! Ids and names may name patients or populations: they are not logged (P12).
+
+use actix_web::http::header;
+use actix_web::web::Data;
+use actix_web::{HttpRequest, HttpResponse};
+use serde::Serialize;
+use serde_json::value::RawValue;
+
+use super::accept::{JSON, check_accept};
+use super::error::FHIR_JSON;
+use super::{Api, ApiError, reading};
+use crate::export::{ExportError, GroupName};
+use crate::fhir::ResourceType;
+use crate::fhir::quoted;
+
+/// Groups of a page if `_count` does not say how many.
+const COUNT: usize = 20;
+
+/// The most Groups of a page.
+const LARGEST_COUNT: usize = 100;
+
+/// Bytes of Groups after which a page is full: a Group may have many members.
+const PAGE_BYTES: usize = 4 << 20;
+
+/// `GET {base}/Group/{id}`.
+pub async fn read(request: HttpRequest, api: Data<Api>) -> Result<HttpResponse, ApiError> {
+    check_accept(&request, JSON)?;
+    api.check_tenant(&request)?;
+    reading::parameters(&request, &[])?;
+    let id = reading::id(&request)?;
+    let group = reading::ask(&api, move |exporter| exporter.read(ResourceType::GROUP, &id)).await?;
+    Ok(reading::answer(&request, FHIR_JSON, group.ok_or_else(ApiError::unknown_resource)?))
+}
+
+/// `GET {base}/Group`.
+pub async fn search(request: HttpRequest, api: Data<Api>) -> Result<HttpResponse, ApiError> {
+    check_accept(&request, JSON)?;
+    api.check_tenant(&request)?;
+    let parameters = reading::parameters(&request, &["_id", "name", "_count", "_after"])?;
+    let search = Search::of(&parameters)?;
+    let page = reading::ask(&api, move |exporter| {
+        let groups = exporter.groups()?;
+        search.page(&groups, |id| exporter.read(ResourceType::GROUP, id))
+    });
+    let page = page.await?;
+
+    let base = api.base();
+    let url = |parameters: &[(String, String)]| reading::url(&base, "Group", parameters);
+    let first: Vec<_> = parameters.iter().filter(|(name, _)| name != "_after").cloned().collect();
+    let mut link =
+        vec![Link { relation: "self", url: url(&parameters) }, Link { relation: "first", url: url(&first) }];
+    if let Some(last) = page.next_after {
+        let next = [first, vec![("_after".into(), last)]].concat();
+        link.push(Link { relation: "next", url: url(&next) });
+    }
+    let entry = page.groups.iter().map(|(id, resource)| Entry {
+        full_url: format!("{base}/Group/{}", reading::encoded(id)),
+        resource,
+        search: Mode { mode: "match" },
+    });
+    let bundle = Bundle {
+        resource_type: "Bundle",
+        kind: "searchset",
+        total: page.total,
+        link,
+        entry: entry.collect(),
+    };
+    let body = serde_json::to_string(&bundle).map_err(|_| ApiError::internal())?;
+    Ok(HttpResponse::Ok()
+        .insert_header((header::CONTENT_TYPE, FHIR_JSON))
+        .insert_header((header::CACHE_CONTROL, "no-store"))
+        .body(body))
+}
+
+#[derive(Serialize)]
+struct Bundle<'a> {
+    #[serde(rename = "resourceType")]
+    resource_type: &'static str,
+    #[serde(rename = "type")]
+    kind: &'static str,
+    total: usize,
+    link: Vec<Link>,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    entry: Vec<Entry<'a>>,
+}
+
+#[derive(Serialize)]
+struct Link {
+    relation: &'static str,
+    url: String,
+}
+
+#[derive(Serialize)]
+struct Entry<'a> {
+    #[serde(rename = "fullUrl")]
+    full_url: String,
+    /// As it stands in the source.
+    resource: &'a RawValue,
+    search: Mode,
+}
+
+#[derive(Serialize)]
+struct Mode {
+    mode: &'static str,
+}
+
+/// What is searched for.
+struct Search {
+    /// One of each is the id.
+    ids: Vec<Vec<String>>,
+    /// With one of each the name begins; in lower case.
+    names: Vec<Vec<String>>,
+    count: usize,
+    /// Where the page begins: behind this id.
+    after: Option<String>,
+}
+
+struct Page {
+    /// Groups on all pages.
+    total: usize,
+    /// Ids and resources.
+    groups: Vec<(String, Box<RawValue>)>,
+    /// If there is another page: the id that it begins behind.
+    next_after: Option<String>,
+}
+
+impl Search {
+    fn of(parameters: &[(String, String)]) -> Result<Self, ApiError> {
+        let (mut ids, mut names, mut count, mut after) = (Vec::new(), Vec::new(), None, None);
+        for (name, value) in parameters {
+            match name.as_str() {
+                "_id" => ids.push(alternatives(name, value)?),
+                "name" => names.push(alternatives(name, &value.to_lowercase())?),
+                "_count" if count.is_none() => count = Some(read_count(value)?),
+                "_after" if after.is_none() => after = Some(value.clone()),
+                _ => return Err(ApiError::unsupported_parameter(format!("{name} may be given once only."))),
+            }
+        }
+        Ok(Self { ids, names, count: count.unwrap_or(COUNT).min(LARGEST_COUNT), after })
+    }
+
+    fn finds(&self, group: &GroupName) -> bool {
+        let name = group.name.as_deref().unwrap_or_default().to_lowercase();
+        self.ids.iter().all(|ids| ids.contains(&group.id))
+            && self.names.iter().all(|names| names.iter().any(|beginning| name.starts_with(beginning)))
+    }
+
+    /// The page of what is found among `groups`, which are in the order of their ids.
+    fn page(
+        &self,
+        groups: &[GroupName],
+        read: impl Fn(&str) -> Result<Option<Vec<u8>>, ExportError>,
+    ) -> Result<Page, ExportError> {
+        let found = groups.iter().filter(|group| self.finds(group));
+        let (before, rest): (Vec<_>, Vec<_>) =
+            found.partition(|group| self.after.as_ref().is_some_and(|after| group.id <= *after));
+        let (total, mut bytes) = (before.len() + rest.len(), 0);
+        let mut page = Page { total, groups: Vec::new(), next_after: None };
+        let (mut rest, mut last) = (rest.into_iter().peekable(), None);
+        for group in rest.by_ref().take(self.count) {
+            last = Some(&group.id);
+            // One that was removed meanwhile is passed over.
+            let text = read(&group.id)?.and_then(|text| String::from_utf8(text).ok());
+            let Some(resource) = text.and_then(|text| RawValue::from_string(text).ok()) else { continue };
+            bytes += resource.get().len();
+            page.groups.push((group.id.clone(), resource));
+            if bytes >= PAGE_BYTES {
+                break;
+            }
+        }
+        if rest.peek().is_some() {
+            page.next_after = last.cloned();
+        }
+        Ok(page)
+    }
+}
+
+/// The items of a list, of which one has to match; a comma behind a backslash belongs to its item.
+fn alternatives(name: &str, value: &str) -> Result<Vec<String>, ApiError> {
+    let mut items = vec![String::new()];
+    let mut characters = value.chars();
+    while let Some(character) = characters.next() {
+        match character {
+            ',' => items.push(String::new()),
+            '\\' => items.last_mut().into_iter().for_each(|item| item.extend(characters.next())),
+            _ => items.last_mut().into_iter().for_each(|item| item.push(character)),
+        }
+    }
+    if items.iter().any(String::is_empty) {
+        return Err(ApiError::invalid(format!("{name} has an empty item; give a value, or leave it out.")));
+    }
+    Ok(items)
+}
+
+fn read_count(value: &str) -> Result<usize, ApiError> {
+    let count = value.parse::<u32>().map(|count| count as usize);
+    count.map_err(|_| {
+        let value = quoted(value);
+        ApiError::invalid(format!("_count {value} is no number; give one from 0 to {LARGEST_COUNT}."))
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn groups(ids: &[&str]) -> Vec<GroupName> {
+        ids.iter().map(|id| GroupName { id: (*id).into(), name: Some(format!("The {id}")) }).collect()
+    }
+
+    fn page(parameters: &[(&str, &str)], length: usize) -> (usize, Vec<String>, Option<String>) {
+        let parameters: Vec<_> =
+            parameters.iter().map(|(name, value)| ((*name).to_string(), (*value).to_string())).collect();
+        let read = |id: &str| Ok((id != "gone").then(|| format!("\"{}\"", "x".repeat(length)).into_bytes()));
+        let search = Search::of(&parameters).unwrap();
+        let page = search.page(&groups(&["a", "b", "c, d", "gone", "z"]), read).unwrap();
+        (page.total, page.groups.into_iter().map(|(id, _)| id).collect(), page.next_after)
+    }
+
+    #[test]
+    fn pages_follow_one_another_by_the_last_id() {
+        assert_eq!(page(&[("_count", "2")], 9), (5, vec!["a".into(), "b".into()], Some("b".into())));
+        assert_eq!(
+            page(&[("_count", "2"), ("_after", "b")], 9),
+            (5, vec!["c, d".into()], Some("gone".into())),
+            "what is gone is left out"
+        );
+        assert_eq!(page(&[("_count", "2"), ("_after", "gone")], 9), (5, vec!["z".into()], None));
+        assert_eq!(page(&[("_count", "0")], 9), (5, vec![], None));
+        let (total, ids, next) = page(&[], PAGE_BYTES);
+        assert_eq!((total, ids.len(), next), (5, 1, Some("a".into())), "a page is bounded by its bytes");
+    }
+
+    #[test]
+    fn ids_and_names_are_lists_and_all_of_them_hold() {
+        let ids = |parameters: &[(&str, &str)]| page(parameters, 9).1;
+        assert_eq!(ids(&[("_id", "z,a,nobody")]), ["a", "z"]);
+        assert_eq!(ids(&[("_id", "c\\, d")]), ["c, d"]);
+        assert_eq!(ids(&[("name", "tHe Z,the b")]), ["b", "z"]);
+        assert_eq!(ids(&[("name", "z")]), [""; 0], "a name begins so");
+        assert_eq!(ids(&[("_id", "a"), ("_id", "b")]), [""; 0]);
+        for (name, value) in [("_id", ""), ("name", "a,"), ("_count", "-1"), ("_count", "x")] {
+            assert!(Search::of(&[(name.into(), value.into())]).is_err(), "{name}={value}");
+        }
+    }
+}

@@ -1,0 +1,204 @@
+//! `GET /openapi.json`: an OpenAPI 3.1 document of every URL, made of the table of routes.
+
+use std::collections::BTreeMap;
+
+use actix_web::HttpResponse;
+use actix_web::http::Method;
+use actix_web::web::Data;
+use serde_json::{Map, Value, json};
+
+use super::Api;
+use super::descriptions::ANYWHERE;
+use super::operation::{Answer, Description, Field, Operation, Parameter, Place, Values};
+use super::routes::OPERATIONS;
+use crate::fhir::{EXPORT_PARAMETERS, ExportParameter, Offer, Taken};
+
+/// Header fields of every answer (G-6).
+const REQUEST_IDS: &[Field] =
+    &[("X-Request-Id", "The id that the server gave the request."), ("opc-request-id", "The same.")];
+
+/// `GET /openapi.json`.
+pub async fn openapi(api: Data<Api>) -> HttpResponse {
+    HttpResponse::Ok().json(document(&api))
+}
+
+fn document(api: &Api) -> Value {
+    let tenant = json!({
+        "name": "tenant", "in": "path", "required": true,
+        "schema": {"type": "string", "examples": [api.tenant.as_str()]},
+        "description": "The population application.",
+    });
+    let paths = OPERATIONS.iter().map(|operation| (operation.path.to_string(), path(operation, &tenant)));
+    json!({
+        "openapi": "3.1.0",
+        "info": {
+            "title": "Evanesce",
+            "version": env!("CARGO_PKG_VERSION"),
+            "description": "FHIR R4 Bulk Data export. Refusals are OperationOutcomes that say what would \
+                            have been right.",
+            "license": {"name": "MIT OR Apache-2.0", "identifier": "MIT OR Apache-2.0"},
+        },
+        "servers": [{"url": api.public_url}],
+        "paths": paths.collect::<Map<_, _>>(),
+        "components": {"schemas": schemas()},
+    })
+}
+
+/// A path with its methods.
+fn path(operation: &Operation, tenant: &Value) -> Value {
+    let placeholders = operation.path.split(['{', '}']).skip(1).step_by(2);
+    let parameters: Vec<_> = placeholders
+        .map(|name| match name {
+            "tenant" => tenant.clone(),
+            _ => json!({"name": name, "in": "path", "required": true, "schema": {"type": "string", "minLength": 1}}),
+        })
+        .collect();
+    let mut path = Map::new();
+    if !parameters.is_empty() {
+        path.insert("parameters".into(), parameters.into());
+    }
+    for (method, _, description) in operation.methods {
+        path.insert(method.as_str().to_ascii_lowercase(), operation_object(operation, method, description));
+    }
+    path.into()
+}
+
+fn operation_object(operation: &Operation, method: &Method, description: &Description) -> Value {
+    let mut parameters: Vec<_> = description.parameters.iter().copied().flatten().map(parameter).collect();
+    if let (Some(Offer::Export(_)), &Method::GET) = (&operation.offer, method) {
+        let in_query = EXPORT_PARAMETERS.iter().filter(|parameter| parameter.taken != Taken::ByPost);
+        parameters.extend(in_query.map(export_parameter));
+    }
+    let mut object = json!({
+        "operationId": format!("{}.{}", operation.name, method.as_str().to_ascii_lowercase()),
+        "summary": description.summary,
+        "parameters": parameters,
+        "responses": responses(description, method),
+    });
+    if let Some(body) = description.body {
+        object["requestBody"] = json!({"content": {body.media_type: {"schema": reference(body.schema)}}});
+    }
+    object
+}
+
+fn parameter(parameter: &Parameter) -> Value {
+    let place = match parameter.place {
+        Place::Query => "query",
+        Place::Header => "header",
+    };
+    let schema = match parameter.values {
+        Values::Like(example) => json!({"type": "string", "examples": [example]}),
+        Values::OneOf(values) => json!({"type": "string", "enum": values}),
+        Values::Number => json!({"type": "integer", "minimum": 0, "maximum": u32::MAX}),
+    };
+    json!({
+        "name": parameter.name, "in": place, "required": parameter.is_required,
+        "schema": schema, "description": parameter.description,
+    })
+}
+
+fn export_parameter(parameter: &ExportParameter) -> Value {
+    let mut schema = json!({"type": "string", "examples": [parameter.example]});
+    if parameter.data_type == "instant" {
+        schema["format"] = "date-time".into();
+    }
+    if parameter.repeats {
+        schema = json!({"type": "array", "items": schema});
+    }
+    json!({
+        "name": parameter.name, "in": "query", "required": false,
+        "schema": schema, "description": parameter.documentation,
+    })
+}
+
+/// All answers by their status; those of one status are told together.
+fn responses(description: &Description, method: &Method) -> Value {
+    let answers = description.answers.iter().copied().flatten().chain(ANYWHERE);
+    let mut by_status: BTreeMap<u16, Vec<&Answer>> = BTreeMap::new();
+    answers.for_each(|answer| by_status.entry(answer.status).or_default().push(answer));
+    let of_status = |answers: Vec<&Answer>| {
+        let meanings: Vec<_> = answers.iter().map(|answer| answer.meaning).collect();
+        let fields = answers.iter().flat_map(|answer| answer.fields).chain(REQUEST_IDS);
+        let field = |(name, meaning): &(&str, &str)| {
+            ((*name).to_string(), json!({"description": meaning, "schema": {"type": "string"}}))
+        };
+        let content = answers
+            .iter()
+            .flat_map(|answer| answer.content)
+            .map(|content| (content.media_type.to_string(), json!({"schema": reference(content.schema)})));
+        let mut response = json!({
+            "description": meanings.join(" "),
+            "headers": fields.map(field).collect::<Map<_, _>>(),
+        });
+        let content: Map<_, _> = content.collect();
+        if !content.is_empty() && method != Method::HEAD {
+            response["content"] = content.into();
+        }
+        response
+    };
+    let responses = by_status.into_iter().map(|(status, answers)| (status.to_string(), of_status(answers)));
+    responses.collect::<Map<_, _>>().into()
+}
+
+fn reference(schema: &str) -> Value {
+    json!({"$ref": format!("#/components/schemas/{schema}")})
+}
+
+/// What bodies look like.
+fn schemas() -> Value {
+    let resource = |name: &str| {
+        json!({
+            "type": "object", "properties": {"resourceType": {"const": name}}, "required": ["resourceType"],
+        })
+    };
+    let files = json!({"type": "array", "items": reference("File")});
+    json!({
+        "Any": {},
+        "Ndjson": {"type": "string"},
+        "Parameters": resource("Parameters"),
+        "CapabilityStatement": resource("CapabilityStatement"),
+        "OperationDefinition": resource("OperationDefinition"),
+        "Bundle": resource("Bundle"),
+        "Group": resource("Group"),
+        "Binary": resource("Binary"),
+        "OperationOutcome": {
+            "type": "object",
+            "properties": {
+                "resourceType": {"const": "OperationOutcome"},
+                "id": {"type": "string"},
+                "issue": {"type": "array", "minItems": 1, "items": {
+                    "type": "object",
+                    "properties": {
+                        "severity": {"enum": ["fatal", "error", "warning", "information"]},
+                        "code": {"type": "string"},
+                        "details": {
+                            "type": "object", "properties": {"text": {"type": "string"}}, "required": ["text"],
+                        },
+                    },
+                    "required": ["severity", "code", "details"],
+                }},
+            },
+            "required": ["resourceType", "id", "issue"],
+        },
+        "Manifest": {
+            "type": "object",
+            "properties": {
+                "transactionTime": {"type": "string", "format": "date-time"},
+                "request": {"type": "string"},
+                "requiresAccessToken": {"type": "boolean"},
+                "output": files,
+                "error": files,
+            },
+            "required": ["transactionTime", "request", "requiresAccessToken", "output", "error"],
+        },
+        "File": {
+            "type": "object",
+            "properties": {
+                "type": {"type": "string"},
+                "url": {"type": "string", "format": "uri"},
+                "count": {"type": "integer", "minimum": 1},
+            },
+            "required": ["type", "url"],
+        },
+    })
+}

@@ -1,0 +1,164 @@
+//! What reads and searches have in common: their parameters, checked strictly (K-5), the way to
+//! the source, and answers that a client need not fetch twice.
+
+use std::time::Duration;
+
+use actix_web::http::StatusCode;
+use actix_web::http::header::{self, ETag, EntityTag, Header, IfNoneMatch};
+use actix_web::{HttpRequest, HttpResponse};
+use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
+use xxhash_rust::xxh3::xxh3_128;
+
+use super::accept::JSON;
+use super::preferences::{Handling, Preferences};
+use super::query::{self, percent_decoded};
+use super::{Api, ApiError};
+use crate::export::{ExportError, Exporter};
+use crate::fhir::quoted;
+
+/// How long a client waits for the source; a source that is read for the first time takes longer.
+const PATIENCE: Duration = Duration::from_secs(10);
+
+/// Seconds after which a client that met a busy source may try again.
+const RETRY_AFTER: u64 = 5;
+
+/// All but what is never reserved in a URL.
+const ENCODED: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'.').remove(b'_').remove(b'~');
+
+/// The values of `_format`.
+const FORMATS: &[&str] = &["json"];
+
+/// The `known` parameters of a read or search, in their order; all take `_format`, which is
+/// checked whether or not it is known.
+///
+/// # Errors
+/// 400 `structure` for a query that cannot be decoded; 406 for a `_format` that is not JSON;
+/// 400 `not-supported` for other parameters, which `Prefer: handling=lenient` passes over.
+pub fn parameters(request: &HttpRequest, known: &[&str]) -> Result<Vec<(String, String)>, ApiError> {
+    let mut kept = Vec::new();
+    for (name, value) in query::parse(request.query_string())? {
+        if name == "_format" {
+            check_format(&value)?;
+        }
+        if known.contains(&name.as_str()) {
+            kept.push((name, value));
+        } else if name != "_format" && Preferences::of(request).handling == Handling::Strict {
+            let supported = [known, &["_format"]].concat().join(", ");
+            return Err(ApiError::unsupported_parameter(format!(
+                "The parameter {} is not supported; supported are {supported}.",
+                quoted(&name)
+            )));
+        }
+    }
+    Ok(kept)
+}
+
+/// The id at the end of the path: as it was sent, since the router keeps some escapes and
+/// replaces what is not UTF-8. It may name a patient: it is neither logged nor echoed (P12).
+pub fn id(request: &HttpRequest) -> Result<String, ApiError> {
+    percent_decoded(request.path().rsplit('/').next().unwrap_or_default())
+}
+
+/// The URL of a search under `base`.
+pub fn url(base: &str, path: &str, parameters: &[(String, String)]) -> String {
+    let pairs = parameters.iter().map(|(name, value)| format!("{}={}", encoded(name), encoded(value)));
+    let query = pairs.collect::<Vec<_>>().join("&");
+    if query.is_empty() { format!("{base}/{path}") } else { format!("{base}/{path}?{query}") }
+}
+
+/// A text as it may stand anywhere in a URL.
+pub fn encoded(text: &str) -> String {
+    utf8_percent_encode(text, ENCODED).to_string()
+}
+
+/// Asks the source, on a thread for calls that block.
+///
+/// # Errors
+/// 503 `transient` if it does not answer soon; 500 if it cannot be read.
+pub async fn ask<T: Send + 'static>(
+    api: &Api,
+    question: impl FnOnce(&dyn Exporter) -> Result<T, ExportError> + Send + 'static,
+) -> Result<T, ApiError> {
+    let exporter = api.evanesce.services().exporter.clone();
+    let asked = tokio::task::spawn_blocking(move || question(&*exporter));
+    let Ok(answered) = tokio::time::timeout(PATIENCE, asked).await else {
+        return Err(ApiError::busy(RETRY_AFTER));
+    };
+    match answered {
+        Ok(Ok(answer)) => Ok(answer),
+        Ok(Err(ExportError::Busy | ExportError::Cancelled)) => Err(ApiError::busy(RETRY_AFTER)),
+        Ok(Err(error)) => {
+            tracing::error!(%error, "the source could not be read");
+            Err(ApiError::internal())
+        }
+        Err(_) => {
+            tracing::error!("the exporter panicked over a read");
+            Err(ApiError::internal())
+        }
+    }
+}
+
+/// The answer with this content, or 304 if the client has it.
+pub fn answer(request: &HttpRequest, media_type: &str, content: Vec<u8>) -> HttpResponse {
+    let tag = EntityTag::new_strong(format!("{:032x}", xxh3_128(&content)));
+    let has_it = match IfNoneMatch::parse(request) {
+        Ok(IfNoneMatch::Any) => request.headers().contains_key(header::IF_NONE_MATCH),
+        Ok(IfNoneMatch::Items(tags)) => tags.iter().any(|theirs| theirs.weak_eq(&tag)),
+        Err(_) => false,
+    };
+    let mut response = HttpResponse::build(if has_it { StatusCode::NOT_MODIFIED } else { StatusCode::OK });
+    response.insert_header(ETag(tag));
+    response.insert_header((header::CACHE_CONTROL, "no-store"));
+    if has_it {
+        return response.finish();
+    }
+    response.insert_header((header::CONTENT_TYPE, media_type)).body(content)
+}
+
+/// A `+` has become a space by now.
+fn check_format(value: &str) -> Result<(), ApiError> {
+    let value = value.trim().replace(' ', "+");
+    if FORMATS.iter().chain(JSON).any(|format| value.eq_ignore_ascii_case(format)) {
+        return Ok(());
+    }
+    Err(ApiError::not_acceptable(format!(
+        "_format {} is not supported; use json or application/fhir+json.",
+        quoted(&value)
+    )))
+}
+
+#[cfg(test)]
+mod tests {
+    use actix_web::ResponseError;
+    use actix_web::http::StatusCode;
+    use actix_web::test::TestRequest;
+
+    use super::*;
+
+    #[test]
+    fn what_is_not_known_is_refused_unless_the_client_is_lenient() {
+        let read = |query: &str, prefer: &str| {
+            let request = TestRequest::with_uri(&format!("/x?{query}")).insert_header(("Prefer", prefer));
+            parameters(&request.to_http_request(), &["name"])
+        };
+        let status = |query: &str, prefer: &str| read(query, prefer).map_err(|error| error.status_code());
+        let name = Ok(vec![("name".to_string(), "x".to_string())]);
+        for format in ["json", "JSON", "application/json", "application/fhir+json", "application/fhir%2Bjson"]
+        {
+            assert_eq!(status(&format!("_format={format}&name=x"), ""), name);
+        }
+        for format in ["xml", "", "application/fhir%2Bxml", "text/html"] {
+            assert_eq!(
+                status(&format!("_format={format}"), "handling=lenient"),
+                Err(StatusCode::NOT_ACCEPTABLE)
+            );
+        }
+        assert_eq!(status("name=x&other=y", "handling=strict"), Err(StatusCode::BAD_REQUEST));
+        for lenient in
+            ["handling=lenient", "x, Handling=\"Lenient\"; y=1", "respond-async, handling = lenient"]
+        {
+            assert_eq!(status("name=x&other=y", lenient), name);
+        }
+        assert_eq!(status("name=%ff", "handling=lenient"), Err(StatusCode::BAD_REQUEST));
+    }
+}
