@@ -110,6 +110,9 @@ pub enum ExportError {
     /// The group has groups as members.
     #[error("the group has groups as members")]
     GroupNested,
+    /// A patient that is asked for is not known, or no member of the group.
+    #[error("a patient is not known, or no member of the group")]
+    PatientNotFound,
     /// The index of the source could not be kept.
     #[error("the index could not be read or written: {0}")]
     Index(io::Error),
@@ -133,6 +136,7 @@ impl ExportError {
             Self::SourceUnreadable(_) | Self::Busy => Some(FailureReason::SourceUnreadable),
             Self::GroupNotFound => Some(FailureReason::GroupNotFound),
             Self::GroupNested => Some(FailureReason::GroupNested),
+            Self::PatientNotFound => Some(FailureReason::PatientNotFound),
             Self::Index(e) if e.kind() == io::ErrorKind::StorageFull => Some(FailureReason::StorageFull),
             Self::Index(_) => Some(FailureReason::StorageFailed),
             Self::Output(e) if e.is_full() => Some(FailureReason::StorageFull),

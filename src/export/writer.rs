@@ -102,7 +102,8 @@ impl PartWriter {
     }
 
     /// Appends one resource: `json` is one JSON object without line breaks, and without the
-    /// newline at its end. Resources of one type go to the same file until it is full.
+    /// newline at its end. Resources of one type go to the same file until it is full. Bundles
+    /// are the manifest's `deleted` (MF-6).
     pub fn resource(&mut self, resource_type: ResourceType, json: &[u8]) -> Result<(), ExportError> {
         self.line(resource_type.as_str(), json)
     }

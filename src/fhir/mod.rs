@@ -1,6 +1,7 @@
 //! FHIR R4 as far as this server speaks it: OperationOutcomes, instants, resource types, searches,
-//! elements, the CapabilityStatement and the OperationDefinitions.
+//! elements, references, attachments, the CapabilityStatement and the OperationDefinitions.
 
+pub mod attachment;
 mod capability;
 pub mod compartment;
 pub mod date_time;

@@ -200,6 +200,8 @@ fn slot(name: &str) -> usize {
 impl ResourceType {
     /// Binary.
     pub const BINARY: Self = Self::named("Binary");
+    /// Bundle.
+    pub const BUNDLE: Self = Self::named("Bundle");
     /// Group.
     pub const GROUP: Self = Self::named("Group");
     /// Patient.

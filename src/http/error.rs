@@ -234,7 +234,9 @@ impl ApiError {
     /// mend is a 4xx (K-8), the same at the kick-off and afterwards.
     pub fn job_failed(reason: FailureReason) -> Self {
         let (status, code) = match reason {
-            FailureReason::GroupNotFound => (StatusCode::NOT_FOUND, IssueCode::NotFound),
+            FailureReason::GroupNotFound | FailureReason::PatientNotFound => {
+                (StatusCode::NOT_FOUND, IssueCode::NotFound)
+            }
             FailureReason::GroupNested => (StatusCode::BAD_REQUEST, IssueCode::NotSupported),
             _ => (StatusCode::INTERNAL_SERVER_ERROR, IssueCode::Processing),
         };

@@ -64,17 +64,20 @@ impl Pages {
 pub fn manifest(api: &Api, published: &Published, transaction_time: Timestamp, page: &Page) -> Value {
     let polling_url = api.polling_url(published.record.id);
     let base = format!("{}/bulk-api/download/{}", api.base(), published.record.id);
-    let files = |errors: bool| -> Vec<Value> {
-        let files = page.files.iter().filter(|file| file.is_error() == errors);
-        files.map(|file| item(&base, file)).collect()
+    let files = |belongs: fn(&OutputFile) -> bool| -> Vec<Value> {
+        page.files.iter().filter(|file| belongs(file)).map(|file| item(&base, file)).collect()
     };
     let mut manifest = json!({
         "transactionTime": transaction_time.to_string(),
         "request": published.request.as_ref().map_or("", |request| &request.kickoff.url),
         "requiresAccessToken": false,
-        "output": files(false),
-        "error": files(true),
+        "output": files(|file| !file.is_error() && !file.is_deleted()),
+        "error": files(OutputFile::is_error),
     });
+    let deleted = files(OutputFile::is_deleted);
+    if !deleted.is_empty() {
+        manifest["deleted"] = deleted.into();
+    }
     if page.has_next {
         let url = format!("{polling_url}?page={}", page.number + 1);
         manifest["link"] = json!([{"relation": "next", "url": url}]);

@@ -7,7 +7,8 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::mpsc::{SyncSender, sync_channel};
 
-use super::chunk::{Chunk, Draft};
+use super::chunk::Chunk;
+use super::draft::Draft;
 use super::segment::{Doubts, Segment, SegmentWriter};
 use super::stretch::StretchReader;
 use crate::files::ReadAt;

@@ -1,13 +1,12 @@
 //! The index of one stretch of a file. What a selection looks at for every resource is in
-//! memory, 17 bytes each; names and links are on disk and read when they are asked for.
+//! memory, 17 bytes each, and 8 more for each with attachments that name Binaries; names and
+//! links are on disk and read when they are asked for.
 
-use rustc_hash::FxHashMap;
 use serde::{Deserialize, Serialize};
 
 use super::key::Key;
 use super::line::Broken;
 use super::table::Table;
-use crate::fhir::ResourceType;
 
 /// Bytes of the source under one checksum.
 pub const BLOCK: usize = 16 << 10;
@@ -16,10 +15,10 @@ pub const BLOCK: usize = 16 << 10;
 pub const NOTHING: u8 = u8::MAX;
 
 /// The bit of a span whose text is not the resource and a line feed, and nothing else.
-const UNTIDY: u32 = 1 << 31;
+pub(super) const UNTIDY: u32 = 1 << 31;
 
 /// The bit of a patients' entry that is a place in the lists.
-const LIST: u32 = 1 << 31;
+pub(super) const LIST: u32 = 1 << 31;
 
 /// Lines that are no resources: the first are named, all are counted.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -67,11 +66,13 @@ pub struct ChunkEntry {
     pub broken: BrokenLines,
     /// How many Provenances in it target no patient.
     pub targeting: u64,
+    /// How many entries of transactions in it delete something.
+    pub deleting: u64,
     /// What is in memory.
     pub resident: Area,
     /// The names of its resources.
     pub keys: Area,
-    /// Patients, pointers and targets.
+    /// Patients, pointers, targets and deletions.
     pub links: Area,
 }
 
@@ -124,14 +125,46 @@ impl Chunk {
         self.resident.column(4)
     }
 
+    /// Places of spans with attachments that name Binaries, in order, each with the number of
+    /// their URLs.
+    pub fn binaries(&self) -> impl Iterator<Item = (usize, u64)> {
+        let (places, counts): (&[u32], &[u32]) = (self.resident.column(5), self.resident.column(6));
+        places.iter().zip(counts).map(|(place, count)| (*place as usize, u64::from(*count)))
+    }
+
     /// Bytes in memory.
     pub fn resident_bytes(&self) -> u64 {
         (size_of::<Self>() + self.resident.words().len() * 8) as u64
     }
 }
 
-/// What the resources of a chunk belong and point to.
+/// What the resources of a chunk belong and point to, and what its transactions delete.
 pub struct Links(Table);
+
+/// A Provenance.
+pub struct Targeting<'a> {
+    /// Its place in the chunk.
+    pub place: u32,
+    /// When it was recorded, in nanoseconds, as far as that is known.
+    pub recorded: i64,
+    /// What it targets.
+    pub targets: &'a [Key],
+}
+
+/// An entry of a transaction that deletes something.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Deleting {
+    /// The place of the Bundle in the chunk.
+    pub place: u32,
+    /// Its number among those of the Bundle, from 0.
+    pub entry: u32,
+    /// The index of the type of what is deleted.
+    pub type_index: u8,
+    /// Bytes of `Type/id` as a JSON string.
+    pub bytes: u32,
+    /// The name of what is deleted.
+    pub key: Key,
+}
 
 impl Links {
     /// Links whose area has been read.
@@ -176,174 +209,32 @@ impl Links {
         items.iter().filter_map(|item| keys.get(*item as usize).copied())
     }
 
-    /// Provenances that target no patient: their places, each with what it targets.
-    pub fn targets(&self) -> impl Iterator<Item = (u32, &[Key])> {
+    /// Provenances that target something.
+    pub fn targeting(&self) -> impl Iterator<Item = Targeting<'_>> {
         let (places, ends, keys): (&[u32], &[u32], &[Key]) =
             (self.0.column(6), self.0.column(7), self.0.column(8));
-        places.iter().enumerate().map(move |(n, place)| {
+        let recorded: &[i64] = self.0.column(9);
+        places.iter().zip(recorded).enumerate().map(move |(n, (place, recorded))| {
             let start = n.checked_sub(1).and_then(|before| ends.get(before)).map_or(0, |end| *end as usize);
             let end = ends.get(n).map_or(start, |end| *end as usize);
-            (*place, keys.get(start..end).unwrap_or_default())
+            let targets = keys.get(start..end).unwrap_or_default();
+            Targeting { place: *place, recorded: *recorded, targets }
         })
     }
-}
 
-/// A chunk that is being made.
-#[derive(Default)]
-pub struct Draft {
-    /// Where its first line begins.
-    pub start: u64,
-    /// Where the first line after it begins.
-    pub end: u64,
-    /// Line feeds in it.
-    pub line_feeds: u64,
-    /// Its broken lines.
-    pub broken: BrokenLines,
-    /// Checksums of its blocks.
-    pub sums: Vec<u64>,
-    updated: Vec<i64>,
-    spans: Vec<u32>,
-    patients: Vec<u32>,
-    types: Vec<u8>,
-    keys: Vec<Key>,
-    everybody: Numbers<Key>,
-    lists: Vec<u32>,
-    sets: Vec<u32>,
-    pointed: Numbers<Key>,
-    pointer_sets: Numbers<Vec<u32>>,
-    targets: Vec<(u32, Vec<Key>)>,
-}
-
-/// Things, each once, by number.
-struct Numbers<T> {
-    of: FxHashMap<T, u32>,
-    things: Vec<T>,
-}
-
-impl<T> Default for Numbers<T> {
-    fn default() -> Self {
-        Self { of: Default::default(), things: Vec::new() }
-    }
-}
-
-impl<T: Clone + Eq + std::hash::Hash> Numbers<T> {
-    fn number(&mut self, thing: &T) -> u32 {
-        // Neighbours often are the same.
-        if self.things.last() == Some(thing) {
-            return (self.things.len() - 1) as u32;
-        }
-        if let Some(number) = self.of.get(thing) {
-            return *number;
-        }
-        let number = self.things.len() as u32;
-        self.of.insert(thing.clone(), number);
-        self.things.push(thing.clone());
-        number
-    }
-}
-
-/// One resource for a draft.
-pub struct Entry<'a> {
-    /// Its type.
-    pub resource_type: ResourceType,
-    /// Its name.
-    pub key: Key,
-    /// Its age.
-    pub updated: i64,
-    /// Whose it is.
-    pub patients: &'a [Key],
-    /// What it points to.
-    pub pointers: &'a [Key],
-    /// What it targets, of a Provenance without a patient.
-    pub targets: &'a [Key],
-}
-
-impl Draft {
-    /// A chunk whose first line begins at `start`.
-    pub fn new(start: u64) -> Self {
-        Self { start, ..Self::default() }
-    }
-
-    /// Adds a resource of `length` bytes, at most [`super::LONGEST_LINE`] and some.
-    pub fn resource(&mut self, length: u32, is_tidy: bool, entry: &Entry<'_>) {
-        let patients = match entry.patients {
-            [] => 0,
-            [one] => self.everybody.number(one) + 1,
-            several => {
-                let at = self.lists.len() as u32;
-                self.lists.push(several.len() as u32);
-                self.lists.extend(several.iter().map(|patient| self.everybody.number(patient)));
-                at | LIST
-            }
-        };
-        let pointers: Vec<u32> = entry.pointers.iter().map(|key| self.pointed.number(key)).collect();
-        if !entry.targets.is_empty() {
-            self.targets.push((self.types.len() as u32, entry.targets.to_vec()));
-        }
-        let set = self.pointer_sets.number(&pointers);
-        let span = if is_tidy { length } else { length | UNTIDY };
-        self.push(span, entry.resource_type.index(), entry.updated, patients, entry.key, set);
-    }
-
-    /// Adds `length` bytes that are no resource; blank lines go to what is before them.
-    pub fn gap(&mut self, length: u32, is_blank: bool) {
-        match self.spans.last_mut() {
-            Some(span) if is_blank => *span = (*span + length) | UNTIDY,
-            _ => {
-                let empty = self.pointer_sets.number(&Vec::new());
-                self.push(length | UNTIDY, NOTHING, i64::MIN, 0, super::key::NO_KEY, empty);
-            }
-        }
-    }
-
-    fn push(&mut self, span: u32, type_index: u8, updated: i64, patients: u32, key: Key, set: u32) {
-        self.spans.push(span);
-        self.types.push(type_index);
-        self.updated.push(updated);
-        self.patients.push(patients);
-        self.keys.push(key);
-        self.sets.push(set);
-    }
-
-    /// Provenances that target no patient.
-    pub fn targeting(&self) -> u64 {
-        self.targets.len() as u64
-    }
-
-    /// What is going to be in memory, the names, and the links.
-    pub fn tables(&self) -> [Table; 3] {
-        use bytemuck::cast_slice;
-        let resident = Table::pack(&[
-            cast_slice(&self.updated),
-            cast_slice(&self.spans),
-            cast_slice(&self.patients),
-            &self.types,
-            cast_slice(&self.sums),
-        ]);
-        let ends = |lengths: &mut dyn Iterator<Item = usize>| -> Vec<u32> {
-            let mut end = 0;
-            lengths
-                .map(|length| {
-                    end += length as u32;
-                    end
-                })
-                .collect()
-        };
-        let set_ends = ends(&mut self.pointer_sets.things.iter().map(Vec::len));
-        let target_ends = ends(&mut self.targets.iter().map(|(_, keys)| keys.len()));
-        let targeting: Vec<u32> = self.targets.iter().map(|(place, _)| *place).collect();
-        let target_keys: Vec<Key> = self.targets.iter().flat_map(|(_, keys)| keys).copied().collect();
-        let links = Table::pack(&[
-            cast_slice(&self.everybody.things),
-            cast_slice(&self.lists),
-            cast_slice(&self.sets),
-            cast_slice(&set_ends),
-            cast_slice(&self.pointer_sets.things.concat()),
-            cast_slice(&self.pointed.things),
-            cast_slice(&targeting),
-            cast_slice(&target_ends),
-            cast_slice(&target_keys),
-        ]);
-        [resident, Table::pack(&[cast_slice(&self.keys)]), links]
+    /// Entries of transactions that delete something.
+    pub fn deleting(&self) -> impl Iterator<Item = Deleting> {
+        let (places, types, bytes, keys): (&[u32], &[u8], &[u32], &[Key]) =
+            (self.0.column(10), self.0.column(11), self.0.column(12), self.0.column(13));
+        let mut last = None;
+        let rows = places.iter().zip(types).zip(bytes).zip(keys);
+        rows.map(move |(((place, type_index), bytes), key)| {
+            let entry = match last {
+                Some((of, entry)) if of == *place => entry + 1,
+                _ => 0,
+            };
+            last = Some((*place, entry));
+            Deleting { place: *place, entry, type_index: *type_index, bytes: *bytes, key: *key }
+        })
     }
 }

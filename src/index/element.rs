@@ -30,7 +30,34 @@ pub enum Element {
     Item(&'static Node),
     /// The `reference` of a Reference at the end of a way.
     Reference,
+    /// `recorded` of a Provenance.
+    Recorded,
+    /// `type` of a Bundle.
+    BundleType,
+    /// `timestamp` of a Bundle.
+    Timestamp,
+    /// `entry` of a Bundle: an object, or an array of them.
+    Entries,
+    /// One of an array of them.
+    Entry,
+    /// Its `request`.
+    Request,
+    /// `request.method`.
+    Method,
+    /// `request.url`.
+    Url,
 }
+
+/// Members that a resource has whatever its type.
+const OF_ALL: &[(&str, Element)] =
+    &[("resourceType", Element::Type), ("id", Element::Id), ("meta", Element::Meta)];
+
+/// Members of a Provenance.
+const OF_PROVENANCES: &[(&str, Element)] = &[("recorded", Element::Recorded)];
+
+/// Members of a Bundle.
+const OF_BUNDLES: &[(&str, Element)] =
+    &[("type", Element::BundleType), ("timestamp", Element::Timestamp), ("entry", Element::Entries)];
 
 /// Reads an element into the reader; all that it does not look at is passed over.
 pub struct Look<'r, 'b> {
@@ -99,9 +126,11 @@ impl<'de> Visitor<'de> for Look<'_, '_> {
             map.next_value_seed(Look { element: member, reader })?;
         }
         match element {
-            Element::Resource if met & 1 == 0 => Err(reader.fail(Broken::NoType)),
-            _ => Ok(()),
+            Element::Resource if met & 1 == 0 => return Err(reader.fail(Broken::NoType)),
+            Element::Request => reader.note_request(),
+            _ => {}
         }
+        Ok(())
     }
 
     fn visit_seq<A: SeqAccess<'de>>(self, mut seq: A) -> Result<(), A::Error> {
@@ -109,6 +138,10 @@ impl<'de> Visitor<'de> for Look<'_, '_> {
         match element {
             Element::Way(node) => {
                 let element = Element::Item(node);
+                while seq.next_element_seed(Look { element, reader })?.is_some() {}
+            }
+            Element::Entries => {
+                let element = Element::Entry;
                 while seq.next_element_seed(Look { element, reader })?.is_some() {}
             }
             Element::Type | Element::Id => return Look { element, reader }.other(),
@@ -124,7 +157,18 @@ impl<'de> Visitor<'de> for Look<'_, '_> {
             Element::Id => reader.note_id(text),
             Element::LastUpdated => reader.note_age(text),
             Element::Reference => reader.refer(text),
-            Element::Resource | Element::Meta | Element::Way(_) | Element::Item(_) => {}
+            Element::Recorded => reader.note_recorded(text),
+            Element::BundleType => reader.note_bundle_type(text),
+            Element::Timestamp => reader.note_timestamp(text),
+            Element::Method => reader.note_method(text),
+            Element::Url => reader.note_url(text),
+            Element::Resource
+            | Element::Meta
+            | Element::Way(_)
+            | Element::Item(_)
+            | Element::Entries
+            | Element::Entry
+            | Element::Request => {}
         }
         Ok(())
     }
@@ -173,19 +217,26 @@ impl Visitor<'_> for MemberOf {
     }
 
     fn visit_str<E>(self, name: &str) -> Result<Self::Value, E> {
-        let (own, node): (&[(&str, Element)], _) = match self.element {
+        type Members = &'static [(&'static str, Element)];
+        let (own, more, node): (Members, Members, _) = match self.element {
             Element::Resource => {
-                let own = &[("resourceType", Element::Type), ("id", Element::Id), ("meta", Element::Meta)];
-                (own, Some(ways(self.resource_type)))
+                let more = match self.resource_type {
+                    ResourceType::PROVENANCE => OF_PROVENANCES,
+                    ResourceType::BUNDLE => OF_BUNDLES,
+                    _ => &[],
+                };
+                (OF_ALL, more, Some(ways(self.resource_type)))
             }
-            Element::Meta => (&[("lastUpdated", Element::LastUpdated)], None),
+            Element::Meta => (&[("lastUpdated", Element::LastUpdated)], &[], None),
             Element::Way(node) | Element::Item(node) => {
-                let own: &[_] = if node.is_reference { &[("reference", Element::Reference)] } else { &[] };
-                (own, Some(node))
+                let own: Members = if node.is_reference { &[("reference", Element::Reference)] } else { &[] };
+                (own, &[], Some(node))
             }
-            Element::Type | Element::Id | Element::LastUpdated | Element::Reference => (&[], None),
+            Element::Entries | Element::Entry => (&[("request", Element::Request)], &[], None),
+            Element::Request => (&[("method", Element::Method), ("url", Element::Url)], &[], None),
+            _ => (&[], &[], None),
         };
-        let own = own.iter().map(|(member, element)| (*member, *element));
+        let own = own.iter().chain(more).map(|(member, element)| (*member, *element));
         let steps =
             node.map_or(&[][..], Node::children).iter().map(|(step, node)| (*step, Element::Way(node)));
         // Most keys differ in the first letter: nothing else is looked at then.

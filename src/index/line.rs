@@ -1,5 +1,5 @@
-//! What the index takes from one line: type, id, age, patients and what it points to. The
-//! line is parsed once, here, and checked as a whole while that is done.
+//! What the index takes from one line: type, id, age, patients, what it points to and what it
+//! deletes. The line is parsed once, here, and checked as a whole while that is done.
 
 use std::borrow::Cow;
 
@@ -10,7 +10,7 @@ use serde::de::{DeserializeSeed, Error};
 use super::element::{Element, Look};
 use super::key::{Key, NO_KEY, key};
 use super::pointers::Pointers;
-use crate::fhir::{ResourceType, instant, reference};
+use crate::fhir::{ResourceType, attachment, instant, reference};
 
 /// The age of a resource that does not say, or not in a way that can be read.
 pub const UNKNOWN_AGE: i64 = i64::MIN;
@@ -61,6 +61,15 @@ pub fn nanoseconds(instant: Timestamp) -> Option<i64> {
     YEARS.contains(&instant.as_second()).then(|| i64::try_from(instant.as_nanosecond()).ok()).flatten()
 }
 
+/// What an entry of a transaction deletes (MF-6).
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Deletion {
+    /// The type of the resource.
+    pub resource_type: ResourceType,
+    /// Its name: `Type/id`.
+    pub name: String,
+}
+
 /// Reads lines, one after another; what was read of the last one stands in its fields.
 pub struct LineReader<'b> {
     base_url: Option<&'b str>,
@@ -68,16 +77,29 @@ pub struct LineReader<'b> {
     pub resource_type: ResourceType,
     /// The name of the resource; [`NO_KEY`] if it has no id.
     pub key: Key,
-    /// `meta.lastUpdated` in nanoseconds, or [`UNKNOWN_AGE`].
+    /// `meta.lastUpdated` in nanoseconds, or [`UNKNOWN_AGE`]; of a Bundle without it its
+    /// `timestamp`.
     pub updated: i64,
     /// The patients in whose compartments it is.
     pub patients: Vec<Key>,
-    /// Of a Provenance: the resources of compartments that it targets.
+    /// Of a Provenance: the resources that it targets.
     pub targets: Vec<Key>,
+    /// Of a Provenance: `recorded`, or else what [`LineReader::updated`] is.
+    pub recorded: i64,
+    /// Of a Bundle that is a transaction: what its entries delete, in their order.
+    pub deletions: Vec<Deletion>,
+    /// URLs of attachments that name Binaries of the source.
+    pub binaries: u32,
     /// The resources outside of compartments that it points to, such as an Organization.
     pub pointers: Pointers,
     name: String,
     has_id: bool,
+    /// `timestamp` of a Bundle.
+    timestamp: i64,
+    is_transaction: bool,
+    /// Of the request of an entry that is being read.
+    is_delete: bool,
+    url: String,
     broken: Option<Broken>,
     is_tolerant: bool,
 }
@@ -92,9 +114,16 @@ impl<'b> LineReader<'b> {
             updated: UNKNOWN_AGE,
             patients: Vec::new(),
             targets: Vec::new(),
+            recorded: UNKNOWN_AGE,
+            deletions: Vec::new(),
+            binaries: 0,
             pointers: Pointers::default(),
             name: String::new(),
             has_id: false,
+            timestamp: UNKNOWN_AGE,
+            is_transaction: false,
+            is_delete: false,
+            url: String::new(),
             broken: None,
             is_tolerant: false,
         }
@@ -130,11 +159,18 @@ impl<'b> LineReader<'b> {
         }
         self.patients.sort_unstable();
         self.patients.dedup();
-        // A Provenance that targets a patient is that patient's alone (K-13).
-        if !self.patients.is_empty() {
-            self.targets.clear();
+        if self.updated == UNKNOWN_AGE {
+            self.updated = self.timestamp;
+        }
+        if self.recorded == UNKNOWN_AGE {
+            self.recorded = self.updated;
+        }
+        if !self.is_transaction {
+            self.deletions.clear();
         }
         self.pointers.find(text, self.base_url);
+        self.binaries = 0;
+        attachment::binaries(text, self.base_url, |_, _| self.binaries += 1);
         Ok(())
     }
 
@@ -142,7 +178,9 @@ impl<'b> LineReader<'b> {
     fn parse(&mut self, text: &str, is_tolerant: bool) -> bool {
         self.patients.clear();
         self.targets.clear();
-        (self.updated, self.has_id, self.broken) = (UNKNOWN_AGE, false, None);
+        self.deletions.clear();
+        (self.updated, self.recorded, self.timestamp) = (UNKNOWN_AGE, UNKNOWN_AGE, UNKNOWN_AGE);
+        (self.has_id, self.is_transaction, self.broken) = (false, false, None);
         self.is_tolerant = is_tolerant;
         let mut json = serde_json::Deserializer::from_str(text);
         let look = Look { element: Element::Resource, reader: self };
@@ -182,7 +220,41 @@ impl<'b> LineReader<'b> {
     }
 
     pub(super) fn note_age(&mut self, text: &str) {
-        self.updated = instant::parse(text).ok().and_then(nanoseconds).unwrap_or(UNKNOWN_AGE);
+        self.updated = age(text);
+    }
+
+    pub(super) fn note_recorded(&mut self, text: &str) {
+        self.recorded = age(text);
+    }
+
+    pub(super) fn note_timestamp(&mut self, text: &str) {
+        self.timestamp = age(text);
+    }
+
+    pub(super) fn note_bundle_type(&mut self, text: &str) {
+        self.is_transaction = text == "transaction";
+    }
+
+    pub(super) fn note_method(&mut self, text: &str) {
+        self.is_delete = text == "DELETE";
+    }
+
+    pub(super) fn note_url(&mut self, text: &str) {
+        self.url.clear();
+        self.url.push_str(text);
+    }
+
+    /// Notes what an entry's request deletes, now that all of it was read. The URL of a version,
+    /// or of a search, names no resource.
+    pub(super) fn note_request(&mut self) {
+        let (is_delete, url) = (std::mem::take(&mut self.is_delete), std::mem::take(&mut self.url));
+        if is_delete
+            && let Some(literal) = reference::parse(&url, self.base_url)
+            && url.ends_with(literal.key)
+        {
+            let (resource_type, name) = (literal.resource_type, literal.key.to_owned());
+            self.deletions.push(Deletion { resource_type, name });
+        }
     }
 
     /// Notes a reference at one of the places that decide.
@@ -190,133 +262,16 @@ impl<'b> LineReader<'b> {
         let Some(literal) = reference::parse(text, self.base_url) else { return };
         if literal.resource_type == ResourceType::PATIENT {
             self.patients.push(key(literal.key));
-        } else if self.resource_type == ResourceType::PROVENANCE && literal.resource_type.is_in_compartment()
-        {
+        }
+        if self.resource_type == ResourceType::PROVENANCE {
             self.targets.push(key(literal.key));
         }
     }
 }
 
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    use proptest::prelude::*;
-
-    fn read(line: &str) -> Result<(&'static str, Vec<Key>), Broken> {
-        let mut reader = LineReader::new(None);
-        reader.read(line.as_bytes()).map(|()| (reader.resource_type.as_str(), reader.patients))
-    }
-
-    fn patient(id: &str) -> Key {
-        key(&format!("Patient/{id}"))
-    }
-
-    #[test]
-    fn a_line_is_a_resource_or_says_why_not() {
-        let name = |line: &str| read(line).map(|(name, _)| name);
-        assert_eq!(
-            name(r#"{"id":"p","resourceType":"Patient","x":{"resourceType":"Group"}}"#),
-            Ok("Patient")
-        );
-        assert_eq!(name(r#"{"resourceType":"Pat\u0069ent"}"#), Ok("Patient"));
-        assert_eq!(name(r#"{"resource\u0054ype":"Patient"}"#), Ok("Patient"));
-        assert_eq!(name(r#"{"resourceType":"Patient","n":1e999}"#), Ok("Patient"));
-        assert_eq!(name(r#"{"resourceType":"Patient""#), Err(Broken::NotJson));
-        assert_eq!(name(r#"{"resourceType":"Patient"}{}"#), Err(Broken::NotJson));
-        assert_eq!(name(r#"[{"resourceType":"Patient"}]"#), Err(Broken::NotAnObject));
-        assert_eq!(name(r#"{"id":"p"}"#), Err(Broken::NoType));
-        assert_eq!(name(r#"{"resourceType":"Patient","resourceType":"Group"}"#), Err(Broken::NoType));
-        assert_eq!(name(r#"{"resourceType":7}"#), Err(Broken::NoType));
-        assert_eq!(name(r#"{"x":1,"resourceType":7}"#), Err(Broken::NoType));
-        assert_eq!(name(r#"{"resourceType":"Elephant"}"#), Err(Broken::UnknownType));
-        assert_eq!(name(r#"{"resourceType":"Patient","id":7}"#), Err(Broken::BadId));
-        assert_eq!(name(r#"{"resourceType":"Patient","id":"a","id":"a"}"#), Err(Broken::BadId));
-        assert_eq!(name(r#"{"resourceType":"Patient","meta":{},"meta":{}}"#), Err(Broken::Ambiguous));
-        assert_eq!(
-            name(r#"{"resourceType":"Patient","meta":{"lastUpdated":"x","lastUpdated":"x"}}"#),
-            Err(Broken::Ambiguous)
-        );
-        assert_eq!(
-            LineReader::new(None).read(b"{\"resourceType\":\"Patient\",\"x\":\"\xff\"}"),
-            Err(Broken::NotUtf8)
-        );
-        let deep =
-            format!("{{\"resourceType\":\"Patient\",\"x\":{}{}}}", "[".repeat(10_000), "]".repeat(10_000));
-        assert_eq!(name(&deep), Ok("Patient"));
-    }
-
-    proptest! {
-        /// Whatever stands in a line: no panic, and what is taken for a resource is JSON.
-        #[test]
-        fn only_json_is_a_resource(
-            changes in prop::collection::vec((0usize..400, "[{}\\[\\]\",:\\\\ 0-9fu+.\u{1}\u{e9}-]{0,2}"), 0..4),
-        ) {
-            let mut line = concat!(
-                r#"{"resourceType":"Observation","id":"a\u0062c","meta":{"lastUpdated":"2024-01-02T03:04:05.5Z"},"#,
-                r#""value":[1,-2.5,true,null,"\u00e9\n"],"subject":{"reference":"Patient/p"},"#,
-                r#""performer":[{"reference":"Patient\/q"},{"reference":7},null],"contained":[{"id":"z"}]}"#
-            )
-            .to_string();
-            for (at, text) in changes {
-                let at = line.floor_char_boundary(at.min(line.len()));
-                let end = line.ceil_char_boundary((at + text.len()).min(line.len()));
-                line.replace_range(at..end, &text);
-            }
-            if read(&line).is_ok() {
-                prop_assert!(serde_json::from_str::<serde_json::Value>(&line).is_ok(), "{}", line);
-            }
-        }
-    }
-
-    #[test]
-    fn whose_a_resource_is_follows_from_the_elements_of_its_type_alone() {
-        let patients = |line: &str| read(line).map(|(_, patients)| patients);
-        let one = |id| Ok(vec![patient(id)]);
-        assert_eq!(patients(r#"{"resourceType":"Patient","id":"p"}"#), one("p"));
-        assert_eq!(
-            patients(r#"{"resourceType":"Observation","subject":{"reference":"Patient/p"}}"#),
-            one("p")
-        );
-        assert_eq!(
-            patients(r#"{"subject":{"reference":"Patient\/p"},"resourceType":"Observation"}"#),
-            one("p")
-        );
-        assert_eq!(
-            patients(
-                r#"{"resourceType":"CarePlan","activity":[{"detail":{"performer":[{"reference":"Patient/p"}]}}]}"#
-            ),
-            one("p")
-        );
-        for other in [
-            r#"{"resourceType":"Observation","encounter":{"reference":"Patient/p"}}"#,
-            r#"{"resourceType":"Observation","contained":[{"resourceType":"Observation","subject":{"reference":"Patient/p"}}]}"#,
-            r#"{"resourceType":"Observation","note":[{"text":"\"subject\":{\"reference\":\"Patient/p\"}"}]}"#,
-            r#"{"resourceType":"Observation","subject":{"display":"Patient/p"}}"#,
-            r#"{"resourceType":"Observation","subject":"Patient/p"}"#,
-            r#"{"resourceType":"Observation","subject":{"x":{"reference":"Patient/p"}}}"#,
-            r#"{"resourceType":"Observation","x":{"subject":{"reference":"Patient/p"}}}"#,
-            r#"{"resourceType":"Organization","subject":{"reference":"Patient/p"}}"#,
-        ] {
-            assert_eq!(patients(other), Ok(vec![]), "{other}");
-        }
-        let twice =
-            r#"{"resourceType":"Observation","subject":{"reference":"Patient/p","reference":"Patient/q"}}"#;
-        assert_eq!(patients(twice), Err(Broken::Ambiguous));
-    }
-
-    #[test]
-    fn a_provenance_that_targets_no_patient_follows_its_targets() {
-        let mut reader = LineReader::new(None);
-        let line = |target| format!(r#"{{"resourceType":"Provenance","target":[{target}]}}"#);
-        reader
-            .read(line(r#"{"reference":"Observation/o"},{"reference":"Organization/x"}"#).as_bytes())
-            .unwrap();
-        assert_eq!(
-            (reader.patients.len(), reader.targets.as_slice()),
-            (0, [key("Observation/o")].as_slice())
-        );
-        reader.read(line(r#"{"reference":"Observation/o"},{"reference":"Patient/p"}"#).as_bytes()).unwrap();
-        assert_eq!((reader.patients.as_slice(), reader.targets.len()), ([patient("p")].as_slice(), 0));
-    }
+fn age(text: &str) -> i64 {
+    instant::parse(text).ok().and_then(nanoseconds).unwrap_or(UNKNOWN_AGE)
 }
+
+#[cfg(test)]
+mod tests;

@@ -9,6 +9,7 @@
 
 mod build;
 mod chunk;
+mod draft;
 mod element;
 mod keeper;
 mod key;
@@ -39,11 +40,11 @@ use build::{Builder, Task};
 use segment::Doubts;
 
 pub use build::BuildError;
-pub use chunk::{BLOCK, Chunk, Links, NOTHING, Span};
+pub use chunk::{BLOCK, Chunk, Links, NOTHING, Span, Targeting};
 pub use keeper::Keeper;
 pub use key::{Key, key};
-pub use line::{Broken, UNKNOWN_AGE, nanoseconds};
-pub use overlay::{Overlay, Spot};
+pub use line::{Broken, LineReader, UNKNOWN_AGE, nanoseconds};
+pub use overlay::{Gone, Overlay, Spot};
 pub use segment::{Segment, keys};
 pub use stretch::text_of;
 

@@ -1,5 +1,6 @@
-//! What follows from all files together: resources that a later line replaces (F-7), and the
-//! patients of Provenances that name none themselves (K-13).
+//! What follows from all files together: resources that a later line replaces (F-7) or deletes
+//! (MF-6), the deletions that nothing comes after, and the patients of Provenances that name none
+//! themselves (K-13).
 
 use std::collections::{HashMap, HashSet};
 use std::fs;
@@ -11,8 +12,10 @@ use std::sync::Arc;
 use serde::{Deserialize, Serialize};
 use xxhash_rust::xxh3::{Xxh3Default, xxh3_64};
 
+use super::chunk::Deleting;
 use super::key::{Key, NO_KEY};
 use super::segment::{Segment, keys};
+use crate::fhir::ResourceType;
 
 /// The file that it is kept in.
 pub const FILE_NAME: &str = "overlay";
@@ -20,12 +23,29 @@ pub const FILE_NAME: &str = "overlay";
 /// A span: number of the segment, of the chunk in it, of the span in that.
 pub type Spot = (u32, u32, u32);
 
+/// A resource that was deleted and is not there again.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Gone {
+    /// The transaction that says so last.
+    pub bundle: Spot,
+    /// The number of the entry among those of the Bundle that delete something, from 0.
+    pub entry: u32,
+    /// The index of its type.
+    pub type_index: u8,
+    /// Bytes of `Type/id` as a JSON string.
+    pub bytes: u32,
+    /// Of a Patient its own name; of others the patients that its last version names, as far as
+    /// that still stands in the source.
+    pub patients: Vec<Key>,
+}
+
 /// See the module.
 #[derive(Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Overlay {
     /// Which segments it follows from.
     of: String,
     superseded: Vec<Spot>,
+    gone: Vec<Gone>,
     adopted: Vec<(Spot, Vec<Key>)>,
 }
 
@@ -51,9 +71,10 @@ impl Overlay {
         if let Some(kept) = Self::load(&path).filter(|kept| kept.of == of) {
             return Ok(kept);
         }
-        let superseded = superseded(segments)?;
+        let Versions { superseded, last } = versions(segments)?;
+        let gone = gone(segments, last)?;
         let adopted = adopted(segments, &superseded)?;
-        let overlay = Self { of, superseded, adopted };
+        let overlay = Self { of, superseded, gone, adopted };
         overlay.save(&path)?;
         Ok(overlay)
     }
@@ -72,14 +93,19 @@ impl Overlay {
         file.write_all(&text)
     }
 
-    /// How many resources a later line replaces.
+    /// How many resources a later line replaces or deletes.
     pub fn superseded_count(&self) -> usize {
         self.superseded.len()
     }
 
-    /// The spans of a chunk that a later line replaces, in order.
+    /// The spans of a chunk that a later line replaces or deletes, in order.
     pub fn superseded(&self, segment: usize, chunk: usize) -> impl Iterator<Item = usize> + '_ {
         of_chunk(&self.superseded, segment, chunk, |spot| *spot).iter().map(|spot| spot.2 as usize)
+    }
+
+    /// The resources that are gone, in the order of the entries that say so.
+    pub fn gone(&self) -> &[Gone] {
+        &self.gone
     }
 
     /// Provenances of a chunk, in order, with the patients that they have from their targets.
@@ -143,12 +169,25 @@ impl Bits {
     }
 }
 
-/// The resources that a later line replaces. Duplicates are rare: a first pass finds the few
-/// names that may be there twice, and only those are compared.
-fn superseded(segments: &[Arc<Segment>]) -> io::Result<Vec<Spot>> {
+/// What became of the resources.
+#[derive(Default)]
+struct Versions {
+    superseded: Vec<Spot>,
+    /// Deletions that nothing of the name comes after, each with the last version before it.
+    last: Vec<((Spot, Deleting), Option<Spot>)>,
+}
+
+/// Which resources a later line replaces or deletes, and which deletions stand. Duplicates are
+/// rare: a first pass finds the few names that may be there twice, and only those are compared,
+/// beside those of deletions.
+fn versions(segments: &[Arc<Segment>]) -> io::Result<Versions> {
+    let deletions = deletions(segments)?;
     let names = segments.iter().map(|segment| segment.spans()).sum();
     let (mut once, mut twice) = (Bits::new(names), Bits::new(names));
-    let mut any = false;
+    let mut any = !deletions.is_empty();
+    for (_, deletion) in &deletions {
+        twice.set(deletion.key);
+    }
     each_key(segments, |key, _| {
         if once.set(key) {
             any = true;
@@ -156,20 +195,82 @@ fn superseded(segments: &[Arc<Segment>]) -> io::Result<Vec<Spot>> {
         }
     })?;
     if !any {
-        return Ok(Vec::new());
+        return Ok(Versions::default());
     }
     drop(once);
-    let mut candidates = Vec::new();
+    // Of each name, in the order of the source: versions, and deletions with their number.
+    let entry = |(n, (spot, deletion)): (usize, &(Spot, Deleting))| (deletion.key, *spot, Some(n));
+    let mut events: Vec<_> = deletions.iter().enumerate().map(entry).collect();
     each_key(segments, |key, spot| {
         if twice.has(key) {
-            candidates.push((key, spot));
+            events.push((key, spot, None));
         }
     })?;
-    candidates.sort_unstable();
-    let pairs = candidates.windows(2).filter(|pair| pair[0].0 == pair[1].0);
-    let mut superseded: Vec<_> = pairs.map(|pair| pair[0].1).collect();
-    superseded.sort_unstable();
-    Ok(superseded)
+    events.sort_unstable();
+    let mut versions = Versions::default();
+    for of_name in events.chunk_by(|(a, ..), (b, ..)| a == b) {
+        let (.., deletion) = of_name[of_name.len() - 1];
+        let mut of_name: Vec<_> =
+            of_name.iter().filter(|(.., deletion)| deletion.is_none()).map(|(_, spot, _)| *spot).collect();
+        match deletion {
+            Some(n) => versions.last.push((deletions[n], of_name.last().copied())),
+            None => drop(of_name.pop()),
+        }
+        versions.superseded.extend(of_name);
+    }
+    versions.superseded.sort_unstable();
+    Ok(versions)
+}
+
+/// The entries of all transactions that delete something, in order. The id of a Bundle does not
+/// matter: a transaction has happened, and no later one takes its place.
+fn deletions(segments: &[Arc<Segment>]) -> io::Result<Vec<(Spot, Deleting)>> {
+    let mut deletions = Vec::new();
+    for (s, segment) in (0u32..).zip(segments) {
+        let chunks = (0u32..).zip(&segment.chunks).filter(|(_, chunk)| chunk.entry.deleting > 0);
+        for (c, chunk) in chunks {
+            let links = segment.open()?.links(chunk)?;
+            deletions.extend(links.deleting().map(|deletion| ((s, c, deletion.place), deletion)));
+        }
+    }
+    Ok(deletions)
+}
+
+/// The resources that are gone, with their patients.
+fn gone(segments: &[Arc<Segment>], last: Vec<((Spot, Deleting), Option<Spot>)>) -> io::Result<Vec<Gone>> {
+    let mut versions: Vec<_> = last.iter().filter_map(|(_, version)| *version).collect();
+    versions.sort_unstable();
+    let patients_of: HashMap<Spot, Vec<Key>> = patients(segments, &versions)?.into_iter().collect();
+    let mut gone: Vec<_> = last
+        .into_iter()
+        .map(|((bundle, Deleting { entry, type_index, bytes, key, .. }), version)| {
+            let patients = if type_index == ResourceType::PATIENT.index() {
+                vec![key]
+            } else {
+                version.and_then(|version| patients_of.get(&version).cloned()).unwrap_or_default()
+            };
+            Gone { bundle, entry, type_index, bytes, patients }
+        })
+        .collect();
+    gone.sort_unstable_by_key(|gone| (gone.bundle, gone.entry));
+    Ok(gone)
+}
+
+/// The patients that resources name themselves; `spots` are in order.
+fn patients(segments: &[Arc<Segment>], spots: &[Spot]) -> io::Result<Vec<(Spot, Vec<Key>)>> {
+    let mut found = Vec::new();
+    for of_chunk in spots.chunk_by(|(s, c, _), (t, d, _)| (s, c) == (t, d)) {
+        let (s, c, _) = of_chunk[0];
+        let segment = &segments[s as usize];
+        let chunk = &segment.chunks[c as usize];
+        let links = segment.open()?.links(chunk)?;
+        found.extend(of_chunk.iter().map(|spot| {
+            let entry = &chunk.patients()[spot.2 as usize];
+            let patients = links.patients(entry).filter_map(|place| links.everybody().get(place).copied());
+            (*spot, patients.collect())
+        }));
+    }
+    Ok(found)
 }
 
 /// The patients that Provenances have from the resources they target.
@@ -180,8 +281,10 @@ fn adopted(segments: &[Arc<Segment>], superseded: &[Spot]) -> io::Result<Vec<(Sp
         let chunks = (0u32..).zip(&segment.chunks).filter(|(_, chunk)| chunk.entry.targeting > 0);
         for (c, chunk) in chunks {
             let links = segment.open()?.links(chunk)?;
-            let targets = links.targets().map(|(n, targets)| ((s, c, n), targets.to_vec()));
-            targeting.extend(targets.filter(|(spot, _)| !is_superseded(spot)));
+            // One that targets a patient is that patient's alone.
+            let orphans = links.targeting().filter(|one| chunk.patients()[one.place as usize] == 0);
+            let orphans = orphans.map(|one| ((s, c, one.place), one.targets.to_vec()));
+            targeting.extend(orphans.filter(|(spot, _)| !is_superseded(spot)));
         }
     }
     if targeting.is_empty() {
@@ -194,18 +297,9 @@ fn adopted(segments: &[Arc<Segment>], superseded: &[Spot]) -> io::Result<Vec<(Sp
             found.push((spot, key));
         }
     })?;
-    let mut patients_of: HashMap<Key, Vec<Key>> = HashMap::new();
-    for of_chunk in found.chunk_by(|((s, c, _), _), ((t, d, _), _)| (s, c) == (t, d)) {
-        let (s, c, _) = of_chunk[0].0;
-        let segment = &segments[s as usize];
-        let chunk = &segment.chunks[c as usize];
-        let links = segment.open()?.links(chunk)?;
-        for ((_, _, n), key) in of_chunk {
-            let entry = &chunk.patients()[*n as usize];
-            let patients = links.patients(entry).filter_map(|place| links.everybody().get(place).copied());
-            patients_of.insert(*key, patients.collect());
-        }
-    }
+    let (spots, names): (Vec<_>, Vec<_>) = found.into_iter().unzip();
+    let patients = patients(segments, &spots)?.into_iter().map(|(_, patients)| patients);
+    let patients_of: HashMap<Key, Vec<Key>> = names.into_iter().zip(patients).collect();
     for (_, targets) in &mut targeting {
         let mut patients: Vec<_> =
             targets.iter().filter_map(|key| patients_of.get(key)).flatten().copied().collect();

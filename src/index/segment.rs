@@ -14,7 +14,8 @@ use parking_lot::Mutex;
 use serde::{Deserialize, Serialize};
 use xxhash_rust::xxh3::{xxh3_64, xxh3_128};
 
-use super::chunk::{Area, Chunk, ChunkEntry, Draft, Links, NAMED_BROKEN_LINES};
+use super::chunk::{Area, Chunk, ChunkEntry, Links, NAMED_BROKEN_LINES};
+use super::draft::Draft;
 use super::key::Key;
 use super::line::Broken;
 use super::table::Table;
@@ -23,7 +24,7 @@ use crate::source::SourceFile;
 /// What an index file says of itself. Another version, or another order of bytes in a number,
 /// is not read.
 const FORMAT: &str =
-    if cfg!(target_endian = "little") { "evanesce index 1 le" } else { "evanesce index 1 be" };
+    if cfg!(target_endian = "little") { "evanesce index 2 le" } else { "evanesce index 2 be" };
 
 /// The words behind the directory: where it is, its length in bytes, its checksum.
 const TRAILER: usize = 3 * 8;
@@ -252,6 +253,7 @@ impl SegmentWriter {
             end: draft.end,
             line_feeds: draft.line_feeds,
             targeting: draft.targeting(),
+            deleting: draft.deleting(),
             broken: draft.broken,
             resident: self.area(&resident)?,
             keys: self.area(&keys)?,

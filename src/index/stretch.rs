@@ -6,7 +6,8 @@ use memchr::{memchr, memrchr};
 use xxhash_rust::xxh3::xxh3_64;
 
 use super::LONGEST_LINE;
-use super::chunk::{BLOCK, Draft, Entry};
+use super::chunk::BLOCK;
+use super::draft::{Draft, Entry};
 use super::line::{Broken, LineReader};
 use crate::files::ReadAt;
 
@@ -122,6 +123,9 @@ impl<'b> StretchReader<'b> {
                             patients: &self.lines.patients,
                             pointers: self.lines.pointers.keys(),
                             targets: &self.lines.targets,
+                            recorded: self.lines.recorded,
+                            deletions: &self.lines.deletions,
+                            binaries: self.lines.binaries,
                         },
                     ),
                     Err(broken) => {

@@ -10,7 +10,8 @@ use super::JobRecord;
 pub struct OutputFile {
     /// `<UPPER-UUID>_<Type>.ndjson` (G-1).
     pub name: String,
-    /// The resource type of every line; `OperationOutcome` for the manifest's `error` files.
+    /// The resource type of every line; `OperationOutcome` for the manifest's `error` files and
+    /// `Bundle` for its `deleted` ones.
     pub resource_type: String,
     /// Lines, each one resource.
     pub count: u64,
@@ -22,6 +23,12 @@ impl OutputFile {
     /// Whether the file belongs into the manifest's `error` list (MF-5).
     pub fn is_error(&self) -> bool {
         self.resource_type == "OperationOutcome"
+    }
+
+    /// Whether the file belongs into the manifest's `deleted` list (MF-6): Bundles that are
+    /// resources are in no export (K-11).
+    pub fn is_deleted(&self) -> bool {
+        self.resource_type == "Bundle"
     }
 }
 
@@ -43,9 +50,9 @@ pub struct Completion {
     pub transaction_time: Timestamp,
     /// When the last file was sealed; the time to live counts from here (P8).
     pub completed_at: Timestamp,
-    /// Number of output files, `error` files included.
+    /// Number of output files, `error` and `deleted` files included.
     pub files: u64,
-    /// Number of resources, outcomes in `error` files not counted.
+    /// Number of resources, lines of `error` and `deleted` files not counted.
     pub resources: u64,
     /// Bytes of all files.
     pub bytes: u64,
@@ -59,7 +66,10 @@ impl Completion {
             transaction_time,
             completed_at,
             files: files().count() as u64,
-            resources: files().filter(|file| !file.is_error()).map(|file| file.count).sum(),
+            resources: files()
+                .filter(|file| !file.is_error() && !file.is_deleted())
+                .map(|file| file.count)
+                .sum(),
             bytes: files().map(|file| file.bytes).sum(),
         }
     }

@@ -140,6 +140,8 @@ pub enum FailureReason {
     GroupNotFound,
     /// The group has groups as members.
     GroupNested,
+    /// A patient that is asked for is not known, or no member of the group.
+    PatientNotFound,
     /// The exporter gave an error.
     ExporterFailed,
     /// The exporter panicked.
@@ -165,6 +167,9 @@ impl FailureReason {
             }
             Self::GroupNested => {
                 "The group has groups as members, which is not supported; list the patients themselves as its members."
+            }
+            Self::PatientNotFound => {
+                "A patient that the parameter patient names is not known, or is no member of the group; name patients of this export only."
             }
             Self::ExporterFailed => "The export failed. Start a new export, or ask the operator.",
             Self::ExporterPanicked => "The export failed by an internal fault. Ask the operator.",

@@ -3,13 +3,17 @@
 //! embedded instance and read the files that it made.
 
 mod ages;
+mod attachments;
 mod changes;
 mod compartments;
+mod deletions;
 mod generated;
 mod groups;
 mod lines;
 pub mod oracle;
+mod patients;
 mod properties;
+mod provenances;
 mod random;
 mod references;
 
@@ -155,6 +159,8 @@ impl Instance {
             assert!(file.name.ends_with(&format!("_{}.ndjson", file.resource_type)), "{}", file.name);
             if file.is_error() {
                 selection.broken += lines.iter().map(|line| broken_lines(line)).sum::<u64>();
+            } else if file.is_deleted() {
+                selection.deleted.extend(lines.iter().flat_map(|line| deletions(line)));
             } else {
                 selection.lines.entry(file.resource_type.clone()).or_default().extend(lines);
             }
@@ -165,6 +171,7 @@ impl Instance {
         assert_eq!(listed, there.collect(), "every file is listed, and each once");
         assert_eq!(listed.len(), files.len());
         selection.lines.values_mut().for_each(|lines| lines.sort());
+        selection.deleted.sort();
         selection
     }
 
@@ -223,6 +230,27 @@ fn broken_lines(outcome: &[u8]) -> u64 {
     }
 }
 
+/// What a Bundle of a file of deletions says, and that it says nothing else (MF-6).
+fn deletions(line: &[u8]) -> Vec<(String, Option<i128>)> {
+    let mut bundle: serde_json::Value = serde_json::from_slice(line).unwrap();
+    let updated = bundle["meta"]["lastUpdated"].as_str().map(str::to_string);
+    let age = updated.as_ref().map(|text| text.parse::<Timestamp>().unwrap().as_nanosecond());
+    let entries: Vec<_> =
+        bundle["entry"].as_array().unwrap().iter().map(|entry| &entry["request"]["url"]).collect();
+    let names: Vec<_> = entries.iter().map(|url| url.as_str().unwrap().to_string()).collect();
+    assert!((1..=1000).contains(&names.len()), "{}", names.len());
+    let entry = |name| serde_json::json!({"request": {"method": "DELETE", "url": name}});
+    let mut expected = serde_json::json!({
+        "resourceType": "Bundle", "type": "transaction",
+        "entry": names.iter().map(entry).collect::<Vec<_>>(),
+    });
+    if let Some(updated) = updated {
+        expected["meta"] = serde_json::json!({"lastUpdated": updated});
+    }
+    assert_eq!(bundle.take(), expected);
+    names.into_iter().map(|name| (name, age)).collect()
+}
+
 /// A text that is not too long to be shown.
 fn clipped(text: &str, length: usize) -> String {
     match text.char_indices().nth(length) {
@@ -231,7 +259,8 @@ fn clipped(text: &str, length: usize) -> String {
     }
 }
 
-/// All resources of a selection as `Type/id`, sorted; `Type/-` is one without an id.
+/// All resources of a selection as `Type/id`, sorted; `Type/-` is one without an id. Deletions
+/// begin with a minus.
 fn names(selection: &Selection) -> Vec<String> {
     let id = |line: &[u8]| {
         let json = oracle::json::Json::parse(std::str::from_utf8(line).unwrap()).unwrap();
@@ -240,7 +269,8 @@ fn names(selection: &Selection) -> Vec<String> {
     let name = |(kind, lines): (&String, &Vec<Vec<u8>>)| {
         lines.iter().map(|line| format!("{kind}/{}", id(line))).collect::<Vec<_>>()
     };
-    let mut names: Vec<_> = selection.lines.iter().flat_map(name).collect();
+    let deleted = selection.deleted.iter().map(|(name, _)| format!("-{name}"));
+    let mut names: Vec<_> = selection.lines.iter().flat_map(name).chain(deleted).collect();
     names.sort();
     names
 }
@@ -261,6 +291,10 @@ fn difference(
     if actual.broken != expected.broken {
         let (actual, expected) = (actual.broken, expected.broken);
         writeln!(text, "  broken lines: {actual} are reported, it should be {expected}").unwrap();
+    }
+    if actual.deleted != expected.deleted {
+        let (actual, expected) = (&actual.deleted, &expected.deleted);
+        writeln!(text, "  deletions: {actual:?} are told, it should be {expected:?}").unwrap();
     }
     let lines = |selection: &Selection| {
         let mut counts = BTreeMap::<Vec<u8>, usize>::new();

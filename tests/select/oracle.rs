@@ -9,10 +9,28 @@
 //! that is a string or absent. Anything else is a broken line: it costs itself only, and is counted.
 //! A key that stands twice breaks a line only where the server has to read it: `resourceType`, `id`
 //! and `meta` of the resource, `lastUpdated` of its meta, each step of a compartment path of its
-//! type, and the `reference` at the end of one.
+//! type, and the `reference` at the end of one; `recorded` of a Provenance; of a Bundle `type`,
+//! `timestamp`, `entry`, `request` of that, and `method` and `url` of that.
 //!
 //! **Versions.** Of several resources of one type and id only the last exists, whatever is asked.
 //! A resource without an id is never superseded, and nothing can refer to it.
+//!
+//! **Deletions.** A Bundle of `type: transaction` deletes, where it stands, what its entries of
+//! `request.method` DELETE name in `request.url`, whatever its own id is. What was deleted and does
+//! not come again behind that does not exist; with `_since` its last deletion is told, if it was
+//! within the bounds (by the Bundle's age, or else its `timestamp`) and of a type that the export
+//! has. Of an export about some patients these are: the patients themselves, what named one of
+//! them in its last version, and reference types if all of these are exported.
+//!
+//! **Provenances.** If `includeAssociatedData` asks for them, they are those that target an exported
+//! resource that is no Provenance, of any type and age, or of those of each resource the one that
+//! was `recorded` last; but none that is only in compartments that are not exported.
+//!
+//! **Patients.** The parameter `patient` makes an export one about these, who must be members and
+//! must be known: by anything that is in their compartment, in any version, or by a deletion.
+//!
+//! **Attachments.** Members `url`, wherever they stand, that name a Binary by an id that a URL can
+//! hold as it is become absolute, if the kick-off has a base URL.
 //!
 //! **References.** `Type/id` and `Type/id/_history/version`, and the same behind `source.base_url`
 //! and a slash if that is set, name a resource; after JSON's escapes are decoded, and byte for byte.
@@ -40,15 +58,17 @@
 
 pub mod facts;
 pub mod json;
+mod read;
 pub mod time;
 
 use std::collections::{BTreeMap, BTreeSet};
 
 use evanesce::Kickoff;
-use evanesce::job::{FailureReason, Level};
+use evanesce::job::{FailureReason, Level, Provenances};
 use jiff::Timestamp;
 
 use json::Json;
+use read::{Gone, Name, Resource, direct, literal, read_all, survivors};
 
 /// `export.references`: which reference resources go with a Patient- or Group-level export.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -63,34 +83,19 @@ pub enum References {
 pub struct Selection {
     /// By type, sorted; a type without lines has no entry.
     pub lines: BTreeMap<String, Vec<Vec<u8>>>,
+    /// Deletions that are told, sorted: `Type/id`, and the age in nanoseconds.
+    pub deleted: Vec<(String, Option<i128>)>,
     /// Lines of the source that are no resource.
     pub broken: u64,
 }
-
-/// A type and an id.
-type Name = (String, String);
-
-/// A line that is a resource.
-struct Resource<'a> {
-    line: &'a [u8],
-    resource_type: String,
-    id: Option<String>,
-    /// Nanoseconds since 1970, if they are known.
-    age: Option<i128>,
-    /// All that stands at its compartment paths.
-    named: BTreeSet<Name>,
-    /// All that it refers to, from anywhere.
-    refers: BTreeSet<Name>,
-    json: Json<'a>,
-}
-
-/// A line that is no resource.
-struct Broken;
 
 /// A source as it is now.
 pub struct Source<'a> {
     /// Those that exist, in their order.
     resources: Vec<Resource<'a>>,
+    gone: Vec<Gone>,
+    /// The ids of all patients that are known.
+    known: BTreeSet<String>,
     broken: u64,
     base_url: Option<&'a str>,
 }
@@ -98,36 +103,47 @@ pub struct Source<'a> {
 impl<'a> Source<'a> {
     /// The source that these files (name and content) are.
     pub fn read(files: &'a [(String, Vec<u8>)], base_url: Option<&'a str>) -> Self {
-        let (resources, broken) = survivors(files, base_url);
-        Self { resources, broken, base_url }
+        let (all, broken) = read_all(files, base_url);
+        let mut known: BTreeSet<_> = all.iter().flat_map(direct).collect();
+        let (resources, gone) = survivors(all);
+        known.extend(gone.iter().filter(|gone| gone.name.0 == "Patient").map(|gone| gone.name.1.clone()));
+        Self { resources, gone, known, broken, base_url }
     }
 
     /// What an export should hold, or why there is none.
     pub fn select(&self, kickoff: &Kickoff, references: References) -> Result<Selection, FailureReason> {
         let resources = &self.resources;
-        let wanted = |resource: &Resource| {
-            kickoff.parameters.types.is_empty() || kickoff.parameters.types.contains(&resource.resource_type)
+        let asked = &kickoff.parameters;
+        let is_wanted = |resource_type: &String| match asked.provenances {
+            Some(_) if resource_type == "Provenance" => false,
+            _ => asked.types.is_empty() || asked.types.contains(resource_type),
         };
-        let young = |resource: &Resource| match resource.age {
-            None => true,
-            Some(age) => {
-                kickoff.parameters.since.is_none_or(|since| age > since.as_nanosecond())
-                    && kickoff.parameters.until.is_none_or(|until| age < until.as_nanosecond())
-            }
+        let wanted = |resource: &Resource| is_wanted(&resource.resource_type);
+        let is_young = |age: Option<i128>| {
+            age.is_none_or(|age| {
+                asked.since.is_none_or(|since| age > since.as_nanosecond())
+                    && asked.until.is_none_or(|until| age < until.as_nanosecond())
+            })
         };
         let members = match &kickoff.level {
             Level::Group { id } if id != "All_Patients" => Some(members(resources, id, self.base_url)?),
             _ => None,
         };
+        let named: BTreeSet<String> = asked.patients.iter().cloned().collect();
+        let are_members = members.as_ref().is_none_or(|members| named.is_subset(members));
+        if !are_members || !named.is_subset(&self.known) {
+            return Err(FailureReason::PatientNotFound);
+        }
+        let whose = if named.is_empty() { members } else { Some(named) };
         let selected: Vec<&Resource> = if kickoff.level == Level::System {
             let whole = |resource: &&Resource| !facts::CONTAINED.contains(&&*resource.resource_type);
             resources.iter().filter(whole).filter(|resource| wanted(resource)).collect()
         } else {
             let belongs = |resource: &&Resource| {
                 let patients = compartment(resource, resources);
-                match &members {
+                match &whose {
                     None => !patients.is_empty(),
-                    Some(members) => !patients.is_disjoint(members),
+                    Some(whose) => !patients.is_disjoint(whose),
                 }
             };
             let seeds: Vec<_> = resources.iter().filter(|one| wanted(one)).filter(belongs).collect();
@@ -142,113 +158,97 @@ impl<'a> Source<'a> {
             };
             [seeds, beside].concat()
         };
+        let mut selected: Vec<_> = selected.into_iter().filter(|resource| is_young(resource.age)).collect();
+        if let Some(which) = asked.provenances {
+            let is_shown = |one: &&Resource| {
+                let patients = compartment(one, resources);
+                let is_ours = |whose: &BTreeSet<_>| patients.is_empty() || !patients.is_disjoint(whose);
+                one.is("Provenance") && whose.as_ref().is_none_or(is_ours)
+            };
+            let candidates: Vec<_> = resources.iter().filter(is_shown).collect();
+            selected.extend(associated(&selected, &candidates, which));
+        }
         let mut lines = BTreeMap::<String, Vec<Vec<u8>>>::new();
-        for resource in selected.into_iter().filter(|resource| young(resource)) {
-            lines.entry(resource.resource_type.clone()).or_default().push(resource.line.to_vec());
+        for resource in selected {
+            let line = with_base(resource, &kickoff.base_url, self.base_url);
+            lines.entry(resource.resource_type.clone()).or_default().push(line);
         }
         lines.values_mut().for_each(|lines| lines.sort());
-        Ok(Selection { lines, broken: self.broken })
-    }
-}
-
-/// The resources that exist, in the order of the source, and the number of broken lines.
-fn survivors<'a>(files: &'a [(String, Vec<u8>)], base_url: Option<&str>) -> (Vec<Resource<'a>>, u64) {
-    let mut files: Vec<_> = files.iter().collect();
-    files.sort_by_key(|(name, _)| name.as_bytes());
-    let (mut resources, mut broken) = (Vec::new(), 0);
-    for (_, content) in files {
-        let content = content.strip_prefix(b"\xEF\xBB\xBF").unwrap_or(content);
-        for line in content.split(|b| *b == b'\n').map(<[u8]>::trim_ascii).filter(|line| !line.is_empty()) {
-            match read(line, base_url) {
-                Ok(resource) => resources.push(resource),
-                Err(Broken) => broken += 1,
-            }
-        }
-    }
-    let last: BTreeMap<_, _> = resources
-        .iter()
-        .enumerate()
-        .map(|(n, resource)| ((resource.resource_type.clone(), resource.id.clone()), n))
-        .collect();
-    let survives = |n: usize, resource: &Resource| {
-        resource.id.is_none() || last[&(resource.resource_type.clone(), resource.id.clone())] == n
-    };
-    let numbered = resources.into_iter().enumerate();
-    (numbered.filter(|(n, one)| survives(*n, one)).map(|(_, one)| one).collect(), broken)
-}
-
-fn read<'a>(line: &'a [u8], base_url: Option<&str>) -> Result<Resource<'a>, Broken> {
-    let json = std::str::from_utf8(line).ok().and_then(Json::parse).filter(|json| json.is_object());
-    let json = json.ok_or(Broken)?;
-    let resource_type = only(json, "resourceType")?.and_then(Json::text).ok_or(Broken)?;
-    if !facts::is_type(&resource_type) {
-        return Err(Broken);
-    }
-    let id = match only(json, "id")? {
-        None => None,
-        Some(id) => Some(id.text().ok_or(Broken)?),
-    };
-    let updated = match only(json, "meta")? {
-        Some(meta) if meta.is_object() => only(meta, "lastUpdated")?,
-        _ => None,
-    };
-    let age = updated.and_then(Json::text).and_then(|text| time::instant(&text));
-    let (mut named, mut refers) = (BTreeSet::new(), BTreeSet::new());
-    for path in facts::compartment_paths(&resource_type) {
-        let path: Vec<_> = path.split('.').collect();
-        follow(json, &path, &mut |text| named.extend(literal(text, base_url)))?;
-    }
-    pointers(json, base_url, &mut refers);
-    Ok(Resource { line, resource_type, id, age, named, refers, json })
-}
-
-/// The value of a member that must not stand twice.
-fn only<'a>(object: Json<'a>, key: &str) -> Result<Option<Json<'a>>, Broken> {
-    let mut all = object.all(key);
-    let value = all.pop();
-    if all.is_empty() { Ok(value) } else { Err(Broken) }
-}
-
-/// Tells the text of each Reference at the end of a path.
-fn follow(json: Json<'_>, path: &[&str], tell: &mut dyn FnMut(&str)) -> Result<(), Broken> {
-    for item in json.items().into_iter().filter(|item| item.is_object()) {
-        match path {
-            [] => {
-                if let Some(text) = only(item, "reference")?.and_then(Json::text) {
-                    tell(&text);
+        let is_told = |gone: &&Gone| {
+            let (resource_type, _) = &gone.name;
+            let is_compartment = facts::COMPARTMENT.iter().any(|(name, _)| name == resource_type);
+            let is_reference = facts::REFERENCE.contains(&&**resource_type);
+            let has_type = match &kickoff.level {
+                Level::System => {
+                    facts::is_type(resource_type) && !facts::CONTAINED.contains(&&**resource_type)
                 }
-            }
-            [step, rest @ ..] => {
-                if let Some(value) = only(item, step)? {
-                    follow(value, rest, tell)?;
-                }
-            }
-        }
-    }
-    Ok(())
-}
-
-/// The type and the id that a reference names.
-pub fn literal(text: &str, base_url: Option<&str>) -> Option<Name> {
-    let behind_base = base_url.and_then(|base| text.strip_prefix(base)?.strip_prefix('/'));
-    let text = behind_base.unwrap_or(text);
-    if text.contains(['#', '?']) {
-        return None;
-    }
-    let parts: Vec<_> = text.split('/').collect();
-    match parts[..] {
-        [resource_type, id] | [resource_type, id, "_history", _] if !id.is_empty() => {
-            Some((resource_type.into(), id.into()))
-        }
-        _ => None,
+                _ if is_reference && whose.is_some() => references == References::All,
+                _ if is_reference => references != References::None,
+                _ => is_compartment,
+            };
+            let is_associated = asked.provenances.is_some() && resource_type == "Provenance";
+            let is_ours =
+                is_reference || whose.as_ref().is_none_or(|whose| !gone.patients.is_disjoint(whose));
+            is_young(gone.age) && has_type && is_ours && (is_wanted(resource_type) || is_associated)
+        };
+        let told = self.gone.iter().filter(|_| asked.since.is_some()).filter(is_told);
+        let mut deleted: Vec<_> =
+            told.map(|gone| (format!("{}/{}", gone.name.0, gone.name.1), gone.age)).collect();
+        deleted.sort();
+        Ok(Selection { lines, deleted, broken: self.broken })
     }
 }
 
-/// The ids of the patients that a resource names itself.
-fn direct(resource: &Resource) -> BTreeSet<String> {
-    let named = resource.named.iter().filter(|(resource_type, _)| resource_type == "Patient");
-    let own = resource.id.iter().filter(|_| resource.resource_type == "Patient");
-    named.map(|(_, id)| id).chain(own).cloned().collect()
+/// Of these Provenances the ones that target something exported.
+fn associated<'r, 'a>(
+    exported: &[&Resource<'a>],
+    provenances: &[&'r Resource<'a>],
+    which: Provenances,
+) -> Vec<&'r Resource<'a>> {
+    let mut numbers = BTreeSet::new();
+    for name in exported.iter().filter_map(|one| one.name()) {
+        let about = (0..provenances.len()).filter(|n| provenances[*n].named.contains(&name));
+        match which {
+            Provenances::Relevant => numbers.extend(about),
+            Provenances::Latest => numbers.extend(about.max_by_key(|n| (provenances[*n].recorded, *n))),
+        }
+    }
+    numbers.into_iter().map(|n| provenances[n]).collect()
+}
+
+/// A line as it goes out to clients that see `base_url`.
+fn with_base(resource: &Resource, base_url: &str, source_url: Option<&str>) -> Vec<u8> {
+    let mut line = resource.line.to_vec();
+    if base_url.is_empty() {
+        return line;
+    }
+    let mut urls = Vec::new();
+    binaries(resource.json, source_url, &mut urls);
+    let start = resource.line.as_ptr().addr();
+    // From the end, so that the places before stay.
+    urls.sort_by_key(|(url, _)| std::cmp::Reverse(url.raw().as_ptr().addr()));
+    for (url, id) in urls {
+        let at = url.raw().as_ptr().addr() - start;
+        let new = serde_json::to_string(&format!("{base_url}/Binary/{id}")).unwrap();
+        line.splice(at..at + url.raw().len(), new.into_bytes());
+    }
+    line
+}
+
+/// All URLs in a value that name Binaries, each with the id.
+fn binaries<'a>(json: Json<'a>, source_url: Option<&str>, urls: &mut Vec<(Json<'a>, String)>) {
+    for (key, value) in json.members() {
+        let name = value.text().filter(|_| key == "url").and_then(|text| literal(&text, source_url));
+        if let Some((_, id)) = name.filter(|(resource_type, _)| resource_type == "Binary")
+            && id.chars().all(|c| c.is_ascii_alphanumeric() || "-._~".contains(c))
+        {
+            urls.push((value, id));
+        }
+        binaries(value, source_url, urls);
+    }
+    if json.is_array() {
+        json.items().into_iter().for_each(|item| binaries(item, source_url, urls));
+    }
 }
 
 /// The ids of the patients in whose compartments a resource is.
@@ -278,19 +278,6 @@ fn reached<'r, 'a>(seeds: &[&Resource<'a>], mut candidates: Vec<&'r Resource<'a>
         names.extend(now.iter().flat_map(|one| &one.refers));
         reached.extend(now);
         candidates = rest;
-    }
-}
-
-/// All that is referred to from anywhere in a value.
-fn pointers(json: Json<'_>, base_url: Option<&str>, names: &mut BTreeSet<Name>) {
-    for (key, value) in json.members() {
-        if key == "reference" {
-            names.extend(value.text().and_then(|text| literal(&text, base_url)));
-        }
-        pointers(value, base_url, names);
-    }
-    if json.is_array() {
-        json.items().into_iter().for_each(|item| pointers(item, base_url, names));
     }
 }
 
@@ -329,33 +316,4 @@ fn covers(period: Json<'_>, now: Timestamp) -> bool {
         bound("start").is_none_or(|start| start.is_some_and(|(first, _)| first <= now.as_nanosecond()));
     let goes_on = bound("end").is_none_or(|end| end.is_some_and(|(_, last)| now.as_nanosecond() <= last));
     begun && goes_on
-}
-
-#[test]
-fn the_oracle_knows_a_reference_from_a_text_that_looks_like_one() {
-    let base = Some("https://fhir.example.org/r4");
-    let name = |text, base| literal(text, base).map(|(resource_type, id)| format!("{resource_type} {id}"));
-    for text in ["Patient/p", "Patient/p/_history/3", "https://fhir.example.org/r4/Patient/p"] {
-        assert_eq!(name(text, base).as_deref(), Some("Patient p"), "{text}");
-    }
-    assert_eq!(name("https://fhir.example.org/r4/Patient/p", None), None);
-    for text in [
-        "",
-        "Patient",
-        "Patient/",
-        "#p",
-        "Patient/p#x",
-        "Patient?identifier=p",
-        "Patient/p?x",
-        "urn:uuid:0c3151bd-1cbf-4d64-b04d-cd9187a4c6e0",
-        "/Patient/p",
-        "Patient/p/",
-        "Patient/p/_history",
-        "x/Patient/p",
-        "https://fhir.example.org/r4x/Patient/p",
-        "https://fhir.example.org/r4//Patient/p",
-        "http://fhir.example.org/r4/Patient/p",
-    ] {
-        assert_eq!(name(text, base), None, "{text}");
-    }
 }

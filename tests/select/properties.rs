@@ -5,6 +5,8 @@ use proptest::strategy::{Strategy, ValueTree};
 use proptest::test_runner::{Config, RngAlgorithm, TestCaseError, TestRng, TestRunner};
 
 use super::random::{Levels, Rich, case};
+use evanesce::job::Provenances;
+
 use super::*;
 
 fn check(sources: u32, rich: Rich) {
@@ -24,7 +26,10 @@ fn check(sources: u32, rich: Rich) {
     outcome.unwrap_or_else(|error| panic!("{error}"));
 }
 
-const PLAIN: Rich = Rich { versions: false, bounds: false, levels: Levels::System, settings: false };
+const PLAIN: Rich =
+    Rich { versions: false, bounds: false, levels: Levels::System, settings: false, more: false };
+
+const ALL: Rich = Rich { versions: true, bounds: true, levels: Levels::Any, settings: true, more: true };
 
 #[test]
 fn a_system_export_has_every_resource_of_the_types_asked_for() {
@@ -53,7 +58,7 @@ fn a_group_export_has_the_compartments_of_its_members_and_what_they_refer_to() {
 
 #[test]
 fn every_export_is_what_the_oracle_selects() {
-    check(20, Rich { versions: true, bounds: true, levels: Levels::Any, settings: true });
+    check(30, ALL);
 }
 
 /// A random source is worth something only if it has in it what can go wrong.
@@ -61,9 +66,9 @@ fn every_export_is_what_the_oracle_selects() {
 fn the_random_sources_have_all_that_the_properties_are_about() {
     let rng = TestRng::from_seed(RngAlgorithm::ChaCha, &[7; 32]);
     let mut runner = TestRunner::new_with_rng(Config::default(), rng);
-    let strategy = case(Rich { versions: true, bounds: true, levels: Levels::Any, settings: true });
+    let strategy = case(ALL);
     let mut seen = BTreeMap::<&str, usize>::new();
-    for _ in 0..100 {
+    for _ in 0..300 {
         let case = strategy.new_tree(&mut runner).unwrap().current();
         let source = oracle::Source::read(&case.files, case.settings.base_url.as_deref());
         let mut see = |what, happened: bool| *seen.entry(what).or_default() += usize::from(happened);
@@ -74,10 +79,27 @@ fn the_random_sources_have_all_that_the_properties_are_about() {
                 Err(reason) => {
                     see("groups that are none", reason == FailureReason::GroupNotFound);
                     see("groups of groups", reason == FailureReason::GroupNested);
+                    see("patients that are none", reason == FailureReason::PatientNotFound);
                     continue;
                 }
             };
             see("broken lines", selection.broken > 0);
+            see("deletions", !selection.deleted.is_empty());
+            let asked = &kickoff.parameters;
+            let untouched = Kickoff { base_url: String::new(), ..kickoff.clone() };
+            let untouched = ask(&untouched, References::Referenced).unwrap();
+            see("attachments", untouched != selection);
+            let is_about_some = !asked.patients.is_empty();
+            see("deletions told about some patients", is_about_some && !selection.deleted.is_empty());
+            let with = |provenances| {
+                let parameters = Parameters { provenances, ..asked.clone() };
+                let asked = ask(&Kickoff { parameters, ..kickoff.clone() }, References::Referenced);
+                asked.unwrap().lines.remove("Provenance")
+            };
+            let [none, relevant, latest] =
+                [None, Some(Provenances::Relevant), Some(Provenances::Latest)].map(with);
+            see("provenances that are not the latest", relevant != latest);
+            see("provenances that are not asked for", none != relevant);
             let count = |selection: &Selection| names(selection).len();
             if kickoff.level != Level::System {
                 let with = |references| count(&ask(kickoff, references).unwrap());
@@ -98,6 +120,6 @@ fn the_random_sources_have_all_that_the_properties_are_about() {
             }
         }
     }
-    assert_eq!(seen.len(), 9, "{seen:?}");
+    assert_eq!(seen.len(), 15, "{seen:?}");
     assert!(seen.values().all(|times| *times >= 10), "{seen:?}");
 }

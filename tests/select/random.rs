@@ -9,7 +9,7 @@ use std::collections::BTreeSet;
 use std::fmt;
 
 use evanesce::Kickoff;
-use evanesce::job::{Level, Parameters};
+use evanesce::job::{Level, Parameters, Provenances};
 use jiff::Timestamp;
 use proptest::prelude::*;
 use proptest::sample::{Index, select, subsequence};
@@ -47,7 +47,8 @@ impl fmt::Debug for Case {
 /// How rich a case is.
 #[derive(Clone, Copy)]
 pub struct Rich {
-    /// Whether there may be several resources of one type and id, and keys that stand twice.
+    /// Whether there may be several resources of one type and id, deletions of them, and keys
+    /// that stand twice.
     pub versions: bool,
     /// Whether `_since` and `_until` are asked for.
     pub bounds: bool,
@@ -55,6 +56,8 @@ pub struct Rich {
     pub levels: Levels,
     /// Whether the settings are others than the default.
     pub settings: bool,
+    /// Whether patients, Provenances and absolute attachments are asked for.
+    pub more: bool,
 }
 
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -114,14 +117,41 @@ fn kickoff(rich: Rich) -> impl Strategy<Value = Kickoff> {
         .boxed(),
         false => Just((None, None)).boxed(),
     };
-    (level, types(), bounds).prop_map(|(level, types, (since, until))| {
-        let instant = |text: &str| text.parse::<Timestamp>().unwrap();
-        let (since, until) = (since.map(instant), until.map(instant));
-        Kickoff {
-            parameters: Parameters { types, since, until, ..Parameters::default() },
-            ..Kickoff::new(level)
-        }
-    })
+    let more = if rich.more { more().boxed() } else { Just(Default::default()).boxed() };
+    (level, types(), bounds, more).prop_map(
+        |(level, types, (since, until), (patients, provenances, base_url))| {
+            let instant = |text: &str| text.parse::<Timestamp>().unwrap();
+            let (since, until) = (since.map(instant), until.map(instant));
+            // HTTP refuses patients at the system level.
+            let patients = if level == Level::System { Vec::new() } else { patients };
+            Kickoff {
+                parameters: Parameters {
+                    types,
+                    since,
+                    until,
+                    patients,
+                    provenances,
+                    ..Parameters::default()
+                },
+                base_url,
+                ..Kickoff::new(level)
+            }
+        },
+    )
+}
+
+/// The parameters `patient` and `includeAssociatedData`, and the base URL that clients see.
+fn more() -> impl Strategy<Value = (Vec<String>, Option<Provenances>, String)> {
+    let patients =
+        subsequence(texts::IDS.to_vec(), 1..=3).prop_map(|ids| ids.into_iter().map(String::from).collect());
+    let patients = prop_oneof![
+        12 => Just(Vec::new()),
+        8 => patients,
+        1 => Just(vec!["nobody".to_string()]),
+    ];
+    let provenances = select(vec![None, None, Some(Provenances::Relevant), Some(Provenances::Latest)]);
+    let base_url = select(vec!["", "https://h/r4", "http://localhost:8080/a\"b/r4/default"]);
+    (patients, provenances, base_url.prop_map(String::from))
 }
 
 fn all_patients() -> Level {

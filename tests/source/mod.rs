@@ -15,6 +15,7 @@ mod midway;
 mod resumed;
 pub mod room;
 mod stopping;
+mod told;
 
 use std::fmt::Display;
 use std::fs::{File, OpenOptions};

@@ -5,7 +5,7 @@ use std::path::Path;
 
 use evanesce::config::{Config, References};
 use evanesce::generate::{Options, generate};
-use evanesce::job::{JobState, Level, Parameters};
+use evanesce::job::{JobState, Level, Parameters, Provenances};
 use evanesce::{Evanesce, Kickoff};
 use serde_json::Value;
 use tempfile::TempDir;
@@ -103,4 +103,86 @@ async fn an_estimate_is_never_less_than_what_is_written_and_not_much_more() {
         }
     }
     assert_eq!(seen, 3 * 3 * 72);
+}
+
+/// Of each patient ten documents, six of them with URLs of Binaries, and ten Observations that
+/// were deleted, one of each in each Bundle.
+fn with_attachments_and_deletions() -> TempDir {
+    let folder = tempfile::tempdir().unwrap();
+    let options = Options { groups: 1, ..Options::new(60, 5, folder.path()) };
+    generate(&options, &mut |_| {}).unwrap();
+    let patients = std::fs::read_to_string(folder.path().join("Patient.ndjson")).unwrap();
+    let id = |line: &str| serde_json::from_str::<Value>(line).unwrap()["id"].as_str().unwrap().to_string();
+    let patients: Vec<_> = patients.lines().map(id).collect();
+    let (mut lines, mut bundles) = (Vec::new(), vec![Vec::new(); 10]);
+    for patient in &patients {
+        let subject = serde_json::json!({"reference": format!("Patient/{patient}")});
+        for (n, entries) in bundles.iter_mut().enumerate() {
+            let url = match n {
+                0..4 => format!("Binary/{patient}-{n}"),
+                4 | 5 => format!("Binary/{n}/_history/1"),
+                _ => format!("https://elsewhere.example.org/Binary/{n}"),
+            };
+            let content = serde_json::json!([{"attachment": {"url": url}}, {"attachment": {"url": url}}]);
+            let document = serde_json::json!({
+                "resourceType": "DocumentReference", "id": format!("with-{patient}-{n}"), "subject": subject,
+                "description": "x".repeat(100), "content": content,
+            });
+            lines.push(document.to_string());
+            let id = format!("gone-{patient}-{n}");
+            let observation =
+                serde_json::json!({"resourceType": "Observation", "id": id, "subject": subject});
+            lines.push(observation.to_string());
+            let request = serde_json::json!({"method": "DELETE", "url": format!("Observation/{id}")});
+            entries.push(serde_json::json!({"request": request}));
+        }
+    }
+    for (n, entries) in bundles.iter().enumerate() {
+        let timestamp = if n % 2 == 0 { "2025-01-01T00:00:00Z" } else { "2026-02-01T00:00:00.25+01:00" };
+        let bundle = serde_json::json!({
+            "resourceType": "Bundle", "type": "transaction", "timestamp": timestamp, "entry": entries,
+        });
+        lines.push(bundle.to_string());
+    }
+    std::fs::write(folder.path().join("more.ndjson"), lines.join("\n")).unwrap();
+    std::fs::write(folder.path().join("patients"), patients.join("\n")).unwrap();
+    folder
+}
+
+#[tokio::test]
+async fn an_estimate_holds_with_attachments_deletions_provenances_and_single_patients() {
+    let source = with_attachments_and_deletions();
+    let patients = std::fs::read_to_string(source.path().join("patients")).unwrap();
+    let patients: Vec<_> = patients.lines().map(String::from).collect();
+    let data = tempfile::tempdir().unwrap();
+    let mut config = Config::default();
+    config.storage.min_free = 0;
+    config.source.folder = source.path().into();
+    let evanesce = Evanesce::builder().config(config).data_dir(data.path()).start().await.unwrap();
+    let base_url = format!("https://{}.example.org/r4/tenant", "long-name-".repeat(5));
+    let mut seen = 0;
+    for kickoff in kickoffs() {
+        for provenances in [None, Some(Provenances::Latest), Some(Provenances::Relevant)] {
+            for count in [0, 1, 7] {
+                let is_of_members = matches!(&kickoff.level, Level::Group { id } if id == "cohort-1");
+                if count > 0 && (kickoff.level == Level::System || is_of_members) {
+                    continue;
+                }
+                let patients = patients[..count].to_vec();
+                let parameters = Parameters { provenances, patients, ..kickoff.parameters.clone() };
+                let kickoff = Kickoff { parameters, base_url: base_url.clone(), ..kickoff.clone() };
+                let what = format!("{kickoff:?}");
+                // Which references go with everybody, and which Provenances with these, is not looked
+                // at before the plan.
+                let is_bound = count == 0 && kickoff.level != Level::System && !is_of_members;
+                let Sizes { estimate, plan, written } = sizes(&evanesce, data.path(), kickoff).await;
+                assert!(written <= plan && plan <= estimate, "{written}, {plan}, {estimate}: {what}");
+                let slack = if is_bound { 100_000 } else { 1000 };
+                assert!(estimate <= written + written / 50 + slack, "{written}, {estimate}: {what}");
+                assert!(plan <= written + written / 50 + 1000, "{written}, {plan}: {what}");
+                seen += 1;
+            }
+        }
+    }
+    assert_eq!(seen, 3 * (4 * 18 + 2 * 2 * 18));
 }

@@ -4,27 +4,47 @@
 use std::collections::{BTreeSet, HashSet};
 
 use super::lines::{LineOptions, Lines};
+use super::provenances::Associated;
 use super::references::follow;
 use super::select::Selection;
-use super::{broken, group};
+use super::{broken, deleted, patients};
 use crate::config::References;
 use crate::export::ExportError;
 use crate::fhir::ResourceType;
-use crate::index::{Chunk, Index, Look};
+use crate::index::{Chunk, Index, Look, Spot, keys};
 use crate::job::{ALL_PATIENTS, ExportRequest, Level};
 
-/// Calls `visit` with the number of a segment, a chunk of it, and for each span of the chunk
-/// whether it is selected; in the order of the source, and once more for chunks with resources
-/// that are referred to.
-pub fn each_chosen(
+/// What a request selects.
+///
+/// # Errors
+/// Those of [`patients::asked_for`].
+pub fn selection(
     index: &Index,
     look: &Look<'_>,
     request: &ExportRequest,
     references: References,
+) -> Result<Selection, ExportError> {
+    Ok(Selection::new(request, references, patients::asked_for(index, look, request)?))
+}
+
+/// Calls `visit` with the number of a segment, a chunk of it, and for each span of the chunk
+/// whether it is selected; in the order of the source, and once more for chunks with resources
+/// that are referred to, and once more for those with Provenances of what was selected.
+pub fn each_chosen(
+    look: &Look<'_>,
+    selection: &Selection,
     mut visit: impl FnMut(usize, &Chunk, Vec<bool>),
 ) -> Result<(), ExportError> {
-    let members = group_of(request).map(|id| group::members(index, look, id)).transpose()?;
-    let selection = Selection::new(request, references, members.as_ref());
+    let mut associated = Associated::of(look, selection)?;
+    let mut visit_resources = |s: usize, chunk: &Chunk, chosen: Vec<bool>| {
+        if let Some(associated) = associated.as_mut().filter(|_| chosen.contains(&true)) {
+            let names = look.segments[s].open()?.keys(chunk)?;
+            let exported = keys(&names).iter().zip(&chosen).filter(|(_, is_chosen)| **is_chosen);
+            exported.for_each(|(name, _)| associated.is_exported(*name));
+        }
+        visit(s, chunk, chosen);
+        Ok::<_, ExportError>(())
+    };
     let mut wanted = HashSet::new();
     for (s, segment) in look.segments.iter().enumerate() {
         let reader = selection.needs_links().then(|| segment.open()).transpose()?;
@@ -41,26 +61,41 @@ pub fn each_chosen(
             for (is_chosen, updated) in chosen.iter_mut().zip(chunk.updated()) {
                 *is_chosen &= selection.has_age(*updated);
             }
-            visit(s, chunk, chosen);
+            visit_resources(s, chunk, chosen)?;
         }
     }
-    let referred_to = follow(look, &selection, wanted)?;
-    for of_chunk in referred_to.into_iter().collect::<Vec<_>>().chunk_by(|a, b| (a.0, a.1) == (b.0, b.1)) {
+    let mut referred_to: Vec<_> = follow(look, selection, wanted)?.into_iter().collect();
+    referred_to.retain(|(s, c, n)| {
+        selection.has_age(look.segments[*s as usize].chunks[*c as usize].updated()[*n as usize])
+    });
+    each_of(look, &referred_to, visit_resources)?;
+    let provenances = associated.map_or(Vec::new(), |associated| associated.chosen());
+    each_of(look, &provenances, |s, chunk, chosen| {
+        visit(s, chunk, chosen);
+        Ok(())
+    })
+}
+
+/// Calls `visit` for each chunk with some of these spans, which are in order, with which they are.
+pub fn each_of(
+    look: &Look<'_>,
+    spots: &[Spot],
+    mut visit: impl FnMut(usize, &Chunk, Vec<bool>) -> Result<(), ExportError>,
+) -> Result<(), ExportError> {
+    for of_chunk in spots.chunk_by(|a, b| (a.0, a.1) == (b.0, b.1)) {
         let (s, c, _) = of_chunk[0];
         let chunk = &look.segments[s as usize].chunks[c as usize];
         let mut chosen = vec![false; chunk.types().len()];
-        for (_, _, n) in of_chunk {
-            chosen[*n as usize] = selection.has_age(chunk.updated()[*n as usize]);
-        }
-        visit(s as usize, chunk, chosen);
+        of_chunk.iter().for_each(|(_, _, n)| chosen[*n as usize] = true);
+        visit(s as usize, chunk, chosen)?;
     }
     Ok(())
 }
 
 /// Bytes that an export of the request writes, at the most, and little more than that: what
 /// is known of lines that have no line feed or are surrounded by blanks is their length in the
-/// source. Of Patient-level exports all resources count that may be referred to, so that
-/// nothing is read from disk: they are few beside the patients' own.
+/// source. Of exports that are about all patients all resources count that may be referred to,
+/// so that nothing is read from disk: they are few beside the patients' own.
 ///
 /// # Errors
 /// Those of a plan.
@@ -71,17 +106,23 @@ pub fn size(
     references: References,
 ) -> Result<u64, ExportError> {
     let references = match references {
-        References::Referenced if group_of(request).is_none() => References::All,
+        References::Referenced if !is_about_some(request) => References::All,
         references => references,
     };
-    let rules = Lines::new(&LineOptions::of(request, index.base_url()))?;
+    let selection = selection(index, look, request, references)?;
+    let options = LineOptions::of(request, index.base_url());
+    let url_growth = options.url_growth();
+    let rules = Lines::new(options)?;
     let mut bytes = 0;
-    each_chosen(index, look, request, references, |_, chunk, chosen| {
+    each_chosen(look, &selection, |_, chunk, chosen| {
+        let urls = chunk.binaries().filter(|(place, _)| chosen[*place]).map(|(_, urls)| urls);
+        bytes += urls.sum::<u64>() * url_growth;
         let lines = chunk.spans().zip(chunk.types()).zip(chosen).filter(|(_, is_chosen)| *is_chosen);
         let growth = |index| ResourceType::at(index).map_or(0, |resource_type| rules.growth(resource_type));
         let lengths = lines.map(|((span, index), _)| u64::from(span.length) + growth(*index));
         bytes += lengths.sum::<u64>();
     })?;
+    bytes += deleted::told(look, &selection).iter().map(|told| told.bytes).sum::<u64>();
     let (_, texts) = broken::lines(look);
     Ok(bytes + line_feeds(look.segments.len()) + broken::bytes(&texts))
 }
@@ -89,6 +130,11 @@ pub fn size(
 /// Bytes that copying from this many files adds: the line feed of each last line.
 pub fn line_feeds(files: usize) -> u64 {
     files as u64
+}
+
+/// Whether the request is about some patients only, each of whom must be there.
+pub fn is_about_some(request: &ExportRequest) -> bool {
+    group_of(request).is_some() || !request.parameters().patients.is_empty()
 }
 
 /// The group that is asked for, if it is not everybody.

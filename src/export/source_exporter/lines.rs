@@ -1,11 +1,17 @@
-//! What is done with each line of the source on its way out. Types for which nothing is to be
-//! done go out as they are, many lines at a time.
+//! What is done with lines of the source on their way out, step by step. Lines for which nothing
+//! is to be done go out as they are, many at a time: those of types that [`Lines::change`] does
+//! not name, but for the single lines that the plan gives by themselves, since the index knows
+//! of attachments in them (O-4), or of deletions (MF-6).
+
+use std::borrow::Cow;
 
 use serde::{Deserialize, Serialize};
+use serde_json::Value;
 
+use super::deleted;
 use super::narrow::Narrow;
 use crate::export::{ExportError, PartWriter};
-use crate::fhir::ResourceType;
+use crate::fhir::{ResourceType, attachment};
 use crate::job::ExportRequest;
 
 /// What a part's content says of its lines.
@@ -24,6 +30,9 @@ pub struct LineOptions {
     /// `_elements`.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub elements: Vec<String>,
+    /// Of each Bundle in the part, in their order: which of its deletions are told.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub told: Vec<Vec<u32>>,
 }
 
 impl LineOptions {
@@ -35,13 +44,26 @@ impl LineOptions {
             source_url: source_url.map(Into::into),
             type_filters: asked.type_filters.clone(),
             elements: asked.elements.clone(),
+            told: Vec::new(),
+        }
+    }
+
+    /// Bytes that a URL of a Binary gets longer, at the most; 0 if it stays as it is.
+    pub fn url_growth(&self) -> u64 {
+        match self.base_url.as_str() {
+            "" => 0,
+            base_url => in_json(base_url).len() as u64 + 1,
         }
     }
 }
 
 /// The options, ready for use.
 pub struct Lines {
+    /// The base URL that clients see, as it stands in a JSON string.
+    base_url: String,
+    source_url: Option<String>,
     narrow: Narrow,
+    told: std::vec::IntoIter<Vec<u32>>,
 }
 
 impl Lines {
@@ -49,17 +71,19 @@ impl Lines {
     ///
     /// # Errors
     /// If they are not those of this version.
-    pub fn new(options: &LineOptions) -> Result<Self, ExportError> {
-        let narrow = Narrow::new(&options.type_filters, &options.elements, options.source_url.clone())?;
-        Ok(Self { narrow })
+    pub fn new(options: LineOptions) -> Result<Self, ExportError> {
+        let LineOptions { base_url, source_url, type_filters, elements, told } = options;
+        let narrow = Narrow::new(&type_filters, &elements, source_url.clone())?;
+        Ok(Self { base_url: in_json(&base_url), source_url, narrow, told: told.into_iter() })
     }
 
-    /// Whether lines of that type may go out other than they are, or not at all.
+    /// Whether lines of that type may go out other than they are, or not at all, apart from
+    /// those that the plan gives by themselves.
     pub fn change(&self, resource_type: ResourceType) -> bool {
         self.narrow.change(resource_type)
     }
 
-    /// Bytes that a line of that type may get longer.
+    /// Bytes that a line of that type may get longer, URLs of Binaries apart.
     pub fn growth(&self, resource_type: ResourceType) -> u64 {
         self.narrow.growth(resource_type)
     }
@@ -74,9 +98,67 @@ impl Lines {
         line: &[u8],
         out: &mut PartWriter,
     ) -> Result<(), ExportError> {
-        if self.narrow.keeps(resource_type, line) {
-            self.narrow.write(resource_type, line, out)?;
+        if resource_type == ResourceType::BUNDLE {
+            let entries = self.told.next().unwrap_or_default();
+            return deleted::write(line, &entries, self.source_url.as_deref(), out);
         }
-        Ok(())
+        if !self.narrow.keeps(resource_type, line) {
+            return Ok(());
+        }
+        let line = self.with_absolute_urls(line);
+        self.narrow.write(resource_type, &line, out)
+    }
+
+    /// Makes the URLs of Binaries in attachments absolute (O-4, K-11).
+    fn with_absolute_urls<'l>(&self, line: &'l [u8]) -> Cow<'l, [u8]> {
+        let Some(text) = std::str::from_utf8(line).ok().filter(|_| !self.base_url.is_empty()) else {
+            return Cow::Borrowed(line);
+        };
+        let (mut changed, mut done) = (String::new(), 0);
+        attachment::binaries(text, self.source_url.as_deref(), |url, id| {
+            changed.push_str(&text[done..url.start]);
+            changed.extend(["\"", &self.base_url, "/Binary/", id, "\""]);
+            done = url.end;
+        });
+        if done == 0 {
+            return Cow::Borrowed(line);
+        }
+        changed.push_str(&text[done..]);
+        Cow::Owned(changed.into_bytes())
+    }
+}
+
+/// The text as it stands between the quotes of a JSON string.
+fn in_json(text: &str) -> String {
+    let quoted = Value::from(text).to_string();
+    quoted[1..quoted.len() - 1].to_owned()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn changed(base_url: &str, line: &str) -> String {
+        let options = LineOptions {
+            base_url: base_url.into(),
+            source_url: Some("https://s/r4".into()),
+            ..LineOptions::default()
+        };
+        let growth = options.url_growth() as usize;
+        let lines = Lines::new(options).unwrap();
+        let text = String::from_utf8(lines.with_absolute_urls(line.as_bytes()).into_owned()).unwrap();
+        assert!(text.len() <= line.len() + 2 * growth, "{text}");
+        text
+    }
+
+    #[test]
+    fn o_4_urls_of_binaries_become_absolute_and_nothing_else_changes() {
+        let line = r#"{"id":"a\/b" , "url":"Binary/1","x":{"url" : "https:\/\/s\/r4\/Binary\/2/_history/3"},"y":"é"}"#;
+        let expected =
+            r#"{"id":"a\/b" , "url":"https://h/r4/Binary/1","x":{"url" : "https://h/r4/Binary/2"},"y":"é"}"#;
+        assert_eq!(changed("https://h/r4", line), expected);
+        assert_eq!(changed("https://h/r4", expected), expected);
+        assert_eq!(changed("", line), line);
+        assert_eq!(changed("https://h/\"", r#"{"url":"Binary/1"}"#), r#"{"url":"https://h/\"/Binary/1"}"#);
     }
 }

@@ -5,10 +5,13 @@
 mod broken;
 mod chosen;
 mod copy;
+mod deleted;
 mod group;
 mod lines;
 mod narrow;
+mod patients;
 mod plan;
+mod provenances;
 mod references;
 mod runs;
 mod select;
@@ -231,12 +234,12 @@ impl SourceExporter {
 
 impl Exporter for SourceExporter {
     fn check(&self, request: &ExportRequest) -> Result<Option<u64>, ExportError> {
-        let is_group = chosen::group_of(request).is_some();
-        let patience = if is_group { CHECK_PATIENCE } else { ESTIMATE_PATIENCE };
+        let may_refuse = chosen::is_about_some(request);
+        let patience = if may_refuse { CHECK_PATIENCE } else { ESTIMATE_PATIENCE };
         let Some(look) = self.look_within(patience) else { return Ok(None) };
         let sized = match look {
             Ok(look) => chosen::size(&self.index, &look, request, self.options.references),
-            Err(error) if is_group => return Err(error.into()),
+            Err(error) if may_refuse => return Err(error.into()),
             Err(_) => return Ok(None),
         };
         match sized {
@@ -288,7 +291,7 @@ impl Exporter for SourceExporter {
                 Ok(PartSummary { broken_lines: lines })
             }
             Content::Copy { files, slices, lines } => {
-                let mut lines = Lines::new(&lines)?;
+                let mut lines = Lines::new(lines)?;
                 let mut buffer = Vec::new();
                 for (n, file) in files.iter().enumerate() {
                     let of_file: Vec<_> = slices.iter().filter(|slice| slice.file == n).collect();

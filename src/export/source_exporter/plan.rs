@@ -3,8 +3,9 @@
 
 use std::collections::BTreeSet;
 
-use super::chosen::{each_chosen, line_feeds};
+use super::chosen::{each_chosen, each_of, line_feeds, selection};
 use super::copy::{Slice, TouchedSums};
+use super::deleted;
 use super::lines::{LineOptions, Lines};
 use super::runs::{Run, RunWriter};
 use super::{Content, SourceOptions, broken};
@@ -37,9 +38,23 @@ pub fn contents(
     request: &ExportRequest,
     options: &SourceOptions,
 ) -> Result<Contents, ExportError> {
+    let selection = selection(index, look, request, options.references)?;
     let mut parts = Parts::new(options.part_bytes, LineOptions::of(request, index.base_url()))?;
-    each_chosen(index, look, request, options.references, |s, chunk, chosen| {
-        parts.add(s, &look.segments[s].file, chunk, chosen);
+    each_chosen(look, &selection, |s, chunk, chosen| {
+        parts.add(s, &look.segments[s].file, chunk, chosen, &mut std::iter::empty());
+    })?;
+    // A part copies file by file: of one without other files, the Bundles come in this order.
+    parts.cut();
+    let (mut bundles, mut entries) = (Vec::new(), Vec::new());
+    for told in deleted::told(look, &selection) {
+        bundles.push(told.bundle);
+        entries.push(told.entries);
+        parts.bytes += told.bytes;
+    }
+    let mut entries = entries.into_iter();
+    each_of(look, &bundles, |s, chunk, chosen| {
+        parts.add(s, &look.segments[s].file, chunk, chosen, &mut entries);
+        Ok(())
     })?;
     let written = parts.bytes;
     let (mut parts, segments) = parts.finish();
@@ -69,24 +84,28 @@ struct Parts {
 
 impl Parts {
     fn new(part_bytes: u64, lines: LineOptions) -> Result<Self, ExportError> {
-        let rules = Lines::new(&lines)?;
+        let rules = Lines::new(lines.clone())?;
         let (done, used, files, slices) = (Vec::new(), BTreeSet::new(), Vec::new(), Vec::new());
         Ok(Self { part_bytes, lines, rules, done, used, files, slices, weight: 0, read: 0, bytes: 0 })
     }
 
-    /// Adds the chosen spans of a chunk.
+    /// Adds the chosen spans of a chunk; `told` gives what is told of each of them that is a Bundle.
     fn add(
         &mut self,
         segment: usize,
         file: &SourceFile,
         chunk: &Chunk,
-        chosen: impl IntoIterator<Item = bool>,
+        chosen: Vec<bool>,
+        told: &mut dyn Iterator<Item = Vec<u32>>,
     ) {
+        let url_growth = self.lines.url_growth();
+        let mut binaries = chunk.binaries().peekable();
         let mut at = chunk.entry.start;
         let mut open: Option<Open<'_>> = None;
-        for ((span, index), is_chosen) in chunk.spans().zip(chunk.types()).zip(chosen) {
+        for (n, ((span, index), is_chosen)) in chunk.spans().zip(chunk.types()).zip(chosen).enumerate() {
             let (start, length) = (at, u64::from(span.length));
             at += length;
+            let urls = binaries.next_if(|(place, _)| *place == n).map_or(0, |(_, urls)| urls);
             let Some(resource_type) = ResourceType::at(*index).filter(|_| is_chosen) else { continue };
             if self.is_full(length) {
                 self.close(open.take(), file, chunk);
@@ -96,10 +115,16 @@ impl Parts {
                 self.used.insert(segment);
                 Open::new(chunk, start)
             });
-            open.runs.add(Run { start, length, is_tidy: span.is_tidy, resource_type });
+            let is_bundle = resource_type == ResourceType::BUNDLE;
+            if is_bundle {
+                self.lines.told.extend(told.next());
+            } else {
+                self.bytes += length + urls * url_growth + self.rules.growth(resource_type);
+            }
+            let is_tidy = span.is_tidy && !is_bundle && urls * url_growth == 0;
+            open.runs.add(Run { start, length, is_tidy, resource_type });
             open.end = at;
             self.weight += length;
-            self.bytes += length + self.rules.growth(resource_type);
             self.read += open.sums.touch(start, at) * BLOCK as u64;
         }
         self.close(open, file, chunk);
@@ -126,7 +151,9 @@ impl Parts {
     fn cut(&mut self) {
         if self.weight > 0 {
             let (files, slices) = (std::mem::take(&mut self.files), std::mem::take(&mut self.slices));
-            self.done.push((self.weight, Content::Copy { files, slices, lines: self.lines.clone() }));
+            let told = std::mem::take(&mut self.lines.told);
+            let lines = LineOptions { told, ..self.lines.clone() };
+            self.done.push((self.weight, Content::Copy { files, slices, lines }));
         }
         (self.weight, self.read) = (0, 0);
     }

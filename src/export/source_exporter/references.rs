@@ -11,7 +11,7 @@ use crate::index::{Key, Look, Spot, keys};
 /// pointed to, directly or through one another.
 pub fn follow(
     look: &Look<'_>,
-    selection: &Selection<'_>,
+    selection: &Selection,
     mut wanted: HashSet<Key>,
 ) -> Result<BTreeSet<Spot>, ExportError> {
     let mut found = BTreeSet::new();

@@ -6,8 +6,8 @@ use jiff::Timestamp;
 
 use crate::config::References;
 use crate::fhir::ResourceType;
-use crate::index::{Chunk, Key, Links, NOTHING, UNKNOWN_AGE, nanoseconds};
-use crate::job::{ExportRequest, Level};
+use crate::index::{Chunk, Gone, Key, Links, NOTHING, UNKNOWN_AGE, nanoseconds};
+use crate::job::{ExportRequest, Level, Provenances};
 
 /// What is done with resources of a type.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -20,34 +20,44 @@ enum Rule {
     OfPatients,
     /// Those that something exported points to.
     ReferredTo,
+    /// Those that target something exported.
+    Associated,
 }
 
 /// Whose compartments are exported.
-enum Patients<'m> {
+enum Patients {
     Everybody,
-    Members(&'m HashSet<Key>),
+    These(HashSet<Key>),
 }
 
 /// See the module.
-pub struct Selection<'m> {
+pub struct Selection {
     rules: [Rule; 256],
-    patients: Patients<'m>,
+    patients: Patients,
+    provenances: Option<Provenances>,
+    /// Whether it is about what has changed since an instant.
+    has_since: bool,
     /// Strict bounds of the age, in nanoseconds.
     after: i64,
     before: i64,
 }
 
-impl<'m> Selection<'m> {
-    /// What `request` selects; `members` are those of its group, if it has one.
-    pub fn new(request: &ExportRequest, references: References, members: Option<&'m HashSet<Key>>) -> Self {
+impl Selection {
+    /// What `request` selects; `patients` are those whose compartments it is about, if these are
+    /// not everybody's.
+    pub fn new(request: &ExportRequest, references: References, patients: Option<HashSet<Key>>) -> Self {
         let asked = request.parameters();
         let mut rules = [Rule::Never; 256];
         for resource_type in ResourceType::all() {
             let is_asked_for =
                 asked.types.is_empty() || asked.types.iter().any(|t| t == resource_type.as_str());
             let rule = match (request.level(), references) {
+                // K-13: with what they are about, whatever `_type` says.
+                _ if resource_type == ResourceType::PROVENANCE && asked.provenances.is_some() => {
+                    Rule::Associated
+                }
                 _ if !is_asked_for || !resource_type.is_exported_at(request.level()) => Rule::Never,
-                (Level::System, _) => Rule::Always,
+                (Level::System, _) if patients.is_none() => Rule::Always,
                 _ if resource_type.is_in_compartment() => Rule::OfPatients,
                 (_, References::Referenced) => Rule::ReferredTo,
                 (_, References::All) => Rule::Always,
@@ -57,8 +67,15 @@ impl<'m> Selection<'m> {
         }
         let after = asked.since.map_or(i64::MIN, bound);
         let before = asked.until.map_or(i64::MAX, bound);
-        let patients = members.map_or(Patients::Everybody, Patients::Members);
-        Self { rules, patients, after, before }
+        let patients = patients.map_or(Patients::Everybody, Patients::These);
+        Self {
+            rules,
+            patients,
+            provenances: asked.provenances,
+            has_since: asked.since.is_some(),
+            after,
+            before,
+        }
     }
 
     fn rule(&self, type_index: u8) -> Rule {
@@ -77,7 +94,41 @@ impl<'m> Selection<'m> {
 
     /// Whether the links of chunks are needed to select from them.
     pub fn needs_links(&self) -> bool {
-        self.follows_references() || matches!(self.patients, Patients::Members(_))
+        self.follows_references() || matches!(self.patients, Patients::These(_))
+    }
+
+    /// Which Provenances go with what is exported, if it is these that are asked for (K-13).
+    pub fn provenances(&self) -> Option<Provenances> {
+        self.provenances
+    }
+
+    /// Whether something in the compartments of these patients, or in nobody's, may be exported
+    /// because of something else that is (G-4).
+    pub fn may_show(&self, patients: &[Key]) -> bool {
+        match &self.patients {
+            Patients::Everybody => true,
+            Patients::These(these) => {
+                patients.is_empty() || patients.iter().any(|patient| these.contains(patient))
+            }
+        }
+    }
+
+    /// Whether the client is told of resources that are gone.
+    pub fn tells_of_changes(&self) -> bool {
+        self.has_since
+    }
+
+    /// Whether the client is told that a resource is gone, whenever that was; see
+    /// [`super::deleted`].
+    pub fn tells_of(&self, gone: &Gone) -> bool {
+        match (self.rule(gone.type_index), &self.patients) {
+            (Rule::Never, _) => false,
+            (Rule::Always, _) | (_, Patients::Everybody) => true,
+            (Rule::ReferredTo, Patients::These(_)) => false,
+            (Rule::OfPatients | Rule::Associated, Patients::These(these)) => {
+                gone.patients.iter().any(|patient| these.contains(patient))
+            }
+        }
     }
 
     /// Whether a resource of that age is exported: between the bounds, or of unknown age.
@@ -95,21 +146,21 @@ impl<'m> Selection<'m> {
         adopted: impl Iterator<Item = (usize, impl AsRef<[Key]>)>,
     ) -> Vec<bool> {
         let is_member: Vec<bool> = match (&self.patients, links) {
-            (Patients::Members(members), Some(links)) => {
-                links.everybody().iter().map(|patient| members.contains(patient)).collect()
+            (Patients::These(these), Some(links)) => {
+                links.everybody().iter().map(|patient| these.contains(patient)).collect()
             }
             _ => Vec::new(),
         };
         let is_theirs = |entry: &u32| match (&self.patients, links) {
             _ if *entry == 0 => false,
             (Patients::Everybody, _) => true,
-            (Patients::Members(_), None) => false,
-            (Patients::Members(_), Some(links)) => {
+            (Patients::These(_), None) => false,
+            (Patients::These(_), Some(links)) => {
                 links.patients(entry).any(|place| is_member.get(place) == Some(&true))
             }
         };
         let choose = |(index, entry): (&u8, &u32)| match self.rule(*index) {
-            Rule::Never | Rule::ReferredTo => false,
+            Rule::Never | Rule::ReferredTo | Rule::Associated => false,
             Rule::Always => true,
             Rule::OfPatients => is_theirs(entry),
         };
@@ -117,9 +168,7 @@ impl<'m> Selection<'m> {
         for (n, patients) in adopted {
             let theirs = match &self.patients {
                 Patients::Everybody => true,
-                Patients::Members(members) => {
-                    patients.as_ref().iter().any(|patient| members.contains(patient))
-                }
+                Patients::These(these) => patients.as_ref().iter().any(|patient| these.contains(patient)),
             };
             if theirs && self.rule(chunk.types()[n]) == Rule::OfPatients {
                 chosen[n] = true;

@@ -93,7 +93,8 @@ pub fn find(look: &Look<'_>, resource_type: ResourceType, id: &str) -> Result<Op
             let table = segment.open()?.keys(chunk)?;
             // The last one is the one that counts.
             if let Some(n) = keys(&table).iter().rposition(|key| *key == wanted) {
-                return Ok(Some((s as u32, c as u32, n as u32)));
+                let is_deleted = look.overlay.superseded(s, c).any(|gone| gone == n);
+                return Ok((!is_deleted).then_some((s as u32, c as u32, n as u32)));
             }
         }
     }

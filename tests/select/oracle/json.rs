@@ -35,6 +35,11 @@ impl<'a> Json<'a> {
         serde_json::from_str::<&RawValue>(text).ok().map(|value| Self(value.get()))
     }
 
+    /// The text that it is, which is a part of what was parsed.
+    pub fn raw(self) -> &'a str {
+        self.0
+    }
+
     /// Whether it is an object.
     pub fn is_object(self) -> bool {
         self.0.starts_with('{')

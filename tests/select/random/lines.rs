@@ -3,7 +3,9 @@
 use proptest::prelude::*;
 use proptest::sample::select;
 
-use super::texts::{IDS, meta, patient_text, quoted, reference, reference_text, target_text};
+use super::texts::{
+    IDS, binary_text, meta, patient_text, quoted, reference, reference_text, target_text, when,
+};
 use crate::select::oracle::facts;
 
 /// The types of a random source. Many have compartment paths through arrays and deeper elements.
@@ -64,13 +66,61 @@ pub fn line(versions: bool) -> BoxedStrategy<Line> {
         4 => resource("Patient", versions),
         8 => compartment,
         2 => any_compartment,
-        4 => resource("Provenance", versions),
+        6 => resource("Provenance", versions),
         4 => resource("Group", versions),
         6 => references,
         2 => others,
         1 => broken(versions),
+        if versions { 3 } else { 0 } => transaction(),
     ]
     .boxed()
+}
+
+/// A Bundle of deletions, or one that nearly is.
+fn transaction() -> BoxedStrategy<Line> {
+    let bundle_type = prop_oneof![
+        12 => Just(r#","type":"transaction""#),
+        1 => select(vec!["", r#","type":"history""#, r#","type":"batch""#, r#","type":["transaction"]"#]),
+    ];
+    let entries = prop::collection::vec(deletion(), 0..6);
+    let timestamp = prop::option::of(when());
+    let id = prop::option::weighted(0.3, select(IDS.to_vec()));
+    (bundle_type, entries, timestamp, meta(false), id, 0u8..4, 0u8..60)
+        .prop_map(|(bundle_type, entries, timestamp, meta, id, shape, twice)| {
+            let entries = match (shape, entries.as_slice()) {
+                (0, [one]) => one.clone(),
+                _ => format!("[{}]", entries.join(",")),
+            };
+            let timestamp = timestamp.map_or(String::new(), |when| format!(r#","timestamp":{when}"#));
+            let meta = meta.map_or(String::new(), |meta| format!(r#","meta":{meta}"#));
+            let id = id.map_or(String::new(), |id| format!(r#","id":"{id}""#));
+            let twice = if twice == 0 { r#","entry":[]"# } else { "" };
+            let members = match shape {
+                1 => format!(r#""entry":{entries}{timestamp}{bundle_type}{meta}{id}{twice}"#),
+                _ => format!(r#""x":1{meta}{id}{bundle_type}{timestamp},"entry":{entries}{twice}"#),
+            };
+            let text = format!(r#"{{"resourceType":"Bundle",{members}}}"#).into_bytes();
+            Line { text, name: None }
+        })
+        .boxed()
+}
+
+/// An entry that deletes something, or nearly.
+fn deletion() -> impl Strategy<Value = String> {
+    let url = prop_oneof![2 => patient_text(), 4 => target_text(), 2 => reference_text(), 1 => binary_text()];
+    (url, 0u8..40).prop_map(|(url, shape)| match shape {
+        0 => format!(r#"{{"request":{{"method":"PUT","url":{url}}}}}"#),
+        1 => format!(r#"{{"request":{{"method":"delete","url":{url}}}}}"#),
+        2 => format!(r#"{{"request":{{"url":{url}}}}}"#),
+        3 => format!(r#"{{"method":"DELETE","url":{url}}}"#),
+        4 => format!(r#"{{"request":[{{"method":"DELETE","url":{url}}}]}}"#),
+        5 => format!(r#"{{"resource":{{"request":{{"method":"DELETE","url":{url}}}}}}}"#),
+        6 => r#"{"request":{"method":"DELETE"}}"#.into(),
+        7 => "null".into(),
+        8 => format!(r#"[{{"request":{{"method":"DELETE","url":{url}}}}}]"#),
+        9 => format!(r#"{{"request":{{"x":{{"method":"PUT"}},"url":{url},"m\u0065thod":"DELETE"}}}}"#),
+        _ => format!(r#"{{"fullUrl":"x","request":{{"method":"DELETE","url":{url}}}}}"#),
+    })
 }
 
 fn resource(name: &'static str, versions: bool) -> BoxedStrategy<Line> {
@@ -82,6 +132,14 @@ fn resource(name: &'static str, versions: bool) -> BoxedStrategy<Line> {
     let mut parts = Vec::new();
     let age = meta(versions).prop_map(|meta| meta.map(|meta| ("meta".into(), meta)).into_iter().collect());
     parts.push(age.boxed());
+    if name == "Provenance" {
+        let recorded = prop::option::weighted(0.7, when());
+        parts.push(
+            recorded
+                .prop_map(|when| when.map(|when| ("recorded".into(), when)).into_iter().collect())
+                .boxed(),
+        );
+    }
     if name == "Group" {
         parts.push(group(versions));
     } else {
@@ -165,7 +223,7 @@ fn at_path(path: &'static str, text: BoxedStrategy<String>, versions: bool) -> B
 
 /// A member that puts a resource into no compartment, whatever stands in it.
 fn extra(own: bool) -> impl Strategy<Value = (String, String)> {
-    (patient_text(), reference_text(), 0u8..10).prop_map(move |(patient, other, kind)| {
+    (patient_text(), reference_text(), binary_text(), 0u8..13).prop_map(move |(patient, other, url, kind)| {
         let (key, value) = match kind {
             0 => ("text", format!(r#"{{"div":{}}}"#, quoted(&format!("\"subject\":{{\"reference\":{patient}}}"), 9))),
             1 => (
@@ -180,6 +238,12 @@ fn extra(own: bool) -> impl Strategy<Value = (String, String)> {
             5 => ("x", format!(r#"{{"y":[[{{"z":{{"id":7,"reference":{other}}}}}],-1.5e400]}}"#)),
             6 => ("description", quoted(&format!("}},{{\"reference\":{other}"), 9)),
             7 => ("x", format!(r#"{{"a":1,"a":2,"reference":{{"reference":{other}}}}}"#)),
+            8 => ("url", url),
+            9 => ("content", format!(r#"[{{"attachment":{{"url" : {url},"title":"\"url\":\"Binary/a\""}}}},{{"url":[{url}]}}]"#)),
+            10 => (
+                "photo",
+                format!(r#"[{{"u\u0072l":{url},"data":"QQ==","x":["url",{url}]}},{{"contained":[{{"url":{url}}}],"uri":{url}}}]"#),
+            ),
             _ if own => ("managingOrganization", format!(r#"{{"reference":{other}}}"#)),
             _ => ("custodian", format!(r#"{{"reference":{other},"display":{patient}}}"#)),
         };

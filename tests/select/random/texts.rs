@@ -80,8 +80,23 @@ pub fn reference_text() -> impl Strategy<Value = String> {
 
 /// The text of a reference to what a Provenance may be about.
 pub fn target_text() -> impl Strategy<Value = String> {
-    let types = vec!["Observation", "Appointment", "Provenance", "Organization", "Coverage"];
-    prop_oneof![6 => spelled(target(types)), 1 => patient_text()]
+    let types = vec!["Appointment", "Provenance", "Organization", "Coverage", "ValueSet"];
+    prop_oneof![
+        3 => spelled(target(types)),
+        3 => spelled(target(vec!["Observation", "Basic"])),
+        1 => patient_text(),
+    ]
+}
+
+/// The text of the URL of an attachment.
+pub fn binary_text() -> impl Strategy<Value = String> {
+    prop_oneof![6 => spelled(target(vec!["Binary"])), 1 => patient_text()]
+}
+
+/// The text of an instant, or of none.
+pub fn when() -> impl Strategy<Value = String> {
+    let age = prop_oneof![3 => select(AGES[..20].to_vec()), 1 => select(AGES.to_vec())];
+    (age, 0u8..12).prop_map(|(age, spelling)| quoted(age, spelling))
 }
 
 /// A Reference: right, or in one of the shapes that are none.

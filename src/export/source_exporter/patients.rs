@@ -1,0 +1,54 @@
+//! Whose compartments a request is about: the members of its group, and of these, or of all,
+//! the patients that its parameter `patient` names.
+
+use std::collections::HashSet;
+
+use super::{chosen, group};
+use crate::export::ExportError;
+use crate::index::{Index, Key, Look, key};
+use crate::job::ExportRequest;
+
+/// The patients that the request is about; `None` for everybody.
+///
+/// # Errors
+/// Those of [`group::members`]; [`ExportError::PatientNotFound`] if a patient that is named is
+/// no member, or if the source does not know of it.
+pub fn asked_for(
+    index: &Index,
+    look: &Look<'_>,
+    request: &ExportRequest,
+) -> Result<Option<HashSet<Key>>, ExportError> {
+    let members = chosen::group_of(request).map(|id| group::members(index, look, id)).transpose()?;
+    let named = &request.parameters().patients;
+    if named.is_empty() {
+        return Ok(members);
+    }
+    let named: HashSet<_> = named.iter().map(|id| key(&format!("Patient/{id}"))).collect();
+    if members.is_some_and(|members| !named.is_subset(&members)) || !are_known(look, &named)? {
+        return Err(ExportError::PatientNotFound);
+    }
+    Ok(Some(named))
+}
+
+/// Whether the source knows of all of them: by a Patient, by anything that names them where that
+/// makes it theirs, in any version, or by their deletion.
+fn are_known(look: &Look<'_>, patients: &HashSet<Key>) -> Result<bool, ExportError> {
+    let mut unknown = patients.clone();
+    let mut meet = |patient: &Key| {
+        unknown.remove(patient);
+        unknown.is_empty()
+    };
+    let mut deleted = look.overlay.gone().iter().flat_map(|gone| &gone.patients);
+    if deleted.any(&mut meet) {
+        return Ok(true);
+    }
+    for segment in &look.segments {
+        let reader = segment.open()?;
+        for chunk in &segment.chunks {
+            if reader.links(chunk)?.everybody().iter().any(&mut meet) {
+                return Ok(true);
+            }
+        }
+    }
+    Ok(false)
+}

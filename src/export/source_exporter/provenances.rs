@@ -1,0 +1,83 @@
+//! The Provenances that `includeAssociatedData` asks for (K-13): all that target one of the
+//! exported resources, or of those of each resource the most recent one. They are chosen by what
+//! they target and by nothing else: `_type` need not name Provenance, and `_since` and `_until`
+//! bound the resources, not what is known of their origin. Provenances of Provenances do not
+//! come along, nor does what a Provenance refers to come along because of it.
+//!
+//! Of an export that is about some patients only, a Provenance that is in the compartments of
+//! others alone is left out, even if it targets an Organization, say, that is exported (G-4).
+
+use std::collections::{HashMap, HashSet};
+
+use super::select::Selection;
+use crate::export::ExportError;
+use crate::fhir::ResourceType;
+use crate::index::{Key, Links, Look, Spot, Targeting};
+use crate::job::Provenances;
+
+/// The Provenances of a source, and which of them go along with what was exported so far.
+pub struct Associated {
+    which: Provenances,
+    /// Those that may go along, in the order of the source, and when they were recorded.
+    provenances: Vec<(Spot, i64)>,
+    /// What they target, sorted, each with the number of the Provenance.
+    targets: Vec<(Key, u32)>,
+    /// The numbers of those that go along.
+    chosen: HashSet<u32>,
+}
+
+impl Associated {
+    /// The Provenances that may go along, if the selection asks for such.
+    pub fn of(look: &Look<'_>, selection: &Selection) -> Result<Option<Self>, ExportError> {
+        let Some(which) = selection.provenances() else { return Ok(None) };
+        let (mut provenances, mut targets) = (Vec::new(), Vec::new());
+        let provenance = ResourceType::PROVENANCE.index();
+        for (s, segment) in look.segments.iter().enumerate() {
+            let chunks = segment.chunks.iter().enumerate();
+            for (c, chunk) in chunks.filter(|(_, chunk)| chunk.types().contains(&provenance)) {
+                let links = segment.open()?.links(chunk)?;
+                let superseded: HashSet<usize> = look.overlay.superseded(s, c).collect();
+                let adopted: HashMap<usize, &[Key]> = look.overlay.adopted(s, c).collect();
+                for Targeting { place, recorded, targets: its } in links.targeting() {
+                    let n = place as usize;
+                    let own = named(&links, &chunk.patients()[n]);
+                    let patients = adopted.get(&n).map_or(own.as_slice(), |patients| patients);
+                    if superseded.contains(&n) || !selection.may_show(patients) {
+                        continue;
+                    }
+                    let number = provenances.len() as u32;
+                    targets.extend(its.iter().map(|target| (*target, number)));
+                    provenances.push(((s as u32, c as u32, place), recorded));
+                }
+            }
+        }
+        targets.sort_unstable();
+        Ok(Some(Self { which, provenances, targets, chosen: HashSet::new() }))
+    }
+
+    /// Says that a resource of this name is exported.
+    pub fn is_exported(&mut self, name: Key) {
+        let start = self.targets.partition_point(|(target, _)| *target < name);
+        let of_name = self.targets[start..].iter().take_while(|(target, _)| *target == name);
+        let numbers = of_name.map(|(_, number)| *number);
+        match self.which {
+            Provenances::Relevant => self.chosen.extend(numbers),
+            // Of several of one instant, or of unknown ones, the last in the source.
+            Provenances::Latest => {
+                self.chosen.extend(numbers.max_by_key(|n| (self.provenances[*n as usize].1, *n)));
+            }
+        }
+    }
+
+    /// Those that go along, in the order of the source.
+    pub fn chosen(&self) -> Vec<Spot> {
+        let mut numbers: Vec<_> = self.chosen.iter().copied().collect();
+        numbers.sort_unstable();
+        numbers.into_iter().map(|number| self.provenances[number as usize].0).collect()
+    }
+}
+
+/// The patients that a Provenance targets itself.
+fn named(links: &Links, entry: &u32) -> Vec<Key> {
+    links.patients(entry).filter_map(|place| links.everybody().get(place).copied()).collect()
+}

@@ -1,0 +1,214 @@
+//! A chunk that is being made: what its resources are, column by column.
+
+use rustc_hash::FxHashMap;
+
+use super::chunk::{BrokenLines, Deleting, LIST, NOTHING, UNTIDY};
+use super::key::{Key, key};
+use super::line::Deletion;
+use super::table::Table;
+use crate::fhir::ResourceType;
+
+/// A chunk that is being made.
+#[derive(Default)]
+pub struct Draft {
+    /// Where its first line begins.
+    pub start: u64,
+    /// Where the first line after it begins.
+    pub end: u64,
+    /// Line feeds in it.
+    pub line_feeds: u64,
+    /// Its broken lines.
+    pub broken: BrokenLines,
+    /// Checksums of its blocks.
+    pub sums: Vec<u64>,
+    updated: Vec<i64>,
+    spans: Vec<u32>,
+    patients: Vec<u32>,
+    types: Vec<u8>,
+    keys: Vec<Key>,
+    everybody: Numbers<Key>,
+    lists: Vec<u32>,
+    sets: Vec<u32>,
+    pointed: Numbers<Key>,
+    pointer_sets: Numbers<Vec<u32>>,
+    targets: Vec<(u32, i64, Vec<Key>)>,
+    targeting: u64,
+    deletions: Vec<Deleting>,
+    /// Places and counts.
+    binaries: (Vec<u32>, Vec<u32>),
+}
+
+/// Things, each once, by number.
+struct Numbers<T> {
+    of: FxHashMap<T, u32>,
+    things: Vec<T>,
+}
+
+impl<T> Default for Numbers<T> {
+    fn default() -> Self {
+        Self { of: Default::default(), things: Vec::new() }
+    }
+}
+
+impl<T: Clone + Eq + std::hash::Hash> Numbers<T> {
+    fn number(&mut self, thing: &T) -> u32 {
+        // Neighbours often are the same.
+        if self.things.last() == Some(thing) {
+            return (self.things.len() - 1) as u32;
+        }
+        if let Some(number) = self.of.get(thing) {
+            return *number;
+        }
+        let number = self.things.len() as u32;
+        self.of.insert(thing.clone(), number);
+        self.things.push(thing.clone());
+        number
+    }
+}
+
+/// One resource for a draft.
+pub struct Entry<'a> {
+    /// Its type.
+    pub resource_type: ResourceType,
+    /// Its name.
+    pub key: Key,
+    /// Its age.
+    pub updated: i64,
+    /// Whose it is.
+    pub patients: &'a [Key],
+    /// What it points to.
+    pub pointers: &'a [Key],
+    /// What it targets, of a Provenance.
+    pub targets: &'a [Key],
+    /// When it was recorded, of a Provenance.
+    pub recorded: i64,
+    /// What it deletes, of a transaction.
+    pub deletions: &'a [Deletion],
+    /// URLs of its attachments that name Binaries.
+    pub binaries: u32,
+}
+
+impl Draft {
+    /// A chunk whose first line begins at `start`.
+    pub fn new(start: u64) -> Self {
+        Self { start, ..Self::default() }
+    }
+
+    /// Adds a resource of `length` bytes, at most [`super::LONGEST_LINE`] and some.
+    pub fn resource(&mut self, length: u32, is_tidy: bool, entry: &Entry<'_>) {
+        let patients = match entry.patients {
+            [] => 0,
+            [one] => self.everybody.number(one) + 1,
+            several => {
+                let at = self.lists.len() as u32;
+                self.lists.push(several.len() as u32);
+                self.lists.extend(several.iter().map(|patient| self.everybody.number(patient)));
+                at | LIST
+            }
+        };
+        let pointers: Vec<u32> = entry.pointers.iter().map(|key| self.pointed.number(key)).collect();
+        let place = self.types.len() as u32;
+        if !entry.targets.is_empty() {
+            self.targets.push((place, entry.recorded, entry.targets.to_vec()));
+            self.targeting += u64::from(entry.patients.is_empty());
+        }
+        self.deletions.extend((0..).zip(entry.deletions).map(|(n, deletion)| Deleting {
+            place,
+            entry: n,
+            type_index: deletion.resource_type.index(),
+            bytes: json_bytes(&deletion.name),
+            key: key(&deletion.name),
+        }));
+        if entry.binaries > 0 {
+            self.binaries.0.push(place);
+            self.binaries.1.push(entry.binaries);
+        }
+        let set = self.pointer_sets.number(&pointers);
+        let span = if is_tidy { length } else { length | UNTIDY };
+        self.push(span, entry.resource_type.index(), entry.updated, patients, entry.key, set);
+    }
+
+    /// Adds `length` bytes that are no resource; blank lines go to what is before them.
+    pub fn gap(&mut self, length: u32, is_blank: bool) {
+        match self.spans.last_mut() {
+            Some(span) if is_blank => *span = (*span + length) | UNTIDY,
+            _ => {
+                let empty = self.pointer_sets.number(&Vec::new());
+                self.push(length | UNTIDY, NOTHING, i64::MIN, 0, super::key::NO_KEY, empty);
+            }
+        }
+    }
+
+    fn push(&mut self, span: u32, type_index: u8, updated: i64, patients: u32, key: Key, set: u32) {
+        self.spans.push(span);
+        self.types.push(type_index);
+        self.updated.push(updated);
+        self.patients.push(patients);
+        self.keys.push(key);
+        self.sets.push(set);
+    }
+
+    /// Provenances that target no patient.
+    pub fn targeting(&self) -> u64 {
+        self.targeting
+    }
+
+    /// Entries of transactions that delete something.
+    pub fn deleting(&self) -> u64 {
+        self.deletions.len() as u64
+    }
+
+    /// What is going to be in memory, the names, and the links.
+    pub fn tables(&self) -> [Table; 3] {
+        use bytemuck::cast_slice;
+        let resident = Table::pack(&[
+            cast_slice(&self.updated),
+            cast_slice(&self.spans),
+            cast_slice(&self.patients),
+            &self.types,
+            cast_slice(&self.sums),
+            cast_slice(&self.binaries.0),
+            cast_slice(&self.binaries.1),
+        ]);
+        let ends = |lengths: &mut dyn Iterator<Item = usize>| -> Vec<u32> {
+            let mut end = 0;
+            lengths
+                .map(|length| {
+                    end += length as u32;
+                    end
+                })
+                .collect()
+        };
+        let set_ends = ends(&mut self.pointer_sets.things.iter().map(Vec::len));
+        let target_ends = ends(&mut self.targets.iter().map(|(_, _, keys)| keys.len()));
+        let targeting: Vec<u32> = self.targets.iter().map(|(place, _, _)| *place).collect();
+        let recorded: Vec<i64> = self.targets.iter().map(|(_, recorded, _)| *recorded).collect();
+        let target_keys: Vec<Key> = self.targets.iter().flat_map(|(_, _, keys)| keys).copied().collect();
+        let deleting: Vec<u32> = self.deletions.iter().map(|deletion| deletion.place).collect();
+        let deleted_types: Vec<u8> = self.deletions.iter().map(|deletion| deletion.type_index).collect();
+        let deleted_bytes: Vec<u32> = self.deletions.iter().map(|deletion| deletion.bytes).collect();
+        let deleted: Vec<Key> = self.deletions.iter().map(|deletion| deletion.key).collect();
+        let links = Table::pack(&[
+            cast_slice(&self.everybody.things),
+            cast_slice(&self.lists),
+            cast_slice(&self.sets),
+            cast_slice(&set_ends),
+            cast_slice(&self.pointer_sets.things.concat()),
+            cast_slice(&self.pointed.things),
+            cast_slice(&targeting),
+            cast_slice(&target_ends),
+            cast_slice(&target_keys),
+            cast_slice(&recorded),
+            cast_slice(&deleting),
+            &deleted_types,
+            cast_slice(&deleted_bytes),
+            cast_slice(&deleted),
+        ]);
+        [resident, Table::pack(&[cast_slice(&self.keys)]), links]
+    }
+}
+
+/// Bytes of a text as a JSON string; a line is shorter than 4 GB.
+fn json_bytes(text: &str) -> u32 {
+    serde_json::to_string(text).map_or(0, |json| json.len() as u32)
+}
