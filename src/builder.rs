@@ -13,7 +13,7 @@ use crate::clock::{self, Clock};
 use crate::config::{Config, PageCache};
 use crate::evanesce::{Evanesce, Running};
 use crate::export::{
-    Exporter, Limits, Pool, Rates, SourceExporter, SourceOptions, Threads, Throttle, WithNotices,
+    Exporter, Form, Limits, Pool, Rates, SourceExporter, SourceOptions, Threads, Throttle, WithNotices,
 };
 use crate::files::{Files, FilesError, LocalFiles};
 use crate::hooks::Hooks;
@@ -196,7 +196,8 @@ impl Builder {
             job: export.max_bytes_per_second_per_job,
         };
         let throttle = Arc::new(Throttle::new(rates));
-        let limits = Limits { throttle, max_file_bytes: export.max_file_bytes };
+        let form = Form { coding: export.coding(), checksums: export.checksums };
+        let limits = Limits { throttle, max_file_bytes: export.max_file_bytes, form };
         let planners = Arc::new(Planners::new(export.max_replacements));
         let services = Services {
             config,

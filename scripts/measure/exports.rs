@@ -50,7 +50,7 @@ pub fn selections(args: &Args, large: &Source) {
 }
 
 /// From the kick-off to the manifest; the files are deleted after that.
-fn export(server: &Server, agent: &ureq::Agent, path: &str) -> Duration {
+pub fn export(server: &Server, agent: &ureq::Agent, path: &str) -> Duration {
     let began = Instant::now();
     let polling = server.kickoff_at(path);
     server.wait(&polling);

@@ -160,10 +160,12 @@ fn next_state(record: &JobRecord) -> Option<JobState> {
 
 fn part() -> SealedPart {
     let file = |n: u64| OutputFile {
-        name: format!("{}_Observation.ndjson", JobId::random().to_string().to_uppercase()),
-        resource_type: "Observation".into(),
         count: 1000 * n,
         bytes: 1_000_000 * n,
+        ..OutputFile::new(
+            format!("{}_Observation.ndjson", JobId::random().to_string().to_uppercase()),
+            "Observation",
+        )
     };
     SealedPart { index: 0, files: (1..=FILES).map(file).collect(), broken_lines: 0 }
 }

@@ -7,6 +7,7 @@ mod copy;
 mod deletes;
 mod endings;
 mod exports;
+mod forms;
 mod growth;
 mod host;
 mod index;
@@ -55,6 +56,8 @@ enum Subject {
     Exports,
     /// Exports of a group and of what is new.
     Selections,
+    /// Files stored compressed, and downloads in each form.
+    Forms,
     /// Building the index, and loading it.
     Index,
     /// Peaks of the memory of a server.
@@ -88,6 +91,7 @@ fn main() {
         match (subject, &large) {
             (Subject::Exports, Some(large)) => exports::everything(&args, large),
             (Subject::Selections, Some(large)) => exports::selections(&args, large),
+            (Subject::Forms, Some(large)) => forms::all(&args, large),
             (Subject::Index, Some(large)) => index::all(&args, large),
             (Subject::Memory, Some(large)) => memory::peaks(&args, large),
             (Subject::Neighbours, Some(large)) => neighbours::small_beside_huge(&args, large),

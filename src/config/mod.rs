@@ -8,7 +8,7 @@ use std::time::Duration;
 
 pub use settings::{
     Config, Download, Export, PageCache, Profile, Protocol, Reaper, References, Retention, Server,
-    SourceConfig, Storage, Time,
+    SourceConfig, Storage, Stored, Time,
 };
 
 /// What could not be understood, and where it stood.
@@ -77,6 +77,16 @@ impl Config {
         if self.export.nice > 19 {
             let reason = format!("is {}, should be at most 19", self.export.nice);
             return Err(ConfigError::Value { key: "export.nice", reason });
+        }
+        let level = self.export.compression_level.unwrap_or(1);
+        let hardest = if self.export.stored == Stored::Zstd { 19 } else { 9 };
+        if !(1..=hardest).contains(&level) {
+            let reason = format!("is {level}, should be 1 to 9 for gzip, 1 to 19 for zstd");
+            return Err(ConfigError::Value { key: "export.compression_level", reason });
+        }
+        if self.download.compression_level > 9 {
+            let reason = format!("is {}, should be at most 9", self.download.compression_level);
+            return Err(ConfigError::Value { key: "download.compression_level", reason });
         }
         let reaper = &self.reaper;
         for (key, time) in [("reaper.interval", reaper.interval), ("reaper.retry_min", reaper.retry_min)] {
@@ -178,13 +188,19 @@ mod tests {
 
     #[test]
     fn what_is_unknown_or_senseless_is_refused_with_its_name() {
-        let cases: [(&str, &[&str], &str); 16] = [
+        let cases: [(&str, &[&str], &str); 22] = [
             ("[export]\nworker = 3", &[], "worker"),
             ("[exports]\nworkers = 3", &[], "exports"),
             ("", &["export.workers=0"], "export.workers"),
             ("", &["export.workers=many"], "many"),
             ("", &["export.nice=20"], "at most 19"),
             ("", &["export.nice=-1"], "export.nice"),
+            ("", &["export.stored=brotli"], "brotli"),
+            ("", &["export.compression_level=0"], "export.compression_level is 0"),
+            ("", &["export.stored=gzip", "export.compression_level=10"], "1 to 9 for gzip"),
+            ("", &["export.stored=zstd", "export.compression_level=20"], "1 to 19 for zstd"),
+            ("", &["export.checksums=sha256"], "sha256"),
+            ("", &["download.compression_level=10"], "at most 9"),
             ("", &["export.max_bytes_per_second_per_job=fast"], "fast"),
             ("", &["workers=1"], "section.key=value"),
             ("", &["retention.completed=soon"], "soon"),

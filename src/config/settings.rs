@@ -7,6 +7,8 @@ use std::time::Duration;
 
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
+use crate::job::Coding;
+
 /// A length of time, written as `500ms`, `5s`, `10min`, `24h` or `30days`.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Time(pub Duration);
@@ -224,6 +226,15 @@ pub struct Export {
     /// Size in bytes at which an output file is ended and a new one begun; one resource that
     /// is larger has a file of its own. At least 4096. Default 1 GiB.
     pub max_file_bytes: u64,
+    /// The form in which output files are stored, whatever form they are served in. Each file is
+    /// compressed once, while it is written. Default `plain`.
+    pub stored: Stored,
+    /// How hard that compression tries: 1 to 9 for gzip, 1 to 19 for zstd. Default: 6 for gzip, 3
+    /// for zstd.
+    pub compression_level: Option<u8>,
+    /// Whether the manifest tells the SHA-256 of each file, which is taken while it is written.
+    /// Default false.
+    pub checksums: bool,
     /// Bytes to copy that make one part, the unit of work and of resuming. At least
     /// 4096. Default 64 MiB.
     pub part_bytes: u64,
@@ -244,6 +255,18 @@ pub struct Export {
     pub max_replacements: usize,
 }
 
+/// The form of files on disk.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Stored {
+    /// As plain text.
+    Plain,
+    /// Compressed with gzip.
+    Gzip,
+    /// Compressed with Zstandard.
+    Zstd,
+}
+
 /// Which resources outside of compartments go with patients.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
@@ -256,6 +279,18 @@ pub enum References {
     None,
 }
 
+impl Export {
+    /// The form of new files: their coding, and how hard it tries.
+    pub fn coding(&self) -> Option<(Coding, u8)> {
+        let (coding, default) = match self.stored {
+            Stored::Plain => return None,
+            Stored::Gzip => (Coding::Gzip, 6),
+            Stored::Zstd => (Coding::Zstd, 3),
+        };
+        Some((coding, self.compression_level.unwrap_or(default)))
+    }
+}
+
 impl Default for Export {
     fn default() -> Self {
         Self {
@@ -266,6 +301,9 @@ impl Default for Export {
             max_bytes_per_second_per_tenant: 0,
             max_bytes_per_second_per_job: 0,
             max_file_bytes: 1 << 30,
+            stored: Stored::Plain,
+            compression_level: None,
+            checksums: false,
             part_bytes: 64 << 20,
             max_active_jobs: 1000,
             max_active_jobs_per_client: 100,
@@ -285,11 +323,15 @@ pub struct Download {
     pub delete_grace: Time,
     /// How long they may go on after an expiry before they are cut. Default `10min`.
     pub expiry_drain: Time,
+    /// How hard a file is compressed on its way to a client that wants another form of it than
+    /// is stored: 1 to 9; 0 = it is not, such a client gets the stored form or plain text.
+    /// Default 1.
+    pub compression_level: u8,
 }
 
 impl Default for Download {
     fn default() -> Self {
-        Self { delete_grace: Time::seconds(5), expiry_drain: Time::seconds(600) }
+        Self { delete_grace: Time::seconds(5), expiry_drain: Time::seconds(600), compression_level: 1 }
     }
 }
 

@@ -4,6 +4,7 @@
 
 mod gate;
 mod notices;
+mod output;
 mod pool;
 mod source_exporter;
 mod throttle;
@@ -29,7 +30,7 @@ pub use source_exporter::{SourceExporter, SourceOptions};
 pub use throttle::{Rates, Throttle};
 pub use tokio_util::sync::CancellationToken as CancelToken;
 pub use work::{Fenced, Limits, PartDone, Straggler, Work};
-pub use writer::PartWriter;
+pub use writer::{Form, PartWriter};
 
 /// How an export is going to be done. It is written to the job's directory; a resume after a
 /// restart runs the parts that were not sealed and never plans again.

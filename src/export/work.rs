@@ -7,7 +7,7 @@ use std::time::Instant;
 
 use parking_lot::Mutex;
 
-use super::writer::{Fence, Shared, Slot};
+use super::writer::{Fence, Form, Shared, Slot};
 use super::{CancelToken, ExportError, Exporter, Gate, Part, PartWriter, Throttle, Written};
 use crate::files::ExportDir;
 use crate::job::{FailureReason, JobId, SealedPart, TenantId};
@@ -20,6 +20,8 @@ pub struct Limits {
     pub throttle: Arc<Throttle>,
     /// Size in bytes at which a file is ended.
     pub max_file_bytes: u64,
+    /// The form of its files.
+    pub form: Form,
 }
 
 /// A worker is done with a part.
@@ -86,6 +88,7 @@ impl Work {
             gate: Gate::new(limits.throttle.clone(), tenant),
             progress,
             max_file_bytes: limits.max_file_bytes,
+            form: limits.form,
         };
         Self {
             job,

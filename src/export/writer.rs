@@ -6,12 +6,13 @@ use std::sync::Arc;
 
 use parking_lot::Mutex;
 
+use super::output::Output;
 use super::{ExportError, Gate};
 use crate::fhir::{OperationOutcome, ResourceType};
-use crate::files::{ExportDir, OutputSink, layout};
-use crate::job::OutputFile;
+use crate::files::coded::Press;
+use crate::files::{ExportDir, layout};
+use crate::job::{Coding, OutputFile};
 use crate::store::Progress;
-use crate::telemetry;
 
 /// Bytes gathered before a write.
 const BUFFER_BYTES: usize = 256 << 10;
@@ -19,17 +20,21 @@ const BUFFER_BYTES: usize = 256 << 10;
 /// The type of the manifest's `error` files (MF-5).
 const OUTCOME: &str = "OperationOutcome";
 
-/// A file being written.
-struct Output {
-    sink: Box<dyn OutputSink>,
-    buffer: Vec<u8>,
-    file: OutputFile,
+/// The form that files are given.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Form {
+    /// The coding that they are stored in, and how hard it tries; `None` for plain text.
+    pub coding: Option<(Coding, u8)>,
+    /// Whether their SHA-256 is taken.
+    pub checksums: bool,
 }
 
 /// All that a part holds open; closed when it is dropped.
 struct Outputs {
     dir: Arc<dyn ExportDir>,
     open: BTreeMap<&'static str, Output>,
+    /// Compresses the pieces of all its files; made when the first is.
+    press: Option<Press>,
     sealed: Vec<OutputFile>,
 }
 
@@ -38,7 +43,7 @@ pub(super) struct Slot(Mutex<Option<Outputs>>);
 
 impl Slot {
     pub fn new(dir: Arc<dyn ExportDir>) -> Self {
-        Self(Mutex::new(Some(Outputs { dir, open: BTreeMap::new(), sealed: Vec::new() })))
+        Self(Mutex::new(Some(Outputs { dir, open: BTreeMap::new(), press: None, sealed: Vec::new() })))
     }
 
     /// Takes the files away and closes them, unless the writer is inside a call just now.
@@ -69,16 +74,17 @@ pub(super) struct Shared {
     pub gate: Gate,
     pub progress: Arc<Progress>,
     pub max_file_bytes: u64,
+    pub form: Form,
 }
 
 impl Shared {
     /// Bytes of one write.
-    fn chunk(&self) -> usize {
+    pub fn chunk(&self) -> usize {
         self.gate.chunk(BUFFER_BYTES)
     }
 
     /// Pieces of about one chunk, all of one size: a short one would use up a turn as well.
-    fn pieces<'a>(&self, bytes: &'a [u8]) -> std::slice::Chunks<'a, u8> {
+    pub fn pieces<'a>(&self, bytes: &'a [u8]) -> std::slice::Chunks<'a, u8> {
         let count = (bytes.len() / self.chunk()).max(1);
         bytes.chunks(bytes.len().div_ceil(count).max(1))
     }
@@ -112,29 +118,32 @@ impl PartWriter {
     /// each, any number of them. What [`PartWriter::resource`] does for one, at the speed of
     /// copying.
     pub fn lines(&mut self, resource_type: ResourceType, mut lines: &[u8]) -> Result<(), ExportError> {
-        let mut slot = self.slot.0.lock();
-        let outputs = slot.as_mut().ok_or(ExportError::Cancelled)?;
         let name = resource_type.as_str();
-        while !lines.is_empty() {
-            let room = self.shared.max_file_bytes.saturating_sub(outputs.bytes(name));
-            let fitting = match usize::try_from(room) {
-                Ok(room) if room < lines.len() => memchr::memrchr(b'\n', &lines[..room]).map_or(0, |n| n + 1),
-                _ => lines.len(),
-            };
-            let taken = match fitting {
-                0 if outputs.bytes(name) > 0 => {
-                    outputs.seal(name, &self.shared)?;
-                    continue;
-                }
-                // One line that is larger than a file has a file of its own.
-                0 => memchr::memchr(b'\n', lines).map_or(lines.len(), |n| n + 1),
-                fitting => fitting,
-            };
-            let (now, rest) = lines.split_at(taken);
-            outputs.output(name)?.append(now, &self.shared)?;
-            lines = rest;
-        }
-        Ok(())
+        self.write(|outputs, shared| {
+            while !lines.is_empty() {
+                let room = shared.max_file_bytes.saturating_sub(outputs.bytes(name));
+                let fitting = match usize::try_from(room) {
+                    Ok(room) if room < lines.len() => {
+                        memchr::memrchr(b'\n', &lines[..room]).map_or(0, |n| n + 1)
+                    }
+                    _ => lines.len(),
+                };
+                let taken = match fitting {
+                    0 if outputs.bytes(name) > 0 => {
+                        outputs.seal(name, shared)?;
+                        continue;
+                    }
+                    // One line that is larger than a file has a file of its own.
+                    0 => memchr::memchr(b'\n', lines).map_or(lines.len(), |n| n + 1),
+                    fitting => fitting,
+                };
+                let (now, rest) = lines.split_at(taken);
+                let count = memchr::memchr_iter(b'\n', now).count() as u64;
+                outputs.append(name, &[now], count, shared)?;
+                lines = rest;
+            }
+            Ok(())
+        })
     }
 
     /// Appends an OperationOutcome to the `error` file of the manifest (ST-8).
@@ -150,22 +159,29 @@ impl PartWriter {
     }
 
     fn line(&mut self, resource_type: &'static str, json: &[u8]) -> Result<(), ExportError> {
+        self.write(|outputs, shared| {
+            let length = json.len() as u64 + 1;
+            let written = outputs.bytes(resource_type);
+            if written > 0 && written + length > shared.max_file_bytes {
+                outputs.seal(resource_type, shared)?;
+            }
+            outputs.append(resource_type, &[json, b"\n"], 1, shared)
+        })
+    }
+
+    /// Writes, unless the job is cancelled. After a write that failed nobody knows where a file
+    /// ends: the files are closed, and no call writes any more.
+    fn write(
+        &mut self,
+        write: impl FnOnce(&mut Outputs, &Shared) -> Result<(), ExportError>,
+    ) -> Result<(), ExportError> {
         let mut slot = self.slot.0.lock();
         let outputs = slot.as_mut().ok_or(ExportError::Cancelled)?;
-        let length = json.len() as u64 + 1;
-        let full = |output: &Output| output.file.bytes + length > self.shared.max_file_bytes;
-        if outputs.open.get(resource_type).is_some_and(full) {
-            outputs.seal(resource_type, &self.shared)?;
+        let written = write(outputs, &self.shared);
+        if written.is_err() {
+            *slot = None;
         }
-        let output = outputs.output(resource_type)?;
-        output.buffer.extend_from_slice(json);
-        output.buffer.push(b'\n');
-        output.file.bytes += length;
-        output.file.count += 1;
-        if output.buffer.len() >= self.shared.chunk() {
-            output.write_buffer(&self.shared)?;
-        }
-        Ok(())
+        written
     }
 
     /// Ends the part: every file written, synced and closed, the directory synced. Gives the
@@ -185,66 +201,36 @@ impl PartWriter {
 }
 
 impl Outputs {
-    /// Bytes of the file of that type that is being written.
+    /// Bytes of text of the file of that type that is being written.
     fn bytes(&self, resource_type: &str) -> u64 {
         self.open.get(resource_type).map_or(0, |output| output.file.bytes)
     }
 
-    fn output(&mut self, resource_type: &'static str) -> Result<&mut Output, ExportError> {
-        use std::collections::btree_map::Entry;
-        match self.open.entry(resource_type) {
-            Entry::Occupied(open) => Ok(open.into_mut()),
-            Entry::Vacant(vacant) => {
-                let name = layout::output_name(resource_type);
-                let sink = self.dir.create_file(&name)?;
-                let file = OutputFile { name, resource_type: resource_type.into(), count: 0, bytes: 0 };
-                Ok(vacant.insert(Output { sink, buffer: Vec::new(), file }))
-            }
+    /// Appends `count` lines, in one text or several, to the file of that type.
+    fn append(
+        &mut self,
+        resource_type: &'static str,
+        texts: &[&[u8]],
+        count: u64,
+        shared: &Shared,
+    ) -> Result<(), ExportError> {
+        if self.press.is_none()
+            && let Some((coding, level)) = shared.form.coding
+        {
+            self.press = Some(Press::new(coding, level)?);
         }
-    }
-
-    fn seal(&mut self, resource_type: &'static str, shared: &Shared) -> Result<(), ExportError> {
-        if let Some(mut output) = self.open.remove(resource_type) {
-            output.write_buffer(shared)?;
-            output.sink.sync()?;
-            self.sealed.push(output.file);
+        let new = || Output::new(layout::output_name(resource_type), resource_type, shared.form);
+        let output = self.open.entry(resource_type).or_insert_with(new);
+        output.file.count += count;
+        for text in texts {
+            output.append(text, &*self.dir, self.press.as_mut(), shared)?;
         }
         Ok(())
     }
-}
 
-impl Output {
-    /// Appends whole lines. Many are written as they are, without being gathered first.
-    fn append(&mut self, lines: &[u8], shared: &Shared) -> Result<(), ExportError> {
-        self.file.bytes += lines.len() as u64;
-        self.file.count += memchr::memchr_iter(b'\n', lines).count() as u64;
-        if self.buffer.is_empty() && lines.len() >= shared.chunk() {
-            return self.write(lines, shared);
-        }
-        self.buffer.extend_from_slice(lines);
-        if self.buffer.len() >= shared.chunk() { self.write_buffer(shared) } else { Ok(()) }
-    }
-
-    /// Writes what is gathered.
-    fn write_buffer(&mut self, shared: &Shared) -> Result<(), ExportError> {
-        let mut buffer = std::mem::take(&mut self.buffer);
-        let written = self.write(&buffer, shared);
-        // What could not be written stays: the next call meets the same refusal.
-        if written.is_ok() {
-            buffer.clear();
-        }
-        self.buffer = buffer;
-        written
-    }
-
-    /// Writes in pieces each of which passes the gate.
-    fn write(&mut self, bytes: &[u8], shared: &Shared) -> Result<(), ExportError> {
-        for piece in shared.pieces(bytes) {
-            shared.gate.pass(piece.len()).map_err(|_| ExportError::Cancelled)?;
-            self.sink.write_all(piece)?;
-            shared.gate.wrote(piece.len());
-            shared.progress.wrote(piece.len() as u64);
-            telemetry::bytes_written(piece.len());
+    fn seal(&mut self, resource_type: &'static str, shared: &Shared) -> Result<(), ExportError> {
+        if let Some(output) = self.open.remove(resource_type) {
+            self.sealed.push(output.seal(&*self.dir, self.press.as_mut(), shared)?);
         }
         Ok(())
     }
@@ -259,7 +245,7 @@ mod tests {
     fn no_piece_of_a_buffer_is_short() {
         let throttle = Throttle::new(Rates { all: 32 * 1024, ..Rates::default() });
         let gate = Gate::new(Arc::new(throttle), "t".parse().unwrap());
-        let shared = Shared { gate, progress: Arc::default(), max_file_bytes: 1 };
+        let shared = Shared { gate, progress: Arc::default(), max_file_bytes: 1, form: Form::default() };
         assert_eq!(shared.chunk(), 1024);
         let sizes = |length| shared.pieces(&vec![0; length]).map(<[u8]>::len).collect::<Vec<_>>();
         assert!(sizes(0).is_empty());

@@ -3,10 +3,12 @@
 //! followed, no name removed that this server did not make (P3, P6).
 
 mod ballast;
+pub mod coded;
 mod handle;
 pub mod layout;
 mod local;
 mod local_dir;
+mod output;
 mod read_at;
 mod sweep;
 
@@ -18,6 +20,7 @@ use crate::job::{ExportRequest, JobId};
 pub use ballast::BALLAST_BYTES;
 pub use layout::Place;
 pub use local::LocalFiles;
+pub use output::Opened;
 pub use read_at::ReadAt;
 
 /// What could not be done, on what; names are relative to the data directory.

@@ -79,21 +79,22 @@ pub fn check_job(
         found.remove(&format!("{}.tmp", document.name()));
     }
     for file in stored.parts.iter().flat_map(|part| &part.files) {
-        let wrong = match found.remove(&file.name) {
+        let wrong = match found.remove(&file.stored_name()) {
             None => Some("is missing".to_string()),
             Some(stat) if !stat.is_file() => Some("is no regular file".into()),
-            Some(stat) if stat.len() != file.bytes => {
-                Some(format!("has {} bytes, should have {}", stat.len(), file.bytes))
+            Some(stat) if stat.len() != file.stored_bytes() => {
+                Some(format!("has {} bytes, should have {}", stat.len(), file.stored_bytes()))
             }
             Some(stat) => {
-                findings.extend((stat.nlink() > 1).then(|| planted_link(place, examined, &file.name)));
+                findings
+                    .extend((stat.nlink() > 1).then(|| planted_link(place, examined, &file.stored_name())));
                 None
             }
         };
         if let Some(wrong) = wrong {
             is_lost = true;
             findings.push(Finding {
-                what: format!("{}/{job}/{} {wrong}", place.name(), file.name),
+                what: format!("{}/{job}/{} {wrong}", place.name(), file.stored_name()),
                 cause: "somebody removed or changed it, or the disk did",
                 cure: "the job is marked as lost: it answers 404 deleted, and what is left of it is erased",
                 outcome: repaired,

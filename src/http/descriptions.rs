@@ -202,6 +202,7 @@ pub static DOWNLOAD: Description = Description {
         &[
             optional("Range", Place::Header, "bytes=0-99", "One range of bytes."),
             optional("If-Range", Place::Header, "\"x\"", "An ETag or a date, for which the range is meant."),
+            optional("Accept-Encoding", Place::Header, "gzip", "gzip, zstd or identity, with weights."),
         ],
         IF_NONE_MATCH,
     ],
@@ -220,8 +221,13 @@ pub static DOWNLOAD: Description = Description {
         FAILED,
     ],
 };
-const FILE_FIELDS: &[Field] =
-    &[ETAG, NO_STORE, ("Accept-Ranges", "bytes"), ("Last-Modified", "When the export was complete.")];
+const FILE_FIELDS: &[Field] = &[
+    ETAG,
+    NO_STORE,
+    ("Vary", "Accept-Encoding"),
+    ("Accept-Ranges", "bytes"),
+    ("Last-Modified", "When the export was complete."),
+];
 
 /// `GET {base}/metadata`.
 pub static METADATA: Description = Description {

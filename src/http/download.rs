@@ -1,7 +1,18 @@
-//! `GET|HEAD {base}/bulk-api/download/{job}/{file}` (REQUIREMENTS section 7): streamed, with
-//! ranges. A download holds a ticket; when the job ends and the grace is over, the file is
-//! taken away from it and the client sees a failed transfer, never a short file that looks
+//! `GET|HEAD {base}/bulk-api/download/{job}/{file}` (REQUIREMENTS section 7): streamed, in the
+//! content coding that the client wants, with ranges. A download holds a ticket; when the job ends
+//! and the grace is over, the file is taken away from it and the client sees a failed transfer,
+//! never a short file that looks whole.
+//!
+//! Whatever form a file is stored in, it is served as plain text, gzip or zstd (F-5): as it is
+//! stored if that is what the client wants, else decompressed or compressed on its way. To RFC
+//! 9110 each coding is a representation of its own, with its own entity tag (8.8.3.3), and a range
+//! is one of the bytes *after* coding (14.2), which are of no use without those before. So ranges
+//! are served of the plain text only: a request with `Range` gets that, unless it excludes plain
+//! text; then the range is ignored, as the standard allows. A client that goes on with a coded
+//! download sends `If-Range` with the tag it got, which is not that of the plain text, and gets the
 //! whole.
+
+mod body;
 
 use std::io;
 use std::ops::Range;
@@ -10,37 +21,41 @@ use std::time::Duration;
 
 use actix_web::body::SizedStream;
 use actix_web::http::header::{
-    self, ByteRangeSpec, ContentRange, ContentRangeSpec, ETag, EntityTag, Header, IfRange,
+    self, ByteRangeSpec, ContentRange, ContentRangeSpec, ETag, EntityTag, Header, HeaderValue, IfRange,
 };
-use actix_web::http::{Method, StatusCode};
+use actix_web::http::{Method, StatusCode, Version};
 use actix_web::web::Data;
 use actix_web::{HttpRequest, HttpResponse, HttpResponseBuilder};
 use bytes::Bytes;
 use futures_util::stream;
-use parking_lot::Mutex;
-use tokio_util::sync::CancellationToken;
 
-use super::accept::{NDJSON, check_accept};
+use self::body::Chunks;
+use super::accept::{NDJSON, check_accept, choose_coding};
 use super::conditions::is_unchanged;
 use super::status::http_date;
 use super::{Api, ApiError};
-use crate::files::{Files, FilesError, Place, ReadAt};
+use crate::files::coded::{Press, body_bytes};
+use crate::files::{Files, FilesError, Opened, Place};
 use crate::hooks::Step;
-use crate::job::{JobId, JobState, OutputFile};
+use crate::job::{Coding, JobId, JobState, OutputFile};
 use crate::store::{Lookup, Published, Ticket};
-
-/// Bytes read and sent at once.
-const CHUNK: u64 = 1 << 20;
 
 /// The longest that a mark's publication may come after the rename of its directory, whose
 /// syncs may queue behind other bytes; a file that is missing for longer is lost.
 const PUBLICATION: Duration = Duration::from_secs(5);
 
 /// `GET|HEAD {output url}`.
-pub async fn download(request: HttpRequest, api: Data<Api>) -> Result<HttpResponse, ApiError> {
-    check_accept(&request, NDJSON)?;
-    api.check_tenant(&request)?;
-    let job = Api::job(&request)?;
+pub async fn download(request: HttpRequest, api: Data<Api>) -> HttpResponse {
+    let answer = answer(&request, &api).await;
+    let mut response = answer.unwrap_or_else(HttpResponse::from_error);
+    response.headers_mut().insert(header::VARY, HeaderValue::from_static("Accept-Encoding"));
+    response
+}
+
+async fn answer(request: &HttpRequest, api: &Api) -> Result<HttpResponse, ApiError> {
+    check_accept(request, NDJSON)?;
+    api.check_tenant(request)?;
+    let job = Api::job(request)?;
     let services = api.evanesce.services();
     let (lookup, ticket) = services.view().begin_download(&api.tenant, &api.client, job);
     let published = match lookup {
@@ -52,79 +67,160 @@ pub async fn download(request: HttpRequest, api: Data<Api>) -> Result<HttpRespon
     services.hooks.reach(Step::DownloadRegistered);
     let name = request.match_info().get("file").unwrap_or_default();
     // F-10: the name is compared, never joined to a path.
-    let file = published.file(name).ok_or_else(ApiError::unknown_file)?;
+    let file = &published.file(name).ok_or_else(ApiError::unknown_file)?;
 
-    let entity_tag = EntityTag::new_strong(file.name.split('_').next().unwrap_or_default().to_owned());
+    let level = services.config.download.compression_level;
+    let coding = choose_form(request, file, level)?;
+    let entity_tag = entity_tag(file, coding);
     let mut response = describe(&published, entity_tag.clone());
-    if is_unchanged(&request, &entity_tag) {
+    if is_unchanged(request, &entity_tag) {
         return Ok(response.status(StatusCode::NOT_MODIFIED).finish());
     }
-    let range = match requested_range(&request, &published, &entity_tag, file.bytes) {
-        Requested::Whole => 0..file.bytes,
-        Requested::Part(range) => {
-            let (first, last) = (range.start, range.end - 1);
-            let part =
-                ContentRangeSpec::Bytes { range: Some((first, last)), instance_length: Some(file.bytes) };
-            response.status(StatusCode::PARTIAL_CONTENT).insert_header(ContentRange(part));
-            range
-        }
-        Requested::Nothing => {
-            let none = ContentRangeSpec::Bytes { range: None, instance_length: Some(file.bytes) };
-            return Ok(response
-                .status(StatusCode::RANGE_NOT_SATISFIABLE)
-                .insert_header(ContentRange(none))
-                .finish());
+    response.insert_header((header::CONTENT_TYPE, "application/fhir+ndjson"));
+    let form = match coding {
+        None => match requested_range(request, &published, &entity_tag, file.bytes) {
+            Requested::Whole => Form::Text(0..file.bytes),
+            Requested::Part(range) => {
+                response.status(StatusCode::PARTIAL_CONTENT);
+                response.insert_header(content_range(Some(&range), file.bytes));
+                Form::Text(range)
+            }
+            Requested::Nothing => {
+                let mut response = describe(&published, entity_tag);
+                response.insert_header(content_range(None, file.bytes));
+                return Ok(response.status(StatusCode::RANGE_NOT_SATISFIABLE).finish());
+            }
+        },
+        Some(coding) => {
+            response.insert_header((header::CONTENT_ENCODING, coding.name()));
+            match file.coded.filter(|coded| coded.coding == coding) {
+                Some(coded) => Form::Stored(body_bytes(file.bytes, &coded).ok_or_else(|| {
+                    tracing::error!(%job, "the record of a coded file makes no sense");
+                    ApiError::internal()
+                })?),
+                None => Form::Compressed(coding, level),
+            }
         }
     };
-    response.insert_header((header::CONTENT_TYPE, "application/fhir+ndjson"));
+    let length = form.length();
     if request.method() == Method::HEAD {
-        return Ok(response
-            .no_chunking(range.end - range.start)
-            .streaming(stream::empty::<io::Result<Bytes>>()));
-    }
-    let reader = match open(services.files.clone(), job, &file).await {
-        Ok(reader) => reader,
-        Err(error) => {
-            drop(ticket);
-            if !error.is_missing() {
-                tracing::error!(%job, %error, "a file of a complete job cannot be opened");
-                return Err(ApiError::internal());
-            }
-            // A mark moves the directory to `trash/` before it is published, which is moments away.
-            let lookup = || services.view().lookup(&api.tenant, &api.client, job);
-            let gone = services.view().wait_for(|_| match lookup() {
-                // It failed: what it had written is gone.
-                Lookup::Found(found) if found.file(name).is_none() => Some(ApiError::unknown_file()),
-                Lookup::Found(_) => None,
-                Lookup::Deleted => Some(ApiError::deleted()),
-                Lookup::Unknown => Some(ApiError::unknown_job()),
-            });
-            return Err(tokio::time::timeout(PUBLICATION, gone).await.unwrap_or_else(|_| {
-                tracing::error!(%job, %error, "a file of a complete job cannot be opened");
-                ApiError::internal()
-            }));
+        if let Some(length) = length {
+            response.no_chunking(length);
         }
+        return Ok(response.streaming(stream::empty::<io::Result<Bytes>>()));
+    }
+    let chunks = match open(services.files.clone(), job, file, form).await {
+        Ok(chunks) => chunks,
+        Err(error) => return Err(explain(api, job, name, ticket, &error).await),
     };
     services.hooks.reach(Step::DownloadOpened);
-    let length = range.end - range.start;
-    let body = body(Download { reader, ticket }, range);
-    Ok(response.body(SizedStream::new(length, body)))
+    let body = body::body(job, chunks, ticket);
+    Ok(match length {
+        Some(length) => response.body(SizedStream::new(length, body)),
+        None => response.streaming(body),
+    })
 }
 
-async fn open(files: Arc<dyn Files>, job: JobId, file: &OutputFile) -> Result<Arc<dyn ReadAt>, FilesError> {
-    let name = file.name.clone();
-    // Of an export that still runs, which may be complete at any moment (ST-9).
+/// What is sent of a file.
+enum Form {
+    /// Plain text, all of it or a part.
+    Text(Range<u64>),
+    /// The stored form, so many bytes.
+    Stored(u64),
+    /// Compressed on its way, as hard as that.
+    Compressed(Coding, u8),
+}
+
+impl Form {
+    /// Its length in bytes, if that is known.
+    fn length(&self) -> Option<u64> {
+        match self {
+            Self::Text(range) => Some(range.end - range.start),
+            Self::Stored(length) => Some(*length),
+            Self::Compressed(..) => None,
+        }
+    }
+}
+
+/// The coding that the client wants of those that there are; `level` is 0 if there is only what is
+/// stored.
+fn choose_form(request: &HttpRequest, file: &OutputFile, level: u8) -> Result<Option<Coding>, ApiError> {
+    let stored = file.coded.map(|coded| coded.coding);
+    // What the client of HTTP/1.0 gets is as long as the connection lives, if its length is not told
+    // before: a part would look like the whole.
+    let can_compress = level > 0 && request.version() >= Version::HTTP_11;
+    // The cheapest first.
+    let others = [None, Some(Coding::Zstd), Some(Coding::Gzip)];
+    let others = others.into_iter().filter(|form| *form != stored && (form.is_none() || can_compress));
+    let offered: Vec<_> = std::iter::once(stored).chain(others).collect();
+    let coding = choose_coding(request, &offered)?;
+    let wants_range = coding.is_some() && request.headers().contains_key(header::RANGE);
+    if wants_range && choose_coding(request, &[None]).is_ok() { Ok(None) } else { Ok(coding) }
+}
+
+/// The tag of a form of a file: the file never changes while it is there.
+fn entity_tag(file: &OutputFile, coding: Option<Coding>) -> EntityTag {
+    let name = file.name.split('_').next().unwrap_or_default();
+    EntityTag::new_strong(
+        coding.map_or_else(|| name.to_owned(), |coding| format!("{name}-{}", coding.name())),
+    )
+}
+
+fn content_range(range: Option<&Range<u64>>, length: u64) -> ContentRange {
+    let range = range.map(|range| (range.start, range.end - 1));
+    ContentRange(ContentRangeSpec::Bytes { range, instance_length: Some(length) })
+}
+
+async fn open(
+    files: Arc<dyn Files>,
+    job: JobId,
+    file: &OutputFile,
+    form: Form,
+) -> Result<Chunks, FilesError> {
+    let file = file.clone();
     let open = move || {
-        let open = |place| files.open(job, place)?.open_file(&name);
-        match open(Place::Ready) {
+        let open = |place| Opened::open(&*files.open(job, place)?, &file);
+        // Of an export that still runs, which may be complete at any moment (ST-9).
+        let opened = match open(Place::Ready) {
             Err(error) if error.is_missing() => open(Place::Building).or_else(|_| open(Place::Ready)),
             opened => opened,
-        }
+        }?;
+        Ok(match (form, opened) {
+            (Form::Stored(_), Opened::Coded(opened)) => body::stored(opened),
+            (Form::Compressed(coding, level), opened) => {
+                body::compressed(opened.text(), file.bytes, Press::new(coding, level)?)
+            }
+            (Form::Text(range), opened) => body::text(opened.text(), range),
+            // A plain file has no stored coding.
+            (Form::Stored(length), Opened::Plain(opened)) => body::text(opened, 0..length),
+        })
     };
     match tokio::task::spawn_blocking(open).await {
         Ok(opened) => opened,
         Err(panic) => std::panic::resume_unwind(panic.into_panic()),
     }
+}
+
+/// What the client is told whose file could not be opened.
+async fn explain(api: &Api, job: JobId, name: &str, ticket: Ticket, error: &FilesError) -> ApiError {
+    drop(ticket);
+    if !error.is_missing() {
+        tracing::error!(%job, %error, "a file of a complete job cannot be opened");
+        return ApiError::internal();
+    }
+    // A mark moves the directory to `trash/` before it is published, which is moments away.
+    let view = api.evanesce.services().view();
+    let gone = view.wait_for(|view| match view.lookup(&api.tenant, &api.client, job) {
+        // It failed: what it had written is gone.
+        Lookup::Found(found) if found.file(name).is_none() => Some(ApiError::unknown_file()),
+        Lookup::Found(_) => None,
+        Lookup::Deleted => Some(ApiError::deleted()),
+        Lookup::Unknown => Some(ApiError::unknown_job()),
+    });
+    tokio::time::timeout(PUBLICATION, gone).await.unwrap_or_else(|_| {
+        tracing::error!(%job, %error, "a file of a complete job cannot be opened");
+        ApiError::internal()
+    })
 }
 
 /// The fields that describe a file; it never changes while it is there.
@@ -166,56 +262,4 @@ fn requested_range(request: &HttpRequest, published: &Published, tag: &EntityTag
         Some((first, last)) => Requested::Part(first..last + 1),
         None => Requested::Nothing,
     }
-}
-
-/// What a download holds; shared with a read that is under way.
-struct Download {
-    reader: Arc<dyn ReadAt>,
-    ticket: Ticket,
-}
-
-/// Ends the watch over a download when its body is dropped.
-struct Finished(CancellationToken);
-
-impl Drop for Finished {
-    fn drop(&mut self) {
-        self.0.cancel();
-    }
-}
-
-/// The bytes of `range`. A client that does not read holds nothing back: when the ticket is
-/// cut, the file is taken out of the slot whether or not the body is being asked for more.
-fn body(download: Download, range: Range<u64>) -> impl stream::Stream<Item = io::Result<Bytes>> + use<> {
-    let cut = download.ticket.cut().clone();
-    let slot = Arc::new(Mutex::new(Some(Arc::new(download))));
-    let finished = CancellationToken::new();
-    let (watched, ended) = (slot.clone(), finished.clone());
-    actix_web::rt::spawn(async move {
-        tokio::select! {
-            () = cut.cancelled() => drop(watched.lock().take()),
-            () = ended.cancelled() => {}
-        }
-    });
-    let state = (slot, range, Finished(finished));
-    stream::try_unfold(state, |(slot, range, finished)| async move {
-        if range.is_empty() {
-            return Ok(None);
-        }
-        let held = slot.lock().clone();
-        let Some(download) = held else {
-            return Err(io::Error::new(io::ErrorKind::ConnectionAborted, "the export was deleted"));
-        };
-        let (start, length) = (range.start, (range.end - range.start).min(CHUNK));
-        let read = move || -> io::Result<Bytes> {
-            let mut buffer = vec![0; usize::try_from(length).map_err(io::Error::other)?];
-            let read = download.reader.read_full_at(&mut buffer, start)?;
-            if read == buffer.len() {
-                Ok(Bytes::from(buffer))
-            } else {
-                Err(io::ErrorKind::UnexpectedEof.into())
-            }
-        };
-        let chunk = tokio::task::spawn_blocking(read).await.map_err(io::Error::other)??;
-        Ok(Some((chunk, (slot, start + length..range.end, finished))))
-    })
 }

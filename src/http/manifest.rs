@@ -85,7 +85,19 @@ pub fn manifest(api: &Api, published: &Published, transaction_time: Timestamp, p
     manifest
 }
 
-/// One file.
+/// One file. Its `extension` (MF-9; any object of a manifest may have one, with values by their
+/// names) tells the length of its text in bytes, by the name that the next version of the standard
+/// has for it (MF-4), and its SHA-256 if there is one: those of the text, in whatever coding it is
+/// served.
 fn item(base: &str, file: &OutputFile) -> Value {
-    json!({"type": file.resource_type, "url": format!("{base}/{}", file.name), "count": file.count})
+    let mut extension = json!({"fileSize": file.bytes});
+    if let Some(sha256) = &file.sha256 {
+        extension["sha256"] = json!(sha256);
+    }
+    json!({
+        "type": file.resource_type,
+        "url": format!("{base}/{}", file.name),
+        "count": file.count,
+        "extension": extension,
+    })
 }

@@ -5,6 +5,45 @@ use serde::{Deserialize, Serialize};
 
 use super::JobRecord;
 
+/// A content coding (RFC 9110, 8.4.1) that a file can be stored and served in.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Coding {
+    /// RFC 1952.
+    Gzip,
+    /// RFC 8878.
+    Zstd,
+}
+
+impl Coding {
+    /// Its name in `Accept-Encoding` and `Content-Encoding`.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Gzip => "gzip",
+            Self::Zstd => "zstd",
+        }
+    }
+
+    /// What the name of a file that is stored in it ends with.
+    pub fn suffix(self) -> &'static str {
+        match self {
+            Self::Gzip => ".gz",
+            Self::Zstd => ".zst",
+        }
+    }
+}
+
+/// How a file is stored that is not stored as plain text.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Coded {
+    /// Its content coding.
+    pub coding: Coding,
+    /// Bytes on disk.
+    pub bytes: u64,
+    /// Bytes of text in each of its pieces but the last.
+    pub piece: u32,
+}
+
 /// One sealed output file: written, fsynced and closed.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct OutputFile {
@@ -15,11 +54,33 @@ pub struct OutputFile {
     pub resource_type: String,
     /// Lines, each one resource.
     pub count: u64,
-    /// Length in bytes.
+    /// Length of its text in bytes, in whatever form it is stored.
     pub bytes: u64,
+    /// How it is stored; `None` as plain text.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub coded: Option<Coded>,
+    /// SHA-256 of its text in hexadecimal digits, if that was asked for.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub sha256: Option<String>,
 }
 
 impl OutputFile {
+    /// A file without a line yet, to be stored as plain text.
+    pub fn new(name: String, resource_type: impl Into<String>) -> Self {
+        let resource_type = resource_type.into();
+        Self { name, resource_type, count: 0, bytes: 0, coded: None, sha256: None }
+    }
+
+    /// Its name on disk.
+    pub fn stored_name(&self) -> String {
+        format!("{}{}", self.name, self.coded.map_or("", |coded| coded.coding.suffix()))
+    }
+
+    /// Its length on disk in bytes.
+    pub fn stored_bytes(&self) -> u64 {
+        self.coded.map_or(self.bytes, |coded| coded.bytes)
+    }
+
     /// Whether the file belongs into the manifest's `error` list (MF-5).
     pub fn is_error(&self) -> bool {
         self.resource_type == "OperationOutcome"
@@ -54,14 +115,19 @@ pub struct Completion {
     pub files: u64,
     /// Number of resources, lines of `error` and `deleted` files not counted.
     pub resources: u64,
-    /// Bytes of all files.
+    /// Bytes of the text of all files.
     pub bytes: u64,
+    /// Bytes of all files on disk; `None` if they are as many.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub stored: Option<u64>,
 }
 
 impl Completion {
     /// Sums up the sealed parts of a job.
     pub fn of(parts: &[SealedPart], transaction_time: Timestamp, completed_at: Timestamp) -> Self {
         let files = || parts.iter().flat_map(|part| &part.files);
+        let bytes = files().map(|file| file.bytes).sum();
+        let stored = files().map(OutputFile::stored_bytes).sum();
         Self {
             transaction_time,
             completed_at,
@@ -70,8 +136,14 @@ impl Completion {
                 .filter(|file| !file.is_error() && !file.is_deleted())
                 .map(|file| file.count)
                 .sum(),
-            bytes: files().map(|file| file.bytes).sum(),
+            bytes,
+            stored: (stored != bytes).then_some(stored),
         }
+    }
+
+    /// Bytes of all files on disk.
+    pub fn stored_bytes(&self) -> u64 {
+        self.stored.unwrap_or(self.bytes)
     }
 }
 
@@ -83,4 +155,37 @@ pub struct JobDocument {
     pub record: JobRecord,
     /// The sealed parts of a complete job, in the order of the plan.
     pub parts: Vec<SealedPart>,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_record_of_before_there_were_codings_is_that_of_a_plain_file() {
+        let old = r#"{"name":"A_Patient.ndjson","resource_type":"Patient","count":2,"bytes":30}"#;
+        let file: OutputFile = serde_json::from_str(old).unwrap();
+        assert_eq!((file.stored_name().as_str(), file.stored_bytes()), ("A_Patient.ndjson", 30));
+        assert_eq!(serde_json::to_string(&file).unwrap(), old, "and it is written as it was");
+        let old = r#"{"transaction_time":"1970-01-01T00:00:00Z","completed_at":"1970-01-01T00:00:00Z","files":1,"resources":2,"bytes":30}"#;
+        let completion: Completion = serde_json::from_str(old).unwrap();
+        assert_eq!(completion.stored_bytes(), 30);
+        assert_eq!(serde_json::to_string(&completion).unwrap(), old);
+    }
+
+    #[test]
+    fn the_sums_of_a_job_tell_its_text_from_what_is_on_disk() {
+        let plain = OutputFile { count: 1, bytes: 100, ..OutputFile::new("A".into(), "Patient") };
+        let coded = Some(Coded { coding: Coding::Zstd, bytes: 40, piece: 1 << 20 });
+        let coded = OutputFile { coded, ..plain.clone() };
+        assert_eq!((coded.stored_name().as_str(), coded.stored_bytes()), ("A.zst", 40));
+        let sums = |files: &[&OutputFile]| {
+            let files = files.iter().map(|file| (*file).clone()).collect();
+            let part = SealedPart { index: 0, files, broken_lines: 0 };
+            let completion = Completion::of(&[part], Timestamp::UNIX_EPOCH, Timestamp::UNIX_EPOCH);
+            (completion.bytes, completion.stored_bytes())
+        };
+        assert_eq!(sums(&[&plain, &coded]), (200, 140));
+        assert_eq!(sums(&[&plain, &plain]), (200, 200));
+    }
 }

@@ -9,7 +9,7 @@ mod record;
 mod request;
 mod transition;
 
-pub use completion::{Completion, JobDocument, OutputFile, SealedPart};
+pub use completion::{Coded, Coding, Completion, JobDocument, OutputFile, SealedPart};
 pub use id::{ClientId, InvalidName, JobId, TenantId};
 pub use parameters::{OrganizeBy, Parameters, Provenances};
 pub use receipt::{Erasure, Receipt};

@@ -13,7 +13,7 @@ use parking_lot::Mutex;
 
 use crate::clock::{Clock, after, between};
 use crate::config::Config;
-use crate::job::{JobId, JobState, TenantId};
+use crate::job::{JobId, JobState, OutputFile, TenantId};
 use crate::store::Published;
 use crate::telemetry;
 
@@ -107,7 +107,7 @@ impl Space {
     /// A job found at a start. What a marked one had not sealed is not known any more.
     fn recall(&self, published: &Published) {
         let record = &published.record;
-        let sealed = published.files().map(|file| file.bytes).sum();
+        let sealed = published.files().map(OutputFile::stored_bytes).sum();
         let mut book = self.book.lock();
         match &record.state {
             JobState::Queued | JobState::Running { .. } | JobState::Finishing { .. } => {
@@ -118,7 +118,7 @@ impl Space {
             }
             JobState::Complete(completion) => {
                 let expiry = after(completion.completed_at, self.retention);
-                book.keep(record.id, &record.tenant, completion.bytes, expiry);
+                book.keep(record.id, &record.tenant, completion.stored_bytes(), expiry);
             }
             JobState::Marked(_) => {
                 book.keep(record.id, &record.tenant, sealed, Timestamp::MAX);
@@ -164,7 +164,7 @@ impl Space {
             JobState::Queued | JobState::Running { .. } | JobState::Finishing { .. } => {}
             JobState::Complete(completion) => {
                 let expiry = after(completion.completed_at, self.retention);
-                book.keep(job, tenant, completion.bytes, expiry);
+                book.keep(job, tenant, completion.stored_bytes(), expiry);
             }
             JobState::Failed(_) | JobState::Marked(_) => book.end(job),
             JobState::Erased(_) => book.release(job),

@@ -240,7 +240,7 @@ fn a_client_waits_until_the_next_of_its_exports_expires() {
 #[test]
 fn at_a_start_every_job_counts_what_it_has_and_what_it_has_left() {
     use crate::job::{ExportRequest, JobRecord, Kickoff, OutputFile, SealedPart};
-    let file = |bytes| OutputFile { name: "x".into(), resource_type: "Patient".into(), count: 1, bytes };
+    let file = |bytes| OutputFile { count: 1, bytes, ..OutputFile::new("x".into(), "Patient") };
     let found = |name: &str, state, sealed| {
         let (tenant, owner) = (tenant(name), || "o".parse().unwrap());
         let submitted_at = at(0);

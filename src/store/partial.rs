@@ -78,7 +78,7 @@ mod tests {
 
     fn part(index: u32) -> SealedPart {
         let name = format!("{index}_Patient.ndjson");
-        let file = OutputFile { name, resource_type: "Patient".into(), count: 1, bytes: 10 };
+        let file = OutputFile { count: 1, bytes: 10, ..OutputFile::new(name, "Patient") };
         SealedPart { index, files: vec![file], broken_lines: 0 }
     }
 

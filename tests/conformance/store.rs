@@ -4,7 +4,8 @@
 use std::path::Path;
 
 use evanesce::job::{
-    Completion, Erasure, JobId, JobRecord, JobState, Mark, MarkReason, OutputFile, SealedPart, StateName,
+    Coded, Coding, Completion, Erasure, JobId, JobRecord, JobState, Mark, MarkReason, OutputFile, SealedPart,
+    StateName,
 };
 use evanesce::receipts::Head;
 use evanesce::store::{Entry, SledStore, Store, StoreError};
@@ -27,10 +28,11 @@ fn record(revision: u64, state: JobState) -> JobRecord {
 
 fn part(index: u32, files: u64) -> SealedPart {
     let file = |n| OutputFile {
-        name: format!("{n:03}_Patient.ndjson"),
-        resource_type: "Patient".into(),
         count: n + 1,
         bytes: 10 * n,
+        coded: (n > 1).then_some(Coded { coding: Coding::Zstd, bytes: n, piece: 5 }),
+        sha256: (n > 1).then(|| "0f".repeat(32)),
+        ..OutputFile::new(format!("{n:03}_Patient.ndjson"), "Patient")
     };
     SealedPart { index, files: (0..files).map(file).collect(), broken_lines: u64::from(index) }
 }

@@ -26,7 +26,7 @@ use std::os::unix::process::ExitStatusExt;
 use std::path::Path;
 use std::process::{ExitStatus, Stdio};
 
-use evanesce::job::StateName;
+use evanesce::job::{OutputFile, StateName};
 use evanesce::store::{SledStore, Store};
 use serde_json::Value;
 
@@ -191,7 +191,7 @@ pub fn assert_disk_equals_store(setup: &Setup) {
         match job.record.state.name() {
             StateName::Complete => {
                 let documents = ["request.json", "plan.json", "job.json"].map(String::from);
-                let files = job.parts.iter().flat_map(|part| &part.files).map(|file| file.name.clone());
+                let files = job.parts.iter().flat_map(|part| &part.files).map(OutputFile::stored_name);
                 assert_eq!(names("ready", &id), documents.into_iter().chain(files).collect(), "{id}");
                 unknown.remove(&id);
             }

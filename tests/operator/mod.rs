@@ -16,7 +16,7 @@ fn evanesce(setup: &Setup, arguments: &[&str]) -> Output {
 }
 
 /// The same, which must succeed; gives what it prints.
-fn order(setup: &Setup, arguments: &[&str]) -> String {
+pub fn order(setup: &Setup, arguments: &[&str]) -> String {
     let output = evanesce(setup, arguments);
     assert!(output.status.success(), "{arguments:?}: {output:?}");
     String::from_utf8(output.stdout).unwrap()

@@ -14,7 +14,8 @@ use crate::export::{CHECK_PATIENCE, ExportError, Plan};
 use crate::files::{Document, FilesError, Place};
 use crate::hooks::Step;
 use crate::job::{
-    Effect, Event, ExportRequest, FailureReason, JobId, JobRecord, JobState, MarkReason, StateName,
+    Effect, Event, ExportRequest, FailureReason, JobId, JobRecord, JobState, MarkReason, OutputFile,
+    StateName,
 };
 use crate::space::{Claim, NoRoom};
 use crate::store::{Change, CommitError, Outcome, Published};
@@ -178,9 +179,10 @@ impl ExportJob {
         let look = move || {
             let dir = files.open(id, Place::Building)?;
             for file in &sealed {
-                dir.check_file(&file.name, file.bytes)?;
+                dir.check_file(&file.stored_name(), file.stored_bytes())?;
             }
-            dir.remove_all_but(&sealed.iter().map(|file| file.name.as_str()).collect::<Vec<_>>())?;
+            let keep: Vec<_> = sealed.iter().map(OutputFile::stored_name).collect();
+            dir.remove_all_but(&keep.iter().map(String::as_str).collect::<Vec<_>>())?;
             let request = dir.read_document(Document::Request)?;
             let plan = dir.read_document(Document::Plan)?;
             Ok::<_, FilesError>((dir, request, plan))

@@ -204,6 +204,7 @@ impl ExportJob {
             files,
             resources,
             bytes,
+            stored = completion.stored_bytes(),
             written,
             milliseconds,
             bytes_per_second = rate,

@@ -4,7 +4,7 @@ use std::sync::mpsc::{Receiver, Sender, channel};
 
 use super::*;
 use crate::export::{
-    CancelToken, ExportError, Exporter, Limits, PartSummary, PartWriter, Plan, Rates, Throttle,
+    CancelToken, ExportError, Exporter, Form, Limits, PartSummary, PartWriter, Plan, Rates, Throttle,
 };
 use crate::files::{Files, LocalFiles};
 use crate::hooks::Hooks;
@@ -59,7 +59,7 @@ impl Bench {
         let job = JobId::random();
         let dir = self.files.create(job, &request).unwrap();
         let throttle = Arc::new(Throttle::new(Rates::default()));
-        let limits = Limits { throttle, max_file_bytes: 1 << 20 };
+        let limits = Limits { throttle, max_file_bytes: 1 << 20, form: Form::default() };
         let exporter = self.exporter.clone();
         let work = Work::new(job, tenant(), exporter, dir, &limits, Arc::default(), |_| {});
         let part = |n| (n, Part { weight: 1, content: format!("{name}{n}").into() });

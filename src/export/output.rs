@@ -1,0 +1,138 @@
+//! One output file while it is written, in the form that it is given. What is written passes the
+//! job's gate, in pieces of the size that its limits ask for: they count bytes of the disk.
+
+use sha2::{Digest, Sha256};
+
+use super::ExportError;
+use super::writer::{Form, Shared};
+use crate::files::coded::{Encoder, End, PIECE, Press};
+use crate::files::{ExportDir, OutputSink};
+use crate::job::{Coded, OutputFile};
+use crate::telemetry;
+
+/// A file is compressed if its first piece shrinks by this: then it never takes more room than its
+/// text, which is what was reserved for it. For bytes of JSON text have no more than 212 values, so
+/// that each piece shrinks by a few hundredths at the least; a host that writes something else
+/// loses less than a thousandth by a piece that does not.
+const LEAST_GAIN: usize = PIECE / 16;
+
+/// See the module.
+pub(super) struct Output {
+    pub file: OutputFile,
+    /// Made when the first bytes are written.
+    sink: Option<Box<dyn OutputSink>>,
+    buffer: Vec<u8>,
+    /// `None` if the file is plain text.
+    encoder: Option<Encoder>,
+    sum: Option<Sha256>,
+}
+
+impl Output {
+    pub fn new(name: String, resource_type: &'static str, form: Form) -> Self {
+        Self {
+            file: OutputFile::new(name, resource_type),
+            sink: None,
+            buffer: Vec::new(),
+            encoder: form.coding.map(|(coding, _)| Encoder::new(coding)),
+            sum: form.checksums.then(Sha256::new),
+        }
+    }
+
+    /// Appends text. `press` is there if there is an encoder.
+    pub fn append(
+        &mut self,
+        mut text: &[u8],
+        dir: &dyn ExportDir,
+        mut press: Option<&mut Press>,
+        shared: &Shared,
+    ) -> Result<(), ExportError> {
+        self.file.bytes += text.len() as u64;
+        if let Some(sum) = &mut self.sum {
+            sum.update(text);
+        }
+        // A full piece waits for more: it may be the last one.
+        while self.encoder.is_some() && self.buffer.len() + text.len() > PIECE {
+            let (now, rest) = text.split_at(PIECE - self.buffer.len());
+            self.buffer.extend_from_slice(now);
+            text = rest;
+            self.write_piece(End::More, dir, press.as_deref_mut(), shared)?;
+        }
+        let is_plain = self.encoder.is_none();
+        // Many lines are written as they are, without being gathered first.
+        if is_plain && self.buffer.is_empty() && text.len() >= shared.chunk() {
+            return self.write(text, dir, shared);
+        }
+        self.buffer.extend_from_slice(text);
+        if is_plain && self.buffer.len() >= shared.chunk() { self.write_buffer(dir, shared) } else { Ok(()) }
+    }
+
+    /// Writes what is left, syncs the file and closes it.
+    pub fn seal(
+        mut self,
+        dir: &dyn ExportDir,
+        press: Option<&mut Press>,
+        shared: &Shared,
+    ) -> Result<OutputFile, ExportError> {
+        self.write_piece(End::Last, dir, press, shared)?;
+        if let Some(sink) = &mut self.sink {
+            sink.sync()?;
+        }
+        self.file.sha256 = self.sum.map(|sum| hex::encode(sum.finalize()));
+        Ok(self.file)
+    }
+
+    /// Compresses what is gathered and writes it; of plain text, writes it.
+    fn write_piece(
+        &mut self,
+        end: End,
+        dir: &dyn ExportDir,
+        press: Option<&mut Press>,
+        shared: &Shared,
+    ) -> Result<(), ExportError> {
+        let (Some(encoder), Some(press)) = (&mut self.encoder, press) else {
+            return self.write_buffer(dir, shared);
+        };
+        let mut piece = encoder.piece(press, &self.buffer, end)?;
+        if end == End::Last {
+            piece.extend_from_slice(&encoder.index());
+        }
+        if self.file.coded.is_none() {
+            let least = if end == End::Last { 1 } else { LEAST_GAIN };
+            if piece.len() + least > self.buffer.len() {
+                self.encoder = None;
+                return self.write_buffer(dir, shared);
+            }
+            let piece = u32::try_from(PIECE).expect("a piece is a megabyte");
+            self.file.coded = Some(Coded { coding: press.coding(), bytes: 0, piece });
+        }
+        self.buffer.clear();
+        self.write(&piece, dir, shared)
+    }
+
+    fn write_buffer(&mut self, dir: &dyn ExportDir, shared: &Shared) -> Result<(), ExportError> {
+        let mut buffer = std::mem::take(&mut self.buffer);
+        self.write(&buffer, dir, shared)?;
+        buffer.clear();
+        self.buffer = buffer;
+        Ok(())
+    }
+
+    /// Writes bytes of the file as it is stored, in pieces each of which passes the gate.
+    fn write(&mut self, bytes: &[u8], dir: &dyn ExportDir, shared: &Shared) -> Result<(), ExportError> {
+        for piece in shared.pieces(bytes) {
+            shared.gate.pass(piece.len()).map_err(|_| ExportError::Cancelled)?;
+            let sink = match &mut self.sink {
+                Some(sink) => sink,
+                None => self.sink.insert(dir.create_file(&self.file.stored_name())?),
+            };
+            sink.write_all(piece)?;
+            if let Some(coded) = &mut self.file.coded {
+                coded.bytes += piece.len() as u64;
+            }
+            shared.gate.wrote(piece.len());
+            shared.progress.wrote(piece.len() as u64);
+            telemetry::bytes_written(piece.len());
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,25 @@
+//! Files that are stored compressed, so that they can be read anywhere: their text is cut into
+//! pieces of [`PIECE`] bytes, each of which is compressed for itself. After the last piece stands
+//! an index of 8 bytes a piece. Records do not grow with the file, and a sweep has no second name
+//! to think of.
+//!
+//! zstd: each piece is a frame, and the index stands in a skippable frame (RFC 8878, 3.1.2). gzip:
+//! the pieces are blocks of one member, for many clients stop after the first; each begins with an
+//! empty window and ends on a byte (as after a full flush), so that raw inflation can begin there.
+//! The index is no part of what is served. Each entry of it has a checksum of the piece as it is
+//! stored, so that a damaged piece is found in whatever form it is asked for; the CRC at the end of
+//! a gzip member comes too late for that.
+
+mod index;
+mod press;
+mod reader;
+
+pub use index::body_bytes;
+pub use press::{Encoder, End, Press};
+pub use reader::CodedFile;
+
+/// Bytes of text in a piece.
+pub const PIECE: usize = 1 << 20;
+
+/// The head of a gzip member without a name, a time or a system (RFC 1952, 2.3).
+const GZIP_HEAD: [u8; 10] = [0x1f, 0x8b, 8, 0, 0, 0, 0, 0, 0, 0xff];

@@ -1,0 +1,42 @@
+//! A sealed output file that is opened for reading, in the form in which it is stored.
+
+use std::sync::Arc;
+
+use super::coded::CodedFile;
+use super::{ExportDir, FilesError, ReadAt};
+use crate::job::OutputFile;
+
+/// See the module.
+#[derive(Clone)]
+pub enum Opened {
+    /// Plain text.
+    Plain(Arc<dyn ReadAt>),
+    /// Compressed, with an index.
+    Coded(Arc<CodedFile>),
+}
+
+impl Opened {
+    /// Opens a file by its record (F-10).
+    ///
+    /// # Errors
+    /// It is not there, or the index of a coded file is damaged.
+    pub fn open(dir: &dyn ExportDir, file: &OutputFile) -> Result<Self, FilesError> {
+        let name = file.stored_name();
+        let opened = dir.open_file(&name)?;
+        match &file.coded {
+            None => Ok(Self::Plain(opened)),
+            Some(coded) => {
+                let coded = CodedFile::open(opened, file.bytes, coded);
+                Ok(Self::Coded(Arc::new(coded.map_err(FilesError::new("read the index of", name))?)))
+            }
+        }
+    }
+
+    /// Its text.
+    pub fn text(&self) -> Arc<dyn ReadAt> {
+        match self {
+            Self::Plain(file) => file.clone(),
+            Self::Coded(file) => file.clone(),
+        }
+    }
+}

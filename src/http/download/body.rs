@@ -1,0 +1,130 @@
+//! The bytes of a download: read, and compressed if need be, off the async threads, a chunk at a
+//! time; no more than that is held.
+
+use std::io;
+use std::ops::Range;
+use std::sync::Arc;
+
+use bytes::Bytes;
+use futures_util::stream::{self, Stream};
+use parking_lot::Mutex;
+use tokio_util::sync::CancellationToken;
+
+use crate::files::ReadAt;
+use crate::files::coded::{CodedFile, Encoder, End, PIECE, Press};
+use crate::job::JobId;
+use crate::store::Ticket;
+
+/// Bytes of text read at once; those of a piece, so that no piece is read twice.
+const CHUNK: u64 = PIECE as u64;
+
+/// Bytes of stored pieces sent at once, about.
+const STORED_CHUNK: usize = 512 << 10;
+
+/// What is sent, chunk by chunk. Each call may block.
+pub type Chunks = Box<dyn Iterator<Item = io::Result<Bytes>> + Send>;
+
+/// The text in `range`.
+pub fn text(file: Arc<dyn ReadAt>, range: Range<u64>) -> Chunks {
+    let mut start = range.start;
+    Box::new(std::iter::from_fn(move || {
+        if start >= range.end {
+            return None;
+        }
+        let end = range.end.min((start / CHUNK + 1) * CHUNK);
+        let read = || {
+            let mut buffer = vec![0; usize::try_from(end - start).map_err(io::Error::other)?];
+            if file.read_full_at(&mut buffer, start)? < buffer.len() {
+                return Err(io::ErrorKind::UnexpectedEof.into());
+            }
+            Ok(Bytes::from(buffer))
+        };
+        let chunk = read();
+        start = end;
+        Some(chunk)
+    }))
+}
+
+/// A coded file as it is stored, without its index.
+pub fn stored(file: Arc<CodedFile>) -> Chunks {
+    let mut next = 0;
+    Box::new(std::iter::from_fn(move || {
+        let mut buffer = Vec::new();
+        while next < file.pieces() && buffer.len() < STORED_CHUNK {
+            if let Err(error) = file.read_stored(next, &mut buffer) {
+                return Some(Err(error));
+            }
+            next += 1;
+        }
+        (!buffer.is_empty()).then(|| Ok(buffer.into()))
+    }))
+}
+
+/// The text of a file, compressed on its way. What is sent does not tell its length before.
+pub fn compressed(file: Arc<dyn ReadAt>, length: u64, mut press: Press) -> Chunks {
+    let mut encoder = Encoder::new(press.coding());
+    let mut pieces = text(file, 0..length).zip(1..);
+    let count = length.div_ceil(CHUNK);
+    Box::new(std::iter::from_fn(move || {
+        let (text, n) = pieces.next()?;
+        let end = if n == count { End::Last } else { End::More };
+        let piece = |text: Bytes| encoder.piece(&mut press, &text, end).map_err(io::Error::other);
+        Some(text.and_then(piece).map(Bytes::from))
+    }))
+}
+
+/// What a download holds.
+struct Download {
+    /// Let go of first: when the ticket says that the download is over, the file is closed.
+    chunks: Chunks,
+    _ticket: Ticket,
+}
+
+/// Ends the watch over a download when its body is dropped.
+struct Finished(CancellationToken);
+
+impl Drop for Finished {
+    fn drop(&mut self) {
+        self.0.cancel();
+    }
+}
+
+/// The chunks as a body. A client that does not read holds nothing back: when the ticket is cut,
+/// the file is taken out of the slot whether or not the body is being asked for more. A body that
+/// ends with an error ends the connection before the length, or the last chunk, that the head has
+/// announced: the client sees a failed transfer.
+pub fn body(job: JobId, chunks: Chunks, ticket: Ticket) -> impl Stream<Item = io::Result<Bytes>> + use<> {
+    let cut = ticket.cut().clone();
+    let slot = Arc::new(Mutex::new(Some(Download { chunks, _ticket: ticket })));
+    let finished = CancellationToken::new();
+    let (watched, over, ended) = (slot.clone(), cut.clone(), finished.clone());
+    actix_web::rt::spawn(async move {
+        tokio::select! {
+            () = over.cancelled() => drop(watched.lock().take()),
+            () = ended.cancelled() => {}
+        }
+    });
+    let state = (slot, cut, Finished(finished));
+    stream::try_unfold(state, move |(slot, cut, finished)| async move {
+        let deleted = || io::Error::new(io::ErrorKind::ConnectionAborted, "the export was deleted");
+        // A read that is under way holds it alone, and lets go of it if it was cut meanwhile.
+        let mut download = slot.lock().take().ok_or_else(deleted)?;
+        let read = move || (download.chunks.next(), download);
+        let (chunk, download) = tokio::task::spawn_blocking(read).await.map_err(io::Error::other)?;
+        {
+            let mut slot = slot.lock();
+            if cut.is_cancelled() {
+                return Err(deleted());
+            }
+            *slot = Some(download);
+        }
+        match chunk {
+            None => Ok(None),
+            Some(Ok(chunk)) => Ok(Some((chunk, (slot, cut, finished)))),
+            Some(Err(error)) => {
+                tracing::error!(%job, %error, "a file of a complete job cannot be read: its download fails");
+                Err(error)
+            }
+        }
+    })
+}

@@ -1,0 +1,126 @@
+//! Kills, cuts and sweeps of exports that are stored compressed (P1, P3, P4, P6, P11).
+
+use std::collections::BTreeSet;
+
+use super::super::cut::drain;
+use super::*;
+use crate::crash::{Exported, assert_disk_equals_store, assert_erased, assert_receipts, wait_settled};
+
+/// `fsck` finds nothing to say.
+fn assert_fsck_is_clean(setup: &Setup) {
+    let mut command = std::process::Command::new(env!("CARGO_BIN_EXE_evanesce"));
+    command.args(["fsck", "--json", "--data-dir"]).arg(setup.data_dir());
+    let output = command.output().unwrap();
+    let said = String::from_utf8_lossy(&output.stdout);
+    assert!(output.status.success() && said.is_empty(), "{said}");
+}
+
+#[test]
+fn a_compressed_export_that_is_killed_goes_on_and_holds_every_line_once() {
+    for (form, suffix) in &STORED[1..] {
+        for step in ["output-written:5", "output-synced:7", "part-sealed:4", "write-begins:9"] {
+            let setup = stored_as(form).set("export.part_bytes=65536").set("export.checksums=true");
+            let mut server = setup.start_with(&["--breakpoint", &format!("{step}=kill")]);
+            let polling = server.kickoff("$export");
+            server.wait_exit();
+            let server = setup.start();
+            let id = job_id(&polling);
+            let job = Exported::wait(&server, id);
+            job.assert_is_the_source(source(), |_| true);
+            let files = on_disk(&setup, &polling);
+            assert!(files.iter().any(|(name, _)| name.ends_with(suffix)), "{files:?}");
+            server.kill();
+            assert_disk_equals_store(&setup);
+            assert_fsck_is_clean(&setup);
+
+            let server = setup.start();
+            job.assert_intact(&server);
+            assert_eq!(delete(&crate::crash::polling_url(&server, id)).status, 202);
+            let receipt = assert_erased(&setup, &server, id, &job.files, &["deleted"]);
+            let stored: u64 = files.iter().map(|(_, length)| length).sum();
+            assert!(receipt["bytes"].as_u64().unwrap() >= stored, "{receipt}");
+            assert_eq!(receipt["files"], files.len() + 3, "the documents went too");
+            wait_settled(&setup, &server, &BTreeSet::new());
+            server.kill();
+            assert_receipts(&setup, &BTreeSet::from([id.to_string()]));
+            assert_disk_equals_store(&setup);
+        }
+    }
+}
+
+/// Sends a GET and reads the head of the answer.
+fn begin(server: &Server, url: &str, headers: &str) -> (TcpStream, Answer) {
+    let mut stream = raw::connect(server);
+    let path = url.split_once(raw::address(server)).unwrap().1;
+    write!(stream, "GET {path} HTTP/1.1\r\nHost: x\r\n{headers}\r\n\r\n").unwrap();
+    let mut head = Vec::new();
+    while !head.ends_with(b"\r\n\r\n") {
+        let mut byte = [0];
+        stream.read_exact(&mut byte).unwrap();
+        head.push(byte[0]);
+    }
+    (stream, raw::parse(&head))
+}
+
+#[test]
+fn a_download_of_any_form_that_is_cut_is_seen_to_have_failed() {
+    for (form, _) in STORED {
+        let setup = stored_as(form).source(noisy_source()).set("download.delete_grace=100ms");
+        let server = setup.start();
+        let (polling, manifest) = server.export("$export");
+        let url = first_file(&manifest);
+        let wishes = ["identity", "gzip", "zstd"];
+        let open = wishes.map(|wish| (wish, begin(&server, &url, &format!("Accept-Encoding: {wish}"))));
+        assert_eq!(delete(&polling).status, 202);
+        let receipt = setup.receipt(job_id(&polling));
+        assert_eq!(receipt["cut_downloads"], open.len(), "{form}: {receipt}");
+        assert!(!setup.disk().has(job_id(&polling)));
+        for (wish, (mut stream, answer)) in open {
+            assert_eq!(answer.status, 200);
+            let is_stored = wish == form || wish == "identity";
+            assert_eq!(
+                answer.header("transfer-encoding"),
+                if is_stored { "" } else { "chunked" },
+                "{form} {wish}"
+            );
+            if is_stored {
+                let length: u64 = answer.header("content-length").parse().unwrap();
+                assert!(drain(&mut stream) < length, "{form} {wish}: it looks whole");
+            } else {
+                let mut bytes = Vec::new();
+                // A reset is a failure as well.
+                let _ = stream.read_to_end(&mut bytes);
+                assert!(!bytes.ends_with(b"\r\n0\r\n\r\n"), "{form} {wish}: the last chunk came");
+                assert!(bytes.len() > 1000, "{form} {wish}: it had begun");
+            }
+        }
+    }
+}
+
+#[test]
+fn a_download_that_is_compressed_on_its_way_is_whole_within_the_grace() {
+    let setup = stored_as("plain").source(noisy_source()).set("download.delete_grace=50s");
+    let server = setup.start();
+    let (polling, manifest) = server.export("$export");
+    let url = first_file(&manifest);
+    let (mut stream, _) = begin(&server, &url, "Accept-Encoding: zstd\r\nConnection: close");
+    assert_eq!(delete(&polling).status, 202);
+    assert!(setup.disk().has(job_id(&polling)), "the download is still open");
+    let mut bytes = Vec::new();
+    stream.read_to_end(&mut bytes).unwrap();
+    assert!(bytes.ends_with(b"\r\n0\r\n\r\n"));
+    assert_eq!(setup.receipt(job_id(&polling))["drained_downloads"], 1);
+}
+
+#[test]
+fn a_deleted_compressed_export_that_still_runs_leaves_nothing() {
+    for (form, _) in &STORED[1..] {
+        let setup = stored_as(form).source(noisy_source()).set("export.max_bytes_per_second=4000000");
+        let server = setup.start();
+        let polling = server.kickoff("$export");
+        server.wait_halfway(&polling);
+        assert_eq!(delete(&polling).status, 202);
+        setup.receipt(job_id(&polling));
+        assert!(!setup.disk().has(job_id(&polling)), "{form}");
+    }
+}
