@@ -116,3 +116,44 @@ fn o_2_a_file_is_lines_of_one_object_each() {
         assert!(body.lines().all(|line| serde_json::from_str::<Value>(line).unwrap().is_object()));
     }
 }
+
+#[test]
+fn f_5_a_file_is_coded_only_if_the_client_offers_that() {
+    let (_setup, _server, _, file) = export("$export?_type=Observation");
+    let plain = get(&file);
+    assert_eq!((plain.header("content-encoding"), plain.header("vary")), ("", "Accept-Encoding"));
+    for (offered, coding) in [("gzip", "gzip"), ("zstd", "zstd"), ("identity", ""), ("br", "")] {
+        let answer = send("GET", &file, &[("Accept-Encoding", offered)]);
+        assert_eq!((answer.status, answer.header("content-encoding")), (200, coding), "{offered}");
+        let text = match coding {
+            "zstd" => zstd::stream::decode_all(&answer.body[..]).unwrap(),
+            // The client has undone it.
+            "gzip" if answer.body == plain.body => answer.body,
+            "gzip" => {
+                let mut text = Vec::new();
+                std::io::copy(&mut flate2::read::GzDecoder::new(&answer.body[..]), &mut text).unwrap();
+                text
+            }
+            _ => answer.body,
+        };
+        assert_eq!(text, plain.body, "{offered}");
+    }
+}
+
+#[test]
+fn k_11_an_attachments_binary_is_served_at_the_url_that_the_export_gives_it() {
+    let folder = source_of(&[
+        r#"{"resourceType":"Patient","id":"p"}"#,
+        r#"{"resourceType":"DocumentReference","id":"d","status":"current","subject":{"reference":"Patient/p"},"content":[{"attachment":{"contentType":"text/plain","url":"Binary/b"}},{"attachment":{"contentType":"text/plain","data":"aGk="}}]}"#,
+        r#"{"resourceType":"Binary","id":"b","contentType":"text/plain","data":"aGVsbG8="}"#,
+    ]);
+    let setup = Setup::new().source(folder.path());
+    let server = setup.start();
+    let (_, manifest) = server.export("Patient/$export?_type=DocumentReference");
+    let document = resources(&manifest).remove(0);
+    let url = document["content"][0]["attachment"]["url"].as_str().unwrap();
+    assert_eq!(url, format!("{}/Binary/b", server.base), "O-4: absolute");
+    let binary = send("GET", url, &[("Accept", "text/plain")]);
+    assert_eq!((binary.status, binary.body.as_slice()), (200, &b"hello"[..]), "O-4: dereferenceable");
+    assert_eq!(document["content"][1]["attachment"]["data"], "aGk=", "inline data passes through");
+}

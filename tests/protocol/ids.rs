@@ -29,6 +29,7 @@ const REASONS: &[(&str, &str)] = &[
     ("G-11", "tests/api/cut.rs and tests/api/revoked.rs are all about it"),
     ("F-1", NO_AUTHENTICATION),
     ("F-2", NO_AUTHENTICATION),
+    ("CP-4", "names the token endpoint, which comes with authentication"),
     ("F-6", "files are served by the server itself; nothing redirects"),
     ("O-5", "describes another product"),
     ("SC-1", NO_AUTHENTICATION),

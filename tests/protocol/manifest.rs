@@ -70,3 +70,19 @@ fn mf_10_nothing_of_the_next_version_of_the_standard_is_in_it() {
         assert!(manifest[key].is_null(), "{key}");
     }
 }
+
+#[test]
+fn mf_8_pages_are_linked_only_if_the_client_allowed_it_and_differ_in_their_files_alone() {
+    let setup = Setup::new().set("export.part_bytes=100000");
+    let server = setup.start();
+    let (_, whole) = server.export("$export");
+    assert!(whole["link"].is_null());
+    let (_, first) = server.export("$export?allowPartialManifests=true");
+    let link = &first["link"][0];
+    assert_eq!(link["relation"], "next");
+    let next = get(link["url"].as_str().unwrap()).json();
+    for key in ["transactionTime", "request", "requiresAccessToken"] {
+        assert_eq!(first[key], next[key], "{key}");
+    }
+    assert_ne!(first["output"], next["output"]);
+}
