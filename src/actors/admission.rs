@@ -138,7 +138,7 @@ mod tests {
     use jiff::Timestamp;
 
     use super::*;
-    use crate::job::{Completion, JobRecord, JobState, Kickoff, Level, Parameters};
+    use crate::job::{Completion, Failure, FailureReason, JobRecord, JobState, Kickoff, Level, Parameters};
     use crate::store::{Publication, Published};
 
     fn request(owner: &str, tenant: &str, types: &[&str]) -> ExportRequest {
@@ -217,6 +217,13 @@ mod tests {
         publish(&view, first, &asked, complete());
         admission.settle(first);
         assert_eq!(admission.admit(JobId::random(), &asked, &limits, &view), refused);
+        // One that failed may be tried again.
+        let failure = Failure { at: Timestamp::UNIX_EPOCH, reason: FailureReason::SourceChanged };
+        let (failed, tried) = (JobId::random(), request("c", "t", &[]));
+        admission.admit(failed, &tried, &limits, &view).unwrap();
+        publish(&view, failed, &tried, JobState::Failed(failure));
+        admission.settle(failed);
+        assert!(admission.admit(JobId::random(), &tried, &limits, &view).is_ok());
         for other in [
             request("b", "t", &["Patient", "Group"]),
             request("a", "u", &["Patient", "Group"]),

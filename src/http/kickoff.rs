@@ -1,7 +1,7 @@
 //! The kick-off of an export: `GET` or `POST` of `{base}/$export`, `{base}/Patient/$export` and
 //! `{base}/Group/{id}/$export` (REQUIREMENTS section 3).
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use actix_web::http::{Method, StatusCode, header};
 use actix_web::web::{Bytes, Data, Payload};
@@ -17,10 +17,13 @@ use crate::Kickoff;
 use crate::actors::SubmitError;
 use crate::config::Profile;
 use crate::fhir::{IssueCode, OperationOutcome, Severity};
-use crate::job::{Level, Parameters};
+use crate::job::{JobId, Level, Parameters};
 
-/// Seconds after which a client that met a limit may try again.
+/// Seconds after which a client that met a limit may try again, if nobody can tell.
 const RETRY_AFTER: u64 = 30;
+
+/// The most seconds that a client is asked to wait for a job of its own to end.
+const LONGEST_RETRY: u64 = 3600;
 
 /// How long the body of a POST may be on its way.
 const BODY_PATIENCE: Duration = Duration::from_secs(30);
@@ -96,7 +99,8 @@ async fn kickoff(
     let job = submitted.map_err(|error| match error {
         SubmitError::TooManyJobs | SubmitError::TenantBusy => ApiError::throttled(RETRY_AFTER),
         SubmitError::ClientBusy(jobs) => {
-            ApiError::too_many_jobs(jobs.into_iter().map(|job| api.polling_url(job)).collect(), RETRY_AFTER)
+            let retry_after = first_end(&jobs, api);
+            ApiError::too_many_jobs(jobs.into_iter().map(|job| api.polling_url(job)).collect(), retry_after)
         }
         SubmitError::Duplicate(job) => ApiError::duplicate(api.polling_url(job)),
         SubmitError::NoRoom(limit) => ApiError::no_room(limit),
@@ -116,6 +120,13 @@ async fn kickoff(
         response.headers_mut().insert(header::HeaderName::from_static("preference-applied"), applied);
     }
     Ok(response)
+}
+
+/// Seconds until the first of these jobs is expected to end, as far as anybody can tell.
+fn first_end(jobs: &[JobId], api: &Api) -> u64 {
+    let view = api.evanesce.services().view();
+    let left = jobs.iter().filter_map(|job| view.get(*job)?.progress.time_left(Instant::now()));
+    left.min().map_or(RETRY_AFTER, |left| left.as_secs().clamp(1, LONGEST_RETRY))
 }
 
 /// What the 202 says in place of the usual (K-18).

@@ -274,3 +274,35 @@ pub enum Publication {
     /// The end of a tombstone.
     Forget(JobId),
 }
+
+#[cfg(test)]
+mod tests {
+    use jiff::Timestamp;
+
+    use super::*;
+    use crate::job::{Kickoff, Mark, MarkReason, Parameters};
+
+    #[test]
+    fn nothing_that_may_name_a_patient_is_left_of_a_marked_job() {
+        let parameters = Parameters { partial_manifests: true, ..Parameters::default() };
+        let kickoff = Kickoff { parameters, ..Kickoff::system() };
+        let at = Timestamp::UNIX_EPOCH;
+        let (tenant, owner): (TenantId, ClientId) = ("t".parse().unwrap(), "o".parse().unwrap());
+        let request = ExportRequest::new(tenant.clone(), owner.clone(), kickoff, at);
+        let (id, state) = (JobId::random(), JobState::Running { transaction_time: at });
+        let record = JobRecord { id, tenant, owner, revision: 1, submitted_at: at, state };
+        let file = OutputFile::new("x".into(), "Patient");
+        let parts = [SealedPart { index: 0, files: vec![file], broken_lines: 0 }];
+        let published = Published::new(record.clone(), Some(Arc::new(request)), Arc::new(parts));
+        let partial = published.partial.clone();
+        assert!(published.file("x").is_some(), "P11: what was shown before a restart is shown after it");
+        let view = View::default();
+        view.publish([Publication::New(published)]);
+        let was = StateName::Running;
+        let mark = Mark { reason: MarkReason::Cancelled, by: None, at, request_id: None, was, failure: None };
+        view.publish([Publication::Record(record.next(JobState::Marked(mark)), None)]);
+        let marked = view.get(id).unwrap();
+        assert!(marked.request.is_none() && marked.parts.is_empty() && marked.file("x").is_none());
+        assert!(partial.file("x").is_none(), "P12");
+    }
+}

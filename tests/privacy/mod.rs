@@ -7,7 +7,7 @@ use std::path::Path;
 use memchr::memmem::find;
 
 use crate::receipts::receipts_of;
-use crate::support::{KICKOFF, Server, Setup, delete, get, job_id, send};
+use crate::support::{KICKOFF, Server, Setup, delete, get, job_id, post, send};
 
 /// Stands in resources, in a broken line, in URLs, in parameters and in header fields.
 const PLANTED: &str = "Mrn-4711-Wintergreen";
@@ -79,7 +79,15 @@ fn be_refused(server: &Server, file: &str) {
     for path in [
         format!("$export?patient={PLANTED}&_type={PLANTED}"),
         format!("$export?{PLANTED}=1"),
-        format!("$export?_typeFilter=Patient%3Fname={PLANTED}"),
+        format!("$export?_typeFilter=Patient%3Fbirthdate%3D{PLANTED}"),
+        format!("$export?_typeFilter={PLANTED}%3Fname%3D{PLANTED}"),
+        format!("$export?_typeFilter=Patient%3F{PLANTED}%3D1"),
+        format!("$export?_elements={PLANTED}"),
+        format!("$export?includeAssociatedData={PLANTED}&organizeOutputBy={PLANTED}"),
+        format!("Group/no-{PLANTED}"),
+        format!("Group?{PLANTED}={PLANTED}"),
+        format!("Binary/{PLANTED}"),
+        format!("OperationDefinition/{PLANTED}"),
         format!("Patient/$export?_since={PLANTED}"),
         format!("Patient/$export?_since=2020-01-01T00:00:00Z{PLANTED}"),
         format!("Patient/$export?_outputFormat={PLANTED}"),
@@ -94,6 +102,15 @@ fn be_refused(server: &Server, file: &str) {
         let refused = send("GET", &format!("{}/{path}", server.base), &[&KICKOFF[..], &named].concat());
         assert!((400..500).contains(&refused.status), "{path}: {refused:?}");
     }
+    for path in [format!("Group/{PLANTED}"), format!("Group?_id={PLANTED}&name={PLANTED}")] {
+        assert_eq!(get(&format!("{}/{path}", server.base)).status, 200, "{path}");
+    }
+    let patient = format!(
+        r#"{{"resourceType":"Parameters","parameter":[{{"name":"patient","valueReference":{{"reference":"Patient/no-{PLANTED}"}}}}]}}"#
+    );
+    let headers = [KICKOFF[0], KICKOFF[1], ("Content-Type", "application/fhir+json")];
+    assert_eq!(post(&format!("{}/Patient/$export", server.base), &headers, &patient).status, 404);
+    assert_eq!(post(&format!("{}/Patient/$export", server.base), &headers, PLANTED).status, 400);
     for url in [format!("{root}/r4/{PLANTED}/$export"), format!("{root}/{PLANTED}?{PLANTED}")] {
         assert!((400..500).contains(&get(&url).status), "{url}");
     }
@@ -134,7 +151,7 @@ fn a_planted_identifier_is_in_the_jobs_directory_only_and_goes_with_it() {
 
     // While it runs: the request names the group.
     let server = start(&setup, &["--set", "export.max_bytes_per_second=200000"]);
-    let polling = server.kickoff(&format!("Group/{PLANTED}/$export"));
+    let polling = server.kickoff(&format!("Group/{PLANTED}/$export?_typeFilter=Patient%3Fname%3D{PLANTED}"));
     let job = job_id(&polling).to_string();
     let in_place = |place: &str| format!("/{place}/{job}/");
     server.wait_halfway(&polling);

@@ -113,3 +113,64 @@ fn whatever_stands_in_a_query_or_a_body_no_answer_is_a_5xx() {
     outcome.unwrap();
     assert_eq!(get(&server.base.replace("/r4/default", "/healthz")).status, 200);
 }
+
+#[test]
+fn whatever_stands_in_a_header_field_no_answer_is_a_5xx() {
+    let setup = Setup::new();
+    let server = setup.start();
+    let (polling, manifest) = server.export("$export?_type=Patient");
+    let file = manifest["output"][0]["url"].as_str().unwrap().to_string();
+    let base = server.base.clone();
+    let urls = vec![
+        polling,
+        file,
+        format!("{base}/$export"),
+        format!("{base}/metadata"),
+        format!("{base}/Group"),
+        format!("{base}/Binary/x"),
+    ];
+    let names = prop::sample::select(vec![
+        "Accept",
+        "Accept-Encoding",
+        "Prefer",
+        "Range",
+        "If-Range",
+        "If-None-Match",
+        "If-Modified-Since",
+        "Content-Type",
+        "X-Request-Id",
+    ]);
+    let values = prop_oneof![
+        "[ -~]{0,40}",
+        "[a-z*/;=,q0-9. -]{0,40}",
+        prop::sample::select(vec![
+            "bytes=0-0",
+            "bytes=-0",
+            "bytes=5-2",
+            "bytes=0-1,3-4",
+            "bytes=18446744073709551615-",
+            "gzip;q=0, *",
+            "zstd, gzip;q=0.5",
+            "*/*;q=0",
+            "W/\"x\"",
+            "\"",
+            "respond-async;;=,",
+        ])
+        .prop_map(String::from),
+    ];
+    let fields = prop::collection::vec((names, values), 0..4);
+    let methods = prop::sample::select(vec!["GET", "HEAD", "POST"]);
+    let mut runner =
+        proptest::test_runner::TestRunner::new(ProptestConfig { cases: 400, ..ProptestConfig::default() });
+    let outcome = runner.run(&(methods, prop::sample::select(urls), fields), |(method, url, fields)| {
+        let fields: Vec<_> = fields.iter().map(|(name, value)| (*name, value.trim())).collect();
+        let answer = send(method, &url, &fields);
+        prop_assert!(answer.status < 500, "{} {method} {url} {fields:?}", answer.status);
+        let location = answer.header("content-location");
+        if !location.is_empty() {
+            assert_eq!(delete(location).status, 202);
+        }
+        Ok(())
+    });
+    outcome.unwrap();
+}

@@ -66,6 +66,7 @@ impl ExportJob {
         if open == 0 {
             return;
         }
+        let generation = self.generation;
         let ended = async move {
             if tokio::time::timeout(grace, downloads.drained()).await.is_ok() {
                 return (open, 0);
@@ -74,7 +75,11 @@ impl ExportJob {
             downloads.drained().await;
             (open.saturating_sub(cut), cut)
         };
-        self.wait(ctx, ended, |this, (drained, cut), _| {
+        self.wait(ctx, ended, move |this, (drained, cut), _| {
+            // A failed job that was deleted meanwhile waits for them once more.
+            if this.generation != generation {
+                return;
+            }
             this.tally.drained_downloads += drained;
             if cut > 0 {
                 tracing::warn!(job = %this.id, downloads = cut, "downloads of a job that ended were cut");
