@@ -186,3 +186,38 @@ async fn an_estimate_holds_with_attachments_deletions_provenances_and_single_pat
     }
     assert_eq!(seen, 3 * (4 * 18 + 2 * 2 * 18));
 }
+
+#[tokio::test]
+async fn an_estimate_holds_with_filters_and_with_elements_that_make_resources_longer() {
+    let source = tempfile::tempdir().unwrap();
+    // The tag is longer than these resources; some cannot be tagged and are told of instead.
+    let patient = |n: usize| match n % 10 {
+        0 => format!(r#"{{"resourceType":"Patient","id":"p{n}","meta":[],"gender":"male"}}"#),
+        n if n % 2 == 0 => format!(r#"{{"resourceType":"Patient","id":"p{n}","gender":"male"}}"#),
+        _ => format!(r#"{{"resourceType":"Patient","id":"p{n}","name":[{{"text":"x"}}]}}"#),
+    };
+    let lines: Vec<_> = (0..1000).map(patient).collect();
+    std::fs::write(source.path().join("patients.ndjson"), lines.join("\n")).unwrap();
+    let data = tempfile::tempdir().unwrap();
+    let mut config = Config::default();
+    config.storage.min_free = 0;
+    config.source.folder = source.path().into();
+    let evanesce = Evanesce::builder().config(config).data_dir(data.path()).start().await.unwrap();
+    let mut longest = 0;
+    for elements in [&[][..], &["name"], &["Patient.gender"], &["Observation.status"]] {
+        for filters in [&[][..], &["Patient?gender=male"], &["Patient?gender=other"]] {
+            let texts = |items: &[&str]| items.iter().map(|item| item.to_string()).collect();
+            let (of_types, type_filters) = (texts(elements), texts(filters));
+            let parameters = Parameters { elements: of_types, type_filters, ..Parameters::default() };
+            let kickoff = Kickoff { parameters, ..Kickoff::new(Level::Patient) };
+            let Sizes { estimate, plan, written } = sizes(&evanesce, data.path(), kickoff).await;
+            assert!(
+                written <= plan && plan <= estimate,
+                "{written}, {plan}, {estimate}: {elements:?} {filters:?}"
+            );
+            longest = longest.max(written);
+        }
+    }
+    let source = std::fs::metadata(source.path().join("patients.ndjson")).unwrap().len();
+    assert!(longest > source + source / 2, "{longest} {source}");
+}
