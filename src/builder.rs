@@ -230,6 +230,7 @@ fn built_in(source: NdjsonFolder, config: &Config) -> Result<SourceExporter, Sta
     let index = Index::open(Arc::new(source), options).map_err(system("make the index's folder"))?;
     let options = SourceOptions {
         part_bytes: config.export.part_bytes,
+        max_file_bytes: config.export.max_file_bytes,
         references: config.export.references,
         drop_pages: config.source.page_cache == PageCache::Drop,
     };

@@ -1,6 +1,8 @@
 //! The writer that an exporter is given. It never holds a file itself: the files are in a
 //! slot that the job can empty (a fence), after which every call answers `Cancelled` (P4).
 
+mod block;
+
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
@@ -13,6 +15,8 @@ use crate::files::coded::Press;
 use crate::files::{ExportDir, layout};
 use crate::job::{Coding, OutputFile};
 use crate::store::Progress;
+
+use block::Block;
 
 /// Bytes gathered before a write.
 const BUFFER_BYTES: usize = 256 << 10;
@@ -100,24 +104,34 @@ pub struct PartWriter {
     shared: Arc<Shared>,
     /// Progress not yet reported, in the unit of the part's weight.
     remaining: u64,
+    /// The block that is being written, in a part that consists of blocks.
+    block: Option<Block>,
 }
 
 impl PartWriter {
     pub(super) fn new(slot: Arc<Slot>, shared: Arc<Shared>, weight: u64) -> Self {
-        Self { slot, shared, remaining: weight }
+        Self { slot, shared, remaining: weight, block: None }
     }
 
     /// Appends one resource: `json` is one JSON object without line breaks, and without the
-    /// newline at its end. Resources of one type go to the same file until it is full. Bundles
-    /// are the manifest's `deleted` (MF-6).
+    /// newline at its end. Resources of one type go to the same file until it is full; after
+    /// [`PartWriter::begin_block`] those of all types do. Bundles are the manifest's `deleted`
+    /// (MF-6).
     pub fn resource(&mut self, resource_type: ResourceType, json: &[u8]) -> Result<(), ExportError> {
-        self.line(resource_type.as_str(), json)
+        let Some(mut block) = self.block.take() else { return self.line(resource_type.as_str(), json) };
+        let written = self.write(|outputs, shared| block.line(outputs, shared, json));
+        self.block = Some(block);
+        written
     }
 
     /// Appends resources of one type: `lines` are whole lines, one JSON object and a line feed
     /// each, any number of them. What [`PartWriter::resource`] does for one, at the speed of
     /// copying.
     pub fn lines(&mut self, resource_type: ResourceType, mut lines: &[u8]) -> Result<(), ExportError> {
+        if self.block.is_some() {
+            let each = lines.split(|byte| *byte == b'\n').filter(|line| !line.is_empty());
+            return each.into_iter().try_for_each(|line| self.resource(resource_type, line));
+        }
         let name = resource_type.as_str();
         self.write(|outputs, shared| {
             while !lines.is_empty() {

@@ -2,11 +2,13 @@
 //! of one that still runs (ST-9). It never changes, but that a page gains its link to the next
 //! one.
 
+use std::ops::Range;
+
 use jiff::Timestamp;
 use serde_json::{Value, json};
 
 use super::Api;
-use crate::job::{JobState, OutputFile};
+use crate::job::{JobState, OrganizeBy, OutputFile};
 use crate::store::{Published, parts_of};
 
 /// The number of a page, from 0, and what stands on it.
@@ -14,6 +16,8 @@ pub struct Page {
     number: usize,
     files: Vec<OutputFile>,
     has_next: bool,
+    /// What the output is organized by (MF-7).
+    organized_by: Option<OrganizeBy>,
 }
 
 /// The pages of a manifest.
@@ -36,23 +40,26 @@ impl Pages {
             if number > 0 {
                 return Self::None;
             }
-            return Self::Found(Page {
-                number,
-                files: published.files().cloned().collect(),
-                has_next: false,
-            });
+            let files: Vec<_> = published.files().cloned().collect();
+            let organized_by = organized_by(published, &files);
+            return Self::Found(Page { number, files, has_next: false, organized_by });
         }
         if is_complete {
             let parts = &published.parts;
             let Some(range) = parts_of(number, parts.len()) else { return Self::None };
-            let files = parts[range].iter().flat_map(|part| &part.files).cloned().collect();
+            let of =
+                |range: Range<usize>| parts[range].iter().flat_map(|part| &part.files).cloned().collect();
+            let first: Vec<_> = parts_of(0, parts.len()).map_or(Vec::new(), of);
+            let organized_by = organized_by(published, &first);
             let has_next = parts_of(number + 1, parts.len()).is_some();
-            return Self::Found(Page { number, files, has_next });
+            return Self::Found(Page { number, files: of(range), has_next, organized_by });
         }
         match published.partial.manifest(number) {
             Some(files) if asked => {
                 let has_next = published.partial.manifest(number + 1).is_some();
-                Self::Found(Page { number, files, has_next })
+                let first = published.partial.manifest(0).unwrap_or_default();
+                let organized_by = organized_by(published, &first);
+                Self::Found(Page { number, files, has_next, organized_by })
             }
             _ if asked || number == 0 => Self::NotYet,
             _ => Self::None,
@@ -71,9 +78,12 @@ pub fn manifest(api: &Api, published: &Published, transaction_time: Timestamp, p
         "transactionTime": transaction_time.to_string(),
         "request": published.request.as_ref().map_or("", |request| &request.kickoff.url),
         "requiresAccessToken": false,
-        "output": files(|file| !file.is_error() && !file.is_deleted()),
+        "output": files(is_output),
         "error": files(OutputFile::is_error),
     });
+    if let Some(by) = page.organized_by {
+        manifest["outputOrganizedBy"] = by.as_str().into();
+    }
     let deleted = files(OutputFile::is_deleted);
     if !deleted.is_empty() {
         manifest["deleted"] = deleted.into();
@@ -85,7 +95,20 @@ pub fn manifest(api: &Api, published: &Published, transaction_time: Timestamp, p
     manifest
 }
 
-/// One file. Its `extension` (MF-9; any object of a manifest may have one, with values by their
+/// What the output is organized by, of a manifest whose first page has these files: what was asked
+/// for, unless the exporter does not honour it (MF-7). Each page says so by the first one, since they
+/// may not differ in it (MF-8); a first page without output, as was asked.
+fn organized_by(published: &Published, first: &[OutputFile]) -> Option<OrganizeBy> {
+    let asked_for = published.request.as_ref().and_then(|request| request.parameters().organize_by)?;
+    let mut output = first.iter().filter(|file| is_output(file));
+    output.all(|file| file.organized_by == Some(asked_for)).then_some(asked_for)
+}
+
+fn is_output(file: &OutputFile) -> bool {
+    !file.is_error() && !file.is_deleted()
+}
+
+/// One file, which has no type if it consists of blocks (MF-4). Its `extension` (MF-9; any object of a manifest may have one, with values by their
 /// names) tells the length of its text in bytes, by the name that the next version of the standard
 /// has for it (MF-4), and its SHA-256 if there is one: those of the text, in whatever coding it is
 /// served.
@@ -94,10 +117,16 @@ fn item(base: &str, file: &OutputFile) -> Value {
     if let Some(sha256) = &file.sha256 {
         extension["sha256"] = json!(sha256);
     }
-    json!({
-        "type": file.resource_type,
+    let mut item = json!({
         "url": format!("{base}/{}", file.name),
         "count": file.count,
         "extension": extension,
-    })
+    });
+    if file.organized_by.is_none() {
+        item["type"] = file.resource_type.as_str().into();
+    }
+    if let Some(next) = &file.continues_in {
+        item["continuesInFile"] = format!("{base}/{next}").into();
+    }
+    item
 }

@@ -186,6 +186,7 @@ fn schemas() -> Value {
                 "transactionTime": {"type": "string", "format": "date-time"},
                 "request": {"type": "string"},
                 "requiresAccessToken": {"type": "boolean"},
+                "outputOrganizedBy": {"const": "Patient"},
                 "output": files,
                 "error": files,
             },
@@ -197,8 +198,10 @@ fn schemas() -> Value {
                 "type": {"type": "string"},
                 "url": {"type": "string", "format": "uri"},
                 "count": {"type": "integer", "minimum": 1},
+                "continuesInFile": {"type": "string", "format": "uri"},
             },
-            "required": ["type", "url"],
+            // MF-4: output that is organized has no type.
+            "required": ["url"],
         },
     })
 }

@@ -45,7 +45,8 @@ pub use keeper::Keeper;
 pub use key::{Key, key};
 pub use line::{Broken, LineReader, UNKNOWN_AGE, nanoseconds};
 pub use overlay::{Gone, Overlay, Spot};
-pub use segment::{Segment, keys};
+pub use pointers::each_reference;
+pub use segment::{Segment, SegmentReader, keys};
 pub use stretch::text_of;
 
 /// The longest line that is a resource, in bytes.

@@ -11,7 +11,7 @@ use std::sync::LazyLock;
 use memchr::memmem::Finder;
 
 use super::key::{Key, key};
-use crate::fhir::reference;
+use crate::fhir::reference::{self, Literal};
 
 static REFERENCE: LazyLock<Finder<'static>> = LazyLock::new(|| Finder::new("\"reference\""));
 
@@ -31,30 +31,30 @@ impl Pointers {
     /// Reads those of another line: valid JSON.
     pub fn find(&mut self, json: &str, base_url: Option<&str>) {
         self.0.clear();
-        let json = &*without_escaped_letters(json);
-        for at in REFERENCE.find_iter(json.as_bytes()) {
-            if at > 0 && json.as_bytes()[at - 1] == b'\\' {
-                continue;
+        each_reference(json, base_url, |literal| {
+            if literal.resource_type.is_referred_to() {
+                self.0.push(key(literal.key));
             }
-            let after_key = json[at + REFERENCE.needle().len()..].trim_ascii_start();
-            let Some(value) = after_key.strip_prefix(':') else { continue };
-            let Some(text) = value.trim_ascii_start().strip_prefix('"') else { continue };
-            self.note(text, base_url);
-        }
+        });
         self.0.sort_unstable();
         self.0.dedup();
     }
+}
 
-    /// Notes what a JSON string, given without its first quote, refers to.
-    fn note(&mut self, text: &str, base_url: Option<&str>) {
-        let Some(end) = memchr::memchr2(b'"', b'\\', text.as_bytes()) else { return };
+/// Tells what the `reference` members of a line refer to, in their order: valid JSON.
+pub fn each_reference(json: &str, base_url: Option<&str>, mut tell: impl FnMut(Literal<'_>)) {
+    let json = &*without_escaped_letters(json);
+    for at in REFERENCE.find_iter(json.as_bytes()) {
+        if at > 0 && json.as_bytes()[at - 1] == b'\\' {
+            continue;
+        }
+        let after_key = json[at + REFERENCE.needle().len()..].trim_ascii_start();
+        let Some(value) = after_key.strip_prefix(':') else { continue };
+        let Some(text) = value.trim_ascii_start().strip_prefix('"') else { continue };
+        let Some(end) = memchr::memchr2(b'"', b'\\', text.as_bytes()) else { continue };
         let plain = &text[..end];
         let decoded = if text.as_bytes()[end] == b'"' { Cow::Borrowed(plain) } else { decode(text) };
-        if let Some(literal) = reference::parse(&decoded, base_url)
-            && literal.resource_type.is_referred_to()
-        {
-            self.0.push(key(literal.key));
-        }
+        reference::parse(&decoded, base_url).into_iter().for_each(&mut tell);
     }
 }
 

@@ -3,7 +3,7 @@
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
-use super::JobRecord;
+use super::{JobRecord, OrganizeBy};
 
 /// A content coding (RFC 9110, 8.4.1) that a file can be stored and served in.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
@@ -49,10 +49,10 @@ pub struct Coded {
 pub struct OutputFile {
     /// `<UPPER-UUID>_<Type>.ndjson` (G-1).
     pub name: String,
-    /// The resource type of every line; `OperationOutcome` for the manifest's `error` files and
-    /// `Bundle` for its `deleted` ones.
+    /// The resource type of every line, except in a file of blocks; `OperationOutcome` for the
+    /// manifest's `error` files and `Bundle` for its `deleted` ones.
     pub resource_type: String,
-    /// Lines, each one resource.
+    /// Lines, each one resource; headers of blocks are lines too.
     pub count: u64,
     /// Length of its text in bytes, in whatever form it is stored.
     pub bytes: u64,
@@ -62,13 +62,28 @@ pub struct OutputFile {
     /// SHA-256 of its text in hexadecimal digits, if that was asked for.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub sha256: Option<String>,
+    /// What its blocks are of, if it consists of blocks (O-3): then its lines are of many types,
+    /// headers among them, and `resource_type` is that of what the headers refer to.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub organized_by: Option<OrganizeBy>,
+    /// The name of the file in which its last block goes on, if it does.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub continues_in: Option<String>,
 }
 
 impl OutputFile {
     /// A file without a line yet, to be stored as plain text.
     pub fn new(name: String, resource_type: impl Into<String>) -> Self {
-        let resource_type = resource_type.into();
-        Self { name, resource_type, count: 0, bytes: 0, coded: None, sha256: None }
+        Self {
+            name,
+            resource_type: resource_type.into(),
+            count: 0,
+            bytes: 0,
+            coded: None,
+            sha256: None,
+            organized_by: None,
+            continues_in: None,
+        }
     }
 
     /// Its name on disk.
@@ -113,7 +128,8 @@ pub struct Completion {
     pub completed_at: Timestamp,
     /// Number of output files, `error` and `deleted` files included.
     pub files: u64,
-    /// Number of resources, lines of `error` and `deleted` files not counted.
+    /// Number of resources, headers of blocks among them, lines of `error` and `deleted` files not
+    /// counted.
     pub resources: u64,
     /// Bytes of the text of all files.
     pub bytes: u64,

@@ -72,7 +72,7 @@ pub enum OrganizeBy {
 
 impl OrganizeBy {
     /// The resource type, as the manifest's `outputOrganizedBy` has it (MF-7).
-    pub fn as_str(self) -> &'static str {
+    pub const fn as_str(self) -> &'static str {
         match self {
             Self::Patient => "Patient",
         }

@@ -42,11 +42,6 @@ impl Partial {
         self.0.write().parts.insert(part.index, Arc::new(part.clone()));
     }
 
-    /// Forgets all of them (P12).
-    pub fn clear(&self) {
-        *self.0.write() = Sealed::default();
-    }
-
     /// The file of that name.
     pub fn file(&self, name: &str) -> Option<OutputFile> {
         let sealed = self.0.read();
@@ -109,7 +104,5 @@ mod tests {
         );
         assert_eq!(partial.manifest(1), None);
         assert!(partial.file("2_Patient.ndjson").is_some() && partial.file("3_Patient.ndjson").is_none());
-        partial.clear();
-        assert!(partial.file("2_Patient.ndjson").is_none() && partial.manifest(0).is_none());
     }
 }

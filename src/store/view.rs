@@ -164,8 +164,9 @@ impl View {
                             known.request = None;
                             known.parts = Arc::new([]);
                         }
+                        // Whoever looked before goes on with what was there then.
                         if !record.state.name().is_active() {
-                            known.partial.clear();
+                            known.partial = Arc::default();
                         }
                         if let Some(parts) = parts {
                             known.parts = parts;
@@ -294,7 +295,6 @@ mod tests {
         let file = OutputFile::new("x".into(), "Patient");
         let parts = [SealedPart { index: 0, files: vec![file], broken_lines: 0 }];
         let published = Published::new(record.clone(), Some(Arc::new(request)), Arc::new(parts));
-        let partial = published.partial.clone();
         assert!(published.file("x").is_some(), "P11: what was shown before a restart is shown after it");
         let view = View::default();
         view.publish([Publication::New(published)]);
@@ -303,6 +303,6 @@ mod tests {
         view.publish([Publication::Record(record.next(JobState::Marked(mark)), None)]);
         let marked = view.get(id).unwrap();
         assert!(marked.request.is_none() && marked.parts.is_empty() && marked.file("x").is_none());
-        assert!(partial.file("x").is_none(), "P12");
+        assert!(marked.partial.file("x").is_none(), "P12");
     }
 }

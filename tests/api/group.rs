@@ -9,7 +9,6 @@ use std::thread::JoinHandle;
 
 use actix_web::dev::ServerHandle;
 use actix_web::{App, HttpServer};
-use evanesce::Evanesce;
 use evanesce::clock::Clock;
 use evanesce::config::Config;
 use evanesce::export::{
@@ -18,6 +17,7 @@ use evanesce::export::{
 use evanesce::http::{self, Api};
 use evanesce::job::{ALL_PATIENTS, ExportRequest, Level};
 use evanesce::store::{SledStore, Store};
+use evanesce::{Builder, Evanesce};
 use jiff::Timestamp;
 use parking_lot::Mutex;
 
@@ -53,12 +53,43 @@ impl Exporter for Checking {
     }
 }
 
-/// A host that serves our routes and may have one active job; stopped when it is dropped.
-struct Host {
-    base: String,
-    seen: Arc<Mutex<Vec<ExportRequest>>>,
+/// A host that serves our routes; stopped when it is dropped.
+pub struct Served {
+    pub base: String,
     server: ServerHandle,
     thread: Option<JoinHandle<()>>,
+}
+
+impl Served {
+    pub fn start(builder: Builder) -> Self {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let url = format!("http://{}", listener.local_addr().unwrap());
+        let (base, (told, started)) = (format!("{url}/r4/default"), channel());
+        let serve = async move {
+            let api = Api::new(builder.start().await.unwrap(), url);
+            let app = move || App::new().configure(http::configure(api.clone()));
+            let server = HttpServer::new(app).workers(1).disable_signals().listen(listener).unwrap().run();
+            told.send(server.handle()).unwrap();
+            server.await.unwrap();
+        };
+        let thread = Some(std::thread::spawn(|| actix_web::rt::System::new().block_on(serve)));
+        Self { base, server: started.recv_timeout(PATIENCE).unwrap(), thread }
+    }
+}
+
+impl Drop for Served {
+    fn drop(&mut self) {
+        // The command is sent at once; the thread tells when it is carried out.
+        drop(self.server.stop(false));
+        let ended = self.thread.take().map(JoinHandle::join);
+        assert!(std::thread::panicking() || matches!(ended, Some(Ok(()))));
+    }
+}
+
+/// A host that may have one active job, and the requests it looks at.
+struct Host {
+    served: Served,
+    seen: Arc<Mutex<Vec<ExportRequest>>>,
 }
 
 impl Host {
@@ -72,22 +103,11 @@ impl Host {
         let mut config = Config::default();
         config.export.max_active_jobs = 1;
         let builder = Evanesce::builder().config(config).data_dir(data_dir).clock(clock).exporter(exporter);
-        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
-        let url = format!("http://{}", listener.local_addr().unwrap());
-        let (base, (told, started)) = (format!("{url}/r4/default"), channel());
-        let serve = async move {
-            let api = Api::new(builder.start().await.unwrap(), url);
-            let app = move || App::new().configure(http::configure(api.clone()));
-            let server = HttpServer::new(app).workers(1).disable_signals().listen(listener).unwrap().run();
-            told.send(server.handle()).unwrap();
-            server.await.unwrap();
-        };
-        let thread = Some(std::thread::spawn(|| actix_web::rt::System::new().block_on(serve)));
-        Self { base, seen, server: started.recv_timeout(PATIENCE).unwrap(), thread }
+        Self { served: Served::start(builder), seen }
     }
 
     fn call(&self, path: &str) -> Answer {
-        send("GET", &format!("{}/{path}", self.base), &KICKOFF)
+        send("GET", &format!("{}/{path}", self.served.base), &KICKOFF)
     }
 
     /// A kick-off that is accepted; its job is deleted, so that there is room for the next one.
@@ -96,15 +116,6 @@ impl Host {
         assert_eq!(answer.status, 202, "{path}: {answer:?}");
         assert_eq!(delete(answer.header("content-location")).status, 202, "{path}");
         self.seen.lock().last().unwrap().clone()
-    }
-}
-
-impl Drop for Host {
-    fn drop(&mut self) {
-        // The command is sent at once; the thread tells when it is carried out.
-        drop(self.server.stop(false));
-        let ended = self.thread.take().map(JoinHandle::join);
-        assert!(std::thread::panicking() || matches!(ended, Some(Ok(()))));
     }
 }
 
@@ -180,7 +191,7 @@ fn a_group_kick_off_reaches_the_exporter_with_its_id_and_bounds() {
     assert_eq!(request.parameters().since, instant("2024-01-31T08:30:00.5Z"));
     assert_eq!(request.parameters().until, instant("2024-02-01T00:00:00Z"));
     assert_eq!(request.parameters().types, ["Patient"]);
-    assert_eq!(request.kickoff.url, format!("{}/{path}", host.base), "C7");
+    assert_eq!(request.kickoff.url, format!("{}/{path}", host.served.base), "C7");
     for (path, level) in [("$export", Level::System), ("Patient/$export", Level::Patient)] {
         let request = host.kickoff(&format!("{path}?{query}"));
         assert_eq!((request.level(), request.parameters().since.is_some()), (&level, true));

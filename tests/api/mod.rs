@@ -20,6 +20,7 @@ mod limits;
 mod messy;
 mod narrow;
 mod openapi;
+mod organized;
 mod partial;
 mod post;
 mod prevented;

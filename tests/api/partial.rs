@@ -21,7 +21,7 @@ fn next(manifest: &Value) -> Option<String> {
 }
 
 /// The manifests that there are now, by their links from the polling URL on.
-fn chain(polling: &str) -> Vec<Value> {
+pub fn chain(polling: &str) -> Vec<Value> {
     let (mut url, mut manifests) = (Some(polling.to_string()), Vec::new());
     while let Some(page) = url {
         let answer = get(&page);
@@ -173,4 +173,22 @@ fn an_export_that_fails_says_so_on_every_page_and_takes_its_files_away() {
         let left = files.iter().filter(|file| file.to_str().unwrap().ends_with(".ndjson")).count();
         (left == 0).then_some(())
     });
+}
+
+#[test]
+fn st_9_what_was_shown_is_there_at_every_moment_of_the_completion() {
+    let setup = setup().set("export.max_bytes_per_second=3000000");
+    let server = setup.start();
+    for _ in 0..3 {
+        let polling = server.kickoff("Patient/$export?allowPartialManifests=true");
+        let first = eventually("a manifest", || chain(&polling).into_iter().find(|it| !urls(it).is_empty()));
+        let file = urls(&first).remove(0);
+        eventually("the end", || {
+            assert_eq!(send("HEAD", &file, &[]).status, 200, "{file}");
+            let page = get(&polling);
+            assert!(!page.body.is_empty(), "{page:?}");
+            (page.status == 200).then_some(())
+        });
+        assert_eq!(delete(&polling).status, 202);
+    }
 }

@@ -4,8 +4,8 @@
 use std::path::Path;
 
 use evanesce::job::{
-    Coded, Coding, Completion, Erasure, JobId, JobRecord, JobState, Mark, MarkReason, OutputFile, SealedPart,
-    StateName,
+    Coded, Coding, Completion, Erasure, JobId, JobRecord, JobState, Mark, MarkReason, OrganizeBy, OutputFile,
+    SealedPart, StateName,
 };
 use evanesce::receipts::Head;
 use evanesce::store::{Entry, SledStore, Store, StoreError};
@@ -32,6 +32,8 @@ fn part(index: u32, files: u64) -> SealedPart {
         bytes: 10 * n,
         coded: (n > 1).then_some(Coded { coding: Coding::Zstd, bytes: n, piece: 5 }),
         sha256: (n > 1).then(|| "0f".repeat(32)),
+        organized_by: (n > 1).then_some(OrganizeBy::Patient),
+        continues_in: (n > 1).then(|| format!("{:03}_Patient.ndjson", n + 1)),
         ..OutputFile::new(format!("{n:03}_Patient.ndjson"), "Patient")
     };
     SealedPart { index, files: (0..files).map(file).collect(), broken_lines: u64::from(index) }

@@ -11,6 +11,7 @@ mod generated;
 mod groups;
 mod lines;
 pub mod oracle;
+mod organized;
 mod patients;
 mod properties;
 mod provenances;

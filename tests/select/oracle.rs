@@ -58,16 +58,18 @@
 
 pub mod facts;
 pub mod json;
+mod organized;
 mod read;
 pub mod time;
 
 use std::collections::{BTreeMap, BTreeSet};
 
 use evanesce::Kickoff;
-use evanesce::job::{FailureReason, Level, Provenances};
+use evanesce::job::{FailureReason, Level, Parameters, Provenances};
 use jiff::Timestamp;
 
 use json::Json;
+pub use organized::Organized;
 use read::{Gone, Name, Resource, direct, literal, read_all, survivors};
 
 /// `export.references`: which reference resources go with a Patient- or Group-level export.
@@ -112,36 +114,48 @@ impl<'a> Source<'a> {
 
     /// What an export should hold, or why there is none.
     pub fn select(&self, kickoff: &Kickoff, references: References) -> Result<Selection, FailureReason> {
-        let resources = &self.resources;
-        let asked = &kickoff.parameters;
-        let is_wanted = |resource_type: &String| match asked.provenances {
-            Some(_) if resource_type == "Provenance" => false,
-            _ => asked.types.is_empty() || asked.types.contains(resource_type),
-        };
-        let wanted = |resource: &Resource| is_wanted(&resource.resource_type);
-        let is_young = |age: Option<i128>| {
-            age.is_none_or(|age| {
-                asked.since.is_none_or(|since| age > since.as_nanosecond())
-                    && asked.until.is_none_or(|until| age < until.as_nanosecond())
-            })
-        };
+        let whose = self.whose(kickoff)?;
+        let mut lines = BTreeMap::<String, Vec<Vec<u8>>>::new();
+        for resource in self.selected(kickoff, references, whose.as_ref()) {
+            let line = with_base(resource, &kickoff.base_url, self.base_url);
+            lines.entry(resource.resource_type.clone()).or_default().push(line);
+        }
+        lines.values_mut().for_each(|lines| lines.sort());
+        let deleted = self.told(kickoff, references, whose.as_ref());
+        Ok(Selection { lines, deleted, broken: self.broken })
+    }
+
+    /// Whose compartments are asked for; `None` for everybody's.
+    fn whose(&self, kickoff: &Kickoff) -> Result<Option<BTreeSet<String>>, FailureReason> {
         let members = match &kickoff.level {
-            Level::Group { id } if id != "All_Patients" => Some(members(resources, id, self.base_url)?),
+            Level::Group { id } if id != "All_Patients" => Some(members(&self.resources, id, self.base_url)?),
             _ => None,
         };
-        let named: BTreeSet<String> = asked.patients.iter().cloned().collect();
+        let named: BTreeSet<String> = kickoff.parameters.patients.iter().cloned().collect();
         let are_members = members.as_ref().is_none_or(|members| named.is_subset(members));
         if !are_members || !named.is_subset(&self.known) {
             return Err(FailureReason::PatientNotFound);
         }
-        let whose = if named.is_empty() { members } else { Some(named) };
+        Ok(if named.is_empty() { members } else { Some(named) })
+    }
+
+    /// The resources that are selected; without `whose`, those of everybody.
+    fn selected(
+        &self,
+        kickoff: &Kickoff,
+        references: References,
+        whose: Option<&BTreeSet<String>>,
+    ) -> Vec<&Resource<'a>> {
+        let resources = &self.resources;
+        let asked = &kickoff.parameters;
+        let wanted = |resource: &Resource| is_wanted(asked, &resource.resource_type);
         let selected: Vec<&Resource> = if kickoff.level == Level::System {
             let whole = |resource: &&Resource| !facts::CONTAINED.contains(&&*resource.resource_type);
             resources.iter().filter(whole).filter(|resource| wanted(resource)).collect()
         } else {
             let belongs = |resource: &&Resource| {
                 let patients = compartment(resource, resources);
-                match &whose {
+                match whose {
                     None => !patients.is_empty(),
                     Some(whose) => !patients.is_disjoint(whose),
                 }
@@ -158,22 +172,28 @@ impl<'a> Source<'a> {
             };
             [seeds, beside].concat()
         };
-        let mut selected: Vec<_> = selected.into_iter().filter(|resource| is_young(resource.age)).collect();
+        let is_young = |resource: &&Resource| is_young(asked, resource.age);
+        let mut selected: Vec<_> = selected.into_iter().filter(is_young).collect();
         if let Some(which) = asked.provenances {
             let is_shown = |one: &&Resource| {
                 let patients = compartment(one, resources);
                 let is_ours = |whose: &BTreeSet<_>| patients.is_empty() || !patients.is_disjoint(whose);
-                one.is("Provenance") && whose.as_ref().is_none_or(is_ours)
+                one.is("Provenance") && whose.is_none_or(is_ours)
             };
             let candidates: Vec<_> = resources.iter().filter(is_shown).collect();
             selected.extend(associated(&selected, &candidates, which));
         }
-        let mut lines = BTreeMap::<String, Vec<Vec<u8>>>::new();
-        for resource in selected {
-            let line = with_base(resource, &kickoff.base_url, self.base_url);
-            lines.entry(resource.resource_type.clone()).or_default().push(line);
-        }
-        lines.values_mut().for_each(|lines| lines.sort());
+        selected
+    }
+
+    /// The deletions that are told, sorted.
+    fn told(
+        &self,
+        kickoff: &Kickoff,
+        references: References,
+        whose: Option<&BTreeSet<String>>,
+    ) -> Vec<(String, Option<i128>)> {
+        let asked = &kickoff.parameters;
         let is_told = |gone: &&Gone| {
             let (resource_type, _) = &gone.name;
             let is_compartment = facts::COMPARTMENT.iter().any(|(name, _)| name == resource_type);
@@ -187,16 +207,32 @@ impl<'a> Source<'a> {
                 _ => is_compartment,
             };
             let is_associated = asked.provenances.is_some() && resource_type == "Provenance";
-            let is_ours =
-                is_reference || whose.as_ref().is_none_or(|whose| !gone.patients.is_disjoint(whose));
-            is_young(gone.age) && has_type && is_ours && (is_wanted(resource_type) || is_associated)
+            let is_ours = is_reference || whose.is_none_or(|whose| !gone.patients.is_disjoint(whose));
+            let is_asked_for = is_wanted(asked, resource_type) || is_associated;
+            is_young(asked, gone.age) && has_type && is_ours && is_asked_for
         };
         let told = self.gone.iter().filter(|_| asked.since.is_some()).filter(is_told);
         let mut deleted: Vec<_> =
             told.map(|gone| (format!("{}/{}", gone.name.0, gone.name.1), gone.age)).collect();
         deleted.sort();
-        Ok(Selection { lines, deleted, broken: self.broken })
+        deleted
     }
+}
+
+/// Whether `_type` has that type, Provenances that come along apart.
+fn is_wanted(asked: &Parameters, resource_type: &String) -> bool {
+    match asked.provenances {
+        Some(_) if resource_type == "Provenance" => false,
+        _ => asked.types.is_empty() || asked.types.contains(resource_type),
+    }
+}
+
+/// Whether that age is within the bounds.
+fn is_young(asked: &Parameters, age: Option<i128>) -> bool {
+    age.is_none_or(|age| {
+        asked.since.is_none_or(|since| age > since.as_nanosecond())
+            && asked.until.is_none_or(|until| age < until.as_nanosecond())
+    })
 }
 
 /// Of these Provenances the ones that target something exported.

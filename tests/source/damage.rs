@@ -32,8 +32,12 @@ fn copy(from: &Path, to: &Path) {
 fn plans(source: &Path, folder: &Path) -> Vec<Result<Vec<Part>, String>> {
     let options = IndexOptions { folder: folder.into(), base_url: None };
     let index = Index::open(Arc::new(NdjsonFolder::open(source).unwrap()), options).unwrap();
-    let options =
-        SourceOptions { part_bytes: 1 << 20, references: References::Referenced, drop_pages: false };
+    let options = SourceOptions {
+        part_bytes: 1 << 20,
+        max_file_bytes: 1 << 30,
+        references: References::Referenced,
+        drop_pages: false,
+    };
     let exporter = SourceExporter::new(index, options, false).unwrap();
     let plan = |level| {
         let (tenant, owner) = ("t".parse().unwrap(), "o".parse().unwrap());

@@ -171,8 +171,12 @@ async fn a_group_that_vanishes_behind_the_kick_off_fails_the_export() {
     let options = IndexOptions { folder: data.path().join("index"), base_url: None };
     let source = std::sync::Arc::new(NdjsonFolder::open(folder.path()).unwrap());
     let index = Index::open(source, options).unwrap();
-    let options =
-        SourceOptions { part_bytes: 1 << 20, references: References::Referenced, drop_pages: false };
+    let options = SourceOptions {
+        part_bytes: 1 << 20,
+        max_file_bytes: 1 << 30,
+        references: References::Referenced,
+        drop_pages: false,
+    };
     let exporter = SourceExporter::new(index, options, false).unwrap();
     let exporter = Vanishing { exporter, file: folder.path().join("a.ndjson") };
     let builder = Evanesce::builder().config(Config::default()).data_dir(data.path()).exporter(exporter);

@@ -138,6 +138,7 @@ impl ExportJob {
         self.services.hooks.reach(Step::PartsStopped);
         self.dir = None;
         self.request = None;
+        self.partial = Arc::default();
         self.plan = None;
     }
 

@@ -47,8 +47,7 @@ impl Slice {
         buffer: &mut Vec<u8>,
         out: &mut PartWriter,
     ) -> Result<(), ExportError> {
-        let damaged = || ExportError::Other("the plan is damaged".into());
-        let runs = runs::read(&self.runs, self.start).ok_or_else(damaged)?;
+        let runs = self.runs()?;
         let mut window = Window::new(file, name, self.start, self.end, buffer);
         // Runs whose blocks lie side by side are read together.
         let block = |at: u64| (at - self.start) / STEP;
@@ -62,6 +61,34 @@ impl Slice {
         }
         window.check(self.sum)
     }
+
+    /// Gives each run, whole, instead of copying it.
+    ///
+    /// # Errors
+    /// As [`Slice::copy`]; what was given then is of no use.
+    pub fn read(
+        &self,
+        file: &dyn ReadAt,
+        name: &str,
+        buffer: &mut Vec<u8>,
+        mut give: impl FnMut(&Run, &[u8]),
+    ) -> Result<(), ExportError> {
+        let mut window = Window::new(file, name, self.start, self.end, buffer);
+        for run in self.runs()? {
+            give(&run, window.all(run.start, run.end())?);
+        }
+        window.check(self.sum)
+    }
+
+    /// The runs, in the order of the file.
+    pub fn runs(&self) -> Result<Vec<Run>, ExportError> {
+        runs::read(&self.runs, self.start).ok_or_else(damaged)
+    }
+}
+
+/// A plan that is not as it was written.
+pub fn damaged() -> ExportError {
+    ExportError::Other("the plan is damaged".into())
 }
 
 /// The checksum of the blocks of a stretch that some ranges of it touch.

@@ -9,6 +9,7 @@ mod deleted;
 mod group;
 mod lines;
 mod narrow;
+mod organized;
 mod patients;
 mod plan;
 mod provenances;
@@ -33,7 +34,7 @@ use crate::config::References;
 use crate::fhir::ResourceType;
 use crate::files::ReadAt;
 use crate::index::{BuildError, Index, Keeper, Look};
-use crate::job::ExportRequest;
+use crate::job::{ExportRequest, OrganizeBy};
 use crate::source::{SourceError, SourceFile};
 
 use copy::Slice;
@@ -72,6 +73,8 @@ pub struct SourceExporter {
 pub struct SourceOptions {
     /// Selected bytes that make one part.
     pub part_bytes: u64,
+    /// Size in bytes at which the writer ends a file: a plan of blocks counts their headers.
+    pub max_file_bytes: u64,
     /// Which resources outside of compartments go with patients.
     pub references: References,
     /// Whether pages of the source are dropped from the page cache when they are copied.
@@ -94,6 +97,13 @@ enum Content {
         /// What is done with their lines.
         #[serde(default)]
         lines: LineOptions,
+    },
+    /// Blocks of patients (O-3).
+    Blocks(organized::Blocks),
+    /// Resources that are in no block.
+    LeftOut {
+        /// How many.
+        resources: u64,
     },
     /// Lines of the source that are no resources.
     Broken {
@@ -208,25 +218,41 @@ impl SourceExporter {
         }
     }
 
-    /// Copies slices of one file, in its order.
-    fn copy(
+    /// Bytes that an export of the request writes, at the most.
+    fn size(&self, look: &Look<'_>, request: &ExportRequest) -> Result<u64, ExportError> {
+        match request.parameters().organize_by {
+            Some(OrganizeBy::Patient) => organized::size(&self.index, look, request, &self.options),
+            None => chosen::size(&self.index, look, request, self.options.references),
+        }
+    }
+
+    /// Gives `visit` each slice with the name of its file, and the file.
+    fn each_slice(
         &self,
-        file: &SourceFile,
-        slices: &[&Slice],
-        lines: &mut Lines,
-        buffer: &mut Vec<u8>,
-        out: &mut PartWriter,
+        files: &[SourceFile],
+        slices: &[Slice],
         cancel: &CancelToken,
+        mut visit: impl FnMut(&Slice, &str, &dyn ReadAt) -> Result<(), ExportError>,
     ) -> Result<(), ExportError> {
-        let opened = self.open(file)?;
-        for slice in slices {
-            if cancel.is_cancelled() {
-                return Err(ExportError::Cancelled);
+        for of_file in slices.chunk_by(|a, b| a.file == b.file) {
+            let file = files.get(of_file[0].file).ok_or_else(copy::damaged)?;
+            let visited = self.open(file).and_then(|opened| {
+                of_file.iter().try_for_each(|slice| {
+                    if cancel.is_cancelled() {
+                        return Err(ExportError::Cancelled);
+                    }
+                    visit(slice, &file.name, &**opened)?;
+                    if self.options.drop_pages {
+                        opened.drop_pages(slice.start, slice.end);
+                    }
+                    Ok(())
+                })
+            });
+            if let Err(ExportError::SourceChanged(_)) = &visited {
+                // The next plan must not be made of the same index.
+                self.index.doubt(&file.name);
             }
-            slice.copy(&**opened, &file.name, lines, buffer, out)?;
-            if self.options.drop_pages {
-                opened.drop_pages(slice.start, slice.end);
-            }
+            visited?;
         }
         Ok(())
     }
@@ -238,7 +264,7 @@ impl Exporter for SourceExporter {
         let patience = if may_refuse { CHECK_PATIENCE } else { ESTIMATE_PATIENCE };
         let Some(look) = self.look_within(patience) else { return Ok(None) };
         let sized = match look {
-            Ok(look) => chosen::size(&self.index, &look, request, self.options.references),
+            Ok(look) => self.size(&look, request),
             Err(error) if may_refuse => return Err(error.into()),
             Err(_) => return Ok(None),
         };
@@ -293,15 +319,17 @@ impl Exporter for SourceExporter {
             Content::Copy { files, slices, lines } => {
                 let mut lines = Lines::new(lines)?;
                 let mut buffer = Vec::new();
-                for (n, file) in files.iter().enumerate() {
-                    let of_file: Vec<_> = slices.iter().filter(|slice| slice.file == n).collect();
-                    let copied = self.copy(file, &of_file, &mut lines, &mut buffer, out, cancel);
-                    if let Err(ExportError::SourceChanged(_)) = &copied {
-                        // The next plan must not be made of the same index.
-                        self.index.doubt(&file.name);
-                    }
-                    copied?;
-                }
+                self.each_slice(&files, &slices, cancel, |slice, name, file| {
+                    slice.copy(file, name, &mut lines, &mut buffer, out)
+                })?;
+                Ok(PartSummary::default())
+            }
+            Content::Blocks(blocks) => {
+                blocks.write(self, out, cancel)?;
+                Ok(PartSummary::default())
+            }
+            Content::LeftOut { resources } => {
+                organized::left_out(resources).map_or(Ok(()), |outcome| out.outcome(&outcome))?;
                 Ok(PartSummary::default())
             }
         }

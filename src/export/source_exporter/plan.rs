@@ -5,14 +5,14 @@ use std::collections::BTreeSet;
 
 use super::chosen::{each_chosen, each_of, line_feeds, selection};
 use super::copy::{Slice, TouchedSums};
-use super::deleted;
+use super::deleted::{self, Told};
 use super::lines::{LineOptions, Lines};
 use super::runs::{Run, RunWriter};
-use super::{Content, SourceOptions, broken};
+use super::{Content, SourceOptions, broken, organized};
 use crate::export::ExportError;
 use crate::fhir::ResourceType;
 use crate::index::{BLOCK, Chunk, Index, Look};
-use crate::job::ExportRequest;
+use crate::job::{ExportRequest, OrganizeBy};
 use crate::source::SourceFile;
 
 /// How many bytes of the source a part may read for each that it copies, before it is cut.
@@ -38,6 +38,25 @@ pub fn contents(
     request: &ExportRequest,
     options: &SourceOptions,
 ) -> Result<Contents, ExportError> {
+    let mut contents = match request.parameters().organize_by {
+        Some(OrganizeBy::Patient) => blocks(index, look, request, options)?,
+        None => copies(index, look, request, options)?,
+    };
+    let (lines, texts) = broken::lines(look);
+    contents.bytes += broken::bytes(&texts);
+    if lines > 0 {
+        contents.parts.push((0, Content::Broken { lines, texts }));
+    }
+    Ok(contents)
+}
+
+/// What is selected, type by type.
+fn copies(
+    index: &Index,
+    look: &Look<'_>,
+    request: &ExportRequest,
+    options: &SourceOptions,
+) -> Result<Contents, ExportError> {
     let selection = selection(index, look, request, options.references)?;
     let mut parts = Parts::new(options.part_bytes, LineOptions::of(request, index.base_url()))?;
     each_chosen(look, &selection, |s, chunk, chosen| {
@@ -45,25 +64,28 @@ pub fn contents(
     })?;
     // A part copies file by file: of one without other files, the Bundles come in this order.
     parts.cut();
-    let (mut bundles, mut entries) = (Vec::new(), Vec::new());
-    for told in deleted::told(look, &selection) {
-        bundles.push(told.bundle);
-        entries.push(told.entries);
-        parts.bytes += told.bytes;
+    parts.add_told(look, deleted::told(look, &selection))?;
+    Ok(parts.finish())
+}
+
+/// What is selected, patient by patient (O-3), and what is told of resources that are gone.
+fn blocks(
+    index: &Index,
+    look: &Look<'_>,
+    request: &ExportRequest,
+    options: &SourceOptions,
+) -> Result<Contents, ExportError> {
+    let planned = organized::plan(index, look, request, options)?;
+    let mut told = Parts::new(options.part_bytes, LineOptions::of(request, index.base_url()))?;
+    told.add_told(look, planned.told)?;
+    let told = told.finish();
+    let parts = planned.parts.into_iter().map(|(weight, blocks)| (weight, Content::Blocks(blocks)));
+    let mut parts: Vec<_> = parts.chain(told.parts).collect();
+    if planned.left_out > 0 {
+        parts.push((0, Content::LeftOut { resources: planned.left_out }));
     }
-    let mut entries = entries.into_iter();
-    each_of(look, &bundles, |s, chunk, chosen| {
-        parts.add(s, &look.segments[s].file, chunk, chosen, &mut entries);
-        Ok(())
-    })?;
-    let written = parts.bytes;
-    let (mut parts, segments) = parts.finish();
-    let (lines, texts) = broken::lines(look);
-    let bytes = written + line_feeds(segments.len()) + broken::bytes(&texts);
-    if lines > 0 {
-        parts.push((0, Content::Broken { lines, texts }));
-    }
-    Ok(Contents { parts, bytes, segments })
+    let segments = BTreeSet::from_iter(planned.segments.into_iter().chain(told.segments));
+    Ok(Contents { parts, bytes: planned.bytes + told.bytes, segments: segments.into_iter().collect() })
 }
 
 /// The parts that are made so far.
@@ -101,19 +123,19 @@ impl Parts {
         let url_growth = self.lines.url_growth();
         let mut binaries = chunk.binaries().peekable();
         let mut at = chunk.entry.start;
-        let mut open: Option<Open<'_>> = None;
+        let mut open: Option<SliceWriter<'_>> = None;
         for (n, ((span, index), is_chosen)) in chunk.spans().zip(chunk.types()).zip(chosen).enumerate() {
             let (start, length) = (at, u64::from(span.length));
             at += length;
             let urls = binaries.next_if(|(place, _)| *place == n).map_or(0, |(_, urls)| urls);
             let Some(resource_type) = ResourceType::at(*index).filter(|_| is_chosen) else { continue };
             if self.is_full(length) {
-                self.close(open.take(), file, chunk);
+                self.close(open.take(), file);
                 self.cut();
             }
             let open = open.get_or_insert_with(|| {
                 self.used.insert(segment);
-                Open::new(chunk, start)
+                SliceWriter::new(chunk, start)
             });
             let is_bundle = resource_type == ResourceType::BUNDLE;
             if is_bundle {
@@ -122,12 +144,25 @@ impl Parts {
                 self.bytes += length + urls * url_growth + self.rules.growth(resource_type);
             }
             let is_tidy = span.is_tidy && !is_bundle && urls * url_growth == 0;
-            open.runs.add(Run { start, length, is_tidy, resource_type });
-            open.end = at;
             self.weight += length;
-            self.read += open.sums.touch(start, at) * BLOCK as u64;
+            self.read += open.add(Run { start, length, is_tidy, resource_type });
         }
-        self.close(open, file, chunk);
+        self.close(open, file);
+    }
+
+    /// Adds Bundles of the source, of which this is told.
+    fn add_told(&mut self, look: &Look<'_>, told: Vec<Told>) -> Result<(), ExportError> {
+        let (mut bundles, mut entries) = (Vec::new(), Vec::new());
+        for told in told {
+            bundles.push(told.bundle);
+            entries.push(told.entries);
+            self.bytes += told.bytes;
+        }
+        let mut entries = entries.into_iter();
+        each_of(look, &bundles, |s, chunk, chosen| {
+            self.add(s, &look.segments[s].file, chunk, chosen, &mut entries);
+            Ok(())
+        })
     }
 
     fn is_full(&self, next: u64) -> bool {
@@ -136,15 +171,13 @@ impl Parts {
                 || self.read > self.part_bytes.saturating_mul(READ_FACTOR))
     }
 
-    fn close(&mut self, open: Option<Open<'_>>, file: &SourceFile, chunk: &Chunk) {
-        let Some(Open { start, end, runs, sums }) = open else { return };
+    fn close(&mut self, open: Option<SliceWriter<'_>>, file: &SourceFile) {
+        let Some(slice) = open else { return };
         let number = self.files.iter().rposition(|known| known == file).unwrap_or_else(|| {
             self.files.push(file.clone());
             self.files.len() - 1
         });
-        let blocks = (end - chunk.entry.start).div_ceil(BLOCK as u64);
-        let end = chunk.entry.end.min(chunk.entry.start + blocks * BLOCK as u64);
-        self.slices.push(Slice { file: number, start, end, sum: sums.sum(), runs: runs.finish() });
+        self.slices.push(slice.finish(number));
     }
 
     /// Ends the part.
@@ -158,14 +191,16 @@ impl Parts {
         (self.weight, self.read) = (0, 0);
     }
 
-    fn finish(mut self) -> (Vec<Weighed>, Vec<usize>) {
+    fn finish(mut self) -> Contents {
         self.cut();
-        (self.done, self.used.into_iter().collect())
+        let bytes = self.bytes + line_feeds(self.used.len());
+        Contents { parts: self.done, bytes, segments: self.used.into_iter().collect() }
     }
 }
 
-/// A slice that is being made.
-struct Open<'a> {
+/// A slice of a chunk that is being made.
+pub struct SliceWriter<'a> {
+    chunk: &'a Chunk,
     /// Where its first block begins.
     start: u64,
     /// Where its last resource ends.
@@ -174,12 +209,28 @@ struct Open<'a> {
     sums: TouchedSums<'a>,
 }
 
-impl<'a> Open<'a> {
+impl<'a> SliceWriter<'a> {
     /// A slice of `chunk` whose first resource begins at `first`.
-    fn new(chunk: &'a Chunk, first: u64) -> Self {
+    pub fn new(chunk: &'a Chunk, first: u64) -> Self {
         let before = (first - chunk.entry.start) / BLOCK as u64 * BLOCK as u64;
         let start = chunk.entry.start + before;
         let sums = TouchedSums::new(chunk.entry.start, chunk.sums());
-        Self { start, end: start, runs: RunWriter::new(start), sums }
+        Self { chunk, start, end: start, runs: RunWriter::new(start), sums }
+    }
+
+    /// Adds a resource, which begins where the one before ended, or later; gives how many more
+    /// bytes of the source are read for it.
+    pub fn add(&mut self, run: Run) -> u64 {
+        self.end = run.end();
+        self.runs.add(run);
+        self.sums.touch(run.start, run.end()) * BLOCK as u64
+    }
+
+    /// The slice, of the file of that number.
+    pub fn finish(self, file: usize) -> Slice {
+        let chunk = &self.chunk.entry;
+        let blocks = (self.end - chunk.start).div_ceil(BLOCK as u64);
+        let end = chunk.end.min(chunk.start + blocks * BLOCK as u64);
+        Slice { file, start: self.start, end, sum: self.sums.sum(), runs: self.runs.finish() }
     }
 }

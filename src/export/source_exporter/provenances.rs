@@ -18,12 +18,20 @@ use crate::job::Provenances;
 /// The Provenances of a source, and which of them go along with what was exported so far.
 pub struct Associated {
     which: Provenances,
-    /// Those that may go along, in the order of the source, and when they were recorded.
-    provenances: Vec<(Spot, i64)>,
+    /// Those that may go along, in the order of the source.
+    provenances: Vec<Provenance>,
     /// What they target, sorted, each with the number of the Provenance.
     targets: Vec<(Key, u32)>,
     /// The numbers of those that go along.
     chosen: HashSet<u32>,
+}
+
+/// A Provenance of the source.
+struct Provenance {
+    spot: Spot,
+    recorded: i64,
+    /// In whose compartments it is.
+    patients: Box<[Key]>,
 }
 
 impl Associated {
@@ -47,7 +55,8 @@ impl Associated {
                     }
                     let number = provenances.len() as u32;
                     targets.extend(its.iter().map(|target| (*target, number)));
-                    provenances.push(((s as u32, c as u32, place), recorded));
+                    let (spot, patients) = ((s as u32, c as u32, place), patients.into());
+                    provenances.push(Provenance { spot, recorded, patients });
                 }
             }
         }
@@ -57,23 +66,41 @@ impl Associated {
 
     /// Says that a resource of this name is exported.
     pub fn is_exported(&mut self, name: Key) {
+        let numbers = self.about(name, |_| true);
+        self.chosen.extend(numbers);
+    }
+
+    /// The numbers of those that go along with a resource of this name, of those that `is_shown`
+    /// says yes to.
+    pub fn about(&self, name: Key, is_shown: impl Fn(u32) -> bool) -> Vec<u32> {
         let start = self.targets.partition_point(|(target, _)| *target < name);
         let of_name = self.targets[start..].iter().take_while(|(target, _)| *target == name);
-        let numbers = of_name.map(|(_, number)| *number);
+        let numbers = of_name.map(|(_, number)| *number).filter(|number| is_shown(*number));
         match self.which {
-            Provenances::Relevant => self.chosen.extend(numbers),
+            Provenances::Relevant => numbers.collect(),
             // Of several of one instant, or of unknown ones, the last in the source.
             Provenances::Latest => {
-                self.chosen.extend(numbers.max_by_key(|n| (self.provenances[*n as usize].1, *n)));
+                let latest = numbers.max_by_key(|n| (self.provenances[*n as usize].recorded, *n));
+                latest.into_iter().collect()
             }
         }
+    }
+
+    /// All that may go along, by their numbers: where each is, and in whose compartments.
+    pub fn all(&self) -> impl Iterator<Item = (Spot, &[Key])> {
+        self.provenances.iter().map(|one| (one.spot, &*one.patients))
+    }
+
+    /// In whose compartments the one of that number is.
+    pub fn patients(&self, number: u32) -> &[Key] {
+        &self.provenances[number as usize].patients
     }
 
     /// Those that go along, in the order of the source.
     pub fn chosen(&self) -> Vec<Spot> {
         let mut numbers: Vec<_> = self.chosen.iter().copied().collect();
         numbers.sort_unstable();
-        numbers.into_iter().map(|number| self.provenances[number as usize].0).collect()
+        numbers.into_iter().map(|number| self.provenances[number as usize].spot).collect()
     }
 }
 

@@ -102,15 +102,18 @@ impl Selection {
         self.provenances
     }
 
+    /// Whether the compartment of that patient may be exported.
+    pub fn is_about(&self, patient: &Key) -> bool {
+        match &self.patients {
+            Patients::Everybody => true,
+            Patients::These(these) => these.contains(patient),
+        }
+    }
+
     /// Whether something in the compartments of these patients, or in nobody's, may be exported
     /// because of something else that is (G-4).
     pub fn may_show(&self, patients: &[Key]) -> bool {
-        match &self.patients {
-            Patients::Everybody => true,
-            Patients::These(these) => {
-                patients.is_empty() || patients.iter().any(|patient| these.contains(patient))
-            }
-        }
+        patients.is_empty() || patients.iter().any(|patient| self.is_about(patient))
     }
 
     /// Whether the client is told of resources that are gone.
@@ -166,10 +169,7 @@ impl Selection {
         };
         let mut chosen: Vec<bool> = chunk.types().iter().zip(chunk.patients()).map(choose).collect();
         for (n, patients) in adopted {
-            let theirs = match &self.patients {
-                Patients::Everybody => true,
-                Patients::These(these) => patients.as_ref().iter().any(|patient| these.contains(patient)),
-            };
+            let theirs = patients.as_ref().iter().any(|patient| self.is_about(patient));
             if theirs && self.rule(chunk.types()[n]) == Rule::OfPatients {
                 chosen[n] = true;
             }

@@ -18,6 +18,7 @@ pub struct Gone {
 }
 
 /// A line that is a resource.
+#[derive(Clone)]
 pub struct Resource<'a> {
     pub line: &'a [u8],
     pub resource_type: String,

@@ -1,0 +1,81 @@
+//! The resources outside of compartments that stand beside what refers to them, and what they
+//! refer to themselves. They are few beside the patients' own: all that are asked for are in
+//! memory while a plan is made.
+
+use std::collections::HashSet;
+
+use rustc_hash::FxHashMap;
+
+use super::bound::Bound;
+use crate::export::ExportError;
+use crate::export::source_exporter::select::Selection;
+use crate::index::{Key, Look, Spot, keys};
+
+/// One of them.
+pub struct Resource {
+    /// Where it is.
+    pub spot: Spot,
+    /// Its name.
+    pub key: Key,
+    /// Its bytes in a block, at the most.
+    pub bytes: u64,
+    /// Whether it is exported; if not, it only leads to others.
+    has_age: bool,
+    pointers: Vec<Key>,
+}
+
+/// See the module.
+pub struct Beside {
+    numbers: FxHashMap<Key, u32>,
+    resources: Vec<Resource>,
+}
+
+impl Beside {
+    /// All that the selection exports if something points to them.
+    pub fn load(look: &Look<'_>, selection: &Selection, bound: &Bound) -> Result<Self, ExportError> {
+        let mut beside = Self { numbers: FxHashMap::default(), resources: Vec::new() };
+        for (s, segment) in look.segments.iter().enumerate() {
+            let has_some = |types: &[u8]| types.iter().any(|index| selection.is_referred_to(*index));
+            let chunks = segment.chunks.iter().enumerate().filter(|(_, chunk)| has_some(chunk.types()));
+            for (c, chunk) in chunks {
+                let reader = segment.open()?;
+                let (table, links) = (reader.keys(chunk)?, reader.links(chunk)?);
+                let superseded: HashSet<usize> = look.overlay.superseded(s, c).collect();
+                let named = chunk.types().iter().zip(keys(&table)).zip(bound.of(chunk));
+                for (n, ((index, key), bytes)) in named.enumerate() {
+                    if !selection.is_referred_to(*index) || superseded.contains(&n) {
+                        continue;
+                    }
+                    beside.numbers.insert(*key, beside.resources.len() as u32);
+                    beside.resources.push(Resource {
+                        spot: (s as u32, c as u32, n as u32),
+                        key: *key,
+                        bytes,
+                        has_age: selection.has_age(chunk.updated()[n]),
+                        pointers: links.pointers(links.sets()[n]).collect(),
+                    });
+                }
+            }
+        }
+        Ok(beside)
+    }
+
+    /// The number of the resource of that name.
+    pub fn number(&self, key: Key) -> Option<u32> {
+        self.numbers.get(&key).copied()
+    }
+
+    /// Visits the resources of these numbers, and those that can be reached from them, each once.
+    pub fn follow(&self, from: impl Iterator<Item = u32>, mut visit: impl FnMut(u32, &Resource)) {
+        let mut next: Vec<u32> = from.collect();
+        let mut reached: HashSet<u32> = next.iter().copied().collect();
+        while let Some(number) = next.pop() {
+            let resource = &self.resources[number as usize];
+            if resource.has_age {
+                visit(number, resource);
+            }
+            let pointers = resource.pointers.iter().filter_map(|key| self.number(*key));
+            next.extend(pointers.filter(|to| reached.insert(*to)));
+        }
+    }
+}

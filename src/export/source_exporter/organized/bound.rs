@@ -1,0 +1,33 @@
+//! How long lines are in a block, at the most.
+
+use crate::export::ExportError;
+use crate::export::source_exporter::lines::{LineOptions, Lines};
+use crate::fhir::ResourceType;
+use crate::index::{Chunk, Span};
+
+/// See the module.
+pub struct Bound {
+    rules: Lines,
+    url_growth: u64,
+}
+
+impl Bound {
+    /// Of lines with which this is done.
+    ///
+    /// # Errors
+    /// Those of [`Lines::new`].
+    pub fn new(options: LineOptions) -> Result<Self, ExportError> {
+        Ok(Self { url_growth: options.url_growth(), rules: Lines::new(options)? })
+    }
+
+    /// Bytes of each resource of a chunk on its way out, with a line feed, at the most.
+    pub fn of(&self, chunk: &Chunk) -> Vec<u64> {
+        let growth = |index: &u8| ResourceType::at(*index).map_or(0, |of_type| self.rules.growth(of_type));
+        let spans = chunk.spans().zip(chunk.types());
+        let bytes =
+            |(span, index): (Span, _)| u64::from(span.length) + u64::from(!span.is_tidy) + growth(index);
+        let mut bytes: Vec<u64> = spans.map(bytes).collect();
+        chunk.binaries().for_each(|(n, urls)| bytes[n] += urls * self.url_growth);
+        bytes
+    }
+}

@@ -1,0 +1,220 @@
+//! From a survey to parts: as many blocks as a worker holds in memory make a stage, as many stages
+//! as make the size of a part make a part.
+
+use std::collections::BTreeSet;
+use std::ops::Range;
+
+use super::blocks::{self, Block};
+use super::survey::{self, Patient};
+use super::{Blocks, Stage, header, left_out_bytes};
+use crate::export::source_exporter::SourceOptions;
+use crate::export::source_exporter::copy::Slice;
+use crate::export::source_exporter::deleted::Told;
+use crate::export::source_exporter::lines::LineOptions;
+use crate::export::source_exporter::plan::SliceWriter;
+use crate::export::source_exporter::runs::Run;
+use crate::fhir::ResourceType;
+use crate::index::{Look, Spot};
+use crate::source::SourceFile;
+
+/// The share of a part that is held in memory at once.
+const HELD_SHARE: u64 = 8;
+
+/// What is planned.
+pub struct Planned {
+    /// The parts, each with its weight in bytes.
+    pub parts: Vec<(u64, Blocks)>,
+    /// Bytes that are written, at the most.
+    pub bytes: u64,
+    /// Numbers of the segments whose files are read.
+    pub segments: Vec<usize>,
+    /// How many resources are in no block.
+    pub left_out: u64,
+    /// What is told of resources that are gone, which is not in the parts and bytes.
+    pub told: Vec<Told>,
+}
+
+/// Parts that are being made.
+pub struct Stages<'p> {
+    look: &'p Look<'p>,
+    lines: LineOptions,
+    options: SourceOptions,
+    done: Vec<(u64, Blocks)>,
+    bytes: u64,
+    used: BTreeSet<usize>,
+    /// Numbers of the segments whose files the part reads.
+    files: Vec<usize>,
+    stages: Vec<Stage>,
+    weight: u64,
+    /// The blocks of the stage, and bytes that it holds in memory.
+    blocks: Vec<survey::Block<'p>>,
+    held: u64,
+}
+
+/// Bytes of a block, at the most, its header repeated in each file that it goes on in.
+pub fn bytes((patient, lines): &survey::Block<'_>, max_file_bytes: u64) -> u64 {
+    let header = header::bytes(patient.name_bytes);
+    let once = header + patient.bytes;
+    if once <= max_file_bytes {
+        return once;
+    }
+    // A file that goes on in another, and the first line of that one, are more than a file's size.
+    let more_files = match max_file_bytes.checked_sub(header) {
+        Some(room) if room > 0 => 2 * patient.bytes / room,
+        _ => u64::MAX,
+    };
+    once + header * more_files.min(lines.len() as u64 - 1)
+}
+
+impl<'p> Stages<'p> {
+    /// No part yet.
+    pub fn new(look: &'p Look<'p>, lines: LineOptions, options: SourceOptions) -> Self {
+        Self {
+            look,
+            lines,
+            options,
+            done: Vec::new(),
+            bytes: 0,
+            used: BTreeSet::new(),
+            files: Vec::new(),
+            stages: Vec::new(),
+            weight: 0,
+            blocks: Vec::new(),
+            held: 0,
+        }
+    }
+
+    /// Adds the next block.
+    pub fn add(&mut self, block: survey::Block<'p>) {
+        let (bytes, held) = (bytes(&block, self.options.max_file_bytes), block.0.name_bytes + block.0.bytes);
+        if self.held + held > self.most_held() {
+            self.end_stage();
+        }
+        if self.weight > 0 && self.weight + bytes > self.options.part_bytes {
+            self.end_stage();
+            self.end_part();
+        }
+        self.blocks.push(block);
+        self.held += held;
+        self.weight += bytes;
+        self.bytes += bytes;
+    }
+
+    /// All parts.
+    pub fn finish(mut self, left_out: u64, told: Vec<Told>) -> Planned {
+        self.end_stage();
+        self.end_part();
+        let bytes = self.bytes + left_out_bytes(left_out);
+        Planned { parts: self.done, bytes, segments: self.used.into_iter().collect(), left_out, told }
+    }
+
+    fn most_held(&self) -> u64 {
+        self.options.part_bytes / HELD_SHARE
+    }
+
+    fn end_stage(&mut self) {
+        let blocks = std::mem::take(&mut self.blocks);
+        let held = std::mem::take(&mut self.held);
+        if blocks.is_empty() {
+            return;
+        }
+        // Such a block is the only one: all but its Patient resource is copied.
+        let is_too_large = held > self.most_held();
+        let (mut held, mut copied) = (Vec::new(), Vec::new());
+        for (patient, lines) in &blocks {
+            let is_held = |spot: &Spot| !is_too_large || is_own(patient, spot);
+            held.push(patient.name);
+            held.extend(spots(lines).filter(is_held));
+            copied.extend(spots(lines).filter(|spot| !is_held(spot)));
+        }
+        held.sort_unstable();
+        held.dedup();
+        let number = |spot: &Spot| held.partition_point(|other| other < spot);
+        let planned = blocks.iter().map(|block| Block {
+            name: number(&block.0.name),
+            of: (!block.0.is_own).then_some(block.0.key),
+            at_most: bytes(block, self.options.max_file_bytes),
+            lines: ranges(
+                spots(block.1)
+                    .filter(|spot| !is_too_large || is_own(block.0, spot))
+                    .map(|spot| number(&spot)),
+            ),
+        });
+        let blocks = blocks::write(&planned.collect::<Vec<_>>());
+        let stage = Stage { held: self.slices(&held), blocks, copied: self.slices(&copied) };
+        self.stages.push(stage);
+    }
+
+    /// Slices of the resources that are there, in the order of these.
+    fn slices(&mut self, spots: &[Spot]) -> Vec<Slice> {
+        let of_chunks = spots.chunk_by(|a, b| (a.0, a.1) == (b.0, b.1));
+        of_chunks.filter_map(|of_chunk| self.slice(of_chunk)).collect()
+    }
+
+    /// A slice of resources of one chunk.
+    fn slice(&mut self, spots: &[Spot]) -> Option<Slice> {
+        let (s, c) = (spots[0].0 as usize, spots[0].1 as usize);
+        let chunk = &self.look.segments[s].chunks[c];
+        let mut wanted = spots.iter().map(|spot| spot.2 as usize).peekable();
+        // A line whose URLs of Binaries change does not go out as it is, even if others of its type do.
+        let changes: Vec<usize> = match self.lines.url_growth() {
+            0 => Vec::new(),
+            _ => chunk.binaries().map(|(n, _)| n).collect(),
+        };
+        let mut at = chunk.entry.start;
+        let mut slice: Option<SliceWriter<'_>> = None;
+        for (n, (span, index)) in chunk.spans().zip(chunk.types()).enumerate() {
+            let (start, length) = (at, u64::from(span.length));
+            at += length;
+            if wanted.next_if_eq(&n).is_none() {
+                continue;
+            }
+            let resource_type = ResourceType::at(*index)?;
+            let slice = slice.get_or_insert_with(|| SliceWriter::new(chunk, start));
+            let is_tidy = span.is_tidy && changes.binary_search(&n).is_err();
+            slice.add(Run { start, length, is_tidy, resource_type });
+            if wanted.peek().is_none() {
+                break;
+            }
+        }
+        let file = self.files.iter().position(|known| *known == s).unwrap_or_else(|| {
+            self.files.push(s);
+            self.files.len() - 1
+        });
+        Some(slice?.finish(file))
+    }
+
+    fn end_part(&mut self) {
+        let weight = std::mem::take(&mut self.weight);
+        let stages = std::mem::take(&mut self.stages);
+        let files = std::mem::take(&mut self.files);
+        if stages.is_empty() {
+            return;
+        }
+        self.used.extend(&files);
+        let files: Vec<SourceFile> = files.iter().map(|s| self.look.segments[*s].file.clone()).collect();
+        self.done.push((weight, Blocks { files, stages, lines: self.lines.clone() }));
+    }
+}
+
+/// Where the resources of a block are.
+fn spots(lines: &[(u32, Spot)]) -> impl Iterator<Item = Spot> {
+    lines.iter().map(|(_, spot)| *spot)
+}
+
+/// Whether that is the patient's own resource.
+fn is_own(patient: &Patient, spot: &Spot) -> bool {
+    patient.is_own && patient.name == *spot
+}
+
+/// Numbers, in order, as ranges.
+fn ranges(numbers: impl Iterator<Item = usize>) -> Vec<Range<usize>> {
+    let mut ranges: Vec<Range<usize>> = Vec::new();
+    for number in numbers {
+        match ranges.last_mut() {
+            Some(last) if last.end == number => last.end += 1,
+            _ => ranges.push(number..number + 1),
+        }
+    }
+    ranges
+}

@@ -1,0 +1,304 @@
+//! Who has what: for each patient the resources of its block. That is what a Group export of this
+//! patient alone selects: what of its compartment is asked for, and what that points to.
+//!
+//! An export of everything is organized as the Patient-level export is, since a block can hold
+//! nothing else. It takes 16 bytes of memory for each resource of each block.
+
+use std::collections::HashSet;
+
+use rustc_hash::FxHashMap;
+
+use super::along::Along;
+use super::beside::Beside;
+use super::bound::Bound;
+use crate::config::References;
+use crate::export::ExportError;
+use crate::export::source_exporter::deleted::{self, Told};
+use crate::export::source_exporter::lines::LineOptions;
+use crate::export::source_exporter::patients;
+use crate::export::source_exporter::select::Selection;
+use crate::fhir::ResourceType;
+use crate::index::{Chunk, Index, Key, Links, Look, SegmentReader, Span, Spot, keys};
+use crate::job::{ExportRequest, Level};
+
+/// Blocks that one resource stands in at the most. A Group names its members and is in the
+/// compartment of each: those of a whole population would be written once a patient, and the output
+/// would grow with the square of the source (G-11).
+pub const MOST_BLOCKS: usize = 100;
+
+/// A patient, and what is known of its block.
+pub struct Patient {
+    /// Its name as the index has it.
+    pub key: Key,
+    /// The line that its id is read from.
+    pub name: Spot,
+    /// The length of that line in bytes.
+    pub name_bytes: u64,
+    /// Whether that line is the Patient resource itself, and not one that refers to it.
+    pub is_own: bool,
+    /// Bytes of the resources of its block, at the most.
+    pub bytes: u64,
+}
+
+/// A block: whose it is, and the spots of its resources in the order of the source.
+pub type Block<'s> = (&'s Patient, &'s [(u32, Spot)]);
+
+/// See the module.
+pub struct Survey {
+    /// In the order of the lines that name them: patients that follow each other in one file
+    /// mostly do in others.
+    patients: Vec<Patient>,
+    /// Number of the patient and where the resource is, in order.
+    lines: Vec<(u32, Spot)>,
+    /// How many resources are asked for, but belong to no block.
+    pub left_out: u64,
+    /// What is told of resources that are gone: what an export that is not organized tells.
+    pub told: Vec<Told>,
+}
+
+impl Survey {
+    /// Looks at what `request` selects.
+    ///
+    /// # Errors
+    /// Those of a plan.
+    pub fn new(
+        index: &Index,
+        look: &Look<'_>,
+        request: &ExportRequest,
+        references: References,
+    ) -> Result<Self, ExportError> {
+        let patients = patients::asked_for(index, look, request)?;
+        let plain = Selection::new(request, references, patients.clone());
+        let bound = Bound::new(LineOptions::of(request, index.base_url()))?;
+        let (request, references) = as_blocks(request, references);
+        let selection = Selection::new(&request, references, patients);
+        let mut taker = Taker {
+            beside: Beside::load(look, &selection, &bound)?,
+            along: Along::load(look, &selection, &bound)?,
+            selection,
+            bound,
+            numbers: FxHashMap::default(),
+            patients: Vec::new(),
+            lines: Vec::new(),
+            pointed: Vec::new(),
+            missed: 0,
+            missed_pointed: HashSet::new(),
+        };
+        for (s, segment) in look.segments.iter().enumerate() {
+            let reader = segment.open()?;
+            for (c, chunk) in segment.chunks.iter().enumerate() {
+                taker.take(look, &plain, (s, c), chunk, &reader)?;
+            }
+        }
+        taker.place_beside(!plain.follows_references());
+        taker.place_along();
+        taker.finish(deleted::told(look, &plain))
+    }
+
+    /// The blocks that have something in them.
+    pub fn blocks(&self) -> impl Iterator<Item = Block<'_>> {
+        let blocks = self.lines.chunk_by(|a, b| a.0 == b.0);
+        blocks.map(|lines| (&self.patients[lines[0].0 as usize], lines))
+    }
+}
+
+/// What is asked for, as far as a block can have it.
+fn as_blocks(request: &ExportRequest, references: References) -> (ExportRequest, References) {
+    let mut request = request.clone();
+    let references = match (request.level(), references) {
+        (Level::Patient | Level::Group { .. }, References::None) => References::None,
+        _ => References::Referenced,
+    };
+    if request.kickoff.level == Level::System {
+        request.kickoff.level = Level::Patient;
+    }
+    (request, references)
+}
+
+/// A survey that is being taken.
+struct Taker {
+    selection: Selection,
+    bound: Bound,
+    beside: Beside,
+    along: Option<Along>,
+    numbers: FxHashMap<Key, u32>,
+    patients: Vec<Found>,
+    lines: Vec<(u32, Spot)>,
+    /// Number of the patient, and of a resource that one of its resources points to.
+    pointed: Vec<(u32, u32)>,
+    /// Resources that would be exported if the output were not organized, and are not in the
+    /// compartments of the patients whose blocks are made.
+    missed: u64,
+    /// Numbers of what those of them that belong to too many patients point to.
+    missed_pointed: HashSet<u32>,
+}
+
+/// A patient that was found.
+struct Found {
+    key: Key,
+    bytes: u64,
+    /// Where its name is, the length of the line, and whether that is its own resource.
+    name: Option<(Spot, u64, bool)>,
+}
+
+impl Taker {
+    fn number(&mut self, key: Key) -> Option<u32> {
+        if !self.selection.is_about(&key) {
+            return None;
+        }
+        let patients = &mut self.patients;
+        Some(*self.numbers.entry(key).or_insert_with(|| {
+            patients.push(Found { key, bytes: 0, name: None });
+            (patients.len() - 1) as u32
+        }))
+    }
+
+    /// Looks at a chunk: `(s, c)` are the numbers of its segment and its own in that.
+    fn take(
+        &mut self,
+        look: &Look<'_>,
+        plain: &Selection,
+        (s, c): (usize, usize),
+        chunk: &Chunk,
+        reader: &SegmentReader<'_>,
+    ) -> Result<(), ExportError> {
+        let links = reader.links(chunk)?;
+        let overlay = &look.overlay;
+        let choose = |selection: &Selection| {
+            selection.choose(chunk, Some(&links), overlay.superseded(s, c), overlay.adopted(s, c))
+        };
+        let (chosen, asked_for) = (choose(&self.selection), choose(plain));
+        let mut adopted = overlay.adopted(s, c).peekable();
+        let names = names(chunk, reader, self.along.is_some())?;
+        let bytes = self.bound.of(chunk);
+        let (mut owners, mut sets) = (Vec::new(), Vec::new());
+        for (n, span) in chunk.spans().enumerate() {
+            let spot = (s as u32, c as u32, n as u32);
+            let keys = links.patients(&chunk.patients()[n]).filter_map(|place| links.everybody().get(place));
+            owners.clear();
+            owners.extend(keys.filter_map(|key| self.number(*key)));
+            self.name(&owners, spot, span, names.get(n));
+            if let Some((_, keys)) = adopted.next_if(|(place, _)| *place == n) {
+                owners.extend(keys.iter().filter_map(|key| self.number(*key)));
+            }
+            let has_age = self.selection.has_age(chunk.updated()[n]);
+            if let Some(along) = self.along.as_mut().filter(|_| asked_for[n] && has_age) {
+                along.is_exported(names[n]);
+            }
+            if !chosen[n] || owners.len() > MOST_BLOCKS {
+                self.missed += u64::from(asked_for[n] && has_age);
+                if chosen[n] {
+                    let to = links.pointers(links.sets()[n]).filter_map(|key| self.beside.number(key));
+                    self.missed_pointed.extend(to);
+                }
+                continue;
+            }
+            for owner in &owners {
+                sets.push((*owner, links.sets()[n]));
+                if has_age {
+                    self.lines.push((*owner, spot));
+                    let patient = &mut self.patients[*owner as usize];
+                    patient.bytes += bytes[n];
+                    if let Some(along) = &mut self.along {
+                        along.place(*owner, patient.key, names[n]);
+                    }
+                }
+            }
+        }
+        self.point(&links, sets);
+        Ok(())
+    }
+
+    /// Notes that a resource names these patients: `own` is its own name, if it may be a Patient.
+    fn name(&mut self, owners: &[u32], spot: Spot, span: Span, own: Option<&Key>) {
+        for owner in owners {
+            let found = &mut self.patients[*owner as usize];
+            let is_own = own == Some(&found.key);
+            // Of a Patient that is there twice the last counts (F-7).
+            if is_own || found.name.is_none() {
+                found.name = Some((spot, u64::from(span.length), is_own));
+            }
+        }
+    }
+
+    /// Notes what sets of pointers of a chunk's patients point to.
+    fn point(&mut self, links: &Links, mut sets: Vec<(u32, u32)>) {
+        sets.sort_unstable();
+        sets.dedup();
+        for (owner, set) in sets {
+            let to = links.pointers(set).filter_map(|key| self.beside.number(key));
+            self.pointed.extend(to.map(|resource| (owner, resource)));
+        }
+    }
+
+    /// Places what patients' resources point to. `missed_beside` says that all of that counts as
+    /// missed so far.
+    fn place_beside(&mut self, missed_beside: bool) {
+        self.pointed.sort_unstable();
+        self.pointed.dedup();
+        let mut placed = HashSet::new();
+        for of_one in self.pointed.chunk_by(|a, b| a.0 == b.0) {
+            let owner = of_one[0].0;
+            let patient = &mut self.patients[owner as usize];
+            self.beside.follow(of_one.iter().map(|(_, resource)| *resource), |number, resource| {
+                placed.insert(number);
+                self.lines.push((owner, resource.spot));
+                patient.bytes += resource.bytes;
+                if let Some(along) = &mut self.along {
+                    along.place(owner, patient.key, resource.key);
+                    if !missed_beside {
+                        along.is_exported(resource.key);
+                    }
+                }
+            });
+        }
+        if missed_beside {
+            self.missed -= placed.len() as u64;
+        } else {
+            let missed_pointed = self.missed_pointed.iter().copied();
+            self.beside.follow(missed_pointed, |number, resource| {
+                self.missed += u64::from(!placed.contains(&number));
+                self.along.iter_mut().for_each(|along| along.is_exported(resource.key));
+            });
+        }
+    }
+
+    /// Places the Provenances that go along.
+    fn place_along(&mut self) {
+        let Some(along) = self.along.take() else { return };
+        let (placed, missed) = along.finish();
+        for (owner, spot, bytes) in placed {
+            self.lines.push((owner, spot));
+            self.patients[owner as usize].bytes += bytes;
+        }
+        self.missed += missed;
+    }
+
+    /// Puts everything in order.
+    fn finish(mut self, told: Vec<Told>) -> Result<Survey, ExportError> {
+        let named = self.patients.into_iter().map(|Found { key, bytes, name }| {
+            let (name, name_bytes, is_own) = name?;
+            Some(Patient { key, name, name_bytes, is_own, bytes })
+        });
+        let unnamed = || ExportError::Other("the index has a patient that no resource names".into());
+        let named = named.collect::<Option<Vec<_>>>().ok_or_else(unnamed)?;
+        let mut numbered: Vec<_> = (0u32..).zip(named).collect();
+        numbered.sort_unstable_by_key(|(_, patient)| patient.name);
+        let mut places = vec![0; numbered.len()];
+        for (place, (number, _)) in (0u32..).zip(&numbered) {
+            places[*number as usize] = place;
+        }
+        self.lines.iter_mut().for_each(|(owner, _)| *owner = places[*owner as usize]);
+        self.lines.sort_unstable();
+        let patients = numbered.into_iter().map(|(_, patient)| patient).collect();
+        Ok(Survey { patients, lines: self.lines, left_out: self.missed, told })
+    }
+}
+
+/// The names of a chunk's resources, if there are Patients among them, or if they are wanted anyway.
+fn names(chunk: &Chunk, reader: &SegmentReader<'_>, anyway: bool) -> Result<Vec<Key>, ExportError> {
+    if !anyway && !chunk.types().contains(&ResourceType::PATIENT.index()) {
+        return Ok(Vec::new());
+    }
+    Ok(keys(&reader.keys(chunk)?).to_vec())
+}
