@@ -12,7 +12,7 @@ use crate::config::References;
 use crate::export::ExportError;
 use crate::fhir::ResourceType;
 use crate::index::{Chunk, Index, Look, Spot, keys};
-use crate::job::{ALL_PATIENTS, ExportRequest, Level};
+use crate::job::ExportRequest;
 
 /// What a request selects.
 ///
@@ -106,7 +106,7 @@ pub fn size(
     references: References,
 ) -> Result<u64, ExportError> {
     let references = match references {
-        References::Referenced if !is_about_some(request) => References::All,
+        References::Referenced if !patients::is_about_some(request) => References::All,
         references => references,
     };
     let selection = selection(index, look, request, references)?;
@@ -130,17 +130,4 @@ pub fn size(
 /// Bytes that copying from this many files adds: the line feed of each last line.
 pub fn line_feeds(files: usize) -> u64 {
     files as u64
-}
-
-/// Whether the request is about some patients only, each of whom must be there.
-pub fn is_about_some(request: &ExportRequest) -> bool {
-    group_of(request).is_some() || !request.parameters().patients.is_empty()
-}
-
-/// The group that is asked for, if it is not everybody.
-pub fn group_of(request: &ExportRequest) -> Option<&str> {
-    match request.level() {
-        Level::Group { id } if id != ALL_PATIENTS => Some(id),
-        _ => None,
-    }
 }

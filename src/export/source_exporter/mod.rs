@@ -260,7 +260,7 @@ impl SourceExporter {
 
 impl Exporter for SourceExporter {
     fn check(&self, request: &ExportRequest) -> Result<Option<u64>, ExportError> {
-        let may_refuse = chosen::is_about_some(request);
+        let may_refuse = patients::is_about_some(request);
         let patience = if may_refuse { CHECK_PATIENCE } else { ESTIMATE_PATIENCE };
         let Some(look) = self.look_within(patience) else { return Ok(None) };
         let sized = match look {

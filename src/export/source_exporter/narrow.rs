@@ -13,6 +13,8 @@ pub struct Narrow {
     elements: Elements,
     /// The source's own base URL, for absolute references.
     source_url: Option<String>,
+    /// Bytes that a line may get longer if it is cut down.
+    growth: u64,
     subset: Vec<u8>,
 }
 
@@ -35,6 +37,7 @@ impl Narrow {
             filters: TypeFilters::new(filters.map_err(|_| refused("_typeFilter"))?),
             elements: elements.map_err(|_| refused("_elements"))?,
             source_url,
+            growth: longest_growth(),
             subset: Vec::new(),
         })
     }
@@ -51,8 +54,7 @@ impl Narrow {
 
     /// Bytes that a line of that type may get longer.
     pub fn growth(&self, resource_type: ResourceType) -> u64 {
-        let longest = Elements::GROWTH.max(untagged(resource_type).to_json().len() + 1);
-        if self.elements.applies_to(resource_type) { longest as u64 } else { 0 }
+        if self.elements.applies_to(resource_type) { self.growth } else { 0 }
     }
 
     /// Writes what is asked for of a line. One that cannot be cut down is left out, and an
@@ -75,6 +77,14 @@ impl Narrow {
             Err(_) => out.outcome(&untagged(resource_type)),
         }
     }
+}
+
+/// A line gets a tag; or it is left out and told of, which is longest for the type with the
+/// longest name.
+fn longest_growth() -> u64 {
+    let longest = ResourceType::all().max_by_key(|resource_type| resource_type.as_str().len());
+    let told = longest.map_or(0, |resource_type| untagged(resource_type).to_json().len() + 1);
+    Elements::GROWTH.max(told) as u64
 }
 
 /// What the `error` file says of a line that cannot be cut down.

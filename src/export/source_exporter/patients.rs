@@ -3,10 +3,23 @@
 
 use std::collections::HashSet;
 
-use super::{chosen, group};
+use super::group;
 use crate::export::ExportError;
 use crate::index::{Index, Key, Look, key};
-use crate::job::ExportRequest;
+use crate::job::{ALL_PATIENTS, ExportRequest, Level};
+
+/// Whether the request is about some patients only, each of whom must be there.
+pub fn is_about_some(request: &ExportRequest) -> bool {
+    group_of(request).is_some() || !request.parameters().patients.is_empty()
+}
+
+/// The group that is asked for, if it is not everybody.
+fn group_of(request: &ExportRequest) -> Option<&str> {
+    match request.level() {
+        Level::Group { id } if id != ALL_PATIENTS => Some(id),
+        _ => None,
+    }
+}
 
 /// The patients that the request is about; `None` for everybody.
 ///
@@ -18,7 +31,7 @@ pub fn asked_for(
     look: &Look<'_>,
     request: &ExportRequest,
 ) -> Result<Option<HashSet<Key>>, ExportError> {
-    let members = chosen::group_of(request).map(|id| group::members(index, look, id)).transpose()?;
+    let members = group_of(request).map(|id| group::members(index, look, id)).transpose()?;
     let named = &request.parameters().patients;
     if named.is_empty() {
         return Ok(members);

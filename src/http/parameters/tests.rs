@@ -1,0 +1,109 @@
+//! What is taken, and every refusal.
+
+use super::*;
+use crate::fhir::IssueCode;
+use crate::http::query;
+
+const NOW: &str = "2024-06-01T12:00:00Z";
+
+fn at(text: &str) -> Timestamp {
+    text.parse().unwrap()
+}
+
+fn parse(query: &str) -> Result<Parameters, ApiError> {
+    parse_at(query, at(NOW))
+}
+
+fn parse_at(query: &str, now: Timestamp) -> Result<Parameters, ApiError> {
+    let (handling, profile, origin) = (Handling::Strict, Profile::Standard, Origin::Query);
+    let context = Context { level: &Level::Patient, now, handling, profile, origin };
+    super::parse(&query::parse(query)?, &context)
+}
+
+#[test]
+fn type_is_a_list_that_may_repeat_and_duplicates_collapse() {
+    let types = |query: &str| parse(query).unwrap().types;
+    assert_eq!(types("_type=Patient,Observation&_type=Patient"), ["Patient", "Observation"]);
+    assert!(types("").is_empty());
+    for format in ["application%2Ffhir%2Bndjson", "application/fhir+ndjson", "application/ndjson", "ndjson"] {
+        assert!(types(&format!("_outputFormat={format}")).is_empty());
+    }
+}
+
+#[test]
+fn bounds_are_instants_whose_plus_may_have_become_a_space() {
+    let bounds = |query: &str| {
+        let parameters = parse(query).unwrap();
+        (parameters.since, parameters.until)
+    };
+    let noon = Some(at("2024-01-31T12:00:00Z"));
+    for value in [
+        "2024-01-31T12:00:00Z",
+        "2024-01-31T14:00:00%2B02:00",
+        "2024-01-31T14:00:00+02:00",
+        "2024-01-31T14:00:00%2002:00",
+        "2024-01-31T10:00:00.000-02:00",
+    ] {
+        assert_eq!(bounds(&format!("_since={value}")), (noon, None), "{value}");
+        assert_eq!(bounds(&format!("_until={value}")), (None, noon), "{value}");
+    }
+    let end = Some(at("9999-01-01T00:00:00Z"));
+    assert_eq!(bounds("_until=9999-01-01T00:00:00Z&_since=2024-01-31T12:00:00Z"), (noon, end));
+}
+
+#[test]
+fn a_since_may_be_ahead_of_our_clock_by_the_skew_and_no_more() {
+    let since = |value: &str| parse(&format!("_since={value}")).map(|parameters| parameters.since);
+    assert_eq!(since("2024-06-01T12:05:00Z"), Ok(Some(at("2024-06-01T12:05:00Z"))));
+    let text = since("2024-06-01T12:05:00.000000001Z").unwrap_err().to_string();
+    assert!(text.contains("future") && text.contains(NOW), "{text}");
+    assert!(parse_at("_since=9999-12-31T00:00:00Z", Timestamp::MAX).is_ok());
+}
+
+#[test]
+fn a_bad_instant_is_told_what_would_be_right() {
+    let text = |query: &str| parse(query).unwrap_err().to_string();
+    for (query, reason) in [
+        ("_since=2023-02-29T00:00:00Z", "there is no such day"),
+        ("_until=2023-01-01T24:00:00Z", "there is no such time of day"),
+        ("_until=2023-01-01T00:00:00-14:30", "there is no such offset"),
+        ("_since=2023-01-01", "of the form YYYY-MM-DDThh:mm:ss"),
+    ] {
+        let text = text(query);
+        assert!(text.starts_with(&query[..6]) && text.contains(reason), "{text}");
+        assert!(text.contains("2024-01-31T08:30:00Z"), "{text}");
+    }
+    // The example is one, as it stands in a URL.
+    assert!(parse("_since=2024-01-31T08:30:00.123%2B01:00").is_ok());
+}
+
+#[test]
+fn bad_parameters_are_refused_with_the_documented_code() {
+    for (query, status, code) in [
+        ("_type=", 400, IssueCode::Invalid),
+        ("_type=Patient,", 400, IssueCode::Invalid),
+        ("_type=MissingType", 400, IssueCode::Invalid),
+        ("_type=patient", 400, IssueCode::Invalid),
+        ("_type=ValueSet", 404, IssueCode::NotSupported),
+        ("_type=Binary", 404, IssueCode::NotSupported),
+        ("_outputFormat=text/html", 400, IssueCode::Invalid),
+        ("_outputFormat=", 400, IssueCode::Invalid),
+        ("_outputFormat=ndjson&_outputFormat=ndjson", 400, IssueCode::NotSupported),
+        ("_since=", 400, IssueCode::Invalid),
+        ("_since=2024-01-01", 400, IssueCode::Invalid),
+        ("_until=tomorrow", 400, IssueCode::Invalid),
+        ("_since=2024-01-01T00:00:00Z&_since=2024-01-01T00:00:00Z", 400, IssueCode::NotSupported),
+        ("_until=2024-01-01T00:00:00Z&_until=2025-01-01T00:00:00Z", 400, IssueCode::NotSupported),
+        ("_since=2024-01-01T00:00:00Z&_until=2024-01-01T00:00:00Z", 400, IssueCode::Invalid),
+        ("_until=2023-12-31T23:59:59Z&_since=2024-01-01T00:00:00Z", 400, IssueCode::Invalid),
+        ("_Since=2024-01-01T00:00:00Z", 400, IssueCode::NotSupported),
+        ("_Type=Patient", 400, IssueCode::NotSupported),
+        ("=x", 400, IssueCode::NotSupported),
+        ("_type=%ff", 400, IssueCode::Structure),
+    ] {
+        let error = parse(query).unwrap_err();
+        let shown = format!("{error:?}");
+        assert!(shown.contains(&format!("status: {status}")), "{query}: {shown}");
+        assert!(shown.contains(&format!("{code:?}")), "{query}: {shown}");
+    }
+}
