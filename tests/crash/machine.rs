@@ -8,7 +8,7 @@ use rustix::process::Signal;
 use tempfile::TempDir;
 
 use super::skip;
-use crate::support::{Server, Setup};
+use crate::support::{Server, Setup, eventually};
 
 const IMAGE: &str = "disk.ext4";
 
@@ -83,10 +83,23 @@ impl Machine {
     pub fn without_power(&self, server: &Server) -> Self {
         let from = self.disk.as_ref().expect("a machine with a disk").image.path().join(IMAGE);
         server.signal(Signal::STOP);
+        // The signal is on its way to each thread, some of which are inside a sync: the copy
+        // must not begin before the last one stands still.
+        eventually("all threads to stop", || is_stopped(server.child.id()).then_some(()));
         let copy = |to: &Path| run(Command::new("cp").arg("--sparse=always").arg(&from).arg(to));
         let mut machine = Self::with_image(copy).unwrap();
         machine.setup.sets.clone_from(&self.setup.sets);
         server.signal(Signal::CONT);
         machine
     }
+}
+
+/// Whether every thread of a process is stopped (proc_pid_stat(5)).
+fn is_stopped(process: u32) -> bool {
+    let threads = std::fs::read_dir(format!("/proc/{process}/task")).unwrap();
+    threads.into_iter().all(|thread| {
+        let stat = std::fs::read_to_string(thread.unwrap().path().join("stat")).unwrap_or_default();
+        // The name stands in parentheses and may have any characters.
+        stat.rsplit_once(')').is_some_and(|(_, rest)| rest.trim_start().starts_with('T'))
+    })
 }
