@@ -108,10 +108,10 @@ fn is_output(file: &OutputFile) -> bool {
     !file.is_error() && !file.is_deleted()
 }
 
-/// One file, which has no type if it consists of blocks (MF-4). Its `extension` (MF-9; any object of a manifest may have one, with values by their
-/// names) tells the length of its text in bytes, by the name that the next version of the standard
-/// has for it (MF-4), and its SHA-256 if there is one: those of the text, in whatever coding it is
-/// served.
+/// One file, which has no type if it consists of blocks (MF-4). Its `extension` (MF-9; any object of
+/// a manifest may have one, with values by their names) tells the length of its text in bytes, by
+/// the name that the next version of the standard has for it (MF-4), and its SHA-256 if there is
+/// one: those of the text, in whatever coding it is served.
 fn item(base: &str, file: &OutputFile) -> Value {
     let mut extension = json!({"fileSize": file.bytes});
     if let Some(sha256) = &file.sha256 {

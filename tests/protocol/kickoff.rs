@@ -74,7 +74,7 @@ fn k_7_success_is_a_202_with_the_polling_location_and_an_outcome() {
 }
 
 #[test]
-fn k_8_every_row_of_the_error_table() {
+fn k_8_the_error_table_but_for_what_tokens_and_applications_decide() {
     let setup = Setup::new().set("protocol.refuse_duplicates=true");
     let server = setup.start();
     let nobody = server.base.replace("/default", "/nobody");

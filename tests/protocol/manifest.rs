@@ -58,9 +58,11 @@ fn mf_5_error_is_there_even_if_it_is_empty() {
 #[test]
 fn mf_9_extensions_are_objects_by_name() {
     let (_setup, _server, _, manifest) = export("$export?_type=Patient");
-    for item in items(&manifest, "output").iter().chain([&manifest]) {
-        assert!(item["extension"].is_null() || item["extension"].is_object(), "{item}");
+    for item in items(&manifest, "output") {
+        let bytes = get(item["url"].as_str().unwrap()).body.len();
+        assert_eq!(item["extension"], serde_json::json!({"fileSize": bytes}));
     }
+    assert!(manifest["extension"].is_null());
 }
 
 #[test]
