@@ -46,10 +46,11 @@ pub fn require_accept(request: &HttpRequest, offered: &[&str]) -> Result<(), Api
 
 /// Whether the most specific item that matches `offer` does not exclude it with q=0.
 fn is_accepted(offer: &str, items: &[QualityItem<Mime>]) -> bool {
-    let specificity = |mime: &Mime| match mime.essence_str() {
-        "*/*" => Some(0),
-        "application/*" => Some(1),
-        essence if essence.eq_ignore_ascii_case(offer) => Some(2),
+    let kind = offer.split('/').next().unwrap_or_default();
+    let specificity = |mime: &Mime| match (mime.type_(), mime.subtype()) {
+        (mime::STAR, mime::STAR) => Some(0),
+        (theirs, mime::STAR) if theirs == kind => Some(1),
+        _ if mime.essence_str().eq_ignore_ascii_case(offer) => Some(2),
         _ => None,
     };
     let matching = items.iter().filter_map(|item| Some((specificity(&item.item)?, item.quality)));
@@ -142,6 +143,20 @@ mod tests {
         }
         assert!(check_accept(&TestRequest::default().to_http_request(), JSON).is_ok());
         assert!(require_accept(&TestRequest::default().to_http_request(), JSON).is_err());
+    }
+
+    #[test]
+    fn accept_is_of_the_type_that_is_offered() {
+        let takes = |accept: &str| {
+            let request = TestRequest::default().insert_header((header::ACCEPT, accept)).to_http_request();
+            check_accept(&request, &["text/plain"]).is_ok()
+        };
+        for accept in ["*/*", "text/*", "text/plain", "text/html;q=0, */*;q=0.1"] {
+            assert!(takes(accept), "{accept}");
+        }
+        for accept in ["application/*", "text/html", "*/*, text/plain;q=0", "text/*;q=0, */*", "nonsense"] {
+            assert!(!takes(accept), "{accept}");
+        }
     }
 
     #[test]

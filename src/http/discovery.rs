@@ -9,8 +9,7 @@ use super::error::FHIR_JSON;
 use super::routes::OPERATIONS;
 use super::{Api, ApiError, reading};
 use crate::config::References;
-use crate::fhir::quoted;
-use crate::fhir::{Profile, capability_statement};
+use crate::fhir::{Profile, capability_statement, quoted};
 
 /// R4's values of `mode`; a server may answer the same to each.
 const MODES: &[&str] = &["full", "normative", "terminology"];

@@ -11,8 +11,7 @@ use super::accept::{JSON, check_accept};
 use super::error::FHIR_JSON;
 use super::{Api, ApiError, reading};
 use crate::export::{ExportError, GroupName};
-use crate::fhir::ResourceType;
-use crate::fhir::quoted;
+use crate::fhir::{ResourceType, quoted};
 
 /// Groups of a page if `_count` does not say how many.
 const COUNT: usize = 20;

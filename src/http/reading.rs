@@ -4,12 +4,13 @@
 use std::time::Duration;
 
 use actix_web::http::StatusCode;
-use actix_web::http::header::{self, ETag, EntityTag, Header, IfNoneMatch};
+use actix_web::http::header::{self, ETag, EntityTag};
 use actix_web::{HttpRequest, HttpResponse};
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 use xxhash_rust::xxh3::xxh3_128;
 
 use super::accept::JSON;
+use super::conditions::is_unchanged;
 use super::preferences::{Handling, Preferences};
 use super::query::{self, percent_decoded};
 use super::{Api, ApiError};
@@ -101,11 +102,7 @@ pub async fn ask<T: Send + 'static>(
 /// The answer with this content, or 304 if the client has it.
 pub fn answer(request: &HttpRequest, media_type: &str, content: Vec<u8>) -> HttpResponse {
     let tag = EntityTag::new_strong(format!("{:032x}", xxh3_128(&content)));
-    let has_it = match IfNoneMatch::parse(request) {
-        Ok(IfNoneMatch::Any) => request.headers().contains_key(header::IF_NONE_MATCH),
-        Ok(IfNoneMatch::Items(tags)) => tags.iter().any(|theirs| theirs.weak_eq(&tag)),
-        Err(_) => false,
-    };
+    let has_it = is_unchanged(request, &tag);
     let mut response = HttpResponse::build(if has_it { StatusCode::NOT_MODIFIED } else { StatusCode::OK });
     response.insert_header(ETag(tag));
     response.insert_header((header::CACHE_CONTROL, "no-store"));
