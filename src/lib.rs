@@ -22,6 +22,7 @@
 //! protocol by ids such as D-5 or K-7.
 
 mod actors;
+pub mod auth;
 mod builder;
 pub mod cli;
 pub mod clock;

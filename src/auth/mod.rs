@@ -1,0 +1,8 @@
+//! Who may: SMART Backend Services (REQUIREMENTS section 9). Population applications, and the
+//! scopes that say what they may have.
+
+mod application;
+mod scopes;
+
+pub use application::{Application, ClientKeys, Groups};
+pub use scopes::{Coverage, Permission, ScopeError, Scopes};

@@ -1,0 +1,334 @@
+//! Scopes of version 1 and 2 (REQUIREMENTS section 9.5): `system/Patient.read`, `system/*.rs`,
+//! `system/Observation.rs?category=laboratory`. They are read strictly, so that what is misread is
+//! never granted; a restriction that could not be enforced is refused (SCP-2).
+
+use std::fmt;
+use std::str::FromStr;
+
+use crate::fhir::search::TypeFilter;
+use crate::fhir::{ResourceType, quoted};
+
+/// What a token, or an application at the most, may have; in the order of the request.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Scopes(Vec<Scope>);
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+struct Scope {
+    /// `None` is any type.
+    resource_type: Option<ResourceType>,
+    permissions: Permissions,
+    /// The search restriction: what stands behind the `?`, which [`TypeFilter`] understands.
+    restriction: Option<String>,
+    version: Version,
+}
+
+/// How a scope is written.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Version {
+    V1,
+    V2,
+}
+
+/// Of the five permissions those that this server has operations for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+struct Permissions {
+    read: bool,
+    search: bool,
+}
+
+/// What an operation needs of a scope.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Permission {
+    /// `r`: a resource by its id.
+    Read,
+    /// `s`: a search.
+    Search,
+    /// Both, as an export needs them (SCP-2).
+    Export,
+}
+
+/// How much of a type scopes allow.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Coverage {
+    /// Nothing.
+    None,
+    /// What matches one of these searches, such as `category=laboratory`.
+    Restricted(Vec<String>),
+    /// All resources of the type.
+    All,
+}
+
+/// Why a text is no list of scopes, for the client.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("{0}")]
+pub struct ScopeError(String);
+
+/// The permissions in their order (version 2).
+const CRUDS: &str = "cruds";
+
+impl Permissions {
+    const NONE: Self = Self { read: false, search: false };
+    const EXPORT: Self = Self { read: true, search: true };
+
+    fn parse(text: &str) -> Option<(Self, Version)> {
+        match text {
+            "read" | "*" => return Some((Self::EXPORT, Version::V1)),
+            "write" => return Some((Self::NONE, Version::V1)),
+            _ => {}
+        }
+        let mut order = CRUDS.chars();
+        let in_order = !text.is_empty() && text.chars().all(|letter| order.any(|known| known == letter));
+        in_order.then(|| (Self { read: text.contains('r'), search: text.contains('s') }, Version::V2))
+    }
+
+    fn both(self, other: Self) -> Self {
+        Self { read: self.read && other.read, search: self.search && other.search }
+    }
+
+    fn allow(self, permission: Permission) -> bool {
+        match permission {
+            Permission::Read => self.read,
+            Permission::Search => self.search,
+            Permission::Export => self.read && self.search,
+        }
+    }
+}
+
+impl Scope {
+    fn parse(text: &str) -> Result<Self, ScopeError> {
+        let refuse = |reason: &str| {
+            let example = "scopes are such as system/Patient.read, system/*.rs";
+            ScopeError(format!("{} {reason}; {example}", quoted(text)))
+        };
+        let rest = text.strip_prefix("system/").ok_or_else(|| refuse("does not begin with system/"))?;
+        let (rest, restriction) = match rest.split_once('?') {
+            Some((rest, restriction)) => (rest, Some(restriction.to_owned())),
+            None => (rest, None),
+        };
+        let (name, actions) = rest.split_once('.').ok_or_else(|| refuse("has no permissions"))?;
+        let resource_type = match name {
+            "*" => None,
+            _ => Some(ResourceType::of(name).ok_or_else(|| refuse("is of no resource type of FHIR R4"))?),
+        };
+        let (permissions, version) =
+            Permissions::parse(actions).ok_or_else(|| refuse("has permissions that there are not"))?;
+        if let Some(restriction) = &restriction {
+            if resource_type.is_none() || version == Version::V1 {
+                return Err(refuse("has a restriction, which only one type in version 2 can have"));
+            }
+            TypeFilter::parse(&format!("{name}?{restriction}"))
+                .map_err(|error| refuse(&format!("has a restriction that cannot be enforced: {error}")))?;
+        }
+        Ok(Self { resource_type, permissions, restriction, version })
+    }
+
+    /// What both allow; `None` if that is nothing. It is written as `self` if that can be.
+    fn both(&self, other: &Self) -> Option<Self> {
+        let resource_type = match (self.resource_type, other.resource_type) {
+            (Some(ours), Some(theirs)) if ours != theirs => return None,
+            (ours, theirs) => ours.or(theirs),
+        };
+        let permissions = self.permissions.both(other.permissions);
+        if permissions == Permissions::NONE {
+            return None;
+        }
+        let restriction = match (&self.restriction, &other.restriction) {
+            (Some(ours), Some(theirs)) if ours != theirs => Some(format!("{ours}&{theirs}")),
+            (ours, theirs) => ours.clone().or_else(|| theirs.clone()),
+        };
+        let is_v1 =
+            self.version == Version::V1 && restriction.is_none() && permissions == Permissions::EXPORT;
+        let version = if is_v1 { Version::V1 } else { Version::V2 };
+        Some(Self { resource_type, permissions, restriction, version })
+    }
+
+    fn is_of(&self, resource_type: ResourceType) -> bool {
+        self.resource_type.is_none_or(|ours| ours == resource_type)
+    }
+}
+
+impl fmt::Display for Scope {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let name = self.resource_type.map_or("*", ResourceType::as_str);
+        let permissions = match (self.version, self.permissions) {
+            (Version::V1, _) => "read",
+            (Version::V2, Permissions { read: true, search: true }) => "rs",
+            (Version::V2, Permissions { read: true, search: false }) => "r",
+            (Version::V2, Permissions { search, .. }) => {
+                if search {
+                    "s"
+                } else {
+                    ""
+                }
+            }
+        };
+        write!(f, "system/{name}.{permissions}")?;
+        self.restriction.as_ref().map_or(Ok(()), |restriction| write!(f, "?{restriction}"))
+    }
+}
+
+impl Scopes {
+    /// All that there is, without a restriction.
+    pub fn everything() -> Self {
+        let (permissions, version) = (Permissions::EXPORT, Version::V2);
+        Self(vec![Scope { resource_type: None, permissions, restriction: None, version }])
+    }
+
+    /// Whether nothing is allowed.
+    pub fn is_empty(&self) -> bool {
+        self.0.iter().all(|scope| scope.permissions == Permissions::NONE)
+    }
+
+    /// What of these scopes `registered` allows too (SCP-1), in the writing of these: never
+    /// more than either, and never a permission to write. Empty if nothing is left.
+    pub fn within(&self, registered: &Self) -> Self {
+        let mut granted: Vec<Scope> = Vec::new();
+        for asked in &self.0 {
+            for scope in registered.0.iter().filter_map(|ours| asked.both(ours)) {
+                if !granted.contains(&scope) {
+                    granted.push(scope);
+                }
+            }
+        }
+        Self(granted)
+    }
+
+    /// How much of a type may be read, searched or exported.
+    pub fn coverage(&self, resource_type: ResourceType, permission: Permission) -> Coverage {
+        let mut restrictions = Vec::new();
+        for scope in self.0.iter().filter(|scope| scope.is_of(resource_type)) {
+            if scope.permissions.allow(permission) {
+                match &scope.restriction {
+                    None => return Coverage::All,
+                    Some(restriction) => restrictions.push(restriction.clone()),
+                }
+            }
+        }
+        if restrictions.is_empty() { Coverage::None } else { Coverage::Restricted(restrictions) }
+    }
+
+    /// Whether all types may be exported whole.
+    pub fn cover_everything(&self) -> bool {
+        let whole = |scope: &Scope| scope.resource_type.is_none() && scope.permissions == Permissions::EXPORT;
+        self.0.iter().any(whole)
+    }
+}
+
+impl FromStr for Scopes {
+    type Err = ScopeError;
+
+    /// Scopes with spaces between them; one that cannot be read makes an error of all.
+    fn from_str(text: &str) -> Result<Self, ScopeError> {
+        let scopes: Result<Vec<_>, _> = text.split_ascii_whitespace().map(Scope::parse).collect();
+        Ok(Self(scopes?))
+    }
+}
+
+impl fmt::Display for Scopes {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let scopes: Vec<_> = self.0.iter().map(ToString::to_string).collect();
+        f.write_str(&scopes.join(" "))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn scopes(text: &str) -> Scopes {
+        text.parse().unwrap_or_else(|error| panic!("{text}: {error}"))
+    }
+
+    #[test]
+    fn what_is_no_scope_of_a_backend_service_is_refused() {
+        for bad in [
+            "launch fhirUser",
+            "openid",
+            "patient/Patient.read",
+            "user/*.rs",
+            "system/Patient",
+            "system/Patient.",
+            "system/Patient.sr",
+            "system/Patient.rr",
+            "system/Patient.read.write",
+            "system/Patient.Read",
+            "system/Nonsense.read",
+            "system/patient.read",
+            "system/.read",
+            "SYSTEM/*.read",
+            "system/*.rs?category=laboratory",
+            "system/Observation.read?category=laboratory",
+            "system/Observation.rs?",
+            "system/Observation.rs?nonsense=1",
+            "system/Observation.rs?patient.name=x",
+            "system/*.rs system/*.x",
+        ] {
+            assert!(bad.parse::<Scopes>().is_err(), "{bad}");
+        }
+    }
+
+    #[test]
+    fn scp_1_what_is_granted_is_within_what_is_registered_and_never_to_write() {
+        let cases = [
+            ("system/*.read", "system/*.rs", "system/*.read"),
+            ("system/*.*", "system/*.rs", "system/*.read"),
+            ("system/*.cruds", "system/*.cruds", "system/*.rs"),
+            ("system/*.write", "system/*.cruds", ""),
+            ("system/Patient.cud", "system/*.cruds", ""),
+            ("system/*.r", "system/*.rs", "system/*.r"),
+            ("system/*.rs", "system/Patient.r", "system/Patient.r"),
+            ("system/*.read", "system/Patient.s", "system/Patient.s"),
+            ("system/*.read", "system/Patient.read system/Group.rs", "system/Patient.read system/Group.read"),
+            ("system/Patient.read system/Group.rs", "system/*.rs", "system/Patient.read system/Group.rs"),
+            ("system/Patient.rs", "system/Group.rs", ""),
+            (
+                "system/*.rs",
+                "system/Observation.rs?category=laboratory",
+                "system/Observation.rs?category=laboratory",
+            ),
+            (
+                "system/Observation.read",
+                "system/Observation.rs?category=laboratory",
+                "system/Observation.rs?category=laboratory",
+            ),
+            (
+                "system/Observation.rs?status=final",
+                "system/Observation.rs?category=laboratory",
+                "system/Observation.rs?status=final&category=laboratory",
+            ),
+            ("system/Patient.rs system/Patient.rs", "system/*.rs", "system/Patient.rs"),
+            ("", "system/*.rs", ""),
+        ];
+        for (asked, registered, granted) in cases {
+            let within = scopes(asked).within(&scopes(registered));
+            assert_eq!(within.to_string(), granted, "{asked} of {registered}");
+            assert_eq!(within.is_empty(), granted.is_empty(), "{asked} of {registered}");
+            assert_eq!(scopes(&within.to_string()).to_string(), granted, "it can be read again");
+        }
+    }
+
+    #[test]
+    fn scp_2_an_export_needs_read_and_search_in_one_scope() {
+        let export = |text: &str, name: &str| {
+            scopes(text).coverage(ResourceType::of(name).unwrap(), Permission::Export)
+        };
+        assert_eq!(export("system/*.rs", "Patient"), Coverage::All);
+        assert_eq!(export("system/Patient.read", "Patient"), Coverage::All);
+        assert_eq!(export("system/Patient.r system/Patient.s", "Patient"), Coverage::None);
+        assert_eq!(export("system/Patient.rs", "Observation"), Coverage::None);
+        let restricted = "system/Observation.rs?category=laboratory system/Observation.rs?status=final";
+        assert_eq!(
+            export(restricted, "Observation"),
+            Coverage::Restricted(vec!["category=laboratory".into(), "status=final".into()])
+        );
+        assert_eq!(export(&format!("{restricted} system/*.rs"), "Observation"), Coverage::All);
+        let group = ResourceType::GROUP;
+        assert_eq!(scopes("system/Group.r").coverage(group, Permission::Read), Coverage::All);
+        assert_eq!(scopes("system/Group.r").coverage(group, Permission::Search), Coverage::None);
+        assert!(scopes("system/Patient.rs system/*.read").cover_everything());
+        for less in ["system/*.r", "system/Patient.rs", ""] {
+            assert!(!scopes(less).cover_everything(), "{less}");
+        }
+        assert!(Scopes::everything().cover_everything());
+    }
+}
