@@ -2,7 +2,9 @@
 //! scopes that say what they may have.
 
 mod application;
+mod registry;
 mod scopes;
 
 pub use application::{Application, ClientKeys, Groups};
+pub use registry::{Registry, RegistryError};
 pub use scopes::{Coverage, Permission, ScopeError, Scopes};

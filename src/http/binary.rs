@@ -26,7 +26,7 @@ struct Binary<'a> {
 
 /// `GET {base}/Binary/{id}`.
 pub async fn read(request: HttpRequest, api: Data<Api>) -> Result<HttpResponse, ApiError> {
-    api.check_tenant(&request)?;
+    api.caller(&request)?;
     let has_format = !reading::parameters(&request, &["_format"])?.is_empty();
     let id = reading::id(&request)?;
     let text = reading::ask(&api, move |exporter| exporter.read(ResourceType::BINARY, &id)).await?;

@@ -11,7 +11,7 @@ use super::accept::{JSON, check_accept};
 use super::error::outcome_response;
 use super::preferences::Preferences;
 use super::query;
-use super::{Api, ApiError, RequestId};
+use super::{Api, ApiError, Caller, RequestId};
 use crate::fhir::{self, IssueCode, OperationOutcome, Severity, quoted};
 use crate::job::JobId;
 use crate::store::Lookup;
@@ -20,8 +20,8 @@ use crate::{CancelError, telemetry};
 /// `DELETE {polling URL}`.
 pub async fn delete(request: HttpRequest, api: Data<Api>, id: RequestId) -> Result<HttpResponse, ApiError> {
     api.check_poll_headers(&request)?;
-    api.check_tenant(&request)?;
-    cancel(&api, Api::job(&request)?, id).await
+    let caller = api.caller(&request)?;
+    cancel(&api, &caller, Api::job(&request)?, id).await
 }
 
 /// `GET {base}/Export/DeleteRequest?request={polling URL or id}`: a GET that deletes, and so
@@ -33,7 +33,7 @@ pub async fn delete_request(
 ) -> Result<HttpResponse, ApiError> {
     check_accept(&request, JSON)?;
     Preferences::of(&request).require_respond_async()?;
-    api.check_tenant(&request)?;
+    let caller = api.caller(&request)?;
     let parameters = query::parse(request.query_string())?;
     let [(name, value)] = &parameters[..] else {
         return Err(ApiError::invalid(
@@ -46,19 +46,24 @@ pub async fn delete_request(
             "The parameter {name} is not supported; use request."
         )));
     }
-    let polling = format!("{}/bulk-api/request/", api.base());
+    let polling = format!("{}/bulk-api/request/", caller.base.as_str());
     let job = value.strip_prefix(&polling).unwrap_or(value);
-    cancel(&api, job.parse().map_err(|_| ApiError::unknown_job())?, id).await
+    cancel(&api, &caller, job.parse().map_err(|_| ApiError::unknown_job())?, id).await
 }
 
-async fn cancel(api: &Api, job: JobId, RequestId(request_id): RequestId) -> Result<HttpResponse, ApiError> {
+async fn cancel(
+    api: &Api,
+    caller: &Caller,
+    job: JobId,
+    RequestId(request_id): RequestId,
+) -> Result<HttpResponse, ApiError> {
     let began = Instant::now();
-    match api.evanesce.services().view().lookup(&api.tenant, &api.client, job) {
+    match api.evanesce.services().view().lookup(&caller.tenant, &caller.client, job) {
         Lookup::Found(_) => {}
         Lookup::Deleted => return Err(ApiError::deleted()),
         Lookup::Unknown => return Err(ApiError::unknown_job()),
     }
-    let cancelled = api.evanesce.cancel_as(job, api.client.clone(), request_id).await;
+    let cancelled = api.evanesce.cancel_as(job, caller.client.clone(), request_id).await;
     let cancelled = cancelled.map_err(|error| match error {
         CancelError::AlreadyDeleted => ApiError::deleted(),
         CancelError::NotFound => ApiError::unknown_job(),

@@ -17,7 +17,7 @@ const MODES: &[&str] = &["full", "normative", "terminology"];
 /// `GET {base}/metadata`.
 pub async fn metadata(request: HttpRequest, api: Data<Api>) -> Result<HttpResponse, ApiError> {
     check_accept(&request, JSON)?;
-    api.check_tenant(&request)?;
+    let base = api.base(&request)?;
     for (_, mode) in reading::parameters(&request, &["mode"])? {
         if !MODES.contains(&mode.as_str()) {
             let mode = quoted(&mode);
@@ -35,6 +35,6 @@ pub async fn metadata(request: HttpRequest, api: Data<Api>) -> Result<HttpRespon
         },
     };
     let offers: Vec<_> = OPERATIONS.iter().filter_map(|operation| operation.offer.as_ref()).collect();
-    let statement = capability_statement(&api.base(), api.started_at, &offers, &profile);
+    let statement = capability_statement(base.as_str(), api.started_at, &offers, &profile);
     Ok(HttpResponse::Ok().insert_header((header::CONTENT_TYPE, FHIR_JSON)).body(statement.to_string()))
 }

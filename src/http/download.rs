@@ -33,7 +33,7 @@ use self::body::Chunks;
 use super::accept::{NDJSON, check_accept, choose_coding};
 use super::conditions::is_unchanged;
 use super::status::http_date;
-use super::{Api, ApiError};
+use super::{Api, ApiError, Caller};
 use crate::files::coded::{Press, body_bytes};
 use crate::files::{Files, FilesError, Opened, Place};
 use crate::hooks::Step;
@@ -54,10 +54,10 @@ pub async fn download(request: HttpRequest, api: Data<Api>) -> HttpResponse {
 
 async fn answer(request: &HttpRequest, api: &Api) -> Result<HttpResponse, ApiError> {
     check_accept(request, NDJSON)?;
-    api.check_tenant(request)?;
+    let caller = api.caller(request)?;
     let job = Api::job(request)?;
     let services = api.evanesce.services();
-    let (lookup, ticket) = services.view().begin_download(&api.tenant, &api.client, job);
+    let (lookup, ticket) = services.view().begin_download(&caller.tenant, &caller.client, job);
     let published = match lookup {
         Lookup::Found(published) => published,
         Lookup::Deleted => return Err(ApiError::deleted()),
@@ -111,7 +111,7 @@ async fn answer(request: &HttpRequest, api: &Api) -> Result<HttpResponse, ApiErr
     }
     let chunks = match open(services.files.clone(), job, file, form).await {
         Ok(chunks) => chunks,
-        Err(error) => return Err(explain(api, job, name, ticket, &error).await),
+        Err(error) => return Err(explain(api, &caller, job, name, ticket, &error).await),
     };
     services.hooks.reach(Step::DownloadOpened);
     let body = body::body(job, chunks, ticket);
@@ -202,7 +202,14 @@ async fn open(
 }
 
 /// What the client is told whose file could not be opened.
-async fn explain(api: &Api, job: JobId, name: &str, ticket: Ticket, error: &FilesError) -> ApiError {
+async fn explain(
+    api: &Api,
+    caller: &Caller,
+    job: JobId,
+    name: &str,
+    ticket: Ticket,
+    error: &FilesError,
+) -> ApiError {
     drop(ticket);
     if !error.is_missing() {
         tracing::error!(%job, %error, "a file of a complete job cannot be opened");
@@ -210,7 +217,7 @@ async fn explain(api: &Api, job: JobId, name: &str, ticket: Ticket, error: &File
     }
     // A mark moves the directory to `trash/` before it is published, which is moments away.
     let view = api.evanesce.services().view();
-    let gone = view.wait_for(|view| match view.lookup(&api.tenant, &api.client, job) {
+    let gone = view.wait_for(|view| match view.lookup(&caller.tenant, &caller.client, job) {
         // It failed: what it had written is gone.
         Lookup::Found(found) if found.file(name).is_none() => Some(ApiError::unknown_file()),
         Lookup::Found(_) => None,

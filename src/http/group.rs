@@ -25,7 +25,7 @@ const PAGE_BYTES: usize = 4 << 20;
 /// `GET {base}/Group/{id}`.
 pub async fn read(request: HttpRequest, api: Data<Api>) -> Result<HttpResponse, ApiError> {
     check_accept(&request, JSON)?;
-    api.check_tenant(&request)?;
+    api.caller(&request)?;
     reading::parameters(&request, &[])?;
     let id = reading::id(&request)?;
     let group = reading::ask(&api, move |exporter| exporter.read(ResourceType::GROUP, &id)).await?;
@@ -35,7 +35,7 @@ pub async fn read(request: HttpRequest, api: Data<Api>) -> Result<HttpResponse, 
 /// `GET {base}/Group`.
 pub async fn search(request: HttpRequest, api: Data<Api>) -> Result<HttpResponse, ApiError> {
     check_accept(&request, JSON)?;
-    api.check_tenant(&request)?;
+    let caller = api.caller(&request)?;
     let parameters = reading::parameters(&request, &["_id", "name", "_count", "_after"])?;
     let search = Search::of(&parameters)?;
     let page = reading::ask(&api, move |exporter| {
@@ -44,8 +44,8 @@ pub async fn search(request: HttpRequest, api: Data<Api>) -> Result<HttpResponse
     });
     let page = page.await?;
 
-    let base = api.base();
-    let url = |parameters: &[(String, String)]| reading::url(&base, "Group", parameters);
+    let base = caller.base.as_str();
+    let url = |parameters: &[(String, String)]| reading::url(base, "Group", parameters);
     let first: Vec<_> = parameters.iter().filter(|(name, _)| name != "_after").cloned().collect();
     let mut link =
         vec![Link { relation: "self", url: url(&parameters) }, Link { relation: "first", url: url(&first) }];

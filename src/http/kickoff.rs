@@ -12,7 +12,7 @@ use super::error::outcome_response;
 use super::parameters::{self, Context, Origin};
 use super::preferences::Preferences;
 use super::query::{self, percent_decoded};
-use super::{Api, ApiError, body};
+use super::{Api, ApiError, Caller, body};
 use crate::Kickoff;
 use crate::actors::SubmitError;
 use crate::config::Profile;
@@ -34,8 +34,8 @@ pub async fn system(
     payload: Payload,
     api: Data<Api>,
 ) -> Result<HttpResponse, ApiError> {
-    let preferences = admit(&request, &api)?;
-    kickoff(Level::System, preferences, &request, payload, &api).await
+    let (preferences, caller) = admit(&request, &api)?;
+    kickoff(Level::System, preferences, &caller, &request, payload, &api).await
 }
 
 /// `GET|POST {base}/Patient/$export`.
@@ -44,36 +44,36 @@ pub async fn patient(
     payload: Payload,
     api: Data<Api>,
 ) -> Result<HttpResponse, ApiError> {
-    let preferences = admit(&request, &api)?;
-    kickoff(Level::Patient, preferences, &request, payload, &api).await
+    let (preferences, caller) = admit(&request, &api)?;
+    kickoff(Level::Patient, preferences, &caller, &request, payload, &api).await
 }
 
 /// `GET|POST {base}/Group/{id}/$export`. The id is what the client sent, percent-decoded and not
 /// looked at further: the exporter alone knows which groups there are, and refuses the others.
 /// It may name a population, and is neither logged nor echoed (P12).
 pub async fn group(request: HttpRequest, payload: Payload, api: Data<Api>) -> Result<HttpResponse, ApiError> {
-    let preferences = admit(&request, &api)?;
+    let (preferences, caller) = admit(&request, &api)?;
     // As it was sent: the router keeps some escapes, and replaces what is not UTF-8.
     let id = request.path().rsplit('/').nth(1).unwrap_or_default();
     let level = Level::Group { id: percent_decoded(id)? };
-    kickoff(level, preferences, &request, payload, &api).await
+    kickoff(level, preferences, &caller, &request, payload, &api).await
 }
 
 /// What is checked before the parameters are looked at (G-7).
-fn admit(request: &HttpRequest, api: &Api) -> Result<Preferences, ApiError> {
+fn admit(request: &HttpRequest, api: &Api) -> Result<(Preferences, Caller), ApiError> {
     if request.method() == Method::POST && api.protocol().profile == Profile::Soarian {
         return Err(ApiError::method_not_allowed("GET"));
     }
     require_accept(request, JSON)?;
     let preferences = Preferences::of(request);
     preferences.require_respond_async()?;
-    api.check_tenant(request)?;
-    Ok(preferences)
+    Ok((preferences, api.caller(request)?))
 }
 
 async fn kickoff(
     level: Level,
     preferences: Preferences,
+    caller: &Caller,
     request: &HttpRequest,
     payload: Payload,
     api: &Api,
@@ -93,16 +93,19 @@ async fn kickoff(
         Origin::Query => request.uri().path_and_query().map_or("", |path| path.as_str()),
         Origin::Body => request.uri().path(),
     };
-    let url = format!("{}{url}", api.public_url);
-    let kickoff = Kickoff { level, parameters, url, base_url: api.base() };
-    let submitted = api.evanesce.submit_for(api.tenant.clone(), kickoff, api.client.clone()).await;
+    let url = format!("{}{url}", api.origin(request));
+    let kickoff = Kickoff { level, parameters, url, base_url: caller.base.as_str().into() };
+    let submitted = api.evanesce.submit_for(caller.tenant.clone(), kickoff, caller.client.clone()).await;
     let job = submitted.map_err(|error| match error {
         SubmitError::TooManyJobs | SubmitError::TenantBusy => ApiError::throttled(RETRY_AFTER),
         SubmitError::ClientBusy(jobs) => {
             let retry_after = first_end(&jobs, api);
-            ApiError::too_many_jobs(jobs.into_iter().map(|job| api.polling_url(job)).collect(), retry_after)
+            ApiError::too_many_jobs(
+                jobs.into_iter().map(|job| caller.base.polling_url(job)).collect(),
+                retry_after,
+            )
         }
-        SubmitError::Duplicate(job) => ApiError::duplicate(api.polling_url(job)),
+        SubmitError::Duplicate(job) => ApiError::duplicate(caller.base.polling_url(job)),
         SubmitError::NoRoom(limit) => ApiError::no_room(limit),
         SubmitError::Refused(reason) => ApiError::job_failed(reason),
         SubmitError::Failed => ApiError::internal(),
@@ -113,7 +116,7 @@ async fn kickoff(
         OperationOutcome::new(Severity::Information, IssueCode::Processing, text)
     });
     let mut response = outcome_response(StatusCode::ACCEPTED, &outcome);
-    let location = api.polling_url(job).parse().map_err(|_| ApiError::internal())?;
+    let location = caller.base.polling_url(job).parse().map_err(|_| ApiError::internal())?;
     response.headers_mut().insert(header::CONTENT_LOCATION, location);
     if preferences.separate_status {
         let applied = header::HeaderValue::from_static("respond-async, separate-export-status");

@@ -7,7 +7,7 @@ use std::ops::Range;
 use jiff::Timestamp;
 use serde_json::{Value, json};
 
-use super::Api;
+use super::Base;
 use crate::job::{JobState, OrganizeBy, OutputFile};
 use crate::store::{Published, parts_of};
 
@@ -68,11 +68,11 @@ impl Pages {
 }
 
 /// A page as JSON (MF-1 to MF-8).
-pub fn manifest(api: &Api, published: &Published, transaction_time: Timestamp, page: &Page) -> Value {
-    let polling_url = api.polling_url(published.record.id);
-    let base = format!("{}/bulk-api/download/{}", api.base(), published.record.id);
+pub fn manifest(base: &Base, published: &Published, transaction_time: Timestamp, page: &Page) -> Value {
+    let job = published.record.id;
+    let (polling_url, download_url) = (base.polling_url(job), base.download_url(job));
     let files = |belongs: fn(&OutputFile) -> bool| -> Vec<Value> {
-        page.files.iter().filter(|file| belongs(file)).map(|file| item(&base, file)).collect()
+        page.files.iter().filter(|file| belongs(file)).map(|file| item(&download_url, file)).collect()
     };
     let mut manifest = json!({
         "transactionTime": transaction_time.to_string(),

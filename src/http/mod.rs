@@ -5,6 +5,7 @@ mod accept;
 mod admin;
 mod binary;
 mod body;
+mod caller;
 mod conditions;
 mod delete;
 mod descriptions;
@@ -35,6 +36,7 @@ use crate::fhir::ExportParameter;
 use crate::job::{ClientId, JobId, TenantId};
 
 use accept::{JSON, check_accept, require_accept};
+use caller::{Base, Caller};
 use parameters::taken_by;
 use preferences::Preferences;
 
@@ -80,11 +82,6 @@ impl Api {
         self
     }
 
-    /// `{public url}/r4/{tenant}` (G-1).
-    pub fn base(&self) -> String {
-        format!("{}/r4/{}", self.public_url, self.tenant)
-    }
-
     fn protocol(&self) -> &Protocol {
         &self.evanesce.services().config.protocol
     }
@@ -104,17 +101,6 @@ impl Api {
                 Preferences::of(request).require_respond_async()
             }
         }
-    }
-
-    /// The polling location of a job.
-    fn polling_url(&self, job: JobId) -> String {
-        format!("{}/bulk-api/request/{job}", self.base())
-    }
-
-    /// Refuses tenants that do not exist (404 `not-found`, as for an unknown application).
-    fn check_tenant(&self, request: &HttpRequest) -> Result<(), ApiError> {
-        let known = request.match_info().get("tenant").is_some_and(|tenant| tenant == self.tenant.as_str());
-        if known { Ok(()) } else { Err(ApiError::unknown_application()) }
     }
 
     /// The job of the URL. What is no id is an id that nobody knows.

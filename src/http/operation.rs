@@ -4,6 +4,7 @@
 use actix_web::Route;
 use actix_web::http::Method;
 
+use super::caller::Access;
 use crate::fhir::Offer;
 
 /// One URL.
@@ -12,6 +13,8 @@ pub struct Operation {
     pub name: &'static str,
     /// Its path from the root, with placeholders.
     pub path: &'static str,
+    /// Who may call it.
+    pub access: Access,
     /// What the CapabilityStatement says of it.
     pub offer: Option<Offer>,
     /// The methods that it takes, in the order of `Allow`.

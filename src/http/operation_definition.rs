@@ -13,21 +13,21 @@ use crate::fhir::EXPORT_OPERATIONS;
 /// `GET {base}/OperationDefinition/{id}`.
 pub async fn read(request: HttpRequest, api: Data<Api>) -> Result<HttpResponse, ApiError> {
     check_accept(&request, JSON)?;
-    api.check_tenant(&request)?;
+    let base = api.base(&request)?;
     reading::parameters(&request, &[])?;
     let id = reading::id(&request)?;
     let export = EXPORT_OPERATIONS.iter().find(|export| export.id == id);
     let definition =
-        export.ok_or_else(ApiError::unknown_resource)?.definition(&api.base(), &api.export_parameters());
+        export.ok_or_else(ApiError::unknown_resource)?.definition(base.as_str(), &api.export_parameters());
     Ok(HttpResponse::Ok().insert_header((header::CONTENT_TYPE, FHIR_JSON)).body(definition.to_string()))
 }
 
 /// `GET {base}/OperationDefinition`: all of them, or those of `url`.
 pub async fn search(request: HttpRequest, api: Data<Api>) -> Result<HttpResponse, ApiError> {
     check_accept(&request, JSON)?;
-    api.check_tenant(&request)?;
+    let base = api.base(&request)?;
     let parameters = reading::parameters(&request, &["url"])?;
-    let (base, taken) = (api.base(), api.export_parameters());
+    let (base, taken) = (base.as_str(), api.export_parameters());
     let found = EXPORT_OPERATIONS.iter().filter(|export| {
         let canonical = export.canonical();
         parameters.iter().all(|(_, url)| url.split(',').any(|url| url == canonical))
@@ -37,7 +37,7 @@ pub async fn search(request: HttpRequest, api: Data<Api>) -> Result<HttpResponse
         "resourceType": "Bundle",
         "type": "searchset",
         "total": found.len(),
-        "link": [{"relation": "self", "url": reading::url(&base, "OperationDefinition", &parameters)}],
+        "link": [{"relation": "self", "url": reading::url(base, "OperationDefinition", &parameters)}],
     });
     if !found.is_empty() {
         bundle["entry"] = found
@@ -45,7 +45,7 @@ pub async fn search(request: HttpRequest, api: Data<Api>) -> Result<HttpResponse
             .map(|export| {
                 json!({
                     "fullUrl": format!("{base}/OperationDefinition/{}", export.id),
-                    "resource": export.definition(&base, &taken),
+                    "resource": export.definition(base, &taken),
                     "search": {"mode": "match"},
                 })
             })

@@ -6,6 +6,7 @@ use actix_web::middleware::from_fn;
 use actix_web::web::{self, Data, ServiceConfig};
 use actix_web::{HttpResponse, Resource, Route};
 
+use super::caller::{Access, authenticated};
 use super::operation::Operation;
 use super::{
     Api, ApiError, admin, binary, delete, descriptions, discovery, download, group, kickoff, middleware,
@@ -21,6 +22,7 @@ pub static OPERATIONS: &[Operation] = &[
     Operation {
         name: "system-export",
         path: "/r4/{tenant}/$export",
+        access: Access::Token,
         offer: Some(Offer::Export(&SYSTEM_EXPORT)),
         methods: &[
             (Method::GET, || web::to(kickoff::system), &descriptions::KICK_OFF),
@@ -30,6 +32,7 @@ pub static OPERATIONS: &[Operation] = &[
     Operation {
         name: "patient-export",
         path: "/r4/{tenant}/Patient/$export",
+        access: Access::Token,
         offer: Some(Offer::Export(&PATIENT_EXPORT)),
         methods: &[
             (Method::GET, || web::to(kickoff::patient), &descriptions::KICK_OFF),
@@ -39,6 +42,7 @@ pub static OPERATIONS: &[Operation] = &[
     Operation {
         name: "group-export",
         path: "/r4/{tenant}/Group/{id}/$export",
+        access: Access::Token,
         offer: Some(Offer::Export(&GROUP_EXPORT)),
         methods: &[
             (Method::GET, || web::to(kickoff::group), &descriptions::KICK_OFF),
@@ -48,6 +52,7 @@ pub static OPERATIONS: &[Operation] = &[
     Operation {
         name: "request",
         path: "/r4/{tenant}/bulk-api/request/{job}",
+        access: Access::Token,
         offer: None,
         methods: &[
             (Method::GET, || web::to(status::status), &descriptions::STATUS),
@@ -56,16 +61,24 @@ pub static OPERATIONS: &[Operation] = &[
         ],
     },
     // D-9: the folder of polling URLs takes no method.
-    Operation { name: "requests", path: "/r4/{tenant}/bulk-api/request", offer: None, methods: &[] },
+    Operation {
+        name: "requests",
+        path: "/r4/{tenant}/bulk-api/request",
+        access: Access::Token,
+        offer: None,
+        methods: &[],
+    },
     Operation {
         name: "delete-request",
         path: "/r4/{tenant}/Export/DeleteRequest",
+        access: Access::Token,
         offer: None,
         methods: &[(Method::GET, || web::to(delete::delete_request), &descriptions::DELETE_REQUEST)],
     },
     Operation {
         name: "download",
         path: "/r4/{tenant}/bulk-api/download/{job}/{file}",
+        access: Access::Token,
         offer: None,
         methods: &[
             (Method::GET, || web::to(download::download), &descriptions::DOWNLOAD),
@@ -75,6 +88,7 @@ pub static OPERATIONS: &[Operation] = &[
     Operation {
         name: "metadata",
         path: "/r4/{tenant}/metadata",
+        access: Access::Open,
         offer: None,
         methods: &[
             (Method::GET, || web::to(discovery::metadata), &descriptions::METADATA),
@@ -84,6 +98,7 @@ pub static OPERATIONS: &[Operation] = &[
     Operation {
         name: "operation-definitions",
         path: "/r4/{tenant}/OperationDefinition",
+        access: Access::Open,
         offer: Some(Offer::Interaction("OperationDefinition", "search-type", &[("url", "uri")])),
         methods: &[
             (Method::GET, || web::to(operation_definition::search), &descriptions::OPERATION_DEFINITIONS),
@@ -93,6 +108,7 @@ pub static OPERATIONS: &[Operation] = &[
     Operation {
         name: "operation-definition",
         path: "/r4/{tenant}/OperationDefinition/{id}",
+        access: Access::Open,
         offer: Some(Offer::Interaction("OperationDefinition", "read", &[])),
         methods: &[
             (Method::GET, || web::to(operation_definition::read), &descriptions::OPERATION_DEFINITION),
@@ -102,6 +118,7 @@ pub static OPERATIONS: &[Operation] = &[
     Operation {
         name: "groups",
         path: "/r4/{tenant}/Group",
+        access: Access::Token,
         offer: Some(Offer::Interaction("Group", "search-type", &[("_id", "token"), ("name", "string")])),
         methods: &[
             (Method::GET, || web::to(group::search), &descriptions::GROUPS),
@@ -111,6 +128,7 @@ pub static OPERATIONS: &[Operation] = &[
     Operation {
         name: "group",
         path: "/r4/{tenant}/Group/{id}",
+        access: Access::Token,
         offer: Some(Offer::Interaction("Group", "read", &[])),
         methods: &[
             (Method::GET, || web::to(group::read), &descriptions::GROUP),
@@ -120,6 +138,7 @@ pub static OPERATIONS: &[Operation] = &[
     Operation {
         name: "binary",
         path: "/r4/{tenant}/Binary/{id}",
+        access: Access::Token,
         offer: Some(Offer::Interaction("Binary", "read", &[])),
         methods: &[
             (Method::GET, || web::to(binary::read), &descriptions::BINARY),
@@ -129,6 +148,7 @@ pub static OPERATIONS: &[Operation] = &[
     Operation {
         name: "openapi",
         path: "/openapi.json",
+        access: Access::Open,
         offer: None,
         methods: &[
             (Method::GET, || web::to(openapi::openapi), &descriptions::OPENAPI),
@@ -138,18 +158,21 @@ pub static OPERATIONS: &[Operation] = &[
     Operation {
         name: "healthz",
         path: "/healthz",
+        access: Access::Open,
         offer: None,
         methods: &[(Method::GET, || web::to(admin::healthz), &descriptions::HEALTHZ)],
     },
     Operation {
         name: "readyz",
         path: "/readyz",
+        access: Access::Open,
         offer: None,
         methods: &[(Method::GET, || web::to(admin::readyz), &descriptions::READYZ)],
     },
     Operation {
         name: "metrics",
         path: "/metrics",
+        access: Access::Open,
         offer: None,
         methods: &[(Method::GET, || web::to(admin::metrics), &descriptions::METRICS)],
     },
@@ -188,7 +211,11 @@ async fn no_route() -> HttpResponse {
 fn resource(path: &str, operation: &'static Operation) -> Resource {
     let mut resource = web::resource(path).name(operation.name);
     for (method, handler, _) in operation.methods {
-        resource = resource.route(handler().method(method.clone()));
+        let route = handler().method(method.clone());
+        resource = resource.route(match operation.access {
+            Access::Open => route,
+            Access::Token => route.wrap(from_fn(authenticated)),
+        });
     }
     resource.default_service(web::to(move || async {
         HttpResponse::from_error(ApiError::method_not_allowed(&operation.allow()))

@@ -12,7 +12,7 @@ use xxhash_rust::xxh3::xxh3_64;
 
 use super::conditions::is_unchanged;
 use super::manifest::{Pages, manifest};
-use super::{Api, ApiError, query};
+use super::{Api, ApiError, Base, query};
 use crate::clock::after;
 use crate::job::JobState;
 use crate::store::{Lookup, Published};
@@ -23,22 +23,27 @@ const LONGEST_RETRY: u64 = 30;
 /// `GET {polling URL}`.
 pub async fn status(request: HttpRequest, api: Data<Api>) -> Result<HttpResponse, ApiError> {
     api.check_poll_headers(&request)?;
-    api.check_tenant(&request)?;
+    let caller = api.caller(&request)?;
     let job = Api::job(&request)?;
-    let published = match api.evanesce.services().view().lookup(&api.tenant, &api.client, job) {
+    let published = match api.evanesce.services().view().lookup(&caller.tenant, &caller.client, job) {
         Lookup::Found(published) => published,
         Lookup::Deleted => return Err(ApiError::deleted()),
         Lookup::Unknown => return Err(ApiError::unknown_job()),
     };
     let admitted = published.polls.admit(Instant::now(), api.protocol().poll_interval.0);
     admitted.map_err(|wait| ApiError::polled_too_often(wait.as_secs_f64().ceil() as u64))?;
-    let answer = answer(&request, &api, &published)?;
+    let answer = answer(&request, &api, &caller.base, &published)?;
     let separate = published.request.as_ref().is_some_and(|asked| asked.parameters().separate_status);
     Ok(if separate { separated(answer) } else { answer })
 }
 
 /// What is said of the job: progress, the manifest or a page of it, or why it failed.
-fn answer(request: &HttpRequest, api: &Api, published: &Published) -> Result<HttpResponse, ApiError> {
+fn answer(
+    request: &HttpRequest,
+    api: &Api,
+    base: &Base,
+    published: &Published,
+) -> Result<HttpResponse, ApiError> {
     let page = page_number(request)?;
     let (transaction_time, completed_at) = match &published.record.state {
         JobState::Complete(completion) => (completion.transaction_time, Some(completion.completed_at)),
@@ -53,7 +58,7 @@ fn answer(request: &HttpRequest, api: &Api, published: &Published) -> Result<Htt
         Pages::NotYet => return Ok(progress(published).finish()),
         Pages::None => return Err(ApiError::unknown_page()),
     };
-    let text = manifest(api, published, transaction_time, &page).to_string();
+    let text = manifest(base, published, transaction_time, &page).to_string();
     let Some(completed_at) = completed_at else {
         return Ok(progress(published).insert_header((header::CONTENT_TYPE, "application/json")).body(text));
     };

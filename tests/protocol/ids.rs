@@ -41,8 +41,6 @@ const REASONS: &[(&str, &str)] = &[
     ("T-4", NO_AUTHENTICATION),
     ("T-5", NO_AUTHENTICATION),
     ("T-6", NO_AUTHENTICATION),
-    ("SCP-1", NO_AUTHENTICATION),
-    ("SCP-2", NO_AUTHENTICATION),
     ("SCP-3", NO_AUTHENTICATION),
 ];
 
