@@ -16,6 +16,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt};
 use tokio::net::{UnixListener, UnixStream};
+use uuid::Uuid;
 
 use crate::Evanesce;
 use crate::job::{ClientId, JobId, StateName, TenantId};
@@ -46,6 +47,11 @@ pub enum Ask {
     Resume,
     /// The clock is right although it jumped.
     ConfirmClock,
+    /// End a job, whosever it is, and have its files erased.
+    Cancel {
+        /// The job.
+        job: JobId,
+    },
     /// The job's files must stay.
     Hold {
         /// The job.
@@ -79,8 +85,16 @@ pub struct JobLine {
     pub held: bool,
 }
 
+/// Who gives an order, and by which request.
+pub struct Operator {
+    /// As receipts have it.
+    pub name: String,
+    /// The same request sent again gets the same answer.
+    pub request_id: String,
+}
+
 /// The answer, or why there is none.
-type Answer = Result<Value, String>;
+pub type Answer = Result<Value, String>;
 
 /// The socket; its name goes when it is dropped.
 pub struct Door {
@@ -141,12 +155,13 @@ impl Door {
 }
 
 async fn converse(mut stream: UnixStream, evanesce: &Evanesce) -> io::Result<()> {
-    let by = name_of(Uid::from_raw(stream.peer_cred()?.uid()));
+    let name = name_of(Uid::from_raw(stream.peer_cred()?.uid()));
+    let operator = Operator { name, request_id: Uuid::new_v4().to_string() };
     let mut question = String::new();
     let mut limited = tokio::io::BufReader::new(&mut stream).take(LONGEST);
     limited.read_line(&mut question).await?;
     let answer = match serde_json::from_str(&question) {
-        Ok(ask) => answer(ask, &by, evanesce).await,
+        Ok(ask) => perform(ask, &operator, evanesce).await,
         Err(error) => Err(format!("the question cannot be understood: {error}")),
     };
     let mut text = serde_json::to_vec(&answer)?;
@@ -160,7 +175,12 @@ fn name_of(uid: Uid) -> String {
     User::from_uid(uid).ok().flatten().map_or_else(|| format!("uid {uid}"), |user| user.name)
 }
 
-async fn answer(ask: Ask, by: &str, evanesce: &Evanesce) -> Answer {
+/// Does what an operator asks for.
+///
+/// # Errors
+/// Why it was not done, for the operator.
+pub async fn perform(ask: Ask, operator: &Operator, evanesce: &Evanesce) -> Answer {
+    let by = &*operator.name;
     let ordered = match ask {
         Ask::Status => {
             let status = evanesce.reaper_status().await.ok_or("the instance is going down")?;
@@ -170,6 +190,13 @@ async fn answer(ask: Ask, by: &str, evanesce: &Evanesce) -> Answer {
         Ask::ConfirmClock => {
             let waited = evanesce.confirm_clock().await.ok_or("the instance is going down")?;
             return if waited { Ok(Value::Null) } else { Err("the clock is believed already".into()) };
+        }
+        Ask::Cancel { job } => {
+            // A user may have a name that no client can have.
+            let by =
+                by.parse().unwrap_or_else(|_| "operator".parse().expect("a constant that is a valid name"));
+            let cancelled = evanesce.cancel_as(job, by, operator.request_id.clone()).await;
+            return cancelled.map(|_| Value::Null).map_err(|refusal| refusal.to_string());
         }
         Ask::Pause { reason } => evanesce.pause_reaper(by, &reason).await,
         Ask::Resume => evanesce.resume_reaper(by).await,

@@ -12,6 +12,8 @@ use serde_json::Value;
 pub struct Server {
     child: Child,
     pub base: String,
+    /// Where operators are answered.
+    pub operators: String,
     pub data_dir: PathBuf,
 }
 
@@ -32,15 +34,18 @@ impl Server {
             .arg("--source")
             .arg(source);
         // What is measured is polled as fast as can be.
-        for set in sets.iter().chain(&["protocol.poll_interval=0s"]) {
+        for set in sets.iter().chain(&["protocol.poll_interval=0s", "admin.listen=127.0.0.1:0"]) {
             command.args(["--set", set]);
         }
         command.env("RUST_LOG", "error");
         let mut child = command.stdout(Stdio::piped()).spawn().expect("the server");
-        let mut line = String::new();
-        BufReader::new(child.stdout.take().expect("piped")).read_line(&mut line).expect("a line");
-        let base = line.trim_end().strip_prefix("ready ").expect("the server is ready").to_owned();
-        Self { child, base, data_dir }
+        let mut lines = BufReader::new(child.stdout.take().expect("piped")).lines();
+        let mut told = |name| {
+            let line = lines.next().expect("a line").expect("a line");
+            line.strip_prefix(name).expect("the server is ready").to_owned()
+        };
+        let (base, operators) = (told("ready "), told("operators "));
+        Self { child, base, operators, data_dir }
     }
 
     /// Its process.
@@ -50,10 +55,12 @@ impl Server {
 
     /// Waits until the source is in the index.
     pub fn wait_indexed(&self) {
-        let root = self.base.split("/r4/").next().expect("a URL");
+        let root = &self.operators;
+        let token = std::fs::read_to_string(self.data_dir.join("operator-token")).expect("the token");
+        let token = format!("Bearer {}", token.trim());
         loop {
-            let metrics =
-                ureq::get(format!("{root}/metrics")).call().expect("metrics").body_mut().read_to_string();
+            let request = ureq::get(format!("{root}/metrics")).header("Authorization", &token);
+            let metrics = request.call().expect("metrics").body_mut().read_to_string();
             if metrics.expect("a text").contains("evanesce_index_resources") {
                 return;
             }

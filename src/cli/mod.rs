@@ -6,6 +6,7 @@ mod demo;
 mod fsck;
 mod generate;
 mod operate;
+mod operators;
 mod receipts;
 mod serve;
 
@@ -36,6 +37,8 @@ enum Command {
     Fsck(fsck::Args),
     /// The jobs of a running server.
     Jobs(operate::Show),
+    /// End a job, whosever it is, and have its files erased.
+    Cancel(operate::Cancel),
     /// Put a job under a legal hold: its files stay.
     Hold(operate::Hold),
     /// Release a job from its hold.
@@ -77,6 +80,7 @@ pub fn main() -> ExitCode {
         Command::Fsck(args) => fsck::run(&args),
         Command::Status(args) => operate::status(&args),
         Command::Jobs(args) => operate::jobs(&args),
+        Command::Cancel(args) => operate::cancel(&args),
         Command::Hold(args) => operate::hold(args),
         Command::Release(args) => operate::release(&args),
         Command::Reaper(args) => operate::reaper(args),

@@ -1,5 +1,5 @@
-//! What an operator asks a running server for: `evanesce status`, `jobs`, `hold`, `release`,
-//! `reaper pause|resume`, `clock confirm`.
+//! What an operator asks a running server for: `evanesce status`, `jobs`, `cancel`, `hold`,
+//! `release`, `reaper pause|resume`, `clock confirm`.
 
 use std::path::PathBuf;
 
@@ -26,6 +26,15 @@ pub struct Show {
     /// One JSON document instead of lines for people.
     #[arg(long)]
     json: bool,
+}
+
+/// The arguments of `evanesce cancel`.
+#[derive(Debug, clap::Args)]
+pub struct Cancel {
+    #[command(flatten)]
+    server: Server,
+    /// The job that is to end, whosever it is.
+    job: JobId,
 }
 
 /// The arguments of `evanesce hold`.
@@ -110,6 +119,13 @@ pub fn jobs(args: &Show) -> Result<(), CliError> {
         let held = if held { "  held" } else { "" };
         println!("{job}  {submitted_at:.0}  {state:<9} {percent:>5.1} %  {tenant}/{owner}{held}");
     }
+    Ok(())
+}
+
+/// Ends a job and has its files erased.
+pub fn cancel(Cancel { server, job }: &Cancel) -> Result<(), CliError> {
+    order(server, &Ask::Cancel { job: *job })?;
+    println!("{job} is deleted: it answers 404 from now on, and its receipt comes when its files are gone");
     Ok(())
 }
 

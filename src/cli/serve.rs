@@ -5,11 +5,13 @@ use std::net::TcpListener;
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
+use actix_web::dev::Server;
 use actix_web::{App, HttpServer};
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
 use super::CliError;
+use super::operators::Operators;
 use crate::Evanesce;
 use crate::config::Config;
 use crate::control::Door;
@@ -20,7 +22,7 @@ use crate::telemetry::{self, LogFormat};
 const WRITE_BUFFER: usize = 1 << 20;
 
 /// How long a client may take to send its request's head.
-const HEAD_TIMEOUT: Duration = Duration::from_secs(10);
+pub const HEAD_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// The arguments of `evanesce serve`. Each setting can be given by flag, environment, file or
 /// default, in this order of precedence.
@@ -93,6 +95,7 @@ async fn serve(args: Args, config: Config) -> Result<(), CliError> {
     };
     let listener = TcpListener::bind(config.server.listen).map_err(cannot_listen)?;
     let address = listener.local_addr().map_err(cannot_listen)?;
+    let operators = Operators::listen(&config)?;
     let builder = Evanesce::builder().config(config.clone());
     #[cfg(feature = "breakpoints")]
     let builder = builder.hooks(crate::hooks::Hooks::new(args.breakpoints, args.faults));
@@ -125,8 +128,12 @@ async fn serve(args: Args, config: Config) -> Result<(), CliError> {
         .map_err(cannot_listen)?
         .run();
     let handle = server.handle();
+    let operators_url = operators.as_ref().map(|operators| operators.url.clone());
+    let operators = operators.map(|operators| operators.serve(api, &config)).transpose()?;
+    let operators_handle = operators.as_ref().map(Server::handle);
     let serving = actix_web::rt::spawn(server);
-    announce(&base).map_err(CliError::failed)?;
+    let serving_operators = operators.map(actix_web::rt::spawn);
+    announce(&base, operators_url.as_deref()).map_err(CliError::failed)?;
 
     any_signal(&mut terminate, &mut interrupt).await;
     tracing::info!(
@@ -135,6 +142,9 @@ async fn serve(args: Args, config: Config) -> Result<(), CliError> {
     let stopping = async {
         let until = Instant::now() + grace;
         handle.stop(true).await;
+        if let Some(handle) = operators_handle {
+            handle.stop(true).await;
+        }
         // Before the lock is let go of: the next server may be at the door at once.
         door.abort();
         let _ = door.await;
@@ -143,6 +153,9 @@ async fn serve(args: Args, config: Config) -> Result<(), CliError> {
     tokio::select! {
         () = stopping => {}
         () = any_signal(&mut terminate, &mut interrupt) => std::process::exit(130),
+    }
+    if let Some(serving) = serving_operators {
+        serving.await.map_err(CliError::failed)?.map_err(CliError::failed)?;
     }
     match serving.await {
         Ok(Ok(())) => Ok(()),
@@ -158,9 +171,10 @@ async fn any_signal(terminate: &mut Signal, interrupt: &mut Signal) {
     }
 }
 
-/// The one line on standard output: scripts wait for it.
-fn announce(base: &str) -> io::Result<()> {
+/// All that stands on standard output, in one piece: scripts wait for its first line.
+fn announce(base: &str, operators: Option<&str>) -> io::Result<()> {
+    let operators = operators.map_or_else(String::new, |url| format!("operators {url}\n"));
     let mut out = io::stdout().lock();
-    writeln!(out, "ready {base}")?;
+    out.write_all(format!("ready {base}\n{operators}").as_bytes())?;
     out.flush()
 }

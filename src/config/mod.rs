@@ -1,11 +1,13 @@
 //! Every setting, typed, with its default and its unit. Precedence: flag (`--set`) over
 //! environment (`EVANESCE_SECTION__KEY`) over file (TOML) over default.
 
+mod admin;
 mod settings;
 
 use std::path::Path;
 use std::time::Duration;
 
+pub use admin::Admin;
 pub use settings::{
     Config, Download, Export, PageCache, Profile, Protocol, Reaper, References, Retention, Server,
     SourceConfig, Storage, Stored, Time,
@@ -68,6 +70,7 @@ impl Config {
             let reason = format!("is {value}, should be at least {least}");
             if value >= least { Ok(()) } else { Err(ConfigError::Value { key, reason }) }
         };
+        self.admin.check()?;
         at_least("server.workers", self.server.workers as u64, 1)?;
         at_least("server.max_url_bytes", self.server.max_url_bytes as u64, 256)?;
         at_least("export.workers", self.export.workers as u64, 1)?;

@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
+use super::Admin;
 use crate::job::Coding;
 
 /// A length of time, written as `500ms`, `5s`, `10min`, `24h` or `30days`.
@@ -63,6 +64,8 @@ pub struct Config {
     pub retention: Retention,
     /// `[reaper]`
     pub reaper: Reaper,
+    /// `[admin]`
+    pub admin: Admin,
 }
 
 /// `[server]`: where and how to listen.

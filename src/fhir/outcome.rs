@@ -34,6 +34,8 @@ pub enum IssueCode {
     Exception,
     Timeout,
     Duplicate,
+    Login,
+    Conflict,
 }
 
 /// An OperationOutcome with one issue.

@@ -1,25 +1,50 @@
-//! For the operator: `/healthz`, `/readyz`, `/metrics`.
+//! For operators, on a listener of their own and behind a token: the same orders as through the
+//! control socket, and metrics. `/healthz` and `/readyz` are on the clients' listener too, where they
+//! tell no more than yes or no.
 
-use actix_web::HttpResponse;
-use actix_web::web::Data;
-use serde_json::json;
+use actix_web::body::{EitherBody, MessageBody};
+use actix_web::dev::{ServiceRequest, ServiceResponse};
+use actix_web::http::{StatusCode, header};
+use actix_web::middleware::Next;
+use actix_web::web::{Bytes, Data};
+use actix_web::{Error, HttpRequest, HttpResponse};
+use serde::Deserialize;
+use serde_json::{Value, json};
 
-use super::{Api, ApiError};
+use super::{Api, ApiError, RequestId};
+use crate::control::{Ask, Operator, perform};
 use crate::telemetry;
+
+/// Who gives an order over HTTP, as receipts have it.
+const OPERATOR: &str = "operator-token";
 
 /// The process answers.
 pub async fn healthz() -> HttpResponse {
     HttpResponse::Ok().json(json!({"status": "ok"}))
 }
 
-/// The server can keep its promises: the store takes commits, the actors answer, and no mark
-/// has waited for longer than `reaper.alarm_after`.
+/// Whether the server can keep its promises: the store takes commits, the actors answer, and no
+/// mark has waited for longer than `reaper.alarm_after`.
 pub async fn readyz(api: Data<Api>) -> HttpResponse {
+    let (ready, _) = readiness(&api).await;
+    answer(ready, json!({"ready": ready}))
+}
+
+/// The same, and why.
+pub async fn readyz_in_full(api: Data<Api>) -> HttpResponse {
+    let (ready, reaper) = readiness(&api).await;
+    answer(ready, json!({"ready": ready, "reaper": reaper}))
+}
+
+async fn readiness(api: &Api) -> (bool, Value) {
     let reaper = api.evanesce.reaper_status().await;
     let in_time = reaper.as_ref().is_some_and(|reaper| !reaper.overdue);
-    let ready = api.evanesce.services().ledger.is_healthy() && in_time;
+    (api.evanesce.services().ledger.is_healthy() && in_time, json!(reaper))
+}
+
+fn answer(ready: bool, body: Value) -> HttpResponse {
     let mut response = if ready { HttpResponse::Ok() } else { HttpResponse::ServiceUnavailable() };
-    response.json(json!({"ready": ready, "reaper": reaper}))
+    response.json(body)
 }
 
 /// Prometheus text.
@@ -32,4 +57,89 @@ pub async fn metrics(api: Data<Api>) -> Result<HttpResponse, ApiError> {
     telemetry::work(planned, done);
     telemetry::reserved_bytes(services.space.reserved());
     Ok(HttpResponse::Ok().content_type("text/plain; version=0.0.4; charset=utf-8").body(metrics.render()))
+}
+
+/// `GET /admin/status`.
+pub async fn status(api: Data<Api>, id: RequestId) -> Result<HttpResponse, ApiError> {
+    order(&api, Ask::Status, id).await
+}
+
+/// `GET /admin/jobs`.
+pub async fn jobs(api: Data<Api>, id: RequestId) -> Result<HttpResponse, ApiError> {
+    order(&api, Ask::Jobs, id).await
+}
+
+/// `DELETE /admin/jobs/{job}`.
+pub async fn cancel(request: HttpRequest, api: Data<Api>, id: RequestId) -> Result<HttpResponse, ApiError> {
+    order(&api, Ask::Cancel { job: Api::job(&request)? }, id).await
+}
+
+/// `PUT /admin/jobs/{job}/hold`.
+pub async fn hold(
+    request: HttpRequest,
+    api: Data<Api>,
+    id: RequestId,
+    body: Bytes,
+) -> Result<HttpResponse, ApiError> {
+    order(&api, Ask::Hold { job: Api::job(&request)?, reason: reason(&body)? }, id).await
+}
+
+/// `DELETE /admin/jobs/{job}/hold`.
+pub async fn release(request: HttpRequest, api: Data<Api>, id: RequestId) -> Result<HttpResponse, ApiError> {
+    order(&api, Ask::Release { job: Api::job(&request)? }, id).await
+}
+
+/// `PUT /admin/reaper/pause`.
+pub async fn pause(api: Data<Api>, id: RequestId, body: Bytes) -> Result<HttpResponse, ApiError> {
+    order(&api, Ask::Pause { reason: reason(&body)? }, id).await
+}
+
+/// `DELETE /admin/reaper/pause`.
+pub async fn resume(api: Data<Api>, id: RequestId) -> Result<HttpResponse, ApiError> {
+    order(&api, Ask::Resume, id).await
+}
+
+/// `POST /admin/clock/confirm`.
+pub async fn confirm_clock(api: Data<Api>, id: RequestId) -> Result<HttpResponse, ApiError> {
+    order(&api, Ask::ConfirmClock, id).await
+}
+
+async fn order(api: &Api, ask: Ask, RequestId(request_id): RequestId) -> Result<HttpResponse, ApiError> {
+    let operator = Operator { name: OPERATOR.into(), request_id };
+    let done = perform(ask, &operator, &api.evanesce).await;
+    done.map(|answer| HttpResponse::build(StatusCode::OK).json(answer)).map_err(ApiError::order_refused)
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Because {
+    reason: String,
+}
+
+fn reason(body: &[u8]) -> Result<String, ApiError> {
+    let because: Result<Because, _> = serde_json::from_slice(body);
+    because.map(|because| because.reason).map_err(|_| {
+        ApiError::malformed_body("Say why, as {\"reason\": \"...\"}; it goes into the receipts.")
+    })
+}
+
+/// The token of an `Authorization: Bearer` field.
+fn bearer_token(request: &HttpRequest) -> Option<&str> {
+    let value = request.headers().get(header::AUTHORIZATION)?.to_str().ok()?;
+    let (scheme, token) = value.split_once(' ')?;
+    scheme.eq_ignore_ascii_case("Bearer").then(|| token.trim())
+}
+
+/// Around what operators alone may call.
+pub async fn operators_only(
+    request: ServiceRequest,
+    next: Next<impl MessageBody>,
+) -> Result<ServiceResponse<EitherBody<impl MessageBody>>, Error> {
+    let api = request.app_data::<Data<Api>>();
+    let token = api.and_then(|api| api.operator_token.clone());
+    let given = bearer_token(request.request());
+    if token.zip(given).is_some_and(|(token, given)| token.is(given)) {
+        return next.call(request).await.map(ServiceResponse::map_into_left_body);
+    }
+    Ok(request.error_response(ApiError::not_the_operator()).map_into_right_body())
 }

@@ -19,6 +19,8 @@ pub enum Access {
     Open,
     /// Who has an access token (G-3).
     Token,
+    /// Who has the operator's token.
+    Operator,
 }
 
 /// What a request's token says, which is found to be good.

@@ -381,6 +381,56 @@ pub static METRICS: Description = Description {
     ]],
 };
 
+const DONE: &[Answer] = &[
+    answer(200, "It is done; a question has its answer.", JSON),
+    refusal(401, "The operator's token is missing or wrong (`login`)."),
+    refusal(409, "It cannot be done now; the text says why (`conflict`)."),
+];
+
+/// `GET /admin/status`.
+pub static ADMIN_STATUS: Description = Description {
+    summary: "What the reaper has done and has before it.",
+    parameters: &[],
+    body: None,
+    answers: &[DONE],
+};
+
+/// `GET /admin/jobs`.
+pub static ADMIN_JOBS: Description =
+    Description { summary: "All jobs, the oldest first.", parameters: &[], body: None, answers: &[DONE] };
+
+/// `DELETE /admin/jobs/{job}`.
+pub static ADMIN_CANCEL: Description = Description {
+    summary: "Ends a job, whosever it is, and has its files erased.",
+    parameters: &[],
+    body: None,
+    answers: &[DONE],
+};
+
+/// `PUT /admin/jobs/{job}/hold`.
+pub static ADMIN_HOLD: Description =
+    Description { summary: "Puts a job under a legal hold.", parameters: &[], body: None, answers: &[DONE] };
+
+/// `DELETE /admin/jobs/{job}/hold`.
+pub static ADMIN_RELEASE: Description =
+    Description { summary: "Releases a job from its hold.", parameters: &[], body: None, answers: &[DONE] };
+
+/// `PUT /admin/reaper/pause`.
+pub static ADMIN_PAUSE: Description =
+    Description { summary: "Pauses the reaper.", parameters: &[], body: None, answers: &[DONE] };
+
+/// `DELETE /admin/reaper/pause`.
+pub static ADMIN_RESUME: Description =
+    Description { summary: "Resumes the reaper.", parameters: &[], body: None, answers: &[DONE] };
+
+/// `POST /admin/clock/confirm`.
+pub static ADMIN_CONFIRM_CLOCK: Description = Description {
+    summary: "The wall clock is right although it jumped.",
+    parameters: &[],
+    body: None,
+    answers: &[DONE],
+};
+
 const fn of(media_type: &'static str, schema: &'static str) -> Content {
     Content { media_type, schema }
 }

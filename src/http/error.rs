@@ -25,11 +25,21 @@ pub struct ApiError {
     retry_after: Option<u64>,
     allow: Option<String>,
     links: Vec<String>,
+    /// Whether it says how to be let in.
+    is_challenge: bool,
 }
 
 impl ApiError {
     fn new(status: StatusCode, code: IssueCode, text: impl Into<String>) -> Self {
-        Self { status, code, text: text.into(), retry_after: None, allow: None, links: Vec::new() }
+        Self {
+            status,
+            code,
+            text: text.into(),
+            retry_after: None,
+            allow: None,
+            links: Vec::new(),
+            is_challenge: false,
+        }
     }
 
     /// The code of its issue.
@@ -88,6 +98,18 @@ impl ApiError {
         let text = format!("This URL does not take this method; it takes {takes}.");
         let error = Self::new(StatusCode::METHOD_NOT_ALLOWED, IssueCode::NotSupported, text);
         Self { allow: Some(allow.into()), ..error }
+    }
+
+    /// It is not the operator who asks.
+    pub fn not_the_operator() -> Self {
+        let text = "Send Authorization: Bearer with the operator's token; it stands in the file that \
+                    admin.token_file names.";
+        Self { is_challenge: true, ..Self::new(StatusCode::UNAUTHORIZED, IssueCode::Login, text) }
+    }
+
+    /// An order that is not carried out; the text says why.
+    pub fn order_refused(text: String) -> Self {
+        Self::new(StatusCode::CONFLICT, IssueCode::Conflict, text)
     }
 
     /// `Accept` excludes everything that can be answered; or a needed `Prefer` is missing.
@@ -266,6 +288,10 @@ impl ResponseError for ApiError {
             if let Ok(link) = HeaderValue::from_str(&format!("<{link}>; rel=\"related\"")) {
                 response.headers_mut().append(header::LINK, link);
             }
+        }
+        if self.is_challenge {
+            let challenge = HeaderValue::from_static("Bearer realm=\"operators\"");
+            response.headers_mut().insert(header::WWW_AUTHENTICATE, challenge);
         }
         if let Some(allow) = self.allow.as_deref().and_then(|allow| HeaderValue::from_str(allow).ok()) {
             response.headers_mut().insert(header::ALLOW, allow);

@@ -14,7 +14,7 @@ use sha2::{Digest, Sha256};
 use tracing::Instrument;
 use uuid::Uuid;
 
-use super::routes::OPERATIONS;
+use super::routes::{ADMIN_OPERATIONS, OPERATIONS};
 use super::{Api, ApiError};
 use crate::fhir::IssueCode;
 use crate::telemetry;
@@ -97,7 +97,8 @@ fn loggable(theirs: &[u8]) -> String {
 /// The name of the route: a closed list, whatever URLs are asked for.
 fn operation(request: &HttpRequest) -> &'static str {
     let name = request.match_name().unwrap_or("none");
-    OPERATIONS.iter().map(|operation| operation.name).find(|known| *known == name).unwrap_or("none")
+    let all = OPERATIONS.iter().chain(ADMIN_OPERATIONS);
+    all.map(|operation| operation.name).find(|known| *known == name).unwrap_or("none")
 }
 
 fn check_size(request: &ServiceRequest) -> Result<(), ApiError> {

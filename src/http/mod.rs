@@ -26,11 +26,14 @@ mod reading;
 mod routes;
 mod status;
 
+use std::sync::Arc;
+
 use actix_web::HttpRequest;
 use jiff::Timestamp;
 use metrics_exporter_prometheus::PrometheusHandle;
 
 use crate::Evanesce;
+use crate::auth::OperatorToken;
 use crate::config::{Profile, Protocol};
 use crate::fhir::ExportParameter;
 use crate::job::{ClientId, JobId, TenantId};
@@ -42,7 +45,7 @@ use preferences::Preferences;
 
 pub use error::ApiError;
 pub use middleware::RequestId;
-pub use routes::{configure, not_found};
+pub use routes::{configure, configure_admin, not_found};
 
 /// What the handlers work with.
 #[derive(Clone)]
@@ -52,6 +55,7 @@ pub struct Api {
     tenant: TenantId,
     client: ClientId,
     metrics: Option<PrometheusHandle>,
+    operator_token: Option<Arc<OperatorToken>>,
     max_url_bytes: usize,
     max_body_bytes: usize,
     started_at: Timestamp,
@@ -70,10 +74,17 @@ impl Api {
             tenant: "default".parse().expect("a constant that is a valid name"),
             client: "built-in".parse().expect("a constant that is a valid name"),
             metrics: None,
+            operator_token: None,
             max_url_bytes,
             max_body_bytes,
             started_at: Timestamp::now(),
         }
+    }
+
+    /// The same, answering operators who have this token.
+    pub fn with_operator_token(mut self, token: OperatorToken) -> Self {
+        self.operator_token = Some(Arc::new(token));
+        self
     }
 
     /// The same, serving `/metrics` from this recorder.

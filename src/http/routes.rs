@@ -169,17 +169,83 @@ pub static OPERATIONS: &[Operation] = &[
         offer: None,
         methods: &[(Method::GET, || web::to(admin::readyz), &descriptions::READYZ)],
     },
+];
+
+/// The same for operators.
+pub static ADMIN_OPERATIONS: &[Operation] = &[
+    Operation {
+        name: "admin-healthz",
+        path: "/healthz",
+        access: Access::Open,
+        offer: None,
+        methods: &[(Method::GET, || web::to(admin::healthz), &descriptions::HEALTHZ)],
+    },
+    Operation {
+        name: "admin-readyz",
+        path: "/readyz",
+        access: Access::Operator,
+        offer: None,
+        methods: &[(Method::GET, || web::to(admin::readyz_in_full), &descriptions::READYZ)],
+    },
     Operation {
         name: "metrics",
         path: "/metrics",
-        access: Access::Open,
+        access: Access::Operator,
         offer: None,
         methods: &[(Method::GET, || web::to(admin::metrics), &descriptions::METRICS)],
     },
+    Operation {
+        name: "admin-status",
+        path: "/admin/status",
+        access: Access::Operator,
+        offer: None,
+        methods: &[(Method::GET, || web::to(admin::status), &descriptions::ADMIN_STATUS)],
+    },
+    Operation {
+        name: "admin-jobs",
+        path: "/admin/jobs",
+        access: Access::Operator,
+        offer: None,
+        methods: &[(Method::GET, || web::to(admin::jobs), &descriptions::ADMIN_JOBS)],
+    },
+    Operation {
+        name: "admin-job",
+        path: "/admin/jobs/{job}",
+        access: Access::Operator,
+        offer: None,
+        methods: &[(Method::DELETE, || web::to(admin::cancel), &descriptions::ADMIN_CANCEL)],
+    },
+    Operation {
+        name: "admin-hold",
+        path: "/admin/jobs/{job}/hold",
+        access: Access::Operator,
+        offer: None,
+        methods: &[
+            (Method::PUT, || web::to(admin::hold), &descriptions::ADMIN_HOLD),
+            (Method::DELETE, || web::to(admin::release), &descriptions::ADMIN_RELEASE),
+        ],
+    },
+    Operation {
+        name: "admin-pause",
+        path: "/admin/reaper/pause",
+        access: Access::Operator,
+        offer: None,
+        methods: &[
+            (Method::PUT, || web::to(admin::pause), &descriptions::ADMIN_PAUSE),
+            (Method::DELETE, || web::to(admin::resume), &descriptions::ADMIN_RESUME),
+        ],
+    },
+    Operation {
+        name: "admin-clock",
+        path: "/admin/clock/confirm",
+        access: Access::Operator,
+        offer: None,
+        methods: &[(Method::POST, || web::to(admin::confirm_clock), &descriptions::ADMIN_CONFIRM_CLOCK)],
+    },
 ];
 
-/// Mounts all routes: `App::new().configure(http::configure(api))`. They live under
-/// `/r4/{tenant}`, `/openapi.json`, `/healthz`, `/readyz` and `/metrics`.
+/// Mounts the routes of clients: `App::new().configure(http::configure(api))`. They live under
+/// `/r4/{tenant}`, `/openapi.json`, `/healthz` and `/readyz`.
 pub fn configure(api: Api) -> impl FnOnce(&mut ServiceConfig) {
     move |config| {
         config.app_data(Data::new(api));
@@ -194,6 +260,17 @@ pub fn configure(api: Api) -> impl FnOnce(&mut ServiceConfig) {
             }
         }
         config.service(of_tenant.default_service(web::to(no_route)));
+    }
+}
+
+/// Mounts the routes of operators, on a listener that clients do not reach. They live under
+/// `/admin`, `/healthz`, `/readyz` and `/metrics`.
+pub fn configure_admin(api: Api) -> impl FnOnce(&mut ServiceConfig) {
+    move |config| {
+        config.app_data(Data::new(api));
+        for operation in ADMIN_OPERATIONS {
+            config.service(resource(operation.path, operation).wrap(from_fn(middleware::around)));
+        }
     }
 }
 
@@ -215,6 +292,7 @@ fn resource(path: &str, operation: &'static Operation) -> Resource {
         resource = resource.route(match operation.access {
             Access::Open => route,
             Access::Token => route.wrap(from_fn(authenticated)),
+            Access::Operator => route.wrap(from_fn(admin::operators_only)),
         });
     }
     resource.default_service(web::to(move || async {

@@ -135,7 +135,7 @@ fn health_readiness_and_metrics_follow_what_happens() {
     let server = setup.start();
     let root = server.base.strip_suffix("/r4/default").unwrap();
     let metrics = || {
-        let answer = get(&format!("{root}/metrics"));
+        let answer = server.operator("metrics");
         assert_eq!(answer.status, 200);
         assert!(answer.header("content-type").starts_with("text/plain; version=0.0.4"));
         String::from_utf8(answer.body).unwrap()
@@ -143,7 +143,9 @@ fn health_readiness_and_metrics_follow_what_happens() {
     assert_eq!(get(&format!("{root}/healthz")).json(), serde_json::json!({"status": "ok"}));
     let ready = get(&format!("{root}/readyz"));
     assert_eq!((ready.status, &ready.json()["ready"]), (200, &true.into()));
-    assert!(ready.json()["reaper"]["passes"].as_u64() >= Some(1));
+    assert_eq!(ready.json(), serde_json::json!({"ready": true}), "clients are told no more");
+    let ready = server.operator("readyz").json();
+    assert!(ready["ready"] == true && ready["reaper"]["passes"].as_u64() >= Some(1));
 
     let (polling, manifest) = server.export("$export?_type=Patient");
     let bytes = get(&first_file(&manifest)).body.len() as f64;

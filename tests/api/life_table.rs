@@ -205,9 +205,7 @@ fn a_job_whose_sweep_fails_is_deleted_for_everybody_all_the_same() {
         Row { state: "marked", polling, file: first_file(&manifest), delete: (202, ""), after: "deleted" };
     walk_through(&row);
     eventually("a failed sweep", || {
-        get(&server.base.replace("/r4/default", "/readyz")).json()["reaper"]["failed"]
-            .as_u64()
-            .filter(|n| *n > 0)
+        server.operator("readyz").json()["reaper"]["failed"].as_u64().filter(|n| *n > 0)
     });
     assert!(setup.disk().has(job_id(&row.polling)));
     walk_through(&Row { delete: (404, "deleted"), ..row });

@@ -54,7 +54,7 @@ fn every_url_and_method_answers_as_it_is_documented_and_no_other_is_there() {
     let server = setup.start();
     let documented = Documented::by(&server);
     let root = server.base.strip_suffix("/r4/default").unwrap();
-    assert!(documented.paths().len() >= 17);
+    assert!(documented.paths().len() >= 16);
     assert_eq!(documented.0["servers"][0]["url"], root);
     for (template, path) in documented.paths() {
         let names: Vec<_> = template.split(['{', '}']).skip(1).step_by(2).collect();

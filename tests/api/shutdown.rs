@@ -33,7 +33,7 @@ fn a_terminated_server_exits_with_0_and_the_next_one_completes_its_exports() {
 }
 
 #[test]
-fn the_ready_line_is_all_there_is_on_standard_output() {
+fn the_ready_line_and_that_for_operators_are_all_there_is_on_standard_output() {
     let setup = Setup::new();
     let log = std::fs::File::create(setup.folder.path().join("log")).unwrap();
     let mut child = setup.command().stdout(Stdio::piped()).stderr(log).spawn().unwrap();
@@ -41,7 +41,10 @@ fn the_ready_line_is_all_there_is_on_standard_output() {
     let mut ready = String::new();
     std::io::BufRead::read_line(&mut out, &mut ready).unwrap();
     let base = ready.trim_end().strip_prefix("ready ").unwrap().to_string();
-    let mut server = Server { child, base, data_dir: setup.data_dir() };
+    let mut line = String::new();
+    std::io::BufRead::read_line(&mut out, &mut line).unwrap();
+    let operators = line.trim_end().strip_prefix("operators ").unwrap().to_string();
+    let mut server = Server { child, base, operators, data_dir: setup.data_dir() };
     let (polling, _) = server.export("$export?_type=Patient");
     assert_eq!(delete(&polling).status, 202);
     // SIGINT is as good as SIGTERM.

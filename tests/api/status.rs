@@ -126,7 +126,7 @@ fn the_time_left_and_the_end_of_an_export_are_told() {
     let setup = Setup::new().set("export.max_bytes_per_second_per_job=60000");
     let server = setup.start();
     let gauge = |name: &str| {
-        let metrics = get(&format!("{}/metrics", server.base.split("/r4").next().unwrap()));
+        let metrics = server.operator("metrics");
         let text = String::from_utf8(metrics.body).unwrap();
         let line = text.lines().find(|line| line.starts_with(name)).unwrap().to_string();
         line.rsplit(' ').next().unwrap().parse::<f64>().unwrap()

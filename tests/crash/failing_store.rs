@@ -13,8 +13,8 @@ use evanesce::store::{Change, Entry, Ledger, OtherWitnesses, Store, StoreError, 
 use evanesce::telemetry::Fatal;
 
 use super::{
-    Exported, assert_disk_equals_store, assert_only_its_receipt_is_left, assert_receipts, operator_url,
-    polling_url, run_to_death, run_to_end, wait_settled,
+    Exported, assert_disk_equals_store, assert_only_its_receipt_is_left, assert_receipts, polling_url,
+    run_to_death, run_to_end, wait_settled,
 };
 use crate::support::{KICKOFF, PATIENCE, Server, Setup, get, send, try_send};
 
@@ -23,11 +23,12 @@ const FAULT: [&str; 2] = ["--fault", "commit:5:1"];
 
 /// What the process said before it ended: no acknowledgement. It is never ready again.
 pub fn assert_gives_up(mut server: Server, method: &str, url: &str, headers: &[(&str, &str)]) {
+    let readyz = format!("{}/readyz", server.base.split("/r4/").next().unwrap());
     if let Ok(answer) = try_send(method, url, headers) {
         assert!(answer.status >= 500, "something was acknowledged: {answer:?}");
     }
     // Either nobody answers any more or the answer is red.
-    if let Ok(answer) = try_send("GET", &operator_url(&server, "readyz"), &[]) {
+    if let Ok(answer) = try_send("GET", &readyz, &[]) {
         assert_eq!(answer.status, 503, "{answer:?}");
     }
     assert_eq!(server.wait_exit().code(), Some(70));

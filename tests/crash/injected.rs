@@ -5,8 +5,7 @@ use std::collections::BTreeSet;
 
 use super::syscalls::{can_trace, complete_job, disturb, trace};
 use super::{
-    assert_disk_equals_store, assert_hidden, assert_only_its_receipt_is_left, operator_url, polling_url,
-    wait_settled,
+    assert_disk_equals_store, assert_hidden, assert_only_its_receipt_is_left, polling_url, wait_settled,
 };
 use crate::support::{KICKOFF, Setup, delete, eventually, get, send, try_send};
 
@@ -74,12 +73,12 @@ fn delete_under(path: &str, inject: &str, seen: Seen) {
         assert_hidden(&server, &job.id, &job.files);
         if seen == Retried {
             eventually("a failed sweep", || {
-                (get(&operator_url(&server, "readyz")).json()["reaper"]["failed"] != 0).then_some(())
+                (server.operator("readyz").json()["reaper"]["failed"] != 0).then_some(())
             });
             assert!(setup.log().contains("a sweep failed and will be tried again"));
         }
         if !inject.contains("when") && seen == Retried {
-            assert_eq!(get(&operator_url(&server, "readyz")).json()["reaper"]["marked"], 1);
+            assert_eq!(server.operator("readyz").json()["reaper"]["marked"], 1);
             server.kill();
             server = setup.start();
         }

@@ -149,7 +149,7 @@ pub fn wait_remaining(setup: &Setup, server: &Server, left: &Remaining) {
         (settled && jobs("trash").is_empty()).then_some(())
     });
     eventually("the last erasure to be recorded", || {
-        let readiness = get(&operator_url(server, "readyz"));
+        let readiness = server.operator("readyz");
         assert_eq!(readiness.status, 200, "{readiness:?}");
         (readiness.json()["reaper"]["marked"] == 0).then_some(())
     });
@@ -168,10 +168,6 @@ pub fn assert_only_its_receipt_is_left(setup: &Setup, server: Server, job: &Expo
     server.kill();
     assert_receipts(setup, &BTreeSet::from([job.id.clone()]));
     assert_disk_equals_store(setup);
-}
-
-pub fn operator_url(server: &Server, name: &str) -> String {
-    format!("{}/{name}", server.base.split("/r4/").next().unwrap())
 }
 
 /// The store, opened after the last server on it is gone, says what the disk says: a complete
@@ -213,7 +209,7 @@ pub fn spawn(setup: &Setup, arguments: &[&str]) -> Server {
     let log = std::fs::OpenOptions::new().append(true).create(true).open(setup.folder.path().join("log"));
     command.args(arguments).stdout(Stdio::null()).stderr(log.unwrap());
     let child = command.spawn().unwrap();
-    Server { child, base: String::new(), data_dir: setup.data_dir() }
+    Server { child, base: String::new(), operators: String::new(), data_dir: setup.data_dir() }
 }
 
 /// Starts a server that should end by itself, at its start or soon after.

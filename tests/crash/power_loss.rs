@@ -9,10 +9,7 @@
 use std::collections::BTreeSet;
 
 use super::machine::Machine;
-use super::{
-    Exported, assert_disk_equals_store, assert_erased, assert_receipts, operator_url, polling_url,
-    wait_settled,
-};
+use super::{Exported, assert_disk_equals_store, assert_erased, assert_receipts, polling_url, wait_settled};
 use crate::support::{Server, Setup, delete, eventually, get, job_id};
 
 /// Images copied by each test.
@@ -113,7 +110,7 @@ fn an_erasure_that_was_recorded_keeps_its_receipt_after_a_power_loss() {
         let (polling, _) = server.export("$export");
         assert_eq!(delete(&polling).status, 202);
         eventually("the erasure to be published", || {
-            (get(&operator_url(&server, "readyz")).json()["reaper"]["marked"] == 0).then_some(())
+            (server.operator("readyz").json()["reaper"]["marked"] == 0).then_some(())
         });
         let after = machine.without_power(&server);
         server.kill();

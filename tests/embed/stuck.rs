@@ -197,7 +197,7 @@ fn a_stuck_writer_is_counted_and_named_and_its_job_is_erased_by_the_next_process
     assert_eq!(delete(&polling).status, 202);
     let id = job_id(&polling);
     setup.disk().wait_gone(id);
-    let metrics = get(&server.base.replace("/r4/default", "/metrics")).body;
+    let metrics = server.operator("metrics").body;
     let metrics = String::from_utf8(metrics).unwrap();
     assert!(metrics.contains("\nevanesce_stuck_writers_total 1\n"), "{metrics}");
     let log = setup.log();

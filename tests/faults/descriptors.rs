@@ -6,7 +6,7 @@ use std::io::{Read, Write};
 use std::net::TcpStream;
 use std::process::Command;
 
-use crate::crash::{Exported, assert_disk_equals_store, assert_erased, file_url, operator_url, wait_settled};
+use crate::crash::{Exported, assert_disk_equals_store, assert_erased, file_url, wait_settled};
 use crate::support::*;
 
 const LIMIT: usize = 160;
@@ -15,8 +15,8 @@ const LIMIT: usize = 160;
 struct Line(TcpStream);
 
 impl Line {
-    fn open(server: &Server) -> Self {
-        let address = server.base.strip_prefix("http://").unwrap().split('/').next().unwrap();
+    fn open(url: &str) -> Self {
+        let address = url.strip_prefix("http://").unwrap().split('/').next().unwrap();
         let stream = TcpStream::connect(address).unwrap();
         stream.set_read_timeout(Some(PATIENCE)).unwrap();
         Self(stream)
@@ -61,11 +61,16 @@ fn a_server_without_descriptors_still_deletes_refuses_exports_and_recovers() {
         let (polling, manifest) = server.export("$export?_type=Patient");
         (polling.clone(), Exported::of(&polling, &manifest))
     });
-    let mut line = Line::open(&server);
+    let mut line = Line::open(&server.base);
+    let mut operator = Line::open(&server.operators);
+    let token = format!("Authorization: {}\r\n", server.operator_token());
+    let mut ask_operator =
+        |name: &str| operator.ask("GET", &format!("{}/{name}", server.operators), &token).1;
+    assert!(ask_operator("readyz").contains("\"ready\":true"));
     assert_eq!(line.ask("GET", &kept.0, "").0, 200);
     let mut crowd = Vec::new();
     eventually("the last descriptor to be taken", || {
-        crowd.push(Line::open(&server));
+        crowd.push(Line::open(&server.base));
         (descriptors(&server) >= LIMIT).then_some(())
     });
 
@@ -80,13 +85,11 @@ fn a_server_without_descriptors_still_deletes_refuses_exports_and_recovers() {
     let (status, body) = line.ask("DELETE", &deleted.0, "");
     assert_eq!(status, 202, "{body}");
     assert_eq!(line.ask("GET", &deleted.0, "").0, 404);
-    let metrics = operator_url(&server, "metrics");
     eventually("the sweep to be tried", || {
-        line.ask("GET", &metrics, "").1.contains("evanesce_sweep_failures_total").then_some(())
+        ask_operator("metrics").contains("evanesce_sweep_failures_total").then_some(())
     });
     assert!(setup.log().contains("(os error 24)"), "{}", setup.log());
-    let readyz = operator_url(&server, "readyz");
-    assert!(line.ask("GET", &readyz, "").1.contains("\"marked\":1"));
+    assert!(ask_operator("readyz").contains("\"marked\":1"));
     assert!(setup.disk().has(&deleted.1.id));
 
     drop(crowd);

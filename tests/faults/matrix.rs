@@ -18,9 +18,7 @@ use tempfile::TempDir;
 
 use self::rows::Seen::*;
 use self::rows::{Phase, ROWS, Seen};
-use crate::crash::{
-    Exported, assert_disk_equals_store, assert_hidden, operator_url, polling_url, run_to_end,
-};
+use crate::crash::{Exported, assert_disk_equals_store, assert_hidden, polling_url, run_to_end};
 use crate::support::*;
 
 /// EIO, EACCES, EBUSY, EMFILE, ENOSPC, EROFS.
@@ -206,9 +204,9 @@ impl Run {
 
     /// What the operator sees while the fault lasts; then what happens when it does not.
     fn watch(&self, server: &Server) {
-        let health = get(&operator_url(server, "readyz"));
+        let health = server.operator("readyz");
         assert_eq!(health.status, 200, "{health:?}");
-        let metrics = || String::from_utf8(get(&operator_url(server, "metrics")).body).unwrap();
+        let metrics = || String::from_utf8(server.operator("metrics").body).unwrap();
         let counted = |name: &str| {
             let text = metrics();
             let samples = text.lines().filter_map(|line| line.strip_prefix(name));
@@ -227,7 +225,7 @@ impl Run {
         }
         let waits = matches!(self.seen, Retried | HalfDurable);
         if waits && self.times == EVER {
-            let reaper = get(&operator_url(server, "readyz")).json()["reaper"].clone();
+            let reaper = server.operator("readyz").json()["reaper"].clone();
             assert_eq!(reaper["marked"], 1, "{reaper}");
             eventually("the backlog in the metrics", || counted("evanesce_marked_jobs"));
             let job = self.job.as_ref().unwrap();

@@ -19,7 +19,7 @@ fn an_orphan_is_erased_after_its_grace_and_strangers_are_left_alone() {
     assert_eq!((&receipt["reason"], &receipt["files"]), (&json!("orphan"), &json!(1)));
     assert!(!folder.exists());
     assert!(stranger.exists());
-    let readyz = get(&server.base.replace("/r4/default", "/readyz")).json();
+    let readyz = server.operator("readyz").json();
     assert_eq!(readyz["reaper"]["strangers"], 1);
 }
 
@@ -29,9 +29,8 @@ fn a_young_orphan_is_not_touched() {
     let server = setup.start();
     let orphan = setup.data_dir().join("building/0f0e0d0c-0b0a-4908-8706-050403020100");
     std::fs::create_dir(&orphan).unwrap();
-    let readyz = server.base.replace("/r4/default", "/readyz");
     eventually("ten passes that saw it", || {
-        let reaper = get(&readyz).json()["reaper"].clone();
+        let reaper = server.operator("readyz").json()["reaper"].clone();
         (reaper["orphans"] == 1 && reaper["passes"].as_u64().unwrap() > 10).then_some(())
     });
     assert!(orphan.exists());

@@ -1,6 +1,7 @@
 //! What an operator orders and sees: the reaper paused, a job under a legal hold, the alarm of a
 //! backlog, the metrics that the alert rules name (P5, P8, P9).
 
+mod listener;
 mod orders;
 mod signs;
 

@@ -3,11 +3,11 @@
 use serde_json::Value;
 
 use super::{order, refused};
-use crate::crash::{Exported, assert_hidden, assert_only_its_receipt_is_left, operator_url, polling_url};
+use crate::crash::{Exported, assert_hidden, assert_only_its_receipt_is_left, polling_url};
 use crate::support::{Server, Setup, delete, eventually, get, job_id};
 
 fn status(server: &Server) -> Value {
-    get(&operator_url(server, "readyz")).json()["reaper"].take()
+    server.operator("readyz").json()["reaper"].take()
 }
 
 /// The kinds of the chain's entries, in their order.

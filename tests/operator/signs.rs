@@ -1,7 +1,6 @@
 //! What an operator sees: the alarm of a backlog, and the metrics that the alert rules name.
 
-use crate::crash::operator_url;
-use crate::support::{Setup, delete, eventually, get, job_id};
+use crate::support::{Setup, delete, eventually, job_id};
 
 #[test]
 fn readyz_is_red_while_a_mark_waits_for_longer_than_the_alarm() {
@@ -11,14 +10,14 @@ fn readyz_is_red_while_a_mark_waits_for_longer_than_the_alarm() {
         .set("reaper.retry_max=20ms")
         .set("reaper.alarm_after=100ms");
     let server = setup.start_with(&["--fault", "unlink:13:30"]);
-    let readyz = || get(&operator_url(&server, "readyz"));
+    let readyz = || server.operator("readyz");
     assert_eq!(readyz().status, 200);
     let (polling, _) = server.export("$export?_type=Patient");
     assert_eq!(delete(&polling).status, 202);
     let red = eventually("the alarm", || Some(readyz()).filter(|answer| answer.status == 503)).json();
     assert_eq!(red["ready"], false);
     assert_eq!(red["reaper"]["overdue"], true);
-    let metrics = String::from_utf8(get(&operator_url(&server, "metrics")).body).unwrap();
+    let metrics = String::from_utf8(server.operator("metrics").body).unwrap();
     assert!(metrics.contains("evanesce_sweep_failures_total{errno=\"EACCES\"}"), "{metrics}");
     setup.disk().wait_gone(job_id(&polling));
     eventually("the end of the alarm", || (readyz().status == 200).then_some(()));
@@ -31,7 +30,7 @@ fn a_job_that_is_held_is_no_alarm() {
     let (polling, _) = server.export("$export?_type=Patient");
     super::order(&setup, &["hold", job_id(&polling), "--reason", "case 17"]);
     assert_eq!(delete(&polling).status, 202);
-    let readyz = || get(&operator_url(&server, "readyz"));
+    let readyz = || server.operator("readyz");
     let passes = || readyz().json()["reaper"]["passes"].as_u64().unwrap();
     let before = passes();
     eventually("two passes of the reaper", || (passes() >= before + 2).then_some(()));

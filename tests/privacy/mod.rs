@@ -40,11 +40,11 @@ fn assert_nowhere_but(setup: &Setup, server: &Server, places: &[&str]) {
     for place in places {
         assert!(held.iter().any(|holder| holder.contains(place)), "{place} should have it: {held:?}");
     }
-    let root = server.base.split("/r4/").next().unwrap();
-    for url in ["healthz", "readyz", "metrics", "r4/default/metadata"] {
-        let answer = get(&format!("{root}/{url}"));
-        assert_eq!(answer.status, 200, "{url}");
-        assert!(find(&answer.body, PLANTED.as_bytes()).is_none(), "{url}: {answer:?}");
+    let operator =
+        ["healthz", "readyz", "metrics", "admin/status", "admin/jobs"].map(|name| server.operator(name));
+    for answer in operator.into_iter().chain([get(&format!("{}/metadata", server.base))]) {
+        assert_eq!(answer.status, 200, "{answer:?}");
+        assert!(find(&answer.body, PLANTED.as_bytes()).is_none(), "{answer:?}");
     }
     for arguments in [
         &["list"][..],

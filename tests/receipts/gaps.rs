@@ -7,8 +7,7 @@ use super::*;
 fn alarms(setup: &Setup, server: &Server) -> (usize, bool) {
     let log = setup.log();
     let said = log.lines().filter(|line| line.contains("the end of the receipts was cut off or replaced"));
-    let root = server.base.split("/r4/").next().unwrap();
-    let metrics = String::from_utf8(get(&format!("{root}/metrics")).body).unwrap();
+    let metrics = String::from_utf8(server.operator("metrics").body).unwrap();
     (said.count(), metrics.contains("evanesce_receipts_gaps_total 1"))
 }
 

@@ -41,9 +41,8 @@ pub fn receipts_of(data_dir: &Path, arguments: &[&str]) -> String {
 pub fn erase_one(server: &Server) -> String {
     let (polling, _) = server.export("$export?_type=Patient");
     assert_eq!(delete(&polling).status, 202);
-    let root = server.base.split("/r4/").next().unwrap();
     eventually("the erasure to be recorded", || {
-        (get(&format!("{root}/readyz")).json()["reaper"]["marked"] == 0).then_some(())
+        (server.operator("readyz").json()["reaper"]["marked"] == 0).then_some(())
     });
     job_id(&polling).into()
 }

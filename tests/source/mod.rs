@@ -167,8 +167,7 @@ fn writable(path: &Path) -> File {
 
 /// A metric of the server; 0 if there is none.
 fn metric(server: &Server, name: &str) -> f64 {
-    let url = server.base.replace("/r4/default", "/metrics");
-    let text = String::from_utf8(get(&url).body).unwrap();
+    let text = String::from_utf8(server.operator("metrics").body).unwrap();
     let value = text.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(' '));
     value.map_or(0.0, |value| value.parse().unwrap())
 }

@@ -117,6 +117,6 @@ fn an_index_that_cannot_be_written_fails_the_export_and_is_written_when_it_can_b
     assert_eq!(unknown.outcome(), (500, "processing".into()));
     disk.remount("rw");
     assert_exports(&server, &lines_in(source()));
-    let readyz = get(&server.base.replace("/r4/default", "/readyz"));
+    let readyz = server.operator("readyz");
     assert_eq!(readyz.status, 200);
 }

@@ -12,7 +12,7 @@ fn text(answer: &Answer) -> String {
 
 /// A metric with its labels; 0 if there is none.
 fn metric(server: &Server, name: &str) -> f64 {
-    let body = get(&server.base.replace("/r4/default", "/metrics")).body;
+    let body = server.operator("metrics").body;
     let text = String::from_utf8(body).unwrap();
     let value = text.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(' '));
     value.map_or(0.0, |value| value.parse().unwrap())
@@ -57,7 +57,7 @@ fn a_client_over_the_limit_is_told_what_to_do_and_nothing_of_others() {
     assert!(line["used"].as_u64().unwrap() > 1_000_000 && line["estimate"].as_u64().unwrap() > 0, "{line}");
     // All else goes on.
     assert_eq!(get(&polling).status, 200);
-    assert_eq!(get(&server.base.replace("/r4/default", "/readyz")).status, 200);
+    assert_eq!(server.operator("readyz").status, 200);
     assert_eq!(kick_off(&server, "$export?_type=Organization").status, 202);
     assert_eq!(delete(&polling).status, 202);
 }

@@ -32,7 +32,7 @@ fn on_a_full_disk_exports_fail_deletions_work_and_kick_offs_wait_for_room() {
         assert_eq!(delete(polling).status, 202);
         setup.receipt(job_id(polling));
     }
-    assert_eq!(get(&server.base.replace("/r4/default", "/readyz")).status, 200);
+    assert_eq!(server.operator("readyz").status, 200);
     disk.empty();
     server.export("$export?_type=Patient");
 }

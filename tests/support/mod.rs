@@ -83,6 +83,11 @@ pub fn post(url: &str, headers: &[(&str, &str)], body: &str) -> Answer {
     try_send_body("POST", url, headers, body).unwrap_or_else(|e| panic!("POST {url}: {e}"))
 }
 
+/// Puts a body and reads the answer to its end.
+pub fn put(url: &str, headers: &[(&str, &str)], body: &str) -> Answer {
+    try_send_body("PUT", url, headers, body).unwrap_or_else(|e| panic!("PUT {url}: {e}"))
+}
+
 /// As `send`; the error is that of the connection.
 pub fn try_send(method: &str, url: &str, headers: &[(&str, &str)]) -> Result<Answer, ureq::Error> {
     try_send_body(method, url, headers, ())
@@ -128,7 +133,8 @@ pub struct Setup {
 impl Setup {
     pub fn new() -> Self {
         // A test needs no more of the disk than it writes, and polls as often as it likes.
-        let sets = vec!["storage.min_free=1048576".into(), "protocol.poll_interval=0s".into()];
+        let sets = ["storage.min_free=1048576", "protocol.poll_interval=0s", "admin.listen=127.0.0.1:0"];
+        let sets = sets.map(String::from).into();
         Self { folder: tempfile::tempdir().unwrap(), source: source().into(), sets }
     }
 
@@ -187,16 +193,23 @@ impl Setup {
         let stdout = child.stdout.take().unwrap();
         let (told, line) = std::sync::mpsc::channel();
         std::thread::spawn(move || {
-            let mut line = String::new();
-            let _ = BufReader::new(stdout).read_line(&mut line);
-            let _ = told.send(line);
+            let mut stdout = BufReader::new(stdout);
+            let mut line = || {
+                let mut line = String::new();
+                let _ = stdout.read_line(&mut line);
+                line
+            };
+            let ready = line();
+            let operators = if ready.is_empty() { String::new() } else { line() };
+            let _ = told.send((ready, operators));
         });
-        let line = line.recv_timeout(PATIENCE).unwrap_or_else(|_| {
+        let (ready, operators) = line.recv_timeout(PATIENCE).unwrap_or_else(|_| {
             let _ = child.kill();
-            "nothing in time".into()
+            Default::default()
         });
-        match line.trim_end().strip_prefix("ready ") {
-            Some(base) => Ok(Server { child, base: base.into(), data_dir: self.data_dir() }),
+        let operators = operators.trim_end().strip_prefix("operators ").unwrap_or_default().to_string();
+        match ready.trim_end().strip_prefix("ready ") {
+            Some(base) => Ok(Server { child, base: base.into(), operators, data_dir: self.data_dir() }),
             None => Err(child.wait().unwrap()),
         }
     }
@@ -230,10 +243,24 @@ impl Setup {
 pub struct Server {
     pub child: Child,
     pub base: String,
+    /// Where operators are answered.
+    pub operators: String,
     pub data_dir: PathBuf,
 }
 
 impl Server {
+    /// The field of requests of operators.
+    pub fn operator_token(&self) -> String {
+        let token = std::fs::read_to_string(self.data_dir.join("operator-token")).unwrap();
+        format!("Bearer {}", token.trim())
+    }
+
+    /// As `get`, of the operators' listener, with their token.
+    pub fn operator(&self, name: &str) -> Answer {
+        let url = format!("{}/{name}", self.operators);
+        send("GET", &url, &[("Authorization", &self.operator_token())])
+    }
+
     /// Kicks an export off and gives its polling URL.
     pub fn kickoff(&self, path: &str) -> String {
         let answer = send("GET", &format!("{}/{path}", self.base), &KICKOFF);

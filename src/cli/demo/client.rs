@@ -72,6 +72,7 @@ impl Client {
             .args(["--set", &format!("export.max_bytes_per_second={}", bytes_per_second.max(1))])
             // It draws a progress bar.
             .args(["--set", "protocol.poll_interval=10ms"])
+            .args(["--set", "admin.enabled=false"])
             .stdout(Stdio::piped())
             .stderr(File::create(&log).map_err(CliError::usage)?)
             .spawn()

@@ -1,7 +1,6 @@
 //! What compressed exports take: room on the disk, and of the limit on bytes a second.
 
 use super::*;
-use crate::crash::operator_url;
 use crate::operator::order;
 
 #[test]
@@ -20,8 +19,7 @@ fn the_book_of_room_says_what_the_disk_says() {
         // What is deleted and not swept counts as what it takes; so it does after a restart.
         order(&setup, &["reaper", "pause", "--reason", "to look"]);
         assert_eq!(delete(&polling).status, 202);
-        let counted =
-            |server: &Server| get(&operator_url(server, "readyz")).json()["reaper"]["bytes"].clone();
+        let counted = |server: &Server| server.operator("readyz").json()["reaper"]["bytes"].clone();
         assert_eq!(counted(&server), stored, "{form}");
         server.kill();
         let server = setup.start();

@@ -1,0 +1,81 @@
+//! The token of operators: a file that only the server's user can read. Who can read it may see
+//! and end every job.
+
+use std::fs::{File, OpenOptions};
+use std::io::{self, Write};
+use std::os::unix::fs::{OpenOptionsExt, PermissionsExt};
+use std::path::Path;
+
+use aws_lc_rs::constant_time::verify_slices_are_equal;
+use aws_lc_rs::rand;
+
+/// The name of the file in the data directory if the settings name none.
+pub const TOKEN_FILE: &str = "operator-token";
+
+/// The fewest characters of a token.
+const SHORTEST: usize = 32;
+
+/// See the module.
+pub struct OperatorToken(String);
+
+impl OperatorToken {
+    /// Reads the token of a file, or makes a random one of 256 bits if there is no file.
+    ///
+    /// # Errors
+    /// The file cannot be read or made, or has fewer than 32 characters.
+    pub fn open(path: &Path) -> io::Result<Self> {
+        let token = match std::fs::read_to_string(path) {
+            Ok(text) => text.trim().to_owned(),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Self::make(path)?,
+            Err(error) => return Err(error),
+        };
+        if token.len() < SHORTEST {
+            let reason = format!("it has fewer than {SHORTEST} characters; remove it, and one is made");
+            return Err(io::Error::new(io::ErrorKind::InvalidData, reason));
+        }
+        if std::fs::metadata(path)?.permissions().mode() & 0o077 != 0 {
+            tracing::warn!(path = %path.display(), "others can read the operator's token; chmod 600 it");
+        }
+        Ok(Self(token))
+    }
+
+    /// A file that is cut short by a crash is refused at the next start, and never believed.
+    fn make(path: &Path) -> io::Result<String> {
+        let mut bytes = [0; 32];
+        rand::fill(&mut bytes).map_err(|_| io::Error::other("there is no randomness"))?;
+        let token = hex::encode(bytes);
+        let mut file = OpenOptions::new().write(true).create_new(true).mode(0o600).open(path)?;
+        writeln!(file, "{token}")?;
+        file.sync_all()?;
+        if let Some(folder) = path.parent().filter(|folder| !folder.as_os_str().is_empty()) {
+            File::open(folder)?.sync_all()?;
+        }
+        Ok(token)
+    }
+
+    /// Whether `given` is the token, in a time that does not tell how much of it is right.
+    pub fn is(&self, given: &str) -> bool {
+        verify_slices_are_equal(self.0.as_bytes(), given.as_bytes()).is_ok()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_token_is_made_once_and_only_the_owner_can_read_it() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join(TOKEN_FILE);
+        let made = OperatorToken::open(&path).unwrap();
+        assert_eq!(std::fs::metadata(&path).unwrap().permissions().mode() & 0o777, 0o600);
+        let text = std::fs::read_to_string(&path).unwrap();
+        assert_eq!(text.trim().len(), 64);
+        assert!(made.is(text.trim()) && OperatorToken::open(&path).unwrap().is(text.trim()));
+        for other in ["", &text.trim()[1..], &text.to_uppercase(), "0"] {
+            assert!(!made.is(other), "{other}");
+        }
+        std::fs::write(&path, "\n").unwrap();
+        assert!(OperatorToken::open(&path).is_err());
+    }
+}

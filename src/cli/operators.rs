@@ -1,0 +1,57 @@
+//! The listener of operators: see [`crate::http::configure_admin`].
+
+use std::io;
+use std::net::TcpListener;
+
+use actix_web::dev::Server;
+use actix_web::{App, HttpServer};
+
+use super::CliError;
+use super::serve::HEAD_TIMEOUT;
+use crate::auth::{OperatorToken, TOKEN_FILE};
+use crate::config::Config;
+use crate::http::{self, Api};
+
+/// The address and the token of operators.
+pub struct Operators {
+    listener: TcpListener,
+    /// Where they are answered, such as `http://127.0.0.1:8081`.
+    pub url: String,
+}
+
+impl Operators {
+    /// Listens, if operators are to be answered.
+    pub fn listen(config: &Config) -> Result<Option<Self>, CliError> {
+        let address = config.admin.listen;
+        let cannot_listen = |error: io::Error| {
+            CliError::usage(format!("cannot listen on {address}: {error}; set another admin.listen"))
+        };
+        if !config.admin.enabled {
+            return Ok(None);
+        }
+        let listener = TcpListener::bind(address).map_err(cannot_listen)?;
+        let url = format!("http://{}", listener.local_addr().map_err(cannot_listen)?);
+        Ok(Some(Self { listener, url }))
+    }
+
+    /// Answers them. The data directory must be there.
+    pub fn serve(self, api: Api, config: &Config) -> Result<Server, CliError> {
+        let path = config.admin.token_file.clone();
+        let path = path.unwrap_or_else(|| config.storage.data_dir.join(TOKEN_FILE));
+        let token = OperatorToken::open(&path).map_err(|error| {
+            CliError::usage(format!("cannot use the operator's token in {}: {error}", path.display()))
+        })?;
+        let api = api.with_operator_token(token);
+        let app = move || {
+            App::new().configure(http::configure_admin(api.clone())).default_service(http::not_found())
+        };
+        let server = HttpServer::new(app)
+            .workers(1)
+            .client_request_timeout(HEAD_TIMEOUT)
+            .shutdown_timeout(1)
+            .disable_signals()
+            .listen(self.listener)
+            .map_err(CliError::failed)?;
+        Ok(server.run())
+    }
+}

@@ -1,0 +1,41 @@
+//! `[admin]`: the operator's listener.
+
+use std::net::SocketAddr;
+use std::path::PathBuf;
+
+use serde::{Deserialize, Serialize};
+
+use super::ConfigError;
+
+/// `[admin]`: the listener for operators, beside the one for clients.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Admin {
+    /// Whether there is one. Default true.
+    pub enabled: bool,
+    /// Address to listen on, a loopback one; port 0 takes a free one. Default `127.0.0.1:8081`.
+    pub listen: SocketAddr,
+    /// The file with the token that operators send. Default: `operator-token` in the data
+    /// directory, which is made at the first start.
+    pub token_file: Option<PathBuf>,
+}
+
+impl Default for Admin {
+    fn default() -> Self {
+        Self { enabled: true, listen: SocketAddr::from(([127, 0, 0, 1], 8081)), token_file: None }
+    }
+}
+
+impl Admin {
+    pub(super) fn check(&self) -> Result<(), ConfigError> {
+        if self.listen.ip().is_loopback() {
+            return Ok(());
+        }
+        let reason = format!(
+            "is {}: operators are served on loopback only; use 127.0.0.1 or [::1], and a tunnel or a proxy \
+             with TLS in front of it",
+            self.listen
+        );
+        Err(ConfigError::Value { key: "admin.listen", reason })
+    }
+}
