@@ -26,7 +26,7 @@ mod post;
 mod prevented;
 mod profile;
 mod races;
-mod raw;
+pub mod raw;
 mod request_id;
 mod revoked;
 mod shutdown;
