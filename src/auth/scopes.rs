@@ -133,7 +133,7 @@ impl Scope {
             return None;
         }
         let restriction = match (&self.restriction, &other.restriction) {
-            (Some(ours), Some(theirs)) if ours != theirs => Some(format!("{ours}&{theirs}")),
+            (Some(ours), Some(theirs)) => Some(all_of(ours, theirs)),
             (ours, theirs) => ours.clone().or_else(|| theirs.clone()),
         };
         let is_v1 =
@@ -145,6 +145,17 @@ impl Scope {
     fn is_of(&self, resource_type: ResourceType) -> bool {
         self.resource_type.is_none_or(|ours| ours == resource_type)
     }
+}
+
+/// The search that demands what both demand.
+fn all_of(ours: &str, theirs: &str) -> String {
+    let mut criteria: Vec<&str> = ours.split('&').collect();
+    for criterion in theirs.split('&') {
+        if !criteria.contains(&criterion) {
+            criteria.push(criterion);
+        }
+    }
+    criteria.join("&")
 }
 
 impl fmt::Display for Scope {
@@ -304,6 +315,7 @@ mod tests {
             assert_eq!(within.to_string(), granted, "{asked} of {registered}");
             assert_eq!(within.is_empty(), granted.is_empty(), "{asked} of {registered}");
             assert_eq!(scopes(&within.to_string()).to_string(), granted, "it can be read again");
+            assert_eq!(within.within(&scopes(registered)), within, "nothing changes if it is granted again");
         }
     }
 
