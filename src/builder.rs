@@ -1,5 +1,8 @@
-//! Sets an instance up: settings, exporter and clock go in, a running [`Evanesce`] comes out.
+//! Sets an instance up: settings, exporters and clock go in, a running [`Evanesce`] comes out.
 
+mod sources;
+
+use std::collections::BTreeMap;
 use std::fs::File;
 use std::io;
 use std::path::PathBuf;
@@ -10,22 +13,21 @@ use tokio::sync::oneshot;
 
 use crate::actors::{DiskWitnesses, Orchestrator, Planners, Services};
 use crate::clock::{self, Clock};
-use crate::config::{Config, PageCache};
+use crate::config::Config;
 use crate::evanesce::{Evanesce, Running};
-use crate::export::{
-    Exporter, Form, Limits, Pool, Rates, SourceExporter, SourceOptions, Threads, Throttle, WithNotices,
-};
+use crate::export::{Exporter, Form, Limits, Pool, Rates, Threads, Throttle};
 use crate::files::{Files, FilesError, LocalFiles};
 use crate::hooks::Hooks;
-use crate::index::{Index, IndexOptions};
-use crate::job::JobId;
+use crate::job::{JobId, TenantId};
 use crate::lock;
 use crate::receipts::{Receipts, ReceiptsError};
 use crate::reconcile::{self, ReconcileError};
-use crate::source::{NdjsonFolder, Source, SourceError};
+use crate::source::SourceError;
 use crate::space::Space;
 use crate::store::{Ledger, OtherWitnesses, SledStore, Store, StoreError, View};
 use crate::telemetry::Fatal;
+
+use sources::Sources;
 
 /// Why an instance could not be started. Nothing was changed that the next start would miss.
 #[derive(Debug, thiserror::Error)]
@@ -55,9 +57,14 @@ pub enum StartError {
     /// The witnesses could not be joined.
     #[error("cannot reconcile store, disk and receipts: {0}")]
     Reconcile(#[from] ReconcileError),
-    /// The source cannot be read.
-    #[error("cannot use the source: {0}; --source should name a folder of FHIR NDJSON files")]
-    Source(#[from] SourceError),
+    /// The source of a tenant cannot be read.
+    #[error("cannot use the source: {error}; {setting} should name a folder of FHIR NDJSON files")]
+    Source {
+        /// What names it.
+        setting: String,
+        /// What went wrong.
+        error: SourceError,
+    },
 }
 
 /// Sets an instance up.
@@ -65,6 +72,7 @@ pub enum StartError {
 pub struct Builder {
     config: Config,
     exporter: Option<Arc<dyn Exporter>>,
+    own_exporters: BTreeMap<TenantId, Arc<dyn Exporter>>,
     clock: Clock,
     hooks: Hooks,
     fatal: Fatal,
@@ -75,6 +83,7 @@ impl Builder {
         Self {
             config: Config::default(),
             exporter: None,
+            own_exporters: BTreeMap::new(),
             clock: Clock::system(),
             hooks: Hooks::default(),
             fatal: Fatal::exit(),
@@ -93,9 +102,18 @@ impl Builder {
         self
     }
 
-    /// What produces the bytes. Default: the NDJSON folder of the configuration.
+    /// What produces the bytes, for all tenants that have no exporter of their own: those of
+    /// the configuration, or whatever tenant there is a kick-off for if it names none. Default:
+    /// the NDJSON folders of the configuration.
     pub fn exporter(mut self, exporter: impl Exporter + 'static) -> Self {
         self.exporter = Some(Arc::new(exporter));
+        self
+    }
+
+    /// What produces the bytes for one tenant, which need not be in the configuration. With it,
+    /// the tenant `default` is there only if the configuration names it or it has an exporter.
+    pub fn exporter_for(mut self, tenant: TenantId, exporter: impl Exporter + 'static) -> Self {
+        self.own_exporters.insert(tenant, Arc::new(exporter));
         self
     }
 
@@ -138,12 +156,9 @@ impl Builder {
 
     /// Everything below the actors, and the jobs that have something to do. Blocks.
     fn open(self) -> Result<(Services, Vec<JobId>, File), StartError> {
-        let Self { config, exporter, clock, hooks, fatal } = self;
+        let Self { config, exporter, own_exporters, clock, hooks, fatal } = self;
         // Before anything is made: a folder that is not there is a likely mistake.
-        let source = match exporter {
-            None => Some(NdjsonFolder::open(&config.source.folder)?),
-            Some(_) => None,
-        };
+        let sources = Sources::open(&config, exporter, own_exporters)?;
         let data_dir = config.storage.data_dir.clone();
         let files = Arc::new(LocalFiles::open(&data_dir, hooks.clone())?);
         let lock = lock::take(&data_dir).map_err(|error| StartError::System {
@@ -151,11 +166,6 @@ impl Builder {
             error,
         })?;
         let lock = lock.ok_or_else(|| StartError::InUse(data_dir.clone()))?;
-        let exporter = match (exporter, source) {
-            (None, Some(source)) => Arc::new(built_in(source, &config)?),
-            (exporter, _) => exporter.expect("there is a source if there is no exporter"),
-        };
-        let exporter = Arc::new(WithNotices::new(exporter));
         let receipts = Arc::new(Receipts::open(&data_dir)?.with_hooks(hooks.clone()));
         let mut witnesses = Box::new(DiskWitnesses { files: files.clone(), receipts: receipts.clone() });
         // The store writes when it is opened. On a full disk the ballast goes first, then the
@@ -167,6 +177,8 @@ impl Builder {
         }
         let store = SledStore::open(&data_dir.join("store"))?.with_hooks(hooks.clone());
         let mut store: Box<dyn Store> = Box::new(store);
+        // It makes folders: on a full disk not before there is some room again.
+        let exporters = sources.start(&config)?;
         if let Err(error) = files.restore_ballast() {
             tracing::warn!(%error, "there is no ballast: deletions may fail when the disk is full");
         }
@@ -195,7 +207,9 @@ impl Builder {
             tenant: export.max_bytes_per_second_per_tenant,
             job: export.max_bytes_per_second_per_job,
         };
-        let throttle = Arc::new(Throttle::new(rates));
+        let rate_of = |id: &TenantId| (id.clone(), config.tenant(id).max_bytes_per_second);
+        let own_rates = config.tenants.keys().map(rate_of).collect();
+        let throttle = Arc::new(Throttle::new(rates, own_rates));
         let form = Form { coding: export.coding(), checksums: export.checksums };
         let limits = Limits { throttle, max_file_bytes: export.max_file_bytes, form };
         let planners = Arc::new(Planners::new(export.max_replacements));
@@ -205,7 +219,7 @@ impl Builder {
             receipts,
             space,
             ledger,
-            exporter,
+            exporters,
             planners,
             pool,
             limits,
@@ -215,26 +229,6 @@ impl Builder {
         };
         Ok((services, joined.awake, lock))
     }
-}
-
-/// The exporter of the configured source.
-fn built_in(source: NdjsonFolder, config: &Config) -> Result<SourceExporter, StartError> {
-    let system = |operation| move |error| StartError::System { operation, error };
-    if source.snapshot()?.files.is_empty() {
-        tracing::warn!("the source has no files with FHIR resources: exports will be empty");
-    }
-    let options = IndexOptions {
-        folder: config.storage.data_dir.join("index"),
-        base_url: config.source.base_url.clone(),
-    };
-    let index = Index::open(Arc::new(source), options).map_err(system("make the index's folder"))?;
-    let options = SourceOptions {
-        part_bytes: config.export.part_bytes,
-        max_file_bytes: config.export.max_file_bytes,
-        references: config.export.references,
-        drop_pages: config.source.page_cache == PageCache::Drop,
-    };
-    SourceExporter::new(index, options, config.source.watch).map_err(system("start the index's thread"))
 }
 
 /// The body of the actors' thread.

@@ -50,6 +50,18 @@ pub struct Cancelled {
     pub at: Timestamp,
 }
 
+/// For whom an export is submitted.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Submitter {
+    /// Whose data is exported.
+    pub tenant: TenantId,
+    /// Who alone may see and delete the job (P10).
+    pub client: ClientId,
+    /// Jobs that the client may have queued or running; 0 = no such limit, `None` = as many as
+    /// any client of its tenant.
+    pub max_active_jobs: Option<usize>,
+}
+
 /// The actors and what they work with.
 pub(crate) struct Running {
     pub(crate) services: Arc<Services>,
@@ -92,9 +104,16 @@ impl Evanesce {
         kickoff: Kickoff,
         owner: ClientId,
     ) -> Result<JobId, SubmitError> {
-        let request = ExportRequest::new(tenant, owner, kickoff, self.services().clock.now());
+        self.submit_as(Submitter { tenant, client: owner, max_active_jobs: None }, kickoff).await
+    }
+
+    /// As [`Evanesce::submit_for`], for a client that may have another number of active jobs
+    /// than others of its tenant.
+    pub async fn submit_as(&self, submitter: Submitter, kickoff: Kickoff) -> Result<JobId, SubmitError> {
+        let Submitter { tenant, client, max_active_jobs } = submitter;
+        let request = ExportRequest::new(tenant, client, kickoff, self.services().clock.now());
         let (reply, answer) = oneshot::channel();
-        self.0.running.orchestrator.do_send(Submit { request, reply });
+        self.0.running.orchestrator.do_send(Submit { request, max_active_jobs, reply });
         let submitted = answer.await.unwrap_or(Err(SubmitError::Failed));
         submitted.inspect_err(|error| telemetry::kickoff_refused(error.name()))
     }
@@ -224,7 +243,7 @@ impl Inner {
         // Before anybody waits for it to be idle: an actor may be about to queue a job's parts.
         services.pool.close();
         orchestrator.do_send(Halt);
-        services.exporter.stop();
+        services.exporters.stop();
         if !services.pool.wait_idle(grace) {
             tracing::warn!("workers did not stop in time; their parts run again at the next start");
         }

@@ -195,13 +195,37 @@ pub fn answered(operation: &'static str, status: u16, took: Duration) {
     histogram!("evanesce_http_seconds", "operation" => operation).record(took);
 }
 
-/// The index of the source was brought up to date.
-pub fn indexed(resources: u64, superseded: u64, resident_bytes: u64, indexed_bytes: u64, took: Duration) {
-    gauge!("evanesce_index_resources").set(resources as f64);
-    gauge!("evanesce_index_superseded_resources").set(superseded as f64);
-    gauge!("evanesce_index_resident_bytes").set(resident_bytes as f64);
+/// An index was brought up to date, for which so many bytes of its source were read.
+pub fn indexed(indexed_bytes: u64, took: Duration) {
     counter!("evanesce_indexed_bytes_total").increment(indexed_bytes);
     histogram!("evanesce_index_seconds").record(took.as_secs_f64());
+}
+
+/// What the metrics say of one index. They show the sums of all indexes, so each adds what it
+/// has more than before, and takes it back when it ends.
+#[derive(Debug, Default)]
+pub struct IndexSize([u64; 3]);
+
+impl IndexSize {
+    /// Resources and gaps, those of them that a later line replaces, and bytes in memory.
+    pub fn set(&mut self, resources: u64, superseded: u64, resident_bytes: u64) {
+        let before = std::mem::replace(&mut self.0, [resources, superseded, resident_bytes]);
+        let more = |n: usize| self.0[n] as f64 - before[n] as f64;
+        gauge!("evanesce_index_resources").increment(more(0));
+        gauge!("evanesce_index_superseded_resources").increment(more(1));
+        gauge!("evanesce_index_resident_bytes").increment(more(2));
+    }
+}
+
+impl Drop for IndexSize {
+    fn drop(&mut self) {
+        self.set(0, 0, 0);
+    }
+}
+
+/// Index files of no tenant could not be removed.
+pub fn index_leftovers_failed() {
+    counter!("evanesce_index_leftover_failures_total").increment(1);
 }
 
 /// Bytes were written to an output file.

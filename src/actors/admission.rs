@@ -7,12 +7,33 @@ use std::collections::HashMap;
 use xxhash_rust::xxh3::xxh3_128;
 
 use super::SubmitError;
-use crate::config::Export;
+use crate::config::Config;
 use crate::job::{ClientId, ExportRequest, JobId, StateName, TenantId};
 use crate::store::View;
 
 /// Jobs of one client that a refusal names.
 const NAMED_JOBS: usize = 10;
+
+/// Jobs that may be queued or running.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct JobLimits {
+    /// Of the instance.
+    pub all: usize,
+    /// Of the tenant; 0 = no such limit.
+    pub tenant: usize,
+    /// Of the client; 0 = no such limit.
+    pub client: usize,
+}
+
+impl JobLimits {
+    /// What holds for a client of `tenant`; `own` is a limit of that client alone.
+    pub fn of(config: &Config, tenant: &TenantId, own: Option<usize>) -> Self {
+        let all = config.export.max_active_jobs;
+        let tenant = config.tenant(tenant);
+        let client = own.unwrap_or(tenant.max_active_jobs_per_client);
+        Self { all, tenant: tenant.max_active_jobs, client }
+    }
+}
 
 /// See the module.
 pub struct Admission {
@@ -49,20 +70,20 @@ impl Admission {
         &mut self,
         job: JobId,
         request: &ExportRequest,
-        limits: &Export,
+        limits: JobLimits,
         view: &View,
     ) -> Result<(), SubmitError> {
         let ExportRequest { tenant, owner, .. } = request;
-        if self.active.len() >= limits.max_active_jobs {
+        if self.active.len() >= limits.all {
             return Err(SubmitError::TooManyJobs);
         }
         let of_tenant = || self.active.iter().filter(|(_, (theirs, _))| theirs == tenant);
         let of_client = of_tenant().filter(|(_, (_, theirs))| theirs == owner).map(|(job, _)| *job);
         let of_client: Vec<JobId> = of_client.collect();
-        if limits.max_active_jobs_per_client > 0 && of_client.len() >= limits.max_active_jobs_per_client {
+        if limits.client > 0 && of_client.len() >= limits.client {
             return Err(SubmitError::ClientBusy(of_client.into_iter().take(NAMED_JOBS).collect()));
         }
-        if limits.max_active_jobs_per_tenant > 0 && of_tenant().count() >= limits.max_active_jobs_per_tenant {
+        if limits.tenant > 0 && of_tenant().count() >= limits.tenant {
             return Err(SubmitError::TenantBusy);
         }
         let asked = (tenant.clone(), owner.clone());
@@ -138,6 +159,7 @@ mod tests {
     use jiff::Timestamp;
 
     use super::*;
+    use crate::config::TenantConfig;
     use crate::job::{Completion, Failure, FailureReason, JobRecord, JobState, Kickoff, Level, Parameters};
     use crate::store::{Publication, Published};
 
@@ -148,13 +170,8 @@ mod tests {
         ExportRequest::new(tenant.parse().unwrap(), owner.parse().unwrap(), kickoff, Timestamp::UNIX_EPOCH)
     }
 
-    fn limits(all: usize, client: usize, tenant: usize) -> Export {
-        Export {
-            max_active_jobs: all,
-            max_active_jobs_per_client: client,
-            max_active_jobs_per_tenant: tenant,
-            ..Export::default()
-        }
+    fn limits(all: usize, client: usize, tenant: usize) -> JobLimits {
+        JobLimits { all, tenant, client }
     }
 
     fn publish(view: &View, job: JobId, request: &ExportRequest, state: JobState) {
@@ -176,28 +193,45 @@ mod tests {
     fn each_limit_holds_and_a_settled_job_makes_room() {
         let view = View::default();
         let mut admission = Admission::new(false, &view);
-        let mut admit = |owner: &str, tenant: &str, limits: &Export| {
+        let mut admit = |owner: &str, tenant: &str, limits: JobLimits| {
             let job = JobId::random();
             admission.admit(job, &request(owner, tenant, &[]), limits, &view).map(|()| job)
         };
         let limits_of = limits(4, 2, 3);
-        let first = admit("a", "t", &limits_of).unwrap();
-        let second = admit("a", "t", &limits_of).unwrap();
-        let Err(SubmitError::ClientBusy(mut active)) = admit("a", "t", &limits_of) else { panic!() };
+        let first = admit("a", "t", limits_of).unwrap();
+        let second = admit("a", "t", limits_of).unwrap();
+        let Err(SubmitError::ClientBusy(mut active)) = admit("a", "t", limits_of) else { panic!() };
         active.sort_unstable();
         let mut both = [first, second];
         both.sort_unstable();
         assert_eq!(active, both);
         // The same name in another tenant is another client.
-        admit("a", "u", &limits_of).unwrap();
-        admit("b", "t", &limits_of).unwrap();
-        assert_eq!(admit("c", "u", &limits_of), Err(SubmitError::TooManyJobs));
-        assert_eq!(admit("c", "t", &limits(9, 2, 3)), Err(SubmitError::TenantBusy));
-        assert!(admit("a", "t", &limits(9, 0, 0)).is_ok());
+        admit("a", "u", limits_of).unwrap();
+        admit("b", "t", limits_of).unwrap();
+        assert_eq!(admit("c", "u", limits_of), Err(SubmitError::TooManyJobs));
+        assert_eq!(admit("c", "t", limits(9, 2, 3)), Err(SubmitError::TenantBusy));
+        assert!(admit("a", "t", limits(9, 0, 0)).is_ok());
         admission.settle(first);
         admission.settle(second);
         let again = JobId::random();
-        assert!(admission.admit(again, &request("c", "t", &[]), &limits(9, 2, 3), &view).is_ok());
+        assert!(admission.admit(again, &request("c", "t", &[]), limits(9, 2, 3), &view).is_ok());
+    }
+
+    #[test]
+    fn k_9_a_tenant_has_limits_of_its_own_and_so_has_a_client() {
+        let mut config = Config::default();
+        config.export.max_active_jobs_per_client = 5;
+        let (a, b): (TenantId, TenantId) = ("a".parse().unwrap(), "b".parse().unwrap());
+        let own = TenantConfig {
+            max_active_jobs: Some(3),
+            max_active_jobs_per_client: Some(2),
+            ..TenantConfig::default()
+        };
+        config.tenants.insert(a.clone(), own);
+        assert_eq!(JobLimits::of(&config, &a, None), limits(1000, 2, 3));
+        assert_eq!(JobLimits::of(&config, &b, None), limits(1000, 5, 0));
+        assert_eq!(JobLimits::of(&config, &a, Some(1)), limits(1000, 1, 3));
+        assert_eq!(JobLimits::of(&config, &b, Some(9)), limits(1000, 9, 0));
     }
 
     #[test]
@@ -207,34 +241,34 @@ mod tests {
         let limits = limits(100, 0, 0);
         let asked = request("a", "t", &["Patient", "Group"]);
         let first = JobId::random();
-        admission.admit(first, &asked, &limits, &view).unwrap();
+        admission.admit(first, &asked, limits, &view).unwrap();
         let refused = Err(SubmitError::Duplicate(first));
         let turned = request("a", "t", &["Group", "Patient"]);
         // While it is on its way to the store, while it runs, and when it is complete.
-        assert_eq!(admission.admit(JobId::random(), &turned, &limits, &view), refused);
+        assert_eq!(admission.admit(JobId::random(), &turned, limits, &view), refused);
         publish(&view, first, &asked, JobState::Queued);
-        assert_eq!(admission.admit(JobId::random(), &asked, &limits, &view), refused);
+        assert_eq!(admission.admit(JobId::random(), &asked, limits, &view), refused);
         publish(&view, first, &asked, complete());
         admission.settle(first);
-        assert_eq!(admission.admit(JobId::random(), &asked, &limits, &view), refused);
+        assert_eq!(admission.admit(JobId::random(), &asked, limits, &view), refused);
         // One that failed may be tried again.
         let failure = Failure { at: Timestamp::UNIX_EPOCH, reason: FailureReason::SourceChanged };
         let (failed, tried) = (JobId::random(), request("c", "t", &[]));
-        admission.admit(failed, &tried, &limits, &view).unwrap();
+        admission.admit(failed, &tried, limits, &view).unwrap();
         publish(&view, failed, &tried, JobState::Failed(failure));
         admission.settle(failed);
-        assert!(admission.admit(JobId::random(), &tried, &limits, &view).is_ok());
+        assert!(admission.admit(JobId::random(), &tried, limits, &view).is_ok());
         for other in [
             request("b", "t", &["Patient", "Group"]),
             request("a", "u", &["Patient", "Group"]),
             request("a", "t", &["Patient"]),
         ] {
-            assert!(admission.admit(JobId::random(), &other, &limits, &view).is_ok());
+            assert!(admission.admit(JobId::random(), &other, limits, &view).is_ok());
         }
         // After a restart.
-        assert_eq!(Admission::new(true, &view).admit(JobId::random(), &asked, &limits, &view), refused);
+        assert_eq!(Admission::new(true, &view).admit(JobId::random(), &asked, limits, &view), refused);
         view.publish([Publication::Forget(first)]);
-        assert!(admission.admit(JobId::random(), &asked, &limits, &view).is_ok());
+        assert!(admission.admit(JobId::random(), &asked, limits, &view).is_ok());
     }
 
     #[test]
@@ -242,8 +276,8 @@ mod tests {
         let view = View::default();
         let mut admission = Admission::new(true, &view);
         let (asked, first) = (request("a", "t", &[]), JobId::random());
-        admission.admit(first, &asked, &limits(9, 0, 0), &view).unwrap();
+        admission.admit(first, &asked, limits(9, 0, 0), &view).unwrap();
         admission.settle(first);
-        assert!(admission.admit(JobId::random(), &asked, &limits(9, 0, 0), &view).is_ok());
+        assert!(admission.admit(JobId::random(), &asked, limits(9, 0, 0), &view).is_ok());
     }
 }

@@ -18,7 +18,7 @@ use tokio::sync::oneshot;
 
 use crate::clock::Clock;
 use crate::config::Config;
-use crate::export::{Exporter, Limits, Pool};
+use crate::export::{Exporters, Limits, Pool};
 use crate::files::{Files, Swept};
 use crate::hooks::Hooks;
 use crate::job::{ClientId, ExportRequest, FailureReason, JobId};
@@ -44,8 +44,8 @@ pub struct Services {
     pub space: Arc<Space>,
     /// The writer of the store.
     pub ledger: Ledger,
-    /// What produces the bytes.
-    pub exporter: Arc<dyn Exporter>,
+    /// What produces the bytes, for which tenant.
+    pub exporters: Exporters,
     /// Who makes the plans.
     pub planners: Arc<Planners>,
     /// The workers.
@@ -73,15 +73,18 @@ pub enum SubmitError {
     /// `export.max_active_jobs` are active.
     #[error("too many exports are queued or running")]
     TooManyJobs,
-    /// `export.max_active_jobs_per_tenant` of the tenant are active.
+    /// As many of the tenant are active as it may have.
     #[error("too many exports of the tenant are queued or running")]
     TenantBusy,
-    /// `export.max_active_jobs_per_client` of the client are active; some of them.
+    /// As many of the client are active as it may have; some of them.
     #[error("too many exports of the client are queued or running")]
     ClientBusy(Vec<JobId>),
     /// The same export is active or complete, as this job.
     #[error("the same export is there already: {0}")]
     Duplicate(JobId),
+    /// There is no such tenant.
+    #[error("there is no such tenant")]
+    UnknownTenant,
     /// There is no room for it, or could never be.
     #[error(transparent)]
     NoRoom(#[from] NoRoom),
@@ -102,6 +105,7 @@ impl SubmitError {
             Self::ClientBusy(_) => "client-busy",
             Self::Duplicate(_) => "duplicate",
             Self::NoRoom(limit) => limit.name(),
+            Self::UnknownTenant => "unknown-tenant",
             Self::Refused(_) => "exporter",
             Self::Failed => "failed",
         }

@@ -8,7 +8,7 @@ use std::sync::Arc;
 use actix::{Actor, Addr, AsyncContext, Context, Handler, Message};
 use tokio::sync::oneshot;
 
-use super::admission::Admission;
+use super::admission::{Admission, JobLimits};
 use super::export_job::{self, ExportJob};
 use super::reaper::{self, ConfirmClock, GetStatus, Order, Reaper, ReaperStatus};
 use super::{CancelReply, JobMessage, Seed, Services, SubmitError};
@@ -38,6 +38,9 @@ struct Entry {
 pub struct Submit {
     /// What to export.
     pub request: ExportRequest,
+    /// Jobs that its owner may have queued or running, if that is not what any client may;
+    /// 0 = no such limit.
+    pub max_active_jobs: Option<usize>,
     /// Gets the job's id when it is durably queued.
     pub reply: oneshot::Sender<Result<JobId, SubmitError>>,
 }
@@ -123,12 +126,14 @@ impl Actor for Orchestrator {
 impl Handler<Submit> for Orchestrator {
     type Result = ();
 
-    fn handle(&mut self, Submit { request, reply }: Submit, ctx: &mut Self::Context) {
+    fn handle(&mut self, message: Submit, ctx: &mut Self::Context) {
+        let Submit { request, max_active_jobs, reply } = message;
         let job = JobId::random();
         let admitted = if self.halted {
             Err(SubmitError::TooManyJobs)
         } else {
-            self.admission.admit(job, &request, &self.services.config.export, self.services.view())
+            let limits = JobLimits::of(&self.services.config, &request.tenant, max_active_jobs);
+            self.admission.admit(job, &request, limits, self.services.view())
         };
         if let Err(error) = admitted {
             // A caller that went away needs no answer.

@@ -110,7 +110,8 @@ async fn serve(args: Args, config: Config) -> Result<(), CliError> {
 
     let mut terminate = signal(SignalKind::terminate()).map_err(CliError::failed)?;
     let mut interrupt = signal(SignalKind::interrupt()).map_err(CliError::failed)?;
-    let base = format!("http://{address}/r4/default");
+    let tenants = config.tenant_ids();
+    let base = format!("http://{address}/r4/{}", tenants.first().expect("there is always a tenant"));
     let app = {
         let api = api.clone();
         move || App::new().configure(http::configure(api.clone())).default_service(http::not_found())

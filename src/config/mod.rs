@@ -3,15 +3,19 @@
 
 mod admin;
 mod settings;
+mod tenants;
 
 use std::path::Path;
 use std::time::Duration;
+
+use crate::job::TenantId;
 
 pub use admin::Admin;
 pub use settings::{
     Config, Download, Export, PageCache, Profile, Protocol, Reaper, References, Retention, Server,
     SourceConfig, Storage, Stored, Time,
 };
+pub use tenants::{Tenant, TenantConfig, TenantSource};
 
 /// What could not be understood, and where it stood.
 #[derive(Debug, thiserror::Error)]
@@ -26,6 +30,16 @@ pub enum ConfigError {
     #[error("configuration: {key} {reason}")]
     Value {
         /// The setting.
+        key: &'static str,
+        /// What is wrong with its value.
+        reason: String,
+    },
+    /// A value of a tenant makes no sense.
+    #[error("configuration: tenants.{tenant}.{key} {reason}")]
+    Tenant {
+        /// The tenant.
+        tenant: TenantId,
+        /// The setting in its section.
         key: &'static str,
         /// What is wrong with its value.
         reason: String,
@@ -113,17 +127,10 @@ impl Config {
             );
             return Err(ConfigError::Value { key: "retention.receipts", reason });
         }
-        let after_scheme = |url: &str| -> Option<String> {
-            url.strip_prefix("http://").or_else(|| url.strip_prefix("https://")).map(str::to_owned)
-        };
-        if let Some(url) = &self.source.base_url
-            && after_scheme(url)
-                .is_none_or(|rest| rest.is_empty() || rest.ends_with('/') || rest.contains(['?', '#', ' ']))
-        {
-            let reason =
-                "should be a URL without a slash at the end, such as https://fhir.example.org/r4".into();
+        if let Some(reason) = self.source.base_url.as_deref().and_then(wrong_base_url) {
             return Err(ConfigError::Value { key: "source.base_url", reason });
         }
+        self.check_tenants()?;
         if let Some(url) = &self.server.public_url {
             let http = after_scheme(url);
             if http.is_none_or(|rest| rest.is_empty() || rest.contains(['/', '?', '#', ' '])) {
@@ -144,11 +151,27 @@ impl Config {
     }
 }
 
+/// What follows the scheme of a URL of HTTP.
+fn after_scheme(url: &str) -> Option<&str> {
+    url.strip_prefix("http://").or_else(|| url.strip_prefix("https://"))
+}
+
+/// What is wrong with the base URL of a source, if something is.
+fn wrong_base_url(url: &str) -> Option<String> {
+    let is_wrong = after_scheme(url)
+        .is_none_or(|rest| rest.is_empty() || rest.ends_with('/') || rest.contains(['?', '#', ' ']));
+    is_wrong.then(|| "should be a URL without a slash at the end, such as https://fhir.example.org/r4".into())
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    fn load(file: &str, environment: &[(&str, &str)], sets: &[&str]) -> Result<Config, ConfigError> {
+    pub(super) fn load(
+        file: &str,
+        environment: &[(&str, &str)],
+        sets: &[&str],
+    ) -> Result<Config, ConfigError> {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("evanesce.toml");
         std::fs::write(&path, file).unwrap();

@@ -1,5 +1,6 @@
 //! The settings, by section, each with its default and its unit.
 
+use std::collections::BTreeMap;
 use std::fmt;
 use std::net::SocketAddr;
 use std::path::PathBuf;
@@ -8,7 +9,8 @@ use std::time::Duration;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 use super::Admin;
-use crate::job::Coding;
+use super::tenants::{self, TenantConfig};
+use crate::job::{Coding, TenantId};
 
 /// A length of time, written as `500ms`, `5s`, `10min`, `24h` or `30days`.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -66,6 +68,9 @@ pub struct Config {
     pub reaper: Reaper,
     /// `[admin]`
     pub admin: Admin,
+    /// `[tenants.NAME]`; without any there is one tenant, `default`, over `[source]`.
+    #[serde(deserialize_with = "tenants::named")]
+    pub tenants: BTreeMap<TenantId, TenantConfig>,
 }
 
 /// `[server]`: where and how to listen.

@@ -17,6 +17,8 @@ use crate::job::TenantId;
 pub struct Gate {
     throttle: Arc<Throttle>,
     key: Key,
+    /// Bytes; `None` without a limit.
+    largest_write: Option<usize>,
     changed: Arc<Condvar>,
     written: Mutex<Written>,
 }
@@ -38,8 +40,9 @@ impl Gate {
     /// An open gate for a job of `tenant`, whose writes count against the limits of `throttle`.
     pub fn new(throttle: Arc<Throttle>, tenant: TenantId) -> Self {
         let changed = Arc::new(Condvar::new());
+        let largest_write = throttle.largest_write(&tenant);
         let key = throttle.schedule.lock().join(tenant, changed.clone());
-        Self { throttle, key, changed, written: Mutex::default() }
+        Self { throttle, key, largest_write, changed, written: Mutex::default() }
     }
 
     /// Writers stop before their next write and wait.
@@ -70,7 +73,7 @@ impl Gate {
 
     /// How much to write at once, in bytes: `largest`, or less under a limit.
     pub fn chunk(&self, largest: usize) -> usize {
-        self.throttle.chunk(largest)
+        self.largest_write.map_or(largest, |limit| limit.min(largest))
     }
 
     /// Waits until `bytes` may be written: the gate is open and it is this job's turn. A pause
@@ -131,7 +134,7 @@ mod tests {
     use crate::export::Rates;
 
     fn throttle(all: u64) -> Arc<Throttle> {
-        Arc::new(Throttle::new(Rates { all, ..Rates::default() }))
+        Arc::new(Throttle::new(Rates { all, ..Rates::default() }, Default::default()))
     }
 
     fn gate(throttle: &Arc<Throttle>) -> Arc<Gate> {

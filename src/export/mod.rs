@@ -2,6 +2,7 @@
 //! parts, fair between jobs; each part writes through a [`PartWriter`] that can be paused,
 //! cancelled and fenced from outside.
 
+mod exporters;
 mod gate;
 mod notices;
 mod output;
@@ -23,6 +24,7 @@ use crate::fhir::ResourceType;
 use crate::files::FilesError;
 use crate::job::{ExportRequest, FailureReason};
 
+pub use exporters::{Exporters, Served};
 pub use gate::{Gate, Written};
 pub use notices::WithNotices;
 pub use pool::{Pool, Threads};

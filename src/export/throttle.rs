@@ -33,24 +33,39 @@ pub struct Rates {
 #[derive(Debug)]
 pub struct Throttle {
     pub(super) schedule: Mutex<Schedule>,
-    /// Bytes of one turn; `None` without limits.
-    turn: Option<u64>,
+    rates: TenantRates,
+}
+
+/// The limits, with those of tenants that have one of their own.
+#[derive(Debug, Clone)]
+struct TenantRates {
+    rates: Rates,
+    own: HashMap<TenantId, u64>,
+}
+
+impl TenantRates {
+    /// What holds for a job of `tenant`.
+    fn of(&self, tenant: &TenantId) -> Rates {
+        let own = self.own.get(tenant).copied();
+        Rates { tenant: own.unwrap_or(self.rates.tenant), ..self.rates }
+    }
 }
 
 impl Throttle {
-    /// A throttle that keeps all three limits.
-    pub fn new(rates: Rates) -> Self {
-        let lowest = [rates.all, rates.tenant, rates.job].into_iter().filter(|rate| *rate > 0).min();
-        let turn = lowest.map(|rate| (rate / u64::from(TURNS_PER_SECOND)).clamp(LEAST_TURN, MOST_TURN));
-        let schedule = Schedule::new(rates, turn.unwrap_or(MOST_TURN), Instant::now());
-        Self { schedule: Mutex::new(schedule), turn }
+    /// A throttle that keeps all three limits; tenants in `own` have another one than `rates`.
+    pub fn new(rates: Rates, own: HashMap<TenantId, u64>) -> Self {
+        let rates = TenantRates { rates, own };
+        Self { schedule: Mutex::new(Schedule::new(rates.clone(), Instant::now())), rates }
     }
 
-    /// How much to write at once: at most `largest` bytes, and no more than one turn, so that
-    /// a throttled export still moves several times a second.
-    pub fn chunk(&self, largest: usize) -> usize {
-        let turn = self.turn.and_then(|turn| usize::try_from(turn).ok());
-        turn.map_or(largest, |turn| turn.min(largest))
+    /// How much a job of `tenant` writes at once, at the most: no more bytes than one turn of
+    /// the lowest of its limits, so that a throttled export still moves several times a second.
+    /// `None` if it has no limit.
+    pub fn largest_write(&self, tenant: &TenantId) -> Option<usize> {
+        let Rates { all, tenant, job } = self.rates.of(tenant);
+        let lowest = [all, tenant, job].into_iter().filter(|rate| *rate > 0).min()?;
+        let turn = (lowest / u64::from(TURNS_PER_SECOND)).clamp(LEAST_TURN, MOST_TURN);
+        usize::try_from(turn).ok()
     }
 }
 
@@ -93,10 +108,9 @@ pub(super) struct Share {
     waiting: usize,
     tenant: TenantId,
     line: Line,
-    /// Bytes written in its present turn.
-    spent: u64,
-    /// When its last turn ended, counted in turns; 0 = it had none.
-    last_turn: u64,
+    /// Bytes that it has had, and what it could have had when it did not ask: the waiting job
+    /// that has least is the next.
+    served: u64,
     /// What its writers wait on.
     changed: Arc<Condvar>,
 }
@@ -107,8 +121,7 @@ pub(super) type Key = u64;
 /// Who may write next, and when. It reads no clock.
 #[derive(Debug)]
 pub(super) struct Schedule {
-    rates: Rates,
-    turn: u64,
+    rates: TenantRates,
     /// Where each limit begins: whoever comes later has not asked for anything yet.
     began: Instant,
     all: Line,
@@ -118,30 +131,32 @@ pub(super) struct Schedule {
     /// The jobs that have writers waiting; paused ones, too.
     waiting: BTreeSet<Key>,
     next_key: Key,
-    turns: u64,
+    /// How far the job was served that began the last write, or an earlier one if that is more:
+    /// where a job begins that asks after a while.
+    served: u64,
 }
 
 impl Schedule {
-    fn new(rates: Rates, turn: u64, began: Instant) -> Self {
+    fn new(rates: TenantRates, began: Instant) -> Self {
         Self {
+            all: Line::new(rates.rates.all, began),
             rates,
-            turn,
             began,
-            all: Line::new(rates.all, began),
             tenants: HashMap::new(),
             shares: HashMap::new(),
             waiting: BTreeSet::new(),
             next_key: 0,
-            turns: 0,
+            served: 0,
         }
     }
 
     /// Adds a job whose writers wait on `changed`.
     pub fn join(&mut self, tenant: TenantId, changed: Arc<Condvar>) -> Key {
-        let line = Line::new(self.rates.tenant, self.began);
+        let rates = self.rates.of(&tenant);
+        let line = Line::new(rates.tenant, self.began);
         self.tenants.entry(tenant.clone()).or_insert((line, 0)).1 += 1;
-        let line = Line::new(self.rates.job, self.began);
-        let share = Share { state: State::Open, waiting: 0, tenant, line, spent: 0, last_turn: 0, changed };
+        let line = Line::new(rates.job, self.began);
+        let share = Share { state: State::Open, waiting: 0, tenant, line, served: 0, changed };
         self.next_key += 1;
         self.shares.insert(self.next_key, share);
         self.next_key
@@ -172,7 +187,12 @@ impl Schedule {
     /// A writer of the job begins to wait.
     pub fn wait(&mut self, key: Key) {
         self.share(key).waiting += 1;
-        self.waiting.insert(key);
+        if self.waiting.insert(key) {
+            // What it did not ask for it does not catch up on.
+            let served = self.served;
+            let share = self.share(key);
+            share.served = share.served.max(served);
+        }
     }
 
     /// A writer of the job waits no more.
@@ -193,7 +213,7 @@ impl Schedule {
         };
         let waiting = self.waiting.iter().filter_map(|key| Some((*key, self.shares.get(key)?)));
         let open = waiting.filter(|(_, share)| share.state == State::Open);
-        let (key, share) = open.min_by_key(|(_, share)| (ready(share), share.last_turn))?;
+        let (key, share) = open.min_by_key(|(_, share)| (ready(share), share.served))?;
         Some((key, ready(share)))
     }
 
@@ -205,12 +225,8 @@ impl Schedule {
         if let Some((line, _)) = self.tenants.get_mut(&share.tenant) {
             line.take(bytes, now);
         }
-        share.spent += bytes as u64;
-        if share.spent >= self.turn {
-            share.spent %= self.turn;
-            self.turns += 1;
-            share.last_turn = self.turns;
-        }
+        self.served = self.served.max(share.served);
+        share.served = share.served.saturating_add(bytes as u64).max(self.served);
     }
 
     /// Wakes a writer of the job that is next.
@@ -222,150 +238,4 @@ impl Schedule {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    /// A schedule in which every job always has so many writers waiting with pieces of one
-    /// size, on a clock of its own.
-    struct Simulation {
-        schedule: Schedule,
-        now: Instant,
-        /// Key, bytes of a piece, bytes written.
-        jobs: Vec<(Key, usize, u64)>,
-    }
-
-    impl Simulation {
-        fn new(rates: Rates) -> Self {
-            let schedule = Throttle::new(rates).schedule.into_inner();
-            let now = schedule.began;
-            Self { schedule, now, jobs: Vec::new() }
-        }
-
-        fn join(&mut self, tenant: &str, writers: usize, piece: usize) -> usize {
-            let key = self.schedule.join(tenant.parse().unwrap(), Arc::default());
-            (0..writers).for_each(|_| self.schedule.wait(key));
-            self.jobs.push((key, piece, 0));
-            self.jobs.len() - 1
-        }
-
-        /// The next write: the index of its job. It begins `late` after it might.
-        fn step(&mut self, late: Duration) -> usize {
-            let (key, at) = self.schedule.next().unwrap();
-            self.now = self.now.max(at) + late;
-            let index = self.jobs.iter().position(|job| job.0 == key).unwrap();
-            let (_, piece, written) = &mut self.jobs[index];
-            self.schedule.take(key, *piece, self.now);
-            *written += *piece as u64;
-            index
-        }
-
-        fn run(&mut self, seconds: u64) {
-            let until = self.now + Duration::from_secs(seconds);
-            while self.schedule.next().unwrap().1 < until {
-                self.step(Duration::ZERO);
-            }
-            self.now = until;
-        }
-
-        fn written(&self, job: usize) -> u64 {
-            self.jobs[job].2
-        }
-    }
-
-    #[track_caller]
-    fn assert_about(actual: u64, expected: u64) {
-        assert!(actual.abs_diff(expected) <= expected / 20, "{actual}, should be about {expected}");
-    }
-
-    const MIB: u64 = 1 << 20;
-
-    #[test]
-    fn two_jobs_get_half_each_whatever_their_writers_and_the_size_of_their_writes() {
-        let mut simulation = Simulation::new(Rates { all: MIB, ..Rates::default() });
-        let many = simulation.join("t", 8, 32 << 10);
-        let small_writes = simulation.join("t", 1, 700);
-        simulation.run(10);
-        assert_about(simulation.written(many), 5 * MIB);
-        assert_about(simulation.written(small_writes), 5 * MIB);
-    }
-
-    #[test]
-    fn a_job_that_comes_to_a_throttled_one_has_the_next_turn_and_then_half() {
-        let mut simulation = Simulation::new(Rates { all: MIB, ..Rates::default() });
-        let huge = simulation.join("t", 4, 32 << 10);
-        simulation.run(100);
-        let before = simulation.written(huge);
-        let small = simulation.join("t", 1, 32 << 10);
-        assert_eq!(simulation.step(Duration::ZERO), small, "not after turns reserved by the huge one");
-        assert_eq!(simulation.step(Duration::ZERO), huge, "nor does it catch up on what it did not ask for");
-        simulation.run(10);
-        assert_about(simulation.written(small), 5 * MIB);
-        assert_about(simulation.written(huge) - before, 5 * MIB);
-    }
-
-    #[test]
-    fn at_a_high_limit_the_jobs_take_turns_write_by_write() {
-        let mut simulation = Simulation::new(Rates { all: 1 << 34, ..Rates::default() });
-        let one = simulation.join("t", 2, 256 << 10);
-        let other = simulation.join("t", 2, 256 << 10);
-        let order: Vec<_> = (0..6).map(|_| simulation.step(Duration::ZERO)).collect();
-        assert_eq!(order, [one, other, one, other, one, other]);
-    }
-
-    #[test]
-    fn a_write_obeys_all_three_limits() {
-        let mut simulation = Simulation::new(Rates { all: 4 * MIB, tenant: 2 * MIB, job: MIB });
-        let alone = simulation.join("one", 4, 16 << 10);
-        let crowd: Vec<_> = (0..4).map(|_| simulation.join("two", 4, 16 << 10)).collect();
-        simulation.run(10);
-        assert_about(simulation.written(alone), 10 * MIB);
-        for job in &crowd {
-            assert_about(simulation.written(*job), 5 * MIB);
-        }
-        for tenant in ["three", "four"] {
-            simulation.join(tenant, 4, 16 << 10);
-            simulation.join(tenant, 4, 16 << 10);
-        }
-        let before: u64 = simulation.jobs.iter().map(|job| job.2).sum();
-        simulation.run(10);
-        let after: u64 = simulation.jobs.iter().map(|job| job.2).sum();
-        assert_about(after - before, 40 * MIB);
-    }
-
-    #[test]
-    fn a_late_writer_loses_no_bytes_and_an_idle_time_is_not_made_up_for() {
-        let mut simulation = Simulation::new(Rates { job: MIB, ..Rates::default() });
-        let job = simulation.join("t", 1, 32 << 10);
-        for _ in 0..320 {
-            simulation.step(Duration::from_millis(5));
-        }
-        let seconds = (simulation.now - simulation.schedule.began).as_secs_f64();
-        assert!((9.8..10.2).contains(&seconds), "10 MiB in {seconds} s");
-        simulation.now += Duration::from_secs(1000);
-        let before = simulation.written(job);
-        simulation.run(1);
-        assert_about(simulation.written(job) - before, MIB);
-    }
-
-    #[test]
-    fn what_a_tenant_owes_outlives_its_job_and_is_forgotten_when_it_is_paid() {
-        let mut simulation = Simulation::new(Rates { tenant: MIB, ..Rates::default() });
-        let job = simulation.join("t", 1, MIB as usize);
-        simulation.step(Duration::ZERO);
-        simulation.schedule.leave(simulation.jobs[job].0, simulation.now);
-        simulation.join("t", 1, 1);
-        let (key, at) = simulation.schedule.next().unwrap();
-        assert!(at > simulation.schedule.began + Duration::from_millis(900));
-        simulation.schedule.leave(key, at);
-        assert!(simulation.schedule.tenants.is_empty());
-    }
-
-    #[test]
-    fn a_write_is_no_larger_than_a_turn_of_the_lowest_limit() {
-        let chunk = |all, tenant, job| Throttle::new(Rates { all, tenant, job }).chunk(256 << 10);
-        assert_eq!(chunk(0, 0, 0), 256 << 10);
-        assert_eq!(chunk(MIB, 0, 0), 32 << 10);
-        assert_eq!(chunk(1 << 40, MIB, 2 * MIB), 32 << 10);
-        assert_eq!(chunk(0, 0, 1), 1024);
-    }
-}
+mod tests;

@@ -257,7 +257,7 @@ mod tests {
 
     #[test]
     fn no_piece_of_a_buffer_is_short() {
-        let throttle = Throttle::new(Rates { all: 32 * 1024, ..Rates::default() });
+        let throttle = Throttle::new(Rates { all: 32 * 1024, ..Rates::default() }, Default::default());
         let gate = Gate::new(Arc::new(throttle), "t".parse().unwrap());
         let shared = Shared { gate, progress: Arc::default(), max_file_bytes: 1, form: Form::default() };
         assert_eq!(shared.chunk(), 1024);

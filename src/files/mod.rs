@@ -18,6 +18,7 @@ use std::sync::Arc;
 use crate::job::{ExportRequest, JobId};
 
 pub use ballast::BALLAST_BYTES;
+pub(crate) use handle::open_dir;
 pub use layout::Place;
 pub use local::LocalFiles;
 pub use output::Opened;

@@ -26,10 +26,11 @@ struct Binary<'a> {
 
 /// `GET {base}/Binary/{id}`.
 pub async fn read(request: HttpRequest, api: Data<Api>) -> Result<HttpResponse, ApiError> {
-    api.caller(&request)?;
+    let caller = api.caller(&request)?;
     let has_format = !reading::parameters(&request, &["_format"])?.is_empty();
     let id = reading::id(&request)?;
-    let text = reading::ask(&api, move |exporter| exporter.read(ResourceType::BINARY, &id)).await?;
+    let text =
+        reading::ask(&api, &caller.tenant, move |exporter| exporter.read(ResourceType::BINARY, &id)).await?;
     let text = text.ok_or_else(ApiError::unknown_resource)?;
     if has_format || asks_for_json(&request) {
         return Ok(with_choice(reading::answer(&request, FHIR_JSON, text)));

@@ -114,6 +114,6 @@ impl Api {
 
     fn tenant_of(&self, request: &HttpRequest) -> Result<TenantId, ApiError> {
         let tenant = request.match_info().get("tenant").and_then(|tenant| tenant.parse().ok());
-        tenant.filter(|tenant| *tenant == self.tenant).ok_or_else(ApiError::unknown_application)
+        tenant.filter(|tenant| self.tenants.contains(tenant)).ok_or_else(ApiError::unknown_application)
     }
 }

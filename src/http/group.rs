@@ -25,10 +25,11 @@ const PAGE_BYTES: usize = 4 << 20;
 /// `GET {base}/Group/{id}`.
 pub async fn read(request: HttpRequest, api: Data<Api>) -> Result<HttpResponse, ApiError> {
     check_accept(&request, JSON)?;
-    api.caller(&request)?;
+    let caller = api.caller(&request)?;
     reading::parameters(&request, &[])?;
     let id = reading::id(&request)?;
-    let group = reading::ask(&api, move |exporter| exporter.read(ResourceType::GROUP, &id)).await?;
+    let group =
+        reading::ask(&api, &caller.tenant, move |exporter| exporter.read(ResourceType::GROUP, &id)).await?;
     Ok(reading::answer(&request, FHIR_JSON, group.ok_or_else(ApiError::unknown_resource)?))
 }
 
@@ -38,7 +39,7 @@ pub async fn search(request: HttpRequest, api: Data<Api>) -> Result<HttpResponse
     let caller = api.caller(&request)?;
     let parameters = reading::parameters(&request, &["_id", "name", "_count", "_after"])?;
     let search = Search::of(&parameters)?;
-    let page = reading::ask(&api, move |exporter| {
+    let page = reading::ask(&api, &caller.tenant, move |exporter| {
         let groups = exporter.groups()?;
         search.page(&groups, |id| exporter.read(ResourceType::GROUP, id))
     });

@@ -83,7 +83,8 @@ async fn kickoff(
     let (handling, profile) = (preferences.handling, api.protocol().profile);
     let context = Context { level: &level, now, handling, profile, origin };
     let parameters = parameters::parse(&given, &context)?;
-    if level == Level::Patient && !api.protocol().patient_export {
+    let tenant = api.evanesce.services().config.tenant(&caller.tenant);
+    if level == Level::Patient && !tenant.patient_export {
         return Err(ApiError::patient_export_disabled());
     }
     let parameters = Parameters { separate_status: preferences.separate_status, ..parameters };
@@ -106,6 +107,7 @@ async fn kickoff(
             )
         }
         SubmitError::Duplicate(job) => ApiError::duplicate(caller.base.polling_url(job)),
+        SubmitError::UnknownTenant => ApiError::unknown_application(),
         SubmitError::NoRoom(limit) => ApiError::no_room(limit),
         SubmitError::Refused(reason) => ApiError::job_failed(reason),
         SubmitError::Failed => ApiError::internal(),

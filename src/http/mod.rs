@@ -26,6 +26,7 @@ mod reading;
 mod routes;
 mod status;
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use actix_web::HttpRequest;
@@ -52,7 +53,8 @@ pub use routes::{configure, configure_admin, not_found};
 pub struct Api {
     evanesce: Evanesce,
     public_url: String,
-    tenant: TenantId,
+    /// Those that have URLs.
+    tenants: Arc<BTreeSet<TenantId>>,
     client: ClientId,
     metrics: Option<PrometheusHandle>,
     operator_token: Option<Arc<OperatorToken>>,
@@ -64,14 +66,19 @@ pub struct Api {
 impl Api {
     /// An API over a running instance. `public_url` is the scheme, host and port that clients
     /// see, without a slash at the end. Until authentication comes, all requests are those of
-    /// one built-in client of the tenant `default`.
+    /// one built-in client.
     pub fn new(evanesce: Evanesce, public_url: impl Into<String>) -> Self {
-        let server = &evanesce.services().config.server;
+        let services = evanesce.services();
+        let of_settings = services.config.tenant_ids();
+        let of_host = services.exporters.own_tenants().cloned();
+        let tenants = of_settings.into_iter().chain(of_host);
+        let tenants = tenants.filter(|tenant| services.exporters.of(tenant).is_some()).collect();
+        let server = &services.config.server;
         let (max_url_bytes, max_body_bytes) = (server.max_url_bytes, server.max_body_bytes);
         Self {
             evanesce,
             public_url: public_url.into(),
-            tenant: "default".parse().expect("a constant that is a valid name"),
+            tenants: Arc::new(tenants),
             client: "built-in".parse().expect("a constant that is a valid name"),
             metrics: None,
             operator_token: None,

@@ -25,7 +25,7 @@ pub async fn openapi(api: Data<Api>) -> HttpResponse {
 fn document(api: &Api) -> Value {
     let tenant = json!({
         "name": "tenant", "in": "path", "required": true,
-        "schema": {"type": "string", "examples": [api.tenant.as_str()]},
+        "schema": {"type": "string", "examples": api.tenants.first().into_iter().collect::<Vec<_>>()},
         "description": "The population application.",
     });
     let paths = OPERATIONS.iter().map(|operation| (operation.path.to_string(), path(operation, &tenant)));

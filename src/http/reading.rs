@@ -16,6 +16,7 @@ use super::query::{self, percent_decoded};
 use super::{Api, ApiError};
 use crate::export::{ExportError, Exporter};
 use crate::fhir::quoted;
+use crate::job::TenantId;
 
 /// How long a client waits for the source; a source that is read for the first time takes longer.
 const PATIENCE: Duration = Duration::from_secs(10);
@@ -72,15 +73,18 @@ pub fn encoded(text: &str) -> String {
     utf8_percent_encode(text, ENCODED).to_string()
 }
 
-/// Asks the source, on a thread for calls that block.
+/// Asks the source of a tenant, on a thread for calls that block.
 ///
 /// # Errors
-/// 503 `transient` if it does not answer soon; 500 if it cannot be read.
+/// 404 if there is no such tenant; 503 `transient` if the source does not answer soon; 500 if
+/// it cannot be read.
 pub async fn ask<T: Send + 'static>(
     api: &Api,
+    tenant: &TenantId,
     question: impl FnOnce(&dyn Exporter) -> Result<T, ExportError> + Send + 'static,
 ) -> Result<T, ApiError> {
-    let exporter = api.evanesce.services().exporter.clone();
+    let exporter = api.evanesce.services().exporters.of(tenant);
+    let exporter = exporter.ok_or_else(ApiError::unknown_application)?;
     let asked = tokio::task::spawn_blocking(move || question(&*exporter));
     let Ok(answered) = tokio::time::timeout(PATIENCE, asked).await else {
         return Err(ApiError::busy(RETRY_AFTER));

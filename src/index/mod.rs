@@ -1,6 +1,6 @@
-//! The index of the source: what is in which line. It is derived from the source, kept in
-//! `index/` of the data directory and made again when in doubt. A stat scan at every look says
-//! what has changed; hints of the file system only bring it up to date earlier.
+//! The index of a source: what is in which line. It is derived from the source, kept in
+//! `index/<tenant>/` of the data directory and made again when in doubt. A stat scan at every
+//! look says what has changed; hints of the file system only bring it up to date earlier.
 //!
 //! A file is indexed in chunks of about 8 MiB. Selecting looks at 17 bytes of each resource,
 //! which are in memory; names, patients and pointers are on disk, as hashes. Every block of the
@@ -13,6 +13,7 @@ mod draft;
 mod element;
 mod keeper;
 mod key;
+mod leftovers;
 mod line;
 mod overlay;
 mod pointers;
@@ -43,6 +44,7 @@ pub use build::BuildError;
 pub use chunk::{BLOCK, Chunk, Links, NOTHING, Span, Targeting};
 pub use keeper::Keeper;
 pub use key::{Key, key};
+pub(crate) use leftovers::{FOLDER, remove_leftovers};
 pub use line::{Broken, LineReader, UNKNOWN_AGE, nanoseconds};
 pub use overlay::{Gone, Overlay, Spot};
 pub use pointers::each_reference;
@@ -83,6 +85,8 @@ pub struct State {
     pub overlay: Overlay,
     /// Whether index files were looked for.
     is_loaded: bool,
+    /// What the metrics say of it.
+    told: telemetry::IndexSize,
 }
 
 /// The index as it is at one instant; nobody changes it meanwhile.
@@ -309,7 +313,7 @@ impl State {
         chunks.map(|chunk| chunk.resident_bytes()).sum()
     }
 
-    fn tell(&self, tasks: &[Task], took: Duration) {
+    fn tell(&mut self, tasks: &[Task], took: Duration) {
         let indexed: u64 = tasks.iter().map(|task| task.file.size.saturating_sub(task.from())).sum();
         let (resources, bytes) = (self.spans(), self.resident_bytes());
         let superseded = self.overlay.superseded_count();
@@ -323,6 +327,7 @@ impl State {
             ?took,
             "the index is up to date"
         );
-        telemetry::indexed(resources, superseded as u64, bytes, indexed, took);
+        self.told.set(resources, superseded as u64, bytes);
+        telemetry::indexed(indexed, took);
     }
 }

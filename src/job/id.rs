@@ -72,7 +72,8 @@ macro_rules! name_type {
 
             fn try_from(text: String) -> Result<Self, InvalidName> {
                 let good = |c: char| c.is_ascii_alphanumeric() || matches!(c, '-' | '_' | '.');
-                if (1..=128).contains(&text.len()) && text.chars().all(good) {
+                let is_path = text.bytes().all(|byte| byte == b'.');
+                if (1..=128).contains(&text.len()) && text.chars().all(good) && !is_path {
                     Ok(Self(text))
                 } else {
                     Err(InvalidName { what: $what })
@@ -104,16 +105,16 @@ macro_rules! name_type {
 
 name_type!(
     /// The tenant whose data a job exports: the `{tenant}` of `/r4/{tenant}` (G-1).
-    /// 1 to 128 characters of `A-Z a-z 0-9 - _ .`.
+    /// 1 to 128 characters of `A-Z a-z 0-9 - _ .`, not dots alone.
     TenantId,
-    "tenant (1 to 128 characters of A-Z a-z 0-9 - _ .)"
+    "tenant (1 to 128 characters of A-Z a-z 0-9 - _ ., not dots alone)"
 );
 
 name_type!(
     /// The client that kicked a job off and alone may see and delete it (P10).
-    /// 1 to 128 characters of `A-Z a-z 0-9 - _ .`.
+    /// 1 to 128 characters of `A-Z a-z 0-9 - _ .`, not dots alone.
     ClientId,
-    "client id (1 to 128 characters of A-Z a-z 0-9 - _ .)"
+    "client id (1 to 128 characters of A-Z a-z 0-9 - _ ., not dots alone)"
 );
 
 #[cfg(test)]
@@ -134,7 +135,7 @@ mod tests {
 
     #[test]
     fn names_refuse_what_could_be_a_path_or_a_line() {
-        for bad in ["", "a/b", "a b", "a\nb", "é", &"x".repeat(129)] {
+        for bad in ["", ".", "..", "a/b", "a b", "a\nb", "é", &"x".repeat(129)] {
             assert!(bad.parse::<ClientId>().is_err(), "{bad:?}");
         }
         assert!("default".parse::<TenantId>().is_ok());

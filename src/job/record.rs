@@ -152,6 +152,8 @@ pub enum FailureReason {
     StorageFailed,
     /// The job's directory is not there any more.
     DirectoryLost,
+    /// Its tenant is not configured any more.
+    TenantRemoved,
 }
 
 impl FailureReason {
@@ -180,6 +182,7 @@ impl FailureReason {
             Self::DirectoryLost => {
                 "The stored export is not there any more. Start a new export, and tell the operator."
             }
+            Self::TenantRemoved => "Exports of this tenant are not offered any more. Ask the operator.",
         }
     }
 }

@@ -6,6 +6,7 @@
 
 mod book;
 
+use std::collections::HashMap;
 use std::time::Duration;
 
 use jiff::Timestamp;
@@ -45,13 +46,13 @@ pub enum NoRoom {
         /// How long it may be until there is: the next expiry, 30 s to 1 h.
         retry_after: Duration,
     },
-    /// The tenant's exports would take more than `storage.max_bytes`.
+    /// The tenant's exports would take more than its `max_bytes`.
     #[error("the exports of the tenant take all the room that they may take")]
     Quota {
         /// As above.
         retry_after: Duration,
     },
-    /// It alone is larger than `storage.max_bytes`.
+    /// It alone is larger than the tenant's `max_bytes`.
     #[error("the export is larger than all exports of the tenant may be together")]
     TooLarge,
 }
@@ -74,6 +75,8 @@ type MeasureFree = Box<dyn Fn() -> Result<u64, String> + Send + Sync>;
 pub struct Space {
     min_free: u64,
     max_bytes: u64,
+    /// The quotas of tenants that have one of their own.
+    own_max_bytes: HashMap<TenantId, u64>,
     retention: Duration,
     clock: Clock,
     free: MeasureFree,
@@ -91,9 +94,12 @@ impl Space {
         jobs: &[Published],
         free: impl Fn() -> Result<u64, String> + Send + Sync + 'static,
     ) -> Self {
+        let own_max_bytes =
+            config.tenants.keys().map(|id| (id.clone(), config.tenant(id).max_bytes)).collect();
         let space = Self {
             min_free: config.storage.min_free,
             max_bytes: config.storage.max_bytes,
+            own_max_bytes,
             retention: config.retention.completed.0,
             clock,
             free: Box::new(free),
@@ -209,21 +215,22 @@ impl Space {
             let book = self.book.lock();
             (book.used(tenant), book.outstanding(with_documents))
         };
+        let max_bytes = self.own_max_bytes.get(tenant).copied().unwrap_or(self.max_bytes);
         let retry_after = self.retry_after(tenant);
         let more = bytes.map_or(0, |bytes| bytes - promised);
         let refuse = |limit: NoRoom, free: Option<u64>| {
             tracing::warn!(
-                %job, %tenant, limit = limit.name(), estimate = bytes, used, max_bytes = self.max_bytes,
+                %job, %tenant, limit = limit.name(), estimate = bytes, used, max_bytes,
                 reserved, free, min_free = self.min_free, "there is no room for an export"
             );
             limit
         };
-        if self.max_bytes > 0 {
-            if bytes.is_some_and(|bytes| bytes > self.max_bytes) {
+        if max_bytes > 0 {
+            if bytes.is_some_and(|bytes| bytes > max_bytes) {
                 return Err(refuse(NoRoom::TooLarge, None));
             }
-            let is_used_up = bytes.is_none() && used >= self.max_bytes;
-            if is_used_up || used.saturating_add(more) > self.max_bytes {
+            let is_used_up = bytes.is_none() && used >= max_bytes;
+            if is_used_up || used.saturating_add(more) > max_bytes {
                 return Err(refuse(NoRoom::Quota { retry_after }, None));
             }
         }

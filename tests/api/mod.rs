@@ -31,6 +31,7 @@ mod request_id;
 mod revoked;
 mod shutdown;
 mod status;
+mod tenants;
 
 use std::collections::BTreeMap;
 use std::path::Path;

@@ -6,3 +6,4 @@ mod misbehaving;
 mod plans;
 mod reads;
 mod stuck;
+mod tenants;

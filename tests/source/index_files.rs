@@ -10,7 +10,7 @@ fn the_index_is_private_and_names_no_patient() {
     let server = setup.start();
     server.export("$export");
     let mode = |path: &Path| std::fs::metadata(path).unwrap().permissions().mode() & 0o7777;
-    assert_eq!(mode(&setup.data_dir().join("index")), 0o700);
+    assert_eq!(mode(&setup.data_dir().join("index/default")), 0o700);
     let files = index_files(&setup);
     let mut index = Vec::new();
     for file in &files {
@@ -92,7 +92,7 @@ fn the_index_of_a_source_that_was_emptied_goes_too() {
 #[test]
 fn strangers_in_the_index_are_left_alone() {
     let setup = Setup::new();
-    let index = setup.data_dir().join("index");
+    let index = setup.data_dir().join("index/default");
     std::fs::create_dir_all(index.join("folder")).unwrap();
     let names = ["README", ".hidden", "old.segment.bak", "folder/file"];
     names.iter().for_each(|name| std::fs::write(index.join(name), "somebody's").unwrap());
@@ -106,7 +106,7 @@ fn strangers_in_the_index_are_left_alone() {
 #[test]
 fn a_stranger_whose_name_looks_like_one_of_ours_does_no_harm_and_takes_none() {
     let setup = Setup::new();
-    let index = setup.data_dir().join("index");
+    let index = setup.data_dir().join("index/default");
     std::fs::create_dir_all(index.join("folder.segment")).unwrap();
     std::fs::write(index.join("letters.new"), "somebody's").unwrap();
     let server = setup.start();
@@ -122,7 +122,7 @@ fn what_a_killed_indexing_left_behind_is_removed() {
     let server = setup.start();
     server.export("$export");
     server.kill();
-    let of_gone = setup.data_dir().join("index/0123456789abcdef0123456789abcdef.new");
+    let of_gone = setup.data_dir().join("index/default/0123456789abcdef0123456789abcdef.new");
     let of_known = index_files(&setup)[0].with_extension("new");
     for file in [&of_gone, &of_known] {
         std::fs::write(file, "half of an index").unwrap();
@@ -136,7 +136,7 @@ fn what_a_killed_indexing_left_behind_is_removed() {
 fn an_index_that_is_deleted_while_the_server_is_stopped_is_made_again() {
     let setup = Setup::new();
     setup.start().export("$export");
-    std::fs::remove_dir_all(setup.data_dir().join("index")).unwrap();
+    std::fs::remove_dir_all(setup.data_dir().join("index/default")).unwrap();
     let server = setup.start();
     assert_exports(&server, &lines_in(source()));
     assert!(index_files(&setup).len() > 10);
@@ -148,7 +148,7 @@ fn an_index_that_is_deleted_while_the_server_runs_is_made_again() {
     let setup = Setup::new().source(folder.path());
     let server = setup.start();
     let patients = exported(&server.export("Patient/$export").1);
-    std::fs::remove_dir_all(setup.data_dir().join("index")).unwrap();
+    std::fs::remove_dir_all(setup.data_dir().join("index/default")).unwrap();
 
     let polling = server.kickoff("Patient/$export");
     let answer = eventually("the end", || Some(get(&polling)).filter(|answer| answer.status != 202));

@@ -183,7 +183,7 @@ fn wait_indexed(server: &Server, times: f64) {
 }
 
 fn index_files(setup: &Setup) -> Vec<PathBuf> {
-    let files = std::fs::read_dir(setup.data_dir().join("index")).unwrap();
+    let files = std::fs::read_dir(setup.data_dir().join("index/default")).unwrap();
     let mut files: Vec<_> = files.map(|file| file.unwrap().path()).collect();
     files.sort();
     files

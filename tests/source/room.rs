@@ -68,7 +68,7 @@ impl Small {
     /// A disk of that many megabytes; `None`, and said loudly, where nothing can be mounted.
     pub fn new(what: &str, megabytes: u32) -> Option<Self> {
         let setup = Setup::new();
-        let disk = Disk::mount(&setup.data_dir().join("index"), what, megabytes)?;
+        let disk = Disk::mount(&setup.data_dir().join("index/default"), what, megabytes)?;
         Some(Self { disk, setup })
     }
 }

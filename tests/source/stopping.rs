@@ -18,7 +18,7 @@ fn times_big(count: u32) -> TempDir {
 
 /// How many files of the source are indexed to their end; `None` if none was begun.
 fn indexed(setup: &Setup) -> Option<usize> {
-    let files = std::fs::read_dir(setup.data_dir().join("index")).ok()?;
+    let files = std::fs::read_dir(setup.data_dir().join("index/default")).ok()?;
     let paths: Vec<_> = files.filter_map(|file| Some(file.ok()?.path())).collect();
     let with = |extension: &str| paths.iter().filter(|it| it.extension() == Some(extension.as_ref())).count();
     (with("new") + with("segment") > 0).then(|| with("segment"))

@@ -39,7 +39,10 @@ impl ExportJob {
         reply: oneshot::Sender<Result<JobId, SubmitError>>,
         ctx: &mut Context<Self>,
     ) {
-        let (exporter, asked) = (self.services.exporter.clone(), request.clone());
+        let Some(exporter) = self.services.exporters.of(&request.tenant) else {
+            return self.refuse(SubmitError::UnknownTenant, reply);
+        };
+        let asked = request.clone();
         let check = move || exporter.check(&asked);
         let checked = tokio::time::timeout(CHECK_PATIENCE, tokio::task::spawn_blocking(check));
         self.wait(ctx, checked, |this, checked, ctx| {
@@ -204,6 +207,10 @@ impl ExportJob {
                 return this.fail(FailureReason::DirectoryLost, ctx);
             };
             this.dir = Some(dir);
+            if this.exporter().is_none() {
+                tracing::error!(job = %this.id, "the tenant of an interrupted export is not there any more");
+                return this.fail(FailureReason::TenantRemoved, ctx);
+            }
             this.request = Some(Arc::new(request));
             match plan.and_then(|text| serde_json::from_slice::<Plan>(&text).ok()) {
                 Some(plan) => {

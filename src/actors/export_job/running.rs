@@ -8,7 +8,7 @@ use std::time::Instant;
 use actix::{AsyncContext, Context};
 
 use super::ExportJob;
-use crate::export::{ExportError, Plan, Work};
+use crate::export::{ExportError, Exporter, Plan, Work};
 use crate::files::{Document, ExportDir, Place};
 use crate::hooks::Step;
 use crate::job::{
@@ -19,9 +19,15 @@ use crate::store::Change;
 use crate::telemetry;
 
 impl ExportJob {
+    /// The exporter of the job's tenant, if there still is such a tenant.
+    pub(super) fn exporter(&self) -> Option<Arc<dyn Exporter>> {
+        self.services.exporters.of(&self.record.as_ref()?.tenant)
+    }
+
     pub(super) fn make_plan(&mut self, ctx: &mut Context<Self>) {
         let (Some(request), Some(dir)) = (self.request.clone(), self.dir.clone()) else { return };
-        let exporter = self.services.exporter.clone();
+        // A job without an exporter is refused or has failed before it comes here; so below.
+        let Some(exporter) = self.exporter() else { return };
         // The exporter may take long over it and holds nothing of ours meanwhile.
         let plan = move || catch_unwind(AssertUnwindSafe(|| exporter.plan(&request)));
         let (planners, fatal) = (self.services.planners.clone(), self.services.fatal.clone());
@@ -84,6 +90,7 @@ impl ExportJob {
     }
 
     pub(super) fn run_parts(&mut self, ctx: &mut Context<Self>) {
+        let Some(exporter) = self.exporter() else { return };
         let (Some(record), Some(plan), Some(dir)) = (&self.record, &mut self.plan, &self.dir) else { return };
         if self.halted {
             return;
@@ -93,7 +100,7 @@ impl ExportJob {
         self.part_count = parts.len();
         self.partial.plan(self.part_count);
         let addr = ctx.address();
-        let (exporter, limits) = (self.services.exporter.clone(), &self.services.limits);
+        let limits = &self.services.limits;
         let report = move |done| addr.do_send(done);
         let (tenant, progress) = (record.tenant.clone(), self.progress.clone());
         let work = Arc::new(Work::new(self.id, tenant, exporter, dir.clone(), limits, progress, report));

@@ -58,7 +58,7 @@ impl Bench {
         let request = ExportRequest::new(tenant(), owner, Kickoff::system(), jiff::Timestamp::UNIX_EPOCH);
         let job = JobId::random();
         let dir = self.files.create(job, &request).unwrap();
-        let throttle = Arc::new(Throttle::new(Rates::default()));
+        let throttle = Arc::new(Throttle::new(Rates::default(), Default::default()));
         let limits = Limits { throttle, max_file_bytes: 1 << 20, form: Form::default() };
         let exporter = self.exporter.clone();
         let work = Work::new(job, tenant(), exporter, dir, &limits, Arc::default(), |_| {});

@@ -79,7 +79,8 @@ mod tests {
         let request = ExportRequest::new(tenant, owner, Kickoff::system(), Timestamp::UNIX_EPOCH);
         let (files, job) = (LocalFiles::open(folder.path(), Hooks::default()).unwrap(), JobId::random());
         let dir = files.create(job, &request).unwrap();
-        let gate = Gate::new(Arc::new(Throttle::new(Rates::default())), "t".parse().unwrap());
+        let gate =
+            Gate::new(Arc::new(Throttle::new(Rates::default(), Default::default())), "t".parse().unwrap());
         let shared = Shared { gate, progress: Arc::default(), max_file_bytes: 100, form: Form::default() };
         let mut writer = PartWriter::new(Arc::new(Slot::new(dir)), Arc::new(shared), 1);
         write(&mut writer).unwrap();

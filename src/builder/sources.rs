@@ -1,0 +1,92 @@
+//! Who exports for which tenant: the host's exporters, and for the rest of the configured
+//! tenants the built-in one over the tenant's folder, with an index of its own.
+
+use std::collections::{BTreeMap, HashSet};
+use std::sync::Arc;
+
+use super::StartError;
+use crate::config::{Config, PageCache};
+use crate::export::{Exporter, Exporters, Served, SourceExporter, SourceOptions};
+use crate::index::{self, Index, IndexOptions};
+use crate::job::TenantId;
+use crate::source::{NdjsonFolder, Source, SourceError};
+
+/// The folders that the built-in exporter reads, and what the host gave.
+pub(super) struct Sources {
+    folders: Vec<(TenantId, NdjsonFolder)>,
+    hosts: Exporters,
+}
+
+impl Sources {
+    /// Opens the folders of all tenants that the host has no exporter for; nothing is made.
+    pub fn open(
+        config: &Config,
+        common: Option<Arc<dyn Exporter>>,
+        own: BTreeMap<TenantId, Arc<dyn Exporter>>,
+    ) -> Result<Self, StartError> {
+        // A host that names no tenant in the settings has those that it has exporters for.
+        let is_hosts = config.tenants.is_empty() && (common.is_some() || !own.is_empty());
+        let configured = if is_hosts { Vec::new() } else { config.tenant_ids() };
+        let mut folders = Vec::new();
+        for tenant in configured.iter().filter(|id| common.is_none() && !own.contains_key(id)) {
+            let opened = open_folder(config, tenant)?;
+            folders.push((tenant.clone(), opened));
+        }
+        let mut hosts = Exporters::default();
+        for (tenant, exporter) in own {
+            hosts = hosts.with_own(tenant, exporter);
+        }
+        if let Some(common) = common {
+            let only = Served::Only(configured.into_iter().collect());
+            hosts = hosts.with_common(common, if is_hosts { Served::All } else { only });
+        }
+        Ok(Self { folders, hosts })
+    }
+
+    /// Removes the indexes of tenants that have none any more and starts keeping the others.
+    /// Only the owner of the data directory may do it.
+    pub fn start(self, config: &Config) -> Result<Exporters, StartError> {
+        let kept: HashSet<_> = self.folders.iter().map(|(tenant, _)| tenant.clone()).collect();
+        index::remove_leftovers(&config.storage.data_dir, &kept);
+        let mut exporters = self.hosts;
+        for (tenant, folder) in self.folders {
+            let exporter = built_in(folder, &tenant, config)?;
+            exporters = exporters.with_own(tenant, Arc::new(exporter));
+        }
+        Ok(exporters)
+    }
+}
+
+fn open_folder(config: &Config, tenant: &TenantId) -> Result<NdjsonFolder, StartError> {
+    let folder = config.tenant(tenant).source.folder;
+    NdjsonFolder::open(&folder).map_err(|error| unusable(config, tenant, error))
+}
+
+/// Names the setting that the tenant has its folder from.
+fn unusable(config: &Config, tenant: &TenantId, error: SourceError) -> StartError {
+    let has_own = config.tenants.get(tenant).is_some_and(|own| own.source.folder.is_some());
+    let setting = if has_own { format!("tenants.{tenant}.source.folder") } else { "--source".into() };
+    StartError::Source { setting, error }
+}
+
+/// The exporter of a tenant's folder.
+fn built_in(folder: NdjsonFolder, tenant: &TenantId, config: &Config) -> Result<SourceExporter, StartError> {
+    let system = |operation| move |error| StartError::System { operation, error };
+    let source = config.tenant(tenant).source;
+    let snapshot = folder.snapshot().map_err(|error| unusable(config, tenant, error))?;
+    if snapshot.files.is_empty() {
+        tracing::warn!(%tenant, "the source has no files with FHIR resources: exports will be empty");
+    }
+    let options = IndexOptions {
+        folder: config.storage.data_dir.join(index::FOLDER).join(tenant.as_str()),
+        base_url: source.base_url,
+    };
+    let index = Index::open(Arc::new(folder), options).map_err(system("make the index's folder"))?;
+    let options = SourceOptions {
+        part_bytes: config.export.part_bytes,
+        max_file_bytes: config.export.max_file_bytes,
+        references: config.export.references,
+        drop_pages: source.page_cache == PageCache::Drop,
+    };
+    SourceExporter::new(index, options, source.watch).map_err(system("start the index's thread"))
+}
