@@ -12,6 +12,7 @@ use actix::{Actor, System};
 use tokio::sync::oneshot;
 
 use crate::actors::{DiskWitnesses, Orchestrator, Planners, Services};
+use crate::audit::{self, AuditError, AuditLog};
 use crate::clock::{self, Clock};
 use crate::config::Config;
 use crate::evanesce::{Evanesce, Running};
@@ -54,6 +55,9 @@ pub enum StartError {
     /// The chain of receipts is broken.
     #[error("cannot use the receipts: {0}")]
     Receipts(#[from] ReceiptsError),
+    /// The audit log cannot be kept.
+    #[error("cannot use the audit log: {0}; audit.enabled=false starts without one")]
+    Audit(#[from] AuditError),
     /// The witnesses could not be joined.
     #[error("cannot reconcile store, disk and receipts: {0}")]
     Reconcile(#[from] ReconcileError),
@@ -167,7 +171,12 @@ impl Builder {
         })?;
         let lock = lock.ok_or_else(|| StartError::InUse(data_dir.clone()))?;
         let receipts = Arc::new(Receipts::open(&data_dir)?.with_hooks(hooks.clone()));
-        let mut witnesses = Box::new(DiskWitnesses { files: files.clone(), receipts: receipts.clone() });
+        let audit = Arc::new(AuditLog::open(&data_dir, &config.audit, clock.clone())?);
+        let mut witnesses = Box::new(DiskWitnesses {
+            files: files.clone(),
+            receipts: receipts.clone(),
+            audit: audit.clone(),
+        });
         // The store writes when it is opened. On a full disk the ballast goes first, then the
         // files of what stands in `trash/`: they are deleted, whatever the store knows of it.
         if !witnesses.make_room() {
@@ -213,9 +222,11 @@ impl Builder {
         let form = Form { coding: export.coding(), checksums: export.checksums };
         let limits = Limits { throttle, max_file_bytes: export.max_file_bytes, form };
         let planners = Arc::new(Planners::new(export.max_replacements));
+        audit.record(audit::Event::Started);
         let services = Services {
             config,
             files,
+            audit,
             receipts,
             space,
             ledger,

@@ -19,6 +19,7 @@ use tokio::net::{UnixListener, UnixStream};
 use uuid::Uuid;
 
 use crate::Evanesce;
+use crate::audit::Event;
 use crate::job::{ClientId, JobId, StateName, TenantId};
 
 /// The name of the socket in the data directory.
@@ -189,7 +190,12 @@ pub async fn perform(ask: Ask, operator: &Operator, evanesce: &Evanesce) -> Answ
         Ask::Jobs => return serde_json::to_value(jobs(evanesce)).map_err(|e| e.to_string()),
         Ask::ConfirmClock => {
             let waited = evanesce.confirm_clock().await.ok_or("the instance is going down")?;
-            return if waited { Ok(Value::Null) } else { Err("the clock is believed already".into()) };
+            if !waited {
+                return Err("the clock is believed already".into());
+            }
+            let (action, by) = ("clock-confirm", by.into());
+            evanesce.services().audit.record(Event::Admin { action, by, job: None, client: None });
+            return Ok(Value::Null);
         }
         Ask::Cancel { job } => {
             // A user may have a name that no client can have.

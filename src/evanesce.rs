@@ -16,6 +16,7 @@ use crate::actors::{
     CancelReply, ConfirmClock, GetStatus, Halt, JobMessage, Orchestrator, Order, OrderError, ReaperStatus,
     Services, Submit, SubmitError, Tell,
 };
+use crate::audit::Event;
 use crate::builder::Builder;
 use crate::job::{ClientId, ExportRequest, JobId, JobState, Kickoff, Receipt, TenantId};
 use crate::receipts::{Entry, Hold, Pause, ReceiptsError};
@@ -254,6 +255,8 @@ impl Inner {
             std::thread::sleep(Duration::from_millis(1));
         }
         services.ledger.close();
+        services.audit.record(Event::Stopped);
+        services.audit.close();
     }
 }
 

@@ -3,6 +3,7 @@
 //! Without leave to repair it changes nothing: it reads copies of the store and the receipts,
 //! for opening them mends them.
 
+mod audit;
 mod disk;
 mod evidence;
 mod explain;
@@ -130,6 +131,7 @@ pub fn check(
         outcome: Outcome::Note,
     };
     findings.extend(examination.inventory.strangers.iter().map(stranger));
+    findings.extend(audit::check(data_dir).map_err(failed("read the audit log"))?);
     findings.extend(disk::check_modes(data_dir, leave).map_err(failed("look at the modes"))?);
 
     if leave > Leave::Look {

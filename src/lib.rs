@@ -22,8 +22,10 @@
 //! protocol by ids such as D-5 or K-7.
 
 mod actors;
+pub mod audit;
 pub mod auth;
 mod builder;
+mod chain;
 pub mod cli;
 pub mod clock;
 pub mod config;

@@ -94,8 +94,8 @@ pub fn batch_committed(changes: usize, took: Duration) {
     histogram!(COMMIT_CHANGES).record(changes as f64);
 }
 
-/// Runs a sync and takes its time. `what` is one of `store`, `receipts`, `directory`, `output`
-/// and `document`.
+/// Runs a sync and takes its time. `what` is one of `store`, `receipts`, `audit`, `directory`,
+/// `output` and `document`.
 pub fn timed_sync<T>(what: &'static str, sync: impl FnOnce() -> T) -> T {
     let began = Instant::now();
     let synced = sync();
@@ -143,6 +143,21 @@ pub fn sweep_failed(errno: String) {
 /// The end of the receipts was found cut off or replaced.
 pub fn receipts_gap() {
     counter!("evanesce_receipts_gaps_total").increment(1);
+}
+
+/// An event was written to the audit log.
+pub fn audited(kind: &'static str) {
+    counter!("evanesce_audit_events_total", "kind" => kind).increment(1);
+}
+
+/// An event could not be written to the audit log, or what was written could not be synced.
+pub fn audit_lost() {
+    counter!("evanesce_audit_failures_total").increment(1);
+}
+
+/// A file of the audit log was found changed at a start.
+pub fn audit_broken() {
+    counter!("evanesce_audit_broken_total").increment(1);
 }
 
 /// The data directory could not be scanned; the next pass tries again.

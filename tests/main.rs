@@ -3,6 +3,7 @@
 
 mod api;
 mod attacks;
+mod audit;
 mod conformance;
 mod crash;
 mod embed;

@@ -1,4 +1,4 @@
-"""Validates what a server says against R4's JSON schema, or a file.
+"""Validates what a server says against R4's JSON schema, or files: a resource, or NDJSON.
 
 Usage: r4_schema.py --schema fhir.schema.json (--base URL | FILE...)
 """
@@ -138,5 +138,7 @@ if arguments.base:
     exports()
 for path in arguments.files:
     with open(path) as file:
-        validate(json.load(file), path)
+        resources = map(json.loads, file) if path.endswith(".ndjson") else [json.load(file)]
+        for resource in resources:
+            validate(resource, path)
 print("ok: valid R4:", ", ".join(f"{count} {name}" for name, count in sorted(valid.items())))

@@ -3,6 +3,7 @@
 //! run on one thread; what blocks runs elsewhere.
 
 mod admission;
+mod audited;
 mod export_job;
 mod orchestrator;
 mod planners;
@@ -16,6 +17,7 @@ use std::sync::Arc;
 use jiff::Timestamp;
 use tokio::sync::oneshot;
 
+use crate::audit::AuditLog;
 use crate::clock::Clock;
 use crate::config::Config;
 use crate::export::{Exporters, Limits, Pool};
@@ -38,6 +40,8 @@ pub struct Services {
     pub config: Config,
     /// Job directories.
     pub files: Arc<dyn Files>,
+    /// The audit log.
+    pub audit: Arc<AuditLog>,
     /// The chain of receipts.
     pub receipts: Arc<Receipts>,
     /// Who has which room.

@@ -1,5 +1,5 @@
 //! Pruning the receipts, off the actors' thread: what may go is found, the ledger makes the
-//! prune entry durable in all witnesses, then the file is cut.
+//! prune entry durable in all witnesses, then the file is cut. And the audit log's old files.
 
 use std::sync::Arc;
 
@@ -9,6 +9,18 @@ use super::Services;
 use crate::clock;
 use crate::receipts::{Entry, ReceiptsError};
 use crate::store::Change;
+
+/// Removes the audit log's files that are older than `audit.retention`. An error is logged and left
+/// to the next time.
+pub async fn prune_audit(services: Arc<Services>, now: Timestamp) {
+    let before = clock::before(now, services.config.audit.retention.0);
+    let audit = services.audit.clone();
+    match tokio::task::spawn_blocking(move || audit.prune(before)).await {
+        Ok(Ok(_)) => {}
+        Ok(Err(error)) => tracing::error!(%error, "old files of the audit log could not be removed"),
+        Err(panic) => services.fatal.raise(&format!("panic while the audit log was pruned: {panic}")),
+    }
+}
 
 /// Prunes what is older than `retention.receipts`, if there is anything. An error is logged
 /// and left to the next time: nothing is lost by it.

@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use crate::audit::{AuditLog, Event};
 use crate::files::{Files, Place, Room, Swept};
 use crate::job::JobId;
 use crate::receipts::{Entry, Head, Receipts};
@@ -16,6 +17,8 @@ pub struct DiskWitnesses {
     pub files: Arc<dyn Files>,
     /// The chain.
     pub receipts: Arc<Receipts>,
+    /// Where erasures and orders are told of, once their receipts are durable.
+    pub audit: Arc<AuditLog>,
 }
 
 impl OtherWitnesses for DiskWitnesses {
@@ -57,7 +60,11 @@ impl OtherWitnesses for DiskWitnesses {
     }
 
     fn append_receipts(&mut self, entries: &[Entry]) -> Result<Head, String> {
-        self.receipts.append(entries).map_err(|e| e.to_string())
+        let heads = self.receipts.append_each(entries).map_err(|e| e.to_string())?;
+        for (entry, head) in entries.iter().zip(&heads) {
+            self.audit.record(Event::of_receipt(entry, *head));
+        }
+        Ok(heads.last().copied().unwrap_or_else(|| self.receipts.head()))
     }
 
     fn move_to_trash(&mut self, jobs: &[JobId]) -> Result<Vec<Result<(), String>>, String> {

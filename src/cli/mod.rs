@@ -2,6 +2,8 @@
 //! could not begin (arguments, configuration, data directory, source), 70 the server could
 //! promise nothing any more, 130 stopped by a second signal.
 
+mod audit;
+mod chain;
 mod demo;
 mod fsck;
 mod generate;
@@ -51,6 +53,8 @@ enum Command {
     Clock(operate::Clock),
     /// Look into the receipts of erasures, check and export them.
     Receipts(receipts::Args),
+    /// Check and export the audit log.
+    Audit(audit::Args),
 }
 
 /// Why a command ends without success.
@@ -86,6 +90,7 @@ pub fn main() -> ExitCode {
         Command::Reaper(args) => operate::reaper(args),
         Command::Clock(args) => operate::clock(&args),
         Command::Receipts(args) => receipts::run(&args),
+        Command::Audit(args) => audit::run(&args),
     };
     match result {
         Ok(()) => ExitCode::SUCCESS,

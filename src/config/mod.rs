@@ -2,6 +2,7 @@
 //! environment (`EVANESCE_SECTION__KEY`) over file (TOML) over default.
 
 mod admin;
+mod audit;
 mod settings;
 mod tenants;
 
@@ -11,6 +12,7 @@ use std::time::Duration;
 use crate::job::TenantId;
 
 pub use admin::Admin;
+pub use audit::Audit;
 pub use settings::{
     Config, Download, Export, PageCache, Profile, Protocol, Reaper, References, Retention, Server,
     SourceConfig, Storage, Stored, Time,
@@ -138,6 +140,7 @@ impl Config {
                 return Err(ConfigError::Value { key: "server.public_url", reason });
             }
         }
+        self.audit.check()?;
         // Without authentication there is one built-in client, and anybody who can connect is it.
         if !self.server.listen.ip().is_loopback() {
             let reason = format!(
@@ -214,7 +217,7 @@ mod tests {
 
     #[test]
     fn what_is_unknown_or_senseless_is_refused_with_its_name() {
-        let cases: [(&str, &[&str], &str); 22] = [
+        let cases: [(&str, &[&str], &str); 25] = [
             ("[export]\nworker = 3", &[], "worker"),
             ("[exports]\nworkers = 3", &[], "exports"),
             ("", &["export.workers=0"], "export.workers"),
@@ -236,6 +239,9 @@ mod tests {
             ("", &["export.references=some"], "some"),
             ("", &["source.base_url=https://h/fhir/"], "source.base_url"),
             ("", &["source.page_cache=lose"], "lose"),
+            ("", &["audit.max_file_bytes=4095"], "audit.max_file_bytes is 4095"),
+            ("", &["audit.retention=1h"], "audit.retention is 1h, should be at least 1day"),
+            ("", &["audit.sync_interval=1ms"], "audit.sync_interval is 1ms"),
             ("", &["retention.receipts=29days"], "less than retention.tombstones, which is 30days"),
         ];
         for (file, sets, expected) in cases {

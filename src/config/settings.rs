@@ -71,6 +71,8 @@ pub struct Config {
     /// `[tenants.NAME]`; without any there is one tenant, `default`, over `[source]`.
     #[serde(deserialize_with = "tenants::named")]
     pub tenants: BTreeMap<TenantId, TenantConfig>,
+    /// `[audit]`
+    pub audit: super::Audit,
 }
 
 /// `[server]`: where and how to listen.

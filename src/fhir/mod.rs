@@ -2,6 +2,7 @@
 //! elements, references, attachments, the CapabilityStatement and the OperationDefinitions.
 
 pub mod attachment;
+pub mod audit_event;
 mod capability;
 pub mod compartment;
 pub mod date_time;

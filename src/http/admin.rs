@@ -23,8 +23,8 @@ pub async fn healthz() -> HttpResponse {
     HttpResponse::Ok().json(json!({"status": "ok"}))
 }
 
-/// Whether the server can keep its promises: the store takes commits, the actors answer, and no
-/// mark has waited for longer than `reaper.alarm_after`.
+/// Whether the server can keep its promises: the store takes commits, the audit log
+/// is written, the actors answer, and no mark has waited for longer than `reaper.alarm_after`.
 pub async fn readyz(api: Data<Api>) -> HttpResponse {
     let (ready, _) = readiness(&api).await;
     answer(ready, json!({"ready": ready}))
@@ -39,7 +39,8 @@ pub async fn readyz_in_full(api: Data<Api>) -> HttpResponse {
 async fn readiness(api: &Api) -> (bool, Value) {
     let reaper = api.evanesce.reaper_status().await;
     let in_time = reaper.as_ref().is_some_and(|reaper| !reaper.overdue);
-    (api.evanesce.services().ledger.is_healthy() && in_time, json!(reaper))
+    let services = api.evanesce.services();
+    (services.ledger.is_healthy() && services.audit.is_healthy() && in_time, json!(reaper))
 }
 
 fn answer(ready: bool, body: Value) -> HttpResponse {

@@ -26,9 +26,10 @@ use crate::job::{JobId, Receipt};
 use crate::telemetry;
 use known::Known;
 
+pub use crate::chain::{Hash, Head, InvalidHash};
 pub use audit_event::audit_event;
 pub use chain::{Item, Summary, read, verify, walk};
-pub use entry::{Entry, Hash, Head, Hold, InvalidHash, Pause};
+pub use entry::{Entry, Hold, Pause};
 pub use prune::Due;
 
 /// The name of the file in the data directory.
@@ -138,6 +139,12 @@ impl Receipts {
     /// nothing more can be appended: the caller ends the process, and the next start cuts off
     /// what was torn.
     pub fn append(&self, entries: &[Entry]) -> Result<Head, ReceiptsError> {
+        let heads = self.append_each(entries)?;
+        Ok(heads.last().copied().unwrap_or_else(|| self.head()))
+    }
+
+    /// As [`Receipts::append`]; gives the head that each entry came to.
+    pub fn append_each(&self, entries: &[Entry]) -> Result<Vec<Head>, ReceiptsError> {
         let mut end = self.end.lock();
         if end.failed {
             return Err(fail("append to")(io::Error::other("it failed before; only a new start can go on")));
@@ -148,7 +155,7 @@ impl Receipts {
             let (line, next) = chain::line(head, entry);
             text.extend(line);
             head = next;
-            places.push((entry, head.count, offset));
+            places.push((entry, head, offset));
         }
         let written = (&*end.file).write_all(&text).and_then(|()| {
             self.hooks.reach(Step::ReceiptWritten);
@@ -160,11 +167,11 @@ impl Receipts {
         end.head = head;
         end.bytes += text.len() as u64;
         let mut durable = self.durable.write();
-        for (entry, count, offset) in places {
-            durable.known.note(entry, count, offset);
+        for (entry, head, offset) in &places {
+            durable.known.note(entry, head.count, *offset);
         }
         tracing::info!(entries = entries.len(), count = head.count, head = %head.hash, "receipts appended");
-        Ok(head)
+        Ok(places.into_iter().map(|(_, head, _)| head).collect())
     }
 
     /// The end of the chain.

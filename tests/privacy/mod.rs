@@ -6,6 +6,7 @@ use std::path::Path;
 
 use memchr::memmem::find;
 
+use crate::audit::audit_of;
 use crate::receipts::receipts_of;
 use crate::support::{KICKOFF, Server, Setup, delete, get, job_id, post, send};
 
@@ -30,7 +31,7 @@ fn holders(folder: &Path) -> Vec<String> {
     found
 }
 
-/// Store, receipts, index and logs on disk, the operator's answers and what the commands
+/// Store, receipts, audit log, index and logs on disk, the operator's answers and what the commands
 /// print: none has the planted text but what is in these places of the job.
 fn assert_nowhere_but(setup: &Setup, server: &Server, places: &[&str]) {
     let held = holders(setup.folder.path());
@@ -55,6 +56,10 @@ fn assert_nowhere_but(setup: &Setup, server: &Server, places: &[&str]) {
     ] {
         let printed = receipts_of(&setup.data_dir(), arguments);
         assert!(!printed.contains(PLANTED), "{arguments:?}: {printed}");
+    }
+    for arguments in [&["verify"][..], &["export"], &["export", "--format", "fhir"]] {
+        let printed = audit_of(&setup.data_dir(), arguments);
+        assert!(!printed.is_empty() && !printed.contains(PLANTED), "{arguments:?}: {printed}");
     }
 }
 

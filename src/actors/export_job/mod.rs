@@ -17,6 +17,7 @@ use jiff::Timestamp;
 use tokio::sync::oneshot;
 
 use self::last_out::LastOut;
+use super::audited::event_of;
 use super::orchestrator::{Idle, Orchestrator, Settled};
 use super::reaper::{Reaper, Sweep};
 use super::{CancelReply, JobMessage, Seed, Services};
@@ -291,10 +292,12 @@ impl ExportJob {
         let Some(change) = self.next_change() else { return };
         let generation = self.generation;
         let is_mark = matches!(change, Change::Mark(_) | Change::MarkNew(_));
+        let event = event_of(&change);
         let committed = self.services.ledger.submit(change);
         self.wait(ctx, committed, move |this, outcome, ctx| {
             // After an error the process is ending; nobody may be told anything.
             let Ok(outcome) = outcome else { return };
+            event.into_iter().for_each(|event| this.services.audit.record(event));
             if is_mark {
                 this.marked(&outcome);
             }

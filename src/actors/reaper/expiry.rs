@@ -6,7 +6,7 @@ use actix::{AsyncContext, Context, WrapFuture};
 use jiff::Timestamp;
 
 use super::super::JobMessage;
-use super::super::prune::prune;
+use super::super::prune::{prune, prune_audit};
 use super::Reaper;
 use crate::clock::{Reading, after, between};
 use crate::job::JobState;
@@ -54,11 +54,12 @@ impl Reaper {
         self.next_expiry = soon.map(|wait| ctx.run_later(wait, |this, ctx| this.pass(ctx)));
     }
 
-    /// Receipts are pruned at the first pass, and once a day after it.
+    /// Receipts and the audit log are pruned at the first pass, and once a day after it.
     fn prune(&mut self, now: Timestamp, ctx: &mut Context<Self>) {
         if self.pruned.is_none_or(|last| last.elapsed() >= PRUNE_EVERY) {
             self.pruned = Some(Instant::now());
             ctx.spawn(prune(self.services.clone(), now).into_actor(self));
+            ctx.spawn(prune_audit(self.services.clone(), now).into_actor(self));
         }
     }
 }

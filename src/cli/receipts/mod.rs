@@ -12,7 +12,7 @@ use std::path::{Path, PathBuf};
 use jiff::Timestamp;
 
 use super::CliError;
-use crate::config::Config;
+use super::chain::{Failure, Place, finish};
 use crate::job::JobId;
 use crate::receipts::{self, FILE_NAME, Hash, Head, ReceiptsError, Summary};
 
@@ -23,20 +23,6 @@ pub struct Args {
     place: Place,
     #[command(subcommand)]
     command: Command,
-}
-
-/// Where the receipts are: as for `serve`.
-#[derive(Debug, clap::Args)]
-struct Place {
-    /// Where exports are kept [storage.data_dir].
-    #[arg(long, value_name = "DIR", global = true)]
-    data_dir: Option<PathBuf>,
-    /// A TOML file of settings.
-    #[arg(long, value_name = "FILE", global = true)]
-    config: Option<PathBuf>,
-    /// One setting; may be repeated.
-    #[arg(long = "set", value_name = "SECTION.KEY=VALUE", global = true)]
-    sets: Vec<String>,
 }
 
 #[derive(Debug, clap::Subcommand)]
@@ -61,57 +47,20 @@ enum Command {
     Export(export::Args),
 }
 
-impl Place {
-    /// The file of the receipts; it need not be there yet, but its directory must.
-    fn file(&self) -> Result<PathBuf, CliError> {
-        let mut sets = self.sets.clone();
-        sets.extend(self.data_dir.as_ref().map(|dir| format!("storage.data_dir={}", dir.display())));
-        let config = Config::load(self.config.as_deref(), &sets).map_err(CliError::usage)?;
-        let data_dir = config.storage.data_dir;
-        if !data_dir.is_dir() {
-            let reason = format!("there is no data directory {}; use --data-dir", data_dir.display());
-            return Err(CliError::usage(reason));
+/// The file of the receipts; it need not be there yet, but its directory must.
+fn file_in(data_dir: &Path) -> Result<PathBuf, CliError> {
+    let file = data_dir.join(FILE_NAME);
+    match File::open(&file) {
+        Err(e) if e.kind() != io::ErrorKind::NotFound => {
+            Err(CliError::usage(format!("cannot open {}: {e}", file.display())))
         }
-        let file = data_dir.join(FILE_NAME);
-        match File::open(&file) {
-            Err(e) if e.kind() != io::ErrorKind::NotFound => {
-                Err(CliError::usage(format!("cannot open {}: {e}", file.display())))
-            }
-            _ => Ok(file),
-        }
-    }
-}
-
-/// Why a command that walks over the chain ends early.
-enum Failure {
-    Chain(ReceiptsError),
-    Output(io::Error),
-}
-
-impl From<ReceiptsError> for Failure {
-    fn from(error: ReceiptsError) -> Self {
-        Self::Chain(error)
-    }
-}
-
-impl From<io::Error> for Failure {
-    fn from(error: io::Error) -> Self {
-        Self::Output(error)
-    }
-}
-
-impl From<Failure> for CliError {
-    fn from(failure: Failure) -> Self {
-        match failure {
-            Failure::Chain(error) => Self::failed(error),
-            Failure::Output(error) => Self::failed(format!("cannot write the output: {error}")),
-        }
+        _ => Ok(file),
     }
 }
 
 /// Runs `evanesce receipts`.
 pub fn run(args: &Args) -> Result<(), CliError> {
-    let file = args.place.file()?;
+    let file = file_in(&args.place.data_dir()?)?;
     let mut out = BufWriter::new(io::stdout().lock());
     let done = match &args.command {
         Command::List(options) => list::list(&file, options, &mut out),
@@ -120,19 +69,6 @@ pub fn run(args: &Args) -> Result<(), CliError> {
         Command::Export(options) => return export::export(&file, options),
     };
     finish(done, &mut out)
-}
-
-/// Flushes what is there, also before an error. Whoever reads the output may stop reading.
-fn finish(done: Result<(), Failure>, out: &mut impl Write) -> Result<(), CliError> {
-    match done.and_then(|()| Ok(out.flush()?)) {
-        Err(Failure::Output(error)) if error.kind() == io::ErrorKind::BrokenPipe => Ok(()),
-        Err(failure) => {
-            // The failure is what counts.
-            let _ = out.flush();
-            Err(failure.into())
-        }
-        Ok(()) => Ok(()),
-    }
 }
 
 fn show(file: &Path, job: JobId) -> Result<(), CliError> {

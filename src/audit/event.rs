@@ -1,0 +1,287 @@
+//! What is recorded, kind by kind. Who, which job, how many bytes and how it went: no parameter of
+//! a kick-off, no id of a group or a patient, no token and no assertion (P12). What a client may
+//! have written itself has no field here; reasons are the server's own words.
+
+use std::net::IpAddr;
+
+use crate::chain::Head;
+use crate::job::{ClientId, FailureReason, JobId, MarkReason, Receipt, TenantId};
+use crate::receipts;
+
+/// Who asks, and from where; what is not known stays `None`.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Caller {
+    /// The client. Only one that is registered: what an unknown one calls itself may be anything.
+    pub client: Option<ClientId>,
+    /// The tenant, if there is such a one.
+    pub tenant: Option<TenantId>,
+    /// The id that the server gave the request (G-6), never the client's own.
+    pub request_id: Option<String>,
+    /// Where the connection comes from, or who a trusted proxy says it is.
+    pub address: Option<IpAddr>,
+}
+
+/// How a download ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Ending {
+    /// Every byte was handed to the connection.
+    Whole,
+    /// The server cut it: its job was deleted, or expired long ago.
+    Cut,
+    /// It broke off: the client went away, or the file could not be read.
+    BrokenOff,
+}
+
+impl Ending {
+    pub(super) fn name(self) -> &'static str {
+        match self {
+            Self::Whole => "whole",
+            Self::Cut => "cut",
+            Self::BrokenOff => "broken-off",
+        }
+    }
+}
+
+/// One thing to record.
+#[derive(Debug, Clone)]
+pub enum Event {
+    /// The instance has started.
+    Started,
+    /// It stops, as it was told to. One that was killed does not say so.
+    Stopped,
+    /// HTTP: a kick-off was accepted. `level` is `system`, `patient` or `group`: which group it is
+    /// may name a population.
+    KickOff {
+        /// Who asked.
+        caller: Caller,
+        /// The new job.
+        job: JobId,
+        /// The level of the operation.
+        level: &'static str,
+    },
+    /// HTTP: a kick-off was refused, with this status and for this reason, such as
+    /// [`SubmitError::name`](crate::SubmitError::name).
+    KickOffRefused {
+        /// Who asked.
+        caller: Caller,
+        /// The status of the answer.
+        status: u16,
+        /// Why, in a word.
+        reason: &'static str,
+    },
+    /// HTTP: a client was shown the manifest of its job.
+    Manifest {
+        /// Who asked.
+        caller: Caller,
+        /// The job.
+        job: JobId,
+    },
+    /// An export is complete, durably.
+    Completed {
+        /// The job.
+        job: JobId,
+        /// Its tenant.
+        tenant: TenantId,
+        /// Its owner.
+        owner: ClientId,
+        /// Output files.
+        files: u64,
+        /// Resources in them.
+        resources: u64,
+        /// Bytes of their text.
+        bytes: u64,
+    },
+    /// An export failed, durably.
+    Failed {
+        /// The job.
+        job: JobId,
+        /// Its tenant.
+        tenant: TenantId,
+        /// Its owner.
+        owner: ClientId,
+        /// Why.
+        reason: FailureReason,
+    },
+    /// HTTP: a download begins; [`AuditLog::download`](super::AuditLog::download) records it.
+    DownloadBegan {
+        /// Who asked.
+        caller: Caller,
+        /// The job.
+        job: JobId,
+        /// The file's name, as the server made it.
+        file: String,
+    },
+    /// HTTP: a download is over.
+    DownloadEnded {
+        /// Who asked.
+        caller: Caller,
+        /// The job.
+        job: JobId,
+        /// The file's name, as the server made it.
+        file: String,
+        /// Bytes of the body that were handed to the connection, as they were coded.
+        bytes: u64,
+        /// How it ended.
+        ending: Ending,
+    },
+    /// HTTP: a DELETE was answered with 202.
+    Deleted {
+        /// Who asked.
+        caller: Caller,
+        /// The job.
+        job: JobId,
+    },
+    /// A job's files are marked for deletion, durably: its time was over, or somebody asked.
+    Marked {
+        /// The job.
+        job: JobId,
+        /// Its tenant.
+        tenant: TenantId,
+        /// Why.
+        reason: MarkReason,
+        /// Who asked, if a client did.
+        by: Option<ClientId>,
+        /// The request that asked.
+        request_id: Option<String>,
+    },
+    /// A job's files are gone, and the receipt says so (P9).
+    Erased {
+        /// The receipt.
+        receipt: Box<Receipt>,
+        /// Where it stands in the chain of receipts.
+        head: Head,
+    },
+    /// HTTP: an access token was issued, with so many scopes, for so many seconds.
+    TokenIssued {
+        /// Who asked; the client is authenticated.
+        caller: Caller,
+        /// Scopes granted.
+        scopes: usize,
+        /// Seconds until it expires.
+        expires_in: u64,
+    },
+    /// HTTP: no access token was issued.
+    TokenRefused {
+        /// Who asked; the client only if it is registered.
+        caller: Caller,
+        /// Why, in a word, such as OAuth's error code.
+        reason: &'static str,
+    },
+    /// HTTP: a request for a resource came without a valid token (401).
+    AuthenticationRefused {
+        /// Who asked; the client only if the token names one.
+        caller: Caller,
+        /// Why, in a word.
+        reason: &'static str,
+    },
+    /// HTTP: the token's scopes do not cover what was asked for (403).
+    ScopeRefused {
+        /// Who asked.
+        caller: Caller,
+        /// The job, if it was about one.
+        job: Option<JobId>,
+        /// Why, in a word.
+        reason: &'static str,
+    },
+    /// An operator did something, such as registering a client or confirming the clock.
+    Admin {
+        /// What, in a word.
+        action: &'static str,
+        /// The operator's user name, or the id of an authenticated administrator.
+        by: String,
+        /// The job that it is about.
+        job: Option<JobId>,
+        /// The client that it is about.
+        client: Option<ClientId>,
+    },
+    /// An operator's order, or a pruning, that the chain of receipts holds.
+    Receipt {
+        /// The entry, which is no erasure.
+        entry: Box<receipts::Entry>,
+        /// Where it stands in the chain of receipts.
+        head: Head,
+    },
+    /// The log goes on in a new file.
+    Rotated {
+        /// The file before.
+        before: String,
+        /// The end of the chain in it.
+        end: Head,
+    },
+    /// Old files are being removed.
+    Removed {
+        /// How many.
+        files: usize,
+        /// The last event in them.
+        cut: Head,
+    },
+    /// A line that a crash had torn was cut off.
+    Torn {
+        /// Where.
+        file: String,
+        /// How many bytes of it there were.
+        bytes: u64,
+    },
+    /// A file does not hold together: it was changed. The log goes on in another one.
+    Broken {
+        /// The file.
+        file: String,
+        /// The first line that does not follow.
+        line: u64,
+    },
+    /// So many requests without a valid token were not recorded one by one: there were more than
+    /// `audit.max_refusals` in a minute.
+    Withheld {
+        /// How many.
+        events: u64,
+    },
+    /// Recording goes on after events could not be written.
+    Lost {
+        /// How many.
+        events: u64,
+    },
+}
+
+impl Event {
+    /// The event of an entry in the chain of receipts, which came to `head` with it.
+    pub fn of_receipt(entry: &receipts::Entry, head: Head) -> Self {
+        match entry {
+            receipts::Entry::Erasure(receipt) => Self::Erased { receipt: receipt.clone(), head },
+            entry => Self::Receipt { entry: Box::new(entry.clone()), head },
+        }
+    }
+
+    /// The name of the kind, as in the detail `kind` and for `evanesce audit export --kind`.
+    pub fn kind(&self) -> &'static str {
+        match self {
+            Self::Started => "start",
+            Self::Stopped => "stop",
+            Self::KickOff { .. } => "kick-off",
+            Self::KickOffRefused { .. } => "kick-off-refused",
+            Self::Manifest { .. } => "manifest",
+            Self::Completed { .. } => "complete",
+            Self::Failed { .. } => "failed",
+            Self::DownloadBegan { .. } => "download-start",
+            Self::DownloadEnded { .. } => "download-end",
+            Self::Deleted { .. } => "delete",
+            Self::Marked { reason: MarkReason::Expired, .. } => "expiry",
+            Self::Marked { .. } => "mark",
+            Self::Erased { .. } => "erase",
+            Self::TokenIssued { .. } => "token",
+            Self::TokenRefused { .. } => "token-refused",
+            Self::AuthenticationRefused { .. } => "authentication-refused",
+            Self::ScopeRefused { .. } => "scope-refused",
+            Self::Admin { .. } => "admin",
+            Self::Receipt { entry, .. } => match **entry {
+                receipts::Entry::Prune { .. } | receipts::Entry::Gap { .. } => "receipts",
+                _ => "admin",
+            },
+            Self::Rotated { .. } => "audit-rotated",
+            Self::Removed { .. } => "audit-removed",
+            Self::Torn { .. } => "audit-torn",
+            Self::Broken { .. } => "audit-broken",
+            Self::Withheld { .. } => "audit-withheld",
+            Self::Lost { .. } => "audit-lost",
+        }
+    }
+}

@@ -1,0 +1,144 @@
+//! A line of the log: one AuditEvent, and nothing but it. The last details of its entity bind it to
+//! the line before: `chain-count`, `chain-previous` and, at the very end, `chain-hash`, which is the
+//! SHA-256 over the digits of `chain-previous` and the bytes of the line before
+//! `,{"type":"chain-hash"`. A walk takes only lines that end, byte for byte, as they should there.
+
+use jiff::Timestamp;
+use serde::Deserialize;
+use uuid::Uuid;
+
+use super::Event;
+use super::describe::{KIND, describe};
+use crate::chain::{Hash, Head};
+use crate::fhir::audit_event::AuditEvent;
+
+/// What stands between the hashed part and the hash.
+const BEFORE_HASH: &str = r#",{"type":"chain-hash","valueString":""#;
+
+/// What stands behind the hash.
+const AFTER_HASH: &str = "\"}]}]}\n";
+
+/// What an AuditEvent without its hash ends with.
+const OPEN_END: &str = "]}]}";
+
+/// Digits of a hash.
+const DIGITS: usize = 64;
+
+const COUNT: &str = "chain-count";
+const PREVIOUS: &str = "chain-previous";
+
+/// The line of an event behind `end`, and the end of the chain with it.
+pub fn line(end: Head, event: &Event, recorded: Timestamp) -> (String, Head) {
+    let mut description = describe(event);
+    let count = end.count + 1;
+    description.details.extend([(COUNT, count.to_string()), (PREVIOUS, end.hash.to_string())]);
+    let event = AuditEvent::new(Uuid::new_v4().to_string(), recorded, description);
+    let mut text = serde_json::to_string(&event).expect("an event has string keys only");
+    assert!(text.ends_with(OPEN_END), "an event ends with its details");
+    text.truncate(text.len() - OPEN_END.len());
+    let hash = Hash::of(end.hash, &text);
+    text.push_str(BEFORE_HASH);
+    text.push_str(&hash.to_string());
+    text.push_str(AFTER_HASH);
+    (text, Head { count, hash })
+}
+
+/// Checks a line behind `end` and gives the head it comes to, or says what is wrong.
+pub fn check(end: Head, line: &str) -> Result<Head, &'static str> {
+    const NO_LINE: &str = "it is no line of an audit log";
+    let rest = line.strip_suffix(AFTER_HASH).ok_or(NO_LINE)?;
+    let (rest, hash) = rest.split_at_checked(rest.len().saturating_sub(DIGITS)).ok_or(NO_LINE)?;
+    let body = rest.strip_suffix(BEFORE_HASH).ok_or(NO_LINE)?;
+    let count = end.count + 1;
+    let link = format!(
+        r#"{{"type":"{COUNT}","valueString":"{count}"}},{{"type":"{PREVIOUS}","valueString":"{}"}}"#,
+        end.hash
+    );
+    if !body.ends_with(&link) {
+        return Err("it does not follow from the line before");
+    }
+    if Hash::of(end.hash, body).to_string() != hash {
+        return Err("its content is not what its hash says");
+    }
+    Ok(Head { count, hash: hash.parse().map_err(|_| NO_LINE)? })
+}
+
+/// What a line says, as far as anybody here asks. It is not checked.
+#[derive(Debug, Deserialize)]
+pub struct Facts {
+    recorded: Timestamp,
+    agent: Vec<Agent>,
+    entity: Vec<Entity>,
+}
+
+#[derive(Debug, Deserialize)]
+struct Agent {
+    who: Reference,
+}
+
+#[derive(Debug, Deserialize)]
+struct Entity {
+    what: Option<Reference>,
+    detail: Vec<Detail>,
+}
+
+#[derive(Debug, Deserialize)]
+struct Reference {
+    identifier: Option<Identifier>,
+}
+
+#[derive(Debug, Deserialize)]
+struct Identifier {
+    value: String,
+}
+
+#[derive(Debug, Deserialize)]
+struct Detail {
+    #[serde(rename = "type")]
+    name: String,
+    #[serde(rename = "valueString")]
+    value: String,
+}
+
+impl Facts {
+    /// Of a line; `None` if it is none.
+    pub fn read(line: &str) -> Option<Self> {
+        serde_json::from_str(line).ok()
+    }
+
+    /// When it was recorded.
+    pub fn recorded(&self) -> Timestamp {
+        self.recorded
+    }
+
+    /// The name of its kind.
+    pub fn kind(&self) -> &str {
+        self.detail(KIND).unwrap_or_default()
+    }
+
+    /// A detail, by its name.
+    pub fn detail(&self, name: &str) -> Option<&str> {
+        let details = self.entity.iter().flat_map(|entity| &entity.detail);
+        details.into_iter().find(|detail| detail.name == name).map(|detail| detail.value.as_str())
+    }
+
+    /// Whether a client or an operator of this name has to do with it: asked for it, owns the
+    /// job, or is what it is about.
+    pub fn concerns(&self, name: &str) -> bool {
+        let asked = self.agent.iter().filter_map(|agent| agent.who.identifier.as_ref());
+        let mut asked = asked.map(|identifier| identifier.value.as_str());
+        asked.any(|id| id == name) || ["owner", "client"].iter().any(|key| self.detail(key) == Some(name))
+    }
+
+    /// The job that it is about, as `urn:uuid:<id>`.
+    pub fn job(&self) -> Option<&str> {
+        let what = self.entity.iter().find_map(|entity| entity.what.as_ref());
+        what.and_then(|what| what.identifier.as_ref()).map(|identifier| identifier.value.as_str())
+    }
+
+    /// The end of the chain before it, by its own words.
+    pub fn behind(&self) -> Option<Head> {
+        let count: u64 = self.detail(COUNT)?.parse().ok()?;
+        Some(Head { count: count.checked_sub(1)?, hash: self.detail(PREVIOUS)?.parse().ok()? })
+    }
+}

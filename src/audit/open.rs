@@ -1,0 +1,108 @@
+//! The log as a start finds it: where its chain ends, and whether the last file can be appended to.
+
+use std::collections::VecDeque;
+use std::fs::{DirBuilder, File, OpenOptions, Permissions};
+use std::io::{self, BufRead, BufReader};
+use std::os::unix::fs::{DirBuilderExt, PermissionsExt};
+use std::path::Path;
+use std::sync::Arc;
+
+use super::line::Facts;
+use super::walk::{Walked, file_name, files, walk_file};
+use super::writer::{Current, Known, Writer, day_of};
+use super::{AuditError, Event};
+use crate::chain::Head;
+use crate::config::Audit;
+use crate::telemetry;
+
+/// Opens the log in `dir`. The events say what was found wrong; they are to be recorded first.
+pub fn open(dir: &Path, settings: &Audit) -> Result<(Writer, Vec<Event>), AuditError> {
+    make_folder(dir).map_err(AuditError::at("make", dir))?;
+    let mut known = VecDeque::new();
+    for count in files(dir).map_err(AuditError::at("list", dir))? {
+        known.push_back(look_at(dir, count)?);
+    }
+    let mut writer = Writer {
+        dir: dir.into(),
+        max_file_bytes: settings.max_file_bytes,
+        head: Head::EMPTY,
+        current: None,
+        files: known,
+        unsynced: Vec::new(),
+        folder_unsynced: false,
+        lost: 0,
+        sync_failed: false,
+    };
+    let mut found = Vec::new();
+    while let Some(last) = writer.files.back() {
+        let (count, began) = (last.count, last.began);
+        let path = dir.join(file_name(count));
+        let walked = walk_file(&path, None, |_| Ok::<_, AuditError>(()))?;
+        found.extend(what_is_wrong(count, &walked));
+        if walked.lines == 0 {
+            // Of a crash before the first line was whole.
+            std::fs::remove_file(&path).map_err(AuditError::at("remove", &path))?;
+            writer.files.pop_back();
+            continue;
+        }
+        writer.head = walked.head;
+        if walked.broken.is_some() {
+            telemetry::audit_broken();
+            // No two files may have one name, and the later one has the later name.
+            writer.head.count = walked.head.count.max(count + walked.lines);
+        } else {
+            let file = take_up(&path, &walked).map_err(AuditError::at("open", &path))?;
+            let (file, day) = (Arc::new(file), began.map(day_of));
+            writer.unsynced.push(file.clone());
+            writer.current = Some(Current { file, bytes: walked.bytes, day, torn: false });
+        }
+        break;
+    }
+    // One that somebody else may have seen first is told of first.
+    found.reverse();
+    Ok((writer, found))
+}
+
+fn what_is_wrong(count: u64, walked: &Walked) -> Option<Event> {
+    let file = file_name(count);
+    if let Some((line, reason)) = &walked.broken {
+        tracing::error!(
+            file,
+            line,
+            reason,
+            "the audit log was changed: its last file is left as it is, and a new one begun"
+        );
+        return Some(Event::Broken { file, line: *line });
+    }
+    (walked.torn > 0).then(|| {
+        tracing::warn!(file, bytes = walked.torn, "a torn line of the audit log was cut off");
+        Event::Torn { file, bytes: walked.torn }
+    })
+}
+
+/// The whole part of a file, to be appended to.
+fn take_up(path: &Path, walked: &Walked) -> io::Result<File> {
+    let file = OpenOptions::new().append(true).open(path)?;
+    file.set_len(walked.bytes)?;
+    Ok(file)
+}
+
+fn make_folder(dir: &Path) -> io::Result<()> {
+    match DirBuilder::new().mode(0o700).create(dir) {
+        Err(e) if e.kind() != io::ErrorKind::AlreadyExists => return Err(e),
+        Err(_) => std::fs::set_permissions(dir, Permissions::from_mode(0o700))?,
+        Ok(()) => {}
+    }
+    File::open(dir.parent().unwrap_or(dir))?.sync_all()
+}
+
+/// What the first line of a file says of it.
+fn look_at(dir: &Path, count: u64) -> Result<Known, AuditError> {
+    let path = dir.join(file_name(count));
+    let mut line = Vec::new();
+    let read = |line: &mut Vec<u8>| BufReader::new(File::open(&path)?).read_until(b'\n', line);
+    read(&mut line).map_err(AuditError::at("read", &path))?;
+    let facts = std::str::from_utf8(&line).ok().and_then(Facts::read);
+    let (behind, began) = (facts.as_ref().and_then(Facts::behind), facts.map(|facts| facts.recorded()));
+    Ok(Known { count, behind, began })
+}

@@ -1,0 +1,57 @@
+//! What time ends: the first files, in which all is too old. An event that says so, and how the
+//! chain goes on behind them, is durable before the first of them goes; a crash leaves either a
+//! whole chain, or one that says itself where it begins.
+
+use std::fs::File;
+use std::io;
+
+use jiff::Timestamp;
+
+use super::sync::Shared;
+use super::walk::file_name;
+use super::writer::Writer;
+use super::{AuditError, Event};
+use crate::chain::Head;
+use crate::telemetry;
+
+/// Removes files that end before `before`, and gives their number.
+pub fn prune(shared: &Shared, before: Timestamp) -> Result<usize, AuditError> {
+    let (dir, due, current) = {
+        let mut writer = shared.writer();
+        let Some((due, cut)) = due(&writer, before) else { return Ok(0) };
+        let dir = writer.dir.clone();
+        let event = Event::Removed { files: due.len(), cut };
+        writer.record(&event, shared.now()).map_err(AuditError::at("announce a removal in", &dir))?;
+        telemetry::audited(event.kind());
+        (dir, due, writer.current.as_ref().map(|current| current.file.clone()))
+    };
+    let sync_folder = || File::open(&dir)?.sync_all();
+    current
+        .map_or(Ok(()), |file| file.sync_data())
+        .and_then(|()| sync_folder())
+        .map_err(AuditError::at("sync", &dir))?;
+    for count in &due {
+        let path = dir.join(file_name(*count));
+        match std::fs::remove_file(&path) {
+            Err(e) if e.kind() != io::ErrorKind::NotFound => {
+                return Err(AuditError::at("remove", &path)(e));
+            }
+            _ => {}
+        }
+        shared.writer().files.retain(|known| known.count != *count);
+    }
+    sync_folder().map_err(AuditError::at("sync", &dir))?;
+    tracing::info!(files = due.len(), %before, "old files of the audit log were removed");
+    Ok(due.len())
+}
+
+/// The files that are due, the oldest first, and the last event in them. A file ends where the next
+/// one begins; the last one never is due.
+fn due(writer: &Writer, before: Timestamp) -> Option<(Vec<u64>, Head)> {
+    let next = writer.files.iter().skip(1);
+    let is_over = |next: &&super::writer::Known| next.began.is_some_and(|began| began < before);
+    let kept: Vec<_> = next.take_while(is_over).collect();
+    let cut = kept.last()?.behind?;
+    let due = writer.files.iter().take(kept.len()).map(|known| known.count).collect();
+    Some((due, cut))
+}

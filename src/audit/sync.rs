@@ -1,0 +1,122 @@
+//! What callers and the thread that syncs share. A caller holds the lock for one write; the thread
+//! never holds it while it syncs.
+
+use std::fs::File;
+use std::io;
+use std::sync::Arc;
+use std::thread::JoinHandle;
+use std::time::{Duration, Instant};
+
+use jiff::Timestamp;
+use parking_lot::{Condvar, Mutex, MutexGuard};
+
+use super::Event;
+use super::flood::Flood;
+use super::writer::Writer;
+use crate::clock::Clock;
+use crate::config::Audit;
+use crate::telemetry;
+
+/// See the module.
+pub struct Shared {
+    state: Mutex<State>,
+    wake: Condvar,
+    clock: Clock,
+}
+
+struct State {
+    writer: Writer,
+    flood: Flood,
+    closed: bool,
+}
+
+impl Shared {
+    /// Starts the thread, which syncs at most once in `audit.sync_interval`.
+    pub fn start(writer: Writer, settings: &Audit, clock: Clock) -> io::Result<(Arc<Self>, JoinHandle<()>)> {
+        let (interval, flood) = (settings.sync_interval.0, Flood::new(settings.max_refusals));
+        let state = Mutex::new(State { writer, flood, closed: false });
+        let shared = Arc::new(Self { state, wake: Condvar::new(), clock });
+        let run = {
+            let shared = shared.clone();
+            move || shared.sync_until_closed(interval)
+        };
+        let thread = std::thread::Builder::new().name("audit".into()).spawn(run)?;
+        Ok((shared, thread))
+    }
+
+    /// The writer, under the lock.
+    pub fn writer(&self) -> parking_lot::MappedMutexGuard<'_, Writer> {
+        MutexGuard::map(self.state.lock(), |state| &mut state.writer)
+    }
+
+    /// The wall time.
+    pub fn now(&self) -> Timestamp {
+        self.clock.now()
+    }
+
+    /// See [`AuditLog::record`](super::AuditLog::record).
+    pub fn record(&self, event: &Event) {
+        let mut state = self.state.lock();
+        // Under the lock: events stand in the order of their instants.
+        let now = self.now();
+        let (withheld, is_admitted) = state.flood.admit(event, now);
+        if let Some(events) = withheld {
+            write(&mut state.writer, &Event::Withheld { events }, now);
+        }
+        if is_admitted {
+            write(&mut state.writer, event, now);
+        }
+        drop(state);
+        self.wake.notify_one();
+    }
+
+    /// Lets the thread sync once more and end.
+    pub fn close(&self) {
+        self.state.lock().closed = true;
+        self.wake.notify_one();
+    }
+
+    fn sync_until_closed(&self, interval: Duration) {
+        let mut state = self.state.lock();
+        loop {
+            while state.writer.unsynced.is_empty() && !state.closed {
+                self.wake.wait(&mut state);
+            }
+            let closed = state.closed;
+            let files = std::mem::take(&mut state.writer.unsynced);
+            let folder = std::mem::take(&mut state.writer.folder_unsynced).then(|| state.writer.dir.clone());
+            let synced = MutexGuard::unlocked(&mut state, || {
+                let folder = folder.map(File::open).transpose()?;
+                telemetry::timed_sync("audit", || {
+                    folder.map_or(Ok(()), |folder| folder.sync_all())?;
+                    files.iter().try_for_each(|file| file.sync_data())
+                })
+            });
+            if let Err(error) = synced {
+                telemetry::audit_lost();
+                tracing::error!(%error, "the audit log cannot be synced: a power loss may take events");
+                state.writer.sync_failed = true;
+            }
+            if closed {
+                return;
+            }
+            let until = Instant::now() + interval;
+            while !state.closed && !self.wake.wait_until(&mut state, until).timed_out() {}
+        }
+    }
+}
+
+/// Writes an event; an error is counted, and told of once.
+fn write(writer: &mut Writer, event: &Event, now: Timestamp) {
+    match writer.record(event, now) {
+        Ok(()) => telemetry::audited(event.kind()),
+        Err(error) => {
+            telemetry::audit_lost();
+            if writer.lost == 0 {
+                let kind = event.kind();
+                tracing::error!(%error, kind, "the audit log cannot be written: events are lost");
+            }
+            writer.lost += 1;
+        }
+    }
+}

@@ -1,0 +1,434 @@
+//! The log's life: written, rotated, reopened, torn, changed, pruned, not writable.
+
+mod kinds;
+
+use std::os::unix::fs::PermissionsExt;
+use std::sync::atomic::{AtomicI64, Ordering};
+use std::time::Duration;
+
+use jiff::Timestamp;
+use serde_json::Value;
+use sha2::Digest;
+
+use super::*;
+use crate::config::Time;
+use crate::job::JobId;
+
+/// A data directory with an open log in it, and a clock that a test sets.
+struct Room {
+    dir: tempfile::TempDir,
+    log: Arc<AuditLog>,
+    second: Arc<AtomicI64>,
+    settings: Audit,
+}
+
+const NEW_YEAR: i64 = 1_767_225_600;
+
+impl Room {
+    fn new(max_file_bytes: u64) -> Self {
+        let dir = tempfile::tempdir().unwrap();
+        let second = Arc::new(AtomicI64::new(NEW_YEAR));
+        let sync_interval = Time(Duration::from_millis(10));
+        let settings = Audit { max_file_bytes, sync_interval, ..Audit::default() };
+        let log = Arc::new(open(dir.path(), &settings, &second));
+        Self { dir, log, second, settings }
+    }
+
+    fn with_events(max_file_bytes: u64, count: u64) -> Self {
+        let room = Self::new(max_file_bytes);
+        (0..count).for_each(|_| room.record());
+        room
+    }
+
+    fn record(&self) {
+        self.log.record(Event::Manifest { caller: caller(), job: JobId::random() });
+    }
+
+    fn set_time(&self, seconds: i64) {
+        self.second.store(NEW_YEAR + seconds, Ordering::Relaxed);
+    }
+
+    fn at(&self, seconds: i64) -> Timestamp {
+        Timestamp::from_second(NEW_YEAR + seconds).unwrap()
+    }
+
+    /// Closed and opened again.
+    fn reopen(&mut self) {
+        self.log.close();
+        self.log = Arc::new(open(self.dir.path(), &self.settings, &self.second));
+    }
+
+    fn folder(&self) -> PathBuf {
+        self.dir.path().join(FOLDER)
+    }
+
+    fn files(&self) -> Vec<PathBuf> {
+        let counts = walk::files(&self.folder()).unwrap();
+        counts.into_iter().map(|count| self.folder().join(walk::file_name(count))).collect()
+    }
+
+    fn verify(&self) -> Summary {
+        walk(&self.folder(), |_| Ok::<_, AuditError>(())).unwrap()
+    }
+
+    /// Where the chain is broken, as file (from 0) and line, and why.
+    fn breaks(&self) -> Vec<(usize, u64, String)> {
+        let files = self.files();
+        let place = |place: &Break| files.iter().position(|file| file.ends_with(&place.file)).unwrap();
+        let breaks = self.verify().breaks;
+        breaks.iter().map(|found| (place(found), found.line, found.reason.clone())).collect()
+    }
+
+    fn assert_broken(&self, file: usize, line: u64, reason: &str) {
+        let breaks = self.breaks();
+        assert_eq!(breaks.len(), 1, "{breaks:?}");
+        assert_eq!((breaks[0].0, breaks[0].1), (file, line), "{breaks:?}");
+        assert!(breaks[0].2.contains(reason), "{breaks:?}");
+    }
+
+    fn kinds(&self) -> Vec<String> {
+        let mut kinds = Vec::new();
+        walk(&self.folder(), |item| {
+            kinds.push(Facts::read(item.text).unwrap().kind().to_string());
+            Ok::<_, AuditError>(())
+        })
+        .unwrap();
+        kinds
+    }
+
+    fn events(&self) -> Vec<Value> {
+        let texts: Vec<_> = self.files().iter().map(|file| std::fs::read_to_string(file).unwrap()).collect();
+        texts.concat().lines().map(|line| serde_json::from_str(line).unwrap()).collect()
+    }
+}
+
+fn open(dir: &Path, settings: &Audit, second: &Arc<AtomicI64>) -> AuditLog {
+    let second = second.clone();
+    let clock = Clock::new(move || Timestamp::from_second(second.load(Ordering::Relaxed)).unwrap());
+    AuditLog::open(dir, settings, clock).unwrap()
+}
+
+fn caller() -> Caller {
+    Caller {
+        client: Some("client-1".parse().unwrap()),
+        tenant: Some("default".parse().unwrap()),
+        request_id: Some("8f0b6a0e-6f7e-4c53-9a64-0d7c6a0f8a11".into()),
+        address: Some([192, 0, 2, 7].into()),
+    }
+}
+
+fn detail<'a>(event: &'a Value, name: &str) -> Option<&'a str> {
+    let details = event["entity"][0]["detail"].as_array().unwrap();
+    details.iter().find(|detail| detail["type"] == name)?["valueString"].as_str()
+}
+
+fn lines(file: &Path) -> Vec<String> {
+    let text = std::fs::read_to_string(file).unwrap();
+    text.split_inclusive('\n').map(str::to_string).collect()
+}
+
+#[test]
+fn a_line_can_be_checked_with_the_tools_of_any_system() {
+    let room = Room::with_events(4096, 3);
+    let mut previous = "0".repeat(64);
+    for (n, line) in lines(&room.files()[0]).iter().enumerate() {
+        let (body, hash) = line.split_once(",{\"type\":\"chain-hash\",\"valueString\":\"").unwrap();
+        let digest = hex::encode(sha2::Sha256::digest(format!("{previous}{body}")));
+        assert_eq!(hash, format!("{digest}\"}}]}}]}}\n"));
+        let event: Value = serde_json::from_str(line).unwrap();
+        assert_eq!(detail(&event, "chain-previous"), Some(previous.as_str()));
+        assert_eq!(detail(&event, "chain-count"), Some((n + 1).to_string().as_str()));
+        previous = digest;
+    }
+}
+
+#[test]
+fn the_chain_goes_on_over_files_and_starts() {
+    let mut room = Room::with_events(4096, 20);
+    room.reopen();
+    (0..20).for_each(|_| room.record());
+    let summary = room.verify();
+    let files = room.files();
+    assert!(files.len() > 5, "{files:?}");
+    assert_eq!((summary.files, summary.breaks, summary.start), (files.len(), vec![], Head::EMPTY));
+    assert_eq!(Some(summary.head), room.log.head());
+    assert_eq!(summary.head.count, 40 + files.len() as u64 - 1, "one event more tells of each new file");
+    // The first line of a file proves the one before.
+    for pair in files.windows(2) {
+        let last = lines(&pair[0]).pop().unwrap();
+        let first: Value = serde_json::from_str(&lines(&pair[1])[0]).unwrap();
+        assert_eq!(detail(&first, "kind"), Some("audit-rotated"));
+        assert!(last.contains(detail(&first, "hash-before").unwrap()));
+        assert!(pair[0].ends_with(detail(&first, "file-before").unwrap()));
+        let count: u64 = detail(&first, "count-before").unwrap().parse().unwrap();
+        assert!(pair[1].ends_with(walk::file_name(count + 1)));
+    }
+}
+
+#[test]
+fn a_file_ends_with_its_day_unless_it_is_empty() {
+    let mut room = Room::with_events(1 << 20, 2);
+    room.set_time(86_399);
+    room.record();
+    assert_eq!(room.files().len(), 1);
+    room.set_time(86_400);
+    room.record();
+    assert_eq!(room.files().len(), 2);
+    // After a start as well.
+    room.reopen();
+    room.record();
+    assert_eq!(room.files().len(), 2);
+    room.set_time(3 * 86_400);
+    room.reopen();
+    room.record();
+    assert_eq!((room.files().len(), room.breaks()), (3, vec![]));
+}
+
+#[test]
+fn only_the_owner_can_read_the_log() {
+    let room = Room::with_events(4096, 20);
+    let mode = |path: &Path| std::fs::metadata(path).unwrap().permissions().mode() & 0o7777;
+    assert_eq!(mode(&room.folder()), 0o700);
+    assert!(room.files().len() > 1 && room.files().iter().all(|file| mode(file) == 0o600));
+}
+
+#[test]
+fn a_log_that_is_switched_off_makes_nothing() {
+    let dir = tempfile::tempdir().unwrap();
+    let settings = Audit { enabled: false, ..Audit::default() };
+    let log = AuditLog::open(dir.path(), &settings, Clock::system()).unwrap();
+    log.record(Event::Started);
+    assert!(log.is_healthy() && log.head().is_none());
+    assert_eq!(log.prune(Timestamp::MAX).unwrap(), 0);
+    assert_eq!(std::fs::read_dir(dir.path()).unwrap().count(), 0);
+}
+
+/// Changes a room and gives it back as it was.
+fn tampered(room: &Room, change: impl FnOnce(&[PathBuf]), check: impl FnOnce(&Room)) {
+    let files = room.files();
+    let before: Vec<_> = files.iter().map(|file| std::fs::read(file).unwrap()).collect();
+    change(&files);
+    check(room);
+    for (file, content) in files.iter().zip(before) {
+        std::fs::write(file, content).unwrap();
+    }
+    assert_eq!(room.breaks(), []);
+}
+
+#[test]
+fn whatever_is_changed_is_found_with_its_file_and_line() {
+    let room = Room::with_events(4096, 20);
+    assert!(room.files().len() >= 4);
+    let edit = |file: &Path, change: &dyn Fn(&mut Vec<String>)| {
+        let mut lines = lines(file);
+        change(&mut lines);
+        std::fs::write(file, lines.concat()).unwrap();
+    };
+    let change = |lines: &mut Vec<String>| lines[1] = lines[1].replace("192.0.2.7", "192.0.2.8");
+    tampered(
+        &room,
+        |files| edit(&files[1], &change),
+        |room| room.assert_broken(1, 2, "not what its hash says"),
+    );
+    let blank = |lines: &mut Vec<String>| lines[0] = lines[0].replacen("\"id\"", " \"id\"", 1);
+    tampered(
+        &room,
+        |files| edit(&files[2], &blank),
+        |room| room.assert_broken(2, 1, "not what its hash says"),
+    );
+    let remove = |lines: &mut Vec<String>| drop(lines.remove(1));
+    tampered(&room, |files| edit(&files[1], &remove), |room| room.assert_broken(1, 2, "does not follow"));
+    let remove_first = |lines: &mut Vec<String>| drop(lines.remove(0));
+    tampered(&room, |files| edit(&files[0], &remove_first), |room| room.assert_broken(0, 1, "file's name"));
+    let remove_last = |lines: &mut Vec<String>| drop(lines.pop());
+    tampered(
+        &room,
+        |files| edit(&files[0], &remove_last),
+        |room| room.assert_broken(1, 1, "are missing at the end"),
+    );
+    let swap = |lines: &mut Vec<String>| lines.swap(1, 2);
+    tampered(&room, |files| edit(&files[1], &swap), |room| room.assert_broken(1, 2, "does not follow"));
+    let insert = |lines: &mut Vec<String>| lines.insert(2, lines[1].clone());
+    tampered(&room, |files| edit(&files[1], &insert), |room| room.assert_broken(1, 3, "does not follow"));
+    let note = |lines: &mut Vec<String>| lines[1].insert(0, ' ');
+    tampered(
+        &room,
+        |files| edit(&files[1], &note),
+        |room| room.assert_broken(1, 2, "not what its hash says"),
+    );
+    let tear = |lines: &mut Vec<String>| assert!(lines.last_mut().unwrap().pop().is_some());
+    tampered(&room, |files| edit(&files[1], &tear), |room| assert!(!room.breaks().is_empty()));
+}
+
+#[test]
+fn a_file_that_is_removed_or_in_anothers_place_is_found() {
+    let room = Room::with_events(4096, 20);
+    tampered(
+        &room,
+        |files| std::fs::remove_file(&files[1]).unwrap(),
+        |room| {
+            room.assert_broken(1, 1, "are missing at the end of the file before");
+        },
+    );
+    tampered(
+        &room,
+        |files| std::fs::remove_file(&files[0]).unwrap(),
+        |room| {
+            room.assert_broken(0, 1, "no event says that their time was over");
+        },
+    );
+    let swap = |files: &[PathBuf]| {
+        let [a, b] = [1, 2].map(|n| std::fs::read(&files[n]).unwrap());
+        std::fs::write(&files[1], b).unwrap();
+        std::fs::write(&files[2], a).unwrap();
+    };
+    tampered(&room, swap, |room| assert_eq!((room.breaks()[0].0, room.breaks()[0].1), (1, 1)));
+    // That the last file is gone only somebody can tell who has kept a head.
+    let end = room.verify().head;
+    tampered(
+        &room,
+        |files| std::fs::remove_file(files.last().unwrap()).unwrap(),
+        |room| {
+            assert!(room.breaks().is_empty() && room.verify().head.count < end.count);
+        },
+    );
+}
+
+#[test]
+fn a_torn_line_is_cut_off_and_told_of() {
+    let mut room = Room::with_events(1 << 20, 2);
+    room.log.close();
+    let file = room.files()[0].clone();
+    let whole = std::fs::read_to_string(&file).unwrap();
+    let line = whole.lines().next().unwrap().to_string();
+    for torn in [1, line.len() / 2, line.len()] {
+        std::fs::write(&file, format!("{whole}{}", &line[..torn])).unwrap();
+        assert_eq!(room.breaks(), [], "a reader takes it for an event that is being written");
+        room.reopen();
+        room.record();
+        assert_eq!((room.breaks(), room.files().len()), (vec![], 1));
+        let events = room.events();
+        assert_eq!(detail(&events[2], "kind"), Some("audit-torn"));
+        assert_eq!(detail(&events[2], "bytes"), Some(torn.to_string().as_str()));
+        room.log.close();
+    }
+}
+
+#[test]
+fn a_file_with_no_whole_line_is_begun_again() {
+    let mut room = Room::with_events(4096, 4);
+    for text in ["", "{\"resourceType\":\"Aud"] {
+        room.log.close();
+        let end = room.verify().head;
+        let next = room.folder().join(walk::file_name(end.count + 1));
+        std::fs::write(&next, text).unwrap();
+        room.reopen();
+        room.record();
+        assert_eq!(room.breaks(), [], "{text:?}");
+        let torn = room.kinds().iter().filter(|kind| *kind == "audit-torn").count();
+        assert_eq!(torn, usize::from(!text.is_empty()));
+    }
+}
+
+#[test]
+fn a_changed_file_is_left_as_it_is_and_the_log_goes_on_in_another() {
+    for line in 0..3 {
+        let mut room = Room::with_events(1 << 20, 3);
+        room.log.close();
+        let file = room.files()[0].clone();
+        let mut text = lines(&file);
+        text[line] = text[line].replace("192.0.2.7", "192.0.2.9");
+        std::fs::write(&file, text.concat()).unwrap();
+        room.reopen();
+        room.record();
+        assert_eq!(std::fs::read_to_string(&file).unwrap(), text.concat());
+        room.assert_broken(0, line as u64 + 1, "not what its hash says");
+        let events = room.events();
+        assert_eq!(detail(&events[3], "kind"), Some("audit-rotated"));
+        assert_eq!(detail(&events[4], "kind"), Some("audit-broken"));
+        assert_eq!(detail(&events[4], "line"), Some((line + 1).to_string().as_str()));
+        assert_eq!((&events[4]["type"]["code"], &events[4]["outcome"]), (&"110113".into(), &"8".into()));
+        assert!(room.log.is_healthy());
+        // Nothing new is found at the next start.
+        room.reopen();
+        room.record();
+        assert_eq!((room.breaks().len(), room.files().len()), (1, 2));
+    }
+}
+
+#[test]
+fn old_files_go_and_the_rest_proves_where_it_begins() {
+    let mut room = Room::new(1 << 20);
+    for day in 0..5 {
+        room.set_time(86_400 * day);
+        room.record();
+    }
+    let files = room.files();
+    assert_eq!(room.log.prune(room.at(0)).unwrap(), 0);
+    assert_eq!(room.log.prune(room.at(86_400)).unwrap(), 0, "the first one ends then");
+    assert_eq!(room.log.prune(room.at(2 * 86_400 + 1)).unwrap(), 2);
+    assert_eq!(room.files(), files[2..]);
+    let summary = room.verify();
+    assert_eq!((summary.breaks, summary.start.count), (vec![], 3));
+    // After a start, and once more.
+    room.reopen();
+    assert_eq!(room.log.prune(room.at(3 * 86_400 + 1)).unwrap(), 1);
+    assert_eq!((room.files(), room.breaks()), (files[3..].to_vec(), vec![]));
+    assert_eq!(room.log.prune(room.at(1000 * 86_400)).unwrap(), 1, "the last file stays");
+    assert_eq!((room.files(), room.breaks()), (files[4..].to_vec(), vec![]));
+    assert_eq!(room.kinds().iter().filter(|kind| *kind == "audit-removed").count(), 3);
+    // A removal says up to where: no other beginning is believed.
+    room.set_time(6 * 86_400);
+    room.record();
+    std::fs::remove_file(&files[4]).unwrap();
+    room.assert_broken(0, 1, "no event says");
+}
+
+#[test]
+fn what_could_not_be_written_is_counted_and_told_of_when_it_goes_on() {
+    let room = Room::with_events(1 << 20, 2);
+    let read_only = Arc::new(std::fs::File::open(&room.files()[0]).unwrap());
+    let shared = &room.log.0.as_ref().unwrap().shared;
+    let swap = |file: Arc<std::fs::File>| {
+        let mut writer = shared.writer();
+        std::mem::replace(&mut writer.current.as_mut().unwrap().file, file)
+    };
+    let file = swap(read_only);
+    (0..3).for_each(|_| room.record());
+    assert!(!room.log.is_healthy());
+    assert_eq!(room.verify().head.count, 2);
+    // A part of a line may have been written.
+    let append = std::fs::OpenOptions::new().append(true).open(&room.files()[0]);
+    std::io::Write::write_all(&mut append.unwrap(), b"{\"resourceType\":").unwrap();
+    swap(file);
+    room.record();
+    assert!(room.log.is_healthy());
+    assert_eq!(room.breaks(), []);
+    assert_eq!(room.kinds(), ["manifest", "manifest", "audit-lost", "manifest"]);
+    assert_eq!(detail(&room.events()[2], "events"), Some("3"));
+}
+
+#[test]
+fn events_of_many_threads_are_one_chain() {
+    let room = Room::new(8192);
+    std::thread::scope(|scope| {
+        for _ in 0..4 {
+            scope.spawn(|| (0..100).for_each(|_| room.record()));
+        }
+    });
+    assert_eq!(room.breaks(), []);
+    assert_eq!(room.kinds().iter().filter(|kind| *kind == "manifest").count(), 400);
+}
+
+/// Prints what one record costs its caller: `cargo test --release --lib audit:: -- --nocapture`.
+#[test]
+fn a_record_costs_its_caller_little() {
+    let room = Room::new(64 << 20);
+    let count = 5000;
+    let began = std::time::Instant::now();
+    (0..count).for_each(|_| room.record());
+    let each = began.elapsed() / count;
+    let bytes = std::fs::metadata(&room.files()[0]).unwrap().len() / u64::from(count);
+    println!("one record: {each:?}, {bytes} bytes");
+    assert!(each < Duration::from_millis(5), "{each:?}");
+}

@@ -1,0 +1,261 @@
+//! The files of a log, and the walk over them, which another process may be appending to. A break
+//! is told with its file and line, and the walk goes on with the next file: what stands there
+//! still proves itself.
+
+use std::fmt;
+use std::fs::File;
+use std::io::{self, BufRead, BufReader};
+use std::path::Path;
+
+use jiff::Timestamp;
+
+use super::AuditError;
+use super::describe::REMOVED;
+use super::line::{Facts, check};
+use crate::chain::Head;
+
+/// Bytes read at once.
+const BUFFER: usize = 1 << 17;
+
+/// The file whose first line is the `count`-th of the chain.
+pub(super) fn file_name(count: u64) -> String {
+    format!("audit-{count:012}.ndjson")
+}
+
+fn count_of(name: &str) -> Option<u64> {
+    let count = name.strip_prefix("audit-")?.strip_suffix(".ndjson")?.parse().ok()?;
+    (file_name(count) == name).then_some(count)
+}
+
+/// The counts of the first lines of all files in `dir`, in their order. Other names are left
+/// alone; a folder that is not there is an empty log.
+pub(super) fn files(dir: &Path) -> io::Result<Vec<u64>> {
+    let entries = match std::fs::read_dir(dir) {
+        Err(e) if e.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
+        entries => entries?,
+    };
+    let mut counts = Vec::new();
+    for entry in entries {
+        counts.extend(entry?.file_name().to_str().and_then(count_of));
+    }
+    counts.sort_unstable();
+    Ok(counts)
+}
+
+/// One event as a walk comes by.
+pub struct Item<'a> {
+    /// The line, without its end: an AuditEvent.
+    pub text: &'a str,
+    /// The chain up to here.
+    pub head: Head,
+    /// The chain before it.
+    behind: Head,
+}
+
+/// Where a chain is broken.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Break {
+    /// The name of the file.
+    pub file: String,
+    /// The line, from 1.
+    pub line: u64,
+    /// What is wrong with it.
+    pub reason: String,
+}
+
+impl fmt::Display for Break {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}, line {}: {}", self.file, self.line, self.reason)
+    }
+}
+
+/// What a walk over a whole log has seen.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Summary {
+    /// Files.
+    pub files: usize,
+    /// The chain before the first line that is there; [`Head::EMPTY`] if nothing was removed.
+    pub start: Head,
+    /// The end of the chain.
+    pub head: Head,
+    /// The instant of the first event that is there.
+    pub first: Option<Timestamp>,
+    /// The instant of the last one.
+    pub last: Option<Timestamp>,
+    /// Where the chain is broken; empty if it is whole.
+    pub breaks: Vec<Break>,
+}
+
+impl Summary {
+    fn new() -> Self {
+        let (files, start, head, breaks) = (0, Head::EMPTY, Head::EMPTY, Vec::new());
+        Self { files, start, head, first: None, last: None, breaks }
+    }
+}
+
+/// What a walk over one file has seen.
+pub(super) struct Walked {
+    /// The chain before the first line, by that line's words; `None` if there is no whole line, or
+    /// it is none.
+    pub start: Option<Head>,
+    /// The end of the whole part.
+    pub head: Head,
+    /// The length of the whole part.
+    pub bytes: u64,
+    /// Bytes of a last line without its end: an append that is going on, or was torn.
+    pub torn: u64,
+    /// Lines in the file, whole or not.
+    pub lines: u64,
+    /// The line that does not follow, and why.
+    pub broken: Option<(u64, String)>,
+}
+
+/// Walks over one file. `expected` is the end of the chain before it, if anybody knows it.
+pub(super) fn walk_file<E: From<AuditError>>(
+    path: &Path,
+    expected: Option<Head>,
+    mut visit: impl FnMut(&Item<'_>) -> Result<(), E>,
+) -> Result<Walked, E> {
+    let fail = |operation| AuditError::at(operation, path);
+    let file = File::open(path).map_err(fail("open"))?;
+    let mut input = BufReader::with_capacity(BUFFER, file);
+    let (start, head, broken) = (None, Head::EMPTY, None);
+    let mut walked = Walked { start, head, bytes: 0, torn: 0, lines: 0, broken };
+    let mut text = Vec::new();
+    loop {
+        text.clear();
+        input.read_until(b'\n', &mut text).map_err(fail("read"))?;
+        if !text.ends_with(b"\n") {
+            walked.torn = text.len() as u64;
+            return Ok(walked);
+        }
+        walked.lines += 1;
+        if walked.broken.is_some() {
+            continue;
+        }
+        match follow(&mut walked, expected, &text) {
+            Ok(item) => visit(&item)?,
+            Err(reason) => walked.broken = Some((walked.lines, reason)),
+        }
+    }
+}
+
+/// Goes one line on.
+fn follow<'a>(walked: &mut Walked, expected: Option<Head>, text: &'a [u8]) -> Result<Item<'a>, String> {
+    let line = std::str::from_utf8(text).map_err(|_| "it is no text")?;
+    if walked.lines == 1 {
+        let behind = Facts::read(line).and_then(|facts| facts.behind());
+        let behind = behind.ok_or("it is no line of an audit log")?;
+        walked.head = behind;
+        walked.start = Some(behind);
+        let missing = |expected: Head| match behind.count.checked_sub(expected.count) {
+            None | Some(0) => "it does not follow from the end of the file before".to_string(),
+            Some(_) => format!(
+                "entries {} to {} of the chain are missing at the end of the file before",
+                expected.count + 1,
+                behind.count
+            ),
+        };
+        if let Some(expected) = expected.filter(|expected| *expected != behind) {
+            return Err(missing(expected));
+        }
+    }
+    let behind = walked.head;
+    walked.head = check(behind, line)?;
+    walked.bytes += text.len() as u64;
+    Ok(Item { text: line.trim_end_matches('\n'), head: walked.head, behind })
+}
+
+/// Walks over the log in `dir` from its beginning, checks every link and shows each event to
+/// `visit`, whose error ends the walk. Breaks are no error: they are in the summary.
+///
+/// # Errors
+/// A file could not be read.
+pub fn walk<E: From<AuditError>>(
+    dir: &Path,
+    mut visit: impl FnMut(&Item<'_>) -> Result<(), E>,
+) -> Result<Summary, E> {
+    let counts = files(dir).map_err(AuditError::at("list", dir))?;
+    let mut log = Log { summary: Summary::new(), expected: None, confirmed: false };
+    let mut last = String::new();
+    for (n, count) in counts.iter().enumerate() {
+        let path = dir.join(file_name(*count));
+        if log.summary.files == 0 && !path.exists() {
+            // Removed since they were listed, for its time was over.
+            continue;
+        }
+        let walked = walk_file(&path, log.expected, |item| {
+            log.note(item);
+            last.clear();
+            last.push_str(item.text);
+            visit(item)
+        })?;
+        log.end_of_file(*count, walked, n + 1 == counts.len());
+    }
+    log.summary.last = Facts::read(&last).map(|facts| facts.recorded());
+    log.confirm(counts.first().copied());
+    Ok(log.summary)
+}
+
+/// What a walk over all files keeps in mind.
+struct Log {
+    summary: Summary,
+    /// The end of the chain, if it is known.
+    expected: Option<Head>,
+    /// Whether a removal says that the chain begins where it does.
+    confirmed: bool,
+}
+
+impl Log {
+    fn note(&mut self, item: &Item<'_>) {
+        let is_first = self.summary.first.is_none();
+        if is_first {
+            self.summary.start = item.behind;
+        }
+        if is_first || item.text.contains(REMOVED[0]) {
+            let Some(facts) = Facts::read(item.text) else { return };
+            self.summary.first = self.summary.first.or(Some(facts.recorded()));
+            self.confirmed |= removed(&facts) == Some(self.summary.start);
+        }
+    }
+
+    fn end_of_file(&mut self, count: u64, walked: Walked, is_last: bool) {
+        self.summary.files += 1;
+        let file = file_name(count);
+        let misnamed = walked.start.filter(|start| start.count + 1 != count).map(|start| {
+            (1, format!("it is entry {} of the chain, and the file's name says another", start.count + 1))
+        });
+        let torn = (walked.torn > 0 && !is_last).then(|| (walked.lines + 1, "it is torn".to_string()));
+        if walked.lines > 0 {
+            self.summary.head = walked.head;
+            self.expected = Some(walked.head);
+        }
+        if let Some((line, reason)) = walked.broken.or(misnamed).or(torn) {
+            self.summary.breaks.push(Break { file, line, reason });
+            // What comes behind has its own beginning to prove.
+            self.expected = None;
+        }
+    }
+
+    /// A chain whose first lines are not there must say itself that they were removed.
+    fn confirm(&mut self, first: Option<u64>) {
+        let Summary { start, breaks, .. } = &mut self.summary;
+        if let Some(first) = first
+            && *start != Head::EMPTY
+            && !self.confirmed
+            && breaks.is_empty()
+        {
+            let reason = format!(
+                "the {} entries before it are missing, and no event says that their time was over",
+                start.count
+            );
+            breaks.push(Break { file: file_name(first), line: 1, reason });
+        }
+    }
+}
+
+/// The last event of the files that this one says are being removed.
+fn removed(facts: &Facts) -> Option<Head> {
+    let [count, hash] = REMOVED.map(|name| facts.detail(name));
+    Some(Head { count: count?.parse().ok()?, hash: hash?.parse().ok()? })
+}

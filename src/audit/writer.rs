@@ -1,0 +1,143 @@
+//! The end of the log: the file that is appended to, and when another one is begun.
+
+use std::collections::VecDeque;
+use std::fs::{File, OpenOptions};
+use std::io::{self, Write};
+use std::os::unix::fs::OpenOptionsExt;
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use jiff::Timestamp;
+
+use super::Event;
+use super::line::line;
+use super::walk::file_name;
+use crate::chain::Head;
+
+/// Seconds of a day, in UTC.
+const DAY: i64 = 86_400;
+
+/// A file of the log, the one that is appended to among them.
+pub struct Known {
+    /// The count of its first line.
+    pub count: u64,
+    /// The chain before it; `None` if its first line does not tell.
+    pub behind: Option<Head>,
+    /// The instant of its first event.
+    pub began: Option<Timestamp>,
+}
+
+/// The file that is appended to.
+pub struct Current {
+    pub file: Arc<File>,
+    /// The length of its whole lines.
+    pub bytes: u64,
+    /// The day of its first event, counted from 1970; of an empty file, none.
+    pub day: Option<i64>,
+    /// Whether a part of a line may stand behind them.
+    pub torn: bool,
+}
+
+/// See the module. It is used under one lock.
+pub struct Writer {
+    pub dir: PathBuf,
+    pub max_file_bytes: u64,
+    /// The end of the chain.
+    pub head: Head,
+    pub current: Option<Current>,
+    /// All files, the oldest first.
+    pub files: VecDeque<Known>,
+    /// Files with lines that are not synced.
+    pub unsynced: Vec<Arc<File>>,
+    /// Whether the name of a new file is not synced.
+    pub folder_unsynced: bool,
+    /// Events that could not be written since the last one that could.
+    pub lost: u64,
+    /// Whether a sync failed: what is on disk is not known.
+    pub sync_failed: bool,
+}
+
+impl Writer {
+    /// Whether what is recorded is being written and synced.
+    pub fn is_healthy(&self) -> bool {
+        self.lost == 0 && !self.sync_failed
+    }
+
+    /// The end of the chain.
+    pub fn head(&self) -> Head {
+        self.head
+    }
+
+    /// Writes the line of an event, after those that must come first: that events are missing, and
+    /// how a new file goes on.
+    pub fn record(&mut self, event: &Event, now: Timestamp) -> io::Result<()> {
+        self.make_current(now)?;
+        if self.lost > 0 {
+            self.write(&Event::Lost { events: self.lost }, now)?;
+            self.lost = 0;
+        }
+        self.write(event, now)
+    }
+
+    /// Sees to it that there is a file to be appended to, which is not full and is of today.
+    fn make_current(&mut self, now: Timestamp) -> io::Result<()> {
+        let is_over = |current: &Current| {
+            current.bytes >= self.max_file_bytes || current.day.is_some_and(|day| day != day_of(now))
+        };
+        if self.current.as_ref().is_some_and(is_over) {
+            self.current = None;
+        }
+        if self.current.is_none() {
+            self.begin()?;
+        }
+        let is_empty = self.current.as_ref().is_some_and(|current| current.bytes == 0);
+        if let Some(before) = self.files.iter().rev().nth(1).filter(|_| is_empty) {
+            let before = file_name(before.count);
+            self.write(&Event::Rotated { before, end: self.head }, now)?;
+        }
+        Ok(())
+    }
+
+    /// Begins a file.
+    fn begin(&mut self) -> io::Result<()> {
+        let count = self.head.count + 1;
+        let mut options = OpenOptions::new();
+        let options = options.append(true).create_new(true).mode(0o600);
+        let file = Arc::new(options.open(self.dir.join(file_name(count)))?);
+        self.current = Some(Current { file, bytes: 0, day: None, torn: false });
+        self.files.push_back(Known { count, behind: Some(self.head), began: None });
+        self.folder_unsynced = true;
+        Ok(())
+    }
+
+    /// One write of a whole line. What an error left of it is cut off before the next.
+    fn write(&mut self, event: &Event, now: Timestamp) -> io::Result<()> {
+        let (text, head) = line(self.head, event, now);
+        let closed = || io::Error::other("there is no file to be appended to");
+        let current = self.current.as_mut().ok_or_else(closed)?;
+        let mut file = &*current.file;
+        if current.torn {
+            file.set_len(current.bytes)?;
+        }
+        current.torn = true;
+        file.write_all(text.as_bytes())?;
+        current.torn = false;
+        self.head = head;
+        current.bytes += text.len() as u64;
+        if current.day.is_none() {
+            current.day = Some(day_of(now));
+            if let Some(known) = self.files.back_mut() {
+                known.began = Some(now);
+            }
+        }
+        if !self.unsynced.iter().any(|unsynced| Arc::ptr_eq(unsynced, &current.file)) {
+            self.unsynced.push(current.file.clone());
+        }
+        Ok(())
+    }
+}
+
+/// The day of an instant, in UTC, counted from 1970.
+pub fn day_of(instant: Timestamp) -> i64 {
+    instant.as_second().div_euclid(DAY)
+}

@@ -1,0 +1,83 @@
+//! What a chain of lines is made of: each line is bound to the one before it by SHA-256. The
+//! receipts and the audit log are such chains; how their lines look is theirs to say.
+
+use std::fmt;
+use std::str::FromStr;
+
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
+use sha2::{Digest, Sha256};
+
+/// A SHA-256 hash, written as 64 hexadecimal digits in lower case.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub struct Hash([u8; 32]);
+
+/// A text that is no [`Hash`].
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("not a SHA-256 hash, which has 64 hexadecimal digits in lower case")]
+pub struct InvalidHash;
+
+impl Hash {
+    /// The `previous` of the first line that there ever was: zeros.
+    pub const GENESIS: Self = Self([0; 32]);
+
+    /// The hash of a line: over `previous` as it is written, and the bytes of `entry`.
+    pub(crate) fn of(previous: Self, entry: &str) -> Self {
+        Self(Sha256::new().chain_update(previous.to_string()).chain_update(entry).finalize().into())
+    }
+
+    /// The 32 bytes.
+    pub fn as_bytes(&self) -> &[u8; 32] {
+        &self.0
+    }
+}
+
+impl fmt::Display for Hash {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&hex::encode(self.0))
+    }
+}
+
+impl fmt::Debug for Hash {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Display::fmt(self, f)
+    }
+}
+
+impl FromStr for Hash {
+    type Err = InvalidHash;
+
+    fn from_str(text: &str) -> Result<Self, InvalidHash> {
+        let mut bytes = [0; 32];
+        hex::decode_to_slice(text, &mut bytes).map_err(|_| InvalidHash)?;
+        let hash = Self(bytes);
+        if hash.to_string() == text { Ok(hash) } else { Err(InvalidHash) }
+    }
+}
+
+impl Serialize for Hash {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_str(self)
+    }
+}
+
+impl<'de> Deserialize<'de> for Hash {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        String::deserialize(deserializer)?.parse().map_err(serde::de::Error::custom)
+    }
+}
+
+/// A place in the chain: so many entries since the first one that there ever was, and the hash
+/// of the last of them. Whoever has kept a head can tell whether a chain goes through it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Head {
+    /// Entries up to here, pruned ones included.
+    pub count: u64,
+    /// The hash of the last one.
+    #[serde(rename = "head")]
+    pub hash: Hash,
+}
+
+impl Head {
+    /// Of a chain without entries.
+    pub const EMPTY: Self = Self { count: 0, hash: Hash::GENESIS };
+}

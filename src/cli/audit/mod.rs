@@ -1,0 +1,85 @@
+//! `evanesce audit`: what the audit log says, checked on the way. Only its files are read, so a
+//! server may be running.
+
+mod export;
+
+use std::io::{self, BufWriter, Write};
+use std::path::Path;
+
+use jiff::Timestamp;
+
+use super::CliError;
+use super::chain::{Failure, Place, finish};
+use crate::audit::{self, AuditError, FOLDER, Summary};
+use crate::receipts::{Hash, Head};
+
+/// The arguments of `evanesce audit`.
+#[derive(Debug, clap::Args)]
+pub struct Args {
+    #[command(flatten)]
+    place: Place,
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, clap::Subcommand)]
+enum Command {
+    /// Check the whole chain, over all files; exit code 1 if it is broken, with file and line.
+    Verify {
+        /// A head that the chain had, such as an earlier `verify` showed: one that it does not go
+        /// through any more is a sign that its end was cut off.
+        #[arg(long, value_name = "HASH")]
+        head: Option<Hash>,
+    },
+    /// Write events as FHIR R4 AuditEvents, for other programs.
+    Export(export::Args),
+}
+
+/// Runs `evanesce audit`.
+pub fn run(args: &Args) -> Result<(), CliError> {
+    let folder = args.place.data_dir()?.join(FOLDER);
+    match &args.command {
+        Command::Verify { head } => verify(&folder, *head),
+        Command::Export(options) => export::export(&folder, options),
+    }
+}
+
+fn verify(folder: &Path, hash: Option<Hash>) -> Result<(), CliError> {
+    let mut is_found = false;
+    let walked = audit::walk(folder, |item| {
+        is_found |= Some(item.head.hash) == hash;
+        Ok::<_, AuditError>(())
+    });
+    let summary = walked.map_err(CliError::usage)?;
+    let mut out = BufWriter::new(io::stdout().lock());
+    let printed = print(&summary, &mut out);
+    finish(printed, &mut out)?;
+    check(&summary)?;
+    match hash {
+        Some(hash) if !is_found && hash != summary.start.hash => Err(CliError::failed(format!(
+            "the chain does not go through the head {hash}: its end was cut off, or that part is removed"
+        ))),
+        _ => Ok(()),
+    }
+}
+
+/// Refuses a chain that is broken anywhere.
+fn check(summary: &Summary) -> Result<(), CliError> {
+    if summary.breaks.is_empty() {
+        return Ok(());
+    }
+    let breaks: Vec<_> = summary.breaks.iter().map(ToString::to_string).collect();
+    Err(CliError::failed(format!("the audit log is broken: {}", breaks.join("; "))))
+}
+
+fn print(summary: &Summary, out: &mut impl Write) -> Result<(), Failure> {
+    let instant = |at: Option<Timestamp>| at.map_or_else(|| "none".to_string(), |at| at.to_string());
+    let Head { count, hash } = summary.head;
+    writeln!(out, "files    {}", summary.files)?;
+    writeln!(out, "count    {count}")?;
+    writeln!(out, "head     {hash}")?;
+    writeln!(out, "first    {}", instant(summary.first))?;
+    writeln!(out, "last     {}", instant(summary.last))?;
+    writeln!(out, "removed  {}", summary.start.count)?;
+    Ok(())
+}

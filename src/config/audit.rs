@@ -1,0 +1,56 @@
+//! `[audit]`: what is recorded of who did what.
+
+use std::time::Duration;
+
+use serde::{Deserialize, Serialize};
+
+use super::{ConfigError, Time};
+
+/// `[audit]`: the audit log in the data directory.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Audit {
+    /// Whether there is one. Default true.
+    pub enabled: bool,
+    /// Bytes at which a file is ended and a new one begun; one that is not empty is also ended when
+    /// the day is over, in UTC. At least 4096. Default 64 MiB.
+    pub max_file_bytes: u64,
+    /// How long events are kept; whole files are removed, once a day. At least `1day`. Default
+    /// `6years 1day`, as for receipts.
+    pub retention: Time,
+    /// Requests without a valid token, those for a token among them, that are recorded one by one in
+    /// a minute; more are only counted, so that strangers cannot fill the disk. Default 60.
+    pub max_refusals: u64,
+    /// How long a recorded event may be in memory only: what a power loss can take. At least
+    /// `10ms`. A crash of the process takes nothing. Default `1s`.
+    pub sync_interval: Time,
+}
+
+impl Default for Audit {
+    fn default() -> Self {
+        let retention = super::Retention::default().receipts;
+        let (max_file_bytes, max_refusals, sync_interval) = (64 << 20, 60, Time::seconds(1));
+        Self { enabled: true, max_file_bytes, retention, max_refusals, sync_interval }
+    }
+}
+
+impl Audit {
+    /// Refuses values that make no sense.
+    pub(super) fn check(&self) -> Result<(), ConfigError> {
+        if self.max_file_bytes < 4096 {
+            let reason = format!("is {}, should be at least 4096", self.max_file_bytes);
+            return Err(ConfigError::Value { key: "audit.max_file_bytes", reason });
+        }
+        let day = Duration::from_secs(24 * 3600);
+        for (key, time, least) in [
+            ("audit.retention", self.retention, day),
+            ("audit.sync_interval", self.sync_interval, Duration::from_millis(10)),
+        ] {
+            if time.0 < least {
+                let reason = format!("is {time:?}, should be at least {:?}", Time(least));
+                return Err(ConfigError::Value { key, reason });
+            }
+        }
+        Ok(())
+    }
+}

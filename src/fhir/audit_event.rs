@@ -1,0 +1,307 @@
+//! R4 AuditEvents as far as this server makes them: of receipts, and of what the audit log
+//! records. The types are those of R4's value set `audit-event-type`. What may name a patient has
+//! no place in them (P12): whoever makes one gives ids, instants, counts and reasons.
+
+use std::net::IpAddr;
+
+use jiff::Timestamp;
+use serde::Serialize;
+
+use crate::job::JobId;
+
+const ISO_21089: &str = "http://terminology.hl7.org/CodeSystem/iso-21089-lifecycle";
+const DICOM: &str = "http://dicom.nema.org/resources/ontology/DCM";
+const EVENT_TYPE: &str = "http://terminology.hl7.org/CodeSystem/audit-event-type";
+const INTERACTION: &str = "http://hl7.org/fhir/restful-interaction";
+const ENTITY_TYPE: &str = "http://terminology.hl7.org/CodeSystem/audit-entity-type";
+const OBJECT_ROLE: &str = "http://terminology.hl7.org/CodeSystem/object-role";
+const SOURCE_TYPE: &str = "http://terminology.hl7.org/CodeSystem/security-source-type";
+
+/// The name that this server has in its events.
+const OBSERVER: &str = "Evanesce";
+
+/// A code of a code system.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+pub struct Coding {
+    system: &'static str,
+    code: &'static str,
+    display: &'static str,
+}
+
+const fn coding(system: &'static str, code: &'static str, display: &'static str) -> Coding {
+    Coding { system, code, display }
+}
+
+/// What events are about: ISO 21089's lifecycle of records, DICOM's of programs and of security, and
+/// FHIR's operations.
+pub mod codes {
+    use super::{Coding, DICOM, EVENT_TYPE, INTERACTION, ISO_21089, coding};
+
+    /// Files are gone.
+    pub const DESTROY: Coding = coding(ISO_21089, "destroy", "Destroy/Delete Record Lifecycle Event");
+    /// Files are not to be used any more.
+    pub const DEPRECATE: Coding = coding(ISO_21089, "deprecate", "Deprecate Record Lifecycle Event");
+    /// A job is put under a hold.
+    pub const HOLD: Coding = coding(ISO_21089, "hold", "Add Legal Hold Record Lifecycle Event");
+    /// A job is released from it.
+    pub const UNHOLD: Coding = coding(ISO_21089, "unhold", "Remove Legal Hold Record Lifecycle Event");
+    /// What happens to the server itself.
+    pub const ACTIVITY: Coding = coding(DICOM, "110100", "Application Activity");
+    /// The use of an audit log.
+    pub const AUDIT_LOG: Coding = coding(DICOM, "110101", "Audit Log Used");
+    /// Data leaves the server.
+    pub const EXPORT: Coding = coding(DICOM, "110106", "Export");
+    /// Somebody should look.
+    pub const ALERT: Coding = coding(DICOM, "110113", "Security Alert");
+    /// A client says who it is.
+    pub const AUTHENTICATION: Coding = coding(DICOM, "110114", "User Authentication");
+    /// A start.
+    pub const START: Coding = coding(DICOM, "110120", "Application Start");
+    /// A stop.
+    pub const STOP: Coding = coding(DICOM, "110121", "Application Stop");
+    /// A client got its token.
+    pub const LOGIN: Coding = coding(DICOM, "110122", "Login");
+    /// A setting of security was changed.
+    pub const CONFIGURATION: Coding = coding(DICOM, "110129", "Security Configuration");
+    /// What a client may not do.
+    pub const RESTRICTED: Coding = coding(DICOM, "110132", "Use of Restricted Function");
+    /// Recording was interrupted.
+    pub const RECORDING_STOPPED: Coding = coding(DICOM, "110133", "Audit Recording Stopped");
+    /// Recording goes on.
+    pub const RECORDING_STARTED: Coding = coding(DICOM, "110134", "Audit Recording Started");
+    /// A request of FHIR's API.
+    pub const REST: Coding = coding(EVENT_TYPE, "rest", "RESTful Operation");
+    /// A named operation, such as a kick-off.
+    pub const OPERATION: Coding = coding(INTERACTION, "operation", "operation");
+    /// A read.
+    pub const READ: Coding = coding(INTERACTION, "read", "read");
+    /// A delete.
+    pub const DELETE: Coding = coding(INTERACTION, "delete", "delete");
+}
+
+/// R4's `audit-event-action`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[expect(missing_docs, reason = "the standard's names")]
+pub enum Action {
+    #[serde(rename = "R")]
+    Read,
+    #[serde(rename = "U")]
+    Update,
+    #[serde(rename = "D")]
+    Delete,
+    #[serde(rename = "E")]
+    Execute,
+}
+
+/// R4's `audit-event-outcome`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[expect(missing_docs, reason = "the standard's names")]
+pub enum Outcome {
+    #[serde(rename = "0")]
+    Success,
+    #[serde(rename = "4")]
+    MinorFailure,
+    #[serde(rename = "8")]
+    SeriousFailure,
+}
+
+/// Who asked; the server itself acts on its own if nobody did.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub enum Requestor {
+    /// Nobody: time, or the server.
+    #[default]
+    Server,
+    /// A client or an operator.
+    Named {
+        /// Its id or user name, if that is known.
+        id: Option<String>,
+        /// Where the request came from.
+        address: Option<IpAddr>,
+    },
+}
+
+impl Requestor {
+    /// Somebody of whom the name is known, and no address.
+    pub fn named(id: impl ToString) -> Self {
+        Self::Named { id: Some(id.to_string()), address: None }
+    }
+}
+
+/// What the kinds of events differ in.
+#[derive(Debug, Clone)]
+pub struct Description {
+    /// What it is about.
+    pub kind: Coding,
+    /// More precisely.
+    pub subtype: Option<Coding>,
+    /// What was done.
+    pub action: Action,
+    /// How it went.
+    pub outcome: Outcome,
+    /// When it began, if it took a time worth telling.
+    pub began: Option<Timestamp>,
+    /// Who asked.
+    pub by: Requestor,
+    /// The job.
+    pub job: Option<JobId>,
+    /// More, by name. A detail without a text is left out: R4 has no empty ones.
+    pub details: Vec<(&'static str, String)>,
+}
+
+impl Description {
+    /// An event that went well, with nothing more to say of it.
+    pub fn new(kind: Coding, action: Action) -> Self {
+        let (subtype, began, job) = (None, None, None);
+        let (outcome, by, details) = (Outcome::Success, Requestor::Server, Vec::new());
+        Self { kind, subtype, action, outcome, began, by, job, details }
+    }
+}
+
+/// An AuditEvent. Its JSON ends with the details of its one entity, and so with the last of them.
+#[derive(Debug, Clone, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct AuditEvent {
+    resource_type: &'static str,
+    id: String,
+    #[serde(rename = "type")]
+    kind: Coding,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    subtype: Option<[Coding; 1]>,
+    action: Action,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    period: Option<Period>,
+    recorded: Timestamp,
+    outcome: Outcome,
+    agent: Vec<Agent>,
+    source: Source,
+    entity: [Entity; 1],
+}
+
+#[derive(Debug, Clone, Serialize)]
+struct Period {
+    start: Timestamp,
+    end: Timestamp,
+}
+
+#[derive(Debug, Clone, Serialize)]
+struct Agent {
+    #[serde(rename = "type", skip_serializing_if = "Option::is_none")]
+    kind: Option<Concept>,
+    who: Reference,
+    requestor: bool,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    network: Option<Network>,
+}
+
+#[derive(Debug, Clone, Serialize)]
+struct Concept {
+    coding: [Coding; 1],
+}
+
+#[derive(Debug, Clone, Serialize)]
+#[serde(rename_all = "lowercase")]
+enum Reference {
+    Identifier(Identifier),
+    Display(&'static str),
+}
+
+#[derive(Debug, Clone, Serialize)]
+struct Identifier {
+    #[serde(skip_serializing_if = "Option::is_none")]
+    system: Option<&'static str>,
+    value: String,
+}
+
+#[derive(Debug, Clone, Serialize)]
+struct Network {
+    address: IpAddr,
+    /// `2`: an IP address.
+    #[serde(rename = "type")]
+    kind: &'static str,
+}
+
+#[derive(Debug, Clone, Serialize)]
+struct Source {
+    observer: Reference,
+    #[serde(rename = "type")]
+    kind: [Coding; 1],
+}
+
+#[derive(Debug, Clone, Serialize)]
+struct Entity {
+    #[serde(skip_serializing_if = "Option::is_none")]
+    what: Option<Reference>,
+    #[serde(rename = "type")]
+    kind: Coding,
+    role: Coding,
+    detail: Vec<Detail>,
+}
+
+#[derive(Debug, Clone, Serialize)]
+struct Detail {
+    #[serde(rename = "type")]
+    name: &'static str,
+    #[serde(rename = "valueString")]
+    value: String,
+}
+
+impl AuditEvent {
+    /// The event of this id, recorded at that instant.
+    pub fn new(id: String, recorded: Timestamp, description: Description) -> Self {
+        let Description { kind, subtype, action, outcome, began, by, job, details } = description;
+        Self {
+            resource_type: "AuditEvent",
+            id,
+            kind,
+            subtype: subtype.map(|subtype| [subtype]),
+            action,
+            period: began.map(|start| Period { start, end: recorded }),
+            recorded,
+            outcome,
+            agent: agents(by),
+            source: Source {
+                observer: Reference::Display(OBSERVER),
+                kind: [coding(SOURCE_TYPE, "4", "Application Server")],
+            },
+            entity: [entity(job, details)],
+        }
+    }
+
+    /// Its id.
+    pub fn id(&self) -> &str {
+        &self.id
+    }
+}
+
+fn agents(by: Requestor) -> Vec<Agent> {
+    let server = Agent {
+        kind: Some(Concept { coding: [coding(DICOM, "110150", "Application")] }),
+        who: Reference::Display(OBSERVER),
+        requestor: by == Requestor::Server,
+        network: None,
+    };
+    let Requestor::Named { id, address } = by else { return vec![server] };
+    let who = match id {
+        Some(value) => Reference::Identifier(Identifier { system: None, value }),
+        None => Reference::Display("unknown"),
+    };
+    let network = address.map(|address| Network { address, kind: "2" });
+    vec![Agent { kind: None, who, requestor: true, network }, server]
+}
+
+fn entity(job: Option<JobId>, details: Vec<(&'static str, String)>) -> Entity {
+    let details = details.into_iter().filter(|(_, value)| !value.is_empty());
+    let urn = |job: JobId| {
+        let value = format!("urn:uuid:{job}");
+        Reference::Identifier(Identifier { system: Some("urn:ietf:rfc:3986"), value })
+    };
+    Entity {
+        what: job.map(urn),
+        kind: coding(ENTITY_TYPE, "2", "System Object"),
+        role: match job {
+            Some(_) => coding(OBJECT_ROLE, "20", "Job"),
+            None => coding(OBJECT_ROLE, "13", "Security Resource"),
+        },
+        detail: details.map(|(name, value)| Detail { name, value }).collect(),
+    }
+}
