@@ -164,8 +164,7 @@ fn verify_names_file_and_line_and_the_server_goes_on_behind_it() {
     assert!(error.contains(&place) && error.contains("not what its hash says"), "{error}");
 
     let server = setup.start();
-    let root = server.base.split("/r4/").next().unwrap();
-    let metrics = String::from_utf8(get(&format!("{root}/metrics")).body).unwrap();
+    let metrics = String::from_utf8(server.operator("metrics").body).unwrap();
     assert!(metrics.contains("evanesce_audit_broken_total 1"), "{metrics}");
     drop(server);
     assert_eq!(files(&setup).len(), 2);
@@ -240,8 +239,7 @@ fn the_log_is_no_stranger_and_stays_when_everything_is_erased() {
     let setup = Setup::new().set("reaper.interval=10ms").set("audit.max_file_bytes=4096");
     let server = setup.start();
     (0..3).for_each(|_| drop(erase_one(&server)));
-    let root = server.base.split("/r4/").next().unwrap();
-    let reaper = || get(&format!("{root}/readyz")).json()["reaper"].clone();
+    let reaper = || server.operator("readyz").json()["reaper"].clone();
     let passes = reaper()["passes"].as_u64().unwrap();
     eventually("more passes", || (reaper()["passes"].as_u64().unwrap() > passes + 3).then_some(()));
     assert_eq!((&reaper()["strangers"], &reaper()["orphans"]), (&0.into(), &0.into()));

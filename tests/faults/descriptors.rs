@@ -73,6 +73,8 @@ fn a_server_without_descriptors_still_deletes_refuses_exports_and_recovers() {
         crowd.push(Line::open(&server.base));
         (descriptors(&server) >= LIMIT).then_some(())
     });
+    // They wait for a descriptor, should one become free.
+    crowd.extend((0..16).map(|_| Line::open(&server.base)));
 
     let url = format!("{}/$export", server.base);
     let headers = "Accept: application/fhir+json\r\nPrefer: respond-async\r\n";
