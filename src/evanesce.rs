@@ -13,8 +13,8 @@ use tokio::sync::oneshot;
 use uuid::Uuid;
 
 use crate::actors::{
-    CancelReply, ConfirmClock, GetStatus, Halt, JobMessage, Orchestrator, Order, OrderError, ReaperStatus,
-    Services, Submit, SubmitError, Tell,
+    CancelReply, Canceller, ConfirmClock, GetStatus, Halt, JobMessage, Orchestrator, Order, OrderError,
+    ReaperStatus, Services, Submit, SubmitError, Tell,
 };
 use crate::audit::Event;
 use crate::builder::Builder;
@@ -134,6 +134,16 @@ impl Evanesce {
         by: ClientId,
         request_id: String,
     ) -> Result<Cancelled, CancelError> {
+        self.end(job, Canceller::Client(by), request_id).await
+    }
+
+    /// As [`Evanesce::cancel_as`], because the application that owns the job may do nothing any
+    /// more: its receipt says `revoked`, and names nobody who asked.
+    pub async fn revoke(&self, job: JobId, request_id: String) -> Result<Cancelled, CancelError> {
+        self.end(job, Canceller::Revocation, request_id).await
+    }
+
+    async fn end(&self, job: JobId, by: Canceller, request_id: String) -> Result<Cancelled, CancelError> {
         let (reply, answer) = oneshot::channel();
         let message = JobMessage::Cancel { by, request_id, reply };
         self.0.running.orchestrator.do_send(Tell { job, message });

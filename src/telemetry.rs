@@ -203,6 +203,13 @@ pub fn work(planned: u64, done: u64) {
     gauge!("evanesce_work_done").set(done as f64);
 }
 
+/// The file of applications was read anew, because it had changed. `outcome` is `taken` or
+/// `refused`; a version that is refused leaves the one before it in force.
+pub fn applications_read(outcome: &'static str, stale: bool) {
+    counter!("evanesce_applications_reloads_total", "outcome" => outcome).increment(1);
+    gauge!("evanesce_applications_stale").set(f64::from(u8::from(stale)));
+}
+
 /// A request was answered.
 pub fn answered(operation: &'static str, status: u16, took: Duration) {
     let status = status.to_string();

@@ -2,6 +2,7 @@
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
 mod api;
+mod applications;
 mod attacks;
 mod audit;
 mod conformance;

@@ -133,12 +133,20 @@ pub enum CancelReply {
     HalfDurable,
 }
 
+/// On whose behalf a job is ended.
+pub enum Canceller {
+    /// A client's, most often its owner's.
+    Client(ClientId),
+    /// The server's own: the application that owns it may do nothing any more.
+    Revocation,
+}
+
 /// A message to one job's actor.
 pub enum JobMessage {
     /// End the job and erase what it wrote. Never refused for load.
     Cancel {
         /// Who asks.
-        by: ClientId,
+        by: Canceller,
         /// Which request asks.
         request_id: String,
         /// Where the answer goes.

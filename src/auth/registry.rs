@@ -18,7 +18,7 @@ use std::sync::Arc;
 use jsonwebtoken::jwk::JwkSet;
 use serde::Deserialize;
 
-use super::{Application, ClientKeys, Groups};
+use super::{Application, ClientKeys, Groups, Scopes};
 use crate::job::{ClientId, TenantId};
 
 /// The applications of all tenants.
@@ -34,11 +34,19 @@ pub enum RegistryError {
     #[error("the file of applications {0} cannot be read: {1}")]
     Unreadable(PathBuf, io::Error),
     /// It is not what it should be.
-    #[error("the file of applications: {0}")]
-    Malformed(#[from] toml_edit::de::Error),
+    #[error("the file of applications, line {line}: {reason}")]
+    Malformed {
+        /// Where, counted from 1.
+        line: usize,
+        /// What is wrong, without the text of the line: Groups may be called by their patients
+        /// (P12).
+        reason: String,
+    },
     /// An application makes no sense.
-    #[error("the file of applications: {client_id} {reason}")]
+    #[error("the file of applications, line {line}: {client_id} {reason}")]
     Application {
+        /// The line that its table begins in, counted from 1.
+        line: usize,
         /// Which.
         client_id: ClientId,
         /// What is wrong, and what would be right.
@@ -51,19 +59,36 @@ impl Registry {
     pub fn open(path: &Path) -> Result<Self, RegistryError> {
         let text = std::fs::read_to_string(path);
         let text = text.map_err(|error| RegistryError::Unreadable(path.into(), error))?;
-        Self::parse(&text, path.parent().unwrap_or(Path::new("")))
+        Self::parse(&text, path.parent().unwrap_or(Path::new("")), None)
     }
 
-    /// Reads the text of a file in `folder`, where its key files are looked for.
-    fn parse(text: &str, folder: &Path) -> Result<Self, RegistryError> {
-        let file: File = toml_edit::de::from_str(text)?;
+    /// Reads the text of a file in `folder`, where its key files are looked for. An application
+    /// of a tenant that is not one of `tenants` is refused, if they are given.
+    pub(crate) fn parse(
+        text: &str,
+        folder: &Path,
+        tenants: Option<&BTreeSet<TenantId>>,
+    ) -> Result<Self, RegistryError> {
+        let file: File = toml_edit::de::from_str(text).map_err(|error| RegistryError::Malformed {
+            line: line_at(text, error.span().map(|span| span.start)),
+            reason: error.message().replace('\n', "; "),
+        })?;
         let mut applications = HashMap::new();
-        for entry in file.application {
-            let application = entry.application(folder)?;
-            let key = (application.tenant.clone(), application.client_id.clone());
+        for (index, entry) in file.application.into_iter().enumerate() {
+            let client_id = entry.client_id.clone();
+            let refuse = |reason| {
+                let line = line_of(text, index);
+                RegistryError::Application { line, client_id: client_id.clone(), reason }
+            };
+            let application = entry.application(folder).map_err(refuse)?;
+            let tenant = application.tenant.clone();
+            if let Some(tenants) = tenants.filter(|tenants| !tenants.contains(&tenant)) {
+                let tenants = tenants.iter().map(TenantId::as_str).collect::<Vec<_>>().join(", ");
+                return Err(refuse(format!("is of the tenant {tenant}; there are: {tenants}")));
+            }
+            let key = (tenant, client_id.clone());
             if let Some(twice) = applications.insert(key, Arc::new(application)) {
-                let reason = format!("is there twice in the tenant {}", twice.tenant);
-                return Err(RegistryError::Application { client_id: twice.client_id.clone(), reason });
+                return Err(refuse(format!("is there twice in the tenant {}", twice.tenant)));
             }
         }
         Ok(Self { applications })
@@ -73,6 +98,41 @@ impl Registry {
     pub fn find(&self, tenant: &TenantId, client_id: &ClientId) -> Option<Arc<Application>> {
         self.applications.get(&(tenant.clone(), client_id.clone())).cloned()
     }
+
+    /// All applications, in no order.
+    pub fn all(&self) -> impl Iterator<Item = &Arc<Application>> {
+        self.applications.values()
+    }
+}
+
+/// The line that the application with this index begins in.
+fn line_of(text: &str, index: usize) -> usize {
+    let begins_at = || {
+        let document = toml_edit::Document::parse(text).ok()?;
+        let tables = document.get("application")?.as_array_of_tables()?;
+        Some(tables.get(index)?.span()?.start)
+    };
+    line_at(text, begins_at())
+}
+
+/// The line of a byte, counted from 1; the first if nobody knows.
+fn line_at(text: &str, byte: Option<usize>) -> usize {
+    let before = byte.and_then(|byte| text.get(..byte)).unwrap_or_default();
+    before.matches('\n').count() + 1
+}
+
+/// Scopes, or what is wrong with the first that cannot be read. What stands behind a `?` is not
+/// said: it may name a patient (P12).
+fn scopes(text: &str) -> Result<Scopes, String> {
+    for scope in text.split_ascii_whitespace() {
+        if let Err(error) = scope.parse::<Scopes>() {
+            return Err(match scope.split_once('?') {
+                None => format!("has bad scopes: {error}"),
+                Some((scope, _)) => format!("has a scope {scope}?... that cannot be read or not be enforced"),
+            });
+        }
+    }
+    text.parse().map_err(|error| format!("has bad scopes: {error}"))
 }
 
 #[derive(Deserialize)]
@@ -125,24 +185,23 @@ impl Default for Listed {
 }
 
 impl Entry {
-    fn application(self, folder: &Path) -> Result<Application, RegistryError> {
-        let client_id = self.client_id.clone();
-        let refuse = |reason: String| RegistryError::Application { client_id: client_id.clone(), reason };
+    /// The application, or what is wrong with it and what would be right.
+    fn application(self, folder: &Path) -> Result<Application, String> {
         let keys = match (self.jwks, self.jwks_file, self.jwks_url) {
             (Some(jwks), None, None) => ClientKeys::Inline(jwks),
             (None, Some(file), None) => ClientKeys::File(folder.join(file)),
             (None, None, Some(url)) => ClientKeys::Url(url),
-            _ => return Err(refuse("should have one of jwks, jwks_file and jwks_url".into())),
+            _ => return Err("should have one of jwks, jwks_file and jwks_url".into()),
         };
         let groups = match self.groups {
             Listed::Ids(ids) => Groups::Only(ids),
             Listed::Wildcard(text) if text == "*" => Groups::All,
             Listed::Wildcard(_) => {
-                return Err(refuse("has groups that are neither \"*\" nor a list of ids".into()));
+                return Err("has groups that are neither \"*\" nor a list of ids".into());
             }
         };
         Ok(Application {
-            scopes: self.scopes.parse().map_err(|error| refuse(format!("has bad scopes: {error}")))?,
+            scopes: scopes(&self.scopes)?,
             tenant: self.tenant,
             client_id: self.client_id,
             name: self.name,
@@ -163,7 +222,8 @@ mod tests {
     use crate::job::Level;
 
     fn parse(text: &str) -> Result<Registry, RegistryError> {
-        Registry::parse(text, Path::new("/etc/evanesce"))
+        let tenants = BTreeSet::from(["t".parse().unwrap(), "u".parse().unwrap()]);
+        Registry::parse(text, Path::new("/etc/evanesce"), Some(&tenants))
     }
 
     const LEAST: &str = "[[application]]\nclient_id = 'a'\ntenant = 't'\nscopes = 'system/*.rs'\n";
@@ -190,14 +250,30 @@ mod tests {
     }
 
     #[test]
+    fn a_mistake_is_told_without_what_may_name_a_patient() {
+        let group = format!("{LEAST}jwks_file = 'a'\ngroups = ['smith'");
+        let restriction = LEAST.replace("*.rs", "Observation.rs?patient.name=smith") + "jwks_file = 'a'";
+        for text in [group, restriction] {
+            let error = parse(&text).unwrap_err().to_string();
+            assert!(error.contains("line ") && !error.contains("smith"), "{error}");
+        }
+    }
+
+    #[test]
     fn a_file_with_a_mistake_is_refused_with_what_it_is() {
         let cases = [
             (LEAST.to_owned(), "should have one of jwks, jwks_file and jwks_url"),
             (format!("{LEAST}jwks_file = 'a'\njwks_url = 'b'"), "should have one of"),
             (format!("{LEAST}jwks_file = 'a'\ngroups = 'all'"), "neither"),
             (format!("{LEAST}jwks_file = 'a'\ngroup = 'all'"), "group"),
-            (format!("{LEAST}jwks_file = 'a'\n{LEAST}jwks_file = 'a'"), "a is there twice in the tenant t"),
-            (LEAST.replace("*.rs", "*.sr") + "jwks_file = 'a'", "a has bad scopes: 'system/*.sr'"),
+            (
+                format!("{LEAST}jwks_file = 'a'\n{LEAST}jwks_file = 'a'"),
+                "line 6: a is there twice in the tenant t",
+            ),
+            (format!("# v\n{}jwks_file = 'a'", LEAST.replace("'t'", "'v'")), "line 2: a is of the tenant v"),
+            (LEAST.replace("'t'", "'v'") + "jwks_file = 'a'", "there are: t, u"),
+            (format!("{LEAST}jwks_file = 'a'\nname = 3"), "line 6"),
+            (LEAST.replace("*.rs", "*.sr") + "jwks_file = 'a'", "line 1: a has bad scopes: 'system/*.sr'"),
             (LEAST.replace("'t'", "'t/u'"), "tenant"),
         ];
         for (text, expected) in cases {

@@ -2,15 +2,19 @@
 //! could not begin (arguments, configuration, data directory, source), 70 the server could
 //! promise nothing any more, 130 stopped by a second signal.
 
+mod app;
 mod audit;
 mod chain;
 mod demo;
+mod follow;
 mod fsck;
 mod generate;
+mod keygen;
 mod operate;
 mod operators;
 mod receipts;
 mod serve;
+mod token;
 
 use std::fmt::Display;
 use std::process::ExitCode;
@@ -55,6 +59,12 @@ enum Command {
     Receipts(receipts::Args),
     /// Check and export the audit log.
     Audit(audit::Args),
+    /// Add, list, disable and enable the population applications.
+    App(app::Args),
+    /// Make a key pair for a population application.
+    Keygen(keygen::Args),
+    /// Ask a server for an access token, as a population application.
+    Token(token::Args),
 }
 
 /// Why a command ends without success.
@@ -91,6 +101,9 @@ pub fn main() -> ExitCode {
         Command::Clock(args) => operate::clock(&args),
         Command::Receipts(args) => receipts::run(&args),
         Command::Audit(args) => audit::run(&args),
+        Command::App(args) => app::run(args),
+        Command::Keygen(args) => keygen::run(args),
+        Command::Token(args) => token::run(&args),
     };
     match result {
         Ok(()) => ExitCode::SUCCESS,

@@ -10,8 +10,8 @@ use actix_web::{App, HttpServer};
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
-use super::CliError;
 use super::operators::Operators;
+use super::{CliError, follow};
 use crate::Evanesce;
 use crate::config::Config;
 use crate::control::Door;
@@ -96,12 +96,16 @@ async fn serve(args: Args, config: Config) -> Result<(), CliError> {
     let listener = TcpListener::bind(config.server.listen).map_err(cannot_listen)?;
     let address = listener.local_addr().map_err(cannot_listen)?;
     let operators = Operators::listen(&config)?;
+    let applications = follow::open(&config)?;
     let builder = Evanesce::builder().config(config.clone());
     #[cfg(feature = "breakpoints")]
     let builder = builder.hooks(crate::hooks::Hooks::new(args.breakpoints, args.faults));
     #[cfg(not(feature = "breakpoints"))]
     drop(args);
     let evanesce = builder.start().await.map_err(CliError::usage)?;
+    if let Some(applications) = applications {
+        follow::start(applications, &config.auth, &evanesce).map_err(CliError::failed)?;
+    }
     let door = Door::open(&config.storage.data_dir)
         .map_err(|e| CliError::usage(format!("cannot make the control socket: {e}")))?;
     let door = actix_web::rt::spawn(door.serve(evanesce.clone()));

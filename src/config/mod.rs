@@ -3,6 +3,7 @@
 
 mod admin;
 mod audit;
+mod auth;
 mod settings;
 mod tenants;
 
@@ -13,6 +14,7 @@ use crate::job::TenantId;
 
 pub use admin::Admin;
 pub use audit::Audit;
+pub use auth::{Auth, OnDeactivation};
 pub use settings::{
     Config, Download, Export, PageCache, Profile, Protocol, Reaper, References, Retention, Server,
     SourceConfig, Storage, Stored, Time,
@@ -141,6 +143,7 @@ impl Config {
             }
         }
         self.audit.check()?;
+        self.auth.check()?;
         // Without authentication there is one built-in client, and anybody who can connect is it.
         if !self.server.listen.ip().is_loopback() {
             let reason = format!(
@@ -217,7 +220,7 @@ mod tests {
 
     #[test]
     fn what_is_unknown_or_senseless_is_refused_with_its_name() {
-        let cases: [(&str, &[&str], &str); 25] = [
+        let cases: [(&str, &[&str], &str); 28] = [
             ("[export]\nworker = 3", &[], "worker"),
             ("[exports]\nworkers = 3", &[], "exports"),
             ("", &["export.workers=0"], "export.workers"),
@@ -242,6 +245,9 @@ mod tests {
             ("", &["audit.max_file_bytes=4095"], "audit.max_file_bytes is 4095"),
             ("", &["audit.retention=1h"], "audit.retention is 1h, should be at least 1day"),
             ("", &["audit.sync_interval=1ms"], "audit.sync_interval is 1ms"),
+            ("", &["auth.on_deactivation=ask"], "ask"),
+            ("", &["auth.on_deactivation=cancel"], "set auth.applications"),
+            ("", &["auth.applications=/"], "auth.applications should name a file"),
             ("", &["retention.receipts=29days"], "less than retention.tombstones, which is 30days"),
         ];
         for (file, sets, expected) in cases {

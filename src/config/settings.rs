@@ -8,8 +8,8 @@ use std::time::Duration;
 
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
-use super::Admin;
 use super::tenants::{self, TenantConfig};
+use super::{Admin, Auth};
 use crate::job::{Coding, TenantId};
 
 /// A length of time, written as `500ms`, `5s`, `10min`, `24h` or `30days`.
@@ -73,6 +73,8 @@ pub struct Config {
     pub tenants: BTreeMap<TenantId, TenantConfig>,
     /// `[audit]`
     pub audit: super::Audit,
+    /// `[auth]`
+    pub auth: Auth,
 }
 
 /// `[server]`: where and how to listen.

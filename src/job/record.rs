@@ -221,6 +221,8 @@ pub enum MarkReason {
     Lost,
     /// Found in `trash/` without its mark: the store had lost its tail.
     Recovered,
+    /// The application that owns it was deactivated or removed.
+    Revoked,
 }
 
 impl MarkReason {
@@ -238,6 +240,7 @@ impl MarkReason {
             Self::Orphan => "orphan",
             Self::Lost => "lost",
             Self::Recovered => "recovered",
+            Self::Revoked => "revoked",
         }
     }
 }

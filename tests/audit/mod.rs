@@ -245,6 +245,7 @@ fn the_log_is_no_stranger_and_stays_when_everything_is_erased() {
     assert_eq!((&reaper()["strangers"], &reaper()["orphans"]), (&0.into(), &0.into()));
     assert!(files(&setup).len() > 2);
     audit_of(&setup.data_dir(), &["verify"]);
+    let root = server.base.split("/r4/").next().unwrap();
     assert_eq!(get(&format!("{root}/audit")).status, 404);
     drop(server);
     let (_, out, _) = evanesce(&["fsck", "--data-dir", setup.data_dir().to_str().unwrap()]);

@@ -4,8 +4,8 @@
 use actix::Context;
 use tokio::sync::oneshot;
 
-use super::super::CancelReply;
 use super::super::reaper::expires_at;
+use super::super::{CancelReply, Canceller};
 use super::{ExportJob, Waiter};
 use crate::files::{Place, Swept};
 use crate::hooks::Step;
@@ -22,7 +22,7 @@ impl ExportJob {
 
     pub(super) fn cancel(
         &mut self,
-        by: ClientId,
+        by: Canceller,
         request_id: String,
         reply: oneshot::Sender<CancelReply>,
         ctx: &mut Context<Self>,
@@ -32,7 +32,11 @@ impl ExportJob {
             let _ = reply.send(CancelReply::NotFound);
             return;
         };
-        let mark = self.mark(MarkReason::of_client(was), Some(by), Some(request_id.clone()));
+        let (reason, by) = match by {
+            Canceller::Client(client) => (MarkReason::of_client(was), Some(client)),
+            Canceller::Revocation => (MarkReason::Revoked, None),
+        };
+        let mark = self.mark(reason, by, Some(request_id.clone()));
         // Before the event: acknowledging may be the first thing it does.
         self.waiters.push(Waiter { request_id, reply });
         if self.apply(Event::Mark(mark), ctx).is_err() {

@@ -19,7 +19,8 @@ pub struct Args {
     /// Only what happened at this instant or later, such as 2026-01-31T08:30:00Z.
     #[arg(long, value_name = "INSTANT")]
     since: Option<Timestamp>,
-    /// Only erasures for this reason: cancelled, deleted, expired, orphan, lost or recovered.
+    /// Only erasures for this reason: cancelled, deleted, expired, orphan, lost,
+    /// recovered or revoked.
     #[arg(long, value_parser = reason)]
     reason: Option<MarkReason>,
     /// The entries as they are in the file, one JSON object a line.

@@ -1,0 +1,243 @@
+//! The client's side of SMART Backend Services: its private key, and the assertions that it
+//! signs with it (REQUIREMENTS section 9.3). For `evanesce token` and `keygen`, for hosts and for
+//! tests; the server needs none of it.
+
+use std::fmt;
+
+use aws_lc_rs::encoding::AsDer;
+use aws_lc_rs::rsa::KeySize;
+use aws_lc_rs::signature::{ECDSA_P384_SHA384_FIXED_SIGNING, EcdsaKeyPair};
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD;
+use jiff::{SignedDuration, Timestamp};
+use jsonwebtoken::jwk::{Jwk, JwkSet, PublicKeyUse, ThumbprintHash};
+use jsonwebtoken::{Algorithm, EncodingKey, Header};
+use serde::Serialize;
+use uuid::Uuid;
+
+/// The two algorithms that a server of this kind must know (RG-1).
+#[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
+pub enum Alg {
+    /// ECDSA on P-384 with SHA-384.
+    #[value(name = "ES384")]
+    Es384,
+    /// RSASSA-PKCS1-v1_5 with SHA-384.
+    #[value(name = "RS384")]
+    Rs384,
+}
+
+impl From<Alg> for Algorithm {
+    fn from(alg: Alg) -> Self {
+        match alg {
+            Alg::Es384 => Self::ES384,
+            Alg::Rs384 => Self::RS384,
+        }
+    }
+}
+
+impl fmt::Display for Alg {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Es384 => "ES384",
+            Self::Rs384 => "RS384",
+        })
+    }
+}
+
+/// Why there is no key, or no signature.
+#[derive(Debug, thiserror::Error)]
+pub enum ClientKeyError {
+    /// It is no key of a kind that could be used.
+    #[error(
+        "this is no private key for ES384 (EC, P-384) or RS384 (RSA, 2048 bits at least) as PEM; \
+         PKCS#8 is what `openssl pkcs8 -topk8 -nocrypt -in KEY` makes of other forms"
+    )]
+    NotUsable,
+    /// A key could not be made.
+    #[error("no key could be made")]
+    NotMade,
+    /// The library did not sign.
+    #[error("the assertion could not be signed: {0}")]
+    NotSigned(jsonwebtoken::errors::Error),
+}
+
+/// A private key of a client, with its name and its algorithm. What it shows of itself is public.
+#[derive(Debug, Clone)]
+pub struct ClientKey {
+    private: EncodingKey,
+    public: Jwk,
+    alg: Alg,
+    kid: String,
+}
+
+/// The claims of an assertion, all that are demanded and no other: a clock that is ahead cannot
+/// make an `iat` of the future.
+#[derive(Serialize)]
+struct Claims<'a> {
+    iss: &'a str,
+    sub: &'a str,
+    aud: &'a str,
+    exp: i64,
+    jti: String,
+}
+
+impl ClientKey {
+    /// The key of a PEM text. Without a `kid` it is called by its thumbprint (RFC 7638).
+    pub fn from_pem(pem: &[u8], kid: Option<String>) -> Result<Self, ClientKeyError> {
+        let key = |alg: Alg, key: jsonwebtoken::errors::Result<EncodingKey>| {
+            let private = key.ok()?;
+            // Whether it is on the right curve, and private at all, is found out here.
+            let public = Jwk::from_encoding_key(&private, alg.into()).ok()?;
+            Some((alg, private, public))
+        };
+        let (alg, private, public) = key(Alg::Es384, EncodingKey::from_ec_pem(pem))
+            .or_else(|| key(Alg::Rs384, EncodingKey::from_rsa_pem(pem)))
+            .ok_or(ClientKeyError::NotUsable)?;
+        let mut key = Self { private, public, alg, kid: String::new() };
+        key.kid = match kid {
+            Some(kid) => kid,
+            None => key.public.thumbprint(ThumbprintHash::SHA256).map_err(|_| ClientKeyError::NotUsable)?,
+        };
+        key.public.common.key_id = Some(key.kid.clone());
+        key.public.common.public_key_use = Some(PublicKeyUse::Signature);
+        Ok(key)
+    }
+
+    /// A new key, and its PEM text (PKCS#8): on P-384, or RSA with 3072 bits.
+    pub fn generate(alg: Alg, kid: Option<String>) -> Result<(Self, String), ClientKeyError> {
+        let made = |_| ClientKeyError::NotMade;
+        let pem = match alg {
+            Alg::Es384 => {
+                let pair = EcdsaKeyPair::generate(&ECDSA_P384_SHA384_FIXED_SIGNING).map_err(made)?;
+                pem(pair.to_pkcs8v1().map_err(made)?.as_ref())
+            }
+            Alg::Rs384 => {
+                let pair = aws_lc_rs::rsa::KeyPair::generate(KeySize::Rsa3072).map_err(made)?;
+                pem(pair.as_der().map_err(made)?.as_ref())
+            }
+        };
+        Ok((Self::from_pem(pem.as_bytes(), kid)?, pem))
+    }
+
+    /// What the key is called.
+    pub fn kid(&self) -> &str {
+        &self.kid
+    }
+
+    /// What it signs with.
+    pub fn alg(&self) -> Alg {
+        self.alg
+    }
+
+    /// The public key as a JWKS, in JSON: what a server is given.
+    pub fn jwks(&self) -> String {
+        let keys = JwkSet { keys: vec![self.public.clone()] };
+        let mut text = serde_json::to_string_pretty(&keys).expect("keys are plain data");
+        text.push('\n');
+        text
+    }
+
+    /// An assertion of `client_id` for the token endpoint `audience`, good until `expires`: at the
+    /// most five minutes from now. It can be used once (T-2).
+    pub fn assertion(
+        &self,
+        client_id: &str,
+        audience: &str,
+        expires: Timestamp,
+    ) -> Result<String, ClientKeyError> {
+        let header = Header { kid: Some(self.kid.clone()), ..Header::new(self.alg.into()) };
+        let claims = Claims {
+            iss: client_id,
+            sub: client_id,
+            aud: audience,
+            exp: expires.as_second(),
+            jti: Uuid::new_v4().to_string(),
+        };
+        jsonwebtoken::encode(&header, &claims, &self.private).map_err(ClientKeyError::NotSigned)
+    }
+}
+
+/// When an assertion that is made now should end: a minute before a server would say it is good
+/// for too long, whose clock may be behind.
+pub fn expires(now: Timestamp) -> Timestamp {
+    now.checked_add(SignedDuration::from_mins(4)).unwrap_or(Timestamp::MAX)
+}
+
+/// The text form of a key (RFC 7468).
+fn pem(der: &[u8]) -> String {
+    let mut text = String::from("-----BEGIN PRIVATE KEY-----\n");
+    for line in STANDARD.encode(der).as_bytes().chunks(64) {
+        text.extend(line.iter().copied().map(char::from));
+        text.push('\n');
+    }
+    text + "-----END PRIVATE KEY-----\n"
+}
+
+#[cfg(test)]
+mod tests {
+    use jsonwebtoken::{DecodingKey, Validation};
+    use serde_json::Value;
+
+    use super::*;
+
+    #[test]
+    fn t_1_a_new_key_signs_what_its_jwks_verifies() {
+        for (alg, size) in [(Alg::Es384, 96), (Alg::Rs384, 384)] {
+            let (key, pem) = ClientKey::generate(alg, None).unwrap();
+            let again = ClientKey::from_pem(pem.as_bytes(), None).unwrap();
+            assert_eq!((again.alg(), again.kid()), (alg, key.kid()), "the same key has the same name");
+            let expires = expires(Timestamp::now());
+            let assertion = again.assertion("acme", "https://h/token", expires).unwrap();
+            let header = jsonwebtoken::decode_header(&assertion).unwrap();
+            assert_eq!((header.alg, header.kid.as_deref()), (alg.into(), Some(key.kid())));
+            assert_eq!(header.typ.as_deref(), Some("JWT"));
+            let keys: JwkSet = serde_json::from_str(&key.jwks()).unwrap();
+            let mut validation = Validation::new(alg.into());
+            validation.set_audience(&["https://h/token"]);
+            let jwk = DecodingKey::from_jwk(keys.find(key.kid()).unwrap()).unwrap();
+            let claims = jsonwebtoken::decode::<Value>(&assertion, &jwk, &validation).unwrap().claims;
+            assert_eq!((&claims["iss"], &claims["sub"]), (&"acme".into(), &"acme".into()));
+            assert_eq!(claims["exp"], expires.as_second());
+            let signature = assertion.rsplit('.').next().unwrap();
+            assert_eq!(signature.len(), (size * 4usize).div_ceil(3), "{alg}");
+            let other = again.assertion("acme", "https://h/token", expires).unwrap();
+            let other = jsonwebtoken::decode::<Value>(&other, &jwk, &validation).unwrap().claims;
+            assert_ne!(claims["jti"], other["jti"], "T-2");
+        }
+    }
+
+    /// The example of RFC 7638 section 3.1 is a public key; what is asked here is that the name
+    /// is the hash of the members that it says, in their order.
+    #[test]
+    fn a_key_without_a_name_is_called_by_its_thumbprint() {
+        use sha2::{Digest, Sha256};
+        let (key, _) = ClientKey::generate(Alg::Es384, None).unwrap();
+        let jwk: Value = serde_json::from_str::<Value>(&key.jwks()).unwrap()["keys"][0].clone();
+        let members = format!(r#"{{"crv":"P-384","kty":"EC","x":{},"y":{}}}"#, jwk["x"], jwk["y"]);
+        let hash = base64::engine::general_purpose::URL_SAFE_NO_PAD.encode(Sha256::digest(members));
+        assert_eq!(key.kid(), hash);
+        assert_eq!((&jwk["kid"], &jwk["use"], &jwk["alg"]), (&hash.into(), &"sig".into(), &"ES384".into()));
+    }
+
+    #[test]
+    fn what_is_no_private_key_of_the_two_kinds_is_refused() {
+        use aws_lc_rs::signature::ECDSA_P256_SHA256_FIXED_SIGNING;
+        let p256 = EcdsaKeyPair::generate(&ECDSA_P256_SHA256_FIXED_SIGNING).unwrap();
+        let p256 = pem(p256.to_pkcs8v1().unwrap().as_ref());
+        let (_, good) = ClientKey::generate(Alg::Es384, None).unwrap();
+        let public = good.replace("PRIVATE", "PUBLIC");
+        let cut = good.replace("-----END", "");
+        for bad in ["", "no key", &p256, &public, &cut] {
+            let error = ClientKey::from_pem(bad.as_bytes(), None).unwrap_err();
+            assert!(error.to_string().contains("ES384"), "{bad}: {error}");
+        }
+    }
+
+    #[test]
+    fn a_key_does_not_show_its_private_part() {
+        let (key, pem) = ClientKey::generate(Alg::Es384, None).unwrap();
+        let secret = pem.lines().nth(1).unwrap();
+        assert!(!format!("{key:?}{}", key.jwks()).contains(&secret[40..60]));
+        assert!(!key.jwks().contains("\"d\""));
+    }
+}

@@ -1,0 +1,62 @@
+//! What happens to the jobs of an application that may do nothing any more: they are ended, and
+//! what they wrote is erased as after a DELETE. Whether that is wanted says
+//! `auth.on_deactivation`; finished jobs are left to expire, since nobody can fetch them.
+
+use std::collections::BTreeSet;
+
+use futures_util::future::join_all;
+use uuid::Uuid;
+
+use super::{Applications, Departed};
+use crate::job::JobId;
+use crate::{CancelError, Evanesce};
+
+/// What became of the jobs.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Revoked {
+    /// The request id that their receipts have.
+    pub request_id: String,
+    /// Those that are marked, durably.
+    pub jobs: Vec<JobId>,
+    /// Those that are not, or not twice over, and why.
+    pub failed: Vec<(JobId, CancelError)>,
+}
+
+/// Ends the queued and running jobs of these applications. Resolves when their marks are durable
+/// and their URLs answer 404; the files go after that. One that completes at this moment goes
+/// too. Asked twice, the second finds nothing. Their receipts say `revoked`.
+pub async fn cancel_jobs(evanesce: &Evanesce, departed: &[Departed]) -> Revoked {
+    let mut revoked = Revoked { request_id: Uuid::new_v4().to_string(), ..Revoked::default() };
+    let jobs = evanesce.services().view().all().into_iter().map(|job| job.record.clone());
+    let theirs = jobs.filter(|job| {
+        let is_owner = |one: &Departed| one.tenant == job.tenant && one.client_id == job.owner;
+        job.state.name().is_active() && departed.iter().any(is_owner)
+    });
+    let ended = theirs.map(|job| {
+        let request_id = revoked.request_id.clone();
+        async move { (job.id, evanesce.revoke(job.id, request_id).await) }
+    });
+    for (job, ended) in join_all(ended).await {
+        match ended {
+            Ok(_) => revoked.jobs.push(job),
+            // Its owner, or time, was faster.
+            Err(CancelError::AlreadyDeleted | CancelError::NotFound) => {}
+            Err(error) => revoked.failed.push((job, error)),
+        }
+    }
+    if !revoked.jobs.is_empty() || !revoked.failed.is_empty() {
+        let (jobs, failed) = (revoked.jobs.len(), revoked.failed.len());
+        tracing::info!(request_id = revoked.request_id, jobs, failed, "jobs of revoked applications ended");
+    }
+    revoked
+}
+
+/// The owners of queued and running jobs that are no active applications: those that went while
+/// nobody was looking.
+pub fn departed_owners(evanesce: &Evanesce, applications: &Applications) -> Vec<Departed> {
+    let jobs = evanesce.services().view().all().into_iter();
+    let active = jobs.map(|job| job.record.clone()).filter(|job| job.state.name().is_active());
+    let owners: BTreeSet<_> =
+        active.map(|job| Departed { tenant: job.tenant, client_id: job.owner }).collect();
+    owners.into_iter().filter(|one| applications.find(&one.tenant, &one.client_id).is_none()).collect()
+}

@@ -1,0 +1,63 @@
+//! `evanesce app disable` and `enable`.
+
+use std::path::Path;
+
+use toml_edit::{Item, Table, Value, value};
+
+use super::edit::Edit;
+use crate::cli::CliError;
+use crate::job::{ClientId, TenantId};
+
+/// The arguments of `evanesce app disable` and `enable`.
+#[derive(Debug, clap::Args)]
+pub struct Args {
+    /// Its name at the token endpoint.
+    #[arg(value_name = "ID")]
+    client_id: ClientId,
+    /// Its tenant.
+    #[arg(long, value_name = "TENANT")]
+    tenant: TenantId,
+}
+
+/// What it is going to be.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Active {
+    /// It may do what it is allowed.
+    Yes,
+    /// It answers as one that is not defined.
+    No,
+}
+
+/// Switches the application; says so if there is nothing to do.
+pub fn run(file: &Path, args: &Args, active: Active) -> Result<(), CliError> {
+    let Args { client_id, tenant } = args;
+    let mut edit = Edit::begin(file)?;
+    let table = edit.table(tenant, client_id)?;
+    let (word, active) = match active {
+        Active::Yes => ("enabled", true),
+        Active::No => ("disabled", false),
+    };
+    let is_active = table.get("active").and_then(Item::as_bool).unwrap_or(true);
+    if is_active == active {
+        println!("{client_id} of the tenant {tenant} is {word} already");
+        return Ok(());
+    }
+    set(table, active);
+    edit.finish()?;
+    println!("{client_id} of the tenant {tenant} is {word}");
+    Ok(())
+}
+
+/// A comment behind the value stays.
+fn set(table: &mut Table, active: bool) {
+    match table.get_mut("active") {
+        Some(Item::Value(old)) => {
+            let decor = old.decor().clone();
+            *old = Value::from(active);
+            *old.decor_mut() = decor;
+        }
+        _ => {
+            table.insert("active", value(active));
+        }
+    }
+}
