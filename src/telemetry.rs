@@ -254,3 +254,23 @@ pub fn index_leftovers_failed() {
 pub fn bytes_written(bytes: usize) {
     counter!("evanesce_written_bytes_total").increment(bytes as u64);
 }
+
+/// An access token was given.
+pub fn token_issued() {
+    counter!("evanesce_tokens_issued_total").increment(1);
+}
+
+/// A request for an access token was refused. `reason` is one of a closed list of names.
+pub fn token_refused(reason: &'static str) {
+    counter!("evanesce_tokens_refused_total", "reason" => reason).increment(1);
+}
+
+/// The keys of an application were `fetched` from its URL, or that `failed`.
+pub fn jwks_fetched(result: &'static str) {
+    counter!("evanesce_jwks_fetches_total", "result" => result).increment(1);
+}
+
+/// So many assertions are remembered.
+pub fn replay_entries(entries: usize) {
+    gauge!("evanesce_replay_entries").set(entries as f64);
+}

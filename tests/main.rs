@@ -5,6 +5,7 @@ mod api;
 mod applications;
 mod attacks;
 mod audit;
+mod auth;
 mod conformance;
 mod crash;
 mod embed;

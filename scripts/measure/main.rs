@@ -1,6 +1,7 @@
 //! Measures the release binary over HTTP against named baselines in the same run. These
 //! machines are shared and noisy: subject and baseline take turns, what counts is the ratio.
 
+mod auth;
 mod baseline;
 mod contest;
 mod copy;
@@ -68,12 +69,14 @@ enum Subject {
     Planning,
     /// The store over a million jobs.
     Growth,
+    /// Access tokens, and what they cost a status request.
+    Auth,
 }
 
 impl Subject {
     /// Whether it is measured on the large source.
     fn is_large(self) -> bool {
-        !matches!(self, Self::Deletes | Self::Endings | Self::Growth)
+        !matches!(self, Self::Deletes | Self::Endings | Self::Growth | Self::Auth)
     }
 }
 
@@ -98,6 +101,7 @@ fn main() {
             (Subject::Planning, Some(large)) => planning::kickoff_to_plan(&args, large),
             (Subject::Endings, _) => endings::all(&args),
             (Subject::Growth, _) => growth::of_the_store(&args),
+            (Subject::Auth, _) => auth::all(&args),
             _ => deletes::all(&args),
         }
     }

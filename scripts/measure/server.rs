@@ -28,7 +28,7 @@ impl Server {
         let data_dir = folder.join("data");
         let mut command = Command::new(binary);
         command
-            .args(["serve", "--listen", "127.0.0.1:0"])
+            .args(["serve", "--listen", "127.0.0.1:0", "--set", "auth.mode=none"])
             .arg("--data-dir")
             .arg(&data_dir)
             .arg("--source")
@@ -75,10 +75,15 @@ impl Server {
 
     /// Kicks an export off by its path and query.
     pub fn kickoff_at(&self, path: &str) -> String {
+        self.kickoff_as(path, "")
+    }
+
+    /// Kicks an export off with this value of `Authorization`.
+    pub fn kickoff_as(&self, path: &str, authorization: &str) -> String {
         let url = format!("{}/{path}", self.base);
         let request =
             ureq::get(url).header("Accept", "application/fhir+json").header("Prefer", "respond-async");
-        let response = request.call().expect("202");
+        let response = request.header("Authorization", authorization).call().expect("202");
         response.headers()["content-location"].to_str().expect("a URL").to_owned()
     }
 

@@ -1,20 +1,34 @@
-//! Who may: SMART Backend Services (REQUIREMENTS section 9). Population applications, the
-//! scopes that say what they may have, and the client's side of the token request.
+//! Who may: SMART Backend Services (REQUIREMENTS section 9). Population applications, the scopes
+//! that say what they may have, and the authority that gives tokens for their assertions.
 
+mod access_token;
 mod application;
 mod applications;
+mod assertion;
+mod authority;
 pub mod client;
+mod client_keys;
+mod fetch;
+mod folder;
+mod known_tokens;
 mod operator;
 mod public_keys;
 mod registry;
+mod replay;
+mod replay_file;
 pub mod revocation;
 mod scopes;
+mod signing_keys;
 mod watch;
 
+pub use access_token::{Claims, Issuer, TokenError};
 pub use application::{Application, ClientKeys, Groups};
 pub use applications::{Applications, Departed, Reload};
+pub use assertion::AssertionError;
+pub use authority::{Authority, AuthorityError, Denied, Issued};
 pub use operator::{OperatorToken, TOKEN_FILE};
 pub use public_keys::{PublicKeysError, public_keys};
 pub use registry::{Registry, RegistryError};
+pub use replay::ReplayError;
 pub use scopes::{Coverage, Permission, ScopeError, Scopes};
 pub use watch::Watch;

@@ -3,6 +3,7 @@
 use std::io::{self, Write};
 use std::net::TcpListener;
 use std::path::PathBuf;
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use actix_web::dev::Server;
@@ -13,7 +14,8 @@ use tokio::signal::unix::{Signal, SignalKind, signal};
 use super::operators::Operators;
 use super::{CliError, follow};
 use crate::Evanesce;
-use crate::config::Config;
+use crate::auth::{Applications, Authority};
+use crate::config::{AuthMode, Config};
 use crate::control::Door;
 use crate::http::{self, Api};
 use crate::telemetry::{self, LogFormat};
@@ -37,6 +39,9 @@ pub struct Args {
     /// A folder of FHIR NDJSON files [source.folder].
     #[arg(long, value_name = "DIR")]
     source: Option<PathBuf>,
+    /// How clients say who they are [auth.mode].
+    #[arg(long, value_enum, value_name = "MODE")]
+    auth: Option<AuthMode>,
     /// A TOML file of settings.
     #[arg(long, value_name = "FILE")]
     config: Option<PathBuf>,
@@ -64,6 +69,7 @@ impl Args {
             ("server.listen", self.listen.clone()),
             ("storage.data_dir", self.data_dir.as_ref().map(text)),
             ("source.folder", self.source.as_ref().map(text)),
+            ("auth.mode", self.auth.map(|mode| mode.as_str().into())),
         ];
         for (key, value) in flags {
             sets.extend(value.map(|value| format!("{key}={value}")));
@@ -103,7 +109,7 @@ async fn serve(args: Args, config: Config) -> Result<(), CliError> {
     #[cfg(not(feature = "breakpoints"))]
     drop(args);
     let evanesce = builder.start().await.map_err(CliError::usage)?;
-    if let Some(applications) = applications {
+    if let Some(applications) = applications.clone() {
         follow::start(applications, &config.auth, &evanesce).map_err(CliError::failed)?;
     }
     let door = Door::open(&config.storage.data_dir)
@@ -111,6 +117,10 @@ async fn serve(args: Args, config: Config) -> Result<(), CliError> {
     let door = actix_web::rt::spawn(door.serve(evanesce.clone()));
     let public_url = config.server.public_url.clone().unwrap_or_else(|| format!("http://{address}"));
     let api = Api::new(evanesce.clone(), public_url).with_metrics(metrics);
+    let api = match authority(&evanesce, &config, applications)? {
+        Some(authority) => api.with_authority(Arc::new(authority)),
+        None => api,
+    };
 
     let mut terminate = signal(SignalKind::terminate()).map_err(CliError::failed)?;
     let mut interrupt = signal(SignalKind::interrupt()).map_err(CliError::failed)?;
@@ -167,6 +177,30 @@ async fn serve(args: Args, config: Config) -> Result<(), CliError> {
         Ok(Err(error)) => Err(CliError::failed(error)),
         Err(panic) => Err(CliError::failed(panic)),
     }
+}
+
+/// Who gives access tokens; nobody without authentication.
+fn authority(
+    evanesce: &Evanesce,
+    config: &Config,
+    applications: Option<Applications>,
+) -> Result<Option<Authority>, CliError> {
+    let auth = &config.auth;
+    if auth.mode == AuthMode::None {
+        tracing::warn!(
+            "auth.mode is none: WHOEVER CAN CONNECT TO {} MAY EXPORT ALL DATA; use auth.mode=smart with \
+             auth.applications, or let a proxy authenticate",
+            config.server.listen
+        );
+        return Ok(None);
+    }
+    if applications.is_none() {
+        tracing::warn!(
+            "auth.applications is not set: nobody can get an access token; name a file of applications, \
+             or use --auth none on loopback"
+        );
+    }
+    Authority::open(evanesce, applications).map(Some).map_err(CliError::usage)
 }
 
 async fn any_signal(terminate: &mut Signal, interrupt: &mut Signal) {

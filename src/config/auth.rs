@@ -1,44 +1,145 @@
-//! `[auth]`: who may. The population applications, and what becomes of their jobs.
+//! `[auth]`: who may have an access token, for how long, and what becomes of the jobs of those that
+//! may not any more. The applications themselves stand in a file of their own
+//! ([`crate::auth::Registry`]).
 
 use std::path::PathBuf;
+use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
-use super::ConfigError;
+use super::{ConfigError, Server, Time};
 
-/// `[auth]`: who may.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+/// See the module.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct Auth {
+    /// How clients say who they are. Default `smart`.
+    pub mode: AuthMode,
     /// The file of population applications (TOML), which is read anew when it changes. Default:
-    /// none.
+    /// none, so that nobody can get a token.
     pub applications: Option<PathBuf>,
     /// What becomes of the queued and running jobs of an application that is deactivated or
-    /// removed while the server runs. Default `keep`.
+    /// removed. Default `keep`.
     pub on_deactivation: OnDeactivation,
+    /// How long an access token is good, at most 300 seconds. Default `5min`.
+    pub token_lifetime: Time,
+    /// How long a key signs access tokens until another one does. Not less than
+    /// `token_lifetime`. Default `30days`.
+    pub key_rotation: Time,
+    /// How far the clocks of clients may be wrong, at most 5 minutes. Default `60s`.
+    pub clock_skew: Time,
+    /// Assertions that are remembered at once, so that none is taken twice; while there are so
+    /// many, no token is given. About 100 bytes of memory each. Default 1 000 000.
+    pub max_replay_entries: usize,
+    /// How long the fetch of a client's keys (`jwks_url`) may take. Default `5s`.
+    pub jwks_timeout: Time,
+    /// The most bytes that a client's keys may have. Default 64 KiB.
+    pub jwks_max_bytes: usize,
+    /// Whether a `jwks_url` may lead into the networks of the server itself (loopback, private,
+    /// link-local and shared addresses), and be plain http. Default false.
+    pub jwks_allow_private_addresses: bool,
+    /// A PEM file of certificate authorities that are believed beside the public ones when keys
+    /// are fetched. Default: none.
+    pub jwks_ca_file: Option<PathBuf>,
+    /// `jwks_url`s whose keys are remembered at once. Default 1000.
+    pub max_jwks_cache: usize,
+}
+
+/// How clients say who they are.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, clap::ValueEnum)]
+#[serde(rename_all = "lowercase")]
+pub enum AuthMode {
+    /// SMART Backend Services: by an access token, which they get for a signed assertion.
+    Smart,
+    /// Not at all: whoever can connect is the one built-in client. On loopback only.
+    None,
+}
+
+impl AuthMode {
+    /// As it is written.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Smart => "smart",
+            Self::None => "none",
+        }
+    }
 }
 
 /// What becomes of the jobs of an application that may do nothing any more.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum OnDeactivation {
     /// They go on, and what they wrote expires.
-    #[default]
     Keep,
     /// They are cancelled, and what they wrote is erased; their receipts say `revoked`.
     Cancel,
 }
 
+impl Default for Auth {
+    fn default() -> Self {
+        Self {
+            mode: AuthMode::Smart,
+            applications: None,
+            on_deactivation: OnDeactivation::Keep,
+            token_lifetime: Time::seconds(300),
+            key_rotation: Time::seconds(30 * 24 * 3600),
+            clock_skew: Time::seconds(60),
+            max_replay_entries: 1_000_000,
+            jwks_timeout: Time::seconds(5),
+            jwks_max_bytes: 64 << 10,
+            jwks_allow_private_addresses: false,
+            jwks_ca_file: None,
+            max_jwks_cache: 1000,
+        }
+    }
+}
+
 impl Auth {
-    /// Refuses what no server could work with.
-    pub fn check(&self) -> Result<(), ConfigError> {
+    /// Refuses what would let tokens live too long, or strangers in.
+    pub(super) fn check(&self, server: &Server) -> Result<(), ConfigError> {
+        let refuse = |key, reason| Err(ConfigError::Value { key, reason });
         if self.applications.is_none() && self.on_deactivation == OnDeactivation::Cancel {
             let reason = "is cancel, but there are no applications: set auth.applications".into();
-            return Err(ConfigError::Value { key: "auth.on_deactivation", reason });
+            return refuse("auth.on_deactivation", reason);
         }
         if self.applications.as_ref().is_some_and(|path| path.file_name().is_none()) {
             let reason = "should name a file, such as /etc/evanesce/applications.toml".into();
-            return Err(ConfigError::Value { key: "auth.applications", reason });
+            return refuse("auth.applications", reason);
+        }
+        // Without authentication there is one built-in client, and anybody who can connect is it.
+        if self.mode == AuthMode::None && !server.listen.ip().is_loopback() {
+            return refuse(
+                "auth.mode",
+                format!(
+                    "is none, and server.listen is {}: without authentication the server listens on loopback \
+                     only; use auth.mode=smart with auth.applications, or listen on 127.0.0.1 or [::1] with a \
+                     proxy that authenticates in front of it",
+                    server.listen
+                ),
+            );
+        }
+        let times = [
+            ("auth.token_lifetime", self.token_lifetime, 1, 300),
+            ("auth.key_rotation", self.key_rotation, self.token_lifetime.0.as_secs(), u64::MAX),
+            ("auth.clock_skew", self.clock_skew, 0, 300),
+            ("auth.jwks_timeout", self.jwks_timeout, 1, 60),
+        ];
+        for (key, time, least, most) in times {
+            let (least, most) = (Duration::from_secs(least), Duration::from_secs(most));
+            if !(least..=most).contains(&time.0) {
+                let most = if most.as_secs() == u64::MAX { "ever".into() } else { format!("{most:?}") };
+                return refuse(key, format!("is {time:?}, should be {least:?} to {most}"));
+            }
+        }
+        let numbers = [
+            ("auth.max_replay_entries", self.max_replay_entries, 1),
+            ("auth.jwks_max_bytes", self.jwks_max_bytes, 1024),
+            ("auth.max_jwks_cache", self.max_jwks_cache, 1),
+        ];
+        for (key, number, least) in numbers {
+            if number < least {
+                return refuse(key, format!("is {number}, should be at least {least}"));
+            }
         }
         Ok(())
     }

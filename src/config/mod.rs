@@ -14,7 +14,7 @@ use crate::job::TenantId;
 
 pub use admin::Admin;
 pub use audit::Audit;
-pub use auth::{Auth, OnDeactivation};
+pub use auth::{Auth, AuthMode, OnDeactivation};
 pub use settings::{
     Config, Download, Export, PageCache, Profile, Protocol, Reaper, References, Retention, Server,
     SourceConfig, Storage, Stored, Time,
@@ -143,17 +143,7 @@ impl Config {
             }
         }
         self.audit.check()?;
-        self.auth.check()?;
-        // Without authentication there is one built-in client, and anybody who can connect is it.
-        if !self.server.listen.ip().is_loopback() {
-            let reason = format!(
-                "is {}: there is no authentication yet, so the server listens on loopback only; \
-                 use 127.0.0.1 or [::1], and a proxy that authenticates in front of it",
-                self.server.listen
-            );
-            return Err(ConfigError::Value { key: "server.listen", reason });
-        }
-        Ok(())
+        self.auth.check(&self.server)
     }
 }
 
@@ -220,7 +210,7 @@ mod tests {
 
     #[test]
     fn what_is_unknown_or_senseless_is_refused_with_its_name() {
-        let cases: [(&str, &[&str], &str); 28] = [
+        let cases: [(&str, &[&str], &str); 35] = [
             ("[export]\nworker = 3", &[], "worker"),
             ("[exports]\nworkers = 3", &[], "exports"),
             ("", &["export.workers=0"], "export.workers"),
@@ -236,7 +226,14 @@ mod tests {
             ("", &["export.max_bytes_per_second_per_job=fast"], "fast"),
             ("", &["workers=1"], "section.key=value"),
             ("", &["retention.completed=soon"], "soon"),
-            ("", &["server.listen=0.0.0.0:80"], "loopback only"),
+            ("", &["server.listen=0.0.0.0:80", "auth.mode=none"], "loopback only; use auth.mode=smart"),
+            ("", &["auth.mode=basic"], "basic"),
+            ("", &["auth.token_lifetime=301s"], "should be 1s to 300s"),
+            ("", &["auth.key_rotation=1min"], "auth.key_rotation is 1m, should be 300s"),
+            ("", &["auth.clock_skew=10min"], "auth.clock_skew"),
+            ("", &["auth.max_replay_entries=0"], "auth.max_replay_entries is 0"),
+            ("", &["auth.jwks_max_bytes=1"], "auth.jwks_max_bytes"),
+            ("", &["auth.jwks_timeout=0s"], "auth.jwks_timeout"),
             ("", &["server.public_url=example.org/x"], "server.public_url"),
             ("", &["reaper.retry_max=20ms"], "reaper.retry_max"),
             ("", &["export.references=some"], "some"),

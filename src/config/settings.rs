@@ -52,6 +52,8 @@ impl Serialize for Time {
 pub struct Config {
     /// `[server]`
     pub server: Server,
+    /// `[auth]`
+    pub auth: Auth,
     /// `[protocol]`
     pub protocol: Protocol,
     /// `[storage]`
@@ -73,8 +75,6 @@ pub struct Config {
     pub tenants: BTreeMap<TenantId, TenantConfig>,
     /// `[audit]`
     pub audit: super::Audit,
-    /// `[auth]`
-    pub auth: Auth,
 }
 
 /// `[server]`: where and how to listen.

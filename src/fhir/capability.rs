@@ -29,6 +29,8 @@ pub struct Profile {
     pub max_file_bytes: u64,
     /// Which reference resources go with patients.
     pub references: &'static str,
+    /// Where access tokens are given; `None` without authentication.
+    pub token_url: Option<String>,
 }
 
 /// The statement for the server at `base` (`{public url}/r4/{tenant}`) with these offers,
@@ -52,7 +54,7 @@ pub fn capability_statement(base: &str, since: Timestamp, offers: &[&Offer], pro
         "rest": [{
             "mode": "server",
             "documentation": documentation(profile),
-            "security": security(),
+            "security": security(profile.token_url.as_deref()),
             "resource": ResourceType::all().filter_map(|t| resource(t, offers)).collect::<Vec<_>>(),
             "operation": of_system.collect::<Vec<_>>(),
         }]
@@ -76,10 +78,24 @@ fn documentation(profile: &Profile) -> String {
     )
 }
 
-/// How clients authorize (CP-4): the one place that tells it. Once there is a token endpoint,
-/// the `oauth-uris` extension and the service SMART-on-FHIR belong here.
-fn security() -> Value {
-    json!({"description": "No authentication: all requests are those of one built-in client."})
+/// How clients authorize. The extension `oauth-uris` is deprecated and looked for all the same (CP-4).
+fn security(token_url: Option<&str>) -> Value {
+    let Some(token_url) = token_url else {
+        return json!({"description": "No authentication: all requests are those of one built-in client."});
+    };
+    json!({
+        "extension": [{
+            "url": "http://fhir-registry.smarthealthit.org/StructureDefinition/oauth-uris",
+            "extension": [{"url": "token", "valueUri": token_url}],
+        }],
+        "service": [{
+            "coding": [{
+                "system": "http://terminology.hl7.org/CodeSystem/restful-security-service",
+                "code": "SMART-on-FHIR",
+            }],
+        }],
+        "description": "SMART Backend Services: an access token for a signed assertion (private_key_jwt).",
+    })
 }
 
 /// An operation under a name, with the definition of the IG.
@@ -157,6 +173,7 @@ mod tests {
             parameters: crate::fhir::EXPORT_PARAMETERS.iter().collect(),
             max_file_bytes: 1000,
             references: "none",
+            token_url: None,
         };
         capability_statement("http://h/r4/default", "2026-01-01T00:00:00Z".parse().unwrap(), offers, &profile)
     }

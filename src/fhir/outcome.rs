@@ -36,6 +36,8 @@ pub enum IssueCode {
     Duplicate,
     Login,
     Conflict,
+    Expired,
+    Forbidden,
 }
 
 /// An OperationOutcome with one issue.

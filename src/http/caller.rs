@@ -2,14 +2,17 @@
 //! tenant and the application when it has looked at the header fields (404); what the scopes allow
 //! after that (403).
 
+use std::sync::Arc;
+
 use actix_web::body::{EitherBody, MessageBody};
 use actix_web::dev::{ServiceRequest, ServiceResponse};
+use actix_web::http::header;
 use actix_web::middleware::Next;
 use actix_web::web::Data;
 use actix_web::{Error, HttpMessage, HttpRequest};
 
-use super::{Api, ApiError};
-use crate::auth::Scopes;
+use super::{Api, ApiError, query};
+use crate::auth::{Application, Authority, Issuer, Scopes, TokenError};
 use crate::job::{ClientId, JobId, TenantId};
 
 /// Who may call an operation.
@@ -39,6 +42,8 @@ pub struct Caller {
     pub tenant: TenantId,
     /// The application; alone it may see its jobs (P10).
     pub client: ClientId,
+    /// The same, as it is registered now; `None` without authentication.
+    pub application: Option<Arc<Application>>,
     /// What it may have.
     pub scopes: Scopes,
     /// What the URLs that it is given begin with.
@@ -96,24 +101,82 @@ impl Api {
         Ok(Base(format!("{}/r4/{tenant}", self.origin(request))))
     }
 
-    /// Who asks. The request came through [`authenticated`].
+    /// Who asks. The request came through [`authenticated`]. An application may do what its token
+    /// says as far as it is registered for it now, whatever it was when the token was given.
     ///
     /// # Errors
     /// 404 `not-found` if the tenant or the application is not defined or not active.
     pub(super) fn caller(&self, request: &HttpRequest) -> Result<Caller, ApiError> {
         let base = self.base(request)?;
+        let tenant = self.tenant_of(request)?;
         let Bearer { client, scopes } =
             request.extensions().get::<Bearer>().cloned().ok_or_else(ApiError::internal)?;
-        Ok(Caller { tenant: self.tenant_of(request)?, client, scopes, base })
+        let Some(authority) = &self.authority else {
+            return Ok(Caller { tenant, client, application: None, scopes, base });
+        };
+        let application =
+            authority.application(&tenant, &client).ok_or_else(ApiError::unknown_application)?;
+        let scopes = scopes.within(&application.scopes);
+        Ok(Caller { tenant, client, application: Some(application), scopes, base })
     }
 
-    /// Without authentication everybody is one built-in client that may have everything.
-    fn authenticate(&self, _request: &HttpRequest) -> Result<Bearer, ApiError> {
-        Ok(Bearer { client: self.client.clone(), scopes: Scopes::everything() })
+    /// Who gives tokens.
+    ///
+    /// # Errors
+    /// 404 `not-found` if nobody does: there is no authentication.
+    pub(super) fn authority(&self) -> Result<&Authority, ApiError> {
+        self.authority.as_deref().ok_or_else(ApiError::no_route)
+    }
+
+    /// The tenant of the request as the one that gives and takes tokens. Its URL does not depend
+    /// on what the request says of its host.
+    ///
+    /// # Errors
+    /// 404 `not-found` if there is no such tenant.
+    pub(super) fn issuer(&self, request: &HttpRequest) -> Result<Issuer, ApiError> {
+        let tenant = self.tenant_of(request)?;
+        Ok(Issuer { url: format!("{}/r4/{tenant}", self.public_url), tenant })
+    }
+
+    /// What the token of a request says. Without authentication everybody is one built-in client
+    /// that may have everything.
+    ///
+    /// # Errors
+    /// 401 (G-8), at a tenant that there is not as for a token of another one; 400 for a token that
+    /// is given twice, or in the URL, where logs would have it.
+    fn authenticate(&self, request: &HttpRequest) -> Result<Bearer, ApiError> {
+        let Some(authority) = &self.authority else {
+            return Ok(Bearer { client: self.client.clone(), scopes: Scopes::everything() });
+        };
+        let tenant = request.match_info().get("tenant").and_then(|tenant| tenant.parse().ok());
+        let issuer = tenant.map(|tenant| Issuer { url: format!("{}/r4/{tenant}", self.public_url), tenant });
+        let realm = issuer.as_ref().map_or(&self.public_url, |issuer| &issuer.url);
+        let Some(token) = token_of(request, realm)? else { return Err(ApiError::no_token(realm)) };
+        let claims =
+            issuer.as_ref().map_or(Err(TokenError::Invalid), |issuer| authority.verify(issuer, token));
+        let claims = claims.map_err(|error| ApiError::bad_token(realm, error))?;
+        let scopes = claims.scope.parse().map_err(|_| ApiError::bad_token(realm, TokenError::Invalid))?;
+        Ok(Bearer { client: claims.client_id, scopes })
     }
 
     fn tenant_of(&self, request: &HttpRequest) -> Result<TenantId, ApiError> {
         let tenant = request.match_info().get("tenant").and_then(|tenant| tenant.parse().ok());
         tenant.filter(|tenant| self.tenants.contains(tenant)).ok_or_else(ApiError::unknown_application)
     }
+}
+
+/// The bearer token of a request, if there is one (RFC 6750 2.1).
+fn token_of<'a>(request: &'a HttpRequest, realm: &str) -> Result<Option<&'a str>, ApiError> {
+    let in_query = query::parse(request.query_string()).unwrap_or_default();
+    if in_query.iter().any(|(name, _)| name == "access_token") {
+        let text = "An access token does not belong into a URL; send it as Authorization: Bearer.";
+        return Err(ApiError::misplaced_token(realm, text));
+    }
+    let mut fields = request.headers().get_all(header::AUTHORIZATION);
+    let Some(field) = fields.next() else { return Ok(None) };
+    if fields.next().is_some() {
+        return Err(ApiError::misplaced_token(realm, "There are several Authorization fields; send one."));
+    }
+    let (scheme, token) = field.to_str().unwrap_or_default().split_once(' ').unwrap_or_default();
+    Ok(scheme.eq_ignore_ascii_case("bearer").then(|| token.trim()))
 }

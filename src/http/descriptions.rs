@@ -1,5 +1,9 @@
 //! What clients are told of each operation: parameters, bodies, answers. Those of every URL
-//! stand once, in `ANYWHERE`.
+//! stand once, in `ANYWHERE`; those of URLs that need a token, in `NO_TOKEN`.
+
+mod oauth;
+
+pub use oauth::{INTROSPECTION, JWKS, SMART_CONFIGURATION, TOKEN};
 
 use super::operation::{Answer, Content, Description, Field, Parameter, Place, Values};
 
@@ -16,6 +20,18 @@ const JSON: &[Content] = &[of("application/json", "Any")];
 pub static ANYWHERE: &[Answer] = &[
     refusal(414, "The URL is too long (`too-long`)."),
     refusal(431, "The header fields are too long (`too-long`), or too many: then without a body."),
+];
+
+/// Of every URL that needs a token.
+pub static NO_TOKEN: &[Answer] = &[
+    refusal(400, "An access token stands in the URL, or there are several (`login`)."),
+    with(
+        refusal(
+            401,
+            "There is no access token, or it is not valid here (`login`), or it has expired (`expired`).",
+        ),
+        &[("WWW-Authenticate", "The scheme, and what is wrong with the token.")],
+    ),
 ];
 
 const NO_TENANT: &[Answer] = &[refusal(404, "The tenant is not known (`not-found`).")];

@@ -33,6 +33,7 @@ pub async fn metadata(request: HttpRequest, api: Data<Api>) -> Result<HttpRespon
             References::All => "all of them",
             References::None => "none of them",
         },
+        token_url: api.authority.as_ref().and(api.issuer(&request).ok()).map(|issuer| issuer.token_url()),
     };
     let offers: Vec<_> = OPERATIONS.iter().filter_map(|operation| operation.offer.as_ref()).collect();
     let statement = capability_statement(base.as_str(), api.started_at, &offers, &profile);

@@ -9,6 +9,7 @@ use actix_web::http::StatusCode;
 use actix_web::http::header::{self, HeaderValue};
 use actix_web::{HttpResponse, ResponseError};
 
+use crate::auth::TokenError;
 use crate::fhir::{IssueCode, OperationOutcome, Severity};
 use crate::job::FailureReason;
 use crate::space::NoRoom;
@@ -25,26 +26,47 @@ pub struct ApiError {
     retry_after: Option<u64>,
     allow: Option<String>,
     links: Vec<String>,
-    /// Whether it says how to be let in.
-    is_challenge: bool,
+    /// `WWW-Authenticate` (G-8).
+    challenge: Option<String>,
 }
 
 impl ApiError {
     fn new(status: StatusCode, code: IssueCode, text: impl Into<String>) -> Self {
-        Self {
-            status,
-            code,
-            text: text.into(),
-            retry_after: None,
-            allow: None,
-            links: Vec::new(),
-            is_challenge: false,
-        }
+        let (retry_after, allow, links, challenge) = (None, None, Vec::new(), None);
+        Self { status, code, text: text.into(), retry_after, allow, links, challenge }
     }
 
     /// The code of its issue.
     pub fn code(&self) -> IssueCode {
         self.code
+    }
+
+    /// There is no access token (G-8). `realm` is the base URL that it would be for.
+    pub fn no_token(realm: &str) -> Self {
+        let text = "An access token is needed; {base}/.well-known/smart-configuration says where to get one.";
+        let error = Self::new(StatusCode::UNAUTHORIZED, IssueCode::Login, text);
+        Self { challenge: Some(format!("Bearer realm=\"{realm}\"")), ..error }
+    }
+
+    /// The access token is not good, or not any more.
+    pub fn bad_token(realm: &str, error: TokenError) -> Self {
+        let (code, text) = match error {
+            TokenError::Invalid => (IssueCode::Login, "The access token is not valid here; get another one."),
+            TokenError::Expired => (IssueCode::Expired, "The access token has expired; get another one."),
+        };
+        let challenge = format!("Bearer realm=\"{realm}\", error=\"invalid_token\"");
+        Self { challenge: Some(challenge), ..Self::new(StatusCode::UNAUTHORIZED, code, text) }
+    }
+
+    /// The access token stands where it should not, or more than once (RFC 6750 2 and 3.1).
+    pub fn misplaced_token(realm: &str, text: &str) -> Self {
+        let challenge = format!("Bearer realm=\"{realm}\", error=\"invalid_request\"");
+        Self { challenge: Some(challenge), ..Self::new(StatusCode::BAD_REQUEST, IssueCode::Login, text) }
+    }
+
+    /// The application may not do this, whatever its token says.
+    pub fn forbidden(text: impl Into<String>) -> Self {
+        Self::new(StatusCode::FORBIDDEN, IssueCode::Forbidden, text)
     }
 
     /// The tenant, or the application, is not known or not active.
@@ -104,7 +126,8 @@ impl ApiError {
     pub fn not_the_operator() -> Self {
         let text = "Send Authorization: Bearer with the operator's token; it stands in the file that \
                     admin.token_file names.";
-        Self { is_challenge: true, ..Self::new(StatusCode::UNAUTHORIZED, IssueCode::Login, text) }
+        let error = Self::new(StatusCode::UNAUTHORIZED, IssueCode::Login, text);
+        Self { challenge: Some("Bearer realm=\"operators\"".into()), ..error }
     }
 
     /// An order that is not carried out; the text says why.
@@ -289,8 +312,8 @@ impl ResponseError for ApiError {
                 response.headers_mut().append(header::LINK, link);
             }
         }
-        if self.is_challenge {
-            let challenge = HeaderValue::from_static("Bearer realm=\"operators\"");
+        let challenge = self.challenge.as_deref().and_then(|text| HeaderValue::from_str(text).ok());
+        if let Some(challenge) = challenge {
             response.headers_mut().insert(header::WWW_AUTHENTICATE, challenge);
         }
         if let Some(allow) = self.allow.as_deref().and_then(|allow| HeaderValue::from_str(allow).ok()) {

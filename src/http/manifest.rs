@@ -67,8 +67,15 @@ impl Pages {
     }
 }
 
-/// A page as JSON (MF-1 to MF-8).
-pub fn manifest(base: &Base, published: &Published, transaction_time: Timestamp, page: &Page) -> Value {
+/// A page as JSON (MF-1 to MF-8). `requires_token` says whether the files are for who has an access
+/// token (F-1).
+pub fn manifest(
+    base: &Base,
+    requires_token: bool,
+    published: &Published,
+    transaction_time: Timestamp,
+    page: &Page,
+) -> Value {
     let job = published.record.id;
     let (polling_url, download_url) = (base.polling_url(job), base.download_url(job));
     let files = |belongs: fn(&OutputFile) -> bool| -> Vec<Value> {
@@ -77,7 +84,7 @@ pub fn manifest(base: &Base, published: &Published, transaction_time: Timestamp,
     let mut manifest = json!({
         "transactionTime": transaction_time.to_string(),
         "request": published.request.as_ref().map_or("", |request| &request.kickoff.url),
-        "requiresAccessToken": false,
+        "requiresAccessToken": requires_token,
         "output": files(is_output),
         "error": files(OutputFile::is_error),
     });

@@ -12,7 +12,9 @@ mod descriptions;
 mod discovery;
 mod download;
 mod error;
+mod form;
 mod group;
+mod introspection;
 mod kickoff;
 mod manifest;
 mod middleware;
@@ -24,7 +26,9 @@ mod preferences;
 mod query;
 mod reading;
 mod routes;
+mod smart_configuration;
 mod status;
+mod token;
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
@@ -34,7 +38,7 @@ use jiff::Timestamp;
 use metrics_exporter_prometheus::PrometheusHandle;
 
 use crate::Evanesce;
-use crate::auth::OperatorToken;
+use crate::auth::{Authority, OperatorToken};
 use crate::config::{Profile, Protocol};
 use crate::fhir::ExportParameter;
 use crate::job::{ClientId, JobId, TenantId};
@@ -56,6 +60,7 @@ pub struct Api {
     /// Those that have URLs.
     tenants: Arc<BTreeSet<TenantId>>,
     client: ClientId,
+    authority: Option<Arc<Authority>>,
     metrics: Option<PrometheusHandle>,
     operator_token: Option<Arc<OperatorToken>>,
     max_url_bytes: usize,
@@ -65,8 +70,8 @@ pub struct Api {
 
 impl Api {
     /// An API over a running instance. `public_url` is the scheme, host and port that clients
-    /// see, without a slash at the end. Until authentication comes, all requests are those of
-    /// one built-in client.
+    /// see, without a slash at the end. All requests are those of one built-in client, which may
+    /// have everything: the host authenticates, or gives an authority ([`Api::with_authority`]).
     pub fn new(evanesce: Evanesce, public_url: impl Into<String>) -> Self {
         let services = evanesce.services();
         let of_settings = services.config.tenant_ids();
@@ -80,6 +85,7 @@ impl Api {
             public_url: public_url.into(),
             tenants: Arc::new(tenants),
             client: "built-in".parse().expect("a constant that is a valid name"),
+            authority: None,
             metrics: None,
             operator_token: None,
             max_url_bytes,
@@ -91,6 +97,12 @@ impl Api {
     /// The same, answering operators who have this token.
     pub fn with_operator_token(mut self, token: OperatorToken) -> Self {
         self.operator_token = Some(Arc::new(token));
+        self
+    }
+
+    /// The same for those who have an access token of this authority (SMART Backend Services).
+    pub fn with_authority(mut self, authority: Arc<Authority>) -> Self {
+        self.authority = Some(authority);
         self
     }
 

@@ -8,10 +8,14 @@ use actix_web::web::Data;
 use serde_json::{Map, Value, json};
 
 use super::Api;
-use super::descriptions::ANYWHERE;
+use super::caller::Access;
+use super::descriptions::{ANYWHERE, NO_TOKEN};
 use super::operation::{Answer, Description, Field, Operation, Parameter, Place, Values};
 use super::routes::OPERATIONS;
 use crate::fhir::{EXPORT_PARAMETERS, ExportParameter, Offer, Taken};
+
+/// The name of the one security scheme.
+const SCHEME: &str = "smart";
 
 /// Header fields of every answer (G-6).
 const REQUEST_IDS: &[Field] =
@@ -28,8 +32,12 @@ fn document(api: &Api) -> Value {
         "schema": {"type": "string", "examples": api.tenants.first().into_iter().collect::<Vec<_>>()},
         "description": "The population application.",
     });
-    let paths = OPERATIONS.iter().map(|operation| (operation.path.to_string(), path(operation, &tenant)));
-    json!({
+    let has_tokens = api.authority.is_some();
+    let paths = OPERATIONS.iter().map(|operation| {
+        let needs_token = has_tokens && operation.access == Access::Token;
+        (operation.path.to_string(), path(operation, &tenant, needs_token))
+    });
+    let mut document = json!({
         "openapi": "3.1.0",
         "info": {
             "title": "Evanesce",
@@ -41,11 +49,18 @@ fn document(api: &Api) -> Value {
         "servers": [{"url": api.public_url}],
         "paths": paths.collect::<Map<_, _>>(),
         "components": {"schemas": schemas()},
-    })
+    });
+    if has_tokens {
+        document["components"]["securitySchemes"] = json!({(SCHEME): {
+            "type": "http", "scheme": "bearer", "bearerFormat": "JWT",
+            "description": "SMART Backend Services: {base}/.well-known/smart-configuration.",
+        }});
+    }
+    document
 }
 
 /// A path with its methods.
-fn path(operation: &Operation, tenant: &Value) -> Value {
+fn path(operation: &Operation, tenant: &Value, needs_token: bool) -> Value {
     let placeholders = operation.path.split(['{', '}']).skip(1).step_by(2);
     let parameters: Vec<_> = placeholders
         .map(|name| match name {
@@ -58,12 +73,21 @@ fn path(operation: &Operation, tenant: &Value) -> Value {
         path.insert("parameters".into(), parameters.into());
     }
     for (method, _, description) in operation.methods {
-        path.insert(method.as_str().to_ascii_lowercase(), operation_object(operation, method, description));
+        let mut object = operation_object(operation, method, description, needs_token);
+        if needs_token {
+            object["security"] = json!([{(SCHEME): []}]);
+        }
+        path.insert(method.as_str().to_ascii_lowercase(), object);
     }
     path.into()
 }
 
-fn operation_object(operation: &Operation, method: &Method, description: &Description) -> Value {
+fn operation_object(
+    operation: &Operation,
+    method: &Method,
+    description: &Description,
+    needs_token: bool,
+) -> Value {
     let mut parameters: Vec<_> = description.parameters.iter().copied().flatten().map(parameter).collect();
     if let (Some(Offer::Export(_)), &Method::GET) = (&operation.offer, method) {
         let in_query = EXPORT_PARAMETERS.iter().filter(|parameter| parameter.taken != Taken::ByPost);
@@ -73,7 +97,7 @@ fn operation_object(operation: &Operation, method: &Method, description: &Descri
         "operationId": format!("{}.{}", operation.name, method.as_str().to_ascii_lowercase()),
         "summary": description.summary,
         "parameters": parameters,
-        "responses": responses(description, method),
+        "responses": responses(description, method, needs_token),
     });
     if let Some(body) = description.body {
         object["requestBody"] = json!({"content": {body.media_type: {"schema": reference(body.schema)}}});
@@ -112,8 +136,9 @@ fn export_parameter(parameter: &ExportParameter) -> Value {
 }
 
 /// All answers by their status; those of one status are told together.
-fn responses(description: &Description, method: &Method) -> Value {
-    let answers = description.answers.iter().copied().flatten().chain(ANYWHERE);
+fn responses(description: &Description, method: &Method, needs_token: bool) -> Value {
+    let of_tokens = if needs_token { NO_TOKEN } else { &[] };
+    let answers = description.answers.iter().copied().flatten().chain(ANYWHERE).chain(of_tokens);
     let mut by_status: BTreeMap<u16, Vec<&Answer>> = BTreeMap::new();
     answers.for_each(|answer| by_status.entry(answer.status).or_default().push(answer));
     let of_status = |answers: Vec<&Answer>| {
@@ -152,8 +177,29 @@ fn schemas() -> Value {
         })
     };
     let files = json!({"type": "array", "items": reference("File")});
+    let texts = |names: &[&str]| {
+        let text = |name: &&str| ((*name).to_string(), json!({"type": "string"}));
+        json!({
+            "type": "object",
+            "properties": names.iter().map(text).collect::<Map<_, _>>(),
+            "required": names,
+        })
+    };
     json!({
         "Any": {},
+        "TokenRequest": texts(&["grant_type", "scope", "client_assertion_type", "client_assertion"]),
+        "TokenResponse": {
+            "type": "object",
+            "properties": {
+                "access_token": {"type": "string"},
+                "token_type": {"const": "bearer"},
+                "expires_in": {"type": "integer", "minimum": 1, "maximum": 300},
+                "scope": {"type": "string"},
+            },
+            "required": ["access_token", "token_type", "expires_in", "scope"],
+        },
+        "OAuthError": texts(&["error", "error_description"]),
+        "IntrospectionRequest": texts(&["token"]),
         "Ndjson": {"type": "string"},
         "Parameters": resource("Parameters"),
         "CapabilityStatement": resource("CapabilityStatement"),

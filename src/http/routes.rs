@@ -9,8 +9,8 @@ use actix_web::{HttpResponse, Resource, Route};
 use super::caller::{Access, authenticated};
 use super::operation::Operation;
 use super::{
-    Api, ApiError, admin, binary, delete, descriptions, discovery, download, group, kickoff, middleware,
-    openapi, operation_definition, status,
+    Api, ApiError, admin, binary, delete, descriptions, discovery, download, group, introspection, kickoff,
+    middleware, openapi, operation_definition, smart_configuration as smart, status, token,
 };
 use crate::fhir::{GROUP_EXPORT, Offer, PATIENT_EXPORT, SYSTEM_EXPORT};
 
@@ -143,6 +143,40 @@ pub static OPERATIONS: &[Operation] = &[
         methods: &[
             (Method::GET, || web::to(binary::read), &descriptions::BINARY),
             (Method::HEAD, || web::to(binary::read), &descriptions::BINARY),
+        ],
+    },
+    Operation {
+        name: "smart-configuration",
+        path: "/r4/{tenant}/.well-known/smart-configuration",
+        access: Access::Open,
+        offer: None,
+        methods: &[
+            (Method::GET, || web::to(smart::smart_configuration), &descriptions::SMART_CONFIGURATION),
+            (Method::HEAD, || web::to(smart::smart_configuration), &descriptions::SMART_CONFIGURATION),
+        ],
+    },
+    Operation {
+        name: "token",
+        path: "/r4/{tenant}/auth/token",
+        access: Access::Open,
+        offer: None,
+        methods: &[(Method::POST, || web::to(token::token), &descriptions::TOKEN)],
+    },
+    Operation {
+        name: "introspection",
+        path: "/r4/{tenant}/auth/introspect",
+        access: Access::Token,
+        offer: None,
+        methods: &[(Method::POST, || web::to(introspection::introspect), &descriptions::INTROSPECTION)],
+    },
+    Operation {
+        name: "jwks",
+        path: "/r4/{tenant}/auth/jwks",
+        access: Access::Open,
+        offer: None,
+        methods: &[
+            (Method::GET, || web::to(smart::jwks), &descriptions::JWKS),
+            (Method::HEAD, || web::to(smart::jwks), &descriptions::JWKS),
         ],
     },
     Operation {

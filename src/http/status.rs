@@ -58,7 +58,8 @@ fn answer(
         Pages::NotYet => return Ok(progress(published).finish()),
         Pages::None => return Err(ApiError::unknown_page()),
     };
-    let text = manifest(base, published, transaction_time, &page).to_string();
+    let requires_token = api.authority.is_some();
+    let text = manifest(base, requires_token, published, transaction_time, &page).to_string();
     let Some(completed_at) = completed_at else {
         return Ok(progress(published).insert_header((header::CONTENT_TYPE, "application/json")).body(text));
     };

@@ -30,7 +30,7 @@ fn a_server_that_cannot_begin_says_why_and_exits_with_2() {
     std::fs::write(path("file"), "").unwrap();
     let taken = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
     let taken = taken.local_addr().unwrap().to_string();
-    let cases: [(&[&str], &[&str]); 25] = [
+    let cases: [(&[&str], &[&str]); 28] = [
         (&["--set", "export.worker=3"], &["export", "worker"]),
         (&["--set", "exports.workers=3"], &["exports"]),
         (&["--set", "workers=3"], &["workers=3", "section.key=value"]),
@@ -45,9 +45,12 @@ fn a_server_that_cannot_begin_says_why_and_exits_with_2() {
         (&["--set", "reaper.watch=perhaps"], &["perhaps"]),
         (&["--set", "server.public_url=example.org"], &["server.public_url", "https://"]),
         (&["--set", "server.max_url_bytes=10"], &["server.max_url_bytes", "256"]),
-        (&["--listen", "0.0.0.0:0"], &["0.0.0.0:0", "no authentication", "loopback"]),
-        (&["--listen", "[::]:0"], &["[::]:0", "loopback"]),
-        (&["--listen", "192.0.2.1:8080"], &["192.0.2.1", "loopback"]),
+        (&["--listen", "0.0.0.0:0", "--auth", "none"], &["0.0.0.0:0", "without authentication", "loopback"]),
+        (&["--listen", "[::]:0", "--auth", "none"], &["[::]:0", "loopback"]),
+        (&["--listen", "192.0.2.1:8080", "--auth", "none"], &["192.0.2.1", "loopback", "auth.mode=smart"]),
+        (&["--auth", "basic"], &["basic", "smart, none"]),
+        (&["--set", "auth.applications=/nowhere.toml"], &["/nowhere.toml"]),
+        (&["--set", "auth.jwks_ca_file=/nowhere.pem"], &["auth.jwks_ca_file"]),
         (&["--listen", "nowhere"], &["server.listen"]),
         (&["--listen", &taken], &[&taken, "in use", "--listen"]),
         (&["--config", &path("missing.toml")], &["missing.toml"]),

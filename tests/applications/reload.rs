@@ -9,7 +9,7 @@ use std::time::Duration;
 use evanesce::auth::{Applications, Departed, Reload, Watch};
 
 use super::{application, folder, replace};
-use crate::support::{PATIENCE, Setup, eventually, get};
+use crate::support::{PATIENCE, Setup, eventually};
 
 /// A poll that no test waits for.
 const NEVER: Duration = Duration::from_secs(3600);

@@ -23,24 +23,10 @@ const NO_AUTHENTICATION: &str = "there is no authentication yet: one built-in cl
 
 /// Ids without a test of their own, and why.
 const REASONS: &[(&str, &str)] = &[
-    ("G-2", "TLS comes with authentication; until then the server listens on loopback only"),
-    ("G-3", NO_AUTHENTICATION),
-    ("G-8", NO_AUTHENTICATION),
     ("G-11", "tests/api/cut.rs and tests/api/revoked.rs are all about it"),
-    ("F-1", NO_AUTHENTICATION),
     ("F-2", NO_AUTHENTICATION),
-    ("CP-4", "names the token endpoint, which comes with authentication"),
     ("F-6", "files are served by the server itself; nothing redirects"),
     ("O-5", "describes another product"),
-    ("SC-1", NO_AUTHENTICATION),
-    ("RG-1", NO_AUTHENTICATION),
-    ("RG-2", NO_AUTHENTICATION),
-    ("T-1", NO_AUTHENTICATION),
-    ("T-2", NO_AUTHENTICATION),
-    ("T-3", NO_AUTHENTICATION),
-    ("T-4", NO_AUTHENTICATION),
-    ("T-5", NO_AUTHENTICATION),
-    ("T-6", NO_AUTHENTICATION),
     ("SCP-3", NO_AUTHENTICATION),
 ];
 

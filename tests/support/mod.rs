@@ -2,6 +2,8 @@
 
 #![allow(dead_code, reason = "each module uses a part of it")]
 
+pub mod smart;
+
 use std::io::{BufRead, BufReader};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
@@ -128,6 +130,8 @@ pub struct Setup {
     pub folder: TempDir,
     pub source: PathBuf,
     pub sets: Vec<String>,
+    /// `--auth`; see `smart`.
+    pub auth: &'static str,
 }
 
 impl Setup {
@@ -135,7 +139,7 @@ impl Setup {
         // A test needs no more of the disk than it writes, and polls as often as it likes.
         let sets = ["storage.min_free=1048576", "protocol.poll_interval=0s", "admin.listen=127.0.0.1:0"];
         let sets = sets.map(String::from).into();
-        Self { folder: tempfile::tempdir().unwrap(), source: source().into(), sets }
+        Self { folder: tempfile::tempdir().unwrap(), source: source().into(), sets, auth: "none" }
     }
 
     pub fn set(mut self, setting: &str) -> Self {
@@ -163,6 +167,7 @@ impl Setup {
             command.env_remove(name);
         }
         command.args(["serve", "--listen", "127.0.0.1:0", "--log-format", "json"]);
+        command.args(["--auth", self.auth]);
         command.arg("--data-dir").arg(self.data_dir()).arg("--source").arg(&self.source);
         for set in &self.sets {
             command.args(["--set", set]);

@@ -64,7 +64,7 @@ impl Client {
     pub fn start(source: &Path, data_dir: &Path, bytes_per_second: u64) -> Result<Self, CliError> {
         let log = data_dir.with_extension("log");
         let mut server = Command::new(std::env::current_exe().map_err(CliError::usage)?)
-            .args(["serve", "--listen", "127.0.0.1:0"])
+            .args(["serve", "--auth", "none", "--listen", "127.0.0.1:0"])
             .arg("--data-dir")
             .arg(data_dir)
             .arg("--source")

@@ -1,0 +1,57 @@
+//! The folder `auth` of the data directory: what has to outlive the process, for its owner only.
+//! It holds the keys that sign access tokens and the memory of assertions; no patient data.
+
+use std::fs::{DirBuilder, File, OpenOptions};
+use std::io::{self, Write};
+use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
+use std::path::{Path, PathBuf};
+
+/// The name of the folder in the data directory.
+const NAME: &str = "auth";
+
+/// See the module.
+#[derive(Debug, Clone)]
+pub struct Folder(PathBuf);
+
+impl Folder {
+    /// Opens the folder of a data directory, making it as needed (0700).
+    pub fn open(data_dir: &Path) -> io::Result<Self> {
+        let path = data_dir.join(NAME);
+        match DirBuilder::new().mode(0o700).create(&path) {
+            Ok(()) => File::open(data_dir)?.sync_all()?,
+            Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {}
+            Err(error) => return Err(error),
+        }
+        Ok(Self(path))
+    }
+
+    /// The path of a file in it.
+    pub fn path(&self, name: &str) -> PathBuf {
+        self.0.join(name)
+    }
+
+    /// Makes names that were made or removed durable.
+    pub fn sync(&self) -> io::Result<()> {
+        File::open(&self.0)?.sync_all()
+    }
+
+    /// Makes a new file (0600) that is open for appending.
+    pub fn create(&self, name: &str) -> io::Result<File> {
+        OpenOptions::new().append(true).create_new(true).mode(0o600).open(self.path(name))
+    }
+
+    /// Puts a file in the place of another one: after a crash it is the old one or the new one,
+    /// whole.
+    pub fn replace(&self, name: &str, content: &[u8]) -> io::Result<()> {
+        let temporary = format!("{name}.tmp");
+        match std::fs::remove_file(self.path(&temporary)) {
+            Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
+            _ => {}
+        }
+        let mut file = self.create(&temporary)?;
+        file.write_all(content)?;
+        file.sync_all()?;
+        std::fs::rename(self.path(&temporary), self.path(name))?;
+        self.sync()
+    }
+}

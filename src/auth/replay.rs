@@ -1,0 +1,393 @@
+//! The memory of assertions, so that each is taken once (T-2), over restarts too. An assertion is
+//! known from the moment it is claimed, and durable before its token is answered: one thread writes
+//! what has come together and syncs it once. Nothing is forgotten that could be good again: when
+//! the memory is full, claims are refused.
+//!
+//! Two generations: entries are added to the newer one, and when all of the older one have expired
+//! it goes as a whole, with its files. What was the latest expiry among those forgotten is kept:
+//! should the clock go back, assertions up to that one are refused, because nobody knows of them.
+
+use std::collections::HashMap;
+use std::io;
+use std::sync::Arc;
+use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
+use std::thread::JoinHandle;
+use std::time::{Duration, Instant};
+
+use parking_lot::Mutex;
+use sha2::{Digest, Sha256};
+use tokio::sync::oneshot;
+
+use super::folder::Folder;
+use super::replay_file::{Generation, Id, Record, read_all};
+use crate::job::TenantId;
+use crate::telemetry::{self, Fatal};
+
+/// See the module.
+pub struct Replay {
+    memory: Arc<Mutex<Memory>>,
+    /// There until it is dropped.
+    writer: Option<(Sender<Claim>, JoinHandle<()>)>,
+}
+
+/// Why an assertion cannot be claimed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub enum ReplayError {
+    /// It was claimed before, or would not be known if it was.
+    #[error("the assertion was used before")]
+    Used,
+    /// The memory is full.
+    #[error("too many assertions are remembered")]
+    Full,
+    /// It could not be made durable.
+    #[error("the assertion could not be recorded")]
+    NotDurable,
+}
+
+struct Memory {
+    /// In seconds of Unix time, by what is known of an assertion, until when it is good.
+    newer: HashMap<Id, i64>,
+    older: HashMap<Id, i64>,
+    /// The latest expiry among those forgotten.
+    forgotten: i64,
+    limit: usize,
+}
+
+/// An entry that waits for the disk.
+struct Claim {
+    record: Record,
+    done: oneshot::Sender<bool>,
+}
+
+impl Memory {
+    fn len(&self) -> usize {
+        self.newer.len() + self.older.len()
+    }
+
+    /// Takes an assertion that is good until `exp`, unless it was taken before.
+    fn claim(&mut self, id: Id, exp: i64, now: i64) -> Result<(), ReplayError> {
+        if exp <= self.forgotten || self.newer.contains_key(&id) || self.older.contains_key(&id) {
+            return Err(ReplayError::Used);
+        }
+        if self.len() >= self.limit {
+            self.forget_expired(now);
+            if self.len() >= self.limit {
+                return Err(ReplayError::Full);
+            }
+        }
+        self.newer.insert(id, exp);
+        Ok(())
+    }
+
+    fn forget_expired(&mut self, now: i64) {
+        let mut forgotten = self.forgotten;
+        for entries in [&mut self.newer, &mut self.older] {
+            entries.retain(|_, exp| {
+                let is_over = *exp < now;
+                forgotten = if is_over { forgotten.max(*exp) } else { forgotten };
+                !is_over
+            });
+        }
+        self.forgotten = forgotten;
+    }
+
+    /// Forgets the older generation, if all of it has expired.
+    fn rotate(&mut self, now: i64) -> bool {
+        let latest = self.older.values().copied().max().unwrap_or(i64::MIN);
+        if latest >= now {
+            return false;
+        }
+        self.forgotten = self.forgotten.max(latest);
+        self.older = std::mem::take(&mut self.newer);
+        true
+    }
+}
+
+impl Replay {
+    /// Reads what earlier processes took, and starts the thread. `window` is how long an
+    /// assertion can be good at the most, `limit` how many may be remembered; `now` tells the
+    /// time in seconds of Unix time.
+    ///
+    /// # Errors
+    /// Those of the folder: its files cannot be read, or a new one cannot be made.
+    pub fn open(
+        folder: Folder,
+        window: Duration,
+        limit: usize,
+        now: impl Fn() -> i64 + Send + 'static,
+        fatal: Fatal,
+    ) -> io::Result<Self> {
+        let read = read_all(&folder)?;
+        let mut memory =
+            Memory { newer: HashMap::new(), older: HashMap::new(), forgotten: read.forgotten, limit };
+        memory.older.extend(read.records.iter().map(|record| (record.id, record.exp)));
+        memory.forget_expired(now());
+        let newer = Generation::create(&folder, read.next, memory.forgotten)?;
+        let older = read.generations;
+        let memory = Arc::new(Mutex::new(memory));
+        let (writer, claims) = channel();
+        let files = Writer { folder, memory: memory.clone(), newer, older, window, began: Instant::now() };
+        let thread = std::thread::Builder::new().name("replay".into()).spawn(move || {
+            let _guard = fatal.on_panic("the memory of assertions");
+            if let Err(error) = files.run(&claims, &now) {
+                fatal.raise(&format!("the memory of assertions cannot be synced: {error}"));
+            }
+        })?;
+        Ok(Self { memory, writer: Some((writer, thread)) })
+    }
+
+    /// Takes an assertion whose signature is verified; resolves when that is durable. Of two
+    /// equal ones exactly one is taken. Once claimed it stays so, also if the future is dropped.
+    /// `exp` is until when it is good, skew included, in seconds of Unix time.
+    pub async fn claim(
+        &self,
+        tenant: &TenantId,
+        issuer: &str,
+        jti: &str,
+        exp: i64,
+        now: i64,
+    ) -> Result<(), ReplayError> {
+        let id = id(tenant, issuer, jti);
+        self.memory.lock().claim(id, exp, now)?;
+        let (done, is_durable) = oneshot::channel();
+        let (writer, _) = self.writer.as_ref().ok_or(ReplayError::NotDurable)?;
+        let sent = writer.send(Claim { record: Record { id, exp }, done });
+        sent.map_err(|_| ReplayError::NotDurable)?;
+        if is_durable.await.unwrap_or(false) { Ok(()) } else { Err(ReplayError::NotDurable) }
+    }
+}
+
+impl Drop for Replay {
+    /// Waits for the thread: the files are free for another memory then.
+    fn drop(&mut self) {
+        if let Some((writer, thread)) = self.writer.take() {
+            drop(writer);
+            // A panic of it was raised by its guard.
+            let _ = thread.join();
+        }
+    }
+}
+
+/// What is kept of an assertion. Each part stands with its length, so that no two of them run
+/// into each other.
+fn id(tenant: &TenantId, issuer: &str, jti: &str) -> Id {
+    let mut hash = Sha256::new();
+    for part in [tenant.as_str(), issuer, jti] {
+        hash.update((part.len() as u64).to_le_bytes());
+        hash.update(part);
+    }
+    let mut id = Id::default();
+    id.copy_from_slice(&hash.finalize()[..size_of::<Id>()]);
+    id
+}
+
+/// The thread that writes.
+struct Writer {
+    folder: Folder,
+    memory: Arc<Mutex<Memory>>,
+    newer: Generation,
+    /// What the older generation stands in: several files after restarts.
+    older: Vec<String>,
+    window: Duration,
+    /// When the newer generation began.
+    began: Instant,
+}
+
+impl Writer {
+    /// Until nobody can claim any more; or an error after which it is not known what is durable.
+    fn run(mut self, claims: &Receiver<Claim>, now: &dyn Fn() -> i64) -> io::Result<()> {
+        loop {
+            let mut batch = match claims.recv_timeout(self.window.saturating_sub(self.began.elapsed())) {
+                Ok(claim) => vec![claim],
+                Err(RecvTimeoutError::Timeout) => Vec::new(),
+                Err(RecvTimeoutError::Disconnected) => return Ok(()),
+            };
+            batch.extend(claims.try_iter());
+            self.write(batch)?;
+            if self.began.elapsed() >= self.window {
+                self.rotate(now())?;
+            }
+            telemetry::replay_entries(self.memory.lock().len());
+        }
+    }
+
+    fn write(&mut self, batch: Vec<Claim>) -> io::Result<()> {
+        if batch.is_empty() {
+            return Ok(());
+        }
+        let written = self.newer.append(batch.iter().map(|claim| &claim.record));
+        if let Err(error) = &written {
+            // A full disk may have room again for the next one; what was written is cut off.
+            tracing::error!(%error, "assertions could not be recorded: no tokens for them");
+            self.newer.cut()?;
+        } else {
+            telemetry::timed_sync("replay", || self.newer.sync())?;
+        }
+        for claim in batch {
+            // Whoever asked may have gone.
+            let _ = claim.done.send(written.is_ok());
+        }
+        Ok(())
+    }
+
+    /// Begins a new generation and removes the files of the oldest one.
+    fn rotate(&mut self, now: i64) -> io::Result<()> {
+        self.began = Instant::now();
+        let forgotten = {
+            let mut memory = self.memory.lock();
+            if !memory.rotate(now) {
+                return Ok(());
+            }
+            memory.forgotten
+        };
+        let next = match Generation::create(&self.folder, self.newer.number + 1, forgotten) {
+            Ok(next) => next,
+            Err(error) => {
+                tracing::error!(%error, "no new file for assertions could be made: the old one goes on");
+                return Ok(());
+            }
+        };
+        let gone = std::mem::replace(&mut self.older, vec![self.newer.name()]);
+        self.newer = next;
+        for name in gone {
+            if let Err(error) = std::fs::remove_file(self.folder.path(&name)) {
+                tracing::warn!(%error, "an old file of assertions could not be removed; the next start does");
+            }
+        }
+        self.folder.sync()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::atomic::{AtomicI64, Ordering};
+
+    use super::*;
+
+    const HOUR: Duration = Duration::from_secs(3600);
+
+    struct Setup {
+        data_dir: tempfile::TempDir,
+        now: Arc<AtomicI64>,
+    }
+
+    impl Setup {
+        fn new() -> Self {
+            Self { data_dir: tempfile::tempdir().unwrap(), now: Arc::new(AtomicI64::new(1000)) }
+        }
+
+        fn open(&self, window: Duration, limit: usize) -> Replay {
+            let now = self.now.clone();
+            let folder = Folder::open(self.data_dir.path()).unwrap();
+            let fatal = Fatal::new(|reason| panic!("{reason}"));
+            Replay::open(folder, window, limit, move || now.load(Ordering::SeqCst), fatal).unwrap()
+        }
+
+        /// A claim of `acme` at the tenant `t`.
+        fn claim(&self, replay: &Replay, jti: &str, exp: i64) -> Result<(), ReplayError> {
+            block_on(replay.claim(&"t".parse().unwrap(), "acme", jti, exp, self.now.load(Ordering::SeqCst)))
+        }
+
+        fn files(&self) -> Vec<String> {
+            let names = std::fs::read_dir(self.data_dir.path().join("auth")).unwrap();
+            let mut names: Vec<_> =
+                names.map(|name| name.unwrap().file_name().into_string().unwrap()).collect();
+            names.sort();
+            names
+        }
+    }
+
+    fn block_on<T>(future: impl Future<Output = T>) -> T {
+        tokio::runtime::Builder::new_current_thread().build().unwrap().block_on(future)
+    }
+
+    #[test]
+    fn t_2_an_assertion_is_claimed_once_also_by_the_next_process() {
+        let setup = Setup::new();
+        let replay = setup.open(HOUR, 100);
+        assert_eq!(setup.claim(&replay, "a", 1300), Ok(()));
+        assert_eq!(setup.claim(&replay, "a", 1300), Err(ReplayError::Used));
+        assert_eq!(setup.claim(&replay, "b", 1300), Ok(()));
+        let other = |tenant: &str, issuer: &str, jti: &str| {
+            block_on(replay.claim(&tenant.parse().unwrap(), issuer, jti, 1300, 1000))
+        };
+        assert_eq!(other("u", "acme", "a"), Ok(()), "another tenant's");
+        assert_eq!(other("t", "acm", "ea"), Ok(()), "another client's");
+        drop(replay);
+        for _ in 0..3 {
+            let replay = setup.open(HOUR, 100);
+            assert_eq!(setup.claim(&replay, "a", 1300), Err(ReplayError::Used));
+        }
+    }
+
+    #[test]
+    fn t_2_of_equal_assertions_at_once_exactly_one_is_taken() {
+        let setup = Setup::new();
+        let replay = setup.open(HOUR, 1000);
+        for round in 0..20 {
+            let jti = format!("j{round}");
+            let taken = std::thread::scope(|scope| {
+                let threads: Vec<_> =
+                    (0..8).map(|_| scope.spawn(|| setup.claim(&replay, &jti, 1300))).collect();
+                let results = threads.into_iter().map(|thread| thread.join().unwrap());
+                results.filter(Result::is_ok).count()
+            });
+            assert_eq!(taken, 1);
+        }
+    }
+
+    #[test]
+    fn when_the_memory_is_full_nothing_is_forgotten_that_could_be_good_again() {
+        let setup = Setup::new();
+        let replay = setup.open(HOUR, 2);
+        assert_eq!(setup.claim(&replay, "a", 1100), Ok(()));
+        assert_eq!(setup.claim(&replay, "b", 1300), Ok(()));
+        assert_eq!(setup.claim(&replay, "c", 1300), Err(ReplayError::Full));
+        setup.now.store(1101, Ordering::SeqCst);
+        assert_eq!(setup.claim(&replay, "c", 1300), Ok(()), "one has expired");
+        assert_eq!(setup.claim(&replay, "b", 1300), Err(ReplayError::Used));
+        setup.now.store(1000, Ordering::SeqCst);
+        assert_eq!(setup.claim(&replay, "a", 1100), Err(ReplayError::Used), "the clock went back");
+        drop(replay);
+        let replay = setup.open(HOUR, 2);
+        setup.now.store(1101, Ordering::SeqCst);
+        assert_eq!(setup.claim(&replay, "b", 1300), Err(ReplayError::Used));
+    }
+
+    #[test]
+    fn generations_go_when_all_of_them_has_expired_and_no_sooner() {
+        let mut memory = Memory {
+            newer: HashMap::from([([1; 16], 1300)]),
+            older: HashMap::from([([2; 16], 1000)]),
+            forgotten: 0,
+            limit: 9,
+        };
+        assert!(!memory.rotate(1000), "it is good for one second more");
+        assert!(memory.rotate(1001));
+        assert_eq!((memory.forgotten, memory.older.len(), memory.newer.len()), (1000, 1, 0));
+        assert!(!memory.rotate(1300));
+        assert!(memory.rotate(1301) && memory.len() == 0);
+        assert_eq!(memory.claim([2; 16], 1000, 900), Err(ReplayError::Used), "the clock went back");
+    }
+
+    #[test]
+    fn files_of_what_has_expired_are_removed() {
+        let setup = Setup::new();
+        let window = Duration::from_millis(20);
+        let replay = setup.open(window, 100);
+        assert_eq!(setup.claim(&replay, "a", 1300), Ok(()));
+        let first = setup.files();
+        setup.now.store(2000, Ordering::SeqCst);
+        let began = Instant::now();
+        while setup.files().contains(&first[0]) {
+            assert!(began.elapsed() < HOUR / 60, "{:?}", setup.files());
+            std::thread::yield_now();
+        }
+        assert!(setup.files().len() <= 3, "{:?}", setup.files());
+        setup.now.store(1000, Ordering::SeqCst);
+        assert_eq!(setup.claim(&replay, "a", 1300), Err(ReplayError::Used), "the clock went back");
+        drop(replay);
+        let replay = setup.open(HOUR, 100);
+        assert_eq!(setup.claim(&replay, "a", 1300), Err(ReplayError::Used), "and over a restart");
+    }
+}

@@ -1,0 +1,176 @@
+//! The files of the memory of assertions: `auth/replay-<number>`, records of 32 bytes, each with a
+//! checksum, so that what a crash tore off is told from what was written. The first record says
+//! what was forgotten before. Nothing in them says whose assertions they are.
+
+use std::fs::File;
+use std::io::{self, Write};
+
+use xxhash_rust::xxh3::xxh3_64;
+
+use super::folder::Folder;
+
+const PREFIX: &str = "replay-";
+
+/// Bytes of a record; a sector holds whole ones only.
+const RECORD: usize = 32;
+
+/// What is kept of an assertion: half of a SHA-256.
+pub type Id = [u8; 16];
+
+/// The id of the record that says what was forgotten.
+const FORGOTTEN: Id = [0; 16];
+
+/// An assertion that was taken.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Record {
+    /// Which.
+    pub id: Id,
+    /// Until when it is good, in seconds of Unix time.
+    pub exp: i64,
+}
+
+impl Record {
+    fn to_bytes(self) -> [u8; RECORD] {
+        let mut bytes = [0; RECORD];
+        bytes[..16].copy_from_slice(&self.id);
+        bytes[16..24].copy_from_slice(&self.exp.to_le_bytes());
+        let checksum = xxh3_64(&bytes[..24]);
+        bytes[24..].copy_from_slice(&checksum.to_le_bytes());
+        bytes
+    }
+
+    /// `None` for what was not written whole.
+    fn from_bytes(bytes: &[u8]) -> Option<Self> {
+        let number = |at: usize| bytes.get(at..at + 8)?.try_into().ok().map(u64::from_le_bytes);
+        let id = bytes.get(..16)?.try_into().ok()?;
+        let (exp, checksum) = (number(16)?, number(24)?);
+        (xxh3_64(&bytes[..24]) == checksum).then_some(Self { id, exp: exp.cast_signed() })
+    }
+}
+
+/// A file that records are added to.
+pub struct Generation {
+    /// The number in its name; a later one has a higher.
+    pub number: u64,
+    file: File,
+    /// The bytes that are whole records.
+    bytes: u64,
+}
+
+impl Generation {
+    /// Makes a new, durable one.
+    pub fn create(folder: &Folder, number: u64, forgotten: i64) -> io::Result<Self> {
+        let file = folder.create(&name(number))?;
+        let mut generation = Self { number, file, bytes: 0 };
+        generation.append([&Record { id: FORGOTTEN, exp: forgotten }])?;
+        generation.file.sync_all()?;
+        folder.sync()?;
+        Ok(generation)
+    }
+
+    /// Its name in the folder.
+    pub fn name(&self) -> String {
+        name(self.number)
+    }
+
+    /// Adds records with one write; after an error it has to be [cut](Self::cut).
+    pub fn append<'a>(&mut self, records: impl IntoIterator<Item = &'a Record>) -> io::Result<()> {
+        let bytes: Vec<u8> = records.into_iter().flat_map(|record| record.to_bytes()).collect();
+        self.file.write_all(&bytes)?;
+        self.bytes += bytes.len() as u64;
+        Ok(())
+    }
+
+    /// Makes what was added durable.
+    pub fn sync(&self) -> io::Result<()> {
+        self.file.sync_data()
+    }
+
+    /// Cuts off what a failed append has left.
+    pub fn cut(&self) -> io::Result<()> {
+        self.file.set_len(self.bytes)
+    }
+}
+
+fn name(number: u64) -> String {
+    format!("{PREFIX}{number}")
+}
+
+/// What earlier processes left.
+#[derive(Debug, Default)]
+pub struct Read {
+    /// All assertions.
+    pub records: Vec<Record>,
+    /// The latest expiry among those forgotten.
+    pub forgotten: i64,
+    /// The files that this stands in.
+    pub generations: Vec<String>,
+    /// The number of the next file.
+    pub next: u64,
+}
+
+/// Reads all files of a folder.
+pub fn read_all(folder: &Folder) -> io::Result<Read> {
+    let mut read = Read { forgotten: i64::MIN, ..Read::default() };
+    for entry in std::fs::read_dir(folder.path(""))? {
+        let name = entry?.file_name().into_string().unwrap_or_default();
+        let Some(number) = name.strip_prefix(PREFIX).and_then(|number| number.parse::<u64>().ok()) else {
+            continue;
+        };
+        let bytes = std::fs::read(folder.path(&name))?;
+        let records = bytes.chunks(RECORD);
+        let torn = records.clone().filter(|record| Record::from_bytes(record).is_none()).count();
+        if torn > 0 {
+            tracing::warn!(torn, "records of assertions were torn; no tokens were given for them");
+        }
+        for record in records.filter_map(Record::from_bytes) {
+            match record {
+                Record { id: FORGOTTEN, exp } => read.forgotten = read.forgotten.max(exp),
+                record => read.records.push(record),
+            }
+        }
+        read.generations.push(name);
+        read.next = read.next.max(number + 1);
+    }
+    Ok(read)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_was_torn_is_left_out_and_what_stands_around_it_is_read() {
+        let data_dir = tempfile::tempdir().unwrap();
+        let folder = Folder::open(data_dir.path()).unwrap();
+        let record = |n: u8| Record { id: [n; 16], exp: i64::from(n) };
+        let mut generation = Generation::create(&folder, 7, 5).unwrap();
+        generation.append([&record(1), &record(2), &record(3)]).unwrap();
+        let path = folder.path("replay-7");
+        let whole = std::fs::read(&path).unwrap();
+        for cut in 0..RECORD {
+            std::fs::write(&path, &whole[..whole.len() - RECORD + cut]).unwrap();
+            let read = read_all(&folder).unwrap();
+            assert_eq!(read.records, [record(1), record(2)], "{cut}");
+            assert_eq!((read.forgotten, read.next), (5, 8));
+        }
+        for at in RECORD..2 * RECORD {
+            let mut damaged = whole.clone();
+            damaged[at] ^= 0x10;
+            std::fs::write(&path, &damaged).unwrap();
+            assert_eq!(read_all(&folder).unwrap().records, [record(2), record(3)], "{at}");
+        }
+    }
+
+    #[test]
+    fn a_failed_append_is_cut_off() {
+        let data_dir = tempfile::tempdir().unwrap();
+        let folder = Folder::open(data_dir.path()).unwrap();
+        let mut generation = Generation::create(&folder, 0, 0).unwrap();
+        generation.file.write_all(&[1; 7]).unwrap();
+        generation.cut().unwrap();
+        let record = Record { id: [9; 16], exp: 9 };
+        generation.append([&record]).unwrap();
+        assert_eq!(read_all(&folder).unwrap().records, [record]);
+    }
+}
