@@ -51,16 +51,23 @@ pub struct Cancelled {
     pub at: Timestamp,
 }
 
-/// For whom an export is submitted.
+/// An export that is submitted, with all that can be said of it.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Submitter {
-    /// Whose data is exported.
-    pub tenant: TenantId,
-    /// Who alone may see and delete the job (P10).
-    pub client: ClientId,
-    /// Jobs that the client may have queued or running; 0 = no such limit, `None` = as many as
+pub struct Submission {
+    /// The job that it is going to be; no other has this id.
+    pub job: JobId,
+    /// What to export, for whom, and what the export may hold ([`ExportRequest::access`]).
+    pub request: ExportRequest,
+    /// Jobs that its owner may have queued or running; 0 = no such limit, `None` = as many as
     /// any client of its tenant.
     pub max_active_jobs: Option<usize>,
+}
+
+impl Submission {
+    /// A request, as a job with a new id and with the limits of any client.
+    pub fn new(request: ExportRequest) -> Self {
+        Self { job: JobId::random(), request, max_active_jobs: None }
+    }
 }
 
 /// The actors and what they work with.
@@ -105,16 +112,15 @@ impl Evanesce {
         kickoff: Kickoff,
         owner: ClientId,
     ) -> Result<JobId, SubmitError> {
-        self.submit_as(Submitter { tenant, client: owner, max_active_jobs: None }, kickoff).await
+        let request = ExportRequest::new(tenant, owner, kickoff, self.services().clock.now());
+        self.submit_as(Submission::new(request)).await
     }
 
-    /// As [`Evanesce::submit_for`], for a client that may have another number of active jobs
-    /// than others of its tenant.
-    pub async fn submit_as(&self, submitter: Submitter, kickoff: Kickoff) -> Result<JobId, SubmitError> {
-        let Submitter { tenant, client, max_active_jobs } = submitter;
-        let request = ExportRequest::new(tenant, client, kickoff, self.services().clock.now());
+    /// As [`Evanesce::submit`], with all that can be said of an export.
+    pub async fn submit_as(&self, submission: Submission) -> Result<JobId, SubmitError> {
+        let Submission { job, request, max_active_jobs } = submission;
         let (reply, answer) = oneshot::channel();
-        self.0.running.orchestrator.do_send(Submit { request, max_active_jobs, reply });
+        self.0.running.orchestrator.do_send(Submit { job, request, max_active_jobs, reply });
         let submitted = answer.await.unwrap_or(Err(SubmitError::Failed));
         submitted.inspect_err(|error| telemetry::kickoff_refused(error.name()))
     }

@@ -50,7 +50,7 @@ pub mod telemetry;
 
 pub use actors::{OrderError, ReaperStatus, SubmitError};
 pub use builder::{Builder, StartError};
-pub use evanesce::{CancelError, Cancelled, Evanesce, Submitter};
+pub use evanesce::{CancelError, Cancelled, Evanesce, Submission};
 pub use job::Kickoff;
 pub use reconcile::ReconcileError;
 pub use space::NoRoom;

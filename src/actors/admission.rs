@@ -136,7 +136,8 @@ fn counts(state: StateName) -> bool {
     state.is_active() || state == StateName::Complete
 }
 
-/// What makes two exports the same: who, the level, and all parameters whatever their order.
+/// What makes two exports the same: who, the level, all parameters whatever their order, and what
+/// they may hold.
 fn hash(request: &ExportRequest) -> u128 {
     let mut parameters = request.parameters().clone();
     for list in [
@@ -148,7 +149,7 @@ fn hash(request: &ExportRequest) -> u128 {
         list.sort_unstable();
     }
     parameters.ignored.clear();
-    let same = (&request.tenant, &request.owner, request.level(), parameters);
+    let same = (&request.tenant, &request.owner, request.level(), parameters, &request.access);
     xxh3_128(&serde_json::to_vec(&same).expect("names and texts are JSON"))
 }
 
@@ -160,7 +161,9 @@ mod tests {
 
     use super::*;
     use crate::config::TenantConfig;
-    use crate::job::{Completion, Failure, FailureReason, JobRecord, JobState, Kickoff, Level, Parameters};
+    use crate::job::{
+        Access, Completion, Failure, FailureReason, JobRecord, JobState, Kickoff, Level, Parameters,
+    };
     use crate::store::{Publication, Published};
 
     fn request(owner: &str, tenant: &str, types: &[&str]) -> ExportRequest {
@@ -262,6 +265,7 @@ mod tests {
             request("b", "t", &["Patient", "Group"]),
             request("a", "u", &["Patient", "Group"]),
             request("a", "t", &["Patient"]),
+            ExportRequest { access: Access::Types([("Patient".into(), Vec::new())].into()), ..asked.clone() },
         ] {
             assert!(admission.admit(JobId::random(), &other, limits, &view).is_ok());
         }

@@ -36,6 +36,8 @@ struct Entry {
 #[derive(Message)]
 #[rtype(result = "()")]
 pub struct Submit {
+    /// The job that it is going to be.
+    pub job: JobId,
     /// What to export.
     pub request: ExportRequest,
     /// Jobs that its owner may have queued or running, if that is not what any client may;
@@ -127,8 +129,7 @@ impl Handler<Submit> for Orchestrator {
     type Result = ();
 
     fn handle(&mut self, message: Submit, ctx: &mut Self::Context) {
-        let Submit { request, max_active_jobs, reply } = message;
-        let job = JobId::random();
+        let Submit { job, request, max_active_jobs, reply } = message;
         let admitted = if self.halted {
             Err(SubmitError::TooManyJobs)
         } else {

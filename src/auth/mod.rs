@@ -1,6 +1,7 @@
 //! Who may: SMART Backend Services (REQUIREMENTS section 9). Population applications, the scopes
 //! that say what they may have, and the authority that gives tokens for their assertions.
 
+mod access;
 mod access_token;
 mod application;
 mod applications;

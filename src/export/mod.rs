@@ -119,6 +119,9 @@ pub enum ExportError {
     /// The index of the source could not be kept.
     #[error("the index could not be read or written: {0}")]
     Index(io::Error),
+    /// The writer was given a resource of a type that the export may not hold.
+    #[error("resources of type {0} are not for this export")]
+    Withheld(&'static str),
     /// The output could not be written.
     #[error(transparent)]
     Output(#[from] FilesError),
@@ -140,6 +143,7 @@ impl ExportError {
             Self::GroupNotFound => Some(FailureReason::GroupNotFound),
             Self::GroupNested => Some(FailureReason::GroupNested),
             Self::PatientNotFound => Some(FailureReason::PatientNotFound),
+            Self::Withheld(_) => Some(FailureReason::AccessExceeded),
             Self::Index(e) if e.kind() == io::ErrorKind::StorageFull => Some(FailureReason::StorageFull),
             Self::Index(_) => Some(FailureReason::StorageFailed),
             Self::Output(e) if e.is_full() => Some(FailureReason::StorageFull),
@@ -162,6 +166,12 @@ pub struct GroupName {
 pub const CHECK_PATIENCE: Duration = Duration::from_secs(2);
 
 /// Produces the bytes of exports; the host's own, or [`SourceExporter`] over a folder.
+///
+/// An export holds what its request asks for and, of that, nothing but what its
+/// [`access`](ExportRequest::access) allows: types that it does not cover are left out, also where
+/// they would go along with others; of a type with restrictions, what matches none of them is. The
+/// writer refuses types that are not covered; the rest is the exporter's to obey, and so are the
+/// entries of the Bundles that tell of deletions.
 ///
 /// All calls may block: they run on threads for that. An implementation must be fit to run
 /// the same part again, in the same or in a later process, as long as it was not sealed.

@@ -7,10 +7,10 @@ use std::time::Instant;
 
 use parking_lot::Mutex;
 
-use super::writer::{Fence, Form, Shared, Slot};
+use super::writer::{Covered, Fence, Form, Shared, Slot};
 use super::{CancelToken, ExportError, Exporter, Gate, Part, PartWriter, Throttle, Written};
 use crate::files::ExportDir;
-use crate::job::{FailureReason, JobId, SealedPart, TenantId};
+use crate::job::{Access, FailureReason, JobId, SealedPart, TenantId};
 use crate::store::Progress;
 
 /// The limits that a job's writers obey.
@@ -55,6 +55,7 @@ pub struct Work {
     pub job: JobId,
     exporter: Arc<dyn Exporter>,
     shared: Arc<Shared>,
+    covered: Arc<Covered>,
     cancel: CancelToken,
     state: Mutex<State>,
     report: Box<dyn Fn(PartDone) + Send + Sync>,
@@ -94,10 +95,16 @@ impl Work {
             job,
             exporter,
             shared: Arc::new(shared),
+            covered: Arc::default(),
             cancel: CancelToken::new(),
             state: Mutex::new(State { dir: Some(dir), slots: HashMap::new() }),
             report: Box::new(report),
         }
+    }
+
+    /// The same, whose writers refuse the types that `access` does not cover.
+    pub fn within(self, access: &Access) -> Self {
+        Self { covered: Arc::new(Covered::of(access)), ..self }
     }
 
     /// Writers stop between two writes and wait.
@@ -149,7 +156,7 @@ impl Work {
             let slot = Arc::new(Slot::new(dir));
             let worker = std::thread::current().name().unwrap_or("unnamed").to_string();
             state.slots.insert(index, Running { slot: slot.clone(), worker });
-            PartWriter::new(slot, self.shared.clone(), part.weight)
+            PartWriter::new(slot, self.shared.clone(), self.covered.clone(), part.weight)
         };
         self.shared.progress.begin(Instant::now());
         let run = || {

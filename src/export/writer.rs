@@ -2,6 +2,7 @@
 //! slot that the job can empty (a fence), after which every call answers `Cancelled` (P4).
 
 mod block;
+mod covered;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -17,6 +18,8 @@ use crate::job::{Coding, OutputFile};
 use crate::store::Progress;
 
 use block::Block;
+
+pub(super) use covered::Covered;
 
 /// Bytes gathered before a write.
 const BUFFER_BYTES: usize = 256 << 10;
@@ -102,6 +105,9 @@ impl Shared {
 pub struct PartWriter {
     slot: Arc<Slot>,
     shared: Arc<Shared>,
+    covered: Arc<Covered>,
+    /// The first type that was refused: whatever the exporter makes of it, the part has failed.
+    withheld: Option<&'static str>,
     /// Progress not yet reported, in the unit of the part's weight.
     remaining: u64,
     /// The block that is being written, in a part that consists of blocks.
@@ -109,15 +115,20 @@ pub struct PartWriter {
 }
 
 impl PartWriter {
-    pub(super) fn new(slot: Arc<Slot>, shared: Arc<Shared>, weight: u64) -> Self {
-        Self { slot, shared, remaining: weight, block: None }
+    pub(super) fn new(slot: Arc<Slot>, shared: Arc<Shared>, covered: Arc<Covered>, weight: u64) -> Self {
+        Self { slot, shared, covered, withheld: None, remaining: weight, block: None }
     }
 
     /// Appends one resource: `json` is one JSON object without line breaks, and without the
     /// newline at its end. Resources of one type go to the same file until it is full; after
     /// [`PartWriter::begin_block`] those of all types do. Bundles are the manifest's `deleted`
     /// (MF-6).
+    ///
+    /// # Errors
+    /// [`ExportError::Withheld`] if the export may not hold the type, which ends the part: no
+    /// further call writes.
     pub fn resource(&mut self, resource_type: ResourceType, json: &[u8]) -> Result<(), ExportError> {
+        self.check(resource_type)?;
         let Some(mut block) = self.block.take() else { return self.line(resource_type.as_str(), json) };
         let written = self.write(|outputs, shared| block.line(outputs, shared, json));
         self.block = Some(block);
@@ -128,6 +139,7 @@ impl PartWriter {
     /// each, any number of them. What [`PartWriter::resource`] does for one, at the speed of
     /// copying.
     pub fn lines(&mut self, resource_type: ResourceType, mut lines: &[u8]) -> Result<(), ExportError> {
+        self.check(resource_type)?;
         if self.block.is_some() {
             let each = lines.split(|byte| *byte == b'\n').filter(|line| !line.is_empty());
             return each.into_iter().try_for_each(|line| self.resource(resource_type, line));
@@ -172,6 +184,14 @@ impl PartWriter {
         self.shared.progress.advance(units);
     }
 
+    fn check(&mut self, resource_type: ResourceType) -> Result<(), ExportError> {
+        if self.covered.has(resource_type) {
+            return Ok(());
+        }
+        let name = *self.withheld.get_or_insert(resource_type.as_str());
+        self.write(|_, _| Err(ExportError::Withheld(name)))
+    }
+
     fn line(&mut self, resource_type: &'static str, json: &[u8]) -> Result<(), ExportError> {
         self.write(|outputs, shared| {
             let length = json.len() as u64 + 1;
@@ -202,6 +222,9 @@ impl PartWriter {
     /// files in the order of their types.
     pub(super) fn seal(mut self) -> Result<Vec<OutputFile>, ExportError> {
         self.progress(self.remaining);
+        if let Some(name) = self.withheld {
+            return Err(ExportError::Withheld(name));
+        }
         let mut slot = self.slot.0.lock();
         let mut outputs = slot.take().ok_or(ExportError::Cancelled)?;
         while let Some(resource_type) = outputs.open.keys().next().copied() {

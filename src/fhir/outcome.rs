@@ -28,6 +28,7 @@ pub enum IssueCode {
     TooLong,
     TooCostly,
     Processing,
+    Security,
     Throttled,
     Transient,
     NoStore,

@@ -1,4 +1,8 @@
 //! `GET {base}/Binary/{id}` (O-4): what attachments refer to, as FHIR JSON or as it is.
+//!
+//! Where clients are known, each may read what attachments in the files of its own exports refer
+//! to: their URLs have `?request={job}&proof=...`, by which they are known until the export is
+//! deleted or expires. A bare URL is for applications that may have all of their tenant.
 
 use std::borrow::Cow;
 
@@ -12,8 +16,23 @@ use serde::Deserialize;
 
 use super::accept::{JSON, check_accept};
 use super::error::FHIR_JSON;
-use super::{Api, ApiError, reading};
+use super::scope::{self, Visible};
+use super::{Api, ApiError, Caller, reading};
+use crate::auth::{Coverage, Permission, Scopes};
 use crate::fhir::ResourceType;
+use crate::job::{ExportRequest, JobId};
+use crate::store::{Lookup, View};
+
+const FORMAT: &str = "_format";
+
+/// The job that handed the URL out.
+const REQUEST: &str = "request";
+
+/// Its proof that it did.
+const PROOF: &str = "proof";
+
+/// All parameters, where clients are known.
+const URL_PARAMETERS: &[&str] = &[FORMAT, REQUEST, PROOF];
 
 /// The resource, as far as it is looked at.
 #[derive(Deserialize)]
@@ -27,12 +46,16 @@ struct Binary<'a> {
 /// `GET {base}/Binary/{id}`.
 pub async fn read(request: HttpRequest, api: Data<Api>) -> Result<HttpResponse, ApiError> {
     let caller = api.caller(&request)?;
-    let has_format = !reading::parameters(&request, &["_format"])?.is_empty();
+    let known = if caller.application.is_some() { URL_PARAMETERS } else { &[FORMAT] };
+    let parameters = reading::parameters(&request, known)?;
     let id = reading::id(&request)?;
+    let visible = visible(&caller, api.evanesce.services().view(), &id, &parameters)?;
     let text =
         reading::ask(&api, &caller.tenant, move |exporter| exporter.read(ResourceType::BINARY, &id)).await?;
+    let source_url = api.source_url(&caller.tenant);
+    let text = text.filter(|text| visible.has(text, source_url.as_deref()));
     let text = text.ok_or_else(ApiError::unknown_resource)?;
-    if has_format || asks_for_json(&request) {
+    if parameters.iter().any(|(name, _)| name == FORMAT) || asks_for_json(&request) {
         return Ok(with_choice(reading::answer(&request, FHIR_JSON, text)));
     }
     let (media_type, content) = content(&text)?;
@@ -47,6 +70,57 @@ pub async fn read(request: HttpRequest, api: Data<Api>) -> Result<HttpResponse, 
     headers.insert(header::X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
     headers.insert(header::CONTENT_SECURITY_POLICY, HeaderValue::from_static("sandbox"));
     Ok(response)
+}
+
+/// Which of the Binaries, of which there is one of that id at the most, the client may see by a URL
+/// with these parameters.
+///
+/// # Errors
+/// 404 `not-found` as for a Binary that is not there, unless an export of the client handed this URL
+/// out; 404 `deleted` if it is gone since; 403 if the scopes cover no such thing.
+fn visible(
+    caller: &Caller,
+    view: &View,
+    id: &str,
+    parameters: &[(String, String)],
+) -> Result<Visible, ApiError> {
+    let Some(application) = &caller.application else { return Ok(Visible::ALL) };
+    let value = |wanted: &str| parameters.iter().find(|(name, _)| name == wanted).map(|(_, value)| value);
+    let realm = caller.base.as_str();
+    match (value(REQUEST), value(PROOF)) {
+        (None, None) if application.is_unlimited() => {
+            scope::coverage(&caller.scopes, realm, ResourceType::BINARY, Permission::Read)
+        }
+        (Some(job), Some(proof)) => {
+            let job: JobId = job.parse().map_err(|_| ApiError::unknown_resource())?;
+            let published = match view.lookup(&caller.tenant, &caller.client, job) {
+                Lookup::Found(published) => published,
+                Lookup::Deleted => return Err(ApiError::deleted()),
+                Lookup::Unknown => return Err(ApiError::unknown_resource()),
+            };
+            let request = published.request.as_deref().ok_or_else(ApiError::unknown_resource)?;
+            match may_have(request, &caller.scopes, id, proof) {
+                None => Err(ApiError::unknown_resource()),
+                Some(true) => Ok(Visible::ALL),
+                Some(false) => Err(ApiError::beyond_scopes(
+                    realm,
+                    "The scopes of the access token cover neither Binaries nor the resource that refers to \
+                     this one; ask for a token with the scopes of the export.",
+                )),
+            }
+        }
+        _ => Err(ApiError::unknown_resource()),
+    }
+}
+
+/// Whether a client that has these scopes may read the Binary that an export of its own handed out;
+/// `None` if it did not. The Binary counts as part of the resource that refers to it: whoever may have
+/// that may have both.
+fn may_have(request: &ExportRequest, scopes: &Scopes, id: &str, proof: &str) -> Option<bool> {
+    let handout = request.handout.as_ref()?;
+    let of_type = ResourceType::all().find(|it| handout.proves(it.as_str(), id, proof))?;
+    let binaries = scopes.coverage(ResourceType::BINARY, Permission::Read);
+    Some(binaries == Coverage::All || scopes.may_have(of_type, &request.access))
 }
 
 fn with_choice(mut response: HttpResponse) -> HttpResponse {
@@ -79,8 +153,57 @@ fn content(text: &[u8]) -> Result<(Mime, Vec<u8>), ApiError> {
 #[cfg(test)]
 mod tests {
     use actix_web::test::TestRequest;
+    use jiff::Timestamp;
 
     use super::*;
+    use crate::Kickoff;
+    use crate::job::Handout;
+
+    fn scopes(text: &str) -> Scopes {
+        text.parse().unwrap_or_else(|error| panic!("{text}: {error}"))
+    }
+
+    #[test]
+    fn o_4_a_binary_that_was_handed_out_is_for_whoever_may_have_what_refers_to_it() {
+        let (tenant, owner) = ("t".parse().unwrap(), "o".parse().unwrap());
+        let request = ExportRequest::new(tenant, owner, Kickoff::system(), Timestamp::UNIX_EPOCH);
+        let of_job = || {
+            let handout = Some(Handout::new(request.tenant.clone(), JobId::random()));
+            ExportRequest { handout, ..request.clone() }
+        };
+        let (ours, theirs) = (of_job(), of_job());
+        let proof = |request: &ExportRequest, of_type: &str, id: &str| {
+            let query = request.handout.as_ref().unwrap().query(of_type, id);
+            query.split_once("&proof=").unwrap().1.to_string()
+        };
+        let may =
+            |request: &ExportRequest, scope: &str, proof: &str| may_have(request, &scopes(scope), "b", proof);
+        let (of_document, of_patient) =
+            (proof(&ours, "DocumentReference", "b"), proof(&ours, "Patient", "b"));
+        let part = "system/DocumentReference.rs?status=current";
+        for (scope, document, patient) in [
+            ("system/*.read", true, true),
+            ("system/DocumentReference.read", true, false),
+            ("system/Patient.rs", false, true),
+            ("system/Binary.r", true, true),
+            ("system/Binary.s", false, false),
+            (part, false, false),
+            ("system/Observation.rs", false, false),
+        ] {
+            assert_eq!(may(&ours, scope, &of_document), Some(document), "{scope}");
+            assert_eq!(may(&ours, scope, &of_patient), Some(patient), "{scope}");
+        }
+        let restricted = ExportRequest { access: scopes(part).access(), ..ours.clone() };
+        assert_eq!(may(&restricted, part, &of_document), Some(true));
+        let other = "system/DocumentReference.rs?status=superseded";
+        assert_eq!(may(&restricted, other, &of_document), Some(false));
+        let of_another =
+            [proof(&theirs, "Patient", "b"), proof(&ours, "Patient", "c"), "".into(), "00".into()];
+        for proof in &of_another {
+            assert_eq!(may(&ours, "system/*.read", proof), None, "{proof}");
+        }
+        assert_eq!(may(&request, "system/*.read", &of_patient), None);
+    }
 
     #[test]
     fn json_is_for_those_who_name_it() {

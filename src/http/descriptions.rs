@@ -40,6 +40,10 @@ const FAILED: &[Answer] = &[refusal(500, "The server could not do it (`exception
 const NO_JOB: &[Answer] =
     &[refusal(404, "No such request of this client (`not-found`), or not any more (`deleted`).")];
 const NO_RESOURCE: &[Answer] = &[refusal(404, "There is no such resource (`not-found`).")];
+const BEYOND_SCOPES: &[Answer] = &[with(
+    refusal(403, "The scopes of the access token do not cover this (`security`)."),
+    &[("WWW-Authenticate", "The scheme, and that the scopes are insufficient.")],
+)];
 const UNCHANGED: &[Answer] =
     &[with(answer(304, "It is what `If-None-Match` names.", NOTHING), &[ETAG, NO_STORE])];
 const BUSY: &[Answer] = &[with(refusal(503, "The source is being indexed (`transient`)."), &[RETRY_AFTER])];
@@ -116,7 +120,7 @@ pub static KICK_OFF: Description = Description {
     summary: "Starts an export.",
     parameters: &[&[RESPOND_ASYNC]],
     body: None,
-    answers: &[KICKED_OFF, NO_TENANT, FAILED],
+    answers: &[KICKED_OFF, BEYOND_SCOPES, NO_TENANT, FAILED],
 };
 
 /// `POST .../$export`.
@@ -124,7 +128,7 @@ pub static KICK_OFF_BY_POST: Description = Description {
     summary: "Starts an export, with its parameters in a Parameters resource.",
     parameters: &[&[RESPOND_ASYNC]],
     body: Some(of("application/fhir+json", "Parameters")),
-    answers: &[KICKED_OFF, BAD_BODY, NO_TENANT, FAILED],
+    answers: &[KICKED_OFF, BAD_BODY, BEYOND_SCOPES, NO_TENANT, FAILED],
 };
 
 /// `GET {polling URL}`.
@@ -231,6 +235,7 @@ pub static DOWNLOAD: Description = Description {
             with(answer(416, "The range is not in the file.", NOTHING), FILE_FIELDS),
             refusal(404, "The request has no such file (`not-found`)."),
         ],
+        BEYOND_SCOPES,
         NO_JOB,
         NO_TENANT,
         BAD_ACCEPT,
@@ -273,6 +278,7 @@ pub static OPERATION_DEFINITION: Description = Description {
         &[answer(200, "The definition.", &[of("application/fhir+json", "OperationDefinition")])],
         BAD_READ,
         BAD_ACCEPT,
+        BEYOND_SCOPES,
         NO_RESOURCE,
         NO_TENANT,
     ],
@@ -339,13 +345,24 @@ pub static GROUPS: Description = Description {
         ],
     ],
     body: None,
-    answers: &[SEARCHED, BAD_READ, BAD_ACCEPT, NO_TENANT, BUSY, FAILED],
+    answers: &[SEARCHED, BAD_READ, BAD_ACCEPT, BEYOND_SCOPES, NO_TENANT, BUSY, FAILED],
 };
+
+/// Of URLs in attachments.
+const HANDED_OUT: &[Parameter] = &[
+    optional(
+        "request",
+        Place::Query,
+        "6ccfb23c-34ff-4f4f-9f77-d54b92e10bd4",
+        "With authentication: the export whose files have this URL.",
+    ),
+    optional("proof", Place::Query, "5f16", "With authentication: the proof that they have."),
+];
 
 /// `GET {base}/Binary/{id}`.
 pub static BINARY: Description = Description {
     summary: "A Binary: as FHIR JSON if `Accept` names that, else its content.",
-    parameters: &[READ, IF_NONE_MATCH],
+    parameters: &[READ, HANDED_OUT, IF_NONE_MATCH],
     body: None,
     answers: &[
         &[with(
@@ -355,6 +372,7 @@ pub static BINARY: Description = Description {
         UNCHANGED,
         BAD_READ,
         BAD_ACCEPT,
+        BEYOND_SCOPES,
         NO_RESOURCE,
         NO_TENANT,
         BUSY,

@@ -68,6 +68,14 @@ async fn answer(request: &HttpRequest, api: &Api) -> Result<HttpResponse, ApiErr
     let name = request.match_info().get("file").unwrap_or_default();
     // F-10: the name is compared, never joined to a path.
     let file = &published.file(name).ok_or_else(ApiError::unknown_file)?;
+    // F-2: of the token that asks, which may not be the one that kicked off.
+    if !caller.scopes.may_have_file(file, published.request.as_deref()) {
+        return Err(ApiError::beyond_scopes(
+            caller.base.as_str(),
+            "The scopes of the access token do not cover all that may be in this file; ask for a token \
+             with the scopes that it was exported with.",
+        ));
+    }
 
     let level = services.config.download.compression_level;
     let coding = choose_form(request, file, level)?;

@@ -169,6 +169,22 @@ impl ApiError {
         Self::new(StatusCode::REQUEST_TIMEOUT, IssueCode::Timeout, text)
     }
 
+    /// The token that came is good, but its scopes do not reach so far (SCP-3, F-2, G-8). `realm` is
+    /// the base URL that it is for.
+    pub fn beyond_scopes(realm: &str, text: impl Into<String>) -> Self {
+        let challenge = format!("Bearer realm=\"{realm}\", error=\"insufficient_scope\"");
+        Self { challenge: Some(challenge), ..Self::new(StatusCode::FORBIDDEN, IssueCode::Security, text) }
+    }
+
+    /// The application may not export the whole system, or all patients (section 3's table).
+    pub fn not_configured(export: &str) -> Self {
+        let text = format!(
+            "The population application is not configured for {export} export; use Group/{{id}}/$export \
+             with one of its groups."
+        );
+        Self::new(StatusCode::NOT_FOUND, IssueCode::NotFound, text)
+    }
+
     /// Exports of all patients are switched off (K-15).
     pub fn patient_export_disabled() -> Self {
         let text = "Exports of all patients are not offered here; use Group/{id}/$export.";

@@ -9,7 +9,8 @@ use serde_json::value::RawValue;
 
 use super::accept::{JSON, check_accept};
 use super::error::FHIR_JSON;
-use super::{Api, ApiError, reading};
+use super::{Api, ApiError, Caller, reading, scope};
+use crate::auth::Permission;
 use crate::export::{ExportError, GroupName};
 use crate::fhir::{ResourceType, quoted};
 
@@ -26,10 +27,17 @@ const PAGE_BYTES: usize = 4 << 20;
 pub async fn read(request: HttpRequest, api: Data<Api>) -> Result<HttpResponse, ApiError> {
     check_accept(&request, JSON)?;
     let caller = api.caller(&request)?;
-    reading::parameters(&request, &[])?;
     let id = reading::id(&request)?;
+    if !is_theirs(&caller, &id) {
+        return Err(ApiError::unknown_resource());
+    }
+    let visible =
+        scope::coverage(&caller.scopes, caller.base.as_str(), ResourceType::GROUP, Permission::Read)?;
+    reading::parameters(&request, &[])?;
     let group =
         reading::ask(&api, &caller.tenant, move |exporter| exporter.read(ResourceType::GROUP, &id)).await?;
+    let source_url = api.source_url(&caller.tenant);
+    let group = group.filter(|group| visible.has(group, source_url.as_deref()));
     Ok(reading::answer(&request, FHIR_JSON, group.ok_or_else(ApiError::unknown_resource)?))
 }
 
@@ -37,11 +45,25 @@ pub async fn read(request: HttpRequest, api: Data<Api>) -> Result<HttpResponse, 
 pub async fn search(request: HttpRequest, api: Data<Api>) -> Result<HttpResponse, ApiError> {
     check_accept(&request, JSON)?;
     let caller = api.caller(&request)?;
+    let visible =
+        scope::coverage(&caller.scopes, caller.base.as_str(), ResourceType::GROUP, Permission::Search)?;
     let parameters = reading::parameters(&request, &["_id", "name", "_count", "_after"])?;
     let search = Search::of(&parameters)?;
+    let (asking, source_url) = (caller.clone(), api.source_url(&caller.tenant));
     let page = reading::ask(&api, &caller.tenant, move |exporter| {
+        let read = |id: &str| {
+            let group = exporter.read(ResourceType::GROUP, id)?;
+            Ok(group.filter(|group| visible.has(group, source_url.as_deref())))
+        };
         let groups = exporter.groups()?;
-        search.page(&groups, |id| exporter.read(ResourceType::GROUP, id))
+        let mut found = Vec::new();
+        for group in groups.iter().filter(|group| is_theirs(&asking, &group.id) && search.finds(group)) {
+            // Those that the client may not see are not counted either.
+            if visible.is_all() || read(&group.id)?.is_some() {
+                found.push(group.clone());
+            }
+        }
+        search.page(&found, read)
     });
     let page = page.await?;
 
@@ -71,6 +93,11 @@ pub async fn search(request: HttpRequest, api: Data<Api>) -> Result<HttpResponse
         .insert_header((header::CONTENT_TYPE, FHIR_JSON))
         .insert_header((header::CACHE_CONTROL, "no-store"))
         .body(body))
+}
+
+/// Whether a Group is the client's to export and to read; others are as if they were not there.
+fn is_theirs(caller: &Caller, id: &str) -> bool {
+    caller.application.as_ref().is_none_or(|application| application.groups.has(id))
 }
 
 #[derive(Serialize)]
@@ -146,15 +173,14 @@ impl Search {
             && self.names.iter().all(|names| names.iter().any(|beginning| name.starts_with(beginning)))
     }
 
-    /// The page of what is found among `groups`, which are in the order of their ids.
+    /// The page of `found`, which are in the order of their ids.
     fn page(
         &self,
-        groups: &[GroupName],
+        found: &[GroupName],
         read: impl Fn(&str) -> Result<Option<Vec<u8>>, ExportError>,
     ) -> Result<Page, ExportError> {
-        let found = groups.iter().filter(|group| self.finds(group));
         let (before, rest): (Vec<_>, Vec<_>) =
-            found.partition(|group| self.after.as_ref().is_some_and(|after| group.id <= *after));
+            found.iter().partition(|group| self.after.as_ref().is_some_and(|after| group.id <= *after));
         let (total, mut bytes) = (before.len() + rest.len(), 0);
         let mut page = Page { total, groups: Vec::new(), next_after: None };
         let (mut rest, mut last) = (rest.into_iter().peekable(), None);
@@ -214,7 +240,9 @@ mod tests {
             parameters.iter().map(|(name, value)| ((*name).to_string(), (*value).to_string())).collect();
         let read = |id: &str| Ok((id != "gone").then(|| format!("\"{}\"", "x".repeat(length)).into_bytes()));
         let search = Search::of(&parameters).unwrap();
-        let page = search.page(&groups(&["a", "b", "c, d", "gone", "z"]), read).unwrap();
+        let mut found = groups(&["a", "b", "c, d", "gone", "z"]);
+        found.retain(|group| search.finds(group));
+        let page = search.page(&found, read).unwrap();
         (page.total, page.groups.into_iter().map(|(id, _)| id).collect(), page.next_after)
     }
 

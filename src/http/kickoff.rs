@@ -6,18 +6,19 @@ use std::time::{Duration, Instant};
 use actix_web::http::{Method, StatusCode, header};
 use actix_web::web::{Bytes, Data, Payload};
 use actix_web::{HttpRequest, HttpResponse};
+use jiff::Timestamp;
 
 use super::accept::{JSON, require_accept};
 use super::error::outcome_response;
 use super::parameters::{self, Context, Origin};
 use super::preferences::Preferences;
 use super::query::{self, percent_decoded};
-use super::{Api, ApiError, Caller, body};
-use crate::Kickoff;
+use super::{Api, ApiError, Caller, body, scope};
 use crate::actors::SubmitError;
 use crate::config::Profile;
 use crate::fhir::{IssueCode, OperationOutcome, Severity};
-use crate::job::{JobId, Level, Parameters};
+use crate::job::{Access, ExportRequest, Handout, JobId, Level, Parameters};
+use crate::{Kickoff, Submission};
 
 /// Seconds after which a client that met a limit may try again, if nobody can tell.
 const RETRY_AFTER: u64 = 30;
@@ -78,9 +79,11 @@ async fn kickoff(
     payload: Payload,
     api: &Api,
 ) -> Result<HttpResponse, ApiError> {
+    scope::check_level(caller.application.as_deref(), &level)?;
     let (given, origin) = given(request, payload, api).await?;
     let now = api.evanesce.services().clock.now();
     let (handling, profile) = (preferences.handling, api.protocol().profile);
+    let access = scope::access(&caller.scopes, caller.base.as_str(), &level, profile, &given)?;
     let context = Context { level: &level, now, handling, profile, origin };
     let parameters = parameters::parse(&given, &context)?;
     let tenant = api.evanesce.services().config.tenant(&caller.tenant);
@@ -96,7 +99,10 @@ async fn kickoff(
     };
     let url = format!("{}{url}", api.origin(request));
     let kickoff = Kickoff { level, parameters, url, base_url: caller.base.as_str().into() };
-    let submitted = api.evanesce.submit_for(caller.tenant.clone(), kickoff, caller.client.clone()).await;
+    let job = JobId::random();
+    let request = export_request(job, caller, kickoff, access, now);
+    let max_active_jobs = caller.application.as_ref().and_then(|application| application.max_active_jobs);
+    let submitted = api.evanesce.submit_as(Submission { job, request, max_active_jobs }).await;
     let job = submitted.map_err(|error| match error {
         SubmitError::TooManyJobs | SubmitError::TenantBusy => ApiError::throttled(RETRY_AFTER),
         SubmitError::ClientBusy(jobs) => {
@@ -125,6 +131,19 @@ async fn kickoff(
         response.headers_mut().insert(header::HeaderName::from_static("preference-applied"), applied);
     }
     Ok(response)
+}
+
+/// The request of `job`. Where clients are known, URLs of Binaries have to be handed out to them.
+fn export_request(
+    job: JobId,
+    caller: &Caller,
+    kickoff: Kickoff,
+    access: Access,
+    now: Timestamp,
+) -> ExportRequest {
+    let (tenant, owner) = (caller.tenant.clone(), caller.client.clone());
+    let handout = caller.application.as_ref().map(|_| Handout::new(tenant.clone(), job));
+    ExportRequest { access, handout, ..ExportRequest::new(tenant, owner, kickoff, now) }
 }
 
 /// Seconds until the first of these jobs is expected to end, as far as anybody can tell.

@@ -26,6 +26,7 @@ mod preferences;
 mod query;
 mod reading;
 mod routes;
+mod scope;
 mod smart_configuration;
 mod status;
 mod token;
@@ -114,6 +115,11 @@ impl Api {
 
     fn protocol(&self) -> &Protocol {
         &self.evanesce.services().config.protocol
+    }
+
+    /// The base URL that the source has of itself, for absolute references (K-12).
+    fn source_url(&self, tenant: &TenantId) -> Option<String> {
+        self.evanesce.services().config.tenant(tenant).source.base_url
     }
 
     /// The parameters of kick-offs that are taken.

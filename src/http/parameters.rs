@@ -52,6 +52,11 @@ const SOARIAN_TYPES: [&[&str]; 2] = [
     &["Location", "Organization", "Practitioner", "Provenance"],
 ];
 
+/// Whether an export under the rules of a profile may hold resources of that type.
+pub fn exported_under(profile: Profile, resource_type: ResourceType) -> bool {
+    profile == Profile::Standard || SOARIAN_TYPES.concat().contains(&resource_type.as_str())
+}
+
 /// The type that Soarian accepts and has no file for (K-18).
 const BINARY: &str = "Binary";
 
@@ -147,9 +152,9 @@ impl Reader<'_> {
     fn add_type(&mut self, name: &str) -> Result<(), ApiError> {
         let asked = match self.context.profile {
             Profile::Soarian if name == BINARY => Ok(BINARY),
-            profile => resource_type(name, self.context.level).map(ResourceType::as_str).and_then(|name| {
-                let is_known = profile == Profile::Standard || SOARIAN_TYPES.concat().contains(&name);
-                is_known.then_some(name).ok_or_else(|| not_exported(name))
+            profile => resource_type(name, self.context.level).and_then(|it| {
+                let is_known = exported_under(profile, it);
+                is_known.then_some(it.as_str()).ok_or_else(|| not_exported(name))
             }),
         };
         match asked {
@@ -241,16 +246,12 @@ impl Reader<'_> {
 
     /// Adds a value of `includeAssociatedData`; the least restrictive one holds.
     fn add_associated(&mut self, value: &str) -> Result<(), ApiError> {
-        let provenances = match value {
-            "LatestProvenanceResources" => Provenances::Latest,
-            "RelevantProvenanceResources" => Provenances::Relevant,
-            _ => {
-                let value = quoted(value);
-                return self.ignore(ApiError::unsupported_parameter(format!(
-                    "includeAssociatedData {value} is not supported; use LatestProvenanceResources or \
-                     RelevantProvenanceResources."
-                )));
-            }
+        let Some(provenances) = provenances(value) else {
+            let value = quoted(value);
+            return self.ignore(ApiError::unsupported_parameter(format!(
+                "includeAssociatedData {value} is not supported; use LatestProvenanceResources or \
+                 RelevantProvenanceResources."
+            )));
         };
         self.parameters.provenances = self.parameters.provenances.max(Some(provenances));
         Ok(())
@@ -317,6 +318,15 @@ impl Reader<'_> {
             }
         }
         Ok(parameters)
+    }
+}
+
+/// What a value of `includeAssociatedData` asks for, if it is one.
+pub fn provenances(value: &str) -> Option<Provenances> {
+    match value {
+        "LatestProvenanceResources" => Some(Provenances::Latest),
+        "RelevantProvenanceResources" => Some(Provenances::Relevant),
+        _ => None,
     }
 }
 

@@ -35,6 +35,12 @@ impl JobId {
     }
 }
 
+impl InvalidName {
+    pub(super) const fn new(what: &'static str) -> Self {
+        Self { what }
+    }
+}
+
 impl fmt::Display for JobId {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         self.0.hyphenated().fmt(f)

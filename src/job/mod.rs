@@ -1,7 +1,9 @@
 //! The domain, pure: what a job is, which states it goes through and what must be done on
 //! the way. No I/O, no async, no clock; every other room obeys [`transition`].
 
+mod access;
 mod completion;
+mod handout;
 mod id;
 mod parameters;
 mod receipt;
@@ -9,7 +11,9 @@ mod record;
 mod request;
 mod transition;
 
+pub use access::{Access, Share};
 pub use completion::{Coded, Coding, Completion, JobDocument, OutputFile, SealedPart};
+pub use handout::Handout;
 pub use id::{ClientId, InvalidName, JobId, TenantId};
 pub use parameters::{OrganizeBy, Parameters, Provenances};
 pub use receipt::{Erasure, Receipt};

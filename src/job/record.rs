@@ -142,6 +142,8 @@ pub enum FailureReason {
     GroupNested,
     /// A patient that is asked for is not known, or no member of the group.
     PatientNotFound,
+    /// The exporter gave resources that the export may not hold.
+    AccessExceeded,
     /// The exporter gave an error.
     ExporterFailed,
     /// The exporter panicked.
@@ -172,6 +174,9 @@ impl FailureReason {
             }
             Self::PatientNotFound => {
                 "A patient that the parameter patient names is not known, or is no member of the group; name patients of this export only."
+            }
+            Self::AccessExceeded => {
+                "The export was stopped: it would have held resources that are not for this client. Ask the operator."
             }
             Self::ExporterFailed => "The export failed. Start a new export, or ask the operator.",
             Self::ExporterPanicked => "The export failed by an internal fault. Ask the operator.",

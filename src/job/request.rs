@@ -4,7 +4,7 @@
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
-use super::{ClientId, Parameters, TenantId};
+use super::{Access, ClientId, Handout, Parameters, TenantId};
 
 /// Which `$export` operation was called.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
@@ -63,6 +63,12 @@ pub struct ExportRequest {
     /// What to export.
     #[serde(flatten)]
     pub kickoff: Kickoff,
+    /// What of that it may hold, whatever was asked for.
+    #[serde(default, skip_serializing_if = "Access::is_everything")]
+    pub access: Access,
+    /// What URLs of Binaries in its files are proved with; `None` if they need no proof.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub handout: Option<Handout>,
     /// When the kick-off was received.
     pub submitted_at: Timestamp,
     /// Bytes that the export was expected to write at the most when it was accepted; `None` if
@@ -72,9 +78,10 @@ pub struct ExportRequest {
 }
 
 impl ExportRequest {
-    /// A request that nobody has looked at yet.
+    /// A request that nobody has looked at yet; it may hold everything.
     pub fn new(tenant: TenantId, owner: ClientId, kickoff: Kickoff, submitted_at: Timestamp) -> Self {
-        Self { tenant, owner, kickoff, submitted_at, estimate: None }
+        let (access, handout, estimate) = (Access::Everything, None, None);
+        Self { tenant, owner, kickoff, access, handout, submitted_at, estimate }
     }
 
     /// The operation.
@@ -85,5 +92,22 @@ impl ExportRequest {
     /// What of it is asked for.
     pub fn parameters(&self) -> &Parameters {
         &self.kickoff.parameters
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_request_of_before_there_was_access_may_hold_everything_and_is_written_as_it_was() {
+        let old = r#"{"tenant":"t","owner":"o","level":"system","types":["Patient"],"url":"","base_url":"","submitted_at":"1970-01-01T00:00:00Z"}"#;
+        let mut request: ExportRequest = serde_json::from_str(old).unwrap();
+        assert_eq!((&request.access, &request.handout), (&Access::Everything, &None));
+        assert_eq!(serde_json::to_string(&request).unwrap(), old);
+        request.access = Access::Types([("Patient".into(), vec!["active=true".into()])].into());
+        request.handout = Some(Handout::new(request.tenant.clone(), crate::job::JobId::random()));
+        let text = serde_json::to_string(&request).unwrap();
+        assert_eq!(serde_json::from_str::<ExportRequest>(&text).unwrap(), request);
     }
 }

@@ -4,7 +4,7 @@ use serde_json::json;
 
 use super::{ALL, started};
 use crate::support::smart::{ASSERTION_TYPE, Client, ask_form, jwks, post_form};
-use crate::support::{Setup, get, post, send};
+use crate::support::{Setup, get, post};
 
 #[test]
 fn each_parameter_has_to_be_there_once_and_right() {

@@ -6,6 +6,7 @@ mod endpoint;
 mod happy;
 mod jwks;
 mod replay;
+mod scopes;
 mod tokens;
 
 use crate::support::smart::Client;

@@ -1,5 +1,6 @@
 //! The embedding API: a host with an exporter of its own, from a plain tokio program.
 
+mod access;
 mod fairness;
 mod host;
 mod misbehaving;

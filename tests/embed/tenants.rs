@@ -9,7 +9,7 @@ use evanesce::config::{Config, TenantConfig};
 use evanesce::export::{CancelToken, ExportError, Exporter, Part, PartSummary, PartWriter, Plan};
 use evanesce::fhir::ResourceType;
 use evanesce::job::{ExportRequest, FailureReason, JobId, JobState, MarkReason, StateName};
-use evanesce::{Builder, Evanesce, Kickoff, NoRoom, StartError, SubmitError, Submitter};
+use evanesce::{Builder, Evanesce, Kickoff, NoRoom, StartError, Submission, SubmitError};
 use jiff::Timestamp;
 use tempfile::TempDir;
 
@@ -142,9 +142,9 @@ async fn k_9_each_tenant_has_limits_of_jobs_and_of_room_and_a_client_may_have_an
     assert!(matches!(&refused, Err(SubmitError::ClientBusy(jobs)) if jobs.len() == 3), "{refused:?}");
 
     let submit_as = async |client: &str, max_active_jobs| {
-        let submitter =
-            Submitter { tenant: "free".parse().unwrap(), client: client.parse().unwrap(), max_active_jobs };
-        evanesce.submit_as(submitter, Kickoff::system()).await
+        let (tenant, client) = ("free".parse().unwrap(), client.parse().unwrap());
+        let request = ExportRequest::new(tenant, client, Kickoff::system(), Timestamp::now());
+        evanesce.submit_as(Submission { max_active_jobs, ..Submission::new(request) }).await
     };
     assert!(matches!(submit_as("one", None).await, Err(SubmitError::ClientBusy(_))));
     submit_as("one", Some(4)).await.unwrap();

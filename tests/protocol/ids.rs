@@ -19,15 +19,11 @@ const IDS: &[(&str, u32)] = &[
     ("CP", 6),
 ];
 
-const NO_AUTHENTICATION: &str = "there is no authentication yet: one built-in client, loopback only";
-
 /// Ids without a test of their own, and why.
 const REASONS: &[(&str, &str)] = &[
     ("G-11", "tests/api/cut.rs and tests/api/revoked.rs are all about it"),
-    ("F-2", NO_AUTHENTICATION),
     ("F-6", "files are served by the server itself; nothing redirects"),
     ("O-5", "describes another product"),
-    ("SCP-3", NO_AUTHENTICATION),
 ];
 
 /// The names of all tests below a folder.

@@ -17,6 +17,7 @@ mod properties;
 mod provenances;
 mod random;
 mod references;
+mod scopes;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write;

@@ -91,7 +91,8 @@ impl ExportJob {
 
     pub(super) fn run_parts(&mut self, ctx: &mut Context<Self>) {
         let Some(exporter) = self.exporter() else { return };
-        let (Some(record), Some(plan), Some(dir)) = (&self.record, &mut self.plan, &self.dir) else { return };
+        let (Some(record), Some(request)) = (&self.record, &self.request) else { return };
+        let (Some(plan), Some(dir)) = (&mut self.plan, &self.dir) else { return };
         if self.halted {
             return;
         }
@@ -103,7 +104,8 @@ impl ExportJob {
         let limits = &self.services.limits;
         let report = move |done| addr.do_send(done);
         let (tenant, progress) = (record.tenant.clone(), self.progress.clone());
-        let work = Arc::new(Work::new(self.id, tenant, exporter, dir.clone(), limits, progress, report));
+        let work = Work::new(self.id, tenant, exporter, dir.clone(), limits, progress, report);
+        let work = Arc::new(work.within(&request.access));
         self.work = Some(work.clone());
         let indexes: HashSet<_> = self.sealed.iter().map(|part| part.index).collect();
         self.progress.plan(parts.iter().map(|part| part.weight).fold(0, u64::saturating_add));

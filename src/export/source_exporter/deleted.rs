@@ -10,6 +10,8 @@
 //! - Told is what the export would have had: types of its level and of `_type`. A system export
 //!   and one of all patients tell of all of these, since whose a resource was is often not known
 //!   any more; one of all patients tells of reference types too, unless it goes without them.
+//! - Of a type of which an export may hold a part only it tells nothing: whether what is gone was
+//!   in that part cannot be known any more.
 //! - An export that is about some patients only tells of these patients themselves, and of what
 //!   still stands in the source and names one of them; of reference types only if it has all of
 //!   them. Ids of other people's resources are not for this client (G-4).

@@ -12,7 +12,7 @@ use super::deleted;
 use super::narrow::Narrow;
 use crate::export::{ExportError, PartWriter};
 use crate::fhir::{ResourceType, attachment};
-use crate::job::ExportRequest;
+use crate::job::{ExportRequest, Handout};
 
 /// What a part's content says of its lines.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -21,12 +21,18 @@ pub struct LineOptions {
     /// The base URL that clients see, for attachments (O-4); empty leaves them as they are.
     #[serde(skip_serializing_if = "String::is_empty")]
     pub base_url: String,
+    /// What URLs of Binaries are proved with.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub handout: Option<Handout>,
     /// The source's own base URL.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub source_url: Option<String>,
     /// `_typeFilter`.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub type_filters: Vec<String>,
+    /// What the export may hold of types of which it may not hold all.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub restrictions: Vec<String>,
     /// `_elements`.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub elements: Vec<String>,
@@ -41,8 +47,10 @@ impl LineOptions {
         let asked = request.parameters();
         Self {
             base_url: request.kickoff.base_url.clone(),
+            handout: request.handout.clone(),
             source_url: source_url.map(Into::into),
             type_filters: asked.type_filters.clone(),
+            restrictions: request.access.restrictions().collect(),
             elements: asked.elements.clone(),
             told: Vec::new(),
         }
@@ -52,7 +60,10 @@ impl LineOptions {
     pub fn url_growth(&self) -> u64 {
         match self.base_url.as_str() {
             "" => 0,
-            base_url => in_json(base_url).len() as u64 + 1,
+            base_url => {
+                let proof = self.handout.as_ref().map_or(0, |_| Handout::QUERY_BYTES);
+                in_json(base_url).len() as u64 + 1 + proof
+            }
         }
     }
 }
@@ -61,6 +72,7 @@ impl LineOptions {
 pub struct Lines {
     /// The base URL that clients see, as it stands in a JSON string.
     base_url: String,
+    handout: Option<Handout>,
     source_url: Option<String>,
     narrow: Narrow,
     told: std::vec::IntoIter<Vec<u32>>,
@@ -72,9 +84,10 @@ impl Lines {
     /// # Errors
     /// If they are not those of this version.
     pub fn new(options: LineOptions) -> Result<Self, ExportError> {
-        let LineOptions { base_url, source_url, type_filters, elements, told } = options;
-        let narrow = Narrow::new(&type_filters, &elements, source_url.clone())?;
-        Ok(Self { base_url: in_json(&base_url), source_url, narrow, told: told.into_iter() })
+        let LineOptions { base_url, handout, source_url, type_filters, restrictions, elements, told } =
+            options;
+        let narrow = Narrow::new(&type_filters, &restrictions, &elements, source_url.clone())?;
+        Ok(Self { base_url: in_json(&base_url), handout, source_url, narrow, told: told.into_iter() })
     }
 
     /// Whether lines of that type may go out other than they are, or not at all, apart from
@@ -105,19 +118,21 @@ impl Lines {
         if !self.narrow.keeps(resource_type, line) {
             return Ok(());
         }
-        let line = self.with_absolute_urls(line);
+        let line = self.with_absolute_urls(resource_type, line);
         self.narrow.write(resource_type, &line, out)
     }
 
-    /// Makes the URLs of Binaries in attachments absolute (O-4, K-11).
-    fn with_absolute_urls<'l>(&self, line: &'l [u8]) -> Cow<'l, [u8]> {
+    /// Makes the URLs of Binaries in attachments absolute (O-4, K-11), with a proof if one is needed.
+    fn with_absolute_urls<'l>(&self, of_type: ResourceType, line: &'l [u8]) -> Cow<'l, [u8]> {
         let Some(text) = std::str::from_utf8(line).ok().filter(|_| !self.base_url.is_empty()) else {
             return Cow::Borrowed(line);
         };
         let (mut changed, mut done) = (String::new(), 0);
         attachment::binaries(text, self.source_url.as_deref(), |url, id| {
             changed.push_str(&text[done..url.start]);
-            changed.extend(["\"", &self.base_url, "/Binary/", id, "\""]);
+            let proof = self.handout.as_ref().map(|handout| handout.query(of_type.as_str(), id));
+            let proof = proof.as_deref().unwrap_or_default();
+            changed.extend(["\"", &self.base_url, "/Binary/", id, proof, "\""]);
             done = url.end;
         });
         if done == 0 {
@@ -139,14 +154,21 @@ mod tests {
     use super::*;
 
     fn changed(base_url: &str, line: &str) -> String {
+        changed_with(base_url, None, line)
+    }
+
+    fn changed_with(base_url: &str, handout: Option<Handout>, line: &str) -> String {
         let options = LineOptions {
             base_url: base_url.into(),
+            handout,
             source_url: Some("https://s/r4".into()),
             ..LineOptions::default()
         };
         let growth = options.url_growth() as usize;
         let lines = Lines::new(options).unwrap();
-        let text = String::from_utf8(lines.with_absolute_urls(line.as_bytes()).into_owned()).unwrap();
+        let text =
+            String::from_utf8(lines.with_absolute_urls(ResourceType::PATIENT, line.as_bytes()).into_owned())
+                .unwrap();
         assert!(text.len() <= line.len() + 2 * growth, "{text}");
         text
     }
@@ -160,5 +182,16 @@ mod tests {
         assert_eq!(changed("https://h/r4", expected), expected);
         assert_eq!(changed("", line), line);
         assert_eq!(changed("https://h/\"", r#"{"url":"Binary/1"}"#), r#"{"url":"https://h/\"/Binary/1"}"#);
+    }
+
+    #[test]
+    fn o_4_urls_of_binaries_have_a_proof_for_the_type_that_refers_to_them_if_one_is_needed() {
+        let handout = Handout::new("t".parse().unwrap(), crate::job::JobId::random());
+        let line = r#"{"a":{"url":"Binary/1"},"url":"Binary/2"}"#;
+        let (one, two) = (handout.query("Patient", "1"), handout.query("Patient", "2"));
+        let expected =
+            format!(r#"{{"a":{{"url":"https://h/Binary/1{one}"}},"url":"https://h/Binary/2{two}"}}"#);
+        assert_eq!(changed_with("https://h", Some(handout.clone()), line), expected);
+        assert_eq!(changed_with("", Some(handout), line), line);
     }
 }

@@ -102,8 +102,8 @@ enum Content {
     Blocks(organized::Blocks),
     /// Resources that are in no block.
     LeftOut {
-        /// How many.
-        resources: u64,
+        /// How many, if that may be told.
+        resources: Option<u64>,
     },
     /// Lines of the source that are no resources.
     Broken {

@@ -1,5 +1,5 @@
-//! What `_typeFilter` and `_elements` leave of a line. Both look at one line at a time, when it
-//! is copied: what a filter leaves out is selected all the same, and so counts for estimates and
+//! What `_typeFilter`, the restrictions of scopes and `_elements` leave of a line. All look at one
+//! line at a time, when it is copied: what a filter leaves out is selected all the same, and so counts for estimates and
 //! for what it refers to.
 
 use crate::export::{ExportError, PartWriter};
@@ -10,6 +10,8 @@ use crate::fhir::{IssueCode, OperationOutcome, ResourceType, Severity};
 /// See the module.
 pub struct Narrow {
     filters: TypeFilters,
+    /// What the export may hold of types of which it may not hold all.
+    restrictions: TypeFilters,
     elements: Elements,
     /// The source's own base URL, for absolute references.
     source_url: Option<String>,
@@ -19,22 +21,27 @@ pub struct Narrow {
 }
 
 impl Narrow {
-    /// Filters and elements as a request has them.
+    /// Filters, restrictions and elements as a request has them.
     ///
     /// # Errors
     /// If they cannot be read: they were checked at the kick-off, but maybe not by this version,
     /// or not for a host.
     pub fn new(
         filters: &[String],
+        restrictions: &[String],
         elements: &[String],
         source_url: Option<String>,
     ) -> Result<Self, ExportError> {
-        let filters = filters.iter().map(|text| TypeFilter::parse(text)).collect::<Result<Vec<_>, _>>();
+        let parse = |texts: &[String]| -> Result<TypeFilters, _> {
+            let filters = texts.iter().map(|text| TypeFilter::parse(text)).collect::<Result<Vec<_>, _>>();
+            filters.map(TypeFilters::new)
+        };
         let elements = Elements::parse(elements.iter().map(String::as_str));
         // The texts may quote what a client sent (P12).
         let refused = |what: &str| ExportError::Other(format!("{what} cannot be served by this version"));
         Ok(Self {
-            filters: TypeFilters::new(filters.map_err(|_| refused("_typeFilter"))?),
+            filters: parse(filters).map_err(|_| refused("_typeFilter"))?,
+            restrictions: parse(restrictions).map_err(|_| refused("the restriction of a scope"))?,
             elements: elements.map_err(|_| refused("_elements"))?,
             source_url,
             growth: longest_growth(),
@@ -44,12 +51,16 @@ impl Narrow {
 
     /// Whether lines of that type may be left out or cut down.
     pub fn change(&self, resource_type: ResourceType) -> bool {
-        self.filters.filters(resource_type) || self.elements.applies_to(resource_type)
+        self.filters.filters(resource_type)
+            || self.restrictions.filters(resource_type)
+            || self.elements.applies_to(resource_type)
     }
 
     /// Whether the line goes out.
     pub fn keeps(&self, resource_type: ResourceType, line: &[u8]) -> bool {
-        self.filters.matches(resource_type, line, self.source_url.as_deref())
+        let source_url = self.source_url.as_deref();
+        self.restrictions.matches(resource_type, line, source_url)
+            && self.filters.matches(resource_type, line, source_url)
     }
 
     /// Bytes that a line of that type may get longer.

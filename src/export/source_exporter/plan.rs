@@ -81,7 +81,7 @@ fn blocks(
     let told = told.finish();
     let parts = planned.parts.into_iter().map(|(weight, blocks)| (weight, Content::Blocks(blocks)));
     let mut parts: Vec<_> = parts.chain(told.parts).collect();
-    if planned.left_out > 0 {
+    if planned.left_out != Some(0) {
         parts.push((0, Content::LeftOut { resources: planned.left_out }));
     }
     let segments = BTreeSet::from_iter(planned.segments.into_iter().chain(told.segments));

@@ -7,7 +7,7 @@ use jiff::Timestamp;
 use crate::config::References;
 use crate::fhir::ResourceType;
 use crate::index::{Chunk, Gone, Key, Links, NOTHING, UNKNOWN_AGE, nanoseconds};
-use crate::job::{ExportRequest, Level, Provenances};
+use crate::job::{ExportRequest, Level, Provenances, Share};
 
 /// What is done with resources of a type.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -33,6 +33,8 @@ enum Patients {
 /// See the module.
 pub struct Selection {
     rules: [Rule; 256],
+    /// Of which types it may hold all there is.
+    whole: [bool; 256],
     patients: Patients,
     provenances: Option<Provenances>,
     /// Whether it is about what has changed since an instant.
@@ -47,11 +49,15 @@ impl Selection {
     /// not everybody's.
     pub fn new(request: &ExportRequest, references: References, patients: Option<HashSet<Key>>) -> Self {
         let asked = request.parameters();
-        let mut rules = [Rule::Never; 256];
+        let share = |resource_type: ResourceType| request.access.of_type(resource_type.as_str());
+        let (mut rules, mut whole) = ([Rule::Never; 256], [false; 256]);
         for resource_type in ResourceType::all() {
+            whole[usize::from(resource_type.index())] = share(resource_type) == Share::All;
             let is_asked_for =
                 asked.types.is_empty() || asked.types.iter().any(|t| t == resource_type.as_str());
             let rule = match (request.level(), references) {
+                // SCP-3: nothing else matters.
+                _ if share(resource_type) == Share::Nothing => Rule::Never,
                 // K-13: with what they are about, whatever `_type` says.
                 _ if resource_type == ResourceType::PROVENANCE && asked.provenances.is_some() => {
                     Rule::Associated
@@ -68,10 +74,12 @@ impl Selection {
         let after = asked.since.map_or(i64::MIN, bound);
         let before = asked.until.map_or(i64::MAX, bound);
         let patients = patients.map_or(Patients::Everybody, Patients::These);
+        let may_have_provenances = share(ResourceType::PROVENANCE) != Share::Nothing;
         Self {
             rules,
+            whole,
             patients,
-            provenances: asked.provenances,
+            provenances: asked.provenances.filter(|_| may_have_provenances),
             has_since: asked.since.is_some(),
             after,
             before,
@@ -126,6 +134,8 @@ impl Selection {
     pub fn tells_of(&self, gone: &Gone) -> bool {
         match (self.rule(gone.type_index), &self.patients) {
             (Rule::Never, _) => false,
+            // Whether it was among those that the export may hold cannot be known any more.
+            _ if !self.whole[usize::from(gone.type_index)] => false,
             (Rule::Always, _) | (_, Patients::Everybody) => true,
             (Rule::ReferredTo, Patients::These(_)) => false,
             (Rule::OfPatients | Rule::Associated, Patients::These(these)) => {

@@ -82,7 +82,7 @@ mod tests {
         let gate =
             Gate::new(Arc::new(Throttle::new(Rates::default(), Default::default())), "t".parse().unwrap());
         let shared = Shared { gate, progress: Arc::default(), max_file_bytes: 100, form: Form::default() };
-        let mut writer = PartWriter::new(Arc::new(Slot::new(dir)), Arc::new(shared), 1);
+        let mut writer = PartWriter::new(Arc::new(Slot::new(dir)), Arc::new(shared), Arc::default(), 1);
         write(&mut writer).unwrap();
         let read = |file: OutputFile| {
             let path = folder.path().join("building").join(job.to_string()).join(&file.name);

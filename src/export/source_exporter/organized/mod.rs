@@ -92,18 +92,24 @@ pub fn size(
     Ok(blocks + told + left_out_bytes(survey.left_out) + broken::bytes(&texts))
 }
 
-/// Says that resources were left out, if some were.
-pub fn left_out(resources: u64) -> Option<OperationOutcome> {
-    let text = format!(
-        "{resources} resources were left out: they belong to no patient, or to more than \
-         {MOST_BLOCKS} patients, and nothing in a patient's block refers to them. An export without \
-         organizeOutputBy has those of them that its _typeFilter selects."
+/// Says that resources were left out, if some were. Where their number is not for the client, it is
+/// told what would be, whether or not there are any.
+pub fn left_out(resources: Option<u64>) -> Option<OperationOutcome> {
+    let which = format!(
+        "they belong to no patient, or to more than {MOST_BLOCKS} patients, and nothing in a patient's \
+         block refers to them. An export without organizeOutputBy has those of them that its \
+         _typeFilter"
     );
-    (resources > 0).then(|| OperationOutcome::new(Severity::Information, IssueCode::Processing, text))
+    let text = match resources {
+        Some(0) => return None,
+        Some(resources) => format!("{resources} resources were left out: {which} selects."),
+        None => format!("Resources are left out if {which} and its scopes select."),
+    };
+    Some(OperationOutcome::new(Severity::Information, IssueCode::Processing, text))
 }
 
 /// Bytes of that in an `error` file.
-fn left_out_bytes(resources: u64) -> u64 {
+fn left_out_bytes(resources: Option<u64>) -> u64 {
     left_out(resources).map_or(0, |outcome| outcome.to_json().len() as u64 + 1)
 }
 

@@ -28,8 +28,8 @@ pub struct Planned {
     pub bytes: u64,
     /// Numbers of the segments whose files are read.
     pub segments: Vec<usize>,
-    /// How many resources are in no block.
-    pub left_out: u64,
+    /// How many resources are in no block, if that may be told.
+    pub left_out: Option<u64>,
     /// What is told of resources that are gone, which is not in the parts and bytes.
     pub told: Vec<Told>,
 }
@@ -101,7 +101,7 @@ impl<'p> Stages<'p> {
     }
 
     /// All parts.
-    pub fn finish(mut self, left_out: u64, told: Vec<Told>) -> Planned {
+    pub fn finish(mut self, left_out: Option<u64>, told: Vec<Told>) -> Planned {
         self.end_stage();
         self.end_part();
         let bytes = self.bytes + left_out_bytes(left_out);

@@ -50,8 +50,9 @@ pub struct Survey {
     patients: Vec<Patient>,
     /// Number of the patient and where the resource is, in order.
     lines: Vec<(u32, Spot)>,
-    /// How many resources are asked for, but belong to no block.
-    pub left_out: u64,
+    /// How many resources are asked for, but belong to no block; `None` if some of these may be such
+    /// that the export may not hold, since only their lines could tell.
+    pub left_out: Option<u64>,
     /// What is told of resources that are gone: what an export that is not organized tells.
     pub told: Vec<Told>,
 }
@@ -70,6 +71,7 @@ impl Survey {
         let patients = patients::asked_for(index, look, request)?;
         let plain = Selection::new(request, references, patients.clone());
         let bound = Bound::new(LineOptions::of(request, index.base_url()))?;
+        let may_tell = request.access.restrictions().next().is_none();
         let (request, references) = as_blocks(request, references);
         let selection = Selection::new(&request, references, patients);
         let mut taker = Taker {
@@ -92,7 +94,8 @@ impl Survey {
         }
         taker.place_beside(!plain.follows_references());
         taker.place_along();
-        taker.finish(deleted::told(look, &plain))
+        let left_out = may_tell.then_some(taker.missed);
+        taker.finish(left_out, deleted::told(look, &plain))
     }
 
     /// The blocks that have something in them.
@@ -275,7 +278,7 @@ impl Taker {
     }
 
     /// Puts everything in order.
-    fn finish(mut self, told: Vec<Told>) -> Result<Survey, ExportError> {
+    fn finish(mut self, left_out: Option<u64>, told: Vec<Told>) -> Result<Survey, ExportError> {
         let named = self.patients.into_iter().map(|Found { key, bytes, name }| {
             let (name, name_bytes, is_own) = name?;
             Some(Patient { key, name, name_bytes, is_own, bytes })
@@ -291,7 +294,7 @@ impl Taker {
         self.lines.iter_mut().for_each(|(owner, _)| *owner = places[*owner as usize]);
         self.lines.sort_unstable();
         let patients = numbered.into_iter().map(|(_, patient)| patient).collect();
-        Ok(Survey { patients, lines: self.lines, left_out: self.missed, told })
+        Ok(Survey { patients, lines: self.lines, left_out, told })
     }
 }
 

@@ -1,0 +1,184 @@
+//! What scopes and the settings of an application allow, decided: what an export may hold (SCP-3),
+//! whether a file may be had (F-2), which Binaries may be read by their bare URL. Plain functions;
+//! what a refusal looks like is not known here.
+
+use super::{Application, Coverage, Groups, Permission, Scopes};
+use crate::fhir::ResourceType;
+use crate::job::{Access, ExportRequest, OutputFile, Share};
+
+impl Scopes {
+    /// What an export may hold that is kicked off with a token of these scopes.
+    pub fn access(&self) -> Access {
+        if self.cover_everything() {
+            return Access::Everything;
+        }
+        let share = |resource_type| match self.coverage(resource_type, Permission::Export) {
+            Coverage::None => None,
+            Coverage::Restricted(mut searches) => {
+                // One access has one writing: the same export is found again.
+                searches.sort_unstable();
+                searches.dedup();
+                Some(searches)
+            }
+            Coverage::All => Some(Vec::new()),
+        };
+        let covered = |it: ResourceType| share(it).map(|searches| (it.as_str().to_owned(), searches));
+        Access::Types(ResourceType::all().filter_map(covered).collect())
+    }
+
+    /// Whether a token of these scopes may have the resources of a type that an export with this
+    /// access holds. They must cover the type whole; or, if the export holds what matches one of
+    /// some searches only, each of these searches must be among theirs, letter by letter: whether
+    /// one search finds no more than another cannot be told.
+    pub fn may_have(&self, resource_type: ResourceType, held: &Access) -> bool {
+        match self.coverage(resource_type, Permission::Export) {
+            Coverage::None => false,
+            Coverage::All => true,
+            Coverage::Restricted(ours) => match held.of_type(resource_type.as_str()) {
+                Share::Matching(theirs) => theirs.iter().all(|search| ours.contains(search)),
+                Share::All | Share::Nothing => false,
+            },
+        }
+    }
+
+    /// Whether a token of these scopes may have a file of the export of `request` (F-2), who asks
+    /// being its owner. A file of blocks, and one that tells of deletions, may be of all types that
+    /// the export may hold, and needs scopes for each; what went wrong is the owner's to know.
+    /// Without a request, which is lost, nothing is known of the export.
+    pub fn may_have_file(&self, file: &OutputFile, request: Option<&ExportRequest>) -> bool {
+        if file.is_error() || self.cover_everything() {
+            return true;
+        }
+        let everything = Access::Everything;
+        let held = request.map_or(&everything, |request| &request.access);
+        if file.organized_by.is_some() || file.is_deleted() {
+            let may_be_there = |it: &ResourceType| request.is_none_or(|request| may_hold(request, *it));
+            return ResourceType::all().filter(may_be_there).all(|it| self.may_have(it, held));
+        }
+        ResourceType::of(&file.resource_type).is_some_and(|it| self.may_have(it, held))
+    }
+}
+
+/// Whether resources of a type may be in the export.
+fn may_hold(request: &ExportRequest, resource_type: ResourceType) -> bool {
+    let asked = request.parameters();
+    let name = resource_type.as_str();
+    let is_asked_for = asked.types.is_empty() || asked.types.iter().any(|it| it == name);
+    let goes_along = resource_type == ResourceType::PROVENANCE && asked.provenances.is_some();
+    (goes_along || is_asked_for && resource_type.is_exported_at(request.level()))
+        && request.access.of_type(name) != Share::Nothing
+}
+
+impl Application {
+    /// Whether all of its tenant is its to have, if its scopes say so too: then it may read
+    /// Binaries that no export has handed out.
+    pub fn is_unlimited(&self) -> bool {
+        self.groups == Groups::All && self.system_export
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use jiff::Timestamp;
+
+    use super::*;
+    use crate::job::{Kickoff, Level, OrganizeBy, Parameters, Provenances};
+
+    fn scopes(text: &str) -> Scopes {
+        text.parse().unwrap_or_else(|error| panic!("{text}: {error}"))
+    }
+
+    fn request(scope: &str, level: Level, parameters: Parameters) -> ExportRequest {
+        let (tenant, owner) = ("t".parse().unwrap(), "o".parse().unwrap());
+        let kickoff = Kickoff { parameters, ..Kickoff::new(level) };
+        let request = ExportRequest::new(tenant, owner, kickoff, Timestamp::UNIX_EPOCH);
+        ExportRequest { access: scopes(scope).access(), ..request }
+    }
+
+    fn file(resource_type: &str) -> OutputFile {
+        OutputFile::new(format!("A_{resource_type}.ndjson"), resource_type)
+    }
+
+    #[test]
+    fn scp_3_an_export_may_hold_what_the_scopes_cover() {
+        assert_eq!(scopes("system/*.read system/Patient.rs").access(), Access::Everything);
+        assert_eq!(scopes("").access(), Access::Types([].into()));
+        assert_eq!(scopes("system/*.r system/*.s system/Patient.r").access(), Access::Types([].into()));
+        let some = "system/Patient.read system/Observation.rs?status=final system/Condition.r \
+                    system/Observation.rs?category=laboratory system/Observation.rs?status=final";
+        let searches = vec!["category=laboratory".to_string(), "status=final".into()];
+        let types = [("Patient".to_string(), Vec::new()), ("Observation".into(), searches)];
+        assert_eq!(scopes(some).access(), Access::Types(types.into()));
+        let whole = format!("{some} system/Observation.read");
+        assert_eq!(scopes(&whole).access().of_type("Observation"), Share::All);
+    }
+
+    #[test]
+    fn f_2_a_file_needs_its_type_whole_or_the_restrictions_that_it_was_made_under() {
+        let lab = "system/Observation.rs?category=laboratory";
+        let vital = "system/Observation.rs?category=vital-signs";
+        let (both, final_lab) = (format!("{lab} {vital}"), format!("{lab}&status=final"));
+        let (asked, all) = (Parameters::default(), "system/*.read");
+        for (kicked_off, asking, may) in [
+            (all, all, true),
+            (all, "system/Observation.read", true),
+            (all, "system/Observation.rs", true),
+            (all, "system/Observation.r", false),
+            (all, "system/Patient.read", false),
+            (all, "", false),
+            (all, lab, false),
+            ("system/Observation.read", lab, false),
+            (lab, lab, true),
+            (lab, "system/Observation.read", true),
+            (lab, vital, false),
+            (lab, &*both, true),
+            (&*both, &*both, true),
+            (&*both, lab, false),
+            (lab, &*final_lab, false),
+            (&*final_lab, lab, false),
+        ] {
+            let request = request(kicked_off, Level::System, asked.clone());
+            let got = scopes(asking).may_have_file(&file("Observation"), Some(&request));
+            assert_eq!(got, may, "{asking} for what was exported with {kicked_off}");
+        }
+        assert!(scopes("system/Observation.rs").may_have_file(&file("Observation"), None));
+        assert!(!scopes(lab).may_have_file(&file("Observation"), None));
+        let error = file("OperationOutcome");
+        assert!(error.is_error() && scopes("").may_have_file(&error, None));
+    }
+
+    #[test]
+    fn f_2_a_file_of_many_types_needs_all_that_the_export_may_hold() {
+        let blocks = OutputFile { organized_by: Some(OrganizeBy::Patient), ..file("Patient") };
+        let two = "system/Patient.read system/Observation.rs";
+        let lab = "system/Patient.read system/Observation.rs?category=laboratory";
+        let types = |names: &[&str]| {
+            let types = names.iter().map(ToString::to_string).collect();
+            Parameters { types, ..Parameters::default() }
+        };
+        let some = types(&["Patient", "Observation"]);
+        let with = Parameters { provenances: Some(Provenances::Latest), ..some.clone() };
+        for (kicked_off, asked, asking, may) in [
+            ("system/*.read", Parameters::default(), "system/*.rs", true),
+            ("system/*.read", Parameters::default(), two, false),
+            (two, Parameters::default(), two, true),
+            (two, Parameters::default(), "system/Patient.read", false),
+            ("system/*.read", some.clone(), two, true),
+            ("system/*.read", some.clone(), "system/Patient.read", false),
+            ("system/*.read", some.clone(), lab, false),
+            (lab, some.clone(), lab, true),
+            (lab, some, two, true),
+            ("system/*.read", with.clone(), two, false),
+            ("system/*.read", with, "system/Patient.rs system/Observation.rs system/Provenance.rs", true),
+            // Not in compartments, and so not in such an export.
+            ("system/Patient.rs system/Library.rs", Parameters::default(), "system/Patient.rs", true),
+        ] {
+            for file in [&blocks, &file("Bundle")] {
+                let request = request(kicked_off, Level::Patient, asked.clone());
+                let got = scopes(asking).may_have_file(file, Some(&request));
+                assert_eq!(got, may, "{asking} for {asked:?} exported with {kicked_off}");
+                assert!(!scopes(two).may_have_file(file, None));
+            }
+        }
+    }
+}

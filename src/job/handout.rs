@@ -1,0 +1,126 @@
+//! Proofs that a job handed out the URL of a Binary: an authenticated client may read what
+//! attachments in the files of its own exports refer to, and no other Binary (O-4, G-4). A proof is
+//! made with a secret of the job, which is kept in its directory and goes with it; so the proofs of
+//! a job that is gone are good for nothing.
+
+use std::fmt;
+
+use aws_lc_rs::{hmac, rand};
+use serde::{Deserialize, Serialize};
+
+use super::{InvalidName, JobId, TenantId};
+
+/// What the proofs of one job are made with.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Handout {
+    tenant: TenantId,
+    job: JobId,
+    secret: Secret,
+}
+
+/// 256 random bits, in hexadecimal digits where it is written down. It is never shown.
+#[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(try_from = "String", into = "String")]
+struct Secret([u8; 32]);
+
+impl Handout {
+    /// Bytes of [`Handout::query`].
+    pub const QUERY_BYTES: u64 = ("?request=".len() + 36 + "&proof=".len() + 64) as u64;
+
+    /// That of a job, with a secret of its own.
+    pub fn new(tenant: TenantId, job: JobId) -> Self {
+        let mut secret = [0; 32];
+        rand::fill(&mut secret).expect("the system has random bytes");
+        Self { tenant, job, secret: Secret(secret) }
+    }
+
+    /// What stands behind the URL of a Binary that a resource of the type `of_type` refers to:
+    /// `?request={job}&proof={HMAC-SHA-256}`, all of it characters that a URL and a JSON string
+    /// have as they are.
+    pub fn query(&self, of_type: &str, id: &str) -> String {
+        let proof = hmac::sign(&self.key(), self.handed_out(of_type, id).as_bytes());
+        format!("?request={}&proof={}", self.job, hex::encode(proof))
+    }
+
+    /// Whether `proof` is that of the URL that a resource of the type `of_type` had. Takes as long
+    /// whatever is wrong with it.
+    pub fn proves(&self, of_type: &str, id: &str, proof: &str) -> bool {
+        let Ok(proof) = hex::decode(proof) else { return false };
+        hmac::verify(&self.key(), self.handed_out(of_type, id).as_bytes(), &proof).is_ok()
+    }
+
+    fn key(&self) -> hmac::Key {
+        hmac::Key::new(hmac::HMAC_SHA256, &self.secret.0)
+    }
+
+    /// What a proof is about. Neither the names of tenants and types nor ids that are handed out
+    /// have a zero byte, so that no two are alike.
+    fn handed_out(&self, of_type: &str, id: &str) -> String {
+        format!("evanesce Binary\0{}\0{of_type}\0{id}", self.tenant)
+    }
+}
+
+impl fmt::Debug for Secret {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Secret")
+    }
+}
+
+impl From<Secret> for String {
+    fn from(secret: Secret) -> Self {
+        hex::encode(secret.0)
+    }
+}
+
+impl TryFrom<String> for Secret {
+    type Error = InvalidName;
+
+    fn try_from(text: String) -> Result<Self, InvalidName> {
+        let bytes = hex::decode(text).ok().and_then(|bytes| bytes.try_into().ok());
+        bytes.map(Self).ok_or(InvalidName::new("secret (64 hexadecimal digits)"))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn proof_in(query: &str) -> &str {
+        query.split_once("&proof=").unwrap().1
+    }
+
+    #[test]
+    fn o_4_a_proof_is_of_one_job_one_type_and_one_id() {
+        let (tenant, job): (TenantId, _) = ("t".parse().unwrap(), JobId::random());
+        let handout = Handout::new(tenant.clone(), job);
+        let query = handout.query("Media", "b-1");
+        assert_eq!(query.len() as u64, Handout::QUERY_BYTES);
+        assert!(query.starts_with(&format!("?request={job}&proof=")), "{query}");
+        let proof = proof_in(&query);
+        assert!(handout.proves("Media", "b-1", proof));
+        for (of_type, id) in [("Media", "b-2"), ("Patient", "b-1"), ("Media", ""), ("Media\0b-1", "")] {
+            assert!(!handout.proves(of_type, id, proof), "{of_type:?} {id:?}");
+        }
+        for proof in ["", "00", &proof[2..], &format!("{proof}00"), "nonsense"] {
+            assert!(!handout.proves("Media", "b-1", proof), "{proof}");
+        }
+        let others =
+            [Handout::new(tenant.clone(), job), Handout { tenant: "u".parse().unwrap(), ..handout.clone() }];
+        for other in others {
+            assert!(!other.proves("Media", "b-1", proof));
+        }
+    }
+
+    #[test]
+    fn p12_a_secret_is_written_down_with_the_request_and_shown_nowhere() {
+        let handout = Handout::new("t".parse().unwrap(), JobId::random());
+        let text = serde_json::to_string(&handout).unwrap();
+        let read: Handout = serde_json::from_str(&text).unwrap();
+        assert_eq!(read, handout);
+        let secret = String::from(handout.secret.clone());
+        assert!(text.contains(&secret) && !format!("{handout:?}").contains(&secret[..8]));
+        for bad in ["", "00", "zz"] {
+            assert!(serde_json::from_str::<Handout>(&text.replace(&secret, bad)).is_err());
+        }
+    }
+}

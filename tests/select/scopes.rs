@@ -1,0 +1,411 @@
+//! What an export holds that may not hold everything (SCP-3, G-4): told by name for each rule, and
+//! held against exports that ask for the same by `_type` and `_typeFilter`.
+
+use evanesce::Submission;
+use evanesce::auth::Scopes;
+use evanesce::config::Stored;
+use evanesce::generate::{Options, generate};
+use evanesce::job::{Access, ExportRequest, Handout, OrganizeBy, Provenances};
+use serde_json::{Value, json};
+
+use super::*;
+
+const LAB: &str = "system/Observation.rs?category=laboratory";
+
+/// What a token of these scopes may export.
+fn access(scopes: &str) -> Access {
+    scopes.parse::<Scopes>().unwrap().access()
+}
+
+fn observation(id: &str, patient: &str, category: &str, status: &str) -> String {
+    json!({
+        "resourceType": "Observation", "id": id, "status": status,
+        "category": [{"coding": [{"code": category}]}],
+        "subject": {"reference": format!("Patient/{patient}")},
+        "performer": [{"reference": format!("Organization/{id}")}],
+    })
+    .to_string()
+}
+
+fn provenance(id: &str, target: &str) -> String {
+    json!({
+        "resourceType": "Provenance", "id": id, "recorded": "2024-01-01T00:00:00Z",
+        "target": [{"reference": target}], "agent": [{"who": {"reference": "Organization/lab"}}],
+    })
+    .to_string()
+}
+
+fn organization(id: &str) -> String {
+    json!({"resourceType": "Organization", "id": id}).to_string()
+}
+
+fn source() -> Vec<String> {
+    let deleted = ["Observation/gone", "Patient/gone", "Condition/gone", "Organization/gone"];
+    let entry = |name: &&str| json!({"request": {"method": "DELETE", "url": name}});
+    let entries: Vec<_> = deleted.iter().map(entry).collect();
+    let deletions = json!({"resourceType": "Bundle", "type": "transaction", "entry": entries});
+    vec![
+        r#"{"resourceType":"Patient","id":"p"}"#.into(),
+        r#"{"resourceType":"Patient","id":"q"}"#.into(),
+        observation("lab", "p", "laboratory", "final"),
+        observation("early", "p", "laboratory", "preliminary"),
+        observation("vital", "p", "vital-signs", "final"),
+        observation("other", "q", "laboratory", "final"),
+        r#"{"resourceType":"Condition","id":"c","subject":{"reference":"Patient/p"}}"#.into(),
+        organization("lab"),
+        organization("vital"),
+        organization("nobody"),
+        provenance("of-lab", "Observation/lab"),
+        provenance("of-vital", "Observation/vital"),
+        provenance("of-c", "Condition/c"),
+        r#"{"resourceType":"ValueSet","id":"v"}"#.into(),
+        group("g", &["p"]),
+        deletions.to_string(),
+    ]
+}
+
+async fn instance() -> Instance {
+    let lines = source();
+    Instance::of(&[("a", &lines.iter().map(String::as_str).collect::<Vec<_>>())]).await
+}
+
+fn request(kickoff: &Kickoff, access: &Access) -> ExportRequest {
+    let (tenant, owner) = ("default".parse().unwrap(), "host".parse().unwrap());
+    let request = ExportRequest::new(tenant, owner, kickoff.clone(), Timestamp::now());
+    ExportRequest { access: access.clone(), ..request }
+}
+
+impl Instance {
+    /// The job of a request with this access.
+    async fn submit_within(&self, kickoff: &Kickoff, access: &Access) -> JobId {
+        self.evanesce.submit_as(Submission::new(request(kickoff, access))).await.unwrap()
+    }
+
+    /// What an export with this access holds, and that it was not expected to write less.
+    async fn within(&self, kickoff: &Kickoff, access: &Access) -> Selection {
+        let job = self.submit_within(kickoff, access).await;
+        let selection = self.finished(job).await;
+        let (estimate, plan, written) = self.sizes(job);
+        assert!(written <= plan && plan <= estimate, "{written}, {plan}, {estimate}: {kickoff:?}");
+        selection
+    }
+
+    /// Bytes that a complete job was expected and planned to write, and wrote.
+    fn sizes(&self, job: JobId) -> (u64, u64, u64) {
+        let folder = self.data.path().join("ready").join(job.to_string());
+        let json = |name: &str| -> Value {
+            serde_json::from_slice(&std::fs::read(folder.join(name)).unwrap()).unwrap()
+        };
+        let bytes = |value: &Value| value.as_u64().unwrap();
+        let parts = json("job.json");
+        let files =
+            parts["parts"].as_array().unwrap().iter().flat_map(|part| part["files"].as_array().unwrap());
+        let written = files.map(|file| bytes(&file["bytes"])).sum();
+        (bytes(&json("request.json")["estimate"]), bytes(&json("plan.json")["bytes"]), written)
+    }
+}
+
+fn with(kickoff: Kickoff, change: impl FnOnce(&mut Parameters)) -> Kickoff {
+    let mut kickoff = kickoff;
+    change(&mut kickoff.parameters);
+    kickoff
+}
+
+fn filtered(kickoff: Kickoff, filters: &[&str]) -> Kickoff {
+    with(kickoff, |asked| asked.type_filters = filters.iter().map(ToString::to_string).collect())
+}
+
+#[tokio::test]
+async fn scp_3_an_export_holds_what_the_scopes_cover_and_nothing_else() {
+    let instance = instance().await;
+    let observations = ["Observation/early", "Observation/lab", "Observation/other", "Observation/vital"];
+    let organizations = ["Organization/lab", "Organization/vital"];
+    for (kickoff, scopes, expected) in [
+        (Kickoff::system(), "system/Patient.rs", vec!["Patient/p", "Patient/q"]),
+        (Kickoff::system(), "system/ValueSet.read system/Condition.rs", vec!["Condition/c", "ValueSet/v"]),
+        (Kickoff::system(), "system/Patient.r system/Patient.s system/Condition.rs", vec!["Condition/c"]),
+        (only(Kickoff::system(), &["Patient", "Condition"]), "system/Condition.read", vec!["Condition/c"]),
+        (patient_level(), "system/Observation.rs", observations.to_vec()),
+        // Those that are not covered still do not show what they refer to.
+        (patient_level(), "system/Condition.rs system/Organization.rs", vec!["Condition/c"]),
+        (
+            patient_level(),
+            "system/Observation.rs system/Organization.rs",
+            [&observations[..], &organizations].concat(),
+        ),
+        // The members of a group are known without a scope for Groups or Patients.
+        (group_level("g"), "system/Condition.rs", vec!["Condition/c"]),
+        (group_level("g"), LAB, vec!["Observation/early", "Observation/lab"]),
+        (group_level("g"), "system/Slot.rs", vec![]),
+    ] {
+        assert_eq!(
+            names(&instance.within(&kickoff, &access(scopes)).await),
+            expected,
+            "{kickoff:?} {scopes}"
+        );
+    }
+}
+
+#[tokio::test]
+async fn scp_2_restrictions_are_alternatives_that_the_clients_own_filters_narrow() {
+    let instance = instance().await;
+    let vital = "system/Observation.rs?category=vital-signs&status=final";
+    let both = format!("{LAB} {vital} system/Patient.rs");
+    let observed =
+        |ids: &[&str]| -> Vec<String> { ids.iter().map(|id| format!("Observation/{id}")).collect() };
+    let kickoff = |filters: &[&str]| filtered(only(Kickoff::system(), &["Observation"]), filters);
+    for (scopes, filters, expected) in [
+        (LAB, &[][..], &["early", "lab", "other"][..]),
+        (vital, &[], &["vital"]),
+        (&both, &[], &["early", "lab", "other", "vital"]),
+        (LAB, &["Observation?status=final"], &["lab", "other"]),
+        (LAB, &["Observation?category=vital-signs"], &[]),
+        (LAB, &["Observation?category=vital-signs", "Observation?status=preliminary"], &["early"]),
+        (&both, &["Observation?status=final"], &["lab", "other", "vital"]),
+        (
+            "system/Observation.read system/Observation.rs?status=final",
+            &[],
+            &["early", "lab", "other", "vital"],
+        ),
+    ] {
+        let selection = instance.within(&kickoff(filters), &access(scopes)).await;
+        assert_eq!(names(&selection), observed(expected), "{scopes} {filters:?}");
+    }
+    // What is filtered for is not in what is left of a resource.
+    let cut = with(kickoff(&[]), |asked| asked.elements = vec!["Observation.subject".into()]);
+    let selection = instance.within(&cut, &access(LAB)).await;
+    assert_eq!(names(&selection), observed(&["early", "lab", "other"]));
+    assert!(
+        selection.lines["Observation"]
+            .iter()
+            .all(|line| !String::from_utf8_lossy(line).contains("laboratory"))
+    );
+}
+
+#[tokio::test]
+async fn g_4_provenances_go_along_only_if_scopes_cover_them() {
+    let instance = instance().await;
+    for which in [Provenances::Latest, Provenances::Relevant] {
+        let kickoff = |types| with(only(patient_level(), types), |asked| asked.provenances = Some(which));
+        for (types, scopes, expected) in [
+            (&["Condition"][..], "system/Condition.rs", &["Condition/c"][..]),
+            (&["Condition"], "system/Condition.rs system/Provenance.rs", &["Condition/c", "Provenance/of-c"]),
+            (&[], "system/Provenance.rs system/Condition.rs", &["Condition/c", "Provenance/of-c"]),
+            (&[], "system/Condition.rs system/Provenance.rs?target=Condition/x", &["Condition/c"]),
+        ] {
+            let selection = instance.within(&kickoff(types), &access(scopes)).await;
+            assert_eq!(names(&selection), expected, "{which:?} {types:?} {scopes}");
+        }
+    }
+}
+
+#[tokio::test]
+async fn g_4_deletions_are_told_of_types_only_that_scopes_cover_whole() {
+    let instance = instance().await;
+    let since = aged(Kickoff::system(), instant("2020-01-01T00:00:00Z"), None);
+    for (kickoff, scopes, expected) in [
+        (since.clone(), "system/Condition.rs", &["-Condition/gone", "Condition/c"][..]),
+        (since.clone(), "system/Condition.rs?code=x", &[]),
+        (since.clone(), "system/Slot.rs system/Organization.rs?name=x system/Group.rs?code=x", &[]),
+        (
+            only(since, &["Condition", "Patient"]),
+            "system/Condition.rs system/Observation.rs",
+            &["-Condition/gone", "Condition/c"],
+        ),
+    ] {
+        let selection = instance.within(&kickoff, &access(scopes)).await;
+        assert_eq!(names(&selection), expected, "{scopes}");
+    }
+}
+
+/// Names of resources in the blocks of an organized export, each after that of its patient.
+async fn blocks(instance: &Instance, kickoff: &Kickoff, access: &Access) -> (Vec<String>, Vec<String>) {
+    let kickoff = with(kickoff.clone(), |asked| asked.organize_by = Some(OrganizeBy::Patient));
+    let job = instance.submit_within(&kickoff, access).await;
+    let finished = tokio::time::timeout(PATIENCE, instance.evanesce.wait_finished(job)).await.unwrap();
+    assert!(matches!(finished, Some(JobState::Complete(_))), "{finished:?}");
+    let (estimate, plan, written) = instance.sizes(job);
+    assert!(written <= plan && plan <= estimate, "{written}, {plan}, {estimate}: {kickoff:?}");
+    let folder = instance.data.path().join("ready").join(job.to_string());
+    let (mut named, mut told) = (Vec::new(), Vec::new());
+    for entry in std::fs::read_dir(folder).unwrap() {
+        let path = entry.unwrap().path();
+        if path.extension().is_none_or(|extension| extension != "ndjson") {
+            continue;
+        }
+        let mut patient = String::new();
+        for line in std::fs::read_to_string(&path).unwrap().lines() {
+            let json: Value = serde_json::from_str(line).unwrap();
+            match json["resourceType"].as_str().unwrap() {
+                "Parameters" => {
+                    let reference = &json["parameter"][0]["valueReference"]["reference"];
+                    patient = reference.as_str().unwrap().into();
+                }
+                "OperationOutcome" => {
+                    told.push(json["issue"][0]["details"]["text"].as_str().unwrap().to_string());
+                }
+                kind => named.push(format!("{patient}: {kind}/{}", json["id"].as_str().unwrap())),
+            }
+        }
+    }
+    named.sort();
+    (named, told)
+}
+
+#[tokio::test]
+async fn g_4_blocks_of_patients_hold_what_the_scopes_cover_and_nothing_else() {
+    let instance = instance().await;
+    let of_p =
+        |names: &[&str]| -> Vec<String> { names.iter().map(|name| format!("Patient/p: {name}")).collect() };
+    let whole = "system/Condition.rs system/Organization.rs system/Provenance.rs system/Observation.read";
+    for (scopes, provenances, expected) in [
+        ("system/Patient.rs", None, &["Patient/p"][..]),
+        ("system/Condition.rs", None, &["Condition/c"]),
+        ("system/Slot.rs", None, &[]),
+        (LAB, None, &["Observation/early", "Observation/lab"]),
+        ("system/Condition.rs", Some(Provenances::Relevant), &["Condition/c"]),
+        (
+            "system/Condition.rs system/Provenance.rs",
+            Some(Provenances::Relevant),
+            &["Condition/c", "Provenance/of-c"],
+        ),
+        (
+            whole,
+            None,
+            &[
+                "Condition/c",
+                "Observation/early",
+                "Observation/lab",
+                "Observation/vital",
+                "Organization/lab",
+                "Organization/vital",
+                "Provenance/of-c",
+                "Provenance/of-lab",
+                "Provenance/of-vital",
+            ],
+        ),
+    ] {
+        let kickoff = with(group_level("g"), |asked| asked.provenances = provenances);
+        let (named, told) = blocks(&instance, &kickoff, &access(scopes)).await;
+        assert_eq!(named, of_p(expected), "{scopes}");
+        // How many resources there are that the scopes may not cover is not told.
+        let has_numbers = told.iter().any(|text| text.starts_with(|first: char| first.is_ascii_digit()));
+        assert!(scopes != LAB || (told.len() == 1 && !has_numbers), "{told:?}");
+    }
+    let (named, _) =
+        blocks(&instance, &Kickoff::system(), &access("system/ValueSet.rs system/Patient.rs")).await;
+    assert_eq!(named, ["Patient/p: Patient/p", "Patient/q: Patient/q"]);
+}
+
+/// A generated source, with attachments.
+fn generated() -> TempDir {
+    let folder = scratch();
+    let options = Options {
+        groups: 1,
+        recent: "0.3".parse().unwrap(),
+        mess: true,
+        ..Options::new(40, 5, folder.path())
+    };
+    generate(&options, &mut |_| {}).unwrap();
+    let patients = std::fs::read_to_string(folder.path().join("Patient.ndjson")).unwrap();
+    let document = |(n, line): (usize, &str)| {
+        let patient: Value = serde_json::from_str(line).ok()?;
+        let subject = json!({"reference": format!("Patient/{}", patient["id"].as_str()?)});
+        let content =
+            json!([{"attachment": {"url": "Binary/a"}}, {"attachment": {"url": format!("Binary/{n}")}}]);
+        let status = if n.is_multiple_of(2) { "current" } else { "superseded" };
+        Some(json!({"resourceType": "DocumentReference", "id": format!("d{n}"), "status": status, "subject": subject, "content": content}).to_string())
+    };
+    let documents: Vec<_> = patients.lines().enumerate().filter_map(document).collect();
+    assert!(documents.len() > 30);
+    std::fs::write(folder.path().join("zdocuments.ndjson"), documents.join("\n")).unwrap();
+    folder
+}
+
+#[tokio::test]
+async fn scp_3_scopes_leave_what_asking_for_no_more_would_have_given() {
+    let source = generated();
+    let part = "system/Patient.rs system/Observation.rs?status=final system/Practitioner.rs \
+                system/DocumentReference.rs?status=current system/Provenance.rs system/Encounter.read";
+    let types = ["Patient", "Observation", "Practitioner", "DocumentReference", "Provenance", "Encounter"];
+    let filters = ["Observation?status=final", "DocumentReference?status=current"];
+    for (small, references) in
+        [(false, None), (true, None), (false, Some(References::All)), (false, Some(References::None))]
+    {
+        let settings = Settings { small, references, ..Settings::default() };
+        let instance = Instance::over(source.path(), settings).await;
+        for level in [Level::System, Level::Patient, Level::Group { id: "cohort-1".into() }] {
+            for which in [None, Some(Provenances::Latest)] {
+                for elements in [&[][..], &["Observation.status", "id"]] {
+                    let asked = with(at_level(level.clone()), |asked| {
+                        asked.provenances = which;
+                        asked.elements = elements.iter().map(ToString::to_string).collect();
+                    });
+                    let expected =
+                        instance.export(&filtered(only(asked.clone(), &types), &filters)).await.unwrap();
+                    let actual = instance.within(&asked, &access(part)).await;
+                    assert!(actual.lines.contains_key("Observation"), "{asked:?}");
+                    let (actual, expected) = (Ok(actual), Ok(expected));
+                    assert!(actual == expected, "{asked:?}\n{}", difference(&actual, &expected));
+                }
+            }
+        }
+    }
+}
+
+/// The URLs of Binaries in the files of a job, which are compressed, by what stands behind the last
+/// part of their path.
+fn handed_out(folder: &Path) -> Vec<(String, String)> {
+    let mut urls = Vec::new();
+    for entry in std::fs::read_dir(folder).unwrap() {
+        let path = entry.unwrap().path();
+        if path.extension().is_some_and(|extension| extension == "zst") {
+            let text = zstd::decode_all(std::fs::File::open(&path).unwrap()).unwrap();
+            for line in String::from_utf8(text).unwrap().lines() {
+                let json: Value = serde_json::from_str(line).unwrap();
+                for content in json["content"].as_array().into_iter().flatten() {
+                    let Some(url) = content["attachment"]["url"].as_str() else { continue };
+                    let path = url.strip_prefix(&format!("{BASE_URL}/Binary/")).unwrap();
+                    let (id, query) = path.split_once('?').unwrap();
+                    urls.push((id.to_string(), format!("?{query}")));
+                }
+            }
+        }
+    }
+    urls
+}
+
+const BASE_URL: &str = "https://h.example.org/r4/default";
+
+#[tokio::test]
+async fn o_4_urls_of_binaries_are_handed_out_with_a_proof_and_estimates_know() {
+    let source = generated();
+    let mut instance = Instance::over(source.path(), Settings::default()).await;
+    let mut config = config(source.path(), &Settings::default());
+    (config.storage.min_free, config.export.stored) = (0, Stored::Zstd);
+    let data = scratch();
+    instance.evanesce = Evanesce::builder().config(config).data_dir(data.path()).start().await.unwrap();
+    instance.data = data;
+    for organize_by in [None, Some(OrganizeBy::Patient)] {
+        for (scopes, expected) in [("system/*.rs", 80), ("system/DocumentReference.rs?status=current", 40)] {
+            let job = JobId::random();
+            let handout = Handout::new("default".parse().unwrap(), job);
+            let kickoff = only(patient_level(), &["DocumentReference"]);
+            let kickoff = with(kickoff, |asked| asked.organize_by = organize_by);
+            let kickoff = Kickoff { base_url: BASE_URL.into(), ..kickoff };
+            let request = request(&kickoff, &access(scopes));
+            let request = ExportRequest { handout: Some(handout.clone()), ..request };
+            instance.evanesce.submit_as(Submission { job, ..Submission::new(request) }).await.unwrap();
+            let finished =
+                tokio::time::timeout(PATIENCE, instance.evanesce.wait_finished(job)).await.unwrap();
+            assert!(matches!(finished, Some(JobState::Complete(_))), "{finished:?}");
+            let (estimate, plan, written) = instance.sizes(job);
+            assert!(written <= plan && plan <= estimate, "{written}, {plan}, {estimate}: {scopes}");
+            let urls = handed_out(&instance.data.path().join("ready").join(job.to_string()));
+            assert!(urls.len() >= expected * 3 / 4 && urls.len() <= expected, "{} {scopes}", urls.len());
+            for (id, query) in urls {
+                assert_eq!(query, handout.query("DocumentReference", &id));
+            }
+        }
+    }
+}
