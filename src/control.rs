@@ -202,7 +202,10 @@ pub async fn perform(ask: Ask, operator: &Operator, evanesce: &Evanesce) -> Answ
             let by =
                 by.parse().unwrap_or_else(|_| "operator".parse().expect("a constant that is a valid name"));
             let cancelled = evanesce.cancel_as(job, by, operator.request_id.clone()).await;
-            return cancelled.map(|_| Value::Null).map_err(|refusal| refusal.to_string());
+            cancelled.map_err(|refusal| refusal.to_string())?;
+            let (action, by) = ("cancel", operator.name.clone());
+            evanesce.services().audit.record(Event::Admin { action, by, job: Some(job), client: None });
+            return Ok(Value::Null);
         }
         Ask::Pause { reason } => evanesce.pause_reaper(by, &reason).await,
         Ask::Resume => evanesce.resume_reaper(by).await,

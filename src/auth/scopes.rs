@@ -185,6 +185,11 @@ impl Scopes {
         Self(vec![Scope { resource_type: None, permissions, restriction: None, version }])
     }
 
+    /// How many scopes these are.
+    pub fn len(&self) -> usize {
+        self.0.len()
+    }
+
     /// Whether nothing is allowed.
     pub fn is_empty(&self) -> bool {
         self.0.iter().all(|scope| scope.permissions == Permissions::NONE)

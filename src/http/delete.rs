@@ -12,6 +12,7 @@ use super::error::outcome_response;
 use super::preferences::Preferences;
 use super::query;
 use super::{Api, ApiError, Caller, RequestId};
+use crate::audit::Event;
 use crate::fhir::{self, IssueCode, OperationOutcome, Severity, quoted};
 use crate::job::JobId;
 use crate::store::Lookup;
@@ -21,7 +22,7 @@ use crate::{CancelError, telemetry};
 pub async fn delete(request: HttpRequest, api: Data<Api>, id: RequestId) -> Result<HttpResponse, ApiError> {
     api.check_poll_headers(&request)?;
     let caller = api.caller(&request)?;
-    cancel(&api, &caller, Api::job(&request)?, id).await
+    cancel(&api, &caller, &request, Api::job(&request)?, id).await
 }
 
 /// `GET {base}/Export/DeleteRequest?request={polling URL or id}`: a GET that deletes, and so
@@ -48,12 +49,13 @@ pub async fn delete_request(
     }
     let polling = format!("{}/bulk-api/request/", caller.base.as_str());
     let job = value.strip_prefix(&polling).unwrap_or(value);
-    cancel(&api, &caller, job.parse().map_err(|_| ApiError::unknown_job())?, id).await
+    cancel(&api, &caller, &request, job.parse().map_err(|_| ApiError::unknown_job())?, id).await
 }
 
 async fn cancel(
     api: &Api,
     caller: &Caller,
+    request: &HttpRequest,
     job: JobId,
     RequestId(request_id): RequestId,
 ) -> Result<HttpResponse, ApiError> {
@@ -71,6 +73,7 @@ async fn cancel(
         CancelError::Stopped => ApiError::internal(),
     })?;
     telemetry::cancel_acknowledged(began.elapsed());
+    api.record(Event::Deleted { caller: api.caller_of(request, caller), job });
     // D-5, to the letter.
     let text = format!(
         "Cancellation of Bulkdata request <{job}> has been accepted.\n\t\t\t\t\tCancellation requested at : {}",

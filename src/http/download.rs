@@ -122,7 +122,8 @@ async fn answer(request: &HttpRequest, api: &Api) -> Result<HttpResponse, ApiErr
         Err(error) => return Err(explain(api, &caller, job, name, ticket, &error).await),
     };
     services.hooks.reach(Step::DownloadOpened);
-    let body = body::body(job, chunks, ticket);
+    let record = services.audit.download(api.caller_of(request, &caller), job, &file.name, length);
+    let body = body::body(job, chunks, ticket, record);
     Ok(match length {
         Some(length) => response.body(SizedStream::new(length, body)),
         None => response.streaming(body),

@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 
 use actix_web::http::{Method, StatusCode, header};
 use actix_web::web::{Bytes, Data, Payload};
-use actix_web::{HttpRequest, HttpResponse};
+use actix_web::{HttpRequest, HttpResponse, ResponseError};
 use jiff::Timestamp;
 
 use super::accept::{JSON, require_accept};
@@ -13,8 +13,10 @@ use super::error::outcome_response;
 use super::parameters::{self, Context, Origin};
 use super::preferences::Preferences;
 use super::query::{self, percent_decoded};
+use super::recorded::level_name;
 use super::{Api, ApiError, Caller, body, scope};
 use crate::actors::SubmitError;
+use crate::audit::Event;
 use crate::config::Profile;
 use crate::fhir::{IssueCode, OperationOutcome, Severity};
 use crate::job::{Access, ExportRequest, Handout, JobId, Level, Parameters};
@@ -100,24 +102,22 @@ async fn kickoff(
     let url = format!("{}{url}", api.origin(request));
     let kickoff = Kickoff { level, parameters, url, base_url: caller.base.as_str().into() };
     let job = JobId::random();
+    let level = level_name(&kickoff.level);
+    let who = api.caller_of(request, caller);
     let request = export_request(job, caller, kickoff, access, now);
     let max_active_jobs = caller.application.as_ref().and_then(|application| application.max_active_jobs);
     let submitted = api.evanesce.submit_as(Submission { job, request, max_active_jobs }).await;
-    let job = submitted.map_err(|error| match error {
-        SubmitError::TooManyJobs | SubmitError::TenantBusy => ApiError::throttled(RETRY_AFTER),
-        SubmitError::ClientBusy(jobs) => {
-            let retry_after = first_end(&jobs, api);
-            ApiError::too_many_jobs(
-                jobs.into_iter().map(|job| caller.base.polling_url(job)).collect(),
-                retry_after,
-            )
+    let job = match submitted {
+        Ok(job) => job,
+        Err(error) => {
+            let reason = error.name();
+            let error = refused(error, caller, api);
+            let status = error.status_code().as_u16();
+            api.record(Event::KickOffRefused { caller: who, status, reason });
+            return Err(error);
         }
-        SubmitError::Duplicate(job) => ApiError::duplicate(caller.base.polling_url(job)),
-        SubmitError::UnknownTenant => ApiError::unknown_application(),
-        SubmitError::NoRoom(limit) => ApiError::no_room(limit),
-        SubmitError::Refused(reason) => ApiError::job_failed(reason),
-        SubmitError::Failed => ApiError::internal(),
-    })?;
+    };
+    api.record(Event::KickOff { caller: who, job, level });
     tracing::info!(%job, "kicked off");
     let outcome = accepted.unwrap_or_else(|| {
         let text = format!("Bulkdata request <{job}> has been accepted.");
@@ -144,6 +144,25 @@ fn export_request(
     let (tenant, owner) = (caller.tenant.clone(), caller.client.clone());
     let handout = caller.application.as_ref().map(|_| Handout::new(tenant.clone(), job));
     ExportRequest { access, handout, ..ExportRequest::new(tenant, owner, kickoff, now) }
+}
+
+/// What a client is told whose export was not accepted.
+fn refused(error: SubmitError, caller: &Caller, api: &Api) -> ApiError {
+    match error {
+        SubmitError::TooManyJobs | SubmitError::TenantBusy => ApiError::throttled(RETRY_AFTER),
+        SubmitError::ClientBusy(jobs) => {
+            let retry_after = first_end(&jobs, api);
+            ApiError::too_many_jobs(
+                jobs.into_iter().map(|job| caller.base.polling_url(job)).collect(),
+                retry_after,
+            )
+        }
+        SubmitError::Duplicate(job) => ApiError::duplicate(caller.base.polling_url(job)),
+        SubmitError::UnknownTenant => ApiError::unknown_application(),
+        SubmitError::NoRoom(limit) => ApiError::no_room(limit),
+        SubmitError::Refused(reason) => ApiError::job_failed(reason),
+        SubmitError::Failed => ApiError::internal(),
+    }
 }
 
 /// Seconds until the first of these jobs is expected to end, as far as anybody can tell.

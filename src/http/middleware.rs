@@ -15,7 +15,7 @@ use tracing::Instrument;
 use uuid::Uuid;
 
 use super::routes::{ADMIN_OPERATIONS, OPERATIONS};
-use super::{Api, ApiError};
+use super::{Api, ApiError, recorded};
 use crate::fhir::IssueCode;
 use crate::telemetry;
 
@@ -68,6 +68,7 @@ pub async fn around(
     let operation = operation(response.request());
     let status = response.status().as_u16();
     let took = began.elapsed();
+    recorded::refusal(&response);
     telemetry::answered(operation, status, took);
     // The text of an error may quote what the client sent, which may name a patient (P12).
     let code = response.response().error().and_then(|error| error.as_error::<ApiError>()).map(ApiError::code);

@@ -25,6 +25,7 @@ mod parameters;
 mod preferences;
 mod query;
 mod reading;
+mod recorded;
 mod routes;
 mod scope;
 mod smart_configuration;

@@ -13,6 +13,7 @@ use xxhash_rust::xxh3::xxh3_64;
 use super::conditions::is_unchanged;
 use super::manifest::{Pages, manifest};
 use super::{Api, ApiError, Base, query};
+use crate::audit::Event;
 use crate::clock::after;
 use crate::job::JobState;
 use crate::store::{Lookup, Published};
@@ -33,6 +34,10 @@ pub async fn status(request: HttpRequest, api: Data<Api>) -> Result<HttpResponse
     let admitted = published.polls.admit(Instant::now(), api.protocol().poll_interval.0);
     admitted.map_err(|wait| ApiError::polled_too_often(wait.as_secs_f64().ceil() as u64))?;
     let answer = answer(&request, &api, &caller.base, &published)?;
+    let is_complete = matches!(published.record.state, JobState::Complete(_));
+    if is_complete && answer.status() == StatusCode::OK {
+        api.record(Event::Manifest { caller: api.caller_of(&request, &caller), job });
+    }
     let separate = published.request.as_ref().is_some_and(|asked| asked.parameters().separate_status);
     Ok(if separate { separated(answer) } else { answer })
 }

@@ -8,7 +8,9 @@ use serde_json::json;
 
 use super::form::Form;
 use super::{Api, ApiError};
+use crate::audit::Event;
 use crate::auth::{Authority, Denied, Issued, Issuer, ScopeError, Scopes};
+use crate::job::ClientId;
 use crate::telemetry;
 
 /// The one type of assertion that is taken (RFC 7523).
@@ -44,14 +46,20 @@ pub async fn token(request: HttpRequest, payload: Payload, api: Data<Api>) -> Re
     let authority = api.authority()?;
     let issuer = api.issuer(&request)?;
     Ok(match give(&request, payload, authority, &issuer).await {
-        Ok((Issued { token, expires_in }, granted)) => uncached(StatusCode::OK).json(json!({
-            "access_token": token,
-            "token_type": "bearer",
-            "expires_in": expires_in,
-            "scope": granted.to_string(),
-        })),
+        Ok((client, Issued { token, expires_in }, granted)) => {
+            let caller = api.asking(&request, Some(client));
+            api.record(Event::TokenIssued { caller, scopes: granted.len(), expires_in });
+            uncached(StatusCode::OK).json(json!({
+                "access_token": token,
+                "token_type": "bearer",
+                "expires_in": expires_in,
+                "scope": granted.to_string(),
+            }))
+        }
         Err(error) => {
             telemetry::token_refused(error.reason());
+            let caller = api.asking(&request, None);
+            api.record(Event::TokenRefused { caller, reason: error.reason() });
             tracing::info!(reason = error.reason(), "no access token was given");
             error.response(&issuer)
         }
@@ -63,7 +71,7 @@ async fn give(
     payload: Payload,
     authority: &Authority,
     issuer: &Issuer,
-) -> Result<(Issued, Scopes), OAuthError> {
+) -> Result<(ClientId, Issued, Scopes), OAuthError> {
     let form = Form::read(request, payload).await?;
     let grant = form.required("grant_type")?;
     if grant != GRANT {
@@ -99,7 +107,7 @@ async fn give(
         OAuthError::ServerError
     })?;
     tracing::info!(client = %application.client_id, tenant = %issuer.tenant, "an access token was given");
-    Ok((issued, granted))
+    Ok((application.client_id.clone(), issued, granted))
 }
 
 impl OAuthError {

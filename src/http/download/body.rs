@@ -10,6 +10,7 @@ use futures_util::stream::{self, Stream};
 use parking_lot::Mutex;
 use tokio_util::sync::CancellationToken;
 
+use crate::audit;
 use crate::files::ReadAt;
 use crate::files::coded::{CodedFile, Encoder, End, PIECE, Press};
 use crate::job::JobId;
@@ -89,11 +90,30 @@ impl Drop for Finished {
     }
 }
 
+/// Tells the audit log how a download ended when its body is dropped.
+struct Recorded {
+    record: audit::Download,
+    cut: CancellationToken,
+}
+
+impl Drop for Recorded {
+    fn drop(&mut self) {
+        if self.cut.is_cancelled() {
+            self.record.cut();
+        }
+    }
+}
+
 /// The chunks as a body. A client that does not read holds nothing back: when the ticket is cut,
 /// the file is taken out of the slot whether or not the body is being asked for more. A body that
 /// ends with an error ends the connection before the length, or the last chunk, that the head has
 /// announced: the client sees a failed transfer.
-pub fn body(job: JobId, chunks: Chunks, ticket: Ticket) -> impl Stream<Item = io::Result<Bytes>> + use<> {
+pub fn body(
+    job: JobId,
+    chunks: Chunks,
+    ticket: Ticket,
+    record: audit::Download,
+) -> impl Stream<Item = io::Result<Bytes>> + use<> {
     let cut = ticket.cut().clone();
     let slot = Arc::new(Mutex::new(Some(Download { chunks, _ticket: ticket })));
     let finished = CancellationToken::new();
@@ -104,8 +124,9 @@ pub fn body(job: JobId, chunks: Chunks, ticket: Ticket) -> impl Stream<Item = io
             () = ended.cancelled() => {}
         }
     });
-    let state = (slot, cut, Finished(finished));
-    stream::try_unfold(state, move |(slot, cut, finished)| async move {
+    let record = Recorded { record, cut: cut.clone() };
+    let state = (slot, cut, Finished(finished), record);
+    stream::try_unfold(state, move |(slot, cut, finished, mut recorded)| async move {
         let deleted = || io::Error::new(io::ErrorKind::ConnectionAborted, "the export was deleted");
         // A read that is under way holds it alone, and lets go of it if it was cut meanwhile.
         let mut download = slot.lock().take().ok_or_else(deleted)?;
@@ -119,8 +140,14 @@ pub fn body(job: JobId, chunks: Chunks, ticket: Ticket) -> impl Stream<Item = io
             *slot = Some(download);
         }
         match chunk {
-            None => Ok(None),
-            Some(Ok(chunk)) => Ok(Some((chunk, (slot, cut, finished)))),
+            None => {
+                recorded.record.finished();
+                Ok(None)
+            }
+            Some(Ok(chunk)) => {
+                recorded.record.sent(chunk.len() as u64);
+                Ok(Some((chunk, (slot, cut, finished, recorded))))
+            }
             Some(Err(error)) => {
                 tracing::error!(%job, %error, "a file of a complete job cannot be read: its download fails");
                 Err(error)
