@@ -47,6 +47,7 @@ pub mod source;
 mod space;
 pub mod store;
 pub mod telemetry;
+mod transport;
 
 pub use actors::{OrderError, ReaperStatus, SubmitError};
 pub use builder::{Builder, StartError};

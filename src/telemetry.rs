@@ -217,6 +217,34 @@ pub fn answered(operation: &'static str, status: u16, took: Duration) {
     histogram!("evanesce_http_seconds", "operation" => operation).record(took);
 }
 
+/// A request was answered 429; `limit` is one of `address`, `client`, `token` and
+/// `downloads`.
+pub fn throttled(limit: &'static str) {
+    counter!("evanesce_throttled_requests_total", "limit" => limit).increment(1);
+}
+
+/// So many connections are open.
+pub fn connections(open: usize) {
+    gauge!("evanesce_connections").set(open as f64);
+}
+
+/// A connection was closed by us before its time; `reason` is one of `address` and `all` (there
+/// were too many), `handshake` (of TLS; it failed or took too long), `idle` and `write` (the client
+/// took too long).
+pub fn connection_refused(reason: &'static str) {
+    counter!("evanesce_refused_connections_total", "reason" => reason).increment(1);
+}
+
+/// The certificate was read again; `outcome` is `taken` or `refused`.
+pub fn certificate_read(outcome: &'static str) {
+    counter!("evanesce_certificate_reads_total", "outcome" => outcome).increment(1);
+}
+
+/// The certificate in use expires then, in seconds since 1970.
+pub fn certificate_expires(at: i64) {
+    gauge!("evanesce_certificate_expiry_seconds").set(at as f64);
+}
+
 /// An index was brought up to date, for which so many bytes of its source were read.
 pub fn indexed(indexed_bytes: u64, took: Duration) {
     counter!("evanesce_indexed_bytes_total").increment(indexed_bytes);

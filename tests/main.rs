@@ -22,3 +22,4 @@ mod select;
 mod source;
 mod space;
 mod support;
+mod transport;

@@ -17,6 +17,7 @@ mod neighbours;
 mod planning;
 mod scan;
 mod server;
+mod slow;
 mod source;
 
 use std::path::PathBuf;
@@ -71,12 +72,14 @@ enum Subject {
     Growth,
     /// Access tokens, and what they cost a status request.
     Auth,
+    /// Honest clients beside slow ones.
+    Slow,
 }
 
 impl Subject {
     /// Whether it is measured on the large source.
     fn is_large(self) -> bool {
-        !matches!(self, Self::Deletes | Self::Endings | Self::Growth | Self::Auth)
+        !matches!(self, Self::Deletes | Self::Endings | Self::Growth | Self::Auth | Self::Slow)
     }
 }
 
@@ -102,6 +105,7 @@ fn main() {
             (Subject::Endings, _) => endings::all(&args),
             (Subject::Growth, _) => growth::of_the_store(&args),
             (Subject::Auth, _) => auth::all(&args),
+            (Subject::Slow, _) => slow::beside(&args),
             _ => deletes::all(&args),
         }
     }

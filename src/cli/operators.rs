@@ -2,15 +2,18 @@
 
 use std::io;
 use std::net::TcpListener;
+use std::time::Duration;
 
 use actix_web::dev::Server;
 use actix_web::{App, HttpServer};
 
 use super::CliError;
-use super::serve::HEAD_TIMEOUT;
 use crate::auth::{OperatorToken, TOKEN_FILE};
 use crate::config::Config;
 use crate::http::{self, Api};
+
+/// How long an operator may take to send the head of a request.
+const HEAD_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// The address and the token of operators.
 pub struct Operators {

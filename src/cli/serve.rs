@@ -1,13 +1,12 @@
 //! `evanesce serve`: the server process.
 
 use std::io::{self, Write};
-use std::net::TcpListener;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use actix_web::dev::Server;
-use actix_web::{App, HttpServer};
+use metrics_exporter_prometheus::PrometheusHandle;
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
@@ -17,14 +16,12 @@ use crate::Evanesce;
 use crate::auth::{Applications, Authority};
 use crate::config::{AuthMode, Config};
 use crate::control::Door;
-use crate::http::{self, Api};
+use crate::http::Api;
 use crate::telemetry::{self, LogFormat};
+use crate::transport::Transport;
 
-/// Bytes that a connection may buffer: a chunk of a download at once.
-const WRITE_BUFFER: usize = 1 << 20;
-
-/// How long a client may take to send its request's head.
-pub const HEAD_TIMEOUT: Duration = Duration::from_secs(10);
+/// How often the samples of metrics are put into their buckets.
+const UPKEEP: Duration = Duration::from_secs(10);
 
 /// The arguments of `evanesce serve`. Each setting can be given by flag, environment, file or
 /// default, in this order of precedence.
@@ -96,13 +93,9 @@ pub fn run(args: Args) -> Result<(), CliError> {
 
 async fn serve(args: Args, config: Config) -> Result<(), CliError> {
     let metrics = telemetry::init_metrics().map_err(CliError::failed)?;
-    let cannot_listen = |e: io::Error| {
-        CliError::usage(format!("cannot listen on {}: {e}; use another --listen", config.server.listen))
-    };
-    let listener = TcpListener::bind(config.server.listen).map_err(cannot_listen)?;
-    let address = listener.local_addr().map_err(cannot_listen)?;
     let operators = Operators::listen(&config)?;
     let applications = follow::open(&config)?;
+    let transport = Transport::bind(&config).map_err(CliError::usage)?;
     let builder = Evanesce::builder().config(config.clone());
     #[cfg(feature = "breakpoints")]
     let builder = builder.hooks(crate::hooks::Hooks::new(args.breakpoints, args.faults));
@@ -115,8 +108,12 @@ async fn serve(args: Args, config: Config) -> Result<(), CliError> {
     let door = Door::open(&config.storage.data_dir)
         .map_err(|e| CliError::usage(format!("cannot make the control socket: {e}")))?;
     let door = actix_web::rt::spawn(door.serve(evanesce.clone()));
-    let public_url = config.server.public_url.clone().unwrap_or_else(|| format!("http://{address}"));
-    let api = Api::new(evanesce.clone(), public_url).with_metrics(metrics);
+    let origin = transport.origin();
+    warn_of_urls(&config);
+    let api = Api::new(evanesce.clone(), config.server.public_url.as_ref().unwrap_or(&origin));
+    let api = if config.server.public_url.is_none() { api.following_proxies() } else { api };
+    actix_web::rt::spawn(keep_metrics_small(metrics.clone()));
+    let api = api.with_metrics(metrics);
     let api = match authority(&evanesce, &config, applications)? {
         Some(authority) => api.with_authority(Arc::new(authority)),
         None => api,
@@ -124,30 +121,16 @@ async fn serve(args: Args, config: Config) -> Result<(), CliError> {
 
     let mut terminate = signal(SignalKind::terminate()).map_err(CliError::failed)?;
     let mut interrupt = signal(SignalKind::interrupt()).map_err(CliError::failed)?;
-    let tenants = config.tenant_ids();
-    let base = format!("http://{address}/r4/{}", tenants.first().expect("there is always a tenant"));
-    let app = {
-        let api = api.clone();
-        move || App::new().configure(http::configure(api.clone())).default_service(http::not_found())
-    };
     let grace = config.server.shutdown_grace.0;
-    let server = HttpServer::new(app)
-        .workers(config.server.workers)
-        .client_request_timeout(HEAD_TIMEOUT)
-        .h1_write_buffer_size(WRITE_BUFFER)
-        // A small file's head and body are two writes: the second must not wait for an ACK.
-        .tcp_nodelay(true)
-        .shutdown_timeout(grace.as_secs())
-        .disable_signals()
-        .listen(listener)
-        .map_err(cannot_listen)?
-        .run();
+    let server = transport.serve(api.clone(), config.server.workers, grace).map_err(CliError::failed)?;
     let handle = server.handle();
     let operators_url = operators.as_ref().map(|operators| operators.url.clone());
     let operators = operators.map(|operators| operators.serve(api, &config)).transpose()?;
     let operators_handle = operators.as_ref().map(Server::handle);
     let serving = actix_web::rt::spawn(server);
     let serving_operators = operators.map(actix_web::rt::spawn);
+    let tenants = config.tenant_ids();
+    let base = format!("{origin}/r4/{}", tenants.first().expect("there is always a tenant"));
     announce(&base, operators_url.as_deref()).map_err(CliError::failed)?;
 
     any_signal(&mut terminate, &mut interrupt).await;
@@ -201,6 +184,30 @@ fn authority(
         );
     }
     Authority::open(evanesce, applications).map(Some).map_err(CliError::usage)
+}
+
+/// The samples of histograms gather until somebody reads them: if nobody does, we do.
+async fn keep_metrics_small(metrics: PrometheusHandle) {
+    loop {
+        tokio::time::sleep(UPKEEP).await;
+        metrics.run_upkeep();
+    }
+}
+
+/// What would make URLs that are of no use to clients.
+fn warn_of_urls(config: &Config) {
+    let server = &config.server;
+    if server.public_url.is_some() {
+        return;
+    }
+    if !server.trusted_proxies.is_empty() {
+        tracing::warn!(
+            "without server.public_url, clients are given URLs with the host that the trusted proxies tell: \
+             these must set its field on each request, or clients can"
+        );
+    } else if server.listen.ip().is_unspecified() {
+        tracing::warn!("clients cannot use URLs with this address; set server.public_url");
+    }
 }
 
 async fn any_signal(terminate: &mut Signal, interrupt: &mut Signal) {

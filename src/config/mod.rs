@@ -4,8 +4,11 @@
 mod admin;
 mod audit;
 mod auth;
+mod limits;
+mod networks;
 mod settings;
 mod tenants;
+mod tls;
 
 use std::path::Path;
 use std::time::Duration;
@@ -15,11 +18,14 @@ use crate::job::TenantId;
 pub use admin::Admin;
 pub use audit::Audit;
 pub use auth::{Auth, AuthMode, OnDeactivation};
+pub use limits::Limits;
+pub use networks::Networks;
 pub use settings::{
-    Config, Download, Export, PageCache, Profile, Protocol, Reaper, References, Retention, Server,
-    SourceConfig, Storage, Stored, Time,
+    Config, Download, Export, PageCache, Profile, Protocol, ProxyFields, Reaper, References, Retention,
+    Server, SourceConfig, Storage, Stored, Time,
 };
 pub use tenants::{Tenant, TenantConfig, TenantSource};
+pub use tls::Tls;
 
 /// What could not be understood, and where it stood.
 #[derive(Debug, thiserror::Error)]
@@ -143,7 +149,9 @@ impl Config {
             }
         }
         self.audit.check()?;
-        self.auth.check(&self.server)
+        self.auth.check(&self.server)?;
+        self.check_transport()?;
+        self.check_limits()
     }
 }
 
@@ -197,6 +205,24 @@ mod tests {
     }
 
     #[test]
+    fn networks_are_a_list_in_a_file_and_a_text_with_commas_in_a_flag() {
+        let address = |text: &str| text.parse().unwrap();
+        let file = "[server]\ntrusted_proxies = ['10.0.0.0/8', 'fd00::1']";
+        let flag = ["server.trusted_proxies=10.0.0.0/8, fd00::1"];
+        for config in [load(file, &[], &[]).unwrap(), load("", &[], &flag).unwrap()] {
+            let proxies = config.server.trusted_proxies;
+            for inside in ["10.1.2.3", "::ffff:10.1.2.3", "fd00::1"] {
+                assert!(proxies.contains(address(inside)), "{inside}");
+            }
+            for outside in ["11.1.2.3", "fd00::2", "127.0.0.1"] {
+                assert!(!proxies.contains(address(outside)), "{outside}");
+            }
+        }
+        let config = load("", &[], &["limits.exempt="]).unwrap();
+        assert!(config.limits.exempt.is_empty() && Limits::default().exempt.contains(address("127.9.9.9")));
+    }
+
+    #[test]
     fn receipts_are_kept_for_six_years_whatever_the_leap_days() {
         let kept = Retention::default().receipts;
         assert_eq!(format!("{kept:?}"), "6years 1day");
@@ -210,7 +236,7 @@ mod tests {
 
     #[test]
     fn what_is_unknown_or_senseless_is_refused_with_its_name() {
-        let cases: [(&str, &[&str], &str); 35] = [
+        let cases: [(&str, &[&str], &str); 43] = [
             ("[export]\nworker = 3", &[], "worker"),
             ("[exports]\nworkers = 3", &[], "exports"),
             ("", &["export.workers=0"], "export.workers"),
@@ -234,6 +260,18 @@ mod tests {
             ("", &["auth.max_replay_entries=0"], "auth.max_replay_entries is 0"),
             ("", &["auth.jwks_max_bytes=1"], "auth.jwks_max_bytes"),
             ("", &["auth.jwks_timeout=0s"], "auth.jwks_timeout"),
+            (
+                "",
+                &["server.listen=0.0.0.0:80"],
+                "give tls.certificate and tls.key, or name in server.trusted",
+            ),
+            ("", &["server.trusted_proxies=10.0.0.0/8,proxy"], "\"proxy\" is no network"),
+            ("", &["server.proxy_fields=via"], "via"),
+            ("", &["tls.certificate=a.pem"], "tls.key is missing"),
+            ("", &["tls.key=a.pem"], "tls.certificate is missing"),
+            ("", &["tls.client_ca=a.pem"], "tls.certificate is missing"),
+            ("", &["limits.backlog=0"], "limits.backlog is 0"),
+            ("", &["limits.connections=-1"], "limits.connections"),
             ("", &["server.public_url=example.org/x"], "server.public_url"),
             ("", &["reaper.retry_max=20ms"], "reaper.retry_max"),
             ("", &["export.references=some"], "some"),

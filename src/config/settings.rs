@@ -9,7 +9,7 @@ use std::time::Duration;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 use super::tenants::{self, TenantConfig};
-use super::{Admin, Auth};
+use super::{Admin, Auth, Limits, Networks, Tls};
 use crate::job::{Coding, TenantId};
 
 /// A length of time, written as `500ms`, `5s`, `10min`, `24h` or `30days`.
@@ -54,6 +54,10 @@ pub struct Config {
     pub server: Server,
     /// `[auth]`
     pub auth: Auth,
+    /// `[tls]`
+    pub tls: Tls,
+    /// `[limits]`
+    pub limits: Limits,
     /// `[protocol]`
     pub protocol: Protocol,
     /// `[storage]`
@@ -86,6 +90,15 @@ pub struct Server {
     /// The scheme, host and port of the URLs that clients are given, without a slash at the
     /// end. Default: the address listened on.
     pub public_url: Option<String>,
+    /// Proxies that are believed about the clients behind them. Who is not among them cannot change
+    /// by any field how its address or its URLs look. Default: none.
+    pub trusted_proxies: Networks,
+    /// The fields that these proxies set, on each request, in place of what the client sent.
+    /// Default `x-forwarded`.
+    pub proxy_fields: ProxyFields,
+    /// How long browsers shall use nothing but TLS with this host, told to clients that use it
+    /// (`Strict-Transport-Security`). `0s` = they are told nothing. Default `365days`.
+    pub hsts_max_age: Time,
     /// Threads that answer requests. Default 2.
     pub workers: usize,
     /// How long a stopping server waits for answers to finish. Default `30s`.
@@ -101,12 +114,26 @@ impl Default for Server {
         Self {
             listen: SocketAddr::from(([127, 0, 0, 1], 8080)),
             public_url: None,
+            trusted_proxies: Networks::default(),
+            proxy_fields: ProxyFields::XForwarded,
+            hsts_max_age: Time::seconds(365 * 24 * 3600),
             workers: 2,
             shutdown_grace: Time::seconds(30),
             max_url_bytes: 8192,
             max_body_bytes: 1 << 20,
         }
     }
+}
+
+/// In which fields proxies tell of their clients. A client may send the others, which most proxies
+/// hand on as they are: they are never read.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum ProxyFields {
+    /// `X-Forwarded-For`, `-Proto`, `-Host` and `-Port`.
+    XForwarded,
+    /// `Forwarded` (RFC 7239).
+    Forwarded,
 }
 
 /// `[protocol]`: which rules hold where standard and model differ.

@@ -11,6 +11,7 @@ use actix_web::middleware::Next;
 use actix_web::web::Data;
 use actix_web::{Error, HttpMessage, HttpRequest};
 
+use super::forwarded::Client;
 use super::{Api, ApiError, query};
 use crate::auth::{Application, Authority, Issuer, Scopes, TokenError};
 use crate::job::{ClientId, JobId, TenantId};
@@ -77,7 +78,15 @@ pub async fn authenticated(
     next: Next<impl MessageBody>,
 ) -> Result<ServiceResponse<EitherBody<impl MessageBody>>, Error> {
     let api = request.app_data::<Data<Api>>().ok_or_else(ApiError::internal);
-    match api.and_then(|api| api.authenticate(request.request())) {
+    let admitted = api.and_then(|api| {
+        let bearer = api.authenticate(request.request())?;
+        // Without authentication one client is everybody.
+        if api.authority.is_some() {
+            api.limits().admit_client(&bearer.client)?;
+        }
+        Ok(bearer)
+    });
+    match admitted {
         Ok(bearer) => {
             request.extensions_mut().insert(bearer);
             next.call(request).await.map(ServiceResponse::map_into_left_body)
@@ -88,8 +97,10 @@ pub async fn authenticated(
 
 impl Api {
     /// Scheme, host and port as the client sees them.
-    pub(super) fn origin(&self, _request: &HttpRequest) -> String {
-        self.public_url.clone()
+    pub(super) fn origin(&self, request: &HttpRequest) -> String {
+        let told = || request.extensions().get::<Client>()?.origin.clone();
+        let told = if self.follows_proxies { told() } else { None };
+        told.unwrap_or_else(|| self.public_url.clone())
     }
 
     /// The base URL of the request's tenant.

@@ -19,6 +19,10 @@ const JSON: &[Content] = &[of("application/json", "Any")];
 /// Of every URL.
 pub static ANYWHERE: &[Answer] = &[
     refusal(414, "The URL is too long (`too-long`)."),
+    with(
+        refusal(429, "Too many requests from this address or of this client (`throttled`)."),
+        &[RETRY_AFTER],
+    ),
     refusal(431, "The header fields are too long (`too-long`), or too many: then without a body."),
 ];
 

@@ -27,7 +27,7 @@ use actix_web::http::{Method, StatusCode, Version};
 use actix_web::web::Data;
 use actix_web::{HttpRequest, HttpResponse, HttpResponseBuilder};
 use bytes::Bytes;
-use futures_util::stream;
+use futures_util::stream::{self, StreamExt};
 
 use self::body::Chunks;
 use super::accept::{NDJSON, check_accept, choose_coding};
@@ -117,13 +117,17 @@ async fn answer(request: &HttpRequest, api: &Api) -> Result<HttpResponse, ApiErr
         }
         return Ok(response.streaming(stream::empty::<io::Result<Bytes>>()));
     }
+    let place = api.limits().admit_download()?;
     let chunks = match open(services.files.clone(), job, file, form).await {
         Ok(chunks) => chunks,
         Err(error) => return Err(explain(api, &caller, job, name, ticket, &error).await),
     };
     services.hooks.reach(Step::DownloadOpened);
     let record = services.audit.download(api.caller_of(request, &caller), job, &file.name, length);
-    let body = body::body(job, chunks, ticket, record);
+    let body = body::body(job, chunks, ticket, record).map(move |chunk| {
+        let _held = &place;
+        chunk
+    });
     Ok(match length {
         Some(length) => response.body(SizedStream::new(length, body)),
         None => response.streaming(body),

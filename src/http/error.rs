@@ -157,6 +157,13 @@ impl ApiError {
         Self::new(StatusCode::UNSUPPORTED_MEDIA_TYPE, IssueCode::Structure, text)
     }
 
+    /// The body of a POST is compressed, or in another coding. It is not decoded: what is small may
+    /// become huge.
+    pub fn unsupported_content_coding() -> Self {
+        let text = "The body is in a content coding that is not read here; send it without Content-Encoding.";
+        Self::new(StatusCode::UNSUPPORTED_MEDIA_TYPE, IssueCode::Structure, text)
+    }
+
     /// The body of a POST is longer than `limit` bytes.
     pub fn body_too_long(limit: usize) -> Self {
         let text = format!("The body is too long; it may have {limit} bytes.");
@@ -216,6 +223,20 @@ impl ApiError {
     pub fn headers_too_long(limit: usize) -> Self {
         let text = format!("The header fields are too long; they may have {limit} bytes together.");
         Self::new(StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE, IssueCode::TooLong, text)
+    }
+
+    /// Too many requests of an address or of a client (G-11).
+    pub fn too_many_requests(retry_after: u64) -> Self {
+        let text = "There are too many requests from where you are; try again after the Retry-After.";
+        let error = Self::new(StatusCode::TOO_MANY_REQUESTS, IssueCode::Throttled, text);
+        Self { retry_after: Some(retry_after), ..error }
+    }
+
+    /// Too many downloads are open (G-11).
+    pub fn too_many_downloads(retry_after: u64) -> Self {
+        let text = "Too many downloads are open; end one, or try again after the Retry-After.";
+        let error = Self::new(StatusCode::TOO_MANY_REQUESTS, IssueCode::Throttled, text);
+        Self { retry_after: Some(retry_after), ..error }
     }
 
     /// Too many jobs (K-9).

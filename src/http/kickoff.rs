@@ -191,6 +191,10 @@ async fn given(
     if request.method() != Method::POST {
         return of_query();
     }
+    let coding = request.headers().get(header::CONTENT_ENCODING);
+    if coding.is_some_and(|coding| !coding.as_bytes().eq_ignore_ascii_case(b"identity")) {
+        return Err(ApiError::unsupported_content_coding());
+    }
     let body = read(payload, api.max_body_bytes).await?;
     if body.is_empty() {
         return of_query();

@@ -1,21 +1,24 @@
-//! Around every request: an id of ours (G-6), limits on URL and header fields, a log line
-//! with the same id, metrics.
+//! Around every request: an id of ours (G-6), who the client is, limits on requests, URL and header
+//! fields, a log line with the same id, metrics.
 
 use std::future::{Ready, ready};
+use std::net::IpAddr;
 use std::time::Instant;
 
-use actix_web::body::{EitherBody, MessageBody};
+use actix_web::body::MessageBody;
 use actix_web::dev::{Payload, ServiceRequest, ServiceResponse};
-use actix_web::http::header::{HeaderName, HeaderValue};
+use actix_web::http::header::{self, HeaderName, HeaderValue};
 use actix_web::middleware::Next;
 use actix_web::web::Data;
-use actix_web::{Error, FromRequest, HttpMessage, HttpRequest, ResponseError};
+use actix_web::{Error, FromRequest, HttpMessage, HttpRequest};
 use sha2::{Digest, Sha256};
 use tracing::Instrument;
 use uuid::Uuid;
 
+use super::forwarded::Client;
 use super::routes::{ADMIN_OPERATIONS, OPERATIONS};
-use super::{Api, ApiError, recorded};
+use super::wire::{Lasting, Wire};
+use super::{Api, ApiError, ClientAddress, recorded};
 use crate::fhir::IssueCode;
 use crate::telemetry;
 
@@ -41,29 +44,39 @@ impl FromRequest for RequestId {
 /// See the module.
 pub async fn around(
     request: ServiceRequest,
-    next: Next<impl MessageBody>,
-) -> Result<ServiceResponse<EitherBody<impl MessageBody>>, Error> {
+    next: Next<impl MessageBody + 'static>,
+) -> Result<ServiceResponse<Lasting>, Error> {
     let began = Instant::now();
+    let activity = request.request().conn_data::<Wire>().map(|wire| wire.activity.clone());
+    let is_second = activity.as_ref().is_some_and(|activity| activity.has_begun());
+    let under_way = activity.map(|activity| activity.begin());
+    if is_second {
+        // Thousands may stand in line on one connection: the other connections have their turns too.
+        tokio::task::yield_now().await;
+    }
     let id = Uuid::new_v4().to_string();
     request.extensions_mut().insert(RequestId(id.clone()));
-    let span = tracing::info_span!("request", request_id = %id, method = %request.method());
+    let client = client(&request);
+    let span = tracing::info_span!(
+        "request", request_id = %id, method = %request.method(), client = client.map(tracing::field::display)
+    );
     if let Some(theirs) = request.headers().get(X_REQUEST_ID) {
         let client_request_id = loggable(theirs.as_bytes());
         tracing::info!(parent: &span, client_request_id, "the client named the request");
     }
     let answer = async {
-        match check_size(&request) {
-            Ok(()) => next.call(request).await.map(ServiceResponse::map_into_left_body),
-            Err(error) => {
-                let response = error.error_response().map_into_right_body();
-                Ok(request.into_response(response))
-            }
+        match check_rate(&request).and_then(|()| check_size(&request)) {
+            Ok(()) => next.call(request).await.map(ServiceResponse::map_into_boxed_body),
+            Err(error) => Ok(request.error_response(error)),
         }
     };
     let mut response = answer.instrument(span.clone()).await?;
     for name in [X_REQUEST_ID, OPC_REQUEST_ID] {
         let value = HeaderValue::from_str(&id).expect("a UUID is a valid header value");
         response.headers_mut().insert(name, value);
+    }
+    if let Some(value) = strict_transport_security(response.request()) {
+        response.headers_mut().insert(header::STRICT_TRANSPORT_SECURITY, value);
     }
     let operation = operation(response.request());
     let status = response.status().as_u16();
@@ -77,7 +90,36 @@ pub async fn around(
     } else {
         tracing::info!(parent: &span, operation, status, ?took, ?code, "answered");
     }
-    Ok(response)
+    Ok(response.map_body(|_, body| Lasting::new(body, under_way)))
+}
+
+/// Finds out who the client is, for all who want to know it ([`ClientAddress`]).
+fn client(request: &ServiceRequest) -> Option<IpAddr> {
+    let server = &request.app_data::<Data<Api>>()?.evanesce.services().config.server;
+    let client = Client::of(request.request(), &server.trusted_proxies, server.proxy_fields)?;
+    let ClientAddress(address) = client.address;
+    request.extensions_mut().insert(client.address);
+    request.extensions_mut().insert(client);
+    Some(address)
+}
+
+fn check_rate(request: &ServiceRequest) -> Result<(), ApiError> {
+    let address = request.extensions().get::<ClientAddress>().copied();
+    match (request.app_data::<Data<Api>>(), address) {
+        (Some(api), Some(address)) => api.limits().admit(address),
+        _ => Ok(()),
+    }
+}
+
+/// What a client that uses TLS is told: to use nothing else (RFC 6797). One of which a trusted
+/// proxy does not say what it uses is taken for one that uses what `public_url` says.
+fn strict_transport_security(request: &HttpRequest) -> Option<HeaderValue> {
+    let server = &request.app_data::<Data<Api>>()?.evanesce.services().config.server;
+    let max_age = server.hsts_max_age.0.as_secs();
+    let is_https = request.extensions().get::<Client>()?.is_https;
+    let is_public = || server.public_url.as_ref().is_some_and(|url| url.starts_with("https://"));
+    let value = || HeaderValue::from_str(&format!("max-age={max_age}")).ok();
+    (max_age > 0 && is_https.unwrap_or_else(is_public)).then(value).flatten()
 }
 
 /// What a client calls its request, as the log may have it (P12): as it stands if it can only

@@ -13,9 +13,11 @@ mod discovery;
 mod download;
 mod error;
 mod form;
+mod forwarded;
 mod group;
 mod introspection;
 mod kickoff;
+mod limits;
 mod manifest;
 mod middleware;
 mod openapi;
@@ -31,6 +33,7 @@ mod scope;
 mod smart_configuration;
 mod status;
 mod token;
+mod wire;
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
@@ -51,8 +54,11 @@ use parameters::taken_by;
 use preferences::Preferences;
 
 pub use error::ApiError;
+pub use forwarded::ClientAddress;
+pub use limits::{Limits, household};
 pub use middleware::RequestId;
 pub use routes::{configure, configure_admin, not_found};
+pub use wire::{Activity, Wire};
 
 /// What the handlers work with.
 #[derive(Clone)]
@@ -61,6 +67,8 @@ pub struct Api {
     public_url: String,
     /// Those that have URLs.
     tenants: Arc<BTreeSet<TenantId>>,
+    follows_proxies: bool,
+    limits: Arc<Limits>,
     client: ClientId,
     authority: Option<Arc<Authority>>,
     metrics: Option<PrometheusHandle>,
@@ -80,12 +88,15 @@ impl Api {
         let of_host = services.exporters.own_tenants().cloned();
         let tenants = of_settings.into_iter().chain(of_host);
         let tenants = tenants.filter(|tenant| services.exporters.of(tenant).is_some()).collect();
+        let limits = Arc::new(Limits::new(&services.config.limits));
         let server = &services.config.server;
         let (max_url_bytes, max_body_bytes) = (server.max_url_bytes, server.max_body_bytes);
         Self {
             evanesce,
             public_url: public_url.into(),
             tenants: Arc::new(tenants),
+            follows_proxies: false,
+            limits,
             client: "built-in".parse().expect("a constant that is a valid name"),
             authority: None,
             metrics: None,
@@ -112,6 +123,17 @@ impl Api {
     pub fn with_metrics(mut self, metrics: PrometheusHandle) -> Self {
         self.metrics = Some(metrics);
         self
+    }
+
+    /// The same, but URLs begin with what a trusted proxy says of the client's, if it says it.
+    pub fn following_proxies(mut self) -> Self {
+        self.follows_proxies = true;
+        self
+    }
+
+    /// How often may be asked.
+    pub fn limits(&self) -> &Limits {
+        &self.limits
     }
 
     fn protocol(&self) -> &Protocol {

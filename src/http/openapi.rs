@@ -2,9 +2,9 @@
 
 use std::collections::BTreeMap;
 
-use actix_web::HttpResponse;
 use actix_web::http::Method;
 use actix_web::web::Data;
+use actix_web::{HttpRequest, HttpResponse};
 use serde_json::{Map, Value, json};
 
 use super::Api;
@@ -22,11 +22,11 @@ const REQUEST_IDS: &[Field] =
     &[("X-Request-Id", "The id that the server gave the request."), ("opc-request-id", "The same.")];
 
 /// `GET /openapi.json`.
-pub async fn openapi(api: Data<Api>) -> HttpResponse {
-    HttpResponse::Ok().json(document(&api))
+pub async fn openapi(request: HttpRequest, api: Data<Api>) -> HttpResponse {
+    HttpResponse::Ok().json(document(&api, &api.origin(&request)))
 }
 
-fn document(api: &Api) -> Value {
+fn document(api: &Api, origin: &str) -> Value {
     let tenant = json!({
         "name": "tenant", "in": "path", "required": true,
         "schema": {"type": "string", "examples": api.tenants.first().into_iter().collect::<Vec<_>>()},
@@ -46,7 +46,7 @@ fn document(api: &Api) -> Value {
                             have been right.",
             "license": {"name": "MIT OR Apache-2.0", "identifier": "MIT OR Apache-2.0"},
         },
-        "servers": [{"url": api.public_url}],
+        "servers": [{"url": origin}],
         "paths": paths.collect::<Map<_, _>>(),
         "components": {"schemas": schemas()},
     });

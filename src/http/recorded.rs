@@ -7,7 +7,7 @@ use actix_web::web::Data;
 use actix_web::{HttpMessage, HttpRequest};
 
 use super::caller::Bearer;
-use super::{Api, Caller, RequestId};
+use super::{Api, Caller, ClientAddress, RequestId};
 use crate::audit::{self, Event};
 use crate::job::{ClientId, JobId, Level, TenantId};
 
@@ -25,7 +25,7 @@ impl Api {
             client,
             tenant: tenant.filter(|tenant| self.tenants.contains(tenant)),
             request_id: request.extensions().get::<RequestId>().map(|RequestId(id)| id.clone()),
-            address: request.peer_addr().map(|address| address.ip()),
+            address: request.extensions().get::<ClientAddress>().map(|ClientAddress(address)| *address),
         }
     }
 

@@ -3,11 +3,11 @@
 
 use actix_web::http::{StatusCode, header};
 use actix_web::web::{Data, Payload};
-use actix_web::{HttpRequest, HttpResponse};
+use actix_web::{HttpMessage, HttpRequest, HttpResponse};
 use serde_json::json;
 
 use super::form::Form;
-use super::{Api, ApiError};
+use super::{Api, ApiError, ClientAddress};
 use crate::audit::Event;
 use crate::auth::{Authority, Denied, Issued, Issuer, ScopeError, Scopes};
 use crate::job::ClientId;
@@ -45,6 +45,8 @@ pub enum OAuthError {
 pub async fn token(request: HttpRequest, payload: Payload, api: Data<Api>) -> Result<HttpResponse, ApiError> {
     let authority = api.authority()?;
     let issuer = api.issuer(&request)?;
+    let address = request.extensions().get::<ClientAddress>().copied();
+    address.map_or(Ok(()), |address| api.limits().admit_token_request(address))?;
     Ok(match give(&request, payload, authority, &issuer).await {
         Ok((client, Issued { token, expires_in }, granted)) => {
             let caller = api.asking(&request, Some(client));

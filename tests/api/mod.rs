@@ -5,7 +5,7 @@ mod binary;
 mod coded;
 mod command_line;
 mod content;
-mod cut;
+pub mod cut;
 mod definitions;
 mod discovery;
 mod download;

@@ -5,6 +5,7 @@ mod assertions;
 mod endpoint;
 mod happy;
 mod jwks;
+mod ownership;
 mod replay;
 mod scopes;
 mod tokens;

@@ -1,0 +1,72 @@
+//! `[limits]`: how much of the server one client, or all of them, may take.
+
+use serde::{Deserialize, Serialize};
+
+use super::networks::Networks;
+use super::{Config, ConfigError, Time};
+
+/// `[limits]`: connections, requests, and how long a client may take over each step (G-11).
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Limits {
+    /// Addresses whose connections and requests are not counted by address: those of monitors, and
+    /// of a trial at home. Default: loopback.
+    pub exempt: Networks,
+    /// Connections open at once; more are closed unanswered. 0 = as many as the limit of open files
+    /// leaves. Default 10000.
+    pub connections: usize,
+    /// Of them, those of one address (of IPv6, of one /64); trusted proxies have no such limit.
+    /// 0 = no such limit. Default 100.
+    pub connections_per_address: usize,
+    /// Requests a second of one address (of IPv6, of one /64) in the long run; those of ten seconds
+    /// may come at once, more get 429. 0 = no such limit. Default 50.
+    pub requests_per_second_per_address: u32,
+    /// Requests a second of one client, wherever it calls from, as above. 0 = no such limit.
+    /// Default 100.
+    pub requests_per_second_per_client: u32,
+    /// Requests a minute of one address at the token endpoint; those of a minute may come at once.
+    /// 0 = no such limit. Default 60.
+    pub token_requests_per_minute_per_address: u32,
+    /// Downloads open at once; more get 429. Each holds up to 2 MiB. 0 = no such limit. Default 256.
+    pub downloads: usize,
+    /// How long a client may take over a TLS handshake, and over the head of a request. `0s` = as
+    /// long as it likes. Default `10s`.
+    pub head_timeout: Time,
+    /// How long a connection may be idle between two requests. `0s` = each connection is closed
+    /// after its answer. Default `5s`.
+    pub keep_alive: Time,
+    /// How long a client may take nothing of what it is sent before the connection is cut. `0s` =
+    /// as long as it likes. Default `30s`.
+    pub write_timeout: Time,
+    /// Connections that may wait to be accepted. Default 1024.
+    pub backlog: i32,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Self {
+            exempt: Networks::loopback(),
+            connections: 10_000,
+            connections_per_address: 100,
+            requests_per_second_per_address: 50,
+            requests_per_second_per_client: 100,
+            token_requests_per_minute_per_address: 60,
+            downloads: 256,
+            head_timeout: Time::seconds(10),
+            keep_alive: Time::seconds(5),
+            write_timeout: Time::seconds(30),
+            backlog: 1024,
+        }
+    }
+}
+
+impl Config {
+    /// Refuses limits that would let nobody in.
+    pub(super) fn check_limits(&self) -> Result<(), ConfigError> {
+        if self.limits.backlog < 1 {
+            let reason = format!("is {}, should be at least 1", self.limits.backlog);
+            return Err(ConfigError::Value { key: "limits.backlog", reason });
+        }
+        Ok(())
+    }
+}

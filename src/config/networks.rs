@@ -1,0 +1,71 @@
+//! Sets of addresses, as operators write them: `127.0.0.0/8,::1`, or a list of such texts.
+
+use std::fmt;
+use std::net::IpAddr;
+
+use ipnet::IpNet;
+use serde::de::{Error, SeqAccess, Visitor};
+use serde::{Deserialize, Deserializer, Serialize};
+
+/// A set of addresses. An address without a prefix length is itself alone; a v4 address that came
+/// mapped into v6 is that v4 address.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
+pub struct Networks(Vec<IpNet>);
+
+impl Networks {
+    /// The loopback addresses.
+    pub fn loopback() -> Self {
+        Self(vec![
+            IpNet::new_assert(IpAddr::from([127, 0, 0, 0]), 8),
+            IpNet::new_assert(IpAddr::from([0, 0, 0, 0, 0, 0, 0, 1]), 128),
+        ])
+    }
+
+    /// Whether the address is one of them.
+    pub fn contains(&self, address: IpAddr) -> bool {
+        let address = address.to_canonical();
+        self.0.iter().any(|network| network.contains(&address))
+    }
+
+    /// Whether it has no address.
+    pub fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+}
+
+impl<'de> Deserialize<'de> for Networks {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        deserializer.deserialize_any(Texts)
+    }
+}
+
+/// Reads a list of texts (a file has one) or a text with commas (a flag, a variable).
+struct Texts;
+
+impl<'de> Visitor<'de> for Texts {
+    type Value = Networks;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("networks such as 10.0.0.0/8")
+    }
+
+    fn visit_str<E: Error>(self, text: &str) -> Result<Networks, E> {
+        let texts = text.split(',').map(str::trim).filter(|text| !text.is_empty());
+        texts.map(network).collect::<Result<_, _>>().map(Networks)
+    }
+
+    fn visit_seq<A: SeqAccess<'de>>(self, mut texts: A) -> Result<Networks, A::Error> {
+        let mut networks = Vec::new();
+        while let Some(text) = texts.next_element::<String>()? {
+            networks.push(network(&text)?);
+        }
+        Ok(Networks(networks))
+    }
+}
+
+fn network<E: Error>(text: &str) -> Result<IpNet, E> {
+    let address = || text.parse().map(|address: IpAddr| IpNet::from(address.to_canonical()));
+    text.parse::<IpNet>()
+        .or_else(|_| address())
+        .map_err(|_| E::custom(format!("{text:?} is no network such as 10.0.0.0/8, 192.0.2.7 or fd00::/8")))
+}

@@ -1,0 +1,49 @@
+//! `[tls]`: with which certificate the server speaks TLS, and that nobody is spoken to over a
+//! network without it.
+
+use std::path::PathBuf;
+
+use serde::{Deserialize, Serialize};
+
+use super::{Config, ConfigError};
+
+/// `[tls]`: TLS 1.2 and 1.3 (G-2). The files are read again when they change; a pair that cannot
+/// be used is refused and the one before it stays in use.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Tls {
+    /// The server's certificate and those between it and its root, PEM. Default: none, plain HTTP.
+    pub certificate: Option<PathBuf>,
+    /// The private key of the certificate, PEM. Default: none.
+    pub key: Option<PathBuf>,
+    /// The roots of clients' certificates, PEM: who has none of theirs is not spoken to. Default:
+    /// none, clients need no certificate.
+    pub client_ca: Option<PathBuf>,
+}
+
+impl Config {
+    /// What is sent over a network is sent by TLS: the server's own, or that of a proxy before it.
+    pub(super) fn check_transport(&self) -> Result<(), ConfigError> {
+        let Tls { certificate, key, client_ca } = &self.tls;
+        let alone = |key, other| {
+            let reason = format!("is missing; {other} needs it");
+            Err(ConfigError::Value { key, reason })
+        };
+        match (certificate, key) {
+            (Some(_), None) => return alone("tls.key", "tls.certificate"),
+            (None, Some(_)) => return alone("tls.certificate", "tls.key"),
+            (None, None) if client_ca.is_some() => return alone("tls.certificate", "tls.client_ca"),
+            _ => {}
+        }
+        let listen = self.server.listen;
+        let ends_at_proxy = !self.server.trusted_proxies.is_empty();
+        if !listen.ip().is_loopback() && certificate.is_none() && !ends_at_proxy {
+            let reason = format!(
+                "is {listen}: others on the network could read along; give tls.certificate and tls.key, or \
+                 name in server.trusted_proxies the proxy where TLS ends, or listen on 127.0.0.1"
+            );
+            return Err(ConfigError::Value { key: "server.listen", reason });
+        }
+        Ok(())
+    }
+}

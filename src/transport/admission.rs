@@ -1,0 +1,144 @@
+//! Who may connect: counts of the open connections, in all and by address.
+
+use std::collections::HashMap;
+use std::net::IpAddr;
+use std::sync::Arc;
+
+use parking_lot::Mutex;
+
+use crate::config::{Limits, Networks};
+use crate::http::household;
+use crate::telemetry;
+
+/// The counts, and how high they may be.
+pub struct Admission {
+    most: usize,
+    most_by_address: usize,
+    uncounted: [Networks; 2],
+    open: Mutex<Open>,
+}
+
+#[derive(Default)]
+struct Open {
+    all: usize,
+    by_address: HashMap<IpAddr, usize>,
+}
+
+impl Admission {
+    /// Nobody is there yet. There may be no more connections than `descriptors`.
+    pub fn new(limits: &Limits, proxies: Networks, descriptors: usize) -> Self {
+        let most = match limits.connections {
+            0 => descriptors,
+            most if most > descriptors => {
+                tracing::warn!(
+                    connections = descriptors,
+                    "limits.connections is more than the limit of open files leaves: that many are taken; \
+                     raise the limit (ulimit -n, LimitNOFILE)"
+                );
+                descriptors
+            }
+            most => most,
+        };
+        let uncounted = [limits.exempt.clone(), proxies];
+        let most_by_address = limits.connections_per_address;
+        Self { most, most_by_address, uncounted, open: Mutex::default() }
+    }
+
+    /// A place for a connection from `peer`.
+    ///
+    /// # Errors
+    /// Why there is none: `all` or `address` has too many.
+    pub fn admit(self: &Arc<Self>, peer: IpAddr) -> Result<Place, &'static str> {
+        let is_counted = !self.uncounted.iter().any(|networks| networks.contains(peer));
+        let address = Some(household(peer)).filter(|_| is_counted && self.most_by_address > 0);
+        let mut open = self.open.lock();
+        if open.all >= self.most {
+            return Err("all");
+        }
+        if let Some(address) = address {
+            let count = open.by_address.entry(address).or_default();
+            if *count >= self.most_by_address {
+                return Err("address");
+            }
+            *count += 1;
+        }
+        open.all += 1;
+        telemetry::connections(open.all);
+        Ok(Place { admission: self.clone(), address })
+    }
+}
+
+/// What a connection has until it ends.
+pub struct Place {
+    admission: Arc<Admission>,
+    address: Option<IpAddr>,
+}
+
+impl Drop for Place {
+    fn drop(&mut self) {
+        let mut open = self.admission.open.lock();
+        open.all -= 1;
+        telemetry::connections(open.all);
+        let Some(address) = self.address else { return };
+        if let Some(count) = open.by_address.get_mut(&address) {
+            *count -= 1;
+            if *count == 0 {
+                open.by_address.remove(&address);
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn admission(connections: usize, per_address: usize) -> Arc<Admission> {
+        let limits = Limits { connections, connections_per_address: per_address, ..Limits::default() };
+        let proxies = serde_json::from_str("[\"10.0.0.1\"]").unwrap();
+        Arc::new(Admission::new(&limits, proxies, 1000))
+    }
+
+    fn from(text: &str) -> IpAddr {
+        text.parse().unwrap()
+    }
+
+    #[test]
+    fn an_address_has_so_many_places_and_gets_them_back() {
+        let admission = admission(10, 2);
+        let mut places: Vec<_> = (0..2).map(|_| admission.admit(from("192.0.2.7")).unwrap()).collect();
+        assert_eq!(admission.admit(from("192.0.2.7")).err(), Some("address"));
+        assert_eq!(admission.admit(from("::ffff:192.0.2.7")).err(), Some("address"));
+        places.push(admission.admit(from("192.0.2.8")).unwrap());
+        places.push(admission.admit(from("2001:db8::1")).unwrap());
+        places.push(admission.admit(from("2001:db8::2")).unwrap());
+        assert_eq!(admission.admit(from("2001:db8::3")).err(), Some("address"), "of one /64");
+        places.remove(0);
+        places.push(admission.admit(from("192.0.2.7")).unwrap());
+        drop(places);
+        let open = admission.open.lock();
+        assert_eq!((open.all, open.by_address.len()), (0, 0));
+    }
+
+    #[test]
+    fn proxies_and_the_exempt_are_counted_in_all_alone() {
+        let admission = admission(5, 1);
+        let mut places = Vec::new();
+        for peer in ["10.0.0.1", "10.0.0.1", "127.0.0.1", "127.0.0.1", "::1"] {
+            places.push(admission.admit(from(peer)).unwrap());
+        }
+        assert_eq!(admission.admit(from("::1")).err(), Some("all"));
+        assert_eq!(admission.admit(from("192.0.2.7")).err(), Some("all"));
+        places.pop();
+        places.push(admission.admit(from("192.0.2.7")).unwrap());
+    }
+
+    #[test]
+    fn there_are_no_more_connections_than_descriptors() {
+        for connections in [0, 5000] {
+            let admission = admission(connections, 0);
+            let places: Vec<_> = (0..1001).map_while(|_| admission.admit(from("192.0.2.7")).ok()).collect();
+            assert_eq!(places.len(), 1000);
+        }
+    }
+}

@@ -1,0 +1,233 @@
+//! A connection, and how long it may keep us waiting. The HTTP library has a timer for the first
+//! head of a connection, but none for a second head that comes byte by byte, for the rest of a body
+//! that nobody wants, or for a client that does not read; and its timer for idleness cuts off a last
+//! megabyte that is still on its way to a slow client. So those are here: on the bytes, and on
+//! whether an answer is under way ([`Activity`]).
+
+use std::future::Future;
+use std::io::{self, IoSlice};
+use std::net::IpAddr;
+use std::pin::Pin;
+use std::rc::Rc;
+use std::task::{Context, Poll};
+use std::time::Duration;
+
+use actix_web::rt::net::{ActixStream, Ready, TcpStream};
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio::time::{Instant, Sleep, sleep};
+use tokio_rustls::server::TlsStream;
+
+use super::admission::Place;
+use super::forget;
+use crate::config::Limits;
+use crate::http::{Activity, Wire};
+use crate::telemetry;
+
+/// How long is waited for a client; `None` = as long as it likes.
+#[derive(Debug, Clone, Copy)]
+pub struct Patience {
+    /// For a TLS handshake, and for the head of a request.
+    pub head: Option<Duration>,
+    /// For the next request to begin.
+    pub keep_alive: Duration,
+    /// For the client to take something of what it is sent.
+    pub write: Option<Duration>,
+}
+
+impl Patience {
+    /// As the settings say.
+    pub fn of(limits: &Limits) -> Self {
+        let unless_zero = |time: Duration| Some(time).filter(|time| !time.is_zero());
+        Self {
+            head: unless_zero(limits.head_timeout.0),
+            keep_alive: limits.keep_alive.0,
+            write: unless_zero(limits.write_timeout.0),
+        }
+    }
+
+    /// How often to look, at least.
+    fn tick(&self) -> Duration {
+        let times = [self.head, Some(self.keep_alive)].into_iter().flatten();
+        times.filter(|time| !time.is_zero()).min().unwrap_or(Duration::from_secs(1))
+    }
+}
+
+/// By how much the library's 408 comes before our end of the connection.
+const COURTESY: Duration = Duration::from_secs(1);
+
+/// What the bytes go over.
+pub enum Io {
+    /// Plain TCP.
+    Plain(TcpStream),
+    /// TLS.
+    Tls(Box<TlsStream<TcpStream>>),
+}
+
+/// See the module.
+pub struct Connection {
+    io: Io,
+    peer: IpAddr,
+    patience: Patience,
+    activity: Rc<Activity>,
+    /// When something was last heard from the client.
+    heard: Instant,
+    /// When the client last took something.
+    written: Instant,
+    /// Rings when the connection may have been idle for too long.
+    timer: Pin<Box<Sleep>>,
+    /// Rings when the client has taken nothing for too long; there while it takes nothing.
+    stalled: Option<Pin<Box<Sleep>>>,
+    _place: Place,
+}
+
+impl Connection {
+    /// A connection that waits for its first request.
+    pub fn new(io: Io, peer: IpAddr, patience: Patience, place: Place) -> Self {
+        let now = Instant::now();
+        let timer = Box::pin(sleep(patience.tick()));
+        let activity = Activity::new();
+        Self { io, peer, patience, activity, heard: now, written: now, timer, stalled: None, _place: place }
+    }
+
+    /// What its requests see of it.
+    pub fn wire(&self) -> Wire {
+        let is_tls = matches!(self.io, Io::Tls(_));
+        Wire { peer: self.peer, is_tls, activity: self.activity.clone() }
+    }
+
+    fn stream(&self) -> &TcpStream {
+        match &self.io {
+            Io::Plain(stream) => stream,
+            Io::Tls(stream) => stream.get_ref().0,
+        }
+    }
+
+    /// When to wait no more for the client to ask for something; `None` if that is not its turn.
+    fn deadline(&self) -> Option<Instant> {
+        let idle = Instant::from_std(self.activity.idle_since()?);
+        if self.stalled.is_some() {
+            return None;
+        }
+        let since = idle.max(self.written);
+        let Patience { head, keep_alive, .. } = self.patience;
+        if !self.activity.has_begun() {
+            Some(since + head? + COURTESY)
+        } else if self.heard > idle {
+            Some(since + keep_alive + head? + COURTESY)
+        } else {
+            Some(since + keep_alive)
+        }
+    }
+
+    /// Nothing is to be read. When that has been so for too long, it is as if the client had closed
+    /// the connection.
+    fn poll_idle(&mut self, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+        while self.timer.as_mut().poll(context).is_ready() {
+            let now = Instant::now();
+            match self.deadline() {
+                Some(deadline) if deadline <= now => {
+                    telemetry::connection_refused("idle");
+                    return Poll::Ready(Ok(()));
+                }
+                Some(deadline) => self.timer.as_mut().reset(deadline),
+                None => self.timer.as_mut().reset(now + self.patience.tick()),
+            }
+        }
+        Poll::Pending
+    }
+
+    /// Keeps the account of an attempt to write: fails if none has got on for too long.
+    fn watch<T>(&mut self, context: &mut Context<'_>, written: Poll<io::Result<T>>) -> Poll<io::Result<T>> {
+        if written.is_ready() {
+            // What is written without waiting is no news: each look at the connection flushes it.
+            if self.stalled.take().is_some() {
+                self.written = Instant::now();
+            }
+            return written;
+        }
+        let Some(patience) = self.patience.write else { return Poll::Pending };
+        let timer = self.stalled.get_or_insert_with(|| Box::pin(sleep(patience)));
+        timer.as_mut().poll(context).map(|()| {
+            telemetry::connection_refused("write");
+            forget(self.stream());
+            Err(io::Error::new(io::ErrorKind::TimedOut, "the client takes nothing"))
+        })
+    }
+}
+
+impl AsyncRead for Connection {
+    fn poll_read(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+        buffer: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
+        let read = match &mut self.io {
+            Io::Plain(stream) => Pin::new(stream).poll_read(context, buffer),
+            Io::Tls(stream) => Pin::new(stream).poll_read(context, buffer),
+        };
+        if read.is_pending() {
+            return self.poll_idle(context);
+        }
+        self.heard = Instant::now();
+        read
+    }
+}
+
+impl AsyncWrite for Connection {
+    fn poll_write(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+        bytes: &[u8],
+    ) -> Poll<io::Result<usize>> {
+        let written = match &mut self.io {
+            Io::Plain(stream) => Pin::new(stream).poll_write(context, bytes),
+            Io::Tls(stream) => Pin::new(stream).poll_write(context, bytes),
+        };
+        self.watch(context, written)
+    }
+
+    fn poll_write_vectored(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+        bytes: &[IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
+        let written = match &mut self.io {
+            Io::Plain(stream) => Pin::new(stream).poll_write_vectored(context, bytes),
+            Io::Tls(stream) => Pin::new(stream).poll_write_vectored(context, bytes),
+        };
+        self.watch(context, written)
+    }
+
+    fn is_write_vectored(&self) -> bool {
+        match &self.io {
+            Io::Plain(stream) => stream.is_write_vectored(),
+            Io::Tls(stream) => stream.is_write_vectored(),
+        }
+    }
+
+    fn poll_flush(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+        let flushed = match &mut self.io {
+            Io::Plain(stream) => Pin::new(stream).poll_flush(context),
+            Io::Tls(stream) => Pin::new(stream).poll_flush(context),
+        };
+        self.watch(context, flushed)
+    }
+
+    fn poll_shutdown(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+        let closed = match &mut self.io {
+            Io::Plain(stream) => Pin::new(stream).poll_shutdown(context),
+            Io::Tls(stream) => Pin::new(stream).poll_shutdown(context),
+        };
+        self.watch(context, closed)
+    }
+}
+
+impl ActixStream for Connection {
+    fn poll_read_ready(&self, context: &mut Context<'_>) -> Poll<io::Result<Ready>> {
+        ActixStream::poll_read_ready(self.stream(), context)
+    }
+
+    fn poll_write_ready(&self, context: &mut Context<'_>) -> Poll<io::Result<Ready>> {
+        ActixStream::poll_write_ready(self.stream(), context)
+    }
+}

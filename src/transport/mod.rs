@@ -1,0 +1,220 @@
+//! What carries HTTP: the socket, TLS on it, and limits on connections and on the patience with
+//! them. Each connection that is admitted becomes a [`Connection`], on which actix-web speaks
+//! HTTP/1.1, by which it is found out whether the client takes its time.
+//!
+//! HTTP/2 is not offered: there, one connection has as many streams as it likes, each may wait for
+//! ever for its window, and neither is counted here.
+
+mod admission;
+mod connection;
+mod tls;
+
+use std::io;
+use std::net::{SocketAddr, TcpListener};
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+use actix_http::{HttpService, KeepAlive};
+use actix_service::{ServiceFactoryExt, fn_service, map_config};
+use actix_web::App;
+use actix_web::dev::{AppConfig, Extensions, Server};
+use actix_web::rt::net::TcpStream;
+use rustix::net::sockopt::{set_socket_linger, set_tcp_nodelay, set_tcp_user_timeout};
+
+use self::admission::Admission;
+use self::connection::{Connection, Io, Patience};
+use self::tls::Tls;
+use crate::config::{Config, Limits};
+use crate::http::{self, Api, Wire};
+use crate::telemetry;
+
+/// Bytes that a connection may buffer: a chunk of a download at once.
+const WRITE_BUFFER: usize = 1 << 20;
+
+/// How long what a client still sends is waited for after the last answer.
+const LINGER: Duration = Duration::from_secs(1);
+
+/// Descriptors that are left to files when connections take the rest.
+const SPARE_DESCRIPTORS: usize = 1000;
+
+/// Why the server cannot be reached.
+#[derive(Debug, thiserror::Error)]
+pub enum TransportError {
+    /// The address is not to be had.
+    #[error("cannot listen on {address}: {source}; use another --listen")]
+    Listen {
+        /// The address.
+        address: SocketAddr,
+        /// Why.
+        source: io::Error,
+    },
+    /// The settings of TLS name what is of no use.
+    #[error("{key} ({}): {reason}", path.display())]
+    Certificate {
+        /// The setting.
+        key: &'static str,
+        /// The file.
+        path: PathBuf,
+        /// What is wrong with it, and what would be right.
+        reason: String,
+    },
+}
+
+/// A socket that is listened on, and what becomes of those who connect.
+pub struct Transport {
+    listener: TcpListener,
+    address: SocketAddr,
+    front: Arc<Front>,
+    limits: Limits,
+}
+
+impl Transport {
+    /// Listens, and reads the certificate.
+    ///
+    /// # Errors
+    /// The address is taken, or the files of TLS are of no use.
+    pub fn bind(config: &Config) -> Result<Self, TransportError> {
+        let cannot_listen = |source| TransportError::Listen { address: config.server.listen, source };
+        let tls = Tls::load(&config.tls)?.map(Arc::new);
+        let listener = TcpListener::bind(config.server.listen).map_err(cannot_listen)?;
+        // Once more, with the backlog that is wanted.
+        rustix::net::listen(&listener, config.limits.backlog).map_err(|e| cannot_listen(e.into()))?;
+        let address = listener.local_addr().map_err(cannot_listen)?;
+        let limits = config.limits.clone();
+        let admission = Admission::new(&limits, config.server.trusted_proxies.clone(), descriptors());
+        let front = Front { tls, admission: Arc::new(admission), patience: Patience::of(&limits) };
+        Ok(Self { listener, address, front: Arc::new(front), limits })
+    }
+
+    /// Scheme, address and port, as those see them who connect.
+    pub fn origin(&self) -> String {
+        let scheme = if self.front.tls.is_some() { "https" } else { "http" };
+        format!("{scheme}://{}", self.address)
+    }
+
+    /// Serves the routes of `api`, and keeps the certificate up to date, as long as the server runs.
+    ///
+    /// # Errors
+    /// The socket is of no use.
+    pub fn serve(self, api: Api, workers: usize, grace: Duration) -> io::Result<Server> {
+        let Self { listener, address, front, limits } = self;
+        if let Some(tls) = front.tls.clone() {
+            actix_web::rt::spawn(tls.keep_current());
+        }
+        let builder = Server::build()
+            .workers(workers)
+            // More than there can be: who is too many is refused at once, and does not wait.
+            .max_concurrent_connections(usize::MAX >> 8)
+            .shutdown_timeout(grace.as_secs())
+            .disable_signals();
+        let stopping = builder.graceful_shutdown_signal();
+        let service = move || {
+            let (front, stopping) = (front.clone(), stopping.clone());
+            let app = App::new().configure(http::configure(api.clone())).default_service(http::not_found());
+            let http = HttpService::build()
+                .keep_alive(keep_alive(&limits))
+                .client_request_timeout(limits.head_timeout.0)
+                .client_disconnect_timeout(LINGER)
+                .h1_write_buffer_size(WRITE_BUFFER)
+                .local_addr(address)
+                .graceful_shutdown_signal(move || {
+                    let stopping = stopping.clone();
+                    async move { stopping.notified().await }
+                })
+                .on_connect_ext(|connection: &Connection, data: &mut Extensions| {
+                    data.insert::<Wire>(connection.wire());
+                })
+                .h1(map_config(app, |()| AppConfig::default()));
+            fn_service(move |stream: TcpStream| {
+                let front = front.clone();
+                async move { front.receive(stream).await.ok_or(()) }
+            })
+            .and_then(
+                http.map_err(|error| tracing::debug!(%error, "a connection ended")).map_init_err(|_| ()),
+            )
+        };
+        Ok(builder.listen("evanesce", listener, service)?.run())
+    }
+}
+
+/// What stands before HTTP.
+struct Front {
+    tls: Option<Arc<Tls>>,
+    admission: Arc<Admission>,
+    patience: Patience,
+}
+
+impl Front {
+    /// Makes a connection of a socket; `None` if it is refused, and closed with that.
+    async fn receive(&self, stream: TcpStream) -> Option<(Connection, Option<SocketAddr>)> {
+        let peer = stream.peer_addr().ok()?;
+        let place = match self.admission.admit(peer.ip()) {
+            Ok(place) => place,
+            Err(reason) => {
+                telemetry::connection_refused(reason);
+                forget(&stream);
+                return None;
+            }
+        };
+        self.set_options(&stream);
+        let io = match &self.tls {
+            None => Io::Plain(stream),
+            Some(tls) => Io::Tls(Box::new(self.shake_hands(tls, stream).await?)),
+        };
+        Some((Connection::new(io, peer.ip(), self.patience, place), Some(peer)))
+    }
+
+    async fn shake_hands(
+        &self,
+        tls: &Tls,
+        stream: TcpStream,
+    ) -> Option<tokio_rustls::server::TlsStream<TcpStream>> {
+        let handshake = tls.acceptor().accept(stream);
+        let shaken = match self.patience.head {
+            None => handshake.await,
+            Some(patience) => match tokio::time::timeout(patience, handshake).await {
+                Ok(shaken) => shaken,
+                Err(_elapsed) => Err(io::ErrorKind::TimedOut.into()),
+            },
+        };
+        shaken
+            .inspect_err(|error| {
+                telemetry::connection_refused("handshake");
+                tracing::debug!(%error, "a TLS handshake failed");
+            })
+            .ok()
+    }
+
+    fn set_options(&self, stream: &TcpStream) {
+        // A small file's head and body are two writes: the second must not wait for an ACK.
+        let mut set = set_tcp_nodelay(stream, true);
+        if let Some(patience) = self.patience.write {
+            // What the system holds for a client that takes nothing dies as well.
+            let milliseconds = u32::try_from(patience.as_millis()).unwrap_or(u32::MAX);
+            set = set.and(set_tcp_user_timeout(stream, milliseconds));
+        }
+        if let Err(error) = set {
+            tracing::debug!(%error, "an option of a socket could not be set");
+        }
+    }
+}
+
+/// Lets the system drop what it holds for a socket as soon as it is closed.
+fn forget(stream: &TcpStream) {
+    if let Err(error) = set_socket_linger(stream, Some(Duration::ZERO)) {
+        tracing::debug!(%error, "an option of a socket could not be set");
+    }
+}
+
+/// Whether there are second requests. How long they are waited for is the connection's affair.
+fn keep_alive(limits: &Limits) -> KeepAlive {
+    if limits.keep_alive.0.is_zero() { KeepAlive::Disabled } else { KeepAlive::Os }
+}
+
+/// How many connections there may be by the limit of open files.
+fn descriptors() -> usize {
+    let limit = rustix::process::getrlimit(rustix::process::Resource::Nofile).current;
+    let limit = limit.map_or(usize::MAX, |limit| usize::try_from(limit).unwrap_or(usize::MAX));
+    limit.saturating_sub(SPARE_DESCRIPTORS).max(limit / 2)
+}

@@ -1,0 +1,131 @@
+//! Too many requests, too many connections, too many at once on one connection.
+
+use super::*;
+
+/// Nobody is exempt: the tests come from loopback.
+fn strict() -> Setup {
+    Setup::new().set("limits.exempt=")
+}
+
+#[test]
+fn g_11_an_address_that_asks_too_often_gets_429_and_another_does_not() {
+    let setup = strict().set("limits.requests_per_second_per_address=2");
+    let server = setup.start();
+    let mut stream = tcp_from(&server, 7).unwrap();
+    let refused = (0..200).find_map(|n| {
+        let (status, head, body) = ask(&mut stream, METADATA);
+        (status != 200).then_some((n, status, head, body))
+    });
+    let (n, status, head, body) = refused.expect("a refusal");
+    assert!((20..=24).contains(&n), "{n}: ten seconds' worth");
+    assert_eq!((status, field(&head, "retry-after")), (429, Some("1")));
+    assert!(field(&head, "x-request-id").is_some());
+    let outcome: serde_json::Value = serde_json::from_slice(&body).unwrap();
+    assert_eq!(
+        (&outcome["resourceType"], &outcome["issue"][0]["code"]),
+        (&"OperationOutcome".into(), &"throttled".into())
+    );
+    assert_eq!(ask(&mut tcp_from(&server, 8).unwrap(), METADATA).0, 200);
+    // What no route leads to counts as well, and time heals.
+    assert_eq!(ask(&mut tcp_from(&server, 7).unwrap(), b"GET /x HTTP/1.1\r\nHost: x\r\n\r\n").0, 429);
+    eventually("the budget", || (ask(&mut tcp_from(&server, 7).ok()?, METADATA).0 == 200).then_some(()));
+}
+
+#[test]
+fn by_default_loopback_has_no_limits_by_address() {
+    let setup = Setup::new();
+    let server = setup.start();
+    let held: Vec<_> = (0..150).map(|_| tcp(&server)).collect();
+    let mut stream = tcp(&server);
+    for _ in 0..700 {
+        assert_eq!(ask(&mut stream, METADATA).0, 200);
+    }
+    drop(held);
+}
+
+#[test]
+fn an_address_has_so_many_connections_and_gets_new_ones_when_they_end() {
+    let setup = strict().set("limits.connections_per_address=5");
+    let server = setup.start();
+    let mut held: Vec<_> = (0..5).map(|_| tcp_from(&server, 7).unwrap()).collect();
+    for stream in &mut held {
+        assert_eq!(ask(stream, METADATA).0, 200);
+    }
+    let answer = || {
+        let mut stream = tcp_from(&server, 7).ok()?;
+        stream.write_all(METADATA).ok()?;
+        Some(statuses(&read_all(&mut stream))).filter(|statuses| !statuses.is_empty())
+    };
+    assert_eq!(answer(), None, "closed at once");
+    assert_eq!(ask(&mut tcp_from(&server, 8).unwrap(), METADATA).0, 200, "another address");
+    held.pop();
+    eventually("a place", || {
+        let mut stream = tcp_from(&server, 7).ok()?;
+        stream.write_all(METADATA).ok()?;
+        stream.read_exact(&mut [0; 12]).ok()
+    });
+}
+
+#[test]
+fn all_together_have_so_many_connections() {
+    let setup = Setup::new().set("limits.connections=20");
+    let server = setup.start();
+    let mut held: Vec<_> = (0..20).map(|_| tcp(&server)).collect();
+    for stream in &mut held {
+        assert_eq!(ask(stream, METADATA).0, 200);
+    }
+    let mut more = tcp(&server);
+    let _ = more.write_all(METADATA);
+    assert_eq!(read_all(&mut more), b"");
+    assert_eq!(ask(&mut held[0], METADATA).0, 200, "those that are there go on");
+}
+
+#[test]
+fn a_tls_handshake_counts_as_a_connection() {
+    let identity = Identity::new();
+    let setup = identity.setup().set("limits.exempt=127.0.0.1").set("limits.connections_per_address=3");
+    let server = setup.start();
+    let open = || {
+        let metrics = identity.agent().get(server.base.replace("/r4/default", "/metrics")).call();
+        let text = metrics.unwrap().body_mut().read_to_string().unwrap();
+        let line = text.lines().find_map(|line| line.strip_prefix("evanesce_connections ")).unwrap();
+        line.parse::<usize>().unwrap()
+    };
+    // They say nothing at all. One more asks for the metrics.
+    let held: Vec<_> = (0..3).map(|_| tcp_from(&server, 7).unwrap()).collect();
+    eventually("the places to be taken", || (open() == 4).then_some(()));
+    let (refused, took) = timed(|| read_all(&mut tcp_from(&server, 7).unwrap()));
+    assert_eq!(refused, b"");
+    assert!(took < Duration::from_secs(5), "at once, not when its handshake takes too long: {took:?}");
+    drop(held);
+    eventually("their end", || (open() == 1).then_some(()));
+}
+
+#[test]
+fn a_flood_of_requests_on_one_connection_is_answered_in_order_and_holds_nobody_up() {
+    let setup = Setup::new();
+    let server = setup.start();
+    let flood = b"GET /healthz HTTP/1.1\r\nHost: x\r\n\r\n".repeat(50_000);
+    let mut sizes = Vec::new();
+    for _ in 0..4 {
+        let mut stream = tcp(&server);
+        let mut writing = stream.try_clone().unwrap();
+        std::thread::scope(|scope| {
+            scope.spawn(|| {
+                let _ = writing.write_all(&flood);
+            });
+            for n in 0..2000 {
+                assert_eq!(read_answer(&mut stream).0, 200);
+                if n % 200 == 0 {
+                    let (answer, took) = timed(|| get(&server.base.replace("/r4/default", "/healthz")));
+                    assert_eq!(answer.status, 200);
+                    assert!(took < Duration::from_secs(1), "{took:?}");
+                }
+            }
+            sizes.push(slow::resident(&server) >> 20);
+            stream.shutdown(std::net::Shutdown::Both).unwrap();
+        });
+    }
+    // Who does not read any more is not answered without end. Each worker has its turn before that.
+    assert!(sizes[3] < sizes[1] + 16, "{sizes:?} MiB");
+}

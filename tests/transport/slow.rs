@@ -1,0 +1,286 @@
+//! Clients that take their time: each of them is sent away in time, and the others are answered
+//! meanwhile.
+
+use super::*;
+
+/// Short times, so that nobody waits long for the end of it.
+fn hasty() -> Setup {
+    Setup::new().set("limits.head_timeout=2s").set("limits.keep_alive=1s").set("limits.write_timeout=2s")
+}
+
+/// The longest that a slow client may hold on: the time for idleness, that for a head, a second of
+/// courtesy, and what a busy machine takes.
+const LONGEST: Duration = Duration::from_secs(12);
+
+/// Sends a byte now and then until the server has had enough; gives what it answered, and how long
+/// it took.
+fn trickle(
+    mut stream: impl Read + Write,
+    bytes: impl IntoIterator<Item = u8>,
+    socket: &TcpStream,
+) -> (Vec<u8>, Duration) {
+    socket.set_read_timeout(Some(Duration::from_millis(100))).unwrap();
+    let began = Instant::now();
+    let mut answered = Vec::new();
+    let mut buffer = [0; 4096];
+    for byte in bytes {
+        assert!(began.elapsed() < LONGEST, "it goes on and on: {}", answered.escape_ascii());
+        if stream.write_all(&[byte]).and_then(|()| stream.flush()).is_err() {
+            break;
+        }
+        match stream.read(&mut buffer) {
+            Ok(0) => break,
+            Ok(n) => answered.extend_from_slice(&buffer[..n]),
+            Err(e) if matches!(e.kind(), ErrorKind::WouldBlock | ErrorKind::TimedOut) => {}
+            Err(_) => break,
+        }
+    }
+    (answered, began.elapsed())
+}
+
+/// The bytes of a head that never ends.
+fn endless_head() -> impl Iterator<Item = u8> {
+    b"GET /r4/default/metadata HTTP/1.1\r\nHost: x\r\nX: ".iter().copied().chain(std::iter::repeat(b'x'))
+}
+
+#[test]
+fn a_first_head_that_comes_byte_by_byte_is_cut_off() {
+    let setup = hasty();
+    let server = setup.start();
+    let stream = tcp(&server);
+    let (answer, took) = trickle(&stream, endless_head(), &stream);
+    assert_eq!(statuses(&answer), [408]);
+    assert!(took >= Duration::from_millis(1900), "{took:?}");
+}
+
+#[test]
+fn a_second_head_that_comes_byte_by_byte_is_cut_off_as_well() {
+    let setup = hasty();
+    let server = setup.start();
+    let mut stream = tcp(&server);
+    assert_eq!(ask(&mut stream, METADATA).0, 200);
+    let (answer, took) = trickle(&stream, endless_head(), &stream);
+    assert!(statuses(&answer).is_empty(), "{}", answer.escape_ascii());
+    assert!(took >= Duration::from_millis(1900), "{took:?}");
+    eventually("the account of it", || {
+        (metric(&server, "evanesce_refused_connections_total") >= 1.0).then_some(())
+    });
+}
+
+#[test]
+fn a_connection_that_asks_for_nothing_is_closed_in_time_and_one_that_asks_goes_on() {
+    let setup = hasty();
+    let server = setup.start();
+    let (mut idle, mut busy, mut silent) = (tcp(&server), tcp(&server), tcp(&server));
+    assert_eq!(ask(&mut idle, METADATA).0, 200);
+    let (rest, took) = timed(|| read_all(&mut idle));
+    assert_eq!(rest, b"");
+    assert!((Duration::from_millis(900)..LONGEST).contains(&took), "{took:?}");
+    // Longer than any of the times, with a request now and then.
+    let began = Instant::now();
+    while began.elapsed() < Duration::from_secs(4) {
+        assert_eq!(ask(&mut busy, METADATA).0, 200);
+        std::thread::sleep(Duration::from_millis(300));
+    }
+    // Who has never said anything has gone meanwhile, with a 408.
+    assert_eq!(statuses(&read_all(&mut silent)), [408]);
+}
+
+#[test]
+fn the_rest_of_a_body_that_nobody_wants_is_not_waited_for() {
+    let setup = hasty();
+    let server = setup.start();
+    let mut stream = tcp(&server);
+    let head = "POST /r4/default/metadata HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n";
+    assert_eq!(ask(&mut stream, head.as_bytes()).0, 405);
+    let chunks = std::iter::repeat(*b"1\r\nx\r\n").flatten();
+    trickle(&stream, chunks, &stream);
+}
+
+#[test]
+fn a_body_of_a_kick_off_that_comes_byte_by_byte_is_cut_off() {
+    let setup = hasty();
+    let server = setup.start();
+    let mut stream = tcp(&server);
+    let head = "POST /r4/default/$export HTTP/1.1\r\nHost: x\r\nAccept: */*\r\nPrefer: respond-async\r\n\
+                Content-Type: application/fhir+json\r\nContent-Length: 1000000\r\n\r\n";
+    stream.write_all(head.as_bytes()).unwrap();
+    // Its own time, which is longer: others are answered meanwhile.
+    assert_eq!(get(&format!("{}/metadata", server.base)).status, 200);
+    let began = Instant::now();
+    stream.set_read_timeout(Some(Duration::from_millis(100))).unwrap();
+    let mut answer = Vec::new();
+    while answer.is_empty() {
+        assert!(began.elapsed() < PATIENCE);
+        let _ = stream.write_all(b" ");
+        let mut buffer = [0; 4096];
+        match stream.read(&mut buffer) {
+            Ok(n) => answer.extend_from_slice(&buffer[..n]),
+            Err(e) => assert!(matches!(e.kind(), ErrorKind::WouldBlock | ErrorKind::TimedOut), "{e}"),
+        }
+    }
+    assert_eq!(statuses(&answer), [408]);
+}
+
+#[test]
+fn slow_tls_handshakes_are_cut_off_and_honest_ones_get_through() {
+    let identity = Identity::new();
+    let setup = identity.setup().set("limits.head_timeout=2s").set("limits.keep_alive=1s");
+    let server = setup.start();
+    // More than the library would shake hands with at once.
+    let mut held: Vec<_> = (0..600).map(|_| tcp(&server)).collect();
+    let first = tcp(&server);
+    let record = [22, 3, 1, 0, 200, 1, 0, 0, 196, 3, 3];
+    let bytes = record.into_iter().chain(std::iter::repeat(7));
+    std::thread::scope(|scope| {
+        let slow = scope.spawn(|| trickle(&first, bytes, &first));
+        let (honest, took) = timed(|| ask(&mut identity.connect(&server).unwrap(), METADATA).0);
+        assert_eq!(honest, 200);
+        assert!(took < Duration::from_secs(2), "{took:?}");
+        assert!(slow.join().unwrap().1 >= Duration::from_secs(1));
+    });
+    for stream in &mut held {
+        assert_eq!(read_all(stream), b"");
+    }
+    // A second head that is slow, over TLS.
+    let mut stream = identity.connect(&server).unwrap();
+    assert_eq!(ask(&mut stream, METADATA).0, 200);
+    let socket = stream.sock.try_clone().unwrap();
+    trickle(stream, endless_head(), &socket);
+}
+
+#[test]
+fn two_hundred_slow_heads_hold_nobody_up_and_are_gone_in_time() {
+    let setup = hasty();
+    let server = setup.start();
+    let slow: Vec<_> = (0..200).map(|_| tcp(&server)).collect();
+    let began = Instant::now();
+    let mut gone = 0;
+    let mut bytes = endless_head();
+    let mut open: Vec<_> = slow.iter().collect();
+    while !open.is_empty() {
+        assert!(began.elapsed() < LONGEST, "{} of 200 are still there", open.len());
+        let byte = bytes.next().unwrap();
+        // Whoever was answered 408 has been closed, or will be by the next byte.
+        open.retain(|stream| {
+            let mut stream = *stream;
+            stream.set_nonblocking(true).unwrap();
+            let is_gone = stream.read(&mut [0; 1024]).is_ok() || stream.write_all(&[byte]).is_err();
+            gone += usize::from(is_gone);
+            !is_gone
+        });
+        let (answer, took) = timed(|| get(&format!("{}/metadata", server.base)));
+        assert_eq!(answer.status, 200);
+        assert!(took < Duration::from_secs(1), "{took:?}");
+        std::thread::sleep(Duration::from_millis(50));
+    }
+    assert_eq!(gone, 200);
+    assert!(began.elapsed() >= Duration::from_secs(2), "they were given their time");
+}
+
+/// How many files of exports the server has open.
+fn open_files(server: &Server) -> usize {
+    let files = std::fs::read_dir(format!("/proc/{}/fd", server.child.id())).unwrap();
+    let targets = files.filter_map(|file| std::fs::read_link(file.unwrap().path()).ok());
+    targets
+        .filter(|target| {
+            target.to_string_lossy().ends_with(".ndjson") && target.starts_with(&server.data_dir)
+        })
+        .count()
+}
+
+pub fn resident(server: &Server) -> usize {
+    let status = std::fs::read_to_string(format!("/proc/{}/status", server.child.id())).unwrap();
+    let line = status.lines().find(|line| line.starts_with("VmRSS:")).unwrap();
+    line.split_whitespace().nth(1).unwrap().parse::<usize>().unwrap() * 1024
+}
+
+/// A file that is larger than all buffers, as the path of its URL and its length.
+fn big_file(server: &Server) -> (String, usize) {
+    let (_, manifest) = server.export("$export");
+    let url = manifest["output"][0]["url"].as_str().unwrap();
+    let length = send("HEAD", url, &[]).header("content-length").parse().unwrap();
+    (format!("/r4{}", url.split_once("/r4").unwrap().1), length)
+}
+
+fn begin(server: &Server, path: &str, fields: &str) -> TcpStream {
+    let mut stream = tcp(server);
+    write!(stream, "GET {path} HTTP/1.1\r\nHost: x\r\n{fields}\r\n").unwrap();
+    stream.read_exact(&mut [0; 12]).unwrap();
+    stream
+}
+
+#[test]
+fn g_11_who_does_not_read_its_download_is_cut_and_what_it_held_is_let_go_of() {
+    let setup = hasty().source(crate::api::cut::big_source());
+    let server = setup.start();
+    let (path, length) = big_file(&server);
+    eventually("the export's own files", || (open_files(&server) <= 1).then_some(()));
+    let mut sizes = Vec::new();
+    for _ in 0..6 {
+        let held: Vec<_> = (0..30).map(|_| begin(&server, &path, "")).collect();
+        assert!(open_files(&server) >= 30, "{}", open_files(&server));
+        eventually("the end of the downloads", || (open_files(&server) <= 1).then_some(()));
+        sizes.push(resident(&server) >> 20);
+        for mut stream in held {
+            let got = read_all(&mut stream).len();
+            assert!(got < length, "{got} of {length}: the client sees a failed transfer");
+        }
+    }
+    assert!(metric(&server, "evanesce_refused_connections_total{reason=\"write\"}") >= 1.0);
+    // Each of them had 1 MiB to send and more: what was not let go of would add up, once the
+    // allocator of each thread has its share.
+    assert!(sizes[5] < sizes[2] + 60, "{sizes:?} MiB");
+    // The last of the file is deleted as ever.
+    assert_eq!(get(&format!("{}/metadata", server.base)).status, 200);
+}
+
+#[test]
+fn so_many_downloads_are_open_at_once_and_more_when_one_ends() {
+    let setup = Setup::new().source(crate::api::cut::big_source()).set("limits.downloads=3");
+    let server = setup.start();
+    let (path, _) = big_file(&server);
+    let url = format!("http://{}{path}", address(&server));
+    let mut held: Vec<_> = (0..3).map(|_| begin(&server, &path, "")).collect();
+    let refused = get(&url);
+    assert_eq!(refused.outcome(), (429, "throttled".into()));
+    assert_eq!(refused.header("retry-after"), "5");
+    assert_eq!(send("HEAD", &url, &[]).status, 200, "this holds nothing");
+    held.pop();
+    eventually("a place", || (get(&url).status == 200).then_some(()));
+}
+
+#[test]
+fn who_reads_slowly_but_reads_gets_its_download_whole() {
+    let setup = hasty().source(crate::api::cut::big_source());
+    let server = setup.start();
+    let (path, length) = big_file(&server);
+    for fields in ["", "Connection: close\r\n"] {
+        let mut stream = begin(&server, &path, fields);
+        let (mut got, mut buffer) = (0, vec![0; 1 << 20]);
+        // The last megabytes stand in buffers while the client sleeps, longer than it may be idle.
+        while got < length {
+            let pause = if got > length - (8 << 20) { 700 } else { 0 };
+            std::thread::sleep(Duration::from_millis(pause));
+            let n = stream.read(&mut buffer).unwrap();
+            assert!(n > 0, "{got} of {length} with {fields:?}");
+            got += n;
+        }
+    }
+}
+
+#[test]
+fn with_0_a_slow_client_has_all_the_time_there_is() {
+    let setup = hasty().set("limits.head_timeout=0s").set("limits.write_timeout=0s");
+    let server = setup.start();
+    let mut stream = tcp(&server);
+    stream.write_all(&METADATA[..20]).unwrap();
+    std::thread::sleep(Duration::from_secs(5));
+    assert_eq!(ask(&mut stream, &METADATA[20..]).0, 200);
+    // Without keep-alive each connection is closed after its answer.
+    let setup = Setup::new().set("limits.keep_alive=0s");
+    let server = setup.start();
+    let mut stream = tcp(&server);
+    assert_eq!(ask(&mut stream, METADATA).0, 200);
+    assert_eq!(read_all(&mut stream), b"");
+}
