@@ -66,7 +66,8 @@ fn no_client_takes_the_part_of_a_file_that_was_cut_for_the_whole() {
 
 #[test]
 fn hundreds_of_clients_that_do_not_read_hold_no_deletion_up() {
-    let setup = Setup::new().source(big_source()).set("download.delete_grace=200ms");
+    let setup =
+        Setup::new().source(big_source()).set("download.delete_grace=200ms").set("limits.downloads=0");
     let server = setup.start();
     let (polling, url) = big_job(&server);
     let stalled: Vec<_> = (0..300).map(|_| begin(&server, &url, "1.1", "")).collect();

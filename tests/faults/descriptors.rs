@@ -1,15 +1,17 @@
-//! Out of descriptors: clients hold as many connections as the server may have descriptors.
-//! What needs none goes on, a deletion's 202 among it; what needs one is refused or tried
-//! again; when the connections close, everything is as before.
+//! Out of descriptors: a running server may have no more than it has. What needs none goes on, a
+//! deletion's 202 among it; what needs one is refused or tried again; when there are some again,
+//! everything is as before.
 
 use std::io::{Read, Write};
 use std::net::TcpStream;
-use std::process::Command;
 
 use crate::crash::{Exported, assert_disk_equals_store, assert_erased, file_url, wait_settled};
+use rustix::process::{Pid, Resource, Rlimit, getrlimit, prlimit};
+
 use crate::support::*;
 
-const LIMIT: usize = 160;
+/// So many the server has taken before it listens, and keeps.
+const TAKEN: u64 = 8;
 
 /// A connection that stays open from one request to the next.
 struct Line(TcpStream);
@@ -39,24 +41,19 @@ impl Line {
     }
 }
 
-fn descriptors(server: &Server) -> usize {
-    std::fs::read_dir(format!("/proc/{}/fd", server.child.id())).unwrap().count()
+/// Sets how many descriptors a running server may have, and gives how many it might have before.
+fn limit_descriptors(server: &Server, most: Option<u64>) -> Option<u64> {
+    let pid = Some(Pid::from_child(&server.child));
+    // The upper one is that of this process, which started it.
+    let maximum = getrlimit(Resource::Nofile).maximum;
+    prlimit(pid, Resource::Nofile, Rlimit { current: most, maximum }).unwrap().current
 }
 
 #[test]
 fn a_server_without_descriptors_still_deletes_refuses_exports_and_recovers() {
     let setup = Setup::new().set("reaper.interval=50ms").set("retention.orphan_grace=0s");
     let setup = setup.set("reaper.retry_min=20ms").set("reaper.retry_max=50ms");
-    let limited = |server: Command| {
-        let mut command = Command::new("sh");
-        command.args(["-c", "ulimit -Sn $0 && ulimit -Hn $0 && exec \"$@\""]).arg(LIMIT.to_string());
-        command.arg(server.get_program()).args(server.get_args());
-        for (name, _) in server.get_envs() {
-            command.env_remove(name);
-        }
-        command
-    };
-    let server = setup.launch(limited(setup.command()));
+    let server = setup.start();
     let [kept, deleted] = [(); 2].map(|()| {
         let (polling, manifest) = server.export("$export?_type=Patient");
         (polling.clone(), Exported::of(&polling, &manifest))
@@ -68,13 +65,7 @@ fn a_server_without_descriptors_still_deletes_refuses_exports_and_recovers() {
         |name: &str| operator.ask("GET", &format!("{}/{name}", server.operators), &token).1;
     assert!(ask_operator("readyz").contains("\"ready\":true"));
     assert_eq!(line.ask("GET", &kept.0, "").0, 200);
-    let mut crowd = Vec::new();
-    eventually("the last descriptor to be taken", || {
-        crowd.push(Line::open(&server.base));
-        (descriptors(&server) >= LIMIT).then_some(())
-    });
-    // They wait for a descriptor, should one become free.
-    crowd.extend((0..16).map(|_| Line::open(&server.base)));
+    let limit = limit_descriptors(&server, Some(TAKEN));
 
     let url = format!("{}/$export", server.base);
     let headers = "Accept: application/fhir+json\r\nPrefer: respond-async\r\n";
@@ -94,7 +85,7 @@ fn a_server_without_descriptors_still_deletes_refuses_exports_and_recovers() {
     assert!(ask_operator("readyz").contains("\"marked\":1"));
     assert!(setup.disk().has(&deleted.1.id));
 
-    drop(crowd);
+    limit_descriptors(&server, limit);
     let receipt = assert_erased(&setup, &server, &deleted.1.id, &deleted.1.files, &["deleted"]);
     assert!(receipt["last_error"].as_str().unwrap().contains("os error 24"), "{receipt}");
     kept.1.assert_intact(&server);

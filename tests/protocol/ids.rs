@@ -21,7 +21,6 @@ const IDS: &[(&str, u32)] = &[
 
 /// Ids without a test of their own, and why.
 const REASONS: &[(&str, &str)] = &[
-    ("G-11", "tests/api/cut.rs and tests/api/revoked.rs are all about it"),
     ("F-6", "files are served by the server itself; nothing redirects"),
     ("O-5", "describes another product"),
 ];

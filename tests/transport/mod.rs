@@ -107,8 +107,7 @@ fn statuses(bytes: &[u8]) -> Vec<u16> {
 
 /// The value of a metric, all its labels together.
 fn metric(server: &Server, name: &str) -> f64 {
-    let url = server.base.replace("/r4/default", "/metrics");
-    let text = String::from_utf8(get(&url).body).unwrap();
+    let text = String::from_utf8(server.operator("metrics").body).unwrap();
     let lines = text.lines().filter(|line| line.starts_with(name));
     lines.map(|line| line.rsplit(' ').next().unwrap().parse::<f64>().unwrap()).sum()
 }

@@ -46,7 +46,7 @@ fn a_pair_that_cannot_be_used_is_refused_and_the_one_before_stays() {
     std::fs::copy(new.certificate(), old.certificate()).unwrap();
     std::fs::copy(new.key(), old.key()).unwrap();
     wait_for(&server, &new);
-    let text = metrics_over_tls(&new, &server);
+    let text = metrics(&server);
     assert!(text.contains("evanesce_certificate_reads_total{outcome=\"taken\"} 1"), "{text}");
     assert!(text.contains("evanesce_certificate_reads_total{outcome=\"refused\"}"), "{text}");
     assert!(text.contains("evanesce_certificate_expiry_seconds 4070908800"), "{text}");
@@ -72,7 +72,6 @@ fn a_certificate_behind_a_link_that_is_turned_is_taken() {
     wait_for(&server, &new);
 }
 
-fn metrics_over_tls(identity: &Identity, server: &Server) -> String {
-    let url = server.base.replace("/r4/default", "/metrics");
-    identity.agent().get(url).call().unwrap().body_mut().read_to_string().unwrap()
+fn metrics(server: &Server) -> String {
+    String::from_utf8(server.operator("metrics").body).unwrap()
 }
