@@ -13,7 +13,7 @@ pub struct Limits {
     /// of a trial at home. Default: loopback.
     pub exempt: Networks,
     /// Connections open at once; more are closed unanswered. 0 = as many as the limit of open files
-    /// leaves. Default 10000.
+    /// leaves, and 10000 at most. Default 0.
     pub connections: usize,
     /// Of them, those of one address (of IPv6, of one /64); trusted proxies have no such limit.
     /// 0 = no such limit. Default 100.
@@ -46,7 +46,7 @@ impl Default for Limits {
     fn default() -> Self {
         Self {
             exempt: Networks::loopback(),
-            connections: 10_000,
+            connections: 0,
             connections_per_address: 100,
             requests_per_second_per_address: 50,
             requests_per_second_per_client: 100,

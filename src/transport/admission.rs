@@ -10,6 +10,9 @@ use crate::config::{Limits, Networks};
 use crate::http::household;
 use crate::telemetry;
 
+/// The most connections, unless the settings say more.
+const MOST: usize = 10_000;
+
 /// The counts, and how high they may be.
 pub struct Admission {
     most: usize,
@@ -25,20 +28,20 @@ struct Open {
 }
 
 impl Admission {
-    /// Nobody is there yet. There may be no more connections than `descriptors`.
+    /// Nobody is there yet. By the limit of open files there may be `descriptors` connections.
     pub fn new(limits: &Limits, proxies: Networks, descriptors: usize) -> Self {
         let most = match limits.connections {
-            0 => descriptors,
-            most if most > descriptors => {
-                tracing::warn!(
-                    connections = descriptors,
-                    "limits.connections is more than the limit of open files leaves: that many are taken; \
-                     raise the limit (ulimit -n, LimitNOFILE)"
-                );
-                descriptors
-            }
+            0 => descriptors.min(MOST),
             most => most,
         };
+        if most > descriptors {
+            tracing::warn!(
+                connections = most,
+                descriptors,
+                "limits.connections is more than the limit of open files leaves: exports and downloads may \
+                 fail for want of one; raise the limit (ulimit -n, LimitNOFILE)"
+            );
+        }
         let uncounted = [limits.exempt.clone(), proxies];
         let most_by_address = limits.connections_per_address;
         Self { most, most_by_address, uncounted, open: Mutex::default() }
@@ -134,11 +137,13 @@ mod tests {
     }
 
     #[test]
-    fn there_are_no_more_connections_than_descriptors() {
-        for connections in [0, 5000] {
+    fn by_default_there_are_no_more_connections_than_descriptors() {
+        for (connections, expected) in [(0, 1000), (1200, 1200)] {
             let admission = admission(connections, 0);
-            let places: Vec<_> = (0..1001).map_while(|_| admission.admit(from("192.0.2.7")).ok()).collect();
-            assert_eq!(places.len(), 1000);
+            let places: Vec<_> = (0..2000).map_while(|_| admission.admit(from("192.0.2.7")).ok()).collect();
+            assert_eq!(places.len(), expected);
         }
+        let admission = Arc::new(Admission::new(&Limits::default(), Networks::default(), usize::MAX));
+        assert_eq!(admission.most, MOST);
     }
 }

@@ -1,8 +1,8 @@
 //! A connection, and how long it may keep us waiting. The HTTP library has a timer for the first
 //! head of a connection, but none for a second head that comes byte by byte, for the rest of a body
-//! that nobody wants, or for a client that does not read; and its timer for idleness cuts off a last
-//! megabyte that is still on its way to a slow client. So those are here: on the bytes, and on
-//! whether an answer is under way ([`Activity`]).
+//! that nobody wants, or for a client that does not read; and its timer for idleness begins while
+//! the last megabyte is still on its way. So those are here: on the bytes, and on whether an answer
+//! is under way ([`Activity`]).
 
 use std::future::Future;
 use std::io::{self, IoSlice};

@@ -51,6 +51,12 @@ fn a_server_that_cannot_begin_says_why_and_exits_with_2() {
         (&["--auth", "basic"], &["basic", "smart, none"]),
         (&["--set", "auth.applications=/nowhere.toml"], &["/nowhere.toml"]),
         (&["--set", "auth.jwks_ca_file=/nowhere.pem"], &["auth.jwks_ca_file"]),
+        (
+            &["--listen", "0.0.0.0:0"],
+            &["0.0.0.0:0", "tls.certificate", "server.trusted_proxies", "127.0.0.1"],
+        ),
+        (&["--listen", "[::]:0"], &["[::]:0", "tls.certificate"]),
+        (&["--listen", "192.0.2.1:8080"], &["192.0.2.1", "tls.certificate"]),
         (&["--listen", "nowhere"], &["server.listen"]),
         (&["--listen", &taken], &[&taken, "in use", "--listen"]),
         (&["--config", &path("missing.toml")], &["missing.toml"]),

@@ -53,6 +53,7 @@ fn limit_descriptors(server: &Server, most: Option<u64>) -> Option<u64> {
 fn a_server_without_descriptors_still_deletes_refuses_exports_and_recovers() {
     let setup = Setup::new().set("reaper.interval=50ms").set("retention.orphan_grace=0s");
     let setup = setup.set("reaper.retry_min=20ms").set("reaper.retry_max=50ms");
+    let setup = setup.set("limits.keep_alive=60s");
     let server = setup.start();
     let [kept, deleted] = [(); 2].map(|()| {
         let (polling, manifest) = server.export("$export?_type=Patient");
