@@ -30,7 +30,7 @@ fn a_server_that_cannot_begin_says_why_and_exits_with_2() {
     std::fs::write(path("file"), "").unwrap();
     let taken = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
     let taken = taken.local_addr().unwrap().to_string();
-    let cases: [(&[&str], &[&str]); 28] = [
+    let cases: [(&[&str], &[&str]); 31] = [
         (&["--set", "export.worker=3"], &["export", "worker"]),
         (&["--set", "exports.workers=3"], &["exports"]),
         (&["--set", "workers=3"], &["workers=3", "section.key=value"]),
