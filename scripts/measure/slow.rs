@@ -45,7 +45,7 @@ pub fn beside(args: &Args) {
     };
     beside_these(&server, "second heads of a byte a second", rounds, second, true);
     let download = || begun(&format!("GET {file} HTTP/1.1\r\nHost: x\r\n\r\n"));
-    beside_these(&server, "downloads that nobody reads", rounds, download, false);
+    beside_these(&server, "downloads that nobody reads, as many as are let in", rounds, download, false);
     measure(&server, "nobody else any more", rounds);
 }
 

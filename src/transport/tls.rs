@@ -150,7 +150,7 @@ impl Tls {
         telemetry::certificate_expires(expires.as_second());
         let left = expires.as_second() - Timestamp::now().as_second();
         if left < 0 {
-            tracing::warn!(%expires, "the certificate has expired: clients will refuse it; replace the files");
+            tracing::warn!(%expires, "the certificate has expired, clients refuse it; replace the files");
         } else if left < SOON {
             tracing::warn!(%expires, "the certificate expires soon; replace the files");
         }

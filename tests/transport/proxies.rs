@@ -29,7 +29,8 @@ fn logged(setup: &Setup) -> Vec<String> {
     lines.map(client).collect()
 }
 
-const X: &str = "X-Forwarded-For: 6.6.6.6, 192.0.2.7\r\nX-Forwarded-Proto: https\r\nX-Forwarded-Host: fhir.example.org\r\n";
+const X: &str = "X-Forwarded-For: 6.6.6.6, 192.0.2.7\r\nX-Forwarded-Proto: https\r\n\
+                 X-Forwarded-Host: fhir.example.org\r\n";
 
 #[test]
 fn a_trusted_proxy_tells_the_address_and_the_origin_of_the_client() {
@@ -56,7 +57,8 @@ fn a_trusted_proxy_tells_the_address_and_the_origin_of_the_client() {
 fn forwarded_of_rfc_7239_is_believed_where_it_is_what_the_proxies_set() {
     let setup = Setup::new().set("server.trusted_proxies=127.0.0.0/30").set("server.proxy_fields=forwarded");
     let server = setup.start();
-    let two = "Forwarded: for=6.6.6.6;host=evil, for=\"[2001:db8::7]:4711\";proto=https;host=fhir.example.org\r\n\
+    let two = "Forwarded: for=6.6.6.6;host=evil, \
+               for=\"[2001:db8::7]:4711\";proto=https;host=fhir.example.org\r\n\
                Forwarded: for=127.0.0.3;host=inner;proto=http\r\n";
     assert_eq!(origin(&kickoff(&server, 2, two)), "https://fhir.example.org");
     assert_eq!(logged(&setup), ["2001:db8::7"]);
@@ -96,7 +98,8 @@ fn clients_behind_a_proxy_are_limited_one_by_one() {
     let server = setup.start();
     let from = |client: &str| {
         let request = format!(
-            "GET /r4/default/metadata HTTP/1.1\r\nHost: x\r\nX-Forwarded-For: 6.6.6.6, {client}\r\nConnection: close\r\n\r\n"
+            "GET /r4/default/metadata HTTP/1.1\r\nHost: x\r\nX-Forwarded-For: 6.6.6.6, {client}\r\n\
+             Connection: close\r\n\r\n"
         );
         ask(&mut tcp(&server), request.as_bytes()).0
     };

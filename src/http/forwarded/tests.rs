@@ -136,7 +136,8 @@ fn a_host_is_a_name_or_an_address_and_a_port_at_most() {
 proptest! {
     #[test]
     fn no_field_panics_or_makes_a_url_that_is_none(value in "[ -~]{0,80}", name in 0..5_usize) {
-        let names = ["forwarded", "x-forwarded-for", "x-forwarded-host", "x-forwarded-proto", "x-forwarded-port"];
+        let names =
+            ["forwarded", "x-forwarded-for", "x-forwarded-host", "x-forwarded-proto", "x-forwarded-port"];
         for kind in [ProxyFields::XForwarded, ProxyFields::Forwarded] {
             if let Some(origin) = client(PEER, &[(names[name], &value)], kind).2 {
                 let url: actix_web::http::Uri = format!("{origin}/r4").parse().unwrap();
