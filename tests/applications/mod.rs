@@ -3,6 +3,7 @@
 
 mod deactivated;
 mod edits;
+mod first_use;
 mod keys;
 mod reload;
 mod token;
