@@ -2,24 +2,30 @@
 //! name and value, as a query has them, and are read by the same code.
 
 use serde::Deserialize;
+use serde::de::IgnoredAny;
+use serde_json::value::RawValue;
 use serde_json::{Map, Value};
 
 use super::ApiError;
 use crate::fhir::quoted;
+use crate::job::bounds::{MAX_FILTER_BYTES, MAX_PARAMETERS, check_bytes, check_items};
+
+/// Bytes of one parameter in the body: all filters may stand in one, with escapes.
+const MAX_PARAMETER_BYTES: usize = 2 * MAX_FILTER_BYTES;
 
 /// A Parameters resource as far as it is looked at. What is unknown in it is refused, not
 /// ignored: it might narrow what is exported.
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
-struct Resource {
+struct Resource<'a> {
     #[serde(rename = "resourceType")]
     resource_type: String,
-    #[serde(default)]
-    parameter: Vec<Parameter>,
+    #[serde(default, borrow)]
+    parameter: Vec<&'a RawValue>,
     #[serde(default, rename = "id")]
-    _id: Option<Value>,
+    _id: IgnoredAny,
     #[serde(default, rename = "meta")]
-    _meta: Option<Value>,
+    _meta: IgnoredAny,
 }
 
 #[derive(Deserialize)]
@@ -29,30 +35,37 @@ struct Parameter {
     rest: Map<String, Value>,
 }
 
-/// The names and values of a body's parameters, in their order.
+/// The names and values of a body's parameters, in their order. They are read one by one, so that
+/// little more than their texts is ever in memory (P13).
 ///
 /// # Errors
 /// 400 `structure` for what is no Parameters resource, 400 `invalid` for a parameter without
-/// exactly one value of a kind that can be read.
+/// exactly one value of a kind that can be read, 400 `too-costly` for too many or too long ones.
 pub fn parameters(body: &[u8]) -> Result<Vec<(String, String)>, ApiError> {
-    let not_one = |error: serde_json::Error| {
-        // The message may quote what the client sent; the place does not.
-        ApiError::malformed_body(format!(
-            "The body is no Parameters resource (line {}, column {}); send {{\"resourceType\":\"Parameters\",\
-             \"parameter\":[{{\"name\":\"_type\",\"valueString\":\"Patient\"}}]}}.",
-            error.line(),
-            error.column()
-        ))
-    };
-    let resource: Resource = serde_json::from_slice(body).map_err(not_one)?;
+    // The messages of the errors may quote what the client sent; the places do not.
+    let resource: Resource<'_> = serde_json::from_slice(body)
+        .map_err(|error| not_one(format_args!("line {}, column {}", error.line(), error.column())))?;
     if resource.resource_type != "Parameters" {
         return Err(ApiError::malformed_body(format!(
             "The body is a resource of type {}; send a Parameters resource.",
             quoted(&resource.resource_type)
         )));
     }
-    let pair = |parameter: Parameter| value(&parameter).map(|value| (parameter.name, value));
-    resource.parameter.into_iter().map(pair).collect()
+    check_items("the Parameters resource", resource.parameter.len(), MAX_PARAMETERS)?;
+    let pair = |(n, text): (usize, &RawValue)| {
+        check_bytes("a parameter", text.get().len(), MAX_PARAMETER_BYTES)?;
+        let parameter: Parameter = serde_json::from_str(text.get())
+            .map_err(|_| not_one(format_args!("parameter {n}, counted from 1")))?;
+        value(&parameter).map(|value| (parameter.name, value))
+    };
+    (1..).zip(resource.parameter).map(pair).collect()
+}
+
+fn not_one(place: std::fmt::Arguments<'_>) -> ApiError {
+    ApiError::malformed_body(format!(
+        "The body is no Parameters resource ({place}); send {{\"resourceType\":\"Parameters\",\
+         \"parameter\":[{{\"name\":\"_type\",\"valueString\":\"Patient\"}}]}}."
+    ))
 }
 
 /// The one value of a parameter, as text.
@@ -146,6 +159,29 @@ mod tests {
             let text = parameters(body.as_bytes()).unwrap_err().to_string();
             assert!(text.contains(expected), "{body}: {text}");
         }
+    }
+
+    #[test]
+    fn p13_parameters_are_counted_before_they_are_read_and_none_may_be_long_or_deep() {
+        let of = |parameters: &str| {
+            let body = format!(r#"{{"resourceType":"Parameters","parameter":[{parameters}]}}"#);
+            super::parameters(body.as_bytes()).map(|given| given.len()).map_err(|error| error.to_string())
+        };
+        let some = |n: usize| vec![r#"{"name":"patient","valueString":"x"}"#; n].join(",");
+        assert_eq!(of(&some(MAX_PARAMETERS)), Ok(MAX_PARAMETERS));
+        assert!(of(&some(MAX_PARAMETERS + 1)).unwrap_err().contains("more than 12000 values"));
+        // They are not looked at.
+        assert!(of(&vec!["0"; MAX_PARAMETERS + 1].join(",")).unwrap_err().contains("12000"));
+        let frame = r#"{"name":"x","valueString":""}"#.len();
+        let long = |bytes: usize| format!(r#"{{"name":"x","valueString":"{}"}}"#, "y".repeat(bytes - frame));
+        assert_eq!(of(&long(MAX_PARAMETER_BYTES)), Ok(1));
+        assert!(of(&long(MAX_PARAMETER_BYTES + 1)).unwrap_err().contains("a parameter has more than"));
+        let deep = |n: usize| format!(r#"{{"name":"x","valueString":{}{}}}"#, "[".repeat(n), "]".repeat(n));
+        for n in [100, 1000, 100_000] {
+            assert!(of(&deep(n)).is_err(), "{n}");
+        }
+        let outside = format!(r#"{{"resourceType":"Parameters","meta":{}}}"#, "[".repeat(500_000));
+        assert!(super::parameters(outside.as_bytes()).is_err());
     }
 
     proptest! {

@@ -102,7 +102,8 @@ const KICKED_OFF: &[Answer] = &[
     refusal(
         400,
         "The URL or the body is malformed (`structure`), a parameter is not supported (`not-supported`) \
-         or makes no sense (`invalid`), or the group has groups as members (`not-supported`).",
+         or makes no sense (`invalid`), the group has groups as members (`not-supported`), or more is \
+         asked for than one export may have (`too-costly`).",
     ),
     refusal(404, "A type is not exported (`not-supported`), or there is no such group (`not-found`)."),
     refusal(406, "`Accept` or `Prefer: respond-async` is missing, or excludes what there is (`structure`)."),

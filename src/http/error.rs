@@ -12,6 +12,7 @@ use actix_web::{HttpResponse, ResponseError};
 use crate::auth::TokenError;
 use crate::fhir::{IssueCode, OperationOutcome, Severity};
 use crate::job::FailureReason;
+use crate::job::bounds::Exceeded;
 use crate::space::NoRoom;
 
 /// The media type of everything but manifests and NDJSON (G-10).
@@ -239,6 +240,14 @@ impl ApiError {
         Self { retry_after: Some(retry_after), ..error }
     }
 
+    /// Too many large bodies are being read (P13).
+    pub fn too_many_bodies(retry_after: u64) -> Self {
+        let text =
+            "Too many large requests are being read; send a smaller one, or try again after the Retry-After.";
+        let error = Self::new(StatusCode::TOO_MANY_REQUESTS, IssueCode::Throttled, text);
+        Self { retry_after: Some(retry_after), ..error }
+    }
+
     /// Too many jobs (K-9).
     pub fn throttled(retry_after: u64) -> Self {
         let text = "Too many exports are queued or running; delete one, or try again after the Retry-After.";
@@ -323,6 +332,13 @@ impl ApiError {
             _ => (StatusCode::INTERNAL_SERVER_ERROR, IssueCode::Processing),
         };
         Self::new(status, code, reason.text())
+    }
+}
+
+/// A request that asks for more than one export may (P13).
+impl From<Exceeded> for ApiError {
+    fn from(exceeded: Exceeded) -> Self {
+        Self::new(StatusCode::BAD_REQUEST, IssueCode::TooCostly, exceeded.to_string())
     }
 }
 

@@ -1,7 +1,7 @@
 //! The kick-off of an export: `GET` or `POST` of `{base}/$export`, `{base}/Patient/$export` and
 //! `{base}/Group/{id}/$export` (REQUIREMENTS section 3).
 
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use actix_web::http::{Method, StatusCode, header};
 use actix_web::web::{Bytes, Data, Payload};
@@ -10,6 +10,7 @@ use jiff::Timestamp;
 
 use super::accept::{JSON, require_accept};
 use super::error::outcome_response;
+use super::intake::Body;
 use super::parameters::{self, Context, Origin};
 use super::preferences::Preferences;
 use super::query::{self, percent_decoded};
@@ -27,9 +28,6 @@ const RETRY_AFTER: u64 = 30;
 
 /// The most seconds that a client is asked to wait for a job of its own to end.
 const LONGEST_RETRY: u64 = 3600;
-
-/// How long the body of a POST may be on its way.
-const BODY_PATIENCE: Duration = Duration::from_secs(30);
 
 /// `GET|POST {base}/$export`.
 pub async fn system(
@@ -82,12 +80,12 @@ async fn kickoff(
     api: &Api,
 ) -> Result<HttpResponse, ApiError> {
     scope::check_level(caller.application.as_deref(), &level)?;
-    let (given, origin) = given(request, payload, api).await?;
+    // Its place is kept until the kick-off is answered.
+    let sent = sent(request, payload, api).await?;
     let now = api.evanesce.services().clock.now();
-    let (handling, profile) = (preferences.handling, api.protocol().profile);
-    let access = scope::access(&caller.scopes, caller.base.as_str(), &level, profile, &given)?;
-    let context = Context { level: &level, now, handling, profile, origin };
-    let parameters = parameters::parse(&given, &context)?;
+    let Understood { level, access, parameters } =
+        understood(level, preferences, caller, now, &sent, api).await?;
+    let origin = sent.origin();
     let tenant = api.evanesce.services().config.tenant(&caller.tenant);
     if level == Level::Patient && !tenant.patient_export {
         return Err(ApiError::patient_export_disabled());
@@ -180,24 +178,37 @@ fn accepted(parameters: &Parameters) -> Option<OperationOutcome> {
     asks_for_binaries.then(|| OperationOutcome::new(Severity::Information, IssueCode::Structure, text))
 }
 
-/// The parameters as they were given. Those of a POST stand in its body; one without a body
-/// may have them in its query, as some clients do (section 15).
-async fn given(
-    request: &HttpRequest,
-    payload: Payload,
-    api: &Api,
-) -> Result<(Vec<(String, String)>, Origin), ApiError> {
-    let of_query = || Ok((query::parse(request.query_string())?, Origin::Query));
+/// The parameters as they were sent.
+enum Sent {
+    /// In the query string.
+    Query(String),
+    /// In a Parameters resource.
+    Body(Body),
+}
+
+impl Sent {
+    fn origin(&self) -> Origin {
+        match self {
+            Self::Query(_) => Origin::Query,
+            Self::Body(_) => Origin::Body,
+        }
+    }
+}
+
+/// The parameters as they were sent. Those of a POST stand in its body; one without a body may have
+/// them in its query, as some clients do (section 15).
+async fn sent(request: &HttpRequest, payload: Payload, api: &Api) -> Result<Sent, ApiError> {
+    let in_query = || Sent::Query(request.query_string().into());
     if request.method() != Method::POST {
-        return of_query();
+        return Ok(in_query());
     }
     let coding = request.headers().get(header::CONTENT_ENCODING);
     if coding.is_some_and(|coding| !coding.as_bytes().eq_ignore_ascii_case(b"identity")) {
         return Err(ApiError::unsupported_content_coding());
     }
-    let body = read(payload, api.max_body_bytes).await?;
-    if body.is_empty() {
-        return of_query();
+    let body = api.intake.body(payload, api.max_body_bytes).await?;
+    if body.bytes.is_empty() {
+        return Ok(in_query());
     }
     let content_type = request.headers().get(header::CONTENT_TYPE).and_then(|value| value.to_str().ok());
     let essence = content_type.and_then(|text| text.parse::<mime::Mime>().ok());
@@ -209,15 +220,41 @@ async fn given(
             "The URL of a POST has no parameters; give all of them in the Parameters resource.",
         ));
     }
-    Ok((body::parameters(&body)?, Origin::Body))
+    Ok(Sent::Body(body))
 }
 
-/// The whole body, if it is not too long and comes in time.
-async fn read(payload: Payload, limit: usize) -> Result<Bytes, ApiError> {
-    match tokio::time::timeout(BODY_PATIENCE, payload.to_bytes_limited(limit)).await {
-        Ok(Ok(Ok(body))) => Ok(body),
-        Ok(Err(_too_long)) => Err(ApiError::body_too_long(limit)),
-        Ok(Ok(Err(_broken))) => Err(ApiError::malformed_body("The body could not be read.")),
-        Err(_elapsed) => Err(ApiError::body_too_slow()),
-    }
+/// What a kick-off asks for, and what it may have.
+struct Understood {
+    level: Level,
+    access: Access,
+    parameters: Parameters,
+}
+
+/// Reads and checks what was sent, which may take a while and is not done where requests are
+/// answered (P13).
+async fn understood(
+    level: Level,
+    preferences: Preferences,
+    caller: &Caller,
+    now: Timestamp,
+    sent: &Sent,
+    api: &Api,
+) -> Result<Understood, ApiError> {
+    let (handling, profile, origin) = (preferences.handling, api.protocol().profile, sent.origin());
+    let (scopes, realm) = (caller.scopes.clone(), caller.base.clone());
+    let text = match sent {
+        Sent::Query(query) => Bytes::copy_from_slice(query.as_bytes()),
+        Sent::Body(body) => body.bytes.clone(),
+    };
+    let understand = move || {
+        let given = match origin {
+            Origin::Query => query::parse(&String::from_utf8_lossy(&text))?,
+            Origin::Body => body::parameters(&text)?,
+        };
+        let access = scope::access(&scopes, realm.as_str(), &level, profile, &given)?;
+        let context = Context { level: &level, now, handling, profile, origin };
+        let parameters = parameters::parse(&given, &context)?;
+        Ok(Understood { level, access, parameters })
+    };
+    api.intake.understand(understand).await
 }

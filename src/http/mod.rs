@@ -15,6 +15,7 @@ mod error;
 mod form;
 mod forwarded;
 mod group;
+mod intake;
 mod introspection;
 mod kickoff;
 mod limits;
@@ -50,6 +51,7 @@ use crate::job::{ClientId, JobId, TenantId};
 
 use accept::{JSON, check_accept, require_accept};
 use caller::{Base, Caller};
+use intake::Intake;
 use parameters::taken_by;
 use preferences::Preferences;
 
@@ -69,6 +71,7 @@ pub struct Api {
     tenants: Arc<BTreeSet<TenantId>>,
     follows_proxies: bool,
     limits: Arc<Limits>,
+    intake: Arc<Intake>,
     client: ClientId,
     authority: Option<Arc<Authority>>,
     metrics: Option<PrometheusHandle>,
@@ -97,6 +100,7 @@ impl Api {
             tenants: Arc::new(tenants),
             follows_proxies: false,
             limits,
+            intake: Arc::default(),
             client: "built-in".parse().expect("a constant that is a valid name"),
             authority: None,
             metrics: None,

@@ -2,9 +2,12 @@
 //! checked, and what is not supported is refused; or, if the client asks for lenience, ignored
 //! and named in an `error` file. Never is anything ignored silently.
 
+use std::collections::HashSet;
 use std::time::Duration;
 
 use jiff::Timestamp;
+
+mod notices;
 
 use super::ApiError;
 use super::preferences::Handling;
@@ -13,7 +16,10 @@ use crate::config::Profile;
 use crate::fhir::elements::Elements;
 use crate::fhir::search::{self, ErrorKind, TypeFilter};
 use crate::fhir::{self, EXPORT_PARAMETERS, ExportParameter, ResourceType, Taken, instant, quoted};
+use crate::job::bounds::{self, check_bytes, check_items};
 use crate::job::{Level, OrganizeBy, Parameters, Provenances};
+
+use notices::Notices;
 
 /// The values of `_outputFormat`; the second is the first with its `+` decoded to a space.
 const FORMATS: &[&str] =
@@ -84,14 +90,23 @@ pub struct Context<'a> {
     pub origin: Origin,
 }
 
-/// Reads the parameters of a kick-off, given by name and value.
+/// Reads the parameters of a kick-off, given by name and value. It may take a while: what answers
+/// requests must not wait for it.
 ///
 /// # Errors
 /// 400 or 404 with the issue code of section 3's table and a text that says what would be
-/// right.
+/// right; 400 `too-costly` beyond the [`bounds`], however lenient the client is (P13).
 pub fn parse(given: &[(String, String)], context: &Context<'_>) -> Result<Parameters, ApiError> {
-    let mut reader =
-        Reader { context, parameters: Parameters::default(), format: None, flags: Flags::default() };
+    check_items("the kick-off", given.len(), bounds::MAX_PARAMETERS)?;
+    let mut reader = Reader {
+        context,
+        parameters: Parameters::default(),
+        format: None,
+        flags: Flags::default(),
+        counts: Counts::default(),
+        patients: HashSet::new(),
+        notices: Notices::default(),
+    };
     for (name, value) in given {
         reader.read(name, value)?;
     }
@@ -106,32 +121,48 @@ struct Flags {
     a_type_was_ignored: bool,
 }
 
+/// What was given of each list so far, whatever became of it.
+#[derive(Debug, Default)]
+struct Counts {
+    types: usize,
+    filters: usize,
+    filter_bytes: usize,
+    filter_values: usize,
+    elements: usize,
+    patients: usize,
+    associated: usize,
+}
+
 struct Reader<'a> {
     context: &'a Context<'a>,
     parameters: Parameters,
     format: Option<()>,
     flags: Flags,
+    counts: Counts,
+    /// Those in `parameters`.
+    patients: HashSet<String>,
+    notices: Notices,
 }
 
 impl Reader<'_> {
     fn read(&mut self, name: &str, value: &str) -> Result<(), ApiError> {
         let now = self.context.now;
-        let known: Vec<_> = taken_by(self.context.profile).map(|parameter| parameter.name).collect();
-        if !known.contains(&name) {
+        if !taken_by(self.context.profile).any(|parameter| parameter.name == name) {
+            let known: Vec<_> = taken_by(self.context.profile).map(|parameter| parameter.name).collect();
             let (name, known) = (quoted(name), known.join(", "));
             return self.ignore(ApiError::unsupported_parameter(format!(
                 "The parameter {name} is not supported; supported are {known}."
             )));
         }
         match name {
-            "_type" => value.split(',').try_for_each(|name| self.add_type(name)),
+            "_type" => self.add_types(value),
             "_outputFormat" => set_once(&mut self.format, name, check_format(value)),
             "_since" => set_once(&mut self.parameters.since, name, read_since(value, now)),
             "_until" => set_once(&mut self.parameters.until, name, read_instant(name, value)),
-            "_typeFilter" => search::split(value).into_iter().try_for_each(|text| self.add_filter(text)),
-            "_elements" => value.split(',').try_for_each(|item| self.add_element(item)),
+            "_typeFilter" => self.add_filters(value),
+            "_elements" => self.add_elements(value),
             "patient" => self.add_patient(value),
-            "includeAssociatedData" => value.split(',').try_for_each(|value| self.add_associated(value)),
+            "includeAssociatedData" => self.add_all_associated(value),
             "organizeOutputBy" => self.organize(name, value),
             _ => self.allow_partial_manifests(name, value),
         }
@@ -142,10 +173,40 @@ impl Reader<'_> {
         match self.context.handling {
             Handling::Strict => Err(error),
             Handling::Lenient => {
-                self.parameters.ignored.push(format!("Ignored: {error}"));
+                self.notices.add(&error);
                 Ok(())
             }
         }
+    }
+
+    fn add_types(&mut self, value: &str) -> Result<(), ApiError> {
+        let names = value.split(',');
+        self.counts.types += names.clone().count();
+        check_items("_type", self.counts.types, bounds::MAX_TYPES)?;
+        names.into_iter().try_for_each(|name| self.add_type(name))
+    }
+
+    fn add_filters(&mut self, value: &str) -> Result<(), ApiError> {
+        self.counts.filter_bytes += value.len();
+        check_bytes("_typeFilter", self.counts.filter_bytes, bounds::MAX_FILTER_BYTES)?;
+        let filters = search::split(value);
+        self.counts.filters += filters.len();
+        check_items("_typeFilter", self.counts.filters, bounds::MAX_FILTERS)?;
+        filters.into_iter().try_for_each(|text| self.add_filter(text))
+    }
+
+    fn add_elements(&mut self, value: &str) -> Result<(), ApiError> {
+        let items = value.split(',');
+        self.counts.elements += items.clone().count();
+        check_items("_elements", self.counts.elements, bounds::MAX_ELEMENTS)?;
+        items.into_iter().try_for_each(|item| self.add_element(item))
+    }
+
+    fn add_all_associated(&mut self, value: &str) -> Result<(), ApiError> {
+        let values = value.split(',');
+        self.counts.associated += values.clone().count();
+        check_items("includeAssociatedData", self.counts.associated, bounds::MAX_ASSOCIATED)?;
+        values.into_iter().try_for_each(|value| self.add_associated(value))
     }
 
     /// Adds a name of `_type`, a list that may repeat (K-6); repeated names collapse (K-19).
@@ -175,8 +236,13 @@ impl Reader<'_> {
     /// Adds a filter of `_typeFilter`.
     fn add_filter(&mut self, text: &str) -> Result<(), ApiError> {
         match TypeFilter::parse(text) {
-            Ok(_) => {
-                self.parameters.type_filters.push(text.into());
+            Ok(filter) => {
+                self.counts.filter_values += filter.values();
+                check_items("_typeFilter", self.counts.filter_values, bounds::MAX_VALUES)?;
+                let filters = &mut self.parameters.type_filters;
+                if !filters.iter().any(|known| known == text) {
+                    filters.push(text.into());
+                }
                 Ok(())
             }
             Err(error) => {
@@ -193,7 +259,10 @@ impl Reader<'_> {
     fn add_element(&mut self, item: &str) -> Result<(), ApiError> {
         match Elements::parse([item]) {
             Ok(_) => {
-                self.parameters.elements.push(item.into());
+                let elements = &mut self.parameters.elements;
+                if !elements.iter().any(|known| known == item) {
+                    elements.push(item.into());
+                }
                 Ok(())
             }
             Err(error) => self.ignore(ApiError::invalid(format!("_elements: {error}"))),
@@ -233,12 +302,14 @@ impl Reader<'_> {
                 "patient is not a parameter of a system export; use Patient/$export or Group/{id}/$export.",
             ));
         }
+        self.counts.patients += 1;
+        check_items("patient", self.counts.patients, bounds::MAX_PATIENTS)?;
         let id = value.strip_prefix("Patient/").filter(|id| is_id(id)).ok_or_else(|| {
             ApiError::invalid(
                 "patient is no reference to a Patient; give a valueReference such as Patient/123.",
             )
         })?;
-        if !self.parameters.patients.iter().any(|known| known == id) {
+        if self.patients.insert(id.into()) {
             self.parameters.patients.push(id.into());
         }
         Ok(())
@@ -292,7 +363,7 @@ impl Reader<'_> {
 
     fn finish(mut self) -> Result<Parameters, ApiError> {
         self.check_filters()?;
-        let mut parameters = self.parameters;
+        let mut parameters = Parameters { ignored: self.notices.into_texts(), ..self.parameters };
         if let (Some(since), Some(until)) = (parameters.since, parameters.until)
             && until <= since
         {

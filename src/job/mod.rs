@@ -2,6 +2,7 @@
 //! the way. No I/O, no async, no clock; every other room obeys [`transition`].
 
 mod access;
+pub mod bounds;
 mod completion;
 mod handout;
 mod id;

@@ -101,6 +101,14 @@ impl Criterion {
         Ok(Self { parameter, test })
     }
 
+    /// How many values it compares with.
+    pub fn values(&self) -> usize {
+        match &self.test {
+            Test::Missing(_) => 1,
+            Test::Any(sought) | Test::None(sought) => sought.len(),
+        }
+    }
+
     /// Whether a resource is so. `base_url` is the source's own base.
     pub fn matches(&self, resource: &Value, base_url: Option<&str>) -> bool {
         let any = |test: &mut dyn FnMut(Shape, &Value) -> bool| {

@@ -83,6 +83,11 @@ impl TypeFilter {
         Ok(Self { resource_type, criteria, wanted })
     }
 
+    /// How many values it compares with, 1 at the least.
+    pub fn values(&self) -> usize {
+        self.criteria.iter().map(Criterion::values).sum()
+    }
+
     /// The type whose resources it filters.
     pub fn resource_type(&self) -> ResourceType {
         self.resource_type

@@ -107,3 +107,72 @@ fn bad_parameters_are_refused_with_the_documented_code() {
         assert!(shown.contains(&format!("{code:?}")), "{query}: {shown}");
     }
 }
+
+/// Reads pairs as a body has them.
+fn parse_body(given: &[(String, String)], handling: Handling) -> Result<Parameters, ApiError> {
+    let (profile, origin) = (Profile::Standard, Origin::Body);
+    let context = Context { level: &Level::Patient, now: at(NOW), handling, profile, origin };
+    super::parse(given, &context)
+}
+
+#[test]
+fn p13_each_list_is_taken_at_its_bound_and_refused_beyond_it_however_lenient_the_client_is() {
+    let list = |name: &str, item: &str, items: usize| {
+        vec![(name.to_string(), vec![item; items].join(","))] // One value with commas.
+    };
+    let repeated = |name: &str, item: &dyn Fn(usize) -> String, items: usize| {
+        (0..items).map(|n| (name.to_string(), item(n))).collect::<Vec<_>>()
+    };
+    let filter = |n: usize| format!("Patient?_id={n}");
+    let values =
+        |items: usize| vec![("_typeFilter".into(), format!("Patient?_id={}", vec!["1"; items].join(",")))];
+    let long = |bytes: usize| {
+        vec![("_typeFilter".into(), format!("Patient?name={}", "x".repeat(bytes - "Patient?name=".len())))]
+    };
+    let patients = |items: usize| repeated("patient", &|n| format!("Patient/{n}"), items);
+    type Make<'a> = &'a dyn Fn(usize) -> Vec<(String, String)>;
+    let cases: [(&str, usize, Make<'_>); 8] = [
+        ("_type", bounds::MAX_TYPES, &|n| list("_type", "Patient", n)),
+        ("_elements", bounds::MAX_ELEMENTS, &|n| list("_elements", "Patient.name", n)),
+        ("_typeFilter", bounds::MAX_FILTERS, &|n| repeated("_typeFilter", &filter, n)),
+        ("_typeFilter", bounds::MAX_VALUES, &values),
+        ("_typeFilter", bounds::MAX_FILTER_BYTES, &long),
+        ("patient", bounds::MAX_PATIENTS, &patients),
+        ("includeAssociatedData", bounds::MAX_ASSOCIATED, &|n| {
+            list("includeAssociatedData", "LatestProvenanceResources", n)
+        }),
+        ("the kick-off", bounds::MAX_PARAMETERS, &|n| repeated("_type", &|_| "Patient".into(), n)),
+    ];
+    for (what, most, make) in cases {
+        for handling in [Handling::Strict, Handling::Lenient] {
+            if what != "the kick-off" {
+                assert!(parse_body(&make(most), handling).is_ok(), "{what} {most}");
+            }
+            let error = parse_body(&make(most + 1), handling).unwrap_err();
+            let text = error.to_string();
+            assert_eq!(error.code(), IssueCode::TooCostly, "{text}");
+            assert!(text.starts_with(what) && text.contains(&format!("more than {most} ")), "{text}");
+        }
+    }
+}
+
+#[test]
+fn p13_what_is_repeated_is_kept_once() {
+    let twice = |name: &str, value: &str| vec![(name.to_string(), value.to_string()); 2];
+    let of = |name: &str, value: &str| parse_body(&twice(name, value), Handling::Strict).unwrap();
+    assert_eq!(of("_elements", "name,id,name").elements, ["name", "id"]);
+    assert_eq!(of("_typeFilter", "Patient?_id=1").type_filters, ["Patient?_id=1"]);
+    assert_eq!(of("patient", "Patient/1").patients, ["1"]);
+}
+
+#[test]
+fn p13_of_what_is_ignored_the_first_are_told_and_the_rest_is_counted() {
+    let given: Vec<_> = (0..1000).map(|n| (format!("nonsense{n}"), String::new())).collect();
+    let ignored = parse_body(&given, Handling::Lenient).unwrap().ignored;
+    assert_eq!(ignored.len(), bounds::MAX_NOTICES + 1);
+    assert!(ignored[0].contains("nonsense0"), "{}", ignored[0]);
+    assert!(ignored[bounds::MAX_NOTICES].contains("900 more"), "{}", ignored[bounds::MAX_NOTICES]);
+    // The sentence for one of the same words is there once.
+    let same = [("_elements".to_string(), vec!["x"; bounds::MAX_ELEMENTS].join(","))];
+    assert_eq!(parse_body(&same, Handling::Lenient).unwrap().ignored.len(), 1);
+}

@@ -1,0 +1,154 @@
+//! How much one request may ask for (P13). The numbers leave every honest client room; whatever is
+//! beyond them is refused when it is asked, never cut. What a job costs in memory and on disk
+//! beside its output follows from them: `docs/bounds.md` adds it up.
+
+use super::{Access, ExportRequest};
+
+/// Parameters of a kick-off, repetitions counted.
+pub const MAX_PARAMETERS: usize = 12_000;
+
+/// Names in `_type`, repetitions counted. R4 has 148 types.
+pub const MAX_TYPES: usize = 1_000;
+
+/// Filters of `_typeFilter`: each is asked for each line of its type.
+pub const MAX_FILTERS: usize = 500;
+
+/// Values of all filters of `_typeFilter` together.
+pub const MAX_VALUES: usize = 10_000;
+
+/// Bytes of all filters of `_typeFilter` together.
+pub const MAX_FILTER_BYTES: usize = 256 << 10;
+
+/// Items of `_elements`, repetitions counted.
+pub const MAX_ELEMENTS: usize = 1_000;
+
+/// References in `patient`, repetitions counted.
+pub const MAX_PATIENTS: usize = 10_000;
+
+/// Values of `includeAssociatedData`, repetitions counted.
+pub const MAX_ASSOCIATED: usize = 100;
+
+/// Things ignored of a lenient kick-off that are told one by one; the rest is counted.
+pub const MAX_NOTICES: usize = 100;
+
+/// Bytes of what is told of one of them.
+pub const MAX_NOTICE_BYTES: usize = 1_000;
+
+/// Bytes of the kick-off URL, and of the base URL.
+pub const MAX_URL_BYTES: usize = 16 << 10;
+
+/// Bytes of all texts of a request together. One that came over HTTP has less.
+pub const MAX_TEXT_BYTES: usize = 1536 << 10;
+
+/// A request asks for more than it may; the text is for the client.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("{what} has more than {most} {unit}; ask for less in one export, or for several exports.")]
+pub struct Exceeded {
+    /// The parameter, or the part of the request.
+    pub what: &'static str,
+    /// How much it may have.
+    pub most: usize,
+    /// Of what.
+    pub unit: &'static str,
+}
+
+/// Whether so many items of a list are within its bound.
+///
+/// # Errors
+/// If there are more than `most`.
+pub fn check_items(what: &'static str, items: usize, most: usize) -> Result<(), Exceeded> {
+    check(what, items, most, "values")
+}
+
+/// Whether so many bytes are within their bound.
+///
+/// # Errors
+/// If there are more than `most`.
+pub fn check_bytes(what: &'static str, bytes: usize, most: usize) -> Result<(), Exceeded> {
+    check(what, bytes, most, "bytes")
+}
+
+fn check(what: &'static str, found: usize, most: usize, unit: &'static str) -> Result<(), Exceeded> {
+    if found <= most { Ok(()) } else { Err(Exceeded { what, most, unit }) }
+}
+
+impl ExportRequest {
+    /// Whether the request is within its bounds. Those that come over HTTP are, or were refused
+    /// before; a host's own may not be.
+    ///
+    /// # Errors
+    /// The first bound that it exceeds.
+    pub fn check_bounds(&self) -> Result<(), Exceeded> {
+        let asked = self.parameters();
+        let bytes = |texts: &[String]| texts.iter().map(String::len).sum::<usize>();
+        check_items("_type", asked.types.len(), MAX_TYPES)?;
+        check_items("_typeFilter", asked.type_filters.len(), MAX_FILTERS)?;
+        check_bytes("_typeFilter", bytes(&asked.type_filters), MAX_FILTER_BYTES)?;
+        check_items("_elements", asked.elements.len(), MAX_ELEMENTS)?;
+        check_items("patient", asked.patients.len(), MAX_PATIENTS)?;
+        // One more says how many there are beside.
+        check_items("ignored", asked.ignored.len(), MAX_NOTICES + 1)?;
+        check_bytes("the kick-off URL", self.kickoff.url.len(), MAX_URL_BYTES)?;
+        check_bytes("the base URL", self.kickoff.base_url.len(), MAX_URL_BYTES)?;
+        let lists =
+            [&asked.types, &asked.type_filters, &asked.elements, &asked.patients, &asked.ignored].into_iter();
+        let group = match self.level() {
+            super::Level::Group { id } => id.len(),
+            super::Level::System | super::Level::Patient => 0,
+        };
+        let access: usize = match &self.access {
+            Access::Everything => 0,
+            Access::Types(types) => types.iter().map(|(name, searches)| name.len() + bytes(searches)).sum(),
+        };
+        let all = lists.map(|list| bytes(list)).sum::<usize>() + group + access;
+        check_bytes("the request", all, MAX_TEXT_BYTES)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use jiff::Timestamp;
+
+    use super::*;
+    use crate::job::{Kickoff, Level};
+
+    #[test]
+    fn p13_a_request_is_taken_at_each_bound_and_refused_beyond_it() {
+        let request = || {
+            let (tenant, owner) = ("t".parse().unwrap(), "o".parse().unwrap());
+            ExportRequest::new(tenant, owner, Kickoff::new(Level::Patient), Timestamp::UNIX_EPOCH)
+        };
+        let texts = |count: usize| vec!["x".to_string(); count];
+        type Fill = fn(&mut ExportRequest, Vec<String>);
+        let lists: [(&str, usize, Fill); 5] = [
+            ("_type", MAX_TYPES, |it, texts| it.kickoff.parameters.types = texts),
+            ("_typeFilter", MAX_FILTERS, |it, texts| it.kickoff.parameters.type_filters = texts),
+            ("_elements", MAX_ELEMENTS, |it, texts| it.kickoff.parameters.elements = texts),
+            ("patient", MAX_PATIENTS, |it, texts| it.kickoff.parameters.patients = texts),
+            ("ignored", MAX_NOTICES + 1, |it, texts| it.kickoff.parameters.ignored = texts),
+        ];
+        for (what, most, fill) in lists {
+            let mut asked = request();
+            fill(&mut asked, texts(most));
+            assert_eq!(asked.check_bounds(), Ok(()), "{what}");
+            fill(&mut asked, texts(most + 1));
+            assert_eq!(asked.check_bounds(), Err(Exceeded { what, most, unit: "values" }));
+        }
+        let text = |bytes: usize| vec!["x".repeat(bytes)];
+        let bytes: [(&str, usize, Fill); 4] = [
+            ("_typeFilter", MAX_FILTER_BYTES, |it, texts| it.kickoff.parameters.type_filters = texts),
+            ("the kick-off URL", MAX_URL_BYTES, |it, texts| it.kickoff.url = texts.concat()),
+            ("the base URL", MAX_URL_BYTES, |it, texts| it.kickoff.base_url = texts.concat()),
+            ("the request", MAX_TEXT_BYTES, |it, texts| {
+                it.access = Access::Types([(String::new(), texts)].into());
+            }),
+        ];
+        for (what, most, fill) in bytes {
+            let mut asked = request();
+            fill(&mut asked, text(most));
+            assert_eq!(asked.check_bounds(), Ok(()), "{what}");
+            fill(&mut asked, text(most + 1));
+            assert_eq!(asked.check_bounds(), Err(Exceeded { what, most, unit: "bytes" }));
+        }
+    }
+}
