@@ -15,7 +15,7 @@ use governor::{Quota, RateLimiter};
 use parking_lot::Mutex;
 
 use super::ApiError;
-use super::forwarded::ClientAddress;
+use super::forwarded::Client;
 use crate::config::{Limits as Settings, Networks};
 use crate::job::ClientId;
 use crate::telemetry;
@@ -56,12 +56,12 @@ impl Limits {
         }
     }
 
-    /// A request of this address came.
+    /// A request of this client's address came.
     ///
     /// # Errors
     /// 429 `throttled`.
-    pub fn admit(&self, address: ClientAddress) -> Result<(), ApiError> {
-        self.check_address(self.by_address.as_ref(), address)
+    pub(super) fn admit(&self, client: &Client) -> Result<(), ApiError> {
+        self.check_address(self.by_address.as_ref(), client)
     }
 
     /// A request of this client came, which is known by its token.
@@ -76,8 +76,8 @@ impl Limits {
     ///
     /// # Errors
     /// 429 `throttled`.
-    pub fn admit_token_request(&self, address: ClientAddress) -> Result<(), ApiError> {
-        self.check_address(self.tokens.as_ref(), address)
+    pub(super) fn admit_token_request(&self, client: &Client) -> Result<(), ApiError> {
+        self.check_address(self.tokens.as_ref(), client)
     }
 
     /// A download begins, and holds memory until what is given is dropped.
@@ -94,9 +94,9 @@ impl Limits {
         Ok(open)
     }
 
-    fn check_address(&self, limit: Option<&Limit<IpAddr>>, address: ClientAddress) -> Result<(), ApiError> {
+    fn check_address(&self, limit: Option<&Limit<IpAddr>>, client: &Client) -> Result<(), ApiError> {
         match limit {
-            Some(limit) if !self.exempt.contains(address.0) => limit.check(household(address.0)),
+            Some(limit) if !client.is_in(&self.exempt) => limit.check(household(client.address.0)),
             _ => Ok(()),
         }
     }
@@ -167,6 +167,7 @@ impl<K: Hash + Eq + Clone> Limit<K> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::http::ClientAddress;
 
     fn settings() -> Settings {
         Settings {
@@ -177,8 +178,9 @@ mod tests {
         }
     }
 
-    fn address(text: &str) -> ClientAddress {
-        ClientAddress(text.parse().unwrap())
+    fn address(text: &str) -> Client {
+        let address = ClientAddress(text.parse().unwrap());
+        Client { address, has_own_address: true, is_https: None, origin: None }
     }
 
     /// How many are admitted at once.
@@ -190,34 +192,37 @@ mod tests {
     fn each_address_and_each_client_has_a_budget_of_its_own() {
         let limits = Limits::new(&settings());
         for one in ["192.0.2.7", "192.0.2.8", "2001:db8::1", "2001:db8:0:1::1"] {
-            let admitted = burst(|| limits.admit(address(one)));
+            let admitted = burst(|| limits.admit(&address(one)));
             // The budget may fill up a little meanwhile.
             assert!((20..=21).contains(&admitted), "{one}: {admitted}");
         }
-        assert!(limits.admit(address("2001:db8::ffff")).is_err(), "of the same /64");
-        assert!(limits.admit(address("::ffff:192.0.2.7")).is_err(), "the same address");
+        assert!(limits.admit(&address("2001:db8::ffff")).is_err(), "of the same /64");
+        assert!(limits.admit(&address("::ffff:192.0.2.7")).is_err(), "the same address");
         for client in ["a", "b"] {
             let client = client.parse().unwrap();
             assert!((30..=31).contains(&burst(|| limits.admit_client(&client))));
         }
-        assert!((4..=5).contains(&burst(|| limits.admit_token_request(address("192.0.2.9")))));
-        assert!(limits.admit(address("192.0.2.9")).is_ok(), "a limit of its own");
+        assert!((4..=5).contains(&burst(|| limits.admit_token_request(&address("192.0.2.9")))));
+        assert!(limits.admit(&address("192.0.2.9")).is_ok(), "a limit of its own");
     }
 
     #[test]
     fn who_is_exempt_and_what_is_0_is_not_limited() {
         let limits = Limits::new(&settings());
-        assert_eq!(burst(|| limits.admit(address("127.0.0.1"))), 1000);
-        assert_eq!(burst(|| limits.admit_token_request(address("::1"))), 1000);
+        assert_eq!(burst(|| limits.admit(&address("127.0.0.1"))), 1000);
+        assert_eq!(burst(|| limits.admit_token_request(&address("::1"))), 1000);
+        let proxy = Client { has_own_address: false, ..address("127.0.0.1") };
+        assert!((20..=21).contains(&burst(|| limits.admit(&proxy))), "it speaks for others");
+        assert!((4..=5).contains(&burst(|| limits.admit_token_request(&proxy))));
         let off = Limits::new(&Settings {
             requests_per_second_per_address: 0,
             requests_per_second_per_client: 0,
             token_requests_per_minute_per_address: 0,
             ..settings()
         });
-        assert_eq!(burst(|| off.admit(address("192.0.2.7"))), 1000);
+        assert_eq!(burst(|| off.admit(&address("192.0.2.7"))), 1000);
         assert_eq!(burst(|| off.admit_client(&"a".parse().unwrap())), 1000);
-        assert_eq!(burst(|| off.admit_token_request(address("192.0.2.7"))), 1000);
+        assert_eq!(burst(|| off.admit_token_request(&address("192.0.2.7"))), 1000);
     }
 
     #[test]

@@ -104,9 +104,8 @@ fn client(request: &ServiceRequest) -> Option<IpAddr> {
 }
 
 fn check_rate(request: &ServiceRequest) -> Result<(), ApiError> {
-    let address = request.extensions().get::<ClientAddress>().copied();
-    match (request.app_data::<Data<Api>>(), address) {
-        (Some(api), Some(address)) => api.limits().admit(address),
+    match (request.app_data::<Data<Api>>(), request.extensions().get::<Client>()) {
+        (Some(api), Some(client)) => api.limits().admit(client),
         _ => Ok(()),
     }
 }

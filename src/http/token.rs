@@ -7,7 +7,8 @@ use actix_web::{HttpMessage, HttpRequest, HttpResponse};
 use serde_json::json;
 
 use super::form::Form;
-use super::{Api, ApiError, ClientAddress};
+use super::forwarded::Client;
+use super::{Api, ApiError};
 use crate::audit::Event;
 use crate::auth::{Authority, Denied, Issued, Issuer, ScopeError, Scopes};
 use crate::job::ClientId;
@@ -45,8 +46,7 @@ pub enum OAuthError {
 pub async fn token(request: HttpRequest, payload: Payload, api: Data<Api>) -> Result<HttpResponse, ApiError> {
     let authority = api.authority()?;
     let issuer = api.issuer(&request)?;
-    let address = request.extensions().get::<ClientAddress>().copied();
-    address.map_or(Ok(()), |address| api.limits().admit_token_request(address))?;
+    request.extensions().get().map_or(Ok(()), |client: &Client| api.limits().admit_token_request(client))?;
     Ok(match give(&request, payload, authority, &issuer).await {
         Ok((client, Issued { token, expires_in }, granted)) => {
             let caller = api.asking(&request, Some(client));

@@ -40,13 +40,16 @@ fn a_trusted_proxy_tells_the_address_and_the_origin_of_the_client() {
     assert_eq!(origin(&head), "https://fhir.example.org");
     assert!(field(&head, "strict-transport-security").is_some(), "TLS ends at the proxy: {head}");
     assert_eq!(logged(&setup), ["192.0.2.7"]);
-    // Over plain HTTP: no HSTS; malformed: as if there were nothing.
+    // Over plain HTTP: no HSTS; what is malformed voids itself alone.
     let head = kickoff(&server, 2, &X.replace("https", "http"));
     assert_eq!(origin(&head), "http://fhir.example.org");
     assert_eq!(field(&head, "strict-transport-security"), None);
     let head = kickoff(&server, 2, &X.replace("192.0.2.7", "nonsense"));
-    assert_eq!(origin(&head), format!("http://{}", address(&server)));
+    assert_eq!(origin(&head), "https://fhir.example.org");
     assert_eq!(logged(&setup).last().unwrap(), "127.0.0.2");
+    let head = kickoff(&server, 2, &X.replace("6.6.6.6", "nonsense"));
+    assert_eq!(origin(&head), "https://fhir.example.org");
+    assert_eq!(logged(&setup).last().unwrap(), "192.0.2.7");
     // The other kind of field is the client's own.
     let head = kickoff(&server, 2, "Forwarded: for=6.6.6.6;host=evil.example\r\n");
     assert_eq!(origin(&head), format!("http://{}", address(&server)));
@@ -96,16 +99,25 @@ fn clients_behind_a_proxy_are_limited_one_by_one() {
         .set("limits.requests_per_second_per_address=1")
         .set("limits.connections_per_address=1");
     let server = setup.start();
-    let from = |client: &str| {
+    let from = |told: &str| {
         let request = format!(
-            "GET /r4/default/metadata HTTP/1.1\r\nHost: x\r\nX-Forwarded-For: 6.6.6.6, {client}\r\n\
+            "GET /r4/default/metadata HTTP/1.1\r\nHost: x\r\nX-Forwarded-For: {told}\r\n\
              Connection: close\r\n\r\n"
         );
         ask(&mut tcp(&server), request.as_bytes()).0
     };
-    let refused = (0..100).find(|_| from("192.0.2.7") == 429).expect("a refusal");
-    assert!((10..=15).contains(&refused), "{refused}");
-    assert_eq!(from("192.0.2.8"), 200);
+    // Whatever the client puts before what the proxy says of it, and where the proxy says nothing:
+    // loopback is exempt, and the proxy is on loopback.
+    for (told, another) in [
+        ("6.6.6.6, 192.0.2.7", "192.0.2.8"),
+        ("x, 192.0.2.17", "x, 192.0.2.18"),
+        ("fe80::1%eth0, \"a, 192.0.2.27", "192.0.2.28"),
+        ("192.0.2.37, unknown", "unknown, 192.0.2.38"),
+    ] {
+        let refused = (0..100).find(|_| from(told) == 429).expect("a refusal");
+        assert!((10..=15).contains(&refused), "{told}: {refused}");
+        assert_eq!(from(another), 200);
+    }
     // The proxy may have as many connections as it likes.
     let held: Vec<_> = (0..20).map(|_| tcp(&server)).collect();
     assert_eq!(from("192.0.2.9"), 200);

@@ -14,8 +14,8 @@ fn proxies() -> Networks {
 fn headers(fields: &[(&str, &str)]) -> HeaderMap {
     let mut headers = HeaderMap::new();
     for (name, value) in fields {
-        headers
-            .append(HeaderName::from_bytes(name.as_bytes()).unwrap(), HeaderValue::from_str(value).unwrap());
+        let value = HeaderValue::from_bytes(value.as_bytes()).unwrap();
+        headers.append(HeaderName::from_bytes(name.as_bytes()).unwrap(), value);
     }
     headers
 }
@@ -40,14 +40,29 @@ fn the_rightmost_address_that_is_no_trusted_proxy_is_the_client() {
         (XForwarded, &[("x-forwarded-for", "[2001:db8::7]:4711, fd00::2")], "2001:db8::7"),
         (XForwarded, &[("x-forwarded-for", "192.0.2.7:4711")], "192.0.2.7"),
         (XForwarded, &[("x-forwarded-for", "::ffff:192.0.2.7")], "192.0.2.7"),
-        // What is malformed is not believed at all.
+        // Whatever stands before the client's address is its own invention.
+        (XForwarded, &[("x-forwarded-for", "x, 192.0.2.7")], "192.0.2.7"),
+        (XForwarded, &[("x-forwarded-for", "unknown, 192.0.2.7, 10.0.0.9")], "192.0.2.7"),
+        (XForwarded, &[("x-forwarded-for", "127.0.0.1, 192.0.2.7")], "192.0.2.7"),
+        (XForwarded, &[("x-forwarded-for", ",,\"a, 192.0.2.7")], "192.0.2.7"),
+        (XForwarded, &[("x-forwarded-for", "\u{e9}, 192.0.2.7")], "192.0.2.7"),
+        (XForwarded, &[("x-forwarded-for", "evil"), ("x-forwarded-for", "192.0.2.7")], "192.0.2.7"),
+        (XForwarded, &[("x-forwarded-for", "fe80::1%eth0, 192.0.2.7")], "192.0.2.7"),
+        (XForwarded, &[("x-forwarded-for", "192.0.2.7, fe80::1%eth0")], "fe80::1"),
+        // A proxy that does not say whom it serves is all that is known.
         (XForwarded, &[("x-forwarded-for", "unknown")], PEER),
         (XForwarded, &[("x-forwarded-for", "192.0.2.7, evil")], PEER),
-        (XForwarded, &[("x-forwarded-for", "evil, 192.0.2.7")], PEER),
-        (XForwarded, &[("x-forwarded-for", "192.0.2.7"), ("x-forwarded-proto", "gopher")], PEER),
-        (XForwarded, &[("x-forwarded-for", "192.0.2.7"), ("x-forwarded-host", "a/b")], PEER),
-        (XForwarded, &[("x-forwarded-for", "192.0.2.7"), ("x-forwarded-port", "70000")], PEER),
+        (XForwarded, &[("x-forwarded-for", "192.0.2.7, ")], PEER),
+        (XForwarded, &[("x-forwarded-for", "192.0.2.7"), ("x-forwarded-for", "")], PEER),
+        (XForwarded, &[("x-forwarded-for", "6.6.6.6, unix:, 10.0.0.9")], "10.0.0.9"),
         (XForwarded, &[("x-forwarded-for", "192.0.2.256")], PEER),
+        (XForwarded, &[("x-forwarded-for", "192.0.2.7:70000")], PEER),
+        (XForwarded, &[("x-forwarded-for", "[192.0.2.7]:80")], PEER),
+        (XForwarded, &[("x-forwarded-for", "192.0.2.7%eth0")], PEER),
+        // What is wrong elsewhere says nothing of the address.
+        (XForwarded, &[("x-forwarded-for", "192.0.2.7"), ("x-forwarded-proto", "gopher")], "192.0.2.7"),
+        (XForwarded, &[("x-forwarded-for", "192.0.2.7"), ("x-forwarded-host", "a/b")], "192.0.2.7"),
+        (XForwarded, &[("x-forwarded-for", "192.0.2.7"), ("x-forwarded-port", "70000")], "192.0.2.7"),
         // The fields that the proxies do not set are the client's.
         (XForwarded, &[("forwarded", "for=6.6.6.6")], PEER),
         (Forwarded, &[("x-forwarded-for", "6.6.6.6")], PEER),
@@ -60,15 +75,48 @@ fn the_rightmost_address_that_is_no_trusted_proxy_is_the_client() {
         (Forwarded, &[("forwarded", "for=192.0.2.7, proto=https")], PEER),
         (Forwarded, &[("forwarded", "for=192.0.2.7;for=6.6.6.6")], PEER),
         (Forwarded, &[("forwarded", "for=\"192.0.2.7")], PEER),
-        (Forwarded, &[("forwarded", "for=192.0.2.7;nonsense")], PEER),
-        (Forwarded, &[("forwarded", "for=\"a,b\", for=192.0.2.7")], PEER),
         (Forwarded, &[("forwarded", "for=192.0.2.7, for=\"evil\\\"\"")], PEER),
-        (Forwarded, &[("forwarded", "for=192.0.2.7;secret=\"a,b;c\"")], "192.0.2.7"),
+        (Forwarded, &[("forwarded", "for=192.0.2.7;nonsense;proto=gopher;host=\"a/b\"")], "192.0.2.7"),
+        (Forwarded, &[("forwarded", "for=192.0.2.7;secret=\"a,b;c\\\",d\"")], "192.0.2.7"),
+        (Forwarded, &[("forwarded", "for=\"a,b\", for=192.0.2.7")], "192.0.2.7"),
+        (Forwarded, &[("forwarded", "for=\"a, for=192.0.2.7")], "192.0.2.7"),
+        (Forwarded, &[("forwarded", "secret=\"a\\\", for=192.0.2.7")], "192.0.2.7"),
+        (Forwarded, &[("forwarded", "\u{e9};;=, for=192.0.2.7")], "192.0.2.7"),
     ] {
         assert_eq!(client(PEER, fields, kind).0, expected, "{fields:?}");
     }
-    let long = vec!["192.0.2.7"; 65].join(",");
-    assert_eq!(client(PEER, &[("x-forwarded-for", &long)], XForwarded).0, PEER);
+    let long = format!("{}192.0.2.7, 10.0.0.9", "6.6.6.6,".repeat(1000));
+    assert_eq!(client(PEER, &[("x-forwarded-for", &long)], XForwarded).0, "192.0.2.7");
+    // As many proxies as are followed, and one more.
+    for (proxies, expected) in [(LONGEST - 1, "192.0.2.7"), (LONGEST, "10.0.0.9")] {
+        let long = format!("192.0.2.7{}", ",10.0.0.9".repeat(proxies));
+        assert_eq!(client(PEER, &[("x-forwarded-for", &long)], XForwarded).0, expected);
+        let hops = format!("for=192.0.2.7{}", ",for=10.0.0.9".repeat(proxies));
+        assert_eq!(client(PEER, &[("forwarded", &hops)], Forwarded).0, expected);
+    }
+}
+
+#[test]
+fn nobody_is_exempt_by_the_address_of_a_proxy_or_of_its_machine() {
+    let exempt: Networks = serde_json::from_str("[\"127.0.0.0/8\", \"::1\", \"192.0.2.0/24\"]").unwrap();
+    let proxies: Networks = serde_json::from_str("[\"127.0.0.1\", \"192.0.2.1\"]").unwrap();
+    for (peer, told, is_exempt) in [
+        ("127.0.0.9", "6.6.6.6", true),
+        ("127.0.0.1", "6.6.6.6", false),
+        ("127.0.0.1", "192.0.2.7", true),
+        ("127.0.0.1", "192.0.2.1", false),
+        ("127.0.0.1", "127.0.0.9", false),
+        ("127.0.0.1", "::1", false),
+        ("127.0.0.1", "unknown", false),
+        ("127.0.0.1", "", false),
+        ("192.0.2.1", "::ffff:127.0.0.9", false),
+        ("6.6.6.6", "127.0.0.9", false),
+    ] {
+        let told = headers(&[("x-forwarded-for", told)]);
+        let peer = peer.parse().unwrap();
+        let client = Client::behind(peer, None, &told, &proxies, ProxyFields::XForwarded);
+        assert_eq!(client.is_in(&exempt), is_exempt, "{peer} {told:?}");
+    }
 }
 
 #[test]
@@ -112,7 +160,18 @@ fn the_origin_is_that_of_the_proxy_that_told_of_the_client() {
             Some(true),
             Some("https://a:8443"),
         ),
-        (Forwarded, &[("forwarded", "for=192.0.2.7;host=evil@a")], Some(false), None),
+        (Forwarded, &[("forwarded", "for=192.0.2.7;host=evil@a")], None, None),
+        // What is wrong voids itself alone.
+        (XForwarded, &[("x-forwarded-for", "unknown"), https, host("a")], Some(true), Some("https://a")),
+        (XForwarded, &[https, host("a"), ("x-forwarded-port", "0")], Some(true), Some("https://a")),
+        (XForwarded, &[https, host("a"), ("x-forwarded-port", "x")], Some(true), Some("https://a")),
+        (XForwarded, &[("x-forwarded-proto", "gopher"), host("a")], None, Some("http://a")),
+        (XForwarded, &[https, host("a/b")], Some(true), None),
+        (XForwarded, &[https, host("evil.example, ")], Some(true), None),
+        (XForwarded, &[https, host("\u{e9}, a")], Some(true), Some("https://a")),
+        (Forwarded, &[("forwarded", "for=evil;proto=https;host=a")], Some(true), Some("https://a")),
+        (Forwarded, &[("forwarded", "for=192.0.2.7;proto=https;host=\"a/b\"")], Some(true), None),
+        (Forwarded, &[("forwarded", "for=192.0.2.7;proto=https;host=a;host=b")], Some(true), None),
     ] {
         let (_, https, origin) = client(PEER, fields, kind);
         assert_eq!((https, origin.as_deref()), (is_https, expected), "{fields:?}");
