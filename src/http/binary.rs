@@ -6,7 +6,7 @@
 
 use std::borrow::Cow;
 
-use actix_web::http::header::{self, Accept, Header, HeaderValue, Quality};
+use actix_web::http::header::{self, HeaderValue};
 use actix_web::web::Data;
 use actix_web::{HttpRequest, HttpResponse};
 use base64::Engine;
@@ -14,16 +14,13 @@ use base64::engine::general_purpose::STANDARD;
 use mime::Mime;
 use serde::Deserialize;
 
-use super::accept::{JSON, check_accept};
-use super::error::FHIR_JSON;
+use super::accept::{self, check_accept};
 use super::scope::{self, Visible};
 use super::{Api, ApiError, Caller, reading};
 use crate::auth::{Coverage, Permission, Scopes};
 use crate::fhir::ResourceType;
 use crate::job::{ExportRequest, JobId};
 use crate::store::{Lookup, View};
-
-const FORMAT: &str = "_format";
 
 /// The job that handed the URL out.
 const REQUEST: &str = "request";
@@ -32,7 +29,7 @@ const REQUEST: &str = "request";
 const PROOF: &str = "proof";
 
 /// All parameters, where clients are known.
-const URL_PARAMETERS: &[&str] = &[FORMAT, REQUEST, PROOF];
+const URL_PARAMETERS: &[&str] = &[REQUEST, PROOF];
 
 /// The resource, as far as it is looked at.
 #[derive(Deserialize)]
@@ -45,8 +42,10 @@ struct Binary<'a> {
 
 /// `GET {base}/Binary/{id}`.
 pub async fn read(request: HttpRequest, api: Data<Api>) -> Result<HttpResponse, ApiError> {
+    // What is asked for by `_format` is wanted, whatever else would do; `Accept` may name it too.
+    let as_json = accept::wants_json(&request)?;
     let caller = api.caller(&request)?;
-    let known = if caller.application.is_some() { URL_PARAMETERS } else { &[FORMAT] };
+    let known = if caller.application.is_some() { URL_PARAMETERS } else { &[] };
     let parameters = reading::parameters(&request, known)?;
     let id = reading::id(&request)?;
     let visible = visible(&caller, api.evanesce.services().view(), &id, &parameters)?;
@@ -55,8 +54,8 @@ pub async fn read(request: HttpRequest, api: Data<Api>) -> Result<HttpResponse, 
     let source_url = api.source_url(&caller.tenant);
     let text = text.filter(|text| visible.has(text, source_url.as_deref()));
     let text = text.ok_or_else(ApiError::unknown_resource)?;
-    if parameters.iter().any(|(name, _)| name == FORMAT) || asks_for_json(&request) {
-        return Ok(with_choice(reading::answer(&request, FHIR_JSON, text)));
+    if let Some(media_type) = as_json {
+        return reading::answer(&request, media_type, text);
     }
     let (media_type, content) = content(&text)?;
     if check_accept(&request, &[media_type.essence_str()]).is_err() {
@@ -64,7 +63,7 @@ pub async fn read(request: HttpRequest, api: Data<Api>) -> Result<HttpResponse, 
             "The Accept header excludes what this URL answers: {media_type}, application/fhir+json."
         )));
     }
-    let mut response = with_choice(reading::answer(&request, media_type.as_ref(), content));
+    let mut response = reading::answer(&request, media_type.as_ref(), content)?;
     // It may be a page with scripts: no browser is to run it in the name of this server.
     let headers = response.headers_mut();
     headers.insert(header::X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
@@ -121,18 +120,6 @@ fn may_have(request: &ExportRequest, scopes: &Scopes, id: &str, proof: &str) -> 
     let of_type = ResourceType::all().find(|it| handout.proves(it.as_str(), id, proof))?;
     let binaries = scopes.coverage(ResourceType::BINARY, Permission::Read);
     Some(binaries == Coverage::All || scopes.may_have(of_type, &request.access))
-}
-
-fn with_choice(mut response: HttpResponse) -> HttpResponse {
-    response.headers_mut().insert(header::VARY, HeaderValue::from_static("Accept"));
-    response
-}
-
-/// Whether `Accept` names a JSON type: then that is what is wanted, whatever else would do. A
-/// wildcard alone asks for the content itself.
-fn asks_for_json(request: &HttpRequest) -> bool {
-    let Ok(Accept(items)) = Accept::parse(request) else { return false };
-    items.iter().any(|item| item.quality > Quality::ZERO && JSON.contains(&item.item.essence_str()))
 }
 
 /// The media type and the bytes of a Binary.
@@ -208,7 +195,8 @@ mod tests {
     #[test]
     fn json_is_for_those_who_name_it() {
         let asks = |accept: &str| {
-            asks_for_json(&TestRequest::default().insert_header((header::ACCEPT, accept)).to_http_request())
+            let request = TestRequest::default().insert_header((header::ACCEPT, accept)).to_http_request();
+            accept::wants_json(&request).unwrap().is_some()
         };
         for accept in ["application/fhir+json", "*/*, Application/JSON", "application/json;q=0.1, text/plain"]
         {
@@ -217,7 +205,7 @@ mod tests {
         for accept in ["*/*", "application/*", "application/pdf", "application/json;q=0, */*", "nonsense"] {
             assert!(!asks(accept), "{accept}");
         }
-        assert!(!asks_for_json(&TestRequest::default().to_http_request()));
+        assert!(accept::wants_json(&TestRequest::default().to_http_request()).unwrap().is_none());
     }
 
     #[test]

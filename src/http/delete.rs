@@ -7,11 +7,9 @@ use actix_web::http::StatusCode;
 use actix_web::web::Data;
 use actix_web::{HttpRequest, HttpResponse};
 
-use super::accept::{JSON, check_accept};
 use super::error::outcome_response;
 use super::preferences::Preferences;
-use super::query;
-use super::{Api, ApiError, Caller, RequestId};
+use super::{Api, ApiError, Caller, RequestId, accept, query, status};
 use crate::audit::Event;
 use crate::fhir::{self, IssueCode, OperationOutcome, Severity, quoted};
 use crate::job::JobId;
@@ -32,10 +30,10 @@ pub async fn delete_request(
     api: Data<Api>,
     id: RequestId,
 ) -> Result<HttpResponse, ApiError> {
-    check_accept(&request, JSON)?;
+    accept::json(&request)?;
     Preferences::of(&request).require_respond_async()?;
     let caller = api.caller(&request)?;
-    let parameters = query::parse(request.query_string())?;
+    let parameters = query::specific(request.query_string())?;
     let [(name, value)] = &parameters[..] else {
         return Err(ApiError::invalid(
             "Give one parameter: request, with the polling URL or the id of the request.",
@@ -61,7 +59,7 @@ async fn cancel(
 ) -> Result<HttpResponse, ApiError> {
     let began = Instant::now();
     match api.evanesce.services().view().lookup(&caller.tenant, &caller.client, job) {
-        Lookup::Found(_) => {}
+        Lookup::Found(published) => status::check_conditions(request, api, &caller.base, &published)?,
         Lookup::Deleted => return Err(ApiError::deleted()),
         Lookup::Unknown => return Err(ApiError::unknown_job()),
     }

@@ -50,6 +50,10 @@ const BEYOND_SCOPES: &[Answer] = &[with(
 )];
 const UNCHANGED: &[Answer] =
     &[with(answer(304, "It is what `If-None-Match` names.", NOTHING), &[ETAG, NO_STORE])];
+const NOT_MEANT: &[Answer] = &[refusal(
+    412,
+    "What `If-Match`, `If-None-Match` or `If-Unmodified-Since` says does not hold: nothing is done (`conflict`).",
+)];
 const BUSY: &[Answer] = &[with(refusal(503, "The source is being indexed (`transient`)."), &[RETRY_AFTER])];
 const BAD_READ: &[Answer] = &[
     refusal(
@@ -91,8 +95,12 @@ const PAGE: Parameter = Parameter {
 const EXPORT_STATUS: Field =
     ("X-Export-Status", "What the status would be if the kick-off had not preferred to have it told apart.");
 const READ: &[Parameter] = &[FORMAT, LENIENT];
-const IF_NONE_MATCH: &[Parameter] =
-    &[optional("If-None-Match", Place::Header, "\"x\"", "An ETag, whose content is not sent once more.")];
+const IF_MATCH: Parameter =
+    optional("If-Match", Place::Header, "*", "An ETag: the request is about what has it, and nothing else.");
+const CONDITIONS: &[Parameter] = &[
+    IF_MATCH,
+    optional("If-None-Match", Place::Header, "\"x\"", "An ETag, whose content is not sent once more."),
+];
 
 const KICKED_OFF: &[Answer] = &[
     with(
@@ -139,7 +147,7 @@ pub static KICK_OFF_BY_POST: Description = Description {
 /// `GET {polling URL}`.
 pub static STATUS: Description = Description {
     summary: "The progress of an export; when it is complete, its manifest.",
-    parameters: &[&[PAGE], IF_NONE_MATCH],
+    parameters: &[&[PAGE], CONDITIONS],
     body: None,
     answers: &[
         &[
@@ -174,6 +182,7 @@ pub static STATUS: Description = Description {
             refusal(500, "The export failed (`processing`)."),
         ],
         UNCHANGED,
+        NOT_MEANT,
         NO_JOB,
         NO_TENANT,
         BAD_ACCEPT,
@@ -189,9 +198,9 @@ const DELETED: &[Answer] = &[
 /// `DELETE {polling URL}`.
 pub static DELETE: Description = Description {
     summary: "Cancels an export, or deletes its files.",
-    parameters: &[],
+    parameters: &[&[IF_MATCH]],
     body: None,
-    answers: &[DELETED, NO_JOB, NO_TENANT, BAD_ACCEPT],
+    answers: &[DELETED, NOT_MEANT, NO_JOB, NO_TENANT, BAD_ACCEPT],
 };
 
 /// `GET {base}/Export/DeleteRequest`.
@@ -199,6 +208,7 @@ pub static DELETE_REQUEST: Description = Description {
     summary: "The same as DELETE of a polling location.",
     parameters: &[&[
         RESPOND_ASYNC,
+        IF_MATCH,
         Parameter {
             is_required: true,
             ..optional(
@@ -214,6 +224,7 @@ pub static DELETE_REQUEST: Description = Description {
         DELETED,
         &[refusal(400, "Not one parameter `request` (`structure`, `invalid`, `not-supported`).")],
         &[refusal(406, "`Prefer: respond-async` is missing (`structure`).")],
+        NOT_MEANT,
         NO_JOB,
         NO_TENANT,
         BAD_ACCEPT,
@@ -229,17 +240,25 @@ pub static DOWNLOAD: Description = Description {
             optional("If-Range", Place::Header, "\"x\"", "An ETag or a date, for which the range is meant."),
             optional("Accept-Encoding", Place::Header, "gzip", "gzip, zstd or identity, with weights."),
         ],
-        IF_NONE_MATCH,
+        CONDITIONS,
     ],
     body: None,
     answers: &[
         &[
             with(answer(200, "The file.", FILE), FILE_FIELDS),
             with(answer(206, "The range.", FILE), FILE_FIELDS),
-            with(answer(304, "It is what `If-None-Match` names.", NOTHING), FILE_FIELDS),
+            with(
+                answer(
+                    304,
+                    "It is what `If-None-Match` names, or not newer than `If-Modified-Since`.",
+                    NOTHING,
+                ),
+                FILE_FIELDS,
+            ),
             with(answer(416, "The range is not in the file.", NOTHING), FILE_FIELDS),
             refusal(404, "The request has no such file (`not-found`)."),
         ],
+        NOT_MEANT,
         BEYOND_SCOPES,
         NO_JOB,
         NO_TENANT,
@@ -310,11 +329,12 @@ const SEARCHED: &[Answer] =
 /// `GET {base}/Group/{id}`.
 pub static GROUP: Description = Description {
     summary: "A Group.",
-    parameters: &[READ, IF_NONE_MATCH],
+    parameters: &[READ, CONDITIONS],
     body: None,
     answers: &[
         &[with(answer(200, "The Group.", &[of("application/fhir+json", "Group")]), &[ETAG, NO_STORE])],
         UNCHANGED,
+        NOT_MEANT,
         BAD_READ,
         BAD_ACCEPT,
         NO_RESOURCE,
@@ -367,7 +387,7 @@ const HANDED_OUT: &[Parameter] = &[
 /// `GET {base}/Binary/{id}`.
 pub static BINARY: Description = Description {
     summary: "A Binary: as FHIR JSON if `Accept` names that, else its content.",
-    parameters: &[READ, HANDED_OUT, IF_NONE_MATCH],
+    parameters: &[READ, HANDED_OUT, CONDITIONS],
     body: None,
     answers: &[
         &[with(
@@ -375,6 +395,7 @@ pub static BINARY: Description = Description {
             &[ETAG, NO_STORE],
         )],
         UNCHANGED,
+        NOT_MEANT,
         BAD_READ,
         BAD_ACCEPT,
         BEYOND_SCOPES,

@@ -4,10 +4,8 @@ use actix_web::http::header;
 use actix_web::web::Data;
 use actix_web::{HttpRequest, HttpResponse};
 
-use super::accept::{JSON, check_accept};
-use super::error::FHIR_JSON;
 use super::routes::OPERATIONS;
-use super::{Api, ApiError, reading};
+use super::{Api, ApiError, accept, reading};
 use crate::config::References;
 use crate::fhir::{Profile, capability_statement, quoted};
 
@@ -16,7 +14,7 @@ const MODES: &[&str] = &["full", "normative", "terminology"];
 
 /// `GET {base}/metadata`.
 pub async fn metadata(request: HttpRequest, api: Data<Api>) -> Result<HttpResponse, ApiError> {
-    check_accept(&request, JSON)?;
+    let media_type = accept::json(&request)?;
     let base = api.base(&request)?;
     for (_, mode) in reading::parameters(&request, &["mode"])? {
         if !MODES.contains(&mode.as_str()) {
@@ -37,5 +35,5 @@ pub async fn metadata(request: HttpRequest, api: Data<Api>) -> Result<HttpRespon
     };
     let offers: Vec<_> = OPERATIONS.iter().filter_map(|operation| operation.offer.as_ref()).collect();
     let statement = capability_statement(base.as_str(), api.started_at, &offers, &profile);
-    Ok(HttpResponse::Ok().insert_header((header::CONTENT_TYPE, FHIR_JSON)).body(statement.to_string()))
+    Ok(HttpResponse::Ok().insert_header((header::CONTENT_TYPE, media_type)).body(statement.to_string()))
 }

@@ -21,7 +21,8 @@ use std::time::Duration;
 
 use actix_web::body::SizedStream;
 use actix_web::http::header::{
-    self, ByteRangeSpec, ContentRange, ContentRangeSpec, ETag, EntityTag, Header, HeaderValue, IfRange,
+    self, ByteRangeSpec, ContentRange, ContentRangeSpec, ETag, EntityTag, Header, HeaderValue, HttpDate,
+    IfRange,
 };
 use actix_web::http::{Method, StatusCode, Version};
 use actix_web::web::Data;
@@ -31,7 +32,7 @@ use futures_util::stream::{self, StreamExt};
 
 use self::body::Chunks;
 use super::accept::{NDJSON, check_accept, choose_coding};
-use super::conditions::is_unchanged;
+use super::conditions::Current;
 use super::status::http_date;
 use super::{Api, ApiError, Caller};
 use crate::files::coded::{Press, body_bytes};
@@ -81,7 +82,8 @@ async fn answer(request: &HttpRequest, api: &Api) -> Result<HttpResponse, ApiErr
     let coding = choose_form(request, file, level)?;
     let entity_tag = entity_tag(file, coding);
     let mut response = describe(&published, entity_tag.clone());
-    if is_unchanged(request, &entity_tag) {
+    let current = Current { tag: Some(&entity_tag), modified: modified(&published) };
+    if current.is_had_by(request)? {
         return Ok(response.status(StatusCode::NOT_MODIFIED).finish());
     }
     response.insert_header((header::CONTENT_TYPE, "application/fhir+ndjson"));
@@ -167,8 +169,11 @@ fn choose_form(request: &HttpRequest, file: &OutputFile, level: u8) -> Result<Op
     let others = others.into_iter().filter(|form| *form != stored && (form.is_none() || can_compress));
     let offered: Vec<_> = std::iter::once(stored).chain(others).collect();
     let coding = choose_coding(request, &offered)?;
-    let wants_range = coding.is_some() && request.headers().contains_key(header::RANGE);
-    if wants_range && choose_coding(request, &[None]).is_ok() { Ok(None) } else { Ok(coding) }
+    if coding.is_some() && may_be_part(request) && choose_coding(request, &[None]).is_ok() {
+        Ok(None)
+    } else {
+        Ok(coding)
+    }
 }
 
 /// The tag of a form of a file: the file never changes while it is there.
@@ -249,10 +254,23 @@ fn describe(published: &Published, entity_tag: EntityTag) -> HttpResponseBuilder
     response.insert_header(ETag(entity_tag));
     response.insert_header((header::ACCEPT_RANGES, "bytes"));
     response.insert_header((header::CACHE_CONTROL, "no-store"));
-    if let JobState::Complete(completion) = &published.record.state {
-        response.insert_header((header::LAST_MODIFIED, http_date(completion.completed_at)));
+    if let Some(modified) = modified(published) {
+        response.insert_header((header::LAST_MODIFIED, modified));
     }
     response
+}
+
+/// When the files of an export were last modified; `None` as long as it runs.
+fn modified(published: &Published) -> Option<HttpDate> {
+    match &published.record.state {
+        JobState::Complete(completion) => Some(http_date(completion.completed_at)),
+        _ => None,
+    }
+}
+
+/// Whether a part may be answered: `Range` is for GET alone (RFC 9110, 14.2).
+fn may_be_part(request: &HttpRequest) -> bool {
+    request.method() == Method::GET && request.headers().contains_key(header::RANGE)
 }
 
 enum Requested {
@@ -263,15 +281,15 @@ enum Requested {
 
 /// One range is served; several, or what is no range, give the whole file (RFC 9110, 14.2).
 fn requested_range(request: &HttpRequest, published: &Published, tag: &EntityTag, length: u64) -> Requested {
+    if !may_be_part(request) {
+        return Requested::Whole;
+    }
     let Ok(header::Range::Bytes(ranges)) = header::Range::parse(request) else { return Requested::Whole };
     let [range] = &ranges[..] else { return Requested::Whole };
     if request.headers().contains_key(header::IF_RANGE) {
         let same = match IfRange::parse(request) {
             Ok(IfRange::EntityTag(theirs)) => theirs.strong_eq(tag),
-            Ok(IfRange::Date(theirs)) => match &published.record.state {
-                JobState::Complete(completion) => theirs == http_date(completion.completed_at),
-                _ => false,
-            },
+            Ok(IfRange::Date(theirs)) => modified(published) == Some(theirs),
             Err(_) => false,
         };
         if !same {

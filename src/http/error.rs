@@ -141,6 +141,12 @@ impl ApiError {
         Self::new(StatusCode::NOT_ACCEPTABLE, IssueCode::Structure, text)
     }
 
+    /// A condition of the request does not hold (RFC 9110, 13), and so nothing was done.
+    pub fn precondition_failed(why: &str) -> Self {
+        let text = format!("Nothing was done: {why}; read it again, and send the ETag that it has now.");
+        Self::new(StatusCode::PRECONDITION_FAILED, IssueCode::Conflict, text)
+    }
+
     /// The URL cannot be understood.
     pub fn malformed_url(text: impl Into<String>) -> Self {
         Self::new(StatusCode::BAD_REQUEST, IssueCode::Structure, text)

@@ -7,9 +7,7 @@ use actix_web::{HttpRequest, HttpResponse};
 use serde::Serialize;
 use serde_json::value::RawValue;
 
-use super::accept::{JSON, check_accept};
-use super::error::FHIR_JSON;
-use super::{Api, ApiError, Caller, reading, scope};
+use super::{Api, ApiError, Caller, accept, reading, scope};
 use crate::auth::Permission;
 use crate::export::{ExportError, GroupName};
 use crate::fhir::{ResourceType, quoted};
@@ -25,7 +23,7 @@ const PAGE_BYTES: usize = 4 << 20;
 
 /// `GET {base}/Group/{id}`.
 pub async fn read(request: HttpRequest, api: Data<Api>) -> Result<HttpResponse, ApiError> {
-    check_accept(&request, JSON)?;
+    let media_type = accept::json(&request)?;
     let caller = api.caller(&request)?;
     let id = reading::id(&request)?;
     if !is_theirs(&caller, &id) {
@@ -38,12 +36,12 @@ pub async fn read(request: HttpRequest, api: Data<Api>) -> Result<HttpResponse, 
         reading::ask(&api, &caller.tenant, move |exporter| exporter.read(ResourceType::GROUP, &id)).await?;
     let source_url = api.source_url(&caller.tenant);
     let group = group.filter(|group| visible.has(group, source_url.as_deref()));
-    Ok(reading::answer(&request, FHIR_JSON, group.ok_or_else(ApiError::unknown_resource)?))
+    reading::answer(&request, media_type, group.ok_or_else(ApiError::unknown_resource)?)
 }
 
 /// `GET {base}/Group`.
 pub async fn search(request: HttpRequest, api: Data<Api>) -> Result<HttpResponse, ApiError> {
-    check_accept(&request, JSON)?;
+    let media_type = accept::json(&request)?;
     let caller = api.caller(&request)?;
     let visible =
         scope::coverage(&caller.scopes, caller.base.as_str(), ResourceType::GROUP, Permission::Search)?;
@@ -90,7 +88,7 @@ pub async fn search(request: HttpRequest, api: Data<Api>) -> Result<HttpResponse
     };
     let body = serde_json::to_string(&bundle).map_err(|_| ApiError::internal())?;
     Ok(HttpResponse::Ok()
-        .insert_header((header::CONTENT_TYPE, FHIR_JSON))
+        .insert_header((header::CONTENT_TYPE, media_type))
         .insert_header((header::CACHE_CONTROL, "no-store"))
         .body(body))
 }

@@ -8,14 +8,13 @@ use actix_web::web::{Bytes, Data, Payload};
 use actix_web::{HttpRequest, HttpResponse, ResponseError};
 use jiff::Timestamp;
 
-use super::accept::{JSON, require_accept};
 use super::error::outcome_response;
 use super::intake::Body;
 use super::parameters::{self, Context, Origin};
 use super::preferences::Preferences;
-use super::query::{self, percent_decoded};
+use super::query::percent_decoded;
 use super::recorded::level_name;
-use super::{Api, ApiError, Caller, body, scope};
+use super::{Api, ApiError, Caller, accept, body, query, scope};
 use crate::actors::SubmitError;
 use crate::audit::Event;
 use crate::config::Profile;
@@ -65,7 +64,7 @@ fn admit(request: &HttpRequest, api: &Api) -> Result<(Preferences, Caller), ApiE
     if request.method() == Method::POST && api.protocol().profile == Profile::Soarian {
         return Err(ApiError::method_not_allowed("GET"));
     }
-    require_accept(request, JSON)?;
+    accept::require_json(request)?;
     let preferences = Preferences::of(request);
     preferences.require_respond_async()?;
     Ok((preferences, api.caller(request)?))
@@ -212,10 +211,10 @@ async fn sent(request: &HttpRequest, payload: Payload, api: &Api) -> Result<Sent
     }
     let content_type = request.headers().get(header::CONTENT_TYPE).and_then(|value| value.to_str().ok());
     let essence = content_type.and_then(|text| text.parse::<mime::Mime>().ok());
-    if !essence.is_some_and(|mime| JSON.contains(&mime.essence_str())) {
+    if !essence.is_some_and(|mime| accept::is_json(mime.essence_str())) {
         return Err(ApiError::unsupported_media_type());
     }
-    if !request.query_string().is_empty() {
+    if !query::specific(request.query_string())?.is_empty() {
         return Err(ApiError::malformed_url(
             "The URL of a POST has no parameters; give all of them in the Parameters resource.",
         ));
@@ -248,7 +247,7 @@ async fn understood(
     };
     let understand = move || {
         let given = match origin {
-            Origin::Query => query::parse(&String::from_utf8_lossy(&text))?,
+            Origin::Query => query::specific(&String::from_utf8_lossy(&text))?,
             Origin::Body => body::parameters(&text)?,
         };
         let access = scope::access(&scopes, realm.as_str(), &level, profile, &given)?;

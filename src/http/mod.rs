@@ -49,7 +49,6 @@ use crate::config::{Profile, Protocol};
 use crate::fhir::ExportParameter;
 use crate::job::{ClientId, JobId, TenantId};
 
-use accept::{JSON, check_accept, require_accept};
 use caller::{Base, Caller};
 use intake::Intake;
 use parameters::taken_by;
@@ -158,9 +157,9 @@ impl Api {
     /// one without `Accept` or `Prefer: respond-async` too (C2, C3).
     fn check_poll_headers(&self, request: &HttpRequest) -> Result<(), ApiError> {
         match self.protocol().profile {
-            Profile::Standard => check_accept(request, JSON),
+            Profile::Standard => accept::json(request).map(drop),
             Profile::Soarian => {
-                require_accept(request, JSON)?;
+                accept::require_json(request)?;
                 Preferences::of(request).require_respond_async()
             }
         }

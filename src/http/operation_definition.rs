@@ -5,26 +5,24 @@ use actix_web::web::Data;
 use actix_web::{HttpRequest, HttpResponse};
 use serde_json::json;
 
-use super::accept::{JSON, check_accept};
-use super::error::FHIR_JSON;
-use super::{Api, ApiError, reading};
+use super::{Api, ApiError, accept, reading};
 use crate::fhir::EXPORT_OPERATIONS;
 
 /// `GET {base}/OperationDefinition/{id}`.
 pub async fn read(request: HttpRequest, api: Data<Api>) -> Result<HttpResponse, ApiError> {
-    check_accept(&request, JSON)?;
+    let media_type = accept::json(&request)?;
     let base = api.base(&request)?;
     reading::parameters(&request, &[])?;
     let id = reading::id(&request)?;
     let export = EXPORT_OPERATIONS.iter().find(|export| export.id == id);
     let definition =
         export.ok_or_else(ApiError::unknown_resource)?.definition(base.as_str(), &api.export_parameters());
-    Ok(HttpResponse::Ok().insert_header((header::CONTENT_TYPE, FHIR_JSON)).body(definition.to_string()))
+    Ok(HttpResponse::Ok().insert_header((header::CONTENT_TYPE, media_type)).body(definition.to_string()))
 }
 
 /// `GET {base}/OperationDefinition`: all of them, or those of `url`.
 pub async fn search(request: HttpRequest, api: Data<Api>) -> Result<HttpResponse, ApiError> {
-    check_accept(&request, JSON)?;
+    let media_type = accept::json(&request)?;
     let base = api.base(&request)?;
     let parameters = reading::parameters(&request, &["url"])?;
     let (base, taken) = (base.as_str(), api.export_parameters());
@@ -51,5 +49,5 @@ pub async fn search(request: HttpRequest, api: Data<Api>) -> Result<HttpResponse
             })
             .collect();
     }
-    Ok(HttpResponse::Ok().insert_header((header::CONTENT_TYPE, FHIR_JSON)).body(bundle.to_string()))
+    Ok(HttpResponse::Ok().insert_header((header::CONTENT_TYPE, media_type)).body(bundle.to_string()))
 }

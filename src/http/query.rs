@@ -16,6 +16,19 @@ pub fn parse(query: &str) -> Result<Vec<(String, String)>, ApiError> {
         .collect()
 }
 
+/// The parameters of a query string but those that each URL takes (R4 3.1.0.1.11 and 3.1.0.1.12):
+/// `_format`, which is negotiated with `Accept`, and `_pretty`, which is ignored.
+pub fn specific(query: &str) -> Result<Vec<(String, String)>, ApiError> {
+    let mut parameters = parse(query)?;
+    parameters.retain(|(name, _)| !is_general(name));
+    Ok(parameters)
+}
+
+/// Whether a parameter is one of those that each URL takes.
+pub fn is_general(name: &str) -> bool {
+    matches!(name, "_format" | "_pretty")
+}
+
 /// A text of a URL with its percent escapes decoded.
 ///
 /// # Errors

@@ -3,14 +3,14 @@
 
 use std::time::Duration;
 
+use actix_web::body::MessageBody;
 use actix_web::http::StatusCode;
 use actix_web::http::header::{self, ETag, EntityTag};
 use actix_web::{HttpRequest, HttpResponse};
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 use xxhash_rust::xxh3::xxh3_128;
 
-use super::accept::JSON;
-use super::conditions::is_unchanged;
+use super::conditions::Current;
 use super::preferences::{Handling, Preferences};
 use super::query::{self, percent_decoded};
 use super::{Api, ApiError};
@@ -27,25 +27,28 @@ const RETRY_AFTER: u64 = 5;
 /// All but what is never reserved in a URL.
 const ENCODED: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'.').remove(b'_').remove(b'~');
 
-/// The values of `_format`.
-const FORMATS: &[&str] = &["json"];
-
-/// The `known` parameters of a read or search, in their order; all take `_format`, which is
-/// checked whether or not it is known.
+/// The `known` parameters of a read or search, in their order.
 ///
 /// # Errors
-/// 400 `structure` for a query that cannot be decoded; 406 for a `_format` that is not JSON;
-/// 400 `not-supported` for other parameters, which `Prefer: handling=lenient` passes over.
+/// 400 `structure` for a query that cannot be decoded; 400 `not-supported` for other parameters, which
+/// `Prefer: handling=lenient` passes over.
 pub fn parameters(request: &HttpRequest, known: &[&str]) -> Result<Vec<(String, String)>, ApiError> {
+    known_of(request, query::specific(request.query_string())?, known)
+}
+
+/// The same of parameters that were given, wherever they stood.
+pub fn known_of(
+    request: &HttpRequest,
+    given: Vec<(String, String)>,
+    known: &[&str],
+) -> Result<Vec<(String, String)>, ApiError> {
+    let is_strict = Preferences::of(request).handling == Handling::Strict;
     let mut kept = Vec::new();
-    for (name, value) in query::parse(request.query_string())? {
-        if name == "_format" {
-            check_format(&value)?;
-        }
+    for (name, value) in given {
         if known.contains(&name.as_str()) {
             kept.push((name, value));
-        } else if name != "_format" && Preferences::of(request).handling == Handling::Strict {
-            let supported = [known, &["_format"]].concat().join(", ");
+        } else if is_strict && !query::is_general(&name) {
+            let supported = [known, &["_format", "_pretty"]].concat().join(", ");
             return Err(ApiError::unsupported_parameter(format!(
                 "The parameter {} is not supported; supported are {supported}.",
                 quoted(&name)
@@ -103,29 +106,26 @@ pub async fn ask<T: Send + 'static>(
     }
 }
 
-/// The answer with this content, or 304 if the client has it.
-pub fn answer(request: &HttpRequest, media_type: &str, content: Vec<u8>) -> HttpResponse {
-    let tag = EntityTag::new_strong(format!("{:032x}", xxh3_128(&content)));
-    let has_it = is_unchanged(request, &tag);
+/// The answer with this content, or 304 if the client has it. Its media type may have been negotiated.
+///
+/// # Errors
+/// 412 if the client's condition does not hold.
+pub fn answer(
+    request: &HttpRequest,
+    media_type: &str,
+    content: impl MessageBody + AsRef<[u8]> + 'static,
+) -> Result<HttpResponse, ApiError> {
+    let tag = EntityTag::new_strong(format!("{:032x}", xxh3_128(content.as_ref())));
+    let has_it = Current::tagged(&tag).is_had_by(request)?;
     let mut response = HttpResponse::build(if has_it { StatusCode::NOT_MODIFIED } else { StatusCode::OK });
     response.insert_header(ETag(tag));
     response.insert_header((header::CACHE_CONTROL, "no-store"));
-    if has_it {
-        return response.finish();
-    }
-    response.insert_header((header::CONTENT_TYPE, media_type)).body(content)
-}
-
-/// A `+` has become a space by now.
-fn check_format(value: &str) -> Result<(), ApiError> {
-    let value = value.trim().replace(' ', "+");
-    if FORMATS.iter().chain(JSON).any(|format| value.eq_ignore_ascii_case(format)) {
-        return Ok(());
-    }
-    Err(ApiError::not_acceptable(format!(
-        "_format {} is not supported; use json or application/fhir+json.",
-        quoted(&value)
-    )))
+    response.insert_header((header::VARY, "Accept"));
+    Ok(if has_it {
+        response.finish()
+    } else {
+        response.insert_header((header::CONTENT_TYPE, media_type)).body(content)
+    })
 }
 
 #[cfg(test)]
@@ -144,16 +144,7 @@ mod tests {
         };
         let status = |query: &str, prefer: &str| read(query, prefer).map_err(|error| error.status_code());
         let name = Ok(vec![("name".to_string(), "x".to_string())]);
-        for format in ["json", "JSON", "application/json", "application/fhir+json", "application/fhir%2Bjson"]
-        {
-            assert_eq!(status(&format!("_format={format}&name=x"), ""), name);
-        }
-        for format in ["xml", "", "application/fhir%2Bxml", "text/html"] {
-            assert_eq!(
-                status(&format!("_format={format}"), "handling=lenient"),
-                Err(StatusCode::NOT_ACCEPTABLE)
-            );
-        }
+        assert_eq!(status("_format=json&_pretty=true&name=x", ""), name);
         assert_eq!(status("name=x&other=y", "handling=strict"), Err(StatusCode::BAD_REQUEST));
         for lenient in
             ["handling=lenient", "x, Handling=\"Lenient\"; y=1", "respond-async, handling = lenient"]

@@ -10,7 +10,7 @@ use actix_web::{HttpRequest, HttpResponse, HttpResponseBuilder, ResponseError};
 use jiff::Timestamp;
 use xxhash_rust::xxh3::xxh3_64;
 
-use super::conditions::is_unchanged;
+use super::conditions::Current;
 use super::manifest::{Pages, manifest};
 use super::{Api, ApiError, Base, query};
 use crate::audit::Event;
@@ -63,13 +63,12 @@ fn answer(
         Pages::NotYet => return Ok(progress(published).finish()),
         Pages::None => return Err(ApiError::unknown_page()),
     };
-    let requires_token = api.authority.is_some();
-    let text = manifest(base, requires_token, published, transaction_time, &page).to_string();
+    let text = manifest(base, api.authority.is_some(), published, transaction_time, &page).to_string();
     let Some(completed_at) = completed_at else {
         return Ok(progress(published).insert_header((header::CONTENT_TYPE, "application/json")).body(text));
     };
-    let entity_tag = EntityTag::new_strong(format!("{:016x}", xxh3_64(text.as_bytes())));
-    let unchanged = is_unchanged(request, &entity_tag);
+    let entity_tag = entity_tag(&text);
+    let unchanged = Current::tagged(&entity_tag).is_had_by(request)?;
     let expires = after(completed_at, api.evanesce.services().config.retention.completed.0);
     let mut response = HttpResponse::Ok();
     response.insert_header((header::CACHE_CONTROL, "no-store"));
@@ -79,6 +78,39 @@ fn answer(
         return Ok(response.status(StatusCode::NOT_MODIFIED).finish());
     }
     Ok(response.insert_header((header::CONTENT_TYPE, "application/json")).body(text))
+}
+
+/// Looks at the conditions of a request that changes what a polling URL answers: a complete export is
+/// known by the tag of its manifest, any other one by being there.
+///
+/// # Errors
+/// 412, and nothing is to be done.
+pub fn check_conditions(
+    request: &HttpRequest,
+    api: &Api,
+    base: &Base,
+    published: &Published,
+) -> Result<(), ApiError> {
+    let is_tag_asked_for =
+        [header::IF_MATCH, header::IF_NONE_MATCH].iter().any(|name| request.headers().contains_key(name));
+    let tag = match &published.record.state {
+        JobState::Complete(completion) if is_tag_asked_for => {
+            match Pages::find(published, page_number(request).unwrap_or(0)) {
+                Pages::Found(page) => {
+                    let requires_token = api.authority.is_some();
+                    let text = manifest(base, requires_token, published, completion.transaction_time, &page);
+                    Some(entity_tag(&text.to_string()))
+                }
+                Pages::NotYet | Pages::None => None,
+            }
+        }
+        _ => None,
+    };
+    Current { tag: tag.as_ref(), modified: None }.may_be_changed_by(request)
+}
+
+fn entity_tag(manifest: &str) -> EntityTag {
+    EntityTag::new_strong(format!("{:016x}", xxh3_64(manifest.as_bytes())))
 }
 
 /// The number of the page that the query asks for, from 0 (MF-8).

@@ -73,6 +73,13 @@ fn a_group_is_read_in_its_newest_version() {
     let unchanged = send("GET", &at("cohort"), &[("If-None-Match", tag)]);
     assert_eq!((unchanged.status, unchanged.header("etag"), unchanged.body.len()), (304, tag, 0));
     assert_eq!(send("GET", &at("odd"), &[("If-None-Match", tag)]).status, 200);
+    assert_eq!(send("GET", &at("cohort"), &[("If-Match", tag)]).status, 200);
+    let other = [("If-Match", "\"other\"")];
+    assert_eq!(send("GET", &at("cohort"), &other).outcome(), outcome(412, "conflict"));
+    assert_eq!(send("HEAD", &at("cohort"), &other).status, 412);
+    assert_eq!(send("GET", &at("nobody"), &other).status, 404, "what is not there goes first");
+    let plain = send("GET", &at("cohort"), &[("Accept", "application/json")]);
+    assert_eq!((plain.header("content-type"), plain.header("vary")), ("application/json", "Accept"));
     let head = send("HEAD", &at("cohort"), &[]);
     assert_eq!((head.status, head.header("etag"), head.body.len()), (200, tag, 0));
 

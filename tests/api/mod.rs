@@ -4,6 +4,7 @@
 mod binary;
 mod coded;
 mod command_line;
+mod conditions;
 mod content;
 pub mod cut;
 mod definitions;

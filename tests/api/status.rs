@@ -48,8 +48,10 @@ fn progress_only_grows_until_the_manifest_comes() {
 }
 
 /// C3: what DELETE and GET take; the same list in both, sent by GET.
-const ACCEPTED: [&[(&str, &str)]; 9] = [
+const ACCEPTED: [&[(&str, &str)]; 11] = [
     &[],
+    &[("Accept", "")],
+    &[("Accept", "text/html, image/gif, image/jpeg, *; q=.2, */*; q=.2")],
     &[("Accept", "*/*")],
     &[("Accept", "application/*")],
     &[("Accept", "application/json")],
@@ -61,7 +63,7 @@ const ACCEPTED: [&[(&str, &str)]; 9] = [
     &[("Prefer", "respond-async"), ("Accept", "APPLICATION/JSON; charset=utf-8")],
 ];
 
-const REFUSED: [&[(&str, &str)]; 8] = [
+const REFUSED: [&[(&str, &str)]; 7] = [
     &[("Accept", "text/html")],
     &[("Accept", "application/fhir+ndjson")],
     &[("Accept", "application/xml, text/*")],
@@ -69,7 +71,6 @@ const REFUSED: [&[(&str, &str)]; 8] = [
     &[("Accept", "*/*;q=0")],
     &[("Accept", "*/*, application/json;q=0, application/fhir+json;q=0, application/json+fhir;q=0")],
     &[("Accept", "nonsense")],
-    &[("Accept", "")],
 ];
 
 #[test]
