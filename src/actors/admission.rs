@@ -265,7 +265,10 @@ mod tests {
             request("b", "t", &["Patient", "Group"]),
             request("a", "u", &["Patient", "Group"]),
             request("a", "t", &["Patient"]),
-            ExportRequest { access: Access::Types([("Patient".into(), Vec::new())].into()), ..asked.clone() },
+            ExportRequest {
+                access: Access::of_types([("Patient".into(), Vec::new())].into()),
+                ..asked.clone()
+            },
         ] {
             assert!(admission.admit(JobId::random(), &other, limits, &view).is_ok());
         }

@@ -10,7 +10,7 @@ impl Scopes {
     /// What an export may hold that is kicked off with a token of these scopes.
     pub fn access(&self) -> Access {
         if self.cover_everything() {
-            return Access::Everything;
+            return Access::everything();
         }
         let share = |resource_type| match self.coverage(resource_type, Permission::Export) {
             Coverage::None => None,
@@ -23,7 +23,7 @@ impl Scopes {
             Coverage::All => Some(Vec::new()),
         };
         let covered = |it: ResourceType| share(it).map(|searches| (it.as_str().to_owned(), searches));
-        Access::Types(ResourceType::all().filter_map(covered).collect())
+        Access::of_types(ResourceType::all().filter_map(covered).collect())
     }
 
     /// Whether a token of these scopes may have the resources of a type that an export with this
@@ -49,7 +49,7 @@ impl Scopes {
         if file.is_error() || self.cover_everything() {
             return true;
         }
-        let everything = Access::Everything;
+        let everything = Access::everything();
         let held = request.map_or(&everything, |request| &request.access);
         if file.organized_by.is_some() || file.is_deleted() {
             let may_be_there = |it: &ResourceType| request.is_none_or(|request| may_hold(request, *it));
@@ -70,6 +70,14 @@ fn may_hold(request: &ExportRequest, resource_type: ResourceType) -> bool {
 }
 
 impl Application {
+    /// Of an access what this application may have: of Groups those that it may read (P15).
+    pub fn limit(&self, access: Access) -> Access {
+        match &self.groups {
+            Groups::All => access,
+            Groups::Only(ids) => access.of_groups(ids.clone()),
+        }
+    }
+
     /// Whether all of its tenant is its to have, if its scopes say so too: then it may read
     /// Binaries that no export has handed out.
     pub fn is_unlimited(&self) -> bool {
@@ -101,14 +109,14 @@ mod tests {
 
     #[test]
     fn scp_3_an_export_may_hold_what_the_scopes_cover() {
-        assert_eq!(scopes("system/*.read system/Patient.rs").access(), Access::Everything);
-        assert_eq!(scopes("").access(), Access::Types([].into()));
-        assert_eq!(scopes("system/*.r system/*.s system/Patient.r").access(), Access::Types([].into()));
+        assert_eq!(scopes("system/*.read system/Patient.rs").access(), Access::everything());
+        assert_eq!(scopes("").access(), Access::of_types([].into()));
+        assert_eq!(scopes("system/*.r system/*.s system/Patient.r").access(), Access::of_types([].into()));
         let some = "system/Patient.read system/Observation.rs?status=final system/Condition.r \
                     system/Observation.rs?category=laboratory system/Observation.rs?status=final";
         let searches = vec!["category=laboratory".to_string(), "status=final".into()];
         let types = [("Patient".to_string(), Vec::new()), ("Observation".into(), searches)];
-        assert_eq!(scopes(some).access(), Access::Types(types.into()));
+        assert_eq!(scopes(some).access(), Access::of_types(types.into()));
         let whole = format!("{some} system/Observation.read");
         assert_eq!(scopes(&whole).access().of_type("Observation"), Share::All);
     }

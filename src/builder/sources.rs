@@ -86,6 +86,7 @@ fn built_in(folder: NdjsonFolder, tenant: &TenantId, config: &Config) -> Result<
         part_bytes: config.export.part_bytes,
         max_file_bytes: config.export.max_file_bytes,
         references: config.export.references,
+        devices: config.export.devices(config.protocol.profile),
         drop_pages: source.page_cache == PageCache::Drop,
     };
     SourceExporter::new(index, options, source.watch).map_err(system("start the index's thread"))

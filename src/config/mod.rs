@@ -21,8 +21,8 @@ pub use auth::{Auth, AuthMode, OnDeactivation};
 pub use limits::Limits;
 pub use networks::Networks;
 pub use settings::{
-    Config, Download, Export, PageCache, Profile, Protocol, ProxyFields, Reaper, References, Retention,
-    Server, SourceConfig, Storage, Stored, Time,
+    Config, Devices, Download, Export, PageCache, Profile, Protocol, ProxyFields, Reaper, References,
+    Retention, Server, SourceConfig, Storage, Stored, Time,
 };
 pub use tenants::{Tenant, TenantConfig, TenantSource};
 pub use tls::Tls;

@@ -288,6 +288,8 @@ pub struct Export {
     /// Which resources outside of patient compartments, such as Organizations and Practitioners,
     /// go with Patient-level and Group exports. Default `referenced`.
     pub references: References,
+    /// Which Devices do so. Default: `by-patient`, but in the profile `soarian` `by-reference`.
+    pub devices: Option<Devices>,
     /// How long a cancelled writer has before its file is taken away. Default `5s`.
     pub cancel_deadline: Time,
     /// Threads that may be started in place of stuck ones, in all. Default 8.
@@ -318,7 +320,26 @@ pub enum References {
     None,
 }
 
+/// Which Devices go with patients. R4 has them in no compartment; clients of US Core expect a
+/// patient's.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Devices {
+    /// Those whose `Device.patient` is exported; others as `references` says.
+    ByPatient,
+    /// As `references` says, but none whose `Device.patient` is not exported.
+    ByReference,
+}
+
 impl Export {
+    /// Which Devices go with patients, under the rules of a profile.
+    pub fn devices(&self, profile: Profile) -> Devices {
+        self.devices.unwrap_or(match profile {
+            Profile::Standard => Devices::ByPatient,
+            Profile::Soarian => Devices::ByReference,
+        })
+    }
+
     /// The form of new files: their coding, and how hard it tries.
     pub fn coding(&self) -> Option<(Coding, u8)> {
         let (coding, default) = match self.stored {
@@ -348,6 +369,7 @@ impl Default for Export {
             max_active_jobs_per_client: 100,
             max_active_jobs_per_tenant: 0,
             references: References::Referenced,
+            devices: None,
             cancel_deadline: Time::seconds(5),
             max_replacements: 8,
         }

@@ -125,10 +125,10 @@ impl PartWriter {
     /// (MF-6).
     ///
     /// # Errors
-    /// [`ExportError::Withheld`] if the export may not hold the type, which ends the part: no
-    /// further call writes.
+    /// [`ExportError::Withheld`] if the export may not hold the type, or that Group, which ends the
+    /// part: no further call writes.
     pub fn resource(&mut self, resource_type: ResourceType, json: &[u8]) -> Result<(), ExportError> {
-        self.check(resource_type)?;
+        self.check(resource_type, json)?;
         let Some(mut block) = self.block.take() else { return self.line(resource_type.as_str(), json) };
         let written = self.write(|outputs, shared| block.line(outputs, shared, json));
         self.block = Some(block);
@@ -139,7 +139,7 @@ impl PartWriter {
     /// each, any number of them. What [`PartWriter::resource`] does for one, at the speed of
     /// copying.
     pub fn lines(&mut self, resource_type: ResourceType, mut lines: &[u8]) -> Result<(), ExportError> {
-        self.check(resource_type)?;
+        self.check(resource_type, lines)?;
         if self.block.is_some() {
             let each = lines.split(|byte| *byte == b'\n').filter(|line| !line.is_empty());
             return each.into_iter().try_for_each(|line| self.resource(resource_type, line));
@@ -184,8 +184,8 @@ impl PartWriter {
         self.shared.progress.advance(units);
     }
 
-    fn check(&mut self, resource_type: ResourceType) -> Result<(), ExportError> {
-        if self.covered.has(resource_type) {
+    fn check(&mut self, resource_type: ResourceType, lines: &[u8]) -> Result<(), ExportError> {
+        if self.covered.has(resource_type, lines) {
             return Ok(());
         }
         let name = *self.withheld.get_or_insert(resource_type.as_str());

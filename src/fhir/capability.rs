@@ -29,6 +29,8 @@ pub struct Profile {
     pub max_file_bytes: u64,
     /// Which reference resources go with patients.
     pub references: &'static str,
+    /// Which Devices do so, as a sentence.
+    pub devices: &'static str,
     /// Where access tokens are given; `None` without authentication.
     pub token_url: Option<String>,
 }
@@ -68,13 +70,14 @@ fn documentation(profile: &Profile) -> String {
         "Exports of everything, of all patients, or of the patients of a Group, with the parameters {}. \
          Files are NDJSON (application/fhir+ndjson); of a type with more than about {} bytes there are \
          several. Patient and Group exports hold what is in the compartments of the patients, and \
-         reference resources such as Organization and Practitioner: {}. With _since, patients who became \
+         reference resources such as Organization and Practitioner: {}. {} With _since, patients who became \
          members of a Group after it come with what has changed since, not with what is older. \
          The polling location answers the status, then the manifest; DELETE there cancels the export or \
          erases its files.",
         parameters.join(", "),
         profile.max_file_bytes,
         profile.references,
+        profile.devices,
     )
 }
 
@@ -173,6 +176,7 @@ mod tests {
             parameters: crate::fhir::EXPORT_PARAMETERS.iter().collect(),
             max_file_bytes: 1000,
             references: "none",
+            devices: "Devices do.",
             token_url: None,
         };
         capability_statement("http://h/r4/default", "2026-01-01T00:00:00Z".parse().unwrap(), offers, &profile)

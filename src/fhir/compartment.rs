@@ -78,12 +78,39 @@ const PATHS: &[(&str, &[&str])] = &[
     ("VisionPrescription", &["patient"]),
 ];
 
+/// Elements that put a resource into no compartment, but say whose it is (a Device), or name
+/// patients as its members (a List): others than these must not be told of them (P15).
+const BESIDE: &[(&str, &str, End)] =
+    &[("Device", "patient", End::Owner), ("List", "entry.item", End::Member)];
+
+/// Types that are no record of one patient in which others have a part, but name patients side by
+/// side: those of an export hold all of whom they tell (P15).
+const PEERS: &[&str] = &[
+    "Account",
+    "Appointment",
+    "AuditEvent",
+    "Communication",
+    "CommunicationRequest",
+    "List",
+    "Provenance",
+    "Schedule",
+];
+
+/// What a patient is to a resource that refers to it at the end of a way.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum End {
+    /// Whose it is.
+    Owner,
+    /// Somebody it tells of.
+    Member,
+}
+
 /// A step on the way from a resource to the references that decide.
 #[derive(Debug, Default)]
 pub struct Node {
     children: Vec<(&'static str, Node)>,
-    /// Whether the way ends here: in a Reference, or an array of them.
-    pub is_reference: bool,
+    /// Set where the way ends: in a Reference, or an array of them.
+    pub end: Option<End>,
 }
 
 impl Node {
@@ -92,30 +119,35 @@ impl Node {
         &self.children
     }
 
-    fn add(&mut self, path: &'static str) {
+    fn add(&mut self, path: &'static str, end: End) {
         let (first, rest) = path.split_once('.').map_or((path, None), |(first, rest)| (first, Some(rest)));
         let at = self.children.iter().position(|(name, _)| *name == first).unwrap_or_else(|| {
             self.children.push((first, Self::default()));
             self.children.len() - 1
         });
         match rest {
-            Some(rest) => self.children[at].1.add(rest),
-            None => self.children[at].1.is_reference = true,
+            Some(rest) => self.children[at].1.add(rest, end),
+            None => self.children[at].1.end = Some(end),
         }
     }
 }
 
-/// The ways of each type, by its index; those of a type that is in no compartment are empty.
+/// The ways of each type, by its index; those of a type that names no patient are empty.
 static NODES: LazyLock<Vec<Node>> = LazyLock::new(|| {
     let mut nodes: Vec<Node> = ResourceType::all().map(|_| Node::default()).collect();
-    for (name, paths) in PATHS {
-        let resource_type = ResourceType::of(name).expect("the table names types of R4");
-        for path in *paths {
-            nodes[usize::from(resource_type.index())].add(path);
-        }
+    let owners =
+        PATHS.iter().flat_map(|(name, paths)| paths.iter().map(move |path| (*name, *path, End::Owner)));
+    for (name, path, end) in owners.chain(BESIDE.iter().copied()) {
+        let resource_type = ResourceType::of(name).expect("the tables name types of R4");
+        nodes[usize::from(resource_type.index())].add(path, end);
     }
     nodes
 });
+
+/// Whether resources of that type name patients side by side, such as an Appointment (P15).
+pub fn names_peers(resource_type: ResourceType) -> bool {
+    PEERS.contains(&resource_type.as_str())
+}
 
 /// The ways that start at a resource of that type.
 pub fn ways(resource_type: ResourceType) -> &'static Node {
@@ -131,10 +163,24 @@ mod tests {
         for resource_type in ResourceType::all() {
             let has_ways = !ways(resource_type).children().is_empty();
             let in_table = PATHS.iter().any(|(name, _)| *name == resource_type.as_str());
-            assert_eq!(has_ways, in_table, "{resource_type:?}");
-            assert_eq!(has_ways, resource_type.is_in_compartment(), "{resource_type:?}");
+            assert_eq!(has_ways, in_table || resource_type == ResourceType::DEVICE, "{resource_type:?}");
+            assert_eq!(in_table, resource_type.is_in_compartment(), "{resource_type:?}");
         }
         assert_eq!(PATHS.len(), 67);
+    }
+
+    #[test]
+    fn p15_peers_and_members_are_of_types_of_the_compartment() {
+        for name in PEERS.iter().chain(&["List"]) {
+            assert!(ResourceType::of(name).unwrap().is_in_compartment(), "{name}");
+        }
+        let list = ways(ResourceType::of("List").unwrap());
+        let end = |name: &str| {
+            let (_, node) = list.children().iter().find(|(child, _)| *child == name).unwrap();
+            node.end.or_else(|| node.children()[0].1.end)
+        };
+        assert_eq!((end("subject"), end("entry")), (Some(End::Owner), Some(End::Member)));
+        assert_eq!(ways(ResourceType::DEVICE).children()[0].1.end, Some(End::Owner));
     }
 
     #[test]
@@ -142,8 +188,8 @@ mod tests {
         let audit = ways(ResourceType::of("AuditEvent").unwrap());
         let names: Vec<_> = audit.children().iter().map(|(name, _)| *name).collect();
         assert_eq!(names, ["agent", "entity"]);
-        assert!(!audit.is_reference && !audit.children()[0].1.is_reference);
+        assert!(audit.end.is_none() && audit.children()[0].1.end.is_none());
         assert_eq!(audit.children()[0].1.children()[0].0, "who");
-        assert!(audit.children()[0].1.children()[0].1.is_reference);
+        assert_eq!(audit.children()[0].1.children()[0].1.end, Some(End::Owner));
     }
 }

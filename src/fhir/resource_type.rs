@@ -202,6 +202,8 @@ impl ResourceType {
     pub const BINARY: Self = Self::named("Binary");
     /// Bundle.
     pub const BUNDLE: Self = Self::named("Bundle");
+    /// Device.
+    pub const DEVICE: Self = Self::named("Device");
     /// Group.
     pub const GROUP: Self = Self::named("Group");
     /// Patient.

@@ -6,7 +6,7 @@ use actix_web::{HttpRequest, HttpResponse};
 
 use super::routes::OPERATIONS;
 use super::{Api, ApiError, accept, reading};
-use crate::config::References;
+use crate::config::{Devices, References};
 use crate::fhir::{Profile, capability_statement, quoted};
 
 /// R4's values of `mode`; a server may answer the same to each.
@@ -30,6 +30,15 @@ pub async fn metadata(request: HttpRequest, api: Data<Api>) -> Result<HttpRespon
             References::Referenced => "those that something exported points to",
             References::All => "all of them",
             References::None => "none of them",
+        },
+        devices: match export.devices(api.protocol().profile) {
+            Devices::ByPatient => {
+                "Devices are in no compartment of R4: those whose Device.patient is exported come along."
+            }
+            Devices::ByReference => {
+                "Devices are in no compartment of R4: they come along as reference resources do, but not \
+                 those of other patients."
+            }
         },
         token_url: api.authority.as_ref().and(api.issuer(&request).ok()).map(|issuer| issuer.token_url()),
     };

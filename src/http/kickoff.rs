@@ -84,6 +84,10 @@ async fn kickoff(
     let now = api.evanesce.services().clock.now();
     let Understood { level, access, parameters } =
         understood(level, preferences, caller, now, &sent, api).await?;
+    let access = match caller.application.as_deref() {
+        Some(application) => application.limit(access),
+        None => access,
+    };
     let origin = sent.origin();
     let tenant = api.evanesce.services().config.tenant(&caller.tenant);
     if level == Level::Patient && !tenant.patient_export {

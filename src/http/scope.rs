@@ -225,7 +225,7 @@ mod tests {
                 assert_eq!(kick_off(two, Level::Patient, &given), expected, "{name}={value}");
             }
             let given = [(name, value)];
-            assert_eq!(kick_off("system/*.read", Level::System, &given), Ok(Access::Everything));
+            assert_eq!(kick_off("system/*.read", Level::System, &given), Ok(Access::everything()));
         }
         let given = [("_type", "Slot"), ("_elements", "Account.id")];
         assert_eq!(kick_off(two, Level::System, &given), Err("Account, Slot".into()), "all at once");

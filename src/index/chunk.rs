@@ -151,6 +151,16 @@ pub struct Targeting<'a> {
     pub targets: &'a [Key],
 }
 
+/// What a resource tells of beside the patients in whose compartments it is (P15).
+pub struct Listing<'a> {
+    /// Its place in the chunk.
+    pub place: usize,
+    /// Patients that it names as members.
+    pub members: &'a [Key],
+    /// Groups that it is about; of a Group it is itself.
+    pub groups: &'a [Key],
+}
+
 /// An entry of a transaction that deletes something.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Deleting {
@@ -219,6 +229,19 @@ impl Links {
             let end = ends.get(n).map_or(start, |end| *end as usize);
             let targets = keys.get(start..end).unwrap_or_default();
             Targeting { place: *place, recorded: *recorded, targets }
+        })
+    }
+
+    /// Resources that tell of members or of Groups, in order.
+    pub fn listing(&self) -> impl Iterator<Item = Listing<'_>> {
+        let (places, ends, keys): (&[[u32; 2]], &[u32], &[Key]) =
+            (self.0.column(14), self.0.column(15), self.0.column(16));
+        let mut start = 0;
+        places.iter().zip(ends).map(move |([place, members], end)| {
+            let listed = keys.get(start..*end as usize).unwrap_or_default();
+            start = *end as usize;
+            let (members, groups) = listed.split_at((*members as usize).min(listed.len()));
+            Listing { place: *place as usize, members, groups }
         })
     }
 

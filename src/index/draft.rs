@@ -32,6 +32,8 @@ pub struct Draft {
     pointed: Numbers<Key>,
     pointer_sets: Numbers<Vec<u32>>,
     targets: Vec<(u32, i64, Vec<Key>)>,
+    /// Places, and how many of the keys are of members; the others are of Groups.
+    listing: Vec<(u32, u32, Vec<Key>)>,
     targeting: u64,
     deletions: Vec<Deleting>,
     /// Places and counts.
@@ -76,6 +78,10 @@ pub struct Entry<'a> {
     pub updated: i64,
     /// Whose it is.
     pub patients: &'a [Key],
+    /// Whom else it names as members.
+    pub members: &'a [Key],
+    /// Groups that it is about.
+    pub groups: &'a [Key],
     /// What it points to.
     pub pointers: &'a [Key],
     /// What it targets, of a Provenance.
@@ -111,6 +117,10 @@ impl Draft {
         if !entry.targets.is_empty() {
             self.targets.push((place, entry.recorded, entry.targets.to_vec()));
             self.targeting += u64::from(entry.patients.is_empty());
+        }
+        if !entry.members.is_empty() || !entry.groups.is_empty() {
+            let listed = [entry.members, entry.groups].concat();
+            self.listing.push((place, entry.members.len() as u32, listed));
         }
         self.deletions.extend((0..).zip(entry.deletions).map(|(n, deletion)| Deleting {
             place,
@@ -187,6 +197,10 @@ impl Draft {
         let deleting: Vec<u32> = self.deletions.iter().map(|deletion| deletion.place).collect();
         let deleted_types: Vec<u8> = self.deletions.iter().map(|deletion| deletion.type_index).collect();
         let deleted_bytes: Vec<u32> = self.deletions.iter().map(|deletion| deletion.bytes).collect();
+        let listing: Vec<[u32; 2]> =
+            self.listing.iter().map(|(place, members, _)| [*place, *members]).collect();
+        let listed_ends = ends(&mut self.listing.iter().map(|(_, _, keys)| keys.len()));
+        let listed: Vec<Key> = self.listing.iter().flat_map(|(_, _, keys)| keys).copied().collect();
         let deleted: Vec<Key> = self.deletions.iter().map(|deletion| deletion.key).collect();
         let links = Table::pack(&[
             cast_slice(&self.everybody.things),
@@ -203,6 +217,9 @@ impl Draft {
             &deleted_types,
             cast_slice(&deleted_bytes),
             cast_slice(&deleted),
+            cast_slice(&listing),
+            cast_slice(&listed_ends),
+            cast_slice(&listed),
         ]);
         [resident, Table::pack(&[cast_slice(&self.keys)]), links]
     }

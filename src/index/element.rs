@@ -9,7 +9,7 @@ use serde_json::value::RawValue;
 
 use super::line::{Broken, LineReader};
 use crate::fhir::ResourceType;
-use crate::fhir::compartment::{Node, ways};
+use crate::fhir::compartment::{End, Node, ways};
 
 /// An element that the index looks at.
 #[derive(Clone, Copy)]
@@ -29,7 +29,7 @@ pub enum Element {
     /// One of an array of them.
     Item(&'static Node),
     /// The `reference` of a Reference at the end of a way.
-    Reference,
+    Reference(End),
     /// `recorded` of a Provenance.
     Recorded,
     /// `type` of a Bundle.
@@ -156,7 +156,7 @@ impl<'de> Visitor<'de> for Look<'_, '_> {
             Element::Type => reader.note_type(text).map_err(|broken| reader.fail(broken))?,
             Element::Id => reader.note_id(text),
             Element::LastUpdated => reader.note_age(text),
-            Element::Reference => reader.refer(text),
+            Element::Reference(end) => reader.refer(text, end),
             Element::Recorded => reader.note_recorded(text),
             Element::BundleType => reader.note_bundle_type(text),
             Element::Timestamp => reader.note_timestamp(text),
@@ -229,7 +229,11 @@ impl Visitor<'_> for MemberOf {
             }
             Element::Meta => (&[("lastUpdated", Element::LastUpdated)], &[], None),
             Element::Way(node) | Element::Item(node) => {
-                let own: Members = if node.is_reference { &[("reference", Element::Reference)] } else { &[] };
+                let own: Members = match node.end {
+                    Some(End::Owner) => &[("reference", Element::Reference(End::Owner))],
+                    Some(End::Member) => &[("reference", Element::Reference(End::Member))],
+                    None => &[],
+                };
                 (own, &[], Some(node))
             }
             Element::Entries | Element::Entry => (&[("request", Element::Request)], &[], None),

@@ -10,6 +10,7 @@ use serde::de::{DeserializeSeed, Error};
 use super::element::{Element, Look};
 use super::key::{Key, NO_KEY, key};
 use super::pointers::Pointers;
+use crate::fhir::compartment::End;
 use crate::fhir::{ResourceType, attachment, instant, reference};
 
 /// The age of a resource that does not say, or not in a way that can be read.
@@ -82,6 +83,10 @@ pub struct LineReader<'b> {
     pub updated: i64,
     /// The patients in whose compartments it is.
     pub patients: Vec<Key>,
+    /// Patients that it names as members, in whose compartments that does not put it (P15).
+    pub members: Vec<Key>,
+    /// Groups that it is about; of a Group it is itself (P15).
+    pub groups: Vec<Key>,
     /// Of a Provenance: the resources that it targets.
     pub targets: Vec<Key>,
     /// Of a Provenance: `recorded`, or else what [`LineReader::updated`] is.
@@ -113,6 +118,8 @@ impl<'b> LineReader<'b> {
             key: NO_KEY,
             updated: UNKNOWN_AGE,
             patients: Vec::new(),
+            members: Vec::new(),
+            groups: Vec::new(),
             targets: Vec::new(),
             recorded: UNKNOWN_AGE,
             deletions: Vec::new(),
@@ -157,7 +164,12 @@ impl<'b> LineReader<'b> {
         if self.resource_type == ResourceType::PATIENT && self.has_id {
             self.patients.push(self.key);
         }
-        self.patients.sort_unstable();
+        if self.resource_type == ResourceType::GROUP {
+            self.groups.push(self.key);
+        }
+        // A Patient stands before those that it links to.
+        let own = (self.resource_type == ResourceType::PATIENT).then_some(self.key);
+        self.patients.sort_unstable_by_key(|patient| (Some(*patient) != own, *patient));
         self.patients.dedup();
         if self.updated == UNKNOWN_AGE {
             self.updated = self.timestamp;
@@ -177,6 +189,8 @@ impl<'b> LineReader<'b> {
     /// Parses the whole line; false if something is wrong with it.
     fn parse(&mut self, text: &str, is_tolerant: bool) -> bool {
         self.patients.clear();
+        self.members.clear();
+        self.groups.clear();
         self.targets.clear();
         self.deletions.clear();
         (self.updated, self.recorded, self.timestamp) = (UNKNOWN_AGE, UNKNOWN_AGE, UNKNOWN_AGE);
@@ -258,10 +272,16 @@ impl<'b> LineReader<'b> {
     }
 
     /// Notes a reference at one of the places that decide.
-    pub(super) fn refer(&mut self, text: &str) {
+    pub(super) fn refer(&mut self, text: &str, end: End) {
         let Some(literal) = reference::parse(text, self.base_url) else { return };
-        if literal.resource_type == ResourceType::PATIENT {
-            self.patients.push(key(literal.key));
+        match (literal.resource_type, end) {
+            (ResourceType::PATIENT, End::Owner) => self.patients.push(key(literal.key)),
+            (ResourceType::PATIENT, End::Member) => self.members.push(key(literal.key)),
+            // What is about a Group tells of it; a Group in another is that one's matter.
+            (ResourceType::GROUP, _) if self.resource_type != ResourceType::GROUP => {
+                self.groups.push(key(literal.key));
+            }
+            _ => {}
         }
         if self.resource_type == ResourceType::PROVENANCE {
             self.targets.push(key(literal.key));

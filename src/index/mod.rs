@@ -41,7 +41,7 @@ use build::{Builder, Task};
 use segment::Doubts;
 
 pub use build::BuildError;
-pub use chunk::{BLOCK, Chunk, Links, NOTHING, Span, Targeting};
+pub use chunk::{BLOCK, Chunk, Links, Listing, NOTHING, Span, Targeting};
 pub use keeper::Keeper;
 pub use key::{Key, key};
 pub(crate) use leftovers::{FOLDER, remove_leftovers};

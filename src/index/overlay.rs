@@ -32,6 +32,8 @@ pub struct Gone {
     pub entry: u32,
     /// The index of its type.
     pub type_index: u8,
+    /// Its name.
+    pub key: Key,
     /// Bytes of `Type/id` as a JSON string.
     pub bytes: u32,
     /// Of a Patient its own name; of others the patients that its last version names, as far as
@@ -249,7 +251,7 @@ fn gone(segments: &[Arc<Segment>], last: Vec<((Spot, Deleting), Option<Spot>)>) 
             } else {
                 version.and_then(|version| patients_of.get(&version).cloned()).unwrap_or_default()
             };
-            Gone { bundle, entry, type_index, bytes, patients }
+            Gone { bundle, entry, type_index, key, bytes, patients }
         })
         .collect();
     gone.sort_unstable_by_key(|gone| (gone.bundle, gone.entry));

@@ -24,7 +24,7 @@ use crate::source::SourceFile;
 /// What an index file says of itself. Another version, or another order of bytes in a number,
 /// is not read.
 const FORMAT: &str =
-    if cfg!(target_endian = "little") { "evanesce index 2 le" } else { "evanesce index 2 be" };
+    if cfg!(target_endian = "little") { "evanesce index 3 le" } else { "evanesce index 3 be" };
 
 /// The words behind the directory: where it is, its length in bytes, its checksum.
 const TRAILER: usize = 3 * 8;

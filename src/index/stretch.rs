@@ -121,6 +121,8 @@ impl<'b> StretchReader<'b> {
                             key: self.lines.key,
                             updated: self.lines.updated,
                             patients: &self.lines.patients,
+                            members: &self.lines.members,
+                            groups: &self.lines.groups,
                             pointers: self.lines.pointers.keys(),
                             targets: &self.lines.targets,
                             recorded: self.lines.recorded,

@@ -2,7 +2,7 @@
 //! beyond them is refused when it is asked, never cut. What a job costs in memory and on disk
 //! beside its output follows from them: `docs/bounds.md` adds it up.
 
-use super::{Access, ExportRequest};
+use super::ExportRequest;
 
 /// Parameters of a kick-off, repetitions counted.
 pub const MAX_PARAMETERS: usize = 12_000;
@@ -96,11 +96,7 @@ impl ExportRequest {
             super::Level::Group { id } => id.len(),
             super::Level::System | super::Level::Patient => 0,
         };
-        let access: usize = match &self.access {
-            Access::Everything => 0,
-            Access::Types(types) => types.iter().map(|(name, searches)| name.len() + bytes(searches)).sum(),
-        };
-        let all = lists.map(|list| bytes(list)).sum::<usize>() + group + access;
+        let all = lists.map(|list| bytes(list)).sum::<usize>() + group + self.access.bytes();
         check_bytes("the request", all, MAX_TEXT_BYTES)
     }
 }
@@ -110,7 +106,7 @@ mod tests {
     use jiff::Timestamp;
 
     use super::*;
-    use crate::job::{Kickoff, Level};
+    use crate::job::{Access, Kickoff, Level};
 
     #[test]
     fn p13_a_request_is_taken_at_each_bound_and_refused_beyond_it() {
@@ -140,7 +136,7 @@ mod tests {
             ("the kick-off URL", MAX_URL_BYTES, |it, texts| it.kickoff.url = texts.concat()),
             ("the base URL", MAX_URL_BYTES, |it, texts| it.kickoff.base_url = texts.concat()),
             ("the request", MAX_TEXT_BYTES, |it, texts| {
-                it.access = Access::Types([(String::new(), texts)].into());
+                it.access = Access::of_types([(String::new(), texts)].into());
             }),
         ];
         for (what, most, fill) in bytes {

@@ -80,7 +80,7 @@ pub struct ExportRequest {
 impl ExportRequest {
     /// A request that nobody has looked at yet; it may hold everything.
     pub fn new(tenant: TenantId, owner: ClientId, kickoff: Kickoff, submitted_at: Timestamp) -> Self {
-        let (access, handout, estimate) = (Access::Everything, None, None);
+        let (access, handout, estimate) = (Access::everything(), None, None);
         Self { tenant, owner, kickoff, access, handout, submitted_at, estimate }
     }
 
@@ -103,9 +103,9 @@ mod tests {
     fn a_request_of_before_there_was_access_may_hold_everything_and_is_written_as_it_was() {
         let old = r#"{"tenant":"t","owner":"o","level":"system","types":["Patient"],"url":"","base_url":"","submitted_at":"1970-01-01T00:00:00Z"}"#;
         let mut request: ExportRequest = serde_json::from_str(old).unwrap();
-        assert_eq!((&request.access, &request.handout), (&Access::Everything, &None));
+        assert_eq!((&request.access, &request.handout), (&Access::everything(), &None));
         assert_eq!(serde_json::to_string(&request).unwrap(), old);
-        request.access = Access::Types([("Patient".into(), vec!["active=true".into()])].into());
+        request.access = Access::of_types([("Patient".into(), vec!["active=true".into()])].into());
         request.handout = Some(Handout::new(request.tenant.clone(), crate::job::JobId::random()));
         let text = serde_json::to_string(&request).unwrap();
         assert_eq!(serde_json::from_str::<ExportRequest>(&text).unwrap(), request);

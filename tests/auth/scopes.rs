@@ -287,6 +287,32 @@ fn g_4_k_15_an_application_exports_and_reads_its_own_groups_and_knows_of_no_othe
 }
 
 #[test]
+fn p15_an_application_gets_no_group_that_it_may_not_read_whatever_it_exports() {
+    let source = source();
+    let client = Client::new("some");
+    let setup = Setup::new().source(source.path());
+    let registered = ALL.replace("'*'", "['g']");
+    let setup = setup.smart_for(&client, &registered);
+    let server = setup.start();
+    let some = With::new(&client, &server, "system/*.read");
+    for path in [
+        "$export",
+        "Patient/$export",
+        "Patient/$export?_type=Group",
+        "Patient/$export?_elements=Group.member",
+        "Patient/$export?organizeOutputBy=Patient",
+        "$export?organizeOutputBy=Patient&_type=Group",
+        "Group/g/$export",
+        "Group/g/$export?organizeOutputBy=Patient",
+    ] {
+        let lines = some.lines(&some.export(path).1);
+        let groups: Vec<_> = lines.iter().filter(|line| line["resourceType"] == "Group").collect();
+        assert_eq!(groups.len(), 1, "{path}: {groups:?}");
+        assert_eq!(groups[0]["id"], "g", "{path}");
+    }
+}
+
+#[test]
 fn o_4_a_binary_is_for_whom_an_export_of_its_own_handed_it_out_and_only_as_long_as_that_is_there() {
     let source = source();
     let (great, small, setup) = two_clients(source.path());

@@ -38,7 +38,7 @@ impl Exporter for Heedless {
         }
         for name in self.types {
             let resource_type = ResourceType::of(name).unwrap();
-            let line = format!("{{\"resourceType\":\"{name}\"}}");
+            let line = format!("{{\"resourceType\":\"{name}\",\"id\":\"1\"}}");
             // One that passes over errors gains nothing by it.
             let _ = out.resource(resource_type, line.as_bytes());
             let _ = out.lines(resource_type, format!("{line}\n").as_bytes());
@@ -106,6 +106,19 @@ async fn g_4_a_type_that_an_export_may_not_hold_fails_it_and_leaves_nothing() {
         let (job, state) = submit(enough).await;
         let JobState::Complete(completion) = state else { panic!("{state:?}") };
         assert_eq!((completion.files, completion.resources), (3, 6), "{job}");
+    }
+}
+
+#[tokio::test]
+async fn p15_a_group_that_may_not_be_read_fails_an_export_of_a_host_too() {
+    let mut host = Host::new();
+    let evanesce = host.start(&["Patient", "Group"], None).await;
+    for (group, expected) in [("1", None), ("2", Some(FailureReason::AccessExceeded))] {
+        let access = Access::everything().of_groups([group.to_string()].into());
+        let request = ExportRequest { access: access.clone(), ..request("system/*.read") };
+        let job = evanesce.submit_as(Submission::new(request)).await.unwrap();
+        assert_eq!(host.planned.recv().await.unwrap(), access);
+        assert_eq!(reason(&finished(&evanesce, job).await), expected, "{group}");
     }
 }
 

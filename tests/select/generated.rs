@@ -68,7 +68,7 @@ async fn the_generated_set_has_a_practice_that_is_a_part_of_it() {
     let count = |kickoff: &Kickoff| names(&instance.oracle(kickoff).unwrap()).len();
     let (system, patients, group) =
         (count(&Kickoff::system()), count(&patient_level()), count(&group_level("practice-1")));
-    assert!(100 < group && 2 * group < patients && patients < system, "{group} {patients} {system}");
+    assert!(100 < group && 2 * group < patients && patients <= system, "{group} {patients} {system}");
     let since = aged(group_level("practice-1"), Some(middle(&instance)), None);
     assert!((10..group).contains(&count(&since)), "{}", count(&since));
 }

@@ -10,6 +10,7 @@ mod deletions;
 mod generated;
 mod groups;
 mod lines;
+mod members;
 pub mod oracle;
 mod organized;
 mod patients;
@@ -24,8 +25,8 @@ use std::fmt::Write;
 use std::path::{Path, PathBuf};
 
 use evanesce::config::Config;
-use evanesce::job::{FailureReason, JobDocument, JobId, JobState, Level, Parameters};
-use evanesce::{Evanesce, Kickoff, SubmitError};
+use evanesce::job::{Access, ExportRequest, FailureReason, JobDocument, JobId, JobState, Level, Parameters};
+use evanesce::{Evanesce, Kickoff, Submission, SubmitError};
 use jiff::Timestamp;
 use tempfile::TempDir;
 
@@ -42,6 +43,11 @@ struct Settings {
     references: Option<References>,
     /// `source.base_url`; `None` leaves the default, which is none.
     base_url: Option<String>,
+    /// The Groups that the client may read; `None` for all.
+    groups: Option<BTreeSet<String>>,
+    /// Whether Devices go with their patients (`export.devices`); `None` leaves the default, which
+    /// is that they do.
+    devices_by_patient: Option<bool>,
     /// Whether parts and files are as small as they can be.
     small: bool,
 }
@@ -49,6 +55,14 @@ struct Settings {
 impl Settings {
     fn references(references: References) -> Self {
         Self { references: Some(references), ..Self::default() }
+    }
+
+    /// What the oracle knows of a source under these settings.
+    fn source<'a>(&'a self, files: &'a Files) -> oracle::Source<'a> {
+        let mut source = oracle::Source::read(files, self.base_url.as_deref());
+        source.groups = self.groups.clone();
+        source.devices_by_patient = self.devices_by_patient.unwrap_or(true);
+        source
     }
 }
 
@@ -62,6 +76,10 @@ fn config(source: &Path, settings: &Settings) -> Config {
     }
     if let Some(base_url) = &settings.base_url {
         json["source"]["base_url"] = base_url.as_str().into(); // SETTING
+    }
+    if let Some(by_patient) = settings.devices_by_patient {
+        let devices = if by_patient { "by-patient" } else { "by-reference" };
+        json["export"]["devices"] = devices.into(); // SETTING
     }
     if settings.small {
         json["export"]["part_bytes"] = 4096.into();
@@ -124,13 +142,23 @@ impl Instance {
     /// What the oracle says of each of these.
     fn ask(&self, files: &Files, kickoffs: &[Kickoff]) -> Vec<Result<Selection, FailureReason>> {
         let references = self.settings.references.unwrap_or(References::Referenced);
-        let source = oracle::Source::read(files, self.settings.base_url.as_deref());
+        let source = self.settings.source(files);
         kickoffs.iter().map(|kickoff| source.select(kickoff, references)).collect()
+    }
+
+    /// Starts an export of a client that may read the Groups of the settings.
+    async fn submit(&self, kickoff: Kickoff) -> Result<JobId, SubmitError> {
+        let (tenant, owner) = ("default".parse().unwrap(), "host".parse().unwrap());
+        let mut request = ExportRequest::new(tenant, owner, kickoff, Timestamp::now());
+        if let Some(groups) = &self.settings.groups {
+            request.access = Access::everything().of_groups(groups.clone());
+        }
+        self.evanesce.submit_as(Submission::new(request)).await
     }
 
     /// What an export holds, or why it was refused at the kick-off.
     async fn export(&self, kickoff: &Kickoff) -> Result<Selection, FailureReason> {
-        let submitted = self.evanesce.submit(kickoff.clone(), "host".parse().unwrap());
+        let submitted = self.submit(kickoff.clone());
         match tokio::time::timeout(PATIENCE, submitted).await.expect("an answer to the kick-off") {
             Ok(job) => Ok(self.finished(job).await),
             Err(SubmitError::Refused(reason)) => Err(reason),

@@ -48,6 +48,14 @@
 //! wherever they stand, from the resources selected so far (of any age) through reference resources
 //! of the requested types. `_type` narrows all of this.
 //!
+//! **Whom an export tells of (P15).** A Group is in an export only if it is the one that is asked
+//! for, at the Group level, and one of those that the client may read; what names another at one of
+//! its paths, or has it in it as a List, is not there either. An export of named patients has no
+//! Group, and nothing that names others at its paths, but Patients that link to them. One of a Group
+//! has nothing that names others side by side with its members. No export about some patients has a
+//! List with others in it, nor a Device of theirs. A Device goes with its patient, if it names one, or
+//! by reference, as it is set.
+//!
 //! **Age.** `meta.lastUpdated` if it is an instant to the letter; what has none is of unknown age
 //! and passes. `_since` and `_until` are both strict.
 //!
@@ -100,6 +108,10 @@ pub struct Source<'a> {
     known: BTreeSet<String>,
     broken: u64,
     base_url: Option<&'a str>,
+    /// The Groups that the client may read, if these are not all.
+    pub groups: Option<BTreeSet<String>>,
+    /// Whether Devices go with their patients.
+    pub devices_by_patient: bool,
 }
 
 impl<'a> Source<'a> {
@@ -107,16 +119,51 @@ impl<'a> Source<'a> {
     pub fn read(files: &'a [(String, Vec<u8>)], base_url: Option<&'a str>) -> Self {
         let (all, broken) = read_all(files, base_url);
         let mut known: BTreeSet<_> = all.iter().flat_map(direct).collect();
-        let (resources, gone) = survivors(all);
+        let (mut resources, gone) = survivors(all);
+        let patients: Vec<_> = resources.iter().map(|one| compartment(one, &resources)).collect();
+        resources.iter_mut().zip(patients).for_each(|(one, patients)| one.patients = patients);
         known.extend(gone.iter().filter(|gone| gone.name.0 == "Patient").map(|gone| gone.name.1.clone()));
-        Self { resources, gone, known, broken, base_url }
+        let (groups, devices_by_patient) = (None, true);
+        Self { resources, gone, known, broken, base_url, groups, devices_by_patient }
+    }
+
+    /// The source with the resources alone of which the export may tell.
+    fn told_to(&self, kickoff: &Kickoff, whose: Option<&BTreeSet<String>>) -> Source<'a> {
+        let may_be_told = |one: &&Resource| self.may_be_told(kickoff, whose, one);
+        let resources = self.resources.iter().filter(may_be_told).cloned().collect();
+        Source { resources, gone: Vec::new(), known: BTreeSet::new(), groups: self.groups.clone(), ..*self }
+    }
+
+    fn may_be_told(&self, kickoff: &Kickoff, whose: Option<&BTreeSet<String>>, one: &Resource) -> bool {
+        let own = one.name().unwrap_or_default();
+        let about = if one.is("Group") { BTreeSet::from([own]) } else { one.named.clone() };
+        let mut groups =
+            about.iter().chain(&one.listed).filter(|(name, _)| name == "Group" || name.is_empty());
+        if !groups.all(|(_, id)| self.has_group(kickoff, id)) {
+            return false;
+        }
+        let Some(whose) = whose else { return true };
+        let mut listed = one.listed.iter().filter(|(resource_type, _)| resource_type == "Patient");
+        listed.all(|(_, id)| whose.contains(id))
+            && (one.patients.is_empty()
+                || reaches(kickoff, whose, &one.resource_type, one.id.as_ref(), &one.patients))
+    }
+
+    fn has_group(&self, kickoff: &Kickoff, id: &String) -> bool {
+        let may_read = self.groups.as_ref().is_none_or(|groups| groups.contains(id));
+        let is_asked_for = match &kickoff.level {
+            Level::Group { id: asked } => asked == id,
+            _ => true,
+        };
+        kickoff.parameters.patients.is_empty() && may_read && is_asked_for
     }
 
     /// What an export should hold, or why there is none.
     pub fn select(&self, kickoff: &Kickoff, references: References) -> Result<Selection, FailureReason> {
         let whose = self.whose(kickoff)?;
         let mut lines = BTreeMap::<String, Vec<Vec<u8>>>::new();
-        for resource in self.selected(kickoff, references, whose.as_ref()) {
+        let told = self.told_to(kickoff, whose.as_ref());
+        for resource in told.selected(kickoff, references, whose.as_ref()) {
             let line = with_base(resource, &kickoff.base_url, self.base_url);
             lines.entry(resource.resource_type.clone()).or_default().push(line);
         }
@@ -153,17 +200,19 @@ impl<'a> Source<'a> {
             let whole = |resource: &&Resource| !facts::CONTAINED.contains(&&*resource.resource_type);
             resources.iter().filter(whole).filter(|resource| wanted(resource)).collect()
         } else {
-            let belongs = |resource: &&Resource| {
-                let patients = compartment(resource, resources);
-                match whose {
-                    None => !patients.is_empty(),
-                    Some(whose) => !patients.is_disjoint(whose),
-                }
+            let is_owned = |one: &Resource| one.is("Device") && !one.patients.is_empty();
+            let belongs = |one: &&Resource| {
+                let is_theirs = match whose {
+                    None => !one.patients.is_empty(),
+                    Some(whose) => !one.patients.is_disjoint(whose),
+                };
+                is_theirs && (self.devices_by_patient || !is_owned(one))
             };
             let seeds: Vec<_> = resources.iter().filter(|one| wanted(one)).filter(belongs).collect();
             let candidates = || {
                 let is_reference = |one: &&Resource| facts::REFERENCE.contains(&&*one.resource_type);
-                resources.iter().filter(is_reference).filter(|one| wanted(one))
+                let is_beside = move |one: &&Resource| !(self.devices_by_patient && is_owned(one));
+                resources.iter().filter(is_reference).filter(is_beside).filter(|one| wanted(one))
             };
             let beside = match references {
                 References::None => Vec::new(),
@@ -176,7 +225,7 @@ impl<'a> Source<'a> {
         let mut selected: Vec<_> = selected.into_iter().filter(is_young).collect();
         if let Some(which) = asked.provenances {
             let is_shown = |one: &&Resource| {
-                let patients = compartment(one, resources);
+                let patients = &one.patients;
                 let is_ours = |whose: &BTreeSet<_>| patients.is_empty() || !patients.is_disjoint(whose);
                 one.is("Provenance") && whose.is_none_or(is_ours)
             };
@@ -195,19 +244,26 @@ impl<'a> Source<'a> {
     ) -> Vec<(String, Option<i128>)> {
         let asked = &kickoff.parameters;
         let is_told = |gone: &&Gone| {
-            let (resource_type, _) = &gone.name;
+            let (resource_type, id) = &gone.name;
+            let is_owned = resource_type == "Device" && !gone.patients.is_empty();
             let is_compartment = facts::COMPARTMENT.iter().any(|(name, _)| name == resource_type);
             let is_reference = facts::REFERENCE.contains(&&**resource_type);
             let has_type = match &kickoff.level {
                 Level::System => {
                     facts::is_type(resource_type) && !facts::CONTAINED.contains(&&**resource_type)
                 }
+                _ if is_owned && self.devices_by_patient => true,
                 _ if is_reference && whose.is_some() => references == References::All,
                 _ if is_reference => references != References::None,
                 _ => is_compartment,
             };
             let is_associated = asked.provenances.is_some() && resource_type == "Provenance";
-            let is_ours = is_reference || whose.is_none_or(|whose| !gone.patients.is_disjoint(whose));
+            let is_theirs = |whose: &BTreeSet<String>| {
+                !gone.patients.is_disjoint(whose)
+                    && reaches(kickoff, whose, resource_type, Some(id), &gone.patients)
+            };
+            let is_ours = is_reference && !is_owned || whose.is_none_or(is_theirs);
+            let is_ours = is_ours && (resource_type != "Group" || self.has_group(kickoff, id));
             let is_asked_for = is_wanted(asked, resource_type) || is_associated;
             is_young(asked, gone.age) && has_type && is_ours && is_asked_for
         };
@@ -216,6 +272,22 @@ impl<'a> Source<'a> {
             told.map(|gone| (format!("{}/{}", gone.name.0, gone.name.1), gone.age)).collect();
         deleted.sort();
         deleted
+    }
+}
+
+/// Whether an export about some patients may hold what is of these patients.
+fn reaches(
+    kickoff: &Kickoff,
+    whose: &BTreeSet<String>,
+    resource_type: &str,
+    id: Option<&String>,
+    patients: &BTreeSet<String>,
+) -> bool {
+    let are_named = !kickoff.parameters.patients.is_empty();
+    match resource_type {
+        "Patient" if are_named => id.is_some_and(|id| whose.contains(id)),
+        _ if are_named || facts::PEERS.contains(&resource_type) => patients.is_subset(whose),
+        _ => !patients.is_disjoint(whose),
     }
 }
 

@@ -47,7 +47,7 @@ impl Instance {
 
     /// An organized export, or why it was refused.
     async fn organize(&self, kickoff: &Kickoff, sizes: Sizes) -> Result<Organized, FailureReason> {
-        let submitted = self.evanesce.submit(organized(kickoff.clone()), "host".parse().unwrap()).await;
+        let submitted = self.submit(organized(kickoff.clone())).await;
         let job = match submitted {
             Ok(job) => job,
             Err(SubmitError::Refused(reason)) => return Err(reason),
@@ -74,7 +74,7 @@ impl Instance {
     async fn check(&self, kickoffs: &[Kickoff], sizes: Sizes) -> Result<(), String> {
         let references = self.settings.references.unwrap_or(References::Referenced);
         let files = self.files();
-        let source = oracle::Source::read(&files, self.settings.base_url.as_deref());
+        let source = self.settings.source(&files);
         for kickoff in kickoffs {
             let expected = source.organize(kickoff, references);
             let actual = self.organize(kickoff, sizes).await;
@@ -153,7 +153,7 @@ fn o_3_the_random_sources_have_blocks_of_every_kind() {
     let mut seen = BTreeMap::<&str, usize>::new();
     for _ in 0..40 {
         let case = strategy.new_tree(&mut runner).unwrap().current();
-        let source = oracle::Source::read(&case.files, case.settings.base_url.as_deref());
+        let source = case.settings.source(&case.files);
         for kickoff in &case.kickoffs {
             let Ok(found) = source.organize(kickoff, References::Referenced) else { continue };
             let mut see = |what, happened: bool| *seen.entry(what).or_default() += usize::from(happened);
@@ -224,6 +224,10 @@ async fn o_3_a_block_has_what_a_group_export_of_its_patient_alone_has() {
         let selection = instance.export(&group_level(&format!("only-{id}"))).await.unwrap();
         let mut alone: Vec<_> = selection.lines.into_values().flatten().collect();
         let mut block = blocks[&id].clone();
+        // Of Groups each export has its own (P15).
+        for lines in [&mut alone, &mut block] {
+            lines.retain(|line| !String::from_utf8_lossy(line).contains(r#""resourceType":"Group""#));
+        }
         [&mut alone, &mut block].into_iter().for_each(|lines| lines.sort());
         assert!(alone == block && block.len() > 10, "{id}: {} lines, {}", alone.len(), block.len());
     }

@@ -22,11 +22,11 @@ const LINES: [&str; 8] = [
 async fn only_the_compartments_of_the_patients_that_are_named_are_exported() {
     let instance = Instance::of(&[("a", &LINES)]).await;
     for kickoff in [patient_level(), group_level("g"), group_level("All_Patients")] {
-        let expected = ["Group/g", "Observation/1", "Patient/p", "Practitioner/a"];
+        let expected = ["Observation/1", "Patient/p", "Practitioner/a"];
         instance.expect(&of(&["p"], kickoff.clone()), &expected).await;
         // A compartment without its Patient is one.
-        instance.expect(&of(&["r"], kickoff.clone()), &["Group/g", "Observation/3"]).await;
-        instance.expect(&of(&["nobody"], kickoff.clone()), &["Group/g"]).await;
+        instance.expect(&of(&["r"], kickoff.clone()), &["Observation/3"]).await;
+        instance.expect(&of(&["nobody"], kickoff.clone()), &[]).await;
         let both = [&expected[..], &["Observation/3"]].concat();
         instance.expect(&of(&["r", "p"], kickoff), &both).await;
     }

@@ -70,7 +70,7 @@ fn the_random_sources_have_all_that_the_properties_are_about() {
     let mut seen = BTreeMap::<&str, usize>::new();
     for _ in 0..300 {
         let case = strategy.new_tree(&mut runner).unwrap().current();
-        let source = oracle::Source::read(&case.files, case.settings.base_url.as_deref());
+        let source = case.settings.source(&case.files);
         let mut see = |what, happened: bool| *seen.entry(what).or_default() += usize::from(happened);
         for kickoff in &case.kickoffs {
             let ask = |kickoff: &Kickoff, references| source.select(kickoff, references);

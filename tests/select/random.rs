@@ -85,10 +85,16 @@ fn settings(varied: bool) -> BoxedStrategy<Settings> {
     let references =
         select(vec![None, Some(References::Referenced), Some(References::All), Some(References::None)]);
     let base_url = select(vec![None, Some(BASE_URL)]);
-    (references, base_url, prop::bool::weighted(0.25))
-        .prop_map(|(references, base_url, small)| Settings {
+    let groups = subsequence(vec!["a", "b", "c"], 1..=2);
+    let groups = groups.prop_map(|ids| ids.into_iter().map(String::from).collect());
+    let groups = prop::option::weighted(0.4, groups);
+    let devices_by_patient = select(vec![None, Some(true), Some(false)]);
+    (references, base_url, groups, devices_by_patient, prop::bool::weighted(0.25))
+        .prop_map(|(references, base_url, groups, devices_by_patient, small)| Settings {
             references,
             base_url: base_url.map(Into::into),
+            groups,
+            devices_by_patient,
             small,
         })
         .boxed()

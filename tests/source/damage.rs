@@ -3,7 +3,7 @@
 
 use std::sync::Arc;
 
-use evanesce::config::References;
+use evanesce::config::{Devices, References};
 use evanesce::export::{Exporter, Part, SourceExporter, SourceOptions};
 use evanesce::index::{Index, IndexOptions};
 use evanesce::job::{ExportRequest, Kickoff, Level};
@@ -36,6 +36,7 @@ fn plans(source: &Path, folder: &Path) -> Vec<Result<Vec<Part>, String>> {
         part_bytes: 1 << 20,
         max_file_bytes: 1 << 30,
         references: References::Referenced,
+        devices: Devices::ByPatient,
         drop_pages: false,
     };
     let exporter = SourceExporter::new(index, options, false).unwrap();

@@ -7,7 +7,7 @@ use super::lines::{LineOptions, Lines};
 use super::provenances::Associated;
 use super::references::follow;
 use super::select::Selection;
-use super::{broken, deleted, patients};
+use super::{SourceOptions, broken, deleted, patients};
 use crate::config::References;
 use crate::export::ExportError;
 use crate::fhir::ResourceType;
@@ -22,9 +22,9 @@ pub fn selection(
     index: &Index,
     look: &Look<'_>,
     request: &ExportRequest,
-    references: References,
+    options: &SourceOptions,
 ) -> Result<Selection, ExportError> {
-    Ok(Selection::new(request, references, patients::asked_for(index, look, request)?))
+    Ok(Selection::new(request, options, patients::asked_for(index, look, request)?))
 }
 
 /// Calls `visit` with the number of a segment, a chunk of it, and for each span of the chunk
@@ -103,13 +103,13 @@ pub fn size(
     index: &Index,
     look: &Look<'_>,
     request: &ExportRequest,
-    references: References,
+    options: &SourceOptions,
 ) -> Result<u64, ExportError> {
-    let references = match references {
+    let references = match options.references {
         References::Referenced if !patients::is_about_some(request) => References::All,
         references => references,
     };
-    let selection = selection(index, look, request, references)?;
+    let selection = selection(index, look, request, &SourceOptions { references, ..*options })?;
     let options = LineOptions::of(request, index.base_url());
     let url_growth = options.url_growth();
     let rules = Lines::new(options)?;

@@ -30,7 +30,7 @@ use serde::{Deserialize, Serialize};
 use super::{
     CHECK_PATIENCE, CancelToken, ExportError, Exporter, GroupName, Held, Part, PartSummary, PartWriter, Plan,
 };
-use crate::config::References;
+use crate::config::{Devices, References};
 use crate::fhir::ResourceType;
 use crate::files::ReadAt;
 use crate::index::{BuildError, Index, Keeper, Look};
@@ -77,6 +77,8 @@ pub struct SourceOptions {
     pub max_file_bytes: u64,
     /// Which resources outside of compartments go with patients.
     pub references: References,
+    /// Which Devices go with patients.
+    pub devices: Devices,
     /// Whether pages of the source are dropped from the page cache when they are copied.
     pub drop_pages: bool,
 }
@@ -222,7 +224,7 @@ impl SourceExporter {
     fn size(&self, look: &Look<'_>, request: &ExportRequest) -> Result<u64, ExportError> {
         match request.parameters().organize_by {
             Some(OrganizeBy::Patient) => organized::size(&self.index, look, request, &self.options),
-            None => chosen::size(&self.index, look, request, self.options.references),
+            None => chosen::size(&self.index, look, request, &self.options),
         }
     }
 

@@ -57,7 +57,7 @@ fn copies(
     request: &ExportRequest,
     options: &SourceOptions,
 ) -> Result<Contents, ExportError> {
-    let selection = selection(index, look, request, options.references)?;
+    let selection = selection(index, look, request, options)?;
     let mut parts = Parts::new(options.part_bytes, LineOptions::of(request, index.base_url()))?;
     each_chosen(look, &selection, |s, chunk, chosen| {
         parts.add(s, &look.segments[s].file, chunk, chosen, &mut std::iter::empty());

@@ -5,7 +5,8 @@
 //! come along, nor does what a Provenance refers to come along because of it.
 //!
 //! Of an export that is about some patients only, a Provenance that is in the compartments of
-//! others alone is left out, even if it targets an Organization, say, that is exported (G-4).
+//! others too is left out, even if it targets an Organization, say, that is exported (G-4, P15);
+//! and so is one that targets a Group of which the export must not tell.
 
 use std::collections::{HashMap, HashSet};
 
@@ -44,13 +45,14 @@ impl Associated {
             let chunks = segment.chunks.iter().enumerate();
             for (c, chunk) in chunks.filter(|(_, chunk)| chunk.types().contains(&provenance)) {
                 let links = segment.open()?.links(chunk)?;
-                let superseded: HashSet<usize> = look.overlay.superseded(s, c).collect();
+                let withheld = selection.withheld(&links);
+                let left_out: HashSet<usize> = look.overlay.superseded(s, c).chain(withheld).collect();
                 let adopted: HashMap<usize, &[Key]> = look.overlay.adopted(s, c).collect();
                 for Targeting { place, recorded, targets: its } in links.targeting() {
                     let n = place as usize;
                     let own = named(&links, &chunk.patients()[n]);
                     let patients = adopted.get(&n).map_or(own.as_slice(), |patients| patients);
-                    if superseded.contains(&n) || !selection.may_show(patients) {
+                    if left_out.contains(&n) || !selection.may_show(patients) {
                         continue;
                     }
                     let number = provenances.len() as u32;

@@ -18,15 +18,15 @@ pub fn follow(
     while !wanted.is_empty() {
         let mut next = HashSet::new();
         for (s, segment) in look.segments.iter().enumerate() {
-            let has_some = |types: &[u8]| types.iter().any(|index| selection.is_referred_to(*index));
-            let chunks = segment.chunks.iter().enumerate().filter(|(_, chunk)| has_some(chunk.types()));
+            let chunks = segment.chunks.iter().enumerate();
+            let chunks = chunks.filter(|(_, chunk)| selection.refers_to_some(chunk.types()));
             for (c, chunk) in chunks {
                 let reader = segment.open()?;
                 let table = reader.keys(chunk)?;
                 let superseded: HashSet<usize> = look.overlay.superseded(s, c).collect();
-                let mut new = Vec::new();
-                for (n, (key, index)) in keys(&table).iter().zip(chunk.types()).enumerate() {
-                    if selection.is_referred_to(*index)
+                let (mut new, referred_to) = (Vec::new(), selection.referred_to(chunk, &reader)?);
+                for (n, (key, is_referred_to)) in keys(&table).iter().zip(referred_to).enumerate() {
+                    if is_referred_to
                         && wanted.contains(key)
                         && !superseded.contains(&n)
                         && found.insert((s as u32, c as u32, n as u32))

@@ -1,12 +1,15 @@
-//! Which resources a request selects, by what the index knows of them.
+//! Which resources a request selects, by what the index knows of them. Here alone is decided of
+//! whom an export may tell (P15): copies, blocks, deletions, Provenances and estimates go by it.
 
 use std::collections::HashSet;
+use std::io;
 
 use jiff::Timestamp;
 
-use crate::config::References;
-use crate::fhir::ResourceType;
-use crate::index::{Chunk, Gone, Key, Links, NOTHING, UNKNOWN_AGE, nanoseconds};
+use super::SourceOptions;
+use crate::config::{Devices, References};
+use crate::fhir::{ResourceType, compartment};
+use crate::index::{Chunk, Gone, Key, Links, Listing, NOTHING, SegmentReader, UNKNOWN_AGE, key, nanoseconds};
 use crate::job::{ExportRequest, Level, Provenances, Share};
 
 /// What is done with resources of a type.
@@ -30,9 +33,25 @@ enum Patients {
     These(HashSet<Key>),
 }
 
-/// See the module.
+/// Whose a resource has to be that may be in the compartments of several patients (P15).
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Reach {
+    /// One of the export's patients: others have a part in that one's record.
+    One,
+    /// Nobody else's.
+    All,
+    /// It is one of the export's patients itself, whoever it links to.
+    Itself,
+}
+
+/// What a request selects.
 pub struct Selection {
     rules: [Rule; 256],
+    /// What is done with Devices that name a patient; for others it is the rule of their type.
+    owned_devices: Rule,
+    reach: [Reach; 256],
+    /// The Groups that it may tell of, if these are not all.
+    groups: Option<HashSet<Key>>,
     /// Of which types it may hold all there is.
     whole: [bool; 256],
     patients: Patients,
@@ -47,7 +66,8 @@ pub struct Selection {
 impl Selection {
     /// What `request` selects; `patients` are those whose compartments it is about, if these are
     /// not everybody's.
-    pub fn new(request: &ExportRequest, references: References, patients: Option<HashSet<Key>>) -> Self {
+    pub fn new(request: &ExportRequest, options: &SourceOptions, patients: Option<HashSet<Key>>) -> Self {
+        let references = options.references;
         let asked = request.parameters();
         let share = |resource_type: ResourceType| request.access.of_type(resource_type.as_str());
         let (mut rules, mut whole) = ([Rule::Never; 256], [false; 256]);
@@ -71,12 +91,23 @@ impl Selection {
             };
             rules[usize::from(resource_type.index())] = rule;
         }
+        let owned_devices = match (rules[usize::from(ResourceType::DEVICE.index())], request.level()) {
+            (rule, Level::System) => rule,
+            _ if share(ResourceType::DEVICE) == Share::Nothing => Rule::Never,
+            _ if !asked.types.is_empty() && asked.types.iter().all(|name| name != "Device") => Rule::Never,
+            (_, _) if options.devices == Devices::ByPatient => Rule::OfPatients,
+            (Rule::Always, _) => Rule::OfPatients,
+            (rule, _) => rule,
+        };
         let after = asked.since.map_or(i64::MIN, bound);
         let before = asked.until.map_or(i64::MAX, bound);
         let patients = patients.map_or(Patients::Everybody, Patients::These);
         let may_have_provenances = share(ResourceType::PROVENANCE) != Share::Nothing;
         Self {
             rules,
+            owned_devices,
+            reach: reach(!asked.patients.is_empty()),
+            groups: groups(request),
             whole,
             patients,
             provenances: asked.provenances.filter(|_| may_have_provenances),
@@ -86,13 +117,31 @@ impl Selection {
         }
     }
 
-    fn rule(&self, type_index: u8) -> Rule {
-        if type_index == NOTHING { Rule::Never } else { self.rules[usize::from(type_index)] }
+    /// The rule for resources of that type that name patients, or none.
+    fn rule(&self, type_index: u8, names_patients: bool) -> Rule {
+        match type_index {
+            NOTHING => Rule::Never,
+            index if index == ResourceType::DEVICE.index() && names_patients => self.owned_devices,
+            index => self.rules[usize::from(index)],
+        }
     }
 
-    /// Whether resources of that type are exported if something points to them.
-    pub fn is_referred_to(&self, type_index: u8) -> bool {
-        self.rule(type_index) == Rule::ReferredTo
+    /// Whether some resources of these types are exported if something points to them.
+    pub fn refers_to_some(&self, types: &[u8]) -> bool {
+        types.iter().any(|index| self.rule(*index, false) == Rule::ReferredTo)
+    }
+
+    /// For each span of a chunk whether it is exported if something points to it.
+    pub fn referred_to(&self, chunk: &Chunk, reader: &SegmentReader<'_>) -> io::Result<Vec<bool>> {
+        let rows = || chunk.types().iter().zip(chunk.patients());
+        let is_owned = |(index, entry): (&u8, &u32)| *index == ResourceType::DEVICE.index() && *entry != 0;
+        let links = rows().any(is_owned).then(|| reader.links(chunk)).transpose()?;
+        let is_member = self.members_among(links.as_ref());
+        let is_referred_to = |(index, entry): (&u8, &u32)| {
+            self.rule(*index, *entry != 0) == Rule::ReferredTo
+                && (*entry == 0 || self.is_theirs(*index, entry, links.as_ref(), &is_member))
+        };
+        Ok(rows().map(is_referred_to).collect())
     }
 
     /// Whether there are such types.
@@ -102,7 +151,7 @@ impl Selection {
 
     /// Whether the links of chunks are needed to select from them.
     pub fn needs_links(&self) -> bool {
-        self.follows_references() || matches!(self.patients, Patients::These(_))
+        self.follows_references() || matches!(self.patients, Patients::These(_)) || self.groups.is_some()
     }
 
     /// Which Provenances go with what is exported, if it is these that are asked for (K-13).
@@ -118,10 +167,59 @@ impl Selection {
         }
     }
 
-    /// Whether something in the compartments of these patients, or in nobody's, may be exported
-    /// because of something else that is (G-4).
+    /// Whether a Provenance in the compartments of these patients, or in nobody's, may be exported
+    /// because of something else that is (G-4, P15).
     pub fn may_show(&self, patients: &[Key]) -> bool {
-        patients.is_empty() || patients.iter().any(|patient| self.is_about(patient))
+        let type_index = ResourceType::PROVENANCE.index();
+        patients.is_empty() || self.reaches(type_index, patients.iter().map(|patient| self.is_about(patient)))
+    }
+
+    /// Whether the export may hold a resource of that type, given of each of its patients whether
+    /// the export is about that one.
+    fn reaches(&self, type_index: u8, mut patients: impl Iterator<Item = bool>) -> bool {
+        match (&self.patients, self.reach[usize::from(type_index)]) {
+            (Patients::Everybody, _) | (_, Reach::One) => patients.any(|is_about| is_about),
+            (_, Reach::All) => patients.next() == Some(true) && patients.all(|is_about| is_about),
+            (_, Reach::Itself) => patients.next() == Some(true),
+        }
+    }
+
+    /// Of the patients of a chunk which the export is about, if it is about some only.
+    fn members_among(&self, links: Option<&Links>) -> Vec<bool> {
+        match (&self.patients, links) {
+            (Patients::These(these), Some(links)) => {
+                links.everybody().iter().map(|patient| these.contains(patient)).collect()
+            }
+            _ => Vec::new(),
+        }
+    }
+
+    /// Whether the export may hold a resource with that entry of [`Chunk::patients`].
+    fn is_theirs(&self, type_index: u8, entry: &u32, links: Option<&Links>, is_member: &[bool]) -> bool {
+        match (&self.patients, links) {
+            _ if *entry == 0 => false,
+            (Patients::Everybody, _) => true,
+            (Patients::These(_), None) => false,
+            (Patients::These(_), Some(links)) => {
+                let patients = links.patients(entry).map(|place| is_member.get(place) == Some(&true));
+                self.reaches(type_index, patients)
+            }
+        }
+    }
+
+    /// Whether the export may tell of that Group.
+    fn has_group(&self, group: &Key) -> bool {
+        self.groups.as_ref().is_none_or(|groups| groups.contains(group))
+    }
+
+    /// Places of resources of a chunk that tell of members or Groups of which the export must not
+    /// tell (P15).
+    pub fn withheld<'l>(&'l self, links: &'l Links) -> impl Iterator<Item = usize> + 'l {
+        let is_withheld = |listing: &Listing<'_>| {
+            !listing.groups.iter().all(|group| self.has_group(group))
+                || !listing.members.iter().all(|patient| self.is_about(patient))
+        };
+        links.listing().filter(is_withheld).map(|listing| listing.place)
     }
 
     /// Whether the client is told of resources that are gone.
@@ -132,14 +230,15 @@ impl Selection {
     /// Whether the client is told that a resource is gone, whenever that was; see
     /// [`super::deleted`].
     pub fn tells_of(&self, gone: &Gone) -> bool {
-        match (self.rule(gone.type_index), &self.patients) {
+        match (self.rule(gone.type_index, !gone.patients.is_empty()), &self.patients) {
             (Rule::Never, _) => false,
+            _ if gone.type_index == ResourceType::GROUP.index() && !self.has_group(&gone.key) => false,
             // Whether it was among those that the export may hold cannot be known any more.
             _ if !self.whole[usize::from(gone.type_index)] => false,
             (Rule::Always, _) | (_, Patients::Everybody) => true,
             (Rule::ReferredTo, Patients::These(_)) => false,
             (Rule::OfPatients | Rule::Associated, Patients::These(these)) => {
-                gone.patients.iter().any(|patient| these.contains(patient))
+                self.reaches(gone.type_index, gone.patients.iter().map(|patient| these.contains(patient)))
             }
         }
     }
@@ -158,36 +257,51 @@ impl Selection {
         superseded: impl Iterator<Item = usize>,
         adopted: impl Iterator<Item = (usize, impl AsRef<[Key]>)>,
     ) -> Vec<bool> {
-        let is_member: Vec<bool> = match (&self.patients, links) {
-            (Patients::These(these), Some(links)) => {
-                links.everybody().iter().map(|patient| these.contains(patient)).collect()
-            }
-            _ => Vec::new(),
-        };
-        let is_theirs = |entry: &u32| match (&self.patients, links) {
-            _ if *entry == 0 => false,
-            (Patients::Everybody, _) => true,
-            (Patients::These(_), None) => false,
-            (Patients::These(_), Some(links)) => {
-                links.patients(entry).any(|place| is_member.get(place) == Some(&true))
-            }
-        };
-        let choose = |(index, entry): (&u8, &u32)| match self.rule(*index) {
+        let is_member = self.members_among(links);
+        let choose = |(index, entry): (&u8, &u32)| match self.rule(*index, *entry != 0) {
             Rule::Never | Rule::ReferredTo | Rule::Associated => false,
             Rule::Always => true,
-            Rule::OfPatients => is_theirs(entry),
+            Rule::OfPatients => self.is_theirs(*index, entry, links, &is_member),
         };
         let mut chosen: Vec<bool> = chunk.types().iter().zip(chunk.patients()).map(choose).collect();
         for (n, patients) in adopted {
-            let theirs = patients.as_ref().iter().any(|patient| self.is_about(patient));
-            if theirs && self.rule(chunk.types()[n]) == Rule::OfPatients {
+            let patients = patients.as_ref().iter().map(|patient| self.is_about(patient));
+            let index = chunk.types()[n];
+            if self.rule(index, true) == Rule::OfPatients && self.reaches(index, patients) {
                 chosen[n] = true;
             }
         }
-        for n in superseded {
+        let withheld = links.into_iter().flat_map(|links| self.withheld(links));
+        for n in superseded.chain(withheld) {
             chosen[n] = false;
         }
         chosen
+    }
+}
+
+/// Whose resources of each type have to be (P15): if patients are named, theirs alone, their own
+/// Patients apart; if it is the members of a Group, those that name patients side by side.
+fn reach(are_named: bool) -> [Reach; 256] {
+    let mut reach = [Reach::One; 256];
+    for resource_type in ResourceType::all() {
+        reach[usize::from(resource_type.index())] = match (are_named, resource_type) {
+            (true, ResourceType::PATIENT) => Reach::Itself,
+            (true, _) => Reach::All,
+            (false, _) if compartment::names_peers(resource_type) => Reach::All,
+            (false, _) => Reach::One,
+        };
+    }
+    reach
+}
+
+/// The Groups that an export may tell of (P15): none if it is of named patients, of a Group export
+/// the one that is asked for; `None` for all.
+fn groups(request: &ExportRequest) -> Option<HashSet<Key>> {
+    let name = |id: &String| key(&format!("Group/{id}"));
+    match request.level() {
+        _ if !request.parameters().patients.is_empty() => Some(HashSet::new()),
+        Level::Group { id } => Some(request.access.has_group(id).then(|| name(id)).into_iter().collect()),
+        Level::System | Level::Patient => Some(request.access.groups()?.iter().map(name).collect()),
     }
 }
 

@@ -88,6 +88,24 @@ pub const REFERENCE: &[&str] = &[
     "Substance",
 ];
 
+/// Where a Device says whose it is, which puts it into no compartment.
+const DEVICE: &[&str] = &["patient"];
+
+/// Where a List names its members, which puts it into no compartment either.
+pub const LIST_MEMBERS: &str = "entry.item";
+
+/// The types that name patients side by side (P15).
+pub const PEERS: &[&str] = &[
+    "Account",
+    "Appointment",
+    "AuditEvent",
+    "Communication",
+    "CommunicationRequest",
+    "List",
+    "Provenance",
+    "Schedule",
+];
+
 /// The types that travel inside others only (K-11).
 pub const CONTAINED: &[&str] = &["Binary", "Bundle", "OperationOutcome", "Parameters"];
 
@@ -161,6 +179,11 @@ pub const OTHER: &[&str] = &[
     "ValueSet",
     "VerificationResult",
 ];
+
+/// The paths by which a type says whose it is; none for a type that does not.
+pub fn owner_paths(resource_type: &str) -> &'static [&'static str] {
+    if resource_type == "Device" { DEVICE } else { compartment_paths(resource_type) }
+}
 
 /// The compartment paths of a type; none for a type that is in no compartment.
 pub fn compartment_paths(resource_type: &str) -> &'static [&'static str] {

@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use evanesce::Kickoff;
 use evanesce::job::{FailureReason, Level};
 
-use super::{References, Resource, Source, compartment, is_named, with_base};
+use super::{References, Resource, Source, is_named, with_base};
 
 /// What an export holds that is organized by Patient.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -27,7 +27,8 @@ impl Source<'_> {
     pub fn organize(&self, kickoff: &Kickoff, references: References) -> Result<Organized, FailureReason> {
         let whose = self.whose(kickoff)?;
         let deleted = self.told(kickoff, references, whose.as_ref());
-        let plain = self.selected(kickoff, references, whose.as_ref());
+        let told = self.told_to(kickoff, whose.as_ref());
+        let plain = told.selected(kickoff, references, whose.as_ref());
         let is_system = kickoff.level == Level::System;
         let level = if is_system { Level::Patient } else { kickoff.level.clone() };
         let references = if is_system { References::Referenced } else { references };
@@ -35,14 +36,14 @@ impl Source<'_> {
         let kickoff = Kickoff { level, ..kickoff.clone() };
         let is_asked_for = |id: &String| whose.as_ref().is_none_or(|whose| whose.contains(id));
         let of = |one: &Resource| {
-            let mut patients = compartment(one, &self.resources);
+            let mut patients = one.patients.clone();
             patients.retain(is_asked_for);
             patients
         };
-        let patients: BTreeSet<String> = self.resources.iter().flat_map(of).collect();
+        let patients: BTreeSet<String> = told.resources.iter().flat_map(of).collect();
         // What belongs to a whole population is in no block.
-        let resources = self.resources.iter().filter(|one| of(one).len() <= 100).cloned().collect();
-        let private = Source { resources, gone: Vec::new(), known: BTreeSet::new(), ..*self };
+        let resources = told.resources.iter().filter(|one| of(one).len() <= 100).cloned().collect();
+        let private = Source { resources, gone: Vec::new(), known: BTreeSet::new(), groups: None, ..told };
         let (mut blocks, mut placed) = (BTreeMap::new(), BTreeSet::new());
         for id in patients {
             let mut block = private.selected(&kickoff, references, Some(&BTreeSet::from([id.clone()])));

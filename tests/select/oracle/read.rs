@@ -27,6 +27,10 @@ pub struct Resource<'a> {
     pub age: Option<i128>,
     /// All that stands at its compartment paths.
     pub named: BTreeSet<Name>,
+    /// All that a List has in it.
+    pub listed: BTreeSet<Name>,
+    /// The ids of the patients in whose compartments it is; of a Device, whose it is.
+    pub patients: BTreeSet<String>,
     /// All that it refers to, from anywhere.
     pub refers: BTreeSet<Name>,
     /// When it was recorded, of a Provenance.
@@ -119,12 +123,18 @@ fn read<'a>(line: &'a [u8], base_url: Option<&str>) -> Result<Resource<'a>, Brok
         _ => {}
     }
     let (mut named, mut refers) = (BTreeSet::new(), BTreeSet::new());
-    for path in facts::compartment_paths(&resource_type) {
+    let mut listed = BTreeSet::new();
+    if resource_type == "List" {
+        let path: Vec<_> = facts::LIST_MEMBERS.split('.').collect();
+        follow(json, &path, &mut |text| listed.extend(literal(text, base_url)))?;
+    }
+    for path in facts::owner_paths(&resource_type) {
         let path: Vec<_> = path.split('.').collect();
         follow(json, &path, &mut |text| named.extend(literal(text, base_url)))?;
     }
     pointers(json, base_url, &mut refers);
-    Ok(Resource { line, resource_type, id, age, named, refers, recorded, deletes, json })
+    let patients = BTreeSet::new();
+    Ok(Resource { line, resource_type, id, age, named, listed, patients, refers, recorded, deletes, json })
 }
 
 /// What a Bundle deletes.

@@ -9,7 +9,7 @@ use super::texts::{
 use crate::select::oracle::facts;
 
 /// The types of a random source. Many have compartment paths through arrays and deeper elements.
-pub const TYPES: [&str; 33] = [
+pub const TYPES: [&str; 34] = [
     "Patient",
     "Observation",
     "Appointment",
@@ -26,6 +26,7 @@ pub const TYPES: [&str; 33] = [
     "Task",
     "EnrollmentRequest",
     "Basic",
+    "List",
     "Provenance",
     "Group",
     "Device",
@@ -57,11 +58,11 @@ pub struct Line {
 }
 
 pub fn line(versions: bool) -> BoxedStrategy<Line> {
-    let compartment = select(TYPES[1..16].to_vec()).prop_flat_map(move |name| resource(name, versions));
-    let others = select(TYPES[27..].to_vec()).prop_flat_map(move |name| resource(name, versions));
+    let compartment = select(TYPES[1..17].to_vec()).prop_flat_map(move |name| resource(name, versions));
+    let others = select(TYPES[28..].to_vec()).prop_flat_map(move |name| resource(name, versions));
     let any_compartment = facts::COMPARTMENT.iter().map(|(name, _)| *name).collect::<Vec<_>>();
     let any_compartment = select(any_compartment).prop_flat_map(move |name| resource(name, versions));
-    let references = select(TYPES[18..27].to_vec()).prop_flat_map(move |name| resource(name, versions));
+    let references = select(TYPES[19..28].to_vec()).prop_flat_map(move |name| resource(name, versions));
     prop_oneof![
         4 => resource("Patient", versions),
         8 => compartment,
@@ -143,8 +144,13 @@ fn resource(name: &'static str, versions: bool) -> BoxedStrategy<Line> {
     if name == "Group" {
         parts.push(group(versions));
     } else {
-        for path in facts::compartment_paths(name) {
-            let text = if name == "Provenance" { target_text().boxed() } else { patient_text().boxed() };
+        let members = (name == "List").then_some(facts::LIST_MEMBERS);
+        for path in facts::owner_paths(name).iter().copied().chain(members) {
+            let text = match name {
+                "Provenance" | "List" => target_text().boxed(),
+                "AuditEvent" => prop_oneof![3 => patient_text(), 1 => target_text()].boxed(),
+                _ => patient_text().boxed(),
+            };
             parts.push(at_path(path, text, versions));
         }
     }

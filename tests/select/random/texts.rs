@@ -83,7 +83,7 @@ pub fn target_text() -> impl Strategy<Value = String> {
     let types = vec!["Appointment", "Provenance", "Organization", "Coverage", "ValueSet"];
     prop_oneof![
         3 => spelled(target(types)),
-        3 => spelled(target(vec!["Observation", "Basic"])),
+        3 => spelled(target(vec!["Observation", "Basic", "Group"])),
         1 => patient_text(),
     ]
 }

@@ -35,15 +35,16 @@ impl Beside {
     pub fn load(look: &Look<'_>, selection: &Selection, bound: &Bound) -> Result<Self, ExportError> {
         let mut beside = Self { numbers: FxHashMap::default(), resources: Vec::new() };
         for (s, segment) in look.segments.iter().enumerate() {
-            let has_some = |types: &[u8]| types.iter().any(|index| selection.is_referred_to(*index));
-            let chunks = segment.chunks.iter().enumerate().filter(|(_, chunk)| has_some(chunk.types()));
+            let chunks = segment.chunks.iter().enumerate();
+            let chunks = chunks.filter(|(_, chunk)| selection.refers_to_some(chunk.types()));
             for (c, chunk) in chunks {
                 let reader = segment.open()?;
                 let (table, links) = (reader.keys(chunk)?, reader.links(chunk)?);
                 let superseded: HashSet<usize> = look.overlay.superseded(s, c).collect();
-                let named = chunk.types().iter().zip(keys(&table)).zip(bound.of(chunk));
-                for (n, ((index, key), bytes)) in named.enumerate() {
-                    if !selection.is_referred_to(*index) || superseded.contains(&n) {
+                let referred_to = selection.referred_to(chunk, &reader)?.into_iter();
+                let named = referred_to.zip(keys(&table)).zip(bound.of(chunk));
+                for (n, ((is_referred_to, key), bytes)) in named.enumerate() {
+                    if !is_referred_to || superseded.contains(&n) {
                         continue;
                     }
                     beside.numbers.insert(*key, beside.resources.len() as u32);

@@ -68,7 +68,7 @@ pub fn plan(
     request: &ExportRequest,
     options: &SourceOptions,
 ) -> Result<Planned, ExportError> {
-    let mut survey = Survey::new(index, look, request, options.references)?;
+    let mut survey = Survey::new(index, look, request, options)?;
     let told = std::mem::take(&mut survey.told);
     let mut stages = Stages::new(look, LineOptions::of(request, index.base_url()), *options);
     survey.blocks().for_each(|block| stages.add(block));
@@ -85,7 +85,7 @@ pub fn size(
     request: &ExportRequest,
     options: &SourceOptions,
 ) -> Result<u64, ExportError> {
-    let survey = Survey::new(index, look, request, options.references)?;
+    let survey = Survey::new(index, look, request, options)?;
     let blocks: u64 = survey.blocks().map(|block| stages::bytes(&block, options.max_file_bytes)).sum();
     let told = survey.told.iter().map(|told| told.bytes).sum::<u64>() + line_feeds(survey.told.len());
     let (_, texts) = broken::lines(look);

@@ -15,8 +15,8 @@ use crate::config::References;
 use crate::export::ExportError;
 use crate::export::source_exporter::deleted::{self, Told};
 use crate::export::source_exporter::lines::LineOptions;
-use crate::export::source_exporter::patients;
 use crate::export::source_exporter::select::Selection;
+use crate::export::source_exporter::{SourceOptions, patients};
 use crate::fhir::ResourceType;
 use crate::index::{Chunk, Index, Key, Links, Look, SegmentReader, Span, Spot, keys};
 use crate::job::{ExportRequest, Level};
@@ -66,14 +66,14 @@ impl Survey {
         index: &Index,
         look: &Look<'_>,
         request: &ExportRequest,
-        references: References,
+        options: &SourceOptions,
     ) -> Result<Self, ExportError> {
         let patients = patients::asked_for(index, look, request)?;
-        let plain = Selection::new(request, references, patients.clone());
+        let plain = Selection::new(request, options, patients.clone());
         let bound = Bound::new(LineOptions::of(request, index.base_url()))?;
         let may_tell = request.access.restrictions().next().is_none();
-        let (request, references) = as_blocks(request, references);
-        let selection = Selection::new(&request, references, patients);
+        let (request, options) = as_blocks(request, options);
+        let selection = Selection::new(&request, &options, patients);
         let mut taker = Taker {
             beside: Beside::load(look, &selection, &bound)?,
             along: Along::load(look, &selection, &bound)?,
@@ -106,16 +106,16 @@ impl Survey {
 }
 
 /// What is asked for, as far as a block can have it.
-fn as_blocks(request: &ExportRequest, references: References) -> (ExportRequest, References) {
+fn as_blocks(request: &ExportRequest, options: &SourceOptions) -> (ExportRequest, SourceOptions) {
     let mut request = request.clone();
-    let references = match (request.level(), references) {
+    let references = match (request.level(), options.references) {
         (Level::Patient | Level::Group { .. }, References::None) => References::None,
         _ => References::Referenced,
     };
     if request.kickoff.level == Level::System {
         request.kickoff.level = Level::Patient;
     }
-    (request, references)
+    (request, SourceOptions { references, ..*options })
 }
 
 /// A survey that is being taken.
