@@ -19,6 +19,9 @@ fn evanesce(arguments: &[&str]) -> Command {
     command
 }
 
+/// Another server may have the port that operators have by default.
+const ANY_OPERATORS_PORT: [&str; 2] = ["--set", "admin.listen=127.0.0.1:0"];
+
 #[test]
 fn a_server_that_cannot_begin_says_why_and_exits_with_2() {
     let folder = tempfile::tempdir().unwrap();
@@ -71,6 +74,7 @@ fn a_server_that_cannot_begin_says_why_and_exits_with_2() {
         if arguments[0] != "--listen" {
             command.args(["--listen", "127.0.0.1:0"]);
         }
+        command.args(ANY_OPERATORS_PORT);
         command.args(arguments);
         let (code, out, error) = run(command);
         assert_eq!((code, out.as_str()), (2, ""), "{arguments:?}: {error}");
@@ -85,7 +89,9 @@ fn a_server_that_cannot_begin_says_why_and_exits_with_2() {
         (&path("file"), source, &["file"]),
         (&path("file/below"), source, &["file/below"]),
     ] {
-        let command = evanesce(&["serve", "--listen", "127.0.0.1:0", "--data-dir", data, "--source", source]);
+        let mut command =
+            evanesce(&["serve", "--listen", "127.0.0.1:0", "--data-dir", data, "--source", source]);
+        command.args(ANY_OPERATORS_PORT);
         let (code, out, error) = run(command);
         assert_eq!((code, out.as_str()), (2, ""), "{expected:?}: {error}");
         assert!(expected.iter().all(|part| error.contains(part)), "{expected:?}: {error}");

@@ -137,8 +137,7 @@ pub struct Setup {
 impl Setup {
     pub fn new() -> Self {
         // A test needs no more of the disk than it writes, and polls as often as it likes.
-        let sets = ["storage.min_free=1048576", "protocol.poll_interval=0s", "admin.listen=127.0.0.1:0"];
-        let sets = sets.map(String::from).into();
+        let sets = ["storage.min_free=1048576", "protocol.poll_interval=0s"].map(String::from).into();
         Self { folder: tempfile::tempdir().unwrap(), source: source().into(), sets, auth: "none" }
     }
 
@@ -167,7 +166,8 @@ impl Setup {
             command.env_remove(name);
         }
         command.args(["serve", "--listen", "127.0.0.1:0", "--log-format", "json"]);
-        command.args(["--auth", self.auth]);
+        // Whatever a test sets: another server may have the port that operators have by default.
+        command.args(["--auth", self.auth, "--set", "admin.listen=127.0.0.1:0"]);
         command.arg("--data-dir").arg(self.data_dir()).arg("--source").arg(&self.source);
         for set in &self.sets {
             command.args(["--set", set]);
@@ -192,9 +192,18 @@ impl Setup {
     }
 
     /// As `launch`; the error is how a process ended that was never ready.
-    pub fn try_launch(&self, mut command: Command) -> Result<Server, std::process::ExitStatus> {
+    pub fn try_launch(&self, command: Command) -> Result<Server, std::process::ExitStatus> {
         let log = std::fs::OpenOptions::new().append(true).create(true).open(self.folder.path().join("log"));
-        let mut child = command.stdout(Stdio::piped()).stderr(log.unwrap()).spawn().unwrap();
+        self.try_launch_into(log.unwrap(), command)
+    }
+
+    /// As `try_launch`, with this as standard error.
+    pub fn try_launch_into(
+        &self,
+        log: impl Into<Stdio>,
+        mut command: Command,
+    ) -> Result<Server, std::process::ExitStatus> {
+        let mut child = command.stdout(Stdio::piped()).stderr(log).spawn().unwrap();
         let stdout = child.stdout.take().unwrap();
         let (told, line) = std::sync::mpsc::channel();
         std::thread::spawn(move || {
