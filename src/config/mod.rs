@@ -4,6 +4,7 @@
 mod admin;
 mod audit;
 mod auth;
+mod environment;
 mod limits;
 mod networks;
 mod settings;
@@ -33,6 +34,14 @@ pub enum ConfigError {
     /// A file, a variable or a `--set` is wrong.
     #[error("configuration: {0}")]
     Invalid(#[from] config::ConfigError),
+    /// A variable of the environment is no setting, or not its value.
+    #[error("configuration: the variable {name} is wrong: {reason}")]
+    Variable {
+        /// The variable.
+        name: String,
+        /// What is wrong with it.
+        reason: String,
+    },
     /// `--set` was not given as `section.key=value`.
     #[error("configuration: --set {0:?} should be section.key=value, such as --set export.workers=4")]
     Set(String),
@@ -59,23 +68,19 @@ pub enum ConfigError {
 impl Config {
     /// Reads the settings from a TOML file, the environment and `section.key=value` texts.
     pub fn load(file: Option<&Path>, sets: &[String]) -> Result<Self, ConfigError> {
-        let environment = config::Environment::with_prefix("EVANESCE")
-            .prefix_separator("_")
-            .separator("__")
-            .try_parsing(true);
-        Self::load_from(file, environment, sets)
+        Self::load_from(file, &environment::settings(std::env::vars_os())?, sets)
     }
 
     fn load_from(
         file: Option<&Path>,
-        environment: config::Environment,
+        environment: &environment::Settings,
         sets: &[String],
     ) -> Result<Self, ConfigError> {
         let mut builder = config::Config::builder();
         if let Some(file) = file {
             builder = builder.add_source(config::File::from(file).format(config::FileFormat::Toml));
         }
-        builder = builder.add_source(environment);
+        builder = builder.add_source(environment::source(environment.clone()));
         for set in sets {
             let (key, value) = set.split_once('=').ok_or_else(|| ConfigError::Set(set.clone()))?;
             if !key.contains('.') {
@@ -179,14 +184,9 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("evanesce.toml");
         std::fs::write(&path, file).unwrap();
-        let variables = environment.iter().map(|(k, v)| (k.to_string(), v.to_string())).collect();
-        let environment = config::Environment::with_prefix("EVANESCE")
-            .prefix_separator("_")
-            .separator("__")
-            .try_parsing(true)
-            .source(Some(variables));
+        let environment = environment.iter().map(|(name, value)| (name.into(), value.into()));
         let sets: Vec<_> = sets.iter().map(|set| set.to_string()).collect();
-        Config::load_from(Some(&path), environment, &sets)
+        Config::load_from(Some(&path), &environment::settings(environment)?, &sets)
     }
 
     #[test]

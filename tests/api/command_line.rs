@@ -146,3 +146,46 @@ fn a_flag_beats_the_environment_beats_the_file() {
         server.kill();
     }
 }
+
+#[test]
+fn the_variables_of_a_kubernetes_service_of_the_same_name_are_not_settings() {
+    let setup = Setup::new();
+    let mut command = setup.command();
+    for (name, value) in [
+        ("EVANESCE_PORT", "tcp://10.0.0.1:8080"),
+        ("EVANESCE_PORT_8080_TCP", "tcp://10.0.0.1:8080"),
+        ("EVANESCE_PORT_8080_TCP_ADDR", "10.0.0.1"),
+        ("EVANESCE_SERVICE_HOST", "10.0.0.1"),
+        ("EVANESCE_SERVICE_PORT_HTTP", "8080"),
+        ("EVANESCE_", ""),
+        ("EVANESCEX__Y", "x"),
+    ] {
+        command.env(name, value);
+    }
+    command.env("EVANESCE_SERVER__MAX_URL_BYTES", "300");
+    let server = setup.launch(command);
+    assert_eq!(get(&format!("{}/{}", server.base, "x".repeat(400))).outcome(), outcome(414, "too-long"));
+}
+
+#[test]
+fn a_variable_that_is_no_setting_is_named() {
+    use std::ffi::OsStr;
+    use std::os::unix::ffi::OsStrExt;
+    let cases: [(&str, &OsStr); 7] = [
+        ("EVANESCE_EXPORT__WORKER", OsStr::new("3")),
+        ("EVANESCE_EXPORTS__WORKERS", OsStr::new("3")),
+        ("EVANESCE_EXPORT__WORKERS", OsStr::new("many")),
+        ("EVANESCE_EXPORT__WORKERS__X", OsStr::new("3")),
+        ("EVANESCE_RETENTION__COMPLETED", OsStr::new("soon")),
+        ("EVANESCE_TENANTS__A__SOURCE__FOLDERS", OsStr::new("x")),
+        ("EVANESCE_SOURCE__FOLDER", OsStr::from_bytes(b"\xff")),
+    ];
+    for (name, value) in cases {
+        let setup = Setup::new();
+        let mut command = setup.command();
+        command.env(name, value).env("EVANESCE_AUDIT__ENABLED", "true");
+        let (code, out, error) = run(command);
+        assert_eq!((code, out.as_str()), (2, ""), "{name}: {error}");
+        assert!(error.contains(&format!("{name} ")) && !error.contains("AUDIT"), "{name}: {error}");
+    }
+}
