@@ -1,12 +1,15 @@
 //! Names of metrics, the set-up of logs, and the one way in which a process gives up.
 
-use std::io::IsTerminal;
+mod log_buffer;
+mod logs;
+
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use metrics::{counter, gauge, histogram};
 use metrics_exporter_prometheus::{BuildError, Matcher, PrometheusBuilder, PrometheusHandle};
-use tracing_subscriber::EnvFilter;
+
+pub use logs::{LogFormat, LogGuard, flush_logs, init_logs, say};
 
 /// What to do when nothing can be promised any more: crash-only, the supervisor restarts the
 /// process and the reconcile at the start does the rest.
@@ -19,9 +22,12 @@ impl Fatal {
         Self(Arc::new(act))
     }
 
-    /// Ends the process with the exit code 70 (EX_SOFTWARE).
+    /// Ends the process with the exit code 70 (EX_SOFTWARE), a moment later if nobody reads its log.
     pub fn exit() -> Self {
-        Self::new(|_| std::process::exit(70))
+        Self::new(|_| {
+            flush_logs();
+            std::process::exit(70)
+        })
     }
 
     /// Says why and acts.
@@ -51,31 +57,6 @@ impl Drop for PanicGuard {
     }
 }
 
-/// How log lines look.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
-pub enum LogFormat {
-    /// For people.
-    Text,
-    /// One JSON object a line.
-    Json,
-}
-
-/// What is logged by default: not each malformed request that the HTTP library turns away.
-const DEFAULT_FILTER: &str = "info,actix_http=off,actix_server=warn";
-
-/// Sends log lines to standard error; `RUST_LOG` chooses what (default `info`).
-pub fn init_logs(format: LogFormat) {
-    let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new(DEFAULT_FILTER));
-    let logs = tracing_subscriber::fmt()
-        .with_env_filter(filter)
-        .with_ansi(std::io::stderr().is_terminal())
-        .with_writer(std::io::stderr);
-    match format {
-        LogFormat::Text => logs.init(),
-        LogFormat::Json => logs.json().flatten_event(true).init(),
-    }
-}
-
 /// Installs the recorder of the process and gives the handle that renders it.
 pub fn init_metrics() -> Result<PrometheusHandle, BuildError> {
     let seconds = [0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 5.0, 30.0];
@@ -101,6 +82,12 @@ pub fn timed_sync<T>(what: &'static str, sync: impl FnOnce() -> T) -> T {
     let synced = sync();
     histogram!("evanesce_fsync_seconds", "what" => what).record(began.elapsed());
     synced
+}
+
+/// Lines of the log were lost: there was no room for them (`full`), or they could not be written
+/// (`write`).
+pub fn log_lines_lost(reason: &'static str, lines: u64) {
+    counter!("evanesce_lost_log_lines_total", "reason" => reason).increment(lines);
 }
 
 /// A job reached a state.

@@ -12,6 +12,7 @@ mod embed;
 mod faults;
 mod first_run;
 mod fsck;
+mod logs;
 mod model;
 mod operator;
 mod privacy;

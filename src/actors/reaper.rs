@@ -30,6 +30,9 @@ pub use orders::{Order, OrderError};
 /// Sweeps at once: unlinking waits on the device, and each sweep has a few unlinks in flight.
 const SWEEPS: usize = 2;
 
+/// Of the names that the server did not make, so many are logged in a pass.
+const STRANGERS_NAMED: usize = 20;
+
 /// Jobs of one sweep at the most: they share its fsync.
 const JOBS_A_SWEEP: usize = 32;
 
@@ -290,7 +293,9 @@ impl Reaper {
         }
         self.sweep_next(ctx);
         if self.status.strangers < inventory.strangers.len() {
-            tracing::warn!(names = ?inventory.strangers, "names that this server did not make; they are left alone");
+            let strangers = inventory.strangers.len();
+            let names = &inventory.strangers[..strangers.min(STRANGERS_NAMED)];
+            tracing::warn!(strangers, ?names, "names that this server did not make; they are left alone");
         }
         self.status.strangers = inventory.strangers.len();
         self.status.orphans = self.sightings.count();

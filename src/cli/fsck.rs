@@ -7,6 +7,7 @@ use std::path::PathBuf;
 use jiff::Timestamp;
 
 use super::CliError;
+use super::output::{complain, print_all};
 use crate::config::Config;
 use crate::fsck::{Finding, Leave, Outcome, check};
 
@@ -50,19 +51,14 @@ pub fn run(args: &Args) -> Result<(), CliError> {
     };
     let (data_dir, tombstones) = (&config.storage.data_dir, config.retention.tombstones.0);
     let findings = check(data_dir, leave, Timestamp::now(), tombstones).map_err(CliError::usage)?;
-    for finding in &findings {
-        if args.json {
-            println!("{}", serde_json::to_string(finding).map_err(CliError::failed)?);
-        } else {
-            print(finding);
-        }
-    }
+    let line = |finding| if args.json { json(finding) } else { Ok(text(finding)) };
+    print_all(findings.iter().map(line).collect::<Result<Vec<_>, _>>()?)?;
     let count = |outcome| findings.iter().filter(|finding| finding.outcome == outcome).count();
     let (repaired, left) = (count(Outcome::Repaired), count(Outcome::Left));
     let summary = format!("{repaired} repaired, {left} left, {} notes", count(Outcome::Note));
     match (repaired, left) {
         (0, 0) => {
-            eprintln!("evanesce: {} is as it should be: {summary}", data_dir.display());
+            complain(format_args!("{} is as it should be: {summary}", data_dir.display()));
             Ok(())
         }
         (_, 0) => Err(CliError {
@@ -76,12 +72,16 @@ pub fn run(args: &Args) -> Result<(), CliError> {
     }
 }
 
-fn print(finding: &Finding) {
+fn json(finding: &Finding) -> Result<String, CliError> {
+    serde_json::to_string(finding).map_err(CliError::failed)
+}
+
+fn text(finding: &Finding) -> String {
     let Finding { what, cause, cure, outcome } = finding;
     let outcome = match outcome {
         Outcome::Note => "note",
         Outcome::Repaired => "repaired",
         Outcome::Left => "left",
     };
-    println!("{outcome}: {what}\n    cause: {cause}\n    cure:  {cure}");
+    format!("{outcome}: {what}\n    cause: {cause}\n    cure:  {cure}")
 }

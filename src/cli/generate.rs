@@ -6,7 +6,8 @@ use std::time::Instant;
 use indicatif::{HumanBytes, ProgressBar};
 
 use super::CliError;
-use crate::generate::{Options, Share, generate};
+use super::output::report;
+use crate::generate::{FileSummary, Options, Share, generate};
 
 /// The arguments of `evanesce generate`.
 #[derive(Debug, clap::Args)]
@@ -59,14 +60,13 @@ pub fn run(args: &Args) -> Result<(), CliError> {
     let summary =
         generate(&options, &mut |done| bar.set_position(u64::from(done))).map_err(CliError::usage)?;
     bar.finish_and_clear();
-    for file in &summary.files {
-        println!("{:>10}  {:>12}  {}", file.resources, file.bytes, file.name);
-    }
+    let line = |file: &FileSummary| format!("{:>10}  {:>12}  {}", file.resources, file.bytes, file.name);
+    let mut lines: Vec<_> = summary.files.iter().map(line).collect();
     let rate = summary.bytes() as f64 / began.elapsed().as_secs_f64();
     let (bytes, rate) = (HumanBytes(summary.bytes()), HumanBytes(rate as u64));
-    println!("{} resources, {bytes}, {rate}/s", summary.resources());
+    lines.push(format!("{} resources, {bytes}, {rate}/s", summary.resources()));
     if args.mess {
-        println!("{} broken lines", summary.broken_lines());
+        lines.push(format!("{} broken lines", summary.broken_lines()));
     }
-    Ok(())
+    report(lines.join("\n"))
 }

@@ -7,6 +7,7 @@ use std::os::unix::fs::{OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 
 use super::CliError;
+use super::output::report;
 use crate::auth::client::{Alg, ClientKey};
 
 /// The names of the two files.
@@ -48,10 +49,13 @@ pub fn run(args: Args) -> Result<(), CliError> {
         .map_err(|e| CliError::usage(format!("cannot make the folder {}: {e}", out.display())))?;
     write(&private, &pem, 0o600, force)?;
     write(&public, &key.jwks(), 0o644, force)?;
-    println!("kid      {}", key.kid());
-    println!("private  {}  keep it: whoever has it is the client", private.display());
-    println!("public   {}  give it to the server's operator", public.display());
-    Ok(())
+    report(format_args!(
+        "kid      {}\nprivate  {}  keep it: whoever has it is the client\npublic   {}  give it to the server's \
+         operator",
+        key.kid(),
+        private.display(),
+        public.display()
+    ))
 }
 
 fn exists(path: &Path) -> CliError {

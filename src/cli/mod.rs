@@ -12,6 +12,7 @@ mod generate;
 mod keygen;
 mod operate;
 mod operators;
+mod output;
 mod receipts;
 mod serve;
 mod token;
@@ -108,7 +109,7 @@ pub fn main() -> ExitCode {
     match result {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
-            eprintln!("evanesce: {}", error.message);
+            output::complain(&error.message);
             ExitCode::from(error.code)
         }
     }

@@ -7,6 +7,7 @@ use clap::Subcommand;
 use serde_json::Value;
 
 use super::CliError;
+use super::output::{print, print_all, report};
 use crate::control::{Ask, ControlError, JobLine, ask};
 use crate::job::JobId;
 
@@ -98,57 +99,50 @@ pub fn status(args: &Show) -> Result<(), CliError> {
     let status = order(&args.server, &Ask::Status)?;
     match &status {
         Value::Object(fields) if !args.json => {
-            for (name, value) in fields {
-                println!("{:<14} {value}", name.replace('_', " "));
-            }
+            print_all(fields.iter().map(|(name, value)| format!("{:<14} {value}", name.replace('_', " "))))
         }
-        status => println!("{status}"),
+        status => print(status),
     }
-    Ok(())
 }
 
 /// Lists all jobs, the oldest first.
 pub fn jobs(args: &Show) -> Result<(), CliError> {
     let jobs = order(&args.server, &Ask::Jobs)?;
     if args.json {
-        println!("{jobs}");
-        return Ok(());
+        return print(jobs);
     }
     let jobs: Vec<JobLine> = serde_json::from_value(jobs).map_err(CliError::failed)?;
-    for JobLine { job, state, tenant, owner, submitted_at, percent, held } in jobs {
+    print_all(jobs.into_iter().map(|JobLine { job, state, tenant, owner, submitted_at, percent, held }| {
         let held = if held { "  held" } else { "" };
-        println!("{job}  {submitted_at:.0}  {state:<9} {percent:>5.1} %  {tenant}/{owner}{held}");
-    }
-    Ok(())
+        format!("{job}  {submitted_at:.0}  {state:<9} {percent:>5.1} %  {tenant}/{owner}{held}")
+    }))
 }
 
 /// Ends a job and has its files erased.
 pub fn cancel(Cancel { server, job }: &Cancel) -> Result<(), CliError> {
     order(server, &Ask::Cancel { job: *job })?;
-    println!("{job} is deleted: it answers 404 from now on, and its receipt comes when its files are gone");
-    Ok(())
+    report(format_args!(
+        "{job} is deleted: it answers 404 from now on, and its receipt comes when its files are gone"
+    ))
 }
 
 /// Puts a job under a hold.
 pub fn hold(args: Hold) -> Result<(), CliError> {
     let Hold { server, job, reason } = args;
     order(&server, &Ask::Hold { job, reason })?;
-    println!("{job} is under a hold: its files stay until it is released");
-    Ok(())
+    report(format_args!("{job} is under a hold: its files stay until it is released"))
 }
 
 /// Releases a job.
 pub fn release(Release { server, job }: &Release) -> Result<(), CliError> {
     order(server, &Ask::Release { job: *job })?;
-    println!("{job} is released");
-    Ok(())
+    report(format_args!("{job} is released"))
 }
 
 /// Confirms the clock.
 pub fn clock(Clock::Confirm { server }: &Clock) -> Result<(), CliError> {
     order(server, &Ask::ConfirmClock)?;
-    println!("the clock is believed: expiry goes on");
-    Ok(())
+    report("the clock is believed: expiry goes on")
 }
 
 /// Pauses or resumes the reaper.
@@ -156,12 +150,11 @@ pub fn reaper(args: Reaper) -> Result<(), CliError> {
     match args {
         Reaper::Pause { server, reason } => {
             order(&server, &Ask::Pause { reason })?;
-            println!("the reaper is paused: nothing is swept and nothing expires until it is resumed");
+            report("the reaper is paused: nothing is swept and nothing expires until it is resumed")
         }
         Reaper::Resume { server } => {
             order(&server, &Ask::Resume)?;
-            println!("the reaper goes on");
+            report("the reaper goes on")
         }
     }
-    Ok(())
 }

@@ -77,7 +77,8 @@ impl Args {
 
 /// Serves until a signal comes.
 pub fn run(args: Args) -> Result<(), CliError> {
-    telemetry::init_logs(args.log_format);
+    let _logs = telemetry::init_logs(args.log_format)
+        .map_err(|error| CliError::usage(format!("the log cannot be written: {error}")))?;
     let config = args.config()?;
     // Memory may hold patient data: it must not land in a core file.
     let none = Rlimit { current: Some(0), maximum: Some(0) };
@@ -150,7 +151,10 @@ async fn serve(args: Args, config: Config) -> Result<(), CliError> {
     };
     tokio::select! {
         () = stopping => {}
-        () = any_signal(&mut terminate, &mut interrupt) => std::process::exit(130),
+        () = any_signal(&mut terminate, &mut interrupt) => {
+            telemetry::flush_logs();
+            std::process::exit(130)
+        }
     }
     if let Some(serving) = serving_operators {
         serving.await.map_err(CliError::failed)?.map_err(CliError::failed)?;
@@ -217,10 +221,16 @@ async fn any_signal(terminate: &mut Signal, interrupt: &mut Signal) {
     }
 }
 
-/// All that stands on standard output, in one piece: scripts wait for its first line.
+/// Says all that stands on standard output, in one piece: scripts wait for its first line. The server
+/// does not wait until somebody reads it, and goes on if nobody can.
 fn announce(base: &str, operators: Option<&str>) -> io::Result<()> {
     let operators = operators.map_or_else(String::new, |url| format!("operators {url}\n"));
-    let mut out = io::stdout().lock();
-    out.write_all(format!("ready {base}\n{operators}").as_bytes())?;
-    out.flush()
+    let text = format!("ready {base}\n{operators}");
+    let write = move || {
+        let mut out = io::stdout().lock();
+        if let Err(error) = out.write_all(text.as_bytes()).and_then(|()| out.flush()) {
+            tracing::warn!(%error, "standard output cannot be written: it does not say that the server is ready");
+        }
+    };
+    std::thread::Builder::new().name("ready".into()).spawn(write).map(drop)
 }

@@ -11,6 +11,7 @@ use ureq::http::Response;
 use ureq::tls::{Certificate, PemItem, RootCerts, TlsConfig, parse_pem};
 use ureq::{Agent, Body};
 
+use super::output::print;
 use super::{CliError, keygen};
 use crate::auth::client::{self, Alg, ClientKey};
 use crate::fhir::quoted;
@@ -74,12 +75,7 @@ pub fn run(args: &Args) -> Result<(), CliError> {
     }
     let token = answer["access_token"].as_str().filter(|token| is_one_line(token));
     let token = token.ok_or_else(|| CliError::failed(format!("{endpoint} answered 200 without a token")))?;
-    if args.json {
-        println!("{answer}");
-    } else {
-        println!("{token}");
-    }
-    Ok(())
+    if args.json { print(&answer) } else { print(token) }
 }
 
 /// What can stand in a header field, and shows nothing but itself in a terminal.

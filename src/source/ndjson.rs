@@ -104,7 +104,7 @@ impl NdjsonFolder {
     fn leave_out(&self, name: impl Into<OsString>, reason: &str) {
         let name = name.into();
         if self.left_out.lock().insert(name.clone()) {
-            tracing::warn!(name = %name.display(), reason, "left out of the source");
+            tracing::warn!(name = %name.to_string_lossy().escape_debug(), reason, "left out of the source");
         }
     }
 

@@ -6,6 +6,7 @@ use serde_json::{Value, json};
 
 use crate::auth::{Application, ClientKeys, Groups, Registry};
 use crate::cli::CliError;
+use crate::cli::output::{print, print_all};
 
 /// The arguments of `evanesce app list`.
 #[derive(Debug, clap::Args)]
@@ -22,13 +23,9 @@ pub fn run(file: &Path, args: &Args) -> Result<(), CliError> {
     applications.sort_by_key(|one| (one.tenant.clone(), one.client_id.clone()));
     if args.json {
         let all: Vec<_> = applications.into_iter().map(|one| document(one)).collect();
-        println!("{}", Value::from(all));
-        return Ok(());
+        return print(Value::from(all));
     }
-    for one in applications {
-        println!("{}", line(one));
-    }
-    Ok(())
+    print_all(applications.into_iter().map(|one| line(one)))
 }
 
 fn document(one: &Application) -> Value {

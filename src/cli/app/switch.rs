@@ -6,6 +6,7 @@ use toml_edit::{Item, Table, Value, value};
 
 use super::edit::Edit;
 use crate::cli::CliError;
+use crate::cli::output::report;
 use crate::job::{ClientId, TenantId};
 
 /// The arguments of `evanesce app disable` and `enable`.
@@ -39,13 +40,11 @@ pub fn run(file: &Path, args: &Args, active: Active) -> Result<(), CliError> {
     };
     let is_active = table.get("active").and_then(Item::as_bool).unwrap_or(true);
     if is_active == active {
-        println!("{client_id} of the tenant {tenant} is {word} already");
-        return Ok(());
+        return report(format_args!("{client_id} of the tenant {tenant} is {word} already"));
     }
     set(table, active);
     edit.finish()?;
-    println!("{client_id} of the tenant {tenant} is {word}");
-    Ok(())
+    report(format_args!("{client_id} of the tenant {tenant} is {word}"))
 }
 
 /// A comment behind the value stays.

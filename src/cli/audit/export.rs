@@ -10,7 +10,8 @@ use serde_json::value::RawValue;
 use super::check;
 use crate::audit::{self, Facts, Summary};
 use crate::cli::CliError;
-use crate::cli::chain::{Bundle, Failure, write_to};
+use crate::cli::chain::Bundle;
+use crate::cli::output::{Failure, write_to};
 use crate::job::{ClientId, JobId};
 
 /// The arguments of `evanesce audit export`. Events that can be verified are written, those behind a

@@ -9,7 +9,8 @@ use std::path::Path;
 use jiff::Timestamp;
 
 use super::CliError;
-use super::chain::{Failure, Place, finish};
+use super::chain::Place;
+use super::output::{Failure, finish};
 use crate::audit::{self, AuditError, FOLDER, Summary};
 use crate::receipts::{Hash, Head};
 

@@ -15,6 +15,7 @@ use serde::Deserialize;
 
 use self::client::{Client, Manifest};
 use super::CliError;
+use super::output::print;
 use crate::files::Place;
 use crate::generate::{Options, generate};
 use crate::job::Receipt;
@@ -41,15 +42,22 @@ pub fn run(args: &Args) -> Result<(), CliError> {
     let data_dir = folder.path().join("data");
     let expected = count_source(&source).map_err(CliError::usage)?;
     let bytes = expected.values().map(|(_, bytes)| bytes).sum::<u64>();
-    println!("Source: {}, {} resources, {}", source.display(), resources(&expected), HumanBytes(bytes));
+    print(format_args!(
+        "Source: {}, {} resources, {}",
+        source.display(),
+        resources(&expected),
+        HumanBytes(bytes)
+    ))?;
 
     let mut client = Client::start(&source, &data_dir, bytes / EXPORT_SECONDS)?;
-    println!("Server: {}\n", client.base());
+    print(format_args!("Server: {}\n", client.base()))?;
     let polling = export_all(&client, &expected)?;
     cancel_halfway(&client, &data_dir)?;
     delete_completed(&client, &polling, &data_dir)?;
     client.stop()?;
-    println!("\nEvery step was checked. The server has stopped, the temporary directory goes now.");
+    print(format_args!(
+        "\nEvery step was checked. The server has stopped, the temporary directory goes now."
+    ))?;
     Ok(())
 }
 
@@ -113,7 +121,7 @@ fn files_on_disk(data_dir: &Path) -> io::Result<Vec<PathBuf>> {
 
 fn check(good: bool, what: &str) -> Result<(), CliError> {
     if good {
-        println!("  ok  {what}");
+        print(format_args!("  ok  {what}"))?;
         return Ok(());
     }
     Err(CliError::failed(format!("demo: not so: {what}")))
@@ -155,20 +163,20 @@ fn poll(
 
 /// (a) Everything is exported, downloaded and counted.
 fn export_all(client: &Client, expected: &Counts) -> Result<String, CliError> {
-    println!("(a) Export everything");
+    print(format_args!("(a) Export everything"))?;
     let polling = client.kickoff()?;
     let began = Instant::now();
     let Some(manifest) = poll(client, &polling, "exporting", f64::INFINITY)? else {
         return Err(CliError::failed("demo: the export did not complete"));
     };
-    println!("  complete after {:.1} s", began.elapsed().as_secs_f64());
+    print(format_args!("  complete after {:.1} s", began.elapsed().as_secs_f64()))?;
     let mut counts = Counts::new();
     for file in &manifest.output {
         let text = client.download(&file.url)?;
         count_lines(&text, &mut counts).map_err(CliError::failed)?;
     }
     for (resource_type, (count, bytes)) in &counts {
-        println!("  {count:>8}  {:>12}  {resource_type}", HumanBytes(*bytes).to_string());
+        print(format_args!("  {count:>8}  {:>12}  {resource_type}", HumanBytes(*bytes).to_string()))?;
     }
     check(counts == *expected, "as many resources and bytes of each type as the source has")?;
     let listed: u64 = manifest.output.iter().map(|file| file.count).sum();
@@ -178,7 +186,7 @@ fn export_all(client: &Client, expected: &Counts) -> Result<String, CliError> {
 
 /// (b) An export is cancelled half-way.
 fn cancel_halfway(client: &Client, data_dir: &Path) -> Result<(), CliError> {
-    println!("\n(b) Start an export and DELETE it half-way");
+    print(format_args!("\n(b) Start an export and DELETE it half-way"))?;
     let before = files_on_disk(data_dir).map_err(CliError::failed)?.len();
     let polling = client.kickoff()?;
     poll(client, &polling, "exporting", 50.0)?;
@@ -188,20 +196,20 @@ fn cancel_halfway(client: &Client, data_dir: &Path) -> Result<(), CliError> {
     let receipt = wait_receipt(&polling, data_dir)?;
     let erased = began.elapsed();
     for line in text.lines() {
-        println!("  {}", line.trim_start());
+        print(format_args!("  {}", line.trim_start()))?;
     }
     let last_byte = receipt.last_byte_at.unwrap_or(receipt.submitted_at);
-    println!("  DELETE to 202:            {:>8.2} ms", millis(accepted));
-    println!(
+    print(format_args!("  DELETE to 202:            {:>8.2} ms", millis(accepted)))?;
+    print(format_args!(
         "  DELETE to last byte:      {:>8.2} ms  (negative: before the request came)",
         since(receipt.marked_at, last_byte)
-    );
-    println!(
+    ))?;
+    print(format_args!(
         "  DELETE to receipt:        {:>8.2} ms  ({} files, {})",
         millis(erased),
         receipt.files,
         HumanBytes(receipt.bytes)
-    );
+    ))?;
     check(client.is_deleted(&polling)?, "the polling URL answers 404 deleted")?;
     let after = files_on_disk(data_dir).map_err(CliError::failed)?.len();
     check(after == before, "nothing of it is left on disk")
@@ -209,12 +217,12 @@ fn cancel_halfway(client: &Client, data_dir: &Path) -> Result<(), CliError> {
 
 /// (c) The completed export is deleted.
 fn delete_completed(client: &Client, polling: &str, data_dir: &Path) -> Result<(), CliError> {
-    println!("\n(c) DELETE the completed export");
+    print(format_args!("\n(c) DELETE the completed export"))?;
     let client::Status::Complete(manifest) = client.status(polling)? else {
         return Err(CliError::failed("demo: the export is not complete any more"));
     };
     let before = files_on_disk(data_dir).map_err(CliError::failed)?;
-    println!("  files on disk before: {}", before.len());
+    print(format_args!("  files on disk before: {}", before.len()))?;
     let began = Instant::now();
     client.delete(polling)?;
     let accepted = began.elapsed();
@@ -226,16 +234,16 @@ fn delete_completed(client: &Client, polling: &str, data_dir: &Path) -> Result<(
     }
     check(true, "every file URL answers 404 deleted")?;
     let receipt = wait_receipt(polling, data_dir)?;
-    println!("  DELETE to 202:            {:>8.2} ms", millis(accepted));
-    println!("  DELETE to the files gone: {:>8.2} ms", since(receipt.marked_at, receipt.gone_at));
+    print(format_args!("  DELETE to 202:            {:>8.2} ms", millis(accepted)))?;
+    print(format_args!("  DELETE to the files gone: {:>8.2} ms", since(receipt.marked_at, receipt.gone_at)))?;
     let after = files_on_disk(data_dir).map_err(CliError::failed)?;
-    println!("  files on disk after:  {}", after.len());
+    print(format_args!("  files on disk after:  {}", after.len()))?;
     check(!before.is_empty() && after.is_empty(), "the reaper left nothing behind")?;
-    println!("\nReceipts");
+    print(format_args!("\nReceipts"))?;
     let path = data_dir.join(receipts::FILE_NAME);
     let chain = receipts::verify(&path).map_err(CliError::failed)?;
     for line in fs::read_to_string(path).map_err(CliError::failed)?.lines() {
-        println!("  {line}");
+        print(format_args!("  {line}"))?;
     }
     check(chain.head.count == 2, "the chain of receipts is whole: two erasures, each bound to the one before")
 }

@@ -6,7 +6,8 @@ use std::path::{Path, PathBuf};
 use serde_json::value::to_raw_value;
 
 use crate::cli::CliError;
-use crate::cli::chain::{Bundle, Failure, write_to};
+use crate::cli::chain::Bundle;
+use crate::cli::output::{Failure, write_to};
 use crate::receipts::{self, audit_event};
 
 /// The arguments of `evanesce receipts export`.

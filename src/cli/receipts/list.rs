@@ -9,7 +9,7 @@ use serde::Deserialize;
 use serde::de::IntoDeserializer;
 use serde::de::value::Error;
 
-use crate::cli::chain::Failure;
+use crate::cli::output::Failure;
 use crate::job::{MarkReason, Receipt};
 use crate::receipts::{self, Entry};
 

@@ -12,7 +12,8 @@ use std::path::{Path, PathBuf};
 use jiff::Timestamp;
 
 use super::CliError;
-use super::chain::{Failure, Place, finish};
+use super::chain::Place;
+use super::output::{Failure, finish};
 use crate::job::JobId;
 use crate::receipts::{self, FILE_NAME, Hash, Head, ReceiptsError, Summary};
 
