@@ -224,9 +224,10 @@ fn warn_of(path: &Path, look: &Look) {
         }
     }
     for (path, bytes) in &look.keys {
-        let keys = bytes.as_ref().map_err(Clone::clone).and_then(|bytes| {
-            public_keys(&String::from_utf8_lossy(bytes)).map_err(|error| error.to_string())
-        });
+        let keys = bytes
+            .as_ref()
+            .map_err(Clone::clone)
+            .and_then(|bytes| public_keys(bytes).map_err(|error| error.to_string()));
         if let Err(error) = keys {
             tracing::warn!(path = %path.display(), error, "a file of keys cannot be used");
         }

@@ -5,28 +5,19 @@
 
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
-use jsonwebtoken::jwk::{
-    AlgorithmParameters, EllipticCurve, Jwk, JwkSet, KeyAlgorithm, KeyOperations, PublicKeyUse,
-};
+use jsonwebtoken::jwk::{Jwk, JwkSet};
 use jsonwebtoken::{Algorithm, DecodingKey, crypto};
-use serde::Deserialize;
+use serde::de::IgnoredAny;
+use serde::{Deserialize, Deserializer};
 
 use super::ClientKeys;
+use super::public_keys::{self, LEAST_BITS, LONGEST_NAME};
 
 /// The longest assertion in bytes.
 const LONGEST: usize = 16 << 10;
 
-/// The longest `jti` and `kid` in bytes.
-const LONGEST_NAME: usize = 256;
-
 /// How far ahead `exp` may be, in seconds.
 pub const LONGEST_LIFE: i64 = 300;
-
-/// The least bits of an RSA modulus.
-const LEAST_BITS: usize = 2048;
-
-/// Bytes of a coordinate of P-384.
-const COORDINATE: usize = 48;
 
 /// An assertion that is well-formed and for this server; nobody knows yet who signed it.
 #[derive(Debug, PartialEq, Eq)]
@@ -104,9 +95,18 @@ impl AssertionError {
 struct Header {
     alg: String,
     kid: Option<String>,
+    #[serde(default, deserialize_with = "stated")]
     typ: Option<String>,
+    #[serde(default, deserialize_with = "stated")]
     jku: Option<String>,
-    crit: Option<serde_json::Value>,
+    #[serde(default, deserialize_with = "stated")]
+    crit: Option<IgnoredAny>,
+}
+
+/// What is there has to be what it should be: `null` does not stand for what is not there (RFC 7515,
+/// 4.1.11 for `crit`).
+fn stated<'de, D: Deserializer<'de>, T: Deserialize<'de>>(deserializer: D) -> Result<Option<T>, D::Error> {
+    T::deserialize(deserializer).map(Some)
 }
 
 #[derive(Deserialize)]
@@ -115,7 +115,9 @@ struct Claims {
     sub: Option<String>,
     aud: Option<Audience>,
     exp: Option<f64>,
+    #[serde(default, deserialize_with = "stated")]
     nbf: Option<f64>,
+    #[serde(default, deserialize_with = "stated")]
     iat: Option<f64>,
     jti: Option<String>,
 }
@@ -187,7 +189,8 @@ impl<'a> Assertion<'a> {
             (Some(_), ClientKeys::Inline(_) | ClientKeys::File(_)) => false,
         };
         let fits = |key: &&Jwk| {
-            key.common.key_id.as_deref() == Some(self.kid.as_str()) && can_verify(key, self.algorithm)
+            key.common.key_id.as_deref() == Some(self.kid.as_str())
+                && public_keys::algorithm(key) == Ok(self.algorithm)
         };
         let mut fitting = keys.keys.iter().filter(fits);
         match (fitting.next(), fitting.next()) {
@@ -241,34 +244,6 @@ fn in_time(exp: Option<f64>, nbf: Option<f64>, iat: Option<f64>, expected: &Expe
     let exp = exp.filter(|exp| *exp + skew > now && *exp <= now + LONGEST_LIFE as f64 + skew)?;
     let has_begun = |time: Option<f64>| time.is_none_or(|time| time <= now + skew);
     (has_begun(nbf) && has_begun(iat)).then_some(exp.ceil() as i64)
-}
-
-/// Whether a key is one that this algorithm verifies with, by what it is and by what it says of
-/// itself.
-fn can_verify(key: &Jwk, algorithm: Algorithm) -> bool {
-    let bytes = |text: &str| URL_SAFE_NO_PAD.decode(text).unwrap_or_default();
-    let (is_of_kind, named) = match (&key.algorithm, algorithm) {
-        (AlgorithmParameters::RSA(key), Algorithm::RS384) => {
-            (bits(&bytes(&key.n)) >= LEAST_BITS, KeyAlgorithm::RS384)
-        }
-        (AlgorithmParameters::EllipticCurve(key), Algorithm::ES384) => {
-            let is_whole = |text| bytes(text).len() == COORDINATE;
-            let is_p384 = key.curve == EllipticCurve::P384 && is_whole(&key.x) && is_whole(&key.y);
-            (is_p384, KeyAlgorithm::ES384)
-        }
-        _ => return false,
-    };
-    let common = &key.common;
-    is_of_kind
-        && common.key_algorithm.is_none_or(|algorithm| algorithm == named)
-        && common.public_key_use.as_ref().is_none_or(|purpose| *purpose == PublicKeyUse::Signature)
-        && common.key_operations.as_ref().is_none_or(|may| may.contains(&KeyOperations::Verify))
-}
-
-/// The length of a number in bits.
-fn bits(number: &[u8]) -> usize {
-    let zeros = number.iter().take_while(|byte| **byte == 0).count();
-    number.get(zeros).map_or(0, |first| (number.len() - zeros) * 8 - first.leading_zeros() as usize)
 }
 
 #[cfg(test)]

@@ -12,8 +12,8 @@ use std::time::{Duration, Instant};
 use jsonwebtoken::jwk::JwkSet;
 use parking_lot::Mutex;
 
-use super::ClientKeys;
 use super::fetch::{FetchError, Fetched, Fetcher};
+use super::{ClientKeys, PublicKeysError, public_keys};
 use crate::config::Auth;
 use crate::telemetry;
 
@@ -29,9 +29,9 @@ pub enum KeysError {
     /// Its file cannot be read.
     #[error("the file of keys cannot be read: {0}")]
     Unreadable(Arc<io::Error>),
-    /// Its file is no JSON Web Key Set.
-    #[error("the file of keys is no JSON Web Key Set (line {0}, column {1})")]
-    Malformed(usize, usize),
+    /// Its file has no key that can be used.
+    #[error("the file of keys cannot be used: {0}")]
+    Unusable(#[from] PublicKeysError),
     /// They cannot be fetched.
     #[error(transparent)]
     Fetch(#[from] FetchError),
@@ -104,8 +104,7 @@ impl ClientKeyStore {
             return Ok(keys.clone());
         }
         let text = std::fs::read(path).map_err(unreadable)?;
-        let keys = serde_json::from_slice(&text);
-        let keys = Arc::new(keys.map_err(|error| KeysError::Malformed(error.line(), error.column()))?);
+        let keys = Arc::new(public_keys(&text)?.keys);
         self.files.lock().insert(path.into(), (version, Arc::clone(&keys)));
         Ok(keys)
     }

@@ -17,6 +17,7 @@ use ureq::unversioned::resolver::{DefaultResolver, ResolvedSocketAddrs, Resolver
 use ureq::unversioned::transport::{DefaultConnector, NextTimeout};
 use ureq::{Agent, Error};
 
+use super::{PublicKeysError, public_keys};
 use crate::config::Auth;
 
 /// The longest that keys are remembered, whatever their `Cache-Control` says.
@@ -50,9 +51,9 @@ pub enum FetchError {
     /// It answered with another status than 200.
     #[error("the keys were answered with the status {0}")]
     Status(u16),
-    /// It answered no JSON Web Key Set.
-    #[error("the answer is no JSON Web Key Set (line {0}, column {1})")]
-    Malformed(usize, usize),
+    /// It answered nothing that has a key that can be used.
+    #[error("the answer cannot be used: {0}")]
+    Unusable(#[from] PublicKeysError),
     /// It answered more than may be.
     #[error("the answer is longer than auth.jwks_max_bytes")]
     TooLong,
@@ -120,9 +121,7 @@ impl Fetcher {
         if text.len() > self.max_bytes {
             return Err(FetchError::TooLong);
         }
-        let keys = serde_json::from_slice(&text);
-        let keys = keys.map_err(|error| FetchError::Malformed(error.line(), error.column()))?;
-        Ok(Fetched { keys, fresh_for })
+        Ok(Fetched { keys: public_keys(&text)?.keys, fresh_for })
     }
 }
 

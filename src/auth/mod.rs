@@ -28,7 +28,7 @@ pub use applications::{Applications, Departed, Reload};
 pub use assertion::AssertionError;
 pub use authority::{Authority, AuthorityError, Denied, Issued};
 pub use operator::{OperatorToken, TOKEN_FILE};
-pub use public_keys::{PublicKeysError, public_keys};
+pub use public_keys::{PublicKeys, PublicKeysError, public_keys};
 pub use registry::{Registry, RegistryError};
 pub use replay::ReplayError;
 pub use scopes::{Coverage, Permission, ScopeError, Scopes};

@@ -1,65 +1,137 @@
-//! What may be registered as the public keys of an application (RG-1): a JWKS whose keys each
-//! have a `kid` and are for RS384 or ES384. A private key in it is refused: it is none any more.
+//! Which keys of a JWKS assertions are checked with (RG-1): those with a `kid` that are for RS384 or
+//! ES384. Others beside them are left out (RFC 7517, 5), so that a client may publish what it has for
+//! other servers too; a set without one good key is refused, and so is one with a private key, which is
+//! none any more. The file of applications, files of keys, URLs and `evanesce app add` all ask here.
 
-use jsonwebtoken::jwk::{AlgorithmParameters, EllipticCurve, Jwk, JwkSet};
+use base64::Engine;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use jsonwebtoken::jwk::{
+    AlgorithmParameters, EllipticCurve, Jwk, JwkSet, KeyAlgorithm, KeyOperations, PublicKeyUse,
+};
+use jsonwebtoken::{Algorithm, DecodingKey};
 use serde::Deserialize;
 use serde_json::Value;
 
 use crate::fhir::quoted;
 
 /// Least length of an RSA key's modulus in bits (RFC 7518 section 3.3).
-const LEAST_BITS: usize = 2048;
+pub const LEAST_BITS: usize = 2048;
 
-/// Why a text is no JWKS that can be registered.
+/// Bytes of a coordinate of P-384.
+const COORDINATE: usize = 48;
+
+/// The longest `kid` in bytes.
+pub const LONGEST_NAME: usize = 256;
+
+/// The keys of a JWKS that can be used.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct PublicKeys {
+    /// There is one at least.
+    pub keys: JwkSet,
+    /// What is wrong with each of the others.
+    pub left_out: Vec<String>,
+}
+
+/// Why no key of a text can be used.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("{0}")]
 pub struct PublicKeysError(String);
 
 /// The public keys of a JWKS.
-pub fn public_keys(text: &str) -> Result<JwkSet, PublicKeysError> {
+///
+/// # Errors
+/// It is no JWKS, has a private key in it, or no key that can be used.
+pub fn public_keys(text: &[u8]) -> Result<PublicKeys, PublicKeysError> {
+    let json: Value = serde_json::from_slice(text).map_err(|error| {
+        // Its message may quote the text.
+        let (line, column) = (error.line(), error.column());
+        PublicKeysError(format!("this is no JSON (line {line}, column {column})"))
+    })?;
+    public_keys_of(&json)
+}
+
+/// The same, of a JWKS that is read already.
+///
+/// # Errors
+/// As those of [`public_keys`].
+pub fn public_keys_of(json: &Value) -> Result<PublicKeys, PublicKeysError> {
     let refuse = |reason: String| PublicKeysError(reason);
-    let json: Value =
-        serde_json::from_str(text).map_err(|error| refuse(format!("this is no JSON: {error}")))?;
-    let keys = json["keys"].as_array().filter(|keys| !keys.is_empty());
-    let keys =
-        keys.ok_or_else(|| refuse("this is no JWKS, which has a list keys that is not empty".into()))?;
-    // The members of private and of symmetric keys (RFC 7518 section 6).
-    if keys.iter().any(|key| ["d", "p", "q", "k"].iter().any(|member| key.get(member).is_some())) {
+    let all = json["keys"].as_array().filter(|keys| !keys.is_empty());
+    let all = all.ok_or_else(|| refuse("this is no JWKS, which has a list keys that is not empty".into()))?;
+    // The members of private keys (RFC 7518 section 6).
+    if all.iter().any(|key| ["d", "p", "q"].iter().any(|member| key.get(member).is_some())) {
         let reason = "there is a private key among the keys: make a new one, and give its public key only";
         return Err(refuse(reason.into()));
     }
-    let keys: JwkSet = JwkSet::deserialize(&json)
-        .map_err(|error| refuse(format!("a key of this JWKS cannot be read: {error}")))?;
-    for (index, key) in keys.keys.iter().enumerate() {
-        let name = key.common.key_id.as_deref().map_or(format!("key {}", index + 1), quoted);
-        check(key).map_err(|reason| refuse(format!("{name} {reason}")))?;
-        let same = |other: &&Jwk| other.common.key_id == key.common.key_id && kind(other) == kind(key);
-        if keys.keys.iter().filter(same).count() > 1 {
-            return Err(refuse(format!("{name} is there twice: no signature could be told to be its")));
+    let read: Vec<_> = all.iter().map(usable).collect();
+    let is_same = |one: &(Jwk, Algorithm), other: &(Jwk, Algorithm)| {
+        one.1 == other.1 && one.0.common.key_id == other.0.common.key_id
+    };
+    let (mut keys, mut left_out) = (Vec::new(), Vec::new());
+    for (key, (index, json)) in read.iter().zip(all.iter().enumerate()) {
+        let reason = match key {
+            Err(reason) => *reason,
+            Ok(key) if read.iter().flatten().filter(|other| is_same(key, other)).count() > 1 => {
+                "is there twice: no signature could be told to be its"
+            }
+            Ok((key, _)) => {
+                keys.push(key.clone());
+                continue;
+            }
+        };
+        let name = json["kid"].as_str().map_or_else(|| format!("key {}", index + 1), quoted);
+        left_out.push(format!("{name} {reason}"));
+    }
+    match left_out.first() {
+        Some(reason) if keys.is_empty() => Err(refuse(reason.clone())),
+        _ => Ok(PublicKeys { keys: JwkSet { keys }, left_out }),
+    }
+}
+
+/// A key and what it verifies, or why it is left out.
+fn usable(json: &Value) -> Result<(Jwk, Algorithm), &'static str> {
+    if !json["kid"].as_str().is_some_and(|kid| (1..=LONGEST_NAME).contains(&kid.len())) {
+        return Err("has no kid of 1 to 256 bytes");
+    }
+    let key = Jwk::deserialize(json).map_err(|_| "cannot be read")?;
+    let algorithm = algorithm(&key)?;
+    Ok((key, algorithm))
+}
+
+/// What a key verifies, by what it is and by what it says of itself; or why it verifies nothing here.
+pub fn algorithm(key: &Jwk) -> Result<Algorithm, &'static str> {
+    let bytes = |text: &str| URL_SAFE_NO_PAD.decode(text).unwrap_or_default();
+    let is_whole = |text: &str| bytes(text).len() == COORDINATE;
+    let (algorithm, named) = match &key.algorithm {
+        AlgorithmParameters::RSA(rsa) if bits(&bytes(&rsa.n)) >= LEAST_BITS => {
+            (Algorithm::RS384, KeyAlgorithm::RS384)
         }
+        AlgorithmParameters::RSA(_) => return Err("is an RSA key of less than 2048 bits"),
+        AlgorithmParameters::EllipticCurve(point) if point.curve == EllipticCurve::P384 => {
+            if !is_whole(&point.x) || !is_whole(&point.y) {
+                return Err("is no point of P-384");
+            }
+            (Algorithm::ES384, KeyAlgorithm::ES384)
+        }
+        _ => return Err("is for neither ES384 (an EC key on P-384) nor RS384 (an RSA key)"),
+    };
+    let common = &key.common;
+    if common.key_algorithm.is_some_and(|algorithm| algorithm != named) {
+        return Err("is for another algorithm than ES384 or RS384, says its alg");
     }
-    Ok(keys)
+    if common.public_key_use.as_ref().is_some_and(|purpose| *purpose != PublicKeyUse::Signature) {
+        return Err("is not for signatures, says its use");
+    }
+    if common.key_operations.as_ref().is_some_and(|may| !may.contains(&KeyOperations::Verify)) {
+        return Err("is not for verifying, say its key_ops");
+    }
+    DecodingKey::from_jwk(key).map(|_| algorithm).map_err(|_| "cannot be read")
 }
 
-fn kind(key: &Jwk) -> std::mem::Discriminant<AlgorithmParameters> {
-    std::mem::discriminant(&key.algorithm)
-}
-
-fn check(key: &Jwk) -> Result<(), &'static str> {
-    if key.common.key_id.as_ref().is_none_or(String::is_empty) {
-        return Err("has no kid");
-    }
-    match &key.algorithm {
-        AlgorithmParameters::EllipticCurve(point) if point.curve == EllipticCurve::P384 => Ok(()),
-        AlgorithmParameters::RSA(rsa) if bits(&rsa.n) >= LEAST_BITS => Ok(()),
-        AlgorithmParameters::RSA(_) => Err("is an RSA key of less than 2048 bits"),
-        _ => Err("is for neither ES384 (an EC key on P-384) nor RS384 (an RSA key)"),
-    }
-}
-
-/// About how many bits a number has that is written in base64url.
-fn bits(number: &str) -> usize {
-    number.len() * 6 / 8 * 8
+/// The length of a number in bits.
+pub fn bits(number: &[u8]) -> usize {
+    let zeros = number.iter().take_while(|byte| **byte == 0).count();
+    number.get(zeros).map_or(0, |first| (number.len() - zeros) * 8 - first.leading_zeros() as usize)
 }
 
 #[cfg(test)]
@@ -71,8 +143,43 @@ mod tests {
     fn rg_1_public_keys_for_the_two_algorithms_are_taken() {
         for alg in [Alg::Es384, Alg::Rs384] {
             let (key, _) = ClientKey::generate(alg, None).unwrap();
-            let keys = public_keys(&key.jwks()).unwrap();
-            assert_eq!(keys.keys[0].common.key_id.as_deref(), Some(key.kid()));
+            let found = public_keys(key.jwks().as_bytes()).unwrap();
+            assert_eq!(found.keys.keys[0].common.key_id.as_deref(), Some(key.kid()));
+            assert!(found.left_out.is_empty());
+        }
+    }
+
+    #[test]
+    fn rg_1_what_is_for_others_is_left_out() {
+        let (key, _) = ClientKey::generate(Alg::Es384, Some("k1".into())).unwrap();
+        let mut set: Value = serde_json::from_str(&key.jwks()).unwrap();
+        let good = set["keys"][0].clone();
+        let with = |name: &str, value: Value| {
+            let mut key = good.clone();
+            key["kid"] = "other".into();
+            key[name] = value;
+            key
+        };
+        let others = [
+            (serde_json::json!({"kty": "oct", "kid": "s", "k": "c2VjcmV0"}), "'s' is for neither"),
+            (serde_json::json!({"kty": "new", "kid": "n"}), "'n' is for neither"),
+            (7.into(), "key 4 has no kid"),
+            (with("kid", Value::Null), "key 5 has no kid"),
+            (with("kid", "k".repeat(257).into()), "has no kid of 1 to 256 bytes"),
+            (with("crv", "P-256".into()), "'other' is for neither"),
+            (with("x", "AAAA".into()), "'other' is no point"),
+            (with("alg", "ES256".into()), "says its alg"),
+            (with("use", "enc".into()), "says its use"),
+            (with("key_ops", serde_json::json!(["encrypt"])), "say its key_ops"),
+            (with("kid", "twice".into()), "'twice' is there twice"),
+            (with("kid", "twice".into()), "'twice' is there twice"),
+        ];
+        set["keys"].as_array_mut().unwrap().extend(others.iter().map(|(key, _)| key.clone()));
+        let found = public_keys_of(&set).unwrap();
+        assert_eq!(found.keys.keys.len(), 1);
+        assert_eq!(found.left_out.len(), others.len());
+        for (reason, (key, expected)) in found.left_out.iter().zip(&others) {
+            assert!(reason.contains(expected), "{key}: {reason}");
         }
     }
 
@@ -96,7 +203,7 @@ mod tests {
             ("{}".to_owned(), "no JWKS"),
             ("{\"keys\": []}".to_owned(), "not empty"),
             (with("d", "AAAA".into()), "private key"),
-            (secret.to_string(), "private key"),
+            (secret.to_string(), "'s' is for neither"),
             (with("kid", "".into()), "'' has no kid"),
             (with("kid", Value::Null), "key 1 has no kid"),
             (with("crv", "P-256".into()), "'k1' is for neither"),
@@ -104,7 +211,7 @@ mod tests {
             (short.to_string(), "less than 2048 bits"),
         ];
         for (text, expected) in cases {
-            let error = public_keys(&text).unwrap_err().to_string();
+            let error = public_keys(text.as_bytes()).unwrap_err().to_string();
             assert!(error.contains(expected), "{text}: {error}");
         }
     }

@@ -15,9 +15,10 @@ use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use jsonwebtoken::jwk::JwkSet;
 use serde::Deserialize;
+use serde_json::Value;
 
+use super::public_keys::public_keys_of;
 use super::{Application, ClientKeys, Groups, Scopes};
 use crate::job::{ClientId, TenantId};
 
@@ -161,7 +162,7 @@ struct Entry {
     max_active_jobs: Option<usize>,
     #[serde(default)]
     introspection: bool,
-    jwks: Option<JwkSet>,
+    jwks: Option<Value>,
     jwks_file: Option<PathBuf>,
     jwks_url: Option<String>,
 }
@@ -188,7 +189,10 @@ impl Entry {
     /// The application, or what is wrong with it and what would be right.
     fn application(self, folder: &Path) -> Result<Application, String> {
         let keys = match (self.jwks, self.jwks_file, self.jwks_url) {
-            (Some(jwks), None, None) => ClientKeys::Inline(jwks),
+            (Some(jwks), None, None) => {
+                let keys = public_keys_of(&jwks).map_err(|error| format!("has a bad jwks: {error}"))?;
+                ClientKeys::Inline(keys.keys)
+            }
             (None, Some(file), None) => ClientKeys::File(folder.join(file)),
             (None, None, Some(url)) => ClientKeys::Url(url),
             _ => return Err("should have one of jwks, jwks_file and jwks_url".into()),

@@ -6,9 +6,11 @@ use std::process::Command;
 
 use evanesce::auth::{ClientKeys, Groups, Registry};
 use rustix::fs::FlockOperation;
-use serde_json::Value;
+use serde_json::{Value, json};
 
 use super::{application, done, folder, refused, run, text};
+use crate::support::smart::{Client, Key, ask, jwt};
+use crate::support::{Setup, eventually};
 
 const COMMENTED: &str = "# Who may have our data.
 
@@ -79,7 +81,7 @@ fn rg_1_an_application_is_added_with_what_it_is_allowed_and_no_more() {
     done(&add(&file, "inline", &["--jwks-inline", text(&keys), "--all-groups"]));
     let inline = find("inline");
     let ClientKeys::Inline(jwks) = &inline.keys else { panic!("{:?}", inline.keys) };
-    assert_eq!(*jwks, evanesce::auth::public_keys(&read(&keys)).unwrap());
+    assert_eq!(*jwks, evanesce::auth::public_keys(read(&keys).as_bytes()).unwrap().keys);
     assert_eq!(inline.groups, Groups::All);
 
     let lines = done(&["app", "list", "--applications", text(&file)]);
@@ -193,6 +195,77 @@ fn the_file_is_the_one_of_the_settings_if_none_is_named() {
     std::fs::write(&config, "[export]\nworkers = 2\n").unwrap();
     let error = refused(&["app", "list", "--config", text(&config)], 2);
     assert!(error.contains("auth.applications"), "{error}");
+}
+
+#[test]
+fn rg_1_a_set_of_keys_is_registered_if_the_server_takes_it_and_not_if_it_does_not() {
+    let (good, p256) = (Key::es384("good"), Key::es256("p256"));
+    let with = |key: &Key, name: &str, value: Value| {
+        let mut jwk = key.jwk();
+        jwk[name] = value;
+        jwk
+    };
+    let okp = json!({"kty": "OKP", "crv": "Ed25519", "kid": "okp", "x": "AAAA"});
+    let mut unnamed = Key::es384("x").jwk();
+    unnamed.as_object_mut().unwrap().remove("kid");
+    let alone = |jwk: &Value| json!({"keys": [jwk]});
+    for (keys, is_taken, is_said) in [
+        (json!({"keys": [good.jwk()]}), true, ""),
+        (json!({"keys": [okp, good.jwk()]}), true, "'okp' is for neither"),
+        (json!({"keys": [p256.jwk(), good.jwk()]}), true, "'p256' is for neither"),
+        (json!({"keys": [unnamed, good.jwk()]}), true, "key 1 has no kid"),
+        (json!({"keys": [{"kty": "oct", "kid": "s", "k": "AAAA"}, good.jwk()]}), true, "'s' is for neither"),
+        (json!({"keys": [{"kty": "new", "kid": "n"}, good.jwk()]}), true, "'n' is for neither"),
+        (json!({"keys": [{"kid": "n"}, 7, good.jwk()]}), true, "key 2"),
+        (
+            json!({"keys": [Key::es384("twice").jwk(), Key::es384("twice").jwk(), good.jwk()]}),
+            true,
+            "'twice'",
+        ),
+        (json!({"keys": [Key::es384("good").jwk(), good.jwk()]}), false, "'good' is there twice"),
+        (alone(&p256.jwk()), false, "'p256' is for neither"),
+        (alone(&with(&good, "alg", "ES256".into())), false, "'good'"),
+        (alone(&with(&good, "use", "enc".into())), false, "'good'"),
+        (alone(&with(&good, "key_ops", json!(["encrypt"]))), false, "'good'"),
+        (alone(&with(&good, "x", "AAAA".into())), false, "'good'"),
+        (alone(&with(&good, "kid", "k".repeat(257).into())), false, "has no kid"),
+        (alone(&with(&good, "d", "AAAA".into())), false, "private key"),
+        (json!({"keys": [with(&p256, "d", "AAAA".into()), good.jwk()]}), false, "private key"),
+        (json!({"keys": []}), false, "not empty"),
+        (json!({"keys": 7}), false, "not empty"),
+    ] {
+        let setup = Setup::new().smart("");
+        let (folder, path) = (setup.folder.path(), setup.folder.path().join("good.jwks.json"));
+        setup.publish("good.jwks.json", &keys);
+        for how in ["--jwks-file", "--jwks-inline"] {
+            let file = folder.join(format!("{how}.toml"));
+            let output = run(&add(&file, "good", &[how, text(&path), "--system-export"]));
+            let error = String::from_utf8(output.stderr).unwrap();
+            assert_eq!(output.status.success(), is_taken, "{keys}: {error}");
+            assert!(error.contains(is_said) && error.is_empty() == is_said.is_empty(), "{keys}: {error}");
+        }
+        // What the server makes of the same set, however it comes by it.
+        let client = |id: &str| Client { id: id.into(), key: Key::es384("unused") };
+        setup.register(&client("good").registered("scopes = 'system/*.rs'"));
+        let server = setup.start();
+        let gets_token = |id: &str| {
+            let header = json!({"alg": "ES384", "kid": "good", "typ": "JWT"});
+            let assertion = jwt(&header, &client(id).claims(&server.base), |message| good.sign(message));
+            ask(&server.base, &assertion, "system/*.rs").status == 200
+        };
+        assert_eq!(gets_token("good"), is_taken, "{keys}");
+        if is_taken {
+            let inline = format!("client_id = 'inline'\ntenant = 'default'\njwks = {}\n", toml(&keys));
+            setup.register(&format!("[[application]]\nscopes = 'system/*.rs'\n{inline}"));
+            eventually("the application is known", || gets_token("inline").then_some(()));
+        }
+    }
+}
+
+/// The same as a value in TOML.
+fn toml(json: &Value) -> String {
+    use serde::Serialize;
+    json.serialize(toml_edit::ser::ValueSerializer::new()).unwrap().to_string()
 }
 
 #[test]

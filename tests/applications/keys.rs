@@ -28,8 +28,8 @@ fn rg_1_the_key_that_is_made_signs_what_its_jwks_verifies() {
         let key = ClientKey::from_pem(&pem, None).unwrap();
         assert!(said.contains(key.kid()), "{said}");
         let assertion = key.assertion("acme", "https://h/token", client::expires(Timestamp::now())).unwrap();
-        let keys = public_keys(&std::fs::read_to_string(jwks).unwrap()).unwrap();
-        let jwk = keys.find(key.kid()).unwrap();
+        let found = public_keys(&std::fs::read(jwks).unwrap()).unwrap();
+        let jwk = found.keys.find(key.kid()).unwrap();
         let mut validation = Validation::new(expected);
         validation.set_audience(&["https://h/token"]);
         let verifier = DecodingKey::from_jwk(jwk).unwrap();

@@ -96,6 +96,25 @@ fn t_1_es256_and_a_key_of_p_256_are_refused() {
 }
 
 #[test]
+fn t_1_any_crit_is_refused_and_so_is_null_where_something_is_said() {
+    for crit in [json!(null), json!([]), json!(["exp"]), json!("exp"), json!(7)] {
+        refused("or a crit", |client, mut header, claims| {
+            header["crit"] = crit;
+            client.sign(&header, &claims)
+        });
+    }
+    for key in ["typ", "jku"] {
+        refused("no JWT of three parts", |client, mut header, claims| {
+            header[key] = Value::Null;
+            client.sign(&header, &claims)
+        });
+    }
+    for key in ["nbf", "iat"] {
+        refused_with("no JWT of three parts", key, Value::Null);
+    }
+}
+
+#[test]
 fn t_1_a_signature_in_der_is_refused() {
     let (mut client, setup, server) = started("acme");
     client.key = Key::es384_der("key-1");

@@ -2,12 +2,14 @@
 
 use std::path::{Path, PathBuf};
 
+use jsonwebtoken::jwk::JwkSet;
 use serde::Serialize;
 use toml_edit::{Array, Item, Table, Value, value};
 
 use super::edit::Edit;
 use crate::auth::{Scopes, public_keys};
 use crate::cli::CliError;
+use crate::cli::output::{complain, report};
 use crate::job::{ClientId, TenantId};
 
 /// The arguments of `evanesce app add`. What is not said is not allowed.
@@ -68,7 +70,7 @@ impl Keys {
     fn setting(&self, folder: &Path) -> Result<(&'static str, Value), CliError> {
         match (&self.jwks_file, &self.jwks_url, &self.jwks_inline) {
             (Some(file), _, _) => {
-                checked(file)?;
+                usable_keys(file)?;
                 let absolute = |path: &Path| path.canonicalize().map_err(|e| unreadable(path, &e));
                 let (file, folder) = (absolute(file)?, absolute(folder)?);
                 let file = file.strip_prefix(folder).unwrap_or(&file);
@@ -87,9 +89,7 @@ impl Keys {
                 Ok(("jwks_url", url.into()))
             }
             (_, _, Some(file)) => {
-                let keys: serde_json::Value =
-                    serde_json::from_str(&checked(file)?).map_err(CliError::usage)?;
-                let keys = keys.serialize(toml_edit::ser::ValueSerializer::new());
+                let keys = usable_keys(file)?.serialize(toml_edit::ser::ValueSerializer::new());
                 let keys = keys.map_err(|e| unreadable(file, &e))?;
                 Ok(("jwks", keys))
             }
@@ -105,11 +105,14 @@ fn unreadable(path: &Path, error: &dyn std::fmt::Display) -> CliError {
     CliError::usage(format!("cannot use {}: {error}", path.display()))
 }
 
-/// The text of a file that can be registered.
-fn checked(file: &Path) -> Result<String, CliError> {
-    let text = std::fs::read_to_string(file).map_err(|e| unreadable(file, &e))?;
-    public_keys(&text).map_err(|e| unreadable(file, &e))?;
-    Ok(text)
+/// The keys of a file that the server will use; of the others it is said why it will not.
+fn usable_keys(file: &Path) -> Result<JwkSet, CliError> {
+    let text = std::fs::read(file).map_err(|e| unreadable(file, &e))?;
+    let found = public_keys(&text).map_err(|e| unreadable(file, &e))?;
+    for reason in found.left_out {
+        complain(format_args!("a key of {} is not used: {reason}", file.display()));
+    }
+    Ok(found.keys)
 }
 
 /// Adds the application.
@@ -118,8 +121,7 @@ pub fn run(file: &Path, args: Args) -> Result<(), CliError> {
     let table = args.table(edit.folder())?;
     edit.tables()?.push(table);
     edit.finish()?;
-    println!("{} may ask for tokens of the tenant {}", args.client_id, args.tenant);
-    Ok(())
+    report(format_args!("{} may ask for tokens of the tenant {}", args.client_id, args.tenant))
 }
 
 impl Args {
