@@ -11,6 +11,7 @@ use actix_web::{Error, HttpRequest, HttpResponse};
 use serde::Deserialize;
 use serde_json::{Value, json};
 
+use super::body::is_coded;
 use super::{Api, ApiError, RequestId};
 use crate::control::{Ask, Operator, perform};
 use crate::telemetry;
@@ -82,7 +83,7 @@ pub async fn hold(
     id: RequestId,
     body: Bytes,
 ) -> Result<HttpResponse, ApiError> {
-    order(&api, Ask::Hold { job: Api::job(&request)?, reason: reason(&body)? }, id).await
+    order(&api, Ask::Hold { job: Api::job(&request)?, reason: reason(&request, &body)? }, id).await
 }
 
 /// `DELETE /admin/jobs/{job}/hold`.
@@ -91,8 +92,13 @@ pub async fn release(request: HttpRequest, api: Data<Api>, id: RequestId) -> Res
 }
 
 /// `PUT /admin/reaper/pause`.
-pub async fn pause(api: Data<Api>, id: RequestId, body: Bytes) -> Result<HttpResponse, ApiError> {
-    order(&api, Ask::Pause { reason: reason(&body)? }, id).await
+pub async fn pause(
+    request: HttpRequest,
+    api: Data<Api>,
+    id: RequestId,
+    body: Bytes,
+) -> Result<HttpResponse, ApiError> {
+    order(&api, Ask::Pause { reason: reason(&request, &body)? }, id).await
 }
 
 /// `DELETE /admin/reaper/pause`.
@@ -117,7 +123,10 @@ struct Because {
     reason: String,
 }
 
-fn reason(body: &[u8]) -> Result<String, ApiError> {
+fn reason(request: &HttpRequest, body: &[u8]) -> Result<String, ApiError> {
+    if is_coded(request) {
+        return Err(ApiError::unsupported_content_coding());
+    }
     let because: Result<Because, _> = serde_json::from_slice(body);
     because.map(|because| because.reason).map_err(|_| {
         ApiError::malformed_body("Say why, as {\"reason\": \"...\"}; it goes into the receipts.")

@@ -64,10 +64,12 @@ pub async fn read(request: HttpRequest, api: Data<Api>) -> Result<HttpResponse, 
         )));
     }
     let mut response = reading::answer(&request, media_type.as_ref(), content)?;
-    // It may be a page with scripts: no browser is to run it in the name of this server.
+    // It may be a page, an image or a stylesheet with scripts: no browser is to show it or run it in the
+    // name of this server, nor to fetch anything for it. All answers have `nosniff`.
     let headers = response.headers_mut();
-    headers.insert(header::X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
-    headers.insert(header::CONTENT_SECURITY_POLICY, HeaderValue::from_static("sandbox"));
+    headers.insert(header::CONTENT_DISPOSITION, HeaderValue::from_static("attachment"));
+    let policy = HeaderValue::from_static("default-src 'none'; sandbox");
+    headers.insert(header::CONTENT_SECURITY_POLICY, policy);
     Ok(response)
 }
 

@@ -1,6 +1,8 @@
 //! The body of a kick-off by POST: a Parameters resource (K-1). Its parameters become pairs of
 //! name and value, as a query has them, and are read by the same code.
 
+use actix_web::HttpRequest;
+use actix_web::http::header;
 use serde::Deserialize;
 use serde::de::IgnoredAny;
 use serde_json::value::RawValue;
@@ -33,6 +35,13 @@ struct Parameter {
     name: String,
     #[serde(flatten)]
     rest: Map<String, Value>,
+}
+
+/// Whether the body of a request is in a content coding. None is decoded anywhere: what is small may
+/// become huge.
+pub fn is_coded(request: &HttpRequest) -> bool {
+    let mut codings = request.headers().get_all(header::CONTENT_ENCODING);
+    codings.any(|coding| !coding.as_bytes().eq_ignore_ascii_case(b"identity"))
 }
 
 /// The names and values of a body's parameters, in their order. They are read one by one, so that

@@ -42,6 +42,11 @@ impl ApiError {
         self.code
     }
 
+    /// Seconds after which the client may try again.
+    pub fn retry_after(&self) -> Option<u64> {
+        self.retry_after
+    }
+
     /// There is no access token (G-8). `realm` is the base URL that it would be for.
     pub fn no_token(realm: &str) -> Self {
         let text = "An access token is needed; {base}/.well-known/smart-configuration says where to get one.";

@@ -7,8 +7,8 @@ use actix_web::HttpRequest;
 use actix_web::http::header;
 use actix_web::web::Payload;
 
-use super::query;
 use super::token::OAuthError;
+use super::{body, query};
 
 /// The most bytes of a form.
 const LONGEST: usize = 64 << 10;
@@ -23,6 +23,9 @@ impl Form {
     /// Reads the body of a request.
     pub async fn read(request: &HttpRequest, payload: Payload) -> Result<Self, OAuthError> {
         let invalid = |text: &str| OAuthError::InvalidRequest(text.into());
+        if body::is_coded(request) {
+            return Err(OAuthError::Coded);
+        }
         let mut types = request.headers().get_all(header::CONTENT_TYPE);
         let essence = match (types.next(), types.next()) {
             (Some(one), None) => one.to_str().ok().and_then(|text| text.parse::<mime::Mime>().ok()),

@@ -205,8 +205,7 @@ async fn sent(request: &HttpRequest, payload: Payload, api: &Api) -> Result<Sent
     if request.method() != Method::POST {
         return Ok(in_query());
     }
-    let coding = request.headers().get(header::CONTENT_ENCODING);
-    if coding.is_some_and(|coding| !coding.as_bytes().eq_ignore_ascii_case(b"identity")) {
+    if body::is_coded(request) {
         return Err(ApiError::unsupported_content_coding());
     }
     let body = api.intake.body(payload, api.max_body_bytes).await?;

@@ -79,6 +79,8 @@ pub async fn around(
         let value = HeaderValue::from_str(&id).expect("a UUID is a valid header value");
         response.headers_mut().insert(name, value);
     }
+    // No browser is to find a page with scripts in what is none.
+    response.headers_mut().insert(header::X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
     if let Some(value) = strict_transport_security(response.request()) {
         response.headers_mut().insert(header::STRICT_TRANSPORT_SECURITY, value);
     }

@@ -30,6 +30,10 @@ pub enum OAuthError {
     InvalidRequest(String),
     /// The body is too long.
     TooLong,
+    /// The body is in a content coding.
+    Coded,
+    /// Too many requests of an address: it may ask again after so many seconds.
+    TooMany(u64),
     /// The client is not who it says, or nobody (T-5).
     InvalidClient(Denied),
     /// Another grant than [`GRANT`].
@@ -46,7 +50,11 @@ pub enum OAuthError {
 pub async fn token(request: HttpRequest, payload: Payload, api: Data<Api>) -> Result<HttpResponse, ApiError> {
     let authority = api.authority()?;
     let issuer = api.issuer(&request)?;
-    request.extensions().get().map_or(Ok(()), |client: &Client| api.limits().admit_token_request(client))?;
+    let admitted =
+        request.extensions().get().map_or(Ok(()), |client: &Client| api.limits().admit_token_request(client));
+    if let Err(refusal) = admitted {
+        return Ok(OAuthError::TooMany(refusal.retry_after().unwrap_or(RETRY_AFTER)).response(&issuer));
+    }
     Ok(match give(&request, payload, authority, &issuer).await {
         Ok((client, Issued { token, expires_in }, granted)) => {
             let caller = api.asking(&request, Some(client));
@@ -121,7 +129,8 @@ impl OAuthError {
     /// Its name in metrics and logs.
     fn reason(&self) -> &'static str {
         match self {
-            Self::InvalidRequest(_) | Self::TooLong => "invalid-request",
+            Self::InvalidRequest(_) | Self::TooLong | Self::Coded => "invalid-request",
+            Self::TooMany(_) => "too-many",
             Self::InvalidClient(Denied::Assertion(error)) => error.name(),
             Self::UnsupportedGrantType => "grant-type",
             Self::InvalidScope(_) => "scope",
@@ -136,6 +145,14 @@ impl OAuthError {
             Self::InvalidRequest(text) => (StatusCode::BAD_REQUEST, "invalid_request", text.clone()),
             Self::TooLong => {
                 (StatusCode::PAYLOAD_TOO_LARGE, "invalid_request", "The body is too long.".into())
+            }
+            Self::Coded => {
+                let text = "The body is in a content coding; send it without Content-Encoding.";
+                (StatusCode::UNSUPPORTED_MEDIA_TYPE, "invalid_request", text.into())
+            }
+            Self::TooMany(_) => {
+                let text = "There are too many requests for tokens; try again after the Retry-After.";
+                (StatusCode::TOO_MANY_REQUESTS, "temporarily_unavailable", text.into())
             }
             Self::InvalidClient(denied) => (StatusCode::UNAUTHORIZED, "invalid_client", denied.to_string()),
             Self::UnsupportedGrantType => (
@@ -154,15 +171,12 @@ impl OAuthError {
             }
         };
         let mut response = uncached(status);
-        match status {
-            StatusCode::UNAUTHORIZED => {
-                response.insert_header((header::WWW_AUTHENTICATE, challenge(issuer)));
-            }
-            StatusCode::SERVICE_UNAVAILABLE => {
-                response.insert_header((header::RETRY_AFTER, RETRY_AFTER));
-            }
-            _ => {}
-        }
+        match self {
+            Self::InvalidClient(_) => response.insert_header((header::WWW_AUTHENTICATE, challenge(issuer))),
+            Self::Unavailable(_) => response.insert_header((header::RETRY_AFTER, RETRY_AFTER)),
+            Self::TooMany(seconds) => response.insert_header((header::RETRY_AFTER, *seconds)),
+            _ => &mut response,
+        };
         response.json(json!({"error": error, "error_description": allowed(&description)}))
     }
 }

@@ -2,7 +2,7 @@
 
 use super::*;
 
-/// A source with four Binaries.
+/// A source with some Binaries.
 fn source_with_binaries() -> TempDir {
     let folder = copy_of_source();
     let lines = [
@@ -32,7 +32,7 @@ fn a_binary_is_given_as_it_is_or_as_a_resource() {
         {
             assert_eq!(answer.header(name), value, "{accept}");
         }
-        assert_eq!(answer.header("content-security-policy"), "sandbox");
+        assert_eq!(answer.header("content-security-policy"), "default-src 'none'; sandbox");
     }
     for (accept, media_type) in [
         ("application/fhir+json", "application/fhir+json"),
@@ -51,6 +51,53 @@ fn a_binary_is_given_as_it_is_or_as_a_resource() {
     assert_eq!((page.header("content-type"), &page.body[..]), ("text/html; charset=utf-8", &b"<b>"[..]));
     let empty = get(&at("empty"));
     assert_eq!((empty.status, empty.header("content-type"), empty.body.len()), (200, "image/png", 0));
+}
+
+#[test]
+fn no_browser_runs_what_a_binary_holds() {
+    let active =
+        ["text/html", "image/svg+xml", "application/xml", "text/xml", "application/xhtml+xml", "text/plain"];
+    let lines = active.iter().enumerate().map(|(id, media_type)| {
+        format!(r#"{{"resourceType":"Binary","id":"{id}","contentType":"{media_type}","data":"PGI+"}}"#)
+    });
+    let source = copy_of_source();
+    std::fs::write(source.path().join("binaries.ndjson"), lines.collect::<Vec<_>>().join("\n")).unwrap();
+    let setup = Setup::new().source(source.path());
+    let server = setup.start();
+    let shut = |answer: &Answer, context: &str| {
+        for (name, value) in [
+            ("content-disposition", "attachment"),
+            ("content-security-policy", "default-src 'none'; sandbox"),
+            ("x-content-type-options", "nosniff"),
+        ] {
+            assert_eq!(answer.header(name), value, "{context}");
+        }
+    };
+    for (id, media_type) in active.iter().enumerate() {
+        let url = format!("{}/Binary/{id}", server.base);
+        let answer = get(&url);
+        assert_eq!((answer.status, answer.header("content-type")), (200, *media_type));
+        shut(&answer, media_type);
+        shut(&send("HEAD", &url, &[]), media_type);
+        shut(&send("GET", &url, &[("If-None-Match", answer.header("etag"))]), media_type);
+    }
+    // Nor what it says anywhere else.
+    let (polling, manifest) = server.export("$export?_type=Patient");
+    let file = manifest["output"][0]["url"].as_str().unwrap();
+    let root = server.base.split("/r4/").next().unwrap();
+    for url in [
+        polling.as_str(),
+        file,
+        &format!("{}/Binary/0?_format=json", server.base),
+        &format!("{}/Binary/nobody", server.base),
+        &format!("{}/metadata", server.base),
+        &format!("{root}/healthz"),
+        &format!("{root}/openapi.json"),
+        &format!("{root}/%3Cscript%3E"),
+        &format!("{}/healthz", server.operators),
+    ] {
+        assert_eq!(get(url).header("x-content-type-options"), "nosniff", "{url}");
+    }
 }
 
 #[test]

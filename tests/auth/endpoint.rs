@@ -4,7 +4,7 @@ use serde_json::json;
 
 use super::{ALL, started};
 use crate::support::smart::{ASSERTION_TYPE, Client, ask_form, jwks, post_form};
-use crate::support::{Setup, get, post};
+use crate::support::{KICKOFF, Setup, get, post, put};
 
 #[test]
 fn each_parameter_has_to_be_there_once_and_right() {
@@ -78,6 +78,57 @@ fn only_a_form_is_taken() {
     assert_eq!((answer.status, answer.header("allow")), (405, "POST"));
     let elsewhere = url.replace("/r4/default/", "/r4/other/");
     assert_eq!(post(&elsewhere, &[content_type], &form).outcome(), (404, "not-found".into()));
+}
+
+#[test]
+fn a_body_in_a_content_coding_is_refused_wherever_one_is_read() {
+    let (client, _setup, server) = started("acme");
+    let bearer = client.bearer(&server, "system/*.rs");
+    let form = ("Content-Type", "application/x-www-form-urlencoded");
+    let coded = ("Content-Encoding", "gzip");
+    for url in ["auth/token", "auth/introspect"].map(|name| format!("{}/{name}", server.base)) {
+        for coding in ["gzip", "GZIP", "identity, gzip", "x"] {
+            let fields = [form, ("Content-Encoding", coding), ("Authorization", &bearer)];
+            let answer = post(&url, &fields, "grant_type=client_credentials&token=x");
+            // An introspection is for applications that may introspect.
+            let expected = if url.ends_with("token") { 415 } else { 403 };
+            assert_eq!(answer.status, expected, "{url} {coding}: {answer:?}");
+            if expected == 415 {
+                assert_eq!(answer.json()["error"], "invalid_request");
+                let text = answer.json()["error_description"].as_str().unwrap().to_owned();
+                assert!(text.contains("Content-Encoding"), "{text}");
+            }
+        }
+        let answer = post(&url, &[form, ("Content-Encoding", "identity")], "grant_type=x");
+        assert_ne!(answer.status, 415, "{url}");
+    }
+    let [accept, prefer] = KICKOFF;
+    let json = ("Content-Type", "application/fhir+json");
+    let fields = [json, ("Authorization", &bearer), accept, prefer, coded];
+    let url = format!("{}/$export", server.base);
+    assert_eq!(post(&url, &fields, "{}").outcome(), (415, "structure".into()));
+    let token = server.operator_token();
+    let pause = format!("{}/admin/reaper/pause", server.operators);
+    let answer = put(&pause, &[("Authorization", &token), coded], r#"{"reason":"r"}"#);
+    assert_eq!(answer.outcome(), (415, "structure".into()));
+}
+
+#[test]
+fn g_11_too_many_token_requests_are_told_so_in_the_words_of_oauth() {
+    let client = Client::new("acme");
+    let setup = Setup::new()
+        .smart_for(&client, ALL)
+        .set("limits.token_requests_per_minute_per_address=2")
+        .set("limits.exempt=");
+    let server = setup.start();
+    let answers: Vec<_> = (0..3).map(|_| client.ask(&server, "system/*.rs")).collect();
+    assert_eq!(answers.iter().map(|answer| answer.status).collect::<Vec<_>>(), [200, 200, 429]);
+    let refused = &answers[2];
+    assert_eq!(refused.header("content-type"), "application/json");
+    assert_eq!(refused.json()["error"], "temporarily_unavailable");
+    assert!(refused.json()["error_description"].as_str().unwrap().contains("Retry-After"));
+    assert!((1..=60).contains(&refused.header("retry-after").parse::<u64>().unwrap()), "{refused:?}");
+    assert_eq!(refused.header("cache-control"), "no-store");
 }
 
 #[test]

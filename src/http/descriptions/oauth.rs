@@ -45,6 +45,11 @@ pub static TOKEN: Description = Description {
                 &[NO_STORE, NO_CACHE, ("WWW-Authenticate", "The scheme of the tokens.")],
             ),
             answer(413, "`invalid_request`: the body is too long.", REFUSED),
+            answer(415, "`invalid_request`: the body is in a content coding.", REFUSED),
+            with(
+                answer(429, "`temporarily_unavailable`: too many requests for tokens.", REFUSED),
+                &[super::RETRY_AFTER],
+            ),
             answer(500, "`server_error`.", REFUSED),
             with(
                 answer(503, "`temporarily_unavailable`: no assertion can be recorded now.", REFUSED),
@@ -66,6 +71,7 @@ pub static INTROSPECTION: Description = Description {
             with(answer(200, "Whether it is active, and then what it says.", JSON), &[NO_STORE, NO_CACHE]),
             answer(400, "`invalid_request`.", REFUSED),
             answer(413, "`invalid_request`: the body is too long.", REFUSED),
+            answer(415, "`invalid_request`: the body is in a content coding.", REFUSED),
             refusal(403, "The application may not ask (`forbidden`)."),
         ],
         NO_AUTHENTICATION,
