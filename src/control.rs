@@ -28,6 +28,9 @@ const NAME: &str = "control.sock";
 /// Longest question in bytes.
 const LONGEST: u64 = 64 << 10;
 
+/// Longest reason in bytes: it is kept as long as the receipts (P13).
+const LONGEST_REASON: usize = 1000;
+
 /// How long one question and its answer may take.
 const PATIENCE: Duration = Duration::from_secs(30);
 
@@ -182,6 +185,11 @@ fn name_of(uid: Uid) -> String {
 /// Why it was not done, for the operator.
 pub async fn perform(ask: Ask, operator: &Operator, evanesce: &Evanesce) -> Answer {
     let by = &*operator.name;
+    if let Ask::Pause { reason } | Ask::Hold { reason, .. } = &ask
+        && reason.len() > LONGEST_REASON
+    {
+        return Err(format!("the reason is longer than {LONGEST_REASON} bytes; give a shorter one"));
+    }
     let ordered = match ask {
         Ask::Status => {
             let status = evanesce.reaper_status().await.ok_or("the instance is going down")?;

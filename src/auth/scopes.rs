@@ -2,6 +2,7 @@
 //! `system/Observation.rs?category=laboratory`. They are read strictly, so that what is misread is
 //! never granted; a restriction that could not be enforced is refused (SCP-2).
 
+use std::collections::HashSet;
 use std::fmt;
 use std::str::FromStr;
 
@@ -12,7 +13,7 @@ use crate::fhir::{ResourceType, quoted};
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Scopes(Vec<Scope>);
 
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
 struct Scope {
     /// `None` is any type.
     resource_type: Option<ResourceType>,
@@ -22,15 +23,21 @@ struct Scope {
     version: Version,
 }
 
+/// Scopes in one list (P13): R4 has 148 types. Those that two lists have in common are no more.
+const MOST: usize = 200;
+
+/// Bytes of one list.
+const MOST_BYTES: usize = 16 << 10;
+
 /// How a scope is written.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 enum Version {
     V1,
     V2,
 }
 
 /// Of the five permissions those that this server has operations for.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 struct Permissions {
     read: bool,
     search: bool,
@@ -198,15 +205,20 @@ impl Scopes {
     /// What of these scopes `registered` allows too (SCP-1), in the writing of these: never
     /// more than either, and never a permission to write. Empty if nothing is left.
     pub fn within(&self, registered: &Self) -> Self {
-        let mut granted: Vec<Scope> = Vec::new();
+        let (mut granted, mut known) = (Vec::new(), HashSet::new());
         for asked in &self.0 {
             for scope in registered.0.iter().filter_map(|ours| asked.both(ours)) {
-                if !granted.contains(&scope) {
+                if known.insert(scope.clone()) {
                     granted.push(scope);
                 }
             }
         }
         Self(granted)
+    }
+
+    /// Whether a token may have so many: it could not be read again.
+    pub fn is_too_long(&self) -> bool {
+        self.0.len() > MOST || self.to_string().len() > MOST_BYTES
     }
 
     /// How much of a type may be read, searched or exported.
@@ -235,6 +247,11 @@ impl FromStr for Scopes {
 
     /// Scopes with spaces between them; one that cannot be read makes an error of all.
     fn from_str(text: &str) -> Result<Self, ScopeError> {
+        if text.len() > MOST_BYTES || text.split_ascii_whitespace().nth(MOST).is_some() {
+            return Err(ScopeError(format!(
+                "There may be {MOST} scopes, and {MOST_BYTES} bytes of them; system/*.rs is all types at once"
+            )));
+        }
         let scopes: Result<Vec<_>, _> = text.split_ascii_whitespace().map(Scope::parse).collect();
         Ok(Self(scopes?))
     }
@@ -281,6 +298,26 @@ mod tests {
         ] {
             assert!(bad.parse::<Scopes>().is_err(), "{bad}");
         }
+    }
+
+    #[test]
+    fn p13_so_many_scopes_are_read_and_no_more() {
+        let many = |n: usize| vec!["system/Patient.rs"; n].join(" ").parse::<Scopes>();
+        assert_eq!(many(MOST).unwrap().len(), MOST);
+        assert!(many(MOST + 1).unwrap_err().to_string().contains("200 scopes"));
+        let long = |bytes: usize| {
+            let frame = "system/Patient.rs?name=".len();
+            format!("system/Patient.rs?name={}", "x".repeat(bytes - frame)).parse::<Scopes>()
+        };
+        assert!(long(MOST_BYTES).is_ok() && long(MOST_BYTES + 1).is_err());
+        // Restrictions of both multiply.
+        let restricted = |code: &str| {
+            let scopes = (0..MOST).map(|n| format!("system/Patient.rs?{code}={n}")).collect::<Vec<_>>();
+            scopes.join(" ").parse::<Scopes>().unwrap()
+        };
+        let both = restricted("_id").within(&restricted("name"));
+        assert_eq!(both.len(), MOST * MOST);
+        assert!(both.is_too_long() && !restricted("_id").is_too_long());
     }
 
     #[test]

@@ -11,6 +11,7 @@ use super::{Api, ApiError, Caller, accept, reading, scope};
 use crate::auth::Permission;
 use crate::export::{ExportError, GroupName};
 use crate::fhir::{ResourceType, quoted};
+use crate::job::bounds::check_items;
 
 /// Groups of a page if `_count` does not say how many.
 const COUNT: usize = 20;
@@ -150,6 +151,9 @@ struct Page {
     next_after: Option<String>,
 }
 
+/// Values of `_id` and `name` in one search: each is compared with each Group (P13).
+const MAX_VALUES: usize = 100;
+
 impl Search {
     fn of(parameters: &[(String, String)]) -> Result<Self, ApiError> {
         let (mut ids, mut names, mut count, mut after) = (Vec::new(), Vec::new(), None, None);
@@ -162,6 +166,8 @@ impl Search {
                 _ => return Err(ApiError::unsupported_parameter(format!("{name} may be given once only."))),
             }
         }
+        let values = ids.iter().chain(&names).map(Vec::len).sum();
+        check_items("the search", values, MAX_VALUES)?;
         Ok(Self { ids, names, count: count.unwrap_or(COUNT).min(LARGEST_COUNT), after })
     }
 
@@ -266,6 +272,9 @@ mod tests {
         assert_eq!(ids(&[("name", "tHe Z,the b")]), ["b", "z"]);
         assert_eq!(ids(&[("name", "z")]), [""; 0], "a name begins so");
         assert_eq!(ids(&[("_id", "a"), ("_id", "b")]), [""; 0]);
+        let many =
+            |n: usize| Search::of(&[("_id".into(), vec!["x"; n].join(",")), ("name".into(), "y".into())]);
+        assert!(many(MAX_VALUES - 1).is_ok() && many(MAX_VALUES).is_err(), "P13");
         for (name, value) in [("_id", ""), ("name", "a,"), ("_count", "-1"), ("_count", "x")] {
             assert!(Search::of(&[(name.into(), value.into())]).is_err(), "{name}={value}");
         }

@@ -112,6 +112,11 @@ async fn give(
             "None of these scopes can be granted to this client; it may read what it is registered for.";
         return Err(OAuthError::InvalidScope(text.into()));
     }
+    if granted.is_too_long() {
+        let text = "These scopes, with the restrictions that this client is registered with, are too many for \
+                    one token; ask for fewer.";
+        return Err(OAuthError::InvalidScope(text.into()));
+    }
     let issued = authority.issue(issuer, &application.client_id, &granted).map_err(|error| {
         tracing::error!(%error, "an access token could not be signed");
         OAuthError::ServerError
