@@ -116,9 +116,11 @@ impl Evanesce {
         self.submit_as(Submission::new(request)).await
     }
 
-    /// As [`Evanesce::submit`], with all that can be said of an export.
+    /// As [`Evanesce::submit`], with all that can be said of an export. A request has
+    /// [`bounds`](crate::job::bounds).
     pub async fn submit_as(&self, submission: Submission) -> Result<JobId, SubmitError> {
         let Submission { job, request, max_active_jobs } = submission;
+        request.check_bounds().inspect_err(|_| telemetry::kickoff_refused("too-costly"))?;
         let (reply, answer) = oneshot::channel();
         self.0.running.orchestrator.do_send(Submit { job, request, max_active_jobs, reply });
         let submitted = answer.await.unwrap_or(Err(SubmitError::Failed));

@@ -14,7 +14,7 @@ use crate::files::{Document, ExportDir, Files, FilesError, Inventory, Place};
 use crate::hooks::{Hooks, Step};
 use crate::job::{
     ExportRequest, Failure, FailureReason, JobDocument, JobId, JobRecord, JobState, Mark, MarkReason,
-    StateName,
+    RequestSummary, StateName,
 };
 use crate::receipts::{self, Receipts, ReceiptsError};
 use crate::store::{Entry, Published, Store, StoreError, StoredJob};
@@ -163,7 +163,7 @@ fn look_into_building(
         if document.is_some_and(|document| document.record.state.name() == StateName::Failed) {
             return Ok(Building::Failed);
         }
-        let planned = dir.read_document(Document::Plan)?.is_some();
+        let planned = dir.has_document(Document::Plan)?;
         Ok(if planned { Building::Planned } else { Building::Bare })
     };
     look().or_else(|error| {
@@ -212,7 +212,8 @@ fn publish(files: &dyn Files, job: StoredJob) -> Published {
         None
     });
     let request = parse::<ExportRequest>(content);
-    Published::new(job.record, request.map(Arc::new), job.parts.into())
+    let summary = request.map(|request| Arc::new(RequestSummary::of(&request)));
+    Published::new(job.record, summary, job.parts.into())
 }
 
 struct Join<'a> {

@@ -4,11 +4,9 @@
 
 use std::collections::HashMap;
 
-use xxhash_rust::xxh3::xxh3_128;
-
 use super::SubmitError;
 use crate::config::Config;
-use crate::job::{ClientId, ExportRequest, JobId, StateName, TenantId};
+use crate::job::{ClientId, ExportRequest, JobId, RequestSummary, StateName, TenantId};
 use crate::store::View;
 
 /// Jobs of one client that a refusal names.
@@ -23,6 +21,8 @@ pub struct JobLimits {
     pub tenant: usize,
     /// Of the client; 0 = no such limit.
     pub client: usize,
+    /// Of the client, together with those that are finished and kept; 0 = no such limit.
+    pub kept: usize,
 }
 
 impl JobLimits {
@@ -31,7 +31,7 @@ impl JobLimits {
         let all = config.export.max_active_jobs;
         let tenant = config.tenant(tenant);
         let client = own.unwrap_or(tenant.max_active_jobs_per_client);
-        Self { all, tenant: tenant.max_active_jobs, client }
+        Self { all, tenant: tenant.max_active_jobs, client, kept: tenant.max_finished_jobs_per_client }
     }
 }
 
@@ -55,7 +55,7 @@ impl Admission {
         if let Some(asked) = &mut asked {
             for job in view.all() {
                 if let (Some(request), true) = (&job.request, counts(job.record.state.name())) {
-                    asked.insert(hash(request), job.record.id);
+                    asked.insert(request.same, job.record.id);
                 }
             }
         }
@@ -83,6 +83,10 @@ impl Admission {
         if limits.client > 0 && of_client.len() >= limits.client {
             return Err(SubmitError::ClientBusy(of_client.into_iter().take(NAMED_JOBS).collect()));
         }
+        let kept = of_client.len() + view.finished(tenant, owner);
+        if limits.kept > 0 && kept >= limits.kept {
+            return Err(SubmitError::TooManyKept(view.some_finished(tenant, owner, NAMED_JOBS)));
+        }
         if limits.tenant > 0 && of_tenant().count() >= limits.tenant {
             return Err(SubmitError::TenantBusy);
         }
@@ -109,11 +113,11 @@ impl Admission {
             asked.retain(|_, job| still_counts(*job));
             self.forget_at = (2 * asked.len()).max(REMEMBERED);
         }
-        let hash = hash(request);
-        match asked.get(&hash) {
+        let same = RequestSummary::same(request);
+        match asked.get(&same) {
             Some(earlier) if still_counts(*earlier) => Err(SubmitError::Duplicate(*earlier)),
             _ => {
-                asked.insert(hash, job);
+                asked.insert(same, job);
                 Ok(())
             }
         }
@@ -134,23 +138,6 @@ impl Admission {
 /// deleted does not (D-7).
 fn counts(state: StateName) -> bool {
     state.is_active() || state == StateName::Complete
-}
-
-/// What makes two exports the same: who, the level, all parameters whatever their order, and what
-/// they may hold.
-fn hash(request: &ExportRequest) -> u128 {
-    let mut parameters = request.parameters().clone();
-    for list in [
-        &mut parameters.types,
-        &mut parameters.type_filters,
-        &mut parameters.elements,
-        &mut parameters.patients,
-    ] {
-        list.sort_unstable();
-    }
-    parameters.ignored.clear();
-    let same = (&request.tenant, &request.owner, request.level(), parameters, &request.access);
-    xxh3_128(&serde_json::to_vec(&same).expect("names and texts are JSON"))
 }
 
 #[cfg(test)]
@@ -174,7 +161,7 @@ mod tests {
     }
 
     fn limits(all: usize, client: usize, tenant: usize) -> JobLimits {
-        JobLimits { all, tenant, client }
+        JobLimits { all, tenant, client, kept: 0 }
     }
 
     fn publish(view: &View, job: JobId, request: &ExportRequest, state: JobState) {
@@ -183,7 +170,7 @@ mod tests {
         let record = JobRecord { id: job, tenant, owner, revision: 1, submitted_at, state };
         view.publish([Publication::New(Published::new(
             record,
-            Some(Arc::new(request.clone())),
+            Some(Arc::new(RequestSummary::of(request))),
             Arc::new([]),
         ))]);
     }
@@ -221,9 +208,46 @@ mod tests {
     }
 
     #[test]
+    fn p13_jobs_that_are_kept_count_until_they_are_deleted_and_stand_against_their_client_alone() {
+        let view = View::default();
+        let mut admission = Admission::new(false, &view);
+        let limits = JobLimits { kept: 3, ..limits(9, 9, 9) };
+        let mut admit = |owner: &str| {
+            let (job, request) = (JobId::random(), request(owner, "t", &[]));
+            admission.admit(job, &request, limits, &view).map(|()| (job, request))
+        };
+        let failure = Failure { at: Timestamp::UNIX_EPOCH, reason: FailureReason::SourceChanged };
+        let finished: Vec<_> = [complete(), JobState::Failed(failure)]
+            .into_iter()
+            .map(|state| {
+                let (job, request) = admit("a").unwrap();
+                publish(&view, job, &request, state);
+                (job, request)
+            })
+            .collect();
+        // They are still in the orchestrator's list: it has not been told.
+        let Err(SubmitError::TooManyKept(mut named)) = admit("a") else { panic!() };
+        named.sort_unstable();
+        let mut jobs: Vec<_> = finished.iter().map(|(job, _)| *job).collect();
+        jobs.sort_unstable();
+        assert_eq!(named, jobs);
+        assert!(admit("b").is_ok());
+        jobs.iter().for_each(|job| admission.settle(*job));
+        let mut admit = |owner: &str| {
+            let job = JobId::random();
+            admission.admit(job, &request(owner, "t", &[]), limits, &view)
+        };
+        assert!(admit("a").is_ok(), "two are finished, one is active");
+        assert!(matches!(admit("a"), Err(SubmitError::TooManyKept(_))));
+        view.publish([Publication::Forget(jobs[0])]);
+        assert!(admit("a").is_ok());
+    }
+
+    #[test]
     fn k_9_a_tenant_has_limits_of_its_own_and_so_has_a_client() {
         let mut config = Config::default();
         config.export.max_active_jobs_per_client = 5;
+        config.export.max_finished_jobs_per_client = 0;
         let (a, b): (TenantId, TenantId) = ("a".parse().unwrap(), "b".parse().unwrap());
         let own = TenantConfig {
             max_active_jobs: Some(3),

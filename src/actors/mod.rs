@@ -23,6 +23,7 @@ use crate::config::Config;
 use crate::export::{Exporters, Limits, Pool};
 use crate::files::{Files, Swept};
 use crate::hooks::Hooks;
+use crate::job::bounds::Exceeded;
 use crate::job::{ClientId, ExportRequest, FailureReason, JobId};
 use crate::receipts::Receipts;
 use crate::space::{NoRoom, Space};
@@ -83,6 +84,12 @@ pub enum SubmitError {
     /// As many of the client are active as it may have; some of them.
     #[error("too many exports of the client are queued or running")]
     ClientBusy(Vec<JobId>),
+    /// As many of the client are active or kept as it may have; some of those that are kept.
+    #[error("too many finished exports of the client are kept")]
+    TooManyKept(Vec<JobId>),
+    /// It asks for more than one export may have.
+    #[error(transparent)]
+    Exceeded(#[from] Exceeded),
     /// The same export is active or complete, as this job.
     #[error("the same export is there already: {0}")]
     Duplicate(JobId),
@@ -107,6 +114,8 @@ impl SubmitError {
             Self::TooManyJobs => "too-many-jobs",
             Self::TenantBusy => "tenant-busy",
             Self::ClientBusy(_) => "client-busy",
+            Self::TooManyKept(_) => "too-many-kept",
+            Self::Exceeded(_) => "too-costly",
             Self::Duplicate(_) => "duplicate",
             Self::NoRoom(limit) => limit.name(),
             Self::UnknownTenant => "unknown-tenant",

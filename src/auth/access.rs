@@ -4,7 +4,7 @@
 
 use super::{Application, Coverage, Groups, Permission, Scopes};
 use crate::fhir::ResourceType;
-use crate::job::{Access, ExportRequest, OutputFile, Share};
+use crate::job::{Access, OutputFile, RequestSummary, Share};
 
 impl Scopes {
     /// What an export may hold that is kicked off with a token of these scopes.
@@ -45,7 +45,7 @@ impl Scopes {
     /// being its owner. A file of blocks, and one that tells of deletions, may be of all types that
     /// the export may hold, and needs scopes for each; what went wrong is the owner's to know.
     /// Without a request, which is lost, nothing is known of the export.
-    pub fn may_have_file(&self, file: &OutputFile, request: Option<&ExportRequest>) -> bool {
+    pub fn may_have_file(&self, file: &OutputFile, request: Option<&RequestSummary>) -> bool {
         if file.is_error() || self.cover_everything() {
             return true;
         }
@@ -60,12 +60,11 @@ impl Scopes {
 }
 
 /// Whether resources of a type may be in the export.
-fn may_hold(request: &ExportRequest, resource_type: ResourceType) -> bool {
-    let asked = request.parameters();
+fn may_hold(request: &RequestSummary, resource_type: ResourceType) -> bool {
     let name = resource_type.as_str();
-    let is_asked_for = asked.types.is_empty() || asked.types.iter().any(|it| it == name);
-    let goes_along = resource_type == ResourceType::PROVENANCE && asked.provenances.is_some();
-    (goes_along || is_asked_for && resource_type.is_exported_at(request.level()))
+    let is_asked_for = request.types.is_empty() || request.types.iter().any(|it| it == name);
+    let goes_along = resource_type == ResourceType::PROVENANCE && request.provenances.is_some();
+    (goes_along || is_asked_for && resource_type.is_exported_at(&request.level))
         && request.access.of_type(name) != Share::Nothing
 }
 
@@ -90,17 +89,17 @@ mod tests {
     use jiff::Timestamp;
 
     use super::*;
-    use crate::job::{Kickoff, Level, OrganizeBy, Parameters, Provenances};
+    use crate::job::{ExportRequest, Kickoff, Level, OrganizeBy, Parameters, Provenances};
 
     fn scopes(text: &str) -> Scopes {
         text.parse().unwrap_or_else(|error| panic!("{text}: {error}"))
     }
 
-    fn request(scope: &str, level: Level, parameters: Parameters) -> ExportRequest {
+    fn request(scope: &str, level: Level, parameters: Parameters) -> RequestSummary {
         let (tenant, owner) = ("t".parse().unwrap(), "o".parse().unwrap());
         let kickoff = Kickoff { parameters, ..Kickoff::new(level) };
         let request = ExportRequest::new(tenant, owner, kickoff, Timestamp::UNIX_EPOCH);
-        ExportRequest { access: scopes(scope).access(), ..request }
+        RequestSummary::of(&ExportRequest { access: scopes(scope).access(), ..request })
     }
 
     fn file(resource_type: &str) -> OutputFile {

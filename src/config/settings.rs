@@ -282,6 +282,13 @@ pub struct Export {
     /// Jobs of one client that may be queued or running; a kick-off above that gets 429 with
     /// links to them. 0 = no such limit. Default 100.
     pub max_active_jobs_per_client: usize,
+    /// Finished jobs of one client that are kept, complete or failed; a kick-off that could make
+    /// more of them gets 429 with links to some. They count until they are deleted or expire. 0 = no
+    /// such limit. Default 1000.
+    pub max_finished_jobs_per_client: usize,
+    /// Files that one export may have; one with more fails. The manifest names all of them. 0 = no
+    /// such limit. Default 50000.
+    pub max_files: usize,
     /// Jobs of one tenant that may be queued or running; a kick-off above that gets 429. 0 = no
     /// such limit. Default 0.
     pub max_active_jobs_per_tenant: usize,
@@ -367,6 +374,8 @@ impl Default for Export {
             part_bytes: 64 << 20,
             max_active_jobs: 1000,
             max_active_jobs_per_client: 100,
+            max_finished_jobs_per_client: 1000,
+            max_files: 50_000,
             max_active_jobs_per_tenant: 0,
             references: References::Referenced,
             devices: None,

@@ -26,6 +26,9 @@ pub struct TenantConfig {
     /// Jobs of one of its clients that may be queued or running; a kick-off above that gets 429
     /// with links to them. 0 = no such limit. Default: `export.max_active_jobs_per_client`.
     pub max_active_jobs_per_client: Option<usize>,
+    /// Finished jobs of one of its clients that are kept; a kick-off that could make more of them
+    /// gets 429. 0 = no such limit. Default: `export.max_finished_jobs_per_client`.
+    pub max_finished_jobs_per_client: Option<usize>,
     /// Bytes that the files of the tenant may take. 0 = unlimited. Default: `storage.max_bytes`.
     pub max_bytes: Option<u64>,
     /// Bytes a second that its exports together may write. 0 = unlimited. Default:
@@ -61,6 +64,8 @@ pub struct Tenant {
     pub max_active_jobs: usize,
     /// Jobs of one of its clients that may be queued or running; 0 = no such limit.
     pub max_active_jobs_per_client: usize,
+    /// Finished jobs of one of its clients that are kept; 0 = no such limit.
+    pub max_finished_jobs_per_client: usize,
     /// Bytes that its files may take; 0 = unlimited.
     pub max_bytes: u64,
     /// Bytes a second that its exports together may write; 0 = unlimited.
@@ -87,6 +92,9 @@ impl Config {
             max_active_jobs_per_client: own
                 .max_active_jobs_per_client
                 .unwrap_or(self.export.max_active_jobs_per_client),
+            max_finished_jobs_per_client: own
+                .max_finished_jobs_per_client
+                .unwrap_or(self.export.max_finished_jobs_per_client),
             max_bytes: own.max_bytes.unwrap_or(self.storage.max_bytes),
             max_bytes_per_second: own
                 .max_bytes_per_second
@@ -153,6 +161,7 @@ mod tests {
             watch = false
             [export]
             max_active_jobs_per_client = 4
+            max_finished_jobs_per_client = 8
             max_active_jobs_per_tenant = 5
             max_bytes_per_second_per_tenant = 6
             [storage]
@@ -163,6 +172,7 @@ mod tests {
             [tenants.a]
             max_active_jobs = 1
             max_active_jobs_per_client = 0
+            max_finished_jobs_per_client = 9
             max_bytes = 2
             max_bytes_per_second = 3
             patient_export = true
@@ -178,6 +188,7 @@ mod tests {
             },
             max_active_jobs: 1,
             max_active_jobs_per_client: 0,
+            max_finished_jobs_per_client: 9,
             max_bytes: 2,
             max_bytes_per_second: 3,
             patient_export: true,
@@ -187,6 +198,7 @@ mod tests {
             source: config.source.clone(),
             max_active_jobs: 5,
             max_active_jobs_per_client: 4,
+            max_finished_jobs_per_client: 8,
             max_bytes: 7,
             max_bytes_per_second: 6,
             patient_export: false,

@@ -2,6 +2,7 @@
 //! parts, fair between jobs; each part writes through a [`PartWriter`] that can be paused,
 //! cancelled and fenced from outside.
 
+mod asked;
 mod exporters;
 mod gate;
 mod notices;
@@ -24,6 +25,7 @@ use crate::fhir::ResourceType;
 use crate::files::FilesError;
 use crate::job::{ExportRequest, FailureReason};
 
+pub(crate) use asked::read as read_request;
 pub use exporters::{Exporters, Served};
 pub use gate::{Gate, Written};
 pub use notices::WithNotices;
@@ -84,7 +86,8 @@ pub struct Part {
     /// How much work it is, in a unit of the exporter's choice; the unit of progress. The
     /// built-in exporter's are bytes that are copied.
     pub weight: u64,
-    /// What the exporter needs to know to run it.
+    /// What the exporter needs to know to run it, beside what holds for all parts
+    /// ([`PartWriter::request`]): what is said here is kept as often as there are parts.
     pub content: serde_json::Value,
 }
 
@@ -146,6 +149,7 @@ impl ExportError {
             Self::Withheld(_) => Some(FailureReason::AccessExceeded),
             Self::Index(e) if e.kind() == io::ErrorKind::StorageFull => Some(FailureReason::StorageFull),
             Self::Index(_) => Some(FailureReason::StorageFailed),
+            Self::Output(e) if e.is_too_large() => Some(FailureReason::TooLarge),
             Self::Output(e) if e.is_full() => Some(FailureReason::StorageFull),
             Self::Output(_) => Some(FailureReason::StorageFailed),
             Self::Other(_) => Some(FailureReason::ExporterFailed),

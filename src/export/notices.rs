@@ -3,7 +3,7 @@
 
 use std::sync::Arc;
 
-use serde::{Deserialize, Serialize};
+use serde_json::json;
 
 use super::{CancelToken, ExportError, Exporter, GroupName, Part, PartSummary, PartWriter, Plan};
 use crate::fhir::{IssueCode, OperationOutcome, ResourceType, Severity};
@@ -12,12 +12,12 @@ use crate::job::ExportRequest;
 /// An exporter that tells its clients what was ignored.
 pub struct WithNotices(Arc<dyn Exporter>);
 
-/// The content of the part; a host's own has another key.
-#[derive(Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-struct Notices {
-    #[serde(rename = "evanesce:notices")]
-    notices: Vec<String>,
+/// The one key of the part's content; a host's own has another. What stands under it does not
+/// matter: earlier versions had the notices there.
+const KEY: &str = "evanesce:notices";
+
+fn is_of_notices(part: &Part) -> bool {
+    part.content.as_object().is_some_and(|content| content.len() == 1 && content.contains_key(KEY))
 }
 
 impl WithNotices {
@@ -52,11 +52,10 @@ impl Exporter for WithNotices {
 
     fn plan(&self, request: &ExportRequest) -> Result<Plan, ExportError> {
         let mut plan = self.0.plan(request)?;
-        let notices = request.parameters().ignored.clone();
+        let notices = &request.parameters().ignored;
         if !notices.is_empty() {
-            plan.bytes = plan.bytes.map(|planned| planned + bytes(&notices));
-            let content = serde_json::to_value(Notices { notices }).expect("a list of texts is JSON");
-            plan.parts.push(Part { weight: 0, content });
+            plan.bytes = plan.bytes.map(|planned| planned + bytes(notices));
+            plan.parts.push(Part { weight: 0, content: json!({ KEY: null }) });
         }
         Ok(plan)
     }
@@ -71,12 +70,24 @@ impl Exporter for WithNotices {
         out: &mut PartWriter,
         cancel: &CancelToken,
     ) -> Result<PartSummary, ExportError> {
-        let Ok(Notices { notices }) = Notices::deserialize(&part.content) else {
+        if !is_of_notices(part) {
             return self.0.run(part, out, cancel);
-        };
-        for notice in &notices {
+        }
+        for notice in &out.request()?.parameters().ignored {
             out.outcome(&outcome(notice))?;
         }
         Ok(PartSummary::default())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn p11_the_part_is_known_as_this_and_as_earlier_versions_wrote_it() {
+        let is = |content| is_of_notices(&Part { weight: 0, content });
+        assert!(is(json!({ KEY: null })) && is(json!({ KEY: ["Ignored: x"] })));
+        assert!(!is(json!({ KEY: null, "more": 1 })) && !is(json!({"copy": {}})) && !is(json!(null)));
     }
 }

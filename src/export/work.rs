@@ -7,6 +7,7 @@ use std::time::Instant;
 
 use parking_lot::Mutex;
 
+use super::asked::Asked;
 use super::writer::{Covered, Fence, Form, Shared, Slot};
 use super::{CancelToken, ExportError, Exporter, Gate, Part, PartWriter, Throttle, Written};
 use crate::files::ExportDir;
@@ -86,6 +87,7 @@ impl Work {
         report: impl Fn(PartDone) + Send + Sync + 'static,
     ) -> Self {
         let shared = Shared {
+            asked: Asked::default(),
             gate: Gate::new(limits.throttle.clone(), tenant),
             progress,
             max_file_bytes: limits.max_file_bytes,

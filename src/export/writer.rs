@@ -9,12 +9,13 @@ use std::sync::Arc;
 
 use parking_lot::Mutex;
 
+use super::asked::Asked;
 use super::output::Output;
 use super::{ExportError, Gate};
 use crate::fhir::{OperationOutcome, ResourceType};
 use crate::files::coded::Press;
 use crate::files::{ExportDir, layout};
-use crate::job::{Coding, OutputFile};
+use crate::job::{Coding, ExportRequest, OutputFile};
 use crate::store::Progress;
 
 use block::Block;
@@ -78,6 +79,8 @@ pub(super) enum Fence {
 
 /// What all writers of a job share.
 pub(super) struct Shared {
+    /// What they are parts of.
+    pub asked: Asked,
     pub gate: Gate,
     pub progress: Arc<Progress>,
     pub max_file_bytes: u64,
@@ -117,6 +120,16 @@ pub struct PartWriter {
 impl PartWriter {
     pub(super) fn new(slot: Arc<Slot>, shared: Arc<Shared>, covered: Arc<Covered>, weight: u64) -> Self {
         Self { slot, shared, covered, withheld: None, remaining: weight, block: None }
+    }
+
+    /// What is exported, for what all parts of an export have in common: a plan need not repeat it in
+    /// each of them. It is read from the job's directory: who needs it often keeps it.
+    ///
+    /// # Errors
+    /// [`ExportError::Cancelled`] after a fence; others if it cannot be read.
+    pub fn request(&self) -> Result<Arc<ExportRequest>, ExportError> {
+        let slot = self.slot.0.lock();
+        self.shared.asked.read(&*slot.as_ref().ok_or(ExportError::Cancelled)?.dir)
     }
 
     /// Appends one resource: `json` is one JSON object without line breaks, and without the
@@ -282,7 +295,13 @@ mod tests {
     fn no_piece_of_a_buffer_is_short() {
         let throttle = Throttle::new(Rates { all: 32 * 1024, ..Rates::default() }, Default::default());
         let gate = Gate::new(Arc::new(throttle), "t".parse().unwrap());
-        let shared = Shared { gate, progress: Arc::default(), max_file_bytes: 1, form: Form::default() };
+        let shared = Shared {
+            asked: Asked::default(),
+            gate,
+            progress: Arc::default(),
+            max_file_bytes: 1,
+            form: Form::default(),
+        };
         assert_eq!(shared.chunk(), 1024);
         let sizes = |length| shared.pieces(&vec![0; length]).map(<[u8]>::len).collect::<Vec<_>>();
         assert!(sizes(0).is_empty());

@@ -137,7 +137,7 @@ impl LocalFiles {
 
 impl Files for LocalFiles {
     fn create(&self, job: JobId, request: &ExportRequest) -> Result<Arc<dyn ExportDir>, FilesError> {
-        let name = job.to_string();
+        let (name, content) = (job.to_string(), Document::Request.content(request)?);
         let make = || {
             self.hooks.fault(Fault::Open)?;
             make_dir(&self.building, &name)?;
@@ -146,7 +146,6 @@ impl Files for LocalFiles {
         };
         let dir = make().map_err(FilesError::new("make directory", format!("building/{name}")))?;
         let dir = LocalDir::new(dir, name, self.hooks.clone());
-        let content = serde_json::to_vec(request).expect("a request always serializes");
         dir.write_document(Document::Request, &content)?;
         self.sync(&[Place::Building])?;
         self.hooks.reach(Step::DirectoryCreated);

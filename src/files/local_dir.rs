@@ -80,14 +80,33 @@ impl ExportDir for LocalDir {
         write().map_err(self.fail("write", name))
     }
 
+    fn has_document(&self, document: Document) -> Result<bool, FilesError> {
+        let name = document.name();
+        match rustix::fs::statat(&self.dir, name, AtFlags::SYMLINK_NOFOLLOW) {
+            Ok(_) => Ok(true),
+            Err(Errno::NOENT) => Ok(false),
+            Err(e) => Err(self.fail("look for", name)(e.into())),
+        }
+    }
+
     fn read_document(&self, document: Document) -> Result<Option<Vec<u8>>, FilesError> {
         let name = document.name();
         let read = || match self.read(name) {
             Err(e) if e.kind() == io::ErrorKind::NotFound => Ok(None),
             Err(e) => Err(e),
-            Ok(mut file) => {
+            Ok(file) => {
+                let most = document.max_bytes();
+                let too_large =
+                    || io::Error::new(io::ErrorKind::FileTooLarge, format!("it is longer than {most} bytes"));
+                if file.metadata()?.len() > most {
+                    return Err(too_large());
+                }
                 let mut content = Vec::new();
-                io::Read::read_to_end(&mut file, &mut content)?;
+                // It may grow.
+                io::Read::read_to_end(&mut io::Read::take(file, most + 1), &mut content)?;
+                if content.len() as u64 > most {
+                    return Err(too_large());
+                }
                 Ok(Some(content))
             }
         };

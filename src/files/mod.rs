@@ -15,6 +15,8 @@ mod sweep;
 use std::io;
 use std::sync::Arc;
 
+use serde::Serialize;
+
 use crate::job::{ExportRequest, JobId};
 
 pub use ballast::BALLAST_BYTES;
@@ -45,6 +47,11 @@ impl FilesError {
     /// Whether there is no room left.
     pub fn is_full(&self) -> bool {
         matches!(self.source.kind(), io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded)
+    }
+
+    /// Whether a document is longer than [`Document::max_bytes`].
+    pub fn is_too_large(&self) -> bool {
+        self.source.kind() == io::ErrorKind::FileTooLarge
     }
 
     /// Whether it is a failed fsync: what is on disk is not known, and trying again would lie.
@@ -83,6 +90,47 @@ impl Document {
             Self::Plan => "plan.json",
             Self::Job => "job.json",
         }
+    }
+
+    /// The most bytes that are written or read of it (P13): a start does not fail for want of
+    /// memory, whatever stands in a directory. A request has less
+    /// ([`bounds`](crate::job::bounds)); a plan and a job grow with the export.
+    pub fn max_bytes(self) -> u64 {
+        match self {
+            Self::Request => 4 << 20,
+            Self::Plan | Self::Job => 256 << 20,
+        }
+    }
+
+    /// The content of the document; it is made no further than to its bound.
+    ///
+    /// # Errors
+    /// If it would be longer ([`FilesError::is_too_large`]).
+    pub fn content(self, value: &impl Serialize) -> Result<Vec<u8>, FilesError> {
+        let mut bounded = Bounded { content: Vec::new(), left: self.max_bytes() };
+        serde_json::to_writer(&mut bounded, value).map_err(|error| {
+            // What is written here serializes: only the bound is left.
+            FilesError::new("make", self.name())(io::Error::new(io::ErrorKind::FileTooLarge, error))
+        })?;
+        Ok(bounded.content)
+    }
+}
+
+/// Text that may not become longer than it has bytes left.
+struct Bounded {
+    content: Vec<u8>,
+    left: u64,
+}
+
+impl io::Write for Bounded {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        self.left = self.left.checked_sub(bytes.len() as u64).ok_or(io::ErrorKind::FileTooLarge)?;
+        self.content.extend_from_slice(bytes);
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
     }
 }
 
@@ -172,7 +220,10 @@ pub trait ExportDir: Send + Sync {
     /// Writes a document so that it is there whole or not at all, durably.
     fn write_document(&self, document: Document, content: &[u8]) -> Result<(), FilesError>;
 
-    /// Reads a document; `None` if there is none.
+    /// Whether there is a document of that kind.
+    fn has_document(&self, document: Document) -> Result<bool, FilesError>;
+
+    /// Reads a document; `None` if there is none, an error if it is longer than it may be.
     fn read_document(&self, document: Document) -> Result<Option<Vec<u8>>, FilesError>;
 
     /// Opens a file for reading; the name must be one that the store knows (F-10).

@@ -19,7 +19,7 @@ use super::scope::{self, Visible};
 use super::{Api, ApiError, Caller, reading};
 use crate::auth::{Coverage, Permission, Scopes};
 use crate::fhir::ResourceType;
-use crate::job::{ExportRequest, JobId};
+use crate::job::{JobId, RequestSummary};
 use crate::store::{Lookup, View};
 
 /// The job that handed the URL out.
@@ -117,7 +117,7 @@ fn visible(
 /// Whether a client that has these scopes may read the Binary that an export of its own handed out;
 /// `None` if it did not. The Binary counts as part of the resource that refers to it: whoever may have
 /// that may have both.
-fn may_have(request: &ExportRequest, scopes: &Scopes, id: &str, proof: &str) -> Option<bool> {
+fn may_have(request: &RequestSummary, scopes: &Scopes, id: &str, proof: &str) -> Option<bool> {
     let handout = request.handout.as_ref()?;
     let of_type = ResourceType::all().find(|it| handout.proves(it.as_str(), id, proof))?;
     let binaries = scopes.coverage(ResourceType::BINARY, Permission::Read);
@@ -146,7 +146,7 @@ mod tests {
 
     use super::*;
     use crate::Kickoff;
-    use crate::job::Handout;
+    use crate::job::{ExportRequest, Handout};
 
     fn scopes(text: &str) -> Scopes {
         text.parse().unwrap_or_else(|error| panic!("{text}: {error}"))
@@ -155,18 +155,20 @@ mod tests {
     #[test]
     fn o_4_a_binary_that_was_handed_out_is_for_whoever_may_have_what_refers_to_it() {
         let (tenant, owner) = ("t".parse().unwrap(), "o".parse().unwrap());
-        let request = ExportRequest::new(tenant, owner, Kickoff::system(), Timestamp::UNIX_EPOCH);
+        let asked = ExportRequest::new(tenant, owner, Kickoff::system(), Timestamp::UNIX_EPOCH);
+        let request = RequestSummary::of(&asked);
         let of_job = || {
-            let handout = Some(Handout::new(request.tenant.clone(), JobId::random()));
-            ExportRequest { handout, ..request.clone() }
+            let handout = Some(Handout::new(asked.tenant.clone(), JobId::random()));
+            RequestSummary { handout, ..request.clone() }
         };
         let (ours, theirs) = (of_job(), of_job());
-        let proof = |request: &ExportRequest, of_type: &str, id: &str| {
+        let proof = |request: &RequestSummary, of_type: &str, id: &str| {
             let query = request.handout.as_ref().unwrap().query(of_type, id);
             query.split_once("&proof=").unwrap().1.to_string()
         };
-        let may =
-            |request: &ExportRequest, scope: &str, proof: &str| may_have(request, &scopes(scope), "b", proof);
+        let may = |request: &RequestSummary, scope: &str, proof: &str| {
+            may_have(request, &scopes(scope), "b", proof)
+        };
         let (of_document, of_patient) =
             (proof(&ours, "DocumentReference", "b"), proof(&ours, "Patient", "b"));
         let part = "system/DocumentReference.rs?status=current";
@@ -182,7 +184,7 @@ mod tests {
             assert_eq!(may(&ours, scope, &of_document), Some(document), "{scope}");
             assert_eq!(may(&ours, scope, &of_patient), Some(patient), "{scope}");
         }
-        let restricted = ExportRequest { access: scopes(part).access(), ..ours.clone() };
+        let restricted = RequestSummary { access: scopes(part).access(), ..ours.clone() };
         assert_eq!(may(&restricted, part, &of_document), Some(true));
         let other = "system/DocumentReference.rs?status=superseded";
         assert_eq!(may(&restricted, other, &of_document), Some(false));

@@ -117,7 +117,13 @@ const KICKED_OFF: &[Answer] = &[
     refusal(406, "`Accept` or `Prefer: respond-async` is missing, or excludes what there is (`structure`)."),
     refusal(409, "This client has the same export already (`duplicate`); `Link` leads to it."),
     refusal(422, "The export is larger than all exports together may be (`too-costly`)."),
-    with(refusal(429, "Too many exports are queued or running (`throttled`)."), &[RETRY_AFTER]),
+    with(
+        refusal(
+            429,
+            "Too many exports are queued, running or kept, or too many large bodies come at once (`throttled`).",
+        ),
+        &[RETRY_AFTER],
+    ),
     refusal(501, "Exports of all patients are not offered (`not-found`)."),
     with(refusal(503, "There is no room for another export now (`no-store`)."), &[RETRY_AFTER]),
 ];

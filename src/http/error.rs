@@ -277,6 +277,17 @@ impl ApiError {
         Self { retry_after: Some(retry_after), links: jobs, ..error }
     }
 
+    /// Too many finished jobs of this client are kept, of which some are at `jobs` (P13).
+    pub fn too_many_kept(jobs: Vec<String>, retry_after: u64) -> Self {
+        let text = format!(
+            "You have too many exports that are finished and still kept; delete those whose files you have, or \
+             try again after the Retry-After. Some of them: {}.",
+            jobs.join(", ")
+        );
+        let error = Self::new(StatusCode::TOO_MANY_REQUESTS, IssueCode::Throttled, text);
+        Self { retry_after: Some(retry_after), links: jobs, ..error }
+    }
+
     /// The client has the same export at `job` (C10).
     pub fn duplicate(job: String) -> Self {
         let text = format!("You have requested the same export already: poll it, or delete it first: {job}.");

@@ -158,6 +158,12 @@ fn refused(error: SubmitError, caller: &Caller, api: &Api) -> ApiError {
                 retry_after,
             )
         }
+        SubmitError::TooManyKept(jobs) => {
+            let retry_after = api.evanesce.services().space.retry_after(&caller.tenant).as_secs();
+            let jobs = jobs.into_iter().map(|job| caller.base.polling_url(job)).collect();
+            ApiError::too_many_kept(jobs, retry_after)
+        }
+        SubmitError::Exceeded(exceeded) => exceeded.into(),
         SubmitError::Duplicate(job) => ApiError::duplicate(caller.base.polling_url(job)),
         SubmitError::UnknownTenant => ApiError::unknown_application(),
         SubmitError::NoRoom(limit) => ApiError::no_room(limit),

@@ -34,7 +34,7 @@ impl Pages {
     /// Looks for a page. An export that was not allowed partial manifests has one page, with
     /// all files.
     pub fn find(published: &Published, number: usize) -> Self {
-        let asked = published.request.as_ref().is_some_and(|request| request.parameters().partial_manifests);
+        let asked = published.request.as_ref().is_some_and(|request| request.partial_manifests);
         let is_complete = matches!(published.record.state, JobState::Complete(_));
         if is_complete && !asked {
             if number > 0 {
@@ -83,7 +83,7 @@ pub fn manifest(
     };
     let mut manifest = json!({
         "transactionTime": transaction_time.to_string(),
-        "request": published.request.as_ref().map_or("", |request| &request.kickoff.url),
+        "request": published.request.as_ref().map_or("", |request| &request.url),
         "requiresAccessToken": requires_token,
         "output": files(is_output),
         "error": files(OutputFile::is_error),
@@ -106,7 +106,7 @@ pub fn manifest(
 /// for, unless the exporter does not honour it (MF-7). Each page says so by the first one, since they
 /// may not differ in it (MF-8); a first page without output, as was asked.
 fn organized_by(published: &Published, first: &[OutputFile]) -> Option<OrganizeBy> {
-    let asked_for = published.request.as_ref().and_then(|request| request.parameters().organize_by)?;
+    let asked_for = published.request.as_ref().and_then(|request| request.organize_by)?;
     let mut output = first.iter().filter(|file| is_output(file));
     output.all(|file| file.organized_by == Some(asked_for)).then_some(asked_for)
 }

@@ -38,7 +38,7 @@ pub async fn status(request: HttpRequest, api: Data<Api>) -> Result<HttpResponse
     if is_complete && answer.status() == StatusCode::OK {
         api.record(Event::Manifest { caller: api.caller_of(&request, &caller), job });
     }
-    let separate = published.request.as_ref().is_some_and(|asked| asked.parameters().separate_status);
+    let separate = published.request.as_ref().is_some_and(|asked| asked.separate_status);
     Ok(if separate { separated(answer) } else { answer })
 }
 

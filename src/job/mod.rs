@@ -10,6 +10,7 @@ mod parameters;
 mod receipt;
 mod record;
 mod request;
+mod summary;
 mod transition;
 
 pub use access::{Access, Share};
@@ -20,4 +21,5 @@ pub use parameters::{OrganizeBy, Parameters, Provenances};
 pub use receipt::{Erasure, Receipt};
 pub use record::{Failure, FailureReason, JobRecord, JobState, Mark, MarkReason, StateName, SweepFailure};
 pub use request::{ALL_PATIENTS, ExportRequest, Kickoff, Level};
+pub use summary::RequestSummary;
 pub use transition::{Effect, Event, Refusal, transition};

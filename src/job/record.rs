@@ -150,6 +150,8 @@ pub enum FailureReason {
     ExporterPanicked,
     /// There was no room for the output.
     StorageFull,
+    /// It has more files than an export may have, or a document of it is longer than may be.
+    TooLarge,
     /// The output could not be written.
     StorageFailed,
     /// The job's directory is not there any more.
@@ -182,6 +184,9 @@ impl FailureReason {
             Self::ExporterPanicked => "The export failed by an internal fault. Ask the operator.",
             Self::StorageFull => {
                 "There was no room to store the export. Delete exports that are no longer needed, then start a new one."
+            }
+            Self::TooLarge => {
+                "The export has more files, or a longer plan, than one export may have. Ask for less with _type, _since, _until or a Group, or ask the operator for larger parts."
             }
             Self::StorageFailed => "The export could not be stored. Ask the operator.",
             Self::DirectoryLost => {

@@ -239,7 +239,7 @@ fn a_client_waits_until_the_next_of_its_exports_expires() {
 
 #[test]
 fn at_a_start_every_job_counts_what_it_has_and_what_it_has_left() {
-    use crate::job::{ExportRequest, JobRecord, Kickoff, OutputFile, SealedPart};
+    use crate::job::{ExportRequest, JobRecord, Kickoff, OutputFile, RequestSummary, SealedPart};
     let file = |bytes| OutputFile { count: 1, bytes, ..OutputFile::new("x".into(), "Patient") };
     let found = |name: &str, state, sealed| {
         let (tenant, owner) = (tenant(name), || "o".parse().unwrap());
@@ -255,7 +255,7 @@ fn at_a_start_every_job_counts_what_it_has_and_what_it_has_left() {
         let request = ExportRequest::new(tenant, owner(), Kickoff::system(), submitted_at);
         let request = ExportRequest { estimate: Some(100), ..request };
         let parts = [SealedPart { index: 0, files: vec![file(sealed)], broken_lines: 0 }];
-        Published::new(record, Some(Arc::new(request)), Arc::new(parts))
+        Published::new(record, Some(Arc::new(RequestSummary::of(&request))), Arc::new(parts))
     };
     let running = JobState::Running { transaction_time: at(0) };
     let jobs = [

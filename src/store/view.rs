@@ -2,7 +2,7 @@
 //! durable, so nobody reads a state that a crash would take back. A download registers under
 //! the lock that a publication takes, so none can begin after a mark was published (P2, P4).
 
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 use std::sync::Arc;
 
 use parking_lot::RwLock;
@@ -11,7 +11,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::{Partial, Polls, Progress};
 use crate::job::{
-    ClientId, ExportRequest, JobId, JobRecord, JobState, OutputFile, SealedPart, StateName, TenantId,
+    ClientId, JobId, JobRecord, JobState, OutputFile, RequestSummary, SealedPart, StateName, TenantId,
 };
 
 /// The open downloads of one job.
@@ -78,8 +78,8 @@ impl Drop for Ticket {
 pub struct Published {
     /// The durable record.
     pub record: JobRecord,
-    /// The request, until the job is marked (P12).
-    pub request: Option<Arc<ExportRequest>>,
+    /// What is remembered of the request, until the job is marked (P12).
+    pub request: Option<Arc<RequestSummary>>,
     /// The sealed parts of a complete job, or those that an active one had at the start.
     pub parts: Arc<[SealedPart]>,
     /// How far it is.
@@ -94,7 +94,7 @@ pub struct Published {
 
 impl Published {
     /// A job as found at a start.
-    pub fn new(record: JobRecord, request: Option<Arc<ExportRequest>>, parts: Arc<[SealedPart]>) -> Self {
+    pub fn new(record: JobRecord, request: Option<Arc<RequestSummary>>, parts: Arc<[SealedPart]>) -> Self {
         let mut published = Self {
             record,
             request,
@@ -112,7 +112,7 @@ impl Published {
 
     /// Whether its files may be had before all are written (ST-9).
     pub fn is_partial(&self) -> bool {
-        let asked = self.request.as_ref().is_some_and(|request| request.parameters().partial_manifests);
+        let asked = self.request.as_ref().is_some_and(|request| request.partial_manifests);
         asked && self.record.state.name().is_active()
     }
 
@@ -141,10 +141,41 @@ pub enum Lookup {
     Unknown,
 }
 
+/// All jobs, and who has finished ones.
+#[derive(Debug, Default)]
+struct Jobs {
+    all: HashMap<JobId, Arc<Published>>,
+    /// Those that are complete or failed.
+    finished: HashMap<(TenantId, ClientId), BTreeSet<JobId>>,
+}
+
+impl Jobs {
+    /// Counts a job in the state that it has now.
+    fn count(&mut self, record: &JobRecord) {
+        let is_finished = matches!(record.state, JobState::Complete(_) | JobState::Failed(_));
+        if is_finished {
+            let client = (record.tenant.clone(), record.owner.clone());
+            self.finished.entry(client).or_default().insert(record.id);
+        } else {
+            self.discount(record);
+        }
+    }
+
+    fn discount(&mut self, record: &JobRecord) {
+        let client = (record.tenant.clone(), record.owner.clone());
+        if let Some(jobs) = self.finished.get_mut(&client) {
+            jobs.remove(&record.id);
+            if jobs.is_empty() {
+                self.finished.remove(&client);
+            }
+        }
+    }
+}
+
 /// All jobs, tombstones included.
 #[derive(Debug, Default)]
 pub struct View {
-    jobs: RwLock<HashMap<JobId, Arc<Published>>>,
+    jobs: RwLock<Jobs>,
     version: watch::Sender<u64>,
 }
 
@@ -155,10 +186,14 @@ impl View {
         for publication in jobs {
             match publication {
                 Publication::New(published) => {
-                    map.insert(published.record.id, Arc::new(published));
+                    map.count(&published.record);
+                    map.all.insert(published.record.id, Arc::new(published));
                 }
                 Publication::Record(record, parts) => {
-                    if let Some(known) = map.get_mut(&record.id) {
+                    if map.all.contains_key(&record.id) {
+                        map.count(&record);
+                    }
+                    if let Some(known) = map.all.get_mut(&record.id) {
                         let known = Arc::make_mut(known);
                         if record.state.name().is_deleted() {
                             known.request = None;
@@ -175,7 +210,9 @@ impl View {
                     }
                 }
                 Publication::Forget(job) => {
-                    map.remove(&job);
+                    if let Some(known) = map.all.remove(&job) {
+                        map.discount(&known.record);
+                    }
                 }
             }
         }
@@ -185,23 +222,36 @@ impl View {
 
     /// The job, whoever owns it.
     pub fn get(&self, job: JobId) -> Option<Arc<Published>> {
-        self.jobs.read().get(&job).cloned()
+        self.jobs.read().all.get(&job).cloned()
     }
 
     /// All jobs, whoever owns them, in no order.
     pub fn all(&self) -> Vec<Arc<Published>> {
-        self.jobs.read().values().cloned().collect()
+        self.jobs.read().all.values().cloned().collect()
+    }
+
+    /// How many jobs of a client are complete or failed, and still there.
+    pub fn finished(&self, tenant: &TenantId, client: &ClientId) -> usize {
+        let jobs = self.jobs.read();
+        jobs.finished.get(&(tenant.clone(), client.clone())).map_or(0, BTreeSet::len)
+    }
+
+    /// Some of them.
+    pub fn some_finished(&self, tenant: &TenantId, client: &ClientId, most: usize) -> Vec<JobId> {
+        let jobs = self.jobs.read();
+        let theirs = jobs.finished.get(&(tenant.clone(), client.clone()));
+        theirs.into_iter().flatten().take(most).copied().collect()
     }
 
     /// How many jobs are in each state.
     pub fn count(&self, matches: impl Fn(StateName) -> bool) -> usize {
-        self.jobs.read().values().filter(|job| matches(job.record.state.name())).count()
+        self.jobs.read().all.values().filter(|job| matches(job.record.state.name())).count()
     }
 
     /// Units of work of all active jobs: planned, and done.
     pub fn work(&self) -> (u64, u64) {
         let jobs = self.jobs.read();
-        let active = jobs.values().filter(|job| job.record.state.name().is_active());
+        let active = jobs.all.values().filter(|job| job.record.state.name().is_active());
         active.fold((0_u64, 0_u64), |(planned, done), job| {
             let progress = &job.progress;
             (planned.saturating_add(progress.planned()), done.saturating_add(progress.done()))
@@ -210,7 +260,7 @@ impl View {
 
     /// What that client of that tenant may know of the job.
     pub fn lookup(&self, tenant: &TenantId, client: &ClientId, job: JobId) -> Lookup {
-        Self::lookup_in(&self.jobs.read(), tenant, client, job)
+        Self::lookup_in(&self.jobs.read().all, tenant, client, job)
     }
 
     fn lookup_in(
@@ -240,7 +290,7 @@ impl View {
         job: JobId,
     ) -> (Lookup, Option<Ticket>) {
         let jobs = self.jobs.read();
-        let lookup = Self::lookup_in(&jobs, tenant, client, job);
+        let lookup = Self::lookup_in(&jobs.all, tenant, client, job);
         let ticket = match &lookup {
             Lookup::Found(found)
                 if matches!(found.record.state, JobState::Complete(_)) || found.is_partial() =>
@@ -281,7 +331,7 @@ mod tests {
     use jiff::Timestamp;
 
     use super::*;
-    use crate::job::{Kickoff, Mark, MarkReason, Parameters};
+    use crate::job::{ExportRequest, Kickoff, Mark, MarkReason, Parameters};
 
     #[test]
     fn nothing_that_may_name_a_patient_is_left_of_a_marked_job() {
@@ -294,7 +344,8 @@ mod tests {
         let record = JobRecord { id, tenant, owner, revision: 1, submitted_at: at, state };
         let file = OutputFile::new("x".into(), "Patient");
         let parts = [SealedPart { index: 0, files: vec![file], broken_lines: 0 }];
-        let published = Published::new(record.clone(), Some(Arc::new(request)), Arc::new(parts));
+        let published =
+            Published::new(record.clone(), Some(Arc::new(RequestSummary::of(&request))), Arc::new(parts));
         assert!(published.file("x").is_some(), "P11: what was shown before a restart is shown after it");
         let view = View::default();
         view.publish([Publication::New(published)]);

@@ -2,6 +2,7 @@
 //! ids in the tests (K-7, D-5, C3, ...) are those of the requirements.
 
 mod binary;
+mod bounds;
 mod coded;
 mod command_line;
 mod conditions;

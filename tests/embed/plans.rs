@@ -8,8 +8,9 @@ use std::time::{Duration, Instant};
 
 use evanesce::config::{Config, Time};
 use evanesce::export::{CancelToken, ExportError, Exporter, Part, PartSummary, PartWriter, Plan};
-use evanesce::job::{ExportRequest, JobState, MarkReason};
-use evanesce::{Evanesce, Kickoff};
+use evanesce::job::bounds::{Exceeded, MAX_PATIENTS};
+use evanesce::job::{ExportRequest, JobState, Level, MarkReason};
+use evanesce::{Evanesce, Kickoff, SubmitError};
 use jiff::Timestamp;
 use parking_lot::Mutex;
 
@@ -125,4 +126,40 @@ async fn plans_that_never_end_keep_no_other_export_from_being_planned_once_they_
     let finished = tokio::time::timeout(PATIENCE, evanesce.wait_finished(job)).await;
     assert!(matches!(finished, Ok(Some(JobState::Complete(_)))), "{finished:?}");
     drop(end);
+}
+
+/// Says in each of its parts what was asked for.
+struct Asked(Arc<Mutex<Vec<Vec<String>>>>);
+
+impl Exporter for Asked {
+    fn plan(&self, request: &ExportRequest) -> Result<Plan, ExportError> {
+        assert_eq!(request.parameters().patients.len(), MAX_PATIENTS);
+        let part = Part { weight: 1, content: serde_json::Value::Null };
+        Ok(Plan::new(Timestamp::now(), vec![part; 3]))
+    }
+
+    fn run(&self, _: &Part, out: &mut PartWriter, _: &CancelToken) -> Result<PartSummary, ExportError> {
+        self.0.lock().push(out.request()?.parameters().patients.clone());
+        Ok(PartSummary::default())
+    }
+}
+
+#[tokio::test]
+async fn p13_each_part_is_told_the_request_which_a_plan_need_not_repeat_and_which_has_bounds() {
+    let folder = tempfile::tempdir().unwrap();
+    let asked = Arc::default();
+    let evanesce = start(folder.path(), Asked(Arc::clone(&asked))).await;
+    let kickoff = |patients: usize| {
+        let mut kickoff = Kickoff::new(Level::Patient);
+        kickoff.parameters.patients = (0..patients).map(|n| n.to_string()).collect();
+        kickoff
+    };
+    let job = evanesce.submit(kickoff(MAX_PATIENTS), "host".parse().unwrap()).await.unwrap();
+    assert!(matches!(evanesce.wait_finished(job).await, Some(JobState::Complete(_))));
+    let told = asked.lock().clone();
+    assert_eq!(told, vec![kickoff(MAX_PATIENTS).parameters.patients; 3]);
+    let plan = std::fs::metadata(folder.path().join(format!("ready/{job}/plan.json"))).unwrap();
+    assert!(plan.len() < 1000, "{}", plan.len());
+    let refused = evanesce.submit(kickoff(MAX_PATIENTS + 1), "host".parse().unwrap()).await;
+    assert!(matches!(refused, Err(SubmitError::Exceeded(Exceeded { what: "patient", .. }))), "{refused:?}");
 }

@@ -8,14 +8,15 @@ use jiff::Timestamp;
 use tokio::sync::oneshot;
 
 use super::super::orchestrator::Settled;
+use super::super::planners::Place;
 use super::super::{CancelReply, Seed, SubmitError};
 use super::ExportJob;
 use crate::export::{CHECK_PATIENCE, ExportError, Plan};
-use crate::files::{Document, FilesError, Place};
+use crate::files::{self, Document, FilesError};
 use crate::hooks::Step;
 use crate::job::{
     Effect, Event, ExportRequest, FailureReason, JobId, JobRecord, JobState, MarkReason, OutputFile,
-    StateName,
+    RequestSummary, StateName,
 };
 use crate::space::{Claim, NoRoom};
 use crate::store::{Change, CommitError, Outcome, Published};
@@ -115,8 +116,10 @@ impl ExportJob {
                 state: JobState::Queued,
             };
             this.dir = Some(dir);
-            this.request = Some(request.clone());
-            let mut published = Published::new(record.clone(), Some(request), Arc::new([]));
+            // From here on it is in the directory, and not in memory (P13).
+            let summary = Arc::new(RequestSummary::of(&request));
+            this.request = Some(summary.clone());
+            let mut published = Published::new(record.clone(), Some(summary), Arc::new([]));
             published.progress = this.progress.clone();
             published.partial = this.partial.clone();
             this.record = Some(record);
@@ -166,7 +169,7 @@ impl ExportJob {
             }
             Ok(_) => false,
         };
-        let moved = move || [Place::Building, Place::Ready].into_iter().all(has_left);
+        let moved = move || [files::Place::Building, files::Place::Ready].into_iter().all(has_left);
         self.block(ctx, moved, move |this, moved, ctx| {
             this.mark_answer =
                 Some(if moved { CancelReply::Accepted { at } } else { CancelReply::HalfDurable });
@@ -177,21 +180,30 @@ impl ExportJob {
 
     /// Takes an interrupted export up again: sealed parts are kept, partial files removed.
     pub(super) fn resume(&mut self, ctx: &mut Context<Self>) {
+        let place = self.services.planners.resuming();
+        self.wait(ctx, place, |this, place, ctx| this.read_documents(place, ctx));
+    }
+
+    fn read_documents(&mut self, place: Place, ctx: &mut Context<Self>) {
         let (id, files) = (self.id, self.services.files.clone());
         let sealed: Vec<_> = self.sealed.iter().flat_map(|part| part.files.clone()).collect();
         let look = move || {
-            let dir = files.open(id, Place::Building)?;
+            let dir = files.open(id, files::Place::Building)?;
             for file in &sealed {
                 dir.check_file(&file.stored_name(), file.stored_bytes())?;
             }
             let keep: Vec<_> = sealed.iter().map(OutputFile::stored_name).collect();
             dir.remove_all_but(&keep.iter().map(String::as_str).collect::<Vec<_>>())?;
             let request = dir.read_document(Document::Request)?;
+            let request = request.and_then(|text| serde_json::from_slice::<ExportRequest>(&text).ok());
+            let summary = request.map(|request| RequestSummary::of(&request));
             let plan = dir.read_document(Document::Plan)?;
-            Ok::<_, FilesError>((dir, request, plan))
+            let plan = plan.and_then(|text| serde_json::from_slice::<Plan>(&text).ok());
+            Ok::<_, FilesError>((dir, summary, plan))
         };
         self.block_in_directory(ctx, look, |this, found, ctx| {
-            let (dir, request, plan) = match found {
+            let _place = place;
+            let (dir, summary, plan) = match found {
                 Ok(found) => found,
                 Err(error) => {
                     tracing::error!(job = %this.id, %error, "an interrupted export cannot be resumed");
@@ -201,8 +213,7 @@ impl ExportJob {
                     return this.fail(reason, ctx);
                 }
             };
-            let Some(request) = request.and_then(|text| serde_json::from_slice::<ExportRequest>(&text).ok())
-            else {
+            let Some(summary) = summary else {
                 tracing::error!(job = %this.id, "request.json is missing or damaged");
                 return this.fail(FailureReason::DirectoryLost, ctx);
             };
@@ -211,8 +222,8 @@ impl ExportJob {
                 tracing::error!(job = %this.id, "the tenant of an interrupted export is not there any more");
                 return this.fail(FailureReason::TenantRemoved, ctx);
             }
-            this.request = Some(Arc::new(request));
-            match plan.and_then(|text| serde_json::from_slice::<Plan>(&text).ok()) {
+            this.request = Some(Arc::new(summary));
+            match plan {
                 Some(plan) => {
                     if let Some(bytes) = plan.bytes {
                         this.services.space.resume(this.id, bytes);

@@ -24,8 +24,8 @@ use super::{CancelReply, JobMessage, Seed, Services};
 use crate::export::{CancelToken, PartDone, Plan, Work};
 use crate::files::{ExportDir, Swept};
 use crate::job::{
-    Completion, Effect, Event, ExportRequest, Failure, FailureReason, JobId, JobRecord, JobState, Mark,
-    Refusal, SealedPart, StateName, transition,
+    Completion, Effect, Event, Failure, FailureReason, JobId, JobRecord, JobState, Mark, Refusal,
+    RequestSummary, SealedPart, StateName, transition,
 };
 use crate::store::{Change, Partial, Progress, Published};
 use crate::telemetry::{self, PanicGuard};
@@ -41,7 +41,7 @@ pub(super) struct ExportJob {
     record: Option<JobRecord>,
     /// Counts the changes of state, so that what was overtaken can be told.
     generation: u64,
-    request: Option<Arc<ExportRequest>>,
+    request: Option<Arc<RequestSummary>>,
     dir: Option<Arc<dyn ExportDir>>,
     plan: Option<Plan>,
     /// Fires when the export has ended, whether or not it is still being planned.

@@ -7,12 +7,14 @@ use std::time::Instant;
 
 use actix::{AsyncContext, Context};
 
+use super::super::planners::Place;
 use super::ExportJob;
-use crate::export::{ExportError, Exporter, Plan, Work};
-use crate::files::{Document, ExportDir, Place};
+use crate::export::{ExportError, Exporter, Plan, Work, read_request};
+use crate::files::{self, Document};
 use crate::hooks::Step;
 use crate::job::{
-    Completion, Effect, Event, FailureReason, JobDocument, JobRecord, JobState, SealedPart, StateName,
+    Completion, Effect, Event, ExportRequest, FailureReason, JobDocument, JobRecord, JobState, SealedPart,
+    StateName,
 };
 use crate::space::NoRoom;
 use crate::store::Change;
@@ -24,8 +26,24 @@ impl ExportJob {
         self.services.exporters.of(&self.record.as_ref()?.tenant)
     }
 
+    /// Waits for its turn to be planned, and only then reads the request (P13).
     pub(super) fn make_plan(&mut self, ctx: &mut Context<Self>) {
-        let (Some(request), Some(dir)) = (self.request.clone(), self.dir.clone()) else { return };
+        let place = self.services.planners.place();
+        self.wait(ctx, place, |this, place, ctx| {
+            // It may have ended meanwhile.
+            let Some(dir) = this.dir.clone() else { return };
+            this.block_in_directory(
+                ctx,
+                move || read_request(&*dir),
+                |this, request, ctx| match request {
+                    Ok(request) => this.plan(place, request, ctx),
+                    Err(error) => this.fail_by(&error, ctx),
+                },
+            );
+        });
+    }
+
+    fn plan(&mut self, place: Place, request: ExportRequest, ctx: &mut Context<Self>) {
         // A job without an exporter is refused or has failed before it comes here; so below.
         let Some(exporter) = self.exporter() else { return };
         // The exporter may take long over it and holds nothing of ours meanwhile.
@@ -33,27 +51,29 @@ impl ExportJob {
         let (planners, fatal) = (self.services.planners.clone(), self.services.fatal.clone());
         let (id, over) = (self.id, self.over.clone());
         let deadline = self.services.config.export.cancel_deadline.0;
-        let planned = async move { planners.run(id, plan, over, deadline).await };
+        let planned = async move { planners.run(place, id, plan, over, deadline).await };
         self.wait(ctx, planned, move |this, planned, ctx| match planned {
             Err(panic) => fatal.raise(&format!("panic in a job's task: {panic}")),
-            Ok(planned) => this.plan_made(planned, dir, ctx),
+            Ok(planned) => this.plan_made(planned, ctx),
         });
     }
 
     fn plan_made(
         &mut self,
         planned: std::thread::Result<Result<Plan, ExportError>>,
-        dir: Arc<dyn ExportDir>,
         ctx: &mut Context<Self>,
     ) {
+        // It has none any more if it ended meanwhile.
+        let Some(dir) = self.dir.clone() else { return };
         match planned {
             Ok(Ok(plan)) if self.state().is_some_and(|state| state.name().is_active()) => {
                 let (id, bytes, space) = (self.id, plan.bytes, self.services.space.clone());
                 // A plan may be many megabytes: its text is made where blocking is allowed.
                 let write = move || {
                     bytes.map_or(Ok(()), |bytes| space.plan(id, bytes))?;
-                    let content = serde_json::to_vec(&plan).expect("a plan has string keys only");
-                    Ok::<_, NoRoom>(dir.write_document(Document::Plan, &content).map(|()| plan))
+                    let content = Document::Plan.content(&plan);
+                    let written = content.and_then(|content| dir.write_document(Document::Plan, &content));
+                    Ok::<_, NoRoom>(written.map(|()| plan))
                 };
                 self.block_in_directory(ctx, write, |this, written, ctx| match written {
                     Ok(Ok(plan)) => {
@@ -127,15 +147,25 @@ impl ExportJob {
                 return;
             }
             this.services.hooks.reach(Step::PartSealed);
-            if this.request.as_ref().is_some_and(|request| request.parameters().partial_manifests) {
+            if this.request.as_ref().is_some_and(|request| request.partial_manifests) {
                 this.partial.add(&part);
             }
             this.sealed.push(part);
+            let (files, most) = (this.file_count(), this.services.config.export.max_files);
+            if most > 0 && files > most {
+                tracing::error!(job = %this.id, files, most, "an export has more files than export.max_files");
+                return this.fail(FailureReason::TooLarge, ctx);
+            }
             if this.plan.is_some() && this.sealed.len() == this.part_count {
                 this.sealed.sort_by_key(|part| part.index);
                 this.report(Event::PartsSealed, ctx);
             }
         });
+    }
+
+    /// Files that are sealed.
+    fn file_count(&self) -> usize {
+        self.sealed.iter().map(|part| part.files.len()).sum()
     }
 
     pub(super) fn stop_parts(&mut self) {
@@ -168,9 +198,13 @@ impl ExportJob {
         let is_failure = state.name() == StateName::Failed;
         let parts = if is_failure { Vec::new() } else { self.sealed.clone() };
         let document = JobDocument { record: JobRecord { state, ..record }, parts };
-        let content = serde_json::to_vec(&document).expect("a job document has string keys only");
-        let write = move || files.open(id, Place::Building)?.write_document(Document::Job, &content);
-        self.block_in_directory(ctx, write, move |this, written, ctx| match written {
+        let write = move || {
+            let written = Document::Job.content(&document).and_then(|content| {
+                files.open(id, files::Place::Building)?.write_document(Document::Job, &content)
+            });
+            (written, document)
+        };
+        self.block_in_directory(ctx, write, move |this, (written, document), ctx| match written {
             Err(error) if !is_failure => this.fail_by(&error.into(), ctx),
             written => {
                 if let Err(error) = written {

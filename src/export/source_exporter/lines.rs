@@ -14,31 +14,34 @@ use crate::export::{ExportError, PartWriter};
 use crate::fhir::{ResourceType, attachment};
 use crate::job::{ExportRequest, Handout};
 
-/// What a part's content says of its lines.
+/// What a part's content says of its lines, beside what the request says of those of all parts.
+/// Plans of earlier versions repeat that here; it is passed over.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default)]
-pub struct LineOptions {
-    /// The base URL that clients see, for attachments (O-4); empty leaves them as they are.
-    #[serde(skip_serializing_if = "String::is_empty")]
-    pub base_url: String,
-    /// What URLs of Binaries are proved with.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub handout: Option<Handout>,
-    /// The source's own base URL.
+pub struct PartLines {
+    /// The source's own base URL when it was planned.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub source_url: Option<String>,
-    /// `_typeFilter`.
-    #[serde(skip_serializing_if = "Vec::is_empty")]
-    pub type_filters: Vec<String>,
-    /// What the export may hold of types of which it may not hold all.
-    #[serde(skip_serializing_if = "Vec::is_empty")]
-    pub restrictions: Vec<String>,
-    /// `_elements`.
-    #[serde(skip_serializing_if = "Vec::is_empty")]
-    pub elements: Vec<String>,
     /// Of each Bundle in the part, in their order: which of its deletions are told.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub told: Vec<Vec<u32>>,
+}
+
+/// What is done with lines.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct LineOptions {
+    /// The base URL that clients see, for attachments (O-4); empty leaves them as they are.
+    pub base_url: String,
+    /// What URLs of Binaries are proved with.
+    pub handout: Option<Handout>,
+    /// The source's own base URL.
+    pub source_url: Option<String>,
+    /// `_typeFilter`.
+    pub type_filters: Vec<String>,
+    /// What the export may hold of types of which it may not hold all.
+    pub restrictions: Vec<String>,
+    /// `_elements`.
+    pub elements: Vec<String>,
 }
 
 impl LineOptions {
@@ -52,7 +55,6 @@ impl LineOptions {
             type_filters: asked.type_filters.clone(),
             restrictions: request.access.restrictions().collect(),
             elements: asked.elements.clone(),
-            told: Vec::new(),
         }
     }
 
@@ -84,10 +86,20 @@ impl Lines {
     /// # Errors
     /// If they are not those of this version.
     pub fn new(options: LineOptions) -> Result<Self, ExportError> {
-        let LineOptions { base_url, handout, source_url, type_filters, restrictions, elements, told } =
-            options;
+        let LineOptions { base_url, handout, source_url, type_filters, restrictions, elements } = options;
         let narrow = Narrow::new(&type_filters, &restrictions, &elements, source_url.clone())?;
-        Ok(Self { base_url: in_json(&base_url), handout, source_url, narrow, told: told.into_iter() })
+        let told = Vec::new().into_iter();
+        Ok(Self { base_url: in_json(&base_url), handout, source_url, narrow, told })
+    }
+
+    /// What is done with the lines of a part that is being written.
+    ///
+    /// # Errors
+    /// As [`Lines::new`], and those of [`PartWriter::request`].
+    pub fn of_part(part: PartLines, out: &PartWriter) -> Result<Self, ExportError> {
+        let PartLines { source_url, told } = part;
+        let lines = Self::new(LineOptions::of(&*out.request()?, source_url.as_deref()))?;
+        Ok(Self { told: told.into_iter(), ..lines })
     }
 
     /// Whether lines of that type may go out other than they are, or not at all, apart from
@@ -152,6 +164,15 @@ fn in_json(text: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn p11_a_part_of_an_earlier_version_which_repeats_the_request_is_read() {
+        let old = r#"{"base_url":"https://h","source_url":"https://s","type_filters":["Patient?active=true"],
+            "restrictions":["Patient?_id=1"],"elements":["name"],"told":[[1,2]]}"#;
+        let part: PartLines = serde_json::from_str(old).unwrap();
+        assert_eq!(part, PartLines { source_url: Some("https://s".into()), told: vec![vec![1, 2]] });
+        assert_eq!(serde_json::from_str::<PartLines>("{}").unwrap(), PartLines::default());
+    }
 
     fn changed(base_url: &str, line: &str) -> String {
         changed_with(base_url, None, line)

@@ -38,7 +38,7 @@ use crate::job::{ExportRequest, OrganizeBy};
 use crate::source::{SourceError, SourceFile};
 
 use copy::Slice;
-use lines::{LineOptions, Lines};
+use lines::{Lines, PartLines};
 use single::{KnownGroups, patiently};
 
 /// Kick-offs and reads that may wait for the index at once; the rest of the kick-offs are checked,
@@ -98,7 +98,7 @@ enum Content {
         slices: Vec<Slice>,
         /// What is done with their lines.
         #[serde(default)]
-        lines: LineOptions,
+        lines: PartLines,
     },
     /// Blocks of patients (O-3).
     Blocks(organized::Blocks),
@@ -319,7 +319,7 @@ impl Exporter for SourceExporter {
                 Ok(PartSummary { broken_lines: lines })
             }
             Content::Copy { files, slices, lines } => {
-                let mut lines = Lines::new(lines)?;
+                let mut lines = Lines::of_part(lines, out)?;
                 let mut buffer = Vec::new();
                 self.each_slice(&files, &slices, cancel, |slice, name, file| {
                     slice.copy(file, name, &mut lines, &mut buffer, out)

@@ -6,7 +6,7 @@ use std::collections::BTreeSet;
 use super::chosen::{each_chosen, each_of, line_feeds, selection};
 use super::copy::{Slice, TouchedSums};
 use super::deleted::{self, Told};
-use super::lines::{LineOptions, Lines};
+use super::lines::{LineOptions, Lines, PartLines};
 use super::runs::{Run, RunWriter};
 use super::{Content, SourceOptions, broken, organized};
 use crate::export::ExportError;
@@ -91,7 +91,8 @@ fn blocks(
 /// The parts that are made so far.
 struct Parts {
     part_bytes: u64,
-    lines: LineOptions,
+    lines: PartLines,
+    url_growth: u64,
     rules: Lines,
     done: Vec<Weighed>,
     used: BTreeSet<usize>,
@@ -106,9 +107,23 @@ struct Parts {
 
 impl Parts {
     fn new(part_bytes: u64, lines: LineOptions) -> Result<Self, ExportError> {
-        let rules = Lines::new(lines.clone())?;
+        let (url_growth, source_url) = (lines.url_growth(), lines.source_url.clone());
+        let rules = Lines::new(lines)?;
+        let lines = PartLines { source_url, told: Vec::new() };
         let (done, used, files, slices) = (Vec::new(), BTreeSet::new(), Vec::new(), Vec::new());
-        Ok(Self { part_bytes, lines, rules, done, used, files, slices, weight: 0, read: 0, bytes: 0 })
+        Ok(Self {
+            part_bytes,
+            lines,
+            url_growth,
+            rules,
+            done,
+            used,
+            files,
+            slices,
+            weight: 0,
+            read: 0,
+            bytes: 0,
+        })
     }
 
     /// Adds the chosen spans of a chunk; `told` gives what is told of each of them that is a Bundle.
@@ -120,7 +135,7 @@ impl Parts {
         chosen: Vec<bool>,
         told: &mut dyn Iterator<Item = Vec<u32>>,
     ) {
-        let url_growth = self.lines.url_growth();
+        let url_growth = self.url_growth;
         let mut binaries = chunk.binaries().peekable();
         let mut at = chunk.entry.start;
         let mut open: Option<SliceWriter<'_>> = None;
@@ -185,7 +200,7 @@ impl Parts {
         if self.weight > 0 {
             let (files, slices) = (std::mem::take(&mut self.files), std::mem::take(&mut self.slices));
             let told = std::mem::take(&mut self.lines.told);
-            let lines = LineOptions { told, ..self.lines.clone() };
+            let lines = PartLines { told, ..self.lines.clone() };
             self.done.push((self.weight, Content::Copy { files, slices, lines }));
         }
         (self.weight, self.read) = (0, 0);

@@ -65,6 +65,7 @@ mod tests {
 
     use super::super::{Form, Slot};
     use super::*;
+    use crate::export::asked::Asked;
     use crate::export::{Gate, Rates, Throttle};
     use crate::fhir::{IssueCode, OperationOutcome, ResourceType, Severity};
     use crate::files::{Files, LocalFiles};
@@ -81,7 +82,13 @@ mod tests {
         let dir = files.create(job, &request).unwrap();
         let gate =
             Gate::new(Arc::new(Throttle::new(Rates::default(), Default::default())), "t".parse().unwrap());
-        let shared = Shared { gate, progress: Arc::default(), max_file_bytes: 100, form: Form::default() };
+        let shared = Shared {
+            asked: Asked::default(),
+            gate,
+            progress: Arc::default(),
+            max_file_bytes: 100,
+            form: Form::default(),
+        };
         let mut writer = PartWriter::new(Arc::new(Slot::new(dir)), Arc::new(shared), Arc::default(), 1);
         write(&mut writer).unwrap();
         let read = |file: OutputFile| {

@@ -21,7 +21,7 @@ use serde::{Deserialize, Serialize};
 
 use super::chosen::line_feeds;
 use super::copy::{Slice, damaged};
-use super::lines::{LineOptions, Lines};
+use super::lines::{LineOptions, Lines, PartLines};
 use super::runs::Run;
 use super::{SourceExporter, SourceOptions, broken};
 use crate::export::{CancelToken, ExportError, PartWriter};
@@ -43,7 +43,7 @@ pub struct Blocks {
     files: Vec<SourceFile>,
     stages: Vec<Stage>,
     /// What is done with the lines.
-    lines: LineOptions,
+    lines: PartLines,
 }
 
 /// Blocks that are written one after the other.
@@ -70,7 +70,7 @@ pub fn plan(
 ) -> Result<Planned, ExportError> {
     let mut survey = Survey::new(index, look, request, options)?;
     let told = std::mem::take(&mut survey.told);
-    let mut stages = Stages::new(look, LineOptions::of(request, index.base_url()), *options);
+    let mut stages = Stages::new(look, &LineOptions::of(request, index.base_url()), *options);
     survey.blocks().for_each(|block| stages.add(block));
     Ok(stages.finish(survey.left_out, told))
 }
@@ -124,7 +124,7 @@ impl Blocks {
         out: &mut PartWriter,
         cancel: &CancelToken,
     ) -> Result<(), ExportError> {
-        let mut lines = Lines::new(self.lines)?;
+        let mut lines = Lines::of_part(self.lines, out)?;
         let mut buffer = Vec::new();
         for stage in &self.stages {
             let mut held = Texts::for_all(&stage.held)?;

@@ -10,7 +10,7 @@ use super::{Blocks, Stage, header, left_out_bytes};
 use crate::export::source_exporter::SourceOptions;
 use crate::export::source_exporter::copy::Slice;
 use crate::export::source_exporter::deleted::Told;
-use crate::export::source_exporter::lines::LineOptions;
+use crate::export::source_exporter::lines::{LineOptions, PartLines};
 use crate::export::source_exporter::plan::SliceWriter;
 use crate::export::source_exporter::runs::Run;
 use crate::fhir::ResourceType;
@@ -37,7 +37,8 @@ pub struct Planned {
 /// Parts that are being made.
 pub struct Stages<'p> {
     look: &'p Look<'p>,
-    lines: LineOptions,
+    lines: PartLines,
+    url_growth: u64,
     options: SourceOptions,
     done: Vec<(u64, Blocks)>,
     bytes: u64,
@@ -68,10 +69,11 @@ pub fn bytes((patient, lines): &survey::Block<'_>, max_file_bytes: u64) -> u64 {
 
 impl<'p> Stages<'p> {
     /// No part yet.
-    pub fn new(look: &'p Look<'p>, lines: LineOptions, options: SourceOptions) -> Self {
+    pub fn new(look: &'p Look<'p>, lines: &LineOptions, options: SourceOptions) -> Self {
         Self {
             look,
-            lines,
+            lines: PartLines { source_url: lines.source_url.clone(), told: Vec::new() },
+            url_growth: lines.url_growth(),
             options,
             done: Vec::new(),
             bytes: 0,
@@ -157,7 +159,7 @@ impl<'p> Stages<'p> {
         let chunk = &self.look.segments[s].chunks[c];
         let mut wanted = spots.iter().map(|spot| spot.2 as usize).peekable();
         // A line whose URLs of Binaries change does not go out as it is, even if others of its type do.
-        let changes: Vec<usize> = match self.lines.url_growth() {
+        let changes: Vec<usize> = match self.url_growth {
             0 => Vec::new(),
             _ => chunk.binaries().map(|(n, _)| n).collect(),
         };

@@ -1,0 +1,41 @@
+//! What the parts of one export have in common: its request, which lives in the job's directory
+//! (P12). It is in memory while a part needs it, once however many parts do (P13).
+
+use std::sync::{Arc, Weak};
+
+use parking_lot::Mutex;
+
+use super::ExportError;
+use crate::files::{Document, ExportDir};
+use crate::job::ExportRequest;
+
+/// See the module.
+#[derive(Debug, Default)]
+pub struct Asked(Mutex<Weak<ExportRequest>>);
+
+impl Asked {
+    /// The request, from `dir` if nobody has it just now.
+    ///
+    /// # Errors
+    /// If it cannot be read.
+    pub fn read(&self, dir: &dyn ExportDir) -> Result<Arc<ExportRequest>, ExportError> {
+        let mut known = self.0.lock();
+        if let Some(request) = known.upgrade() {
+            return Ok(request);
+        }
+        let request = Arc::new(read(dir)?);
+        *known = Arc::downgrade(&request);
+        Ok(request)
+    }
+}
+
+/// The request in a job's directory.
+///
+/// # Errors
+/// If it is not there, or cannot be read.
+pub fn read(dir: &dyn ExportDir) -> Result<ExportRequest, ExportError> {
+    // The message may quote what a client sent (P12).
+    let lost = || ExportError::Other("request.json is missing or damaged".into());
+    let text = dir.read_document(Document::Request)?.ok_or_else(lost)?;
+    serde_json::from_slice(&text).map_err(|_| lost())
+}

@@ -1,0 +1,121 @@
+//! What is remembered of a request once it is in the job's directory: what its answers need, and no
+//! list that a client may make long (P13). The request itself is read from the directory by who
+//! exports.
+
+use jiff::Timestamp;
+use serde::Serialize;
+use xxhash_rust::xxh3::Xxh3Default;
+
+use super::{Access, ExportRequest, Handout, Level, OrganizeBy, Provenances};
+
+/// See the module. It may name a population, as the request does (P12).
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct RequestSummary {
+    /// The operation.
+    pub level: Level,
+    /// The types that are asked for; empty for all of the level.
+    pub types: Vec<String>,
+    /// Which Provenances go with the exported resources.
+    pub provenances: Option<Provenances>,
+    /// What the output is organized by (O-3).
+    pub organize_by: Option<OrganizeBy>,
+    /// Whether files are shown before all are written (ST-9).
+    pub partial_manifests: bool,
+    /// Whether the status of the export is told apart from that of its polls (K-4).
+    pub separate_status: bool,
+    /// The kick-off URL (MF-2).
+    pub url: String,
+    /// What of what is asked for it may hold.
+    pub access: Access,
+    /// What URLs of Binaries in its files are proved with.
+    pub handout: Option<Handout>,
+    /// Bytes that it was expected to write at the most when it was accepted.
+    pub estimate: Option<u64>,
+    /// The same for the same export again: see [`RequestSummary::same`].
+    pub same: u128,
+}
+
+impl RequestSummary {
+    /// That of a request.
+    pub fn of(request: &ExportRequest) -> Self {
+        let asked = request.parameters();
+        Self {
+            level: request.level().clone(),
+            types: asked.types.clone(),
+            provenances: asked.provenances,
+            organize_by: asked.organize_by,
+            partial_manifests: asked.partial_manifests,
+            separate_status: asked.separate_status,
+            url: request.kickoff.url.clone(),
+            access: request.access.clone(),
+            handout: request.handout.clone(),
+            estimate: request.estimate,
+            same: Self::same(request),
+        }
+    }
+
+    /// A hash that two requests have in common if they ask for the same (C10): who, the level, all
+    /// parameters whatever the order of their values, and what the export may hold.
+    pub fn same(request: &ExportRequest) -> u128 {
+        /// All but the lists.
+        #[derive(Serialize)]
+        struct Rest<'a> {
+            who: (&'a super::TenantId, &'a super::ClientId),
+            level: &'a Level,
+            age: (Option<Timestamp>, Option<Timestamp>),
+            form: (Option<Provenances>, Option<OrganizeBy>, bool, bool),
+            access: &'a Access,
+        }
+        let asked = request.parameters();
+        let rest = Rest {
+            who: (&request.tenant, &request.owner),
+            level: request.level(),
+            age: (asked.since, asked.until),
+            form: (asked.provenances, asked.organize_by, asked.partial_manifests, asked.separate_status),
+            access: &request.access,
+        };
+        let mut hash = Xxh3Default::new();
+        hash.update(&serde_json::to_vec(&rest).expect("names and texts are JSON"));
+        for list in [&asked.types, &asked.type_filters, &asked.elements, &asked.patients] {
+            let mut sorted: Vec<&str> = list.iter().map(String::as_str).collect();
+            sorted.sort_unstable();
+            hash.update(&sorted.len().to_le_bytes());
+            for text in sorted {
+                hash.update(&text.len().to_le_bytes());
+                hash.update(text.as_bytes());
+            }
+        }
+        hash.digest128()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::job::{Kickoff, Parameters};
+
+    fn request(parameters: Parameters) -> ExportRequest {
+        let kickoff = Kickoff { parameters, ..Kickoff::new(Level::Patient) };
+        ExportRequest::new("t".parse().unwrap(), "o".parse().unwrap(), kickoff, Timestamp::UNIX_EPOCH)
+    }
+
+    #[test]
+    fn c10_the_same_export_is_known_whatever_the_order_and_no_other_is() {
+        let texts = |texts: &[&str]| texts.iter().map(ToString::to_string).collect::<Vec<_>>();
+        let same = |parameters| RequestSummary::same(&request(parameters));
+        let of = |types: &[&str], elements: &[&str]| {
+            same(Parameters { types: texts(types), elements: texts(elements), ..Parameters::default() })
+        };
+        assert_eq!(of(&["a", "b"], &["c"]), of(&["b", "a"], &["c"]));
+        let others = [of(&["a", "b"], &["c"]), of(&["a"], &["b", "c"]), of(&["ab"], &["c"]), of(&[], &[])];
+        let since = Parameters { since: Some(Timestamp::UNIX_EPOCH), ..Parameters::default() };
+        let until = Parameters { until: Some(Timestamp::UNIX_EPOCH), ..Parameters::default() };
+        let mut all = [&others[..], &[same(since), same(until)]].concat();
+        all.sort_unstable();
+        all.dedup();
+        assert_eq!(all.len(), 6);
+        // What was ignored makes no other export.
+        let ignored = Parameters { ignored: texts(&["x"]), ..Parameters::default() };
+        assert_eq!(same(ignored), of(&[], &[]));
+    }
+}
