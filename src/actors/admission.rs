@@ -23,6 +23,8 @@ pub struct JobLimits {
     pub client: usize,
     /// Of the client, together with those that are finished and kept; 0 = no such limit.
     pub kept: usize,
+    /// Of the client, of which anything is known, tombstones included; 0 = no such limit.
+    pub known: usize,
 }
 
 impl JobLimits {
@@ -31,7 +33,8 @@ impl JobLimits {
         let all = config.export.max_active_jobs;
         let tenant = config.tenant(tenant);
         let client = own.unwrap_or(tenant.max_active_jobs_per_client);
-        Self { all, tenant: tenant.max_active_jobs, client, kept: tenant.max_finished_jobs_per_client }
+        let (kept, known) = (tenant.max_finished_jobs_per_client, config.export.max_known_jobs_per_client);
+        Self { all, tenant: tenant.max_active_jobs, client, kept, known }
     }
 }
 
@@ -83,9 +86,12 @@ impl Admission {
         if limits.client > 0 && of_client.len() >= limits.client {
             return Err(SubmitError::ClientBusy(of_client.into_iter().take(NAMED_JOBS).collect()));
         }
-        let kept = of_client.len() + view.finished(tenant, owner);
-        if limits.kept > 0 && kept >= limits.kept {
+        let (finished, known) = view.of_client(tenant, owner);
+        if limits.kept > 0 && of_client.len() + finished >= limits.kept {
             return Err(SubmitError::TooManyKept(view.some_finished(tenant, owner, NAMED_JOBS)));
+        }
+        if limits.known > 0 && known >= limits.known {
+            return Err(SubmitError::TooManyKnown);
         }
         if limits.tenant > 0 && of_tenant().count() >= limits.tenant {
             return Err(SubmitError::TenantBusy);
@@ -161,7 +167,7 @@ mod tests {
     }
 
     fn limits(all: usize, client: usize, tenant: usize) -> JobLimits {
-        JobLimits { all, tenant, client, kept: 0 }
+        JobLimits { all, tenant, client, kept: 0, known: 0 }
     }
 
     fn publish(view: &View, job: JobId, request: &ExportRequest, state: JobState) {
@@ -211,10 +217,10 @@ mod tests {
     fn p13_jobs_that_are_kept_count_until_they_are_deleted_and_stand_against_their_client_alone() {
         let view = View::default();
         let mut admission = Admission::new(false, &view);
-        let limits = JobLimits { kept: 3, ..limits(9, 9, 9) };
+        let kept = JobLimits { kept: 3, ..limits(9, 9, 9) };
         let mut admit = |owner: &str| {
             let (job, request) = (JobId::random(), request(owner, "t", &[]));
-            admission.admit(job, &request, limits, &view).map(|()| (job, request))
+            admission.admit(job, &request, kept, &view).map(|()| (job, request))
         };
         let failure = Failure { at: Timestamp::UNIX_EPOCH, reason: FailureReason::SourceChanged };
         let finished: Vec<_> = [complete(), JobState::Failed(failure)]
@@ -235,12 +241,18 @@ mod tests {
         jobs.iter().for_each(|job| admission.settle(*job));
         let mut admit = |owner: &str| {
             let job = JobId::random();
-            admission.admit(job, &request(owner, "t", &[]), limits, &view)
+            admission.admit(job, &request(owner, "t", &[]), kept, &view)
         };
         assert!(admit("a").is_ok(), "two are finished, one is active");
         assert!(matches!(admit("a"), Err(SubmitError::TooManyKept(_))));
         view.publish([Publication::Forget(jobs[0])]);
         assert!(admit("a").is_ok());
+        // One is left that was published.
+        let known = |known| JobLimits { known, ..limits(99, 0, 0) };
+        let mut admit =
+            |known: JobLimits| admission.admit(JobId::random(), &request("a", "t", &[]), known, &view);
+        assert_eq!(admit(known(1)), Err(SubmitError::TooManyKnown));
+        assert!(admit(known(2)).is_ok() && admit(known(0)).is_ok());
     }
 
     #[test]
@@ -248,6 +260,7 @@ mod tests {
         let mut config = Config::default();
         config.export.max_active_jobs_per_client = 5;
         config.export.max_finished_jobs_per_client = 0;
+        config.export.max_known_jobs_per_client = 0;
         let (a, b): (TenantId, TenantId) = ("a".parse().unwrap(), "b".parse().unwrap());
         let own = TenantConfig {
             max_active_jobs: Some(3),

@@ -87,6 +87,9 @@ pub enum SubmitError {
     /// As many of the client are active or kept as it may have; some of those that are kept.
     #[error("too many finished exports of the client are kept")]
     TooManyKept(Vec<JobId>),
+    /// As many of the client are known, deleted ones included, as may be.
+    #[error("too many exports of the client are known")]
+    TooManyKnown,
     /// It asks for more than one export may have.
     #[error(transparent)]
     Exceeded(#[from] Exceeded),
@@ -115,6 +118,7 @@ impl SubmitError {
             Self::TenantBusy => "tenant-busy",
             Self::ClientBusy(_) => "client-busy",
             Self::TooManyKept(_) => "too-many-kept",
+            Self::TooManyKnown => "too-many-known",
             Self::Exceeded(_) => "too-costly",
             Self::Duplicate(_) => "duplicate",
             Self::NoRoom(limit) => limit.name(),

@@ -286,8 +286,12 @@ pub struct Export {
     /// more of them gets 429 with links to some. They count until they are deleted or expire. 0 = no
     /// such limit. Default 1000.
     pub max_finished_jobs_per_client: usize,
+    /// Jobs of one client of which anything is known, deleted and expired ones included until
+    /// `retention.tombstones`; a kick-off above that gets 429. Each takes about a kilobyte of memory. 0
+    /// = no such limit. Default 100000.
+    pub max_known_jobs_per_client: usize,
     /// Files that one export may have; one with more fails. The manifest names all of them. 0 = no
-    /// such limit. Default 50000.
+    /// such limit. Default 20000.
     pub max_files: usize,
     /// Jobs of one tenant that may be queued or running; a kick-off above that gets 429. 0 = no
     /// such limit. Default 0.
@@ -375,7 +379,8 @@ impl Default for Export {
             max_active_jobs: 1000,
             max_active_jobs_per_client: 100,
             max_finished_jobs_per_client: 1000,
-            max_files: 50_000,
+            max_known_jobs_per_client: 100_000,
+            max_files: 20_000,
             max_active_jobs_per_tenant: 0,
             references: References::Referenced,
             devices: None,

@@ -56,6 +56,12 @@ pub struct Caller {
 pub struct Base(String);
 
 impl Base {
+    /// That of tests.
+    #[cfg(test)]
+    pub fn of(base: &str) -> Self {
+        Self(base.into())
+    }
+
     /// Without a slash at the end.
     pub fn as_str(&self) -> &str {
         &self.0

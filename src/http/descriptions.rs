@@ -59,7 +59,7 @@ const BAD_READ: &[Answer] = &[
     refusal(
         400,
         "The URL cannot be understood (`structure`), or has a parameter that is not supported \
-         (`not-supported`) or a value that makes no sense (`invalid`).",
+         (`not-supported`), a value that makes no sense (`invalid`), or too many values (`too-costly`).",
     ),
     refusal(406, "`_format` asks for what is not there (`structure`)."),
 ];

@@ -288,6 +288,14 @@ impl ApiError {
         Self { retry_after: Some(retry_after), links: jobs, ..error }
     }
 
+    /// Too many jobs of this client are known, most of them deleted (P13).
+    pub fn too_many_known(retry_after: u64) -> Self {
+        let text = "You have started too many exports in the last weeks, and deleted ones are remembered for long; \
+                    start fewer that ask for more, or ask the operator.";
+        let error = Self::new(StatusCode::TOO_MANY_REQUESTS, IssueCode::Throttled, text);
+        Self { retry_after: Some(retry_after), ..error }
+    }
+
     /// The client has the same export at `job` (C10).
     pub fn duplicate(job: String) -> Self {
         let text = format!("You have requested the same export already: poll it, or delete it first: {job}.");

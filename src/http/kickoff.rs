@@ -163,6 +163,7 @@ fn refused(error: SubmitError, caller: &Caller, api: &Api) -> ApiError {
             let jobs = jobs.into_iter().map(|job| caller.base.polling_url(job)).collect();
             ApiError::too_many_kept(jobs, retry_after)
         }
+        SubmitError::TooManyKnown => ApiError::too_many_known(LONGEST_RETRY),
         SubmitError::Exceeded(exceeded) => exceeded.into(),
         SubmitError::Duplicate(job) => ApiError::duplicate(caller.base.polling_url(job)),
         SubmitError::UnknownTenant => ApiError::unknown_application(),

@@ -137,3 +137,30 @@ fn item(base: &str, file: &OutputFile) -> Value {
     }
     item
 }
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use super::*;
+    use crate::config::Export;
+    use crate::job::{Completion, JobId, JobRecord, SealedPart};
+
+    #[test]
+    fn p13_a_manifest_of_as_many_files_as_an_export_may_have_is_less_than_8_mib() {
+        let name = format!("{}_MedicinalProductUndesirableEffect.ndjson", JobId::random()).to_uppercase();
+        let file = OutputFile::new(name, "MedicinalProductUndesirableEffect");
+        let file = OutputFile { count: u64::MAX, bytes: u64::MAX, ..file };
+        let files = vec![file; Export::default().max_files];
+        let parts: Arc<[_]> = [SealedPart { index: 0, files, broken_lines: 0 }].into();
+        let at = Timestamp::UNIX_EPOCH;
+        let state = JobState::Complete(Completion::of(&[], at, at));
+        let (tenant, owner) = ("t".parse().unwrap(), "o".parse().unwrap());
+        let record = JobRecord { id: JobId::random(), tenant, owner, revision: 1, submitted_at: at, state };
+        let published = Published::new(record, None, parts);
+        let Pages::Found(page) = Pages::find(&published, 0) else { panic!() };
+        let base = Base::of("https://fhir.example.org/r4/0a5b7c9d-1234-4abc-9def-0123456789ab");
+        let bytes = manifest(&base, true, &published, at, &page).to_string().len();
+        assert!((4 << 20..8 << 20).contains(&bytes), "{bytes}");
+    }
+}

@@ -141,35 +141,60 @@ pub enum Lookup {
     Unknown,
 }
 
-/// All jobs, and who has finished ones.
+/// All jobs, and whose they are.
 #[derive(Debug, Default)]
 struct Jobs {
     all: HashMap<JobId, Arc<Published>>,
+    clients: HashMap<(TenantId, ClientId), OfClient>,
+}
+
+/// The jobs of one client.
+#[derive(Debug, Default)]
+struct OfClient {
     /// Those that are complete or failed.
-    finished: HashMap<(TenantId, ClientId), BTreeSet<JobId>>,
+    finished: BTreeSet<JobId>,
+    /// How many there are, tombstones included.
+    all: usize,
 }
 
 impl Jobs {
-    /// Counts a job in the state that it has now.
-    fn count(&mut self, record: &JobRecord) {
-        let is_finished = matches!(record.state, JobState::Complete(_) | JobState::Failed(_));
+    fn insert(&mut self, published: Published) {
+        let of_client = self.clients.entry(client_of(&published.record)).or_default();
+        let (id, is_finished) = (published.record.id, is_finished(&published.record));
         if is_finished {
-            let client = (record.tenant.clone(), record.owner.clone());
-            self.finished.entry(client).or_default().insert(record.id);
+            of_client.finished.insert(id);
+        }
+        of_client.all += usize::from(self.all.insert(id, Arc::new(published)).is_none());
+    }
+
+    /// Counts a job that is there, in the state that it has now.
+    fn recount(&mut self, record: &JobRecord) {
+        let Some(of_client) = self.clients.get_mut(&client_of(record)) else { return };
+        if is_finished(record) {
+            of_client.finished.insert(record.id);
         } else {
-            self.discount(record);
+            of_client.finished.remove(&record.id);
         }
     }
 
-    fn discount(&mut self, record: &JobRecord) {
-        let client = (record.tenant.clone(), record.owner.clone());
-        if let Some(jobs) = self.finished.get_mut(&client) {
-            jobs.remove(&record.id);
-            if jobs.is_empty() {
-                self.finished.remove(&client);
-            }
+    fn remove(&mut self, job: JobId) {
+        let Some(removed) = self.all.remove(&job) else { return };
+        let client = client_of(&removed.record);
+        let Some(of_client) = self.clients.get_mut(&client) else { return };
+        of_client.finished.remove(&job);
+        of_client.all -= 1;
+        if of_client.all == 0 {
+            self.clients.remove(&client);
         }
     }
+}
+
+fn client_of(record: &JobRecord) -> (TenantId, ClientId) {
+    (record.tenant.clone(), record.owner.clone())
+}
+
+fn is_finished(record: &JobRecord) -> bool {
+    matches!(record.state, JobState::Complete(_) | JobState::Failed(_))
 }
 
 /// All jobs, tombstones included.
@@ -186,13 +211,10 @@ impl View {
         for publication in jobs {
             match publication {
                 Publication::New(published) => {
-                    map.count(&published.record);
-                    map.all.insert(published.record.id, Arc::new(published));
+                    map.insert(published);
                 }
                 Publication::Record(record, parts) => {
-                    if map.all.contains_key(&record.id) {
-                        map.count(&record);
-                    }
+                    map.recount(&record);
                     if let Some(known) = map.all.get_mut(&record.id) {
                         let known = Arc::make_mut(known);
                         if record.state.name().is_deleted() {
@@ -210,9 +232,7 @@ impl View {
                     }
                 }
                 Publication::Forget(job) => {
-                    if let Some(known) = map.all.remove(&job) {
-                        map.discount(&known.record);
-                    }
+                    map.remove(job);
                 }
             }
         }
@@ -230,17 +250,19 @@ impl View {
         self.jobs.read().all.values().cloned().collect()
     }
 
-    /// How many jobs of a client are complete or failed, and still there.
-    pub fn finished(&self, tenant: &TenantId, client: &ClientId) -> usize {
+    /// How many jobs of a client are complete or failed and still there, and how many are known at
+    /// all.
+    pub fn of_client(&self, tenant: &TenantId, client: &ClientId) -> (usize, usize) {
         let jobs = self.jobs.read();
-        jobs.finished.get(&(tenant.clone(), client.clone())).map_or(0, BTreeSet::len)
+        let of_client = jobs.clients.get(&(tenant.clone(), client.clone()));
+        of_client.map_or((0, 0), |of_client| (of_client.finished.len(), of_client.all))
     }
 
-    /// Some of them.
+    /// Some of those that are complete or failed.
     pub fn some_finished(&self, tenant: &TenantId, client: &ClientId, most: usize) -> Vec<JobId> {
         let jobs = self.jobs.read();
-        let theirs = jobs.finished.get(&(tenant.clone(), client.clone()));
-        theirs.into_iter().flatten().take(most).copied().collect()
+        let of_client = jobs.clients.get(&(tenant.clone(), client.clone()));
+        of_client.map_or(Vec::new(), |of_client| of_client.finished.iter().take(most).copied().collect())
     }
 
     /// How many jobs are in each state.
@@ -331,7 +353,32 @@ mod tests {
     use jiff::Timestamp;
 
     use super::*;
-    use crate::job::{ExportRequest, Kickoff, Mark, MarkReason, Parameters};
+    use crate::job::{ExportRequest, Failure, FailureReason, Kickoff, Mark, MarkReason, Parameters};
+
+    #[test]
+    fn p13_the_jobs_of_a_client_are_counted_through_their_lives() {
+        let view = View::default();
+        let at = Timestamp::UNIX_EPOCH;
+        let (tenant, owner): (TenantId, ClientId) = ("t".parse().unwrap(), "o".parse().unwrap());
+        let counts = || view.of_client(&tenant, &owner);
+        let (id, state) = (JobId::random(), JobState::Queued);
+        let (t, o) = (tenant.clone(), owner.clone());
+        let record = JobRecord { id, tenant: t, owner: o, revision: 1, submitted_at: at, state };
+        view.publish([Publication::New(Published::new(record.clone(), None, Arc::new([])))]);
+        assert_eq!(counts(), (0, 1));
+        let failed = record.next(JobState::Failed(Failure { at, reason: FailureReason::SourceChanged }));
+        view.publish([Publication::Record(failed.clone(), None)]);
+        assert_eq!(counts(), (1, 1));
+        assert_eq!(view.some_finished(&tenant, &owner, 9), [id]);
+        let was = StateName::Failed;
+        let mark = Mark { reason: MarkReason::Deleted, by: None, at, request_id: None, was, failure: None };
+        view.publish([Publication::Record(failed.next(JobState::Marked(mark)), None)]);
+        assert_eq!(counts(), (0, 1));
+        assert_eq!(view.of_client(&"u".parse().unwrap(), &owner), (0, 0));
+        view.publish([Publication::Forget(id)]);
+        assert_eq!(counts(), (0, 0));
+        assert!(view.jobs.read().clients.is_empty());
+    }
 
     #[test]
     fn nothing_that_may_name_a_patient_is_left_of_a_marked_job() {
