@@ -3,6 +3,7 @@
 mod log_buffer;
 mod logs;
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -238,25 +239,53 @@ pub fn indexed(indexed_bytes: u64, took: Duration) {
     histogram!("evanesce_index_seconds").record(took.as_secs_f64());
 }
 
+/// What the metrics say of what one source has and is not exported: how many files, by reason. As
+/// with [`IndexSize`] they show sums.
+#[derive(Debug, Default)]
+pub struct LeftOutFiles(BTreeMap<&'static str, u64>);
+
+impl LeftOutFiles {
+    /// Files by reason; a reason that is not there is one without files.
+    pub fn set(&mut self, files: BTreeMap<&'static str, u64>) {
+        if self.0 == files {
+            return;
+        }
+        let before = std::mem::replace(&mut self.0, files);
+        let show = |reason: &'static str, more: f64| {
+            gauge!("evanesce_source_left_out_files", "reason" => reason).increment(more);
+        };
+        before.iter().for_each(|(reason, files)| show(reason, -(*files as f64)));
+        self.0.iter().for_each(|(reason, files)| show(reason, *files as f64));
+    }
+}
+
+impl Drop for LeftOutFiles {
+    fn drop(&mut self) {
+        self.set(BTreeMap::new());
+    }
+}
+
 /// What the metrics say of one index. They show the sums of all indexes, so each adds what it
 /// has more than before, and takes it back when it ends.
 #[derive(Debug, Default)]
-pub struct IndexSize([u64; 3]);
+pub struct IndexSize([u64; 4]);
 
 impl IndexSize {
-    /// Resources and gaps, those of them that a later line replaces, and bytes in memory.
-    pub fn set(&mut self, resources: u64, superseded: u64, resident_bytes: u64) {
-        let before = std::mem::replace(&mut self.0, [resources, superseded, resident_bytes]);
+    /// Resources and gaps, those of them that a later line replaces, resources whose last version
+    /// is older than one before it, and bytes in memory.
+    pub fn set(&mut self, resources: u64, superseded: u64, outdated: u64, resident_bytes: u64) {
+        let before = std::mem::replace(&mut self.0, [resources, superseded, outdated, resident_bytes]);
         let more = |n: usize| self.0[n] as f64 - before[n] as f64;
         gauge!("evanesce_index_resources").increment(more(0));
         gauge!("evanesce_index_superseded_resources").increment(more(1));
-        gauge!("evanesce_index_resident_bytes").increment(more(2));
+        gauge!("evanesce_index_outdated_resources").increment(more(2));
+        gauge!("evanesce_index_resident_bytes").increment(more(3));
     }
 }
 
 impl Drop for IndexSize {
     fn drop(&mut self) {
-        self.set(0, 0, 0);
+        self.set(0, 0, 0, 0);
     }
 }
 

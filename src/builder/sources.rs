@@ -75,7 +75,7 @@ fn built_in(folder: NdjsonFolder, tenant: &TenantId, config: &Config) -> Result<
     let source = config.tenant(tenant).source;
     let snapshot = folder.snapshot().map_err(|error| unusable(config, tenant, error))?;
     if snapshot.files.is_empty() {
-        tracing::warn!(%tenant, "the source has no files with FHIR resources: exports will be empty");
+        tracing::warn!(%tenant, "the source has no files to read: exports will be empty");
     }
     let options = IndexOptions {
         folder: config.storage.data_dir.join(index::FOLDER).join(tenant.as_str()),

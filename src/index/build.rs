@@ -26,6 +26,11 @@ pub struct Task {
 }
 
 impl Task {
+    /// How many chunks are indexed already.
+    pub fn kept(&self) -> usize {
+        self.beginning.as_ref().map_or(0, |(_, kept)| *kept)
+    }
+
     /// Where the part that is not indexed begins.
     pub fn from(&self) -> u64 {
         self.beginning.as_ref().map_or(0, |(segment, kept)| match kept {
@@ -75,6 +80,25 @@ struct Stretch {
     to: u64,
 }
 
+/// A file that is read as long as somebody wants it: also one without a line break is left at once.
+struct Wanted<'a> {
+    file: &'a dyn ReadAt,
+    closed: &'a AtomicBool,
+}
+
+impl ReadAt for Wanted<'_> {
+    fn size(&self) -> io::Result<u64> {
+        self.file.size()
+    }
+
+    fn read_at(&self, buffer: &mut [u8], offset: u64) -> io::Result<usize> {
+        if self.closed.load(Ordering::Relaxed) {
+            return Err(io::Error::other("the index was closed"));
+        }
+        self.file.read_at(buffer, offset)
+    }
+}
+
 /// A file on its way.
 struct Site {
     /// Stretches that are still to come.
@@ -89,11 +113,12 @@ type Place = (SegmentWriter, Vec<Arc<Chunk>>);
 type Done = (usize, Result<Option<Draft>, BuildError>);
 
 impl Builder<'_> {
-    /// Indexes files; gives their segments in the order of the tasks.
+    /// Indexes files; gives their segments in the order of the tasks, and `None` for a file that
+    /// turned out not to be readable.
     ///
     /// # Errors
-    /// The first one met; index files that were finished before it stay.
-    pub fn build(&self, tasks: &[Task]) -> Result<Vec<Segment>, BuildError> {
+    /// The first other one met; index files that were finished before it stay.
+    pub fn build(&self, tasks: &[Task]) -> Result<Vec<Option<Segment>>, BuildError> {
         let mut stretches = Vec::new();
         let mut sites = Vec::new();
         for (n, task) in tasks.iter().enumerate() {
@@ -107,11 +132,12 @@ impl Builder<'_> {
             sites.push(Site { left: count, place: None });
         }
         let next = AtomicUsize::new(0);
+        let unreadable: Vec<_> = tasks.iter().map(|_| AtomicBool::new(false)).collect();
         std::thread::scope(|scope| {
             let (done, results) = sync_channel::<Done>(2 * self.threads);
             for _ in 0..self.threads.min(stretches.len()) {
-                let (done, stretches, next) = (done.clone(), &stretches, &next);
-                scope.spawn(move || self.work(tasks, stretches, next, &done));
+                let (done, stretches, next, unreadable) = (done.clone(), &stretches, &next, &unreadable);
+                scope.spawn(move || self.work(tasks, stretches, next, unreadable, &done));
             }
             drop(done);
             let mut segments: Vec<Option<Segment>> = tasks.iter().map(|_| None).collect();
@@ -131,8 +157,12 @@ impl Builder<'_> {
                 }
             }
             // Files with nothing to read are left.
-            let all = segments.into_iter().zip(tasks);
-            all.map(|(segment, task)| segment.map_or_else(|| self.finish(task, None), Ok)).collect()
+            for ((segment, task), is_unreadable) in segments.iter_mut().zip(tasks).zip(&unreadable) {
+                if segment.is_none() && !is_unreadable.load(Ordering::Relaxed) {
+                    *segment = Some(self.finish(task, None)?);
+                }
+            }
+            Ok(segments)
         })
     }
 
@@ -158,22 +188,42 @@ impl Builder<'_> {
     }
 
     /// One thread: reads stretches until there are none, or nobody wants them any more.
-    fn work(&self, tasks: &[Task], stretches: &[Stretch], next: &AtomicUsize, done: &SyncSender<Done>) {
+    /// Of a file that turns out not to be readable no more is tried.
+    fn work(
+        &self,
+        tasks: &[Task],
+        stretches: &[Stretch],
+        next: &AtomicUsize,
+        unreadable: &[AtomicBool],
+        done: &SyncSender<Done>,
+    ) {
         let mut reader = StretchReader::new(self.base_url);
         let mut opened: Option<(usize, Box<dyn ReadAt>)> = None;
         while let Some(Stretch { task, from, to }) = stretches.get(next.fetch_add(1, Ordering::Relaxed)) {
+            if unreadable[*task].load(Ordering::Relaxed) {
+                continue;
+            }
             let file = &tasks[*task].file;
             let draft = match &opened {
                 Some((open, opened)) if open == task => Ok(opened),
                 _ => self.open_same(file).map(|file| &opened.insert((*task, file)).1),
             };
             let draft = draft.and_then(|opened| {
-                let read = reader.read(&**opened, file.size, *from, *to);
+                let wanted = Wanted { file: &**opened, closed: self.closed };
+                let read = reader.read(&wanted, file.size, *from, *to);
                 read.map_err(|error| match error.kind() {
                     io::ErrorKind::UnexpectedEof => SourceError::Changed(file.name.clone()),
                     _ => SourceError::Unreadable { name: file.name.clone(), error },
                 })
             });
+            if let Err(error) = &draft
+                && error.is_of_one_file()
+            {
+                if !unreadable[*task].swap(true, Ordering::Relaxed) {
+                    tracing::warn!(%error, "left out of the source");
+                }
+                continue;
+            }
             let draft = if self.closed.load(Ordering::Relaxed) {
                 Err(BuildError::Closed)
             } else {

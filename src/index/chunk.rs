@@ -42,6 +42,35 @@ impl BrokenLines {
     }
 }
 
+/// What a file without resources is instead.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Shape {
+    /// A JSON array.
+    Array,
+    /// JSON over several lines.
+    Printed,
+}
+
+/// How much there is of what a client is told.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Contents {
+    /// Lines that are resources.
+    pub resources: u64,
+    /// Bundles among them that have resources in them.
+    pub bundles: u64,
+    /// The resources in these.
+    pub bundled: u64,
+}
+
+impl std::ops::AddAssign for Contents {
+    fn add_assign(&mut self, other: Self) {
+        self.resources += other.resources;
+        self.bundles += other.bundles;
+        self.bundled += other.bundled;
+    }
+}
+
 /// Where something stands in the index file.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Area {
@@ -64,6 +93,10 @@ pub struct ChunkEntry {
     pub line_feeds: u64,
     /// Its broken lines.
     pub broken: BrokenLines,
+    /// What else there is of lines.
+    pub contents: Contents,
+    /// Of the beginning of a file: what it looks like if it is not NDJSON.
+    pub shape: Option<Shape>,
     /// How many Provenances in it target no patient.
     pub targeting: u64,
     /// How many entries of transactions in it delete something.

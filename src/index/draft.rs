@@ -2,11 +2,14 @@
 
 use rustc_hash::FxHashMap;
 
-use super::chunk::{BrokenLines, Deleting, LIST, NOTHING, UNTIDY};
+use super::chunk::{BrokenLines, Contents, Deleting, LIST, NOTHING, Shape, UNTIDY};
 use super::key::{Key, key};
 use super::line::Deletion;
 use super::table::Table;
 use crate::fhir::ResourceType;
+
+/// The largest gap that one span holds.
+pub const LARGEST_GAP: u32 = 1 << 30;
 
 /// A chunk that is being made.
 #[derive(Default)]
@@ -19,6 +22,10 @@ pub struct Draft {
     pub line_feeds: u64,
     /// Its broken lines.
     pub broken: BrokenLines,
+    /// What else there is of lines.
+    pub contents: Contents,
+    /// What it looks like, at the beginning of a file.
+    pub shape: Option<Shape>,
     /// Checksums of its blocks.
     pub sums: Vec<u64>,
     updated: Vec<i64>,
@@ -90,6 +97,8 @@ pub struct Entry<'a> {
     pub recorded: i64,
     /// What it deletes, of a transaction.
     pub deletions: &'a [Deletion],
+    /// Resources in it, of a Bundle.
+    pub bundled: u64,
     /// URLs of its attachments that name Binaries.
     pub binaries: u32,
 }
@@ -112,6 +121,8 @@ impl Draft {
                 at | LIST
             }
         };
+        self.contents +=
+            Contents { resources: 1, bundles: u64::from(entry.bundled > 0), bundled: entry.bundled };
         let pointers: Vec<u32> = entry.pointers.iter().map(|key| self.pointed.number(key)).collect();
         let place = self.types.len() as u32;
         if !entry.targets.is_empty() {
@@ -138,10 +149,14 @@ impl Draft {
         self.push(span, entry.resource_type.index(), entry.updated, patients, entry.key, set);
     }
 
-    /// Adds `length` bytes that are no resource; blank lines go to what is before them.
+    /// Adds `length` bytes that are no resource; blank lines go to what is before them, and gaps
+    /// that lie side by side are one, so that a file without resources costs next to no memory.
     pub fn gap(&mut self, length: u32, is_blank: bool) {
+        let is_behind_gap = self.types.last() == Some(&NOTHING);
         match self.spans.last_mut() {
-            Some(span) if is_blank => *span = (*span + length) | UNTIDY,
+            Some(span) if is_blank || is_behind_gap && (*span & !UNTIDY) + length <= LARGEST_GAP => {
+                *span = (*span + length) | UNTIDY;
+            }
             _ => {
                 let empty = self.pointer_sets.number(&Vec::new());
                 self.push(length | UNTIDY, NOTHING, i64::MIN, 0, super::key::NO_KEY, empty);

@@ -42,6 +42,8 @@ pub enum Element {
     Entry,
     /// Its `request`.
     Request,
+    /// Its `resource`.
+    Bundled,
     /// `request.method`.
     Method,
     /// `request.url`.
@@ -115,7 +117,8 @@ impl<'de> Visitor<'de> for Look<'_, '_> {
                 map.next_value::<IgnoredAny>()?;
                 continue;
             };
-            if met & 1 << bit != 0 {
+            // A second resource of an entry is one more that is not read.
+            if met & 1 << bit != 0 && !matches!(member, Element::Bundled) {
                 return Err(reader.fail(match member {
                     Element::Type => Broken::NoType,
                     Element::Id => Broken::BadId,
@@ -128,6 +131,7 @@ impl<'de> Visitor<'de> for Look<'_, '_> {
         match element {
             Element::Resource if met & 1 == 0 => return Err(reader.fail(Broken::NoType)),
             Element::Request => reader.note_request(),
+            Element::Bundled => reader.bundled += 1,
             _ => {}
         }
         Ok(())
@@ -168,6 +172,7 @@ impl<'de> Visitor<'de> for Look<'_, '_> {
             | Element::Item(_)
             | Element::Entries
             | Element::Entry
+            | Element::Bundled
             | Element::Request => {}
         }
         Ok(())
@@ -236,7 +241,9 @@ impl Visitor<'_> for MemberOf {
                 };
                 (own, &[], Some(node))
             }
-            Element::Entries | Element::Entry => (&[("request", Element::Request)], &[], None),
+            Element::Entries | Element::Entry => {
+                (&[("request", Element::Request), ("resource", Element::Bundled)], &[], None)
+            }
             Element::Request => (&[("method", Element::Method), ("url", Element::Url)], &[], None),
             _ => (&[], &[], None),
         };

@@ -93,6 +93,8 @@ pub struct LineReader<'b> {
     pub recorded: i64,
     /// Of a Bundle that is a transaction: what its entries delete, in their order.
     pub deletions: Vec<Deletion>,
+    /// Of a Bundle: the resources in its entries, which are not read.
+    pub bundled: u64,
     /// URLs of attachments that name Binaries of the source.
     pub binaries: u32,
     /// The resources outside of compartments that it points to, such as an Organization.
@@ -123,6 +125,7 @@ impl<'b> LineReader<'b> {
             targets: Vec::new(),
             recorded: UNKNOWN_AGE,
             deletions: Vec::new(),
+            bundled: 0,
             binaries: 0,
             pointers: Pointers::default(),
             name: String::new(),
@@ -195,6 +198,7 @@ impl<'b> LineReader<'b> {
         self.deletions.clear();
         (self.updated, self.recorded, self.timestamp) = (UNKNOWN_AGE, UNKNOWN_AGE, UNKNOWN_AGE);
         (self.has_id, self.is_transaction, self.broken) = (false, false, None);
+        self.bundled = 0;
         self.is_tolerant = is_tolerant;
         let mut json = serde_json::Deserializer::from_str(text);
         let look = Look { element: Element::Resource, reader: self };

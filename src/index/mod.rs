@@ -34,14 +34,14 @@ use jiff::Timestamp;
 use parking_lot::{Mutex, MutexGuard};
 use xxhash_rust::xxh3::xxh3_64;
 
-use crate::source::{Source, SourceError, SourceFile};
+use crate::source::{LeftOut, Reason, Snapshot, Source, SourceError, SourceFile};
 use crate::telemetry;
 
 use build::{Builder, Task};
 use segment::Doubts;
 
 pub use build::BuildError;
-pub use chunk::{BLOCK, Chunk, Links, Listing, NOTHING, Span, Targeting};
+pub use chunk::{BLOCK, Chunk, Contents, Links, Listing, NOTHING, Shape, Span, Targeting};
 pub use keeper::Keeper;
 pub use key::{Key, key};
 pub(crate) use leftovers::{FOLDER, remove_leftovers};
@@ -83,10 +83,13 @@ pub struct State {
     pub segments: Vec<Arc<Segment>>,
     /// What follows from all of them.
     pub overlay: Overlay,
+    /// What else is in the source and is not read.
+    pub left_out: LeftOut,
     /// Whether index files were looked for.
     is_loaded: bool,
     /// What the metrics say of it.
     told: telemetry::IndexSize,
+    told_left_out: telemetry::LeftOutFiles,
 }
 
 /// The index as it is at one instant; nobody changes it meanwhile.
@@ -164,8 +167,9 @@ impl Index {
         loop {
             attempts += 1;
             let snapshot = self.source.snapshot()?;
-            match self.bring_up_to(&mut state, snapshot.files) {
-                Ok(()) => return Ok(Look { taken_at: snapshot.taken_at, state }),
+            let taken_at = snapshot.taken_at;
+            match self.bring_up_to(&mut state, snapshot) {
+                Ok(()) => return Ok(Look { taken_at, state }),
                 Err(BuildError::Source(SourceError::Changed(name))) if attempts < PATIENCE => {
                     tracing::info!(file = name, "the source changed while it was indexed: once more");
                 }
@@ -176,7 +180,8 @@ impl Index {
         }
     }
 
-    fn bring_up_to(&self, state: &mut State, files: Vec<SourceFile>) -> Result<(), BuildError> {
+    fn bring_up_to(&self, state: &mut State, snapshot: Snapshot) -> Result<(), BuildError> {
+        let Snapshot { files, mut left_out, .. } = snapshot;
         let doubted = self.doubts.lock().clone();
         let is_current =
             |segment: &Segment, file: &SourceFile| segment.file == *file && !doubted.contains(&file.name);
@@ -184,7 +189,9 @@ impl Index {
             && state.segments.len() == files.len()
             && state.segments.iter().zip(&files).all(|(segment, file)| is_current(segment, file))
         {
-            return Ok(());
+            state.left_out = left_out;
+            state.tell_left_out();
+            return check_readable(state);
         }
         let began = Instant::now();
         make_folder(&self.options.folder)?;
@@ -214,16 +221,23 @@ impl Index {
         };
         let built = builder.build(&tasks)?;
         self.doubts.lock().retain(|name| !doubted.contains(name));
-        built.iter().zip(&tasks).for_each(|(segment, task)| tell_broken(segment, task));
-        segments.extend(built.into_iter().map(Arc::new));
+        for (segment, task) in built.into_iter().zip(&tasks) {
+            let Some(segment) = segment else {
+                left_out.add(&task.file.name, Reason::Unreadable);
+                continue;
+            };
+            tell_broken(&segment, task.kept());
+            segments.push(Arc::new(segment));
+        }
         segments.sort_by(|a, b| a.file.name.cmp(&b.file.name));
         self.remove_others(&segments)?;
         let overlay = Overlay::load_or_make(&self.options.folder, &segments);
-        state.overlay = overlay.inspect_err(|_| check_all(&segments))?;
-        state.segments = segments;
+        let overlay = overlay.inspect_err(|_| check_all(&segments))?;
+        tell_outdated(&segments, &overlay, &state.overlay);
+        (state.segments, state.overlay, state.left_out) = (segments, overlay, left_out);
         state.is_loaded = true;
         state.tell(&tasks, began.elapsed());
-        Ok(())
+        check_readable(state)
     }
 
     /// What the index depends on beside the files.
@@ -288,10 +302,39 @@ fn make_folder(folder: &Path) -> io::Result<()> {
     fs::DirBuilder::new().recursive(true).mode(0o700).create(folder)
 }
 
-/// Logs the lines of new chunks that are no resources, without their content (P12).
-fn tell_broken(segment: &Segment, task: &Task) {
+/// That something could be read: a source of which nothing can be is away, and an export of it
+/// would look whole.
+fn check_readable(state: &State) -> Result<(), BuildError> {
+    if state.left_out.count(Reason::Unreadable) == 0 || state.has_resources() {
+        return Ok(());
+    }
+    let error = io::Error::other("the files that may have resources cannot be read; the log has the reason");
+    Err(SourceError::Unreadable { name: String::new(), error }.into())
+}
+
+/// Logs that the order of files and lines makes older versions count, if that is new.
+fn tell_outdated(segments: &[Arc<Segment>], overlay: &Overlay, before: &Overlay) {
+    let Some(outdated) = overlay.outdated().filter(|outdated| before.outdated() != Some(outdated)) else {
+        return;
+    };
+    let name = |segment: u32| segments.get(segment as usize).map(|segment| &*segment.file.name);
+    tracing::warn!(
+        resources = outdated.count,
+        file = name(outdated.older),
+        newer_in = name(outdated.newer),
+        "older versions take the place of newer ones, because they come later in the order of files and \
+         lines; the first of them is in this file"
+    );
+}
+
+/// Logs the lines of new chunks, from number `kept` on, that are no resources, without their
+/// content (P12).
+fn tell_broken(segment: &Segment, kept: usize) {
     let name = &segment.file.name;
-    let kept = task.beginning.as_ref().map_or(0, |(_, kept)| *kept);
+    if segment.is_barren() {
+        tracing::warn!(file = name, lines = segment.broken_count(0), "a file of the source has no resource");
+        return;
+    }
     for (line, broken) in segment.broken_lines(kept) {
         tracing::warn!(file = name, line, reason = broken.text(), "a line of the source is no resource");
     }
@@ -313,6 +356,18 @@ impl State {
         chunks.map(|chunk| chunk.resident_bytes()).sum()
     }
 
+    /// Whether there is a resource in the source.
+    pub fn has_resources(&self) -> bool {
+        self.segments.iter().any(|segment| segment.contents().resources > 0)
+    }
+
+    /// Shows what is not read, and files without a resource.
+    fn tell_left_out(&mut self) {
+        let barren = self.segments.iter().filter(|segment| segment.is_barren()).count();
+        let counts = self.left_out.counts().iter().map(|(reason, count)| (reason.label(), *count));
+        self.told_left_out.set(counts.chain([("no-resource", barren as u64)]).collect());
+    }
+
     fn tell(&mut self, tasks: &[Task], took: Duration) {
         let indexed: u64 = tasks.iter().map(|task| task.file.size.saturating_sub(task.from())).sum();
         let (resources, bytes) = (self.spans(), self.resident_bytes());
@@ -327,7 +382,9 @@ impl State {
             ?took,
             "the index is up to date"
         );
-        self.told.set(resources, superseded as u64, bytes);
+        let outdated = self.overlay.outdated().map_or(0, |outdated| outdated.count);
+        self.told.set(resources, superseded as u64, outdated, bytes);
+        self.tell_left_out();
         telemetry::indexed(indexed, took);
     }
 }

@@ -14,6 +14,7 @@ use xxhash_rust::xxh3::{Xxh3Default, xxh3_64};
 
 use super::chunk::Deleting;
 use super::key::{Key, NO_KEY};
+use super::line::UNKNOWN_AGE;
 use super::segment::{Segment, keys};
 use crate::fhir::ResourceType;
 
@@ -41,12 +42,25 @@ pub struct Gone {
     pub patients: Vec<Key>,
 }
 
+/// Resources whose last version is older than one that it replaces, by what they say of their age:
+/// perhaps the files are not in the order that was meant.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Outdated {
+    /// How many.
+    pub count: u64,
+    /// Of one of them the number of the segment with the last version.
+    pub older: u32,
+    /// And of that with a newer one.
+    pub newer: u32,
+}
+
 /// See the module.
 #[derive(Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Overlay {
     /// Which segments it follows from.
     of: String,
     superseded: Vec<Spot>,
+    outdated: Option<Outdated>,
     gone: Vec<Gone>,
     adopted: Vec<(Spot, Vec<Key>)>,
 }
@@ -73,10 +87,10 @@ impl Overlay {
         if let Some(kept) = Self::load(&path).filter(|kept| kept.of == of) {
             return Ok(kept);
         }
-        let Versions { superseded, last } = versions(segments)?;
+        let Versions { superseded, outdated, last } = versions(segments)?;
         let gone = gone(segments, last)?;
         let adopted = adopted(segments, &superseded)?;
-        let overlay = Self { of, superseded, gone, adopted };
+        let overlay = Self { of, superseded, outdated, gone, adopted };
         overlay.save(&path)?;
         Ok(overlay)
     }
@@ -103,6 +117,11 @@ impl Overlay {
     /// The spans of a chunk that a later line replaces or deletes, in order.
     pub fn superseded(&self, segment: usize, chunk: usize) -> impl Iterator<Item = usize> + '_ {
         of_chunk(&self.superseded, segment, chunk, |spot| *spot).iter().map(|spot| spot.2 as usize)
+    }
+
+    /// Resources that an older version, or an older deletion, has the last word of.
+    pub fn outdated(&self) -> Option<&Outdated> {
+        self.outdated.as_ref()
     }
 
     /// The resources that are gone, in the order of the entries that say so.
@@ -175,8 +194,26 @@ impl Bits {
 #[derive(Default)]
 struct Versions {
     superseded: Vec<Spot>,
+    outdated: Option<Outdated>,
     /// Deletions that nothing of the name comes after, each with the last version before it.
     last: Vec<((Spot, Deleting), Option<Spot>)>,
+}
+
+impl Versions {
+    /// Looks at the ages of what is said of one name, in the order of the source.
+    fn note_age(&mut self, segments: &[Arc<Segment>], spots: impl Iterator<Item = Spot>) {
+        let age = |(s, c, n): Spot| segments[s as usize].chunks[c as usize].updated()[n as usize];
+        let mut newest: Option<(i64, Spot)> = None;
+        let mut last = None;
+        for spot in spots {
+            newest = newest.max(last);
+            last = Some((age(spot), spot));
+        }
+        let (Some((newest, newer)), Some((age, older))) = (newest, last) else { return };
+        if age != UNKNOWN_AGE && age < newest {
+            self.outdated.get_or_insert(Outdated { count: 0, older: older.0, newer: newer.0 }).count += 1;
+        }
+    }
 }
 
 /// Which resources a later line replaces or deletes, and which deletions stand. Duplicates are
@@ -211,6 +248,7 @@ fn versions(segments: &[Arc<Segment>]) -> io::Result<Versions> {
     events.sort_unstable();
     let mut versions = Versions::default();
     for of_name in events.chunk_by(|(a, ..), (b, ..)| a == b) {
+        versions.note_age(segments, of_name.iter().map(|(_, spot, _)| *spot));
         let (.., deletion) = of_name[of_name.len() - 1];
         let mut of_name: Vec<_> =
             of_name.iter().filter(|(.., deletion)| deletion.is_none()).map(|(_, spot, _)| *spot).collect();

@@ -14,7 +14,7 @@ use parking_lot::Mutex;
 use serde::{Deserialize, Serialize};
 use xxhash_rust::xxh3::{xxh3_64, xxh3_128};
 
-use super::chunk::{Area, Chunk, ChunkEntry, Links, NAMED_BROKEN_LINES};
+use super::chunk::{Area, Chunk, ChunkEntry, Contents, Links, NAMED_BROKEN_LINES, Shape};
 use super::draft::Draft;
 use super::key::Key;
 use super::line::Broken;
@@ -24,7 +24,7 @@ use crate::source::SourceFile;
 /// What an index file says of itself. Another version, or another order of bytes in a number,
 /// is not read.
 const FORMAT: &str =
-    if cfg!(target_endian = "little") { "evanesce index 3 le" } else { "evanesce index 3 be" };
+    if cfg!(target_endian = "little") { "evanesce index 4 le" } else { "evanesce index 4 be" };
 
 /// The words behind the directory: where it is, its length in bytes, its checksum.
 const TRAILER: usize = 3 * 8;
@@ -180,6 +180,23 @@ impl Segment {
         self.chunks.iter().skip(first).map(|chunk| chunk.entry.broken.count).sum()
     }
 
+    /// What there is of lines that are resources.
+    pub fn contents(&self) -> Contents {
+        let mut all = Contents::default();
+        self.chunks.iter().for_each(|chunk| all += chunk.entry.contents);
+        all
+    }
+
+    /// Whether something is in the file, and nothing of it is a resource.
+    pub fn is_barren(&self) -> bool {
+        self.file.size > 0 && self.chunks.iter().all(|chunk| chunk.entry.contents.resources == 0)
+    }
+
+    /// What the file looks like if it has no resources and its beginning tells.
+    pub fn shape(&self) -> Option<Shape> {
+        self.chunks.first().and_then(|chunk| chunk.entry.shape)
+    }
+
     /// Resources and gaps.
     pub fn spans(&self) -> u64 {
         self.chunks.iter().map(|chunk| chunk.types().len() as u64).sum()
@@ -255,6 +272,8 @@ impl SegmentWriter {
             targeting: draft.targeting(),
             deleting: draft.deleting(),
             broken: draft.broken,
+            contents: draft.contents,
+            shape: draft.shape,
             resident: self.area(&resident)?,
             keys: self.area(&keys)?,
             links: self.area(&links)?,

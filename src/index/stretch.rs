@@ -6,16 +6,13 @@ use memchr::{memchr, memrchr};
 use xxhash_rust::xxh3::xxh3_64;
 
 use super::LONGEST_LINE;
-use super::chunk::BLOCK;
-use super::draft::{Draft, Entry};
+use super::chunk::{BLOCK, Shape};
+use super::draft::{Draft, Entry, LARGEST_GAP};
 use super::line::{Broken, LineReader};
 use crate::files::ReadAt;
 
 /// Bytes read at once when a line goes on behind the stretch.
 const MORE: usize = 1 << 20;
-
-/// The largest gap that one span holds.
-const LARGEST_GAP: u64 = 1 << 30;
 
 /// A UTF-8 byte order mark, which some programs put at the beginning of a file.
 pub const BYTE_ORDER_MARK: &[u8] = b"\xEF\xBB\xBF";
@@ -25,6 +22,16 @@ pub const BYTE_ORDER_MARK: &[u8] = b"\xEF\xBB\xBF";
 pub fn text_of(span: &[u8], is_file_start: bool) -> &[u8] {
     let text = if is_file_start { span.strip_prefix(BYTE_ORDER_MARK).unwrap_or(span) } else { span };
     text.trim_ascii()
+}
+
+/// What a file is that begins with `text` and has no resource there.
+fn shape_of(text: &[u8]) -> Option<Shape> {
+    let mut lines = text.split(|byte| *byte == b'\n').map(<[u8]>::trim_ascii).filter(|line| !line.is_empty());
+    match lines.next()?.first()? {
+        b'[' => text[1..].trim_ascii_start().starts_with(b"{").then_some(Shape::Array),
+        b'{' => lines.next().is_some_and(|line| line.starts_with(b"\"")).then_some(Shape::Printed),
+        _ => None,
+    }
 }
 
 /// Reads stretches of files, one after another, into the same buffer.
@@ -83,11 +90,14 @@ impl<'b> StretchReader<'b> {
             draft.sums = self.bytes()[first..].chunks(BLOCK).map(xxh3_64).collect();
         }
         self.read_lines(first, &mut draft);
+        if from == 0 && draft.contents.resources == 0 {
+            draft.shape = shape_of(text_of(self.bytes(), true));
+        }
         if let Some(mut length) = too_long {
             draft.broken.add(draft.line_feeds, Broken::TooLong);
             draft.line_feeds += 1;
             while length > 0 {
-                let piece = length.min(LARGEST_GAP);
+                let piece = length.min(LARGEST_GAP.into());
                 draft.gap(piece as u32, false);
                 length -= piece;
             }
@@ -127,6 +137,7 @@ impl<'b> StretchReader<'b> {
                             targets: &self.lines.targets,
                             recorded: self.lines.recorded,
                             deletions: &self.lines.deletions,
+                            bundled: self.lines.bundled,
                             binaries: self.lines.binaries,
                         },
                     ),

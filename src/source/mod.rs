@@ -1,15 +1,18 @@
 //! Where resources come from: files of NDJSON lines behind the [`Source`] trait, a folder on
 //! the local file system being the first.
 
+mod left_out;
 mod ndjson;
 
 use std::io;
 
 use jiff::Timestamp;
+use rustix::io::Errno;
 use serde::{Deserialize, Serialize};
 
 use crate::files::ReadAt;
 
+pub use left_out::{LeftOut, NAMED_FILES, Reason};
 pub use ndjson::NdjsonFolder;
 
 /// Why a source cannot be read.
@@ -28,13 +31,33 @@ pub enum SourceError {
     },
 }
 
+impl SourceError {
+    /// Whether it is the fault of a single file, which may be left out: its permissions, or what it
+    /// lies on. That this process has run out of descriptors or memory is not.
+    pub(crate) fn is_of_one_file(&self) -> bool {
+        match self {
+            Self::Changed(_) => false,
+            Self::Unreadable { name, error } => !name.is_empty() && is_of_file(error),
+        }
+    }
+}
+
+/// See [`SourceError::is_of_one_file`].
+fn is_of_file(error: &io::Error) -> bool {
+    const OF_FILE: [Errno; 6] =
+        [Errno::ACCESS, Errno::PERM, Errno::IO, Errno::STALE, Errno::UCLEAN, Errno::BADMSG];
+    Errno::from_io_error(error).is_some_and(|errno| OF_FILE.contains(&errno))
+}
+
 /// What a source held at one instant.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Snapshot {
     /// Everything that was written before this instant is in the files.
     pub taken_at: Timestamp,
-    /// The files with resources, in the order of their names.
+    /// The files to read, in the order of their names.
     pub files: Vec<SourceFile>,
+    /// What is there and is not read.
+    pub left_out: LeftOut,
 }
 
 /// One file of a source, as a snapshot saw it.

@@ -1,8 +1,8 @@
-//! A folder of NDJSON files on the local file system. Files are recognised by what is in
-//! them, not by their names; what is no regular file is left out, with a warning.
+//! A folder of NDJSON files on the local file system. Every regular file is read, whatever its
+//! name, unless that is one of a hidden, backup or partial file; what else is not read, such as
+//! folders, links and compressed files, is left out by name, and says so to clients and in the log.
 
-use std::collections::{BTreeSet, HashMap};
-use std::ffi::OsString;
+use std::collections::{BTreeMap, HashMap};
 use std::fs::{File, Metadata};
 use std::io;
 use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
@@ -16,10 +16,8 @@ use parking_lot::Mutex;
 use rustix::fs::OFlags;
 use rustix::io::Errno;
 
-use super::{Opened, ReadAt, Snapshot, Source, SourceError, SourceFile};
-
-/// How much of a file is looked at to recognise it.
-const PEEK: usize = 64 << 10;
+use super::left_out::{HEAD, LeftOut, Reason, form, is_leftover};
+use super::{Opened, ReadAt, Snapshot, Source, SourceError, SourceFile, is_of_file};
 
 /// Two changes within one tick of the file system's clock leave the same time; a file that
 /// was changed this recently is looked at again after a tick (git's "racily clean").
@@ -33,10 +31,10 @@ pub struct NdjsonFolder {
     folder: PathBuf,
     /// The file system that the folder was on at the start.
     device: u64,
-    /// Names whose being left out was said before: it is not said at every kick-off.
-    left_out: Mutex<BTreeSet<OsString>>,
-    /// Files whose beginning was looked at, by name, and whether they hold resources.
-    known: Mutex<HashMap<String, (SourceFile, bool)>>,
+    /// What is left out and was said to be: it is not said at every kick-off.
+    said: Mutex<BTreeMap<String, Reason>>,
+    /// Files whose beginning was looked at, by name, and why they are not read, if they are not.
+    known: Mutex<HashMap<String, (SourceFile, Option<Reason>)>>,
 }
 
 fn unreadable(name: impl Into<String>) -> impl FnOnce(io::Error) -> SourceError {
@@ -74,21 +72,6 @@ fn changed_within_a_tick(file: &Metadata, now: Timestamp) -> bool {
     (now.as_nanosecond() - latest).unsigned_abs() < TICK.as_nanos()
 }
 
-/// Whether the beginning of a file has a line that is a FHIR resource, or is one long line
-/// that looks like one.
-fn looks_like_resources(head: &[u8]) -> bool {
-    let is_cut = head.len() == PEEK;
-    let head = head.strip_prefix(b"\xEF\xBB\xBF").unwrap_or(head).trim_ascii_start();
-    // The type of a resource may stand behind all the rest of it.
-    if is_cut && head.starts_with(b"{") && !head.contains(&b'\n') {
-        return true;
-    }
-    let object = |line: &[u8]| {
-        line.trim_ascii_start().starts_with(b"{") && memchr::memmem::find(line, b"\"resourceType\"").is_some()
-    };
-    head.split(|b| *b == b'\n').any(object)
-}
-
 impl NdjsonFolder {
     /// A source over `folder`; the error says if it is missing or cannot be listed.
     pub fn open(folder: &Path) -> Result<Self, SourceError> {
@@ -97,15 +80,7 @@ impl NdjsonFolder {
             Ok(std::fs::metadata(folder)?.dev())
         };
         let device = look().map_err(unreadable(folder.display().to_string()))?;
-        Ok(Self { folder: folder.to_owned(), device, left_out: Mutex::default(), known: Mutex::default() })
-    }
-
-    /// Says once that a name is left out, and why.
-    fn leave_out(&self, name: impl Into<OsString>, reason: &str) {
-        let name = name.into();
-        if self.left_out.lock().insert(name.clone()) {
-            tracing::warn!(name = %name.to_string_lossy().escape_debug(), reason, "left out of the source");
-        }
+        Ok(Self { folder: folder.to_owned(), device, said: Mutex::default(), known: Mutex::default() })
     }
 
     /// What is below a mount point is not the source, and most often empty: an export of it
@@ -124,27 +99,45 @@ impl NdjsonFolder {
     fn scan(&self) -> Result<Snapshot, SourceError> {
         let taken_at = Timestamp::now();
         self.check_mount().map_err(unreadable(""))?;
-        let mut names = Vec::new();
+        let (mut names, mut left_out) = (Vec::new(), BTreeMap::new());
         for entry in std::fs::read_dir(&self.folder).map_err(unreadable(""))? {
             match entry.map_err(unreadable(""))?.file_name().into_string() {
+                Ok(name) if is_leftover(&name) => left_out.extend([(name, Reason::Leftover)]),
                 Ok(name) => names.push(name),
-                Err(name) => self.leave_out(name, "its name is not UTF-8"),
+                Err(name) => left_out.extend([(name.to_string_lossy().into_owned(), Reason::Name)]),
             }
         }
         names.sort_unstable();
         self.known.lock().retain(|name, _| names.binary_search(name).is_ok());
         let mut files = Vec::new();
         for name in names {
-            match self.look_at(&name) {
-                Ok(Some(file)) => files.push(file),
-                Ok(None) => self.leave_out(name, "it is no regular file with FHIR resources"),
-                Err(e) if Errno::from_io_error(&e) == Some(Errno::LOOP) => {
-                    self.leave_out(name, "symbolic links are not followed");
+            let reason = match self.look_at(&name) {
+                Ok(Ok(file)) => {
+                    files.push(file);
+                    continue;
                 }
-                Err(e) => return Err(unreadable(name)(e)),
-            }
+                Ok(Err(reason)) => reason,
+                Err(error) if Errno::from_io_error(&error) == Some(Errno::LOOP) => Reason::Link,
+                Err(error) if is_of_file(&error) => Reason::Unreadable,
+                Err(error) => return Err(unreadable(name)(error)),
+            };
+            left_out.insert(name, reason);
         }
-        Ok(Snapshot { taken_at, files })
+        Ok(Snapshot { taken_at, files, left_out: self.say(left_out) })
+    }
+
+    /// Says once of each name that it is left out, and why.
+    fn say(&self, left_out: BTreeMap<String, Reason>) -> LeftOut {
+        let mut noted = LeftOut::default();
+        let mut said = self.said.lock();
+        for (name, reason) in &left_out {
+            if said.get(name) != Some(reason) {
+                tracing::warn!(name = %name.escape_debug(), reason = reason.text(), "left out of the source");
+            }
+            noted.add(name, *reason);
+        }
+        *said = left_out;
+        noted
     }
 
     /// Opens a file without following a link and without waiting for the writer of a FIFO.
@@ -153,17 +146,20 @@ impl NdjsonFolder {
         std::fs::OpenOptions::new().read(true).custom_flags(flags).open(self.folder.join(name))
     }
 
-    /// The file as a snapshot shows it; `None` if it holds no resources.
-    fn look_at(&self, name: &str) -> io::Result<Option<SourceFile>> {
+    /// The file as a snapshot shows it, or why it is not read.
+    fn look_at(&self, name: &str) -> io::Result<Result<SourceFile, Reason>> {
         // A socket cannot be opened, and a device had better not be.
         let kind = std::fs::symlink_metadata(self.folder.join(name))?.file_type();
+        if kind.is_dir() {
+            return Ok(Err(Reason::Folder));
+        }
         if !kind.is_file() && !kind.is_symlink() {
-            return Ok(None);
+            return Ok(Err(Reason::Special));
         }
         let mut file = self.open_file(name)?;
         let mut metadata = file.metadata()?;
         if !metadata.is_file() {
-            return Ok(None);
+            return Ok(Err(Reason::Special));
         }
         if changed_within_a_tick(&metadata, Timestamp::now()) {
             std::thread::sleep(TICK);
@@ -171,18 +167,19 @@ impl NdjsonFolder {
             metadata = file.metadata()?;
         }
         let version = version(name, &metadata);
-        let known = self.known.lock().get(name).filter(|(known, _)| *known == version).map(|(_, yes)| *yes);
-        let recognised = match known {
-            Some(recognised) => recognised,
+        let known =
+            self.known.lock().get(name).filter(|(known, _)| *known == version).map(|(_, reason)| *reason);
+        let reason = match known {
+            Some(reason) => reason,
             None => {
-                let mut head = vec![0; PEEK];
+                let mut head = [0; HEAD];
                 let read = ReadAt::read_full_at(&file, &mut head, 0)?;
-                let recognised = looks_like_resources(&head[..read]);
-                self.known.lock().insert(name.to_owned(), (version.clone(), recognised));
-                recognised
+                let reason = form(&head[..read]);
+                self.known.lock().insert(name.to_owned(), (version.clone(), reason));
+                reason
             }
         };
-        Ok(recognised.then_some(version))
+        Ok(reason.map_or(Ok(version), Err))
     }
 }
 
@@ -251,15 +248,15 @@ mod tests {
     const PATIENT: &str = "{\"resourceType\":\"Patient\",\"id\":\"p\"}\n";
 
     #[test]
-    fn files_are_recognised_by_content_and_everything_else_is_left_out() {
+    fn regular_files_are_read_whatever_is_in_them_and_the_rest_is_left_out_with_a_reason() {
         let folder = tempfile::tempdir().unwrap();
-        let write = |name: &str, content: &str| std::fs::write(folder.path().join(name), content).unwrap();
-        write("Organization.1721218811633.ndjson", PATIENT);
-        write("no-extension", &format!("\n{{broken\n{PATIENT}"));
-        write("giant.ndjson", &format!("{{\"resourceType\":\"Binary\",\"data\":\"{}", "x".repeat(2 * PEEK)));
-        write("README.md", "# about");
-        write("empty.ndjson", "");
-        write("package.json", "{\"name\": \"x\"}");
+        let write = |name: &str, content: &[u8]| std::fs::write(folder.path().join(name), content).unwrap();
+        let read = ["Organization.1721218811633.ndjson", "README.md", "empty.ndjson", "no-extension"];
+        read.iter().for_each(|name| write(name, b"# about"));
+        write("Patient.ndjson~", PATIENT.as_bytes());
+        write(".Patient.ndjson.Xy12", PATIENT.as_bytes());
+        write("Patient.ndjson.gz", b"\x1f\x8b\x08\0\0\0\0\0\0\0");
+        write("wide.ndjson", b"\xff\xfe{\0\"\0");
         std::fs::create_dir(folder.path().join("Patient.ndjson")).unwrap();
         std::os::unix::fs::symlink("README.md", folder.path().join("link.ndjson")).unwrap();
         rustix::fs::mknodat(
@@ -270,9 +267,17 @@ mod tests {
             0,
         )
         .unwrap();
-        let snapshot = NdjsonFolder::open(folder.path()).unwrap().snapshot().unwrap();
-        let names: Vec<_> = snapshot.files.iter().map(|file| file.name.as_str()).collect();
-        assert_eq!(names, ["Organization.1721218811633.ndjson", "giant.ndjson", "no-extension"]);
+        let Snapshot { files, left_out, .. } = NdjsonFolder::open(folder.path()).unwrap().snapshot().unwrap();
+        assert_eq!(files.iter().map(|file| file.name.as_str()).collect::<Vec<_>>(), read);
+        let named: Vec<_> = left_out.named().iter().map(|(name, reason)| (name.as_str(), *reason)).collect();
+        let expected = [
+            ("Patient.ndjson", Reason::Folder),
+            ("Patient.ndjson.gz", Reason::Compressed),
+            ("fifo.ndjson", Reason::Special),
+            ("link.ndjson", Reason::Link),
+            ("wide.ndjson", Reason::Utf16),
+        ];
+        assert_eq!((named.as_slice(), left_out.count(Reason::Leftover)), (&expected[..], 2));
     }
 
     #[test]

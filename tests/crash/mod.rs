@@ -18,7 +18,7 @@ mod power_losses;
 mod power_steps;
 mod random_kills;
 mod stops;
-mod syscalls;
+pub mod syscalls;
 mod witnesses;
 
 use std::collections::BTreeSet;

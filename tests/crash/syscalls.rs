@@ -14,7 +14,7 @@ use super::{
 use crate::support::{KICKOFF, Server, Setup, delete, eventually, get};
 
 /// Whether strace can be had, and may trace; says so loudly if not.
-pub(super) fn can_trace(what: &str) -> bool {
+pub fn can_trace(what: &str) -> bool {
     match Command::new("strace").args(["-o", "/dev/null", "true"]).output() {
         Ok(output) if output.status.success() => true,
         Ok(output) => {
@@ -29,7 +29,7 @@ pub(super) fn can_trace(what: &str) -> bool {
 }
 
 /// The server under strace. `-D` leaves the server our child: we kill it and see its exit code.
-pub(super) fn start_traced(setup: &Setup, options: &[&str]) -> Server {
+pub fn start_traced(setup: &Setup, options: &[&str]) -> Server {
     let server = setup.command();
     let mut command = Command::new("strace");
     command.args(["-D", "-f", "-y", "-s", "64", "-o"]).arg(trace_file(setup)).args(options);

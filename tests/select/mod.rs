@@ -254,10 +254,14 @@ fn scratch() -> TempDir {
 fn broken_lines(outcome: &[u8]) -> u64 {
     let outcome: serde_json::Value = serde_json::from_slice(outcome).unwrap();
     let text = outcome["issue"][0]["details"]["text"].as_str().unwrap();
-    match text.split_once(" more lines of ") {
-        Some((count, _)) => count.parse().unwrap(),
-        None => u64::from(text.starts_with("Line ")),
+    if let Some((count, _)) = text.split_once(" more lines of ") {
+        return count.parse().unwrap();
     }
+    // A file without a resource.
+    if let Some((_, count)) = text.split_once("; nothing of it was exported, ") {
+        return count.split(' ').next().unwrap().parse().unwrap();
+    }
+    u64::from(text.starts_with("Line "))
 }
 
 /// What a Bundle of a file of deletions says, and that it says nothing else (MF-6).

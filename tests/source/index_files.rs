@@ -216,3 +216,29 @@ fn another_base_url_changes_what_references_mean_and_so_the_index() {
     setup.sets = vec!["source.base_url=https://other.example.org".into()];
     assert_same(&export(&setup), &text(2));
 }
+
+#[test]
+fn an_index_of_the_former_version_is_made_again() {
+    use xxhash_rust::xxh3::xxh3_64;
+    let content = resource("Basic", 1, "x");
+    let folder = folder_of(&content);
+    let setup = Setup::new().source(folder.path());
+    let server = setup.start();
+    server.export("$export");
+    server.kill();
+    let file = index_files(&setup).into_iter().find(|file| file.extension().is_some()).unwrap();
+    let mut index = std::fs::read(&file).unwrap();
+    let trailer = index.len() - 24;
+    let at = u64::from_le_bytes(index[trailer..][..8].try_into().unwrap()) as usize;
+    let version = at + memchr::memmem::find(&index[at..trailer], b"evanesce index ").unwrap() + 15;
+    let (before, former) = (index[version], index[version] - 1);
+    for (version_of, indexed) in [(before, 0), (former, content.len() as u64)] {
+        index[version] = version_of;
+        let sum = xxh3_64(&index[at..trailer]);
+        index[trailer + 16..].copy_from_slice(&sum.to_le_bytes());
+        std::fs::write(&file, &index).unwrap();
+        let server = setup.start();
+        assert_exports(&server, &lines_of(content.as_bytes()));
+        assert_eq!(indexed_bytes(&server), indexed);
+    }
+}

@@ -16,6 +16,8 @@ mod resumed;
 pub mod room;
 mod stopping;
 mod told;
+mod unread;
+mod unreadable;
 
 use std::fmt::Display;
 use std::fs::{File, OpenOptions};

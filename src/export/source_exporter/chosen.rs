@@ -6,8 +6,9 @@ use std::collections::{BTreeSet, HashSet};
 use super::lines::{LineOptions, Lines};
 use super::provenances::Associated;
 use super::references::follow;
+use super::remarks::Remarks;
 use super::select::Selection;
-use super::{SourceOptions, broken, deleted, patients};
+use super::{SourceOptions, deleted, patients};
 use crate::config::References;
 use crate::export::ExportError;
 use crate::fhir::ResourceType;
@@ -123,8 +124,7 @@ pub fn size(
         bytes += lengths.sum::<u64>();
     })?;
     bytes += deleted::told(look, &selection).iter().map(|told| told.bytes).sum::<u64>();
-    let (_, texts) = broken::lines(look);
-    Ok(bytes + line_feeds(look.segments.len()) + broken::bytes(&texts))
+    Ok(bytes + line_feeds(look.segments.len()) + Remarks::of(look).bytes())
 }
 
 /// Bytes that copying from this many files adds: the line feed of each last line.

@@ -2,7 +2,6 @@
 //! decides everything: a part says which bytes of which files go out. It is written against
 //! [`Exporter`] and has no private door.
 
-mod broken;
 mod chosen;
 mod copy;
 mod deleted;
@@ -14,6 +13,7 @@ mod patients;
 mod plan;
 mod provenances;
 mod references;
+mod remarks;
 mod runs;
 mod select;
 mod single;
@@ -39,6 +39,7 @@ use crate::source::{SourceError, SourceFile};
 
 use copy::Slice;
 use lines::{Lines, PartLines};
+use remarks::Remark;
 use single::{KnownGroups, patiently};
 
 /// Kick-offs and reads that may wait for the index at once; the rest of the kick-offs are checked,
@@ -107,12 +108,12 @@ enum Content {
         /// How many, if that may be told.
         resources: Option<u64>,
     },
-    /// Lines of the source that are no resources.
-    Broken {
-        /// How many.
+    /// What is said of the source.
+    Remarks {
+        /// How many of its lines are no resources.
         lines: u64,
-        /// What to say about them.
-        texts: Vec<String>,
+        /// What to say.
+        list: Vec<Remark>,
     },
 }
 
@@ -175,8 +176,8 @@ impl SourceExporter {
 
     fn plan_once(&self, request: &ExportRequest) -> Result<Plan, ExportError> {
         let look = self.index.look()?;
-        if look.segments.is_empty() {
-            tracing::warn!("the source has no files with FHIR resources: the export is empty");
+        if !look.has_resources() {
+            tracing::warn!("the source has no FHIR resources: the export is empty");
         }
         let contents = plan::contents(&self.index, &look, request, &self.options)?;
         let held = Held::new(self.hold(&look, &contents.segments)?);
@@ -312,9 +313,9 @@ impl Exporter for SourceExporter {
         let content = Content::deserialize(&part.content)
             .map_err(|e| ExportError::Other(format!("the plan is not of this version: {e}")))?;
         match content {
-            Content::Broken { lines, texts } => {
-                for text in &texts {
-                    out.outcome(&broken::outcome(text))?;
+            Content::Remarks { lines, list } => {
+                for remark in &list {
+                    out.outcome(&remark.outcome())?;
                 }
                 Ok(PartSummary { broken_lines: lines })
             }

@@ -7,8 +7,9 @@ use super::chosen::{each_chosen, each_of, line_feeds, selection};
 use super::copy::{Slice, TouchedSums};
 use super::deleted::{self, Told};
 use super::lines::{LineOptions, Lines, PartLines};
+use super::remarks::Remarks;
 use super::runs::{Run, RunWriter};
-use super::{Content, SourceOptions, broken, organized};
+use super::{Content, SourceOptions, organized};
 use crate::export::ExportError;
 use crate::fhir::ResourceType;
 use crate::index::{BLOCK, Chunk, Index, Look};
@@ -31,7 +32,7 @@ pub struct Contents {
     pub segments: Vec<usize>,
 }
 
-/// What an export of the request copies, and says about broken lines.
+/// What an export of the request copies, and says of its source.
 pub fn contents(
     index: &Index,
     look: &Look<'_>,
@@ -42,10 +43,11 @@ pub fn contents(
         Some(OrganizeBy::Patient) => blocks(index, look, request, options)?,
         None => copies(index, look, request, options)?,
     };
-    let (lines, texts) = broken::lines(look);
-    contents.bytes += broken::bytes(&texts);
-    if lines > 0 {
-        contents.parts.push((0, Content::Broken { lines, texts }));
+    let remarks = Remarks::of(look);
+    contents.bytes += remarks.bytes();
+    let Remarks { lines, list } = remarks;
+    if !list.is_empty() {
+        contents.parts.push((0, Content::Remarks { lines, list }));
     }
     Ok(contents)
 }

@@ -22,8 +22,9 @@ use serde::{Deserialize, Serialize};
 use super::chosen::line_feeds;
 use super::copy::{Slice, damaged};
 use super::lines::{LineOptions, Lines, PartLines};
+use super::remarks::Remarks;
 use super::runs::Run;
-use super::{SourceExporter, SourceOptions, broken};
+use super::{SourceExporter, SourceOptions};
 use crate::export::{CancelToken, ExportError, PartWriter};
 use crate::fhir::{IssueCode, OperationOutcome, ResourceType, Severity};
 use crate::index::{Index, Look, text_of};
@@ -88,8 +89,7 @@ pub fn size(
     let survey = Survey::new(index, look, request, options)?;
     let blocks: u64 = survey.blocks().map(|block| stages::bytes(&block, options.max_file_bytes)).sum();
     let told = survey.told.iter().map(|told| told.bytes).sum::<u64>() + line_feeds(survey.told.len());
-    let (_, texts) = broken::lines(look);
-    Ok(blocks + told + left_out_bytes(survey.left_out) + broken::bytes(&texts))
+    Ok(blocks + told + left_out_bytes(survey.left_out) + Remarks::of(look).bytes())
 }
 
 /// Says that resources were left out, if some were. Where their number is not for the client, it is

@@ -1,0 +1,207 @@
+//! What lies in a source and is not read, and why: leftovers of programs, known by their names;
+//! what is no regular file; files in a form that is not NDJSON; files that cannot be read. All of
+//! it is counted, and as much is named as is told to clients and shown to the operator.
+
+use std::collections::BTreeMap;
+
+/// Files that are named; the rest are counted.
+pub const NAMED_FILES: usize = 100;
+
+/// How names of leftovers end, in lower case: backups, files that are still being written, and
+/// what editors, downloads and package managers leave.
+const ENDINGS: [&str; 17] = [
+    "~",
+    ".bak",
+    ".backup",
+    ".crdownload",
+    ".dpkg-new",
+    ".dpkg-old",
+    ".filepart",
+    ".old",
+    ".orig",
+    ".part",
+    ".partial",
+    ".rej",
+    ".rpmsave",
+    ".swo",
+    ".swp",
+    ".temp",
+    ".tmp",
+];
+
+/// Why something in a source is not read.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Reason {
+    /// Its name is that of a hidden, backup or partial file.
+    Leftover,
+    /// Its name is not UTF-8.
+    Name,
+    /// It is a folder.
+    Folder,
+    /// It is a symbolic link.
+    Link,
+    /// It is a FIFO, a socket or a device.
+    Special,
+    /// It begins as compressed files do.
+    Compressed,
+    /// It begins as UTF-16 or UTF-32 does.
+    Utf16,
+    /// The system refuses to read it.
+    Unreadable,
+}
+
+impl Reason {
+    /// Its name in metrics.
+    pub fn label(self) -> &'static str {
+        match self {
+            Self::Leftover => "leftover",
+            Self::Name => "name",
+            Self::Folder => "folder",
+            Self::Link => "link",
+            Self::Special => "special",
+            Self::Compressed => "compressed",
+            Self::Utf16 => "utf-16",
+            Self::Unreadable => "unreadable",
+        }
+    }
+
+    /// What is wrong; completes "x.ndjson ...".
+    pub fn text(self) -> &'static str {
+        match self {
+            Self::Leftover => "has the name of a hidden, backup or partial file",
+            Self::Name => "has a name that is not UTF-8",
+            Self::Folder => "is a folder",
+            Self::Link => "is a symbolic link, and links are not followed",
+            Self::Special => "is no regular file",
+            Self::Compressed => "is compressed; files are read only uncompressed",
+            Self::Utf16 => "is in UTF-16 or UTF-32; files are read only in UTF-8",
+            Self::Unreadable => "cannot be read",
+        }
+    }
+}
+
+/// What is not read of a source.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct LeftOut {
+    named: Vec<(String, Reason)>,
+    counts: BTreeMap<Reason, u64>,
+}
+
+impl LeftOut {
+    /// Notes one. Leftovers are counted, but not named: they are nobody's data.
+    pub fn add(&mut self, name: impl Into<String>, reason: Reason) {
+        *self.counts.entry(reason).or_default() += 1;
+        if reason != Reason::Leftover && self.named.len() < NAMED_FILES {
+            self.named.push((name.into(), reason));
+        }
+    }
+
+    /// Those that are named, at most [`NAMED_FILES`].
+    pub fn named(&self) -> &[(String, Reason)] {
+        &self.named
+    }
+
+    /// How many there are of each.
+    pub fn counts(&self) -> &BTreeMap<Reason, u64> {
+        &self.counts
+    }
+
+    /// How many there are for that reason.
+    pub fn count(&self, reason: Reason) -> u64 {
+        self.counts.get(&reason).copied().unwrap_or_default()
+    }
+
+    /// How many there are beside leftovers and those that are named.
+    pub fn unnamed(&self) -> u64 {
+        self.counts.values().sum::<u64>() - self.count(Reason::Leftover) - self.named.len() as u64
+    }
+}
+
+/// Whether a file of that name is a leftover: hidden, as rsync names what it has not finished, a
+/// backup, or a part of a file.
+pub fn is_leftover(name: &str) -> bool {
+    let lower = name.to_ascii_lowercase();
+    name.starts_with('.')
+        || (name.starts_with('#') && name.ends_with('#'))
+        || ENDINGS.iter().any(|ending| lower.ends_with(ending))
+}
+
+/// What the first bytes of a file say it is, if that cannot be NDJSON in UTF-8; [`HEAD`] bytes are
+/// enough.
+pub fn form(head: &[u8]) -> Option<Reason> {
+    const COMPRESSED: [&[u8]; 5] =
+        [b"\x1f\x8b\x08", b"\x28\xb5\x2f\xfd", b"PK\x03\x04", b"BZh", b"\xfd7zXZ\0"];
+    if COMPRESSED.iter().any(|magic| head.starts_with(magic)) {
+        return Some(Reason::Compressed);
+    }
+    let is_marked = head.starts_with(b"\xff\xfe") || head.starts_with(b"\xfe\xff");
+    // Without a mark: each ASCII character has a zero beside it.
+    let alternates = matches!(head, [a, 0, b, 0, ..] if *a != 0 && *b != 0)
+        || matches!(head, [0, a, 0, b, ..] if *a != 0 && *b != 0)
+        || matches!(head, [a, 0, 0, 0, b, 0, 0, 0] | [0, 0, 0, a, 0, 0, 0, b] if *a != 0 && *b != 0);
+    (is_marked || alternates).then_some(Reason::Utf16)
+}
+
+/// Bytes of a file that [`form`] looks at.
+pub const HEAD: usize = 8;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn leftovers_are_known_by_their_names() {
+        for name in [
+            ".hidden",
+            ".Patient.ndjson.Xy12",
+            "Patient.ndjson~",
+            "Patient.ndjson.bak",
+            "Patient.BAK",
+            "Patient.ndjson.part",
+            "#Patient.ndjson#",
+            "~",
+        ] {
+            assert!(is_leftover(name), "{name}");
+        }
+        for name in ["Patient.ndjson", "~Patient", "bak", "old", "a.bak.ndjson", "#1", "tmp", "part-1"] {
+            assert!(!is_leftover(name), "{name}");
+        }
+    }
+
+    #[test]
+    fn forms_are_known_by_the_first_bytes() {
+        let utf16 = |text: &str, mark: bool, bytes: fn(u16) -> [u8; 2]| -> Vec<u8> {
+            let mark = mark.then_some(0xfeff);
+            mark.into_iter().chain(text.encode_utf16()).flat_map(bytes).take(HEAD).collect()
+        };
+        for (mark, bytes) in [
+            (true, u16::to_le_bytes as fn(u16) -> [u8; 2]),
+            (true, u16::to_be_bytes),
+            (false, u16::to_le_bytes),
+            (false, u16::to_be_bytes),
+        ] {
+            assert_eq!(form(&utf16("{\"resourceType\"", mark, bytes)), Some(Reason::Utf16), "{mark}");
+        }
+        let utf32: Vec<u8> = "{\"".chars().flat_map(|char| (char as u32).to_be_bytes()).collect();
+        assert_eq!(form(&utf32), Some(Reason::Utf16));
+        for magic in [&b"\x1f\x8b\x08\0\0\0\0\0"[..], b"\x28\xb5\x2f\xfd\0\0\0\0", b"PK\x03\x04\0\0\0\0"] {
+            assert_eq!(form(magic), Some(Reason::Compressed));
+        }
+        for read in
+            [&b""[..], b"{", b"{\"resour", b"\xef\xbb\xbf{\"res", &[0; 8], b"\0\0\0\0\0\0\0{", b"\n\n\n\n"]
+        {
+            assert_eq!(form(read), None, "{read:?}");
+        }
+    }
+
+    #[test]
+    fn p13_the_first_hundred_are_named_and_the_rest_are_counted() {
+        let mut left_out = LeftOut::default();
+        for n in 0..NAMED_FILES + 5 {
+            left_out.add(format!("folder-{n}"), Reason::Folder);
+            left_out.add(format!("{n}~"), Reason::Leftover);
+        }
+        assert_eq!((left_out.named().len(), left_out.unnamed()), (NAMED_FILES, 5));
+        assert_eq!(left_out.count(Reason::Leftover), NAMED_FILES as u64 + 5);
+    }
+}
