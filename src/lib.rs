@@ -41,6 +41,7 @@ pub mod http;
 pub mod index;
 pub mod job;
 mod lock;
+mod plain_file;
 pub mod receipts;
 mod reconcile;
 pub mod source;

@@ -9,6 +9,8 @@ use std::time::{Duration, Instant};
 use rustix::fs::FlockOperation;
 use rustix::io::Errno;
 
+use crate::plain_file::{Links, open_with};
+
 /// The name of the file in the data directory.
 pub const FILE_NAME: &str = "LOCK";
 
@@ -20,7 +22,8 @@ const PATIENCE: Duration = Duration::from_millis(500);
 pub fn take(data_dir: &Path) -> io::Result<Option<File>> {
     let mut options = OpenOptions::new();
     let path = data_dir.join(FILE_NAME);
-    let lock = options.write(true).create(true).truncate(false).mode(0o600).open(path)?;
+    let options = options.write(true).create(true).truncate(false).mode(0o600);
+    let lock = open_with(options, &path, Links::Refuse)?;
     let until = Instant::now() + PATIENCE;
     loop {
         match rustix::fs::flock(&lock, FlockOperation::NonBlockingLockExclusive) {

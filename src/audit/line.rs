@@ -12,6 +12,9 @@ use super::describe::{KIND, describe};
 use crate::chain::{Hash, Head};
 use crate::fhir::audit_event::AuditEvent;
 
+/// Bytes of a line at the most; what is longer is none of ours.
+pub const MAX_BYTES: u64 = 1 << 20;
+
 /// What stands between the hashed part and the hash.
 const BEFORE_HASH: &str = r#",{"type":"chain-hash","valueString":""#;
 

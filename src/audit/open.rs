@@ -2,17 +2,18 @@
 
 use std::collections::VecDeque;
 use std::fs::{DirBuilder, File, OpenOptions, Permissions};
-use std::io::{self, BufRead, BufReader};
+use std::io::{self, BufReader};
 use std::os::unix::fs::{DirBuilderExt, PermissionsExt};
 use std::path::Path;
 use std::sync::Arc;
 
-use super::line::Facts;
+use super::line::{Facts, MAX_BYTES};
 use super::walk::{Walked, file_name, files, walk_file};
 use super::writer::{Current, Known, Writer, day_of};
 use super::{AuditError, Event};
 use crate::chain::Head;
 use crate::config::Audit;
+use crate::plain_file::{self, Links, open_with, read_line};
 use crate::telemetry;
 
 /// Opens the log in `dir`. The events say what was found wrong; they are to be recorded first.
@@ -82,7 +83,7 @@ fn what_is_wrong(count: u64, walked: &Walked) -> Option<Event> {
 
 /// The whole part of a file, to be appended to.
 fn take_up(path: &Path, walked: &Walked) -> io::Result<File> {
-    let file = OpenOptions::new().append(true).open(path)?;
+    let file = open_with(OpenOptions::new().append(true), path, Links::Refuse)?;
     file.set_len(walked.bytes)?;
     Ok(file)
 }
@@ -100,7 +101,10 @@ fn make_folder(dir: &Path) -> io::Result<()> {
 fn look_at(dir: &Path, count: u64) -> Result<Known, AuditError> {
     let path = dir.join(file_name(count));
     let mut line = Vec::new();
-    let read = |line: &mut Vec<u8>| BufReader::new(File::open(&path)?).read_until(b'\n', line);
+    let read = |line: &mut Vec<u8>| {
+        let file = plain_file::open(&path, Links::Refuse)?;
+        read_line(&mut BufReader::new(file), MAX_BYTES, line)
+    };
     read(&mut line).map_err(AuditError::at("read", &path))?;
     let facts = std::str::from_utf8(&line).ok().and_then(Facts::read);
     let (behind, began) = (facts.as_ref().and_then(Facts::behind), facts.map(|facts| facts.recorded()));

@@ -3,19 +3,19 @@
 //! still proves itself.
 
 use std::fmt;
-use std::fs::File;
-use std::io::{self, BufRead, BufReader};
+use std::io::{self, BufReader};
 use std::path::Path;
 
 use jiff::Timestamp;
 
 use super::AuditError;
 use super::describe::REMOVED;
-use super::line::{Facts, check};
+use super::line::{Facts, MAX_BYTES, check};
 use crate::chain::Head;
+use crate::plain_file::{self, Links, read_line};
 
 /// Bytes read at once.
-const BUFFER: usize = 1 << 17;
+pub(super) const BUFFER: usize = 1 << 17;
 
 /// The file whose first line is the `count`-th of the chain.
 pub(super) fn file_name(count: u64) -> String {
@@ -36,7 +36,13 @@ pub(super) fn files(dir: &Path) -> io::Result<Vec<u64>> {
     };
     let mut counts = Vec::new();
     for entry in entries {
-        counts.extend(entry?.file_name().to_str().and_then(count_of));
+        let entry = entry?;
+        let Some(count) = entry.file_name().to_str().and_then(count_of) else { continue };
+        if entry.file_type()?.is_file() {
+            counts.push(count);
+        } else {
+            tracing::warn!(file = file_name(count), "it is no file of the audit log, and is left alone");
+        }
     }
     counts.sort_unstable();
     Ok(counts)
@@ -117,15 +123,15 @@ pub(super) fn walk_file<E: From<AuditError>>(
     mut visit: impl FnMut(&Item<'_>) -> Result<(), E>,
 ) -> Result<Walked, E> {
     let fail = |operation| AuditError::at(operation, path);
-    let file = File::open(path).map_err(fail("open"))?;
+    let file = plain_file::open(path, Links::Refuse).map_err(fail("open"))?;
     let mut input = BufReader::with_capacity(BUFFER, file);
     let (start, head, broken) = (None, Head::EMPTY, None);
     let mut walked = Walked { start, head, bytes: 0, torn: 0, lines: 0, broken };
     let mut text = Vec::new();
     loop {
-        text.clear();
-        input.read_until(b'\n', &mut text).map_err(fail("read"))?;
-        if !text.ends_with(b"\n") {
+        let more = read_line(&mut input, MAX_BYTES, &mut text).map_err(fail("read"))?;
+        let is_too_long = text.len() as u64 == MAX_BYTES && !text.ends_with(b"\n");
+        if !more || !(text.ends_with(b"\n") || is_too_long) {
             walked.torn = text.len() as u64;
             return Ok(walked);
         }

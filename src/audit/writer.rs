@@ -98,12 +98,18 @@ impl Writer {
         Ok(())
     }
 
-    /// Begins a file.
+    /// Begins a file. If something else has its name, it has a later one.
     fn begin(&mut self) -> io::Result<()> {
-        let count = self.head.count + 1;
+        let mut count = self.head.count + 1;
         let mut options = OpenOptions::new();
         let options = options.append(true).create_new(true).mode(0o600);
-        let file = Arc::new(options.open(self.dir.join(file_name(count)))?);
+        let file = loop {
+            match options.open(self.dir.join(file_name(count))) {
+                Err(error) if error.kind() == io::ErrorKind::AlreadyExists => count += 1,
+                opened => break Arc::new(opened?),
+            }
+        };
+        self.head.count = count - 1;
         self.current = Some(Current { file, bytes: 0, day: None, torn: false });
         self.files.push_back(Known { count, behind: Some(self.head), began: None });
         self.folder_unsynced = true;

@@ -9,8 +9,13 @@ use std::path::Path;
 use aws_lc_rs::constant_time::verify_slices_are_equal;
 use aws_lc_rs::rand;
 
+use crate::plain_file::{self, Links};
+
 /// The name of the file in the data directory if the settings name none.
 pub const TOKEN_FILE: &str = "operator-token";
+
+/// Bytes that the file may have.
+const MAX_BYTES: u64 = 1 << 16;
 
 /// The fewest characters of a token.
 const SHORTEST: usize = 32;
@@ -24,7 +29,7 @@ impl OperatorToken {
     /// # Errors
     /// The file cannot be read or made, or has fewer than 32 characters.
     pub fn open(path: &Path) -> io::Result<Self> {
-        let token = match std::fs::read_to_string(path) {
+        let token = match plain_file::read_text(path, Links::Follow, MAX_BYTES) {
             Ok(text) => text.trim().to_owned(),
             Err(error) if error.kind() == io::ErrorKind::NotFound => Self::make(path)?,
             Err(error) => return Err(error),

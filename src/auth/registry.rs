@@ -21,6 +21,7 @@ use serde_json::Value;
 use super::public_keys::public_keys_of;
 use super::{Application, ClientKeys, Groups, Scopes};
 use crate::job::{ClientId, TenantId};
+use crate::plain_file::{self, Links, SETTINGS_BYTES};
 
 /// The applications of all tenants.
 #[derive(Debug, Default)]
@@ -58,7 +59,7 @@ pub enum RegistryError {
 impl Registry {
     /// Reads a file.
     pub fn open(path: &Path) -> Result<Self, RegistryError> {
-        let text = std::fs::read_to_string(path);
+        let text = plain_file::read_text(path, Links::Follow, SETTINGS_BYTES);
         let text = text.map_err(|error| RegistryError::Unreadable(path.into(), error))?;
         Self::parse(&text, path.parent().unwrap_or(Path::new("")), None)
     }

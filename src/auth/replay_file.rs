@@ -8,11 +8,15 @@ use std::io::{self, Write};
 use xxhash_rust::xxh3::xxh3_64;
 
 use super::folder::Folder;
+use crate::plain_file::{self, Links};
 
 const PREFIX: &str = "replay-";
 
 /// Bytes of a record; a sector holds whole ones only.
 const RECORD: usize = 32;
+
+/// Bytes that a file may have: 32 million assertions.
+const MAX_BYTES: u64 = 1 << 30;
 
 /// What is kept of an assertion: half of a SHA-256.
 pub type Id = [u8; 16];
@@ -117,7 +121,8 @@ pub fn read_all(folder: &Folder) -> io::Result<Read> {
         let Some(number) = name.strip_prefix(PREFIX).and_then(|number| number.parse::<u64>().ok()) else {
             continue;
         };
-        let bytes = std::fs::read(folder.path(&name))?;
+        let bytes = plain_file::read(&folder.path(&name), Links::Refuse, MAX_BYTES);
+        let bytes = bytes.map_err(|error| io::Error::new(error.kind(), format!("{name}: {error}")))?;
         let records = bytes.chunks(RECORD);
         let torn = records.clone().filter(|record| Record::from_bytes(record).is_none()).count();
         if torn > 0 {

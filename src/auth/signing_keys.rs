@@ -20,8 +20,12 @@ use uuid::Uuid;
 
 use super::folder::Folder;
 use crate::clock::{Clock, after};
+use crate::plain_file::{self, Links};
 
 const NAME: &str = "keys.json";
+
+/// Bytes that the file may have.
+const MAX_BYTES: u64 = 1 << 20;
 
 /// A coordinate of a point of P-384 in bytes.
 const COORDINATE: usize = 48;
@@ -112,11 +116,11 @@ impl SigningKeys {
     /// `grace` how long it verifies after that: not shorter than its tokens live.
     pub fn open(folder: Folder, clock: Clock, rotation: Duration, grace: Duration) -> io::Result<Self> {
         let invalid = |error| io::Error::new(io::ErrorKind::InvalidData, format!("{NAME}: {error}"));
-        let stored = match std::fs::read(folder.path(NAME)) {
+        let stored = match plain_file::read(&folder.path(NAME), Links::Refuse, MAX_BYTES) {
             // The message of serde_json has a place and no content.
             Ok(text) => serde_json::from_slice::<File>(&text).map_err(|e| invalid(e.to_string()))?.keys,
             Err(error) if error.kind() == io::ErrorKind::NotFound => Vec::new(),
-            Err(error) => return Err(error),
+            Err(error) => return Err(invalid(error.to_string())),
         };
         let keys: io::Result<Vec<_>> = stored.into_iter().map(Key::of).collect();
         let keys = RwLock::new(Arc::new(keys?));

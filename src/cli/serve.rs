@@ -7,7 +7,8 @@ use std::time::{Duration, Instant};
 
 use actix_web::dev::Server;
 use metrics_exporter_prometheus::PrometheusHandle;
-use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
+use rustix::fs::Mode;
+use rustix::process::{Resource, Rlimit, getrlimit, setrlimit, umask};
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
 use super::operators::Operators;
@@ -84,6 +85,8 @@ pub fn run(args: Args) -> Result<(), CliError> {
     let none = Rlimit { current: Some(0), maximum: Some(0) };
     setrlimit(Resource::Core, none)
         .map_err(|e| CliError::usage(format!("cannot switch core dumps off: {e}")))?;
+    // What libraries make, such as sled's files, is for the owner alone as well.
+    umask(Mode::RWXG | Mode::RWXO);
     // Connections, downloads and source files each take a descriptor: as many as there may be.
     let files = getrlimit(Resource::Nofile);
     if let Err(error) = setrlimit(Resource::Nofile, Rlimit { current: files.maximum, ..files }) {

@@ -17,11 +17,15 @@ use jiff::{SignedDuration, Timestamp};
 use serde::{Deserialize, Serialize};
 
 use super::Clock;
+use crate::plain_file::{self, Links};
 
 /// A jump that is larger than this is not believed, until the clock has been steady for as long.
 const JUMP: Duration = Duration::from_secs(3600);
 
 const NAME: &str = "clock.json";
+
+/// Bytes that the file may have.
+const MAX_BYTES: u64 = 1 << 16;
 
 /// What the clocks show at one moment.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -80,7 +84,10 @@ pub struct JumpGuard {
 impl JumpGuard {
     /// The guard of the last process on this data directory, or a new one.
     pub fn load(data_dir: &Path) -> Self {
-        let read = || Ok(serde_json::from_slice(&std::fs::read(data_dir.join(NAME))?)?);
+        let read = || {
+            let text = plain_file::read(&data_dir.join(NAME), Links::Refuse, MAX_BYTES)?;
+            Ok(serde_json::from_slice(&text)?)
+        };
         read().unwrap_or_else(|error: io::Error| {
             if error.kind() == io::ErrorKind::NotFound {
                 return Self::default();

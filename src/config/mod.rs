@@ -11,10 +11,11 @@ mod settings;
 mod tenants;
 mod tls;
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use crate::job::TenantId;
+use crate::plain_file::{self, Links, SETTINGS_BYTES};
 
 pub use admin::Admin;
 pub use audit::Audit;
@@ -42,6 +43,9 @@ pub enum ConfigError {
         /// What is wrong with it.
         reason: String,
     },
+    /// The file cannot be one of settings.
+    #[error("configuration: cannot read {0}: {1}")]
+    File(PathBuf, std::io::Error),
     /// `--set` was not given as `section.key=value`.
     #[error("configuration: --set {0:?} should be section.key=value, such as --set export.workers=4")]
     Set(String),
@@ -78,6 +82,12 @@ impl Config {
     ) -> Result<Self, ConfigError> {
         let mut builder = config::Config::builder();
         if let Some(file) = file {
+            // One that is not there is told of below, with its name.
+            if let Err(error) = plain_file::read(file, Links::Follow, SETTINGS_BYTES)
+                && plain_file::is_strange(&error)
+            {
+                return Err(ConfigError::File(file.into(), error));
+            }
             builder = builder.add_source(config::File::from(file).format(config::FileFormat::Toml));
         }
         builder = builder.add_source(environment::source(environment.clone()));

@@ -1,12 +1,14 @@
 //! Job directories on a local file system, by directory handles (openat, renameat, unlinkat).
 
+use std::collections::{HashMap, HashSet};
 use std::fs::File;
 use std::io;
 use std::path::Path;
 use std::sync::Arc;
 
 use cap_std::fs::Dir;
-use rustix::fs::{AtFlags, Mode, OFlags, RenameFlags};
+use parking_lot::Mutex;
+use rustix::fs::{AtFlags, FileType, Mode, OFlags, RenameFlags};
 use rustix::io::Errno;
 
 use super::handle::{make_dir, open_dir};
@@ -24,6 +26,8 @@ pub struct LocalFiles {
     building: Dir,
     ready: Dir,
     trash: Dir,
+    /// Names in `trash/` whose number does not follow on another one's, by the last inventory.
+    stray: Mutex<HashMap<JobId, Vec<String>>>,
     hooks: Hooks,
 }
 
@@ -43,6 +47,7 @@ impl LocalFiles {
             Ok(Dir::from_std_file(File::from(fd)))
         };
         let root = make_root().map_err(fail("open data directory"))?;
+        close_to_others(&root);
         let place = |place: Place| {
             let open = || match open_dir(&root, place.name()) {
                 Err(e) if e.kind() == io::ErrorKind::NotFound => {
@@ -65,7 +70,7 @@ impl LocalFiles {
             Ok(rustix::fs::fsync(&root)?)
         };
         same_device().map_err(fail("check that building, ready and trash share one device in"))?;
-        let files = Self { root, building, ready, trash, hooks };
+        let files = Self { root, building, ready, trash, stray: Mutex::default(), hooks };
         // What a killed process left may be readable and yet not durable.
         files.sync(&Place::ALL)?;
         Ok(files)
@@ -89,11 +94,15 @@ impl LocalFiles {
 
     /// Renames the job's directory to a free name in `trash/` and tells where it was, if it was
     /// anywhere. A completion may rename it from `building/` to `ready/` meanwhile, never
-    /// back: so `building/` is tried first.
+    /// back: so `building/` is tried first. What is no directory was not made by this server and
+    /// stays where it is (P6).
     fn rename_to_trash(&self, job: JobId) -> io::Result<Option<Place>> {
         self.hooks.fault(Fault::Rename)?;
         let from = job.to_string();
         for place in [Place::Building, Place::Ready] {
+            if !sweep::is_dir(self.dir(place), &from)? {
+                continue;
+            }
             for n in 0.. {
                 let to = if n == 0 { from.clone() } else { format!("{from}.{n}") };
                 let renamed = rustix::fs::renameat_with(
@@ -119,19 +128,58 @@ impl LocalFiles {
 
     /// Names of a job's directories in `trash/`: `<job>`, `<job>.1` and so on without a gap,
     /// the last one first. Removed in this order they never have one, whenever a sweep ends;
-    /// so nobody need list a `trash/` that thousands of jobs may be in.
+    /// so nobody need list a `trash/` that thousands of jobs may be in. What others have numbered
+    /// is known from the last inventory.
     fn trash_names(&self, job: JobId) -> io::Result<Vec<String>> {
-        let mut names = vec![job.to_string()];
-        for n in 1.. {
-            let name = format!("{job}.{n}");
+        let mut names = Vec::new();
+        for n in 0.. {
+            let name = if n == 0 { job.to_string() } else { format!("{job}.{n}") };
             match rustix::fs::statat(&self.trash, &name, AtFlags::SYMLINK_NOFOLLOW) {
-                Ok(_) => names.insert(0, name),
-                Err(Errno::NOENT) => break,
+                Ok(stat) if FileType::from_raw_mode(stat.st_mode) == FileType::Directory => names.push(name),
+                // A stranger's: it stays (P6).
+                Ok(_) => {}
+                Err(Errno::NOENT) if n > 0 => break,
+                Err(Errno::NOENT) => {}
                 // There may be more: the job is not erased as long as nobody can tell.
                 Err(e) => return Err(e.into()),
             }
         }
+        names.extend(self.stray.lock().get(&job).into_iter().flatten().cloned());
+        names.reverse();
         Ok(names)
+    }
+
+    /// Notes the directories in `trash/` that [`Self::trash_names`] would not come to.
+    fn note_strays(&self, names: &HashSet<String>) {
+        let mut stray: HashMap<JobId, Vec<String>> = HashMap::new();
+        for name in names {
+            let Some((job, n)) = name.split_once('.') else { continue };
+            let before = match n.parse::<u64>() {
+                Ok(1) => None,
+                Ok(n) if n > 1 => Some(format!("{job}.{}", n - 1)),
+                _ => Some(String::new()),
+            };
+            let follows = before.is_none_or(|before| names.contains(&before)) && !n.starts_with('0');
+            if let Some(job) = job_of(Place::Trash, name).filter(|_| !follows) {
+                stray.entry(job).or_default().push(name.clone());
+            }
+        }
+        *self.stray.lock() = stray;
+    }
+}
+
+/// The data directory may have been made by somebody else, or come out of a backup.
+fn close_to_others(root: &Dir) {
+    let close = || -> io::Result<()> {
+        let mode = Mode::from_raw_mode(rustix::fs::fstat(root)?.st_mode);
+        if mode.intersects(Mode::RWXG | Mode::RWXO) {
+            tracing::warn!(mode = format!("{:o}", mode.bits()), "the data directory was open to others");
+            rustix::fs::fchmod(root, mode & Mode::RWXU)?;
+        }
+        Ok(())
+    };
+    if let Err(error) = close() {
+        tracing::error!(%error, "the data directory is open to others and cannot be closed to them");
     }
 }
 
@@ -233,13 +281,17 @@ impl Files for LocalFiles {
         for place in Place::ALL {
             let names =
                 sweep::names(self.dir(place), &self.hooks).map_err(FilesError::new("list", place.name()))?;
-            for name in names {
+            if place == Place::Trash {
+                let directories = names.iter().filter(|(_, is_dir)| *is_dir);
+                self.note_strays(&directories.map(|(name, _)| name.clone()).collect());
+            }
+            for (name, is_dir) in names {
                 let jobs = match place {
                     Place::Building => &mut inventory.building,
                     Place::Ready => &mut inventory.ready,
                     Place::Trash => &mut inventory.trash,
                 };
-                match job_of(place, &name) {
+                match job_of(place, &name).filter(|_| is_dir) {
                     Some(job) => jobs.push(job),
                     None => inventory.strangers.push(format!("{}/{name}", place.name())),
                 }

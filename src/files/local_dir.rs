@@ -12,6 +12,7 @@ use rustix::io::Errno;
 
 use super::{Document, ExportDir, FilesError, OutputSink, ReadAt, SYNC, Swept, ballast, sweep};
 use crate::hooks::{Fault, Hooks, Step};
+use crate::plain_file::{self, Links};
 use crate::telemetry;
 
 /// Makes the names in a directory durable.
@@ -45,8 +46,11 @@ impl LocalDir {
 
     fn read(&self, name: &str) -> io::Result<File> {
         self.hooks.fault(Fault::Open)?;
-        let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::CLOEXEC | OFlags::NONBLOCK;
-        Ok(File::from(rustix::fs::openat(&self.dir, name, flags, Mode::empty())?))
+        let flags = OFlags::RDONLY | plain_file::flags(Links::Refuse);
+        let opened = rustix::fs::openat(&self.dir, name, flags, Mode::empty());
+        let file = File::from(opened.map_err(|error| plain_file::explain(error.into()))?);
+        plain_file::length(&file)?;
+        Ok(file)
     }
 }
 
@@ -83,7 +87,7 @@ impl ExportDir for LocalDir {
     fn has_document(&self, document: Document) -> Result<bool, FilesError> {
         let name = document.name();
         match rustix::fs::statat(&self.dir, name, AtFlags::SYMLINK_NOFOLLOW) {
-            Ok(_) => Ok(true),
+            Ok(stat) => Ok(FileType::from_raw_mode(stat.st_mode) == FileType::RegularFile),
             Err(Errno::NOENT) => Ok(false),
             Err(e) => Err(self.fail("look for", name)(e.into())),
         }
@@ -94,21 +98,7 @@ impl ExportDir for LocalDir {
         let read = || match self.read(name) {
             Err(e) if e.kind() == io::ErrorKind::NotFound => Ok(None),
             Err(e) => Err(e),
-            Ok(file) => {
-                let most = document.max_bytes();
-                let too_large =
-                    || io::Error::new(io::ErrorKind::FileTooLarge, format!("it is longer than {most} bytes"));
-                if file.metadata()?.len() > most {
-                    return Err(too_large());
-                }
-                let mut content = Vec::new();
-                // It may grow.
-                io::Read::read_to_end(&mut io::Read::take(file, most + 1), &mut content)?;
-                if content.len() as u64 > most {
-                    return Err(too_large());
-                }
-                Ok(Some(content))
-            }
+            Ok(file) => plain_file::read_all(file, document.max_bytes()).map(Some),
         };
         read().map_err(self.fail("read", name))
     }

@@ -8,6 +8,7 @@ mod handle;
 pub mod layout;
 mod local;
 mod local_dir;
+pub mod modes;
 mod output;
 mod read_at;
 mod sweep;
@@ -18,6 +19,7 @@ use std::sync::Arc;
 use serde::Serialize;
 
 use crate::job::{ExportRequest, JobId};
+use crate::plain_file;
 
 pub use ballast::BALLAST_BYTES;
 pub(crate) use handle::open_dir;
@@ -65,9 +67,15 @@ impl FilesError {
         errno.map_or_else(|| "other".into(), |errno| format!("{errno:?}"))
     }
 
-    /// Whether the name is not there.
+    /// Whether the name is not there, or is that of something else than a directory where one was
+    /// to be opened: then it is none that the server made.
     pub fn is_missing(&self) -> bool {
-        self.source.kind() == io::ErrorKind::NotFound
+        matches!(self.source.kind(), io::ErrorKind::NotFound | io::ErrorKind::NotADirectory)
+    }
+
+    /// Whether something else stands in a file's place, or more than such a file may have.
+    pub fn is_strange(&self) -> bool {
+        plain_file::is_strange(&self.source)
     }
 }
 
@@ -220,10 +228,11 @@ pub trait ExportDir: Send + Sync {
     /// Writes a document so that it is there whole or not at all, durably.
     fn write_document(&self, document: Document, content: &[u8]) -> Result<(), FilesError>;
 
-    /// Whether there is a document of that kind.
+    /// Whether there is a document of that kind, a regular file.
     fn has_document(&self, document: Document) -> Result<bool, FilesError>;
 
-    /// Reads a document; `None` if there is none, an error if it is longer than it may be.
+    /// Reads a document; `None` if there is none. What is no regular file, or too long, is an error
+    /// that [is strange](FilesError::is_strange).
     fn read_document(&self, document: Document) -> Result<Option<Vec<u8>>, FilesError>;
 
     /// Opens a file for reading; the name must be one that the store knows (F-10).

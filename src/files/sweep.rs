@@ -28,10 +28,29 @@ impl AddAssign for Swept {
     }
 }
 
-/// The names in a directory. A name that is not UTF-8 is none of ours and is shown lossily.
-pub fn names(dir: &Dir, hooks: &Hooks) -> io::Result<Vec<String>> {
+/// The names in a directory, and whether each is that of a directory. A name that is not UTF-8 is
+/// none of ours and is shown lossily.
+pub fn names(dir: &Dir, hooks: &Hooks) -> io::Result<Vec<(String, bool)>> {
     hooks.fault(Fault::Readdir)?;
-    dir.entries()?.map(|entry| Ok(entry?.file_name().to_string_lossy().into_owned())).collect()
+    let mut names = Vec::new();
+    for entry in dir.entries()? {
+        let entry = entry?;
+        let (name, kind) = (entry.file_name(), entry.file_type()?);
+        // Some file systems do not say what a name is when they list it.
+        let is_told = kind.is_dir() || kind.is_file() || kind.is_symlink();
+        let is_dir = if is_told { kind.is_dir() } else { is_dir(dir, &name)? };
+        names.push((name.to_string_lossy().into_owned(), is_dir));
+    }
+    Ok(names)
+}
+
+/// Whether a name is that of a directory; of one that is not there it is not.
+pub fn is_dir(parent: &Dir, name: impl rustix::path::Arg) -> io::Result<bool> {
+    match rustix::fs::statat(parent, name, AtFlags::SYMLINK_NOFOLLOW) {
+        Ok(stat) => Ok(FileType::from_raw_mode(stat.st_mode) == FileType::Directory),
+        Err(Errno::NOENT) => Ok(false),
+        Err(e) => Err(e.into()),
+    }
 }
 
 /// Unlinks every file of `parent/name` and removes the directory.

@@ -1,13 +1,14 @@
 //! What the disk itself shows: places, the ballast, the files of each job, modes.
 
 use std::collections::BTreeMap;
-use std::fs::{self, Metadata, Permissions};
+use std::fs::{self, Metadata};
 use std::io;
-use std::os::unix::fs::{MetadataExt, PermissionsExt};
+use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 
 use super::{Finding, FsckError, Leave, Outcome};
 use crate::files::layout::Cure;
+use crate::files::modes::{Open, open_to_others};
 use crate::files::{BALLAST_BYTES, Document, LocalFiles, Place};
 use crate::job::StateName;
 use crate::reconcile::Examined;
@@ -75,7 +76,8 @@ pub fn check_job(
     };
     let (mut findings, mut is_lost) = (Vec::new(), false);
     for document in [Document::Request, Document::Plan, Document::Job] {
-        found.remove(document.name());
+        let stat = found.remove(document.name());
+        findings.extend(stat.and_then(|stat| strange_document(place, examined, document, &stat)));
         found.remove(&format!("{}.tmp", document.name()));
     }
     for file in stored.parts.iter().flat_map(|part| &part.files) {
@@ -112,6 +114,22 @@ pub fn check_job(
     (findings, is_lost)
 }
 
+/// What stands in a document's place and is not read.
+fn strange_document(
+    place: Place,
+    examined: &Examined,
+    document: Document,
+    stat: &Metadata,
+) -> Option<Finding> {
+    let is_read = stat.is_file() && stat.len() <= document.max_bytes();
+    (!is_read).then(|| Finding {
+        what: format!("{}/{}/{} is no document of the server", place.name(), examined.job, document.name()),
+        cause: "somebody put it there",
+        cure: "none: it is not read; an export that needs it fails",
+        outcome: Outcome::Note,
+    })
+}
+
 fn planted_link(place: Place, examined: &Examined, name: &str) -> Finding {
     Finding {
         what: format!("{}/{}/{name} has a second name elsewhere", place.name(), examined.job),
@@ -138,41 +156,20 @@ fn list(folder: &Path) -> io::Result<BTreeMap<String, Metadata>> {
     fs::read_dir(folder)?.map(entry).collect()
 }
 
-/// What others than the owner may open, down to the files of the jobs.
+/// What others than the owner may open.
 pub fn check_modes(data_dir: &Path, leave: Leave) -> io::Result<Vec<Finding>> {
-    let mut findings = Vec::new();
-    check_mode(data_dir, data_dir, leave, &mut findings)?;
-    Ok(findings)
-}
-
-fn check_mode(root: &Path, path: &Path, leave: Leave, findings: &mut Vec<Finding>) -> io::Result<()> {
-    // The mode of a symbolic link says nothing, and what it leads to is not ours.
-    let stat = fs::symlink_metadata(path)?;
-    if stat.is_symlink() {
-        return Ok(());
-    }
-    let mode = stat.permissions().mode() & 0o7777;
-    if mode & 0o077 != 0 {
-        let outcome = if leave == Leave::Look { Outcome::Left } else { Outcome::Repaired };
+    let check = |open: Open| {
         if leave > Leave::Look {
-            fs::set_permissions(path, Permissions::from_mode(mode & 0o700))?;
+            open.close()?;
         }
-        let name = path.strip_prefix(root).unwrap_or(path).display().to_string();
+        let name = open.path.strip_prefix(data_dir).unwrap_or(&open.path).display().to_string();
         let name = if name.is_empty() { "the data directory".into() } else { name };
-        findings.push(Finding {
-            what: format!("{name} has the mode {mode:04o}"),
+        Ok(Finding {
+            what: format!("{name} has the mode {:04o}", open.mode),
             cause: "somebody changed it",
             cure: "it is closed to all but the owner",
-            outcome,
-        });
-    }
-    // sled makes its files as the process's umask has it; the folder is what closes them.
-    let is_store = path.parent() == Some(root)
-        && path.file_name().is_some_and(|name| name.to_string_lossy().starts_with("store"));
-    if stat.is_dir() && !is_store {
-        for entry in fs::read_dir(path)? {
-            check_mode(root, &entry?.path(), leave, findings)?;
-        }
-    }
-    Ok(())
+            outcome: if leave == Leave::Look { Outcome::Left } else { Outcome::Repaired },
+        })
+    };
+    open_to_others(data_dir)?.into_iter().map(check).collect()
 }

@@ -17,6 +17,10 @@ use super::key::{Key, NO_KEY};
 use super::line::UNKNOWN_AGE;
 use super::segment::{Segment, keys};
 use crate::fhir::ResourceType;
+use crate::plain_file::{self, Links};
+
+/// Bytes that the file may have.
+const MAX_BYTES: u64 = 1 << 30;
 
 /// The file that it is kept in.
 pub const FILE_NAME: &str = "overlay";
@@ -96,7 +100,7 @@ impl Overlay {
     }
 
     fn load(path: &Path) -> Option<Self> {
-        let content = fs::read(path).ok()?;
+        let content = plain_file::read(path, Links::Refuse, MAX_BYTES).ok()?;
         let (sum, text) = content.split_at_checked(8)?;
         (sum == xxh3_64(text).to_le_bytes()).then(|| serde_json::from_slice(text).ok()).flatten()
     }
@@ -104,7 +108,7 @@ impl Overlay {
     fn save(&self, path: &Path) -> io::Result<()> {
         let text = serde_json::to_vec(self)?;
         let mut options = fs::OpenOptions::new();
-        let mut file = options.write(true).create(true).truncate(true).mode(0o600).open(path)?;
+        let mut file = plain_file::replace_with(options.write(true).mode(0o600), path)?;
         file.write_all(&xxh3_64(&text).to_le_bytes())?;
         file.write_all(&text)
     }

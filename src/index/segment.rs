@@ -19,6 +19,7 @@ use super::draft::Draft;
 use super::key::Key;
 use super::line::Broken;
 use super::table::Table;
+use crate::plain_file;
 use crate::source::SourceFile;
 
 /// What an index file says of itself. Another version, or another order of bytes in a number,
@@ -68,7 +69,7 @@ fn damaged() -> io::Error {
 }
 
 fn open(path: &Path) -> io::Result<File> {
-    OpenOptions::new().read(true).open(path)
+    plain_file::open(path, plain_file::Links::Refuse)
 }
 
 fn read_area(file: &File, area: Area) -> io::Result<Table> {
@@ -244,13 +245,14 @@ impl SegmentWriter {
         let path = folder.join(file_name(source_name));
         let temporary = path.with_extension("new");
         let mut options = OpenOptions::new();
-        let file = options.write(true).create(true).truncate(true).mode(0o600).open(&temporary)?;
+        let file = plain_file::replace_with(options.write(true).mode(0o600), &temporary)?;
         Ok(Self { file, at: 0, path, temporary: Some(temporary) })
     }
 
     /// Goes on with the index file of `segment` behind its first `kept` chunks, in place.
     pub fn extend(segment: &Segment, kept: usize) -> io::Result<Self> {
-        let mut file = OpenOptions::new().write(true).open(&segment.path)?;
+        let mut file =
+            plain_file::open_with(OpenOptions::new().write(true), &segment.path, plain_file::Links::Refuse)?;
         let end = |area: &Area| area.at + area.words * 8;
         let ends = segment.chunks[..kept].iter().map(|chunk| {
             let entry = &chunk.entry;

@@ -16,9 +16,13 @@ use serde_json::value::{RawValue, to_raw_value};
 
 use super::{Entry, Hash, Head, ReceiptsError, fail};
 use crate::job::{JobId, Receipt};
+use crate::plain_file::{self, Links, read_line};
 
 /// Bytes read at once.
 const BUFFER: usize = 1 << 17;
+
+/// Bytes of a line at the most; what is longer is none of ours.
+const MAX_BYTES: u64 = 4 << 20;
 
 #[derive(Serialize, Deserialize)]
 struct Line<'a> {
@@ -138,15 +142,18 @@ pub fn walk<E: From<ReceiptsError>>(
     mut visit: impl FnMut(&Item<'_>) -> Result<(), E>,
 ) -> Result<Summary, E> {
     let mut summary = Summary::new();
-    let mut input = match File::open(path) {
+    let mut input = match plain_file::open(path, Links::Refuse) {
         Ok(file) => BufReader::with_capacity(BUFFER, file),
         Err(e) if e.kind() == io::ErrorKind::NotFound => return Ok(summary),
         Err(e) => return Err(fail("open")(e).into()),
     };
     let mut text = Vec::new();
     for line in 1.. {
-        text.clear();
-        input.read_until(b'\n', &mut text).map_err(fail("read"))?;
+        read_line(&mut input, MAX_BYTES, &mut text).map_err(fail("read"))?;
+        if text.len() as u64 == MAX_BYTES && !text.ends_with(b"\n") {
+            let reason = format!("it is longer than {MAX_BYTES} bytes");
+            return Err(ReceiptsError::Broken { line, reason }.into());
+        }
         if !text.ends_with(b"\n") {
             break;
         }

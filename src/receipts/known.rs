@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, HashMap};
 
 use jiff::Timestamp;
 
-use super::{Entry, Hold, Pause};
+use super::{Entry, Head, Hold, Pause};
 use crate::job::JobId;
 
 /// What is known of an erasure without reading its line: 16 bytes.
@@ -30,6 +30,8 @@ pub(super) struct Known {
     erased: HashMap<JobId, Erased>,
     holds: BTreeMap<JobId, InForce<Hold>>,
     pause: Option<InForce<Pause>>,
+    /// What the last gap entry missed.
+    gap: Option<Head>,
 }
 
 impl Known {
@@ -48,7 +50,8 @@ impl Known {
             }
             Entry::Pause(pause) => self.pause = Some(InForce { what: pause.clone(), count }),
             Entry::Resume { .. } => self.pause = None,
-            Entry::Prune { .. } | Entry::Gap { .. } => {}
+            Entry::Gap { expected, .. } => self.gap = Some(*expected),
+            Entry::Prune { .. } => {}
         }
     }
 
@@ -72,6 +75,10 @@ impl Known {
 
     pub fn pause(&self) -> Option<&Pause> {
         self.pause.as_ref().map(|pause| &pause.what)
+    }
+
+    pub fn gap(&self) -> Option<Head> {
+        self.gap
     }
 
     /// Whether the `count`-th entry is a hold or a pause that is in force.

@@ -23,6 +23,7 @@ use parking_lot::{Mutex, RwLock};
 
 use crate::hooks::{Fault, Hooks, Step};
 use crate::job::{JobId, Receipt};
+use crate::plain_file::{Links, open_with};
 use crate::telemetry;
 use known::Known;
 
@@ -70,6 +71,8 @@ pub struct Receipts {
     end: Mutex<End>,
     /// What is on stable storage; nobody who asks waits for an fsync.
     durable: RwLock<Durable>,
+    /// See [`Receipts::pruned_until`].
+    pruned_until: Option<Timestamp>,
     hooks: Hooks,
 }
 
@@ -106,7 +109,7 @@ impl Receipts {
         }
         let mut options = OpenOptions::new();
         let options = options.read(true).write(true).create(true).truncate(false).mode(0o600);
-        let mut file = options.open(&path).map_err(fail("open"))?;
+        let mut file = open_with(options, &path, Links::Refuse).map_err(fail("open"))?;
         let tidy = |file: &mut File| {
             if file.metadata()?.len() != chain.bytes {
                 let count = chain.head.count;
@@ -122,7 +125,8 @@ impl Receipts {
         let end = End { file: file.clone(), head: chain.head, bytes: chain.bytes, failed: false };
         let durable = Durable { file, checkpoint: chain.checkpoint, known };
         let (end, durable) = (Mutex::new(end), RwLock::new(durable));
-        Ok(Self { data_dir: data_dir.into(), end, durable, hooks: Hooks::default() })
+        let pruned_until = chain.checkpoint.map(|_| chain.first.unwrap_or(Timestamp::MAX));
+        Ok(Self { data_dir: data_dir.into(), end, durable, pruned_until, hooks: Hooks::default() })
     }
 
     /// The same, with the breakpoints and faults of tests.
@@ -211,6 +215,17 @@ impl Receipts {
     /// Whether the job has a receipt.
     pub fn has(&self, job: JobId) -> bool {
         self.durable.read().known.erasure(job).is_some()
+    }
+
+    /// Until when receipts may have been pruned, as this process found the chain: of an erasure
+    /// before that it knows nothing. `None` if all that there ever were are there.
+    pub fn pruned_until(&self) -> Option<Timestamp> {
+        self.pruned_until
+    }
+
+    /// Whether the chain says that what lay behind `expected` is missing.
+    pub fn tells_gap(&self, expected: Head) -> bool {
+        self.durable.read().known.gap() == Some(expected)
     }
 
     /// The jobs that were erased at `since` or later, to the microsecond.

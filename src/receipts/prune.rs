@@ -80,10 +80,11 @@ impl Receipts {
 
     fn replace(&self, due: &Due) -> io::Result<()> {
         let (old, new) = (self.path(), self.data_dir.join(NEW_NAME));
+        remove_new(&self.data_dir)?;
         let mut rest = File::open(&old)?;
         rest.seek(SeekFrom::Start(due.bytes))?;
         let mut options = OpenOptions::new();
-        let mut file = options.read(true).write(true).create(true).truncate(true).mode(0o600).open(&new)?;
+        let mut file = options.read(true).write(true).create_new(true).mode(0o600).open(&new)?;
         let checkpoint = chain::checkpoint_line(due.cut);
         file.write_all(&checkpoint)?;
         let durable_bytes = self.end.lock().bytes;

@@ -10,13 +10,14 @@ use std::collections::{BTreeMap, HashMap};
 use std::fs::{DirBuilder, File};
 use std::os::unix::fs::DirBuilderExt;
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 use rustix::fs::FlockOperation;
 use serde::{Deserialize, Serialize};
 
 use super::{Entry, Store, StoreError, StoredJob};
+use crate::files::modes::close_modes;
 use crate::hooks::{Fault, Hooks, Step};
 use crate::job::{JobId, JobRecord, OutputFile, SealedPart, StateName};
 use crate::receipts::Head;
@@ -30,6 +31,9 @@ const HEAD_KEY: &[u8] = b"m/head";
 /// sled lets go of its lock a little after it is dropped (sled#1289).
 const LOCK_PATIENCE: Duration = Duration::from_secs(5);
 
+/// How often files that sled has made since are looked for, to be closed to others.
+const CLOSE_EVERY: Duration = Duration::from_secs(60);
+
 /// Bytes of page cache; the published view answers the reads, so a little is enough.
 const CACHE_BYTES: u64 = 16 << 20;
 
@@ -37,6 +41,9 @@ const CACHE_BYTES: u64 = 16 << 20;
 pub struct SledStore {
     db: sled::Db,
     log: File,
+    folder: PathBuf,
+    /// When its files were last closed to others.
+    closed: Instant,
     /// What was read or written of a job before, to be spared another read.
     known: HashMap<JobId, Known>,
     hooks: Hooks,
@@ -89,6 +96,34 @@ fn remove_begun_snapshots(folder: &Path) -> std::io::Result<()> {
     Ok(())
 }
 
+/// sled opens what has the name of one of its files, whatever it is, and would wait for the other
+/// end of a FIFO. Names that are none of sled's are let alone.
+fn check_kinds(folder: &Path) -> Result<(), StoreError> {
+    let list = || -> std::io::Result<Option<String>> {
+        for entry in folder.read_dir()? {
+            let entry = entry?;
+            let (name, kind) = (entry.file_name().to_string_lossy().into_owned(), entry.file_type()?);
+            let fits = match name.as_str() {
+                "blobs" => kind.is_dir(),
+                "db" | "conf" => kind.is_file(),
+                name if name.starts_with("snap.") => kind.is_file(),
+                _ => true,
+            };
+            if !fits {
+                return Ok(Some(name));
+            }
+        }
+        Ok(None)
+    };
+    match list().map_err(io_failed("list the folder"))? {
+        None => Ok(()),
+        Some(name) => {
+            let reason = format!("store/{name} is none of its files, but has the name of one; move it away");
+            Err(StoreError::Failed { operation: "be opened", reason })
+        }
+    }
+}
+
 /// Runs what reads the store's files: sled panics at some that are damaged.
 fn guarded<T>(read: impl FnOnce() -> Result<T, StoreError>) -> Result<T, StoreError> {
     catch_unwind(AssertUnwindSafe(read)).unwrap_or_else(|panic| {
@@ -108,6 +143,7 @@ impl SledStore {
     pub fn open(folder: &Path) -> Result<Self, StoreError> {
         // sled would make it readable for everybody.
         DirBuilder::new().recursive(true).mode(0o700).create(folder).map_err(io_failed("make the folder"))?;
+        check_kinds(folder)?;
         let config = sled::Config::new().path(folder).cache_capacity(CACHE_BYTES);
         let began = Instant::now();
         let db = loop {
@@ -124,7 +160,9 @@ impl SledStore {
             }
         };
         let log = File::open(folder.join("db")).map_err(io_failed("open the log"))?;
-        let mut store = Self { db, log, known: HashMap::new(), hooks: Hooks::default() };
+        close_modes(folder).map_err(io_failed("close to others"))?;
+        let (known, closed) = (HashMap::new(), Instant::now());
+        let mut store = Self { db, log, folder: folder.into(), known, closed, hooks: Hooks::default() };
         guarded(|| store.check_format())?;
         // What a killed process left may be readable and yet not durable.
         guarded(|| store.sync())?;
@@ -227,6 +265,11 @@ impl Store for SledStore {
                 Entry::Head(_) => continue,
             }
             self.known.insert(job, known);
+        }
+        // sled makes files when it likes, and as the process's umask has it.
+        if self.closed.elapsed() >= CLOSE_EVERY {
+            self.closed = Instant::now();
+            close_modes(&self.folder).map_err(io_failed("close to others"))?;
         }
         self.db.apply_batch(batch).map_err(failed("apply a batch"))?;
         self.hooks.reach(Step::BatchApplied);

@@ -21,6 +21,7 @@ use tokio_rustls::TlsAcceptor;
 
 use super::TransportError;
 use crate::config;
+use crate::plain_file::{self, Links, SETTINGS_BYTES};
 use crate::telemetry;
 
 /// How often the files are looked at though nobody hinted.
@@ -168,7 +169,8 @@ fn folder(file: &Path) -> &Path {
 impl Files {
     fn read(&self) -> Result<Contents, TransportError> {
         let read = |key, path: &Path| {
-            std::fs::read(path).map_err(|error| refused(key, path, format!("cannot be read: {error}")))
+            plain_file::read(path, Links::Follow, SETTINGS_BYTES)
+                .map_err(|error| refused(key, path, format!("cannot be read: {error}")))
         };
         Ok(Contents {
             certificate: read("tls.certificate", &self.certificate)?,

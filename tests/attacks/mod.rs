@@ -3,8 +3,10 @@
 //! connection in `transport`, hostile requests of all sorts in `api`.
 
 mod logs;
+mod modes;
 mod paths;
 mod planted;
+mod strangers;
 
 use crate::api::raw;
 use crate::support::{Answer, Server};

@@ -15,6 +15,7 @@ use toml_edit::{DocumentMut, Item, Table};
 use crate::auth::Registry;
 use crate::cli::CliError;
 use crate::job::{ClientId, TenantId};
+use crate::plain_file::{self, Links, SETTINGS_BYTES};
 
 /// How long another edit is waited for.
 const PATIENCE: Duration = Duration::from_secs(10);
@@ -36,7 +37,7 @@ fn failed(path: &Path, what: &str) -> impl Fn(io::Error) -> CliError {
 }
 
 fn read(path: &Path) -> Result<Option<String>, CliError> {
-    match std::fs::read_to_string(path) {
+    match plain_file::read_text(path, Links::Follow, SETTINGS_BYTES) {
         Ok(text) => Ok(Some(text)),
         Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
         Err(error) => Err(failed(path, "read")(error)),

@@ -5,7 +5,6 @@
 mod export;
 mod list;
 
-use std::fs::File;
 use std::io::{self, BufWriter, Write};
 use std::path::{Path, PathBuf};
 
@@ -15,6 +14,7 @@ use super::CliError;
 use super::chain::Place;
 use super::output::{Failure, finish};
 use crate::job::JobId;
+use crate::plain_file::{self, Links};
 use crate::receipts::{self, FILE_NAME, Hash, Head, ReceiptsError, Summary};
 
 /// The arguments of `evanesce receipts`.
@@ -51,7 +51,7 @@ enum Command {
 /// The file of the receipts; it need not be there yet, but its directory must.
 fn file_in(data_dir: &Path) -> Result<PathBuf, CliError> {
     let file = data_dir.join(FILE_NAME);
-    match File::open(&file) {
+    match plain_file::open(&file, Links::Refuse) {
         Err(e) if e.kind() != io::ErrorKind::NotFound => {
             Err(CliError::usage(format!("cannot open {}: {e}", file.display())))
         }

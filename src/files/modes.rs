@@ -1,0 +1,90 @@
+//! Who may open what stands in the data directory: its owner alone, 0700 and 0600.
+
+use std::fs::{self, Permissions};
+use std::io;
+use std::os::unix::fs::PermissionsExt;
+use std::path::{Path, PathBuf};
+
+/// A name that others than its owner may open.
+pub struct Open {
+    /// Where.
+    pub path: PathBuf,
+    /// Its mode.
+    pub mode: u32,
+}
+
+impl Open {
+    /// Closes it to all but its owner.
+    pub fn close(&self) -> io::Result<()> {
+        match fs::set_permissions(&self.path, Permissions::from_mode(self.mode & 0o700)) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
+            done => done,
+        }
+    }
+}
+
+/// What others may open at `path` and below it. No symbolic link is followed; what goes meanwhile
+/// is passed over.
+///
+/// # Errors
+/// Something cannot be looked at.
+pub fn open_to_others(path: &Path) -> io::Result<Vec<Open>> {
+    let mut found = Vec::new();
+    match look(path, &mut found) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
+        _ => Ok(found),
+    }
+}
+
+fn look(path: &Path, found: &mut Vec<Open>) -> io::Result<()> {
+    let stat = fs::symlink_metadata(path)?;
+    let mode = stat.permissions().mode() & 0o7777;
+    // The mode of a symbolic link says nothing, and what it leads to is not ours.
+    if !stat.is_symlink() && mode & 0o077 != 0 {
+        found.push(Open { path: path.into(), mode });
+    }
+    if stat.is_dir() {
+        for entry in fs::read_dir(path)? {
+            match look(&entry?.path(), found) {
+                Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+                looked => looked?,
+            }
+        }
+    }
+    Ok(())
+}
+
+/// Closes a folder, and all in it, to all but the owner.
+///
+/// # Errors
+/// Something cannot be looked at or changed.
+pub fn close_modes(folder: &Path) -> io::Result<()> {
+    open_to_others(folder)?.iter().try_for_each(Open::close)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::os::unix::fs::symlink;
+
+    use super::*;
+
+    #[test]
+    fn a_folder_is_closed_to_its_ground_and_no_link_is_followed() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = |name: &str| folder.path().join(name);
+        let set = |name: &str, mode| fs::set_permissions(path(name), Permissions::from_mode(mode)).unwrap();
+        let mode = |name: &str| fs::metadata(path(name)).unwrap().permissions().mode() & 0o7777;
+        fs::create_dir_all(path("store/blobs")).unwrap();
+        for name in ["outside", "store/db", "store/blobs/1"] {
+            fs::write(path(name), "x").unwrap();
+            set(name, 0o644);
+        }
+        symlink(path("outside"), path("store/link")).unwrap();
+        set("store", 0o755);
+        set("store/blobs", 0o777);
+        close_modes(&path("store")).unwrap();
+        let modes = ["store", "store/blobs", "store/db", "store/blobs/1", "outside"].map(mode);
+        assert_eq!(modes, [0o700, 0o700, 0o600, 0o600, 0o644]);
+        close_modes(&path("missing")).unwrap();
+    }
+}

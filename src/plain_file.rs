@@ -1,0 +1,206 @@
+//! Reading what must be a regular file, whatever somebody has put in its place: a FIFO does not
+//! block, a device is not read, a symbolic link is followed only where an operator may have made
+//! one, and nothing is read beyond a bound (P6, P13).
+
+use std::fs::{File, OpenOptions};
+use std::io::{self, BufRead, Read};
+use std::os::unix::fs::OpenOptionsExt;
+use std::path::Path;
+
+use rustix::fs::OFlags;
+use rustix::io::Errno;
+
+/// Bytes that a file of settings, applications, keys or certificates may have.
+pub const SETTINGS_BYTES: u64 = 16 << 20;
+
+/// Whether a symbolic link may stand in a file's place.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Links {
+    /// For files that settings name: secrets are often mounted as links.
+    Follow,
+    /// For files that the server made.
+    Refuse,
+}
+
+/// What stands in the place of a file and is none that could be read.
+#[derive(Debug, thiserror::Error)]
+enum Strange {
+    #[error("it is no regular file; move it away")]
+    NoFile,
+    #[error("it is a symbolic link; move it away")]
+    Link,
+    #[error("it has {0} bytes, more than the {1} that such a file may have")]
+    TooLong(u64, u64),
+}
+
+impl From<Strange> for io::Error {
+    fn from(strange: Strange) -> Self {
+        let kind = match strange {
+            Strange::TooLong(..) => io::ErrorKind::FileTooLarge,
+            Strange::NoFile | Strange::Link => io::ErrorKind::InvalidData,
+        };
+        Self::new(kind, strange)
+    }
+}
+
+/// Whether an error says that something else stands in a file's place, or too much of it.
+pub fn is_strange(error: &io::Error) -> bool {
+    error.get_ref().is_some_and(|inner| inner.is::<Strange>())
+}
+
+/// The flags with which a file is opened so that nothing can hold up whoever opens it.
+pub fn flags(links: Links) -> OFlags {
+    let flags = OFlags::NONBLOCK | OFlags::CLOEXEC;
+    if links == Links::Refuse { flags | OFlags::NOFOLLOW } else { flags }
+}
+
+/// Opens a file as `options` say.
+///
+/// # Errors
+/// What stands there is no regular file, or cannot be opened.
+pub fn open_with(options: &mut OpenOptions, path: &Path, links: Links) -> io::Result<File> {
+    let bits = i32::try_from(flags(links).bits()).expect("the flags of open fit into its argument");
+    let file = options.custom_flags(bits).open(path).map_err(explain)?;
+    length(&file)?;
+    Ok(file)
+}
+
+/// Opens a file for reading.
+///
+/// # Errors
+/// As [`open_with`].
+pub fn open(path: &Path, links: Links) -> io::Result<File> {
+    open_with(OpenOptions::new().read(true), path, links)
+}
+
+/// Makes a new file in the place of what stands there.
+///
+/// # Errors
+/// What stands there cannot be removed, or the file not be made.
+pub fn replace_with(options: &mut OpenOptions, path: &Path) -> io::Result<File> {
+    match std::fs::remove_file(path) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
+        _ => options.create_new(true).open(path),
+    }
+}
+
+/// Says of an error of opening what stands there.
+pub fn explain(error: io::Error) -> io::Error {
+    match error.raw_os_error().map(Errno::from_raw_os_error) {
+        Some(Errno::LOOP) => Strange::Link.into(),
+        // A FIFO without a reader, a socket; a directory that is to be written.
+        Some(Errno::NXIO | Errno::ISDIR) => Strange::NoFile.into(),
+        _ => error,
+    }
+}
+
+/// The length of an open file in bytes.
+///
+/// # Errors
+/// It is no regular file.
+pub fn length(file: &File) -> io::Result<u64> {
+    let metadata = file.metadata()?;
+    if metadata.is_file() { Ok(metadata.len()) } else { Err(Strange::NoFile.into()) }
+}
+
+/// Reads an open file to its end.
+///
+/// # Errors
+/// It is no regular file, or has more than `max` bytes; or it cannot be read.
+pub fn read_all(file: File, max: u64) -> io::Result<Vec<u8>> {
+    check_length(length(&file)?, max)?;
+    let mut content = Vec::new();
+    let read = file.take(max + 1).read_to_end(&mut content)? as u64;
+    check_length(read, max)?;
+    Ok(content)
+}
+
+/// Whether so many bytes may be in a file.
+///
+/// # Errors
+/// They are more than `max`.
+pub fn check_length(bytes: u64, max: u64) -> io::Result<()> {
+    if bytes > max { Err(Strange::TooLong(bytes, max).into()) } else { Ok(()) }
+}
+
+/// Opens a file and reads it to its end.
+///
+/// # Errors
+/// As [`open`] and [`read_all`].
+pub fn read(path: &Path, links: Links, max: u64) -> io::Result<Vec<u8>> {
+    read_all(open(path, links)?, max)
+}
+
+/// As [`read`], for text.
+///
+/// # Errors
+/// As [`read`]; or it is not UTF-8.
+pub fn read_text(path: &Path, links: Links, max: u64) -> io::Result<String> {
+    let text = String::from_utf8(read(path, links, max)?);
+    text.map_err(|_| io::Error::new(io::ErrorKind::InvalidData, "it is not UTF-8"))
+}
+
+/// Reads a line with its end into `line`, but no more than `max` bytes of it; what is longer is
+/// passed over and comes without its end, as a last line that has none does. False at the end.
+///
+/// # Errors
+/// The input cannot be read.
+pub fn read_line(input: &mut impl BufRead, max: u64, line: &mut Vec<u8>) -> io::Result<bool> {
+    line.clear();
+    let read = input.by_ref().take(max).read_until(b'\n', line)? as u64;
+    if read == max && !line.ends_with(b"\n") {
+        input.skip_until(b'\n')?;
+    }
+    Ok(read > 0)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::os::unix::fs::symlink;
+
+    use rustix::fs::{CWD, FileType, Mode, mknodat};
+
+    use super::*;
+
+    #[test]
+    fn what_is_no_regular_file_neither_blocks_nor_is_read() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = |name: &str| folder.path().join(name);
+        std::fs::write(path("file"), "text").unwrap();
+        std::fs::create_dir(path("folder")).unwrap();
+        symlink(path("file"), path("link")).unwrap();
+        mknodat(CWD, path("fifo"), FileType::Fifo, Mode::RUSR | Mode::WUSR, 0).unwrap();
+        for name in ["folder", "fifo", "link"] {
+            let error = read(&path(name), Links::Refuse, 100).unwrap_err();
+            assert!(is_strange(&error), "{name}: {error}");
+            let mut write = OpenOptions::new();
+            let error = open_with(write.write(true), &path(name), Links::Refuse).unwrap_err();
+            assert!(is_strange(&error), "{name}: {error}");
+        }
+        assert_eq!(read(&path("link"), Links::Follow, 4).unwrap(), b"text");
+        assert!(is_strange(&read(&path("fifo"), Links::Follow, 4).unwrap_err()));
+        assert!(!is_strange(&read(&path("missing"), Links::Refuse, 4).unwrap_err()));
+    }
+
+    #[test]
+    fn a_file_is_read_up_to_its_bound_and_not_beyond_it() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("file");
+        std::fs::write(&path, "1234").unwrap();
+        assert_eq!(read(&path, Links::Refuse, 4).unwrap(), b"1234");
+        assert!(is_strange(&read(&path, Links::Refuse, 3).unwrap_err()));
+        File::options().write(true).open(&path).unwrap().set_len(3 << 30).unwrap();
+        assert!(is_strange(&read(&path, Links::Refuse, 1 << 20).unwrap_err()), "a sparse file");
+    }
+
+    #[test]
+    fn a_line_that_is_too_long_is_passed_over_without_being_kept() {
+        let mut input = io::Cursor::new("123\n12345\n1234\n12");
+        let mut line = Vec::new();
+        let mut lines = Vec::new();
+        while read_line(&mut input, 5, &mut line).unwrap() {
+            lines.push(String::from_utf8(line.clone()).unwrap());
+        }
+        assert_eq!(lines, ["123\n", "12345", "1234\n", "12"]);
+    }
+}
