@@ -23,7 +23,8 @@ pub fn take(data_dir: &Path) -> io::Result<Option<File>> {
     let mut options = OpenOptions::new();
     let path = data_dir.join(FILE_NAME);
     let options = options.write(true).create(true).truncate(false).mode(0o600);
-    let lock = open_with(options, &path, Links::Refuse)?;
+    let named = |error: io::Error| io::Error::new(error.kind(), format!("{FILE_NAME}: {error}"));
+    let lock = open_with(options, &path, Links::Refuse).map_err(named)?;
     let until = Instant::now() + PATIENCE;
     loop {
         match rustix::fs::flock(&lock, FlockOperation::NonBlockingLockExclusive) {

@@ -1,6 +1,6 @@
 //! Where things stand in the data directory, and what it means. The place of a directory
-//! says its state; per job, store, disk and receipts are three witnesses, and the later one
-//! wins. [`Testimony::cure`] is the table of what is to be done when they differ.
+//! says its state; per job, store, disk, receipts and audit log are four witnesses, and the later
+//! one wins. [`Testimony::cure`] is the table of what is to be done when they differ.
 
 use uuid::Uuid;
 
@@ -73,6 +73,11 @@ pub struct Testimony {
     pub trash: bool,
     /// Whether there is a receipt of its erasure.
     pub receipt: bool,
+    /// Whether the audit log tells of its mark or its erasure.
+    pub audit: bool,
+    /// Whether it is known by its directory alone, and whoever would know of its erasure cannot
+    /// say any more: the receipts of its time are missing or pruned. Then it is not believed (P2).
+    pub unvouched: bool,
 }
 
 /// What is to be done at a start so that the witnesses agree.
@@ -90,8 +95,8 @@ pub enum Cure {
     RollForward,
     /// A complete job that stands in `building/`: move it to `ready/`.
     MoveToReady,
-    /// No directory and no receipt: it was swept and the store has lost its tail, or somebody
-    /// else removed it. Marked as `Lost`, so that a deletion that was acknowledged holds.
+    /// No directory and no other word of its end: it was swept and the store has lost its tail, or
+    /// somebody else removed it. Marked as `Lost`, so that a deletion that was acknowledged holds.
     MarkLost,
     /// Marked: move to `trash/`, sweep, write the receipt.
     Erase,
@@ -109,8 +114,10 @@ impl Testimony {
         };
         let ready = self.ready.then_some(StateName::Complete);
         let trash = self.trash.then_some(StateName::Marked);
+        // What the log says of an erasure is no receipt: one is made, of what is left to erase.
+        let deleted = (self.audit || self.unvouched).then_some(StateName::Marked);
         let receipt = self.receipt.then_some(StateName::Erased);
-        [self.store, building, ready, trash, receipt].into_iter().flatten().max()
+        [self.store, building, ready, trash, deleted, receipt].into_iter().flatten().max()
     }
 
     /// The row of the table for this testimony.
@@ -158,11 +165,14 @@ mod tests {
         expected: (Option<StateName>, Cure),
     ) {
         let has = |c| places.contains(c);
-        let testimony = Testimony { store, building, ready: has('r'), trash: has('t'), receipt: has('e') };
+        let (ready, trash, receipt) = (has('r'), has('t'), has('e'));
+        let (audit, unvouched) = (has('a'), has('u'));
+        let testimony = Testimony { store, building, ready, trash, receipt, audit, unvouched };
         assert_eq!((testimony.joined(), testimony.cure()), expected, "{testimony:?}");
     }
 
-    /// The join table, row by row. Places: r = ready, t = trash, e = receipt (erased).
+    /// The join table, row by row. Places: r = ready, t = trash, e = receipt (erased), a = the audit
+    /// log tells of a mark or an erasure, u = nobody vouches for the directory.
     #[test]
     fn each_row_of_the_join_table() {
         use Building::{Bare, Planned};
@@ -204,6 +214,24 @@ mod tests {
         row(Some(Erased), None, "te", (Some(Erased), Cure::Bury));
         row(Some(Erased), Some(Bare), "", (Some(Erased), Cure::Bury));
         row(running, None, "e", (Some(Erased), Cure::Bury));
+        // The audit log alone remembers; with a receipt it has nothing to add.
+        row(None, None, "a", (Some(Marked), Cure::Erase));
+        row(None, None, "ra", (Some(Marked), Cure::Erase));
+        row(None, Some(Planned), "a", (Some(Marked), Cure::Erase));
+        row(None, Some(Bare), "a", (Some(Marked), Cure::Erase));
+        row(running, Some(Planned), "a", (Some(Marked), Cure::Erase));
+        row(Some(Complete), None, "ra", (Some(Marked), Cure::Erase));
+        row(Some(Complete), None, "a", (Some(Marked), Cure::Erase));
+        row(Some(Failed), Some(Building::Failed), "a", (Some(Marked), Cure::Erase));
+        row(Some(Marked), None, "ra", (Some(Marked), Cure::Erase));
+        row(Some(Erased), None, "a", (Some(Erased), Cure::Nothing));
+        row(Some(Erased), None, "ra", (Some(Erased), Cure::Bury));
+        row(None, None, "rea", (Some(Erased), Cure::Bury));
+        row(Some(Complete), None, "rea", (Some(Erased), Cure::Bury));
+        // A directory without any other word, when words are known to be missing.
+        row(None, None, "ru", (Some(Marked), Cure::Erase));
+        row(None, Some(Planned), "u", (Some(Marked), Cure::Erase));
+        row(None, None, "reu", (Some(Erased), Cure::Bury));
     }
 
     fn testimony() -> impl Strategy<Value = Testimony> {
@@ -218,9 +246,17 @@ mod tests {
         ]));
         let buildings =
             prop::option::of(prop::sample::select(vec![Building::Bare, Building::Planned, Building::Failed]));
-        (states, buildings, any::<[bool; 3]>()).prop_map(|(store, building, [ready, trash, receipt])| {
-            Testimony { store, building, ready, trash, receipt }
-        })
+        (states, buildings, any::<[bool; 5]>()).prop_map(
+            |(store, building, [ready, trash, receipt, audit, unvouched])| Testimony {
+                store,
+                building,
+                ready,
+                trash,
+                receipt,
+                audit,
+                unvouched,
+            },
+        )
     }
 
     fn merge(a: Testimony, b: Testimony) -> Testimony {
@@ -231,6 +267,8 @@ mod tests {
             ready: a.ready | b.ready,
             trash: a.trash | b.trash,
             receipt: a.receipt | b.receipt,
+            audit: a.audit | b.audit,
+            unvouched: a.unvouched | b.unvouched,
         }
     }
 
@@ -246,7 +284,8 @@ mod tests {
 
         #[test]
         fn a_job_that_any_witness_saw_deleted_is_never_served_again(a in testimony()) {
-            let deleted = a.trash || a.receipt || a.store.is_some_and(StateName::is_deleted);
+            let seen = a.trash || a.receipt || a.audit || a.unvouched;
+            let deleted = seen || a.store.is_some_and(StateName::is_deleted);
             let forgets = matches!(a.cure(), Cure::Erase | Cure::Bury | Cure::Nothing);
             prop_assert!(!deleted || forgets, "{:?} -> {:?}", a, a.cure());
         }

@@ -47,7 +47,6 @@ impl LocalFiles {
             Ok(Dir::from_std_file(File::from(fd)))
         };
         let root = make_root().map_err(fail("open data directory"))?;
-        close_to_others(&root);
         let place = |place: Place| {
             let open = || match open_dir(&root, place.name()) {
                 Err(e) if e.kind() == io::ErrorKind::NotFound => {
@@ -165,21 +164,6 @@ impl LocalFiles {
             }
         }
         *self.stray.lock() = stray;
-    }
-}
-
-/// The data directory may have been made by somebody else, or come out of a backup.
-fn close_to_others(root: &Dir) {
-    let close = || -> io::Result<()> {
-        let mode = Mode::from_raw_mode(rustix::fs::fstat(root)?.st_mode);
-        if mode.intersects(Mode::RWXG | Mode::RWXO) {
-            tracing::warn!(mode = format!("{:o}", mode.bits()), "the data directory was open to others");
-            rustix::fs::fchmod(root, mode & Mode::RWXU)?;
-        }
-        Ok(())
-    };
-    if let Err(error) = close() {
-        tracing::error!(%error, "the data directory is open to others and cannot be closed to them");
     }
 }
 

@@ -54,6 +54,22 @@ fn look(path: &Path, found: &mut Vec<Open>) -> io::Result<()> {
     Ok(())
 }
 
+/// Closes a folder, but nothing in it, to all but its owner. Somebody else may have made it, or it
+/// came out of a backup; if it belongs to somebody else, that is an error of the log alone.
+pub fn close_folder(folder: &Path) {
+    let close = || -> io::Result<()> {
+        let mode = fs::metadata(folder)?.permissions().mode() & 0o7777;
+        if mode & 0o077 != 0 {
+            tracing::warn!(mode = format!("{mode:04o}"), "the data directory was open to others");
+            fs::set_permissions(folder, Permissions::from_mode(mode & 0o700))?;
+        }
+        Ok(())
+    };
+    if let Err(error) = close() {
+        tracing::error!(%error, "the data directory cannot be closed to others");
+    }
+}
+
 /// Closes a folder, and all in it, to all but the owner.
 ///
 /// # Errors

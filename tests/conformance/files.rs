@@ -156,8 +156,8 @@ fn planted_names_are_reported_and_never_followed() {
         let secret = outside.path().join("secret");
         std::fs::write(&secret, "secret").unwrap();
         std::fs::write(folder.join("ready/notes.txt"), "not ours").unwrap();
-        std::os::unix::fs::symlink(outside.path(), folder.join(format!("trash/{}", JobId::random())))
-            .unwrap();
+        let link = format!("trash/{}", JobId::random());
+        std::os::unix::fs::symlink(outside.path(), folder.join(&link)).unwrap();
 
         let job = JobId::random();
         let dir = files.create(job, &request()).unwrap();
@@ -170,7 +170,7 @@ fn planted_names_are_reported_and_never_followed() {
         std::os::unix::fs::symlink(&secret, folder.join(format!("building/{job}/B_Patient.ndjson"))).unwrap();
         assert!(dir.open_file("B_Patient.ndjson").is_err(), "a link is not followed");
 
-        assert_eq!(files.inventory().unwrap().strangers, ["ready/notes.txt"]);
+        assert_eq!(files.inventory().unwrap().strangers, ["ready/notes.txt", &link]);
         files.move_to_trash(&[job]).unwrap();
         assert_eq!(sweep(files, job).planted_links, 1);
         assert_eq!(std::fs::read_to_string(&secret).unwrap(), "secret");
