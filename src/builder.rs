@@ -13,16 +13,17 @@ use tokio::sync::oneshot;
 
 use crate::actors::{DiskWitnesses, Orchestrator, Planners, Services};
 use crate::audit::{self, AuditError, AuditLog};
-use crate::clock::{self, Clock};
+use crate::clock::Clock;
 use crate::config::Config;
 use crate::evanesce::{Evanesce, Running};
 use crate::export::{Exporter, Form, Limits, Pool, Rates, Threads, Throttle};
+use crate::files::modes::close_folder;
 use crate::files::{Files, FilesError, LocalFiles};
 use crate::hooks::Hooks;
 use crate::job::{JobId, TenantId};
 use crate::lock;
 use crate::receipts::{Receipts, ReceiptsError};
-use crate::reconcile::{self, ReconcileError};
+use crate::reconcile::{self, ReconcileError, Witnesses};
 use crate::source::SourceError;
 use crate::space::Space;
 use crate::store::{Ledger, OtherWitnesses, SledStore, Store, StoreError, View};
@@ -170,6 +171,7 @@ impl Builder {
             error,
         })?;
         let lock = lock.ok_or_else(|| StartError::InUse(data_dir.clone()))?;
+        close_folder(&data_dir);
         let receipts = Arc::new(Receipts::open(&data_dir)?.with_hooks(hooks.clone()));
         let audit = Arc::new(AuditLog::open(&data_dir, &config.audit, clock.clone())?);
         let mut witnesses = Box::new(DiskWitnesses {
@@ -191,9 +193,13 @@ impl Builder {
         if let Err(error) = files.restore_ballast() {
             tracing::warn!(%error, "there is no ballast: deletions may fail when the disk is full");
         }
-        let now = clock.now();
-        let since = clock::before(now, config.retention.tombstones.0);
-        let joined = reconcile::at_start(&mut *store, &*files, &receipts, now, since, &hooks)?;
+        let log = data_dir.join(audit::FOLDER);
+        let (now, retention) = (clock.now(), &config.retention);
+        let heard = Witnesses { files: &*files, receipts: &receipts, audit: &log, now, retention };
+        let joined = reconcile::at_start(&mut *store, &heard, &hooks)?;
+        if let Some((entry, head)) = &joined.gap {
+            audit.record(audit::Event::of_receipt(entry, *head));
+        }
 
         let measured = files.clone();
         let measure = move || measured.free_bytes().map_err(|error| error.to_string());

@@ -14,13 +14,13 @@ use std::path::{Path, PathBuf};
 use jiff::Timestamp;
 use serde::Serialize;
 
-use crate::clock;
+use crate::config::Retention;
 use crate::files::layout::Cure;
 use crate::files::{Files, FilesError, LocalFiles};
 use crate::hooks::Hooks;
 use crate::job::{JobId, StateName};
 use crate::lock;
-use crate::reconcile::{self, Examination, ReconcileError};
+use crate::reconcile::{self, Examination, ReconcileError, Witnesses};
 
 use evidence::Evidence;
 
@@ -86,7 +86,6 @@ fn failed(operation: &'static str) -> impl FnOnce(io::Error) -> FsckError {
 }
 
 /// Checks a data directory and gives all findings, the gravest of each job first.
-/// `tombstones` is `retention.tombstones`: older erasures are forgotten.
 ///
 /// # Errors
 /// The check could not be made, or not to its end; what was repaired by then stays.
@@ -94,7 +93,7 @@ pub fn check(
     data_dir: &Path,
     leave: Leave,
     now: Timestamp,
-    tombstones: std::time::Duration,
+    retention: &Retention,
 ) -> Result<Vec<Finding>, FsckError> {
     if !data_dir.join(lock::FILE_NAME).is_file() {
         return Err(FsckError::NoDataDirectory(data_dir.into()));
@@ -107,14 +106,19 @@ pub fn check(
     if findings.iter().any(|finding| finding.outcome == Outcome::Left) {
         return Ok(findings);
     }
+    // Opening the store closes it.
+    let modes = disk::check_modes(data_dir, leave).map_err(failed("look at the modes"))?;
     let files = LocalFiles::open(data_dir, Hooks::default())?;
     findings.extend(disk::check_ballast(&files, data_dir, leave)?);
     let Some(mut evidence) = Evidence::open(data_dir, leave, now, &mut findings)? else {
         return Ok(findings);
     };
 
-    let since = clock::before(now, tombstones);
-    let examination = reconcile::examine(&*evidence.store, &files, &evidence.receipts, since)?;
+    let log = data_dir.join(crate::audit::FOLDER);
+    let witnesses = Witnesses { files: &files, receipts: &evidence.receipts, audit: &log, now, retention };
+    let since = witnesses.tombstones_since();
+    let examination = reconcile::examine(&*evidence.store, &witnesses)?;
+    findings.extend(explain::older(&examination, repaired));
     let mut lost = Vec::new();
     for job in &examination.jobs {
         let state = examination.stored.get(&job.job).map(|stored| stored.record.state.clone());
@@ -132,12 +136,11 @@ pub fn check(
     };
     findings.extend(examination.inventory.strangers.iter().map(stranger));
     findings.extend(audit::check(data_dir).map_err(failed("read the audit log"))?);
-    findings.extend(disk::check_modes(data_dir, leave).map_err(failed("look at the modes"))?);
+    findings.extend(modes);
 
     if leave > Leave::Look {
-        evidence.give_up(&lost, &examination.stored, now)?;
-        let (store, receipts) = (&mut *evidence.store, &evidence.receipts);
-        reconcile::at_start(store, &files, receipts, now, since, &Hooks::default())?;
+        evidence::give_up(&mut *evidence.store, &lost, &examination.stored, now)?;
+        reconcile::at_start(&mut *evidence.store, &witnesses, &Hooks::default())?;
         files.restore_ballast()?;
     }
     Ok(findings)

@@ -1,16 +1,18 @@
-//! Making store, disk and receipts agree (P7): once at a start, for every job, by the table
-//! in `files::layout`; and while running, as nominations that the job's own actor looks at
+//! Making store, disk, receipts and audit log agree (P7): once at a start, for every job, by the
+//! table in `files::layout`; and while running, as nominations that the job's own actor looks at
 //! again before anything is done.
 
+mod examine;
 mod sightings;
 
-use std::collections::{BTreeMap, BTreeSet, HashSet};
+use std::collections::HashMap;
 use std::sync::Arc;
 
 use jiff::Timestamp;
 
-use crate::files::layout::{Building, Cure, Testimony};
-use crate::files::{Document, ExportDir, Files, FilesError, Inventory, Place};
+use crate::audit::Deletion;
+use crate::files::layout::Cure;
+use crate::files::{Document, ExportDir, Files, FilesError, Place};
 use crate::hooks::{Hooks, Step};
 use crate::job::{
     ExportRequest, Failure, FailureReason, JobDocument, JobId, JobRecord, JobState, Mark, MarkReason,
@@ -20,6 +22,7 @@ use crate::receipts::{self, Receipts, ReceiptsError};
 use crate::store::{Entry, Published, Store, StoreError, StoredJob};
 use crate::telemetry;
 
+pub use examine::{Examination, Examined, Gap, Witnesses, examine};
 pub use sightings::{Nominations, Sightings};
 
 /// Why a start is given up.
@@ -40,80 +43,33 @@ pub struct Joined {
     pub jobs: Vec<Published>,
     /// Jobs whose actor has something to do: active, marked, or failed with files left.
     pub awake: Vec<JobId>,
-}
-
-/// What the witnesses say of one job, and what is to be done about it.
-#[derive(Debug, Clone, Copy)]
-pub struct Examined {
-    /// The job.
-    pub job: JobId,
-    /// What each witness says.
-    pub testimony: Testimony,
-    /// What makes them agree.
-    pub cure: Cure,
-}
-
-/// What all witnesses say.
-pub struct Examination {
-    /// What stands on disk.
-    pub inventory: Inventory,
-    /// What the store holds.
-    pub stored: BTreeMap<JobId, StoredJob>,
-    /// Every job that a witness knows.
-    pub jobs: Vec<Examined>,
-}
-
-/// Hears the witnesses of every job and changes nothing, but that directories are synced
-/// before they are believed: a killed process leaves things that can be read and would not
-/// survive a power loss. `tombstones_since`: erasures before this instant are forgotten.
-pub fn examine(
-    store: &dyn Store,
-    files: &dyn Files,
-    receipts: &Receipts,
-    tombstones_since: Timestamp,
-) -> Result<Examination, ReconcileError> {
-    let stored: BTreeMap<_, _> = store.load()?.into_iter().map(|job| (job.record.id, job)).collect();
-    let inventory = files.inventory()?;
-    let erased: BTreeSet<_> = receipts.erased_since(tombstones_since).into_iter().collect();
-    let places = [&inventory.building, &inventory.ready, &inventory.trash];
-    let on_disk: BTreeSet<_> = places.into_iter().flatten().copied().collect();
-    let jobs: BTreeSet<_> = stored.keys().chain(&on_disk).chain(&erased).copied().collect();
-    let (building, ready, trash) = (set(&inventory.building), set(&inventory.ready), set(&inventory.trash));
-    let examine = |job: JobId| -> Result<Examined, FilesError> {
-        let look = || look_into_building(files, job, stored.get(&job));
-        let testimony = Testimony {
-            store: stored.get(&job).map(|job| job.record.state.name()),
-            building: building.contains(&job).then(look).transpose()?,
-            ready: ready.contains(&job),
-            trash: trash.contains(&job),
-            receipt: erased.contains(&job) || (stored.contains_key(&job) && receipts.has(job)),
-        };
-        Ok(Examined { job, testimony, cure: testimony.cure() })
-    };
-    let jobs = jobs.into_iter().map(examine).collect::<Result<_, _>>()?;
-    Ok(Examination { inventory, stored, jobs })
+    /// The entry that the chain got because its end was missing, and the head it came to.
+    pub gap: Option<(receipts::Entry, receipts::Head)>,
 }
 
 /// Joins the witnesses of every job and brings them to agree. Nothing else may be running.
-/// `tombstones_since` is as in [`examine`].
 pub fn at_start(
     store: &mut dyn Store,
-    files: &dyn Files,
-    receipts: &Receipts,
-    now: Timestamp,
-    tombstones_since: Timestamp,
+    witnesses: &Witnesses<'_>,
     hooks: &Hooks,
 ) -> Result<Joined, ReconcileError> {
     hooks.reach(Step::JoinBegins);
-    join_heads(store, receipts, now)?;
-    let Examination { inventory, stored, jobs } = examine(store, files, receipts, tombstones_since)?;
+    let Witnesses { files, receipts, now, .. } = *witnesses;
+    let Examination { inventory, stored, jobs, gap, deletions, store_is_behind } = examine(store, witnesses)?;
     for name in &inventory.strangers {
         tracing::warn!(
             name,
             "a name that this server did not make stands in the data directory; it is left alone"
         );
     }
-    let mut join = Join { files, receipts, now, entries: Vec::new(), to_trash: Vec::new(), bury: Vec::new() };
+    if store_is_behind {
+        tracing::error!("the store is older than the audit log: what the log tells of deletions holds");
+        telemetry::store_behind();
+    }
+    let gap = gap.map(|gap| note_gap(receipts, gap, now)).transpose()?;
+    let tombstones_since = witnesses.tombstones_since();
+    let (entries, to_trash, bury) = (Vec::new(), Vec::new(), Vec::new());
+    let mut join = Join { files, receipts, now, tombstones_since, deletions, entries, to_trash, bury };
     let mut awake = Vec::new();
     for Examined { job, testimony, cure } in jobs {
         if !matches!(cure, Cure::Nothing) {
@@ -123,7 +79,11 @@ pub fn at_start(
         awake.extend(woken.then_some(job));
     }
 
-    let Join { entries, to_trash, bury, .. } = join;
+    let Join { mut entries, to_trash, bury, .. } = join;
+    // With the marks, in one commit: as long as it is not durable, the next start finds the same.
+    if store.head()?.unwrap_or(receipts::Head::EMPTY) != receipts.head() {
+        entries.push(Entry::Head(receipts.head()));
+    }
     hooks.reach(Step::JoinDecided);
     if !entries.is_empty() {
         store.commit(&entries)?;
@@ -142,57 +102,37 @@ pub fn at_start(
     }
     let jobs = store.load()?.into_iter().map(|job| publish(files, job)).collect();
     hooks.reach(Step::JoinEnds);
-    Ok(Joined { jobs, awake })
+    Ok(Joined { jobs, awake, gap })
 }
 
-fn set(jobs: &[JobId]) -> HashSet<JobId> {
-    jobs.iter().copied().collect()
-}
-
-/// What a directory that cannot be read would say is not guessed: its record speaks for it, and
-/// without one the start is given up, for it may be all that is left of a job (P6).
-fn look_into_building(
-    files: &dyn Files,
-    job: JobId,
-    stored: Option<&StoredJob>,
-) -> Result<Building, FilesError> {
-    let look = || -> Result<Building, FilesError> {
-        let dir = files.open(job, Place::Building)?;
-        dir.sync()?;
-        let document: Option<JobDocument> = parse(dir.read_document(Document::Job)?);
-        if document.is_some_and(|document| document.record.state.name() == StateName::Failed) {
-            return Ok(Building::Failed);
-        }
-        let planned = dir.has_document(Document::Plan)?;
-        Ok(if planned { Building::Planned } else { Building::Bare })
-    };
-    look().or_else(|error| {
-        tracing::error!(%job, %error, "a directory cannot be read or synced: what it says is not believed");
-        if stored.is_some() { Ok(Building::Bare) } else { Err(error) }
-    })
-}
-
-/// The end of the chain as the store has seen it must be in the chain (P9); a store that is
-/// behind has lost its own tail. What is missing cannot be brought back and holds nothing up:
-/// the chain itself says from now on that something is missing.
-fn join_heads(store: &mut dyn Store, receipts: &Receipts, now: Timestamp) -> Result<(), ReconcileError> {
-    let seen = store.head()?;
-    if let Some(expected) = seen
-        && let Some(found) = receipts.missing(expected)?
-    {
-        tracing::error!(?expected, ?found, "the end of the receipts was cut off or replaced");
-        telemetry::receipts_gap();
-        receipts.append(&[receipts::Entry::Gap { at: now, expected, found }])?;
-    }
-    let head = receipts.head();
-    if seen.unwrap_or(receipts::Head::EMPTY) != head {
-        store.commit(&[Entry::Head(head)])?;
-    }
-    Ok(())
+/// What is missing of the chain cannot be brought back and holds nothing up: the chain itself says
+/// from now on that something is missing (P9).
+fn note_gap(
+    receipts: &Receipts,
+    gap: Gap,
+    now: Timestamp,
+) -> Result<(receipts::Entry, receipts::Head), ReconcileError> {
+    let Gap { expected, found, .. } = gap;
+    tracing::error!(?expected, ?found, "the end of the receipts was cut off or replaced");
+    telemetry::receipts_gap();
+    let entry = receipts::Entry::Gap { at: now, expected, found };
+    let head = receipts.append(std::slice::from_ref(&entry))?;
+    Ok((entry, head))
 }
 
 fn read<T: serde::de::DeserializeOwned>(dir: &dyn ExportDir, document: Document) -> Option<T> {
     parse(dir.read_document(document).ok().flatten())
+}
+
+/// A document, if there is one. What stands in its place and is none is told of, and left alone.
+fn document(dir: &dyn ExportDir, document: Document) -> Result<Option<Vec<u8>>, FilesError> {
+    dir.read_document(document).or_else(|error| {
+        if error.is_strange() {
+            tracing::error!(%error, "it is no document of this server; it is left alone");
+            return Ok(None);
+        }
+        Err(error)
+    })
 }
 
 fn parse<T: serde::de::DeserializeOwned>(content: Option<Vec<u8>>) -> Option<T> {
@@ -220,6 +160,8 @@ struct Join<'a> {
     files: &'a dyn Files,
     receipts: &'a Receipts,
     now: Timestamp,
+    tombstones_since: Timestamp,
+    deletions: HashMap<JobId, Deletion>,
     entries: Vec<Entry>,
     to_trash: Vec<JobId>,
     bury: Vec<JobId>,
@@ -227,7 +169,7 @@ struct Join<'a> {
 
 impl Join<'_> {
     /// A record in `state` that follows the stored one; for a job that the store has lost,
-    /// the first one, as far as its directory or its receipt tells whose it was.
+    /// the first one, as far as its directory or the audit log tells whose it was.
     fn record(&self, job: JobId, stored: Option<&StoredJob>, state: JobState) -> JobRecord {
         if let Some(stored) = stored {
             return stored.record.next(state);
@@ -236,14 +178,17 @@ impl Join<'_> {
             let dir = self.files.open(job, *place).ok()?;
             read::<ExportRequest>(&*dir, Document::Request)
         });
-        let unknown = "unknown";
-        let (tenant, owner, submitted_at) = match request {
-            Some(request) => (request.tenant, request.owner, request.submitted_at),
-            None => (
-                unknown.parse().expect("a constant that is a valid name"),
-                unknown.parse().expect("a constant that is a valid name"),
-                self.now,
-            ),
+        let (tenant, owner, submitted_at) = match (request, self.deletions.get(&job)) {
+            (Some(request), _) => (request.tenant, request.owner, request.submitted_at),
+            (None, Some(Deletion { tenant: Some(tenant), owner: Some(owner) })) => {
+                (tenant.clone(), owner.clone(), self.now)
+            }
+            (None, _) => {
+                let unknown = "unknown";
+                let tenant = unknown.parse().expect("a constant that is a valid name");
+                let owner = unknown.parse().expect("a constant that is a valid name");
+                (tenant, owner, self.now)
+            }
         };
         JobRecord { id: job, tenant, owner, revision: 1, submitted_at, state }
     }
@@ -285,7 +230,15 @@ impl Join<'_> {
                 Ok(true)
             }
             Cure::RollForward => {
-                let Some(document) = self.document(job, Place::Ready)? else {
+                let document = match self.document(job, Place::Ready) {
+                    Err(error) if error.is_strange() && stored.is_none() => {
+                        tracing::error!(%job, %error, "it is left alone; the reaper watches it as an orphan");
+                        return Ok(false);
+                    }
+                    Err(error) if error.is_strange() => None,
+                    document => document?,
+                };
+                let Some(document) = document else {
                     tracing::error!(%job, "a sealed directory has no job.json: its files cannot be told apart and go");
                     self.mark(job, stored, MarkReason::Lost);
                     self.to_trash.push(job);
@@ -312,8 +265,10 @@ impl Join<'_> {
                 Ok(true)
             }
             Cure::Bury => {
+                // Of one whose tombstone is over nothing is known any more but the receipt.
                 if state != Some(StateName::Erased)
                     && let Some(receipt) = self.receipts.find(job)?
+                    && (stored.is_some() || receipt.gone_at >= self.tombstones_since)
                 {
                     let erased = JobState::Erased(receipt.erasure());
                     let record = match stored {

@@ -133,6 +133,11 @@ pub fn receipts_gap() {
     counter!("evanesce_receipts_gaps_total").increment(1);
 }
 
+/// The store was found to be older than the audit log.
+pub fn store_behind() {
+    counter!("evanesce_store_behind_total").increment(1);
+}
+
 /// An event was written to the audit log.
 pub fn audited(kind: &'static str) {
     counter!("evanesce_audit_events_total", "kind" => kind).increment(1);

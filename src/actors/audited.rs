@@ -26,7 +26,7 @@ fn of_record(record: &JobRecord) -> Option<Event> {
         // The first record of a mark; later ones tell of failed sweeps.
         JobState::Marked(mark) if mark.failure.is_none() => {
             let (reason, by, request_id) = (mark.reason, mark.by.clone(), mark.request_id.clone());
-            Some(Event::Marked { job, tenant, reason, by, request_id })
+            Some(Event::Marked { job, tenant, owner, reason, by, request_id })
         }
         _ => None,
     }

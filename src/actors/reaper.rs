@@ -280,7 +280,9 @@ impl Reaper {
     fn compare(&mut self, inventory: &Inventory, ctx: &mut Context<Self>) {
         let grace = self.services.config.retention.orphan_grace.0;
         let view = self.services.view();
-        let nominations = self.sightings.compare(inventory, view, grace, Instant::now());
+        let receipts = self.services.receipts.clone();
+        let has_receipt = |job| receipts.has(job);
+        let nominations = self.sightings.compare(inventory, view, has_receipt, grace, Instant::now());
         let Nominations { orphans, leftovers, lost } = nominations;
         for job in orphans {
             self.tell(job, JobMessage::Orphan);
@@ -289,6 +291,7 @@ impl Reaper {
             self.tell(job, JobMessage::Lost);
         }
         for job in leftovers {
+            tracing::warn!(%job, "a directory of an erased job was brought back: it is removed");
             self.queue(job);
         }
         self.sweep_next(ctx);

@@ -12,6 +12,9 @@ pub const KIND: &str = "kind";
 /// The details by which a removal says up to where.
 pub const REMOVED: [&str; 2] = ["removed-count", "removed-hash"];
 
+/// The details by which an event says where its entry stands in the chain of receipts.
+pub const RECEIPT: [&str; 2] = ["receipt-count", "receipt-hash"];
+
 /// The description of an event.
 pub fn describe(event: &Event) -> Description {
     let mut description = by_kind(event);
@@ -58,8 +61,9 @@ fn by_kind(event: &Event) -> Description {
             let name = serde_json::to_value(reason).expect("a name always serializes");
             refused(export(tenant, owner, *job)).and("reason", name.as_str().unwrap_or_default())
         }
-        Event::Marked { job, tenant, reason, by, request_id } => {
-            let event = of_job(codes::DEPRECATE, Action::Update, *job, tenant).and("reason", reason.as_str());
+        Event::Marked { job, tenant, owner, reason, by, request_id } => {
+            let event = of_job(codes::DEPRECATE, Action::Update, *job, tenant).and("owner", owner);
+            let event = event.and("reason", reason.as_str());
             asked_by(event, by.as_ref(), request_id.as_deref())
         }
         Event::Erased { receipt, head } => of_receipts(erasure(receipt), *head),
@@ -160,7 +164,7 @@ fn asked_by(event: Description, by: Option<&ClientId>, request_id: Option<&str>)
 }
 
 fn of_receipts(event: Description, head: Head) -> Description {
-    event.and("receipt-count", head.count).and("receipt-hash", head.hash)
+    event.and(RECEIPT[0], head.count).and(RECEIPT[1], head.hash)
 }
 
 fn rest(caller: &Caller, subtype: Coding, action: Action) -> Description {

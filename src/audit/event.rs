@@ -137,6 +137,8 @@ pub enum Event {
         job: JobId,
         /// Its tenant.
         tenant: TenantId,
+        /// Its owner.
+        owner: ClientId,
         /// Why.
         reason: MarkReason,
         /// Who asked, if a client did.

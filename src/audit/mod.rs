@@ -15,6 +15,7 @@ mod sync;
 #[cfg(test)]
 mod tests;
 mod walk;
+mod witness;
 mod writer;
 
 use std::io;
@@ -33,6 +34,7 @@ pub use download::Download;
 pub use event::{Caller, Ending, Event};
 pub use line::Facts;
 pub use walk::{Break, Item, Summary, walk};
+pub use witness::{Deletion, Latest, deletions, latest};
 
 /// The name of the folder in the data directory.
 pub const FOLDER: &str = "audit";

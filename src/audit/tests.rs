@@ -1,6 +1,7 @@
 //! The log's life: written, rotated, reopened, torn, changed, pruned, not writable.
 
 mod kinds;
+mod witness;
 
 use std::os::unix::fs::PermissionsExt;
 use std::sync::atomic::{AtomicI64, Ordering};

@@ -49,8 +49,8 @@ pub fn run(args: &Args) -> Result<(), CliError> {
         Args { repair: true, .. } => Leave::Repair,
         _ => Leave::Look,
     };
-    let (data_dir, tombstones) = (&config.storage.data_dir, config.retention.tombstones.0);
-    let findings = check(data_dir, leave, Timestamp::now(), tombstones).map_err(CliError::usage)?;
+    let data_dir = &config.storage.data_dir;
+    let findings = check(data_dir, leave, Timestamp::now(), &config.retention).map_err(CliError::usage)?;
     let line = |finding| if args.json { json(finding) } else { Ok(text(finding)) };
     print_all(findings.iter().map(line).collect::<Result<Vec<_>, _>>()?)?;
     let count = |outcome| findings.iter().filter(|finding| finding.outcome == outcome).count();

@@ -11,6 +11,7 @@ use tempfile::TempDir;
 
 use super::{Finding, FsckError, Leave, Outcome, failed};
 use crate::job::{JobId, JobState, Mark, MarkReason};
+use crate::plain_file::{self, Links};
 use crate::receipts::{self, Receipts, ReceiptsError};
 use crate::reconcile::ReconcileError;
 use crate::store::{Entry, SledStore, Store, StoreError, StoredJob};
@@ -40,43 +41,28 @@ impl Evidence {
         let receipts = open_receipts(place, leave, now, findings)?;
         let store = open_store(place, leave, now, findings)?;
         let (Some(store), Some(receipts)) = (store, receipts) else { return Ok(None) };
-        if let Some(head) = store.head().map_err(ReconcileError::from)?
-            && receipts.missing(head).map_err(ReconcileError::from)?.is_some()
-        {
-            findings.push(Finding {
-                what: format!(
-                    "{}: entry {}, which the store has seen, is not there",
-                    receipts::FILE_NAME,
-                    head.count
-                ),
-                cause: "the end of the file was cut off or replaced",
-                cure: "none: what is missing cannot be brought back; a gap is entered in the chain",
-                outcome: if leave == Leave::Look { Outcome::Left } else { Outcome::Repaired },
-            });
-        }
         Ok(Some(Self { store, receipts, _copy: copy }))
     }
+}
 
-    /// Marks jobs whose files are not what was recorded.
-    pub fn give_up(
-        &mut self,
-        jobs: &[JobId],
-        stored: &BTreeMap<JobId, StoredJob>,
-        now: Timestamp,
-    ) -> Result<(), FsckError> {
-        let mark = |job: &JobId| {
-            let record = &stored.get(job)?.record;
-            let was = record.state.name();
-            let mark =
-                Mark { reason: MarkReason::Lost, by: None, at: now, request_id: None, was, failure: None };
-            Some(Entry::Record(record.next(JobState::Marked(mark))))
-        };
-        let marks: Vec<_> = jobs.iter().filter_map(mark).collect();
-        if !marks.is_empty() {
-            self.store.commit(&marks).map_err(ReconcileError::from)?;
-        }
-        Ok(())
+/// Marks jobs whose files are not what was recorded.
+pub fn give_up(
+    store: &mut dyn Store,
+    jobs: &[JobId],
+    stored: &BTreeMap<JobId, StoredJob>,
+    now: Timestamp,
+) -> Result<(), FsckError> {
+    let mark = |job: &JobId| {
+        let record = &stored.get(job)?.record;
+        let was = record.state.name();
+        let mark = Mark { reason: MarkReason::Lost, by: None, at: now, request_id: None, was, failure: None };
+        Some(Entry::Record(record.next(JobState::Marked(mark))))
+    };
+    let marks: Vec<_> = jobs.iter().filter_map(mark).collect();
+    if !marks.is_empty() {
+        store.commit(&marks).map_err(ReconcileError::from)?;
     }
+    Ok(())
 }
 
 fn open_receipts(
@@ -151,10 +137,13 @@ fn copy(data_dir: &Path) -> io::Result<TempDir> {
     if store.is_dir() {
         copy_folder(&store, &to)?;
     }
-    match fs::copy(data_dir.join(receipts::FILE_NAME), copy.path().join(receipts::FILE_NAME)) {
-        Err(e) if e.kind() != io::ErrorKind::NotFound => Err(e),
-        _ => Ok(copy),
+    match plain_file::open(&data_dir.join(receipts::FILE_NAME), Links::Refuse) {
+        Err(e) if e.kind() == io::ErrorKind::NotFound => {}
+        file => {
+            io::copy(&mut file?, &mut fs::File::create(copy.path().join(receipts::FILE_NAME))?)?;
+        }
     }
+    Ok(copy)
 }
 
 fn copy_folder(from: &Path, to: &Path) -> io::Result<()> {
@@ -162,9 +151,10 @@ fn copy_folder(from: &Path, to: &Path) -> io::Result<()> {
     for entry in fs::read_dir(from)? {
         let entry = entry?;
         let to = to.join(entry.file_name());
-        if entry.file_type()?.is_dir() {
+        let kind = entry.file_type()?;
+        if kind.is_dir() {
             copy_folder(&entry.path(), &to)?;
-        } else {
+        } else if kind.is_file() {
             fs::copy(entry.path(), to)?;
         }
     }

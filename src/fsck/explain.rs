@@ -3,7 +3,30 @@
 use super::{Finding, Outcome, is_pending};
 use crate::files::layout::Cure;
 use crate::job::JobState;
-use crate::reconcile::Examined;
+use crate::receipts;
+use crate::reconcile::{Examination, Examined, Gap};
+
+/// Witnesses that are older than others.
+pub fn older(examination: &Examination, repaired: Outcome) -> Vec<Finding> {
+    let gap = |Gap { expected, seen_by_store, .. }: Gap| Finding {
+        what: format!(
+            "{}: entry {}, which the {} has seen, is not there",
+            receipts::FILE_NAME,
+            expected.count,
+            if seen_by_store { "store" } else { "audit log" }
+        ),
+        cause: "the end of the file was cut off or replaced, or an older copy was restored",
+        cure: "none: what is missing cannot be brought back; a gap is entered in the chain",
+        outcome: repaired,
+    };
+    let store = Finding {
+        what: "the store is older than the audit log".into(),
+        cause: "it has lost its end, or an older copy was restored",
+        cure: "what the audit log tells of deletions holds: those jobs are marked and erased",
+        outcome: repaired,
+    };
+    examination.gap.map(gap).into_iter().chain(examination.store_is_behind.then_some(store)).collect()
+}
 
 /// The finding of a job, if there is something to be said of it.
 pub fn explain(examined: &Examined, state: Option<&JobState>, repaired: Outcome) -> Option<Finding> {
@@ -59,6 +82,18 @@ pub fn explain(examined: &Examined, state: Option<&JobState>, repaired: Outcome)
             "it has no directory",
             "somebody removed it, or it was swept and the store has lost its end",
             "it is marked as lost: it answers 404 deleted and gets a receipt",
+            repaired,
+        ),
+        Cure::Erase if testimony.unvouched => finding(
+            "its directory is all that is known of it",
+            "a backup has brought it back, and the receipts of its time are missing or pruned",
+            "nobody can tell whether it was deleted: it is marked as recovered, and erased",
+            repaired,
+        ),
+        Cure::Erase if testimony.audit && !testimony.trash => finding(
+            "the audit log tells of its deletion",
+            "older copies of the store and the receipts were restored",
+            "it is marked as recovered; a running server erases it",
             repaired,
         ),
         Cure::Erase => finding(

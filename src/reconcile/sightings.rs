@@ -19,7 +19,7 @@ pub struct Sightings {
 pub struct Nominations {
     /// Directories without a record, seen twice and for longer than the grace.
     pub orphans: Vec<JobId>,
-    /// Directories of jobs that are erased.
+    /// Directories of jobs that are erased, however long ago: a receipt tells of each.
     pub leftovers: Vec<JobId>,
     /// Complete jobs without a directory, seen twice and for longer than the grace.
     pub lost: Vec<JobId>,
@@ -32,11 +32,12 @@ impl Sightings {
     }
 
     /// Compares a scan with the view. A job is nominated when it was seen in two scans that
-    /// are at least `grace` apart (P6).
+    /// are at least `grace` apart (P6); one that `has_receipt` at once (P2).
     pub fn compare(
         &mut self,
         inventory: &Inventory,
         view: &View,
+        has_receipt: impl Fn(JobId) -> bool,
         grace: Duration,
         now: Instant,
     ) -> Nominations {
@@ -53,6 +54,7 @@ impl Sightings {
             match view.get(job).map(|published| published.record.state.name()) {
                 Some(StateName::Erased) => nominations.leftovers.push(job),
                 Some(_) => {}
+                None if has_receipt(job) => nominations.leftovers.push(job),
                 None => {
                     if suspect(&self.seen, job) {
                         nominations.orphans.push(job);
@@ -100,7 +102,7 @@ mod tests {
         let mut sightings = Sightings::default();
         let start = Instant::now();
         let mut seen = |inventory: &Inventory, after| {
-            sightings.compare(inventory, &view, grace, start + Duration::from_secs(after)).orphans
+            sightings.compare(inventory, &view, |_| false, grace, start + Duration::from_secs(after)).orphans
         };
         assert_eq!(seen(&inventory, 0), []);
         assert_eq!(seen(&inventory, 59), []);
@@ -123,9 +125,20 @@ mod tests {
         let inventory = Inventory { trash: vec![erased.id], ..Inventory::default() };
         let mut sightings = Sightings::default();
         let now = Instant::now();
-        let first = sightings.compare(&inventory, &view, Duration::ZERO, now);
+        let first = sightings.compare(&inventory, &view, |_| false, Duration::ZERO, now);
         assert_eq!(first, Nominations { leftovers: vec![erased.id], ..Nominations::default() });
-        let second = sightings.compare(&inventory, &view, Duration::ZERO, now);
+        let second = sightings.compare(&inventory, &view, |_| false, Duration::ZERO, now);
         assert_eq!(second.lost, [complete.id]);
+    }
+
+    #[test]
+    fn what_a_backup_brings_back_after_the_tombstone_is_nominated_at_once_by_its_receipt() {
+        let (erased, orphan) = (JobId::random(), JobId::random());
+        let inventory = Inventory { ready: vec![erased, orphan], ..Inventory::default() };
+        let (mut sightings, grace) = (Sightings::default(), Duration::from_secs(60));
+        let has_receipt = |job| job == erased;
+        let seen = sightings.compare(&inventory, &View::default(), has_receipt, grace, Instant::now());
+        assert_eq!(seen, Nominations { leftovers: vec![erased], ..Nominations::default() });
+        assert_eq!(sightings.count(), 1);
     }
 }

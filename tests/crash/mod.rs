@@ -3,6 +3,7 @@
 //! What is checked is always seen from outside: the API's answers, a walk over the disk, the
 //! chain of receipts, and the store opened by the test after the last process is gone.
 
+mod backups;
 mod ballast;
 mod breakpoints;
 mod clients;

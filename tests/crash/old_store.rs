@@ -133,16 +133,20 @@ fn a_deletion_that_was_acknowledged_holds_wherever_the_stores_log_is_cut() {
     assert_eq!(delete(&polling_url(&server, &job.id)).status, 202);
     server.kill();
     let whole = keep(&setup, "whole");
-    let trash = setup.folder.path().join("trashed");
-    copy_folder(&setup.data_dir().join("trash"), &trash);
+    let others = ["trash", "audit"].map(|name| (setup.data_dir().join(name), setup.folder.path().join(name)));
+    for (folder, kept) in &others {
+        copy_folder(folder, kept);
+    }
     let receipts = setup.data_dir().join("receipts.ndjson");
     let length = std::fs::metadata(whole.join("db")).unwrap().len();
 
     let (mut opened, mut refused) = (0, 0);
     for eighth in 0..8 {
         put_back(&setup, &whole);
-        std::fs::remove_dir_all(setup.data_dir().join("trash")).unwrap();
-        copy_folder(&trash, &setup.data_dir().join("trash"));
+        for (folder, kept) in &others {
+            std::fs::remove_dir_all(folder).unwrap();
+            copy_folder(kept, folder);
+        }
         std::fs::write(&receipts, "").unwrap();
         let log = std::fs::OpenOptions::new().write(true).open(setup.data_dir().join("store/db")).unwrap();
         log.set_len(length * eighth / 8).unwrap();

@@ -31,6 +31,7 @@ pub fn witnesses(setup: &Setup) -> BTreeMap<String, Testimony> {
         ready: ready.contains(job),
         trash: trash.contains(job),
         receipt: receipts.contains(job),
+        ..Testimony::default()
     };
     let witnesses: BTreeMap<_, _> = all.iter().map(|job| (job.clone(), testimony(job))).collect();
     for (job, testimony) in &witnesses {

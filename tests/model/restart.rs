@@ -150,6 +150,9 @@ pub fn testimony(
         ready: place == Place::Ready,
         trash: place == Place::Trash,
         receipt: receipts > 0,
+        // The model has none: it can only bear out what one of these three says.
+        audit: false,
+        unvouched: false,
     }
 }
 

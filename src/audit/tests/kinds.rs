@@ -112,7 +112,7 @@ fn every_kind() -> Vec<Event> {
     let mut events: Vec<_> = orders.iter().map(|entry| Event::of_receipt(entry, head)).collect();
     let mark = |reason, by: Option<ClientId>| {
         let request_id = by.as_ref().map(|_| "r1".into());
-        Event::Marked { job, tenant: tenant.clone(), reason, by, request_id }
+        Event::Marked { job, tenant: tenant.clone(), owner: owner.clone(), reason, by, request_id }
     };
     events.extend([
         Event::Started,
@@ -121,7 +121,12 @@ fn every_kind() -> Vec<Event> {
         Event::KickOffRefused { caller: caller(), status: 429, reason },
         Event::Manifest { caller: caller(), job },
         Event::Completed { job, tenant: tenant.clone(), owner: owner.clone(), files: 1, resources: 2, bytes },
-        Event::Failed { job, tenant: tenant.clone(), owner, reason: FailureReason::SourceChanged },
+        Event::Failed {
+            job,
+            tenant: tenant.clone(),
+            owner: owner.clone(),
+            reason: FailureReason::SourceChanged,
+        },
         Event::DownloadBegan { caller: caller(), job, file: file.clone() },
         Event::DownloadEnded { caller: caller(), job, file: file.clone(), bytes, ending: Ending::Cut },
         Event::Deleted { caller: caller(), job },

@@ -1,0 +1,122 @@
+//! The log as a witness of deletions (P2): how far it has seen the other witnesses, and which jobs
+//! it has seen marked or erased. It is recorded after they are durable, so it is never ahead of
+//! them, unless they were put back to what they were. A line counts if its hash is that of its
+//! content: a break elsewhere takes nothing from it.
+
+use std::collections::HashMap;
+use std::io::BufReader;
+use std::path::Path;
+
+use jiff::Timestamp;
+use memchr::memmem;
+
+use super::AuditError;
+use super::describe::RECEIPT;
+use super::line::{Facts, MAX_BYTES, check};
+use super::walk::{BUFFER, file_name, files};
+use crate::chain::Head;
+use crate::job::{ClientId, JobId, TenantId};
+use crate::plain_file::{self, Links, read_line};
+
+/// What stands before the kind of an event; no other part of a line can hold these quotes.
+const BEFORE_KIND: &[u8] = br#"{"type":"kind","valueString":""#;
+
+/// The last that the log has seen of the other witnesses.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Latest {
+    /// The last mark in the store, and when it was recorded.
+    pub mark: Option<(JobId, Timestamp)>,
+    /// The last entry in the chain of receipts.
+    pub receipts: Option<Head>,
+}
+
+/// A job that the log has seen marked or erased; whose it was, if the events tell.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Deletion {
+    /// The tenant.
+    pub tenant: Option<TenantId>,
+    /// The client.
+    pub owner: Option<ClientId>,
+}
+
+/// Reads the log in `dir` backwards, file by file, until it has found both.
+///
+/// # Errors
+/// A file could not be read.
+pub fn latest(dir: &Path) -> Result<Latest, AuditError> {
+    let mut latest = Latest::default();
+    for count in files(dir).map_err(AuditError::at("list", dir))?.into_iter().rev() {
+        let mut of_file = Latest::default();
+        visit(&dir.join(file_name(count)), |facts| {
+            if is_mark(facts) {
+                of_file.mark = job(facts).map(|job| (job, facts.recorded())).or(of_file.mark);
+            }
+            of_file.receipts = receipts_head(facts).or(of_file.receipts);
+        })?;
+        latest.mark = latest.mark.or(of_file.mark);
+        latest.receipts = latest.receipts.or(of_file.receipts);
+        if latest.mark.is_some() && latest.receipts.is_some() {
+            break;
+        }
+    }
+    Ok(latest)
+}
+
+/// Reads the whole log in `dir` for the jobs that `is_wanted`, which is given the instant of each
+/// mark and erasure. What is not wanted takes no memory.
+///
+/// # Errors
+/// A file could not be read.
+pub fn deletions(
+    dir: &Path,
+    is_wanted: impl Fn(JobId, Timestamp) -> bool,
+) -> Result<HashMap<JobId, Deletion>, AuditError> {
+    let mut deletions = HashMap::new();
+    for count in files(dir).map_err(AuditError::at("list", dir))? {
+        visit(&dir.join(file_name(count)), |facts| {
+            let deleted = is_mark(facts) || facts.kind() == "erase";
+            if let Some(job) = job(facts).filter(|job| deleted && is_wanted(*job, facts.recorded())) {
+                let name = |key| facts.detail(key);
+                let tenant = name("tenant").and_then(|name| name.parse().ok());
+                let owner = name("owner").and_then(|name| name.parse().ok());
+                deletions.insert(job, Deletion { tenant, owner });
+            }
+        })?;
+    }
+    Ok(deletions)
+}
+
+fn is_mark(facts: &Facts) -> bool {
+    matches!(facts.kind(), "mark" | "expiry")
+}
+
+fn job(facts: &Facts) -> Option<JobId> {
+    facts.job()?.strip_prefix("urn:uuid:")?.parse().ok()
+}
+
+fn receipts_head(facts: &Facts) -> Option<Head> {
+    let [count, hash] = RECEIPT.map(|name| facts.detail(name));
+    Some(Head { count: count?.parse().ok()?, hash: hash?.parse().ok()? })
+}
+
+/// Shows what the lines of a file say that are of a kind that tells of other witnesses, and prove
+/// themselves.
+fn visit(path: &Path, mut show: impl FnMut(&Facts)) -> Result<(), AuditError> {
+    let file = plain_file::open(path, Links::Refuse).map_err(AuditError::at("open", path))?;
+    let mut input = BufReader::with_capacity(BUFFER, file);
+    let (finder, mut line) = (memmem::Finder::new(BEFORE_KIND), Vec::new());
+    while read_line(&mut input, MAX_BYTES, &mut line).map_err(AuditError::at("read", path))? {
+        let Some(at) = finder.find(&line) else { continue };
+        let rest = &line[at + BEFORE_KIND.len()..];
+        let kind = rest.split(|byte| *byte == b'"').next().unwrap_or_default();
+        if !matches!(kind, b"mark" | b"expiry" | b"erase" | b"admin" | b"receipts") {
+            continue;
+        }
+        let Some(text) = std::str::from_utf8(&line).ok() else { continue };
+        let Some(facts) = Facts::read(text) else { continue };
+        if facts.behind().is_some_and(|behind| check(behind, text).is_ok()) {
+            show(&facts);
+        }
+    }
+    Ok(())
+}
