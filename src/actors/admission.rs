@@ -83,11 +83,12 @@ impl Admission {
         let of_tenant = || self.active.iter().filter(|(_, (theirs, _))| theirs == tenant);
         let of_client = of_tenant().filter(|(_, (_, theirs))| theirs == owner).map(|(job, _)| *job);
         let of_client: Vec<JobId> = of_client.collect();
-        if limits.client > 0 && of_client.len() >= limits.client {
+        let (finished, known) = view.of_client(tenant, owner);
+        let is_full = limits.kept > 0 && of_client.len() + finished >= limits.kept;
+        if limits.client > 0 && of_client.len() >= limits.client || is_full && finished == 0 {
             return Err(SubmitError::ClientBusy(of_client.into_iter().take(NAMED_JOBS).collect()));
         }
-        let (finished, known) = view.of_client(tenant, owner);
-        if limits.kept > 0 && of_client.len() + finished >= limits.kept {
+        if is_full {
             return Err(SubmitError::TooManyKept(view.some_finished(tenant, owner, NAMED_JOBS)));
         }
         if limits.known > 0 && known >= limits.known {

@@ -2,69 +2,31 @@
 //! checked, and what is not supported is refused; or, if the client asks for lenience, ignored
 //! and named in an `error` file. Never is anything ignored silently.
 
+mod notices;
+mod profile;
+mod values;
+
 use std::collections::HashSet;
-use std::time::Duration;
 
 use jiff::Timestamp;
 
-mod notices;
-
 use super::ApiError;
 use super::preferences::Handling;
-use crate::clock::after;
 use crate::config::Profile;
 use crate::fhir::elements::Elements;
 use crate::fhir::search::{self, ErrorKind, TypeFilter};
-use crate::fhir::{self, EXPORT_PARAMETERS, ExportParameter, ResourceType, Taken, instant, quoted};
+use crate::fhir::{ResourceType, quoted};
 use crate::job::bounds::{self, check_bytes, check_items};
-use crate::job::{Level, OrganizeBy, Parameters, Provenances};
+use crate::job::{Level, OrganizeBy, Parameters};
 
 use notices::Notices;
+use profile::{BINARY, SOARIAN_TYPES};
+use values::{
+    check_format, given_twice, is_id, not_exported, read_instant, read_since, resource_type, set_once,
+};
 
-/// The values of `_outputFormat`; the second is the first with its `+` decoded to a space.
-const FORMATS: &[&str] =
-    &["application/fhir+ndjson", "application/fhir ndjson", "application/ndjson", "ndjson"];
-
-/// How far ahead of ours a client's clock may be: a `_since` that is later than now by more
-/// than this is a mistake, and not an export that finds nothing.
-const CLOCK_SKEW: Duration = Duration::from_secs(5 * 60);
-
-/// The parameters that are taken under the rules of a profile.
-pub fn taken_by(profile: Profile) -> impl Iterator<Item = &'static ExportParameter> {
-    let is_taken =
-        move |parameter: &&ExportParameter| profile == Profile::Standard || parameter.taken == Taken::Always;
-    EXPORT_PARAMETERS.iter().filter(is_taken)
-}
-
-/// The types that Soarian exports (K-16). The second list are its reference resources, which
-/// need one of the first beside them (K-17).
-const SOARIAN_TYPES: [&[&str]; 2] = [
-    &[
-        "AllergyIntolerance",
-        "CarePlan",
-        "CareTeam",
-        "Condition",
-        "Device",
-        "DiagnosticReport",
-        "DocumentReference",
-        "Encounter",
-        "Goal",
-        "Immunization",
-        "MedicationRequest",
-        "Observation",
-        "Patient",
-        "Procedure",
-    ],
-    &["Location", "Organization", "Practitioner", "Provenance"],
-];
-
-/// Whether an export under the rules of a profile may hold resources of that type.
-pub fn exported_under(profile: Profile, resource_type: ResourceType) -> bool {
-    profile == Profile::Standard || SOARIAN_TYPES.concat().contains(&resource_type.as_str())
-}
-
-/// The type that Soarian accepts and has no file for (K-18).
-const BINARY: &str = "Binary";
+pub use profile::{exported_under, taken_by};
+pub use values::provenances;
 
 /// Where the parameters come from.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -391,87 +353,3 @@ impl Reader<'_> {
         Ok(parameters)
     }
 }
-
-/// What a value of `includeAssociatedData` asks for, if it is one.
-pub fn provenances(value: &str) -> Option<Provenances> {
-    match value {
-        "LatestProvenanceResources" => Some(Provenances::Latest),
-        "RelevantProvenanceResources" => Some(Provenances::Relevant),
-        _ => None,
-    }
-}
-
-/// Whether a text can be the id of a resource.
-fn is_id(id: &str) -> bool {
-    (1..=64).contains(&id.len())
-        && id.bytes().all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'.'))
-}
-
-fn given_twice(name: &str) -> ApiError {
-    ApiError::unsupported_parameter(format!("{name} may be given once only."))
-}
-
-/// Keeps the value of a parameter that may be given once (K-19).
-fn set_once<T>(kept: &mut Option<T>, name: &str, value: Result<T, ApiError>) -> Result<(), ApiError> {
-    if kept.is_some() {
-        return Err(given_twice(name));
-    }
-    *kept = Some(value?);
-    Ok(())
-}
-
-fn check_format(value: &str) -> Result<(), ApiError> {
-    if FORMATS.contains(&value) {
-        return Ok(());
-    }
-    let value = quoted(value);
-    Err(ApiError::invalid(format!("_outputFormat {value} is not supported; use application/fhir+ndjson.")))
-}
-
-fn read_since(value: &str, now: Timestamp) -> Result<Timestamp, ApiError> {
-    let since = read_instant("_since", value)?;
-    if since > after(now, CLOCK_SKEW) {
-        return Err(ApiError::invalid(format!(
-            "_since is in the future, it is {} here; use the transactionTime of an earlier export.",
-            fhir::seconds(now)
-        )));
-    }
-    Ok(since)
-}
-
-/// The instant of a parameter. The `+` of an offset is a space by now if the client did not
-/// escape it; an instant has no other place for either.
-fn read_instant(name: &str, value: &str) -> Result<Timestamp, ApiError> {
-    instant::parse(&value.replace(' ', "+")).map_err(|error| {
-        let value = quoted(value);
-        ApiError::invalid(format!(
-            "{name} {value} is no FHIR instant: {error}; \
-             give one such as 2024-01-31T08:30:00Z or 2024-01-31T08:30:00.123%2B01:00."
-        ))
-    })
-}
-
-/// A name of `_type` (C9): one that is no R4 type is invalid, a type that this level does not
-/// export is not supported.
-fn resource_type(name: &str, level: &Level) -> Result<ResourceType, ApiError> {
-    if name.is_empty() {
-        return Err(ApiError::invalid("_type has an empty item; list names such as Patient,Observation."));
-    }
-    let Some(resource_type) = ResourceType::of(name) else {
-        let name = quoted(name);
-        return Err(ApiError::invalid(format!(
-            "_type {name} is no resource type of FHIR R4; names are case-sensitive."
-        )));
-    };
-    if resource_type.is_exported_at(level) {
-        return Ok(resource_type);
-    }
-    Err(not_exported(name))
-}
-
-fn not_exported(name: &str) -> ApiError {
-    ApiError::unsupported_type(format!("Resources of type {name} are not part of this export."))
-}
-
-#[cfg(test)]
-mod tests;

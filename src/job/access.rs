@@ -48,6 +48,12 @@ impl Access {
         Self { groups: Some(ids), ..self }
     }
 
+    /// The same as far as it is about types: how much of each there may be. An application may have
+    /// thousands of Groups, of which not every job needs the ids.
+    pub fn without_groups(&self) -> Self {
+        Self { types: self.types.clone(), groups: None }
+    }
+
     /// Whether nothing is withheld.
     pub fn is_everything(&self) -> bool {
         *self == Self::default()

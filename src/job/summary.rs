@@ -25,7 +25,7 @@ pub struct RequestSummary {
     pub separate_status: bool,
     /// The kick-off URL (MF-2).
     pub url: String,
-    /// What of what is asked for it may hold.
+    /// What of what is asked for it may hold, Groups aside.
     pub access: Access,
     /// What URLs of Binaries in its files are proved with.
     pub handout: Option<Handout>,
@@ -47,7 +47,7 @@ impl RequestSummary {
             partial_manifests: asked.partial_manifests,
             separate_status: asked.separate_status,
             url: request.kickoff.url.clone(),
-            access: request.access.clone(),
+            access: request.access.without_groups(),
             handout: request.handout.clone(),
             estimate: request.estimate,
             same: Self::same(request),

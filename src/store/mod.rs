@@ -2,6 +2,7 @@
 //! durable before it returns; the [`Ledger`] is the one thread that talks to it, many callers
 //! sharing one commit; the [`View`] is what everybody else reads (DESIGN section 3).
 
+mod downloads;
 mod ledger;
 mod partial;
 mod polls;
@@ -13,11 +14,12 @@ use crate::job::{JobId, JobRecord, SealedPart};
 use crate::receipts::Head;
 
 pub use self::sled::SledStore;
+pub use downloads::{Downloads, Ticket};
 pub use ledger::{Change, CommitError, Ledger, OtherWitnesses, Outcome};
 pub use partial::{Partial, parts_of};
 pub use polls::Polls;
 pub use progress::Progress;
-pub use view::{Downloads, Lookup, Publication, Published, Ticket, View};
+pub use view::{Lookup, Publication, Published, View};
 
 /// Why a store cannot do what was asked.
 #[derive(Debug, thiserror::Error)]

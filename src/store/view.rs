@@ -7,71 +7,12 @@ use std::sync::Arc;
 
 use parking_lot::RwLock;
 use tokio::sync::watch;
-use tokio_util::sync::CancellationToken;
 
+use super::downloads::{Downloads, Ticket};
 use super::{Partial, Polls, Progress};
 use crate::job::{
     ClientId, JobId, JobRecord, JobState, OutputFile, RequestSummary, SealedPart, StateName, TenantId,
 };
-
-/// The open downloads of one job.
-#[derive(Debug)]
-pub struct Downloads {
-    open: watch::Sender<u32>,
-    cut: CancellationToken,
-}
-
-impl Default for Downloads {
-    fn default() -> Self {
-        Self { open: watch::Sender::new(0), cut: CancellationToken::new() }
-    }
-}
-
-impl Downloads {
-    /// How many are open.
-    pub fn open(&self) -> u32 {
-        *self.open.borrow()
-    }
-
-    /// Resolves when none is open.
-    pub async fn drained(&self) {
-        let mut open = self.open.subscribe();
-        // The sender lives in `self`, so waiting cannot fail.
-        let _ = open.wait_for(|open| *open == 0).await;
-    }
-
-    /// Ends all that are open; their clients see a failed transfer. Returns how many.
-    pub fn cut(&self) -> u32 {
-        // Before: they begin to leave at once, on other threads.
-        let open = self.open();
-        self.cut.cancel();
-        open
-    }
-}
-
-/// One open download; dropping it says that the download is over.
-#[derive(Debug)]
-pub struct Ticket {
-    downloads: Arc<Downloads>,
-}
-
-impl Ticket {
-    fn new(downloads: Arc<Downloads>) -> Self {
-        downloads.open.send_modify(|open| *open += 1);
-        Self { downloads }
-    }
-
-    /// Fires when the download must end at once.
-    pub fn cut(&self) -> &CancellationToken {
-        &self.downloads.cut
-    }
-}
-
-impl Drop for Ticket {
-    fn drop(&mut self) {
-        self.downloads.open.send_modify(|open| *open -= 1);
-    }
-}
 
 /// One job as clients may see it.
 #[derive(Debug, Clone)]

@@ -199,7 +199,7 @@ fn p13_others_are_answered_while_the_largest_requests_are_read() {
     let (bodies, root) = ([most_patients(), most_of_the_rest()], server.base.replace("/r4/default", ""));
     let done = std::sync::atomic::AtomicBool::new(false);
     let slowest = std::thread::scope(|scope| {
-        let senders: Vec<_> = (0..8)
+        let senders: Vec<_> = (0..32)
             .map(|n| {
                 scope.spawn({
                     let (url, body) = (&url, &bodies[n % 2]);

@@ -1,0 +1,41 @@
+//! What the rules of a profile say of parameters and types (K-16 to K-18).
+
+use crate::config::Profile;
+use crate::fhir::{EXPORT_PARAMETERS, ExportParameter, ResourceType, Taken};
+
+/// The parameters that are taken under the rules of a profile.
+pub fn taken_by(profile: Profile) -> impl Iterator<Item = &'static ExportParameter> {
+    let is_taken =
+        move |parameter: &&ExportParameter| profile == Profile::Standard || parameter.taken == Taken::Always;
+    EXPORT_PARAMETERS.iter().filter(is_taken)
+}
+
+/// The types that Soarian exports (K-16). The second list are its reference resources, which
+/// need one of the first beside them (K-17).
+pub const SOARIAN_TYPES: [&[&str]; 2] = [
+    &[
+        "AllergyIntolerance",
+        "CarePlan",
+        "CareTeam",
+        "Condition",
+        "Device",
+        "DiagnosticReport",
+        "DocumentReference",
+        "Encounter",
+        "Goal",
+        "Immunization",
+        "MedicationRequest",
+        "Observation",
+        "Patient",
+        "Procedure",
+    ],
+    &["Location", "Organization", "Practitioner", "Provenance"],
+];
+
+/// Whether an export under the rules of a profile may hold resources of that type.
+pub fn exported_under(profile: Profile, resource_type: ResourceType) -> bool {
+    profile == Profile::Standard || SOARIAN_TYPES.concat().contains(&resource_type.as_str())
+}
+
+/// The type that Soarian accepts and has no file for (K-18).
+pub const BINARY: &str = "Binary";
