@@ -21,6 +21,10 @@
 //! domain, depends on nothing of ours. Promises are cited as P1 to P12, requirements of the
 //! protocol by ids such as D-5 or K-7.
 
+// They panic when nobody reads, and wait for those who read nothing (P13): see `cli::output` and
+// `telemetry`.
+#![warn(clippy::print_stdout, clippy::print_stderr)]
+
 mod actors;
 pub mod audit;
 pub mod auth;

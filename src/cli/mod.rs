@@ -88,7 +88,27 @@ impl CliError {
 
 /// Runs the command of the process's arguments.
 pub fn main() -> ExitCode {
-    let result = match Cli::parse().command {
+    let done = match Cli::try_parse() {
+        Ok(cli) => run(cli.command),
+        Err(wrong) if wrong.use_stderr() => {
+            // Nobody is told if it cannot be said.
+            let _ = wrong.print();
+            return ExitCode::from(2);
+        }
+        // Help, or the version.
+        Err(text) => output::printed(text.print()),
+    };
+    match done {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            output::complain(&error.message);
+            ExitCode::from(error.code)
+        }
+    }
+}
+
+fn run(command: Command) -> Result<(), CliError> {
+    match command {
         Command::Serve(args) => serve::run(args),
         Command::Demo(args) => demo::run(&args),
         Command::Generate(args) => generate::run(&args),
@@ -105,12 +125,5 @@ pub fn main() -> ExitCode {
         Command::App(args) => app::run(args),
         Command::Keygen(args) => keygen::run(args),
         Command::Token(args) => token::run(&args),
-    };
-    match result {
-        Ok(()) => ExitCode::SUCCESS,
-        Err(error) => {
-            output::complain(&error.message);
-            ExitCode::from(error.code)
-        }
     }
 }

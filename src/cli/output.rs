@@ -25,6 +25,11 @@ pub fn print_all(lines: impl IntoIterator<Item = impl Display>) -> Result<(), Cl
     finish(printed.map_err(Failure::Output), &mut out)
 }
 
+/// What becomes of the command when something was printed by others.
+pub fn printed(printed: io::Result<()>) -> Result<(), CliError> {
+    finish(printed.map_err(Failure::Output), &mut io::stdout())
+}
+
 /// Prints a line about what is done. If it cannot be printed, the error says that it is done.
 pub fn report(line: impl Display) -> Result<(), CliError> {
     print(line).map_err(|error| CliError::failed(format!("it is done, but {}", error.message)))

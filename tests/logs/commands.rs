@@ -30,6 +30,16 @@ fn quiet_then_refused(quiet: &[&str], refused: &[&str]) -> String {
 }
 
 #[test]
+fn help_and_the_version_are_printed_or_that_is_an_error() {
+    for arguments in [&["--help"][..], &["--version"], &["serve", "--help"], &["help", "app", "add"]] {
+        quiet_then_refused(arguments, arguments);
+    }
+    for error in [gone(), full()] {
+        assert_eq!(run(&["serve", "--nothing"], gone(), error).status.code(), Some(2));
+    }
+}
+
+#[test]
 fn generate_makes_its_files_whoever_reads_what_it_prints() {
     let folder = tempfile::tempdir().unwrap();
     let out = |name: &str| text(&folder.path().join(name)).to_owned();
