@@ -83,8 +83,8 @@ pub struct JobLine {
     pub owner: ClientId,
     /// When the kick-off was received.
     pub submitted_at: Timestamp,
-    /// Percent done.
-    pub percent: f64,
+    /// Percent done; `None` of a job that ended before all was.
+    pub percent: Option<f64>,
     /// Whether it is under a hold.
     pub held: bool,
 }
@@ -232,7 +232,10 @@ fn jobs(evanesce: &Evanesce) -> Vec<JobLine> {
         tenant: job.record.tenant.clone(),
         owner: job.record.owner.clone(),
         submitted_at: job.record.submitted_at,
-        percent: if job.record.state.name().is_active() { job.progress.percent() } else { 100.0 },
+        percent: match job.record.state.name() {
+            StateName::Complete => Some(100.0),
+            state => state.is_active().then(|| job.progress.percent()),
+        },
         held: services.receipts.hold_of(job.record.id).is_some(),
     };
     let mut jobs: Vec<_> = services.view().all().iter().map(line).collect();

@@ -114,7 +114,8 @@ pub fn jobs(args: &Show) -> Result<(), CliError> {
     let jobs: Vec<JobLine> = serde_json::from_value(jobs).map_err(CliError::failed)?;
     print_all(jobs.into_iter().map(|JobLine { job, state, tenant, owner, submitted_at, percent, held }| {
         let held = if held { "  held" } else { "" };
-        format!("{job}  {submitted_at:.0}  {state:<9} {percent:>5.1} %  {tenant}/{owner}{held}")
+        let percent = percent.map_or_else(String::new, |percent| format!("{percent:.1} %"));
+        format!("{job}  {submitted_at:.0}  {state:<9} {percent:>7}  {tenant}/{owner}{held}")
     }))
 }
 

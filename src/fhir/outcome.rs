@@ -55,6 +55,9 @@ struct Issue {
     severity: Severity,
     code: IssueCode,
     details: Details,
+    /// The same text, of what is no success: clients show one or the other.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    diagnostics: Option<String>,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
@@ -65,14 +68,18 @@ struct Details {
 impl OperationOutcome {
     /// An outcome with a fresh id and exactly this text.
     pub fn new(severity: Severity, code: IssueCode, text: impl Into<String>) -> Self {
-        let issue = Issue { severity, code, details: Details { text: text.into() } };
+        let text = text.into();
+        let diagnostics = (severity != Severity::Information).then(|| text.clone());
+        let issue = Issue { severity, code, details: Details { text }, diagnostics };
         Self { resource_type: "OperationOutcome", id: Uuid::new_v4(), issue: [issue] }
     }
 
     /// The same with `Reference id for support: [<id>].` at the end, as Soarian writes errors.
     pub fn with_reference(mut self) -> Self {
-        let text = &mut self.issue[0].details.text;
-        *text = format!("{text} Reference id for support: [{}].", self.id);
+        let issue = &mut self.issue[0];
+        for text in [Some(&mut issue.details.text), issue.diagnostics.as_mut()].into_iter().flatten() {
+            *text = format!("{text} Reference id for support: [{}].", self.id);
+        }
         self
     }
 
@@ -97,5 +104,14 @@ mod tests {
         let id = json["id"].as_str().unwrap();
         let text = format!("Unknown. Reference id for support: [{id}].");
         assert_eq!(json["issue"][0]["details"]["text"], text);
+        assert_eq!(json["issue"][0]["diagnostics"], text);
+    }
+
+    #[test]
+    fn d_5_a_success_has_its_text_once() {
+        let outcome = OperationOutcome::new(Severity::Information, IssueCode::Processing, "Done.");
+        let json: serde_json::Value = serde_json::from_str(&outcome.to_json()).unwrap();
+        let issue = serde_json::json!({"severity": "information", "code": "processing", "details": {"text": "Done."}});
+        assert_eq!(json["issue"][0], issue);
     }
 }

@@ -78,7 +78,8 @@ fn a_job_under_a_hold_keeps_its_files_when_it_is_deleted_until_it_is_released() 
     let job = Exported::of(&polling, &manifest);
     order(&setup, &["hold", &job.id, "--reason", "case 17"]);
     assert!(refused(&setup, &["hold", &job.id, "--reason", "twice"], 1).contains("under a hold already"));
-    assert!(order(&setup, &["jobs"]).contains("held"));
+    let jobs = order(&setup, &["jobs"]);
+    assert!(jobs.contains("held") && jobs.contains("100.0 %"), "{jobs}");
     job.assert_intact(&server);
 
     assert_eq!(delete(&polling).outcome(), (202, "processing".into()));
@@ -96,6 +97,9 @@ fn a_job_under_a_hold_keeps_its_files_when_it_is_deleted_until_it_is_released() 
     assert_eq!(delete(&other).status, 202);
     setup.disk().wait_gone(job_id(&other));
     assert!(setup.disk().has(&job.id));
+    let jobs = order(&setup, &["jobs"]);
+    let line = jobs.lines().find(|line| line.starts_with(job_id(&other))).unwrap();
+    assert!(!line.contains('%'), "what is gone is not done: {line}");
 
     order(&setup, &["release", &job.id]);
     assert_eq!(setup.receipt(&job.id)["reason"], "deleted");
