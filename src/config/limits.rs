@@ -33,7 +33,8 @@ pub struct Limits {
     /// long as it likes. Default `10s`.
     pub head_timeout: Time,
     /// How long a connection may be idle between two requests. `0s` = each connection is closed
-    /// after its answer. Default `5s`.
+    /// after its answer. Longer than that of load balancers in front (60 seconds, mostly), which
+    /// else meet connections that are just being closed. Default `75s`.
     pub keep_alive: Time,
     /// How long a client may take nothing of what it is sent before the connection is cut. `0s` =
     /// as long as it likes. Default `30s`.
@@ -53,7 +54,7 @@ impl Default for Limits {
             token_requests_per_minute_per_address: 60,
             downloads: 256,
             head_timeout: Time::seconds(10),
-            keep_alive: Time::seconds(5),
+            keep_alive: Time::seconds(75),
             write_timeout: Time::seconds(30),
             backlog: 1024,
         }

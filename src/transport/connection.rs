@@ -149,6 +149,7 @@ impl Connection {
         let timer = self.stalled.get_or_insert_with(|| Box::pin(sleep(patience)));
         timer.as_mut().poll(context).map(|()| {
             telemetry::connection_refused("write");
+            tracing::warn!(peer = %self.peer, ?patience, "a client takes nothing of its answer: the connection is cut");
             forget(self.stream());
             Err(io::Error::new(io::ErrorKind::TimedOut, "the client takes nothing"))
         })

@@ -9,6 +9,7 @@ use bytes::Bytes;
 use futures_util::stream::{self, Stream};
 use parking_lot::Mutex;
 use tokio_util::sync::CancellationToken;
+use tracing::Span;
 
 use crate::audit;
 use crate::files::ReadAt;
@@ -90,16 +91,36 @@ impl Drop for Finished {
     }
 }
 
-/// Tells the audit log how a download ended when its body is dropped.
+/// Tells the audit log, and the log if it was not whole, how a download ended when its body is dropped.
 struct Recorded {
     record: audit::Download,
     cut: CancellationToken,
+    job: JobId,
+    sent: u64,
+    is_whole: bool,
+    /// The request's: the body outlives its handler.
+    span: Span,
+}
+
+impl Recorded {
+    fn sent(&mut self, bytes: u64) {
+        self.record.sent(bytes);
+        self.sent += bytes;
+    }
+
+    fn finished(&mut self) {
+        self.record.finished();
+        self.is_whole = true;
+    }
 }
 
 impl Drop for Recorded {
     fn drop(&mut self) {
+        let (job, sent) = (self.job, self.sent);
         if self.cut.is_cancelled() {
             self.record.cut();
+        } else if !self.is_whole {
+            tracing::info!(parent: &self.span, %job, sent, "a download broke off: the client went, or was cut off");
         }
     }
 }
@@ -124,7 +145,7 @@ pub fn body(
             () = ended.cancelled() => {}
         }
     });
-    let record = Recorded { record, cut: cut.clone() };
+    let record = Recorded { record, cut: cut.clone(), job, sent: 0, is_whole: false, span: Span::current() };
     let state = (slot, cut, Finished(finished), record);
     stream::try_unfold(state, move |(slot, cut, finished, mut recorded)| async move {
         let deleted = || io::Error::new(io::ErrorKind::ConnectionAborted, "the export was deleted");
@@ -141,11 +162,11 @@ pub fn body(
         }
         match chunk {
             None => {
-                recorded.record.finished();
+                recorded.finished();
                 Ok(None)
             }
             Some(Ok(chunk)) => {
-                recorded.record.sent(chunk.len() as u64);
+                recorded.sent(chunk.len() as u64);
                 Ok(Some((chunk, (slot, cut, finished, recorded))))
             }
             Some(Err(error)) => {
