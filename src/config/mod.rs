@@ -233,6 +233,19 @@ mod tests {
     }
 
     #[test]
+    fn a_slash_at_the_end_of_a_base_url_is_none_of_it() {
+        let sets = [
+            "server.public_url=https://h:1/",
+            "source.base_url=https://s/r4/",
+            "tenants.t.source.base_url=https://t/r4/",
+        ];
+        let config = load("", &[], &sets).unwrap();
+        assert_eq!(config.server.public_url.as_deref(), Some("https://h:1"));
+        assert_eq!(config.source.base_url.as_deref(), Some("https://s/r4"));
+        assert_eq!(config.tenant(&"t".parse().unwrap()).source.base_url.as_deref(), Some("https://t/r4"));
+    }
+
+    #[test]
     fn receipts_are_kept_for_six_years_whatever_the_leap_days() {
         let kept = Retention::default().receipts;
         assert_eq!(format!("{kept:?}"), "6years 1day");
@@ -285,7 +298,7 @@ mod tests {
             ("", &["server.public_url=example.org/x"], "server.public_url"),
             ("", &["reaper.retry_max=20ms"], "reaper.retry_max"),
             ("", &["export.references=some"], "some"),
-            ("", &["source.base_url=https://h/fhir/"], "source.base_url"),
+            ("", &["source.base_url=https://h/fhir//"], "source.base_url"),
             ("", &["source.page_cache=lose"], "lose"),
             ("", &["audit.max_file_bytes=4095"], "audit.max_file_bytes is 4095"),
             ("", &["audit.retention=1h"], "audit.retention is 1h, should be at least 1day"),

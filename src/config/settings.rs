@@ -46,6 +46,12 @@ impl Serialize for Time {
     }
 }
 
+/// A URL that paths are put behind: a slash at its end is none of it.
+pub(super) fn without_slash<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<String>, D::Error> {
+    let url = Option::<String>::deserialize(deserializer)?;
+    Ok(url.map(|url| url.strip_suffix('/').map_or_else(|| url.clone(), str::to_string)))
+}
+
 /// All settings.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
@@ -87,8 +93,9 @@ pub struct Config {
 pub struct Server {
     /// Address to listen on; port 0 takes a free one. Default `127.0.0.1:8080`.
     pub listen: SocketAddr,
-    /// The scheme, host and port of the URLs that clients are given, without a slash at the
-    /// end. Default: the address listened on.
+    /// The scheme, host and port of the URLs that clients are given. Default: the address listened
+    /// on.
+    #[serde(deserialize_with = "without_slash")]
     pub public_url: Option<String>,
     /// Proxies that are believed about the clients behind them. Who is not among them cannot change
     /// by any field how its address or its URLs look. Default: none.
@@ -212,8 +219,9 @@ impl Default for Storage {
 pub struct SourceConfig {
     /// A folder of FHIR NDJSON files. Default `data/sample`.
     pub folder: PathBuf,
-    /// The base URL of the server that the files come from, without a slash at the end:
-    /// absolute references under it count as relative ones (K-12). Default: none.
+    /// The base URL of the server that the files come from: absolute references under it count as
+    /// relative ones (K-12). Default: none.
+    #[serde(deserialize_with = "without_slash")]
     pub base_url: Option<String>,
     /// Whether file system events bring the index up to date before a kick-off does. Default true.
     pub watch: bool,

@@ -8,6 +8,7 @@ use std::path::PathBuf;
 use serde::de::Error as _;
 use serde::{Deserialize, Deserializer, Serialize};
 
+use super::settings::without_slash;
 use super::{Config, ConfigError, PageCache, SourceConfig, wrong_base_url};
 use crate::job::TenantId;
 
@@ -45,8 +46,8 @@ pub struct TenantConfig {
 pub struct TenantSource {
     /// A folder of FHIR NDJSON files; other tenants may have the same. Default: `source.folder`.
     pub folder: Option<PathBuf>,
-    /// The base URL of the server that the files come from, without a slash at the end (K-12).
-    /// Default: `source.base_url`.
+    /// The base URL of the server that the files come from (K-12). Default: `source.base_url`.
+    #[serde(deserialize_with = "without_slash")]
     pub base_url: Option<String>,
     /// Whether file system events bring the index up to date before a kick-off does. Default:
     /// `source.watch`.

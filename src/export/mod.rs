@@ -158,12 +158,14 @@ impl ExportError {
 }
 
 /// What a search for Groups looks at.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct GroupName {
     /// Its id.
     pub id: String,
     /// Its name, if it has one.
     pub name: Option<String>,
+    /// Its `identifier`, if it has any: the JSON of that element.
+    pub identifier: Option<String>,
 }
 
 /// How long a kick-off waits for [`Exporter::check`].

@@ -27,6 +27,8 @@ pub struct Profile {
     pub parameters: Vec<&'static ExportParameter>,
     /// Bytes after which another file of the same type begins, about.
     pub max_file_bytes: u64,
+    /// Whether resources of a type are exported at a level at all.
+    pub is_exported: fn(ResourceType, &Level) -> bool,
     /// Which reference resources go with patients.
     pub references: &'static str,
     /// Which Devices do so, as a sentence.
@@ -38,6 +40,7 @@ pub struct Profile {
 /// The statement for the server at `base` (`{public url}/r4/{tenant}`) with these offers,
 /// dated `since`, the instant this process started (CP-1 to CP-6).
 pub fn capability_statement(base: &str, since: Timestamp, offers: &[&Offer], profile: &Profile) -> Value {
+    let has_filters = profile.parameters.iter().any(|parameter| parameter.name == "_typeFilter");
     let of_system = offers.iter().filter_map(|offer| match offer {
         Offer::Export(export) if export.resource.is_none() => Some(operation("export", export)),
         _ => None,
@@ -57,7 +60,7 @@ pub fn capability_statement(base: &str, since: Timestamp, offers: &[&Offer], pro
             "mode": "server",
             "documentation": documentation(profile),
             "security": security(profile.token_url.as_deref()),
-            "resource": ResourceType::all().filter_map(|t| resource(t, offers)).collect::<Vec<_>>(),
+            "resource": ResourceType::all().filter_map(|t| resource(t, offers, profile.is_exported, has_filters)).collect::<Vec<_>>(),
             "operation": of_system.collect::<Vec<_>>(),
         }]
     })
@@ -107,8 +110,14 @@ fn operation(name: &str, export: &ExportOperation) -> Value {
 }
 
 /// What is offered of a type; `None` if nothing is. Operations stand under both names that
-/// clients look for (section 15).
-fn resource(resource_type: ResourceType, offers: &[&Offer]) -> Option<Value> {
+/// clients look for (section 15). The search parameters are those of the search, if there is one; else
+/// those of `_typeFilter` (CP-3).
+fn resource(
+    resource_type: ResourceType,
+    offers: &[&Offer],
+    is_exported: fn(ResourceType, &Level) -> bool,
+    has_filters: bool,
+) -> Option<Value> {
     let name = resource_type.as_str();
     let (mut operations, mut interactions, mut parameters) = (Vec::new(), Vec::new(), Vec::new());
     for offer in offers {
@@ -123,20 +132,25 @@ fn resource(resource_type: ResourceType, offers: &[&Offer]) -> Option<Value> {
             Offer::Export(_) | Offer::Interaction(..) => {}
         }
     }
-    let is_exported = resource_type.is_exported_at(&Level::System);
+    let is_searched = !parameters.is_empty();
+    let is_exported_at = |level: &Level| is_exported(resource_type, level);
+    let is_exported = is_exported_at(&Level::System);
     if !is_exported && operations.is_empty() && interactions.is_empty() {
         return None;
     }
-    if is_exported {
-        for (name, kind) in search::parameters(resource_type) {
-            if !parameters.iter().any(|known| known["name"] == name) {
-                parameters.push(search_parameter(name, kind.as_str()));
-            }
-        }
-    }
     let mut resource = json!({"type": name});
+    let filters = search::parameters(resource_type).filter(|_| is_exported && has_filters);
+    if is_searched {
+        let filters: Vec<_> = filters.map(|(name, _)| name).collect();
+        if !filters.is_empty() {
+            let filters = filters.join(", ");
+            resource["documentation"] = format!("An export's _typeFilter takes also {filters}.").into();
+        }
+    } else {
+        parameters.extend(filters.map(|(name, kind)| search_parameter(name, kind.as_str())));
+    }
     let lists = [("interaction", interactions), ("searchParam", parameters), ("operation", operations)];
-    for (key, list) in lists.into_iter().chain([("extension", not_supported(resource_type))]) {
+    for (key, list) in lists.into_iter().chain([("extension", not_supported(&is_exported_at))]) {
         if !list.is_empty() {
             resource[key] = list.into();
         }
@@ -149,17 +163,17 @@ fn search_parameter(name: &str, kind: &str) -> Value {
 }
 
 /// The exports that leave a type out (CP-3): all of them, or those of patients.
-fn not_supported(resource_type: ResourceType) -> Vec<Value> {
+fn not_supported(is_exported_at: &dyn Fn(&Level) -> bool) -> Vec<Value> {
     let extension = |canonical: String| {
         json!({
             "url": format!("{BULK}/Extension/operation-not-supported"),
             "valueCanonical": canonical,
         })
     };
-    if !resource_type.is_exported_at(&Level::System) {
+    if !is_exported_at(&Level::System) {
         return vec![extension(format!("{BULK}/CapabilityStatement/bulk-data"))];
     }
-    if resource_type.is_exported_at(&Level::Patient) {
+    if is_exported_at(&Level::Patient) {
         return Vec::new();
     }
     let of_patients = EXPORT_OPERATIONS.iter().filter(|export| export.resource.is_some());
@@ -175,6 +189,7 @@ mod tests {
         let profile = Profile {
             parameters: crate::fhir::EXPORT_PARAMETERS.iter().collect(),
             max_file_bytes: 1000,
+            is_exported: |resource_type, level| resource_type.is_exported_at(level),
             references: "none",
             devices: "Devices do.",
             token_url: None,
@@ -206,6 +221,18 @@ mod tests {
             assert_eq!(group[n], json!({"name": name, "definition": definition("group-export")}));
         }
         assert_eq!(resource_of(&all, "Binary").unwrap()["interaction"], json!([{"code": "read"}]));
+    }
+
+    #[test]
+    fn a_type_that_is_searched_has_the_parameters_of_the_search_alone() {
+        let search = Offer::Interaction("Group", "search-type", &[("_id", "token"), ("name", "string")]);
+        let statement = statement(&[&search]);
+        let group = resource_of(&statement, "Group").unwrap();
+        let parameter = |name, kind| json!({"name": name, "type": kind});
+        assert_eq!(group["searchParam"], json!([parameter("_id", "token"), parameter("name", "string")]));
+        assert!(group["documentation"].as_str().unwrap().contains("characteristic"), "{group}");
+        let patient = resource_of(&statement, "Patient").unwrap();
+        assert!(patient["searchParam"].as_array().unwrap().contains(&parameter("gender", "token")), "CP-3");
     }
 
     #[test]

@@ -1,19 +1,41 @@
-//! The body of a kick-off by POST: a Parameters resource (K-1). Its parameters become pairs of
-//! name and value, as a query has them, and are read by the same code.
+//! Bodies of POSTs, and that of a kick-off among them: a Parameters resource (K-1). Its parameters
+//! become pairs of name and value, as a query has them, and are read by the same code.
 
 use actix_web::HttpRequest;
 use actix_web::http::header;
+use actix_web::web::Payload;
 use serde::Deserialize;
 use serde::de::IgnoredAny;
 use serde_json::value::RawValue;
 use serde_json::{Map, Value};
 
-use super::ApiError;
+use super::intake::Body;
+use super::{Api, ApiError};
 use crate::fhir::quoted;
 use crate::job::bounds::{MAX_FILTER_BYTES, MAX_PARAMETERS, check_bytes, check_items};
 
 /// Bytes of one parameter in the body: all filters may stand in one, with escapes.
 const MAX_PARAMETER_BYTES: usize = 2 * MAX_FILTER_BYTES;
+
+/// The whole body, if it has no more than `limit` bytes, comes in time and is not in a content coding.
+pub async fn read(
+    request: &HttpRequest,
+    payload: Payload,
+    api: &Api,
+    limit: usize,
+) -> Result<Body, ApiError> {
+    if is_coded(request) {
+        return Err(ApiError::unsupported_content_coding());
+    }
+    api.intake.body(payload, limit).await
+}
+
+/// Whether the body says that it is of such a media type.
+pub fn is_of(request: &HttpRequest, is_right: impl Fn(&str) -> bool) -> bool {
+    let content_type = request.headers().get(header::CONTENT_TYPE).and_then(|value| value.to_str().ok());
+    let media_type = content_type.and_then(|text| text.parse::<mime::Mime>().ok());
+    media_type.is_some_and(|media_type| is_right(media_type.essence_str()))
+}
 
 /// A Parameters resource as far as it is looked at. What is unknown in it is refused, not
 /// ignored: it might narrow what is exported.

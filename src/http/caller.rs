@@ -11,6 +11,7 @@ use actix_web::middleware::Next;
 use actix_web::web::Data;
 use actix_web::{Error, HttpMessage, HttpRequest};
 
+use super::documents::OfTenant;
 use super::forwarded::Client;
 use super::{Api, ApiError, query};
 use crate::auth::{Application, Authority, Issuer, Scopes, TokenError};
@@ -151,8 +152,20 @@ impl Api {
     /// # Errors
     /// 404 `not-found` if there is no such tenant.
     pub(super) fn issuer(&self, request: &HttpRequest) -> Result<Issuer, ApiError> {
-        let tenant = self.tenant_of(request)?;
-        Ok(Issuer { url: format!("{}/r4/{tenant}", self.public_url), tenant })
+        Ok(self.issuer_of(&self.tenant_of(request)?))
+    }
+
+    /// The same of a tenant.
+    pub(super) fn issuer_of(&self, tenant: &TenantId) -> Issuer {
+        Issuer { url: format!("{}/r4/{tenant}", self.public_url), tenant: tenant.clone() }
+    }
+
+    /// What is told a tenant of the server.
+    ///
+    /// # Errors
+    /// 404 `not-found` if there is no such tenant.
+    pub(super) fn documents_of(&self, tenant: &TenantId) -> Result<&OfTenant, ApiError> {
+        self.documents.of(tenant).ok_or_else(ApiError::unknown_application)
     }
 
     /// What the token of a request says. Without authentication everybody is one built-in client
@@ -165,8 +178,9 @@ impl Api {
         let Some(authority) = &self.authority else {
             return Ok(Bearer { client: self.client.clone(), scopes: Scopes::everything() });
         };
-        let tenant = request.match_info().get("tenant").and_then(|tenant| tenant.parse().ok());
-        let issuer = tenant.map(|tenant| Issuer { url: format!("{}/r4/{tenant}", self.public_url), tenant });
+        let tenant: Option<TenantId> =
+            request.match_info().get("tenant").and_then(|tenant| tenant.parse().ok());
+        let issuer = tenant.as_ref().map(|tenant| self.issuer_of(tenant));
         let realm = issuer.as_ref().map_or(&self.public_url, |issuer| &issuer.url);
         let Some(token) = token_of(request, realm)? else { return Err(ApiError::no_token(realm)) };
         let claims =
@@ -176,7 +190,11 @@ impl Api {
         Ok(Bearer { client: claims.client_id, scopes })
     }
 
-    fn tenant_of(&self, request: &HttpRequest) -> Result<TenantId, ApiError> {
+    /// The tenant of the request.
+    ///
+    /// # Errors
+    /// 404 `not-found` if there is no such tenant, as for an unknown application.
+    pub(super) fn tenant_of(&self, request: &HttpRequest) -> Result<TenantId, ApiError> {
         let tenant = request.match_info().get("tenant").and_then(|tenant| tenant.parse().ok());
         tenant.filter(|tenant| self.tenants.contains(tenant)).ok_or_else(ApiError::unknown_application)
     }

@@ -23,6 +23,7 @@ pub static ANYWHERE: &[Answer] = &[
         refusal(429, "Too many requests from this address or of this client (`throttled`)."),
         &[RETRY_AFTER],
     ),
+    refusal(421, "The request is for a host that is not answered for without authentication (`security`)."),
     refusal(431, "The header fields are too long (`too-long`), or too many: then without a body."),
 ];
 
@@ -48,8 +49,7 @@ const BEYOND_SCOPES: &[Answer] = &[with(
     refusal(403, "The scopes of the access token do not cover this (`security`)."),
     &[("WWW-Authenticate", "The scheme, and that the scopes are insufficient.")],
 )];
-const UNCHANGED: &[Answer] =
-    &[with(answer(304, "It is what `If-None-Match` names.", NOTHING), &[ETAG, NO_STORE])];
+const UNCHANGED: &[Answer] = &[with(answer(304, "It is what `If-None-Match` names.", NOTHING), &[ETAG])];
 const NOT_MEANT: &[Answer] = &[refusal(
     412,
     "What `If-Match`, `If-None-Match` or `If-Unmodified-Since` says does not hold: nothing is done (`conflict`).",
@@ -70,6 +70,13 @@ const FORMAT: Parameter = Parameter {
     is_required: false,
     values: Values::OneOf(&["json", "application/json", "application/fhir+json"]),
     description: "The format of the answer.",
+};
+const PRETTY: Parameter = Parameter {
+    name: "_pretty",
+    place: Place::Query,
+    is_required: false,
+    values: Values::OneOf(&["true", "false"]),
+    description: "Ignored.",
 };
 const LENIENT: Parameter = Parameter {
     name: "Prefer",
@@ -94,7 +101,11 @@ const PAGE: Parameter = Parameter {
 };
 const EXPORT_STATUS: Field =
     ("X-Export-Status", "What the status would be if the kick-off had not preferred to have it told apart.");
-const READ: &[Parameter] = &[FORMAT, LENIENT];
+const GENERAL: &[Parameter] = &[FORMAT, PRETTY];
+const READ: &[Parameter] = &[FORMAT, PRETTY, LENIENT];
+
+/// Of a polling URL under Soarian's rules (C2, C3).
+pub static POLLS_OF_SOARIAN: &[Parameter] = &[RESPOND_ASYNC];
 const IF_MATCH: Parameter =
     optional("If-Match", Place::Header, "*", "An ETag: the request is about what has it, and nothing else.");
 const CONDITIONS: &[Parameter] = &[
@@ -128,7 +139,6 @@ const KICKED_OFF: &[Answer] = &[
     with(refusal(503, "There is no room for another export now (`no-store`)."), &[RETRY_AFTER]),
 ];
 const BAD_BODY: &[Answer] = &[
-    refusal(405, "Kick-offs are by GET only here (`not-supported`)."),
     refusal(408, "The body did not come to its end in time (`timeout`)."),
     refusal(413, "The body is too long (`too-long`)."),
     refusal(415, "The body is of another media type (`structure`)."),
@@ -137,7 +147,7 @@ const BAD_BODY: &[Answer] = &[
 /// `GET .../$export`; its query parameters are those of the export operations.
 pub static KICK_OFF: Description = Description {
     summary: "Starts an export.",
-    parameters: &[&[RESPOND_ASYNC]],
+    parameters: &[&[RESPOND_ASYNC], GENERAL],
     body: None,
     answers: &[KICKED_OFF, BEYOND_SCOPES, NO_TENANT, FAILED],
 };
@@ -145,7 +155,7 @@ pub static KICK_OFF: Description = Description {
 /// `POST .../$export`.
 pub static KICK_OFF_BY_POST: Description = Description {
     summary: "Starts an export, with its parameters in a Parameters resource.",
-    parameters: &[&[RESPOND_ASYNC]],
+    parameters: &[&[RESPOND_ASYNC], GENERAL],
     body: Some(of("application/fhir+json", "Parameters")),
     answers: &[KICKED_OFF, BAD_BODY, BEYOND_SCOPES, NO_TENANT, FAILED],
 };
@@ -153,7 +163,7 @@ pub static KICK_OFF_BY_POST: Description = Description {
 /// `GET {polling URL}`.
 pub static STATUS: Description = Description {
     summary: "The progress of an export; when it is complete, its manifest.",
-    parameters: &[&[PAGE], CONDITIONS],
+    parameters: &[&[PAGE], GENERAL, CONDITIONS],
     body: None,
     answers: &[
         &[
@@ -204,7 +214,7 @@ const DELETED: &[Answer] = &[
 /// `DELETE {polling URL}`.
 pub static DELETE: Description = Description {
     summary: "Cancels an export, or deletes its files.",
-    parameters: &[&[IF_MATCH]],
+    parameters: &[&[IF_MATCH], GENERAL],
     body: None,
     answers: &[DELETED, NOT_MEANT, NO_JOB, NO_TENANT, BAD_ACCEPT],
 };
@@ -212,19 +222,22 @@ pub static DELETE: Description = Description {
 /// `GET {base}/Export/DeleteRequest`.
 pub static DELETE_REQUEST: Description = Description {
     summary: "The same as DELETE of a polling location.",
-    parameters: &[&[
-        RESPOND_ASYNC,
-        IF_MATCH,
-        Parameter {
-            is_required: true,
-            ..optional(
-                "request",
-                Place::Query,
-                "6ccfb23c-34ff-4f4f-9f77-d54b92e10bd4",
-                "The polling location, or the id at its end.",
-            )
-        },
-    ]],
+    parameters: &[
+        &[
+            RESPOND_ASYNC,
+            IF_MATCH,
+            Parameter {
+                is_required: true,
+                ..optional(
+                    "request",
+                    Place::Query,
+                    "6ccfb23c-34ff-4f4f-9f77-d54b92e10bd4",
+                    "The polling location, or the id at its end.",
+                )
+            },
+        ],
+        GENERAL,
+    ],
     body: None,
     answers: &[
         DELETED,
@@ -280,6 +293,9 @@ const FILE_FIELDS: &[Field] = &[
     ("Last-Modified", "When the export was complete."),
 ];
 
+const CAPABILITIES: &[Content] =
+    &[of("application/fhir+json", "CapabilityStatement"), of("application/json", "CapabilityStatement")];
+
 /// `GET {base}/metadata`.
 pub static METADATA: Description = Description {
     summary: "The CapabilityStatement.",
@@ -292,12 +308,17 @@ pub static METADATA: Description = Description {
     ],
     body: None,
     answers: &[
-        &[answer(200, "The statement.", &[of("application/fhir+json", "CapabilityStatement")])],
+        &[with(answer(200, "The statement.", CAPABILITIES), &[ETAG])],
+        UNCHANGED,
+        NOT_MEANT,
         BAD_READ,
         BAD_ACCEPT,
         NO_TENANT,
     ],
 };
+
+const DEFINITION: &[Content] =
+    &[of("application/fhir+json", "OperationDefinition"), of("application/json", "OperationDefinition")];
 
 /// `GET {base}/OperationDefinition/{id}`.
 pub static OPERATION_DEFINITION: Description = Description {
@@ -305,7 +326,9 @@ pub static OPERATION_DEFINITION: Description = Description {
     parameters: &[READ],
     body: None,
     answers: &[
-        &[answer(200, "The definition.", &[of("application/fhir+json", "OperationDefinition")])],
+        &[with(answer(200, "The definition.", DEFINITION), &[ETAG])],
+        UNCHANGED,
+        NOT_MEANT,
         BAD_READ,
         BAD_ACCEPT,
         BEYOND_SCOPES,
@@ -327,10 +350,21 @@ pub static OPERATION_DEFINITIONS: Description = Description {
         )],
     ],
     body: None,
-    answers: &[SEARCHED, BAD_READ, BAD_ACCEPT, NO_TENANT],
+    answers: &[SEARCHED, UNCHANGED, NOT_MEANT, BAD_READ, BAD_ACCEPT, NO_TENANT],
 };
-const SEARCHED: &[Answer] =
-    &[answer(200, "A Bundle of what was found.", &[of("application/fhir+json", "Bundle")])];
+const SEARCHED: &[Answer] = &[answer(
+    200,
+    "A Bundle of what was found.",
+    &[of("application/fhir+json", "Bundle"), of("application/json", "Bundle")],
+)];
+
+/// `POST {base}/OperationDefinition/_search`.
+pub static OPERATION_DEFINITIONS_BY_POST: Description = Description {
+    summary: "The same, with the parameters in a form.",
+    parameters: &[READ],
+    body: Some(of("application/x-www-form-urlencoded", "SearchForm")),
+    answers: &[SEARCHED, UNCHANGED, NOT_MEANT, BAD_BODY, BAD_READ, BAD_ACCEPT, NO_TENANT],
+};
 
 /// `GET {base}/Group/{id}`.
 pub static GROUP: Description = Description {
@@ -338,7 +372,14 @@ pub static GROUP: Description = Description {
     parameters: &[READ, CONDITIONS],
     body: None,
     answers: &[
-        &[with(answer(200, "The Group.", &[of("application/fhir+json", "Group")]), &[ETAG, NO_STORE])],
+        &[with(
+            answer(
+                200,
+                "The Group.",
+                &[of("application/fhir+json", "Group"), of("application/json", "Group")],
+            ),
+            &[ETAG, NO_STORE],
+        )],
         UNCHANGED,
         NOT_MEANT,
         BAD_READ,
@@ -358,6 +399,12 @@ pub static GROUPS: Description = Description {
         &[
             optional("_id", Place::Query, "All_Patients", "Ids, a comma-separated list."),
             optional(
+                "identifier",
+                Place::Query,
+                "urn:example|cohort-1",
+                "Identifiers as `value`, `system|value`, `|value` or `system|`; a comma-separated list.",
+            ),
+            optional(
                 "name",
                 Place::Query,
                 "all",
@@ -373,10 +420,22 @@ pub static GROUPS: Description = Description {
                 )
             },
             optional("_after", Place::Query, "All_Patients", "Where a page begins; `link` has it."),
+            Parameter {
+                values: Values::OneOf(&["accurate", "estimate", "none"]),
+                ..optional("_total", Place::Query, "", "`total` is there, and accurate, in any case.")
+            },
         ],
     ],
     body: None,
     answers: &[SEARCHED, BAD_READ, BAD_ACCEPT, BEYOND_SCOPES, NO_TENANT, BUSY, FAILED],
+};
+
+/// `POST {base}/Group/_search`.
+pub static GROUPS_BY_POST: Description = Description {
+    summary: "The same, with the parameters in a form.",
+    parameters: &[READ],
+    body: Some(of("application/x-www-form-urlencoded", "SearchForm")),
+    answers: &[SEARCHED, BAD_BODY, BAD_READ, BAD_ACCEPT, BEYOND_SCOPES, NO_TENANT, BUSY, FAILED],
 };
 
 /// Of URLs in attachments.
@@ -397,7 +456,11 @@ pub static BINARY: Description = Description {
     body: None,
     answers: &[
         &[with(
-            answer(200, "The Binary.", &[of("application/fhir+json", "Binary"), of("*/*", "Any")]),
+            answer(
+                200,
+                "The Binary.",
+                &[of("application/fhir+json", "Binary"), of("application/json", "Binary"), of("*/*", "Any")],
+            ),
             &[ETAG, NO_STORE],
         )],
         UNCHANGED,
@@ -417,7 +480,15 @@ pub static OPENAPI: Description = Description {
     summary: "This document.",
     parameters: &[],
     body: None,
-    answers: &[&[answer(200, "An OpenAPI 3.1 document.", JSON)]],
+    answers: &[&[with(answer(200, "An OpenAPI 3.1 document.", JSON), &[ETAG])], UNCHANGED, NOT_MEANT],
+};
+
+/// `GET /openapi.json` of operators.
+pub static ADMIN_OPENAPI: Description = Description {
+    summary: "This document.",
+    parameters: &[],
+    body: None,
+    answers: &[DONE, UNCHANGED, NOT_MEANT],
 };
 
 /// `GET /healthz`.
@@ -447,6 +518,8 @@ pub static METRICS: Description = Description {
     ]],
 };
 
+const REASON: Content = of("application/json", "Reason");
+
 const DONE: &[Answer] = &[
     answer(200, "It is done; a question has its answer.", JSON),
     refusal(401, "The operator's token is missing or wrong (`login`)."),
@@ -474,8 +547,12 @@ pub static ADMIN_CANCEL: Description = Description {
 };
 
 /// `PUT /admin/jobs/{job}/hold`.
-pub static ADMIN_HOLD: Description =
-    Description { summary: "Puts a job under a legal hold.", parameters: &[], body: None, answers: &[DONE] };
+pub static ADMIN_HOLD: Description = Description {
+    summary: "Puts a job under a legal hold.",
+    parameters: &[],
+    body: Some(REASON),
+    answers: &[DONE],
+};
 
 /// `DELETE /admin/jobs/{job}/hold`.
 pub static ADMIN_RELEASE: Description =
@@ -483,7 +560,7 @@ pub static ADMIN_RELEASE: Description =
 
 /// `PUT /admin/reaper/pause`.
 pub static ADMIN_PAUSE: Description =
-    Description { summary: "Pauses the reaper.", parameters: &[], body: None, answers: &[DONE] };
+    Description { summary: "Pauses the reaper.", parameters: &[], body: Some(REASON), answers: &[DONE] };
 
 /// `DELETE /admin/reaper/pause`.
 pub static ADMIN_RESUME: Description =

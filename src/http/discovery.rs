@@ -1,13 +1,14 @@
-//! `GET {base}/metadata` (REQUIREMENTS section 10): made of the table of routes.
+//! `GET {base}/metadata` (REQUIREMENTS section 10): made of the table of routes, once.
 
-use actix_web::http::header;
 use actix_web::web::Data;
 use actix_web::{HttpRequest, HttpResponse};
 
-use super::routes::OPERATIONS;
+use super::documents::{BASE, Document};
+use super::parameters::exported_under;
 use super::{Api, ApiError, accept, reading};
-use crate::config::{Devices, References};
-use crate::fhir::{Profile, capability_statement, quoted};
+use crate::config::{Devices, Profile, References};
+use crate::fhir::{self, Offer, PATIENT_EXPORT, capability_statement, quoted};
+use crate::job::TenantId;
 
 /// R4's values of `mode`; a server may answer the same to each.
 const MODES: &[&str] = &["full", "normative", "terminology"];
@@ -22,10 +23,20 @@ pub async fn metadata(request: HttpRequest, api: Data<Api>) -> Result<HttpRespon
             return Err(ApiError::invalid(format!("There is no mode {mode}; use {}.", MODES.join(" or "))));
         }
     }
+    let tenant = api.tenant_of(&request)?;
+    let statement = api.documents_of(&tenant)?.metadata.get_or_init(|| statement(&api, &tenant));
+    reading::published(&request, media_type, statement.at(base.as_str()))
+}
+
+fn statement(api: &Api, tenant: &TenantId) -> Document {
     let export = &api.evanesce.services().config.export;
-    let profile = Profile {
+    let profile = fhir::Profile {
         parameters: api.export_parameters(),
         max_file_bytes: export.max_file_bytes,
+        is_exported: match api.protocol().profile {
+            Profile::Standard => |it, level| it.is_exported_at(level),
+            Profile::Soarian => |it, level| it.is_exported_at(level) && exported_under(Profile::Soarian, it),
+        },
         references: match export.references {
             References::Referenced => "those that something exported points to",
             References::All => "all of them",
@@ -40,9 +51,20 @@ pub async fn metadata(request: HttpRequest, api: Data<Api>) -> Result<HttpRespon
                  those of other patients."
             }
         },
-        token_url: api.authority.as_ref().and(api.issuer(&request).ok()).map(|issuer| issuer.token_url()),
+        token_url: api.authority.as_ref().map(|_| api.issuer_of(tenant).token_url()),
     };
-    let offers: Vec<_> = OPERATIONS.iter().filter_map(|operation| operation.offer.as_ref()).collect();
-    let statement = capability_statement(base.as_str(), api.started_at, &offers, &profile);
-    Ok(HttpResponse::Ok().insert_header((header::CONTENT_TYPE, media_type)).body(statement.to_string()))
+    let is_offered = |offer: &&Offer| match offer {
+        Offer::Export(export) => api.offers(tenant, export),
+        Offer::Interaction(..) => true,
+    };
+    let offers = api.operations().filter_map(|operation| operation.offer.as_ref()).filter(is_offered);
+    let offers: Vec<_> = offers.collect();
+    Document::of(&capability_statement(BASE, api.started_at, &offers, &profile))
+}
+
+impl Api {
+    /// Whether a tenant has an export at all; single applications may still not (K-15).
+    pub(super) fn offers(&self, tenant: &TenantId, export: &fhir::ExportOperation) -> bool {
+        *export != PATIENT_EXPORT || self.evanesce.services().config.tenant(tenant).patient_export
+    }
 }

@@ -152,6 +152,13 @@ impl ApiError {
         Self::new(StatusCode::PRECONDITION_FAILED, IssueCode::Conflict, text)
     }
 
+    /// The request is for another host than those that are answered for.
+    pub fn misdirected() -> Self {
+        let text = "This server asks nobody who they are, and so answers only for localhost, loopback addresses \
+                    and the host of server.public_url; use one of them in the URL.";
+        Self::new(StatusCode::MISDIRECTED_REQUEST, IssueCode::Security, text)
+    }
+
     /// The URL cannot be understood.
     pub fn malformed_url(text: impl Into<String>) -> Self {
         Self::new(StatusCode::BAD_REQUEST, IssueCode::Structure, text)
@@ -163,9 +170,8 @@ impl ApiError {
     }
 
     /// The body of a POST is of another media type.
-    pub fn unsupported_media_type() -> Self {
-        let text =
-            "The body is of a media type that is not read here; send Content-Type: application/fhir+json.";
+    pub fn unsupported_media_type(right: &str) -> Self {
+        let text = format!("The body is of a media type that is not read here; send Content-Type: {right}.");
         Self::new(StatusCode::UNSUPPORTED_MEDIA_TYPE, IssueCode::Structure, text)
     }
 

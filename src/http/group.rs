@@ -1,15 +1,17 @@
-//! `GET {base}/Group/{id}` and `GET {base}/Group` (K-14): which Groups there are to export.
+//! `GET {base}/Group/{id}`, `GET {base}/Group` and `POST {base}/Group/_search` (K-14): which Groups there
+//! are to export.
 //! Ids and names may name patients or populations: they are not logged (P12).
 
 use actix_web::http::header;
-use actix_web::web::Data;
+use actix_web::web::{Data, Payload};
 use actix_web::{HttpRequest, HttpResponse};
-use serde::Serialize;
 use serde_json::value::RawValue;
 
-use super::{Api, ApiError, Caller, accept, reading, scope};
+use super::bundle::{Bundle, Entry, Link};
+use super::{Api, ApiError, Caller, accept, query, reading, scope};
 use crate::auth::Permission;
 use crate::export::{ExportError, GroupName};
+use crate::fhir::search::TypeFilter;
 use crate::fhir::{ResourceType, quoted};
 use crate::job::bounds::check_items;
 
@@ -21,6 +23,9 @@ const LARGEST_COUNT: usize = 100;
 
 /// Bytes of Groups after which a page is full: a Group may have many members.
 const PAGE_BYTES: usize = 4 << 20;
+
+/// The parameters of a search.
+const PARAMETERS: &[&str] = &["_id", "identifier", "name", "_count", "_after", "_total"];
 
 /// `GET {base}/Group/{id}`.
 pub async fn read(request: HttpRequest, api: Data<Api>) -> Result<HttpResponse, ApiError> {
@@ -42,14 +47,34 @@ pub async fn read(request: HttpRequest, api: Data<Api>) -> Result<HttpResponse, 
 
 /// `GET {base}/Group`.
 pub async fn search(request: HttpRequest, api: Data<Api>) -> Result<HttpResponse, ApiError> {
-    let media_type = accept::json(&request)?;
-    let caller = api.caller(&request)?;
+    find(&request, query::parse(request.query_string())?, &api).await
+}
+
+/// `POST {base}/Group/_search`.
+pub async fn search_by_post(
+    request: HttpRequest,
+    payload: Payload,
+    api: Data<Api>,
+) -> Result<HttpResponse, ApiError> {
+    // The order of G-7: what comes before the parameters is not known better with them.
+    api.caller(&request)?;
+    let given = reading::posted(&request, payload, &api).await?;
+    find(&request, given, &api).await
+}
+
+async fn find(
+    request: &HttpRequest,
+    given: Vec<(String, String)>,
+    api: &Api,
+) -> Result<HttpResponse, ApiError> {
+    let media_type = accept::json_by(request, &given)?;
+    let caller = api.caller(request)?;
     let visible =
         scope::coverage(&caller.scopes, caller.base.as_str(), ResourceType::GROUP, Permission::Search)?;
-    let parameters = reading::parameters(&request, &["_id", "name", "_count", "_after"])?;
+    let parameters = reading::known_of(request, given, PARAMETERS)?;
     let search = Search::of(&parameters)?;
     let (asking, source_url) = (caller.clone(), api.source_url(&caller.tenant));
-    let page = reading::ask(&api, &caller.tenant, move |exporter| {
+    let page = reading::ask(api, &caller.tenant, move |exporter| {
         let read = |id: &str| {
             let group = exporter.read(ResourceType::GROUP, id)?;
             Ok(group.filter(|group| visible.has(group, source_url.as_deref())))
@@ -75,22 +100,14 @@ pub async fn search(request: HttpRequest, api: Data<Api>) -> Result<HttpResponse
         let next = [first, vec![("_after".into(), last)]].concat();
         link.push(Link { relation: "next", url: url(&next) });
     }
-    let entry = page.groups.iter().map(|(id, resource)| Entry {
-        full_url: format!("{base}/Group/{}", reading::encoded(id)),
-        resource,
-        search: Mode { mode: "match" },
-    });
-    let bundle = Bundle {
-        resource_type: "Bundle",
-        kind: "searchset",
-        total: page.total,
-        link,
-        entry: entry.collect(),
-    };
+    let url = |id: &str| format!("{base}/Group/{}", reading::encoded(id));
+    let entries = page.groups.iter().map(|(id, resource)| Entry::found(url(id), resource));
+    let bundle = Bundle::new(page.total, link, entries.collect());
     let body = serde_json::to_string(&bundle).map_err(|_| ApiError::internal())?;
     Ok(HttpResponse::Ok()
         .insert_header((header::CONTENT_TYPE, media_type))
         .insert_header((header::CACHE_CONTROL, "no-store"))
+        .insert_header((header::VARY, "Accept"))
         .body(body))
 }
 
@@ -99,44 +116,14 @@ fn is_theirs(caller: &Caller, id: &str) -> bool {
     caller.application.as_ref().is_none_or(|application| application.groups.has(id))
 }
 
-#[derive(Serialize)]
-struct Bundle<'a> {
-    #[serde(rename = "resourceType")]
-    resource_type: &'static str,
-    #[serde(rename = "type")]
-    kind: &'static str,
-    total: usize,
-    link: Vec<Link>,
-    #[serde(skip_serializing_if = "Vec::is_empty")]
-    entry: Vec<Entry<'a>>,
-}
-
-#[derive(Serialize)]
-struct Link {
-    relation: &'static str,
-    url: String,
-}
-
-#[derive(Serialize)]
-struct Entry<'a> {
-    #[serde(rename = "fullUrl")]
-    full_url: String,
-    /// As it stands in the source.
-    resource: &'a RawValue,
-    search: Mode,
-}
-
-#[derive(Serialize)]
-struct Mode {
-    mode: &'static str,
-}
-
 /// What is searched for.
 struct Search {
     /// One of each is the id.
     ids: Vec<Vec<String>>,
     /// With one of each the name begins; in lower case.
     names: Vec<Vec<String>>,
+    /// What each `identifier` says.
+    identifiers: Vec<TypeFilter>,
     count: usize,
     /// Where the page begins: behind this id.
     after: Option<String>,
@@ -151,30 +138,37 @@ struct Page {
     next_after: Option<String>,
 }
 
-/// Values of `_id` and `name` in one search: each is compared with each Group (P13).
+/// Values of `_id`, `identifier` and `name` in one search: each is compared with each Group (P13).
 const MAX_VALUES: usize = 100;
 
 impl Search {
     fn of(parameters: &[(String, String)]) -> Result<Self, ApiError> {
-        let (mut ids, mut names, mut count, mut after) = (Vec::new(), Vec::new(), None, None);
+        let (mut ids, mut names, mut identifiers) = (Vec::new(), Vec::new(), Vec::new());
+        let (mut count, mut after, mut total) = (None, None, None);
         for (name, value) in parameters {
             match name.as_str() {
                 "_id" => ids.push(alternatives(name, value)?),
                 "name" => names.push(alternatives(name, &value.to_lowercase())?),
+                "identifier" => identifiers.push(read_identifier(value)?),
+                "_total" if total.is_none() => total = Some(check_total(value)?),
                 "_count" if count.is_none() => count = Some(read_count(value)?),
                 "_after" if after.is_none() => after = Some(value.clone()),
                 _ => return Err(ApiError::unsupported_parameter(format!("{name} may be given once only."))),
             }
         }
-        let values = ids.iter().chain(&names).map(Vec::len).sum();
-        check_items("the search", values, MAX_VALUES)?;
-        Ok(Self { ids, names, count: count.unwrap_or(COUNT).min(LARGEST_COUNT), after })
+        let own = ids.iter().chain(&names).map(Vec::len).sum::<usize>();
+        let of_identifiers = parameters.iter().filter(|(name, _)| name == "identifier");
+        let of_identifiers = of_identifiers.map(|(_, value)| value.split(',').count()).sum::<usize>();
+        check_items("the search", own + of_identifiers, MAX_VALUES)?;
+        let count = count.unwrap_or(COUNT).min(LARGEST_COUNT);
+        Ok(Self { ids, names, identifiers, count, after })
     }
 
     fn finds(&self, group: &GroupName) -> bool {
         let name = group.name.as_deref().unwrap_or_default().to_lowercase();
         self.ids.iter().all(|ids| ids.contains(&group.id))
             && self.names.iter().all(|names| names.iter().any(|beginning| name.starts_with(beginning)))
+            && self.identifiers.iter().all(|filter| matches(filter, group))
     }
 
     /// The page of `found`, which are in the order of their ids.
@@ -223,6 +217,33 @@ fn alternatives(name: &str, value: &str) -> Result<Vec<String>, ApiError> {
     Ok(items)
 }
 
+/// An `identifier` as `_typeFilter` has it: `value`, `system|value`, `|value`, `system|`, or a list.
+fn read_identifier(value: &str) -> Result<TypeFilter, ApiError> {
+    TypeFilter::parse(&format!("Group?identifier={}", reading::encoded(value))).map_err(|error| {
+        let text = format!("identifier: {error}");
+        ApiError::invalid(text)
+    })
+}
+
+fn matches(filter: &TypeFilter, group: &GroupName) -> bool {
+    let identifier = group.identifier.as_deref();
+    identifier.is_some_and(|identifier| filter.matches(heading(identifier).as_bytes(), None))
+}
+
+/// A Group of which nothing is known but its identifiers.
+fn heading(identifier: &str) -> String {
+    format!(r#"{{"resourceType":"Group","identifier":{identifier}}}"#)
+}
+
+/// The total is accurate, whatever would do for the client.
+fn check_total(value: &str) -> Result<(), ApiError> {
+    if ["none", "estimate", "accurate"].contains(&value) {
+        return Ok(());
+    }
+    let value = quoted(value);
+    Err(ApiError::invalid(format!("There is no _total {value}; use accurate, estimate or none.")))
+}
+
 fn read_count(value: &str) -> Result<usize, ApiError> {
     let count = value.parse::<u32>().map(|count| count as usize);
     count.map_err(|_| {
@@ -236,7 +257,14 @@ mod tests {
     use super::*;
 
     fn groups(ids: &[&str]) -> Vec<GroupName> {
-        ids.iter().map(|id| GroupName { id: (*id).into(), name: Some(format!("The {id}")) }).collect()
+        let identifier =
+            |id: &str| Some(format!(r#"[{{"system":"urn:s","value":"{id}"}},{{"value":"x|{id}"}}]"#));
+        let group = |id: &&str| GroupName {
+            id: (*id).into(),
+            name: Some(format!("The {id}")),
+            identifier: identifier(id).filter(|_| *id != "z"),
+        };
+        ids.iter().map(group).collect()
     }
 
     fn page(parameters: &[(&str, &str)], length: usize) -> (usize, Vec<String>, Option<String>) {
@@ -272,10 +300,36 @@ mod tests {
         assert_eq!(ids(&[("name", "tHe Z,the b")]), ["b", "z"]);
         assert_eq!(ids(&[("name", "z")]), [""; 0], "a name begins so");
         assert_eq!(ids(&[("_id", "a"), ("_id", "b")]), [""; 0]);
-        let many =
-            |n: usize| Search::of(&[("_id".into(), vec!["x"; n].join(",")), ("name".into(), "y".into())]);
-        assert!(many(MAX_VALUES - 1).is_ok() && many(MAX_VALUES).is_err(), "P13");
-        for (name, value) in [("_id", ""), ("name", "a,"), ("_count", "-1"), ("_count", "x")] {
+        let many = |by: &str, n: usize| {
+            Search::of(&[(by.into(), vec!["x"; n].join(",")), ("name".into(), "y".into())])
+        };
+        for by in ["_id", "identifier"] {
+            assert!(many(by, MAX_VALUES - 1).is_ok() && many(by, MAX_VALUES).is_err(), "P13");
+        }
+        for (identifier, expected) in [
+            ("a", &["a"][..]),
+            ("urn:s|a", &["a"]),
+            ("a,b", &["a", "b"]),
+            ("urn:s|", &["a", "b", "c, d"]),
+            ("|x\\|b", &["b"]),
+            ("c\\, d", &["c, d"]),
+            ("|a", &[]),
+            ("urn:t|a", &[]),
+            ("z", &[]),
+        ] {
+            assert_eq!(ids(&[("identifier", identifier)]), expected, "{identifier}");
+        }
+        assert_eq!(ids(&[("identifier", "urn:s|"), ("identifier", "b"), ("_total", "none")]), ["b"]);
+        for (name, value) in [
+            ("_id", ""),
+            ("name", "a,"),
+            ("_count", "-1"),
+            ("_count", "x"),
+            ("_total", "all"),
+            ("identifier", ""),
+            ("identifier", "a|b|c"),
+            ("identifier", "|"),
+        ] {
             assert!(Search::of(&[(name.into(), value.into())]).is_err(), "{name}={value}");
         }
     }

@@ -8,7 +8,7 @@ use actix_web::web::{Bytes, Data, Payload};
 use actix_web::{HttpRequest, HttpResponse, ResponseError};
 use jiff::Timestamp;
 
-use super::error::outcome_response;
+use super::error::{FHIR_JSON, outcome_response};
 use super::intake::Body;
 use super::parameters::{self, Context, Origin};
 use super::preferences::Preferences;
@@ -17,7 +17,6 @@ use super::recorded::level_name;
 use super::{Api, ApiError, Caller, accept, body, query, scope};
 use crate::actors::SubmitError;
 use crate::audit::Event;
-use crate::config::Profile;
 use crate::fhir::{IssueCode, OperationOutcome, Severity};
 use crate::job::{Access, ExportRequest, Handout, JobId, Level, Parameters};
 use crate::{Kickoff, Submission};
@@ -61,9 +60,6 @@ pub async fn group(request: HttpRequest, payload: Payload, api: Data<Api>) -> Re
 
 /// What is checked before the parameters are looked at (G-7).
 fn admit(request: &HttpRequest, api: &Api) -> Result<(Preferences, Caller), ApiError> {
-    if request.method() == Method::POST && api.protocol().profile == Profile::Soarian {
-        return Err(ApiError::method_not_allowed("GET"));
-    }
     accept::require_json(request)?;
     let preferences = Preferences::of(request);
     preferences.require_respond_async()?;
@@ -212,17 +208,12 @@ async fn sent(request: &HttpRequest, payload: Payload, api: &Api) -> Result<Sent
     if request.method() != Method::POST {
         return Ok(in_query());
     }
-    if body::is_coded(request) {
-        return Err(ApiError::unsupported_content_coding());
-    }
-    let body = api.intake.body(payload, api.max_body_bytes).await?;
+    let body = body::read(request, payload, api, api.max_body_bytes).await?;
     if body.bytes.is_empty() {
         return Ok(in_query());
     }
-    let content_type = request.headers().get(header::CONTENT_TYPE).and_then(|value| value.to_str().ok());
-    let essence = content_type.and_then(|text| text.parse::<mime::Mime>().ok());
-    if !essence.is_some_and(|mime| accept::is_json(mime.essence_str())) {
-        return Err(ApiError::unsupported_media_type());
+    if !body::is_of(request, accept::is_json) {
+        return Err(ApiError::unsupported_media_type(FHIR_JSON));
     }
     if !query::specific(request.query_string())?.is_empty() {
         return Err(ApiError::malformed_url(

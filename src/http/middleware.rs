@@ -7,8 +7,8 @@ use std::time::Instant;
 
 use actix_web::body::MessageBody;
 use actix_web::dev::{Payload, ServiceRequest, ServiceResponse};
-use actix_web::http::Method;
 use actix_web::http::header::{self, HeaderName, HeaderValue};
+use actix_web::http::{ConnectionType, Method};
 use actix_web::middleware::Next;
 use actix_web::web::Data;
 use actix_web::{Error, FromRequest, HttpMessage, HttpRequest};
@@ -17,7 +17,7 @@ use tracing::Instrument;
 use uuid::Uuid;
 
 use super::forwarded::Client;
-use super::routes::{ADMIN_OPERATIONS, OPERATIONS};
+use super::routes::{ADMIN_OPERATIONS, OAUTH_OPERATIONS, OPERATIONS};
 use super::wire::{Lasting, Wire};
 use super::{Api, ApiError, ClientAddress, recorded};
 use crate::fhir::IssueCode;
@@ -28,6 +28,7 @@ const MAX_HEADER_BYTES: usize = 32 << 10;
 
 const X_REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 const OPC_REQUEST_ID: HeaderName = HeaderName::from_static("opc-request-id");
+const KEEP_ALIVE: HeaderName = HeaderName::from_static("keep-alive");
 
 /// The id that this server gave a request.
 #[derive(Debug, Clone)]
@@ -44,7 +45,7 @@ impl FromRequest for RequestId {
 
 /// See the module.
 pub async fn around(
-    request: ServiceRequest,
+    mut request: ServiceRequest,
     next: Next<impl MessageBody + 'static>,
 ) -> Result<ServiceResponse<Lasting>, Error> {
     let began = Instant::now();
@@ -69,7 +70,9 @@ pub async fn around(
         tracing::info!(parent: &span, client_request_id, "the client named the request");
     }
     let answer = async {
-        match check_rate(&request).and_then(|()| check_size(&request)) {
+        let checked = check_rate(&request).and_then(|()| check_size(&request));
+        skip_slash(&mut request);
+        match checked {
             Ok(()) => next.call(request).await.map(ServiceResponse::map_into_boxed_body),
             Err(error) => Ok(request.error_response(error)),
         }
@@ -81,6 +84,9 @@ pub async fn around(
     }
     // No browser is to find a page with scripts in what is none.
     response.headers_mut().insert(header::X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
+    if let Some(value) = keep_alive(response.request()) {
+        response.headers_mut().insert(KEEP_ALIVE, value);
+    }
     if let Some(value) = strict_transport_security(response.request()) {
         response.headers_mut().insert(header::STRICT_TRANSPORT_SECURITY, value);
     }
@@ -107,6 +113,23 @@ fn client(request: &ServiceRequest) -> Option<IpAddr> {
     request.extensions_mut().insert(client.address);
     request.extensions_mut().insert(client);
     Some(address)
+}
+
+/// Clients put paths with a slash in front behind a base URL that ends with one: it counts once.
+fn skip_slash(request: &mut ServiceRequest) {
+    let path = request.match_info_mut();
+    if path.unprocessed().starts_with("//") {
+        path.skip(1);
+    }
+}
+
+/// For how many seconds another request may come, told whoever may send it on this connection: a load
+/// balancer should know.
+fn keep_alive(request: &HttpRequest) -> Option<HeaderValue> {
+    let is_kept = request.head().connection_type() == ConnectionType::KeepAlive;
+    request.conn_data::<Wire>().filter(|_| is_kept)?;
+    let time = request.app_data::<Data<Api>>()?.evanesce.services().config.limits.keep_alive.0;
+    (time.as_secs() > 0).then(|| HeaderValue::from_str(&format!("timeout={}", time.as_secs())).ok())?
 }
 
 fn check_rate(request: &ServiceRequest) -> Result<(), ApiError> {
@@ -166,7 +189,7 @@ fn hashed(theirs: &[u8]) -> String {
 /// The name of the route: a closed list, whatever URLs are asked for.
 fn operation(request: &HttpRequest) -> &'static str {
     let name = request.match_name().unwrap_or("none");
-    let all = OPERATIONS.iter().chain(ADMIN_OPERATIONS);
+    let all = OPERATIONS.iter().chain(OAUTH_OPERATIONS).chain(ADMIN_OPERATIONS);
     all.map(|operation| operation.name).find(|known| *known == name).unwrap_or("none")
 }
 

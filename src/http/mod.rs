@@ -5,11 +5,13 @@ mod accept;
 mod admin;
 mod binary;
 mod body;
+mod bundle;
 mod caller;
 mod conditions;
 mod delete;
 mod descriptions;
 mod discovery;
+mod documents;
 mod download;
 mod error;
 mod form;
@@ -50,6 +52,7 @@ use crate::fhir::ExportParameter;
 use crate::job::{ClientId, JobId, TenantId};
 
 use caller::{Base, Caller};
+use documents::Documents;
 use intake::Intake;
 use parameters::taken_by;
 use preferences::Preferences;
@@ -75,6 +78,7 @@ pub struct Api {
     authority: Option<Arc<Authority>>,
     metrics: Option<PrometheusHandle>,
     operator_token: Option<Arc<OperatorToken>>,
+    documents: Arc<Documents>,
     max_url_bytes: usize,
     max_body_bytes: usize,
     started_at: Timestamp,
@@ -89,7 +93,8 @@ impl Api {
         let of_settings = services.config.tenant_ids();
         let of_host = services.exporters.own_tenants().cloned();
         let tenants = of_settings.into_iter().chain(of_host);
-        let tenants = tenants.filter(|tenant| services.exporters.of(tenant).is_some()).collect();
+        let tenants: BTreeSet<_> = tenants.filter(|tenant| services.exporters.of(tenant).is_some()).collect();
+        let documents = Arc::new(Documents::new(&tenants));
         let limits = Arc::new(Limits::new(&services.config.limits));
         let server = &services.config.server;
         let (max_url_bytes, max_body_bytes) = (server.max_url_bytes, server.max_body_bytes);
@@ -104,6 +109,7 @@ impl Api {
             authority: None,
             metrics: None,
             operator_token: None,
+            documents,
             max_url_bytes,
             max_body_bytes,
             started_at: Timestamp::now(),
@@ -119,6 +125,8 @@ impl Api {
     /// The same for those who have an access token of this authority (SMART Backend Services).
     pub fn with_authority(mut self, authority: Arc<Authority>) -> Self {
         self.authority = Some(authority);
+        // They tell of it.
+        self.documents = Arc::new(Documents::new(&*self.tenants));
         self
     }
 

@@ -1,4 +1,5 @@
-//! `GET /openapi.json`: an OpenAPI 3.1 document of every URL, made of the table of routes.
+//! `GET /openapi.json`: an OpenAPI 3.1 document of every URL that is there, made once of the table of
+//! routes: with or without tokens, under the rules of the profile, for clients or for operators.
 
 use std::collections::BTreeMap;
 
@@ -7,35 +8,67 @@ use actix_web::web::Data;
 use actix_web::{HttpRequest, HttpResponse};
 use serde_json::{Map, Value, json};
 
-use super::Api;
 use super::caller::Access;
-use super::descriptions::{ANYWHERE, NO_TOKEN};
+use super::descriptions::{ANYWHERE, NO_TOKEN, POLLS_OF_SOARIAN};
+use super::documents::{BASE, Document};
 use super::operation::{Answer, Description, Field, Operation, Parameter, Place, Values};
-use super::routes::OPERATIONS;
-use crate::fhir::{EXPORT_PARAMETERS, ExportParameter, Offer, Taken};
+use super::routes::ADMIN_OPERATIONS;
+use super::{Api, ApiError, reading};
+use crate::config::Profile;
+use crate::fhir::{ExportParameter, Offer, Taken};
 
-/// The name of the one security scheme.
+/// The name of the one security scheme of clients.
 const SCHEME: &str = "smart";
+
+/// The same of operators.
+const OPERATORS: &str = "operator";
 
 /// Header fields of every answer (G-6).
 const REQUEST_IDS: &[Field] =
     &[("X-Request-Id", "The id that the server gave the request."), ("opc-request-id", "The same.")];
 
 /// `GET /openapi.json`.
-pub async fn openapi(request: HttpRequest, api: Data<Api>) -> HttpResponse {
-    HttpResponse::Ok().json(document(&api, &api.origin(&request)))
+pub async fn openapi(request: HttpRequest, api: Data<Api>) -> Result<HttpResponse, ApiError> {
+    let document = api.documents.openapi.get_or_init(|| {
+        let scheme = json!({
+            "type": "http", "scheme": "bearer", "bearerFormat": "JWT",
+            "description": "SMART Backend Services: {base}/.well-known/smart-configuration.",
+        });
+        let scheme = api.authority.as_ref().map(|_| (SCHEME, scheme));
+        Document::of(&document(&api, api.operations(), BASE, scheme))
+    });
+    answer(&request, document.at(&api.origin(&request)))
 }
 
-fn document(api: &Api, origin: &str) -> Value {
+/// The same on the operators' listener, of what there is on it.
+pub async fn of_operators(request: HttpRequest, api: Data<Api>) -> Result<HttpResponse, ApiError> {
+    let document = api.documents.admin_openapi.get_or_init(|| {
+        let description = "The operator's token, which stands in the file that admin.token_file names.";
+        let scheme = json!({"type": "http", "scheme": "bearer", "description": description});
+        Document::of(&document(&api, ADMIN_OPERATIONS.iter(), "/", Some((OPERATORS, scheme))))
+    });
+    answer(&request, document.at(""))
+}
+
+fn answer(request: &HttpRequest, document: String) -> Result<HttpResponse, ApiError> {
+    reading::published(request, "application/json", document)
+}
+
+fn document(
+    api: &Api,
+    operations: impl Iterator<Item = &'static Operation>,
+    server: &str,
+    scheme: Option<(&'static str, Value)>,
+) -> Value {
     let tenant = json!({
         "name": "tenant", "in": "path", "required": true,
         "schema": {"type": "string", "examples": api.tenants.first().into_iter().collect::<Vec<_>>()},
         "description": "The population application.",
     });
-    let has_tokens = api.authority.is_some();
-    let paths = OPERATIONS.iter().map(|operation| {
-        let needs_token = has_tokens && operation.access == Access::Token;
-        (operation.path.to_string(), path(operation, &tenant, needs_token))
+    let name = scheme.as_ref().map(|(name, _)| *name);
+    let paths = operations.map(|operation| {
+        let scheme = name.filter(|_| operation.access != Access::Open);
+        (operation.path.to_string(), path(api, operation, &tenant, scheme))
     });
     let mut document = json!({
         "openapi": "3.1.0",
@@ -46,21 +79,18 @@ fn document(api: &Api, origin: &str) -> Value {
                             have been right.",
             "license": {"name": "MIT OR Apache-2.0", "identifier": "MIT OR Apache-2.0"},
         },
-        "servers": [{"url": origin}],
+        "servers": [{"url": server}],
         "paths": paths.collect::<Map<_, _>>(),
         "components": {"schemas": schemas()},
     });
-    if has_tokens {
-        document["components"]["securitySchemes"] = json!({(SCHEME): {
-            "type": "http", "scheme": "bearer", "bearerFormat": "JWT",
-            "description": "SMART Backend Services: {base}/.well-known/smart-configuration.",
-        }});
+    if let Some((name, scheme)) = scheme {
+        document["components"]["securitySchemes"] = json!({(name): scheme});
     }
     document
 }
 
 /// A path with its methods.
-fn path(operation: &Operation, tenant: &Value, needs_token: bool) -> Value {
+fn path(api: &Api, operation: &Operation, tenant: &Value, scheme: Option<&str>) -> Value {
     let placeholders = operation.path.split(['{', '}']).skip(1).step_by(2);
     let parameters: Vec<_> = placeholders
         .map(|name| match name {
@@ -72,10 +102,10 @@ fn path(operation: &Operation, tenant: &Value, needs_token: bool) -> Value {
     if !parameters.is_empty() {
         path.insert("parameters".into(), parameters.into());
     }
-    for (method, _, description) in operation.methods {
-        let mut object = operation_object(operation, method, description, needs_token);
-        if needs_token {
-            object["security"] = json!([{(SCHEME): []}]);
+    for (method, _, description) in operation.methods_under(api.protocol().profile) {
+        let mut object = operation_object(api, operation, method, description, scheme);
+        if let Some(scheme) = scheme {
+            object["security"] = json!([{(scheme): []}]);
         }
         path.insert(method.as_str().to_ascii_lowercase(), object);
     }
@@ -83,21 +113,26 @@ fn path(operation: &Operation, tenant: &Value, needs_token: bool) -> Value {
 }
 
 fn operation_object(
+    api: &Api,
     operation: &Operation,
     method: &Method,
     description: &Description,
-    needs_token: bool,
+    scheme: Option<&str>,
 ) -> Value {
     let mut parameters: Vec<_> = description.parameters.iter().copied().flatten().map(parameter).collect();
     if let (Some(Offer::Export(_)), &Method::GET) = (&operation.offer, method) {
-        let in_query = EXPORT_PARAMETERS.iter().filter(|parameter| parameter.taken != Taken::ByPost);
+        let in_query =
+            api.export_parameters().into_iter().filter(|parameter| parameter.taken != Taken::ByPost);
         parameters.extend(in_query.map(export_parameter));
+    }
+    if operation.name == "request" && api.protocol().profile == Profile::Soarian {
+        parameters.extend(POLLS_OF_SOARIAN.iter().map(parameter));
     }
     let mut object = json!({
         "operationId": format!("{}.{}", operation.name, method.as_str().to_ascii_lowercase()),
         "summary": description.summary,
         "parameters": parameters,
-        "responses": responses(description, method, needs_token),
+        "responses": responses(description, method, scheme == Some(SCHEME)),
     });
     if let Some(body) = description.body {
         object["requestBody"] = json!({"content": {body.media_type: {"schema": reference(body.schema)}}});
@@ -200,6 +235,8 @@ fn schemas() -> Value {
         },
         "OAuthError": texts(&["error", "error_description"]),
         "IntrospectionRequest": texts(&["token"]),
+        "SearchForm": {"type": "object", "additionalProperties": {"type": "string"}},
+        "Reason": texts(&["reason"]),
         "Ndjson": {"type": "string"},
         "Parameters": resource("Parameters"),
         "CapabilityStatement": resource("CapabilityStatement"),
@@ -220,6 +257,7 @@ fn schemas() -> Value {
                         "details": {
                             "type": "object", "properties": {"text": {"type": "string"}}, "required": ["text"],
                         },
+                        "diagnostics": {"type": "string"},
                     },
                     "required": ["severity", "code", "details"],
                 }},

@@ -5,6 +5,7 @@ use actix_web::Route;
 use actix_web::http::Method;
 
 use super::caller::Access;
+use crate::config::Profile;
 use crate::fhir::Offer;
 
 /// One URL.
@@ -25,9 +26,18 @@ pub struct Operation {
 pub type Handled = (Method, fn() -> Route, &'static Description);
 
 impl Operation {
+    /// The methods that it takes under the rules of a profile: Soarian's kick-offs are by GET only.
+    pub fn methods_under(&self, profile: Profile) -> impl Iterator<Item = &'static Handled> + use<> {
+        let is_kickoff = matches!(self.offer, Some(Offer::Export(_)));
+        let is_taken = move |(method, ..): &&Handled| {
+            profile == Profile::Standard || !is_kickoff || *method == Method::GET
+        };
+        self.methods.iter().filter(is_taken)
+    }
+
     /// The value of `Allow`.
-    pub fn allow(&self) -> String {
-        self.methods.iter().map(|(method, ..)| method.as_str()).collect::<Vec<_>>().join(", ")
+    pub fn allow(&self, profile: Profile) -> String {
+        self.methods_under(profile).map(|(method, ..)| method.as_str()).collect::<Vec<_>>().join(", ")
     }
 }
 

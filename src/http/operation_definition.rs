@@ -1,12 +1,15 @@
-//! `GET {base}/OperationDefinition/{id}` and `GET {base}/OperationDefinition?url=` (CP-5).
+//! `GET {base}/OperationDefinition/{id}` and `GET {base}/OperationDefinition?url=` (CP-5), which may be
+//! searched by POST too.
 
-use actix_web::http::header;
-use actix_web::web::Data;
+use actix_web::web::{Data, Payload};
 use actix_web::{HttpRequest, HttpResponse};
-use serde_json::json;
+use serde_json::value::RawValue;
 
-use super::{Api, ApiError, accept, reading};
+use super::bundle::{Bundle, Entry, Link};
+use super::documents::{BASE, Definition, Document};
+use super::{Api, ApiError, accept, query, reading};
 use crate::fhir::EXPORT_OPERATIONS;
+use crate::job::TenantId;
 
 /// `GET {base}/OperationDefinition/{id}`.
 pub async fn read(request: HttpRequest, api: Data<Api>) -> Result<HttpResponse, ApiError> {
@@ -14,40 +17,60 @@ pub async fn read(request: HttpRequest, api: Data<Api>) -> Result<HttpResponse, 
     let base = api.base(&request)?;
     reading::parameters(&request, &[])?;
     let id = reading::id(&request)?;
-    let export = EXPORT_OPERATIONS.iter().find(|export| export.id == id);
-    let definition =
-        export.ok_or_else(ApiError::unknown_resource)?.definition(base.as_str(), &api.export_parameters());
-    Ok(HttpResponse::Ok().insert_header((header::CONTENT_TYPE, media_type)).body(definition.to_string()))
+    let tenant = api.tenant_of(&request)?;
+    let definition = definitions(&api, &tenant)?.iter().find(|definition| definition.id == id);
+    let definition = definition.ok_or_else(ApiError::unknown_resource)?;
+    reading::published(&request, media_type, definition.document.at(base.as_str()))
 }
 
 /// `GET {base}/OperationDefinition`: all of them, or those of `url`.
 pub async fn search(request: HttpRequest, api: Data<Api>) -> Result<HttpResponse, ApiError> {
-    let media_type = accept::json(&request)?;
-    let base = api.base(&request)?;
-    let parameters = reading::parameters(&request, &["url"])?;
-    let (base, taken) = (base.as_str(), api.export_parameters());
-    let found = EXPORT_OPERATIONS.iter().filter(|export| {
-        let canonical = export.canonical();
-        parameters.iter().all(|(_, url)| url.split(',').any(|url| url == canonical))
-    });
-    let found: Vec<_> = found.collect();
-    let mut bundle = json!({
-        "resourceType": "Bundle",
-        "type": "searchset",
-        "total": found.len(),
-        "link": [{"relation": "self", "url": reading::url(base, "OperationDefinition", &parameters)}],
-    });
-    if !found.is_empty() {
-        bundle["entry"] = found
-            .iter()
-            .map(|export| {
-                json!({
-                    "fullUrl": format!("{base}/OperationDefinition/{}", export.id),
-                    "resource": export.definition(base, &taken),
-                    "search": {"mode": "match"},
-                })
-            })
-            .collect();
-    }
-    Ok(HttpResponse::Ok().insert_header((header::CONTENT_TYPE, media_type)).body(bundle.to_string()))
+    find(&request, query::parse(request.query_string())?, &api)
+}
+
+/// `POST {base}/OperationDefinition/_search`.
+pub async fn search_by_post(
+    request: HttpRequest,
+    payload: Payload,
+    api: Data<Api>,
+) -> Result<HttpResponse, ApiError> {
+    let given = reading::posted(&request, payload, &api).await?;
+    find(&request, given, &api)
+}
+
+fn find(request: &HttpRequest, given: Vec<(String, String)>, api: &Api) -> Result<HttpResponse, ApiError> {
+    let media_type = accept::json_by(request, &given)?;
+    let base = api.base(request)?;
+    let base = base.as_str();
+    let parameters = reading::known_of(request, given, &["url"])?;
+    let is_asked_for = |definition: &&Definition| {
+        parameters.iter().all(|(_, url)| url.split(',').any(|url| url == definition.canonical))
+    };
+    let found = definitions(api, &api.tenant_of(request)?)?.iter().filter(is_asked_for);
+    let found: Result<Vec<_>, _> = found
+        .map(|definition| {
+            let url = format!("{base}/OperationDefinition/{}", definition.id);
+            RawValue::from_string(definition.document.at(base)).map(|resource| (url, resource))
+        })
+        .collect();
+    let found = found.map_err(|_| ApiError::internal())?;
+    let own = Link { relation: "self", url: reading::url(base, "OperationDefinition", &parameters) };
+    let entries = found.iter().map(|(url, resource)| Entry::found(url.clone(), resource));
+    let bundle = Bundle::new(found.len(), vec![own], entries.collect());
+    let body = serde_json::to_string(&bundle).map_err(|_| ApiError::internal())?;
+    reading::published(request, media_type, body)
+}
+
+/// Those of the exports that the tenant has.
+fn definitions<'a>(api: &'a Api, tenant: &TenantId) -> Result<&'a [Definition], ApiError> {
+    let make = || {
+        let exports = EXPORT_OPERATIONS.iter().filter(|export| api.offers(tenant, export));
+        let of = |export: &&crate::fhir::ExportOperation| Definition {
+            id: export.id,
+            canonical: export.canonical(),
+            document: Document::of(&export.definition(BASE, &api.export_parameters())),
+        };
+        exports.map(of).collect()
+    };
+    Ok(api.documents_of(tenant)?.definitions.get_or_init(make))
 }

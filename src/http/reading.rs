@@ -5,7 +5,8 @@ use std::time::Duration;
 
 use actix_web::body::MessageBody;
 use actix_web::http::StatusCode;
-use actix_web::http::header::{self, ETag, EntityTag};
+use actix_web::http::header::{self, ETag, EntityTag, HeaderValue};
+use actix_web::web::Payload;
 use actix_web::{HttpRequest, HttpResponse};
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 use xxhash_rust::xxh3::xxh3_128;
@@ -13,7 +14,7 @@ use xxhash_rust::xxh3::xxh3_128;
 use super::conditions::Current;
 use super::preferences::{Handling, Preferences};
 use super::query::{self, percent_decoded};
-use super::{Api, ApiError};
+use super::{Api, ApiError, body};
 use crate::export::{ExportError, Exporter};
 use crate::fhir::quoted;
 use crate::job::TenantId;
@@ -106,6 +107,30 @@ pub async fn ask<T: Send + 'static>(
     }
 }
 
+/// The parameters of a search by POST, in the query of its URL and in its body, a form (R4 3.1.1.1), which
+/// may be as long as a URL (P13).
+///
+/// # Errors
+/// As those of a body, and 400 `structure` for what cannot be decoded.
+pub async fn posted(
+    request: &HttpRequest,
+    payload: Payload,
+    api: &Api,
+) -> Result<Vec<(String, String)>, ApiError> {
+    const FORM: &str = "application/x-www-form-urlencoded";
+    let mut given = query::parse(request.query_string())?;
+    let form = body::read(request, payload, api, api.max_url_bytes).await?.bytes;
+    if form.is_empty() {
+        return Ok(given);
+    }
+    if !body::is_of(request, |media_type| media_type == FORM) {
+        return Err(ApiError::unsupported_media_type(FORM));
+    }
+    let form = std::str::from_utf8(&form).map_err(|_| ApiError::malformed_body("The body is not UTF-8."))?;
+    given.extend(query::parse(form)?);
+    Ok(given)
+}
+
 /// The answer with this content, or 304 if the client has it. Its media type may have been negotiated.
 ///
 /// # Errors
@@ -126,6 +151,13 @@ pub fn answer(
     } else {
         response.insert_header((header::CONTENT_TYPE, media_type)).body(content)
     })
+}
+
+/// The same for what anybody may read: it may be kept, if it is asked for again whether it is still so.
+pub fn published(request: &HttpRequest, media_type: &str, content: String) -> Result<HttpResponse, ApiError> {
+    let mut response = answer(request, media_type, content)?;
+    response.headers_mut().insert(header::CACHE_CONTROL, HeaderValue::from_static("no-cache"));
+    Ok(response)
 }
 
 #[cfg(test)]

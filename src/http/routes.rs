@@ -12,6 +12,7 @@ use super::{
     Api, ApiError, admin, binary, delete, descriptions, discovery, download, group, introspection, kickoff,
     middleware, openapi, operation_definition, smart_configuration as smart, status, token,
 };
+use crate::config::Profile;
 use crate::fhir::{GROUP_EXPORT, Offer, PATIENT_EXPORT, SYSTEM_EXPORT};
 
 /// Where the URLs of a tenant begin (G-1).
@@ -105,6 +106,18 @@ pub static OPERATIONS: &[Operation] = &[
             (Method::HEAD, || web::to(operation_definition::search), &descriptions::OPERATION_DEFINITIONS),
         ],
     },
+    // Before those with an id: it is none.
+    Operation {
+        name: "operation-definition-search",
+        path: "/r4/{tenant}/OperationDefinition/_search",
+        access: Access::Open,
+        offer: None,
+        methods: &[(
+            Method::POST,
+            || web::to(operation_definition::search_by_post),
+            &descriptions::OPERATION_DEFINITIONS_BY_POST,
+        )],
+    },
     Operation {
         name: "operation-definition",
         path: "/r4/{tenant}/OperationDefinition/{id}",
@@ -119,11 +132,22 @@ pub static OPERATIONS: &[Operation] = &[
         name: "groups",
         path: "/r4/{tenant}/Group",
         access: Access::Token,
-        offer: Some(Offer::Interaction("Group", "search-type", &[("_id", "token"), ("name", "string")])),
+        offer: Some(Offer::Interaction(
+            "Group",
+            "search-type",
+            &[("_id", "token"), ("identifier", "token"), ("name", "string")],
+        )),
         methods: &[
             (Method::GET, || web::to(group::search), &descriptions::GROUPS),
             (Method::HEAD, || web::to(group::search), &descriptions::GROUPS),
         ],
+    },
+    Operation {
+        name: "group-search",
+        path: "/r4/{tenant}/Group/_search",
+        access: Access::Token,
+        offer: None,
+        methods: &[(Method::POST, || web::to(group::search_by_post), &descriptions::GROUPS_BY_POST)],
     },
     Operation {
         name: "group",
@@ -145,6 +169,34 @@ pub static OPERATIONS: &[Operation] = &[
             (Method::HEAD, || web::to(binary::read), &descriptions::BINARY),
         ],
     },
+    Operation {
+        name: "openapi",
+        path: "/openapi.json",
+        access: Access::Open,
+        offer: None,
+        methods: &[
+            (Method::GET, || web::to(openapi::openapi), &descriptions::OPENAPI),
+            (Method::HEAD, || web::to(openapi::openapi), &descriptions::OPENAPI),
+        ],
+    },
+    Operation {
+        name: "healthz",
+        path: "/healthz",
+        access: Access::Open,
+        offer: None,
+        methods: &[(Method::GET, || web::to(admin::healthz), &descriptions::HEALTHZ)],
+    },
+    Operation {
+        name: "readyz",
+        path: "/readyz",
+        access: Access::Open,
+        offer: None,
+        methods: &[(Method::GET, || web::to(admin::readyz), &descriptions::READYZ)],
+    },
+];
+
+/// Those that give and check tokens: without an authority they are not there.
+pub static OAUTH_OPERATIONS: &[Operation] = &[
     Operation {
         name: "smart-configuration",
         path: "/r4/{tenant}/.well-known/smart-configuration",
@@ -179,30 +231,6 @@ pub static OPERATIONS: &[Operation] = &[
             (Method::HEAD, || web::to(smart::jwks), &descriptions::JWKS),
         ],
     },
-    Operation {
-        name: "openapi",
-        path: "/openapi.json",
-        access: Access::Open,
-        offer: None,
-        methods: &[
-            (Method::GET, || web::to(openapi::openapi), &descriptions::OPENAPI),
-            (Method::HEAD, || web::to(openapi::openapi), &descriptions::OPENAPI),
-        ],
-    },
-    Operation {
-        name: "healthz",
-        path: "/healthz",
-        access: Access::Open,
-        offer: None,
-        methods: &[(Method::GET, || web::to(admin::healthz), &descriptions::HEALTHZ)],
-    },
-    Operation {
-        name: "readyz",
-        path: "/readyz",
-        access: Access::Open,
-        offer: None,
-        methods: &[(Method::GET, || web::to(admin::readyz), &descriptions::READYZ)],
-    },
 ];
 
 /// The same for operators.
@@ -227,6 +255,13 @@ pub static ADMIN_OPERATIONS: &[Operation] = &[
         access: Access::Operator,
         offer: None,
         methods: &[(Method::GET, || web::to(admin::metrics), &descriptions::METRICS)],
+    },
+    Operation {
+        name: "admin-openapi",
+        path: "/openapi.json",
+        access: Access::Operator,
+        offer: None,
+        methods: &[(Method::GET, || web::to(openapi::of_operators), &descriptions::ADMIN_OPENAPI)],
     },
     Operation {
         name: "admin-status",
@@ -278,22 +313,31 @@ pub static ADMIN_OPERATIONS: &[Operation] = &[
     },
 ];
 
+impl Api {
+    /// What clients may call here.
+    pub(super) fn operations(&self) -> impl Iterator<Item = &'static Operation> + use<> {
+        let of_tokens = if self.authority.is_some() { OAUTH_OPERATIONS } else { &[] };
+        OPERATIONS.iter().chain(of_tokens)
+    }
+}
+
 /// Mounts the routes of clients: `App::new().configure(http::configure(api))`. They live under
 /// `/r4/{tenant}`, `/openapi.json`, `/healthz` and `/readyz`.
 pub fn configure(api: Api) -> impl FnOnce(&mut ServiceConfig) {
     move |config| {
-        config.app_data(Data::new(api));
+        let profile = api.protocol().profile;
         let mut of_tenant = web::scope(TENANT).wrap(from_fn(middleware::around));
-        for operation in OPERATIONS {
+        for operation in api.operations() {
             match operation.path.strip_prefix(TENANT) {
-                Some(path) => of_tenant = of_tenant.service(resource(path, operation)),
+                Some(path) => of_tenant = of_tenant.service(resource(path, operation, profile)),
                 None => {
-                    let resource = resource(operation.path, operation);
+                    let resource = resource(operation.path, operation, profile);
                     config.service(resource.wrap(from_fn(middleware::around)));
                 }
             }
         }
         config.service(of_tenant.default_service(web::to(no_route)));
+        config.app_data(Data::new(api));
     }
 }
 
@@ -301,10 +345,11 @@ pub fn configure(api: Api) -> impl FnOnce(&mut ServiceConfig) {
 /// `/admin`, `/healthz`, `/readyz` and `/metrics`.
 pub fn configure_admin(api: Api) -> impl FnOnce(&mut ServiceConfig) {
     move |config| {
-        config.app_data(Data::new(api));
+        let profile = api.protocol().profile;
         for operation in ADMIN_OPERATIONS {
-            config.service(resource(operation.path, operation).wrap(from_fn(middleware::around)));
+            config.service(resource(operation.path, operation, profile).wrap(from_fn(middleware::around)));
         }
+        config.app_data(Data::new(api));
     }
 }
 
@@ -319,9 +364,9 @@ async fn no_route() -> HttpResponse {
 }
 
 /// A URL with its methods; any other method gets 405 with `Allow`.
-fn resource(path: &str, operation: &'static Operation) -> Resource {
+fn resource(path: &str, operation: &'static Operation, profile: Profile) -> Resource {
     let mut resource = web::resource(path).name(operation.name);
-    for (method, handler, _) in operation.methods {
+    for (method, handler, _) in operation.methods_under(profile) {
         let route = handler().method(method.clone());
         resource = resource.route(match operation.access {
             Access::Open => route,
@@ -329,7 +374,8 @@ fn resource(path: &str, operation: &'static Operation) -> Resource {
             Access::Operator => route.wrap(from_fn(admin::operators_only)),
         });
     }
-    resource.default_service(web::to(move || async {
-        HttpResponse::from_error(ApiError::method_not_allowed(&operation.allow()))
+    resource.default_service(web::to(move || {
+        let refusal = ApiError::method_not_allowed(&operation.allow(profile));
+        async { HttpResponse::from_error(refusal) }
     }))
 }

@@ -3,12 +3,14 @@
 //! JSON whatever the `Accept`, and may be kept for some minutes. Without authentication there is
 //! neither: a token endpoint that gave no tokens would only mislead.
 
-use actix_web::http::header;
+use actix_web::http::header::{self, HeaderValue};
 use actix_web::web::Data;
 use actix_web::{HttpRequest, HttpResponse};
-use serde_json::{Value, json};
+use serde_json::json;
 
-use super::{Api, ApiError};
+use super::documents::Document;
+use super::{Api, ApiError, reading};
+use crate::auth::Issuer;
 
 /// For how long they may be kept: less than a key takes from its first token to its last.
 const CACHED: &str = "public, max-age=300";
@@ -16,8 +18,14 @@ const CACHED: &str = "public, max-age=300";
 /// `GET {base}/.well-known/smart-configuration`.
 pub async fn smart_configuration(request: HttpRequest, api: Data<Api>) -> Result<HttpResponse, ApiError> {
     api.authority()?;
-    let issuer = api.issuer(&request)?;
-    Ok(cached(&json!({
+    let tenant = api.tenant_of(&request)?;
+    let make = || configuration(&api.issuer_of(&tenant));
+    cached(&request, api.documents_of(&tenant)?.smart.get_or_init(make).at(""))
+}
+
+/// It does not depend on what the request says of its host.
+fn configuration(issuer: &Issuer) -> Document {
+    Document::of(&json!({
         "token_endpoint": issuer.token_url(),
         "grant_types_supported": ["client_credentials"],
         "token_endpoint_auth_methods_supported": ["private_key_jwt"],
@@ -26,16 +34,19 @@ pub async fn smart_configuration(request: HttpRequest, api: Data<Api>) -> Result
         "introspection_endpoint": format!("{}/auth/introspect", issuer.url),
         "code_challenge_methods_supported": ["S256"],
         "capabilities": ["client-confidential-asymmetric", "permission-v1", "permission-v2"],
-    })))
+    }))
 }
 
 /// `GET {base}/auth/jwks`.
 pub async fn jwks(request: HttpRequest, api: Data<Api>) -> Result<HttpResponse, ApiError> {
     let authority = api.authority()?;
     api.issuer(&request)?;
-    Ok(cached(&authority.jwks()))
+    cached(&request, authority.jwks().to_string())
 }
 
-fn cached(json: &Value) -> HttpResponse {
-    HttpResponse::Ok().insert_header((header::CACHE_CONTROL, CACHED)).json(json)
+fn cached(request: &HttpRequest, json: String) -> Result<HttpResponse, ApiError> {
+    let mut response = reading::answer(request, "application/json", json)?;
+    response.headers_mut().insert(header::CACHE_CONTROL, HeaderValue::from_static(CACHED));
+    response.headers_mut().remove(header::VARY);
+    Ok(response)
 }

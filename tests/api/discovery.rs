@@ -66,6 +66,13 @@ fn metadata_says_what_is_exported_and_what_is_not() {
         codes.collect()
     };
     assert_eq!(codes("Group"), ["search-type", "read"], "K-14");
+    // What is listed of a type that is searched is what its search takes, and no more.
+    let parameters = of("Group").unwrap()["searchParam"].as_array().unwrap();
+    let names: Vec<_> = parameters.iter().map(|parameter| parameter["name"].as_str().unwrap()).collect();
+    assert_eq!(names, ["_id", "identifier", "name"]);
+    for name in names {
+        assert_eq!(get(&format!("{}/Group?{name}=x", server.base)).status, 200, "{name}");
+    }
     assert_eq!(codes("OperationDefinition"), ["search-type", "read"], "CP-5");
     assert_eq!(codes("Binary"), ["read"], "O-4");
     assert_eq!(codes("Observation"), [""; 0]);
@@ -125,6 +132,70 @@ fn metadata_takes_a_mode_and_a_format() {
     assert_eq!(at("nothing=true").outcome(), outcome(400, "not-supported"));
     let lenient = send("GET", &format!("{url}?nothing=true"), &[("Prefer", "handling=lenient")]);
     assert_eq!(lenient.status, 200, "K-5");
+}
+
+#[test]
+fn what_does_not_change_has_a_tag() {
+    let setup = Setup::new();
+    let server = setup.start();
+    let root = server.base.strip_suffix("/r4/default").unwrap();
+    for url in [
+        format!("{}/metadata", server.base),
+        format!("{}/OperationDefinition", server.base),
+        format!("{}/OperationDefinition/export", server.base),
+        format!("{root}/openapi.json"),
+    ] {
+        let answer = get(&url);
+        let tag = answer.header("etag");
+        assert_eq!((answer.status, answer.header("cache-control")), (200, "no-cache"), "{url}");
+        let unchanged = send("GET", &url, &[("If-None-Match", tag)]);
+        assert_eq!(
+            (unchanged.status, unchanged.header("etag"), unchanged.body.len()),
+            (304, tag, 0),
+            "{url}"
+        );
+        assert_eq!(
+            send("GET", &url, &[("If-Match", "\"other\"")]).outcome(),
+            outcome(412, "conflict"),
+            "{url}"
+        );
+    }
+}
+
+#[test]
+fn an_export_that_a_tenant_has_not_is_not_told_of() {
+    let setup = Setup::new().set("protocol.patient_export=false").set("protocol.profile=soarian");
+    let server = setup.start();
+    let statement = get(&format!("{}/metadata", server.base)).json();
+    let resources = statement["rest"][0]["resource"].as_array().unwrap();
+    let of = |name: &str| resources.iter().find(|resource| resource["type"] == name);
+    assert!(of("Patient").unwrap()["operation"].is_null() && of("Group").unwrap()["operation"].is_array());
+    assert!(of("Claim").is_none(), "it is none of Soarian's types (K-16)");
+    assert!(of("Patient").unwrap()["searchParam"].is_null(), "there is no _typeFilter");
+    let patient_export = format!("{}/OperationDefinition/patient-export", server.base);
+    assert_eq!(get(&patient_export).outcome(), outcome(404, "not-found"));
+    assert_eq!(get(&format!("{}/OperationDefinition", server.base)).json()["total"], 2);
+}
+
+#[test]
+fn two_slashes_at_the_end_of_the_base_url_are_one() {
+    let setup = Setup::new();
+    let server = setup.start();
+    let base = format!("{}/", server.base);
+    assert_eq!(get(&format!("{base}/metadata")).json()["implementation"]["url"], server.base);
+    let url = format!("{base}/Group/All_Patients/$export?_type=Goal");
+    let kickoff = send("GET", &url, &KICKOFF);
+    assert_eq!(kickoff.status, 202);
+    let polling = kickoff.header("content-location");
+    let manifest = server.wait_complete(&polling.replace("/default/", "/default//"));
+    assert_eq!(manifest["request"], url, "C7: as it was received");
+    assert_eq!(get(&first_file(&manifest).replace("/default/", "/default//")).status, 200);
+    assert_eq!(
+        get(&format!("{base}//metadata")).outcome(),
+        outcome(404, "not-found"),
+        "three are two too many"
+    );
+    assert_eq!(get(&format!("{}//export", server.base)).outcome(), outcome(404, "not-found"));
 }
 
 /// The sum of all samples of a metric whose line contains `labels`.

@@ -132,6 +132,65 @@ fn groups_are_found_by_id_and_by_name() {
 }
 
 #[test]
+fn groups_are_found_by_identifier_and_by_post() {
+    let source = copy_of_source();
+    let group = |id: &str, identifier: &str| {
+        format!(
+            r#"{{"resourceType":"Group","id":"{id}","actual":true,"type":"person",{identifier}"name":"{id}"}}"#
+        )
+    };
+    let lines = [
+        group("east", r#""identifier":[{"system":"urn:site","value":"E,1"},{"value":"old"}],"#),
+        group("west", r#""identifier":[{"system":"urn:site","value":"w|2"}],"#),
+        group("odd", r#""identifier":"E","#),
+        group("plain", ""),
+    ];
+    std::fs::write(source.path().join("y.ndjson"), lines.join("\n")).unwrap();
+    let setup = Setup::new().source(source.path());
+    let server = setup.start();
+    let own = |ids: Vec<String>| ids.into_iter().filter(|id| !id.starts_with("cohort")).collect::<Vec<_>>();
+    for (query, expected) in [
+        ("identifier=old", &["east"][..]),
+        ("identifier=OLD", &["east"]),
+        ("identifier=urn:site%7C", &["east", "west"]),
+        ("identifier=urn:site%7CE%5C,1", &["east"]),
+        ("identifier=old,w%5C%7C2", &["east", "west"]),
+        ("identifier=%7Cold", &["east"]),
+        ("identifier=%7CE%5C,1", &[]),
+        ("identifier=urn:other%7Cold", &[]),
+        ("identifier=old&_id=west", &[]),
+        ("identifier=old&_total=none&_pretty=true&_format=json", &["east"]),
+    ] {
+        assert_eq!(own(search(&format!("{}/Group?{query}", server.base)).1), expected, "{query}");
+        // The same by POST, with the parameters in the body, in the URL, or in both.
+        let form = ("Content-Type", "application/x-www-form-urlencoded");
+        let url = format!("{}/Group/_search", server.base);
+        let (first, rest) = query.split_once('&').unwrap_or((query, ""));
+        for (url, body) in
+            [(url.clone(), query), (format!("{url}?{query}"), ""), (format!("{url}?{first}"), rest)]
+        {
+            let answer = post(&url, &[form], body);
+            assert_eq!(answer.status, 200, "{answer:?}");
+            let entries = answer.json()["entry"].as_array().cloned().unwrap_or_default();
+            let ids = entries.iter().map(|entry| entry["resource"]["id"].as_str().unwrap().to_string());
+            assert_eq!(own(ids.collect()), expected, "{url} {body}");
+        }
+    }
+    let url = format!("{}/Group/_search", server.base);
+    let plain = [("Content-Type", "application/json")];
+    assert_eq!(post(&url, &plain, "{}").outcome(), outcome(415, "structure"));
+    let form = [("Content-Type", "application/x-www-form-urlencoded")];
+    assert_eq!(post(&url, &form, "name=%ff").outcome(), outcome(400, "structure"));
+    assert_eq!(post(&url, &form, "x=y").outcome(), outcome(400, "not-supported"));
+    assert_eq!(post(&url, &form, "_format=xml").outcome(), outcome(406, "structure"));
+    let long = format!("name={}", "x".repeat(1 << 20));
+    assert_eq!(post(&url, &form, &long).outcome(), outcome(413, "too-long"));
+    assert_eq!(get(&url).header("allow"), "POST");
+    let url = format!("{}/OperationDefinition/_search", server.base);
+    assert_eq!(post(&url, &form, "").json()["total"], 3);
+}
+
+#[test]
 fn pages_hold_every_group_once() {
     let source = source_with_groups();
     let setup = Setup::new().source(source.path());
@@ -169,6 +228,10 @@ fn bad_reads_and_searches_are_told_what_would_be_right() {
         ("Group?_sort=name", 400, "not-supported"),
         ("Group?_count=x", 400, "invalid"),
         ("Group?_count=-1", 400, "invalid"),
+        ("Group?_total=all", 400, "invalid"),
+        ("Group?identifier=a%7Cb%7Cc", 400, "invalid"),
+        ("Group?identifier:not=a", 400, "not-supported"),
+        ("Group?characteristic=x", 400, "not-supported"),
         ("Group?_count=1&_count=2", 400, "not-supported"),
         ("Group?_after=a&_after=b", 400, "not-supported"),
         ("Group?_id=", 400, "invalid"),

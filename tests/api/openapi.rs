@@ -91,6 +91,59 @@ fn every_url_and_method_answers_as_it_is_documented_and_no_other_is_there() {
 }
 
 #[test]
+fn the_document_tells_of_the_mode_and_the_profile_that_the_server_is_in() {
+    let setup = Setup::new();
+    let server = setup.start();
+    let open = Documented::by(&server);
+    let of_tokens = ["auth/token", "auth/introspect", "auth/jwks", ".well-known/smart-configuration"];
+    for path in of_tokens {
+        assert!(!open.paths().contains_key(&format!("/r4/{{tenant}}/{path}")), "{path}");
+        for method in ["GET", "POST", "PUT"] {
+            let answer = send(method, &format!("{}/{path}", server.base), &[]);
+            assert_eq!(answer.outcome(), outcome(404, "not-found"), "{method} {path}");
+        }
+    }
+    assert!(open.0["components"]["securitySchemes"].is_null());
+    let operators = server.operator("openapi.json");
+    assert_eq!(operators.status, 200);
+    let operators = Documented(operators.json());
+    for path in ["/admin/jobs/{job}/hold", "/metrics", "/openapi.json"] {
+        assert!(operators.paths().contains_key(path), "{path}");
+    }
+    let hold = &operators.paths()["/admin/jobs/{job}/hold"]["put"];
+    assert!(hold["requestBody"].is_object() && hold["security"][0]["operator"].is_array(), "{hold}");
+    assert!(operators.paths()["/healthz"]["get"]["security"].is_null());
+    assert!(!operators.paths().contains_key("/r4/{tenant}/metadata"));
+
+    let setup = Setup::new().smart("");
+    let smart = Documented::by(&setup.start());
+    for path in of_tokens {
+        assert!(smart.paths().contains_key(&format!("/r4/{{tenant}}/{path}")), "{path}");
+    }
+    let kickoff = "/r4/{tenant}/$export";
+    assert!(smart.paths()[kickoff]["get"]["security"][0]["smart"].is_array());
+
+    let names = |documented: &Documented, path: &str| -> Vec<String> {
+        let parameters = documented.paths()[path]["get"]["parameters"].as_array().unwrap().clone();
+        parameters.iter().map(|parameter| parameter["name"].as_str().unwrap().to_string()).collect()
+    };
+    let setup = Setup::new().set("protocol.profile=soarian");
+    let server = setup.start();
+    let soarian = Documented::by(&server);
+    assert!(soarian.paths()[kickoff]["post"].is_null() && open.paths()[kickoff]["post"].is_object());
+    let answer = post(&format!("{}/$export", server.base), &KICKOFF, "");
+    assert_eq!((answer.outcome(), answer.header("allow")), (outcome(405, "not-supported"), "GET"));
+    let (has, is) = (names(&soarian, kickoff), names(&open, kickoff));
+    assert!(has.contains(&"_since".into()) && !has.contains(&"_typeFilter".into()), "{has:?}");
+    assert!(is.contains(&"_typeFilter".into()), "{is:?}");
+    let polling = "/r4/{tenant}/bulk-api/request/{job}";
+    assert!(
+        names(&soarian, polling).contains(&"Prefer".into())
+            && !names(&open, polling).contains(&"Prefer".into())
+    );
+}
+
+#[test]
 fn every_reference_of_the_document_leads_somewhere() {
     fn references(value: &Value, found: &mut Vec<String>) {
         match value {

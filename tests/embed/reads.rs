@@ -30,7 +30,11 @@ impl Exporter for Reading {
     }
 
     fn groups(&self) -> Result<Arc<Vec<GroupName>>, ExportError> {
-        let groups = ["busy", "gone", "there"].map(|id| GroupName { id: id.into(), name: Some(id.into()) });
+        let groups = ["busy", "gone", "there"].map(|id| GroupName {
+            id: id.into(),
+            name: Some(id.into()),
+            ..GroupName::default()
+        });
         Ok(Arc::new(groups.into()))
     }
 

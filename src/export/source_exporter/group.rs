@@ -26,6 +26,8 @@ struct Heading<'a> {
     id: Read<Text<'a>>,
     #[serde(borrow)]
     name: Option<Read<Text<'a>>>,
+    #[serde(borrow)]
+    identifier: Option<&'a RawValue>,
 }
 
 #[derive(Deserialize)]
@@ -126,9 +128,10 @@ pub fn members(index: &Index, look: &Look<'_>, id: &str) -> Result<HashSet<Key>,
     Ok(members)
 }
 
-/// The id and the name in a Group's text; `None` if it has no id.
+/// The id, the name and the identifiers in a Group's text; `None` if it has no id.
 pub fn name_of(line: &[u8]) -> Option<GroupName> {
-    let Heading { id, name } = serde_json::from_slice(line).ok()?;
+    let Heading { id, name, identifier } = serde_json::from_slice(line).ok()?;
     let name = name.and_then(|name| name.0).map(|Text(name)| name.into_owned());
-    Some(GroupName { id: id.0?.0.into_owned(), name })
+    let identifier = identifier.map(|identifier| identifier.get().to_string());
+    Some(GroupName { id: id.0?.0.into_owned(), name, identifier })
 }

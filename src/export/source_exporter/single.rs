@@ -52,7 +52,8 @@ impl SourceExporter {
         }
         let spots: Vec<_> = all(&look).map(|(s, c, n)| (look.segments[s as usize].clone(), c, n)).collect();
         drop(look);
-        let all_patients = GroupName { id: ALL_PATIENTS.into(), name: Some(ALL_PATIENTS_NAME.into()) };
+        let all_patients =
+            GroupName { id: ALL_PATIENTS.into(), name: Some(ALL_PATIENTS_NAME.into()), identifier: None };
         let mut groups = vec![all_patients];
         for (segment, c, n) in spots {
             let found = group::name_of(&read(&self.index, &segment, c, n)?);

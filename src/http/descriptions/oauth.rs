@@ -1,20 +1,19 @@
-//! The operations of SMART Backend Services, which without authentication answer 404.
+//! The operations of SMART Backend Services, which without authentication are not there.
 
-use super::super::operation::{Answer, Content, Description, Field};
-use super::{JSON, NO_STORE, NO_TENANT, answer, of, refusal, with};
+use super::super::operation::{Content, Description, Field};
+use super::{JSON, NO_STORE, NO_TENANT, NOT_MEANT, UNCHANGED, answer, of, refusal, with};
 
 const FORM: &str = "application/x-www-form-urlencoded";
 const NO_CACHE: Field = ("Pragma", "no-cache");
 const CACHED: Field = ("Cache-Control", "For how long it may be kept.");
 const REFUSED: &[Content] = &[of("application/json", "OAuthError")];
-const NO_AUTHENTICATION: &[Answer] = &[refusal(404, "There is no authentication here (`not-found`).")];
 
 /// `GET {base}/.well-known/smart-configuration`.
 pub static SMART_CONFIGURATION: Description = Description {
     summary: "Where and how access tokens are given.",
     parameters: &[],
     body: None,
-    answers: &[&[with(answer(200, "The configuration.", JSON), &[CACHED])], NO_AUTHENTICATION, NO_TENANT],
+    answers: &[&[with(answer(200, "The configuration.", JSON), &[CACHED])], UNCHANGED, NOT_MEANT, NO_TENANT],
 };
 
 /// `GET {base}/auth/jwks`.
@@ -22,7 +21,7 @@ pub static JWKS: Description = Description {
     summary: "The public keys of access tokens.",
     parameters: &[],
     body: None,
-    answers: &[&[with(answer(200, "A JSON Web Key Set.", JSON), &[CACHED])], NO_AUTHENTICATION, NO_TENANT],
+    answers: &[&[with(answer(200, "A JSON Web Key Set.", JSON), &[CACHED])], UNCHANGED, NOT_MEANT, NO_TENANT],
 };
 
 /// `POST {base}/auth/token`.
@@ -56,7 +55,6 @@ pub static TOKEN: Description = Description {
                 &[super::RETRY_AFTER],
             ),
         ],
-        NO_AUTHENTICATION,
         NO_TENANT,
     ],
 };
@@ -74,7 +72,6 @@ pub static INTROSPECTION: Description = Description {
             answer(415, "`invalid_request`: the body is in a content coding.", REFUSED),
             refusal(403, "The application may not ask (`forbidden`)."),
         ],
-        NO_AUTHENTICATION,
         NO_TENANT,
     ],
 };
