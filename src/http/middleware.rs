@@ -70,7 +70,8 @@ pub async fn around(
         tracing::info!(parent: &span, client_request_id, "the client named the request");
     }
     let answer = async {
-        let checked = check_rate(&request).and_then(|()| check_size(&request));
+        let checked =
+            check_host(&request).and_then(|()| check_rate(&request)).and_then(|()| check_size(&request));
         skip_slash(&mut request);
         match checked {
             Ok(()) => next.call(request).await.map(ServiceResponse::map_into_boxed_body),
@@ -113,6 +114,12 @@ fn client(request: &ServiceRequest) -> Option<IpAddr> {
     request.extensions_mut().insert(client.address);
     request.extensions_mut().insert(client);
     Some(address)
+}
+
+fn check_host(request: &ServiceRequest) -> Result<(), ApiError> {
+    let hosts = request.app_data::<Data<Api>>().and_then(|api| api.hosts.as_ref());
+    let is_meant = hosts.is_none_or(|hosts| hosts.are_meant_by(request.request()));
+    if is_meant { Ok(()) } else { Err(ApiError::misdirected()) }
 }
 
 /// Clients put paths with a slash in front behind a base URL that ends with one: it counts once.

@@ -17,6 +17,7 @@ mod error;
 mod form;
 mod forwarded;
 mod group;
+mod hosts;
 mod intake;
 mod introspection;
 mod kickoff;
@@ -59,6 +60,7 @@ use preferences::Preferences;
 
 pub use error::ApiError;
 pub use forwarded::ClientAddress;
+pub use hosts::Hosts;
 pub use limits::{Limits, household};
 pub use middleware::RequestId;
 pub use routes::{configure, configure_admin, not_found};
@@ -78,6 +80,8 @@ pub struct Api {
     authority: Option<Arc<Authority>>,
     metrics: Option<PrometheusHandle>,
     operator_token: Option<Arc<OperatorToken>>,
+    /// Those that are answered for; `None` = all.
+    hosts: Option<Hosts>,
     documents: Arc<Documents>,
     max_url_bytes: usize,
     max_body_bytes: usize,
@@ -109,6 +113,7 @@ impl Api {
             authority: None,
             metrics: None,
             operator_token: None,
+            hosts: None,
             documents,
             max_url_bytes,
             max_body_bytes,
@@ -139,6 +144,13 @@ impl Api {
     /// The same, but URLs begin with what a trusted proxy says of the client's, if it says it.
     pub fn following_proxies(mut self) -> Self {
         self.follows_proxies = true;
+        self
+    }
+
+    /// The same, answering requests for these hosts only: where nobody is asked who they are, a page in
+    /// a browser could else read everything under a name that it lets point here (DNS rebinding).
+    pub fn answering_for(mut self, hosts: Hosts) -> Self {
+        self.hosts = Some(hosts);
         self
     }
 

@@ -57,11 +57,20 @@ fn an_export_has_every_resource_once_and_its_manifest_says_so() {
 fn the_manifest_names_our_url_whatever_host_the_request_line_names() {
     let setup = Setup::new();
     let server = setup.start();
-    for target in ["/r4/default/$export?_type=Goal", "http://evil.example/r4/default/$export?_type=Goal"] {
-        let head = format!(
-            "GET {target} HTTP/1.1\r\nHost: evil.example\r\nAccept: */*\r\nPrefer: respond-async\r\n"
-        );
+    let path = "/r4/default/$export?_type=Goal";
+    for (target, host, is_answered) in [
+        (path.to_string(), "localhost:1", true),
+        (format!("http://localhost:1{path}"), "127.0.0.2", true),
+        (path.to_string(), "evil.example", false),
+        (format!("http://evil.example{path}"), "localhost", false),
+    ] {
+        let head =
+            format!("GET {target} HTTP/1.1\r\nHost: {host}\r\nAccept: */*\r\nPrefer: respond-async\r\n");
         let answer = raw::exchange(&server, format!("{head}Connection: close\r\n\r\n").as_bytes()).unwrap();
+        if !is_answered {
+            assert_eq!(answer.outcome(), outcome(421, "security"), "{target} {host}");
+            continue;
+        }
         let location = answer.header("content-location");
         assert!(location.starts_with(&server.base), "{location}");
         let manifest = server.wait_complete(location);

@@ -28,7 +28,7 @@ pub fn big_source() -> &'static Path {
 pub fn begin(server: &Server, url: &str) -> (TcpStream, u64) {
     let mut stream = raw::connect(server);
     let path = url.split_once(raw::address(server)).unwrap().1;
-    write!(stream, "GET {path} HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n").unwrap();
+    write!(stream, "GET {path} HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n").unwrap();
     let mut head = Vec::new();
     while !head.ends_with(b"\r\n\r\n") {
         let mut byte = [0];

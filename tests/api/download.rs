@@ -192,7 +192,7 @@ fn only_the_exact_name_of_a_file_of_the_job_is_served() {
         let url = format!("{folder}/{name}");
         // As it stands: a client library would tidy it.
         let path = url.split_once(raw::address(&server)).unwrap().1;
-        let request = format!("GET {path} HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n");
+        let request = format!("GET {path} HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n");
         let answer = raw::exchange(&server, request.as_bytes()).unwrap();
         assert_eq!(answer.outcome(), outcome(404, "not-found"), "F-10: {url}");
         assert!(!answer.json().to_string().contains(setup.data_dir().to_str().unwrap()));
@@ -208,7 +208,7 @@ fn only_the_exact_name_of_a_file_of_the_job_is_served() {
         url.replace(job_id(&polling), &job_id(&polling).to_uppercase()),
     ] {
         let path = url.split_once(raw::address(&server)).unwrap().1;
-        let request = format!("GET {path} HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n");
+        let request = format!("GET {path} HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n");
         let answer = raw::exchange(&server, request.as_bytes()).unwrap();
         // An id of hexadecimal digits only has no other case.
         if url != first_file(&manifest) {

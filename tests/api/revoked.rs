@@ -18,7 +18,7 @@ fn big_job(server: &Server) -> (String, String) {
 fn begin(server: &Server, url: &str, version: &str, headers: &str) -> (TcpStream, Answer) {
     let mut stream = raw::connect(server);
     let path = url.split_once(raw::address(server)).unwrap().1;
-    write!(stream, "GET {path} HTTP/{version}\r\nHost: x\r\n{headers}\r\n").unwrap();
+    write!(stream, "GET {path} HTTP/{version}\r\nHost: localhost\r\n{headers}\r\n").unwrap();
     let mut head = Vec::new();
     while !head.ends_with(b"\r\n\r\n") {
         let mut byte = [0];
@@ -58,7 +58,7 @@ fn no_client_takes_the_part_of_a_file_that_was_cut_for_the_whole() {
         let got = 1 + drain(&mut stream);
         assert!(got < length(&answer), "{version} {headers}: {got} bytes look whole");
         // The connection has ended: nothing can be taken for more of the file, or for another answer.
-        let again = stream.write_all(b"GET /healthz HTTP/1.1\r\nHost: x\r\n\r\n");
+        let again = stream.write_all(b"GET /healthz HTTP/1.1\r\nHost: localhost\r\n\r\n");
         let read = again.and_then(|()| stream.read(&mut [0]));
         assert!(read.as_ref().map_or_else(|e| e.kind() != ErrorKind::WouldBlock, |n| *n == 0), "{read:?}");
     }

@@ -13,5 +13,5 @@ use crate::support::{Answer, Server};
 
 /// A request whose line and fields are sent as they stand; `None` if it is not answered.
 fn ask(server: &Server, line: &str, fields: &str) -> Option<Answer> {
-    raw::exchange(server, format!("{line}\r\nHost: x\r\n{fields}\r\n").as_bytes())
+    raw::exchange(server, format!("{line}\r\nHost: localhost\r\n{fields}\r\n").as_bytes())
 }

@@ -51,7 +51,7 @@ fn a_download_that_breaks_off_is_recorded_with_what_was_sent() {
     let address = server.base.strip_prefix("http://").unwrap().split('/').next().unwrap();
     let mut stream = TcpStream::connect(address).unwrap();
     // Many at once, so that what is sent does not fit into the buffers of the connection.
-    let request = format!("GET {path} HTTP/1.1\r\nHost: x\r\n\r\n");
+    let request = format!("GET {path} HTTP/1.1\r\nHost: localhost\r\n\r\n");
     stream.write_all(request.repeat(16).as_bytes()).unwrap();
     stream.read_exact(&mut [0; 100]).unwrap();
     drop(stream);

@@ -191,7 +191,7 @@ fn read_slowly(url: &str) -> bool {
     let (host, path) = url.strip_prefix("http://").unwrap().split_once('/').unwrap();
     let Ok(mut stream) = TcpStream::connect(host) else { return false };
     stream.set_read_timeout(Some(GRACE)).unwrap();
-    if write!(stream, "GET /{path} HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n").is_err() {
+    if write!(stream, "GET /{path} HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n").is_err() {
         return false;
     }
     let (mut answer, mut buffer) = (Vec::new(), [0; 16 * 1024]);

@@ -26,7 +26,7 @@ impl Line {
 
     fn ask(&mut self, method: &str, url: &str, headers: &str) -> (u16, String) {
         let path = url.strip_prefix("http://").and_then(|rest| rest.find('/').map(|n| &rest[n..])).unwrap();
-        write!(self.0, "{method} {path} HTTP/1.1\r\nHost: x\r\n{headers}\r\n").unwrap();
+        write!(self.0, "{method} {path} HTTP/1.1\r\nHost: localhost\r\n{headers}\r\n").unwrap();
         let mut head = Vec::new();
         while !head.ends_with(b"\r\n\r\n") {
             let mut byte = [0];

@@ -27,7 +27,7 @@ fn requests(bearer: &str) -> Vec<String> {
     let mut ask = |line: String, fields: &str, body: &str| {
         let mut head = format!("{line} HTTP/1.1\r\n{fields}");
         if !fields.contains("Host") {
-            head.push_str("Host: x\r\n");
+            head.push_str("Host: localhost\r\n");
         }
         write!(head, "Content-Length: {}\r\n\r\n{body}", body.len()).unwrap();
         all.push(head);

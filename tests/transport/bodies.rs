@@ -14,7 +14,7 @@ fn kickoff(server: &Server, fields: &[(&str, &str)], body: &[u8]) -> (u16, Strin
     let fields = HEADERS.iter().chain(fields).map(|(name, value)| format!("{name}: {value}\r\n"));
     let fields: String = fields.collect();
     let head = format!(
-        "POST /r4/default/$export HTTP/1.1\r\nHost: x\r\n{fields}Content-Length: {}\r\n\r\n",
+        "POST /r4/default/$export HTTP/1.1\r\nHost: localhost\r\n{fields}Content-Length: {}\r\n\r\n",
         body.len()
     );
     ask(&mut tcp(server), &[head.as_bytes(), body].concat())

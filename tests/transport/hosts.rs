@@ -3,12 +3,13 @@
 use serde_json::Value;
 
 use super::*;
+use crate::support::smart::Client;
 
 /// The ways in which a client can say where it believes to be: the beginning of the request's
 /// target, and header fields.
 fn tricks() -> Vec<(&'static str, String)> {
     let host = |value: &str| format!("Host: {value}\r\n");
-    let with = |field: &str| format!("Host: x\r\n{field}\r\n");
+    let with = |field: &str| format!("Host: localhost\r\n{field}\r\n");
     vec![
         ("", host("evil.example")),
         ("", host("evil.example:80")),
@@ -66,12 +67,25 @@ fn urls(json: &Value, found: &mut Vec<String>) {
     }
 }
 
-fn check_all(server: &Server, own: &str) {
-    let polling = server.kickoff("$export?_type=Patient,Group");
-    eventually("the export", || (get(&polling).status == 200).then_some(()));
+/// Whether a request says that it is for this machine.
+fn is_local(prefix: &str, fields: &str) -> bool {
+    !prefix.starts_with("http") && (fields.is_empty() || fields.starts_with("Host: localhost\r\n"))
+}
+
+/// What a server answers of which each URL should begin with `own`. With a token it answers for all
+/// hosts, without one for those of this machine alone.
+fn check_all(server: &Server, own: &str, token: Option<&str>) {
+    let authorization = token.unwrap_or("Bearer none");
+    let url = format!("{}/$export?_type=Patient,Group", server.base);
+    let kickoff = send("GET", &url, &[KICKOFF[0], KICKOFF[1], ("Authorization", authorization)]);
+    let polling = kickoff.header("content-location").to_string();
+    let poll = || send("GET", &polling, &[("Authorization", authorization)]);
+    eventually("the export", || (poll().status == 200).then_some(()));
     let polling = format!("/r4{}", polling.split_once("/r4").unwrap().1);
-    let mut answered = 0;
+    let (mut answered, mut misdirected) = (0, 0);
     for (prefix, fields) in tricks() {
+        let is_meant = token.is_some() || is_local(prefix, &fields);
+        let fields = format!("{fields}Authorization: {authorization}\r\n");
         for (method, path) in [
             ("GET", "/r4/default/$export?_type=Patient"),
             ("GET", "/r4/default/Group/All_Patients/$export"),
@@ -91,14 +105,20 @@ fn check_all(server: &Server, own: &str) {
             let what = format!("{method} {prefix}{path} with {fields:?}: {text}");
             assert!(!text.contains("evil") && !text.contains(":666"), "{what}");
             assert!(status < 500, "{what}");
+            // What is no HTTP is a 400.
+            assert!(is_meant != (status == 421) || status == 400, "{what}");
             answered += usize::from((200..300).contains(&status));
+            misdirected += usize::from(status == 421);
             if let Some(location) = field(&text, "content-location") {
                 assert!(location.starts_with(own), "{what}");
             }
             check_urls(&text, path, own);
         }
     }
-    assert!(answered > 100, "most of them are answered: {answered}");
+    match token {
+        Some(_) => assert!(answered > 100 && misdirected == 0, "most of them are answered: {answered}"),
+        None => assert!(answered > 40 && misdirected > 100, "{answered}, {misdirected}"),
+    }
 }
 
 /// Each URL below `/r4` in a body is one of this server.
@@ -119,18 +139,51 @@ fn check_urls(text: &str, path: &str, own: &str) {
     }
 }
 
+/// A server that asks for tokens, and one.
+fn smart(settings: &[&str]) -> (Setup, Server, String) {
+    let client = Client::new("acme");
+    let rest = "scopes = 'system/*.rs'\ngroups = '*'\nsystem_export = true\npatient_export = true";
+    let setup =
+        settings.iter().fold(Setup::new(), |setup, setting| setup.set(setting)).smart_for(&client, rest);
+    let server = setup.start();
+    let token = client.bearer(&server, "system/*.rs");
+    (setup, server, token)
+}
+
 #[test]
 fn no_client_changes_the_host_of_a_url_that_is_given() {
-    let setup = Setup::new();
-    let server = setup.start();
-    check_all(&server, &format!("http://{}", address(&server)));
+    let (_setup, server, token) = smart(&[]);
+    check_all(&server, &format!("http://{}", address(&server)), Some(&token));
 }
 
 #[test]
 fn no_client_changes_the_host_where_other_proxies_are_trusted() {
-    let setup = Setup::new().set("server.trusted_proxies=10.0.0.0/8");
+    let (_setup, server, token) = smart(&["server.trusted_proxies=10.0.0.0/8"]);
+    check_all(&server, &format!("http://{}", address(&server)), Some(&token));
+}
+
+#[test]
+fn without_authentication_requests_for_other_hosts_are_misdirected() {
+    let setup = Setup::new().set("server.trusted_proxies=127.0.0.1");
     let server = setup.start();
-    check_all(&server, &format!("http://{}", address(&server)));
+    let (status, text) = answer(&server, "GET", "", "/r4/default/metadata", "Host: evil.example\r\n");
+    assert_eq!(status, 421);
+    assert!(text.contains("OperationOutcome") && text.contains("\"security\""), "{text}");
+    drop(server);
+    let setup = Setup::new();
+    let server = setup.start();
+    check_all(&server, &format!("http://{}", address(&server)), None);
+    for path in ["/healthz", "/readyz", "/openapi.json", "/nowhere"] {
+        assert_eq!(answer(&server, "GET", "", path, "Host: evil.example\r\n").0, 421, "{path}");
+    }
+    // The operators' listener is on loopback in any case.
+    let (_setup, server, _) = smart(&[]);
+    let operators: SocketAddr = server.operators.strip_prefix("http://").unwrap().parse().unwrap();
+    for (host, status) in [("evil.example", 421), ("localhost", 200), ("127.0.0.1:1", 200)] {
+        let request = format!("GET /healthz HTTP/1.1\r\nHost: {host}\r\n\r\n");
+        let mut stream = patient(TcpStream::connect(operators).unwrap());
+        assert_eq!(ask(&mut stream, request.as_bytes()).0, status, "{host}");
+    }
 }
 
 #[test]
@@ -139,7 +192,8 @@ fn not_even_a_trusted_proxy_changes_public_url() {
         .set("server.trusted_proxies=127.0.0.1")
         .set("server.public_url=https://public.example.org");
     let server = setup.start();
-    let fields = "Host: evil.example\r\nX-Forwarded-Host: evil.example\r\nX-Forwarded-Proto: http\r\n";
+    let fields =
+        "Host: public.example.org:8443\r\nX-Forwarded-Host: evil.example\r\nX-Forwarded-Proto: http\r\n";
     let (status, text) = answer(&server, "GET", "", "/r4/default/$export?_type=Patient", fields);
     assert_eq!(status, 202);
     assert!(text.to_ascii_lowercase().contains("content-location: https://public.example.org/r4/"), "{text}");

@@ -28,7 +28,7 @@ use crate::support::*;
 /// The longest that the server may say nothing.
 const SILENCE: Duration = Duration::from_secs(30);
 
-const METADATA: &[u8] = b"GET /r4/default/metadata HTTP/1.1\r\nHost: x\r\n\r\n";
+const METADATA: &[u8] = b"GET /r4/default/metadata HTTP/1.1\r\nHost: localhost\r\n\r\n";
 
 /// Where a server listens.
 fn address(server: &Server) -> SocketAddr {

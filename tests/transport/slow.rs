@@ -42,7 +42,10 @@ fn trickle(
 
 /// The bytes of a head that never ends.
 fn endless_head() -> impl Iterator<Item = u8> {
-    b"GET /r4/default/metadata HTTP/1.1\r\nHost: x\r\nX: ".iter().copied().chain(std::iter::repeat(b'x'))
+    b"GET /r4/default/metadata HTTP/1.1\r\nHost: localhost\r\nX: "
+        .iter()
+        .copied()
+        .chain(std::iter::repeat(b'x'))
 }
 
 #[test]
@@ -89,11 +92,33 @@ fn a_connection_that_asks_for_nothing_is_closed_in_time_and_one_that_asks_goes_o
 }
 
 #[test]
+fn how_long_a_connection_may_be_idle_is_told() {
+    let setup = Setup::new();
+    let server = setup.start();
+    let (_, head, _) = ask(&mut tcp(&server), METADATA);
+    assert_eq!(field(&head, "keep-alive"), Some("timeout=75"), "longer than load balancers wait: {head}");
+    let refused = b"PUT /r4/default/metadata HTTP/1.1\r\nHost: localhost\r\n\r\n";
+    assert_eq!(field(&ask(&mut tcp(&server), refused).1, "keep-alive"), Some("timeout=75"));
+    for request in [
+        "GET /healthz HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n",
+        "GET /healthz HTTP/1.0\r\n\r\n",
+    ] {
+        let (_, head, _) = ask(&mut tcp(&server), request.as_bytes());
+        assert_eq!(field(&head, "keep-alive"), None, "{head}");
+    }
+    for (setting, told) in [("limits.keep_alive=90s", Some("timeout=90")), ("limits.keep_alive=0s", None)] {
+        let setup = Setup::new().set(setting);
+        let server = setup.start();
+        assert_eq!(field(&ask(&mut tcp(&server), METADATA).1, "keep-alive"), told, "{setting}");
+    }
+}
+
+#[test]
 fn the_rest_of_a_body_that_nobody_wants_is_not_waited_for() {
     let setup = hasty();
     let server = setup.start();
     let mut stream = tcp(&server);
-    let head = "POST /r4/default/metadata HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n";
+    let head = "POST /r4/default/metadata HTTP/1.1\r\nHost: localhost\r\nTransfer-Encoding: chunked\r\n\r\n";
     assert_eq!(ask(&mut stream, head.as_bytes()).0, 405);
     let chunks = std::iter::repeat(*b"1\r\nx\r\n").flatten();
     trickle(&stream, chunks, &stream);
@@ -104,7 +129,7 @@ fn a_body_of_a_kick_off_that_comes_byte_by_byte_is_cut_off() {
     let setup = hasty();
     let server = setup.start();
     let mut stream = tcp(&server);
-    let head = "POST /r4/default/$export HTTP/1.1\r\nHost: x\r\nAccept: */*\r\nPrefer: respond-async\r\n\
+    let head = "POST /r4/default/$export HTTP/1.1\r\nHost: localhost\r\nAccept: */*\r\nPrefer: respond-async\r\n\
                 Content-Type: application/fhir+json\r\nContent-Length: 1000000\r\n\r\n";
     stream.write_all(head.as_bytes()).unwrap();
     // Its own time, which is longer: others are answered meanwhile.
@@ -206,7 +231,7 @@ fn big_file(server: &Server) -> (String, usize) {
 
 fn begin(server: &Server, path: &str, fields: &str) -> TcpStream {
     let mut stream = tcp(server);
-    write!(stream, "GET {path} HTTP/1.1\r\nHost: x\r\n{fields}\r\n").unwrap();
+    write!(stream, "GET {path} HTTP/1.1\r\nHost: localhost\r\n{fields}\r\n").unwrap();
     stream.read_exact(&mut [0; 12]).unwrap();
     stream
 }
@@ -229,6 +254,17 @@ fn g_11_who_does_not_read_its_download_is_cut_and_what_it_held_is_let_go_of() {
         }
     }
     assert!(metric(&server, "evanesce_refused_connections_total{reason=\"write\"}") >= 1.0);
+    let line = |message: &str| {
+        eventually(message, || {
+            let log = setup.log();
+            let mut whole = log.split_inclusive('\n').filter(|line| line.ends_with('\n'));
+            whole.find(|line| line.contains(message)).map(str::to_string)
+        })
+    };
+    assert!(line("takes nothing of its answer").contains("127.0.0.1"));
+    let broken_off: serde_json::Value = serde_json::from_str(&line("a download broke off")).unwrap();
+    assert!(path.contains(broken_off["job"].as_str().unwrap()) && broken_off["sent"].as_u64() > Some(0));
+    assert!(broken_off["span"]["request_id"].is_string(), "{broken_off}");
     // Each of them had 1 MiB to send and more: what was not let go of would add up, once the
     // allocator of each thread has its share.
     assert!(sizes[5] < sizes[2] + 60, "{sizes:?} MiB");
@@ -257,7 +293,7 @@ fn who_reads_slowly_but_reads_gets_its_download_whole() {
     let server = setup.start();
     let (path, length) = big_file(&server);
     let mut stream = tcp_with_buffer(&server, 64 << 10);
-    write!(stream, "GET {path} HTTP/1.1\r\nHost: x\r\n\r\n").unwrap();
+    write!(stream, "GET {path} HTTP/1.1\r\nHost: localhost\r\n\r\n").unwrap();
     let (mut got, mut buffer) = (0, vec![0; 512 << 10]);
     // The last megabytes stand in buffers while the client sleeps, for longer than it may be idle.
     while got < length {
@@ -298,7 +334,7 @@ fn an_answer_that_takes_the_server_its_time_is_no_idleness_of_the_client() {
     let server = setup.start();
     let (path, _) = big_file(&server);
     let mut stream = tcp(&server);
-    let request = format!("GET {path} HTTP/1.1\r\nHost: x\r\nAccept-Encoding: gzip\r\n\r\n");
+    let request = format!("GET {path} HTTP/1.1\r\nHost: localhost\r\nAccept-Encoding: gzip\r\n\r\n");
     let began = Instant::now();
     stream.write_all(request.as_bytes()).unwrap();
     let mut end = Vec::new();

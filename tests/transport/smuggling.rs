@@ -5,7 +5,7 @@
 use super::*;
 
 /// A request that must never be seen as one: it stands where a body is.
-const HIDDEN: &str = "GET /healthz HTTP/1.1\r\nHost: x\r\n\r\n";
+const HIDDEN: &str = "GET /healthz HTTP/1.1\r\nHost: localhost\r\n\r\n";
 
 /// The statuses of everything that is answered to the bytes.
 fn answered(server: &Server, request: &str) -> Vec<u16> {
@@ -24,7 +24,7 @@ fn healthz(setup: &Setup) -> usize {
 fn what_can_be_read_in_two_ways_is_refused_and_nothing_behind_it_is_answered() {
     let setup = Setup::new();
     let server = setup.start();
-    let get = "GET /r4/default/metadata HTTP/1.1\r\nHost: x\r\n";
+    let get = "GET /r4/default/metadata HTTP/1.1\r\nHost: localhost\r\n";
     let length = HIDDEN.len();
     let chunked = "Transfer-Encoding: chunked\r\n";
     for fields in [
@@ -72,7 +72,7 @@ fn what_can_be_read_in_two_ways_is_refused_and_nothing_behind_it_is_answered() {
 fn chunks_that_are_none_end_the_connection() {
     let setup = Setup::new();
     let server = setup.start();
-    let post = "POST /r4/default/$export HTTP/1.1\r\nHost: x\r\nAccept: */*\r\nPrefer: respond-async\r\n\
+    let post = "POST /r4/default/$export HTTP/1.1\r\nHost: localhost\r\nAccept: */*\r\nPrefer: respond-async\r\n\
                 Content-Type: application/fhir+json\r\nTransfer-Encoding: chunked\r\n\r\n";
     for body in [
         "x\r\n",
@@ -100,7 +100,7 @@ fn chunks_that_are_none_end_the_connection() {
 fn exactly_what_was_sent_is_answered() {
     let setup = Setup::new();
     let server = setup.start();
-    let get = "GET /r4/default/metadata HTTP/1.1\r\nHost: x\r\n";
+    let get = "GET /r4/default/metadata HTTP/1.1\r\nHost: localhost\r\n";
     let length = HIDDEN.len();
     let chunk = format!("{length:x}\r\n{HIDDEN}\r\n0\r\n\r\n");
     for (request, expected) in [
@@ -128,20 +128,20 @@ fn heads_of_other_shapes_are_refused_or_read_in_their_only_way() {
     let server = setup.start();
     for (request, expected) in [
         // A line may end so (RFC 9112, 2.2), and then each of them does.
-        ("GET /healthz HTTP/1.1\nHost: x\n\n", &[200][..]),
-        ("\nGET /healthz HTTP/1.1\nHost: x\n\n", &[200]),
-        ("\r\n\r\nGET /healthz HTTP/1.1\r\nHost: x\r\n\r\n", &[200]),
+        ("GET /healthz HTTP/1.1\nHost: localhost\n\n", &[200][..]),
+        ("\nGET /healthz HTTP/1.1\nHost: localhost\n\n", &[200]),
+        ("\r\n\r\nGET /healthz HTTP/1.1\r\nHost: localhost\r\n\r\n", &[200]),
         ("\r\n\r\n\r\n", &[]),
-        ("GET /healthz\u{0} HTTP/1.1\r\nHost: x\r\n\r\n", &[400]),
-        ("GET /healthz HTTP/1.1\r\r\nHost: x\r\n\r\n", &[400]),
-        ("GET /healthz HTTP/1.1 \r\nHost: x\r\n\r\n", &[400]),
-        ("GET /healthz HTTP/1.1\r\nHost: x\r\nGET /healthz HTTP/1.1\r\n\r\n", &[400]),
-        ("GET\u{b}/healthz HTTP/1.1\r\nHost: x\r\n\r\n", &[400]),
-        ("\u{0}GET /healthz HTTP/1.1\r\nHost: x\r\n\r\n", &[400]),
-        ("GET /healthz HTTP/1.1\r\nHost: x\r\nX\u{7f}: y\r\n\r\n", &[400]),
+        ("GET /healthz\u{0} HTTP/1.1\r\nHost: localhost\r\n\r\n", &[400]),
+        ("GET /healthz HTTP/1.1\r\r\nHost: localhost\r\n\r\n", &[400]),
+        ("GET /healthz HTTP/1.1 \r\nHost: localhost\r\n\r\n", &[400]),
+        ("GET /healthz HTTP/1.1\r\nHost: localhost\r\nGET /healthz HTTP/1.1\r\n\r\n", &[400]),
+        ("GET\u{b}/healthz HTTP/1.1\r\nHost: localhost\r\n\r\n", &[400]),
+        ("\u{0}GET /healthz HTTP/1.1\r\nHost: localhost\r\n\r\n", &[400]),
+        ("GET /healthz HTTP/1.1\r\nHost: localhost\r\nX\u{7f}: y\r\n\r\n", &[400]),
         ("GET /healthz HTTP/0.9\r\n\r\n", &[400]),
         ("GET /healthz HTTP/1.1\r\n\r\n", &[400]),
-        ("GET /healthz HTTP/1.1\r\nHost: x\r\nHost: y\r\n\r\n", &[400]),
+        ("GET /healthz HTTP/1.1\r\nHost: localhost\r\nHost: y\r\n\r\n", &[400]),
     ] {
         assert_eq!(answered(&server, request), expected, "{request:?}");
     }

@@ -105,7 +105,7 @@ fn a_download_that_is_cut_is_a_failed_transfer_over_tls_too() {
     let server = setup.start();
     let mut stream = identity.connect(&server).unwrap();
     let get = |path: &str, method: &str| {
-        format!("{method} {path} HTTP/1.1\r\nHost: x\r\nAccept: */*\r\nPrefer: respond-async\r\n\r\n")
+        format!("{method} {path} HTTP/1.1\r\nHost: localhost\r\nAccept: */*\r\nPrefer: respond-async\r\n\r\n")
     };
     let (status, head, _) = ask(&mut stream, get("/r4/default/$export", "GET").as_bytes());
     assert_eq!(status, 202);
@@ -140,7 +140,7 @@ fn hsts_is_told_to_those_who_use_tls_and_to_nobody_else() {
     assert_eq!(hsts(&server).as_deref(), Some("max-age=31536000"));
     // A refusal, and what no route leads to, as well.
     let (status, head, _) =
-        ask(&mut identity.connect(&server).unwrap(), b"GET /x HTTP/1.1\r\nHost: x\r\n\r\n");
+        ask(&mut identity.connect(&server).unwrap(), b"GET /x HTTP/1.1\r\nHost: localhost\r\n\r\n");
     assert_eq!((status, field(&head, "strict-transport-security")), (404, Some("max-age=31536000")));
     let setup = identity.setup().set("server.hsts_max_age=1h");
     assert_eq!(hsts(&setup.start()).as_deref(), Some("max-age=3600"));

@@ -52,7 +52,7 @@ fn a_compressed_export_that_is_killed_goes_on_and_holds_every_line_once() {
 fn begin(server: &Server, url: &str, headers: &str) -> (TcpStream, Answer) {
     let mut stream = raw::connect(server);
     let path = url.split_once(raw::address(server)).unwrap().1;
-    write!(stream, "GET {path} HTTP/1.1\r\nHost: x\r\n{headers}\r\n\r\n").unwrap();
+    write!(stream, "GET {path} HTTP/1.1\r\nHost: localhost\r\n{headers}\r\n\r\n").unwrap();
     let mut head = Vec::new();
     while !head.ends_with(b"\r\n\r\n") {
         let mut byte = [0];
