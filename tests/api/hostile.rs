@@ -137,7 +137,7 @@ fn hostile_urls_get_an_outcome_and_do_no_harm() {
         ("/r4/".into(), not_found),
         ("/r4//$export".into(), not_found),
         (format!("/{b}/$export"), not_found),
-        (format!("{b}//$export"), not_found),
+        (format!("{b}///$export"), not_found),
         (format!("{b}/./$export"), not_found),
         (format!("{b}/x/../$export"), not_found),
         (format!("{b}/%2e%2e/default/$export"), not_found),

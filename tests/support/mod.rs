@@ -65,7 +65,14 @@ impl Answer {
         let json = self.json();
         assert_eq!(json["resourceType"], "OperationOutcome");
         let text = |key: &str| json["issue"][0][key].as_str().unwrap().to_string();
-        assert!(!json["issue"][0]["details"]["text"].as_str().unwrap().is_empty());
+        let issue = &json["issue"][0];
+        assert!(!issue["details"]["text"].as_str().unwrap().is_empty());
+        // Clients show one or the other; a success is to the letter of D-5.
+        let is_success = issue["severity"] == "information";
+        assert_eq!(
+            issue["diagnostics"],
+            if is_success { Value::Null } else { issue["details"]["text"].clone() }
+        );
         (text("severity"), text("code"))
     }
 
