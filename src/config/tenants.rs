@@ -236,7 +236,7 @@ mod tests {
             (&long, &[], "1 to 128 characters"),
             ("[tenants.a]\nmax_byte = 1", &[], "max_byte"),
             ("", &["tenants.a.source.folders=f"], "folders"),
-            ("", &["tenants.a.source.base_url=https://h/"], "tenants.a.source.base_url should be a URL"),
+            ("", &["tenants.a.source.base_url=https://h//"], "tenants.a.source.base_url should be a URL"),
             ("", &["tenants.a.source.page_cache=lose"], "lose"),
             ("", &["tenants.a.max_active_jobs=many"], "many"),
         ];
