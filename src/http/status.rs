@@ -31,7 +31,7 @@ pub async fn status(request: HttpRequest, api: Data<Api>) -> Result<HttpResponse
         Lookup::Deleted => return Err(ApiError::deleted()),
         Lookup::Unknown => return Err(ApiError::unknown_job()),
     };
-    let admitted = published.polls.admit(Instant::now(), api.protocol().poll_interval.0);
+    let admitted = published.polls.admit(api.protocol().poll_interval.0);
     admitted.map_err(|wait| ApiError::polled_too_often(wait.as_secs_f64().ceil() as u64))?;
     let answer = answer(&request, &api, &caller.base, &published)?;
     let is_complete = matches!(published.record.state, JobState::Complete(_));

@@ -1,67 +1,85 @@
 //! How often a job is polled (ST-4): so many polls in the long run, and some at once.
 
-use std::time::{Duration, Instant};
+use std::num::NonZeroU32;
+use std::sync::OnceLock;
+use std::time::Duration;
 
-use parking_lot::Mutex;
+use governor::clock::{Clock, DefaultClock};
+use governor::{DefaultDirectRateLimiter, Quota, RateLimiter};
 
 /// Polls that may come at once.
-const AT_ONCE: u32 = 20;
+const AT_ONCE: NonZeroU32 = NonZeroU32::new(20).expect("it is not 0");
 
-/// The polls of one job, as a bucket that leaks (GCRA: one instant is all its state).
+/// The polls of one job. It takes about 100 bytes, and only of a job that is polled.
 #[derive(Debug, Default)]
-pub struct Polls {
-    /// When the bucket will have leaked out.
-    empty_at: Mutex<Option<Instant>>,
+pub struct Polls(OnceLock<DefaultDirectRateLimiter>);
+
+/// `None` for as many polls as one likes.
+fn quota(interval: Duration) -> Option<Quota> {
+    Some(Quota::with_period(interval)?.allow_burst(AT_ONCE))
 }
 
 impl Polls {
-    /// Counts a poll at `now`, if it may come; `interval` is the time between two in the long
-    /// run, zero for as many as one likes.
+    /// Counts a poll, if it may come; `interval` is the time between two in the long run, zero for
+    /// as many as one likes. It is the same at each call.
     ///
     /// # Errors
     /// How long to wait. Such a poll does not count.
-    pub fn admit(&self, now: Instant, interval: Duration) -> Result<(), Duration> {
-        let mut empty_at = self.empty_at.lock();
-        let from = empty_at.map_or(now, |empty_at| empty_at.max(now));
-        let ahead = from.saturating_duration_since(now);
-        let longest = interval * (AT_ONCE - 1);
-        if ahead > longest {
-            return Err(ahead - longest);
-        }
-        *empty_at = Some(from + interval);
-        Ok(())
+    pub fn admit(&self, interval: Duration) -> Result<(), Duration> {
+        let Some(quota) = quota(interval) else { return Ok(()) };
+        let admitted = self.0.get_or_init(|| RateLimiter::direct(quota)).check();
+        admitted.map_err(|wait| wait.wait_time_from(DefaultClock::default().now()))
     }
 }
 
 #[cfg(test)]
 mod tests {
+    use governor::clock::FakeRelativeClock;
+
     use super::*;
 
     const INTERVAL: Duration = Duration::from_millis(250);
 
     #[test]
     fn some_come_at_once_and_then_one_an_interval() {
-        let (polls, began) = (Polls::default(), Instant::now());
-        for _ in 0..AT_ONCE {
-            assert_eq!(polls.admit(began, INTERVAL), Ok(()));
+        let clock = FakeRelativeClock::default();
+        let polls = RateLimiter::direct_with_clock(quota(INTERVAL).unwrap(), clock.clone());
+        let wait = || polls.check().err().map(|wait| wait.wait_time_from(clock.now()));
+        for _ in 0..AT_ONCE.get() {
+            assert_eq!(wait(), None);
         }
-        assert_eq!(polls.admit(began, INTERVAL), Err(INTERVAL));
+        assert_eq!(wait(), Some(INTERVAL));
         // A refused one does not count.
-        assert_eq!(polls.admit(began, INTERVAL), Err(INTERVAL));
-        let later = began + INTERVAL;
-        assert_eq!(polls.admit(later, INTERVAL), Ok(()));
-        assert_eq!(polls.admit(later, INTERVAL), Err(INTERVAL));
+        assert_eq!(wait(), Some(INTERVAL));
+        clock.advance(INTERVAL);
+        assert_eq!((wait(), wait()), (None, Some(INTERVAL)));
         // A patient client is never refused.
-        let mut now = later + INTERVAL * 100;
+        clock.advance(INTERVAL * 100);
         for _ in 0..100 {
-            assert_eq!(polls.admit(now, INTERVAL), Ok(()));
-            now += INTERVAL;
+            assert_eq!(wait(), None);
+            clock.advance(INTERVAL);
         }
     }
 
     #[test]
-    fn without_an_interval_all_may_come() {
-        let (polls, now) = (Polls::default(), Instant::now());
-        assert!((0..1000).all(|_| polls.admit(now, Duration::ZERO).is_ok()));
+    fn a_job_is_polled_some_times_at_once_and_told_how_long_to_wait() {
+        let polls = Polls::default();
+        let hour = Duration::from_secs(3600);
+        for _ in 0..AT_ONCE.get() {
+            assert_eq!(polls.admit(hour), Ok(()));
+        }
+        let wait = polls.admit(hour).unwrap_err();
+        assert!(wait <= hour && wait > hour / 2, "{wait:?}");
+    }
+
+    #[test]
+    fn without_an_interval_all_may_come_from_all_sides() {
+        let polls = Polls::default();
+        std::thread::scope(|scope| {
+            for _ in 0..4 {
+                scope.spawn(|| assert!((0..10_000).all(|_| polls.admit(Duration::ZERO).is_ok())));
+            }
+        });
+        assert!(polls.0.get().is_none(), "nothing is kept of them");
     }
 }
