@@ -8,6 +8,7 @@ use jiff::Timestamp;
 use serde_json::{Value, json};
 
 use super::Base;
+use crate::fhir::milliseconds;
 use crate::job::{JobState, OrganizeBy, OutputFile};
 use crate::store::{Published, parts_of};
 
@@ -82,7 +83,7 @@ pub fn manifest(
         page.files.iter().filter(|file| belongs(file)).map(|file| item(&download_url, file)).collect()
     };
     let mut manifest = json!({
-        "transactionTime": transaction_time.to_string(),
+        "transactionTime": milliseconds(transaction_time),
         "request": published.request.as_ref().map_or("", |request| &request.url),
         "requiresAccessToken": requires_token,
         "output": files(is_output),
@@ -115,7 +116,8 @@ fn is_output(file: &OutputFile) -> bool {
     !file.is_error() && !file.is_deleted()
 }
 
-/// One file, which has no type if it consists of blocks (MF-4). Its `extension` (MF-9; any object of
+/// One file. One that consists of blocks has no type (MF-4) and no count, which is optional: whether
+/// the header of a block counts as a resource is understood in two ways (O-3). Its `extension` (MF-9; any object of
 /// a manifest may have one, with values by their names) tells the length of its text in bytes, by
 /// the name that the next version of the standard has for it (MF-4), and its SHA-256 if there is
 /// one: those of the text, in whatever coding it is served.
@@ -126,10 +128,10 @@ fn item(base: &str, file: &OutputFile) -> Value {
     }
     let mut item = json!({
         "url": format!("{base}/{}", file.name),
-        "count": file.count,
         "extension": extension,
     });
     if file.organized_by.is_none() {
+        item["count"] = file.count.into();
         item["type"] = file.resource_type.as_str().into();
     }
     if let Some(next) = &file.continues_in {

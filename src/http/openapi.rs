@@ -284,7 +284,7 @@ fn schemas() -> Value {
                 "count": {"type": "integer", "minimum": 1},
                 "continuesInFile": {"type": "string", "format": "uri"},
             },
-            // MF-4: output that is organized has no type.
+            // MF-4: output that is organized has no type and no count.
             "required": ["url"],
         },
     })

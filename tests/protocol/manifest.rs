@@ -14,7 +14,34 @@ fn mf_1_transaction_time_is_the_instant_of_the_view_of_the_source() {
     let before = jiff::Timestamp::now();
     let (_setup, _server, _, manifest) = export("$export?_type=Patient");
     let at: jiff::Timestamp = manifest["transactionTime"].as_str().unwrap().parse().unwrap();
-    assert!(before <= at && at <= jiff::Timestamp::now());
+    assert!(before.as_millisecond() <= at.as_millisecond() && at <= jiff::Timestamp::now());
+}
+
+#[test]
+fn mf_1_transaction_time_is_in_milliseconds_and_as_the_next_since_it_misses_nothing() {
+    let folder = tempfile::tempdir().unwrap();
+    let write = |name: &str, id: &str, updated: &str| {
+        let meta = format!(r#""meta":{{"lastUpdated":"{updated}"}}"#);
+        let line = format!("{{\"resourceType\":\"Patient\",\"id\":\"{id}\",{meta}}}\n");
+        std::fs::write(folder.path().join(name), line).unwrap();
+    };
+    write("old.ndjson", "old", "2020-01-01T00:00:00Z");
+    let setup = Setup::new().source(folder.path());
+    let server = setup.start();
+    let (_, manifest) = server.export("$export");
+    let told = manifest["transactionTime"].as_str().unwrap();
+    // As Java's yyyy-MM-dd'T'HH:mm:ss.SSSXXX reads it.
+    assert_eq!(
+        (told.len(), &told[19..20], &told[23..]),
+        ("2026-11-30T10:20:30.123Z".len(), ".", "Z"),
+        "{told}"
+    );
+    // What comes right behind the view of the source, in the very millisecond that was told.
+    write("new.ndjson", "new", &told.replace('Z', "000001Z"));
+    let (_, next) = server.export(&format!("$export?_since={told}"));
+    let files: Vec<_> =
+        download_all(&next).into_iter().map(|(_, body)| String::from_utf8(body).unwrap()).collect();
+    assert!(files.len() == 1 && files[0].contains("\"new\"") && !files[0].contains("\"old\""), "{files:?}");
 }
 
 #[test]
