@@ -29,6 +29,7 @@ mod actors;
 pub mod audit;
 pub mod auth;
 mod builder;
+mod cancel;
 mod chain;
 pub mod cli;
 pub mod clock;

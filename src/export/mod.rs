@@ -21,10 +21,12 @@ use std::{fmt, io};
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
+use crate::cancel::Cancelled;
 use crate::fhir::ResourceType;
 use crate::files::FilesError;
 use crate::job::{ExportRequest, FailureReason};
 
+pub use crate::cancel::CancelToken;
 pub(crate) use asked::read as read_request;
 pub use exporters::{Exporters, Served};
 pub use gate::{Gate, Written};
@@ -32,7 +34,6 @@ pub use notices::WithNotices;
 pub use pool::{Pool, Threads};
 pub use source_exporter::{SourceExporter, SourceOptions};
 pub use throttle::{Rates, Throttle};
-pub use tokio_util::sync::CancellationToken as CancelToken;
 pub use work::{Fenced, Limits, PartDone, Straggler, Work};
 pub use writer::{Form, PartWriter};
 
@@ -136,6 +137,12 @@ pub enum ExportError {
     Other(String),
 }
 
+impl From<Cancelled> for ExportError {
+    fn from(_: Cancelled) -> Self {
+        Self::Cancelled
+    }
+}
+
 impl ExportError {
     /// The reason that the client is told; `None` for a cancelled job, which did not fail.
     pub fn reason(&self) -> Option<FailureReason> {
@@ -185,12 +192,12 @@ pub trait Exporter: Send + Sync {
     /// Looks at a request before it is accepted, so that the kick-off can refuse what cannot
     /// be exported, or has no room. Gives an estimate of the bytes that the export is going to
     /// write, never less than it will be; `None` if that is not known. An answer that takes
-    /// longer than [`CHECK_PATIENCE`] is not waited for: the job is accepted and fails when it
-    /// is planned.
+    /// longer than [`CHECK_PATIENCE`] is not waited for: `cancel` fires, the job is accepted and
+    /// fails when it is planned.
     ///
     /// # Errors
     /// Any error with a reason refuses the kick-off with it.
-    fn check(&self, _request: &ExportRequest) -> Result<Option<u64>, ExportError> {
+    fn check(&self, _request: &ExportRequest, _cancel: &CancelToken) -> Result<Option<u64>, ExportError> {
         Ok(None)
     }
 
@@ -214,9 +221,14 @@ pub trait Exporter: Send + Sync {
 
     /// Plans a request. Called once a job.
     ///
+    /// # Cancellation
+    /// When `cancel` fires it should return [`ExportError::Cancelled`] soon: nobody wants the plan
+    /// any more. One that does not loses its place among the planners after
+    /// `export.cancel_deadline`, as long as there are replacements.
+    ///
     /// # Errors
-    /// Any error fails the job with its reason.
-    fn plan(&self, request: &ExportRequest) -> Result<Plan, ExportError>;
+    /// Any error but `Cancelled` fails the job with its reason.
+    fn plan(&self, request: &ExportRequest, cancel: &CancelToken) -> Result<Plan, ExportError>;
 
     /// Says that the instance is going down: a call that takes long should return soon, with
     /// [`ExportError::Cancelled`]; its job goes on at the next start.

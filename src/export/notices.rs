@@ -37,8 +37,8 @@ fn bytes(notices: &[String]) -> u64 {
 }
 
 impl Exporter for WithNotices {
-    fn check(&self, request: &ExportRequest) -> Result<Option<u64>, ExportError> {
-        let estimate = self.0.check(request)?;
+    fn check(&self, request: &ExportRequest, cancel: &CancelToken) -> Result<Option<u64>, ExportError> {
+        let estimate = self.0.check(request, cancel)?;
         Ok(estimate.map(|estimate| estimate + bytes(&request.parameters().ignored)))
     }
 
@@ -50,8 +50,8 @@ impl Exporter for WithNotices {
         self.0.groups()
     }
 
-    fn plan(&self, request: &ExportRequest) -> Result<Plan, ExportError> {
-        let mut plan = self.0.plan(request)?;
+    fn plan(&self, request: &ExportRequest, cancel: &CancelToken) -> Result<Plan, ExportError> {
+        let mut plan = self.0.plan(request, cancel)?;
         let notices = &request.parameters().ignored;
         if !notices.is_empty() {
             plan.bytes = plan.bytes.map(|planned| planned + bytes(notices));

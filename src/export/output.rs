@@ -5,6 +5,7 @@ use sha2::{Digest, Sha256};
 
 use super::ExportError;
 use super::writer::{Form, Shared};
+use crate::cancel::STRIDE;
 use crate::files::coded::{Encoder, End, PIECE, Press};
 use crate::files::{ExportDir, OutputSink};
 use crate::job::{Coded, OutputFile};
@@ -48,7 +49,10 @@ impl Output {
     ) -> Result<(), ExportError> {
         self.file.bytes += text.len() as u64;
         if let Some(sum) = &mut self.sum {
-            sum.update(text);
+            for stride in text.chunks(STRIDE) {
+                shared.cancel.check()?;
+                sum.update(stride);
+            }
         }
         // A full piece waits for more: it may be the last one.
         while self.encoder.is_some() && self.buffer.len() + text.len() > PIECE {

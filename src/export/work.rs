@@ -57,7 +57,6 @@ pub struct Work {
     exporter: Arc<dyn Exporter>,
     shared: Arc<Shared>,
     covered: Arc<Covered>,
-    cancel: CancelToken,
     state: Mutex<State>,
     report: Box<dyn Fn(PartDone) + Send + Sync>,
 }
@@ -88,6 +87,7 @@ impl Work {
     ) -> Self {
         let shared = Shared {
             asked: Asked::default(),
+            cancel: CancelToken::new(),
             gate: Gate::new(limits.throttle.clone(), tenant),
             progress,
             max_file_bytes: limits.max_file_bytes,
@@ -98,7 +98,6 @@ impl Work {
             exporter,
             shared: Arc::new(shared),
             covered: Arc::default(),
-            cancel: CancelToken::new(),
             state: Mutex::new(State { dir: Some(dir), slots: HashMap::new() }),
             report: Box::new(report),
         }
@@ -118,7 +117,7 @@ impl Work {
     /// that has not begun does not begin. The directory handle is let go of.
     pub fn stop(&self) {
         // The token first: a writer that meets the closed gate must not take it for a fault.
-        self.cancel.cancel();
+        self.shared.cancel.cancel();
         self.shared.gate.close();
         self.state.lock().dir = None;
     }
@@ -162,7 +161,7 @@ impl Work {
         };
         self.shared.progress.begin(Instant::now());
         let run = || {
-            let summary = self.exporter.run(part, &mut writer, &self.cancel)?;
+            let summary = self.exporter.run(part, &mut writer, &self.shared.cancel)?;
             let files = writer.seal()?;
             Ok(SealedPart { index, files, broken_lines: summary.broken_lines })
         };
@@ -172,7 +171,7 @@ impl Work {
                 let error: ExportError = error;
                 // Whatever the exporter says after a cancel, it was cancelled; and it was not
                 // if nobody asked for that.
-                if self.cancel.is_cancelled() {
+                if self.shared.cancel.is_cancelled() {
                     return Err(None);
                 }
                 tracing::error!(job = %self.job, part = index, %error, "a part failed");

@@ -11,7 +11,7 @@ use parking_lot::Mutex;
 
 use super::asked::Asked;
 use super::output::Output;
-use super::{ExportError, Gate};
+use super::{CancelToken, ExportError, Gate};
 use crate::fhir::{OperationOutcome, ResourceType};
 use crate::files::coded::Press;
 use crate::files::{ExportDir, layout};
@@ -81,6 +81,7 @@ pub(super) enum Fence {
 pub(super) struct Shared {
     /// What they are parts of.
     pub asked: Asked,
+    pub cancel: CancelToken,
     pub gate: Gate,
     pub progress: Arc<Progress>,
     pub max_file_bytes: u64,
@@ -103,8 +104,8 @@ impl Shared {
 /// Writes the resources of one part.
 ///
 /// Every call may wait while the job is paused or throttled, and returns
-/// [`ExportError::Cancelled`] as soon as the job is cancelled; nothing written after that
-/// reaches the disk.
+/// [`ExportError::Cancelled`] as soon as the job is cancelled, also one that would only gather
+/// bytes or count; the files are closed then, and nothing written after that reaches the disk.
 pub struct PartWriter {
     slot: Arc<Slot>,
     shared: Arc<Shared>,
@@ -191,14 +192,31 @@ impl PartWriter {
     }
 
     /// Says that `units` of the part's weight are done; more than the weight is ignored.
-    pub fn progress(&mut self, units: u64) {
+    ///
+    /// # Errors
+    /// [`ExportError::Cancelled`] once the job is cancelled.
+    pub fn progress(&mut self, units: u64) -> Result<(), ExportError> {
+        self.look()?;
+        self.advance(units);
+        Ok(())
+    }
+
+    fn advance(&mut self, units: u64) {
         let units = units.min(self.remaining);
         self.remaining -= units;
         self.shared.progress.advance(units);
     }
 
+    /// Closes the files if the job is cancelled: whoever calls has nothing to write any more.
+    fn look(&self) -> Result<(), ExportError> {
+        self.shared.cancel.check().inspect_err(|_| *self.slot.0.lock() = None)?;
+        Ok(())
+    }
+
     fn check(&mut self, resource_type: ResourceType, lines: &[u8]) -> Result<(), ExportError> {
-        if self.covered.has(resource_type, lines) {
+        let has = self.covered.has(resource_type, lines, &self.shared.cancel);
+        self.look()?;
+        if has? {
             return Ok(());
         }
         let name = *self.withheld.get_or_insert(resource_type.as_str());
@@ -222,6 +240,7 @@ impl PartWriter {
         &mut self,
         write: impl FnOnce(&mut Outputs, &Shared) -> Result<(), ExportError>,
     ) -> Result<(), ExportError> {
+        self.look()?;
         let mut slot = self.slot.0.lock();
         let outputs = slot.as_mut().ok_or(ExportError::Cancelled)?;
         let written = write(outputs, &self.shared);
@@ -234,7 +253,8 @@ impl PartWriter {
     /// Ends the part: every file written, synced and closed, the directory synced. Gives the
     /// files in the order of their types.
     pub(super) fn seal(mut self) -> Result<Vec<OutputFile>, ExportError> {
-        self.progress(self.remaining);
+        self.look()?;
+        self.advance(self.remaining);
         if let Some(name) = self.withheld {
             return Err(ExportError::Withheld(name));
         }
@@ -290,18 +310,52 @@ impl Outputs {
 mod tests {
     use super::*;
     use crate::export::{Rates, Throttle};
+    use crate::files::{Files, LocalFiles};
+    use crate::hooks::Hooks;
+    use crate::job::{ExportRequest, JobId};
+
+    #[test]
+    fn p13_every_call_of_a_writer_looks_whether_or_not_it_would_write_something() {
+        use crate::fhir::{IssueCode, Severity};
+        let outcome = OperationOutcome::new(Severity::Warning, IssueCode::Invalid, "x");
+        type Call<'c> = &'c dyn Fn(&mut PartWriter) -> Result<(), ExportError>;
+        let calls: [(&str, Call<'_>); 6] = [
+            ("resource", &|out| out.resource(ResourceType::PATIENT, b"{}")),
+            ("lines", &|out| out.lines(ResourceType::PATIENT, b"")),
+            ("outcome", &|out| out.outcome(&outcome)),
+            ("progress", &|out| out.progress(0)),
+            ("begin_block", &|out| out.begin_block(b"{}".into(), 10)),
+            ("resource in a block", &|out| {
+                out.block = Some(Block::new(b"{}".into(), 10));
+                out.resource(ResourceType::PATIENT, b"{}")
+            }),
+        ];
+        for (name, call) in calls {
+            let folder = tempfile::tempdir().unwrap();
+            let (tenant, owner) = ("t".parse().unwrap(), "o".parse().unwrap());
+            let kickoff = crate::job::Kickoff::system();
+            let request = ExportRequest::new(tenant, owner, kickoff, jiff::Timestamp::UNIX_EPOCH);
+            let files = LocalFiles::open(folder.path(), Hooks::default()).unwrap();
+            let slot = Arc::new(Slot::new(files.create(JobId::random(), &request).unwrap()));
+            let throttle = Throttle::new(Rates::default(), Default::default());
+            let gate = Gate::new(Arc::new(throttle), "t".parse().unwrap());
+            let (cancel, progress) = (CancelToken::new(), Arc::default());
+            let (asked, form) = (Asked::default(), Form::default());
+            let shared = Shared { asked, cancel: cancel.clone(), gate, progress, max_file_bytes: 100, form };
+            let mut out = PartWriter::new(slot.clone(), Arc::new(shared), Arc::default(), 1);
+            call(&mut out).unwrap();
+            cancel.cancel();
+            assert!(matches!(call(&mut out), Err(ExportError::Cancelled)), "{name}");
+            assert_eq!(slot.fence(), Fence::Empty, "{name}: the files are still open");
+        }
+    }
 
     #[test]
     fn no_piece_of_a_buffer_is_short() {
         let throttle = Throttle::new(Rates { all: 32 * 1024, ..Rates::default() }, Default::default());
         let gate = Gate::new(Arc::new(throttle), "t".parse().unwrap());
-        let shared = Shared {
-            asked: Asked::default(),
-            gate,
-            progress: Arc::default(),
-            max_file_bytes: 1,
-            form: Form::default(),
-        };
+        let (asked, cancel, progress) = (Asked::default(), CancelToken::new(), Arc::default());
+        let shared = Shared { asked, cancel, gate, progress, max_file_bytes: 1, form: Form::default() };
         assert_eq!(shared.chunk(), 1024);
         let sizes = |length| shared.pieces(&vec![0; length]).map(<[u8]>::len).collect::<Vec<_>>();
         assert!(sizes(0).is_empty());

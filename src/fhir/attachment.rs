@@ -12,27 +12,39 @@ use std::sync::LazyLock;
 use memchr::memmem::Finder;
 
 use super::{ResourceType, reference};
+use crate::cancel::{CancelToken, Cancelled};
 
 static NAME: LazyLock<Finder<'static>> = LazyLock::new(|| Finder::new("Binary"));
 
 /// How the escape of a letter begins.
 static ESCAPED_LETTER: LazyLock<Finder<'static>> = LazyLock::new(|| Finder::new("\\u00"));
 
+/// Bytes of the longest string that may be a key, or name a Binary.
+const LONGEST_TEXT: usize = 64 << 10;
+
 /// Calls `found` for each such URL in `json` with the place of its text, quotes included, and the
 /// id of the Binary, which consists of characters that a URL has as they are. `base_url` is the
-/// source's own.
-pub fn binaries(json: &str, base_url: Option<&str>, mut found: impl FnMut(Range<usize>, &str)) {
-    let bytes = json.as_bytes();
-    if NAME.find(bytes).is_none() && ESCAPED_LETTER.find(bytes).is_none() {
-        return;
+/// source's own. URLs of more than 64 KiB are not looked at.
+///
+/// # Errors
+/// If the token has fired.
+pub fn binaries(
+    json: &[u8],
+    base_url: Option<&str>,
+    cancel: &CancelToken,
+    mut found: impl FnMut(Range<usize>, &str),
+) -> Result<(), Cancelled> {
+    if cancel.find(&NAME, json, 0)?.is_none() && cancel.find(&ESCAPED_LETTER, json, 0)?.is_none() {
+        return Ok(());
     }
     let (mut at, mut is_url) = (0, false);
-    while let Some(start) = memchr::memchr(b'"', &bytes[at..]).map(|n| at + n) {
-        let Some(end) = end_of(bytes, start) else { return };
+    while let Some(start) = memchr::memchr(b'"', &json[at..]).map(|n| at + n) {
+        let Some(end) = cancel.end_of_string(json, start)? else { break };
         let text = &json[start..end];
-        let behind = json[end..].trim_ascii_start();
-        if let Some(value) = behind.strip_prefix(':') {
-            is_url = value.trim_ascii_start().starts_with('"') && decoded(text) == "url";
+        let behind = cancel.skip_blanks(json, end)?;
+        if json.get(behind) == Some(&b':') {
+            let value = cancel.skip_blanks(json, behind + 1)?;
+            is_url = json.get(value) == Some(&b'"') && decoded(text) == "url";
         } else if std::mem::take(&mut is_url)
             && let Some(literal) = reference::parse(&decoded(text), base_url)
             && literal.resource_type == ResourceType::BINARY
@@ -42,6 +54,7 @@ pub fn binaries(json: &str, base_url: Option<&str>, mut found: impl FnMut(Range<
         }
         at = end;
     }
+    Ok(())
 }
 
 /// Whether a URL may have the character anywhere and it means itself.
@@ -49,24 +62,16 @@ fn is_plain(byte: u8) -> bool {
     byte.is_ascii_alphanumeric() || b"-._~".contains(&byte)
 }
 
-/// Behind the last quote of the string whose first quote is at `start`.
-fn end_of(json: &[u8], start: usize) -> Option<usize> {
-    let mut at = start + 1;
-    loop {
-        at += memchr::memchr2(b'"', b'\\', json.get(at..)?)?;
-        if json[at] == b'"' {
-            return Some(at + 1);
-        }
-        at += 2;
+/// The text of a JSON string with its quotes; one that cannot be decoded, or is too long to be of
+/// interest, is empty.
+fn decoded(quoted: &[u8]) -> Cow<'_, str> {
+    if quoted.len() > LONGEST_TEXT {
+        return "".into();
     }
-}
-
-/// The text of a JSON string with its quotes; one that cannot be decoded is empty.
-fn decoded(quoted: &str) -> Cow<'_, str> {
-    if quoted.contains('\\') {
-        serde_json::from_str::<String>(quoted).unwrap_or_default().into()
-    } else {
-        quoted[1..quoted.len() - 1].into()
+    match std::str::from_utf8(quoted) {
+        Ok(text) if text.contains('\\') => serde_json::from_str::<String>(text).unwrap_or_default().into(),
+        Ok(text) => text[1..text.len() - 1].into(),
+        Err(_) => "".into(),
     }
 }
 
@@ -77,7 +82,8 @@ mod tests {
     fn found(json: &str) -> Vec<(String, String)> {
         serde_json::from_str::<serde_json::Value>(json).unwrap();
         let mut all = Vec::new();
-        binaries(json, Some("https://h/r4"), |range, id| all.push((json[range].into(), id.into())));
+        let found = |range: Range<usize>, id: &str| all.push((json[range].into(), id.into()));
+        binaries(json.as_bytes(), Some("https://h/r4"), &CancelToken::new(), found).unwrap();
         all
     }
 
@@ -101,6 +107,20 @@ mod tests {
             }
         }
         assert_eq!(found(r#"{"url":"Binary/1","a":{"url":"Binary/2"},"url":"Binary/3"}"#).len(), 3);
+    }
+
+    #[test]
+    fn p13_a_line_is_looked_through_with_a_look_at_each_string_and_each_escape() {
+        let strings = format!(r#"{{"a":[{}"Binary"]}}"#, r#""b","#.repeat(1000));
+        let escapes = format!(r#"{{"a":"{}Binary"}}"#, r"\n".repeat(1000));
+        for json in [strings, escapes] {
+            let cancel = CancelToken::at_look(500);
+            assert_eq!(binaries(json.as_bytes(), None, &cancel, |_, _| {}), Err(Cancelled));
+            assert_eq!(cancel.looks(), 500);
+        }
+        let url = format!(r#"{{"url":"Binary/{}"}}"#, "x".repeat(LONGEST_TEXT - 9));
+        assert_eq!(found(&url).len(), 1);
+        assert_eq!(found(&url.replacen("xx", "xxx", 1)).len(), 0);
     }
 
     #[test]

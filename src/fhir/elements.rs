@@ -6,15 +6,17 @@
 
 use std::borrow::Cow;
 use std::fmt;
+use std::marker::PhantomData;
 use std::sync::LazyLock;
 
 use serde::Deserialize;
-use serde::de::{Deserializer, MapAccess, Visitor};
+use serde::de::{Deserializer, IgnoredAny, MapAccess, SeqAccess, Visitor};
 use serde_json::Value;
 use serde_json::value::RawValue;
 
 use super::ResourceType;
 use super::quoted::quoted;
+use crate::cancel::{AT_ONCE, CancelToken, Cancelled};
 
 /// What is kept of each resource.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -40,6 +42,9 @@ pub enum SubsetError {
     /// kind.
     #[error("the line has a meta that cannot be tagged")]
     BadMeta,
+    /// The token has fired.
+    #[error(transparent)]
+    Cancelled(#[from] Cancelled),
 }
 
 const SYSTEM: &str = "http://terminology.hl7.org/CodeSystem/v3-ObservationValue";
@@ -130,17 +135,30 @@ impl Elements {
         &self,
         resource_type: ResourceType,
         line: &[u8],
+        cancel: &CancelToken,
         out: &mut Vec<u8>,
     ) -> Result<(), SubsetError> {
-        let Members(mut members) = serde_json::from_slice(line).map_err(|_| SubsetError::NotAnObject)?;
-        members.retain(|(key, _)| self.keeps(resource_type, key));
+        let start = out.len();
+        let kept = self.append(resource_type, line, cancel, out);
+        // Whatever came of it then.
+        let kept = cancel.check().map_err(SubsetError::from).and(kept);
+        kept.inspect_err(|_| out.truncate(start))
+    }
+
+    fn append(
+        &self,
+        resource_type: ResourceType,
+        line: &[u8],
+        cancel: &CancelToken,
+        out: &mut Vec<u8>,
+    ) -> Result<(), SubsetError> {
+        let members = members(line, &|key| self.keeps(resource_type, key), cancel);
+        let mut members = members.ok_or(SubsetError::NotAnObject)?;
         match members.iter().filter(|(key, _)| key == "meta").count() {
             0 => {
                 let at = members.iter().take_while(|(key, _)| key == "resourceType" || key == "id").count();
-                members.insert(
-                    at,
-                    ("meta".into(), serde_json::from_str("{}").expect("an empty object is JSON")),
-                );
+                let empty: &RawValue = serde_json::from_str("{}").expect("an empty object is JSON");
+                members.insert(at, ("meta".into(), Cow::Borrowed(empty)));
             }
             1 => {}
             _ => return Err(SubsetError::BadMeta),
@@ -149,9 +167,8 @@ impl Elements {
         for (key, value) in members {
             begin_member(out, start, &key);
             if key != "meta" {
-                out.extend_from_slice(value.get().as_bytes());
-            } else if tag(value, out).is_none() {
-                out.truncate(start);
+                cancel.append(value.get().as_bytes(), out)?;
+            } else if tag(&value, cancel, out).is_none() {
                 return Err(SubsetError::BadMeta);
             }
         }
@@ -204,19 +221,28 @@ fn in_no_type(item: &str) -> ElementsError {
     ElementsError(format!("_elements has {}, which is no root element of any type; {right}.", quoted(item)))
 }
 
-/// The members of an object, in their order.
-struct Members<'a>(Vec<(Cow<'a, str>, &'a RawValue)>);
+/// Members of an object, in their order, each with its text.
+type Members<'l> = Vec<(String, Cow<'l, RawValue>)>;
 
-impl<'de> Deserialize<'de> for Members<'de> {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        deserializer.deserialize_map(MembersVisitor)
+/// The members of an object that `keeps` names, their text copied only if it is a long one, which
+/// is read with looks at the token; `None` if it is none or the token has fired.
+fn members<'l>(text: &'l [u8], keeps: &dyn Fn(&str) -> bool, cancel: &CancelToken) -> Option<Members<'l>> {
+    if text.len() <= AT_ONCE {
+        let mut json = serde_json::Deserializer::from_slice(text);
+        let members = json.deserialize_map(MembersVisitor::<&RawValue>(keeps, PhantomData)).ok()?;
+        json.end().ok()?;
+        return Some(members.into_iter().map(|(key, value)| (key, Cow::Borrowed(value))).collect());
     }
+    let mut json = serde_json::Deserializer::from_reader(cancel.reader(text));
+    let members = json.deserialize_map(MembersVisitor::<Box<RawValue>>(keeps, PhantomData)).ok()?;
+    json.end().ok()?;
+    Some(members.into_iter().map(|(key, value)| (key, Cow::Owned(value))).collect())
 }
 
-struct MembersVisitor;
+struct MembersVisitor<'k, V>(&'k dyn Fn(&str) -> bool, PhantomData<V>);
 
-impl<'de> Visitor<'de> for MembersVisitor {
-    type Value = Members<'de>;
+impl<'de, V: Deserialize<'de>> Visitor<'de> for MembersVisitor<'_, V> {
+    type Value = Vec<(String, V)>;
 
     fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("an object")
@@ -226,33 +252,69 @@ impl<'de> Visitor<'de> for MembersVisitor {
         #[derive(Deserialize)]
         struct Key<'a>(#[serde(borrow)] Cow<'a, str>);
         let mut members = Vec::new();
-        while let Some((Key(key), value)) = map.next_entry::<Key<'de>, &'de RawValue>()? {
-            members.push((key, value));
+        while let Some(Key(key)) = map.next_key::<Key<'de>>()? {
+            if self.0(&key) {
+                members.push((key.into_owned(), map.next_value()?));
+            } else {
+                map.next_value::<IgnoredAny>()?;
+            }
         }
-        Ok(Members(members))
+        Ok(members)
     }
 }
 
-/// Appends the `meta` with the tag; `None` if it cannot be read.
-fn tag(meta: &RawValue, out: &mut Vec<u8>) -> Option<()> {
-    let Members(members) = serde_json::from_str(meta.get()).ok()?;
+/// What is known of the tags of a `meta`.
+#[derive(Default)]
+struct Tags {
+    is_empty: bool,
+    is_tagged: bool,
+}
+
+/// Reads an array of tags, one after the other.
+struct TagsVisitor;
+
+impl<'de> Visitor<'de> for TagsVisitor {
+    type Value = Tags;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("an array")
+    }
+
+    fn visit_seq<A: SeqAccess<'de>>(self, mut seq: A) -> Result<Tags, A::Error> {
+        let mut tags = Tags { is_empty: true, is_tagged: false };
+        while let Some(tag) = seq.next_element::<Box<RawValue>>()? {
+            tags.is_empty = false;
+            // One that is as long as this is not ours.
+            let tag: Option<Value> = Some(tag.get())
+                .filter(|tag| tag.len() <= AT_ONCE)
+                .and_then(|tag| serde_json::from_str(tag).ok());
+            tags.is_tagged |= tag.is_some_and(|tag| tag["system"] == SYSTEM && tag["code"] == CODE);
+        }
+        Ok(tags)
+    }
+}
+
+/// Appends the `meta` with the tag; `None` if it cannot be read, or the token has fired.
+fn tag(meta: &RawValue, cancel: &CancelToken, out: &mut Vec<u8>) -> Option<()> {
+    let members = members(meta.get().as_bytes(), &|_| true, cancel)?;
     let start = out.len();
     let mut has_tags = false;
     for (key, value) in &members {
         begin_member(out, start, key);
         if key != "tag" {
-            out.extend_from_slice(value.get().as_bytes());
+            cancel.append(value.get().as_bytes(), out).ok()?;
             continue;
         }
         if has_tags {
             return None;
         }
         has_tags = true;
-        let tags: Vec<Value> = serde_json::from_str(value.get()).ok()?;
-        let is_tagged = tags.iter().any(|tag| tag["system"] == SYSTEM && tag["code"] == CODE);
-        let (list, comma) = (value.get().strip_suffix(']')?, if tags.is_empty() { "" } else { "," });
+        let mut json = serde_json::Deserializer::from_reader(cancel.reader(value.get().as_bytes()));
+        let Tags { is_empty, is_tagged } = json.deserialize_seq(TagsVisitor).ok()?;
+        let (list, comma) = (value.get().strip_suffix(']')?, if is_empty { "" } else { "," });
         let added = if is_tagged { ["", "", "]"] } else { [comma, TAG, "]"] };
-        [list].iter().chain(&added).for_each(|part| out.extend_from_slice(part.as_bytes()));
+        cancel.append(list.as_bytes(), out).ok()?;
+        added.iter().for_each(|part| out.extend_from_slice(part.as_bytes()));
     }
     if !has_tags {
         begin_member(out, start, "tag");

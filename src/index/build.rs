@@ -11,6 +11,7 @@ use super::chunk::Chunk;
 use super::draft::Draft;
 use super::segment::{Doubts, Segment, SegmentWriter};
 use super::stretch::StretchReader;
+use crate::cancel::CancelToken;
 use crate::files::ReadAt;
 use crate::source::{Source, SourceError, SourceFile};
 
@@ -55,7 +56,7 @@ pub struct Builder<'a> {
     /// Where segments put themselves that cannot be read.
     pub doubts: &'a Doubts,
     /// Set when nobody wants the index any more.
-    pub closed: &'a AtomicBool,
+    pub closed: &'a CancelToken,
 }
 
 /// Why a file could not be indexed.
@@ -83,7 +84,7 @@ struct Stretch {
 /// A file that is read as long as somebody wants it: also one without a line break is left at once.
 struct Wanted<'a> {
     file: &'a dyn ReadAt,
-    closed: &'a AtomicBool,
+    closed: &'a CancelToken,
 }
 
 impl ReadAt for Wanted<'_> {
@@ -92,7 +93,7 @@ impl ReadAt for Wanted<'_> {
     }
 
     fn read_at(&self, buffer: &mut [u8], offset: u64) -> io::Result<usize> {
-        if self.closed.load(Ordering::Relaxed) {
+        if self.closed.is_cancelled() {
             return Err(io::Error::other("the index was closed"));
         }
         self.file.read_at(buffer, offset)
@@ -197,7 +198,7 @@ impl Builder<'_> {
         unreadable: &[AtomicBool],
         done: &SyncSender<Done>,
     ) {
-        let mut reader = StretchReader::new(self.base_url);
+        let mut reader = StretchReader::new(self.base_url, self.closed);
         let mut opened: Option<(usize, Box<dyn ReadAt>)> = None;
         while let Some(Stretch { task, from, to }) = stretches.get(next.fetch_add(1, Ordering::Relaxed)) {
             if unreadable[*task].load(Ordering::Relaxed) {
@@ -224,7 +225,7 @@ impl Builder<'_> {
                 }
                 continue;
             }
-            let draft = if self.closed.load(Ordering::Relaxed) {
+            let draft = if self.closed.is_cancelled() {
                 Err(BuildError::Closed)
             } else {
                 draft.map_err(BuildError::from)

@@ -8,6 +8,7 @@ use serde::de::{DeserializeSeed, Deserializer, Error, IgnoredAny, MapAccess, Seq
 use serde_json::value::RawValue;
 
 use super::line::{Broken, LineReader};
+use crate::cancel::{AT_ONCE, CancelToken};
 use crate::fhir::ResourceType;
 use crate::fhir::compartment::{End, Node, ways};
 
@@ -80,6 +81,14 @@ impl Look<'_, '_> {
     }
 }
 
+/// Reads an element from its text.
+fn read_raw(raw: &str, cancel: &CancelToken, look: Look<'_, '_>) -> serde_json::Result<()> {
+    if raw.len() <= AT_ONCE {
+        return serde_json::Deserializer::from_str(raw).deserialize_any(look);
+    }
+    serde_json::Deserializer::from_reader(cancel.reader(raw.as_bytes())).deserialize_any(look)
+}
+
 impl<'de> DeserializeSeed<'de> for Look<'_, '_> {
     type Value = ();
 
@@ -87,9 +96,11 @@ impl<'de> DeserializeSeed<'de> for Look<'_, '_> {
         if !self.reader.is_tolerant() {
             return deserializer.deserialize_any(self);
         }
-        let raw = <&RawValue>::deserialize(deserializer)?.get();
+        let raw = Box::<RawValue>::deserialize(deserializer)?;
+        let raw = raw.get();
         if raw.starts_with(['{', '[', '"']) {
-            serde_json::Deserializer::from_str(raw).deserialize_any(self).map_err(D::Error::custom)
+            let cancel = self.reader.cancel();
+            read_raw(raw, cancel, self).map_err(D::Error::custom)
         } else {
             self.other()
         }

@@ -1,8 +1,6 @@
 //! What the index takes from one line: type, id, age, patients, what it points to and what it
 //! deletes. The line is parsed once, here, and checked as a whole while that is done.
 
-use std::borrow::Cow;
-
 use jiff::Timestamp;
 use serde::Deserialize;
 use serde::de::{DeserializeSeed, Error};
@@ -10,6 +8,7 @@ use serde::de::{DeserializeSeed, Error};
 use super::element::{Element, Look};
 use super::key::{Key, NO_KEY, key};
 use super::pointers::Pointers;
+use crate::cancel::{AT_ONCE, CancelToken};
 use crate::fhir::compartment::End;
 use crate::fhir::{ResourceType, attachment, instant, reference};
 
@@ -74,6 +73,7 @@ pub struct Deletion {
 /// Reads lines, one after another; what was read of the last one stands in its fields.
 pub struct LineReader<'b> {
     base_url: Option<&'b str>,
+    cancel: &'b CancelToken,
     /// The type.
     pub resource_type: ResourceType,
     /// The name of the resource; [`NO_KEY`] if it has no id.
@@ -112,10 +112,12 @@ pub struct LineReader<'b> {
 }
 
 impl<'b> LineReader<'b> {
-    /// A reader for a source whose own base URL is `base_url`.
-    pub fn new(base_url: Option<&'b str>) -> Self {
+    /// A reader for a source whose own base URL is `base_url`. Once the token has fired what it
+    /// says of a line means nothing.
+    pub fn new(base_url: Option<&'b str>, cancel: &'b CancelToken) -> Self {
         Self {
             base_url,
+            cancel,
             resource_type: ResourceType::PATIENT,
             key: NO_KEY,
             updated: UNKNOWN_AGE,
@@ -148,11 +150,12 @@ impl<'b> LineReader<'b> {
         // Nearly every resource begins with its type; for the rest it is looked up first.
         if !text.starts_with("{\"resourceType\":") {
             #[derive(Deserialize)]
-            struct Head<'a> {
-                #[serde(rename = "resourceType", borrow)]
-                resource_type: Cow<'a, str>,
+            struct Head {
+                #[serde(rename = "resourceType")]
+                resource_type: String,
             }
-            let head: Head<'_> = serde_json::from_str(text).map_err(|e| match e.classify() {
+            let parsed = self.cancel.parse(line).map_err(|_| Broken::NotJson)?;
+            let head: Head = parsed.map_err(|e| match e.classify() {
                 serde_json::error::Category::Data => Broken::NoType,
                 _ => Broken::NotJson,
             })?;
@@ -183,9 +186,10 @@ impl<'b> LineReader<'b> {
         if !self.is_transaction {
             self.deletions.clear();
         }
-        self.pointers.find(text, self.base_url);
         self.binaries = 0;
-        attachment::binaries(text, self.base_url, |_, _| self.binaries += 1);
+        // What is found after the token has fired does not matter.
+        let _ = self.pointers.find(text, self.base_url, self.cancel);
+        let _ = attachment::binaries(line, self.base_url, self.cancel, |_, _| self.binaries += 1);
         Ok(())
     }
 
@@ -200,9 +204,21 @@ impl<'b> LineReader<'b> {
         (self.has_id, self.is_transaction, self.broken) = (false, false, None);
         self.bundled = 0;
         self.is_tolerant = is_tolerant;
-        let mut json = serde_json::Deserializer::from_str(text);
+        if text.len() <= AT_ONCE {
+            return self.walk(&mut serde_json::Deserializer::from_str(text));
+        }
+        let cancel = self.cancel;
+        self.walk(&mut serde_json::Deserializer::from_reader(cancel.reader(text.as_bytes())))
+    }
+
+    fn walk<'de, R: serde_json::de::Read<'de>>(&mut self, json: &mut serde_json::Deserializer<R>) -> bool {
         let look = Look { element: Element::Resource, reader: self };
-        look.deserialize(&mut json).is_ok_and(|()| json.end().is_ok())
+        look.deserialize(&mut *json).is_ok_and(|()| json.end().is_ok())
+    }
+
+    /// The token that is looked at.
+    pub(super) fn cancel(&self) -> &'b CancelToken {
+        self.cancel
     }
 
     /// Whether elements of an unexpected kind are passed over unread.

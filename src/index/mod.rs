@@ -27,13 +27,13 @@ use std::io;
 use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use jiff::Timestamp;
 use parking_lot::{Mutex, MutexGuard};
 use xxhash_rust::xxh3::xxh3_64;
 
+use crate::cancel::{CancelToken, Cancelled};
 use crate::source::{LeftOut, Reason, Snapshot, Source, SourceError, SourceFile};
 use crate::telemetry;
 
@@ -57,6 +57,9 @@ pub const LONGEST_LINE: u64 = 256 << 20;
 /// Scans that may find the source changing under them before that is an error.
 const PATIENCE: u32 = 5;
 
+/// How long who waits for others goes without a look at its token.
+const BETWEEN_LOOKS: Duration = Duration::from_millis(20);
+
 /// How an index is kept.
 #[derive(Debug, Clone)]
 pub struct IndexOptions {
@@ -73,7 +76,7 @@ pub struct Index {
     threads: usize,
     state: Mutex<State>,
     doubts: Doubts,
-    closed: AtomicBool,
+    closed: CancelToken,
 }
 
 /// What is known now.
@@ -121,7 +124,7 @@ impl Index {
             threads,
             state: Mutex::default(),
             doubts: Doubts::default(),
-            closed: AtomicBool::new(false),
+            closed: CancelToken::new(),
         })
     }
 
@@ -139,6 +142,17 @@ impl Index {
     /// long as that takes, and while others look.
     pub fn look(&self) -> Result<Look<'_>, BuildError> {
         self.refresh(self.state.lock())
+    }
+
+    /// As [`Index::look`], but does not wait for others any longer than until the token fires. What
+    /// is indexed here is indexed for all who come later, and so to its end.
+    pub fn look_unless(&self, cancel: &CancelToken) -> Result<Result<Look<'_>, BuildError>, Cancelled> {
+        loop {
+            cancel.check()?;
+            if let Some(state) = self.state.try_lock_for(BETWEEN_LOOKS) {
+                return Ok(self.refresh(state));
+            }
+        }
     }
 
     /// As [`Index::look`], but waits for others at most for `patience`; `None` if they go on.
@@ -159,7 +173,7 @@ impl Index {
     /// Ends what is being indexed, and every later look that would index something, with
     /// [`BuildError::Closed`].
     pub fn close(&self) {
-        self.closed.store(true, Ordering::Relaxed);
+        self.closed.cancel();
     }
 
     fn refresh<'a>(&'a self, mut state: MutexGuard<'a, State>) -> Result<Look<'a>, BuildError> {

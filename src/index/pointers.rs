@@ -11,12 +11,16 @@ use std::sync::LazyLock;
 use memchr::memmem::Finder;
 
 use super::key::{Key, key};
+use crate::cancel::{CancelToken, Cancelled};
 use crate::fhir::reference::{self, Literal};
 
 static REFERENCE: LazyLock<Finder<'static>> = LazyLock::new(|| Finder::new("\"reference\""));
 
 /// How the escape of a letter begins.
 static ESCAPED_LETTER: LazyLock<Finder<'static>> = LazyLock::new(|| Finder::new("\\u00"));
+
+/// Bytes of the longest reference that is looked at, quotes included.
+const LONGEST_REFERENCE: usize = 64 << 10;
 
 /// The resources that a line points to, each once.
 #[derive(Default)]
@@ -29,69 +33,92 @@ impl Pointers {
     }
 
     /// Reads those of another line: valid JSON.
-    pub fn find(&mut self, json: &str, base_url: Option<&str>) {
+    ///
+    /// # Errors
+    /// If the token has fired; so below.
+    pub fn find(
+        &mut self,
+        json: &str,
+        base_url: Option<&str>,
+        cancel: &CancelToken,
+    ) -> Result<(), Cancelled> {
         self.0.clear();
-        each_reference(json, base_url, |literal| {
+        each_reference(json.as_bytes(), base_url, cancel, |literal| {
             if literal.resource_type.is_referred_to() {
                 self.0.push(key(literal.key));
             }
-        });
-        self.0.sort_unstable();
-        self.0.dedup();
+        })?;
+        cancel.sort_once(&mut self.0)
     }
 }
 
 /// Tells what the `reference` members of a line refer to, in their order: valid JSON.
-pub fn each_reference(json: &str, base_url: Option<&str>, mut tell: impl FnMut(Literal<'_>)) {
-    let json = &*without_escaped_letters(json);
-    for at in REFERENCE.find_iter(json.as_bytes()) {
-        if at > 0 && json.as_bytes()[at - 1] == b'\\' {
+pub fn each_reference(
+    json: &[u8],
+    base_url: Option<&str>,
+    cancel: &CancelToken,
+    mut tell: impl FnMut(Literal<'_>),
+) -> Result<(), Cancelled> {
+    let json = without_escaped_letters(json, cancel)?;
+    let mut from = 0;
+    while let Some(at) = cancel.find(&REFERENCE, &json, from)? {
+        from = at + REFERENCE.needle().len();
+        if at > 0 && json[at - 1] == b'\\' {
             continue;
         }
-        let after_key = json[at + REFERENCE.needle().len()..].trim_ascii_start();
-        let Some(value) = after_key.strip_prefix(':') else { continue };
-        let Some(text) = value.trim_ascii_start().strip_prefix('"') else { continue };
-        let Some(end) = memchr::memchr2(b'"', b'\\', text.as_bytes()) else { continue };
-        let plain = &text[..end];
-        let decoded = if text.as_bytes()[end] == b'"' { Cow::Borrowed(plain) } else { decode(text) };
-        reference::parse(&decoded, base_url).into_iter().for_each(&mut tell);
+        let colon = cancel.skip_blanks(&json, from)?;
+        if json.get(colon) != Some(&b':') {
+            continue;
+        }
+        let start = cancel.skip_blanks(&json, colon + 1)?;
+        if json.get(start) != Some(&b'"') {
+            continue;
+        }
+        let Some(end) = cancel.end_of_string(&json, start)? else { continue };
+        if let Some(text) = decoded(&json[start..end]) {
+            reference::parse(&text, base_url).into_iter().for_each(&mut tell);
+        }
     }
+    Ok(())
 }
 
-/// Decodes a JSON string with escapes, given without its first quote.
-fn decode(text: &str) -> Cow<'_, str> {
-    let quoted = format!("\"{text}");
-    let mut strings = serde_json::Deserializer::from_str(&quoted).into_iter::<String>();
-    // The text was checked before; one that cannot be decoded names nothing.
-    strings.next().and_then(Result::ok).unwrap_or_default().into()
+/// The text of a JSON string with its quotes. One that is longer than any reference, or cannot be
+/// decoded, names nothing.
+fn decoded(quoted: &[u8]) -> Option<Cow<'_, str>> {
+    let quoted = std::str::from_utf8(quoted).ok().filter(|text| text.len() <= LONGEST_REFERENCE)?;
+    if quoted.contains('\\') {
+        return serde_json::from_str::<String>(quoted).ok().map(Cow::Owned);
+    }
+    Some(Cow::Borrowed(&quoted[1..quoted.len() - 1]))
 }
 
 /// The same JSON with its letters written as themselves: a key may be `refer\u0065nce`.
-fn without_escaped_letters(json: &str) -> Cow<'_, str> {
-    if ESCAPED_LETTER.find(json.as_bytes()).is_none() {
-        return Cow::Borrowed(json);
+fn without_escaped_letters<'j>(json: &'j [u8], cancel: &CancelToken) -> Result<Cow<'j, [u8]>, Cancelled> {
+    if cancel.find(&ESCAPED_LETTER, json, 0)?.is_none() {
+        return Ok(Cow::Borrowed(json));
     }
-    let mut plain = String::with_capacity(json.len());
+    let mut plain = Vec::with_capacity(json.len());
     let mut rest = json;
-    while let Some(at) = rest.find('\\') {
-        let letter = rest[at..].strip_prefix("\\u00").and_then(|hex| hex.get(..2));
-        let letter = letter.and_then(|hex| u8::from_str_radix(hex, 16).ok()).filter(u8::is_ascii_alphabetic);
-        plain.push_str(&rest[..at]);
-        match letter {
+    while let Some(at) = memchr::memchr(b'\\', rest) {
+        cancel.append(&rest[..at], &mut plain)?;
+        let hex = rest[at..].strip_prefix(b"\\u00").and_then(|hex| std::str::from_utf8(hex.get(..2)?).ok());
+        let letter = hex.and_then(|hex| u8::from_str_radix(hex, 16).ok()).filter(u8::is_ascii_alphabetic);
+        let taken = match letter {
             Some(letter) => {
-                plain.push(char::from(letter));
-                rest = &rest[at + 6..];
+                plain.push(letter);
+                6
             }
-            // The backslash and what it escapes, one character at least.
+            // The backslash and what it escapes; what follows of a character stays as it is.
             None => {
-                let end = at + 1 + rest[at + 1..].chars().next().map_or(0, char::len_utf8);
-                plain.push_str(&rest[at..end]);
-                rest = &rest[end..];
+                plain.extend_from_slice(rest.get(at..at + 2).unwrap_or(&rest[at..]));
+                2
             }
-        }
+        };
+        cancel.check()?;
+        rest = rest.get(at + taken..).unwrap_or_default();
     }
-    plain.push_str(rest);
-    Cow::Owned(plain)
+    cancel.append(rest, &mut plain)?;
+    Ok(Cow::Owned(plain))
 }
 
 #[cfg(test)]
@@ -101,7 +128,7 @@ mod tests {
     fn found(json: &str) -> Vec<Key> {
         let mut pointers = Pointers::default();
         serde_json::from_str::<serde_json::Value>(json).unwrap();
-        pointers.find(json, None);
+        pointers.find(json, None, &CancelToken::new()).unwrap();
         pointers.keys().to_vec()
     }
 

@@ -9,6 +9,7 @@ use super::LONGEST_LINE;
 use super::chunk::{BLOCK, Shape};
 use super::draft::{Draft, Entry, LARGEST_GAP};
 use super::line::{Broken, LineReader};
+use crate::cancel::CancelToken;
 use crate::files::ReadAt;
 
 /// Bytes read at once when a line goes on behind the stretch.
@@ -37,15 +38,17 @@ fn shape_of(text: &[u8]) -> Option<Shape> {
 /// Reads stretches of files, one after another, into the same buffer.
 pub struct StretchReader<'b> {
     lines: LineReader<'b>,
+    cancel: &'b CancelToken,
     buffer: Vec<u8>,
     /// How much of the buffer is in use.
     filled: usize,
 }
 
 impl<'b> StretchReader<'b> {
-    /// A reader for a source whose own base URL is `base_url`.
-    pub fn new(base_url: Option<&'b str>) -> Self {
-        Self { lines: LineReader::new(base_url), buffer: Vec::new(), filled: 0 }
+    /// A reader for a source whose own base URL is `base_url`. Once the token has fired what it reads
+    /// means nothing.
+    pub fn new(base_url: Option<&'b str>, cancel: &'b CancelToken) -> Self {
+        Self { lines: LineReader::new(base_url, cancel), cancel, buffer: Vec::new(), filled: 0 }
     }
 
     /// The index of the lines that begin at `from` or later and before `to`, in a file of
@@ -112,7 +115,7 @@ impl<'b> StretchReader<'b> {
     fn read_lines(&mut self, first: usize, draft: &mut Draft) {
         let mut at = first;
         let is_file_start = draft.start == 0;
-        while at < self.filled {
+        while at < self.filled && !self.cancel.is_cancelled() {
             let line_feed = memchr(b'\n', &self.buffer[at..self.filled]);
             let end = line_feed.map_or(self.filled, |length| at + length + 1);
             let span = &self.buffer[at..end];

@@ -245,7 +245,7 @@ mod tests {
     }
 
     #[test]
-    fn p_13_what_there_is_no_room_for_is_lost_and_told() {
+    fn p13_what_there_is_no_room_for_is_lost_and_told() {
         let buffer = LogBuffer::new(LogFormat::Text, 10);
         for line in ["12345\n", "12345\n", "123\n", "\n"] {
             buffer.push(line.as_bytes());
@@ -263,7 +263,7 @@ mod tests {
     }
 
     #[test]
-    fn p_13_what_cannot_be_written_is_lost_and_told_when_something_can() {
+    fn p13_what_cannot_be_written_is_lost_and_told_when_something_can() {
         let buffer = LogBuffer::new(LogFormat::Json, 1000);
         let mut out = disk(9);
         let mut batch = Vec::new();
@@ -284,7 +284,7 @@ mod tests {
     }
 
     #[test]
-    fn p_13_of_a_line_that_is_too_long_the_beginning_is_logged() {
+    fn p13_of_a_line_that_is_too_long_the_beginning_is_logged() {
         let line = |length: usize| format!("{}\n", "\u{1b}".repeat(length - 1));
         for format in [LogFormat::Text, LogFormat::Json] {
             let buffer = LogBuffer::new(format, ROOM);

@@ -36,7 +36,7 @@ struct Checking {
 }
 
 impl Exporter for Checking {
-    fn check(&self, request: &ExportRequest) -> Result<Option<u64>, ExportError> {
+    fn check(&self, request: &ExportRequest, _: &CancelToken) -> Result<Option<u64>, ExportError> {
         self.seen.lock().push(request.clone());
         match &request.kickoff.level {
             Level::Group { id } => (self.check)(id).map(|()| None),
@@ -44,7 +44,7 @@ impl Exporter for Checking {
         }
     }
 
-    fn plan(&self, _: &ExportRequest) -> Result<Plan, ExportError> {
+    fn plan(&self, _: &ExportRequest, _: &CancelToken) -> Result<Plan, ExportError> {
         Ok(Plan::new(Timestamp::now(), Vec::new()))
     }
 

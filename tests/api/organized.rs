@@ -160,7 +160,7 @@ fn d_2_an_organized_export_that_is_cancelled_in_the_middle_leaves_nothing() {
 struct Plain;
 
 impl Exporter for Plain {
-    fn plan(&self, _: &ExportRequest) -> Result<Plan, ExportError> {
+    fn plan(&self, _: &ExportRequest, _: &CancelToken) -> Result<Plan, ExportError> {
         Ok(Plan::new(Timestamp::now(), vec![Part { weight: 1, content: Value::Null }]))
     }
 

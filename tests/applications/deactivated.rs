@@ -19,7 +19,7 @@ struct Rows {
 }
 
 impl Exporter for Rows {
-    fn plan(&self, request: &ExportRequest) -> Result<Plan, ExportError> {
+    fn plan(&self, request: &ExportRequest, _: &CancelToken) -> Result<Plan, ExportError> {
         let endless = *request.level() == evanesce::job::Level::System;
         let part = Part { weight: 1000, content: serde_json::json!(endless) };
         Ok(Plan::new(Timestamp::now(), vec![part]))

@@ -23,7 +23,7 @@ struct Heedless {
 }
 
 impl Exporter for Heedless {
-    fn plan(&self, request: &ExportRequest) -> Result<Plan, ExportError> {
+    fn plan(&self, request: &ExportRequest, _: &CancelToken) -> Result<Plan, ExportError> {
         self.planned.send(request.access.clone()).unwrap();
         Ok(Plan::new(Timestamp::now(), vec![Part { weight: 1, content: serde_json::Value::Null }]))
     }

@@ -37,7 +37,7 @@ impl Rows {
 }
 
 impl Exporter for Rows {
-    fn plan(&self, request: &ExportRequest) -> Result<Plan, ExportError> {
+    fn plan(&self, request: &ExportRequest, _: &CancelToken) -> Result<Plan, ExportError> {
         let (name, parts, bytes) = self.job(&request.parameters().types[0]);
         let part = Part { weight: bytes, content: name.into() };
         Ok(Plan::new(Timestamp::now(), vec![part; parts]))
@@ -160,7 +160,7 @@ fn nice_of_this_thread() -> i32 {
 
 #[cfg(target_os = "linux")]
 impl Exporter for TellsNice {
-    fn plan(&self, _: &ExportRequest) -> Result<Plan, ExportError> {
+    fn plan(&self, _: &ExportRequest, _: &CancelToken) -> Result<Plan, ExportError> {
         let part = Part { weight: 1, content: serde_json::Value::Null };
         Ok(Plan::new(Timestamp::now(), vec![part]))
     }

@@ -31,7 +31,7 @@ impl Rows {
 }
 
 impl Exporter for Rows {
-    fn plan(&self, _: &ExportRequest) -> Result<Plan, ExportError> {
+    fn plan(&self, _: &ExportRequest, _: &CancelToken) -> Result<Plan, ExportError> {
         let part = Part { weight: self.rows.unwrap_or(1000), content: serde_json::Value::Null };
         Ok(Plan::new(Timestamp::now(), vec![part]))
     }
@@ -40,7 +40,8 @@ impl Exporter for Rows {
         let patient = ResourceType::of("Patient").unwrap();
         for n in 0..self.rows.unwrap_or(u64::MAX) {
             let row = format!("{{\"resourceType\":\"Patient\",\"id\":\"p{n}\"}}");
-            if let Err(error) = out.resource(patient, row.as_bytes()) {
+            let written = out.resource(patient, row.as_bytes()).and_then(|()| out.progress(1));
+            if let Err(error) = written {
                 // However often it tries again, not one more byte is taken.
                 for _ in 0..3 {
                     let again = out.resource(patient, row.as_bytes());
@@ -49,7 +50,6 @@ impl Exporter for Rows {
                 }
                 return Err(error);
             }
-            out.progress(1);
             self.written.store(n + 1, Ordering::SeqCst);
             if n == 100 {
                 self.halfway.notify_one();

@@ -25,7 +25,7 @@ type Run = Box<dyn Fn(&mut PartWriter, &CancelToken) -> Result<PartSummary, Expo
 struct Scripted(Run);
 
 impl Exporter for Scripted {
-    fn plan(&self, _: &ExportRequest) -> Result<Plan, ExportError> {
+    fn plan(&self, _: &ExportRequest, _: &CancelToken) -> Result<Plan, ExportError> {
         let part = Part { weight: 1, content: serde_json::Value::Null };
         Ok(Plan::new(Timestamp::now(), vec![part.clone(), part]))
     }
@@ -164,6 +164,42 @@ async fn an_exporter_that_ignores_its_cancel_token_is_fenced_and_replaced() {
     assert_eq!(Disk(folder.path().into()).jobs("trash").len(), 0);
 }
 
+type Call = fn(&mut PartWriter) -> Result<(), ExportError>;
+
+#[tokio::test]
+async fn p13_a_host_that_writes_small_rows_slowly_hears_of_the_cancel_at_its_next_call_whatever_that_is() {
+    let calls: [Call; 2] = [write_one, |out| out.progress(0)];
+    for call in calls {
+        let folder = tempfile::tempdir().unwrap();
+        let running = Arc::new(Notify::new());
+        let (next, rows) = channel::<()>();
+        let (rows, started) = (Mutex::new(rows), running.clone());
+        let slow = Scripted(Box::new(move |out, _| {
+            write_one(out)?;
+            started.notify_one();
+            let _ = rows.lock().recv();
+            call(out)?;
+            // It did not hear of it: the job is not erased before the test is over.
+            let _ = rows.lock().recv();
+            Ok(PartSummary::default())
+        }));
+        let mut config = Config::default();
+        config.export.workers = 1;
+        config.export.cancel_deadline = Time(Duration::from_secs(3600));
+        let builder = Evanesce::builder().config(config).data_dir(folder.path()).exporter(slow);
+        let evanesce = builder.start().await.unwrap();
+        let client = || "host".parse().unwrap();
+        let job = evanesce.submit(Kickoff::system(), client()).await.unwrap();
+        running.notified().await;
+        evanesce.cancel(job, client()).await.unwrap();
+        next.send(()).unwrap();
+        let erased = tokio::time::timeout(crate::support::PATIENCE, evanesce.wait_erased(job)).await;
+        let receipt = erased.expect("the host was told nothing").unwrap().unwrap();
+        assert_eq!((receipt.fenced_writers, receipt.bytes > 0), (0, true), "{receipt:?}");
+        drop(next);
+    }
+}
+
 /// Writes until it is refused, on a thread of its own, while its worker panics.
 fn panic_while_another_thread_writes(out: &mut PartWriter, refused: &Sender<()>) {
     std::thread::scope(|scope| {
@@ -234,7 +270,7 @@ async fn an_exporter_that_panics_when_it_is_cancelled_is_cancelled_all_the_same(
 struct EndlessPlan(Arc<Notify>, Mutex<Receiver<()>>);
 
 impl Exporter for EndlessPlan {
-    fn plan(&self, _: &ExportRequest) -> Result<Plan, ExportError> {
+    fn plan(&self, _: &ExportRequest, _: &CancelToken) -> Result<Plan, ExportError> {
         self.0.notify_one();
         let _ = self.1.lock().recv();
         Ok(Plan::new(Timestamp::now(), Vec::new()))

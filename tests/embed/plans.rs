@@ -20,14 +20,14 @@ use crate::support::{Disk, PATIENCE};
 struct Weights(Vec<u64>, Arc<AtomicUsize>);
 
 impl Exporter for Weights {
-    fn plan(&self, _: &ExportRequest) -> Result<Plan, ExportError> {
+    fn plan(&self, _: &ExportRequest, _: &CancelToken) -> Result<Plan, ExportError> {
         let part = |weight: &u64| Part { weight: *weight, content: serde_json::Value::Null };
         Ok(Plan::new(Timestamp::now(), self.0.iter().map(part).collect()))
     }
 
     fn run(&self, _: &Part, out: &mut PartWriter, _: &CancelToken) -> Result<PartSummary, ExportError> {
-        out.progress(u64::MAX);
-        out.progress(u64::MAX);
+        out.progress(u64::MAX)?;
+        out.progress(u64::MAX)?;
         // A million of them must not be done before anybody looks.
         std::thread::sleep(Duration::from_micros(20));
         self.1.fetch_add(1, Ordering::SeqCst);
@@ -93,7 +93,7 @@ struct EndlessPlans {
 }
 
 impl Exporter for EndlessPlans {
-    fn plan(&self, _: &ExportRequest) -> Result<Plan, ExportError> {
+    fn plan(&self, _: &ExportRequest, _: &CancelToken) -> Result<Plan, ExportError> {
         let take = |left: usize| left.checked_sub(1);
         if self.endless.fetch_update(Ordering::SeqCst, Ordering::SeqCst, take).is_ok() {
             self.planning.lock().send(()).unwrap();
@@ -132,7 +132,7 @@ async fn plans_that_never_end_keep_no_other_export_from_being_planned_once_they_
 struct Asked(Arc<Mutex<Vec<Vec<String>>>>);
 
 impl Exporter for Asked {
-    fn plan(&self, request: &ExportRequest) -> Result<Plan, ExportError> {
+    fn plan(&self, request: &ExportRequest, _: &CancelToken) -> Result<Plan, ExportError> {
         assert_eq!(request.parameters().patients.len(), MAX_PATIENTS);
         let part = Part { weight: 1, content: serde_json::Value::Null };
         Ok(Plan::new(Timestamp::now(), vec![part; 3]))

@@ -38,7 +38,7 @@ impl Exporter for Reading {
         Ok(Arc::new(groups.into()))
     }
 
-    fn plan(&self, _: &ExportRequest) -> Result<Plan, ExportError> {
+    fn plan(&self, _: &ExportRequest, _: &CancelToken) -> Result<Plan, ExportError> {
         Ok(Plan::new(Timestamp::now(), Vec::new()))
     }
 
@@ -51,7 +51,7 @@ impl Exporter for Reading {
 struct Exporting;
 
 impl Exporter for Exporting {
-    fn plan(&self, _: &ExportRequest) -> Result<Plan, ExportError> {
+    fn plan(&self, _: &ExportRequest, _: &CancelToken) -> Result<Plan, ExportError> {
         Ok(Plan::new(Timestamp::now(), Vec::new()))
     }
 

@@ -20,7 +20,7 @@ use crate::support::{Disk, PATIENCE, Setup, delete, eventually, get, job_id};
 struct OnePatient;
 
 impl Exporter for OnePatient {
-    fn plan(&self, _: &ExportRequest) -> Result<Plan, ExportError> {
+    fn plan(&self, _: &ExportRequest, _: &CancelToken) -> Result<Plan, ExportError> {
         Ok(Plan::new(Timestamp::now(), vec![Part { weight: 1, content: serde_json::Value::Null }]))
     }
 
@@ -148,7 +148,7 @@ async fn stuck_writers_are_replaced_up_to_the_cap_and_then_exports_wait() {
 struct FailsBeside(Mutex<Receiver<()>>);
 
 impl Exporter for FailsBeside {
-    fn plan(&self, _: &ExportRequest) -> Result<Plan, ExportError> {
+    fn plan(&self, _: &ExportRequest, _: &CancelToken) -> Result<Plan, ExportError> {
         let part = |fails: bool| Part { weight: 1, content: fails.into() };
         Ok(Plan::new(Timestamp::now(), vec![part(false), part(true)]))
     }

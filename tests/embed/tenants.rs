@@ -212,7 +212,7 @@ async fn p_11_the_running_job_of_a_removed_tenant_fails_and_its_complete_one_can
 struct One(&'static str);
 
 impl Exporter for One {
-    fn plan(&self, _: &ExportRequest) -> Result<Plan, ExportError> {
+    fn plan(&self, _: &ExportRequest, _: &CancelToken) -> Result<Plan, ExportError> {
         let part = Part { weight: 1, content: serde_json::Value::Null };
         Ok(Plan::new(Timestamp::now(), vec![part]))
     }

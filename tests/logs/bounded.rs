@@ -134,7 +134,7 @@ fn ask_for_tokens(server: &Server) {
 }
 
 #[test]
-fn p_13_the_longest_line_of_the_log_and_the_longest_audit_event_are_short_whatever_is_sent() {
+fn p13_the_longest_line_of_the_log_and_the_longest_audit_event_are_short_whatever_is_sent() {
     let client = Client::new("acme");
     let all = "scopes = 'system/*.rs'\ngroups = '*'\nsystem_export = true\npatient_export = true";
     let setup = Setup::new().smart_for(&client, all).set("audit.max_refusals=1000000");

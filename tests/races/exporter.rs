@@ -44,7 +44,7 @@ pub fn plan_of(resource_type: &str, content: &[u8]) -> Option<u64> {
 }
 
 impl Exporter for Directed {
-    fn plan(&self, _: &ExportRequest) -> Result<Plan, ExportError> {
+    fn plan(&self, _: &ExportRequest, _: &CancelToken) -> Result<Plan, ExportError> {
         self.director.park("the exporter plans");
         let plan = self.plans.fetch_add(1, Ordering::SeqCst);
         let part = |n: usize| Part { weight: 1, content: json!({"part": n, "plan": plan}) };

@@ -4,7 +4,7 @@
 use std::sync::Arc;
 
 use evanesce::config::{Devices, References};
-use evanesce::export::{Exporter, Part, SourceExporter, SourceOptions};
+use evanesce::export::{CancelToken, Exporter, Part, SourceExporter, SourceOptions};
 use evanesce::index::{Index, IndexOptions};
 use evanesce::job::{ExportRequest, Kickoff, Level};
 use evanesce::source::NdjsonFolder;
@@ -44,7 +44,8 @@ fn plans(source: &Path, folder: &Path) -> Vec<Result<Vec<Part>, String>> {
         let (tenant, owner) = ("t".parse().unwrap(), "o".parse().unwrap());
         let request = ExportRequest::new(tenant, owner, Kickoff::new(level), jiff::Timestamp::now());
         // The first may fail for what is damaged; the next one must not.
-        let plan = exporter.plan(&request).or_else(|_| exporter.plan(&request));
+        let cancel = CancelToken::new();
+        let plan = exporter.plan(&request, &cancel).or_else(|_| exporter.plan(&request, &cancel));
         plan.map(|plan| plan.parts).map_err(|error| error.to_string())
     };
     [Level::System, Level::Patient, Level::Group { id: "practice-1".into() }].map(plan).into()

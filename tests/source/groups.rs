@@ -147,13 +147,13 @@ struct Vanishing {
 }
 
 impl Exporter for Vanishing {
-    fn check(&self, request: &ExportRequest) -> Result<Option<u64>, ExportError> {
-        self.exporter.check(request)
+    fn check(&self, request: &ExportRequest, cancel: &CancelToken) -> Result<Option<u64>, ExportError> {
+        self.exporter.check(request, cancel)
     }
 
-    fn plan(&self, request: &ExportRequest) -> Result<Plan, ExportError> {
+    fn plan(&self, request: &ExportRequest, cancel: &CancelToken) -> Result<Plan, ExportError> {
         std::fs::remove_file(&self.file).unwrap();
-        self.exporter.plan(request)
+        self.exporter.plan(request, cancel)
     }
 
     fn run(

@@ -1,8 +1,17 @@
 //! The promises while the index is being built, which may take minutes: a DELETE is answered at
-//! once, a kill costs nothing but time, a stop does not wait.
+//! once, a kill costs nothing but time, a stop does not wait. And while an export is written that
+//! costs as much as one can: its worker ends with it (P13).
 
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use evanesce::config::{Config, Devices, References, Time};
+use evanesce::export::{SourceExporter, SourceOptions};
+use evanesce::index::{Index, IndexOptions};
+use evanesce::job::bounds::{MAX_FILTERS, MAX_VALUES};
+use evanesce::job::{Kickoff, OrganizeBy};
+use evanesce::source::NdjsonFolder;
+use evanesce::{Evanesce, StartError};
 use rustix::process::Signal;
 
 use super::*;
@@ -75,4 +84,69 @@ fn a_stop_does_not_wait_for_the_index() {
         index_files(&setup).iter().filter(|file| file.extension() == Some("segment".as_ref())).count();
     assert!(indexed < 30, "{indexed} of 40 files were indexed before the end, {took:?} later");
     assert!(took < Duration::from_secs(3), "{took:?} for a stop: {}", setup.log());
+}
+
+/// An instance with one worker, and no other in its place, over the big file. A writer is not fenced
+/// before an hour is over: a job is erased when its worker has left by itself.
+async fn with_one_worker(data: &Path, folder: &Path) -> Result<Evanesce, StartError> {
+    let options = IndexOptions { folder: data.join("host"), base_url: None };
+    let index = Index::open(Arc::new(NdjsonFolder::open(folder).unwrap()), options).unwrap();
+    let options = SourceOptions {
+        part_bytes: 64 << 20,
+        max_file_bytes: 1 << 30,
+        references: References::Referenced,
+        devices: Devices::ByPatient,
+        drop_pages: false,
+    };
+    let exporter = SourceExporter::new(index, options, false).unwrap();
+    let mut config = Config::default();
+    config.export.workers = 1;
+    config.export.max_burst_workers = 0;
+    config.export.max_replacements = 0;
+    config.export.cancel_deadline = Time(Duration::from_secs(3600));
+    Evanesce::builder().config(config).data_dir(data).exporter(exporter).start().await
+}
+
+/// As many filters, with as many values, as one export may have; none matches an Observation here.
+fn worst_filters() -> Vec<String> {
+    let filter = |n| {
+        let values: Vec<_> = (0..MAX_VALUES / MAX_FILTERS).map(|value| format!("x{value}")).collect();
+        format!("Observation?status=x{n},{}", values[1..].join(","))
+    };
+    (0..MAX_FILTERS).map(filter).collect()
+}
+
+#[tokio::test]
+async fn p13_a_cancelled_export_with_as_many_filters_as_it_may_have_leaves_its_worker_to_others() {
+    let (folder, data) = (scratch(), scratch());
+    // More Patients than a writer gathers, and then the last one's Observations.
+    let patients = (0..4000).map(|n| resource("Patient", n, &"x".repeat(100)));
+    let observation = |n| {
+        let subject = r#""subject":{"reference":"Patient/3999"}"#;
+        format!("{{\"resourceType\":\"Observation\",\"id\":\"{n}\",{subject}}}\n")
+    };
+    let text: String = patients.chain((0..50_000).map(observation)).collect();
+    std::fs::write(folder.path().join("a.ndjson"), text).unwrap();
+    let evanesce = with_one_worker(data.path(), folder.path()).await.unwrap();
+    let client = || "host".parse().unwrap();
+    for organize_by in [None, Some(OrganizeBy::Patient)] {
+        let mut kickoff = Kickoff::system();
+        kickoff.parameters.organize_by = organize_by;
+        kickoff.parameters.type_filters = worst_filters();
+        let job = evanesce.submit(kickoff, client()).await.unwrap();
+        let building = data.path().join(format!("building/{job}"));
+        eventually("the Patients", || {
+            let names = std::fs::read_dir(&building).ok()?.map(|entry| entry.unwrap().file_name());
+            names.into_iter().any(|name| name.to_str().unwrap().ends_with(".ndjson")).then_some(())
+        });
+        evanesce.cancel(job, client()).await.unwrap();
+        let erased = tokio::time::timeout(PATIENCE, evanesce.wait_erased(job)).await;
+        let receipt = erased.expect("its worker goes on").unwrap().unwrap();
+        assert_eq!((receipt.fenced_writers, receipt.reason.as_str()), (0, "cancelled"));
+    }
+    let mut kickoff = Kickoff::system();
+    kickoff.parameters.types = vec!["Patient".into()];
+    let next = evanesce.submit(kickoff, client()).await.unwrap();
+    let done = tokio::time::timeout(PATIENCE, evanesce.wait_finished(next)).await;
+    assert!(matches!(done, Ok(Some(evanesce::job::JobState::Complete(_)))), "{done:?}");
 }

@@ -56,12 +56,12 @@ impl Scripted {
 }
 
 impl Exporter for Scripted {
-    fn check(&self, request: &ExportRequest) -> Result<Option<u64>, ExportError> {
+    fn check(&self, request: &ExportRequest, _: &CancelToken) -> Result<Option<u64>, ExportError> {
         let script: Script = serde_json::from_str(&request.kickoff.url).unwrap();
         Ok(script.estimate.map(|megabytes| megabytes * MEGABYTE))
     }
 
-    fn plan(&self, request: &ExportRequest) -> Result<Plan, ExportError> {
+    fn plan(&self, request: &ExportRequest, _: &CancelToken) -> Result<Plan, ExportError> {
         let script: Script = serde_json::from_str(&request.kickoff.url).unwrap();
         if script.hold == Some(Hold::Plan) {
             self.hold();

@@ -11,7 +11,7 @@ use super::super::orchestrator::Settled;
 use super::super::planners::Place;
 use super::super::{CancelReply, Seed, SubmitError};
 use super::ExportJob;
-use crate::export::{CHECK_PATIENCE, ExportError, Plan};
+use crate::export::{CHECK_PATIENCE, CancelToken, ExportError, Plan};
 use crate::files::{self, Document, FilesError};
 use crate::hooks::Step;
 use crate::job::{
@@ -43,13 +43,17 @@ impl ExportJob {
         let Some(exporter) = self.services.exporters.of(&request.tenant) else {
             return self.refuse(SubmitError::UnknownTenant, reply);
         };
-        let asked = request.clone();
-        let check = move || exporter.check(&asked);
+        let (asked, given_up) = (request.clone(), CancelToken::new());
+        let cancel = given_up.clone();
+        let check = move || exporter.check(&asked, &cancel);
         let checked = tokio::time::timeout(CHECK_PATIENCE, tokio::task::spawn_blocking(check));
-        self.wait(ctx, checked, |this, checked, ctx| {
+        self.wait(ctx, checked, move |this, checked, ctx| {
             let estimate = match checked {
                 // Too late to be told: planning will meet it again.
-                Err(_elapsed) => Ok(None),
+                Err(_elapsed) => {
+                    given_up.cancel();
+                    Ok(None)
+                }
                 Ok(Ok(checked)) => checked.or_else(|error| error.reason().map_or(Ok(None), Err)),
                 Ok(Err(_panic)) => Err(FailureReason::ExporterPanicked),
             };

@@ -47,7 +47,8 @@ impl ExportJob {
         // A job without an exporter is refused or has failed before it comes here; so below.
         let Some(exporter) = self.exporter() else { return };
         // The exporter may take long over it and holds nothing of ours meanwhile.
-        let plan = move || catch_unwind(AssertUnwindSafe(|| exporter.plan(&request)));
+        let cancel = self.over.clone();
+        let plan = move || catch_unwind(AssertUnwindSafe(|| exporter.plan(&request, &cancel)));
         let (planners, fatal) = (self.services.planners.clone(), self.services.fatal.clone());
         let (id, over) = (self.id, self.over.clone());
         let deadline = self.services.config.export.cancel_deadline.0;

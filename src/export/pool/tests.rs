@@ -18,7 +18,7 @@ struct Told {
 }
 
 impl Exporter for Told {
-    fn plan(&self, _: &ExportRequest) -> Result<Plan, ExportError> {
+    fn plan(&self, _: &ExportRequest, _: &CancelToken) -> Result<Plan, ExportError> {
         Err(ExportError::Other("not planned".into()))
     }
 

@@ -10,7 +10,7 @@ use super::remarks::Remarks;
 use super::select::Selection;
 use super::{SourceOptions, deleted, patients};
 use crate::config::References;
-use crate::export::ExportError;
+use crate::export::{CancelToken, ExportError};
 use crate::fhir::ResourceType;
 use crate::index::{Chunk, Index, Look, Spot, keys};
 use crate::job::ExportRequest;
@@ -24,8 +24,9 @@ pub fn selection(
     look: &Look<'_>,
     request: &ExportRequest,
     options: &SourceOptions,
+    cancel: &CancelToken,
 ) -> Result<Selection, ExportError> {
-    Ok(Selection::new(request, options, patients::asked_for(index, look, request)?))
+    Ok(Selection::new(request, options, patients::asked_for(index, look, request, cancel)?))
 }
 
 /// Calls `visit` with the number of a segment, a chunk of it, and for each span of the chunk
@@ -34,14 +35,19 @@ pub fn selection(
 pub fn each_chosen(
     look: &Look<'_>,
     selection: &Selection,
+    cancel: &CancelToken,
     mut visit: impl FnMut(usize, &Chunk, Vec<bool>),
 ) -> Result<(), ExportError> {
-    let mut associated = Associated::of(look, selection)?;
+    let mut associated = Associated::of(look, selection, cancel)?;
     let mut visit_resources = |s: usize, chunk: &Chunk, chosen: Vec<bool>| {
+        cancel.check()?;
         if let Some(associated) = associated.as_mut().filter(|_| chosen.contains(&true)) {
             let names = look.segments[s].open()?.keys(chunk)?;
             let exported = keys(&names).iter().zip(&chosen).filter(|(_, is_chosen)| **is_chosen);
-            exported.for_each(|(name, _)| associated.is_exported(*name));
+            for (name, _) in exported {
+                cancel.check()?;
+                associated.is_exported(*name);
+            }
         }
         visit(s, chunk, chosen);
         Ok::<_, ExportError>(())
@@ -52,12 +58,17 @@ pub fn each_chosen(
         for (c, chunk) in segment.chunks.iter().enumerate() {
             let links = reader.as_ref().map(|reader| reader.links(chunk)).transpose()?;
             let superseded = look.overlay.superseded(s, c);
-            let mut chosen = selection.choose(chunk, links.as_ref(), superseded, look.overlay.adopted(s, c));
+            let adopted = look.overlay.adopted(s, c);
+            let mut chosen = selection.choose(chunk, links.as_ref(), superseded, adopted, cancel);
+            cancel.check()?;
             if let Some(links) = links.filter(|_| selection.follows_references()) {
                 let sets =
                     chosen.iter().zip(links.sets()).filter(|(chosen, _)| **chosen).map(|(_, set)| *set);
                 let sets: BTreeSet<_> = sets.collect();
-                wanted.extend(sets.into_iter().flat_map(|set| links.pointers(set)));
+                for set in sets {
+                    cancel.check()?;
+                    wanted.extend(links.pointers(set));
+                }
             }
             for (is_chosen, updated) in chosen.iter_mut().zip(chunk.updated()) {
                 *is_chosen &= selection.has_age(*updated);
@@ -65,13 +76,14 @@ pub fn each_chosen(
             visit_resources(s, chunk, chosen)?;
         }
     }
-    let mut referred_to: Vec<_> = follow(look, selection, wanted)?.into_iter().collect();
+    let mut referred_to: Vec<_> = follow(look, selection, wanted, cancel)?.into_iter().collect();
     referred_to.retain(|(s, c, n)| {
         selection.has_age(look.segments[*s as usize].chunks[*c as usize].updated()[*n as usize])
     });
     each_of(look, &referred_to, visit_resources)?;
-    let provenances = associated.map_or(Vec::new(), |associated| associated.chosen());
+    let provenances = associated.map_or(Ok(Vec::new()), |associated| associated.chosen(cancel))?;
     each_of(look, &provenances, |s, chunk, chosen| {
+        cancel.check()?;
         visit(s, chunk, chosen);
         Ok(())
     })
@@ -105,17 +117,18 @@ pub fn size(
     look: &Look<'_>,
     request: &ExportRequest,
     options: &SourceOptions,
+    cancel: &CancelToken,
 ) -> Result<u64, ExportError> {
     let references = match options.references {
         References::Referenced if !patients::is_about_some(request) => References::All,
         references => references,
     };
-    let selection = selection(index, look, request, &SourceOptions { references, ..*options })?;
+    let selection = selection(index, look, request, &SourceOptions { references, ..*options }, cancel)?;
     let options = LineOptions::of(request, index.base_url());
     let url_growth = options.url_growth();
-    let rules = Lines::new(options)?;
+    let rules = Lines::new(options, cancel)?;
     let mut bytes = 0;
-    each_chosen(look, &selection, |_, chunk, chosen| {
+    each_chosen(look, &selection, cancel, |_, chunk, chosen| {
         let urls = chunk.binaries().filter(|(place, _)| chosen[*place]).map(|(_, urls)| urls);
         bytes += urls.sum::<u64>() * url_growth;
         let lines = chunk.spans().zip(chunk.types()).zip(chosen).filter(|(_, is_chosen)| *is_chosen);
@@ -123,7 +136,7 @@ pub fn size(
         let lengths = lines.map(|((span, index), _)| u64::from(span.length) + growth(*index));
         bytes += lengths.sum::<u64>();
     })?;
-    bytes += deleted::told(look, &selection).iter().map(|told| told.bytes).sum::<u64>();
+    bytes += deleted::told(look, &selection, cancel)?.iter().map(|told| told.bytes).sum::<u64>();
     Ok(bytes + line_feeds(look.segments.len()) + Remarks::of(look).bytes())
 }
 

@@ -7,7 +7,7 @@ use xxhash_rust::xxh3::{Xxh3Default, xxh3_64};
 
 use super::lines::Lines;
 use super::runs::{self, Run};
-use crate::export::{ExportError, PartWriter};
+use crate::export::{CancelToken, ExportError, PartWriter};
 use crate::files::ReadAt;
 use crate::index::{BLOCK, text_of};
 
@@ -48,7 +48,8 @@ impl Slice {
         out: &mut PartWriter,
     ) -> Result<(), ExportError> {
         let runs = self.runs()?;
-        let mut window = Window::new(file, name, self.start, self.end, buffer);
+        let cancel = lines.cancel().clone();
+        let mut window = Window::new(file, name, (self.start, self.end), buffer, &cancel);
         // Runs whose blocks lie side by side are read together.
         let block = |at: u64| (at - self.start) / STEP;
         let are_beside = |a: &Run, b: &Run| block(b.start) <= block(a.end() - 1) + 1;
@@ -56,7 +57,7 @@ impl Slice {
             let to = beside.last().map_or(0, Run::end);
             for run in beside {
                 window.copy(run, to, lines, out)?;
-                out.progress(run.length);
+                out.progress(run.length)?;
             }
         }
         window.check(self.sum)
@@ -71,9 +72,10 @@ impl Slice {
         file: &dyn ReadAt,
         name: &str,
         buffer: &mut Vec<u8>,
+        cancel: &CancelToken,
         mut give: impl FnMut(&Run, &[u8]),
     ) -> Result<(), ExportError> {
-        let mut window = Window::new(file, name, self.start, self.end, buffer);
+        let mut window = Window::new(file, name, (self.start, self.end), buffer, cancel);
         for run in self.runs()? {
             give(&run, window.all(run.start, run.end())?);
         }
@@ -139,12 +141,20 @@ pub struct Window<'a> {
     at: u64,
     /// Of the blocks that were read.
     hash: Xxh3Default,
+    cancel: &'a CancelToken,
 }
 
 impl<'a> Window<'a> {
-    /// The blocks of a stretch of `file` from `start` to `end`, read into `buffer`.
-    pub fn new(file: &'a dyn ReadAt, name: &'a str, start: u64, end: u64, buffer: &'a mut Vec<u8>) -> Self {
-        Self { file, name, start, end, buffer, filled: 0, at: start, hash: Xxh3Default::new() }
+    /// The blocks of a stretch of `file` from `start` to `end`, read into `buffer`, for a job whose
+    /// token is looked at before each read.
+    pub fn new(
+        file: &'a dyn ReadAt,
+        name: &'a str,
+        (start, end): (u64, u64),
+        buffer: &'a mut Vec<u8>,
+        cancel: &'a CancelToken,
+    ) -> Self {
+        Self { file, name, start, end, buffer, filled: 0, at: start, hash: Xxh3Default::new(), cancel }
     }
 
     /// Compares what was read with what was indexed.
@@ -163,6 +173,7 @@ impl<'a> Window<'a> {
 
     /// Lets go of what is before `from`, and reads on towards `to`: at least one block.
     fn read_on(&mut self, from: u64, to: u64) -> Result<(), ExportError> {
+        self.cancel.check()?;
         if from >= self.filled_to() {
             self.filled = 0;
             self.at = self.start + (from - self.start) / STEP * STEP;

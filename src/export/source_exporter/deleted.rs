@@ -20,7 +20,7 @@ use jiff::Timestamp;
 use serde_json::Value;
 
 use super::select::Selection;
-use crate::export::{ExportError, PartWriter};
+use crate::export::{CancelToken, ExportError, PartWriter};
 use crate::fhir::ResourceType;
 use crate::index::{Gone, LineReader, Look, Spot, UNKNOWN_AGE};
 
@@ -38,16 +38,21 @@ pub struct Told {
 }
 
 /// What the selection tells of resources that are gone, in the order of the source.
-pub fn told(look: &Look<'_>, selection: &Selection) -> Vec<Told> {
+///
+/// # Errors
+/// [`ExportError::Cancelled`].
+pub fn told(look: &Look<'_>, selection: &Selection, cancel: &CancelToken) -> Result<Vec<Told>, ExportError> {
     if !selection.tells_of_changes() {
-        return Vec::new();
+        return Ok(Vec::new());
     }
     let is_told = |gone: &&Gone| {
         let (s, c, n) = gone.bundle;
         let updated = look.segments[s as usize].chunks[c as usize].updated()[n as usize];
         selection.has_age(updated) && selection.tells_of(gone)
     };
-    let gone: Vec<_> = look.overlay.gone().iter().filter(is_told).collect();
+    let gone = look.overlay.gone().iter().take_while(|_| !cancel.is_cancelled());
+    let gone: Vec<_> = gone.filter(is_told).collect();
+    cancel.check()?;
     // With a line feed, and a comma: no age is longer than the last one.
     let (frame, request) = (bundle(i64::MAX, "").len() as u64 + 1, entry("").len() as u64 - 2 + 1);
     let of_bundles = gone.chunk_by(|a, b| a.bundle == b.bundle).map(|gone| Told {
@@ -56,7 +61,7 @@ pub fn told(look: &Look<'_>, selection: &Selection) -> Vec<Told> {
         bytes: gone.len().div_ceil(ENTRIES) as u64 * frame
             + gone.iter().map(|gone| request + u64::from(gone.bytes)).sum::<u64>(),
     });
-    of_bundles.collect()
+    Ok(of_bundles.collect())
 }
 
 /// Writes some of the entries of a Bundle of the source that delete something.
@@ -67,11 +72,14 @@ pub fn write(
     line: &[u8],
     entries: &[u32],
     source_url: Option<&str>,
+    cancel: &CancelToken,
     out: &mut PartWriter,
 ) -> Result<(), ExportError> {
     let damaged = || ExportError::Other("the plan is damaged".into());
-    let mut reader = LineReader::new(source_url);
-    reader.read(line).map_err(|_| damaged())?;
+    let mut reader = LineReader::new(source_url, cancel);
+    let read = reader.read(line);
+    cancel.check()?;
+    read.map_err(|_| damaged())?;
     for batch in entries.chunks(ENTRIES) {
         let named = |n: &u32| reader.deletions.get(*n as usize).map(|deletion| entry(&deletion.name));
         let batch: Option<Vec<_>> = batch.iter().map(named).collect();

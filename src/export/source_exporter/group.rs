@@ -1,77 +1,69 @@
 //! Groups: their members, the patients in them who are members now; their ids and names.
 
-use std::borrow::Cow;
 use std::collections::HashSet;
 
 use jiff::Timestamp;
+use serde::de::DeserializeOwned;
 use serde::{Deserialize, Deserializer};
 use serde_json::value::RawValue;
 
 use super::single::{find, read};
-use crate::export::{ExportError, GroupName};
+use crate::export::{CancelToken, ExportError, GroupName};
 use crate::fhir::{ResourceType, date_time, reference};
 use crate::index::{Index, Key, Look, key};
 
 #[derive(Deserialize)]
-struct Group<'a> {
+struct Group {
     actual: Option<Read<bool>>,
     active: Option<Read<bool>>,
-    #[serde(borrow, default)]
-    member: Vec<Read<Member<'a>>>,
+    #[serde(default)]
+    member: Vec<Read<Member>>,
 }
 
 #[derive(Deserialize)]
-struct Heading<'a> {
-    #[serde(borrow)]
-    id: Read<Text<'a>>,
-    #[serde(borrow)]
-    name: Option<Read<Text<'a>>>,
-    #[serde(borrow)]
-    identifier: Option<&'a RawValue>,
+struct Heading {
+    id: Read<Text>,
+    name: Option<Read<Text>>,
+    identifier: Option<Box<RawValue>>,
 }
 
 #[derive(Deserialize)]
-struct Member<'a> {
-    #[serde(borrow)]
-    entity: Option<Read<Entity<'a>>>,
-    #[serde(borrow)]
-    period: Option<Read<Period<'a>>>,
+struct Member {
+    entity: Option<Read<Entity>>,
+    period: Option<Read<Period>>,
     inactive: Option<Read<bool>>,
 }
 
 #[derive(Deserialize)]
-struct Entity<'a> {
-    #[serde(borrow)]
-    reference: Option<Read<Text<'a>>>,
+struct Entity {
+    reference: Option<Read<Text>>,
 }
 
 #[derive(Deserialize)]
-struct Period<'a> {
-    #[serde(borrow)]
-    start: Option<Read<Text<'a>>>,
-    #[serde(borrow)]
-    end: Option<Read<Text<'a>>>,
+struct Period {
+    start: Option<Read<Text>>,
+    end: Option<Read<Text>>,
 }
 
 #[derive(Deserialize)]
 #[serde(transparent)]
-struct Text<'a>(#[serde(borrow)] Cow<'a, str>);
+struct Text(String);
 
 /// An element that is there; `None` if it is not of the standard's shape, which spoils nothing
 /// around it.
 struct Read<T>(Option<T>);
 
-impl<'de, T: Deserialize<'de>> Deserialize<'de> for Read<T> {
+impl<'de, T: DeserializeOwned> Deserialize<'de> for Read<T> {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        let raw = <&RawValue>::deserialize(deserializer)?;
+        let raw = Box::<RawValue>::deserialize(deserializer)?;
         Ok(Self(serde_json::from_str(raw.get()).ok()))
     }
 }
 
-impl Period<'_> {
+impl Period {
     /// Whether it holds the instant; a bound that cannot be read excludes it.
     fn holds(&self, now: Timestamp) -> bool {
-        let bound = |text: &Option<Read<Text<'_>>>, read: fn(&str) -> Option<Timestamp>| {
+        let bound = |text: &Option<Read<Text>>, read: fn(&str) -> Option<Timestamp>| {
             text.as_ref().map(|text| text.0.as_ref().and_then(|text| read(&text.0)))
         };
         let start =
@@ -81,11 +73,11 @@ impl Period<'_> {
     }
 }
 
-impl Member<'_> {
+impl Member {
     /// Whether it counts now; what cannot be read excludes it.
     fn is_member(&self, now: Timestamp) -> bool {
         let is_active = self.inactive.as_ref().is_none_or(|inactive| inactive.0 == Some(false));
-        let holds = |period: &Read<Period<'_>>| period.0.as_ref().is_some_and(|period| period.holds(now));
+        let holds = |period: &Read<Period>| period.0.as_ref().is_some_and(|period| period.holds(now));
         is_active && self.period.as_ref().is_none_or(holds)
     }
 
@@ -101,10 +93,15 @@ impl Member<'_> {
 /// # Errors
 /// [`ExportError::GroupNotFound`] if there is no such Group, or it is not actual or not active;
 /// [`ExportError::GroupNested`] if a group is a member.
-pub fn members(index: &Index, look: &Look<'_>, id: &str) -> Result<HashSet<Key>, ExportError> {
+pub fn members(
+    index: &Index,
+    look: &Look<'_>,
+    id: &str,
+    cancel: &CancelToken,
+) -> Result<HashSet<Key>, ExportError> {
     let (s, c, n) = find(look, ResourceType::GROUP, id)?.ok_or(ExportError::GroupNotFound)?;
-    let line = read(index, &look.segments[s as usize], c, n)?;
-    let group: Group<'_> = serde_json::from_slice(&line).map_err(|error| {
+    let line = read(index, &look.segments[s as usize], (c, n), cancel)?;
+    let group: Group = cancel.parse(&line)?.map_err(|error| {
         tracing::warn!(kind = ?error.classify(), "a Group that is not of the standard's shape");
         ExportError::GroupNotFound
     })?;
@@ -114,6 +111,7 @@ pub fn members(index: &Index, look: &Look<'_>, id: &str) -> Result<HashSet<Key>,
     }
     let (mut members, mut others) = (HashSet::new(), 0);
     for member in group.member.iter().filter_map(|member| member.0.as_ref()) {
+        cancel.check()?;
         let literal = member.reference().and_then(|text| reference::parse(text, index.base_url()));
         match literal.map(|literal| (literal.resource_type, literal.key)) {
             _ if !member.is_member(look.taken_at) => {}
@@ -131,7 +129,7 @@ pub fn members(index: &Index, look: &Look<'_>, id: &str) -> Result<HashSet<Key>,
 /// The id, the name and the identifiers in a Group's text; `None` if it has no id.
 pub fn name_of(line: &[u8]) -> Option<GroupName> {
     let Heading { id, name, identifier } = serde_json::from_slice(line).ok()?;
-    let name = name.and_then(|name| name.0).map(|Text(name)| name.into_owned());
+    let name = name.and_then(|name| name.0).map(|Text(name)| name);
     let identifier = identifier.map(|identifier| identifier.get().to_string());
-    Some(GroupName { id: id.0?.0.into_owned(), name, identifier })
+    Some(GroupName { id: id.0?.0, name, identifier })
 }

@@ -10,7 +10,7 @@ use serde_json::Value;
 
 use super::deleted;
 use super::narrow::Narrow;
-use crate::export::{ExportError, PartWriter};
+use crate::export::{CancelToken, ExportError, PartWriter};
 use crate::fhir::{ResourceType, attachment};
 use crate::job::{ExportRequest, Handout};
 
@@ -78,27 +78,28 @@ pub struct Lines {
     source_url: Option<String>,
     narrow: Narrow,
     told: std::vec::IntoIter<Vec<u32>>,
+    cancel: CancelToken,
 }
 
 impl Lines {
-    /// Makes the options ready.
+    /// Makes the options ready, for a job whose token `cancel` is.
     ///
     /// # Errors
-    /// If they are not those of this version.
-    pub fn new(options: LineOptions) -> Result<Self, ExportError> {
+    /// If they are not those of this version; [`ExportError::Cancelled`].
+    pub fn new(options: LineOptions, cancel: &CancelToken) -> Result<Self, ExportError> {
         let LineOptions { base_url, handout, source_url, type_filters, restrictions, elements } = options;
-        let narrow = Narrow::new(&type_filters, &restrictions, &elements, source_url.clone())?;
-        let told = Vec::new().into_iter();
-        Ok(Self { base_url: in_json(&base_url), handout, source_url, narrow, told })
+        let narrow = Narrow::new(&type_filters, &restrictions, &elements, source_url.clone(), cancel)?;
+        let (base_url, told, cancel) = (in_json(&base_url), Vec::new().into_iter(), cancel.clone());
+        Ok(Self { base_url, handout, source_url, narrow, told, cancel })
     }
 
     /// What is done with the lines of a part that is being written.
     ///
     /// # Errors
     /// As [`Lines::new`], and those of [`PartWriter::request`].
-    pub fn of_part(part: PartLines, out: &PartWriter) -> Result<Self, ExportError> {
+    pub fn of_part(part: PartLines, out: &PartWriter, cancel: &CancelToken) -> Result<Self, ExportError> {
         let PartLines { source_url, told } = part;
-        let lines = Self::new(LineOptions::of(&*out.request()?, source_url.as_deref()))?;
+        let lines = Self::new(LineOptions::of(&*out.request()?, source_url.as_deref()), cancel)?;
         Ok(Self { told: told.into_iter(), ..lines })
     }
 
@@ -113,10 +114,15 @@ impl Lines {
         self.narrow.growth(resource_type)
     }
 
+    /// The token of the job.
+    pub fn cancel(&self) -> &CancelToken {
+        &self.cancel
+    }
+
     /// Writes what becomes of one line, given without its line break.
     ///
     /// # Errors
-    /// Those of the writer.
+    /// Those of the writer, [`ExportError::Cancelled`] above all.
     pub fn write(
         &mut self,
         resource_type: ResourceType,
@@ -125,33 +131,41 @@ impl Lines {
     ) -> Result<(), ExportError> {
         if resource_type == ResourceType::BUNDLE {
             let entries = self.told.next().unwrap_or_default();
-            return deleted::write(line, &entries, self.source_url.as_deref(), out);
+            return deleted::write(line, &entries, self.source_url.as_deref(), &self.cancel, out);
         }
-        if !self.narrow.keeps(resource_type, line) {
+        if !self.narrow.keeps(resource_type, line, &self.cancel)? {
             return Ok(());
         }
-        let line = self.with_absolute_urls(resource_type, line);
-        self.narrow.write(resource_type, &line, out)
+        let line = self.with_absolute_urls(resource_type, line)?;
+        self.narrow.write(resource_type, &line, &self.cancel, out)
     }
 
     /// Makes the URLs of Binaries in attachments absolute (O-4, K-11), with a proof if one is needed.
-    fn with_absolute_urls<'l>(&self, of_type: ResourceType, line: &'l [u8]) -> Cow<'l, [u8]> {
-        let Some(text) = std::str::from_utf8(line).ok().filter(|_| !self.base_url.is_empty()) else {
-            return Cow::Borrowed(line);
-        };
-        let (mut changed, mut done) = (String::new(), 0);
-        attachment::binaries(text, self.source_url.as_deref(), |url, id| {
-            changed.push_str(&text[done..url.start]);
-            let proof = self.handout.as_ref().map(|handout| handout.query(of_type.as_str(), id));
-            let proof = proof.as_deref().unwrap_or_default();
-            changed.extend(["\"", &self.base_url, "/Binary/", id, proof, "\""]);
-            done = url.end;
-        });
-        if done == 0 {
-            return Cow::Borrowed(line);
+    fn with_absolute_urls<'l>(
+        &self,
+        of_type: ResourceType,
+        line: &'l [u8],
+    ) -> Result<Cow<'l, [u8]>, ExportError> {
+        if self.base_url.is_empty() {
+            return Ok(Cow::Borrowed(line));
         }
-        changed.push_str(&text[done..]);
-        Cow::Owned(changed.into_bytes())
+        let mut urls = Vec::new();
+        attachment::binaries(line, self.source_url.as_deref(), &self.cancel, |place, id| {
+            let proof = self.handout.as_ref().map(|handout| handout.query(of_type.as_str(), id));
+            let url = ["\"", &self.base_url, "/Binary/", id, &proof.unwrap_or_default(), "\""].concat();
+            urls.push((place, url));
+        })?;
+        let (mut changed, mut done) = (Vec::new(), 0);
+        for (place, url) in urls {
+            self.cancel.append(&line[done..place.start], &mut changed)?;
+            changed.extend_from_slice(url.as_bytes());
+            done = place.end;
+        }
+        if done == 0 {
+            return Ok(Cow::Borrowed(line));
+        }
+        self.cancel.append(&line[done..], &mut changed)?;
+        Ok(Cow::Owned(changed))
     }
 }
 
@@ -186,10 +200,9 @@ mod tests {
             ..LineOptions::default()
         };
         let growth = options.url_growth() as usize;
-        let lines = Lines::new(options).unwrap();
-        let text =
-            String::from_utf8(lines.with_absolute_urls(ResourceType::PATIENT, line.as_bytes()).into_owned())
-                .unwrap();
+        let lines = Lines::new(options, &CancelToken::new()).unwrap();
+        let text = lines.with_absolute_urls(ResourceType::PATIENT, line.as_bytes()).unwrap().into_owned();
+        let text = String::from_utf8(text).unwrap();
         assert!(text.len() <= line.len() + 2 * growth, "{text}");
         text
     }

@@ -174,18 +174,19 @@ impl SourceExporter {
         looked
     }
 
-    fn plan_once(&self, request: &ExportRequest) -> Result<Plan, ExportError> {
-        let look = self.index.look()?;
+    fn plan_once(&self, request: &ExportRequest, cancel: &CancelToken) -> Result<Plan, ExportError> {
+        let look = self.index.look_unless(cancel)??;
         if !look.has_resources() {
             tracing::warn!("the source has no FHIR resources: the export is empty");
         }
-        let contents = plan::contents(&self.index, &look, request, &self.options)?;
+        let contents = plan::contents(&self.index, &look, request, &self.options, cancel)?;
         let held = Held::new(self.hold(&look, &contents.segments)?);
         let parts = contents.parts.into_iter().map(|(weight, content)| {
+            cancel.check()?;
             let content = serde_json::to_value(content).expect("a part's content has string keys only");
-            Part { weight, content }
+            Ok(Part { weight, content })
         });
-        let (parts, bytes) = (parts.collect(), Some(contents.bytes));
+        let (parts, bytes) = (parts.collect::<Result<_, ExportError>>()?, Some(contents.bytes));
         Ok(Plan { transaction_time: look.taken_at, parts, bytes, held })
     }
 
@@ -222,10 +223,15 @@ impl SourceExporter {
     }
 
     /// Bytes that an export of the request writes, at the most.
-    fn size(&self, look: &Look<'_>, request: &ExportRequest) -> Result<u64, ExportError> {
+    fn size(
+        &self,
+        look: &Look<'_>,
+        request: &ExportRequest,
+        cancel: &CancelToken,
+    ) -> Result<u64, ExportError> {
         match request.parameters().organize_by {
-            Some(OrganizeBy::Patient) => organized::size(&self.index, look, request, &self.options),
-            None => chosen::size(&self.index, look, request, &self.options),
+            Some(OrganizeBy::Patient) => organized::size(&self.index, look, request, &self.options, cancel),
+            None => chosen::size(&self.index, look, request, &self.options, cancel),
         }
     }
 
@@ -241,9 +247,7 @@ impl SourceExporter {
             let file = files.get(of_file[0].file).ok_or_else(copy::damaged)?;
             let visited = self.open(file).and_then(|opened| {
                 of_file.iter().try_for_each(|slice| {
-                    if cancel.is_cancelled() {
-                        return Err(ExportError::Cancelled);
-                    }
+                    cancel.check()?;
                     visit(slice, &file.name, &**opened)?;
                     if self.options.drop_pages {
                         opened.drop_pages(slice.start, slice.end);
@@ -262,12 +266,12 @@ impl SourceExporter {
 }
 
 impl Exporter for SourceExporter {
-    fn check(&self, request: &ExportRequest) -> Result<Option<u64>, ExportError> {
+    fn check(&self, request: &ExportRequest, cancel: &CancelToken) -> Result<Option<u64>, ExportError> {
         let may_refuse = patients::is_about_some(request);
         let patience = if may_refuse { CHECK_PATIENCE } else { ESTIMATE_PATIENCE };
         let Some(look) = self.look_within(patience) else { return Ok(None) };
         let sized = match look {
-            Ok(look) => self.size(&look, request),
+            Ok(look) => self.size(&look, request, cancel),
             Err(error) if may_refuse => return Err(error.into()),
             Err(_) => return Ok(None),
         };
@@ -287,11 +291,11 @@ impl Exporter for SourceExporter {
         patiently(|| self.read_groups())
     }
 
-    fn plan(&self, request: &ExportRequest) -> Result<Plan, ExportError> {
+    fn plan(&self, request: &ExportRequest, cancel: &CancelToken) -> Result<Plan, ExportError> {
         let mut attempts = 0;
         loop {
             attempts += 1;
-            match self.plan_once(request) {
+            match self.plan_once(request, cancel) {
                 // The next look indexes anew what could not be trusted.
                 Err(ExportError::SourceChanged(_)) if attempts < PATIENCE => {}
                 Err(ExportError::Index(_)) if attempts < PATIENCE => self.index.check(),
@@ -320,7 +324,7 @@ impl Exporter for SourceExporter {
                 Ok(PartSummary { broken_lines: lines })
             }
             Content::Copy { files, slices, lines } => {
-                let mut lines = Lines::of_part(lines, out)?;
+                let mut lines = Lines::of_part(lines, out, cancel)?;
                 let mut buffer = Vec::new();
                 self.each_slice(&files, &slices, cancel, |slice, name, file| {
                     slice.copy(file, name, &mut lines, &mut buffer, out)

@@ -2,16 +2,15 @@
 //! line at a time, when it is copied: what a filter leaves out is selected all the same, and so counts for estimates and
 //! for what it refers to.
 
-use crate::export::{ExportError, PartWriter};
-use crate::fhir::elements::Elements;
+use crate::export::{CancelToken, ExportError, PartWriter};
+use crate::fhir::elements::{Elements, SubsetError};
 use crate::fhir::search::{TypeFilter, TypeFilters};
 use crate::fhir::{IssueCode, OperationOutcome, ResourceType, Severity};
 
 /// See the module.
 pub struct Narrow {
+    /// What is asked for, and what the export may hold of types of which it may not hold all.
     filters: TypeFilters,
-    /// What the export may hold of types of which it may not hold all.
-    restrictions: TypeFilters,
     elements: Elements,
     /// The source's own base URL, for absolute references.
     source_url: Option<String>,
@@ -25,23 +24,28 @@ impl Narrow {
     ///
     /// # Errors
     /// If they cannot be read: they were checked at the kick-off, but maybe not by this version,
-    /// or not for a host.
+    /// or not for a host. [`ExportError::Cancelled`].
     pub fn new(
         filters: &[String],
         restrictions: &[String],
         elements: &[String],
         source_url: Option<String>,
+        cancel: &CancelToken,
     ) -> Result<Self, ExportError> {
-        let parse = |texts: &[String]| -> Result<TypeFilters, _> {
-            let filters = texts.iter().map(|text| TypeFilter::parse(text)).collect::<Result<Vec<_>, _>>();
-            filters.map(TypeFilters::new)
-        };
-        let elements = Elements::parse(elements.iter().map(String::as_str));
         // The texts may quote what a client sent (P12).
         let refused = |what: &str| ExportError::Other(format!("{what} cannot be served by this version"));
+        let parse = |texts: &[String], what: &str| -> Result<Vec<_>, ExportError> {
+            let parse = |text: &String| {
+                cancel.check()?;
+                TypeFilter::parse(text).map_err(|_| refused(what))
+            };
+            texts.iter().map(parse).collect()
+        };
+        let restrictions = parse(restrictions, "the restriction of a scope")?;
+        let filters = parse(filters, "_typeFilter")?;
+        let elements = Elements::parse(elements.iter().map(String::as_str));
         Ok(Self {
-            filters: parse(filters).map_err(|_| refused("_typeFilter"))?,
-            restrictions: parse(restrictions).map_err(|_| refused("the restriction of a scope"))?,
+            filters: TypeFilters::new([restrictions, filters]),
             elements: elements.map_err(|_| refused("_elements"))?,
             source_url,
             growth: longest_growth(),
@@ -51,16 +55,20 @@ impl Narrow {
 
     /// Whether lines of that type may be left out or cut down.
     pub fn change(&self, resource_type: ResourceType) -> bool {
-        self.filters.filters(resource_type)
-            || self.restrictions.filters(resource_type)
-            || self.elements.applies_to(resource_type)
+        self.filters.filters(resource_type) || self.elements.applies_to(resource_type)
     }
 
     /// Whether the line goes out.
-    pub fn keeps(&self, resource_type: ResourceType, line: &[u8]) -> bool {
-        let source_url = self.source_url.as_deref();
-        self.restrictions.matches(resource_type, line, source_url)
-            && self.filters.matches(resource_type, line, source_url)
+    ///
+    /// # Errors
+    /// [`ExportError::Cancelled`].
+    pub fn keeps(
+        &self,
+        resource_type: ResourceType,
+        line: &[u8],
+        cancel: &CancelToken,
+    ) -> Result<bool, ExportError> {
+        Ok(self.filters.matches(resource_type, line, self.source_url.as_deref(), cancel)?)
     }
 
     /// Bytes that a line of that type may get longer.
@@ -77,14 +85,16 @@ impl Narrow {
         &mut self,
         resource_type: ResourceType,
         line: &[u8],
+        cancel: &CancelToken,
         out: &mut PartWriter,
     ) -> Result<(), ExportError> {
         if !self.elements.applies_to(resource_type) {
             return out.resource(resource_type, line);
         }
         self.subset.clear();
-        match self.elements.subset(resource_type, line, &mut self.subset) {
+        match self.elements.subset(resource_type, line, cancel, &mut self.subset) {
             Ok(()) => out.resource(resource_type, &self.subset),
+            Err(SubsetError::Cancelled(cancelled)) => Err(cancelled.into()),
             Err(_) => out.outcome(&untagged(resource_type)),
         }
     }

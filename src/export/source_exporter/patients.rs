@@ -4,7 +4,7 @@
 use std::collections::HashSet;
 
 use super::group;
-use crate::export::ExportError;
+use crate::export::{CancelToken, ExportError};
 use crate::index::{Index, Key, Look, key};
 use crate::job::{ALL_PATIENTS, ExportRequest, Level};
 
@@ -30,14 +30,15 @@ pub fn asked_for(
     index: &Index,
     look: &Look<'_>,
     request: &ExportRequest,
+    cancel: &CancelToken,
 ) -> Result<Option<HashSet<Key>>, ExportError> {
-    let members = group_of(request).map(|id| group::members(index, look, id)).transpose()?;
+    let members = group_of(request).map(|id| group::members(index, look, id, cancel)).transpose()?;
     let named = &request.parameters().patients;
     if named.is_empty() {
         return Ok(members);
     }
     let named: HashSet<_> = named.iter().map(|id| key(&format!("Patient/{id}"))).collect();
-    if members.is_some_and(|members| !named.is_subset(&members)) || !are_known(look, &named)? {
+    if members.is_some_and(|members| !named.is_subset(&members)) || !are_known(look, &named, cancel)? {
         return Err(ExportError::PatientNotFound);
     }
     Ok(Some(named))
@@ -45,7 +46,7 @@ pub fn asked_for(
 
 /// Whether the source knows of all of them: by a Patient, by anything that names them where that
 /// makes it theirs, in any version, or by their deletion.
-fn are_known(look: &Look<'_>, patients: &HashSet<Key>) -> Result<bool, ExportError> {
+fn are_known(look: &Look<'_>, patients: &HashSet<Key>, cancel: &CancelToken) -> Result<bool, ExportError> {
     let mut unknown = patients.clone();
     let mut meet = |patient: &Key| {
         unknown.remove(patient);
@@ -58,8 +59,12 @@ fn are_known(look: &Look<'_>, patients: &HashSet<Key>) -> Result<bool, ExportErr
     for segment in &look.segments {
         let reader = segment.open()?;
         for chunk in &segment.chunks {
-            if reader.links(chunk)?.everybody().iter().any(&mut meet) {
-                return Ok(true);
+            cancel.check()?;
+            for patient in reader.links(chunk)?.everybody() {
+                cancel.check()?;
+                if meet(patient) {
+                    return Ok(true);
+                }
             }
         }
     }

@@ -10,7 +10,7 @@ use super::lines::{LineOptions, Lines, PartLines};
 use super::remarks::Remarks;
 use super::runs::{Run, RunWriter};
 use super::{Content, SourceOptions, organized};
-use crate::export::ExportError;
+use crate::export::{CancelToken, ExportError};
 use crate::fhir::ResourceType;
 use crate::index::{BLOCK, Chunk, Index, Look};
 use crate::job::{ExportRequest, OrganizeBy};
@@ -38,10 +38,11 @@ pub fn contents(
     look: &Look<'_>,
     request: &ExportRequest,
     options: &SourceOptions,
+    cancel: &CancelToken,
 ) -> Result<Contents, ExportError> {
     let mut contents = match request.parameters().organize_by {
-        Some(OrganizeBy::Patient) => blocks(index, look, request, options)?,
-        None => copies(index, look, request, options)?,
+        Some(OrganizeBy::Patient) => blocks(index, look, request, options, cancel)?,
+        None => copies(index, look, request, options, cancel)?,
     };
     let remarks = Remarks::of(look);
     contents.bytes += remarks.bytes();
@@ -58,15 +59,16 @@ fn copies(
     look: &Look<'_>,
     request: &ExportRequest,
     options: &SourceOptions,
+    cancel: &CancelToken,
 ) -> Result<Contents, ExportError> {
-    let selection = selection(index, look, request, options)?;
-    let mut parts = Parts::new(options.part_bytes, LineOptions::of(request, index.base_url()))?;
-    each_chosen(look, &selection, |s, chunk, chosen| {
+    let selection = selection(index, look, request, options, cancel)?;
+    let mut parts = Parts::new(options.part_bytes, LineOptions::of(request, index.base_url()), cancel)?;
+    each_chosen(look, &selection, cancel, |s, chunk, chosen| {
         parts.add(s, &look.segments[s].file, chunk, chosen, &mut std::iter::empty());
     })?;
     // A part copies file by file: of one without other files, the Bundles come in this order.
     parts.cut();
-    parts.add_told(look, deleted::told(look, &selection))?;
+    parts.add_told(look, deleted::told(look, &selection, cancel)?)?;
     Ok(parts.finish())
 }
 
@@ -76,9 +78,10 @@ fn blocks(
     look: &Look<'_>,
     request: &ExportRequest,
     options: &SourceOptions,
+    cancel: &CancelToken,
 ) -> Result<Contents, ExportError> {
-    let planned = organized::plan(index, look, request, options)?;
-    let mut told = Parts::new(options.part_bytes, LineOptions::of(request, index.base_url()))?;
+    let planned = organized::plan(index, look, request, options, cancel)?;
+    let mut told = Parts::new(options.part_bytes, LineOptions::of(request, index.base_url()), cancel)?;
     told.add_told(look, planned.told)?;
     let told = told.finish();
     let parts = planned.parts.into_iter().map(|(weight, blocks)| (weight, Content::Blocks(blocks)));
@@ -108,9 +111,9 @@ struct Parts {
 }
 
 impl Parts {
-    fn new(part_bytes: u64, lines: LineOptions) -> Result<Self, ExportError> {
+    fn new(part_bytes: u64, lines: LineOptions, cancel: &CancelToken) -> Result<Self, ExportError> {
         let (url_growth, source_url) = (lines.url_growth(), lines.source_url.clone());
-        let rules = Lines::new(lines)?;
+        let rules = Lines::new(lines, cancel)?;
         let lines = PartLines { source_url, told: Vec::new() };
         let (done, used, files, slices) = (Vec::new(), BTreeSet::new(), Vec::new(), Vec::new());
         Ok(Self {

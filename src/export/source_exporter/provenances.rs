@@ -11,7 +11,7 @@
 use std::collections::{HashMap, HashSet};
 
 use super::select::Selection;
-use crate::export::ExportError;
+use crate::export::{CancelToken, ExportError};
 use crate::fhir::ResourceType;
 use crate::index::{Key, Links, Look, Spot, Targeting};
 use crate::job::Provenances;
@@ -37,7 +37,11 @@ struct Provenance {
 
 impl Associated {
     /// The Provenances that may go along, if the selection asks for such.
-    pub fn of(look: &Look<'_>, selection: &Selection) -> Result<Option<Self>, ExportError> {
+    pub fn of(
+        look: &Look<'_>,
+        selection: &Selection,
+        cancel: &CancelToken,
+    ) -> Result<Option<Self>, ExportError> {
         let Some(which) = selection.provenances() else { return Ok(None) };
         let (mut provenances, mut targets) = (Vec::new(), Vec::new());
         let provenance = ResourceType::PROVENANCE.index();
@@ -45,10 +49,11 @@ impl Associated {
             let chunks = segment.chunks.iter().enumerate();
             for (c, chunk) in chunks.filter(|(_, chunk)| chunk.types().contains(&provenance)) {
                 let links = segment.open()?.links(chunk)?;
-                let withheld = selection.withheld(&links);
+                let withheld = selection.withheld(&links, cancel);
                 let left_out: HashSet<usize> = look.overlay.superseded(s, c).chain(withheld).collect();
                 let adopted: HashMap<usize, &[Key]> = look.overlay.adopted(s, c).collect();
                 for Targeting { place, recorded, targets: its } in links.targeting() {
+                    cancel.check()?;
                     let n = place as usize;
                     let own = named(&links, &chunk.patients()[n]);
                     let patients = adopted.get(&n).map_or(own.as_slice(), |patients| patients);
@@ -62,7 +67,7 @@ impl Associated {
                 }
             }
         }
-        targets.sort_unstable();
+        cancel.sort(&mut targets)?;
         Ok(Some(Self { which, provenances, targets, chosen: HashSet::new() }))
     }
 
@@ -99,10 +104,13 @@ impl Associated {
     }
 
     /// Those that go along, in the order of the source.
-    pub fn chosen(&self) -> Vec<Spot> {
+    ///
+    /// # Errors
+    /// [`ExportError::Cancelled`].
+    pub fn chosen(&self, cancel: &CancelToken) -> Result<Vec<Spot>, ExportError> {
         let mut numbers: Vec<_> = self.chosen.iter().copied().collect();
-        numbers.sort_unstable();
-        numbers.into_iter().map(|number| self.provenances[number as usize].spot).collect()
+        cancel.sort(&mut numbers)?;
+        Ok(numbers.into_iter().map(|number| self.provenances[number as usize].spot).collect())
     }
 }
 

@@ -4,7 +4,7 @@
 use std::collections::{BTreeSet, HashSet};
 
 use super::select::Selection;
-use crate::export::ExportError;
+use crate::export::{CancelToken, ExportError};
 use crate::index::{Key, Look, Spot, keys};
 
 /// Follows pointers from `wanted` on: gives the resources of the selection's types that are
@@ -13,6 +13,7 @@ pub fn follow(
     look: &Look<'_>,
     selection: &Selection,
     mut wanted: HashSet<Key>,
+    cancel: &CancelToken,
 ) -> Result<BTreeSet<Spot>, ExportError> {
     let mut found = BTreeSet::new();
     while !wanted.is_empty() {
@@ -21,10 +22,11 @@ pub fn follow(
             let chunks = segment.chunks.iter().enumerate();
             let chunks = chunks.filter(|(_, chunk)| selection.refers_to_some(chunk.types()));
             for (c, chunk) in chunks {
+                cancel.check()?;
                 let reader = segment.open()?;
                 let table = reader.keys(chunk)?;
                 let superseded: HashSet<usize> = look.overlay.superseded(s, c).collect();
-                let (mut new, referred_to) = (Vec::new(), selection.referred_to(chunk, &reader)?);
+                let (mut new, referred_to) = (Vec::new(), selection.referred_to(chunk, &reader, cancel)?);
                 for (n, (key, is_referred_to)) in keys(&table).iter().zip(referred_to).enumerate() {
                     if is_referred_to
                         && wanted.contains(key)
@@ -36,7 +38,10 @@ pub fn follow(
                 }
                 if !new.is_empty() {
                     let links = reader.links(chunk)?;
-                    next.extend(new.into_iter().flat_map(|n| links.pointers(links.sets()[n])));
+                    for n in new {
+                        cancel.check()?;
+                        next.extend(links.pointers(links.sets()[n]));
+                    }
                 }
             }
         }

@@ -8,6 +8,7 @@ use jiff::Timestamp;
 
 use super::SourceOptions;
 use crate::config::{Devices, References};
+use crate::export::CancelToken;
 use crate::fhir::{ResourceType, compartment};
 use crate::index::{Chunk, Gone, Key, Links, Listing, NOTHING, SegmentReader, UNKNOWN_AGE, key, nanoseconds};
 use crate::job::{ExportRequest, Level, Provenances, Share};
@@ -131,12 +132,18 @@ impl Selection {
         types.iter().any(|index| self.rule(*index, false) == Rule::ReferredTo)
     }
 
-    /// For each span of a chunk whether it is exported if something points to it.
-    pub fn referred_to(&self, chunk: &Chunk, reader: &SegmentReader<'_>) -> io::Result<Vec<bool>> {
+    /// For each span of a chunk whether it is exported if something points to it. Once the token has
+    /// fired what it gives means nothing; so below.
+    pub fn referred_to(
+        &self,
+        chunk: &Chunk,
+        reader: &SegmentReader<'_>,
+        cancel: &CancelToken,
+    ) -> io::Result<Vec<bool>> {
         let rows = || chunk.types().iter().zip(chunk.patients());
         let is_owned = |(index, entry): (&u8, &u32)| *index == ResourceType::DEVICE.index() && *entry != 0;
         let links = rows().any(is_owned).then(|| reader.links(chunk)).transpose()?;
-        let is_member = self.members_among(links.as_ref());
+        let is_member = self.members_among(links.as_ref(), cancel);
         let is_referred_to = |(index, entry): (&u8, &u32)| {
             self.rule(*index, *entry != 0) == Rule::ReferredTo
                 && (*entry == 0 || self.is_theirs(*index, entry, links.as_ref(), &is_member))
@@ -185,10 +192,11 @@ impl Selection {
     }
 
     /// Of the patients of a chunk which the export is about, if it is about some only.
-    fn members_among(&self, links: Option<&Links>) -> Vec<bool> {
+    fn members_among(&self, links: Option<&Links>, cancel: &CancelToken) -> Vec<bool> {
         match (&self.patients, links) {
             (Patients::These(these), Some(links)) => {
-                links.everybody().iter().map(|patient| these.contains(patient)).collect()
+                let patients = links.everybody().iter().take_while(|_| !cancel.is_cancelled());
+                patients.map(|patient| these.contains(patient)).collect()
             }
             _ => Vec::new(),
         }
@@ -214,10 +222,14 @@ impl Selection {
 
     /// Places of resources of a chunk that tell of members or Groups of which the export must not
     /// tell (P15).
-    pub fn withheld<'l>(&'l self, links: &'l Links) -> impl Iterator<Item = usize> + 'l {
+    pub fn withheld<'l>(
+        &'l self,
+        links: &'l Links,
+        cancel: &'l CancelToken,
+    ) -> impl Iterator<Item = usize> + 'l {
         let is_withheld = |listing: &Listing<'_>| {
-            !listing.groups.iter().all(|group| self.has_group(group))
-                || !listing.members.iter().all(|patient| self.is_about(patient))
+            !listing.groups.iter().all(|group| !cancel.is_cancelled() && self.has_group(group))
+                || !listing.members.iter().all(|patient| !cancel.is_cancelled() && self.is_about(patient))
         };
         links.listing().filter(is_withheld).map(|listing| listing.place)
     }
@@ -256,8 +268,9 @@ impl Selection {
         links: Option<&Links>,
         superseded: impl Iterator<Item = usize>,
         adopted: impl Iterator<Item = (usize, impl AsRef<[Key]>)>,
+        cancel: &CancelToken,
     ) -> Vec<bool> {
-        let is_member = self.members_among(links);
+        let is_member = self.members_among(links, cancel);
         let choose = |(index, entry): (&u8, &u32)| match self.rule(*index, *entry != 0) {
             Rule::Never | Rule::ReferredTo | Rule::Associated => false,
             Rule::Always => true,
@@ -271,7 +284,7 @@ impl Selection {
                 chosen[n] = true;
             }
         }
-        let withheld = links.into_iter().flat_map(|links| self.withheld(links));
+        let withheld = links.into_iter().flat_map(|links| self.withheld(links, cancel));
         for n in superseded.chain(withheld) {
             chosen[n] = false;
         }

@@ -9,7 +9,7 @@ use xxhash_rust::xxh3::Xxh3Default;
 use super::copy::{TouchedSums, Window};
 use super::group;
 use super::{PATIENCE, SourceExporter};
-use crate::export::{CHECK_PATIENCE, ExportError, GroupName};
+use crate::export::{CHECK_PATIENCE, CancelToken, ExportError, GroupName};
 use crate::fhir::ResourceType;
 use crate::index::{Index, Look, NOTHING, Segment, Spot, key, keys, text_of};
 use crate::job::ALL_PATIENTS;
@@ -37,7 +37,7 @@ impl SourceExporter {
         let Some((s, c, n)) = find(&look, resource_type, id)? else { return Ok(None) };
         let segment = look.segments[s as usize].clone();
         drop(look);
-        read(&self.index, &segment, c, n).map(Some)
+        read(&self.index, &segment, (c, n), &CancelToken::new()).map(Some)
     }
 
     /// All Groups that have an id, by their ids. They are read once a version of the source.
@@ -56,7 +56,7 @@ impl SourceExporter {
             GroupName { id: ALL_PATIENTS.into(), name: Some(ALL_PATIENTS_NAME.into()), identifier: None };
         let mut groups = vec![all_patients];
         for (segment, c, n) in spots {
-            let found = group::name_of(&read(&self.index, &segment, c, n)?);
+            let found = group::name_of(&read(&self.index, &segment, (c, n), &CancelToken::new())?);
             groups.extend(found.filter(|group| group.id != ALL_PATIENTS));
         }
         groups.sort_unstable_by(|a, b| a.id.cmp(&b.id));
@@ -103,19 +103,29 @@ pub fn find(look: &Look<'_>, resource_type: ResourceType, id: &str) -> Result<Op
 }
 
 /// The text of a resource: the span of that number in that chunk.
-pub fn read(index: &Index, segment: &Segment, c: u32, n: u32) -> Result<Vec<u8>, ExportError> {
+pub fn read(
+    index: &Index,
+    segment: &Segment,
+    (c, n): (u32, u32),
+    cancel: &CancelToken,
+) -> Result<Vec<u8>, ExportError> {
     let chunk = &segment.chunks[c as usize];
     let before = chunk.spans().take(n as usize).map(|span| u64::from(span.length)).sum::<u64>();
     let start = chunk.entry.start + before;
     let end = start + chunk.spans().nth(n as usize).map_or(0, |span| u64::from(span.length));
     let opened = index.source().open(&segment.file.name)?;
     let (name, mut buffer) = (&segment.file.name, Vec::new());
-    let mut window = Window::new(&*opened.content, name, chunk.entry.start, chunk.entry.end, &mut buffer);
+    let stretch = (chunk.entry.start, chunk.entry.end);
+    let mut window = Window::new(&*opened.content, name, stretch, &mut buffer, cancel);
     let mut sums = TouchedSums::new(chunk.entry.start, chunk.sums());
     sums.touch(start, end);
     let line = window.all(start, end).map(|line| text_of(line, start == 0).to_vec());
     let checked = line.and_then(|line| window.check(sums.sum()).map(|()| line));
-    checked.inspect_err(|_| index.doubt(&segment.file.name))
+    checked.inspect_err(|error| {
+        if !matches!(error, ExportError::Cancelled) {
+            index.doubt(&segment.file.name);
+        }
+    })
 }
 
 /// What the Group of all patients is called.

@@ -20,12 +20,21 @@ impl PartWriter {
     /// until the next block begins. `header` is its first line, without a line feed, which is
     /// written when the first resource comes: a block without one leaves nothing behind.
     /// `at_most` is how many bytes the block has at the most, header and line feeds included.
-    pub fn begin_block(&mut self, header: Vec<u8>, at_most: u64) {
-        self.block = Some(Block { header, at_most, has_begun: false });
+    ///
+    /// # Errors
+    /// [`ExportError::Cancelled`] once the job is cancelled.
+    pub fn begin_block(&mut self, header: Vec<u8>, at_most: u64) -> Result<(), ExportError> {
+        self.look()?;
+        self.block = Some(Block::new(header, at_most));
+        Ok(())
     }
 }
 
 impl Block {
+    pub fn new(header: Vec<u8>, at_most: u64) -> Self {
+        Self { header, at_most, has_begun: false }
+    }
+
     /// Appends one resource.
     pub fn line(&mut self, outputs: &mut Outputs, shared: &Shared, json: &[u8]) -> Result<(), ExportError> {
         let written = outputs.bytes(PATIENT);
@@ -82,13 +91,8 @@ mod tests {
         let dir = files.create(job, &request).unwrap();
         let gate =
             Gate::new(Arc::new(Throttle::new(Rates::default(), Default::default())), "t".parse().unwrap());
-        let shared = Shared {
-            asked: Asked::default(),
-            gate,
-            progress: Arc::default(),
-            max_file_bytes: 100,
-            form: Form::default(),
-        };
+        let (asked, cancel, progress) = (Asked::default(), Default::default(), Arc::default());
+        let shared = Shared { asked, cancel, gate, progress, max_file_bytes: 100, form: Form::default() };
         let mut writer = PartWriter::new(Arc::new(Slot::new(dir)), Arc::new(shared), Arc::default(), 1);
         write(&mut writer).unwrap();
         let read = |file: OutputFile| {
@@ -112,12 +116,12 @@ mod tests {
     #[test]
     fn o_3_a_block_without_a_resource_leaves_nothing_behind() {
         let files = written(|out| {
-            out.begin_block(b"p".into(), 50);
-            out.begin_block(b"q".into(), 50);
+            out.begin_block(b"p".into(), 50)?;
+            out.begin_block(b"q".into(), 50)?;
             out.outcome(&OperationOutcome::new(Severity::Warning, IssueCode::Invalid, "x"))?;
             out.resource(ResourceType::GROUP, b"1")?;
             out.lines(ResourceType::PATIENT, b"2\n3\n")?;
-            out.begin_block(b"r".into(), 50);
+            out.begin_block(b"r".into(), 50)?;
             Ok(())
         });
         assert!(files[0].0.is_error() && files[0].0.organized_by.is_none());
@@ -130,7 +134,7 @@ mod tests {
         let files = |second: usize| {
             written(|out| {
                 for length in [60, second] {
-                    out.begin_block(b"p".into(), length as u64 + 2);
+                    out.begin_block(b"p".into(), length as u64 + 2)?;
                     out.resource(ResourceType::PATIENT, line(length).as_bytes())?;
                 }
                 Ok(())
@@ -144,9 +148,9 @@ mod tests {
     #[test]
     fn o_3_a_block_that_is_larger_than_a_file_goes_on_in_the_next_behind_its_header() {
         let files = written(|out| {
-            out.begin_block(b"p".into(), 42);
+            out.begin_block(b"p".into(), 42)?;
             out.resource(ResourceType::PATIENT, line(40).as_bytes())?;
-            out.begin_block(b"q".into(), 382);
+            out.begin_block(b"q".into(), 382)?;
             // A line that is larger than a file has one for itself and its header.
             for length in [90, 8, 1, 200, 81] {
                 out.resource(ResourceType::PATIENT, line(length).as_bytes())?;

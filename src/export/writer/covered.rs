@@ -1,11 +1,11 @@
 //! The types and the Groups that an export may hold, for a look at each resource that is written:
 //! whatever an exporter does, nothing of other types, and no other Group, gets into a file (G-4, P15).
 
-use std::borrow::Cow;
 use std::collections::BTreeSet;
 
 use serde::Deserialize;
 
+use crate::cancel::{CancelToken, Cancelled};
 use crate::fhir::ResourceType;
 use crate::job::{Access, Share};
 
@@ -33,21 +33,32 @@ impl Covered {
     }
 
     /// Whether lines of that type, with or without a line feed at the end, may be held.
-    pub fn has(&self, resource_type: ResourceType, lines: &[u8]) -> bool {
+    ///
+    /// # Errors
+    /// If the token has fired.
+    pub fn has(
+        &self,
+        resource_type: ResourceType,
+        lines: &[u8],
+        cancel: &CancelToken,
+    ) -> Result<bool, Cancelled> {
         let index = usize::from(resource_type.index());
         let has_type = self.types.as_ref().is_none_or(|types| types.get(index) == Some(&true));
-        has_type && (resource_type != ResourceType::GROUP || self.has_groups(lines))
+        Ok(has_type && (resource_type != ResourceType::GROUP || self.has_groups(lines, cancel)?))
     }
 
-    fn has_groups(&self, lines: &[u8]) -> bool {
+    fn has_groups(&self, lines: &[u8], cancel: &CancelToken) -> Result<bool, Cancelled> {
         #[derive(Deserialize)]
-        struct Named<'a> {
-            #[serde(borrow)]
-            id: Cow<'a, str>,
+        struct Named {
+            id: String,
         }
-        let Some(ids) = &self.groups else { return true };
-        let mut lines = lines.split(|byte| *byte == b'\n').filter(|line| !line.is_empty());
-        lines.all(|line| serde_json::from_slice(line).is_ok_and(|named: Named<'_>| ids.contains(&*named.id)))
+        let Some(ids) = &self.groups else { return Ok(true) };
+        for line in lines.split(|byte| *byte == b'\n').filter(|line| !line.is_empty()) {
+            if !cancel.parse(line)?.is_ok_and(|named: Named| ids.contains(&named.id)) {
+                return Ok(false);
+            }
+        }
+        Ok(true)
     }
 }
 
@@ -55,27 +66,31 @@ impl Covered {
 mod tests {
     use super::*;
 
+    fn has(covered: &Covered, resource_type: ResourceType, lines: &[u8]) -> bool {
+        covered.has(resource_type, lines, &CancelToken::new()).unwrap()
+    }
+
     #[test]
     fn g_4_a_type_that_is_not_covered_is_none_of_them() {
         let types =
             [("Patient".to_string(), Vec::new()), ("Observation".into(), vec!["status=final".into()])];
         let covered = Covered::of(&Access::of_types(types.into()));
-        let has: Vec<_> =
-            ResourceType::all().filter(|it| covered.has(*it, b"{}")).map(ResourceType::as_str).collect();
-        assert_eq!(has, ["Bundle", "Observation", "Patient"]);
-        assert!(ResourceType::all().all(|it| Covered::of(&Access::everything()).has(it, b"{}")));
+        let held: Vec<_> =
+            ResourceType::all().filter(|it| has(&covered, *it, b"{}")).map(ResourceType::as_str).collect();
+        assert_eq!(held, ["Bundle", "Observation", "Patient"]);
+        assert!(ResourceType::all().all(|it| has(&Covered::of(&Access::everything()), it, b"{}")));
     }
 
     #[test]
     fn p15_a_group_that_may_not_be_read_is_none_of_them_wherever_it_stands() {
         let covered = Covered::of(&Access::everything().of_groups(["g".to_string()].into()));
-        let has = |lines: &str| covered.has(ResourceType::GROUP, lines.as_bytes());
+        let of_groups = |lines: &str| has(&covered, ResourceType::GROUP, lines.as_bytes());
         for lines in ["", r#"{"id":"g"}"#, "{\"i\\u0064\":\"g\"}\n{\"x\":1e999,\"id\":\"g\"}\n"] {
-            assert!(has(lines), "{lines}");
+            assert!(of_groups(lines), "{lines}");
         }
         for lines in ["{}", r#"{"id":"h"}"#, "{\"id\":\"g\"}\n{\"id\":\"h\"}\n", r#"{"id":["g"]}"#, "g"] {
-            assert!(!has(lines), "{lines}");
+            assert!(!of_groups(lines), "{lines}");
         }
-        assert!(covered.has(ResourceType::PATIENT, b"{}"));
+        assert!(has(&covered, ResourceType::PATIENT, b"{}"));
     }
 }

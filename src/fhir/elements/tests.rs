@@ -14,7 +14,7 @@ fn subset(items: &str, name: &str, line: &str) -> Result<String, SubsetError> {
     let elements = Elements::parse(items.split(',')).unwrap();
     let mut out = b"before".to_vec();
     let line = line.replace("{T}", TAG);
-    let done = elements.subset(named(name), line.as_bytes(), &mut out);
+    let done = elements.subset(named(name), line.as_bytes(), &CancelToken::new(), &mut out);
     let text = String::from_utf8(out).unwrap();
     let text = text.strip_prefix("before").unwrap();
     assert!(done.is_ok() || text.is_empty(), "{text}");
@@ -131,6 +131,34 @@ fn a_line_that_cannot_be_read_is_an_error_and_writes_nothing() {
 }
 
 #[test]
+fn p13_a_long_line_is_cut_down_as_a_short_one_is_and_with_looks() {
+    let blanks = " ".repeat(AT_ONCE);
+    for (kept, meta) in
+        [(r#""gender":[1.50,{}]"#, r#"{"tag":[]}"#), (r#""gender":"\u0041""#, r#"{"tag":[{T}],"a":1}"#)]
+    {
+        let line =
+            |blanks: &str| format!(r#"{{"resourceType":"Patient","x":[{blanks}],{kept},"meta":{meta}}}"#);
+        assert_eq!(subset("gender", "Patient", &line(&blanks)), subset("gender", "Patient", &line("")));
+        assert!(subset("gender", "Patient", &line("")).unwrap().contains(kept));
+    }
+    let tags = format!(r#"{{"meta":{{"tag":[{blanks}{{"code":"x"}}]}}}}"#);
+    assert!(subset("id", "Patient", &tags).unwrap().ends_with(r#"{"code":"x"},{T}]}}"#));
+    let elements = Elements::parse(["gender"]).unwrap();
+    for line in [tags, format!(r#"{{"gender":[{blanks}]}}"#)] {
+        let cancel = CancelToken::new();
+        elements.subset(named("Patient"), line.as_bytes(), &cancel, &mut Vec::new()).unwrap();
+        let all = cancel.looks();
+        assert!(all > 16, "{all} looks at 16 strides");
+        for look in 1..=all {
+            let (cancel, mut out) = (CancelToken::at_look(look), Vec::new());
+            let cancelled = elements.subset(named("Patient"), line.as_bytes(), &cancel, &mut out);
+            assert_eq!(cancelled, Err(SubsetError::Cancelled(Cancelled)), "{look} of {all}");
+            assert!(out.is_empty() && cancel.looks() < look + 5, "{} looks", cancel.looks());
+        }
+    }
+}
+
+#[test]
 fn what_names_no_root_element_is_refused_with_what_would_be_right() {
     for (item, says) in [
         ("", "status or Patient.birthDate"),
@@ -159,7 +187,7 @@ proptest! {
     #[test]
     fn no_item_and_no_line_panics(item in ".{0,30}|[A-Z][a-z]{3,9}\\.[a-z\\[\\]]{0,9}", line in ".{0,60}") {
         let _ = Elements::parse([item.as_str()]);
-        let _ = Elements::parse(["name"]).unwrap().subset(named("Patient"), line.as_bytes(), &mut Vec::new());
+        let _ = Elements::parse(["name"]).unwrap().subset(named("Patient"), line.as_bytes(), &CancelToken::new(), &mut Vec::new());
     }
 
     #[test]
@@ -181,7 +209,7 @@ proptest! {
         keys.rotate_left(turn);
         let line = format!("{{{}}}", keys.iter().map(|key| format!("{}:{}", json!(key), object[key])).collect::<Vec<_>>().join(","));
         let mut out = Vec::new();
-        Elements::parse(["Patient.gender"]).unwrap().subset(named("Patient"), line.as_bytes(), &mut out).unwrap();
+        Elements::parse(["Patient.gender"]).unwrap().subset(named("Patient"), line.as_bytes(), &CancelToken::new(), &mut out).unwrap();
         prop_assert!(out.len() <= line.len() + Elements::GROWTH);
         let mut read: Value = serde_json::from_slice(&out).unwrap();
         let tags = read["meta"]["tag"].as_array().unwrap();

@@ -2,6 +2,7 @@
 
 use serde_json::Value;
 
+use super::Search;
 use super::date::Date;
 use super::error::FilterError;
 use super::escape;
@@ -109,13 +110,13 @@ impl Criterion {
         }
     }
 
-    /// Whether a resource is so. `base_url` is the source's own base.
-    pub fn matches(&self, resource: &Value, base_url: Option<&str>) -> bool {
+    /// Whether a resource is so.
+    pub fn matches(&self, resource: &Value, search: Search<'_>) -> bool {
         let any = |test: &mut dyn FnMut(Shape, &Value) -> bool| {
-            self.parameter.places.iter().any(|place| place.any(resource, test))
+            self.parameter.places.iter().any(|place| place.any(resource, search, test))
         };
         let is = |shape: Shape, value: &Value, sought: &[Sought]| {
-            sought.iter().any(|sought| sought.matches(shape, value, base_url))
+            search.any(sought, |sought| sought.matches(shape, value, search))
         };
         match &self.test {
             Test::Missing(is_missing) => any(&mut |_, _| true) != *is_missing,
@@ -131,18 +132,18 @@ impl Criterion {
 }
 
 impl Sought {
-    fn matches(&self, shape: Shape, value: &Value, base_url: Option<&str>) -> bool {
+    fn matches(&self, shape: Shape, value: &Value, search: Search<'_>) -> bool {
         match self {
-            Self::Date(date) => date.matches(shape, value),
+            Self::Date(date) => date.matches(shape, value, search),
             Self::Identifier(token) => {
-                shape == Shape::Reference && token.matches(Shape::Identifier, &value["identifier"])
+                shape == Shape::Reference && token.matches(Shape::Identifier, &value["identifier"], search)
             }
             Self::Quantity(quantity) => quantity.matches(shape, value),
-            Self::Reference(target) => target.matches(shape, value, base_url),
-            Self::Text(words) => words.describe(shape, value),
-            Self::Token(token) => token.matches(shape, value),
+            Self::Reference(target) => target.matches(shape, value, search.base_url),
+            Self::Text(words) => words.describe(shape, value, search),
+            Self::Token(token) => token.matches(shape, value, search),
             Self::Uri(uri) => uri.matches(shape, value),
-            Self::Words(words) => words.matches(shape, value),
+            Self::Words(words) => words.matches(shape, value, search),
         }
     }
 }

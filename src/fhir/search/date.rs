@@ -2,6 +2,7 @@
 
 use serde_json::Value;
 
+use super::Search;
 use super::place::Shape;
 use super::prefix::{self, Prefix};
 use crate::fhir::{date_time, instant};
@@ -40,8 +41,8 @@ impl Date {
 
     /// Whether a value of a resource lies to it as the prefix says. Near is as long before or
     /// after as what is sought is long: a day before or after a day.
-    pub fn matches(&self, shape: Shape, value: &Value) -> bool {
-        let Some(Time { from, to }) = time_of(shape, value) else { return false };
+    pub fn matches(&self, shape: Shape, value: &Value, search: Search<'_>) -> bool {
+        let Some(Time { from, to }) = time_of(shape, value, search) else { return false };
         let sought = self.time;
         let is_within = sought.from <= from && to <= sought.to;
         match self.prefix {
@@ -62,7 +63,7 @@ impl Date {
 }
 
 /// The time of an element; `None` if it has none that can be read.
-fn time_of(shape: Shape, value: &Value) -> Option<Time> {
+fn time_of(shape: Shape, value: &Value, search: Search<'_>) -> Option<Time> {
     match shape {
         Shape::Date => time(value.as_str()?),
         Shape::Instant => {
@@ -82,8 +83,9 @@ fn time_of(shape: Shape, value: &Value) -> Option<Time> {
         // Only its outer limits count, as the standard says.
         Shape::Timing => {
             let events = value["event"].as_array().into_iter().flatten();
-            let events = events.filter_map(|event| time_of(Shape::Date, event));
-            let bounds = time_of(Shape::Period, &value["repeat"]["boundsPeriod"]);
+            let events = events.take_while(|_| !search.cancel.is_cancelled());
+            let events = events.filter_map(|event| time_of(Shape::Date, event, search));
+            let bounds = time_of(Shape::Period, &value["repeat"]["boundsPeriod"], search);
             events.chain(bounds).reduce(|a, b| Time { from: a.from.min(b.from), to: a.to.max(b.to) })
         }
         _ => None,

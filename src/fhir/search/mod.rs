@@ -1,7 +1,8 @@
 //! `_typeFilter`: which resources of a type are exported, as a FHIR search says it.
 //!
 //! A filter is compiled once, at the kick-off, and then asked for one line of NDJSON after the
-//! other. What the search parameters mean is read from the published definitions of R4 and from
+//! other. A line is read once, whatever the number of filters, and the token of the job is looked
+//! at before each comparison (P13). What the search parameters mean is read from the published definitions of R4 and from
 //! R4's search page. Whatever cannot be evaluated exactly is refused with the reason: nothing of
 //! a filter is ever ignored.
 //!
@@ -28,10 +29,14 @@ mod text;
 mod token;
 mod uri;
 
+use std::collections::HashMap;
+
 use percent_encoding::percent_decode_str;
+use serde_json::Value;
 
 use super::ResourceType;
 use super::quoted::quoted;
+use crate::cancel::{CancelToken, Cancelled};
 use criterion::Criterion;
 use read::Wanted;
 
@@ -97,42 +102,108 @@ impl TypeFilter {
     /// source's own base, for absolute references (K-12). A line that cannot be read does not
     /// match; it is read no further than to the last element that matters.
     pub fn matches(&self, line: &[u8], base_url: Option<&str>) -> bool {
-        self.wanted
-            .read(line)
-            .is_some_and(|resource| self.criteria.iter().all(|it| it.matches(&resource, base_url)))
+        let cancel = CancelToken::new();
+        self.matches_line(line, Search { base_url, cancel: &cancel }).is_ok_and(|matches| matches)
+    }
+
+    fn matches_line(&self, line: &[u8], search: Search<'_>) -> Result<bool, Cancelled> {
+        let resource = self.wanted.read(line, search.cancel)?;
+        let matches = resource.is_some_and(|resource| self.accepts(&resource, search));
+        search.cancel.check().map(|()| matches)
+    }
+
+    fn accepts(&self, resource: &Value, search: Search<'_>) -> bool {
+        self.criteria.iter().all(|it| it.matches(resource, search))
     }
 }
 
-/// All filters of a request.
+/// What a search is done with. Once the job is over every `any` and `all` of it ends at its next
+/// item, with an answer that means nothing: who asked looks at the token again.
+#[derive(Debug, Clone, Copy)]
+struct Search<'a> {
+    /// The source's own base.
+    base_url: Option<&'a str>,
+    cancel: &'a CancelToken,
+}
+
+impl Search<'_> {
+    /// Whether some item passes the test.
+    fn any<T>(self, items: impl IntoIterator<Item = T>, mut test: impl FnMut(T) -> bool) -> bool {
+        items.into_iter().any(|item| self.cancel.is_cancelled() || test(item))
+    }
+}
+
+/// What a request says of lines, by their types.
 #[derive(Debug, Clone, Default)]
 pub struct TypeFilters {
-    filters: Vec<TypeFilter>,
+    of_types: HashMap<ResourceType, OfType>,
+}
+
+/// The filters of one type.
+#[derive(Debug, Clone, Default)]
+struct OfType {
+    /// What any of them looks at.
+    wanted: Wanted,
+    /// One of each of these must match.
+    sets: Vec<Vec<TypeFilter>>,
 }
 
 impl TypeFilters {
-    /// The filters together: those of one type are alternatives.
-    pub fn new(filters: impl IntoIterator<Item = TypeFilter>) -> Self {
-        Self { filters: filters.into_iter().collect() }
-    }
-
-    /// Whether nothing is filtered.
-    pub fn is_empty(&self) -> bool {
-        self.filters.is_empty()
+    /// The filters together: in each set those of one type are alternatives, and a line must match
+    /// in all sets that have filters of its type.
+    pub fn new(sets: impl IntoIterator<Item = Vec<TypeFilter>>) -> Self {
+        let mut of_types: HashMap<ResourceType, OfType> = HashMap::new();
+        for set in sets {
+            let mut alternatives: HashMap<ResourceType, Vec<TypeFilter>> = HashMap::new();
+            for filter in set {
+                alternatives.entry(filter.resource_type).or_default().push(filter);
+            }
+            for (resource_type, filters) in alternatives {
+                let of_type = of_types.entry(resource_type).or_default();
+                let criteria = filters.iter().flat_map(|filter| &filter.criteria);
+                criteria.for_each(|criterion| criterion.want(&mut of_type.wanted));
+                of_type.sets.push(filters);
+            }
+        }
+        Self { of_types }
     }
 
     /// Whether resources of that type are filtered.
     pub fn filters(&self, resource_type: ResourceType) -> bool {
-        self.of(resource_type).next().is_some()
+        self.of_types.contains_key(&resource_type)
     }
 
-    /// Whether the resource of this line is exported: it matches a filter of its type, or there
-    /// is none. See [`TypeFilter::matches`].
-    pub fn matches(&self, resource_type: ResourceType, line: &[u8], base_url: Option<&str>) -> bool {
-        !self.filters(resource_type) || self.of(resource_type).any(|filter| filter.matches(line, base_url))
-    }
-
-    fn of(&self, resource_type: ResourceType) -> impl Iterator<Item = &TypeFilter> {
-        self.filters.iter().filter(move |filter| filter.resource_type == resource_type)
+    /// Whether the resource of this line is exported: there is no filter of its type, or it
+    /// matches as [`TypeFilters::new`] says. The line is read once for all of them. See
+    /// [`TypeFilter::matches`].
+    ///
+    /// # Errors
+    /// If the token has fired, which is looked at before each comparison.
+    pub fn matches(
+        &self,
+        resource_type: ResourceType,
+        line: &[u8],
+        base_url: Option<&str>,
+        cancel: &CancelToken,
+    ) -> Result<bool, Cancelled> {
+        cancel.check()?;
+        let Some(OfType { wanted, sets }) = self.of_types.get(&resource_type) else { return Ok(true) };
+        let search = Search { base_url, cancel };
+        if let Some(resource) = wanted.read(line, cancel)? {
+            let matches = sets.iter().all(|set| search.any(set, |filter| filter.accepts(&resource, search)));
+            return cancel.check().map(|()| matches);
+        }
+        // What one of them cannot read another need not look at.
+        for set in sets {
+            let mut is_in_set = false;
+            for filter in set {
+                is_in_set = is_in_set || filter.matches_line(line, search)?;
+            }
+            if !is_in_set {
+                return Ok(false);
+            }
+        }
+        Ok(true)
     }
 }
 

@@ -3,7 +3,7 @@
 use serde_json::Value;
 
 use super::read::Wanted;
-use super::reference;
+use super::{Search, reference};
 use crate::fhir::ResourceType;
 
 /// The data types of FHIR R4 that searches look at, by how they are compared.
@@ -101,11 +101,17 @@ static FALSE: Value = Value::Bool(false);
 
 impl Place {
     /// Whether any value that is found in the resource passes the test.
-    pub fn any(&self, resource: &Value, test: &mut dyn FnMut(Shape, &Value) -> bool) -> bool {
+    pub fn any(
+        &self,
+        resource: &Value,
+        search: Search<'_>,
+        test: &mut dyn FnMut(Shape, &Value) -> bool,
+    ) -> bool {
         match self {
-            Self::Elements { steps, shape } => any(steps, resource, &mut |value| test(*shape, value)),
+            Self::Elements { steps, shape } => any(steps, resource, search, &mut |value| test(*shape, value)),
             Self::Truth(ways) => {
-                let is_set = ways.iter().any(|steps| any(steps, resource, &mut |value| *value != FALSE));
+                let is_set =
+                    ways.iter().any(|steps| any(steps, resource, search, &mut |value| *value != FALSE));
                 test(Shape::Boolean, if is_set { &TRUE } else { &FALSE })
             }
         }
@@ -128,18 +134,19 @@ impl Place {
     }
 }
 
-fn any(steps: &[Step], element: &Value, test: &mut dyn FnMut(&Value) -> bool) -> bool {
+fn any(steps: &[Step], element: &Value, search: Search<'_>, test: &mut dyn FnMut(&Value) -> bool) -> bool {
     if let Value::Array(items) = element {
-        return items.iter().any(|item| any(steps, item, test));
+        return search.any(items, |item| any(steps, item, search, test));
     }
     let Some((step, rest)) = steps.split_first() else { return !element.is_null() && test(element) };
     match step {
-        Step::Member(name) => element.get(name).is_some_and(|member| any(rest, member, test)),
+        Step::Member(name) => element.get(name).is_some_and(|member| any(rest, member, search, test)),
         Step::Where { member, text } => {
-            element.get(member).is_some_and(|value| value == text.as_str()) && any(rest, element, test)
+            element.get(member).is_some_and(|value| value == text.as_str())
+                && any(rest, element, search, test)
         }
         Step::RefersTo(resource_type) => {
-            reference::type_of(element) == Some(*resource_type) && any(rest, element, test)
+            reference::type_of(element) == Some(*resource_type) && any(rest, element, search, test)
         }
     }
 }

@@ -1,13 +1,26 @@
 //! Reads of a line only what a filter looks at: all other elements are passed over, and what
-//! comes after the last one that is wanted is not looked at.
+//! comes after the last one that is wanted is not looked at. Long lines are read with looks at the
+//! token of the job, and of a resource no more is held than [`MOST_HELD`] (P13).
 
+use std::cell::Cell;
 use std::fmt;
 
-use serde::Deserialize;
 use serde::de::{DeserializeSeed, Deserializer, Error, IgnoredAny, MapAccess, SeqAccess, Visitor};
 use serde_json::{Map, Value};
 
 use super::place::Step;
+use crate::cancel::{AT_ONCE, CancelToken, Cancelled};
+
+/// Bytes of the longest text that is compared, the limit of R4 for a string. A longer one is there
+/// (`:missing=false`) and is nothing that could be sought.
+const LONGEST_TEXT: usize = 1 << 20;
+
+/// Bytes of memory that what is wanted of one resource may take; one that has more cannot be read.
+const MOST_HELD: usize = 512 << 20;
+
+/// Bytes of memory of a value, and of an object besides: a node of its map.
+const VALUE_BYTES: usize = size_of::<Value>();
+const OBJECT_BYTES: usize = 640;
 
 /// The elements that are wanted of an object, or of each object of an array.
 #[derive(Debug, Clone, Default)]
@@ -40,18 +53,28 @@ impl Wanted {
         &mut self.members[at].1
     }
 
-    /// The wanted elements of a resource's line; `None` if it cannot be read so far.
-    pub fn read(&self, line: &[u8]) -> Option<Value> {
-        let mut found = Map::new();
-        let root = Root { wanted: self, found: &mut found };
-        let read = serde_json::Deserializer::from_slice(line).deserialize_map(root);
-        (read.is_ok() || found.len() == self.members.len()).then_some(Value::Object(found))
+    /// The wanted elements of a resource's line; `None` if it cannot be read so far. Of a root
+    /// element that is there twice the first counts.
+    ///
+    /// # Errors
+    /// If the token has fired.
+    pub fn read(&self, line: &[u8], cancel: &CancelToken) -> Result<Option<Value>, Cancelled> {
+        let (mut found, room) = (Map::new(), Cell::new(MOST_HELD));
+        let root = Root { wanted: self, room: &room, found: &mut found };
+        let is_read = if line.len() <= AT_ONCE {
+            serde_json::Deserializer::from_slice(line).deserialize_map(root).is_ok()
+        } else {
+            serde_json::Deserializer::from_reader(cancel.reader(line)).deserialize_map(root).is_ok()
+        };
+        cancel.check()?;
+        Ok((is_read || found.len() == self.members.len()).then_some(Value::Object(found)))
     }
 }
 
 /// Reads a resource. Ends with an error as soon as all has been found.
 struct Root<'w> {
     wanted: &'w Wanted,
+    room: &'w Cell<usize>,
     found: &'w mut Map<String, Value>,
 }
 
@@ -68,7 +91,8 @@ impl<'de> Visitor<'de> for Root<'_> {
                 map.next_value::<IgnoredAny>()?;
                 continue;
             };
-            self.found.insert(name.into(), map.next_value_seed(wanted)?);
+            let value = map.next_value_seed(Element { wanted, room: self.room })?;
+            self.found.entry(name).or_insert(value);
             if self.found.len() == self.wanted.members.len() {
                 return Err(A::Error::custom("all has been found"));
             }
@@ -80,8 +104,10 @@ impl<'de> Visitor<'de> for Root<'_> {
 /// Reads a key: the wanted member of that name.
 struct Key<'w>(&'w Wanted);
 
+static WHOLE: Wanted = Wanted { whole: true, members: Vec::new() };
+
 impl<'de, 'w> DeserializeSeed<'de> for Key<'w> {
-    type Value = Option<(&'w str, &'w Wanted)>;
+    type Value = Option<(String, &'w Wanted)>;
 
     fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<Self::Value, D::Error> {
         deserializer.deserialize_str(self)
@@ -89,31 +115,51 @@ impl<'de, 'w> DeserializeSeed<'de> for Key<'w> {
 }
 
 impl<'w> Visitor<'_> for Key<'w> {
-    type Value = Option<(&'w str, &'w Wanted)>;
+    type Value = Option<(String, &'w Wanted)>;
 
     fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("a key")
     }
 
     fn visit_str<E>(self, name: &str) -> Result<Self::Value, E> {
+        if self.0.whole {
+            return Ok(Some((name.into(), &WHOLE)));
+        }
         let mut members = self.0.members.iter();
-        Ok(members.find(|(known, _)| known == name).map(|(known, wanted)| (known.as_str(), wanted)))
+        Ok(members.find(|(known, _)| known == name).map(|(known, wanted)| (known.clone(), wanted)))
     }
 }
 
-impl<'de> DeserializeSeed<'de> for &Wanted {
+/// Reads an element. What is neither an object nor an array has no members: if not all of it is
+/// wanted, nothing is.
+struct Element<'w> {
+    wanted: &'w Wanted,
+    /// Bytes that may still be held.
+    room: &'w Cell<usize>,
+}
+
+impl Element<'_> {
+    fn hold<E: Error>(&self, bytes: usize) -> Result<(), E> {
+        let room = self.room.get().checked_sub(VALUE_BYTES + bytes);
+        self.room.set(room.ok_or_else(|| E::custom("more is wanted of it than can be held"))?);
+        Ok(())
+    }
+
+    fn scalar<E: Error>(&self, value: impl Into<Value>) -> Result<Value, E> {
+        self.hold(0)?;
+        Ok(if self.wanted.whole { value.into() } else { Value::Null })
+    }
+}
+
+impl<'de> DeserializeSeed<'de> for Element<'_> {
     type Value = Value;
 
     fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<Value, D::Error> {
-        if self.whole {
-            return Value::deserialize(deserializer);
-        }
         deserializer.deserialize_any(self)
     }
 }
 
-/// What is neither an object nor an array has no members, and so nothing that is wanted.
-impl<'de> Visitor<'de> for &Wanted {
+impl<'de> Visitor<'de> for Element<'_> {
     type Value = Value;
 
     fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -121,11 +167,13 @@ impl<'de> Visitor<'de> for &Wanted {
     }
 
     fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Value, A::Error> {
+        self.hold(OBJECT_BYTES)?;
         let mut found = Map::new();
-        while let Some(member) = map.next_key_seed(Key(self))? {
+        while let Some(member) = map.next_key_seed(Key(self.wanted))? {
             match member {
                 Some((name, wanted)) => {
-                    found.insert(name.into(), map.next_value_seed(wanted)?);
+                    self.hold(name.len())?;
+                    found.insert(name, map.next_value_seed(Element { wanted, room: self.room })?);
                 }
                 None => {
                     map.next_value::<IgnoredAny>()?;
@@ -136,35 +184,44 @@ impl<'de> Visitor<'de> for &Wanted {
     }
 
     fn visit_seq<A: SeqAccess<'de>>(self, mut seq: A) -> Result<Value, A::Error> {
+        self.hold(0)?;
         let mut items = Vec::new();
-        while let Some(item) = seq.next_element_seed(self)? {
+        while let Some(item) = seq.next_element_seed(Element { wanted: self.wanted, room: self.room })? {
             items.push(item);
         }
         Ok(Value::Array(items))
     }
 
     fn visit_unit<E: Error>(self) -> Result<Value, E> {
-        Ok(Value::Null)
+        self.scalar(())
     }
 
-    fn visit_bool<E: Error>(self, _: bool) -> Result<Value, E> {
-        Ok(Value::Null)
+    fn visit_bool<E: Error>(self, truth: bool) -> Result<Value, E> {
+        self.scalar(truth)
     }
 
-    fn visit_i64<E: Error>(self, _: i64) -> Result<Value, E> {
-        Ok(Value::Null)
+    fn visit_i64<E: Error>(self, number: i64) -> Result<Value, E> {
+        self.scalar(number)
     }
 
-    fn visit_u64<E: Error>(self, _: u64) -> Result<Value, E> {
-        Ok(Value::Null)
+    fn visit_u64<E: Error>(self, number: u64) -> Result<Value, E> {
+        self.scalar(number)
     }
 
-    fn visit_f64<E: Error>(self, _: f64) -> Result<Value, E> {
-        Ok(Value::Null)
+    fn visit_f64<E: Error>(self, number: f64) -> Result<Value, E> {
+        self.scalar(number)
     }
 
-    fn visit_str<E: Error>(self, _: &str) -> Result<Value, E> {
-        Ok(Value::Null)
+    fn visit_str<E: Error>(self, text: &str) -> Result<Value, E> {
+        if !self.wanted.whole {
+            return self.scalar(());
+        }
+        if text.len() > LONGEST_TEXT {
+            self.hold(0)?;
+            return Ok(Value::Object(Map::new()));
+        }
+        self.hold(text.len())?;
+        Ok(text.into())
     }
 }
 
@@ -182,6 +239,10 @@ mod tests {
         wanted
     }
 
+    fn read_of(ways: &[&str], line: &[u8]) -> Option<Value> {
+        wanted(ways).read(line, &CancelToken::new()).unwrap()
+    }
+
     #[test]
     fn only_what_is_wanted_is_read() {
         let line = br#"{"id":"x","a":[{"b":1,"c":{"d":2}},7,null,{"b":[3]}],"e":{"f":4},"\u0067":5}"#;
@@ -194,17 +255,49 @@ mod tests {
             (&["h"], json!({})),
             (&["id.x"], json!({"id": null})),
         ] {
-            assert_eq!(wanted(ways).read(line), Some(read), "{ways:?}");
+            assert_eq!(read_of(ways, line), Some(read), "{ways:?}");
         }
     }
 
     #[test]
     fn a_line_is_read_to_the_last_element_that_is_wanted() {
-        assert_eq!(wanted(&["a"]).read(br#"{"a":1,"b":"#), Some(json!({"a": 1})));
+        assert_eq!(read_of(&["a"], br#"{"a":1,"b":"#), Some(json!({"a": 1})));
+        assert_eq!(read_of(&["a"], br#"{"a":1,"a":2}"#), read_of(&["a", "b"], br#"{"a":1,"a":2}"#));
         for line in [&br#"{"b":1,"a":"#[..], b"[1]", b"", b"7", br#"{"b":"#, b"{\"b\":1\xff}"] {
-            assert_eq!(wanted(&["a"]).read(line), None);
+            assert_eq!(read_of(&["a"], line), None);
         }
         let deep = format!(r#"{{"b":{}{},"a":1}}"#, "[".repeat(10_000), "]".repeat(10_000));
-        assert_eq!(wanted(&["a"]).read(deep.as_bytes()), Some(json!({"a": 1})));
+        assert_eq!(read_of(&["a"], deep.as_bytes()), Some(json!({"a": 1})));
+    }
+
+    #[test]
+    fn p13_a_long_line_is_read_as_a_short_one_is_and_with_a_look_at_each_stride() {
+        let blanks = " ".repeat(AT_ONCE);
+        let value = r#"{"b":[1,-2,3.5,"x",true,null],"c":{"d":"y"}}"#;
+        let (short, long) =
+            (format!(r#"{{"z":[],"a":{value}}}"#), format!(r#"{{"z":[{blanks}],"a":{value}}}"#));
+        for ways in [&["a"][..], &["a.b"], &["a.c.d", "z"], &["nothing"]] {
+            assert_eq!(read_of(ways, long.as_bytes()), read_of(ways, short.as_bytes()), "{ways:?}");
+        }
+        let cancel = CancelToken::at_look(5);
+        assert_eq!(wanted(&["a"]).read(long.as_bytes(), &cancel), Err(Cancelled));
+        assert!(cancel.looks() < 8, "{} looks, some of them after the token fired", cancel.looks());
+    }
+
+    #[test]
+    fn p13_a_text_that_is_longer_than_a_string_may_be_is_there_and_is_nothing_that_is_sought() {
+        let line = |length| format!(r#"{{"a":"{}"}}"#, "x".repeat(length));
+        let read = |length| read_of(&["a"], line(length).as_bytes()).unwrap()["a"].take();
+        assert_eq!(read(LONGEST_TEXT), json!("x".repeat(LONGEST_TEXT)));
+        assert_eq!(read(LONGEST_TEXT + 1), json!({}));
+    }
+
+    #[test]
+    fn p13_no_more_is_held_of_a_resource_than_was_said() {
+        let line = |objects: usize| format!(r#"{{"a":[{}]}}"#, vec!["{}"; objects].join(","));
+        let most = (MOST_HELD - VALUE_BYTES) / (VALUE_BYTES + OBJECT_BYTES);
+        assert!(read_of(&["a"], line(most).as_bytes()).is_some());
+        assert_eq!(read_of(&["a"], line(most + 1).as_bytes()), None);
+        assert!(read_of(&["b"], line(most + 1).as_bytes()).is_some(), "only what is wanted counts");
     }
 }

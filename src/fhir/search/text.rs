@@ -4,6 +4,7 @@ use serde_json::Value;
 use unicode_normalization::UnicodeNormalization;
 use unicode_normalization::char::is_combining_mark;
 
+use super::Search;
 use super::place::Shape;
 
 /// How a text is to hold what is sought.
@@ -38,33 +39,34 @@ impl Words {
     }
 
     /// Whether a value of a resource has them, in any of its parts.
-    pub fn matches(&self, shape: Shape, value: &Value) -> bool {
+    pub fn matches(&self, shape: Shape, value: &Value, search: Search<'_>) -> bool {
         let parts: &[&str] = match shape {
-            Shape::Text => return self.are_in(value),
+            Shape::Text => return self.are_in(value, search),
             Shape::HumanName => &["text", "family", "given", "prefix", "suffix"],
             Shape::Address => &["text", "line", "city", "district", "state", "postalCode", "country"],
             _ => return false,
         };
-        parts.iter().any(|part| self.are_in(&value[part]))
+        parts.iter().any(|part| self.are_in(&value[part], search))
     }
 
     /// Whether the text that goes with a token has them (`:text`).
-    pub fn describe(&self, shape: Shape, value: &Value) -> bool {
+    pub fn describe(&self, shape: Shape, value: &Value, search: Search<'_>) -> bool {
         match shape {
-            Shape::Coding => self.are_in(&value["display"]),
+            Shape::Coding => self.are_in(&value["display"], search),
             Shape::CodeableConcept => {
                 let codings = value["coding"].as_array();
-                self.are_in(&value["text"])
-                    || codings.is_some_and(|codings| codings.iter().any(|it| self.are_in(&it["display"])))
+                self.are_in(&value["text"], search)
+                    || codings
+                        .is_some_and(|codings| search.any(codings, |it| self.are_in(&it["display"], search)))
             }
-            Shape::Identifier => self.are_in(&value["type"]["text"]),
+            Shape::Identifier => self.are_in(&value["type"]["text"], search),
             _ => false,
         }
     }
 
-    fn are_in(&self, value: &Value) -> bool {
+    fn are_in(&self, value: &Value, search: Search<'_>) -> bool {
         match value {
-            Value::Array(items) => items.iter().any(|item| self.are_in(item)),
+            Value::Array(items) => search.any(items, |item| self.are_in(item, search)),
             Value::String(text) => match self.mode {
                 Mode::Start => folded(text).starts_with(&self.sought),
                 Mode::Contains => folded(text).contains(&self.sought),

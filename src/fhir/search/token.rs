@@ -2,8 +2,8 @@
 
 use serde_json::Value;
 
-use super::escape;
 use super::place::Shape;
+use super::{Search, escape};
 
 /// A token that is sought.
 #[derive(Debug, Clone)]
@@ -65,7 +65,7 @@ impl Token {
     }
 
     /// Whether a value of a resource is it.
-    pub fn matches(&self, shape: Shape, value: &Value) -> bool {
+    pub fn matches(&self, shape: Shape, value: &Value, search: Search<'_>) -> bool {
         match (shape, value) {
             (Shape::Code | Shape::Uri, Value::String(text)) => {
                 self.system == System::Any && self.code.as_ref() == Some(text)
@@ -79,9 +79,9 @@ impl Token {
                 self.system == System::Any && value["value"].as_str().is_some_and(|text| self.is_code(text))
             }
             (Shape::Coding, _) => self.is(value, "code"),
-            (Shape::CodeableConcept, _) => {
-                value["coding"].as_array().is_some_and(|codings| codings.iter().any(|it| self.is(it, "code")))
-            }
+            (Shape::CodeableConcept, _) => value["coding"]
+                .as_array()
+                .is_some_and(|codings| search.any(codings, |it| self.is(it, "code"))),
             (Shape::Identifier, _) => self.is(value, "value"),
             _ => false,
         }

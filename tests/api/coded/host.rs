@@ -19,7 +19,7 @@ struct Noise(Vec<u8>);
 const TINY: &[u8] = b"{\"resourceType\":\"Patient\"}";
 
 impl Exporter for Noise {
-    fn plan(&self, _: &ExportRequest) -> Result<Plan, ExportError> {
+    fn plan(&self, _: &ExportRequest, _: &CancelToken) -> Result<Plan, ExportError> {
         let part = Part { weight: 1, content: Value::Null };
         let bytes = Some((self.0.len() + 1 + TINY.len() + 1) as u64);
         Ok(Plan { bytes, ..Plan::new(jiff::Timestamp::now(), vec![part]) })
@@ -59,7 +59,7 @@ async fn what_cannot_be_compressed_is_stored_plain_and_takes_no_more_than_was_pl
 struct Careless(Arc<Mutex<Vec<bool>>>);
 
 impl Exporter for Careless {
-    fn plan(&self, _: &ExportRequest) -> Result<Plan, ExportError> {
+    fn plan(&self, _: &ExportRequest, _: &CancelToken) -> Result<Plan, ExportError> {
         Ok(Plan::new(jiff::Timestamp::now(), vec![Part { weight: 1, content: Value::Null }]))
     }
 

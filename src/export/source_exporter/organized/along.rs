@@ -6,10 +6,13 @@ use std::collections::HashSet;
 
 use super::bound::Bound;
 use super::survey::MOST_BLOCKS;
-use crate::export::ExportError;
 use crate::export::source_exporter::provenances::Associated;
 use crate::export::source_exporter::select::Selection;
+use crate::export::{CancelToken, ExportError};
 use crate::index::{Key, Look, Spot};
+
+/// The number of a patient, where the Provenance is, and its bytes.
+pub type Placed = (u32, Spot, u64);
 
 /// See the module.
 pub struct Along {
@@ -22,11 +25,17 @@ pub struct Along {
 
 impl Along {
     /// Those that may go along, if the selection asks for such.
-    pub fn load(look: &Look<'_>, selection: &Selection, bound: &Bound) -> Result<Option<Self>, ExportError> {
-        let Some(associated) = Associated::of(look, selection)? else { return Ok(None) };
+    pub fn load(
+        look: &Look<'_>,
+        selection: &Selection,
+        bound: &Bound,
+        cancel: &CancelToken,
+    ) -> Result<Option<Self>, ExportError> {
+        let Some(associated) = Associated::of(look, selection, cancel)? else { return Ok(None) };
         let all: Vec<_> = associated.all().collect();
         let mut bytes = Vec::with_capacity(all.len());
         for of_chunk in all.chunk_by(|(a, _), (b, _)| (a.0, a.1) == (b.0, b.1)) {
+            cancel.check()?;
             let (s, c, _) = of_chunk[0].0;
             let bounds = bound.of(&look.segments[s as usize].chunks[c as usize]);
             bytes.extend(of_chunk.iter().map(|(spot, patients)| {
@@ -55,9 +64,11 @@ impl Along {
 
     /// What was placed, each once: the number of the patient, where the Provenance is, and its
     /// bytes; and how many an export that is not organized has besides.
-    pub fn finish(mut self) -> (Vec<(u32, Spot, u64)>, u64) {
-        self.placed.sort_unstable();
-        self.placed.dedup();
+    ///
+    /// # Errors
+    /// [`ExportError::Cancelled`].
+    pub fn finish(mut self, cancel: &CancelToken) -> Result<(Vec<Placed>, u64), ExportError> {
+        cancel.sort_once(&mut self.placed)?;
         let spots: Vec<Spot> = self.associated.all().map(|(spot, _)| spot).collect();
         let placed = self.placed.iter().map(|(owner, number)| {
             let n = *number as usize;
@@ -65,7 +76,7 @@ impl Along {
         });
         let placed: Vec<_> = placed.collect();
         let there: HashSet<_> = placed.iter().map(|(_, spot, _)| *spot).collect();
-        let missed = self.associated.chosen().iter().filter(|spot| !there.contains(spot)).count();
-        (placed, missed as u64)
+        let missed = self.associated.chosen(cancel)?.iter().filter(|spot| !there.contains(spot)).count();
+        Ok((placed, missed as u64))
     }
 }

@@ -7,8 +7,8 @@ use std::collections::HashSet;
 use rustc_hash::FxHashMap;
 
 use super::bound::Bound;
-use crate::export::ExportError;
 use crate::export::source_exporter::select::Selection;
+use crate::export::{CancelToken, ExportError};
 use crate::index::{Key, Look, Spot, keys};
 
 /// One of them.
@@ -32,18 +32,25 @@ pub struct Beside {
 
 impl Beside {
     /// All that the selection exports if something points to them.
-    pub fn load(look: &Look<'_>, selection: &Selection, bound: &Bound) -> Result<Self, ExportError> {
+    pub fn load(
+        look: &Look<'_>,
+        selection: &Selection,
+        bound: &Bound,
+        cancel: &CancelToken,
+    ) -> Result<Self, ExportError> {
         let mut beside = Self { numbers: FxHashMap::default(), resources: Vec::new() };
         for (s, segment) in look.segments.iter().enumerate() {
             let chunks = segment.chunks.iter().enumerate();
             let chunks = chunks.filter(|(_, chunk)| selection.refers_to_some(chunk.types()));
             for (c, chunk) in chunks {
+                cancel.check()?;
                 let reader = segment.open()?;
                 let (table, links) = (reader.keys(chunk)?, reader.links(chunk)?);
                 let superseded: HashSet<usize> = look.overlay.superseded(s, c).collect();
-                let referred_to = selection.referred_to(chunk, &reader)?.into_iter();
+                let referred_to = selection.referred_to(chunk, &reader, cancel)?.into_iter();
                 let named = referred_to.zip(keys(&table)).zip(bound.of(chunk));
                 for (n, ((is_referred_to, key), bytes)) in named.enumerate() {
+                    cancel.check()?;
                     if !is_referred_to || superseded.contains(&n) {
                         continue;
                     }
@@ -67,10 +74,19 @@ impl Beside {
     }
 
     /// Visits the resources of these numbers, and those that can be reached from them, each once.
-    pub fn follow(&self, from: impl Iterator<Item = u32>, mut visit: impl FnMut(u32, &Resource)) {
+    ///
+    /// # Errors
+    /// [`ExportError::Cancelled`].
+    pub fn follow(
+        &self,
+        from: impl Iterator<Item = u32>,
+        cancel: &CancelToken,
+        mut visit: impl FnMut(u32, &Resource),
+    ) -> Result<(), ExportError> {
         let mut next: Vec<u32> = from.collect();
         let mut reached: HashSet<u32> = next.iter().copied().collect();
         while let Some(number) = next.pop() {
+            cancel.check()?;
             let resource = &self.resources[number as usize];
             if resource.has_age {
                 visit(number, resource);
@@ -78,5 +94,6 @@ impl Beside {
             let pointers = resource.pointers.iter().filter_map(|key| self.number(*key));
             next.extend(pointers.filter(|to| reached.insert(*to)));
         }
+        Ok(())
     }
 }

@@ -1,7 +1,7 @@
 //! How long lines are in a block, at the most.
 
-use crate::export::ExportError;
 use crate::export::source_exporter::lines::{LineOptions, Lines};
+use crate::export::{CancelToken, ExportError};
 use crate::fhir::ResourceType;
 use crate::index::{Chunk, Span};
 
@@ -16,8 +16,8 @@ impl Bound {
     ///
     /// # Errors
     /// Those of [`Lines::new`].
-    pub fn new(options: LineOptions) -> Result<Self, ExportError> {
-        Ok(Self { url_growth: options.url_growth(), rules: Lines::new(options)? })
+    pub fn new(options: LineOptions, cancel: &CancelToken) -> Result<Self, ExportError> {
+        Ok(Self { url_growth: options.url_growth(), rules: Lines::new(options, cancel)? })
     }
 
     /// Bytes of each resource of a chunk on its way out, with a line feed, at the most.

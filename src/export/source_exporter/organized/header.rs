@@ -1,10 +1,9 @@
 //! The first line of a block, which names its patient. The index has no ids: they are read from a
 //! line of the source, the Patient resource itself or, if there is none, one that refers to it.
 
-use std::borrow::Cow;
-
 use serde::Deserialize;
 
+use crate::cancel::{CancelToken, Cancelled};
 use crate::fhir::ResourceType;
 use crate::index::{Key, each_reference, key};
 
@@ -22,26 +21,32 @@ pub fn bytes(name_bytes: u64) -> u64 {
 }
 
 /// The header of the patient whose own resource this is; `None` if it has no id.
-pub fn of_patient(line: &[u8]) -> Option<Vec<u8>> {
+///
+/// # Errors
+/// If the token has fired; so below.
+pub fn of_patient(line: &[u8], cancel: &CancelToken) -> Result<Option<Vec<u8>>, Cancelled> {
     #[derive(Deserialize)]
-    struct Named<'a> {
-        #[serde(borrow)]
-        id: Cow<'a, str>,
+    struct Named {
+        id: String,
     }
-    let named: Named<'_> = serde_json::from_slice(line).ok()?;
-    Some(header(&named.id))
+    Ok(cancel.parse::<Named>(line)?.ok().map(|named| header(&named.id)))
 }
 
 /// The header of the patient that the index knows by `patient`, of a line that refers to it; `None`
 /// if this one does not.
-pub fn referred_to(patient: Key, line: &[u8], base_url: Option<&str>) -> Option<Vec<u8>> {
+pub fn referred_to(
+    patient: Key,
+    line: &[u8],
+    base_url: Option<&str>,
+    cancel: &CancelToken,
+) -> Result<Option<Vec<u8>>, Cancelled> {
     let mut found = None;
-    each_reference(std::str::from_utf8(line).ok()?, base_url, |literal| {
+    each_reference(line, base_url, cancel, |literal| {
         if literal.resource_type == ResourceType::PATIENT && key(literal.key) == patient {
             found = Some(header(literal.id));
         }
-    });
-    found
+    })?;
+    Ok(found)
 }
 
 fn header(id: &str) -> Vec<u8> {
@@ -53,17 +58,23 @@ fn header(id: &str) -> Vec<u8> {
 mod tests {
     use super::*;
 
-    fn text(header: Option<Vec<u8>>) -> Option<String> {
-        header.map(|header| String::from_utf8(header).unwrap())
+    fn text(header: Result<Option<Vec<u8>>, Cancelled>) -> Option<String> {
+        header.unwrap().map(|header| String::from_utf8(header).unwrap())
     }
 
     #[test]
     fn o_3_a_header_is_what_the_standard_says_letter_for_letter() {
         let expected = r#"{"resourceType":"Parameters","parameter":[{"name":"header","valueReference":{"reference":"Patient/p-1"}}]}"#;
         for line in [r#"{"resourceType":"Patient","id":"p-1"}"#, r#"{"n":1e999,"i\u0064":"p\u002d1"}"#] {
-            assert_eq!(text(of_patient(line.as_bytes())).as_deref(), Some(expected), "{line}");
+            assert_eq!(
+                text(of_patient(line.as_bytes(), &CancelToken::new())).as_deref(),
+                Some(expected),
+                "{line}"
+            );
         }
-        let refers = |line: &str| text(referred_to(key("Patient/p-1"), line.as_bytes(), Some("https://h")));
+        let cancel = CancelToken::new();
+        let patient = key("Patient/p-1");
+        let refers = |line: &str| text(referred_to(patient, line.as_bytes(), Some("https://h"), &cancel));
         for line in [
             r#"{"a":[{"reference":"Patient/p-2"},{"reference":"Patient/p-1"}]}"#,
             r#"{"a":{"reference":"Patient\/p-1\/_history\/3"}}"#,
@@ -72,16 +83,19 @@ mod tests {
             assert_eq!(refers(line).as_deref(), Some(expected), "{line}");
         }
         assert_eq!(refers(r#"{"id":"p-1","a":{"reference":"Group/p-1"}}"#), None);
-        assert_eq!(text(of_patient(br#"{"resourceType":"Patient"}"#)), None);
+        assert_eq!(text(of_patient(br#"{"resourceType":"Patient"}"#, &CancelToken::new())), None);
     }
 
     #[test]
     fn a_header_has_at_most_as_many_bytes_as_was_said_whatever_the_id() {
         for id in ["", "p-1", "\u{e9}", r#"\"\\\/"#, r"\u0001\n\u00e9\u007f", "\u{7f}"] {
             let line = format!(r#"{{"id":"{id}"}}"#);
-            let header = of_patient(line.as_bytes()).unwrap();
+            let header = of_patient(line.as_bytes(), &CancelToken::new()).unwrap().unwrap();
             assert!(header.len() < bytes(id.len() as u64) as usize, "{id}");
         }
-        assert_eq!(of_patient(br#"{"id":""}"#).unwrap().len() as u64 + 1, bytes(0));
+        assert_eq!(
+            of_patient(br#"{"id":""}"#, &CancelToken::new()).unwrap().unwrap().len() as u64 + 1,
+            bytes(0)
+        );
     }
 }

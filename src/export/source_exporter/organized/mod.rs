@@ -68,12 +68,13 @@ pub fn plan(
     look: &Look<'_>,
     request: &ExportRequest,
     options: &SourceOptions,
+    cancel: &CancelToken,
 ) -> Result<Planned, ExportError> {
-    let mut survey = Survey::new(index, look, request, options)?;
+    let mut survey = Survey::new(index, look, request, options, cancel)?;
     let told = std::mem::take(&mut survey.told);
-    let mut stages = Stages::new(look, &LineOptions::of(request, index.base_url()), *options);
-    survey.blocks().for_each(|block| stages.add(block));
-    Ok(stages.finish(survey.left_out, told))
+    let mut stages = Stages::new(look, &LineOptions::of(request, index.base_url()), *options, cancel);
+    survey.blocks().try_for_each(|block| stages.add(block))?;
+    stages.finish(survey.left_out, told)
 }
 
 /// Bytes that an export of the request writes, at the most: as many as its plan will say.
@@ -85,9 +86,14 @@ pub fn size(
     look: &Look<'_>,
     request: &ExportRequest,
     options: &SourceOptions,
+    cancel: &CancelToken,
 ) -> Result<u64, ExportError> {
-    let survey = Survey::new(index, look, request, options)?;
-    let blocks: u64 = survey.blocks().map(|block| stages::bytes(&block, options.max_file_bytes)).sum();
+    let survey = Survey::new(index, look, request, options, cancel)?;
+    let mut blocks = 0;
+    for block in survey.blocks() {
+        cancel.check()?;
+        blocks += stages::bytes(&block, options.max_file_bytes);
+    }
     let told = survey.told.iter().map(|told| told.bytes).sum::<u64>() + line_feeds(survey.told.len());
     Ok(blocks + told + left_out_bytes(survey.left_out) + Remarks::of(look).bytes())
 }
@@ -124,12 +130,12 @@ impl Blocks {
         out: &mut PartWriter,
         cancel: &CancelToken,
     ) -> Result<(), ExportError> {
-        let mut lines = Lines::of_part(self.lines, out)?;
+        let mut lines = Lines::of_part(self.lines, out, cancel)?;
         let mut buffer = Vec::new();
         for stage in &self.stages {
             let mut held = Texts::for_all(&stage.held)?;
             exporter.each_slice(&self.files, &stage.held, cancel, |slice, name, file| {
-                slice.read(file, name, &mut buffer, |run, bytes| held.add(run, bytes))
+                slice.read(file, name, &mut buffer, cancel, |run, bytes| held.add(run, bytes))
             })?;
             for block in blocks::read(&stage.blocks).ok_or_else(damaged)? {
                 held.write(&block, exporter.index.base_url(), &mut lines, out)?;
@@ -190,16 +196,16 @@ impl Texts {
     ) -> Result<(), ExportError> {
         let name = self.line(block.name).ok_or_else(damaged)?.1;
         let header = match block.of {
-            None => header::of_patient(name),
-            Some(patient) => header::referred_to(patient, name, base_url),
+            None => header::of_patient(name, rules.cancel())?,
+            Some(patient) => header::referred_to(patient, name, base_url, rules.cancel())?,
         };
-        out.begin_block(header.ok_or_else(damaged)?, block.at_most);
+        out.begin_block(header.ok_or_else(damaged)?, block.at_most)?;
         let is_first = |number: &usize| block.of.is_none() && *number == block.name;
         let all = || block.lines.iter().cloned().flatten();
         for number in all().filter(is_first).chain(all().filter(|number| !is_first(number))) {
             let (resource_type, line) = self.line(number).ok_or_else(damaged)?;
             rules.write(resource_type, line, out)?;
-            out.progress(line.len() as u64 + 1);
+            out.progress(line.len() as u64 + 1)?;
         }
         Ok(())
     }

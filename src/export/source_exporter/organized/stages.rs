@@ -13,6 +13,7 @@ use crate::export::source_exporter::deleted::Told;
 use crate::export::source_exporter::lines::{LineOptions, PartLines};
 use crate::export::source_exporter::plan::SliceWriter;
 use crate::export::source_exporter::runs::Run;
+use crate::export::{CancelToken, ExportError};
 use crate::fhir::ResourceType;
 use crate::index::{Look, Spot};
 use crate::source::SourceFile;
@@ -40,6 +41,7 @@ pub struct Stages<'p> {
     lines: PartLines,
     url_growth: u64,
     options: SourceOptions,
+    cancel: &'p CancelToken,
     done: Vec<(u64, Blocks)>,
     bytes: u64,
     used: BTreeSet<usize>,
@@ -69,12 +71,18 @@ pub fn bytes((patient, lines): &survey::Block<'_>, max_file_bytes: u64) -> u64 {
 
 impl<'p> Stages<'p> {
     /// No part yet.
-    pub fn new(look: &'p Look<'p>, lines: &LineOptions, options: SourceOptions) -> Self {
+    pub fn new(
+        look: &'p Look<'p>,
+        lines: &LineOptions,
+        options: SourceOptions,
+        cancel: &'p CancelToken,
+    ) -> Self {
         Self {
             look,
             lines: PartLines { source_url: lines.source_url.clone(), told: Vec::new() },
             url_growth: lines.url_growth(),
             options,
+            cancel,
             done: Vec::new(),
             bytes: 0,
             used: BTreeSet::new(),
@@ -87,38 +95,43 @@ impl<'p> Stages<'p> {
     }
 
     /// Adds the next block.
-    pub fn add(&mut self, block: survey::Block<'p>) {
+    ///
+    /// # Errors
+    /// [`ExportError::Cancelled`]; so below.
+    pub fn add(&mut self, block: survey::Block<'p>) -> Result<(), ExportError> {
         let (bytes, held) = (bytes(&block, self.options.max_file_bytes), block.0.name_bytes + block.0.bytes);
         if self.held + held > self.most_held() {
-            self.end_stage();
+            self.end_stage()?;
         }
         if self.weight > 0 && self.weight + bytes > self.options.part_bytes {
-            self.end_stage();
+            self.end_stage()?;
             self.end_part();
         }
         self.blocks.push(block);
         self.held += held;
         self.weight += bytes;
         self.bytes += bytes;
+        Ok(self.cancel.check()?)
     }
 
     /// All parts.
-    pub fn finish(mut self, left_out: Option<u64>, told: Vec<Told>) -> Planned {
-        self.end_stage();
+    pub fn finish(mut self, left_out: Option<u64>, told: Vec<Told>) -> Result<Planned, ExportError> {
+        self.end_stage()?;
         self.end_part();
         let bytes = self.bytes + left_out_bytes(left_out);
-        Planned { parts: self.done, bytes, segments: self.used.into_iter().collect(), left_out, told }
+        let segments = self.used.into_iter().collect();
+        Ok(Planned { parts: self.done, bytes, segments, left_out, told })
     }
 
     fn most_held(&self) -> u64 {
         self.options.part_bytes / HELD_SHARE
     }
 
-    fn end_stage(&mut self) {
+    fn end_stage(&mut self) -> Result<(), ExportError> {
         let blocks = std::mem::take(&mut self.blocks);
         let held = std::mem::take(&mut self.held);
         if blocks.is_empty() {
-            return;
+            return Ok(());
         }
         // Such a block is the only one: all but its Patient resource is copied.
         let is_too_large = held > self.most_held();
@@ -129,8 +142,7 @@ impl<'p> Stages<'p> {
             held.extend(spots(lines).filter(is_held));
             copied.extend(spots(lines).filter(|spot| !is_held(spot)));
         }
-        held.sort_unstable();
-        held.dedup();
+        self.cancel.sort_once(&mut held)?;
         let number = |spot: &Spot| held.partition_point(|other| other < spot);
         let planned = blocks.iter().map(|block| Block {
             name: number(&block.0.name),
@@ -143,14 +155,19 @@ impl<'p> Stages<'p> {
             ),
         });
         let blocks = blocks::write(&planned.collect::<Vec<_>>());
-        let stage = Stage { held: self.slices(&held), blocks, copied: self.slices(&copied) };
+        let stage = Stage { held: self.slices(&held)?, blocks, copied: self.slices(&copied)? };
         self.stages.push(stage);
+        Ok(())
     }
 
     /// Slices of the resources that are there, in the order of these.
-    fn slices(&mut self, spots: &[Spot]) -> Vec<Slice> {
-        let of_chunks = spots.chunk_by(|a, b| (a.0, a.1) == (b.0, b.1));
-        of_chunks.filter_map(|of_chunk| self.slice(of_chunk)).collect()
+    fn slices(&mut self, spots: &[Spot]) -> Result<Vec<Slice>, ExportError> {
+        let mut slices = Vec::new();
+        for of_chunk in spots.chunk_by(|a, b| (a.0, a.1) == (b.0, b.1)) {
+            self.cancel.check()?;
+            slices.extend(self.slice(of_chunk));
+        }
+        Ok(slices)
     }
 
     /// A slice of resources of one chunk.

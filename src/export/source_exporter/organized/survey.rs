@@ -12,11 +12,11 @@ use super::along::Along;
 use super::beside::Beside;
 use super::bound::Bound;
 use crate::config::References;
-use crate::export::ExportError;
 use crate::export::source_exporter::deleted::{self, Told};
 use crate::export::source_exporter::lines::LineOptions;
 use crate::export::source_exporter::select::Selection;
 use crate::export::source_exporter::{SourceOptions, patients};
+use crate::export::{CancelToken, ExportError};
 use crate::fhir::ResourceType;
 use crate::index::{Chunk, Index, Key, Links, Look, SegmentReader, Span, Spot, keys};
 use crate::job::{ExportRequest, Level};
@@ -67,16 +67,18 @@ impl Survey {
         look: &Look<'_>,
         request: &ExportRequest,
         options: &SourceOptions,
+        cancel: &CancelToken,
     ) -> Result<Self, ExportError> {
-        let patients = patients::asked_for(index, look, request)?;
+        let patients = patients::asked_for(index, look, request, cancel)?;
         let plain = Selection::new(request, options, patients.clone());
-        let bound = Bound::new(LineOptions::of(request, index.base_url()))?;
+        let bound = Bound::new(LineOptions::of(request, index.base_url()), cancel)?;
         let may_tell = request.access.restrictions().next().is_none();
         let (request, options) = as_blocks(request, options);
         let selection = Selection::new(&request, &options, patients);
         let mut taker = Taker {
-            beside: Beside::load(look, &selection, &bound)?,
-            along: Along::load(look, &selection, &bound)?,
+            cancel,
+            beside: Beside::load(look, &selection, &bound, cancel)?,
+            along: Along::load(look, &selection, &bound, cancel)?,
             selection,
             bound,
             numbers: FxHashMap::default(),
@@ -89,13 +91,14 @@ impl Survey {
         for (s, segment) in look.segments.iter().enumerate() {
             let reader = segment.open()?;
             for (c, chunk) in segment.chunks.iter().enumerate() {
+                cancel.check()?;
                 taker.take(look, &plain, (s, c), chunk, &reader)?;
             }
         }
-        taker.place_beside(!plain.follows_references());
-        taker.place_along();
+        taker.place_beside(!plain.follows_references())?;
+        taker.place_along()?;
         let left_out = may_tell.then_some(taker.missed);
-        taker.finish(left_out, deleted::told(look, &plain))
+        taker.finish(left_out, deleted::told(look, &plain, cancel)?)
     }
 
     /// The blocks that have something in them.
@@ -119,7 +122,8 @@ fn as_blocks(request: &ExportRequest, options: &SourceOptions) -> (ExportRequest
 }
 
 /// A survey that is being taken.
-struct Taker {
+struct Taker<'c> {
+    cancel: &'c CancelToken,
     selection: Selection,
     bound: Bound,
     beside: Beside,
@@ -144,7 +148,7 @@ struct Found {
     name: Option<(Spot, u64, bool)>,
 }
 
-impl Taker {
+impl Taker<'_> {
     fn number(&mut self, key: Key) -> Option<u32> {
         if !self.selection.is_about(&key) {
             return None;
@@ -168,7 +172,8 @@ impl Taker {
         let links = reader.links(chunk)?;
         let overlay = &look.overlay;
         let choose = |selection: &Selection| {
-            selection.choose(chunk, Some(&links), overlay.superseded(s, c), overlay.adopted(s, c))
+            let (superseded, adopted) = (overlay.superseded(s, c), overlay.adopted(s, c));
+            selection.choose(chunk, Some(&links), superseded, adopted, self.cancel)
         };
         let (chosen, asked_for) = (choose(&self.selection), choose(plain));
         let mut adopted = overlay.adopted(s, c).peekable();
@@ -176,10 +181,14 @@ impl Taker {
         let bytes = self.bound.of(chunk);
         let (mut owners, mut sets) = (Vec::new(), Vec::new());
         for (n, span) in chunk.spans().enumerate() {
+            self.cancel.check()?;
             let spot = (s as u32, c as u32, n as u32);
             let keys = links.patients(&chunk.patients()[n]).filter_map(|place| links.everybody().get(place));
             owners.clear();
-            owners.extend(keys.filter_map(|key| self.number(*key)));
+            for key in keys {
+                self.cancel.check()?;
+                owners.extend(self.number(*key));
+            }
             self.name(&owners, spot, span, names.get(n));
             if let Some((_, keys)) = adopted.next_if(|(place, _)| *place == n) {
                 owners.extend(keys.iter().filter_map(|key| self.number(*key)));
@@ -208,8 +217,7 @@ impl Taker {
                 }
             }
         }
-        self.point(&links, sets);
-        Ok(())
+        self.point(&links, sets)
     }
 
     /// Notes that a resource names these patients: `own` is its own name, if it may be a Patient.
@@ -225,56 +233,64 @@ impl Taker {
     }
 
     /// Notes what sets of pointers of a chunk's patients point to.
-    fn point(&mut self, links: &Links, mut sets: Vec<(u32, u32)>) {
-        sets.sort_unstable();
-        sets.dedup();
+    fn point(&mut self, links: &Links, mut sets: Vec<(u32, u32)>) -> Result<(), ExportError> {
+        self.cancel.sort_once(&mut sets)?;
         for (owner, set) in sets {
+            self.cancel.check()?;
             let to = links.pointers(set).filter_map(|key| self.beside.number(key));
             self.pointed.extend(to.map(|resource| (owner, resource)));
         }
+        Ok(())
     }
 
     /// Places what patients' resources point to. `missed_beside` says that all of that counts as
     /// missed so far.
-    fn place_beside(&mut self, missed_beside: bool) {
-        self.pointed.sort_unstable();
-        self.pointed.dedup();
+    fn place_beside(&mut self, missed_beside: bool) -> Result<(), ExportError> {
+        let cancel = self.cancel;
+        cancel.sort_once(&mut self.pointed)?;
         let mut placed = HashSet::new();
         for of_one in self.pointed.chunk_by(|a, b| a.0 == b.0) {
             let owner = of_one[0].0;
             let patient = &mut self.patients[owner as usize];
-            self.beside.follow(of_one.iter().map(|(_, resource)| *resource), |number, resource| {
-                placed.insert(number);
-                self.lines.push((owner, resource.spot));
-                patient.bytes += resource.bytes;
-                if let Some(along) = &mut self.along {
-                    along.place(owner, patient.key, resource.key);
-                    if !missed_beside {
-                        along.is_exported(resource.key);
+            self.beside.follow(
+                of_one.iter().map(|(_, resource)| *resource),
+                cancel,
+                |number, resource| {
+                    placed.insert(number);
+                    self.lines.push((owner, resource.spot));
+                    patient.bytes += resource.bytes;
+                    if let Some(along) = &mut self.along {
+                        along.place(owner, patient.key, resource.key);
+                        if !missed_beside {
+                            along.is_exported(resource.key);
+                        }
                     }
-                }
-            });
+                },
+            )?;
         }
         if missed_beside {
             self.missed -= placed.len() as u64;
         } else {
             let missed_pointed = self.missed_pointed.iter().copied();
-            self.beside.follow(missed_pointed, |number, resource| {
+            self.beside.follow(missed_pointed, cancel, |number, resource| {
                 self.missed += u64::from(!placed.contains(&number));
                 self.along.iter_mut().for_each(|along| along.is_exported(resource.key));
-            });
+            })?;
         }
+        Ok(())
     }
 
     /// Places the Provenances that go along.
-    fn place_along(&mut self) {
-        let Some(along) = self.along.take() else { return };
-        let (placed, missed) = along.finish();
+    fn place_along(&mut self) -> Result<(), ExportError> {
+        let Some(along) = self.along.take() else { return Ok(()) };
+        let (placed, missed) = along.finish(self.cancel)?;
         for (owner, spot, bytes) in placed {
+            self.cancel.check()?;
             self.lines.push((owner, spot));
             self.patients[owner as usize].bytes += bytes;
         }
         self.missed += missed;
+        Ok(())
     }
 
     /// Puts everything in order.
@@ -285,15 +301,19 @@ impl Taker {
         });
         let unnamed = || ExportError::Other("the index has a patient that no resource names".into());
         let named = named.collect::<Option<Vec<_>>>().ok_or_else(unnamed)?;
-        let mut numbered: Vec<_> = (0u32..).zip(named).collect();
-        numbered.sort_unstable_by_key(|(_, patient)| patient.name);
-        let mut places = vec![0; numbered.len()];
-        for (place, (number, _)) in (0u32..).zip(&numbered) {
+        let mut order: Vec<(Spot, u32)> = named.iter().map(|patient| patient.name).zip(0u32..).collect();
+        self.cancel.sort(&mut order)?;
+        let mut places = vec![0; order.len()];
+        for (place, (_, number)) in (0u32..).zip(&order) {
             places[*number as usize] = place;
         }
-        self.lines.iter_mut().for_each(|(owner, _)| *owner = places[*owner as usize]);
-        self.lines.sort_unstable();
-        let patients = numbered.into_iter().map(|(_, patient)| patient).collect();
+        for (owner, _) in &mut self.lines {
+            self.cancel.check()?;
+            *owner = places[*owner as usize];
+        }
+        self.cancel.sort(&mut self.lines)?;
+        let mut named: Vec<_> = named.into_iter().map(Some).collect();
+        let patients = order.iter().filter_map(|(_, number)| named[*number as usize].take()).collect();
         Ok(Survey { patients, lines: self.lines, left_out, told })
     }
 }

@@ -1,0 +1,142 @@
+//! The token by which whoever works for a job sees that the job has ended, and ways to look at it
+//! inside of work that takes long: nothing runs for longer than 50 ms between two looks, whatever
+//! was asked for and whatever the data is (P13). A look is one atomic load, so that it may stand
+//! in the innermost loop.
+
+mod scan;
+mod sort;
+
+use std::io::{self, BufReader, Read};
+use std::sync::Arc;
+#[cfg(any(test, feature = "breakpoints"))]
+use std::sync::atomic::AtomicU64;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use serde::de::DeserializeOwned;
+use tokio_util::sync::CancellationToken;
+
+/// Bytes that are worked on between two looks, where that goes by bytes.
+pub const STRIDE: usize = 64 << 10;
+
+/// Bytes of JSON that are parsed at once, without a look: that takes about 10 ms at the most.
+pub const AT_ONCE: usize = 1 << 20;
+
+/// Whether a job is over. Clones are of one token.
+#[derive(Debug, Clone, Default)]
+pub struct CancelToken(Arc<Shared>);
+
+#[derive(Debug, Default)]
+struct Shared {
+    fired: AtomicBool,
+    waiting: CancellationToken,
+    /// Looks at it so far, and the one at which it fires of itself; 0 = it does not.
+    #[cfg(any(test, feature = "breakpoints"))]
+    looks: (AtomicU64, AtomicU64),
+}
+
+/// The token has fired.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("cancelled")]
+pub struct Cancelled;
+
+impl CancelToken {
+    /// A token that has not fired.
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// A token that fires of itself at that look, the first being 1.
+    #[cfg(any(test, feature = "breakpoints"))]
+    pub fn at_look(look: u64) -> Self {
+        Self(Arc::new(Shared { looks: (AtomicU64::new(0), AtomicU64::new(look)), ..Shared::default() }))
+    }
+
+    /// How often it was looked at.
+    #[cfg(any(test, feature = "breakpoints"))]
+    pub fn looks(&self) -> u64 {
+        self.0.looks.0.load(Ordering::Relaxed)
+    }
+
+    /// Fires it, for good.
+    pub fn cancel(&self) {
+        self.0.fired.store(true, Ordering::Release);
+        self.0.waiting.cancel();
+    }
+
+    /// Whether it has fired.
+    pub fn is_cancelled(&self) -> bool {
+        #[cfg(any(test, feature = "breakpoints"))]
+        if self.0.looks.0.fetch_add(1, Ordering::Relaxed) + 1 == self.0.looks.1.load(Ordering::Relaxed) {
+            self.cancel();
+        }
+        self.0.fired.load(Ordering::Acquire)
+    }
+
+    /// As [`CancelToken::is_cancelled`], for `?`.
+    ///
+    /// # Errors
+    /// If it has fired.
+    pub fn check(&self) -> Result<(), Cancelled> {
+        if self.is_cancelled() { Err(Cancelled) } else { Ok(()) }
+    }
+
+    /// Resolves when it has fired.
+    pub async fn cancelled(&self) {
+        self.0.waiting.cancelled().await;
+    }
+
+    /// Parses JSON, a long text with looks.
+    ///
+    /// # Errors
+    /// If the token has fired; within, if the text is not what it should be.
+    pub fn parse<T: DeserializeOwned>(&self, text: &[u8]) -> Result<serde_json::Result<T>, Cancelled> {
+        let parsed = if text.len() <= AT_ONCE {
+            serde_json::from_slice(text)
+        } else {
+            serde_json::from_reader(self.reader(text))
+        };
+        self.check().map(|()| parsed)
+    }
+
+    /// Reads `bytes`, with a look at each [`STRIDE`] of them: for parsers, which do not look
+    /// themselves. After the token has fired every read fails.
+    pub fn reader<'a>(&'a self, bytes: &'a [u8]) -> BufReader<impl Read + 'a> {
+        BufReader::with_capacity(STRIDE, Watched { rest: bytes, cancel: self })
+    }
+}
+
+struct Watched<'a> {
+    rest: &'a [u8],
+    cancel: &'a CancelToken,
+}
+
+impl Read for Watched<'_> {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        self.cancel.check().map_err(io::Error::other)?;
+        self.rest.read(buffer)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_token_fires_for_all_its_clones_and_for_good() {
+        let token = CancelToken::new();
+        let clone = token.clone();
+        assert_eq!(clone.check(), Ok(()));
+        token.cancel();
+        assert_eq!((clone.check(), token.is_cancelled()), (Err(Cancelled), true));
+        assert_eq!(token.looks(), 3);
+    }
+
+    #[test]
+    fn a_parser_is_stopped_within_a_stride() {
+        let line = vec![b' '; 100 * STRIDE];
+        let token = CancelToken::at_look(3);
+        let read = |token: &CancelToken| token.reader(&line).bytes().take_while(Result::is_ok).count();
+        assert_eq!(read(&token), 2 * STRIDE);
+        assert_eq!(read(&CancelToken::new()), line.len());
+    }
+}

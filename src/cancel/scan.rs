@@ -1,0 +1,103 @@
+//! Scans of JSON text that look at the token as they go. What they are given was checked to be
+//! JSON before: they only find their way in it.
+
+use memchr::memmem::Finder;
+
+use super::{CancelToken, Cancelled};
+
+/// Bytes that a search passes in about a tenth of a millisecond.
+const WINDOW: usize = 1 << 20;
+
+impl CancelToken {
+    /// Where the needle stands next, at `from` or behind it.
+    ///
+    /// # Errors
+    /// If the token has fired; so below.
+    pub fn find(
+        &self,
+        needle: &Finder<'_>,
+        text: &[u8],
+        mut from: usize,
+    ) -> Result<Option<usize>, Cancelled> {
+        while from < text.len() {
+            self.check()?;
+            let end = text.len().min(from + WINDOW + needle.needle().len() - 1);
+            if let Some(at) = needle.find(&text[from..end]) {
+                return Ok(Some(from + at));
+            }
+            from += WINDOW;
+        }
+        Ok(None)
+    }
+
+    /// Where something else than white space stands next, at `from` or behind it; at the end of the
+    /// text if there is nothing else.
+    pub fn skip_blanks(&self, text: &[u8], from: usize) -> Result<usize, Cancelled> {
+        for (n, window) in text[from..].chunks(WINDOW).enumerate() {
+            if let Some(at) = window.iter().position(|byte| !byte.is_ascii_whitespace()) {
+                return Ok(from + n * WINDOW + at);
+            }
+            self.check()?;
+        }
+        Ok(text.len())
+    }
+
+    /// Behind the last quote of the string whose first quote is at `start`; `None` if it has no end.
+    pub fn end_of_string(&self, text: &[u8], start: usize) -> Result<Option<usize>, Cancelled> {
+        let mut at = start + 1;
+        while let Some(next) = text.get(at..).and_then(|rest| memchr::memchr2(b'"', b'\\', rest)) {
+            self.check()?;
+            at += next;
+            if text[at] == b'"' {
+                return Ok(Some(at + 1));
+            }
+            at += 2;
+        }
+        Ok(None)
+    }
+
+    /// Appends bytes.
+    pub fn append(&self, bytes: &[u8], to: &mut Vec<u8>) -> Result<(), Cancelled> {
+        for window in bytes.chunks(WINDOW) {
+            self.check()?;
+            to.extend_from_slice(window);
+        }
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_needle_is_found_wherever_it_stands_and_with_looks() {
+        let needle = Finder::new("needle");
+        let token = CancelToken::new();
+        for at in [0, WINDOW - 6, WINDOW - 5, WINDOW - 1, WINDOW, 3 * WINDOW - 6] {
+            let mut text = vec![b'n'; 3 * WINDOW];
+            text[at..at + 6].copy_from_slice(b"needle");
+            assert_eq!(token.find(&needle, &text, 0), Ok(Some(at)));
+            assert_eq!(token.find(&needle, &text, at + 1), Ok(None));
+        }
+        assert_eq!(CancelToken::at_look(3).find(&needle, &vec![b'n'; 3 * WINDOW], 0), Err(Cancelled));
+    }
+
+    #[test]
+    fn blanks_and_strings_are_passed_with_looks() {
+        let token = CancelToken::new();
+        let blanks = [vec![b' '; 2 * WINDOW], b"x".to_vec()].concat();
+        assert_eq!(token.skip_blanks(&blanks, 0), Ok(2 * WINDOW));
+        assert_eq!(token.skip_blanks(b"a  ", 1), Ok(3));
+        assert_eq!(token.skip_blanks(b"a", 1), Ok(1));
+        assert_eq!(CancelToken::at_look(2).skip_blanks(&blanks, 0), Err(Cancelled));
+        assert_eq!(token.end_of_string(br#"{"a\"\\":1}"#, 1), Ok(Some(8)));
+        assert_eq!(token.end_of_string(br#"{"a\"#, 1), Ok(None));
+        let escapes = [b"\"".to_vec(), b"\\n".repeat(1000), b"\"".to_vec()].concat();
+        assert_eq!(CancelToken::at_look(500).end_of_string(&escapes, 0), Err(Cancelled));
+        let mut appended = Vec::new();
+        token.append(&blanks, &mut appended).unwrap();
+        assert_eq!(appended, blanks);
+        assert_eq!(CancelToken::at_look(3).append(&blanks, &mut appended), Err(Cancelled));
+    }
+}

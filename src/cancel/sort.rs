@@ -1,0 +1,125 @@
+//! Sorting in place with looks at the token: pieces that take a few milliseconds are the library's,
+//! what is larger is parted around a pivot before.
+
+use std::cmp::Ordering;
+
+use super::{CancelToken, Cancelled};
+
+/// Items that are sorted at once.
+const PIECE: usize = 1 << 17;
+
+/// Items that a pivot is the median of.
+const SAMPLE: usize = 127;
+
+/// Items that are passed over between two looks where little is done with each.
+const PASSED: usize = 1 << 16;
+
+impl CancelToken {
+    /// Sorts the items.
+    ///
+    /// # Errors
+    /// If the token has fired; they are in no order then.
+    pub fn sort<T: Ord + Copy>(&self, items: &mut [T]) -> Result<(), Cancelled> {
+        let mut unsorted = vec![items];
+        while let Some(items) = unsorted.pop() {
+            self.check()?;
+            if items.len() <= PIECE {
+                items.sort_unstable();
+                continue;
+            }
+            let (low, high) = self.part(items)?;
+            let (rest, greater) = items.split_at_mut(high);
+            unsorted.push(greater);
+            unsorted.push(&mut rest[..low]);
+        }
+        Ok(())
+    }
+
+    /// Parts the items: what is less than a pivot ends, and what is greater begins there.
+    fn part<T: Ord + Copy>(&self, items: &mut [T]) -> Result<(usize, usize), Cancelled> {
+        let mut sample: Vec<T> = items.iter().step_by(items.len() / SAMPLE).copied().collect();
+        let middle = sample.len() / 2;
+        let pivot = *sample.select_nth_unstable(middle).1;
+        let (mut low, mut at, mut high) = (0, 0, items.len());
+        while at < high {
+            self.check()?;
+            match items[at].cmp(&pivot) {
+                Ordering::Less => {
+                    items.swap(low, at);
+                    low += 1;
+                    at += 1;
+                }
+                Ordering::Equal => at += 1,
+                Ordering::Greater => {
+                    high -= 1;
+                    items.swap(at, high);
+                }
+            }
+        }
+        Ok((low, high))
+    }
+
+    /// Sorts the items and keeps each once.
+    ///
+    /// # Errors
+    /// If the token has fired.
+    pub fn sort_once<T: Ord + Copy>(&self, items: &mut Vec<T>) -> Result<(), Cancelled> {
+        self.sort(items)?;
+        let mut kept = 0;
+        for n in 0..items.len() {
+            if n % PASSED == 0 {
+                self.check()?;
+            }
+            if kept == 0 || items[kept - 1] != items[n] {
+                items[kept] = items[n];
+                kept += 1;
+            }
+        }
+        items.truncate(kept);
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Numbers that look random.
+    fn numbers(count: u64) -> impl Iterator<Item = u64> {
+        (0..count).map(|n| n.wrapping_mul(0x9e37_79b9_7f4a_7c15) >> 20)
+    }
+
+    #[test]
+    fn items_are_sorted_whatever_order_they_come_in() {
+        let count = 3 * PIECE as u64 + 5;
+        let token = CancelToken::new();
+        for items in [
+            numbers(count).collect::<Vec<_>>(),
+            (0..count).collect(),
+            (0..count).rev().collect(),
+            vec![7; 3 * PIECE],
+            numbers(count).map(|n| n % 3).collect(),
+            vec![],
+            vec![2, 1, 2],
+        ] {
+            let mut expected = items.clone();
+            expected.sort_unstable();
+            let mut sorted = items.clone();
+            token.sort(&mut sorted).unwrap();
+            assert!(sorted == expected);
+            expected.dedup();
+            let mut once = items;
+            token.sort_once(&mut once).unwrap();
+            assert!(once == expected);
+        }
+    }
+
+    #[test]
+    fn p13_a_sort_ends_with_its_job() {
+        let mut items: Vec<_> = numbers(4 * PIECE as u64).collect();
+        assert_eq!(CancelToken::at_look(10).sort(&mut items), Err(Cancelled));
+        let token = CancelToken::new();
+        token.sort(&mut items).unwrap();
+        assert!(token.looks() > 4 * PIECE as u64, "each item is passed with a look, {}", token.looks());
+    }
+}
