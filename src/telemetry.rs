@@ -169,6 +169,11 @@ pub fn fenced(fenced: usize, stuck: usize) {
     counter!("evanesce_stuck_writers_total").increment(stuck as u64);
 }
 
+/// So many workers are still at something for jobs that have ended; `what` is `part` or `plan`.
+pub fn outliving_workers(what: &'static str, count: usize) {
+    gauge!("evanesce_outliving_workers", "what" => what).set(count as f64);
+}
+
 /// Downloads were cut.
 pub fn downloads_cut(count: u32) {
     counter!("evanesce_cut_downloads_total").increment(u64::from(count));

@@ -31,7 +31,7 @@ pub(crate) use asked::read as read_request;
 pub use exporters::{Exporters, Served};
 pub use gate::{Gate, Written};
 pub use notices::WithNotices;
-pub use pool::{Pool, Threads};
+pub use pool::{Outliving, Pool, Threads};
 pub use source_exporter::{SourceExporter, SourceOptions};
 pub use throttle::{Rates, Throttle};
 pub use work::{Fenced, Limits, PartDone, Straggler, Work};

@@ -1,7 +1,7 @@
 //! The worker pool: threads that run parts, one part of each waiting job in turn, so that a
 //! small job is not behind all parts of a large one. Nor is it behind one running part: for a
 //! job that nobody works for an extra worker is started, up to a cap. A worker that outlives
-//! its job is abandoned and, up to a cap, replaced.
+//! its job is abandoned, counted as long as that lasts and, up to a cap, replaced.
 
 use std::collections::{HashMap, HashSet, VecDeque};
 use std::sync::Arc;
@@ -11,6 +11,7 @@ use parking_lot::{Condvar, Mutex};
 
 use super::{Part, Work};
 use crate::job::JobId;
+use crate::telemetry;
 
 /// How many threads a pool has, and how the system treats them.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -26,14 +27,24 @@ pub struct Threads {
     pub nice: u8,
 }
 
+/// Work on jobs that have ended: what was started for them and has not returned.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Serialize)]
+pub struct Outliving {
+    /// How many pieces of it.
+    pub count: usize,
+    /// Whether it has all the threads that there are for such work: no other job gets one until
+    /// it returns.
+    #[serde(rename = "starved")]
+    pub is_starved: bool,
+}
+
 /// See the module. Dropping it lets the workers end after the parts they are at.
 pub struct Pool {
     shared: Arc<Shared>,
 }
 
 struct Shared {
-    nice: u8,
-    max_burst: usize,
+    threads: Threads,
     state: Mutex<State>,
     work_came: Condvar,
     part_ended: Condvar,
@@ -50,7 +61,9 @@ struct State {
     extra: usize,
     /// Workers that may be started in place of stuck ones.
     replacements_left: usize,
-    /// Stuck workers that have been replaced: they end when their parts return.
+    /// Workers that are still at a part of a job that has ended.
+    outliving: HashMap<u64, Kind>,
+    /// Those of them that have been replaced: they end when their parts return.
     replaced: HashSet<u64>,
     next_worker: u64,
     closed: bool,
@@ -86,13 +99,13 @@ impl Pool {
             free: 0,
             extra: 0,
             replacements_left: threads.max_replacements,
+            outliving: HashMap::new(),
             replaced: HashSet::new(),
             next_worker: 0,
             closed: false,
         };
         let shared = Arc::new(Shared {
-            nice: threads.nice,
-            max_burst: threads.max_burst,
+            threads,
             state: Mutex::new(state),
             work_came: Condvar::new(),
             part_ended: Condvar::new(),
@@ -138,6 +151,18 @@ impl Pool {
         self.shared.state.lock().running.values().filter(|running| running.job == job).count()
     }
 
+    /// What the ends of jobs have left of the workers.
+    pub fn outliving(&self) -> Outliving {
+        let state = self.shared.state.lock();
+        let of_kind = |wanted| {
+            let of_kind = state.outliving.iter().filter(|(_, kind)| **kind == wanted);
+            of_kind.filter(|(worker, _)| !state.replaced.contains(worker)).count()
+        };
+        let Threads { steady, max_burst, .. } = self.shared.threads;
+        let is_starved = of_kind(Kind::Steady) >= steady && of_kind(Kind::Extra) >= max_burst;
+        Outliving { count: state.outliving.len(), is_starved }
+    }
+
     /// Waits until no worker is at a part, at most for `patience`; true if so.
     pub fn wait_idle(&self, patience: Duration) -> bool {
         let until = Instant::now() + patience;
@@ -160,7 +185,9 @@ impl Pool {
             let stuck =
                 state.running.iter().filter(|(_, running)| steady(running)).map(|(worker, _)| *worker);
             let replaced: Vec<_> = stuck.take(state.replacements_left).collect();
-            state.running.retain(|_, running| !of_job(running));
+            let State { running, outliving, .. } = &mut *state;
+            outliving.extend(running.extract_if(|_, it| of_job(it)).map(|(worker, it)| (worker, it.kind)));
+            telemetry::outliving_workers("part", outliving.len());
             state.replacements_left -= replaced.len();
             state.replaced.extend(&replaced);
             replaced
@@ -230,7 +257,7 @@ impl Shared {
         let body = {
             let shared = shared.clone();
             move || {
-                be_nice(shared.nice);
+                be_nice(shared.threads.nice);
                 while Self::run_next(&shared, worker, kind) {}
             }
         };
@@ -242,7 +269,7 @@ impl Shared {
     fn spawn_extra(shared: &Arc<Self>) {
         let wanted = {
             let mut state = shared.state.lock();
-            let wanted = state.missing().min(shared.max_burst.saturating_sub(state.extra));
+            let wanted = state.missing().min(shared.threads.max_burst.saturating_sub(state.extra));
             state.extra += wanted;
             wanted
         };
@@ -264,7 +291,11 @@ impl Shared {
         // The job that this worker was at before may have nobody now.
         Self::spawn_extra(shared);
         work.run(index, &part, || {
-            shared.state.lock().running.remove(&worker);
+            let mut state = shared.state.lock();
+            state.running.remove(&worker);
+            if state.outliving.remove(&worker).is_some() {
+                telemetry::outliving_workers("part", state.outliving.len());
+            }
             shared.part_ended.notify_all();
         });
         let mut state = shared.state.lock();

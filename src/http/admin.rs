@@ -25,7 +25,8 @@ pub async fn healthz() -> HttpResponse {
 }
 
 /// Whether the server can keep its promises: the store takes commits, the audit log
-/// is written, the actors answer, and no mark has waited for longer than `reaper.alarm_after`.
+/// is written, the actors answer, no mark has waited for longer than `reaper.alarm_after`, and
+/// there is a thread left for an export: jobs that have ended do not have them all.
 pub async fn readyz(api: Data<Api>) -> HttpResponse {
     let (ready, _) = readiness(&api).await;
     answer(ready, json!({"ready": ready}))
@@ -33,15 +34,20 @@ pub async fn readyz(api: Data<Api>) -> HttpResponse {
 
 /// The same, and why.
 pub async fn readyz_in_full(api: Data<Api>) -> HttpResponse {
-    let (ready, reaper) = readiness(&api).await;
-    answer(ready, json!({"ready": ready, "reaper": reaper}))
+    let (ready, mut reasons) = readiness(&api).await;
+    reasons["ready"] = ready.into();
+    answer(ready, reasons)
 }
 
 async fn readiness(api: &Api) -> (bool, Value) {
     let reaper = api.evanesce.reaper_status().await;
     let in_time = reaper.as_ref().is_some_and(|reaper| !reaper.overdue);
     let services = api.evanesce.services();
-    (services.ledger.is_healthy() && services.audit.is_healthy() && in_time, json!(reaper))
+    let (workers, planners) = (services.pool.outliving(), services.planners.outliving());
+    let can_keep_records = services.ledger.is_healthy() && services.audit.is_healthy();
+    let can_export = !workers.is_starved && !planners.is_starved;
+    let reasons = json!({"reaper": reaper, "workers": workers, "planners": planners});
+    (can_keep_records && in_time && can_export, reasons)
 }
 
 fn answer(ready: bool, body: Value) -> HttpResponse {

@@ -200,6 +200,8 @@ fn a_stuck_writer_is_counted_and_named_and_its_job_is_erased_by_the_next_process
     let metrics = server.operator("metrics").body;
     let metrics = String::from_utf8(metrics).unwrap();
     assert!(metrics.contains("\nevanesce_stuck_writers_total 1\n"), "{metrics}");
+    assert!(metrics.contains("\nevanesce_outliving_workers{what=\"part\"} 1\n"), "{metrics}");
+    assert_eq!(server.operator("readyz").status, 200, "other workers are left");
     let log = setup.log();
     let line = log.lines().find(|line| line.contains("stuck in a system call")).unwrap();
     let line: serde_json::Value = serde_json::from_str(line).unwrap();
@@ -216,4 +218,27 @@ fn a_stuck_writer_is_counted_and_named_and_its_job_is_erased_by_the_next_process
     crate::crash::wait_settled(&setup, &server, &[].into());
     server.kill();
     crate::crash::assert_disk_equals_store(&setup);
+}
+
+#[test]
+fn p13_readyz_is_red_while_jobs_that_have_ended_have_all_workers() {
+    let setup = Setup::new()
+        .set("export.cancel_deadline=50ms")
+        .set("export.workers=1")
+        .set("export.max_burst_workers=0")
+        .set("export.max_replacements=0");
+    let server = setup.start_with(&["--breakpoint", "write-begins=hold"]);
+    let readyz = || server.operator("readyz");
+    assert_eq!(readyz().json()["workers"], serde_json::json!({"count": 0, "starved": false}));
+    let polling = server.kickoff("$export?_type=Patient");
+    eventually("the writer", || {
+        let files = setup.disk().files();
+        files.iter().any(|file| file.to_string_lossy().ends_with(".ndjson")).then_some(())
+    });
+    assert_eq!(readyz().status, 200, "a job that is active may have it");
+    assert_eq!(delete(&polling).status, 202);
+    let red = eventually("the alarm", || Some(readyz()).filter(|answer| answer.status == 503)).json();
+    assert_eq!(red["ready"], false);
+    assert_eq!(red["workers"], serde_json::json!({"count": 1, "starved": true}), "{red}");
+    assert_eq!(red["planners"], serde_json::json!({"count": 0, "starved": false}), "{red}");
 }

@@ -231,3 +231,43 @@ fn an_abandoned_extra_worker_is_not_replaced() {
     bench.nothing_begins(1, 0);
     drop(large0);
 }
+
+#[test]
+fn p13_a_worker_that_outlives_its_job_is_counted_and_the_pool_is_starved_if_there_is_no_other() {
+    let of = |count, is_starved| Outliving { count, is_starved };
+    let ends = |bench: &Bench| {
+        let until = Instant::now() + PATIENCE;
+        while bench.pool.outliving() != of(0, false) {
+            assert!(Instant::now() < until, "{:?}", bench.pool.outliving());
+            std::thread::yield_now();
+        }
+    };
+    for (threads, expected) in
+        [((1, 0, 0), of(1, true)), ((1, 0, 1), of(1, false)), ((1, 1, 0), of(1, false))]
+    {
+        let (steady, max_burst, max_replacements) = threads;
+        let bench = Bench::new(steady, max_burst, max_replacements);
+        let stuck = bench.enqueue("stuck", 1);
+        let stuck0 = bench.begins("stuck0");
+        assert_eq!(bench.pool.outliving(), of(0, false), "it has its job");
+        bench.pool.abandon(stuck);
+        assert_eq!(bench.pool.outliving(), expected, "{threads:?}");
+        drop(stuck0);
+        ends(&bench);
+    }
+}
+
+#[test]
+fn p13_the_pool_is_starved_when_the_extra_workers_are_gone_too() {
+    let bench = Bench::new(1, 1, 0);
+    let jobs = [bench.enqueue("first", 1), bench.enqueue("second", 1)];
+    let mut began: Vec<_> = (0..2).map(|_| bench.began.recv_timeout(PATIENCE).unwrap()).collect();
+    jobs.iter().for_each(|job| bench.pool.abandon(*job));
+    assert_eq!(bench.pool.outliving(), Outliving { count: 2, is_starved: true });
+    began.pop();
+    let until = Instant::now() + PATIENCE;
+    while bench.pool.outliving() != (Outliving { count: 1, is_starved: false }) {
+        assert!(Instant::now() < until);
+        std::thread::yield_now();
+    }
+}
