@@ -92,3 +92,24 @@ fn only_what_is_wanted_is_kept_and_only_what_proves_itself_is_believed() {
     last.write_all_at(b"x", 3 << 20).unwrap();
     assert_eq!(found(&jobs), sorted(&[jobs[0], jobs[3]]));
 }
+
+#[test]
+fn a_stranger_under_the_next_name_of_a_file_is_left_alone_and_costs_no_event() {
+    use rustix::fs::{CWD, FileType, Mode, mknodat};
+    let mut room = Room::with_events(4096, 2);
+    let (head, reason) = (room.verify().head, MarkReason::Deleted);
+    room.log.close();
+    let next = room.folder().join(super::walk::file_name(head.count + 1));
+    mknodat(CWD, &next, FileType::Fifo, Mode::RUSR | Mode::WUSR, 0).unwrap();
+    // The last file is full: another one has to be begun.
+    let (job, full) = (JobId::random(), std::fs::metadata(&room.files()[0]).unwrap().len());
+    room.settings.max_file_bytes = full;
+    room.reopen();
+    room.log.record(mark(job, reason));
+    assert!(room.log.is_healthy() && next.symlink_metadata().is_ok());
+    assert_eq!(room.files().len(), 2);
+    assert_eq!(latest(&room.folder()).unwrap().mark.map(|(job, _)| job), Some(job));
+    room.reopen();
+    room.record();
+    assert!(room.log.is_healthy());
+}
