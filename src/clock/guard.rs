@@ -5,6 +5,8 @@
 //! Within one boot of the machine the time since that boot is the truth. Over a reboot it
 //! cannot be told whether the machine was off or its clock jumped, so a gap of more than an
 //! hour holds expiry as well: files go an hour later, which is better than days too early.
+//! Small jumps add up, over restarts and reboots too; what a clock gains because it is being
+//! corrected slowly is forgiven as it comes.
 
 use std::fs::OpenOptions;
 use std::io::{self, Write};
@@ -21,6 +23,10 @@ use crate::plain_file::{self, Links};
 
 /// A jump that is larger than this is not believed, until the clock has been steady for as long.
 const JUMP: Duration = Duration::from_secs(3600);
+
+/// How much of what the wall clock gained or lost is forgiven a second: twice as much as NTP slews
+/// (500 ppm, adjtimex(2)), so that an honest correction never adds up.
+const FORGIVEN_PER_SECOND: f64 = 0.001;
 
 const NAME: &str = "clock.json";
 
@@ -77,6 +83,10 @@ impl Reading {
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct JumpGuard {
     last: Option<Reading>,
+    /// What the wall clock has gained on the time that passed and was not forgiven; negative if it
+    /// has lost.
+    #[serde(default)]
+    gained: SignedDuration,
     /// Expiry is held: for so long the clock has been steady.
     steady_for: Option<Duration>,
 }
@@ -93,7 +103,7 @@ impl JumpGuard {
                 return Self::default();
             }
             tracing::error!(%error, "{NAME} cannot be read: nothing expires for an hour");
-            Self { last: None, steady_for: Some(Duration::ZERO) }
+            Self { steady_for: Some(Duration::ZERO), ..Self::default() }
         })
     }
 
@@ -116,16 +126,21 @@ impl JumpGuard {
             let passed = now.since(&last);
             let shown = now.wall.duration_since(last.wall);
             let expected = passed.and_then(|passed| SignedDuration::try_from(passed).ok());
-            let drift = shown.saturating_sub(expected.unwrap_or_default());
-            if drift.unsigned_abs() > JUMP {
+            let expected = expected.unwrap_or_default();
+            let gained = self.gained.saturating_add(shown.saturating_sub(expected));
+            if gained.unsigned_abs() > JUMP {
                 let rebooted = passed.is_none();
                 tracing::error!(
-                    last = %last.wall, now = %now.wall, rebooted,
+                    last = %last.wall, now = %now.wall, rebooted, ?gained,
                     "the clock jumped, or the machine was off: nothing expires until it is steady for an hour or confirmed"
                 );
+                self.gained = SignedDuration::ZERO;
                 self.steady_for = Some(Duration::ZERO);
-            } else if let Some(steady_for) = &mut self.steady_for {
-                *steady_for = steady_for.saturating_add(passed.unwrap_or_default());
+            } else {
+                self.gained = forgive(gained, expected);
+                if let Some(steady_for) = &mut self.steady_for {
+                    *steady_for = steady_for.saturating_add(passed.unwrap_or_default());
+                }
             }
         }
         if self.steady_for.is_some_and(|time| time >= JUMP) {
@@ -137,8 +152,16 @@ impl JumpGuard {
 
     /// An operator says that the clock is right; true if it was not believed.
     pub fn confirm(&mut self) -> bool {
+        self.gained = SignedDuration::ZERO;
         self.steady_for.take().is_some()
     }
+}
+
+/// What is left of a gain after so much time.
+fn forgive(gained: SignedDuration, passed: SignedDuration) -> SignedDuration {
+    let forgiven = passed.as_secs_f64() * FORGIVEN_PER_SECOND;
+    let gained = gained.as_secs_f64();
+    SignedDuration::try_from_secs_f64((gained.abs() - forgiven).max(0.0).copysign(gained)).unwrap_or_default()
 }
 
 #[cfg(test)]
@@ -200,6 +223,69 @@ mod tests {
         // The time of another boot tells nothing, nor does one that runs backwards.
         assert!(!after(50 * HOUR, "b", 100 + 50 * 3600));
         assert!(!after(50 * HOUR, "a", 50));
+    }
+
+    #[test]
+    fn small_jumps_add_up_over_restarts_and_reboots() {
+        let minutes = 60;
+        for (step, restarts, reboots) in [
+            (59 * minutes, false, false),
+            (-59 * minutes, false, false),
+            (59 * minutes, true, false),
+            (10 * minutes, true, false),
+            (59 * minutes, true, true),
+        ] {
+            let mut guard = JumpGuard::default();
+            assert!(guard.is_steady(reading(0, "a", 0)));
+            let mut unnoticed = 0;
+            for n in 1..=25 {
+                if restarts {
+                    guard = restarted(&guard);
+                }
+                let boot = if reboots { n.to_string() } else { "a".into() };
+                let wall = n * (step + 2);
+                if !guard.is_steady(reading(wall, &boot, n.unsigned_abs() * 2)) {
+                    break;
+                }
+                unnoticed = wall.abs();
+            }
+            assert!(
+                unnoticed < HOUR + 60,
+                "{step}: the clock went wrong by {unnoticed} s and nobody noticed"
+            );
+        }
+    }
+
+    #[test]
+    fn a_clock_that_is_corrected_slowly_is_believed_for_ever() {
+        // 500 ppm in either direction for a year, looked at every minute or every ten.
+        for (ppm, every) in [(500, 60), (-500, 60), (500, 600)] {
+            let mut guard = JumpGuard::default();
+            for n in 0..365 * 86_400 / every {
+                let passed = n * every;
+                let wall = passed + passed * ppm / 1_000_000;
+                assert!(guard.is_steady(reading(wall, "a", passed.unsigned_abs())), "{ppm} ppm, {passed} s");
+            }
+            assert!(guard.gained.unsigned_abs() < Duration::from_secs(2), "{:?}", guard.gained);
+        }
+        // A step of ten minutes is forgiven within a week or so, and the next one is the first.
+        let mut guard = JumpGuard::default();
+        assert!(guard.is_steady(reading(0, "a", 0)));
+        for week in 1..=52 {
+            let passed = week * 8 * 86_400;
+            assert!(guard.is_steady(reading(passed + week * 600, "a", passed.unsigned_abs())));
+        }
+    }
+
+    #[test]
+    fn the_file_of_an_earlier_version_is_understood() {
+        let folder = tempfile::tempdir().unwrap();
+        let text =
+            r#"{"last":{"wall":"2026-01-01T00:00:00Z","boot":"a","up_milliseconds":5000},"steady_for":null}"#;
+        std::fs::write(folder.path().join(NAME), text).unwrap();
+        let mut guard = JumpGuard::load(folder.path());
+        assert_eq!(guard.last, Some(reading(0, "a", 5)));
+        assert!(guard.is_steady(reading(60, "a", 65)));
     }
 
     #[test]

@@ -163,6 +163,27 @@ async fn a_clock_that_jumps_while_the_server_is_down_expires_nothing() {
 }
 
 #[tokio::test]
+async fn a_clock_that_jumps_by_less_than_an_hour_again_and_again_expires_nothing() {
+    for restarts in [false, true] {
+        let machine = Machine::new();
+        let mut evanesce = machine.start().await;
+        let job = machine.export(&evanesce).await;
+        for step in 1..=25 {
+            machine.set(step * 59 * 60);
+            if restarts {
+                drop(evanesce);
+                evanesce = machine.start().await;
+            }
+            passes(&evanesce).await;
+            assert_eq!(evanesce.wait_finished(job).await.unwrap().name(), StateName::Complete, "step {step}");
+        }
+        assert_held(&evanesce, job).await;
+        assert_eq!(evanesce.confirm_clock().await, Some(true));
+        assert_expires(&evanesce, job).await;
+    }
+}
+
+#[tokio::test]
 async fn a_long_time_off_is_believed_if_the_machine_was_up_and_not_over_a_reboot() {
     for reboots in [false, true] {
         let machine = Machine::new();
