@@ -5,7 +5,7 @@ mod sources;
 use std::collections::BTreeMap;
 use std::fs::File;
 use std::io;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use actix::{Actor, System};
@@ -18,7 +18,7 @@ use crate::config::Config;
 use crate::evanesce::{Evanesce, Running};
 use crate::export::{Exporter, Form, Limits, Pool, Rates, Threads, Throttle};
 use crate::files::modes::close_folder;
-use crate::files::{Files, FilesError, LocalFiles};
+use crate::files::{Files, FilesError, LocalFiles, Room};
 use crate::hooks::Hooks;
 use crate::job::{JobId, TenantId};
 use crate::lock;
@@ -30,6 +30,9 @@ use crate::store::{Ledger, OtherWitnesses, SledStore, Store, StoreError, View};
 use crate::telemetry::Fatal;
 
 use sources::Sources;
+
+/// Bytes that a start needs: the store writes what it has read, and a part of its log.
+const START_BYTES: u64 = 2 << 20;
 
 /// Why an instance could not be started. Nothing was changed that the next start would miss.
 #[derive(Debug, thiserror::Error)]
@@ -172,6 +175,7 @@ impl Builder {
         })?;
         let lock = lock.ok_or_else(|| StartError::InUse(data_dir.clone()))?;
         close_folder(&data_dir);
+        make_room(&*files)?;
         let receipts = Arc::new(Receipts::open(&data_dir)?.with_hooks(hooks.clone()));
         let audit = Arc::new(AuditLog::open(&data_dir, &config.audit, clock.clone())?);
         let mut witnesses = Box::new(DiskWitnesses {
@@ -179,14 +183,7 @@ impl Builder {
             receipts: receipts.clone(),
             audit: audit.clone(),
         });
-        // The store writes when it is opened. On a full disk the ballast goes first, then the
-        // files of what stands in `trash/`: they are deleted, whatever the store knows of it.
-        if !witnesses.make_room() {
-            for job in files.inventory()?.trash {
-                witnesses.give_room(job);
-            }
-        }
-        let store = SledStore::open(&data_dir.join("store"))?.with_hooks(hooks.clone());
+        let store = open_store(&data_dir, &*files, &mut *witnesses)?.with_hooks(hooks.clone());
         let mut store: Box<dyn Store> = Box::new(store);
         // It makes folders: on a full disk not before there is some room again.
         let exporters = sources.start(&config)?;
@@ -245,6 +242,41 @@ impl Builder {
             fatal,
         };
         Ok((services, joined.awake, lock))
+    }
+}
+
+/// A start writes, the store most of all. Without room the ballast goes first, then the reserve.
+fn make_room(files: &dyn Files) -> Result<(), FilesError> {
+    let room = files.release_ballast(START_BYTES).unwrap_or_else(|error| {
+        // The writes will tell.
+        tracing::warn!(%error, "it is not known whether there is room for a start");
+        Room::There
+    });
+    if room == Room::None && files.release_all()? {
+        tracing::warn!(
+            "there is no room: the server starts on its last reserve, so that deletions make some"
+        );
+    }
+    Ok(())
+}
+
+/// Opens the store. Without room the files of what stands in `trash/` go before: they are deleted,
+/// whatever the store knows of it.
+fn open_store(
+    data_dir: &Path,
+    files: &dyn Files,
+    witnesses: &mut dyn OtherWitnesses,
+) -> Result<SledStore, StartError> {
+    if !witnesses.make_room() {
+        for job in files.inventory()?.trash {
+            witnesses.give_room(job);
+        }
+    }
+    let folder = data_dir.join("store");
+    match SledStore::open(&folder) {
+        // A quota was nearer than could be told.
+        Err(StoreError::Full { .. }) if files.release_all()? => Ok(SledStore::open(&folder)?),
+        opened => Ok(opened?),
     }
 }
 

@@ -177,10 +177,15 @@ impl Reaper {
             let sweep = tokio::task::spawn_blocking(move || {
                 // For a mark whose directory could not be moved, or a leftover elsewhere.
                 let moved = files.move_to_trash(&swept)?;
-                let results = files.sweep(&swept)?.into_iter().zip(moved);
-                Ok::<Vec<_>, FilesError>(
-                    results.map(|((swept, result), moved)| (swept, moved.and(result))).collect(),
-                )
+                let mut results = files.sweep(&swept)?;
+                // The mark in the store is warrant enough where there can be no other.
+                let left = swept.iter().zip(moved).zip(&mut results);
+                for ((job, _), result) in left.filter(|((_, moved), _)| moved.is_err()) {
+                    let (swept, in_place) = files.sweep_in_place(*job)?;
+                    result.0 += swept;
+                    result.1 = std::mem::replace(&mut result.1, Ok(())).and(in_place);
+                }
+                Ok::<_, FilesError>(results)
             });
             ctx.spawn(sweep.into_actor(self).map(move |done, this, ctx| {
                 this.sweeps -= 1;

@@ -44,7 +44,18 @@ impl OtherWitnesses for DiskWitnesses {
         if self.receipts.hold_of(job).is_some() {
             return Swept::default();
         }
-        let remove = || self.files.open(job, Place::Trash)?.remove_all_but(&[]);
+        let remove = || {
+            let mut swept = self.files.open(job, Place::Trash)?.remove_all_but(&[])?;
+            // It may be a name only: the job could not be moved.
+            for place in [Place::Building, Place::Ready] {
+                match self.files.open(job, place).and_then(|dir| dir.remove_all_but(&[])) {
+                    Ok(more) => swept += more,
+                    Err(error) if error.is_missing() => {}
+                    Err(error) => return Err(error),
+                }
+            }
+            Ok(swept)
+        };
         match remove() {
             Ok(swept) => {
                 tracing::warn!(%job, bytes = swept.bytes, "there is no room to record a deletion: its files went before");

@@ -80,7 +80,7 @@ impl Args {
 pub fn run(args: Args) -> Result<(), CliError> {
     let _logs = telemetry::init_logs(args.log_format)
         .map_err(|error| CliError::usage(format!("the log cannot be written: {error}")))?;
-    let config = args.config()?;
+    let mut config = args.config()?;
     // Memory may hold patient data: it must not land in a core file.
     let none = Rlimit { current: Some(0), maximum: Some(0) };
     setrlimit(Resource::Core, none)
@@ -92,10 +92,25 @@ pub fn run(args: Args) -> Result<(), CliError> {
     if let Err(error) = setrlimit(Resource::Nofile, Rlimit { current: files.maximum, ..files }) {
         tracing::warn!(%error, "the limit of open files could not be raised");
     }
+    // Files may be as large as the administrator allows; a larger output is split.
+    let size = getrlimit(Resource::Fsize);
+    if let Err(error) = setrlimit(Resource::Fsize, Rlimit { current: size.maximum, ..size }) {
+        tracing::warn!(%error, "the limit of the size of files could not be raised");
+    }
+    if let Some(bytes) = getrlimit(Resource::Fsize).current {
+        tracing::warn!(
+            bytes,
+            "files cannot be larger (RLIMIT_FSIZE): when the store is, it can write no more"
+        );
+        config.export.max_file_bytes = config.export.max_file_bytes.min(bytes);
+    }
     actix_web::rt::System::new().block_on(serve(args, config))
 }
 
 async fn serve(args: Args, config: Config) -> Result<(), CliError> {
+    // A write beyond the limit of the size of files should fail, and not end the process.
+    let _too_large =
+        signal(SignalKind::from_raw(rustix::process::Signal::XFSZ.as_raw())).map_err(CliError::failed)?;
     let metrics = telemetry::init_metrics().map_err(CliError::failed)?;
     let operators = Operators::listen(&config)?;
     let applications = follow::open(&config)?;

@@ -154,7 +154,7 @@ impl ExportError {
             Self::GroupNested => Some(FailureReason::GroupNested),
             Self::PatientNotFound => Some(FailureReason::PatientNotFound),
             Self::Withheld(_) => Some(FailureReason::AccessExceeded),
-            Self::Index(e) if e.kind() == io::ErrorKind::StorageFull => Some(FailureReason::StorageFull),
+            Self::Index(e) if crate::files::is_full(e) => Some(FailureReason::StorageFull),
             Self::Index(_) => Some(FailureReason::StorageFailed),
             Self::Output(e) if e.is_too_large() => Some(FailureReason::TooLarge),
             Self::Output(e) if e.is_full() => Some(FailureReason::StorageFull),

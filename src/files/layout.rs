@@ -69,7 +69,8 @@ pub struct Testimony {
     pub building: Option<Building>,
     /// Whether there is one in `ready/`.
     pub ready: bool,
-    /// Whether there is one in `trash/`.
+    /// Whether there is one in `trash/`: itself, or an empty one that says the same of a directory
+    /// that cannot be moved.
     pub trash: bool,
     /// Whether there is a receipt of its erasure.
     pub receipt: bool,
@@ -202,6 +203,11 @@ mod tests {
         row(Some(Complete), Some(Planned), "", (Some(Complete), Cure::MoveToReady));
         row(Some(Complete), None, "", (Some(Complete), Cure::MarkLost));
         row(Some(Complete), None, "t", (Some(Marked), Cure::Erase));
+        // A name in `trash/` says it of a directory that could not be moved as well.
+        row(Some(Complete), None, "rt", (Some(Marked), Cure::Erase));
+        row(None, None, "rt", (Some(Marked), Cure::Erase));
+        row(running, Some(Planned), "t", (Some(Marked), Cure::Erase));
+        row(Some(Erased), None, "rte", (Some(Erased), Cure::Bury));
         // Marked: wherever the directory is, it goes.
         row(Some(Marked), Some(Planned), "", (Some(Marked), Cure::Erase));
         row(Some(Marked), None, "r", (Some(Marked), Cure::Erase));

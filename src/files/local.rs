@@ -12,22 +12,26 @@ use rustix::fs::{AtFlags, FileType, Mode, OFlags, RenameFlags};
 use rustix::io::Errno;
 
 use super::handle::{make_dir, open_dir};
+use super::headroom::Headroom;
 use super::layout::job_of;
 use super::local_dir::{LocalDir, sync_dir};
 use super::{
-    Document, ExportDir, Files, FilesError, Inventory, Place, Room, SYNC, SweepResult, Swept, ballast, sweep,
+    Document, ExportDir, Files, FilesError, Inventory, Place, Room, SYNC, SweepResult, Swept, is_full, sweep,
 };
 use crate::hooks::{Fault, Hooks, Step};
 use crate::job::{ExportRequest, JobId};
 
+/// The operation of every look at free space.
+const MEASURE: &str = "measure free space of";
+
 /// The data directory on a local file system.
 pub struct LocalFiles {
-    root: Dir,
     building: Dir,
     ready: Dir,
     trash: Dir,
     /// Names in `trash/` whose number does not follow on another one's, by the last inventory.
     stray: Mutex<HashMap<JobId, Vec<String>>>,
+    headroom: Arc<Headroom>,
     hooks: Hooks,
 }
 
@@ -69,7 +73,8 @@ impl LocalFiles {
             Ok(rustix::fs::fsync(&root)?)
         };
         same_device().map_err(fail("check that building, ready and trash share one device in"))?;
-        let files = Self { root, building, ready, trash, stray: Mutex::default(), hooks };
+        let headroom = Arc::new(Headroom::new(root, hooks.clone()));
+        let files = Self { building, ready, trash, stray: Mutex::default(), headroom, hooks };
         // What a killed process left may be readable and yet not durable.
         files.sync(&Place::ALL)?;
         Ok(files)
@@ -81,6 +86,10 @@ impl LocalFiles {
             Place::Ready => &self.ready,
             Place::Trash => &self.trash,
         }
+    }
+
+    fn local_dir(&self, dir: Dir, name: String) -> LocalDir {
+        LocalDir::new(dir, name, self.headroom.clone(), self.hooks.clone())
     }
 
     /// Makes the names in places durable.
@@ -98,7 +107,7 @@ impl LocalFiles {
     fn rename_to_trash(&self, job: JobId) -> io::Result<Option<Place>> {
         self.hooks.fault(Fault::Rename)?;
         let from = job.to_string();
-        for place in [Place::Building, Place::Ready] {
+        for place in LIVE {
             if !sweep::is_dir(self.dir(place), &from)? {
                 continue;
             }
@@ -117,12 +126,71 @@ impl LocalFiles {
                         return Ok(Some(place));
                     }
                     Err(Errno::EXIST | Errno::NOTEMPTY) => {}
-                    Err(Errno::NOENT) => break,
+                    // Or `trash/` itself was removed.
+                    Err(Errno::NOENT) if !sweep::is_dir(self.dir(place), &from)? => break,
                     Err(e) => return Err(e.into()),
                 }
             }
         }
         Ok(None)
+    }
+
+    /// As [`rename_to_trash`](Self::rename_to_trash). What cannot be renamed (it is a mount point, of
+    /// another layer of an overlay, immutable) gets an empty directory of its name in `trash/`: that
+    /// is as good a witness (P1), and lets a sweep erase the job where it stands.
+    fn mark_on_disk(&self, job: JobId) -> Result<Option<Place>, FilesError> {
+        let name = job.to_string();
+        let error = match self.rename_to_trash(job) {
+            // A name in another directory is room too, on some file systems.
+            Err(error) if is_full(&error) && self.release_all()? => {
+                tracing::warn!(%job, %error, "there is no room to move a deleted job: the ballast was given up");
+                match self.rename_to_trash(job) {
+                    Ok(from) => return Ok(from),
+                    Err(error) => error,
+                }
+            }
+            Err(error) => error,
+            Ok(from) => return Ok(from),
+        };
+        let error = FilesError::new("rename to trash", &name)(error);
+        match self.hooks.fault(Fault::Open).and_then(|()| self.stand_in(&name)) {
+            Err(failed) => {
+                tracing::warn!(%job, %error, %failed, "a deleted job has no place in trash");
+                Err(error)
+            }
+            Ok(()) => {
+                tracing::warn!(%job, %error, "a deleted job cannot be moved: it is erased where it stands");
+                self.hooks.reach(Step::RenamedToTrash);
+                Ok(Some(Place::Trash))
+            }
+        }
+    }
+
+    /// Makes a directory of this name in `trash/`, unless there is one; a stranger's file stays.
+    fn stand_in(&self, name: &str) -> io::Result<()> {
+        for n in 0.. {
+            let name = if n == 0 { name.to_owned() } else { format!("{name}.{n}") };
+            match make_dir(&self.trash, &name) {
+                Err(error) if error.kind() != io::ErrorKind::AlreadyExists => return Err(error),
+                Err(_) if !sweep::is_dir(&self.trash, &name)? => {}
+                _ => break,
+            }
+        }
+        Ok(())
+    }
+
+    /// Removes the job's directories where they stand, durably.
+    fn remove_in_place(&self, job: JobId, swept: &mut Swept) -> Result<(), FilesError> {
+        let name = job.to_string();
+        for place in LIVE {
+            let dir = self.dir(place);
+            let fail = || FilesError::new("sweep", format!("{}/{name}", place.name()));
+            if sweep::is_dir(dir, &name).map_err(fail())? {
+                sweep::remove_dir(dir, &name, &self.hooks, swept).map_err(fail())?;
+                self.sync(&[place])?;
+            }
+        }
+        Ok(())
     }
 
     /// Names of a job's directories in `trash/`: `<job>`, `<job>.1` and so on without a gap,
@@ -167,6 +235,17 @@ impl LocalFiles {
     }
 }
 
+/// Where a job stands that is not deleted, in the order of its life.
+const LIVE: [Place; 2] = [Place::Building, Place::Ready];
+
+/// What became of a sweep, unless an fsync failed: then nothing is known.
+fn known((swept, result): SweepResult) -> Result<SweepResult, FilesError> {
+    match result {
+        Err(error) if error.is_sync() => Err(error),
+        result => Ok((swept, result)),
+    }
+}
+
 impl Files for LocalFiles {
     fn create(&self, job: JobId, request: &ExportRequest) -> Result<Arc<dyn ExportDir>, FilesError> {
         let (name, content) = (job.to_string(), Document::Request.content(request)?);
@@ -177,7 +256,7 @@ impl Files for LocalFiles {
             open_dir(&self.building, &name)
         };
         let dir = make().map_err(FilesError::new("make directory", format!("building/{name}")))?;
-        let dir = LocalDir::new(dir, name, self.hooks.clone());
+        let dir = self.local_dir(dir, name);
         dir.write_document(Document::Request, &content)?;
         self.sync(&[Place::Building])?;
         self.hooks.reach(Step::DirectoryCreated);
@@ -188,7 +267,7 @@ impl Files for LocalFiles {
         let name = job.to_string();
         let dir = self.hooks.fault(Fault::Open).and_then(|()| open_dir(self.dir(place), &name));
         let dir = dir.map_err(FilesError::new("open directory", format!("{}/{name}", place.name())))?;
-        Ok(Arc::new(LocalDir::new(dir, name, self.hooks.clone())))
+        Ok(Arc::new(self.local_dir(dir, name)))
     }
 
     fn move_to_ready(&self, job: JobId) -> Result<(), FilesError> {
@@ -207,18 +286,14 @@ impl Files for LocalFiles {
     }
 
     fn move_to_trash(&self, jobs: &[JobId]) -> Result<Vec<Result<(), FilesError>>, FilesError> {
-        let rename = |job: &JobId| {
-            let name = || format!("{job}");
-            self.rename_to_trash(*job).map_err(|e| FilesError::new("rename to trash", name())(e))
-        };
-        let renamed: Vec<_> = jobs.iter().map(rename).collect();
+        let renamed: Vec<_> = jobs.iter().map(|job| self.mark_on_disk(*job)).collect();
         let came_from =
             |place| renamed.iter().any(|result| matches!(result, Ok(Some(from)) if *from == place));
-        let left: Vec<_> =
-            [Place::Building, Place::Ready].into_iter().filter(|place| came_from(*place)).collect();
-        if !left.is_empty() {
+        let changed: Vec<_> = Place::ALL.into_iter().filter(|place| came_from(*place)).collect();
+        if !changed.is_empty() {
             self.sync(&[Place::Trash])?;
             self.hooks.reach(Step::TrashSynced);
+            let left: Vec<_> = changed.into_iter().filter(|place| *place != Place::Trash).collect();
             self.sync(&left)?;
             self.hooks.reach(Step::MovedToTrash);
         }
@@ -232,14 +307,30 @@ impl Files for LocalFiles {
         self.hooks.reach(Step::SweepBegins);
         let sweep = |job: &JobId| {
             let mut swept = Swept::default();
-            let mut remove = |name: String| sweep::remove_dir(&self.trash, &name, &self.hooks, &mut swept);
-            let result = self.trash_names(*job).and_then(|names| names.into_iter().try_for_each(&mut remove));
-            (swept, result.map_err(|e| FilesError::new("sweep", format!("trash/{job}"))(e)))
+            let mut remove = || {
+                let fail = || FilesError::new("sweep", format!("trash/{job}"));
+                let names = self.trash_names(*job).map_err(fail())?;
+                // Its name in `trash/` says that it may go, and goes last.
+                if !names.is_empty() {
+                    self.remove_in_place(*job, &mut swept)?;
+                }
+                let mut remove =
+                    |name: String| sweep::remove_dir(&self.trash, &name, &self.hooks, &mut swept);
+                names.into_iter().try_for_each(&mut remove).map_err(fail())
+            };
+            let result = remove();
+            (swept, result)
         };
-        let results = jobs.iter().map(sweep).collect();
+        let results = jobs.iter().map(sweep).map(known).collect::<Result<_, _>>()?;
         self.sync(&[Place::Trash])?;
         self.hooks.reach(Step::SweepEnds);
         Ok(results)
+    }
+
+    fn sweep_in_place(&self, job: JobId) -> Result<SweepResult, FilesError> {
+        let mut swept = Swept::default();
+        let result = self.remove_in_place(job, &mut swept);
+        known((swept, result))
     }
 
     fn sweep_partials(&self, job: JobId) -> Result<(), FilesError> {
@@ -288,20 +379,18 @@ impl Files for LocalFiles {
     }
 
     fn free_bytes(&self) -> Result<u64, FilesError> {
-        let free = self.hooks.fault(Fault::Statvfs).and_then(|()| ballast::free_bytes(&self.root));
-        free.map_err(FilesError::new("measure free space of", "."))
+        self.headroom.free_bytes().map_err(FilesError::new(MEASURE, "."))
     }
 
     fn release_ballast(&self, needed: u64) -> Result<Room, FilesError> {
-        if self.free_bytes()? >= needed {
-            return Ok(Room::There);
-        }
-        let released = ballast::release(&self.root).map_err(FilesError::new("release", "ballast"))?;
-        self.hooks.reach(Step::BallastReleased);
-        Ok(if released { Room::Made } else { Room::None })
+        self.headroom.make(needed).map_err(FilesError::new(MEASURE, "."))
+    }
+
+    fn release_all(&self) -> Result<bool, FilesError> {
+        self.headroom.give_up_all().map_err(FilesError::new("release", "ballast"))
     }
 
     fn restore_ballast(&self) -> Result<(), FilesError> {
-        ballast::restore(&self.root, &self.hooks).map_err(FilesError::new("make", "ballast"))
+        self.headroom.restore().map_err(FilesError::new("make", "ballast"))
     }
 }

@@ -10,7 +10,8 @@ use cap_std::fs::Dir;
 use rustix::fs::{Advice, AtFlags, FileType, Mode, OFlags};
 use rustix::io::Errno;
 
-use super::{Document, ExportDir, FilesError, OutputSink, ReadAt, SYNC, Swept, ballast, sweep};
+use super::headroom::Headroom;
+use super::{Document, ExportDir, FilesError, OutputSink, ReadAt, SYNC, Swept, sweep};
 use crate::hooks::{Fault, Hooks, Step};
 use crate::plain_file::{self, Links};
 use crate::telemetry;
@@ -25,13 +26,14 @@ pub fn sync_dir(dir: &Dir, hooks: &Hooks) -> io::Result<()> {
 pub struct LocalDir {
     dir: Dir,
     name: String,
+    headroom: Arc<Headroom>,
     hooks: Hooks,
 }
 
 impl LocalDir {
     /// A handle on the directory of this name.
-    pub fn new(dir: Dir, name: String, hooks: Hooks) -> Self {
-        Self { dir, name, hooks }
+    pub fn new(dir: Dir, name: String, headroom: Arc<Headroom>, hooks: Hooks) -> Self {
+        Self { dir, name, headroom, hooks }
     }
 
     fn fail(&self, operation: &'static str, name: &str) -> impl FnOnce(io::Error) -> FilesError {
@@ -58,8 +60,8 @@ impl ExportDir for LocalDir {
     fn create_file(&self, name: &str) -> Result<Box<dyn OutputSink>, FilesError> {
         let file = self.create(name).map_err(self.fail("create", name))?;
         let full_name = format!("{}/{name}", self.name);
-        let (hooks, name) = (self.hooks.clone(), full_name);
-        Ok(Box::new(LocalSink { file, name, hooks, written: 0, begun: 0 }))
+        let (hooks, headroom) = (self.hooks.clone(), self.headroom.clone());
+        Ok(Box::new(LocalSink { file, name: full_name, headroom, hooks, written: 0, begun: 0 }))
     }
 
     fn write_document(&self, document: Document, content: &[u8]) -> Result<(), FilesError> {
@@ -145,15 +147,12 @@ impl ExportDir for LocalDir {
 struct LocalSink {
     file: File,
     name: String,
+    headroom: Arc<Headroom>,
     hooks: Hooks,
     /// Bytes written, and those whose way to the disk was begun.
     written: u64,
     begun: u64,
 }
-
-/// Bytes that exports leave free: commits, receipts and so deletions need a little, and would
-/// else have to live on the ballast that is for disks which others fill.
-const RESERVE_BYTES: u64 = 32 << 20;
 
 /// Bytes whose way to the disk is begun at once: the fsync at the end has little left to do.
 const WRITE_BEHIND: u64 = 8 << 20;
@@ -176,11 +175,10 @@ impl OutputSink for LocalSink {
         let write = || {
             self.hooks.reach(Step::WriteBegins);
             self.hooks.fault(Fault::Write)?;
-            // If nobody can tell, the write itself will.
-            if ballast::free_bytes(&self.file).is_ok_and(|free| free < RESERVE_BYTES + bytes.len() as u64) {
+            if !self.headroom.admits(bytes.len() as u64) {
                 return Err(io::ErrorKind::StorageFull.into());
             }
-            io::Write::write_all(&mut &self.file, bytes)
+            io::Write::write_all(&mut &self.file, bytes).inspect_err(|error| self.headroom.note(error))
         };
         write().map_err(FilesError::new("write", &self.name))?;
         self.written += bytes.len() as u64;

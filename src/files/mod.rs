@@ -5,6 +5,7 @@
 mod ballast;
 pub mod coded;
 mod handle;
+mod headroom;
 pub mod layout;
 mod local;
 mod local_dir;
@@ -37,6 +38,17 @@ pub struct FilesError {
     source: io::Error,
 }
 
+/// Whether something cannot be written for want of room: the file system is full (ENOSPC), a quota
+/// is used up (EDQUOT), or the file would be larger than any file may be (EFBIG).
+pub(crate) fn is_full(error: &io::Error) -> bool {
+    match error.kind() {
+        io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => true,
+        // Our own bounds say so too.
+        io::ErrorKind::FileTooLarge => error.raw_os_error().is_some(),
+        _ => false,
+    }
+}
+
 /// The operation of every fsync of a directory.
 const SYNC: &str = "sync directory";
 
@@ -48,12 +60,12 @@ impl FilesError {
 
     /// Whether there is no room left.
     pub fn is_full(&self) -> bool {
-        matches!(self.source.kind(), io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded)
+        is_full(&self.source)
     }
 
     /// Whether a document is longer than [`Document::max_bytes`].
     pub fn is_too_large(&self) -> bool {
-        self.source.kind() == io::ErrorKind::FileTooLarge
+        self.source.kind() == io::ErrorKind::FileTooLarge && !self.is_full()
     }
 
     /// Whether it is a failed fsync: what is on disk is not known, and trying again would lie.
@@ -193,15 +205,20 @@ pub trait Files: Send + Sync {
     /// Renames `building/<job>` to `ready/<job>`.
     fn move_to_ready(&self, job: JobId) -> Result<(), FilesError>;
 
-    /// Renames each job's directory, wherever it is, to `trash/`; the jobs share the fsyncs.
-    /// A job without a directory is no error. `Err` means that the last step, the fsyncs,
+    /// Renames each job's directory, wherever it is, to `trash/`; the jobs share the fsyncs. One
+    /// that cannot be renamed gets an empty directory there, which says the same of it.
+    /// A job without a directory is no error. The outer `Err` means that the last step, the fsyncs,
     /// failed: then nothing is known and the process must end.
     fn move_to_trash(&self, jobs: &[JobId]) -> Result<Vec<Result<(), FilesError>>, FilesError>;
 
-    /// Removes each job's directories in `trash/` with all files in them; the jobs share the
-    /// fsync. Tells for each what was removed, also when it failed half-way. Idempotent: what
+    /// Removes each job's directories in `trash/` with all files in them and, before them, what
+    /// stands elsewhere of a job that has a name in `trash/`; the jobs share the fsync. Tells for each what was removed, also when it failed half-way. Idempotent: what
     /// is gone already is success. The outer `Err` is as in `move_to_trash`.
     fn sweep(&self, jobs: &[JobId]) -> Result<Vec<SweepResult>, FilesError>;
+
+    /// Removes a job's directories from `building/` and `ready/`, for one that is deleted and could
+    /// get no name in `trash/`. Otherwise as `sweep`.
+    fn sweep_in_place(&self, job: JobId) -> Result<SweepResult, FilesError>;
 
     /// Removes all files of `building/<job>/` but `job.json` (a failed export).
     fn sweep_partials(&self, job: JobId) -> Result<(), FilesError>;
@@ -209,14 +226,18 @@ pub trait Files: Send + Sync {
     /// What stands on disk now.
     fn inventory(&self) -> Result<Inventory, FilesError>;
 
-    /// Bytes free for this server.
+    /// Bytes free for this server; 0 if a quota is used up, of which nobody else can tell.
     fn free_bytes(&self) -> Result<u64, FilesError>;
 
     /// Gives the ballast's space back to the file system if less than `needed` bytes are
-    /// free, so that a deletion can always be recorded.
+    /// free or a quota leaves less, so that a deletion can always be recorded.
     fn release_ballast(&self, needed: u64) -> Result<Room, FilesError>;
 
-    /// Makes the ballast again if it is missing and there is room for it twice over.
+    /// Gives up the ballast and the reserve: a start, or a rename, has no other room. False if
+    /// there is nothing of them.
+    fn release_all(&self) -> Result<bool, FilesError>;
+
+    /// Makes ballast and reserve again if they are missing and there is room for them twice over.
     fn restore_ballast(&self) -> Result<(), FilesError>;
 }
 

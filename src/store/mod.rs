@@ -46,6 +46,16 @@ pub enum StoreError {
         /// What is wrong with it.
         reason: String,
     },
+    /// There is no room for it; nothing it was told in this batch is known to be durable.
+    #[error(
+        "the store cannot {operation}: {reason}; make some room where the data directory is, or raise the quota"
+    )]
+    Full {
+        /// What was tried.
+        operation: &'static str,
+        /// What the system said.
+        reason: String,
+    },
     /// The backend failed: nothing it was told in this batch is known to be durable.
     #[error("the store cannot {operation}: {reason}")]
     Failed {

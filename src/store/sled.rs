@@ -6,8 +6,10 @@
 //! chain of receipts; `j/<job>` a record; `p/<job><part>` a sealed part and
 //! `p/<job><part><n>` its files. All values are JSON and well below sled's blob limit.
 
+use std::borrow::Borrow;
 use std::collections::{BTreeMap, HashMap};
 use std::fs::{DirBuilder, File};
+use std::io;
 use std::os::unix::fs::DirBuilderExt;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};
@@ -17,6 +19,7 @@ use rustix::fs::FlockOperation;
 use serde::{Deserialize, Serialize};
 
 use super::{Entry, Store, StoreError, StoredJob};
+use crate::files::is_full;
 use crate::files::modes::close_modes;
 use crate::hooks::{Fault, Hooks, Step};
 use crate::job::{JobId, JobRecord, OutputFile, SealedPart, StateName};
@@ -65,10 +68,9 @@ struct PartHead {
 
 fn failed(operation: &'static str) -> impl FnOnce(sled::Error) -> StoreError {
     move |error| match &error {
-        // What the system said: another disk, more room or more descriptors may help.
-        sled::Error::Io(e) if e.raw_os_error().is_some() => {
-            StoreError::Failed { operation, reason: e.to_string() }
-        }
+        // What the system said: another disk, more room or more descriptors may help. A copy of
+        // an error, which is what all but the first one get, has its kind alone.
+        sled::Error::Io(e) if e.raw_os_error().is_some() || has_no_room(e) => io_failed(operation)(e),
         _ => StoreError::Damaged { place: format!("its files (to {operation})"), reason: error.to_string() },
     }
 }
@@ -77,9 +79,9 @@ fn failed(operation: &'static str) -> impl FnOnce(sled::Error) -> StoreError {
 /// begun for the newest: after a kill, or for want of room, it would never open again
 /// (`get_snapshot_files` passes over another name than the one that is written). Nothing is
 /// touched while somebody has the store open.
-fn remove_begun_snapshots(folder: &Path) -> std::io::Result<()> {
+fn remove_begun_snapshots(folder: &Path) -> io::Result<()> {
     let log = match File::open(folder.join("db")) {
-        Err(e) if e.kind() == std::io::ErrorKind::NotFound => return Ok(()),
+        Err(e) if e.kind() == io::ErrorKind::NotFound => return Ok(()),
         log => log?,
     };
     if rustix::fs::flock(&log, FlockOperation::NonBlockingLockExclusive).is_err() {
@@ -134,8 +136,20 @@ fn guarded<T>(read: impl FnOnce() -> Result<T, StoreError>) -> Result<T, StoreEr
     })
 }
 
-fn io_failed(operation: &'static str) -> impl FnOnce(std::io::Error) -> StoreError {
-    move |e| StoreError::Failed { operation, reason: e.to_string() }
+/// Also of a copy, which has no number.
+fn has_no_room(error: &io::Error) -> bool {
+    is_full(error) || error.kind() == io::ErrorKind::FileTooLarge
+}
+
+fn io_failed<E: Borrow<io::Error>>(operation: &'static str) -> impl FnOnce(E) -> StoreError {
+    move |e| {
+        let (e, reason) = (e.borrow(), e.borrow().to_string());
+        if has_no_room(e) {
+            StoreError::Full { operation, reason }
+        } else {
+            StoreError::Failed { operation, reason }
+        }
+    }
 }
 
 impl SledStore {
@@ -313,8 +327,8 @@ impl SledStore {
     }
 }
 
-fn is_lock_conflict(error: &std::io::Error) -> bool {
-    error.kind() == std::io::ErrorKind::WouldBlock || error.to_string().contains("could not acquire lock")
+fn is_lock_conflict(error: &io::Error) -> bool {
+    error.kind() == io::ErrorKind::WouldBlock || error.to_string().contains("could not acquire lock")
 }
 
 fn json(value: &impl Serialize) -> Vec<u8> {
@@ -368,8 +382,14 @@ mod tests {
         assert!(panic.contains("page 7 is no page") && panic.contains("fsck --rebuild"), "{panic}");
         let corruption = failed("open")(sled::Error::Unsupported("another size".into())).to_string();
         assert!(corruption.contains("fsck --rebuild"), "{corruption}");
-        let full = sled::Error::Io(std::io::Error::from_raw_os_error(28));
-        let full = failed("open")(full).to_string();
-        assert!(full.contains("os error 28") && !full.contains("fsck"), "{full}");
+        for number in [27, 28, 122] {
+            let full = io::Error::from_raw_os_error(number);
+            let copy = io::Error::new(full.kind(), full.to_string());
+            for error in [full, copy].map(|error| failed("open")(sled::Error::Io(error))) {
+                assert!(matches!(error, StoreError::Full { .. }), "{error}");
+                let text = error.to_string();
+                assert!(text.contains(&format!("os error {number}")) && !text.contains("fsck"), "{text}");
+            }
+        }
     }
 }

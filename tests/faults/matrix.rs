@@ -3,8 +3,8 @@
 //! the end the fault is gone, in the same process or in the next, and nothing was dropped:
 //! what was acknowledged holds, disk equals store, each erasure has its one receipt.
 //!
-//! Each row meets two or three of the six error numbers here. `EVANESCE_TEST_FAULTS` chooses rows by
-//! a part of their text, as in `Deletion acknowledged>unlink`, which then meet all six; `all`
+//! Each row meets two or three of the eight error numbers here. `EVANESCE_TEST_FAULTS` chooses rows by
+//! a part of their text, as in `Deletion acknowledged>unlink`, which then meet all eight; `all`
 //! are all rows.
 
 mod rows;
@@ -21,9 +21,11 @@ use self::rows::{Phase, ROWS, Seen};
 use crate::crash::{Exported, assert_disk_equals_store, assert_hidden, polling_url, run_to_end};
 use crate::support::*;
 
-/// EIO, EACCES, EBUSY, EMFILE, ENOSPC, EROFS.
-const ERRNOS: [u16; 6] = [5, 13, 16, 24, 28, 30];
+/// EIO, EACCES, EBUSY, EMFILE, EFBIG, ENOSPC, EROFS, EDQUOT.
+const ERRNOS: [u16; 8] = [5, 13, 16, 24, 27, 28, 30, 122];
 const ENOSPC: u16 = 28;
+/// Those that mean that there is no room.
+const FULL: [u16; 3] = [27, 28, 122];
 const EVER: &str = "ever";
 const TIMES: [&str; 3] = ["1", "3", EVER];
 
@@ -94,8 +96,11 @@ impl Run {
     }
 
     fn arguments(&self) -> Vec<String> {
-        let (place, after) = self.at.split_once('+').unwrap_or((self.at, "0"));
-        let mut faults = vec![format!("{place}:{}:{}:{after}", self.errno, self.times)];
+        let fault = |at: &str| {
+            let (place, after) = at.split_once('+').unwrap_or((at, "0"));
+            format!("{place}:{}:{}:{after}", self.errno, self.times)
+        };
+        let mut faults: Vec<_> = self.at.split('&').map(fault).collect();
         if self.phase == Phase::CleanUp {
             faults.push(format!("plan-written>write:{ENOSPC}:1"));
         }
@@ -165,7 +170,7 @@ impl Run {
 
     /// That the client got what the row says.
     fn check(&self, server: &Server, came: Came) {
-        let full = self.errno == ENOSPC || self.phase == Phase::CleanUp;
+        let full = FULL.contains(&self.errno) || self.phase == Phase::CleanUp;
         let expected = |status: u16, code: &str| {
             assert_eq!(came, Came::Status(status, code.to_string()), "{}", self.setup.log());
         };
@@ -180,7 +185,7 @@ impl Run {
             (_, Phase::Kickoff | Phase::CleanUp | Phase::Deletion) => expected(202, "processing"),
             _ => {}
         }
-        let hidden = matches!(self.seen, HalfDurable | Retried);
+        let hidden = matches!(self.seen, HalfDurable | InPlace | Retried);
         if hidden && let Some(job) = &self.job {
             assert_hidden(server, &job.id, &job.files);
         }
@@ -230,15 +235,14 @@ impl Run {
             eventually("the backlog in the metrics", || counted("evanesce_marked_jobs"));
             let job = self.job.as_ref().unwrap();
             assert_eq!(self.setup.receipts().len(), 0, "no receipt before it is gone");
-            let swept = self.at.ends_with("rename");
-            assert!(swept || self.setup.disk().has(&job.id));
+            assert!(self.setup.disk().has(&job.id));
         }
     }
 
     /// The fault is gone: everything is as it should be, whatever there is ends, and is deleted.
     fn settle(self, server: Option<Server>) {
         let server = server.unwrap_or_else(|| self.setup.start());
-        let hidden = matches!(self.seen, HalfDurable | Retried);
+        let hidden = matches!(self.seen, HalfDurable | InPlace | Retried);
         if self.seen == CleanedUp {
             let left = || self.setup.disk().files().iter().all(|file| file.ends_with("job.json"));
             eventually("the files of the failed export to go", || left().then_some(()));

@@ -5,7 +5,9 @@
 
 mod descriptors;
 mod full_disk;
+mod in_place;
 mod matrix;
+mod mount;
 mod source;
 mod store;
 mod strays;

@@ -13,6 +13,8 @@ pub enum Seen {
     Fatal,
     /// The deletion is recorded and hidden, but is no 202 (P1).
     HalfDurable,
+    /// The deletion is acknowledged, and the files are erased where they stand.
+    InPlace,
     /// The sweep is tried again until it succeeds; the backlog shows.
     Retried,
     /// The clean-up of a failed export is tried again.
@@ -49,7 +51,7 @@ pub enum Phase {
     StartForgotten,
 }
 
-/// Steps `FIRST>CALL`, or `FIRST>CALL+N` where N calls go well before.
+/// Steps `FIRST>CALL`, or `FIRST>CALL+N` where N calls go well before; two with `&` between them.
 pub const ROWS: &[(Phase, &str, Seen)] = {
     use Phase::*;
     &[
@@ -98,10 +100,11 @@ pub const ROWS: &[(Phase, &str, Seen)] = {
         (Deletion, "commit", Fatal),
         (Deletion, "statvfs", Logged),
         (Deletion, "join-ends>fsync", Fatal),
-        (Deletion, "mark-committed>rename", HalfDurable),
+        (Deletion, "mark-committed>rename", InPlace),
+        (Deletion, "mark-committed>rename&mark-committed>open", HalfDurable),
         (Deletion, "mark-committed>fsync", Fatal),
         (Deletion, "trash-synced>fsync", Fatal),
-        (Deletion, "acknowledged>rename", Retried),
+        (Deletion, "acknowledged>rename", InPlace),
         (Deletion, "acknowledged>open", Retried),
         (Deletion, "acknowledged>readdir", Retried),
         (Deletion, "acknowledged>unlink", Retried),
@@ -119,7 +122,7 @@ pub const ROWS: &[(Phase, &str, Seen)] = {
         (StartMarked, "open+2", Retried),
         (StartMarked, "unlink", Retried),
         (StartMarked, "rename", Logged),
-        (StartMarked, "join-moved>rename", Retried),
+        (StartMarked, "join-moved>rename", InPlace),
         (StartMarked, "commit", Fatal),
         (StartRunning, "open", Ended),
         (StartRunning, "join-ends>open", Failed),

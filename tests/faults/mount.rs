@@ -1,0 +1,145 @@
+//! File systems of their own under a data directory: small ones, with few inodes, with a quota,
+//! and such that can turn read-only.
+
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use crate::crash::skip;
+use crate::support::Setup;
+
+/// Of the disks: more than the ballast twice over.
+const SIZE: &str = "200M";
+
+/// 24 MiB in one file.
+pub fn big_source() -> &'static Path {
+    use std::sync::OnceLock;
+    static SOURCE: OnceLock<tempfile::TempDir> = OnceLock::new();
+    let folder = SOURCE.get_or_init(|| {
+        let folder = tempfile::tempdir().unwrap();
+        let line = format!("{{\"resourceType\":\"Media\",\"data\":\"{}\"}}\n", "x".repeat(1 << 20));
+        std::fs::write(folder.path().join("Media.ndjson"), line.repeat(24)).unwrap();
+        folder
+    });
+    folder.path()
+}
+
+/// A kind of file system, and what limits it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Kind {
+    Tmpfs,
+    Ext4,
+    /// A tmpfs with so few inodes.
+    FewInodes,
+    /// A subvolume of a btrfs that has room, with a quota of the same size: `statvfs` does not
+    /// tell of it.
+    Quota,
+}
+
+/// A mounted file system; unmounted when it is dropped.
+pub struct Mount {
+    pub at: PathBuf,
+    pub kind: Kind,
+}
+
+impl Mount {
+    fn new(kind: Kind, setup: &Setup) -> Result<Self, String> {
+        let at = setup.data_dir();
+        std::fs::create_dir(&at).map_err(|e| e.to_string())?;
+        let image = setup.folder.path().join("image");
+        let make = |size: &str, format: &mut Command| {
+            run(Command::new("truncate").args(["--size", size]).arg(&image))?;
+            run(format.arg(&image))
+        };
+        let mount = |options: &str| run(Command::new("mount").args(["-o", options]).arg(&image).arg(&at));
+        match kind {
+            Kind::Tmpfs | Kind::FewInodes => {
+                let inodes = if kind == Kind::FewInodes { ",nr_inodes=200" } else { "" };
+                let options = format!("size={SIZE},mode=0700{inodes}");
+                run(Command::new("mount").args(["-t", "tmpfs", "-o", &options, "tmpfs"]).arg(&at))?;
+            }
+            Kind::Ext4 => {
+                make(SIZE, Command::new("mkfs.ext4").args(["-q", "-m", "0"]))?;
+                mount("loop,errors=remount-ro")?;
+            }
+            Kind::Quota => {
+                make("800M", Command::new("mkfs.btrfs").arg("-q"))?;
+                mount("loop")?;
+                let whole = Self { at: at.clone(), kind };
+                let volume = at.join("data");
+                run(Command::new("btrfs").args(["subvolume", "create"]).arg(&volume))?;
+                run(Command::new("btrfs").args(["quota", "enable"]).arg(&at))?;
+                run(Command::new("btrfs").args(["qgroup", "limit", SIZE]).arg(&volume))?;
+                drop(whole);
+                mount("loop,subvol=data")?;
+            }
+        }
+        Ok(Self { at, kind })
+    }
+
+    /// Another program takes all the room there is.
+    pub fn fill(&self, name: &str) {
+        use std::io::Write;
+        let mut file = std::fs::File::create(self.at.join(name)).unwrap();
+        for size in [1 << 20, 4096, 1] {
+            while file.write_all(&vec![1; size]).is_ok() {}
+        }
+    }
+
+    /// The file system meets an error and can be read only; the reason if it cannot be made to.
+    pub fn turn_read_only(&self) -> Result<(), String> {
+        let source = Command::new("findmnt").args(["-no", "SOURCE"]).arg(&self.at).output();
+        let source = source.map_err(|error| error.to_string())?;
+        let device = String::from_utf8_lossy(&source.stdout).trim().replace("/dev/", "");
+        let trigger = format!("/sys/fs/ext4/{device}/trigger_fs_error");
+        std::fs::write(&trigger, "1").map_err(|error| format!("{trigger}: {error}"))
+    }
+
+    /// What an operator does about it.
+    pub fn repair(&self, setup: &Setup) {
+        let image = setup.folder.path().join("image");
+        run(Command::new("umount").arg(&self.at)).unwrap();
+        // Its exit code says whether it had something to mend.
+        let _ = run(Command::new("e2fsck").arg("-p").arg(&image));
+        run(Command::new("mount").args(["-o", "loop"]).arg(&image).arg(&self.at)).unwrap();
+    }
+
+    /// Another program takes all the inodes there are.
+    pub fn take_inodes(&self) {
+        let others = self.at.join("others");
+        std::fs::create_dir_all(&others).unwrap_or_default();
+        let mut taken = std::fs::read_dir(&others).map_or(0, Iterator::count);
+        while std::fs::File::create(others.join(taken.to_string())).is_ok() {
+            taken += 1;
+        }
+    }
+}
+
+impl Drop for Mount {
+    fn drop(&mut self) {
+        if run(Command::new("umount").arg(&self.at)).is_err() {
+            let detached = run(Command::new("umount").arg("-l").arg(&self.at));
+            assert!(detached.is_ok() || std::thread::panicking(), "{detached:?}");
+        }
+    }
+}
+
+pub fn run(command: &mut Command) -> Result<(), String> {
+    let output = command.output().map_err(|e| format!("{command:?}: {e}"))?;
+    let failed = || format!("{command:?}: {}", String::from_utf8_lossy(&output.stderr).trim_end());
+    if output.status.success() { Ok(()) } else { Err(failed()) }
+}
+
+/// Does `test` on each of these kinds of file systems that can be had.
+pub fn on_each(kinds: &[Kind], what: &str, test: impl Fn(&Setup, &Mount)) {
+    for kind in kinds {
+        let setup = Setup::new().source(big_source()).set("reaper.interval=50ms");
+        let setup = setup.set("reaper.retry_min=20ms").set("reaper.retry_max=100ms");
+        match Mount::new(*kind, &setup) {
+            Ok(mount) => {
+                println!("{what}: {kind:?}");
+                test(&setup, &mount);
+            }
+            Err(why) => skip(what, &why),
+        }
+    }
+}
