@@ -3,7 +3,6 @@
 mod sources;
 
 use std::collections::BTreeMap;
-use std::fs::File;
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -21,11 +20,12 @@ use crate::files::modes::close_folder;
 use crate::files::{Files, FilesError, LocalFiles, Room};
 use crate::hooks::Hooks;
 use crate::job::{JobId, TenantId};
-use crate::lock;
+use crate::lock::DirLock;
 use crate::receipts::{Receipts, ReceiptsError};
 use crate::reconcile::{self, ReconcileError, Witnesses};
 use crate::source::SourceError;
 use crate::space::Space;
+use crate::standing::Standing;
 use crate::store::{Ledger, OtherWitnesses, SledStore, Store, StoreError, View};
 use crate::telemetry::Fatal;
 
@@ -163,17 +163,17 @@ impl Builder {
     }
 
     /// Everything below the actors, and the jobs that have something to do. Blocks.
-    fn open(self) -> Result<(Services, Vec<JobId>, File), StartError> {
+    fn open(self) -> Result<(Services, Vec<JobId>, Arc<DirLock>), StartError> {
         let Self { config, exporter, own_exporters, clock, hooks, fatal } = self;
         // Before anything is made: a folder that is not there is a likely mistake.
         let sources = Sources::open(&config, exporter, own_exporters)?;
         let data_dir = config.storage.data_dir.clone();
         let files = Arc::new(LocalFiles::open(&data_dir, hooks.clone())?);
-        let lock = lock::take(&data_dir).map_err(|error| StartError::System {
+        let lock = DirLock::take(&data_dir).map_err(|error| StartError::System {
             operation: "take the lock of the data directory",
             error,
         })?;
-        let lock = lock.ok_or_else(|| StartError::InUse(data_dir.clone()))?;
+        let lock = Arc::new(lock.ok_or_else(|| StartError::InUse(data_dir.clone()))?);
         close_folder(&data_dir);
         make_room(&*files)?;
         let receipts = Arc::new(Receipts::open(&data_dir)?.with_hooks(hooks.clone()));
@@ -225,9 +225,11 @@ impl Builder {
         let form = Form { coding: export.coding(), checksums: export.checksums };
         let limits = Limits { throttle, max_file_bytes: export.max_file_bytes, form };
         let planners = Arc::new(Planners::new(export.max_replacements));
+        let standing = Standing::note(&data_dir, &lock).map_err(system("look at the data directory"))?;
         audit.record(audit::Event::Started);
         let services = Services {
             config,
+            standing: Arc::new(standing),
             files,
             audit,
             receipts,

@@ -34,6 +34,9 @@ const LONGEST_REASON: usize = 1000;
 /// How long one question and its answer may take.
 const PATIENCE: Duration = Duration::from_secs(30);
 
+/// How often a door at which nobody comes looks whether it is still there.
+const LOOK_EVERY: Duration = Duration::from_secs(1);
+
 /// What an operator can ask for.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(tag = "ask", rename_all = "kebab-case", deny_unknown_fields)]
@@ -130,16 +133,41 @@ impl Door {
             Err(e) if e.kind() != io::ErrorKind::NotFound => return Err(e),
             _ => {}
         }
-        let (_dir, address) = address(data_dir)?;
-        let listener = UnixListener::bind(address)?;
-        std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o600))?;
+        let listener = Self::bind(data_dir)?;
         Ok(Self { listener, path })
     }
 
+    fn bind(data_dir: &Path) -> io::Result<UnixListener> {
+        let (_dir, address) = address(data_dir)?;
+        let listener = UnixListener::bind(address)?;
+        std::fs::set_permissions(data_dir.join(NAME), std::fs::Permissions::from_mode(0o600))?;
+        Ok(listener)
+    }
+
+    /// Makes the socket again, if its name was removed.
+    fn keep(&mut self) {
+        if self.path.symlink_metadata().is_ok() {
+            return;
+        }
+        let Some(opened) = self.path.parent().map(Self::bind) else { return };
+        match opened {
+            Ok(listener) => {
+                tracing::warn!("the control socket was removed: it was made again");
+                self.listener = listener;
+            }
+            // Without the data directory it has no place; the reaper tells of that.
+            Err(error) => tracing::debug!(%error, "the control socket cannot be made again"),
+        }
+    }
+
     /// Answers whoever comes, for ever.
-    pub async fn serve(self, evanesce: Evanesce) {
+    pub async fn serve(mut self, evanesce: Evanesce) {
         loop {
-            match self.listener.accept().await {
+            let Ok(came) = tokio::time::timeout(LOOK_EVERY, self.listener.accept()).await else {
+                self.keep();
+                continue;
+            };
+            match came {
                 Ok((stream, _)) => {
                     let evanesce = evanesce.clone();
                     actix_web::rt::spawn(async move {

@@ -1,7 +1,6 @@
 //! The embedding API: a running instance with its own thread and its own actix system, usable
 //! from any async runtime (DESIGN section 5).
 
-use std::fs::File;
 use std::sync::Arc;
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
@@ -19,6 +18,7 @@ use crate::actors::{
 use crate::audit::Event;
 use crate::builder::Builder;
 use crate::job::{ClientId, ExportRequest, JobId, JobState, Kickoff, Receipt, TenantId};
+use crate::lock::DirLock;
 use crate::receipts::{Entry, Hold, Pause, ReceiptsError};
 use crate::store::View;
 use crate::telemetry;
@@ -76,7 +76,7 @@ pub(crate) struct Running {
     pub(crate) orchestrator: Addr<Orchestrator>,
     pub(crate) system: System,
     /// Held as long as the instance lives.
-    pub(crate) _lock: File,
+    pub(crate) _lock: Arc<DirLock>,
 }
 
 struct Inner {

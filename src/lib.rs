@@ -51,6 +51,7 @@ pub mod receipts;
 mod reconcile;
 pub mod source;
 mod space;
+mod standing;
 pub mod store;
 pub mod telemetry;
 mod transport;

@@ -148,7 +148,12 @@ pub fn audit_lost() {
     counter!("evanesce_audit_failures_total").increment(1);
 }
 
-/// A file of the audit log was found changed at a start.
+/// Files of the server that are not where they should stand.
+pub fn missing_files(count: usize) {
+    gauge!("evanesce_missing_files").set(count as f64);
+}
+
+/// The audit log was found changed.
 pub fn audit_broken() {
     counter!("evanesce_audit_broken_total").increment(1);
 }

@@ -27,6 +27,7 @@ use crate::job::bounds::Exceeded;
 use crate::job::{ClientId, ExportRequest, FailureReason, JobId};
 use crate::receipts::Receipts;
 use crate::space::{NoRoom, Space};
+use crate::standing::Standing;
 use crate::store::{Ledger, View};
 use crate::telemetry::Fatal;
 
@@ -41,6 +42,8 @@ pub struct Services {
     pub config: Config,
     /// Job directories.
     pub files: Arc<dyn Files>,
+    /// What should stand in the data directory.
+    pub standing: Arc<Standing>,
     /// The audit log.
     pub audit: Arc<AuditLog>,
     /// The chain of receipts.

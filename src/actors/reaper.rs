@@ -6,6 +6,7 @@
 mod backlog;
 mod expiry;
 mod orders;
+mod own_files;
 
 use std::collections::{HashMap, HashSet, VecDeque};
 use std::sync::Arc;
@@ -26,6 +27,7 @@ use crate::telemetry::{self, PanicGuard};
 pub use backlog::ReaperStatus;
 pub use expiry::expires_at;
 pub use orders::{Order, OrderError};
+use own_files::OwnFiles;
 
 /// Sweeps at once: unlinking waits on the device, and each sweep has a few unlinks in flight.
 const SWEEPS: usize = 2;
@@ -257,6 +259,7 @@ impl Reaper {
         self.scanning = true;
         let (files, space) = (self.services.files.clone(), self.services.space.clone());
         let (clock, data_dir) = (self.clock_guard.clone(), self.services.config.storage.data_dir.clone());
+        let own = OwnFiles::of(&self.services);
         let scan = tokio::task::spawn_blocking(move || {
             if let Err(error) = clock.save(&data_dir) {
                 tracing::warn!(%error, "what the clock shows could not be kept for the next start");
@@ -267,13 +270,16 @@ impl Reaper {
             if let Err(error) = space.measure() {
                 tracing::warn!(error, "it cannot be told how much of the disk is free");
             }
-            files.inventory()
+            (own.look(), files.inventory())
         });
         ctx.spawn(scan.into_actor(self).map(|scanned, this, ctx| {
             this.scanning = false;
+            if let Ok((look, _)) = &scanned {
+                this.note_missing(look);
+            }
             match scanned {
-                Ok(Ok(inventory)) => this.compare(&inventory, ctx),
-                Ok(Err(error)) => {
+                Ok((_, Ok(inventory))) => this.compare(&inventory, ctx),
+                Ok((_, Err(error))) => {
                     telemetry::scan_failed();
                     tracing::error!(%error, "the data directory could not be scanned; the next pass tries again");
                 }

@@ -77,6 +77,7 @@ fn by_kind(event: &Event) -> Description {
         | Event::Removed { .. }
         | Event::Torn { .. }
         | Event::Broken { .. }
+        | Event::Missing { .. }
         | Event::Withheld { .. }
         | Event::Lost { .. } => own(event),
     }
@@ -99,6 +100,10 @@ fn own(event: &Event) -> Description {
         }
         Event::Torn { file, bytes } => alert(codes::RECORDING_STOPPED).and("file", file).and("bytes", bytes),
         Event::Broken { file, line } => alert(codes::RECORDING_STOPPED).and("file", file).and("line", line),
+        Event::Missing { files, end } => {
+            let event = alert(codes::RECORDING_STOPPED).and("files", files);
+            event.and("count-before", end.count).and("hash-before", end.hash)
+        }
         Event::Withheld { events } => {
             refused(Description::new(codes::AUTHENTICATION, Action::Execute)).and("events", events)
         }

@@ -224,6 +224,13 @@ pub enum Event {
         /// How many bytes of it there were.
         bytes: u64,
     },
+    /// Files of the log were removed or changed under the running server.
+    Missing {
+        /// How many files are not there any more.
+        files: usize,
+        /// The end of the chain before this event.
+        end: Head,
+    },
     /// A file does not hold together: it was changed. The log goes on in another one.
     Broken {
         /// The file.
@@ -282,6 +289,7 @@ impl Event {
             Self::Removed { .. } => "audit-removed",
             Self::Torn { .. } => "audit-torn",
             Self::Broken { .. } => "audit-broken",
+            Self::Missing { .. } => "audit-missing",
             Self::Withheld { .. } => "audit-withheld",
             Self::Lost { .. } => "audit-lost",
         }

@@ -108,6 +108,16 @@ impl AuditLog {
         self.0.as_ref().is_none_or(|open| open.shared.writer().is_healthy())
     }
 
+    /// Looks whether the files stand in their place; another one is begun if not. A log of which
+    /// nothing is known to be wrong is healthy again. Blocks.
+    pub fn attend(&self) -> bool {
+        let Some(open) = &self.0 else { return true };
+        open.shared.attend().unwrap_or_else(|error| {
+            tracing::error!(%error, "the audit log is not in its place, and cannot be begun anew");
+            false
+        })
+    }
+
     /// The end of the chain; `None` if there is no log.
     pub fn head(&self) -> Option<Head> {
         self.0.as_ref().map(|open| open.shared.writer().head())

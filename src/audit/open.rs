@@ -33,6 +33,7 @@ pub fn open(dir: &Path, settings: &Audit) -> Result<(Writer, Vec<Event>), AuditE
         folder_unsynced: false,
         lost: 0,
         sync_failed: false,
+        is_disturbed: false,
     };
     let mut found = Vec::new();
     while let Some(last) = writer.files.back() {
@@ -88,7 +89,7 @@ fn take_up(path: &Path, walked: &Walked) -> io::Result<File> {
     Ok(file)
 }
 
-fn make_folder(dir: &Path) -> io::Result<()> {
+pub(super) fn make_folder(dir: &Path) -> io::Result<()> {
     match DirBuilder::new().mode(0o700).create(dir) {
         Err(e) if e.kind() != io::ErrorKind::AlreadyExists => return Err(e),
         Err(_) => std::fs::set_permissions(dir, Permissions::from_mode(0o700))?,

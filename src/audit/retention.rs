@@ -32,13 +32,16 @@ pub fn prune(shared: &Shared, before: Timestamp) -> Result<usize, AuditError> {
         .map_err(AuditError::at("sync", &dir))?;
     for count in &due {
         let path = dir.join(file_name(*count));
+        // Before it goes: whoever looks at the files must not miss it.
+        let first = shared.writer().files.pop_front_if(|known| known.count == *count);
         match std::fs::remove_file(&path) {
             Err(e) if e.kind() != io::ErrorKind::NotFound => {
+                let mut writer = shared.writer();
+                first.into_iter().for_each(|known| writer.files.push_front(known));
                 return Err(AuditError::at("remove", &path)(e));
             }
             _ => {}
         }
-        shared.writer().files.retain(|known| known.count != *count);
     }
     sync_folder().map_err(AuditError::at("sync", &dir))?;
     tracing::info!(files = due.len(), %before, "old files of the audit log were removed");

@@ -70,6 +70,14 @@ impl Shared {
         self.wake.notify_one();
     }
 
+    /// See [`AuditLog::attend`](super::AuditLog::attend).
+    pub fn attend(&self) -> io::Result<bool> {
+        let now = self.now();
+        let stands = self.writer().attend(now);
+        self.wake.notify_one();
+        stands
+    }
+
     /// Lets the thread sync once more and end.
     pub fn close(&self) {
         self.state.lock().closed = true;

@@ -3,7 +3,7 @@
 use std::collections::VecDeque;
 use std::fs::{File, OpenOptions};
 use std::io::{self, Write};
-use std::os::unix::fs::OpenOptionsExt;
+use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
 use std::path::PathBuf;
 use std::sync::Arc;
 
@@ -11,8 +11,9 @@ use jiff::Timestamp;
 
 use super::Event;
 use super::line::line;
-use super::walk::file_name;
+use super::walk::{file_name, files};
 use crate::chain::Head;
+use crate::telemetry;
 
 /// Seconds of a day, in UTC.
 const DAY: i64 = 86_400;
@@ -55,12 +56,14 @@ pub struct Writer {
     pub lost: u64,
     /// Whether a sync failed: what is on disk is not known.
     pub sync_failed: bool,
+    /// Whether files of the log were found removed or changed since the last look that found none.
+    pub is_disturbed: bool,
 }
 
 impl Writer {
     /// Whether what is recorded is being written and synced.
     pub fn is_healthy(&self) -> bool {
-        self.lost == 0 && !self.sync_failed
+        self.lost == 0 && !self.sync_failed && !self.is_disturbed
     }
 
     /// The end of the chain.
@@ -77,6 +80,44 @@ impl Writer {
             self.lost = 0;
         }
         self.write(event, now)
+    }
+
+    /// Whether all files stand in their place, as long as this process left them. If not, what is
+    /// left is taken note of, and another file begun, with an event that says so.
+    pub fn attend(&mut self, now: Timestamp) -> io::Result<bool> {
+        let there = files(&self.dir)?;
+        let missing = self.files.iter().filter(|known| !there.contains(&known.count)).count();
+        if missing == 0 && self.current.as_ref().is_none_or(|current| self.stands(current)) {
+            self.is_disturbed = false;
+            return Ok(true);
+        }
+        let end = self.head;
+        if !self.is_disturbed {
+            telemetry::audit_broken();
+            tracing::error!(
+                missing,
+                ?end,
+                "files of the audit log were removed or changed: another one is begun"
+            );
+        }
+        self.is_disturbed = true;
+        // Where there is no place for it nothing is changed: its folder may come back.
+        super::open::make_folder(&self.dir)?;
+        self.files.retain(|known| there.contains(&known.count));
+        self.current = None;
+        self.begin()?;
+        self.write(&Event::Missing { files: missing, end }, now)?;
+        Ok(false)
+    }
+
+    fn stands(&self, current: &Current) -> bool {
+        let path = self.files.back().map(|known| self.dir.join(file_name(known.count)));
+        let there = path.and_then(|path| std::fs::symlink_metadata(path).ok());
+        let open = current.file.metadata().ok();
+        let torn = |length: u64| if current.torn { length >= current.bytes } else { length == current.bytes };
+        there.zip(open).is_some_and(|(there, open)| {
+            (there.dev(), there.ino()) == (open.dev(), open.ino()) && torn(there.len())
+        })
     }
 
     /// Sees to it that there is a file to be appended to, which is not full and is of today.

@@ -16,13 +16,18 @@ pub struct Folder(PathBuf);
 impl Folder {
     /// Opens the folder of a data directory, making it as needed (0700).
     pub fn open(data_dir: &Path) -> io::Result<Self> {
-        let path = data_dir.join(NAME);
-        match DirBuilder::new().mode(0o700).create(&path) {
-            Ok(()) => File::open(data_dir)?.sync_all()?,
-            Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {}
-            Err(error) => return Err(error),
+        let folder = Self(data_dir.join(NAME));
+        folder.make()?;
+        Ok(folder)
+    }
+
+    /// Makes it, if it is not there.
+    pub fn make(&self) -> io::Result<()> {
+        match DirBuilder::new().mode(0o700).create(&self.0) {
+            Ok(()) => self.0.parent().map_or(Ok(()), |data_dir| File::open(data_dir)?.sync_all()),
+            Err(error) if error.kind() == io::ErrorKind::AlreadyExists => Ok(()),
+            Err(error) => Err(error),
         }
-        Ok(Self(path))
     }
 
     /// The path of a file in it.

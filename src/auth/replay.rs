@@ -181,6 +181,9 @@ fn id(tenant: &TenantId, issuer: &str, jti: &str) -> Id {
     id
 }
 
+/// How often the thread looks whether its file is still in its place.
+const LOOK_EVERY: Duration = Duration::from_secs(5);
+
 /// The thread that writes.
 struct Writer {
     folder: Folder,
@@ -197,18 +200,55 @@ impl Writer {
     /// Until nobody can claim any more; or an error after which it is not known what is durable.
     fn run(mut self, claims: &Receiver<Claim>, now: &dyn Fn() -> i64) -> io::Result<()> {
         loop {
-            let mut batch = match claims.recv_timeout(self.window.saturating_sub(self.began.elapsed())) {
+            let wait = self.window.saturating_sub(self.began.elapsed()).min(LOOK_EVERY);
+            let mut batch = match claims.recv_timeout(wait) {
                 Ok(claim) => vec![claim],
                 Err(RecvTimeoutError::Timeout) => Vec::new(),
                 Err(RecvTimeoutError::Disconnected) => return Ok(()),
             };
             batch.extend(claims.try_iter());
+            self.mend()?;
             self.write(batch)?;
             if self.began.elapsed() >= self.window {
                 self.rotate(now())?;
             }
             telemetry::replay_entries(self.memory.lock().len());
         }
+    }
+
+    /// Writes all that is remembered anew, if the file was removed or replaced: the next process
+    /// would take an assertion twice.
+    fn mend(&mut self) -> io::Result<()> {
+        if self.newer.stands_in(&self.folder) {
+            return Ok(());
+        }
+        let (records, forgotten) = {
+            let memory = self.memory.lock();
+            let all = memory.older.iter().chain(&memory.newer);
+            let records: Vec<_> = all.map(|(id, exp)| Record { id: *id, exp: *exp }).collect();
+            (records, memory.forgotten)
+        };
+        let write = || {
+            self.folder.make()?;
+            let mut next = Generation::create(&self.folder, self.newer.number + 1, forgotten)?;
+            next.append(&records)?;
+            Ok::<_, io::Error>(next)
+        };
+        match write() {
+            Ok(next) => {
+                next.sync()?;
+                tracing::error!(
+                    assertions = records.len(),
+                    "the memory of assertions was removed: it was written anew"
+                );
+                self.older.push(self.newer.name());
+                self.newer = next;
+            }
+            Err(error) => {
+                tracing::error!(%error, "the memory of assertions is not in its place, and cannot be put there")
+            }
+        }
+        Ok(())
     }
 
     fn write(&mut self, batch: Vec<Claim>) -> io::Result<()> {
@@ -250,7 +290,11 @@ impl Writer {
         let gone = std::mem::replace(&mut self.older, vec![self.newer.name()]);
         self.newer = next;
         for name in gone {
-            if let Err(error) = std::fs::remove_file(self.folder.path(&name)) {
+            let removed = std::fs::remove_file(self.folder.path(&name));
+            if let Err(error) = removed.or_else(|error| match error.kind() {
+                io::ErrorKind::NotFound => Ok(()),
+                _ => Err(error),
+            }) {
                 tracing::warn!(%error, "an old file of assertions could not be removed; the next start does");
             }
         }
@@ -317,6 +361,20 @@ mod tests {
         for _ in 0..3 {
             let replay = setup.open(HOUR, 100);
             assert_eq!(setup.claim(&replay, "a", 1300), Err(ReplayError::Used));
+        }
+    }
+
+    #[test]
+    fn a_memory_that_is_removed_under_the_process_is_written_anew() {
+        let setup = Setup::new();
+        let replay = setup.open(HOUR, 10);
+        setup.claim(&replay, "a", 2000).unwrap();
+        std::fs::remove_dir_all(setup.data_dir.path().join("auth")).unwrap();
+        setup.claim(&replay, "b", 2000).unwrap();
+        drop(replay);
+        let replay = setup.open(HOUR, 10);
+        for jti in ["a", "b"] {
+            assert_eq!(setup.claim(&replay, jti, 2000), Err(ReplayError::Used), "{jti}");
         }
     }
 

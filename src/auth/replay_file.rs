@@ -2,8 +2,9 @@
 //! checksum, so that what a crash tore off is told from what was written. The first record says
 //! what was forgotten before. Nothing in them says whose assertions they are.
 
-use std::fs::File;
+use std::fs::{File, Metadata};
 use std::io::{self, Write};
+use std::os::unix::fs::MetadataExt;
 
 use xxhash_rust::xxh3::xxh3_64;
 
@@ -75,6 +76,13 @@ impl Generation {
     /// Its name in the folder.
     pub fn name(&self) -> String {
         name(self.number)
+    }
+
+    /// Whether the file is the one that has its name in the folder.
+    pub fn stands_in(&self, folder: &Folder) -> bool {
+        let there = std::fs::symlink_metadata(folder.path(&self.name()));
+        let same = |open: Metadata, there: Metadata| (open.dev(), open.ino()) == (there.dev(), there.ino());
+        self.file.metadata().and_then(|open| Ok(same(open, there?))).unwrap_or(false)
     }
 
     /// Adds records with one write; after an error it has to be [cut](Self::cut).

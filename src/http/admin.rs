@@ -25,8 +25,9 @@ pub async fn healthz() -> HttpResponse {
 }
 
 /// Whether the server can keep its promises: the store takes commits, the audit log
-/// is written, the actors answer, no mark has waited for longer than `reaper.alarm_after`, and
-/// there is a thread left for an export: jobs that have ended do not have them all.
+/// is written, the actors answer, its own files are where they should be, no mark has waited for
+/// longer than `reaper.alarm_after`, and there is a thread left for an export: jobs that have ended
+/// do not have them all.
 pub async fn readyz(api: Data<Api>) -> HttpResponse {
     let (ready, _) = readiness(&api).await;
     answer(ready, json!({"ready": ready}))
@@ -41,7 +42,7 @@ pub async fn readyz_in_full(api: Data<Api>) -> HttpResponse {
 
 async fn readiness(api: &Api) -> (bool, Value) {
     let reaper = api.evanesce.reaper_status().await;
-    let in_time = reaper.as_ref().is_some_and(|reaper| !reaper.overdue);
+    let in_time = reaper.as_ref().is_some_and(|reaper| !reaper.overdue && reaper.missing.is_empty());
     let services = api.evanesce.services();
     let (workers, planners) = (services.pool.outliving(), services.planners.outliving());
     let can_keep_records = services.ledger.is_healthy() && services.audit.is_healthy();

@@ -7,6 +7,7 @@ mod audit_event;
 mod chain;
 mod entry;
 mod known;
+mod mend;
 mod prune;
 mod salvage;
 #[cfg(test)]
@@ -14,7 +15,7 @@ mod tests;
 
 use std::fs::{File, OpenOptions};
 use std::io::{self, BufRead, BufReader, Seek, SeekFrom, Write};
-use std::os::unix::fs::OpenOptionsExt;
+use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -152,6 +153,15 @@ impl Receipts {
         let mut end = self.end.lock();
         if end.failed {
             return Err(fail("append to")(io::Error::other("it failed before; only a new start can go on")));
+        }
+        if let Err(error) = self.mend(&mut end, Timestamp::now()) {
+            // Where it still has a name somewhere it can be found and put back.
+            tracing::error!(%error, "the receipts are not in their place, and cannot be put there");
+            let has_name = end.file.metadata().is_ok_and(|open| open.nlink() > 0 && open.len() == end.bytes);
+            if !has_name {
+                end.failed = true;
+                return Err(fail("append to")(error));
+            }
         }
         let (mut head, mut text, mut places) = (end.head, Vec::new(), Vec::with_capacity(entries.len()));
         for entry in entries {

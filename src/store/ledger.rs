@@ -46,6 +46,8 @@ pub enum Change {
     Forget(JobId),
     /// An entry of the chain of receipts, and nothing else; not published.
     Note(receipts::Entry),
+    /// Nothing, but that the chain of receipts is looked after.
+    Mend,
 }
 
 impl Change {
@@ -58,7 +60,7 @@ impl Change {
             | Self::Erase(record, _) => Some(Entry::Record(record.clone())),
             Self::Seal(job, part) => Some(Entry::Part(*job, part.clone())),
             Self::Forget(job) => Some(Entry::Forget(*job)),
-            Self::Note(_) => None,
+            Self::Note(_) | Self::Mend => None,
         }
     }
 
@@ -87,7 +89,7 @@ impl Change {
                 Some(Publication::Record(record, None))
             }
             Self::Forget(job) => Some(Publication::Forget(job)),
-            Self::Seal(..) | Self::Note(_) => None,
+            Self::Seal(..) | Self::Note(_) | Self::Mend => None,
         }
     }
 }
@@ -261,7 +263,7 @@ impl Writer {
 
         let mut entries: Vec<_> = changes.iter().filter_map(Change::entry).collect();
         let notes: Vec<_> = changes.iter().filter_map(Change::note).collect();
-        if !notes.is_empty() {
+        if !notes.is_empty() || changes.iter().any(|change| matches!(change, Change::Mend)) {
             entries.push(Entry::Head(self.witnesses.append_receipts(&notes)?));
             self.hooks.reach(Step::ReceiptAppended);
         }

@@ -15,7 +15,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
-use rustix::fs::FlockOperation;
+use rustix::fs::{AtFlags, FlockOperation, fstat, statat};
 use serde::{Deserialize, Serialize};
 
 use super::{Entry, Store, StoreError, StoredJob};
@@ -47,6 +47,8 @@ pub struct SledStore {
     folder: PathBuf,
     /// When its files were last closed to others.
     closed: Instant,
+    /// The data directory and where the log should stand in it, wherever it is renamed to.
+    place: (File, PathBuf),
     /// What was read or written of a job before, to be spared another read.
     known: HashMap<JobId, Known>,
     hooks: Hooks,
@@ -175,12 +177,15 @@ impl SledStore {
         };
         let log = File::open(folder.join("db")).map_err(io_failed("open the log"))?;
         close_modes(folder).map_err(io_failed("close to others"))?;
-        let (known, closed) = (HashMap::new(), Instant::now());
-        let mut store = Self { db, log, folder: folder.into(), known, closed, hooks: Hooks::default() };
+        let parent = folder.parent().filter(|parent| !parent.as_os_str().is_empty());
+        let parent = File::open(parent.unwrap_or(Path::new("."))).map_err(io_failed("open its place"))?;
+        let place = (parent, Path::new(folder.file_name().unwrap_or_default()).join("db"));
+        let (known, closed, folder) = (HashMap::new(), Instant::now(), folder.to_path_buf());
+        let mut store = Self { db, log, folder, closed, place, known, hooks: Hooks::default() };
         guarded(|| store.check_format())?;
         // What a killed process left may be readable and yet not durable.
         guarded(|| store.sync())?;
-        File::open(folder).and_then(|dir| dir.sync_all()).map_err(io_failed("sync the folder"))?;
+        File::open(&store.folder).and_then(|dir| dir.sync_all()).map_err(io_failed("sync the folder"))?;
         Ok(store)
     }
 
@@ -211,6 +216,15 @@ impl SledStore {
             .fault(Fault::Fsync)
             .and_then(|()| telemetry::timed_sync("store", || self.log.sync_data()));
         synced.map_err(io_failed("sync the log"))?;
+        // What nobody can open again is not durable, however well it is synced.
+        let (data_dir, path) = &self.place;
+        let there = statat(data_dir, path, AtFlags::SYMLINK_NOFOLLOW);
+        let stands = fstat(&self.log)
+            .and_then(|open| Ok((open.st_dev, open.st_ino) == there.map(|it| (it.st_dev, it.st_ino))?));
+        if !stands.unwrap_or(false) {
+            let reason = "its log was removed or replaced".into();
+            return Err(StoreError::Failed { operation: "go on", reason });
+        }
         self.hooks.reach(Step::LogSynced);
         Ok(())
     }

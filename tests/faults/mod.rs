@@ -8,6 +8,7 @@ mod full_disk;
 mod in_place;
 mod matrix;
 mod mount;
+mod own_files;
 mod source;
 mod store;
 mod strays;

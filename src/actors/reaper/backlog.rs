@@ -34,6 +34,8 @@ pub struct ReaperStatus {
     pub orphans: usize,
     /// Names in the data directory that this server did not make.
     pub strangers: usize,
+    /// Files of the server that the last pass did not find where they should stand.
+    pub missing: Vec<&'static str>,
     /// Whether expiry waits because the clock jumped.
     pub clock_jumped: bool,
     /// The pause that an operator has ordered.

@@ -1,0 +1,138 @@
+//! Whether what the running server holds open still stands in the data directory: what was
+//! removed, renamed or replaced under it is open as before, but the next start would not find it.
+//! A look is made at each pass of the reaper; `/readyz` is red while something is not there.
+
+use std::fs::Metadata;
+use std::io;
+use std::os::unix::fs::MetadataExt;
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Weak};
+
+use crate::files::Place;
+use crate::lock::{self, DirLock};
+
+/// The log of the store: without it no commit survives the process.
+pub const STORE: &str = "store/db";
+
+/// The name of the data directory itself in [`Standing::missing`].
+const DATA_DIR: &str = ".";
+
+/// What stood in the data directory at the start.
+pub struct Standing {
+    data_dir: PathBuf,
+    kept: Vec<(&'static str, Identity)>,
+    /// Its instance may be gone before the last who has this.
+    lock: Weak<DirLock>,
+}
+
+/// What a look found.
+#[derive(Debug, PartialEq, Eq)]
+pub enum Look {
+    /// These names are not there, or mean something else; none if all is well.
+    Missing(Vec<&'static str>),
+    /// Nothing can be promised any more; why.
+    Fatal(&'static str),
+}
+
+/// A file, whatever its name.
+type Identity = (u64, u64);
+
+fn identity(metadata: &Metadata) -> Identity {
+    (metadata.dev(), metadata.ino())
+}
+
+impl Standing {
+    /// Takes note of what stands there now.
+    ///
+    /// # Errors
+    /// Something is not there.
+    pub fn note(data_dir: &Path, lock: &Arc<DirLock>) -> io::Result<Self> {
+        let places = Place::ALL.map(Place::name);
+        let names = [DATA_DIR, STORE].into_iter().chain(places);
+        let note = |name| Ok((name, identity(&std::fs::symlink_metadata(data_dir.join(name))?)));
+        let kept = names.map(note).collect::<io::Result<_>>()?;
+        Ok(Self { data_dir: data_dir.into(), kept, lock: Arc::downgrade(lock) })
+    }
+
+    /// Looks, and makes a lock that is gone anew. Blocks.
+    pub fn look(&self) -> Look {
+        let mut missing = self.missing();
+        // Once more: it may have been renamed between two names.
+        if missing.contains(&DATA_DIR) || self.missing().contains(&DATA_DIR) {
+            // What stands in its place is somebody else's.
+            return Look::Missing(missing);
+        }
+        if missing.contains(&STORE) {
+            return Look::Fatal("the store was removed or replaced under the running server");
+        }
+        match self.lock.upgrade().map(|lock| lock.keep()) {
+            None | Some(Ok(true)) => {}
+            Some(Err(error)) if error.kind() == io::ErrorKind::ResourceBusy => {
+                return Look::Fatal("another process has taken the data directory");
+            }
+            Some(made) => {
+                tracing::error!(?made, "the lock of the data directory was removed or replaced");
+                missing.push(lock::FILE_NAME);
+            }
+        }
+        Look::Missing(missing)
+    }
+
+    /// The names that are not there any more, or mean something else.
+    fn missing(&self) -> Vec<&'static str> {
+        let stands = |name: &str, kept: &Identity| {
+            std::fs::symlink_metadata(self.data_dir.join(name)).is_ok_and(|now| identity(&now) == *kept)
+        };
+        self.kept.iter().filter(|(name, kept)| !stands(name, kept)).map(|(name, _)| *name).collect()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_removed_renamed_or_replaced_is_missing_until_it_is_back() {
+        let folder = tempfile::tempdir().unwrap();
+        let data_dir = folder.path().join("data");
+        for name in ["building", "ready", "trash", "store"] {
+            std::fs::create_dir_all(data_dir.join(name)).unwrap();
+        }
+        std::fs::write(data_dir.join(STORE), "log").unwrap();
+        let lock = Arc::new(DirLock::take(&data_dir).unwrap().unwrap());
+        let standing = Standing::note(&data_dir, &lock).unwrap();
+        assert_eq!(standing.missing(), [""; 0]);
+        std::fs::remove_dir(data_dir.join("trash")).unwrap();
+        assert_eq!(standing.missing(), ["trash"]);
+        std::fs::rename(data_dir.join("ready"), data_dir.join("ready.old")).unwrap();
+        std::fs::create_dir(data_dir.join("ready")).unwrap();
+        assert_eq!(standing.missing(), ["ready", "trash"]);
+        std::fs::remove_dir(data_dir.join("ready")).unwrap();
+        std::fs::rename(data_dir.join("ready.old"), data_dir.join("ready")).unwrap();
+        std::fs::rename(data_dir.join("store"), data_dir.join("store.old")).unwrap();
+        assert_eq!(standing.missing(), [STORE, "trash"]);
+        assert!(matches!(standing.look(), Look::Fatal(_)));
+        std::fs::rename(&data_dir, folder.path().join("elsewhere")).unwrap();
+        assert_eq!(standing.look(), Look::Missing(vec![".", STORE, "building", "ready", "trash"]));
+    }
+
+    #[test]
+    fn a_lock_that_is_removed_is_made_again_and_one_that_another_process_took_is_fatal() {
+        let folder = tempfile::tempdir().unwrap();
+        let data_dir = folder.path();
+        for name in ["building", "ready", "trash", "store"] {
+            std::fs::create_dir(data_dir.join(name)).unwrap();
+        }
+        std::fs::write(data_dir.join(STORE), "log").unwrap();
+        let lock = Arc::new(DirLock::take(data_dir).unwrap().unwrap());
+        let standing = Standing::note(data_dir, &lock).unwrap();
+        std::fs::remove_file(data_dir.join(lock::FILE_NAME)).unwrap();
+        assert_eq!(standing.look(), Look::Missing(vec![lock::FILE_NAME]));
+        assert_eq!(standing.look(), Look::Missing(Vec::new()));
+        assert!(DirLock::take(data_dir).unwrap().is_none(), "nobody else gets it");
+        std::fs::remove_file(data_dir.join(lock::FILE_NAME)).unwrap();
+        let other = DirLock::take(data_dir).unwrap().unwrap();
+        assert!(matches!(standing.look(), Look::Fatal(_)));
+        drop(other);
+    }
+}
