@@ -79,7 +79,7 @@ fn built_in(folder: NdjsonFolder, tenant: &TenantId, config: &Config) -> Result<
     }
     let options = IndexOptions {
         folder: config.storage.data_dir.join(index::FOLDER).join(tenant.as_str()),
-        base_url: source.base_url,
+        bases: config.bases(tenant),
     };
     let index = Index::open(Arc::new(folder), options).map_err(system("make the index's folder"))?;
     let options = SourceOptions {

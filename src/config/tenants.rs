@@ -10,6 +10,7 @@ use serde::{Deserialize, Deserializer, Serialize};
 
 use super::settings::without_slash;
 use super::{Config, ConfigError, PageCache, SourceConfig, wrong_base_url};
+use crate::fhir::reference::Bases;
 use crate::job::TenantId;
 
 /// The tenant that there is when none is configured.
@@ -76,6 +77,14 @@ pub struct Tenant {
 }
 
 impl Config {
+    /// The base URLs below which references in a tenant's source are relative (K-12): that of the
+    /// server that the source comes from, and the tenant's own as `server.public_url` has it.
+    pub fn bases(&self, tenant: &TenantId) -> Bases {
+        let own = self.server.public_url.as_ref().map(|url| format!("{url}/r4/{tenant}"));
+        let own = own.unwrap_or_default();
+        Bases::new(self.tenant(tenant).source.base_url).and(&own)
+    }
+
     /// What holds for a tenant; for one without a section the global settings. Whether there is
     /// such a tenant is not asked.
     pub fn tenant(&self, tenant: &TenantId) -> Tenant {

@@ -11,7 +11,8 @@ use std::sync::LazyLock;
 
 use memchr::memmem::Finder;
 
-use super::{ResourceType, reference};
+use super::ResourceType;
+use super::reference::Bases;
 use crate::cancel::{CancelToken, Cancelled};
 
 static NAME: LazyLock<Finder<'static>> = LazyLock::new(|| Finder::new("Binary"));
@@ -23,14 +24,14 @@ static ESCAPED_LETTER: LazyLock<Finder<'static>> = LazyLock::new(|| Finder::new(
 const LONGEST_TEXT: usize = 64 << 10;
 
 /// Calls `found` for each such URL in `json` with the place of its text, quotes included, and the
-/// id of the Binary, which consists of characters that a URL has as they are. `base_url` is the
-/// source's own. URLs of more than 64 KiB are not looked at.
+/// id of the Binary, which consists of characters that a URL has as they are. `bases` are those of
+/// the source. URLs of more than 64 KiB are not looked at.
 ///
 /// # Errors
 /// If the token has fired.
 pub fn binaries(
     json: &[u8],
-    base_url: Option<&str>,
+    bases: &Bases,
     cancel: &CancelToken,
     mut found: impl FnMut(Range<usize>, &str),
 ) -> Result<(), Cancelled> {
@@ -46,7 +47,7 @@ pub fn binaries(
             let value = cancel.skip_blanks(json, behind + 1)?;
             is_url = json.get(value) == Some(&b'"') && decoded(text) == "url";
         } else if std::mem::take(&mut is_url)
-            && let Some(literal) = reference::parse(&decoded(text), base_url)
+            && let Some(literal) = bases.parse(&decoded(text))
             && literal.resource_type == ResourceType::BINARY
             && literal.id.bytes().all(is_plain)
         {
@@ -83,7 +84,7 @@ mod tests {
         serde_json::from_str::<serde_json::Value>(json).unwrap();
         let mut all = Vec::new();
         let found = |range: Range<usize>, id: &str| all.push((json[range].into(), id.into()));
-        binaries(json.as_bytes(), Some("https://h/r4"), &CancelToken::new(), found).unwrap();
+        binaries(json.as_bytes(), &Bases::new(["https://h/r4"]), &CancelToken::new(), found).unwrap();
         all
     }
 
@@ -115,7 +116,7 @@ mod tests {
         let escapes = format!(r#"{{"a":"{}Binary"}}"#, r"\n".repeat(1000));
         for json in [strings, escapes] {
             let cancel = CancelToken::at_look(500);
-            assert_eq!(binaries(json.as_bytes(), None, &cancel, |_, _| {}), Err(Cancelled));
+            assert_eq!(binaries(json.as_bytes(), &Bases::NONE, &cancel, |_, _| {}), Err(Cancelled));
             assert_eq!(cancel.looks(), 500);
         }
         let url = format!(r#"{{"url":"Binary/{}"}}"#, "x".repeat(LONGEST_TEXT - 9));

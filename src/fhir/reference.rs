@@ -1,6 +1,9 @@
-//! Literal references (K-12): `Type/id`, with or without a version, relative or absolute under
-//! the source's own base URL. Everything else (`urn:uuid`, other servers, fragments,
-//! conditional references) names nothing that is here.
+//! Literal references (K-12): `Type/id`, with or without a version, relative or absolute below one of
+//! the [`Bases`]. Everything else (`urn:uuid`, other servers, fragments, conditional references) names
+//! nothing that is here. It is the only place where references are read: members, compartments,
+//! attachments, search parameters and the parameter `patient` mean the same by the same text.
+
+use serde::{Deserialize, Serialize};
 
 use super::ResourceType;
 
@@ -15,11 +18,53 @@ pub struct Literal<'a> {
     pub key: &'a str,
 }
 
-/// Reads the text of a `Reference.reference`; `base_url` is the source's base, without a slash
-/// at the end.
-pub fn parse<'a>(text: &'a str, base_url: Option<&str>) -> Option<Literal<'a>> {
-    let under_base = |base| text.strip_prefix(base).and_then(|rest| rest.strip_prefix('/'));
-    let relative = base_url.and_then(under_base).unwrap_or(text);
+/// Base URLs below which an absolute reference means what a relative one does (K-12): that of the
+/// server that the source comes from, and those that clients know this server by. Each is without a
+/// slash at its end.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(transparent)]
+pub struct Bases(Vec<String>);
+
+impl Bases {
+    /// None: relative references alone name something here.
+    pub const NONE: Self = Self(Vec::new());
+
+    /// These.
+    pub fn new(urls: impl IntoIterator<Item = impl Into<String>>) -> Self {
+        Self(urls.into_iter().map(Into::into).collect())
+    }
+
+    /// The same and one more; an empty one is none.
+    pub fn and(&self, url: &str) -> Self {
+        let is_new = !url.is_empty() && self.0.iter().all(|known| known != url);
+        Self(self.0.iter().cloned().chain(is_new.then(|| url.into())).collect())
+    }
+
+    /// Whether there are none.
+    pub fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+
+    /// All of them in one text, by which sets of them differ.
+    pub fn text(&self) -> String {
+        self.0.join(" ")
+    }
+
+    /// Reads the text of a `Reference.reference`.
+    pub fn parse<'a>(&self, text: &'a str) -> Option<Literal<'a>> {
+        parse_relative(self.local(text))
+    }
+
+    /// The text without the base below which it names a resource, if it does.
+    pub fn local<'a>(&self, text: &'a str) -> &'a str {
+        let below = |base: &String| text.strip_prefix(base.as_str())?.strip_prefix('/');
+        let mut below = self.0.iter().filter_map(below);
+        below.find(|rest| parse_relative(rest).is_some()).unwrap_or(text)
+    }
+}
+
+/// Reads a relative reference.
+pub fn parse_relative(relative: &str) -> Option<Literal<'_>> {
     let (name, rest) = split_at_slash(relative)?;
     let resource_type = ResourceType::of(name)?;
     let id = match split_at_slash(rest) {
@@ -47,12 +92,15 @@ mod tests {
 
     #[test]
     fn only_what_names_a_resource_of_the_source_is_a_reference() {
-        let key = |text| parse(text, Some("https://h/fhir")).map(|literal| literal.key);
+        let bases = Bases::new(["https://h", "https://h/fhir"]).and("https://own/r4/default").and("");
+        let key = |text| bases.parse(text).map(|literal| literal.key);
         assert_eq!(key("Patient/p1"), Some("Patient/p1"));
         assert_eq!(key("Patient/p1/_history/2"), Some("Patient/p1"));
         assert_eq!(key("https://h/fhir/Patient/p1"), Some("Patient/p1"));
         assert_eq!(key("https://h/fhir/Patient/p1/_history/2"), Some("Patient/p1"));
-        assert_eq!(parse("Patient/a b", None).map(|literal| literal.id), Some("a b"));
+        assert_eq!(key("https://own/r4/default/Patient/p1"), Some("Patient/p1"));
+        assert_eq!(key("https://h/Patient/p_1"), Some("Patient/p_1"));
+        assert_eq!(parse_relative("Patient/a b").map(|literal| literal.id), Some("a b"));
         for text in [
             "",
             "Patient",
@@ -67,13 +115,14 @@ mod tests {
             "Patient/p1/_history/",
             "Patient/p1/_history/2/3",
             "urn:uuid:p1",
-            "https://h/Patient/p1",
+            "https://own/r4/other/Patient/p1",
+            "https://own/Patient/p1",
             "https://h/fhir/x/Patient/p1",
             "https://h/fhirPatient/p1",
             " Patient/p1",
         ] {
             assert_eq!(key(text), None, "{text:?}");
         }
-        assert_eq!(parse("https://h/fhir/Patient/p1", None), None);
+        assert_eq!(Bases::NONE.parse("https://h/fhir/Patient/p1"), None);
     }
 }

@@ -51,8 +51,8 @@ pub async fn read(request: HttpRequest, api: Data<Api>) -> Result<HttpResponse, 
     let visible = visible(&caller, api.evanesce.services().view(), &id, &parameters)?;
     let text =
         reading::ask(&api, &caller.tenant, move |exporter| exporter.read(ResourceType::BINARY, &id)).await?;
-    let source_url = api.source_url(&caller.tenant);
-    let text = text.filter(|text| visible.has(text, source_url.as_deref()));
+    let bases = api.bases(&caller);
+    let text = text.filter(|text| visible.has(text, &bases));
     let text = text.ok_or_else(ApiError::unknown_resource)?;
     if let Some(media_type) = as_json {
         return reading::answer(&request, media_type, text);

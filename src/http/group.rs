@@ -11,6 +11,7 @@ use super::bundle::{Bundle, Entry, Link};
 use super::{Api, ApiError, Caller, accept, query, reading, scope};
 use crate::auth::Permission;
 use crate::export::{ExportError, GroupName};
+use crate::fhir::reference::Bases;
 use crate::fhir::search::TypeFilter;
 use crate::fhir::{ResourceType, quoted};
 use crate::job::bounds::check_items;
@@ -40,8 +41,8 @@ pub async fn read(request: HttpRequest, api: Data<Api>) -> Result<HttpResponse, 
     reading::parameters(&request, &[])?;
     let group =
         reading::ask(&api, &caller.tenant, move |exporter| exporter.read(ResourceType::GROUP, &id)).await?;
-    let source_url = api.source_url(&caller.tenant);
-    let group = group.filter(|group| visible.has(group, source_url.as_deref()));
+    let bases = api.bases(&caller);
+    let group = group.filter(|group| visible.has(group, &bases));
     reading::answer(&request, media_type, group.ok_or_else(ApiError::unknown_resource)?)
 }
 
@@ -73,11 +74,11 @@ async fn find(
         scope::coverage(&caller.scopes, caller.base.as_str(), ResourceType::GROUP, Permission::Search)?;
     let parameters = reading::known_of(request, given, PARAMETERS)?;
     let search = Search::of(&parameters)?;
-    let (asking, source_url) = (caller.clone(), api.source_url(&caller.tenant));
+    let (asking, bases) = (caller.clone(), api.bases(&caller));
     let page = reading::ask(api, &caller.tenant, move |exporter| {
         let read = |id: &str| {
             let group = exporter.read(ResourceType::GROUP, id)?;
-            Ok(group.filter(|group| visible.has(group, source_url.as_deref())))
+            Ok(group.filter(|group| visible.has(group, &bases)))
         };
         let groups = exporter.groups()?;
         let mut found = Vec::new();
@@ -227,7 +228,7 @@ fn read_identifier(value: &str) -> Result<TypeFilter, ApiError> {
 
 fn matches(filter: &TypeFilter, group: &GroupName) -> bool {
     let identifier = group.identifier.as_deref();
-    identifier.is_some_and(|identifier| filter.matches(heading(identifier).as_bytes(), None))
+    identifier.is_some_and(|identifier| filter.matches(heading(identifier).as_bytes(), &Bases::NONE))
 }
 
 /// A Group of which nothing is known but its identifiers.

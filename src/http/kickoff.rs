@@ -246,13 +246,16 @@ async fn understood(
         Sent::Query(query) => Bytes::copy_from_slice(query.as_bytes()),
         Sent::Body(body) => body.bytes.clone(),
     };
+    let (bases, export) = (api.bases(caller), &api.evanesce.services().config.export);
+    let (references, devices) = (export.references, export.devices(profile));
     let understand = move || {
         let given = match origin {
             Origin::Query => query::specific(&String::from_utf8_lossy(&text))?,
             Origin::Body => body::parameters(&text)?,
         };
         let access = scope::access(&scopes, realm.as_str(), &level, profile, &given)?;
-        let context = Context { level: &level, now, handling, profile, origin };
+        let bases = &bases;
+        let context = Context { level: &level, now, handling, profile, origin, bases, references, devices };
         let parameters = parameters::parse(&given, &context)?;
         Ok(Understood { level, access, parameters })
     };

@@ -50,6 +50,7 @@ use crate::Evanesce;
 use crate::auth::{Authority, OperatorToken};
 use crate::config::{Profile, Protocol};
 use crate::fhir::ExportParameter;
+use crate::fhir::reference::Bases;
 use crate::job::{ClientId, JobId, TenantId};
 
 use caller::{Base, Caller};
@@ -163,9 +164,9 @@ impl Api {
         &self.evanesce.services().config.protocol
     }
 
-    /// The base URL that the source has of itself, for absolute references (K-12).
-    fn source_url(&self, tenant: &TenantId) -> Option<String> {
-        self.evanesce.services().config.tenant(tenant).source.base_url
+    /// The base URLs below which references are relative for a client (K-12).
+    fn bases(&self, caller: &Caller) -> Bases {
+        self.evanesce.services().config.bases(&caller.tenant).and(caller.base.as_str())
     }
 
     /// The parameters of kick-offs that are taken.

@@ -12,8 +12,9 @@ use jiff::Timestamp;
 
 use super::ApiError;
 use super::preferences::Handling;
-use crate::config::Profile;
+use crate::config::{Devices, Profile, References};
 use crate::fhir::elements::Elements;
+use crate::fhir::reference::Bases;
 use crate::fhir::search::{self, ErrorKind, TypeFilter};
 use crate::fhir::{ResourceType, quoted};
 use crate::job::bounds::{self, check_bytes, check_items};
@@ -50,6 +51,12 @@ pub struct Context<'a> {
     pub profile: Profile,
     /// Where they come from.
     pub origin: Origin,
+    /// Those below which references are relative.
+    pub bases: &'a Bases,
+    /// Which resources outside of compartments go with patients.
+    pub references: References,
+    /// Which Devices do.
+    pub devices: Devices,
 }
 
 /// Reads the parameters of a kick-off, given by name and value. It may take a while: what answers
@@ -81,6 +88,8 @@ struct Flags {
     organize_by: bool,
     partial_manifests: bool,
     a_type_was_ignored: bool,
+    /// What is wrong with the first type that this level does not have.
+    not_exported: Option<ApiError>,
 }
 
 /// What was given of each list so far, whatever became of it.
@@ -171,7 +180,8 @@ impl Reader<'_> {
         values.into_iter().try_for_each(|value| self.add_associated(value))
     }
 
-    /// Adds a name of `_type`, a list that may repeat (K-6); repeated names collapse (K-19).
+    /// Adds a name of `_type`, a list that may repeat (K-6); repeated names collapse (K-19). A type of
+    /// R4 that this level does not have is told and left out, as long as others are left (C9).
     fn add_type(&mut self, name: &str) -> Result<(), ApiError> {
         let asked = match self.context.profile {
             Profile::Soarian if name == BINARY => Ok(BINARY),
@@ -190,9 +200,34 @@ impl Reader<'_> {
             }
             Err(error) => {
                 self.flags.a_type_was_ignored = true;
+                if self.context.profile == Profile::Standard && ResourceType::of(name).is_some() {
+                    self.notices.add(&error);
+                    self.flags.not_exported.get_or_insert(error);
+                    return Ok(());
+                }
                 self.ignore(error)
             }
         }
+    }
+
+    /// Refuses types that only go along with others, of which there would be none (C9).
+    fn check_types(&self) -> Result<(), ApiError> {
+        let Context { level, references, devices, .. } = *self.context;
+        let types = &self.parameters.types;
+        let stands_alone = |resource_type: ResourceType| match resource_type {
+            ResourceType::PROVENANCE => self.parameters.provenances.is_none(),
+            ResourceType::DEVICE if devices == Devices::ByPatient => true,
+            other => other.is_in_compartment() || references == References::All,
+        };
+        let mut known = types.iter().filter_map(|name| ResourceType::of(name));
+        if types.is_empty() || *level == Level::System || known.any(stands_alone) {
+            return Ok(());
+        }
+        let types = types.join(", ");
+        Err(ApiError::unsupported_parameter(format!(
+            "_type has only what goes along with other resources here ({types}); ask for a type of the \
+             patient compartment beside it, such as Patient or Observation, or use $export."
+        )))
     }
 
     /// Adds a filter of `_typeFilter`.
@@ -266,9 +301,12 @@ impl Reader<'_> {
         }
         self.counts.patients += 1;
         check_items("patient", self.counts.patients, bounds::MAX_PATIENTS)?;
-        let id = value.strip_prefix("Patient/").filter(|id| is_id(id)).ok_or_else(|| {
+        let literal = self.context.bases.parse(value);
+        let literal = literal.filter(|it| it.resource_type == ResourceType::PATIENT && is_id(it.id));
+        let id = literal.map(|it| it.id).ok_or_else(|| {
             ApiError::invalid(
-                "patient is no reference to a Patient; give a valueReference such as Patient/123.",
+                "patient is no reference to a Patient of this server; give a valueReference such as \
+                 Patient/123, or its absolute URL here.",
             )
         })?;
         if self.patients.insert(id.into()) {
@@ -325,6 +363,9 @@ impl Reader<'_> {
 
     fn finish(mut self) -> Result<Parameters, ApiError> {
         self.check_filters()?;
+        if self.context.profile == Profile::Standard {
+            self.check_types()?;
+        }
         let mut parameters = Parameters { ignored: self.notices.into_texts(), ..self.parameters };
         if let (Some(since), Some(until)) = (parameters.since, parameters.until)
             && until <= since
@@ -334,9 +375,12 @@ impl Reader<'_> {
             ));
         }
         if parameters.types.is_empty() && self.flags.a_type_was_ignored {
-            return Err(ApiError::unsupported_type(
-                "No type of _type can be exported here, and without _type all would be; name one that can be.",
-            ));
+            return Err(self.flags.not_exported.unwrap_or_else(|| {
+                ApiError::unsupported_type(
+                    "No type of _type can be exported here, and without _type all would be; name one that \
+                     can be.",
+                )
+            }));
         }
         if self.context.profile == Profile::Soarian {
             let [clinical, references] = SOARIAN_TYPES;

@@ -9,6 +9,7 @@ use super::parameters::{exported_under, provenances};
 use crate::auth::{Application, Coverage, Permission, Scopes};
 use crate::config::Profile;
 use crate::fhir::ResourceType;
+use crate::fhir::reference::Bases;
 use crate::fhir::search::{self, TypeFilter};
 use crate::job::{Access, FailureReason, Level, Share};
 
@@ -125,9 +126,9 @@ impl Visible {
         self.0.is_none()
     }
 
-    /// Whether it may see this one. `base_url` is the source's own.
-    pub fn has(&self, resource: &[u8], base_url: Option<&str>) -> bool {
-        self.0.as_ref().is_none_or(|filters| filters.iter().any(|filter| filter.matches(resource, base_url)))
+    /// Whether it may see this one. `bases` are those below which references are relative.
+    pub fn has(&self, resource: &[u8], bases: &Bases) -> bool {
+        self.0.as_ref().is_none_or(|filters| filters.iter().any(|filter| filter.matches(resource, bases)))
     }
 }
 

@@ -12,6 +12,7 @@ use super::draft::Draft;
 use super::segment::{Doubts, Segment, SegmentWriter};
 use super::stretch::StretchReader;
 use crate::cancel::CancelToken;
+use crate::fhir::reference::Bases;
 use crate::files::ReadAt;
 use crate::source::{Source, SourceError, SourceFile};
 
@@ -50,7 +51,7 @@ pub struct Builder<'a> {
     /// What the index depends on beside the files.
     pub terms: &'a str,
     /// The source's own base URL.
-    pub base_url: Option<&'a str>,
+    pub bases: &'a Bases,
     /// Threads that read.
     pub threads: usize,
     /// Where segments put themselves that cannot be read.
@@ -198,7 +199,7 @@ impl Builder<'_> {
         unreadable: &[AtomicBool],
         done: &SyncSender<Done>,
     ) {
-        let mut reader = StretchReader::new(self.base_url, self.closed);
+        let mut reader = StretchReader::new(self.bases, self.closed);
         let mut opened: Option<(usize, Box<dyn ReadAt>)> = None;
         while let Some(Stretch { task, from, to }) = stretches.get(next.fetch_add(1, Ordering::Relaxed)) {
             if unreadable[*task].load(Ordering::Relaxed) {

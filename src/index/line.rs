@@ -10,7 +10,8 @@ use super::key::{Key, NO_KEY, key};
 use super::pointers::Pointers;
 use crate::cancel::{AT_ONCE, CancelToken};
 use crate::fhir::compartment::End;
-use crate::fhir::{ResourceType, attachment, instant, reference};
+use crate::fhir::reference::Bases;
+use crate::fhir::{ResourceType, attachment, instant};
 
 /// The age of a resource that does not say, or not in a way that can be read.
 pub const UNKNOWN_AGE: i64 = i64::MIN;
@@ -72,7 +73,7 @@ pub struct Deletion {
 
 /// Reads lines, one after another; what was read of the last one stands in its fields.
 pub struct LineReader<'b> {
-    base_url: Option<&'b str>,
+    bases: &'b Bases,
     cancel: &'b CancelToken,
     /// The type.
     pub resource_type: ResourceType,
@@ -112,11 +113,11 @@ pub struct LineReader<'b> {
 }
 
 impl<'b> LineReader<'b> {
-    /// A reader for a source whose own base URL is `base_url`. Once the token has fired what it
+    /// A reader for a source in which references below `bases` are relative. Once the token has fired what it
     /// says of a line means nothing.
-    pub fn new(base_url: Option<&'b str>, cancel: &'b CancelToken) -> Self {
+    pub fn new(bases: &'b Bases, cancel: &'b CancelToken) -> Self {
         Self {
-            base_url,
+            bases,
             cancel,
             resource_type: ResourceType::PATIENT,
             key: NO_KEY,
@@ -188,8 +189,8 @@ impl<'b> LineReader<'b> {
         }
         self.binaries = 0;
         // What is found after the token has fired does not matter.
-        let _ = self.pointers.find(text, self.base_url, self.cancel);
-        let _ = attachment::binaries(line, self.base_url, self.cancel, |_, _| self.binaries += 1);
+        let _ = self.pointers.find(text, self.bases, self.cancel);
+        let _ = attachment::binaries(line, self.bases, self.cancel, |_, _| self.binaries += 1);
         Ok(())
     }
 
@@ -283,7 +284,7 @@ impl<'b> LineReader<'b> {
     pub(super) fn note_request(&mut self) {
         let (is_delete, url) = (std::mem::take(&mut self.is_delete), std::mem::take(&mut self.url));
         if is_delete
-            && let Some(literal) = reference::parse(&url, self.base_url)
+            && let Some(literal) = self.bases.parse(&url)
             && url.ends_with(literal.key)
         {
             let (resource_type, name) = (literal.resource_type, literal.key.to_owned());
@@ -293,7 +294,7 @@ impl<'b> LineReader<'b> {
 
     /// Notes a reference at one of the places that decide.
     pub(super) fn refer(&mut self, text: &str, end: End) {
-        let Some(literal) = reference::parse(text, self.base_url) else { return };
+        let Some(literal) = self.bases.parse(text) else { return };
         match (literal.resource_type, end) {
             (ResourceType::PATIENT, End::Owner) => self.patients.push(key(literal.key)),
             (ResourceType::PATIENT, End::Member) => self.members.push(key(literal.key)),

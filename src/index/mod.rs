@@ -34,6 +34,7 @@ use parking_lot::{Mutex, MutexGuard};
 use xxhash_rust::xxh3::xxh3_64;
 
 use crate::cancel::{CancelToken, Cancelled};
+use crate::fhir::reference::Bases;
 use crate::source::{LeftOut, Reason, Snapshot, Source, SourceError, SourceFile};
 use crate::telemetry;
 
@@ -65,14 +66,16 @@ const BETWEEN_LOOKS: Duration = Duration::from_millis(20);
 pub struct IndexOptions {
     /// The folder of the index files; made if it is missing (0700).
     pub folder: PathBuf,
-    /// The source's own base URL, for absolute references (K-12).
-    pub base_url: Option<String>,
+    /// Those below which references in the source are relative (K-12).
+    pub bases: Bases,
 }
 
 /// See the module.
 pub struct Index {
     source: Arc<dyn Source>,
     options: IndexOptions,
+    /// What the index depends on beside the files.
+    terms: String,
     threads: usize,
     state: Mutex<State>,
     doubts: Doubts,
@@ -120,6 +123,7 @@ impl Index {
         let threads = std::thread::available_parallelism()?.get();
         Ok(Self {
             source,
+            terms: options.bases.text(),
             options,
             threads,
             state: Mutex::default(),
@@ -133,9 +137,9 @@ impl Index {
         &*self.source
     }
 
-    /// The source's own base URL.
-    pub fn base_url(&self) -> Option<&str> {
-        self.options.base_url.as_deref()
+    /// The base URLs below which references in the source are relative.
+    pub fn bases(&self) -> &Bases {
+        &self.options.bases
     }
 
     /// Brings the index up to date with a new scan of the source and gives it. Blocks for as
@@ -227,8 +231,8 @@ impl Index {
         let builder = Builder {
             source: &*self.source,
             folder: &self.options.folder,
-            terms: self.terms(),
-            base_url: self.base_url(),
+            terms: &self.terms,
+            bases: self.bases(),
             threads: self.threads,
             doubts: &self.doubts,
             closed: &self.closed,
@@ -254,14 +258,9 @@ impl Index {
         check_readable(state)
     }
 
-    /// What the index depends on beside the files.
-    fn terms(&self) -> &str {
-        self.base_url().unwrap_or_default()
-    }
-
     fn load(&self, name: &str) -> Option<Arc<Segment>> {
         let doubts = self.doubts.clone();
-        match Segment::load(&self.options.folder, name, self.terms(), self.threads, doubts) {
+        match Segment::load(&self.options.folder, name, &self.terms, self.threads, doubts) {
             Ok(segment) => Some(Arc::new(segment)),
             Err(error) if error.kind() == io::ErrorKind::NotFound => None,
             Err(error) => {

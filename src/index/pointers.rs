@@ -12,7 +12,7 @@ use memchr::memmem::Finder;
 
 use super::key::{Key, key};
 use crate::cancel::{CancelToken, Cancelled};
-use crate::fhir::reference::{self, Literal};
+use crate::fhir::reference::{Bases, Literal};
 
 static REFERENCE: LazyLock<Finder<'static>> = LazyLock::new(|| Finder::new("\"reference\""));
 
@@ -36,14 +36,9 @@ impl Pointers {
     ///
     /// # Errors
     /// If the token has fired; so below.
-    pub fn find(
-        &mut self,
-        json: &str,
-        base_url: Option<&str>,
-        cancel: &CancelToken,
-    ) -> Result<(), Cancelled> {
+    pub fn find(&mut self, json: &str, bases: &Bases, cancel: &CancelToken) -> Result<(), Cancelled> {
         self.0.clear();
-        each_reference(json.as_bytes(), base_url, cancel, |literal| {
+        each_reference(json.as_bytes(), bases, cancel, |literal| {
             if literal.resource_type.is_referred_to() {
                 self.0.push(key(literal.key));
             }
@@ -55,7 +50,7 @@ impl Pointers {
 /// Tells what the `reference` members of a line refer to, in their order: valid JSON.
 pub fn each_reference(
     json: &[u8],
-    base_url: Option<&str>,
+    bases: &Bases,
     cancel: &CancelToken,
     mut tell: impl FnMut(Literal<'_>),
 ) -> Result<(), Cancelled> {
@@ -76,7 +71,7 @@ pub fn each_reference(
         }
         let Some(end) = cancel.end_of_string(&json, start)? else { continue };
         if let Some(text) = decoded(&json[start..end]) {
-            reference::parse(&text, base_url).into_iter().for_each(&mut tell);
+            bases.parse(&text).into_iter().for_each(&mut tell);
         }
     }
     Ok(())
@@ -128,7 +123,7 @@ mod tests {
     fn found(json: &str) -> Vec<Key> {
         let mut pointers = Pointers::default();
         serde_json::from_str::<serde_json::Value>(json).unwrap();
-        pointers.find(json, None, &CancelToken::new()).unwrap();
+        pointers.find(json, &Bases::NONE, &CancelToken::new()).unwrap();
         pointers.keys().to_vec()
     }
 

@@ -10,6 +10,7 @@ use super::chunk::{BLOCK, Shape};
 use super::draft::{Draft, Entry, LARGEST_GAP};
 use super::line::{Broken, LineReader};
 use crate::cancel::CancelToken;
+use crate::fhir::reference::Bases;
 use crate::files::ReadAt;
 
 /// Bytes read at once when a line goes on behind the stretch.
@@ -45,10 +46,10 @@ pub struct StretchReader<'b> {
 }
 
 impl<'b> StretchReader<'b> {
-    /// A reader for a source whose own base URL is `base_url`. Once the token has fired what it reads
+    /// A reader for a source in which references below `bases` are relative. Once the token has fired what it reads
     /// means nothing.
-    pub fn new(base_url: Option<&'b str>, cancel: &'b CancelToken) -> Self {
-        Self { lines: LineReader::new(base_url, cancel), cancel, buffer: Vec::new(), filled: 0 }
+    pub fn new(bases: &'b Bases, cancel: &'b CancelToken) -> Self {
+        Self { lines: LineReader::new(bases, cancel), cancel, buffer: Vec::new(), filled: 0 }
     }
 
     /// The index of the lines that begin at `from` or later and before `to`, in a file of

@@ -98,7 +98,8 @@ fn bad_kickoffs_are_refused_with_the_documented_status_and_code() {
         ("$export?_type=Patient%20", 400, "invalid"),
         ("$export?_type=Patient,+Observation", 400, "invalid"),
         ("Patient/$export?_type=ValueSet", 404, "not-supported"),
-        ("Patient/$export?_type=Patient,ValueSet", 404, "not-supported"),
+        ("Patient/$export?_type=Library,ValueSet", 404, "not-supported"),
+        ("Patient/$export?_type=Location,ValueSet", 400, "not-supported"),
         ("$export?_type=Bundle", 404, "not-supported"),
         // K-19
         ("$export?_type=", 400, "invalid"),

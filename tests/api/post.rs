@@ -133,6 +133,54 @@ fn bodies_that_cannot_be_read_are_refused_and_told_what_would_be_right() {
 }
 
 #[test]
+fn c9_types_that_the_level_does_not_have_are_told_in_an_error_file_without_lenience_too() {
+    let setup = Setup::new();
+    let server = setup.start();
+    let (_, manifest) = server.export("Patient/$export?_type=Patient,ActivityDefinition");
+    assert_eq!(types(&manifest), ["Patient"]);
+    let notices = notices(&manifest);
+    assert!(notices.len() == 1 && notices[0].contains("ActivityDefinition"), "{notices:?}");
+    let (_, manifest) = server.export("$export?_type=Patient,Binary");
+    assert_eq!(types(&manifest), ["Patient"]);
+}
+
+#[test]
+fn k_12_a_client_names_a_patient_as_the_source_does_or_as_it_knows_the_server() {
+    let folder = tempfile::tempdir().unwrap();
+    let lines = [
+        r#"{"resourceType":"Patient","id":"p_1"}"#,
+        r#"{"resourceType":"Patient","id":"q"}"#,
+        r#"{"resourceType":"Observation","id":"o1","subject":{"reference":"Patient/p_1/_history/3"}}"#,
+        r#"{"resourceType":"Observation","id":"o2","subject":{"reference":"https://h/fhir/Patient/p_1"}}"#,
+        r#"{"resourceType":"Observation","id":"o3","subject":{"reference":"Patient/q"}}"#,
+    ];
+    std::fs::write(folder.path().join("a.ndjson"), lines.join("\n")).unwrap();
+    let setup = Setup::new().source(folder.path()).set("source.base_url=https://h/fhir");
+    let server = setup.start();
+    let url = format!("{}/Patient/$export", server.base);
+    let ids = |answer: Answer| {
+        assert_eq!(answer.status, 202, "{answer:?}");
+        let manifest = server.wait_complete(answer.header("content-location"));
+        let lines = exported(&manifest).into_values().flatten();
+        let id = |line: Vec<u8>| serde_json::from_slice::<Value>(&line).unwrap()["id"].clone();
+        let mut ids: Vec<_> = lines.map(|line| id(line).as_str().unwrap().to_string()).collect();
+        ids.sort();
+        ids
+    };
+    let own = format!("{}/Patient/p_1", server.base);
+    for reference in ["Patient/p_1", "https://h/fhir/Patient/p_1", &own, &format!("{own}/_history/7")] {
+        let patient = json!({"name": "patient", "valueReference": {"reference": reference}});
+        assert_eq!(ids(post(&url, &HEADERS, &body(&[patient]))), ["o1", "o2", "p_1"], "{reference}");
+        if !reference.contains("/_history/") {
+            let filter = format!("Observation?subject={reference}");
+            let asked = [("_type", "Observation"), ("_typeFilter", &filter)]
+                .map(|(name, value)| json!({"name": name, "valueString": value}));
+            assert_eq!(ids(post(&url, &HEADERS, &body(&asked))), ["o1", "o2"], "{filter}");
+        }
+    }
+}
+
+#[test]
 fn k_5_a_lenient_kick_off_names_each_ignored_parameter_in_an_error_file() {
     let setup = Setup::new();
     let server = setup.start();
@@ -141,7 +189,7 @@ fn k_5_a_lenient_kick_off_names_each_ignored_parameter_in_an_error_file() {
          &organizeOutputBy=Group&allowPartialManifests=perhaps",
         server.base
     );
-    assert_eq!(send("GET", &url, &KICKOFF).status, 404, "the first thing that is wrong, without lenience");
+    assert_eq!(send("GET", &url, &KICKOFF).status, 400, "the first thing that is wrong, without lenience");
     let answer = send("GET", &url, &LENIENT);
     assert_eq!(answer.status, 202, "{answer:?}");
     let manifest = server.wait_complete(answer.header("content-location"));

@@ -58,10 +58,15 @@ fn k_17_reference_resources_need_a_clinical_type_beside_them() {
         assert_eq!(answer.outcome(), outcome(400, "not-supported"), "{types}");
     }
     assert_eq!(call(&server, "Patient/$export?_type=Location,Patient").status, 202);
-    // The standard has no such rule.
+    // The standard's rule is that something has to come of it (C9).
     let standard = Setup::new();
     let server = standard.start();
-    assert_eq!(call(&server, "Patient/$export?_type=Location").status, 202);
+    assert_eq!(call(&server, "Patient/$export?_type=Location").outcome(), outcome(400, "not-supported"));
+    assert_eq!(call(&server, "Patient/$export?_type=Provenance").status, 202);
+    assert_eq!(call(&server, "$export?_type=Location").status, 202);
+    drop((server, standard));
+    let setup = Setup::new().set("export.references=all");
+    assert_eq!(call(&setup.start(), "Patient/$export?_type=Location").status, 202);
 }
 
 #[test]

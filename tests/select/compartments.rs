@@ -92,6 +92,27 @@ async fn a_reference_behind_the_base_url_counts_as_one_of_this_server() {
     instance.expect(&patient_level(), &expected).await;
 }
 
+#[tokio::test]
+async fn k_12_a_reference_behind_the_servers_own_url_counts_as_one_of_this_server() {
+    let lines = [
+        r#"{"resourceType":"Patient","id":"p_1"}"#,
+        r#"{"resourceType":"Observation","id":"1","subject":{"reference":"https://own.org/r4/default/Patient/p_1"},"performer":[{"reference":"https://own.org/r4/default/Organization/o"}]}"#,
+        r#"{"resourceType":"Observation","id":"2","subject":{"reference":"https://x.org/r4/Patient/p_1/_history/2"}}"#,
+        r#"{"resourceType":"Observation","id":"3","subject":{"reference":"https://own.org/r4/other/Patient/p_1"}}"#,
+        r#"{"resourceType":"Organization","id":"o"}"#,
+        r#"{"resourceType":"Group","id":"g","actual":true,"member":[{"entity":{"reference":"https://own.org/r4/default/Patient/p_1/_history/1"}}]}"#,
+    ];
+    let settings = Settings { base_url: Some("https://x.org/r4".into()), ..Settings::default() };
+    let mut instance = Instance::start(&content(&[("a", &lines)]), settings).await;
+    let mut config = config(&instance.source, &instance.settings);
+    config.server.public_url = Some("https://own.org".into());
+    let data = scratch();
+    instance.evanesce = Evanesce::builder().config(config).data_dir(data.path()).start().await.unwrap();
+    instance.data = data;
+    let found = instance.export(&group_level("g")).await.unwrap();
+    assert_eq!(names(&found), ["Group/g", "Observation/1", "Observation/2", "Organization/o", "Patient/p_1"]);
+}
+
 /// A resource with a reference at the end of a path, each step through arrays or objects.
 fn at_path(resource_type: &str, path: &str, id: &str, patient: &str, arrays: bool) -> String {
     let mut value = serde_json::json!({"reference": format!("Patient/{patient}")});

@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use evanesce::config::{Devices, References};
 use evanesce::export::{CancelToken, Exporter, Part, SourceExporter, SourceOptions};
+use evanesce::fhir::reference::Bases;
 use evanesce::index::{Index, IndexOptions};
 use evanesce::job::{ExportRequest, Kickoff, Level};
 use evanesce::source::NdjsonFolder;
@@ -30,7 +31,7 @@ fn copy(from: &Path, to: &Path) {
 
 /// What exports at each level would copy: their parts.
 fn plans(source: &Path, folder: &Path) -> Vec<Result<Vec<Part>, String>> {
-    let options = IndexOptions { folder: folder.into(), base_url: None };
+    let options = IndexOptions { folder: folder.into(), bases: Bases::default() };
     let index = Index::open(Arc::new(NdjsonFolder::open(source).unwrap()), options).unwrap();
     let options = SourceOptions {
         part_bytes: 1 << 20,

@@ -5,6 +5,7 @@ use evanesce::config::{Config, Devices, References};
 use evanesce::export::{
     CancelToken, ExportError, Exporter, Part, PartSummary, PartWriter, Plan, SourceExporter, SourceOptions,
 };
+use evanesce::fhir::reference::Bases;
 use evanesce::index::{Index, IndexOptions};
 use evanesce::job::{ExportRequest, FailureReason, JobState, Level};
 use evanesce::source::NdjsonFolder;
@@ -169,7 +170,7 @@ impl Exporter for Vanishing {
 #[tokio::test]
 async fn a_group_that_vanishes_behind_the_kick_off_fails_the_export() {
     let (folder, data) = (folder_with(&[group("g", "Patient/p")]), scratch());
-    let options = IndexOptions { folder: data.path().join("host"), base_url: None };
+    let options = IndexOptions { folder: data.path().join("host"), bases: Bases::default() };
     let source = std::sync::Arc::new(NdjsonFolder::open(folder.path()).unwrap());
     let index = Index::open(source, options).unwrap();
     let options = SourceOptions {

@@ -89,7 +89,7 @@ fn a_stop_does_not_wait_for_the_index() {
 /// An instance with one worker, and no other in its place, over the big file. A writer is not fenced
 /// before an hour is over: a job is erased when its worker has left by itself.
 async fn with_one_worker(data: &Path, folder: &Path) -> Result<Evanesce, StartError> {
-    let options = IndexOptions { folder: data.join("host"), base_url: None };
+    let options = IndexOptions { folder: data.join("host"), bases: Default::default() };
     let index = Index::open(Arc::new(NdjsonFolder::open(folder).unwrap()), options).unwrap();
     let options = SourceOptions {
         part_bytes: 64 << 20,

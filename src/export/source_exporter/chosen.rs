@@ -124,7 +124,7 @@ pub fn size(
         references => references,
     };
     let selection = selection(index, look, request, &SourceOptions { references, ..*options }, cancel)?;
-    let options = LineOptions::of(request, index.base_url());
+    let options = LineOptions::of(request, index.bases());
     let url_growth = options.url_growth();
     let rules = Lines::new(options, cancel)?;
     let mut bytes = 0;

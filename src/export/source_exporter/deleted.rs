@@ -22,6 +22,7 @@ use serde_json::Value;
 use super::select::Selection;
 use crate::export::{CancelToken, ExportError, PartWriter};
 use crate::fhir::ResourceType;
+use crate::fhir::reference::Bases;
 use crate::index::{Gone, LineReader, Look, Spot, UNKNOWN_AGE};
 
 /// Entries of one Bundle.
@@ -71,12 +72,12 @@ pub fn told(look: &Look<'_>, selection: &Selection, cancel: &CancelToken) -> Res
 pub fn write(
     line: &[u8],
     entries: &[u32],
-    source_url: Option<&str>,
+    bases: &Bases,
     cancel: &CancelToken,
     out: &mut PartWriter,
 ) -> Result<(), ExportError> {
     let damaged = || ExportError::Other("the plan is damaged".into());
-    let mut reader = LineReader::new(source_url, cancel);
+    let mut reader = LineReader::new(bases, cancel);
     let read = reader.read(line);
     cancel.check()?;
     read.map_err(|_| damaged())?;

@@ -9,7 +9,7 @@ use serde_json::value::RawValue;
 
 use super::single::{find, read};
 use crate::export::{CancelToken, ExportError, GroupName};
-use crate::fhir::{ResourceType, date_time, reference};
+use crate::fhir::{ResourceType, date_time};
 use crate::index::{Index, Key, Look, key};
 
 #[derive(Deserialize)]
@@ -112,7 +112,7 @@ pub fn members(
     let (mut members, mut others) = (HashSet::new(), 0);
     for member in group.member.iter().filter_map(|member| member.0.as_ref()) {
         cancel.check()?;
-        let literal = member.reference().and_then(|text| reference::parse(text, index.base_url()));
+        let literal = member.reference().and_then(|text| index.bases().parse(text));
         match literal.map(|literal| (literal.resource_type, literal.key)) {
             _ if !member.is_member(look.taken_at) => {}
             Some((ResourceType::PATIENT, name)) => drop(members.insert(key(name))),

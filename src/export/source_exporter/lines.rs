@@ -5,12 +5,13 @@
 
 use std::borrow::Cow;
 
-use serde::{Deserialize, Serialize};
+use serde::{Deserialize, Deserializer, Serialize};
 use serde_json::Value;
 
 use super::deleted;
 use super::narrow::Narrow;
 use crate::export::{CancelToken, ExportError, PartWriter};
+use crate::fhir::reference::Bases;
 use crate::fhir::{ResourceType, attachment};
 use crate::job::{ExportRequest, Handout};
 
@@ -19,12 +20,26 @@ use crate::job::{ExportRequest, Handout};
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default)]
 pub struct PartLines {
-    /// The source's own base URL when it was planned.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub source_url: Option<String>,
+    /// Those below which references in the source were relative when it was planned.
+    #[serde(alias = "source_url", deserialize_with = "one_or_more", skip_serializing_if = "Bases::is_empty")]
+    pub bases: Bases,
     /// Of each Bundle in the part, in their order: which of its deletions are told.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub told: Vec<Vec<u32>>,
+}
+
+/// Reads bases; plans of earlier versions have one.
+fn one_or_more<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Bases, D::Error> {
+    #[derive(Deserialize)]
+    #[serde(untagged)]
+    enum Written {
+        One(String),
+        More(Bases),
+    }
+    Ok(match Written::deserialize(deserializer)? {
+        Written::One(url) => Bases::new([url]),
+        Written::More(bases) => bases,
+    })
 }
 
 /// What is done with lines.
@@ -34,8 +49,8 @@ pub struct LineOptions {
     pub base_url: String,
     /// What URLs of Binaries are proved with.
     pub handout: Option<Handout>,
-    /// The source's own base URL.
-    pub source_url: Option<String>,
+    /// Those below which references in the source are relative.
+    pub bases: Bases,
     /// `_typeFilter`.
     pub type_filters: Vec<String>,
     /// What the export may hold of types of which it may not hold all.
@@ -45,13 +60,13 @@ pub struct LineOptions {
 }
 
 impl LineOptions {
-    /// What a request says of its lines; `source_url` is the source's own base URL.
-    pub fn of(request: &ExportRequest, source_url: Option<&str>) -> Self {
+    /// What a request says of its lines; `bases` are those of the source.
+    pub fn of(request: &ExportRequest, bases: &Bases) -> Self {
         let asked = request.parameters();
         Self {
             base_url: request.kickoff.base_url.clone(),
             handout: request.handout.clone(),
-            source_url: source_url.map(Into::into),
+            bases: bases.clone(),
             type_filters: asked.type_filters.clone(),
             restrictions: request.access.restrictions().collect(),
             elements: asked.elements.clone(),
@@ -75,7 +90,7 @@ pub struct Lines {
     /// The base URL that clients see, as it stands in a JSON string.
     base_url: String,
     handout: Option<Handout>,
-    source_url: Option<String>,
+    bases: Bases,
     narrow: Narrow,
     told: std::vec::IntoIter<Vec<u32>>,
     cancel: CancelToken,
@@ -87,10 +102,12 @@ impl Lines {
     /// # Errors
     /// If they are not those of this version; [`ExportError::Cancelled`].
     pub fn new(options: LineOptions, cancel: &CancelToken) -> Result<Self, ExportError> {
-        let LineOptions { base_url, handout, source_url, type_filters, restrictions, elements } = options;
-        let narrow = Narrow::new(&type_filters, &restrictions, &elements, source_url.clone(), cancel)?;
+        let LineOptions { base_url, handout, bases, type_filters, restrictions, elements } = options;
+        // What a client looks for it may name as it knows the server.
+        let known = bases.and(&base_url);
+        let narrow = Narrow::new(&type_filters, &restrictions, &elements, known, cancel)?;
         let (base_url, told, cancel) = (in_json(&base_url), Vec::new().into_iter(), cancel.clone());
-        Ok(Self { base_url, handout, source_url, narrow, told, cancel })
+        Ok(Self { base_url, handout, bases, narrow, told, cancel })
     }
 
     /// What is done with the lines of a part that is being written.
@@ -98,8 +115,8 @@ impl Lines {
     /// # Errors
     /// As [`Lines::new`], and those of [`PartWriter::request`].
     pub fn of_part(part: PartLines, out: &PartWriter, cancel: &CancelToken) -> Result<Self, ExportError> {
-        let PartLines { source_url, told } = part;
-        let lines = Self::new(LineOptions::of(&*out.request()?, source_url.as_deref()), cancel)?;
+        let PartLines { bases, told } = part;
+        let lines = Self::new(LineOptions::of(&*out.request()?, &bases), cancel)?;
         Ok(Self { told: told.into_iter(), ..lines })
     }
 
@@ -131,7 +148,7 @@ impl Lines {
     ) -> Result<(), ExportError> {
         if resource_type == ResourceType::BUNDLE {
             let entries = self.told.next().unwrap_or_default();
-            return deleted::write(line, &entries, self.source_url.as_deref(), &self.cancel, out);
+            return deleted::write(line, &entries, &self.bases, &self.cancel, out);
         }
         if !self.narrow.keeps(resource_type, line, &self.cancel)? {
             return Ok(());
@@ -150,7 +167,7 @@ impl Lines {
             return Ok(Cow::Borrowed(line));
         }
         let mut urls = Vec::new();
-        attachment::binaries(line, self.source_url.as_deref(), &self.cancel, |place, id| {
+        attachment::binaries(line, &self.bases, &self.cancel, |place, id| {
             let proof = self.handout.as_ref().map(|handout| handout.query(of_type.as_str(), id));
             let url = ["\"", &self.base_url, "/Binary/", id, &proof.unwrap_or_default(), "\""].concat();
             urls.push((place, url));
@@ -184,7 +201,7 @@ mod tests {
         let old = r#"{"base_url":"https://h","source_url":"https://s","type_filters":["Patient?active=true"],
             "restrictions":["Patient?_id=1"],"elements":["name"],"told":[[1,2]]}"#;
         let part: PartLines = serde_json::from_str(old).unwrap();
-        assert_eq!(part, PartLines { source_url: Some("https://s".into()), told: vec![vec![1, 2]] });
+        assert_eq!(part, PartLines { bases: Bases::new(["https://s"]), told: vec![vec![1, 2]] });
         assert_eq!(serde_json::from_str::<PartLines>("{}").unwrap(), PartLines::default());
     }
 
@@ -196,7 +213,7 @@ mod tests {
         let options = LineOptions {
             base_url: base_url.into(),
             handout,
-            source_url: Some("https://s/r4".into()),
+            bases: Bases::new(["https://s/r4"]),
             ..LineOptions::default()
         };
         let growth = options.url_growth() as usize;

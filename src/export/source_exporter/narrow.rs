@@ -4,6 +4,7 @@
 
 use crate::export::{CancelToken, ExportError, PartWriter};
 use crate::fhir::elements::{Elements, SubsetError};
+use crate::fhir::reference::Bases;
 use crate::fhir::search::{TypeFilter, TypeFilters};
 use crate::fhir::{IssueCode, OperationOutcome, ResourceType, Severity};
 
@@ -12,8 +13,8 @@ pub struct Narrow {
     /// What is asked for, and what the export may hold of types of which it may not hold all.
     filters: TypeFilters,
     elements: Elements,
-    /// The source's own base URL, for absolute references.
-    source_url: Option<String>,
+    /// Those below which references are relative.
+    bases: Bases,
     /// Bytes that a line may get longer if it is cut down.
     growth: u64,
     subset: Vec<u8>,
@@ -29,7 +30,7 @@ impl Narrow {
         filters: &[String],
         restrictions: &[String],
         elements: &[String],
-        source_url: Option<String>,
+        bases: Bases,
         cancel: &CancelToken,
     ) -> Result<Self, ExportError> {
         // The texts may quote what a client sent (P12).
@@ -47,7 +48,7 @@ impl Narrow {
         Ok(Self {
             filters: TypeFilters::new([restrictions, filters]),
             elements: elements.map_err(|_| refused("_elements"))?,
-            source_url,
+            bases,
             growth: longest_growth(),
             subset: Vec::new(),
         })
@@ -68,7 +69,7 @@ impl Narrow {
         line: &[u8],
         cancel: &CancelToken,
     ) -> Result<bool, ExportError> {
-        Ok(self.filters.matches(resource_type, line, self.source_url.as_deref(), cancel)?)
+        Ok(self.filters.matches(resource_type, line, &self.bases, cancel)?)
     }
 
     /// Bytes that a line of that type may get longer.

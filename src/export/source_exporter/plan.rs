@@ -62,7 +62,7 @@ fn copies(
     cancel: &CancelToken,
 ) -> Result<Contents, ExportError> {
     let selection = selection(index, look, request, options, cancel)?;
-    let mut parts = Parts::new(options.part_bytes, LineOptions::of(request, index.base_url()), cancel)?;
+    let mut parts = Parts::new(options.part_bytes, LineOptions::of(request, index.bases()), cancel)?;
     each_chosen(look, &selection, cancel, |s, chunk, chosen| {
         parts.add(s, &look.segments[s].file, chunk, chosen, &mut std::iter::empty());
     })?;
@@ -81,7 +81,7 @@ fn blocks(
     cancel: &CancelToken,
 ) -> Result<Contents, ExportError> {
     let planned = organized::plan(index, look, request, options, cancel)?;
-    let mut told = Parts::new(options.part_bytes, LineOptions::of(request, index.base_url()), cancel)?;
+    let mut told = Parts::new(options.part_bytes, LineOptions::of(request, index.bases()), cancel)?;
     told.add_told(look, planned.told)?;
     let told = told.finish();
     let parts = planned.parts.into_iter().map(|(weight, blocks)| (weight, Content::Blocks(blocks)));
@@ -112,9 +112,9 @@ struct Parts {
 
 impl Parts {
     fn new(part_bytes: u64, lines: LineOptions, cancel: &CancelToken) -> Result<Self, ExportError> {
-        let (url_growth, source_url) = (lines.url_growth(), lines.source_url.clone());
+        let (url_growth, bases) = (lines.url_growth(), lines.bases.clone());
         let rules = Lines::new(lines, cancel)?;
-        let lines = PartLines { source_url, told: Vec::new() };
+        let lines = PartLines { bases, told: Vec::new() };
         let (done, used, files, slices) = (Vec::new(), BTreeSet::new(), Vec::new(), Vec::new());
         Ok(Self {
             part_bytes,

@@ -139,7 +139,7 @@ impl Sought {
                 shape == Shape::Reference && token.matches(Shape::Identifier, &value["identifier"], search)
             }
             Self::Quantity(quantity) => quantity.matches(shape, value),
-            Self::Reference(target) => target.matches(shape, value, search.base_url),
+            Self::Reference(target) => target.matches(shape, value, search.bases),
             Self::Text(words) => words.describe(shape, value, search),
             Self::Token(token) => token.matches(shape, value, search),
             Self::Uri(uri) => uri.matches(shape, value),

@@ -37,6 +37,7 @@ use serde_json::Value;
 use super::ResourceType;
 use super::quoted::quoted;
 use crate::cancel::{CancelToken, Cancelled};
+use crate::fhir::reference::Bases;
 use criterion::Criterion;
 use read::Wanted;
 
@@ -98,12 +99,12 @@ impl TypeFilter {
         self.resource_type
     }
 
-    /// Whether the resource of this line (JSON of the filter's type) matches. `base_url` is the
+    /// Whether the resource of this line (JSON of the filter's type) matches. `bases` are the
     /// source's own base, for absolute references (K-12). A line that cannot be read does not
     /// match; it is read no further than to the last element that matters.
-    pub fn matches(&self, line: &[u8], base_url: Option<&str>) -> bool {
+    pub fn matches(&self, line: &[u8], bases: &Bases) -> bool {
         let cancel = CancelToken::new();
-        self.matches_line(line, Search { base_url, cancel: &cancel }).is_ok_and(|matches| matches)
+        self.matches_line(line, Search { bases, cancel: &cancel }).is_ok_and(|matches| matches)
     }
 
     fn matches_line(&self, line: &[u8], search: Search<'_>) -> Result<bool, Cancelled> {
@@ -122,7 +123,7 @@ impl TypeFilter {
 #[derive(Debug, Clone, Copy)]
 struct Search<'a> {
     /// The source's own base.
-    base_url: Option<&'a str>,
+    bases: &'a Bases,
     cancel: &'a CancelToken,
 }
 
@@ -183,12 +184,12 @@ impl TypeFilters {
         &self,
         resource_type: ResourceType,
         line: &[u8],
-        base_url: Option<&str>,
+        bases: &Bases,
         cancel: &CancelToken,
     ) -> Result<bool, Cancelled> {
         cancel.check()?;
         let Some(OfType { wanted, sets }) = self.of_types.get(&resource_type) else { return Ok(true) };
-        let search = Search { base_url, cancel };
+        let search = Search { bases, cancel };
         if let Some(resource) = wanted.read(line, cancel)? {
             let matches = sets.iter().all(|set| search.any(set, |filter| filter.accepts(&resource, search)));
             return cancel.check().map(|()| matches);

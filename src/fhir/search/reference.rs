@@ -3,7 +3,8 @@
 use serde_json::Value;
 
 use super::place::Shape;
-use crate::fhir::{ResourceType, reference};
+use crate::fhir::ResourceType;
+use crate::fhir::reference::{self, Bases};
 
 /// A reference that is sought.
 #[derive(Debug, Clone)]
@@ -22,7 +23,7 @@ impl Target {
     /// What would be right.
     pub fn parse(text: &str, modifier: Option<ResourceType>) -> Result<Self, &'static str> {
         const FORMS: &str = "give Type/id, an id, or an absolute URL";
-        let local = reference::parse(text, None);
+        let local = reference::parse_relative(text);
         if let Some(resource_type) = modifier {
             return match local {
                 Some(local) if local.resource_type == resource_type => Ok(Self::Url(text.into())),
@@ -37,27 +38,27 @@ impl Target {
     }
 
     /// Whether a value of a resource refers to it.
-    pub fn matches(&self, shape: Shape, value: &Value, base_url: Option<&str>) -> bool {
+    pub fn matches(&self, shape: Shape, value: &Value, bases: &Bases) -> bool {
         match (self, shape) {
             (Self::Url(sought), Shape::Canonical) => {
                 value.as_str().is_some_and(|text| is_canonical(text, sought))
             }
             (Self::Url(sought), Shape::Uri) => value.as_str() == Some(sought),
             (_, Shape::Reference) => {
-                value["reference"].as_str().is_some_and(|text| self.is_reference(text, base_url))
+                value["reference"].as_str().is_some_and(|text| self.is_reference(text, bases))
             }
             _ => false,
         }
     }
 
-    fn is_reference(&self, text: &str, base_url: Option<&str>) -> bool {
+    fn is_reference(&self, text: &str, bases: &Bases) -> bool {
         match self {
-            Self::Id { id, resource_type } => reference::parse(text, base_url).is_some_and(|local| {
+            Self::Id { id, resource_type } => bases.parse(text).is_some_and(|local| {
                 local.id == id && resource_type.is_none_or(|sought| local.resource_type == sought)
             }),
             Self::Url(sought) => {
-                let (sought, sought_version) = split_version(local_part(sought, base_url));
-                let (found, found_version) = split_version(local_part(text, base_url));
+                let (sought, sought_version) = split_version(bases.local(sought));
+                let (found, found_version) = split_version(bases.local(text));
                 sought == found && (sought_version.is_none() || sought_version == found_version)
             }
         }
@@ -85,12 +86,6 @@ pub fn type_of(value: &Value) -> Option<ResourceType> {
 
 fn last_segment(path: &str) -> Option<&str> {
     path.rsplit('/').next()
-}
-
-/// Without the source's own base, if the rest is a reference to a resource.
-fn local_part<'a>(text: &'a str, base_url: Option<&str>) -> &'a str {
-    let rest = base_url.and_then(|base| text.strip_prefix(base)?.strip_prefix('/'));
-    rest.filter(|rest| reference::parse(rest, None).is_some()).unwrap_or(text)
 }
 
 fn split_version(text: &str) -> (&str, Option<&str>) {

@@ -1,5 +1,7 @@
 //! What is taken, and every refusal.
 
+use std::sync::LazyLock;
+
 use super::*;
 use crate::fhir::IssueCode;
 use crate::http::query;
@@ -10,13 +12,27 @@ fn at(text: &str) -> Timestamp {
     text.parse().unwrap()
 }
 
+static BASES: LazyLock<Bases> = LazyLock::new(|| Bases::new(["https://own/r4/t", "https://source"]));
+
+fn context(level: &Level, handling: Handling, origin: Origin) -> Context<'_> {
+    Context {
+        level,
+        now: at(NOW),
+        handling,
+        profile: Profile::Standard,
+        origin,
+        bases: &BASES,
+        references: References::Referenced,
+        devices: Devices::ByPatient,
+    }
+}
+
 fn parse(query: &str) -> Result<Parameters, ApiError> {
     parse_at(query, at(NOW))
 }
 
 fn parse_at(query: &str, now: Timestamp) -> Result<Parameters, ApiError> {
-    let (handling, profile, origin) = (Handling::Strict, Profile::Standard, Origin::Query);
-    let context = Context { level: &Level::Patient, now, handling, profile, origin };
+    let context = Context { now, ..context(&Level::Patient, Handling::Strict, Origin::Query) };
     super::parse(&query::parse(query)?, &context)
 }
 
@@ -110,9 +126,7 @@ fn bad_parameters_are_refused_with_the_documented_code() {
 
 /// Reads pairs as a body has them.
 fn parse_body(given: &[(String, String)], handling: Handling) -> Result<Parameters, ApiError> {
-    let (profile, origin) = (Profile::Standard, Origin::Body);
-    let context = Context { level: &Level::Patient, now: at(NOW), handling, profile, origin };
-    super::parse(given, &context)
+    super::parse(given, &context(&Level::Patient, handling, Origin::Body))
 }
 
 #[test]
@@ -175,4 +189,86 @@ fn p13_of_what_is_ignored_the_first_are_told_and_the_rest_is_counted() {
     // The sentence for one of the same words is there once.
     let same = [("_elements".to_string(), vec!["x"; bounds::MAX_ELEMENTS].join(","))];
     assert_eq!(parse_body(&same, Handling::Lenient).unwrap().ignored.len(), 1);
+}
+
+#[test]
+fn a_patient_is_named_by_any_reference_that_names_one_here() {
+    let parse = |text: &str| {
+        let given = [("patient".to_string(), text.to_string())];
+        parse_body(&given, Handling::Strict).map(|parameters| parameters.patients)
+    };
+    for text in [
+        "Patient/p_1",
+        "Patient/p_1/_history/2",
+        "https://own/r4/t/Patient/p_1",
+        "https://own/r4/t/Patient/p_1/_history/2",
+        "https://source/Patient/p_1",
+    ] {
+        assert_eq!(parse(text), Ok(vec!["p_1".into()]), "{text}");
+    }
+    for text in [
+        "p_1",
+        "Group/p_1",
+        "Patient/",
+        "Patient/p 1",
+        "https://own/r4/other/Patient/p_1",
+        "https://elsewhere/Patient/p_1",
+        "urn:uuid:p_1",
+        "Patient?identifier=p_1",
+    ] {
+        assert_eq!(parse(text).unwrap_err().code(), IssueCode::Invalid, "{text}");
+    }
+}
+
+#[test]
+fn c9_types_that_a_level_does_not_have_are_told_as_long_as_one_is_left() {
+    for handling in [Handling::Strict, Handling::Lenient] {
+        let read = |types: &str, level: &Level| {
+            let given = [("_type".to_string(), types.to_string())];
+            super::parse(&given, &context(level, handling, Origin::Query))
+        };
+        let told = read("ActivityDefinition,Patient,Binary", &Level::Patient).unwrap();
+        assert_eq!(told.types, ["Patient"]);
+        let names = ["ActivityDefinition", "Binary"];
+        assert_eq!(told.ignored.len(), names.len());
+        assert!(told.ignored.iter().zip(names).all(|(text, name)| text.contains(name)), "{told:?}");
+        let whole = read("ActivityDefinition,Patient", &Level::System).unwrap();
+        assert_eq!((whole.types.len(), whole.ignored.len()), (2, 0));
+        for (types, level) in [("ActivityDefinition", Level::Patient), ("Binary,Bundle", Level::System)] {
+            let error = read(types, &level).unwrap_err();
+            assert_eq!(error.code(), IssueCode::NotSupported);
+            assert!(error.to_string().contains(types.split(',').next().unwrap()), "{error}");
+        }
+    }
+}
+
+#[test]
+fn c9_types_that_only_go_along_with_others_are_refused_without_one() {
+    let read = |query: &str, level: &Level, references, devices| {
+        let context = Context { references, devices, ..context(level, Handling::Lenient, Origin::Query) };
+        super::parse(&query::parse(query).unwrap(), &context)
+    };
+    let (referenced, all) = (References::Referenced, References::All);
+    let (owned, others) = (Devices::ByPatient, Devices::ByReference);
+    let group = Level::Group { id: "g".into() };
+    for (query, references, devices, is_taken) in [
+        ("_type=Location", referenced, owned, false),
+        ("_type=Location,Organization,ValueSet", referenced, owned, false),
+        ("_type=Location", References::None, owned, false),
+        ("_type=Location", all, owned, true),
+        ("_type=Location,Patient", referenced, owned, true),
+        ("_type=Device", referenced, owned, true),
+        ("_type=Device", referenced, others, false),
+        ("_type=Device", all, others, true),
+        ("_type=Provenance", referenced, owned, true),
+        ("_type=Provenance&includeAssociatedData=LatestProvenanceResources", all, owned, false),
+        ("includeAssociatedData=LatestProvenanceResources", referenced, owned, true),
+    ] {
+        for level in [&Level::Patient, &group] {
+            let read = read(query, level, references, devices);
+            assert_eq!(read.is_ok(), is_taken, "{query} {references:?} {devices:?}: {read:?}");
+            assert!(read.is_ok() || read.is_err_and(|error| error.code() == IssueCode::NotSupported));
+        }
+        assert!(read(query, &Level::System, references, devices).is_ok(), "{query}");
+    }
 }

@@ -26,10 +26,10 @@ pub fn provenances(value: &str) -> Option<Provenances> {
     }
 }
 
-/// Whether a text can be the id of a resource.
+/// Whether a text can be the id of a resource; some sources have an underscore in theirs.
 pub fn is_id(id: &str) -> bool {
     (1..=64).contains(&id.len())
-        && id.bytes().all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'.'))
+        && id.bytes().all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'.' | b'_'))
 }
 
 /// To give it twice makes no sense.

@@ -5,6 +5,7 @@ use serde::Deserialize;
 
 use crate::cancel::{CancelToken, Cancelled};
 use crate::fhir::ResourceType;
+use crate::fhir::reference::Bases;
 use crate::index::{Key, each_reference, key};
 
 const BEFORE: &str =
@@ -37,11 +38,11 @@ pub fn of_patient(line: &[u8], cancel: &CancelToken) -> Result<Option<Vec<u8>>, 
 pub fn referred_to(
     patient: Key,
     line: &[u8],
-    base_url: Option<&str>,
+    bases: &Bases,
     cancel: &CancelToken,
 ) -> Result<Option<Vec<u8>>, Cancelled> {
     let mut found = None;
-    each_reference(line, base_url, cancel, |literal| {
+    each_reference(line, bases, cancel, |literal| {
         if literal.resource_type == ResourceType::PATIENT && key(literal.key) == patient {
             found = Some(header(literal.id));
         }
@@ -74,7 +75,8 @@ mod tests {
         }
         let cancel = CancelToken::new();
         let patient = key("Patient/p-1");
-        let refers = |line: &str| text(referred_to(patient, line.as_bytes(), Some("https://h"), &cancel));
+        let bases = Bases::new(["https://h"]);
+        let refers = |line: &str| text(referred_to(patient, line.as_bytes(), &bases, &cancel));
         for line in [
             r#"{"a":[{"reference":"Patient/p-2"},{"reference":"Patient/p-1"}]}"#,
             r#"{"a":{"reference":"Patient\/p-1\/_history\/3"}}"#,

@@ -26,6 +26,7 @@ use super::remarks::Remarks;
 use super::runs::Run;
 use super::{SourceExporter, SourceOptions};
 use crate::export::{CancelToken, ExportError, PartWriter};
+use crate::fhir::reference::Bases;
 use crate::fhir::{IssueCode, OperationOutcome, ResourceType, Severity};
 use crate::index::{Index, Look, text_of};
 use crate::job::ExportRequest;
@@ -72,7 +73,7 @@ pub fn plan(
 ) -> Result<Planned, ExportError> {
     let mut survey = Survey::new(index, look, request, options, cancel)?;
     let told = std::mem::take(&mut survey.told);
-    let mut stages = Stages::new(look, &LineOptions::of(request, index.base_url()), *options, cancel);
+    let mut stages = Stages::new(look, &LineOptions::of(request, index.bases()), *options, cancel);
     survey.blocks().try_for_each(|block| stages.add(block))?;
     stages.finish(survey.left_out, told)
 }
@@ -138,7 +139,7 @@ impl Blocks {
                 slice.read(file, name, &mut buffer, cancel, |run, bytes| held.add(run, bytes))
             })?;
             for block in blocks::read(&stage.blocks).ok_or_else(damaged)? {
-                held.write(&block, exporter.index.base_url(), &mut lines, out)?;
+                held.write(&block, exporter.index.bases(), &mut lines, out)?;
             }
             exporter.each_slice(&self.files, &stage.copied, cancel, |slice, name, file| {
                 slice.copy(file, name, &mut lines, &mut buffer, out)
@@ -190,14 +191,14 @@ impl Texts {
     fn write(
         &self,
         block: &Block,
-        base_url: Option<&str>,
+        bases: &Bases,
         rules: &mut Lines,
         out: &mut PartWriter,
     ) -> Result<(), ExportError> {
         let name = self.line(block.name).ok_or_else(damaged)?.1;
         let header = match block.of {
             None => header::of_patient(name, rules.cancel())?,
-            Some(patient) => header::referred_to(patient, name, base_url, rules.cancel())?,
+            Some(patient) => header::referred_to(patient, name, bases, rules.cancel())?,
         };
         out.begin_block(header.ok_or_else(damaged)?, block.at_most)?;
         let is_first = |number: &usize| block.of.is_none() && *number == block.name;

@@ -79,7 +79,7 @@ impl<'p> Stages<'p> {
     ) -> Self {
         Self {
             look,
-            lines: PartLines { source_url: lines.source_url.clone(), told: Vec::new() },
+            lines: PartLines { bases: lines.bases.clone(), told: Vec::new() },
             url_growth: lines.url_growth(),
             options,
             cancel,

@@ -71,7 +71,7 @@ impl Survey {
     ) -> Result<Self, ExportError> {
         let patients = patients::asked_for(index, look, request, cancel)?;
         let plain = Selection::new(request, options, patients.clone());
-        let bound = Bound::new(LineOptions::of(request, index.base_url()), cancel)?;
+        let bound = Bound::new(LineOptions::of(request, index.bases()), cancel)?;
         let may_tell = request.access.restrictions().next().is_none();
         let (request, options) = as_blocks(request, options);
         let selection = Selection::new(&request, &options, patients);
