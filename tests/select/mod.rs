@@ -11,6 +11,7 @@ mod generated;
 mod groups;
 mod lines;
 mod members;
+mod notes;
 pub mod oracle;
 mod organized;
 mod patients;

@@ -4,6 +4,7 @@
 use std::collections::{BTreeSet, HashSet};
 
 use super::lines::{LineOptions, Lines};
+use super::notes::{self, Tally};
 use super::provenances::Associated;
 use super::references::follow;
 use super::remarks::Remarks;
@@ -31,13 +32,15 @@ pub fn selection(
 
 /// Calls `visit` with the number of a segment, a chunk of it, and for each span of the chunk
 /// whether it is selected; in the order of the source, and once more for chunks with resources
-/// that are referred to, and once more for those with Provenances of what was selected.
+/// that are referred to, and once more for those with Provenances of what was selected. Gives what was
+/// counted meanwhile.
 pub fn each_chosen(
     look: &Look<'_>,
     selection: &Selection,
     cancel: &CancelToken,
     mut visit: impl FnMut(usize, &Chunk, Vec<bool>),
-) -> Result<(), ExportError> {
+) -> Result<Tally, ExportError> {
+    let (mut tally, mut wanted) = (Tally::default(), HashSet::new());
     let mut associated = Associated::of(look, selection, cancel)?;
     let mut visit_resources = |s: usize, chunk: &Chunk, chosen: Vec<bool>| {
         cancel.check()?;
@@ -52,7 +55,6 @@ pub fn each_chosen(
         visit(s, chunk, chosen);
         Ok::<_, ExportError>(())
     };
-    let mut wanted = HashSet::new();
     for (s, segment) in look.segments.iter().enumerate() {
         let reader = selection.needs_links().then(|| segment.open()).transpose()?;
         for (c, chunk) in segment.chunks.iter().enumerate() {
@@ -61,6 +63,7 @@ pub fn each_chosen(
             let adopted = look.overlay.adopted(s, c);
             let mut chosen = selection.choose(chunk, links.as_ref(), superseded, adopted, cancel);
             cancel.check()?;
+            tally.add((look, s, c), selection, links.as_ref(), &chosen, cancel)?;
             if let Some(links) = links.filter(|_| selection.follows_references()) {
                 let sets =
                     chosen.iter().zip(links.sets()).filter(|(chosen, _)| **chosen).map(|(_, set)| *set);
@@ -86,7 +89,8 @@ pub fn each_chosen(
         cancel.check()?;
         visit(s, chunk, chosen);
         Ok(())
-    })
+    })?;
+    Ok(tally)
 }
 
 /// Calls `visit` for each chunk with some of these spans, which are in order, with which they are.
@@ -128,7 +132,7 @@ pub fn size(
     let url_growth = options.url_growth();
     let rules = Lines::new(options, cancel)?;
     let mut bytes = 0;
-    each_chosen(look, &selection, cancel, |_, chunk, chosen| {
+    let tally = each_chosen(look, &selection, cancel, |_, chunk, chosen| {
         let urls = chunk.binaries().filter(|(place, _)| chosen[*place]).map(|(_, urls)| urls);
         bytes += urls.sum::<u64>() * url_growth;
         let lines = chunk.spans().zip(chunk.types()).zip(chosen).filter(|(_, is_chosen)| *is_chosen);
@@ -137,6 +141,9 @@ pub fn size(
         bytes += lengths.sum::<u64>();
     })?;
     bytes += deleted::told(look, &selection, cancel)?.iter().map(|told| told.bytes).sum::<u64>();
+    // Of what goes along only there may be less.
+    let is_empty = tally.selected == tally.beside && look.has_resources();
+    bytes += notes::bytes(&notes::of(&selection, &tally, is_empty));
     Ok(bytes + line_feeds(look.segments.len()) + Remarks::of(look).bytes())
 }
 

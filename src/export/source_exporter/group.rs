@@ -61,24 +61,24 @@ impl<'de, T: DeserializeOwned> Deserialize<'de> for Read<T> {
 }
 
 impl Period {
-    /// Whether it holds the instant; a bound that cannot be read excludes it.
-    fn holds(&self, now: Timestamp) -> bool {
+    /// Whether it holds the instant; `None` if a bound cannot be read.
+    fn holds(&self, now: Timestamp) -> Option<bool> {
         let bound = |text: &Option<Read<Text>>, read: fn(&str) -> Option<Timestamp>| {
             text.as_ref().map(|text| text.0.as_ref().and_then(|text| read(&text.0)))
         };
-        let start =
-            bound(&self.start, date_time::first).is_none_or(|start| start.is_some_and(|start| start <= now));
-        let end = bound(&self.end, date_time::last).is_none_or(|end| end.is_some_and(|end| now <= end));
-        start && end
+        let start = bound(&self.start, date_time::first).map_or(Some(true), |start| Some(start? <= now))?;
+        let end = bound(&self.end, date_time::last).map_or(Some(true), |end| Some(now <= end?))?;
+        Some(start && end)
     }
 }
 
 impl Member {
-    /// Whether it counts now; what cannot be read excludes it.
-    fn is_member(&self, now: Timestamp) -> bool {
-        let is_active = self.inactive.as_ref().is_none_or(|inactive| inactive.0 == Some(false));
-        let holds = |period: &Read<Period>| period.0.as_ref().is_some_and(|period| period.holds(now));
-        is_active && self.period.as_ref().is_none_or(holds)
+    /// Whether it counts now; `None` if that cannot be read.
+    fn is_member(&self, now: Timestamp) -> Option<bool> {
+        let is_active = self.inactive.as_ref().map_or(Some(true), |inactive| Some(!inactive.0?))?;
+        let holds = |period: &Read<Period>| period.0.as_ref()?.holds(now);
+        let is_now = self.period.as_ref().map_or(Some(true), holds);
+        if is_active { is_now } else { Some(false) }
     }
 
     fn reference(&self) -> Option<&str> {
@@ -87,8 +87,35 @@ impl Member {
     }
 }
 
+/// How many members a Group has, by what becomes of them.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Members {
+    /// Patients who are members now.
+    pub counted: u64,
+    /// Those that are inactive, or whose period does not hold now.
+    pub inactive: u64,
+    /// Those of which something that decides cannot be read.
+    pub unreadable: u64,
+    /// Those that are named in no way that means a resource here.
+    pub elsewhere: u64,
+    /// Those of other types.
+    pub others: u64,
+}
+
+impl Members {
+    /// All of them.
+    pub fn listed(&self) -> u64 {
+        self.counted + self.inactive + self.unreadable + self.elsewhere + self.others
+    }
+
+    /// Whether some may be meant that do not count.
+    pub fn are_odd(&self) -> bool {
+        self.unreadable + self.elsewhere > 0
+    }
+}
+
 /// The patients who are members of the group at the look's instant: those that are not
-/// `inactive` and whose `period` holds it. Members of other types are passed over.
+/// `inactive` and whose `period` holds it. All others are passed over, and counted.
 ///
 /// # Errors
 /// [`ExportError::GroupNotFound`] if there is no such Group, or it is not actual or not active;
@@ -98,7 +125,7 @@ pub fn members(
     look: &Look<'_>,
     id: &str,
     cancel: &CancelToken,
-) -> Result<HashSet<Key>, ExportError> {
+) -> Result<(HashSet<Key>, Members), ExportError> {
     let (s, c, n) = find(look, ResourceType::GROUP, id)?.ok_or(ExportError::GroupNotFound)?;
     let line = read(index, &look.segments[s as usize], (c, n), cancel)?;
     let group: Group = cancel.parse(&line)?.map_err(|error| {
@@ -109,21 +136,29 @@ pub fn members(
     if !is(group.actual, true) || is(group.active, false) {
         return Err(ExportError::GroupNotFound);
     }
-    let (mut members, mut others) = (HashSet::new(), 0);
-    for member in group.member.iter().filter_map(|member| member.0.as_ref()) {
+    let (mut patients, mut members) = (HashSet::new(), Members::default());
+    for member in &group.member {
         cancel.check()?;
+        let Some(member) = &member.0 else {
+            members.unreadable += 1;
+            continue;
+        };
         let literal = member.reference().and_then(|text| index.bases().parse(text));
-        match literal.map(|literal| (literal.resource_type, literal.key)) {
-            _ if !member.is_member(look.taken_at) => {}
-            Some((ResourceType::PATIENT, name)) => drop(members.insert(key(name))),
-            Some((ResourceType::GROUP, _)) => return Err(ExportError::GroupNested),
-            _ => others += 1,
+        match (member.is_member(look.taken_at), literal) {
+            (None, _) => members.unreadable += 1,
+            (Some(false), _) => members.inactive += 1,
+            (Some(true), None) => members.elsewhere += 1,
+            (Some(true), Some(literal)) => match literal.resource_type {
+                ResourceType::PATIENT => {
+                    patients.insert(key(literal.key));
+                    members.counted += 1;
+                }
+                ResourceType::GROUP => return Err(ExportError::GroupNested),
+                _ => members.others += 1,
+            },
         }
     }
-    if others > 0 {
-        tracing::info!(others, "members of the group that are no patients were passed over");
-    }
-    Ok(members)
+    Ok((patients, members))
 }
 
 /// The id, the name and the identifiers in a Group's text; `None` if it has no id.

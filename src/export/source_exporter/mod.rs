@@ -8,6 +8,7 @@ mod deleted;
 mod group;
 mod lines;
 mod narrow;
+mod notes;
 mod organized;
 mod patients;
 mod plan;
@@ -108,6 +109,8 @@ enum Content {
         /// How many, if that may be told.
         resources: Option<u64>,
     },
+    /// What would else go without saying.
+    Notes(Vec<notes::Note>),
     /// What is said of the source.
     Remarks {
         /// How many of its lines are no resources.
@@ -333,6 +336,10 @@ impl Exporter for SourceExporter {
             }
             Content::Blocks(blocks) => {
                 blocks.write(self, out, cancel)?;
+                Ok(PartSummary::default())
+            }
+            Content::Notes(notes) => {
+                notes.iter().try_for_each(|note| out.outcome(&note.outcome()))?;
                 Ok(PartSummary::default())
             }
             Content::LeftOut { resources } => {

@@ -3,7 +3,7 @@
 
 use std::collections::HashSet;
 
-use super::group;
+use super::group::{self, Members};
 use crate::export::{CancelToken, ExportError};
 use crate::index::{Index, Key, Look, key};
 use crate::job::{ALL_PATIENTS, ExportRequest, Level};
@@ -21,7 +21,16 @@ fn group_of(request: &ExportRequest) -> Option<&str> {
     }
 }
 
-/// The patients that the request is about; `None` for everybody.
+/// Whose compartments a request is about.
+#[derive(Debug, Default, Clone)]
+pub struct AskedFor {
+    /// The patients; `None` for everybody.
+    pub patients: Option<HashSet<Key>>,
+    /// Of a Group, what became of its members.
+    pub members: Option<Members>,
+}
+
+/// Whose compartments the request is about.
 ///
 /// # Errors
 /// Those of [`group::members`]; [`ExportError::PatientNotFound`] if a patient that is named is
@@ -31,17 +40,18 @@ pub fn asked_for(
     look: &Look<'_>,
     request: &ExportRequest,
     cancel: &CancelToken,
-) -> Result<Option<HashSet<Key>>, ExportError> {
+) -> Result<AskedFor, ExportError> {
     let members = group_of(request).map(|id| group::members(index, look, id, cancel)).transpose()?;
+    let (patients, members) = members.unzip();
     let named = &request.parameters().patients;
     if named.is_empty() {
-        return Ok(members);
+        return Ok(AskedFor { patients, members });
     }
     let named: HashSet<_> = named.iter().map(|id| key(&format!("Patient/{id}"))).collect();
-    if members.is_some_and(|members| !named.is_subset(&members)) || !are_known(look, &named, cancel)? {
+    if patients.is_some_and(|members| !named.is_subset(&members)) || !are_known(look, &named, cancel)? {
         return Err(ExportError::PatientNotFound);
     }
-    Ok(Some(named))
+    Ok(AskedFor { patients: Some(named), members: None })
 }
 
 /// Whether the source knows of all of them: by a Patient, by anything that names them where that

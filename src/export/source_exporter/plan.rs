@@ -7,6 +7,7 @@ use super::chosen::{each_chosen, each_of, line_feeds, selection};
 use super::copy::{Slice, TouchedSums};
 use super::deleted::{self, Told};
 use super::lines::{LineOptions, Lines, PartLines};
+use super::notes::{self, Note};
 use super::remarks::Remarks;
 use super::runs::{Run, RunWriter};
 use super::{Content, SourceOptions, organized};
@@ -63,13 +64,15 @@ fn copies(
 ) -> Result<Contents, ExportError> {
     let selection = selection(index, look, request, options, cancel)?;
     let mut parts = Parts::new(options.part_bytes, LineOptions::of(request, index.bases()), cancel)?;
-    each_chosen(look, &selection, cancel, |s, chunk, chosen| {
+    let tally = each_chosen(look, &selection, cancel, |s, chunk, chosen| {
         parts.add(s, &look.segments[s].file, chunk, chosen, &mut std::iter::empty());
     })?;
     // A part copies file by file: of one without other files, the Bundles come in this order.
     parts.cut();
     parts.add_told(look, deleted::told(look, &selection, cancel)?)?;
-    Ok(parts.finish())
+    let mut contents = parts.finish();
+    contents.add_notes(notes::of(&selection, &tally, tally.selected == 0 && look.has_resources()));
+    Ok(contents)
 }
 
 /// What is selected, patient by patient (O-3), and what is told of resources that are gone.
@@ -90,7 +93,19 @@ fn blocks(
         parts.push((0, Content::LeftOut { resources: planned.left_out }));
     }
     let segments = BTreeSet::from_iter(planned.segments.into_iter().chain(told.segments));
-    Ok(Contents { parts, bytes: planned.bytes + told.bytes, segments: segments.into_iter().collect() })
+    let (bytes, segments) = (planned.bytes + told.bytes, segments.into_iter().collect());
+    let mut contents = Contents { parts, bytes, segments };
+    contents.add_notes(planned.notes);
+    Ok(contents)
+}
+
+impl Contents {
+    fn add_notes(&mut self, notes: Vec<Note>) {
+        if !notes.is_empty() {
+            self.bytes += notes::bytes(&notes);
+            self.parts.push((0, Content::Notes(notes)));
+        }
+    }
 }
 
 /// The parts that are made so far.

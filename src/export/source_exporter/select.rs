@@ -7,6 +7,8 @@ use std::io;
 use jiff::Timestamp;
 
 use super::SourceOptions;
+use super::group::Members;
+use super::patients::AskedFor;
 use crate::config::{Devices, References};
 use crate::export::CancelToken;
 use crate::fhir::{ResourceType, compartment};
@@ -56,6 +58,8 @@ pub struct Selection {
     /// Of which types it may hold all there is.
     whole: [bool; 256],
     patients: Patients,
+    /// Of a Group, what became of its members.
+    members: Option<Members>,
     provenances: Option<Provenances>,
     /// Whether it is about what has changed since an instant.
     has_since: bool,
@@ -65,9 +69,9 @@ pub struct Selection {
 }
 
 impl Selection {
-    /// What `request` selects; `patients` are those whose compartments it is about, if these are
-    /// not everybody's.
-    pub fn new(request: &ExportRequest, options: &SourceOptions, patients: Option<HashSet<Key>>) -> Self {
+    /// What `request` selects, which is about the compartments of those who are asked for.
+    pub fn new(request: &ExportRequest, options: &SourceOptions, asked_for: AskedFor) -> Self {
+        let AskedFor { patients, members } = asked_for;
         let references = options.references;
         let asked = request.parameters();
         let share = |resource_type: ResourceType| request.access.of_type(resource_type.as_str());
@@ -111,6 +115,7 @@ impl Selection {
             groups: groups(request),
             whole,
             patients,
+            members,
             provenances: asked.provenances.filter(|_| may_have_provenances),
             has_since: asked.since.is_some(),
             after,
@@ -166,6 +171,19 @@ impl Selection {
         self.provenances
     }
 
+    /// How many patients it is about, if not about everybody.
+    pub fn patients(&self) -> Option<usize> {
+        match &self.patients {
+            Patients::Everybody => None,
+            Patients::These(these) => Some(these.len()),
+        }
+    }
+
+    /// Of a Group, what became of its members.
+    pub fn members(&self) -> Option<&Members> {
+        self.members.as_ref()
+    }
+
     /// Whether the compartment of that patient may be exported.
     pub fn is_about(&self, patient: &Key) -> bool {
         match &self.patients {
@@ -218,6 +236,17 @@ impl Selection {
     /// Whether the export may tell of that Group.
     fn has_group(&self, group: &Key) -> bool {
         self.groups.as_ref().is_none_or(|groups| groups.contains(group))
+    }
+
+    /// Whether the export may tell of all Groups that a resource is about.
+    pub fn has_groups(&self, listing: &Listing<'_>) -> bool {
+        listing.groups.iter().all(|group| self.has_group(group))
+    }
+
+    /// Whether resources of that type are selected by their patients, and may be held whole; of others
+    /// not even a number is told.
+    pub fn may_tell_of(&self, type_index: u8) -> bool {
+        self.rule(type_index, true) == Rule::OfPatients && self.whole[usize::from(type_index)]
     }
 
     /// Places of resources of a chunk that tell of members or Groups of which the export must not

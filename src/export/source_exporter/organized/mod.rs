@@ -24,7 +24,7 @@ use super::copy::{Slice, damaged};
 use super::lines::{LineOptions, Lines, PartLines};
 use super::remarks::Remarks;
 use super::runs::Run;
-use super::{SourceExporter, SourceOptions};
+use super::{SourceExporter, SourceOptions, notes};
 use crate::export::{CancelToken, ExportError, PartWriter};
 use crate::fhir::reference::Bases;
 use crate::fhir::{IssueCode, OperationOutcome, ResourceType, Severity};
@@ -72,10 +72,10 @@ pub fn plan(
     cancel: &CancelToken,
 ) -> Result<Planned, ExportError> {
     let mut survey = Survey::new(index, look, request, options, cancel)?;
-    let told = std::mem::take(&mut survey.told);
+    let (told, notes) = (std::mem::take(&mut survey.told), std::mem::take(&mut survey.notes));
     let mut stages = Stages::new(look, &LineOptions::of(request, index.bases()), *options, cancel);
     survey.blocks().try_for_each(|block| stages.add(block))?;
-    stages.finish(survey.left_out, told)
+    stages.finish(survey.left_out, told, notes)
 }
 
 /// Bytes that an export of the request writes, at the most: as many as its plan will say.
@@ -96,7 +96,8 @@ pub fn size(
         blocks += stages::bytes(&block, options.max_file_bytes);
     }
     let told = survey.told.iter().map(|told| told.bytes).sum::<u64>() + line_feeds(survey.told.len());
-    Ok(blocks + told + left_out_bytes(survey.left_out) + Remarks::of(look).bytes())
+    let notes = notes::bytes(&survey.notes);
+    Ok(blocks + told + notes + left_out_bytes(survey.left_out) + Remarks::of(look).bytes())
 }
 
 /// Says that resources were left out, if some were. Where their number is not for the client, it is

@@ -11,6 +11,7 @@ use crate::export::source_exporter::SourceOptions;
 use crate::export::source_exporter::copy::Slice;
 use crate::export::source_exporter::deleted::Told;
 use crate::export::source_exporter::lines::{LineOptions, PartLines};
+use crate::export::source_exporter::notes::Note;
 use crate::export::source_exporter::plan::SliceWriter;
 use crate::export::source_exporter::runs::Run;
 use crate::export::{CancelToken, ExportError};
@@ -31,6 +32,8 @@ pub struct Planned {
     pub segments: Vec<usize>,
     /// How many resources are in no block, if that may be told.
     pub left_out: Option<u64>,
+    /// What would else go without saying, which is not in them either.
+    pub notes: Vec<Note>,
     /// What is told of resources that are gone, which is not in the parts and bytes.
     pub told: Vec<Told>,
 }
@@ -115,12 +118,17 @@ impl<'p> Stages<'p> {
     }
 
     /// All parts.
-    pub fn finish(mut self, left_out: Option<u64>, told: Vec<Told>) -> Result<Planned, ExportError> {
+    pub fn finish(
+        mut self,
+        left_out: Option<u64>,
+        told: Vec<Told>,
+        notes: Vec<Note>,
+    ) -> Result<Planned, ExportError> {
         self.end_stage()?;
         self.end_part();
         let bytes = self.bytes + left_out_bytes(left_out);
         let segments = self.used.into_iter().collect();
-        Ok(Planned { parts: self.done, bytes, segments, left_out, told })
+        Ok(Planned { parts: self.done, bytes, segments, left_out, notes, told })
     }
 
     fn most_held(&self) -> u64 {

@@ -14,6 +14,7 @@ use super::bound::Bound;
 use crate::config::References;
 use crate::export::source_exporter::deleted::{self, Told};
 use crate::export::source_exporter::lines::LineOptions;
+use crate::export::source_exporter::notes::{self, Note, Tally};
 use crate::export::source_exporter::select::Selection;
 use crate::export::source_exporter::{SourceOptions, patients};
 use crate::export::{CancelToken, ExportError};
@@ -53,6 +54,8 @@ pub struct Survey {
     /// How many resources are asked for, but belong to no block; `None` if some of these may be such
     /// that the export may not hold, since only their lines could tell.
     pub left_out: Option<u64>,
+    /// What would else go without saying.
+    pub notes: Vec<Note>,
     /// What is told of resources that are gone: what an export that is not organized tells.
     pub told: Vec<Told>,
 }
@@ -69,12 +72,12 @@ impl Survey {
         options: &SourceOptions,
         cancel: &CancelToken,
     ) -> Result<Self, ExportError> {
-        let patients = patients::asked_for(index, look, request, cancel)?;
-        let plain = Selection::new(request, options, patients.clone());
+        let asked_for = patients::asked_for(index, look, request, cancel)?;
+        let plain = Selection::new(request, options, asked_for.clone());
         let bound = Bound::new(LineOptions::of(request, index.bases()), cancel)?;
         let may_tell = request.access.restrictions().next().is_none();
         let (request, options) = as_blocks(request, options);
-        let selection = Selection::new(&request, &options, patients);
+        let selection = Selection::new(&request, &options, asked_for);
         let mut taker = Taker {
             cancel,
             beside: Beside::load(look, &selection, &bound, cancel)?,
@@ -86,6 +89,7 @@ impl Survey {
             lines: Vec::new(),
             pointed: Vec::new(),
             missed: 0,
+            tally: Tally::default(),
             missed_pointed: HashSet::new(),
         };
         for (s, segment) in look.segments.iter().enumerate() {
@@ -98,7 +102,8 @@ impl Survey {
         taker.place_beside(!plain.follows_references())?;
         taker.place_along()?;
         let left_out = may_tell.then_some(taker.missed);
-        taker.finish(left_out, deleted::told(look, &plain, cancel)?)
+        let notes = notes::of(&plain, &taker.tally, taker.tally.selected == 0 && look.has_resources());
+        taker.finish(left_out, deleted::told(look, &plain, cancel)?, notes)
     }
 
     /// The blocks that have something in them.
@@ -136,6 +141,8 @@ struct Taker<'c> {
     /// Resources that would be exported if the output were not organized, and are not in the
     /// compartments of the patients whose blocks are made.
     missed: u64,
+    /// What an export that is not organized selects.
+    tally: Tally,
     /// Numbers of what those of them that belong to too many patients point to.
     missed_pointed: HashSet<u32>,
 }
@@ -176,6 +183,7 @@ impl Taker<'_> {
             selection.choose(chunk, Some(&links), superseded, adopted, self.cancel)
         };
         let (chosen, asked_for) = (choose(&self.selection), choose(plain));
+        self.tally.add((look, s, c), plain, Some(&links), &asked_for, self.cancel)?;
         let mut adopted = overlay.adopted(s, c).peekable();
         let names = names(chunk, reader, self.along.is_some())?;
         let bytes = self.bound.of(chunk);
@@ -294,7 +302,12 @@ impl Taker<'_> {
     }
 
     /// Puts everything in order.
-    fn finish(mut self, left_out: Option<u64>, told: Vec<Told>) -> Result<Survey, ExportError> {
+    fn finish(
+        mut self,
+        left_out: Option<u64>,
+        told: Vec<Told>,
+        notes: Vec<Note>,
+    ) -> Result<Survey, ExportError> {
         let named = self.patients.into_iter().map(|Found { key, bytes, name }| {
             let (name, name_bytes, is_own) = name?;
             Some(Patient { key, name, name_bytes, is_own, bytes })
@@ -314,7 +327,7 @@ impl Taker<'_> {
         self.cancel.sort(&mut self.lines)?;
         let mut named: Vec<_> = named.into_iter().map(Some).collect();
         let patients = order.iter().filter_map(|(_, number)| named[*number as usize].take()).collect();
-        Ok(Survey { patients, lines: self.lines, left_out, told })
+        Ok(Survey { patients, lines: self.lines, left_out, notes, told })
     }
 }
 
