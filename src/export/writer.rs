@@ -110,6 +110,8 @@ pub struct PartWriter {
     slot: Arc<Slot>,
     shared: Arc<Shared>,
     covered: Arc<Covered>,
+    /// The request, once a Group was written.
+    asked: Option<Arc<ExportRequest>>,
     /// The first type that was refused: whatever the exporter makes of it, the part has failed.
     withheld: Option<&'static str>,
     /// Progress not yet reported, in the unit of the part's weight.
@@ -120,7 +122,7 @@ pub struct PartWriter {
 
 impl PartWriter {
     pub(super) fn new(slot: Arc<Slot>, shared: Arc<Shared>, covered: Arc<Covered>, weight: u64) -> Self {
-        Self { slot, shared, covered, withheld: None, remaining: weight, block: None }
+        Self { slot, shared, covered, asked: None, withheld: None, remaining: weight, block: None }
     }
 
     /// What is exported, for what all parts of an export have in common: a plan need not repeat it in
@@ -214,13 +216,29 @@ impl PartWriter {
     }
 
     fn check(&mut self, resource_type: ResourceType, lines: &[u8]) -> Result<(), ExportError> {
-        let has = self.covered.has(resource_type, lines, &self.shared.cancel);
+        let is_held = if self.covered.has(resource_type) && resource_type == ResourceType::GROUP {
+            self.may_hold_groups(lines)
+        } else {
+            Ok(self.covered.has(resource_type))
+        };
         self.look()?;
-        if has? {
+        if is_held? {
             return Ok(());
         }
         let name = *self.withheld.get_or_insert(resource_type.as_str());
         self.write(|_, _| Err(ExportError::Withheld(name)))
+    }
+
+    /// Whether the export may hold these Groups (P15). Which they are stands in the request alone,
+    /// which is read when the first Group comes.
+    fn may_hold_groups(&mut self, lines: &[u8]) -> Result<bool, ExportError> {
+        let request = match self.asked.take() {
+            Some(request) => request,
+            None => self.request()?,
+        };
+        let may_hold = covered::may_hold_groups(&request.access, lines, &self.shared.cancel);
+        self.asked = Some(request);
+        Ok(may_hold?)
     }
 
     fn line(&mut self, resource_type: &'static str, json: &[u8]) -> Result<(), ExportError> {

@@ -118,7 +118,8 @@ async fn p15_a_group_that_may_not_be_read_fails_an_export_of_a_host_too() {
         let request = ExportRequest { access: access.clone(), ..request("system/*.read") };
         let job = evanesce.submit_as(Submission::new(request)).await.unwrap();
         assert_eq!(host.planned.recv().await.unwrap(), access);
-        assert_eq!(reason(&finished(&evanesce, job).await), expected, "{group}");
+        let state = finished(&evanesce, job).await;
+        assert_eq!(reason(&state), expected, "{group}: {state:?}");
     }
 }
 
