@@ -146,14 +146,17 @@ impl Selection {
         cancel: &CancelToken,
     ) -> io::Result<Vec<bool>> {
         let rows = || chunk.types().iter().zip(chunk.patients());
-        let is_owned = |(index, entry): (&u8, &u32)| *index == ResourceType::DEVICE.index() && *entry != 0;
-        let links = rows().any(is_owned).then(|| reader.links(chunk)).transpose()?;
+        // Of the types that are referred to a Device alone says whose it is.
+        let has_devices = chunk.types().contains(&ResourceType::DEVICE.index());
+        let links = has_devices.then(|| reader.links(chunk)).transpose()?;
         let is_member = self.members_among(links.as_ref(), cancel);
         let is_referred_to = |(index, entry): (&u8, &u32)| {
             self.rule(*index, *entry != 0) == Rule::ReferredTo
                 && (*entry == 0 || self.is_theirs(*index, entry, links.as_ref(), &is_member))
         };
-        Ok(rows().map(is_referred_to).collect())
+        let mut referred_to: Vec<bool> = rows().map(is_referred_to).collect();
+        links.iter().flat_map(|links| self.withheld(links, cancel)).for_each(|n| referred_to[n] = false);
+        Ok(referred_to)
     }
 
     /// Whether there are such types.
