@@ -59,7 +59,7 @@ pub fn warm_start_of_10_gb(args: &Args) {
 fn open(source: &Path, folder: &Path) -> (Duration, Index) {
     let source = Arc::new(NdjsonFolder::open(source).expect("a source"));
     let began = Instant::now();
-    let options = IndexOptions { folder: folder.to_owned(), base_url: None };
+    let options = IndexOptions { folder: folder.to_owned(), bases: Default::default() };
     let index = Index::open(source, options).expect("an index");
     drop(index.look().expect("an index"));
     (began.elapsed(), index)
