@@ -9,6 +9,7 @@ use std::fs;
 use std::io::{self, BufWriter, Write};
 
 use evanesce::fhir::ResourceType;
+use evanesce::fhir::reference::Bases;
 use evanesce::fhir::search::{TypeFilter, parameters};
 
 fn main() -> Result<(), Box<dyn Error>> {
@@ -22,14 +23,14 @@ fn main() -> Result<(), Box<dyn Error>> {
         }
         return Ok(out.flush()?);
     };
-    let base_url = base_url.first().map(String::as_str);
+    let bases = Bases::new(base_url);
     let (filters, lines) = (fs::read_to_string(filters)?, fs::read(lines)?);
     let lines: Vec<_> = lines.split(|byte| *byte == b'\n').filter(|line| !line.is_empty()).collect();
     for filter in filters.lines() {
         match TypeFilter::parse(filter) {
             Ok(filter) => {
                 for line in &lines {
-                    out.write_all(if filter.matches(line, base_url) { b"1" } else { b"0" })?;
+                    out.write_all(if filter.matches(line, &bases) { b"1" } else { b"0" })?;
                 }
             }
             Err(error) => write!(out, "!{error}")?,
