@@ -397,3 +397,6 @@ impl Reader<'_> {
         Ok(parameters)
     }
 }
+
+#[cfg(test)]
+mod tests;
