@@ -18,7 +18,7 @@
 //!
 //! Dependencies point downwards: `cli` over `http` over the embedding API over the actors;
 //! `export`, `source`, `space` and the reconcile over `store`, `files` and `receipts`; `job`, the
-//! domain, depends on nothing of ours. Promises are cited as P1 to P12, requirements of the
+//! domain, depends on nothing of ours. Promises are cited as P1 to P15, requirements of the
 //! protocol by ids such as D-5 or K-7.
 
 // They panic when nobody reads, and wait for those who read nothing (P13): see `cli::output` and
