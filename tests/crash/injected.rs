@@ -60,8 +60,10 @@ fn delete_under(path: &str, inject: &str, seen: Seen) {
     match seen {
         Retried | Unharmed => assert_eq!(came, Some((202, "processing".into()))),
         HalfDurable => assert_eq!(came, Some((500, "exception".into()))),
-        // The sweep and its receipt come after the 202.
-        Fatal if path == "receipts.ndjson" => assert_eq!(came, Some((202, "processing".into()))),
+        // The sweep and its receipt come after the mark: the 202 may be on its way when the process ends.
+        Fatal if path == "receipts.ndjson" => {
+            assert!(came.is_none_or(|came| came == (202, "processing".into())));
+        }
         Fatal => assert!(came.is_none_or(|(status, _)| status >= 500)),
     }
     if seen == Fatal {
@@ -117,10 +119,10 @@ fn a_kickoff_whose_directory_cannot_be_made_is_refused_and_leaves_nothing() {
     ] {
         let setup = Setup::new().set("retention.orphan_grace=0s").set("reaper.interval=50ms");
         let server = setup.start();
-        if !disturb(&setup, &server, "building", &format!("inject={call}:error={error}:when=1")) {
+        if !disturb(&setup, &server, "building", &format!("inject={call}:error={error}:when=1..4")) {
             return;
         }
-        // Each thread of the server meets the fault once, and a scan may be what meets it.
+        // Each thread of the server meets the fault a few times, and a scan may be what meets it.
         let url = format!("{}/$export?_type=Patient", server.base);
         let refused = eventually("a kick-off that meets the fault", || {
             let answer = send("GET", &url, &KICKOFF);
