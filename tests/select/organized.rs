@@ -59,7 +59,8 @@ impl Instance {
         let read = |name: &str| std::fs::read(folder.join(name)).unwrap();
         let json = |name: &str| serde_json::from_slice::<Value>(&read(name)).unwrap();
         let (estimate, plan) = (&json("request.json")["estimate"], &json("plan.json")["bytes"]);
-        let (estimate, plan) = (estimate.as_u64().unwrap(), plan.as_u64().unwrap());
+        // A busy index is not waited for: without an estimate there is nothing to be less than.
+        let (estimate, plan) = (estimate.as_u64().unwrap_or(u64::MAX), plan.as_u64().unwrap());
         let written = completion.bytes;
         assert!(written <= plan && plan <= estimate, "{written}, {plan}, {estimate}: {kickoff:?}");
         let document: JobDocument = serde_json::from_slice(&read("job.json")).unwrap();

@@ -90,7 +90,8 @@ impl Instance {
         selection
     }
 
-    /// Bytes that a complete job was expected and planned to write, and wrote.
+    /// Bytes that a complete job was expected and planned to write, and wrote. A busy index is not
+    /// waited for: without an estimate there is nothing to be less than.
     fn sizes(&self, job: JobId) -> (u64, u64, u64) {
         let folder = self.data.path().join("ready").join(job.to_string());
         let json = |name: &str| -> Value {
@@ -101,7 +102,8 @@ impl Instance {
         let files =
             parts["parts"].as_array().unwrap().iter().flat_map(|part| part["files"].as_array().unwrap());
         let written = files.map(|file| bytes(&file["bytes"])).sum();
-        (bytes(&json("request.json")["estimate"]), bytes(&json("plan.json")["bytes"]), written)
+        let estimate = json("request.json")["estimate"].as_u64().unwrap_or(u64::MAX);
+        (estimate, bytes(&json("plan.json")["bytes"]), written)
     }
 }
 

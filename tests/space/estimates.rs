@@ -59,17 +59,23 @@ fn kickoffs() -> Vec<Kickoff> {
     kickoffs
 }
 
+/// An index that is busy for longer than a kick-off waits gives no estimate; then the export is asked
+/// for again.
 async fn sizes(evanesce: &Evanesce, data: &Path, kickoff: Kickoff) -> Sizes {
-    let job = evanesce.submit(kickoff, "host".parse().unwrap()).await.unwrap();
-    let finished = tokio::time::timeout(PATIENCE, evanesce.wait_finished(job)).await.unwrap();
-    let Some(JobState::Complete(completion)) = finished else { panic!("{finished:?}") };
-    let document = |name: &str| -> Value {
-        let path = data.join("ready").join(job.to_string()).join(name);
-        serde_json::from_slice(&std::fs::read(path).unwrap()).unwrap()
-    };
-    let estimate = document("request.json")["estimate"].as_u64().unwrap();
-    let plan = document("plan.json")["bytes"].as_u64().unwrap();
-    Sizes { estimate, plan, written: completion.bytes }
+    for _ in 0..100 {
+        let job = evanesce.submit(kickoff.clone(), "host".parse().unwrap()).await.unwrap();
+        let finished = tokio::time::timeout(PATIENCE, evanesce.wait_finished(job)).await.unwrap();
+        let Some(JobState::Complete(completion)) = finished else { panic!("{finished:?}") };
+        let document = |name: &str| -> Value {
+            let path = data.join("ready").join(job.to_string()).join(name);
+            serde_json::from_slice(&std::fs::read(path).unwrap()).unwrap()
+        };
+        if let Some(estimate) = document("request.json")["estimate"].as_u64() {
+            let plan = document("plan.json")["bytes"].as_u64().unwrap();
+            return Sizes { estimate, plan, written: completion.bytes };
+        }
+    }
+    panic!("no estimate: {kickoff:?}");
 }
 
 #[tokio::test]
