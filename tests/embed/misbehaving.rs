@@ -185,7 +185,7 @@ async fn p13_a_host_that_writes_small_rows_slowly_hears_of_the_cancel_at_its_nex
         }));
         let mut config = Config::default();
         config.export.workers = 1;
-        config.export.cancel_deadline = Time(Duration::from_secs(3600));
+        config.export.cancel_deadline = Time(Duration::from_secs(20));
         let builder = Evanesce::builder().config(config).data_dir(folder.path()).exporter(slow);
         let evanesce = builder.start().await.unwrap();
         let client = || "host".parse().unwrap();

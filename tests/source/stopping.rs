@@ -86,8 +86,8 @@ fn a_stop_does_not_wait_for_the_index() {
     assert!(took < Duration::from_secs(3), "{took:?} for a stop: {}", setup.log());
 }
 
-/// An instance with one worker, and no other in its place, over the big file. A writer is not fenced
-/// before an hour is over: a job is erased when its worker has left by itself.
+/// An instance with one worker, and no other in its place, over a folder. A worker that does
+/// not leave by itself is fenced, which the receipt tells.
 async fn with_one_worker(data: &Path, folder: &Path) -> Result<Evanesce, StartError> {
     let options = IndexOptions { folder: data.join("host"), bases: Default::default() };
     let index = Index::open(Arc::new(NdjsonFolder::open(folder).unwrap()), options).unwrap();
@@ -103,7 +103,7 @@ async fn with_one_worker(data: &Path, folder: &Path) -> Result<Evanesce, StartEr
     config.export.workers = 1;
     config.export.max_burst_workers = 0;
     config.export.max_replacements = 0;
-    config.export.cancel_deadline = Time(Duration::from_secs(3600));
+    config.export.cancel_deadline = Time(Duration::from_secs(20));
     Evanesce::builder().config(config).data_dir(data).exporter(exporter).start().await
 }
 
