@@ -111,7 +111,7 @@ async fn with_one_worker(data: &Path, folder: &Path) -> Result<Evanesce, StartEr
 fn worst_filters() -> Vec<String> {
     let filter = |n| {
         let values: Vec<_> = (0..MAX_VALUES / MAX_FILTERS).map(|value| format!("x{value}")).collect();
-        format!("Observation?status=x{n},{}", values[1..].join(","))
+        format!("Observation?code=x{n},{}", values[1..].join(","))
     };
     (0..MAX_FILTERS).map(filter).collect()
 }
@@ -123,9 +123,11 @@ async fn p13_a_cancelled_export_with_as_many_filters_as_it_may_have_leaves_its_w
     let patients = (0..4000).map(|n| resource("Patient", n, &"x".repeat(100)));
     let observation = |n| {
         let subject = r#""subject":{"reference":"Patient/3999"}"#;
-        format!("{{\"resourceType\":\"Observation\",\"id\":\"{n}\",{subject}}}\n")
+        let codings = vec![r#"{"code":"y"}"#; 20].join(",");
+        let code = format!(r#""code":{{"coding":[{codings}]}}"#);
+        format!("{{\"resourceType\":\"Observation\",\"id\":\"{n}\",{subject},{code}}}\n")
     };
-    let text: String = patients.chain((0..50_000).map(observation)).collect();
+    let text: String = patients.chain((0..10_000).map(observation)).collect();
     std::fs::write(folder.path().join("a.ndjson"), text).unwrap();
     let evanesce = with_one_worker(data.path(), folder.path()).await.unwrap();
     let client = || "host".parse().unwrap();
