@@ -18,7 +18,7 @@ use tokio_util::sync::CancellationToken;
 /// Bytes that are worked on between two looks, where that goes by bytes.
 pub const STRIDE: usize = 64 << 10;
 
-/// Bytes of JSON that are parsed at once, without a look: that takes about 10 ms at the most.
+/// Bytes of JSON that are parsed at once, without a look.
 pub const AT_ONCE: usize = 1 << 20;
 
 /// Whether a job is over. Clones are of one token.

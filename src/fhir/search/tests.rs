@@ -93,6 +93,7 @@ fn p13_between_two_looks_at_the_token_there_is_one_comparison_whatever_is_asked_
         (one(&format!("code={}", list(1000))), codings(100), 100_000),
         (one("code=x"), codings(10_000), 10_000),
         (one("code:text=x"), codings(10_000), 10_000),
+        (one("code:text=x"), format!(r#"{{"code":{{"text":"{}"}}}}"#, "y".repeat(10_000)), 10_000),
         (one("code:not=x"), r#"{"code":[{"coding":[{"code":"x"}]}]}"#.to_owned(), 1),
         (one(&format!("component-code={}", list(100))), names(1000), 1000),
     ] {

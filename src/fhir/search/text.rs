@@ -31,7 +31,7 @@ impl Words {
     /// # Errors
     /// If nothing is left of it that could be compared.
     pub fn new(mode: Mode, text: &str) -> Result<Self, &'static str> {
-        let sought = if mode == Mode::Exact { text.to_owned() } else { folded(text) };
+        let sought = if mode == Mode::Exact { text.to_owned() } else { folded(text, || false) };
         if sought.is_empty() {
             return Err("give a word: punctuation, accents and spaces are not compared");
         }
@@ -67,11 +67,14 @@ impl Words {
     fn are_in(&self, value: &Value, search: Search<'_>) -> bool {
         match value {
             Value::Array(items) => search.any(items, |item| self.are_in(item, search)),
-            Value::String(text) => match self.mode {
-                Mode::Start => folded(text).starts_with(&self.sought),
-                Mode::Contains => folded(text).contains(&self.sought),
-                Mode::Exact => *text == self.sought,
-            },
+            Value::String(text) if self.mode == Mode::Exact => *text == self.sought,
+            Value::String(text) => {
+                let folded = folded(text, || search.cancel.is_cancelled());
+                match self.mode {
+                    Mode::Start => folded.starts_with(&self.sought),
+                    Mode::Contains | Mode::Exact => folded.contains(&self.sought),
+                }
+            }
             _ => false,
         }
     }
@@ -82,11 +85,15 @@ pub fn has_text(shape: Shape) -> bool {
     matches!(shape, Shape::Coding | Shape::CodeableConcept | Shape::Identifier)
 }
 
-/// The text in lower case, without accents and (ASCII) punctuation, with single spaces.
-fn folded(text: &str) -> String {
+/// The text in lower case, without accents and (ASCII) punctuation, with single spaces; only its
+/// beginning if `is_over` says so, which is asked at each character.
+fn folded(text: &str, is_over: impl Fn() -> bool) -> String {
     let lower = text.nfd().flat_map(char::to_lowercase);
     let mut folded = String::with_capacity(text.len());
     for c in lower.filter(|c| !is_combining_mark(*c) && !c.is_ascii_punctuation()) {
+        if is_over() {
+            break;
+        }
         if !c.is_whitespace() {
             folded.push(c);
         } else if !folded.is_empty() && !folded.ends_with(' ') {
