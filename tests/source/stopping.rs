@@ -152,3 +152,23 @@ async fn p13_a_cancelled_export_with_as_many_filters_as_it_may_have_leaves_its_w
     let done = tokio::time::timeout(PATIENCE, evanesce.wait_finished(next)).await;
     assert!(matches!(done, Ok(Some(evanesce::job::JobState::Complete(_)))), "{done:?}");
 }
+
+#[test]
+fn p13_an_index_that_is_closed_does_not_wait_for_the_end_of_a_line_of_a_terabyte() {
+    use evanesce::index::BuildError;
+
+    let (folder, kept) = (folder_of(""), scratch());
+    writable(&folder.path().join("a.ndjson")).set_len(1 << 40).unwrap();
+    let options = IndexOptions { folder: kept.path().into(), bases: Default::default() };
+    let source = Arc::new(NdjsonFolder::open(folder.path()).unwrap());
+    let index = Arc::new(Index::open(source, options).unwrap());
+    let (done, end) = std::sync::mpsc::channel();
+    let looking = index.clone();
+    std::thread::spawn(move || {
+        let closed = matches!(looking.look(), Err(BuildError::Closed));
+        done.send(closed).unwrap();
+    });
+    eventually("an index file", || (std::fs::read_dir(kept.path()).unwrap().count() > 0).then_some(()));
+    index.close();
+    assert_eq!(end.recv_timeout(PATIENCE), Ok(true), "it was read on, or ended otherwise");
+}

@@ -1,8 +1,6 @@
 //! Which files are read and which are not, and what a client is told of those that are not: a file
 //! is read to its end before it is said to have no resource, and nothing is left out in silence.
 
-use std::time::{Duration, Instant};
-
 use super::*;
 
 /// The outcomes of the manifest's `error` files: severity and text, sorted.
@@ -261,26 +259,6 @@ fn p13_a_large_file_without_resources_is_read_once_and_takes_next_to_no_memory()
     let server = setup.start();
     assert_exports(&server, &expected);
     assert_eq!(indexed_bytes(&server), 0, "it was read once more after a restart");
-}
-
-#[test]
-fn a_stop_does_not_wait_for_the_end_of_a_line_that_goes_on_for_a_terabyte() {
-    let folder = folder_of(resource("Basic", 1, "x"));
-    let path = folder.path().join("endless");
-    std::fs::write(&path, "").unwrap();
-    writable(&path).set_len(1 << 40).unwrap();
-    let setup = Setup::new().source(folder.path());
-    let mut server = setup.start();
-    eventually("the index to be begun", || index_files_so_far(&setup).then_some(()));
-    let began = Instant::now();
-    server.signal(rustix::process::Signal::TERM);
-    assert!(server.wait_exit().success());
-    assert!(began.elapsed() < Duration::from_secs(20), "{:?}", began.elapsed());
-}
-
-/// Whether an index file was begun.
-fn index_files_so_far(setup: &Setup) -> bool {
-    std::fs::read_dir(setup.data_dir().join("index/default")).is_ok_and(|files| files.count() > 0)
 }
 
 #[test]
