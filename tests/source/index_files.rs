@@ -211,9 +211,9 @@ fn another_base_url_changes_what_references_mean_and_so_the_index() {
     let mut setup = Setup::new().source(folder.path());
     let export = |setup: &Setup| exported(&setup.start().export("Patient/$export").1);
     assert_same(&export(&setup), &text(2));
-    setup.sets = vec![format!("source.base_url={base}")];
+    setup.sets.push(format!("source.base_url={base}"));
     assert_same(&export(&setup), &text(4));
-    setup.sets = vec!["source.base_url=https://other.example.org".into()];
+    setup.sets.push("source.base_url=https://other.example.org".into());
     assert_same(&export(&setup), &text(2));
 }
 
