@@ -2,8 +2,18 @@
 //! stand once, in `ANYWHERE`; those of URLs that need a token, in `NO_TOKEN`.
 
 mod oauth;
+mod operators;
+mod reading;
 
 pub use oauth::{INTROSPECTION, JWKS, SMART_CONFIGURATION, TOKEN};
+pub use operators::{
+    ADMIN_CANCEL, ADMIN_CONFIRM_CLOCK, ADMIN_HOLD, ADMIN_JOBS, ADMIN_OPENAPI, ADMIN_PAUSE, ADMIN_RELEASE,
+    ADMIN_RESUME, ADMIN_STATUS, HEALTHZ, METRICS, READYZ,
+};
+pub use reading::{
+    BINARY, GROUP, GROUPS, GROUPS_BY_POST, METADATA, OPERATION_DEFINITION, OPERATION_DEFINITIONS,
+    OPERATION_DEFINITIONS_BY_POST,
+};
 
 use super::operation::{Answer, Content, Description, Field, Parameter, Place, Values};
 
@@ -293,285 +303,12 @@ const FILE_FIELDS: &[Field] = &[
     ("Last-Modified", "When the export was complete."),
 ];
 
-const CAPABILITIES: &[Content] =
-    &[of("application/fhir+json", "CapabilityStatement"), of("application/json", "CapabilityStatement")];
-
-/// `GET {base}/metadata`.
-pub static METADATA: Description = Description {
-    summary: "The CapabilityStatement.",
-    parameters: &[
-        READ,
-        &[Parameter {
-            values: Values::OneOf(&["full", "normative", "terminology"]),
-            ..optional("mode", Place::Query, "", "The same is answered to each.")
-        }],
-    ],
-    body: None,
-    answers: &[
-        &[with(answer(200, "The statement.", CAPABILITIES), &[ETAG])],
-        UNCHANGED,
-        NOT_MEANT,
-        BAD_READ,
-        BAD_ACCEPT,
-        NO_TENANT,
-    ],
-};
-
-const DEFINITION: &[Content] =
-    &[of("application/fhir+json", "OperationDefinition"), of("application/json", "OperationDefinition")];
-
-/// `GET {base}/OperationDefinition/{id}`.
-pub static OPERATION_DEFINITION: Description = Description {
-    summary: "The definition of an export operation.",
-    parameters: &[READ],
-    body: None,
-    answers: &[
-        &[with(answer(200, "The definition.", DEFINITION), &[ETAG])],
-        UNCHANGED,
-        NOT_MEANT,
-        BAD_READ,
-        BAD_ACCEPT,
-        BEYOND_SCOPES,
-        NO_RESOURCE,
-        NO_TENANT,
-    ],
-};
-
-/// `GET {base}/OperationDefinition`.
-pub static OPERATION_DEFINITIONS: Description = Description {
-    summary: "The definitions of the export operations.",
-    parameters: &[
-        READ,
-        &[optional(
-            "url",
-            Place::Query,
-            "http://hl7.org/fhir/uv/bulkdata/OperationDefinition/export",
-            "The canonical URL of the definition.",
-        )],
-    ],
-    body: None,
-    answers: &[SEARCHED, UNCHANGED, NOT_MEANT, BAD_READ, BAD_ACCEPT, NO_TENANT],
-};
-const SEARCHED: &[Answer] = &[answer(
-    200,
-    "A Bundle of what was found.",
-    &[of("application/fhir+json", "Bundle"), of("application/json", "Bundle")],
-)];
-
-/// `POST {base}/OperationDefinition/_search`.
-pub static OPERATION_DEFINITIONS_BY_POST: Description = Description {
-    summary: "The same, with the parameters in a form.",
-    parameters: &[READ],
-    body: Some(of("application/x-www-form-urlencoded", "SearchForm")),
-    answers: &[SEARCHED, UNCHANGED, NOT_MEANT, BAD_BODY, BAD_READ, BAD_ACCEPT, NO_TENANT],
-};
-
-/// `GET {base}/Group/{id}`.
-pub static GROUP: Description = Description {
-    summary: "A Group.",
-    parameters: &[READ, CONDITIONS],
-    body: None,
-    answers: &[
-        &[with(
-            answer(
-                200,
-                "The Group.",
-                &[of("application/fhir+json", "Group"), of("application/json", "Group")],
-            ),
-            &[ETAG, NO_STORE],
-        )],
-        UNCHANGED,
-        NOT_MEANT,
-        BAD_READ,
-        BAD_ACCEPT,
-        NO_RESOURCE,
-        NO_TENANT,
-        BUSY,
-        FAILED,
-    ],
-};
-
-/// `GET {base}/Group`.
-pub static GROUPS: Description = Description {
-    summary: "The Groups that there are, by their ids.",
-    parameters: &[
-        READ,
-        &[
-            optional("_id", Place::Query, "All_Patients", "Ids, a comma-separated list."),
-            optional(
-                "identifier",
-                Place::Query,
-                "urn:example|cohort-1",
-                "Identifiers as `value`, `system|value`, `|value` or `system|`; a comma-separated list.",
-            ),
-            optional(
-                "name",
-                Place::Query,
-                "all",
-                "How the name begins, in any case; a comma-separated list.",
-            ),
-            Parameter {
-                values: Values::Number,
-                ..optional(
-                    "_count",
-                    Place::Query,
-                    "",
-                    "The most Groups of one page; 0 asks for `total` only.",
-                )
-            },
-            optional("_after", Place::Query, "All_Patients", "Where a page begins; `link` has it."),
-            Parameter {
-                values: Values::OneOf(&["accurate", "estimate", "none"]),
-                ..optional("_total", Place::Query, "", "`total` is there, and accurate, in any case.")
-            },
-        ],
-    ],
-    body: None,
-    answers: &[SEARCHED, BAD_READ, BAD_ACCEPT, BEYOND_SCOPES, NO_TENANT, BUSY, FAILED],
-};
-
-/// `POST {base}/Group/_search`.
-pub static GROUPS_BY_POST: Description = Description {
-    summary: "The same, with the parameters in a form.",
-    parameters: &[READ],
-    body: Some(of("application/x-www-form-urlencoded", "SearchForm")),
-    answers: &[SEARCHED, BAD_BODY, BAD_READ, BAD_ACCEPT, BEYOND_SCOPES, NO_TENANT, BUSY, FAILED],
-};
-
-/// Of URLs in attachments.
-const HANDED_OUT: &[Parameter] = &[
-    optional(
-        "request",
-        Place::Query,
-        "6ccfb23c-34ff-4f4f-9f77-d54b92e10bd4",
-        "With authentication: the export whose files have this URL.",
-    ),
-    optional("proof", Place::Query, "5f16", "With authentication: the proof that they have."),
-];
-
-/// `GET {base}/Binary/{id}`.
-pub static BINARY: Description = Description {
-    summary: "A Binary: as FHIR JSON if `Accept` names that, else its content.",
-    parameters: &[READ, HANDED_OUT, CONDITIONS],
-    body: None,
-    answers: &[
-        &[with(
-            answer(
-                200,
-                "The Binary.",
-                &[of("application/fhir+json", "Binary"), of("application/json", "Binary"), of("*/*", "Any")],
-            ),
-            &[ETAG, NO_STORE],
-        )],
-        UNCHANGED,
-        NOT_MEANT,
-        BAD_READ,
-        BAD_ACCEPT,
-        BEYOND_SCOPES,
-        NO_RESOURCE,
-        NO_TENANT,
-        BUSY,
-        FAILED,
-    ],
-};
-
 /// `GET /openapi.json`.
 pub static OPENAPI: Description = Description {
     summary: "This document.",
     parameters: &[],
     body: None,
     answers: &[&[with(answer(200, "An OpenAPI 3.1 document.", JSON), &[ETAG])], UNCHANGED, NOT_MEANT],
-};
-
-/// `GET /openapi.json` of operators.
-pub static ADMIN_OPENAPI: Description = Description {
-    summary: "This document.",
-    parameters: &[],
-    body: None,
-    answers: &[DONE, UNCHANGED, NOT_MEANT],
-};
-
-/// `GET /healthz`.
-pub static HEALTHZ: Description = Description {
-    summary: "Whether the process answers.",
-    parameters: &[],
-    body: None,
-    answers: &[&[answer(200, "It does.", JSON)]],
-};
-
-/// `GET /readyz`.
-pub static READYZ: Description = Description {
-    summary: "Whether the server can keep its promises.",
-    parameters: &[],
-    body: None,
-    answers: &[&[answer(200, "It can.", JSON), answer(503, "It cannot.", JSON)]],
-};
-
-/// `GET /metrics`.
-pub static METRICS: Description = Description {
-    summary: "Metrics for Prometheus.",
-    parameters: &[],
-    body: None,
-    answers: &[&[
-        answer(200, "The metrics.", &[of("text/plain", "Any")]),
-        refusal(404, "There is no recorder (`not-found`)."),
-    ]],
-};
-
-const REASON: Content = of("application/json", "Reason");
-
-const DONE: &[Answer] = &[
-    answer(200, "It is done; a question has its answer.", JSON),
-    refusal(401, "The operator's token is missing or wrong (`login`)."),
-    refusal(409, "It cannot be done now; the text says why (`conflict`)."),
-];
-
-/// `GET /admin/status`.
-pub static ADMIN_STATUS: Description = Description {
-    summary: "What the reaper has done and has before it.",
-    parameters: &[],
-    body: None,
-    answers: &[DONE],
-};
-
-/// `GET /admin/jobs`.
-pub static ADMIN_JOBS: Description =
-    Description { summary: "All jobs, the oldest first.", parameters: &[], body: None, answers: &[DONE] };
-
-/// `DELETE /admin/jobs/{job}`.
-pub static ADMIN_CANCEL: Description = Description {
-    summary: "Ends a job, whosever it is, and has its files erased.",
-    parameters: &[],
-    body: None,
-    answers: &[DONE],
-};
-
-/// `PUT /admin/jobs/{job}/hold`.
-pub static ADMIN_HOLD: Description = Description {
-    summary: "Puts a job under a legal hold.",
-    parameters: &[],
-    body: Some(REASON),
-    answers: &[DONE],
-};
-
-/// `DELETE /admin/jobs/{job}/hold`.
-pub static ADMIN_RELEASE: Description =
-    Description { summary: "Releases a job from its hold.", parameters: &[], body: None, answers: &[DONE] };
-
-/// `PUT /admin/reaper/pause`.
-pub static ADMIN_PAUSE: Description =
-    Description { summary: "Pauses the reaper.", parameters: &[], body: Some(REASON), answers: &[DONE] };
-
-/// `DELETE /admin/reaper/pause`.
-pub static ADMIN_RESUME: Description =
-    Description { summary: "Resumes the reaper.", parameters: &[], body: None, answers: &[DONE] };
-
-/// `POST /admin/clock/confirm`.
-pub static ADMIN_CONFIRM_CLOCK: Description = Description {
-    summary: "The wall clock is right although it jumped.",
-    parameters: &[],
-    body: None,
-    answers: &[DONE],
 };
 
 const fn of(media_type: &'static str, schema: &'static str) -> Content {
