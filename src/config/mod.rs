@@ -5,6 +5,7 @@ mod admin;
 mod audit;
 mod auth;
 mod environment;
+mod export;
 mod limits;
 mod networks;
 mod settings;
@@ -20,11 +21,12 @@ use crate::plain_file::{self, Links, SETTINGS_BYTES};
 pub use admin::Admin;
 pub use audit::Audit;
 pub use auth::{Auth, AuthMode, OnDeactivation};
+pub use export::{Devices, Export, References, Stored};
 pub use limits::Limits;
 pub use networks::Networks;
 pub use settings::{
-    Config, Devices, Download, Export, PageCache, Profile, Protocol, ProxyFields, Reaper, References,
-    Retention, Server, SourceConfig, Storage, Stored, Time,
+    Config, Download, PageCache, Profile, Protocol, ProxyFields, Reaper, Retention, Server, SourceConfig,
+    Storage, Time,
 };
 pub use tenants::{Tenant, TenantConfig, TenantSource};
 pub use tls::Tls;

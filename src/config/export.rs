@@ -1,0 +1,158 @@
+//! `[export]`: how exports run, what they may hold and how much of it.
+
+use serde::{Deserialize, Serialize};
+
+use super::{Profile, Time};
+use crate::job::Coding;
+
+/// `[export]`: how exports run.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Export {
+    /// Threads that write exports, one part of each job in turn. Default 2.
+    pub workers: usize,
+    /// Threads that may be started beside them, at once, each for a job that no thread works
+    /// for: it then does not wait for a part of another job to end. 0 = none. Default 16.
+    pub max_burst_workers: usize,
+    /// Added to the nice value of each thread that writes exports, 0 to 19: other threads and
+    /// processes go first. Linux only; elsewhere nothing is done. Default 0.
+    ///
+    /// Where no I/O priority is set, Linux derives it from the nice value (best-effort class,
+    /// level `(nice + 20) / 5`). It counts for what a thread reads and syncs itself, with an
+    /// I/O scheduler that has priorities, such as BFQ.
+    pub nice: u8,
+    /// Bytes a second that all exports together may write; the jobs that wait for their turn
+    /// get equal shares. 0 = unlimited. Default 0.
+    pub max_bytes_per_second: u64,
+    /// Bytes a second that the exports of one tenant together may write; 0 = unlimited.
+    /// Default 0.
+    pub max_bytes_per_second_per_tenant: u64,
+    /// Bytes a second that one export may write; 0 = unlimited. Default 0.
+    pub max_bytes_per_second_per_job: u64,
+    /// Size in bytes at which an output file is ended and a new one begun; one resource that
+    /// is larger has a file of its own. At least 4096. Default 1 GiB.
+    pub max_file_bytes: u64,
+    /// The form in which output files are stored, whatever form they are served in. Each file is
+    /// compressed once, while it is written. Default `plain`.
+    pub stored: Stored,
+    /// How hard that compression tries: 1 to 9 for gzip, 1 to 19 for zstd. Default: 6 for gzip, 3
+    /// for zstd.
+    pub compression_level: Option<u8>,
+    /// Whether the manifest tells the SHA-256 of each file, which is taken while it is written.
+    /// Default false.
+    pub checksums: bool,
+    /// Bytes to copy that make one part, the unit of work and of resuming. At least
+    /// 4096. Default 64 MiB.
+    pub part_bytes: u64,
+    /// Jobs that may be queued or running; a kick-off above that gets 429. Default 1000.
+    pub max_active_jobs: usize,
+    /// Jobs of one client that may be queued or running; a kick-off above that gets 429 with
+    /// links to them. 0 = no such limit. Default 100.
+    pub max_active_jobs_per_client: usize,
+    /// Finished jobs of one client that are kept, complete or failed; a kick-off that could make
+    /// more of them gets 429 with links to some. They count until they are deleted or expire. 0 = no
+    /// such limit. Default 1000.
+    pub max_finished_jobs_per_client: usize,
+    /// Jobs of one client of which anything is known, deleted and expired ones included until
+    /// `retention.tombstones`; a kick-off above that gets 429. Each takes about a kilobyte of memory. 0
+    /// = no such limit. Default 100000.
+    pub max_known_jobs_per_client: usize,
+    /// Files that one export may have; one with more fails. The manifest names all of them. 0 = no
+    /// such limit. Default 20000.
+    pub max_files: usize,
+    /// Jobs of one tenant that may be queued or running; a kick-off above that gets 429. 0 = no
+    /// such limit. Default 0.
+    pub max_active_jobs_per_tenant: usize,
+    /// Which resources outside of patient compartments, such as Organizations and Practitioners,
+    /// go with Patient-level and Group exports. Default `referenced`.
+    pub references: References,
+    /// Which Devices do so. Default: `by-patient`, but in the profile `soarian` `by-reference`.
+    pub devices: Option<Devices>,
+    /// How long a cancelled writer has before its file is taken away. Default `5s`.
+    pub cancel_deadline: Time,
+    /// Threads that may be started in place of stuck ones, in all. Default 8.
+    pub max_replacements: usize,
+}
+
+/// The form of files on disk.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Stored {
+    /// As plain text.
+    Plain,
+    /// Compressed with gzip.
+    Gzip,
+    /// Compressed with Zstandard.
+    Zstd,
+}
+
+/// Which resources outside of compartments go with patients.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum References {
+    /// Those that something exported points to, directly or through one another.
+    Referenced,
+    /// All there are.
+    All,
+    /// None.
+    None,
+}
+
+/// Which Devices go with patients. R4 has them in no compartment; clients of US Core expect a
+/// patient's.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Devices {
+    /// Those whose `Device.patient` is exported; others as `references` says.
+    ByPatient,
+    /// As `references` says, but none whose `Device.patient` is not exported.
+    ByReference,
+}
+
+impl Export {
+    /// Which Devices go with patients, under the rules of a profile.
+    pub fn devices(&self, profile: Profile) -> Devices {
+        self.devices.unwrap_or(match profile {
+            Profile::Standard => Devices::ByPatient,
+            Profile::Soarian => Devices::ByReference,
+        })
+    }
+
+    /// The form of new files: their coding, and how hard it tries.
+    pub fn coding(&self) -> Option<(Coding, u8)> {
+        let (coding, default) = match self.stored {
+            Stored::Plain => return None,
+            Stored::Gzip => (Coding::Gzip, 6),
+            Stored::Zstd => (Coding::Zstd, 3),
+        };
+        Some((coding, self.compression_level.unwrap_or(default)))
+    }
+}
+
+impl Default for Export {
+    fn default() -> Self {
+        Self {
+            workers: 2,
+            max_burst_workers: 16,
+            nice: 0,
+            max_bytes_per_second: 0,
+            max_bytes_per_second_per_tenant: 0,
+            max_bytes_per_second_per_job: 0,
+            max_file_bytes: 1 << 30,
+            stored: Stored::Plain,
+            compression_level: None,
+            checksums: false,
+            part_bytes: 64 << 20,
+            max_active_jobs: 1000,
+            max_active_jobs_per_client: 100,
+            max_finished_jobs_per_client: 1000,
+            max_known_jobs_per_client: 100_000,
+            max_files: 20_000,
+            max_active_jobs_per_tenant: 0,
+            references: References::Referenced,
+            devices: None,
+            cancel_deadline: Time::seconds(5),
+            max_replacements: 8,
+        }
+    }
+}
