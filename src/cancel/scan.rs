@@ -12,7 +12,7 @@ impl CancelToken {
     /// Where the needle stands next, at `from` or behind it.
     ///
     /// # Errors
-    /// If the token has fired; so below.
+    /// If the token has fired.
     pub fn find(
         &self,
         needle: &Finder<'_>,

@@ -9,7 +9,7 @@ use super::ExportError;
 use crate::files::{Document, ExportDir};
 use crate::job::ExportRequest;
 
-/// See the module.
+/// The request of one export, in memory as long as a part holds it.
 #[derive(Debug, Default)]
 pub struct Asked(Mutex<Weak<ExportRequest>>);
 

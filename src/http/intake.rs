@@ -25,7 +25,7 @@ const PATIENCE: Duration = Duration::from_secs(30);
 /// Seconds after which there may be a place again.
 const RETRY_AFTER: u64 = 5;
 
-/// See the module.
+/// The places in which bodies and kick-offs are read, and the threads that read them.
 pub struct Intake {
     large: Arc<Semaphore>,
     readers: Arc<Semaphore>,

@@ -35,7 +35,7 @@ impl Pointers {
     /// Reads those of another line: valid JSON.
     ///
     /// # Errors
-    /// If the token has fired; so below.
+    /// If the token has fired.
     pub fn find(&mut self, json: &str, bases: &Bases, cancel: &CancelToken) -> Result<(), Cancelled> {
         self.0.clear();
         each_reference(json.as_bytes(), bases, cancel, |literal| {

@@ -8,7 +8,7 @@ use xxhash_rust::xxh3::Xxh3Default;
 
 use super::{Access, ExportRequest, Handout, Level, OrganizeBy, Provenances};
 
-/// See the module. It may name a population, as the request does (P12).
+/// What is remembered of a request. It may name a population, as the request does (P12).
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct RequestSummary {
     /// The operation.

@@ -31,7 +31,7 @@ const RETRY: Duration = Duration::from_secs(1);
 /// How long an output that would block, and says so, is left alone.
 const PAUSE: Duration = Duration::from_millis(10);
 
-/// See the module.
+/// A bounded queue of log lines between those who log and the thread that writes.
 pub struct LogBuffer {
     format: LogFormat,
     room: usize,

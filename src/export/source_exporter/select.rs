@@ -137,8 +137,8 @@ impl Selection {
         types.iter().any(|index| self.rule(*index, false) == Rule::ReferredTo)
     }
 
-    /// For each span of a chunk whether it is exported if something points to it. Once the token has
-    /// fired what it gives means nothing; so below.
+    /// Returns for each span of a chunk whether it is exported if something points to it. Once the
+    /// token has fired the result means nothing.
     pub fn referred_to(
         &self,
         chunk: &Chunk,

@@ -4,7 +4,7 @@
 use crate::http::ApiError;
 use crate::job::bounds::{MAX_NOTICE_BYTES, MAX_NOTICES};
 
-/// See the module.
+/// Notices of one kick-off: as many as are told, and the number of those beyond.
 #[derive(Debug, Default)]
 pub struct Notices {
     texts: Vec<String>,

@@ -24,7 +24,7 @@ pub fn bytes(name_bytes: u64) -> u64 {
 /// The header of the patient whose own resource this is; `None` if it has no id.
 ///
 /// # Errors
-/// If the token has fired; so below.
+/// If the token has fired.
 pub fn of_patient(line: &[u8], cancel: &CancelToken) -> Result<Option<Vec<u8>>, Cancelled> {
     #[derive(Deserialize)]
     struct Named {

@@ -100,7 +100,7 @@ impl<'p> Stages<'p> {
     /// Adds the next block.
     ///
     /// # Errors
-    /// [`ExportError::Cancelled`]; so below.
+    /// [`ExportError::Cancelled`] if the token has fired.
     pub fn add(&mut self, block: survey::Block<'p>) -> Result<(), ExportError> {
         let (bytes, held) = (bytes(&block, self.options.max_file_bytes), block.0.name_bytes + block.0.bytes);
         if self.held + held > self.most_held() {
