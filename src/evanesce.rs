@@ -257,7 +257,9 @@ impl Evanesce {
 
 impl Inner {
     fn stop(&self, grace: Duration) {
-        let Some(thread) = self.thread.lock().take() else { return };
+        // Kept until the end: whoever else stops it waits for that too.
+        let mut running = self.thread.lock();
+        let Some(thread) = running.take() else { return };
         let Running { services, orchestrator, system, .. } = &self.running;
         // Before anybody waits for it to be idle: an actor may be about to queue a job's parts.
         services.pool.close();

@@ -24,8 +24,12 @@ impl Fatal {
     }
 
     /// Ends the process with the exit code 70 (EX_SOFTWARE), a moment later if nobody reads its log.
+    /// In a process without logs, such as a host's, the reason goes to standard error.
     pub fn exit() -> Self {
-        Self::new(|_| {
+        Self::new(|reason| {
+            if !tracing::dispatcher::has_been_set() {
+                say(&format!("evanesce: the process ends: {reason}"));
+            }
             flush_logs();
             std::process::exit(70)
         })

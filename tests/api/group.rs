@@ -53,9 +53,11 @@ impl Exporter for Checking {
     }
 }
 
-/// A host that serves our routes; stopped when it is dropped.
+/// A host that serves our routes; stopped when it is dropped, and all that it works with before
+/// that returns: its data directory may be removed then.
 pub struct Served {
     pub base: String,
+    evanesce: Evanesce,
     server: ServerHandle,
     thread: Option<JoinHandle<()>>,
 }
@@ -66,14 +68,16 @@ impl Served {
         let url = format!("http://{}", listener.local_addr().unwrap());
         let (base, (told, started)) = (format!("{url}/r4/default"), channel());
         let serve = async move {
-            let api = Api::new(builder.start().await.unwrap(), url);
+            let evanesce = builder.start().await.unwrap();
+            let api = Api::new(evanesce.clone(), url);
             let app = move || App::new().configure(http::configure(api.clone()));
             let server = HttpServer::new(app).workers(1).disable_signals().listen(listener).unwrap().run();
-            told.send(server.handle()).unwrap();
+            told.send((evanesce, server.handle())).unwrap();
             server.await.unwrap();
         };
         let thread = Some(std::thread::spawn(|| actix_web::rt::System::new().block_on(serve)));
-        Self { base, server: started.recv_timeout(PATIENCE).unwrap(), thread }
+        let (evanesce, server) = started.recv_timeout(PATIENCE).unwrap();
+        Self { base, evanesce, server, thread }
     }
 }
 
@@ -82,6 +86,9 @@ impl Drop for Served {
         // The command is sent at once; the thread tells when it is carried out.
         drop(self.server.stop(false));
         let ended = self.thread.take().map(JoinHandle::join);
+        // A worker of the server may have its handle a moment longer.
+        let stopping = self.evanesce.stop(PATIENCE);
+        actix_web::rt::System::new().block_on(stopping);
         assert!(std::thread::panicking() || matches!(ended, Some(Ok(()))));
     }
 }
