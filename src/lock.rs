@@ -1,15 +1,13 @@
 //! The lock of a data directory: it belongs to one process at a time. A file that is removed or
 //! replaced under its owner would let another process in: the owner then locks the new one too.
 
-use std::fs::{File, OpenOptions};
+use std::fs::{File, OpenOptions, TryLockError};
 use std::io;
 use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 use parking_lot::Mutex;
-use rustix::fs::FlockOperation;
-use rustix::io::Errno;
 
 use crate::plain_file::{Links, open_with};
 
@@ -62,13 +60,13 @@ pub fn take(data_dir: &Path) -> io::Result<Option<File>> {
     let lock = open_with(options, &path, Links::Refuse).map_err(named)?;
     let until = Instant::now() + PATIENCE;
     loop {
-        match rustix::fs::flock(&lock, FlockOperation::NonBlockingLockExclusive) {
+        match lock.try_lock() {
             Ok(()) => return Ok(Some(lock)),
-            Err(Errno::WOULDBLOCK) if Instant::now() < until => {
+            Err(TryLockError::WouldBlock) if Instant::now() < until => {
                 std::thread::sleep(Duration::from_millis(10));
             }
-            Err(Errno::WOULDBLOCK) => return Ok(None),
-            Err(error) => return Err(error.into()),
+            Err(TryLockError::WouldBlock) => return Ok(None),
+            Err(TryLockError::Error(error)) => return Err(error),
         }
     }
 }

@@ -15,7 +15,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
-use rustix::fs::{AtFlags, FlockOperation, fstat, statat};
+use rustix::fs::{AtFlags, fstat, statat};
 use serde::{Deserialize, Serialize};
 
 use super::{Entry, Store, StoreError, StoredJob};
@@ -86,7 +86,7 @@ fn remove_begun_snapshots(folder: &Path) -> io::Result<()> {
         Err(e) if e.kind() == io::ErrorKind::NotFound => return Ok(()),
         log => log?,
     };
-    if rustix::fs::flock(&log, FlockOperation::NonBlockingLockExclusive).is_err() {
+    if log.try_lock().is_err() {
         return Ok(());
     }
     for entry in folder.read_dir()? {

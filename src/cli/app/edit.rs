@@ -2,14 +2,12 @@
 //! has, and put in the place of the old one, all or nothing. Two of these programs wait for one
 //! another; what an editor wrote meanwhile is not overwritten.
 
-use std::fs::{File, Permissions};
+use std::fs::{File, Permissions, TryLockError};
 use std::io::{self, Write};
 use std::os::unix::fs::{MetadataExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
-use rustix::fs::FlockOperation;
-use rustix::io::Errno;
 use toml_edit::{DocumentMut, Item, Table};
 
 use crate::auth::Registry;
@@ -54,9 +52,11 @@ fn lock(folder: &Path) -> Result<File, CliError> {
     let lock = File::open(folder).map_err(failed(folder, "open the folder"))?;
     let until = Instant::now() + PATIENCE;
     loop {
-        match rustix::fs::flock(&lock, FlockOperation::NonBlockingLockExclusive) {
+        match lock.try_lock() {
             Ok(()) => return Ok(lock),
-            Err(Errno::WOULDBLOCK) if Instant::now() < until => std::thread::sleep(Duration::from_millis(10)),
+            Err(TryLockError::WouldBlock) if Instant::now() < until => {
+                std::thread::sleep(Duration::from_millis(10));
+            }
             Err(error) => return Err(failed(folder, "lock the folder")(error.into())),
         }
     }
