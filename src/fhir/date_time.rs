@@ -1,6 +1,6 @@
 //! FHIR `dateTime`: an instant, or a day, a month or a year, which are taken in UTC.
 
-use jiff::civil::Date;
+use jiff::civil::{Date, Time};
 use jiff::tz::TimeZone;
 use jiff::{Span, Timestamp};
 
@@ -32,7 +32,8 @@ fn range(text: &str) -> Option<(Timestamp, Timestamp)> {
     }
     let start: Date = from.parse().ok()?;
     // The last day of the year 9999 is beyond all timestamps.
-    let instant = |date: Date| date.to_zoned(TimeZone::UTC).map_or(Timestamp::MAX, |zoned| zoned.timestamp());
+    let instant =
+        |date: Date| TimeZone::UTC.to_timestamp(date.to_datetime(Time::midnight())).unwrap_or(Timestamp::MAX);
     let last = start.checked_add(length).map_or(Timestamp::MAX, instant);
     let a_nanosecond = Span::new().nanoseconds(1);
     Some((instant(start), last.checked_sub(a_nanosecond).unwrap_or(last)))

@@ -173,7 +173,7 @@ fn k_20_what_is_created_after_the_transaction_time_is_not_returned() {
 fn inf_13_a_since_of_a_week_ago_with_an_offset_is_accepted_and_deleted() {
     let setup = Setup::new();
     let server = setup.start();
-    let week_ago = jiff::Zoned::now().with_time_zone(jiff::tz::TimeZone::fixed(jiff::tz::offset(-5)));
+    let week_ago = jiff::ZonedDateTime::now().with_time_zone(jiff::tz::TimeZone::fixed(jiff::tz::offset(-5)));
     let week_ago = week_ago.checked_sub(jiff::Span::new().days(7)).unwrap().strftime("%Y-%m-%dT%H:%M:%S%:z");
     let since = week_ago.to_string().replace('+', "%2B");
     let answer = call(&server, &format!("Patient/$export?_since={since}"));

@@ -39,7 +39,7 @@ fn time(der: &[u8]) -> Option<Timestamp> {
         _ => return None,
     };
     let time = DateTime::strptime("%Y%m%d%H%M%S", format!("{century}{text}")).ok()?;
-    Some(time.to_zoned(TimeZone::UTC).ok()?.timestamp())
+    TimeZone::UTC.to_timestamp(time).ok()
 }
 
 /// The content of the first element, which is a `tag`, and what stands behind it.
