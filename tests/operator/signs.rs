@@ -49,7 +49,7 @@ fn metric_names(text: &str) -> Vec<&str> {
 
 #[test]
 fn every_metric_of_the_alert_rules_and_of_the_readme_is_one_that_the_server_has() {
-    let telemetry = include_str!("../../src/telemetry.rs");
+    let telemetry = include_str!("../../src/telemetry/mod.rs");
     let known = metric_names(telemetry);
     for (file, text) in [
         ("scripts/alerts.yml", include_str!("../../scripts/alerts.yml")),
