@@ -19,8 +19,9 @@
 
 use std::collections::BTreeSet;
 
-use crate::crash::{Exported, assert_receipts, polling_url, wait_settled};
-use crate::support::{Setup, delete, eventually, get, job_id};
+use crate::support::{
+    Exported, Setup, assert_receipts, delete, eventually, get, job_id, polling_url, wait_settled,
+};
 
 /// HAPI FHIR #7320: a cancelled job was handed out as the cached one of the next client.
 #[test]

@@ -4,7 +4,6 @@ use std::fs::{self, Permissions};
 use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 
-use crate::crash::polling_url;
 use crate::support::*;
 
 fn set(path: &Path, mode: u32) {

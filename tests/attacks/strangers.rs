@@ -9,7 +9,6 @@ use std::process::Command;
 use rustix::fs::{CWD, FileType, Mode, mknodat};
 use serde_json::Value;
 
-use crate::crash::{Exported, assert_erased, polling_url, wait_settled};
 use crate::support::*;
 
 fn fifo(path: &Path) {

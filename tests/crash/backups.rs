@@ -6,8 +6,10 @@ use std::path::{Path, PathBuf};
 
 use tempfile::TempDir;
 
-use super::{Exported, copy_folder, polling_url, run_to_end, wait_settled};
-use crate::support::{KICKOFF, Server, Setup, delete, eventually, get, job_id, put, send};
+use crate::support::{
+    Exported, KICKOFF, Server, Setup, copy_folder, delete, eventually, get, job_id, polling_url, put,
+    run_to_end, send, wait_settled,
+};
 
 /// What can be restored by itself.
 const PARTS: [&[&str]; 4] = [&["store"], &["receipts.ndjson"], &["audit"], &["building", "ready", "trash"]];
@@ -89,7 +91,7 @@ impl Backups {
     /// Asks for each job and each file that it had. Gives the codes of the answers, all of them 404.
     fn answers(&self, server: &Server, what: &str) -> BTreeSet<String> {
         let mut urls: Vec<_> = self.jobs().iter().map(|job| polling_url(server, job)).collect();
-        let name = |(name, _): &(String, Vec<u8>)| super::file_url(server, &self.complete.id, name);
+        let name = |(name, _): &(String, Vec<u8>)| crate::support::file_url(server, &self.complete.id, name);
         urls.extend(self.complete.files.iter().map(name));
         let answer = |url: &String| {
             let (status, code) = get(url).outcome();

@@ -9,8 +9,10 @@ use rustix::fs::FallocateFlags;
 
 use super::deeds::breakpoints;
 use super::machine::Machine;
-use super::{Exported, assert_only_its_receipt_is_left, polling_url, run_to_death, wait_settled};
-use crate::support::{Setup, delete, eventually, try_send};
+use crate::support::{
+    Exported, Setup, assert_only_its_receipt_is_left, delete, eventually, polling_url, run_to_death,
+    try_send, wait_settled,
+};
 
 /// The breakpoints of the tests below.
 pub const ROWS: &[&str] = &["ballast-made=kill", "ballast-restored=kill", "ballast-released=kill"];

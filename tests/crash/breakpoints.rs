@@ -10,8 +10,8 @@ use evanesce::hooks::Step;
 use super::deeds::Deed::*;
 use super::deeds::End::*;
 use super::deeds::Scene;
-use super::{ballast, joins, polling_url};
-use crate::support::get;
+use super::{ballast, joins};
+use crate::support::{get, polling_url};
 
 /// A row: the deed; the breakpoints of each process in turn, of which the last one is reached;
 /// the end. `hold` means that the client gets its 202 and then kills the process itself.

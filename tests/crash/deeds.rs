@@ -6,11 +6,11 @@ use std::os::unix::process::ExitStatusExt;
 use std::sync::OnceLock;
 
 use super::machine::Machine;
-use super::{
-    Exported, Remaining, assert_disk_equals_store, assert_erased, assert_receipts, copy_folder, polling_url,
-    run_to_death, spawn, wait_remaining,
+use crate::support::{
+    Answer, Exported, KICKOFF, PATIENCE, Remaining, Server, Setup, assert_disk_equals_store, assert_erased,
+    assert_receipts, copy_folder, eventually, get, job_id, polling_url, run_to_death, spawn, try_send,
+    wait_remaining,
 };
-use crate::support::{Answer, KICKOFF, PATIENCE, Server, Setup, eventually, get, job_id, try_send};
 
 /// What the client does to the server that is going to be killed.
 #[derive(Debug, Clone, Copy, PartialEq)]

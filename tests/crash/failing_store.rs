@@ -12,11 +12,10 @@ use evanesce::receipts::{self, Head};
 use evanesce::store::{Change, Entry, Ledger, OtherWitnesses, Store, StoreError, StoredJob, View};
 use evanesce::telemetry::Fatal;
 
-use super::{
-    Exported, assert_disk_equals_store, assert_only_its_receipt_is_left, assert_receipts, polling_url,
-    run_to_death, run_to_end, wait_settled,
+use crate::support::{
+    Exported, KICKOFF, PATIENCE, Server, Setup, assert_disk_equals_store, assert_only_its_receipt_is_left,
+    assert_receipts, get, polling_url, run_to_death, run_to_end, send, try_send, wait_settled,
 };
-use crate::support::{KICKOFF, PATIENCE, Server, Setup, get, send, try_send};
 
 /// The first commit of the process fails.
 const FAULT: [&str; 2] = ["--fault", "commit:5:1"];

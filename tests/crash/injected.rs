@@ -3,11 +3,11 @@
 
 use std::collections::BTreeSet;
 
-use super::syscalls::{can_trace, complete_job, disturb, trace};
-use super::{
-    assert_disk_equals_store, assert_hidden, assert_only_its_receipt_is_left, polling_url, wait_settled,
+use super::syscalls::complete_job;
+use crate::support::{
+    KICKOFF, Setup, assert_disk_equals_store, assert_hidden, assert_only_its_receipt_is_left, can_trace,
+    delete, disturb, eventually, get, polling_url, send, trace, try_send, wait_settled,
 };
-use crate::support::{KICKOFF, Setup, delete, eventually, get, send, try_send};
 
 /// What becomes of a DELETE.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -5,7 +5,7 @@
 use super::deeds::Deed::*;
 use super::deeds::End::*;
 use super::deeds::{Deed, End, Scene, before, breakpoints};
-use super::run_to_death;
+use crate::support::run_to_death;
 
 /// Something is done to the data directory while nobody runs.
 type Tampering = fn(&Scene);

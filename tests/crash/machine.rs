@@ -7,8 +7,7 @@ use std::process::Command;
 use rustix::process::Signal;
 use tempfile::TempDir;
 
-use super::skip;
-use crate::support::{Server, Setup, eventually};
+use crate::support::{Server, Setup, eventually, skip};
 
 const IMAGE: &str = "disk.ext4";
 

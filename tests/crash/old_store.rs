@@ -6,11 +6,10 @@ use std::collections::BTreeSet;
 use std::os::unix::process::ExitStatusExt;
 use std::path::{Path, PathBuf};
 
-use super::{
-    Exported, assert_disk_equals_store, assert_erased, assert_only_its_receipt_is_left, assert_receipts,
-    copy_folder, polling_url, run_to_death, run_to_end, wait_settled,
+use crate::support::{
+    Exported, Setup, assert_disk_equals_store, assert_erased, assert_only_its_receipt_is_left,
+    assert_receipts, copy_folder, delete, job_id, polling_url, run_to_death, run_to_end, wait_settled,
 };
-use crate::support::{Setup, delete, job_id};
 
 /// The store as it is now, of a server that is gone.
 fn keep(setup: &Setup, name: &str) -> PathBuf {

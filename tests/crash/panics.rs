@@ -3,8 +3,10 @@
 
 use std::collections::BTreeSet;
 
-use super::{Exported, assert_only_its_receipt_is_left, polling_url, wait_settled};
-use crate::support::{KICKOFF, Setup, job_id, source, try_send};
+use crate::support::{
+    Exported, KICKOFF, Setup, assert_only_its_receipt_is_left, job_id, polling_url, source, try_send,
+    wait_settled,
+};
 
 #[test]
 fn a_panic_in_the_actor_of_a_job_ends_the_process_and_the_job_is_resumed() {

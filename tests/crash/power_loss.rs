@@ -9,8 +9,10 @@
 use std::collections::BTreeSet;
 
 use super::machine::Machine;
-use super::{Exported, assert_disk_equals_store, assert_erased, assert_receipts, polling_url, wait_settled};
-use crate::support::{Server, Setup, delete, eventually, get, job_id};
+use crate::support::{
+    Exported, Server, Setup, assert_disk_equals_store, assert_erased, assert_receipts, delete, eventually,
+    get, job_id, polling_url, wait_settled,
+};
 
 /// Images copied by each test.
 const ROUNDS: usize = 3;

@@ -12,8 +12,9 @@ use rand_pcg::Pcg64Mcg;
 use super::clients::Clients;
 use super::machine::Machine;
 use super::witnesses::witnesses;
-use super::{assert_disk_equals_store, assert_receipts, number, seed, wait_settled};
-use crate::support::{eventually, source};
+use crate::support::{
+    assert_disk_equals_store, assert_receipts, eventually, number, seed, source, wait_settled,
+};
 
 const CLIENTS: u64 = 3;
 

@@ -11,7 +11,7 @@ use super::deeds::End::*;
 use super::deeds::{Deed, End, Scene, before, breakpoints, comes_after_202};
 use super::machine::Machine;
 use super::witnesses::witnesses;
-use super::{copy_folder, run_to_death};
+use crate::support::{copy_folder, run_to_death};
 
 /// The store's log when the deed begins. A sync of one file often makes another durable as
 /// well: with the one a missing sync of the log is seen, with the other that of a directory.

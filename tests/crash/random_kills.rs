@@ -12,8 +12,9 @@ use rand::{RngExt, SeedableRng};
 use rand_pcg::Pcg64Mcg;
 
 use super::clients::Clients;
-use super::{assert_disk_equals_store, assert_receipts, number, seed, wait_settled};
-use crate::support::{Setup, eventually, source};
+use crate::support::{
+    Setup, assert_disk_equals_store, assert_receipts, eventually, number, seed, source, wait_settled,
+};
 
 const CLIENTS: u64 = 4;
 

@@ -17,11 +17,10 @@ use rand_pcg::Pcg64Mcg;
 use rustix::process::Signal;
 
 use super::clients::Clients;
-use super::{
-    Exported, assert_disk_equals_store, assert_receipts, copy_folder, file_url, number, polling_url, seed,
-    wait_settled,
+use crate::support::{
+    Exported, Server, Setup, assert_disk_equals_store, assert_receipts, copy_folder, delete, eventually,
+    file_url, get, job_id, number, polling_url, seed, source, wait_settled,
 };
-use crate::support::{Server, Setup, delete, eventually, get, job_id, source};
 
 const CLIENTS: u64 = 3;
 const GRACE: Duration = Duration::from_secs(20);

@@ -6,8 +6,7 @@ use std::path::Path;
 use evanesce::files::layout::{Building, Cure, Testimony};
 use evanesce::store::{SledStore, Store};
 
-use super::copy_folder;
-use crate::support::Setup;
+use crate::support::{Setup, copy_folder};
 
 /// What store, disk and receipts say of each job. No crash takes a directory away from a
 /// record that is to be kept, nor puts the store before the disk.

@@ -213,11 +213,11 @@ fn a_stuck_writer_is_counted_and_named_and_its_job_is_erased_by_the_next_process
     let server = setup.start();
     let receipt = setup.receipt(id);
     assert_eq!((&receipt["reason"], &receipt["was"]), (&"cancelled".into(), &"running".into()));
-    let polling = crate::crash::polling_url(&server, id);
+    let polling = crate::support::polling_url(&server, id);
     assert_eq!(get(&polling).outcome(), (404, "deleted".into()));
-    crate::crash::wait_settled(&setup, &server, &[].into());
+    crate::support::wait_settled(&setup, &server, &[].into());
     server.kill();
-    crate::crash::assert_disk_equals_store(&setup);
+    crate::support::assert_disk_equals_store(&setup);
 }
 
 #[test]

@@ -3,7 +3,6 @@
 //! on working, by the ballast, by what the deletion itself gives back, or by the last reserve.
 
 use super::mount::{Kind, Mount, big_source, on_each};
-use crate::crash::{Exported, assert_erased, polling_url, wait_settled};
 use crate::support::*;
 
 const MIB: u64 = 1 << 20;
@@ -125,7 +124,7 @@ fn a_disk_that_others_fill_keeps_nothing_of_what_was_deleted() {
         let (polling, _) = server.export("$export");
         wait_settled(setup, &server, &[job_id(&polling).to_string()].into());
         server.kill();
-        crate::crash::assert_disk_equals_store(setup);
+        crate::support::assert_disk_equals_store(setup);
     });
 }
 
@@ -183,7 +182,7 @@ fn a_server_starts_on_its_last_reserve_and_a_deletion_makes_room() {
         delete_whole(setup, &server, &second);
         wait_settled(setup, &server, &[].into());
         server.kill();
-        crate::crash::assert_disk_equals_store(setup);
+        crate::support::assert_disk_equals_store(setup);
     });
 }
 
@@ -209,7 +208,7 @@ fn without_inodes_exports_are_refused_and_deletions_go_on_over_starts() {
         assert_erased(setup, &server, &second.id, &second.files, &["deleted"]);
         wait_settled(setup, &server, &[].into());
         server.kill();
-        crate::crash::assert_disk_equals_store(setup);
+        crate::support::assert_disk_equals_store(setup);
     });
 }
 
@@ -228,7 +227,7 @@ fn limited(setup: &Setup, bytes: u64) -> std::process::Command {
 fn a_limit_of_the_size_of_files_splits_exports_and_never_ends_the_process() {
     let setup = Setup::new().source(big_source());
     if std::process::Command::new("prlimit").arg("--version").output().is_err() {
-        return crate::crash::skip("a limit of the size of files", "there is no prlimit");
+        return crate::support::skip("a limit of the size of files", "there is no prlimit");
     }
     let server = setup.launch(limited(&setup, 4 * MIB));
     let (polling, manifest) = server.export("$export");
@@ -258,7 +257,7 @@ fn a_file_system_that_turns_read_only_acknowledges_nothing_and_loses_nothing() {
         delete_whole(setup, &server, &deleted);
         wait_settled(setup, &server, &[kept.id.clone()].into());
         if let Err(why) = mount.turn_read_only() {
-            return crate::crash::skip("a file system that turns read-only", &why);
+            return crate::support::skip("a file system that turns read-only", &why);
         }
         kept.assert_intact(&server);
         let mut server = server;
@@ -271,7 +270,7 @@ fn a_file_system_that_turns_read_only_acknowledges_nothing_and_loses_nothing() {
         assert!(setup.log().contains("Read-only file system"), "{}", setup.log());
         mount.repair(setup);
         let server = setup.start();
-        crate::crash::assert_hidden(&server, &deleted.id, &deleted.files);
+        crate::support::assert_hidden(&server, &deleted.id, &deleted.files);
         // Nothing was acknowledged: either is right, and it goes in the end.
         if get(&polling_url(&server, &kept.id)).status == 200 {
             kept.assert_intact(&server);
@@ -279,6 +278,6 @@ fn a_file_system_that_turns_read_only_acknowledges_nothing_and_loses_nothing() {
         }
         wait_settled(setup, &server, &[].into());
         server.kill();
-        crate::crash::assert_disk_equals_store(setup);
+        crate::support::assert_disk_equals_store(setup);
     });
 }

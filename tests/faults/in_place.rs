@@ -9,10 +9,6 @@ use std::process::Command;
 
 use super::copy_folder;
 use super::mount::run;
-use crate::crash::{
-    Exported, assert_disk_equals_store, assert_erased, assert_hidden, assert_receipts, polling_url, skip,
-    wait_settled,
-};
 use crate::support::*;
 
 fn setup() -> Setup {

@@ -3,6 +3,7 @@
 //! directories that should, or should not, be there (`strays`). Each test asks what the client
 //! sees, what the operator sees, what is tried again, and that nothing is dropped.
 
+use crate::support::copy_folder;
 mod descriptors;
 mod full_disk;
 mod in_place;
@@ -13,5 +14,3 @@ mod source;
 mod store;
 mod strays;
 mod time;
-
-use crate::crash::copy_folder;

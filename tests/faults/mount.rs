@@ -4,8 +4,7 @@
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use crate::crash::skip;
-use crate::support::Setup;
+use crate::support::{Setup, skip};
 
 /// Of the disks: more than the ballast twice over.
 const SIZE: &str = "200M";

@@ -8,9 +8,6 @@ use std::path::{Path, PathBuf};
 
 use serde_json::Value;
 
-use crate::crash::{
-    Exported, assert_disk_equals_store, assert_erased, assert_hidden, polling_url, wait_settled,
-};
 use crate::support::*;
 
 /// Passes are so far apart that what they find can be seen.

@@ -5,10 +5,10 @@ use std::path::Path;
 use std::process::Command;
 
 use super::copy_folder;
-use crate::crash::{
-    Exported, assert_disk_equals_store, assert_erased, assert_receipts, polling_url, run_to_end, skip,
+use crate::support::{
+    Exported, Server, Setup, assert_disk_equals_store, assert_erased, assert_receipts, delete, eventually,
+    get, job_id, polling_url, run_to_end, skip, source,
 };
-use crate::support::{Server, Setup, delete, eventually, get, job_id, source};
 
 /// An export fails because the source cannot be read.
 fn assert_unreadable(server: &Server) {

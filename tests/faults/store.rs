@@ -12,7 +12,6 @@ use rand::{RngExt, SeedableRng};
 use rand_pcg::Pcg64;
 
 use super::copy_folder;
-use crate::crash::{Exported, assert_disk_equals_store, assert_erased, assert_hidden, polling_url};
 use crate::support::*;
 
 /// A data directory with a job in each stage that a store may have to be healed of.
@@ -48,7 +47,7 @@ impl Base {
         let erased = export(&server, "$export?_type=Patient");
         assert_eq!(delete(&polling_url(&server, &erased.id)).status, 202);
         setup.receipt(&erased.id);
-        crate::crash::wait_settled(&setup, &server, &complete.iter().map(|job| job.id.clone()).collect());
+        crate::support::wait_settled(&setup, &server, &complete.iter().map(|job| job.id.clone()).collect());
         server.kill();
         // One process does the rest, so that much of the log is younger than any snapshot.
         let mut server = setup.start_with(&[
@@ -94,7 +93,7 @@ impl Base {
         self.check(&what, &server);
         server.kill();
         let jobs = BTreeSet::from([self.erased.id.clone(), self.marked.id.clone()]);
-        crate::crash::assert_receipts(&self.setup, &jobs);
+        crate::support::assert_receipts(&self.setup, &jobs);
         assert_disk_equals_store(&self.setup);
         if self.cures() == self.usual { Fate::Unharmed } else { Fate::Healed }
     }

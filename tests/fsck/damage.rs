@@ -4,8 +4,7 @@ use std::fs;
 use std::os::unix::fs::PermissionsExt;
 
 use super::{assert_found_and_repaired, fsck, set_mode, stopped_with_a_job};
-use crate::crash::{assert_only_its_receipt_is_left, polling_url};
-use crate::support::{Setup, delete, get};
+use crate::support::{Setup, assert_only_its_receipt_is_left, delete, get, polling_url};
 
 #[test]
 fn a_complete_job_that_lacks_a_file_or_a_part_of_one_is_given_up() {
@@ -73,9 +72,9 @@ fn a_store_that_cannot_be_opened_is_rebuilt_and_the_old_one_is_kept() {
     let setup = Setup::new();
     let server = setup.start();
     let kept = server.export("$export?_type=Patient");
-    let kept = crate::crash::Exported::of(&kept.0, &kept.1);
+    let kept = crate::support::Exported::of(&kept.0, &kept.1);
     let gone = server.export("$export?_type=Goal");
-    let gone = crate::crash::Exported::of(&gone.0, &gone.1);
+    let gone = crate::support::Exported::of(&gone.0, &gone.1);
     assert_eq!(delete(&polling_url(&server, &gone.id)).status, 202);
     setup.receipt(&gone.id);
     server.kill();
@@ -144,7 +143,7 @@ fn a_chain_whose_end_was_cut_off_is_told() {
         assert_eq!(delete(&polling).status, 202);
         setup.receipt(crate::support::job_id(&polling));
     }
-    crate::crash::wait_settled(&setup, &server, &Default::default());
+    crate::support::wait_settled(&setup, &server, &Default::default());
     server.kill();
     let path = setup.data_dir().join("receipts.ndjson");
     let whole = fs::read_to_string(&path).unwrap();

@@ -12,8 +12,7 @@ use evanesce::job::{JobRecord, JobState};
 use evanesce::store::{Entry, SledStore, Store};
 use serde_json::Value;
 
-use crate::crash::Exported;
-use crate::support::Setup;
+use crate::support::{Exported, Setup};
 
 /// Runs it; gives its exit code, the findings, and what it says at the end.
 fn fsck(setup: &Setup, arguments: &[&str]) -> (i32, Vec<Value>, String) {

@@ -7,10 +7,10 @@ use evanesce::job::{JobState, Mark, MarkReason, StateName};
 use jiff::Timestamp;
 
 use super::{assert_found_and_repaired, forget, fsck, rewrite, stopped_with_a_job};
-use crate::crash::{
-    Exported, assert_disk_equals_store, assert_erased, assert_only_its_receipt_is_left, wait_settled,
+use crate::support::{
+    Exported, KICKOFF, Setup, assert_disk_equals_store, assert_erased, assert_only_its_receipt_is_left,
+    delete, job_id, try_send, wait_settled,
 };
-use crate::support::{KICKOFF, Setup, delete, job_id, try_send};
 
 #[test]
 fn a_directory_that_is_as_it_should_be_has_no_findings() {
@@ -110,7 +110,7 @@ fn an_erased_job_that_the_store_shows_as_complete_is_buried_by_its_receipt() {
     let ready = setup.data_dir().join("ready").join(&job.id);
     copy(&ready, &backup);
     let server = setup.start();
-    assert_eq!(delete(&crate::crash::polling_url(&server, &job.id)).status, 202);
+    assert_eq!(delete(&crate::support::polling_url(&server, &job.id)).status, 202);
     setup.receipt(&job.id);
     wait_settled(&setup, &server, &BTreeSet::new());
     server.kill();

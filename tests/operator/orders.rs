@@ -3,8 +3,10 @@
 use serde_json::Value;
 
 use super::{order, refused};
-use crate::crash::{Exported, assert_hidden, assert_only_its_receipt_is_left, polling_url};
-use crate::support::{Server, Setup, delete, eventually, get, job_id};
+use crate::support::{
+    Exported, Server, Setup, assert_hidden, assert_only_its_receipt_is_left, delete, eventually, get, job_id,
+    polling_url,
+};
 
 fn status(server: &Server) -> Value {
     server.operator("readyz").json()["reaper"].take()

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use super::*;
-use crate::crash::run_to_death;
+use crate::support::run_to_death;
 
 /// Tombstones of a second, receipts of two.
 fn short() -> Setup {

@@ -225,7 +225,7 @@ fn copy_of_source() -> TempDir {
 fn is_skipped_without_root(what: &str) -> bool {
     let is_root = rustix::process::geteuid().is_root();
     if !is_root {
-        crate::crash::skip(what, "it needs root");
+        crate::support::skip(what, "it needs root");
     }
     !is_root
 }

@@ -19,7 +19,7 @@ impl Disk {
         if mounted.is_ok_and(|output| output.status.success()) {
             return Some(Self(folder.into()));
         }
-        crate::crash::skip(what, "no file system could be mounted");
+        crate::support::skip(what, "no file system could be mounted");
         None
     }
 

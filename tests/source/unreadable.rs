@@ -14,7 +14,10 @@ fn start_without_privileges(setup: &Setup) -> Option<Server> {
     }
     let without = ["--bounding-set", "-dac_override,-dac_read_search", "--"];
     if !Command::new("setpriv").args(without).arg("true").status().is_ok_and(|status| status.success()) {
-        crate::crash::skip("an unreadable file in the source", "setpriv cannot take root's privileges away");
+        crate::support::skip(
+            "an unreadable file in the source",
+            "setpriv cannot take root's privileges away",
+        );
         return None;
     }
     Some(wrapped(setup, Command::new("setpriv"), &without))
@@ -72,7 +75,7 @@ fn a_source_of_which_nothing_can_be_read_fails_exports_and_not_the_start() {
 
 #[test]
 fn a_file_whose_disk_fails_is_told_and_the_others_are_exported() {
-    use crate::crash::syscalls::{can_trace, start_traced};
+    use crate::support::{can_trace, start_traced};
     if !can_trace("a file on a disk that fails") {
         return;
     }

@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 
 use super::super::cut::drain;
 use super::*;
-use crate::crash::{Exported, assert_disk_equals_store, assert_erased, assert_receipts, wait_settled};
+use crate::support::{Exported, assert_disk_equals_store, assert_erased, assert_receipts, wait_settled};
 
 /// `fsck` finds nothing to say.
 fn assert_fsck_is_clean(setup: &Setup) {
@@ -35,7 +35,7 @@ fn a_compressed_export_that_is_killed_goes_on_and_holds_every_line_once() {
 
             let server = setup.start();
             job.assert_intact(&server);
-            assert_eq!(delete(&crate::crash::polling_url(&server, id)).status, 202);
+            assert_eq!(delete(&crate::support::polling_url(&server, id)).status, 202);
             let receipt = assert_erased(&setup, &server, id, &job.files, &["deleted"]);
             let stored: u64 = files.iter().map(|(_, length)| length).sum();
             assert!(receipt["bytes"].as_u64().unwrap() >= stored, "{receipt}");

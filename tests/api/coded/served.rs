@@ -220,7 +220,7 @@ fn the_manifest_tells_the_length_and_the_checksum_of_each_text() {
             // It is told by the record, which a restart does not change.
             server.kill();
             let server = setup.start();
-            let again = get(&crate::crash::polling_url(&server, job_id(&polling))).json();
+            let again = get(&crate::support::polling_url(&server, job_id(&polling))).json();
             let told = |manifest: &Value| {
                 let files = manifest["output"].as_array().unwrap().iter();
                 files.map(|file| file["extension"].clone()).collect::<Vec<_>>()

@@ -4,8 +4,9 @@ use std::collections::BTreeMap;
 use std::sync::atomic::Ordering;
 
 use super::{Clients, Known, STARTS};
-use crate::crash::{Exported, assert_hidden, file_url, polling_url};
-use crate::support::{Answer, Server, Setup, delete, eventually, get};
+use crate::support::{
+    Answer, Exported, Server, Setup, assert_hidden, delete, eventually, file_url, get, polling_url,
+};
 
 impl Clients {
     /// After a start: all that was acknowledged is as it was.

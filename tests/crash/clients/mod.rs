@@ -13,8 +13,7 @@ use std::sync::{Arc, Mutex};
 use rand::RngExt;
 use rand_pcg::Pcg64Mcg;
 
-use super::Exported;
-use crate::support::{KICKOFF, Setup, job_id, try_send};
+use crate::support::{Exported, KICKOFF, Setup, job_id, try_send};
 
 /// The exports that clients ask for, of every level.
 const EXPORTS: [&str; 6] = [

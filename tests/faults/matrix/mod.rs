@@ -18,7 +18,6 @@ use tempfile::TempDir;
 
 use self::rows::Seen::*;
 use self::rows::{Phase, ROWS, Seen};
-use crate::crash::{Exported, assert_disk_equals_store, assert_hidden, polling_url, run_to_end};
 use crate::support::*;
 
 /// EIO, EACCES, EBUSY, EMFILE, EFBIG, ENOSPC, EROFS, EDQUOT.
@@ -159,7 +158,7 @@ impl Run {
             (Phase::Kickoff | Phase::CleanUp, _) => ("GET", format!("{}/$export", server.base), &KICKOFF[..]),
             (Phase::Deletion, Some(job)) => ("DELETE", polling_url(server, &job.id), &[][..]),
             (Phase::Download, Some(job)) => {
-                let url = crate::crash::file_url(server, &job.id, &job.files[0].0);
+                let url = crate::support::file_url(server, &job.id, &job.files[0].0);
                 ("GET", url, &[][..])
             }
             _ => return Came::Nothing,
@@ -263,7 +262,7 @@ impl Run {
         let jobs: BTreeSet<_> = [disk.jobs("building"), disk.jobs("ready")].concat().into_iter().collect();
         let mut erased: BTreeSet<_> = jobs.iter().map(|id| delete_in_the_end(&server, id)).collect();
         erased.insert(job_id(&polling).into());
-        crate::crash::wait_settled(&self.setup, &server, &BTreeSet::new());
+        crate::support::wait_settled(&self.setup, &server, &BTreeSet::new());
         erased.iter().for_each(|id| drop(self.setup.receipt(id)));
         if let Some(job) = &self.job {
             self.setup.receipt(&job.id);
@@ -272,7 +271,7 @@ impl Run {
         let receipts: Vec<_> =
             self.setup.receipts().iter().map(|r| r["job"].as_str().unwrap().to_string()).collect();
         let expected: BTreeSet<_> = receipts.iter().cloned().collect();
-        crate::crash::assert_receipts(&self.setup, &expected);
+        crate::support::assert_receipts(&self.setup, &expected);
         assert_disk_equals_store(&self.setup);
         assert!(!self.setup.log().contains("panicked"), "{}", self.setup.log());
     }

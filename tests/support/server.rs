@@ -1,0 +1,216 @@
+//! A data directory, and the real binary as a server on it.
+
+use std::io::{BufRead, BufReader};
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+
+use serde_json::Value;
+use tempfile::TempDir;
+
+use super::{Answer, Disk, KICKOFF, PATIENCE, eventually, get, send, source};
+
+/// A data directory and how to start a server on it, as often as needed.
+pub struct Setup {
+    pub folder: TempDir,
+    pub source: PathBuf,
+    pub sets: Vec<String>,
+    /// `--auth`; see `smart`.
+    pub auth: &'static str,
+}
+
+impl Setup {
+    pub fn new() -> Self {
+        // A test needs no more of the disk than it writes, and polls as often as it likes.
+        let sets = ["storage.min_free=1048576", "protocol.poll_interval=0s"].map(String::from).into();
+        Self { folder: tempfile::tempdir().unwrap(), source: source().into(), sets, auth: "none" }
+    }
+
+    pub fn set(mut self, setting: &str) -> Self {
+        self.sets.push(setting.into());
+        self
+    }
+
+    pub fn source(mut self, source: &Path) -> Self {
+        self.source = source.into();
+        self
+    }
+
+    pub fn data_dir(&self) -> PathBuf {
+        self.folder.path().join("data")
+    }
+
+    pub fn log(&self) -> String {
+        std::fs::read_to_string(self.folder.path().join("log")).unwrap_or_default()
+    }
+
+    pub fn command(&self) -> Command {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_evanesce"));
+        // What is set for the tests is no setting of the server.
+        for (name, _) in std::env::vars().filter(|(name, _)| name.starts_with("EVANESCE_")) {
+            command.env_remove(name);
+        }
+        command.args(["serve", "--listen", "127.0.0.1:0", "--log-format", "json"]);
+        // Whatever a test sets: another server may have the port that operators have by default.
+        command.args(["--auth", self.auth, "--set", "admin.listen=127.0.0.1:0"]);
+        command.arg("--data-dir").arg(self.data_dir()).arg("--source").arg(&self.source);
+        for set in &self.sets {
+            command.args(["--set", set]);
+        }
+        command
+    }
+
+    pub fn start(&self) -> Server {
+        self.start_with(&[])
+    }
+
+    /// Starts a server with more arguments, such as breakpoints; logs go to the end of `log`.
+    pub fn start_with(&self, arguments: &[&str]) -> Server {
+        let mut command = self.command();
+        command.args(arguments);
+        self.launch(command)
+    }
+
+    /// Starts `command`, which should in the end be a server, and waits until it is ready.
+    pub fn launch(&self, command: Command) -> Server {
+        self.try_launch(command).unwrap_or_else(|end| panic!("not ready: {end:?}\n{}", self.log()))
+    }
+
+    /// As `launch`; the error is how a process ended that was never ready.
+    pub fn try_launch(&self, command: Command) -> Result<Server, std::process::ExitStatus> {
+        let log = std::fs::OpenOptions::new().append(true).create(true).open(self.folder.path().join("log"));
+        self.try_launch_into(log.unwrap(), command)
+    }
+
+    /// As `try_launch`, with this as standard error.
+    pub fn try_launch_into(
+        &self,
+        log: impl Into<Stdio>,
+        mut command: Command,
+    ) -> Result<Server, std::process::ExitStatus> {
+        let mut child = command.stdout(Stdio::piped()).stderr(log).spawn().unwrap();
+        let stdout = child.stdout.take().unwrap();
+        let (told, line) = std::sync::mpsc::channel();
+        std::thread::spawn(move || {
+            let mut stdout = BufReader::new(stdout);
+            let mut line = || {
+                let mut line = String::new();
+                let _ = stdout.read_line(&mut line);
+                line
+            };
+            let ready = line();
+            let operators = if ready.is_empty() { String::new() } else { line() };
+            let _ = told.send((ready, operators));
+        });
+        let (ready, operators) = line.recv_timeout(PATIENCE).unwrap_or_else(|_| {
+            let _ = child.kill();
+            Default::default()
+        });
+        let operators = operators.trim_end().strip_prefix("operators ").unwrap_or_default().to_string();
+        match ready.trim_end().strip_prefix("ready ") {
+            Some(base) => Ok(Server { child, base: base.into(), operators, data_dir: self.data_dir() }),
+            None => Err(child.wait().unwrap()),
+        }
+    }
+
+    pub fn disk(&self) -> Disk {
+        Disk(self.data_dir())
+    }
+
+    /// The erasures that the chain has, in its order.
+    pub fn receipts(&self) -> Vec<Value> {
+        self.chain().into_iter().filter(|entry| entry["kind"] == "erasure").collect()
+    }
+
+    /// All entries of the chain that are not pruned.
+    pub fn chain(&self) -> Vec<Value> {
+        let text = std::fs::read_to_string(self.data_dir().join("receipts.ndjson")).unwrap_or_default();
+        // The server may be in the middle of appending one.
+        let whole = text.split_inclusive('\n').filter(|line| line.ends_with('\n'));
+        let lines = whole.map(|line| serde_json::from_str::<Value>(line).unwrap());
+        lines.filter(|line| line["checkpoint"].is_null()).map(|line| line["entry"].clone()).collect()
+    }
+
+    /// The receipt of a job, once there is one.
+    pub fn receipt(&self, job: &str) -> Value {
+        let find = || self.receipts().into_iter().find(|receipt| receipt["job"] == job);
+        eventually("the receipt", find)
+    }
+}
+
+/// A running server process; killed when it is dropped.
+pub struct Server {
+    pub child: Child,
+    pub base: String,
+    /// Where operators are answered.
+    pub operators: String,
+    pub data_dir: PathBuf,
+}
+
+impl Server {
+    /// The field of requests of operators.
+    pub fn operator_token(&self) -> String {
+        let token = std::fs::read_to_string(self.data_dir.join("operator-token")).unwrap();
+        format!("Bearer {}", token.trim())
+    }
+
+    /// As `get`, of the operators' listener, with their token.
+    pub fn operator(&self, name: &str) -> Answer {
+        let url = format!("{}/{name}", self.operators);
+        send("GET", &url, &[("Authorization", &self.operator_token())])
+    }
+
+    /// Kicks an export off and gives its polling URL.
+    pub fn kickoff(&self, path: &str) -> String {
+        let answer = send("GET", &format!("{}/{path}", self.base), &KICKOFF);
+        assert_eq!(answer.status, 202, "{answer:?}");
+        answer.header("content-location").to_string()
+    }
+
+    /// Exports and gives the polling URL and the manifest.
+    pub fn export(&self, path: &str) -> (String, Value) {
+        let polling = self.kickoff(path);
+        let manifest = self.wait_complete(&polling);
+        (polling, manifest)
+    }
+
+    pub fn wait_complete(&self, polling: &str) -> Value {
+        eventually("the export", || {
+            let answer = get(polling);
+            assert!(matches!(answer.status, 200 | 202), "{answer:?}");
+            (answer.status == 200).then(|| answer.json())
+        })
+    }
+
+    /// Waits until a running export has written something and is not done.
+    pub fn wait_halfway(&self, polling: &str) {
+        eventually("progress", || {
+            let answer = get(polling);
+            assert_eq!(answer.status, 202, "it should still run: {answer:?}");
+            let progress: f64 = answer.header("x-progress").trim_end_matches("% complete").parse().unwrap();
+            (progress > 10.0).then_some(())
+        });
+    }
+
+    /// Waits for the process to end by itself.
+    pub fn wait_exit(&mut self) -> std::process::ExitStatus {
+        eventually("the end of the process", || self.child.try_wait().unwrap())
+    }
+
+    pub fn signal(&self, signal: rustix::process::Signal) {
+        let pid = rustix::process::Pid::from_child(&self.child);
+        rustix::process::kill_process(pid, signal).unwrap();
+    }
+
+    /// SIGKILL, and the end of the process.
+    pub fn kill(mut self) {
+        self.child.kill().unwrap();
+        self.child.wait().unwrap();
+    }
+}
+
+impl Drop for Server {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
