@@ -10,7 +10,6 @@ use std::os::unix::net::UnixStream as BlockingStream;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use jiff::Timestamp;
 use nix::unistd::{Uid, User};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
@@ -20,7 +19,7 @@ use uuid::Uuid;
 
 use crate::Evanesce;
 use crate::audit::Event;
-use crate::job::{ClientId, JobId, StateName, TenantId};
+use crate::job::JobId;
 
 /// The name of the socket in the data directory.
 const NAME: &str = "control.sock";
@@ -71,25 +70,6 @@ pub enum Ask {
         /// The job.
         job: JobId,
     },
-}
-
-/// One job, as an operator sees it.
-#[derive(Debug, Clone, Serialize, Deserialize)]
-pub struct JobLine {
-    /// The job.
-    pub job: JobId,
-    /// Where it stands.
-    pub state: StateName,
-    /// Whose data it exports.
-    pub tenant: TenantId,
-    /// Who may see it.
-    pub owner: ClientId,
-    /// When the kick-off was received.
-    pub submitted_at: Timestamp,
-    /// Percent done; `None` of a job that ended before all was.
-    pub percent: Option<f64>,
-    /// Whether it is under a hold.
-    pub held: bool,
 }
 
 /// Who gives an order, and by which request.
@@ -223,14 +203,14 @@ pub async fn perform(ask: Ask, operator: &Operator, evanesce: &Evanesce) -> Answ
             let status = evanesce.reaper_status().await.ok_or("the instance is going down")?;
             return serde_json::to_value(status).map_err(|e| e.to_string());
         }
-        Ask::Jobs => return serde_json::to_value(jobs(evanesce)).map_err(|e| e.to_string()),
+        Ask::Jobs => return serde_json::to_value(evanesce.jobs().await).map_err(|e| e.to_string()),
         Ask::ConfirmClock => {
             let waited = evanesce.confirm_clock().await.ok_or("the instance is going down")?;
             if !waited {
                 return Err("the clock is believed already".into());
             }
             let (action, by) = ("clock-confirm", by.into());
-            evanesce.services().audit.record(Event::Admin { action, by, job: None, client: None });
+            evanesce.record(Event::Admin { action, by, job: None, client: None });
             return Ok(Value::Null);
         }
         Ask::Cancel { job } => {
@@ -240,7 +220,7 @@ pub async fn perform(ask: Ask, operator: &Operator, evanesce: &Evanesce) -> Answ
             let cancelled = evanesce.cancel_as(job, by, operator.request_id.clone()).await;
             cancelled.map_err(|refusal| refusal.to_string())?;
             let (action, by) = ("cancel", operator.name.clone());
-            evanesce.services().audit.record(Event::Admin { action, by, job: Some(job), client: None });
+            evanesce.record(Event::Admin { action, by, job: Some(job), client: None });
             return Ok(Value::Null);
         }
         Ask::Pause { reason } => evanesce.pause_reaper(by, &reason).await,
@@ -249,26 +229,6 @@ pub async fn perform(ask: Ask, operator: &Operator, evanesce: &Evanesce) -> Answ
         Ask::Release { job } => evanesce.release(job, by).await,
     };
     ordered.map(|()| Value::Null).map_err(|refusal| refusal.to_string())
-}
-
-/// All jobs, the oldest first.
-fn jobs(evanesce: &Evanesce) -> Vec<JobLine> {
-    let services = evanesce.services();
-    let line = |job: &std::sync::Arc<crate::store::Published>| JobLine {
-        job: job.record.id,
-        state: job.record.state.name(),
-        tenant: job.record.tenant.clone(),
-        owner: job.record.owner.clone(),
-        submitted_at: job.record.submitted_at,
-        percent: match job.record.state.name() {
-            StateName::Complete => Some(100.0),
-            state => state.is_active().then(|| job.progress.percent()),
-        },
-        held: services.receipts.hold_of(job.record.id).is_some(),
-    };
-    let mut jobs: Vec<_> = services.view().all().iter().map(line).collect();
-    jobs.sort_by_key(|line| (line.submitted_at, line.job));
-    jobs
 }
 
 /// Why a server could not be asked, or did not do what it was asked for.

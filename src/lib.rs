@@ -58,7 +58,10 @@ mod transport;
 
 pub use actors::{OrderError, ReaperStatus, SubmitError};
 pub use builder::{Builder, StartError};
-pub use evanesce::{CancelError, Cancelled, Evanesce, Submission};
+pub use evanesce::{
+    CancelError, Cancelled, Evanesce, JobAbsent, JobOverview, JobOwner, JobSnapshot, ManifestPage, OpenFile,
+    OpenFileError, PageAbsent, Readiness, SourceReadError, Submission,
+};
 pub use job::Kickoff;
 pub use reconcile::ReconcileError;
 pub use space::NoRoom;

@@ -85,10 +85,9 @@ impl Authority {
     /// # Errors
     /// Its folder in the data directory, or a file that the settings name, cannot be used.
     pub fn open(evanesce: &Evanesce, applications: Option<Applications>) -> Result<Self, AuthorityError> {
-        let services = evanesce.services();
-        let (settings, clock) = (services.config.auth.clone(), services.clock.clone());
+        let (settings, clock) = (evanesce.config().auth.clone(), evanesce.clock().clone());
         let fail = |operation| move |error| AuthorityError::Folder { operation, error };
-        let folder = Folder::open(&services.config.storage.data_dir).map_err(fail("open"))?;
+        let folder = Folder::open(&evanesce.config().storage.data_dir).map_err(fail("open"))?;
         // A token is good for no longer than that after its key was retired.
         let grace = settings.token_lifetime.0 + settings.clock_skew.0;
         let keys = SigningKeys::open(folder.clone(), clock.clone(), settings.key_rotation.0, grace);
@@ -97,7 +96,7 @@ impl Authority {
         let window = Duration::from_secs(LONGEST_LIFE.unsigned_abs()) + 2 * settings.clock_skew.0;
         let time = clock.clone();
         let now = move || time.now().as_second();
-        let replay = Replay::open(folder, window, settings.max_replay_entries, now, services.fatal.clone());
+        let replay = Replay::open(folder, window, settings.max_replay_entries, now, evanesce.fatal().clone());
         let client_keys = ClientKeyStore::new(&settings).map_err(AuthorityError::Authorities)?;
         let (alive, end) = channel();
         let (rotated, look) = (Arc::downgrade(&keys), (settings.key_rotation.0 / 2).min(LOOK));

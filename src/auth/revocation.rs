@@ -27,14 +27,12 @@ pub struct Revoked {
 /// too. Asked twice, the second finds nothing. Their receipts say `revoked`.
 pub async fn cancel_jobs(evanesce: &Evanesce, departed: &[Departed]) -> Revoked {
     let mut revoked = Revoked { request_id: Uuid::new_v4().to_string(), ..Revoked::default() };
-    let jobs = evanesce.services().view().all().into_iter().map(|job| job.record.clone());
-    let theirs = jobs.filter(|job| {
-        let is_owner = |one: &Departed| one.tenant == job.tenant && one.client_id == job.owner;
-        job.state.name().is_active() && departed.iter().any(is_owner)
+    let theirs = evanesce.active_jobs().await.into_iter().filter(|(owner, _)| {
+        departed.iter().any(|one| one.tenant == owner.tenant && one.client_id == owner.client)
     });
-    let ended = theirs.map(|job| {
+    let ended = theirs.map(|(_, job)| {
         let request_id = revoked.request_id.clone();
-        async move { (job.id, evanesce.revoke(job.id, request_id).await) }
+        async move { (job, evanesce.revoke(job, request_id).await) }
     });
     for (job, ended) in join_all(ended).await {
         match ended {
@@ -51,12 +49,11 @@ pub async fn cancel_jobs(evanesce: &Evanesce, departed: &[Departed]) -> Revoked 
     revoked
 }
 
-/// The owners of queued and running jobs that are no active applications: those that went while
+/// Returns the owners of queued and running jobs that are no active applications: those that went while
 /// nobody was looking.
-pub fn departed_owners(evanesce: &Evanesce, applications: &Applications) -> Vec<Departed> {
-    let jobs = evanesce.services().view().all().into_iter();
-    let active = jobs.map(|job| job.record.clone()).filter(|job| job.state.name().is_active());
+pub async fn departed_owners(evanesce: &Evanesce, applications: &Applications) -> Vec<Departed> {
+    let active = evanesce.active_jobs().await.into_iter();
     let owners: BTreeSet<_> =
-        active.map(|job| Departed { tenant: job.tenant, client_id: job.owner }).collect();
+        active.map(|(owner, _)| Departed { tenant: owner.tenant, client_id: owner.client }).collect();
     owners.into_iter().filter(|one| applications.find(&one.tenant, &one.client_id).is_none()).collect()
 }

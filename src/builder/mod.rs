@@ -8,6 +8,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use actix::{Actor, System};
+use tokio::runtime::Handle;
 use tokio::sync::oneshot;
 
 use crate::actors::{DiskWitnesses, Orchestrator, Planners, Services};
@@ -294,9 +295,10 @@ fn run(builder: Builder, started: oneshot::Sender<Result<Running, StartError>>) 
     };
     let services = Arc::new(services);
     let runner = System::new();
-    let orchestrator = runner.block_on(async { Orchestrator::new(services.clone(), awake).start() });
-    let running =
-        Running { services: services.clone(), orchestrator, system: System::current(), _lock: lock };
+    let (orchestrator, runtime) =
+        runner.block_on(async { (Orchestrator::new(services.clone(), awake).start(), Handle::current()) });
+    let system = System::current();
+    let running = Running { services: services.clone(), orchestrator, system, runtime, _lock: lock };
     if started.send(Ok(running)).is_err() {
         return;
     }

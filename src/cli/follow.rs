@@ -54,7 +54,7 @@ async fn cancel(applications: Applications, evanesce: Evanesce, mut told: mpsc::
                 Some(Reload::Refused { .. } | Reload::Unchanged) => continue,
                 None => return,
             },
-            _ = poll.tick() => revocation::departed_owners(&evanesce, &applications),
+            _ = poll.tick() => revocation::departed_owners(&evanesce, &applications).await,
         };
         revocation::cancel_jobs(&evanesce, &departed).await;
     }

@@ -8,7 +8,8 @@ use serde_json::Value;
 
 use super::CliError;
 use super::output::{print, print_all, report};
-use crate::control::{Ask, ControlError, JobLine, ask};
+use crate::JobOverview;
+use crate::control::{Ask, ControlError, ask};
 use crate::job::JobId;
 
 /// Which server.
@@ -111,12 +112,14 @@ pub fn jobs(args: &Show) -> Result<(), CliError> {
     if args.json {
         return print(jobs);
     }
-    let jobs: Vec<JobLine> = serde_json::from_value(jobs).map_err(CliError::failed)?;
-    print_all(jobs.into_iter().map(|JobLine { job, state, tenant, owner, submitted_at, percent, held }| {
-        let held = if held { "  held" } else { "" };
-        let percent = percent.map_or_else(String::new, |percent| format!("{percent:.1} %"));
-        format!("{job}  {submitted_at:.0}  {state:<9} {percent:>7}  {tenant}/{owner}{held}")
-    }))
+    let jobs: Vec<JobOverview> = serde_json::from_value(jobs).map_err(CliError::failed)?;
+    print_all(jobs.into_iter().map(
+        |JobOverview { job, state, tenant, owner, submitted_at, percent, held }| {
+            let held = if held { "  held" } else { "" };
+            let percent = percent.map_or_else(String::new, |percent| format!("{percent:.1} %"));
+            format!("{job}  {submitted_at:.0}  {state:<9} {percent:>7}  {tenant}/{owner}{held}")
+        },
+    ))
 }
 
 /// Ends a job and has its files erased.

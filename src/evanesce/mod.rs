@@ -1,27 +1,45 @@
-//! The embedding API: a running instance with its own thread and its own actix system, usable
-//! from any async runtime (DESIGN section 5).
+//! The embedding API: a running instance with its own thread and its own actix system, usable from any async
+//! runtime (DESIGN section 5). It is the one door: whatever HTTP, the control socket and `evanesce serve` do,
+//! they do through it, and so can a host without them. What only they need is `pub(crate)` here.
 
+mod download;
+mod jobs;
+mod orders;
+mod pages;
+mod source;
+
+use std::pin::pin;
 use std::sync::Arc;
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
 use actix::{Addr, System};
+use futures_util::future::{Either, select};
 use jiff::Timestamp;
 use parking_lot::Mutex;
+use tokio::runtime::Handle;
 use tokio::sync::oneshot;
 use uuid::Uuid;
 
 use crate::actors::{
-    CancelReply, Canceller, ConfirmClock, GetStatus, Halt, JobMessage, Orchestrator, Order, OrderError,
-    ReaperStatus, Services, Submit, SubmitError, Tell,
+    CancelReply, Canceller, Halt, JobMessage, Orchestrator, Services, Submit, SubmitError, Tell,
 };
-use crate::audit::Event;
+use crate::audit::{self, Event};
 use crate::builder::Builder;
+use crate::clock::Clock;
+use crate::config::Config;
 use crate::job::{ClientId, ExportRequest, JobId, JobState, Kickoff, Receipt, TenantId};
 use crate::lock::DirLock;
-use crate::receipts::{Entry, Hold, Pause, ReceiptsError};
+use crate::receipts::ReceiptsError;
 use crate::store::View;
-use crate::telemetry;
+use crate::telemetry::{self, Fatal};
+
+pub(crate) use download::Download;
+pub use download::{OpenFile, OpenFileError};
+pub use jobs::{JobAbsent, JobOverview, JobOwner, JobSnapshot};
+pub use orders::Readiness;
+pub use pages::{ManifestPage, PageAbsent};
+pub use source::SourceReadError;
 
 /// The tenant of exports that are submitted by the host itself.
 const DEFAULT_TENANT: &str = "default";
@@ -75,6 +93,8 @@ pub(crate) struct Running {
     pub(crate) services: Arc<Services>,
     pub(crate) orchestrator: Addr<Orchestrator>,
     pub(crate) system: System,
+    /// The runtime of the actors.
+    pub(crate) runtime: Handle,
     /// Held as long as the instance lives.
     pub(crate) _lock: Arc<DirLock>,
 }
@@ -188,55 +208,6 @@ impl Evanesce {
         self.services().view().wait_for(finished).await
     }
 
-    /// What the reaper has done and has before it; `None` when the instance is going down.
-    pub async fn reaper_status(&self) -> Option<ReaperStatus> {
-        self.0.running.orchestrator.send(GetStatus).await.ok().flatten()
-    }
-
-    /// Pauses the reaper: nothing is swept and nothing expires until it is resumed, over
-    /// restarts as well. Marks are made as ever, so that what is deleted is hidden at once.
-    /// `by` and `reason` go into the receipts. Resolves when the order is durable.
-    pub async fn pause_reaper(&self, by: &str, reason: &str) -> Result<(), OrderError> {
-        let (at, by, reason) = (self.services().clock.now(), by.into(), reason.into());
-        self.order(Entry::Pause(Pause { at, by, reason })).await
-    }
-
-    /// Ends a pause of the reaper.
-    pub async fn resume_reaper(&self, by: &str) -> Result<(), OrderError> {
-        self.order(Entry::Resume { at: self.services().clock.now(), by: by.into() }).await
-    }
-
-    /// Puts a job under a hold (a legal hold): its files stay until it is released, over
-    /// restarts as well. It does not expire; a DELETE hides it at once as ever, but nothing of
-    /// it is swept. `by` and `reason` go into the receipts. Resolves when the order is durable.
-    pub async fn hold(&self, job: JobId, by: &str, reason: &str) -> Result<(), OrderError> {
-        let (at, by, reason) = (self.services().clock.now(), by.into(), reason.into());
-        self.order(Entry::Hold(Hold { job, at, by, reason })).await
-    }
-
-    /// Releases a job from its hold; what was deleted meanwhile is swept now.
-    pub async fn release(&self, job: JobId, by: &str) -> Result<(), OrderError> {
-        self.order(Entry::Release { job, at: self.services().clock.now(), by: by.into() }).await
-    }
-
-    /// All holds that are in force.
-    pub fn holds(&self) -> Vec<Hold> {
-        self.services().receipts.holds()
-    }
-
-    async fn order(&self, entry: Entry) -> Result<(), OrderError> {
-        let (reply, answer) = oneshot::channel();
-        self.0.running.orchestrator.do_send(Order { entry, reply });
-        answer.await.unwrap_or(Err(OrderError::Stopped))
-    }
-
-    /// Says that the wall clock is right although it jumped: expiry, which waits then
-    /// ([`ReaperStatus::clock_jumped`]), goes on at once. Tells whether it waited; `None` when
-    /// the instance is going down.
-    pub async fn confirm_clock(&self) -> Option<bool> {
-        self.0.running.orchestrator.send(ConfirmClock).await.ok().flatten()
-    }
-
     /// Stops the instance: exports stop between two writes and go on at the next start; what
     /// was submitted to the store is committed; the lock is released. Resolves when all of
     /// that is done, after `grace` at the latest for workers that do not stop.
@@ -250,8 +221,72 @@ impl Evanesce {
         let _ = stopped.await;
     }
 
-    pub(crate) fn services(&self) -> &Arc<Services> {
+    /// Returns the settings.
+    pub fn config(&self) -> &Config {
+        &self.services().config
+    }
+
+    /// Returns the wall time, by the clock that the instance was given.
+    pub fn now(&self) -> Timestamp {
+        self.services().clock.now()
+    }
+
+    /// The wall clock.
+    pub(crate) fn clock(&self) -> &Clock {
+        &self.services().clock
+    }
+
+    /// How to give up.
+    pub(crate) fn fatal(&self) -> &Fatal {
+        &self.services().fatal
+    }
+
+    /// Records what somebody did, or was refused.
+    pub(crate) fn record(&self, event: Event) {
+        self.services().audit.record(event);
+    }
+
+    /// Records the start of a download, and its end when the record is dropped ([`audit::Download`]).
+    pub(crate) fn record_download(
+        &self,
+        caller: audit::Caller,
+        job: JobId,
+        file: &str,
+        length: Option<u64>,
+    ) -> audit::Download {
+        self.services().audit.download(caller, job, file, length)
+    }
+
+    /// How long it takes until there may be room for another export of the tenant.
+    pub(crate) fn room_expected_in(&self, tenant: &TenantId) -> Duration {
+        self.services().space.retry_after(tenant)
+    }
+
+    fn services(&self) -> &Services {
         &self.0.running.services
+    }
+
+    /// The runtime of the actors, which has no time for what blocks.
+    fn runtime(&self) -> &Handle {
+        &self.0.running.runtime
+    }
+
+    /// Where a call that blocks runs: in the caller's runtime, so that those of the actors do not wait for it.
+    fn blocking_pool(&self) -> Handle {
+        Handle::try_current().unwrap_or_else(|_| self.runtime().clone())
+    }
+
+    /// Waits for `what` at most so long, whatever runtime the caller has; `None` if that was too short.
+    async fn within<T>(&self, patience: Duration, what: impl Future<Output = T>) -> Option<T> {
+        let timer = self.runtime().spawn(async move { tokio::time::sleep(patience).await });
+        let end = timer.abort_handle();
+        match select(pin!(what), timer).await {
+            Either::Left((done, _)) => {
+                end.abort();
+                Some(done)
+            }
+            Either::Right(_) => None,
+        }
     }
 }
 

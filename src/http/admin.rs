@@ -14,7 +14,6 @@ use serde_json::{Value, json};
 use super::body::is_coded;
 use super::{Api, ApiError, RequestId};
 use crate::control::{Ask, Operator, perform};
-use crate::telemetry;
 
 /// Who gives an order over HTTP, as receipts have it.
 const OPERATOR: &str = "operator-token";
@@ -29,26 +28,14 @@ pub async fn healthz() -> HttpResponse {
 /// longer than `reaper.alarm_after`, and there is a thread left for an export: jobs that have ended
 /// do not have them all.
 pub async fn readyz(api: Data<Api>) -> HttpResponse {
-    let (ready, _) = readiness(&api).await;
+    let ready = api.evanesce.readiness().await.is_ready;
     answer(ready, json!({"ready": ready}))
 }
 
 /// The same, and why.
 pub async fn readyz_in_full(api: Data<Api>) -> HttpResponse {
-    let (ready, mut reasons) = readiness(&api).await;
-    reasons["ready"] = ready.into();
-    answer(ready, reasons)
-}
-
-async fn readiness(api: &Api) -> (bool, Value) {
-    let reaper = api.evanesce.reaper_status().await;
-    let in_time = reaper.as_ref().is_some_and(|reaper| !reaper.overdue && reaper.missing.is_empty());
-    let services = api.evanesce.services();
-    let (workers, planners) = (services.pool.outliving(), services.planners.outliving());
-    let can_keep_records = services.ledger.is_healthy() && services.audit.is_healthy();
-    let can_export = !workers.is_starved && !planners.is_starved;
-    let reasons = json!({"reaper": reaper, "workers": workers, "planners": planners});
-    (can_keep_records && in_time && can_export, reasons)
+    let readiness = api.evanesce.readiness().await;
+    answer(readiness.is_ready, json!(readiness))
 }
 
 fn answer(ready: bool, body: Value) -> HttpResponse {
@@ -59,12 +46,7 @@ fn answer(ready: bool, body: Value) -> HttpResponse {
 /// Prometheus text.
 pub async fn metrics(api: Data<Api>) -> Result<HttpResponse, ApiError> {
     let Some(metrics) = &api.metrics else { return Err(ApiError::no_route()) };
-    // It counts the backlog for the metrics too.
-    api.evanesce.reaper_status().await;
-    let services = api.evanesce.services();
-    let (planned, done) = services.view().work();
-    telemetry::work(planned, done);
-    telemetry::reserved_bytes(services.space.reserved());
+    api.evanesce.refresh_metrics().await;
     Ok(HttpResponse::Ok().content_type("text/plain; version=0.0.4; charset=utf-8").body(metrics.render()))
 }
 

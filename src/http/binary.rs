@@ -17,10 +17,10 @@ use serde::Deserialize;
 use super::accept::{self, check_accept};
 use super::scope::{self, Visible};
 use super::{Api, ApiError, Caller, reading};
+use crate::JobAbsent;
 use crate::auth::{Coverage, Permission, Scopes};
 use crate::fhir::ResourceType;
 use crate::job::{JobId, RequestSummary};
-use crate::store::{Lookup, View};
 
 /// The job that handed the URL out.
 const REQUEST: &str = "request";
@@ -48,7 +48,7 @@ pub async fn read(request: HttpRequest, api: Data<Api>) -> Result<HttpResponse, 
     let known = if caller.application.is_some() { URL_PARAMETERS } else { &[] };
     let parameters = reading::parameters(&request, known)?;
     let id = reading::id(&request)?;
-    let visible = visible(&caller, api.evanesce.services().view(), &id, &parameters)?;
+    let visible = visible(&caller, &api, &id, &parameters).await?;
     let text =
         reading::ask(&api, &caller.tenant, move |exporter| exporter.read(ResourceType::BINARY, &id)).await?;
     let bases = api.bases(&caller);
@@ -79,9 +79,9 @@ pub async fn read(request: HttpRequest, api: Data<Api>) -> Result<HttpResponse, 
 /// # Errors
 /// 404 `not-found` as for a Binary that is not there, unless an export of the client handed this URL
 /// out; 404 `deleted` if it is gone since; 403 if the scopes cover no such thing.
-fn visible(
+async fn visible(
     caller: &Caller,
-    view: &View,
+    api: &Api,
     id: &str,
     parameters: &[(String, String)],
 ) -> Result<Visible, ApiError> {
@@ -94,12 +94,11 @@ fn visible(
         }
         (Some(job), Some(proof)) => {
             let job: JobId = job.parse().map_err(|_| ApiError::unknown_resource())?;
-            let published = match view.lookup(&caller.tenant, &caller.client, job) {
-                Lookup::Found(published) => published,
-                Lookup::Deleted => return Err(ApiError::deleted()),
-                Lookup::Unknown => return Err(ApiError::unknown_resource()),
-            };
-            let request = published.request.as_deref().ok_or_else(ApiError::unknown_resource)?;
+            let found = api.evanesce.job(&caller.owner(), job).await.map_err(|absent| match absent {
+                JobAbsent::Deleted => ApiError::deleted(),
+                JobAbsent::Unknown => ApiError::unknown_resource(),
+            })?;
+            let request = found.request().ok_or_else(ApiError::unknown_resource)?;
             match may_have(request, &caller.scopes, id, proof) {
                 None => Err(ApiError::unknown_resource()),
                 Some(true) => Ok(Visible::ALL),

@@ -14,6 +14,7 @@ use actix_web::{Error, HttpMessage, HttpRequest};
 use super::documents::OfTenant;
 use super::forwarded::Client;
 use super::{Api, ApiError, query};
+use crate::JobOwner;
 use crate::auth::{Application, Authority, Issuer, Scopes, TokenError};
 use crate::job::{ClientId, JobId, TenantId};
 
@@ -99,6 +100,13 @@ pub async fn authenticated(
             next.call(request).await.map(ServiceResponse::map_into_left_body)
         }
         Err(refusal) => Ok(request.error_response(refusal).map_into_right_body()),
+    }
+}
+
+impl Caller {
+    /// Whose jobs it may see.
+    pub fn owner(&self) -> JobOwner {
+        JobOwner { tenant: self.tenant.clone(), client: self.client.clone() }
     }
 }
 

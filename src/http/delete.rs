@@ -13,7 +13,6 @@ use super::{Api, ApiError, Caller, RequestId, accept, query, status};
 use crate::audit::Event;
 use crate::fhir::{self, IssueCode, OperationOutcome, Severity, quoted};
 use crate::job::JobId;
-use crate::store::Lookup;
 use crate::{CancelError, telemetry};
 
 /// `DELETE {polling URL}`.
@@ -58,11 +57,8 @@ async fn cancel(
     RequestId(request_id): RequestId,
 ) -> Result<HttpResponse, ApiError> {
     let began = Instant::now();
-    match api.evanesce.services().view().lookup(&caller.tenant, &caller.client, job) {
-        Lookup::Found(published) => status::check_conditions(request, api, &caller.base, &published)?,
-        Lookup::Deleted => return Err(ApiError::deleted()),
-        Lookup::Unknown => return Err(ApiError::unknown_job()),
-    }
+    let found = api.evanesce.job(&caller.owner(), job).await?;
+    status::check_conditions(request, api, &caller.base, &found)?;
     let cancelled = api.evanesce.cancel_as(job, caller.client.clone(), request_id).await;
     let cancelled = cancelled.map_err(|error| match error {
         CancelError::AlreadyDeleted => ApiError::deleted(),

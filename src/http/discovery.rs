@@ -29,7 +29,7 @@ pub async fn metadata(request: HttpRequest, api: Data<Api>) -> Result<HttpRespon
 }
 
 fn statement(api: &Api, tenant: &TenantId) -> Document {
-    let export = &api.evanesce.services().config.export;
+    let export = &api.evanesce.config().export;
     let profile = fhir::Profile {
         parameters: api.export_parameters(),
         max_file_bytes: export.max_file_bytes,
@@ -65,6 +65,6 @@ fn statement(api: &Api, tenant: &TenantId) -> Document {
 impl Api {
     /// Whether a tenant has an export at all; single applications may still not (K-15).
     pub(super) fn offers(&self, tenant: &TenantId, export: &fhir::ExportOperation) -> bool {
-        *export != PATIENT_EXPORT || self.evanesce.services().config.tenant(tenant).patient_export
+        *export != PATIENT_EXPORT || self.evanesce.config().tenant(tenant).patient_export
     }
 }

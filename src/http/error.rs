@@ -14,6 +14,7 @@ use crate::fhir::{IssueCode, OperationOutcome, Severity};
 use crate::job::FailureReason;
 use crate::job::bounds::Exceeded;
 use crate::space::NoRoom;
+use crate::{JobAbsent, OpenFileError};
 
 /// The media type of everything but manifests and NDJSON (G-10).
 pub const FHIR_JSON: &str = "application/fhir+json";
@@ -409,6 +410,25 @@ impl ResponseError for ApiError {
             response.headers_mut().insert(header::ALLOW, allow);
         }
         response
+    }
+}
+
+impl From<JobAbsent> for ApiError {
+    fn from(absent: JobAbsent) -> Self {
+        match absent {
+            JobAbsent::Unknown => Self::unknown_job(),
+            JobAbsent::Deleted => Self::deleted(),
+        }
+    }
+}
+
+impl From<OpenFileError> for ApiError {
+    fn from(error: OpenFileError) -> Self {
+        match error {
+            OpenFileError::Job(absent) => absent.into(),
+            OpenFileError::UnknownFile => Self::unknown_file(),
+            OpenFileError::Unreadable => Self::internal(),
+        }
     }
 }
 

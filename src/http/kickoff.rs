@@ -1,8 +1,6 @@
 //! The kick-off of an export: `GET` or `POST` of `{base}/$export`, `{base}/Patient/$export` and
 //! `{base}/Group/{id}/$export` (REQUIREMENTS section 3).
 
-use std::time::Instant;
-
 use actix_web::http::{Method, StatusCode, header};
 use actix_web::web::{Bytes, Data, Payload};
 use actix_web::{HttpRequest, HttpResponse, ResponseError};
@@ -15,11 +13,10 @@ use super::preferences::Preferences;
 use super::query::percent_decoded;
 use super::recorded::level_name;
 use super::{Api, ApiError, Caller, accept, body, query, scope};
-use crate::actors::SubmitError;
 use crate::audit::Event;
 use crate::fhir::{IssueCode, OperationOutcome, Severity};
 use crate::job::{Access, ExportRequest, Handout, JobId, Level, Parameters};
-use crate::{Kickoff, Submission};
+use crate::{Kickoff, Submission, SubmitError};
 
 /// Seconds after which a client that met a limit may try again, if nobody can tell.
 const RETRY_AFTER: u64 = 30;
@@ -77,7 +74,7 @@ async fn kickoff(
     scope::check_level(caller.application.as_deref(), &level)?;
     // Its place is kept until the kick-off is answered.
     let sent = sent(request, payload, api).await?;
-    let now = api.evanesce.services().clock.now();
+    let now = api.evanesce.now();
     let Understood { level, access, parameters } =
         understood(level, preferences, caller, now, &sent, api).await?;
     let access = match caller.application.as_deref() {
@@ -85,7 +82,7 @@ async fn kickoff(
         None => access,
     };
     let origin = sent.origin();
-    let tenant = api.evanesce.services().config.tenant(&caller.tenant);
+    let tenant = api.evanesce.config().tenant(&caller.tenant);
     if level == Level::Patient && !tenant.patient_export {
         return Err(ApiError::patient_export_disabled());
     }
@@ -108,7 +105,7 @@ async fn kickoff(
         Ok(job) => job,
         Err(error) => {
             let reason = error.name();
-            let error = refused(error, caller, api);
+            let error = refused(error, caller, api).await;
             let status = error.status_code().as_u16();
             api.record(Event::KickOffRefused { caller: who, status, reason });
             return Err(error);
@@ -144,18 +141,18 @@ fn export_request(
 }
 
 /// What a client is told whose export was not accepted.
-fn refused(error: SubmitError, caller: &Caller, api: &Api) -> ApiError {
+async fn refused(error: SubmitError, caller: &Caller, api: &Api) -> ApiError {
     match error {
         SubmitError::TooManyJobs | SubmitError::TenantBusy => ApiError::throttled(RETRY_AFTER),
         SubmitError::ClientBusy(jobs) => {
-            let retry_after = first_end(&jobs, api);
+            let retry_after = first_end(&jobs, api).await;
             ApiError::too_many_jobs(
                 jobs.into_iter().map(|job| caller.base.polling_url(job)).collect(),
                 retry_after,
             )
         }
         SubmitError::TooManyKept(jobs) => {
-            let retry_after = api.evanesce.services().space.retry_after(&caller.tenant).as_secs();
+            let retry_after = api.evanesce.room_expected_in(&caller.tenant).as_secs();
             let jobs = jobs.into_iter().map(|job| caller.base.polling_url(job)).collect();
             ApiError::too_many_kept(jobs, retry_after)
         }
@@ -170,10 +167,8 @@ fn refused(error: SubmitError, caller: &Caller, api: &Api) -> ApiError {
 }
 
 /// Seconds until the first of these jobs is expected to end, as far as anybody can tell.
-fn first_end(jobs: &[JobId], api: &Api) -> u64 {
-    let view = api.evanesce.services().view();
-    let left = jobs.iter().filter_map(|job| view.get(*job)?.progress.time_left(Instant::now()));
-    left.min().map_or(RETRY_AFTER, |left| left.as_secs().clamp(1, LONGEST_RETRY))
+async fn first_end(jobs: &[JobId], api: &Api) -> u64 {
+    api.evanesce.first_end(jobs).await.map_or(RETRY_AFTER, |left| left.as_secs().clamp(1, LONGEST_RETRY))
 }
 
 /// What the 202 says in place of the usual (K-18).
@@ -246,7 +241,7 @@ async fn understood(
         Sent::Query(query) => Bytes::copy_from_slice(query.as_bytes()),
         Sent::Body(body) => body.bytes.clone(),
     };
-    let (bases, export) = (api.bases(caller), &api.evanesce.services().config.export);
+    let (bases, export) = (api.bases(caller), &api.evanesce.config().export);
     let (references, devices) = (export.references, export.devices(profile));
     let understand = move || {
         let given = match origin {

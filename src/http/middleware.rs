@@ -108,7 +108,7 @@ pub async fn around(
 
 /// Finds out who the client is, for all who want to know it ([`ClientAddress`]).
 fn client(request: &ServiceRequest) -> Option<IpAddr> {
-    let server = &request.app_data::<Data<Api>>()?.evanesce.services().config.server;
+    let server = &request.app_data::<Data<Api>>()?.evanesce.config().server;
     let client = Client::of(request.request(), &server.trusted_proxies, server.proxy_fields)?;
     let ClientAddress(address) = client.address;
     request.extensions_mut().insert(client.address);
@@ -135,7 +135,7 @@ fn skip_slash(request: &mut ServiceRequest) {
 fn keep_alive(request: &HttpRequest) -> Option<HeaderValue> {
     let is_kept = request.head().connection_type() == ConnectionType::KeepAlive;
     request.conn_data::<Wire>().filter(|_| is_kept)?;
-    let time = request.app_data::<Data<Api>>()?.evanesce.services().config.limits.keep_alive.0;
+    let time = request.app_data::<Data<Api>>()?.evanesce.config().limits.keep_alive.0;
     (time.as_secs() > 0).then(|| HeaderValue::from_str(&format!("timeout={}", time.as_secs())).ok())?
 }
 
@@ -149,7 +149,7 @@ fn check_rate(request: &ServiceRequest) -> Result<(), ApiError> {
 /// What a client that uses TLS is told: to use nothing else (RFC 6797). One of which a trusted
 /// proxy does not say what it uses is taken for one that uses what `public_url` says.
 fn strict_transport_security(request: &HttpRequest) -> Option<HeaderValue> {
-    let server = &request.app_data::<Data<Api>>()?.evanesce.services().config.server;
+    let server = &request.app_data::<Data<Api>>()?.evanesce.config().server;
     let max_age = server.hsts_max_age.0.as_secs();
     let is_https = request.extensions().get::<Client>()?.is_https;
     let is_public = || server.public_url.as_ref().is_some_and(|url| url.starts_with("https://"));

@@ -94,15 +94,10 @@ impl Api {
     /// see, without a slash at the end. All requests are those of one built-in client, which may
     /// have everything: the host authenticates, or gives an authority ([`Api::with_authority`]).
     pub fn new(evanesce: Evanesce, public_url: impl Into<String>) -> Self {
-        let services = evanesce.services();
-        let of_settings = services.config.tenant_ids();
-        let of_host = services.exporters.own_tenants().cloned();
-        let tenants = of_settings.into_iter().chain(of_host);
-        let tenants: BTreeSet<_> = tenants.filter(|tenant| services.exporters.of(tenant).is_some()).collect();
+        let (config, tenants) = (evanesce.config(), evanesce.tenants());
         let documents = Arc::new(Documents::new(&tenants));
-        let limits = Arc::new(Limits::new(&services.config.limits));
-        let server = &services.config.server;
-        let (max_url_bytes, max_body_bytes) = (server.max_url_bytes, server.max_body_bytes);
+        let limits = Arc::new(Limits::new(&config.limits));
+        let (max_url_bytes, max_body_bytes) = (config.server.max_url_bytes, config.server.max_body_bytes);
         Self {
             evanesce,
             public_url: public_url.into(),
@@ -161,12 +156,12 @@ impl Api {
     }
 
     fn protocol(&self) -> &Protocol {
-        &self.evanesce.services().config.protocol
+        &self.evanesce.config().protocol
     }
 
     /// The base URLs below which references are relative for a client (K-12).
     fn bases(&self, caller: &Caller) -> Bases {
-        self.evanesce.services().config.bases(&caller.tenant).and(caller.base.as_str())
+        self.evanesce.config().bases(&caller.tenant).and(caller.base.as_str())
     }
 
     /// The parameters of kick-offs that are taken.

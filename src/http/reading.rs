@@ -1,8 +1,6 @@
 //! What reads and searches have in common: their parameters, checked strictly (K-5), the way to
 //! the source, and answers that a client need not fetch twice.
 
-use std::time::Duration;
-
 use actix_web::body::MessageBody;
 use actix_web::http::StatusCode;
 use actix_web::http::header::{self, ETag, EntityTag, HeaderValue};
@@ -15,12 +13,10 @@ use super::conditions::Current;
 use super::preferences::{Handling, Preferences};
 use super::query::{self, percent_decoded};
 use super::{Api, ApiError, body};
+use crate::SourceReadError;
 use crate::export::{ExportError, Exporter};
 use crate::fhir::quoted;
 use crate::job::TenantId;
-
-/// How long a client waits for the source; a source that is read for the first time takes longer.
-const PATIENCE: Duration = Duration::from_secs(10);
 
 /// Seconds after which a client that met a busy source may try again.
 const RETRY_AFTER: u64 = 5;
@@ -87,24 +83,11 @@ pub async fn ask<T: Send + 'static>(
     tenant: &TenantId,
     question: impl FnOnce(&dyn Exporter) -> Result<T, ExportError> + Send + 'static,
 ) -> Result<T, ApiError> {
-    let exporter = api.evanesce.services().exporters.of(tenant);
-    let exporter = exporter.ok_or_else(ApiError::unknown_application)?;
-    let asked = tokio::task::spawn_blocking(move || question(&*exporter));
-    let Ok(answered) = tokio::time::timeout(PATIENCE, asked).await else {
-        return Err(ApiError::busy(RETRY_AFTER));
-    };
-    match answered {
-        Ok(Ok(answer)) => Ok(answer),
-        Ok(Err(ExportError::Busy | ExportError::Cancelled)) => Err(ApiError::busy(RETRY_AFTER)),
-        Ok(Err(error)) => {
-            tracing::error!(%error, "the source could not be read");
-            Err(ApiError::internal())
-        }
-        Err(_) => {
-            tracing::error!("the exporter panicked over a read");
-            Err(ApiError::internal())
-        }
-    }
+    api.evanesce.ask_source(tenant, question).await.map_err(|error| match error {
+        SourceReadError::UnknownTenant => ApiError::unknown_application(),
+        SourceReadError::Busy => ApiError::busy(RETRY_AFTER),
+        SourceReadError::Failed => ApiError::internal(),
+    })
 }
 
 /// The parameters of a search by POST, in the query of its URL and in its body, a form (R4 3.1.1.1), which

@@ -14,7 +14,7 @@ use crate::job::{ClientId, JobId, Level, TenantId};
 impl Api {
     /// Records an event.
     pub(super) fn record(&self, event: Event) {
-        self.evanesce.services().audit.record(event);
+        self.evanesce.record(event);
     }
 
     /// Who asks, before that is found to be good. A client only if it is registered.

@@ -1,7 +1,7 @@
 //! `GET {base}/bulk-api/request/{job}`: progress, then the manifest (REQUIREMENTS sections 4
 //! and 6).
 
-use std::time::{Duration, Instant, UNIX_EPOCH};
+use std::time::{Duration, UNIX_EPOCH};
 
 use actix_web::http::StatusCode;
 use actix_web::http::header::{self, ETag, EntityTag, HeaderName, HeaderValue, HttpDate};
@@ -11,12 +11,12 @@ use jiff::Timestamp;
 use xxhash_rust::xxh3::xxh3_64;
 
 use super::conditions::Current;
-use super::manifest::{Pages, manifest};
+use super::manifest::manifest;
 use super::{Api, ApiError, Base, query};
 use crate::audit::Event;
 use crate::clock::after;
-use crate::job::JobState;
-use crate::store::{Lookup, Published};
+use crate::job::{Completion, JobState};
+use crate::{JobSnapshot, PageAbsent};
 
 /// The most seconds a client is asked to wait between two polls.
 const LONGEST_RETRY: u64 = 30;
@@ -26,19 +26,15 @@ pub async fn status(request: HttpRequest, api: Data<Api>) -> Result<HttpResponse
     api.check_poll_headers(&request)?;
     let caller = api.caller(&request)?;
     let job = Api::job(&request)?;
-    let published = match api.evanesce.services().view().lookup(&caller.tenant, &caller.client, job) {
-        Lookup::Found(published) => published,
-        Lookup::Deleted => return Err(ApiError::deleted()),
-        Lookup::Unknown => return Err(ApiError::unknown_job()),
-    };
-    let admitted = published.polls.admit(api.protocol().poll_interval.0);
+    let found = api.evanesce.job(&caller.owner(), job).await?;
+    let admitted = found.admit_poll(api.protocol().poll_interval.0);
     admitted.map_err(|wait| ApiError::polled_too_often(wait.as_secs_f64().ceil() as u64))?;
-    let answer = answer(&request, &api, &caller.base, &published)?;
-    let is_complete = matches!(published.record.state, JobState::Complete(_));
+    let answer = answer(&request, &api, &caller.base, &found)?;
+    let is_complete = matches!(found.state(), JobState::Complete(_));
     if is_complete && answer.status() == StatusCode::OK {
         api.record(Event::Manifest { caller: api.caller_of(&request, &caller), job });
     }
-    let separate = published.request.as_ref().is_some_and(|asked| asked.separate_status);
+    let separate = found.request().is_some_and(|asked| asked.separate_status);
     Ok(if separate { separated(answer) } else { answer })
 }
 
@@ -47,29 +43,24 @@ fn answer(
     request: &HttpRequest,
     api: &Api,
     base: &Base,
-    published: &Published,
+    job: &JobSnapshot,
 ) -> Result<HttpResponse, ApiError> {
-    let page = page_number(request)?;
-    let (transaction_time, completed_at) = match &published.record.state {
-        JobState::Complete(completion) => (completion.transaction_time, Some(completion.completed_at)),
-        JobState::Running { transaction_time } | JobState::Finishing { transaction_time } => {
-            (*transaction_time, None)
-        }
-        JobState::Failed(failure) => return Ok(ApiError::job_failed(failure.reason).error_response()),
-        _ => return Ok(progress(published).finish()),
+    let number = page_number(request)?;
+    if let JobState::Failed(failure) = job.state() {
+        return Ok(ApiError::job_failed(failure.reason).error_response());
+    }
+    let page = match job.manifest(number) {
+        Ok(page) => page,
+        Err(PageAbsent::NotYet) => return Ok(progress(job).finish()),
+        Err(PageAbsent::Unknown) => return Err(ApiError::unknown_page()),
     };
-    let page = match Pages::find(published, page) {
-        Pages::Found(page) => page,
-        Pages::NotYet => return Ok(progress(published).finish()),
-        Pages::None => return Err(ApiError::unknown_page()),
-    };
-    let text = manifest(base, api.authority.is_some(), published, transaction_time, &page).to_string();
-    let Some(completed_at) = completed_at else {
-        return Ok(progress(published).insert_header((header::CONTENT_TYPE, "application/json")).body(text));
+    let text = manifest(base, api.authority.is_some(), &page).to_string();
+    let JobState::Complete(Completion { completed_at, .. }) = job.state() else {
+        return Ok(progress(job).insert_header((header::CONTENT_TYPE, "application/json")).body(text));
     };
     let entity_tag = entity_tag(&text);
     let unchanged = Current::tagged(&entity_tag).is_had_by(request)?;
-    let expires = after(completed_at, api.evanesce.services().config.retention.completed.0);
+    let expires = after(*completed_at, api.evanesce.config().retention.completed.0);
     let mut response = HttpResponse::Ok();
     response.insert_header((header::CACHE_CONTROL, "no-store"));
     response.insert_header((header::EXPIRES, http_date(expires)));
@@ -89,23 +80,14 @@ pub fn check_conditions(
     request: &HttpRequest,
     api: &Api,
     base: &Base,
-    published: &Published,
+    job: &JobSnapshot,
 ) -> Result<(), ApiError> {
     let is_tag_asked_for =
         [header::IF_MATCH, header::IF_NONE_MATCH].iter().any(|name| request.headers().contains_key(name));
-    let tag = match &published.record.state {
-        JobState::Complete(completion) if is_tag_asked_for => {
-            match Pages::find(published, page_number(request).unwrap_or(0)) {
-                Pages::Found(page) => {
-                    let requires_token = api.authority.is_some();
-                    let text = manifest(base, requires_token, published, completion.transaction_time, &page);
-                    Some(entity_tag(&text.to_string()))
-                }
-                Pages::NotYet | Pages::None => None,
-            }
-        }
-        _ => None,
-    };
+    let is_complete = matches!(job.state(), JobState::Complete(_));
+    let page = || job.manifest(page_number(request).unwrap_or(0)).ok();
+    let page = if is_complete && is_tag_asked_for { page() } else { None };
+    let tag = page.map(|page| entity_tag(&manifest(base, api.authority.is_some(), &page).to_string()));
     Current { tag: tag.as_ref(), modified: None }.may_be_changed_by(request)
 }
 
@@ -121,9 +103,8 @@ fn page_number(request: &HttpRequest) -> Result<usize, ApiError> {
 }
 
 /// 202 with how far the job is.
-fn progress(published: &Published) -> HttpResponseBuilder {
-    let percent = published.progress.percent();
-    let left = published.progress.time_left(Instant::now());
+fn progress(job: &JobSnapshot) -> HttpResponseBuilder {
+    let (percent, left) = (job.percent(), job.time_left());
     let mut response = HttpResponse::Accepted();
     response.insert_header((header::CACHE_CONTROL, "no-store"));
     response.insert_header(("X-Progress", format!("{percent:.1}% complete")));

@@ -87,7 +87,7 @@ async fn the_jobs_of_a_deactivated_application_are_erased_with_a_receipt_that_sa
     assert_eq!((again.jobs.len(), again.failed.len()), (0, 0), "twice is once");
 
     // Whoever is no application at all is found by the jobs that it has.
-    let owners = revocation::departed_owners(&evanesce, &applications);
+    let owners = revocation::departed_owners(&evanesce, &applications).await;
     let stranger = Departed { tenant: "u".parse().unwrap(), client_id: acme() };
     assert_eq!(owners, [stranger]);
     assert_eq!(revocation::cancel_jobs(&evanesce, &owners).await.jobs, [elsewhere]);

@@ -1,6 +1,7 @@
 //! The embedding API: a host with an exporter of its own, from a plain tokio program.
 
 mod access;
+mod door;
 mod fairness;
 mod host;
 mod misbehaving;

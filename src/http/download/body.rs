@@ -7,15 +7,14 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use futures_util::stream::{self, Stream};
-use parking_lot::Mutex;
 use tokio_util::sync::CancellationToken;
 use tracing::Span;
 
 use crate::audit;
+use crate::evanesce::Download;
 use crate::files::ReadAt;
 use crate::files::coded::{CodedFile, Encoder, End, PIECE, Press};
 use crate::job::JobId;
-use crate::store::Ticket;
 
 /// Bytes of text read at once; those of a piece, so that no piece is read twice.
 const CHUNK: u64 = PIECE as u64;
@@ -75,22 +74,6 @@ pub fn compressed(file: Arc<dyn ReadAt>, length: u64, mut press: Press) -> Chunk
     }))
 }
 
-/// What a download holds.
-struct Download {
-    /// Let go of first: when the ticket says that the download is over, the file is closed.
-    chunks: Chunks,
-    _ticket: Ticket,
-}
-
-/// Ends the watch over a download when its body is dropped.
-struct Finished(CancellationToken);
-
-impl Drop for Finished {
-    fn drop(&mut self) {
-        self.0.cancel();
-    }
-}
-
 /// Tells the audit log, and the log if it was not whole, how a download ended when its body is dropped.
 struct Recorded {
     record: audit::Download,
@@ -125,52 +108,31 @@ impl Drop for Recorded {
     }
 }
 
-/// The chunks as a body. A client that does not read holds nothing back: when the ticket is cut,
-/// the file is taken out of the slot whether or not the body is being asked for more. A body that
-/// ends with an error ends the connection before the length, or the last chunk, that the head has
-/// announced: the client sees a failed transfer.
+/// The chunks as a body. A client that does not read holds nothing back: when the download is cut, the file is
+/// taken away from it whether or not the body is being asked for more. A body that ends with an error ends the
+/// connection before the length, or the last chunk, that the head has announced: the client sees a failed
+/// transfer.
 pub fn body(
     job: JobId,
-    chunks: Chunks,
-    ticket: Ticket,
+    chunks: Download<Chunks>,
     record: audit::Download,
 ) -> impl Stream<Item = io::Result<Bytes>> + use<> {
-    let cut = ticket.cut().clone();
-    let slot = Arc::new(Mutex::new(Some(Download { chunks, _ticket: ticket })));
-    let finished = CancellationToken::new();
-    let (watched, over, ended) = (slot.clone(), cut.clone(), finished.clone());
-    actix_web::rt::spawn(async move {
-        tokio::select! {
-            () = over.cancelled() => drop(watched.lock().take()),
-            () = ended.cancelled() => {}
-        }
-    });
-    let record = Recorded { record, cut: cut.clone(), job, sent: 0, is_whole: false, span: Span::current() };
-    let state = (slot, cut, Finished(finished), record);
-    stream::try_unfold(state, move |(slot, cut, finished, mut recorded)| async move {
-        let deleted = || io::Error::new(io::ErrorKind::ConnectionAborted, "the export was deleted");
-        // A read that is under way holds it alone, and lets go of it if it was cut meanwhile.
-        let mut download = slot.lock().take().ok_or_else(deleted)?;
-        let read = move || (download.chunks.next(), download);
-        let (chunk, download) = tokio::task::spawn_blocking(read).await.map_err(io::Error::other)?;
-        {
-            let mut slot = slot.lock();
-            if cut.is_cancelled() {
-                return Err(deleted());
-            }
-            *slot = Some(download);
-        }
-        match chunk {
-            None => {
+    let cut = chunks.cut().clone();
+    let record = Recorded { record, cut, job, sent: 0, is_whole: false, span: Span::current() };
+    stream::try_unfold((chunks, record), move |(chunks, mut recorded)| async move {
+        match chunks.read(|chunks| chunks.next().transpose()).await {
+            Ok(None) => {
                 recorded.finished();
                 Ok(None)
             }
-            Some(Ok(chunk)) => {
+            Ok(Some(chunk)) => {
                 recorded.sent(chunk.len() as u64);
-                Ok(Some((chunk, (slot, cut, finished, recorded))))
+                Ok(Some((chunk, (chunks, recorded))))
             }
-            Some(Err(error)) => {
-                tracing::error!(%job, %error, "a file of a complete job cannot be read: its download fails");
+            Err(error) => {
+                if !recorded.cut.is_cancelled() {
+                    tracing::error!(%job, %error, "a file of a complete job cannot be read: its download fails");
+                }
                 Err(error)
             }
         }

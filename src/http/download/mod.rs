@@ -16,8 +16,6 @@ mod body;
 
 use std::io;
 use std::ops::Range;
-use std::sync::Arc;
-use std::time::Duration;
 
 use actix_web::body::SizedStream;
 use actix_web::http::header::{
@@ -34,16 +32,11 @@ use self::body::Chunks;
 use super::accept::{NDJSON, check_accept, choose_coding};
 use super::conditions::Current;
 use super::status::http_date;
-use super::{Api, ApiError, Caller};
+use super::{Api, ApiError};
+use crate::JobSnapshot;
 use crate::files::coded::{Press, body_bytes};
-use crate::files::{Files, FilesError, Opened, Place};
-use crate::hooks::Step;
-use crate::job::{Coding, JobId, JobState, OutputFile};
-use crate::store::{Lookup, Published, Ticket};
-
-/// The longest that a mark's publication may come after the rename of its directory, whose
-/// syncs may queue behind other bytes; a file that is missing for longer is lost.
-const PUBLICATION: Duration = Duration::from_secs(5);
+use crate::files::{FilesError, Opened};
+use crate::job::{Coding, JobState, OutputFile};
 
 /// `GET|HEAD {output url}`.
 pub async fn download(request: HttpRequest, api: Data<Api>) -> HttpResponse {
@@ -57,20 +50,12 @@ async fn answer(request: &HttpRequest, api: &Api) -> Result<HttpResponse, ApiErr
     check_accept(request, NDJSON)?;
     let caller = api.caller(request)?;
     let job = Api::job(request)?;
-    let services = api.evanesce.services();
-    let (lookup, ticket) = services.view().begin_download(&caller.tenant, &caller.client, job);
-    let published = match lookup {
-        Lookup::Found(published) => published,
-        Lookup::Deleted => return Err(ApiError::deleted()),
-        Lookup::Unknown => return Err(ApiError::unknown_job()),
-    };
-    let Some(ticket) = ticket else { return Err(ApiError::unknown_file()) };
-    services.hooks.reach(Step::DownloadRegistered);
+    let owner = caller.owner();
     let name = request.match_info().get("file").unwrap_or_default();
-    // F-10: the name is compared, never joined to a path.
-    let file = &published.file(name).ok_or_else(ApiError::unknown_file)?;
+    let download = api.evanesce.register_download(&owner, job, name).await?;
+    let file = download.file();
     // F-2: of the token that asks, which may not be the one that kicked off.
-    if !caller.scopes.may_have_file(file, published.request.as_deref()) {
+    if !caller.scopes.may_have_file(file, download.job().request()) {
         return Err(ApiError::beyond_scopes(
             caller.base.as_str(),
             "The scopes of the access token do not cover all that may be in this file; ask for a token \
@@ -78,17 +63,18 @@ async fn answer(request: &HttpRequest, api: &Api) -> Result<HttpResponse, ApiErr
         ));
     }
 
-    let level = services.config.download.compression_level;
+    let level = api.evanesce.config().download.compression_level;
     let coding = choose_form(request, file, level)?;
     let entity_tag = entity_tag(file, coding);
-    let mut response = describe(&published, entity_tag.clone());
-    let current = Current { tag: Some(&entity_tag), modified: modified(&published) };
+    let modified = modified(download.job());
+    let mut response = describe(modified, entity_tag.clone());
+    let current = Current { tag: Some(&entity_tag), modified };
     if current.is_had_by(request)? {
         return Ok(response.status(StatusCode::NOT_MODIFIED).finish());
     }
     response.insert_header((header::CONTENT_TYPE, "application/fhir+ndjson"));
     let form = match coding {
-        None => match requested_range(request, &published, &entity_tag, file.bytes) {
+        None => match requested_range(request, modified, &entity_tag, file.bytes) {
             Requested::Whole => Form::Text(0..file.bytes),
             Requested::Part(range) => {
                 response.status(StatusCode::PARTIAL_CONTENT);
@@ -96,7 +82,7 @@ async fn answer(request: &HttpRequest, api: &Api) -> Result<HttpResponse, ApiErr
                 Form::Text(range)
             }
             Requested::Nothing => {
-                let mut response = describe(&published, entity_tag);
+                let mut response = describe(modified, entity_tag);
                 response.insert_header(content_range(None, file.bytes));
                 return Ok(response.status(StatusCode::RANGE_NOT_SATISFIABLE).finish());
             }
@@ -120,13 +106,12 @@ async fn answer(request: &HttpRequest, api: &Api) -> Result<HttpResponse, ApiErr
         return Ok(response.streaming(stream::empty::<io::Result<Bytes>>()));
     }
     let place = api.limits().admit_download()?;
-    let chunks = match open(services.files.clone(), job, file, form).await {
-        Ok(chunks) => chunks,
-        Err(error) => return Err(explain(api, &caller, job, name, ticket, &error).await),
-    };
-    services.hooks.reach(Step::DownloadOpened);
-    let record = services.audit.download(api.caller_of(request, &caller), job, &file.name, length);
-    let body = body::body(job, chunks, ticket, record).map(move |chunk| {
+    let file = file.clone();
+    let text_bytes = file.bytes;
+    let chunks = download.open(move |opened| form.chunks(opened, text_bytes)).await?;
+    let caller = api.caller_of(request, &caller);
+    let record = api.evanesce.record_download(caller, job, &file.name, length);
+    let body = body::body(job, chunks, record).map(move |chunk| {
         let _held = &place;
         chunk
     });
@@ -154,6 +139,19 @@ impl Form {
             Self::Stored(length) => Some(*length),
             Self::Compressed(..) => None,
         }
+    }
+
+    /// What is sent, of a file whose text has so many bytes.
+    fn chunks(self, opened: Opened, text_bytes: u64) -> Result<Chunks, FilesError> {
+        Ok(match (self, opened) {
+            (Self::Stored(_), Opened::Coded(opened)) => body::stored(opened),
+            (Self::Compressed(coding, level), opened) => {
+                body::compressed(opened.text(), text_bytes, Press::new(coding, level)?)
+            }
+            (Self::Text(range), opened) => body::text(opened.text(), range),
+            // A plain file has no stored coding.
+            (Self::Stored(length), Opened::Plain(opened)) => body::text(opened, 0..length),
+        })
     }
 }
 
@@ -189,80 +187,21 @@ fn content_range(range: Option<&Range<u64>>, length: u64) -> ContentRange {
     ContentRange(ContentRangeSpec::Bytes { range, instance_length: Some(length) })
 }
 
-async fn open(
-    files: Arc<dyn Files>,
-    job: JobId,
-    file: &OutputFile,
-    form: Form,
-) -> Result<Chunks, FilesError> {
-    let file = file.clone();
-    let open = move || {
-        let open = |place| Opened::open(&*files.open(job, place)?, &file);
-        // Of an export that still runs, which may be complete at any moment (ST-9).
-        let opened = match open(Place::Ready) {
-            Err(error) if error.is_missing() => open(Place::Building).or_else(|_| open(Place::Ready)),
-            opened => opened,
-        }?;
-        Ok(match (form, opened) {
-            (Form::Stored(_), Opened::Coded(opened)) => body::stored(opened),
-            (Form::Compressed(coding, level), opened) => {
-                body::compressed(opened.text(), file.bytes, Press::new(coding, level)?)
-            }
-            (Form::Text(range), opened) => body::text(opened.text(), range),
-            // A plain file has no stored coding.
-            (Form::Stored(length), Opened::Plain(opened)) => body::text(opened, 0..length),
-        })
-    };
-    match tokio::task::spawn_blocking(open).await {
-        Ok(opened) => opened,
-        Err(panic) => std::panic::resume_unwind(panic.into_panic()),
-    }
-}
-
-/// What the client is told whose file could not be opened.
-async fn explain(
-    api: &Api,
-    caller: &Caller,
-    job: JobId,
-    name: &str,
-    ticket: Ticket,
-    error: &FilesError,
-) -> ApiError {
-    drop(ticket);
-    if !error.is_missing() {
-        tracing::error!(%job, %error, "a file of a complete job cannot be opened");
-        return ApiError::internal();
-    }
-    // A mark moves the directory to `trash/` before it is published, which is moments away.
-    let view = api.evanesce.services().view();
-    let gone = view.wait_for(|view| match view.lookup(&caller.tenant, &caller.client, job) {
-        // It failed: what it had written is gone.
-        Lookup::Found(found) if found.file(name).is_none() => Some(ApiError::unknown_file()),
-        Lookup::Found(_) => None,
-        Lookup::Deleted => Some(ApiError::deleted()),
-        Lookup::Unknown => Some(ApiError::unknown_job()),
-    });
-    tokio::time::timeout(PUBLICATION, gone).await.unwrap_or_else(|_| {
-        tracing::error!(%job, %error, "a file of a complete job cannot be opened");
-        ApiError::internal()
-    })
-}
-
 /// The fields that describe a file; it never changes while it is there.
-fn describe(published: &Published, entity_tag: EntityTag) -> HttpResponseBuilder {
+fn describe(modified: Option<HttpDate>, entity_tag: EntityTag) -> HttpResponseBuilder {
     let mut response = HttpResponse::Ok();
     response.insert_header(ETag(entity_tag));
     response.insert_header((header::ACCEPT_RANGES, "bytes"));
     response.insert_header((header::CACHE_CONTROL, "no-store"));
-    if let Some(modified) = modified(published) {
+    if let Some(modified) = modified {
         response.insert_header((header::LAST_MODIFIED, modified));
     }
     response
 }
 
 /// When the files of an export were last modified; `None` as long as it runs.
-fn modified(published: &Published) -> Option<HttpDate> {
-    match &published.record.state {
+fn modified(job: &JobSnapshot) -> Option<HttpDate> {
+    match job.state() {
         JobState::Complete(completion) => Some(http_date(completion.completed_at)),
         _ => None,
     }
@@ -280,7 +219,12 @@ enum Requested {
 }
 
 /// One range is served; several, or what is no range, give the whole file (RFC 9110, 14.2).
-fn requested_range(request: &HttpRequest, published: &Published, tag: &EntityTag, length: u64) -> Requested {
+fn requested_range(
+    request: &HttpRequest,
+    modified: Option<HttpDate>,
+    tag: &EntityTag,
+    length: u64,
+) -> Requested {
     if !may_be_part(request) {
         return Requested::Whole;
     }
@@ -289,7 +233,7 @@ fn requested_range(request: &HttpRequest, published: &Published, tag: &EntityTag
     if request.headers().contains_key(header::IF_RANGE) {
         let same = match IfRange::parse(request) {
             Ok(IfRange::EntityTag(theirs)) => theirs.strong_eq(tag),
-            Ok(IfRange::Date(theirs)) => modified(published) == Some(theirs),
+            Ok(IfRange::Date(theirs)) => modified == Some(theirs),
             Err(_) => false,
         };
         if !same {

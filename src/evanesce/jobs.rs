@@ -1,0 +1,163 @@
+//! What may be seen of jobs, and by whom. [`Evanesce::job`] is the one place where it is decided that
+//! a job is somebody else's, which looks like one that never was (P10), or deleted (P2).
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use jiff::Timestamp;
+use serde::{Deserialize, Serialize};
+
+use super::{DEFAULT_TENANT, Evanesce};
+use crate::job::{ClientId, JobId, JobState, RequestSummary, StateName, TenantId};
+use crate::store::{Lookup, Published};
+
+/// Whose a job is: a client's of a tenant.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct JobOwner {
+    /// Whose data is exported.
+    pub tenant: TenantId,
+    /// Who may see the job.
+    pub client: ClientId,
+}
+
+impl From<ClientId> for JobOwner {
+    /// Returns the client of the tenant for which [`Evanesce::submit`] exports.
+    fn from(client: ClientId) -> Self {
+        Self { tenant: DEFAULT_TENANT.parse().expect("a constant that is a valid name"), client }
+    }
+}
+
+/// Why a job is not shown.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub enum JobAbsent {
+    /// It was never there, or is somebody else's: the same answer by the same path (P10).
+    #[error("there is no such job")]
+    Unknown,
+    /// It was cancelled, deleted or has expired (P2).
+    #[error("the job was deleted, or has expired")]
+    Deleted,
+}
+
+/// A job as its owner may see it at one moment.
+#[derive(Debug, Clone)]
+pub struct JobSnapshot(pub(super) Arc<Published>);
+
+impl JobSnapshot {
+    /// Returns the job's id.
+    pub fn id(&self) -> JobId {
+        self.0.record.id
+    }
+
+    /// Returns the job's state.
+    pub fn state(&self) -> &JobState {
+        &self.0.record.state
+    }
+
+    /// Returns when the kick-off was received.
+    pub fn submitted_at(&self) -> Timestamp {
+        self.0.record.submitted_at
+    }
+
+    /// Returns how much of the work is done, in percent. It goes on after the snapshot was taken.
+    pub fn percent(&self) -> f64 {
+        match self.0.record.state.name() {
+            StateName::Complete => 100.0,
+            _ => self.0.progress.percent(),
+        }
+    }
+
+    /// Returns how long the job is expected to run; `None` if that cannot be told yet.
+    pub fn time_left(&self) -> Option<Duration> {
+        self.0.progress.time_left(Instant::now())
+    }
+
+    /// What is remembered of the request.
+    pub(crate) fn request(&self) -> Option<&RequestSummary> {
+        self.0.request.as_deref()
+    }
+
+    /// Counts one poll of a client.
+    ///
+    /// # Errors
+    /// It comes too early: how long to wait. It is not counted.
+    pub(crate) fn admit_poll(&self, interval: Duration) -> Result<(), Duration> {
+        self.0.polls.admit(interval)
+    }
+}
+
+/// One job in the list of all, as an operator sees it. Serializes as `evanesce jobs --json`
+/// shows it.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct JobOverview {
+    /// The job.
+    pub job: JobId,
+    /// Where it stands.
+    pub state: StateName,
+    /// Whose data it exports.
+    pub tenant: TenantId,
+    /// Who may see it.
+    pub owner: ClientId,
+    /// When the kick-off was received.
+    pub submitted_at: Timestamp,
+    /// Percent done; `None` of a job that ended before all was.
+    pub percent: Option<f64>,
+    /// Whether it is under a hold.
+    pub held: bool,
+}
+
+impl Evanesce {
+    /// Returns a job of `owner`.
+    ///
+    /// # Errors
+    /// There is none, or none any more. A job of somebody else is [`JobAbsent::Unknown`].
+    pub async fn job(&self, owner: &JobOwner, job: JobId) -> Result<JobSnapshot, JobAbsent> {
+        self.shown(self.services().view().lookup(&owner.tenant, &owner.client, job))
+    }
+
+    /// What is shown of a look-up.
+    pub(super) fn shown(&self, lookup: Lookup) -> Result<JobSnapshot, JobAbsent> {
+        match lookup {
+            Lookup::Found(published) => Ok(JobSnapshot(published)),
+            Lookup::Deleted => Err(JobAbsent::Deleted),
+            Lookup::Unknown => Err(JobAbsent::Unknown),
+        }
+    }
+
+    /// Returns all jobs, whoever owns them, the oldest first. Deleted ones are among them until the end of
+    /// `retention.tombstones`.
+    pub async fn jobs(&self) -> Vec<JobOverview> {
+        let services = self.services();
+        let overview = |job: &Arc<Published>| JobOverview {
+            job: job.record.id,
+            state: job.record.state.name(),
+            tenant: job.record.tenant.clone(),
+            owner: job.record.owner.clone(),
+            submitted_at: job.record.submitted_at,
+            percent: match job.record.state.name() {
+                StateName::Complete => Some(100.0),
+                state => state.is_active().then(|| job.progress.percent()),
+            },
+            held: services.receipts.hold_of(job.record.id).is_some(),
+        };
+        let mut jobs: Vec<_> = services.view().all().iter().map(overview).collect();
+        jobs.sort_by_key(|job| (job.submitted_at, job.job));
+        jobs
+    }
+
+    /// The owners of queued and running jobs, with these jobs.
+    pub(crate) async fn active_jobs(&self) -> Vec<(JobOwner, JobId)> {
+        let jobs = self.services().view().all().into_iter();
+        let active = jobs.filter(|job| job.record.state.name().is_active());
+        let owned = active.map(|job| {
+            let record = &job.record;
+            (JobOwner { tenant: record.tenant.clone(), client: record.owner.clone() }, record.id)
+        });
+        owned.collect()
+    }
+
+    /// How long it takes until the first of these jobs is expected to end; `None` if that cannot be told.
+    pub(crate) async fn first_end(&self, jobs: &[JobId]) -> Option<Duration> {
+        let view = self.services().view();
+        jobs.iter().filter_map(|job| view.get(*job)?.progress.time_left(Instant::now())).min()
+    }
+}

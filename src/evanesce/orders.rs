@@ -1,0 +1,112 @@
+//! What an operator may look at and order: the reaper, holds, and whether the instance can keep its promises.
+
+use serde::Serialize;
+use tokio::sync::oneshot;
+
+use super::Evanesce;
+use crate::actors::{ConfirmClock, GetStatus, Order, OrderError, ReaperStatus};
+use crate::export::Outliving;
+use crate::job::JobId;
+use crate::receipts::{Entry, Hold, Pause};
+use crate::telemetry;
+
+/// Whether an instance can keep its promises, and why not.
+#[derive(Debug, Clone, Serialize)]
+pub struct Readiness {
+    /// Whether all of this holds: the store takes commits, the audit log is written, the actors answer, the
+    /// instance's own files are where they should be, no mark has waited for longer than
+    /// `reaper.alarm_after`, and there is a thread left for an export.
+    #[serde(rename = "ready")]
+    pub is_ready: bool,
+    /// What the reaper has done and has before it; `None` if the actors do not answer.
+    pub reaper: Option<ReaperStatus>,
+    /// Parts of ended jobs that keep a worker.
+    pub workers: Outliving,
+    /// Plans of ended jobs that keep a planner.
+    pub planners: Outliving,
+}
+
+impl Evanesce {
+    /// Returns what the reaper has done and has before it; `None` when the instance is going down.
+    pub async fn reaper_status(&self) -> Option<ReaperStatus> {
+        self.0.running.orchestrator.send(GetStatus).await.ok().flatten()
+    }
+
+    /// Returns whether the instance can keep its promises.
+    pub async fn readiness(&self) -> Readiness {
+        let reaper = self.reaper_status().await;
+        let in_time = reaper.as_ref().is_some_and(|reaper| !reaper.overdue && reaper.missing.is_empty());
+        let services = self.services();
+        let (workers, planners) = (services.pool.outliving(), services.planners.outliving());
+        let can_keep_records = services.ledger.is_healthy() && services.audit.is_healthy();
+        let can_export = !workers.is_starved && !planners.is_starved;
+        Readiness { is_ready: can_keep_records && in_time && can_export, reaper, workers, planners }
+    }
+
+    /// Pauses the reaper: nothing is swept and nothing expires until it is resumed, over restarts as well.
+    /// Marks are still made, so deleted jobs disappear at once. `by` and `reason` go into the receipts.
+    /// Resolves when the order is durable.
+    ///
+    /// # Errors
+    /// The reaper is paused already, or the instance is going down.
+    pub async fn pause_reaper(&self, by: &str, reason: &str) -> Result<(), OrderError> {
+        let (at, by, reason) = (self.now(), by.into(), reason.into());
+        self.order(Entry::Pause(Pause { at, by, reason })).await
+    }
+
+    /// Ends a pause of the reaper. Resolves when the order is durable.
+    ///
+    /// # Errors
+    /// The reaper is not paused, or the instance is going down.
+    pub async fn resume_reaper(&self, by: &str) -> Result<(), OrderError> {
+        self.order(Entry::Resume { at: self.now(), by: by.into() }).await
+    }
+
+    /// Puts a job under a hold (a legal hold): its files stay until it is released, over restarts as well. It
+    /// does not expire. A DELETE still hides it at once, but nothing of it is swept. `by` and `reason` go into
+    /// the receipts. Resolves when the order is durable.
+    ///
+    /// # Errors
+    /// There is no such job, it is held already, or its files are being removed; or the instance is going down.
+    pub async fn hold(&self, job: JobId, by: &str, reason: &str) -> Result<(), OrderError> {
+        let (at, by, reason) = (self.now(), by.into(), reason.into());
+        self.order(Entry::Hold(Hold { job, at, by, reason })).await
+    }
+
+    /// Releases a job from its hold; if it was deleted meanwhile, it is swept now. Resolves when the order is
+    /// durable.
+    ///
+    /// # Errors
+    /// The job is under no hold, or the instance is going down.
+    pub async fn release(&self, job: JobId, by: &str) -> Result<(), OrderError> {
+        self.order(Entry::Release { job, at: self.now(), by: by.into() }).await
+    }
+
+    /// Returns all holds that are in force.
+    pub fn holds(&self) -> Vec<Hold> {
+        self.services().receipts.holds()
+    }
+
+    async fn order(&self, entry: Entry) -> Result<(), OrderError> {
+        let (reply, answer) = oneshot::channel();
+        self.0.running.orchestrator.do_send(Order { entry, reply });
+        answer.await.unwrap_or(Err(OrderError::Stopped))
+    }
+
+    /// Says that the wall clock is right although it jumped. Expiry, which waits then
+    /// ([`ReaperStatus::clock_jumped`]), goes on at once. Returns whether it waited; `None` when the instance
+    /// is going down.
+    pub async fn confirm_clock(&self) -> Option<bool> {
+        self.0.running.orchestrator.send(ConfirmClock).await.ok().flatten()
+    }
+
+    /// Sets the metrics that tell how things are now. The others follow what happens.
+    pub(crate) async fn refresh_metrics(&self) {
+        // The reaper counts its backlog for the metrics too.
+        self.reaper_status().await;
+        let services = self.services();
+        let (planned, done) = services.view().work();
+        telemetry::work(planned, done);
+        telemetry::reserved_bytes(services.space.reserved());
+    }
+}
