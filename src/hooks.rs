@@ -44,6 +44,7 @@ pub enum Step {
     Acknowledged,
     LastOneOut,
     SweepBegins,
+    UnlinkBegins,
     FileUnlinked,
     DirectoryRemoved,
     SweepEnds,

@@ -35,6 +35,7 @@ pub mod cli;
 pub mod clock;
 pub mod config;
 mod control;
+pub mod erase;
 mod evanesce;
 pub mod export;
 pub mod fhir;
@@ -56,8 +57,9 @@ pub mod store;
 pub mod telemetry;
 mod transport;
 
-pub use actors::{OrderError, ReaperStatus, SubmitError};
+pub use actors::{ReaperStatus, SubmitError};
 pub use builder::{Builder, StartError};
+pub use erase::OrderError;
 pub use evanesce::{
     CancelError, Cancelled, Evanesce, JobAbsent, JobOverview, JobOwner, JobSnapshot, ManifestPage, OpenFile,
     OpenFileError, PageAbsent, Readiness, SourceReadError, Submission,

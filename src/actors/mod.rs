@@ -20,6 +20,7 @@ use tokio::sync::oneshot;
 use crate::audit::AuditLog;
 use crate::clock::Clock;
 use crate::config::Config;
+use crate::erase::Eraser;
 use crate::export::{Exporters, Limits, Pool};
 use crate::files::{Files, Swept};
 use crate::hooks::Hooks;
@@ -33,7 +34,7 @@ use crate::telemetry::Fatal;
 
 pub use orchestrator::{Halt, Orchestrator, Submit, Tell};
 pub use planners::Planners;
-pub use reaper::{ConfirmClock, GetStatus, Order, OrderError, ReaperStatus};
+pub use reaper::{ConfirmClock, GetStatus, Order, ReaperStatus};
 pub use witnesses::DiskWitnesses;
 
 /// What the actors work with.
@@ -42,6 +43,8 @@ pub struct Services {
     pub config: Config,
     /// Job directories.
     pub files: Arc<dyn Files>,
+    /// What performs erasures, and who grants the warrants.
+    pub eraser: Arc<Eraser>,
     /// What should stand in the data directory.
     pub standing: Arc<Standing>,
     /// The audit log.

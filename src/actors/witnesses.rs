@@ -3,7 +3,8 @@
 use std::sync::Arc;
 
 use crate::audit::{AuditLog, Event};
-use crate::files::{Files, Place, Room, Swept};
+use crate::erase::Eraser;
+use crate::files::{Files, Room, Swept};
 use crate::job::JobId;
 use crate::receipts::{Entry, Head, Receipts};
 use crate::store::OtherWitnesses;
@@ -17,6 +18,8 @@ pub struct DiskWitnesses {
     pub files: Arc<dyn Files>,
     /// The chain.
     pub receipts: Arc<Receipts>,
+    /// What performs erasures.
+    pub eraser: Arc<Eraser>,
     /// Where erasures and orders are told of, once their receipts are durable.
     pub audit: Arc<AuditLog>,
 }
@@ -41,33 +44,7 @@ impl OtherWitnesses for DiskWitnesses {
     }
 
     fn give_room(&mut self, job: JobId) -> Swept {
-        if self.receipts.hold_of(job).is_some() {
-            return Swept::default();
-        }
-        let remove = || {
-            let mut swept = self.files.open(job, Place::Trash)?.remove_all_but(&[])?;
-            // It may be a name only: the job could not be moved.
-            for place in [Place::Building, Place::Ready] {
-                match self.files.open(job, place).and_then(|dir| dir.remove_all_but(&[])) {
-                    Ok(more) => swept += more,
-                    Err(error) if error.is_missing() => {}
-                    Err(error) => return Err(error),
-                }
-            }
-            Ok(swept)
-        };
-        match remove() {
-            Ok(swept) => {
-                tracing::warn!(%job, bytes = swept.bytes, "there is no room to record a deletion: its files went before");
-                swept
-            }
-            Err(error) => {
-                if !error.is_missing() {
-                    tracing::warn!(%job, %error, "there is no room to record a deletion");
-                }
-                Swept::default()
-            }
-        }
+        self.eraser.give_room(job)
     }
 
     fn append_receipts(&mut self, entries: &[Entry]) -> Result<Head, String> {

@@ -15,6 +15,7 @@ use crate::actors::{DiskWitnesses, Orchestrator, Planners, Services};
 use crate::audit::{self, AuditError, AuditLog};
 use crate::clock::Clock;
 use crate::config::Config;
+use crate::erase::{Eraser, HoldRegistry, LiveEvidence};
 use crate::evanesce::{Evanesce, Running};
 use crate::export::{Exporter, Form, Limits, Pool, Rates, Threads, Throttle};
 use crate::files::modes::close_folder;
@@ -179,9 +180,13 @@ impl Builder {
         make_room(&*files)?;
         let receipts = Arc::new(Receipts::open(&data_dir)?.with_hooks(hooks.clone()));
         let audit = Arc::new(AuditLog::open(&data_dir, &config.audit, clock.clone())?);
+        let view = Arc::new(View::default());
+        let evidence = LiveEvidence { files: files.clone(), receipts: receipts.clone(), view: view.clone() };
+        let eraser = Arc::new(Eraser::new(files.clone(), HoldRegistry::of(evidence), hooks.clone()));
         let mut witnesses = Box::new(DiskWitnesses {
             files: files.clone(),
             receipts: receipts.clone(),
+            eraser: eraser.clone(),
             audit: audit.clone(),
         });
         let store = open_store(&data_dir, &*files, &mut *witnesses)?.with_hooks(hooks.clone());
@@ -202,8 +207,8 @@ impl Builder {
         let measured = files.clone();
         let measure = move || measured.free_bytes().map_err(|error| error.to_string());
         let space = Arc::new(Space::new(&config, clock.clone(), &joined.jobs, measure));
-        let view = Arc::new(View::default());
         view.publish(joined.jobs.into_iter().map(crate::store::Publication::New));
+        eraser.sweep_leftovers(&joined.leftovers)?;
         let system = |operation| move |error| StartError::System { operation, error };
         let ledger = Ledger::start(store, witnesses, view, hooks.clone(), fatal.clone())
             .map_err(system("start the ledger"))?;
@@ -232,6 +237,7 @@ impl Builder {
             config,
             standing: Arc::new(standing),
             files,
+            eraser,
             audit,
             receipts,
             space,

@@ -4,7 +4,8 @@ use serde::Serialize;
 use tokio::sync::oneshot;
 
 use super::Evanesce;
-use crate::actors::{ConfirmClock, GetStatus, Order, OrderError, ReaperStatus};
+use crate::actors::{ConfirmClock, GetStatus, Order, ReaperStatus};
+use crate::erase::OrderError;
 use crate::export::Outliving;
 use crate::job::JobId;
 use crate::receipts::{Entry, Hold, Pause};

@@ -1,10 +1,12 @@
-//! Directory handles: opened by a name in their parent, following no link, fit to be synced.
+//! Directory handles: opened by a name in their parent, following no link, fit to be synced; and
+//! what stands in a directory.
 
 use std::fs::File;
 use std::io;
 
 use cap_std::fs::Dir;
-use rustix::fs::{Mode, OFlags};
+use rustix::fs::{AtFlags, FileType, Mode, OFlags};
+use rustix::io::Errno;
 
 const DIR_FLAGS: OFlags =
     OFlags::RDONLY.union(OFlags::DIRECTORY).union(OFlags::NOFOLLOW).union(OFlags::CLOEXEC);
@@ -18,4 +20,28 @@ pub fn open_dir(parent: &Dir, name: &str) -> io::Result<Dir> {
 /// Makes a directory for its owner only.
 pub fn make_dir(parent: &Dir, name: &str) -> io::Result<()> {
     Ok(rustix::fs::mkdirat(parent, name, Mode::RWXU)?)
+}
+
+/// The names in a directory, and whether each is that of a directory. A name that is not UTF-8 is
+/// none of ours and is shown lossily.
+pub fn names(dir: &Dir) -> io::Result<Vec<(String, bool)>> {
+    let mut names = Vec::new();
+    for entry in dir.entries()? {
+        let entry = entry?;
+        let (name, kind) = (entry.file_name(), entry.file_type()?);
+        // Some file systems do not say what a name is when they list it.
+        let is_told = kind.is_dir() || kind.is_file() || kind.is_symlink();
+        let is_dir = if is_told { kind.is_dir() } else { is_dir(dir, &name)? };
+        names.push((name.to_string_lossy().into_owned(), is_dir));
+    }
+    Ok(names)
+}
+
+/// Whether a name is that of a directory; of one that is not there it is not.
+pub fn is_dir(parent: &Dir, name: impl rustix::path::Arg) -> io::Result<bool> {
+    match rustix::fs::statat(parent, name, AtFlags::SYMLINK_NOFOLLOW) {
+        Ok(stat) => Ok(FileType::from_raw_mode(stat.st_mode) == FileType::Directory),
+        Err(Errno::NOENT) => Ok(false),
+        Err(e) => Err(e.into()),
+    }
 }

@@ -2,6 +2,8 @@
 //! says its state; per job, store, disk, receipts and audit log are four witnesses, and the later
 //! one wins. [`Testimony::cure`] is the table of what is to be done when they differ.
 
+use std::fmt;
+
 use uuid::Uuid;
 
 use crate::job::{JobId, StateName};
@@ -28,6 +30,23 @@ impl Place {
             Self::Ready => "ready",
             Self::Trash => "trash",
         }
+    }
+}
+
+/// One directory of a job. In `trash/` a job may have several: `<job>`, `<job>.1` and so on.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub struct JobDirectory {
+    /// Where it stands.
+    pub place: Place,
+    /// Its name there.
+    pub name: String,
+    /// Whose it is.
+    pub job: JobId,
+}
+
+impl fmt::Display for JobDirectory {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}/{}", self.place.name(), self.name)
     }
 }
 

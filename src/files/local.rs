@@ -11,13 +11,14 @@ use parking_lot::Mutex;
 use rustix::fs::{AtFlags, FileType, Mode, OFlags, RenameFlags};
 use rustix::io::Errno;
 
-use super::handle::{make_dir, open_dir};
+use super::handle::{is_dir, make_dir, names, open_dir};
 use super::headroom::Headroom;
 use super::layout::job_of;
-use super::local_dir::{LocalDir, sync_dir};
+use super::local_dir::{LocalDir, check_warrant, sync_dir};
 use super::{
-    Document, ExportDir, Files, FilesError, Inventory, Place, Room, SYNC, SweepResult, Swept, is_full, sweep,
+    Document, ExportDir, Files, FilesError, Inventory, JobDirectory, Place, Removal, Room, SYNC, is_full,
 };
+use crate::erase::Warrant;
 use crate::hooks::{Fault, Hooks, Step};
 use crate::job::{ExportRequest, JobId};
 
@@ -76,7 +77,7 @@ impl LocalFiles {
         let headroom = Arc::new(Headroom::new(root, hooks.clone()));
         let files = Self { building, ready, trash, stray: Mutex::default(), headroom, hooks };
         // What a killed process left may be readable and yet not durable.
-        files.sync(&Place::ALL)?;
+        files.sync_all(&Place::ALL)?;
         Ok(files)
     }
 
@@ -88,16 +89,13 @@ impl LocalFiles {
         }
     }
 
-    fn local_dir(&self, dir: Dir, name: String) -> LocalDir {
-        LocalDir::new(dir, name, self.headroom.clone(), self.hooks.clone())
+    fn local_dir(&self, dir: Dir, job: JobId) -> LocalDir {
+        LocalDir::new(dir, job, self.headroom.clone(), self.hooks.clone())
     }
 
     /// Makes the names in places durable.
-    fn sync(&self, places: &[Place]) -> Result<(), FilesError> {
-        for place in places {
-            sync_dir(self.dir(*place), &self.hooks).map_err(FilesError::new(SYNC, place.name()))?;
-        }
-        Ok(())
+    fn sync_all(&self, places: &[Place]) -> Result<(), FilesError> {
+        places.iter().try_for_each(|place| self.sync(*place))
     }
 
     /// Renames the job's directory to a free name in `trash/` and tells where it was, if it was
@@ -108,7 +106,7 @@ impl LocalFiles {
         self.hooks.fault(Fault::Rename)?;
         let from = job.to_string();
         for place in LIVE {
-            if !sweep::is_dir(self.dir(place), &from)? {
+            if !is_dir(self.dir(place), &from)? {
                 continue;
             }
             for n in 0.. {
@@ -127,7 +125,7 @@ impl LocalFiles {
                     }
                     Err(Errno::EXIST | Errno::NOTEMPTY) => {}
                     // Or `trash/` itself was removed.
-                    Err(Errno::NOENT) if !sweep::is_dir(self.dir(place), &from)? => break,
+                    Err(Errno::NOENT) if !is_dir(self.dir(place), &from)? => break,
                     Err(e) => return Err(e.into()),
                 }
             }
@@ -172,22 +170,8 @@ impl LocalFiles {
             let name = if n == 0 { name.to_owned() } else { format!("{name}.{n}") };
             match make_dir(&self.trash, &name) {
                 Err(error) if error.kind() != io::ErrorKind::AlreadyExists => return Err(error),
-                Err(_) if !sweep::is_dir(&self.trash, &name)? => {}
+                Err(_) if !is_dir(&self.trash, &name)? => {}
                 _ => break,
-            }
-        }
-        Ok(())
-    }
-
-    /// Removes the job's directories where they stand, durably.
-    fn remove_in_place(&self, job: JobId, swept: &mut Swept) -> Result<(), FilesError> {
-        let name = job.to_string();
-        for place in LIVE {
-            let dir = self.dir(place);
-            let fail = || FilesError::new("sweep", format!("{}/{name}", place.name()));
-            if sweep::is_dir(dir, &name).map_err(fail())? {
-                sweep::remove_dir(dir, &name, &self.hooks, swept).map_err(fail())?;
-                self.sync(&[place])?;
             }
         }
         Ok(())
@@ -238,14 +222,6 @@ impl LocalFiles {
 /// Where a job stands that is not deleted, in the order of its life.
 const LIVE: [Place; 2] = [Place::Building, Place::Ready];
 
-/// What became of a sweep, unless an fsync failed: then nothing is known.
-fn known((swept, result): SweepResult) -> Result<SweepResult, FilesError> {
-    match result {
-        Err(error) if error.is_sync() => Err(error),
-        result => Ok((swept, result)),
-    }
-}
-
 impl Files for LocalFiles {
     fn create(&self, job: JobId, request: &ExportRequest) -> Result<Arc<dyn ExportDir>, FilesError> {
         let (name, content) = (job.to_string(), Document::Request.content(request)?);
@@ -256,18 +232,15 @@ impl Files for LocalFiles {
             open_dir(&self.building, &name)
         };
         let dir = make().map_err(FilesError::new("make directory", format!("building/{name}")))?;
-        let dir = self.local_dir(dir, name);
+        let dir = self.local_dir(dir, job);
         dir.write_document(Document::Request, &content)?;
-        self.sync(&[Place::Building])?;
+        self.sync(Place::Building)?;
         self.hooks.reach(Step::DirectoryCreated);
         Ok(Arc::new(dir))
     }
 
     fn open(&self, job: JobId, place: Place) -> Result<Arc<dyn ExportDir>, FilesError> {
-        let name = job.to_string();
-        let dir = self.hooks.fault(Fault::Open).and_then(|()| open_dir(self.dir(place), &name));
-        let dir = dir.map_err(FilesError::new("open directory", format!("{}/{name}", place.name())))?;
-        Ok(Arc::new(self.local_dir(dir, name)))
+        self.open_directory(&JobDirectory { place, name: job.to_string(), job })
     }
 
     fn move_to_ready(&self, job: JobId) -> Result<(), FilesError> {
@@ -278,9 +251,9 @@ impl Files for LocalFiles {
         };
         rename().map_err(FilesError::new("rename to ready", format!("building/{name}")))?;
         self.hooks.reach(Step::RenamedToReady);
-        self.sync(&[Place::Ready])?;
+        self.sync(Place::Ready)?;
         self.hooks.reach(Step::ReadySynced);
-        self.sync(&[Place::Building])?;
+        self.sync(Place::Building)?;
         self.hooks.reach(Step::MovedToReady);
         Ok(())
     }
@@ -291,71 +264,59 @@ impl Files for LocalFiles {
             |place| renamed.iter().any(|result| matches!(result, Ok(Some(from)) if *from == place));
         let changed: Vec<_> = Place::ALL.into_iter().filter(|place| came_from(*place)).collect();
         if !changed.is_empty() {
-            self.sync(&[Place::Trash])?;
+            self.sync(Place::Trash)?;
             self.hooks.reach(Step::TrashSynced);
             let left: Vec<_> = changed.into_iter().filter(|place| *place != Place::Trash).collect();
-            self.sync(&left)?;
+            self.sync_all(&left)?;
             self.hooks.reach(Step::MovedToTrash);
         }
         Ok(renamed.into_iter().map(|result| result.map(|_| ())).collect())
     }
 
-    fn sweep(&self, jobs: &[JobId]) -> Result<Vec<SweepResult>, FilesError> {
-        if jobs.is_empty() {
-            return Ok(Vec::new());
-        }
-        self.hooks.reach(Step::SweepBegins);
-        let sweep = |job: &JobId| {
-            let mut swept = Swept::default();
-            let mut remove = || {
-                let fail = || FilesError::new("sweep", format!("trash/{job}"));
-                let names = self.trash_names(*job).map_err(fail())?;
-                // Its name in `trash/` says that it may go, and goes last.
-                if !names.is_empty() {
-                    self.remove_in_place(*job, &mut swept)?;
-                }
-                let mut remove =
-                    |name: String| sweep::remove_dir(&self.trash, &name, &self.hooks, &mut swept);
-                names.into_iter().try_for_each(&mut remove).map_err(fail())
-            };
-            let result = remove();
-            (swept, result)
-        };
-        let results = jobs.iter().map(sweep).map(known).collect::<Result<_, _>>()?;
-        self.sync(&[Place::Trash])?;
-        self.hooks.reach(Step::SweepEnds);
-        Ok(results)
-    }
-
-    fn sweep_in_place(&self, job: JobId) -> Result<SweepResult, FilesError> {
-        let mut swept = Swept::default();
-        let result = self.remove_in_place(job, &mut swept);
-        known((swept, result))
-    }
-
-    fn sweep_partials(&self, job: JobId) -> Result<(), FilesError> {
+    fn directories(&self, job: JobId, place: Place) -> Result<Vec<JobDirectory>, FilesError> {
         let name = job.to_string();
-        let open = || {
-            self.hooks.fault(Fault::Open)?;
-            open_dir(&self.building, &name)
+        let fail = FilesError::new("sweep", format!("{}/{name}", place.name()));
+        let names = match place {
+            Place::Trash => self.trash_names(job).map_err(fail)?,
+            _ if is_dir(self.dir(place), &name).map_err(fail)? => vec![name],
+            _ => Vec::new(),
         };
-        let sweep = || match open() {
-            Err(e) if e.kind() == io::ErrorKind::NotFound => Ok(()),
-            Err(e) => Err(e),
-            Ok(dir) => {
-                let chosen = |name: &str| name != Document::Job.name();
-                sweep::remove_files(&dir, &self.hooks, chosen, &mut Swept::default())?;
-                sync_dir(&dir, &self.hooks)
+        Ok(names.into_iter().map(|name| JobDirectory { place, name, job }).collect())
+    }
+
+    fn open_directory(&self, directory: &JobDirectory) -> Result<Arc<dyn ExportDir>, FilesError> {
+        let JobDirectory { place, name, job } = directory;
+        let dir = self.hooks.fault(Fault::Open).and_then(|()| open_dir(self.dir(*place), name));
+        let dir = dir.map_err(FilesError::new("open directory", directory.to_string()))?;
+        Ok(Arc::new(self.local_dir(dir, *job)))
+    }
+
+    fn remove_directory(&self, warrant: &Warrant, directory: &JobDirectory) -> Result<Removal, FilesError> {
+        let JobDirectory { place, name, job } = directory;
+        let remove = || {
+            check_warrant(warrant, *job)?;
+            match rustix::fs::unlinkat(self.dir(*place), name, AtFlags::REMOVEDIR) {
+                Ok(()) | Err(Errno::NOENT) => Ok(Removal::Removed),
+                Err(Errno::NOTEMPTY | Errno::EXIST) => Ok(Removal::NotEmpty),
+                Err(e) => Err(e.into()),
             }
         };
-        sweep().map_err(FilesError::new("sweep", format!("building/{name}")))
+        let removed = remove().map_err(FilesError::new("sweep", directory.to_string()))?;
+        if removed == Removal::Removed {
+            self.hooks.reach(Step::DirectoryRemoved);
+        }
+        Ok(removed)
+    }
+
+    fn sync(&self, place: Place) -> Result<(), FilesError> {
+        sync_dir(self.dir(place), &self.hooks).map_err(FilesError::new(SYNC, place.name()))
     }
 
     fn inventory(&self) -> Result<Inventory, FilesError> {
         let mut inventory = Inventory::default();
         for place in Place::ALL {
-            let names =
-                sweep::names(self.dir(place), &self.hooks).map_err(FilesError::new("list", place.name()))?;
+            let names = self.hooks.fault(Fault::Readdir).and_then(|()| names(self.dir(place)));
+            let names = names.map_err(FilesError::new("list", place.name()))?;
             if place == Place::Trash {
                 let directories = names.iter().filter(|(_, is_dir)| *is_dir);
                 self.note_strays(&directories.map(|(name, _)| name.clone()).collect());

@@ -1,6 +1,7 @@
 //! One job's directory on a local file system, by its handle: the files in it are made, read
 //! and removed by their names in it, never by a path.
 
+use std::ffi::{OsStr, OsString};
 use std::fs::File;
 use std::io;
 use std::num::NonZeroU64;
@@ -11,8 +12,10 @@ use rustix::fs::{Advice, AtFlags, FileType, Mode, OFlags};
 use rustix::io::Errno;
 
 use super::headroom::Headroom;
-use super::{Document, ExportDir, FilesError, OutputSink, ReadAt, SYNC, Swept, sweep};
+use super::{Document, ExportDir, FilesError, OutputSink, ReadAt, SYNC, Swept};
+use crate::erase::Warrant;
 use crate::hooks::{Fault, Hooks, Step};
+use crate::job::JobId;
 use crate::plain_file::{self, Links};
 use crate::telemetry;
 
@@ -22,22 +25,30 @@ pub fn sync_dir(dir: &Dir, hooks: &Hooks) -> io::Result<()> {
     Ok(telemetry::timed_sync("directory", || rustix::fs::fsync(dir))?)
 }
 
-/// See the module.
+/// Fails if the warrant is another job's.
+pub fn check_warrant(warrant: &Warrant, job: JobId) -> io::Result<()> {
+    if warrant.job() == job {
+        return Ok(());
+    }
+    Err(io::Error::new(io::ErrorKind::PermissionDenied, "the warrant is another job's"))
+}
+
+/// A handle on one job's directory.
 pub struct LocalDir {
     dir: Dir,
-    name: String,
+    job: JobId,
     headroom: Arc<Headroom>,
     hooks: Hooks,
 }
 
 impl LocalDir {
-    /// A handle on the directory of this name.
-    pub fn new(dir: Dir, name: String, headroom: Arc<Headroom>, hooks: Hooks) -> Self {
-        Self { dir, name, headroom, hooks }
+    /// Wraps an open directory of a job.
+    pub fn new(dir: Dir, job: JobId, headroom: Arc<Headroom>, hooks: Hooks) -> Self {
+        Self { dir, job, headroom, hooks }
     }
 
     fn fail(&self, operation: &'static str, name: &str) -> impl FnOnce(io::Error) -> FilesError {
-        FilesError::new(operation, format!("{}/{name}", self.name))
+        FilesError::new(operation, format!("{}/{name}", self.job))
     }
 
     fn create(&self, name: &str) -> io::Result<File> {
@@ -59,7 +70,7 @@ impl LocalDir {
 impl ExportDir for LocalDir {
     fn create_file(&self, name: &str) -> Result<Box<dyn OutputSink>, FilesError> {
         let file = self.create(name).map_err(self.fail("create", name))?;
-        let full_name = format!("{}/{name}", self.name);
+        let full_name = format!("{}/{name}", self.job);
         let (hooks, headroom) = (self.hooks.clone(), self.headroom.clone());
         Ok(Box::new(LocalSink { file, name: full_name, headroom, hooks, written: 0, begun: 0 }))
     }
@@ -123,18 +134,39 @@ impl ExportDir for LocalDir {
         check().map_err(self.fail("check", name))
     }
 
-    fn remove_all_but(&self, keep: &[&str]) -> Result<Swept, FilesError> {
-        let documents = [Document::Request, Document::Plan, Document::Job].map(Document::name);
-        let remove = || {
-            let mut swept = Swept::default();
-            let chosen = |name: &str| !keep.contains(&name) && !documents.contains(&name);
-            sweep::remove_files(&self.dir, &self.hooks, chosen, &mut swept)?;
-            sync_dir(&self.dir, &self.hooks)?;
-            Ok(swept)
+    fn list(&self) -> Result<Vec<OsString>, FilesError> {
+        let list = || {
+            self.hooks.fault(Fault::Readdir)?;
+            self.dir.entries()?.map(|entry| Ok(entry?.file_name())).collect::<io::Result<_>>()
         };
-        let swept = remove().map_err(self.fail("remove partial files of", ""))?;
-        self.hooks.reach(Step::PartialsRemoved);
-        Ok(swept)
+        list().map_err(self.fail("list", ""))
+    }
+
+    fn unlink(&self, warrant: &Warrant, name: &OsStr) -> Result<Swept, FilesError> {
+        let unlink = || {
+            check_warrant(warrant, self.job)?;
+            self.hooks.reach(Step::UnlinkBegins);
+            self.hooks.fault(Fault::Unlink)?;
+            let stat = match rustix::fs::statat(&self.dir, name, AtFlags::SYMLINK_NOFOLLOW) {
+                Ok(stat) => stat,
+                Err(Errno::NOENT) => return Ok(Swept::default()),
+                Err(e) => return Err(e.into()),
+            };
+            match rustix::fs::unlinkat(&self.dir, name, AtFlags::empty()) {
+                Ok(()) => {}
+                Err(Errno::NOENT) => return Ok(Swept::default()),
+                Err(e) => return Err(e.into()),
+            }
+            self.hooks.reach(Step::FileUnlinked);
+            let is_file = FileType::from_raw_mode(stat.st_mode) == FileType::RegularFile;
+            Ok(Swept {
+                files: 1,
+                bytes: if is_file { u64::try_from(stat.st_size).unwrap_or(0) } else { 0 },
+                planted_links: u64::from(is_file && stat.st_nlink > 1),
+            })
+        };
+        // A name may be anybody's: it is not told (P12).
+        unlink().map_err(self.fail("unlink a name of", ""))
     }
 
     fn sync(&self) -> Result<(), FilesError> {

@@ -1,6 +1,7 @@
-//! The export directory: where a job's files are written, served from and swept. Everything
+//! The export directory: where a job's files are written, served from and unlinked. Everything
 //! goes through directory *handles*; no path is ever joined from outside, no symbolic link
-//! followed, no name removed that this server did not make (P3, P6).
+//! followed, no name removed that this server did not make (P3, P6). What may go is decided in
+//! [`erase`](crate::erase); here one listed name goes, under a warrant.
 
 mod ballast;
 pub mod coded;
@@ -12,19 +13,21 @@ mod local_dir;
 pub mod modes;
 mod output;
 mod read_at;
-mod sweep;
 
+use std::ffi::{OsStr, OsString};
 use std::io;
+use std::ops::AddAssign;
 use std::sync::Arc;
 
 use serde::Serialize;
 
+use crate::erase::Warrant;
 use crate::job::{ExportRequest, JobId};
 use crate::plain_file;
 
 pub use ballast::BALLAST_BYTES;
 pub(crate) use handle::open_dir;
-pub use layout::Place;
+pub use layout::{JobDirectory, Place};
 pub use local::LocalFiles;
 pub use output::Opened;
 pub use read_at::ReadAt;
@@ -56,6 +59,17 @@ impl FilesError {
     fn new(operation: &'static str, name: impl Into<String>) -> impl FnOnce(io::Error) -> Self {
         let name = name.into();
         move |source| Self { operation, name, source }
+    }
+
+    /// The error of a sweep of this directory. Names in it may be anybody's, so they are not told
+    /// (P12); a failed fsync stays one.
+    pub(crate) fn in_sweep(self, directory: &JobDirectory) -> Self {
+        if self.is_sync() { self } else { Self::new("sweep", directory.to_string())(self.source) }
+    }
+
+    /// The error of a directory that was not empty however often it was emptied.
+    pub(crate) fn not_empty(directory: &JobDirectory) -> Self {
+        Self::new("sweep", directory.to_string())(io::ErrorKind::DirectoryNotEmpty.into())
     }
 
     /// Whether there is no room left.
@@ -165,7 +179,7 @@ pub enum Room {
     None,
 }
 
-/// What a sweep removed.
+/// What was unlinked.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Swept {
     /// Names unlinked, documents included.
@@ -176,8 +190,22 @@ pub struct Swept {
     pub planted_links: u64,
 }
 
-/// What became of the sweep of one job.
-pub type SweepResult = (Swept, Result<(), FilesError>);
+impl AddAssign for Swept {
+    fn add_assign(&mut self, other: Self) {
+        self.files += other.files;
+        self.bytes += other.bytes;
+        self.planted_links += other.planted_links;
+    }
+}
+
+/// What became of an attempt to remove a directory.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Removal {
+    /// It is gone, or was gone already.
+    Removed,
+    /// There is a name in it.
+    NotEmpty,
+}
 
 /// What stands on disk: job directories by place, and names that are not ours.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -211,17 +239,19 @@ pub trait Files: Send + Sync {
     /// failed: then nothing is known and the process must end.
     fn move_to_trash(&self, jobs: &[JobId]) -> Result<Vec<Result<(), FilesError>>, FilesError>;
 
-    /// Removes each job's directories in `trash/` with all files in them and, before them, what
-    /// stands elsewhere of a job that has a name in `trash/`; the jobs share the fsync. Tells for each what was removed, also when it failed half-way. Idempotent: what
-    /// is gone already is success. The outer `Err` is as in `move_to_trash`.
-    fn sweep(&self, jobs: &[JobId]) -> Result<Vec<SweepResult>, FilesError>;
+    /// The job's directories in a place, by their names. In `trash/` there may be several; the one
+    /// that bears the job's own name comes last.
+    fn directories(&self, job: JobId, place: Place) -> Result<Vec<JobDirectory>, FilesError>;
 
-    /// Removes a job's directories from `building/` and `ready/`, for one that is deleted and could
-    /// get no name in `trash/`. Otherwise as `sweep`.
-    fn sweep_in_place(&self, job: JobId) -> Result<SweepResult, FilesError>;
+    /// A handle on one of these directories, as [`open`](Self::open).
+    fn open_directory(&self, directory: &JobDirectory) -> Result<Arc<dyn ExportDir>, FilesError>;
 
-    /// Removes all files of `building/<job>/` but `job.json` (a failed export).
-    fn sweep_partials(&self, job: JobId) -> Result<(), FilesError>;
+    /// Removes a directory that has become empty. Not durable before [`sync`](Self::sync). Fails
+    /// if the warrant is another job's.
+    fn remove_directory(&self, warrant: &Warrant, directory: &JobDirectory) -> Result<Removal, FilesError>;
+
+    /// Makes the names in a place durable.
+    fn sync(&self, place: Place) -> Result<(), FilesError>;
 
     /// What stands on disk now.
     fn inventory(&self) -> Result<Inventory, FilesError>;
@@ -262,9 +292,12 @@ pub trait ExportDir: Send + Sync {
     /// Whether a file is there with that length; an error that says what is wrong if not.
     fn check_file(&self, name: &str, bytes: u64) -> Result<(), FilesError>;
 
-    /// Removes the files that are neither documents nor in `keep`: the partial output of a
-    /// process that is no more. Tells what was removed.
-    fn remove_all_but(&self, keep: &[&str]) -> Result<Swept, FilesError>;
+    /// The names in the directory.
+    fn list(&self) -> Result<Vec<OsString>, FilesError>;
+
+    /// Unlinks one listed name; one that is gone already is success. Not durable before
+    /// [`sync`](Self::sync). Fails if the warrant is another job's.
+    fn unlink(&self, warrant: &Warrant, name: &OsStr) -> Result<Swept, FilesError>;
 
     /// Makes the names in the directory durable.
     fn sync(&self) -> Result<(), FilesError>;

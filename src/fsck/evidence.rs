@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use std::fs;
 use std::io;
 use std::path::Path;
+use std::sync::Arc;
 
 use jiff::Timestamp;
 use tempfile::TempDir;
@@ -22,7 +23,7 @@ const STORE: &str = "store";
 /// See the module.
 pub struct Evidence {
     pub store: Box<dyn Store>,
-    pub receipts: Receipts,
+    pub receipts: Arc<Receipts>,
     /// Where the copies are.
     _copy: Option<TempDir>,
 }
@@ -41,7 +42,7 @@ impl Evidence {
         let receipts = open_receipts(place, leave, now, findings)?;
         let store = open_store(place, leave, now, findings)?;
         let (Some(store), Some(receipts)) = (store, receipts) else { return Ok(None) };
-        Ok(Some(Self { store, receipts, _copy: copy }))
+        Ok(Some(Self { store, receipts: Arc::new(receipts), _copy: copy }))
     }
 }
 

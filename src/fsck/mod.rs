@@ -10,17 +10,21 @@ mod explain;
 
 use std::io;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use jiff::Timestamp;
 use serde::Serialize;
 
 use crate::config::Retention;
+use crate::erase::{Eraser, HoldRegistry, LiveEvidence};
 use crate::files::layout::Cure;
 use crate::files::{Files, FilesError, LocalFiles};
 use crate::hooks::Hooks;
 use crate::job::{JobId, StateName};
 use crate::lock;
-use crate::reconcile::{self, Examination, ReconcileError, Witnesses};
+use crate::receipts::Receipts;
+use crate::reconcile::{self, Examination, Joined, ReconcileError, Witnesses};
+use crate::store::{Publication, View};
 
 use evidence::Evidence;
 
@@ -108,14 +112,14 @@ pub fn check(
     }
     // Opening the store closes it.
     let modes = disk::check_modes(data_dir, leave).map_err(failed("look at the modes"))?;
-    let files = LocalFiles::open(data_dir, Hooks::default())?;
+    let files = Arc::new(LocalFiles::open(data_dir, Hooks::default())?);
     findings.extend(disk::check_ballast(&files, data_dir, leave)?);
     let Some(mut evidence) = Evidence::open(data_dir, leave, now, &mut findings)? else {
         return Ok(findings);
     };
 
     let log = data_dir.join(crate::audit::FOLDER);
-    let witnesses = Witnesses { files: &files, receipts: &evidence.receipts, audit: &log, now, retention };
+    let witnesses = Witnesses { files: &*files, receipts: &evidence.receipts, audit: &log, now, retention };
     let since = witnesses.tombstones_since();
     let examination = reconcile::examine(&*evidence.store, &witnesses)?;
     findings.extend(explain::older(&examination, repaired));
@@ -140,10 +144,19 @@ pub fn check(
 
     if leave > Leave::Look {
         evidence::give_up(&mut *evidence.store, &lost, &examination.stored, now)?;
-        reconcile::at_start(&mut *evidence.store, &witnesses, &Hooks::default())?;
+        let joined = reconcile::at_start(&mut *evidence.store, &witnesses, &Hooks::default())?;
+        sweep_leftovers(files.clone(), evidence.receipts.clone(), joined)?;
         files.restore_ballast()?;
     }
     Ok(findings)
+}
+
+/// Removes what is left of erased jobs, as a start does.
+fn sweep_leftovers(files: Arc<dyn Files>, receipts: Arc<Receipts>, joined: Joined) -> Result<(), FilesError> {
+    let view = Arc::new(View::default());
+    view.publish(joined.jobs.into_iter().map(Publication::New));
+    let holds = HoldRegistry::of(LiveEvidence { files: files.clone(), receipts, view });
+    Eraser::new(files, holds, Hooks::default()).sweep_leftovers(&joined.leftovers)
 }
 
 /// Erased jobs of which the chain knows nothing, though it should.

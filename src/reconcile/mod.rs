@@ -43,11 +43,14 @@ pub struct Joined {
     pub jobs: Vec<Published>,
     /// Jobs whose actor has something to do: active, marked, or failed with files left.
     pub awake: Vec<JobId>,
+    /// Erased jobs of which something is left on disk, in `trash/` by now.
+    pub leftovers: Vec<JobId>,
     /// The entry that the chain got because its end was missing, and the head it came to.
     pub gap: Option<(receipts::Entry, receipts::Head)>,
 }
 
-/// Joins the witnesses of every job and brings them to agree. Nothing else may be running.
+/// Joins the witnesses of every job and brings them to agree, but for the leftovers, which are
+/// swept once the jobs are published. Nothing else may be running.
 pub fn at_start(
     store: &mut dyn Store,
     witnesses: &Witnesses<'_>,
@@ -95,14 +98,8 @@ pub fn at_start(
         }
     }
     hooks.reach(Step::JoinMoved);
-    for (_, result) in files.sweep(&bury)? {
-        if let Err(error) = result {
-            tracing::error!(%error, "what is left of an erased job could not be removed; the reaper tries again");
-        }
-    }
     let jobs = store.load()?.into_iter().map(|job| publish(files, job)).collect();
-    hooks.reach(Step::JoinEnds);
-    Ok(Joined { jobs, awake, gap })
+    Ok(Joined { jobs, awake, leftovers: bury, gap })
 }
 
 /// What is missing of the chain cannot be brought back and holds nothing up: the chain itself says

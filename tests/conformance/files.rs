@@ -2,26 +2,68 @@
 //! moves are idempotent, a sweep removes everything of one job and nothing else.
 
 use std::path::Path;
+use std::sync::Arc;
 
+use evanesce::erase::{Eraser, Evidence, Ground, HoldRegistry, SweepResult};
 use evanesce::files::{Document, Files, LocalFiles, Place, Room, Swept};
 use evanesce::hooks::Hooks;
-use evanesce::job::{ExportRequest, JobId, Kickoff};
+use evanesce::job::{ExportRequest, JobId, Kickoff, StateName};
 use jiff::Timestamp;
 
 /// Runs `check` on an empty backend of every kind; the folder is there for local ones.
-fn on_every_backend(check: impl Fn(&dyn Files, &Path)) {
+fn on_every_backend(check: impl Fn(&Arc<dyn Files>, &Path)) {
     let folder = tempfile::tempdir().unwrap();
-    check(&LocalFiles::open(folder.path(), Hooks::default()).unwrap(), folder.path());
+    let files: Arc<dyn Files> = Arc::new(LocalFiles::open(folder.path(), Hooks::default()).unwrap());
+    check(&files, folder.path());
+}
+
+/// Witnesses that say this of each job.
+struct Says(StateName);
+
+impl Evidence for Says {
+    fn state(&self, _: JobId) -> Option<StateName> {
+        Some(self.0)
+    }
+
+    fn has_receipt(&self, _: JobId) -> bool {
+        false
+    }
+
+    fn is_in_trash(&self, _: JobId) -> bool {
+        false
+    }
+}
+
+fn holds(state: StateName) -> Arc<HoldRegistry> {
+    HoldRegistry::new(Says(state), [], false)
+}
+
+/// What erases the jobs of a backend, all of which are in this state.
+fn eraser(files: &Arc<dyn Files>, state: StateName) -> Eraser {
+    Eraser::new(files.clone(), holds(state), Hooks::default())
 }
 
 fn request() -> ExportRequest {
     ExportRequest::new("t".parse().unwrap(), "o".parse().unwrap(), Kickoff::system(), Timestamp::UNIX_EPOCH)
 }
 
-fn sweep(files: &dyn Files, job: JobId) -> Swept {
-    let (swept, result) = files.sweep(&[job]).unwrap().remove(0);
+fn sweep_all(files: &Arc<dyn Files>, jobs: &[JobId]) -> Vec<SweepResult> {
+    let eraser = eraser(files, StateName::Marked);
+    let warrants = jobs.iter().map(|job| eraser.holds().grant(*job, Ground::Marked).unwrap());
+    let results = eraser.sweep_trash(warrants.collect()).unwrap().into_iter();
+    results.map(|(_, result)| result).collect()
+}
+
+fn sweep(files: &Arc<dyn Files>, job: JobId) -> Swept {
+    let (swept, result) = sweep_all(files, &[job]).remove(0);
     result.unwrap();
     swept
+}
+
+fn sweep_partials(files: &Arc<dyn Files>, job: JobId) {
+    let eraser = eraser(files, StateName::Failed);
+    let warrant = eraser.holds().grant(job, Ground::FailedExport).unwrap();
+    eraser.sweep_partials(&warrant).unwrap();
 }
 
 #[test]
@@ -62,7 +104,7 @@ fn moving_and_sweeping_what_is_gone_is_success() {
         files.move_to_trash(&[job, job]).unwrap();
         assert_eq!(sweep(files, job).files, 1);
         assert_eq!(sweep(files, job), Swept::default());
-        files.sweep_partials(job).unwrap();
+        sweep_partials(files, job);
     });
 }
 
@@ -109,14 +151,15 @@ fn partial_files_go_and_sealed_ones_and_documents_stay() {
             dir.create_file(name).unwrap();
         }
         dir.write_document(Document::Plan, b"{}").unwrap();
-        dir.remove_all_but(&["A_Patient.ndjson"]).unwrap();
+        let keep = ["A_Patient.ndjson".to_string()];
+        eraser(files, StateName::Running).remove_unrecorded(job, &*dir, &keep).unwrap();
         assert!(dir.open_file("A_Patient.ndjson").is_ok());
         assert!(dir.open_file("B_Patient.ndjson").err().unwrap().is_missing());
         assert!(dir.read_document(Document::Request).unwrap().is_some());
         assert_eq!(dir.read_document(Document::Plan).unwrap().unwrap(), b"{}");
         // A failed export keeps what says so, and nothing else.
         dir.write_document(Document::Job, b"[]").unwrap();
-        files.sweep_partials(job).unwrap();
+        sweep_partials(files, job);
         assert_eq!(dir.read_document(Document::Job).unwrap().unwrap(), b"[]");
         assert!(dir.read_document(Document::Request).unwrap().is_none());
         assert!(dir.open_file("A_Patient.ndjson").err().unwrap().is_missing());
@@ -179,6 +222,22 @@ fn planted_names_are_reported_and_never_followed() {
 }
 
 #[test]
+fn a_warrant_for_one_job_unlinks_nothing_of_another() {
+    on_every_backend(|files, _| {
+        let (one, other) = (JobId::random(), JobId::random());
+        let dir = files.create(one, &request()).unwrap();
+        let warrant = holds(StateName::Marked).grant(other, Ground::Marked).unwrap();
+        let directory = files.directories(one, Place::Building).unwrap().remove(0);
+        for name in dir.list().unwrap() {
+            assert!(dir.unlink(&warrant, &name).is_err());
+        }
+        assert!(files.remove_directory(&warrant, &directory).is_err());
+        assert!(dir.read_document(Document::Request).unwrap().is_some());
+        drop(warrant);
+    });
+}
+
+#[test]
 fn a_directory_that_somebody_planted_in_a_job_stays_and_is_an_error() {
     on_every_backend(|files, folder| {
         let job = JobId::random();
@@ -188,7 +247,7 @@ fn a_directory_that_somebody_planted_in_a_job_stays_and_is_an_error() {
         let other = JobId::random();
         files.create(other, &request()).unwrap();
         files.move_to_trash(&[other]).unwrap();
-        let mut results = files.sweep(&[job, other]).unwrap();
+        let mut results = sweep_all(files, &[job, other]);
         assert_eq!(
             results.remove(1).1.map_err(|e| e.to_string()),
             Ok(()),

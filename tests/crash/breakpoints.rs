@@ -48,6 +48,8 @@ crashes! {
         DeleteComplete, ["last-one-out=kill"] => Erased("deleted");
     a_complete_job_is_erased_when_killed_after_the_202:
         DeleteComplete, ["sweep-begins=hold"] => Erased("deleted");
+    a_complete_job_is_erased_when_killed_before_the_first_unlink:
+        DeleteComplete, ["unlink-begins=kill"] => Erased("deleted");
     a_complete_job_is_erased_when_killed_after_the_first_unlink:
         DeleteComplete, ["file-unlinked=kill"] => Erased("deleted");
     a_complete_job_is_erased_when_killed_in_the_middle_of_the_unlinks:

@@ -8,7 +8,7 @@ mod descriptors;
 mod full_disk;
 mod in_place;
 mod matrix;
-mod mount;
+pub mod mount;
 mod own_files;
 mod source;
 mod store;

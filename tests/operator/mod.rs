@@ -4,6 +4,7 @@
 mod listener;
 mod orders;
 mod signs;
+mod warrants;
 
 use std::process::Output;
 

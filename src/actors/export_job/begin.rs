@@ -84,13 +84,14 @@ impl ExportJob {
     ) {
         let (id, files, asked) = (self.id, self.services.files.clone(), request.clone());
         let (fatal, space) = (self.services.fatal.clone(), self.services.space.clone());
+        let eraser = self.services.eraser.clone();
         let claim = Claim { tenant: request.tenant.clone(), progress: self.progress.clone() };
         let make = move || {
             space.reserve(id, claim, asked.estimate)?;
             let made = files.create(id, &asked).inspect_err(|_| {
                 // Nobody was told of it; what cannot be removed now is left to the reaper as an
                 // orphan. Only a failed fsync is an error here, and that is final.
-                if let Err(error) = files.move_to_trash(&[id]).and_then(|_| files.sweep(&[id])) {
+                if let Err(error) = eraser.discard(id) {
                     fatal.raise(&error.to_string());
                 }
                 space.release(id);
@@ -189,7 +190,7 @@ impl ExportJob {
     }
 
     fn read_documents(&mut self, place: Place, ctx: &mut Context<Self>) {
-        let (id, files) = (self.id, self.services.files.clone());
+        let (id, files, eraser) = (self.id, self.services.files.clone(), self.services.eraser.clone());
         let sealed: Vec<_> = self.sealed.iter().flat_map(|part| part.files.clone()).collect();
         let look = move || {
             let dir = files.open(id, files::Place::Building)?;
@@ -197,7 +198,7 @@ impl ExportJob {
                 dir.check_file(&file.stored_name(), file.stored_bytes())?;
             }
             let keep: Vec<_> = sealed.iter().map(OutputFile::stored_name).collect();
-            dir.remove_all_but(&keep.iter().map(String::as_str).collect::<Vec<_>>())?;
+            eraser.remove_unrecorded(id, &*dir, &keep)?;
             let request = dir.read_document(Document::Request)?;
             let request = request.and_then(|text| serde_json::from_slice::<ExportRequest>(&text).ok());
             let summary = request.map(|request| RequestSummary::of(&request));

@@ -4,6 +4,7 @@
 use actix::{AsyncContext, Context};
 
 use super::ExportJob;
+use crate::erase::{Ground, Warrant};
 use crate::export::{Fenced, Straggler};
 use crate::hooks::Step;
 use crate::job::{Effect, JobState, Mark, MarkReason};
@@ -129,19 +130,24 @@ impl ExportJob {
         self.last_out.busy = busy;
         if !self.last_out.busy.is_empty() {
             ctx.run_later(ASK_AGAIN, move |this, ctx| this.fence(generation, ctx));
-            let held = self.services.receipts.hold_of(self.id).is_some();
-            if !held && !std::mem::replace(&mut self.last_out.swept_early, true) {
-                self.sweep_early(ctx);
+            let is_marked = matches!(self.state(), Some(JobState::Marked(_)));
+            if is_marked
+                && !self.last_out.swept_early
+                && let Ok(warrant) = self.services.eraser.holds().grant(self.id, Ground::Marked)
+            {
+                self.last_out.swept_early = true;
+                self.sweep_early(warrant, ctx);
             }
         }
         self.check_last_out(ctx);
     }
 
-    fn sweep_early(&mut self, ctx: &mut Context<Self>) {
-        let (id, files) = (self.id, self.services.files.clone());
-        self.block_in_directory(ctx, move || files.sweep(&[id]), move |this, swept, _| match swept {
+    fn sweep_early(&mut self, warrant: Warrant, ctx: &mut Context<Self>) {
+        let (id, eraser) = (self.id, self.services.eraser.clone());
+        let sweep = move || eraser.sweep_trash(vec![warrant]);
+        self.block_in_directory(ctx, sweep, move |this, swept, _| match swept {
             Ok(results) => {
-                for (swept, result) in results {
+                for (_, (swept, result)) in results {
                     this.tally.swept += swept;
                     if let Err(error) = result {
                         tracing::warn!(job = %id, %error, "the names of a stuck writer could not be unlinked yet");

@@ -9,6 +9,7 @@ use actix::{AsyncContext, Context};
 
 use super::super::planners::Place;
 use super::ExportJob;
+use crate::erase::Ground;
 use crate::export::{ExportError, Exporter, Plan, Work, read_request};
 use crate::files::{self, Document};
 use crate::hooks::Step;
@@ -259,15 +260,16 @@ impl ExportJob {
 
     /// Removes what a failed export wrote, until it is gone.
     pub(super) fn sweep_partials(&mut self, ctx: &mut Context<Self>) {
-        let (id, files) = (self.id, self.services.files.clone());
+        let (id, eraser) = (self.id, self.services.eraser.clone());
         let generation = self.generation;
-        if self.services.receipts.hold_of(id).is_some() {
+        let Ok(warrant) = eraser.holds().grant(id, Ground::FailedExport) else {
             let wait = self.services.config.reaper.interval.0;
             return self.wait(ctx, tokio::time::sleep(wait), move |this, (), ctx| {
                 this.go_on(generation, &[Effect::SweepPartials], ctx);
             });
-        }
-        self.block_in_directory(ctx, move || files.sweep_partials(id), move |this, swept, ctx| match swept {
+        };
+        let sweep = move || eraser.sweep_partials(&warrant);
+        self.block_in_directory(ctx, sweep, move |this, swept, ctx| match swept {
             Ok(()) => this.services.space.release(id),
             Err(error) => {
                 let wait = this.services.config.reaper.retry_min.0;

@@ -53,7 +53,7 @@ impl Reaper {
             if let JobState::Marked(mark) = &published.record.state {
                 marks += 1;
                 // Nobody expects a job that is held to be swept.
-                let counts = !self.is_held(published.record.id);
+                let counts = !self.services.eraser.holds().is_held(published.record.id);
                 oldest = oldest.into_iter().chain(counts.then_some(mark.at)).min();
             }
         }

@@ -26,7 +26,7 @@ impl Reaper {
         telemetry::clock_held(!steady);
         self.status.passes += 1;
         self.status.last_pass = Some(now);
-        if !steady || self.paused {
+        if !steady || self.services.eraser.holds().is_paused() {
             return;
         }
         self.prune(now, ctx);
@@ -34,8 +34,8 @@ impl Reaper {
         let mut next: Option<Timestamp> = None;
         for published in self.services.view().all() {
             let job = published.record.id;
-            let expires =
-                expires_at(&published.record.state, retention.completed.0).filter(|_| !self.is_held(job));
+            let expires = expires_at(&published.record.state, retention.completed.0);
+            let expires = expires.filter(|_| !self.services.eraser.holds().is_held(job));
             match &published.record.state {
                 _ if expires.is_some_and(|at| at <= now) => self.tell(job, JobMessage::Expire),
                 _ if expires.is_some() => next = next.into_iter().chain(expires).min(),

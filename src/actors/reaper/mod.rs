@@ -8,7 +8,6 @@ mod expiry;
 mod orders;
 mod own_files;
 
-use std::collections::{HashMap, HashSet, VecDeque};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
@@ -19,52 +18,30 @@ use super::orchestrator::{Orchestrator, Tell};
 use super::watcher::Watcher;
 use super::{JobMessage, Services};
 use crate::clock::JumpGuard;
+use crate::erase::{NextSweep, SweepQueue};
 use crate::files::{FilesError, Inventory, Swept};
-use crate::job::{JobId, JobState};
+use crate::job::JobId;
 use crate::reconcile::{Nominations, Sightings};
 use crate::telemetry::{self, PanicGuard};
 
 pub use backlog::ReaperStatus;
 pub use expiry::expires_at;
-pub use orders::{Order, OrderError};
+pub use orders::Order;
 use own_files::OwnFiles;
-
-/// Sweeps at once: unlinking waits on the device, and each sweep has a few unlinks in flight.
-const SWEEPS: usize = 2;
 
 /// Of the names that the server did not make, so many are logged in a pass.
 const STRANGERS_NAMED: usize = 20;
 
-/// Jobs of one sweep at the most: they share its fsync.
-const JOBS_A_SWEEP: usize = 32;
-
-/// Acknowledgements come first: a sweep waits this long at the most while the ledger has
-/// changes waiting, for the device and the processor are the same.
-const DEFERENCE: Duration = Duration::from_millis(20);
-
-/// How often a sweep that waits looks again.
-const LOOK_AGAIN: Duration = Duration::from_millis(1);
-
 /// Hints that come within this time are one.
 const DEBOUNCE: Duration = Duration::from_millis(500);
 
-/// See the module.
+/// The actor that sweeps, and passes over everything.
 pub struct Reaper {
     services: Arc<Services>,
     orchestrator: Addr<Orchestrator>,
-    waiting: VecDeque<JobId>,
-    sweeping: HashSet<JobId>,
-    sweeps: usize,
-    /// Jobs whose files are gone, until that is published.
-    gone: HashSet<JobId>,
-    /// Marked jobs that would be swept if they were not held.
-    held_back: HashSet<JobId>,
-    /// Jobs whose hold is being made durable.
-    holding: HashSet<JobId>,
-    paused: bool,
-    /// Since when a sweep waits for the ledger.
-    deferring: Option<Instant>,
-    retries: HashMap<JobId, Retry>,
+    queue: SweepQueue,
+    /// Whether the queue waits for the ledger, and a timer for the queue.
+    is_looking: bool,
     sightings: Sightings,
     clock_guard: JumpGuard,
     /// Whether a hint waits for its pass; further ones are the same hint.
@@ -77,12 +54,6 @@ pub struct Reaper {
     status: ReaperStatus,
     _watcher: Option<Watcher>,
     _guard: PanicGuard,
-}
-
-#[derive(Debug, Clone, Copy)]
-struct Retry {
-    attempts: u32,
-    due: Instant,
 }
 
 /// Sweep a marked job whose last writer is out.
@@ -113,20 +84,12 @@ impl Reaper {
             let watcher =
                 config.reaper.watch.then(|| Watcher::start(config, ctx.address(), hinted.clone())).flatten();
             let guard = services.fatal.on_panic("the reaper");
-            let paused = services.receipts.pause().is_some();
             let clock = JumpGuard::load(&config.storage.data_dir);
             Self {
                 services,
                 orchestrator,
-                waiting: VecDeque::new(),
-                sweeping: HashSet::new(),
-                sweeps: 0,
-                gone: HashSet::new(),
-                held_back: HashSet::new(),
-                holding: HashSet::new(),
-                paused,
-                deferring: None,
-                retries: HashMap::new(),
+                queue: SweepQueue::default(),
+                is_looking: false,
                 sightings: Sightings::default(),
                 clock_guard: clock,
                 hinted,
@@ -146,82 +109,54 @@ impl Reaper {
 
     /// Starts sweeps, at once or when the ledger has nothing more urgent.
     fn sweep_next(&mut self, ctx: &mut Context<Self>) {
-        self.hold_back();
-        if self.paused || self.waiting.is_empty() || self.sweeps >= SWEEPS || self.deferring.is_some() {
-            return;
-        }
-        self.deferring = Some(Instant::now());
-        self.sweep_or_defer(ctx);
-    }
-
-    fn sweep_or_defer(&mut self, ctx: &mut Context<Self>) {
-        let patient = self.deferring.is_some_and(|since| since.elapsed() < DEFERENCE);
-        if patient && self.services.ledger.waiting() > 0 {
-            ctx.run_later(LOOK_AGAIN, |this, ctx| this.sweep_or_defer(ctx));
-            return;
-        }
-        self.deferring = None;
-        // An order may have come meanwhile.
-        self.hold_back();
-        if !self.paused {
-            self.start_sweeps(ctx);
-        }
-    }
-
-    /// Starts sweeps up to the cap.
-    fn start_sweeps(&mut self, ctx: &mut Context<Self>) {
-        while self.sweeps < SWEEPS && !self.waiting.is_empty() {
-            let count = self.waiting.len().min(JOBS_A_SWEEP);
-            let jobs: Vec<_> = self.waiting.drain(..count).collect();
-            self.sweeping.extend(&jobs);
-            self.sweeps += 1;
-            let (files, swept) = (self.services.files.clone(), jobs.clone());
-            let sweep = tokio::task::spawn_blocking(move || {
-                // For a mark whose directory could not be moved, or a leftover elsewhere.
-                let moved = files.move_to_trash(&swept)?;
-                let mut results = files.sweep(&swept)?;
-                // The mark in the store is warrant enough where there can be no other.
-                let left = swept.iter().zip(moved).zip(&mut results);
-                for ((job, _), result) in left.filter(|((_, moved), _)| moved.is_err()) {
-                    let (swept, in_place) = files.sweep_in_place(*job)?;
-                    result.0 += swept;
-                    result.1 = std::mem::replace(&mut result.1, Ok(())).and(in_place);
-                }
-                Ok::<_, FilesError>(results)
-            });
-            ctx.spawn(sweep.into_actor(self).map(move |done, this, ctx| {
-                this.sweeps -= 1;
-                match done {
-                    Ok(Ok(results)) => {
-                        for (job, (swept, result)) in jobs.into_iter().zip(results) {
-                            this.swept(job, swept, result.err(), ctx);
-                        }
-                        this.sweep_next(ctx);
+        let (ledger, holds) = (&self.services.ledger, self.services.eraser.holds().clone());
+        loop {
+            let now = Instant::now();
+            match self.queue.next(now, ledger.waiting(), |job| holds.grant_sweep(job)) {
+                NextSweep::Nothing => return,
+                NextSweep::LookAgain(wait) => {
+                    if !std::mem::replace(&mut self.is_looking, true) {
+                        ctx.run_later(wait, |this, ctx| {
+                            this.is_looking = false;
+                            this.sweep_next(ctx);
+                        });
                     }
-                    Ok(Err(error)) => this.services.fatal.raise(&error.to_string()),
-                    Err(panic) => this.services.fatal.raise(&format!("panic in a sweep: {panic}")),
+                    return;
                 }
-            }));
+                NextSweep::Sweep(warrants) => {
+                    let eraser = self.services.eraser.clone();
+                    let sweep = tokio::task::spawn_blocking(move || eraser.erase(warrants));
+                    ctx.spawn(sweep.into_actor(self).map(move |done, this, ctx| {
+                        this.queue.sweep_ended();
+                        match done {
+                            Ok(Ok(results)) => {
+                                for (job, (swept, result)) in results {
+                                    this.swept(job, swept, result.err(), ctx);
+                                }
+                                this.sweep_next(ctx);
+                            }
+                            Ok(Err(error)) => this.services.fatal.raise(&error.to_string()),
+                            Err(panic) => this.services.fatal.raise(&format!("panic in a sweep: {panic}")),
+                        }
+                    }));
+                }
+            }
         }
     }
 
     fn swept(&mut self, job: JobId, swept: Swept, error: Option<FilesError>, ctx: &mut Context<Self>) {
-        self.sweeping.remove(&job);
         match &error {
             None => {
-                self.retries.remove(&job);
-                self.gone.insert(job);
+                self.queue.swept(job);
                 self.status.swept += 1;
             }
             Some(error) => {
                 self.status.failed += 1;
                 telemetry::sweep_failed(error.errno());
                 let config = &self.services.config.reaper;
-                let attempts = self.retries.get(&job).map_or(0, |retry| retry.attempts) + 1;
-                let wait =
-                    config.retry_min.0.saturating_mul(1 << (attempts - 1).min(20)).min(config.retry_max.0);
+                let (min, max) = (config.retry_min.0, config.retry_max.0);
+                let (attempts, wait) = self.queue.failed(job, Instant::now(), min, max);
                 tracing::error!(%job, attempts, %error, ?wait, "a sweep failed and will be tried again");
-                self.retries.insert(job, Retry { attempts, due: Instant::now() + wait });
                 ctx.run_later(wait, |this, ctx| this.retry_due(ctx));
             }
         }
@@ -230,27 +165,14 @@ impl Reaper {
     }
 
     fn retry_due(&mut self, ctx: &mut Context<Self>) {
-        let now = Instant::now();
-        let due: Vec<_> =
-            self.retries.iter().filter(|(_, retry)| retry.due <= now).map(|(job, _)| *job).collect();
-        for job in due {
-            self.queue(job);
-        }
+        self.queue.retry_due(Instant::now());
         self.sweep_next(ctx);
-    }
-
-    fn queue(&mut self, job: JobId) {
-        if !self.sweeping.contains(&job) && !self.waiting.contains(&job) {
-            self.waiting.push_back(job);
-        }
     }
 
     /// One pass; the scan's result is compared when it comes.
     fn pass(&mut self, ctx: &mut Context<Self>) {
         self.hinted.store(false, Ordering::Release);
-        let view = self.services.view();
-        self.gone
-            .retain(|job| view.get(*job).is_some_and(|job| !matches!(job.record.state, JobState::Erased(_))));
+        self.services.eraser.holds().forget_erased();
         self.retry_due(ctx);
         self.expire(ctx);
         if self.scanning {
@@ -303,7 +225,7 @@ impl Reaper {
         }
         for job in leftovers {
             tracing::warn!(%job, "a directory of an erased job was brought back: it is removed");
-            self.queue(job);
+            self.queue.add(job);
         }
         self.sweep_next(ctx);
         if self.status.strangers < inventory.strangers.len() {
@@ -330,7 +252,7 @@ impl Handler<Sweep> for Reaper {
     type Result = ();
 
     fn handle(&mut self, Sweep(job): Sweep, ctx: &mut Self::Context) {
-        self.queue(job);
+        self.queue.add(job);
         self.sweep_next(ctx);
     }
 }

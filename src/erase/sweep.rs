@@ -1,0 +1,292 @@
+//! Performs an erasure: lists a job's directories and unlinks name by name, about four at a time,
+//! under a warrant. A writer's handle follows the rename to `trash/` and may have made one more
+//! name, so a listing starts over until the rmdir succeeds (P3). Idempotent: run twice, the second
+//! finds nothing and succeeds. Every call blocks.
+
+use std::ffi::{OsStr, OsString};
+use std::sync::Arc;
+
+use super::warrant::{Ground, HoldRegistry, Warrant};
+use crate::files::{Document, ExportDir, Files, FilesError, JobDirectory, Place, Removal, Swept};
+use crate::hooks::{Hooks, Step};
+use crate::job::JobId;
+
+/// Unlinking files that hold data waits on the device; more than this many at once are no faster.
+const IN_FLIGHT: usize = 4;
+
+/// Listings before giving up for this time: a writer that is out makes no more names.
+const ROUNDS: usize = 16;
+
+/// Where a job stands that is not deleted, in the order of its life.
+const LIVE: [Place; 2] = [Place::Building, Place::Ready];
+
+/// What was removed of one job, and what could not be.
+pub type SweepResult = (Swept, Result<(), FilesError>);
+
+/// Performs erasures on the directories of jobs.
+pub struct Eraser {
+    files: Arc<dyn Files>,
+    holds: Arc<HoldRegistry>,
+    hooks: Hooks,
+}
+
+impl Eraser {
+    /// An eraser that works under the warrants of this registry.
+    pub fn new(files: Arc<dyn Files>, holds: Arc<HoldRegistry>, hooks: Hooks) -> Self {
+        Self { files, holds, hooks }
+    }
+
+    /// Who grants the warrants.
+    pub fn holds(&self) -> &Arc<HoldRegistry> {
+        &self.holds
+    }
+
+    /// Erases jobs wherever they stand: moves them to `trash/` and sweeps that. A job for which
+    /// there can be no name in `trash/` is erased where it stands: its mark is in the store. Tells
+    /// for each job what was removed, also when it failed half-way.
+    ///
+    /// # Errors
+    /// An fsync failed: nothing is known and the process must end.
+    pub fn erase(&self, warrants: Vec<Warrant>) -> Result<Vec<(JobId, SweepResult)>, FilesError> {
+        let jobs: Vec<_> = warrants.iter().map(Warrant::job).collect();
+        let moved = self.files.move_to_trash(&jobs)?;
+        let mut results = self.sweep(&warrants)?;
+        for ((warrant, _), (swept, result)) in
+            warrants.iter().zip(moved).zip(&mut results).filter(|((_, moved), _)| moved.is_err())
+        {
+            let in_place = fatal_sync(self.remove_in_place(warrant, swept))?;
+            *result = std::mem::replace(result, Ok(())).and(in_place);
+        }
+        Ok(warrants.into_iter().zip(results).map(|(warrant, result)| conclude(warrant, result)).collect())
+    }
+
+    /// Sweeps what stands in `trash/` of jobs that were moved there, and whatever else bears their
+    /// names. Tells for each job what was removed.
+    ///
+    /// # Errors
+    /// As [`erase`](Self::erase).
+    pub fn sweep_trash(&self, warrants: Vec<Warrant>) -> Result<Vec<(JobId, SweepResult)>, FilesError> {
+        let results = self.sweep(&warrants)?;
+        Ok(warrants.into_iter().zip(results).map(|(warrant, result)| conclude(warrant, result)).collect())
+    }
+
+    /// Removes a directory that could not be made whole. Under a pause it stays, and the scan finds
+    /// it later.
+    ///
+    /// # Errors
+    /// As [`erase`](Self::erase).
+    pub fn discard(&self, job: JobId) -> Result<(), FilesError> {
+        if let Ok(warrant) = self.holds.grant(job, Ground::FailedCreation) {
+            self.erase(vec![warrant])?;
+        }
+        Ok(())
+    }
+
+    /// Sweeps what a start finds of erased jobs.
+    ///
+    /// # Errors
+    /// As [`erase`](Self::erase).
+    pub fn sweep_leftovers(&self, jobs: &[JobId]) -> Result<(), FilesError> {
+        let warrants = jobs.iter().filter_map(|job| self.holds.grant(*job, Ground::Leftover).ok());
+        for (job, (_, result)) in self.sweep_trash(warrants.collect())? {
+            if let Err(error) = result {
+                tracing::error!(%job, %error, "what is left of an erased job could not be removed; the reaper tries again");
+            }
+        }
+        self.hooks.reach(Step::JoinEnds);
+        Ok(())
+    }
+
+    /// Removes the files of a failed export but `job.json`, which says so.
+    ///
+    /// # Errors
+    /// Something could not be removed, or the directory not synced; try again.
+    pub fn sweep_partials(&self, warrant: &Warrant) -> Result<(), FilesError> {
+        for directory in self.files.directories(warrant.job(), Place::Building)? {
+            let Some(dir) = self.open(&directory)? else { continue };
+            let is_chosen = |name: &OsStr| name != Document::Job.name();
+            self.unlink_all(warrant, &*dir, is_chosen, &mut Swept::default())
+                .and_then(|()| dir.sync())
+                .map_err(|error| error.in_sweep(&directory))?;
+        }
+        Ok(())
+    }
+
+    /// Removes the files that are neither documents nor in `keep`: what an attempt left that was
+    /// never recorded. Under a hold or a pause they stay until the job's end; no manifest names
+    /// them.
+    ///
+    /// # Errors
+    /// Something could not be removed, or the directory not synced.
+    pub fn remove_unrecorded(
+        &self,
+        job: JobId,
+        dir: &dyn ExportDir,
+        keep: &[String],
+    ) -> Result<(), FilesError> {
+        let is_chosen = |name: &OsStr| is_output(name) && !keep.iter().any(|kept| name == kept.as_str());
+        if dir.list()?.iter().any(|name| is_chosen(name)) {
+            match self.holds.grant(job, Ground::UnrecordedAttempt) {
+                Ok(warrant) => self.unlink_all(&warrant, dir, is_chosen, &mut Swept::default())?,
+                Err(refusal) => {
+                    tracing::info!(%job, %refusal, "files of an attempt that was not recorded stay until the job's end");
+                }
+            }
+        }
+        dir.sync()?;
+        self.hooks.reach(Step::PartialsRemoved);
+        Ok(())
+    }
+
+    /// Removes the output of a job whose directory stands in `trash/`, for its room: the mark does
+    /// not fit into the store. The documents stay, for the mark that is still to come. Under a hold
+    /// or a pause nothing goes.
+    pub fn give_room(&self, job: JobId) -> Swept {
+        let mut swept = Swept::default();
+        let Ok(warrant) = self.holds.grant(job, Ground::DiskFull) else { return swept };
+        // It may be a name only: the job could not be moved.
+        let places = [Place::Trash, Place::Building, Place::Ready];
+        match places.into_iter().try_for_each(|place| self.remove_output(&warrant, place, &mut swept)) {
+            Ok(()) => {
+                tracing::warn!(%job, bytes = swept.bytes, "there is no room to record a deletion: its files went before");
+                warrant.fulfil();
+            }
+            Err(error) => tracing::warn!(%job, %error, "there is no room to record a deletion"),
+        }
+        swept
+    }
+
+    fn remove_output(&self, warrant: &Warrant, place: Place, swept: &mut Swept) -> Result<(), FilesError> {
+        for directory in self.files.directories(warrant.job(), place)? {
+            if let Some(dir) = self.open(&directory)? {
+                self.unlink_all(warrant, &*dir, is_output, swept)?;
+                dir.sync()?;
+            }
+        }
+        Ok(())
+    }
+
+    fn sweep(&self, warrants: &[Warrant]) -> Result<Vec<SweepResult>, FilesError> {
+        if warrants.is_empty() {
+            return Ok(Vec::new());
+        }
+        self.hooks.reach(Step::SweepBegins);
+        let sweep = |warrant: &Warrant| {
+            let mut swept = Swept::default();
+            let result = self.sweep_one(warrant, &mut swept);
+            Ok((swept, fatal_sync(result)?))
+        };
+        let results = warrants.iter().map(sweep).collect::<Result<_, FilesError>>()?;
+        self.files.sync(Place::Trash)?;
+        self.hooks.reach(Step::SweepEnds);
+        Ok(results)
+    }
+
+    fn sweep_one(&self, warrant: &Warrant, swept: &mut Swept) -> Result<(), FilesError> {
+        let in_trash = self.files.directories(warrant.job(), Place::Trash)?;
+        // Its name in `trash/` says that it may go, and goes last.
+        if !in_trash.is_empty() {
+            self.remove_in_place(warrant, swept)?;
+        }
+        in_trash.iter().try_for_each(|directory| self.remove(warrant, directory, swept))
+    }
+
+    /// Removes the job's directories where they stand, durably.
+    fn remove_in_place(&self, warrant: &Warrant, swept: &mut Swept) -> Result<(), FilesError> {
+        for place in LIVE {
+            for directory in self.files.directories(warrant.job(), place)? {
+                self.remove(warrant, &directory, swept)?;
+                self.files.sync(place)?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Unlinks every file of a directory and removes it.
+    fn remove(
+        &self,
+        warrant: &Warrant,
+        directory: &JobDirectory,
+        swept: &mut Swept,
+    ) -> Result<(), FilesError> {
+        let Some(dir) = self.open(directory)? else { return Ok(()) };
+        for _ in 0..ROUNDS {
+            let unlinked = self.unlink_all(warrant, &*dir, |_| true, swept);
+            unlinked.map_err(|error| error.in_sweep(directory))?;
+            if self.files.remove_directory(warrant, directory)? == Removal::Removed {
+                return Ok(());
+            }
+        }
+        Err(FilesError::not_empty(directory))
+    }
+
+    fn open(&self, directory: &JobDirectory) -> Result<Option<Arc<dyn ExportDir>>, FilesError> {
+        match self.files.open_directory(directory) {
+            Ok(dir) => Ok(Some(dir)),
+            Err(error) if error.is_missing() => Ok(None),
+            Err(error) => Err(error.in_sweep(directory)),
+        }
+    }
+
+    /// Unlinks the names that are chosen, a few at a time. All are tried; the error is that of one
+    /// that could not be removed. A directory in it is nothing that this server made: it stays, and
+    /// the error says so.
+    fn unlink_all(
+        &self,
+        warrant: &Warrant,
+        dir: &dyn ExportDir,
+        is_chosen: impl Fn(&OsStr) -> bool,
+        swept: &mut Swept,
+    ) -> Result<(), FilesError> {
+        let mut names = dir.list()?;
+        names.retain(|name| is_chosen(name));
+        let unlink = |names: &[OsString]| {
+            let (mut swept, mut result) = (Swept::default(), Ok(()));
+            for name in names {
+                match dir.unlink(warrant, name) {
+                    Ok(one) => swept += one,
+                    Err(error) => result = Err(error),
+                }
+            }
+            (swept, result)
+        };
+        let parts: Vec<SweepResult> = if names.len() <= IN_FLIGHT {
+            vec![unlink(&names)]
+        } else {
+            std::thread::scope(|scope| {
+                let chunks = names.chunks(names.len().div_ceil(IN_FLIGHT));
+                let threads: Vec<_> = chunks.map(|chunk| scope.spawn(move || unlink(chunk))).collect();
+                let join = |thread: std::thread::ScopedJoinHandle<'_, _>| {
+                    thread.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic))
+                };
+                threads.into_iter().map(join).collect()
+            })
+        };
+        for (part, _) in &parts {
+            *swept += *part;
+        }
+        parts.into_iter().try_for_each(|(_, result)| result)
+    }
+}
+
+/// Whether a name is that of no document.
+fn is_output(name: &OsStr) -> bool {
+    ![Document::Request, Document::Plan, Document::Job].iter().any(|document| name == document.name())
+}
+
+/// A failed fsync is final; any other error is one job's alone.
+fn fatal_sync(result: Result<(), FilesError>) -> Result<Result<(), FilesError>, FilesError> {
+    match result {
+        Err(error) if error.is_sync() => Err(error),
+        result => Ok(result),
+    }
+}
+
+/// Gives a warrant back with what became of it.
+fn conclude(warrant: Warrant, result: SweepResult) -> (JobId, SweepResult) {
+    let job = warrant.job();
+    if result.1.is_ok() {
+        warrant.fulfil();
+    }
+    (job, result)
+}

@@ -1,0 +1,301 @@
+//! The warrant: nothing unlinks a name in a job's directory without one. Only the registry makes
+//! warrants, and only on a ground that the witnesses show. Granting one and ordering a hold or a
+//! pause take the same lock, so every hold is in force before the first unlink or is refused.
+
+use std::fmt;
+use std::sync::Arc;
+
+use parking_lot::Mutex;
+use tokio::sync::Notify;
+
+use super::holds::{HoldBook, OrderError, WarrantRefusal};
+use crate::files::{Files, Place};
+use crate::job::{JobId, StateName};
+use crate::receipts::Receipts;
+use crate::store::View;
+
+/// Why names in a job's directory may go.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Ground {
+    /// The job is marked, durably and published: everything goes (P1).
+    Marked,
+    /// The job is erased and something of it stands there again: everything goes (P2).
+    Leftover,
+    /// The export failed, durably and published: everything goes but what says so.
+    FailedExport,
+    /// The export goes on after a restart: what an attempt left that was never recorded goes.
+    UnrecordedAttempt,
+    /// There is no room to record a mark whose directory stands in `trash/`: its output goes first.
+    DiskFull,
+    /// The directory could not be made whole, so nobody was told of the job: everything goes.
+    FailedCreation,
+}
+
+impl Ground {
+    /// Every ground.
+    pub const ALL: [Self; 6] = [
+        Self::Marked,
+        Self::Leftover,
+        Self::FailedExport,
+        Self::UnrecordedAttempt,
+        Self::DiskFull,
+        Self::FailedCreation,
+    ];
+
+    /// Whether the witnesses show it. Life goes forward only, so what they show stays true while
+    /// the job's actor is asking.
+    fn is_shown(self, evidence: &dyn Evidence, job: JobId) -> bool {
+        let state = || evidence.state(job);
+        match self {
+            Self::Marked => state() == Some(StateName::Marked),
+            Self::Leftover => state() == Some(StateName::Erased) || evidence.has_receipt(job),
+            Self::FailedExport => state() == Some(StateName::Failed),
+            Self::UnrecordedAttempt => state().is_some_and(StateName::is_active),
+            Self::DiskFull => evidence.is_in_trash(job),
+            Self::FailedCreation => state().is_none() && !evidence.has_receipt(job),
+        }
+    }
+}
+
+/// What the witnesses say of a job.
+pub trait Evidence: Send + Sync {
+    /// The state that is durable and published.
+    fn state(&self, job: JobId) -> Option<StateName>;
+
+    /// Whether there is a receipt of its erasure.
+    fn has_receipt(&self, job: JobId) -> bool;
+
+    /// Whether its directory, or a name that says the same, stands in `trash/`. Blocks.
+    fn is_in_trash(&self, job: JobId) -> bool;
+}
+
+/// The published view, the receipts and the disk.
+pub struct LiveEvidence {
+    /// Job directories.
+    pub files: Arc<dyn Files>,
+    /// The chain of receipts.
+    pub receipts: Arc<Receipts>,
+    /// The published view.
+    pub view: Arc<View>,
+}
+
+impl Evidence for LiveEvidence {
+    fn state(&self, job: JobId) -> Option<StateName> {
+        self.view.get(job).map(|published| published.record.state.name())
+    }
+
+    fn has_receipt(&self, job: JobId) -> bool {
+        self.receipts.has(job)
+    }
+
+    fn is_in_trash(&self, job: JobId) -> bool {
+        self.files.directories(job, Place::Trash).is_ok_and(|directories| !directories.is_empty())
+    }
+}
+
+/// Grants warrants, and takes the orders that forbid them.
+pub struct HoldRegistry {
+    evidence: Box<dyn Evidence>,
+    book: Mutex<HoldBook>,
+    returned: Notify,
+}
+
+impl HoldRegistry {
+    /// A registry with the orders that are in force.
+    pub fn new(
+        evidence: impl Evidence + 'static,
+        held: impl IntoIterator<Item = JobId>,
+        is_paused: bool,
+    ) -> Arc<Self> {
+        let book = Mutex::new(HoldBook::new(held, is_paused));
+        Arc::new(Self { evidence: Box::new(evidence), book, returned: Notify::new() })
+    }
+
+    /// A registry of a data directory: the orders that its receipts tell of, its witnesses.
+    pub fn of(evidence: LiveEvidence) -> Arc<Self> {
+        let held: Vec<_> = evidence.receipts.holds().into_iter().map(|hold| hold.job).collect();
+        let is_paused = evidence.receipts.pause().is_some();
+        Self::new(evidence, held, is_paused)
+    }
+
+    /// Grants a warrant. Blocks for [`Ground::DiskFull`], which the disk must show.
+    ///
+    /// # Errors
+    /// Fails under a hold or a pause, and if the witnesses do not show the ground.
+    pub fn grant(self: &Arc<Self>, job: JobId, ground: Ground) -> Result<Warrant, WarrantRefusal> {
+        if !ground.is_shown(&*self.evidence, job) {
+            tracing::error!(%job, ?ground, "no witness shows that files may go: they stay");
+            return Err(WarrantRefusal::Unfounded);
+        }
+        self.book.lock().grant(job)?;
+        Ok(Warrant { job, ground, all_gone: false, registry: self.clone() })
+    }
+
+    /// Grants a warrant to a sweep: for a mark, or for what is left of an erased job.
+    ///
+    /// # Errors
+    /// As [`grant`](Self::grant).
+    pub fn grant_sweep(self: &Arc<Self>, job: JobId) -> Result<Warrant, WarrantRefusal> {
+        let is_marked = Ground::Marked.is_shown(&*self.evidence, job);
+        self.grant(job, if is_marked { Ground::Marked } else { Ground::Leftover })
+    }
+
+    /// Puts a job under a hold, which is in force from here on.
+    ///
+    /// # Errors
+    /// Fails as [`HoldBook::hold`] does, and if there is no such job or it is erased.
+    pub fn hold(&self, job: JobId) -> Result<(), OrderError> {
+        let mut book = self.book.lock();
+        match self.evidence.state(job) {
+            None | Some(StateName::Erased) => Err(OrderError::NoSuchJob),
+            Some(_) => book.hold(job),
+        }
+    }
+
+    /// Ends a hold.
+    pub fn release(&self, job: JobId) {
+        self.book.lock().release(job);
+    }
+
+    /// Whether the job's files must stay.
+    pub fn is_held(&self, job: JobId) -> bool {
+        self.book.lock().is_held(job)
+    }
+
+    /// Pauses everything: no warrant is granted from here on. See [`quiet`](Self::quiet).
+    ///
+    /// # Errors
+    /// Fails if it is paused already.
+    pub fn pause(&self) -> Result<(), OrderError> {
+        self.book.lock().pause()
+    }
+
+    /// Ends a pause.
+    pub fn resume(&self) {
+        self.book.lock().resume();
+    }
+
+    /// Whether a pause is in force.
+    pub fn is_paused(&self) -> bool {
+        self.book.lock().is_paused()
+    }
+
+    /// Resolves when no warrant is out: nobody unlinks anything.
+    pub async fn quiet(self: Arc<Self>) {
+        loop {
+            let returned = self.returned.notified();
+            tokio::pin!(returned);
+            // Before the look: a warrant that comes back in between is not missed.
+            returned.as_mut().enable();
+            if self.book.lock().is_quiet() {
+                return;
+            }
+            returned.await;
+        }
+    }
+
+    /// Forgets that files are gone, of jobs whose erasure is published.
+    pub fn forget_erased(&self) {
+        let is_awaited = |job| !matches!(self.evidence.state(job), None | Some(StateName::Erased));
+        self.book.lock().forget_gone(is_awaited);
+    }
+}
+
+/// The right to unlink names in one job's directory. No hold on the job is taken while it is out;
+/// it goes back when it is dropped.
+pub struct Warrant {
+    job: JobId,
+    ground: Ground,
+    all_gone: bool,
+    registry: Arc<HoldRegistry>,
+}
+
+impl Warrant {
+    /// The job whose names may go.
+    pub fn job(&self) -> JobId {
+        self.job
+    }
+
+    /// Why they may go.
+    pub fn ground(&self) -> Ground {
+        self.ground
+    }
+
+    /// Gives the warrant back after a sweep that left nothing: a hold comes too late from now on.
+    pub(super) fn fulfil(mut self) {
+        self.all_gone = true;
+    }
+}
+
+impl fmt::Debug for Warrant {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Warrant").field("job", &self.job).field("ground", &self.ground).finish()
+    }
+}
+
+impl Drop for Warrant {
+    fn drop(&mut self) {
+        self.registry.book.lock().give_back(self.job, self.all_gone);
+        self.registry.returned.notify_waiters();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Of one job, whatever its id.
+    struct Said(Option<StateName>, bool, bool);
+
+    impl Evidence for Said {
+        fn state(&self, _: JobId) -> Option<StateName> {
+            self.0
+        }
+
+        fn has_receipt(&self, _: JobId) -> bool {
+            self.1
+        }
+
+        fn is_in_trash(&self, _: JobId) -> bool {
+            self.2
+        }
+    }
+
+    /// The grounds that witnesses show.
+    fn shown(state: Option<StateName>, has_receipt: bool, is_in_trash: bool) -> Vec<Ground> {
+        let registry = HoldRegistry::new(Said(state, has_receipt, is_in_trash), [], false);
+        let job = JobId::random();
+        Ground::ALL.into_iter().filter(|ground| registry.grant(job, *ground).is_ok()).collect()
+    }
+
+    #[test]
+    fn a_warrant_is_granted_only_on_a_ground_that_the_witnesses_show() {
+        use Ground::*;
+        for state in [StateName::Queued, StateName::Running, StateName::Finishing] {
+            assert_eq!(shown(Some(state), false, false), [UnrecordedAttempt]);
+        }
+        assert_eq!(shown(Some(StateName::Complete), false, false), []);
+        assert_eq!(shown(Some(StateName::Failed), false, false), [FailedExport]);
+        assert_eq!(shown(Some(StateName::Marked), false, false), [Marked]);
+        assert_eq!(shown(Some(StateName::Erased), false, false), [Leftover]);
+        assert_eq!(shown(Some(StateName::Complete), false, true), [DiskFull]);
+        assert_eq!(shown(None, true, false), [Leftover]);
+        assert_eq!(shown(None, false, false), [FailedCreation]);
+    }
+
+    #[test]
+    fn a_warrant_that_is_dropped_is_given_back() {
+        let registry = HoldRegistry::new(Said(Some(StateName::Marked), false, false), [], false);
+        let job = JobId::random();
+        let warrant = registry.grant(job, Ground::Marked).unwrap();
+        assert_eq!(registry.hold(job), Err(OrderError::BeingErased));
+        drop(warrant);
+        assert_eq!(registry.hold(job), Ok(()));
+        assert_eq!(registry.grant(job, Ground::Marked).unwrap_err(), WarrantRefusal::Held);
+        registry.release(job);
+        registry.grant(job, Ground::Marked).unwrap().fulfil();
+        assert_eq!(registry.hold(job), Err(OrderError::BeingErased));
+        registry.forget_erased();
+        assert_eq!(registry.hold(job), Err(OrderError::BeingErased), "its erasure is not published");
+    }
+}
