@@ -56,6 +56,7 @@ mod standing;
 pub mod store;
 pub mod telemetry;
 mod transport;
+pub mod view;
 
 pub use actors::{ReaperStatus, SubmitError};
 pub use builder::{Builder, StartError};

@@ -7,7 +7,7 @@ use std::collections::HashMap;
 use super::SubmitError;
 use crate::config::Config;
 use crate::job::{ClientId, ExportRequest, JobId, RequestSummary, StateName, TenantId};
-use crate::store::View;
+use crate::view::View;
 
 /// Jobs of one client that a refusal names.
 const NAMED_JOBS: usize = 10;
@@ -158,7 +158,7 @@ mod tests {
     use crate::job::{
         Access, Completion, Failure, FailureReason, JobRecord, JobState, Kickoff, Level, Parameters,
     };
-    use crate::store::{Publication, Published};
+    use crate::view::{Publication, Published};
 
     fn request(owner: &str, tenant: &str, types: &[&str]) -> ExportRequest {
         let types = types.iter().map(|name| name.to_string()).collect();

@@ -29,8 +29,9 @@ use crate::job::{ClientId, ExportRequest, FailureReason, JobId};
 use crate::receipts::Receipts;
 use crate::space::{NoRoom, Space};
 use crate::standing::Standing;
-use crate::store::{Ledger, View};
+use crate::store::Ledger;
 use crate::telemetry::Fatal;
+use crate::view::View;
 
 pub use orchestrator::{Halt, Orchestrator, Submit, Tell};
 pub use planners::Planners;
@@ -191,7 +192,7 @@ pub(crate) enum Seed {
     /// A kick-off.
     New { request: Arc<ExportRequest>, reply: oneshot::Sender<Result<JobId, SubmitError>> },
     /// A record that was passivated, or found at a start.
-    Known(Arc<crate::store::Published>),
+    Known(Arc<crate::view::Published>),
     /// A directory that nobody knows.
     Orphan,
 }

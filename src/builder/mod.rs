@@ -28,8 +28,9 @@ use crate::reconcile::{self, ReconcileError, Witnesses};
 use crate::source::SourceError;
 use crate::space::Space;
 use crate::standing::Standing;
-use crate::store::{Ledger, OtherWitnesses, SledStore, Store, StoreError, View};
+use crate::store::{Ledger, OtherWitnesses, SledStore, Store, StoreError};
 use crate::telemetry::Fatal;
+use crate::view::View;
 
 use sources::Sources;
 
@@ -207,7 +208,7 @@ impl Builder {
         let measured = files.clone();
         let measure = move || measured.free_bytes().map_err(|error| error.to_string());
         let space = Arc::new(Space::new(&config, clock.clone(), &joined.jobs, measure));
-        view.publish(joined.jobs.into_iter().map(crate::store::Publication::New));
+        view.publish(joined.jobs.into_iter().map(crate::view::Publication::New));
         eraser.sweep_leftovers(&joined.leftovers)?;
         let system = |operation| move |error| StartError::System { operation, error };
         let ledger = Ledger::start(store, witnesses, view, hooks.clone(), fatal.clone())

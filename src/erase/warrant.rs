@@ -12,7 +12,7 @@ use super::holds::{HoldBook, OrderError, WarrantRefusal};
 use crate::files::{Files, Place};
 use crate::job::{JobId, StateName};
 use crate::receipts::Receipts;
-use crate::store::View;
+use crate::view::View;
 
 /// Why names in a job's directory may go.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]

@@ -14,7 +14,7 @@ use super::{Evanesce, JobAbsent, JobOwner, JobSnapshot};
 use crate::files::{FilesError, Opened, Place, ReadAt};
 use crate::hooks::Step;
 use crate::job::{JobId, OutputFile};
-use crate::store::{Lookup, Ticket};
+use crate::view::{Lookup, Ticket};
 
 /// The longest that a mark's publication may come after the rename of its directory, whose
 /// syncs may queue behind other bytes; a file that is missing for longer is lost.

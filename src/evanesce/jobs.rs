@@ -9,7 +9,7 @@ use serde::{Deserialize, Serialize};
 
 use super::{DEFAULT_TENANT, Evanesce};
 use crate::job::{ClientId, JobId, JobState, RequestSummary, StateName, TenantId};
-use crate::store::{Lookup, Published};
+use crate::view::{Lookup, Published};
 
 /// Whose a job is: a client's of a tenant.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -31,8 +31,8 @@ use crate::config::Config;
 use crate::job::{ClientId, ExportRequest, JobId, JobState, Kickoff, Receipt, TenantId};
 use crate::lock::DirLock;
 use crate::receipts::ReceiptsError;
-use crate::store::View;
 use crate::telemetry::{self, Fatal};
+use crate::view::View;
 
 pub(crate) use download::Download;
 pub use download::{OpenFile, OpenFileError};

@@ -7,7 +7,7 @@ use jiff::Timestamp;
 
 use super::JobSnapshot;
 use crate::job::{JobId, JobState, OrganizeBy, OutputFile};
-use crate::store::{Published, parts_of};
+use crate::view::{Published, parts_of};
 
 /// A page of a manifest. How it looks as JSON, with URLs, is a matter of HTTP.
 #[derive(Debug, Clone, PartialEq, Eq)]

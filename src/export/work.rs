@@ -12,7 +12,7 @@ use super::writer::{Covered, Fence, Form, Shared, Slot};
 use super::{CancelToken, ExportError, Exporter, Gate, Part, PartWriter, Throttle, Written};
 use crate::files::ExportDir;
 use crate::job::{Access, FailureReason, JobId, SealedPart, TenantId};
-use crate::store::Progress;
+use crate::view::Progress;
 
 /// The limits that a job's writers obey.
 #[derive(Debug, Clone)]

@@ -24,7 +24,7 @@ use crate::job::{JobId, StateName};
 use crate::lock;
 use crate::receipts::Receipts;
 use crate::reconcile::{self, Examination, Joined, ReconcileError, Witnesses};
-use crate::store::{Publication, View};
+use crate::view::{Publication, View};
 
 use evidence::Evidence;
 

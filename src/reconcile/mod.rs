@@ -19,8 +19,9 @@ use crate::job::{
     RequestSummary, StateName,
 };
 use crate::receipts::{self, Receipts, ReceiptsError};
-use crate::store::{Entry, Published, Store, StoreError, StoredJob};
+use crate::store::{Entry, Store, StoreError, StoredJob};
 use crate::telemetry;
+use crate::view::Published;
 
 pub use examine::{Examination, Examined, Gap, Witnesses, examine};
 pub use sightings::{Nominations, Sightings};

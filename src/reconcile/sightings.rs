@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 
 use crate::files::Inventory;
 use crate::job::{JobId, StateName};
-use crate::store::View;
+use crate::view::View;
 
 /// Disagreements seen while running, by how long.
 #[derive(Debug, Default)]
@@ -83,7 +83,7 @@ mod tests {
 
     use super::*;
     use crate::job::{Completion, Erasure, JobRecord, JobState, MarkReason};
-    use crate::store::{Publication, Published};
+    use crate::view::{Publication, Published};
 
     fn record(state: JobState) -> JobRecord {
         let at = Timestamp::UNIX_EPOCH;

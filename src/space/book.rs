@@ -7,7 +7,7 @@ use std::sync::Arc;
 use jiff::Timestamp;
 
 use crate::job::{JobId, TenantId};
-use crate::store::Progress;
+use crate::view::Progress;
 
 /// What a job needs room for.
 #[derive(Debug, Clone)]

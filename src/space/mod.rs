@@ -15,8 +15,8 @@ use parking_lot::Mutex;
 use crate::clock::{Clock, after, between};
 use crate::config::Config;
 use crate::job::{JobId, JobState, OutputFile, TenantId};
-use crate::store::Published;
 use crate::telemetry;
+use crate::view::Published;
 
 use book::Book;
 pub use book::Claim;

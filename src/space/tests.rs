@@ -3,7 +3,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use super::*;
 use crate::job::{Completion, Erasure, Failure, FailureReason, Mark, MarkReason, StateName};
-use crate::store::Progress;
+use crate::view::Progress;
 
 const MIB: u64 = 1 << 20;
 

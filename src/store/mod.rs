@@ -1,25 +1,15 @@
 //! Durable memory. A [`Store`] is a backend that applies a batch of changes and makes it
 //! durable before it returns; the [`Ledger`] is the one thread that talks to it, many callers
-//! sharing one commit; the [`View`] is what everybody else reads (DESIGN section 3).
+//! sharing one commit; what everybody else reads is [`crate::view`] (DESIGN section 3).
 
-mod downloads;
-mod ledger;
-mod partial;
-mod polls;
-mod progress;
+mod committer;
 mod sled;
-mod view;
 
 use crate::job::{JobId, JobRecord, SealedPart};
 use crate::receipts::Head;
 
 pub use self::sled::SledStore;
-pub use downloads::{Downloads, Ticket};
-pub use ledger::{Change, CommitError, Ledger, OtherWitnesses, Outcome};
-pub use partial::{Partial, parts_of};
-pub use polls::Polls;
-pub use progress::Progress;
-pub use view::{Lookup, Publication, Published, View};
+pub use committer::{Change, CommitError, Ledger, OtherWitnesses, Outcome};
 
 /// Why a store cannot do what was asked.
 #[derive(Debug, thiserror::Error)]

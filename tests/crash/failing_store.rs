@@ -9,8 +9,9 @@ use evanesce::files::Swept;
 use evanesce::hooks::Hooks;
 use evanesce::job::JobId;
 use evanesce::receipts::{self, Head};
-use evanesce::store::{Change, Entry, Ledger, OtherWitnesses, Store, StoreError, StoredJob, View};
+use evanesce::store::{Change, Entry, Ledger, OtherWitnesses, Store, StoreError, StoredJob};
 use evanesce::telemetry::Fatal;
+use evanesce::view::View;
 
 use crate::support::{
     Exported, KICKOFF, PATIENCE, Server, Setup, assert_disk_equals_store, assert_only_its_receipt_is_left,

@@ -19,8 +19,9 @@ use crate::job::{
     RequestSummary, StateName,
 };
 use crate::space::{Claim, NoRoom};
-use crate::store::{Change, CommitError, Outcome, Published};
+use crate::store::{Change, CommitError, Outcome};
 use crate::telemetry;
+use crate::view::Published;
 
 impl ExportJob {
     pub(super) fn begin(&mut self, ctx: &mut Context<Self>) {

@@ -8,8 +8,8 @@ use crate::erase::{Ground, Warrant};
 use crate::export::{Fenced, Straggler};
 use crate::hooks::Step;
 use crate::job::{Effect, JobState, Mark, MarkReason};
-use crate::store::Downloads;
 use crate::telemetry;
+use crate::view::Downloads;
 
 /// How often a writer inside a system call is asked again for its files.
 const ASK_AGAIN: std::time::Duration = std::time::Duration::from_millis(100);

@@ -27,8 +27,9 @@ use crate::job::{
     Completion, Effect, Event, Failure, FailureReason, JobId, JobRecord, JobState, Mark, Refusal,
     RequestSummary, SealedPart, StateName, transition,
 };
-use crate::store::{Change, Partial, Progress, Published};
+use crate::store::Change;
 use crate::telemetry::{self, PanicGuard};
+use crate::view::{Partial, Progress, Published};
 
 /// See the module.
 pub(super) struct ExportJob {

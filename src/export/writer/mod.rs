@@ -16,7 +16,7 @@ use crate::fhir::{OperationOutcome, ResourceType};
 use crate::files::coded::Press;
 use crate::files::{ExportDir, layout};
 use crate::job::{Coding, ExportRequest, OutputFile};
-use crate::store::Progress;
+use crate::view::Progress;
 
 use block::Block;
 

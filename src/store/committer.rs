@@ -14,13 +14,13 @@ use std::time::Instant;
 use parking_lot::Mutex;
 use tokio::sync::oneshot;
 
-use super::view::Publication;
-use super::{Entry, Published, Store, View};
+use super::{Entry, Store};
 use crate::files::Swept;
 use crate::hooks::{Fault, Hooks, Step};
 use crate::job::{JobId, JobRecord, Receipt, SealedPart};
 use crate::receipts::{self, Head};
 use crate::telemetry::{self, Fatal};
+use crate::view::{Publication, Published, View};
 
 /// Changes taken into one commit at the most.
 const BATCH: usize = 1024;
