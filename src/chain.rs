@@ -9,14 +9,14 @@ use sha2::{Digest, Sha256};
 
 /// A SHA-256 hash, written as 64 hexadecimal digits in lower case.
 #[derive(Clone, Copy, PartialEq, Eq)]
-pub struct Hash([u8; 32]);
+pub struct ChainHash([u8; 32]);
 
-/// A text that is no [`Hash`].
+/// A text that is no [`ChainHash`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[error("not a SHA-256 hash, which has 64 hexadecimal digits in lower case")]
 pub struct InvalidHash;
 
-impl Hash {
+impl ChainHash {
     /// The `previous` of the first line that there ever was: zeros.
     pub const GENESIS: Self = Self([0; 32]);
 
@@ -31,19 +31,19 @@ impl Hash {
     }
 }
 
-impl fmt::Display for Hash {
+impl fmt::Display for ChainHash {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(&hex::encode(self.0))
     }
 }
 
-impl fmt::Debug for Hash {
+impl fmt::Debug for ChainHash {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         fmt::Display::fmt(self, f)
     }
 }
 
-impl FromStr for Hash {
+impl FromStr for ChainHash {
     type Err = InvalidHash;
 
     fn from_str(text: &str) -> Result<Self, InvalidHash> {
@@ -54,13 +54,13 @@ impl FromStr for Hash {
     }
 }
 
-impl Serialize for Hash {
+impl Serialize for ChainHash {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         serializer.collect_str(self)
     }
 }
 
-impl<'de> Deserialize<'de> for Hash {
+impl<'de> Deserialize<'de> for ChainHash {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         String::deserialize(deserializer)?.parse().map_err(serde::de::Error::custom)
     }
@@ -69,15 +69,15 @@ impl<'de> Deserialize<'de> for Hash {
 /// A place in the chain: so many entries since the first one that there ever was, and the hash
 /// of the last of them. Whoever has kept a head can tell whether a chain goes through it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Head {
+pub struct ChainHead {
     /// Entries up to here, pruned ones included.
     pub count: u64,
     /// The hash of the last one.
     #[serde(rename = "head")]
-    pub hash: Hash,
+    pub hash: ChainHash,
 }
 
-impl Head {
+impl ChainHead {
     /// Of a chain without entries.
-    pub const EMPTY: Self = Self { count: 0, hash: Hash::GENESIS };
+    pub const EMPTY: Self = Self { count: 0, hash: ChainHash::GENESIS };
 }

@@ -18,7 +18,7 @@ use tokio::net::{UnixListener, UnixStream};
 use uuid::Uuid;
 
 use crate::Evanesce;
-use crate::audit::Event;
+use crate::audit::AuditedEvent;
 use crate::job::JobId;
 
 /// The name of the socket in the data directory.
@@ -210,7 +210,7 @@ pub async fn perform(ask: Ask, operator: &Operator, evanesce: &Evanesce) -> Answ
                 return Err("the clock is believed already".into());
             }
             let (action, by) = ("clock-confirm", by.into());
-            evanesce.record(Event::Admin { action, by, job: None, client: None });
+            evanesce.record(AuditedEvent::Admin { action, by, job: None, client: None });
             return Ok(Value::Null);
         }
         Ask::Cancel { job } => {
@@ -220,7 +220,7 @@ pub async fn perform(ask: Ask, operator: &Operator, evanesce: &Evanesce) -> Answ
             let cancelled = evanesce.cancel_as(job, by, operator.request_id.clone()).await;
             cancelled.map_err(|refusal| refusal.to_string())?;
             let (action, by) = ("cancel", operator.name.clone());
-            evanesce.record(Event::Admin { action, by, job: Some(job), client: None });
+            evanesce.record(AuditedEvent::Admin { action, by, job: Some(job), client: None });
             return Ok(Value::Null);
         }
         Ask::Pause { reason } => evanesce.pause_reaper(by, &reason).await,

@@ -30,7 +30,7 @@ pub enum Step {
     RenamedToReady,
     ReadySynced,
     MovedToReady,
-    // Every commit of the ledger.
+    // Every commit of the committer.
     BatchApplied,
     LogFlushed,
     LogSynced,

@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 
 use parking_lot::Mutex;
 
-use crate::plain_file::{Links, open_with};
+use crate::plain_file::{LinkPolicy, open_with};
 
 /// The name of the file in the data directory.
 pub const FILE_NAME: &str = "LOCK";
@@ -57,7 +57,7 @@ pub fn take(data_dir: &Path) -> io::Result<Option<File>> {
     let path = data_dir.join(FILE_NAME);
     let options = options.write(true).create(true).truncate(false).mode(0o600);
     let named = |error: io::Error| io::Error::new(error.kind(), format!("{FILE_NAME}: {error}"));
-    let lock = open_with(options, &path, Links::Refuse).map_err(named)?;
+    let lock = open_with(options, &path, LinkPolicy::Refuse).map_err(named)?;
     let until = Instant::now() + PATIENCE;
     loop {
         match lock.try_lock() {

@@ -15,7 +15,7 @@ pub const SETTINGS_BYTES: u64 = 16 << 20;
 
 /// Whether a symbolic link may stand in a file's place.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Links {
+pub enum LinkPolicy {
     /// For files that settings name: secrets are often mounted as links.
     Follow,
     /// For files that the server made.
@@ -49,16 +49,16 @@ pub fn is_strange(error: &io::Error) -> bool {
 }
 
 /// The flags with which a file is opened so that nothing can hold up whoever opens it.
-pub fn flags(links: Links) -> OFlags {
+pub fn flags(links: LinkPolicy) -> OFlags {
     let flags = OFlags::NONBLOCK | OFlags::CLOEXEC;
-    if links == Links::Refuse { flags | OFlags::NOFOLLOW } else { flags }
+    if links == LinkPolicy::Refuse { flags | OFlags::NOFOLLOW } else { flags }
 }
 
 /// Opens a file as `options` say.
 ///
 /// # Errors
 /// What stands there is no regular file, or cannot be opened.
-pub fn open_with(options: &mut OpenOptions, path: &Path, links: Links) -> io::Result<File> {
+pub fn open_with(options: &mut OpenOptions, path: &Path, links: LinkPolicy) -> io::Result<File> {
     let bits = i32::try_from(flags(links).bits()).expect("the flags of open fit into its argument");
     let file = options.custom_flags(bits).open(path).map_err(explain)?;
     length(&file)?;
@@ -69,7 +69,7 @@ pub fn open_with(options: &mut OpenOptions, path: &Path, links: Links) -> io::Re
 ///
 /// # Errors
 /// As [`open_with`].
-pub fn open(path: &Path, links: Links) -> io::Result<File> {
+pub fn open(path: &Path, links: LinkPolicy) -> io::Result<File> {
     open_with(OpenOptions::new().read(true), path, links)
 }
 
@@ -127,7 +127,7 @@ pub fn check_length(bytes: u64, max: u64) -> io::Result<()> {
 ///
 /// # Errors
 /// As [`open`] and [`read_all`].
-pub fn read(path: &Path, links: Links, max: u64) -> io::Result<Vec<u8>> {
+pub fn read(path: &Path, links: LinkPolicy, max: u64) -> io::Result<Vec<u8>> {
     read_all(open(path, links)?, max)
 }
 
@@ -135,7 +135,7 @@ pub fn read(path: &Path, links: Links, max: u64) -> io::Result<Vec<u8>> {
 ///
 /// # Errors
 /// As [`read`]; or it is not UTF-8.
-pub fn read_text(path: &Path, links: Links, max: u64) -> io::Result<String> {
+pub fn read_text(path: &Path, links: LinkPolicy, max: u64) -> io::Result<String> {
     let text = String::from_utf8(read(path, links, max)?);
     text.map_err(|_| io::Error::new(io::ErrorKind::InvalidData, "it is not UTF-8"))
 }
@@ -171,15 +171,15 @@ mod tests {
         symlink(path("file"), path("link")).unwrap();
         mknodat(CWD, path("fifo"), FileType::Fifo, Mode::RUSR | Mode::WUSR, 0).unwrap();
         for name in ["folder", "fifo", "link"] {
-            let error = read(&path(name), Links::Refuse, 100).unwrap_err();
+            let error = read(&path(name), LinkPolicy::Refuse, 100).unwrap_err();
             assert!(is_strange(&error), "{name}: {error}");
             let mut write = OpenOptions::new();
-            let error = open_with(write.write(true), &path(name), Links::Refuse).unwrap_err();
+            let error = open_with(write.write(true), &path(name), LinkPolicy::Refuse).unwrap_err();
             assert!(is_strange(&error), "{name}: {error}");
         }
-        assert_eq!(read(&path("link"), Links::Follow, 4).unwrap(), b"text");
-        assert!(is_strange(&read(&path("fifo"), Links::Follow, 4).unwrap_err()));
-        assert!(!is_strange(&read(&path("missing"), Links::Refuse, 4).unwrap_err()));
+        assert_eq!(read(&path("link"), LinkPolicy::Follow, 4).unwrap(), b"text");
+        assert!(is_strange(&read(&path("fifo"), LinkPolicy::Follow, 4).unwrap_err()));
+        assert!(!is_strange(&read(&path("missing"), LinkPolicy::Refuse, 4).unwrap_err()));
     }
 
     #[test]
@@ -187,10 +187,10 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("file");
         std::fs::write(&path, "1234").unwrap();
-        assert_eq!(read(&path, Links::Refuse, 4).unwrap(), b"1234");
-        assert!(is_strange(&read(&path, Links::Refuse, 3).unwrap_err()));
+        assert_eq!(read(&path, LinkPolicy::Refuse, 4).unwrap(), b"1234");
+        assert!(is_strange(&read(&path, LinkPolicy::Refuse, 3).unwrap_err()));
         File::options().write(true).open(&path).unwrap().set_len(3 << 30).unwrap();
-        assert!(is_strange(&read(&path, Links::Refuse, 1 << 20).unwrap_err()), "a sparse file");
+        assert!(is_strange(&read(&path, LinkPolicy::Refuse, 1 << 20).unwrap_err()), "a sparse file");
     }
 
     #[test]

@@ -1,5 +1,5 @@
 //! How the store grows over a million jobs: their whole lives through the real store, many in
-//! each commit, as the ledger makes them.
+//! each commit, as the committer makes them.
 
 use std::collections::VecDeque;
 use std::fs;
@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 use evanesce::job::{
     Completion, Erasure, JobId, JobRecord, JobState, Mark, MarkReason, OutputFile, SealedPart, StateName,
 };
-use evanesce::store::{Entry, SledStore, Store, StoredJob};
+use evanesce::store::{SledStore, Store, StoreEntry, StoredJob};
 use jiff::Timestamp;
 
 use crate::{Args, summary};
@@ -103,12 +103,12 @@ impl Lives {
             let records: Vec<_> = self.waiting[stage].drain(..ready).collect();
             for record in records {
                 match next_state(&record) {
-                    None => entries.push(Entry::Forget(record.id)),
+                    None => entries.push(StoreEntry::Forget(record.id)),
                     Some(state) => {
                         let record = record.next(state);
-                        entries.push(Entry::Record(record.clone()));
+                        entries.push(StoreEntry::Record(record.clone()));
                         if record.state.name() == StateName::Running {
-                            entries.push(Entry::Part(record.id, part()));
+                            entries.push(StoreEntry::Part(record.id, part()));
                         }
                         self.waiting[stage + 1].push_back(record);
                     }
@@ -116,7 +116,7 @@ impl Lives {
             }
         }
         for record in (0..TOGETHER).map(|_| new_job()) {
-            entries.push(Entry::Record(record.clone()));
+            entries.push(StoreEntry::Record(record.clone()));
             self.waiting[0].push_back(record);
         }
         let began = Instant::now();
@@ -177,9 +177,9 @@ fn copy(store: &SledStore, to: &Path) {
     for jobs in store.load().expect("all jobs").chunks(1000) {
         let entries = jobs.iter().flat_map(|job| {
             // A fresh store takes a job from its first revision on.
-            let record = Entry::Record(JobRecord { revision: 1, ..job.record.clone() });
+            let record = StoreEntry::Record(JobRecord { revision: 1, ..job.record.clone() });
             std::iter::once(record)
-                .chain(job.parts.iter().map(|part| Entry::Part(job.record.id, part.clone())))
+                .chain(job.parts.iter().map(|part| StoreEntry::Part(job.record.id, part.clone())))
         });
         fresh.commit(&entries.collect::<Vec<_>>()).expect("a commit");
     }

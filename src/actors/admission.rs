@@ -7,7 +7,7 @@ use std::collections::HashMap;
 use super::SubmitError;
 use crate::config::Config;
 use crate::job::{ClientId, ExportRequest, JobId, RequestSummary, StateName, TenantId};
-use crate::view::View;
+use crate::view::LocalView;
 
 /// Jobs of one client that a refusal names.
 const NAMED_JOBS: usize = 10;
@@ -53,7 +53,7 @@ const REMEMBERED: usize = 1024;
 
 impl Admission {
     /// Of the jobs of a view.
-    pub fn new(refuse_duplicates: bool, view: &View) -> Self {
+    pub fn new(refuse_duplicates: bool, view: &LocalView) -> Self {
         let mut asked = refuse_duplicates.then(HashMap::new);
         if let Some(asked) = &mut asked {
             for job in view.all() {
@@ -74,7 +74,7 @@ impl Admission {
         job: JobId,
         request: &ExportRequest,
         limits: JobLimits,
-        view: &View,
+        view: &LocalView,
     ) -> Result<(), SubmitError> {
         let ExportRequest { tenant, owner, .. } = request;
         if self.active.len() >= limits.all {
@@ -107,7 +107,7 @@ impl Admission {
         &mut self,
         job: JobId,
         request: &ExportRequest,
-        view: &View,
+        view: &LocalView,
     ) -> Result<(), SubmitError> {
         let Some(asked) = &mut self.asked else { return Ok(()) };
         // A job that is neither active nor in the view was refused before it was recorded.
@@ -158,7 +158,7 @@ mod tests {
     use crate::job::{
         Access, Completion, Failure, FailureReason, JobRecord, JobState, Kickoff, Level, Parameters,
     };
-    use crate::view::{Publication, Published};
+    use crate::view::{PublishedJob, ViewChange};
 
     fn request(owner: &str, tenant: &str, types: &[&str]) -> ExportRequest {
         let types = types.iter().map(|name| name.to_string()).collect();
@@ -171,11 +171,11 @@ mod tests {
         JobLimits { all, tenant, client, kept: 0, known: 0 }
     }
 
-    fn publish(view: &View, job: JobId, request: &ExportRequest, state: JobState) {
+    fn publish(view: &LocalView, job: JobId, request: &ExportRequest, state: JobState) {
         let (tenant, owner) = (request.tenant.clone(), request.owner.clone());
         let submitted_at = Timestamp::UNIX_EPOCH;
         let record = JobRecord { id: job, tenant, owner, revision: 1, submitted_at, state };
-        view.publish([Publication::New(Published::new(
+        view.publish([ViewChange::New(PublishedJob::new(
             record,
             Some(Arc::new(RequestSummary::of(request))),
             Arc::new([]),
@@ -188,7 +188,7 @@ mod tests {
 
     #[test]
     fn each_limit_holds_and_a_settled_job_makes_room() {
-        let view = View::default();
+        let view = LocalView::default();
         let mut admission = Admission::new(false, &view);
         let mut admit = |owner: &str, tenant: &str, limits: JobLimits| {
             let job = JobId::random();
@@ -216,7 +216,7 @@ mod tests {
 
     #[test]
     fn p13_jobs_that_are_kept_count_until_they_are_deleted_and_stand_against_their_client_alone() {
-        let view = View::default();
+        let view = LocalView::default();
         let mut admission = Admission::new(false, &view);
         let kept = JobLimits { kept: 3, ..limits(9, 9, 9) };
         let mut admit = |owner: &str| {
@@ -246,7 +246,7 @@ mod tests {
         };
         assert!(admit("a").is_ok(), "two are finished, one is active");
         assert!(matches!(admit("a"), Err(SubmitError::TooManyKept(_))));
-        view.publish([Publication::Forget(jobs[0])]);
+        view.publish([ViewChange::Forget(jobs[0])]);
         assert!(admit("a").is_ok());
         // One is left that was published.
         let known = |known| JobLimits { known, ..limits(99, 0, 0) };
@@ -277,7 +277,7 @@ mod tests {
 
     #[test]
     fn the_same_export_twice_is_refused_until_the_first_has_failed_or_is_deleted() {
-        let view = View::default();
+        let view = LocalView::default();
         let mut admission = Admission::new(true, &view);
         let limits = limits(100, 0, 0);
         let asked = request("a", "t", &["Patient", "Group"]);
@@ -312,13 +312,13 @@ mod tests {
         }
         // After a restart.
         assert_eq!(Admission::new(true, &view).admit(JobId::random(), &asked, limits, &view), refused);
-        view.publish([Publication::Forget(first)]);
+        view.publish([ViewChange::Forget(first)]);
         assert!(admission.admit(JobId::random(), &asked, limits, &view).is_ok());
     }
 
     #[test]
     fn what_was_refused_before_it_was_recorded_stands_against_nothing() {
-        let view = View::default();
+        let view = LocalView::default();
         let mut admission = Admission::new(true, &view);
         let (asked, first) = (request("a", "t", &[]), JobId::random());
         admission.admit(first, &asked, limits(9, 0, 0), &view).unwrap();

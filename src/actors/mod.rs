@@ -26,12 +26,12 @@ use crate::files::{Files, Swept};
 use crate::hooks::Hooks;
 use crate::job::bounds::Exceeded;
 use crate::job::{ClientId, ExportRequest, FailureReason, JobId};
-use crate::receipts::Receipts;
+use crate::receipts::ReceiptChain;
 use crate::space::{NoRoom, Space};
 use crate::standing::Standing;
-use crate::store::Ledger;
+use crate::store::Committer;
 use crate::telemetry::Fatal;
-use crate::view::View;
+use crate::view::LocalView;
 
 pub use orchestrator::{Halt, Orchestrator, Submit, Tell};
 pub use planners::Planners;
@@ -51,11 +51,11 @@ pub struct Services {
     /// The audit log.
     pub audit: Arc<AuditLog>,
     /// The chain of receipts.
-    pub receipts: Arc<Receipts>,
+    pub receipts: Arc<ReceiptChain>,
     /// Who has which room.
     pub space: Arc<Space>,
     /// The writer of the store.
-    pub ledger: Ledger,
+    pub committer: Committer,
     /// What produces the bytes, for which tenant.
     pub exporters: Exporters,
     /// Who makes the plans.
@@ -74,8 +74,8 @@ pub struct Services {
 
 impl Services {
     /// The published view.
-    pub fn view(&self) -> &View {
-        self.ledger.view()
+    pub fn view(&self) -> &LocalView {
+        self.committer.view()
     }
 }
 
@@ -192,7 +192,7 @@ pub(crate) enum Seed {
     /// A kick-off.
     New { request: Arc<ExportRequest>, reply: oneshot::Sender<Result<JobId, SubmitError>> },
     /// A record that was passivated, or found at a start.
-    Known(Arc<crate::view::Published>),
+    Known(Arc<crate::view::PublishedJob>),
     /// A directory that nobody knows.
     Orphan,
 }

@@ -1,4 +1,4 @@
-//! Pruning the receipts, off the actors' thread: what may go is found, the ledger makes the
+//! Pruning the receipts, off the actors' thread: what may go is found, the committer makes the
 //! prune entry durable in all witnesses, then the file is cut. And the audit log's old files.
 
 use std::sync::Arc;
@@ -7,8 +7,8 @@ use jiff::Timestamp;
 
 use super::Services;
 use crate::clock;
-use crate::receipts::{Entry, ReceiptsError};
-use crate::store::Change;
+use crate::receipts::{ReceiptEntry, ReceiptsError};
+use crate::store::DurableChange;
 
 /// Removes the audit log's files that are older than `audit.retention`. An error is logged and left
 /// to the next time.
@@ -27,12 +27,12 @@ pub async fn prune_audit(services: Arc<Services>, now: Timestamp) {
 pub async fn prune(services: Arc<Services>, now: Timestamp) {
     let before = clock::before(now, services.config.retention.receipts.0);
     let find = {
-        let (receipts, view) = (services.receipts.clone(), services.ledger.view().clone());
+        let (receipts, view) = (services.receipts.clone(), services.committer.view().clone());
         move || receipts.due(before, |job| view.get(job).is_some())
     };
     let Some(Some(due)) = run(&services, find).await else { return };
     let (cut, receipts) = (due.cut, services.receipts.clone());
-    if services.ledger.submit(Change::Note(Entry::Prune { at: now, cut })).await.is_err() {
+    if services.committer.submit(DurableChange::Note(ReceiptEntry::Prune { at: now, cut })).await.is_err() {
         // The process is ending.
         return;
     }

@@ -1,12 +1,12 @@
-//! The two witnesses beside the store, disk and receipts, as the ledger asks for them.
+//! The two witnesses beside the store, disk and receipts, as the committer asks for them.
 
 use std::sync::Arc;
 
-use crate::audit::{AuditLog, Event};
+use crate::audit::{AuditLog, AuditedEvent};
 use crate::erase::Eraser;
 use crate::files::{Files, Room, Swept};
 use crate::job::JobId;
-use crate::receipts::{Entry, Head, Receipts};
+use crate::receipts::{ChainHead, ReceiptChain, ReceiptEntry};
 use crate::store::OtherWitnesses;
 
 /// Bytes that must be free before a commit; below that the ballast is given up.
@@ -17,7 +17,7 @@ pub struct DiskWitnesses {
     /// Job directories.
     pub files: Arc<dyn Files>,
     /// The chain.
-    pub receipts: Arc<Receipts>,
+    pub receipts: Arc<ReceiptChain>,
     /// What performs erasures.
     pub eraser: Arc<Eraser>,
     /// Where erasures and orders are told of, once their receipts are durable.
@@ -47,10 +47,10 @@ impl OtherWitnesses for DiskWitnesses {
         self.eraser.give_room(job)
     }
 
-    fn append_receipts(&mut self, entries: &[Entry]) -> Result<Head, String> {
+    fn append_receipts(&mut self, entries: &[ReceiptEntry]) -> Result<ChainHead, String> {
         let heads = self.receipts.append_each(entries).map_err(|e| e.to_string())?;
         for (entry, head) in entries.iter().zip(&heads) {
-            self.audit.record(Event::of_receipt(entry, *head));
+            self.audit.record(AuditedEvent::of_receipt(entry, *head));
         }
         Ok(heads.last().copied().unwrap_or_else(|| self.receipts.head()))
     }

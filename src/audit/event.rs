@@ -4,13 +4,13 @@
 
 use std::net::IpAddr;
 
-use crate::chain::Head;
+use crate::chain::ChainHead;
 use crate::job::{ClientId, FailureReason, JobId, MarkReason, Receipt, TenantId};
 use crate::receipts;
 
 /// Who asks, and from where; what is not known stays `None`.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct Caller {
+pub struct AuditedCaller {
     /// The client. Only one that is registered: what an unknown one calls itself may be anything.
     pub client: Option<ClientId>,
     /// The tenant, if there is such a one.
@@ -23,7 +23,7 @@ pub struct Caller {
 
 /// How a download ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Ending {
+pub enum DownloadEnding {
     /// Every byte was handed to the connection.
     Whole,
     /// The server cut it: its job was deleted, or expired long ago.
@@ -32,7 +32,7 @@ pub enum Ending {
     BrokenOff,
 }
 
-impl Ending {
+impl DownloadEnding {
     pub(super) fn name(self) -> &'static str {
         match self {
             Self::Whole => "whole",
@@ -44,7 +44,7 @@ impl Ending {
 
 /// One thing to record.
 #[derive(Debug, Clone)]
-pub enum Event {
+pub enum AuditedEvent {
     /// The instance has started.
     Started,
     /// It stops, as it was told to. One that was killed does not say so.
@@ -53,7 +53,7 @@ pub enum Event {
     /// may name a population.
     KickOff {
         /// Who asked.
-        caller: Caller,
+        caller: AuditedCaller,
         /// The new job.
         job: JobId,
         /// The level of the operation.
@@ -63,7 +63,7 @@ pub enum Event {
     /// [`SubmitError::name`](crate::SubmitError::name).
     KickOffRefused {
         /// Who asked.
-        caller: Caller,
+        caller: AuditedCaller,
         /// The status of the answer.
         status: u16,
         /// Why, in a word.
@@ -72,7 +72,7 @@ pub enum Event {
     /// HTTP: a client was shown the manifest of its job.
     Manifest {
         /// Who asked.
-        caller: Caller,
+        caller: AuditedCaller,
         /// The job.
         job: JobId,
     },
@@ -105,7 +105,7 @@ pub enum Event {
     /// HTTP: a download begins; [`AuditLog::download`](super::AuditLog::download) records it.
     DownloadBegan {
         /// Who asked.
-        caller: Caller,
+        caller: AuditedCaller,
         /// The job.
         job: JobId,
         /// The file's name, as the server made it.
@@ -114,7 +114,7 @@ pub enum Event {
     /// HTTP: a download is over.
     DownloadEnded {
         /// Who asked.
-        caller: Caller,
+        caller: AuditedCaller,
         /// The job.
         job: JobId,
         /// The file's name, as the server made it.
@@ -122,12 +122,12 @@ pub enum Event {
         /// Bytes of the body that were handed to the connection, as they were coded.
         bytes: u64,
         /// How it ended.
-        ending: Ending,
+        ending: DownloadEnding,
     },
     /// HTTP: a DELETE was answered with 202.
     Deleted {
         /// Who asked.
-        caller: Caller,
+        caller: AuditedCaller,
         /// The job.
         job: JobId,
     },
@@ -151,12 +151,12 @@ pub enum Event {
         /// The receipt.
         receipt: Box<Receipt>,
         /// Where it stands in the chain of receipts.
-        head: Head,
+        head: ChainHead,
     },
     /// HTTP: an access token was issued, with so many scopes, for so many seconds.
     TokenIssued {
         /// Who asked; the client is authenticated.
-        caller: Caller,
+        caller: AuditedCaller,
         /// Scopes granted.
         scopes: usize,
         /// Seconds until it expires.
@@ -165,21 +165,21 @@ pub enum Event {
     /// HTTP: no access token was issued.
     TokenRefused {
         /// Who asked; the client only if it is registered.
-        caller: Caller,
+        caller: AuditedCaller,
         /// Why, in a word, such as OAuth's error code.
         reason: &'static str,
     },
     /// HTTP: a request for a resource came without a valid token (401).
     AuthenticationRefused {
         /// Who asked; the client only if the token names one.
-        caller: Caller,
+        caller: AuditedCaller,
         /// Why, in a word.
         reason: &'static str,
     },
     /// HTTP: the token's scopes do not cover what was asked for (403).
     ScopeRefused {
         /// Who asked.
-        caller: Caller,
+        caller: AuditedCaller,
         /// The job, if it was about one.
         job: Option<JobId>,
         /// Why, in a word.
@@ -199,23 +199,23 @@ pub enum Event {
     /// An operator's order, or a pruning, that the chain of receipts holds.
     Receipt {
         /// The entry, which is no erasure.
-        entry: Box<receipts::Entry>,
+        entry: Box<receipts::ReceiptEntry>,
         /// Where it stands in the chain of receipts.
-        head: Head,
+        head: ChainHead,
     },
     /// The log goes on in a new file.
     Rotated {
         /// The file before.
         before: String,
         /// The end of the chain in it.
-        end: Head,
+        end: ChainHead,
     },
     /// Old files are being removed.
     Removed {
         /// How many.
         files: usize,
         /// The last event in them.
-        cut: Head,
+        cut: ChainHead,
     },
     /// A line that a crash had torn was cut off.
     Torn {
@@ -229,7 +229,7 @@ pub enum Event {
         /// How many files are not there any more.
         files: usize,
         /// The end of the chain before this event.
-        end: Head,
+        end: ChainHead,
     },
     /// A file does not hold together: it was changed. The log goes on in another one.
     Broken {
@@ -251,11 +251,11 @@ pub enum Event {
     },
 }
 
-impl Event {
+impl AuditedEvent {
     /// The event of an entry in the chain of receipts, which came to `head` with it.
-    pub fn of_receipt(entry: &receipts::Entry, head: Head) -> Self {
+    pub fn of_receipt(entry: &receipts::ReceiptEntry, head: ChainHead) -> Self {
         match entry {
-            receipts::Entry::Erasure(receipt) => Self::Erased { receipt: receipt.clone(), head },
+            receipts::ReceiptEntry::Erasure(receipt) => Self::Erased { receipt: receipt.clone(), head },
             entry => Self::Receipt { entry: Box::new(entry.clone()), head },
         }
     }
@@ -282,7 +282,7 @@ impl Event {
             Self::ScopeRefused { .. } => "scope-refused",
             Self::Admin { .. } => "admin",
             Self::Receipt { entry, .. } => match **entry {
-                receipts::Entry::Prune { .. } | receipts::Entry::Gap { .. } => "receipts",
+                receipts::ReceiptEntry::Prune { .. } | receipts::ReceiptEntry::Gap { .. } => "receipts",
                 _ => "admin",
             },
             Self::Rotated { .. } => "audit-rotated",

@@ -7,9 +7,9 @@ use jiff::Timestamp;
 use serde::Deserialize;
 use uuid::Uuid;
 
-use super::Event;
+use super::AuditedEvent;
 use super::describe::{KIND, describe};
-use crate::chain::{Hash, Head};
+use crate::chain::{ChainHash, ChainHead};
 use crate::fhir::audit_event::AuditEvent;
 
 /// Bytes of a line at the most; what is longer is none of ours.
@@ -31,7 +31,7 @@ const COUNT: &str = "chain-count";
 const PREVIOUS: &str = "chain-previous";
 
 /// The line of an event behind `end`, and the end of the chain with it.
-pub fn line(end: Head, event: &Event, recorded: Timestamp) -> (String, Head) {
+pub fn line(end: ChainHead, event: &AuditedEvent, recorded: Timestamp) -> (String, ChainHead) {
     let mut description = describe(event);
     let count = end.count + 1;
     description.details.extend([(COUNT, count.to_string()), (PREVIOUS, end.hash.to_string())]);
@@ -39,15 +39,15 @@ pub fn line(end: Head, event: &Event, recorded: Timestamp) -> (String, Head) {
     let mut text = serde_json::to_string(&event).expect("an event has string keys only");
     assert!(text.ends_with(OPEN_END), "an event ends with its details");
     text.truncate(text.len() - OPEN_END.len());
-    let hash = Hash::of(end.hash, &text);
+    let hash = ChainHash::of(end.hash, &text);
     text.push_str(BEFORE_HASH);
     text.push_str(&hash.to_string());
     text.push_str(AFTER_HASH);
-    (text, Head { count, hash })
+    (text, ChainHead { count, hash })
 }
 
 /// Checks a line behind `end` and gives the head it comes to, or says what is wrong.
-pub fn check(end: Head, line: &str) -> Result<Head, &'static str> {
+pub fn check(end: ChainHead, line: &str) -> Result<ChainHead, &'static str> {
     const NO_LINE: &str = "it is no line of an audit log";
     let rest = line.strip_suffix(AFTER_HASH).ok_or(NO_LINE)?;
     let (rest, hash) = rest.split_at_checked(rest.len().saturating_sub(DIGITS)).ok_or(NO_LINE)?;
@@ -60,15 +60,15 @@ pub fn check(end: Head, line: &str) -> Result<Head, &'static str> {
     if !body.ends_with(&link) {
         return Err("it does not follow from the line before");
     }
-    if Hash::of(end.hash, body).to_string() != hash {
+    if ChainHash::of(end.hash, body).to_string() != hash {
         return Err("its content is not what its hash says");
     }
-    Ok(Head { count, hash: hash.parse().map_err(|_| NO_LINE)? })
+    Ok(ChainHead { count, hash: hash.parse().map_err(|_| NO_LINE)? })
 }
 
 /// What a line says, as far as anybody here asks. It is not checked.
 #[derive(Debug, Deserialize)]
-pub struct Facts {
+pub struct LineFacts {
     recorded: Timestamp,
     agent: Vec<Agent>,
     entity: Vec<Entity>,
@@ -103,7 +103,7 @@ struct Detail {
     value: String,
 }
 
-impl Facts {
+impl LineFacts {
     /// Of a line; `None` if it is none.
     pub fn read(line: &str) -> Option<Self> {
         serde_json::from_str(line).ok()
@@ -140,8 +140,8 @@ impl Facts {
     }
 
     /// The end of the chain before it, by its own words.
-    pub fn behind(&self) -> Option<Head> {
+    pub fn behind(&self) -> Option<ChainHead> {
         let count: u64 = self.detail(COUNT)?.parse().ok()?;
-        Some(Head { count: count.checked_sub(1)?, hash: self.detail(PREVIOUS)?.parse().ok()? })
+        Some(ChainHead { count: count.checked_sub(1)?, hash: self.detail(PREVIOUS)?.parse().ok()? })
     }
 }

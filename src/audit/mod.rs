@@ -25,16 +25,16 @@ use std::thread::JoinHandle;
 
 use parking_lot::Mutex;
 
-use crate::chain::Head;
+use crate::chain::ChainHead;
 use crate::clock::Clock;
 use crate::config::Audit;
 use sync::Shared;
 
-pub use download::Download;
-pub use event::{Caller, Ending, Event};
-pub use line::Facts;
-pub use walk::{Break, Item, Summary, walk};
-pub use witness::{Deletion, Latest, deletions, latest};
+pub use download::AuditedDownload;
+pub use event::{AuditedCaller, AuditedEvent, DownloadEnding};
+pub use line::LineFacts;
+pub use walk::{AuditLine, AuditSummary, ChainBreak, walk};
+pub use witness::{LastWitnessed, WitnessedDeletion, deletions, latest};
 
 /// The name of the folder in the data directory.
 pub const FOLDER: &str = "audit";
@@ -96,7 +96,7 @@ impl AuditLog {
     /// missing.
     ///
     /// [`is_healthy`]: Self::is_healthy
-    pub fn record(&self, event: Event) {
+    pub fn record(&self, event: AuditedEvent) {
         if let Some(open) = &self.0 {
             open.shared.record(&event);
         }
@@ -119,7 +119,7 @@ impl AuditLog {
     }
 
     /// The end of the chain; `None` if there is no log.
-    pub fn head(&self) -> Option<Head> {
+    pub fn head(&self) -> Option<ChainHead> {
         self.0.as_ref().map(|open| open.shared.writer().head())
     }
 

@@ -7,17 +7,17 @@ use std::os::unix::fs::{DirBuilderExt, PermissionsExt};
 use std::path::Path;
 use std::sync::Arc;
 
-use super::line::{Facts, MAX_BYTES};
+use super::line::{LineFacts, MAX_BYTES};
 use super::walk::{Walked, file_name, files, walk_file};
 use super::writer::{Current, Known, Writer, day_of};
-use super::{AuditError, Event};
-use crate::chain::Head;
+use super::{AuditError, AuditedEvent};
+use crate::chain::ChainHead;
 use crate::config::Audit;
-use crate::plain_file::{self, Links, open_with, read_line};
+use crate::plain_file::{self, LinkPolicy, open_with, read_line};
 use crate::telemetry;
 
 /// Opens the log in `dir`. The events say what was found wrong; they are to be recorded first.
-pub fn open(dir: &Path, settings: &Audit) -> Result<(Writer, Vec<Event>), AuditError> {
+pub fn open(dir: &Path, settings: &Audit) -> Result<(Writer, Vec<AuditedEvent>), AuditError> {
     make_folder(dir).map_err(AuditError::at("make", dir))?;
     let mut known = VecDeque::new();
     for count in files(dir).map_err(AuditError::at("list", dir))? {
@@ -26,7 +26,7 @@ pub fn open(dir: &Path, settings: &Audit) -> Result<(Writer, Vec<Event>), AuditE
     let mut writer = Writer {
         dir: dir.into(),
         max_file_bytes: settings.max_file_bytes,
-        head: Head::EMPTY,
+        head: ChainHead::EMPTY,
         current: None,
         files: known,
         unsynced: Vec::new(),
@@ -65,7 +65,7 @@ pub fn open(dir: &Path, settings: &Audit) -> Result<(Writer, Vec<Event>), AuditE
     Ok((writer, found))
 }
 
-fn what_is_wrong(count: u64, walked: &Walked) -> Option<Event> {
+fn what_is_wrong(count: u64, walked: &Walked) -> Option<AuditedEvent> {
     let file = file_name(count);
     if let Some((line, reason)) = &walked.broken {
         tracing::error!(
@@ -74,17 +74,17 @@ fn what_is_wrong(count: u64, walked: &Walked) -> Option<Event> {
             reason,
             "the audit log was changed: its last file is left as it is, and a new one begun"
         );
-        return Some(Event::Broken { file, line: *line });
+        return Some(AuditedEvent::Broken { file, line: *line });
     }
     (walked.torn > 0).then(|| {
         tracing::warn!(file, bytes = walked.torn, "a torn line of the audit log was cut off");
-        Event::Torn { file, bytes: walked.torn }
+        AuditedEvent::Torn { file, bytes: walked.torn }
     })
 }
 
 /// The whole part of a file, to be appended to.
 fn take_up(path: &Path, walked: &Walked) -> io::Result<File> {
-    let file = open_with(OpenOptions::new().append(true), path, Links::Refuse)?;
+    let file = open_with(OpenOptions::new().append(true), path, LinkPolicy::Refuse)?;
     file.set_len(walked.bytes)?;
     Ok(file)
 }
@@ -103,11 +103,11 @@ fn look_at(dir: &Path, count: u64) -> Result<Known, AuditError> {
     let path = dir.join(file_name(count));
     let mut line = Vec::new();
     let read = |line: &mut Vec<u8>| {
-        let file = plain_file::open(&path, Links::Refuse)?;
+        let file = plain_file::open(&path, LinkPolicy::Refuse)?;
         read_line(&mut BufReader::new(file), MAX_BYTES, line)
     };
     read(&mut line).map_err(AuditError::at("read", &path))?;
-    let facts = std::str::from_utf8(&line).ok().and_then(Facts::read);
-    let (behind, began) = (facts.as_ref().and_then(Facts::behind), facts.map(|facts| facts.recorded()));
+    let facts = std::str::from_utf8(&line).ok().and_then(LineFacts::read);
+    let (behind, began) = (facts.as_ref().and_then(LineFacts::behind), facts.map(|facts| facts.recorded()));
     Ok(Known { count, behind, began })
 }

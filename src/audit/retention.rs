@@ -10,8 +10,8 @@ use jiff::Timestamp;
 use super::sync::Shared;
 use super::walk::file_name;
 use super::writer::Writer;
-use super::{AuditError, Event};
-use crate::chain::Head;
+use super::{AuditError, AuditedEvent};
+use crate::chain::ChainHead;
 use crate::telemetry;
 
 /// Removes files that end before `before`, and gives their number.
@@ -20,7 +20,7 @@ pub fn prune(shared: &Shared, before: Timestamp) -> Result<usize, AuditError> {
         let mut writer = shared.writer();
         let Some((due, cut)) = due(&writer, before) else { return Ok(0) };
         let dir = writer.dir.clone();
-        let event = Event::Removed { files: due.len(), cut };
+        let event = AuditedEvent::Removed { files: due.len(), cut };
         writer.record(&event, shared.now()).map_err(AuditError::at("announce a removal in", &dir))?;
         telemetry::audited(event.kind());
         (dir, due, writer.current.as_ref().map(|current| current.file.clone()))
@@ -50,7 +50,7 @@ pub fn prune(shared: &Shared, before: Timestamp) -> Result<usize, AuditError> {
 
 /// The files that are due, the oldest first, and the last event in them. A file ends where the next
 /// one begins; the last one never is due.
-fn due(writer: &Writer, before: Timestamp) -> Option<(Vec<u64>, Head)> {
+fn due(writer: &Writer, before: Timestamp) -> Option<(Vec<u64>, ChainHead)> {
     let next = writer.files.iter().skip(1);
     let is_over = |next: &&super::writer::Known| next.began.is_some_and(|began| began < before);
     let kept: Vec<_> = next.take_while(is_over).collect();

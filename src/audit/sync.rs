@@ -10,8 +10,8 @@ use std::time::{Duration, Instant};
 use jiff::Timestamp;
 use parking_lot::{Condvar, Mutex, MutexGuard};
 
-use super::Event;
-use super::flood::Flood;
+use super::AuditedEvent;
+use super::flood::RefusalFlood;
 use super::writer::Writer;
 use crate::clock::Clock;
 use crate::config::Audit;
@@ -26,14 +26,14 @@ pub struct Shared {
 
 struct State {
     writer: Writer,
-    flood: Flood,
+    flood: RefusalFlood,
     closed: bool,
 }
 
 impl Shared {
     /// Starts the thread, which syncs at most once in `audit.sync_interval`.
     pub fn start(writer: Writer, settings: &Audit, clock: Clock) -> io::Result<(Arc<Self>, JoinHandle<()>)> {
-        let (interval, flood) = (settings.sync_interval.0, Flood::new(settings.max_refusals));
+        let (interval, flood) = (settings.sync_interval.0, RefusalFlood::new(settings.max_refusals));
         let state = Mutex::new(State { writer, flood, closed: false });
         let shared = Arc::new(Self { state, wake: Condvar::new(), clock });
         let run = {
@@ -55,13 +55,13 @@ impl Shared {
     }
 
     /// See [`AuditLog::record`](super::AuditLog::record).
-    pub fn record(&self, event: &Event) {
+    pub fn record(&self, event: &AuditedEvent) {
         let mut state = self.state.lock();
         // Under the lock: events stand in the order of their instants.
         let now = self.now();
         let (withheld, is_admitted) = state.flood.admit(event, now);
         if let Some(events) = withheld {
-            write(&mut state.writer, &Event::Withheld { events }, now);
+            write(&mut state.writer, &AuditedEvent::Withheld { events }, now);
         }
         if is_admitted {
             write(&mut state.writer, event, now);
@@ -115,7 +115,7 @@ impl Shared {
 }
 
 /// Writes an event; an error is counted, and told of once.
-fn write(writer: &mut Writer, event: &Event, now: Timestamp) {
+fn write(writer: &mut Writer, event: &AuditedEvent, now: Timestamp) {
     match writer.record(event, now) {
         Ok(()) => telemetry::audited(event.kind()),
         Err(error) => {

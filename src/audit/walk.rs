@@ -10,9 +10,9 @@ use jiff::Timestamp;
 
 use super::AuditError;
 use super::describe::REMOVED;
-use super::line::{Facts, MAX_BYTES, check};
-use crate::chain::Head;
-use crate::plain_file::{self, Links, read_line};
+use super::line::{LineFacts, MAX_BYTES, check};
+use crate::chain::ChainHead;
+use crate::plain_file::{self, LinkPolicy, read_line};
 
 /// Bytes read at once.
 pub(super) const BUFFER: usize = 1 << 17;
@@ -49,18 +49,18 @@ pub(super) fn files(dir: &Path) -> io::Result<Vec<u64>> {
 }
 
 /// One event as a walk comes by.
-pub struct Item<'a> {
+pub struct AuditLine<'a> {
     /// The line, without its end: an AuditEvent.
     pub text: &'a str,
     /// The chain up to here.
-    pub head: Head,
+    pub head: ChainHead,
     /// The chain before it.
-    behind: Head,
+    behind: ChainHead,
 }
 
 /// Where a chain is broken.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Break {
+pub struct ChainBreak {
     /// The name of the file.
     pub file: String,
     /// The line, from 1.
@@ -69,7 +69,7 @@ pub struct Break {
     pub reason: String,
 }
 
-impl fmt::Display for Break {
+impl fmt::Display for ChainBreak {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{}, line {}: {}", self.file, self.line, self.reason)
     }
@@ -77,24 +77,24 @@ impl fmt::Display for Break {
 
 /// What a walk over a whole log has seen.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Summary {
+pub struct AuditSummary {
     /// Files.
     pub files: usize,
-    /// The chain before the first line that is there; [`Head::EMPTY`] if nothing was removed.
-    pub start: Head,
+    /// The chain before the first line that is there; [`ChainHead::EMPTY`] if nothing was removed.
+    pub start: ChainHead,
     /// The end of the chain.
-    pub head: Head,
+    pub head: ChainHead,
     /// The instant of the first event that is there.
     pub first: Option<Timestamp>,
     /// The instant of the last one.
     pub last: Option<Timestamp>,
     /// Where the chain is broken; empty if it is whole.
-    pub breaks: Vec<Break>,
+    pub breaks: Vec<ChainBreak>,
 }
 
-impl Summary {
+impl AuditSummary {
     fn new() -> Self {
-        let (files, start, head, breaks) = (0, Head::EMPTY, Head::EMPTY, Vec::new());
+        let (files, start, head, breaks) = (0, ChainHead::EMPTY, ChainHead::EMPTY, Vec::new());
         Self { files, start, head, first: None, last: None, breaks }
     }
 }
@@ -103,9 +103,9 @@ impl Summary {
 pub(super) struct Walked {
     /// The chain before the first line, by that line's words; `None` if there is no whole line, or
     /// it is none.
-    pub start: Option<Head>,
+    pub start: Option<ChainHead>,
     /// The end of the whole part.
-    pub head: Head,
+    pub head: ChainHead,
     /// The length of the whole part.
     pub bytes: u64,
     /// Bytes of a last line without its end: an append that is going on, or was torn.
@@ -119,13 +119,13 @@ pub(super) struct Walked {
 /// Walks over one file. `expected` is the end of the chain before it, if anybody knows it.
 pub(super) fn walk_file<E: From<AuditError>>(
     path: &Path,
-    expected: Option<Head>,
-    mut visit: impl FnMut(&Item<'_>) -> Result<(), E>,
+    expected: Option<ChainHead>,
+    mut visit: impl FnMut(&AuditLine<'_>) -> Result<(), E>,
 ) -> Result<Walked, E> {
     let fail = |operation| AuditError::at(operation, path);
-    let file = plain_file::open(path, Links::Refuse).map_err(fail("open"))?;
+    let file = plain_file::open(path, LinkPolicy::Refuse).map_err(fail("open"))?;
     let mut input = BufReader::with_capacity(BUFFER, file);
-    let (start, head, broken) = (None, Head::EMPTY, None);
+    let (start, head, broken) = (None, ChainHead::EMPTY, None);
     let mut walked = Walked { start, head, bytes: 0, torn: 0, lines: 0, broken };
     let mut text = Vec::new();
     loop {
@@ -147,14 +147,18 @@ pub(super) fn walk_file<E: From<AuditError>>(
 }
 
 /// Goes one line on.
-fn follow<'a>(walked: &mut Walked, expected: Option<Head>, text: &'a [u8]) -> Result<Item<'a>, String> {
+fn follow<'a>(
+    walked: &mut Walked,
+    expected: Option<ChainHead>,
+    text: &'a [u8],
+) -> Result<AuditLine<'a>, String> {
     let line = std::str::from_utf8(text).map_err(|_| "it is no text")?;
     if walked.lines == 1 {
-        let behind = Facts::read(line).and_then(|facts| facts.behind());
+        let behind = LineFacts::read(line).and_then(|facts| facts.behind());
         let behind = behind.ok_or("it is no line of an audit log")?;
         walked.head = behind;
         walked.start = Some(behind);
-        let missing = |expected: Head| match behind.count.checked_sub(expected.count) {
+        let missing = |expected: ChainHead| match behind.count.checked_sub(expected.count) {
             None | Some(0) => "it does not follow from the end of the file before".to_string(),
             Some(_) => format!(
                 "entries {} to {} of the chain are missing at the end of the file before",
@@ -169,7 +173,7 @@ fn follow<'a>(walked: &mut Walked, expected: Option<Head>, text: &'a [u8]) -> Re
     let behind = walked.head;
     walked.head = check(behind, line)?;
     walked.bytes += text.len() as u64;
-    Ok(Item { text: line.trim_end_matches('\n'), head: walked.head, behind })
+    Ok(AuditLine { text: line.trim_end_matches('\n'), head: walked.head, behind })
 }
 
 /// Walks over the log in `dir` from its beginning, checks every link and shows each event to
@@ -179,10 +183,10 @@ fn follow<'a>(walked: &mut Walked, expected: Option<Head>, text: &'a [u8]) -> Re
 /// A file could not be read.
 pub fn walk<E: From<AuditError>>(
     dir: &Path,
-    mut visit: impl FnMut(&Item<'_>) -> Result<(), E>,
-) -> Result<Summary, E> {
+    mut visit: impl FnMut(&AuditLine<'_>) -> Result<(), E>,
+) -> Result<AuditSummary, E> {
     let counts = files(dir).map_err(AuditError::at("list", dir))?;
-    let mut log = Log { summary: Summary::new(), expected: None, confirmed: false };
+    let mut log = Log { summary: AuditSummary::new(), expected: None, confirmed: false };
     let mut last = String::new();
     for (n, count) in counts.iter().enumerate() {
         let path = dir.join(file_name(*count));
@@ -198,28 +202,28 @@ pub fn walk<E: From<AuditError>>(
         })?;
         log.end_of_file(*count, walked, n + 1 == counts.len());
     }
-    log.summary.last = Facts::read(&last).map(|facts| facts.recorded());
+    log.summary.last = LineFacts::read(&last).map(|facts| facts.recorded());
     log.confirm(counts.first().copied());
     Ok(log.summary)
 }
 
 /// What a walk over all files keeps in mind.
 struct Log {
-    summary: Summary,
+    summary: AuditSummary,
     /// The end of the chain, if it is known.
-    expected: Option<Head>,
+    expected: Option<ChainHead>,
     /// Whether a removal says that the chain begins where it does.
     confirmed: bool,
 }
 
 impl Log {
-    fn note(&mut self, item: &Item<'_>) {
+    fn note(&mut self, item: &AuditLine<'_>) {
         let is_first = self.summary.first.is_none();
         if is_first {
             self.summary.start = item.behind;
         }
         if is_first || item.text.contains(REMOVED[0]) {
-            let Some(facts) = Facts::read(item.text) else { return };
+            let Some(facts) = LineFacts::read(item.text) else { return };
             self.summary.first = self.summary.first.or(Some(facts.recorded()));
             self.confirmed |= removed(&facts) == Some(self.summary.start);
         }
@@ -237,7 +241,7 @@ impl Log {
             self.expected = Some(walked.head);
         }
         if let Some((line, reason)) = walked.broken.or(misnamed).or(torn) {
-            self.summary.breaks.push(Break { file, line, reason });
+            self.summary.breaks.push(ChainBreak { file, line, reason });
             // What comes behind has its own beginning to prove.
             self.expected = None;
         }
@@ -245,9 +249,9 @@ impl Log {
 
     /// A chain whose first lines are not there must say itself that they were removed.
     fn confirm(&mut self, first: Option<u64>) {
-        let Summary { start, breaks, .. } = &mut self.summary;
+        let AuditSummary { start, breaks, .. } = &mut self.summary;
         if let Some(first) = first
-            && *start != Head::EMPTY
+            && *start != ChainHead::EMPTY
             && !self.confirmed
             && breaks.is_empty()
         {
@@ -255,13 +259,13 @@ impl Log {
                 "the {} entries before it are missing, and no event says that their time was over",
                 start.count
             );
-            breaks.push(Break { file: file_name(first), line: 1, reason });
+            breaks.push(ChainBreak { file: file_name(first), line: 1, reason });
         }
     }
 }
 
 /// The last event of the files that this one says are being removed.
-fn removed(facts: &Facts) -> Option<Head> {
+fn removed(facts: &LineFacts) -> Option<ChainHead> {
     let [count, hash] = REMOVED.map(|name| facts.detail(name));
-    Some(Head { count: count?.parse().ok()?, hash: hash?.parse().ok()? })
+    Some(ChainHead { count: count?.parse().ok()?, hash: hash?.parse().ok()? })
 }

@@ -12,27 +12,27 @@ use memchr::memmem;
 
 use super::AuditError;
 use super::describe::RECEIPT;
-use super::line::{Facts, MAX_BYTES, check};
+use super::line::{LineFacts, MAX_BYTES, check};
 use super::walk::{BUFFER, file_name, files};
-use crate::chain::Head;
+use crate::chain::ChainHead;
 use crate::job::{ClientId, JobId, TenantId};
-use crate::plain_file::{self, Links, read_line};
+use crate::plain_file::{self, LinkPolicy, read_line};
 
 /// What stands before the kind of an event; no other part of a line can hold these quotes.
 const BEFORE_KIND: &[u8] = br#"{"type":"kind","valueString":""#;
 
 /// The last that the log has seen of the other witnesses.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub struct Latest {
+pub struct LastWitnessed {
     /// The last mark in the store, and when it was recorded.
     pub mark: Option<(JobId, Timestamp)>,
     /// The last entry in the chain of receipts.
-    pub receipts: Option<Head>,
+    pub receipts: Option<ChainHead>,
 }
 
 /// A job that the log has seen marked or erased; whose it was, if the events tell.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Deletion {
+pub struct WitnessedDeletion {
     /// The tenant.
     pub tenant: Option<TenantId>,
     /// The client.
@@ -43,10 +43,10 @@ pub struct Deletion {
 ///
 /// # Errors
 /// A file could not be read.
-pub fn latest(dir: &Path) -> Result<Latest, AuditError> {
-    let mut latest = Latest::default();
+pub fn latest(dir: &Path) -> Result<LastWitnessed, AuditError> {
+    let mut latest = LastWitnessed::default();
     for count in files(dir).map_err(AuditError::at("list", dir))?.into_iter().rev() {
-        let mut of_file = Latest::default();
+        let mut of_file = LastWitnessed::default();
         visit(&dir.join(file_name(count)), |facts| {
             if is_mark(facts) {
                 of_file.mark = job(facts).map(|job| (job, facts.recorded())).or(of_file.mark);
@@ -70,7 +70,7 @@ pub fn latest(dir: &Path) -> Result<Latest, AuditError> {
 pub fn deletions(
     dir: &Path,
     is_wanted: impl Fn(JobId, Timestamp) -> bool,
-) -> Result<HashMap<JobId, Deletion>, AuditError> {
+) -> Result<HashMap<JobId, WitnessedDeletion>, AuditError> {
     let mut deletions = HashMap::new();
     for count in files(dir).map_err(AuditError::at("list", dir))? {
         visit(&dir.join(file_name(count)), |facts| {
@@ -79,30 +79,30 @@ pub fn deletions(
                 let name = |key| facts.detail(key);
                 let tenant = name("tenant").and_then(|name| name.parse().ok());
                 let owner = name("owner").and_then(|name| name.parse().ok());
-                deletions.insert(job, Deletion { tenant, owner });
+                deletions.insert(job, WitnessedDeletion { tenant, owner });
             }
         })?;
     }
     Ok(deletions)
 }
 
-fn is_mark(facts: &Facts) -> bool {
+fn is_mark(facts: &LineFacts) -> bool {
     matches!(facts.kind(), "mark" | "expiry")
 }
 
-fn job(facts: &Facts) -> Option<JobId> {
+fn job(facts: &LineFacts) -> Option<JobId> {
     facts.job()?.strip_prefix("urn:uuid:")?.parse().ok()
 }
 
-fn receipts_head(facts: &Facts) -> Option<Head> {
+fn receipts_head(facts: &LineFacts) -> Option<ChainHead> {
     let [count, hash] = RECEIPT.map(|name| facts.detail(name));
-    Some(Head { count: count?.parse().ok()?, hash: hash?.parse().ok()? })
+    Some(ChainHead { count: count?.parse().ok()?, hash: hash?.parse().ok()? })
 }
 
 /// Shows what the lines of a file say that are of a kind that tells of other witnesses, and prove
 /// themselves.
-fn visit(path: &Path, mut show: impl FnMut(&Facts)) -> Result<(), AuditError> {
-    let file = plain_file::open(path, Links::Refuse).map_err(AuditError::at("open", path))?;
+fn visit(path: &Path, mut show: impl FnMut(&LineFacts)) -> Result<(), AuditError> {
+    let file = plain_file::open(path, LinkPolicy::Refuse).map_err(AuditError::at("open", path))?;
     let mut input = BufReader::with_capacity(BUFFER, file);
     let (finder, mut line) = (memmem::Finder::new(BEFORE_KIND), Vec::new());
     while read_line(&mut input, MAX_BYTES, &mut line).map_err(AuditError::at("read", path))? {
@@ -113,7 +113,7 @@ fn visit(path: &Path, mut show: impl FnMut(&Facts)) -> Result<(), AuditError> {
             continue;
         }
         let Some(text) = std::str::from_utf8(&line).ok() else { continue };
-        let Some(facts) = Facts::read(text) else { continue };
+        let Some(facts) = LineFacts::read(text) else { continue };
         if facts.behind().is_some_and(|behind| check(behind, text).is_ok()) {
             show(&facts);
         }

@@ -9,10 +9,10 @@ use std::sync::Arc;
 
 use jiff::Timestamp;
 
-use super::Event;
+use super::AuditedEvent;
 use super::line::line;
 use super::walk::{file_name, files};
-use crate::chain::Head;
+use crate::chain::ChainHead;
 use crate::telemetry;
 
 /// Seconds of a day, in UTC.
@@ -23,7 +23,7 @@ pub struct Known {
     /// The count of its first line.
     pub count: u64,
     /// The chain before it; `None` if its first line does not tell.
-    pub behind: Option<Head>,
+    pub behind: Option<ChainHead>,
     /// The instant of its first event.
     pub began: Option<Timestamp>,
 }
@@ -44,7 +44,7 @@ pub struct Writer {
     pub dir: PathBuf,
     pub max_file_bytes: u64,
     /// The end of the chain.
-    pub head: Head,
+    pub head: ChainHead,
     pub current: Option<Current>,
     /// All files, the oldest first.
     pub files: VecDeque<Known>,
@@ -67,16 +67,16 @@ impl Writer {
     }
 
     /// The end of the chain.
-    pub fn head(&self) -> Head {
+    pub fn head(&self) -> ChainHead {
         self.head
     }
 
     /// Writes the line of an event, after those that must come first: that events are missing, and
     /// how a new file goes on.
-    pub fn record(&mut self, event: &Event, now: Timestamp) -> io::Result<()> {
+    pub fn record(&mut self, event: &AuditedEvent, now: Timestamp) -> io::Result<()> {
         self.make_current(now)?;
         if self.lost > 0 {
-            self.write(&Event::Lost { events: self.lost }, now)?;
+            self.write(&AuditedEvent::Lost { events: self.lost }, now)?;
             self.lost = 0;
         }
         self.write(event, now)
@@ -106,7 +106,7 @@ impl Writer {
         self.files.retain(|known| there.contains(&known.count));
         self.current = None;
         self.begin()?;
-        self.write(&Event::Missing { files: missing, end }, now)?;
+        self.write(&AuditedEvent::Missing { files: missing, end }, now)?;
         Ok(false)
     }
 
@@ -134,7 +134,7 @@ impl Writer {
         let is_empty = self.current.as_ref().is_some_and(|current| current.bytes == 0);
         if let Some(before) = self.files.iter().rev().nth(1).filter(|_| is_empty) {
             let before = file_name(before.count);
-            self.write(&Event::Rotated { before, end: self.head }, now)?;
+            self.write(&AuditedEvent::Rotated { before, end: self.head }, now)?;
         }
         Ok(())
     }
@@ -158,7 +158,7 @@ impl Writer {
     }
 
     /// One write of a whole line. What an error left of it is cut off before the next.
-    fn write(&mut self, event: &Event, now: Timestamp) -> io::Result<()> {
+    fn write(&mut self, event: &AuditedEvent, now: Timestamp) -> io::Result<()> {
         let (text, head) = line(self.head, event, now);
         let closed = || io::Error::other("there is no file to be appended to");
         let current = self.current.as_mut().ok_or_else(closed)?;

@@ -13,7 +13,7 @@ use parking_lot::{Mutex, RwLock};
 
 use super::{Application, ClientKeys, Registry, RegistryError, public_keys};
 use crate::job::{ClientId, TenantId};
-use crate::plain_file::{Links, SETTINGS_BYTES, read, read_text};
+use crate::plain_file::{LinkPolicy, SETTINGS_BYTES, read, read_text};
 use crate::telemetry;
 
 /// A file that is being written is let alone until it looks the same this long.
@@ -74,7 +74,7 @@ struct Look {
 
 impl Look {
     fn at(path: &Path, registry: &Registry) -> Self {
-        let text = read_text(path, Links::Follow, SETTINGS_BYTES).map_err(|error| error.to_string());
+        let text = read_text(path, LinkPolicy::Follow, SETTINGS_BYTES).map_err(|error| error.to_string());
         Self { text, keys: Self::keys(registry) }
     }
 
@@ -84,8 +84,9 @@ impl Look {
             ClientKeys::Inline(_) | ClientKeys::Url(_) => None,
         });
         let files: BTreeSet<_> = files.collect();
-        let read =
-            |path: &PathBuf| read(path, Links::Follow, SETTINGS_BYTES).map_err(|error| error.to_string());
+        let read = |path: &PathBuf| {
+            read(path, LinkPolicy::Follow, SETTINGS_BYTES).map_err(|error| error.to_string())
+        };
         files.into_iter().map(|path| (path.clone(), read(&path))).collect()
     }
 }
@@ -94,7 +95,7 @@ impl Applications {
     /// The applications of a file; those of tenants that are not among `tenants` make an error,
     /// if they are given.
     pub fn open(path: &Path, tenants: Option<BTreeSet<TenantId>>) -> Result<Self, RegistryError> {
-        let text = read_text(path, Links::Follow, SETTINGS_BYTES);
+        let text = read_text(path, LinkPolicy::Follow, SETTINGS_BYTES);
         let text = text.map_err(|error| RegistryError::Unreadable(path.into(), error))?;
         let registry = Registry::parse(&text, folder_of(path), tenants.as_ref())?;
         let seen = Look { text: Ok(text), keys: Look::keys(&registry) };

@@ -15,7 +15,7 @@ use parking_lot::Mutex;
 use super::fetch::{FetchError, Fetched, Fetcher};
 use super::{ClientKeys, PublicKeysError, public_keys};
 use crate::config::Auth;
-use crate::plain_file::{self, Links, SETTINGS_BYTES};
+use crate::plain_file::{self, LinkPolicy, SETTINGS_BYTES};
 use crate::telemetry;
 
 /// The time between two fetches of a URL for keys that those remembered do not have.
@@ -104,7 +104,7 @@ impl ClientKeyStore {
         {
             return Ok(keys.clone());
         }
-        let text = plain_file::read(path, Links::Follow, SETTINGS_BYTES).map_err(unreadable)?;
+        let text = plain_file::read(path, LinkPolicy::Follow, SETTINGS_BYTES).map_err(unreadable)?;
         let keys = Arc::new(public_keys(&text)?.keys);
         self.files.lock().insert(path.into(), (version, Arc::clone(&keys)));
         Ok(keys)

@@ -19,7 +19,7 @@ use ureq::{Agent, Error};
 
 use super::{PublicKeysError, public_keys};
 use crate::config::Auth;
-use crate::plain_file::{self, Links, SETTINGS_BYTES};
+use crate::plain_file::{self, LinkPolicy, SETTINGS_BYTES};
 
 /// The longest that keys are remembered, whatever their `Cache-Control` says.
 const LONGEST: Duration = Duration::from_secs(3600);
@@ -129,7 +129,7 @@ impl Fetcher {
 /// The certificates of a PEM file.
 fn authorities(file: &Path) -> io::Result<RootCerts> {
     let invalid = || io::Error::new(io::ErrorKind::InvalidData, "there is no PEM certificate in it");
-    let text = plain_file::read(file, Links::Follow, SETTINGS_BYTES)?;
+    let text = plain_file::read(file, LinkPolicy::Follow, SETTINGS_BYTES)?;
     let certificates: Vec<_> = ureq::tls::parse_pem(&text)
         .filter_map(|item| match item {
             Ok(PemItem::Certificate(certificate)) => Some(certificate),

@@ -9,7 +9,7 @@ use std::path::Path;
 use aws_lc_rs::constant_time::verify_slices_are_equal;
 use aws_lc_rs::rand;
 
-use crate::plain_file::{self, Links};
+use crate::plain_file::{self, LinkPolicy};
 
 /// The name of the file in the data directory if the settings name none.
 pub const TOKEN_FILE: &str = "operator-token";
@@ -29,7 +29,7 @@ impl OperatorToken {
     /// # Errors
     /// The file cannot be read or made, or has fewer than 32 characters.
     pub fn open(path: &Path) -> io::Result<Self> {
-        let token = match plain_file::read_text(path, Links::Follow, MAX_BYTES) {
+        let token = match plain_file::read_text(path, LinkPolicy::Follow, MAX_BYTES) {
             Ok(text) => text.trim().to_owned(),
             Err(error) if error.kind() == io::ErrorKind::NotFound => Self::make(path)?,
             Err(error) => return Err(error),

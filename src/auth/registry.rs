@@ -21,7 +21,7 @@ use serde_json::Value;
 use super::public_keys::public_keys_of;
 use super::{Application, ClientKeys, Groups, Scopes};
 use crate::job::{ClientId, TenantId};
-use crate::plain_file::{self, Links, SETTINGS_BYTES};
+use crate::plain_file::{self, LinkPolicy, SETTINGS_BYTES};
 
 /// The applications of all tenants.
 #[derive(Debug, Default)]
@@ -59,7 +59,7 @@ pub enum RegistryError {
 impl Registry {
     /// Reads a file.
     pub fn open(path: &Path) -> Result<Self, RegistryError> {
-        let text = plain_file::read_text(path, Links::Follow, SETTINGS_BYTES);
+        let text = plain_file::read_text(path, LinkPolicy::Follow, SETTINGS_BYTES);
         let text = text.map_err(|error| RegistryError::Unreadable(path.into(), error))?;
         Self::parse(&text, path.parent().unwrap_or(Path::new("")), None)
     }

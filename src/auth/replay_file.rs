@@ -9,7 +9,7 @@ use std::os::unix::fs::MetadataExt;
 use xxhash_rust::xxh3::xxh3_64;
 
 use super::folder::Folder;
-use crate::plain_file::{self, Links};
+use crate::plain_file::{self, LinkPolicy};
 
 const PREFIX: &str = "replay-";
 
@@ -129,7 +129,7 @@ pub fn read_all(folder: &Folder) -> io::Result<Read> {
         let Some(number) = name.strip_prefix(PREFIX).and_then(|number| number.parse::<u64>().ok()) else {
             continue;
         };
-        let bytes = plain_file::read(&folder.path(&name), Links::Refuse, MAX_BYTES);
+        let bytes = plain_file::read(&folder.path(&name), LinkPolicy::Refuse, MAX_BYTES);
         let bytes = bytes.map_err(|error| io::Error::new(error.kind(), format!("{name}: {error}")))?;
         let records = bytes.chunks(RECORD);
         let torn = records.clone().filter(|record| Record::from_bytes(record).is_none()).count();

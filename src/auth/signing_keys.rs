@@ -20,7 +20,7 @@ use uuid::Uuid;
 
 use super::folder::Folder;
 use crate::clock::{Clock, after};
-use crate::plain_file::{self, Links};
+use crate::plain_file::{self, LinkPolicy};
 
 const NAME: &str = "keys.json";
 
@@ -116,7 +116,7 @@ impl SigningKeys {
     /// `grace` how long it verifies after that: not shorter than its tokens live.
     pub fn open(folder: Folder, clock: Clock, rotation: Duration, grace: Duration) -> io::Result<Self> {
         let invalid = |error| io::Error::new(io::ErrorKind::InvalidData, format!("{NAME}: {error}"));
-        let stored = match plain_file::read(&folder.path(NAME), Links::Refuse, MAX_BYTES) {
+        let stored = match plain_file::read(&folder.path(NAME), LinkPolicy::Refuse, MAX_BYTES) {
             // The message of serde_json has a place and no content.
             Ok(text) => serde_json::from_slice::<File>(&text).map_err(|e| invalid(e.to_string()))?.keys,
             Err(error) if error.kind() == io::ErrorKind::NotFound => Vec::new(),

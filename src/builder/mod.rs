@@ -23,14 +23,14 @@ use crate::files::{Files, FilesError, LocalFiles, Room};
 use crate::hooks::Hooks;
 use crate::job::{JobId, TenantId};
 use crate::lock::DirLock;
-use crate::receipts::{Receipts, ReceiptsError};
+use crate::receipts::{ReceiptChain, ReceiptsError};
 use crate::reconcile::{self, ReconcileError, Witnesses};
 use crate::source::SourceError;
 use crate::space::Space;
 use crate::standing::Standing;
-use crate::store::{Ledger, OtherWitnesses, SledStore, Store, StoreError};
+use crate::store::{Committer, OtherWitnesses, SledStore, Store, StoreError};
 use crate::telemetry::Fatal;
-use crate::view::View;
+use crate::view::LocalView;
 
 use sources::Sources;
 
@@ -179,9 +179,9 @@ impl Builder {
         let lock = Arc::new(lock.ok_or_else(|| StartError::InUse(data_dir.clone()))?);
         close_folder(&data_dir);
         make_room(&*files)?;
-        let receipts = Arc::new(Receipts::open(&data_dir)?.with_hooks(hooks.clone()));
+        let receipts = Arc::new(ReceiptChain::open(&data_dir)?.with_hooks(hooks.clone()));
         let audit = Arc::new(AuditLog::open(&data_dir, &config.audit, clock.clone())?);
-        let view = Arc::new(View::default());
+        let view = Arc::new(LocalView::default());
         let evidence = LiveEvidence { files: files.clone(), receipts: receipts.clone(), view: view.clone() };
         let eraser = Arc::new(Eraser::new(files.clone(), HoldRegistry::of(evidence), hooks.clone()));
         let mut witnesses = Box::new(DiskWitnesses {
@@ -202,17 +202,17 @@ impl Builder {
         let heard = Witnesses { files: &*files, receipts: &receipts, audit: &log, now, retention };
         let joined = reconcile::at_start(&mut *store, &heard, &hooks)?;
         if let Some((entry, head)) = &joined.gap {
-            audit.record(audit::Event::of_receipt(entry, *head));
+            audit.record(audit::AuditedEvent::of_receipt(entry, *head));
         }
 
         let measured = files.clone();
         let measure = move || measured.free_bytes().map_err(|error| error.to_string());
         let space = Arc::new(Space::new(&config, clock.clone(), &joined.jobs, measure));
-        view.publish(joined.jobs.into_iter().map(crate::view::Publication::New));
+        view.publish(joined.jobs.into_iter().map(crate::view::ViewChange::New));
         eraser.sweep_leftovers(&joined.leftovers)?;
         let system = |operation| move |error| StartError::System { operation, error };
-        let ledger = Ledger::start(store, witnesses, view, hooks.clone(), fatal.clone())
-            .map_err(system("start the ledger"))?;
+        let committer = Committer::start(store, witnesses, view, hooks.clone(), fatal.clone())
+            .map_err(system("start the committer"))?;
         let export = &config.export;
         let threads = Threads {
             steady: export.workers,
@@ -233,7 +233,7 @@ impl Builder {
         let limits = Limits { throttle, max_file_bytes: export.max_file_bytes, form };
         let planners = Arc::new(Planners::new(export.max_replacements));
         let standing = Standing::note(&data_dir, &lock).map_err(system("look at the data directory"))?;
-        audit.record(audit::Event::Started);
+        audit.record(audit::AuditedEvent::Started);
         let services = Services {
             config,
             standing: Arc::new(standing),
@@ -242,7 +242,7 @@ impl Builder {
             audit,
             receipts,
             space,
-            ledger,
+            committer,
             exporters,
             planners,
             pool,

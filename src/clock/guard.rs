@@ -19,7 +19,7 @@ use jiff::{SignedDuration, Timestamp};
 use serde::{Deserialize, Serialize};
 
 use super::Clock;
-use crate::plain_file::{self, Links};
+use crate::plain_file::{self, LinkPolicy};
 
 /// A jump that is larger than this is not believed, until the clock has been steady for as long.
 const JUMP: Duration = Duration::from_secs(3600);
@@ -95,7 +95,7 @@ impl JumpGuard {
     /// The guard of the last process on this data directory, or a new one.
     pub fn load(data_dir: &Path) -> Self {
         let read = || {
-            let text = plain_file::read(&data_dir.join(NAME), Links::Refuse, MAX_BYTES)?;
+            let text = plain_file::read(&data_dir.join(NAME), LinkPolicy::Refuse, MAX_BYTES)?;
             Ok(serde_json::from_slice(&text)?)
         };
         read().unwrap_or_else(|error: io::Error| {

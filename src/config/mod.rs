@@ -16,7 +16,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use crate::job::TenantId;
-use crate::plain_file::{self, Links, SETTINGS_BYTES};
+use crate::plain_file::{self, LinkPolicy, SETTINGS_BYTES};
 
 pub use admin::Admin;
 pub use audit::Audit;
@@ -85,7 +85,7 @@ impl Config {
         let mut builder = config::Config::builder();
         if let Some(file) = file {
             // One that is not there is told of below, with its name.
-            if let Err(error) = plain_file::read(file, Links::Follow, SETTINGS_BYTES)
+            if let Err(error) = plain_file::read(file, LinkPolicy::Follow, SETTINGS_BYTES)
                 && plain_file::is_strange(&error)
             {
                 return Err(ConfigError::File(file.into(), error));

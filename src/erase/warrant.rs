@@ -11,8 +11,8 @@ use tokio::sync::Notify;
 use super::holds::{HoldBook, OrderError, WarrantRefusal};
 use crate::files::{Files, Place};
 use crate::job::{JobId, StateName};
-use crate::receipts::Receipts;
-use crate::view::View;
+use crate::receipts::ReceiptChain;
+use crate::view::LocalView;
 
 /// Why names in a job's directory may go.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -74,9 +74,9 @@ pub struct LiveEvidence {
     /// Job directories.
     pub files: Arc<dyn Files>,
     /// The chain of receipts.
-    pub receipts: Arc<Receipts>,
+    pub receipts: Arc<ReceiptChain>,
     /// The published view.
-    pub view: Arc<View>,
+    pub view: Arc<LocalView>,
 }
 
 impl Evidence for LiveEvidence {

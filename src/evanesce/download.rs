@@ -14,7 +14,7 @@ use super::{Evanesce, JobAbsent, JobOwner, JobSnapshot};
 use crate::files::{FilesError, Opened, Place, ReadAt};
 use crate::hooks::Step;
 use crate::job::{JobId, OutputFile};
-use crate::view::{Lookup, Ticket};
+use crate::view::{DownloadTicket, JobLookup};
 
 /// The longest that a mark's publication may come after the rename of its directory, whose
 /// syncs may queue behind other bytes; a file that is missing for longer is lost.
@@ -74,7 +74,7 @@ pub(crate) struct RegisteredDownload<'a> {
     owner: &'a JobOwner,
     job: JobSnapshot,
     file: OutputFile,
-    ticket: Ticket,
+    ticket: DownloadTicket,
 }
 
 impl Evanesce {
@@ -126,10 +126,10 @@ impl Evanesce {
             let gone = self.services().view().wait_for(|view| {
                 match view.lookup(&owner.tenant, &owner.client, job) {
                     // It failed: what it had written is gone.
-                    Lookup::Found(found) if found.file(&file.name).is_none() => {
+                    JobLookup::Found(found) if found.file(&file.name).is_none() => {
                         Some(OpenFileError::UnknownFile)
                     }
-                    Lookup::Found(_) => None,
+                    JobLookup::Found(_) => None,
                     gone => self.shown(gone).err().map(OpenFileError::Job),
                 }
             });
@@ -190,7 +190,7 @@ impl RegisteredDownload<'_> {
 struct HeldFile<R> {
     /// Let go of first: when the ticket says that the download is over, the file is closed.
     reader: R,
-    _ticket: Ticket,
+    _ticket: DownloadTicket,
 }
 
 /// An open download. Whoever does not read holds nothing back: when it is cut, the file is taken away from
@@ -204,7 +204,7 @@ pub(crate) struct Download<R> {
 }
 
 impl<R: Send + 'static> Download<R> {
-    fn new(reader: R, ticket: Ticket, evanesce: &Evanesce) -> Self {
+    fn new(reader: R, ticket: DownloadTicket, evanesce: &Evanesce) -> Self {
         let cut = ticket.cut().clone();
         let held = Arc::new(Mutex::new(Some(HeldFile { reader, _ticket: ticket })));
         let over = CancellationToken::new();

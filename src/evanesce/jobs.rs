@@ -9,7 +9,7 @@ use serde::{Deserialize, Serialize};
 
 use super::{DEFAULT_TENANT, Evanesce};
 use crate::job::{ClientId, JobId, JobState, RequestSummary, StateName, TenantId};
-use crate::view::{Lookup, Published};
+use crate::view::{JobLookup, PublishedJob};
 
 /// Whose a job is: a client's of a tenant.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -40,7 +40,7 @@ pub enum JobAbsent {
 
 /// A job as its owner may see it at one moment.
 #[derive(Debug, Clone)]
-pub struct JobSnapshot(pub(super) Arc<Published>);
+pub struct JobSnapshot(pub(super) Arc<PublishedJob>);
 
 impl JobSnapshot {
     /// Returns the job's id.
@@ -115,11 +115,11 @@ impl Evanesce {
     }
 
     /// What is shown of a look-up.
-    pub(super) fn shown(&self, lookup: Lookup) -> Result<JobSnapshot, JobAbsent> {
+    pub(super) fn shown(&self, lookup: JobLookup) -> Result<JobSnapshot, JobAbsent> {
         match lookup {
-            Lookup::Found(published) => Ok(JobSnapshot(published)),
-            Lookup::Deleted => Err(JobAbsent::Deleted),
-            Lookup::Unknown => Err(JobAbsent::Unknown),
+            JobLookup::Found(published) => Ok(JobSnapshot(published)),
+            JobLookup::Deleted => Err(JobAbsent::Deleted),
+            JobLookup::Unknown => Err(JobAbsent::Unknown),
         }
     }
 
@@ -127,7 +127,7 @@ impl Evanesce {
     /// `retention.tombstones`.
     pub async fn jobs(&self) -> Vec<JobOverview> {
         let services = self.services();
-        let overview = |job: &Arc<Published>| JobOverview {
+        let overview = |job: &Arc<PublishedJob>| JobOverview {
             job: job.record.id,
             state: job.record.state.name(),
             tenant: job.record.tenant.clone(),

@@ -24,7 +24,7 @@ use uuid::Uuid;
 use crate::actors::{
     CancelReply, Canceller, Halt, JobMessage, Orchestrator, Services, Submit, SubmitError, Tell,
 };
-use crate::audit::{self, Event};
+use crate::audit::{self, AuditedEvent};
 use crate::builder::Builder;
 use crate::clock::Clock;
 use crate::config::Config;
@@ -32,7 +32,7 @@ use crate::job::{ClientId, ExportRequest, JobId, JobState, Kickoff, Receipt, Ten
 use crate::lock::DirLock;
 use crate::receipts::ReceiptsError;
 use crate::telemetry::{self, Fatal};
-use crate::view::View;
+use crate::view::LocalView;
 
 pub(crate) use download::Download;
 pub use download::{OpenFile, OpenFileError};
@@ -187,7 +187,7 @@ impl Evanesce {
     /// Resolves when the job is erased, with its receipt; `None` if there is no such job (any
     /// more). Waits for ever if nobody ends the job.
     pub async fn wait_erased(&self, job: JobId) -> Result<Option<Receipt>, ReceiptsError> {
-        let gone = |view: &View| match view.get(job) {
+        let gone = |view: &LocalView| match view.get(job) {
             None => Some(()),
             Some(published) => matches!(published.record.state, JobState::Erased(_)).then_some(()),
         };
@@ -198,7 +198,7 @@ impl Evanesce {
     /// Resolves with the state of a job when it is complete, failed or deleted; `None` if
     /// there is no such job.
     pub async fn wait_finished(&self, job: JobId) -> Option<JobState> {
-        let finished = |view: &View| match view.get(job) {
+        let finished = |view: &LocalView| match view.get(job) {
             None => Some(None),
             Some(published) => {
                 let state = published.record.state.clone();
@@ -242,18 +242,18 @@ impl Evanesce {
     }
 
     /// Records what somebody did, or was refused.
-    pub(crate) fn record(&self, event: Event) {
+    pub(crate) fn record(&self, event: AuditedEvent) {
         self.services().audit.record(event);
     }
 
-    /// Records the start of a download, and its end when the record is dropped ([`audit::Download`]).
+    /// Records the start of a download, and its end when the record is dropped ([`audit::AuditedDownload`]).
     pub(crate) fn record_download(
         &self,
-        caller: audit::Caller,
+        caller: audit::AuditedCaller,
         job: JobId,
         file: &str,
         length: Option<u64>,
-    ) -> audit::Download {
+    ) -> audit::AuditedDownload {
         self.services().audit.download(caller, job, file, length)
     }
 
@@ -309,8 +309,8 @@ impl Inner {
         while !thread.is_finished() && Instant::now() < until {
             std::thread::sleep(Duration::from_millis(1));
         }
-        services.ledger.close();
-        services.audit.record(Event::Stopped);
+        services.committer.close();
+        services.audit.record(AuditedEvent::Stopped);
         services.audit.close();
     }
 }

@@ -8,7 +8,7 @@ use crate::actors::{ConfirmClock, GetStatus, Order, ReaperStatus};
 use crate::erase::OrderError;
 use crate::export::Outliving;
 use crate::job::JobId;
-use crate::receipts::{Entry, Hold, Pause};
+use crate::receipts::{Hold, Pause, ReceiptEntry};
 use crate::telemetry;
 
 /// Whether an instance can keep its promises, and why not.
@@ -39,7 +39,7 @@ impl Evanesce {
         let in_time = reaper.as_ref().is_some_and(|reaper| !reaper.overdue && reaper.missing.is_empty());
         let services = self.services();
         let (workers, planners) = (services.pool.outliving(), services.planners.outliving());
-        let can_keep_records = services.ledger.is_healthy() && services.audit.is_healthy();
+        let can_keep_records = services.committer.is_healthy() && services.audit.is_healthy();
         let can_export = !workers.is_starved && !planners.is_starved;
         Readiness { is_ready: can_keep_records && in_time && can_export, reaper, workers, planners }
     }
@@ -52,7 +52,7 @@ impl Evanesce {
     /// The reaper is paused already, or the instance is going down.
     pub async fn pause_reaper(&self, by: &str, reason: &str) -> Result<(), OrderError> {
         let (at, by, reason) = (self.now(), by.into(), reason.into());
-        self.order(Entry::Pause(Pause { at, by, reason })).await
+        self.order(ReceiptEntry::Pause(Pause { at, by, reason })).await
     }
 
     /// Ends a pause of the reaper. Resolves when the order is durable.
@@ -60,7 +60,7 @@ impl Evanesce {
     /// # Errors
     /// The reaper is not paused, or the instance is going down.
     pub async fn resume_reaper(&self, by: &str) -> Result<(), OrderError> {
-        self.order(Entry::Resume { at: self.now(), by: by.into() }).await
+        self.order(ReceiptEntry::Resume { at: self.now(), by: by.into() }).await
     }
 
     /// Puts a job under a hold (a legal hold): its files stay until it is released, over restarts as well. It
@@ -71,7 +71,7 @@ impl Evanesce {
     /// There is no such job, it is held already, or its files are being removed; or the instance is going down.
     pub async fn hold(&self, job: JobId, by: &str, reason: &str) -> Result<(), OrderError> {
         let (at, by, reason) = (self.now(), by.into(), reason.into());
-        self.order(Entry::Hold(Hold { job, at, by, reason })).await
+        self.order(ReceiptEntry::Hold(Hold { job, at, by, reason })).await
     }
 
     /// Releases a job from its hold; if it was deleted meanwhile, it is swept now. Resolves when the order is
@@ -80,7 +80,7 @@ impl Evanesce {
     /// # Errors
     /// The job is under no hold, or the instance is going down.
     pub async fn release(&self, job: JobId, by: &str) -> Result<(), OrderError> {
-        self.order(Entry::Release { job, at: self.now(), by: by.into() }).await
+        self.order(ReceiptEntry::Release { job, at: self.now(), by: by.into() }).await
     }
 
     /// Returns all holds that are in force.
@@ -88,7 +88,7 @@ impl Evanesce {
         self.services().receipts.holds()
     }
 
-    async fn order(&self, entry: Entry) -> Result<(), OrderError> {
+    async fn order(&self, entry: ReceiptEntry) -> Result<(), OrderError> {
         let (reply, answer) = oneshot::channel();
         self.0.running.orchestrator.do_send(Order { entry, reply });
         answer.await.unwrap_or(Err(OrderError::Stopped))

@@ -7,7 +7,7 @@ use jiff::Timestamp;
 
 use super::JobSnapshot;
 use crate::job::{JobId, JobState, OrganizeBy, OutputFile};
-use crate::view::{Published, parts_of};
+use crate::view::{PublishedJob, parts_of};
 
 /// A page of a manifest. How it looks as JSON, with URLs, is a matter of HTTP.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -83,11 +83,11 @@ struct Listed {
     has_next: bool,
 }
 
-fn is_asked_for(published: &Published) -> bool {
+fn is_asked_for(published: &PublishedJob) -> bool {
     published.request.as_ref().is_some_and(|request| request.partial_manifests)
 }
 
-fn of_complete(published: &Published, number: usize) -> Result<Listed, PageAbsent> {
+fn of_complete(published: &PublishedJob, number: usize) -> Result<Listed, PageAbsent> {
     if !is_asked_for(published) {
         let files = published.files().cloned().collect();
         let all = Listed { files, first: None, has_next: false };
@@ -101,7 +101,7 @@ fn of_complete(published: &Published, number: usize) -> Result<Listed, PageAbsen
     Ok(Listed { files: of(range), first: Some(first), has_next })
 }
 
-fn of_running(published: &Published, number: usize) -> Result<Listed, PageAbsent> {
+fn of_running(published: &PublishedJob, number: usize) -> Result<Listed, PageAbsent> {
     let is_asked_for = is_asked_for(published);
     match published.partial.manifest(number) {
         Some(files) if is_asked_for => {
@@ -117,7 +117,7 @@ fn of_running(published: &Published, number: usize) -> Result<Listed, PageAbsent
 /// What the output is organized by, of a manifest whose first page has these files: what was asked
 /// for, unless the exporter does not honour it (MF-7). Each page says so by the first one, since they
 /// may not differ in it (MF-8); a first page without output, as was asked.
-fn organized_by(published: &Published, first: &[OutputFile]) -> Option<OrganizeBy> {
+fn organized_by(published: &PublishedJob, first: &[OutputFile]) -> Option<OrganizeBy> {
     let asked_for = published.request.as_ref().and_then(|request| request.organize_by)?;
     let mut output = first.iter().filter(|file| !file.is_error() && !file.is_deleted());
     output.all(|file| file.organized_by == Some(asked_for)).then_some(asked_for)

@@ -12,7 +12,7 @@ use super::writer::{Covered, Fence, Form, Shared, Slot};
 use super::{CancelToken, ExportError, Exporter, Gate, Part, PartWriter, Throttle, Written};
 use crate::files::ExportDir;
 use crate::job::{Access, FailureReason, JobId, SealedPart, TenantId};
-use crate::view::Progress;
+use crate::view::ExportProgress;
 
 /// The limits that a job's writers obey.
 #[derive(Debug, Clone)]
@@ -82,7 +82,7 @@ impl Work {
         exporter: Arc<dyn Exporter>,
         dir: Arc<dyn ExportDir>,
         limits: &Limits,
-        progress: Arc<Progress>,
+        progress: Arc<ExportProgress>,
         report: impl Fn(PartDone) + Send + Sync + 'static,
     ) -> Self {
         let shared = Shared {

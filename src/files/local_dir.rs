@@ -16,7 +16,7 @@ use super::{Document, ExportDir, FilesError, OutputSink, ReadAt, SYNC, Swept};
 use crate::erase::Warrant;
 use crate::hooks::{Fault, Hooks, Step};
 use crate::job::JobId;
-use crate::plain_file::{self, Links};
+use crate::plain_file::{self, LinkPolicy};
 use crate::telemetry;
 
 /// Makes the names in a directory durable.
@@ -59,7 +59,7 @@ impl LocalDir {
 
     fn read(&self, name: &str) -> io::Result<File> {
         self.hooks.fault(Fault::Open)?;
-        let flags = OFlags::RDONLY | plain_file::flags(Links::Refuse);
+        let flags = OFlags::RDONLY | plain_file::flags(LinkPolicy::Refuse);
         let opened = rustix::fs::openat(&self.dir, name, flags, Mode::empty());
         let file = File::from(opened.map_err(|error| plain_file::explain(error.into()))?);
         plain_file::length(&file)?;

@@ -12,10 +12,10 @@ use tempfile::TempDir;
 
 use super::{Finding, FsckError, Leave, Outcome, failed};
 use crate::job::{JobId, JobState, Mark, MarkReason};
-use crate::plain_file::{self, Links};
-use crate::receipts::{self, Receipts, ReceiptsError};
+use crate::plain_file::{self, LinkPolicy};
+use crate::receipts::{self, ReceiptChain, ReceiptsError};
 use crate::reconcile::ReconcileError;
-use crate::store::{Entry, SledStore, Store, StoreError, StoredJob};
+use crate::store::{SledStore, Store, StoreEntry, StoreError, StoredJob};
 
 /// The name of the store's folder in the data directory.
 const STORE: &str = "store";
@@ -23,7 +23,7 @@ const STORE: &str = "store";
 /// See the module.
 pub struct Evidence {
     pub store: Box<dyn Store>,
-    pub receipts: Arc<Receipts>,
+    pub receipts: Arc<ReceiptChain>,
     /// Where the copies are.
     _copy: Option<TempDir>,
 }
@@ -57,7 +57,7 @@ pub fn give_up(
         let record = &stored.get(job)?.record;
         let was = record.state.name();
         let mark = Mark { reason: MarkReason::Lost, by: None, at: now, request_id: None, was, failure: None };
-        Some(Entry::Record(record.next(JobState::Marked(mark))))
+        Some(StoreEntry::Record(record.next(JobState::Marked(mark))))
     };
     let marks: Vec<_> = jobs.iter().filter_map(mark).collect();
     if !marks.is_empty() {
@@ -71,8 +71,8 @@ fn open_receipts(
     leave: Leave,
     now: Timestamp,
     findings: &mut Vec<Finding>,
-) -> Result<Option<Receipts>, FsckError> {
-    let reason = match Receipts::open(place) {
+) -> Result<Option<ReceiptChain>, FsckError> {
+    let reason = match ReceiptChain::open(place) {
         Ok(receipts) => return Ok(Some(receipts)),
         Err(error @ ReceiptsError::Broken { .. }) => error.to_string(),
         Err(error) => return Err(ReconcileError::from(error).into()),
@@ -88,7 +88,7 @@ fn open_receipts(
         return Ok(None);
     }
     let aside = aside(place, receipts::FILE_NAME, now).map_err(failed("move the receipts aside"))?;
-    let receipts = Receipts::salvage(&aside, place).map_err(ReconcileError::from)?;
+    let receipts = ReceiptChain::salvage(&aside, place).map_err(ReconcileError::from)?;
     findings.push(finding(Outcome::Repaired));
     Ok(Some(receipts))
 }
@@ -138,7 +138,7 @@ fn copy(data_dir: &Path) -> io::Result<TempDir> {
     if store.is_dir() {
         copy_folder(&store, &to)?;
     }
-    match plain_file::open(&data_dir.join(receipts::FILE_NAME), Links::Refuse) {
+    match plain_file::open(&data_dir.join(receipts::FILE_NAME), LinkPolicy::Refuse) {
         Err(e) if e.kind() == io::ErrorKind::NotFound => {}
         file => {
             io::copy(&mut file?, &mut fs::File::create(copy.path().join(receipts::FILE_NAME))?)?;

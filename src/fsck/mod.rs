@@ -22,9 +22,9 @@ use crate::files::{Files, FilesError, LocalFiles};
 use crate::hooks::Hooks;
 use crate::job::{JobId, StateName};
 use crate::lock;
-use crate::receipts::Receipts;
+use crate::receipts::ReceiptChain;
 use crate::reconcile::{self, Examination, Joined, ReconcileError, Witnesses};
-use crate::view::{Publication, View};
+use crate::view::{LocalView, ViewChange};
 
 use evidence::Evidence;
 
@@ -152,9 +152,13 @@ pub fn check(
 }
 
 /// Removes what is left of erased jobs, as a start does.
-fn sweep_leftovers(files: Arc<dyn Files>, receipts: Arc<Receipts>, joined: Joined) -> Result<(), FilesError> {
-    let view = Arc::new(View::default());
-    view.publish(joined.jobs.into_iter().map(Publication::New));
+fn sweep_leftovers(
+    files: Arc<dyn Files>,
+    receipts: Arc<ReceiptChain>,
+    joined: Joined,
+) -> Result<(), FilesError> {
+    let view = Arc::new(LocalView::default());
+    view.publish(joined.jobs.into_iter().map(ViewChange::New));
     let holds = HoldRegistry::of(LiveEvidence { files: files.clone(), receipts, view });
     Eraser::new(files, holds, Hooks::default()).sweep_leftovers(&joined.leftovers)
 }

@@ -10,7 +10,7 @@ use actix_web::{HttpRequest, HttpResponse};
 use super::error::outcome_response;
 use super::preferences::Preferences;
 use super::{Api, ApiError, Caller, RequestId, accept, query, status};
-use crate::audit::Event;
+use crate::audit::AuditedEvent;
 use crate::fhir::{self, IssueCode, OperationOutcome, Severity, quoted};
 use crate::job::JobId;
 use crate::{CancelError, telemetry};
@@ -67,7 +67,7 @@ async fn cancel(
         CancelError::Stopped => ApiError::internal(),
     })?;
     telemetry::cancel_acknowledged(began.elapsed());
-    api.record(Event::Deleted { caller: api.caller_of(request, caller), job });
+    api.record(AuditedEvent::Deleted { caller: api.caller_of(request, caller), job });
     // D-5, to the letter.
     let text = format!(
         "Cancellation of Bulkdata request <{job}> has been accepted.\n\t\t\t\t\tCancellation requested at : {}",

@@ -13,7 +13,7 @@ use super::preferences::Preferences;
 use super::query::percent_decoded;
 use super::recorded::level_name;
 use super::{Api, ApiError, Caller, accept, body, query, scope};
-use crate::audit::Event;
+use crate::audit::AuditedEvent;
 use crate::fhir::{IssueCode, OperationOutcome, Severity};
 use crate::job::{Access, ExportRequest, Handout, JobId, Level, Parameters};
 use crate::{Kickoff, Submission, SubmitError};
@@ -107,11 +107,11 @@ async fn kickoff(
             let reason = error.name();
             let error = refused(error, caller, api).await;
             let status = error.status_code().as_u16();
-            api.record(Event::KickOffRefused { caller: who, status, reason });
+            api.record(AuditedEvent::KickOffRefused { caller: who, status, reason });
             return Err(error);
         }
     };
-    api.record(Event::KickOff { caller: who, job, level });
+    api.record(AuditedEvent::KickOff { caller: who, job, level });
     tracing::info!(%job, "kicked off");
     let outcome = accepted.unwrap_or_else(|| {
         let text = format!("Bulkdata request <{job}> has been accepted.");

@@ -8,20 +8,20 @@ use actix_web::{HttpMessage, HttpRequest};
 
 use super::caller::Bearer;
 use super::{Api, Caller, ClientAddress, RequestId};
-use crate::audit::{self, Event};
+use crate::audit::{self, AuditedEvent};
 use crate::job::{ClientId, JobId, Level, TenantId};
 
 impl Api {
     /// Records an event.
-    pub(super) fn record(&self, event: Event) {
+    pub(super) fn record(&self, event: AuditedEvent) {
         self.evanesce.record(event);
     }
 
     /// Who asks, before that is found to be good. A client only if it is registered.
-    pub(super) fn asking(&self, request: &HttpRequest, client: Option<ClientId>) -> audit::Caller {
+    pub(super) fn asking(&self, request: &HttpRequest, client: Option<ClientId>) -> audit::AuditedCaller {
         let tenant: Option<TenantId> =
             request.match_info().get("tenant").and_then(|tenant| tenant.parse().ok());
-        audit::Caller {
+        audit::AuditedCaller {
             client,
             tenant: tenant.filter(|tenant| self.tenants.contains(tenant)),
             request_id: request.extensions().get::<RequestId>().map(|RequestId(id)| id.clone()),
@@ -30,7 +30,7 @@ impl Api {
     }
 
     /// Who asks.
-    pub(super) fn caller_of(&self, request: &HttpRequest, caller: &Caller) -> audit::Caller {
+    pub(super) fn caller_of(&self, request: &HttpRequest, caller: &Caller) -> audit::AuditedCaller {
         self.asking(request, Some(caller.client.clone()))
     }
 }
@@ -44,12 +44,12 @@ pub fn refusal(response: &ServiceResponse<impl Sized>) {
         // The token endpoint records its own.
         StatusCode::UNAUTHORIZED if request.match_name() != Some("token") => {
             let reason = if request.path().starts_with("/r4/") { "access-token" } else { "operator-token" };
-            api.record(Event::AuthenticationRefused { caller: api.asking(request, None), reason });
+            api.record(AuditedEvent::AuthenticationRefused { caller: api.asking(request, None), reason });
         }
         StatusCode::FORBIDDEN => {
             let job: Option<JobId> = request.match_info().get("job").and_then(|job| job.parse().ok());
             let caller = api.asking(request, bearer());
-            api.record(Event::ScopeRefused { caller, job, reason: "scope" });
+            api.record(AuditedEvent::ScopeRefused { caller, job, reason: "scope" });
         }
         _ => {}
     }

@@ -13,7 +13,7 @@ use xxhash_rust::xxh3::xxh3_64;
 use super::conditions::Current;
 use super::manifest::manifest;
 use super::{Api, ApiError, Base, query};
-use crate::audit::Event;
+use crate::audit::AuditedEvent;
 use crate::clock::after;
 use crate::job::{Completion, JobState};
 use crate::{JobSnapshot, PageAbsent};
@@ -32,7 +32,7 @@ pub async fn status(request: HttpRequest, api: Data<Api>) -> Result<HttpResponse
     let answer = answer(&request, &api, &caller.base, &found)?;
     let is_complete = matches!(found.state(), JobState::Complete(_));
     if is_complete && answer.status() == StatusCode::OK {
-        api.record(Event::Manifest { caller: api.caller_of(&request, &caller), job });
+        api.record(AuditedEvent::Manifest { caller: api.caller_of(&request, &caller), job });
     }
     let separate = found.request().is_some_and(|asked| asked.separate_status);
     Ok(if separate { separated(answer) } else { answer })

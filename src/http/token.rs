@@ -9,7 +9,7 @@ use serde_json::json;
 use super::form::Form;
 use super::forwarded::Client;
 use super::{Api, ApiError};
-use crate::audit::Event;
+use crate::audit::AuditedEvent;
 use crate::auth::{Authority, Denied, Issued, Issuer, ScopeError, Scopes};
 use crate::job::ClientId;
 use crate::telemetry;
@@ -58,7 +58,7 @@ pub async fn token(request: HttpRequest, payload: Payload, api: Data<Api>) -> Re
     Ok(match give(&request, payload, authority, &issuer).await {
         Ok((client, Issued { token, expires_in }, granted)) => {
             let caller = api.asking(&request, Some(client));
-            api.record(Event::TokenIssued { caller, scopes: granted.len(), expires_in });
+            api.record(AuditedEvent::TokenIssued { caller, scopes: granted.len(), expires_in });
             uncached(StatusCode::OK).json(json!({
                 "access_token": token,
                 "token_type": "bearer",
@@ -69,7 +69,7 @@ pub async fn token(request: HttpRequest, payload: Payload, api: Data<Api>) -> Re
         Err(error) => {
             telemetry::token_refused(error.reason());
             let caller = api.asking(&request, None);
-            api.record(Event::TokenRefused { caller, reason: error.reason() });
+            api.record(AuditedEvent::TokenRefused { caller, reason: error.reason() });
             tracing::info!(reason = error.reason(), "no access token was given");
             error.response(&issuer)
         }

@@ -17,7 +17,7 @@ use super::key::{Key, NO_KEY};
 use super::line::UNKNOWN_AGE;
 use super::segment::{Segment, keys};
 use crate::fhir::ResourceType;
-use crate::plain_file::{self, Links};
+use crate::plain_file::{self, LinkPolicy};
 
 /// Bytes that the file may have.
 const MAX_BYTES: u64 = 1 << 30;
@@ -100,7 +100,7 @@ impl Overlay {
     }
 
     fn load(path: &Path) -> Option<Self> {
-        let content = plain_file::read(path, Links::Refuse, MAX_BYTES).ok()?;
+        let content = plain_file::read(path, LinkPolicy::Refuse, MAX_BYTES).ok()?;
         let (sum, text) = content.split_at_checked(8)?;
         (sum == xxh3_64(text).to_le_bytes()).then(|| serde_json::from_slice(text).ok()).flatten()
     }

@@ -69,7 +69,7 @@ fn damaged() -> io::Error {
 }
 
 fn open(path: &Path) -> io::Result<File> {
-    plain_file::open(path, plain_file::Links::Refuse)
+    plain_file::open(path, plain_file::LinkPolicy::Refuse)
 }
 
 fn read_area(file: &File, area: Area) -> io::Result<Table> {
@@ -251,8 +251,11 @@ impl SegmentWriter {
 
     /// Goes on with the index file of `segment` behind its first `kept` chunks, in place.
     pub fn extend(segment: &Segment, kept: usize) -> io::Result<Self> {
-        let mut file =
-            plain_file::open_with(OpenOptions::new().write(true), &segment.path, plain_file::Links::Refuse)?;
+        let mut file = plain_file::open_with(
+            OpenOptions::new().write(true),
+            &segment.path,
+            plain_file::LinkPolicy::Refuse,
+        )?;
         let end = |area: &Area| area.at + area.words * 8;
         let ends = segment.chunks[..kept].iter().map(|chunk| {
             let entry = &chunk.entry;

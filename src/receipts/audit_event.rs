@@ -4,13 +4,13 @@
 use jiff::Timestamp;
 use uuid::Builder;
 
-use super::{Entry, Head};
+use super::{ChainHead, ReceiptEntry};
 use crate::fhir::audit_event::{Action, AuditEvent, Description, Outcome, Requestor, codes};
 use crate::job::Receipt;
 
 /// The AuditEvent of an entry at `head`. Its id is made of the entry's hash: the same entry
 /// is the same resource in every export.
-pub fn audit_event(entry: &Entry, head: &Head) -> AuditEvent {
+pub fn audit_event(entry: &ReceiptEntry, head: &ChainHead) -> AuditEvent {
     let mut description = Description { job: entry.job(), ..describe(entry) };
     let chain = [("chain-count", head.count.to_string()), ("chain-hash", head.hash.to_string())];
     description.details.extend(chain);
@@ -18,46 +18,46 @@ pub fn audit_event(entry: &Entry, head: &Head) -> AuditEvent {
 }
 
 /// The id of an entry's AuditEvent: a UUID (version 8) of the first bytes of its hash.
-fn id(head: &Head) -> String {
+fn id(head: &ChainHead) -> String {
     let mut bytes = [0; 16];
     bytes.copy_from_slice(&head.hash.as_bytes()[..16]);
     Builder::from_custom_bytes(bytes).into_uuid().to_string()
 }
 
-fn describe(entry: &Entry) -> Description {
+fn describe(entry: &ReceiptEntry) -> Description {
     let activity = Description::new(codes::ACTIVITY, Action::Execute);
     match entry {
-        Entry::Erasure(receipt) => Description {
+        ReceiptEntry::Erasure(receipt) => Description {
             began: Some(receipt.marked_at),
             by: receipt.by.as_ref().map(Requestor::named).unwrap_or_default(),
             details: erasure_details(receipt),
             ..Description::new(codes::DESTROY, Action::Delete)
         },
-        Entry::Hold(hold) => Description {
+        ReceiptEntry::Hold(hold) => Description {
             by: Requestor::named(&hold.by),
             details: vec![("reason", hold.reason.clone())],
             ..Description::new(codes::HOLD, Action::Update)
         },
-        Entry::Release { by, .. } => {
+        ReceiptEntry::Release { by, .. } => {
             Description { by: Requestor::named(by), ..Description::new(codes::UNHOLD, Action::Update) }
         }
-        Entry::Pause(pause) => Description {
+        ReceiptEntry::Pause(pause) => Description {
             subtype: Some(codes::STOP),
             by: Requestor::named(&pause.by),
             details: vec![("reaper", "paused".into()), ("reason", pause.reason.clone())],
             ..activity
         },
-        Entry::Resume { by, .. } => Description {
+        ReceiptEntry::Resume { by, .. } => Description {
             subtype: Some(codes::START),
             by: Requestor::named(by),
             details: vec![("reaper", "resumed".into())],
             ..activity
         },
-        Entry::Prune { cut, .. } => Description {
+        ReceiptEntry::Prune { cut, .. } => Description {
             details: vec![("pruned-count", cut.count.to_string()), ("pruned-hash", cut.hash.to_string())],
             ..Description::new(codes::DESTROY, Action::Delete)
         },
-        Entry::Gap { expected, found, .. } => Description {
+        ReceiptEntry::Gap { expected, found, .. } => Description {
             outcome: Outcome::SeriousFailure,
             details: vec![
                 ("expected-count", expected.count.to_string()),

@@ -14,9 +14,9 @@ use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 use serde_json::value::{RawValue, to_raw_value};
 
-use super::{Entry, Hash, Head, ReceiptsError, fail};
+use super::{ChainHash, ChainHead, ReceiptEntry, ReceiptsError, fail};
 use crate::job::{JobId, Receipt};
-use crate::plain_file::{self, Links, read_line};
+use crate::plain_file::{self, LinkPolicy, read_line};
 
 /// Bytes read at once.
 const BUFFER: usize = 1 << 17;
@@ -28,13 +28,13 @@ const MAX_BYTES: u64 = 4 << 20;
 struct Line<'a> {
     #[serde(borrow)]
     entry: &'a RawValue,
-    previous: Hash,
-    hash: Hash,
+    previous: ChainHash,
+    hash: ChainHash,
 }
 
 #[derive(Serialize, Deserialize)]
 struct Checkpoint {
-    checkpoint: Head,
+    checkpoint: ChainHead,
 }
 
 fn text(line: &impl Serialize) -> Vec<u8> {
@@ -44,37 +44,37 @@ fn text(line: &impl Serialize) -> Vec<u8> {
 }
 
 /// The line of `entry` behind `end`, and the end of the chain with it.
-pub(super) fn line(end: Head, entry: &Entry) -> (Vec<u8>, Head) {
+pub(super) fn line(end: ChainHead, entry: &ReceiptEntry) -> (Vec<u8>, ChainHead) {
     let entry = to_raw_value(entry).expect("an entry always serializes");
-    let hash = Hash::of(end.hash, entry.get());
+    let hash = ChainHash::of(end.hash, entry.get());
     let line = Line { entry: &entry, previous: end.hash, hash };
-    (text(&line), Head { count: end.count + 1, hash })
+    (text(&line), ChainHead { count: end.count + 1, hash })
 }
 
 /// The first line of a chain that is pruned up to `cut`.
-pub(super) fn checkpoint_line(cut: Head) -> Vec<u8> {
+pub(super) fn checkpoint_line(cut: ChainHead) -> Vec<u8> {
     text(&Checkpoint { checkpoint: cut })
 }
 
 /// One entry as a walk comes by.
-pub struct Item<'a> {
+pub struct ReceiptLine<'a> {
     /// What it says.
-    pub entry: Entry,
+    pub entry: ReceiptEntry,
     /// The same as it stands in the file.
     pub text: &'a str,
     /// The chain up to here.
-    pub head: Head,
+    pub head: ChainHead,
     /// Where its line begins, and where it ends.
     pub(super) bytes: std::ops::Range<u64>,
 }
 
 /// What a walk over a whole chain has seen.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Summary {
+pub struct ReceiptSummary {
     /// The end of the chain.
-    pub head: Head,
+    pub head: ChainHead,
     /// What was pruned, if something was.
-    pub checkpoint: Option<Head>,
+    pub checkpoint: Option<ChainHead>,
     /// Erasures that the file holds.
     pub erasures: u64,
     /// Times that the end of the chain was found missing at a start.
@@ -89,12 +89,12 @@ pub struct Summary {
     pub(super) bytes: u64,
 }
 
-impl Summary {
+impl ReceiptSummary {
     fn new() -> Self {
         let (erasures, gaps, bytes) = (0, 0, 0);
         let (first, last, checkpoint) = (None, None, None);
         Self {
-            head: Head::EMPTY,
+            head: ChainHead::EMPTY,
             checkpoint,
             erasures,
             gaps,
@@ -105,13 +105,13 @@ impl Summary {
         }
     }
 
-    fn note(&mut self, entry: &Entry) {
+    fn note(&mut self, entry: &ReceiptEntry) {
         self.first = self.first.or(Some(entry.at()));
         self.last = Some(entry.at());
         match entry {
-            Entry::Erasure(_) => self.erasures += 1,
-            Entry::Gap { .. } => self.gaps += 1,
-            Entry::Prune { cut, .. } => self.checkpoint_confirmed |= self.checkpoint == Some(*cut),
+            ReceiptEntry::Erasure(_) => self.erasures += 1,
+            ReceiptEntry::Gap { .. } => self.gaps += 1,
+            ReceiptEntry::Prune { cut, .. } => self.checkpoint_confirmed |= self.checkpoint == Some(*cut),
             _ => {}
         }
     }
@@ -139,10 +139,10 @@ impl Summary {
 /// [`ReceiptsError::Broken`] for the first line that does not follow.
 pub fn walk<E: From<ReceiptsError>>(
     path: &Path,
-    mut visit: impl FnMut(&Item<'_>) -> Result<(), E>,
-) -> Result<Summary, E> {
-    let mut summary = Summary::new();
-    let mut input = match plain_file::open(path, Links::Refuse) {
+    mut visit: impl FnMut(&ReceiptLine<'_>) -> Result<(), E>,
+) -> Result<ReceiptSummary, E> {
+    let mut summary = ReceiptSummary::new();
+    let mut input = match plain_file::open(path, LinkPolicy::Refuse) {
         Ok(file) => BufReader::with_capacity(BUFFER, file),
         Err(e) if e.kind() == io::ErrorKind::NotFound => return Ok(summary),
         Err(e) => return Err(fail("open")(e).into()),
@@ -167,27 +167,27 @@ pub fn walk<E: From<ReceiptsError>>(
         }
         let broken = |reason| ReceiptsError::Broken { line, reason };
         let (entry, raw, hash) = parse(&text, summary.head.hash).map_err(broken)?;
-        summary.head = Head { count: summary.head.count + 1, hash };
+        summary.head = ChainHead { count: summary.head.count + 1, hash };
         summary.note(&entry);
-        visit(&Item { entry, text: raw, head: summary.head, bytes: begin..summary.bytes })?;
+        visit(&ReceiptLine { entry, text: raw, head: summary.head, bytes: begin..summary.bytes })?;
     }
     Ok(summary)
 }
 
-fn parse_checkpoint(text: &[u8]) -> Option<Head> {
+fn parse_checkpoint(text: &[u8]) -> Option<ChainHead> {
     let Checkpoint { checkpoint } = serde_json::from_slice(text).ok()?;
     (checkpoint_line(checkpoint) == text).then_some(checkpoint)
 }
 
 /// The entry of a line behind one whose hash is `previous`.
-fn parse(line: &[u8], previous: Hash) -> Result<(Entry, &str, Hash), String> {
+fn parse(line: &[u8], previous: ChainHash) -> Result<(ReceiptEntry, &str, ChainHash), String> {
     let parsed: Line<'_> =
         serde_json::from_slice(line).map_err(|e| format!("it is no line of a chain: {e}"))?;
     if parsed.previous != previous {
         return Err("it does not follow from the line before".into());
     }
     let raw = parsed.entry.get();
-    if parsed.hash != Hash::of(previous, raw) {
+    if parsed.hash != ChainHash::of(previous, raw) {
         return Err("its content is not what its hash says".into());
     }
     if text(&parsed) != line {
@@ -201,7 +201,7 @@ fn parse(line: &[u8], previous: Hash) -> Result<(Entry, &str, Hash), String> {
 ///
 /// # Errors
 /// As [`walk`]; and a checkpoint must be announced by a prune entry behind it.
-pub fn verify(path: &Path) -> Result<Summary, ReceiptsError> {
+pub fn verify(path: &Path) -> Result<ReceiptSummary, ReceiptsError> {
     let summary = walk(path, |_| Ok::<_, ReceiptsError>(()))?;
     summary.confirm()?;
     Ok(summary)
@@ -214,7 +214,7 @@ pub fn verify(path: &Path) -> Result<Summary, ReceiptsError> {
 pub fn read(path: &Path, job: JobId) -> Result<Option<Receipt>, ReceiptsError> {
     let mut found = None;
     walk(path, |item| {
-        if let Entry::Erasure(receipt) = &item.entry
+        if let ReceiptEntry::Erasure(receipt) = &item.entry
             && receipt.job == job
         {
             found = Some((**receipt).clone());
@@ -225,7 +225,7 @@ pub fn read(path: &Path, job: JobId) -> Result<Option<Receipt>, ReceiptsError> {
 }
 
 /// The hash of the line that `input` is at; it was checked before.
-pub(super) fn read_hash(mut input: impl BufRead) -> io::Result<Hash> {
+pub(super) fn read_hash(mut input: impl BufRead) -> io::Result<ChainHash> {
     let mut text = Vec::new();
     input.read_until(b'\n', &mut text)?;
     Ok(serde_json::from_slice::<Line<'_>>(&text)?.hash)
@@ -233,7 +233,7 @@ pub(super) fn read_hash(mut input: impl BufRead) -> io::Result<Hash> {
 
 /// The entry of the line that begins at `offset`; it was checked before. The file's own
 /// position, which is that of the appends, does not move.
-pub(super) fn read_line_at(file: &File, offset: u64) -> io::Result<Entry> {
+pub(super) fn read_line_at(file: &File, offset: u64) -> io::Result<ReceiptEntry> {
     let mut text = Vec::new();
     BufReader::new(ReadAt { file, offset }).read_until(b'\n', &mut text)?;
     let line: Line<'_> = serde_json::from_slice(&text)?;

@@ -4,13 +4,13 @@
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
-use crate::chain::Head;
+use crate::chain::ChainHead;
 use crate::job::{JobId, Receipt};
 
 /// What happened, as one line of the chain says it.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(tag = "kind", rename_all = "lowercase")]
-pub enum Entry {
+pub enum ReceiptEntry {
     /// A job's files are gone (P9).
     Erasure(Box<Receipt>),
     /// A job's files must stay until they are released.
@@ -39,7 +39,7 @@ pub enum Entry {
         at: Timestamp,
         /// The last one that was cut off.
         #[serde(flatten)]
-        cut: Head,
+        cut: ChainHead,
     },
     /// The store had seen more of the chain than there was at a start: its end had been cut
     /// off or replaced.
@@ -47,9 +47,9 @@ pub enum Entry {
         /// When it was found.
         at: Timestamp,
         /// What the store remembers.
-        expected: Head,
+        expected: ChainHead,
         /// What stood there, or the end of a chain that was shorter.
-        found: Head,
+        found: ChainHead,
     },
 }
 
@@ -77,7 +77,7 @@ pub struct Pause {
     pub reason: String,
 }
 
-impl Entry {
+impl ReceiptEntry {
     /// When it happened; for an erasure, when the files were gone.
     pub fn at(&self) -> Timestamp {
         match self {

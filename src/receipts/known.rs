@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, HashMap};
 
 use jiff::Timestamp;
 
-use super::{Entry, Head, Hold, Pause};
+use super::{ChainHead, Hold, Pause, ReceiptEntry};
 use crate::job::JobId;
 
 /// What is known of an erasure without reading its line: 16 bytes.
@@ -31,27 +31,27 @@ pub(super) struct Known {
     holds: BTreeMap<JobId, InForce<Hold>>,
     pause: Option<InForce<Pause>>,
     /// What the last gap entry missed.
-    gap: Option<Head>,
+    gap: Option<ChainHead>,
 }
 
 impl Known {
     /// Takes the next entry, the `count`-th, whose line begins at `offset`.
-    pub fn note(&mut self, entry: &Entry, count: u64, offset: u64) {
+    pub fn note(&mut self, entry: &ReceiptEntry, count: u64, offset: u64) {
         match entry {
-            Entry::Erasure(receipt) => {
+            ReceiptEntry::Erasure(receipt) => {
                 let gone_at = receipt.gone_at.as_microsecond();
                 self.erased.insert(receipt.job, Erased { offset, gone_at });
             }
-            Entry::Hold(hold) => {
+            ReceiptEntry::Hold(hold) => {
                 self.holds.insert(hold.job, InForce { what: hold.clone(), count });
             }
-            Entry::Release { job, .. } => {
+            ReceiptEntry::Release { job, .. } => {
                 self.holds.remove(job);
             }
-            Entry::Pause(pause) => self.pause = Some(InForce { what: pause.clone(), count }),
-            Entry::Resume { .. } => self.pause = None,
-            Entry::Gap { expected, .. } => self.gap = Some(*expected),
-            Entry::Prune { .. } => {}
+            ReceiptEntry::Pause(pause) => self.pause = Some(InForce { what: pause.clone(), count }),
+            ReceiptEntry::Resume { .. } => self.pause = None,
+            ReceiptEntry::Gap { expected, .. } => self.gap = Some(*expected),
+            ReceiptEntry::Prune { .. } => {}
         }
     }
 
@@ -77,7 +77,7 @@ impl Known {
         self.pause.as_ref().map(|pause| &pause.what)
     }
 
-    pub fn gap(&self) -> Option<Head> {
+    pub fn gap(&self) -> Option<ChainHead> {
         self.gap
     }
 

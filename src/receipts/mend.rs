@@ -12,13 +12,13 @@ use std::sync::Arc;
 use jiff::Timestamp;
 
 use super::known::Known;
-use super::{End, Entry, FILE_NAME, Head, NEW_NAME, Receipts, ReceiptsError, chain, walk};
+use super::{ChainHead, End, FILE_NAME, NEW_NAME, ReceiptChain, ReceiptEntry, ReceiptsError, chain, walk};
 use crate::telemetry;
 
 /// Bytes copied at once.
 const BUFFER: usize = 1 << 17;
 
-impl Receipts {
+impl ReceiptChain {
     /// Whether the file stands in its place, as long as this process left it. An append mends one
     /// that does not.
     pub fn is_in_place(&self) -> bool {
@@ -54,13 +54,13 @@ impl Receipts {
         file.set_len(kept.bytes)?;
         file.seek(SeekFrom::Start(kept.bytes))?;
 
-        let found = if kept.head == end.head { stood.unwrap_or(Head::EMPTY) } else { kept.head };
+        let found = if kept.head == end.head { stood.unwrap_or(ChainHead::EMPTY) } else { kept.head };
         let mut durable = self.durable.write();
         let holds = durable.known.holds().into_iter().filter(|hold| known.hold_of(hold.job) != Some(hold));
         let pause = durable.known.pause().filter(|pause| known.pause() != Some(pause)).cloned();
-        let mut entries = vec![Entry::Gap { at: now, expected: end.head, found }];
-        entries.extend(holds.map(Entry::Hold));
-        entries.extend(pause.map(Entry::Pause));
+        let mut entries = vec![ReceiptEntry::Gap { at: now, expected: end.head, found }];
+        entries.extend(holds.map(ReceiptEntry::Hold));
+        entries.extend(pause.map(ReceiptEntry::Pause));
         let (mut head, mut bytes) = (kept.head, kept.bytes);
         for entry in &entries {
             let (line, next) = chain::line(head, entry);
@@ -91,14 +91,14 @@ impl Receipts {
 
 /// What can be kept of a file that was copied.
 struct Kept {
-    head: Head,
+    head: ChainHead,
     bytes: u64,
-    checkpoint: Option<Head>,
+    checkpoint: Option<ChainHead>,
 }
 
 /// The part of a chain, which had this checkpoint, before the first line that does not follow.
-fn whole(path: &Path, checkpoint: Option<Head>, known: &mut Known) -> Result<Kept, ReceiptsError> {
-    let mut kept = Kept { head: Head::EMPTY, bytes: 0, checkpoint: None };
+fn whole(path: &Path, checkpoint: Option<ChainHead>, known: &mut Known) -> Result<Kept, ReceiptsError> {
+    let mut kept = Kept { head: ChainHead::EMPTY, bytes: 0, checkpoint: None };
     let walked = walk(path, |item| {
         known.note(&item.entry, item.head.count, item.bytes.start);
         kept = Kept { head: item.head, bytes: item.bytes.end, checkpoint };
@@ -112,14 +112,14 @@ fn whole(path: &Path, checkpoint: Option<Head>, known: &mut Known) -> Result<Kep
 }
 
 /// The end of another chain that stands in the place of the file; `None` if nothing else does.
-fn stands_there(path: &Path, end: &End) -> Option<Head> {
+fn stands_there(path: &Path, end: &End) -> Option<ChainHead> {
     let there = std::fs::symlink_metadata(path).ok()?;
     let open = end.file.metadata().ok()?;
     if (open.dev(), open.ino()) == (there.dev(), there.ino()) {
         return None;
     }
     let walked = there.is_file().then(|| walk(path, |_| Ok::<_, ReceiptsError>(())));
-    Some(walked.and_then(Result::ok).map_or(Head::EMPTY, |chain| chain.head))
+    Some(walked.and_then(Result::ok).map_or(ChainHead::EMPTY, |chain| chain.head))
 }
 
 /// Copies what is still there of the first `bytes`.

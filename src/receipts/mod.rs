@@ -1,7 +1,7 @@
 //! The receipts of erasures (P9), and the durable memory of holds and pauses: an append-only
 //! file of JSON lines outside the store, each line bound to the one before it by SHA-256. The
 //! chain shows that a line was changed, removed or put in between. That its last lines were cut
-//! off only somebody can tell who has kept a [`Head`] of it: the store does, and the log.
+//! off only somebody can tell who has kept a [`ChainHead`] of it: the store does, and the log.
 
 mod audit_event;
 mod chain;
@@ -24,15 +24,15 @@ use parking_lot::{Mutex, RwLock};
 
 use crate::hooks::{Fault, Hooks, Step};
 use crate::job::{JobId, Receipt};
-use crate::plain_file::{Links, open_with};
+use crate::plain_file::{LinkPolicy, open_with};
 use crate::telemetry;
 use known::Known;
 
-pub use crate::chain::{Hash, Head, InvalidHash};
+pub use crate::chain::{ChainHash, ChainHead, InvalidHash};
 pub use audit_event::audit_event;
-pub use chain::{Item, Summary, read, verify, walk};
-pub use entry::{Entry, Hold, Pause};
-pub use prune::Due;
+pub use chain::{ReceiptLine, ReceiptSummary, read, verify, walk};
+pub use entry::{Hold, Pause, ReceiptEntry};
+pub use prune::PruneDue;
 
 /// The name of the file in the data directory.
 pub const FILE_NAME: &str = "receipts.ndjson";
@@ -66,20 +66,20 @@ fn fail(operation: &'static str) -> impl FnOnce(io::Error) -> ReceiptsError {
 }
 
 /// The open file of receipts.
-pub struct Receipts {
+pub struct ReceiptChain {
     data_dir: PathBuf,
     /// The end of the chain. Locked before `durable`, where both are.
     end: Mutex<End>,
     /// What is on stable storage; nobody who asks waits for an fsync.
     durable: RwLock<Durable>,
-    /// See [`Receipts::pruned_until`].
+    /// See [`ReceiptChain::pruned_until`].
     pruned_until: Option<Timestamp>,
     hooks: Hooks,
 }
 
 struct End {
     file: Arc<File>,
-    head: Head,
+    head: ChainHead,
     bytes: u64,
     /// Set by an error after which the file's content is not known: nothing is appended any more.
     failed: bool,
@@ -88,11 +88,11 @@ struct End {
 struct Durable {
     /// The file that the offsets are of.
     file: Arc<File>,
-    checkpoint: Option<Head>,
+    checkpoint: Option<ChainHead>,
     known: Known,
 }
 
-impl Receipts {
+impl ReceiptChain {
     /// Opens the receipts of a data directory, verifies the chain and cuts off a torn last
     /// line. A broken chain is an error: nothing is appended to it.
     pub fn open(data_dir: &Path) -> Result<Self, ReceiptsError> {
@@ -110,7 +110,7 @@ impl Receipts {
         }
         let mut options = OpenOptions::new();
         let options = options.read(true).write(true).create(true).truncate(false).mode(0o600);
-        let mut file = open_with(options, &path, Links::Refuse).map_err(fail("open"))?;
+        let mut file = open_with(options, &path, LinkPolicy::Refuse).map_err(fail("open"))?;
         let tidy = |file: &mut File| {
             if file.metadata()?.len() != chain.bytes {
                 let count = chain.head.count;
@@ -143,13 +143,13 @@ impl Receipts {
     /// collected log is a witness that nobody on this machine can change. After an error
     /// nothing more can be appended: the caller ends the process, and the next start cuts off
     /// what was torn.
-    pub fn append(&self, entries: &[Entry]) -> Result<Head, ReceiptsError> {
+    pub fn append(&self, entries: &[ReceiptEntry]) -> Result<ChainHead, ReceiptsError> {
         let heads = self.append_each(entries)?;
         Ok(heads.last().copied().unwrap_or_else(|| self.head()))
     }
 
-    /// As [`Receipts::append`]; gives the head that each entry came to.
-    pub fn append_each(&self, entries: &[Entry]) -> Result<Vec<Head>, ReceiptsError> {
+    /// As [`ReceiptChain::append`]; gives the head that each entry came to.
+    pub fn append_each(&self, entries: &[ReceiptEntry]) -> Result<Vec<ChainHead>, ReceiptsError> {
         let mut end = self.end.lock();
         if end.failed {
             return Err(fail("append to")(io::Error::other("it failed before; only a new start can go on")));
@@ -189,17 +189,17 @@ impl Receipts {
     }
 
     /// The end of the chain.
-    pub fn head(&self) -> Head {
+    pub fn head(&self) -> ChainHead {
         self.end.lock().head
     }
 
     /// Looks for a head that the chain once had. `None` if it is there, or if it is in the
     /// pruned part, of which nothing can be told; else what is there in its place: the entry
     /// of that count, or the last one of a chain that is shorter.
-    pub fn missing(&self, expected: Head) -> Result<Option<Head>, ReceiptsError> {
+    pub fn missing(&self, expected: ChainHead) -> Result<Option<ChainHead>, ReceiptsError> {
         let head = self.head();
         let checkpoint = self.durable.read().checkpoint;
-        let first = checkpoint.unwrap_or(Head::EMPTY);
+        let first = checkpoint.unwrap_or(ChainHead::EMPTY);
         let found = match expected.count {
             count if count >= head.count => head,
             count if count < first.count => return Ok(None),
@@ -214,12 +214,12 @@ impl Receipts {
 
     /// The head at the line behind so many others: their ends are counted, which is cheaper
     /// than to keep all hashes or offsets in memory for a question of a start after a crash.
-    fn head_behind(&self, lines: u64, count: u64) -> io::Result<Head> {
+    fn head_behind(&self, lines: u64, count: u64) -> io::Result<ChainHead> {
         let mut input = BufReader::new(File::open(self.path())?);
         for _ in 0..lines {
             input.skip_until(b'\n')?;
         }
-        Ok(Head { count, hash: chain::read_hash(input)? })
+        Ok(ChainHead { count, hash: chain::read_hash(input)? })
     }
 
     /// Whether the job has a receipt.
@@ -234,7 +234,7 @@ impl Receipts {
     }
 
     /// Whether the chain says that what lay behind `expected` is missing.
-    pub fn tells_gap(&self, expected: Head) -> bool {
+    pub fn tells_gap(&self, expected: ChainHead) -> bool {
         self.durable.read().known.gap() == Some(expected)
     }
 
@@ -251,7 +251,7 @@ impl Receipts {
         };
         let Some((file, offset)) = place else { return Ok(None) };
         match chain::read_line_at(&file, offset).map_err(fail("read"))? {
-            Entry::Erasure(receipt) => Ok(Some(*receipt)),
+            ReceiptEntry::Erasure(receipt) => Ok(Some(*receipt)),
             _ => Err(fail("read")(io::Error::other("another entry stands where a receipt was written"))),
         }
     }

@@ -11,18 +11,18 @@ use std::sync::Arc;
 
 use jiff::Timestamp;
 
-use super::{Entry, Head, NEW_NAME, Receipts, ReceiptsError, chain, fail, walk};
+use super::{ChainHead, NEW_NAME, ReceiptChain, ReceiptEntry, ReceiptsError, chain, fail, walk};
 use crate::job::JobId;
 
 /// The first entries of a chain, whose time is over.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Due {
+pub struct PruneDue {
     /// The last of them: what the prune entry must say.
-    pub cut: Head,
+    pub cut: ChainHead,
     /// The length of their lines, a checkpoint before them included.
     bytes: u64,
     /// The checkpoint before them.
-    behind: Option<Head>,
+    behind: Option<ChainHead>,
 }
 
 /// Why a walk over what is due ends.
@@ -38,7 +38,7 @@ impl From<ReceiptsError> for Stop {
     }
 }
 
-impl Receipts {
+impl ReceiptChain {
     /// The entries that may be pruned: those from before `before`, up to the first one that
     /// must stay, which is a hold or a pause that is in force, or the receipt of a job whose
     /// record `is_kept`. `None` if there is none but what earlier prunings wrote.
@@ -46,18 +46,19 @@ impl Receipts {
         &self,
         before: Timestamp,
         is_kept: impl Fn(JobId) -> bool,
-    ) -> Result<Option<Due>, ReceiptsError> {
+    ) -> Result<Option<PruneDue>, ReceiptsError> {
         let behind = self.durable.read().checkpoint;
         let mut due = None;
         let mut is_worth_it = false;
         let walked = walk(&self.path(), |item| {
-            let receipt_is_kept = matches!(&item.entry, Entry::Erasure(receipt) if is_kept(receipt.job));
+            let receipt_is_kept =
+                matches!(&item.entry, ReceiptEntry::Erasure(receipt) if is_kept(receipt.job));
             let in_force = self.durable.read().known.is_in_force(item.head.count);
             if item.entry.at() >= before || receipt_is_kept || in_force {
                 return Err(Stop::Here);
             }
-            is_worth_it |= !matches!(item.entry, Entry::Prune { .. });
-            due = Some(Due { cut: item.head, bytes: item.bytes.end, behind });
+            is_worth_it |= !matches!(item.entry, ReceiptEntry::Prune { .. });
+            due = Some(PruneDue { cut: item.head, bytes: item.bytes.end, behind });
             Ok(())
         });
         match walked {
@@ -69,7 +70,7 @@ impl Receipts {
     /// Cuts off what is due, after a prune entry with `due.cut` was appended. Appends go on
     /// while the rest is copied and wait for its last lines. After an error the old file is in
     /// use as before; only if even that is not known, nothing can be appended any more.
-    pub fn cut(&self, due: &Due) -> Result<(), ReceiptsError> {
+    pub fn cut(&self, due: &PruneDue) -> Result<(), ReceiptsError> {
         let outcome = self.replace(due).map_err(fail("prune"));
         if outcome.is_err() {
             // Of no harm: the next start removes it.
@@ -78,7 +79,7 @@ impl Receipts {
         outcome
     }
 
-    fn replace(&self, due: &Due) -> io::Result<()> {
+    fn replace(&self, due: &PruneDue) -> io::Result<()> {
         let (old, new) = (self.path(), self.data_dir.join(NEW_NAME));
         remove_new(&self.data_dir)?;
         let mut rest = File::open(&old)?;

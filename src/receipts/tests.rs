@@ -33,28 +33,28 @@ fn receipt(hour: i64) -> Receipt {
     }
 }
 
-fn erasure(hour: i64) -> Entry {
-    Entry::Erasure(Box::new(receipt(hour)))
+fn erasure(hour: i64) -> ReceiptEntry {
+    ReceiptEntry::Erasure(Box::new(receipt(hour)))
 }
 
-fn hold(job: JobId, hour: i64) -> Entry {
-    Entry::Hold(Hold { job, at: at(hour), by: "ops".into(), reason: "case 7".into() })
+fn hold(job: JobId, hour: i64) -> ReceiptEntry {
+    ReceiptEntry::Hold(Hold { job, at: at(hour), by: "ops".into(), reason: "case 7".into() })
 }
 
-fn pause(hour: i64) -> Entry {
-    Entry::Pause(Pause { at: at(hour), by: "ops".into(), reason: "migration".into() })
+fn pause(hour: i64) -> ReceiptEntry {
+    ReceiptEntry::Pause(Pause { at: at(hour), by: "ops".into(), reason: "migration".into() })
 }
 
 /// A data directory with an open chain in it.
 struct Room {
     dir: tempfile::TempDir,
-    receipts: Receipts,
+    receipts: ReceiptChain,
 }
 
 impl Room {
-    fn new(entries: &[Entry]) -> Self {
+    fn new(entries: &[ReceiptEntry]) -> Self {
         let dir = tempfile::tempdir().unwrap();
-        let receipts = Receipts::open(dir.path()).unwrap();
+        let receipts = ReceiptChain::open(dir.path()).unwrap();
         receipts.append(entries).unwrap();
         Self { dir, receipts }
     }
@@ -76,7 +76,7 @@ impl Room {
     }
 
     /// The chain up to each of its entries, from the first that the file has.
-    fn heads(&self) -> Vec<Head> {
+    fn heads(&self) -> Vec<ChainHead> {
         let mut heads = Vec::new();
         walk(&self.path(), |item| {
             heads.push(item.head);
@@ -87,7 +87,7 @@ impl Room {
     }
 
     fn reopened(self) -> Self {
-        let receipts = Receipts::open(self.dir.path()).unwrap();
+        let receipts = ReceiptChain::open(self.dir.path()).unwrap();
         Self { receipts, ..self }
     }
 
@@ -98,14 +98,14 @@ impl Room {
     /// The whole of a pruning; gives how many entries are gone by it.
     fn prune(&self, before: i64) -> Option<u64> {
         let due = self.receipts.due(at(before), |_| false).unwrap()?;
-        self.receipts.append(&[Entry::Prune { at: at(before), cut: due.cut }]).unwrap();
+        self.receipts.append(&[ReceiptEntry::Prune { at: at(before), cut: due.cut }]).unwrap();
         self.receipts.cut(&due).unwrap();
         Some(due.cut.count)
     }
 
-    fn found(&self, entries: &[Entry]) -> Vec<bool> {
+    fn found(&self, entries: &[ReceiptEntry]) -> Vec<bool> {
         let jobs = entries.iter().map(|entry| match entry {
-            Entry::Erasure(receipt) => {
+            ReceiptEntry::Erasure(receipt) => {
                 let found = self.receipts.find(receipt.job).unwrap();
                 assert_eq!(found.is_some(), self.receipts.has(receipt.job));
                 assert!(found.as_ref().is_none_or(|found| found == &**receipt));
@@ -158,15 +158,15 @@ fn a_line_can_be_checked_with_the_tools_of_any_system() {
 #[test]
 fn every_kind_of_entry_is_what_it_was_after_reading_it() {
     let job = JobId::random();
-    let head = Head { count: 7, hash: Hash::of(Hash::GENESIS, "x") };
+    let head = ChainHead { count: 7, hash: ChainHash::of(ChainHash::GENESIS, "x") };
     let entries = [
         erasure(1),
         hold(job, 2),
-        Entry::Release { job, at: at(3), by: "ops".into() },
+        ReceiptEntry::Release { job, at: at(3), by: "ops".into() },
         pause(4),
-        Entry::Resume { at: at(5), by: "ops".into() },
-        Entry::Prune { at: at(6), cut: head },
-        Entry::Gap { at: at(7), expected: head, found: Head::EMPTY },
+        ReceiptEntry::Resume { at: at(5), by: "ops".into() },
+        ReceiptEntry::Prune { at: at(6), cut: head },
+        ReceiptEntry::Gap { at: at(7), expected: head, found: ChainHead::EMPTY },
     ];
     let room = Room::new(&entries);
     let mut read = Vec::new();
@@ -191,7 +191,7 @@ fn a_torn_last_line_is_cut_off_and_the_chain_goes_on() {
     for length in [1, whole.len() / 2, whole.len() - 1] {
         room.write(&format!("{whole}{}", &whole[..length]));
         assert_eq!(verify(&room.path()).unwrap().head, head, "a reader takes it for an append that goes on");
-        Receipts::open(room.dir.path()).unwrap().append(&[erasure(2)]).unwrap();
+        ReceiptChain::open(room.dir.path()).unwrap().append(&[erasure(2)]).unwrap();
         assert_eq!(verify(&room.path()).unwrap().head.count, 2);
     }
 }
@@ -216,14 +216,14 @@ fn a_changed_or_missing_line_breaks_the_chain() {
     assert_broken(&room, &format!("{}{checkpoint}{}", lines[0], lines[1]), 2, "no line of a chain");
     // A checkpoint that nobody has announced is a missing end, not a broken link: see below.
     room.write(&changed);
-    assert!(Receipts::open(room.dir.path()).is_err());
+    assert!(ReceiptChain::open(room.dir.path()).is_err());
 }
 
 #[test]
 fn holds_and_the_pause_are_remembered_until_they_end() {
     let (a, b) = (JobId::random(), JobId::random());
     let room = Room::new(&[hold(a, 1), hold(b, 2), pause(3)]);
-    let assert_in_force = |receipts: &Receipts, jobs: &[JobId], paused: bool| {
+    let assert_in_force = |receipts: &ReceiptChain, jobs: &[JobId], paused: bool| {
         assert_eq!([a, b].map(|job| receipts.hold_of(job).is_some()), [a, b].map(|job| jobs.contains(&job)));
         assert_eq!(receipts.holds().len(), jobs.len());
         assert_eq!(receipts.pause().map(|pause| pause.reason), paused.then(|| "migration".to_string()));
@@ -232,9 +232,9 @@ fn holds_and_the_pause_are_remembered_until_they_end() {
     let room = room.reopened();
     assert_in_force(&room.receipts, &[a, b], true);
     assert_eq!(room.receipts.hold_of(a).map(|hold| hold.reason), Some("case 7".into()));
-    room.receipts.append(&[Entry::Release { job: a, at: at(4), by: "ops".into() }]).unwrap();
+    room.receipts.append(&[ReceiptEntry::Release { job: a, at: at(4), by: "ops".into() }]).unwrap();
     assert_in_force(&room.receipts, &[b], true);
-    room.receipts.append(&[Entry::Resume { at: at(5), by: "ops".into() }]).unwrap();
+    room.receipts.append(&[ReceiptEntry::Resume { at: at(5), by: "ops".into() }]).unwrap();
     assert_in_force(&room.receipts, &[b], false);
     assert_in_force(&room.reopened().receipts, &[b], false);
 }
@@ -244,11 +244,11 @@ fn a_head_that_the_chain_does_not_go_through_is_missing() {
     let room = Room::new(&[erasure(1), erasure(2), erasure(3), erasure(4)]);
     let heads = room.heads();
     let missing = |room: &Room, head| room.receipts.missing(head).unwrap();
-    for head in heads.iter().chain([&Head::EMPTY]) {
+    for head in heads.iter().chain([&ChainHead::EMPTY]) {
         assert_eq!(missing(&room, *head), None, "{head:?}");
     }
     for (n, head) in heads.iter().enumerate() {
-        let other = Head { hash: Hash::of(head.hash, "other"), ..*head };
+        let other = ChainHead { hash: ChainHash::of(head.hash, "other"), ..*head };
         assert_eq!(missing(&room, other), Some(heads[n]), "replaced");
     }
     room.write(&room.lines()[..2].concat());
@@ -256,7 +256,7 @@ fn a_head_that_the_chain_does_not_go_through_is_missing() {
     assert_eq!(missing(&room, heads[2]), Some(heads[1]), "cut off");
     assert_eq!(missing(&room, heads[1]), None);
     std::fs::remove_file(room.path()).unwrap();
-    assert_eq!(missing(&room.reopened(), heads[2]), Some(Head::EMPTY));
+    assert_eq!(missing(&room.reopened(), heads[2]), Some(ChainHead::EMPTY));
 }
 
 #[test]
@@ -269,7 +269,7 @@ fn a_head_is_looked_for_in_what_is_left_of_a_pruned_chain() {
         assert_eq!(room.receipts.missing(*head).unwrap(), None);
     }
     for (n, found) in [(0, None), (1, None), (2, Some(heads[2])), (3, Some(heads[3])), (4, Some(heads[4]))] {
-        let other = Head { hash: Hash::GENESIS, ..heads[n] };
+        let other = ChainHead { hash: ChainHash::GENESIS, ..heads[n] };
         assert_eq!(room.receipts.missing(other).unwrap(), found, "{n}");
     }
 }
@@ -317,8 +317,8 @@ fn pruning_everything_leaves_a_chain_that_goes_on() {
 #[test]
 fn pruning_stops_at_what_must_stay() {
     let job = JobId::random();
-    let released = Entry::Release { job, at: at(5), by: "ops".into() };
-    let resumed = Entry::Resume { at: at(6), by: "ops".into() };
+    let released = ReceiptEntry::Release { job, at: at(5), by: "ops".into() };
+    let resumed = ReceiptEntry::Resume { at: at(6), by: "ops".into() };
     let room = Room::new(&[erasure(1), hold(job, 2), erasure(3), pause(4)]);
     assert_eq!(room.due(100), Some(1), "the hold is in force");
     room.receipts.append(&[released]).unwrap();
@@ -350,7 +350,7 @@ fn a_crash_at_any_point_of_a_pruning_loses_nothing() {
     let room = Room::new(&entries);
     let due = room.receipts.due(at(3), |_| false).unwrap().unwrap();
     let announced = {
-        room.receipts.append(&[Entry::Prune { at: at(3), cut: due.cut }]).unwrap();
+        room.receipts.append(&[ReceiptEntry::Prune { at: at(3), cut: due.cut }]).unwrap();
         room.text()
     };
     room.receipts.cut(&due).unwrap();
@@ -362,13 +362,13 @@ fn a_crash_at_any_point_of_a_pruning_loses_nothing() {
         if let Some(text) = leftover {
             std::fs::write(&new, text).unwrap();
         }
-        let receipts = Receipts::open(room.dir.path()).unwrap();
+        let receipts = ReceiptChain::open(room.dir.path()).unwrap();
         assert!(!new.exists(), "what a pruning left is removed");
         assert_eq!(receipts.head(), head);
         assert!(entries.iter().all(|entry| receipts.has(entry.job().unwrap())));
         // It is done again, by another announcement.
         let due = receipts.due(at(3), |_| false).unwrap().unwrap();
-        receipts.append(&[Entry::Prune { at: at(3), cut: due.cut }]).unwrap();
+        receipts.append(&[ReceiptEntry::Prune { at: at(3), cut: due.cut }]).unwrap();
         receipts.cut(&due).unwrap();
         assert_eq!(verify(&room.path()).unwrap().head.count, 5);
         assert!(receipts.find(entries[2].job().unwrap()).unwrap().is_some());
@@ -382,7 +382,7 @@ fn a_crash_at_any_point_of_a_pruning_loses_nothing() {
 fn appends_of_the_time_of_a_pruning_are_in_the_new_file() {
     let room = Room::new(&[erasure(1), erasure(2)]);
     let due = room.receipts.due(at(2), |_| false).unwrap().unwrap();
-    room.receipts.append(&[Entry::Prune { at: at(2), cut: due.cut }]).unwrap();
+    room.receipts.append(&[ReceiptEntry::Prune { at: at(2), cut: due.cut }]).unwrap();
     let late: Vec<_> = (3..300).map(erasure).collect();
     std::thread::scope(|scope| {
         scope.spawn(|| {
@@ -439,10 +439,10 @@ fn nothing_is_appended_after_an_append_that_failed() {
 
 #[test]
 fn a_hash_has_one_way_to_be_written() {
-    let hash = Hash::of(Hash::GENESIS, "x");
+    let hash = ChainHash::of(ChainHash::GENESIS, "x");
     let text = hash.to_string();
     assert_eq!(text.parse(), Ok(hash));
     for other in [text.to_uppercase().as_str(), &text[1..], &format!("{text}0"), "", "x"] {
-        assert_eq!(other.parse::<Hash>(), Err(InvalidHash), "{other}");
+        assert_eq!(other.parse::<ChainHash>(), Err(InvalidHash), "{other}");
     }
 }

@@ -9,13 +9,13 @@ use std::path::Path;
 use jiff::Timestamp;
 
 use super::{ReconcileError, document, parse, read};
-use crate::audit::{self, AuditError, Deletion, Latest};
+use crate::audit::{self, AuditError, LastWitnessed, WitnessedDeletion};
 use crate::clock::before;
 use crate::config::Retention;
 use crate::files::layout::{Building, Cure, Testimony};
 use crate::files::{Document, Files, FilesError, Inventory, Place};
 use crate::job::{ExportRequest, JobDocument, JobId, JobState, StateName};
-use crate::receipts::{Head, Receipts};
+use crate::receipts::{ChainHead, ReceiptChain};
 use crate::store::{Store, StoredJob};
 
 /// The witnesses beside the store, and what is asked of them.
@@ -24,7 +24,7 @@ pub struct Witnesses<'a> {
     /// Job directories.
     pub files: &'a dyn Files,
     /// The chain of receipts.
-    pub receipts: &'a Receipts,
+    pub receipts: &'a ReceiptChain,
     /// The folder of the audit log; it need not be there.
     pub audit: &'a Path,
     /// The wall time.
@@ -62,7 +62,7 @@ pub struct Examination {
     /// What is missing at the end of the receipts.
     pub gap: Option<Gap>,
     /// What only the audit log may know of deletions.
-    pub deletions: HashMap<JobId, Deletion>,
+    pub deletions: HashMap<JobId, WitnessedDeletion>,
     /// Whether the audit log tells of a mark that the store should have and has not.
     pub store_is_behind: bool,
 }
@@ -71,9 +71,9 @@ pub struct Examination {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Gap {
     /// What has been seen.
-    pub expected: Head,
+    pub expected: ChainHead,
     /// What stands there, or the end of a chain that is shorter.
-    pub found: Head,
+    pub found: ChainHead,
     /// Whether it is the store that has seen it; then the store is the later one.
     pub seen_by_store: bool,
 }
@@ -162,8 +162,12 @@ fn of_log<T: Default>(said: Result<T, AuditError>) -> T {
 
 /// What store and audit log have seen of the chain must be in it (P9); a store that is behind has
 /// lost its own tail.
-fn find_gap(store: &dyn Store, receipts: &Receipts, latest: Latest) -> Result<Option<Gap>, ReconcileError> {
-    let missing = |expected: Option<Head>, seen_by_store| -> Result<_, ReconcileError> {
+fn find_gap(
+    store: &dyn Store,
+    receipts: &ReceiptChain,
+    latest: LastWitnessed,
+) -> Result<Option<Gap>, ReconcileError> {
+    let missing = |expected: Option<ChainHead>, seen_by_store| -> Result<_, ReconcileError> {
         let Some(expected) = expected else { return Ok(None) };
         let found = receipts.missing(expected)?;
         Ok(found.map(|found| Gap { expected, found, seen_by_store }))

@@ -10,7 +10,7 @@ use std::sync::Arc;
 
 use jiff::Timestamp;
 
-use crate::audit::Deletion;
+use crate::audit::WitnessedDeletion;
 use crate::files::layout::Cure;
 use crate::files::{Document, ExportDir, Files, FilesError, Place};
 use crate::hooks::{Hooks, Step};
@@ -18,10 +18,10 @@ use crate::job::{
     ExportRequest, Failure, FailureReason, JobDocument, JobId, JobRecord, JobState, Mark, MarkReason,
     RequestSummary, StateName,
 };
-use crate::receipts::{self, Receipts, ReceiptsError};
-use crate::store::{Entry, Store, StoreError, StoredJob};
+use crate::receipts::{self, ReceiptChain, ReceiptsError};
+use crate::store::{Store, StoreEntry, StoreError, StoredJob};
 use crate::telemetry;
-use crate::view::Published;
+use crate::view::PublishedJob;
 
 pub use examine::{Examination, Examined, Gap, Witnesses, examine};
 pub use sightings::{Nominations, Sightings};
@@ -41,13 +41,13 @@ pub enum ReconcileError {
 /// The state of all jobs after the join.
 pub struct Joined {
     /// Every job, tombstones included.
-    pub jobs: Vec<Published>,
+    pub jobs: Vec<PublishedJob>,
     /// Jobs whose actor has something to do: active, marked, or failed with files left.
     pub awake: Vec<JobId>,
     /// Erased jobs of which something is left on disk, in `trash/` by now.
     pub leftovers: Vec<JobId>,
     /// The entry that the chain got because its end was missing, and the head it came to.
-    pub gap: Option<(receipts::Entry, receipts::Head)>,
+    pub gap: Option<(receipts::ReceiptEntry, receipts::ChainHead)>,
 }
 
 /// Joins the witnesses of every job and brings them to agree, but for the leftovers, which are
@@ -85,8 +85,8 @@ pub fn at_start(
 
     let Join { mut entries, to_trash, bury, .. } = join;
     // With the marks, in one commit: as long as it is not durable, the next start finds the same.
-    if store.head()?.unwrap_or(receipts::Head::EMPTY) != receipts.head() {
-        entries.push(Entry::Head(receipts.head()));
+    if store.head()?.unwrap_or(receipts::ChainHead::EMPTY) != receipts.head() {
+        entries.push(StoreEntry::Head(receipts.head()));
     }
     hooks.reach(Step::JoinDecided);
     if !entries.is_empty() {
@@ -106,14 +106,14 @@ pub fn at_start(
 /// What is missing of the chain cannot be brought back and holds nothing up: the chain itself says
 /// from now on that something is missing (P9).
 fn note_gap(
-    receipts: &Receipts,
+    receipts: &ReceiptChain,
     gap: Gap,
     now: Timestamp,
-) -> Result<(receipts::Entry, receipts::Head), ReconcileError> {
+) -> Result<(receipts::ReceiptEntry, receipts::ChainHead), ReconcileError> {
     let Gap { expected, found, .. } = gap;
     tracing::error!(?expected, ?found, "the end of the receipts was cut off or replaced");
     telemetry::receipts_gap();
-    let entry = receipts::Entry::Gap { at: now, expected, found };
+    let entry = receipts::ReceiptEntry::Gap { at: now, expected, found };
     let head = receipts.append(std::slice::from_ref(&entry))?;
     Ok((entry, head))
 }
@@ -138,7 +138,7 @@ fn parse<T: serde::de::DeserializeOwned>(content: Option<Vec<u8>>) -> Option<T> 
 }
 
 /// The request of a job that is not deleted, from its directory.
-fn publish(files: &dyn Files, job: StoredJob) -> Published {
+fn publish(files: &dyn Files, job: StoredJob) -> PublishedJob {
     let place = match job.record.state.name() {
         StateName::Queued | StateName::Running | StateName::Finishing => Some(Place::Building),
         StateName::Complete => Some(Place::Ready),
@@ -151,16 +151,16 @@ fn publish(files: &dyn Files, job: StoredJob) -> Published {
     });
     let request = parse::<ExportRequest>(content);
     let summary = request.map(|request| Arc::new(RequestSummary::of(&request)));
-    Published::new(job.record, summary, job.parts.into())
+    PublishedJob::new(job.record, summary, job.parts.into())
 }
 
 struct Join<'a> {
     files: &'a dyn Files,
-    receipts: &'a Receipts,
+    receipts: &'a ReceiptChain,
     now: Timestamp,
     tombstones_since: Timestamp,
-    deletions: HashMap<JobId, Deletion>,
-    entries: Vec<Entry>,
+    deletions: HashMap<JobId, WitnessedDeletion>,
+    entries: Vec<StoreEntry>,
     to_trash: Vec<JobId>,
     bury: Vec<JobId>,
 }
@@ -178,7 +178,7 @@ impl Join<'_> {
         });
         let (tenant, owner, submitted_at) = match (request, self.deletions.get(&job)) {
             (Some(request), _) => (request.tenant, request.owner, request.submitted_at),
-            (None, Some(Deletion { tenant: Some(tenant), owner: Some(owner) })) => {
+            (None, Some(WitnessedDeletion { tenant: Some(tenant), owner: Some(owner) })) => {
                 (tenant.clone(), owner.clone(), self.now)
             }
             (None, _) => {
@@ -195,7 +195,7 @@ impl Join<'_> {
         let was = stored.map_or(StateName::Queued, |stored| stored.record.state.name());
         let mark = Mark { reason, by: None, at: self.now, request_id: None, was, failure: None };
         let record = self.record(job, stored, JobState::Marked(mark));
-        self.entries.push(Entry::Record(record));
+        self.entries.push(StoreEntry::Record(record));
     }
 
     /// Does what the cure says, or notes it for the commit. True if the job's actor has
@@ -207,7 +207,7 @@ impl Join<'_> {
             Cure::Resume => {
                 if stored.is_none() {
                     let record = self.record(job, None, JobState::Queued);
-                    self.entries.push(Entry::Record(record));
+                    self.entries.push(StoreEntry::Record(record));
                 }
                 Ok(true)
             }
@@ -223,7 +223,7 @@ impl Join<'_> {
                         (None, Some(record)) => JobRecord { revision: 1, ..record },
                         (stored, _) => self.record(job, stored, failed_state),
                     };
-                    self.entries.push(Entry::Record(record));
+                    self.entries.push(StoreEntry::Record(record));
                 }
                 Ok(true)
             }
@@ -243,8 +243,8 @@ impl Join<'_> {
                     return Ok(true);
                 };
                 let revision = stored.map_or(0, |stored| stored.record.revision) + 1;
-                self.entries.push(Entry::Record(JobRecord { revision, ..document.record }));
-                self.entries.extend(document.parts.into_iter().map(|part| Entry::Part(job, part)));
+                self.entries.push(StoreEntry::Record(JobRecord { revision, ..document.record }));
+                self.entries.extend(document.parts.into_iter().map(|part| StoreEntry::Part(job, part)));
                 Ok(false)
             }
             Cure::MoveToReady => {
@@ -280,7 +280,7 @@ impl Join<'_> {
                             state: erased,
                         },
                     };
-                    self.entries.push(Entry::Record(record));
+                    self.entries.push(StoreEntry::Record(record));
                 }
                 self.to_trash.push(job);
                 self.bury.push(job);

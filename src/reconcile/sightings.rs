@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 
 use crate::files::Inventory;
 use crate::job::{JobId, StateName};
-use crate::view::View;
+use crate::view::LocalView;
 
 /// Disagreements seen while running, by how long.
 #[derive(Debug, Default)]
@@ -36,7 +36,7 @@ impl Sightings {
     pub fn compare(
         &mut self,
         inventory: &Inventory,
-        view: &View,
+        view: &LocalView,
         has_receipt: impl Fn(JobId) -> bool,
         grace: Duration,
         now: Instant,
@@ -83,7 +83,7 @@ mod tests {
 
     use super::*;
     use crate::job::{Completion, Erasure, JobRecord, JobState, MarkReason};
-    use crate::view::{Publication, Published};
+    use crate::view::{PublishedJob, ViewChange};
 
     fn record(state: JobState) -> JobRecord {
         let at = Timestamp::UNIX_EPOCH;
@@ -93,9 +93,9 @@ mod tests {
 
     #[test]
     fn an_orphan_is_nominated_only_when_seen_twice_and_longer_than_the_grace() {
-        let view = View::default();
+        let view = LocalView::default();
         let live = record(JobState::Queued);
-        view.publish([Publication::New(Published::new(live.clone(), None, Arc::new([])))]);
+        view.publish([ViewChange::New(PublishedJob::new(live.clone(), None, Arc::new([])))]);
         let orphan = JobId::random();
         let inventory = Inventory { building: vec![live.id, orphan], ..Inventory::default() };
         let grace = Duration::from_secs(60);
@@ -114,13 +114,13 @@ mod tests {
 
     #[test]
     fn a_complete_job_without_files_and_an_erased_one_with_files_are_nominated() {
-        let view = View::default();
+        let view = LocalView::default();
         let at = Timestamp::UNIX_EPOCH;
         let complete = record(JobState::Complete(Completion::of(&[], at, at)));
         let erased =
             record(JobState::Erased(Erasure { reason: MarkReason::Deleted, marked_at: at, gone_at: at }));
         for record in [&complete, &erased] {
-            view.publish([Publication::New(Published::new(record.clone(), None, Arc::new([])))]);
+            view.publish([ViewChange::New(PublishedJob::new(record.clone(), None, Arc::new([])))]);
         }
         let inventory = Inventory { trash: vec![erased.id], ..Inventory::default() };
         let mut sightings = Sightings::default();
@@ -137,7 +137,7 @@ mod tests {
         let inventory = Inventory { ready: vec![erased, orphan], ..Inventory::default() };
         let (mut sightings, grace) = (Sightings::default(), Duration::from_secs(60));
         let has_receipt = |job| job == erased;
-        let seen = sightings.compare(&inventory, &View::default(), has_receipt, grace, Instant::now());
+        let seen = sightings.compare(&inventory, &LocalView::default(), has_receipt, grace, Instant::now());
         assert_eq!(seen, Nominations { leftovers: vec![erased], ..Nominations::default() });
         assert_eq!(sightings.count(), 1);
     }

@@ -7,7 +7,7 @@ use std::sync::Arc;
 use jiff::Timestamp;
 
 use crate::job::{JobId, TenantId};
-use crate::view::Progress;
+use crate::view::ExportProgress;
 
 /// What a job needs room for.
 #[derive(Debug, Clone)]
@@ -15,7 +15,7 @@ pub struct Claim {
     /// Whose quota counts.
     pub tenant: TenantId,
     /// Knows what it has written.
-    pub progress: Arc<Progress>,
+    pub progress: Arc<ExportProgress>,
 }
 
 /// See the module.

@@ -16,7 +16,7 @@ use crate::clock::{Clock, after, between};
 use crate::config::Config;
 use crate::job::{JobId, JobState, OutputFile, TenantId};
 use crate::telemetry;
-use crate::view::Published;
+use crate::view::PublishedJob;
 
 use book::Book;
 pub use book::Claim;
@@ -91,7 +91,7 @@ impl Space {
     pub fn new(
         config: &Config,
         clock: Clock,
-        jobs: &[Published],
+        jobs: &[PublishedJob],
         free: impl Fn() -> Result<u64, String> + Send + Sync + 'static,
     ) -> Self {
         let own_max_bytes =
@@ -111,7 +111,7 @@ impl Space {
     }
 
     /// A job found at a start. What a marked one had not sealed is not known any more.
-    fn recall(&self, published: &Published) {
+    fn recall(&self, published: &PublishedJob) {
         let record = &published.record;
         let sealed = published.files().map(OutputFile::stored_bytes).sum();
         let mut book = self.book.lock();

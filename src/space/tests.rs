@@ -3,7 +3,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use super::*;
 use crate::job::{Completion, Erasure, Failure, FailureReason, Mark, MarkReason, StateName};
-use crate::view::Progress;
+use crate::view::ExportProgress;
 
 const MIB: u64 = 1 << 20;
 
@@ -47,7 +47,7 @@ impl Machine {
         Self::with_jobs(min_free, max_bytes, free, &[])
     }
 
-    fn with_jobs(min_free: u64, max_bytes: u64, free: u64, jobs: &[Published]) -> Self {
+    fn with_jobs(min_free: u64, max_bytes: u64, free: u64, jobs: &[PublishedJob]) -> Self {
         let mut config = Config::default();
         (config.storage.min_free, config.storage.max_bytes) = (min_free, max_bytes);
         config.retention.completed.0 = Duration::from_secs(1000);
@@ -64,8 +64,8 @@ impl Machine {
     }
 
     /// A kick-off, its job and the count of what it writes.
-    fn reserve(&self, name: &str, estimate: Option<u64>) -> Result<(JobId, Arc<Progress>), NoRoom> {
-        let (job, progress) = (JobId::random(), Arc::<Progress>::default());
+    fn reserve(&self, name: &str, estimate: Option<u64>) -> Result<(JobId, Arc<ExportProgress>), NoRoom> {
+        let (job, progress) = (JobId::random(), Arc::<ExportProgress>::default());
         let claim = Claim { tenant: tenant(name), progress: progress.clone() };
         self.space.reserve(job, claim, estimate)?;
         Ok((job, progress))
@@ -255,7 +255,7 @@ fn at_a_start_every_job_counts_what_it_has_and_what_it_has_left() {
         let request = ExportRequest::new(tenant, owner(), Kickoff::system(), submitted_at);
         let request = ExportRequest { estimate: Some(100), ..request };
         let parts = [SealedPart { index: 0, files: vec![file(sealed)], broken_lines: 0 }];
-        Published::new(record, Some(Arc::new(RequestSummary::of(&request))), Arc::new(parts))
+        PublishedJob::new(record, Some(Arc::new(RequestSummary::of(&request))), Arc::new(parts))
     };
     let running = JobState::Running { transaction_time: at(0) };
     let jobs = [

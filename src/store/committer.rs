@@ -1,4 +1,4 @@
-//! The ledger: one thread that owns the store's writes. It takes all changes that are
+//! The committer: one thread that owns the store's writes. It takes all changes that are
 //! waiting and takes them through one commit together (group commit): receipts appended,
 //! store committed and synced (with the head that the receipts came to), marked directories moved to `trash/`, view published, callers
 //! answered, in this order. Any failure of the first three poisons it: its callers get the
@@ -14,22 +14,22 @@ use std::time::Instant;
 use parking_lot::Mutex;
 use tokio::sync::oneshot;
 
-use super::{Entry, Store};
+use super::{Store, StoreEntry};
 use crate::files::Swept;
 use crate::hooks::{Fault, Hooks, Step};
 use crate::job::{JobId, JobRecord, Receipt, SealedPart};
-use crate::receipts::{self, Head};
+use crate::receipts::{self, ChainHead};
 use crate::telemetry::{self, Fatal};
-use crate::view::{Publication, Published, View};
+use crate::view::{LocalView, PublishedJob, ViewChange};
 
 /// Changes taken into one commit at the most.
 const BATCH: usize = 1024;
 
 /// A change to be made durable and then published.
 #[derive(Debug)]
-pub enum Change {
+pub enum DurableChange {
     /// A job not seen before.
-    New(Published),
+    New(PublishedJob),
     /// A new record.
     Update(JobRecord),
     /// A complete job with its files.
@@ -37,7 +37,7 @@ pub enum Change {
     /// A mark for deletion: its directory moves to `trash/` before it is published.
     Mark(JobRecord),
     /// A mark for a directory that had no record: as `Mark`, with a new record.
-    MarkNew(Published),
+    MarkNew(PublishedJob),
     /// An erasure: its receipt is durable before the record is.
     Erase(JobRecord, Box<Receipt>),
     /// A sealed part; not published.
@@ -45,21 +45,23 @@ pub enum Change {
     /// The end of a tombstone.
     Forget(JobId),
     /// An entry of the chain of receipts, and nothing else; not published.
-    Note(receipts::Entry),
+    Note(receipts::ReceiptEntry),
     /// Nothing, but that the chain of receipts is looked after.
     Mend,
 }
 
-impl Change {
-    fn entry(&self) -> Option<Entry> {
+impl DurableChange {
+    fn entry(&self) -> Option<StoreEntry> {
         match self {
-            Self::New(published) | Self::MarkNew(published) => Some(Entry::Record(published.record.clone())),
+            Self::New(published) | Self::MarkNew(published) => {
+                Some(StoreEntry::Record(published.record.clone()))
+            }
             Self::Update(record)
             | Self::Complete(record, _)
             | Self::Mark(record)
-            | Self::Erase(record, _) => Some(Entry::Record(record.clone())),
-            Self::Seal(job, part) => Some(Entry::Part(*job, part.clone())),
-            Self::Forget(job) => Some(Entry::Forget(*job)),
+            | Self::Erase(record, _) => Some(StoreEntry::Record(record.clone())),
+            Self::Seal(job, part) => Some(StoreEntry::Part(*job, part.clone())),
+            Self::Forget(job) => Some(StoreEntry::Forget(*job)),
             Self::Note(_) | Self::Mend => None,
         }
     }
@@ -73,22 +75,22 @@ impl Change {
     }
 
     /// What is appended to the chain.
-    fn note(&self) -> Option<receipts::Entry> {
+    fn note(&self) -> Option<receipts::ReceiptEntry> {
         match self {
-            Self::Erase(_, receipt) => Some(receipts::Entry::Erasure(receipt.clone())),
+            Self::Erase(_, receipt) => Some(receipts::ReceiptEntry::Erasure(receipt.clone())),
             Self::Note(entry) => Some(entry.clone()),
             _ => None,
         }
     }
 
-    fn publication(self) -> Option<Publication> {
+    fn publication(self) -> Option<ViewChange> {
         match self {
-            Self::New(published) | Self::MarkNew(published) => Some(Publication::New(published)),
-            Self::Complete(record, parts) => Some(Publication::Record(record, Some(parts))),
+            Self::New(published) | Self::MarkNew(published) => Some(ViewChange::New(published)),
+            Self::Complete(record, parts) => Some(ViewChange::Record(record, Some(parts))),
             Self::Update(record) | Self::Mark(record) | Self::Erase(record, _) => {
-                Some(Publication::Record(record, None))
+                Some(ViewChange::Record(record, None))
             }
-            Self::Forget(job) => Some(Publication::Forget(job)),
+            Self::Forget(job) => Some(ViewChange::Forget(job)),
             Self::Seal(..) | Self::Note(_) | Self::Mend => None,
         }
     }
@@ -96,7 +98,7 @@ impl Change {
 
 /// What became of a change that is durable and published.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Outcome {
+pub enum CommitOutcome {
     /// All of it.
     Done,
     /// All of it, and for want of room these files went before the commit.
@@ -106,12 +108,12 @@ pub enum Outcome {
     NotMoved(String),
 }
 
-/// A change of which nothing is known: the ledger is poisoned and the process ends.
+/// A change of which nothing is known: the committer is poisoned and the process ends.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[error("the store can promise nothing any more; the server is going down")]
 pub struct CommitError;
 
-/// The two witnesses beside the store, as the ledger's thread asks them. An `Err` is fatal.
+/// The two witnesses beside the store, as the committer's thread asks them. An `Err` is fatal.
 pub trait OtherWitnesses: Send {
     /// Does what it can that there is room for a commit; false if there is none.
     fn make_room(&mut self) -> bool;
@@ -120,33 +122,33 @@ pub trait OtherWitnesses: Send {
     fn give_room(&mut self, job: JobId) -> Swept;
 
     /// Appends entries to the chain of receipts and syncs it; gives the head it comes to.
-    fn append_receipts(&mut self, entries: &[receipts::Entry]) -> Result<Head, String>;
+    fn append_receipts(&mut self, entries: &[receipts::ReceiptEntry]) -> Result<ChainHead, String>;
 
     /// Moves directories to `trash/` and syncs the parents; an item says what failed for one job.
     fn move_to_trash(&mut self, jobs: &[JobId]) -> Result<Vec<Result<(), String>>, String>;
 }
 
-struct Submission {
-    change: Change,
-    answer: oneshot::Sender<Result<Outcome, CommitError>>,
+struct SubmittedChange {
+    change: DurableChange,
+    answer: oneshot::Sender<Result<CommitOutcome, CommitError>>,
 }
 
-/// The handle on the ledger's thread. Dropping the last one ends the thread after what was
+/// The handle on the committer's thread. Dropping the last one ends the thread after what was
 /// submitted is done.
-pub struct Ledger {
-    submissions: Mutex<Option<Sender<Submission>>>,
+pub struct Committer {
+    submissions: Mutex<Option<Sender<SubmittedChange>>>,
     thread: Mutex<Option<JoinHandle<()>>>,
-    view: Arc<View>,
+    view: Arc<LocalView>,
     healthy: Arc<AtomicBool>,
     waiting: Arc<AtomicUsize>,
 }
 
-impl Ledger {
+impl Committer {
     /// Starts the thread over a store whose content `view` already shows.
     pub fn start(
         store: Box<dyn Store>,
         witnesses: Box<dyn OtherWitnesses>,
-        view: Arc<View>,
+        view: Arc<LocalView>,
         hooks: Hooks,
         fatal: Fatal,
     ) -> std::io::Result<Self> {
@@ -163,11 +165,11 @@ impl Ledger {
         };
         let run = move || {
             if let Err(reason) = writer.run(&waiting) {
-                fatal.raise(&format!("ledger: {reason}"));
+                fatal.raise(&format!("committer: {reason}"));
                 // Whoever still submits is told so by its answer's end being dropped.
             }
         };
-        let thread = std::thread::Builder::new().name("ledger".into()).spawn(run)?;
+        let thread = std::thread::Builder::new().name("committer".into()).spawn(run)?;
         let (submissions, thread) = (Mutex::new(Some(submissions)), Mutex::new(Some(thread)));
         Ok(Self { submissions, thread, view, healthy, waiting: waiting_changes })
     }
@@ -176,19 +178,19 @@ impl Ledger {
     /// them: dropping the future gives up the answer, not the change.
     pub fn submit(
         &self,
-        change: Change,
-    ) -> impl Future<Output = Result<Outcome, CommitError>> + Send + use<> {
+        change: DurableChange,
+    ) -> impl Future<Output = Result<CommitOutcome, CommitError>> + Send + use<> {
         let (answer, answered) = oneshot::channel();
         if let Some(submissions) = &*self.submissions.lock() {
             self.waiting.fetch_add(1, Ordering::Relaxed);
             // A thread that is gone has dropped its end; the answer then says so.
-            let _ = submissions.send(Submission { change, answer });
+            let _ = submissions.send(SubmittedChange { change, answer });
         }
         async move { answered.await.unwrap_or(Err(CommitError)) }
     }
 
     /// The published view.
-    pub fn view(&self) -> &Arc<View> {
+    pub fn view(&self) -> &Arc<LocalView> {
         &self.view
     }
 
@@ -211,7 +213,7 @@ impl Ledger {
     }
 }
 
-impl Drop for Ledger {
+impl Drop for Committer {
     fn drop(&mut self) {
         self.close();
     }
@@ -221,13 +223,13 @@ struct Writer {
     waiting: Arc<AtomicUsize>,
     store: Box<dyn Store>,
     witnesses: Box<dyn OtherWitnesses>,
-    view: Arc<View>,
+    view: Arc<LocalView>,
     hooks: Hooks,
     healthy: Arc<AtomicBool>,
 }
 
 impl Writer {
-    fn run(&mut self, waiting: &Receiver<Submission>) -> Result<(), String> {
+    fn run(&mut self, waiting: &Receiver<SubmittedChange>) -> Result<(), String> {
         while let Ok(first) = waiting.recv() {
             let mut batch = vec![first];
             batch.extend(waiting.try_iter().take(BATCH - 1));
@@ -247,24 +249,24 @@ impl Writer {
     }
 
     /// One batch through all witnesses; the order is what P1, P2 and P9 rest on.
-    fn commit(&mut self, changes: Vec<Change>) -> Result<Vec<Outcome>, String> {
+    fn commit(&mut self, changes: Vec<DurableChange>) -> Result<Vec<CommitOutcome>, String> {
         let began = Instant::now();
         let marked: Vec<_> = changes.iter().enumerate().filter_map(|(n, c)| Some((n, c.marked()?))).collect();
         let jobs: Vec<_> = marked.iter().map(|(_, job)| *job).collect();
-        let mut outcomes = vec![Outcome::Done; changes.len()];
+        let mut outcomes = vec![CommitOutcome::Done; changes.len()];
         if !self.witnesses.make_room() && !marked.is_empty() {
             // The mark may not fit. Its place in `trash/` is as good a witness at a start, and
             // needs no room: this once it goes first, and the files with it.
             self.witnesses.move_to_trash(&jobs)?;
             for (n, job) in &marked {
-                outcomes[*n] = Outcome::Swept(self.witnesses.give_room(*job));
+                outcomes[*n] = CommitOutcome::Swept(self.witnesses.give_room(*job));
             }
         }
 
-        let mut entries: Vec<_> = changes.iter().filter_map(Change::entry).collect();
-        let notes: Vec<_> = changes.iter().filter_map(Change::note).collect();
-        if !notes.is_empty() || changes.iter().any(|change| matches!(change, Change::Mend)) {
-            entries.push(Entry::Head(self.witnesses.append_receipts(&notes)?));
+        let mut entries: Vec<_> = changes.iter().filter_map(DurableChange::entry).collect();
+        let notes: Vec<_> = changes.iter().filter_map(DurableChange::note).collect();
+        if !notes.is_empty() || changes.iter().any(|change| matches!(change, DurableChange::Mend)) {
+            entries.push(StoreEntry::Head(self.witnesses.append_receipts(&notes)?));
             self.hooks.reach(Step::ReceiptAppended);
         }
 
@@ -279,13 +281,13 @@ impl Writer {
             let moved = self.witnesses.move_to_trash(&jobs)?;
             for ((n, _), moved) in marked.iter().zip(moved) {
                 if let Err(reason) = moved {
-                    outcomes[*n] = Outcome::NotMoved(reason);
+                    outcomes[*n] = CommitOutcome::NotMoved(reason);
                 }
             }
         }
 
         telemetry::batch_committed(changes.len(), began.elapsed());
-        self.view.publish(changes.into_iter().filter_map(Change::publication));
+        self.view.publish(changes.into_iter().filter_map(DurableChange::publication));
         self.hooks.reach(Step::Published);
         Ok(outcomes)
     }

@@ -1,15 +1,15 @@
 //! Durable memory. A [`Store`] is a backend that applies a batch of changes and makes it
-//! durable before it returns; the [`Ledger`] is the one thread that talks to it, many callers
+//! durable before it returns; the [`Committer`] is the one thread that talks to it, many callers
 //! sharing one commit; what everybody else reads is [`crate::view`] (DESIGN section 3).
 
 mod committer;
 mod sled;
 
 use crate::job::{JobId, JobRecord, SealedPart};
-use crate::receipts::Head;
+use crate::receipts::ChainHead;
 
 pub use self::sled::SledStore;
-pub use committer::{Change, CommitError, Ledger, OtherWitnesses, Outcome};
+pub use committer::{CommitError, CommitOutcome, Committer, DurableChange, OtherWitnesses};
 
 /// Why a store cannot do what was asked.
 #[derive(Debug, thiserror::Error)]
@@ -58,7 +58,7 @@ pub enum StoreError {
 
 /// A change that is kept.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Entry {
+pub enum StoreEntry {
     /// The job's record; its revision must be one more than the stored one's (1 for a new
     /// job). An erased job's parts are dropped with it.
     Record(JobRecord),
@@ -67,7 +67,7 @@ pub enum Entry {
     /// The end of a tombstone: nothing is known of the job any more.
     Forget(JobId),
     /// The end of the chain of receipts, in place of the one before.
-    Head(Head),
+    Head(ChainHead),
 }
 
 /// What a store knows of one job.
@@ -85,11 +85,11 @@ pub trait Store: Send {
     /// stable storage. The result has one item an entry: false for a record whose revision
     /// did not fit, which was left out. An `Err` means that nothing is known of the batch;
     /// the process must end, for a failed fsync can not be tried again.
-    fn commit(&mut self, entries: &[Entry]) -> Result<Vec<bool>, StoreError>;
+    fn commit(&mut self, entries: &[StoreEntry]) -> Result<Vec<bool>, StoreError>;
 
     /// All jobs that are stored.
     fn load(&self) -> Result<Vec<StoredJob>, StoreError>;
 
     /// The end that the chain of receipts had at the last commit that said so.
-    fn head(&self) -> Result<Option<Head>, StoreError>;
+    fn head(&self) -> Result<Option<ChainHead>, StoreError>;
 }

@@ -18,12 +18,12 @@ use std::time::{Duration, Instant};
 use rustix::fs::{AtFlags, fstat, statat};
 use serde::{Deserialize, Serialize};
 
-use super::{Entry, Store, StoreError, StoredJob};
+use super::{Store, StoreEntry, StoreError, StoredJob};
 use crate::files::is_full;
 use crate::files::modes::close_modes;
 use crate::hooks::{Fault, Hooks, Step};
 use crate::job::{JobId, JobRecord, OutputFile, SealedPart, StateName};
-use crate::receipts::Head;
+use crate::receipts::ChainHead;
 use crate::telemetry;
 
 /// The format written by this version. A store with a larger one is refused.
@@ -249,14 +249,16 @@ impl SledStore {
 }
 
 impl Store for SledStore {
-    fn commit(&mut self, entries: &[Entry]) -> Result<Vec<bool>, StoreError> {
+    fn commit(&mut self, entries: &[StoreEntry]) -> Result<Vec<bool>, StoreError> {
         let mut batch = sled::Batch::default();
         let mut fitted = Vec::with_capacity(entries.len());
         for entry in entries {
             let (job, fits) = match entry {
-                Entry::Record(record) => (record.id, record.revision == self.known(record.id)?.revision + 1),
-                Entry::Part(job, _) | Entry::Forget(job) => (*job, true),
-                Entry::Head(head) => {
+                StoreEntry::Record(record) => {
+                    (record.id, record.revision == self.known(record.id)?.revision + 1)
+                }
+                StoreEntry::Part(job, _) | StoreEntry::Forget(job) => (*job, true),
+                StoreEntry::Head(head) => {
                     batch.insert(HEAD_KEY, json(head));
                     fitted.push(true);
                     continue;
@@ -268,7 +270,7 @@ impl Store for SledStore {
             }
             let mut known = self.known(job)?;
             match entry {
-                Entry::Record(record) => {
+                StoreEntry::Record(record) => {
                     known.revision = record.revision;
                     batch.insert(record_key(job), json(record));
                     if record.state.name() == StateName::Erased && known.parts {
@@ -276,7 +278,7 @@ impl Store for SledStore {
                         known.parts = false;
                     }
                 }
-                Entry::Part(_, part) => {
+                StoreEntry::Part(_, part) => {
                     known.parts = true;
                     let head = PartHead { broken_lines: part.broken_lines };
                     batch.insert(part_key(job, part.index), json(&head));
@@ -284,13 +286,13 @@ impl Store for SledStore {
                         batch.insert(file_key(job, part.index, n), json(file));
                     }
                 }
-                Entry::Forget(_) => {
+                StoreEntry::Forget(_) => {
                     batch.remove(record_key(job));
                     self.remove_parts(&mut batch, job)?;
                     self.known.remove(&job);
                     continue;
                 }
-                Entry::Head(_) => continue,
+                StoreEntry::Head(_) => continue,
             }
             self.known.insert(job, known);
         }
@@ -309,7 +311,7 @@ impl Store for SledStore {
         guarded(|| self.read_all())
     }
 
-    fn head(&self) -> Result<Option<Head>, StoreError> {
+    fn head(&self) -> Result<Option<ChainHead>, StoreError> {
         guarded(|| {
             let found = self.db.get(HEAD_KEY).map_err(failed("read the head of the receipts"))?;
             found.map(|value| parse(HEAD_KEY, &value)).transpose()

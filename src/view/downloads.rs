@@ -7,18 +7,18 @@ use tokio_util::sync::CancellationToken;
 
 /// The open downloads of one job.
 #[derive(Debug)]
-pub struct Downloads {
+pub struct OpenDownloads {
     open: watch::Sender<u32>,
     cut: CancellationToken,
 }
 
-impl Default for Downloads {
+impl Default for OpenDownloads {
     fn default() -> Self {
         Self { open: watch::Sender::new(0), cut: CancellationToken::new() }
     }
 }
 
-impl Downloads {
+impl OpenDownloads {
     /// How many are open.
     pub fn open(&self) -> u32 {
         *self.open.borrow()
@@ -42,13 +42,13 @@ impl Downloads {
 
 /// One open download; dropping it says that the download is over.
 #[derive(Debug)]
-pub struct Ticket {
-    downloads: Arc<Downloads>,
+pub struct DownloadTicket {
+    downloads: Arc<OpenDownloads>,
 }
 
-impl Ticket {
+impl DownloadTicket {
     /// One more is open.
-    pub(super) fn new(downloads: Arc<Downloads>) -> Self {
+    pub(super) fn new(downloads: Arc<OpenDownloads>) -> Self {
         downloads.open.send_modify(|open| *open += 1);
         Self { downloads }
     }
@@ -59,7 +59,7 @@ impl Ticket {
     }
 }
 
-impl Drop for Ticket {
+impl Drop for DownloadTicket {
     fn drop(&mut self) {
         self.downloads.open.send_modify(|open| *open -= 1);
     }

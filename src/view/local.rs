@@ -1,4 +1,4 @@
-//! The published view: what clients may see. The ledger publishes a change only after it is
+//! The published view: what clients may see. The committer publishes a change only after it is
 //! durable, so nobody reads a state that a crash would take back. A download registers under
 //! the lock that a publication takes, so none can begin after a mark was published (P2, P4).
 
@@ -8,15 +8,15 @@ use std::sync::Arc;
 use parking_lot::RwLock;
 use tokio::sync::watch;
 
-use super::downloads::{Downloads, Ticket};
-use super::{Partial, Polls, Progress};
+use super::downloads::{DownloadTicket, OpenDownloads};
+use super::{ExportProgress, PartialManifests, PollLimit};
 use crate::job::{
     ClientId, JobId, JobRecord, JobState, OutputFile, RequestSummary, SealedPart, StateName, TenantId,
 };
 
 /// One job as clients may see it.
 #[derive(Debug, Clone)]
-pub struct Published {
+pub struct PublishedJob {
     /// The durable record.
     pub record: JobRecord,
     /// What is remembered of the request, until the job is marked (P12).
@@ -24,16 +24,16 @@ pub struct Published {
     /// The sealed parts of a complete job, or those that an active one had at the start.
     pub parts: Arc<[SealedPart]>,
     /// How far it is.
-    pub progress: Arc<Progress>,
+    pub progress: Arc<ExportProgress>,
     /// Who is reading its files.
-    pub downloads: Arc<Downloads>,
+    pub downloads: Arc<OpenDownloads>,
     /// What can be had of it before it is complete.
-    pub partial: Arc<Partial>,
+    pub partial: Arc<PartialManifests>,
     /// How often it is polled.
-    pub polls: Arc<Polls>,
+    pub polls: Arc<PollLimit>,
 }
 
-impl Published {
+impl PublishedJob {
     /// A job as found at a start.
     pub fn new(record: JobRecord, request: Option<Arc<RequestSummary>>, parts: Arc<[SealedPart]>) -> Self {
         let mut published = Self {
@@ -46,7 +46,7 @@ impl Published {
             polls: Arc::default(),
         };
         if published.is_partial() {
-            published.partial = Arc::new(Partial::of(&published.parts));
+            published.partial = Arc::new(PartialManifests::of(&published.parts));
         }
         published
     }
@@ -73,9 +73,9 @@ impl Published {
 
 /// What a client learns when it asks for a job.
 #[derive(Debug, Clone)]
-pub enum Lookup {
+pub enum JobLookup {
     /// It is there, and theirs.
-    Found(Arc<Published>),
+    Found(Arc<PublishedJob>),
     /// It was theirs and is deleted (P2).
     Deleted,
     /// Never heard of it, or it is somebody else's: the same answer by the same path (P10).
@@ -85,7 +85,7 @@ pub enum Lookup {
 /// All jobs, and whose they are.
 #[derive(Debug, Default)]
 struct Jobs {
-    all: HashMap<JobId, Arc<Published>>,
+    all: HashMap<JobId, Arc<PublishedJob>>,
     clients: HashMap<(TenantId, ClientId), OfClient>,
 }
 
@@ -99,7 +99,7 @@ struct OfClient {
 }
 
 impl Jobs {
-    fn insert(&mut self, published: Published) {
+    fn insert(&mut self, published: PublishedJob) {
         let of_client = self.clients.entry(client_of(&published.record)).or_default();
         let (id, is_finished) = (published.record.id, is_finished(&published.record));
         if is_finished {
@@ -140,21 +140,21 @@ fn is_finished(record: &JobRecord) -> bool {
 
 /// All jobs, tombstones included.
 #[derive(Debug, Default)]
-pub struct View {
+pub struct LocalView {
     jobs: RwLock<Jobs>,
     version: watch::Sender<u64>,
 }
 
-impl View {
+impl LocalView {
     /// Adds or replaces jobs, all at once.
-    pub fn publish(&self, jobs: impl IntoIterator<Item = Publication>) {
+    pub fn publish(&self, jobs: impl IntoIterator<Item = ViewChange>) {
         let mut map = self.jobs.write();
         for publication in jobs {
             match publication {
-                Publication::New(published) => {
+                ViewChange::New(published) => {
                     map.insert(published);
                 }
-                Publication::Record(record, parts) => {
+                ViewChange::Record(record, parts) => {
                     map.recount(&record);
                     if let Some(known) = map.all.get_mut(&record.id) {
                         let known = Arc::make_mut(known);
@@ -172,7 +172,7 @@ impl View {
                         known.record = record;
                     }
                 }
-                Publication::Forget(job) => {
+                ViewChange::Forget(job) => {
                     map.remove(job);
                 }
             }
@@ -182,12 +182,12 @@ impl View {
     }
 
     /// The job, whoever owns it.
-    pub fn get(&self, job: JobId) -> Option<Arc<Published>> {
+    pub fn get(&self, job: JobId) -> Option<Arc<PublishedJob>> {
         self.jobs.read().all.get(&job).cloned()
     }
 
     /// All jobs, whoever owns them, in no order.
-    pub fn all(&self) -> Vec<Arc<Published>> {
+    pub fn all(&self) -> Vec<Arc<PublishedJob>> {
         self.jobs.read().all.values().cloned().collect()
     }
 
@@ -222,25 +222,25 @@ impl View {
     }
 
     /// What that client of that tenant may know of the job.
-    pub fn lookup(&self, tenant: &TenantId, client: &ClientId, job: JobId) -> Lookup {
+    pub fn lookup(&self, tenant: &TenantId, client: &ClientId, job: JobId) -> JobLookup {
         Self::lookup_in(&self.jobs.read().all, tenant, client, job)
     }
 
     fn lookup_in(
-        jobs: &HashMap<JobId, Arc<Published>>,
+        jobs: &HashMap<JobId, Arc<PublishedJob>>,
         tenant: &TenantId,
         client: &ClientId,
         job: JobId,
-    ) -> Lookup {
+    ) -> JobLookup {
         match jobs.get(&job) {
             Some(found) if found.record.tenant == *tenant && found.record.owner == *client => {
                 if found.record.state.name().is_deleted() {
-                    Lookup::Deleted
+                    JobLookup::Deleted
                 } else {
-                    Lookup::Found(found.clone())
+                    JobLookup::Found(found.clone())
                 }
             }
-            _ => Lookup::Unknown,
+            _ => JobLookup::Unknown,
         }
     }
 
@@ -251,14 +251,14 @@ impl View {
         tenant: &TenantId,
         client: &ClientId,
         job: JobId,
-    ) -> (Lookup, Option<Ticket>) {
+    ) -> (JobLookup, Option<DownloadTicket>) {
         let jobs = self.jobs.read();
         let lookup = Self::lookup_in(&jobs.all, tenant, client, job);
         let ticket = match &lookup {
-            Lookup::Found(found)
+            JobLookup::Found(found)
                 if matches!(found.record.state, JobState::Complete(_)) || found.is_partial() =>
             {
-                Some(Ticket::new(found.downloads.clone()))
+                Some(DownloadTicket::new(found.downloads.clone()))
             }
             _ => None,
         };
@@ -280,9 +280,9 @@ impl View {
 
 /// A change of the view.
 #[derive(Debug)]
-pub enum Publication {
+pub enum ViewChange {
     /// A job not seen before.
-    New(Published),
+    New(PublishedJob),
     /// A new record of a known job, with the files of a complete one.
     Record(JobRecord, Option<Arc<[SealedPart]>>),
     /// The end of a tombstone.
@@ -298,25 +298,25 @@ mod tests {
 
     #[test]
     fn p13_the_jobs_of_a_client_are_counted_through_their_lives() {
-        let view = View::default();
+        let view = LocalView::default();
         let at = Timestamp::UNIX_EPOCH;
         let (tenant, owner): (TenantId, ClientId) = ("t".parse().unwrap(), "o".parse().unwrap());
         let counts = || view.of_client(&tenant, &owner);
         let (id, state) = (JobId::random(), JobState::Queued);
         let (t, o) = (tenant.clone(), owner.clone());
         let record = JobRecord { id, tenant: t, owner: o, revision: 1, submitted_at: at, state };
-        view.publish([Publication::New(Published::new(record.clone(), None, Arc::new([])))]);
+        view.publish([ViewChange::New(PublishedJob::new(record.clone(), None, Arc::new([])))]);
         assert_eq!(counts(), (0, 1));
         let failed = record.next(JobState::Failed(Failure { at, reason: FailureReason::SourceChanged }));
-        view.publish([Publication::Record(failed.clone(), None)]);
+        view.publish([ViewChange::Record(failed.clone(), None)]);
         assert_eq!(counts(), (1, 1));
         assert_eq!(view.some_finished(&tenant, &owner, 9), [id]);
         let was = StateName::Failed;
         let mark = Mark { reason: MarkReason::Deleted, by: None, at, request_id: None, was, failure: None };
-        view.publish([Publication::Record(failed.next(JobState::Marked(mark)), None)]);
+        view.publish([ViewChange::Record(failed.next(JobState::Marked(mark)), None)]);
         assert_eq!(counts(), (0, 1));
         assert_eq!(view.of_client(&"u".parse().unwrap(), &owner), (0, 0));
-        view.publish([Publication::Forget(id)]);
+        view.publish([ViewChange::Forget(id)]);
         assert_eq!(counts(), (0, 0));
         assert!(view.jobs.read().clients.is_empty());
     }
@@ -333,13 +333,13 @@ mod tests {
         let file = OutputFile::new("x".into(), "Patient");
         let parts = [SealedPart { index: 0, files: vec![file], broken_lines: 0 }];
         let published =
-            Published::new(record.clone(), Some(Arc::new(RequestSummary::of(&request))), Arc::new(parts));
+            PublishedJob::new(record.clone(), Some(Arc::new(RequestSummary::of(&request))), Arc::new(parts));
         assert!(published.file("x").is_some(), "P11: what was shown before a restart is shown after it");
-        let view = View::default();
-        view.publish([Publication::New(published)]);
+        let view = LocalView::default();
+        view.publish([ViewChange::New(published)]);
         let was = StateName::Running;
         let mark = Mark { reason: MarkReason::Cancelled, by: None, at, request_id: None, was, failure: None };
-        view.publish([Publication::Record(record.next(JobState::Marked(mark)), None)]);
+        view.publish([ViewChange::Record(record.next(JobState::Marked(mark)), None)]);
         let marked = view.get(id).unwrap();
         assert!(marked.request.is_none() && marked.parts.is_empty() && marked.file("x").is_none());
         assert!(marked.partial.file("x").is_none(), "P12");

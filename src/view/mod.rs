@@ -8,8 +8,8 @@ mod partial;
 mod polls;
 mod progress;
 
-pub use downloads::{Downloads, Ticket};
-pub use local::{Lookup, Publication, Published, View};
-pub use partial::{Partial, parts_of};
-pub use polls::Polls;
-pub use progress::Progress;
+pub use downloads::{DownloadTicket, OpenDownloads};
+pub use local::{JobLookup, LocalView, PublishedJob, ViewChange};
+pub use partial::{PartialManifests, parts_of};
+pub use polls::PollLimit;
+pub use progress::ExportProgress;

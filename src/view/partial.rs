@@ -15,7 +15,7 @@ const MANIFESTS: usize = 100;
 
 /// See the module.
 #[derive(Debug, Default)]
-pub struct Partial(RwLock<Sealed>);
+pub struct PartialManifests(RwLock<Sealed>);
 
 #[derive(Debug, Default)]
 struct Sealed {
@@ -24,7 +24,7 @@ struct Sealed {
     parts: BTreeMap<u32, Arc<SealedPart>>,
 }
 
-impl Partial {
+impl PartialManifests {
     /// What was sealed before a start.
     pub fn of(parts: &[SealedPart]) -> Self {
         let partial = Self::default();
@@ -91,7 +91,7 @@ mod tests {
 
     #[test]
     fn a_manifest_is_there_when_all_its_parts_are_sealed() {
-        let partial = Partial::of(&[part(0)]);
+        let partial = PartialManifests::of(&[part(0)]);
         assert_eq!(partial.manifest(0), None, "there is no plan yet");
         partial.plan(300);
         assert_eq!(partial.manifest(0), None);

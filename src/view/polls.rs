@@ -12,14 +12,14 @@ const AT_ONCE: NonZeroU32 = NonZeroU32::new(20).expect("it is not 0");
 
 /// The polls of one job. It takes about 100 bytes, and only of a job that is polled.
 #[derive(Debug, Default)]
-pub struct Polls(OnceLock<DefaultDirectRateLimiter>);
+pub struct PollLimit(OnceLock<DefaultDirectRateLimiter>);
 
 /// `None` for as many polls as one likes.
 fn quota(interval: Duration) -> Option<Quota> {
     Some(Quota::with_period(interval)?.allow_burst(AT_ONCE))
 }
 
-impl Polls {
+impl PollLimit {
     /// Counts a poll, if it may come; `interval` is the time between two in the long run, zero for
     /// as many as one likes. It is the same at each call.
     ///
@@ -63,7 +63,7 @@ mod tests {
 
     #[test]
     fn a_job_is_polled_some_times_at_once_and_told_how_long_to_wait() {
-        let polls = Polls::default();
+        let polls = PollLimit::default();
         let hour = Duration::from_secs(3600);
         for _ in 0..AT_ONCE.get() {
             assert_eq!(polls.admit(hour), Ok(()));
@@ -74,7 +74,7 @@ mod tests {
 
     #[test]
     fn without_an_interval_all_may_come_from_all_sides() {
-        let polls = Polls::default();
+        let polls = PollLimit::default();
         std::thread::scope(|scope| {
             for _ in 0..4 {
                 scope.spawn(|| assert!((0..10_000).all(|_| polls.admit(Duration::ZERO).is_ok())));

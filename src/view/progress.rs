@@ -17,7 +17,7 @@ const LONGEST: Duration = Duration::from_secs(24 * 3600);
 /// How far an export is, in the plan's units of work: bytes, for the built-in exporter. Who
 /// does the work only counts; the rate is taken when somebody asks.
 #[derive(Debug, Default)]
-pub struct Progress {
+pub struct ExportProgress {
     planned: AtomicU64,
     done: AtomicU64,
     written: AtomicU64,
@@ -54,7 +54,7 @@ impl Pace {
     }
 }
 
-impl Progress {
+impl ExportProgress {
     /// Sets what there is to do.
     pub fn plan(&self, units: u64) {
         self.planned.store(units, Ordering::Relaxed);
@@ -124,7 +124,7 @@ mod tests {
     use super::*;
 
     /// Works at `rate` for `seconds`, asked each second; gives the last estimate in seconds.
-    fn work(progress: &Progress, now: &mut Instant, seconds: u64, rate: u64) -> Option<f64> {
+    fn work(progress: &ExportProgress, now: &mut Instant, seconds: u64, rate: u64) -> Option<f64> {
         let mut left = None;
         for _ in 0..seconds {
             *now += Duration::from_secs(1);
@@ -142,7 +142,7 @@ mod tests {
 
     #[test]
     fn progress_never_shows_a_running_job_as_complete() {
-        let progress = Progress::default();
+        let progress = ExportProgress::default();
         assert_eq!(progress.percent(), 0.0);
         progress.plan(1000);
         progress.advance(230);
@@ -153,7 +153,7 @@ mod tests {
 
     #[test]
     fn a_job_that_is_queued_or_has_only_just_begun_has_no_estimate() {
-        let (progress, mut now) = (Progress::default(), Instant::now());
+        let (progress, mut now) = (ExportProgress::default(), Instant::now());
         assert_eq!(progress.time_left(now), None);
         progress.plan(1000);
         now += Duration::from_secs(3600);
@@ -168,7 +168,7 @@ mod tests {
 
     #[test]
     fn a_steady_rate_is_found_at_once_and_however_often_it_is_asked_for() {
-        let (progress, mut now) = (Progress::default(), Instant::now());
+        let (progress, mut now) = (ExportProgress::default(), Instant::now());
         progress.plan(10_000);
         progress.begin(now);
         assert_about(work(&progress, &mut now, 1, 100), 99.0);
@@ -186,7 +186,7 @@ mod tests {
 
     #[test]
     fn the_estimate_follows_the_recent_rate_and_not_the_average() {
-        let (progress, mut now) = (Progress::default(), Instant::now());
+        let (progress, mut now) = (ExportProgress::default(), Instant::now());
         progress.plan(1_000_000);
         progress.begin(now);
         work(&progress, &mut now, 600, 100);
@@ -196,7 +196,7 @@ mod tests {
 
     #[test]
     fn a_job_that_stands_still_takes_ever_longer_up_to_a_day() {
-        let (progress, mut now) = (Progress::default(), Instant::now());
+        let (progress, mut now) = (ExportProgress::default(), Instant::now());
         progress.plan(1000);
         progress.begin(now);
         let moving = work(&progress, &mut now, 5, 100).unwrap();
@@ -209,7 +209,7 @@ mod tests {
 
     #[test]
     fn what_was_done_before_a_restart_is_no_sign_of_the_rate() {
-        let (progress, mut now) = (Progress::default(), Instant::now());
+        let (progress, mut now) = (ExportProgress::default(), Instant::now());
         progress.plan(10_000);
         progress.advance(5000);
         progress.begin(now);

@@ -7,7 +7,7 @@ use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
-use evanesce::audit::{AuditLog, Event};
+use evanesce::audit::{AuditLog, AuditedEvent};
 use evanesce::clock::Clock;
 use evanesce::config::Audit;
 use serde_json::Value;
@@ -272,7 +272,7 @@ fn old_files_are_removed_by_a_server_and_the_rest_verifies() {
     for day in ["2015-05-01T12:00:00Z", "2015-05-02T12:00:00Z", "2015-05-03T12:00:00Z"] {
         let day: jiff::Timestamp = day.parse().unwrap();
         let log = AuditLog::open(&data_dir, &Audit::default(), Clock::new(move || day)).unwrap();
-        log.record(Event::Started);
+        log.record(AuditedEvent::Started);
     }
     let old = files(&setup);
     assert_eq!(old.len(), 3);

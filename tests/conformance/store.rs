@@ -7,8 +7,8 @@ use evanesce::job::{
     Coded, Coding, Completion, Erasure, JobId, JobRecord, JobState, Mark, MarkReason, OrganizeBy, OutputFile,
     SealedPart, StateName,
 };
-use evanesce::receipts::Head;
-use evanesce::store::{Entry, SledStore, Store, StoreError};
+use evanesce::receipts::ChainHead;
+use evanesce::store::{SledStore, Store, StoreEntry, StoreError};
 use jiff::Timestamp;
 
 type Open<'a> = &'a dyn Fn() -> Box<dyn Store>;
@@ -49,11 +49,11 @@ fn what_was_committed_is_there_after_reopening() {
         {
             let mut store = open();
             assert!(store.load().unwrap().is_empty());
-            assert_eq!(store.commit(&[Entry::Record(queued.clone())]).unwrap(), [true]);
+            assert_eq!(store.commit(&[StoreEntry::Record(queued.clone())]).unwrap(), [true]);
             let batch = [
-                Entry::Part(queued.id, second.clone()),
-                Entry::Record(running.clone()),
-                Entry::Part(queued.id, first.clone()),
+                StoreEntry::Part(queued.id, second.clone()),
+                StoreEntry::Record(running.clone()),
+                StoreEntry::Part(queued.id, first.clone()),
             ];
             assert_eq!(store.commit(&batch).unwrap(), [true, true, true]);
         }
@@ -72,12 +72,12 @@ fn a_record_whose_revision_does_not_follow_is_left_out_and_the_rest_is_not() {
         let other = record(1, JobState::Queued);
         let skipped = JobRecord { revision: 3, ..job.clone() };
         let too_new = record(2, JobState::Queued);
-        store.commit(&[Entry::Record(job.clone())]).unwrap();
+        store.commit(&[StoreEntry::Record(job.clone())]).unwrap();
         let batch = [
-            Entry::Record(job.clone()),
-            Entry::Record(skipped),
-            Entry::Record(too_new),
-            Entry::Record(other.clone()),
+            StoreEntry::Record(job.clone()),
+            StoreEntry::Record(skipped),
+            StoreEntry::Record(too_new),
+            StoreEntry::Record(other.clone()),
         ];
         assert_eq!(store.commit(&batch).unwrap(), [false, false, false, true]);
         let mut ids: Vec<_> = store.load().unwrap().into_iter().map(|job| job.record.id).collect();
@@ -104,7 +104,7 @@ fn revisions_may_follow_each_other_within_one_batch() {
             failure: None,
         };
         let marked = complete.next(JobState::Marked(mark));
-        let batch = [&queued, &complete, &marked].map(|record| Entry::Record(record.clone()));
+        let batch = [&queued, &complete, &marked].map(|record| StoreEntry::Record(record.clone()));
         assert_eq!(store.commit(&batch).unwrap(), [true, true, true]);
         assert_eq!(store.load().unwrap()[0].record, marked);
     });
@@ -116,16 +116,16 @@ fn an_erased_job_keeps_a_tombstone_and_a_forgotten_one_keeps_nothing() {
         let mut store = open();
         let at = Timestamp::UNIX_EPOCH;
         let job = record(1, JobState::Queued);
-        store.commit(&[Entry::Record(job.clone()), Entry::Part(job.id, part(0, 5))]).unwrap();
+        store.commit(&[StoreEntry::Record(job.clone()), StoreEntry::Part(job.id, part(0, 5))]).unwrap();
         let erased =
             job.next(JobState::Erased(Erasure { reason: MarkReason::Expired, marked_at: at, gone_at: at }));
-        store.commit(&[Entry::Record(erased.clone())]).unwrap();
+        store.commit(&[StoreEntry::Record(erased.clone())]).unwrap();
         let loaded = store.load().unwrap();
         assert_eq!((&loaded[0].record, loaded[0].parts.len()), (&erased, 0));
-        store.commit(&[Entry::Forget(job.id)]).unwrap();
+        store.commit(&[StoreEntry::Forget(job.id)]).unwrap();
         assert!(store.load().unwrap().is_empty());
         // The id is as new again.
-        assert_eq!(store.commit(&[Entry::Record(job)]).unwrap(), [true]);
+        assert_eq!(store.commit(&[StoreEntry::Record(job)]).unwrap(), [true]);
     });
 }
 
@@ -134,13 +134,14 @@ fn the_last_head_of_the_receipts_is_there_after_reopening_whatever_else_was_comm
     on_every_backend(|open| {
         let head = |count: u64| {
             let hash = format!("{count:064x}").parse().unwrap();
-            Head { count, hash }
+            ChainHead { count, hash }
         };
         let job = record(1, JobState::Queued);
         {
             let mut store = open();
             assert_eq!(store.head().unwrap(), None);
-            let batch = [Entry::Head(head(3)), Entry::Record(job.clone()), Entry::Head(head(4))];
+            let batch =
+                [StoreEntry::Head(head(3)), StoreEntry::Record(job.clone()), StoreEntry::Head(head(4))];
             assert_eq!(store.commit(&batch).unwrap(), [true, true, true]);
             assert_eq!(store.head().unwrap(), Some(head(4)));
         }
@@ -149,11 +150,11 @@ fn the_last_head_of_the_receipts_is_there_after_reopening_whatever_else_was_comm
             assert_eq!(store.head().unwrap(), Some(head(4)));
             assert_eq!(store.load().unwrap().len(), 1, "a head is no job");
             // With a record that is left out, and alone.
-            let stale = [Entry::Record(job.clone()), Entry::Head(head(5))];
+            let stale = [StoreEntry::Record(job.clone()), StoreEntry::Head(head(5))];
             assert_eq!(store.commit(&stale).unwrap(), [false, true]);
             assert_eq!(store.head().unwrap(), Some(head(5)));
-            store.commit(&[Entry::Head(head(9))]).unwrap();
-            store.commit(&[Entry::Forget(job.id)]).unwrap();
+            store.commit(&[StoreEntry::Head(head(9))]).unwrap();
+            store.commit(&[StoreEntry::Forget(job.id)]).unwrap();
         }
         assert_eq!(open().head().unwrap(), Some(head(9)));
     });

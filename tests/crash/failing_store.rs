@@ -8,10 +8,10 @@ use std::sync::mpsc::channel;
 use evanesce::files::Swept;
 use evanesce::hooks::Hooks;
 use evanesce::job::JobId;
-use evanesce::receipts::{self, Head};
-use evanesce::store::{Change, Entry, Ledger, OtherWitnesses, Store, StoreError, StoredJob};
+use evanesce::receipts::{self, ChainHead};
+use evanesce::store::{Committer, DurableChange, OtherWitnesses, Store, StoreEntry, StoreError, StoredJob};
 use evanesce::telemetry::Fatal;
-use evanesce::view::View;
+use evanesce::view::LocalView;
 
 use crate::support::{
     Exported, KICKOFF, PATIENCE, Server, Setup, assert_disk_equals_store, assert_only_its_receipt_is_left,
@@ -110,7 +110,7 @@ fn an_erasure_whose_commit_fails_has_one_receipt_in_the_end() {
 struct PanickingStore;
 
 impl Store for PanickingStore {
-    fn commit(&mut self, _: &[Entry]) -> Result<Vec<bool>, StoreError> {
+    fn commit(&mut self, _: &[StoreEntry]) -> Result<Vec<bool>, StoreError> {
         panic!("a bug in the backend");
     }
 
@@ -118,7 +118,7 @@ impl Store for PanickingStore {
         Ok(Vec::new())
     }
 
-    fn head(&self) -> Result<Option<Head>, StoreError> {
+    fn head(&self) -> Result<Option<ChainHead>, StoreError> {
         Ok(None)
     }
 }
@@ -134,8 +134,8 @@ impl OtherWitnesses for NoWitnesses {
         Swept::default()
     }
 
-    fn append_receipts(&mut self, _: &[receipts::Entry]) -> Result<Head, String> {
-        Ok(Head::EMPTY)
+    fn append_receipts(&mut self, _: &[receipts::ReceiptEntry]) -> Result<ChainHead, String> {
+        Ok(ChainHead::EMPTY)
     }
 
     fn move_to_trash(&mut self, _: &[JobId]) -> Result<Vec<Result<(), String>>, String> {
@@ -148,8 +148,9 @@ fn a_store_that_panics_is_given_up_like_one_that_fails() {
     let (raised, reasons) = channel();
     let fatal = Fatal::new(move |reason| raised.send(reason.to_string()).unwrap());
     let (store, witnesses) = (Box::new(PanickingStore), Box::new(NoWitnesses));
-    let ledger = Ledger::start(store, witnesses, Arc::new(View::default()), Hooks::default(), fatal).unwrap();
-    drop(ledger.submit(Change::Forget(JobId::random())));
+    let committer =
+        Committer::start(store, witnesses, Arc::new(LocalView::default()), Hooks::default(), fatal).unwrap();
+    drop(committer.submit(DurableChange::Forget(JobId::random())));
     assert!(reasons.recv_timeout(PATIENCE).unwrap().contains("panic in a commit"));
-    assert!(!ledger.is_healthy());
+    assert!(!committer.is_healthy());
 }

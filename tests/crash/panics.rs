@@ -1,4 +1,4 @@
-//! Crash-only: a panic in an actor, in its tasks or in the ledger ends the process with 70,
+//! Crash-only: a panic in an actor, in its tasks or in the committer ends the process with 70,
 //! for a job without a master would be stuck for ever (P11); the next start goes on.
 
 use std::collections::BTreeSet;

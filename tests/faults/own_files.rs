@@ -159,7 +159,7 @@ fn an_audit_log_that_is_removed_or_cut_off_is_begun_anew_and_says_so() {
         server.kill();
         let mut kinds = Vec::new();
         let summary = evanesce::audit::walk(&folder, |item| {
-            kinds.extend(evanesce::audit::Facts::read(item.text).map(|facts| facts.kind().to_string()));
+            kinds.extend(evanesce::audit::LineFacts::read(item.text).map(|facts| facts.kind().to_string()));
             Ok::<_, evanesce::audit::AuditError>(())
         });
         assert!(!summary.unwrap().breaks.is_empty(), "{what}: that something is missing shows");

@@ -75,10 +75,14 @@ impl Director {
         self.released.notify_all();
     }
 
-    /// Returns when nothing moves. The reaper defers to a ledger that is at work, and looks every
-    /// millisecond whether it still is: so long must it be quiet while the ledger is parked.
+    /// Returns when nothing moves. The reaper defers to a committer that is at work, and looks every
+    /// millisecond whether it still is: so long must it be quiet while the committer is parked.
     pub fn wait_until_quiet(&self) {
-        let ledger_waits = self.parked().iter().any(|parked| parked.at.ends_with("(ledger)"));
-        threads::wait_until_asleep(if ledger_waits { Duration::from_micros(2500) } else { Duration::ZERO });
+        let committer_waits = self.parked().iter().any(|parked| parked.at.ends_with("(committer)"));
+        threads::wait_until_asleep(if committer_waits {
+            Duration::from_micros(2500)
+        } else {
+            Duration::ZERO
+        });
     }
 }

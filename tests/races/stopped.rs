@@ -49,7 +49,7 @@ fn stop_before_parts_are_queued() {
         std::thread::spawn(move || wait_for(evanesce.submit(Kickoff::system(), "host".parse().unwrap())))
     };
 
-    // The first job has its plan; the second one keeps the ledger while the plan is written.
+    // The first job has its plan; the second one keeps the committer while the plan is written.
     let first = submit();
     for step in ["LogSynced", "Published", "QueuedCommitted"] {
         go_on(&director, step);

@@ -41,7 +41,7 @@ fn a_list_is_cut_down_by_instant_and_reason() {
     assert_eq!(kinds(&["--reason", "deleted"]), ["erasure"]);
     assert_eq!(kinds(&["--reason", "deleted", "--since", "2026-01-01T01:00:00Z"]), [""; 0]);
     let json = receipts_of(dir.path(), &["list", "--json"]);
-    let read: Vec<Entry> = json.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+    let read: Vec<ReceiptEntry> = json.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
     assert_eq!(read, entries);
     assert_eq!(receipts_of(dir.path(), &["export", "--format", "ndjson"]), json);
 }
@@ -83,7 +83,7 @@ fn a_whole_chain_is_verified_with_its_figures() {
 fn a_head_that_was_written_down_is_looked_for() {
     let (dir, heads) = chain_of(&every_kind());
     let data_dir = dir.path().to_str().unwrap();
-    let verify = |head: &Head, count: Option<u64>| {
+    let verify = |head: &ChainHead, count: Option<u64>| {
         let (head, count) = (head.hash.to_string(), count.map(|count| count.to_string()));
         let count: Vec<_> = count.iter().flat_map(|count| ["--count", count.as_str()]).collect();
         receipts(&[&["verify", "--data-dir", data_dir, "--head", &head], &count[..]].concat())
@@ -100,7 +100,7 @@ fn a_head_that_was_written_down_is_looked_for() {
     std::fs::copy(file(&forged), file(&dir)).unwrap();
     receipts_of(dir.path(), &["verify"]);
     assert_eq!(verify(&heads[7], None).0, 1);
-    assert_eq!(verify(&Head::EMPTY, Some(0)).0, 0, "where every chain begins");
+    assert_eq!(verify(&ChainHead::EMPTY, Some(0)).0, 0, "where every chain begins");
 }
 
 #[test]
@@ -205,7 +205,7 @@ fn the_data_directory_is_found_as_for_the_server() {
 #[test]
 fn a_reader_that_goes_away_is_no_error() {
     let (dir, _) = chain_of(&every_kind());
-    let chain = Receipts::open(dir.path()).unwrap();
+    let chain = ReceiptChain::open(dir.path()).unwrap();
     let many: Vec<_> = (0..5000).map(|_| every_kind().remove(0)).collect();
     chain.append(&many).unwrap();
     let mut command = Command::new(env!("CARGO_BIN_EXE_evanesce"));

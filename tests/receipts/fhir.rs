@@ -7,7 +7,7 @@ use serde_json::json;
 
 use super::*;
 
-fn bundle(entries: &[Entry]) -> Value {
+fn bundle(entries: &[ReceiptEntry]) -> Value {
     let (dir, _) = chain_of(entries);
     serde_json::from_str(&receipts_of(dir.path(), &["export", "--format", "fhir"])).unwrap()
 }

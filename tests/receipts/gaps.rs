@@ -15,7 +15,7 @@ fn gaps(setup: &Setup) -> Vec<Value> {
     setup.chain().into_iter().filter(|entry| entry["kind"] == "gap").collect()
 }
 
-fn as_json(head: &Head) -> Value {
+fn as_json(head: &ChainHead) -> Value {
     serde_json::to_value(head).unwrap()
 }
 
@@ -24,11 +24,11 @@ fn an_end_that_was_cut_off_or_replaced_is_bound_into_the_chain_and_holds_nothing
     let keep = |count: usize| move |text: &str| text.split_inclusive('\n').take(count).collect::<String>();
     let forge = |text: &str| {
         // The last receipt, told otherwise, with all that belongs to it.
-        let mut entries: Vec<Entry> = json_lines(text)
+        let mut entries: Vec<ReceiptEntry> = json_lines(text)
             .into_iter()
             .map(|line| serde_json::from_value(line["entry"].clone()).unwrap())
             .collect();
-        if let Some(Entry::Erasure(receipt)) = entries.last_mut() {
+        if let Some(ReceiptEntry::Erasure(receipt)) = entries.last_mut() {
             receipt.files = 0;
         }
         std::fs::read_to_string(chain_of(&entries).0.path().join(receipts::FILE_NAME)).unwrap()
@@ -76,7 +76,7 @@ fn a_chain_that_is_ahead_of_the_store_is_no_gap_and_is_guarded_from_then_on() {
     erase_one(&server);
     server.kill();
     // Something that the store never heard of: its commit was lost in a crash.
-    let chain = Receipts::open(&setup.data_dir()).unwrap();
+    let chain = ReceiptChain::open(&setup.data_dir()).unwrap();
     let ahead = chain.append(&every_kind()[3..5]).unwrap();
     drop(chain);
     let server = setup.start();
@@ -103,8 +103,8 @@ fn a_crash_before_the_store_hears_of_a_gap_does_no_harm() {
     std::fs::write(&path, "").unwrap();
     // As if killed after the gap was appended: the store still expects the old end.
     let at = "2026-01-01T00:00:00Z".parse().unwrap();
-    let gap = Entry::Gap { at, expected, found: Head::EMPTY };
-    let chain = Receipts::open(&setup.data_dir()).unwrap();
+    let gap = ReceiptEntry::Gap { at, expected, found: ChainHead::EMPTY };
+    let chain = ReceiptChain::open(&setup.data_dir()).unwrap();
     chain.append(&[gap]).unwrap();
     drop(chain);
     let server = setup.start();

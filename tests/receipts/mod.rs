@@ -9,7 +9,7 @@ mod pruning;
 use std::path::Path;
 use std::process::{Command, Stdio};
 
-use evanesce::receipts::{self, Entry, Head, Receipts};
+use evanesce::receipts::{self, ChainHead, ReceiptChain, ReceiptEntry};
 use serde_json::Value;
 
 use crate::support::{Server, Setup, delete, eventually, get, job_id};
@@ -48,20 +48,20 @@ pub fn erase_one(server: &Server) -> String {
 }
 
 /// The end of the chain on disk.
-pub fn head(setup: &Setup) -> Head {
+pub fn head(setup: &Setup) -> ChainHead {
     receipts::verify(&setup.data_dir().join(receipts::FILE_NAME)).unwrap().head
 }
 
 /// A data directory with these entries and nothing else.
-pub fn chain_of(entries: &[Entry]) -> (tempfile::TempDir, Vec<Head>) {
+pub fn chain_of(entries: &[ReceiptEntry]) -> (tempfile::TempDir, Vec<ChainHead>) {
     let dir = tempfile::tempdir().unwrap();
-    let chain = Receipts::open(dir.path()).unwrap();
+    let chain = ReceiptChain::open(dir.path()).unwrap();
     let heads = entries.iter().map(|entry| chain.append(std::slice::from_ref(entry)).unwrap()).collect();
     (dir, heads)
 }
 
 /// Entries of every kind, an hour apart from 2026-01-01T00:00:00Z.
-pub fn every_kind() -> Vec<Entry> {
+pub fn every_kind() -> Vec<ReceiptEntry> {
     let job = "6b1f0e3c-5d0a-4b8e-9a57-0f6f1c2d3e4f";
     let digits = "ab".repeat(32);
     let head = format!(r#"{{"count":3,"head":"{digits}"}}"#);

@@ -12,7 +12,7 @@ fn short() -> Setup {
 
 /// Erases two jobs, and one more when the others' time is over; the server is gone then.
 /// Gives the head after the first two.
-fn two_old_and_a_young_one(setup: &Setup) -> Head {
+fn two_old_and_a_young_one(setup: &Setup) -> ChainHead {
     let server = setup.start();
     let jobs = [erase_one(&server), erase_one(&server)];
     let old = head(setup);
@@ -28,7 +28,7 @@ fn two_old_and_a_young_one(setup: &Setup) -> Head {
     old
 }
 
-fn wait_pruned(setup: &Setup) -> Head {
+fn wait_pruned(setup: &Setup) -> ChainHead {
     let path = setup.data_dir().join(receipts::FILE_NAME);
     eventually("the pruning", || receipts::verify(&path).unwrap().checkpoint)
 }

@@ -19,9 +19,9 @@ use crate::job::{
     RequestSummary, StateName,
 };
 use crate::space::{Claim, NoRoom};
-use crate::store::{Change, CommitError, Outcome};
+use crate::store::{CommitError, CommitOutcome, DurableChange};
 use crate::telemetry;
-use crate::view::Published;
+use crate::view::PublishedJob;
 
 impl ExportJob {
     pub(super) fn begin(&mut self, ctx: &mut Context<Self>) {
@@ -125,12 +125,12 @@ impl ExportJob {
             // From here on it is in the directory, and not in memory (P13).
             let summary = Arc::new(RequestSummary::of(&request));
             this.request = Some(summary.clone());
-            let mut published = Published::new(record.clone(), Some(summary), Arc::new([]));
+            let mut published = PublishedJob::new(record.clone(), Some(summary), Arc::new([]));
             published.progress = this.progress.clone();
             published.partial = this.partial.clone();
             this.record = Some(record);
-            let committed = this.services.ledger.submit(Change::New(published));
-            this.wait(ctx, committed, move |this, outcome: Result<Outcome, CommitError>, ctx| {
+            let committed = this.services.committer.submit(DurableChange::New(published));
+            this.wait(ctx, committed, move |this, outcome: Result<CommitOutcome, CommitError>, ctx| {
                 if outcome.is_err() {
                     return;
                 }
@@ -144,7 +144,7 @@ impl ExportJob {
     }
 
     /// A job that was passivated, or found at a start.
-    pub(super) fn recall(&mut self, published: &Published, ctx: &mut Context<Self>) {
+    pub(super) fn recall(&mut self, published: &PublishedJob, ctx: &mut Context<Self>) {
         self.record = Some(published.record.clone());
         self.request = published.request.clone();
         self.progress = published.progress.clone();

@@ -12,7 +12,7 @@ use crate::hooks::Step;
 use crate::job::{
     ClientId, Erasure, Event, JobRecord, JobState, Mark, MarkReason, Receipt, StateName, SweepFailure,
 };
-use crate::store::Outcome;
+use crate::store::CommitOutcome;
 
 impl ExportJob {
     pub(super) fn mark(&self, reason: MarkReason, by: Option<ClientId>, request_id: Option<String>) -> Mark {
@@ -46,17 +46,17 @@ impl ExportJob {
     }
 
     /// The mark is durable and published.
-    pub(super) fn marked(&mut self, outcome: &Outcome) {
+    pub(super) fn marked(&mut self, outcome: &CommitOutcome) {
         let Some(JobState::Marked(mark)) = self.state() else { return };
         let at = mark.at;
         self.tally.hidden_at = Some(self.now());
         self.mark_answer = Some(match outcome {
-            Outcome::Done => CancelReply::Accepted { at },
-            Outcome::Swept(swept) => {
+            CommitOutcome::Done => CancelReply::Accepted { at },
+            CommitOutcome::Swept(swept) => {
                 self.tally.swept += *swept;
                 CancelReply::Accepted { at }
             }
-            Outcome::NotMoved(reason) => {
+            CommitOutcome::NotMoved(reason) => {
                 tracing::error!(job = %self.id, reason, "marked, but not moved to trash; the reaper goes on trying");
                 CancelReply::HalfDurable
             }

@@ -9,7 +9,7 @@ use crate::export::{Fenced, Straggler};
 use crate::hooks::Step;
 use crate::job::{Effect, JobState, Mark, MarkReason};
 use crate::telemetry;
-use crate::view::Downloads;
+use crate::view::OpenDownloads;
 
 /// How often a writer inside a system call is asked again for its files.
 const ASK_AGAIN: std::time::Duration = std::time::Duration::from_millis(100);
@@ -94,7 +94,7 @@ impl ExportJob {
     pub(super) fn check_last_out(&mut self, ctx: &mut Context<Self>) {
         let Some((generation, rest)) = self.last_out.leaving else { return };
         let downloads = self.services.view().get(self.id).map(|published| published.downloads.clone());
-        let reading = downloads.as_deref().map_or(0, Downloads::open);
+        let reading = downloads.as_deref().map_or(0, OpenDownloads::open);
         let writing = self.services.pool.running(self.id);
         if self.in_directory == 0 && writing == 0 && self.last_out.busy.is_empty() && reading == 0 {
             self.last_out.leaving = None;

@@ -27,9 +27,9 @@ use crate::job::{
     Completion, Effect, Event, Failure, FailureReason, JobId, JobRecord, JobState, Mark, Refusal,
     RequestSummary, SealedPart, StateName, transition,
 };
-use crate::store::Change;
+use crate::store::DurableChange;
 use crate::telemetry::{self, PanicGuard};
-use crate::view::{Partial, Progress, Published};
+use crate::view::{ExportProgress, PartialManifests, PublishedJob};
 
 /// See the module.
 pub(super) struct ExportJob {
@@ -52,8 +52,8 @@ pub(super) struct ExportJob {
     sealed: Vec<SealedPart>,
     /// The sums of a job that is finishing.
     completion: Option<Completion>,
-    progress: Arc<Progress>,
-    partial: Arc<Partial>,
+    progress: Arc<ExportProgress>,
+    partial: Arc<PartialManifests>,
     work: Option<Arc<Work>>,
     waiters: Vec<Waiter>,
     /// The answer to the request that marked the job, once there is one.
@@ -266,11 +266,11 @@ impl ExportJob {
                 Effect::Acknowledge => self.acknowledge(),
                 Effect::RunParts => self.run_parts(ctx),
                 Effect::Sweep => self.reaper.do_send(Sweep(self.id)),
-                // These four are the ledger's: it performs them in this order for a whole batch.
+                // These four are the committer's: it performs them in this order for a whole batch.
                 Effect::AppendReceipt | Effect::Commit | Effect::MoveToTrash | Effect::Publish => {
-                    let ledgers =
+                    let is_of_commit =
                         |e: &Effect| matches!(e, Effect::Commit | Effect::MoveToTrash | Effect::Publish);
-                    let skipped = rest.iter().take_while(|e| ledgers(e)).count();
+                    let skipped = rest.iter().take_while(|e| is_of_commit(e)).count();
                     return self.commit(&rest[skipped..], ctx);
                 }
                 Effect::AwaitLastOut => return self.await_last_out(rest, ctx),
@@ -292,9 +292,9 @@ impl ExportJob {
     fn commit(&mut self, rest: &'static [Effect], ctx: &mut Context<Self>) {
         let Some(change) = self.next_change() else { return };
         let generation = self.generation;
-        let is_mark = matches!(change, Change::Mark(_) | Change::MarkNew(_));
+        let is_mark = matches!(change, DurableChange::Mark(_) | DurableChange::MarkNew(_));
         let event = event_of(&change);
-        let committed = self.services.ledger.submit(change);
+        let committed = self.services.committer.submit(change);
         self.wait(ctx, committed, move |this, outcome, ctx| {
             // After an error the process is ending; nobody may be told anything.
             let Ok(outcome) = outcome else { return };
@@ -314,26 +314,26 @@ impl ExportJob {
         });
     }
 
-    /// The record as the next change of the ledger.
-    fn next_change(&mut self) -> Option<Change> {
+    /// The record as the next change of the committer.
+    fn next_change(&mut self) -> Option<DurableChange> {
         let orphan = std::mem::take(&mut self.tally.orphan);
         let record = self.record.as_mut()?;
         if orphan {
-            return Some(Change::MarkNew(Published::new(record.clone(), None, Arc::new([]))));
+            return Some(DurableChange::MarkNew(PublishedJob::new(record.clone(), None, Arc::new([]))));
         }
         record.revision += 1;
         let record = record.clone();
         Some(match &record.state {
             JobState::Complete(_) => {
                 let parts = std::mem::take(&mut self.sealed).into();
-                Change::Complete(record, parts)
+                DurableChange::Complete(record, parts)
             }
-            JobState::Marked(Mark { failure: None, .. }) => Change::Mark(record),
+            JobState::Marked(Mark { failure: None, .. }) => DurableChange::Mark(record),
             JobState::Erased(erasure) => {
                 let receipt = self.receipt(&record, erasure);
-                Change::Erase(record, Box::new(receipt))
+                DurableChange::Erase(record, Box::new(receipt))
             }
-            _ => Change::Update(record),
+            _ => DurableChange::Update(record),
         })
     }
 }

@@ -18,7 +18,7 @@ use crate::job::{
     StateName,
 };
 use crate::space::NoRoom;
-use crate::store::Change;
+use crate::store::DurableChange;
 use crate::telemetry;
 
 impl ExportJob {
@@ -143,7 +143,7 @@ impl ExportJob {
         if !matches!(self.state(), Some(JobState::Running { .. })) {
             return;
         }
-        let recorded = self.services.ledger.submit(Change::Seal(self.id, part.clone()));
+        let recorded = self.services.committer.submit(DurableChange::Seal(self.id, part.clone()));
         self.wait(ctx, recorded, |this, outcome, ctx| {
             if outcome.is_err() {
                 return;

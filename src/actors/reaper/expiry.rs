@@ -10,7 +10,7 @@ use super::super::prune::{prune, prune_audit};
 use super::Reaper;
 use crate::clock::{Reading, after, between};
 use crate::job::JobState;
-use crate::store::Change;
+use crate::store::DurableChange;
 use crate::telemetry;
 
 /// How often receipts are pruned.
@@ -41,7 +41,7 @@ impl Reaper {
                 _ if expires.is_some() => next = next.into_iter().chain(expires).min(),
                 JobState::Erased(erasure) if after(erasure.gone_at, retention.tombstones.0) <= now => {
                     // Nobody waits for it; a failure ends the process anyway.
-                    drop(self.services.ledger.submit(Change::Forget(job)));
+                    drop(self.services.committer.submit(DurableChange::Forget(job)));
                 }
                 _ => {}
             }

@@ -40,7 +40,7 @@ pub struct Reaper {
     services: Arc<Services>,
     orchestrator: Addr<Orchestrator>,
     queue: SweepQueue,
-    /// Whether the queue waits for the ledger, and a timer for the queue.
+    /// Whether the queue waits for the committer, and a timer for the queue.
     is_looking: bool,
     sightings: Sightings,
     clock_guard: JumpGuard,
@@ -107,12 +107,12 @@ impl Reaper {
         self.orchestrator.do_send(Tell { job, message });
     }
 
-    /// Starts sweeps, at once or when the ledger has nothing more urgent.
+    /// Starts sweeps, at once or when the committer has nothing more urgent.
     fn sweep_next(&mut self, ctx: &mut Context<Self>) {
-        let (ledger, holds) = (&self.services.ledger, self.services.eraser.holds().clone());
+        let (committer, holds) = (&self.services.committer, self.services.eraser.holds().clone());
         loop {
             let now = Instant::now();
-            match self.queue.next(now, ledger.waiting(), |job| holds.grant_sweep(job)) {
+            match self.queue.next(now, committer.waiting(), |job| holds.grant_sweep(job)) {
                 NextSweep::Nothing => return,
                 NextSweep::LookAgain(wait) => {
                     if !std::mem::replace(&mut self.is_looking, true) {

@@ -8,43 +8,43 @@ use tokio::sync::oneshot;
 
 use super::Reaper;
 use crate::erase::OrderError;
-use crate::receipts::Entry;
-use crate::store::Change;
+use crate::receipts::ReceiptEntry;
+use crate::store::DurableChange;
 
 /// An order, as the entry that the chain gets: a pause, a resume, a hold or a release.
 #[derive(Message)]
 #[rtype(result = "()")]
 pub struct Order {
     /// What is ordered.
-    pub entry: Entry,
+    pub entry: ReceiptEntry,
     /// Resolves when the order is durable.
     pub reply: oneshot::Sender<Result<(), OrderError>>,
 }
 
 impl Reaper {
     /// Refuses what makes no sense; a pause and a hold are in force from here on.
-    fn admit(&self, entry: &Entry) -> Result<(), OrderError> {
+    fn admit(&self, entry: &ReceiptEntry) -> Result<(), OrderError> {
         let holds = self.services.eraser.holds();
         match entry {
-            Entry::Pause(_) => holds.pause(),
-            Entry::Resume { .. } if !holds.is_paused() => Err(OrderError::NotPaused),
-            Entry::Hold(hold) => holds.hold(hold.job),
-            Entry::Release { job, .. } if !holds.is_held(*job) => Err(OrderError::NotHeld),
+            ReceiptEntry::Pause(_) => holds.pause(),
+            ReceiptEntry::Resume { .. } if !holds.is_paused() => Err(OrderError::NotPaused),
+            ReceiptEntry::Hold(hold) => holds.hold(hold.job),
+            ReceiptEntry::Release { job, .. } if !holds.is_held(*job) => Err(OrderError::NotHeld),
             _ => Ok(()),
         }
     }
 
     /// The order is durable: what it ends goes on.
-    fn carry_out(&mut self, entry: &Entry, ctx: &mut Context<Self>) {
+    fn carry_out(&mut self, entry: &ReceiptEntry, ctx: &mut Context<Self>) {
         let holds = self.services.eraser.holds().clone();
         match entry {
-            Entry::Release { job, .. } => {
+            ReceiptEntry::Release { job, .. } => {
                 holds.release(*job);
                 self.queue.release(*job);
                 // Its time may be over.
                 self.pass(ctx);
             }
-            Entry::Resume { .. } => {
+            ReceiptEntry::Resume { .. } => {
                 holds.resume();
                 self.pass(ctx);
             }
@@ -62,9 +62,9 @@ impl Handler<Order> for Reaper {
             let _ = reply.send(Err(refusal));
             return;
         }
-        let noted = self.services.ledger.submit(Change::Note(entry.clone()));
+        let noted = self.services.committer.submit(DurableChange::Note(entry.clone()));
         let holds = self.services.eraser.holds().clone();
-        let is_pause = matches!(entry, Entry::Pause(_));
+        let is_pause = matches!(entry, ReceiptEntry::Pause(_));
         let done = async move {
             let noted = noted.await;
             if is_pause && noted.is_ok() {

@@ -6,15 +6,15 @@ use std::sync::Arc;
 use super::Reaper;
 use crate::actors::Services;
 use crate::audit::{self, AuditLog};
-use crate::receipts::{self, Receipts};
+use crate::receipts::{self, ReceiptChain};
 use crate::standing::{Look, Standing};
-use crate::store::Change;
+use crate::store::DurableChange;
 use crate::telemetry;
 
 /// What is looked at.
 pub(super) struct OwnFiles {
     standing: Arc<Standing>,
-    receipts: Arc<Receipts>,
+    receipts: Arc<ReceiptChain>,
     audit: Arc<AuditLog>,
 }
 
@@ -48,7 +48,7 @@ impl Reaper {
         }
         if missing.contains(&receipts::FILE_NAME) {
             // Nobody waits for it; a failure ends the process anyway.
-            drop(self.services.ledger.submit(Change::Mend));
+            drop(self.services.committer.submit(DurableChange::Mend));
         }
         telemetry::missing_files(missing.len());
         self.status.missing.clone_from(missing);

@@ -4,8 +4,8 @@ use jiff::Timestamp;
 use serde_json::Value;
 
 use super::{Room, caller, detail};
-use crate::audit::{Caller, Download, Ending, Event};
-use crate::chain::Head;
+use crate::audit::{AuditedCaller, AuditedDownload, AuditedEvent, DownloadEnding};
+use crate::chain::ChainHead;
 use crate::job::{ClientId, FailureReason, JobId, MarkReason, TenantId};
 
 #[test]
@@ -14,7 +14,7 @@ fn a_download_is_recorded_when_it_begins_and_when_it_ends() {
     let job = JobId::random();
     let file = "0E6C1A30-5D7B-4B6E-8B49-3B9D6A2F7C11_Patient.ndjson";
     let begin = |length| room.log.download(caller(), job, file, length);
-    let ends = |download: Download| {
+    let ends = |download: AuditedDownload| {
         drop(download);
         let event = room.events().pop().unwrap();
         let [bytes, ending] = ["bytes", "ending"].map(|name| detail(&event, name).unwrap().to_string());
@@ -63,14 +63,18 @@ fn strangers_cannot_fill_the_disk_with_refusals() {
     let room = Room::new(1 << 20);
     let refuse = |count| {
         for _ in 0..count {
-            room.log.record(Event::AuthenticationRefused { caller: Caller::default(), reason: "no-token" });
+            room.log.record(AuditedEvent::AuthenticationRefused {
+                caller: AuditedCaller::default(),
+                reason: "no-token",
+            });
         }
     };
     let count = |kind: &str| room.kinds().iter().filter(|other| *other == kind).count();
     refuse(60);
     assert_eq!(count("authentication-refused"), 60);
     refuse(1000);
-    room.log.record(Event::TokenRefused { caller: Caller::default(), reason: "invalid_client" });
+    room.log
+        .record(AuditedEvent::TokenRefused { caller: AuditedCaller::default(), reason: "invalid_client" });
     room.record();
     assert_eq!((count("authentication-refused"), count("token-refused"), count("manifest")), (60, 0, 1));
     room.set_time(60);
@@ -83,14 +87,15 @@ fn strangers_cannot_fill_the_disk_with_refusals() {
         detail(withheld[n], "events").unwrap().to_string()
     };
     assert_eq!(told(0), "1001");
-    room.log.record(Event::Stopped);
+    room.log.record(AuditedEvent::Stopped);
     assert_eq!((told(1), room.breaks()), ("1".into(), vec![]));
 }
 
 /// An event of every kind.
-fn every_kind() -> Vec<Event> {
+fn every_kind() -> Vec<AuditedEvent> {
     let (job, tenant): (_, TenantId) = (JobId::random(), "default".parse().unwrap());
-    let (owner, head): (ClientId, _) = ("owner-1".parse().unwrap(), Head { count: 7, ..Head::EMPTY });
+    let (owner, head): (ClientId, _) =
+        ("owner-1".parse().unwrap(), ChainHead { count: 7, ..ChainHead::EMPTY });
     let receipt = r#"{"job":"6b1f0e3c-5d0a-4b8e-9a57-0f6f1c2d3e4f","tenant":"t1","owner":"o1",
         "reason":"deleted","was":"complete","by":"c1","request_id":"r1","submitted_at":"2025-12-31T00:00:00Z",
         "marked_at":"2025-12-31T23:59:59.5Z","hidden_at":null,"last_byte_at":null,
@@ -98,52 +103,65 @@ fn every_kind() -> Vec<Event> {
         "last_error":"unlink: EBUSY",
         "fenced_writers":0,"cut_downloads":1,"drained_downloads":3,"resumed":false}"#;
     let (at, by) = (Timestamp::UNIX_EPOCH, "ops".to_string());
-    use crate::receipts::{Entry, Hold, Pause};
+    use crate::receipts::{Hold, Pause, ReceiptEntry};
     let orders = [
-        Entry::Hold(Hold { job, at, by: by.clone(), reason: "of Mr Wintergreen".into() }),
-        Entry::Release { job, at, by: by.clone() },
-        Entry::Pause(Pause { at, by: by.clone(), reason: "of Mr Wintergreen".into() }),
-        Entry::Resume { at, by: by.clone() },
-        Entry::Prune { at, cut: head },
-        Entry::Gap { at, expected: head, found: head },
-        Entry::Erasure(serde_json::from_str(receipt).unwrap()),
+        ReceiptEntry::Hold(Hold { job, at, by: by.clone(), reason: "of Mr Wintergreen".into() }),
+        ReceiptEntry::Release { job, at, by: by.clone() },
+        ReceiptEntry::Pause(Pause { at, by: by.clone(), reason: "of Mr Wintergreen".into() }),
+        ReceiptEntry::Resume { at, by: by.clone() },
+        ReceiptEntry::Prune { at, cut: head },
+        ReceiptEntry::Gap { at, expected: head, found: head },
+        ReceiptEntry::Erasure(serde_json::from_str(receipt).unwrap()),
     ];
     let (file, bytes, reason) = ("X_Patient.ndjson".to_string(), 5, "because");
-    let mut events: Vec<_> = orders.iter().map(|entry| Event::of_receipt(entry, head)).collect();
+    let mut events: Vec<_> = orders.iter().map(|entry| AuditedEvent::of_receipt(entry, head)).collect();
     let mark = |reason, by: Option<ClientId>| {
         let request_id = by.as_ref().map(|_| "r1".into());
-        Event::Marked { job, tenant: tenant.clone(), owner: owner.clone(), reason, by, request_id }
+        AuditedEvent::Marked { job, tenant: tenant.clone(), owner: owner.clone(), reason, by, request_id }
     };
     events.extend([
-        Event::Started,
-        Event::Stopped,
-        Event::KickOff { caller: caller(), job, level: "group" },
-        Event::KickOffRefused { caller: caller(), status: 429, reason },
-        Event::Manifest { caller: caller(), job },
-        Event::Completed { job, tenant: tenant.clone(), owner: owner.clone(), files: 1, resources: 2, bytes },
-        Event::Failed {
+        AuditedEvent::Started,
+        AuditedEvent::Stopped,
+        AuditedEvent::KickOff { caller: caller(), job, level: "group" },
+        AuditedEvent::KickOffRefused { caller: caller(), status: 429, reason },
+        AuditedEvent::Manifest { caller: caller(), job },
+        AuditedEvent::Completed {
+            job,
+            tenant: tenant.clone(),
+            owner: owner.clone(),
+            files: 1,
+            resources: 2,
+            bytes,
+        },
+        AuditedEvent::Failed {
             job,
             tenant: tenant.clone(),
             owner: owner.clone(),
             reason: FailureReason::SourceChanged,
         },
-        Event::DownloadBegan { caller: caller(), job, file: file.clone() },
-        Event::DownloadEnded { caller: caller(), job, file: file.clone(), bytes, ending: Ending::Cut },
-        Event::Deleted { caller: caller(), job },
+        AuditedEvent::DownloadBegan { caller: caller(), job, file: file.clone() },
+        AuditedEvent::DownloadEnded {
+            caller: caller(),
+            job,
+            file: file.clone(),
+            bytes,
+            ending: DownloadEnding::Cut,
+        },
+        AuditedEvent::Deleted { caller: caller(), job },
         mark(MarkReason::Expired, None),
         mark(MarkReason::Deleted, Some("c1".parse().unwrap())),
-        Event::TokenIssued { caller: caller(), scopes: 2, expires_in: 300 },
-        Event::TokenRefused { caller: Caller::default(), reason },
-        Event::AuthenticationRefused { caller: Caller::default(), reason },
-        Event::ScopeRefused { caller: caller(), job: None, reason },
-        Event::ScopeRefused { caller: caller(), job: Some(job), reason },
-        Event::Admin { action: "client-register", by, job: None, client: Some("c2".parse().unwrap()) },
-        Event::Rotated { before: file.clone(), end: head },
-        Event::Removed { files: 1, cut: head },
-        Event::Torn { file: file.clone(), bytes },
-        Event::Broken { file, line: 3 },
-        Event::Withheld { events: 3 },
-        Event::Lost { events: 3 },
+        AuditedEvent::TokenIssued { caller: caller(), scopes: 2, expires_in: 300 },
+        AuditedEvent::TokenRefused { caller: AuditedCaller::default(), reason },
+        AuditedEvent::AuthenticationRefused { caller: AuditedCaller::default(), reason },
+        AuditedEvent::ScopeRefused { caller: caller(), job: None, reason },
+        AuditedEvent::ScopeRefused { caller: caller(), job: Some(job), reason },
+        AuditedEvent::Admin { action: "client-register", by, job: None, client: Some("c2".parse().unwrap()) },
+        AuditedEvent::Rotated { before: file.clone(), end: head },
+        AuditedEvent::Removed { files: 1, cut: head },
+        AuditedEvent::Torn { file: file.clone(), bytes },
+        AuditedEvent::Broken { file, line: 3 },
+        AuditedEvent::Withheld { events: 3 },
+        AuditedEvent::Lost { events: 3 },
     ]);
     events
 }

@@ -42,7 +42,7 @@ impl Room {
     }
 
     fn record(&self) {
-        self.log.record(Event::Manifest { caller: caller(), job: JobId::random() });
+        self.log.record(AuditedEvent::Manifest { caller: caller(), job: JobId::random() });
     }
 
     fn set_time(&self, seconds: i64) {
@@ -68,14 +68,14 @@ impl Room {
         counts.into_iter().map(|count| self.folder().join(walk::file_name(count))).collect()
     }
 
-    fn verify(&self) -> Summary {
+    fn verify(&self) -> AuditSummary {
         walk(&self.folder(), |_| Ok::<_, AuditError>(())).unwrap()
     }
 
     /// Where the chain is broken, as file (from 0) and line, and why.
     fn breaks(&self) -> Vec<(usize, u64, String)> {
         let files = self.files();
-        let place = |place: &Break| files.iter().position(|file| file.ends_with(&place.file)).unwrap();
+        let place = |place: &ChainBreak| files.iter().position(|file| file.ends_with(&place.file)).unwrap();
         let breaks = self.verify().breaks;
         breaks.iter().map(|found| (place(found), found.line, found.reason.clone())).collect()
     }
@@ -90,7 +90,7 @@ impl Room {
     fn kinds(&self) -> Vec<String> {
         let mut kinds = Vec::new();
         walk(&self.folder(), |item| {
-            kinds.push(Facts::read(item.text).unwrap().kind().to_string());
+            kinds.push(LineFacts::read(item.text).unwrap().kind().to_string());
             Ok::<_, AuditError>(())
         })
         .unwrap();
@@ -109,8 +109,8 @@ fn open(dir: &Path, settings: &Audit, second: &Arc<AtomicI64>) -> AuditLog {
     AuditLog::open(dir, settings, clock).unwrap()
 }
 
-fn caller() -> Caller {
-    Caller {
+fn caller() -> AuditedCaller {
+    AuditedCaller {
         client: Some("client-1".parse().unwrap()),
         tenant: Some("default".parse().unwrap()),
         request_id: Some("8f0b6a0e-6f7e-4c53-9a64-0d7c6a0f8a11".into()),
@@ -151,7 +151,7 @@ fn the_chain_goes_on_over_files_and_starts() {
     let summary = room.verify();
     let files = room.files();
     assert!(files.len() > 5, "{files:?}");
-    assert_eq!((summary.files, summary.breaks, summary.start), (files.len(), vec![], Head::EMPTY));
+    assert_eq!((summary.files, summary.breaks, summary.start), (files.len(), vec![], ChainHead::EMPTY));
     assert_eq!(Some(summary.head), room.log.head());
     assert_eq!(summary.head.count, 40 + files.len() as u64 - 1, "one event more tells of each new file");
     // The first line of a file proves the one before.
@@ -198,7 +198,7 @@ fn a_log_that_is_switched_off_makes_nothing() {
     let dir = tempfile::tempdir().unwrap();
     let settings = Audit { enabled: false, ..Audit::default() };
     let log = AuditLog::open(dir.path(), &settings, Clock::system()).unwrap();
-    log.record(Event::Started);
+    log.record(AuditedEvent::Started);
     assert!(log.is_healthy() && log.head().is_none());
     assert_eq!(log.prune(Timestamp::MAX).unwrap(), 0);
     assert_eq!(std::fs::read_dir(dir.path()).unwrap().count(), 0);

@@ -3,26 +3,26 @@
 use std::os::unix::fs::FileExt;
 
 use super::Room;
-use crate::audit::{Event, Latest, deletions, latest};
-use crate::chain::Head;
+use crate::audit::{AuditedEvent, LastWitnessed, deletions, latest};
+use crate::chain::ChainHead;
 use crate::job::{JobId, MarkReason};
-use crate::receipts::Entry;
+use crate::receipts::ReceiptEntry;
 
-fn mark(job: JobId, reason: MarkReason) -> Event {
+fn mark(job: JobId, reason: MarkReason) -> AuditedEvent {
     let (tenant, owner) = ("t1".parse().unwrap(), "o1".parse().unwrap());
-    Event::Marked { job, tenant, owner, reason, by: None, request_id: None }
+    AuditedEvent::Marked { job, tenant, owner, reason, by: None, request_id: None }
 }
 
 /// A log of small files in which each of these jobs is marked, between other events; the receipts
 /// are told of once, before the last two marks.
-fn told(room: &Room, jobs: &[JobId]) -> Head {
-    let head = Head { count: 7, ..Head::EMPTY };
+fn told(room: &Room, jobs: &[JobId]) -> ChainHead {
+    let head = ChainHead { count: 7, ..ChainHead::EMPTY };
     for (n, job) in jobs.iter().enumerate() {
         room.set_time(i64::try_from(n).unwrap());
         (0..5).for_each(|_| room.record());
         if n + 2 == jobs.len() {
-            let resumed = Entry::Resume { at: room.at(0), by: "ops".into() };
-            room.log.record(Event::of_receipt(&resumed, head));
+            let resumed = ReceiptEntry::Resume { at: room.at(0), by: "ops".into() };
+            room.log.record(AuditedEvent::of_receipt(&resumed, head));
         }
         let reason = if n % 2 == 0 { MarkReason::Expired } else { MarkReason::Deleted };
         room.log.record(mark(*job, reason));
@@ -35,12 +35,12 @@ fn told(room: &Room, jobs: &[JobId]) -> Head {
 fn the_last_that_it_has_seen_of_others_is_found_from_its_end() {
     let room = Room::new(4096);
     let none = latest(&room.folder()).unwrap();
-    assert_eq!(none, Latest::default());
+    assert_eq!(none, LastWitnessed::default());
     let jobs: [JobId; 6] = std::array::from_fn(|_| JobId::random());
     let head = told(&room, &jobs);
     assert!(room.files().len() > 6);
     let found = latest(&room.folder()).unwrap();
-    assert_eq!(found, Latest { mark: Some((jobs[5], room.at(5))), receipts: Some(head) });
+    assert_eq!(found, LastWitnessed { mark: Some((jobs[5], room.at(5))), receipts: Some(head) });
     // Without its end it tells of what was before.
     for file in room.files().iter().rev() {
         let text = std::fs::read_to_string(file).unwrap();

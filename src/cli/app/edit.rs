@@ -13,7 +13,7 @@ use toml_edit::{DocumentMut, Item, Table};
 use crate::auth::Registry;
 use crate::cli::CliError;
 use crate::job::{ClientId, TenantId};
-use crate::plain_file::{self, Links, SETTINGS_BYTES};
+use crate::plain_file::{self, LinkPolicy, SETTINGS_BYTES};
 
 /// How long another edit is waited for.
 const PATIENCE: Duration = Duration::from_secs(10);
@@ -35,7 +35,7 @@ fn failed(path: &Path, what: &str) -> impl Fn(io::Error) -> CliError {
 }
 
 fn read(path: &Path) -> Result<Option<String>, CliError> {
-    match plain_file::read_text(path, Links::Follow, SETTINGS_BYTES) {
+    match plain_file::read_text(path, LinkPolicy::Follow, SETTINGS_BYTES) {
         Ok(text) => Ok(Some(text)),
         Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
         Err(error) => Err(failed(path, "read")(error)),

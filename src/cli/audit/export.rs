@@ -8,7 +8,7 @@ use serde::Deserialize;
 use serde_json::value::RawValue;
 
 use super::check;
-use crate::audit::{self, Facts, Summary};
+use crate::audit::{self, AuditSummary, LineFacts};
 use crate::cli::CliError;
 use crate::cli::chain::Bundle;
 use crate::cli::output::{Failure, write_to};
@@ -55,7 +55,7 @@ struct Id {
 }
 
 impl Args {
-    fn wants(&self, facts: &Facts) -> bool {
+    fn wants(&self, facts: &LineFacts) -> bool {
         let job = self.job.map(|job| format!("urn:uuid:{job}"));
         self.since.is_none_or(|since| facts.recorded() >= since)
             && self.until.is_none_or(|until| facts.recorded() < until)
@@ -84,14 +84,14 @@ fn each(
     folder: &Path,
     args: &Args,
     mut write: impl FnMut(&str) -> Result<(), Failure>,
-) -> Result<Summary, Failure> {
-    audit::walk(folder, |item| match Facts::read(item.text) {
+) -> Result<AuditSummary, Failure> {
+    audit::walk(folder, |item| match LineFacts::read(item.text) {
         Some(facts) if args.wants(&facts) => write(item.text),
         _ => Ok(()),
     })
 }
 
-fn bundle(folder: &Path, args: &Args, out: &mut dyn Write) -> Result<Summary, Failure> {
+fn bundle(folder: &Path, args: &Args, out: &mut dyn Write) -> Result<AuditSummary, Failure> {
     let mut bundle = Bundle::begin(out)?;
     let summary = each(folder, args, |text| {
         let not_json = |e: serde_json::Error| Failure::Chain(e.to_string());

@@ -11,8 +11,8 @@ use jiff::Timestamp;
 use super::CliError;
 use super::chain::Place;
 use super::output::{Failure, finish};
-use crate::audit::{self, AuditError, FOLDER, Summary};
-use crate::receipts::{Hash, Head};
+use crate::audit::{self, AuditError, AuditSummary, FOLDER};
+use crate::receipts::{ChainHash, ChainHead};
 
 /// The arguments of `evanesce audit`.
 #[derive(Debug, clap::Args)]
@@ -30,7 +30,7 @@ enum Command {
         /// A head that the chain had, such as an earlier `verify` showed: one that it does not go
         /// through any more is a sign that its end was cut off.
         #[arg(long, value_name = "HASH")]
-        head: Option<Hash>,
+        head: Option<ChainHash>,
     },
     /// Write events as FHIR R4 AuditEvents, for other programs.
     Export(export::Args),
@@ -45,7 +45,7 @@ pub fn run(args: &Args) -> Result<(), CliError> {
     }
 }
 
-fn verify(folder: &Path, hash: Option<Hash>) -> Result<(), CliError> {
+fn verify(folder: &Path, hash: Option<ChainHash>) -> Result<(), CliError> {
     let mut is_found = false;
     let walked = audit::walk(folder, |item| {
         is_found |= Some(item.head.hash) == hash;
@@ -65,7 +65,7 @@ fn verify(folder: &Path, hash: Option<Hash>) -> Result<(), CliError> {
 }
 
 /// Refuses a chain that is broken anywhere.
-fn check(summary: &Summary) -> Result<(), CliError> {
+fn check(summary: &AuditSummary) -> Result<(), CliError> {
     if summary.breaks.is_empty() {
         return Ok(());
     }
@@ -73,9 +73,9 @@ fn check(summary: &Summary) -> Result<(), CliError> {
     Err(CliError::failed(format!("the audit log is broken: {}", breaks.join("; "))))
 }
 
-fn print(summary: &Summary, out: &mut impl Write) -> Result<(), Failure> {
+fn print(summary: &AuditSummary, out: &mut impl Write) -> Result<(), Failure> {
     let instant = |at: Option<Timestamp>| at.map_or_else(|| "none".to_string(), |at| at.to_string());
-    let Head { count, hash } = summary.head;
+    let ChainHead { count, hash } = summary.head;
     writeln!(out, "files    {}", summary.files)?;
     writeln!(out, "count    {count}")?;
     writeln!(out, "head     {hash}")?;

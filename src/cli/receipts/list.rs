@@ -11,7 +11,7 @@ use serde::de::value::Error;
 
 use crate::cli::output::Failure;
 use crate::job::{MarkReason, Receipt};
-use crate::receipts::{self, Entry};
+use crate::receipts::{self, ReceiptEntry};
 
 /// The arguments of `evanesce receipts list`.
 #[derive(Debug, clap::Args)]
@@ -33,8 +33,8 @@ fn reason(text: &str) -> Result<MarkReason, Error> {
 }
 
 impl Args {
-    fn wants(&self, entry: &Entry) -> bool {
-        let of_reason = |reason| matches!(entry, Entry::Erasure(receipt) if receipt.reason == reason);
+    fn wants(&self, entry: &ReceiptEntry) -> bool {
+        let of_reason = |reason| matches!(entry, ReceiptEntry::Erasure(receipt) if receipt.reason == reason);
         self.since.is_none_or(|since| entry.at() >= since) && self.reason.is_none_or(of_reason)
     }
 }
@@ -57,15 +57,15 @@ pub fn list(file: &Path, args: &Args, out: &mut impl Write) -> Result<(), Failur
     .map(drop)
 }
 
-fn summary(entry: &Entry) -> String {
+fn summary(entry: &ReceiptEntry) -> String {
     match entry {
-        Entry::Erasure(receipt) => erasure(receipt),
-        Entry::Hold(hold) => format!("{}  by {}: {}", hold.job, hold.by, hold.reason.escape_debug()),
-        Entry::Release { job, by, .. } => format!("{job}  by {by}"),
-        Entry::Pause(pause) => format!("the reaper  by {}: {}", pause.by, pause.reason.escape_debug()),
-        Entry::Resume { by, .. } => format!("the reaper  by {by}"),
-        Entry::Prune { cut, .. } => format!("the first {} entries", cut.count),
-        Entry::Gap { expected, found, .. } => {
+        ReceiptEntry::Erasure(receipt) => erasure(receipt),
+        ReceiptEntry::Hold(hold) => format!("{}  by {}: {}", hold.job, hold.by, hold.reason.escape_debug()),
+        ReceiptEntry::Release { job, by, .. } => format!("{job}  by {by}"),
+        ReceiptEntry::Pause(pause) => format!("the reaper  by {}: {}", pause.by, pause.reason.escape_debug()),
+        ReceiptEntry::Resume { by, .. } => format!("the reaper  by {by}"),
+        ReceiptEntry::Prune { cut, .. } => format!("the first {} entries", cut.count),
+        ReceiptEntry::Gap { expected, found, .. } => {
             format!("{} entries expected, {} found", expected.count, found.count)
         }
     }

@@ -14,8 +14,8 @@ use super::CliError;
 use super::chain::Place;
 use super::output::{Failure, finish};
 use crate::job::JobId;
-use crate::plain_file::{self, Links};
-use crate::receipts::{self, FILE_NAME, Hash, Head, ReceiptsError, Summary};
+use crate::plain_file::{self, LinkPolicy};
+use crate::receipts::{self, ChainHash, ChainHead, FILE_NAME, ReceiptSummary, ReceiptsError};
 
 /// The arguments of `evanesce receipts`.
 #[derive(Debug, clap::Args)]
@@ -39,7 +39,7 @@ enum Command {
     Verify {
         /// A head that the chain had, such as the log tells at each append.
         #[arg(long, value_name = "HASH")]
-        head: Option<Hash>,
+        head: Option<ChainHash>,
         /// The count that the chain had then.
         #[arg(long, value_name = "N", requires = "head")]
         count: Option<u64>,
@@ -51,7 +51,7 @@ enum Command {
 /// The file of the receipts; it need not be there yet, but its directory must.
 fn file_in(data_dir: &Path) -> Result<PathBuf, CliError> {
     let file = data_dir.join(FILE_NAME);
-    match plain_file::open(&file, Links::Refuse) {
+    match plain_file::open(&file, LinkPolicy::Refuse) {
         Err(e) if e.kind() != io::ErrorKind::NotFound => {
             Err(CliError::usage(format!("cannot open {}: {e}", file.display())))
         }
@@ -88,8 +88,9 @@ fn show(file: &Path, job: JobId) -> Result<(), CliError> {
     if found { Ok(()) } else { Err(CliError::failed(format!("the receipts say nothing of a job {job}"))) }
 }
 
-fn verify(file: &Path, hash: Option<Hash>, count: Option<u64>) -> Result<(), CliError> {
-    let is_expected = |head: Head| Some(head.hash) == hash && count.is_none_or(|count| count == head.count);
+fn verify(file: &Path, hash: Option<ChainHash>, count: Option<u64>) -> Result<(), CliError> {
+    let is_expected =
+        |head: ChainHead| Some(head.hash) == hash && count.is_none_or(|count| count == head.count);
     let mut found = None;
     let walked = receipts::walk(file, |item| {
         found = found.or(Some(item.head).filter(|head| is_expected(*head)));
@@ -100,7 +101,7 @@ fn verify(file: &Path, hash: Option<Hash>, count: Option<u64>) -> Result<(), Cli
     let printed = print(&chain, &mut out);
     finish(printed, &mut out)?;
     let Some(hash) = hash else { return Ok(()) };
-    let start = chain.checkpoint.unwrap_or(Head::EMPTY);
+    let start = chain.checkpoint.unwrap_or(ChainHead::EMPTY);
     if found.is_some() || is_expected(start) {
         return Ok(());
     }
@@ -112,7 +113,7 @@ fn verify(file: &Path, hash: Option<Hash>, count: Option<u64>) -> Result<(), Cli
     }))
 }
 
-fn print(chain: &Summary, out: &mut impl Write) -> Result<(), Failure> {
+fn print(chain: &ReceiptSummary, out: &mut impl Write) -> Result<(), Failure> {
     let none = || "none".to_string();
     let instant = |at: Option<Timestamp>| at.map_or_else(none, |at| at.to_string());
     let checkpoint = chain.checkpoint.map_or_else(none, |cut| format!("{} {}", cut.count, cut.hash));

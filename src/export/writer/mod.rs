@@ -16,7 +16,7 @@ use crate::fhir::{OperationOutcome, ResourceType};
 use crate::files::coded::Press;
 use crate::files::{ExportDir, layout};
 use crate::job::{Coding, ExportRequest, OutputFile};
-use crate::view::Progress;
+use crate::view::ExportProgress;
 
 use block::Block;
 
@@ -83,7 +83,7 @@ pub(super) struct Shared {
     pub asked: Asked,
     pub cancel: CancelToken,
     pub gate: Gate,
-    pub progress: Arc<Progress>,
+    pub progress: Arc<ExportProgress>,
     pub max_file_bytes: u64,
     pub form: Form,
 }

@@ -76,7 +76,7 @@ pub fn compressed(file: Arc<dyn ReadAt>, length: u64, mut press: Press) -> Chunk
 
 /// Tells the audit log, and the log if it was not whole, how a download ended when its body is dropped.
 struct Recorded {
-    record: audit::Download,
+    record: audit::AuditedDownload,
     cut: CancellationToken,
     job: JobId,
     sent: u64,
@@ -115,7 +115,7 @@ impl Drop for Recorded {
 pub fn body(
     job: JobId,
     chunks: Download<Chunks>,
-    record: audit::Download,
+    record: audit::AuditedDownload,
 ) -> impl Stream<Item = io::Result<Bytes>> + use<> {
     let cut = chunks.cut().clone();
     let record = Recorded { record, cut, job, sent: 0, is_whole: false, span: Span::current() };

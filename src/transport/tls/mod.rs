@@ -21,7 +21,7 @@ use tokio_rustls::TlsAcceptor;
 
 use super::TransportError;
 use crate::config;
-use crate::plain_file::{self, Links, SETTINGS_BYTES};
+use crate::plain_file::{self, LinkPolicy, SETTINGS_BYTES};
 use crate::telemetry;
 
 /// How often the files are looked at though nobody hinted.
@@ -169,7 +169,7 @@ fn folder(file: &Path) -> &Path {
 impl Files {
     fn read(&self) -> Result<Contents, TransportError> {
         let read = |key, path: &Path| {
-            plain_file::read(path, Links::Follow, SETTINGS_BYTES)
+            plain_file::read(path, LinkPolicy::Follow, SETTINGS_BYTES)
                 .map_err(|error| refused(key, path, format!("cannot be read: {error}")))
         };
         Ok(Contents {
