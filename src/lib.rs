@@ -31,6 +31,7 @@ pub mod auth;
 mod builder;
 mod cancel;
 mod chain;
+#[cfg(feature = "cli")]
 pub mod cli;
 pub mod clock;
 pub mod config;
@@ -40,8 +41,10 @@ mod evanesce;
 pub mod export;
 pub mod fhir;
 pub mod files;
+#[cfg(feature = "cli")]
 mod fsck;
-pub mod generate;
+#[cfg(feature = "generate")]
+mod generate;
 pub mod hooks;
 pub mod http;
 pub mod index;
@@ -55,6 +58,7 @@ mod space;
 mod standing;
 pub mod store;
 pub mod telemetry;
+#[cfg(feature = "cli")]
 mod transport;
 pub mod view;
 

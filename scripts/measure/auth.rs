@@ -10,7 +10,8 @@ use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use jsonwebtoken::{Algorithm, EncodingKey, Header};
 use serde_json::{Value, json};
 
-use crate::server::{Server, generate_source};
+use crate::server::Server;
+use crate::source::generate;
 use crate::{Args, median, summary};
 
 /// Clients that ask for tokens at once.
@@ -20,7 +21,7 @@ const CLIENTS: usize = 8;
 pub fn all(args: &Args) {
     let folder = tempfile::tempdir_in(&args.dir).expect("a folder");
     let source = folder.path().join("source");
-    generate_source(&source, 10);
+    generate(args, &source, 10, &[]);
     let client = Client::new();
     let applications = folder.path().join("applications.toml");
     std::fs::write(&applications, client.registered()).expect("a file");

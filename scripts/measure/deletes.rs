@@ -8,7 +8,8 @@ use evanesce::job::JobId;
 
 use crate::baseline::Bare;
 use crate::host::Host;
-use crate::server::{Server, delete, generate_source};
+use crate::server::{Server, delete};
+use crate::source::generate;
 use crate::{Args, median, summary};
 
 /// Clients at once.
@@ -25,7 +26,7 @@ pub fn all(args: &Args) {
 fn one_at_a_time(args: &Args) {
     let rounds = if args.quick { 40 } else { 400 };
     let folder = tempfile::tempdir_in(&args.dir).expect("a folder");
-    generate_source(&folder.path().join("source"), 20);
+    generate(args, &folder.path().join("source"), 20, &[]);
     let server = Server::start(&args.server, folder.path(), &folder.path().join("source"), &[]);
     let mut bare = Bare::prepare(&folder.path().join("bare"), rounds);
     let agent = ureq::agent();
@@ -49,7 +50,7 @@ fn one_at_a_time(args: &Args) {
 fn many_at_once(args: &Args) {
     let folder = tempfile::tempdir_in(&args.dir).expect("a folder");
     let source = folder.path().join("source");
-    generate_source(&source, 20);
+    generate(args, &source, 20, &[]);
     for (each, rounds) in [(1, 45), (16, 9)] {
         let rounds = if args.quick { rounds / 3 } else { rounds };
         let count = CLIENTS * each;
@@ -127,7 +128,7 @@ fn to_the_empty_disk(args: &Args) {
     let rounds = if args.quick { 3 } else { 15 };
     println!("\nDELETE of a running export, {rounds} rounds each");
     let folder = tempfile::tempdir_in(&args.dir).expect("a folder");
-    generate_source(&folder.path().join("source"), 400);
+    generate(args, &folder.path().join("source"), 400, &[]);
     for (files, query, sets) in [
         (1, "?_type=Observation", &["export.max_bytes_per_second=20000000"][..]),
         (1000, "", &["export.max_file_bytes=8192", "export.max_bytes_per_second=40000000"][..]),

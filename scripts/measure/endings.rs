@@ -11,7 +11,8 @@ use std::time::{Duration, Instant};
 
 use jiff::Timestamp;
 
-use crate::server::{Server, delete, generate_source};
+use crate::server::{Server, delete};
+use crate::source::generate;
 use crate::{Args, median, summary};
 
 /// Unlinks in flight of the bare unlink: the best of 1, 2, 4 and 8 on this class of machine.
@@ -28,7 +29,7 @@ fn to_the_last_byte(args: &Args) {
     let rounds = if args.quick { 20 } else { 200 };
     let folder = tempfile::tempdir_in(&args.dir).expect("a folder");
     let source = folder.path().join("source");
-    generate_source(&source, 400);
+    generate(args, &source, 400, &[]);
     let sets = ["export.max_bytes_per_second=20000000"];
     let server = Server::start(&args.server, folder.path(), &source, &sets);
     server.wait_indexed();
@@ -69,7 +70,7 @@ fn many_files(args: &Args) {
     let folder = tempfile::tempdir_in(&args.dir).expect("a folder");
     let source = folder.path().join("source");
     // About 100 000 files of 4 kB, each synced: to make them takes minutes, so they get one round.
-    generate_source(&source, if args.quick { 900 } else { 9000 });
+    generate(args, &source, if args.quick { 900 } else { 9000 }, &[]);
     let sets = ["export.max_file_bytes=4096", "export.max_active_jobs=10"];
     let server = Server::start(&args.server, folder.path(), &source, &sets);
     server.wait_indexed();

@@ -5,7 +5,6 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
-use evanesce::generate::{Options, generate};
 use serde_json::Value;
 
 /// A running server in a folder of its own.
@@ -15,12 +14,6 @@ pub struct Server {
     /// Where operators are answered.
     pub operators: String,
     pub data_dir: PathBuf,
-}
-
-/// Generates `patients` into a new folder and gives its bytes.
-pub fn generate_source(out: &Path, patients: u32) -> u64 {
-    let options = Options::new(patients, 1, out);
-    generate(&options, &mut |_| {}).expect("a new source").bytes()
 }
 
 impl Server {

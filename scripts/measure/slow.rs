@@ -7,7 +7,8 @@ use std::path::Path;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
-use crate::server::{Server, generate_source};
+use crate::server::Server;
+use crate::source::generate;
 use crate::{Args, summary};
 
 const SLOW: usize = 1000;
@@ -19,7 +20,7 @@ const HEAD: &str = "GET /r4/default/metadata HTTP/1.1\r\nHost: localhost\r\nX: "
 pub fn beside(args: &Args) {
     let folder = tempfile::tempdir_in(&args.dir).expect("a folder");
     let source = folder.path().join("source");
-    generate_source(&source, 2000);
+    generate(args, &source, 2000, &[]);
     let rounds = if args.quick { 500 } else { 5000 };
     // As long as the measurement takes, slow clients are not sent away.
     let sets = ["limits.head_timeout=10min", "limits.write_timeout=10min", "limits.keep_alive=10min"];

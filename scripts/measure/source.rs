@@ -1,8 +1,8 @@
 //! Sources; one of them is made once and shared by all measures of large exports.
 
 use std::path::{Path, PathBuf};
+use std::process::Command;
 
-use evanesce::generate::{Options, generate};
 use tempfile::TempDir;
 
 use crate::Args;
@@ -36,11 +36,11 @@ impl Source {
     pub fn of(args: &Args, patients: u32) -> Self {
         let folder = tempfile::tempdir_in(&args.dir).expect("a folder");
         let path = folder.path().join("source");
-        let recent = "0.1".parse().expect("a share");
-        let options = Options { groups: 1, recent, ..Options::new(patients, 1, &path) };
-        let made = generate(&options, &mut |_| {}).expect("a new source");
+        let resources = generate(args, &path, patients, &["--groups", "1", "--recent", "0.1"]);
         sync_files(&path);
-        Self { folder, path, bytes: made.bytes(), resources: made.resources() }
+        let files = std::fs::read_dir(&path).expect("a folder");
+        let bytes = files.map(|file| file.expect("a name").metadata().expect("a file").len()).sum();
+        Self { folder, path, bytes, resources }
     }
 
     /// Its size as text.
@@ -55,6 +55,16 @@ impl Source {
     pub fn folder(&self) -> TempDir {
         tempfile::tempdir_in(self.folder.path()).expect("a folder")
     }
+}
+
+/// Generates a source in a new folder, and returns the number of its resources.
+pub fn generate(args: &Args, out: &Path, patients: u32, options: &[&str]) -> u64 {
+    let mut command = Command::new(&args.server);
+    command.args(["generate", "--patients", &patients.to_string(), "--out"]).arg(out).args(options);
+    let output = command.output().expect("the binary");
+    let text = String::from_utf8_lossy(&output.stdout);
+    let resources = text.lines().find_map(|line| line.split_once(" resources, ")?.0.parse().ok());
+    resources.unwrap_or_else(|| panic!("{text}{}", String::from_utf8_lossy(&output.stderr)))
 }
 
 /// Calls fsync for each file of a folder.

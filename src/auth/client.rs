@@ -16,13 +16,14 @@ use serde::Serialize;
 use uuid::Uuid;
 
 /// The two algorithms that a server of this kind must know (RG-1).
-#[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[cfg_attr(feature = "cli", derive(clap::ValueEnum))]
 pub enum Alg {
     /// ECDSA on P-384 with SHA-384.
-    #[value(name = "ES384")]
+    #[cfg_attr(feature = "cli", value(name = "ES384"))]
     Es384,
     /// RSASSA-PKCS1-v1_5 with SHA-384.
-    #[value(name = "RS384")]
+    #[cfg_attr(feature = "cli", value(name = "RS384"))]
     Rs384,
 }
 

@@ -5,9 +5,12 @@
 mod app;
 mod audit;
 mod chain;
+mod control_socket;
+#[cfg(feature = "generate")]
 mod demo;
 mod follow;
 mod fsck;
+#[cfg(feature = "generate")]
 mod generate;
 mod keygen;
 mod operate;
@@ -35,8 +38,10 @@ enum Command {
     /// Run the server.
     Serve(serve::Args),
     /// Watch exports being started, cancelled, deleted and erased, in a temporary directory.
+    #[cfg(feature = "generate")]
     Demo(demo::Args),
     /// Make synthetic FHIR data.
+    #[cfg(feature = "generate")]
     Generate(generate::Args),
     /// What the reaper of a running server has done and has before it.
     Status(operate::Show),
@@ -110,7 +115,9 @@ pub fn main() -> ExitCode {
 fn run(command: Command) -> Result<(), CliError> {
     match command {
         Command::Serve(args) => serve::run(args),
+        #[cfg(feature = "generate")]
         Command::Demo(args) => demo::run(&args),
+        #[cfg(feature = "generate")]
         Command::Generate(args) => generate::run(&args),
         Command::Fsck(args) => fsck::run(&args),
         Command::Status(args) => operate::status(&args),

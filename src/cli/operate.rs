@@ -7,9 +7,10 @@ use clap::Subcommand;
 use serde_json::Value;
 
 use super::CliError;
+use super::control_socket::{ControlError, send};
 use super::output::{print, print_all, report};
 use crate::JobOverview;
-use crate::control::{Ask, ControlError, ask};
+use crate::control::OperatorRequest;
 use crate::job::JobId;
 
 /// Which server.
@@ -88,8 +89,8 @@ pub enum Clock {
     },
 }
 
-fn order(server: &Server, what: &Ask) -> Result<Value, CliError> {
-    ask(&server.data_dir, what).map_err(|error| match error {
+fn order(server: &Server, request: &OperatorRequest) -> Result<Value, CliError> {
+    send(&server.data_dir, request).map_err(|error| match error {
         ControlError::NoServer(..) => CliError::usage(error),
         _ => CliError::failed(error),
     })
@@ -97,7 +98,7 @@ fn order(server: &Server, what: &Ask) -> Result<Value, CliError> {
 
 /// Shows what the reaper has done and has before it.
 pub fn status(args: &Show) -> Result<(), CliError> {
-    let status = order(&args.server, &Ask::Status)?;
+    let status = order(&args.server, &OperatorRequest::Status)?;
     match &status {
         Value::Object(fields) if !args.json => {
             print_all(fields.iter().map(|(name, value)| format!("{:<14} {value}", name.replace('_', " "))))
@@ -108,7 +109,7 @@ pub fn status(args: &Show) -> Result<(), CliError> {
 
 /// Lists all jobs, the oldest first.
 pub fn jobs(args: &Show) -> Result<(), CliError> {
-    let jobs = order(&args.server, &Ask::Jobs)?;
+    let jobs = order(&args.server, &OperatorRequest::Jobs)?;
     if args.json {
         return print(jobs);
     }
@@ -124,7 +125,7 @@ pub fn jobs(args: &Show) -> Result<(), CliError> {
 
 /// Ends a job and has its files erased.
 pub fn cancel(Cancel { server, job }: &Cancel) -> Result<(), CliError> {
-    order(server, &Ask::Cancel { job: *job })?;
+    order(server, &OperatorRequest::Cancel { job: *job })?;
     report(format_args!(
         "{job} is deleted: it answers 404 from now on, and its receipt comes when its files are gone"
     ))
@@ -133,19 +134,19 @@ pub fn cancel(Cancel { server, job }: &Cancel) -> Result<(), CliError> {
 /// Puts a job under a hold.
 pub fn hold(args: Hold) -> Result<(), CliError> {
     let Hold { server, job, reason } = args;
-    order(&server, &Ask::Hold { job, reason })?;
+    order(&server, &OperatorRequest::Hold { job, reason })?;
     report(format_args!("{job} is under a hold: its files stay until it is released"))
 }
 
 /// Releases a job.
 pub fn release(Release { server, job }: &Release) -> Result<(), CliError> {
-    order(server, &Ask::Release { job: *job })?;
+    order(server, &OperatorRequest::Release { job: *job })?;
     report(format_args!("{job} is released"))
 }
 
 /// Confirms the clock.
 pub fn clock(Clock::Confirm { server }: &Clock) -> Result<(), CliError> {
-    order(server, &Ask::ConfirmClock)?;
+    order(server, &OperatorRequest::ConfirmClock)?;
     report("the clock is believed: expiry goes on")
 }
 
@@ -153,11 +154,11 @@ pub fn clock(Clock::Confirm { server }: &Clock) -> Result<(), CliError> {
 pub fn reaper(args: Reaper) -> Result<(), CliError> {
     match args {
         Reaper::Pause { server, reason } => {
-            order(&server, &Ask::Pause { reason })?;
+            order(&server, &OperatorRequest::Pause { reason })?;
             report("the reaper is paused: nothing is swept and nothing expires until it is resumed")
         }
         Reaper::Resume { server } => {
-            order(&server, &Ask::Resume)?;
+            order(&server, &OperatorRequest::Resume)?;
             report("the reaper goes on")
         }
     }

@@ -11,12 +11,12 @@ use rustix::fs::Mode;
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit, umask};
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
+use super::control_socket::ControlSocket;
 use super::operators::Operators;
 use super::{CliError, follow};
 use crate::Evanesce;
 use crate::auth::{Applications, Authority};
 use crate::config::{AuthMode, Config};
-use crate::control::Door;
 use crate::http::{Api, Hosts};
 use crate::telemetry::{self, LogFormat};
 use crate::transport::Transport;
@@ -124,9 +124,9 @@ async fn serve(args: Args, config: Config) -> Result<(), CliError> {
     if let Some(applications) = applications.clone() {
         follow::start(applications, &config.auth, &evanesce).map_err(CliError::failed)?;
     }
-    let door = Door::open(&config.storage.data_dir)
+    let control_socket = ControlSocket::open(&config.storage.data_dir)
         .map_err(|e| CliError::usage(format!("cannot make the control socket: {e}")))?;
-    let door = actix_web::rt::spawn(door.serve(evanesce.clone()));
+    let control_socket = actix_web::rt::spawn(control_socket.serve(evanesce.clone()));
     let origin = transport.origin();
     warn_of_urls(&config);
     let api = Api::new(evanesce.clone(), config.server.public_url.as_ref().unwrap_or(&origin));
@@ -164,9 +164,9 @@ async fn serve(args: Args, config: Config) -> Result<(), CliError> {
         if let Some(handle) = operators_handle {
             handle.stop(true).await;
         }
-        // Before the lock is let go of: the next server may be at the door at once.
-        door.abort();
-        let _ = door.await;
+        // Before the lock is let go of: the next server may be at the control_socket at once.
+        control_socket.abort();
+        let _ = control_socket.await;
         evanesce.stop(until.saturating_duration_since(Instant::now())).await;
     };
     tokio::select! {

@@ -46,7 +46,8 @@ pub struct Auth {
 }
 
 /// How clients say who they are.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, clap::ValueEnum)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "cli", derive(clap::ValueEnum))]
 #[serde(rename_all = "lowercase")]
 pub enum AuthMode {
     /// SMART Backend Services: by an access token, which they get for a signed assertion.

@@ -34,7 +34,7 @@ use draw::{Draw, Owner, Purpose};
 use practice::Practices;
 use sheets::Sheets;
 
-pub use options::{NotAShare, Options, Share};
+pub use options::{Options, Share};
 
 /// What was written.
 #[derive(Debug, Clone, PartialEq, Eq)]

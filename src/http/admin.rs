@@ -13,7 +13,7 @@ use serde_json::{Value, json};
 
 use super::body::is_coded;
 use super::{Api, ApiError, RequestId};
-use crate::control::{Ask, Operator, perform};
+use crate::control::{OperatorIdentity, OperatorRequest, perform};
 
 /// Who gives an order over HTTP, as receipts have it.
 const OPERATOR: &str = "operator-token";
@@ -52,17 +52,17 @@ pub async fn metrics(api: Data<Api>) -> Result<HttpResponse, ApiError> {
 
 /// `GET /admin/status`.
 pub async fn status(api: Data<Api>, id: RequestId) -> Result<HttpResponse, ApiError> {
-    order(&api, Ask::Status, id).await
+    order(&api, OperatorRequest::Status, id).await
 }
 
 /// `GET /admin/jobs`.
 pub async fn jobs(api: Data<Api>, id: RequestId) -> Result<HttpResponse, ApiError> {
-    order(&api, Ask::Jobs, id).await
+    order(&api, OperatorRequest::Jobs, id).await
 }
 
 /// `DELETE /admin/jobs/{job}`.
 pub async fn cancel(request: HttpRequest, api: Data<Api>, id: RequestId) -> Result<HttpResponse, ApiError> {
-    order(&api, Ask::Cancel { job: Api::job(&request)? }, id).await
+    order(&api, OperatorRequest::Cancel { job: Api::job(&request)? }, id).await
 }
 
 /// `PUT /admin/jobs/{job}/hold`.
@@ -72,12 +72,13 @@ pub async fn hold(
     id: RequestId,
     body: Bytes,
 ) -> Result<HttpResponse, ApiError> {
-    order(&api, Ask::Hold { job: Api::job(&request)?, reason: reason(&request, &body)? }, id).await
+    order(&api, OperatorRequest::Hold { job: Api::job(&request)?, reason: reason(&request, &body)? }, id)
+        .await
 }
 
 /// `DELETE /admin/jobs/{job}/hold`.
 pub async fn release(request: HttpRequest, api: Data<Api>, id: RequestId) -> Result<HttpResponse, ApiError> {
-    order(&api, Ask::Release { job: Api::job(&request)? }, id).await
+    order(&api, OperatorRequest::Release { job: Api::job(&request)? }, id).await
 }
 
 /// `PUT /admin/reaper/pause`.
@@ -87,22 +88,26 @@ pub async fn pause(
     id: RequestId,
     body: Bytes,
 ) -> Result<HttpResponse, ApiError> {
-    order(&api, Ask::Pause { reason: reason(&request, &body)? }, id).await
+    order(&api, OperatorRequest::Pause { reason: reason(&request, &body)? }, id).await
 }
 
 /// `DELETE /admin/reaper/pause`.
 pub async fn resume(api: Data<Api>, id: RequestId) -> Result<HttpResponse, ApiError> {
-    order(&api, Ask::Resume, id).await
+    order(&api, OperatorRequest::Resume, id).await
 }
 
 /// `POST /admin/clock/confirm`.
 pub async fn confirm_clock(api: Data<Api>, id: RequestId) -> Result<HttpResponse, ApiError> {
-    order(&api, Ask::ConfirmClock, id).await
+    order(&api, OperatorRequest::ConfirmClock, id).await
 }
 
-async fn order(api: &Api, ask: Ask, RequestId(request_id): RequestId) -> Result<HttpResponse, ApiError> {
-    let operator = Operator { name: OPERATOR.into(), request_id };
-    let done = perform(ask, &operator, &api.evanesce).await;
+async fn order(
+    api: &Api,
+    order: OperatorRequest,
+    RequestId(request_id): RequestId,
+) -> Result<HttpResponse, ApiError> {
+    let operator = OperatorIdentity { name: OPERATOR.into(), request_id };
+    let done = perform(order, &operator, &api.evanesce).await;
     done.map(|answer| HttpResponse::build(StatusCode::OK).json(answer)).map_err(ApiError::order_refused)
 }
 

@@ -14,7 +14,8 @@ use tracing_subscriber::EnvFilter;
 use super::log_buffer::{LogBuffer, ROOM};
 
 /// How log lines look.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[cfg_attr(feature = "cli", derive(clap::ValueEnum))]
 pub enum LogFormat {
     /// For people.
     Text,

@@ -7,8 +7,8 @@ use std::path::{Path, PathBuf};
 use tempfile::TempDir;
 
 use crate::support::{
-    Exported, KICKOFF, Server, Setup, copy_folder, delete, eventually, get, job_id, polling_url, put,
-    run_to_end, send, wait_settled,
+    Exported, KICKOFF, Server, Setup, copy_folder, delete, eventually, generate, get, job_id, polling_url,
+    put, run_to_end, send, wait_settled,
 };
 
 /// What can be restored by itself.
@@ -37,8 +37,7 @@ impl Backups {
     /// The old state: nothing is deleted yet.
     fn begin(sets: &[&str]) -> Self {
         let source = tempfile::tempdir().unwrap();
-        let options = evanesce::generate::Options::new(2, 7, source.path());
-        evanesce::generate::generate(&options, &mut |_| {}).unwrap();
+        generate(source.path(), 2, 7, &[]);
         let setup = Setup::new().source(source.path()).set("export.part_bytes=4096");
         let setup = sets.iter().fold(setup, |setup, set| setup.set(set));
         let server = setup.start();

@@ -3,15 +3,14 @@
 use std::path::Path;
 use std::process::Command;
 
-use evanesce::generate::{Options, generate};
+use crate::support::generate;
 
 /// `data/sample` is what `evanesce generate --patients 100 --seed 1` makes, to the byte.
 #[test]
 fn the_sample_is_what_the_generator_makes() {
     let sample = Path::new(env!("CARGO_MANIFEST_DIR")).join("data/sample");
     let folder = tempfile::tempdir().unwrap();
-    let options = Options::new(100, 1, folder.path());
-    let summary = generate(&options, &mut |_| {}).unwrap();
+    generate(folder.path(), 100, 1, &[]);
     let names = |folder: &Path| {
         let mut names: Vec<_> =
             std::fs::read_dir(folder).unwrap().map(|name| name.unwrap().file_name()).collect();
@@ -19,7 +18,6 @@ fn the_sample_is_what_the_generator_makes() {
         names
     };
     assert_eq!(names(&sample), names(folder.path()));
-    assert_eq!(summary.files.len(), names(&sample).len());
     for name in names(&sample) {
         let [checked_in, made] =
             [&sample, folder.path()].map(|folder| std::fs::read(folder.join(&name)).unwrap());

@@ -4,11 +4,11 @@
 use evanesce::Submission;
 use evanesce::auth::Scopes;
 use evanesce::config::Stored;
-use evanesce::generate::{Options, generate};
 use evanesce::job::{Access, ExportRequest, Handout, OrganizeBy, Provenances};
 use serde_json::{Value, json};
 
 use super::*;
+use crate::support::generate;
 
 const LAB: &str = "system/Observation.rs?category=laboratory";
 
@@ -302,13 +302,7 @@ async fn g_4_blocks_of_patients_hold_what_the_scopes_cover_and_nothing_else() {
 /// A generated source, with attachments.
 fn generated() -> TempDir {
     let folder = scratch();
-    let options = Options {
-        groups: 1,
-        recent: "0.3".parse().unwrap(),
-        mess: true,
-        ..Options::new(40, 5, folder.path())
-    };
-    generate(&options, &mut |_| {}).unwrap();
+    generate(folder.path(), 40, 5, &["--groups", "1", "--recent", "0.3", "--mess"]);
     let patients = std::fs::read_to_string(folder.path().join("Patient.ndjson")).unwrap();
     let document = |(n, line): (usize, &str)| {
         let patient: Value = serde_json::from_str(line).ok()?;

@@ -1,7 +1,6 @@
 //! The generator's mess, exported at each level and compared with an oracle that reads everything.
 
 use evanesce::Kickoff;
-use evanesce::generate::{Options, generate};
 use evanesce::job::Level;
 
 use super::*;
@@ -10,8 +9,7 @@ use crate::select::oracle;
 #[test]
 fn a_generated_mess_is_exported_as_the_oracle_says() {
     let folder = scratch();
-    let options = Options { mess: true, ..Options::new(25, 3, folder.path()) };
-    let summary = generate(&options, &mut |_| {}).unwrap();
+    let generated = generate(folder.path(), 25, 3, &["--mess"]);
     let entries = std::fs::read_dir(folder.path()).unwrap().map(|entry| entry.unwrap());
     let named = entries.map(|it| (it.file_name().into_string().unwrap(), std::fs::read(it.path()).unwrap()));
     let files: Vec<_> = named.collect();
@@ -34,11 +32,11 @@ fn a_generated_mess_is_exported_as_the_oracle_says() {
         let texts = broken(&manifest);
         let named = texts.iter().filter(|text| text.starts_with("Line ")).count() as u64;
         let more = texts.iter().filter_map(|text| text.split_once(" more lines")?.0.parse::<u64>().ok());
-        assert_eq!((named + more.sum::<u64>(), expected.broken), (summary.broken_lines(), expected.broken));
+        assert_eq!((named + more.sum::<u64>(), expected.broken), (generated.broken_lines, expected.broken));
         if level == Level::System {
             let superseded = metric(&server, "evanesce_index_superseded_resources") as u64;
             assert!(superseded > 0);
-            assert_eq!(lines.len() as u64, summary.resources() - superseded);
+            assert_eq!(lines.len() as u64, generated.resources - superseded);
         }
     }
 }

@@ -4,13 +4,12 @@
 use std::path::Path;
 
 use evanesce::config::{Config, References};
-use evanesce::generate::{Options, generate};
 use evanesce::job::{JobState, Level, Parameters, Provenances};
 use evanesce::{Evanesce, Kickoff};
 use serde_json::Value;
 use tempfile::TempDir;
 
-use crate::support::PATIENCE;
+use crate::support::{PATIENCE, generate};
 
 const MIDDLE: &str = "2026-01-01T00:00:00Z";
 
@@ -22,17 +21,11 @@ struct Sizes {
 }
 
 fn sources() -> Vec<(&'static str, TempDir)> {
-    let source = |patients, mess| {
+    let source = |patients, mess: bool| {
         let folder = tempfile::tempdir().unwrap();
-        let share = |text: &str| text.parse().unwrap();
-        let options = Options {
-            groups: 1,
-            undated: share("0.1"),
-            recent: share("0.3"),
-            mess,
-            ..Options::new(patients, 5, folder.path())
-        };
-        generate(&options, &mut |_| {}).unwrap();
+        let mut arguments = vec!["--groups", "1", "--undated", "0.1", "--recent", "0.3"];
+        arguments.extend(mess.then_some("--mess"));
+        generate(folder.path(), patients, 5, &arguments);
         folder
     };
     vec![("tidy", source(60, false)), ("messy", source(60, true)), ("few", source(3, true))]
@@ -115,8 +108,7 @@ async fn an_estimate_is_never_less_than_what_is_written_and_not_much_more() {
 /// were deleted, one of each in each Bundle.
 fn with_attachments_and_deletions() -> TempDir {
     let folder = tempfile::tempdir().unwrap();
-    let options = Options { groups: 1, ..Options::new(60, 5, folder.path()) };
-    generate(&options, &mut |_| {}).unwrap();
+    generate(folder.path(), 60, 5, &["--groups", "1"]);
     let patients = std::fs::read_to_string(folder.path().join("Patient.ndjson")).unwrap();
     let id = |line: &str| serde_json::from_str::<Value>(line).unwrap()["id"].as_str().unwrap().to_string();
     let patients: Vec<_> = patients.lines().map(id).collect();

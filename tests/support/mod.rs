@@ -5,6 +5,7 @@
 mod disk;
 mod environment;
 mod exported;
+mod generated;
 mod http;
 mod processes;
 mod server;
@@ -16,12 +17,12 @@ use std::path::Path;
 use std::sync::OnceLock;
 use std::time::{Duration, Instant};
 
-use evanesce::generate::{Options, generate};
 use tempfile::TempDir;
 
 pub use disk::*;
 pub use environment::*;
 pub use exported::*;
+pub use generated::*;
 pub use http::*;
 pub use processes::*;
 pub use server::*;
@@ -36,8 +37,7 @@ pub fn source() -> &'static Path {
     static SOURCE: OnceLock<TempDir> = OnceLock::new();
     let folder = SOURCE.get_or_init(|| {
         let folder = tempfile::tempdir().unwrap();
-        let options = Options::new(30, 7, folder.path());
-        generate(&options, &mut |_| {}).unwrap();
+        generate(folder.path(), 30, 7, &[]);
         folder
     });
     folder.path()

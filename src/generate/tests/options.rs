@@ -1,6 +1,7 @@
 //! What each option does, and that it does nothing else.
 
 use super::*;
+use crate::generate::options::NotAShare;
 
 const PATIENTS: u32 = 40;
 
