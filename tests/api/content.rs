@@ -3,6 +3,7 @@
 
 use super::*;
 
+/// Also INF-5.
 #[test]
 fn an_export_has_every_resource_once_and_its_manifest_says_so() {
     let setup = Setup::new().set("retention.completed=2h");

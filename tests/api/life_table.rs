@@ -211,6 +211,7 @@ fn a_job_whose_sweep_fails_is_deleted_for_everybody_all_the_same() {
     walk_through(&Row { delete: (404, "deleted"), ..row });
 }
 
+/// Also C5.
 #[test]
 fn an_expired_job_is_deleted_and_when_its_tombstone_is_over_it_is_not_found() {
     let setup = Setup::new().set("retention.completed=300ms").set("reaper.interval=50ms");

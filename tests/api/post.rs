@@ -41,6 +41,7 @@ fn notices(manifest: &Value) -> Vec<String> {
     outcomes.map(|outcome| outcome["issue"][0]["details"]["text"].as_str().unwrap().to_string()).collect()
 }
 
+/// Also C16.
 #[test]
 fn k_1_a_post_with_parameters_exports_the_same_as_a_get() {
     let setup = Setup::new();

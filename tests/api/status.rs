@@ -73,6 +73,7 @@ const REFUSED: [&[(&str, &str)]; 7] = [
     &[("Accept", "nonsense")],
 ];
 
+/// Also C3.
 #[test]
 fn accept_is_honoured_and_head_follows_get_in_every_state() {
     let sources = copy_of_source();

@@ -6,6 +6,7 @@ use super::{ALL, started};
 use crate::support::smart::{Client, Key, ask, jwks};
 use crate::support::{KICKOFF, Setup, delete, eventually, get, send};
 
+/// Also INF-3.
 #[test]
 fn g_3_an_export_from_its_kick_off_to_its_end_takes_a_token_at_each_step() {
     let (client, _setup, server) = started("acme");
@@ -31,6 +32,7 @@ fn g_3_an_export_from_its_kick_off_to_its_end_takes_a_token_at_each_step() {
     assert_eq!(send("GET", &polling, &with).outcome(), (404, "deleted".into()));
 }
 
+/// Also INF-7.
 #[test]
 fn f_1_a_file_takes_a_token_also_when_it_is_asked_for_by_head_or_in_part() {
     let (client, _setup, server) = started("acme");
@@ -55,6 +57,7 @@ fn f_1_a_file_takes_a_token_also_when_it_is_asked_for_by_head_or_in_part() {
     }
 }
 
+/// Also C17, C18, INF-14.
 #[test]
 fn sc_1_what_a_client_finds_out_first_is_true() {
     let (client, _setup, server) = started("acme");
@@ -79,6 +82,7 @@ fn sc_1_what_a_client_finds_out_first_is_true() {
     }
 }
 
+/// Also C14, INF-14.
 #[test]
 fn a_token_is_answered_as_oauth_has_it() {
     let (client, _setup, server) = started("acme");

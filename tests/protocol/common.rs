@@ -42,6 +42,7 @@ fn g_4_a_group_export_has_nothing_of_anybody_else() {
     assert_eq!(call(&server, "Group/other/$export").outcome(), outcome(404, "not-found"));
 }
 
+/// Also P10.
 #[actix::test]
 async fn g_5_a_job_of_another_client_answers_as_one_that_nobody_knows() {
     let folder = tempfile::tempdir().unwrap();

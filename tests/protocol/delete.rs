@@ -10,6 +10,7 @@ fn complete() -> (Setup, Server, String, Value) {
     (setup, server, polling, manifest)
 }
 
+/// Also C11.
 #[test]
 fn d_1_success_is_a_202_with_an_outcome() {
     let (_setup, _server, polling, _) = complete();

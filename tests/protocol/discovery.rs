@@ -27,6 +27,7 @@ fn resource_of<'a>(statement: &'a Value, name: &str) -> &'a Value {
     resources.iter().find(|resource| resource["type"] == name).unwrap()
 }
 
+/// Also INF-2.
 #[test]
 fn cp_2_it_names_the_operations_that_are_there_with_the_standards_canonicals() {
     let setup = Setup::new();

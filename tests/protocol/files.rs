@@ -10,6 +10,7 @@ fn export(path: &str) -> (Setup, Server, String, String) {
     (setup, server, polling, file)
 }
 
+/// Also C13, INF-8.
 #[test]
 fn f_3_a_file_is_ndjson() {
     let (_setup, _server, _, file) = export("$export?_type=Patient");
@@ -89,6 +90,7 @@ fn f_10_the_name_of_a_file_is_compared_and_never_joined_to_a_path() {
     assert_eq!(get(&file.to_lowercase().replace("_patient", "_Patient")).status, 404, "exactly");
 }
 
+/// Also INF-8.
 #[test]
 fn o_1_a_file_has_resources_of_one_type() {
     let setup = Setup::new();

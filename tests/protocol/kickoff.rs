@@ -60,6 +60,7 @@ fn k_6_lists_are_one_whether_by_comma_or_repeated() {
     }
 }
 
+/// Also C12, C15, INF-4.
 #[test]
 fn k_7_success_is_a_202_with_the_polling_location_and_an_outcome() {
     let setup = Setup::new();

@@ -62,6 +62,7 @@ fn mf_3_requires_access_token_is_a_boolean() {
     assert_eq!(manifest["requiresAccessToken"], false, "C6: there is no authentication yet");
 }
 
+/// Also INF-6.
 #[test]
 fn mf_4_output_has_absolute_urls_types_and_counts_and_no_empty_file() {
     let (_setup, server, _, manifest) = export("Patient/$export");

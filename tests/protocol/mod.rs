@@ -1,15 +1,15 @@
 //! The requirements of the protocol, by their ids: what a conforming client counts on, one test
-//! an id and named by it. Tests elsewhere go deeper; `ids.rs` knows which id has its test where,
-//! or why it has none.
+//! an id and named by it. Tests elsewhere go deeper; docs/requirements.md knows which id has its test
+//! where, or why it has none, and `requirements.rs` compares it with the code.
 
 mod common;
 mod delete;
 mod discovery;
 mod files;
-mod ids;
 mod kickoff;
 mod manifest;
 mod parsers;
+mod requirements;
 mod status;
 
 use serde_json::Value;

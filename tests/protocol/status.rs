@@ -19,6 +19,7 @@ fn st_1_a_running_export_is_a_202_without_a_body() {
     assert_eq!((answer.status, answer.body.len()), (202, 0));
 }
 
+/// Also C20.
 #[test]
 fn st_2_progress_is_a_share_with_one_decimal_that_only_grows() {
     let (_setup, _server, polling) = running();
@@ -44,6 +45,7 @@ fn st_3_retry_after_is_whole_seconds_that_suit_the_export() {
     assert!(answer.status == 200 || answer.header("retry-after") == "1", "{answer:?}");
 }
 
+/// Also C21.
 #[test]
 fn st_5_a_failed_export_is_an_error_with_an_outcome() {
     let setup = Setup::new();
@@ -141,6 +143,7 @@ fn c2_prefer_is_ignored_on_status_and_delete() {
     assert_eq!(send("DELETE", &polling, &[("Prefer", "nonsense")]).status, 202);
 }
 
+/// Also INF-11.
 #[test]
 fn inf_10_11_cancel_as_inferno_does_it() {
     let setup = Setup::new();

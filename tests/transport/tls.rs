@@ -5,6 +5,7 @@ use rustls::version::{TLS12, TLS13};
 
 use super::*;
 
+/// Also INF-1.
 #[test]
 fn g_2_tls_1_2_and_1_3_are_spoken() {
     let identity = Identity::new();
@@ -43,6 +44,7 @@ fn client_hello(minor: u8) -> Vec<u8> {
     record
 }
 
+/// Also C22.
 #[test]
 fn g_2_older_versions_and_plain_http_are_refused() {
     let identity = Identity::new();
