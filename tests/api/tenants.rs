@@ -2,13 +2,6 @@
 
 use super::*;
 
-/// The sum of a gauge or counter.
-fn metric(server: &Server, name: &str) -> f64 {
-    let text = String::from_utf8(server.operator("metrics").body).unwrap();
-    let value = text.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(' '));
-    value.map_or(0.0, |value| value.parse().unwrap())
-}
-
 #[test]
 fn a_server_with_tenants_and_without_default_starts_and_default_is_not_there() {
     let folder = source().display();
@@ -29,7 +22,7 @@ fn a_server_with_tenants_and_without_default_starts_and_default_is_not_there() {
         .map(|file| std::fs::read_to_string(file.unwrap().path()).unwrap().lines().count())
         .sum();
     let resources = 2.0 * resources as f64;
-    eventually("both indexes", || (metric(&server, "evanesce_index_resources") == resources).then_some(()));
+    eventually("both indexes", || (server.metric("evanesce_index_resources") == resources).then_some(()));
 }
 
 #[test]

@@ -211,7 +211,7 @@ fn a_server_that_runs_follows_its_file_and_says_what_it_refused() {
     std::fs::set_permissions(&file, std::fs::Permissions::from_mode(0o666)).unwrap();
     let server = setup.start();
     assert!(setup.log().contains("chmod go-w"), "{}", setup.log());
-    let metrics = || String::from_utf8(server.operator("metrics").body).unwrap();
+    let metrics = || server.metrics();
     let shows = |line: &str| eventually(line, || metrics().contains(line).then_some(()));
     replace(&file, &application("default", "a", "nonsense = 1"));
     shows("evanesce_applications_stale 1");

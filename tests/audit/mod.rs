@@ -173,7 +173,7 @@ fn verify_names_file_and_line_and_the_server_goes_on_behind_it() {
     assert!(error.contains(&place) && error.contains("not what its hash says"), "{error}");
 
     let server = setup.start();
-    let metrics = String::from_utf8(server.operator("metrics").body).unwrap();
+    let metrics = server.metrics();
     assert!(metrics.contains("evanesce_audit_broken_total 1"), "{metrics}");
     drop(server);
     assert_eq!(files(&setup).len(), 2);

@@ -195,7 +195,7 @@ fn the_metrics_count_what_was_given_and_what_was_refused_and_why() {
     let (client, _setup, server) = started("acme");
     client.token(&server, "system/*.rs");
     Client::new("nobody").ask(&server, "system/*.rs");
-    let metrics = String::from_utf8(server.operator("metrics").body).unwrap();
+    let metrics = server.metrics();
     for line in [
         "evanesce_tokens_issued_total 1",
         "evanesce_tokens_refused_total{reason=\"unknown\"} 1",

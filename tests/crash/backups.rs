@@ -247,7 +247,7 @@ fn a_start_whose_store_or_receipts_are_behind_the_audit_log_says_so() {
         assert!(found.contains(expected), "{expected:?} is not in\n{found}");
     }
     let server = backups.setup.start();
-    let metrics = String::from_utf8(server.operator("metrics").body).unwrap();
+    let metrics = server.metrics();
     for expected in ["evanesce_receipts_gaps_total 1", "evanesce_store_behind_total 1"] {
         assert!(metrics.contains(expected), "{expected}");
     }

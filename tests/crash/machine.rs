@@ -1,42 +1,15 @@
 //! A data directory on a disk of its own: an ext4 image behind a loop device, which can be
 //! copied as a power loss would leave it, or filled.
 
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::process::Command;
 
 use rustix::process::Signal;
 use tempfile::TempDir;
 
-use crate::support::{Server, Setup, eventually, skip};
+use crate::support::{Mounted, Need, Server, Setup, eventually, run, skip};
 
 const IMAGE: &str = "disk.ext4";
-
-/// A mounted image; unmounted when it is dropped, also by a panic.
-struct Mount(PathBuf);
-
-impl Mount {
-    fn new(image: &Path, at: PathBuf) -> Result<Self, String> {
-        std::fs::create_dir(&at).map_err(|e| e.to_string())?;
-        run(Command::new("mount").args(["-t", "ext4", "-o", "loop,commit=300"]).arg(image).arg(&at))?;
-        Ok(Self(at))
-    }
-}
-
-impl Drop for Mount {
-    fn drop(&mut self) {
-        if run(Command::new("umount").arg(&self.0)).is_err() {
-            // A process may still be on its way out: the mount goes when it is.
-            let detached = run(Command::new("umount").arg("-l").arg(&self.0));
-            assert!(detached.is_ok() || std::thread::panicking(), "{detached:?}");
-        }
-    }
-}
-
-fn run(command: &mut Command) -> Result<(), String> {
-    let output = command.output().map_err(|e| format!("{command:?}: {e}"))?;
-    let failed = || format!("{command:?}: {}", String::from_utf8_lossy(&output.stderr).trim_end());
-    if output.status.success() { Ok(()) } else { Err(failed()) }
-}
 
 /// A data directory and, if it is on a disk of its own, the mount, which goes before the
 /// folder that it is in.
@@ -47,7 +20,7 @@ pub struct Machine {
 
 /// An image and its mount, which goes first.
 struct Disk {
-    _mount: Mount,
+    _mount: Mounted,
     image: TempDir,
 }
 
@@ -65,7 +38,7 @@ impl Machine {
             run(Command::new("truncate").args(["--size", "256M"]).arg(image))?;
             run(Command::new("mkfs.ext4").arg("-q").arg(image))
         });
-        made.inspect_err(|why| skip(what, why)).ok()
+        made.inspect_err(|why| skip(Need::LoopDevice, what, why)).ok()
     }
 
     fn with_image(make: impl FnOnce(&Path) -> Result<(), String>) -> Result<Self, String> {
@@ -74,7 +47,9 @@ impl Machine {
         let image = tempfile::tempdir_in("/dev/shm").or_else(|_| tempfile::tempdir()).unwrap();
         let path = image.path().join(IMAGE);
         make(&path)?;
-        let disk = Disk { _mount: Mount::new(&path, setup.data_dir())?, image };
+        std::fs::create_dir(setup.data_dir()).map_err(|e| e.to_string())?;
+        let options = ["-t", "ext4", "-o", "loop,commit=300", path.to_str().unwrap()];
+        let disk = Disk { _mount: Mounted::new(&options, &setup.data_dir())?, image };
         Ok(Self { disk: Some(disk), setup })
     }
 

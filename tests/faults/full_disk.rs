@@ -227,7 +227,7 @@ fn limited(setup: &Setup, bytes: u64) -> std::process::Command {
 fn a_limit_of_the_size_of_files_splits_exports_and_never_ends_the_process() {
     let setup = Setup::new().source(big_source());
     if std::process::Command::new("prlimit").arg("--version").output().is_err() {
-        return crate::support::skip("a limit of the size of files", "there is no prlimit");
+        return crate::support::skip(Need::Prlimit, "a limit of the size of files", "it does not start");
     }
     let server = setup.launch(limited(&setup, 4 * MIB));
     let (polling, manifest) = server.export("$export");
@@ -257,7 +257,7 @@ fn a_file_system_that_turns_read_only_acknowledges_nothing_and_loses_nothing() {
         delete_whole(setup, &server, &deleted);
         wait_settled(setup, &server, &[kept.id.clone()].into());
         if let Err(why) = mount.turn_read_only() {
-            return crate::support::skip("a file system that turns read-only", &why);
+            return crate::support::skip(Need::FsError, "a file system that turns read-only", &why);
         }
         kept.assert_intact(&server);
         let mut server = server;

@@ -7,8 +7,6 @@ use std::collections::BTreeSet;
 use std::path::Path;
 use std::process::Command;
 
-use super::copy_folder;
-use super::mount::run;
 use crate::support::*;
 
 fn setup() -> Setup {
@@ -51,10 +49,10 @@ fn a_job_whose_directory_is_a_mount_point_is_emptied_and_erased_when_that_is_ove
     let server = setup.start();
     let job = export(&server);
     let folder = setup.data_dir().join("ready").join(&job.id);
-    if let Err(why) = run(Command::new("mount").arg("--bind").arg(&folder).arg(&folder)) {
-        return skip("a directory that is a mount point", &why);
-    }
-    let mounted = scopeguard(|| drop(run(Command::new("umount").arg("-l").arg(&folder))));
+    let mounted = match Mounted::new(&["--bind", folder.to_str().unwrap()], &folder) {
+        Ok(mounted) => mounted,
+        Err(why) => return skip(Need::Mount, "a directory that is a mount point", &why),
+    };
     assert_eq!(delete(&polling_url(&server, &job.id)).status, 202, "{}", setup.log());
     assert_emptied(&setup, &server, &job);
     drop(mounted);
@@ -69,7 +67,7 @@ fn a_job_in_an_immutable_folder_is_emptied_and_erased_when_that_is_over() {
     let ready = setup.data_dir().join("ready");
     let chattr = |flag: &str, folder: &Path| run(Command::new("chattr").arg(flag).arg(folder));
     if let Err(why) = chattr("+i", &ready) {
-        return skip("an immutable folder", &why);
+        return skip(Need::Immutable, "an immutable folder", &why);
     }
     let immutable = scopeguard(|| drop(chattr("-i", &ready)));
     assert_eq!(delete(&polling_url(&server, &job.id)).status, 202, "{}", setup.log());
@@ -104,12 +102,11 @@ fn a_job_of_a_lower_layer_is_erased_where_it_stands() {
         path("upper"),
         path("work")
     );
-    let mount =
-        Command::new("mount").args(["-t", "overlay", "-o", &options, "overlay"]).arg(folder("data")).output();
-    if !mount.is_ok_and(|output| output.status.success()) {
-        return skip("a data directory in an overlay", "it could not be mounted");
-    }
-    let _mounted = scopeguard(|| drop(run(Command::new("umount").arg("-l").arg(folder("data")))));
+    let overlay = Mounted::new(&["-t", "overlay", "-o", &options, "overlay"], &folder("data"));
+    let _mounted = match overlay {
+        Ok(mounted) => mounted,
+        Err(why) => return skip(Need::Overlay, "a data directory in an overlay", &why),
+    };
     let server = setup.start();
     job.assert_intact(&server);
     assert_eq!(delete(&polling_url(&server, &job.id)).status, 202, "{}", setup.log());

@@ -4,7 +4,7 @@
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use crate::support::{Setup, skip};
+use crate::support::{Mounted, Need, Setup, run, skip};
 
 /// Of the disks: more than the ballast twice over.
 const SIZE: &str = "200M";
@@ -34,10 +34,20 @@ pub enum Kind {
     Quota,
 }
 
+impl Kind {
+    fn need(self) -> Need {
+        match self {
+            Self::Tmpfs | Self::FewInodes => Need::Mount,
+            Self::Ext4 | Self::Quota => Need::LoopDevice,
+        }
+    }
+}
+
 /// A mounted file system; unmounted when it is dropped.
 pub struct Mount {
     pub at: PathBuf,
     pub kind: Kind,
+    _mounted: Mounted,
 }
 
 impl Mount {
@@ -49,30 +59,29 @@ impl Mount {
             run(Command::new("truncate").args(["--size", size]).arg(&image))?;
             run(format.arg(&image))
         };
-        let mount = |options: &str| run(Command::new("mount").args(["-o", options]).arg(&image).arg(&at));
-        match kind {
+        let mount = |options: &str| Mounted::new(&["-o", options, image.to_str().unwrap()], &at);
+        let mounted = match kind {
             Kind::Tmpfs | Kind::FewInodes => {
                 let inodes = if kind == Kind::FewInodes { ",nr_inodes=200" } else { "" };
                 let options = format!("size={SIZE},mode=0700{inodes}");
-                run(Command::new("mount").args(["-t", "tmpfs", "-o", &options, "tmpfs"]).arg(&at))?;
+                Mounted::new(&["-t", "tmpfs", "-o", &options, "tmpfs"], &at)?
             }
             Kind::Ext4 => {
                 make(SIZE, Command::new("mkfs.ext4").args(["-q", "-m", "0"]))?;
-                mount("loop,errors=remount-ro")?;
+                mount("loop,errors=remount-ro")?
             }
             Kind::Quota => {
                 make("800M", Command::new("mkfs.btrfs").arg("-q"))?;
-                mount("loop")?;
-                let whole = Self { at: at.clone(), kind };
+                let whole = mount("loop")?;
                 let volume = at.join("data");
                 run(Command::new("btrfs").args(["subvolume", "create"]).arg(&volume))?;
                 run(Command::new("btrfs").args(["quota", "enable"]).arg(&at))?;
                 run(Command::new("btrfs").args(["qgroup", "limit", SIZE]).arg(&volume))?;
                 drop(whole);
-                mount("loop,subvol=data")?;
+                mount("loop,subvol=data")?
             }
-        }
-        Ok(Self { at, kind })
+        };
+        Ok(Self { at, kind, _mounted: mounted })
     }
 
     /// Another program takes all the room there is.
@@ -113,21 +122,6 @@ impl Mount {
     }
 }
 
-impl Drop for Mount {
-    fn drop(&mut self) {
-        if run(Command::new("umount").arg(&self.at)).is_err() {
-            let detached = run(Command::new("umount").arg("-l").arg(&self.at));
-            assert!(detached.is_ok() || std::thread::panicking(), "{detached:?}");
-        }
-    }
-}
-
-pub fn run(command: &mut Command) -> Result<(), String> {
-    let output = command.output().map_err(|e| format!("{command:?}: {e}"))?;
-    let failed = || format!("{command:?}: {}", String::from_utf8_lossy(&output.stderr).trim_end());
-    if output.status.success() { Ok(()) } else { Err(failed()) }
-}
-
 /// Does `test` on each of these kinds of file systems that can be had.
 pub fn on_each(kinds: &[Kind], what: &str, test: impl Fn(&Setup, &Mount)) {
     for kind in kinds {
@@ -138,7 +132,7 @@ pub fn on_each(kinds: &[Kind], what: &str, test: impl Fn(&Setup, &Mount)) {
                 println!("{what}: {kind:?}");
                 test(&setup, &mount);
             }
-            Err(why) => skip(what, &why),
+            Err(why) => skip(kind.need(), what, &why),
         }
     }
 }

@@ -1,13 +1,9 @@
 //! The source vanishes or changes, while an export runs or while none does; more of it in
 //! `tests/source`. Deletions and downloads do not need it.
 
-use std::path::Path;
-use std::process::Command;
-
-use super::copy_folder;
 use crate::support::{
-    Exported, Server, Setup, assert_disk_equals_store, assert_erased, assert_receipts, delete, eventually,
-    get, job_id, polling_url, run_to_end, skip, source,
+    Exported, Mounted, Need, Server, Setup, assert_disk_equals_store, assert_erased, assert_receipts,
+    copy_folder, delete, eventually, get, job_id, polling_url, run_to_end, skip, source,
 };
 
 /// An export fails because the source cannot be read.
@@ -69,26 +65,19 @@ fn a_start_without_its_source_is_refused_and_touches_nothing_and_the_next_one_go
     assert_disk_equals_store(&setup);
 }
 
-fn mount(arguments: &[&str], at: &Path) -> Result<(), String> {
-    let output = Command::new(arguments[0]).args(&arguments[1..]).arg(at).output();
-    let output = output.map_err(|e| e.to_string())?;
-    let said = String::from_utf8_lossy(&output.stderr).into_owned();
-    if output.status.success() { Ok(()) } else { Err(said) }
-}
-
 #[test]
 fn a_source_that_is_unmounted_is_not_taken_for_an_empty_one() {
     let folder = tempfile::tempdir().unwrap();
-    let tmpfs = ["mount", "-t", "tmpfs", "-o", "size=16M", "tmpfs"];
-    if let Err(why) = mount(&tmpfs, folder.path()) {
-        return skip("a source that is unmounted", &why);
-    }
+    let mounted = match Mounted::new(&["-t", "tmpfs", "-o", "size=16M", "tmpfs"], folder.path()) {
+        Ok(mounted) => mounted,
+        Err(why) => return skip(Need::Mount, "a source that is unmounted", &why),
+    };
     copy_folder(source(), folder.path());
     let setup = Setup::new().source(folder.path()).set("export.max_bytes_per_second=2000000");
     let server = setup.start();
     let running = server.kickoff("$export");
     server.wait_halfway(&running);
-    mount(&["umount", "-l"], folder.path()).unwrap();
+    drop(mounted);
     Exported::wait(&server, job_id(&running)).assert_is_the_source(source(), |_| true);
     assert_unreadable(&server);
     assert!(setup.log().contains("unmounted"), "{}", setup.log());

@@ -48,7 +48,7 @@ fn server_has_erased(server: &Server, job: &str) {
 
 /// How many lines were lost, by the metric.
 fn lost(server: &Server, reason: &str) -> u64 {
-    let metrics = String::from_utf8(server.operator("metrics").body).unwrap();
+    let metrics = server.metrics();
     let name = format!("evanesce_lost_log_lines_total{{reason=\"{reason}\"}} ");
     metrics.lines().find_map(|line| line.strip_prefix(&name)).map_or(0, |count| count.parse().unwrap())
 }

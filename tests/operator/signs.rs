@@ -17,7 +17,7 @@ fn readyz_is_red_while_a_mark_waits_for_longer_than_the_alarm() {
     let red = eventually("the alarm", || Some(readyz()).filter(|answer| answer.status == 503)).json();
     assert_eq!(red["ready"], false);
     assert_eq!(red["reaper"]["overdue"], true);
-    let metrics = String::from_utf8(server.operator("metrics").body).unwrap();
+    let metrics = server.metrics();
     assert!(metrics.contains("evanesce_sweep_failures_total{errno=\"EACCES\"}"), "{metrics}");
     setup.disk().wait_gone(job_id(&polling));
     eventually("the end of the alarm", || (readyz().status == 200).then_some(()));

@@ -7,7 +7,7 @@ use super::*;
 fn alarms(setup: &Setup, server: &Server) -> (usize, bool) {
     let log = setup.log();
     let said = log.lines().filter(|line| line.contains("the end of the receipts was cut off or replaced"));
-    let metrics = String::from_utf8(server.operator("metrics").body).unwrap();
+    let metrics = server.metrics();
     (said.count(), metrics.contains("evanesce_receipts_gaps_total 1"))
 }
 

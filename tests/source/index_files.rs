@@ -51,7 +51,7 @@ fn a_second_start_on_the_same_source_indexes_nothing() {
     let server = setup.start();
     assert_exports(&server, &expected);
     assert_eq!(indexed_bytes(&server), 0);
-    assert_eq!(metric(&server, "evanesce_index_resources"), expected.len() as f64);
+    assert_eq!(server.metric("evanesce_index_resources"), expected.len() as f64);
     let after: Vec<_> = index_files(&setup).iter().map(|file| std::fs::read(file).unwrap()).collect();
     assert!(before == after, "the index was written again");
 }
@@ -164,7 +164,7 @@ fn a_change_is_indexed_before_anybody_asks() {
     let setup = Setup::new().source(folder.path());
     let server = setup.start();
     wait_indexed(&server, 1.0);
-    let (before, resources) = (indexed_bytes(&server), metric(&server, "evanesce_index_resources"));
+    let (before, resources) = (indexed_bytes(&server), server.metric("evanesce_index_resources"));
     let line = resource("Basic", "b", "x");
     std::fs::write(folder.path().join("Basic.ndjson"), &line).unwrap();
     wait_indexed(&server, 2.0);
@@ -173,7 +173,7 @@ fn a_change_is_indexed_before_anybody_asks() {
     wait_indexed(&server, 3.0);
     std::fs::remove_file(folder.path().join("b")).unwrap();
     wait_indexed(&server, 4.0);
-    assert_eq!(metric(&server, "evanesce_index_resources"), resources);
+    assert_eq!(server.metric("evanesce_index_resources"), resources);
 }
 
 #[test]
@@ -190,9 +190,9 @@ fn without_a_watch_a_change_is_indexed_when_an_export_asks() {
     };
     assert_eq!(inotify(), 0, "the source is watched");
     std::fs::write(folder.path().join("Basic.ndjson"), resource("Basic", "b", "x")).unwrap();
-    assert_eq!(metric(&server, "evanesce_index_seconds_count"), 1.0);
+    assert_eq!(server.metric("evanesce_index_seconds_count"), 1.0);
     assert_exports(&server, &lines_in(folder.path()));
-    assert_eq!(metric(&server, "evanesce_index_seconds_count"), 2.0);
+    assert_eq!(server.metric("evanesce_index_seconds_count"), 2.0);
 }
 
 #[test]

@@ -34,7 +34,7 @@ fn a_generated_mess_is_exported_as_the_oracle_says() {
         let more = texts.iter().filter_map(|text| text.split_once(" more lines")?.0.parse::<u64>().ok());
         assert_eq!((named + more.sum::<u64>(), expected.broken), (generated.broken_lines, expected.broken));
         if level == Level::System {
-            let superseded = metric(&server, "evanesce_index_superseded_resources") as u64;
+            let superseded = server.metric("evanesce_index_superseded_resources") as u64;
             assert!(superseded > 0);
             assert_eq!(lines.len() as u64, generated.resources - superseded);
         }

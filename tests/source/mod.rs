@@ -167,21 +167,14 @@ fn writable(path: &Path) -> File {
     OpenOptions::new().write(true).open(path).unwrap()
 }
 
-/// A metric of the server; 0 if there is none.
-fn metric(server: &Server, name: &str) -> f64 {
-    let text = String::from_utf8(server.operator("metrics").body).unwrap();
-    let value = text.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(' '));
-    value.map_or(0.0, |value| value.parse().unwrap())
-}
-
 /// Bytes of the source that were indexed since the server's start.
 fn indexed_bytes(server: &Server) -> u64 {
-    metric(server, "evanesce_indexed_bytes_total") as u64
+    server.metric("evanesce_indexed_bytes_total") as u64
 }
 
 /// Waits until the index was brought up to date once more.
 fn wait_indexed(server: &Server, times: f64) {
-    eventually("the index", || (metric(server, "evanesce_index_seconds_count") >= times).then_some(()));
+    eventually("the index", || (server.metric("evanesce_index_seconds_count") >= times).then_some(()));
 }
 
 fn index_files(setup: &Setup) -> Vec<PathBuf> {
@@ -219,13 +212,4 @@ fn copy_of_source() -> TempDir {
         std::fs::copy(file.path(), folder.path().join(file.file_name())).unwrap();
     }
     folder
-}
-
-/// Why a test cannot be done here, said on the real standard error; `true` if it cannot.
-fn is_skipped_without_root(what: &str) -> bool {
-    let is_root = rustix::process::geteuid().is_root();
-    if !is_root {
-        crate::support::skip(what, "it needs root");
-    }
-    !is_root
 }

@@ -6,7 +6,10 @@ use std::process::Command;
 use super::*;
 
 /// A small file system of its own, unmounted when it is dropped.
-pub struct Disk(PathBuf);
+pub struct Disk {
+    _mounted: Mounted,
+    folder: PathBuf,
+}
 
 impl Disk {
     /// A disk of that many megabytes at `folder`; `None`, and said loudly, where nothing can be
@@ -14,25 +17,25 @@ impl Disk {
     pub fn mount(folder: &Path, what: &str, megabytes: u32) -> Option<Self> {
         std::fs::create_dir_all(folder).unwrap();
         let options = format!("size={megabytes}m,mode=700");
-        let mounted =
-            Command::new("mount").args(["-t", "tmpfs", "-o", &options, "none"]).arg(folder).output();
-        if mounted.is_ok_and(|output| output.status.success()) {
-            return Some(Self(folder.into()));
+        match Mounted::new(&["-t", "tmpfs", "-o", &options, "none"], folder) {
+            Ok(mounted) => Some(Self { _mounted: mounted, folder: folder.into() }),
+            Err(why) => {
+                skip(Need::Mount, what, &why);
+                None
+            }
         }
-        crate::support::skip(what, "no file system could be mounted");
-        None
     }
 
     /// Uses up all room.
     pub fn fill(&self) {
-        let mut file = File::create(self.0.join("filler")).unwrap();
+        let mut file = File::create(self.folder.join("filler")).unwrap();
         while file.write_all(&[1; 4096]).is_ok() {}
     }
 
     /// Uses up room until so many bytes are free.
     pub fn fill_up_to(&self, free: u64) {
-        let mut file = File::create(self.0.join("filler")).unwrap();
-        let stat = rustix::fs::statvfs(&self.0).unwrap();
+        let mut file = File::create(self.folder.join("filler")).unwrap();
+        let stat = rustix::fs::statvfs(&self.folder).unwrap();
         let mut filler = (stat.f_bavail * stat.f_frsize).checked_sub(free).unwrap();
         while filler > 0 {
             let length = filler.min(4096);
@@ -42,19 +45,12 @@ impl Disk {
     }
 
     pub fn empty(&self) {
-        std::fs::remove_file(self.0.join("filler")).unwrap();
+        std::fs::remove_file(self.folder.join("filler")).unwrap();
     }
 
     fn remount(&self, options: &str) {
         let options = format!("remount,{options}");
-        assert!(Command::new("mount").args(["-o", &options]).arg(&self.0).status().unwrap().success());
-    }
-}
-
-impl Drop for Disk {
-    fn drop(&mut self) {
-        // A server may still be on its way out.
-        let _ = Command::new("umount").arg("-l").arg(&self.0).status();
+        assert!(Command::new("mount").args(["-o", &options]).arg(&self.folder).status().unwrap().success());
     }
 }
 

@@ -43,7 +43,7 @@ pub fn said(expected: &[(&str, &str)]) -> Vec<(String, String)> {
 }
 
 pub fn left_out(server: &Server, reason: &str) -> f64 {
-    metric(server, &format!("evanesce_source_left_out_files{{reason=\"{reason}\"}}"))
+    server.metric(&format!("evanesce_source_left_out_files{{reason=\"{reason}\"}}"))
 }
 
 #[test]
@@ -251,7 +251,7 @@ fn p13_a_large_file_without_resources_is_read_once_and_takes_next_to_no_memory()
     assert_exports(&server, &expected);
     let indexed = indexed_bytes(&server);
     assert!(indexed > garbage.len() as u64, "{indexed}");
-    let memory = metric(&server, "evanesce_index_resident_bytes");
+    let memory = server.metric("evanesce_index_resident_bytes");
     assert!(memory < 50_000.0, "{memory} bytes for {} lines", garbage.len() / 2);
     assert_exports(&server, &expected);
     assert_eq!(indexed_bytes(&server), indexed, "it was read once more");
@@ -322,7 +322,7 @@ fn an_older_version_that_wins_by_the_order_of_files_is_warned_of_and_counted() {
     let setup = Setup::new().source(folder.path());
     let server = setup.start();
     server.export("$export");
-    assert_eq!(metric(&server, "evanesce_index_outdated_resources"), 0.0);
+    assert_eq!(server.metric("evanesce_index_outdated_resources"), 0.0);
     assert!(!setup.log().contains("older versions"));
 
     write("c-older", &[dated("p", 2020), dated("q", 2020), deletes("gone", 2020)]);
@@ -330,7 +330,7 @@ fn an_older_version_that_wins_by_the_order_of_files_is_warned_of_and_counted() {
     for _ in 0..2 {
         assert_exports(&server, &lines_of(expected.concat().as_bytes()));
     }
-    assert_eq!(metric(&server, "evanesce_index_outdated_resources"), 3.0);
+    assert_eq!(server.metric("evanesce_index_outdated_resources"), 3.0);
     let log = setup.log();
     let warned: Vec<_> = log.lines().filter(|line| line.contains("older versions")).collect();
     assert_eq!(warned.len(), 1, "{log}");
@@ -340,7 +340,7 @@ fn an_older_version_that_wins_by_the_order_of_files_is_warned_of_and_counted() {
     server.kill();
     let server = setup.start();
     server.export("$export");
-    assert_eq!(metric(&server, "evanesce_index_outdated_resources"), 3.0);
+    assert_eq!(server.metric("evanesce_index_outdated_resources"), 3.0);
     assert_eq!(indexed_bytes(&server), 0);
 }
 

@@ -14,10 +14,7 @@ fn start_without_privileges(setup: &Setup) -> Option<Server> {
     }
     let without = ["--bounding-set", "-dac_override,-dac_read_search", "--"];
     if !Command::new("setpriv").args(without).arg("true").status().is_ok_and(|status| status.success()) {
-        crate::support::skip(
-            "an unreadable file in the source",
-            "setpriv cannot take root's privileges away",
-        );
+        skip(Need::Setpriv, "an unreadable file in the source", "setpriv cannot take root's privileges away");
         return None;
     }
     Some(wrapped(setup, Command::new("setpriv"), &without))

@@ -10,14 +10,6 @@ fn text(answer: &Answer) -> String {
     answer.json()["issue"][0]["details"]["text"].as_str().unwrap().to_string()
 }
 
-/// A metric with its labels; 0 if there is none.
-fn metric(server: &Server, name: &str) -> f64 {
-    let body = server.operator("metrics").body;
-    let text = String::from_utf8(body).unwrap();
-    let value = text.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(' '));
-    value.map_or(0.0, |value| value.parse().unwrap())
-}
-
 #[test]
 fn of_two_clients_at_once_one_gets_the_room_and_a_deletion_gives_it_back() {
     // The source has 1.4 MB.
@@ -35,7 +27,7 @@ fn of_two_clients_at_once_one_gets_the_room_and_a_deletion_gives_it_back() {
         assert_eq!(delete(polling).status, 202);
         setup.receipt(job_id(polling));
     }
-    assert_eq!(metric(&server, "evanesce_refused_kickoffs_total{reason=\"quota\"}"), 20.0);
+    assert_eq!(server.metric("evanesce_refused_kickoffs_total{reason=\"quota\"}"), 20.0);
 }
 
 #[test]
@@ -70,7 +62,7 @@ fn an_export_that_could_never_fit_is_no_matter_of_waiting() {
     assert_eq!(refused.outcome(), (422, "too-costly".into()));
     assert_eq!(refused.header("retry-after"), "");
     assert!(text(&refused).contains("no deletion makes room"), "{}", text(&refused));
-    assert_eq!(metric(&server, "evanesce_refused_kickoffs_total{reason=\"too-large\"}"), 1.0);
+    assert_eq!(server.metric("evanesce_refused_kickoffs_total{reason=\"too-large\"}"), 1.0);
     assert_eq!(kick_off(&server, "$export?_type=Patient").status, 202);
 }
 
@@ -93,7 +85,7 @@ fn a_deleted_export_takes_room_until_its_files_are_gone() {
 fn what_is_reserved_and_what_is_free_is_shown() {
     let setup = Setup::new().set("export.max_bytes_per_second=200000");
     let server = setup.start();
-    let reserved = || metric(&server, "evanesce_reserved_bytes");
+    let reserved = || server.metric("evanesce_reserved_bytes");
     assert_eq!(reserved(), 0.0);
     let polling = server.kickoff("$export");
     assert!((1e6..2e6).contains(&reserved()), "{}", reserved());
@@ -101,7 +93,7 @@ fn what_is_reserved_and_what_is_free_is_shown() {
     eventually("a part of it to be written", || (reserved() < before - 200_000.0).then_some(()));
     assert_eq!(get(&polling).status, 202);
     assert!(reserved() > 0.0);
-    assert!(metric(&server, "evanesce_free_bytes") > 1e6);
+    assert!(server.metric("evanesce_free_bytes") > 1e6);
     assert_eq!(delete(&polling).status, 202);
     assert_eq!(reserved(), 0.0);
 }

@@ -159,6 +159,23 @@ impl Server {
         send("GET", &url, &[("Authorization", &self.operator_token())])
     }
 
+    /// All metrics, as Prometheus reads them.
+    pub fn metrics(&self) -> String {
+        String::from_utf8(self.operator("metrics").body).unwrap()
+    }
+
+    /// The sum of a metric over its labels, or of those alone that stand behind its name; 0 if there
+    /// is none.
+    pub fn metric(&self, name: &str) -> f64 {
+        let text = self.metrics();
+        let lines = text.lines().filter_map(|line| line.rsplit_once(' '));
+        let is_meant = |series: &str| {
+            series.strip_prefix(name).is_some_and(|labels| labels.is_empty() || labels.starts_with('{'))
+        };
+        let values = lines.filter(|(series, _)| is_meant(series)).map(|(_, value)| value.parse::<f64>());
+        values.map(Result::unwrap).sum()
+    }
+
     /// Kicks an export off and gives its polling URL.
     pub fn kickoff(&self, path: &str) -> String {
         let answer = send("GET", &format!("{}/{path}", self.base), &KICKOFF);

@@ -4,18 +4,18 @@ use std::io::{BufRead, BufReader};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
-use super::{Server, Setup, eventually, skip};
+use super::{Need, Server, Setup, eventually, skip};
 
 /// Whether strace can be had, and may trace; says so loudly if not.
 pub fn can_trace(what: &str) -> bool {
     match Command::new("strace").args(["-o", "/dev/null", "true"]).output() {
         Ok(output) if output.status.success() => true,
         Ok(output) => {
-            skip(what, &String::from_utf8_lossy(&output.stderr));
+            skip(Need::Strace, what, &String::from_utf8_lossy(&output.stderr));
             false
         }
         Err(e) => {
-            skip(what, &format!("strace: {e}"));
+            skip(Need::Strace, what, &e.to_string());
             false
         }
     }
@@ -48,7 +48,7 @@ pub fn disturb(setup: &Setup, server: &Server, path: &str, inject: &str) -> bool
     while !said.contains("attached") && stderr.read_line(&mut said).unwrap() > 0 {}
     let attached = said.contains("attached");
     if !attached {
-        skip("a disturbed server", said.trim_end());
+        skip(Need::Strace, "a disturbed server", &said);
     }
     std::thread::spawn(move || std::io::copy(&mut stderr, &mut std::io::sink()).and_then(|_| strace.wait()));
     attached

@@ -86,7 +86,7 @@ fn a_tls_handshake_counts_as_a_connection() {
     let setup = identity.setup().set("limits.exempt=127.0.0.1").set("limits.connections_per_address=3");
     let server = setup.start();
     let open = || {
-        let text = String::from_utf8(server.operator("metrics").body).unwrap();
+        let text = server.metrics();
         // Before the first connection there is no such line.
         let open = text.lines().find_map(|line| line.strip_prefix("evanesce_connections "));
         open.map_or(0, |open| open.parse::<usize>().unwrap())

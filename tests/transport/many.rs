@@ -34,7 +34,7 @@ fn ten_thousand_open_connections_hold_nobody_up_and_cost_little() {
         }
         held.push(stream);
     }
-    eventually("all of them", || (metric(&server, "evanesce_connections") >= MANY as f64).then_some(()));
+    eventually("all of them", || (server.metric("evanesce_connections") >= MANY as f64).then_some(()));
     let mut times: Vec<_> = (0..200)
         .map(|_| {
             let (answer, took) = timed(|| get(&format!("{}/metadata", server.base)));
@@ -50,5 +50,5 @@ fn ten_thousand_open_connections_hold_nobody_up_and_cost_little() {
     // One too many is refused, and those that are there go on.
     assert_eq!(ask(&mut held[0], &METADATA[30..]).0, 200);
     drop(held);
-    eventually("their end", || (metric(&server, "evanesce_connections") < 10.0).then_some(()));
+    eventually("their end", || (server.metric("evanesce_connections") < 10.0).then_some(()));
 }

@@ -105,13 +105,6 @@ fn statuses(bytes: &[u8]) -> Vec<u16> {
         .collect()
 }
 
-/// The value of a metric, all its labels together.
-fn metric(server: &Server, name: &str) -> f64 {
-    let text = String::from_utf8(server.operator("metrics").body).unwrap();
-    let lines = text.lines().filter(|line| line.starts_with(name));
-    lines.map(|line| line.rsplit(' ').next().unwrap().parse::<f64>().unwrap()).sum()
-}
-
 /// A certificate of its own authority, and its key, as files.
 pub struct Identity {
     pub folder: TempDir,

@@ -73,5 +73,5 @@ fn a_certificate_behind_a_link_that_is_turned_is_taken() {
 }
 
 fn metrics(server: &Server) -> String {
-    String::from_utf8(server.operator("metrics").body).unwrap()
+    server.metrics()
 }

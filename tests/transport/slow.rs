@@ -68,7 +68,7 @@ fn a_second_head_that_comes_byte_by_byte_is_cut_off_as_well() {
     assert!(statuses(&answer).is_empty(), "{}", answer.escape_ascii());
     assert!(took >= Duration::from_millis(1900), "{took:?}");
     eventually("the account of it", || {
-        (metric(&server, "evanesce_refused_connections_total") >= 1.0).then_some(())
+        (server.metric("evanesce_refused_connections_total") >= 1.0).then_some(())
     });
 }
 
@@ -253,7 +253,7 @@ fn g_11_who_does_not_read_its_download_is_cut_and_what_it_held_is_let_go_of() {
             assert!(got < length, "{got} of {length}: the client sees a failed transfer");
         }
     }
-    assert!(metric(&server, "evanesce_refused_connections_total{reason=\"write\"}") >= 1.0);
+    assert!(server.metric("evanesce_refused_connections_total{reason=\"write\"}") >= 1.0);
     let line = |message: &str| {
         eventually(message, || {
             let log = setup.log();

@@ -210,7 +210,7 @@ impl Run {
     fn watch(&self, server: &Server) {
         let health = server.operator("readyz");
         assert_eq!(health.status, 200, "{health:?}");
-        let metrics = || String::from_utf8(server.operator("metrics").body).unwrap();
+        let metrics = || server.metrics();
         let counted = |name: &str| {
             let text = metrics();
             let samples = text.lines().filter_map(|line| line.strip_prefix(name));
