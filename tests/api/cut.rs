@@ -8,8 +8,8 @@ use std::sync::OnceLock;
 
 use super::*;
 
-/// More than all socket buffers hold.
-const LINES: usize = 64;
+/// More than the buffers of a server's socket and of [`connect_to`] hold.
+const LINES: usize = 16;
 const LINE: usize = 1 << 20;
 
 /// A source with one big file.

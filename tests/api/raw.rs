@@ -15,7 +15,7 @@ pub fn address(server: &Server) -> &str {
 
 /// A connection on which nothing may take longer than ten seconds.
 pub fn connect(server: &Server) -> TcpStream {
-    let stream = TcpStream::connect(address(server)).unwrap();
+    let stream = connect_to(address(server).parse().unwrap());
     stream.set_read_timeout(Some(Duration::from_secs(10))).unwrap();
     stream.set_write_timeout(Some(Duration::from_secs(10))).unwrap();
     stream

@@ -4,7 +4,7 @@ use std::io::{BufRead, BufReader, Write};
 use std::net::{TcpListener, TcpStream};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use rustls::pki_types::PrivatePkcs8KeyDer;
 
@@ -195,11 +195,11 @@ fn rg_2_a_server_of_keys_that_sends_too_much_is_not_heard_to_the_end() {
 #[test]
 fn rg_2_a_server_of_keys_that_drips_is_given_up() {
     let client = Client::new("acme");
-    let set = jwks(&[&client.key]).to_string();
     let keys = Keys::serve(move |out, _, _| {
-        let text = format!("HTTP/1.1 200 OK\r\nContent-Length: {}\r\n\r\n{set}", set.len());
-        for byte in text.bytes() {
-            if out.write_all(&[byte]).is_err() {
+        let head = b"HTTP/1.1 200 OK\r\nContent-Length: 60000\r\n\r\n";
+        // Longer than a test may take.
+        for byte in head.iter().chain(std::iter::repeat_n(&b' ', 60_000)) {
+            if out.write_all(&[*byte]).is_err() {
                 return;
             }
             std::thread::sleep(Duration::from_millis(50));
@@ -207,9 +207,7 @@ fn rg_2_a_server_of_keys_that_drips_is_given_up() {
     });
     let setup = registered(&client, &keys.url(), &["auth.jwks_timeout=1s"]);
     let server = setup.start();
-    let began = Instant::now();
     assert_eq!(client.ask(&server, "system/*.rs").status, 401);
-    assert!(began.elapsed() < Duration::from_secs(5), "{:?}", began.elapsed());
     assert_eq!(client.ask(&server, "system/*.rs").status, 401);
     assert_eq!(keys.asked(), 1, "and not asked again at once");
 }

@@ -37,17 +37,13 @@ fn a_line_above_256_mib_is_broken_one_below_is_a_resource_and_memory_is_bounded(
     drop(file);
 
     let setup = Setup::new().source(folder.path());
-    let began = std::time::Instant::now();
     let server = setup.start();
     let (_, manifest) = server.export("$export");
-    let took = began.elapsed();
     assert_eq!(broken(&manifest), [about(2, "longest", "is longer than 256 MiB")]);
     let expected = (1..=5).map(good).collect::<String>() + head + &long + "\"}";
     assert_same(&exported(&manifest), &lines_of(expected.as_bytes()));
     let peak = peak_memory(&server) / MIB;
     assert!(peak < 600, "{peak} MiB of memory");
-    assert!(took.as_secs() < 20, "{took:?}");
-    println!("{took:?}, {peak} MiB");
 }
 
 #[test]

@@ -23,6 +23,7 @@ pub enum Need {
     Overlay,
     LoopDevice,
     FsError,
+    OpenFiles,
 }
 
 impl Need {
@@ -42,6 +43,7 @@ impl Need {
             Self::LoopDevice => {
                 ("loop-device", "as `mount`, with loop devices; install e2fsprogs and btrfs-progs")
             }
+            Self::OpenFiles => ("open-files", "raise the hard limit to 16384 (ulimit -Hn)"),
             Self::FsError => ("fs-error", "as `loop-device`, with /sys writable"),
         }
     }

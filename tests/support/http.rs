@@ -1,8 +1,21 @@
 //! Requests and their answers, as a client sees them.
 
+use std::net::{SocketAddr, TcpStream};
+
+use rustix::net::sockopt::set_socket_recv_buffer_size;
+use rustix::net::{AddressFamily, SocketType, connect, socket};
 use serde_json::Value;
 
 use super::PATIENCE;
+
+/// A connection of which the system holds about 64 KiB for us and no more: whoever sends more than
+/// its own buffers hold finds out whether we read.
+pub fn connect_to(address: SocketAddr) -> TcpStream {
+    let stream = socket(AddressFamily::INET, SocketType::STREAM, None).unwrap();
+    set_socket_recv_buffer_size(&stream, 64 << 10).unwrap();
+    connect(&stream, &address).unwrap();
+    stream.into()
+}
 
 /// An answer, read to its end.
 #[derive(Debug)]

@@ -36,7 +36,7 @@ fn address(server: &Server) -> SocketAddr {
 }
 
 fn tcp(server: &Server) -> TcpStream {
-    patient(TcpStream::connect(address(server)).unwrap())
+    patient(connect_to(address(server)))
 }
 
 /// A connection from another address of this machine: 127.0.0.`last`.

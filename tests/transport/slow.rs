@@ -1,8 +1,6 @@
 //! Clients that take their time: each of them is sent away in time, and the others are answered
 //! meanwhile.
 
-use rustix::net::sockopt::set_socket_recv_buffer_size;
-
 use super::*;
 
 /// Short times, so that nobody waits long for the end of it.
@@ -152,7 +150,7 @@ fn a_body_of_a_kick_off_that_comes_byte_by_byte_is_cut_off() {
 #[test]
 fn slow_tls_handshakes_are_cut_off_and_honest_ones_get_through() {
     let identity = Identity::new();
-    let setup = identity.setup().set("limits.head_timeout=2s").set("limits.keep_alive=1s");
+    let setup = identity.setup().set("limits.head_timeout=3s").set("limits.keep_alive=1s");
     let server = setup.start();
     // More than the library would shake hands with at once.
     let mut held: Vec<_> = (0..600).map(|_| tcp(&server)).collect();
@@ -161,9 +159,8 @@ fn slow_tls_handshakes_are_cut_off_and_honest_ones_get_through() {
     let bytes = record.into_iter().chain(std::iter::repeat(7));
     std::thread::scope(|scope| {
         let slow = scope.spawn(|| trickle(&first, bytes, &first));
-        let (honest, took) = timed(|| ask(&mut identity.connect(&server).unwrap(), METADATA).0);
-        assert_eq!(honest, 200);
-        assert!(took < Duration::from_secs(2), "{took:?}");
+        assert_eq!(ask(&mut identity.connect(&server).unwrap(), METADATA).0, 200);
+        assert!(!slow.is_finished(), "it waited for the slow ones");
         assert!(slow.join().unwrap().1 >= Duration::from_secs(1));
     });
     for stream in &mut held {
@@ -182,7 +179,7 @@ fn two_hundred_slow_heads_hold_nobody_up_and_are_gone_in_time() {
     let server = setup.start();
     let slow: Vec<_> = (0..200).map(|_| tcp(&server)).collect();
     let began = Instant::now();
-    let mut gone = 0;
+    let (mut gone, mut answered) = (0, 0);
     let mut bytes = endless_head();
     let mut open: Vec<_> = slow.iter().collect();
     while !open.is_empty() {
@@ -196,12 +193,13 @@ fn two_hundred_slow_heads_hold_nobody_up_and_are_gone_in_time() {
             gone += usize::from(is_gone);
             !is_gone
         });
-        let (answer, took) = timed(|| get(&format!("{}/metadata", server.base)));
-        assert_eq!(answer.status, 200);
-        assert!(took < Duration::from_secs(1), "{took:?}");
+        assert_eq!(get(&format!("{}/metadata", server.base)).status, 200);
+        answered += 1;
         std::thread::sleep(Duration::from_millis(50));
     }
     assert_eq!(gone, 200);
+    // One that waits for the slow ones is answered when they are gone.
+    assert!(answered > 2, "{answered} were answered meanwhile");
     assert!(began.elapsed() >= Duration::from_secs(2), "they were given their time");
 }
 
@@ -292,9 +290,9 @@ fn who_reads_slowly_but_reads_gets_its_download_whole() {
     let setup = Setup::new().source(crate::api::cut::big_source()).set("limits.keep_alive=100ms");
     let server = setup.start();
     let (path, length) = big_file(&server);
-    let mut stream = tcp_with_buffer(&server, 64 << 10);
+    let mut stream = tcp(&server);
     write!(stream, "GET {path} HTTP/1.1\r\nHost: localhost\r\n\r\n").unwrap();
-    let (mut got, mut buffer) = (0, vec![0; 512 << 10]);
+    let (mut got, mut buffer) = (0, vec![0; 2 << 20]);
     // The last megabytes stand in buffers while the client sleeps, for longer than it may be idle.
     while got < length {
         if got > length - (6 << 20) {
@@ -309,14 +307,6 @@ fn who_reads_slowly_but_reads_gets_its_download_whole() {
     }
 }
 
-/// A connection of which the system holds but so many bytes for us, about.
-fn tcp_with_buffer(server: &Server, bytes: usize) -> TcpStream {
-    let stream = socket(AddressFamily::INET, SocketType::STREAM, None).unwrap();
-    set_socket_recv_buffer_size(&stream, bytes).unwrap();
-    connect(&stream, &address(server)).unwrap();
-    patient(stream.into())
-}
-
 #[test]
 fn an_answer_that_takes_the_server_its_time_is_no_idleness_of_the_client() {
     // What is hard to compress.
@@ -328,24 +318,32 @@ fn an_answer_that_takes_the_server_its_time_is_no_idleness_of_the_client() {
     };
     let data: String = (0..1 << 20).map(|_| letter()).collect();
     let line = format!("{{\"resourceType\":\"Media\",\"data\":\"{data}\"}}\n");
-    std::fs::write(source.path().join("Media.ndjson"), line.repeat(32)).unwrap();
-    let setup =
-        Setup::new().source(source.path()).set("download.compression_level=9").set("limits.keep_alive=300ms");
-    let server = setup.start();
-    let (path, _) = big_file(&server);
-    let mut stream = tcp(&server);
-    let request = format!("GET {path} HTTP/1.1\r\nHost: localhost\r\nAccept-Encoding: gzip\r\n\r\n");
-    let began = Instant::now();
-    stream.write_all(request.as_bytes()).unwrap();
-    let mut end = Vec::new();
-    let mut buffer = [0; 1 << 16];
-    while !end.ends_with(b"\r\n0\r\n\r\n") {
-        let n = stream.read(&mut buffer).unwrap();
-        assert!(n > 0);
-        end.extend_from_slice(&buffer[..n]);
+    let keep_alive = Duration::from_millis(300);
+    // As many lines as it takes to keep this machine busy for longer than the client may be idle.
+    for lines in [32, 128, 512, 2048] {
+        std::fs::write(source.path().join("Media.ndjson"), line.repeat(lines)).unwrap();
+        let setup = Setup::new().source(source.path()).set("download.compression_level=9");
+        let setup = setup.set(&format!("limits.keep_alive={}ms", keep_alive.as_millis()));
+        let server = setup.start();
+        let (path, _) = big_file(&server);
+        let mut stream = tcp(&server);
+        let request = format!("GET {path} HTTP/1.1\r\nHost: localhost\r\nAccept-Encoding: gzip\r\n\r\n");
+        let began = Instant::now();
+        stream.write_all(request.as_bytes()).unwrap();
+        let mut end = Vec::new();
+        let mut buffer = [0; 1 << 16];
+        while !end.ends_with(b"\r\n0\r\n\r\n") {
+            let n = stream.read(&mut buffer).unwrap();
+            assert!(n > 0);
+            end.extend_from_slice(&buffer[..n]);
+        }
+        let took = began.elapsed();
+        assert_eq!(ask(&mut stream, METADATA).0, 200, "the connection goes on");
+        if took > 2 * keep_alive {
+            return;
+        }
     }
-    assert!(began.elapsed() > Duration::from_millis(600), "{:?}: too fast to tell", began.elapsed());
-    assert_eq!(ask(&mut stream, METADATA).0, 200, "the connection goes on");
+    panic!("no answer took the server its time");
 }
 
 #[test]
@@ -354,7 +352,8 @@ fn with_0_a_slow_client_has_all_the_time_there_is() {
     let server = setup.start();
     let mut stream = tcp(&server);
     stream.write_all(&METADATA[..20]).unwrap();
-    std::thread::sleep(Duration::from_secs(5));
+    // Longer than the times of the others here.
+    std::thread::sleep(Duration::from_secs(3));
     assert_eq!(ask(&mut stream, &METADATA[20..]).0, 200);
     // Without keep-alive each connection is closed after its answer.
     let setup = Setup::new().set("limits.keep_alive=0s");
