@@ -14,7 +14,7 @@ fn run(mut command: Command) -> (i32, String, String) {
 }
 
 fn evanesce(arguments: &[&str]) -> Command {
-    let mut command = Command::new(env!("CARGO_BIN_EXE_evanesce"));
+    let mut command = evanesce_command();
     command.args(arguments);
     command
 }

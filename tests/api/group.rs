@@ -11,9 +11,7 @@ use actix_web::dev::ServerHandle;
 use actix_web::{App, HttpServer};
 use evanesce::clock::Clock;
 use evanesce::config::Config;
-use evanesce::export::{
-    CHECK_PATIENCE, CancelToken, ExportError, Exporter, Part, PartSummary, PartWriter, Plan,
-};
+use evanesce::export::{CHECK_PATIENCE, ExportError};
 use evanesce::http::{self, Api};
 use evanesce::job::{ALL_PATIENTS, ExportRequest, Level};
 use evanesce::store::{SledStore, Store};
@@ -25,33 +23,6 @@ use super::*;
 
 /// A group that nobody should read of in a log.
 const SECRET: &str = "Hiv-Positive-Of-Ward-7";
-
-type Check = Box<dyn Fn(&str) -> Result<(), ExportError> + Send + Sync>;
-
-/// An exporter that keeps the requests it looks at; `check` is its look at the id of a group.
-/// Its exports are empty.
-struct Checking {
-    check: Check,
-    seen: Arc<Mutex<Vec<ExportRequest>>>,
-}
-
-impl Exporter for Checking {
-    fn check(&self, request: &ExportRequest, _: &CancelToken) -> Result<Option<u64>, ExportError> {
-        self.seen.lock().push(request.clone());
-        match &request.kickoff.level {
-            Level::Group { id } => (self.check)(id).map(|()| None),
-            Level::System | Level::Patient => Ok(None),
-        }
-    }
-
-    fn plan(&self, _: &ExportRequest, _: &CancelToken) -> Result<Plan, ExportError> {
-        Ok(Plan::new(Timestamp::now(), Vec::new()))
-    }
-
-    fn run(&self, _: &Part, _: &mut PartWriter, _: &CancelToken) -> Result<PartSummary, ExportError> {
-        Ok(PartSummary::default())
-    }
-}
 
 /// A host that serves our routes; stopped when it is dropped, and all that it works with before
 /// that returns: its data directory may be removed then.
@@ -105,8 +76,18 @@ impl Host {
         clock: Clock,
         check: impl Fn(&str) -> Result<(), ExportError> + Send + Sync + 'static,
     ) -> Self {
-        let seen = Arc::default();
-        let exporter = Checking { check: Box::new(check), seen: Arc::clone(&seen) };
+        let seen: Arc<Mutex<Vec<ExportRequest>>> = Arc::default();
+        let exporter = FakeExporter::writes_nothing().plan(|_| Ok(plan_of([])));
+        let exporter = exporter.check({
+            let seen = Arc::clone(&seen);
+            move |request| {
+                seen.lock().push(request.clone());
+                match &request.kickoff.level {
+                    Level::Group { id } => check(id).map(|()| None),
+                    Level::System | Level::Patient => Ok(None),
+                }
+            }
+        });
         let mut config = Config::default();
         config.export.max_active_jobs = 1;
         let builder = Evanesce::builder().config(config).data_dir(data_dir).clock(clock).exporter(exporter);
@@ -162,7 +143,7 @@ fn accept_all(_: &str) -> Result<(), ExportError> {
 
 #[test]
 fn a_group_kick_off_reaches_the_exporter_with_its_id_and_bounds() {
-    let folder = tempfile::tempdir().unwrap();
+    let folder = InstanceDir::new();
     let host = Host::start(folder.path(), Clock::system(), accept_all);
     let long = "x".repeat(8000);
     for (sent, id) in [
@@ -209,7 +190,7 @@ fn a_group_kick_off_reaches_the_exporter_with_its_id_and_bounds() {
 
 #[test]
 fn a_since_is_in_the_future_by_the_clock_of_the_server() {
-    let folder = tempfile::tempdir().unwrap();
+    let folder = InstanceDir::new();
     let new_year: Timestamp = "2001-01-01T00:00:00Z".parse().unwrap();
     let host = Host::start(folder.path(), Clock::new(move || new_year), accept_all);
     host.kickoff("$export?_since=2001-01-01T00:05:00Z&_until=2050-01-01T00:00:00Z");
@@ -221,7 +202,7 @@ fn a_since_is_in_the_future_by_the_clock_of_the_server() {
 #[test]
 fn a_refused_group_gets_the_reason_and_leaves_nothing_behind() {
     watch_log();
-    let folder = tempfile::tempdir().unwrap();
+    let folder = InstanceDir::new();
     let host = Host::start(folder.path(), Clock::system(), |id| match id {
         ALL_PATIENTS => Ok(()),
         "nested" => Err(ExportError::GroupNested),
@@ -282,7 +263,7 @@ fn a_refused_group_gets_the_reason_and_leaves_nothing_behind() {
 
 #[test]
 fn a_look_that_takes_too_long_is_not_waited_for() {
-    let folder = tempfile::tempdir().unwrap();
+    let folder = InstanceDir::new();
     let (release, released) = channel::<()>();
     let released = Mutex::new(released);
     let host = Host::start(folder.path(), Clock::system(), move |_| {
@@ -301,7 +282,7 @@ fn a_look_that_takes_too_long_is_not_waited_for() {
 
 #[test]
 fn a_look_that_panics_is_a_500_and_the_server_goes_on() {
-    let folder = tempfile::tempdir().unwrap();
+    let folder = InstanceDir::new();
     let host = Host::start(folder.path(), Clock::system(), |id| match id {
         "panics" => panic!("on purpose"),
         _ => Ok(()),

@@ -3,10 +3,6 @@
 
 use evanesce::Evanesce;
 use evanesce::config::Config;
-use evanesce::export::{CancelToken, ExportError, Exporter, Part, PartSummary, PartWriter, Plan};
-use evanesce::fhir::ResourceType;
-use evanesce::job::ExportRequest;
-use jiff::Timestamp;
 
 use super::group::Served;
 use super::partial::chain;
@@ -156,26 +152,13 @@ fn d_2_an_organized_export_that_is_cancelled_in_the_middle_leaves_nothing() {
     assert_eq!(get(&polling).outcome(), (404, "deleted".into()));
 }
 
-/// A host's exporter that knows nothing of blocks.
-struct Plain;
-
-impl Exporter for Plain {
-    fn plan(&self, _: &ExportRequest, _: &CancelToken) -> Result<Plan, ExportError> {
-        Ok(Plan::new(Timestamp::now(), vec![Part { weight: 1, content: Value::Null }]))
-    }
-
-    fn run(&self, _: &Part, out: &mut PartWriter, _: &CancelToken) -> Result<PartSummary, ExportError> {
-        out.resource(ResourceType::PATIENT, br#"{"resourceType":"Patient","id":"p"}"#)?;
-        Ok(PartSummary::default())
-    }
-}
-
-/// A host that serves [`Plain`], and its folder.
-fn plain_host() -> (TempDir, Served) {
-    let data = tempfile::tempdir().unwrap();
+/// A host whose exporter knows nothing of blocks, and its folder.
+fn plain_host() -> (InstanceDir, Served) {
+    let data = InstanceDir::new();
     let mut config = Config::default();
     config.storage.min_free = 0;
-    let builder = Evanesce::builder().config(config).data_dir(data.path()).exporter(Plain);
+    let builder =
+        Evanesce::builder().config(config).data_dir(data.path()).exporter(FakeExporter::writes_patient("p"));
     let host = Served::start(builder);
     (data, host)
 }

@@ -3,39 +3,32 @@
 use std::sync::Arc;
 
 use evanesce::auth::{Applications, Departed, Reload, Watch, revocation};
-use evanesce::export::{CancelToken, ExportError, Exporter, Part, PartSummary, PartWriter, Plan};
-use evanesce::fhir::ResourceType;
-use evanesce::job::{ExportRequest, JobState, MarkReason, StateName};
+use evanesce::export::{Part, Plan};
+use evanesce::job::{JobState, MarkReason, StateName};
 use evanesce::{Evanesce, Kickoff};
 use jiff::Timestamp;
 use tokio::sync::{Notify, mpsc};
 
 use super::{application, folder, replace};
-use crate::support::{Disk, Setup, get, job_id};
+use crate::support::{Disk, FakeExporter, InstanceDir, Setup, get, job_id, write_patient};
 
 /// Rows without end for a system export; three for all patients.
-struct Rows {
-    halfway: Arc<Notify>,
-}
-
-impl Exporter for Rows {
-    fn plan(&self, request: &ExportRequest, _: &CancelToken) -> Result<Plan, ExportError> {
-        let endless = *request.level() == evanesce::job::Level::System;
-        let part = Part { weight: 1000, content: serde_json::json!(endless) };
+fn rows(halfway: Arc<Notify>) -> FakeExporter {
+    let exporter = FakeExporter::writes_nothing().plan(|request| {
+        let is_endless = *request.level() == evanesce::job::Level::System;
+        let part = Part { weight: 1000, content: is_endless.into() };
         Ok(Plan::new(Timestamp::now(), vec![part]))
-    }
-
-    fn run(&self, part: &Part, out: &mut PartWriter, _: &CancelToken) -> Result<PartSummary, ExportError> {
-        let patient = ResourceType::of("Patient").unwrap();
+    });
+    exporter.run(move |part, out, _| {
         let rows = if part.content == true { u64::MAX } else { 3 };
         for n in 0..rows {
-            out.resource(patient, format!("{{\"resourceType\":\"Patient\",\"id\":\"p{n}\"}}").as_bytes())?;
+            write_patient(out, &format!("p{n}"))?;
             if n == 100 {
-                self.halfway.notify_one();
+                halfway.notify_one();
             }
         }
-        Ok(PartSummary::default())
-    }
+        Ok(())
+    })
 }
 
 fn departed(client_id: &str) -> Departed {
@@ -53,9 +46,9 @@ async fn the_jobs_of_a_deactivated_application_are_erased_with_a_receipt_that_sa
     let watch = Watch::start(applications.clone(), never, move |reload| tell.send(reload).unwrap());
     let _watch = watch.unwrap();
 
-    let folder = tempfile::tempdir().unwrap();
+    let folder = InstanceDir::new();
     let halfway = Arc::new(Notify::new());
-    let exporter = Rows { halfway: halfway.clone() };
+    let exporter = rows(halfway.clone());
     let evanesce = Evanesce::builder().data_dir(folder.path()).exporter(exporter).start().await.unwrap();
     let (acme, other) = (|| "acme".parse().unwrap(), || "other".parse().unwrap());
     let finished = evanesce.submit(Kickoff::new(evanesce::job::Level::Patient), acme()).await.unwrap();

@@ -2,7 +2,6 @@
 
 use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
-use std::process::Command;
 
 use evanesce::auth::{ClientKeys, Groups, Registry};
 use rustix::fs::FlockOperation;
@@ -10,7 +9,7 @@ use serde_json::{Value, json};
 
 use super::{application, done, folder, refused, run, text};
 use crate::support::smart::{Client, Key, ask, jwt};
-use crate::support::{Setup, eventually};
+use crate::support::{Setup, evanesce_command, eventually};
 
 const COMMENTED: &str = "# Who may have our data.
 
@@ -293,7 +292,7 @@ fn what_an_editor_wrote_meanwhile_is_not_overwritten() {
     let (keys, fifo) = (read(&folder.path().join("a.json")), folder.path().join("fifo.json"));
     rustix::fs::mknodat(rustix::fs::CWD, &fifo, rustix::fs::FileType::Fifo, rustix::fs::Mode::RWXU, 0)
         .unwrap();
-    let mut command = Command::new(env!("CARGO_BIN_EXE_evanesce"));
+    let mut command = evanesce_command();
     command.args(add(&file, "new", &["--jwks-inline", text(&fifo)])).stderr(std::process::Stdio::piped());
     let child = command.spawn().unwrap();
     // Opening it for writing waits until it is open for reading.

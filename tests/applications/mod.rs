@@ -10,17 +10,14 @@ mod token;
 mod token_server;
 
 use std::path::{Path, PathBuf};
-use std::process::{Command, Output};
+use std::process::Output;
 
 use evanesce::auth::client::{Alg, ClientKey};
 use tempfile::TempDir;
 
 /// Runs `evanesce ARGUMENTS` to its end.
 fn run(arguments: &[&str]) -> Output {
-    let mut command = Command::new(env!("CARGO_BIN_EXE_evanesce"));
-    for (name, _) in std::env::vars().filter(|(name, _)| name.starts_with("EVANESCE_")) {
-        command.env_remove(name);
-    }
+    let mut command = crate::support::evanesce_command();
     command.args(arguments).output().unwrap()
 }
 

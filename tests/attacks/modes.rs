@@ -79,7 +79,7 @@ fn what_is_open_to_others_is_closed_at_a_start_and_by_fsck() {
 
     loose(&["", "store", "store/db", "receipts.ndjson", "ready"]);
     let fsck = |leave| {
-        let mut command = std::process::Command::new(env!("CARGO_BIN_EXE_evanesce"));
+        let mut command = evanesce_command();
         let output = command.args(["fsck", leave, "--data-dir"]).arg(&data_dir).output().unwrap();
         String::from_utf8(output.stdout).unwrap()
     };

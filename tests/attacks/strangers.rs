@@ -4,7 +4,6 @@
 use std::fs;
 use std::os::unix::fs::symlink;
 use std::path::{Path, PathBuf};
-use std::process::Command;
 
 use rustix::fs::{CWD, FileType, Mode, mknodat};
 use serde_json::Value;
@@ -25,7 +24,7 @@ fn uuid() -> String {
 }
 
 fn fsck(setup: &Setup, arguments: &[&str]) -> Vec<Value> {
-    let mut command = Command::new(env!("CARGO_BIN_EXE_evanesce"));
+    let mut command = evanesce_command();
     command.args(["fsck", "--json", "--data-dir"]).arg(setup.data_dir()).args(arguments);
     let output = command.output().unwrap();
     assert_ne!(output.status.code(), Some(2), "{}", String::from_utf8_lossy(&output.stderr));

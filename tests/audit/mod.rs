@@ -13,14 +13,11 @@ use evanesce::config::Audit;
 use serde_json::Value;
 
 use crate::receipts::erase_one;
-use crate::support::{Setup, eventually, get, job_id};
+use crate::support::{Setup, evanesce_command, eventually, get, job_id};
 
 /// A command of the real binary, to its end: exit code, output, errors.
 fn evanesce(arguments: &[&str]) -> (i32, String, String) {
-    let mut command = Command::new(env!("CARGO_BIN_EXE_evanesce"));
-    for (name, _) in std::env::vars().filter(|(name, _)| name.starts_with("EVANESCE_")) {
-        command.env_remove(name);
-    }
+    let mut command = evanesce_command();
     let output = command.args(arguments).stdin(Stdio::null()).output().unwrap();
     let text = |bytes| String::from_utf8(bytes).unwrap();
     (output.status.code().unwrap(), text(output.stdout), text(output.stderr))

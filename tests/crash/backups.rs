@@ -7,8 +7,8 @@ use std::path::{Path, PathBuf};
 use tempfile::TempDir;
 
 use crate::support::{
-    Exported, KICKOFF, Server, Setup, copy_folder, delete, eventually, generate, get, job_id, polling_url,
-    put, run_to_end, send, wait_settled,
+    Exported, KICKOFF, Server, Setup, copy_folder, delete, evanesce_command, eventually, generate, get,
+    job_id, polling_url, put, run_to_end, send, wait_settled,
 };
 
 /// What can be restored by itself.
@@ -236,7 +236,7 @@ fn a_start_whose_store_or_receipts_are_behind_the_audit_log_says_so() {
     backups.keep_new(server);
     backups.restore([true, true, false, true]);
     let fsck = |leave| {
-        let mut command = std::process::Command::new(env!("CARGO_BIN_EXE_evanesce"));
+        let mut command = evanesce_command();
         let output = command.args(["fsck", leave, "--data-dir"]).arg(backups.setup.data_dir()).output();
         String::from_utf8(output.unwrap().stdout).unwrap()
     };

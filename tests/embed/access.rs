@@ -11,7 +11,7 @@ use evanesce::{Evanesce, Kickoff, Submission};
 use jiff::Timestamp;
 use tokio::sync::{Notify, mpsc};
 
-use crate::support::{Disk, PATIENCE};
+use crate::support::{Disk, InstanceDir, PATIENCE};
 
 /// Writes one resource of each of these types, whatever it is asked for.
 struct Heedless {
@@ -54,7 +54,7 @@ fn request(scopes: &str) -> ExportRequest {
 }
 
 struct Host {
-    folder: tempfile::TempDir,
+    folder: InstanceDir,
     planned: mpsc::UnboundedReceiver<Access>,
     told: mpsc::UnboundedSender<Access>,
 }
@@ -62,7 +62,7 @@ struct Host {
 impl Host {
     fn new() -> Self {
         let (told, planned) = mpsc::unbounded_channel();
-        Self { folder: tempfile::tempdir().unwrap(), planned, told }
+        Self { folder: InstanceDir::new(), planned, told }
     }
 
     async fn start(&self, types: &'static [&'static str], endless: Option<Arc<Notify>>) -> Evanesce {

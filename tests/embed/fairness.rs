@@ -13,7 +13,7 @@ use jiff::Timestamp;
 use parking_lot::Mutex;
 use tokio::sync::watch;
 
-use crate::support::PATIENCE;
+use crate::support::{FakeExporter, InstanceDir, PATIENCE};
 
 /// Bytes taken by the writers, by resource type; each job of a test has a type of its own.
 type Written = HashMap<&'static str, u64>;
@@ -58,7 +58,7 @@ impl Exporter for Rows {
 }
 
 async fn start(
-    folder: &tempfile::TempDir,
+    folder: &InstanceDir,
     exporter: impl Exporter + 'static,
     set: impl FnOnce(&mut evanesce::config::Export),
 ) -> Evanesce {
@@ -88,7 +88,7 @@ async fn cancel(evanesce: &Evanesce, job: JobId) -> StateName {
 #[tokio::test]
 async fn a_small_job_beside_a_huge_one_takes_half_of_the_limit_and_finishes_first() {
     const SMALL: u64 = 1 << 20;
-    let folder = tempfile::tempdir().unwrap();
+    let folder = InstanceDir::new();
     // Six writers against one; each part of the huge job alone takes many times the small one.
     let rows = Rows::new(&[("Patient", 12, 64 << 20), ("Group", 1, SMALL)]);
     let (seen, mut written) = (rows.seen.clone(), rows.written.subscribe());
@@ -113,7 +113,7 @@ async fn a_small_job_beside_a_huge_one_takes_half_of_the_limit_and_finishes_firs
 #[tokio::test]
 async fn each_tenant_has_a_limit_of_its_own_which_its_jobs_share() {
     const ENDLESS: u64 = 1 << 40;
-    let folder = tempfile::tempdir().unwrap();
+    let folder = InstanceDir::new();
     let rows = Rows::new(&[("Patient", 1, ENDLESS), ("Group", 1, ENDLESS), ("Device", 1, ENDLESS)]);
     let mut written = rows.written.subscribe();
     let evanesce = start(&folder, rows, |export| export.max_bytes_per_second_per_tenant = 1 << 20).await;
@@ -137,7 +137,7 @@ async fn each_tenant_has_a_limit_of_its_own_which_its_jobs_share() {
 
 #[tokio::test]
 async fn a_job_is_no_faster_than_its_own_limit() {
-    let folder = tempfile::tempdir().unwrap();
+    let folder = InstanceDir::new();
     let rows = Rows::new(&[("Patient", 4, 100 << 10)]);
     let evanesce = start(&folder, rows, |export| export.max_bytes_per_second_per_job = 1 << 20).await;
     let began = Instant::now();
@@ -145,10 +145,6 @@ async fn a_job_is_no_faster_than_its_own_limit() {
     assert!(matches!(soon(evanesce.wait_finished(job)).await, Some(JobState::Complete(_))));
     assert!(began.elapsed() > Duration::from_millis(300), "400 KiB in {:?}", began.elapsed());
 }
-
-/// Tells the nice value of the thread it runs on.
-#[cfg(target_os = "linux")]
-struct TellsNice(std::sync::mpsc::Sender<i32>);
 
 #[cfg(target_os = "linux")]
 fn nice_of_this_thread() -> i32 {
@@ -159,25 +155,16 @@ fn nice_of_this_thread() -> i32 {
 }
 
 #[cfg(target_os = "linux")]
-impl Exporter for TellsNice {
-    fn plan(&self, _: &ExportRequest, _: &CancelToken) -> Result<Plan, ExportError> {
-        let part = Part { weight: 1, content: serde_json::Value::Null };
-        Ok(Plan::new(Timestamp::now(), vec![part]))
-    }
-
-    fn run(&self, _: &Part, _: &mut PartWriter, _: &CancelToken) -> Result<PartSummary, ExportError> {
-        self.0.send(nice_of_this_thread()).unwrap();
-        Ok(PartSummary::default())
-    }
-}
-
-#[cfg(target_os = "linux")]
 #[tokio::test]
 async fn the_threads_that_export_are_nice_and_no_others() {
     let own = nice_of_this_thread();
-    let folder = tempfile::tempdir().unwrap();
+    let folder = InstanceDir::new();
     let (tell, told) = std::sync::mpsc::channel();
-    let evanesce = start(&folder, TellsNice(tell), |export| export.nice = 7).await;
+    let exporter = FakeExporter::writes_nothing().run(move |_, _, _| {
+        tell.send(nice_of_this_thread()).unwrap();
+        Ok(())
+    });
+    let evanesce = start(&folder, exporter, |export| export.nice = 7).await;
     submit(&evanesce, "t", "Patient").await;
     assert_eq!(told.recv_timeout(PATIENCE).unwrap(), (own + 7).min(19));
     assert_eq!(nice_of_this_thread(), own);

@@ -12,7 +12,7 @@ use evanesce::{CancelError, Evanesce, Kickoff};
 use jiff::Timestamp;
 use tokio::sync::Notify;
 
-use crate::support::Disk;
+use crate::support::{Disk, InstanceDir};
 
 /// Rows from nowhere: `rows` patients, or without end until the writer refuses one.
 struct Rows {
@@ -61,7 +61,7 @@ impl Exporter for Rows {
 
 #[tokio::test]
 async fn a_host_exports_rows_of_its_own_and_has_them_erased() {
-    let folder = tempfile::tempdir().unwrap();
+    let folder = InstanceDir::new();
     let evanesce =
         Evanesce::builder().data_dir(folder.path()).exporter(Rows::new(Some(1000))).start().await.unwrap();
     let host = || "host".parse().unwrap();
@@ -83,7 +83,7 @@ async fn a_host_exports_rows_of_its_own_and_has_them_erased() {
 
 #[tokio::test]
 async fn a_host_cancels_half_way_and_its_writer_refuses_further_bytes() {
-    let folder = tempfile::tempdir().unwrap();
+    let folder = InstanceDir::new();
     let rows = Rows::new(None);
     let (halfway, refused, written) = (rows.halfway.clone(), rows.refused.clone(), rows.written.clone());
     let evanesce = Evanesce::builder().data_dir(folder.path()).exporter(rows).start().await.unwrap();
@@ -103,7 +103,7 @@ async fn a_host_cancels_half_way_and_its_writer_refuses_further_bytes() {
 
 #[tokio::test]
 async fn a_job_nobody_knows_cannot_be_cancelled() {
-    let folder = tempfile::tempdir().unwrap();
+    let folder = InstanceDir::new();
     let evanesce =
         Evanesce::builder().data_dir(folder.path()).exporter(Rows::new(Some(1))).start().await.unwrap();
     let nobody = evanesce::job::JobId::random();
@@ -114,7 +114,7 @@ async fn a_job_nobody_knows_cannot_be_cancelled() {
 
 #[tokio::test]
 async fn the_same_request_sent_again_gets_its_answer_again() {
-    let folder = tempfile::tempdir().unwrap();
+    let folder = InstanceDir::new();
     let evanesce =
         Evanesce::builder().data_dir(folder.path()).exporter(Rows::new(None)).start().await.unwrap();
     let client = || "host".parse().unwrap();
@@ -131,7 +131,7 @@ async fn the_same_request_sent_again_gets_its_answer_again() {
 
 #[tokio::test]
 async fn a_stopped_instance_goes_on_where_it_was() {
-    let folder = tempfile::tempdir().unwrap();
+    let folder = InstanceDir::new();
     let rows = Rows::new(None);
     let halfway = rows.halfway.clone();
     let evanesce = Evanesce::builder().data_dir(folder.path()).exporter(rows).start().await.unwrap();
@@ -147,7 +147,7 @@ async fn a_stopped_instance_goes_on_where_it_was() {
 
 #[tokio::test]
 async fn a_second_instance_on_the_same_directory_is_refused() {
-    let folder = tempfile::tempdir().unwrap();
+    let folder = InstanceDir::new();
     let start = || Evanesce::builder().data_dir(folder.path()).exporter(Rows::new(Some(1))).start();
     let first = start().await.unwrap();
     let error = start().await.err().unwrap();
@@ -158,7 +158,7 @@ async fn a_second_instance_on_the_same_directory_is_refused() {
 
 #[actix::test]
 async fn routes_are_mounted_in_the_app_of_a_host() {
-    let folder = tempfile::tempdir().unwrap();
+    let folder = InstanceDir::new();
     let evanesce =
         Evanesce::builder().data_dir(folder.path()).exporter(Rows::new(Some(3))).start().await.unwrap();
     let api = Api::new(evanesce, "https://fhir.example.org");

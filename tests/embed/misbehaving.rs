@@ -9,34 +9,25 @@ use std::sync::mpsc::{Receiver, Sender, channel};
 use std::time::Duration;
 
 use evanesce::config::{Config, Time};
-use evanesce::export::{CancelToken, ExportError, Exporter, Part, PartSummary, PartWriter, Plan};
-use evanesce::fhir::ResourceType;
-use evanesce::job::{ExportRequest, FailureReason, JobState};
+use evanesce::export::{CancelToken, ExportError, Exporter, PartWriter};
+use evanesce::job::{FailureReason, JobState};
 use evanesce::{Evanesce, Kickoff};
-use jiff::Timestamp;
 use parking_lot::Mutex;
+use serde_json::Value;
 use tokio::sync::Notify;
 
-use crate::support::Disk;
-
-type Run = Box<dyn Fn(&mut PartWriter, &CancelToken) -> Result<PartSummary, ExportError> + Send + Sync>;
-
-/// Two parts, each run by a closure.
-struct Scripted(Run);
-
-impl Exporter for Scripted {
-    fn plan(&self, _: &ExportRequest, _: &CancelToken) -> Result<Plan, ExportError> {
-        let part = Part { weight: 1, content: serde_json::Value::Null };
-        Ok(Plan::new(Timestamp::now(), vec![part.clone(), part]))
-    }
-
-    fn run(&self, _: &Part, out: &mut PartWriter, cancel: &CancelToken) -> Result<PartSummary, ExportError> {
-        (self.0)(out, cancel)
-    }
-}
+use crate::support::{Disk, FakeExporter, InstanceDir, plan_of, write_patient};
 
 fn write_one(out: &mut PartWriter) -> Result<(), ExportError> {
-    out.resource(ResourceType::of("Patient").unwrap(), b"{\"resourceType\":\"Patient\"}")
+    write_patient(out, "p")
+}
+
+/// Two parts, each run by this.
+fn runs(
+    run: impl Fn(&mut PartWriter, &CancelToken) -> Result<(), ExportError> + Send + Sync + 'static,
+) -> FakeExporter {
+    let exporter = FakeExporter::writes_nothing().plan(|_| Ok(plan_of([Value::Null, Value::Null])));
+    exporter.run(move |_, out, cancel| run(out, cancel))
 }
 
 async fn start(data_dir: &std::path::Path, exporter: impl Exporter + 'static) -> Evanesce {
@@ -64,11 +55,11 @@ async fn failure(evanesce: &Evanesce) -> FailureReason {
 
 #[tokio::test]
 async fn an_exporter_that_panics_fails_its_job_and_not_the_server() {
-    let folder = tempfile::tempdir().unwrap();
-    let panics = Scripted(Box::new(|out, _| {
+    let folder = InstanceDir::new();
+    let panics = runs(|out, _| {
         write_one(out)?;
         panic!("on purpose")
-    }));
+    });
     let evanesce = start(folder.path(), panics).await;
     // The only worker lives on: a second job meets the same fate, not a dead pool.
     for _ in 0..2 {
@@ -84,18 +75,18 @@ async fn an_exporter_that_panics_fails_its_job_and_not_the_server() {
 
 #[tokio::test]
 async fn the_partial_files_of_a_failed_job_wait_for_its_last_writer_and_then_go() {
-    let folder = tempfile::tempdir().unwrap();
+    let folder = InstanceDir::new();
     let (release, released) = channel::<()>();
     let (released, turn) = (Mutex::new(released), AtomicU32::new(0));
-    let fails = Scripted(Box::new(move |out, _| {
+    let fails = runs(move |out, _| {
         write_one(out)?;
         if turn.fetch_add(1, Ordering::SeqCst) == 0 {
             // The first one to come stays in until the test lets it go.
             let _ = released.lock().recv();
-            return Ok(PartSummary::default());
+            return Ok(());
         }
         Err(ExportError::Other("on purpose".into()))
-    }));
+    });
     let evanesce = start_with(2, folder.path(), fails).await;
     assert_eq!(failure(&evanesce).await, FailureReason::ExporterFailed);
     // Many turns of the actors' thread: a job that took itself to be at rest is gone by now.
@@ -111,29 +102,29 @@ async fn the_partial_files_of_a_failed_job_wait_for_its_last_writer_and_then_go(
 
 #[tokio::test]
 async fn an_exporter_that_cancels_itself_fails_and_is_not_stuck() {
-    let folder = tempfile::tempdir().unwrap();
-    let evanesce = start(folder.path(), Scripted(Box::new(|_, _| Err(ExportError::Cancelled)))).await;
+    let folder = InstanceDir::new();
+    let evanesce = start(folder.path(), runs(|_, _| Err(ExportError::Cancelled))).await;
     assert_eq!(failure(&evanesce).await, FailureReason::ExporterFailed);
 }
 
 #[tokio::test]
 async fn an_exporter_that_fails_gives_its_reason() {
-    let folder = tempfile::tempdir().unwrap();
-    let fails = Scripted(Box::new(|_, _| Err(ExportError::SourceChanged("a table".into()))));
+    let folder = InstanceDir::new();
+    let fails = runs(|_, _| Err(ExportError::SourceChanged("a table".into())));
     let evanesce = start(folder.path(), fails).await;
     assert_eq!(failure(&evanesce).await, FailureReason::SourceChanged);
 }
 
 #[tokio::test]
 async fn an_exporter_that_ignores_its_cancel_token_is_fenced_and_replaced() {
-    let folder = tempfile::tempdir().unwrap();
+    let folder = InstanceDir::new();
     let running = Arc::new(Notify::new());
     let (release, released): (Sender<()>, Receiver<()>) = channel();
     let released = Mutex::new(released);
     let (told, answer) = channel();
     let told = Mutex::new(told);
     let started = running.clone();
-    let ignores = Scripted(Box::new(move |out, cancel| {
+    let ignores = runs(move |out, cancel| {
         write_one(out)?;
         started.notify_one();
         if cancel.is_cancelled() {
@@ -143,8 +134,8 @@ async fn an_exporter_that_ignores_its_cancel_token_is_fenced_and_replaced() {
         if released.lock().recv().is_ok() {
             told.lock().send(write_one(out).is_err()).unwrap();
         }
-        Ok(PartSummary::default())
-    }));
+        Ok(())
+    });
     let evanesce = start(folder.path(), ignores).await;
     let client = || "host".parse().unwrap();
     let job = evanesce.submit(Kickoff::system(), client()).await.unwrap();
@@ -170,19 +161,19 @@ type Call = fn(&mut PartWriter) -> Result<(), ExportError>;
 async fn p13_a_host_that_writes_small_rows_slowly_hears_of_the_cancel_at_its_next_call_whatever_that_is() {
     let calls: [Call; 2] = [write_one, |out| out.progress(0)];
     for call in calls {
-        let folder = tempfile::tempdir().unwrap();
+        let folder = InstanceDir::new();
         let running = Arc::new(Notify::new());
         let (next, rows) = channel::<()>();
         let (rows, started) = (Mutex::new(rows), running.clone());
-        let slow = Scripted(Box::new(move |out, _| {
+        let slow = runs(move |out, _| {
             write_one(out)?;
             started.notify_one();
             let _ = rows.lock().recv();
             call(out)?;
             // It did not hear of it: the job is not erased before the test is over.
             let _ = rows.lock().recv();
-            Ok(PartSummary::default())
-        }));
+            Ok(())
+        });
         let mut config = Config::default();
         config.export.workers = 1;
         config.export.cancel_deadline = Time(Duration::from_secs(20));
@@ -214,14 +205,14 @@ fn panic_while_another_thread_writes(out: &mut PartWriter, refused: &Sender<()>)
 
 #[tokio::test]
 async fn a_writer_on_a_thread_of_its_own_is_stopped_like_any_other_when_its_worker_panics() {
-    let folder = tempfile::tempdir().unwrap();
+    let folder = InstanceDir::new();
     let (tell, refused) = channel();
     let tell = Mutex::new(tell);
-    let leaks = Scripted(Box::new(move |out, _| {
+    let leaks = runs(move |out, _| {
         let tell = tell.lock().clone();
         panic_while_another_thread_writes(out, &tell);
-        Ok(PartSummary::default())
-    }));
+        Ok(())
+    });
     let evanesce = start_with(2, folder.path(), leaks).await;
     let client = || "host".parse().unwrap();
     let job = evanesce.submit(Kickoff::system(), client()).await.unwrap();
@@ -245,17 +236,17 @@ async fn a_writer_on_a_thread_of_its_own_is_stopped_like_any_other_when_its_work
 
 #[tokio::test]
 async fn an_exporter_that_panics_when_it_is_cancelled_is_cancelled_all_the_same() {
-    let folder = tempfile::tempdir().unwrap();
+    let folder = InstanceDir::new();
     let running = Arc::new(Notify::new());
     let started = running.clone();
-    let panics = Scripted(Box::new(move |out, cancel| {
+    let panics = runs(move |out, cancel| {
         write_one(out)?;
         started.notify_one();
         while !cancel.is_cancelled() {
             std::thread::yield_now();
         }
         panic!("on purpose, when it should stop");
-    }));
+    });
     let evanesce = start(folder.path(), panics).await;
     let client = || "host".parse().unwrap();
     let job = evanesce.submit(Kickoff::system(), client()).await.unwrap();
@@ -266,27 +257,20 @@ async fn an_exporter_that_panics_when_it_is_cancelled_is_cancelled_all_the_same(
     assert!(Disk(folder.path().into()).files().is_empty());
 }
 
-/// An exporter whose plan waits until the test is over.
-struct EndlessPlan(Arc<Notify>, Mutex<Receiver<()>>);
-
-impl Exporter for EndlessPlan {
-    fn plan(&self, _: &ExportRequest, _: &CancelToken) -> Result<Plan, ExportError> {
-        self.0.notify_one();
-        let _ = self.1.lock().recv();
-        Ok(Plan::new(Timestamp::now(), Vec::new()))
-    }
-
-    fn run(&self, _: &Part, _: &mut PartWriter, _: &CancelToken) -> Result<PartSummary, ExportError> {
-        Ok(PartSummary::default())
-    }
-}
-
 #[tokio::test]
 async fn a_job_is_erased_while_its_plan_still_goes_on() {
-    let folder = tempfile::tempdir().unwrap();
+    let folder = InstanceDir::new();
     let planning = Arc::new(Notify::new());
     let (end, ended) = channel::<()>();
-    let evanesce = start(folder.path(), EndlessPlan(planning.clone(), Mutex::new(ended))).await;
+    let endless = FakeExporter::writes_nothing().plan({
+        let (planning, ended) = (planning.clone(), Mutex::new(ended));
+        move |_| {
+            planning.notify_one();
+            let _ = ended.lock().recv();
+            Ok(plan_of([]))
+        }
+    });
+    let evanesce = start(folder.path(), endless).await;
     let client = || "host".parse().unwrap();
     let job = evanesce.submit(Kickoff::system(), client()).await.unwrap();
     planning.notified().await;

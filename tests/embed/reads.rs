@@ -12,6 +12,8 @@ use evanesce::job::ExportRequest;
 use jiff::Timestamp;
 use serde_json::Value;
 
+use crate::support::{FakeExporter, InstanceDir};
+
 /// Reads what its ids say; has nothing to export.
 struct Reading;
 
@@ -47,25 +49,12 @@ impl Exporter for Reading {
     }
 }
 
-/// An exporter that only exports.
-struct Exporting;
-
-impl Exporter for Exporting {
-    fn plan(&self, _: &ExportRequest, _: &CancelToken) -> Result<Plan, ExportError> {
-        Ok(Plan::new(Timestamp::now(), Vec::new()))
-    }
-
-    fn run(&self, _: &Part, _: &mut PartWriter, _: &CancelToken) -> Result<PartSummary, ExportError> {
-        Ok(PartSummary::default())
-    }
-}
-
 /// Status, `Retry-After` and body of what a host with this exporter answers to each path.
 async fn answers<const N: usize>(
     exporter: impl Exporter + 'static,
     paths: [&str; N],
 ) -> [(u16, String, Value); N] {
-    let folder = tempfile::tempdir().unwrap();
+    let folder = InstanceDir::new();
     let evanesce = Evanesce::builder().data_dir(folder.path()).exporter(exporter).start().await.unwrap();
     let app = App::new().configure(http::configure(Api::new(evanesce, "https://fhir.example.org")));
     let app = test::init_service(app).await;
@@ -115,7 +104,8 @@ async fn a_page_leaves_out_what_is_gone_and_is_no_page_if_the_host_is_busy() {
 
 #[actix::test]
 async fn an_exporter_that_only_exports_has_no_groups() {
-    let [search, group, binary] = answers(Exporting, ["Group", "Group/All_Patients", "Binary/x"]).await;
+    let [search, group, binary] =
+        answers(FakeExporter::writes_nothing(), ["Group", "Group/All_Patients", "Binary/x"]).await;
     assert_eq!((search.0, &search.2["total"], &search.2["entry"]), (200, &0.into(), &Value::Null));
     assert_eq!((group.0, binary.0), (404, 404));
 }

@@ -6,29 +6,15 @@ use std::sync::mpsc::{Receiver, Sender, channel};
 use std::time::Duration;
 
 use evanesce::config::{Config, Time};
-use evanesce::export::{CancelToken, ExportError, Exporter, Part, PartSummary, PartWriter, Plan};
-use evanesce::fhir::ResourceType;
+use evanesce::export::{ExportError, Exporter};
 use evanesce::hooks::{Hooks, Step};
-use evanesce::job::{ExportRequest, JobId, JobState};
+use evanesce::job::{JobId, JobState};
 use evanesce::{Evanesce, Kickoff};
-use jiff::Timestamp;
 use parking_lot::Mutex;
 
-use crate::support::{Disk, PATIENCE, Setup, delete, eventually, get, job_id};
-
-/// One part of one patient.
-struct OnePatient;
-
-impl Exporter for OnePatient {
-    fn plan(&self, _: &ExportRequest, _: &CancelToken) -> Result<Plan, ExportError> {
-        Ok(Plan::new(Timestamp::now(), vec![Part { weight: 1, content: serde_json::Value::Null }]))
-    }
-
-    fn run(&self, _: &Part, out: &mut PartWriter, _: &CancelToken) -> Result<PartSummary, ExportError> {
-        out.resource(ResourceType::of("Patient").unwrap(), b"{\"resourceType\":\"Patient\"}")?;
-        Ok(PartSummary::default())
-    }
-}
+use crate::support::{
+    Disk, FakeExporter, InstanceDir, PATIENCE, Setup, delete, eventually, get, job_id, plan_of, write_patient,
+};
 
 /// An instance of one worker, whose first writers do not return from a step until the test
 /// drops what `held` gives.
@@ -36,12 +22,12 @@ struct Bench {
     evanesce: Evanesce,
     held: Receiver<Sender<()>>,
     disk: Disk,
-    folder: tempfile::TempDir,
+    folder: InstanceDir,
 }
 
 impl Bench {
     async fn new(at: Step, hold: usize, max_replacements: usize) -> Self {
-        Self::with(OnePatient, 1, at, hold, max_replacements).await
+        Self::with(FakeExporter::writes_patient("p"), 1, at, hold, max_replacements).await
     }
 
     async fn with(
@@ -51,7 +37,7 @@ impl Bench {
         hold: usize,
         max_replacements: usize,
     ) -> Self {
-        let folder = tempfile::tempdir().unwrap();
+        let folder = InstanceDir::new();
         let (tell, held) = channel();
         let left = Arc::new(Mutex::new((hold, tell)));
         let hooks = Hooks::directed(move |step| {
@@ -144,33 +130,20 @@ async fn stuck_writers_are_replaced_up_to_the_cap_and_then_exports_wait() {
     bench.evanesce.wait_erased(first).await.unwrap().unwrap();
 }
 
-/// Two parts, of which the second one fails when the test says so.
-struct FailsBeside(Mutex<Receiver<()>>);
-
-impl Exporter for FailsBeside {
-    fn plan(&self, _: &ExportRequest, _: &CancelToken) -> Result<Plan, ExportError> {
-        let part = |fails: bool| Part { weight: 1, content: fails.into() };
-        Ok(Plan::new(Timestamp::now(), vec![part(false), part(true)]))
-    }
-
-    fn run(
-        &self,
-        part: &Part,
-        out: &mut PartWriter,
-        cancel: &CancelToken,
-    ) -> Result<PartSummary, ExportError> {
-        if part.content == true {
-            let _ = self.0.lock().recv();
-            return Err(ExportError::Other("on purpose".into()));
-        }
-        OnePatient.run(part, out, cancel)
-    }
-}
-
 #[tokio::test]
 async fn a_failed_job_with_a_stuck_writer_is_deleted_and_erased_like_others() {
     let (fail, fails) = channel::<()>();
-    let bench = Bench::with(FailsBeside(Mutex::new(fails)), 2, Step::WriteBegins, 1, 1).await;
+    let fails = Mutex::new(fails);
+    // Two parts, of which the second one fails when the test says so.
+    let exporter = FakeExporter::writes_nothing().plan(|_| Ok(plan_of([false.into(), true.into()])));
+    let exporter = exporter.run(move |part, out, _| {
+        if part.content == true {
+            let _ = fails.lock().recv();
+            return Err(ExportError::Other("on purpose".into()));
+        }
+        write_patient(out, "p")
+    });
+    let bench = Bench::with(exporter, 2, Step::WriteBegins, 1, 1).await;
     let job = bench.submit().await;
     let release = bench.held.recv_timeout(PATIENCE).unwrap();
     drop(fail);

@@ -6,14 +6,12 @@ use std::path::Path;
 use std::time::{Duration, Instant};
 
 use evanesce::config::{Config, TenantConfig};
-use evanesce::export::{CancelToken, ExportError, Exporter, Part, PartSummary, PartWriter, Plan};
-use evanesce::fhir::ResourceType;
 use evanesce::job::{ExportRequest, FailureReason, JobId, JobState, MarkReason, StateName};
 use evanesce::{Builder, Evanesce, Kickoff, NoRoom, StartError, Submission, SubmitError};
 use jiff::Timestamp;
 use tempfile::TempDir;
 
-use crate::support::PATIENCE;
+use crate::support::{FakeExporter, InstanceDir, PATIENCE};
 
 /// A source of so many patients, called `<prefix>-<n>`, of about 1 kB each.
 fn patients(prefix: &str, count: usize) -> TempDir {
@@ -38,7 +36,7 @@ fn config(tenants: &[(&str, TenantConfig)]) -> Config {
     config
 }
 
-fn builder(data: &TempDir, tenants: &[(&str, TenantConfig)]) -> Builder {
+fn builder(data: &InstanceDir, tenants: &[(&str, TenantConfig)]) -> Builder {
     Evanesce::builder().config(config(tenants)).data_dir(data.path())
 }
 
@@ -51,7 +49,7 @@ async fn finished(evanesce: &Evanesce, job: JobId) -> Option<JobState> {
 }
 
 /// The ids that an export of a tenant holds.
-async fn exported(evanesce: &Evanesce, data: &TempDir, tenant: &str) -> BTreeSet<String> {
+async fn exported(evanesce: &Evanesce, data: &InstanceDir, tenant: &str) -> BTreeSet<String> {
     let job = submit(evanesce, tenant, "host").await.unwrap();
     let state = finished(evanesce, job).await;
     assert!(matches!(state, Some(JobState::Complete(_))), "{state:?}");
@@ -70,14 +68,14 @@ fn ids(prefix: &str, count: usize) -> BTreeSet<String> {
     (0..count).map(|n| format!("{prefix}-{n}")).collect()
 }
 
-fn indexes(data: &TempDir) -> BTreeSet<String> {
+fn indexes(data: &InstanceDir) -> BTreeSet<String> {
     let names = std::fs::read_dir(data.path().join("index")).unwrap();
     names.map(|name| name.unwrap().file_name().into_string().unwrap()).collect()
 }
 
 #[tokio::test]
 async fn each_tenant_gets_its_own_data_and_two_may_have_the_same_source() {
-    let (data, east, west) = (tempfile::tempdir().unwrap(), patients("east", 3), patients("west", 5));
+    let (data, east, west) = (InstanceDir::new(), patients("east", 3), patients("west", 5));
     let tenants = [("a", over(east.path())), ("b", over(west.path())), ("c", over(east.path()))];
     let evanesce = builder(&data, &tenants).start().await.unwrap();
     assert_eq!(exported(&evanesce, &data, "a").await, ids("east", 3));
@@ -88,7 +86,7 @@ async fn each_tenant_gets_its_own_data_and_two_may_have_the_same_source() {
 
 #[tokio::test]
 async fn only_the_tenants_of_the_settings_are_there_and_default_is_no_exception() {
-    let (data, source) = (tempfile::tempdir().unwrap(), patients("p", 1));
+    let (data, source) = (InstanceDir::new(), patients("p", 1));
     let evanesce = builder(&data, &[("a", over(source.path()))]).start().await.unwrap();
     for unknown in ["default", "b", "A"] {
         assert_eq!(submit(&evanesce, unknown, "host").await, Err(SubmitError::UnknownTenant), "{unknown}");
@@ -111,7 +109,7 @@ async fn a_source_that_is_not_there_is_named_by_its_setting_before_anything_is_m
 
 #[tokio::test]
 async fn k_9_each_tenant_has_limits_of_jobs_and_of_room_and_a_client_may_have_another() {
-    let (data, source) = (tempfile::tempdir().unwrap(), patients("p", 500));
+    let (data, source) = (InstanceDir::new(), patients("p", 500));
     let own = over(source.path());
     let tenants = [
         ("jobs", TenantConfig { max_active_jobs: Some(2), ..own.clone() }),
@@ -156,7 +154,7 @@ async fn k_9_each_tenant_has_limits_of_jobs_and_of_room_and_a_client_may_have_an
 
 #[tokio::test]
 async fn a_tenant_is_no_faster_than_its_own_limit_and_holds_up_no_other() {
-    let (data, source) = (tempfile::tempdir().unwrap(), patients("p", 400));
+    let (data, source) = (InstanceDir::new(), patients("p", 400));
     let slow = TenantConfig { max_bytes_per_second: Some(1 << 20), ..over(source.path()) };
     let crawling = TenantConfig { max_bytes_per_second: Some(1), ..over(source.path()) };
     let tenants = [("slow", slow), ("crawling", crawling), ("free", over(source.path()))];
@@ -175,7 +173,7 @@ async fn a_tenant_is_no_faster_than_its_own_limit_and_holds_up_no_other() {
 #[tokio::test]
 async fn p_11_the_running_job_of_a_removed_tenant_fails_and_its_complete_one_can_be_deleted() {
     const FORMER: &str = "0123456789abcdef0123456789abcdef.segment";
-    let (data, source) = (tempfile::tempdir().unwrap(), patients("p", 500));
+    let (data, source) = (InstanceDir::new(), patients("p", 500));
     let crawling = TenantConfig { max_bytes_per_second: Some(1), ..over(source.path()) };
     let before = [("stays", crawling.clone()), ("goes", crawling), ("ends", over(source.path()))];
     let evanesce = builder(&data, &before).start().await.unwrap();
@@ -208,30 +206,18 @@ async fn p_11_the_running_job_of_a_removed_tenant_fails_and_its_complete_one_can
     assert!(left.next().is_none(), "something is left of the job that failed");
 }
 
-/// One patient with this id.
-struct One(&'static str);
-
-impl Exporter for One {
-    fn plan(&self, _: &ExportRequest, _: &CancelToken) -> Result<Plan, ExportError> {
-        let part = Part { weight: 1, content: serde_json::Value::Null };
-        Ok(Plan::new(Timestamp::now(), vec![part]))
-    }
-
-    fn run(&self, _: &Part, out: &mut PartWriter, _: &CancelToken) -> Result<PartSummary, ExportError> {
-        let row = format!("{{\"resourceType\":\"Patient\",\"id\":\"{}\"}}", self.0);
-        out.resource(ResourceType::of("Patient").unwrap(), row.as_bytes())?;
-        Ok(PartSummary::default())
-    }
-}
-
 #[tokio::test]
 async fn a_host_may_give_an_exporter_for_one_tenant_beside_folders_or_beside_one_for_all() {
-    let (data, source) = (tempfile::tempdir().unwrap(), patients("p", 1));
+    let (data, source) = (InstanceDir::new(), patients("p", 1));
     let id = |name: &str| name.parse().unwrap();
     let one = |name: &str| BTreeSet::from([name.to_string()]);
     let tenants = [("folder", over(source.path()))];
 
-    let evanesce = builder(&data, &tenants).exporter_for(id("own"), One("own")).start().await.unwrap();
+    let evanesce = builder(&data, &tenants)
+        .exporter_for(id("own"), FakeExporter::writes_patient("own"))
+        .start()
+        .await
+        .unwrap();
     assert_eq!(exported(&evanesce, &data, "own").await, one("own"));
     assert_eq!(exported(&evanesce, &data, "folder").await, ids("p", 1));
     assert_eq!(submit(&evanesce, "default", "host").await, Err(SubmitError::UnknownTenant));
@@ -240,7 +226,9 @@ async fn a_host_may_give_an_exporter_for_one_tenant_beside_folders_or_beside_one
     drop(evanesce);
 
     // The common one serves the tenants of the settings, if they name any.
-    let hosts = builder(&data, &tenants).exporter(One("common")).exporter_for(id("own"), One("own"));
+    let hosts = builder(&data, &tenants)
+        .exporter(FakeExporter::writes_patient("common"))
+        .exporter_for(id("own"), FakeExporter::writes_patient("own"));
     let evanesce = hosts.start().await.unwrap();
     assert_eq!(exported(&evanesce, &data, "own").await, one("own"));
     assert_eq!(exported(&evanesce, &data, "folder").await, one("common"));
@@ -249,7 +237,9 @@ async fn a_host_may_give_an_exporter_for_one_tenant_beside_folders_or_beside_one
     evanesce.stop(Duration::from_secs(10)).await;
     drop(evanesce);
 
-    let hosts = builder(&data, &[]).exporter(One("common")).exporter_for(id("own"), One("own"));
+    let hosts = builder(&data, &[])
+        .exporter(FakeExporter::writes_patient("common"))
+        .exporter_for(id("own"), FakeExporter::writes_patient("own"));
     let evanesce = hosts.start().await.unwrap();
     assert_eq!(exported(&evanesce, &data, "own").await, one("own"));
     assert_eq!(exported(&evanesce, &data, "default").await, one("common"));
@@ -257,7 +247,11 @@ async fn a_host_may_give_an_exporter_for_one_tenant_beside_folders_or_beside_one
     evanesce.stop(Duration::from_secs(10)).await;
     drop(evanesce);
 
-    let evanesce = builder(&data, &[]).exporter_for(id("own"), One("own")).start().await.unwrap();
+    let evanesce = builder(&data, &[])
+        .exporter_for(id("own"), FakeExporter::writes_patient("own"))
+        .start()
+        .await
+        .unwrap();
     assert_eq!(exported(&evanesce, &data, "own").await, one("own"));
     assert_eq!(submit(&evanesce, "default", "host").await, Err(SubmitError::UnknownTenant));
 }

@@ -12,7 +12,7 @@ use evanesce::job::{JobId, MarkReason, Parameters, StateName};
 use evanesce::{Evanesce, Kickoff};
 use serde_json::Value;
 
-use crate::support::{Setup, get, job_id, source};
+use crate::support::{InstanceDir, Setup, get, job_id, source};
 
 const HOUR: i64 = 3600;
 const DAY: i64 = 24 * HOUR;
@@ -41,14 +41,14 @@ fn a_finished_job_expires_counted_from_its_completion_and_a_failed_one_too() {
 
 /// An instance whose wall clock the test sets, on a data directory that is used again.
 struct Machine {
-    folder: tempfile::TempDir,
+    folder: InstanceDir,
     /// Seconds that the wall clock is ahead.
     ahead: Arc<AtomicI64>,
 }
 
 impl Machine {
     fn new() -> Self {
-        Self { folder: tempfile::tempdir().unwrap(), ahead: Arc::default() }
+        Self { folder: InstanceDir::new(), ahead: Arc::default() }
     }
 
     fn set(&self, ahead: i64) {

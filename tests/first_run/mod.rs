@@ -1,7 +1,6 @@
 //! What a newcomer meets first: the sample data and the demo.
 
 use std::path::Path;
-use std::process::Command;
 
 use crate::support::generate;
 
@@ -27,7 +26,7 @@ fn the_sample_is_what_the_generator_makes() {
 
 #[test]
 fn the_demo_passes_its_own_checks() {
-    let mut demo = Command::new(env!("CARGO_BIN_EXE_evanesce"));
+    let mut demo = crate::support::evanesce_command();
     let output = demo.arg("demo").current_dir(env!("CARGO_MANIFEST_DIR")).output().unwrap();
     let text = String::from_utf8_lossy(&output.stdout);
     assert!(output.status.success(), "{text}\n{}", String::from_utf8_lossy(&output.stderr));

@@ -12,11 +12,11 @@ use evanesce::job::{JobRecord, JobState};
 use evanesce::store::{SledStore, Store, StoreEntry};
 use serde_json::Value;
 
-use crate::support::{Exported, Setup};
+use crate::support::{Exported, Setup, evanesce_command};
 
 /// Runs it; gives its exit code, the findings, and what it says at the end.
 fn fsck(setup: &Setup, arguments: &[&str]) -> (i32, Vec<Value>, String) {
-    let mut command = std::process::Command::new(env!("CARGO_BIN_EXE_evanesce"));
+    let mut command = evanesce_command();
     command.args(["fsck", "--json", "--data-dir"]).arg(setup.data_dir()).args(arguments);
     let output = command.output().unwrap();
     let text = String::from_utf8(output.stdout).unwrap();

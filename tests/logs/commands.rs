@@ -2,13 +2,13 @@
 //! an output that cannot be written is an error, and no panic.
 
 use std::path::Path;
-use std::process::{Command, Output, Stdio};
+use std::process::{Output, Stdio};
 
 use super::{full, gone};
 use crate::support::*;
 
 fn run(arguments: &[&str], out: Stdio, error: Stdio) -> Output {
-    let mut command = Command::new(env!("CARGO_BIN_EXE_evanesce"));
+    let mut command = evanesce_command();
     command.args(arguments).stdout(out).stderr(error).output().unwrap()
 }
 
@@ -152,7 +152,7 @@ fn a_command_that_fails_says_so_by_its_exit_code_when_nobody_reads_why() {
 
 #[test]
 fn the_demo_ends_with_an_error_if_it_cannot_be_watched() {
-    let mut demo = Command::new(env!("CARGO_BIN_EXE_evanesce"));
+    let mut demo = evanesce_command();
     demo.arg("demo").current_dir(env!("CARGO_MANIFEST_DIR"));
     let output = demo.stdout(full()).stderr(Stdio::piped()).output().unwrap();
     let error = String::from_utf8(output.stderr).unwrap();

@@ -180,7 +180,7 @@ fn a_server_goes_on_when_nobody_reads_that_it_is_ready() {
         let log = std::fs::File::create(setup.folder.path().join("log")).unwrap();
         let mut server = setup.command().stdout(out).stderr(log).spawn().unwrap();
         let status = || {
-            let mut status = Command::new(env!("CARGO_BIN_EXE_evanesce"));
+            let mut status = evanesce_command();
             let output = status.args(["status", "--data-dir"]).arg(setup.data_dir()).output().unwrap();
             output.status.success().then_some(())
         };

@@ -8,11 +8,11 @@ mod warrants;
 
 use std::process::Output;
 
-use crate::support::Setup;
+use crate::support::{Setup, evanesce_command};
 
 /// Runs `evanesce ARGUMENTS --data-dir ...` beside the server.
 fn evanesce(setup: &Setup, arguments: &[&str]) -> Output {
-    let mut command = std::process::Command::new(env!("CARGO_BIN_EXE_evanesce"));
+    let mut command = evanesce_command();
     command.args(arguments).arg("--data-dir").arg(setup.data_dir());
     command.output().unwrap()
 }

@@ -45,7 +45,7 @@ fn g_4_a_group_export_has_nothing_of_anybody_else() {
 /// Also P10.
 #[actix::test]
 async fn g_5_a_job_of_another_client_answers_as_one_that_nobody_knows() {
-    let folder = tempfile::tempdir().unwrap();
+    let folder = InstanceDir::new();
     let evanesce = Evanesce::builder().data_dir(folder.path()).start().await.unwrap();
     let theirs = evanesce.submit(Kickoff::system(), "somebody-else".parse().unwrap()).await.unwrap();
     evanesce.wait_finished(theirs).await;

@@ -10,6 +10,8 @@ use super::director::Director;
 use super::exporter::{Directed, Plans};
 use super::witness::Witness;
 
+use crate::support::InstanceDir;
+
 async fn start(data_dir: &std::path::Path, faults: &[&str]) -> Evanesce {
     let director = Arc::new(Director::default());
     director.let_all_go();
@@ -22,7 +24,7 @@ async fn start(data_dir: &std::path::Path, faults: &[&str]) -> Evanesce {
 /// The model found it: `Flaw::TrustRecalledMark`.
 #[tokio::test]
 async fn a_delete_sent_again_after_a_restart_is_confirmed_only_when_the_disk_witnesses_the_mark() {
-    let folder = tempfile::tempdir().unwrap();
+    let folder = InstanceDir::new();
     let client = || "host".parse::<ClientId>().unwrap();
     let evanesce = start(folder.path(), &[]).await;
     let job = evanesce.submit(Kickoff::system(), client()).await.unwrap();

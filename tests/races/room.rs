@@ -11,11 +11,12 @@ use evanesce::clock::Clock;
 use evanesce::config::{Config, Time};
 use evanesce::hooks::Hooks;
 use evanesce::job::JobId;
-use tempfile::TempDir;
 
 use super::director::Director;
 use super::exporter::{Directed, Plans};
 use super::witness::Witness;
+
+use crate::support::InstanceDir;
 
 /// The owner of jobs that the HTTP face serves, and one that it does not.
 pub const OWNERS: [&str; 2] = ["built-in", "other"];
@@ -81,8 +82,6 @@ pub struct Job {
 }
 
 pub struct Room {
-    /// Removed when the room is dropped.
-    _folder: TempDir,
     config: Config,
     pub director: Arc<Director>,
     plans: Plans,
@@ -92,11 +91,13 @@ pub struct Room {
     pub instance: Mutex<Option<Evanesce>>,
     pub told: Mutex<Told>,
     pub ended: Condvar,
+    /// Goes last: the instance works in it.
+    _folder: InstanceDir,
 }
 
 impl Room {
     pub fn new(director: Director, delete_grace: bool, expiry_drain: bool) -> Self {
-        let folder = tempfile::tempdir().unwrap();
+        let folder = InstanceDir::new();
         let witness = Witness::new(folder.path().join("data"));
         let mut config = Config::default();
         let time = |long: bool| if long { HOUR } else { Time(Duration::ZERO) };
@@ -110,7 +111,6 @@ impl Room {
         config.reaper.interval = HOUR;
         config.reaper.watch = false;
         Self {
-            _folder: folder,
             config,
             director: Arc::new(director),
             plans: Plans::default(),
@@ -120,6 +120,7 @@ impl Room {
             instance: Mutex::default(),
             told: Mutex::default(),
             ended: Condvar::new(),
+            _folder: folder,
         }
     }
 

@@ -10,7 +10,7 @@ use evanesce::{Evanesce, Kickoff};
 use super::director::Director;
 use super::exporter::{Directed, Plans};
 use super::witness::Witness;
-use crate::support::eventually;
+use crate::support::{InstanceDir, eventually};
 
 fn wait_for<T>(future: impl Future<Output = T>) -> T {
     tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap().block_on(future)
@@ -32,7 +32,7 @@ fn no_part_begins_when_an_instance_has_begun_to_stop() {
 }
 
 fn stop_before_parts_are_queued() {
-    let folder = tempfile::tempdir().unwrap();
+    let folder = InstanceDir::new();
     let steps = [Step::QueuedCommitted, Step::PlanWritten, Step::LogSynced, Step::Published];
     let director = Arc::new(Director::new(steps.into()));
     let exporter = Directed {

@@ -185,7 +185,7 @@ fn the_data_directory_is_found_as_for_the_server() {
     let config = places[0].path().join("evanesce.toml");
     std::fs::write(&config, format!("[storage]\ndata_dir = {:?}\n", path(0))).unwrap();
     let count = |environment: bool, arguments: &[&str]| {
-        let mut command = Command::new(env!("CARGO_BIN_EXE_evanesce"));
+        let mut command = evanesce_command();
         command.args(["receipts", "verify", "--config"]).arg(&config).args(arguments);
         command.env_remove("EVANESCE_STORAGE__DATA_DIR");
         if environment {
@@ -208,7 +208,7 @@ fn a_reader_that_goes_away_is_no_error() {
     let chain = ReceiptChain::open(dir.path()).unwrap();
     let many: Vec<_> = (0..5000).map(|_| every_kind().remove(0)).collect();
     chain.append(&many).unwrap();
-    let mut command = Command::new(env!("CARGO_BIN_EXE_evanesce"));
+    let mut command = evanesce_command();
     command.args(["receipts", "list", "--data-dir"]).arg(dir.path());
     let mut child = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
     let mut line = String::new();

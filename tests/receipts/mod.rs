@@ -12,14 +12,11 @@ use std::process::{Command, Stdio};
 use evanesce::receipts::{self, ChainHead, ReceiptChain, ReceiptEntry};
 use serde_json::Value;
 
-use crate::support::{Server, Setup, delete, eventually, get, job_id};
+use crate::support::{Server, Setup, delete, evanesce_command, eventually, get, job_id};
 
 /// `evanesce receipts` with these arguments, to its end: exit code, output, errors.
 pub fn receipts(arguments: &[&str]) -> (i32, String, String) {
-    let mut command = Command::new(env!("CARGO_BIN_EXE_evanesce"));
-    for (name, _) in std::env::vars().filter(|(name, _)| name.starts_with("EVANESCE_")) {
-        command.env_remove(name);
-    }
+    let mut command = evanesce_command();
     run(command.arg("receipts").args(arguments))
 }
 

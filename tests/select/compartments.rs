@@ -106,7 +106,7 @@ async fn k_12_a_reference_behind_the_servers_own_url_counts_as_one_of_this_serve
     let mut instance = Instance::start(&content(&[("a", &lines)]), settings).await;
     let mut config = config(&instance.source, &instance.settings);
     config.server.public_url = Some("https://own.org".into());
-    let data = scratch();
+    let data = InstanceDir::in_memory();
     instance.evanesce = Evanesce::builder().config(config).data_dir(data.path()).start().await.unwrap();
     instance.data = data;
     let found = instance.export(&group_level("g")).await.unwrap();

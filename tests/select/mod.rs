@@ -31,7 +31,7 @@ use evanesce::{Evanesce, Kickoff, Submission, SubmitError};
 use jiff::Timestamp;
 use tempfile::TempDir;
 
-use crate::support::PATIENCE;
+use crate::support::{InstanceDir, PATIENCE, scratch};
 use oracle::{References, Selection};
 
 /// The files of a source: name and content.
@@ -94,7 +94,7 @@ struct Instance {
     evanesce: Evanesce,
     settings: Settings,
     source: PathBuf,
-    data: TempDir,
+    data: InstanceDir,
     /// Removed at the end.
     _source: Option<TempDir>,
 }
@@ -112,7 +112,7 @@ impl Instance {
 
     /// An instance over a folder that is there already.
     async fn over(source: &Path, settings: Settings) -> Self {
-        let data = scratch();
+        let data = InstanceDir::in_memory();
         let builder = Evanesce::builder().config(config(source, &settings)).data_dir(data.path());
         let evanesce = builder.start().await.unwrap();
         Self { evanesce, settings, source: source.into(), data, _source: None }
@@ -244,11 +244,6 @@ impl Instance {
         let actual = self.export(kickoff).await;
         assert_eq!(actual.as_ref().map(names), Err(&reason), "{kickoff:?}");
     }
-}
-
-/// A folder in memory if there is such a place: these tests are not about fsyncs, and make many.
-fn scratch() -> TempDir {
-    tempfile::tempdir_in("/dev/shm").or_else(|_| tempfile::tempdir()).unwrap()
 }
 
 /// How many broken lines an outcome of an error file speaks of.

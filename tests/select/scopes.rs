@@ -379,7 +379,7 @@ async fn o_4_urls_of_binaries_are_handed_out_with_a_proof_and_estimates_know() {
     let mut instance = Instance::over(source.path(), Settings::default()).await;
     let mut config = config(source.path(), &Settings::default());
     (config.storage.min_free, config.export.stored) = (0, Stored::Zstd);
-    let data = scratch();
+    let data = InstanceDir::in_memory();
     instance.evanesce = Evanesce::builder().config(config).data_dir(data.path()).start().await.unwrap();
     instance.data = data;
     for organize_by in [None, Some(OrganizeBy::Patient)] {

@@ -169,7 +169,7 @@ impl Exporter for Vanishing {
 
 #[tokio::test]
 async fn a_group_that_vanishes_behind_the_kick_off_fails_the_export() {
-    let (folder, data) = (folder_with(&[group("g", "Patient/p")]), scratch());
+    let (folder, data) = (folder_with(&[group("g", "Patient/p")]), InstanceDir::in_memory());
     let options = IndexOptions { folder: data.path().join("host"), bases: Bases::default() };
     let source = std::sync::Arc::new(NdjsonFolder::open(folder.path()).unwrap());
     let index = Index::open(source, options).unwrap();

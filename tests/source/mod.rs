@@ -149,11 +149,6 @@ fn folder_of(content: impl AsRef<[u8]>) -> TempDir {
     folder
 }
 
-/// A folder in memory if there is such a place.
-fn scratch() -> TempDir {
-    tempfile::tempdir_in("/dev/shm").or_else(|_| tempfile::tempdir()).unwrap()
-}
-
 fn append(path: &Path, text: &[u8]) {
     OpenOptions::new().append(true).open(path).unwrap().write_all(text).unwrap();
 }

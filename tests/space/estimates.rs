@@ -9,7 +9,7 @@ use evanesce::{Evanesce, Kickoff};
 use serde_json::Value;
 use tempfile::TempDir;
 
-use crate::support::{PATIENCE, generate};
+use crate::support::{InstanceDir, PATIENCE, generate};
 
 const MIDDLE: &str = "2026-01-01T00:00:00Z";
 
@@ -76,7 +76,7 @@ async fn an_estimate_is_never_less_than_what_is_written_and_not_much_more() {
     let mut seen = 0;
     for (name, source) in sources() {
         for references in [References::Referenced, References::All, References::None] {
-            let data = tempfile::tempdir().unwrap();
+            let data = InstanceDir::new();
             let mut config = Config::default();
             config.storage.min_free = 0;
             config.source.folder = source.path().into();
@@ -152,7 +152,7 @@ async fn an_estimate_holds_with_attachments_deletions_provenances_and_single_pat
     let source = with_attachments_and_deletions();
     let patients = std::fs::read_to_string(source.path().join("patients")).unwrap();
     let patients: Vec<_> = patients.lines().map(String::from).collect();
-    let data = tempfile::tempdir().unwrap();
+    let data = InstanceDir::new();
     let mut config = Config::default();
     config.storage.min_free = 0;
     config.source.folder = source.path().into();
@@ -196,7 +196,7 @@ async fn an_estimate_holds_with_filters_and_with_elements_that_make_resources_lo
     };
     let lines: Vec<_> = (0..1000).map(patient).collect();
     std::fs::write(source.path().join("patients.ndjson"), lines.join("\n")).unwrap();
-    let data = tempfile::tempdir().unwrap();
+    let data = InstanceDir::new();
     let mut config = Config::default();
     config.storage.min_free = 0;
     config.source.folder = source.path().into();

@@ -14,10 +14,9 @@ use evanesce::{Evanesce, Kickoff, NoRoom, SubmitError};
 use jiff::Timestamp;
 use parking_lot::Mutex;
 use serde::{Deserialize, Serialize};
-use tempfile::TempDir;
 use tokio::sync::Semaphore;
 
-use crate::support::PATIENCE;
+use crate::support::{InstanceDir, PATIENCE};
 
 /// What an export does, in megabytes.
 #[derive(Debug, Clone, Copy, Default, Serialize, Deserialize)]
@@ -98,7 +97,7 @@ struct Host {
 }
 
 impl Host {
-    async fn start(folder: &TempDir) -> Self {
+    async fn start(folder: &InstanceDir) -> Self {
         let (end, ended) = channel();
         let exporter =
             Scripted { holding: Arc::new(Semaphore::new(0)), runs: Arc::default(), end: ended.into() };
@@ -160,7 +159,7 @@ impl Host {
 
 #[tokio::test]
 async fn an_estimate_is_reserved_and_a_complete_export_takes_what_it_has_written() {
-    let folder = tempfile::tempdir().unwrap();
+    let folder = InstanceDir::new();
     let host = Host::start(&folder).await;
     let script = Script { estimate: Some(60), writes: 20, ..Script::default() };
     let held = host.submit("t", Script { hold: Some(Hold::Part), ..script }).await.unwrap();
@@ -177,7 +176,7 @@ async fn an_estimate_is_reserved_and_a_complete_export_takes_what_it_has_written
 
 #[tokio::test]
 async fn of_two_kick_offs_at_once_that_do_not_fit_together_one_is_accepted() {
-    let folder = tempfile::tempdir().unwrap();
+    let folder = InstanceDir::new();
     let host = Host::start(&folder).await;
     for round in 0..50 {
         let script = Script { estimate: Some(60), ..Script::default() };
@@ -192,7 +191,7 @@ async fn of_two_kick_offs_at_once_that_do_not_fit_together_one_is_accepted() {
 
 #[tokio::test]
 async fn a_cancelled_export_gives_back_at_once_what_it_has_not_written() {
-    let folder = tempfile::tempdir().unwrap();
+    let folder = InstanceDir::new();
     let host = Host::start(&folder).await;
     let script = Script { estimate: Some(90), writes: 30, hold: Some(Hold::Part), ..Script::default() };
     let job = host.submit("t", script).await.unwrap();
@@ -207,7 +206,7 @@ async fn a_cancelled_export_gives_back_at_once_what_it_has_not_written() {
 
 #[tokio::test]
 async fn a_failed_export_gives_back_what_it_has_not_written_and_the_rest_when_its_files_are_gone() {
-    let folder = tempfile::tempdir().unwrap();
+    let folder = InstanceDir::new();
     let host = Host::start(&folder).await;
     let script = Script { estimate: Some(90), writes: 30, fails: true, ..Script::default() };
     let job = host.submit("t", script).await.unwrap();
@@ -222,7 +221,7 @@ async fn a_failed_export_gives_back_what_it_has_not_written_and_the_rest_when_it
 
 #[tokio::test]
 async fn a_restart_keeps_what_is_reserved_and_what_is_there() {
-    let folder = tempfile::tempdir().unwrap();
+    let folder = InstanceDir::new();
     let host = Host::start(&folder).await;
     let script = Script { estimate: Some(30), writes: 10, ..Script::default() };
     let complete = host.submit("t", script).await.unwrap();
@@ -246,7 +245,7 @@ async fn a_restart_keeps_what_is_reserved_and_what_is_there() {
 
 #[tokio::test]
 async fn a_plan_that_is_larger_than_the_room_fails_its_job_before_a_byte_is_written() {
-    let folder = tempfile::tempdir().unwrap();
+    let folder = InstanceDir::new();
     let host = Host::start(&folder).await;
     let neighbour = Script { estimate: Some(50), hold: Some(Hold::Plan), ..Script::default() };
     host.submit("t", neighbour).await.unwrap();
@@ -268,7 +267,7 @@ async fn a_plan_that_is_larger_than_the_room_fails_its_job_before_a_byte_is_writ
 
 #[tokio::test]
 async fn a_plan_that_is_smaller_than_its_estimate_gives_the_rest_back() {
-    let folder = tempfile::tempdir().unwrap();
+    let folder = InstanceDir::new();
     let host = Host::start(&folder).await;
     let script = Script { estimate: Some(90), plan: Some(30), hold: Some(Hold::Part), ..Script::default() };
     host.submit("t", script).await.unwrap();
@@ -278,7 +277,7 @@ async fn a_plan_that_is_smaller_than_its_estimate_gives_the_rest_back() {
 
 #[tokio::test]
 async fn an_export_that_could_never_fit_is_told_so() {
-    let folder = tempfile::tempdir().unwrap();
+    let folder = InstanceDir::new();
     let host = Host::start(&folder).await;
     let refused = host.submit("t", Script { estimate: Some(101), ..Script::default() }).await;
     assert_eq!(refused, Err(SubmitError::NoRoom(NoRoom::TooLarge)));

@@ -1,9 +1,18 @@
-//! Servers that may never be ready, or that end by themselves.
+//! The program as a process: servers that may never be ready, or that end by themselves.
 
 use std::os::unix::process::ExitStatusExt;
-use std::process::{ExitStatus, Stdio};
+use std::process::{Command, ExitStatus, Stdio};
 
 use super::{Server, Setup};
+
+/// The program. What is set for the tests is no setting of it.
+pub fn evanesce_command() -> Command {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_evanesce"));
+    for (name, _) in std::env::vars().filter(|(name, _)| name.starts_with("EVANESCE_")) {
+        command.env_remove(name);
+    }
+    command
+}
 
 /// Starts a server that may never be ready.
 pub fn spawn(setup: &Setup, arguments: &[&str]) -> Server {

@@ -7,7 +7,7 @@ use std::process::{Child, Command, Stdio};
 use serde_json::Value;
 use tempfile::TempDir;
 
-use super::{Answer, Disk, KICKOFF, PATIENCE, eventually, get, send, source};
+use super::{Answer, Disk, KICKOFF, PATIENCE, evanesce_command, eventually, get, send, source};
 
 /// A data directory and how to start a server on it, as often as needed.
 pub struct Setup {
@@ -44,11 +44,7 @@ impl Setup {
     }
 
     pub fn command(&self) -> Command {
-        let mut command = Command::new(env!("CARGO_BIN_EXE_evanesce"));
-        // What is set for the tests is no setting of the server.
-        for (name, _) in std::env::vars().filter(|(name, _)| name.starts_with("EVANESCE_")) {
-            command.env_remove(name);
-        }
+        let mut command = evanesce_command();
         command.args(["serve", "--listen", "127.0.0.1:0", "--log-format", "json"]);
         // Whatever a test sets: another server may have the port that operators have by default.
         command.args(["--auth", self.auth, "--set", "admin.listen=127.0.0.1:0"]);

@@ -198,7 +198,7 @@ fn what_cannot_be_used_is_refused_at_the_start_and_named() {
 #[test]
 fn a_network_without_tls_and_without_a_proxy_is_not_listened_on() {
     let setup = Setup::new();
-    let mut command = std::process::Command::new(env!("CARGO_BIN_EXE_evanesce"));
+    let mut command = evanesce_command();
     command.args(["serve", "--listen", "0.0.0.0:0", "--set", "admin.listen=127.0.0.1:0"]);
     command.arg("--data-dir").arg(setup.data_dir()).arg("--source").arg(&setup.source);
     let end = setup.try_launch(command).err().expect("it should not start");

@@ -8,7 +8,7 @@ use crate::support::{Exported, assert_disk_equals_store, assert_erased, assert_r
 
 /// `fsck` finds nothing to say.
 fn assert_fsck_is_clean(setup: &Setup) {
-    let mut command = std::process::Command::new(env!("CARGO_BIN_EXE_evanesce"));
+    let mut command = evanesce_command();
     command.args(["fsck", "--json", "--data-dir"]).arg(setup.data_dir());
     let output = command.output().unwrap();
     let said = String::from_utf8_lossy(&output.stdout);

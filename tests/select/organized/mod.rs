@@ -38,7 +38,7 @@ const MIDDLING: Sizes = Sizes { part: 400_000, file: 150_000 };
 
 impl Instance {
     async fn sized(source: &Path, settings: Settings, sizes: Sizes) -> Self {
-        let data = scratch();
+        let data = InstanceDir::in_memory();
         let mut config = config(source, &settings);
         (config.export.part_bytes, config.export.max_file_bytes) = (sizes.part, sizes.file);
         let evanesce = Evanesce::builder().config(config).data_dir(data.path()).start().await.unwrap();
