@@ -1,11 +1,12 @@
-//! Named steps between two effects, and faults, for the crash, fault and race tests. With the
-//! feature `breakpoints` (never in a release binary) a test may say, per instance, that the
-//! process is killed or held when it reaches a step, or that a system call fails; or direct
-//! each thread that reaches a step itself. Without the feature every call here is empty.
+//! Named steps between two effects, and faults, for tests of crashes, faults and races. With the
+//! feature `breakpoints`, which is never in a release binary, a test can kill or hold the process
+//! at a step of one instance, let a system call fail, or direct each thread that reaches a step.
+//! Without the feature every call here is empty.
 
 use std::io;
 
-/// A step that a test can stop at: what has just been done, unless it says that it begins.
+/// A step at which a test can stop. A step is what has just been done, unless its name says that it
+/// begins.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 #[cfg_attr(feature = "breakpoints", derive(clap::ValueEnum))]
 #[expect(missing_docs, reason = "the names say where")]
@@ -89,11 +90,11 @@ mod active {
     pub struct Hooks(());
 
     impl Hooks {
-        /// Says that the instance is at `step`.
+        /// Reports that the instance is at `step`.
         #[inline]
         pub fn reach(&self, _step: Step) {}
 
-        /// Gives the error that a test asked for.
+        /// Returns the error that a test asked for.
         #[inline]
         pub fn fault(&self, _fault: Fault) -> io::Result<()> {
             Ok(())
@@ -118,8 +119,8 @@ mod active {
         Panic,
     }
 
-    /// `[FIRST>]STEP[:N]=kill|hold|panic`: at the N-th time (from 1) that the step is reached,
-    /// counted from when FIRST was reached.
+    /// `[FIRST>]STEP[:N]=kill|hold|panic`: acts the N-th time (from 1) that the step is reached,
+    /// counted from the moment FIRST was reached.
     #[derive(Debug, Clone)]
     pub struct Breakpoint {
         first: Option<Step>,
@@ -146,8 +147,8 @@ mod active {
         }
     }
 
-    /// `[FIRST>]CALL:ERRNO:N[:AFTER]`: N calls, or all if N is `ever`, fail with that error
-    /// number, after AFTER that do not, counted from when FIRST was reached.
+    /// `[FIRST>]CALL:ERRNO:N[:AFTER]`: N calls (all if N is `ever`) fail with that error number,
+    /// after AFTER calls that succeed, counted from the moment FIRST was reached.
     #[derive(Debug, Clone)]
     pub struct FaultPlan {
         first: Option<Step>,
@@ -204,18 +205,19 @@ mod active {
     }
 
     impl Hooks {
-        /// Hooks that follow these plans.
+        /// Creates hooks that follow these plans.
         pub fn new(breakpoints: Vec<Breakpoint>, faults: Vec<FaultPlan>) -> Self {
             Self { plans: Arc::new(Mutex::new(Plans { breakpoints, faults })), director: None }
         }
 
-        /// Hooks that call `director` at each step, on the thread that is there: what it does
-        /// not return from does not go on.
+        /// Creates hooks that call `director` at each step, on the thread that reached it. The
+        /// thread goes on when the call returns.
         pub fn directed(director: impl Fn(Step) + Send + Sync + 'static) -> Self {
             Self { director: Some(Arc::new(director)), ..Self::default() }
         }
 
-        /// Says that the instance is at `step`; kills the process, holds the thread or panics if so planned.
+        /// Reports that the instance is at `step`. Kills the process, holds the thread or panics if
+        /// planned.
         pub fn reach(&self, step: Step) {
             if let Some(director) = &self.director {
                 director(step);
@@ -253,7 +255,7 @@ mod active {
             }
         }
 
-        /// Gives the error that a test asked for.
+        /// Returns the error that a test asked for.
         pub fn fault(&self, fault: Fault) -> io::Result<()> {
             let mut plans = self.plans.lock();
             let here = |plan: &&mut FaultPlan| plan.first.is_none() && plan.fault == fault && plan.times > 0;

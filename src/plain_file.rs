@@ -1,6 +1,6 @@
-//! Reading what must be a regular file, whatever somebody has put in its place: a FIFO does not
-//! block, a device is not read, a symbolic link is followed only where an operator may have made
-//! one, and nothing is read beyond a bound (P6, P13).
+//! Reads what must be a regular file, whatever stands in its place. A FIFO does not block, a device
+//! is not read, a symbolic link is followed only where an operator may have made one, and nothing
+//! is read beyond a bound (P6, P13).
 
 use std::fs::{File, OpenOptions};
 use std::io::{self, BufRead, Read};
@@ -10,7 +10,7 @@ use std::path::Path;
 use rustix::fs::OFlags;
 use rustix::io::Errno;
 
-/// Bytes that a file of settings, applications, keys or certificates may have.
+/// Largest size in bytes of a file of settings, applications, keys or certificates.
 pub const SETTINGS_BYTES: u64 = 16 << 20;
 
 /// Whether a symbolic link may stand in a file's place.
@@ -22,7 +22,7 @@ pub enum LinkPolicy {
     Refuse,
 }
 
-/// What stands in the place of a file and is none that could be read.
+/// Why something is not a plain file.
 #[derive(Debug, thiserror::Error)]
 enum Strange {
     #[error("it is no regular file; move it away")]
@@ -43,7 +43,8 @@ impl From<Strange> for io::Error {
     }
 }
 
-/// Whether an error says that something else stands in a file's place, or too much of it.
+/// Returns whether an error says that something else stands in a file's place, or that it is too
+/// long.
 pub fn is_strange(error: &io::Error) -> bool {
     error.get_ref().is_some_and(|inner| inner.is::<Strange>())
 }
@@ -54,7 +55,7 @@ pub fn flags(links: LinkPolicy) -> OFlags {
     if links == LinkPolicy::Refuse { flags | OFlags::NOFOLLOW } else { flags }
 }
 
-/// Opens a file as `options` say.
+/// Opens a file with `options`.
 ///
 /// # Errors
 /// What stands there is no regular file, or cannot be opened.
@@ -73,10 +74,10 @@ pub fn open(path: &Path, links: LinkPolicy) -> io::Result<File> {
     open_with(OpenOptions::new().read(true), path, links)
 }
 
-/// Makes a new file in the place of what stands there.
+/// Creates a new file in place of what has that name.
 ///
 /// # Errors
-/// What stands there cannot be removed, or the file not be made.
+/// Fails if the old file cannot be removed or the new one cannot be created.
 pub fn replace_with(options: &mut OpenOptions, path: &Path) -> io::Result<File> {
     match std::fs::remove_file(path) {
         Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
@@ -84,20 +85,20 @@ pub fn replace_with(options: &mut OpenOptions, path: &Path) -> io::Result<File> 
     }
 }
 
-/// Says of an error of opening what stands there.
+/// Turns an error of opening something that is not a plain file into one that says so.
 pub fn explain(error: io::Error) -> io::Error {
     match error.raw_os_error().map(Errno::from_raw_os_error) {
         Some(Errno::LOOP) => Strange::Link.into(),
-        // A FIFO without a reader, a socket; a directory that is to be written.
+        // A FIFO without a reader, a socket, or a directory opened for writing.
         Some(Errno::NXIO | Errno::ISDIR) => Strange::NoFile.into(),
         _ => error,
     }
 }
 
-/// The length of an open file in bytes.
+/// Returns the length of an open file in bytes.
 ///
 /// # Errors
-/// It is no regular file.
+/// Fails if it is not a regular file.
 pub fn length(file: &File) -> io::Result<u64> {
     let metadata = file.metadata()?;
     if metadata.is_file() { Ok(metadata.len()) } else { Err(Strange::NoFile.into()) }
@@ -106,7 +107,7 @@ pub fn length(file: &File) -> io::Result<u64> {
 /// Reads an open file to its end.
 ///
 /// # Errors
-/// It is no regular file, or has more than `max` bytes; or it cannot be read.
+/// Fails if it is not a regular file, has more than `max` bytes, or cannot be read.
 pub fn read_all(file: File, max: u64) -> io::Result<Vec<u8>> {
     check_length(length(&file)?, max)?;
     let mut content = Vec::new();
@@ -115,10 +116,10 @@ pub fn read_all(file: File, max: u64) -> io::Result<Vec<u8>> {
     Ok(content)
 }
 
-/// Whether so many bytes may be in a file.
+/// Checks the length of a file.
 ///
 /// # Errors
-/// They are more than `max`.
+/// Fails if `bytes` is more than `max`.
 pub fn check_length(bytes: u64, max: u64) -> io::Result<()> {
     if bytes > max { Err(Strange::TooLong(bytes, max).into()) } else { Ok(()) }
 }
@@ -131,7 +132,7 @@ pub fn read(path: &Path, links: LinkPolicy, max: u64) -> io::Result<Vec<u8>> {
     read_all(open(path, links)?, max)
 }
 
-/// As [`read`], for text.
+/// Reads text, as [`read`] reads bytes.
 ///
 /// # Errors
 /// As [`read`]; or it is not UTF-8.
@@ -140,11 +141,12 @@ pub fn read_text(path: &Path, links: LinkPolicy, max: u64) -> io::Result<String>
     text.map_err(|_| io::Error::new(io::ErrorKind::InvalidData, "it is not UTF-8"))
 }
 
-/// Reads a line with its end into `line`, but no more than `max` bytes of it; what is longer is
-/// passed over and comes without its end, as a last line that has none does. False at the end.
+/// Reads a line with its line break into `line`, at most `max` bytes of it. The rest of a longer
+/// line is skipped, and the line comes without its break, as a last line without one does. Returns
+/// false at the end of the input.
 ///
 /// # Errors
-/// The input cannot be read.
+/// Fails if the input cannot be read.
 pub fn read_line(input: &mut impl BufRead, max: u64, line: &mut Vec<u8>) -> io::Result<bool> {
     line.clear();
     let read = input.by_ref().take(max).read_until(b'\n', line)? as u64;

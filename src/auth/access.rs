@@ -1,13 +1,13 @@
-//! What scopes and the settings of an application allow, decided: what an export may hold (SCP-3),
-//! whether a file may be had (F-2), which Binaries may be read by their bare URL. Plain functions;
-//! what a refusal looks like is not known here.
+//! Decides what scopes and an application's settings allow: what an export may hold (SCP-3), who
+//! may download a file (F-2), and which Binaries may be read by their bare URL. These are pure
+//! functions, and do not know how a refusal is answered.
 
 use super::{Application, Coverage, Groups, Permission, Scopes};
 use crate::fhir::ResourceType;
 use crate::job::{Access, OutputFile, RequestSummary, Share};
 
 impl Scopes {
-    /// What an export may hold that is kicked off with a token of these scopes.
+    /// Returns what an export may hold that is kicked off with these scopes.
     pub fn access(&self) -> Access {
         if self.cover_everything() {
             return Access::everything();
@@ -15,7 +15,7 @@ impl Scopes {
         let share = |resource_type| match self.coverage(resource_type, Permission::Export) {
             Coverage::None => None,
             Coverage::Restricted(mut searches) => {
-                // One access has one writing: the same export is found again.
+                // One access has one notation, so that a repeated kick-off finds its export again.
                 searches.sort_unstable();
                 searches.dedup();
                 Some(searches)
@@ -26,10 +26,10 @@ impl Scopes {
         Access::of_types(ResourceType::all().filter_map(covered).collect())
     }
 
-    /// Whether a token of these scopes may have the resources of a type that an export with this
-    /// access holds. They must cover the type whole; or, if the export holds what matches one of
-    /// some searches only, each of these searches must be among theirs, letter by letter: whether
-    /// one search finds no more than another cannot be told.
+    /// Returns whether these scopes cover the resources of a type in an export with this access.
+    /// They must cover the whole type. If the export only holds what matches some searches, each of
+    /// these searches may be among the scopes' instead, letter by letter: whether one search finds
+    /// no more than another cannot be decided.
     pub fn may_have(&self, resource_type: ResourceType, held: &Access) -> bool {
         match self.coverage(resource_type, Permission::Export) {
             Coverage::None => false,
@@ -41,10 +41,10 @@ impl Scopes {
         }
     }
 
-    /// Whether a token of these scopes may have a file of the export of `request` (F-2), who asks
-    /// being its owner. A file of blocks, and one that tells of deletions, may be of all types that
-    /// the export may hold, and needs scopes for each; what went wrong is the owner's to know.
-    /// Without a request, which is lost, nothing is known of the export.
+    /// Returns whether an owner with these scopes may download a file of the export of `request`
+    /// (F-2). A file of blocks, or of deletions, may hold all types of the export, and needs scopes
+    /// for each. A file of errors is always the owner's to read. Without a request, which is then
+    /// lost, the contents are unknown and nothing is allowed.
     pub fn may_have_file(&self, file: &OutputFile, request: Option<&RequestSummary>) -> bool {
         if file.is_error() || self.cover_everything() {
             return true;
@@ -59,7 +59,7 @@ impl Scopes {
     }
 }
 
-/// Whether resources of a type may be in the export.
+/// Returns whether the export may hold resources of a type.
 fn may_hold(request: &RequestSummary, resource_type: ResourceType) -> bool {
     let name = resource_type.as_str();
     let is_asked_for = request.types.is_empty() || request.types.iter().any(|it| it == name);
@@ -69,7 +69,7 @@ fn may_hold(request: &RequestSummary, resource_type: ResourceType) -> bool {
 }
 
 impl Application {
-    /// Of an access what this application may have: of Groups those that it may read (P15).
+    /// Restricts an access to the Groups that the application may read (P15).
     pub fn limit(&self, access: Access) -> Access {
         match &self.groups {
             Groups::All => access,
@@ -77,8 +77,8 @@ impl Application {
         }
     }
 
-    /// Whether all of its tenant is its to have, if its scopes say so too: then it may read
-    /// Binaries that no export has handed out.
+    /// Returns whether the application may have all of its tenant, scopes permitting. It may then
+    /// read Binaries that no export has handed out.
     pub fn is_unlimited(&self) -> bool {
         self.groups == Groups::All && self.system_export
     }

@@ -1,6 +1,6 @@
-//! Access tokens: JWTs (RFC 9068) that this server signs with ES384 and that only it takes. A
-//! token is for one tenant, and for no longer than five minutes; it says what was granted, while
-//! what its application may have is looked up at each request.
+//! Access tokens: JWTs (RFC 9068) that this server signs with ES384 and that only it accepts. A
+//! token is for one tenant and lives for five minutes at most. It says what was granted. What its
+//! application may have is looked up at each request.
 
 use jsonwebtoken::{Algorithm, Header, Validation, decode, decode_header, encode};
 use serde::{Deserialize, Serialize};
@@ -10,65 +10,64 @@ use super::Scopes;
 use super::signing_keys::SigningKeys;
 use crate::job::{ClientId, TenantId};
 
-/// What a header says that a JWT is an access token (RFC 9068).
+/// The `typ` of an access token's header (RFC 9068).
 const TYPE: &str = "at+jwt";
 
-/// The longest token that is looked at, in bytes; ours are shorter unless the scopes are many.
+/// The longest accepted token in bytes. Issued tokens are shorter unless they have many scopes.
 const LONGEST: usize = 16 << 10;
 
-/// Who gives tokens: the tenant, and its base URL as `server.public_url` has it, whatever the
-/// request says of its host.
+/// The issuer of tokens: a tenant and its base URL, built from `server.public_url` and never from
+/// the request's host.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Issuer {
-    /// Whose data the tokens are for.
+    /// The tenant whose data the tokens are for.
     pub tenant: TenantId,
-    /// `{public url}/r4/{tenant}`: `iss` and `aud` of its tokens.
+    /// `{public url}/r4/{tenant}`, the `iss` and `aud` of tokens.
     pub url: String,
 }
 
 impl Issuer {
-    /// The URL that assertions are for (`aud`).
+    /// Returns the URL of the token endpoint, the `aud` of assertions.
     pub fn token_url(&self) -> String {
         format!("{}/auth/token", self.url)
     }
 }
 
-/// What a token says.
+/// The claims of an access token.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Claims {
-    /// Who gave it.
+    /// The issuer.
     pub iss: String,
-    /// Who takes it.
+    /// The audience.
     pub aud: String,
-    /// Whose it is.
+    /// The application that the token was issued to.
     pub sub: ClientId,
-    /// The same.
+    /// The same as `sub`.
     pub client_id: ClientId,
-    /// The tenant that it is for.
+    /// The tenant that the token is for.
     pub tenant: TenantId,
-    /// What was granted.
+    /// The scopes that were granted.
     pub scope: String,
-    /// When it was given, in seconds of Unix time.
+    /// When the token was issued, in seconds of Unix time.
     pub iat: i64,
-    /// When it ends, in seconds of Unix time.
+    /// When the token expires, in seconds of Unix time.
     pub exp: i64,
-    /// Its own name.
+    /// The id of the token.
     pub jti: String,
 }
 
-/// Why a token is not taken.
+/// Why a token is not accepted.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum TokenError {
-    /// It is none of ours, or not for this tenant.
+    /// The token was not issued here, or not for this tenant.
     #[error("the access token is not valid here")]
     Invalid,
-    /// It was good once.
+    /// The token was valid once.
     #[error("the access token has expired")]
     Expired,
 }
 
-/// A token for `client` that is good from `now` on for so many seconds; `now` in seconds of
-/// Unix time.
+/// Issues a token for `client` that is valid for some seconds from `now`, in seconds of Unix time.
 pub fn issue(
     keys: &SigningKeys,
     issuer: &Issuer,
@@ -94,8 +93,8 @@ pub fn issue(
     encode(&header, &claims, &key.encoding)
 }
 
-/// What a token says, if `issuer` gave it, and the name of the key that signed it. It may have
-/// expired.
+/// Returns the claims of a token that `issuer` issued, and the id of the key that signed it. The
+/// token may have expired.
 pub fn read(keys: &SigningKeys, issuer: &Issuer, token: &str) -> Result<(String, Claims), TokenError> {
     if token.len() > LONGEST {
         return Err(TokenError::Invalid);
@@ -110,7 +109,8 @@ pub fn read(keys: &SigningKeys, issuer: &Issuer, token: &str) -> Result<(String,
     validation.set_audience(&[&issuer.url]);
     validation.set_issuer(&[&issuer.url]);
     validation.set_required_spec_claims(&["iss", "aud", "sub", "exp"]);
-    // By the clock of this instance, and without leeway: the clock that gave the token reads it.
+    // Expiry is checked by this instance's clock without leeway: it is the clock that issued the
+    // token.
     validation.validate_exp = false;
     let claims = decode::<Claims>(token, &key.decoding, &validation).map_err(|_| TokenError::Invalid)?.claims;
     if claims.tenant != issuer.tenant || claims.sub != claims.client_id {

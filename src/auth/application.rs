@@ -8,20 +8,20 @@ use jsonwebtoken::jwk::JwkSet;
 use super::Scopes;
 use crate::job::{ClientId, Level, TenantId};
 
-/// See the module.
+/// A registered application.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Application {
     /// The tenant whose data it may have.
     pub tenant: TenantId,
-    /// Its name at the token endpoint; unique within its tenant.
+    /// Its id at the token endpoint, unique within its tenant.
     pub client_id: ClientId,
-    /// What people call it.
+    /// Its name for people.
     pub name: Option<String>,
-    /// Whether it may do anything at all; one that is not answers as one that is not defined.
+    /// Whether it may do anything. An inactive application is answered like an unknown one.
     pub active: bool,
     /// Its public keys.
     pub keys: ClientKeys,
-    /// What it may ask for at the most (SCP-1).
+    /// The most scopes that it can be granted (SCP-1).
     pub scopes: Scopes,
     /// The Groups that it may export and read.
     pub groups: Groups,
@@ -29,9 +29,9 @@ pub struct Application {
     pub system_export: bool,
     /// Whether it may export all patients (K-15).
     pub patient_export: bool,
-    /// Jobs of it that may be queued or running; `None` = as many as any client.
+    /// The most jobs of it that may be queued or running; `None` = the limit of any client.
     pub max_active_jobs: Option<usize>,
-    /// Whether it may have tokens of its tenant introspected.
+    /// Whether it may introspect tokens of its tenant.
     pub introspection: bool,
 }
 
@@ -49,14 +49,14 @@ pub enum ClientKeys {
 /// Some Groups, or all.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Groups {
-    /// All of the tenant.
+    /// All Groups of the tenant.
     All,
-    /// Those with these ids.
+    /// The Groups with these ids.
     Only(BTreeSet<String>),
 }
 
 impl Groups {
-    /// Whether the Group with this id is one of them.
+    /// Returns whether the Group with this id is included.
     pub fn has(&self, id: &str) -> bool {
         match self {
             Self::All => true,
@@ -66,7 +66,7 @@ impl Groups {
 }
 
 impl Application {
-    /// Whether it may call this operation, whatever the scopes of its token.
+    /// Returns whether the application may call this operation, whatever its token's scopes are.
     pub fn may_export(&self, level: &Level) -> bool {
         match level {
             Level::System => self.system_export,

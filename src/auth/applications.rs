@@ -1,7 +1,7 @@
-//! The applications in force: the file as it was when it was last right. A version with a
-//! mistake, an empty one and a file that is gone are refused and told, and the version before
-//! stays in force: a mistake of the operator locks nobody out and lets nobody in. When to look
-//! is [`Watch`](super::Watch)'s matter, what is done about those that went is `revocation`'s.
+//! The applications in force: the last valid version of their file. A version with a mistake, an
+//! empty one and a missing file are refused and logged, and the version before stays in force. So
+//! an operator's mistake locks nobody out and lets nobody in. [`Watch`](super::Watch) decides when
+//! to look, and `revocation` what happens to the jobs of removed applications.
 
 use std::collections::BTreeSet;
 use std::os::unix::fs::PermissionsExt;
@@ -16,13 +16,13 @@ use crate::job::{ClientId, TenantId};
 use crate::plain_file::{LinkPolicy, SETTINGS_BYTES, read, read_text};
 use crate::telemetry;
 
-/// A file that is being written is let alone until it looks the same this long.
+/// How long a file that is being written must stay unchanged before it is read.
 const SETTLE: Duration = Duration::from_millis(50);
 
-/// Looks at a file that never comes to rest before it is taken as it is.
+/// The most waits for a file that keeps changing. It is then read as it is.
 const LOOKS: u32 = 40;
 
-/// See the module. Clones are handles on the same applications.
+/// The applications in force. Clones are handles to the same ones.
 #[derive(Clone)]
 pub struct Applications(Arc<Shared>);
 
@@ -30,7 +30,7 @@ struct Shared {
     path: PathBuf,
     tenants: Option<BTreeSet<TenantId>>,
     current: RwLock<Current>,
-    /// What was looked at last, in force or not; held by whoever reloads.
+    /// What was read last, in force or not. Locked while reloading.
     seen: Mutex<Look>,
 }
 
@@ -39,33 +39,33 @@ struct Current {
     stale: Option<Arc<str>>,
 }
 
-/// An application that was active and is not any more.
+/// An application that is no longer active.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Departed {
     /// Its tenant.
     pub tenant: TenantId,
-    /// Its name.
+    /// Its id.
     pub client_id: ClientId,
 }
 
-/// What a second look at the file gave.
+/// The result of a reload.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Reload {
-    /// Nothing had changed since the last look.
+    /// Nothing has changed.
     Unchanged,
-    /// What is there now is in force.
+    /// The file's content is now in force.
     Taken {
-        /// Those that were active before and are not now, by tenant and name.
+        /// Applications that were active before and are no longer, by tenant and id.
         departed: Vec<Departed>,
     },
-    /// What is there now cannot be used; what was in force stays.
+    /// The file's content cannot be used. What was in force stays.
     Refused {
         /// Why, with the line; also [`Applications::stale`].
         reason: Arc<str>,
     },
 }
 
-/// What stood in the file and in the key files that it names.
+/// The contents of the file and of the key files that it names.
 #[derive(Debug, Clone, PartialEq, Eq)]
 struct Look {
     text: Result<String, String>,
@@ -92,8 +92,8 @@ impl Look {
 }
 
 impl Applications {
-    /// The applications of a file; those of tenants that are not among `tenants` make an error,
-    /// if they are given.
+    /// Opens a file of applications. Fails if one is of a tenant that is not among `tenants`, if
+    /// they are given.
     pub fn open(path: &Path, tenants: Option<BTreeSet<TenantId>>) -> Result<Self, RegistryError> {
         let text = read_text(path, LinkPolicy::Follow, SETTINGS_BYTES);
         let text = text.map_err(|error| RegistryError::Unreadable(path.into(), error))?;
@@ -104,29 +104,29 @@ impl Applications {
         Ok(Self(Arc::new(Shared { path: path.into(), tenants, current, seen: Mutex::new(seen) })))
     }
 
-    /// The active application of that name in a tenant. What is not active is not there. One
-    /// whose file or key file was read anew is another `Arc`: what is kept of its keys is old.
+    /// Returns the active application with this id in a tenant. A reload of its file or key file
+    /// creates a new `Arc`, so a cache of its keys can notice that it is old.
     pub fn find(&self, tenant: &TenantId, client_id: &ClientId) -> Option<Arc<Application>> {
         self.0.current.read().registry.find(tenant, client_id).filter(|application| application.active)
     }
 
-    /// Why the file as it is now is not in force, if it is not.
+    /// Returns why the current file is not in force, if it is not.
     pub fn stale(&self) -> Option<Arc<str>> {
         self.0.current.read().stale.clone()
     }
 
-    /// Whether something else is in force than what stands in the file now.
+    /// Returns whether the current file is not in force.
     pub fn is_stale(&self) -> bool {
         self.stale().is_some()
     }
 
-    /// The file.
+    /// Returns the path of the file.
     pub fn path(&self) -> &Path {
         &self.0.path
     }
 
-    /// Looks at the file, and takes what is there if it is right and has come to rest. Blocks
-    /// for some time when it has changed.
+    /// Reads the file, and takes it over if it is valid and no longer changing. Blocks for a while
+    /// if it has changed.
     pub fn reload(&self) -> Reload {
         let mut seen = self.0.seen.lock();
         if self.look() == *seen {
@@ -153,8 +153,8 @@ impl Applications {
         Look::at(&self.0.path, &self.0.current.read().registry)
     }
 
-    /// An editor that writes in place shows half a file for a moment, and half a file may look
-    /// right: two looks must show the same.
+    /// An editor that writes in place exposes half a file for a moment, which may look valid. So
+    /// two reads must agree.
     fn settled(&self) -> Look {
         let mut look = self.look();
         for _ in 0..LOOKS {
@@ -192,7 +192,7 @@ impl Applications {
         let unreadable =
             |error| format!("the file of applications {} cannot be read: {error}", path.display());
         let text = look.text.as_ref().map_err(unreadable)?;
-        // What a program leaves that truncates a file and is stopped before it writes.
+        // A program leaves an empty file if it truncates it and stops before it writes.
         if text.trim().is_empty() {
             return Err("the file of applications is empty; a comment alone is no application".into());
         }
@@ -205,7 +205,7 @@ fn folder_of(path: &Path) -> &Path {
     path.parent().unwrap_or(Path::new(""))
 }
 
-/// Those that are active in one registry and not in the next.
+/// Returns the applications that are active in one registry and not in the next.
 fn departed(before: &Registry, after: &Registry) -> Vec<Departed> {
     let is_active = |one: &Application| {
         after.find(&one.tenant, &one.client_id).is_some_and(|application| application.active)
@@ -217,7 +217,7 @@ fn departed(before: &Registry, after: &Registry) -> Vec<Departed> {
     departed
 }
 
-/// Says what is no reason to refuse a file, and had better not be.
+/// Warns of what is acceptable but not advisable.
 fn warn_of(path: &Path, look: &Look) {
     for path in std::iter::once(path).chain(look.keys.iter().map(|(path, _)| path.as_path())) {
         let mode = std::fs::metadata(path).map(|metadata| metadata.permissions().mode());

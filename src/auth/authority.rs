@@ -1,6 +1,6 @@
-//! Who gives access tokens and knows which are good (SMART Backend Services): the
-//! applications, the keys that sign, the memory of assertions, and the keys of the clients. It
-//! knows nothing of HTTP.
+//! The authorization server of SMART Backend Services: it issues access tokens and verifies them.
+//! It holds the applications, the signing keys, the memory of assertions, and the clients' keys. It
+//! does not know HTTP.
 
 use std::io;
 use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
@@ -23,10 +23,10 @@ use crate::config::Auth;
 use crate::job::{ClientId, TenantId};
 use crate::telemetry;
 
-/// How often it is looked at whether a key is old, at the least.
+/// The longest time between two checks whether a key is due for rotation.
 const LOOK: Duration = Duration::from_secs(60);
 
-/// See the module.
+/// The authorization server of one instance.
 pub struct Authority {
     applications: Option<Applications>,
     keys: Arc<SigningKeys>,
@@ -35,25 +35,25 @@ pub struct Authority {
     client_keys: ClientKeyStore,
     settings: Auth,
     clock: Clock,
-    /// Dropped with it, which ends the thread that rotates keys.
+    /// Dropping it ends the thread that rotates keys.
     _alive: Sender<()>,
 }
 
-/// Why there is no authority.
+/// Why the authority cannot start.
 #[derive(Debug, thiserror::Error)]
 pub enum AuthorityError {
-    /// The folder of the data directory.
+    /// The folder of the data directory cannot be used.
     #[error("cannot {operation} the folder auth of the data directory: {error}")]
     Folder {
-        /// What was tried.
+        /// The failed operation.
         operation: &'static str,
-        /// What went wrong.
+        /// The system's error.
         error: io::Error,
     },
-    /// The file of certificate authorities.
+    /// The file of certificate authorities cannot be read.
     #[error("configuration: auth.jwks_ca_file cannot be read: {0}")]
     Authorities(io::Error),
-    /// A thread.
+    /// The thread cannot be started.
     #[error("cannot start the thread that rotates keys: {0}")]
     Thread(io::Error),
 }
@@ -61,7 +61,7 @@ pub enum AuthorityError {
 /// Why a client gets no token.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum Denied {
-    /// Its assertion is not taken.
+    /// Its assertion is not accepted.
     #[error(transparent)]
     Assertion(#[from] AssertionError),
     /// The memory of assertions is full, or cannot be written.
@@ -69,30 +69,31 @@ pub enum Denied {
     Unavailable(ReplayError),
 }
 
-/// A token that was given.
+/// A token that was issued.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Issued {
     /// The token.
     pub token: String,
-    /// How long it is good, in seconds.
+    /// How long it is valid, in seconds.
     pub expires_in: u64,
 }
 
 impl Authority {
-    /// An authority over the data directory and with the settings of a running instance, which
-    /// holds the lock of that directory. Without applications nobody gets a token.
+    /// Opens the authority of a running instance, which holds the lock of its data directory.
+    /// Without applications nobody gets a token.
     ///
     /// # Errors
-    /// Its folder in the data directory, or a file that the settings name, cannot be used.
+    /// Fails if the folder in the data directory, or a file that the settings name, cannot be used.
     pub fn open(evanesce: &Evanesce, applications: Option<Applications>) -> Result<Self, AuthorityError> {
         let (settings, clock) = (evanesce.config().auth.clone(), evanesce.clock().clone());
         let fail = |operation| move |error| AuthorityError::Folder { operation, error };
         let folder = Folder::open(&evanesce.config().storage.data_dir).map_err(fail("open"))?;
-        // A token is good for no longer than that after its key was retired.
+        // A token is valid for no longer than this after its key was retired.
         let grace = settings.token_lifetime.0 + settings.clock_skew.0;
         let keys = SigningKeys::open(folder.clone(), clock.clone(), settings.key_rotation.0, grace);
         let keys = Arc::new(keys.map_err(fail("read or make the keys in"))?);
-        // From the earliest that an assertion can be taken to the latest that it is good.
+        // From the earliest time at which an assertion is accepted to the latest at which it is
+        // valid.
         let window = Duration::from_secs(LONGEST_LIFE.unsigned_abs()) + 2 * settings.clock_skew.0;
         let time = clock.clone();
         let now = move || time.now().as_second();
@@ -107,8 +108,8 @@ impl Authority {
         Ok(Self { applications, keys, known, replay, client_keys, settings, clock, _alive: alive })
     }
 
-    /// The application that made an assertion, for which there may be one token. Resolves when it
-    /// is durable that the assertion was used. `client` is the form field `client_id`.
+    /// Returns the application that signed an assertion. Each assertion is good for one token.
+    /// Resolves when the use of the assertion is durable. `client` is the form field `client_id`.
     pub async fn authenticate(
         &self,
         issuer: &Issuer,
@@ -146,10 +147,10 @@ impl Authority {
         Ok(application)
     }
 
-    /// A token with these scopes.
+    /// Issues a token with these scopes.
     ///
     /// # Errors
-    /// The library could not sign.
+    /// Fails if the library cannot sign.
     pub fn issue(
         &self,
         issuer: &Issuer,
@@ -162,18 +163,18 @@ impl Authority {
         Ok(Issued { token, expires_in })
     }
 
-    /// What a token says, if it is good for this tenant. Whether its application still may do
-    /// anything is another question: [`Authority::application`].
+    /// Returns the claims of a token that is valid for this tenant. It does not check whether the
+    /// application may still do anything; [`Authority::application`] does.
     pub fn verify(&self, issuer: &Issuer, token: &str) -> Result<Claims, TokenError> {
         self.known.verify(&self.keys, issuer, token, self.now())
     }
 
-    /// An application that is defined and active now.
+    /// Returns an application that is registered and active now.
     pub fn application(&self, tenant: &TenantId, client: &ClientId) -> Option<Arc<Application>> {
         self.applications.as_ref()?.find(tenant, client)
     }
 
-    /// The public keys of tokens, a JSON Web Key Set.
+    /// Returns the public keys of tokens, a JSON Web Key Set.
     pub fn jwks(&self) -> Value {
         self.keys.jwks()
     }
@@ -187,7 +188,7 @@ impl Authority {
     }
 }
 
-/// The body of the thread that rotates keys, until the authority is gone.
+/// Rotates keys until the authority is dropped.
 fn rotate(keys: &Weak<SigningKeys>, look: Duration, end: &Receiver<()>) {
     while end.recv_timeout(look) == Err(RecvTimeoutError::Timeout) {
         let Some(keys) = keys.upgrade() else { return };

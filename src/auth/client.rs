@@ -1,6 +1,6 @@
-//! The client's side of SMART Backend Services: its private key, and the assertions that it
-//! signs with it (REQUIREMENTS section 9.3). For `evanesce token` and `keygen`, for hosts and for
-//! tests; the server needs none of it.
+//! The client's side of SMART Backend Services: its private key, and the assertions that it signs
+//! (REQUIREMENTS section 9.3). It is for `evanesce token` and `keygen`, for hosts and for tests.
+//! The server does not use it.
 
 use std::fmt;
 
@@ -15,7 +15,7 @@ use jsonwebtoken::{Algorithm, EncodingKey, Header};
 use serde::Serialize;
 use uuid::Uuid;
 
-/// The two algorithms that a server of this kind must know (RG-1).
+/// The two algorithms that a server must support (RG-1).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[cfg_attr(feature = "cli", derive(clap::ValueEnum))]
 pub enum Alg {
@@ -45,24 +45,24 @@ impl fmt::Display for Alg {
     }
 }
 
-/// Why there is no key, or no signature.
+/// Why a key cannot be used, or an assertion cannot be signed.
 #[derive(Debug, thiserror::Error)]
 pub enum ClientKeyError {
-    /// It is no key of a kind that could be used.
+    /// The text is not a supported private key.
     #[error(
         "this is no private key for ES384 (EC, P-384) or RS384 (RSA, 2048 bits at least) as PEM; \
          PKCS#8 is what `openssl pkcs8 -topk8 -nocrypt -in KEY` makes of other forms"
     )]
     NotUsable,
-    /// A key could not be made.
+    /// A key could not be generated.
     #[error("no key could be made")]
     NotMade,
-    /// The library did not sign.
+    /// The library failed to sign.
     #[error("the assertion could not be signed: {0}")]
     NotSigned(jsonwebtoken::errors::Error),
 }
 
-/// A private key of a client, with its name and its algorithm. What it shows of itself is public.
+/// A private key of a client, with its id and algorithm. Its debug output shows only public parts.
 #[derive(Debug, Clone)]
 pub struct ClientKey {
     private: EncodingKey,
@@ -71,8 +71,8 @@ pub struct ClientKey {
     kid: String,
 }
 
-/// The claims of an assertion, all that are demanded and no other: a clock that is ahead cannot
-/// make an `iat` of the future.
+/// The claims of an assertion, only the mandatory ones. Without `iat`, a clock that is ahead does
+/// no harm.
 #[derive(Serialize)]
 struct Claims<'a> {
     iss: &'a str,
@@ -83,11 +83,11 @@ struct Claims<'a> {
 }
 
 impl ClientKey {
-    /// The key of a PEM text. Without a `kid` it is called by its thumbprint (RFC 7638).
+    /// Parses a PEM text. Without a `kid` the key's id is its thumbprint (RFC 7638).
     pub fn from_pem(pem: &[u8], kid: Option<String>) -> Result<Self, ClientKeyError> {
         let key = |alg: Alg, key: jsonwebtoken::errors::Result<EncodingKey>| {
             let private = key.ok()?;
-            // Whether it is on the right curve, and private at all, is found out here.
+            // This also checks the curve, and that the key is private.
             let public = Jwk::from_encoding_key(&private, alg.into()).ok()?;
             Some((alg, private, public))
         };
@@ -104,7 +104,7 @@ impl ClientKey {
         Ok(key)
     }
 
-    /// A new key, and its PEM text (PKCS#8): on P-384, or RSA with 3072 bits.
+    /// Generates a key on P-384 or an RSA key of 3072 bits. Also returns its PEM text (PKCS#8).
     pub fn generate(alg: Alg, kid: Option<String>) -> Result<(Self, String), ClientKeyError> {
         let made = |_| ClientKeyError::NotMade;
         let pem = match alg {
@@ -120,17 +120,17 @@ impl ClientKey {
         Ok((Self::from_pem(pem.as_bytes(), kid)?, pem))
     }
 
-    /// What the key is called.
+    /// Returns the key's id.
     pub fn kid(&self) -> &str {
         &self.kid
     }
 
-    /// What it signs with.
+    /// Returns the key's algorithm.
     pub fn alg(&self) -> Alg {
         self.alg
     }
 
-    /// The public key as a JWKS, in JSON: what a server is given.
+    /// Returns the public key as a JWKS in JSON, which a server is given.
     pub fn jwks(&self) -> String {
         let keys = JwkSet { keys: vec![self.public.clone()] };
         let mut text = serde_json::to_string_pretty(&keys).expect("keys are plain data");
@@ -138,8 +138,8 @@ impl ClientKey {
         text
     }
 
-    /// An assertion of `client_id` for the token endpoint `audience`, good until `expires`: at the
-    /// most five minutes from now. It can be used once (T-2).
+    /// Signs an assertion of `client_id` for the token endpoint `audience`. It expires at
+    /// `expires`, five minutes from now at most, and can be used once (T-2).
     pub fn assertion(
         &self,
         client_id: &str,
@@ -158,13 +158,13 @@ impl ClientKey {
     }
 }
 
-/// When an assertion that is made now should end: a minute before a server would say it is good
-/// for too long, whose clock may be behind.
+/// Returns when an assertion that is made now should expire: a minute before the limit, because the
+/// server's clock may be behind.
 pub fn expires(now: Timestamp) -> Timestamp {
     now.checked_add(SignedDuration::from_mins(4)).unwrap_or(Timestamp::MAX)
 }
 
-/// The text form of a key (RFC 7468).
+/// Encodes a key as PEM (RFC 7468).
 fn pem(der: &[u8]) -> String {
     let mut text = String::from("-----BEGIN PRIVATE KEY-----\n");
     for line in STANDARD.encode(der).as_bytes().chunks(64) {

@@ -1,6 +1,6 @@
-//! The public keys of applications: in the file of applications, in a file of their own, which is
-//! read anew when it changes, or at a URL, whose keys are remembered as long as their
-//! `Cache-Control` allows (RG-2). Requests for the keys of one URL share one fetch.
+//! The public keys of applications: in the file of applications, in a key file, which is read again
+//! when it changes, or at a URL, whose keys are remembered as long as their `Cache-Control` allows
+//! (RG-2). Concurrent requests for the keys of one URL share one fetch.
 
 use std::collections::HashMap;
 use std::io;
@@ -18,27 +18,27 @@ use crate::config::Auth;
 use crate::plain_file::{self, LinkPolicy, SETTINGS_BYTES};
 use crate::telemetry;
 
-/// The time between two fetches of a URL for keys that those remembered do not have.
+/// The least time between two fetches of a URL for an unknown key id.
 const REFETCH: Duration = Duration::from_secs(60);
 
-/// The time between two fetches of a URL when the first one failed.
+/// The least time between two fetches of a URL when the first one failed.
 const RETRY: Duration = Duration::from_secs(5);
 
-/// Why the keys of an application cannot be had, for the log.
+/// Why the keys of an application are not available, for the log.
 #[derive(Debug, Clone, thiserror::Error)]
 pub enum KeysError {
-    /// Its file cannot be read.
+    /// The key file cannot be read.
     #[error("the file of keys cannot be read: {0}")]
     Unreadable(Arc<io::Error>),
-    /// Its file has no key that can be used.
+    /// The key file has no usable key.
     #[error("the file of keys cannot be used: {0}")]
     Unusable(#[from] PublicKeysError),
-    /// They cannot be fetched.
+    /// The keys cannot be fetched.
     #[error(transparent)]
     Fetch(#[from] FetchError),
 }
 
-/// See the module.
+/// A cache of the applications' public keys.
 pub struct ClientKeyStore {
     fetcher: Arc<Fetcher>,
     files: Mutex<HashMap<PathBuf, (Version, Arc<JwkSet>)>>,
@@ -46,10 +46,10 @@ pub struct ClientKeyStore {
     max_urls: usize,
 }
 
-/// What tells one content of a file from another.
+/// Distinguishes versions of a file.
 type Version = (u64, u64, u64, i64, i64);
 
-/// A URL among those remembered.
+/// A remembered URL.
 struct Slot {
     used: Instant,
     remembered: Arc<Remembered>,
@@ -59,32 +59,32 @@ struct Slot {
 #[derive(Default)]
 struct Remembered {
     last: Mutex<Option<Last>>,
-    /// Held as long as a fetch lasts.
+    /// Locked during a fetch.
     fetching: Arc<tokio::sync::Mutex<()>>,
 }
 
-/// What the last fetches of a URL gave.
+/// The results of the last fetches of a URL.
 #[derive(Clone)]
 struct Last {
     tried: Instant,
-    /// When they were fetched, and how long they are fresh.
+    /// When the keys were fetched, and how long they are fresh.
     keys: Option<(Arc<JwkSet>, Instant, Duration)>,
-    /// Of the last one.
+    /// The error of the last fetch.
     error: Option<FetchError>,
 }
 
 impl ClientKeyStore {
-    /// A store that remembers nothing yet.
+    /// Creates an empty store.
     ///
     /// # Errors
-    /// The file of certificate authorities cannot be read.
+    /// Fails if the file of certificate authorities cannot be read.
     pub fn new(auth: &Auth) -> io::Result<Self> {
         let fetcher = Arc::new(Fetcher::new(auth)?);
         Ok(Self { fetcher, files: Mutex::default(), urls: Mutex::default(), max_urls: auth.max_jwks_cache })
     }
 
-    /// The keys of an application, of which one is said to be named `kid`. A fetch goes on when
-    /// the future is dropped.
+    /// Returns the keys of an application, which should include `kid`. A fetch goes on even if the
+    /// future is dropped.
     pub async fn keys(&self, keys: &ClientKeys, kid: &str) -> Result<Arc<JwkSet>, KeysError> {
         match keys {
             ClientKeys::Inline(keys) => Ok(Arc::new(keys.clone())),
@@ -121,7 +121,7 @@ impl ClientKeyStore {
             return keys;
         }
         let (fetcher, url) = (self.fetcher.clone(), url.to_owned());
-        // The lock goes with the fetch: who comes meanwhile waits for it and shares what it finds.
+        // The lock moves into the fetch: a later request waits for it and shares its result.
         let fetched = tokio::task::spawn_blocking(move || {
             let _fetching = fetching;
             remembered.fetch(&fetcher, &url)
@@ -129,7 +129,7 @@ impl ClientKeyStore {
         fetched.await.unwrap_or_else(|_| Err(ureq::Error::ConnectionFailed.into()))
     }
 
-    /// What is remembered of a URL; of too many, the one that was used longest ago is forgotten.
+    /// Returns the entry of a URL. If there are too many, the least recently used one is forgotten.
     fn remembered(&self, url: &str) -> Arc<Remembered> {
         let mut urls = self.urls.lock();
         let used = Instant::now();
@@ -149,11 +149,11 @@ impl ClientKeyStore {
 }
 
 impl Remembered {
-    /// What a request that came at `came` gets without another fetch: the keys, or why there are
-    /// none.
+    /// Returns what a request that came at `came` gets without another fetch, or `None` if it needs
+    /// one.
     fn keys(&self, kid: &str, came: Instant) -> Option<Result<Arc<JwkSet>, FetchError>> {
         let last = self.last.lock().clone()?;
-        // It waited for a fetch that was begun for somebody else.
+        // The request waited for a fetch that another one began.
         let is_new = last.tried >= came;
         let since_try = came.saturating_duration_since(last.tried);
         let is_fresh = |at: Instant, fresh_for| came.saturating_duration_since(at) < fresh_for;
@@ -168,7 +168,7 @@ impl Remembered {
         }
     }
 
-    /// Fetches the keys and remembers them. Those that are fresh outlive a fetch that fails.
+    /// Fetches the keys and remembers them. If the fetch fails, fresh keys stay.
     fn fetch(&self, fetcher: &Fetcher, url: &str) -> Result<Arc<JwkSet>, FetchError> {
         let tried = Instant::now();
         let fetched = fetcher.fetch(url);

@@ -1,6 +1,6 @@
-//! Fetches the keys of an application from its URL (RG-2): https only, no redirects, within limits
-//! of time and size, and never from an address of the server's own networks. The addresses that are
-//! looked at are those that are connected to, so that no name can be answered twice.
+//! Fetches the keys of an application from its URL (RG-2): https only, no redirects, with limits of
+//! time and size, and never from an address of the server's own networks. The checked addresses are
+//! the ones that are connected to, so a name cannot resolve differently afterwards.
 
 use std::io::{self, Read};
 use std::net::{IpAddr, Ipv4Addr};
@@ -21,15 +21,15 @@ use super::{PublicKeysError, public_keys};
 use crate::config::Auth;
 use crate::plain_file::{self, LinkPolicy, SETTINGS_BYTES};
 
-/// The longest that keys are remembered, whatever their `Cache-Control` says.
+/// How long keys may be remembered at most, whatever `Cache-Control` says.
 const LONGEST: Duration = Duration::from_secs(3600);
 
-/// How long they are if it says nothing.
+/// How long keys are remembered without `Cache-Control`.
 const USUAL: Duration = Duration::from_secs(300);
 
 /// Fetches keys. Its methods block.
 pub struct Fetcher {
-    /// Tried one after the other: each believes other certificate authorities.
+    /// Tried in order. Each trusts other certificate authorities.
     agents: Vec<Agent>,
     max_bytes: usize,
 }
@@ -46,16 +46,16 @@ pub struct Fetched {
 /// Why keys could not be fetched, for the log.
 #[derive(Debug, Clone, thiserror::Error)]
 pub enum FetchError {
-    /// The server could not be asked.
+    /// The request failed.
     #[error("the keys could not be fetched: {0}")]
     Transport(Arc<Error>),
-    /// It answered with another status than 200.
+    /// The status is not 200.
     #[error("the keys were answered with the status {0}")]
     Status(u16),
-    /// It answered nothing that has a key that can be used.
+    /// The answer has no usable key.
     #[error("the answer cannot be used: {0}")]
     Unusable(#[from] PublicKeysError),
-    /// It answered more than may be.
+    /// The answer is too long.
     #[error("the answer is longer than auth.jwks_max_bytes")]
     TooLong,
 }
@@ -67,10 +67,10 @@ impl From<Error> for FetchError {
 }
 
 impl Fetcher {
-    /// A fetcher with these limits.
+    /// Creates a fetcher with the limits of the settings.
     ///
     /// # Errors
-    /// The file of certificate authorities cannot be read.
+    /// Fails if the file of certificate authorities cannot be read.
     pub fn new(auth: &Auth) -> io::Result<Self> {
         let agent = |roots| {
             let provider = rustls::crypto::aws_lc_rs::default_provider();
@@ -89,7 +89,7 @@ impl Fetcher {
                 .accept("application/json")
                 .user_agent(concat!("evanesce/", env!("CARGO_PKG_VERSION")))
                 .timeout_global(Some(auth.jwks_timeout.0))
-                // A connection is not kept: the next one is resolved and looked at again.
+                // Connections are not reused, so that each one is resolved and checked.
                 .max_idle_connections(0)
                 .build();
             let resolver = Guarded { any_address: auth.jwks_allow_private_addresses };
@@ -126,7 +126,7 @@ impl Fetcher {
     }
 }
 
-/// The certificates of a PEM file.
+/// Reads the certificates of a PEM file.
 fn authorities(file: &Path) -> io::Result<RootCerts> {
     let invalid = || io::Error::new(io::ErrorKind::InvalidData, "there is no PEM certificate in it");
     let text = plain_file::read(file, LinkPolicy::Follow, SETTINGS_BYTES)?;
@@ -142,7 +142,7 @@ fn authorities(file: &Path) -> io::Result<RootCerts> {
     Ok(RootCerts::from(certificates))
 }
 
-/// Whether other certificate authorities might know the server.
+/// Returns whether other certificate authorities might vouch for the server.
 fn is_unknown_authority(error: &Error) -> bool {
     let is_of_rustls = |error: &rustls::Error| {
         matches!(error, rustls::Error::InvalidCertificate(rustls::CertificateError::UnknownIssuer))
@@ -154,7 +154,7 @@ fn is_unknown_authority(error: &Error) -> bool {
     }
 }
 
-/// How long an answer may be remembered: never longer than its `Cache-Control` says (RG-2).
+/// Returns how long an answer may be remembered, never longer than its `Cache-Control` says (RG-2).
 fn fresh_for(headers: &HeaderMap) -> Duration {
     let texts = |name| headers.get_all(name).into_iter().map(|value| value.to_str().unwrap_or("no-store"));
     let mut fresh_for = None;
@@ -174,7 +174,7 @@ fn fresh_for(headers: &HeaderMap) -> Duration {
     fresh_for.unwrap_or(USUAL).saturating_sub(Duration::from_secs(age)).min(LONGEST)
 }
 
-/// Gives only addresses that may be connected to.
+/// Resolves names to addresses that may be connected to.
 #[derive(Debug)]
 struct Guarded {
     any_address: bool,
@@ -200,8 +200,8 @@ impl Resolver for Guarded {
     }
 }
 
-/// Networks that are nobody's on the Internet (RFC 6890 and its successors). IPv4 addresses in IPv6
-/// ones are looked at as what they are.
+/// Networks that are not public (RFC 6890 and its successors). IPv4 addresses within IPv6 ones are
+/// checked as IPv4.
 const NOT_PUBLIC_V4: &[&str] = &[
     "0.0.0.0/8",
     "10.0.0.0/8",
@@ -220,10 +220,10 @@ const NOT_PUBLIC_V4: &[&str] = &[
     "240.0.0.0/4",
 ];
 
-/// Of IPv6 only the global unicast addresses are anybody's; these are exceptions among them.
+/// Networks among the global unicast addresses of IPv6 that are not public.
 const NOT_PUBLIC_V6: &[&str] = &["2001::/23", "2001:db8::/32", "2002::/16", "3fff::/20", "5f00::/16"];
 
-/// Whether an address is somebody's on the Internet.
+/// Returns whether an address is public.
 fn is_public(address: IpAddr) -> bool {
     match address {
         IpAddr::V4(address) => is_public_v4(address),

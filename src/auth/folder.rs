@@ -1,5 +1,6 @@
-//! The folder `auth` of the data directory: what has to outlive the process, for its owner only.
-//! It holds the keys that sign access tokens and the memory of assertions; no patient data.
+//! The folder `auth` of the data directory, which only its owner can open. It holds what must
+//! outlive the process: the keys that sign access tokens and the memory of assertions. It holds no
+//! patient data.
 
 use std::fs::{DirBuilder, File, OpenOptions};
 use std::io::{self, Write};
@@ -9,19 +10,19 @@ use std::path::{Path, PathBuf};
 /// The name of the folder in the data directory.
 const NAME: &str = "auth";
 
-/// See the module.
+/// The open folder.
 #[derive(Debug, Clone)]
 pub struct Folder(PathBuf);
 
 impl Folder {
-    /// Opens the folder of a data directory, making it as needed (0700).
+    /// Opens the folder of a data directory, and creates it if needed (0700).
     pub fn open(data_dir: &Path) -> io::Result<Self> {
         let folder = Self(data_dir.join(NAME));
         folder.make()?;
         Ok(folder)
     }
 
-    /// Makes it, if it is not there.
+    /// Creates the folder if it is not there.
     pub fn make(&self) -> io::Result<()> {
         match DirBuilder::new().mode(0o700).create(&self.0) {
             Ok(()) => self.0.parent().map_or(Ok(()), |data_dir| File::open(data_dir)?.sync_all()),
@@ -30,23 +31,22 @@ impl Folder {
         }
     }
 
-    /// The path of a file in it.
+    /// Returns the path of a file in the folder.
     pub fn path(&self, name: &str) -> PathBuf {
         self.0.join(name)
     }
 
-    /// Makes names that were made or removed durable.
+    /// Makes created and removed names durable.
     pub fn sync(&self) -> io::Result<()> {
         File::open(&self.0)?.sync_all()
     }
 
-    /// Makes a new file (0600) that is open for appending.
+    /// Creates a new file (0600) that is open for appending.
     pub fn create(&self, name: &str) -> io::Result<File> {
         OpenOptions::new().append(true).create_new(true).mode(0o600).open(self.path(name))
     }
 
-    /// Puts a file in the place of another one: after a crash it is the old one or the new one,
-    /// whole.
+    /// Replaces a file atomically. After a crash it is the old file or the new one.
     pub fn replace(&self, name: &str, content: &[u8]) -> io::Result<()> {
         let temporary = format!("{name}.tmp");
         match std::fs::remove_file(self.path(&temporary)) {

@@ -1,6 +1,6 @@
-//! Which tokens are good. To verify a signature takes several times as long as to answer a status
-//! request, and a client sends one token many times: those found good are remembered by a hash of
-//! all their bytes. What can change is looked at each time: whether the key is still there, and
+//! A cache of verified tokens. Verifying a signature takes several times as long as answering a
+//! status request, and a client sends one token many times. Verified tokens are remembered by a
+//! hash of all their bytes. What can change is checked each time: whether the key still exists, and
 //! whether the token has expired.
 
 use std::collections::HashMap;
@@ -11,10 +11,10 @@ use sha2::{Digest, Sha256};
 use super::access_token::{self, Claims, Issuer, TokenError};
 use super::signing_keys::SigningKeys;
 
-/// Tokens that are remembered at the most, some hundred bytes each.
+/// The most tokens to remember, some hundred bytes each.
 const MOST: usize = 10_000;
 
-/// See the module.
+/// The verified tokens.
 #[derive(Default)]
 pub struct KnownTokens(Mutex<HashMap<[u8; 32], Known>>);
 
@@ -25,10 +25,11 @@ struct Known {
 }
 
 impl KnownTokens {
-    /// What a token says, if `issuer` gave it and it is good now, in seconds of Unix time.
+    /// Returns the claims of a token that `issuer` issued and that is valid at `now`, in seconds of
+    /// Unix time.
     ///
     /// # Errors
-    /// [`TokenError::Expired`] only of a token whose signature and issuer are right.
+    /// Fails with [`TokenError::Expired`] only if the signature and the issuer are right.
     pub fn verify(
         &self,
         keys: &SigningKeys,

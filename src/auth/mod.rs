@@ -1,5 +1,5 @@
-//! Who may: SMART Backend Services (REQUIREMENTS section 9). Population applications, the scopes
-//! that say what they may have, and the authority that gives tokens for their assertions.
+//! Authorization by SMART Backend Services (REQUIREMENTS section 9): population applications, the
+//! scopes that they may have, and the authority that issues tokens for their assertions.
 
 mod access;
 mod access_token;

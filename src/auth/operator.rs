@@ -1,4 +1,4 @@
-//! The token of operators: a file that only the server's user can read. Who can read it may see
+//! The operators' token: a file that only the server's user can read. Whoever can read it may see
 //! and end every job.
 
 use std::fs::{File, OpenOptions};
@@ -11,23 +11,24 @@ use aws_lc_rs::rand;
 
 use crate::plain_file::{self, LinkPolicy};
 
-/// The name of the file in the data directory if the settings name none.
+/// The file name in the data directory if the settings name none.
 pub const TOKEN_FILE: &str = "operator-token";
 
-/// Bytes that the file may have.
+/// Largest file in bytes.
 const MAX_BYTES: u64 = 1 << 16;
 
-/// The fewest characters of a token.
+/// Least length of a token.
 const SHORTEST: usize = 32;
 
-/// See the module.
+/// The token that an operator must send.
 pub struct OperatorToken(String);
 
 impl OperatorToken {
-    /// Reads the token of a file, or makes a random one of 256 bits if there is no file.
+    /// Reads the token from a file. If there is no file, creates one with a random token of 256
+    /// bits.
     ///
     /// # Errors
-    /// The file cannot be read or made, or has fewer than 32 characters.
+    /// Fails if the file cannot be read or created, or has fewer than 32 characters.
     pub fn open(path: &Path) -> io::Result<Self> {
         let token = match plain_file::read_text(path, LinkPolicy::Follow, MAX_BYTES) {
             Ok(text) => text.trim().to_owned(),
@@ -44,7 +45,7 @@ impl OperatorToken {
         Ok(Self(token))
     }
 
-    /// A file that is cut short by a crash is refused at the next start, and never believed.
+    /// A file that a crash cut short is refused at the next start and never believed.
     fn make(path: &Path) -> io::Result<String> {
         let mut bytes = [0; 32];
         rand::fill(&mut bytes).map_err(|_| io::Error::other("there is no randomness"))?;
@@ -58,7 +59,7 @@ impl OperatorToken {
         Ok(token)
     }
 
-    /// Whether `given` is the token, in a time that does not tell how much of it is right.
+    /// Compares `given` with the token, in constant time.
     pub fn is(&self, given: &str) -> bool {
         verify_slices_are_equal(self.0.as_bytes(), given.as_bytes()).is_ok()
     }

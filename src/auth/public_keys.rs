@@ -1,7 +1,8 @@
-//! Which keys of a JWKS assertions are checked with (RG-1): those with a `kid` that are for RS384 or
-//! ES384. Others beside them are left out (RFC 7517, 5), so that a client may publish what it has for
-//! other servers too; a set without one good key is refused, and so is one with a private key, which is
-//! none any more. The file of applications, files of keys, URLs and `evanesce app add` all ask here.
+//! Selects the keys of a JWKS that assertions may be verified with (RG-1): keys with a `kid`, for
+//! RS384 or ES384. Other keys are ignored (RFC 7517, 5), because a client may publish keys for
+//! other servers too. A set without one usable key is refused, and so is a set with a private key,
+//! which is no longer private. The file of applications, key files, URLs and `evanesce app add` all
+//! use this.
 
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
@@ -14,46 +15,46 @@ use serde_json::Value;
 
 use crate::fhir::quoted;
 
-/// Least length of an RSA key's modulus in bits (RFC 7518 section 3.3).
+/// Least length of an RSA modulus in bits (RFC 7518 section 3.3).
 pub const LEAST_BITS: usize = 2048;
 
-/// Bytes of a coordinate of P-384.
+/// Bytes of a P-384 coordinate.
 const COORDINATE: usize = 48;
 
-/// The longest `kid` in bytes.
+/// Longest `kid` in bytes.
 pub const LONGEST_NAME: usize = 256;
 
-/// The keys of a JWKS that can be used.
+/// The usable keys of a JWKS.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct PublicKeys {
-    /// There is one at least.
+    /// At least one key.
     pub keys: JwkSet,
-    /// What is wrong with each of the others.
+    /// What is wrong with each of the other keys.
     pub left_out: Vec<String>,
 }
 
-/// Why no key of a text can be used.
+/// Why a text has no usable key.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("{0}")]
 pub struct PublicKeysError(String);
 
-/// The public keys of a JWKS.
+/// Parses a JWKS and returns its usable public keys.
 ///
 /// # Errors
-/// It is no JWKS, has a private key in it, or no key that can be used.
+/// Fails if the text is not a JWKS, has a private key, or has no usable key.
 pub fn public_keys(text: &[u8]) -> Result<PublicKeys, PublicKeysError> {
     let json: Value = serde_json::from_slice(text).map_err(|error| {
-        // Its message may quote the text.
+        // The parser's message may quote the text.
         let (line, column) = (error.line(), error.column());
         PublicKeysError(format!("this is no JSON (line {line}, column {column})"))
     })?;
     public_keys_of(&json)
 }
 
-/// The same, of a JWKS that is read already.
+/// Returns the usable public keys of a parsed JWKS.
 ///
 /// # Errors
-/// As those of [`public_keys`].
+/// Fails as [`public_keys`] does.
 pub fn public_keys_of(json: &Value) -> Result<PublicKeys, PublicKeysError> {
     let refuse = |reason: String| PublicKeysError(reason);
     let all = json["keys"].as_array().filter(|keys| !keys.is_empty());
@@ -88,7 +89,7 @@ pub fn public_keys_of(json: &Value) -> Result<PublicKeys, PublicKeysError> {
     }
 }
 
-/// A key and what it verifies, or why it is left out.
+/// Returns a key and its algorithm, or why it is ignored.
 fn usable(json: &Value) -> Result<(Jwk, Algorithm), &'static str> {
     if !json["kid"].as_str().is_some_and(|kid| (1..=LONGEST_NAME).contains(&kid.len())) {
         return Err("has no kid of 1 to 256 bytes");
@@ -98,7 +99,7 @@ fn usable(json: &Value) -> Result<(Jwk, Algorithm), &'static str> {
     Ok((key, algorithm))
 }
 
-/// What a key verifies, by what it is and by what it says of itself; or why it verifies nothing here.
+/// Returns the algorithm of a key, from its type and its own members, or why it cannot be used.
 pub fn algorithm(key: &Jwk) -> Result<Algorithm, &'static str> {
     let bytes = |text: &str| URL_SAFE_NO_PAD.decode(text).unwrap_or_default();
     let is_whole = |text: &str| bytes(text).len() == COORDINATE;
@@ -128,7 +129,7 @@ pub fn algorithm(key: &Jwk) -> Result<Algorithm, &'static str> {
     DecodingKey::from_jwk(key).map(|_| algorithm).map_err(|_| "cannot be read")
 }
 
-/// The length of a number in bits.
+/// Returns the length of a number in bits.
 pub fn bits(number: &[u8]) -> usize {
     let zeros = number.iter().take_while(|byte| **byte == 0).count();
     number.get(zeros).map_or(0, |first| (number.len() - zeros) * 8 - first.leading_zeros() as usize)

@@ -32,24 +32,23 @@ pub struct Registry {
 /// Why a file of applications cannot be used.
 #[derive(Debug, thiserror::Error)]
 pub enum RegistryError {
-    /// It cannot be read.
+    /// The file cannot be read.
     #[error("the file of applications {0} cannot be read: {1}")]
     Unreadable(PathBuf, io::Error),
-    /// It is not what it should be.
+    /// The file is malformed.
     #[error("the file of applications, line {line}: {reason}")]
     Malformed {
-        /// Where, counted from 1.
+        /// The line, counted from 1.
         line: usize,
-        /// What is wrong, without the text of the line: Groups may be called by their patients
-        /// (P12).
+        /// What is wrong, without the text of the line: Groups may be named after patients (P12).
         reason: String,
     },
-    /// An application makes no sense.
+    /// An application is not acceptable.
     #[error("the file of applications, line {line}: {client_id} {reason}")]
     Application {
-        /// The line that its table begins in, counted from 1.
+        /// The line of its table, counted from 1.
         line: usize,
-        /// Which.
+        /// The application's id.
         client_id: ClientId,
         /// What is wrong, and what would be right.
         reason: String,
@@ -64,8 +63,8 @@ impl Registry {
         Self::parse(&text, path.parent().unwrap_or(Path::new("")), None)
     }
 
-    /// Reads the text of a file in `folder`, where its key files are looked for. An application
-    /// of a tenant that is not one of `tenants` is refused, if they are given.
+    /// Parses the text of a file in `folder`, which relative key files start from. Refuses an
+    /// application of a tenant that is not among `tenants`, if they are given.
     pub(crate) fn parse(
         text: &str,
         folder: &Path,
@@ -96,18 +95,18 @@ impl Registry {
         Ok(Self { applications })
     }
 
-    /// The application of that name in a tenant, active or not.
+    /// Returns the application with this id in a tenant, active or not.
     pub fn find(&self, tenant: &TenantId, client_id: &ClientId) -> Option<Arc<Application>> {
         self.applications.get(&(tenant.clone(), client_id.clone())).cloned()
     }
 
-    /// All applications, in no order.
+    /// Returns all applications, in no particular order.
     pub fn all(&self) -> impl Iterator<Item = &Arc<Application>> {
         self.applications.values()
     }
 }
 
-/// The line that the application with this index begins in.
+/// Returns the line of the application with this index.
 fn line_of(text: &str, index: usize) -> usize {
     let begins_at = || {
         let document = toml_edit::Document::parse(text).ok()?;
@@ -117,14 +116,14 @@ fn line_of(text: &str, index: usize) -> usize {
     line_at(text, begins_at())
 }
 
-/// The line of a byte, counted from 1; the first if nobody knows.
+/// Returns the line of a byte, counted from 1; the first line if the byte is unknown.
 fn line_at(text: &str, byte: Option<usize>) -> usize {
     let before = byte.and_then(|byte| text.get(..byte)).unwrap_or_default();
     before.matches('\n').count() + 1
 }
 
-/// Scopes, or what is wrong with the first that cannot be read. What stands behind a `?` is not
-/// said: it may name a patient (P12).
+/// Parses scopes. The error names the first bad scope without what follows its `?`, which may name
+/// a patient (P12).
 fn scopes(text: &str) -> Result<Scopes, String> {
     for scope in text.split_ascii_whitespace() {
         if let Err(error) = scope.parse::<Scopes>() {
@@ -144,7 +143,7 @@ struct File {
     application: Vec<Entry>,
 }
 
-/// An application as it is written. What is not said is not allowed.
+/// An application as it is written in the file. What is not written is not allowed.
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
 struct Entry {
@@ -187,7 +186,8 @@ impl Default for Listed {
 }
 
 impl Entry {
-    /// The application, or what is wrong with it and what would be right.
+    /// Checks the entry and builds the application. Fails with what is wrong and what would be
+    /// right.
     fn application(self, folder: &Path) -> Result<Application, String> {
         let keys = match (self.jwks, self.jwks_file, self.jwks_url) {
             (Some(jwks), None, None) => {

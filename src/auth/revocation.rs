@@ -1,6 +1,6 @@
-//! What happens to the jobs of an application that may do nothing any more: they are ended, and
-//! what they wrote is erased as after a DELETE. Whether that is wanted says
-//! `auth.on_deactivation`; finished jobs are left to expire, since nobody can fetch them.
+//! Ends the jobs of applications that are no longer active, and has their files erased as after a
+//! DELETE. The setting `auth.on_deactivation` decides whether that is wanted. Finished jobs are
+//! left to expire, because nobody can fetch them.
 
 use std::collections::BTreeSet;
 
@@ -11,20 +11,20 @@ use super::{Applications, Departed};
 use crate::job::JobId;
 use crate::{CancelError, Evanesce};
 
-/// What became of the jobs.
+/// The result of a revocation.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Revoked {
-    /// The request id that their receipts have.
+    /// The request id in the receipts.
     pub request_id: String,
-    /// Those that are marked, durably.
+    /// The jobs that are durably marked.
     pub jobs: Vec<JobId>,
-    /// Those that are not, or not twice over, and why.
+    /// The jobs that are not marked, or not by both witnesses, and why.
     pub failed: Vec<(JobId, CancelError)>,
 }
 
 /// Ends the queued and running jobs of these applications. Resolves when their marks are durable
-/// and their URLs answer 404; the files go after that. One that completes at this moment goes
-/// too. Asked twice, the second finds nothing. Their receipts say `revoked`.
+/// and their URLs answer 404; the files go after that. A job that completes at this moment goes
+/// too. Their receipts say `revoked`. A second call finds nothing.
 pub async fn cancel_jobs(evanesce: &Evanesce, departed: &[Departed]) -> Revoked {
     let mut revoked = Revoked { request_id: Uuid::new_v4().to_string(), ..Revoked::default() };
     let theirs = evanesce.active_jobs().await.into_iter().filter(|(owner, _)| {
@@ -37,7 +37,7 @@ pub async fn cancel_jobs(evanesce: &Evanesce, departed: &[Departed]) -> Revoked 
     for (job, ended) in join_all(ended).await {
         match ended {
             Ok(_) => revoked.jobs.push(job),
-            // Its owner, or time, was faster.
+            // Its owner or its expiry was faster.
             Err(CancelError::AlreadyDeleted | CancelError::NotFound) => {}
             Err(error) => revoked.failed.push((job, error)),
         }

@@ -1,6 +1,6 @@
 //! Scopes of version 1 and 2 (REQUIREMENTS section 9.5): `system/Patient.read`, `system/*.rs`,
-//! `system/Observation.rs?category=laboratory`. They are read strictly, so that what is misread is
-//! never granted; a restriction that could not be enforced is refused (SCP-2).
+//! `system/Observation.rs?category=laboratory`. Parsing is strict, so nothing is granted by a
+//! misreading. A restriction that cannot be enforced is refused (SCP-2).
 
 use std::collections::HashSet;
 use std::fmt;
@@ -9,24 +9,24 @@ use std::str::FromStr;
 use crate::fhir::search::TypeFilter;
 use crate::fhir::{ResourceType, quoted};
 
-/// What a token, or an application at the most, may have; in the order of the request.
+/// The scopes of a token, or those registered for an application, in their written order.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Scopes(Vec<Scope>);
 
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 struct Scope {
-    /// `None` is any type.
+    /// The resource type; `None` is any type.
     resource_type: Option<ResourceType>,
     permissions: Permissions,
-    /// The search restriction: what stands behind the `?`, which [`TypeFilter`] understands.
+    /// The search restriction behind the `?`, which [`TypeFilter`] understands.
     restriction: Option<String>,
     version: Version,
 }
 
-/// Scopes in one list (P13): R4 has 148 types. Those that two lists have in common are no more.
+/// The most scopes in one list (P13): R4 has 148 types. An intersection of two lists has no more.
 const MOST: usize = 200;
 
-/// Bytes of one list.
+/// Largest list in bytes.
 const MOST_BYTES: usize = 16 << 10;
 
 /// How a scope is written.
@@ -36,36 +36,36 @@ enum Version {
     V2,
 }
 
-/// Of the five permissions those that this server has operations for.
+/// The permissions that this server has operations for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 struct Permissions {
     read: bool,
     search: bool,
 }
 
-/// What an operation needs of a scope.
+/// The permission that an operation needs.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Permission {
-    /// `r`: a resource by its id.
+    /// `r`: reads a resource by its id.
     Read,
-    /// `s`: a search.
+    /// `s`: searches.
     Search,
     /// Both, as an export needs them (SCP-2).
     Export,
 }
 
-/// How much of a type scopes allow.
+/// How much of a type the scopes allow.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Coverage {
     /// Nothing.
     None,
-    /// What matches one of these searches, such as `category=laboratory`.
+    /// Resources that match one of these searches, such as `category=laboratory`.
     Restricted(Vec<String>),
     /// All resources of the type.
     All,
 }
 
-/// Why a text is no list of scopes, for the client.
+/// Why a text is not a list of scopes, for the client.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("{0}")]
 pub struct ScopeError(String);
@@ -129,7 +129,7 @@ impl Scope {
         Ok(Self { resource_type, permissions, restriction, version })
     }
 
-    /// What both allow; `None` if that is nothing. It is written as `self` if that can be.
+    /// Returns what both scopes allow, in the style of `self` if possible, or `None`.
     fn both(&self, other: &Self) -> Option<Self> {
         let resource_type = match (self.resource_type, other.resource_type) {
             (Some(ours), Some(theirs)) if ours != theirs => return None,
@@ -154,7 +154,7 @@ impl Scope {
     }
 }
 
-/// The search that demands what both demand.
+/// Returns the search that combines both searches.
 fn all_of(ours: &str, theirs: &str) -> String {
     let mut criteria: Vec<&str> = ours.split('&').collect();
     for criterion in theirs.split('&') {
@@ -186,24 +186,24 @@ impl fmt::Display for Scope {
 }
 
 impl Scopes {
-    /// All that there is, without a restriction.
+    /// Returns all scopes without restrictions.
     pub fn everything() -> Self {
         let (permissions, version) = (Permissions::EXPORT, Version::V2);
         Self(vec![Scope { resource_type: None, permissions, restriction: None, version }])
     }
 
-    /// How many scopes these are.
+    /// Returns the number of scopes.
     pub fn len(&self) -> usize {
         self.0.len()
     }
 
-    /// Whether nothing is allowed.
+    /// Returns whether nothing is allowed.
     pub fn is_empty(&self) -> bool {
         self.0.iter().all(|scope| scope.permissions == Permissions::NONE)
     }
 
-    /// What of these scopes `registered` allows too (SCP-1), in the writing of these: never
-    /// more than either, and never a permission to write. Empty if nothing is left.
+    /// Returns the intersection with `registered` (SCP-1), written as in `self`. It never allows
+    /// more than either list, and never grants a permission to write.
     pub fn within(&self, registered: &Self) -> Self {
         let (mut granted, mut known) = (Vec::new(), HashSet::new());
         for asked in &self.0 {
@@ -216,12 +216,12 @@ impl Scopes {
         Self(granted)
     }
 
-    /// Whether a token may have so many: it could not be read again.
+    /// Returns whether the list is too long for a token, which could not be parsed again.
     pub fn is_too_long(&self) -> bool {
         self.0.len() > MOST || self.to_string().len() > MOST_BYTES
     }
 
-    /// How much of a type may be read, searched or exported.
+    /// Returns how much of a type may be read, searched or exported.
     pub fn coverage(&self, resource_type: ResourceType, permission: Permission) -> Coverage {
         let mut restrictions = Vec::new();
         for scope in self.0.iter().filter(|scope| scope.is_of(resource_type)) {
@@ -235,7 +235,7 @@ impl Scopes {
         if restrictions.is_empty() { Coverage::None } else { Coverage::Restricted(restrictions) }
     }
 
-    /// Whether all types may be exported whole.
+    /// Returns whether all types may be exported without restrictions.
     pub fn cover_everything(&self) -> bool {
         let whole = |scope: &Scope| scope.resource_type.is_none() && scope.permissions == Permissions::EXPORT;
         self.0.iter().any(whole)
@@ -245,7 +245,7 @@ impl Scopes {
 impl FromStr for Scopes {
     type Err = ScopeError;
 
-    /// Scopes with spaces between them; one that cannot be read makes an error of all.
+    /// Parses scopes that are separated by spaces. One bad scope makes the whole list an error.
     fn from_str(text: &str) -> Result<Self, ScopeError> {
         if text.len() > MOST_BYTES || text.split_ascii_whitespace().nth(MOST).is_some() {
             return Err(ScopeError(format!(

@@ -1,6 +1,6 @@
-//! The keys that sign our access tokens: one signs, those before it verify until their last token
-//! has expired, then they are erased. They stand in `auth/keys.json`; who has that file can make
-//! tokens.
+//! The keys that sign access tokens. One key signs. Older keys verify until their last token has
+//! expired, and are then erased. They are stored in `auth/keys.json`: whoever has that file can
+//! make tokens.
 
 use std::fmt;
 use std::io;
@@ -24,13 +24,13 @@ use crate::plain_file::{self, LinkPolicy};
 
 const NAME: &str = "keys.json";
 
-/// Bytes that the file may have.
+/// Largest file in bytes.
 const MAX_BYTES: u64 = 1 << 20;
 
-/// A coordinate of a point of P-384 in bytes.
+/// Bytes of a P-384 coordinate.
 const COORDINATE: usize = 48;
 
-/// See the module.
+/// The signing keys of an instance.
 pub struct SigningKeys {
     folder: Folder,
     clock: Clock,
@@ -38,7 +38,7 @@ pub struct SigningKeys {
     rotation: Duration,
     /// How long it verifies after that.
     grace: Duration,
-    /// The one that signs is the last.
+    /// The last key signs.
     keys: RwLock<Arc<Vec<Key>>>,
     rotating: Mutex<()>,
 }
@@ -47,14 +47,14 @@ pub struct SigningKeys {
 #[derive(Clone)]
 pub struct Key {
     stored: Stored,
-    /// Signs.
+    /// The signing half.
     pub encoding: EncodingKey,
-    /// Verifies.
+    /// The verifying half.
     pub decoding: DecodingKey,
     public: Vec<u8>,
 }
 
-/// A key pair as it stands in the file.
+/// A key pair as it is stored in the file.
 #[derive(Clone, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 struct Stored {
@@ -62,7 +62,7 @@ struct Stored {
     /// PKCS #8, base64.
     pkcs8: String,
     created: Timestamp,
-    /// When another one began to sign.
+    /// When the next key began to sign.
     retired: Option<Timestamp>,
 }
 
@@ -96,7 +96,7 @@ impl Key {
         Ok(Self { stored, encoding, decoding, public })
     }
 
-    /// Its name in the header of tokens.
+    /// Returns the key id in the header of tokens.
     pub fn kid(&self) -> &str {
         &self.stored.kid
     }
@@ -112,8 +112,8 @@ impl Key {
 }
 
 impl SigningKeys {
-    /// Reads the keys of a folder and makes what is missing. `rotation` is how long a key signs,
-    /// `grace` how long it verifies after that: not shorter than its tokens live.
+    /// Reads the keys of a folder and creates one if needed. `rotation` is how long a key signs.
+    /// `grace` is how long it verifies after that, at least the lifetime of its tokens.
     pub fn open(folder: Folder, clock: Clock, rotation: Duration, grace: Duration) -> io::Result<Self> {
         let invalid = |error| io::Error::new(io::ErrorKind::InvalidData, format!("{NAME}: {error}"));
         let stored = match plain_file::read(&folder.path(NAME), LinkPolicy::Refuse, MAX_BYTES) {
@@ -129,8 +129,8 @@ impl SigningKeys {
         Ok(opened)
     }
 
-    /// Makes a new key if the one that signs is old, and erases those whose last token has
-    /// expired. A key signs only after it is durable.
+    /// Creates a new key if the signing one is old, and erases keys whose last token has expired. A
+    /// key signs only once it is durable.
     pub fn rotate_if_due(&self) -> io::Result<()> {
         let _one_at_a_time = self.rotating.lock();
         let now = self.clock.now();
@@ -151,20 +151,20 @@ impl SigningKeys {
         Ok(())
     }
 
-    /// The key that signs.
+    /// Returns the key that signs.
     pub fn signing(&self) -> Key {
         let keys = self.keys.read().clone();
         keys.last().expect("a key is made when they are opened, and only older ones are erased").clone()
     }
 
-    /// The key of this name, if its tokens may still be good.
+    /// Returns the key with this id, if its tokens may still be valid.
     pub fn find(&self, kid: &str) -> Option<Key> {
         let now = self.clock.now();
         let keys = self.keys.read().clone();
         keys.iter().find(|key| key.kid() == kid).filter(|key| self.verifies(key, now)).cloned()
     }
 
-    /// All public keys whose tokens may still be good, a JSON Web Key Set.
+    /// Returns all public keys whose tokens may still be valid, as a JSON Web Key Set.
     pub fn jwks(&self) -> Value {
         let now = self.clock.now();
         let keys = self.keys.read().clone();
@@ -172,7 +172,7 @@ impl SigningKeys {
         json!({"keys": keys})
     }
 
-    /// Whether there may be tokens of the key that have not expired.
+    /// Returns whether unexpired tokens of the key may exist.
     fn verifies(&self, key: &Key, now: Timestamp) -> bool {
         key.stored.retired.is_none_or(|at| after(at, self.grace) > now)
     }

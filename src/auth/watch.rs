@@ -1,6 +1,6 @@
-//! Looks at the file of applications when something happens in its folder, when it is asked to,
-//! and from time to time. An event is a hint (notify#412): it wakes, it never decides, and
-//! whoever waits for one alone may wait for ever.
+//! Reloads the file of applications when something happens in its folder, on request, and from time
+//! to time. An event is only a hint (notify#412): it wakes the thread and decides nothing, because
+//! an event may never come.
 
 use std::collections::BTreeSet;
 use std::io;
@@ -13,7 +13,7 @@ use notify::{EventKind, RecommendedWatcher, RecursiveMode, Watcher as _};
 
 use super::{Applications, Reload};
 
-/// Watches as long as it lives.
+/// Watches until it is dropped.
 pub struct Watch {
     wake: Sender<Wake>,
     _watcher: Option<RecommendedWatcher>,
@@ -25,11 +25,11 @@ enum Wake {
 }
 
 impl Watch {
-    /// Watches the file of `applications`, and looks at it every `poll` whatever the events
-    /// say. Each look that found a change is told to `tell`, on a thread of the watch's own.
+    /// Watches the file of `applications`, and reloads it every `poll` whatever the events say.
+    /// Each reload that found a change is passed to `tell`, on the watch's own thread.
     ///
     /// # Errors
-    /// If the thread cannot be started.
+    /// Fails if the thread cannot be started.
     pub fn start(
         applications: Applications,
         poll: Duration,
@@ -51,9 +51,9 @@ impl Watch {
         Ok(Self { wake, _watcher: watcher })
     }
 
-    /// Looks at the file soon, whether or not something happened.
+    /// Requests a reload soon.
     pub fn look(&self) {
-        // The thread is there as long as this is.
+        // The thread lives as long as the watch.
         let _ = self.wake.send(Wake::Look);
     }
 }
@@ -64,17 +64,17 @@ impl Drop for Watch {
     }
 }
 
-/// Hints at what happens in the folder of a file, and in that of the file that a link points to:
-/// editors replace files by renames, and what is renamed is another file. `None`, with a warning,
-/// where that cannot be had.
+/// Watches the folder of a file, and the folder of the file that a link points to: editors replace
+/// files by renames, and a renamed file is another file. Returns `None`, with a warning, if that is
+/// not possible.
 fn watcher(path: &Path, wake: Sender<Wake>) -> Option<RecommendedWatcher> {
     let hint = move |event: notify::Result<notify::Event>| {
-        // Our own reading is no change, and an error may hide one.
+        // Reading is not a change, but an error may hide one.
         let written = EventKind::Access(AccessKind::Close(AccessMode::Write));
         if event.is_ok_and(|event| event.kind.is_access() && event.kind != written) {
             return;
         }
-        // Nobody waits for it any more when the watch ends.
+        // The receiver is gone when the watch has ended.
         let _ = wake.send(Wake::Look);
     };
     let start = || {

@@ -1,7 +1,6 @@
-//! The token by which whoever works for a job sees that the job has ended, and ways to look at it
-//! inside of work that takes long: nothing runs for longer than 50 ms between two looks, whatever
-//! was asked for and whatever the data is (P13). A look is one atomic load, so that it may stand
-//! in the innermost loop.
+//! The token that tells work for a job that the job has ended, and ways to check it inside long
+//! work. Nothing runs for longer than 50 ms between two checks, whatever was asked for and whatever
+//! the data is (P13). A check is one atomic load, so it may stand in the innermost loop.
 
 mod scan;
 mod sort;
@@ -15,13 +14,13 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use serde::de::DeserializeOwned;
 use tokio_util::sync::CancellationToken;
 
-/// Bytes that are worked on between two looks, where that goes by bytes.
+/// Bytes to process between two checks.
 pub const STRIDE: usize = 64 << 10;
 
-/// Bytes of JSON that are parsed at once, without a look.
+/// Bytes of JSON to parse without a check.
 pub const AT_ONCE: usize = 1 << 20;
 
-/// Whether a job is over. Clones are of one token.
+/// Tells whether a job is over. Clones share one token.
 #[derive(Debug, Clone, Default)]
 pub struct CancelToken(Arc<Shared>);
 
@@ -29,7 +28,7 @@ pub struct CancelToken(Arc<Shared>);
 struct Shared {
     fired: AtomicBool,
     waiting: CancellationToken,
-    /// Looks at it so far, and the one at which it fires of itself; 0 = it does not.
+    /// The checks so far, and the check at which the token fires by itself; 0 = never.
     #[cfg(any(test, feature = "breakpoints"))]
     looks: (AtomicU64, AtomicU64),
 }
@@ -40,30 +39,30 @@ struct Shared {
 pub struct Cancelled;
 
 impl CancelToken {
-    /// A token that has not fired.
+    /// Creates a token that has not fired.
     pub fn new() -> Self {
         Self::default()
     }
 
-    /// A token that fires of itself at that look, the first being 1.
+    /// Creates a token that fires by itself at that check, counted from 1.
     #[cfg(any(test, feature = "breakpoints"))]
     pub fn at_look(look: u64) -> Self {
         Self(Arc::new(Shared { looks: (AtomicU64::new(0), AtomicU64::new(look)), ..Shared::default() }))
     }
 
-    /// How often it was looked at.
+    /// Returns how often the token was checked.
     #[cfg(any(test, feature = "breakpoints"))]
     pub fn looks(&self) -> u64 {
         self.0.looks.0.load(Ordering::Relaxed)
     }
 
-    /// Fires it, for good.
+    /// Fires the token, for good.
     pub fn cancel(&self) {
         self.0.fired.store(true, Ordering::Release);
         self.0.waiting.cancel();
     }
 
-    /// Whether it has fired.
+    /// Returns whether the token has fired.
     pub fn is_cancelled(&self) -> bool {
         #[cfg(any(test, feature = "breakpoints"))]
         if self.0.looks.0.fetch_add(1, Ordering::Relaxed) + 1 == self.0.looks.1.load(Ordering::Relaxed) {
@@ -72,23 +71,23 @@ impl CancelToken {
         self.0.fired.load(Ordering::Acquire)
     }
 
-    /// As [`CancelToken::is_cancelled`], for `?`.
+    /// Fails if the token has fired, for use with `?`.
     ///
     /// # Errors
-    /// If it has fired.
+    /// Fails if the token has fired.
     pub fn check(&self) -> Result<(), Cancelled> {
         if self.is_cancelled() { Err(Cancelled) } else { Ok(()) }
     }
 
-    /// Resolves when it has fired.
+    /// Resolves when the token fires.
     pub async fn cancelled(&self) {
         self.0.waiting.cancelled().await;
     }
 
-    /// Parses JSON, a long text with looks.
+    /// Parses JSON. A long text is parsed with checks.
     ///
     /// # Errors
-    /// If the token has fired; within, if the text is not what it should be.
+    /// Fails if the token has fired. The inner result fails if the text is malformed.
     pub fn parse<T: DeserializeOwned>(&self, text: &[u8]) -> Result<serde_json::Result<T>, Cancelled> {
         let parsed = if text.len() <= AT_ONCE {
             serde_json::from_slice(text)
@@ -98,8 +97,8 @@ impl CancelToken {
         self.check().map(|()| parsed)
     }
 
-    /// Reads `bytes`, with a look at each [`STRIDE`] of them: for parsers, which do not look
-    /// themselves. After the token has fired every read fails.
+    /// Reads `bytes` with a check at each [`STRIDE`], for parsers that do not check themselves.
+    /// Every read fails once the token has fired.
     pub fn reader<'a>(&'a self, bytes: &'a [u8]) -> BufReader<impl Read + 'a> {
         BufReader::with_capacity(STRIDE, Watched { rest: bytes, cancel: self })
     }

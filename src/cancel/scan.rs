@@ -1,5 +1,5 @@
-//! Scans of JSON text that look at the token as they go. What they are given was checked to be
-//! JSON before: they only find their way in it.
+//! Scans of JSON text that check the token as they go. The text is known to be JSON: these
+//! functions only find positions in it.
 
 use memchr::memmem::Finder;
 
@@ -9,10 +9,10 @@ use super::{CancelToken, Cancelled};
 const WINDOW: usize = 1 << 20;
 
 impl CancelToken {
-    /// Where the needle stands next, at `from` or behind it.
+    /// Returns the position of the first occurrence of the needle at or after `from`.
     ///
     /// # Errors
-    /// If the token has fired.
+    /// Fails if the token has fired.
     pub fn find(
         &self,
         needle: &Finder<'_>,
@@ -30,8 +30,8 @@ impl CancelToken {
         Ok(None)
     }
 
-    /// Where something else than white space stands next, at `from` or behind it; at the end of the
-    /// text if there is nothing else.
+    /// Returns the position of the first byte at or after `from` that is not white space, or the
+    /// length of the text if there is none.
     pub fn skip_blanks(&self, text: &[u8], from: usize) -> Result<usize, Cancelled> {
         for (n, window) in text[from..].chunks(WINDOW).enumerate() {
             if let Some(at) = window.iter().position(|byte| !byte.is_ascii_whitespace()) {
@@ -42,7 +42,8 @@ impl CancelToken {
         Ok(text.len())
     }
 
-    /// Behind the last quote of the string whose first quote is at `start`; `None` if it has no end.
+    /// Returns the position behind the closing quote of the string whose opening quote is at
+    /// `start`, or `None` if the string does not end.
     pub fn end_of_string(&self, text: &[u8], start: usize) -> Result<Option<usize>, Cancelled> {
         let mut at = start + 1;
         while let Some(next) = text.get(at..).and_then(|rest| memchr::memchr2(b'"', b'\\', rest)) {

@@ -1,24 +1,24 @@
-//! Sorting in place with looks at the token: pieces that take a few milliseconds are the library's,
-//! what is larger is parted around a pivot before.
+//! Sorting in place with checks of the token. The standard library sorts pieces that take a few
+//! milliseconds; larger slices are partitioned around a pivot first.
 
 use std::cmp::Ordering;
 
 use super::{CancelToken, Cancelled};
 
-/// Items that are sorted at once.
+/// Items that are sorted without a check.
 const PIECE: usize = 1 << 17;
 
-/// Items that a pivot is the median of.
+/// Items whose median is the pivot.
 const SAMPLE: usize = 127;
 
-/// Items that are passed over between two looks where little is done with each.
+/// Items between two checks where each takes little work.
 const PASSED: usize = 1 << 16;
 
 impl CancelToken {
     /// Sorts the items.
     ///
     /// # Errors
-    /// If the token has fired; they are in no order then.
+    /// Fails if the token has fired, and leaves the items in an unspecified order.
     pub fn sort<T: Ord + Copy>(&self, items: &mut [T]) -> Result<(), Cancelled> {
         let mut unsorted = vec![items];
         while let Some(items) = unsorted.pop() {
@@ -35,7 +35,8 @@ impl CancelToken {
         Ok(())
     }
 
-    /// Parts the items: what is less than a pivot ends, and what is greater begins there.
+    /// Partitions the items. Returns where the items less than the pivot end and the greater ones
+    /// begin.
     fn part<T: Ord + Copy>(&self, items: &mut [T]) -> Result<(usize, usize), Cancelled> {
         let mut sample: Vec<T> = items.iter().step_by(items.len() / SAMPLE).copied().collect();
         let middle = sample.len() / 2;
@@ -59,10 +60,10 @@ impl CancelToken {
         Ok((low, high))
     }
 
-    /// Sorts the items and keeps each once.
+    /// Sorts the items and removes duplicates.
     ///
     /// # Errors
-    /// If the token has fired.
+    /// Fails if the token has fired.
     pub fn sort_once<T: Ord + Copy>(&self, items: &mut Vec<T>) -> Result<(), Cancelled> {
         self.sort(items)?;
         let mut kept = 0;

@@ -1,12 +1,11 @@
-//! Notices when the wall clock jumps, while the server runs and over a restart: then nothing
-//! expires until it has been steady for an hour, or an operator confirms it (P8). What the
-//! clocks showed last is kept in `clock.json` in the data directory.
+//! Notices when the wall clock jumps, while the server runs and over a restart. Nothing then
+//! expires until the clock has been steady for an hour or an operator confirms it (P8). The last
+//! readings of the clocks are kept in `clock.json` in the data directory.
 //!
-//! Within one boot of the machine the time since that boot is the truth. Over a reboot it
-//! cannot be told whether the machine was off or its clock jumped, so a gap of more than an
-//! hour holds expiry as well: files go an hour later, which is better than days too early.
-//! Small jumps add up, over restarts and reboots too; what a clock gains because it is being
-//! corrected slowly is forgiven as it comes.
+//! Within one boot of the machine, the time since that boot is the truth. Over a reboot nobody can
+//! tell whether the machine was off or its clock jumped. A gap of more than an hour therefore holds
+//! expiry as well: files go an hour late, which is better than days early. Small jumps add up, also
+//! over restarts and reboots. Gains from slow corrections of the clock are forgiven as they come.
 
 use std::fs::OpenOptions;
 use std::io::{self, Write};
@@ -21,29 +20,30 @@ use serde::{Deserialize, Serialize};
 use super::Clock;
 use crate::plain_file::{self, LinkPolicy};
 
-/// A jump that is larger than this is not believed, until the clock has been steady for as long.
+/// A larger jump is not believed until the clock has been steady for this long.
 const JUMP: Duration = Duration::from_secs(3600);
 
-/// How much of what the wall clock gained or lost is forgiven a second: twice as much as NTP slews
-/// (500 ppm, adjtimex(2)), so that an honest correction never adds up.
+/// The part of a gain or loss of the wall clock that is forgiven per second. It is twice what NTP
+/// slews (500 ppm, adjtimex(2)), so honest corrections never add up.
 const FORGIVEN_PER_SECOND: f64 = 0.001;
 
 const NAME: &str = "clock.json";
 
-/// Bytes that the file may have.
+/// Largest size of the file in bytes.
 const MAX_BYTES: u64 = 1 << 16;
 
 /// What the clocks show at one moment.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Reading {
     wall: Timestamp,
-    /// Which boot of the machine it is.
+    /// The id of the machine's boot.
     boot: String,
-    /// The time since that boot, sleep included.
+    /// The time since that boot, including sleep.
     up_milliseconds: u64,
 }
 
-/// Of this boot, and the time since it; of this process where the system does not tell.
+/// The id of this boot and, where the system does not tell the time since it, the start of this
+/// process.
 static BOOT: LazyLock<(String, Option<Instant>)> = LazyLock::new(|| {
     let id = std::fs::read_to_string("/proc/sys/kernel/random/boot_id").unwrap_or_default();
     match id.trim() {
@@ -64,7 +64,7 @@ fn since_boot() -> Duration {
 }
 
 impl Reading {
-    /// What the clocks show now.
+    /// Reads the clocks.
     pub fn take(clock: &Clock) -> Self {
         let (boot, began) = &*BOOT;
         let up = began.map_or_else(since_boot, |began| began.elapsed());
@@ -72,27 +72,28 @@ impl Reading {
         Self { wall: clock.now(), boot: boot.clone(), up_milliseconds }
     }
 
-    /// The time that has certainly passed since an earlier reading; `None` if nobody knows.
+    /// Returns the time that has certainly passed since an earlier reading, or `None` if that is
+    /// unknown.
     fn since(&self, earlier: &Self) -> Option<Duration> {
         let passed = self.up_milliseconds.checked_sub(earlier.up_milliseconds)?;
         (self.boot == earlier.boot).then_some(Duration::from_millis(passed))
     }
 }
 
-/// See the module.
+/// Decides whether the wall clock may be believed.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct JumpGuard {
     last: Option<Reading>,
-    /// What the wall clock has gained on the time that passed and was not forgiven; negative if it
-    /// has lost.
+    /// How much the wall clock gained on the time that passed, less what was forgiven. Negative if
+    /// it lost.
     #[serde(default)]
     gained: SignedDuration,
-    /// Expiry is held: for so long the clock has been steady.
+    /// While expiry is held: how long the clock has been steady.
     steady_for: Option<Duration>,
 }
 
 impl JumpGuard {
-    /// The guard of the last process on this data directory, or a new one.
+    /// Loads the guard of the last process on this data directory, or creates a new one.
     pub fn load(data_dir: &Path) -> Self {
         let read = || {
             let text = plain_file::read(&data_dir.join(NAME), LinkPolicy::Refuse, MAX_BYTES)?;
@@ -107,7 +108,7 @@ impl JumpGuard {
         })
     }
 
-    /// Keeps it for the next process.
+    /// Saves the guard for the next process.
     pub fn save(&self, data_dir: &Path) -> io::Result<()> {
         let temporary = data_dir.join(format!("{NAME}.tmp"));
         match std::fs::remove_file(&temporary) {
@@ -116,11 +117,11 @@ impl JumpGuard {
         }
         let mut file = OpenOptions::new().write(true).create_new(true).mode(0o600).open(&temporary)?;
         file.write_all(&serde_json::to_vec(self)?)?;
-        // It need not be durable: an older reading tells as much.
+        // This need not be durable: an older reading serves as well.
         std::fs::rename(temporary, data_dir.join(NAME))
     }
 
-    /// Takes what the clocks show and tells whether the wall time may be believed.
+    /// Takes a reading. Returns whether the wall time may be believed.
     pub fn is_steady(&mut self, now: Reading) -> bool {
         if let Some(last) = self.last.replace(now.clone()) {
             let passed = now.since(&last);
@@ -150,14 +151,14 @@ impl JumpGuard {
         self.steady_for.is_none()
     }
 
-    /// An operator says that the clock is right; true if it was not believed.
+    /// Believes the clock, because an operator confirms it. Returns whether it had been doubted.
     pub fn confirm(&mut self) -> bool {
         self.gained = SignedDuration::ZERO;
         self.steady_for.take().is_some()
     }
 }
 
-/// What is left of a gain after so much time.
+/// Returns what is left of a gain after some time.
 fn forgive(gained: SignedDuration, passed: SignedDuration) -> SignedDuration {
     let forgiven = passed.as_secs_f64() * FORGIVEN_PER_SECOND;
     let gained = gained.as_secs_f64();

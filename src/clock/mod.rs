@@ -1,4 +1,4 @@
-//! Wall time, so that a test can set it; and the guard that notices when it jumps (P8).
+//! Wall time, which a test can set, and the guard that notices when it jumps (P8).
 
 mod guard;
 
@@ -9,28 +9,28 @@ use jiff::{SignedDuration, Timestamp};
 
 pub use guard::{JumpGuard, Reading};
 
-/// Tells the wall time.
+/// A source of wall time.
 #[derive(Clone)]
 pub struct Clock(Arc<dyn Fn() -> Timestamp + Send + Sync>);
 
 impl Clock {
-    /// The system's clock.
+    /// Returns the system's clock.
     pub fn system() -> Self {
         Self::new(Timestamp::now)
     }
 
-    /// A clock that shows what `now` gives.
+    /// Creates a clock that shows what `now` returns.
     pub fn new(now: impl Fn() -> Timestamp + Send + Sync + 'static) -> Self {
         Self(Arc::new(now))
     }
 
-    /// The wall time.
+    /// Returns the wall time.
     pub fn now(&self) -> Timestamp {
         (self.0)()
     }
 }
 
-/// `instant` and a length of time after it; the end of time if that is beyond.
+/// Returns the instant `time` after `instant`, or the largest instant if that overflows.
 pub fn after(instant: Timestamp, time: Duration) -> Timestamp {
     SignedDuration::try_from(time)
         .ok()
@@ -38,7 +38,7 @@ pub fn after(instant: Timestamp, time: Duration) -> Timestamp {
         .unwrap_or(Timestamp::MAX)
 }
 
-/// `instant` and a length of time before it; the beginning of time if that is beyond.
+/// Returns the instant `time` before `instant`, or the smallest instant if that overflows.
 pub fn before(instant: Timestamp, time: Duration) -> Timestamp {
     SignedDuration::try_from(time)
         .ok()
@@ -46,7 +46,7 @@ pub fn before(instant: Timestamp, time: Duration) -> Timestamp {
         .unwrap_or(Timestamp::MIN)
 }
 
-/// The time from `from` to `to`; zero if it is negative.
+/// Returns the time from `from` to `to`, or zero if it is negative.
 pub fn between(from: Timestamp, to: Timestamp) -> Duration {
     to.duration_since(from).try_into().unwrap_or(Duration::ZERO)
 }

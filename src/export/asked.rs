@@ -1,5 +1,5 @@
-//! What the parts of one export have in common: its request, which lives in the job's directory
-//! (P12). It is in memory while a part needs it, once however many parts do (P13).
+//! The request of a running export. It lives in the job's directory (P12). It is in memory only
+//! while a part needs it, and only once for all parts (P13).
 
 use std::sync::{Arc, Weak};
 
@@ -9,15 +9,15 @@ use super::ExportError;
 use crate::files::{Document, ExportDir};
 use crate::job::ExportRequest;
 
-/// The request of one export, in memory as long as a part holds it.
+/// The request of one export, cached as long as a part holds it.
 #[derive(Debug, Default)]
 pub struct Asked(Mutex<Weak<ExportRequest>>);
 
 impl Asked {
-    /// The request, from `dir` if nobody has it just now.
+    /// Returns the request, and reads it from `dir` if no part holds it.
     ///
     /// # Errors
-    /// If it cannot be read.
+    /// Fails if the request cannot be read.
     pub fn read(&self, dir: &dyn ExportDir) -> Result<Arc<ExportRequest>, ExportError> {
         let mut known = self.0.lock();
         if let Some(request) = known.upgrade() {
@@ -29,10 +29,10 @@ impl Asked {
     }
 }
 
-/// The request in a job's directory.
+/// Reads the request from a job's directory.
 ///
 /// # Errors
-/// If it is not there, or cannot be read.
+/// Fails if the request is missing or cannot be read.
 pub fn read(dir: &dyn ExportDir) -> Result<ExportRequest, ExportError> {
     // The message may quote what a client sent (P12).
     let lost = || ExportError::Other("request.json is missing or damaged".into());

@@ -1,6 +1,6 @@
-//! The gate that every write of a job passes: open, paused or closed for good. Whoever waits
-//! at it, for a pause to end or for its turn under the limits, sees a pause or a cancel at
-//! once, and takes no turn from others then.
+//! The gate that every write of a job passes. It is open, paused or closed for good. A writer may
+//! wait at it for a pause to end or for its turn under the limits. A writer that waits sees a pause
+//! or a cancel at once, and then takes no turn from others.
 
 use std::sync::Arc;
 use std::time::Instant;
@@ -12,12 +12,12 @@ use super::Throttle;
 use super::throttle::{Key, State};
 use crate::job::TenantId;
 
-/// One job's gate, passed by all its writers.
+/// The gate of one job, which all its writers pass.
 #[derive(Debug)]
 pub struct Gate {
     throttle: Arc<Throttle>,
     key: Key,
-    /// Bytes; `None` without a limit.
+    /// Bytes; `None` means no limit.
     largest_write: Option<usize>,
     changed: Arc<Condvar>,
     written: Mutex<Written>,
@@ -26,18 +26,18 @@ pub struct Gate {
 /// What has passed a gate.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Written {
-    /// Bytes, of all writers together.
+    /// The bytes of all writers together.
     pub bytes: u64,
     /// When the last write ended.
     pub last: Option<Timestamp>,
 }
 
-/// The gate is closed: the job is cancelled.
+/// The gate is closed because the job is cancelled.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Closed;
 
 impl Gate {
-    /// An open gate for a job of `tenant`, whose writes count against the limits of `throttle`.
+    /// Opens a gate for a job of `tenant`. Its writes count against the limits of `throttle`.
     pub fn new(throttle: Arc<Throttle>, tenant: TenantId) -> Self {
         let changed = Arc::new(Condvar::new());
         let largest_write = throttle.largest_write(&tenant);
@@ -45,17 +45,17 @@ impl Gate {
         Self { throttle, key, largest_write, changed, written: Mutex::default() }
     }
 
-    /// Writers stop before their next write and wait.
+    /// Makes writers wait before their next write.
     pub fn pause(&self) {
         self.set(State::Paused);
     }
 
-    /// Writers go on.
+    /// Lets paused writers go on.
     pub fn resume(&self) {
         self.set(State::Open);
     }
 
-    /// Writers stop before their next write, for good.
+    /// Stops writers before their next write, for good.
     pub fn close(&self) {
         self.set(State::Closed);
     }
@@ -71,16 +71,16 @@ impl Gate {
         schedule.wake_next();
     }
 
-    /// How much to write at once, in bytes: `largest`, or less under a limit.
+    /// Returns how many bytes to write at once: `largest`, or less under a limit.
     pub fn chunk(&self, largest: usize) -> usize {
         self.largest_write.map_or(largest, |limit| limit.min(largest))
     }
 
-    /// Waits until `bytes` may be written: the gate is open and it is this job's turn. A pause
-    /// while it waits is waited for as well.
+    /// Blocks until `bytes` may be written: the gate is open and it is this job's turn. A pause
+    /// during the wait prolongs it.
     ///
     /// # Errors
-    /// The gate is closed, or is closed while it waits: it then returns at once.
+    /// Fails as soon as the gate is closed.
     pub fn pass(&self, bytes: usize) -> Result<(), Closed> {
         let mut schedule = self.throttle.schedule.lock();
         schedule.wait(self.key);
@@ -106,14 +106,14 @@ impl Gate {
         passed
     }
 
-    /// Notes that a write of `bytes` has just ended.
+    /// Records that a write of `bytes` has just ended.
     pub fn wrote(&self, bytes: usize) {
         let mut written = self.written.lock();
         written.bytes += bytes as u64;
         written.last = Some(Timestamp::now());
     }
 
-    /// What has been written.
+    /// Returns what has been written.
     pub fn written(&self) -> Written {
         *self.written.lock()
     }

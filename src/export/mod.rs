@@ -1,5 +1,5 @@
-//! Running exports: an [`Exporter`] plans a request into parts; a pool of workers runs the
-//! parts, fair between jobs; each part writes through a [`PartWriter`] that can be paused,
+//! Running exports. An [`Exporter`] plans a request into parts, and a pool of workers runs the
+//! parts, fair between jobs. Each part writes through a [`PartWriter`], which can be paused,
 //! cancelled and fenced from outside.
 
 mod asked;
@@ -37,39 +37,38 @@ pub use throttle::{Rates, Throttle};
 pub use work::{Fenced, Limits, PartDone, Straggler, Work};
 pub use writer::{Form, PartWriter};
 
-/// How an export is going to be done. It is written to the job's directory; a resume after a
-/// restart runs the parts that were not sealed and never plans again.
+/// How an export will be done. The plan is written to the job's directory. A resume after a restart
+/// runs the parts that were not sealed, and never plans again.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct Plan {
-    /// The instant whose view of the source is exported (MF-1): all that was there then, and
+    /// The instant at which the source is exported (MF-1): everything that was there then, and
     /// nothing that came later (K-20).
     pub transaction_time: Timestamp,
-    /// The parts; their order is the order of the files in the manifest.
+    /// The parts, in the order of the files in the manifest.
     pub parts: Vec<Part>,
-    /// Bytes that all parts together are going to write, at the most; `None` if that is not
-    /// known, and what the kick-off was told counts. A plan that says more than there is room
-    /// for fails its job before a byte is written.
+    /// The most bytes that all parts together will write. With `None`, the estimate of the kick-off
+    /// stays. A job whose plan has more bytes than there is room for fails before it writes any.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub bytes: Option<u64>,
-    /// What the exporter wants to stay alive as long as the job runs.
+    /// What the exporter wants to keep alive as long as the job runs.
     #[serde(skip)]
     pub held: Held,
 }
 
 impl Plan {
-    /// A plan that says nothing of its bytes and holds nothing else.
+    /// Creates a plan of unknown size that keeps nothing alive.
     pub fn new(transaction_time: Timestamp, parts: Vec<Part>) -> Self {
         Self { transaction_time, parts, bytes: None, held: Held::default() }
     }
 }
 
-/// Something that lives as long as a job runs in this process, such as open descriptors of its
-/// source. It is not written down: a job that is resumed after a restart has none.
+/// A value that lives as long as a job runs in this process, such as open descriptors of its
+/// source. It is not written to disk, so a job that is resumed after a restart has none.
 #[derive(Clone, Default)]
 pub struct Held(Option<Arc<dyn Any + Send + Sync>>);
 
 impl Held {
-    /// Holds `thing`.
+    /// Keeps `thing` alive.
     pub fn new(thing: impl Any + Send + Sync) -> Self {
         Self(Some(Arc::new(thing)))
     }
@@ -81,58 +80,58 @@ impl fmt::Debug for Held {
     }
 }
 
-/// One piece of a plan: run by one worker, sealed as a whole or run again.
+/// One piece of a plan. One worker runs it, and it is sealed as a whole or run again.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Part {
-    /// How much work it is, in a unit of the exporter's choice; the unit of progress. The
-    /// built-in exporter's are bytes that are copied.
+    /// The amount of work, in a unit of the exporter's choice. Progress is counted in this unit.
+    /// The built-in exporter counts bytes to copy.
     pub weight: u64,
-    /// What the exporter needs to know to run it, beside what holds for all parts
-    /// ([`PartWriter::request`]): what is said here is kept as often as there are parts.
+    /// What the exporter must know to run this part. What all parts have in common belongs into the
+    /// request ([`PartWriter::request`]), because this is stored once per part.
     pub content: serde_json::Value,
 }
 
-/// What a part found, beside what it wrote.
+/// What a part found, apart from what it wrote.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct PartSummary {
-    /// Lines of the source that were skipped because they are no resource.
+    /// The lines of the source that were skipped because they are not resources.
     pub broken_lines: u64,
 }
 
-/// Why a plan or a part could not be done. The texts are logged: they name no patient (P12).
+/// Why a plan or a part failed. The texts are logged, so they name no patient (P12).
 #[derive(Debug, thiserror::Error)]
 pub enum ExportError {
-    /// The job was cancelled; every call of its writer says so.
+    /// The job was cancelled. Every call of its writer returns this from then on.
     #[error("cancelled")]
     Cancelled,
-    /// The source is not the one that was planned any more.
+    /// The source is no longer the one that was planned.
     #[error("the source changed: {0}")]
     SourceChanged(String),
     /// The source could not be read.
     #[error("the source could not be read: {0}")]
     SourceUnreadable(String),
-    /// There is no such group, or it is not one of actual, active members.
+    /// The group does not exist, is not active, or does not list actual members.
     #[error("the group is not defined or not active")]
     GroupNotFound,
     /// The group has groups as members.
     #[error("the group has groups as members")]
     GroupNested,
-    /// A patient that is asked for is not known, or no member of the group.
+    /// A requested patient is not known, or not a member of the group.
     #[error("a patient is not known, or no member of the group")]
     PatientNotFound,
-    /// The index of the source could not be kept.
+    /// The index of the source could not be read or written.
     #[error("the index could not be read or written: {0}")]
     Index(io::Error),
-    /// The writer was given a resource of a type that the export may not hold.
+    /// The writer was given a resource of a type that this export may not hold.
     #[error("resources of type {0} are not for this export")]
     Withheld(&'static str),
     /// The output could not be written.
     #[error(transparent)]
     Output(#[from] FilesError),
-    /// A read cannot be done soon; it may be tried again.
+    /// The read cannot be done soon. It may be tried again.
     #[error("the source is busy")]
     Busy,
-    /// Anything else.
+    /// Any other reason.
     #[error("{0}")]
     Other(String),
 }
@@ -144,7 +143,7 @@ impl From<Cancelled> for ExportError {
 }
 
 impl ExportError {
-    /// The reason that the client is told; `None` for a cancelled job, which did not fail.
+    /// Returns the reason that the client sees, or `None` for a cancelled job, which did not fail.
     pub fn reason(&self) -> Option<FailureReason> {
         match self {
             Self::Cancelled => None,
@@ -164,82 +163,81 @@ impl ExportError {
     }
 }
 
-/// What a search for Groups looks at.
+/// What a search for Groups compares.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct GroupName {
-    /// Its id.
+    /// The Group's id.
     pub id: String,
-    /// Its name, if it has one.
+    /// The Group's name, if it has one.
     pub name: Option<String>,
-    /// Its `identifier`, if it has any: the JSON of that element.
+    /// The JSON of the Group's `identifier` element, if it has one.
     pub identifier: Option<String>,
 }
 
 /// How long a kick-off waits for [`Exporter::check`].
 pub const CHECK_PATIENCE: Duration = Duration::from_secs(2);
 
-/// Produces the bytes of exports; the host's own, or [`SourceExporter`] over a folder.
+/// Produces the bytes of exports: a host's own type, or [`SourceExporter`] over a folder.
 ///
-/// An export holds what its request asks for and, of that, nothing but what its
-/// [`access`](ExportRequest::access) allows: types that it does not cover are left out, also where
-/// they would go along with others; of a type with restrictions, what matches none of them is. The
-/// writer refuses types that are not covered; the rest is the exporter's to obey, and so are the
-/// entries of the Bundles that tell of deletions.
+/// An export holds what its request asks for, restricted to what its
+/// [`access`](ExportRequest::access) allows. It leaves out types that the access does not cover,
+/// also where they would go along with other types. Of a type with restrictions it leaves out the
+/// resources that match none of them. The writer refuses types that are not covered. Everything
+/// else is up to the exporter, including the entries of Bundles of deletions.
 ///
-/// All calls may block: they run on threads for that. An implementation must be fit to run
-/// the same part again, in the same or in a later process, as long as it was not sealed.
+/// All calls may block; they run on threads made for that. An exporter must be able to run a part
+/// again, in this process or a later one, until the part is sealed.
 pub trait Exporter: Send + Sync {
-    /// Looks at a request before it is accepted, so that the kick-off can refuse what cannot
-    /// be exported, or has no room. Gives an estimate of the bytes that the export is going to
-    /// write, never less than it will be; `None` if that is not known. An answer that takes
-    /// longer than [`CHECK_PATIENCE`] is not waited for: `cancel` fires, the job is accepted and
-    /// fails when it is planned.
+    /// Checks a request before it is accepted. The kick-off then refuses what cannot be exported,
+    /// or has no room. Returns an upper bound of the bytes that the export will write, or `None` if
+    /// that is not known. The kick-off waits for [`CHECK_PATIENCE`] at most: then `cancel` fires,
+    /// the job is accepted, and it fails when it is planned.
     ///
     /// # Errors
-    /// Any error with a reason refuses the kick-off with it.
+    /// Any error with a reason refuses the kick-off with that reason.
     fn check(&self, _request: &ExportRequest, _cancel: &CancelToken) -> Result<Option<u64>, ExportError> {
         Ok(None)
     }
 
-    /// The newest version of a resource that clients may read outside of an export: a Group
-    /// (K-14) or a Binary (O-4), one JSON object; `None` if there is none.
+    /// Returns the newest version of a resource that clients may read outside of an export: a Group
+    /// (K-14) or a Binary (O-4), as one JSON object. Returns `None` if there is no such resource.
     ///
     /// # Errors
-    /// [`ExportError::Busy`] if it cannot be read soon.
+    /// Fails with [`ExportError::Busy`] if the resource cannot be read soon.
     fn read(&self, _resource_type: ResourceType, _id: &str) -> Result<Option<Vec<u8>>, ExportError> {
         Ok(None)
     }
 
-    /// All Groups that [`Exporter::read`] gives, in the order of their ids: clients may search
-    /// them (K-14).
+    /// Returns all Groups that [`Exporter::read`] knows, in the order of their ids, for clients to
+    /// search (K-14).
     ///
     /// # Errors
-    /// [`ExportError::Busy`] if they cannot be told soon.
+    /// Fails with [`ExportError::Busy`] if the Groups cannot be listed soon.
     fn groups(&self) -> Result<Arc<Vec<GroupName>>, ExportError> {
         Ok(Arc::default())
     }
 
-    /// Plans a request. Called once a job.
+    /// Plans a request. It is called once per job.
     ///
     /// # Cancellation
-    /// When `cancel` fires it should return [`ExportError::Cancelled`] soon: nobody wants the plan
-    /// any more. One that does not loses its place among the planners after
-    /// `export.cancel_deadline`, as long as there are replacements.
+    /// When `cancel` fires, the call should soon return [`ExportError::Cancelled`]. A call that
+    /// does not is abandoned after `export.cancel_deadline`: another thread takes its place, as
+    /// long as there are replacements.
     ///
     /// # Errors
     /// Any error but `Cancelled` fails the job with its reason.
     fn plan(&self, request: &ExportRequest, cancel: &CancelToken) -> Result<Plan, ExportError>;
 
-    /// Says that the instance is going down: a call that takes long should return soon, with
+    /// Called when the instance goes down. A call that takes long should soon return
     /// [`ExportError::Cancelled`]; its job goes on at the next start.
     fn stop(&self) {}
 
-    /// Runs one part: writes its resources with [`PartWriter::resource`], says how far it is
-    /// with [`PartWriter::progress`], and returns. The files are sealed afterwards.
+    /// Runs one part. It writes the part's resources with [`PartWriter::resource`], reports
+    /// progress with [`PartWriter::progress`], and returns. The files are sealed afterwards.
     ///
     /// # Cancellation
-    /// When `cancel` fires the part should return [`ExportError::Cancelled`] soon; each call
-    /// of the writer returns it from then on. A part that does not is fenced after
+    /// When `cancel` fires, the part should soon return [`ExportError::Cancelled`]. Each call of
+    /// the writer returns that from then on. A part that does not stop is fenced after
     /// `export.cancel_deadline`: its files are closed under it.
     ///
     /// # Errors

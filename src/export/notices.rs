@@ -1,5 +1,5 @@
-//! Around every exporter: what was ignored of a kick-off (`Prefer: handling=lenient`) becomes
-//! one more part, which writes it to an `error` file (K-5, ST-8). An exporter need not know.
+//! Wraps every exporter. What a lenient kick-off ignored (`Prefer: handling=lenient`) becomes one
+//! more part, which writes it to an `error` file (K-5, ST-8). The exporter does not notice.
 
 use std::sync::Arc;
 
@@ -9,11 +9,11 @@ use super::{CancelToken, ExportError, Exporter, GroupName, Part, PartSummary, Pa
 use crate::fhir::{IssueCode, OperationOutcome, ResourceType, Severity};
 use crate::job::ExportRequest;
 
-/// An exporter that tells its clients what was ignored.
+/// An exporter that reports what the kick-off ignored.
 pub struct WithNotices(Arc<dyn Exporter>);
 
-/// The one key of the part's content; a host's own has another. What stands under it does not
-/// matter: earlier versions had the notices there.
+/// The only key of the part's content, which no host's own part has. Its value does not matter:
+/// earlier versions stored the notices in it.
 const KEY: &str = "evanesce:notices";
 
 fn is_of_notices(part: &Part) -> bool {
@@ -21,7 +21,7 @@ fn is_of_notices(part: &Part) -> bool {
 }
 
 impl WithNotices {
-    /// See the module.
+    /// Wraps an exporter.
     pub fn new(exporter: Arc<dyn Exporter>) -> Self {
         Self(exporter)
     }
@@ -31,7 +31,7 @@ fn outcome(notice: &str) -> OperationOutcome {
     OperationOutcome::new(Severity::Warning, IssueCode::NotSupported, notice)
 }
 
-/// Bytes of the `error` file.
+/// Returns the size of the `error` file in bytes.
 fn bytes(notices: &[String]) -> u64 {
     notices.iter().map(|notice| outcome(notice).to_json().len() as u64 + 1).sum()
 }

@@ -1,5 +1,5 @@
-//! One output file while it is written, in the form that it is given. What is written passes the
-//! job's gate, in pieces of the size that its limits ask for: they count bytes of the disk.
+//! One output file while it is written, plain or compressed. Bytes pass the job's gate in pieces of
+//! the size that its limits ask for. The limits count bytes on disk.
 
 use sha2::{Digest, Sha256};
 
@@ -11,16 +11,16 @@ use crate::files::{ExportDir, OutputSink};
 use crate::job::{Coded, OutputFile};
 use crate::telemetry;
 
-/// A file is compressed if its first piece shrinks by this: then it never takes more room than its
-/// text, which is what was reserved for it. For bytes of JSON text have no more than 212 values, so
-/// that each piece shrinks by a few hundredths at the least; a host that writes something else
-/// loses less than a thousandth by a piece that does not.
+/// A file is compressed if its first piece shrinks by at least this share. The file then never
+/// takes more room than its text, for which room was reserved: bytes of JSON text have at most 212
+/// values, so each later piece shrinks by a few hundredths. A host that writes something else loses
+/// less than a thousandth per piece that does not shrink.
 const LEAST_GAIN: usize = PIECE / 16;
 
-/// See the module.
+/// One output file while it is written.
 pub(super) struct Output {
     pub file: OutputFile,
-    /// Made when the first bytes are written.
+    /// Created when the first bytes are written.
     sink: Option<Box<dyn OutputSink>>,
     buffer: Vec<u8>,
     /// `None` if the file is plain text.
@@ -39,7 +39,7 @@ impl Output {
         }
     }
 
-    /// Appends text. `press` is there if there is an encoder.
+    /// Appends text. `press` is given if the file has an encoder.
     pub fn append(
         &mut self,
         mut text: &[u8],
@@ -54,7 +54,7 @@ impl Output {
                 sum.update(stride);
             }
         }
-        // A full piece waits for more: it may be the last one.
+        // A full piece waits for more text, because it may be the last piece.
         while self.encoder.is_some() && self.buffer.len() + text.len() > PIECE {
             let (now, rest) = text.split_at(PIECE - self.buffer.len());
             self.buffer.extend_from_slice(now);
@@ -62,7 +62,7 @@ impl Output {
             self.write_piece(End::More, dir, press.as_deref_mut(), shared)?;
         }
         let is_plain = self.encoder.is_none();
-        // Many lines are written as they are, without being gathered first.
+        // Large texts are written directly, without being gathered first.
         if is_plain && self.buffer.is_empty() && text.len() >= shared.chunk() {
             return self.write(text, dir, shared);
         }
@@ -85,7 +85,7 @@ impl Output {
         Ok(self.file)
     }
 
-    /// Compresses what is gathered and writes it; of plain text, writes it.
+    /// Writes the gathered text, compressed if the file is.
     fn write_piece(
         &mut self,
         end: End,
@@ -121,7 +121,7 @@ impl Output {
         Ok(())
     }
 
-    /// Writes bytes of the file as it is stored, in pieces each of which passes the gate.
+    /// Writes stored bytes, in pieces that pass the gate.
     fn write(&mut self, bytes: &[u8], dir: &dyn ExportDir, shared: &Shared) -> Result<(), ExportError> {
         for piece in shared.pieces(bytes) {
             shared.gate.pass(piece.len()).map_err(|_| ExportError::Cancelled)?;

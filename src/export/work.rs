@@ -14,30 +14,31 @@ use crate::files::ExportDir;
 use crate::job::{Access, FailureReason, JobId, SealedPart, TenantId};
 use crate::view::ExportProgress;
 
-/// The limits that a job's writers obey.
+/// The limits of a job's writers.
 #[derive(Debug, Clone)]
 pub struct Limits {
-    /// Shared by all jobs.
+    /// The limits that all jobs share.
     pub throttle: Arc<Throttle>,
-    /// Size in bytes at which a file is ended.
+    /// The size in bytes at which a file ends.
     pub max_file_bytes: u64,
-    /// The form of its files.
+    /// The form of the files.
     pub form: Form,
 }
 
-/// A worker is done with a part.
+/// The result of a part.
 #[derive(Debug)]
 pub struct PartDone {
-    /// The sealed part, or why there is none; `None` in the reason means cancelled.
+    /// The sealed part, or why it failed. A reason of `None` means that it was cancelled.
     pub result: Result<SealedPart, Option<FailureReason>>,
 }
 
 /// What [`Work::fence`] did.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Fenced {
-    /// Writers that had their files taken away now.
+    /// The writers whose files were just closed.
     pub closed: Vec<Straggler>,
-    /// Writers inside a system call, which keep their files until it returns: ask again.
+    /// The writers inside a system call. They keep their files until the call returns; fence again
+    /// then.
     pub busy: Vec<Straggler>,
 }
 
@@ -50,7 +51,7 @@ pub struct Straggler {
     pub worker: String,
 }
 
-/// One job's work: shared by its actor and the workers.
+/// The work of one job, shared by its actor and the workers.
 pub struct Work {
     /// The job.
     pub job: JobId,
@@ -61,21 +62,21 @@ pub struct Work {
     report: Box<dyn Fn(PartDone) + Send + Sync>,
 }
 
-/// The directory, until the work is over, and the slots of the parts being run.
+/// The directory, until the work is over, and the slots of running parts.
 struct State {
     dir: Option<Arc<dyn ExportDir>>,
     slots: HashMap<u32, Running>,
 }
 
-/// A part being run: what it holds open, and the name of its thread.
+/// A running part: its open files and the name of its thread.
 struct Running {
     slot: Arc<Slot>,
     worker: String,
 }
 
 impl Work {
-    /// Work on `job` of `tenant` in `dir`; `report` is called on the worker's thread after
-    /// each part.
+    /// Creates the work of `job` in `dir`. After each part `report` is called on the worker's
+    /// thread.
     pub fn new(
         job: JobId,
         tenant: TenantId,
@@ -103,26 +104,26 @@ impl Work {
         }
     }
 
-    /// The same, whose writers refuse the types that `access` does not cover.
+    /// Makes the writers refuse types that `access` does not cover.
     pub fn within(self, access: &Access) -> Self {
         Self { covered: Arc::new(Covered::of(access)), ..self }
     }
 
-    /// Writers stop between two writes and wait.
+    /// Makes writers wait before their next write.
     pub fn pause(&self) {
         self.shared.gate.pause();
     }
 
-    /// Fires the cancel token and closes the gate; waiting writers return at once, a part
-    /// that has not begun does not begin. The directory handle is let go of.
+    /// Fires the cancel token, closes the gate and drops the directory handle. Waiting writers
+    /// return at once, and no further part begins.
     pub fn stop(&self) {
-        // The token first: a writer that meets the closed gate must not take it for a fault.
+        // The token comes first: a writer at the closed gate must not report a fault.
         self.shared.cancel.cancel();
         self.shared.gate.close();
         self.state.lock().dir = None;
     }
 
-    /// Takes the files away from writers that are still there.
+    /// Closes the files of writers that are still running.
     pub fn fence(&self) -> Fenced {
         let mut fenced = Fenced::default();
         for (part, Running { slot, worker }) in &self.state.lock().slots {
@@ -136,13 +137,13 @@ impl Work {
         fenced
     }
 
-    /// What this process has written of the job.
+    /// Returns what this process has written for the job.
     pub fn written(&self) -> Written {
         self.shared.gate.written()
     }
 
-    /// Runs one part on the calling thread, seals its files and makes the report.
-    /// `left` is called in between, when the part holds no file any more.
+    /// Runs one part on this thread, seals its files and reports the result. `left` is called in
+    /// between, when the part holds no file any more.
     pub(super) fn run(&self, index: u32, part: &Part, left: impl FnOnce()) {
         let result = self.run_part(index, part);
         self.state.lock().slots.remove(&index);
@@ -169,8 +170,7 @@ impl Work {
             Ok(Ok(sealed)) => Ok(sealed),
             Ok(Err(error)) => {
                 let error: ExportError = error;
-                // Whatever the exporter says after a cancel, it was cancelled; and it was not
-                // if nobody asked for that.
+                // After a cancel every error counts as cancelled. Without one, none does.
                 if self.shared.cancel.is_cancelled() {
                     return Err(None);
                 }

@@ -1,9 +1,9 @@
-//! URLs of Binaries in attachments (O-4, K-11): a member `url`, wherever it stands, whose text
-//! names a Binary of the source, as [`reference`] reads it.
+//! URLs of Binaries in attachments (O-4, K-11): members `url`, anywhere in a resource, that name a
+//! Binary of the source, as [`reference`] parses it.
 //!
-//! They are found in the text of a resource that is known to be JSON, by its strings: what
-//! stands inside of a string is never taken for a member, and escapes hide nothing. Every type
-//! is looked at: an attachment may stand in an extension, or in a contained resource, of any.
+//! The text is known to be JSON, and is scanned by its strings. What is inside a string is never
+//! taken for a member, and escapes hide nothing. All types are scanned, because any resource may
+//! have an attachment in an extension or in a contained resource.
 
 use std::borrow::Cow;
 use std::ops::Range;
@@ -20,15 +20,15 @@ static NAME: LazyLock<Finder<'static>> = LazyLock::new(|| Finder::new("Binary"))
 /// How the escape of a letter begins.
 static ESCAPED_LETTER: LazyLock<Finder<'static>> = LazyLock::new(|| Finder::new("\\u00"));
 
-/// Bytes of the longest string that may be a key, or name a Binary.
+/// Longest string in bytes that may be a key or name a Binary.
 const LONGEST_TEXT: usize = 64 << 10;
 
-/// Calls `found` for each such URL in `json` with the place of its text, quotes included, and the
-/// id of the Binary, which consists of characters that a URL has as they are. `bases` are those of
-/// the source. URLs of more than 64 KiB are not looked at.
+/// Calls `found` for each such URL in `json`, with the range of its text, including the quotes, and
+/// the Binary's id, which needs no escapes in a URL. `bases` are those of the source. URLs of more
+/// than 64 KiB are skipped.
 ///
 /// # Errors
-/// If the token has fired.
+/// Fails if the token has fired.
 pub fn binaries(
     json: &[u8],
     bases: &Bases,
@@ -58,13 +58,13 @@ pub fn binaries(
     Ok(())
 }
 
-/// Whether a URL may have the character anywhere and it means itself.
+/// Returns whether a URL may have the byte anywhere, meaning itself.
 fn is_plain(byte: u8) -> bool {
     byte.is_ascii_alphanumeric() || b"-._~".contains(&byte)
 }
 
-/// The text of a JSON string with its quotes; one that cannot be decoded, or is too long to be of
-/// interest, is empty.
+/// Decodes a JSON string with its quotes. Returns an empty text if it cannot be decoded or is too
+/// long to matter.
 fn decoded(quoted: &[u8]) -> Cow<'_, str> {
     if quoted.len() > LONGEST_TEXT {
         return "".into();

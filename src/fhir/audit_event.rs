@@ -1,6 +1,6 @@
-//! R4 AuditEvents as far as this server makes them: of receipts, and of what the audit log
-//! records. The types are those of R4's value set `audit-event-type`. What may name a patient has
-//! no place in them (P12): whoever makes one gives ids, instants, counts and reasons.
+//! R4 AuditEvents as far as this server makes them, of receipts and of the audit log. Their types
+//! are those of R4's value set `audit-event-type`. They hold ids, instants, counts and reasons, and
+//! nothing that may name a patient (P12).
 
 use std::net::IpAddr;
 
@@ -17,7 +17,7 @@ const ENTITY_TYPE: &str = "http://terminology.hl7.org/CodeSystem/audit-entity-ty
 const OBJECT_ROLE: &str = "http://terminology.hl7.org/CodeSystem/object-role";
 const SOURCE_TYPE: &str = "http://terminology.hl7.org/CodeSystem/security-source-type";
 
-/// The name that this server has in its events.
+/// This server's name in its events.
 const OBSERVER: &str = "Evanesce";
 
 /// A code of a code system.
@@ -32,38 +32,38 @@ const fn coding(system: &'static str, code: &'static str, display: &'static str)
     Coding { system, code, display }
 }
 
-/// What events are about: ISO 21089's lifecycle of records, DICOM's of programs and of security, and
+/// The subjects of events: ISO 21089's lifecycle of records, DICOM's programs and security, and
 /// FHIR's operations.
 pub mod codes {
     use super::{Coding, DICOM, EVENT_TYPE, INTERACTION, ISO_21089, coding};
 
     /// Files are gone.
     pub const DESTROY: Coding = coding(ISO_21089, "destroy", "Destroy/Delete Record Lifecycle Event");
-    /// Files are not to be used any more.
+    /// Files must not be used any more.
     pub const DEPRECATE: Coding = coding(ISO_21089, "deprecate", "Deprecate Record Lifecycle Event");
     /// A job is put under a hold.
     pub const HOLD: Coding = coding(ISO_21089, "hold", "Add Legal Hold Record Lifecycle Event");
-    /// A job is released from it.
+    /// A job is released from a hold.
     pub const UNHOLD: Coding = coding(ISO_21089, "unhold", "Remove Legal Hold Record Lifecycle Event");
-    /// What happens to the server itself.
+    /// Something happened to the server itself.
     pub const ACTIVITY: Coding = coding(DICOM, "110100", "Application Activity");
-    /// The use of an audit log.
+    /// The audit log was used.
     pub const AUDIT_LOG: Coding = coding(DICOM, "110101", "Audit Log Used");
     /// Data leaves the server.
     pub const EXPORT: Coding = coding(DICOM, "110106", "Export");
     /// Somebody should look.
     pub const ALERT: Coding = coding(DICOM, "110113", "Security Alert");
-    /// A client says who it is.
+    /// A client authenticates.
     pub const AUTHENTICATION: Coding = coding(DICOM, "110114", "User Authentication");
-    /// A start.
+    /// A program starts.
     pub const START: Coding = coding(DICOM, "110120", "Application Start");
-    /// A stop.
+    /// A program stops.
     pub const STOP: Coding = coding(DICOM, "110121", "Application Stop");
     /// A client got its token.
     pub const LOGIN: Coding = coding(DICOM, "110122", "Login");
-    /// A setting of security was changed.
+    /// A security setting was changed.
     pub const CONFIGURATION: Coding = coding(DICOM, "110129", "Security Configuration");
-    /// What a client may not do.
+    /// A client tried what it may not do.
     pub const RESTRICTED: Coding = coding(DICOM, "110132", "Use of Restricted Function");
     /// Recording was interrupted.
     pub const RECORDING_STOPPED: Coding = coding(DICOM, "110133", "Audit Recording Stopped");
@@ -73,9 +73,9 @@ pub mod codes {
     pub const REST: Coding = coding(EVENT_TYPE, "rest", "RESTful Operation");
     /// A named operation, such as a kick-off.
     pub const OPERATION: Coding = coding(INTERACTION, "operation", "operation");
-    /// A read.
+    /// A resource was read.
     pub const READ: Coding = coding(INTERACTION, "read", "read");
-    /// A delete.
+    /// A resource was deleted.
     pub const DELETE: Coding = coding(INTERACTION, "delete", "delete");
 }
 
@@ -105,15 +105,15 @@ pub enum Outcome {
     SeriousFailure,
 }
 
-/// Who asked; the server itself acts on its own if nobody did.
+/// Who asked for something.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub enum Requestor {
-    /// Nobody: time, or the server.
+    /// Nobody: time passed, or the server acted on its own.
     #[default]
     Server,
     /// A client or an operator.
     Named {
-        /// Its id or user name, if that is known.
+        /// Its id or user name, if known.
         id: Option<String>,
         /// Where the request came from.
         address: Option<IpAddr>,
@@ -121,35 +121,35 @@ pub enum Requestor {
 }
 
 impl Requestor {
-    /// Somebody of whom the name is known, and no address.
+    /// Creates a requestor with a known name and no address.
     pub fn named(id: impl ToString) -> Self {
         Self::Named { id: Some(id.to_string()), address: None }
     }
 }
 
-/// What the kinds of events differ in.
+/// What distinguishes events.
 #[derive(Debug, Clone)]
 pub struct Description {
-    /// What it is about.
+    /// The type of the event.
     pub kind: Coding,
-    /// More precisely.
+    /// The subtype.
     pub subtype: Option<Coding>,
     /// What was done.
     pub action: Action,
     /// How it went.
     pub outcome: Outcome,
-    /// When it began, if it took a time worth telling.
+    /// When it began, if it took a while.
     pub began: Option<Timestamp>,
     /// Who asked.
     pub by: Requestor,
     /// The job.
     pub job: Option<JobId>,
-    /// More, by name. A detail without a text is left out: R4 has no empty ones.
+    /// Further details, by name. A detail without a text is left out, because R4 has no empty ones.
     pub details: Vec<(&'static str, String)>,
 }
 
 impl Description {
-    /// An event that went well, with nothing more to say of it.
+    /// Describes an event that went well, without details.
     pub fn new(kind: Coding, action: Action) -> Self {
         let (subtype, began, job) = (None, None, None);
         let (outcome, by, details) = (Outcome::Success, Requestor::Server, Vec::new());
@@ -157,7 +157,7 @@ impl Description {
     }
 }
 
-/// An AuditEvent. Its JSON ends with the details of its one entity, and so with the last of them.
+/// An AuditEvent. Its JSON ends with the details of its one entity.
 #[derive(Debug, Clone, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub struct AuditEvent {
@@ -246,7 +246,7 @@ struct Detail {
 }
 
 impl AuditEvent {
-    /// The event of this id, recorded at that instant.
+    /// Creates the event with this id, recorded at that instant.
     pub fn new(id: String, recorded: Timestamp, description: Description) -> Self {
         let Description { kind, subtype, action, outcome, began, by, job, details } = description;
         Self {
@@ -267,7 +267,7 @@ impl AuditEvent {
         }
     }
 
-    /// Its id.
+    /// Returns the event's id.
     pub fn id(&self) -> &str {
         &self.id
     }

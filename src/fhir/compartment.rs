@@ -1,13 +1,13 @@
-//! The patient compartment of FHIR R4 (CompartmentDefinition/patient): in which elements of a
-//! resource a reference to a patient makes it part of that patient's record (K-10). Facts of
-//! the standard: its search parameters, written as the paths of their expressions.
+//! The patient compartment of FHIR R4 (CompartmentDefinition/patient): the elements of a resource
+//! in which a reference to a patient makes it part of that patient's record (K-10). The facts are
+//! the standard's: its search parameters, written as the paths of their expressions.
 
 use std::sync::LazyLock;
 
 use super::ResourceType;
 
-/// The types that can be in a patient's compartment, and the elements that put them there.
-/// A Patient is in its own compartment besides.
+/// The types that can be in a patient's compartment, and the elements that put them there. A
+/// Patient is in its own compartment as well.
 const PATHS: &[(&str, &[&str])] = &[
     ("Account", &["subject"]),
     ("AdverseEvent", &["subject"]),
@@ -78,13 +78,13 @@ const PATHS: &[(&str, &[&str])] = &[
     ("VisionPrescription", &["patient"]),
 ];
 
-/// Elements that put a resource into no compartment, but say whose it is (a Device), or name
-/// patients as its members (a List): others than these must not be told of them (P15).
+/// Elements that put a resource into no compartment, but name its owner (a Device) or its members
+/// (a List). Such a resource must not reveal other patients (P15).
 const BESIDE: &[(&str, &str, End)] =
     &[("Device", "patient", End::Owner), ("List", "entry.item", End::Member)];
 
-/// Types that are no record of one patient in which others have a part, but name patients side by
-/// side: those of an export hold all of whom they tell (P15).
+/// Types that are no single patient's record, but name patients side by side. An export holds such
+/// a resource only if it holds all patients that it names (P15).
 const PEERS: &[&str] = &[
     "Account",
     "Appointment",
@@ -96,25 +96,25 @@ const PEERS: &[&str] = &[
     "Schedule",
 ];
 
-/// What a patient is to a resource that refers to it at the end of a way.
+/// What a patient at the end of a path is to the resource.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum End {
-    /// Whose it is.
+    /// The owner of the resource.
     Owner,
-    /// Somebody it tells of.
+    /// A patient whom the resource mentions.
     Member,
 }
 
-/// A step on the way from a resource to the references that decide.
+/// A step on the path from a resource to its deciding references.
 #[derive(Debug, Default)]
 pub struct Node {
     children: Vec<(&'static str, Node)>,
-    /// Set where the way ends: in a Reference, or an array of them.
+    /// Set where the path ends: at a Reference, or an array of them.
     pub end: Option<End>,
 }
 
 impl Node {
-    /// The elements to look into.
+    /// Returns the elements to look into.
     pub fn children(&self) -> &[(&'static str, Node)] {
         &self.children
     }
@@ -132,7 +132,7 @@ impl Node {
     }
 }
 
-/// The ways of each type, by its index; those of a type that names no patient are empty.
+/// The paths of each type, by its index. A type that names no patient has none.
 static NODES: LazyLock<Vec<Node>> = LazyLock::new(|| {
     let mut nodes: Vec<Node> = ResourceType::all().map(|_| Node::default()).collect();
     let owners =
@@ -144,12 +144,12 @@ static NODES: LazyLock<Vec<Node>> = LazyLock::new(|| {
     nodes
 });
 
-/// Whether resources of that type name patients side by side, such as an Appointment (P15).
+/// Returns whether resources of that type name patients side by side, as an Appointment does (P15).
 pub fn names_peers(resource_type: ResourceType) -> bool {
     PEERS.contains(&resource_type.as_str())
 }
 
-/// The ways that start at a resource of that type.
+/// Returns the paths that start at a resource of that type.
 pub fn ways(resource_type: ResourceType) -> &'static Node {
     &NODES[usize::from(resource_type.index())]
 }

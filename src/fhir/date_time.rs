@@ -1,4 +1,4 @@
-//! FHIR `dateTime`: an instant, or a day, a month or a year, which are taken in UTC.
+//! FHIR `dateTime`: an instant, or a day, month or year in UTC.
 
 use jiff::civil::{Date, Time};
 use jiff::tz::TimeZone;
@@ -6,12 +6,12 @@ use jiff::{Span, Timestamp};
 
 use super::instant;
 
-/// The first instant of what the text means; `None` if it is no `dateTime`.
+/// Returns the first instant of a `dateTime`, or `None` if the text is not one.
 pub fn first(text: &str) -> Option<Timestamp> {
     range(text).map(|(first, _)| first)
 }
 
-/// The last instant of what the text means; `None` if it is no `dateTime`.
+/// Returns the last instant of a `dateTime`, or `None` if the text is not one.
 pub fn last(text: &str) -> Option<Timestamp> {
     range(text).map(|(_, last)| last)
 }

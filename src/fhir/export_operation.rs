@@ -1,4 +1,4 @@
-//! The export operations of the Bulk Data IG, as far as they are offered here (CP-2, CP-5).
+//! The export operations of the Bulk Data IG, as far as they are supported (CP-2, CP-5).
 
 use serde_json::{Value, json};
 
@@ -7,11 +7,11 @@ use super::capability::BULK;
 /// An export operation.
 #[derive(Debug, PartialEq, Eq)]
 pub struct ExportOperation {
-    /// The id of its OperationDefinition; the IG's has the same.
+    /// The id of its OperationDefinition, the same as in the IG.
     pub id: &'static str,
-    /// What stands before `$export` in a URL: a resource type, or nothing.
+    /// The resource type before `$export` in a URL, if there is one.
     pub resource: Option<&'static str>,
-    /// Whether an instance of that type stands there as well.
+    /// Whether an id stands there as well.
     pub is_instance: bool,
     title: &'static str,
 }
@@ -36,7 +36,7 @@ pub const GROUP_EXPORT: ExportOperation = ExportOperation {
     title: "Export the data of the patients of a group",
 };
 
-/// All of them.
+/// All export operations.
 pub const EXPORT_OPERATIONS: &[&ExportOperation] = &[&SYSTEM_EXPORT, &PATIENT_EXPORT, &GROUP_EXPORT];
 
 /// A parameter of the export operations.
@@ -45,20 +45,20 @@ pub struct ExportParameter {
     pub name: &'static str,
     /// Its R4 data type.
     pub data_type: &'static str,
-    /// Whether it may be given more than once.
+    /// Whether it may be repeated.
     pub repeats: bool,
-    /// Who takes it.
+    /// Where it is accepted.
     pub taken: Taken,
-    /// A value that is right, as it stands in a query string before it is encoded.
+    /// A valid value, as in a query string before it is encoded.
     pub example: &'static str,
     /// What it does.
     pub documentation: &'static str,
 }
 
-/// Where a parameter is taken.
+/// Where a parameter is accepted.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Taken {
-    /// Everywhere, under Soarian's rules too (S-OD).
+    /// Everywhere, also under Soarian's rules (S-OD).
     Always,
     /// Under the standard's rules.
     ByStandard,
@@ -66,7 +66,7 @@ pub enum Taken {
     ByPost,
 }
 
-/// The parameters that the kick-off takes (REQUIREMENTS section 3).
+/// The parameters of a kick-off (REQUIREMENTS section 3).
 pub const EXPORT_PARAMETERS: &[ExportParameter] = &[
     ExportParameter {
         name: "_outputFormat",
@@ -156,12 +156,12 @@ pub const EXPORT_PARAMETERS: &[ExportParameter] = &[
 ];
 
 impl ExportOperation {
-    /// Its canonical URL.
+    /// Returns the canonical URL of the operation.
     pub fn canonical(&self) -> String {
         format!("{BULK}/OperationDefinition/{}", self.id)
     }
 
-    /// Its OperationDefinition, for the server at `base`, which takes `parameters`.
+    /// Returns the OperationDefinition for the server at `base`, which accepts `parameters`.
     pub fn definition(&self, base: &str, parameters: &[&ExportParameter]) -> Value {
         let mut definition = json!({
             "resourceType": "OperationDefinition",
@@ -195,7 +195,7 @@ impl ExportOperation {
         definition
     }
 
-    /// What stands before `$export`.
+    /// Returns what precedes `$export`.
     fn prefix(&self) -> String {
         let resource = self.resource.map(|resource| format!("{resource}/")).unwrap_or_default();
         if self.is_instance { format!("{resource}[id]/") } else { resource }

@@ -1,14 +1,14 @@
-//! The FHIR R4 `instant`: `YYYY-MM-DDThh:mm:ss(.f+)?(Z|[+-]hh:mm)`, as in `_since`, `_until`
-//! and `meta.lastUpdated`. It is read once a resource when a source is indexed, and so byte by
-//! byte at fixed places, without an allocation.
+//! The FHIR R4 `instant`: `YYYY-MM-DDThh:mm:ss(.f+)?(Z|[+-]hh:mm)`, as in `_since`, `_until` and
+//! `meta.lastUpdated`. The index parses one per resource, so parsing goes byte by byte at fixed
+//! positions, without an allocation.
 
 use jiff::Timestamp;
 use jiff::civil::Date;
 
-/// What is wrong with a text that should be an instant.
+/// Why a text is not an instant.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum InstantError {
-    /// Something is missing, too much, or in another place.
+    /// Something is missing, superfluous or misplaced.
     #[error("it is not of the form YYYY-MM-DDThh:mm:ss and then Z or an offset such as +01:00")]
     Form,
     /// The day is not in the calendar of the years 0001 to 9999.
@@ -17,22 +17,22 @@ pub enum InstantError {
     /// Hours go to 23, minutes to 59, seconds to 59 or, for a leap second, 60.
     #[error("there is no such time of day")]
     Time,
-    /// Offsets go from -14:00 to +14:00, their minutes to 59.
+    /// Offsets go from -14:00 to +14:00, and their minutes to 59.
     #[error("there is no such offset from UTC")]
     Offset,
 }
 
 const EPOCH: Date = Date::constant(1970, 1, 1);
 
-/// Reads an instant, strictly by the standard's grammar.
+/// Parses an instant, strictly by the standard's grammar.
 ///
-/// The second 60, which the grammar has for leap seconds, is taken at any minute and is the
-/// first second of the next one, as POSIX counts. Digits of a fraction after the ninth are cut
-/// off. The last 26 hours of the year 9999 are beyond [`Timestamp::MAX`] and become it, so that
-/// an end of time such as `9999-12-31T23:59:59Z` can be read.
+/// The second 60, which the grammar has for leap seconds, is accepted in any minute and is the
+/// first second of the next one, as POSIX counts. Digits of a fraction after the ninth are cut off.
+/// The last 26 hours of the year 9999 are beyond [`Timestamp::MAX`] and become it, so an end of
+/// time such as `9999-12-31T23:59:59Z` can be parsed.
 ///
 /// # Errors
-/// The first thing that is wrong, from left to right.
+/// Fails with the first mistake from left to right.
 pub fn parse(text: &str) -> Result<Timestamp, InstantError> {
     let (head, tail) = text.as_bytes().split_first_chunk().ok_or(InstantError::Form)?;
     let &[y, yy, yyy, yyyy, b'-', m, mm, b'-', d, dd, b'T', h, hh, b':', n, nn, b':', s, ss] = head else {
@@ -68,7 +68,7 @@ fn two_digits(tens: u8, ones: u8) -> Result<i8, InstantError> {
     Err(InstantError::Form)
 }
 
-/// The nanoseconds of the digits at the beginning, and what follows them.
+/// Returns the nanoseconds of the digits at the beginning, and the rest.
 fn fraction(text: &[u8]) -> Result<(i32, &[u8]), InstantError> {
     let length = text.iter().take_while(|b| b.is_ascii_digit()).count();
     let (digits, rest) = text.split_at(length);

@@ -1,10 +1,10 @@
-//! The OperationOutcome (REQUIREMENTS section 11): one issue, its text in `details`, an id
-//! that support can ask for.
+//! The OperationOutcome (REQUIREMENTS section 11): one issue, its text in `details`, and an id that
+//! a client can quote to support.
 
 use serde::Serialize;
 use uuid::Uuid;
 
-/// R4 `issue-severity`; error goes with 4xx, fatal with 5xx, information with success (G-9).
+/// R4 `issue-severity`: error with 4xx, fatal with 5xx, information with success (G-9).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "lowercase")]
 #[expect(missing_docs, reason = "the standard's names")]
@@ -15,7 +15,7 @@ pub enum Severity {
     Information,
 }
 
-/// R4 `issue-type`, as far as used here; always in lower case (C8).
+/// R4 `issue-type`, as far as it is used here, always in lower case (C8).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "kebab-case")]
 #[expect(missing_docs, reason = "the standard's names")]
@@ -55,7 +55,8 @@ struct Issue {
     severity: Severity,
     code: IssueCode,
     details: Details,
-    /// The same text, of what is no success: clients show one or the other.
+    /// The same text again unless the severity is information, because clients show one or the
+    /// other.
     #[serde(skip_serializing_if = "Option::is_none")]
     diagnostics: Option<String>,
 }
@@ -66,7 +67,7 @@ struct Details {
 }
 
 impl OperationOutcome {
-    /// An outcome with a fresh id and exactly this text.
+    /// Creates an outcome with a fresh id and this text.
     pub fn new(severity: Severity, code: IssueCode, text: impl Into<String>) -> Self {
         let text = text.into();
         let diagnostics = (severity != Severity::Information).then(|| text.clone());
@@ -74,7 +75,7 @@ impl OperationOutcome {
         Self { resource_type: "OperationOutcome", id: Uuid::new_v4(), issue: [issue] }
     }
 
-    /// The same with `Reference id for support: [<id>].` at the end, as Soarian writes errors.
+    /// Adds `Reference id for support: [<id>].` to the text, as Soarian writes errors.
     pub fn with_reference(mut self) -> Self {
         let issue = &mut self.issue[0];
         for text in [Some(&mut issue.details.text), issue.diagnostics.as_mut()].into_iter().flatten() {
@@ -83,7 +84,7 @@ impl OperationOutcome {
         self
     }
 
-    /// The outcome as JSON, on one line.
+    /// Returns the outcome as JSON, on one line.
     pub fn to_json(&self) -> String {
         serde_json::to_string(self).expect("strings and enums always serialize")
     }

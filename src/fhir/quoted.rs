@@ -1,6 +1,6 @@
-//! A client's words in an error message.
+//! Quotes a client's words in an error message.
 
-/// The text in quotation marks: short, and on one line.
+/// Returns the text in quotation marks, shortened and on one line.
 pub fn quoted(text: &str) -> String {
     const LONGEST: usize = 64;
     let short: String = text.chars().take(LONGEST).collect();

@@ -1,61 +1,63 @@
-//! Literal references (K-12): `Type/id`, with or without a version, relative or absolute below one of
-//! the [`Bases`]. Everything else (`urn:uuid`, other servers, fragments, conditional references) names
-//! nothing that is here. It is the only place where references are read: members, compartments,
-//! attachments, search parameters and the parameter `patient` mean the same by the same text.
+//! Literal references (K-12): `Type/id`, with or without a version, relative or absolute below one
+//! of the [`Bases`]. Any other reference (`urn:uuid`, other servers, fragments, conditional
+//! references) names nothing in this source. References are parsed only here, so the same text
+//! means the same in members, compartments, attachments, search parameters and the parameter
+//! `patient`.
 
 use serde::{Deserialize, Serialize};
 
 use super::ResourceType;
 
-/// What a literal reference names.
+/// A parsed literal reference.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Literal<'a> {
-    /// The type.
+    /// The resource type.
     pub resource_type: ResourceType,
-    /// The id, as it stands.
+    /// The id as written.
     pub id: &'a str,
     /// `Type/id`.
     pub key: &'a str,
 }
 
-/// Base URLs below which an absolute reference means what a relative one does (K-12): that of the
-/// server that the source comes from, and those that clients know this server by. Each is without a
-/// slash at its end.
+/// Base URLs below which an absolute reference means the same as a relative one (K-12): the base of
+/// the server that the source comes from, and those that clients use for this server. They have no
+/// trailing slash.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(transparent)]
 pub struct Bases(Vec<String>);
 
 impl Bases {
-    /// None: relative references alone name something here.
+    /// No base: only relative references name something.
     pub const NONE: Self = Self(Vec::new());
 
-    /// These.
+    /// Creates a set of base URLs.
     pub fn new(urls: impl IntoIterator<Item = impl Into<String>>) -> Self {
         Self(urls.into_iter().map(Into::into).collect())
     }
 
-    /// The same and one more; an empty one is none.
+    /// Adds a base URL, unless it is empty.
     pub fn and(&self, url: &str) -> Self {
         let is_new = !url.is_empty() && self.0.iter().all(|known| known != url);
         Self(self.0.iter().cloned().chain(is_new.then(|| url.into())).collect())
     }
 
-    /// Whether there are none.
+    /// Returns whether there are none.
     pub fn is_empty(&self) -> bool {
         self.0.is_empty()
     }
 
-    /// All of them in one text, by which sets of them differ.
+    /// Returns all base URLs in one text, for comparison.
     pub fn text(&self) -> String {
         self.0.join(" ")
     }
 
-    /// Reads the text of a `Reference.reference`.
+    /// Parses the text of a `Reference.reference`.
     pub fn parse<'a>(&self, text: &'a str) -> Option<Literal<'a>> {
         parse_relative(self.local(text))
     }
 
-    /// The text without the base below which it names a resource, if it does.
+    /// Strips the base from an absolute reference to a resource of this source. Returns other texts
+    /// unchanged.
     pub fn local<'a>(&self, text: &'a str) -> &'a str {
         let below = |base: &String| text.strip_prefix(base.as_str())?.strip_prefix('/');
         let mut below = self.0.iter().filter_map(below);
@@ -63,7 +65,7 @@ impl Bases {
     }
 }
 
-/// Reads a relative reference.
+/// Parses a relative reference.
 pub fn parse_relative(relative: &str) -> Option<Literal<'_>> {
     let (name, rest) = split_at_slash(relative)?;
     let resource_type = ResourceType::of(name)?;

@@ -1,10 +1,10 @@
-//! Where log lines wait until one thread has written them: a buffer of a bounded number of bytes.
-//! Whoever logs never waits and never fails, whether the reader has gone, has stopped reading, or the
-//! disk is full (P13). Lines without room and lines that cannot be written are counted, and a line of
-//! the log says how many they were as soon as one can be written again.
+//! A bounded buffer of log lines, which one thread writes. Logging never waits and never fails,
+//! even if the reader has gone, has stopped reading, or the disk is full (P13). Lines that do not
+//! fit or cannot be written are counted, and a log line reports their number once a line can be
+//! written again.
 //!
-//! tracing-appender counts its bound in lines and not in bytes, is silent about what its writer
-//! refuses, and prints to standard error at its end when nobody reads it.
+//! tracing-appender bounds lines instead of bytes, does not report what its writer refuses, and
+//! prints to standard error at its end when nobody reads it.
 
 use std::borrow::Cow;
 use std::io::{self, ErrorKind, Write};
@@ -16,29 +16,29 @@ use serde_json::json;
 
 use super::{LogFormat, log_lines_lost};
 
-/// Bytes of lines that may wait; as many more may be on their way to the output.
+/// Bytes of waiting lines. As many again may be on their way to the output.
 pub const ROOM: usize = 4 << 20;
 
-/// The longest line in bytes; of a longer one the beginning is logged.
+/// The longest line in bytes. Only the beginning of a longer line is logged.
 pub const LONGEST: usize = 16 << 10;
 
-/// Bytes of a line that is too long which are logged. Escaped they are six times as many at the most.
+/// Bytes logged of a line that is too long. Escaping makes them up to six times as many.
 const BEGINNING: usize = 2 << 10;
 
-/// How often a line about lost ones is tried when nothing else is logged.
+/// How often a line about lost lines is tried when nothing else is logged.
 const RETRY: Duration = Duration::from_secs(1);
 
-/// How long an output that would block, and says so, is left alone.
+/// How long to leave an output alone that reports that it would block.
 const PAUSE: Duration = Duration::from_millis(10);
 
-/// A bounded queue of log lines between those who log and the thread that writes.
+/// A bounded queue between threads that log and the thread that writes.
 pub struct LogBuffer {
     format: LogFormat,
     room: usize,
     state: Mutex<State>,
-    /// Something came.
+    /// Notified when a line came.
     came: Condvar,
-    /// Something was written, or given up.
+    /// Notified when lines were written or given up.
     settled: Condvar,
 }
 
@@ -46,21 +46,21 @@ pub struct LogBuffer {
 struct State {
     /// Whole lines.
     text: Vec<u8>,
-    /// Lines lost of which nobody has been told.
+    /// Lost lines that have not been reported.
     lost: u64,
-    /// Bytes that were ever taken.
+    /// Bytes ever taken.
     taken: u64,
-    /// Those of them that were written, or given up.
+    /// Bytes of them that were written or given up.
     settled: u64,
 }
 
 impl LogBuffer {
-    /// An empty buffer for `room` bytes.
+    /// Creates an empty buffer of `room` bytes.
     pub fn new(format: LogFormat, room: usize) -> Self {
         Self { format, room, state: Mutex::default(), came: Condvar::new(), settled: Condvar::new() }
     }
 
-    /// Takes a line, with its line break, if there is room for it.
+    /// Takes a line with its line break, if there is room.
     pub fn push(&self, line: &[u8]) {
         let line = self.bounded(line);
         let mut state = self.state.lock();
@@ -75,14 +75,14 @@ impl LogBuffer {
         self.came.notify_one();
     }
 
-    /// Waits until what was taken before is written or given up, but no longer than `patience`.
+    /// Blocks until the lines taken before are written or given up, or for `patience` at most.
     pub fn flush(&self, patience: Duration) {
         let mut state = self.state.lock();
         let until = state.taken;
         self.settled.wait_while_for(&mut state, |state| state.settled < until, patience);
     }
 
-    /// Writes what comes, for ever.
+    /// Writes lines as they come. Never returns.
     pub fn run(&self, out: impl Write) {
         let mut out = Output { out, is_torn: false };
         let mut batch = Vec::new();
@@ -91,7 +91,7 @@ impl LogBuffer {
         }
     }
 
-    /// Waits for something to write, and writes it; `batch` is used again each time.
+    /// Waits for lines and writes them. `batch` is reused.
     fn write_next(&self, out: &mut Output<impl Write>, batch: &mut Vec<u8>) {
         batch.clear();
         let mut state = self.state.lock();
@@ -141,7 +141,8 @@ impl LogBuffer {
         })
     }
 
-    /// The line that tells of lost ones. It does not pass the filter: it is about all lines.
+    /// Returns the line that reports lost lines. It bypasses the filter, because it is about all
+    /// lines.
     fn loss(&self, lines: u64) -> Vec<u8> {
         let now = Timestamp::now();
         match self.format {
@@ -163,7 +164,7 @@ fn json_line(json: serde_json::Value) -> Vec<u8> {
     format!("{json}\n").into_bytes()
 }
 
-/// Each event comes in one piece; what cannot be taken is no error.
+/// Each event comes in one piece. An event that does not fit is not an error.
 impl Write for &LogBuffer {
     fn write(&mut self, line: &[u8]) -> io::Result<usize> {
         self.push(line);
@@ -175,15 +176,15 @@ impl Write for &LogBuffer {
     }
 }
 
-/// What lines are written to.
+/// The output of log lines.
 struct Output<W> {
     out: W,
-    /// Whether the last line was written in part.
+    /// Whether the last line was written only in part.
     is_torn: bool,
 }
 
 impl<W: Write> Output<W> {
-    /// Writes whole lines; gives how many of them are not written.
+    /// Writes whole lines. Returns how many of them were not written.
     fn write(&mut self, lines: &[u8]) -> u64 {
         if self.is_torn {
             self.is_torn = self.write_all(b"\n").is_err();
@@ -194,7 +195,7 @@ impl<W: Write> Output<W> {
         memchr::memchr_iter(b'\n', &lines[written..]).count() as u64
     }
 
-    /// The error is how many bytes were written before it.
+    /// On error, returns how many bytes were written.
     fn write_all(&mut self, bytes: &[u8]) -> Result<(), usize> {
         let mut written = 0;
         while written < bytes.len() {

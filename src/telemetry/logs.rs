@@ -1,5 +1,5 @@
-//! The set-up of logs: lines go to standard error through a [`LogBuffer`], panics among them. A host
-//! that embeds the library brings a subscriber of its own, and none of this is there.
+//! Sets up logs: lines and panics go to standard error through a [`LogBuffer`]. A host that embeds
+//! the library brings its own subscriber and uses none of this.
 
 use std::backtrace::{Backtrace, BacktraceStatus};
 use std::fs::File;
@@ -13,7 +13,7 @@ use tracing_subscriber::EnvFilter;
 
 use super::log_buffer::{LogBuffer, ROOM};
 
-/// How log lines look.
+/// The format of log lines.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[cfg_attr(feature = "cli", derive(clap::ValueEnum))]
 pub enum LogFormat {
@@ -23,24 +23,23 @@ pub enum LogFormat {
     Json,
 }
 
-/// What is logged by default: not each malformed request that the HTTP library turns away.
+/// The default filter. It hides malformed requests that the HTTP library rejects.
 const DEFAULT_FILTER: &str = "info,actix_http=off,actix_server=warn";
 
-/// How long the end of the process waits for its last lines, when nobody reads them.
+/// How long the end of the process waits for its last lines when nobody reads them.
 const LAST_WORDS: Duration = Duration::from_millis(250);
 
-/// The lines of this process, once [`init_logs`] has been called.
+/// The buffer of this process, once [`init_logs`] has been called.
 static BUFFER: OnceLock<LogBuffer> = OnceLock::new();
 
-/// Sends log lines to standard error; `RUST_LOG` chooses what (default `info`). What is logged never
-/// waits for whoever reads it. When the guard is dropped the last lines are written, if somebody
-/// reads them.
+/// Sends log lines to standard error. `RUST_LOG` filters them (default `info`). Logging never waits
+/// for a reader. Dropping the guard writes the last lines, if somebody reads them.
 ///
 /// # Errors
-/// There is no descriptor or no thread for it.
+/// Fails if no descriptor or no thread can be had.
 pub fn init_logs(format: LogFormat) -> io::Result<LogGuard> {
     let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new(DEFAULT_FILTER));
-    // Not by the standard library's handle: its lock would be held as long as a write waits.
+    // The standard library's handle would hold its lock as long as a write waits.
     let stderr = File::from(io::stderr().as_fd().try_clone_to_owned()?);
     let is_terminal = stderr.is_terminal();
     let buffer = BUFFER.get_or_init(|| LogBuffer::new(format, ROOM));
@@ -48,7 +47,7 @@ pub fn init_logs(format: LogFormat) -> io::Result<LogGuard> {
     let logs = tracing_subscriber::fmt()
         .with_env_filter(filter)
         .with_ansi(is_terminal)
-        // It would tell of them on standard error.
+        // The default hook would print to standard error.
         .log_internal_errors(false)
         .with_writer(move || buffer);
     match format {
@@ -59,7 +58,7 @@ pub fn init_logs(format: LogFormat) -> io::Result<LogGuard> {
     Ok(LogGuard(()))
 }
 
-/// See [`init_logs`].
+/// Writes the last log lines when it is dropped.
 #[must_use]
 pub struct LogGuard(());
 
@@ -69,15 +68,15 @@ impl Drop for LogGuard {
     }
 }
 
-/// Waits until the lines that were logged are written, a moment at the most.
+/// Blocks until all logged lines are written, but only for a moment.
 pub fn flush_logs() {
     if let Some(buffer) = BUFFER.get() {
         buffer.flush(LAST_WORDS);
     }
 }
 
-/// Says something on standard error that is no log line, such as why a command fails. In a process
-/// with logs it waits for its reader a moment at the most. Nobody is told if it cannot be said.
+/// Prints a text to standard error that is not a log line, such as why a command fails. In a
+/// process with logs it waits for a reader only for a moment. Failures are ignored.
 pub fn say(text: &str) {
     let line = format!("{text}\n");
     if let Some(buffer) = BUFFER.get() {
@@ -88,7 +87,7 @@ pub fn say(text: &str) {
     }
 }
 
-/// What the standard library's hook says, as a line of the log: that one would wait for a reader.
+/// Logs a panic. The standard library's hook would wait for a reader.
 fn log_panic(panic: &PanicHookInfo<'_>) {
     let text = panic.payload_as_str().unwrap_or("a payload that is no text");
     let location = panic.location().map(ToString::to_string);

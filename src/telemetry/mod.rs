@@ -1,4 +1,4 @@
-//! Names of metrics, the set-up of logs, and the one way in which a process gives up.
+//! Names of metrics, the setup of logs, and the only way in which a process gives up.
 
 mod log_buffer;
 mod logs;
@@ -12,19 +12,19 @@ use metrics_exporter_prometheus::{BuildError, Matcher, PrometheusBuilder, Promet
 
 pub use logs::{LogFormat, LogGuard, flush_logs, init_logs, say};
 
-/// What to do when nothing can be promised any more: crash-only, the supervisor restarts the
-/// process and the reconcile at the start does the rest.
+/// What to do when nothing can be promised any more. The process is crash-only: the supervisor
+/// restarts it, and the reconcile at the start does the rest.
 #[derive(Clone)]
 pub struct Fatal(Arc<dyn Fn(&str) + Send + Sync>);
 
 impl Fatal {
-    /// Calls `act` with the reason; it should not return to business as usual.
+    /// Creates a handler that calls `act` with the reason. `act` should not return.
     pub fn new(act: impl Fn(&str) + Send + Sync + 'static) -> Self {
         Self(Arc::new(act))
     }
 
-    /// Ends the process with the exit code 70 (EX_SOFTWARE), a moment later if nobody reads its log.
-    /// In a process without logs, such as a host's, the reason goes to standard error.
+    /// Ends the process with exit code 70 (EX_SOFTWARE), after a moment if nobody reads its log. In
+    /// a process without logs, such as a host's, the reason goes to standard error.
     pub fn exit() -> Self {
         Self::new(|reason| {
             if !tracing::dispatcher::has_been_set() {
@@ -35,20 +35,20 @@ impl Fatal {
         })
     }
 
-    /// Says why and acts.
+    /// Logs the reason and acts.
     pub fn raise(&self, reason: &str) {
         tracing::error!(reason, "fatal: the process ends, the next start reconciles");
         (self.0)(reason);
     }
 
-    /// Raises when it is dropped by a panic: a member of each actor, because the runtime
-    /// would swallow the panic of one and leave its jobs without a master.
+    /// Returns a guard that raises if a panic drops it. Each actor holds one, because the runtime
+    /// would swallow the actor's panic and leave its jobs without an owner.
     pub fn on_panic(&self, who: &'static str) -> PanicGuard {
         PanicGuard { fatal: self.clone(), who }
     }
 }
 
-/// See [`Fatal::on_panic`].
+/// Raises when a panic drops it ([`Fatal::on_panic`]).
 pub struct PanicGuard {
     fatal: Fatal,
     who: &'static str,
@@ -62,7 +62,7 @@ impl Drop for PanicGuard {
     }
 }
 
-/// Installs the recorder of the process and gives the handle that renders it.
+/// Installs the recorder of the process. Returns the handle that renders it.
 pub fn init_metrics() -> Result<PrometheusHandle, BuildError> {
     let seconds = [0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 5.0, 30.0];
     let changes = [1.0, 2.0, 4.0, 8.0, 16.0, 32.0, 64.0, 128.0, 256.0, 512.0, 1024.0];
@@ -74,14 +74,14 @@ pub fn init_metrics() -> Result<PrometheusHandle, BuildError> {
 
 const COMMIT_CHANGES: &str = "evanesce_commit_changes";
 
-/// A group commit is done.
+/// Records a group commit.
 pub fn batch_committed(changes: usize, took: Duration) {
     histogram!("evanesce_commit_seconds").record(took);
     histogram!(COMMIT_CHANGES).record(changes as f64);
 }
 
-/// Runs a sync and takes its time. `what` is one of `store`, `receipts`, `audit`, `directory`,
-/// `output` and `document`.
+/// Runs a sync and records its duration. `what` is one of `store`, `receipts`, `audit`,
+/// `directory`, `output` and `document`.
 pub fn timed_sync<T>(what: &'static str, sync: impl FnOnce() -> T) -> T {
     let began = Instant::now();
     let synced = sync();
@@ -89,106 +89,105 @@ pub fn timed_sync<T>(what: &'static str, sync: impl FnOnce() -> T) -> T {
     synced
 }
 
-/// Lines of the log were lost: there was no room for them (`full`), or they could not be written
-/// (`write`).
+/// Counts lost log lines: there was no room (`full`), or they could not be written (`write`).
 pub fn log_lines_lost(reason: &'static str, lines: u64) {
     counter!("evanesce_lost_log_lines_total", "reason" => reason).increment(lines);
 }
 
-/// A job reached a state.
+/// Counts a job that reached a state.
 pub fn job_reached(state: &'static str) {
     counter!("evanesce_jobs_total", "state" => state).increment(1);
 }
 
-/// A kick-off was refused.
+/// Counts a refused kick-off.
 pub fn kickoff_refused(reason: &'static str) {
     counter!("evanesce_refused_kickoffs_total", "reason" => reason).increment(1);
 }
 
-/// Bytes free on the file system of the data directory.
+/// Sets the free bytes of the data directory's file system.
 pub fn free_bytes(bytes: u64) {
     gauge!("evanesce_free_bytes").set(bytes as f64);
 }
 
-/// Bytes that running exports are still going to write, with what lies around them.
+/// Sets the bytes that running exports will still write, with their overhead.
 pub fn reserved_bytes(bytes: u64) {
     gauge!("evanesce_reserved_bytes").set(bytes as f64);
 }
 
-/// A DELETE was acknowledged that long after it came.
+/// Records how long a DELETE took until it was acknowledged.
 pub fn cancel_acknowledged(took: Duration) {
     histogram!("evanesce_cancel_seconds").record(took);
 }
 
-/// A job's files are gone that long after they were marked.
+/// Records how long a job's files outlived their mark.
 pub fn erased(took: Duration, files: u64, bytes: u64) {
     histogram!("evanesce_erase_seconds").record(took);
     counter!("evanesce_erased_files_total").increment(files);
     counter!("evanesce_erased_bytes_total").increment(bytes);
 }
 
-/// A sweep failed and will be tried again. `errno` is the system's name of the error.
+/// Counts a failed sweep, which will be retried. `errno` is the system's name of the error.
 pub fn sweep_failed(errno: String) {
     counter!("evanesce_sweep_failures_total", "errno" => errno).increment(1);
 }
 
-/// The end of the receipts was found cut off or replaced.
+/// Counts a gap in the receipts: their end was cut off or replaced.
 pub fn receipts_gap() {
     counter!("evanesce_receipts_gaps_total").increment(1);
 }
 
-/// The store was found to be older than the audit log.
+/// Counts a store that was older than the audit log.
 pub fn store_behind() {
     counter!("evanesce_store_behind_total").increment(1);
 }
 
-/// An event was written to the audit log.
+/// Counts an event in the audit log.
 pub fn audited(kind: &'static str) {
     counter!("evanesce_audit_events_total", "kind" => kind).increment(1);
 }
 
-/// An event could not be written to the audit log, or what was written could not be synced.
+/// Counts an event that could not be written to the audit log or synced.
 pub fn audit_lost() {
     counter!("evanesce_audit_failures_total").increment(1);
 }
 
-/// Files of the server that are not where they should stand.
+/// Sets the number of the server's own files that are missing.
 pub fn missing_files(count: usize) {
     gauge!("evanesce_missing_files").set(count as f64);
 }
 
-/// The audit log was found changed.
+/// Counts a changed audit log.
 pub fn audit_broken() {
     counter!("evanesce_audit_broken_total").increment(1);
 }
 
-/// The data directory could not be scanned; the next pass tries again.
+/// Counts a failed scan of the data directory. The next pass tries again.
 pub fn scan_failed() {
     counter!("evanesce_scan_failures_total").increment(1);
 }
 
-/// Whether expiry waits because the clock jumped.
+/// Sets whether expiry is held because the clock jumped.
 pub fn clock_held(held: bool) {
     gauge!("evanesce_clock_held").set(f64::from(u8::from(held)));
 }
 
-/// Writers were fenced; some of them may be stuck in a system call.
+/// Counts fenced writers. Some of them may be stuck in a system call.
 pub fn fenced(fenced: usize, stuck: usize) {
     counter!("evanesce_fenced_writers_total").increment(fenced as u64);
     counter!("evanesce_stuck_writers_total").increment(stuck as u64);
 }
 
-/// So many workers are still at something for jobs that have ended; `what` is `part` or `plan`.
+/// Sets the number of workers that still work for ended jobs; `what` is `part` or `plan`.
 pub fn outliving_workers(what: &'static str, count: usize) {
     gauge!("evanesce_outliving_workers", "what" => what).set(count as f64);
 }
 
-/// Downloads were cut.
+/// Counts downloads that were cut.
 pub fn downloads_cut(count: u32) {
     counter!("evanesce_cut_downloads_total").increment(u64::from(count));
 }
 
-/// What the reaper has before it.
+/// Sets the backlog of the reaper.
 pub fn backlog(marked: usize, bytes: u64, oldest: Duration, orphans: usize, strangers: usize) {
     gauge!("evanesce_marked_jobs").set(marked as f64);
     gauge!("evanesce_marked_bytes").set(bytes as f64);
@@ -197,74 +196,74 @@ pub fn backlog(marked: usize, bytes: u64, oldest: Duration, orphans: usize, stra
     gauge!("evanesce_strangers").set(strangers as f64);
 }
 
-/// What operators have ordered.
+/// Sets the standing orders of operators.
 pub fn orders(paused: bool, held: usize) {
     gauge!("evanesce_reaper_paused").set(f64::from(u8::from(paused)));
     gauge!("evanesce_held_jobs").set(held as f64);
 }
 
-/// What all active jobs have before them, in the units of their plans: bytes, for the
-/// built-in exporter.
+/// Sets the work of all active jobs, in the units of their plans. The built-in exporter counts
+/// bytes.
 pub fn work(planned: u64, done: u64) {
     gauge!("evanesce_work_planned").set(planned as f64);
     gauge!("evanesce_work_done").set(done as f64);
 }
 
-/// The file of applications was read anew, because it had changed. `outcome` is `taken` or
-/// `refused`; a version that is refused leaves the one before it in force.
+/// Counts a reload of the applications' file. `outcome` is `taken` or `refused`; after a refusal
+/// the version before stays in force.
 pub fn applications_read(outcome: &'static str, stale: bool) {
     counter!("evanesce_applications_reloads_total", "outcome" => outcome).increment(1);
     gauge!("evanesce_applications_stale").set(f64::from(u8::from(stale)));
 }
 
-/// A request was answered.
+/// Records an answered request.
 pub fn answered(operation: &'static str, status: u16, took: Duration) {
     let status = status.to_string();
     counter!("evanesce_http_requests_total", "operation" => operation, "status" => status).increment(1);
     histogram!("evanesce_http_seconds", "operation" => operation).record(took);
 }
 
-/// A request was answered 429; `limit` is one of `address`, `client`, `token` and
+/// Counts a request that was answered 429. `limit` is one of `address`, `client`, `token` and
 /// `downloads`.
 pub fn throttled(limit: &'static str) {
     counter!("evanesce_throttled_requests_total", "limit" => limit).increment(1);
 }
 
-/// So many connections are open.
+/// Sets the number of open connections.
 pub fn connections(open: usize) {
     gauge!("evanesce_connections").set(open as f64);
 }
 
-/// A connection was closed by us before its time; `reason` is one of `address` and `all` (there
-/// were too many), `handshake` (of TLS; it failed or took too long), `idle` and `write` (the client
-/// took too long).
+/// Counts a connection that the server closed early. `reason` is one of `address` and `all` (there
+/// were too many), `handshake` (TLS failed or took too long), `idle` and `write` (the client took
+/// too long).
 pub fn connection_refused(reason: &'static str) {
     counter!("evanesce_refused_connections_total", "reason" => reason).increment(1);
 }
 
-/// The certificate was read again; `outcome` is `taken` or `refused`.
+/// Counts a reload of the certificate; `outcome` is `taken` or `refused`.
 pub fn certificate_read(outcome: &'static str) {
     counter!("evanesce_certificate_reads_total", "outcome" => outcome).increment(1);
 }
 
-/// The certificate in use expires then, in seconds since 1970.
+/// Sets when the current certificate expires, in seconds since 1970.
 pub fn certificate_expires(at: i64) {
     gauge!("evanesce_certificate_expiry_seconds").set(at as f64);
 }
 
-/// An index was brought up to date, for which so many bytes of its source were read.
+/// Records an index update and the bytes of the source that it read.
 pub fn indexed(indexed_bytes: u64, took: Duration) {
     counter!("evanesce_indexed_bytes_total").increment(indexed_bytes);
     histogram!("evanesce_index_seconds").record(took.as_secs_f64());
 }
 
-/// What the metrics say of what one source has and is not exported: how many files, by reason. As
-/// with [`IndexSize`] they show sums.
+/// One source's share of the metric of files that are not exported, by reason. As with
+/// [`IndexSize`], the metric is a sum.
 #[derive(Debug, Default)]
 pub struct LeftOutFiles(BTreeMap<&'static str, u64>);
 
 impl LeftOutFiles {
-    /// Files by reason; a reason that is not there is one without files.
+    /// Sets the files by reason. A reason that is missing has no files.
     pub fn set(&mut self, files: BTreeMap<&'static str, u64>) {
         if self.0 == files {
             return;
@@ -284,14 +283,14 @@ impl Drop for LeftOutFiles {
     }
 }
 
-/// What the metrics say of one index. They show the sums of all indexes, so each adds what it
-/// has more than before, and takes it back when it ends.
+/// One index's share of the metrics of all indexes. The metrics are sums: each index adds its
+/// changes, and takes its share back when it is dropped.
 #[derive(Debug, Default)]
 pub struct IndexSize([u64; 4]);
 
 impl IndexSize {
-    /// Resources and gaps, those of them that a later line replaces, resources whose last version
-    /// is older than one before it, and bytes in memory.
+    /// Sets the numbers of resources and gaps, of superseded ones, and of resources whose last
+    /// version is older than an earlier one, and the bytes in memory.
     pub fn set(&mut self, resources: u64, superseded: u64, outdated: u64, resident_bytes: u64) {
         let before = std::mem::replace(&mut self.0, [resources, superseded, outdated, resident_bytes]);
         let more = |n: usize| self.0[n] as f64 - before[n] as f64;
@@ -308,32 +307,32 @@ impl Drop for IndexSize {
     }
 }
 
-/// Index files of no tenant could not be removed.
+/// Counts index files of unknown tenants that could not be removed.
 pub fn index_leftovers_failed() {
     counter!("evanesce_index_leftover_failures_total").increment(1);
 }
 
-/// Bytes were written to an output file.
+/// Counts bytes written to an output file.
 pub fn bytes_written(bytes: usize) {
     counter!("evanesce_written_bytes_total").increment(bytes as u64);
 }
 
-/// An access token was given.
+/// Counts an access token that was issued.
 pub fn token_issued() {
     counter!("evanesce_tokens_issued_total").increment(1);
 }
 
-/// A request for an access token was refused. `reason` is one of a closed list of names.
+/// Counts a refused token request. `reason` is one of a closed list of names.
 pub fn token_refused(reason: &'static str) {
     counter!("evanesce_tokens_refused_total", "reason" => reason).increment(1);
 }
 
-/// The keys of an application were `fetched` from its URL, or that `failed`.
+/// Counts a fetch of an application's keys; `result` is `fetched` or `failed`.
 pub fn jwks_fetched(result: &'static str) {
     counter!("evanesce_jwks_fetches_total", "result" => result).increment(1);
 }
 
-/// So many assertions are remembered.
+/// Sets the number of remembered assertions.
 pub fn replay_entries(entries: usize) {
     gauge!("evanesce_replay_entries").set(entries as f64);
 }

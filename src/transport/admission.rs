@@ -1,4 +1,4 @@
-//! Who may connect: counts of the open connections, in all and by address.
+//! Admission of connections, by counts of open ones in total and per address.
 
 use std::collections::HashMap;
 use std::net::IpAddr;
@@ -10,10 +10,10 @@ use crate::config::{Limits, Networks};
 use crate::http::household;
 use crate::telemetry;
 
-/// The most connections, unless the settings say more.
+/// The most connections, unless the settings allow more.
 const MOST: usize = 10_000;
 
-/// The counts, and how high they may be.
+/// The numbers of open connections and their limits.
 pub struct Admission {
     most: usize,
     most_by_address: usize,
@@ -28,7 +28,7 @@ struct Open {
 }
 
 impl Admission {
-    /// Nobody is there yet. By the limit of open files there may be `descriptors` connections.
+    /// Creates an admission. The limit of open files allows `descriptors` connections.
     pub fn new(limits: &Limits, proxies: Networks, descriptors: usize) -> Self {
         let most = match limits.connections {
             0 => descriptors.min(MOST),
@@ -47,10 +47,10 @@ impl Admission {
         Self { most, most_by_address, uncounted, open: Mutex::default() }
     }
 
-    /// A place for a connection from `peer`.
+    /// Admits a connection from `peer`.
     ///
     /// # Errors
-    /// Why there is none: `all` or `address` has too many.
+    /// Fails with the exhausted limit, `all` or `address`.
     pub fn admit(self: &Arc<Self>, peer: IpAddr) -> Result<Place, &'static str> {
         let is_counted = !self.uncounted.iter().any(|networks| networks.contains(peer));
         let address = Some(household(peer)).filter(|_| is_counted && self.most_by_address > 0);
@@ -71,7 +71,7 @@ impl Admission {
     }
 }
 
-/// What a connection has until it ends.
+/// Counts a connection as open until it is dropped.
 pub struct Place {
     admission: Arc<Admission>,
     address: Option<IpAddr>,

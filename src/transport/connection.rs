@@ -1,8 +1,8 @@
-//! A connection, and how long it may keep us waiting. The HTTP library has a timer for the first
-//! head of a connection, but none for a second head that comes byte by byte, for the rest of a body
-//! that nobody wants, or for a client that does not read; and its timer for idleness begins while
-//! the last megabyte is still on its way. So those are here: on the bytes, and on whether an answer
-//! is under way ([`Activity`]).
+//! A connection, and how long it may keep the server waiting. The HTTP library has a timer for the
+//! first head of a connection, but none for a second head that comes byte by byte, for the rest of
+//! an unwanted body, or for a client that does not read. Its idle timer begins while the last
+//! megabyte is still on its way. These timers are here. They depend on the bytes and on whether an
+//! answer is under way ([`Activity`]).
 
 use std::future::Future;
 use std::io::{self, IoSlice};
@@ -23,19 +23,19 @@ use crate::config::Limits;
 use crate::http::{Activity, Wire};
 use crate::telemetry;
 
-/// How long is waited for a client; `None` = as long as it likes.
+/// How long the server waits for a client; `None` = for ever.
 #[derive(Debug, Clone, Copy)]
 pub struct Patience {
     /// For a TLS handshake, and for the head of a request.
     pub head: Option<Duration>,
     /// For the next request to begin.
     pub keep_alive: Duration,
-    /// For the client to take something of what it is sent.
+    /// For the client to take some of the answer.
     pub write: Option<Duration>,
 }
 
 impl Patience {
-    /// As the settings say.
+    /// Reads the timeouts from the settings.
     pub fn of(limits: &Limits) -> Self {
         let unless_zero = |time: Duration| Some(time).filter(|time| !time.is_zero());
         Self {
@@ -45,17 +45,17 @@ impl Patience {
         }
     }
 
-    /// How often to look, at least.
+    /// Returns how often to check, at least.
     fn tick(&self) -> Duration {
         let times = [self.head, Some(self.keep_alive)].into_iter().flatten();
         times.filter(|time| !time.is_zero()).min().unwrap_or(Duration::from_secs(1))
     }
 }
 
-/// By how much the library's 408 comes before our end of the connection.
+/// How much earlier the library's 408 comes than the end of the connection.
 const COURTESY: Duration = Duration::from_secs(1);
 
-/// What the bytes go over.
+/// What carries the bytes.
 pub enum Io {
     /// Plain TCP.
     Plain(TcpStream),
@@ -63,25 +63,25 @@ pub enum Io {
     Tls(Box<TlsStream<TcpStream>>),
 }
 
-/// See the module.
+/// A client's connection with its timers.
 pub struct Connection {
     io: Io,
     peer: IpAddr,
     patience: Patience,
     activity: Rc<Activity>,
-    /// When something was last heard from the client.
+    /// When the client last sent something.
     heard: Instant,
     /// When the client last took something.
     written: Instant,
-    /// Rings when the connection may have been idle for too long.
+    /// Fires when the connection may have been idle for too long.
     timer: Pin<Box<Sleep>>,
-    /// Rings when the client has taken nothing for too long; there while it takes nothing.
+    /// Fires when the client has taken nothing for too long. Set while it takes nothing.
     stalled: Option<Pin<Box<Sleep>>>,
     _place: Place,
 }
 
 impl Connection {
-    /// A connection that waits for its first request.
+    /// Creates a connection that waits for its first request.
     pub fn new(io: Io, peer: IpAddr, patience: Patience, place: Place) -> Self {
         let now = Instant::now();
         let timer = Box::pin(sleep(patience.tick()));
@@ -89,7 +89,7 @@ impl Connection {
         Self { io, peer, patience, activity, heard: now, written: now, timer, stalled: None, _place: place }
     }
 
-    /// What its requests see of it.
+    /// Returns what requests see of the connection.
     pub fn wire(&self) -> Wire {
         let is_tls = matches!(self.io, Io::Tls(_));
         Wire { peer: self.peer, is_tls, activity: self.activity.clone() }
@@ -102,7 +102,8 @@ impl Connection {
         }
     }
 
-    /// When to wait no more for the client to ask for something; `None` if that is not its turn.
+    /// Returns when to stop waiting for the client's request; `None` if it is not the client's
+    /// turn.
     fn deadline(&self) -> Option<Instant> {
         let idle = Instant::from_std(self.activity.idle_since()?);
         if self.stalled.is_some() {
@@ -119,7 +120,7 @@ impl Connection {
         }
     }
 
-    /// Nothing is to be read. When that has been so for too long, it is as if the client had closed
+    /// Called when there is nothing to read. After too long, behaves as if the client had closed
     /// the connection.
     fn poll_idle(&mut self, context: &mut Context<'_>) -> Poll<io::Result<()>> {
         while self.timer.as_mut().poll(context).is_ready() {
@@ -136,10 +137,10 @@ impl Connection {
         Poll::Pending
     }
 
-    /// Keeps the account of an attempt to write: fails if none has got on for too long.
+    /// Watches the attempts to write. Fails if none has made progress for too long.
     fn watch<T>(&mut self, context: &mut Context<'_>, written: Poll<io::Result<T>>) -> Poll<io::Result<T>> {
         if written.is_ready() {
-            // What is written without waiting is no news: each look at the connection flushes it.
+            // A write that did not wait says nothing: each poll of the connection flushes it.
             if self.stalled.take().is_some() {
                 self.written = Instant::now();
             }

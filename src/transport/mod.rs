@@ -1,9 +1,9 @@
-//! What carries HTTP: the socket, TLS on it, and limits on connections and on the patience with
-//! them. Each connection that is admitted becomes a [`Connection`], on which actix-web speaks
-//! HTTP/1.1, by which it is found out whether the client takes its time.
+//! What carries HTTP: the socket, TLS, and limits on connections and on waiting for them. Each
+//! admitted connection becomes a [`Connection`], on which actix-web speaks HTTP/1.1. It notices
+//! when the client is too slow.
 //!
-//! HTTP/2 is not offered: there, one connection has as many streams as it likes, each may wait for
-//! ever for its window, and neither is counted here.
+//! HTTP/2 is not offered. One HTTP/2 connection has many streams, each of which may wait for ever
+//! for its window, and nothing here would count them.
 
 mod admission;
 mod connection;
@@ -29,27 +29,27 @@ use crate::config::{Config, Limits};
 use crate::http::{self, Api, Wire};
 use crate::telemetry;
 
-/// Bytes that a connection may buffer: a chunk of a download at once.
+/// Bytes that a connection may buffer: one chunk of a download.
 const WRITE_BUFFER: usize = 1 << 20;
 
-/// How long what a client still sends is waited for after the last answer.
+/// How long to wait for what a client still sends after the last answer.
 const LINGER: Duration = Duration::from_secs(1);
 
-/// Descriptors that are left to files when connections take the rest.
+/// Descriptors that connections leave to files.
 const SPARE_DESCRIPTORS: usize = 1000;
 
-/// Why the server cannot be reached.
+/// Why the server cannot listen.
 #[derive(Debug, thiserror::Error)]
 pub enum TransportError {
-    /// The address is not to be had.
+    /// The address cannot be bound.
     #[error("cannot listen on {address}: {source}; use another --listen")]
     Listen {
         /// The address.
         address: SocketAddr,
-        /// Why.
+        /// The system's error.
         source: io::Error,
     },
-    /// The settings of TLS name what is of no use.
+    /// A file that the TLS settings name cannot be used.
     #[error("{key} ({}): {reason}", path.display())]
     Certificate {
         /// The setting.
@@ -61,7 +61,7 @@ pub enum TransportError {
     },
 }
 
-/// A socket that is listened on, and what becomes of those who connect.
+/// A listening socket, and the rules for its connections.
 pub struct Transport {
     listener: TcpListener,
     address: SocketAddr,
@@ -73,12 +73,12 @@ impl Transport {
     /// Listens, and reads the certificate.
     ///
     /// # Errors
-    /// The address is taken, or the files of TLS are of no use.
+    /// Fails if the address is taken or the TLS files cannot be used.
     pub fn bind(config: &Config) -> Result<Self, TransportError> {
         let cannot_listen = |source| TransportError::Listen { address: config.server.listen, source };
         let tls = Tls::load(&config.tls)?.map(Arc::new);
         let listener = TcpListener::bind(config.server.listen).map_err(cannot_listen)?;
-        // Once more, with the backlog that is wanted.
+        // Listens again, with the wanted backlog.
         rustix::net::listen(&listener, config.limits.backlog).map_err(|e| cannot_listen(e.into()))?;
         let address = listener.local_addr().map_err(cannot_listen)?;
         let limits = config.limits.clone();
@@ -87,16 +87,16 @@ impl Transport {
         Ok(Self { listener, address, front: Arc::new(front), limits })
     }
 
-    /// Scheme, address and port, as those see them who connect.
+    /// Returns the scheme, address and port that clients use.
     pub fn origin(&self) -> String {
         let scheme = if self.front.tls.is_some() { "https" } else { "http" };
         format!("{scheme}://{}", self.address)
     }
 
-    /// Serves the routes of `api`, and keeps the certificate up to date, as long as the server runs.
+    /// Serves the routes of `api`, and keeps the certificate up to date while the server runs.
     ///
     /// # Errors
-    /// The socket is of no use.
+    /// Fails if the socket cannot be used.
     pub fn serve(self, api: Api, workers: usize, grace: Duration) -> io::Result<Server> {
         let Self { listener, address, front, limits } = self;
         if let Some(tls) = front.tls.clone() {
@@ -104,7 +104,8 @@ impl Transport {
         }
         let builder = Server::build()
             .workers(workers)
-            // More than there can be: who is too many is refused at once, and does not wait.
+            // More than there can ever be, so that surplus connections are refused at once instead
+            // of waiting.
             .max_concurrent_connections(usize::MAX >> 8)
             .shutdown_timeout(grace.as_secs())
             .disable_signals();
@@ -138,7 +139,7 @@ impl Transport {
     }
 }
 
-/// What stands before HTTP.
+/// Accepts connections, before HTTP.
 struct Front {
     tls: Option<Arc<Tls>>,
     admission: Arc<Admission>,
@@ -146,7 +147,7 @@ struct Front {
 }
 
 impl Front {
-    /// Makes a connection of a socket; `None` if it is refused, and closed with that.
+    /// Turns a socket into a connection. Returns `None` if it is refused, which closes it.
     async fn receive(&self, stream: TcpStream) -> Option<(Connection, Option<SocketAddr>)> {
         let peer = stream.peer_addr().ok()?;
         let place = match self.admission.admit(peer.ip()) {
@@ -187,10 +188,10 @@ impl Front {
     }
 
     fn set_options(&self, stream: &TcpStream) {
-        // A small file's head and body are two writes: the second must not wait for an ACK.
+        // The head and body of a small file are two writes: the second must not wait for an ACK.
         let mut set = set_tcp_nodelay(stream, true);
         if let Some(patience) = self.patience.write {
-            // What the system holds for a client that takes nothing dies as well.
+            // This also limits what the system holds for a client that takes nothing.
             let milliseconds = u32::try_from(patience.as_millis()).unwrap_or(u32::MAX);
             set = set.and(set_tcp_user_timeout(stream, milliseconds));
         }
@@ -200,19 +201,20 @@ impl Front {
     }
 }
 
-/// Lets the system drop what it holds for a socket as soon as it is closed.
+/// Lets the system drop what it holds for a socket as soon as that is closed.
 fn forget(stream: &TcpStream) {
     if let Err(error) = set_socket_linger(stream, Some(Duration::ZERO)) {
         tracing::debug!(%error, "an option of a socket could not be set");
     }
 }
 
-/// Whether there are second requests. How long they are waited for is the connection's affair.
+/// Returns whether connections carry several requests. [`Connection`] decides how long to wait for
+/// them.
 fn keep_alive(limits: &Limits) -> KeepAlive {
     if limits.keep_alive.0.is_zero() { KeepAlive::Disabled } else { KeepAlive::Os }
 }
 
-/// How many connections there may be by the limit of open files.
+/// Returns how many connections the limit of open files allows.
 fn descriptors() -> usize {
     let limit = rustix::process::getrlimit(rustix::process::Resource::Nofile).current;
     let limit = limit.map_or(usize::MAX, |limit| usize::try_from(limit).unwrap_or(usize::MAX));

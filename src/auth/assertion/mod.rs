@@ -1,7 +1,7 @@
-//! Client assertions (RFC 7523, REQUIREMENTS 9.3): JWTs that a client signs with its own key. What
-//! an assertion says of itself is checked first, and may be told; whether the client is known, has
-//! such a key and signed with it is one question with one answer, so that nobody finds out which
-//! clients there are.
+//! Client assertions (RFC 7523, REQUIREMENTS 9.3): JWTs that a client signs with its own key. An
+//! assertion's own form and claims are checked first, and the client is told what is wrong with
+//! them. Whether the client is known, has such a key and signed with it is one question with one
+//! answer, so nobody can find out which clients exist.
 
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
@@ -13,67 +13,67 @@ use serde::{Deserialize, Deserializer};
 use super::ClientKeys;
 use super::public_keys::{self, LEAST_BITS, LONGEST_NAME};
 
-/// The longest assertion in bytes.
+/// Largest assertion in bytes.
 const LONGEST: usize = 16 << 10;
 
 /// How far ahead `exp` may be, in seconds.
 pub const LONGEST_LIFE: i64 = 300;
 
-/// An assertion that is well-formed and for this server; nobody knows yet who signed it.
+/// A well-formed assertion for this server. Its signature has not been checked.
 #[derive(Debug, PartialEq, Eq)]
 pub struct Assertion<'a> {
-    /// What was signed: header and claims as they stand.
+    /// The signed bytes: header and claims as they stand.
     signed: &'a str,
     signature: &'a str,
     algorithm: Algorithm,
-    /// The name of the key.
+    /// The id of the key.
     pub kid: String,
     jku: Option<String>,
-    /// The client that it is said to be of.
+    /// The client that the assertion names.
     pub client: String,
-    /// Its own name.
+    /// The assertion's id.
     pub jti: String,
-    /// When it ends, in seconds of Unix time.
+    /// When the assertion expires, in seconds of Unix time.
     pub exp: i64,
 }
 
-/// Why an assertion is not taken; the text is for the client.
+/// Why an assertion is not accepted. The text is for the client.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum AssertionError {
-    /// It cannot be read.
+    /// It cannot be parsed.
     #[error("The assertion is no JWT of three parts whose header and claims are JSON objects.")]
     Malformed,
-    /// It is longer than may be.
+    /// It is too long.
     #[error("The assertion is too long.")]
     TooLong,
-    /// Of another algorithm, or without one.
+    /// It has another algorithm, or none.
     #[error("The assertion is not signed with RS384 or ES384.")]
     Algorithm,
-    /// Its header is not right.
+    /// Its header is not acceptable.
     #[error("The header of the assertion has no kid, another typ than JWT, or a crit.")]
     Header,
-    /// `iss`, `sub` and `client_id` are not one.
+    /// `iss`, `sub` and `client_id` differ.
     #[error("The iss and sub of the assertion, and the client_id if there is one, are not the same.")]
     Subject,
-    /// For somebody else.
+    /// It is for another audience.
     #[error("The aud of the assertion is not the URL of this token endpoint.")]
     Audience,
-    /// Too old, too early or good for too long.
+    /// It has expired, is not valid yet, or is valid for too long.
     #[error("The assertion has expired, is not good yet, or its exp is more than 5 minutes ahead.")]
     Time,
-    /// Without a name of its own.
+    /// It has no id.
     #[error("The assertion has no jti of 1 to 256 bytes.")]
     Name,
-    /// See the module.
+    /// The client is unknown or inactive, has no such key, or did not sign.
     #[error("The assertion is not by a key of a client that is known here and active.")]
     Unknown,
-    /// A replay; told only to who signed it.
+    /// It is a replay. Only the client that signed it gets this answer.
     #[error("The assertion was used before; make a new one, with a jti of its own, for each request.")]
     Used,
 }
 
 impl AssertionError {
-    /// Its name in metrics and logs.
+    /// Returns the name in metrics and logs.
     pub fn name(self) -> &'static str {
         match self {
             Self::Malformed => "malformed",
@@ -90,7 +90,7 @@ impl AssertionError {
     }
 }
 
-/// A header. What stands in it twice makes an error.
+/// A JOSE header. Duplicate members are an error.
 #[derive(Deserialize)]
 struct Header {
     alg: String,
@@ -103,8 +103,8 @@ struct Header {
     crit: Option<IgnoredAny>,
 }
 
-/// What is there has to be what it should be: `null` does not stand for what is not there (RFC 7515,
-/// 4.1.11 for `crit`).
+/// Parses a member that is present. `null` does not stand for a missing member (RFC 7515, 4.1.11
+/// for `crit`).
 fn stated<'de, D: Deserializer<'de>, T: Deserialize<'de>>(deserializer: D) -> Result<Option<T>, D::Error> {
     T::deserialize(deserializer).map(Some)
 }
@@ -129,20 +129,20 @@ enum Audience {
     Several(Vec<String>),
 }
 
-/// What is expected of an assertion.
+/// What an assertion is checked against.
 pub struct Expected<'a> {
     /// The URL of the token endpoint.
     pub audience: &'a str,
-    /// The form field `client_id`, if there is one (T-3).
+    /// The form field `client_id`, if it was sent (T-3).
     pub client: Option<&'a str>,
-    /// Seconds of Unix time.
+    /// The time in seconds of Unix time.
     pub now: i64,
-    /// Seconds that clocks may be wrong.
+    /// How many seconds clocks may differ.
     pub skew: i64,
 }
 
 impl<'a> Assertion<'a> {
-    /// Reads an assertion and checks all but its signature.
+    /// Parses an assertion and checks everything but its signature.
     pub fn read(text: &'a str, expected: &Expected<'_>) -> Result<Self, AssertionError> {
         use AssertionError as Refused;
         if text.len() > LONGEST {
@@ -180,8 +180,8 @@ impl<'a> Assertion<'a> {
         Ok(Self { signed, signature, algorithm, kid, jku: header.jku, client, jti, exp })
     }
 
-    /// Whether the client whose keys these are signed it. Zero or several keys that fit make it
-    /// false; so does a `jku` that is not the registered URL (T-4).
+    /// Returns whether the owner of these keys signed the assertion. Exactly one key must match,
+    /// and a `jku` must be the registered URL (T-4).
     pub fn is_signed_by(&self, registered: &ClientKeys, keys: &JwkSet) -> bool {
         let is_registered = match (&self.jku, registered) {
             (None, _) => true,
@@ -210,19 +210,19 @@ impl<'a> Assertion<'a> {
         verified.unwrap_or(false)
     }
 
-    /// Takes as long as a verification, for a client that is not known or has no such key.
+    /// Takes as long as a verification, for a client that is unknown or has no such key.
     pub fn pretend(&self) {
         let key = match self.algorithm {
             Algorithm::RS384 => DecodingKey::from_rsa_raw_components(&[0xc5; LEAST_BITS / 8], &[1, 0, 1]),
             _ => DecodingKey::from_ec_der(&NOBODY),
         };
-        // Nobody signs with these.
+        // Nobody signs with these keys.
         let _ = self.verify(&key);
     }
 }
 
-/// The generator of P-384: a public key whose private key (1) is no secret, and which no one is
-/// registered with. What it verifies is thrown away.
+/// The generator of P-384: a public key whose private key (1) is no secret. No client is registered
+/// with it, and the result of its verification is thrown away.
 const NOBODY: [u8; 97] = [
     0x04, 0xaa, 0x87, 0xca, 0x22, 0xbe, 0x8b, 0x05, 0x37, 0x8e, 0xb1, 0xc7, 0x1e, 0xf3, 0x20, 0xad, 0x74,
     0x6e, 0x1d, 0x3b, 0x62, 0x8b, 0xa7, 0x9b, 0x98, 0x59, 0xf7, 0x41, 0xe0, 0x82, 0x54, 0x2a, 0x38, 0x55,
@@ -232,13 +232,14 @@ const NOBODY: [u8; 97] = [
     0x1d, 0x7e, 0x81, 0x9d, 0x7a, 0x43, 0x1d, 0x7c, 0x90, 0xea, 0x0e, 0x5f,
 ];
 
-/// The JSON of a part. Names that stand in it twice make an error, as do bytes behind the end.
+/// Parses a part as JSON. Duplicate members and trailing bytes are errors.
 fn part<T: for<'de> Deserialize<'de>>(text: &str) -> Result<T, AssertionError> {
     let json = URL_SAFE_NO_PAD.decode(text).map_err(|_| AssertionError::Malformed)?;
     serde_json::from_slice(&json).map_err(|_| AssertionError::Malformed)
 }
 
-/// When it ends, if it is good now (T-1, T-6). Times may have fractions (RFC 7519).
+/// Returns when the assertion expires, if it is valid now (T-1, T-6). Times may have fractions (RFC
+/// 7519).
 fn in_time(exp: Option<f64>, nbf: Option<f64>, iat: Option<f64>, expected: &Expected<'_>) -> Option<i64> {
     let (now, skew) = (expected.now as f64, expected.skew as f64);
     let exp = exp.filter(|exp| *exp + skew > now && *exp <= now + LONGEST_LIFE as f64 + skew)?;

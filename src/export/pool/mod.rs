@@ -1,7 +1,7 @@
-//! The worker pool: threads that run parts, one part of each waiting job in turn, so that a
-//! small job is not behind all parts of a large one. Nor is it behind one running part: for a
-//! job that nobody works for an extra worker is started, up to a cap. A worker that outlives
-//! its job is abandoned, counted as long as that lasts and, up to a cap, replaced.
+//! The worker pool. Its threads run one part of each waiting job in turn, so a small job does not
+//! wait for all parts of a large one. An extra worker, up to a cap, is started for a job that no
+//! worker serves, so it does not wait for one long part either. A worker that outlives its job is
+//! abandoned: it is counted until it returns and, up to a cap, replaced.
 
 use std::collections::{HashMap, HashSet, VecDeque};
 use std::sync::Arc;
@@ -13,32 +13,32 @@ use super::{Part, Work};
 use crate::job::JobId;
 use crate::telemetry;
 
-/// How many threads a pool has, and how the system treats them.
+/// How many threads a pool has, and their priority.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Threads {
-    /// Steady workers: they live as long as the pool and take the jobs in turn.
+    /// Steady workers. They live as long as the pool and take the jobs in turn.
     pub steady: usize,
-    /// Extra workers at once, each started for a job that nobody works for.
+    /// The most extra workers at once. Each is started for a job that no worker serves.
     pub max_burst: usize,
-    /// Workers that may be started in place of stuck ones.
+    /// The most workers that may be started in place of stuck ones.
     pub max_replacements: usize,
-    /// Added to the nice value of each thread, 0 to 19; the system may also derive from it in
-    /// which order it serves their reads and writes. Linux only.
+    /// Added to the nice value of each thread, 0 to 19. The system may also order their reads and
+    /// writes by it. Linux only.
     pub nice: u8,
 }
 
-/// Work on jobs that have ended: what was started for them and has not returned.
+/// Work that was started for jobs that have ended, and has not returned.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Serialize)]
 pub struct Outliving {
-    /// How many pieces of it.
+    /// How many parts or plans there are.
     pub count: usize,
-    /// Whether it has all the threads that there are for such work: no other job gets one until
-    /// it returns.
+    /// Whether they occupy all threads there are for such work. No other job gets a thread until
+    /// one returns.
     #[serde(rename = "starved")]
     pub is_starved: bool,
 }
 
-/// See the module. Dropping it lets the workers end after the parts they are at.
+/// A pool of workers. When it is dropped, each worker ends after its current part.
 pub struct Pool {
     shared: Arc<Shared>,
 }
@@ -51,19 +51,19 @@ struct Shared {
 }
 
 struct State {
-    /// Jobs with parts that nobody runs yet; the first one is next.
+    /// Jobs with parts that no worker has begun. The first one is next.
     queue: VecDeque<Queued>,
-    /// What each busy worker is at.
+    /// What each busy worker runs.
     running: HashMap<u64, Running>,
-    /// Workers that are at no part: they wait for one, are about to look, or just start.
+    /// Workers without a part: they wait, are about to look for one, or are starting.
     free: usize,
-    /// Extra workers, stuck ones included.
+    /// Extra workers, including stuck ones.
     extra: usize,
     /// Workers that may be started in place of stuck ones.
     replacements_left: usize,
-    /// Workers that are still at a part of a job that has ended.
+    /// Workers that still run a part of a job that has ended.
     outliving: HashMap<u64, Kind>,
-    /// Those of them that have been replaced: they end when their parts return.
+    /// The abandoned workers that have been replaced. They end when their parts return.
     replaced: HashSet<u64>,
     next_worker: u64,
     closed: bool,
@@ -83,7 +83,7 @@ struct Running {
 enum Kind {
     /// Lives as long as the pool.
     Steady,
-    /// Lives as long as it finds a job that nobody works for.
+    /// Lives as long as it finds a job that no worker serves.
     Extra,
 }
 
@@ -91,7 +91,7 @@ impl Pool {
     /// Starts the steady workers.
     ///
     /// # Errors
-    /// The system refuses a thread.
+    /// Fails if the system refuses a thread.
     pub fn start(threads: Threads) -> std::io::Result<Self> {
         let state = State {
             queue: VecDeque::new(),
@@ -116,7 +116,7 @@ impl Pool {
         Ok(Self { shared })
     }
 
-    /// Queues parts, each with its index in the plan. A closed pool takes none.
+    /// Queues parts, each with its index in the plan. A closed pool ignores them.
     pub fn enqueue(&self, work: Arc<Work>, parts: impl IntoIterator<Item = (u32, Part)>) {
         let parts: VecDeque<_> = parts.into_iter().collect();
         if !parts.is_empty() {
@@ -131,7 +131,7 @@ impl Pool {
         }
     }
 
-    /// No part begins any more, however late its job comes with it; workers end after theirs.
+    /// Closes the pool. No part begins any more, and workers end after their current parts.
     pub fn close(&self) {
         let mut state = self.shared.state.lock();
         state.closed = true;
@@ -140,18 +140,18 @@ impl Pool {
         self.shared.part_ended.notify_all();
     }
 
-    /// Drops the parts of a job that have not begun.
+    /// Removes the queued parts of a job.
     pub fn dismiss(&self, job: JobId) {
         self.shared.state.lock().queue.retain(|queued| queued.work.job != job);
         self.shared.part_ended.notify_all();
     }
 
-    /// How many workers are at a part of the job.
+    /// Returns how many workers run a part of the job.
     pub fn running(&self, job: JobId) -> usize {
         self.shared.state.lock().running.values().filter(|running| running.job == job).count()
     }
 
-    /// What the ends of jobs have left of the workers.
+    /// Returns the work of ended jobs that still occupies workers.
     pub fn outliving(&self) -> Outliving {
         let state = self.shared.state.lock();
         let of_kind = |wanted| {
@@ -163,7 +163,7 @@ impl Pool {
         Outliving { count: state.outliving.len(), is_starved }
     }
 
-    /// Waits until no worker is at a part, at most for `patience`; true if so.
+    /// Blocks until no worker runs a part, or for `patience` at most. Returns whether all are idle.
     pub fn wait_idle(&self, patience: Duration) -> bool {
         let until = Instant::now() + patience;
         let mut state = self.shared.state.lock();
@@ -175,8 +175,8 @@ impl Pool {
         true
     }
 
-    /// Gives up the workers that are still at a part of the job: they do not count as running
-    /// any more, and each steady one that can be replaced ends when its part returns.
+    /// Abandons the workers that still run a part of the job. They no longer count as running, and
+    /// each steady worker that can be replaced ends when its part returns.
     pub fn abandon(&self, job: JobId) {
         let replaced: Vec<_> = {
             let mut state = self.shared.state.lock();
@@ -208,13 +208,13 @@ impl Drop for Pool {
 }
 
 impl State {
-    /// The place in the queue of the first job that nobody works for.
+    /// Returns the position in the queue of the first job that no worker serves.
     fn first_unserved(&self) -> Option<usize> {
         let served = self.served();
         self.queue.iter().position(|queued| !served.contains(&queued.work.job))
     }
 
-    /// How many extra workers are wanted: those that are free look at the queue themselves.
+    /// Returns how many extra workers to start. Idle workers look at the queue themselves.
     fn missing(&self) -> usize {
         let served = self.served();
         let unserved = self.queue.iter().filter(|queued| !served.contains(&queued.work.job)).count();
@@ -225,7 +225,7 @@ impl State {
         self.running.values().map(|running| running.job).collect()
     }
 
-    /// Takes the next part of the job at a place in the queue; the job goes to its end.
+    /// Takes the next part of the job at a position in the queue. The job moves to the end.
     fn take(&mut self, place: usize, worker: u64, kind: Kind) -> Option<(Arc<Work>, u32, Part)> {
         let mut queued = self.queue.remove(place)?;
         let (index, part) = queued.parts.pop_front()?;
@@ -238,7 +238,7 @@ impl State {
         Some((work, index, part))
     }
 
-    /// Whether the worker had been replaced; then another one may be.
+    /// Returns whether the worker had been replaced, and frees that replacement.
     fn take_back_replacement(&mut self, worker: u64) -> bool {
         let had_been = self.replaced.remove(&worker);
         self.replacements_left += usize::from(had_been);
@@ -265,7 +265,7 @@ impl Shared {
         spawned.map(drop).inspect_err(|_| shared.state.lock().free -= 1)
     }
 
-    /// Starts a worker for each job that nobody works for, up to the cap.
+    /// Starts a worker for each job that no worker serves, up to the cap.
     fn spawn_extra(shared: &Arc<Self>) {
         let wanted = {
             let mut state = shared.state.lock();
@@ -281,14 +281,14 @@ impl Shared {
         }
     }
 
-    /// Runs the next part; false when the worker should end.
+    /// Runs the next part. Returns false when the worker should end.
     fn run_next(shared: &Arc<Self>, worker: u64, kind: Kind) -> bool {
         let next = match kind {
             Kind::Steady => shared.wait_for_part(worker),
             Kind::Extra => shared.unserved_part(worker),
         };
         let Some((work, index, part)) = next else { return false };
-        // The job that this worker was at before may have nobody now.
+        // The previous job of this worker may have no worker now.
         Self::spawn_extra(shared);
         work.run(index, &part, || {
             let mut state = shared.state.lock();
@@ -306,7 +306,7 @@ impl Shared {
         !ends
     }
 
-    /// The next part in turn, waited for; `None` when the pool is closed.
+    /// Waits for the next part in turn. Returns `None` when the pool is closed.
     fn wait_for_part(&self, worker: u64) -> Option<(Arc<Work>, u32, Part)> {
         let mut state = self.state.lock();
         loop {
@@ -320,7 +320,7 @@ impl Shared {
         }
     }
 
-    /// A part of a job that nobody works for; without one the extra worker is done.
+    /// Returns a part of a job that no worker serves. Without one the extra worker ends.
     fn unserved_part(&self, worker: u64) -> Option<(Arc<Work>, u32, Part)> {
         let mut state = self.state.lock();
         let place = state.first_unserved();
@@ -333,12 +333,12 @@ impl Shared {
     }
 }
 
-/// Lets other threads go first, where a thread can have a nice value of its own.
+/// Raises the nice value of this thread, where threads have one of their own.
 fn be_nice(nice: u8) {
     if nice == 0 || !cfg!(target_os = "linux") {
         return;
     }
-    // POSIX means the process, Linux the calling thread (setpriority(2), "C library/kernel
+    // POSIX means the process, Linux means the calling thread (setpriority(2), "C library/kernel
     // differences").
     if let Err(error) = rustix::process::nice(i32::from(nice)) {
         tracing::warn!(%error, nice, "the nice value of a worker could not be set");

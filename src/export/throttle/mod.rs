@@ -1,7 +1,7 @@
-//! The limits on the bytes a second that exports write: all together, those of one tenant and
-//! each one. Nothing is reserved ahead. A write waits until its three limits have room, and
-//! the jobs that wait take turns of equal bytes, however many writers each of them has: a
-//! small job that comes while a huge one is throttled has its share at once.
+//! The limits on the bytes per second that exports write: of all jobs, of each tenant and of each
+//! job. Nothing is reserved ahead. A write waits until all three limits have room. Waiting jobs
+//! take turns of equal bytes, however many writers they have, so a small job beside a huge one gets
+//! its share at once.
 
 use std::collections::{BTreeSet, HashMap};
 use std::sync::Arc;
@@ -11,14 +11,14 @@ use parking_lot::{Condvar, Mutex};
 
 use crate::job::TenantId;
 
-/// Turns a second: how finely the bytes of a second are dealt out.
+/// Turns per second: how finely the bytes of a second are shared out.
 const TURNS_PER_SECOND: u32 = 32;
 
-/// Bytes of a turn, at least and at most, however low or high the limits are.
+/// The least and most bytes of a turn, however low or high the limits are.
 const LEAST_TURN: u64 = 1 << 10;
 const MOST_TURN: u64 = 256 << 10;
 
-/// Limits in bytes a second; 0 = unlimited.
+/// Limits in bytes per second; 0 = unlimited.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Rates {
     /// Of all jobs together.
@@ -36,7 +36,7 @@ pub struct Throttle {
     rates: TenantRates,
 }
 
-/// The limits, with those of tenants that have one of their own.
+/// The limits, and those of tenants that have their own.
 #[derive(Debug, Clone)]
 struct TenantRates {
     rates: Rates,
@@ -44,7 +44,7 @@ struct TenantRates {
 }
 
 impl TenantRates {
-    /// What holds for a job of `tenant`.
+    /// Returns the limits for a job of `tenant`.
     fn of(&self, tenant: &TenantId) -> Rates {
         let own = self.own.get(tenant).copied();
         Rates { tenant: own.unwrap_or(self.rates.tenant), ..self.rates }
@@ -52,15 +52,15 @@ impl TenantRates {
 }
 
 impl Throttle {
-    /// A throttle that keeps all three limits; tenants in `own` have another one than `rates`.
+    /// Creates a throttle. Tenants in `own` have their own limit instead of `rates.tenant`.
     pub fn new(rates: Rates, own: HashMap<TenantId, u64>) -> Self {
         let rates = TenantRates { rates, own };
         Self { schedule: Mutex::new(Schedule::new(rates.clone(), Instant::now())), rates }
     }
 
-    /// How much a job of `tenant` writes at once, at the most: no more bytes than one turn of
-    /// the lowest of its limits, so that a throttled export still moves several times a second.
-    /// `None` if it has no limit.
+    /// Returns the most bytes that a job of `tenant` writes at once: one turn of its lowest limit,
+    /// so a throttled export still moves several times per second. Returns `None` if there is no
+    /// limit.
     pub fn largest_write(&self, tenant: &TenantId) -> Option<usize> {
         let Rates { all, tenant, job } = self.rates.of(tenant);
         let lowest = [all, tenant, job].into_iter().filter(|rate| *rate > 0).min()?;
@@ -81,8 +81,8 @@ impl Line {
         Self { bytes_per_second, free_at }
     }
 
-    /// A write of `bytes` begins. One that is late by no more than a turn loses nothing by
-    /// it, so that the limit is also what is reached.
+    /// Records that a write of `bytes` begins. A write that is late by up to one turn loses
+    /// nothing, so exports do reach the limit.
     fn take(&mut self, bytes: usize, now: Instant) {
         if self.bytes_per_second > 0 {
             let cost = Duration::from_secs_f64(bytes as f64 / self.bytes_per_second as f64);
@@ -100,39 +100,39 @@ pub(super) enum State {
     Closed,
 }
 
-/// What one job has of the limits.
+/// A job's share of the limits.
 #[derive(Debug)]
 pub(super) struct Share {
     pub state: State,
-    /// Writers that wait.
+    /// The number of waiting writers.
     waiting: usize,
     tenant: TenantId,
     line: Line,
-    /// Bytes that it has had, and what it could have had when it did not ask: the waiting job
-    /// that has least is the next.
+    /// The bytes that the job has written, or could have written while it did not ask. The waiting
+    /// job with the fewest is next.
     served: u64,
     /// What its writers wait on.
     changed: Arc<Condvar>,
 }
 
-/// Names a job in the schedule.
+/// Identifies a job in the schedule.
 pub(super) type Key = u64;
 
-/// Who may write next, and when. It reads no clock.
+/// Decides which job may write next, and when. It reads no clock.
 #[derive(Debug)]
 pub(super) struct Schedule {
     rates: TenantRates,
-    /// Where each limit begins: whoever comes later has not asked for anything yet.
+    /// Where each limit begins. A job that comes later has not asked for anything yet.
     began: Instant,
     all: Line,
-    /// The limit of each tenant that has jobs, and how many.
+    /// The limit of each tenant that has jobs, and the number of its jobs.
     tenants: HashMap<TenantId, (Line, usize)>,
     shares: HashMap<Key, Share>,
-    /// The jobs that have writers waiting; paused ones, too.
+    /// The jobs with waiting writers, paused jobs included.
     waiting: BTreeSet<Key>,
     next_key: Key,
-    /// How far the job was served that began the last write, or an earlier one if that is more:
-    /// where a job begins that asks after a while.
+    /// How far the job was served that began the last write, or an earlier one if that is more. A
+    /// job that asks again after a while begins here.
     served: u64,
 }
 
@@ -162,7 +162,7 @@ impl Schedule {
         self.next_key
     }
 
-    /// Removes a job. What its tenant has used stays noted until it is paid off.
+    /// Removes a job. What its tenant has used stays recorded until it is paid off.
     pub fn leave(&mut self, key: Key, now: Instant) {
         self.waiting.remove(&key);
         if let Some(share) = self.shares.remove(&key)
@@ -173,29 +173,29 @@ impl Schedule {
         self.tenants.retain(|_, (line, jobs)| *jobs > 0 || line.free_at > now);
     }
 
-    /// How many writers of the job wait.
+    /// Returns how many writers of the job wait.
     #[cfg(test)]
     pub fn waiting(&self, key: Key) -> usize {
         self.shares.get(&key).map_or(0, |share| share.waiting)
     }
 
-    /// A job that has joined and not left.
+    /// Returns a job that has joined and not left.
     pub fn share(&mut self, key: Key) -> &mut Share {
         self.shares.get_mut(&key).expect("a gate leaves the schedule when it is dropped")
     }
 
-    /// A writer of the job begins to wait.
+    /// Records that a writer of the job begins to wait.
     pub fn wait(&mut self, key: Key) {
         self.share(key).waiting += 1;
         if self.waiting.insert(key) {
-            // What it did not ask for it does not catch up on.
+            // A job does not catch up on what it did not ask for.
             let served = self.served;
             let share = self.share(key);
             share.served = share.served.max(served);
         }
     }
 
-    /// A writer of the job waits no more.
+    /// Records that a writer of the job no longer waits.
     pub fn stop_waiting(&mut self, key: Key) {
         let share = self.share(key);
         share.waiting -= 1;
@@ -204,8 +204,8 @@ impl Schedule {
         }
     }
 
-    /// The job whose writers are next, and when; `None` if no open job has waiting ones.
-    /// Only a call of another method changes the answer, not the time.
+    /// Returns the job whose writers are next, and when; `None` if no open job has waiting writers.
+    /// Only other methods change the result, the passing of time does not.
     pub fn next(&self) -> Option<(Key, Instant)> {
         let ready = |share: &Share| {
             let tenant = self.tenants.get(&share.tenant).map_or(share.line.free_at, |(line, _)| line.free_at);
@@ -217,7 +217,7 @@ impl Schedule {
         Some((key, ready(share)))
     }
 
-    /// A writer of the job begins to write `bytes`.
+    /// Records that a writer of the job begins to write `bytes`.
     pub fn take(&mut self, key: Key, bytes: usize, now: Instant) {
         let Some(share) = self.shares.get_mut(&key) else { return };
         self.all.take(bytes, now);
@@ -229,7 +229,7 @@ impl Schedule {
         share.served = share.served.saturating_add(bytes as u64).max(self.served);
     }
 
-    /// Wakes a writer of the job that is next.
+    /// Wakes a writer of the next job.
     pub fn wake_next(&self) {
         if let Some(share) = self.next().and_then(|(key, _)| self.shares.get(&key)) {
             share.changed.notify_one();

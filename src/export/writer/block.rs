@@ -1,14 +1,14 @@
-//! Blocks of output that is organized by Patient (O-3): a header, then resources of any types.
-//! A block is not split over files unless it is larger than one; then each file that it goes on in
-//! begins with the header again, and the file before says which that is.
+//! Blocks of output that is organized by Patient (O-3): a header, then resources of any types. A
+//! block is split over files only if it is larger than one file. Each further file begins with the
+//! header again, and the file before it names its successor.
 
 use super::{ExportError, Outputs, PartWriter, Shared};
 use crate::job::OrganizeBy;
 
-/// What files of blocks are named after.
+/// The type that files of blocks are named after.
 const PATIENT: &str = OrganizeBy::Patient.as_str();
 
-/// See the module.
+/// A block whose header may not have been written yet.
 pub(super) struct Block {
     header: Vec<u8>,
     at_most: u64,
@@ -16,13 +16,13 @@ pub(super) struct Block {
 }
 
 impl PartWriter {
-    /// Begins a block: resources that are written from now on belong to it, whatever their type,
-    /// until the next block begins. `header` is its first line, without a line feed, which is
-    /// written when the first resource comes: a block without one leaves nothing behind.
-    /// `at_most` is how many bytes the block has at the most, header and line feeds included.
+    /// Begins a block. Resources that are written from now on belong to it, whatever their type,
+    /// until the next block begins. `header` is the block's first line, without a line feed. It is
+    /// written with the first resource, so an empty block leaves nothing behind. `at_most` is the
+    /// largest possible size of the block in bytes, with its header and line feeds.
     ///
     /// # Errors
-    /// [`ExportError::Cancelled`] once the job is cancelled.
+    /// Fails with [`ExportError::Cancelled`] once the job is cancelled.
     pub fn begin_block(&mut self, header: Vec<u8>, at_most: u64) -> Result<(), ExportError> {
         self.look()?;
         self.block = Some(Block::new(header, at_most));
@@ -56,7 +56,7 @@ impl Block {
         outputs.append(PATIENT, &[json, b"\n"], 1, shared)
     }
 
-    /// Writes the header and gives the name of the file that it is in.
+    /// Writes the header. Returns the name of the file that it is in.
     fn begin(&self, outputs: &mut Outputs, shared: &Shared) -> Result<String, ExportError> {
         outputs.append(PATIENT, &[&self.header, b"\n"], 1, shared)?;
         let output = outputs.open.get_mut(PATIENT).expect("a file that was written to is open");

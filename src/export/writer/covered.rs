@@ -1,5 +1,5 @@
-//! The types and the Groups that an export may hold, for a look at each resource that is written:
-//! whatever an exporter does, nothing of other types, and no other Group, gets into a file (G-4, P15).
+//! The types and Groups that an export may hold. Each resource is checked when it is written, so
+//! whatever an exporter does, no other type and no other Group gets into a file (G-4, P15).
 
 use serde::Deserialize;
 
@@ -10,12 +10,12 @@ use crate::job::{Access, Share};
 /// The types that an export may hold.
 #[derive(Debug, Default)]
 pub struct Covered {
-    /// Of each type whether some of it may be held; `None` if all of all types may.
+    /// For each type, whether some of it may be held; `None` if everything may.
     types: Option<Vec<bool>>,
 }
 
 impl Covered {
-    /// The types that `access` covers, and Bundles, which tell of deletions.
+    /// Returns the types that `access` covers, and Bundle, which lists deletions.
     pub fn of(access: &Access) -> Self {
         if access.is_everything() {
             return Self::default();
@@ -23,21 +23,21 @@ impl Covered {
         let may_hold = |resource_type: ResourceType| {
             resource_type == ResourceType::BUNDLE || access.of_type(resource_type.as_str()) != Share::Nothing
         };
-        // In the order of their indexes.
+        // In the order of the types' indexes.
         Self { types: Some(ResourceType::all().map(may_hold).collect()) }
     }
 
-    /// Whether it is one of them.
+    /// Returns whether the type is covered.
     pub fn has(&self, resource_type: ResourceType) -> bool {
         let index = usize::from(resource_type.index());
         self.types.as_ref().is_none_or(|types| types.get(index) == Some(&true))
     }
 }
 
-/// Whether all of these lines, which are Groups, may be held.
+/// Returns whether every Group in these lines may be held.
 ///
 /// # Errors
-/// If the token has fired.
+/// Fails if the token has fired.
 pub fn may_hold_groups(access: &Access, lines: &[u8], cancel: &CancelToken) -> Result<bool, Cancelled> {
     #[derive(Deserialize)]
     struct Named {

@@ -1,5 +1,5 @@
-//! The writer that an exporter is given. It never holds a file itself: the files are in a
-//! slot that the job can empty (a fence), after which every call answers `Cancelled` (P4).
+//! The writer that an exporter is given. It never holds a file itself. The files are in a slot that
+//! the job can empty (a fence), and every later call returns `Cancelled` (P4).
 
 mod block;
 mod covered;
@@ -22,31 +22,31 @@ use block::Block;
 
 pub(super) use covered::Covered;
 
-/// Bytes gathered before a write.
+/// Bytes to gather before a write.
 const BUFFER_BYTES: usize = 256 << 10;
 
 /// The type of the manifest's `error` files (MF-5).
 const OUTCOME: &str = "OperationOutcome";
 
-/// The form that files are given.
+/// How files are stored.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct Form {
-    /// The coding that they are stored in, and how hard it tries; `None` for plain text.
+    /// The coding and its effort; `None` for plain text.
     pub coding: Option<(Coding, u8)>,
-    /// Whether their SHA-256 is taken.
+    /// Whether to compute SHA-256 hashes.
     pub checksums: bool,
 }
 
-/// All that a part holds open; closed when it is dropped.
+/// Everything that a part holds open. Dropping it closes the files.
 struct Outputs {
     dir: Arc<dyn ExportDir>,
     open: BTreeMap<&'static str, Output>,
-    /// Compresses the pieces of all its files; made when the first is.
+    /// Compresses the pieces of all files. Created with the first piece.
     press: Option<Press>,
     sealed: Vec<OutputFile>,
 }
 
-/// Where the files of one part are, shared between its writer and its job.
+/// Holds the files of one part. The writer and the job share it.
 pub(super) struct Slot(Mutex<Option<Outputs>>);
 
 impl Slot {
@@ -54,7 +54,7 @@ impl Slot {
         Self(Mutex::new(Some(Outputs { dir, open: BTreeMap::new(), press: None, sealed: Vec::new() })))
     }
 
-    /// Takes the files away and closes them, unless the writer is inside a call just now.
+    /// Takes the files out and closes them, unless the writer is inside a call.
     pub fn fence(&self) -> Fence {
         match self.0.try_lock() {
             Some(mut outputs) => match outputs.take() {
@@ -66,20 +66,20 @@ impl Slot {
     }
 }
 
-/// What a fence found.
+/// The result of a fence.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Fence {
-    /// Files, which are closed now.
+    /// The writer had files, which are now closed.
     Closed,
-    /// No files any more.
+    /// The writer had no files any more.
     Empty,
-    /// A writer inside a system call: its files stay open until that returns.
+    /// The writer is inside a system call. Its files stay open until that returns.
     Busy,
 }
 
 /// What all writers of a job share.
 pub(super) struct Shared {
-    /// What they are parts of.
+    /// The job's request.
     pub asked: Asked,
     pub cancel: CancelToken,
     pub gate: Gate,
@@ -89,12 +89,12 @@ pub(super) struct Shared {
 }
 
 impl Shared {
-    /// Bytes of one write.
+    /// Returns the bytes of one write.
     pub fn chunk(&self) -> usize {
         self.gate.chunk(BUFFER_BYTES)
     }
 
-    /// Pieces of about one chunk, all of one size: a short one would use up a turn as well.
+    /// Splits bytes into pieces of one size, because a short piece costs a whole turn too.
     pub fn pieces<'a>(&self, bytes: &'a [u8]) -> std::slice::Chunks<'a, u8> {
         let count = (bytes.len() / self.chunk()).max(1);
         bytes.chunks(bytes.len().div_ceil(count).max(1))
@@ -103,20 +103,20 @@ impl Shared {
 
 /// Writes the resources of one part.
 ///
-/// Every call may wait while the job is paused or throttled, and returns
-/// [`ExportError::Cancelled`] as soon as the job is cancelled, also one that would only gather
-/// bytes or count; the files are closed then, and nothing written after that reaches the disk.
+/// Every call may block while the job is paused or throttled. Every call returns
+/// [`ExportError::Cancelled`] as soon as the job is cancelled, even if it would only gather bytes
+/// or count. The files are then closed, and nothing that is written later reaches the disk.
 pub struct PartWriter {
     slot: Arc<Slot>,
     shared: Arc<Shared>,
     covered: Arc<Covered>,
-    /// The request, once a Group was written.
+    /// The request, read when the first Group is written.
     asked: Option<Arc<ExportRequest>>,
-    /// The first type that was refused: whatever the exporter makes of it, the part has failed.
+    /// The first type that was refused. The part has failed, whatever the exporter returns.
     withheld: Option<&'static str>,
-    /// Progress not yet reported, in the unit of the part's weight.
+    /// Progress that has not been reported, in units of the part's weight.
     remaining: u64,
-    /// The block that is being written, in a part that consists of blocks.
+    /// The current block, in a part that consists of blocks.
     block: Option<Block>,
 }
 
@@ -125,24 +125,25 @@ impl PartWriter {
         Self { slot, shared, covered, asked: None, withheld: None, remaining: weight, block: None }
     }
 
-    /// What is exported, for what all parts of an export have in common: a plan need not repeat it in
-    /// each of them. It is read from the job's directory: who needs it often keeps it.
+    /// Returns the export's request, which holds what all its parts have in common. It is read from
+    /// the job's directory; an exporter that needs it often should keep it.
     ///
     /// # Errors
-    /// [`ExportError::Cancelled`] after a fence; others if it cannot be read.
+    /// Fails with [`ExportError::Cancelled`] after a fence, and with other errors if the request
+    /// cannot be read.
     pub fn request(&self) -> Result<Arc<ExportRequest>, ExportError> {
         let slot = self.slot.0.lock();
         self.shared.asked.read(&*slot.as_ref().ok_or(ExportError::Cancelled)?.dir)
     }
 
-    /// Appends one resource: `json` is one JSON object without line breaks, and without the
-    /// newline at its end. Resources of one type go to the same file until it is full; after
-    /// [`PartWriter::begin_block`] those of all types do. Bundles are the manifest's `deleted`
-    /// (MF-6).
+    /// Appends one resource. `json` is one JSON object without line breaks, and without a newline
+    /// at its end. Resources of one type go to the same file until it is full. After
+    /// [`PartWriter::begin_block`], resources of all types do. Bundles go to the manifest's
+    /// `deleted` (MF-6).
     ///
     /// # Errors
-    /// [`ExportError::Withheld`] if the export may not hold the type, or that Group, which ends the
-    /// part: no further call writes.
+    /// Fails with [`ExportError::Withheld`] if the export may not hold the type or the Group. That
+    /// ends the part: no later call writes.
     pub fn resource(&mut self, resource_type: ResourceType, json: &[u8]) -> Result<(), ExportError> {
         self.check(resource_type, json)?;
         let Some(mut block) = self.block.take() else { return self.line(resource_type.as_str(), json) };
@@ -151,9 +152,8 @@ impl PartWriter {
         written
     }
 
-    /// Appends resources of one type: `lines` are whole lines, one JSON object and a line feed
-    /// each, any number of them. What [`PartWriter::resource`] does for one, at the speed of
-    /// copying.
+    /// Appends resources of one type, as [`PartWriter::resource`] does for one, at the speed of a
+    /// copy. `lines` are whole lines, each one JSON object and a line feed.
     pub fn lines(&mut self, resource_type: ResourceType, mut lines: &[u8]) -> Result<(), ExportError> {
         self.check(resource_type, lines)?;
         if self.block.is_some() {
@@ -175,7 +175,7 @@ impl PartWriter {
                         outputs.seal(name, shared)?;
                         continue;
                     }
-                    // One line that is larger than a file has a file of its own.
+                    // A line that is larger than a file gets a file of its own.
                     0 => memchr::memchr(b'\n', lines).map_or(lines.len(), |n| n + 1),
                     fitting => fitting,
                 };
@@ -188,15 +188,15 @@ impl PartWriter {
         })
     }
 
-    /// Appends an OperationOutcome to the `error` file of the manifest (ST-8).
+    /// Appends an OperationOutcome to an `error` file of the manifest (ST-8).
     pub fn outcome(&mut self, outcome: &OperationOutcome) -> Result<(), ExportError> {
         self.line(OUTCOME, outcome.to_json().as_bytes())
     }
 
-    /// Says that `units` of the part's weight are done; more than the weight is ignored.
+    /// Reports that `units` of the part's weight are done. What exceeds the weight is ignored.
     ///
     /// # Errors
-    /// [`ExportError::Cancelled`] once the job is cancelled.
+    /// Fails with [`ExportError::Cancelled`] once the job is cancelled.
     pub fn progress(&mut self, units: u64) -> Result<(), ExportError> {
         self.look()?;
         self.advance(units);
@@ -209,7 +209,7 @@ impl PartWriter {
         self.shared.progress.advance(units);
     }
 
-    /// Closes the files if the job is cancelled: whoever calls has nothing to write any more.
+    /// Closes the files if the job is cancelled.
     fn look(&self) -> Result<(), ExportError> {
         self.shared.cancel.check().inspect_err(|_| *self.slot.0.lock() = None)?;
         Ok(())
@@ -229,8 +229,8 @@ impl PartWriter {
         self.write(|_, _| Err(ExportError::Withheld(name)))
     }
 
-    /// Whether the export may hold these Groups (P15). Which they are stands in the request alone,
-    /// which is read when the first Group comes.
+    /// Returns whether the export may hold these Groups (P15). The allowed Groups are listed in the
+    /// request, which is read with the first Group.
     fn may_hold_groups(&mut self, lines: &[u8]) -> Result<bool, ExportError> {
         let request = match self.asked.take() {
             Some(request) => request,
@@ -252,8 +252,8 @@ impl PartWriter {
         })
     }
 
-    /// Writes, unless the job is cancelled. After a write that failed nobody knows where a file
-    /// ends: the files are closed, and no call writes any more.
+    /// Writes, unless the job is cancelled. After a failed write the end of the file is unknown, so
+    /// the files are closed and no later call writes.
     fn write(
         &mut self,
         write: impl FnOnce(&mut Outputs, &Shared) -> Result<(), ExportError>,
@@ -268,7 +268,7 @@ impl PartWriter {
         written
     }
 
-    /// Ends the part: every file written, synced and closed, the directory synced. Gives the
+    /// Ends the part: writes, syncs and closes every file, and syncs the directory. Returns the
     /// files in the order of their types.
     pub(super) fn seal(mut self) -> Result<Vec<OutputFile>, ExportError> {
         self.look()?;
@@ -289,7 +289,7 @@ impl PartWriter {
 }
 
 impl Outputs {
-    /// Bytes of text of the file of that type that is being written.
+    /// Returns the size of the text of the open file of that type, in bytes.
     fn bytes(&self, resource_type: &str) -> u64 {
         self.open.get(resource_type).map_or(0, |output| output.file.bytes)
     }

@@ -1,4 +1,4 @@
-//! One `parameter[:modifier]=value` of a search.
+//! One criterion of a search, `parameter[:modifier]=value`.
 
 use serde_json::Value;
 
@@ -17,7 +17,7 @@ use super::uri::{Relation, Uri};
 use crate::fhir::ResourceType;
 use crate::fhir::quoted::quoted;
 
-/// Parameters that say how the result of a search is given.
+/// Parameters that control how results of a search are returned.
 const RESULT_PARAMETERS: &[&str] = &[
     "_contained",
     "_containedType",
@@ -37,10 +37,10 @@ const RESULT_PARAMETERS: &[&str] = &[
     "_total",
 ];
 
-/// Modifiers that the standard has and this server has not.
+/// Modifiers of the standard that this server does not support.
 const FOREIGN_MODIFIERS: &[&str] = &["above", "below", "in", "not-in", "of-type"];
 
-/// What is to be found in a resource.
+/// What a resource must contain.
 #[derive(Debug, Clone)]
 pub struct Criterion {
     parameter: &'static Parameter,
@@ -49,22 +49,22 @@ pub struct Criterion {
 
 #[derive(Debug, Clone)]
 enum Test {
-    /// There is a value, or none.
+    /// The parameter has a value, or none.
     Missing(bool),
-    /// A value is any of these.
+    /// Some value matches any of these.
     Any(Vec<Sought>),
-    /// No value is any of these.
+    /// No value matches any of these.
     None(Vec<Sought>),
 }
 
 #[derive(Debug, Clone)]
 enum Sought {
     Date(Date),
-    /// What the identifier of a Reference is.
+    /// Matches the identifier of a Reference.
     Identifier(Token),
     Quantity(Quantity),
     Reference(Target),
-    /// What the text of a coded value has.
+    /// Matches the text of a coded value.
     Text(Words),
     Token(Token),
     Uri(Uri),
@@ -72,10 +72,10 @@ enum Sought {
 }
 
 impl Criterion {
-    /// Reads a name, with its modifier if it has one, and a value, both decoded.
+    /// Parses a decoded name, with its modifier, and a decoded value.
     ///
     /// # Errors
-    /// What was wrong and what would be right.
+    /// Fails with what is wrong and what would be right.
     pub fn parse(resource_type: ResourceType, name: &str, value: &str) -> Result<Self, FilterError> {
         let (code, modifier) = match name.split_once(':') {
             Some((code, modifier)) => (code, Some(modifier)),
@@ -102,7 +102,7 @@ impl Criterion {
         Ok(Self { parameter, test })
     }
 
-    /// How many values it compares with.
+    /// Returns how many values are compared.
     pub fn values(&self) -> usize {
         match &self.test {
             Test::Missing(_) => 1,
@@ -110,7 +110,7 @@ impl Criterion {
         }
     }
 
-    /// Whether a resource is so.
+    /// Returns whether a resource matches.
     pub fn matches(&self, resource: &Value, search: Search<'_>) -> bool {
         let any = |test: &mut dyn FnMut(Shape, &Value) -> bool| {
             self.parameter.places.iter().any(|place| place.any(resource, search, test))
@@ -125,7 +125,7 @@ impl Criterion {
         }
     }
 
-    /// Adds what must be read of a resource.
+    /// Adds the elements that must be read.
     pub fn want(&self, wanted: &mut Wanted) {
         self.parameter.places.iter().for_each(|place| place.want(wanted));
     }
@@ -179,7 +179,7 @@ fn find(resource_type: ResourceType, name: &str, code: &str) -> Result<&'static 
     }
 }
 
-/// Reads one of the values that are sought.
+/// Parses one wanted value.
 fn seek(parameter: &Parameter, modifier: Option<&str>, item: &str) -> Result<Sought, FilterError> {
     let shapes = parameter.places.iter().map(|place| place.shape());
     let text = || escape::unescape(item);

@@ -1,4 +1,4 @@
-//! Dates: each one, of a search or of a resource, is a time from an instant to another.
+//! Dates. Each date, of a search or of a resource, is a period from one instant to another.
 
 use serde_json::Value;
 
@@ -7,15 +7,15 @@ use super::place::Shape;
 use super::prefix::{self, Prefix};
 use crate::fhir::{date_time, instant};
 
-/// A date that is sought.
+/// A date to search for.
 #[derive(Debug, Clone)]
 pub struct Date {
     prefix: Prefix,
     time: Time,
 }
 
-/// From an instant to before another, in nanoseconds since 1970; the least and the greatest
-/// number are the beginning and the end of time.
+/// A period, from an instant to before another one, in nanoseconds since 1970. The least and the
+/// greatest number are open ends.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 struct Time {
     from: i128,
@@ -25,11 +25,11 @@ struct Time {
 const SECOND: i128 = 1_000_000_000;
 
 impl Date {
-    /// Reads a date with its prefix, as in `ge2024-01`. The `+` of an offset may have become a
-    /// space. What has no offset is in UTC.
+    /// Parses a date with its prefix, as in `ge2024-01`. The `+` of an offset may have become a
+    /// space. A date without an offset is in UTC.
     ///
     /// # Errors
-    /// What would be right.
+    /// Fails with the expected form.
     pub fn parse(text: &str) -> Result<Self, &'static str> {
         let (prefix, date) = prefix::split(text);
         let time = time(&date.replace(' ', "+")).ok_or(
@@ -39,8 +39,8 @@ impl Date {
         Ok(Self { prefix, time })
     }
 
-    /// Whether a value of a resource lies to it as the prefix says. Near is as long before or
-    /// after as what is sought is long: a day before or after a day.
+    /// Returns whether a value of a resource compares as the prefix says. Near means within the
+    /// length of the wanted date: a day before or after a day.
     pub fn matches(&self, shape: Shape, value: &Value, search: Search<'_>) -> bool {
         let Some(Time { from, to }) = time_of(shape, value, search) else { return false };
         let sought = self.time;
@@ -62,7 +62,7 @@ impl Date {
     }
 }
 
-/// The time of an element; `None` if it has none that can be read.
+/// Returns the period of an element, or `None` if it has none.
 fn time_of(shape: Shape, value: &Value, search: Search<'_>) -> Option<Time> {
     match shape {
         Shape::Date => time(value.as_str()?),
@@ -92,8 +92,8 @@ fn time_of(shape: Shape, value: &Value, search: Search<'_>) -> Option<Time> {
     }
 }
 
-/// The time that a `date`, a `dateTime` or an `instant` is long by its precision; also of a
-/// time without seconds or without an offset, which a search may have.
+/// Returns the period that a `date`, a `dateTime` or an `instant` spans by its precision. It also
+/// accepts times without seconds or an offset, which a search may have.
 fn time(text: &str) -> Option<Time> {
     let Some((day, clock)) = text.split_once('T') else {
         let (first, last) = (date_time::first(text)?, date_time::last(text)?);

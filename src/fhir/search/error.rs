@@ -1,20 +1,19 @@
-//! Why a filter is refused: what was wrong and what would be right.
+//! Why a filter is refused: what is wrong and what would be right.
 
 use std::fmt;
 
 use super::super::quoted::quoted;
 
-/// Whether a filter is wrong, or right and beyond this server.
+/// Whether a filter is wrong, or beyond this server.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum ErrorKind {
-    /// It is no search of FHIR R4, or one that a `_typeFilter` must not be.
+    /// It is not a search of FHIR R4, or not allowed in a `_typeFilter`.
     Invalid,
-    /// FHIR R4 has it, or might; this server does not.
+    /// FHIR R4 may have it, but this server does not.
     Unsupported,
 }
 
-/// A filter that is refused. Its text is for the client that sent the filter, and for nobody
-/// else (P12).
+/// A refused filter. The text is only for the client that sent the filter (P12).
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("{text}")]
 pub struct FilterError {
@@ -23,7 +22,7 @@ pub struct FilterError {
 }
 
 impl FilterError {
-    /// Whose fault it is.
+    /// Returns whether the filter is wrong or unsupported.
     pub fn kind(&self) -> ErrorKind {
         self.kind
     }
@@ -36,7 +35,7 @@ impl FilterError {
         Self { kind: ErrorKind::Unsupported, text: text.into() }
     }
 
-    /// A value of the parameter `code` that is none.
+    /// Refuses a value of the parameter `code`.
     pub(super) fn bad_value(code: &str, value: &str, reason: impl fmt::Display) -> Self {
         Self::invalid(format!("{code} has the value {}: {reason}.", quoted(value)))
     }

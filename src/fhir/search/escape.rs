@@ -1,7 +1,6 @@
-//! The separators of a search value, and the backslash that takes their meaning away.
+//! Separators in search values, and the backslash that escapes them.
 
-/// The parts between the separators `at` that no backslash stands before. The parts keep their
-/// backslashes.
+/// Splits the text at unescaped separators. The parts keep their backslashes.
 pub fn split(text: &str, at: char) -> impl Iterator<Item = &str> {
     let mut is_escaped = false;
     text.split(move |c| {
@@ -11,10 +10,10 @@ pub fn split(text: &str, at: char) -> impl Iterator<Item = &str> {
     })
 }
 
-/// The text that is meant.
+/// Removes the escapes.
 ///
 /// # Errors
-/// If a backslash stands before anything but `,`, `|`, `$` and itself.
+/// Fails if a backslash precedes anything but `,`, `|`, `$` and itself.
 pub fn unescape(text: &str) -> Result<String, &'static str> {
     let mut meant = String::with_capacity(text.len());
     let mut chars = text.chars();

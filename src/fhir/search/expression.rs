@@ -1,18 +1,17 @@
-//! The subset of FHIRPath that the published search parameters of R4 are written in: paths,
-//! `|`, `(X as T)`, `.as(T)`, `.where(member='text')`, `.where(resolve() is T)` and
-//! `X.exists() and X != false`.
+//! The subset of FHIRPath that R4's search parameters are written in: paths, `|`, `(X as T)`,
+//! `.as(T)`, `.where(member='text')`, `.where(resolve() is T)` and `X.exists() and X != false`.
 
 use super::place::{Place, Shape, Step};
 use crate::fhir::ResourceType;
 
-/// What is said of an expression that cannot be read.
+/// The reason for an expression that cannot be evaluated.
 pub const UNREADABLE: &str = "its definition uses what this server cannot evaluate";
 
-/// Reads an expression. `data_types` has the data type of each of its alternatives, with `[x]`
-/// and a list for a choice element of which more than one type is meant.
+/// Parses an expression. `data_types` lists the data type of each alternative, with `[x]` and a
+/// list for a choice element that may have several.
 ///
 /// # Errors
-/// [`UNREADABLE`].
+/// Fails with [`UNREADABLE`].
 pub fn parse(expression: &str, data_types: &str) -> Result<Vec<Place>, &'static str> {
     let mut places = Vec::new();
     let mut data_types = data_types.split(" | ");
@@ -32,7 +31,7 @@ pub fn parse(expression: &str, data_types: &str) -> Result<Vec<Place>, &'static 
     Ok(places)
 }
 
-/// One way for each data type. What is chosen by `as` may have subtypes, which the list names.
+/// Returns one path for each data type. `as` also selects subtypes, which the list names.
 fn ways(path: &str, data_types: &str) -> Result<Vec<(Vec<Step>, Shape)>, &'static str> {
     let (steps, chosen) = steps(path)?;
     let way = |data_type, chosen: Option<&str>| {
@@ -48,7 +47,7 @@ fn ways(path: &str, data_types: &str) -> Result<Vec<(Vec<Step>, Shape)>, &'stati
     }
 }
 
-/// The steps of a path, and the type that is chosen of the choice element at its end.
+/// Returns the steps of a path, and the type chosen of the choice element at its end.
 fn steps(path: &str) -> Result<(Vec<Step>, Option<&str>), &'static str> {
     let mut steps = Vec::new();
     let mut chosen = None;
@@ -78,7 +77,7 @@ fn steps(path: &str) -> Result<(Vec<Step>, Option<&str>), &'static str> {
     Ok((steps, chosen))
 }
 
-/// The parts between the dots that stand in no parentheses.
+/// Returns the parts between dots that are not in parentheses.
 fn parts(path: &str) -> impl Iterator<Item = &str> {
     let mut depth = 0usize;
     path.split(move |c| {
@@ -95,7 +94,7 @@ fn between<'a>(text: &'a str, start: &str, end: &str) -> Option<&'a str> {
     text.strip_prefix(start)?.strip_suffix(end)
 }
 
-/// Makes the last step one to the choice element of that type: `value` to `valueQuantity`.
+/// Makes the last step lead to the choice element of that type: `value` becomes `valueQuantity`.
 fn choose(steps: &mut [Step], data_type: &str) -> Result<(), &'static str> {
     let Some(Step::Member(name)) = steps.last_mut() else { return Err(UNREADABLE) };
     let (first, rest) = data_type.split_at_checked(1).ok_or(UNREADABLE)?;

@@ -6,16 +6,16 @@ use serde_json::Value;
 use super::place::Shape;
 use super::prefix::{self, Prefix};
 
-/// A number that is sought.
+/// A number to search for.
 #[derive(Debug, Clone)]
 pub struct Number {
     prefix: Prefix,
     value: Decimal,
-    /// Half a unit of the last digit that was given.
+    /// Half a unit of its last digit.
     half: Decimal,
 }
 
-/// From where to where a value of a resource reaches, inclusively; `None` is without an end.
+/// The range of a value, inclusive; `None` is an open end.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Extent {
     pub low: Option<Decimal>,
@@ -23,10 +23,10 @@ pub struct Extent {
 }
 
 impl Number {
-    /// Reads a number with its prefix, as in `ge5.4` or `1e2`.
+    /// Parses a number with its prefix, as in `ge5.4` or `1e2`.
     ///
     /// # Errors
-    /// What would be right.
+    /// Fails with the expected form.
     pub fn parse(text: &str) -> Result<Self, &'static str> {
         let (prefix, number) = prefix::split(text);
         let (value, unit) = decimal_and_unit(number).ok_or(
@@ -36,8 +36,8 @@ impl Number {
         Ok(Self { prefix, value, half: unit * Decimal::new(5, 1) })
     }
 
-    /// Whether a value of that extent is what is sought. The precision counts for `eq`, `ne`
-    /// and `ap` alone; near is a tenth of the number.
+    /// Returns whether a value with this range matches. The precision counts only for `eq`, `ne`
+    /// and `ap`. Near means within a tenth of the number.
     pub fn matches(&self, Extent { low, high }: Extent) -> bool {
         let value = self.value;
         let is_equal = || {
@@ -61,7 +61,7 @@ impl Number {
     }
 }
 
-/// The extent of an element that is a number or a Range; `None` if it has none.
+/// Returns the range of an element that is a number or a Range, or `None` if it has none.
 pub fn extent(shape: Shape, value: &Value) -> Option<Extent> {
     match shape {
         Shape::Number => decimal(value).map(|it| Extent { low: Some(it), high: Some(it) }),
@@ -73,7 +73,7 @@ pub fn extent(shape: Shape, value: &Value) -> Option<Extent> {
     }
 }
 
-/// The number of a JSON value. One beyond all decimals is the greatest or the least.
+/// Parses a JSON number. A number beyond all decimals becomes the greatest or the least.
 pub fn decimal(value: &Value) -> Option<Decimal> {
     let Value::Number(number) = value else { return None };
     let text = number.to_string();
@@ -85,8 +85,8 @@ pub fn decimal(value: &Value) -> Option<Decimal> {
     })
 }
 
-/// A number and the unit of its last digit; `None` if it is none, or has digits of no
-/// significance that FHIR knows: its decimals have 18.
+/// Parses a number and the unit of its last digit. Returns `None` for other texts, and for more
+/// than the 18 significant digits of a FHIR decimal.
 fn decimal_and_unit(text: &str) -> Option<(Decimal, Decimal)> {
     let (mantissa, exponent) = text.split_once(['e', 'E']).unwrap_or((text, "0"));
     let unsigned = mantissa.strip_prefix(['+', '-']).unwrap_or(mantissa);

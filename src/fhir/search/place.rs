@@ -6,7 +6,7 @@ use super::read::Wanted;
 use super::{Search, reference};
 use crate::fhir::ResourceType;
 
-/// The data types of FHIR R4 that searches look at, by how they are compared.
+/// The data types of FHIR R4 that searches compare, grouped by how they are compared.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Shape {
     Address,
@@ -27,7 +27,7 @@ pub enum Shape {
     /// An integer or a decimal.
     Number,
     Period,
-    /// A Quantity, or what is made of one: an Age or a Duration.
+    /// A Quantity, an Age or a Duration.
     Quantity,
     Range,
     Reference,
@@ -40,7 +40,7 @@ pub enum Shape {
 }
 
 impl Shape {
-    /// The shape of the data type of that name.
+    /// Returns the shape of the data type with that name.
     pub fn of(data_type: &str) -> Option<Self> {
         Some(match data_type {
             "Address" => Self::Address,
@@ -69,30 +69,29 @@ impl Shape {
         })
     }
 
-    /// Whether values stand in the JSON alone, and so without a system.
+    /// Returns whether values are plain JSON strings, which have no system.
     pub fn is_plain(self) -> bool {
         matches!(self, Self::Boolean | Self::Code | Self::ContactPoint | Self::Text | Self::Uri)
     }
 }
 
-/// A step from an element to others.
+/// A step from an element to other elements.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Step {
-    /// To the member of that name, or to each of the members if they are an array.
+    /// To the member with that name, or to each item if it is an array.
     Member(String),
-    /// Goes on only from an element whose member has that text.
+    /// Continues only if the element's member has that text.
     Where { member: String, text: String },
-    /// Goes on only from a reference to that type.
+    /// Continues only from a reference to that type.
     RefersTo(ResourceType),
 }
 
 /// One alternative of a parameter's expression.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Place {
-    /// The elements at the end of a way.
+    /// The elements at the end of a path.
     Elements { steps: Vec<Step>, shape: Shape },
-    /// Whether at the end of any of the ways there is something that is not `false`: always
-    /// one boolean.
+    /// Whether any path leads to a value other than `false`. This always is one boolean.
     Truth(Vec<Vec<Step>>),
 }
 
@@ -100,7 +99,7 @@ static TRUE: Value = Value::Bool(true);
 static FALSE: Value = Value::Bool(false);
 
 impl Place {
-    /// Whether any value that is found in the resource passes the test.
+    /// Returns whether any value in the resource passes the test.
     pub fn any(
         &self,
         resource: &Value,
@@ -117,7 +116,7 @@ impl Place {
         }
     }
 
-    /// The shape of its values.
+    /// Returns the shape of the values.
     pub fn shape(&self) -> Shape {
         match self {
             Self::Elements { shape, .. } => *shape,
@@ -125,7 +124,7 @@ impl Place {
         }
     }
 
-    /// Adds what must be read of a resource.
+    /// Adds the elements that must be read.
     pub fn want(&self, wanted: &mut Wanted) {
         match self {
             Self::Elements { steps, .. } => wanted.add(steps),

@@ -1,29 +1,29 @@
 //! The prefixes of numbers, quantities and dates.
 
-/// How a value of a resource is to lie to the one that is sought.
+/// How a value of a resource must compare with the value of the search.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Prefix {
-    /// Within the precision of what is sought.
+    /// Within the precision of the search.
     Equal,
-    /// Not so.
+    /// Not within it.
     NotEqual,
     /// Reaches above it.
     Greater,
     /// Reaches below it.
     Less,
-    /// Reaches it, or above it.
+    /// Overlaps it, or reaches above it.
     GreaterOrEqual,
-    /// Reaches it, or below it.
+    /// Overlaps it, or reaches below it.
     LessOrEqual,
-    /// All of it is above.
+    /// Lies entirely above it.
     StartsAfter,
-    /// All of it is below.
+    /// Lies entirely below it.
     EndsBefore,
-    /// Near it.
+    /// Lies near it.
     Approximately,
 }
 
-/// The prefix, `eq` if there is none, and the rest.
+/// Splits off the prefix, which is `eq` if there is none.
 pub fn split(text: &str) -> (Prefix, &str) {
     let prefix = match text.get(..2) {
         Some("eq") => Prefix::Equal,

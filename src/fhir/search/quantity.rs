@@ -1,4 +1,4 @@
-//! Quantities: numbers with a unit. Units are compared as they stand; nothing is converted.
+//! Quantities: numbers with a unit. Units are compared as written, without conversion.
 
 use serde_json::Value;
 
@@ -9,7 +9,7 @@ use super::place::Shape;
 /// The system of the codes of a Money.
 const CURRENCIES: &str = "urn:iso:std:iso:4217";
 
-/// A quantity that is sought.
+/// A quantity to search for.
 #[derive(Debug, Clone)]
 pub struct Quantity {
     number: Number,
@@ -18,19 +18,19 @@ pub struct Quantity {
 
 #[derive(Debug, Clone)]
 enum Unit {
-    /// Any, or none.
+    /// Any unit, or none.
     Any,
-    /// The code or the unit for people is this.
+    /// This code or unit for people.
     Named(String),
-    /// Of that system, and of that code if there is one.
+    /// This system, and this code if there is one.
     Coded { system: String, code: Option<String> },
 }
 
 impl Quantity {
-    /// Reads `number`, `number|system|code` or `number||unit`, with or without a prefix.
+    /// Parses `number`, `number|system|code` or `number||unit`, with or without a prefix.
     ///
     /// # Errors
-    /// What would be right.
+    /// Fails with the expected form.
     pub fn parse(text: &str) -> Result<Self, &'static str> {
         const FORMS: &str = "give number, number|system|code or number||unit";
         let parts = escape::split(text, '|').map(escape::unescape).collect::<Result<Vec<_>, _>>()?;
@@ -49,15 +49,15 @@ impl Quantity {
         Ok(Self { number: Number::parse(&parts[0])?, unit })
     }
 
-    /// Reads a number, which has no unit.
+    /// Parses a number, which has no unit.
     ///
     /// # Errors
-    /// What would be right.
+    /// Fails with the expected form.
     pub fn parse_number(text: &str) -> Result<Self, &'static str> {
         Ok(Self { number: Number::parse(text)?, unit: Unit::Any })
     }
 
-    /// Whether a value of a resource is it. A `comparator` is not looked at.
+    /// Returns whether a value of a resource matches. A `comparator` is ignored.
     pub fn matches(&self, shape: Shape, value: &Value) -> bool {
         let extent = match shape {
             Shape::Quantity | Shape::Money => {

@@ -1,6 +1,6 @@
-//! Reads of a line only what a filter looks at: all other elements are passed over, and what
-//! comes after the last one that is wanted is not looked at. Long lines are read with looks at the
-//! token of the job, and of a resource no more is held than [`MOST_HELD`] (P13).
+//! Reads only those elements of a line that a filter compares. It skips all others, and stops after
+//! the last one that is wanted. Long lines are read with checks of the job's token, and at most
+//! [`MOST_HELD`] bytes of a resource are held (P13).
 
 use std::cell::Cell;
 use std::fmt;
@@ -11,34 +11,35 @@ use serde_json::{Map, Value};
 use super::place::Step;
 use crate::cancel::{AT_ONCE, CancelToken, Cancelled};
 
-/// Bytes of the longest text that is compared, the limit of R4 for a string. A longer one is there
-/// (`:missing=false`) and is nothing that could be sought.
+/// Longest text in bytes that is compared, R4's limit for a string. A longer text exists
+/// (`:missing=false`), but matches nothing.
 const LONGEST_TEXT: usize = 1 << 20;
 
-/// Bytes of memory that what is wanted of one resource may take; one that has more cannot be read.
+/// Most memory in bytes for the wanted elements of one resource. A resource with more cannot be
+/// read.
 const MOST_HELD: usize = 512 << 20;
 
-/// Bytes of memory of a value, and of an object besides: a node of its map.
+/// Memory in bytes of a value, and of an object in addition: a node of its map.
 const VALUE_BYTES: usize = size_of::<Value>();
 const OBJECT_BYTES: usize = 640;
 
-/// The elements that are wanted of an object, or of each object of an array.
+/// The wanted elements of an object, or of each object of an array.
 #[derive(Debug, Clone, Default)]
 pub struct Wanted {
-    /// Whether all of it is.
+    /// Whether the whole element is wanted.
     whole: bool,
     members: Vec<(String, Wanted)>,
 }
 
 impl Wanted {
-    /// Adds what stands on a way and at its end.
+    /// Adds the elements on a path and at its end.
     pub fn add(&mut self, steps: &[Step]) {
         let mut end = self;
         for step in steps {
             match step {
                 Step::Member(name) => end = end.member(name),
                 Step::Where { member, .. } => end.member(member).whole = true,
-                // At the end of a way there is nothing that is not wanted.
+                // Everything at the end of a path is wanted.
                 Step::RefersTo(_) => {}
             }
         }
@@ -53,11 +54,11 @@ impl Wanted {
         &mut self.members[at].1
     }
 
-    /// The wanted elements of a resource's line; `None` if it cannot be read so far. Of a root
-    /// element that is there twice the first counts.
+    /// Reads the wanted elements of a resource's line, or returns `None` if the line is malformed
+    /// up to the last of them. If a root element is duplicated, the first one counts.
     ///
     /// # Errors
-    /// If the token has fired.
+    /// Fails if the token has fired.
     pub fn read(&self, line: &[u8], cancel: &CancelToken) -> Result<Option<Value>, Cancelled> {
         let (mut found, room) = (Map::new(), Cell::new(MOST_HELD));
         let root = Root { wanted: self, room: &room, found: &mut found };
@@ -71,7 +72,7 @@ impl Wanted {
     }
 }
 
-/// Reads a resource. Ends with an error as soon as all has been found.
+/// Reads a resource. Stops with an error as soon as everything has been found.
 struct Root<'w> {
     wanted: &'w Wanted,
     room: &'w Cell<usize>,
@@ -101,7 +102,7 @@ impl<'de> Visitor<'de> for Root<'_> {
     }
 }
 
-/// Reads a key: the wanted member of that name.
+/// Reads a key and returns the wanted member of that name.
 struct Key<'w>(&'w Wanted);
 
 static WHOLE: Wanted = Wanted { whole: true, members: Vec::new() };
@@ -130,8 +131,8 @@ impl<'w> Visitor<'_> for Key<'w> {
     }
 }
 
-/// Reads an element. What is neither an object nor an array has no members: if not all of it is
-/// wanted, nothing is.
+/// Reads an element. A value that is neither an object nor an array has no members: if it is not
+/// wanted as a whole, it is skipped.
 struct Element<'w> {
     wanted: &'w Wanted,
     /// Bytes that may still be held.

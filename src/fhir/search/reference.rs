@@ -6,21 +6,21 @@ use super::place::Shape;
 use crate::fhir::ResourceType;
 use crate::fhir::reference::{self, Bases};
 
-/// A reference that is sought.
+/// A reference to search for.
 #[derive(Debug, Clone)]
 pub enum Target {
-    /// The resource of that id here, of any type, or of the type of a modifier.
+    /// The resource with that id in this source, of any type or of the modifier's type.
     Id { id: String, resource_type: Option<ResourceType> },
-    /// `Type/id`, an absolute URL, a URN or a canonical; each with or without a version.
+    /// `Type/id`, an absolute URL, a URN or a canonical, each with or without a version.
     Url(String),
 }
 
 impl Target {
-    /// Reads a reference, its escapes read. `modifier` is the type that the parameter is
-    /// limited to, as in `subject:Patient`.
+    /// Parses a reference without escapes. `modifier` is the type that restricts the parameter, as
+    /// in `subject:Patient`.
     ///
     /// # Errors
-    /// What would be right.
+    /// Fails with the expected form.
     pub fn parse(text: &str, modifier: Option<ResourceType>) -> Result<Self, &'static str> {
         const FORMS: &str = "give Type/id, an id, or an absolute URL";
         let local = reference::parse_relative(text);
@@ -37,7 +37,7 @@ impl Target {
         if is_id(text) { Ok(Self::Id { id: text.into(), resource_type: None }) } else { Err(FORMS) }
     }
 
-    /// Whether a value of a resource refers to it.
+    /// Returns whether a value of a resource refers to the target.
     pub fn matches(&self, shape: Shape, value: &Value, bases: &Bases) -> bool {
         match (self, shape) {
             (Self::Url(sought), Shape::Canonical) => {
@@ -65,13 +65,13 @@ impl Target {
     }
 }
 
-/// Whether a canonical is the one that is sought: of the version that is asked for, if one is.
+/// Returns whether a canonical is the wanted one, in the wanted version if there is one.
 pub fn is_canonical(canonical: &str, sought: &str) -> bool {
     canonical == sought || canonical.split_once('|').is_some_and(|(url, _)| url == sought)
 }
 
-/// The type that a Reference is to, as far as it says: by its URL, or else by its `type`.
-/// Nothing is resolved, and contained resources are not looked at.
+/// Returns the type that a Reference refers to, as far as it says: by its URL, or else by its
+/// `type`. Nothing is resolved, and contained resources are ignored.
 pub fn type_of(value: &Value) -> Option<ResourceType> {
     let by_url = |text: &str| {
         if let Some((head, _)) = text.split_once('?') {
@@ -95,12 +95,12 @@ fn split_version(text: &str) -> (&str, Option<&str>) {
     }
 }
 
-/// Whether it could be the id of a resource, also one that is longer than an R4 id may be.
+/// Returns whether the text could be the id of a resource. Longer ids than R4 allows are accepted.
 fn is_id(text: &str) -> bool {
     !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"-._".contains(&byte))
 }
 
-/// Whether it begins with a scheme, as in `https:` or `urn:`.
+/// Returns whether the text begins with a scheme, as in `https:` or `urn:`.
 fn is_absolute(text: &str) -> bool {
     text.split_once(':').is_some_and(|(scheme, rest)| {
         !rest.is_empty()

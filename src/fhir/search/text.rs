@@ -1,4 +1,4 @@
-//! Strings: words at the beginning of a text, somewhere in it, or the whole of it.
+//! Strings: words at the beginning of a text or within it, or the whole text.
 
 use serde_json::Value;
 use unicode_normalization::UnicodeNormalization;
@@ -7,18 +7,18 @@ use unicode_normalization::char::is_combining_mark;
 use super::Search;
 use super::place::Shape;
 
-/// How a text is to hold what is sought.
+/// How a text must match.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Mode {
-    /// At its beginning, without case, accents and punctuation.
+    /// It begins with the words, ignoring case, accents and punctuation.
     Start,
-    /// Anywhere in it, without case, accents and punctuation.
+    /// It contains the words, ignoring case, accents and punctuation.
     Contains,
-    /// It is that text, to the letter.
+    /// It is exactly this text.
     Exact,
 }
 
-/// Words that are sought.
+/// Words to search for.
 #[derive(Debug, Clone)]
 pub struct Words {
     mode: Mode,
@@ -26,10 +26,10 @@ pub struct Words {
 }
 
 impl Words {
-    /// What is sought, its escapes read.
+    /// Creates a search for a text without escapes.
     ///
     /// # Errors
-    /// If nothing is left of it that could be compared.
+    /// Fails if nothing of the text can be compared.
     pub fn new(mode: Mode, text: &str) -> Result<Self, &'static str> {
         let sought = if mode == Mode::Exact { text.to_owned() } else { folded(text, || false) };
         if sought.is_empty() {
@@ -38,7 +38,7 @@ impl Words {
         Ok(Self { mode, sought })
     }
 
-    /// Whether a value of a resource has them, in any of its parts.
+    /// Returns whether a value of a resource has the words, in any of its parts.
     pub fn matches(&self, shape: Shape, value: &Value, search: Search<'_>) -> bool {
         let parts: &[&str] = match shape {
             Shape::Text => return self.are_in(value, search),
@@ -49,7 +49,7 @@ impl Words {
         parts.iter().any(|part| self.are_in(&value[part], search))
     }
 
-    /// Whether the text that goes with a token has them (`:text`).
+    /// Returns whether the text of a coded value has the words (`:text`).
     pub fn describe(&self, shape: Shape, value: &Value, search: Search<'_>) -> bool {
         match shape {
             Shape::Coding => self.are_in(&value["display"], search),
@@ -80,13 +80,13 @@ impl Words {
     }
 }
 
-/// Whether [`Words::describe`] can find anything in values of that shape.
+/// Returns whether [`Words::describe`] can match values of that shape.
 pub fn has_text(shape: Shape) -> bool {
     matches!(shape, Shape::Coding | Shape::CodeableConcept | Shape::Identifier)
 }
 
-/// The text in lower case, without accents and (ASCII) punctuation, with single spaces; only its
-/// beginning if `is_over` says so, which is asked at each character.
+/// Returns the text in lower case, without accents and ASCII punctuation, with single spaces. Stops
+/// when `is_over` returns true; it is called for each character.
 fn folded(text: &str, is_over: impl Fn() -> bool) -> String {
     let lower = text.nfd().flat_map(char::to_lowercase);
     let mut folded = String::with_capacity(text.len());

@@ -1,32 +1,32 @@
-//! Tokens: codes and identifiers, with or without the system that they are of.
+//! Tokens: codes and identifiers, with or without their system.
 
 use serde_json::Value;
 
 use super::place::Shape;
 use super::{Search, escape};
 
-/// A token that is sought.
+/// A token to search for.
 #[derive(Debug, Clone)]
 pub struct Token {
     system: System,
-    /// `None` after a `system|`.
+    /// `None` after `system|`.
     code: Option<String>,
 }
 
 #[derive(Debug, Clone, PartialEq)]
 enum System {
-    /// Of any, or of none.
+    /// Any system, or none.
     Any,
-    /// Of none, as in `|code`.
+    /// No system, as in `|code`.
     Absent,
     Is(String),
 }
 
 impl Token {
-    /// Reads `code`, `system|code`, `|code` or `system|`.
+    /// Parses `code`, `system|code`, `|code` or `system|`.
     ///
     /// # Errors
-    /// What would be right.
+    /// Fails with the expected form.
     pub fn parse(text: &str) -> Result<Self, &'static str> {
         const FORMS: &str = "give code, system|code, |code or system|";
         let mut parts = escape::split(text, '|');
@@ -45,10 +45,10 @@ impl Token {
         }
     }
 
-    /// Reads a token that is compared with values of these shapes.
+    /// Parses a token that is compared with values of these shapes.
     ///
     /// # Errors
-    /// As [`Token::parse`]; and if it can match none of them.
+    /// Fails as [`Token::parse`] does, and if the token can match none of them.
     pub fn parse_for(
         text: &str,
         mut shapes: impl Iterator<Item = Shape> + Clone,
@@ -64,7 +64,7 @@ impl Token {
         Ok(token)
     }
 
-    /// Whether a value of a resource is it.
+    /// Returns whether a value of a resource matches.
     pub fn matches(&self, shape: Shape, value: &Value, search: Search<'_>) -> bool {
         match (shape, value) {
             (Shape::Code | Shape::Uri, Value::String(text)) => {
@@ -87,7 +87,7 @@ impl Token {
         }
     }
 
-    /// Whether the object's `system` and code are.
+    /// Returns whether the object's `system` and code match.
     fn is(&self, object: &Value, code: &str) -> bool {
         let system = object["system"].as_str();
         let is_system = match &self.system {
@@ -98,8 +98,8 @@ impl Token {
         is_system && (self.code.is_none() || object[code].as_str().is_some_and(|text| self.is_code(text)))
     }
 
-    /// Compares without case, as the standard says for strings, and for what is in doubt: it is
-    /// not known here which code systems tell upper and lower case apart.
+    /// Compares codes without case, as the standard says for strings and where it is unknown
+    /// whether a code system distinguishes case.
     fn is_code(&self, text: &str) -> bool {
         let lower = |c: char| c.to_lowercase();
         self.code.as_deref().is_some_and(|code| code.chars().flat_map(lower).eq(text.chars().flat_map(lower)))

@@ -1,33 +1,33 @@
-//! URIs: the very one, or those below or above it.
+//! URIs: exact, or above or below another one.
 
 use serde_json::Value;
 
 use super::place::Shape;
 use super::reference;
 
-/// A URI that is sought.
+/// A URI to search for.
 #[derive(Debug, Clone)]
 pub struct Uri {
     relation: Relation,
     sought: String,
 }
 
-/// How a URI is to be to the one that is sought.
+/// How a URI must relate to the wanted one.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Relation {
-    /// The same.
+    /// It is the same.
     Same,
-    /// It begins with it.
+    /// It begins with the wanted one.
     Below,
-    /// It is a beginning of it.
+    /// It is a beginning of the wanted one.
     Above,
 }
 
 impl Uri {
-    /// What is sought, its escapes read.
+    /// Creates a search for a URI without escapes.
     ///
     /// # Errors
-    /// What would be right.
+    /// Fails with the expected form.
     pub fn new(relation: Relation, sought: String) -> Result<Self, &'static str> {
         if relation != Relation::Same && sought.starts_with("urn:") {
             return Err("a URN has no hierarchy; :below and :above are for URLs");
@@ -35,7 +35,7 @@ impl Uri {
         Ok(Self { relation, sought })
     }
 
-    /// Whether a value of a resource is it.
+    /// Returns whether a value of a resource matches.
     pub fn matches(&self, shape: Shape, value: &Value) -> bool {
         let Some(text) = value.as_str() else { return false };
         match (self.relation, shape) {

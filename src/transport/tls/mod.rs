@@ -1,6 +1,7 @@
-//! TLS 1.2 and 1.3 (G-2): the certificate, and those that come after it. The files are read again
-//! when something happens in their folders, and now and then anyway; what cannot be used is refused,
-//! and what was there stays. New connections get the new certificate, open ones go on with theirs.
+//! TLS 1.2 and 1.3 (G-2) with a certificate that can be replaced. The files are read again when
+//! their folders change, and now and then anyway. Files that cannot be used are refused, and the
+//! certificate before stays. New connections use the new certificate, and open connections keep
+//! theirs.
 
 mod validity;
 
@@ -24,33 +25,34 @@ use crate::config;
 use crate::plain_file::{self, LinkPolicy, SETTINGS_BYTES};
 use crate::telemetry;
 
-/// How often the files are looked at though nobody hinted.
+/// How often the files are read without a hint.
 const POLL: Duration = Duration::from_secs(60);
 
-/// How long a hint is followed by others: a pair is rarely replaced in one step.
+/// How long to wait for further hints: a pair is rarely replaced in one step.
 const SETTLE: Duration = Duration::from_millis(100);
 
-/// An operator is told so long before the certificate expires, in seconds, and each day after.
+/// How early, in seconds, the log warns that the certificate expires. It repeats the warning each
+/// day.
 const SOON: i64 = 21 * DAY;
 const DAY: i64 = 24 * 3600;
 
-/// See the module.
+/// The certificate in use, which follows its files.
 pub struct Tls {
     files: Files,
     current: RwLock<Arc<ServerConfig>>,
     expires: RwLock<Option<Timestamp>>,
-    /// What was looked at last, whether it could be used or not.
+    /// What was read last, whether it could be used or not.
     seen: Mutex<Contents>,
 }
 
-/// Where everything is.
+/// The paths of the files.
 struct Files {
     certificate: PathBuf,
     key: PathBuf,
     client_ca: Option<PathBuf>,
 }
 
-/// What the files held.
+/// The contents of the files.
 #[derive(PartialEq, Eq)]
 struct Contents {
     certificate: Vec<u8>,
@@ -59,10 +61,10 @@ struct Contents {
 }
 
 impl Tls {
-    /// Reads what the settings name; `None` if they name nothing.
+    /// Reads the files of the settings. Returns `None` if the settings name none.
     ///
     /// # Errors
-    /// A file cannot be read or used, or the key is not the certificate's.
+    /// Fails if a file cannot be read or used, or if the key does not belong to the certificate.
     pub fn load(settings: &config::Tls) -> Result<Option<Self>, TransportError> {
         let (Some(certificate), Some(key)) = (settings.certificate.clone(), settings.key.clone()) else {
             return Ok(None);
@@ -76,18 +78,18 @@ impl Tls {
         Ok(Some(tls))
     }
 
-    /// Takes connections with the certificate of now.
+    /// Returns an acceptor with the current certificate.
     pub fn acceptor(&self) -> TlsAcceptor {
         self.current.read().clone().into()
     }
 
-    /// Follows the files for ever.
+    /// Follows the files. Never returns.
     pub async fn keep_current(self: Arc<Self>) {
         let hint = Arc::new(Notify::new());
         let _watcher = self.watch(hint.clone());
         let mut told = Timestamp::now();
         loop {
-            // Since they were loaded as well, when nobody watched yet.
+            // The files may have changed since they were loaded, when nobody watched yet.
             self.look();
             if Timestamp::now().as_second() - told.as_second() >= DAY {
                 told = Timestamp::now();
@@ -99,7 +101,7 @@ impl Tls {
         }
     }
 
-    /// Takes what the files hold, if that is new and of use.
+    /// Takes over what the files hold, if it is new and can be used.
     fn look(&self) {
         let mut seen = self.seen.lock();
         let taken = match self.files.read() {
@@ -158,7 +160,7 @@ impl Tls {
     }
 }
 
-/// The folder of a file.
+/// Returns the folder of a file.
 fn folder(file: &Path) -> &Path {
     match file.parent() {
         Some(folder) if !folder.as_os_str().is_empty() => folder,
@@ -179,11 +181,11 @@ impl Files {
         })
     }
 
-    /// The configuration, and when the certificate expires if that can be told.
+    /// Parses the files. Also returns when the certificate expires, if that can be read.
     fn parse(&self, contents: &Contents) -> Result<(Arc<ServerConfig>, Option<Timestamp>), TransportError> {
         let chain = certificates("tls.certificate", &self.certificate, &contents.certificate)?;
         let expires = chain.first().and_then(|first| validity::not_after(first));
-        // Nothing of a key may stand in a log, so it is not said what is wrong with it.
+        // Nothing of a key may get into a log, so the error does not say what is wrong with it.
         let key = PrivateKeyDer::from_pem_slice(&contents.key)
             .map_err(|_| refused("tls.key", &self.key, "is no private key as PEM".into()))?;
         let provider = Arc::new(crypto::aws_lc_rs::default_provider());
@@ -211,7 +213,7 @@ impl Files {
     }
 }
 
-/// The certificates of a file, one at least.
+/// Returns the certificates of a file, at least one.
 fn certificates(
     key: &'static str,
     path: &Path,

@@ -1,5 +1,5 @@
-//! When a certificate expires (RFC 5280, 4.1.2.5): the one thing of it that the TLS library does not
-//! tell. Only used to warn; what cannot be read is not warned of.
+//! When a certificate expires (RFC 5280, 4.1.2.5), which the TLS library does not tell. It is only
+//! used for a warning: a certificate that cannot be read gives none.
 
 use jiff::Timestamp;
 use jiff::civil::DateTime;
@@ -8,10 +8,10 @@ use jiff::tz::TimeZone;
 const SEQUENCE: u8 = 0x30;
 const UTC_TIME: u8 = 0x17;
 const GENERALIZED_TIME: u8 = 0x18;
-/// `version`, which may be left out.
+/// `version`, which is optional.
 const VERSION: u8 = 0xa0;
 
-/// The end of the validity of a certificate in DER.
+/// Returns the end of the validity of a certificate in DER.
 pub fn not_after(certificate: &[u8]) -> Option<Timestamp> {
     let (certificate, _) = element(certificate, SEQUENCE)?;
     let (mut rest, _) = element(certificate, SEQUENCE)?;
@@ -42,12 +42,12 @@ fn time(der: &[u8]) -> Option<Timestamp> {
     TimeZone::UTC.to_timestamp(time).ok()
 }
 
-/// The content of the first element, which is a `tag`, and what stands behind it.
+/// Returns the content of the first element, which must have this tag, and the rest.
 fn element(der: &[u8], tag: u8) -> Option<(&[u8], &[u8])> {
     if *der.first()? == tag { any(der) } else { None }
 }
 
-/// The content of the first element, and what stands behind it.
+/// Returns the content of the first element, and the rest.
 fn any(der: &[u8]) -> Option<(&[u8], &[u8])> {
     let (&first, rest) = der.get(1..)?.split_first()?;
     let (length, rest) = match first {
