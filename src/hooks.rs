@@ -113,7 +113,7 @@ mod active {
     use super::{Fault, Step, io};
 
     #[derive(Debug, Clone, Copy)]
-    enum Action {
+    enum BreakpointAction {
         Kill,
         Hold,
         Panic,
@@ -126,7 +126,7 @@ mod active {
         first: Option<Step>,
         step: Step,
         countdown: u32,
-        action: Action,
+        action: BreakpointAction,
     }
 
     impl FromStr for Breakpoint {
@@ -135,9 +135,9 @@ mod active {
         fn from_str(text: &str) -> Result<Self, String> {
             let (place, action) = text.split_once('=').ok_or("expected [FIRST>]STEP[:N]=kill|hold|panic")?;
             let action = match action {
-                "kill" => Action::Kill,
-                "hold" => Action::Hold,
-                "panic" => Action::Panic,
+                "kill" => BreakpointAction::Kill,
+                "hold" => BreakpointAction::Hold,
+                "panic" => BreakpointAction::Panic,
                 _ => return Err("expected kill, hold or panic".into()),
             };
             let (first, place) = first_step(place)?;
@@ -190,7 +190,7 @@ mod active {
     }
 
     #[derive(Debug, Default)]
-    struct Plans {
+    struct HookPlans {
         breakpoints: Vec<Breakpoint>,
         faults: Vec<FaultPlan>,
     }
@@ -200,14 +200,14 @@ mod active {
     /// The breakpoints and faults of one instance.
     #[derive(Clone, Default)]
     pub struct Hooks {
-        plans: Arc<Mutex<Plans>>,
+        plans: Arc<Mutex<HookPlans>>,
         director: Option<Arc<Director>>,
     }
 
     impl Hooks {
         /// Creates hooks that follow these plans.
         pub fn new(breakpoints: Vec<Breakpoint>, faults: Vec<FaultPlan>) -> Self {
-            Self { plans: Arc::new(Mutex::new(Plans { breakpoints, faults })), director: None }
+            Self { plans: Arc::new(Mutex::new(HookPlans { breakpoints, faults })), director: None }
         }
 
         /// Creates hooks that call `director` at each step, on the thread that reached it. The
@@ -239,13 +239,13 @@ mod active {
             };
             match action {
                 None => {}
-                Some(Action::Kill) => {
+                Some(BreakpointAction::Kill) => {
                     let own = rustix::process::getpid();
                     let _ = rustix::process::kill_process(own, rustix::process::Signal::KILL);
                     std::thread::park();
                 }
-                Some(Action::Panic) => panic!("on purpose, at {step:?}"),
-                Some(Action::Hold) => {
+                Some(BreakpointAction::Panic) => panic!("on purpose, at {step:?}"),
+                Some(BreakpointAction::Hold) => {
                     // The test may wait for this line.
                     tracing::info!("held at {step:?}");
                     loop {

@@ -24,7 +24,7 @@ pub enum LinkPolicy {
 
 /// Why something is not a plain file.
 #[derive(Debug, thiserror::Error)]
-enum Strange {
+enum NotPlainFile {
     #[error("it is no regular file; move it away")]
     NoFile,
     #[error("it is a symbolic link; move it away")]
@@ -33,11 +33,11 @@ enum Strange {
     TooLong(u64, u64),
 }
 
-impl From<Strange> for io::Error {
-    fn from(strange: Strange) -> Self {
+impl From<NotPlainFile> for io::Error {
+    fn from(strange: NotPlainFile) -> Self {
         let kind = match strange {
-            Strange::TooLong(..) => io::ErrorKind::FileTooLarge,
-            Strange::NoFile | Strange::Link => io::ErrorKind::InvalidData,
+            NotPlainFile::TooLong(..) => io::ErrorKind::FileTooLarge,
+            NotPlainFile::NoFile | NotPlainFile::Link => io::ErrorKind::InvalidData,
         };
         Self::new(kind, strange)
     }
@@ -46,7 +46,7 @@ impl From<Strange> for io::Error {
 /// Returns whether an error says that something else stands in a file's place, or that it is too
 /// long.
 pub fn is_strange(error: &io::Error) -> bool {
-    error.get_ref().is_some_and(|inner| inner.is::<Strange>())
+    error.get_ref().is_some_and(|inner| inner.is::<NotPlainFile>())
 }
 
 /// The flags with which a file is opened so that nothing can hold up whoever opens it.
@@ -88,9 +88,9 @@ pub fn replace_with(options: &mut OpenOptions, path: &Path) -> io::Result<File> 
 /// Turns an error of opening something that is not a plain file into one that says so.
 pub fn explain(error: io::Error) -> io::Error {
     match error.raw_os_error().map(Errno::from_raw_os_error) {
-        Some(Errno::LOOP) => Strange::Link.into(),
+        Some(Errno::LOOP) => NotPlainFile::Link.into(),
         // A FIFO without a reader, a socket, or a directory opened for writing.
-        Some(Errno::NXIO | Errno::ISDIR) => Strange::NoFile.into(),
+        Some(Errno::NXIO | Errno::ISDIR) => NotPlainFile::NoFile.into(),
         _ => error,
     }
 }
@@ -101,7 +101,7 @@ pub fn explain(error: io::Error) -> io::Error {
 /// Fails if it is not a regular file.
 pub fn length(file: &File) -> io::Result<u64> {
     let metadata = file.metadata()?;
-    if metadata.is_file() { Ok(metadata.len()) } else { Err(Strange::NoFile.into()) }
+    if metadata.is_file() { Ok(metadata.len()) } else { Err(NotPlainFile::NoFile.into()) }
 }
 
 /// Reads an open file to its end.
@@ -121,7 +121,7 @@ pub fn read_all(file: File, max: u64) -> io::Result<Vec<u8>> {
 /// # Errors
 /// Fails if `bytes` is more than `max`.
 pub fn check_length(bytes: u64, max: u64) -> io::Result<()> {
-    if bytes > max { Err(Strange::TooLong(bytes, max).into()) } else { Ok(()) }
+    if bytes > max { Err(NotPlainFile::TooLong(bytes, max).into()) } else { Ok(()) }
 }
 
 /// Opens a file and reads it to its end.

@@ -21,7 +21,7 @@ use crate::audit::AuditLog;
 use crate::clock::Clock;
 use crate::config::Config;
 use crate::erase::Eraser;
-use crate::export::{Exporters, Limits, Pool};
+use crate::export::{Exporters, Pool, WriteLimits};
 use crate::files::{Files, Swept};
 use crate::hooks::Hooks;
 use crate::job::bounds::Exceeded;
@@ -63,7 +63,7 @@ pub struct Services {
     /// The workers.
     pub pool: Pool,
     /// What writers obey.
-    pub limits: Limits,
+    pub limits: WriteLimits,
     /// Wall time.
     pub clock: Clock,
     /// Breakpoints of tests.

@@ -9,7 +9,7 @@ use std::time::Duration;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::task::JoinError;
 
-use crate::export::{CancelToken, Outliving};
+use crate::export::{CancelToken, OutlivingWork};
 use crate::job::JobId;
 use crate::telemetry;
 
@@ -53,9 +53,9 @@ impl Planners {
     }
 
     /// What the ends of jobs have left of the places.
-    pub fn outliving(&self) -> Outliving {
+    pub fn outliving(&self) -> OutlivingWork {
         let is_starved = self.keeping.load(Ordering::Relaxed) >= PLANNERS;
-        Outliving { count: self.outliving.load(Ordering::Relaxed), is_starved }
+        OutlivingWork { count: self.outliving.load(Ordering::Relaxed), is_starved }
     }
 
     /// Waits for a place to plan in. Whoever has it may hold a request, and nobody else does.
@@ -130,13 +130,13 @@ mod tests {
             while planners.outliving().count < PLANNERS {
                 tokio::task::yield_now().await;
             }
-            assert_eq!(planners.outliving(), Outliving { count: PLANNERS, is_starved });
+            assert_eq!(planners.outliving(), OutlivingWork { count: PLANNERS, is_starved });
             assert_eq!(planners.places.available_permits(), max_replacements);
             drop(ends);
             for plan in plans {
                 plan.await.unwrap().unwrap();
             }
-            assert_eq!(planners.outliving(), Outliving { count: 0, is_starved: false });
+            assert_eq!(planners.outliving(), OutlivingWork { count: 0, is_starved: false });
             assert_eq!(planners.places.available_permits(), PLANNERS);
         }
     }

@@ -2,7 +2,7 @@
 
 use super::{AuditedCaller, AuditedEvent, DownloadEnding};
 use crate::chain::ChainHead;
-use crate::fhir::audit_event::{Action, Coding, Description, Outcome, Requestor, codes};
+use crate::fhir::audit_event::{EventAction, EventCoding, EventDescription, EventOutcome, Requestor, codes};
 use crate::job::{ClientId, JobId, Receipt, TenantId};
 use crate::receipts::ReceiptEntry;
 
@@ -16,42 +16,45 @@ pub const REMOVED: [&str; 2] = ["removed-count", "removed-hash"];
 pub const RECEIPT: [&str; 2] = ["receipt-count", "receipt-hash"];
 
 /// The description of an event.
-pub fn describe(event: &AuditedEvent) -> Description {
+pub fn describe(event: &AuditedEvent) -> EventDescription {
     let mut description = by_kind(event);
     description.details.insert(0, (KIND, event.kind().into()));
     description
 }
 
-fn by_kind(event: &AuditedEvent) -> Description {
-    let export = |tenant, owner, job| of_job(codes::EXPORT, Action::Execute, job, tenant).and("owner", owner);
+fn by_kind(event: &AuditedEvent) -> EventDescription {
+    let export =
+        |tenant, owner, job| of_job(codes::EXPORT, EventAction::Execute, job, tenant).and("owner", owner);
     match event {
         AuditedEvent::Started => activity(codes::START).and("version", env!("CARGO_PKG_VERSION")),
         AuditedEvent::Stopped => activity(codes::STOP),
         AuditedEvent::KickOff { caller, job, level } => {
-            about(rest(caller, codes::OPERATION, Action::Execute), *job).and("level", level)
+            about(rest(caller, codes::OPERATION, EventAction::Execute), *job).and("level", level)
         }
         AuditedEvent::KickOffRefused { caller, status, reason } => {
-            let event = refused(rest(caller, codes::OPERATION, Action::Execute));
+            let event = refused(rest(caller, codes::OPERATION, EventAction::Execute));
             event.and("status", status).and("reason", reason)
         }
-        AuditedEvent::Manifest { caller, job } => about(rest(caller, codes::READ, Action::Read), *job),
+        AuditedEvent::Manifest { caller, job } => about(rest(caller, codes::READ, EventAction::Read), *job),
         AuditedEvent::DownloadBegan { caller, job, file } => download(caller, *job, file),
         AuditedEvent::DownloadEnded { caller, job, file, bytes, ending } => {
             let event = download(caller, *job, file).and("bytes", bytes).and("ending", ending.name());
             if *ending == DownloadEnding::Whole { event } else { refused(event) }
         }
-        AuditedEvent::Deleted { caller, job } => about(rest(caller, codes::DELETE, Action::Delete), *job),
+        AuditedEvent::Deleted { caller, job } => {
+            about(rest(caller, codes::DELETE, EventAction::Delete), *job)
+        }
         AuditedEvent::TokenIssued { caller, scopes, expires_in } => {
             login(caller).and("scopes", scopes).and("expires-in", expires_in)
         }
         AuditedEvent::TokenRefused { caller, reason } => refused(login(caller)).and("reason", reason),
         AuditedEvent::AuthenticationRefused { caller, reason } => {
-            let event = of_caller(caller, codes::AUTHENTICATION, None, Action::Execute);
+            let event = of_caller(caller, codes::AUTHENTICATION, None, EventAction::Execute);
             refused(event).and("reason", reason)
         }
         AuditedEvent::ScopeRefused { caller, job, reason } => {
-            let event = of_caller(caller, codes::ALERT, Some(codes::RESTRICTED), Action::Execute);
-            Description { job: *job, ..refused(event) }.and("reason", reason)
+            let event = of_caller(caller, codes::ALERT, Some(codes::RESTRICTED), EventAction::Execute);
+            EventDescription { job: *job, ..refused(event) }.and("reason", reason)
         }
         AuditedEvent::Completed { job, tenant, owner, files, resources, bytes } => {
             let event = export(tenant, owner, *job).and("files", files);
@@ -62,14 +65,15 @@ fn by_kind(event: &AuditedEvent) -> Description {
             refused(export(tenant, owner, *job)).and("reason", name.as_str().unwrap_or_default())
         }
         AuditedEvent::Marked { job, tenant, owner, reason, by, request_id } => {
-            let event = of_job(codes::DEPRECATE, Action::Update, *job, tenant).and("owner", owner);
+            let event = of_job(codes::DEPRECATE, EventAction::Update, *job, tenant).and("owner", owner);
             let event = event.and("reason", reason.as_str());
             asked_by(event, by.as_ref(), request_id.as_deref())
         }
         AuditedEvent::Erased { receipt, head } => of_receipts(erasure(receipt), *head),
         AuditedEvent::Receipt { entry, head } => of_receipts(order(entry), *head),
         AuditedEvent::Admin { action, by, job, client } => {
-            let event = Description { by: Requestor::named(by), job: *job, ..activity(codes::CONFIGURATION) };
+            let event =
+                EventDescription { by: Requestor::named(by), job: *job, ..activity(codes::CONFIGURATION) };
             let event = event.and("action", action);
             client.iter().fold(event, |event, client| event.and("client", client))
         }
@@ -84,18 +88,19 @@ fn by_kind(event: &AuditedEvent) -> Description {
 }
 
 /// What happened to the log itself.
-fn own(event: &AuditedEvent) -> Description {
+fn own(event: &AuditedEvent) -> EventDescription {
     let alert = |subtype| {
-        let event = Description::new(codes::ALERT, Action::Execute);
-        Description { subtype: Some(subtype), outcome: Outcome::SeriousFailure, ..event }
+        let event = EventDescription::new(codes::ALERT, EventAction::Execute);
+        EventDescription { subtype: Some(subtype), outcome: EventOutcome::SeriousFailure, ..event }
     };
     match event {
         AuditedEvent::Rotated { before, end } => {
-            let event = Description::new(codes::AUDIT_LOG, Action::Execute).and("file-before", before);
+            let event =
+                EventDescription::new(codes::AUDIT_LOG, EventAction::Execute).and("file-before", before);
             event.and("count-before", end.count).and("hash-before", end.hash)
         }
         AuditedEvent::Removed { files, cut } => {
-            let event = Description::new(codes::DESTROY, Action::Delete).and("files", files);
+            let event = EventDescription::new(codes::DESTROY, EventAction::Delete).and("files", files);
             event.and(REMOVED[0], cut.count).and(REMOVED[1], cut.hash)
         }
         AuditedEvent::Torn { file, bytes } => {
@@ -109,43 +114,47 @@ fn own(event: &AuditedEvent) -> Description {
             event.and("count-before", end.count).and("hash-before", end.hash)
         }
         AuditedEvent::Withheld { events } => {
-            refused(Description::new(codes::AUTHENTICATION, Action::Execute)).and("events", events)
+            refused(EventDescription::new(codes::AUTHENTICATION, EventAction::Execute)).and("events", events)
         }
         AuditedEvent::Lost { events } => alert(codes::RECORDING_STARTED).and("events", events),
-        _ => Description::new(codes::ACTIVITY, Action::Execute),
+        _ => EventDescription::new(codes::ACTIVITY, EventAction::Execute),
     }
 }
 
 /// An operator's order, a pruning or a gap. The operator's reason stays in the receipts: it is
 /// free text.
-fn order(entry: &ReceiptEntry) -> Description {
+fn order(entry: &ReceiptEntry) -> EventDescription {
     let (event, by, action) = match entry {
-        ReceiptEntry::Hold(hold) => (Description::new(codes::HOLD, Action::Update), Some(&hold.by), "hold"),
+        ReceiptEntry::Hold(hold) => {
+            (EventDescription::new(codes::HOLD, EventAction::Update), Some(&hold.by), "hold")
+        }
         ReceiptEntry::Release { by, .. } => {
-            (Description::new(codes::UNHOLD, Action::Update), Some(by), "release")
+            (EventDescription::new(codes::UNHOLD, EventAction::Update), Some(by), "release")
         }
         ReceiptEntry::Pause(pause) => (activity(codes::STOP), Some(&pause.by), "reaper-pause"),
         ReceiptEntry::Resume { by, .. } => (activity(codes::START), Some(by), "reaper-resume"),
-        ReceiptEntry::Prune { .. } => (Description::new(codes::DESTROY, Action::Delete), None, "prune"),
+        ReceiptEntry::Prune { .. } => {
+            (EventDescription::new(codes::DESTROY, EventAction::Delete), None, "prune")
+        }
         ReceiptEntry::Gap { .. } => {
-            let event = Description::new(codes::ALERT, Action::Execute);
-            (Description { outcome: Outcome::SeriousFailure, ..event }, None, "gap")
+            let event = EventDescription::new(codes::ALERT, EventAction::Execute);
+            (EventDescription { outcome: EventOutcome::SeriousFailure, ..event }, None, "gap")
         }
         ReceiptEntry::Erasure(receipt) => return erasure(receipt),
     };
     let by = by.map(Requestor::named).unwrap_or_default();
-    Description { by, job: entry.job(), ..event }.and("action", action)
+    EventDescription { by, job: entry.job(), ..event }.and("action", action)
 }
 
-fn erasure(receipt: &Receipt) -> Description {
-    let event = of_job(codes::DESTROY, Action::Delete, receipt.job, &receipt.tenant);
-    let event = Description { began: Some(receipt.marked_at), ..event };
+fn erasure(receipt: &Receipt) -> EventDescription {
+    let event = of_job(codes::DESTROY, EventAction::Delete, receipt.job, &receipt.tenant);
+    let event = EventDescription { began: Some(receipt.marked_at), ..event };
     let event = event.and("owner", &receipt.owner).and("reason", receipt.reason.as_str());
     let event = event.and("files", receipt.files).and("bytes", receipt.bytes);
     asked_by(event, receipt.by.as_ref(), receipt.request_id.as_deref())
 }
 
-impl Description {
+impl EventDescription {
     /// One detail more.
     fn and(mut self, name: &'static str, value: impl ToString) -> Self {
         self.details.push((name, value.to_string()));
@@ -153,47 +162,55 @@ impl Description {
     }
 }
 
-fn about(event: Description, job: JobId) -> Description {
-    Description { job: Some(job), ..event }
+fn about(event: EventDescription, job: JobId) -> EventDescription {
+    EventDescription { job: Some(job), ..event }
 }
 
-fn refused(event: Description) -> Description {
-    Description { outcome: Outcome::MinorFailure, ..event }
+fn refused(event: EventDescription) -> EventDescription {
+    EventDescription { outcome: EventOutcome::MinorFailure, ..event }
 }
 
-fn activity(subtype: Coding) -> Description {
-    Description { subtype: Some(subtype), ..Description::new(codes::ACTIVITY, Action::Execute) }
+fn activity(subtype: EventCoding) -> EventDescription {
+    EventDescription {
+        subtype: Some(subtype),
+        ..EventDescription::new(codes::ACTIVITY, EventAction::Execute)
+    }
 }
 
-fn of_job(code: Coding, action: Action, job: JobId, tenant: &TenantId) -> Description {
-    about(Description::new(code, action), job).and("tenant", tenant)
+fn of_job(code: EventCoding, action: EventAction, job: JobId, tenant: &TenantId) -> EventDescription {
+    about(EventDescription::new(code, action), job).and("tenant", tenant)
 }
 
-fn asked_by(event: Description, by: Option<&ClientId>, request_id: Option<&str>) -> Description {
-    let event = Description { by: by.map(Requestor::named).unwrap_or_default(), ..event };
+fn asked_by(event: EventDescription, by: Option<&ClientId>, request_id: Option<&str>) -> EventDescription {
+    let event = EventDescription { by: by.map(Requestor::named).unwrap_or_default(), ..event };
     request_id.into_iter().fold(event, |event, request| event.and("request", request))
 }
 
-fn of_receipts(event: Description, head: ChainHead) -> Description {
+fn of_receipts(event: EventDescription, head: ChainHead) -> EventDescription {
     event.and(RECEIPT[0], head.count).and(RECEIPT[1], head.hash)
 }
 
-fn rest(caller: &AuditedCaller, subtype: Coding, action: Action) -> Description {
+fn rest(caller: &AuditedCaller, subtype: EventCoding, action: EventAction) -> EventDescription {
     of_caller(caller, codes::REST, Some(subtype), action)
 }
 
-fn login(caller: &AuditedCaller) -> Description {
-    of_caller(caller, codes::AUTHENTICATION, Some(codes::LOGIN), Action::Execute)
+fn login(caller: &AuditedCaller) -> EventDescription {
+    of_caller(caller, codes::AUTHENTICATION, Some(codes::LOGIN), EventAction::Execute)
 }
 
-fn download(caller: &AuditedCaller, job: JobId, file: &str) -> Description {
-    about(of_caller(caller, codes::EXPORT, Some(codes::READ), Action::Read), job).and("file", file)
+fn download(caller: &AuditedCaller, job: JobId, file: &str) -> EventDescription {
+    about(of_caller(caller, codes::EXPORT, Some(codes::READ), EventAction::Read), job).and("file", file)
 }
 
-fn of_caller(caller: &AuditedCaller, code: Coding, subtype: Option<Coding>, action: Action) -> Description {
+fn of_caller(
+    caller: &AuditedCaller,
+    code: EventCoding,
+    subtype: Option<EventCoding>,
+    action: EventAction,
+) -> EventDescription {
     let id = caller.client.as_ref().map(ToString::to_string);
     let by = Requestor::Named { id, address: caller.address };
-    let event = Description { subtype, by, ..Description::new(code, action) };
+    let event = EventDescription { subtype, by, ..EventDescription::new(code, action) };
     let event = caller.tenant.iter().fold(event, |event, tenant| event.and("tenant", tenant));
     caller.request_id.iter().fold(event, |event, request| event.and("request", request))
 }

@@ -27,7 +27,7 @@ use parking_lot::Mutex;
 
 use crate::chain::ChainHead;
 use crate::clock::Clock;
-use crate::config::Audit;
+use crate::config::AuditConfig;
 use sync::Shared;
 
 pub use download::AuditedDownload;
@@ -76,7 +76,7 @@ impl AuditLog {
     ///
     /// # Errors
     /// The folder or a file cannot be made or read, or there is no thread.
-    pub fn open(data_dir: &Path, settings: &Audit, clock: Clock) -> Result<Self, AuditError> {
+    pub fn open(data_dir: &Path, settings: &AuditConfig, clock: Clock) -> Result<Self, AuditError> {
         if !settings.enabled {
             return Ok(Self::off());
         }

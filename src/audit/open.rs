@@ -12,12 +12,12 @@ use super::walk::{Walked, file_name, files, walk_file};
 use super::writer::{Current, Known, Writer, day_of};
 use super::{AuditError, AuditedEvent};
 use crate::chain::ChainHead;
-use crate::config::Audit;
+use crate::config::AuditConfig;
 use crate::plain_file::{self, LinkPolicy, open_with, read_line};
 use crate::telemetry;
 
 /// Opens the log in `dir`. The events say what was found wrong; they are to be recorded first.
-pub fn open(dir: &Path, settings: &Audit) -> Result<(Writer, Vec<AuditedEvent>), AuditError> {
+pub fn open(dir: &Path, settings: &AuditConfig) -> Result<(Writer, Vec<AuditedEvent>), AuditError> {
     make_folder(dir).map_err(AuditError::at("make", dir))?;
     let mut known = VecDeque::new();
     for count in files(dir).map_err(AuditError::at("list", dir))? {

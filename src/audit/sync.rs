@@ -14,7 +14,7 @@ use super::AuditedEvent;
 use super::flood::RefusalFlood;
 use super::writer::Writer;
 use crate::clock::Clock;
-use crate::config::Audit;
+use crate::config::AuditConfig;
 use crate::telemetry;
 
 /// See the module.
@@ -32,7 +32,11 @@ struct State {
 
 impl Shared {
     /// Starts the thread, which syncs at most once in `audit.sync_interval`.
-    pub fn start(writer: Writer, settings: &Audit, clock: Clock) -> io::Result<(Arc<Self>, JoinHandle<()>)> {
+    pub fn start(
+        writer: Writer,
+        settings: &AuditConfig,
+        clock: Clock,
+    ) -> io::Result<(Arc<Self>, JoinHandle<()>)> {
         let (interval, flood) = (settings.sync_interval.0, RefusalFlood::new(settings.max_refusals));
         let state = Mutex::new(State { writer, flood, closed: false });
         let shared = Arc::new(Self { state, wake: Condvar::new(), clock });

@@ -19,14 +19,14 @@ const LONGEST: usize = 16 << 10;
 /// The issuer of tokens: a tenant and its base URL, built from `server.public_url` and never from
 /// the request's host.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Issuer {
+pub struct TokenIssuer {
     /// The tenant whose data the tokens are for.
     pub tenant: TenantId,
     /// `{public url}/r4/{tenant}`, the `iss` and `aud` of tokens.
     pub url: String,
 }
 
-impl Issuer {
+impl TokenIssuer {
     /// Returns the URL of the token endpoint, the `aud` of assertions.
     pub fn token_url(&self) -> String {
         format!("{}/auth/token", self.url)
@@ -35,7 +35,7 @@ impl Issuer {
 
 /// The claims of an access token.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Claims {
+pub struct AccessTokenClaims {
     /// The issuer.
     pub iss: String,
     /// The audience.
@@ -70,7 +70,7 @@ pub enum TokenError {
 /// Issues a token for `client` that is valid for some seconds from `now`, in seconds of Unix time.
 pub fn issue(
     keys: &SigningKeys,
-    issuer: &Issuer,
+    issuer: &TokenIssuer,
     client: &ClientId,
     scopes: &Scopes,
     now: i64,
@@ -79,7 +79,7 @@ pub fn issue(
     let key = keys.signing();
     let header =
         Header { typ: Some(TYPE.into()), kid: Some(key.kid().into()), ..Header::new(Algorithm::ES384) };
-    let claims = Claims {
+    let claims = AccessTokenClaims {
         iss: issuer.url.clone(),
         aud: issuer.url.clone(),
         sub: client.clone(),
@@ -95,7 +95,11 @@ pub fn issue(
 
 /// Returns the claims of a token that `issuer` issued, and the id of the key that signed it. The
 /// token may have expired.
-pub fn read(keys: &SigningKeys, issuer: &Issuer, token: &str) -> Result<(String, Claims), TokenError> {
+pub fn read(
+    keys: &SigningKeys,
+    issuer: &TokenIssuer,
+    token: &str,
+) -> Result<(String, AccessTokenClaims), TokenError> {
     if token.len() > LONGEST {
         return Err(TokenError::Invalid);
     }
@@ -112,7 +116,9 @@ pub fn read(keys: &SigningKeys, issuer: &Issuer, token: &str) -> Result<(String,
     // Expiry is checked by this instance's clock without leeway: it is the clock that issued the
     // token.
     validation.validate_exp = false;
-    let claims = decode::<Claims>(token, &key.decoding, &validation).map_err(|_| TokenError::Invalid)?.claims;
+    let claims = decode::<AccessTokenClaims>(token, &key.decoding, &validation)
+        .map_err(|_| TokenError::Invalid)?
+        .claims;
     if claims.tenant != issuer.tenant || claims.sub != claims.client_id {
         return Err(TokenError::Invalid);
     }

@@ -24,24 +24,24 @@ const LOOKS: u32 = 40;
 
 /// The applications in force. Clones are handles to the same ones.
 #[derive(Clone)]
-pub struct Applications(Arc<Shared>);
+pub struct Applications(Arc<SharedApplications>);
 
-struct Shared {
+struct SharedApplications {
     path: PathBuf,
     tenants: Option<BTreeSet<TenantId>>,
-    current: RwLock<Current>,
+    current: RwLock<ApplicationsInForce>,
     /// What was read last, in force or not. Locked while reloading.
-    seen: Mutex<Look>,
+    seen: Mutex<FileSnapshot>,
 }
 
-struct Current {
+struct ApplicationsInForce {
     registry: Registry,
     stale: Option<Arc<str>>,
 }
 
 /// An application that is no longer active.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
-pub struct Departed {
+pub struct DeactivatedApplication {
     /// Its tenant.
     pub tenant: TenantId,
     /// Its id.
@@ -50,13 +50,13 @@ pub struct Departed {
 
 /// The result of a reload.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Reload {
+pub enum ReloadOutcome {
     /// Nothing has changed.
     Unchanged,
     /// The file's content is now in force.
     Taken {
         /// Applications that were active before and are no longer, by tenant and id.
-        departed: Vec<Departed>,
+        departed: Vec<DeactivatedApplication>,
     },
     /// The file's content cannot be used. What was in force stays.
     Refused {
@@ -67,12 +67,12 @@ pub enum Reload {
 
 /// The contents of the file and of the key files that it names.
 #[derive(Debug, Clone, PartialEq, Eq)]
-struct Look {
+struct FileSnapshot {
     text: Result<String, String>,
     keys: Vec<(PathBuf, Result<Vec<u8>, String>)>,
 }
 
-impl Look {
+impl FileSnapshot {
     fn at(path: &Path, registry: &Registry) -> Self {
         let text = read_text(path, LinkPolicy::Follow, SETTINGS_BYTES).map_err(|error| error.to_string());
         Self { text, keys: Self::keys(registry) }
@@ -98,10 +98,10 @@ impl Applications {
         let text = read_text(path, LinkPolicy::Follow, SETTINGS_BYTES);
         let text = text.map_err(|error| RegistryError::Unreadable(path.into(), error))?;
         let registry = Registry::parse(&text, folder_of(path), tenants.as_ref())?;
-        let seen = Look { text: Ok(text), keys: Look::keys(&registry) };
+        let seen = FileSnapshot { text: Ok(text), keys: FileSnapshot::keys(&registry) };
         warn_of(path, &seen);
-        let current = RwLock::new(Current { registry, stale: None });
-        Ok(Self(Arc::new(Shared { path: path.into(), tenants, current, seen: Mutex::new(seen) })))
+        let current = RwLock::new(ApplicationsInForce { registry, stale: None });
+        Ok(Self(Arc::new(SharedApplications { path: path.into(), tenants, current, seen: Mutex::new(seen) })))
     }
 
     /// Returns the active application with this id in a tenant. A reload of its file or key file
@@ -127,35 +127,35 @@ impl Applications {
 
     /// Reads the file, and takes it over if it is valid and no longer changing. Blocks for a while
     /// if it has changed.
-    pub fn reload(&self) -> Reload {
+    pub fn reload(&self) -> ReloadOutcome {
         let mut seen = self.0.seen.lock();
         if self.look() == *seen {
-            return Reload::Unchanged;
+            return ReloadOutcome::Unchanged;
         }
         *seen = self.settled();
         let reload = self.take(&mut seen);
         match &reload {
-            Reload::Taken { departed } => {
+            ReloadOutcome::Taken { departed } => {
                 let departed = departed.len();
                 tracing::info!(departed, "the applications were read anew");
                 telemetry::applications_read("taken", false);
             }
-            Reload::Refused { reason } => {
+            ReloadOutcome::Refused { reason } => {
                 tracing::error!(%reason, "the applications are refused: those before stay in force");
                 telemetry::applications_read("refused", true);
             }
-            Reload::Unchanged => {}
+            ReloadOutcome::Unchanged => {}
         }
         reload
     }
 
-    fn look(&self) -> Look {
-        Look::at(&self.0.path, &self.0.current.read().registry)
+    fn look(&self) -> FileSnapshot {
+        FileSnapshot::at(&self.0.path, &self.0.current.read().registry)
     }
 
     /// An editor that writes in place exposes half a file for a moment, which may look valid. So
     /// two reads must agree.
-    fn settled(&self) -> Look {
+    fn settled(&self) -> FileSnapshot {
         let mut look = self.look();
         for _ in 0..LOOKS {
             std::thread::sleep(SETTLE);
@@ -168,26 +168,26 @@ impl Applications {
         look
     }
 
-    fn take(&self, look: &mut Look) -> Reload {
+    fn take(&self, look: &mut FileSnapshot) -> ReloadOutcome {
         warn_of(&self.0.path, look);
         let before = &self.0.current;
         match self.read(look) {
             Ok(registry) => {
-                look.keys = Look::keys(&registry);
+                look.keys = FileSnapshot::keys(&registry);
                 let mut current = before.write();
                 let departed = departed(&current.registry, &registry);
-                *current = Current { registry, stale: None };
-                Reload::Taken { departed }
+                *current = ApplicationsInForce { registry, stale: None };
+                ReloadOutcome::Taken { departed }
             }
             Err(reason) => {
                 let reason: Arc<str> = reason.into();
                 before.write().stale = Some(reason.clone());
-                Reload::Refused { reason }
+                ReloadOutcome::Refused { reason }
             }
         }
     }
 
-    fn read(&self, look: &Look) -> Result<Registry, String> {
+    fn read(&self, look: &FileSnapshot) -> Result<Registry, String> {
         let path = &self.0.path;
         let unreadable =
             |error| format!("the file of applications {} cannot be read: {error}", path.display());
@@ -206,19 +206,20 @@ fn folder_of(path: &Path) -> &Path {
 }
 
 /// Returns the applications that are active in one registry and not in the next.
-fn departed(before: &Registry, after: &Registry) -> Vec<Departed> {
+fn departed(before: &Registry, after: &Registry) -> Vec<DeactivatedApplication> {
     let is_active = |one: &Application| {
         after.find(&one.tenant, &one.client_id).is_some_and(|application| application.active)
     };
     let gone = before.all().filter(|one| one.active && !is_active(one));
-    let mut departed: Vec<_> =
-        gone.map(|one| Departed { tenant: one.tenant.clone(), client_id: one.client_id.clone() }).collect();
+    let mut departed: Vec<_> = gone
+        .map(|one| DeactivatedApplication { tenant: one.tenant.clone(), client_id: one.client_id.clone() })
+        .collect();
     departed.sort();
     departed
 }
 
 /// Warns of what is acceptable but not advisable.
-fn warn_of(path: &Path, look: &Look) {
+fn warn_of(path: &Path, look: &FileSnapshot) {
     for path in std::iter::once(path).chain(look.keys.iter().map(|(path, _)| path.as_path())) {
         let mode = std::fs::metadata(path).map(|metadata| metadata.permissions().mode());
         if mode.is_ok_and(|mode| mode & 0o022 != 0) {

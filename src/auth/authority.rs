@@ -9,17 +9,17 @@ use std::time::Duration;
 
 use serde_json::Value;
 
-use super::access_token::{self, Claims, Issuer, TokenError};
-use super::assertion::{Assertion, AssertionError, Expected, LONGEST_LIFE};
+use super::access_token::{self, AccessTokenClaims, TokenError, TokenIssuer};
+use super::assertion::{AssertionError, ClientAssertion, ExpectedClaims, LONGEST_LIFE};
 use super::client_keys::ClientKeyStore;
-use super::folder::Folder;
+use super::folder::AuthFolder;
 use super::known_tokens::KnownTokens;
 use super::replay::{Replay, ReplayError};
 use super::signing_keys::SigningKeys;
 use super::{Application, Applications, Scopes};
 use crate::Evanesce;
 use crate::clock::Clock;
-use crate::config::Auth;
+use crate::config::AuthConfig;
 use crate::job::{ClientId, TenantId};
 use crate::telemetry;
 
@@ -33,7 +33,7 @@ pub struct Authority {
     known: KnownTokens,
     replay: Replay,
     client_keys: ClientKeyStore,
-    settings: Auth,
+    settings: AuthConfig,
     clock: Clock,
     /// Dropping it ends the thread that rotates keys.
     _alive: Sender<()>,
@@ -60,7 +60,7 @@ pub enum AuthorityError {
 
 /// Why a client gets no token.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-pub enum Denied {
+pub enum TokenDenied {
     /// Its assertion is not accepted.
     #[error(transparent)]
     Assertion(#[from] AssertionError),
@@ -71,7 +71,7 @@ pub enum Denied {
 
 /// A token that was issued.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Issued {
+pub struct IssuedToken {
     /// The token.
     pub token: String,
     /// How long it is valid, in seconds.
@@ -87,7 +87,7 @@ impl Authority {
     pub fn open(evanesce: &Evanesce, applications: Option<Applications>) -> Result<Self, AuthorityError> {
         let (settings, clock) = (evanesce.config().auth.clone(), evanesce.clock().clone());
         let fail = |operation| move |error| AuthorityError::Folder { operation, error };
-        let folder = Folder::open(&evanesce.config().storage.data_dir).map_err(fail("open"))?;
+        let folder = AuthFolder::open(&evanesce.config().storage.data_dir).map_err(fail("open"))?;
         // A token is valid for no longer than this after its key was retired.
         let grace = settings.token_lifetime.0 + settings.clock_skew.0;
         let keys = SigningKeys::open(folder.clone(), clock.clone(), settings.key_rotation.0, grace);
@@ -112,14 +112,15 @@ impl Authority {
     /// Resolves when the use of the assertion is durable. `client` is the form field `client_id`.
     pub async fn authenticate(
         &self,
-        issuer: &Issuer,
+        issuer: &TokenIssuer,
         assertion: &str,
         client: Option<&str>,
-    ) -> Result<Arc<Application>, Denied> {
+    ) -> Result<Arc<Application>, TokenDenied> {
         let now = self.now();
         let skew = self.settings.clock_skew.0.as_secs().cast_signed();
         let audience = issuer.token_url();
-        let assertion = Assertion::read(assertion, &Expected { audience: &audience, client, now, skew })?;
+        let assertion =
+            ClientAssertion::read(assertion, &ExpectedClaims { audience: &audience, client, now, skew })?;
         let Some(application) = self.active(&issuer.tenant, &assertion.client) else {
             assertion.pretend();
             return Err(AssertionError::Unknown.into());
@@ -142,7 +143,7 @@ impl Authority {
         );
         claimed.await.map_err(|error| match error {
             ReplayError::Used => AssertionError::Used.into(),
-            ReplayError::Full | ReplayError::NotDurable => Denied::Unavailable(error),
+            ReplayError::Full | ReplayError::NotDurable => TokenDenied::Unavailable(error),
         })?;
         Ok(application)
     }
@@ -153,19 +154,19 @@ impl Authority {
     /// Fails if the library cannot sign.
     pub fn issue(
         &self,
-        issuer: &Issuer,
+        issuer: &TokenIssuer,
         client: &ClientId,
         scopes: &Scopes,
-    ) -> Result<Issued, jsonwebtoken::errors::Error> {
+    ) -> Result<IssuedToken, jsonwebtoken::errors::Error> {
         let expires_in = self.settings.token_lifetime.0.as_secs();
         let token = access_token::issue(&self.keys, issuer, client, scopes, self.now(), expires_in)?;
         telemetry::token_issued();
-        Ok(Issued { token, expires_in })
+        Ok(IssuedToken { token, expires_in })
     }
 
     /// Returns the claims of a token that is valid for this tenant. It does not check whether the
     /// application may still do anything; [`Authority::application`] does.
-    pub fn verify(&self, issuer: &Issuer, token: &str) -> Result<Claims, TokenError> {
+    pub fn verify(&self, issuer: &TokenIssuer, token: &str) -> Result<AccessTokenClaims, TokenError> {
         self.known.verify(&self.keys, issuer, token, self.now())
     }
 

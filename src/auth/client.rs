@@ -18,7 +18,7 @@ use uuid::Uuid;
 /// The two algorithms that a server must support (RG-1).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[cfg_attr(feature = "cli", derive(clap::ValueEnum))]
-pub enum Alg {
+pub enum SigningAlgorithm {
     /// ECDSA on P-384 with SHA-384.
     #[cfg_attr(feature = "cli", value(name = "ES384"))]
     Es384,
@@ -27,16 +27,16 @@ pub enum Alg {
     Rs384,
 }
 
-impl From<Alg> for Algorithm {
-    fn from(alg: Alg) -> Self {
+impl From<SigningAlgorithm> for Algorithm {
+    fn from(alg: SigningAlgorithm) -> Self {
         match alg {
-            Alg::Es384 => Self::ES384,
-            Alg::Rs384 => Self::RS384,
+            SigningAlgorithm::Es384 => Self::ES384,
+            SigningAlgorithm::Rs384 => Self::RS384,
         }
     }
 }
 
-impl fmt::Display for Alg {
+impl fmt::Display for SigningAlgorithm {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
             Self::Es384 => "ES384",
@@ -67,14 +67,14 @@ pub enum ClientKeyError {
 pub struct ClientKey {
     private: EncodingKey,
     public: Jwk,
-    alg: Alg,
+    alg: SigningAlgorithm,
     kid: String,
 }
 
 /// The claims of an assertion, only the mandatory ones. Without `iat`, a clock that is ahead does
 /// no harm.
 #[derive(Serialize)]
-struct Claims<'a> {
+struct OutgoingClaims<'a> {
     iss: &'a str,
     sub: &'a str,
     aud: &'a str,
@@ -85,14 +85,14 @@ struct Claims<'a> {
 impl ClientKey {
     /// Parses a PEM text. Without a `kid` the key's id is its thumbprint (RFC 7638).
     pub fn from_pem(pem: &[u8], kid: Option<String>) -> Result<Self, ClientKeyError> {
-        let key = |alg: Alg, key: jsonwebtoken::errors::Result<EncodingKey>| {
+        let key = |alg: SigningAlgorithm, key: jsonwebtoken::errors::Result<EncodingKey>| {
             let private = key.ok()?;
             // This also checks the curve, and that the key is private.
             let public = Jwk::from_encoding_key(&private, alg.into()).ok()?;
             Some((alg, private, public))
         };
-        let (alg, private, public) = key(Alg::Es384, EncodingKey::from_ec_pem(pem))
-            .or_else(|| key(Alg::Rs384, EncodingKey::from_rsa_pem(pem)))
+        let (alg, private, public) = key(SigningAlgorithm::Es384, EncodingKey::from_ec_pem(pem))
+            .or_else(|| key(SigningAlgorithm::Rs384, EncodingKey::from_rsa_pem(pem)))
             .ok_or(ClientKeyError::NotUsable)?;
         let mut key = Self { private, public, alg, kid: String::new() };
         key.kid = match kid {
@@ -105,14 +105,14 @@ impl ClientKey {
     }
 
     /// Generates a key on P-384 or an RSA key of 3072 bits. Also returns its PEM text (PKCS#8).
-    pub fn generate(alg: Alg, kid: Option<String>) -> Result<(Self, String), ClientKeyError> {
+    pub fn generate(alg: SigningAlgorithm, kid: Option<String>) -> Result<(Self, String), ClientKeyError> {
         let made = |_| ClientKeyError::NotMade;
         let pem = match alg {
-            Alg::Es384 => {
+            SigningAlgorithm::Es384 => {
                 let pair = EcdsaKeyPair::generate(&ECDSA_P384_SHA384_FIXED_SIGNING).map_err(made)?;
                 pem(pair.to_pkcs8v1().map_err(made)?.as_ref())
             }
-            Alg::Rs384 => {
+            SigningAlgorithm::Rs384 => {
                 let pair = aws_lc_rs::rsa::KeyPair::generate(KeySize::Rsa3072).map_err(made)?;
                 pem(pair.as_der().map_err(made)?.as_ref())
             }
@@ -126,7 +126,7 @@ impl ClientKey {
     }
 
     /// Returns the key's algorithm.
-    pub fn alg(&self) -> Alg {
+    pub fn alg(&self) -> SigningAlgorithm {
         self.alg
     }
 
@@ -147,7 +147,7 @@ impl ClientKey {
         expires: Timestamp,
     ) -> Result<String, ClientKeyError> {
         let header = Header { kid: Some(self.kid.clone()), ..Header::new(self.alg.into()) };
-        let claims = Claims {
+        let claims = OutgoingClaims {
             iss: client_id,
             sub: client_id,
             aud: audience,
@@ -183,7 +183,7 @@ mod tests {
 
     #[test]
     fn t_1_a_new_key_signs_what_its_jwks_verifies() {
-        for (alg, size) in [(Alg::Es384, 96), (Alg::Rs384, 384)] {
+        for (alg, size) in [(SigningAlgorithm::Es384, 96), (SigningAlgorithm::Rs384, 384)] {
             let (key, pem) = ClientKey::generate(alg, None).unwrap();
             let again = ClientKey::from_pem(pem.as_bytes(), None).unwrap();
             assert_eq!((again.alg(), again.kid()), (alg, key.kid()), "the same key has the same name");
@@ -212,7 +212,7 @@ mod tests {
     #[test]
     fn a_key_without_a_name_is_called_by_its_thumbprint() {
         use sha2::{Digest, Sha256};
-        let (key, _) = ClientKey::generate(Alg::Es384, None).unwrap();
+        let (key, _) = ClientKey::generate(SigningAlgorithm::Es384, None).unwrap();
         let jwk: Value = serde_json::from_str::<Value>(&key.jwks()).unwrap()["keys"][0].clone();
         let members = format!(r#"{{"crv":"P-384","kty":"EC","x":{},"y":{}}}"#, jwk["x"], jwk["y"]);
         let hash = base64::engine::general_purpose::URL_SAFE_NO_PAD.encode(Sha256::digest(members));
@@ -225,7 +225,7 @@ mod tests {
         use aws_lc_rs::signature::ECDSA_P256_SHA256_FIXED_SIGNING;
         let p256 = EcdsaKeyPair::generate(&ECDSA_P256_SHA256_FIXED_SIGNING).unwrap();
         let p256 = pem(p256.to_pkcs8v1().unwrap().as_ref());
-        let (_, good) = ClientKey::generate(Alg::Es384, None).unwrap();
+        let (_, good) = ClientKey::generate(SigningAlgorithm::Es384, None).unwrap();
         let public = good.replace("PRIVATE", "PUBLIC");
         let cut = good.replace("-----END", "");
         for bad in ["", "no key", &p256, &public, &cut] {
@@ -236,7 +236,7 @@ mod tests {
 
     #[test]
     fn a_key_does_not_show_its_private_part() {
-        let (key, pem) = ClientKey::generate(Alg::Es384, None).unwrap();
+        let (key, pem) = ClientKey::generate(SigningAlgorithm::Es384, None).unwrap();
         let secret = pem.lines().nth(1).unwrap();
         assert!(!format!("{key:?}{}", key.jwks()).contains(&secret[40..60]));
         assert!(!key.jwks().contains("\"d\""));

@@ -12,9 +12,9 @@ use std::time::{Duration, Instant};
 use jsonwebtoken::jwk::JwkSet;
 use parking_lot::Mutex;
 
-use super::fetch::{FetchError, Fetched, Fetcher};
+use super::fetch::{FetchError, FetchedKeys, KeyFetcher};
 use super::{ClientKeys, PublicKeysError, public_keys};
-use crate::config::Auth;
+use crate::config::AuthConfig;
 use crate::plain_file::{self, LinkPolicy, SETTINGS_BYTES};
 use crate::telemetry;
 
@@ -40,32 +40,32 @@ pub enum KeysError {
 
 /// A cache of the applications' public keys.
 pub struct ClientKeyStore {
-    fetcher: Arc<Fetcher>,
-    files: Mutex<HashMap<PathBuf, (Version, Arc<JwkSet>)>>,
-    urls: Mutex<HashMap<String, Slot>>,
+    fetcher: Arc<KeyFetcher>,
+    files: Mutex<HashMap<PathBuf, (FileVersion, Arc<JwkSet>)>>,
+    urls: Mutex<HashMap<String, CachedUrl>>,
     max_urls: usize,
 }
 
 /// Distinguishes versions of a file.
-type Version = (u64, u64, u64, i64, i64);
+type FileVersion = (u64, u64, u64, i64, i64);
 
 /// A remembered URL.
-struct Slot {
+struct CachedUrl {
     used: Instant,
-    remembered: Arc<Remembered>,
+    remembered: Arc<KeyCache>,
 }
 
 /// What is remembered of a URL.
 #[derive(Default)]
-struct Remembered {
-    last: Mutex<Option<Last>>,
+struct KeyCache {
+    last: Mutex<Option<LastFetch>>,
     /// Locked during a fetch.
     fetching: Arc<tokio::sync::Mutex<()>>,
 }
 
 /// The results of the last fetches of a URL.
 #[derive(Clone)]
-struct Last {
+struct LastFetch {
     tried: Instant,
     /// When the keys were fetched, and how long they are fresh.
     keys: Option<(Arc<JwkSet>, Instant, Duration)>,
@@ -78,8 +78,8 @@ impl ClientKeyStore {
     ///
     /// # Errors
     /// Fails if the file of certificate authorities cannot be read.
-    pub fn new(auth: &Auth) -> io::Result<Self> {
-        let fetcher = Arc::new(Fetcher::new(auth)?);
+    pub fn new(auth: &AuthConfig) -> io::Result<Self> {
+        let fetcher = Arc::new(KeyFetcher::new(auth)?);
         Ok(Self { fetcher, files: Mutex::default(), urls: Mutex::default(), max_urls: auth.max_jwks_cache })
     }
 
@@ -130,7 +130,7 @@ impl ClientKeyStore {
     }
 
     /// Returns the entry of a URL. If there are too many, the least recently used one is forgotten.
-    fn remembered(&self, url: &str) -> Arc<Remembered> {
+    fn remembered(&self, url: &str) -> Arc<KeyCache> {
         let mut urls = self.urls.lock();
         let used = Instant::now();
         if let Some(slot) = urls.get_mut(url) {
@@ -142,13 +142,13 @@ impl ClientKeyStore {
         {
             urls.remove(&oldest);
         }
-        let remembered = Arc::<Remembered>::default();
-        urls.insert(url.into(), Slot { used, remembered: remembered.clone() });
+        let remembered = Arc::<KeyCache>::default();
+        urls.insert(url.into(), CachedUrl { used, remembered: remembered.clone() });
         remembered
     }
 }
 
-impl Remembered {
+impl KeyCache {
     /// Returns what a request that came at `came` gets without another fetch, or `None` if it needs
     /// one.
     fn keys(&self, kid: &str, came: Instant) -> Option<Result<Arc<JwkSet>, FetchError>> {
@@ -169,21 +169,21 @@ impl Remembered {
     }
 
     /// Fetches the keys and remembers them. If the fetch fails, fresh keys stay.
-    fn fetch(&self, fetcher: &Fetcher, url: &str) -> Result<Arc<JwkSet>, FetchError> {
+    fn fetch(&self, fetcher: &KeyFetcher, url: &str) -> Result<Arc<JwkSet>, FetchError> {
         let tried = Instant::now();
         let fetched = fetcher.fetch(url);
         telemetry::jwks_fetched(if fetched.is_ok() { "fetched" } else { "failed" });
         let mut last = self.last.lock();
         match fetched {
-            Ok(Fetched { keys, fresh_for }) => {
+            Ok(FetchedKeys { keys, fresh_for }) => {
                 let keys = Arc::new(keys);
-                *last = Some(Last { tried, keys: Some((keys.clone(), tried, fresh_for)), error: None });
+                *last = Some(LastFetch { tried, keys: Some((keys.clone(), tried, fresh_for)), error: None });
                 Ok(keys)
             }
             Err(error) => {
                 let known = last.take().and_then(|last| last.keys);
                 let known = known.filter(|(_, at, fresh_for)| at.elapsed() < *fresh_for);
-                *last = Some(Last { tried, keys: known.clone(), error: Some(error.clone()) });
+                *last = Some(LastFetch { tried, keys: known.clone(), error: Some(error.clone()) });
                 known.map(|(keys, ..)| keys).ok_or(error)
             }
         }
@@ -199,8 +199,8 @@ mod tests {
     }
 
     /// What a request gets so many seconds after the last fetch; `None` is another fetch.
-    fn after(last: &Last, kid: &str, passed: u64) -> Option<bool> {
-        let remembered = Remembered { last: Mutex::new(Some(last.clone())), ..Remembered::default() };
+    fn after(last: &LastFetch, kid: &str, passed: u64) -> Option<bool> {
+        let remembered = KeyCache { last: Mutex::new(Some(last.clone())), ..KeyCache::default() };
         remembered.keys(kid, last.tried + seconds(passed)).map(|keys| keys.is_ok())
     }
 
@@ -210,16 +210,16 @@ mod tests {
         let set: Arc<JwkSet> = Arc::new(serde_json::from_str(set).unwrap());
         let began = Instant::now();
         let keys = Some((set, began, seconds(300)));
-        let good = Last { tried: began, keys: keys.clone(), error: None };
+        let good = LastFetch { tried: began, keys: keys.clone(), error: None };
         assert_eq!([1, 299, 300].map(|passed| after(&good, "known", passed)), [Some(true), Some(true), None]);
         assert_eq!([1, 59, 60].map(|passed| after(&good, "new", passed)), [Some(true), Some(true), None]);
         // A fetch for an unknown key failed: those that are fresh stay.
         let tried = began + seconds(100);
-        let stale = Last { tried, keys, error: Some(FetchError::TooLong) };
+        let stale = LastFetch { tried, keys, error: Some(FetchError::TooLong) };
         assert_eq!([1, 199].map(|passed| after(&stale, "known", passed)), [Some(true), Some(true)]);
         assert_eq!([200, 204].map(|passed| after(&stale, "known", passed)), [None, None]);
         assert_eq!([1, 59, 60].map(|passed| after(&stale, "new", passed)), [Some(true), Some(true), None]);
-        let failed = Last { tried, keys: None, error: Some(FetchError::TooLong) };
+        let failed = LastFetch { tried, keys: None, error: Some(FetchError::TooLong) };
         assert_eq!(
             [0, 1, 4, 5].map(|p| after(&failed, "known", p)),
             [Some(false), Some(false), Some(false), None]
@@ -228,7 +228,7 @@ mod tests {
 
     #[test]
     fn of_too_many_urls_the_one_used_longest_ago_is_forgotten() {
-        let auth = Auth { max_jwks_cache: 2, ..Auth::default() };
+        let auth = AuthConfig { max_jwks_cache: 2, ..AuthConfig::default() };
         let store = ClientKeyStore::new(&auth).unwrap();
         let (a, b) = (store.remembered("a"), store.remembered("b"));
         assert!(Arc::ptr_eq(&a, &store.remembered("a")));

@@ -18,7 +18,7 @@ use ureq::unversioned::transport::{DefaultConnector, NextTimeout};
 use ureq::{Agent, Error};
 
 use super::{PublicKeysError, public_keys};
-use crate::config::Auth;
+use crate::config::AuthConfig;
 use crate::plain_file::{self, LinkPolicy, SETTINGS_BYTES};
 
 /// How long keys may be remembered at most, whatever `Cache-Control` says.
@@ -28,7 +28,7 @@ const LONGEST: Duration = Duration::from_secs(3600);
 const USUAL: Duration = Duration::from_secs(300);
 
 /// Fetches keys. Its methods block.
-pub struct Fetcher {
+pub struct KeyFetcher {
     /// Tried in order. Each trusts other certificate authorities.
     agents: Vec<Agent>,
     max_bytes: usize,
@@ -36,7 +36,7 @@ pub struct Fetcher {
 
 /// Keys that were fetched.
 #[derive(Debug)]
-pub struct Fetched {
+pub struct FetchedKeys {
     /// The keys.
     pub keys: JwkSet,
     /// How long they may be remembered.
@@ -66,12 +66,12 @@ impl From<Error> for FetchError {
     }
 }
 
-impl Fetcher {
+impl KeyFetcher {
     /// Creates a fetcher with the limits of the settings.
     ///
     /// # Errors
     /// Fails if the file of certificate authorities cannot be read.
-    pub fn new(auth: &Auth) -> io::Result<Self> {
+    pub fn new(auth: &AuthConfig) -> io::Result<Self> {
         let agent = |roots| {
             let provider = rustls::crypto::aws_lc_rs::default_provider();
             let tls = TlsConfig::builder()
@@ -92,7 +92,7 @@ impl Fetcher {
                 // Connections are not reused, so that each one is resolved and checked.
                 .max_idle_connections(0)
                 .build();
-            let resolver = Guarded { any_address: auth.jwks_allow_private_addresses };
+            let resolver = PublicResolver { any_address: auth.jwks_allow_private_addresses };
             Agent::with_parts(config, DefaultConnector::default(), resolver)
         };
         let mut agents = vec![agent(RootCerts::WebPki)];
@@ -103,7 +103,7 @@ impl Fetcher {
     }
 
     /// Fetches the keys at a URL.
-    pub fn fetch(&self, url: &str) -> Result<Fetched, FetchError> {
+    pub fn fetch(&self, url: &str) -> Result<FetchedKeys, FetchError> {
         let mut answer = Err(Error::HostNotFound);
         for agent in &self.agents {
             answer = agent.get(url).call();
@@ -122,7 +122,7 @@ impl Fetcher {
         if text.len() > self.max_bytes {
             return Err(FetchError::TooLong);
         }
-        Ok(Fetched { keys: public_keys(&text)?.keys, fresh_for })
+        Ok(FetchedKeys { keys: public_keys(&text)?.keys, fresh_for })
     }
 }
 
@@ -176,11 +176,11 @@ fn fresh_for(headers: &HeaderMap) -> Duration {
 
 /// Resolves names to addresses that may be connected to.
 #[derive(Debug)]
-struct Guarded {
+struct PublicResolver {
     any_address: bool,
 }
 
-impl Resolver for Guarded {
+impl Resolver for PublicResolver {
     fn resolve(
         &self,
         uri: &Uri,

@@ -12,9 +12,9 @@ const NAME: &str = "auth";
 
 /// The open folder.
 #[derive(Debug, Clone)]
-pub struct Folder(PathBuf);
+pub struct AuthFolder(PathBuf);
 
-impl Folder {
+impl AuthFolder {
     /// Opens the folder of a data directory, and creates it if needed (0700).
     pub fn open(data_dir: &Path) -> io::Result<Self> {
         let folder = Self(data_dir.join(NAME));

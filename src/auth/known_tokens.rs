@@ -8,7 +8,7 @@ use std::collections::HashMap;
 use parking_lot::Mutex;
 use sha2::{Digest, Sha256};
 
-use super::access_token::{self, Claims, Issuer, TokenError};
+use super::access_token::{self, AccessTokenClaims, TokenError, TokenIssuer};
 use super::signing_keys::SigningKeys;
 
 /// The most tokens to remember, some hundred bytes each.
@@ -16,12 +16,12 @@ const MOST: usize = 10_000;
 
 /// The verified tokens.
 #[derive(Default)]
-pub struct KnownTokens(Mutex<HashMap<[u8; 32], Known>>);
+pub struct KnownTokens(Mutex<HashMap<[u8; 32], KnownToken>>);
 
 #[derive(Clone)]
-struct Known {
+struct KnownToken {
     kid: String,
-    claims: Claims,
+    claims: AccessTokenClaims,
 }
 
 impl KnownTokens {
@@ -33,14 +33,14 @@ impl KnownTokens {
     pub fn verify(
         &self,
         keys: &SigningKeys,
-        issuer: &Issuer,
+        issuer: &TokenIssuer,
         token: &str,
         now: i64,
-    ) -> Result<Claims, TokenError> {
+    ) -> Result<AccessTokenClaims, TokenError> {
         let id = Sha256::digest(token).into();
         let known = self.0.lock().get(&id).cloned();
         let claims = match known {
-            Some(Known { kid, claims }) => {
+            Some(KnownToken { kid, claims }) => {
                 let is_ours = claims.iss == issuer.url && claims.tenant == issuer.tenant;
                 if !is_ours || keys.find(&kid).is_none() {
                     return Err(TokenError::Invalid);
@@ -49,14 +49,14 @@ impl KnownTokens {
             }
             None => {
                 let (kid, claims) = access_token::read(keys, issuer, token)?;
-                self.remember(id, Known { kid, claims: claims.clone() }, now);
+                self.remember(id, KnownToken { kid, claims: claims.clone() }, now);
                 claims
             }
         };
         if claims.exp <= now { Err(TokenError::Expired) } else { Ok(claims) }
     }
 
-    fn remember(&self, id: [u8; 32], token: Known, now: i64) {
+    fn remember(&self, id: [u8; 32], token: KnownToken, now: i64) {
         let mut known = self.0.lock();
         if known.len() >= MOST {
             known.retain(|_, known| known.claims.exp > now);
@@ -73,18 +73,18 @@ mod tests {
     use std::sync::Arc;
     use std::time::Duration;
 
-    use super::super::folder::Folder;
+    use super::super::folder::AuthFolder;
     use super::*;
     use crate::clock::{Clock, after};
 
-    fn issuer(tenant: &str) -> Issuer {
-        Issuer { tenant: tenant.parse().unwrap(), url: format!("https://h/r4/{tenant}") }
+    fn issuer(tenant: &str) -> TokenIssuer {
+        TokenIssuer { tenant: tenant.parse().unwrap(), url: format!("https://h/r4/{tenant}") }
     }
 
     #[test]
     fn a_token_that_is_known_is_looked_at_again() {
         let data_dir = tempfile::tempdir().unwrap();
-        let folder = Folder::open(data_dir.path()).unwrap();
+        let folder = AuthFolder::open(data_dir.path()).unwrap();
         let now = Arc::new(Mutex::new(jiff::Timestamp::now()));
         let time = now.clone();
         let clock = Clock::new(move || *time.lock());
@@ -116,7 +116,7 @@ mod tests {
     #[test]
     fn not_more_are_remembered_than_may_be() {
         let tokens = KnownTokens::default();
-        let claims = Claims {
+        let claims = AccessTokenClaims {
             iss: String::new(),
             aud: String::new(),
             sub: "a".parse().unwrap(),
@@ -128,7 +128,7 @@ mod tests {
             jti: String::new(),
         };
         for n in 0..=MOST as u64 {
-            let known = Known { kid: String::new(), claims: claims.clone() };
+            let known = KnownToken { kid: String::new(), claims: claims.clone() };
             tokens.remember(Sha256::digest(n.to_le_bytes()).into(), known, 5);
         }
         assert_eq!(tokens.0.lock().len(), 1);

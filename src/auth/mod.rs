@@ -22,11 +22,11 @@ mod scopes;
 mod signing_keys;
 mod watch;
 
-pub use access_token::{Claims, Issuer, TokenError};
+pub use access_token::{AccessTokenClaims, TokenError, TokenIssuer};
 pub use application::{Application, ClientKeys, Groups};
-pub use applications::{Applications, Departed, Reload};
+pub use applications::{Applications, DeactivatedApplication, ReloadOutcome};
 pub use assertion::AssertionError;
-pub use authority::{Authority, AuthorityError, Denied, Issued};
+pub use authority::{Authority, AuthorityError, IssuedToken, TokenDenied};
 pub use operator::{OperatorToken, TOKEN_FILE};
 pub use public_keys::{PublicKeys, PublicKeysError, public_keys};
 pub use registry::{Registry, RegistryError};

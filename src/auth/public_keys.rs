@@ -138,11 +138,11 @@ pub fn bits(number: &[u8]) -> usize {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::auth::client::{Alg, ClientKey};
+    use crate::auth::client::{ClientKey, SigningAlgorithm};
 
     #[test]
     fn rg_1_public_keys_for_the_two_algorithms_are_taken() {
-        for alg in [Alg::Es384, Alg::Rs384] {
+        for alg in [SigningAlgorithm::Es384, SigningAlgorithm::Rs384] {
             let (key, _) = ClientKey::generate(alg, None).unwrap();
             let found = public_keys(key.jwks().as_bytes()).unwrap();
             assert_eq!(found.keys.keys[0].common.key_id.as_deref(), Some(key.kid()));
@@ -152,7 +152,7 @@ mod tests {
 
     #[test]
     fn rg_1_what_is_for_others_is_left_out() {
-        let (key, _) = ClientKey::generate(Alg::Es384, Some("k1".into())).unwrap();
+        let (key, _) = ClientKey::generate(SigningAlgorithm::Es384, Some("k1".into())).unwrap();
         let mut set: Value = serde_json::from_str(&key.jwks()).unwrap();
         let good = set["keys"][0].clone();
         let with = |name: &str, value: Value| {
@@ -186,7 +186,7 @@ mod tests {
 
     #[test]
     fn rg_1_what_no_assertion_could_be_checked_with_is_refused() {
-        let (key, _) = ClientKey::generate(Alg::Es384, Some("k1".into())).unwrap();
+        let (key, _) = ClientKey::generate(SigningAlgorithm::Es384, Some("k1".into())).unwrap();
         let good: Value = serde_json::from_str(&key.jwks()).unwrap();
         let with = |name: &str, value: Value| {
             let mut keys = good.clone();

@@ -70,10 +70,11 @@ impl Registry {
         folder: &Path,
         tenants: Option<&BTreeSet<TenantId>>,
     ) -> Result<Self, RegistryError> {
-        let file: File = toml_edit::de::from_str(text).map_err(|error| RegistryError::Malformed {
-            line: line_at(text, error.span().map(|span| span.start)),
-            reason: error.message().replace('\n', "; "),
-        })?;
+        let file: ApplicationsFile =
+            toml_edit::de::from_str(text).map_err(|error| RegistryError::Malformed {
+                line: line_at(text, error.span().map(|span| span.start)),
+                reason: error.message().replace('\n', "; "),
+            })?;
         let mut applications = HashMap::new();
         for (index, entry) in file.application.into_iter().enumerate() {
             let client_id = entry.client_id.clone();
@@ -138,15 +139,15 @@ fn scopes(text: &str) -> Result<Scopes, String> {
 
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
-struct File {
+struct ApplicationsFile {
     #[serde(default)]
-    application: Vec<Entry>,
+    application: Vec<ApplicationEntry>,
 }
 
 /// An application as it is written in the file. What is not written is not allowed.
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
-struct Entry {
+struct ApplicationEntry {
     client_id: ClientId,
     tenant: TenantId,
     name: Option<String>,
@@ -154,7 +155,7 @@ struct Entry {
     active: bool,
     scopes: String,
     #[serde(default)]
-    groups: Listed,
+    groups: GroupList,
     #[serde(default)]
     system_export: bool,
     #[serde(default)]
@@ -174,18 +175,18 @@ fn yes() -> bool {
 /// `"*"` or a list of ids.
 #[derive(Deserialize)]
 #[serde(untagged)]
-enum Listed {
+enum GroupList {
     Ids(BTreeSet<String>),
     Wildcard(String),
 }
 
-impl Default for Listed {
+impl Default for GroupList {
     fn default() -> Self {
         Self::Ids(BTreeSet::new())
     }
 }
 
-impl Entry {
+impl ApplicationEntry {
     /// Checks the entry and builds the application. Fails with what is wrong and what would be
     /// right.
     fn application(self, folder: &Path) -> Result<Application, String> {
@@ -199,9 +200,9 @@ impl Entry {
             _ => return Err("should have one of jwks, jwks_file and jwks_url".into()),
         };
         let groups = match self.groups {
-            Listed::Ids(ids) => Groups::Only(ids),
-            Listed::Wildcard(text) if text == "*" => Groups::All,
-            Listed::Wildcard(_) => {
+            GroupList::Ids(ids) => Groups::Only(ids),
+            GroupList::Wildcard(text) if text == "*" => Groups::All,
+            GroupList::Wildcard(_) => {
                 return Err("has groups that are neither \"*\" nor a list of ids".into());
             }
         };

@@ -8,7 +8,7 @@ use std::os::unix::fs::MetadataExt;
 
 use xxhash_rust::xxh3::xxh3_64;
 
-use super::folder::Folder;
+use super::folder::AuthFolder;
 use crate::plain_file::{self, LinkPolicy};
 
 const PREFIX: &str = "replay-";
@@ -64,7 +64,7 @@ pub struct Generation {
 
 impl Generation {
     /// Makes a new, durable one.
-    pub fn create(folder: &Folder, number: u64, forgotten: i64) -> io::Result<Self> {
+    pub fn create(folder: &AuthFolder, number: u64, forgotten: i64) -> io::Result<Self> {
         let file = folder.create(&name(number))?;
         let mut generation = Self { number, file, bytes: 0 };
         generation.append([&Record { id: FORGOTTEN, exp: forgotten }])?;
@@ -79,7 +79,7 @@ impl Generation {
     }
 
     /// Whether the file is the one that has its name in the folder.
-    pub fn stands_in(&self, folder: &Folder) -> bool {
+    pub fn stands_in(&self, folder: &AuthFolder) -> bool {
         let there = std::fs::symlink_metadata(folder.path(&self.name()));
         let same = |open: Metadata, there: Metadata| (open.dev(), open.ino()) == (there.dev(), there.ino());
         self.file.metadata().and_then(|open| Ok(same(open, there?))).unwrap_or(false)
@@ -122,7 +122,7 @@ pub struct Read {
 }
 
 /// Reads all files of a folder.
-pub fn read_all(folder: &Folder) -> io::Result<Read> {
+pub fn read_all(folder: &AuthFolder) -> io::Result<Read> {
     let mut read = Read { forgotten: i64::MIN, ..Read::default() };
     for entry in std::fs::read_dir(folder.path(""))? {
         let name = entry?.file_name().into_string().unwrap_or_default();
@@ -155,7 +155,7 @@ mod tests {
     #[test]
     fn what_was_torn_is_left_out_and_what_stands_around_it_is_read() {
         let data_dir = tempfile::tempdir().unwrap();
-        let folder = Folder::open(data_dir.path()).unwrap();
+        let folder = AuthFolder::open(data_dir.path()).unwrap();
         let record = |n: u8| Record { id: [n; 16], exp: i64::from(n) };
         let mut generation = Generation::create(&folder, 7, 5).unwrap();
         generation.append([&record(1), &record(2), &record(3)]).unwrap();
@@ -178,7 +178,7 @@ mod tests {
     #[test]
     fn a_failed_append_is_cut_off() {
         let data_dir = tempfile::tempdir().unwrap();
-        let folder = Folder::open(data_dir.path()).unwrap();
+        let folder = AuthFolder::open(data_dir.path()).unwrap();
         let mut generation = Generation::create(&folder, 0, 0).unwrap();
         generation.file.write_all(&[1; 7]).unwrap();
         generation.cut().unwrap();

@@ -7,13 +7,13 @@ use std::collections::BTreeSet;
 use futures_util::future::join_all;
 use uuid::Uuid;
 
-use super::{Applications, Departed};
+use super::{Applications, DeactivatedApplication};
 use crate::job::JobId;
 use crate::{CancelError, Evanesce};
 
 /// The result of a revocation.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct Revoked {
+pub struct RevokedJobs {
     /// The request id in the receipts.
     pub request_id: String,
     /// The jobs that are durably marked.
@@ -25,8 +25,8 @@ pub struct Revoked {
 /// Ends the queued and running jobs of these applications. Resolves when their marks are durable
 /// and their URLs answer 404; the files go after that. A job that completes at this moment goes
 /// too. Their receipts say `revoked`. A second call finds nothing.
-pub async fn cancel_jobs(evanesce: &Evanesce, departed: &[Departed]) -> Revoked {
-    let mut revoked = Revoked { request_id: Uuid::new_v4().to_string(), ..Revoked::default() };
+pub async fn cancel_jobs(evanesce: &Evanesce, departed: &[DeactivatedApplication]) -> RevokedJobs {
+    let mut revoked = RevokedJobs { request_id: Uuid::new_v4().to_string(), ..RevokedJobs::default() };
     let theirs = evanesce.active_jobs().await.into_iter().filter(|(owner, _)| {
         departed.iter().any(|one| one.tenant == owner.tenant && one.client_id == owner.client)
     });
@@ -51,9 +51,13 @@ pub async fn cancel_jobs(evanesce: &Evanesce, departed: &[Departed]) -> Revoked 
 
 /// Returns the owners of queued and running jobs that are no active applications: those that went while
 /// nobody was looking.
-pub async fn departed_owners(evanesce: &Evanesce, applications: &Applications) -> Vec<Departed> {
+pub async fn departed_owners(
+    evanesce: &Evanesce,
+    applications: &Applications,
+) -> Vec<DeactivatedApplication> {
     let active = evanesce.active_jobs().await.into_iter();
-    let owners: BTreeSet<_> =
-        active.map(|(owner, _)| Departed { tenant: owner.tenant, client_id: owner.client }).collect();
+    let owners: BTreeSet<_> = active
+        .map(|(owner, _)| DeactivatedApplication { tenant: owner.tenant, client_id: owner.client })
+        .collect();
     owners.into_iter().filter(|one| applications.find(&one.tenant, &one.client_id).is_none()).collect()
 }

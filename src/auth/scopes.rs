@@ -20,7 +20,7 @@ struct Scope {
     permissions: Permissions,
     /// The search restriction behind the `?`, which [`TypeFilter`] understands.
     restriction: Option<String>,
-    version: Version,
+    version: ScopeVersion,
 }
 
 /// The most scopes in one list (P13): R4 has 148 types. An intersection of two lists has no more.
@@ -31,7 +31,7 @@ const MOST_BYTES: usize = 16 << 10;
 
 /// How a scope is written.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-enum Version {
+enum ScopeVersion {
     V1,
     V2,
 }
@@ -77,15 +77,15 @@ impl Permissions {
     const NONE: Self = Self { read: false, search: false };
     const EXPORT: Self = Self { read: true, search: true };
 
-    fn parse(text: &str) -> Option<(Self, Version)> {
+    fn parse(text: &str) -> Option<(Self, ScopeVersion)> {
         match text {
-            "read" | "*" => return Some((Self::EXPORT, Version::V1)),
-            "write" => return Some((Self::NONE, Version::V1)),
+            "read" | "*" => return Some((Self::EXPORT, ScopeVersion::V1)),
+            "write" => return Some((Self::NONE, ScopeVersion::V1)),
             _ => {}
         }
         let mut order = CRUDS.chars();
         let in_order = !text.is_empty() && text.chars().all(|letter| order.any(|known| known == letter));
-        in_order.then(|| (Self { read: text.contains('r'), search: text.contains('s') }, Version::V2))
+        in_order.then(|| (Self { read: text.contains('r'), search: text.contains('s') }, ScopeVersion::V2))
     }
 
     fn both(self, other: Self) -> Self {
@@ -120,7 +120,7 @@ impl Scope {
         let (permissions, version) =
             Permissions::parse(actions).ok_or_else(|| refuse("has permissions that there are not"))?;
         if let Some(restriction) = &restriction {
-            if resource_type.is_none() || version == Version::V1 {
+            if resource_type.is_none() || version == ScopeVersion::V1 {
                 return Err(refuse("has a restriction, which only one type in version 2 can have"));
             }
             TypeFilter::parse(&format!("{name}?{restriction}"))
@@ -144,8 +144,8 @@ impl Scope {
             (ours, theirs) => ours.clone().or_else(|| theirs.clone()),
         };
         let is_v1 =
-            self.version == Version::V1 && restriction.is_none() && permissions == Permissions::EXPORT;
-        let version = if is_v1 { Version::V1 } else { Version::V2 };
+            self.version == ScopeVersion::V1 && restriction.is_none() && permissions == Permissions::EXPORT;
+        let version = if is_v1 { ScopeVersion::V1 } else { ScopeVersion::V2 };
         Some(Self { resource_type, permissions, restriction, version })
     }
 
@@ -169,10 +169,10 @@ impl fmt::Display for Scope {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let name = self.resource_type.map_or("*", ResourceType::as_str);
         let permissions = match (self.version, self.permissions) {
-            (Version::V1, _) => "read",
-            (Version::V2, Permissions { read: true, search: true }) => "rs",
-            (Version::V2, Permissions { read: true, search: false }) => "r",
-            (Version::V2, Permissions { search, .. }) => {
+            (ScopeVersion::V1, _) => "read",
+            (ScopeVersion::V2, Permissions { read: true, search: true }) => "rs",
+            (ScopeVersion::V2, Permissions { read: true, search: false }) => "r",
+            (ScopeVersion::V2, Permissions { search, .. }) => {
                 if search {
                     "s"
                 } else {
@@ -188,7 +188,7 @@ impl fmt::Display for Scope {
 impl Scopes {
     /// Returns all scopes without restrictions.
     pub fn everything() -> Self {
-        let (permissions, version) = (Permissions::EXPORT, Version::V2);
+        let (permissions, version) = (Permissions::EXPORT, ScopeVersion::V2);
         Self(vec![Scope { resource_type: None, permissions, restriction: None, version }])
     }
 

@@ -18,7 +18,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 use uuid::Uuid;
 
-use super::folder::Folder;
+use super::folder::AuthFolder;
 use crate::clock::{Clock, after};
 use crate::plain_file::{self, LinkPolicy};
 
@@ -32,21 +32,21 @@ const COORDINATE: usize = 48;
 
 /// The signing keys of an instance.
 pub struct SigningKeys {
-    folder: Folder,
+    folder: AuthFolder,
     clock: Clock,
     /// How long a key signs.
     rotation: Duration,
     /// How long it verifies after that.
     grace: Duration,
     /// The last key signs.
-    keys: RwLock<Arc<Vec<Key>>>,
+    keys: RwLock<Arc<Vec<SigningKey>>>,
     rotating: Mutex<()>,
 }
 
 /// A key pair (P-384).
 #[derive(Clone)]
-pub struct Key {
-    stored: Stored,
+pub struct SigningKey {
+    stored: StoredKey,
     /// The signing half.
     pub encoding: EncodingKey,
     /// The verifying half.
@@ -57,7 +57,7 @@ pub struct Key {
 /// A key pair as it is stored in the file.
 #[derive(Clone, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
-struct Stored {
+struct StoredKey {
     kid: String,
     /// PKCS #8, base64.
     pkcs8: String,
@@ -68,25 +68,25 @@ struct Stored {
 
 #[derive(Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
-struct File {
-    keys: Vec<Stored>,
+struct KeyFile {
+    keys: Vec<StoredKey>,
 }
 
-impl fmt::Debug for Key {
+impl fmt::Debug for SigningKey {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Key").field("kid", &self.stored.kid).finish_non_exhaustive()
     }
 }
 
-impl Key {
+impl SigningKey {
     fn generate(now: Timestamp) -> io::Result<Self> {
         let unspecified = |_| io::Error::other("no key could be generated");
         let pkcs8 = EcdsaKeyPair::generate_pkcs8(&ECDSA_P384_SHA384_FIXED_SIGNING, &SystemRandom::new());
         let pkcs8 = STANDARD.encode(pkcs8.map_err(unspecified)?.as_ref());
-        Self::of(Stored { kid: Uuid::new_v4().to_string(), pkcs8, created: now, retired: None })
+        Self::of(StoredKey { kid: Uuid::new_v4().to_string(), pkcs8, created: now, retired: None })
     }
 
-    fn of(stored: Stored) -> io::Result<Self> {
+    fn of(stored: StoredKey) -> io::Result<Self> {
         let invalid = |_| io::Error::new(io::ErrorKind::InvalidData, "a key is no PKCS #8 key of P-384");
         let pkcs8 = STANDARD.decode(&stored.pkcs8).map_err(|error| invalid(error.to_string()))?;
         let pair = EcdsaKeyPair::from_pkcs8(&ECDSA_P384_SHA384_FIXED_SIGNING, &pkcs8);
@@ -114,15 +114,15 @@ impl Key {
 impl SigningKeys {
     /// Reads the keys of a folder and creates one if needed. `rotation` is how long a key signs.
     /// `grace` is how long it verifies after that, at least the lifetime of its tokens.
-    pub fn open(folder: Folder, clock: Clock, rotation: Duration, grace: Duration) -> io::Result<Self> {
+    pub fn open(folder: AuthFolder, clock: Clock, rotation: Duration, grace: Duration) -> io::Result<Self> {
         let invalid = |error| io::Error::new(io::ErrorKind::InvalidData, format!("{NAME}: {error}"));
         let stored = match plain_file::read(&folder.path(NAME), LinkPolicy::Refuse, MAX_BYTES) {
             // The message of serde_json has a place and no content.
-            Ok(text) => serde_json::from_slice::<File>(&text).map_err(|e| invalid(e.to_string()))?.keys,
+            Ok(text) => serde_json::from_slice::<KeyFile>(&text).map_err(|e| invalid(e.to_string()))?.keys,
             Err(error) if error.kind() == io::ErrorKind::NotFound => Vec::new(),
             Err(error) => return Err(invalid(error.to_string())),
         };
-        let keys: io::Result<Vec<_>> = stored.into_iter().map(Key::of).collect();
+        let keys: io::Result<Vec<_>> = stored.into_iter().map(SigningKey::of).collect();
         let keys = RwLock::new(Arc::new(keys?));
         let opened = Self { folder, clock, rotation, grace, keys, rotating: Mutex::new(()) };
         opened.rotate_if_due()?;
@@ -137,14 +137,14 @@ impl SigningKeys {
         let old = self.keys.read().clone();
         let mut keys: Vec<_> = old.iter().filter(|key| self.verifies(key, now)).cloned().collect();
         let signs =
-            |key: &Key| key.stored.retired.is_none() && after(key.stored.created, self.rotation) > now;
+            |key: &SigningKey| key.stored.retired.is_none() && after(key.stored.created, self.rotation) > now;
         if !keys.last().is_some_and(signs) {
             keys.iter_mut().for_each(|key| key.stored.retired = key.stored.retired.or(Some(now)));
-            keys.push(Key::generate(now)?);
+            keys.push(SigningKey::generate(now)?);
         } else if keys.len() == old.len() {
             return Ok(());
         }
-        let file = File { keys: keys.iter().map(|key| key.stored.clone()).collect() };
+        let file = KeyFile { keys: keys.iter().map(|key| key.stored.clone()).collect() };
         self.folder.replace(NAME, &serde_json::to_vec(&file)?)?;
         tracing::info!(keys = keys.len(), "the keys of access tokens were rotated");
         *self.keys.write() = Arc::new(keys);
@@ -152,13 +152,13 @@ impl SigningKeys {
     }
 
     /// Returns the key that signs.
-    pub fn signing(&self) -> Key {
+    pub fn signing(&self) -> SigningKey {
         let keys = self.keys.read().clone();
         keys.last().expect("a key is made when they are opened, and only older ones are erased").clone()
     }
 
     /// Returns the key with this id, if its tokens may still be valid.
-    pub fn find(&self, kid: &str) -> Option<Key> {
+    pub fn find(&self, kid: &str) -> Option<SigningKey> {
         let now = self.clock.now();
         let keys = self.keys.read().clone();
         keys.iter().find(|key| key.kid() == kid).filter(|key| self.verifies(key, now)).cloned()
@@ -168,12 +168,12 @@ impl SigningKeys {
     pub fn jwks(&self) -> Value {
         let now = self.clock.now();
         let keys = self.keys.read().clone();
-        let keys: Vec<_> = keys.iter().filter(|key| self.verifies(key, now)).map(Key::jwk).collect();
+        let keys: Vec<_> = keys.iter().filter(|key| self.verifies(key, now)).map(SigningKey::jwk).collect();
         json!({"keys": keys})
     }
 
     /// Returns whether unexpired tokens of the key may exist.
-    fn verifies(&self, key: &Key, now: Timestamp) -> bool {
+    fn verifies(&self, key: &SigningKey, now: Timestamp) -> bool {
         key.stored.retired.is_none_or(|at| after(at, self.grace) > now)
     }
 }
@@ -196,7 +196,7 @@ mod tests {
         fn open(&self) -> io::Result<SigningKeys> {
             let now = self.now.clone();
             let clock = Clock::new(move || *now.lock());
-            let folder = Folder::open(self.folder.path())?;
+            let folder = AuthFolder::open(self.folder.path())?;
             SigningKeys::open(folder, clock, Duration::from_secs(1000), Duration::from_secs(300))
         }
 
@@ -252,7 +252,7 @@ mod tests {
 
     #[test]
     fn nobody_else_reads_a_private_key_in_what_is_printed() {
-        let key = Key::generate(Timestamp::UNIX_EPOCH).unwrap();
+        let key = SigningKey::generate(Timestamp::UNIX_EPOCH).unwrap();
         assert!(!format!("{key:?}").contains(&key.stored.pkcs8));
         assert!(key.jwk().get("d").is_none());
     }

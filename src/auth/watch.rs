@@ -11,15 +11,15 @@ use std::time::Duration;
 use notify::event::{AccessKind, AccessMode};
 use notify::{EventKind, RecommendedWatcher, RecursiveMode, Watcher as _};
 
-use super::{Applications, Reload};
+use super::{Applications, ReloadOutcome};
 
 /// Watches until it is dropped.
 pub struct Watch {
-    wake: Sender<Wake>,
+    wake: Sender<WatchSignal>,
     _watcher: Option<RecommendedWatcher>,
 }
 
-enum Wake {
+enum WatchSignal {
     Look,
     End,
 }
@@ -33,17 +33,17 @@ impl Watch {
     pub fn start(
         applications: Applications,
         poll: Duration,
-        tell: impl Fn(Reload) + Send + 'static,
+        tell: impl Fn(ReloadOutcome) + Send + 'static,
     ) -> io::Result<Self> {
         let (wake, woken) = mpsc::channel();
         let watcher = watcher(applications.path(), wake.clone());
         let look = move || loop {
             match woken.recv_timeout(poll) {
-                Ok(Wake::Look) | Err(RecvTimeoutError::Timeout) => {}
-                Ok(Wake::End) | Err(RecvTimeoutError::Disconnected) => return,
+                Ok(WatchSignal::Look) | Err(RecvTimeoutError::Timeout) => {}
+                Ok(WatchSignal::End) | Err(RecvTimeoutError::Disconnected) => return,
             }
             match applications.reload() {
-                Reload::Unchanged => {}
+                ReloadOutcome::Unchanged => {}
                 reload => tell(reload),
             }
         };
@@ -54,20 +54,20 @@ impl Watch {
     /// Requests a reload soon.
     pub fn look(&self) {
         // The thread lives as long as the watch.
-        let _ = self.wake.send(Wake::Look);
+        let _ = self.wake.send(WatchSignal::Look);
     }
 }
 
 impl Drop for Watch {
     fn drop(&mut self) {
-        let _ = self.wake.send(Wake::End);
+        let _ = self.wake.send(WatchSignal::End);
     }
 }
 
 /// Watches the folder of a file, and the folder of the file that a link points to: editors replace
 /// files by renames, and a renamed file is another file. Returns `None`, with a warning, if that is
 /// not possible.
-fn watcher(path: &Path, wake: Sender<Wake>) -> Option<RecommendedWatcher> {
+fn watcher(path: &Path, wake: Sender<WatchSignal>) -> Option<RecommendedWatcher> {
     let hint = move |event: notify::Result<notify::Event>| {
         // Reading is not a change, but an error may hide one.
         let written = EventKind::Access(AccessKind::Close(AccessMode::Write));
@@ -75,7 +75,7 @@ fn watcher(path: &Path, wake: Sender<Wake>) -> Option<RecommendedWatcher> {
             return;
         }
         // The receiver is gone when the watch has ended.
-        let _ = wake.send(Wake::Look);
+        let _ = wake.send(WatchSignal::Look);
     };
     let start = || {
         let mut watcher = notify::recommended_watcher(hint)?;

@@ -17,7 +17,7 @@ use crate::clock::Clock;
 use crate::config::Config;
 use crate::erase::{Eraser, HoldRegistry, LiveEvidence};
 use crate::evanesce::{Evanesce, Running};
-use crate::export::{Exporter, Form, Limits, Pool, Rates, Threads, Throttle};
+use crate::export::{ByteRates, Exporter, OutputForm, Pool, PoolThreads, Throttle, WriteLimits};
 use crate::files::modes::close_folder;
 use crate::files::{Files, FilesError, LocalFiles, Room};
 use crate::hooks::Hooks;
@@ -214,14 +214,14 @@ impl Builder {
         let committer = Committer::start(store, witnesses, view, hooks.clone(), fatal.clone())
             .map_err(system("start the committer"))?;
         let export = &config.export;
-        let threads = Threads {
+        let threads = PoolThreads {
             steady: export.workers,
             max_burst: export.max_burst_workers,
             max_replacements: export.max_replacements,
             nice: export.nice,
         };
         let pool = Pool::start(threads).map_err(system("start the workers"))?;
-        let rates = Rates {
+        let rates = ByteRates {
             all: export.max_bytes_per_second,
             tenant: export.max_bytes_per_second_per_tenant,
             job: export.max_bytes_per_second_per_job,
@@ -229,8 +229,8 @@ impl Builder {
         let rate_of = |id: &TenantId| (id.clone(), config.tenant(id).max_bytes_per_second);
         let own_rates = config.tenants.keys().map(rate_of).collect();
         let throttle = Arc::new(Throttle::new(rates, own_rates));
-        let form = Form { coding: export.coding(), checksums: export.checksums };
-        let limits = Limits { throttle, max_file_bytes: export.max_file_bytes, form };
+        let form = OutputForm { coding: export.coding(), checksums: export.checksums };
+        let limits = WriteLimits { throttle, max_file_bytes: export.max_file_bytes, form };
         let planners = Arc::new(Planners::new(export.max_replacements));
         let standing = Standing::note(&data_dir, &lock).map_err(system("look at the data directory"))?;
         audit.record(audit::AuditedEvent::Started);

@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use super::StartError;
 use crate::config::{Config, PageCache};
-use crate::export::{Exporter, Exporters, Served, SourceExporter, SourceOptions};
+use crate::export::{Exporter, Exporters, ServedTenants, SourceExporter, SourceOptions};
 use crate::index::{self, Index, IndexOptions};
 use crate::job::TenantId;
 use crate::source::{NdjsonFolder, Source, SourceError};
@@ -37,8 +37,8 @@ impl Sources {
             hosts = hosts.with_own(tenant, exporter);
         }
         if let Some(common) = common {
-            let only = Served::Only(configured.into_iter().collect());
-            hosts = hosts.with_common(common, if is_hosts { Served::All } else { only });
+            let only = ServedTenants::Only(configured.into_iter().collect());
+            hosts = hosts.with_common(common, if is_hosts { ServedTenants::All } else { only });
         }
         Ok(Self { folders, hosts })
     }

@@ -22,10 +22,10 @@ pub const AT_ONCE: usize = 1 << 20;
 
 /// Tells whether a job is over. Clones share one token.
 #[derive(Debug, Clone, Default)]
-pub struct CancelToken(Arc<Shared>);
+pub struct CancelToken(Arc<TokenState>);
 
 #[derive(Debug, Default)]
-struct Shared {
+struct TokenState {
     fired: AtomicBool,
     waiting: CancellationToken,
     /// The checks so far, and the check at which the token fires by itself; 0 = never.
@@ -47,7 +47,10 @@ impl CancelToken {
     /// Creates a token that fires by itself at that check, counted from 1.
     #[cfg(any(test, feature = "breakpoints"))]
     pub fn at_look(look: u64) -> Self {
-        Self(Arc::new(Shared { looks: (AtomicU64::new(0), AtomicU64::new(look)), ..Shared::default() }))
+        Self(Arc::new(TokenState {
+            looks: (AtomicU64::new(0), AtomicU64::new(look)),
+            ..TokenState::default()
+        }))
     }
 
     /// Returns how often the token was checked.
@@ -100,16 +103,16 @@ impl CancelToken {
     /// Reads `bytes` with a check at each [`STRIDE`], for parsers that do not check themselves.
     /// Every read fails once the token has fired.
     pub fn reader<'a>(&'a self, bytes: &'a [u8]) -> BufReader<impl Read + 'a> {
-        BufReader::with_capacity(STRIDE, Watched { rest: bytes, cancel: self })
+        BufReader::with_capacity(STRIDE, CancellableReader { rest: bytes, cancel: self })
     }
 }
 
-struct Watched<'a> {
+struct CancellableReader<'a> {
     rest: &'a [u8],
     cancel: &'a CancelToken,
 }
 
-impl Read for Watched<'_> {
+impl Read for CancellableReader<'_> {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
         self.cancel.check().map_err(io::Error::other)?;
         self.rest.read(buffer)

@@ -1,5 +1,5 @@
-//! What the commands share that read chains in a data directory: where it is, and how AuditEvents are
-//! bundled.
+//! What the commands that read a chain have in common: the data directory, and Bundles of
+//! AuditEvents.
 
 use std::io::{self, Write};
 use std::path::PathBuf;
@@ -12,7 +12,7 @@ use crate::config::Config;
 
 /// Where the data directory is: as for `serve`.
 #[derive(Debug, clap::Args)]
-pub struct Place {
+pub struct DataDirArgs {
     /// Where exports are kept [storage.data_dir].
     #[arg(long, value_name = "DIR", global = true)]
     data_dir: Option<PathBuf>,
@@ -24,8 +24,8 @@ pub struct Place {
     sets: Vec<String>,
 }
 
-impl Place {
-    /// The data directory, which must be there.
+impl DataDirArgs {
+    /// Returns the data directory, which must exist.
     pub fn data_dir(&self) -> Result<PathBuf, CliError> {
         let mut sets = self.sets.clone();
         sets.extend(self.data_dir.as_ref().map(|dir| format!("storage.data_dir={}", dir.display())));
@@ -39,14 +39,14 @@ impl Place {
     }
 }
 
-/// A Bundle of any length: only one of its entries is in memory at a time.
-pub struct Bundle<'a> {
+/// Writes a Bundle of any length. Only one entry is in memory at a time.
+pub struct BundleWriter<'a> {
     out: &'a mut dyn Write,
     before: &'static str,
 }
 
-impl<'a> Bundle<'a> {
-    /// Begins one.
+impl<'a> BundleWriter<'a> {
+    /// Begins a Bundle.
     pub fn begin(out: &'a mut dyn Write) -> io::Result<Self> {
         let now = Timestamp::now();
         write!(out, r#"{{"resourceType":"Bundle","type":"collection","timestamp":"{now}""#)?;
@@ -60,7 +60,7 @@ impl<'a> Bundle<'a> {
         Ok(())
     }
 
-    /// Ends it.
+    /// Ends the Bundle.
     pub fn end(self) -> io::Result<()> {
         writeln!(self.out, "{}}}", if self.before == ",\n" { "\n]" } else { "" })
     }

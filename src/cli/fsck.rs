@@ -1,6 +1,6 @@
-//! `evanesce fsck`: is the data directory of a stopped server as it should be? Exit codes: 0
-//! it is, 1 it was not and is now, 2 it could not be checked (a server uses it, it is no data
-//! directory), 4 it is not.
+//! `evanesce fsck`: checks the data directory of a stopped server. Exit codes: 0 it is in order, 1
+//! it was repaired, 2 it could not be checked (a server uses it, or it is not a data directory), 4
+//! it is not in order.
 
 use std::path::PathBuf;
 
@@ -9,11 +9,11 @@ use jiff::Timestamp;
 use super::CliError;
 use super::output::{complain, print_all};
 use crate::config::Config;
-use crate::fsck::{Finding, Leave, Outcome, check};
+use crate::fsck::{FindingOutcome, FsckFinding, RepairMode, check};
 
 /// The arguments of `evanesce fsck`.
 #[derive(Debug, clap::Args)]
-pub struct Args {
+pub struct FsckArgs {
     /// Where exports are kept [storage.data_dir].
     #[arg(long, value_name = "DIR")]
     data_dir: Option<PathBuf>,
@@ -40,22 +40,22 @@ pub struct Args {
 }
 
 /// Checks, and repairs if asked to.
-pub fn run(args: &Args) -> Result<(), CliError> {
+pub fn run(args: &FsckArgs) -> Result<(), CliError> {
     let mut sets = args.sets.clone();
     sets.extend(args.data_dir.as_ref().map(|dir| format!("storage.data_dir={}", dir.display())));
     let config = Config::load(args.config.as_deref(), &sets).map_err(CliError::usage)?;
     let leave = match args {
-        Args { rebuild: true, .. } => Leave::Rebuild,
-        Args { repair: true, .. } => Leave::Repair,
-        _ => Leave::Look,
+        FsckArgs { rebuild: true, .. } => RepairMode::Rebuild,
+        FsckArgs { repair: true, .. } => RepairMode::Repair,
+        _ => RepairMode::Look,
     };
     let data_dir = &config.storage.data_dir;
     let findings = check(data_dir, leave, Timestamp::now(), &config.retention).map_err(CliError::usage)?;
     let line = |finding| if args.json { json(finding) } else { Ok(text(finding)) };
     print_all(findings.iter().map(line).collect::<Result<Vec<_>, _>>()?)?;
     let count = |outcome| findings.iter().filter(|finding| finding.outcome == outcome).count();
-    let (repaired, left) = (count(Outcome::Repaired), count(Outcome::Left));
-    let summary = format!("{repaired} repaired, {left} left, {} notes", count(Outcome::Note));
+    let (repaired, left) = (count(FindingOutcome::Repaired), count(FindingOutcome::Left));
+    let summary = format!("{repaired} repaired, {left} left, {} notes", count(FindingOutcome::Note));
     match (repaired, left) {
         (0, 0) => {
             complain(format_args!("{} is as it should be: {summary}", data_dir.display()));
@@ -72,16 +72,16 @@ pub fn run(args: &Args) -> Result<(), CliError> {
     }
 }
 
-fn json(finding: &Finding) -> Result<String, CliError> {
+fn json(finding: &FsckFinding) -> Result<String, CliError> {
     serde_json::to_string(finding).map_err(CliError::failed)
 }
 
-fn text(finding: &Finding) -> String {
-    let Finding { what, cause, cure, outcome } = finding;
+fn text(finding: &FsckFinding) -> String {
+    let FsckFinding { what, cause, cure, outcome } = finding;
     let outcome = match outcome {
-        Outcome::Note => "note",
-        Outcome::Repaired => "repaired",
-        Outcome::Left => "left",
+        FindingOutcome::Note => "note",
+        FindingOutcome::Repaired => "repaired",
+        FindingOutcome::Left => "left",
     };
     format!("{outcome}: {what}\n    cause: {cause}\n    cure:  {cure}")
 }

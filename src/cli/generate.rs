@@ -7,11 +7,11 @@ use indicatif::{HumanBytes, ProgressBar};
 
 use super::CliError;
 use super::output::report;
-use crate::generate::{FileSummary, Options, Share, generate};
+use crate::generate::{FileSummary, GenerateOptions, ResourceShare, generate};
 
 /// The arguments of `evanesce generate`.
 #[derive(Debug, clap::Args)]
-pub struct Args {
+pub struct GenerateArgs {
     /// How many patients; each is about 47 kB.
     #[arg(long, default_value_t = 100)]
     patients: u32,
@@ -29,11 +29,11 @@ pub struct Args {
     observations: u16,
     /// The share of the resources without meta.lastUpdated, from 0 to 1.
     #[arg(long, value_name = "SHARE", default_value = "0")]
-    undated: Share,
+    undated: ResourceShare,
     /// The share of the dated resources last updated after 2026-01-01T00:00:00Z (and before 2026-06-30,
     /// all others before 2026), from 0 to 1.
     #[arg(long, value_name = "SHARE", default_value = "0")]
-    recent: Share,
+    recent: ResourceShare,
     /// Make lines longer by a narrative with a text of this mean length in bytes, exponentially
     /// distributed; 0 = no narratives.
     #[arg(long, value_name = "MEAN", default_value_t = 0, value_parser = clap::value_parser!(u32).range(..=1 << 20))]
@@ -44,16 +44,16 @@ pub struct Args {
     mess: bool,
 }
 
-/// Generates and says what was written.
-pub fn run(args: &Args) -> Result<(), CliError> {
-    let options = Options {
+/// Generates the data, and prints what was written.
+pub fn run(args: &GenerateArgs) -> Result<(), CliError> {
+    let options = GenerateOptions {
         groups: args.groups,
         observations: args.observations,
         undated: args.undated,
         recent: args.recent,
         notes: args.notes,
         mess: args.mess,
-        ..Options::new(args.patients, args.seed, &args.out)
+        ..GenerateOptions::new(args.patients, args.seed, &args.out)
     };
     let began = Instant::now();
     let bar = ProgressBar::new(u64::from(args.patients));

@@ -1,5 +1,5 @@
-//! `evanesce keygen`: a key pair for a population application. The private key is the client's
-//! alone; the public one is what a server is given.
+//! `evanesce keygen`: creates a key pair for a population application. The private key belongs to
+//! the client alone. The server is given the public key.
 
 use std::fs::OpenOptions;
 use std::io::{self, Write};
@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 
 use super::CliError;
 use super::output::report;
-use crate::auth::client::{Alg, ClientKey};
+use crate::auth::client::{ClientKey, SigningAlgorithm};
 
 /// The names of the two files.
 const PRIVATE: &str = "client-key.pem";
@@ -16,10 +16,10 @@ const PUBLIC: &str = "client-jwks.json";
 
 /// The arguments of `evanesce keygen`.
 #[derive(Debug, clap::Args)]
-pub struct Args {
+pub struct KeygenArgs {
     /// What the key signs with.
-    #[arg(long, value_enum, ignore_case = true, default_value_t = Alg::Es384)]
-    alg: Alg,
+    #[arg(long, value_enum, ignore_case = true, default_value_t = SigningAlgorithm::Es384)]
+    alg: SigningAlgorithm,
     /// What the key is called; by default its thumbprint (RFC 7638).
     #[arg(long, value_name = "KID", value_parser = kid)]
     kid: Option<String>,
@@ -31,15 +31,15 @@ pub struct Args {
     force: bool,
 }
 
-/// A name that stands in a header and in logs.
+/// Checks a key id, which gets into headers and logs.
 pub fn kid(text: &str) -> Result<String, String> {
     let good = (1..=128).contains(&text.len()) && text.bytes().all(|byte| byte.is_ascii_graphic());
     good.then(|| text.to_owned()).ok_or_else(|| "should be 1 to 128 visible ASCII characters".into())
 }
 
-/// Makes the pair and says where it is.
-pub fn run(args: Args) -> Result<(), CliError> {
-    let Args { alg, kid, out, force } = args;
+/// Creates the pair and prints where it is.
+pub fn run(args: KeygenArgs) -> Result<(), CliError> {
+    let KeygenArgs { alg, kid, out, force } = args;
     let (private, public) = (out.join(PRIVATE), out.join(PUBLIC));
     if let Some(path) = [&private, &public].into_iter().find(|path| !force && path.exists()) {
         return Err(exists(path));
@@ -62,7 +62,7 @@ fn exists(path: &Path) -> CliError {
     CliError::failed(format!("{} is there already; use another --out, or --force", path.display()))
 }
 
-/// Writes a file that was not there, or, with `force`, puts another one in its place.
+/// Writes a new file. With `force`, replaces an existing one.
 fn write(path: &Path, text: &str, mode: u32, force: bool) -> Result<(), CliError> {
     let cannot = |e: io::Error| match e.kind() {
         io::ErrorKind::AlreadyExists => exists(path),

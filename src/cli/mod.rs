@@ -1,6 +1,6 @@
-//! The command line: one file a sub-command. Exit codes: 0 done, 1 the command failed, 2 it
-//! could not begin (arguments, configuration, data directory, source), 70 the server could
-//! promise nothing any more, 130 stopped by a second signal.
+//! The command line, one file per sub-command. Exit codes: 0 success, 1 the command failed, 2 it
+//! could not begin (arguments, configuration, data directory, source), 70 the server can promise
+//! nothing any more, 130 stopped by a second signal.
 
 mod app;
 mod audit;
@@ -30,50 +30,50 @@ use clap::{Parser, Subcommand};
 #[command(version)]
 struct Cli {
     #[command(subcommand)]
-    command: Command,
+    command: CliCommand,
 }
 
 #[derive(Debug, Subcommand)]
-enum Command {
+enum CliCommand {
     /// Run the server.
-    Serve(serve::Args),
+    Serve(serve::ServeArgs),
     /// Watch exports being started, cancelled, deleted and erased, in a temporary directory.
     #[cfg(feature = "generate")]
-    Demo(demo::Args),
+    Demo(demo::DemoArgs),
     /// Make synthetic FHIR data.
     #[cfg(feature = "generate")]
-    Generate(generate::Args),
+    Generate(generate::GenerateArgs),
     /// What the reaper of a running server has done and has before it.
-    Status(operate::Show),
+    Status(operate::QueryArgs),
     /// Check the data directory of a stopped server, and repair it.
-    Fsck(fsck::Args),
+    Fsck(fsck::FsckArgs),
     /// The jobs of a running server.
-    Jobs(operate::Show),
+    Jobs(operate::QueryArgs),
     /// End a job, whosever it is, and have its files erased.
-    Cancel(operate::Cancel),
+    Cancel(operate::CancelArgs),
     /// Put a job under a legal hold: its files stay.
-    Hold(operate::Hold),
+    Hold(operate::HoldArgs),
     /// Release a job from its hold.
-    Release(operate::Release),
+    Release(operate::ReleaseArgs),
     /// Pause or resume the reaper of a running server.
     #[command(subcommand)]
-    Reaper(operate::Reaper),
+    Reaper(operate::ReaperCommand),
     /// Tell a running server about its clock.
     #[command(subcommand)]
-    Clock(operate::Clock),
+    Clock(operate::ClockCommand),
     /// Look into the receipts of erasures, check and export them.
-    Receipts(receipts::Args),
+    Receipts(receipts::ReceiptsArgs),
     /// Check and export the audit log.
-    Audit(audit::Args),
+    Audit(audit::AuditArgs),
     /// Add, list, disable and enable the population applications.
-    App(app::Args),
+    App(app::AppArgs),
     /// Make a key pair for a population application.
-    Keygen(keygen::Args),
+    Keygen(keygen::KeygenArgs),
     /// Ask a server for an access token, as a population application.
-    Token(token::Args),
+    Token(token::TokenArgs),
 }
 
-/// Why a command ends without success.
+/// Why a command fails.
 struct CliError {
     code: u8,
     message: String,
@@ -91,12 +91,12 @@ impl CliError {
     }
 }
 
-/// Runs the command of the process's arguments.
+/// Runs the command that the arguments of the process name.
 pub fn main() -> ExitCode {
     let done = match Cli::try_parse() {
         Ok(cli) => run(cli.command),
         Err(wrong) if wrong.use_stderr() => {
-            // Nobody is told if it cannot be said.
+            // A failure to print is ignored.
             let _ = wrong.print();
             return ExitCode::from(2);
         }
@@ -112,25 +112,25 @@ pub fn main() -> ExitCode {
     }
 }
 
-fn run(command: Command) -> Result<(), CliError> {
+fn run(command: CliCommand) -> Result<(), CliError> {
     match command {
-        Command::Serve(args) => serve::run(args),
+        CliCommand::Serve(args) => serve::run(args),
         #[cfg(feature = "generate")]
-        Command::Demo(args) => demo::run(&args),
+        CliCommand::Demo(args) => demo::run(&args),
         #[cfg(feature = "generate")]
-        Command::Generate(args) => generate::run(&args),
-        Command::Fsck(args) => fsck::run(&args),
-        Command::Status(args) => operate::status(&args),
-        Command::Jobs(args) => operate::jobs(&args),
-        Command::Cancel(args) => operate::cancel(&args),
-        Command::Hold(args) => operate::hold(args),
-        Command::Release(args) => operate::release(&args),
-        Command::Reaper(args) => operate::reaper(args),
-        Command::Clock(args) => operate::clock(&args),
-        Command::Receipts(args) => receipts::run(&args),
-        Command::Audit(args) => audit::run(&args),
-        Command::App(args) => app::run(args),
-        Command::Keygen(args) => keygen::run(args),
-        Command::Token(args) => token::run(&args),
+        CliCommand::Generate(args) => generate::run(&args),
+        CliCommand::Fsck(args) => fsck::run(&args),
+        CliCommand::Status(args) => operate::status(&args),
+        CliCommand::Jobs(args) => operate::jobs(&args),
+        CliCommand::Cancel(args) => operate::cancel(&args),
+        CliCommand::Hold(args) => operate::hold(args),
+        CliCommand::Release(args) => operate::release(&args),
+        CliCommand::Reaper(args) => operate::reaper(args),
+        CliCommand::Clock(args) => operate::clock(&args),
+        CliCommand::Receipts(args) => receipts::run(&args),
+        CliCommand::Audit(args) => audit::run(&args),
+        CliCommand::App(args) => app::run(args),
+        CliCommand::Keygen(args) => keygen::run(args),
+        CliCommand::Token(args) => token::run(&args),
     }
 }

@@ -1,5 +1,5 @@
-//! What an operator asks a running server for: `evanesce status`, `jobs`, `cancel`, `hold`,
-//! `release`, `reaper pause|resume`, `clock confirm`.
+//! Orders of operators to a running server: `evanesce status`, `jobs`, `cancel`, `hold`, `release`,
+//! `reaper pause|resume`, `clock confirm`.
 
 use std::path::PathBuf;
 
@@ -13,9 +13,9 @@ use crate::JobOverview;
 use crate::control::OperatorRequest;
 use crate::job::JobId;
 
-/// Which server.
+/// The running server.
 #[derive(Debug, clap::Args)]
-pub struct Server {
+pub struct ServerArgs {
     /// The data directory of the running server.
     #[arg(long, value_name = "DIR", default_value = "evanesce-data")]
     data_dir: PathBuf,
@@ -23,9 +23,9 @@ pub struct Server {
 
 /// The arguments of `evanesce status` and `evanesce jobs`.
 #[derive(Debug, clap::Args)]
-pub struct Show {
+pub struct QueryArgs {
     #[command(flatten)]
-    server: Server,
+    server: ServerArgs,
     /// One JSON document instead of lines for people.
     #[arg(long)]
     json: bool,
@@ -33,18 +33,18 @@ pub struct Show {
 
 /// The arguments of `evanesce cancel`.
 #[derive(Debug, clap::Args)]
-pub struct Cancel {
+pub struct CancelArgs {
     #[command(flatten)]
-    server: Server,
+    server: ServerArgs,
     /// The job that is to end, whosever it is.
     job: JobId,
 }
 
 /// The arguments of `evanesce hold`.
 #[derive(Debug, clap::Args)]
-pub struct Hold {
+pub struct HoldArgs {
     #[command(flatten)]
-    server: Server,
+    server: ServerArgs,
     /// The job whose files must stay.
     job: JobId,
     /// Why; it goes into the receipts, so it must not name a patient.
@@ -54,20 +54,20 @@ pub struct Hold {
 
 /// The arguments of `evanesce release`.
 #[derive(Debug, clap::Args)]
-pub struct Release {
+pub struct ReleaseArgs {
     #[command(flatten)]
-    server: Server,
+    server: ServerArgs,
     /// The job whose hold ends.
     job: JobId,
 }
 
 /// `evanesce reaper ...`
 #[derive(Debug, Subcommand)]
-pub enum Reaper {
+pub enum ReaperCommand {
     /// Sweep and expire nothing until `resume`; what is deleted is hidden at once all the same.
     Pause {
         #[command(flatten)]
-        server: Server,
+        server: ServerArgs,
         /// Why; it goes into the receipts, so it must not name a patient.
         #[arg(long)]
         reason: String,
@@ -75,29 +75,29 @@ pub enum Reaper {
     /// Go on.
     Resume {
         #[command(flatten)]
-        server: Server,
+        server: ServerArgs,
     },
 }
 
 /// `evanesce clock ...`
 #[derive(Debug, Subcommand)]
-pub enum Clock {
+pub enum ClockCommand {
     /// The wall clock is right although it jumped: what has expired goes now.
     Confirm {
         #[command(flatten)]
-        server: Server,
+        server: ServerArgs,
     },
 }
 
-fn order(server: &Server, request: &OperatorRequest) -> Result<Value, CliError> {
+fn order(server: &ServerArgs, request: &OperatorRequest) -> Result<Value, CliError> {
     send(&server.data_dir, request).map_err(|error| match error {
         ControlError::NoServer(..) => CliError::usage(error),
         _ => CliError::failed(error),
     })
 }
 
-/// Shows what the reaper has done and has before it.
-pub fn status(args: &Show) -> Result<(), CliError> {
+/// Prints what the reaper has done and has to do.
+pub fn status(args: &QueryArgs) -> Result<(), CliError> {
     let status = order(&args.server, &OperatorRequest::Status)?;
     match &status {
         Value::Object(fields) if !args.json => {
@@ -108,7 +108,7 @@ pub fn status(args: &Show) -> Result<(), CliError> {
 }
 
 /// Lists all jobs, the oldest first.
-pub fn jobs(args: &Show) -> Result<(), CliError> {
+pub fn jobs(args: &QueryArgs) -> Result<(), CliError> {
     let jobs = order(&args.server, &OperatorRequest::Jobs)?;
     if args.json {
         return print(jobs);
@@ -124,7 +124,7 @@ pub fn jobs(args: &Show) -> Result<(), CliError> {
 }
 
 /// Ends a job and has its files erased.
-pub fn cancel(Cancel { server, job }: &Cancel) -> Result<(), CliError> {
+pub fn cancel(CancelArgs { server, job }: &CancelArgs) -> Result<(), CliError> {
     order(server, &OperatorRequest::Cancel { job: *job })?;
     report(format_args!(
         "{job} is deleted: it answers 404 from now on, and its receipt comes when its files are gone"
@@ -132,32 +132,32 @@ pub fn cancel(Cancel { server, job }: &Cancel) -> Result<(), CliError> {
 }
 
 /// Puts a job under a hold.
-pub fn hold(args: Hold) -> Result<(), CliError> {
-    let Hold { server, job, reason } = args;
+pub fn hold(args: HoldArgs) -> Result<(), CliError> {
+    let HoldArgs { server, job, reason } = args;
     order(&server, &OperatorRequest::Hold { job, reason })?;
     report(format_args!("{job} is under a hold: its files stay until it is released"))
 }
 
 /// Releases a job.
-pub fn release(Release { server, job }: &Release) -> Result<(), CliError> {
+pub fn release(ReleaseArgs { server, job }: &ReleaseArgs) -> Result<(), CliError> {
     order(server, &OperatorRequest::Release { job: *job })?;
     report(format_args!("{job} is released"))
 }
 
 /// Confirms the clock.
-pub fn clock(Clock::Confirm { server }: &Clock) -> Result<(), CliError> {
+pub fn clock(ClockCommand::Confirm { server }: &ClockCommand) -> Result<(), CliError> {
     order(server, &OperatorRequest::ConfirmClock)?;
     report("the clock is believed: expiry goes on")
 }
 
 /// Pauses or resumes the reaper.
-pub fn reaper(args: Reaper) -> Result<(), CliError> {
+pub fn reaper(args: ReaperCommand) -> Result<(), CliError> {
     match args {
-        Reaper::Pause { server, reason } => {
+        ReaperCommand::Pause { server, reason } => {
             order(&server, &OperatorRequest::Pause { reason })?;
             report("the reaper is paused: nothing is swept and nothing expires until it is resumed")
         }
-        Reaper::Resume { server } => {
+        ReaperCommand::Resume { server } => {
             order(&server, &OperatorRequest::Resume)?;
             report("the reaper goes on")
         }

@@ -1,4 +1,4 @@
-//! The listener of operators: see [`crate::http::configure_admin`].
+//! The operators' listener: see [`crate::http::configure_admin`].
 
 use std::io;
 use std::net::TcpListener;
@@ -15,15 +15,15 @@ use crate::http::{self, Api, Hosts};
 /// How long an operator may take to send the head of a request.
 const HEAD_TIMEOUT: Duration = Duration::from_secs(10);
 
-/// The address and the token of operators.
-pub struct Operators {
+/// The operators' listener and its address.
+pub struct OperatorListener {
     listener: TcpListener,
-    /// Where they are answered, such as `http://127.0.0.1:8081`.
+    /// The URL for operators, such as `http://127.0.0.1:8081`.
     pub url: String,
 }
 
-impl Operators {
-    /// Listens, if operators are to be answered.
+impl OperatorListener {
+    /// Listens, unless the settings switch operators off.
     pub fn listen(config: &Config) -> Result<Option<Self>, CliError> {
         let address = config.admin.listen;
         let cannot_listen = |error: io::Error| {
@@ -37,7 +37,7 @@ impl Operators {
         Ok(Some(Self { listener, url }))
     }
 
-    /// Answers them. The data directory must be there.
+    /// Serves operators. The data directory must exist.
     pub fn serve(self, api: Api, config: &Config) -> Result<Server, CliError> {
         let path = config.admin.token_file.clone();
         let path = path.unwrap_or_else(|| config.storage.data_dir.join(TOKEN_FILE));

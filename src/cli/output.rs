@@ -1,6 +1,5 @@
-//! What commands print. Whoever reads it may stop reading: a list ends quietly then, and what a command
-//! does is done all the same. An output that cannot be written, such as a file on a full disk, is an
-//! error.
+//! What commands print. The reader may go away: a list then ends quietly, and a command still does
+//! its work. An output that cannot be written, such as a file on a full disk, is an error.
 
 use std::fmt::Display;
 use std::fs::{File, OpenOptions};
@@ -22,65 +21,65 @@ pub fn print(line: impl Display) -> Result<(), CliError> {
 pub fn print_all(lines: impl IntoIterator<Item = impl Display>) -> Result<(), CliError> {
     let mut out = BufWriter::new(io::stdout().lock());
     let printed = lines.into_iter().try_for_each(|line| writeln!(out, "{line}"));
-    finish(printed.map_err(Failure::Output), &mut out)
+    finish(printed.map_err(WalkError::Output), &mut out)
 }
 
-/// What becomes of the command when something was printed by others.
+/// Turns the result of printing by others into the command's.
 pub fn printed(printed: io::Result<()>) -> Result<(), CliError> {
-    finish(printed.map_err(Failure::Output), &mut io::stdout())
+    finish(printed.map_err(WalkError::Output), &mut io::stdout())
 }
 
-/// Prints a line about what is done. If it cannot be printed, the error says that it is done.
+/// Prints a line about what was done. If that fails, the error says that it was done.
 pub fn report(line: impl Display) -> Result<(), CliError> {
     print(line).map_err(|error| CliError::failed(format!("it is done, but {}", error.message)))
 }
 
-/// Tells something on standard error; nobody is told if that cannot be written.
+/// Prints to standard error. A failure is ignored.
 pub fn complain(text: impl Display) {
     telemetry::say(&format!("evanesce: {text}"));
 }
 
-/// Why a command that walks over a chain ends early.
-pub enum Failure {
-    /// The chain, or the file that it is in.
+/// Why a command that reads a chain ends early.
+pub enum WalkError {
+    /// The chain is broken, or its file cannot be read.
     Chain(String),
-    /// What the command writes to.
+    /// The output cannot be written.
     Output(io::Error),
 }
 
-impl From<ReceiptsError> for Failure {
+impl From<ReceiptsError> for WalkError {
     fn from(error: ReceiptsError) -> Self {
         Self::Chain(error.to_string())
     }
 }
 
-impl From<AuditError> for Failure {
+impl From<AuditError> for WalkError {
     fn from(error: AuditError) -> Self {
         Self::Chain(error.to_string())
     }
 }
 
-impl From<io::Error> for Failure {
+impl From<io::Error> for WalkError {
     fn from(error: io::Error) -> Self {
         Self::Output(error)
     }
 }
 
-impl From<Failure> for CliError {
-    fn from(failure: Failure) -> Self {
+impl From<WalkError> for CliError {
+    fn from(failure: WalkError) -> Self {
         match failure {
-            Failure::Chain(error) => Self::failed(error),
-            Failure::Output(error) => Self::failed(format!("cannot write the output: {error}")),
+            WalkError::Chain(error) => Self::failed(error),
+            WalkError::Output(error) => Self::failed(format!("cannot write the output: {error}")),
         }
     }
 }
 
-/// Flushes what is there, also before an error. Whoever reads the output may stop reading.
-pub fn finish(done: Result<(), Failure>, out: &mut impl Write) -> Result<(), CliError> {
+/// Flushes the output, also after an error. The reader may have gone away.
+pub fn finish(done: Result<(), WalkError>, out: &mut impl Write) -> Result<(), CliError> {
     match done.and_then(|()| Ok(out.flush()?)) {
-        Err(Failure::Output(error)) if error.kind() == io::ErrorKind::BrokenPipe => Ok(()),
+        Err(WalkError::Output(error)) if error.kind() == io::ErrorKind::BrokenPipe => Ok(()),
         Err(failure) => {
-            // The failure is what counts.
+            // The first failure counts.
             let _ = out.flush();
             Err(failure.into())
         }
@@ -88,11 +87,12 @@ pub fn finish(done: Result<(), Failure>, out: &mut impl Write) -> Result<(), Cli
     }
 }
 
-/// Writes with `write` to a new file, which only its owner can read, or to standard output. A file
-/// that could not be written to its end is removed: half of an export would be taken for all of it.
+/// Writes with `write` to a new file that only its owner can read, or to standard output. A file
+/// that could not be written to its end is removed, because half an export would pass for a whole
+/// one.
 pub fn write_to(
     path: Option<&Path>,
-    write: impl FnOnce(&mut dyn Write) -> Result<(), Failure>,
+    write: impl FnOnce(&mut dyn Write) -> Result<(), WalkError>,
 ) -> Result<(), CliError> {
     let Some(path) = path else {
         let mut out = BufWriter::new(io::stdout().lock());

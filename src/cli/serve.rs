@@ -12,7 +12,7 @@ use rustix::process::{Resource, Rlimit, getrlimit, setrlimit, umask};
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
 use super::control_socket::ControlSocket;
-use super::operators::Operators;
+use super::operators::OperatorListener;
 use super::{CliError, follow};
 use crate::Evanesce;
 use crate::auth::{Applications, Authority};
@@ -21,13 +21,13 @@ use crate::http::{Api, Hosts};
 use crate::telemetry::{self, LogFormat};
 use crate::transport::Transport;
 
-/// How often the samples of metrics are put into their buckets.
+/// How often the samples of histograms are moved into their buckets.
 const UPKEEP: Duration = Duration::from_secs(10);
 
 /// The arguments of `evanesce serve`. Each setting can be given by flag, environment, file or
 /// default, in this order of precedence.
 #[derive(Debug, clap::Args)]
-pub struct Args {
+pub struct ServeArgs {
     /// Address to listen on; port 0 takes a free one [server.listen].
     #[arg(long, value_name = "IP:PORT")]
     listen: Option<String>,
@@ -59,7 +59,7 @@ pub struct Args {
     faults: Vec<crate::hooks::FaultPlan>,
 }
 
-impl Args {
+impl ServeArgs {
     fn config(&self) -> Result<Config, CliError> {
         let mut sets = self.sets.clone();
         let text = |path: &PathBuf| path.display().to_string();
@@ -77,22 +77,22 @@ impl Args {
 }
 
 /// Serves until a signal comes.
-pub fn run(args: Args) -> Result<(), CliError> {
+pub fn run(args: ServeArgs) -> Result<(), CliError> {
     let _logs = telemetry::init_logs(args.log_format)
         .map_err(|error| CliError::usage(format!("the log cannot be written: {error}")))?;
     let mut config = args.config()?;
-    // Memory may hold patient data: it must not land in a core file.
+    // Memory may hold patient data, which must not land in a core file.
     let none = Rlimit { current: Some(0), maximum: Some(0) };
     setrlimit(Resource::Core, none)
         .map_err(|e| CliError::usage(format!("cannot switch core dumps off: {e}")))?;
-    // What libraries make, such as sled's files, is for the owner alone as well.
+    // Files of libraries, such as sled's, are only for the owner as well.
     umask(Mode::RWXG | Mode::RWXO);
-    // Connections, downloads and source files each take a descriptor: as many as there may be.
+    // Connections, downloads and source files each take a descriptor.
     let files = getrlimit(Resource::Nofile);
     if let Err(error) = setrlimit(Resource::Nofile, Rlimit { current: files.maximum, ..files }) {
         tracing::warn!(%error, "the limit of open files could not be raised");
     }
-    // Files may be as large as the administrator allows; a larger output is split.
+    // Raises the limit of the file size as far as allowed. Larger outputs are split.
     let size = getrlimit(Resource::Fsize);
     if let Err(error) = setrlimit(Resource::Fsize, Rlimit { current: size.maximum, ..size }) {
         tracing::warn!(%error, "the limit of the size of files could not be raised");
@@ -107,12 +107,12 @@ pub fn run(args: Args) -> Result<(), CliError> {
     actix_web::rt::System::new().block_on(serve(args, config))
 }
 
-async fn serve(args: Args, config: Config) -> Result<(), CliError> {
-    // A write beyond the limit of the size of files should fail, and not end the process.
+async fn serve(args: ServeArgs, config: Config) -> Result<(), CliError> {
+    // A write beyond the limit of the file size must fail and not end the process.
     let _too_large =
         signal(SignalKind::from_raw(rustix::process::Signal::XFSZ.as_raw())).map_err(CliError::failed)?;
     let metrics = telemetry::init_metrics().map_err(CliError::failed)?;
-    let operators = Operators::listen(&config)?;
+    let operators = OperatorListener::listen(&config)?;
     let applications = follow::open(&config)?;
     let transport = Transport::bind(&config).map_err(CliError::usage)?;
     let builder = Evanesce::builder().config(config.clone());
@@ -186,7 +186,7 @@ async fn serve(args: Args, config: Config) -> Result<(), CliError> {
     }
 }
 
-/// Who gives access tokens; nobody without authentication.
+/// Opens the authority that issues access tokens. Without authentication there is none.
 fn authority(
     evanesce: &Evanesce,
     config: &Config,
@@ -210,7 +210,7 @@ fn authority(
     Authority::open(evanesce, applications).map(Some).map_err(CliError::usage)
 }
 
-/// The samples of histograms gather until somebody reads them: if nobody does, we do.
+/// Moves the samples of histograms into their buckets, because nobody may scrape them.
 async fn keep_metrics_small(metrics: PrometheusHandle) {
     loop {
         tokio::time::sleep(UPKEEP).await;
@@ -218,7 +218,7 @@ async fn keep_metrics_small(metrics: PrometheusHandle) {
     }
 }
 
-/// What would make URLs that are of no use to clients.
+/// Warns of settings that give clients unusable URLs.
 fn warn_of_urls(config: &Config) {
     let server = &config.server;
     if server.public_url.is_some() {
@@ -241,8 +241,8 @@ async fn any_signal(terminate: &mut Signal, interrupt: &mut Signal) {
     }
 }
 
-/// Says all that stands on standard output, in one piece: scripts wait for its first line. The server
-/// does not wait until somebody reads it, and goes on if nobody can.
+/// Prints everything for standard output in one piece, because scripts wait for its first line. The
+/// server does not wait for a reader, and goes on without one.
 fn announce(base: &str, operators: Option<&str>) -> io::Result<()> {
     let operators = operators.map_or_else(String::new, |url| format!("operators {url}\n"));
     let text = format!("ready {base}\n{operators}");

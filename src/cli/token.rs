@@ -1,4 +1,4 @@
-//! `evanesce token`: an access token for people who try a server out with curl. It does what a
+//! `evanesce token`: gets an access token, for people who try a server with curl. It does what a
 //! client of SMART Backend Services does: discovery, assertion, token request.
 
 use std::path::{Path, PathBuf};
@@ -13,7 +13,7 @@ use ureq::{Agent, Body};
 
 use super::output::print;
 use super::{CliError, keygen};
-use crate::auth::client::{self, Alg, ClientKey};
+use crate::auth::client::{self, ClientKey, SigningAlgorithm};
 use crate::fhir::quoted;
 use crate::job::ClientId;
 
@@ -28,7 +28,7 @@ const ASSERTION_TYPE: &str = "urn:ietf:params:oauth:client-assertion-type:jwt-be
 /// The arguments of `evanesce token`. The token alone goes to standard output:
 /// curl -H "Authorization: Bearer $(evanesce token ...)" ...
 #[derive(Debug, clap::Args)]
-pub struct Args {
+pub struct TokenArgs {
     /// The base URL of the server, such as https://fhir.example.org/r4/default.
     #[arg(long, value_name = "BASE")]
     url: String,
@@ -43,7 +43,7 @@ pub struct Args {
     kid: Option<String>,
     /// What the key must sign with; by default what it is made for.
     #[arg(long, value_enum, ignore_case = true)]
-    alg: Option<Alg>,
+    alg: Option<SigningAlgorithm>,
     /// What the token should allow.
     #[arg(long, value_name = "SCOPES", default_value = "system/*.rs")]
     scope: String,
@@ -55,8 +55,8 @@ pub struct Args {
     cacert: Option<PathBuf>,
 }
 
-/// Asks for a token and prints it.
-pub fn run(args: &Args) -> Result<(), CliError> {
+/// Requests a token and prints it.
+pub fn run(args: &TokenArgs) -> Result<(), CliError> {
     let key = key(args)?;
     let agent = agent(args.cacert.as_deref())?;
     let endpoint = discover(&agent, args.url.trim_end_matches('/'))?;
@@ -78,12 +78,12 @@ pub fn run(args: &Args) -> Result<(), CliError> {
     if args.json { print(&answer) } else { print(token) }
 }
 
-/// What can stand in a header field, and shows nothing but itself in a terminal.
+/// Returns whether the token fits in a header field and prints safely on a terminal.
 fn is_one_line(token: &str) -> bool {
     !token.is_empty() && token.bytes().all(|byte| byte.is_ascii_graphic())
 }
 
-fn key(args: &Args) -> Result<ClientKey, CliError> {
+fn key(args: &TokenArgs) -> Result<ClientKey, CliError> {
     let cannot = |error: &dyn std::fmt::Display| {
         CliError::usage(format!("cannot use the key {}: {error}", args.key.display()))
     };
@@ -105,7 +105,7 @@ fn agent(cacert: Option<&Path>) -> Result<Agent, CliError> {
         .tls_config(tls.build())
         .timeout_global(Some(PATIENCE))
         .http_status_as_error(false)
-        // An assertion goes where it was meant to go, and nowhere else.
+        // An assertion must go to its audience and nowhere else.
         .max_redirects(0)
         .max_redirects_will_error(false);
     Ok(config.build().into())
@@ -128,7 +128,7 @@ fn certificates(file: &Path) -> Result<Vec<Certificate<'static>>, CliError> {
     Ok(certificates)
 }
 
-/// Where tokens are had, as the server says it.
+/// Returns the token endpoint that the server announces.
 fn discover(agent: &Agent, base: &str) -> Result<String, CliError> {
     if !base.starts_with("https://") && !base.starts_with("http://") {
         return Err(CliError::usage(format!("{base} is no URL such as https://fhir.example.org/r4/default")));
@@ -151,7 +151,7 @@ fn discover(agent: &Agent, base: &str) -> Result<String, CliError> {
     Ok(endpoint.to_owned())
 }
 
-/// The status and the JSON of an answer; what is no JSON is null.
+/// Returns the status and the JSON of an answer; a body that is not JSON becomes null.
 fn read(url: &str, answer: Result<Response<Body>, ureq::Error>) -> Result<(u16, Value), CliError> {
     let failed = |error| CliError::failed(format!("{url}: {error}"));
     let mut answer = answer.map_err(failed)?;
@@ -159,7 +159,7 @@ fn read(url: &str, answer: Result<Response<Body>, ureq::Error>) -> Result<(u16, 
     Ok((answer.status().as_u16(), serde_json::from_slice(&body).unwrap_or_default()))
 }
 
-/// What the server says is shown so that it cannot write anything else to a terminal.
+/// Formats the server's error so that it cannot control a terminal.
 fn refused(status: u16, answer: &Value) -> CliError {
     let text = |key: &str| answer[key].as_str().map(quoted);
     let message = match (text("error"), text("error_description")) {

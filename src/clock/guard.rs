@@ -34,7 +34,7 @@ const MAX_BYTES: u64 = 1 << 16;
 
 /// What the clocks show at one moment.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Reading {
+pub struct ClockReading {
     wall: Timestamp,
     /// The id of the machine's boot.
     boot: String,
@@ -63,7 +63,7 @@ fn since_boot() -> Duration {
     Duration::ZERO
 }
 
-impl Reading {
+impl ClockReading {
     /// Reads the clocks.
     pub fn take(clock: &Clock) -> Self {
         let (boot, began) = &*BOOT;
@@ -83,7 +83,7 @@ impl Reading {
 /// Decides whether the wall clock may be believed.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct JumpGuard {
-    last: Option<Reading>,
+    last: Option<ClockReading>,
     /// How much the wall clock gained on the time that passed, less what was forgiven. Negative if
     /// it lost.
     #[serde(default)]
@@ -122,7 +122,7 @@ impl JumpGuard {
     }
 
     /// Takes a reading. Returns whether the wall time may be believed.
-    pub fn is_steady(&mut self, now: Reading) -> bool {
+    pub fn is_steady(&mut self, now: ClockReading) -> bool {
         if let Some(last) = self.last.replace(now.clone()) {
             let passed = now.since(&last);
             let shown = now.wall.duration_since(last.wall);
@@ -172,10 +172,10 @@ mod tests {
     const HOUR: i64 = 3600;
 
     /// Seconds of the wall clock, and since the boot.
-    fn reading(wall: i64, boot: &str, up: u64) -> Reading {
+    fn reading(wall: i64, boot: &str, up: u64) -> ClockReading {
         let start: Timestamp = "2026-01-01T00:00:00Z".parse().unwrap();
         let wall = start + SignedDuration::from_secs(wall);
-        Reading { wall, boot: boot.into(), up_milliseconds: up * 1000 }
+        ClockReading { wall, boot: boot.into(), up_milliseconds: up * 1000 }
     }
 
     /// The guard as another process finds it.
@@ -330,7 +330,7 @@ mod tests {
     #[test]
     fn the_clocks_of_this_machine_go_forward() {
         let clock = Clock::system();
-        let (first, second) = (Reading::take(&clock), Reading::take(&clock));
+        let (first, second) = (ClockReading::take(&clock), ClockReading::take(&clock));
         assert!(second.since(&first).unwrap() < Duration::from_secs(60));
         assert!(cfg!(not(target_os = "linux")) || first.up_milliseconds > 0);
     }

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use jiff::{SignedDuration, Timestamp};
 
-pub use guard::{JumpGuard, Reading};
+pub use guard::{ClockReading, JumpGuard};
 
 /// A source of wall time.
 #[derive(Clone)]

@@ -10,7 +10,7 @@ use super::ConfigError;
 /// `[admin]`: the listener for operators, beside the one for clients.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
-pub struct Admin {
+pub struct AdminConfig {
     /// Whether there is one. Default true.
     pub enabled: bool,
     /// Address to listen on, a loopback one; port 0 takes a free one. Default `127.0.0.1:8081`.
@@ -20,13 +20,13 @@ pub struct Admin {
     pub token_file: Option<PathBuf>,
 }
 
-impl Default for Admin {
+impl Default for AdminConfig {
     fn default() -> Self {
         Self { enabled: true, listen: SocketAddr::from(([127, 0, 0, 1], 8081)), token_file: None }
     }
 }
 
-impl Admin {
+impl AdminConfig {
     pub(super) fn check(&self) -> Result<(), ConfigError> {
         if self.listen.ip().is_loopback() {
             return Ok(());

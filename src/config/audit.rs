@@ -1,4 +1,4 @@
-//! `[audit]`: what is recorded of who did what.
+//! `[audit]`: what the audit log records.
 
 use std::time::Duration;
 
@@ -9,7 +9,7 @@ use super::{ConfigError, Time};
 /// `[audit]`: the audit log in the data directory.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
-pub struct Audit {
+pub struct AuditConfig {
     /// Whether there is one. Default true.
     pub enabled: bool,
     /// Bytes at which a file is ended and a new one begun; one that is not empty is also ended when
@@ -26,15 +26,15 @@ pub struct Audit {
     pub sync_interval: Time,
 }
 
-impl Default for Audit {
+impl Default for AuditConfig {
     fn default() -> Self {
-        let retention = super::Retention::default().receipts;
+        let retention = super::RetentionConfig::default().receipts;
         let (max_file_bytes, max_refusals, sync_interval) = (64 << 20, 60, Time::seconds(1));
         Self { enabled: true, max_file_bytes, retention, max_refusals, sync_interval }
     }
 }
 
-impl Audit {
+impl AuditConfig {
     /// Refuses values that make no sense.
     pub(super) fn check(&self) -> Result<(), ConfigError> {
         if self.max_file_bytes < 4096 {

@@ -1,5 +1,5 @@
-//! `[auth]`: who may have an access token, for how long, and what becomes of the jobs of those that
-//! may not any more. The applications themselves stand in a file of their own
+//! `[auth]`: who may get an access token, how long it lives, and what happens to the jobs of
+//! applications that are deactivated. The applications themselves are in a file of their own
 //! ([`crate::auth::Registry`]).
 
 use std::path::PathBuf;
@@ -7,12 +7,12 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
-use super::{ConfigError, Server, Time};
+use super::{ConfigError, ServerConfig, Time};
 
-/// See the module.
+/// `[auth]`: access tokens and the clients that may have them.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
-pub struct Auth {
+pub struct AuthConfig {
     /// How clients say who they are. Default `smart`.
     pub mode: AuthMode,
     /// The file of population applications (TOML), which is read anew when it changes. Default:
@@ -45,19 +45,19 @@ pub struct Auth {
     pub max_jwks_cache: usize,
 }
 
-/// How clients say who they are.
+/// How clients authenticate.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(feature = "cli", derive(clap::ValueEnum))]
 #[serde(rename_all = "lowercase")]
 pub enum AuthMode {
-    /// SMART Backend Services: by an access token, which they get for a signed assertion.
+    /// SMART Backend Services: with an access token, which they get for a signed assertion.
     Smart,
-    /// Not at all: whoever can connect is the one built-in client. On loopback only.
+    /// Not at all: whoever can connect is the one built-in client. Only on loopback.
     None,
 }
 
 impl AuthMode {
-    /// As it is written.
+    /// Returns the name of the mode.
     pub fn as_str(self) -> &'static str {
         match self {
             Self::Smart => "smart",
@@ -66,17 +66,17 @@ impl AuthMode {
     }
 }
 
-/// What becomes of the jobs of an application that may do nothing any more.
+/// What happens to the jobs of an application that is no longer active.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum OnDeactivation {
-    /// They go on, and what they wrote expires.
+    /// They go on, and their files expire.
     Keep,
-    /// They are cancelled, and what they wrote is erased; their receipts say `revoked`.
+    /// They are cancelled and their files erased. Their receipts say `revoked`.
     Cancel,
 }
 
-impl Default for Auth {
+impl Default for AuthConfig {
     fn default() -> Self {
         Self {
             mode: AuthMode::Smart,
@@ -95,9 +95,9 @@ impl Default for Auth {
     }
 }
 
-impl Auth {
-    /// Refuses what would let tokens live too long, or strangers in.
-    pub(super) fn check(&self, server: &Server) -> Result<(), ConfigError> {
+impl AuthConfig {
+    /// Refuses values that would let tokens live too long, or let strangers in.
+    pub(super) fn check(&self, server: &ServerConfig) -> Result<(), ConfigError> {
         let refuse = |key, reason| Err(ConfigError::Value { key, reason });
         if self.applications.is_none() && self.on_deactivation == OnDeactivation::Cancel {
             let reason = "is cancel, but there are no applications: set auth.applications".into();
@@ -107,7 +107,7 @@ impl Auth {
             let reason = "should name a file, such as /etc/evanesce/applications.toml".into();
             return refuse("auth.applications", reason);
         }
-        // Without authentication there is one built-in client, and anybody who can connect is it.
+        // Without authentication whoever can connect is the one built-in client.
         if self.mode == AuthMode::None && !server.listen.ip().is_loopback() {
             return refuse(
                 "auth.mode",

@@ -1,6 +1,6 @@
-//! The variables that are settings: `EVANESCE_SECTION__KEY`. Others that begin with `EVANESCE_` are
-//! somebody else's; Kubernetes sets `EVANESCE_PORT` and `EVANESCE_SERVICE_HOST` beside a Service called
-//! `evanesce`.
+//! The environment variables that are settings: `EVANESCE_SECTION__KEY`. Other variables that begin
+//! with `EVANESCE_` are ignored: Kubernetes sets `EVANESCE_PORT` and `EVANESCE_SERVICE_HOST` beside
+//! a Service called `evanesce`.
 
 use std::ffi::OsString;
 
@@ -8,18 +8,18 @@ use super::{Config, ConfigError};
 
 const PREFIX: &str = "EVANESCE";
 
-/// What stands between a section and a key.
+/// Separates a section from a key.
 const SEPARATOR: &str = "__";
 
-/// Names of variables and their values.
-pub type Settings = config::Map<String, String>;
+/// Variables by name.
+pub type VariableMap = config::Map<String, String>;
 
-/// Those variables that are settings.
+/// Selects the variables that are settings.
 ///
 /// # Errors
-/// One of them is no setting, or not UTF-8, or no value of its setting.
-pub fn settings(variables: impl Iterator<Item = (OsString, OsString)>) -> Result<Settings, ConfigError> {
-    let mut settings = Settings::new();
+/// Fails if a variable names no setting, is not UTF-8, or has no valid value for its setting.
+pub fn settings(variables: impl Iterator<Item = (OsString, OsString)>) -> Result<VariableMap, ConfigError> {
+    let mut settings = VariableMap::new();
     for (name, value) in variables {
         let Some(name) = name.to_str().filter(|name| is_setting(name)).map(str::to_owned) else { continue };
         let wrong = |reason: String| ConfigError::Variable { name: name.clone(), reason };
@@ -30,22 +30,21 @@ pub fn settings(variables: impl Iterator<Item = (OsString, OsString)>) -> Result
     Ok(settings)
 }
 
-/// Whether a variable's name is that of a setting: in capitals or not, as the parser takes it.
+/// Returns whether a variable's name is that of a setting, in any case, as the parser accepts it.
 fn is_setting(name: &str) -> bool {
     let name = name.to_ascii_uppercase();
     let rest = name.strip_prefix(PREFIX).and_then(|rest| rest.strip_prefix('_'));
     rest.is_some_and(|rest| rest.contains(SEPARATOR) && !rest.starts_with('_'))
 }
 
-/// Whether it could be the only setting that is given; errors of all together do not say where they
-/// come from.
+/// Checks a variable on its own, because an error over all of them does not name its variable.
 fn check(name: &str, value: &str) -> Result<(), config::ConfigError> {
-    let alone = source(Settings::from_iter([(name.to_owned(), value.to_owned())]));
+    let alone = source(VariableMap::from_iter([(name.to_owned(), value.to_owned())]));
     config::Config::builder().add_source(alone).build()?.try_deserialize::<Config>().map(drop)
 }
 
-/// The settings as the parser takes them.
-pub fn source(settings: Settings) -> config::Environment {
+/// Returns the settings as a source for the parser.
+pub fn source(settings: VariableMap) -> config::Environment {
     config::Environment::with_prefix(PREFIX)
         .prefix_separator("_")
         .separator(SEPARATOR)

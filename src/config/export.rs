@@ -2,13 +2,13 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::{Profile, Time};
+use super::{ProtocolProfile, Time};
 use crate::job::Coding;
 
 /// `[export]`: how exports run.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
-pub struct Export {
+pub struct ExportConfig {
     /// Threads that write exports, one part of each job in turn. Default 2.
     pub workers: usize,
     /// Threads that may be started beside them, at once, each for a job that no thread works
@@ -34,7 +34,7 @@ pub struct Export {
     pub max_file_bytes: u64,
     /// The form in which output files are stored, whatever form they are served in. Each file is
     /// compressed once, while it is written. Default `plain`.
-    pub stored: Stored,
+    pub stored: StoredForm,
     /// How hard that compression tries: 1 to 9 for gzip, 1 to 19 for zstd. Default: 6 for gzip, 3
     /// for zstd.
     pub compression_level: Option<u8>,
@@ -77,7 +77,7 @@ pub struct Export {
 /// The form of files on disk.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
-pub enum Stored {
+pub enum StoredForm {
     /// As plain text.
     Plain,
     /// Compressed with gzip.
@@ -86,50 +86,50 @@ pub enum Stored {
     Zstd,
 }
 
-/// Which resources outside of compartments go with patients.
+/// Which resources outside of compartments are exported with patients.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum References {
-    /// Those that something exported points to, directly or through one another.
+    /// Resources that an exported resource refers to, directly or through others.
     Referenced,
-    /// All there are.
+    /// All of them.
     All,
     /// None.
     None,
 }
 
-/// Which Devices go with patients. R4 has them in no compartment; clients of US Core expect a
-/// patient's.
+/// Which Devices are exported with patients. R4 has them in no compartment, but clients of US Core
+/// expect a patient's Devices.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Devices {
-    /// Those whose `Device.patient` is exported; others as `references` says.
+    /// Devices whose `Device.patient` is exported. For others `references` decides.
     ByPatient,
-    /// As `references` says, but none whose `Device.patient` is not exported.
+    /// `references` decides, but a Device whose `Device.patient` is not exported is left out.
     ByReference,
 }
 
-impl Export {
-    /// Which Devices go with patients, under the rules of a profile.
-    pub fn devices(&self, profile: Profile) -> Devices {
+impl ExportConfig {
+    /// Returns which Devices are exported with patients under the rules of a profile.
+    pub fn devices(&self, profile: ProtocolProfile) -> Devices {
         self.devices.unwrap_or(match profile {
-            Profile::Standard => Devices::ByPatient,
-            Profile::Soarian => Devices::ByReference,
+            ProtocolProfile::Standard => Devices::ByPatient,
+            ProtocolProfile::Soarian => Devices::ByReference,
         })
     }
 
-    /// The form of new files: their coding, and how hard it tries.
+    /// Returns the coding of new files and its level, or `None` for plain text.
     pub fn coding(&self) -> Option<(Coding, u8)> {
         let (coding, default) = match self.stored {
-            Stored::Plain => return None,
-            Stored::Gzip => (Coding::Gzip, 6),
-            Stored::Zstd => (Coding::Zstd, 3),
+            StoredForm::Plain => return None,
+            StoredForm::Gzip => (Coding::Gzip, 6),
+            StoredForm::Zstd => (Coding::Zstd, 3),
         };
         Some((coding, self.compression_level.unwrap_or(default)))
     }
 }
 
-impl Default for Export {
+impl Default for ExportConfig {
     fn default() -> Self {
         Self {
             workers: 2,
@@ -139,7 +139,7 @@ impl Default for Export {
             max_bytes_per_second_per_tenant: 0,
             max_bytes_per_second_per_job: 0,
             max_file_bytes: 1 << 30,
-            stored: Stored::Plain,
+            stored: StoredForm::Plain,
             compression_level: None,
             checksums: false,
             part_bytes: 64 << 20,

@@ -1,4 +1,4 @@
-//! `[limits]`: how much of the server one client, or all of them, may take.
+//! `[limits]`: how much of the server one client, or all clients together, may use.
 
 use serde::{Deserialize, Serialize};
 
@@ -8,7 +8,7 @@ use super::{Config, ConfigError, Time};
 /// `[limits]`: connections, requests, and how long a client may take over each step (G-11).
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
-pub struct Limits {
+pub struct LimitsConfig {
     /// Addresses whose connections and requests are not counted by address: those of monitors, and
     /// of a trial at home. Default: loopback.
     pub exempt: Networks,
@@ -43,7 +43,7 @@ pub struct Limits {
     pub backlog: i32,
 }
 
-impl Default for Limits {
+impl Default for LimitsConfig {
     fn default() -> Self {
         Self {
             exempt: Networks::loopback(),

@@ -1,5 +1,6 @@
-//! Every setting, typed, with its default and its unit. Precedence: flag (`--set`) over
-//! environment (`EVANESCE_SECTION__KEY`) over file (TOML) over default.
+//! All settings, with types, defaults and units. Flags (`--set`) take precedence over the
+//! environment (`EVANESCE_SECTION__KEY`), the environment over the file (TOML), and the file over
+//! the defaults.
 
 mod admin;
 mod audit;
@@ -18,26 +19,26 @@ use std::time::Duration;
 use crate::job::TenantId;
 use crate::plain_file::{self, LinkPolicy, SETTINGS_BYTES};
 
-pub use admin::Admin;
-pub use audit::Audit;
-pub use auth::{Auth, AuthMode, OnDeactivation};
-pub use export::{Devices, Export, References, Stored};
-pub use limits::Limits;
+pub use admin::AdminConfig;
+pub use audit::AuditConfig;
+pub use auth::{AuthConfig, AuthMode, OnDeactivation};
+pub use export::{Devices, ExportConfig, References, StoredForm};
+pub use limits::LimitsConfig;
 pub use networks::Networks;
 pub use settings::{
-    Config, Download, PageCache, Profile, Protocol, ProxyFields, Reaper, Retention, Server, SourceConfig,
-    Storage, Time,
+    Config, DownloadConfig, PageCache, ProtocolConfig, ProtocolProfile, ProxyFields, ReaperConfig,
+    RetentionConfig, ServerConfig, SourceConfig, StorageConfig, Time,
 };
 pub use tenants::{Tenant, TenantConfig, TenantSource};
-pub use tls::Tls;
+pub use tls::TlsConfig;
 
-/// What could not be understood, and where it stood.
+/// Why settings cannot be used, and where they were given.
 #[derive(Debug, thiserror::Error)]
 pub enum ConfigError {
     /// A file, a variable or a `--set` is wrong.
     #[error("configuration: {0}")]
     Invalid(#[from] config::ConfigError),
-    /// A variable of the environment is no setting, or not its value.
+    /// A variable of the environment names no setting, or has a wrong value.
     #[error("configuration: the variable {name} is wrong: {reason}")]
     Variable {
         /// The variable.
@@ -45,10 +46,10 @@ pub enum ConfigError {
         /// What is wrong with it.
         reason: String,
     },
-    /// The file cannot be one of settings.
+    /// The file of settings cannot be read.
     #[error("configuration: cannot read {0}: {1}")]
     File(PathBuf, std::io::Error),
-    /// `--set` was not given as `section.key=value`.
+    /// `--set` does not have the form `section.key=value`.
     #[error("configuration: --set {0:?} should be section.key=value, such as --set export.workers=4")]
     Set(String),
     /// A value makes no sense.
@@ -79,12 +80,12 @@ impl Config {
 
     fn load_from(
         file: Option<&Path>,
-        environment: &environment::Settings,
+        environment: &environment::VariableMap,
         sets: &[String],
     ) -> Result<Self, ConfigError> {
         let mut builder = config::Config::builder();
         if let Some(file) = file {
-            // One that is not there is told of below, with its name.
+            // The parser's error for a missing file comes below, with its name.
             if let Err(error) = plain_file::read(file, LinkPolicy::Follow, SETTINGS_BYTES)
                 && plain_file::is_strange(&error)
             {
@@ -105,7 +106,7 @@ impl Config {
         Ok(config)
     }
 
-    /// Refuses values that no part of the server could work with.
+    /// Refuses values that the server could not work with.
     pub fn check(&self) -> Result<(), ConfigError> {
         let at_least = |key, value: u64, least: u64| {
             let reason = format!("is {value}, should be at least {least}");
@@ -123,7 +124,7 @@ impl Config {
             return Err(ConfigError::Value { key: "export.nice", reason });
         }
         let level = self.export.compression_level.unwrap_or(1);
-        let hardest = if self.export.stored == Stored::Zstd { 19 } else { 9 };
+        let hardest = if self.export.stored == StoredForm::Zstd { 19 } else { 9 };
         if !(1..=hardest).contains(&level) {
             let reason = format!("is {level}, should be 1 to 9 for gzip, 1 to 19 for zstd");
             return Err(ConfigError::Value { key: "export.compression_level", reason });
@@ -172,12 +173,12 @@ impl Config {
     }
 }
 
-/// What follows the scheme of a URL of HTTP.
+/// Returns what follows the scheme of an HTTP URL.
 fn after_scheme(url: &str) -> Option<&str> {
     url.strip_prefix("http://").or_else(|| url.strip_prefix("https://"))
 }
 
-/// What is wrong with the base URL of a source, if something is.
+/// Returns what is wrong with the base URL of a source, if anything.
 fn wrong_base_url(url: &str) -> Option<String> {
     let is_wrong = after_scheme(url)
         .is_none_or(|rest| rest.is_empty() || rest.ends_with('/') || rest.contains(['?', '#', ' ']));
@@ -213,7 +214,7 @@ mod tests {
         assert_eq!(config.export.part_bytes, 9000);
         assert!(!config.reaper.watch);
         assert_eq!(config.retention.completed, Time::seconds(7200));
-        assert_eq!(config.retention.tombstones, Retention::default().tombstones);
+        assert_eq!(config.retention.tombstones, RetentionConfig::default().tombstones);
     }
 
     #[test]
@@ -231,7 +232,9 @@ mod tests {
             }
         }
         let config = load("", &[], &["limits.exempt="]).unwrap();
-        assert!(config.limits.exempt.is_empty() && Limits::default().exempt.contains(address("127.9.9.9")));
+        assert!(
+            config.limits.exempt.is_empty() && LimitsConfig::default().exempt.contains(address("127.9.9.9"))
+        );
     }
 
     #[test]
@@ -249,7 +252,7 @@ mod tests {
 
     #[test]
     fn receipts_are_kept_for_six_years_whatever_the_leap_days() {
-        let kept = Retention::default().receipts;
+        let kept = RetentionConfig::default().receipts;
         assert_eq!(format!("{kept:?}"), "6years 1day");
         let years = |from: &str, to: &str| {
             let [from, to] = [from, to].map(|text| text.parse::<jiff::Timestamp>().unwrap());

@@ -7,13 +7,13 @@ use ipnet::IpNet;
 use serde::de::{Error, SeqAccess, Visitor};
 use serde::{Deserialize, Deserializer, Serialize};
 
-/// A set of addresses. An address without a prefix length is itself alone; a v4 address that came
-/// mapped into v6 is that v4 address.
+/// A set of addresses. An address without a prefix length stands for itself. An IPv4 address that
+/// is mapped into IPv6 counts as IPv4.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
 pub struct Networks(Vec<IpNet>);
 
 impl Networks {
-    /// The loopback addresses.
+    /// Returns the loopback addresses.
     pub fn loopback() -> Self {
         Self(vec![
             IpNet::new_assert(IpAddr::from([127, 0, 0, 0]), 8),
@@ -21,13 +21,13 @@ impl Networks {
         ])
     }
 
-    /// Whether the address is one of them.
+    /// Returns whether the address is in the set.
     pub fn contains(&self, address: IpAddr) -> bool {
         let address = address.to_canonical();
         self.0.iter().any(|network| network.contains(&address))
     }
 
-    /// Whether it has no address.
+    /// Returns whether the set is empty.
     pub fn is_empty(&self) -> bool {
         self.0.is_empty()
     }
@@ -35,14 +35,14 @@ impl Networks {
 
 impl<'de> Deserialize<'de> for Networks {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        deserializer.deserialize_any(Texts)
+        deserializer.deserialize_any(NetworksVisitor)
     }
 }
 
-/// Reads a list of texts (a file has one) or a text with commas (a flag, a variable).
-struct Texts;
+/// Parses a list of texts, as in a file, or a text with commas, as in a flag or a variable.
+struct NetworksVisitor;
 
-impl<'de> Visitor<'de> for Texts {
+impl<'de> Visitor<'de> for NetworksVisitor {
     type Value = Networks;
 
     fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {

@@ -9,10 +9,10 @@ use std::time::Duration;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 use super::tenants::{self, TenantConfig};
-use super::{Admin, Auth, Export, Limits, Networks, Tls};
+use super::{AdminConfig, AuthConfig, ExportConfig, LimitsConfig, Networks, TlsConfig};
 use crate::job::TenantId;
 
-/// A length of time, written as `500ms`, `5s`, `10min`, `24h` or `30days`.
+/// A duration, written as `500ms`, `5s`, `10min`, `24h` or `30days`.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Time(pub Duration);
 
@@ -46,7 +46,7 @@ impl Serialize for Time {
     }
 }
 
-/// A URL that paths are put behind: a slash at its end is none of it.
+/// Parses a URL that paths are appended to. A slash at its end is removed.
 pub(super) fn without_slash<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<String>, D::Error> {
     let url = Option::<String>::deserialize(deserializer)?;
     Ok(url.map(|url| url.strip_suffix('/').map_or_else(|| url.clone(), str::to_string)))
@@ -57,40 +57,40 @@ pub(super) fn without_slash<'de, D: Deserializer<'de>>(deserializer: D) -> Resul
 #[serde(default, deny_unknown_fields)]
 pub struct Config {
     /// `[server]`
-    pub server: Server,
+    pub server: ServerConfig,
     /// `[auth]`
-    pub auth: Auth,
+    pub auth: AuthConfig,
     /// `[tls]`
-    pub tls: Tls,
+    pub tls: TlsConfig,
     /// `[limits]`
-    pub limits: Limits,
+    pub limits: LimitsConfig,
     /// `[protocol]`
-    pub protocol: Protocol,
+    pub protocol: ProtocolConfig,
     /// `[storage]`
-    pub storage: Storage,
+    pub storage: StorageConfig,
     /// `[source]`
     pub source: SourceConfig,
     /// `[export]`
-    pub export: Export,
+    pub export: ExportConfig,
     /// `[download]`
-    pub download: Download,
+    pub download: DownloadConfig,
     /// `[retention]`
-    pub retention: Retention,
+    pub retention: RetentionConfig,
     /// `[reaper]`
-    pub reaper: Reaper,
+    pub reaper: ReaperConfig,
     /// `[admin]`
-    pub admin: Admin,
+    pub admin: AdminConfig,
     /// `[tenants.NAME]`; without any there is one tenant, `default`, over `[source]`.
     #[serde(deserialize_with = "tenants::named")]
     pub tenants: BTreeMap<TenantId, TenantConfig>,
     /// `[audit]`
-    pub audit: super::Audit,
+    pub audit: super::AuditConfig,
 }
 
 /// `[server]`: where and how to listen.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
-pub struct Server {
+pub struct ServerConfig {
     /// Address to listen on; port 0 takes a free one. Default `127.0.0.1:8080`.
     pub listen: SocketAddr,
     /// The scheme, host and port of the URLs that clients are given. Default: the address listened
@@ -116,7 +116,7 @@ pub struct Server {
     pub max_body_bytes: usize,
 }
 
-impl Default for Server {
+impl Default for ServerConfig {
     fn default() -> Self {
         Self {
             listen: SocketAddr::from(([127, 0, 0, 1], 8080)),
@@ -132,8 +132,8 @@ impl Default for Server {
     }
 }
 
-/// In which fields proxies tell of their clients. A client may send the others, which most proxies
-/// hand on as they are: they are never read.
+/// The fields in which proxies describe their clients. The other fields are never read: a client
+/// may send them, and most proxies forward them unchanged.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum ProxyFields {
@@ -143,12 +143,12 @@ pub enum ProxyFields {
     Forwarded,
 }
 
-/// `[protocol]`: which rules hold where standard and model differ.
+/// `[protocol]`: whose rules apply where the standard and its model differ.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
-pub struct Protocol {
+pub struct ProtocolConfig {
     /// Whose rules hold. Default `standard`.
-    pub profile: Profile,
+    pub profile: ProtocolProfile,
     /// Whether all patients may be exported by `Patient/$export`; if not, it answers 501 and
     /// Groups alone can be exported (K-15). Default true.
     pub patient_export: bool,
@@ -160,17 +160,17 @@ pub struct Protocol {
     pub poll_interval: Time,
 }
 
-impl Protocol {
-    /// Whether the same export twice is refused.
+impl ProtocolConfig {
+    /// Returns whether a repeated export is refused.
     pub fn refuses_duplicates(&self) -> bool {
-        self.refuse_duplicates.unwrap_or(self.profile == Profile::Soarian)
+        self.refuse_duplicates.unwrap_or(self.profile == ProtocolProfile::Soarian)
     }
 }
 
-/// Whose rules hold.
+/// Whose rules apply.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
-pub enum Profile {
+pub enum ProtocolProfile {
     /// The Bulk Data Access IG's.
     Standard,
     /// Those of Oracle Health's Soarian Clinicals: its parameters and types (K-16 to K-18),
@@ -179,10 +179,10 @@ pub enum Profile {
     Soarian,
 }
 
-impl Default for Protocol {
+impl Default for ProtocolConfig {
     fn default() -> Self {
         Self {
-            profile: Profile::Standard,
+            profile: ProtocolProfile::Standard,
             patient_export: true,
             refuse_duplicates: None,
             poll_interval: Time(Duration::from_millis(250)),
@@ -193,7 +193,7 @@ impl Default for Protocol {
 /// `[storage]`: where exports are kept.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
-pub struct Storage {
+pub struct StorageConfig {
     /// The data directory; it belongs to one process at a time. Default `evanesce-data`.
     pub data_dir: PathBuf,
     /// Bytes that must stay free on its file system beside what running exports are still going
@@ -207,7 +207,7 @@ pub struct Storage {
     pub max_bytes: u64,
 }
 
-impl Default for Storage {
+impl Default for StorageConfig {
     fn default() -> Self {
         Self { data_dir: "evanesce-data".into(), min_free: 1 << 30, max_bytes: 0 }
     }
@@ -230,13 +230,13 @@ pub struct SourceConfig {
     pub page_cache: PageCache,
 }
 
-/// What becomes of the source's pages in the page cache.
+/// What happens to the source's pages in the page cache.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum PageCache {
-    /// They stay: the next export of the same source is faster.
+    /// They stay, so the next export of the same source is faster.
     Keep,
-    /// They are dropped: other programs of the machine keep theirs.
+    /// They are dropped, so other programs keep theirs.
     Drop,
 }
 
@@ -246,10 +246,10 @@ impl Default for SourceConfig {
     }
 }
 
-/// `[download]`: what happens to open downloads of a job that ends.
+/// `[download]`: what happens to the open downloads of a job that ends, and compression on the way.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
-pub struct Download {
+pub struct DownloadConfig {
     /// How long they may go on after a DELETE before they are cut. Default `5s`.
     pub delete_grace: Time,
     /// How long they may go on after an expiry before they are cut. Default `10min`.
@@ -260,7 +260,7 @@ pub struct Download {
     pub compression_level: u8,
 }
 
-impl Default for Download {
+impl Default for DownloadConfig {
     fn default() -> Self {
         Self { delete_grace: Time::seconds(5), expiry_drain: Time::seconds(600), compression_level: 1 }
     }
@@ -269,7 +269,7 @@ impl Default for Download {
 /// `[retention]`: how long things are kept.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
-pub struct Retention {
+pub struct RetentionConfig {
     /// Files of a finished job, and the answer of a failed one, counted from its end.
     /// Default `24h`.
     pub completed: Time,
@@ -283,7 +283,7 @@ pub struct Retention {
     pub orphan_grace: Time,
 }
 
-impl Default for Retention {
+impl Default for RetentionConfig {
     fn default() -> Self {
         const HOUR: u64 = 3600;
         // 365.25 days, as in `6years`.
@@ -300,7 +300,7 @@ impl Default for Retention {
 /// `[reaper]`: the sweeper of marked files.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
-pub struct Reaper {
+pub struct ReaperConfig {
     /// Time between two passes; marks are swept at once all the same. Default `30s`.
     pub interval: Time,
     /// First wait after a failed sweep; it doubles up to `retry_max`. Default `1s`.
@@ -313,7 +313,7 @@ pub struct Reaper {
     pub alarm_after: Time,
 }
 
-impl Default for Reaper {
+impl Default for ReaperConfig {
     fn default() -> Self {
         Self {
             interval: Time::seconds(30),

@@ -1,6 +1,6 @@
-//! `[tenants.NAME]`: whose data there is, each with a source and limits of its own. What a
-//! tenant's section does not say is as the global sections have it; [`Config::tenant`] joins
-//! the two, for tenants without a section as well. Who may act for a tenant is not decided here.
+//! `[tenants.NAME]`: the tenants, each with a source and limits of its own. The global sections
+//! apply where a tenant's section says nothing. [`Config::tenant`] joins the two, also for tenants
+//! without a section. Who may act for a tenant is not decided here.
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
@@ -13,7 +13,7 @@ use super::{Config, ConfigError, PageCache, SourceConfig, wrong_base_url};
 use crate::fhir::reference::Bases;
 use crate::job::TenantId;
 
-/// The tenant that there is when none is configured.
+/// The only tenant if none is configured.
 const DEFAULT: &str = "default";
 
 /// `[tenants.NAME]`: one tenant. NAME is the `{tenant}` of `/r4/{tenant}`.
@@ -57,7 +57,7 @@ pub struct TenantSource {
     pub page_cache: Option<PageCache>,
 }
 
-/// What holds for a tenant: its section over the global ones.
+/// The settings of a tenant: its section over the global ones.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Tenant {
     /// Where its resources come from.
@@ -77,16 +77,17 @@ pub struct Tenant {
 }
 
 impl Config {
-    /// The base URLs below which references in a tenant's source are relative (K-12): that of the
-    /// server that the source comes from, and the tenant's own as `server.public_url` has it.
+    /// Returns the base URLs below which references in a tenant's source are relative (K-12): the
+    /// base of the server that the source comes from, and the tenant's own under
+    /// `server.public_url`.
     pub fn bases(&self, tenant: &TenantId) -> Bases {
         let own = self.server.public_url.as_ref().map(|url| format!("{url}/r4/{tenant}"));
         let own = own.unwrap_or_default();
         Bases::new(self.tenant(tenant).source.base_url).and(&own)
     }
 
-    /// What holds for a tenant; for one without a section the global settings. Whether there is
-    /// such a tenant is not asked.
+    /// Returns the settings of a tenant; those of a tenant without a section are the global ones.
+    /// It does not check that the tenant exists.
     pub fn tenant(&self, tenant: &TenantId) -> Tenant {
         let none = TenantConfig::default();
         let own = self.tenants.get(tenant).unwrap_or(&none);
@@ -113,7 +114,7 @@ impl Config {
         }
     }
 
-    /// The tenants that there are: those with a section, or `default` if none has one.
+    /// Returns the tenants: those with a section, or `default` if there is none.
     pub fn tenant_ids(&self) -> Vec<TenantId> {
         if self.tenants.is_empty() {
             return vec![DEFAULT.parse().expect("a constant that is a valid name")];
@@ -132,7 +133,7 @@ impl Config {
     }
 }
 
-/// The sections by their names; says which name is none.
+/// Parses the sections by their names. The error names a bad one.
 pub(super) fn named<'de, D: Deserializer<'de>>(
     deserializer: D,
 ) -> Result<BTreeMap<TenantId, TenantConfig>, D::Error> {

@@ -1,5 +1,4 @@
-//! `[tls]`: with which certificate the server speaks TLS, and that nobody is spoken to over a
-//! network without it.
+//! `[tls]`: the server's certificate, and the rule that nothing leaves for a network without TLS.
 
 use std::path::PathBuf;
 
@@ -11,7 +10,7 @@ use super::{Config, ConfigError};
 /// be used is refused and the one before it stays in use.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
-pub struct Tls {
+pub struct TlsConfig {
     /// The server's certificate and those between it and its root, PEM. Default: none, plain HTTP.
     pub certificate: Option<PathBuf>,
     /// The private key of the certificate, PEM. Default: none.
@@ -22,9 +21,9 @@ pub struct Tls {
 }
 
 impl Config {
-    /// What is sent over a network is sent by TLS: the server's own, or that of a proxy before it.
+    /// Refuses to serve a network without TLS, the server's own or that of a proxy before it.
     pub(super) fn check_transport(&self) -> Result<(), ConfigError> {
-        let Tls { certificate, key, client_ca } = &self.tls;
+        let TlsConfig { certificate, key, client_ca } = &self.tls;
         let alone = |key, other| {
             let reason = format!("is missing; {other} needs it");
             Err(ConfigError::Value { key, reason })

@@ -6,7 +6,7 @@ use tokio::sync::oneshot;
 use super::Evanesce;
 use crate::actors::{ConfirmClock, GetStatus, Order, ReaperStatus};
 use crate::erase::OrderError;
-use crate::export::Outliving;
+use crate::export::OutlivingWork;
 use crate::job::JobId;
 use crate::receipts::{Hold, Pause, ReceiptEntry};
 use crate::telemetry;
@@ -22,9 +22,9 @@ pub struct Readiness {
     /// What the reaper has done and has before it; `None` if the actors do not answer.
     pub reaper: Option<ReaperStatus>,
     /// Parts of ended jobs that keep a worker.
-    pub workers: Outliving,
+    pub workers: OutlivingWork,
     /// Plans of ended jobs that keep a planner.
-    pub planners: Outliving,
+    pub planners: OutlivingWork,
 }
 
 impl Evanesce {

@@ -11,19 +11,19 @@ use crate::job::TenantId;
 #[derive(Default)]
 pub struct Exporters {
     own: HashMap<TenantId, Arc<dyn Exporter>>,
-    common: Option<(Arc<dyn Exporter>, Served)>,
+    common: Option<(Arc<dyn Exporter>, ServedTenants)>,
 }
 
 /// The tenants that share the common exporter.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Served {
+pub enum ServedTenants {
     /// Every tenant without an exporter of its own.
     All,
     /// The tenants of this set without an exporter of their own.
     Only(HashSet<TenantId>),
 }
 
-impl Served {
+impl ServedTenants {
     fn has(&self, tenant: &TenantId) -> bool {
         match self {
             Self::All => true,
@@ -40,7 +40,7 @@ impl Exporters {
     }
 
     /// Sets the exporter for tenants without an exporter of their own.
-    pub fn with_common(mut self, exporter: Arc<dyn Exporter>, served: Served) -> Self {
+    pub fn with_common(mut self, exporter: Arc<dyn Exporter>, served: ServedTenants) -> Self {
         self.common = Some((Arc::new(WithNotices::new(exporter)), served));
         self
     }

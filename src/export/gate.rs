@@ -9,23 +9,23 @@ use jiff::Timestamp;
 use parking_lot::{Condvar, Mutex};
 
 use super::Throttle;
-use super::throttle::{Key, State};
+use super::throttle::{GateState, ScheduleKey};
 use crate::job::TenantId;
 
 /// The gate of one job, which all its writers pass.
 #[derive(Debug)]
 pub struct Gate {
     throttle: Arc<Throttle>,
-    key: Key,
+    key: ScheduleKey,
     /// Bytes; `None` means no limit.
     largest_write: Option<usize>,
     changed: Arc<Condvar>,
-    written: Mutex<Written>,
+    written: Mutex<WriteTotals>,
 }
 
 /// What has passed a gate.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub struct Written {
+pub struct WriteTotals {
     /// The bytes of all writers together.
     pub bytes: u64,
     /// When the last write ended.
@@ -34,7 +34,7 @@ pub struct Written {
 
 /// The gate is closed because the job is cancelled.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Closed;
+pub struct GateClosed;
 
 impl Gate {
     /// Opens a gate for a job of `tenant`. Its writes count against the limits of `throttle`.
@@ -47,23 +47,23 @@ impl Gate {
 
     /// Makes writers wait before their next write.
     pub fn pause(&self) {
-        self.set(State::Paused);
+        self.set(GateState::Paused);
     }
 
     /// Lets paused writers go on.
     pub fn resume(&self) {
-        self.set(State::Open);
+        self.set(GateState::Open);
     }
 
     /// Stops writers before their next write, for good.
     pub fn close(&self) {
-        self.set(State::Closed);
+        self.set(GateState::Closed);
     }
 
-    fn set(&self, state: State) {
+    fn set(&self, state: GateState) {
         let mut schedule = self.throttle.schedule.lock();
         let current = &mut schedule.share(self.key).state;
-        if *current != State::Closed {
+        if *current != GateState::Closed {
             *current = state;
         }
         self.changed.notify_all();
@@ -81,12 +81,12 @@ impl Gate {
     ///
     /// # Errors
     /// Fails as soon as the gate is closed.
-    pub fn pass(&self, bytes: usize) -> Result<(), Closed> {
+    pub fn pass(&self, bytes: usize) -> Result<(), GateClosed> {
         let mut schedule = self.throttle.schedule.lock();
         schedule.wait(self.key);
         let passed = loop {
-            if schedule.share(self.key).state == State::Closed {
-                break Err(Closed);
+            if schedule.share(self.key).state == GateState::Closed {
+                break Err(GateClosed);
             }
             // A paused job is never the next.
             match schedule.next() {
@@ -114,7 +114,7 @@ impl Gate {
     }
 
     /// Returns what has been written.
-    pub fn written(&self) -> Written {
+    pub fn written(&self) -> WriteTotals {
         *self.written.lock()
     }
 }
@@ -131,10 +131,10 @@ mod tests {
     use std::time::Duration;
 
     use super::*;
-    use crate::export::Rates;
+    use crate::export::ByteRates;
 
     fn throttle(all: u64) -> Arc<Throttle> {
-        Arc::new(Throttle::new(Rates { all, ..Rates::default() }, Default::default()))
+        Arc::new(Throttle::new(ByteRates { all, ..ByteRates::default() }, Default::default()))
     }
 
     fn gate(throttle: &Arc<Throttle>) -> Arc<Gate> {
@@ -142,7 +142,7 @@ mod tests {
     }
 
     /// A writer that waits at the gate.
-    fn writer(gate: &Arc<Gate>, bytes: usize) -> JoinHandle<Result<(), Closed>> {
+    fn writer(gate: &Arc<Gate>, bytes: usize) -> JoinHandle<Result<(), GateClosed>> {
         let waiting = || gate.throttle.schedule.lock().waiting(gate.key);
         let before = waiting();
         let passing = gate.clone();
@@ -156,7 +156,7 @@ mod tests {
 
     /// What a writer that should be through soon got.
     #[track_caller]
-    fn outcome(writer: JoinHandle<Result<(), Closed>>) -> Result<(), Closed> {
+    fn outcome(writer: JoinHandle<Result<(), GateClosed>>) -> Result<(), GateClosed> {
         let until = Instant::now() + Duration::from_secs(60);
         while !writer.is_finished() {
             assert!(Instant::now() < until, "it waits in vain");
@@ -175,7 +175,7 @@ mod tests {
         let writer = writer(&first, 1_000_000);
         let (_, before) = turn().unwrap();
         first.close();
-        assert_eq!(outcome(writer), Err(Closed));
+        assert_eq!(outcome(writer), Err(GateClosed));
         let second = gate(&throttle);
         throttle.schedule.lock().wait(second.key);
         assert_eq!(turn(), Some((second.key, before)));
@@ -206,7 +206,7 @@ mod tests {
         assert_eq!(outcome(writer), Ok(()));
         gate.close();
         gate.resume();
-        assert_eq!(gate.pass(1), Err(Closed));
+        assert_eq!(gate.pass(1), Err(GateClosed));
     }
 
     #[test]

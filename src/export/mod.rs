@@ -2,12 +2,12 @@
 //! parts, fair between jobs. Each part writes through a [`PartWriter`], which can be paused,
 //! cancelled and fenced from outside.
 
-mod asked;
 mod exporters;
 mod gate;
 mod notices;
 mod output;
 mod pool;
+mod request_cache;
 mod source_exporter;
 mod throttle;
 mod work;
@@ -27,15 +27,15 @@ use crate::files::FilesError;
 use crate::job::{ExportRequest, FailureReason};
 
 pub use crate::cancel::CancelToken;
-pub(crate) use asked::read as read_request;
-pub use exporters::{Exporters, Served};
-pub use gate::{Gate, Written};
+pub use exporters::{Exporters, ServedTenants};
+pub use gate::{Gate, WriteTotals};
 pub use notices::WithNotices;
-pub use pool::{Outliving, Pool, Threads};
+pub use pool::{OutlivingWork, Pool, PoolThreads};
+pub(crate) use request_cache::read as read_request;
 pub use source_exporter::{SourceExporter, SourceOptions};
-pub use throttle::{Rates, Throttle};
-pub use work::{Fenced, Limits, PartDone, Straggler, Work};
-pub use writer::{Form, PartWriter};
+pub use throttle::{ByteRates, Throttle};
+pub use work::{FenceReport, PartDone, StuckWriter, Work, WriteLimits};
+pub use writer::{OutputForm, PartWriter};
 
 /// How an export will be done. The plan is written to the job's directory. A resume after a restart
 /// runs the parts that were not sealed, and never plans again.
@@ -52,29 +52,29 @@ pub struct Plan {
     pub bytes: Option<u64>,
     /// What the exporter wants to keep alive as long as the job runs.
     #[serde(skip)]
-    pub held: Held,
+    pub held: HeldResources,
 }
 
 impl Plan {
     /// Creates a plan of unknown size that keeps nothing alive.
     pub fn new(transaction_time: Timestamp, parts: Vec<Part>) -> Self {
-        Self { transaction_time, parts, bytes: None, held: Held::default() }
+        Self { transaction_time, parts, bytes: None, held: HeldResources::default() }
     }
 }
 
 /// A value that lives as long as a job runs in this process, such as open descriptors of its
 /// source. It is not written to disk, so a job that is resumed after a restart has none.
 #[derive(Clone, Default)]
-pub struct Held(Option<Arc<dyn Any + Send + Sync>>);
+pub struct HeldResources(Option<Arc<dyn Any + Send + Sync>>);
 
-impl Held {
+impl HeldResources {
     /// Keeps `thing` alive.
     pub fn new(thing: impl Any + Send + Sync) -> Self {
         Self(Some(Arc::new(thing)))
     }
 }
 
-impl fmt::Debug for Held {
+impl fmt::Debug for HeldResources {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(if self.0.is_some() { "Held" } else { "Held nothing" })
     }

@@ -4,7 +4,7 @@
 use sha2::{Digest, Sha256};
 
 use super::ExportError;
-use super::writer::{Form, Shared};
+use super::writer::{OutputForm, WriterContext};
 use crate::cancel::STRIDE;
 use crate::files::coded::{Encoder, End, PIECE, Press};
 use crate::files::{ExportDir, OutputSink};
@@ -18,7 +18,7 @@ use crate::telemetry;
 const LEAST_GAIN: usize = PIECE / 16;
 
 /// One output file while it is written.
-pub(super) struct Output {
+pub(super) struct OutputWriter {
     pub file: OutputFile,
     /// Created when the first bytes are written.
     sink: Option<Box<dyn OutputSink>>,
@@ -28,8 +28,8 @@ pub(super) struct Output {
     sum: Option<Sha256>,
 }
 
-impl Output {
-    pub fn new(name: String, resource_type: &'static str, form: Form) -> Self {
+impl OutputWriter {
+    pub fn new(name: String, resource_type: &'static str, form: OutputForm) -> Self {
         Self {
             file: OutputFile::new(name, resource_type),
             sink: None,
@@ -45,7 +45,7 @@ impl Output {
         mut text: &[u8],
         dir: &dyn ExportDir,
         mut press: Option<&mut Press>,
-        shared: &Shared,
+        shared: &WriterContext,
     ) -> Result<(), ExportError> {
         self.file.bytes += text.len() as u64;
         if let Some(sum) = &mut self.sum {
@@ -75,7 +75,7 @@ impl Output {
         mut self,
         dir: &dyn ExportDir,
         press: Option<&mut Press>,
-        shared: &Shared,
+        shared: &WriterContext,
     ) -> Result<OutputFile, ExportError> {
         self.write_piece(End::Last, dir, press, shared)?;
         if let Some(sink) = &mut self.sink {
@@ -91,7 +91,7 @@ impl Output {
         end: End,
         dir: &dyn ExportDir,
         press: Option<&mut Press>,
-        shared: &Shared,
+        shared: &WriterContext,
     ) -> Result<(), ExportError> {
         let (Some(encoder), Some(press)) = (&mut self.encoder, press) else {
             return self.write_buffer(dir, shared);
@@ -113,7 +113,7 @@ impl Output {
         self.write(&piece, dir, shared)
     }
 
-    fn write_buffer(&mut self, dir: &dyn ExportDir, shared: &Shared) -> Result<(), ExportError> {
+    fn write_buffer(&mut self, dir: &dyn ExportDir, shared: &WriterContext) -> Result<(), ExportError> {
         let mut buffer = std::mem::take(&mut self.buffer);
         self.write(&buffer, dir, shared)?;
         buffer.clear();
@@ -122,7 +122,12 @@ impl Output {
     }
 
     /// Writes stored bytes, in pieces that pass the gate.
-    fn write(&mut self, bytes: &[u8], dir: &dyn ExportDir, shared: &Shared) -> Result<(), ExportError> {
+    fn write(
+        &mut self,
+        bytes: &[u8],
+        dir: &dyn ExportDir,
+        shared: &WriterContext,
+    ) -> Result<(), ExportError> {
         for piece in shared.pieces(bytes) {
             shared.gate.pass(piece.len()).map_err(|_| ExportError::Cancelled)?;
             let sink = match &mut self.sink {

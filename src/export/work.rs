@@ -7,22 +7,22 @@ use std::time::Instant;
 
 use parking_lot::Mutex;
 
-use super::asked::Asked;
-use super::writer::{Covered, Fence, Form, Shared, Slot};
-use super::{CancelToken, ExportError, Exporter, Gate, Part, PartWriter, Throttle, Written};
+use super::request_cache::RequestCache;
+use super::writer::{CoveredTypes, FenceOutcome, OutputForm, WriterContext, WriterSlot};
+use super::{CancelToken, ExportError, Exporter, Gate, Part, PartWriter, Throttle, WriteTotals};
 use crate::files::ExportDir;
 use crate::job::{Access, FailureReason, JobId, SealedPart, TenantId};
 use crate::view::ExportProgress;
 
 /// The limits of a job's writers.
 #[derive(Debug, Clone)]
-pub struct Limits {
+pub struct WriteLimits {
     /// The limits that all jobs share.
     pub throttle: Arc<Throttle>,
     /// The size in bytes at which a file ends.
     pub max_file_bytes: u64,
     /// The form of the files.
-    pub form: Form,
+    pub form: OutputForm,
 }
 
 /// The result of a part.
@@ -34,17 +34,17 @@ pub struct PartDone {
 
 /// What [`Work::fence`] did.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct Fenced {
+pub struct FenceReport {
     /// The writers whose files were just closed.
-    pub closed: Vec<Straggler>,
+    pub closed: Vec<StuckWriter>,
     /// The writers inside a system call. They keep their files until the call returns; fence again
     /// then.
-    pub busy: Vec<Straggler>,
+    pub busy: Vec<StuckWriter>,
 }
 
 /// A writer that did not stop in time.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Straggler {
+pub struct StuckWriter {
     /// The index of its part in the plan.
     pub part: u32,
     /// The name of its thread.
@@ -56,21 +56,21 @@ pub struct Work {
     /// The job.
     pub job: JobId,
     exporter: Arc<dyn Exporter>,
-    shared: Arc<Shared>,
-    covered: Arc<Covered>,
-    state: Mutex<State>,
+    shared: Arc<WriterContext>,
+    covered: Arc<CoveredTypes>,
+    state: Mutex<WorkState>,
     report: Box<dyn Fn(PartDone) + Send + Sync>,
 }
 
 /// The directory, until the work is over, and the slots of running parts.
-struct State {
+struct WorkState {
     dir: Option<Arc<dyn ExportDir>>,
-    slots: HashMap<u32, Running>,
+    slots: HashMap<u32, RunningPart>,
 }
 
 /// A running part: its open files and the name of its thread.
-struct Running {
-    slot: Arc<Slot>,
+struct RunningPart {
+    slot: Arc<WriterSlot>,
     worker: String,
 }
 
@@ -82,12 +82,12 @@ impl Work {
         tenant: TenantId,
         exporter: Arc<dyn Exporter>,
         dir: Arc<dyn ExportDir>,
-        limits: &Limits,
+        limits: &WriteLimits,
         progress: Arc<ExportProgress>,
         report: impl Fn(PartDone) + Send + Sync + 'static,
     ) -> Self {
-        let shared = Shared {
-            asked: Asked::default(),
+        let shared = WriterContext {
+            asked: RequestCache::default(),
             cancel: CancelToken::new(),
             gate: Gate::new(limits.throttle.clone(), tenant),
             progress,
@@ -99,14 +99,14 @@ impl Work {
             exporter,
             shared: Arc::new(shared),
             covered: Arc::default(),
-            state: Mutex::new(State { dir: Some(dir), slots: HashMap::new() }),
+            state: Mutex::new(WorkState { dir: Some(dir), slots: HashMap::new() }),
             report: Box::new(report),
         }
     }
 
     /// Makes the writers refuse types that `access` does not cover.
     pub fn within(self, access: &Access) -> Self {
-        Self { covered: Arc::new(Covered::of(access)), ..self }
+        Self { covered: Arc::new(CoveredTypes::of(access)), ..self }
     }
 
     /// Makes writers wait before their next write.
@@ -124,21 +124,21 @@ impl Work {
     }
 
     /// Closes the files of writers that are still running.
-    pub fn fence(&self) -> Fenced {
-        let mut fenced = Fenced::default();
-        for (part, Running { slot, worker }) in &self.state.lock().slots {
-            let straggler = || Straggler { part: *part, worker: worker.clone() };
+    pub fn fence(&self) -> FenceReport {
+        let mut fenced = FenceReport::default();
+        for (part, RunningPart { slot, worker }) in &self.state.lock().slots {
+            let straggler = || StuckWriter { part: *part, worker: worker.clone() };
             match slot.fence() {
-                Fence::Closed => fenced.closed.push(straggler()),
-                Fence::Busy => fenced.busy.push(straggler()),
-                Fence::Empty => {}
+                FenceOutcome::Closed => fenced.closed.push(straggler()),
+                FenceOutcome::Busy => fenced.busy.push(straggler()),
+                FenceOutcome::Empty => {}
             }
         }
         fenced
     }
 
     /// Returns what this process has written for the job.
-    pub fn written(&self) -> Written {
+    pub fn written(&self) -> WriteTotals {
         self.shared.gate.written()
     }
 
@@ -155,9 +155,9 @@ impl Work {
         let mut writer = {
             let mut state = self.state.lock();
             let dir = state.dir.clone().ok_or(None)?;
-            let slot = Arc::new(Slot::new(dir));
+            let slot = Arc::new(WriterSlot::new(dir));
             let worker = std::thread::current().name().unwrap_or("unnamed").to_string();
-            state.slots.insert(index, Running { slot: slot.clone(), worker });
+            state.slots.insert(index, RunningPart { slot: slot.clone(), worker });
             PartWriter::new(slot, self.shared.clone(), self.covered.clone(), part.weight)
         };
         self.shared.progress.begin(Instant::now());

@@ -22,67 +22,67 @@ const OBSERVER: &str = "Evanesce";
 
 /// A code of a code system.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
-pub struct Coding {
+pub struct EventCoding {
     system: &'static str,
     code: &'static str,
     display: &'static str,
 }
 
-const fn coding(system: &'static str, code: &'static str, display: &'static str) -> Coding {
-    Coding { system, code, display }
+const fn coding(system: &'static str, code: &'static str, display: &'static str) -> EventCoding {
+    EventCoding { system, code, display }
 }
 
 /// The subjects of events: ISO 21089's lifecycle of records, DICOM's programs and security, and
 /// FHIR's operations.
 pub mod codes {
-    use super::{Coding, DICOM, EVENT_TYPE, INTERACTION, ISO_21089, coding};
+    use super::{DICOM, EVENT_TYPE, EventCoding, INTERACTION, ISO_21089, coding};
 
     /// Files are gone.
-    pub const DESTROY: Coding = coding(ISO_21089, "destroy", "Destroy/Delete Record Lifecycle Event");
+    pub const DESTROY: EventCoding = coding(ISO_21089, "destroy", "Destroy/Delete Record Lifecycle Event");
     /// Files must not be used any more.
-    pub const DEPRECATE: Coding = coding(ISO_21089, "deprecate", "Deprecate Record Lifecycle Event");
+    pub const DEPRECATE: EventCoding = coding(ISO_21089, "deprecate", "Deprecate Record Lifecycle Event");
     /// A job is put under a hold.
-    pub const HOLD: Coding = coding(ISO_21089, "hold", "Add Legal Hold Record Lifecycle Event");
+    pub const HOLD: EventCoding = coding(ISO_21089, "hold", "Add Legal Hold Record Lifecycle Event");
     /// A job is released from a hold.
-    pub const UNHOLD: Coding = coding(ISO_21089, "unhold", "Remove Legal Hold Record Lifecycle Event");
+    pub const UNHOLD: EventCoding = coding(ISO_21089, "unhold", "Remove Legal Hold Record Lifecycle Event");
     /// Something happened to the server itself.
-    pub const ACTIVITY: Coding = coding(DICOM, "110100", "Application Activity");
+    pub const ACTIVITY: EventCoding = coding(DICOM, "110100", "Application Activity");
     /// The audit log was used.
-    pub const AUDIT_LOG: Coding = coding(DICOM, "110101", "Audit Log Used");
+    pub const AUDIT_LOG: EventCoding = coding(DICOM, "110101", "Audit Log Used");
     /// Data leaves the server.
-    pub const EXPORT: Coding = coding(DICOM, "110106", "Export");
+    pub const EXPORT: EventCoding = coding(DICOM, "110106", "Export");
     /// Somebody should look.
-    pub const ALERT: Coding = coding(DICOM, "110113", "Security Alert");
+    pub const ALERT: EventCoding = coding(DICOM, "110113", "Security Alert");
     /// A client authenticates.
-    pub const AUTHENTICATION: Coding = coding(DICOM, "110114", "User Authentication");
+    pub const AUTHENTICATION: EventCoding = coding(DICOM, "110114", "User Authentication");
     /// A program starts.
-    pub const START: Coding = coding(DICOM, "110120", "Application Start");
+    pub const START: EventCoding = coding(DICOM, "110120", "Application Start");
     /// A program stops.
-    pub const STOP: Coding = coding(DICOM, "110121", "Application Stop");
+    pub const STOP: EventCoding = coding(DICOM, "110121", "Application Stop");
     /// A client got its token.
-    pub const LOGIN: Coding = coding(DICOM, "110122", "Login");
+    pub const LOGIN: EventCoding = coding(DICOM, "110122", "Login");
     /// A security setting was changed.
-    pub const CONFIGURATION: Coding = coding(DICOM, "110129", "Security Configuration");
+    pub const CONFIGURATION: EventCoding = coding(DICOM, "110129", "Security Configuration");
     /// A client tried what it may not do.
-    pub const RESTRICTED: Coding = coding(DICOM, "110132", "Use of Restricted Function");
+    pub const RESTRICTED: EventCoding = coding(DICOM, "110132", "Use of Restricted Function");
     /// Recording was interrupted.
-    pub const RECORDING_STOPPED: Coding = coding(DICOM, "110133", "Audit Recording Stopped");
+    pub const RECORDING_STOPPED: EventCoding = coding(DICOM, "110133", "Audit Recording Stopped");
     /// Recording goes on.
-    pub const RECORDING_STARTED: Coding = coding(DICOM, "110134", "Audit Recording Started");
+    pub const RECORDING_STARTED: EventCoding = coding(DICOM, "110134", "Audit Recording Started");
     /// A request of FHIR's API.
-    pub const REST: Coding = coding(EVENT_TYPE, "rest", "RESTful Operation");
+    pub const REST: EventCoding = coding(EVENT_TYPE, "rest", "RESTful Operation");
     /// A named operation, such as a kick-off.
-    pub const OPERATION: Coding = coding(INTERACTION, "operation", "operation");
+    pub const OPERATION: EventCoding = coding(INTERACTION, "operation", "operation");
     /// A resource was read.
-    pub const READ: Coding = coding(INTERACTION, "read", "read");
+    pub const READ: EventCoding = coding(INTERACTION, "read", "read");
     /// A resource was deleted.
-    pub const DELETE: Coding = coding(INTERACTION, "delete", "delete");
+    pub const DELETE: EventCoding = coding(INTERACTION, "delete", "delete");
 }
 
 /// R4's `audit-event-action`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 #[expect(missing_docs, reason = "the standard's names")]
-pub enum Action {
+pub enum EventAction {
     #[serde(rename = "R")]
     Read,
     #[serde(rename = "U")]
@@ -96,7 +96,7 @@ pub enum Action {
 /// R4's `audit-event-outcome`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 #[expect(missing_docs, reason = "the standard's names")]
-pub enum Outcome {
+pub enum EventOutcome {
     #[serde(rename = "0")]
     Success,
     #[serde(rename = "4")]
@@ -129,15 +129,15 @@ impl Requestor {
 
 /// What distinguishes events.
 #[derive(Debug, Clone)]
-pub struct Description {
+pub struct EventDescription {
     /// The type of the event.
-    pub kind: Coding,
+    pub kind: EventCoding,
     /// The subtype.
-    pub subtype: Option<Coding>,
+    pub subtype: Option<EventCoding>,
     /// What was done.
-    pub action: Action,
+    pub action: EventAction,
     /// How it went.
-    pub outcome: Outcome,
+    pub outcome: EventOutcome,
     /// When it began, if it took a while.
     pub began: Option<Timestamp>,
     /// Who asked.
@@ -148,11 +148,11 @@ pub struct Description {
     pub details: Vec<(&'static str, String)>,
 }
 
-impl Description {
+impl EventDescription {
     /// Describes an event that went well, without details.
-    pub fn new(kind: Coding, action: Action) -> Self {
+    pub fn new(kind: EventCoding, action: EventAction) -> Self {
         let (subtype, began, job) = (None, None, None);
-        let (outcome, by, details) = (Outcome::Success, Requestor::Server, Vec::new());
+        let (outcome, by, details) = (EventOutcome::Success, Requestor::Server, Vec::new());
         Self { kind, subtype, action, outcome, began, by, job, details }
     }
 }
@@ -164,56 +164,56 @@ pub struct AuditEvent {
     resource_type: &'static str,
     id: String,
     #[serde(rename = "type")]
-    kind: Coding,
+    kind: EventCoding,
     #[serde(skip_serializing_if = "Option::is_none")]
-    subtype: Option<[Coding; 1]>,
-    action: Action,
+    subtype: Option<[EventCoding; 1]>,
+    action: EventAction,
     #[serde(skip_serializing_if = "Option::is_none")]
-    period: Option<Period>,
+    period: Option<EventPeriod>,
     recorded: Timestamp,
-    outcome: Outcome,
-    agent: Vec<Agent>,
-    source: Source,
-    entity: [Entity; 1],
+    outcome: EventOutcome,
+    agent: Vec<EventAgent>,
+    source: EventSource,
+    entity: [EventEntity; 1],
 }
 
 #[derive(Debug, Clone, Serialize)]
-struct Period {
+struct EventPeriod {
     start: Timestamp,
     end: Timestamp,
 }
 
 #[derive(Debug, Clone, Serialize)]
-struct Agent {
+struct EventAgent {
     #[serde(rename = "type", skip_serializing_if = "Option::is_none")]
-    kind: Option<Concept>,
-    who: Reference,
+    kind: Option<EventConcept>,
+    who: EventReference,
     requestor: bool,
     #[serde(skip_serializing_if = "Option::is_none")]
-    network: Option<Network>,
+    network: Option<AgentNetwork>,
 }
 
 #[derive(Debug, Clone, Serialize)]
-struct Concept {
-    coding: [Coding; 1],
+struct EventConcept {
+    coding: [EventCoding; 1],
 }
 
 #[derive(Debug, Clone, Serialize)]
 #[serde(rename_all = "lowercase")]
-enum Reference {
-    Identifier(Identifier),
+enum EventReference {
+    Identifier(EventIdentifier),
     Display(&'static str),
 }
 
 #[derive(Debug, Clone, Serialize)]
-struct Identifier {
+struct EventIdentifier {
     #[serde(skip_serializing_if = "Option::is_none")]
     system: Option<&'static str>,
     value: String,
 }
 
 #[derive(Debug, Clone, Serialize)]
-struct Network {
+struct AgentNetwork {
     address: IpAddr,
     /// `2`: an IP address.
     #[serde(rename = "type")]
@@ -221,24 +221,24 @@ struct Network {
 }
 
 #[derive(Debug, Clone, Serialize)]
-struct Source {
-    observer: Reference,
+struct EventSource {
+    observer: EventReference,
     #[serde(rename = "type")]
-    kind: [Coding; 1],
+    kind: [EventCoding; 1],
 }
 
 #[derive(Debug, Clone, Serialize)]
-struct Entity {
+struct EventEntity {
     #[serde(skip_serializing_if = "Option::is_none")]
-    what: Option<Reference>,
+    what: Option<EventReference>,
     #[serde(rename = "type")]
-    kind: Coding,
-    role: Coding,
-    detail: Vec<Detail>,
+    kind: EventCoding,
+    role: EventCoding,
+    detail: Vec<EntityDetail>,
 }
 
 #[derive(Debug, Clone, Serialize)]
-struct Detail {
+struct EntityDetail {
     #[serde(rename = "type")]
     name: &'static str,
     #[serde(rename = "valueString")]
@@ -247,20 +247,20 @@ struct Detail {
 
 impl AuditEvent {
     /// Creates the event with this id, recorded at that instant.
-    pub fn new(id: String, recorded: Timestamp, description: Description) -> Self {
-        let Description { kind, subtype, action, outcome, began, by, job, details } = description;
+    pub fn new(id: String, recorded: Timestamp, description: EventDescription) -> Self {
+        let EventDescription { kind, subtype, action, outcome, began, by, job, details } = description;
         Self {
             resource_type: "AuditEvent",
             id,
             kind,
             subtype: subtype.map(|subtype| [subtype]),
             action,
-            period: began.map(|start| Period { start, end: recorded }),
+            period: began.map(|start| EventPeriod { start, end: recorded }),
             recorded,
             outcome,
             agent: agents(by),
-            source: Source {
-                observer: Reference::Display(OBSERVER),
+            source: EventSource {
+                observer: EventReference::Display(OBSERVER),
                 kind: [coding(SOURCE_TYPE, "4", "Application Server")],
             },
             entity: [entity(job, details)],
@@ -273,35 +273,35 @@ impl AuditEvent {
     }
 }
 
-fn agents(by: Requestor) -> Vec<Agent> {
-    let server = Agent {
-        kind: Some(Concept { coding: [coding(DICOM, "110150", "Application")] }),
-        who: Reference::Display(OBSERVER),
+fn agents(by: Requestor) -> Vec<EventAgent> {
+    let server = EventAgent {
+        kind: Some(EventConcept { coding: [coding(DICOM, "110150", "Application")] }),
+        who: EventReference::Display(OBSERVER),
         requestor: by == Requestor::Server,
         network: None,
     };
     let Requestor::Named { id, address } = by else { return vec![server] };
     let who = match id {
-        Some(value) => Reference::Identifier(Identifier { system: None, value }),
-        None => Reference::Display("unknown"),
+        Some(value) => EventReference::Identifier(EventIdentifier { system: None, value }),
+        None => EventReference::Display("unknown"),
     };
-    let network = address.map(|address| Network { address, kind: "2" });
-    vec![Agent { kind: None, who, requestor: true, network }, server]
+    let network = address.map(|address| AgentNetwork { address, kind: "2" });
+    vec![EventAgent { kind: None, who, requestor: true, network }, server]
 }
 
-fn entity(job: Option<JobId>, details: Vec<(&'static str, String)>) -> Entity {
+fn entity(job: Option<JobId>, details: Vec<(&'static str, String)>) -> EventEntity {
     let details = details.into_iter().filter(|(_, value)| !value.is_empty());
     let urn = |job: JobId| {
         let value = format!("urn:uuid:{job}");
-        Reference::Identifier(Identifier { system: Some("urn:ietf:rfc:3986"), value })
+        EventReference::Identifier(EventIdentifier { system: Some("urn:ietf:rfc:3986"), value })
     };
-    Entity {
+    EventEntity {
         what: job.map(urn),
         kind: coding(ENTITY_TYPE, "2", "System Object"),
         role: match job {
             Some(_) => coding(OBJECT_ROLE, "20", "Job"),
             None => coding(OBJECT_ROLE, "13", "Security Resource"),
         },
-        detail: details.map(|(name, value)| Detail { name, value }).collect(),
+        detail: details.map(|(name, value)| EntityDetail { name, value }).collect(),
     }
 }

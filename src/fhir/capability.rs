@@ -13,7 +13,7 @@ pub const BULK: &str = "http://hl7.org/fhir/uv/bulkdata";
 
 /// What a URL offers, as FHIR sees it.
 #[derive(Debug, PartialEq, Eq)]
-pub enum Offer {
+pub enum CapabilityOffer {
     /// An export operation.
     Export(&'static ExportOperation),
     /// An interaction with a resource type: the type, the interaction's code, and the search
@@ -22,7 +22,7 @@ pub enum Offer {
 }
 
 /// What the statement tells of the configuration (CP-6).
-pub struct Profile {
+pub struct CapabilityProfile {
     /// The parameters that kick-offs take.
     pub parameters: Vec<&'static ExportParameter>,
     /// Bytes after which another file of the same type begins, about.
@@ -39,10 +39,15 @@ pub struct Profile {
 
 /// The statement for the server at `base` (`{public url}/r4/{tenant}`) with these offers,
 /// dated `since`, the instant this process started (CP-1 to CP-6).
-pub fn capability_statement(base: &str, since: Timestamp, offers: &[&Offer], profile: &Profile) -> Value {
+pub fn capability_statement(
+    base: &str,
+    since: Timestamp,
+    offers: &[&CapabilityOffer],
+    profile: &CapabilityProfile,
+) -> Value {
     let has_filters = profile.parameters.iter().any(|parameter| parameter.name == "_typeFilter");
     let of_system = offers.iter().filter_map(|offer| match offer {
-        Offer::Export(export) if export.resource.is_none() => Some(operation("export", export)),
+        CapabilityOffer::Export(export) if export.resource.is_none() => Some(operation("export", export)),
         _ => None,
     });
     json!({
@@ -67,7 +72,7 @@ pub fn capability_statement(base: &str, since: Timestamp, offers: &[&Offer], pro
 }
 
 /// CP-6.
-fn documentation(profile: &Profile) -> String {
+fn documentation(profile: &CapabilityProfile) -> String {
     let parameters: Vec<_> = profile.parameters.iter().map(|parameter| parameter.name).collect();
     format!(
         "Exports of everything, of all patients, or of the patients of a Group, with the parameters {}. \
@@ -114,7 +119,7 @@ fn operation(name: &str, export: &ExportOperation) -> Value {
 /// those of `_typeFilter` (CP-3).
 fn resource(
     resource_type: ResourceType,
-    offers: &[&Offer],
+    offers: &[&CapabilityOffer],
     is_exported: fn(ResourceType, &Level) -> bool,
     has_filters: bool,
 ) -> Option<Value> {
@@ -122,14 +127,14 @@ fn resource(
     let (mut operations, mut interactions, mut parameters) = (Vec::new(), Vec::new(), Vec::new());
     for offer in offers {
         match offer {
-            Offer::Export(export) if export.resource == Some(name) => {
+            CapabilityOffer::Export(export) if export.resource == Some(name) => {
                 operations.extend([operation("export", export), operation(export.id, export)]);
             }
-            Offer::Interaction(of, code, searched) if *of == name => {
+            CapabilityOffer::Interaction(of, code, searched) if *of == name => {
                 interactions.push(json!({"code": code}));
                 parameters.extend(searched.iter().map(|(name, kind)| search_parameter(name, kind)));
             }
-            Offer::Export(_) | Offer::Interaction(..) => {}
+            CapabilityOffer::Export(_) | CapabilityOffer::Interaction(..) => {}
         }
     }
     let is_searched = !parameters.is_empty();
@@ -185,8 +190,8 @@ mod tests {
     use super::*;
     use crate::fhir::{GROUP_EXPORT, SYSTEM_EXPORT};
 
-    fn statement(offers: &[&Offer]) -> Value {
-        let profile = Profile {
+    fn statement(offers: &[&CapabilityOffer]) -> Value {
+        let profile = CapabilityProfile {
             parameters: crate::fhir::EXPORT_PARAMETERS.iter().collect(),
             max_file_bytes: 1000,
             is_exported: |resource_type, level| resource_type.is_exported_at(level),
@@ -209,8 +214,12 @@ mod tests {
         let group = resource_of(&none, "Group").unwrap().as_object().unwrap();
         assert_eq!(group.keys().collect::<Vec<_>>(), ["searchParam", "type"]);
         assert!(resource_of(&none, "Binary").is_none());
-        let read = Offer::Interaction("Binary", "read", &[]);
-        let all = statement(&[&Offer::Export(&SYSTEM_EXPORT), &Offer::Export(&GROUP_EXPORT), &read]);
+        let read = CapabilityOffer::Interaction("Binary", "read", &[]);
+        let all = statement(&[
+            &CapabilityOffer::Export(&SYSTEM_EXPORT),
+            &CapabilityOffer::Export(&GROUP_EXPORT),
+            &read,
+        ]);
         let definition = |name: &str| format!("{BULK}/OperationDefinition/{name}");
         assert_eq!(
             all["rest"][0]["operation"],
@@ -225,7 +234,8 @@ mod tests {
 
     #[test]
     fn a_type_that_is_searched_has_the_parameters_of_the_search_alone() {
-        let search = Offer::Interaction("Group", "search-type", &[("_id", "token"), ("name", "string")]);
+        let search =
+            CapabilityOffer::Interaction("Group", "search-type", &[("_id", "token"), ("name", "string")]);
         let statement = statement(&[&search]);
         let group = resource_of(&statement, "Group").unwrap();
         let parameter = |name, kind| json!({"name": name, "type": kind});
@@ -237,7 +247,7 @@ mod tests {
 
     #[test]
     fn types_that_an_export_leaves_out_say_so() {
-        let statement = statement(&[&Offer::Interaction("Binary", "read", &[])]);
+        let statement = statement(&[&CapabilityOffer::Interaction("Binary", "read", &[])]);
         let left_out = |name: &str| -> Vec<String> {
             let extensions = resource_of(&statement, name).unwrap()["extension"].as_array();
             let canonicals = extensions.into_iter().flatten().map(|e| e["valueCanonical"].as_str().unwrap());

@@ -80,8 +80,8 @@ const PATHS: &[(&str, &[&str])] = &[
 
 /// Elements that put a resource into no compartment, but name its owner (a Device) or its members
 /// (a List). Such a resource must not reveal other patients (P15).
-const BESIDE: &[(&str, &str, End)] =
-    &[("Device", "patient", End::Owner), ("List", "entry.item", End::Member)];
+const BESIDE: &[(&str, &str, PatientRole)] =
+    &[("Device", "patient", PatientRole::Owner), ("List", "entry.item", PatientRole::Member)];
 
 /// Types that are no single patient's record, but name patients side by side. An export holds such
 /// a resource only if it holds all patients that it names (P15).
@@ -98,7 +98,7 @@ const PEERS: &[&str] = &[
 
 /// What a patient at the end of a path is to the resource.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum End {
+pub enum PatientRole {
     /// The owner of the resource.
     Owner,
     /// A patient whom the resource mentions.
@@ -107,19 +107,19 @@ pub enum End {
 
 /// A step on the path from a resource to its deciding references.
 #[derive(Debug, Default)]
-pub struct Node {
-    children: Vec<(&'static str, Node)>,
+pub struct CompartmentPath {
+    children: Vec<(&'static str, CompartmentPath)>,
     /// Set where the path ends: at a Reference, or an array of them.
-    pub end: Option<End>,
+    pub end: Option<PatientRole>,
 }
 
-impl Node {
+impl CompartmentPath {
     /// Returns the elements to look into.
-    pub fn children(&self) -> &[(&'static str, Node)] {
+    pub fn children(&self) -> &[(&'static str, CompartmentPath)] {
         &self.children
     }
 
-    fn add(&mut self, path: &'static str, end: End) {
+    fn add(&mut self, path: &'static str, end: PatientRole) {
         let (first, rest) = path.split_once('.').map_or((path, None), |(first, rest)| (first, Some(rest)));
         let at = self.children.iter().position(|(name, _)| *name == first).unwrap_or_else(|| {
             self.children.push((first, Self::default()));
@@ -133,10 +133,11 @@ impl Node {
 }
 
 /// The paths of each type, by its index. A type that names no patient has none.
-static NODES: LazyLock<Vec<Node>> = LazyLock::new(|| {
-    let mut nodes: Vec<Node> = ResourceType::all().map(|_| Node::default()).collect();
-    let owners =
-        PATHS.iter().flat_map(|(name, paths)| paths.iter().map(move |path| (*name, *path, End::Owner)));
+static NODES: LazyLock<Vec<CompartmentPath>> = LazyLock::new(|| {
+    let mut nodes: Vec<CompartmentPath> = ResourceType::all().map(|_| CompartmentPath::default()).collect();
+    let owners = PATHS
+        .iter()
+        .flat_map(|(name, paths)| paths.iter().map(move |path| (*name, *path, PatientRole::Owner)));
     for (name, path, end) in owners.chain(BESIDE.iter().copied()) {
         let resource_type = ResourceType::of(name).expect("the tables name types of R4");
         nodes[usize::from(resource_type.index())].add(path, end);
@@ -150,7 +151,7 @@ pub fn names_peers(resource_type: ResourceType) -> bool {
 }
 
 /// Returns the paths that start at a resource of that type.
-pub fn ways(resource_type: ResourceType) -> &'static Node {
+pub fn ways(resource_type: ResourceType) -> &'static CompartmentPath {
     &NODES[usize::from(resource_type.index())]
 }
 
@@ -179,8 +180,8 @@ mod tests {
             let (_, node) = list.children().iter().find(|(child, _)| *child == name).unwrap();
             node.end.or_else(|| node.children()[0].1.end)
         };
-        assert_eq!((end("subject"), end("entry")), (Some(End::Owner), Some(End::Member)));
-        assert_eq!(ways(ResourceType::DEVICE).children()[0].1.end, Some(End::Owner));
+        assert_eq!((end("subject"), end("entry")), (Some(PatientRole::Owner), Some(PatientRole::Member)));
+        assert_eq!(ways(ResourceType::DEVICE).children()[0].1.end, Some(PatientRole::Owner));
     }
 
     #[test]
@@ -190,6 +191,6 @@ mod tests {
         assert_eq!(names, ["agent", "entity"]);
         assert!(audit.end.is_none() && audit.children()[0].1.end.is_none());
         assert_eq!(audit.children()[0].1.children()[0].0, "who");
-        assert_eq!(audit.children()[0].1.children()[0].1.end, Some(End::Owner));
+        assert_eq!(audit.children()[0].1.children()[0].1.end, Some(PatientRole::Owner));
     }
 }

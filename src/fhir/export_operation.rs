@@ -48,7 +48,7 @@ pub struct ExportParameter {
     /// Whether it may be repeated.
     pub repeats: bool,
     /// Where it is accepted.
-    pub taken: Taken,
+    pub taken: ParameterScope,
     /// A valid value, as in a query string before it is encoded.
     pub example: &'static str,
     /// What it does.
@@ -57,7 +57,7 @@ pub struct ExportParameter {
 
 /// Where a parameter is accepted.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Taken {
+pub enum ParameterScope {
     /// Everywhere, also under Soarian's rules (S-OD).
     Always,
     /// Under the standard's rules.
@@ -72,7 +72,7 @@ pub const EXPORT_PARAMETERS: &[ExportParameter] = &[
         name: "_outputFormat",
         data_type: "string",
         repeats: false,
-        taken: Taken::Always,
+        taken: ParameterScope::Always,
         example: "application/fhir+ndjson",
         documentation: "The format of the files: application/fhir+ndjson, application/ndjson or ndjson, \
                         which mean the same.",
@@ -81,7 +81,7 @@ pub const EXPORT_PARAMETERS: &[ExportParameter] = &[
         name: "_since",
         data_type: "instant",
         repeats: false,
-        taken: Taken::Always,
+        taken: ParameterScope::Always,
         example: "2024-01-31T08:30:00Z",
         documentation: "Only resources whose meta.lastUpdated is later than this, and those that have none. \
                         Of patients who became members of a group after it, only what has changed since.",
@@ -90,7 +90,7 @@ pub const EXPORT_PARAMETERS: &[ExportParameter] = &[
         name: "_type",
         data_type: "string",
         repeats: true,
-        taken: Taken::Always,
+        taken: ParameterScope::Always,
         example: "Patient,Observation",
         documentation: "The resource types to export, a comma-separated list; all if it is not given.",
     },
@@ -98,7 +98,7 @@ pub const EXPORT_PARAMETERS: &[ExportParameter] = &[
         name: "_until",
         data_type: "instant",
         repeats: false,
-        taken: Taken::ByStandard,
+        taken: ParameterScope::ByStandard,
         example: "9999-01-31T08:30:00Z",
         documentation: "Only resources whose meta.lastUpdated is earlier than this, and those that have none.",
     },
@@ -106,7 +106,7 @@ pub const EXPORT_PARAMETERS: &[ExportParameter] = &[
         name: "_typeFilter",
         data_type: "string",
         repeats: true,
-        taken: Taken::ByStandard,
+        taken: ParameterScope::ByStandard,
         example: "Observation?status=final",
         documentation: "A search: of its resource type only what matches one of its filters. Prefixes, \
                         modifiers, OR by comma and AND by &; no chains, no result parameters.",
@@ -115,7 +115,7 @@ pub const EXPORT_PARAMETERS: &[ExportParameter] = &[
         name: "_elements",
         data_type: "string",
         repeats: true,
-        taken: Taken::ByStandard,
+        taken: ParameterScope::ByStandard,
         example: "Patient.name",
         documentation: "Root elements, a comma-separated list of Type.element or element: resources have \
                         these and the mandatory ones, and are tagged SUBSETTED.",
@@ -124,7 +124,7 @@ pub const EXPORT_PARAMETERS: &[ExportParameter] = &[
         name: "patient",
         data_type: "Reference",
         repeats: true,
-        taken: Taken::ByPost,
+        taken: ParameterScope::ByPost,
         example: "Patient/123",
         documentation: "Only what is in the compartments of these patients; not for exports of the system.",
     },
@@ -132,7 +132,7 @@ pub const EXPORT_PARAMETERS: &[ExportParameter] = &[
         name: "includeAssociatedData",
         data_type: "code",
         repeats: true,
-        taken: Taken::ByStandard,
+        taken: ParameterScope::ByStandard,
         example: "LatestProvenanceResources",
         documentation: "Which Provenances go with what is exported: LatestProvenanceResources or \
                         RelevantProvenanceResources, a comma-separated list.",
@@ -141,7 +141,7 @@ pub const EXPORT_PARAMETERS: &[ExportParameter] = &[
         name: "organizeOutputBy",
         data_type: "string",
         repeats: false,
-        taken: Taken::ByStandard,
+        taken: ParameterScope::ByStandard,
         example: "Patient",
         documentation: "Patient: the files are blocks of one patient's resources each.",
     },
@@ -149,7 +149,7 @@ pub const EXPORT_PARAMETERS: &[ExportParameter] = &[
         name: "allowPartialManifests",
         data_type: "boolean",
         repeats: false,
-        taken: Taken::ByStandard,
+        taken: ParameterScope::ByStandard,
         example: "true",
         documentation: "Whether files are shown, in manifests with links, while others are still written.",
     },

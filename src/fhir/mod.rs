@@ -15,10 +15,10 @@ pub mod reference;
 mod resource_type;
 pub mod search;
 
-pub use capability::{Offer, Profile, capability_statement};
+pub use capability::{CapabilityOffer, CapabilityProfile, capability_statement};
 pub use export_operation::{
     EXPORT_OPERATIONS, EXPORT_PARAMETERS, ExportOperation, ExportParameter, GROUP_EXPORT, PATIENT_EXPORT,
-    SYSTEM_EXPORT, Taken,
+    ParameterScope, SYSTEM_EXPORT,
 };
 pub use outcome::{IssueCode, OperationOutcome, Severity};
 pub use quoted::quoted;

@@ -47,14 +47,14 @@ pub enum IssueCode {
 pub struct OperationOutcome {
     resource_type: &'static str,
     id: Uuid,
-    issue: [Issue; 1],
+    issue: [OutcomeIssue; 1],
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
-struct Issue {
+struct OutcomeIssue {
     severity: Severity,
     code: IssueCode,
-    details: Details,
+    details: IssueDetails,
     /// The same text again unless the severity is information, because clients show one or the
     /// other.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -62,7 +62,7 @@ struct Issue {
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
-struct Details {
+struct IssueDetails {
     text: String,
 }
 
@@ -71,7 +71,7 @@ impl OperationOutcome {
     pub fn new(severity: Severity, code: IssueCode, text: impl Into<String>) -> Self {
         let text = text.into();
         let diagnostics = (severity != Severity::Information).then(|| text.clone());
-        let issue = Issue { severity, code, details: Details { text }, diagnostics };
+        let issue = OutcomeIssue { severity, code, details: IssueDetails { text }, diagnostics };
         Self { resource_type: "OperationOutcome", id: Uuid::new_v4(), issue: [issue] }
     }
 

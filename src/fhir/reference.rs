@@ -10,7 +10,7 @@ use super::ResourceType;
 
 /// A parsed literal reference.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Literal<'a> {
+pub struct LiteralReference<'a> {
     /// The resource type.
     pub resource_type: ResourceType,
     /// The id as written.
@@ -52,7 +52,7 @@ impl Bases {
     }
 
     /// Parses the text of a `Reference.reference`.
-    pub fn parse<'a>(&self, text: &'a str) -> Option<Literal<'a>> {
+    pub fn parse<'a>(&self, text: &'a str) -> Option<LiteralReference<'a>> {
         parse_relative(self.local(text))
     }
 
@@ -66,7 +66,7 @@ impl Bases {
 }
 
 /// Parses a relative reference.
-pub fn parse_relative(relative: &str) -> Option<Literal<'_>> {
+pub fn parse_relative(relative: &str) -> Option<LiteralReference<'_>> {
     let (name, rest) = split_at_slash(relative)?;
     let resource_type = ResourceType::of(name)?;
     let id = match split_at_slash(rest) {
@@ -81,7 +81,7 @@ pub fn parse_relative(relative: &str) -> Option<Literal<'_>> {
     if id.is_empty() || memchr::memchr2(b'#', b'?', relative.as_bytes()).is_some() {
         return None;
     }
-    Some(Literal { resource_type, id, key: &relative[..name.len() + 1 + id.len()] })
+    Some(LiteralReference { resource_type, id, key: &relative[..name.len() + 1 + id.len()] })
 }
 
 fn split_at_slash(text: &str) -> Option<(&str, &str)> {

@@ -3,7 +3,7 @@
 
 /// What a resource type is to an export.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Role {
+enum ExportRole {
     /// In the patient compartment: part of a Patient-level export (K-10).
     Compartment,
     /// What compartment resources refer to: part of a Patient-level export as well (K-10, K-17).
@@ -18,12 +18,12 @@ use std::sync::LazyLock;
 
 use xxhash_rust::xxh3::xxh3_64;
 
-use Role::*;
+use ExportRole::*;
 
 use crate::job::Level;
 
 /// All concrete resource types, in alphabetical order.
-const TYPES: &[(&str, Role)] = &[
+const TYPES: &[(&str, ExportRole)] = &[
     ("Account", Compartment),
     ("ActivityDefinition", Other),
     ("AdverseEvent", Compartment),
@@ -255,7 +255,7 @@ impl ResourceType {
         (usize::from(index) < TYPES.len()).then_some(Self(index))
     }
 
-    fn role(self) -> Role {
+    fn role(self) -> ExportRole {
         TYPES[usize::from(self.0)].1
     }
 

@@ -1,20 +1,20 @@
-//! The audit log: whether its chain is whole. Nothing of it is ever repaired: what was changed is
-//! evidence, and the log goes on behind it.
+//! Checks the chain of the audit log. It is never repaired: changes are evidence, and the log goes
+//! on behind them.
 
 use std::io;
 use std::path::Path;
 
-use super::{Finding, Outcome};
+use super::{FindingOutcome, FsckFinding};
 use crate::audit::{self, AuditError, FOLDER};
 
-/// Where the chain is broken. A log that is not there, or is switched off, is none.
-pub fn check(data_dir: &Path) -> io::Result<Vec<Finding>> {
+/// Reports where the chain is broken. A log that is missing or switched off has no findings.
+pub fn check(data_dir: &Path) -> io::Result<Vec<FsckFinding>> {
     let walked = audit::walk(&data_dir.join(FOLDER), |_| Ok::<_, AuditError>(()));
-    let finding = |place: &audit::ChainBreak| Finding {
+    let finding = |place: &audit::ChainBreak| FsckFinding {
         what: format!("{FOLDER}/{place}"),
         cause: "somebody changed it, or the disk did",
         cure: "none: it stays as it is until its time is over; a server goes on in a new file",
-        outcome: Outcome::Note,
+        outcome: FindingOutcome::Note,
     };
     let summary = walked.map_err(io::Error::other)?;
     Ok(summary.breaks.iter().map(finding).collect())

@@ -6,7 +6,7 @@ use std::io;
 use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 
-use super::{Finding, FsckError, Leave, Outcome};
+use super::{FindingOutcome, FsckError, FsckFinding, RepairMode};
 use crate::files::layout::Cure;
 use crate::files::modes::{Open, open_to_others};
 use crate::files::{BALLAST_BYTES, Document, LocalFiles, Place};
@@ -14,11 +14,11 @@ use crate::job::StateName;
 use crate::reconcile::Examined;
 use crate::store::StoredJob;
 
-/// Places that are missing; opening the directory for a repair makes them again.
-pub fn check_places(data_dir: &Path, outcome: Outcome) -> Vec<Finding> {
+/// Reports missing places. Opening the directory for a repair creates them.
+pub fn check_places(data_dir: &Path, outcome: FindingOutcome) -> Vec<FsckFinding> {
     let missing = Place::ALL.into_iter().filter(|place| !data_dir.join(place.name()).is_dir());
     missing
-        .map(|place| Finding {
+        .map(|place| FsckFinding {
             what: format!("the folder {}/ is missing", place.name()),
             cause: "somebody removed it, or the directory was never quite made",
             cure: "it is made again, empty",
@@ -27,23 +27,23 @@ pub fn check_places(data_dir: &Path, outcome: Outcome) -> Vec<Finding> {
         .collect()
 }
 
-/// The ballast, without which deletions may fail when the disk is full.
+/// Reports a missing ballast, without which deletions may fail when the disk is full.
 pub fn check_ballast(
     files: &LocalFiles,
     data_dir: &Path,
-    leave: Leave,
-) -> Result<Option<Finding>, FsckError> {
+    leave: RepairMode,
+) -> Result<Option<FsckFinding>, FsckError> {
     let whole = |stat: Metadata| stat.blocks() * 512 >= BALLAST_BYTES;
     if fs::symlink_metadata(data_dir.join("ballast")).is_ok_and(whole) {
         return Ok(None);
     }
     let has_room = crate::files::Files::free_bytes(files)? >= 2 * BALLAST_BYTES;
     let outcome = match (has_room, leave) {
-        (false, _) => Outcome::Note,
-        (true, Leave::Look) => Outcome::Left,
-        (true, _) => Outcome::Repaired,
+        (false, _) => FindingOutcome::Note,
+        (true, RepairMode::Look) => FindingOutcome::Left,
+        (true, _) => FindingOutcome::Repaired,
     };
-    Ok(Some(Finding {
+    Ok(Some(FsckFinding {
         what: "the ballast is missing or short".into(),
         cause: "the disk was full, or the process ended while it was being made",
         cure: "it is made again when twice its size is free",
@@ -51,25 +51,25 @@ pub fn check_ballast(
     }))
 }
 
-/// Compares the files of a job with its record. True if it must be given up: something that
-/// clients were promised, or that a resume relies on, is not there.
+/// Compares the files of a job with its record. Returns true if the job must be given up: something
+/// is missing that clients were promised or that a resume needs.
 pub fn check_job(
     data_dir: &Path,
     examined: &Examined,
     stored: Option<&StoredJob>,
-    repaired: Outcome,
-) -> (Vec<Finding>, bool) {
+    repaired: FindingOutcome,
+) -> (Vec<FsckFinding>, bool) {
     let job = examined.job;
     let (Some(stored), Some(place)) = (stored, expected_place(examined)) else { return (Vec::new(), false) };
     let folder = data_dir.join(place.name()).join(job.to_string());
     let mut found = match list(&folder) {
         Ok(found) => found,
         Err(error) => {
-            let finding = Finding {
+            let finding = FsckFinding {
                 what: format!("{}/{job} cannot be listed: {error}", place.name()),
                 cause: "its mode or its owner was changed, or the disk fails",
                 cure: "none: make it readable for the server's user",
-                outcome: Outcome::Left,
+                outcome: FindingOutcome::Left,
             };
             return (vec![finding], false);
         }
@@ -95,7 +95,7 @@ pub fn check_job(
         };
         if let Some(wrong) = wrong {
             is_lost = true;
-            findings.push(Finding {
+            findings.push(FsckFinding {
                 what: format!("{}/{job}/{} {wrong}", place.name(), file.stored_name()),
                 cause: "somebody removed or changed it, or the disk did",
                 cure: "the job is marked as lost: it answers 404 deleted, and what is left of it is erased",
@@ -105,41 +105,41 @@ pub fn check_job(
     }
     // A running export may have partial files.
     let extra = found.into_keys().filter(|_| place == Place::Ready);
-    findings.extend(extra.map(|name| Finding {
+    findings.extend(extra.map(|name| FsckFinding {
         what: format!("{}/{job}/{name} is not in the record", place.name()),
         cause: "somebody put it there",
         cure: "it is not served, and goes with the job",
-        outcome: Outcome::Note,
+        outcome: FindingOutcome::Note,
     }));
     (findings, is_lost)
 }
 
-/// What stands in a document's place and is not read.
+/// Reports something else in a document's place. It is not read.
 fn strange_document(
     place: Place,
     examined: &Examined,
     document: Document,
     stat: &Metadata,
-) -> Option<Finding> {
+) -> Option<FsckFinding> {
     let is_read = stat.is_file() && stat.len() <= document.max_bytes();
-    (!is_read).then(|| Finding {
+    (!is_read).then(|| FsckFinding {
         what: format!("{}/{}/{} is no document of the server", place.name(), examined.job, document.name()),
         cause: "somebody put it there",
         cure: "none: it is not read; an export that needs it fails",
-        outcome: Outcome::Note,
+        outcome: FindingOutcome::Note,
     })
 }
 
-fn planted_link(place: Place, examined: &Examined, name: &str) -> Finding {
-    Finding {
+fn planted_link(place: Place, examined: &Examined, name: &str) -> FsckFinding {
+    FsckFinding {
         what: format!("{}/{}/{name} has a second name elsewhere", place.name(), examined.job),
         cause: "somebody made a hard link to it",
         cure: "none: the bytes outlive the job's erasure under that name; the receipt will say so",
-        outcome: Outcome::Note,
+        outcome: FindingOutcome::Note,
     }
 }
 
-/// Where a job whose files matter stands: one that is served, or goes on.
+/// Returns where a job stands whose files matter because it is served or goes on.
 fn expected_place(examined: &Examined) -> Option<Place> {
     match (examined.testimony.joined()?, examined.cure) {
         (StateName::Complete, Cure::Nothing) => Some(Place::Ready),
@@ -156,19 +156,19 @@ fn list(folder: &Path) -> io::Result<BTreeMap<String, Metadata>> {
     fs::read_dir(folder)?.map(entry).collect()
 }
 
-/// What others than the owner may open.
-pub fn check_modes(data_dir: &Path, leave: Leave) -> io::Result<Vec<Finding>> {
+/// Reports what others than the owner may open.
+pub fn check_modes(data_dir: &Path, leave: RepairMode) -> io::Result<Vec<FsckFinding>> {
     let check = |open: Open| {
-        if leave > Leave::Look {
+        if leave > RepairMode::Look {
             open.close()?;
         }
         let name = open.path.strip_prefix(data_dir).unwrap_or(&open.path).display().to_string();
         let name = if name.is_empty() { "the data directory".into() } else { name };
-        Ok(Finding {
+        Ok(FsckFinding {
             what: format!("{name} has the mode {:04o}", open.mode),
             cause: "somebody changed it",
             cure: "it is closed to all but the owner",
-            outcome: if leave == Leave::Look { Outcome::Left } else { Outcome::Repaired },
+            outcome: if leave == RepairMode::Look { FindingOutcome::Left } else { FindingOutcome::Repaired },
         })
     };
     open_to_others(data_dir)?.into_iter().map(check).collect()

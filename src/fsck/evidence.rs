@@ -1,5 +1,4 @@
-//! The store and the receipts as they can be read: the real ones, or copies of them when
-//! nothing may be changed.
+//! The store and the receipts: the real ones, or copies of them if nothing may be changed.
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -10,7 +9,7 @@ use std::sync::Arc;
 use jiff::Timestamp;
 use tempfile::TempDir;
 
-use super::{Finding, FsckError, Leave, Outcome, failed};
+use super::{FindingOutcome, FsckError, FsckFinding, RepairMode, failed};
 use crate::job::{JobId, JobState, Mark, MarkReason};
 use crate::plain_file::{self, LinkPolicy};
 use crate::receipts::{self, ReceiptChain, ReceiptsError};
@@ -20,23 +19,24 @@ use crate::store::{SledStore, Store, StoreEntry, StoreError, StoredJob};
 /// The name of the store's folder in the data directory.
 const STORE: &str = "store";
 
-/// See the module.
-pub struct Evidence {
+/// The opened store and receipts.
+pub struct FsckEvidence {
     pub store: Box<dyn Store>,
     pub receipts: Arc<ReceiptChain>,
-    /// Where the copies are.
+    /// The folder of the copies.
     _copy: Option<TempDir>,
 }
 
-impl Evidence {
-    /// Opens both. `None` if one of them cannot be used and must stay so; a finding says so.
+impl FsckEvidence {
+    /// Opens both. Returns `None`, with a finding, if one of them cannot be used and may not be
+    /// rebuilt.
     pub fn open(
         data_dir: &Path,
-        leave: Leave,
+        leave: RepairMode,
         now: Timestamp,
-        findings: &mut Vec<Finding>,
+        findings: &mut Vec<FsckFinding>,
     ) -> Result<Option<Self>, FsckError> {
-        let copy = (leave == Leave::Look).then(|| copy(data_dir)).transpose();
+        let copy = (leave == RepairMode::Look).then(|| copy(data_dir)).transpose();
         let copy = copy.map_err(failed("copy the store and the receipts"))?;
         let place = copy.as_ref().map_or(data_dir, TempDir::path);
         let receipts = open_receipts(place, leave, now, findings)?;
@@ -46,7 +46,7 @@ impl Evidence {
     }
 }
 
-/// Marks jobs whose files are not what was recorded.
+/// Marks jobs whose files differ from their record.
 pub fn give_up(
     store: &mut dyn Store,
     jobs: &[JobId],
@@ -68,36 +68,36 @@ pub fn give_up(
 
 fn open_receipts(
     place: &Path,
-    leave: Leave,
+    leave: RepairMode,
     now: Timestamp,
-    findings: &mut Vec<Finding>,
+    findings: &mut Vec<FsckFinding>,
 ) -> Result<Option<ReceiptChain>, FsckError> {
     let reason = match ReceiptChain::open(place) {
         Ok(receipts) => return Ok(Some(receipts)),
         Err(error @ ReceiptsError::Broken { .. }) => error.to_string(),
         Err(error) => return Err(ReconcileError::from(error).into()),
     };
-    let finding = |outcome| Finding {
+    let finding = |outcome| FsckFinding {
         what: reason.clone(),
         cause: "somebody changed it, or the disk did",
         cure: "fsck --rebuild moves the file aside and keeps the entries before that line",
         outcome,
     };
-    if leave < Leave::Rebuild {
-        findings.push(finding(Outcome::Left));
+    if leave < RepairMode::Rebuild {
+        findings.push(finding(FindingOutcome::Left));
         return Ok(None);
     }
     let aside = aside(place, receipts::FILE_NAME, now).map_err(failed("move the receipts aside"))?;
     let receipts = ReceiptChain::salvage(&aside, place).map_err(ReconcileError::from)?;
-    findings.push(finding(Outcome::Repaired));
+    findings.push(finding(FindingOutcome::Repaired));
     Ok(Some(receipts))
 }
 
 fn open_store(
     place: &Path,
-    leave: Leave,
+    leave: RepairMode,
     now: Timestamp,
-    findings: &mut Vec<Finding>,
+    findings: &mut Vec<FsckFinding>,
 ) -> Result<Option<Box<dyn Store>>, FsckError> {
     let folder = place.join(STORE);
     let opened = SledStore::open(&folder).and_then(|store| store.load().map(|_| store));
@@ -108,23 +108,23 @@ fn open_store(
         }
         Err(error) => error.to_string(),
     };
-    let finding = |outcome| Finding {
+    let finding = |outcome| FsckFinding {
         what: reason.clone(),
         cause: "the disk, or somebody, has damaged it",
         cure: "fsck --rebuild moves the store aside and makes it again from the directories and the receipts",
         outcome,
     };
-    if leave < Leave::Rebuild {
-        findings.push(finding(Outcome::Left));
+    if leave < RepairMode::Rebuild {
+        findings.push(finding(FindingOutcome::Left));
         return Ok(None);
     }
     aside(place, STORE, now).map_err(failed("move the store aside"))?;
     let store = SledStore::open(&folder).map_err(ReconcileError::from)?;
-    findings.push(finding(Outcome::Repaired));
+    findings.push(finding(FindingOutcome::Repaired));
     Ok(Some(Box::new(store)))
 }
 
-/// Gives what cannot be used another name, durably: it is evidence.
+/// Renames what cannot be used, durably, because it is evidence.
 fn aside(place: &Path, name: &str, now: Timestamp) -> io::Result<std::path::PathBuf> {
     let to = place.join(format!("{name}.broken-{}", now.as_millisecond()));
     fs::rename(place.join(name), &to)?;

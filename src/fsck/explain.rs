@@ -1,14 +1,14 @@
-//! What the witnesses of a job disagree on, in words.
+//! Puts disagreements between the witnesses of a job into words.
 
-use super::{Finding, Outcome, is_pending};
+use super::{FindingOutcome, FsckFinding, is_pending};
 use crate::files::layout::Cure;
 use crate::job::JobState;
 use crate::receipts;
 use crate::reconcile::{Examination, Examined, Gap};
 
-/// Witnesses that are older than others.
-pub fn older(examination: &Examination, repaired: Outcome) -> Vec<Finding> {
-    let gap = |Gap { expected, seen_by_store, .. }: Gap| Finding {
+/// Reports witnesses that are older than others.
+pub fn older(examination: &Examination, repaired: FindingOutcome) -> Vec<FsckFinding> {
+    let gap = |Gap { expected, seen_by_store, .. }: Gap| FsckFinding {
         what: format!(
             "{}: entry {}, which the {} has seen, is not there",
             receipts::FILE_NAME,
@@ -19,7 +19,7 @@ pub fn older(examination: &Examination, repaired: Outcome) -> Vec<Finding> {
         cure: "none: what is missing cannot be brought back; a gap is entered in the chain",
         outcome: repaired,
     };
-    let store = Finding {
+    let store = FsckFinding {
         what: "the store is older than the audit log".into(),
         cause: "it has lost its end, or an older copy was restored",
         cure: "what the audit log tells of deletions holds: those jobs are marked and erased",
@@ -28,15 +28,19 @@ pub fn older(examination: &Examination, repaired: Outcome) -> Vec<Finding> {
     examination.gap.map(gap).into_iter().chain(examination.store_is_behind.then_some(store)).collect()
 }
 
-/// The finding of a job, if there is something to be said of it.
-pub fn explain(examined: &Examined, state: Option<&JobState>, repaired: Outcome) -> Option<Finding> {
+/// Reports what is wrong with a job, if anything.
+pub fn explain(
+    examined: &Examined,
+    state: Option<&JobState>,
+    repaired: FindingOutcome,
+) -> Option<FsckFinding> {
     let Examined { job, testimony, cure } = examined;
     let store = testimony.store.map_or_else(
         || "the store has no record of it".to_string(),
         |state| format!("the store says {state}"),
     );
     let finding = |disk: &str, cause, cure, outcome| {
-        Some(Finding { what: format!("{job}: {disk}, {store}"), cause, cure, outcome })
+        Some(FsckFinding { what: format!("{job}: {disk}, {store}"), cause, cure, outcome })
     };
     if is_pending(*cure, testimony.store) {
         let Some(JobState::Marked(mark)) = state else { return None };
@@ -46,7 +50,7 @@ pub fn explain(examined: &Examined, state: Option<&JobState>, repaired: Outcome)
         let what = format!("{job}: marked for deletion since {:.0} and not swept{failed}", mark.at);
         let cause = "the server was stopped before its sweep, the sweep fails, or it is held or paused";
         let cure = "a running server sweeps it";
-        return Some(Finding { what, cause, cure, outcome: Outcome::Note });
+        return Some(FsckFinding { what, cause, cure, outcome: FindingOutcome::Note });
     }
     let lost_tail = "the store has lost its end";
     match cure {
@@ -55,7 +59,7 @@ pub fn explain(examined: &Examined, state: Option<&JobState>, repaired: Outcome)
             "a directory without a plan",
             "a kick-off that was never acknowledged",
             "a running server erases it as an orphan after retention.orphan_grace",
-            Outcome::Note,
+            FindingOutcome::Note,
         ),
         Cure::Resume => {
             finding("its directory has a plan", lost_tail, "it is recorded again and exported on", repaired)

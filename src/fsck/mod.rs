@@ -1,7 +1,7 @@
-//! `fsck` of a data directory that no server uses: hears all witnesses, compares what they say
-//! with each other and with every file, and tells each disagreement with its cause and its cure.
-//! Without leave to repair it changes nothing: it reads copies of the store and the receipts,
-//! for opening them mends them.
+//! The check of a data directory that no server uses. It compares all witnesses with each other and
+//! with every file, and reports each disagreement with its cause and its cure. Without permission
+//! to repair it changes nothing: it works on copies of the store and the receipts, because opening
+//! them mends them.
 
 mod audit;
 mod disk;
@@ -15,7 +15,7 @@ use std::sync::Arc;
 use jiff::Timestamp;
 use serde::Serialize;
 
-use crate::config::Retention;
+use crate::config::RetentionConfig;
 use crate::erase::{Eraser, HoldRegistry, LiveEvidence};
 use crate::files::layout::Cure;
 use crate::files::{Files, FilesError, LocalFiles};
@@ -26,55 +26,55 @@ use crate::receipts::ReceiptChain;
 use crate::reconcile::{self, Examination, Joined, ReconcileError, Witnesses};
 use crate::view::{LocalView, ViewChange};
 
-use evidence::Evidence;
+use evidence::FsckEvidence;
 
-/// What may be done.
+/// What the check may change.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-pub enum Leave {
-    /// Nothing: only say what is wrong.
+pub enum RepairMode {
+    /// Nothing.
     Look,
-    /// What the start of a server would do, and what only needs to be put right.
+    /// What the start of a server would do, and what needs no decision.
     Repair,
-    /// As `Repair`; and a store or receipts that cannot be used are moved aside, never
-    /// removed, and made again from what the other witnesses say.
+    /// As `Repair`. In addition, a store or receipts that cannot be used are moved aside, never
+    /// removed, and rebuilt from the other witnesses.
     Rebuild,
 }
 
-/// One thing that is not as it should be.
+/// Something that is not in order.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
-pub struct Finding {
-    /// What disagrees, and where; names are relative to the data directory.
+pub struct FsckFinding {
+    /// What disagrees, and where. Names are relative to the data directory.
     pub what: String,
-    /// How it can have come about.
+    /// How it may have happened.
     pub cause: &'static str,
-    /// What puts it right.
+    /// What puts it in order.
     pub cure: &'static str,
-    /// What became of it.
-    pub outcome: Outcome,
+    /// What was done about it.
+    pub outcome: FindingOutcome,
 }
 
-/// What became of a finding.
+/// What was done about a finding.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "lowercase")]
-pub enum Outcome {
-    /// Nothing that must be put right, or a running server does it by itself.
+pub enum FindingOutcome {
+    /// Nothing needs to be done, or a running server does it by itself.
     Note,
-    /// It was put right.
+    /// It was repaired.
     Repaired,
-    /// It is as it was.
+    /// It was left unchanged.
     Left,
 }
 
-/// Why there could be no check.
+/// Why the check could not be made.
 #[derive(Debug, thiserror::Error)]
 pub enum FsckError {
-    /// There is nothing to check.
+    /// There is no data directory.
     #[error("{0} is no data directory: it has no LOCK; use --data-dir")]
     NoDataDirectory(PathBuf),
-    /// It is not to be checked now.
+    /// A server uses the data directory.
     #[error("a server uses the data directory {0}; stop it first")]
     InUse(PathBuf),
-    /// The store is of a newer version, which alone may touch it.
+    /// The store is of a newer version, and only that version may touch it.
     #[error(transparent)]
     Witness(#[from] ReconcileError),
     /// The data directory cannot be used.
@@ -89,32 +89,32 @@ fn failed(operation: &'static str) -> impl FnOnce(io::Error) -> FsckError {
     move |error| FsckError::Io(operation, error)
 }
 
-/// Checks a data directory and gives all findings, the gravest of each job first.
+/// Checks a data directory. Returns all findings, the gravest of each job first.
 ///
 /// # Errors
-/// The check could not be made, or not to its end; what was repaired by then stays.
+/// Fails if the check could not be completed. Repairs that were made stay.
 pub fn check(
     data_dir: &Path,
-    leave: Leave,
+    leave: RepairMode,
     now: Timestamp,
-    retention: &Retention,
-) -> Result<Vec<Finding>, FsckError> {
+    retention: &RetentionConfig,
+) -> Result<Vec<FsckFinding>, FsckError> {
     if !data_dir.join(lock::FILE_NAME).is_file() {
         return Err(FsckError::NoDataDirectory(data_dir.into()));
     }
     let lock = lock::take(data_dir).map_err(failed("take the lock"))?;
     let _lock = lock.ok_or_else(|| FsckError::InUse(data_dir.into()))?;
-    let repaired = if leave == Leave::Look { Outcome::Left } else { Outcome::Repaired };
+    let repaired = if leave == RepairMode::Look { FindingOutcome::Left } else { FindingOutcome::Repaired };
 
     let mut findings = disk::check_places(data_dir, repaired);
-    if findings.iter().any(|finding| finding.outcome == Outcome::Left) {
+    if findings.iter().any(|finding| finding.outcome == FindingOutcome::Left) {
         return Ok(findings);
     }
-    // Opening the store closes it.
+    // Opening the store restricts its modes.
     let modes = disk::check_modes(data_dir, leave).map_err(failed("look at the modes"))?;
     let files = Arc::new(LocalFiles::open(data_dir, Hooks::default())?);
     findings.extend(disk::check_ballast(&files, data_dir, leave)?);
-    let Some(mut evidence) = Evidence::open(data_dir, leave, now, &mut findings)? else {
+    let Some(mut evidence) = FsckEvidence::open(data_dir, leave, now, &mut findings)? else {
         return Ok(findings);
     };
 
@@ -132,17 +132,17 @@ pub fn check(
         lost.extend(is_lost.then_some(job.job));
     }
     findings.extend(without_receipt(&examination, now, since));
-    let stranger = |name: &String| Finding {
+    let stranger = |name: &String| FsckFinding {
         what: format!("{name} is a name that the server did not make"),
         cause: "somebody put it there",
         cure: "it is never removed; remove it yourself",
-        outcome: Outcome::Note,
+        outcome: FindingOutcome::Note,
     };
     findings.extend(examination.inventory.strangers.iter().map(stranger));
     findings.extend(audit::check(data_dir).map_err(failed("read the audit log"))?);
     findings.extend(modes);
 
-    if leave > Leave::Look {
+    if leave > RepairMode::Look {
         evidence::give_up(&mut *evidence.store, &lost, &examination.stored, now)?;
         let joined = reconcile::at_start(&mut *evidence.store, &witnesses, &Hooks::default())?;
         sweep_leftovers(files.clone(), evidence.receipts.clone(), joined)?;
@@ -163,8 +163,8 @@ fn sweep_leftovers(
     Eraser::new(files, holds, Hooks::default()).sweep_leftovers(&joined.leftovers)
 }
 
-/// Erased jobs of which the chain knows nothing, though it should.
-fn without_receipt(examination: &Examination, now: Timestamp, since: Timestamp) -> Vec<Finding> {
+/// Reports erased jobs without the receipt that they should have.
+fn without_receipt(examination: &Examination, now: Timestamp, since: Timestamp) -> Vec<FsckFinding> {
     let erased = |job: &JobId| {
         examination.stored.get(job).is_some_and(|stored| match &stored.record.state {
             crate::job::JobState::Erased(erasure) => erasure.gone_at >= since && erasure.gone_at <= now,
@@ -173,17 +173,17 @@ fn without_receipt(examination: &Examination, now: Timestamp, since: Timestamp) 
     };
     let without = examination.jobs.iter().filter(|job| erased(&job.job) && !job.testimony.receipt);
     without
-        .map(|job| Finding {
+        .map(|job| FsckFinding {
             what: format!("{}: erased, and there is no receipt of it", job.job),
             cause: "the end of the receipts was cut off",
             cure: "none: what the receipt said is lost; the chain says from the next start on that it has a gap",
-            outcome: Outcome::Note,
+            outcome: FindingOutcome::Note,
         })
         .collect()
 }
 
-/// Whether the state of the store alone asks for nothing: an export that goes on at the next
-/// start, a mark that is swept then.
+/// Returns whether the state of the store alone needs nothing: an export that goes on at the next
+/// start, or a mark that is then swept.
 fn is_pending(cure: Cure, stored: Option<StateName>) -> bool {
     match cure {
         Cure::Resume => stored.is_some(),

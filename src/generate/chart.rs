@@ -2,9 +2,9 @@
 //! at each of them. The resources themselves are written by [`super::visit`] (what a visit leaves
 //! behind) and [`super::care`] (what stays with the patient between visits).
 
-use super::Options;
-use super::draw::{Draw, Id, Owner, Purpose};
-use super::kind::Kind;
+use super::GenerateOptions;
+use super::draw::{Draw, Owner, Purpose, RecordId};
+use super::kind::RecordKind;
 use super::moment::{DAY, HOUR, MINUTE, Moment};
 use super::person::Person;
 use super::practice::{Practice, Practices};
@@ -19,16 +19,16 @@ const DAYS: u64 = 3_960;
 #[derive(Clone, Copy)]
 pub(super) struct Visit {
     /// The id of the Encounter.
-    pub(super) id: Id,
+    pub(super) id: RecordId,
     pub(super) start: Moment,
     pub(super) end: Moment,
     /// The practitioner who was seen.
-    pub(super) doctor: Id,
+    pub(super) doctor: RecordId,
 }
 
 /// A patient's record while it is being written.
 pub(super) struct Chart<'a> {
-    options: &'a Options,
+    options: &'a GenerateOptions,
     owner: Owner,
     pub(super) draw: Draw,
     pub(super) person: Person,
@@ -39,7 +39,7 @@ pub(super) struct Chart<'a> {
 impl<'a> Chart<'a> {
     /// Opens the record of the patient with this number.
     pub(super) fn open(
-        options: &'a Options,
+        options: &'a GenerateOptions,
         number: u32,
         practices: &'a Practices,
         sheets: &'a mut Sheets,
@@ -63,8 +63,8 @@ impl<'a> Chart<'a> {
         let problem = self.condition(first, chronic.condition, None);
         self.care(first, last, problem);
         let [encounter, note] = self.noted(first);
-        let patient = (Kind::Patient, self.person.id);
-        let admitted = [patient, (Kind::Condition, problem), encounter, note];
+        let patient = (RecordKind::Patient, self.person.id);
+        let admitted = [patient, (RecordKind::Condition, problem), encounter, note];
         self.provenance(first, &admitted);
 
         let mut reviewed = Vec::new();
@@ -72,7 +72,7 @@ impl<'a> Chart<'a> {
             self.encounter(visit);
             self.vital_signs(visit);
             if number % 2 == 1 {
-                reviewed.push((Kind::DiagnosticReport, self.laboratory(visit)));
+                reviewed.push((RecordKind::DiagnosticReport, self.laboratory(visit)));
             } else {
                 self.procedure(visit);
             }
@@ -101,9 +101,9 @@ impl<'a> Chart<'a> {
     }
 
     /// A visit and the note on it, as the targets of a Provenance.
-    fn noted(&mut self, visit: Visit) -> [(Kind, Id); 2] {
+    fn noted(&mut self, visit: Visit) -> [(RecordKind, RecordId); 2] {
         let note = self.note(visit);
-        [(Kind::Encounter, visit.id), (Kind::DocumentReference, note)]
+        [(RecordKind::Encounter, visit.id), (RecordKind::DocumentReference, note)]
     }
 
     /// When the record of something that was over at `done` was last changed: within two days of it.
@@ -114,8 +114,9 @@ impl<'a> Chart<'a> {
     fn patient(&mut self, visit: Visit) {
         let updated = self.recorded(visit.end);
         let Self { person, practice, .. } = self;
-        self.sheets
-            .resource(Kind::Patient, person.id, updated, |json| person.write(json, practice, visit.doctor));
+        self.sheets.resource(RecordKind::Patient, person.id, updated, |json| {
+            person.write(json, practice, visit.doctor)
+        });
     }
 
     /// Something that passes, and for which something is given two times in five.

@@ -8,7 +8,7 @@ use rand::Rng;
 use rand_pcg::Pcg64Mcg;
 
 use super::json::Show;
-use super::options::Share;
+use super::options::ResourceShare;
 
 /// What a stream is drawn for.
 #[derive(Clone, Copy)]
@@ -98,8 +98,8 @@ impl Draw {
     }
 
     /// True for `share` of all draws.
-    pub(super) fn share(&mut self, share: Share) -> bool {
-        self.below(Share::WHOLE) < share.millionths()
+    pub(super) fn share(&mut self, share: ResourceShare) -> bool {
+        self.below(ResourceShare::WHOLE) < share.millionths()
     }
 
     /// An index into a table of `len` entries.
@@ -113,7 +113,7 @@ impl Draw {
     }
 
     /// A fresh resource id.
-    pub(super) fn id(&mut self) -> Id {
+    pub(super) fn id(&mut self) -> RecordId {
         let words = (u128::from(self.0.next_u64()) << 64) | u128::from(self.0.next_u64());
         // The version (4) and variant bits make it a UUID that every parser accepts.
         let words = words & !(0xf << 76) & !(0x3 << 62) | 0x4 << 76 | 0x2 << 62;
@@ -125,15 +125,15 @@ impl Draw {
                 *byte = b"0123456789abcdef"[(words >> shift) as usize & 0xf];
             }
         }
-        Id(text)
+        RecordId(text)
     }
 }
 
 /// A resource id in the shape of a lowercase UUID.
 #[derive(Clone, Copy)]
-pub(super) struct Id([u8; 36]);
+pub(super) struct RecordId([u8; 36]);
 
-impl Show for Id {
+impl Show for RecordId {
     fn show(&self, out: &mut Vec<u8>) {
         out.extend_from_slice(&self.0);
     }

@@ -3,15 +3,15 @@
 //! again, or for a cohort one number a patient, and a group's line goes to its file in pieces, so that
 //! neither patients nor lines need fit in memory.
 
-use super::draw::{Draw, Id, Owner, Purpose};
+use super::draw::{Draw, Owner, Purpose, RecordId};
 use super::json::Show;
-use super::kind::Kind;
+use super::kind::RecordKind;
 use super::moment::Moment;
 use super::person::Person;
 use super::practice::Practices;
 use super::sheets::Sheets;
 use super::vocabulary::CHRONIC;
-use super::{GenerateError, Options};
+use super::{GenerateError, GenerateOptions};
 
 /// How many percent of the patients are in a cohort.
 const COHORT_PERCENT: u64 = 10;
@@ -21,11 +21,11 @@ const COHORT_PERCENT: u64 = 10;
 /// # Errors
 /// [`GenerateError::Write`] if the file does not take the bytes.
 pub(super) fn write_all(
-    options: &Options,
+    options: &GenerateOptions,
     practices: &Practices,
     sheets: &mut Sheets,
 ) -> Result<(), GenerateError> {
-    let mut groups = Groups { options, sheets, number: 0 };
+    let mut groups = GroupRecord { options, sheets, number: 0 };
     groups.write_those("All_Patients", "All patients", |_| true)?;
     for number in 0..Practices::COUNT {
         let name = ("Patients of ", practices.get(number).name);
@@ -41,14 +41,14 @@ pub(super) fn write_all(
 }
 
 /// The groups on their way to their sheet.
-struct Groups<'a> {
-    options: &'a Options,
+struct GroupRecord<'a> {
+    options: &'a GenerateOptions,
     sheets: &'a mut Sheets,
     /// Of the next group. One that is left out has its number all the same.
     number: u32,
 }
 
-impl Groups<'_> {
+impl GroupRecord<'_> {
     /// Writes the group of those who by their first facts belong to it.
     fn write_those(
         &mut self,
@@ -79,7 +79,7 @@ impl Groups<'_> {
         &mut self,
         id: impl Show,
         name: impl Show,
-        members: impl Iterator<Item = Id>,
+        members: impl Iterator<Item = RecordId>,
     ) -> Result<(), GenerateError> {
         let mut members = members.peekable();
         let number = self.number;
@@ -88,23 +88,23 @@ impl Groups<'_> {
             return Ok(());
         }
         self.sheets.turn_to(Owner::Group(number));
-        let json = self.sheets.begin(Kind::Group, id, Moment::midnight(2025, 12, 30));
+        let json = self.sheets.begin(RecordKind::Group, id, Moment::midnight(2025, 12, 30));
         json.set("active");
         json.text("type", "person");
         json.set("actual");
         json.text("name", name);
         json.open_array("member");
-        let sheet = self.sheets.sheet(Kind::Group);
+        let sheet = self.sheets.sheet(RecordKind::Group);
         let mut quantity: u64 = 0;
         for member in members {
-            sheet.json.item(|json| json.link("entity", Kind::Patient, member));
+            sheet.json.item(|json| json.link("entity", RecordKind::Patient, member));
             sheet.spill_when_full()?;
             quantity += 1;
         }
         sheet.json.close_array();
         // After the members, because only now are they counted.
         sheet.json.number("quantity", quantity);
-        self.sheets.end(Kind::Group);
+        self.sheets.end(RecordKind::Group);
         Ok(())
     }
 }

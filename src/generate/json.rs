@@ -3,7 +3,7 @@
 //! Strings are not escaped: all of them come from this room's own tables, which hold nothing that
 //! needs it, as a debug assertion checks. `Raw` is for text that is escaped already.
 
-use super::kind::Kind;
+use super::kind::RecordKind;
 use super::vocabulary::Code;
 
 /// Something that can be shown as text inside a JSON string, with no quotes of its own.
@@ -215,12 +215,12 @@ impl Json {
     }
 
     /// A Reference to another resource of the set under `key`.
-    pub(super) fn link(&mut self, key: &str, kind: Kind, id: impl Show) {
+    pub(super) fn link(&mut self, key: &str, kind: RecordKind, id: impl Show) {
         self.object(key, |json| json.text("reference", (kind.name(), "/", id)));
     }
 
     /// A Reference to another resource of the set as an item of an array.
-    pub(super) fn link_item(&mut self, kind: Kind, id: impl Show) {
+    pub(super) fn link_item(&mut self, kind: RecordKind, id: impl Show) {
         self.item(|json| json.text("reference", (kind.name(), "/", id)));
     }
 

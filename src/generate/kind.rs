@@ -6,9 +6,9 @@ macro_rules! kinds {
     ($($kind:ident),* $(,)?) => {
         /// The resource types of the set, in the order of their names.
         #[derive(Clone, Copy)]
-        pub(super) enum Kind { $($kind),* }
+        pub(super) enum RecordKind { $($kind),* }
 
-        impl Kind {
+        impl RecordKind {
             /// Every kind, each at the index of its own number.
             pub(super) const ALL: &[Self] = &[$(Self::$kind),*];
 

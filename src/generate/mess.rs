@@ -1,11 +1,11 @@
-//! What is wrong with the lines of a mess, though not with the resources on them: line ends, blank
-//! lines, white space, a byte order mark, missing last line ends; and the lines that are no resource.
+//! The mess around resources: line ends, blank lines, white space, a byte order mark, missing last
+//! line ends, and lines that are not resources.
 
 use super::draw::{Draw, Owner, Purpose};
-use super::kind::Kind;
+use super::kind::RecordKind;
 use super::sheets::Sheet;
 
-/// Lines that are no resource, each in its own way.
+/// Lines that are not resources, each in its own way.
 pub(super) const BROKEN: &[&[u8]] = &[
     br#"{"resourceType":"Patient","id":"broken-cut","name":[{"family":"Placeh"#,
     b"broken: this is not JSON",
@@ -20,7 +20,7 @@ pub(super) const BROKEN: &[&[u8]] = &[
 ];
 
 /// The sheet that begins with a byte order mark.
-const MARKED: Kind = Kind::Patient;
+const MARKED: RecordKind = RecordKind::Patient;
 
 /// The mess around the resources of one owner.
 pub(super) struct Mess {

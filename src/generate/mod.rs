@@ -1,9 +1,9 @@
-//! A deterministic generator of a synthetic FHIR R4 data set: one NDJSON file a resource type, with
-//! the records of a small practice group whose patients never existed. The same options give the same
-//! bytes on every machine. Each patient has streams of chance of its own (`draw`), so patient `n`
-//! is the same however many others there are; `chart` writes one patient's whole record, and
-//! `sheets` holds the files it goes to. Benchmarks ask for larger and other sets (`variation`,
-//! `group`), tests for a mess (`mess`, `odd`).
+//! A deterministic generator of a synthetic FHIR R4 data set: one NDJSON file per resource type,
+//! with the records of a small practice group whose patients never existed. The same options give
+//! the same bytes on every machine. Each patient has random streams of its own (`draw`), so a
+//! patient does not depend on how many others there are. `chart` writes one patient's record, and
+//! `sheets` holds the files. Benchmarks use larger sets (`variation`, `group`), tests a mess
+//! (`mess`, `odd`).
 
 mod care;
 mod chart;
@@ -34,49 +34,49 @@ use draw::{Draw, Owner, Purpose};
 use practice::Practices;
 use sheets::Sheets;
 
-pub use options::{Options, Share};
+pub use options::{GenerateOptions, ResourceShare};
 
 /// What was written.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Summary {
-    /// The files, in the order of their names. A type with no resource has no file.
+pub struct GenerateSummary {
+    /// The files, in the order of their names. A type without resources has no file.
     pub files: Vec<FileSummary>,
 }
 
-/// One file that was written.
+/// A file that was written.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct FileSummary {
     /// Its name without `.ndjson`: the type of its resources, or `mixed` if they are of several.
     pub name: &'static str,
-    /// How many resources it has, each on a line of its own.
+    /// The number of resources, each on a line of its own.
     pub resources: u64,
-    /// How many lines it has that are neither blank nor a resource.
+    /// The number of lines that are neither blank nor a resource.
     pub broken_lines: u64,
     /// Its size in bytes.
     pub bytes: u64,
 }
 
-impl Summary {
-    /// The number of resources in all files.
+impl GenerateSummary {
+    /// Returns the number of resources in all files.
     pub fn resources(&self) -> u64 {
         self.files.iter().map(|file| file.resources).sum()
     }
 
-    /// The number of broken lines in all files.
+    /// Returns the number of broken lines in all files.
     pub fn broken_lines(&self) -> u64 {
         self.files.iter().map(|file| file.broken_lines).sum()
     }
 
-    /// The size of all files in bytes.
+    /// Returns the size of all files in bytes.
     pub fn bytes(&self) -> u64 {
         self.files.iter().map(|file| file.bytes).sum()
     }
 }
 
-/// Why a set was not generated, or not to its end.
+/// Why a set was not generated, or not completely.
 #[derive(Debug, thiserror::Error)]
 pub enum GenerateError {
-    /// The output folder could not be made or listed.
+    /// The output folder cannot be created or listed.
     #[error("cannot open the output folder {}; choose a folder this user may list and write to", path.display())]
     Folder {
         /// The output folder.
@@ -84,13 +84,13 @@ pub enum GenerateError {
         /// What the system said.
         source: io::Error,
     },
-    /// The output folder already has NDJSON files, which the set would be mixed up with.
+    /// The output folder already has NDJSON files, which would mix with the set.
     #[error("refusing to generate beside {}; remove the .ndjson files there or choose an empty folder", found.display())]
     NotEmpty {
-        /// One of the files that are in the way.
+        /// One of these files.
         found: PathBuf,
     },
-    /// A file of the set could not be made or written. The set is incomplete.
+    /// A file cannot be created or written. The set is incomplete.
     #[error("cannot write {}; free some space or choose another folder, and remove the files begun", path.display())]
     Write {
         /// The file.
@@ -104,8 +104,8 @@ pub enum GenerateError {
 /// each one. Memory does not grow with the number of patients.
 ///
 /// # A mess
-/// With [`Options::mess`] the resources are those of the same set without it, and some more. They are
-/// mixed up with what a careful reader has to put up with, all of it counted in the [`Summary`]:
+/// With [`GenerateOptions::mess`] the resources are those of the same set without it, and some more. They are
+/// mixed up with what a careful reader has to put up with, all of it counted in the [`GenerateSummary`]:
 /// - About one line in a hundred each: a blank line, also one of white space; white space around a
 ///   resource; a line that is no resource (cut off, not JSON, an array, a number, two objects, not
 ///   UTF-8, with no type, an unknown one, two of them or a number for one). One line in twenty ends
@@ -121,7 +121,10 @@ pub enum GenerateError {
 /// [`GenerateError::Folder`] if the folder cannot be made or listed, [`GenerateError::NotEmpty`] if it
 /// has `.ndjson` files, in both cases before anything is written; [`GenerateError::Write`] if a file
 /// cannot be written, which leaves the files begun so far.
-pub fn generate(options: &Options, progress: &mut dyn FnMut(u32)) -> Result<Summary, GenerateError> {
+pub fn generate(
+    options: &GenerateOptions,
+    progress: &mut dyn FnMut(u32),
+) -> Result<GenerateSummary, GenerateError> {
     prepare(&options.out)?;
     let mut sheets = Sheets::new(options);
     let mut draw = Draw::stream(options.seed, Purpose::Record, Owner::Practices);

@@ -1,10 +1,10 @@
 //! The odd resources of a mess: valid FHIR that a careless reader gets wrong. They are about the
 //! second patient and each tenth after it, and stand in the file for all types.
 
-use super::Options;
-use super::draw::{Draw, Id, Owner, Purpose};
+use super::GenerateOptions;
+use super::draw::{Draw, Owner, Purpose, RecordId};
 use super::json::{Json, Raw};
-use super::kind::Kind;
+use super::kind::RecordKind;
 use super::moment::{DAY, Moment};
 use super::person::Person;
 use super::sheets::Sheets;
@@ -23,14 +23,14 @@ const ESCAPED: Raw<'_> = Raw(r"\u0050atient\u002f");
 /// The odd resources about one patient.
 struct Odd<'a> {
     draw: Draw,
-    patient: Id,
+    patient: RecordId,
     /// Another patient, who is written about but whose resources these are not.
-    other: Id,
+    other: RecordId,
     sheets: &'a mut Sheets,
 }
 
 /// Writes the odd resources about the patient with this number, if there are any.
-pub(super) fn write(options: &Options, patient: u32, sheets: &mut Sheets) {
+pub(super) fn write(options: &GenerateOptions, patient: u32, sheets: &mut Sheets) {
     if patient % 10 != 1 {
         return;
     }
@@ -56,20 +56,20 @@ impl Odd<'_> {
         self.observation(|json| {
             let open = Raw(r#"\ud83d\ude00 é \\\"subject\":{\"reference\":\"Patient/"#);
             json.only("note", |json| json.text("text", (open, other, Raw(r#"\"},"#))));
-            json.link("subject", Kind::Patient, patient);
+            json.link("subject", RecordKind::Patient, patient);
         });
         self.observation(|json| {
             json.only("contained", |json| {
                 json.text("resourceType", "RelatedPerson");
                 json.text("id", "kin");
-                json.link("patient", Kind::Patient, other);
+                json.link("patient", RecordKind::Patient, other);
             });
-            json.link("subject", Kind::Patient, patient);
+            json.link("subject", RecordKind::Patient, patient);
             json.array("performer", |json| json.item(|json| json.text("reference", "#kin")));
         });
         self.observation(|json| {
             nested(json, DEPTH);
-            json.link("subject", Kind::Patient, patient);
+            json.link("subject", RecordKind::Patient, patient);
         });
         self.type_last();
     }
@@ -77,7 +77,7 @@ impl Odd<'_> {
     /// The patient once more, with less to say and after the first one in the order of file names.
     fn duplicate(&mut self) {
         let updated = self.updated();
-        self.sheets.odd(Kind::Patient, self.patient, updated, |json| {
+        self.sheets.odd(RecordKind::Patient, self.patient, updated, |json| {
             json.text("gender", "unknown");
             json.only("name", |json| json.text("text", "Duplicate of a Synthetic Patient"));
         });
@@ -87,7 +87,7 @@ impl Odd<'_> {
     fn observation(&mut self, body: impl FnOnce(&mut Json)) {
         let updated = self.updated();
         let id = self.draw.id();
-        self.sheets.odd(Kind::Observation, id, updated, |json| {
+        self.sheets.odd(RecordKind::Observation, id, updated, |json| {
             json.text("status", "final");
             json.concept("code", BODY_WEIGHT.code);
             body(json);
@@ -108,7 +108,7 @@ impl Odd<'_> {
         let (patient, prose) = (self.patient, Prose { draw: self.draw.fork(), length: GIANT });
         self.observation(|json| {
             json.only("note", |json| json.text("text", prose));
-            json.link("subject", Kind::Patient, patient);
+            json.link("subject", RecordKind::Patient, patient);
         });
     }
 

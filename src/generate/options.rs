@@ -1,17 +1,17 @@
-//! What to generate. All options but the first three are off at first, and each of them draws from
-//! streams of its own: one option never moves what another one, or none, would have given.
+//! What to generate. All options but the first three are off by default. Each draws from streams of
+//! its own, so one option never changes what another one adds.
 
 use std::path::PathBuf;
 use std::str::FromStr;
 
 /// What to generate.
 #[derive(Debug, Clone)]
-pub struct Options {
+pub struct GenerateOptions {
     /// How many patients. With none, only the practices and their staff are written.
     pub patients: u32,
     /// Which set: the same seed gives the same bytes, another seed other people.
     pub seed: u64,
-    /// The folder for the files. It is made if it is missing.
+    /// The folder for the files. It is created if it is missing.
     pub out: PathBuf,
     /// How many cohorts are written besides the other Groups: `Group/cohort-1` and so on, each with one
     /// patient in ten, drawn for each cohort anew. A cohort that nobody is in is left out.
@@ -20,10 +20,10 @@ pub struct Options {
     /// vital signs, half laboratory results.
     pub observations: u16,
     /// The share of all resources that have no `meta`, and so no `meta.lastUpdated`.
-    pub undated: Share,
+    pub undated: ResourceShare,
     /// The share of the dated resources that were last updated after 2026-01-01T00:00:00Z, and before
     /// 2026-06-30. All others were before 2026.
-    pub recent: Share,
+    pub recent: ResourceShare,
     /// The mean length in bytes of the text of a narrative (`text.div`) that each resource gets; 0 = no
     /// narratives. Half of the lengths lie below two thirds of the mean, half of the rest within the
     /// next two thirds, and so on: an exponential distribution in straight pieces, which ends at 44
@@ -33,7 +33,7 @@ pub struct Options {
     pub mess: bool,
 }
 
-impl Options {
+impl GenerateOptions {
     /// A plain set: `patients` of the set `seed`, written to the folder `out`.
     pub fn new(patients: u32, seed: u64, out: impl Into<PathBuf>) -> Self {
         Self {
@@ -42,20 +42,20 @@ impl Options {
             out: out.into(),
             groups: 0,
             observations: 0,
-            undated: Share::default(),
-            recent: Share::default(),
+            undated: ResourceShare::default(),
+            recent: ResourceShare::default(),
             notes: 0,
             mess: false,
         }
     }
 }
 
-/// A share of a whole, from none (the default) to all of it, in steps of a millionth. It is read from a
-/// decimal number from 0 to 1, and is an integer so that no machine draws by it otherwise than another.
+/// A share of a whole, from none (the default) to all, in millionths. It is parsed from a decimal
+/// number from 0 to 1, and stored as an integer so that every machine draws the same.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub struct Share(u32);
+pub struct ResourceShare(u32);
 
-impl Share {
+impl ResourceShare {
     /// The whole, in millionths.
     pub(super) const WHOLE: u64 = 1_000_000;
 
@@ -65,12 +65,12 @@ impl Share {
     }
 }
 
-/// The text is no number from 0 to 1.
+/// The text is not a number from 0 to 1.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[error("a share is a number from 0 to 1, such as 0.1")]
 pub struct NotAShare;
 
-impl FromStr for Share {
+impl FromStr for ResourceShare {
     type Err = NotAShare;
 
     fn from_str(text: &str) -> Result<Self, NotAShare> {

@@ -1,9 +1,9 @@
 //! Who a patient is: the facts drawn first from the patient's stream, before any record. Groups draw
 //! them again to find their members, and so nothing need be kept of a patient once it is written.
 
-use super::draw::{Draw, Id, Owner, Purpose};
+use super::draw::{Draw, Owner, Purpose, RecordId};
 use super::json::{Json, Scaled};
-use super::kind::Kind;
+use super::kind::RecordKind;
 use super::moment::{DAY, Moment};
 use super::practice::{Practice, Practices};
 use super::vocabulary::{CHRONIC, Chronic, Measure, code, hl7};
@@ -29,7 +29,7 @@ pub(super) const TOWNS: &[&str] = &["Mockton", "Sampleford", "Testbury", "Fixtur
 
 /// The lasting facts about one patient.
 pub(super) struct Person {
-    pub(super) id: Id,
+    pub(super) id: RecordId,
     /// The number of the practice the patient is registered with.
     pub(super) home: usize,
     /// The index in [`CHRONIC`] of the condition the patient lives with.
@@ -83,7 +83,7 @@ impl Person {
     }
 
     /// The elements of the Patient resource after `meta`.
-    pub(super) fn write(&self, json: &mut Json, practice: &Practice, doctor: Id) {
+    pub(super) fn write(&self, json: &mut Json, practice: &Practice, doctor: RecordId) {
         json.only("identifier", |json| {
             json.text("use", "usual");
             json.concept("type", hl7!("v2-0203", "MR", "Medical record number"));
@@ -106,8 +106,8 @@ impl Person {
         json.only("communication", |json| {
             json.concept("language", code("urn:ietf:bcp:47", "en-US", "English (United States)"));
         });
-        json.array("generalPractitioner", |json| json.link_item(Kind::Practitioner, doctor));
-        json.link("managingOrganization", Kind::Organization, practice.organization);
+        json.array("generalPractitioner", |json| json.link_item(RecordKind::Practitioner, doctor));
+        json.link("managingOrganization", RecordKind::Organization, practice.organization);
     }
 }
 

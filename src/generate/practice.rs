@@ -1,8 +1,8 @@
 //! The three practices the patients go to, each with one location and four practitioners. They are
 //! drawn from a stream of their own and are the same for any number of patients.
 
-use super::draw::{Draw, Id};
-use super::kind::Kind;
+use super::draw::{Draw, RecordId};
+use super::kind::RecordKind;
 use super::moment::{DAY, Moment};
 use super::person::{FAMILY, FEMALE, MALE, TOWNS, address, name};
 use super::sheets::Sheets;
@@ -20,9 +20,9 @@ pub(super) struct Practices(Vec<Practice>);
 /// One practice: what the patients' records refer to.
 pub(super) struct Practice {
     pub(super) name: &'static str,
-    pub(super) organization: Id,
-    pub(super) location: Id,
-    pub(super) staff: [Id; STAFF],
+    pub(super) organization: RecordId,
+    pub(super) location: RecordId,
+    pub(super) staff: [RecordId; STAFF],
 }
 
 impl Practices {
@@ -54,7 +54,7 @@ impl Practice {
     fn write(&self, draw: &mut Draw, sheets: &mut Sheets) {
         let town = *draw.pick(TOWNS);
         let street = 1 + draw.below(99);
-        sheets.resource(Kind::Organization, self.organization, updated(draw), |json| {
+        sheets.resource(RecordKind::Organization, self.organization, updated(draw), |json| {
             json.set("active");
             json.concepts("type", hl7!("organization-type", "prov", "Healthcare Provider"));
             json.text("name", self.name);
@@ -65,26 +65,26 @@ impl Practice {
             });
             json.only("address", |json| address(json, street, town));
         });
-        sheets.resource(Kind::Location, self.location, updated(draw), |json| {
+        sheets.resource(RecordKind::Location, self.location, updated(draw), |json| {
             json.text("status", "active");
             json.text("name", (self.name, ", main building"));
             json.text("mode", "instance");
             json.concepts("type", hl7!("v3-RoleCode", "FMC", "Family medicine clinic"));
             json.object("address", |json| address(json, street, town));
-            json.link("managingOrganization", Kind::Organization, self.organization);
+            json.link("managingOrganization", RecordKind::Organization, self.organization);
         });
         for id in self.staff {
             self.write_practitioner(id, draw, sheets);
         }
     }
 
-    fn write_practitioner(&self, id: Id, draw: &mut Draw, sheets: &mut Sheets) {
+    fn write_practitioner(&self, id: RecordId, draw: &mut Draw, sheets: &mut Sheets) {
         let female = draw.chance(50);
         let names = if female { FEMALE } else { MALE };
         let given = (*draw.pick(names), 100 + draw.below(900));
         let family = (*draw.pick(FAMILY), 100 + draw.below(900));
         let number = 100_000 + draw.below(900_000);
-        sheets.resource(Kind::Practitioner, id, updated(draw), |json| {
+        sheets.resource(RecordKind::Practitioner, id, updated(draw), |json| {
             json.only("identifier", |json| {
                 json.text("system", "http://example.org/synthetic/staff-number");
                 json.text("value", ("S", number));
@@ -97,7 +97,7 @@ impl Practice {
             json.text("gender", if female { "female" } else { "male" });
             json.only("qualification", |json| {
                 json.concept("code", FAMILY_DOCTOR);
-                json.link("issuer", Kind::Organization, self.organization);
+                json.link("issuer", RecordKind::Organization, self.organization);
             });
         });
     }

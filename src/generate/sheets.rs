@@ -1,7 +1,7 @@
-//! The output files: one a resource type, and in a mess one more for all types. A sheet's JSON buffer
-//! is itself the write buffer: resources are written into it in place, and it is emptied into the file
-//! when it has grown past a quarter of a mebibyte. So the code that makes resources meets no I/O error,
-//! and no byte is copied twice.
+//! The output files: one per resource type, and in a mess one more for all types. A sheet's JSON
+//! buffer is also its write buffer. Resources are written into it in place, and it is emptied into
+//! the file at a quarter of a mebibyte. So the code that makes resources meets no I/O error, and no
+//! byte is copied twice.
 
 use std::fs::File;
 use std::io::Write;
@@ -9,18 +9,18 @@ use std::path::{Path, PathBuf};
 
 use super::draw::Owner;
 use super::json::{Json, Show};
-use super::kind::Kind;
+use super::kind::RecordKind;
 use super::mess::{BROKEN, Mess};
 use super::moment::Moment;
-use super::options::Options;
+use super::options::GenerateOptions;
 use super::variation::Variation;
-use super::{FileSummary, GenerateError, Summary};
+use super::{FileSummary, GenerateError, GenerateSummary};
 
 /// A sheet is emptied into its file when it holds this many bytes.
 const SPILL: usize = 256 * 1024;
 
 /// The index of the sheet for all types; those before it are at the index of their kind.
-const MIXED: usize = Kind::ALL.len();
+const MIXED: usize = RecordKind::ALL.len();
 
 /// All the sheets of one run.
 pub(super) struct Sheets {
@@ -31,8 +31,8 @@ pub(super) struct Sheets {
 
 impl Sheets {
     /// Sheets that will write to `<out>/<name>.ndjson`. No file is made before it has a line.
-    pub(super) fn new(options: &Options) -> Self {
-        let names = Kind::ALL.iter().map(|kind| kind.name()).chain(["mixed"]);
+    pub(super) fn new(options: &GenerateOptions) -> Self {
+        let names = RecordKind::ALL.iter().map(|kind| kind.name()).chain(["mixed"]);
         let sheets = names.map(|name| Sheet::new(name, &options.out)).collect();
         let mess = options.mess.then(|| Mess::new(options.seed));
         let mut sheets = Self { sheets, variation: Variation::new(options), mess };
@@ -51,7 +51,7 @@ impl Sheets {
     }
 
     /// The sheet of one type.
-    pub(super) fn sheet(&mut self, kind: Kind) -> &mut Sheet {
+    pub(super) fn sheet(&mut self, kind: RecordKind) -> &mut Sheet {
         &mut self.sheets[kind as usize]
     }
 
@@ -63,7 +63,7 @@ impl Sheets {
     /// Writes one whole resource; `body` adds the elements after `meta` and narrative.
     pub(super) fn resource(
         &mut self,
-        kind: Kind,
+        kind: RecordKind,
         id: impl Show,
         updated: Moment,
         body: impl FnOnce(&mut Json),
@@ -73,22 +73,28 @@ impl Sheets {
     }
 
     /// As [`Sheets::resource`], on the sheet for all types.
-    pub(super) fn odd(&mut self, kind: Kind, id: impl Show, updated: Moment, body: impl FnOnce(&mut Json)) {
+    pub(super) fn odd(
+        &mut self,
+        kind: RecordKind,
+        id: impl Show,
+        updated: Moment,
+        body: impl FnOnce(&mut Json),
+    ) {
         body(self.begin_on(MIXED, kind, id, updated));
         self.end_on(MIXED);
     }
 
     /// Starts a resource with the elements that all of them have.
-    pub(super) fn begin(&mut self, kind: Kind, id: impl Show, updated: Moment) -> &mut Json {
+    pub(super) fn begin(&mut self, kind: RecordKind, id: impl Show, updated: Moment) -> &mut Json {
         self.begin_on(kind as usize, kind, id, updated)
     }
 
     /// Ends a resource that was begun, and with it the line.
-    pub(super) fn end(&mut self, kind: Kind) {
+    pub(super) fn end(&mut self, kind: RecordKind) {
         self.end_on(kind as usize);
     }
 
-    fn begin_on(&mut self, index: usize, kind: Kind, id: impl Show, updated: Moment) -> &mut Json {
+    fn begin_on(&mut self, index: usize, kind: RecordKind, id: impl Show, updated: Moment) -> &mut Json {
         let sheet = &mut self.sheets[index];
         if let Some(mess) = &mut self.mess {
             mess.before(sheet);
@@ -127,7 +133,7 @@ impl Sheets {
     ///
     /// # Errors
     /// As for [`Sheet::spill_when_full`].
-    pub(super) fn finish(mut self) -> Result<Summary, GenerateError> {
+    pub(super) fn finish(mut self) -> Result<GenerateSummary, GenerateError> {
         self.sheets.iter_mut().try_for_each(Sheet::spill)?;
         if self.mess.is_some() {
             self.sheets.iter_mut().step_by(2).try_for_each(Sheet::cut_line_break)?;
@@ -138,7 +144,7 @@ impl Sheets {
             broken_lines: sheet.broken_lines,
             bytes: sheet.bytes,
         });
-        Ok(Summary { files: files.collect() })
+        Ok(GenerateSummary { files: files.collect() })
     }
 }
 

@@ -4,7 +4,7 @@
 use super::draw::{Draw, Owner, Purpose};
 use super::json::{Json, Raw, Show};
 use super::moment::{DAY, Moment};
-use super::options::{Options, Share};
+use super::options::{GenerateOptions, ResourceShare};
 
 /// What the prose of a narrative is made of, in any order.
 const SENTENCES: &[&str] = &[
@@ -28,8 +28,8 @@ const RECENT_DAYS: u64 = 180;
 /// The options of a run with the streams of the owner whose resources are being written.
 pub(super) struct Variation {
     seed: u64,
-    undated: Share,
-    recent: Share,
+    undated: ResourceShare,
+    recent: ResourceShare,
     notes: u64,
     updates: Draw,
     narrative: Draw,
@@ -37,7 +37,7 @@ pub(super) struct Variation {
 
 impl Variation {
     /// The variation of the practices' resources.
-    pub(super) fn new(options: &Options) -> Self {
+    pub(super) fn new(options: &GenerateOptions) -> Self {
         let stream = |purpose| Draw::stream(options.seed, purpose, Owner::Practices);
         Self {
             seed: options.seed,

@@ -2,9 +2,9 @@
 //! DiagnosticReport with its results, a note, a procedure, a vaccination.
 
 use super::chart::{Chart, Visit};
-use super::draw::Id;
+use super::draw::RecordId;
 use super::json::{Json, Show};
-use super::kind::Kind;
+use super::kind::RecordKind;
 use super::vocabulary::{
     BLOOD_PRESSURE, BODY_WEIGHT, Code, Measure, PANELS, PRESSURES, PROCEDURES, REASONS, VACCINES,
     VITAL_SIGNS, hl7, loinc, snomed,
@@ -20,18 +20,18 @@ impl Chart<'_> {
         let reason = *self.draw.pick(REASONS);
         let updated = self.recorded(visit.end);
         let Self { person, practice, .. } = self;
-        self.sheets.resource(Kind::Encounter, visit.id, updated, |json| {
+        self.sheets.resource(RecordKind::Encounter, visit.id, updated, |json| {
             json.text("status", "finished");
             json.coding("class", hl7!("v3-ActCode", "AMB", "ambulatory"));
             json.concepts("type", reason);
-            json.link("subject", Kind::Patient, person.id);
-            json.only("participant", |json| json.link("individual", Kind::Practitioner, visit.doctor));
+            json.link("subject", RecordKind::Patient, person.id);
+            json.only("participant", |json| json.link("individual", RecordKind::Practitioner, visit.doctor));
             json.object("period", |json| {
                 json.text("start", visit.start);
                 json.text("end", visit.end);
             });
-            json.only("location", |json| json.link("location", Kind::Location, practice.location));
-            json.link("serviceProvider", Kind::Organization, practice.organization);
+            json.only("location", |json| json.link("location", RecordKind::Location, practice.location));
+            json.link("serviceProvider", RecordKind::Organization, practice.organization);
         });
     }
 
@@ -54,25 +54,25 @@ impl Chart<'_> {
     }
 
     /// A DiagnosticReport on a panel of laboratory tests, with an Observation for each.
-    pub(super) fn laboratory(&mut self, visit: Visit) -> Id {
+    pub(super) fn laboratory(&mut self, visit: Visit) -> RecordId {
         let panel = self.draw.pick(PANELS);
         let measured = |test| self.measured(visit, LABORATORY, test);
-        let results: Vec<Id> = panel.tests.iter().map(measured).collect();
+        let results: Vec<RecordId> = panel.tests.iter().map(measured).collect();
         let id = self.draw.id();
         let updated = self.recorded(visit.end);
         let Self { person, practice, .. } = self;
-        self.sheets.resource(Kind::DiagnosticReport, id, updated, |json| {
+        self.sheets.resource(RecordKind::DiagnosticReport, id, updated, |json| {
             json.text("status", "final");
             json.concepts("category", hl7!("v2-0074", "LAB", "Laboratory"));
             json.concept("code", panel.code);
-            json.link("subject", Kind::Patient, person.id);
-            json.link("encounter", Kind::Encounter, visit.id);
+            json.link("subject", RecordKind::Patient, person.id);
+            json.link("encounter", RecordKind::Encounter, visit.id);
             json.text("effectiveDateTime", visit.start);
             json.text("issued", updated);
-            json.array("performer", |json| json.link_item(Kind::Organization, practice.organization));
+            json.array("performer", |json| json.link_item(RecordKind::Organization, practice.organization));
             json.array("result", |json| {
                 for result in &results {
-                    json.link_item(Kind::Observation, *result);
+                    json.link_item(RecordKind::Observation, *result);
                 }
             });
             json.text("conclusion", "Synthetic results: no clinical conclusion.");
@@ -93,7 +93,7 @@ impl Chart<'_> {
     }
 
     /// An Observation of one measure.
-    fn measured(&mut self, visit: Visit, category: Code, measure: &Measure) -> Id {
+    fn measured(&mut self, visit: Visit, category: Code, measure: &Measure) -> RecordId {
         let value = self.person.measure(measure, &mut self.draw);
         self.observation(visit, category, measure.code, |json| {
             json.quantity("valueQuantity", value, measure.unit);
@@ -101,16 +101,22 @@ impl Chart<'_> {
     }
 
     /// An Observation; `value` adds what was seen.
-    fn observation(&mut self, visit: Visit, category: Code, code: Code, value: impl FnOnce(&mut Json)) -> Id {
+    fn observation(
+        &mut self,
+        visit: Visit,
+        category: Code,
+        code: Code,
+        value: impl FnOnce(&mut Json),
+    ) -> RecordId {
         let id = self.draw.id();
         let updated = self.recorded(visit.end);
         let person = &self.person;
-        self.sheets.resource(Kind::Observation, id, updated, |json| {
+        self.sheets.resource(RecordKind::Observation, id, updated, |json| {
             json.text("status", "final");
             json.concepts("category", category);
             json.concept("code", code);
-            json.link("subject", Kind::Patient, person.id);
-            json.link("encounter", Kind::Encounter, visit.id);
+            json.link("subject", RecordKind::Patient, person.id);
+            json.link("encounter", RecordKind::Encounter, visit.id);
             json.text("effectiveDateTime", visit.start);
             value(json);
         });
@@ -118,7 +124,7 @@ impl Chart<'_> {
     }
 
     /// A progress note as a DocumentReference with the text inline.
-    pub(super) fn note(&mut self, visit: Visit) -> Id {
+    pub(super) fn note(&mut self, visit: Visit) -> RecordId {
         let id = self.draw.id();
         let updated = self.recorded(visit.end);
         let Self { person, practice, .. } = self;
@@ -135,14 +141,14 @@ impl Chart<'_> {
         line(&("Takes: ", person.chronic().medication.display));
         line(&("Agreed goal: ", person.chronic().goal));
         line(&"Plan: carry on as before and come back in some months.");
-        self.sheets.resource(Kind::DocumentReference, id, updated, |json| {
+        self.sheets.resource(RecordKind::DocumentReference, id, updated, |json| {
             json.text("status", "current");
             json.text("docStatus", "final");
             json.concept("type", loinc("11506-3", "Progress note"));
-            json.link("subject", Kind::Patient, person.id);
+            json.link("subject", RecordKind::Patient, person.id);
             json.text("date", updated);
-            json.array("author", |json| json.link_item(Kind::Practitioner, visit.doctor));
-            json.link("custodian", Kind::Organization, practice.organization);
+            json.array("author", |json| json.link_item(RecordKind::Practitioner, visit.doctor));
+            json.link("custodian", RecordKind::Organization, practice.organization);
             json.only("content", |json| {
                 json.object("attachment", |json| {
                     json.text("contentType", "text/plain");
@@ -153,7 +159,7 @@ impl Chart<'_> {
                 });
             });
             json.object("context", |json| {
-                json.array("encounter", |json| json.link_item(Kind::Encounter, visit.id));
+                json.array("encounter", |json| json.link_item(RecordKind::Encounter, visit.id));
                 json.object("period", |json| {
                     json.text("start", visit.start);
                     json.text("end", visit.end);
@@ -169,17 +175,17 @@ impl Chart<'_> {
         let done = *self.draw.pick(PROCEDURES);
         let updated = self.recorded(visit.end);
         let Self { person, practice, .. } = self;
-        self.sheets.resource(Kind::Procedure, id, updated, |json| {
+        self.sheets.resource(RecordKind::Procedure, id, updated, |json| {
             json.text("status", "completed");
             json.concept("code", done);
-            json.link("subject", Kind::Patient, person.id);
-            json.link("encounter", Kind::Encounter, visit.id);
+            json.link("subject", RecordKind::Patient, person.id);
+            json.link("encounter", RecordKind::Encounter, visit.id);
             json.object("performedPeriod", |json| {
                 json.text("start", visit.start);
                 json.text("end", visit.end);
             });
-            json.only("performer", |json| json.link("actor", Kind::Practitioner, visit.doctor));
-            json.link("location", Kind::Location, practice.location);
+            json.only("performer", |json| json.link("actor", RecordKind::Practitioner, visit.doctor));
+            json.link("location", RecordKind::Location, practice.location);
         });
     }
 
@@ -191,17 +197,17 @@ impl Chart<'_> {
         let lot = 10_000 + self.draw.below(90_000);
         let updated = self.recorded(visit.end);
         let Self { person, practice, .. } = self;
-        self.sheets.resource(Kind::Immunization, id, updated, |json| {
+        self.sheets.resource(RecordKind::Immunization, id, updated, |json| {
             json.text("status", "completed");
             json.concept("vaccineCode", vaccine.code);
-            json.link("patient", Kind::Patient, person.id);
-            json.link("encounter", Kind::Encounter, visit.id);
+            json.link("patient", RecordKind::Patient, person.id);
+            json.link("encounter", RecordKind::Encounter, visit.id);
             json.text("occurrenceDateTime", visit.start);
             json.set("primarySource");
-            json.link("location", Kind::Location, practice.location);
+            json.link("location", RecordKind::Location, practice.location);
             json.text("lotNumber", ("SYN", lot));
             json.concept("site", LEFT_ARM);
-            json.only("performer", |json| json.link("actor", Kind::Practitioner, visit.doctor));
+            json.only("performer", |json| json.link("actor", RecordKind::Practitioner, visit.doctor));
         });
     }
 }

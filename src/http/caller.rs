@@ -15,7 +15,7 @@ use super::documents::OfTenant;
 use super::forwarded::Client;
 use super::{Api, ApiError, query};
 use crate::JobOwner;
-use crate::auth::{Application, Authority, Issuer, Scopes, TokenError};
+use crate::auth::{Application, Authority, Scopes, TokenError, TokenIssuer};
 use crate::job::{ClientId, JobId, TenantId};
 
 /// Who may call an operation.
@@ -159,13 +159,13 @@ impl Api {
     ///
     /// # Errors
     /// 404 `not-found` if there is no such tenant.
-    pub(super) fn issuer(&self, request: &HttpRequest) -> Result<Issuer, ApiError> {
+    pub(super) fn issuer(&self, request: &HttpRequest) -> Result<TokenIssuer, ApiError> {
         Ok(self.issuer_of(&self.tenant_of(request)?))
     }
 
     /// The same of a tenant.
-    pub(super) fn issuer_of(&self, tenant: &TenantId) -> Issuer {
-        Issuer { url: format!("{}/r4/{tenant}", self.public_url), tenant: tenant.clone() }
+    pub(super) fn issuer_of(&self, tenant: &TenantId) -> TokenIssuer {
+        TokenIssuer { url: format!("{}/r4/{tenant}", self.public_url), tenant: tenant.clone() }
     }
 
     /// What is told a tenant of the server.

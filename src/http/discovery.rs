@@ -6,8 +6,8 @@ use actix_web::{HttpRequest, HttpResponse};
 use super::documents::{BASE, Document};
 use super::parameters::exported_under;
 use super::{Api, ApiError, accept, reading};
-use crate::config::{Devices, Profile, References};
-use crate::fhir::{self, Offer, PATIENT_EXPORT, capability_statement, quoted};
+use crate::config::{Devices, ProtocolProfile, References};
+use crate::fhir::{self, CapabilityOffer, PATIENT_EXPORT, capability_statement, quoted};
 use crate::job::TenantId;
 
 /// R4's values of `mode`; a server may answer the same to each.
@@ -30,12 +30,14 @@ pub async fn metadata(request: HttpRequest, api: Data<Api>) -> Result<HttpRespon
 
 fn statement(api: &Api, tenant: &TenantId) -> Document {
     let export = &api.evanesce.config().export;
-    let profile = fhir::Profile {
+    let profile = fhir::CapabilityProfile {
         parameters: api.export_parameters(),
         max_file_bytes: export.max_file_bytes,
         is_exported: match api.protocol().profile {
-            Profile::Standard => |it, level| it.is_exported_at(level),
-            Profile::Soarian => |it, level| it.is_exported_at(level) && exported_under(Profile::Soarian, it),
+            ProtocolProfile::Standard => |it, level| it.is_exported_at(level),
+            ProtocolProfile::Soarian => {
+                |it, level| it.is_exported_at(level) && exported_under(ProtocolProfile::Soarian, it)
+            }
         },
         references: match export.references {
             References::Referenced => "those that something exported points to",
@@ -53,9 +55,9 @@ fn statement(api: &Api, tenant: &TenantId) -> Document {
         },
         token_url: api.authority.as_ref().map(|_| api.issuer_of(tenant).token_url()),
     };
-    let is_offered = |offer: &&Offer| match offer {
-        Offer::Export(export) => api.offers(tenant, export),
-        Offer::Interaction(..) => true,
+    let is_offered = |offer: &&CapabilityOffer| match offer {
+        CapabilityOffer::Export(export) => api.offers(tenant, export),
+        CapabilityOffer::Interaction(..) => true,
     };
     let offers = api.operations().filter_map(|operation| operation.offer.as_ref()).filter(is_offered);
     let offers: Vec<_> = offers.collect();

@@ -9,7 +9,7 @@ use serde_json::{Value, json};
 use super::form::Form;
 use super::token::uncached;
 use super::{Api, ApiError};
-use crate::auth::{Authority, Issuer, Scopes};
+use crate::auth::{Authority, Scopes, TokenIssuer};
 
 /// `POST {base}/auth/introspect`.
 pub async fn introspect(
@@ -36,7 +36,7 @@ pub async fn introspect(
 }
 
 /// What is said of a token that is good now: what its application may have of it now.
-fn active(authority: &Authority, issuer: &Issuer, token: &str) -> Option<Value> {
+fn active(authority: &Authority, issuer: &TokenIssuer, token: &str) -> Option<Value> {
     let claims = authority.verify(issuer, token).ok()?;
     let application = authority.application(&issuer.tenant, &claims.client_id)?;
     let granted: Scopes = claims.scope.parse().ok()?;

@@ -16,7 +16,7 @@ use parking_lot::Mutex;
 
 use super::ApiError;
 use super::forwarded::Client;
-use crate::config::{Limits as Settings, Networks};
+use crate::config::{LimitsConfig as Settings, Networks};
 use crate::job::ClientId;
 use crate::telemetry;
 

@@ -68,7 +68,7 @@ mod tests {
     use jiff::Timestamp;
 
     use super::*;
-    use crate::config::Export;
+    use crate::config::ExportConfig;
     use crate::job::JobId;
 
     #[test]
@@ -81,7 +81,7 @@ mod tests {
             transaction_time: Timestamp::UNIX_EPOCH,
             request: String::new(),
             number: 0,
-            files: vec![file; Export::default().max_files],
+            files: vec![file; ExportConfig::default().max_files],
             organized_by: None,
             has_next: false,
         };

@@ -48,7 +48,7 @@ use metrics_exporter_prometheus::PrometheusHandle;
 
 use crate::Evanesce;
 use crate::auth::{Authority, OperatorToken};
-use crate::config::{Profile, Protocol};
+use crate::config::{ProtocolConfig, ProtocolProfile};
 use crate::fhir::ExportParameter;
 use crate::fhir::reference::Bases;
 use crate::job::{ClientId, JobId, TenantId};
@@ -155,7 +155,7 @@ impl Api {
         &self.limits
     }
 
-    fn protocol(&self) -> &Protocol {
+    fn protocol(&self) -> &ProtocolConfig {
         &self.evanesce.config().protocol
     }
 
@@ -173,8 +173,8 @@ impl Api {
     /// one without `Accept` or `Prefer: respond-async` too (C2, C3).
     fn check_poll_headers(&self, request: &HttpRequest) -> Result<(), ApiError> {
         match self.protocol().profile {
-            Profile::Standard => accept::json(request).map(drop),
-            Profile::Soarian => {
+            ProtocolProfile::Standard => accept::json(request).map(drop),
+            ProtocolProfile::Soarian => {
                 accept::require_json(request)?;
                 Preferences::of(request).require_respond_async()
             }

@@ -14,8 +14,8 @@ use super::documents::{BASE, Document};
 use super::operation::{Answer, Description, Field, Operation, Parameter, Place, Values};
 use super::routes::ADMIN_OPERATIONS;
 use super::{Api, ApiError, reading};
-use crate::config::Profile;
-use crate::fhir::{ExportParameter, Offer, Taken};
+use crate::config::ProtocolProfile;
+use crate::fhir::{CapabilityOffer, ExportParameter, ParameterScope};
 
 /// The name of the one security scheme of clients.
 const SCHEME: &str = "smart";
@@ -120,12 +120,12 @@ fn operation_object(
     scheme: Option<&str>,
 ) -> Value {
     let mut parameters: Vec<_> = description.parameters.iter().copied().flatten().map(parameter).collect();
-    if let (Some(Offer::Export(_)), &Method::GET) = (&operation.offer, method) {
+    if let (Some(CapabilityOffer::Export(_)), &Method::GET) = (&operation.offer, method) {
         let in_query =
-            api.export_parameters().into_iter().filter(|parameter| parameter.taken != Taken::ByPost);
+            api.export_parameters().into_iter().filter(|parameter| parameter.taken != ParameterScope::ByPost);
         parameters.extend(in_query.map(export_parameter));
     }
-    if operation.name == "request" && api.protocol().profile == Profile::Soarian {
+    if operation.name == "request" && api.protocol().profile == ProtocolProfile::Soarian {
         parameters.extend(POLLS_OF_SOARIAN.iter().map(parameter));
     }
     let mut object = json!({

@@ -5,8 +5,8 @@ use actix_web::Route;
 use actix_web::http::Method;
 
 use super::caller::Access;
-use crate::config::Profile;
-use crate::fhir::Offer;
+use crate::config::ProtocolProfile;
+use crate::fhir::CapabilityOffer;
 
 /// One URL.
 pub struct Operation {
@@ -17,7 +17,7 @@ pub struct Operation {
     /// Who may call it.
     pub access: Access,
     /// What the CapabilityStatement says of it.
-    pub offer: Option<Offer>,
+    pub offer: Option<CapabilityOffer>,
     /// The methods that it takes, in the order of `Allow`.
     pub methods: &'static [Handled],
 }
@@ -27,16 +27,16 @@ pub type Handled = (Method, fn() -> Route, &'static Description);
 
 impl Operation {
     /// The methods that it takes under the rules of a profile: Soarian's kick-offs are by GET only.
-    pub fn methods_under(&self, profile: Profile) -> impl Iterator<Item = &'static Handled> + use<> {
-        let is_kickoff = matches!(self.offer, Some(Offer::Export(_)));
+    pub fn methods_under(&self, profile: ProtocolProfile) -> impl Iterator<Item = &'static Handled> + use<> {
+        let is_kickoff = matches!(self.offer, Some(CapabilityOffer::Export(_)));
         let is_taken = move |(method, ..): &&Handled| {
-            profile == Profile::Standard || !is_kickoff || *method == Method::GET
+            profile == ProtocolProfile::Standard || !is_kickoff || *method == Method::GET
         };
         self.methods.iter().filter(is_taken)
     }
 
     /// The value of `Allow`.
-    pub fn allow(&self, profile: Profile) -> String {
+    pub fn allow(&self, profile: ProtocolProfile) -> String {
         self.methods_under(profile).map(|(method, ..)| method.as_str()).collect::<Vec<_>>().join(", ")
     }
 }

@@ -12,8 +12,8 @@ use super::{
     Api, ApiError, admin, binary, delete, descriptions, discovery, download, group, introspection, kickoff,
     middleware, openapi, operation_definition, smart_configuration as smart, status, token,
 };
-use crate::config::Profile;
-use crate::fhir::{GROUP_EXPORT, Offer, PATIENT_EXPORT, SYSTEM_EXPORT};
+use crate::config::ProtocolProfile;
+use crate::fhir::{CapabilityOffer, GROUP_EXPORT, PATIENT_EXPORT, SYSTEM_EXPORT};
 
 /// Where the URLs of a tenant begin (G-1).
 pub const TENANT: &str = "/r4/{tenant}";
@@ -24,7 +24,7 @@ pub static OPERATIONS: &[Operation] = &[
         name: "system-export",
         path: "/r4/{tenant}/$export",
         access: Access::Token,
-        offer: Some(Offer::Export(&SYSTEM_EXPORT)),
+        offer: Some(CapabilityOffer::Export(&SYSTEM_EXPORT)),
         methods: &[
             (Method::GET, || web::to(kickoff::system), &descriptions::KICK_OFF),
             (Method::POST, || web::to(kickoff::system), &descriptions::KICK_OFF_BY_POST),
@@ -34,7 +34,7 @@ pub static OPERATIONS: &[Operation] = &[
         name: "patient-export",
         path: "/r4/{tenant}/Patient/$export",
         access: Access::Token,
-        offer: Some(Offer::Export(&PATIENT_EXPORT)),
+        offer: Some(CapabilityOffer::Export(&PATIENT_EXPORT)),
         methods: &[
             (Method::GET, || web::to(kickoff::patient), &descriptions::KICK_OFF),
             (Method::POST, || web::to(kickoff::patient), &descriptions::KICK_OFF_BY_POST),
@@ -44,7 +44,7 @@ pub static OPERATIONS: &[Operation] = &[
         name: "group-export",
         path: "/r4/{tenant}/Group/{id}/$export",
         access: Access::Token,
-        offer: Some(Offer::Export(&GROUP_EXPORT)),
+        offer: Some(CapabilityOffer::Export(&GROUP_EXPORT)),
         methods: &[
             (Method::GET, || web::to(kickoff::group), &descriptions::KICK_OFF),
             (Method::POST, || web::to(kickoff::group), &descriptions::KICK_OFF_BY_POST),
@@ -100,7 +100,7 @@ pub static OPERATIONS: &[Operation] = &[
         name: "operation-definitions",
         path: "/r4/{tenant}/OperationDefinition",
         access: Access::Open,
-        offer: Some(Offer::Interaction("OperationDefinition", "search-type", &[("url", "uri")])),
+        offer: Some(CapabilityOffer::Interaction("OperationDefinition", "search-type", &[("url", "uri")])),
         methods: &[
             (Method::GET, || web::to(operation_definition::search), &descriptions::OPERATION_DEFINITIONS),
             (Method::HEAD, || web::to(operation_definition::search), &descriptions::OPERATION_DEFINITIONS),
@@ -122,7 +122,7 @@ pub static OPERATIONS: &[Operation] = &[
         name: "operation-definition",
         path: "/r4/{tenant}/OperationDefinition/{id}",
         access: Access::Open,
-        offer: Some(Offer::Interaction("OperationDefinition", "read", &[])),
+        offer: Some(CapabilityOffer::Interaction("OperationDefinition", "read", &[])),
         methods: &[
             (Method::GET, || web::to(operation_definition::read), &descriptions::OPERATION_DEFINITION),
             (Method::HEAD, || web::to(operation_definition::read), &descriptions::OPERATION_DEFINITION),
@@ -132,7 +132,7 @@ pub static OPERATIONS: &[Operation] = &[
         name: "groups",
         path: "/r4/{tenant}/Group",
         access: Access::Token,
-        offer: Some(Offer::Interaction(
+        offer: Some(CapabilityOffer::Interaction(
             "Group",
             "search-type",
             &[("_id", "token"), ("identifier", "token"), ("name", "string")],
@@ -153,7 +153,7 @@ pub static OPERATIONS: &[Operation] = &[
         name: "group",
         path: "/r4/{tenant}/Group/{id}",
         access: Access::Token,
-        offer: Some(Offer::Interaction("Group", "read", &[])),
+        offer: Some(CapabilityOffer::Interaction("Group", "read", &[])),
         methods: &[
             (Method::GET, || web::to(group::read), &descriptions::GROUP),
             (Method::HEAD, || web::to(group::read), &descriptions::GROUP),
@@ -163,7 +163,7 @@ pub static OPERATIONS: &[Operation] = &[
         name: "binary",
         path: "/r4/{tenant}/Binary/{id}",
         access: Access::Token,
-        offer: Some(Offer::Interaction("Binary", "read", &[])),
+        offer: Some(CapabilityOffer::Interaction("Binary", "read", &[])),
         methods: &[
             (Method::GET, || web::to(binary::read), &descriptions::BINARY),
             (Method::HEAD, || web::to(binary::read), &descriptions::BINARY),
@@ -364,7 +364,7 @@ async fn no_route() -> HttpResponse {
 }
 
 /// A URL with its methods; any other method gets 405 with `Allow`.
-fn resource(path: &str, operation: &'static Operation, profile: Profile) -> Resource {
+fn resource(path: &str, operation: &'static Operation, profile: ProtocolProfile) -> Resource {
     let mut resource = web::resource(path).name(operation.name);
     for (method, handler, _) in operation.methods_under(profile) {
         let route = handler().method(method.clone());

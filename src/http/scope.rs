@@ -7,7 +7,7 @@ use std::collections::BTreeSet;
 use super::ApiError;
 use super::parameters::{exported_under, provenances};
 use crate::auth::{Application, Coverage, Permission, Scopes};
-use crate::config::Profile;
+use crate::config::ProtocolProfile;
 use crate::fhir::ResourceType;
 use crate::fhir::reference::Bases;
 use crate::fhir::search::{self, TypeFilter};
@@ -39,7 +39,7 @@ pub fn access(
     scopes: &Scopes,
     realm: &str,
     level: &Level,
-    profile: Profile,
+    profile: ProtocolProfile,
     given: &[(String, String)],
 ) -> Result<Access, ApiError> {
     let access = scopes.access();
@@ -187,7 +187,7 @@ mod tests {
     fn kick_off(scopes: &str, level: Level, given: &[(&str, &str)]) -> Result<Access, String> {
         let given: Vec<_> = given.iter().map(|(name, value)| (name.to_string(), value.to_string())).collect();
         let scopes: Scopes = scopes.parse().unwrap();
-        access(&scopes, "https://h/r4/t", &level, Profile::Standard, &given).map_err(|error| {
+        access(&scopes, "https://h/r4/t", &level, ProtocolProfile::Standard, &given).map_err(|error| {
             assert_eq!((error.status_code(), error.code()), (StatusCode::FORBIDDEN, IssueCode::Security));
             let challenge = error.error_response().headers().get("www-authenticate").cloned().unwrap();
             assert_eq!(challenge, r#"Bearer realm="https://h/r4/t", error="insufficient_scope""#, "G-8");
@@ -249,7 +249,8 @@ mod tests {
             assert_eq!(kick_off(scopes, level, &[]), expected, "{scopes}");
         }
         let account: Scopes = "system/Account.rs".parse().unwrap();
-        let soarian = |scopes: &Scopes| access(scopes, "", &Level::Patient, Profile::Soarian, &[]).is_ok();
+        let soarian =
+            |scopes: &Scopes| access(scopes, "", &Level::Patient, ProtocolProfile::Soarian, &[]).is_ok();
         assert!(!soarian(&account) && soarian(&"system/Goal.rs".parse().unwrap()));
     }
 }

@@ -10,7 +10,7 @@ use serde_json::json;
 
 use super::documents::Document;
 use super::{Api, ApiError, reading};
-use crate::auth::Issuer;
+use crate::auth::TokenIssuer;
 
 /// For how long they may be kept: less than a key takes from its first token to its last.
 const CACHED: &str = "public, max-age=300";
@@ -24,7 +24,7 @@ pub async fn smart_configuration(request: HttpRequest, api: Data<Api>) -> Result
 }
 
 /// It does not depend on what the request says of its host.
-fn configuration(issuer: &Issuer) -> Document {
+fn configuration(issuer: &TokenIssuer) -> Document {
     Document::of(&json!({
         "token_endpoint": issuer.token_url(),
         "grant_types_supported": ["client_credentials"],

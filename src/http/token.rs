@@ -10,7 +10,7 @@ use super::form::Form;
 use super::forwarded::Client;
 use super::{Api, ApiError};
 use crate::audit::AuditedEvent;
-use crate::auth::{Authority, Denied, Issued, Issuer, ScopeError, Scopes};
+use crate::auth::{Authority, IssuedToken, ScopeError, Scopes, TokenDenied, TokenIssuer};
 use crate::job::ClientId;
 use crate::telemetry;
 
@@ -35,13 +35,13 @@ pub enum OAuthError {
     /// Too many requests of an address: it may ask again after so many seconds.
     TooMany(u64),
     /// The client is not who it says, or nobody (T-5).
-    InvalidClient(Denied),
+    InvalidClient(TokenDenied),
     /// Another grant than [`GRANT`].
     UnsupportedGrantType,
     /// The scopes cannot be read, or there is nothing among them that could be granted.
     InvalidScope(String),
     /// An assertion cannot be recorded now.
-    Unavailable(Denied),
+    Unavailable(TokenDenied),
     /// The fault is ours.
     ServerError,
 }
@@ -56,7 +56,7 @@ pub async fn token(request: HttpRequest, payload: Payload, api: Data<Api>) -> Re
         return Ok(OAuthError::TooMany(refusal.retry_after().unwrap_or(RETRY_AFTER)).response(&issuer));
     }
     Ok(match give(&request, payload, authority, &issuer).await {
-        Ok((client, Issued { token, expires_in }, granted)) => {
+        Ok((client, IssuedToken { token, expires_in }, granted)) => {
             let caller = api.asking(&request, Some(client));
             api.record(AuditedEvent::TokenIssued { caller, scopes: granted.len(), expires_in });
             uncached(StatusCode::OK).json(json!({
@@ -80,8 +80,8 @@ async fn give(
     request: &HttpRequest,
     payload: Payload,
     authority: &Authority,
-    issuer: &Issuer,
-) -> Result<(ClientId, Issued, Scopes), OAuthError> {
+    issuer: &TokenIssuer,
+) -> Result<(ClientId, IssuedToken, Scopes), OAuthError> {
     let form = Form::read(request, payload).await?;
     let grant = form.required("grant_type")?;
     if grant != GRANT {
@@ -101,8 +101,8 @@ async fn give(
     let client = form.get("client_id").filter(|client| !client.is_empty());
     let application =
         authority.authenticate(issuer, assertion, client).await.map_err(|denied| match denied {
-            Denied::Assertion(_) => OAuthError::InvalidClient(denied),
-            Denied::Unavailable(_) => OAuthError::Unavailable(denied),
+            TokenDenied::Assertion(_) => OAuthError::InvalidClient(denied),
+            TokenDenied::Unavailable(_) => OAuthError::Unavailable(denied),
         })?;
     let asked: Scopes =
         scope.parse().map_err(|error: ScopeError| OAuthError::InvalidScope(error.to_string()))?;
@@ -136,16 +136,16 @@ impl OAuthError {
         match self {
             Self::InvalidRequest(_) | Self::TooLong | Self::Coded => "invalid-request",
             Self::TooMany(_) => "too-many",
-            Self::InvalidClient(Denied::Assertion(error)) => error.name(),
+            Self::InvalidClient(TokenDenied::Assertion(error)) => error.name(),
             Self::UnsupportedGrantType => "grant-type",
             Self::InvalidScope(_) => "scope",
-            Self::InvalidClient(Denied::Unavailable(_)) | Self::Unavailable(_) => "unavailable",
+            Self::InvalidClient(TokenDenied::Unavailable(_)) | Self::Unavailable(_) => "unavailable",
             Self::ServerError => "server-error",
         }
     }
 
     /// What is answered.
-    pub fn response(&self, issuer: &Issuer) -> HttpResponse {
+    pub fn response(&self, issuer: &TokenIssuer) -> HttpResponse {
         let (status, error, description) = match self {
             Self::InvalidRequest(text) => (StatusCode::BAD_REQUEST, "invalid_request", text.clone()),
             Self::TooLong => {
@@ -187,7 +187,7 @@ impl OAuthError {
 }
 
 /// HTTP wants a challenge with each 401; which scheme it is does not matter to OAuth clients.
-fn challenge(issuer: &Issuer) -> String {
+fn challenge(issuer: &TokenIssuer) -> String {
     format!("Bearer realm=\"{}\"", issuer.url)
 }
 

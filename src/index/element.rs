@@ -10,7 +10,7 @@ use serde_json::value::RawValue;
 use super::line::{Broken, LineReader};
 use crate::cancel::{AT_ONCE, CancelToken};
 use crate::fhir::ResourceType;
-use crate::fhir::compartment::{End, Node, ways};
+use crate::fhir::compartment::{CompartmentPath, PatientRole, ways};
 
 /// An element that the index looks at.
 #[derive(Clone, Copy)]
@@ -26,11 +26,11 @@ pub enum Element {
     /// `meta.lastUpdated`.
     LastUpdated,
     /// What stands on a way of the compartment: an object, or an array of them.
-    Way(&'static Node),
+    Way(&'static CompartmentPath),
     /// One of an array of them.
-    Item(&'static Node),
+    Item(&'static CompartmentPath),
     /// The `reference` of a Reference at the end of a way.
-    Reference(End),
+    Reference(PatientRole),
     /// `recorded` of a Provenance.
     Recorded,
     /// `type` of a Bundle.
@@ -246,8 +246,8 @@ impl Visitor<'_> for MemberOf {
             Element::Meta => (&[("lastUpdated", Element::LastUpdated)], &[], None),
             Element::Way(node) | Element::Item(node) => {
                 let own: Members = match node.end {
-                    Some(End::Owner) => &[("reference", Element::Reference(End::Owner))],
-                    Some(End::Member) => &[("reference", Element::Reference(End::Member))],
+                    Some(PatientRole::Owner) => &[("reference", Element::Reference(PatientRole::Owner))],
+                    Some(PatientRole::Member) => &[("reference", Element::Reference(PatientRole::Member))],
                     None => &[],
                 };
                 (own, &[], Some(node))
@@ -259,8 +259,10 @@ impl Visitor<'_> for MemberOf {
             _ => (&[], &[], None),
         };
         let own = own.iter().chain(more).map(|(member, element)| (*member, *element));
-        let steps =
-            node.map_or(&[][..], Node::children).iter().map(|(step, node)| (*step, Element::Way(node)));
+        let steps = node
+            .map_or(&[][..], CompartmentPath::children)
+            .iter()
+            .map(|(step, node)| (*step, Element::Way(node)));
         // Most keys differ in the first letter: nothing else is looked at then.
         let first = name.as_bytes().first();
         let is_it = |member: &str| member.as_bytes().first() == first && member == name;

@@ -12,7 +12,7 @@ use memchr::memmem::Finder;
 
 use super::key::{Key, key};
 use crate::cancel::{CancelToken, Cancelled};
-use crate::fhir::reference::{Bases, Literal};
+use crate::fhir::reference::{Bases, LiteralReference};
 
 static REFERENCE: LazyLock<Finder<'static>> = LazyLock::new(|| Finder::new("\"reference\""));
 
@@ -52,7 +52,7 @@ pub fn each_reference(
     json: &[u8],
     bases: &Bases,
     cancel: &CancelToken,
-    mut tell: impl FnMut(Literal<'_>),
+    mut tell: impl FnMut(LiteralReference<'_>),
 ) -> Result<(), Cancelled> {
     let json = without_escaped_letters(json, cancel)?;
     let mut from = 0;

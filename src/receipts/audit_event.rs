@@ -5,13 +5,13 @@ use jiff::Timestamp;
 use uuid::Builder;
 
 use super::{ChainHead, ReceiptEntry};
-use crate::fhir::audit_event::{Action, AuditEvent, Description, Outcome, Requestor, codes};
+use crate::fhir::audit_event::{AuditEvent, EventAction, EventDescription, EventOutcome, Requestor, codes};
 use crate::job::Receipt;
 
 /// The AuditEvent of an entry at `head`. Its id is made of the entry's hash: the same entry
 /// is the same resource in every export.
 pub fn audit_event(entry: &ReceiptEntry, head: &ChainHead) -> AuditEvent {
-    let mut description = Description { job: entry.job(), ..describe(entry) };
+    let mut description = EventDescription { job: entry.job(), ..describe(entry) };
     let chain = [("chain-count", head.count.to_string()), ("chain-hash", head.hash.to_string())];
     description.details.extend(chain);
     AuditEvent::new(id(head), entry.at(), description)
@@ -24,48 +24,49 @@ fn id(head: &ChainHead) -> String {
     Builder::from_custom_bytes(bytes).into_uuid().to_string()
 }
 
-fn describe(entry: &ReceiptEntry) -> Description {
-    let activity = Description::new(codes::ACTIVITY, Action::Execute);
+fn describe(entry: &ReceiptEntry) -> EventDescription {
+    let activity = EventDescription::new(codes::ACTIVITY, EventAction::Execute);
     match entry {
-        ReceiptEntry::Erasure(receipt) => Description {
+        ReceiptEntry::Erasure(receipt) => EventDescription {
             began: Some(receipt.marked_at),
             by: receipt.by.as_ref().map(Requestor::named).unwrap_or_default(),
             details: erasure_details(receipt),
-            ..Description::new(codes::DESTROY, Action::Delete)
+            ..EventDescription::new(codes::DESTROY, EventAction::Delete)
         },
-        ReceiptEntry::Hold(hold) => Description {
+        ReceiptEntry::Hold(hold) => EventDescription {
             by: Requestor::named(&hold.by),
             details: vec![("reason", hold.reason.clone())],
-            ..Description::new(codes::HOLD, Action::Update)
+            ..EventDescription::new(codes::HOLD, EventAction::Update)
         },
-        ReceiptEntry::Release { by, .. } => {
-            Description { by: Requestor::named(by), ..Description::new(codes::UNHOLD, Action::Update) }
-        }
-        ReceiptEntry::Pause(pause) => Description {
+        ReceiptEntry::Release { by, .. } => EventDescription {
+            by: Requestor::named(by),
+            ..EventDescription::new(codes::UNHOLD, EventAction::Update)
+        },
+        ReceiptEntry::Pause(pause) => EventDescription {
             subtype: Some(codes::STOP),
             by: Requestor::named(&pause.by),
             details: vec![("reaper", "paused".into()), ("reason", pause.reason.clone())],
             ..activity
         },
-        ReceiptEntry::Resume { by, .. } => Description {
+        ReceiptEntry::Resume { by, .. } => EventDescription {
             subtype: Some(codes::START),
             by: Requestor::named(by),
             details: vec![("reaper", "resumed".into())],
             ..activity
         },
-        ReceiptEntry::Prune { cut, .. } => Description {
+        ReceiptEntry::Prune { cut, .. } => EventDescription {
             details: vec![("pruned-count", cut.count.to_string()), ("pruned-hash", cut.hash.to_string())],
-            ..Description::new(codes::DESTROY, Action::Delete)
+            ..EventDescription::new(codes::DESTROY, EventAction::Delete)
         },
-        ReceiptEntry::Gap { expected, found, .. } => Description {
-            outcome: Outcome::SeriousFailure,
+        ReceiptEntry::Gap { expected, found, .. } => EventDescription {
+            outcome: EventOutcome::SeriousFailure,
             details: vec![
                 ("expected-count", expected.count.to_string()),
                 ("expected-hash", expected.hash.to_string()),
                 ("found-count", found.count.to_string()),
                 ("found-hash", found.hash.to_string()),
             ],
-            ..Description::new(codes::ALERT, Action::Execute)
+            ..EventDescription::new(codes::ALERT, EventAction::Execute)
         },
     }
 }

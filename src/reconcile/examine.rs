@@ -11,7 +11,7 @@ use jiff::Timestamp;
 use super::{ReconcileError, document, parse, read};
 use crate::audit::{self, AuditError, LastWitnessed, WitnessedDeletion};
 use crate::clock::before;
-use crate::config::Retention;
+use crate::config::RetentionConfig;
 use crate::files::layout::{Building, Cure, Testimony};
 use crate::files::{Document, Files, FilesError, Inventory, Place};
 use crate::job::{ExportRequest, JobDocument, JobId, JobState, StateName};
@@ -30,7 +30,7 @@ pub struct Witnesses<'a> {
     /// The wall time.
     pub now: Timestamp,
     /// How long files and tombstones are kept.
-    pub retention: &'a Retention,
+    pub retention: &'a RetentionConfig,
 }
 
 impl Witnesses<'_> {

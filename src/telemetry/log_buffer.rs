@@ -35,7 +35,7 @@ const PAUSE: Duration = Duration::from_millis(10);
 pub struct LogBuffer {
     format: LogFormat,
     room: usize,
-    state: Mutex<State>,
+    state: Mutex<BufferState>,
     /// Notified when a line came.
     came: Condvar,
     /// Notified when lines were written or given up.
@@ -43,7 +43,7 @@ pub struct LogBuffer {
 }
 
 #[derive(Default)]
-struct State {
+struct BufferState {
     /// Whole lines.
     text: Vec<u8>,
     /// Lost lines that have not been reported.
@@ -84,7 +84,7 @@ impl LogBuffer {
 
     /// Writes lines as they come. Never returns.
     pub fn run(&self, out: impl Write) {
-        let mut out = Output { out, is_torn: false };
+        let mut out = LogOutput { out, is_torn: false };
         let mut batch = Vec::new();
         loop {
             self.write_next(&mut out, &mut batch);
@@ -92,10 +92,10 @@ impl LogBuffer {
     }
 
     /// Waits for lines and writes them. `batch` is reused.
-    fn write_next(&self, out: &mut Output<impl Write>, batch: &mut Vec<u8>) {
+    fn write_next(&self, out: &mut LogOutput<impl Write>, batch: &mut Vec<u8>) {
         batch.clear();
         let mut state = self.state.lock();
-        let is_idle = |state: &mut State| state.text.is_empty();
+        let is_idle = |state: &mut BufferState| state.text.is_empty();
         if state.lost == 0 {
             self.came.wait_while(&mut state, is_idle);
         } else {
@@ -177,13 +177,13 @@ impl Write for &LogBuffer {
 }
 
 /// The output of log lines.
-struct Output<W> {
+struct LogOutput<W> {
     out: W,
     /// Whether the last line was written only in part.
     is_torn: bool,
 }
 
-impl<W: Write> Output<W> {
+impl<W: Write> LogOutput<W> {
     /// Writes whole lines. Returns how many of them were not written.
     fn write(&mut self, lines: &[u8]) -> u64 {
         if self.is_torn {
@@ -237,11 +237,11 @@ mod tests {
         }
     }
 
-    fn disk(free: usize) -> Output<Disk> {
-        Output { out: Disk { bytes: Vec::new(), free }, is_torn: false }
+    fn disk(free: usize) -> LogOutput<Disk> {
+        LogOutput { out: Disk { bytes: Vec::new(), free }, is_torn: false }
     }
 
-    fn text(out: &Output<Disk>) -> String {
+    fn text(out: &LogOutput<Disk>) -> String {
         String::from_utf8(out.out.bytes.clone()).unwrap()
     }
 

@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use parking_lot::Mutex;
 
-use crate::config::{Limits, Networks};
+use crate::config::{LimitsConfig, Networks};
 use crate::http::household;
 use crate::telemetry;
 
@@ -14,22 +14,22 @@ use crate::telemetry;
 const MOST: usize = 10_000;
 
 /// The numbers of open connections and their limits.
-pub struct Admission {
+pub struct ConnectionAdmission {
     most: usize,
     most_by_address: usize,
     uncounted: [Networks; 2],
-    open: Mutex<Open>,
+    open: Mutex<OpenConnections>,
 }
 
 #[derive(Default)]
-struct Open {
+struct OpenConnections {
     all: usize,
     by_address: HashMap<IpAddr, usize>,
 }
 
-impl Admission {
+impl ConnectionAdmission {
     /// Creates an admission. The limit of open files allows `descriptors` connections.
-    pub fn new(limits: &Limits, proxies: Networks, descriptors: usize) -> Self {
+    pub fn new(limits: &LimitsConfig, proxies: Networks, descriptors: usize) -> Self {
         let most = match limits.connections {
             0 => descriptors.min(MOST),
             most => most,
@@ -51,7 +51,7 @@ impl Admission {
     ///
     /// # Errors
     /// Fails with the exhausted limit, `all` or `address`.
-    pub fn admit(self: &Arc<Self>, peer: IpAddr) -> Result<Place, &'static str> {
+    pub fn admit(self: &Arc<Self>, peer: IpAddr) -> Result<ConnectionPermit, &'static str> {
         let is_counted = !self.uncounted.iter().any(|networks| networks.contains(peer));
         let address = Some(household(peer)).filter(|_| is_counted && self.most_by_address > 0);
         let mut open = self.open.lock();
@@ -67,17 +67,17 @@ impl Admission {
         }
         open.all += 1;
         telemetry::connections(open.all);
-        Ok(Place { admission: self.clone(), address })
+        Ok(ConnectionPermit { admission: self.clone(), address })
     }
 }
 
 /// Counts a connection as open until it is dropped.
-pub struct Place {
-    admission: Arc<Admission>,
+pub struct ConnectionPermit {
+    admission: Arc<ConnectionAdmission>,
     address: Option<IpAddr>,
 }
 
-impl Drop for Place {
+impl Drop for ConnectionPermit {
     fn drop(&mut self) {
         let mut open = self.admission.open.lock();
         open.all -= 1;
@@ -96,10 +96,11 @@ impl Drop for Place {
 mod tests {
     use super::*;
 
-    fn admission(connections: usize, per_address: usize) -> Arc<Admission> {
-        let limits = Limits { connections, connections_per_address: per_address, ..Limits::default() };
+    fn admission(connections: usize, per_address: usize) -> Arc<ConnectionAdmission> {
+        let limits =
+            LimitsConfig { connections, connections_per_address: per_address, ..LimitsConfig::default() };
         let proxies = serde_json::from_str("[\"10.0.0.1\"]").unwrap();
-        Arc::new(Admission::new(&limits, proxies, 1000))
+        Arc::new(ConnectionAdmission::new(&limits, proxies, 1000))
     }
 
     fn from(text: &str) -> IpAddr {
@@ -143,7 +144,8 @@ mod tests {
             let places: Vec<_> = (0..2000).map_while(|_| admission.admit(from("192.0.2.7")).ok()).collect();
             assert_eq!(places.len(), expected);
         }
-        let admission = Arc::new(Admission::new(&Limits::default(), Networks::default(), usize::MAX));
+        let admission =
+            Arc::new(ConnectionAdmission::new(&LimitsConfig::default(), Networks::default(), usize::MAX));
         assert_eq!(admission.most, MOST);
     }
 }

@@ -17,15 +17,15 @@ use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::time::{Instant, Sleep, sleep};
 use tokio_rustls::server::TlsStream;
 
-use super::admission::Place;
+use super::admission::ConnectionPermit;
 use super::forget;
-use crate::config::Limits;
+use crate::config::LimitsConfig;
 use crate::http::{Activity, Wire};
 use crate::telemetry;
 
 /// How long the server waits for a client; `None` = for ever.
 #[derive(Debug, Clone, Copy)]
-pub struct Patience {
+pub struct ClientTimeouts {
     /// For a TLS handshake, and for the head of a request.
     pub head: Option<Duration>,
     /// For the next request to begin.
@@ -34,9 +34,9 @@ pub struct Patience {
     pub write: Option<Duration>,
 }
 
-impl Patience {
+impl ClientTimeouts {
     /// Reads the timeouts from the settings.
-    pub fn of(limits: &Limits) -> Self {
+    pub fn of(limits: &LimitsConfig) -> Self {
         let unless_zero = |time: Duration| Some(time).filter(|time| !time.is_zero());
         Self {
             head: unless_zero(limits.head_timeout.0),
@@ -56,7 +56,7 @@ impl Patience {
 const COURTESY: Duration = Duration::from_secs(1);
 
 /// What carries the bytes.
-pub enum Io {
+pub enum ClientStream {
     /// Plain TCP.
     Plain(TcpStream),
     /// TLS.
@@ -65,9 +65,9 @@ pub enum Io {
 
 /// A client's connection with its timers.
 pub struct Connection {
-    io: Io,
+    io: ClientStream,
     peer: IpAddr,
-    patience: Patience,
+    patience: ClientTimeouts,
     activity: Rc<Activity>,
     /// When the client last sent something.
     heard: Instant,
@@ -77,12 +77,12 @@ pub struct Connection {
     timer: Pin<Box<Sleep>>,
     /// Fires when the client has taken nothing for too long. Set while it takes nothing.
     stalled: Option<Pin<Box<Sleep>>>,
-    _place: Place,
+    _place: ConnectionPermit,
 }
 
 impl Connection {
     /// Creates a connection that waits for its first request.
-    pub fn new(io: Io, peer: IpAddr, patience: Patience, place: Place) -> Self {
+    pub fn new(io: ClientStream, peer: IpAddr, patience: ClientTimeouts, place: ConnectionPermit) -> Self {
         let now = Instant::now();
         let timer = Box::pin(sleep(patience.tick()));
         let activity = Activity::new();
@@ -91,14 +91,14 @@ impl Connection {
 
     /// Returns what requests see of the connection.
     pub fn wire(&self) -> Wire {
-        let is_tls = matches!(self.io, Io::Tls(_));
+        let is_tls = matches!(self.io, ClientStream::Tls(_));
         Wire { peer: self.peer, is_tls, activity: self.activity.clone() }
     }
 
     fn stream(&self) -> &TcpStream {
         match &self.io {
-            Io::Plain(stream) => stream,
-            Io::Tls(stream) => stream.get_ref().0,
+            ClientStream::Plain(stream) => stream,
+            ClientStream::Tls(stream) => stream.get_ref().0,
         }
     }
 
@@ -110,7 +110,7 @@ impl Connection {
             return None;
         }
         let since = idle.max(self.written);
-        let Patience { head, keep_alive, .. } = self.patience;
+        let ClientTimeouts { head, keep_alive, .. } = self.patience;
         if !self.activity.has_begun() {
             Some(since + head? + COURTESY)
         } else if self.heard > idle {
@@ -164,8 +164,8 @@ impl AsyncRead for Connection {
         buffer: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
         let read = match &mut self.io {
-            Io::Plain(stream) => Pin::new(stream).poll_read(context, buffer),
-            Io::Tls(stream) => Pin::new(stream).poll_read(context, buffer),
+            ClientStream::Plain(stream) => Pin::new(stream).poll_read(context, buffer),
+            ClientStream::Tls(stream) => Pin::new(stream).poll_read(context, buffer),
         };
         if read.is_pending() {
             return self.poll_idle(context);
@@ -182,8 +182,8 @@ impl AsyncWrite for Connection {
         bytes: &[u8],
     ) -> Poll<io::Result<usize>> {
         let written = match &mut self.io {
-            Io::Plain(stream) => Pin::new(stream).poll_write(context, bytes),
-            Io::Tls(stream) => Pin::new(stream).poll_write(context, bytes),
+            ClientStream::Plain(stream) => Pin::new(stream).poll_write(context, bytes),
+            ClientStream::Tls(stream) => Pin::new(stream).poll_write(context, bytes),
         };
         self.watch(context, written)
     }
@@ -194,31 +194,31 @@ impl AsyncWrite for Connection {
         bytes: &[IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
         let written = match &mut self.io {
-            Io::Plain(stream) => Pin::new(stream).poll_write_vectored(context, bytes),
-            Io::Tls(stream) => Pin::new(stream).poll_write_vectored(context, bytes),
+            ClientStream::Plain(stream) => Pin::new(stream).poll_write_vectored(context, bytes),
+            ClientStream::Tls(stream) => Pin::new(stream).poll_write_vectored(context, bytes),
         };
         self.watch(context, written)
     }
 
     fn is_write_vectored(&self) -> bool {
         match &self.io {
-            Io::Plain(stream) => stream.is_write_vectored(),
-            Io::Tls(stream) => stream.is_write_vectored(),
+            ClientStream::Plain(stream) => stream.is_write_vectored(),
+            ClientStream::Tls(stream) => stream.is_write_vectored(),
         }
     }
 
     fn poll_flush(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
         let flushed = match &mut self.io {
-            Io::Plain(stream) => Pin::new(stream).poll_flush(context),
-            Io::Tls(stream) => Pin::new(stream).poll_flush(context),
+            ClientStream::Plain(stream) => Pin::new(stream).poll_flush(context),
+            ClientStream::Tls(stream) => Pin::new(stream).poll_flush(context),
         };
         self.watch(context, flushed)
     }
 
     fn poll_shutdown(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
         let closed = match &mut self.io {
-            Io::Plain(stream) => Pin::new(stream).poll_shutdown(context),
-            Io::Tls(stream) => Pin::new(stream).poll_shutdown(context),
+            ClientStream::Plain(stream) => Pin::new(stream).poll_shutdown(context),
+            ClientStream::Tls(stream) => Pin::new(stream).poll_shutdown(context),
         };
         self.watch(context, closed)
     }

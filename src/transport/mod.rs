@@ -22,10 +22,10 @@ use actix_web::dev::{AppConfig, Extensions, Server};
 use actix_web::rt::net::TcpStream;
 use rustix::net::sockopt::{set_socket_linger, set_tcp_nodelay, set_tcp_user_timeout};
 
-use self::admission::Admission;
-use self::connection::{Connection, Io, Patience};
-use self::tls::Tls;
-use crate::config::{Config, Limits};
+use self::admission::ConnectionAdmission;
+use self::connection::{ClientStream, ClientTimeouts, Connection};
+use self::tls::TlsReloader;
+use crate::config::{Config, LimitsConfig};
 use crate::http::{self, Api, Wire};
 use crate::telemetry;
 
@@ -65,8 +65,8 @@ pub enum TransportError {
 pub struct Transport {
     listener: TcpListener,
     address: SocketAddr,
-    front: Arc<Front>,
-    limits: Limits,
+    front: Arc<ConnectionAcceptor>,
+    limits: LimitsConfig,
 }
 
 impl Transport {
@@ -76,14 +76,16 @@ impl Transport {
     /// Fails if the address is taken or the TLS files cannot be used.
     pub fn bind(config: &Config) -> Result<Self, TransportError> {
         let cannot_listen = |source| TransportError::Listen { address: config.server.listen, source };
-        let tls = Tls::load(&config.tls)?.map(Arc::new);
+        let tls = TlsReloader::load(&config.tls)?.map(Arc::new);
         let listener = TcpListener::bind(config.server.listen).map_err(cannot_listen)?;
         // Listens again, with the wanted backlog.
         rustix::net::listen(&listener, config.limits.backlog).map_err(|e| cannot_listen(e.into()))?;
         let address = listener.local_addr().map_err(cannot_listen)?;
         let limits = config.limits.clone();
-        let admission = Admission::new(&limits, config.server.trusted_proxies.clone(), descriptors());
-        let front = Front { tls, admission: Arc::new(admission), patience: Patience::of(&limits) };
+        let admission =
+            ConnectionAdmission::new(&limits, config.server.trusted_proxies.clone(), descriptors());
+        let front =
+            ConnectionAcceptor { tls, admission: Arc::new(admission), patience: ClientTimeouts::of(&limits) };
         Ok(Self { listener, address, front: Arc::new(front), limits })
     }
 
@@ -140,13 +142,13 @@ impl Transport {
 }
 
 /// Accepts connections, before HTTP.
-struct Front {
-    tls: Option<Arc<Tls>>,
-    admission: Arc<Admission>,
-    patience: Patience,
+struct ConnectionAcceptor {
+    tls: Option<Arc<TlsReloader>>,
+    admission: Arc<ConnectionAdmission>,
+    patience: ClientTimeouts,
 }
 
-impl Front {
+impl ConnectionAcceptor {
     /// Turns a socket into a connection. Returns `None` if it is refused, which closes it.
     async fn receive(&self, stream: TcpStream) -> Option<(Connection, Option<SocketAddr>)> {
         let peer = stream.peer_addr().ok()?;
@@ -160,15 +162,15 @@ impl Front {
         };
         self.set_options(&stream);
         let io = match &self.tls {
-            None => Io::Plain(stream),
-            Some(tls) => Io::Tls(Box::new(self.shake_hands(tls, stream).await?)),
+            None => ClientStream::Plain(stream),
+            Some(tls) => ClientStream::Tls(Box::new(self.shake_hands(tls, stream).await?)),
         };
         Some((Connection::new(io, peer.ip(), self.patience, place), Some(peer)))
     }
 
     async fn shake_hands(
         &self,
-        tls: &Tls,
+        tls: &TlsReloader,
         stream: TcpStream,
     ) -> Option<tokio_rustls::server::TlsStream<TcpStream>> {
         let handshake = tls.acceptor().accept(stream);
@@ -210,7 +212,7 @@ fn forget(stream: &TcpStream) {
 
 /// Returns whether connections carry several requests. [`Connection`] decides how long to wait for
 /// them.
-fn keep_alive(limits: &Limits) -> KeepAlive {
+fn keep_alive(limits: &LimitsConfig) -> KeepAlive {
     if limits.keep_alive.0.is_zero() { KeepAlive::Disabled } else { KeepAlive::Os }
 }
 

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use evanesce::auth::{Applications, Departed, Reload, Watch, revocation};
+use evanesce::auth::{Applications, DeactivatedApplication, ReloadOutcome, Watch, revocation};
 use evanesce::export::{Part, Plan};
 use evanesce::job::{JobState, MarkReason, StateName};
 use evanesce::{Evanesce, Kickoff};
@@ -31,8 +31,8 @@ fn rows(halfway: Arc<Notify>) -> FakeExporter {
     })
 }
 
-fn departed(client_id: &str) -> Departed {
-    Departed { tenant: "default".parse().unwrap(), client_id: client_id.parse().unwrap() }
+fn departed(client_id: &str) -> DeactivatedApplication {
+    DeactivatedApplication { tenant: "default".parse().unwrap(), client_id: client_id.parse().unwrap() }
 }
 
 #[tokio::test]
@@ -59,7 +59,7 @@ async fn the_jobs_of_a_deactivated_application_are_erased_with_a_receipt_that_sa
     let foreign = evanesce.submit(Kickoff::system(), other()).await.unwrap();
 
     replace(&file, &both.replacen("a.json\"\n", "a.json\"\nactive = false\n", 1));
-    let Some(Reload::Taken { departed: gone }) = told.recv().await else { panic!("not taken") };
+    let Some(ReloadOutcome::Taken { departed: gone }) = told.recv().await else { panic!("not taken") };
     assert_eq!(gone, [departed("acme")]);
     let revoked = revocation::cancel_jobs(&evanesce, &gone).await;
     assert_eq!((revoked.jobs.as_slice(), revoked.failed.len()), (&[running][..], 0));
@@ -81,7 +81,7 @@ async fn the_jobs_of_a_deactivated_application_are_erased_with_a_receipt_that_sa
 
     // Whoever is no application at all is found by the jobs that it has.
     let owners = revocation::departed_owners(&evanesce, &applications).await;
-    let stranger = Departed { tenant: "u".parse().unwrap(), client_id: acme() };
+    let stranger = DeactivatedApplication { tenant: "u".parse().unwrap(), client_id: acme() };
     assert_eq!(owners, [stranger]);
     assert_eq!(revocation::cancel_jobs(&evanesce, &owners).await.jobs, [elsewhere]);
 }

@@ -12,7 +12,7 @@ mod token_server;
 use std::path::{Path, PathBuf};
 use std::process::Output;
 
-use evanesce::auth::client::{Alg, ClientKey};
+use evanesce::auth::client::{ClientKey, SigningAlgorithm};
 use tempfile::TempDir;
 
 /// Runs `evanesce ARGUMENTS` to its end.
@@ -42,7 +42,7 @@ fn text(path: &Path) -> &str {
 /// A folder with a JWKS file `a.json`, and the path of a file of applications in it.
 fn folder() -> (TempDir, PathBuf) {
     let folder = tempfile::tempdir().unwrap();
-    let (key, _) = ClientKey::generate(Alg::Es384, None).unwrap();
+    let (key, _) = ClientKey::generate(SigningAlgorithm::Es384, None).unwrap();
     std::fs::write(folder.path().join("a.json"), key.jwks()).unwrap();
     let file = folder.path().join("applications.toml");
     (folder, file)

@@ -6,7 +6,7 @@ use std::path::Path;
 use std::sync::mpsc::{self, Receiver};
 use std::time::Duration;
 
-use evanesce::auth::{Applications, Departed, Reload, Watch};
+use evanesce::auth::{Applications, DeactivatedApplication, ReloadOutcome, Watch};
 
 use super::{application, folder, replace};
 use crate::support::{PATIENCE, Setup, eventually};
@@ -17,7 +17,7 @@ const NEVER: Duration = Duration::from_secs(3600);
 struct Followed {
     applications: Applications,
     watch: Watch,
-    told: Receiver<Reload>,
+    told: Receiver<ReloadOutcome>,
 }
 
 impl Followed {
@@ -29,16 +29,16 @@ impl Followed {
     }
 
     /// What the next change that was found is.
-    fn next(&self) -> Reload {
+    fn next(&self) -> ReloadOutcome {
         self.told.recv_timeout(PATIENCE).expect("a change is found")
     }
 
     /// The same after the file was written in place: on a machine that is very busy it may be
     /// seen empty for a moment, which takes nobody away.
-    fn next_in_place(&self) -> Reload {
+    fn next_in_place(&self) -> ReloadOutcome {
         loop {
             match self.next() {
-                Reload::Refused { reason } if reason.contains("is empty") => {}
+                ReloadOutcome::Refused { reason } if reason.contains("is empty") => {}
                 next => return next,
             }
         }
@@ -47,7 +47,7 @@ impl Followed {
     /// The reason of the refusal that comes next.
     fn refusal(&self) -> String {
         match self.next() {
-            Reload::Refused { reason } => {
+            ReloadOutcome::Refused { reason } => {
                 assert_eq!(self.applications.stale(), Some(reason.clone()));
                 reason.to_string()
             }
@@ -60,9 +60,10 @@ impl Followed {
     }
 }
 
-fn taken(departed: &[&str]) -> Reload {
-    let one = |id: &&str| Departed { tenant: "t".parse().unwrap(), client_id: id.parse().unwrap() };
-    Reload::Taken { departed: departed.iter().map(one).collect() }
+fn taken(departed: &[&str]) -> ReloadOutcome {
+    let one =
+        |id: &&str| DeactivatedApplication { tenant: "t".parse().unwrap(), client_id: id.parse().unwrap() };
+    ReloadOutcome::Taken { departed: departed.iter().map(one).collect() }
 }
 
 #[test]
@@ -172,13 +173,13 @@ fn a_key_file_that_is_replaced_makes_another_application_of_its_owner() {
     let followed = Followed::new(&file, NEVER);
     let find = || followed.applications.find(&"t".parse().unwrap(), &"a".parse().unwrap()).unwrap();
     let before = find();
-    assert_eq!(followed.applications.reload(), Reload::Unchanged);
+    assert_eq!(followed.applications.reload(), ReloadOutcome::Unchanged);
     assert!(std::sync::Arc::ptr_eq(&before, &find()));
     let keys = folder.path().join("a.json");
     replace(&keys, &std::fs::read_to_string(&keys).unwrap().replace("\"sig\"", "\"sig\" "));
     assert_eq!(followed.next(), taken(&[]));
     assert!(!std::sync::Arc::ptr_eq(&before, &find()), "what was kept of its keys is old");
-    assert_eq!(followed.applications.reload(), Reload::Unchanged);
+    assert_eq!(followed.applications.reload(), ReloadOutcome::Unchanged);
 }
 
 #[test]
@@ -188,9 +189,9 @@ fn an_application_of_a_tenant_that_there_is_not_is_refused() {
     let tenants = BTreeSet::from(["t".parse().unwrap(), "u".parse().unwrap()]);
     let applications = Applications::open(&file, Some(tenants)).unwrap();
     std::fs::write(&file, application("t", "a", "") + &application("v", "b", "")).unwrap();
-    let Reload::Refused { reason } = applications.reload() else { panic!("taken") };
+    let ReloadOutcome::Refused { reason } = applications.reload() else { panic!("taken") };
     assert!(reason.contains("line 7: b is of the tenant v; there are: t, u"), "{reason}");
-    assert_eq!(applications.reload(), Reload::Unchanged, "a mistake is told once");
+    assert_eq!(applications.reload(), ReloadOutcome::Unchanged, "a mistake is told once");
     assert!(applications.is_stale(), "and seen as long as it is there");
     let unknown = BTreeSet::from(["u".parse().unwrap()]);
     assert!(Applications::open(&file, Some(unknown)).is_err());

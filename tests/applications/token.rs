@@ -2,7 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
-use evanesce::auth::client::{Alg, ClientKey};
+use evanesce::auth::client::{ClientKey, SigningAlgorithm};
 use jiff::Timestamp;
 use jsonwebtoken::jwk::JwkSet;
 use jsonwebtoken::{DecodingKey, Validation};
@@ -12,7 +12,7 @@ use tempfile::TempDir;
 use super::token_server::{Answers, TokenServer};
 use super::{done, refused, text};
 
-fn key(alg: Alg) -> (TempDir, PathBuf, ClientKey) {
+fn key(alg: SigningAlgorithm) -> (TempDir, PathBuf, ClientKey) {
     let folder = tempfile::tempdir().unwrap();
     let (key, pem) = ClientKey::generate(alg, None).unwrap();
     let path = folder.path().join("key.pem");
@@ -28,7 +28,7 @@ fn token<'a>(server: &'a TokenServer, key: &'a Path, more: &[&'a str]) -> Vec<&'
 
 #[test]
 fn t_1_a_token_is_asked_for_with_an_assertion_that_its_key_verifies() {
-    for alg in [Alg::Es384, Alg::Rs384] {
+    for alg in [SigningAlgorithm::Es384, SigningAlgorithm::Rs384] {
         let server = TokenServer::plain(Answers::default());
         let (_folder, path, key) = key(alg);
         assert_eq!(done(&token(&server, &path, &[])), "a.b.c\n", "the token alone");
@@ -57,7 +57,7 @@ fn t_1_a_token_is_asked_for_with_an_assertion_that_its_key_verifies() {
 #[test]
 fn scope_and_kid_are_those_that_are_given_and_the_whole_answer_can_be_had() {
     let server = TokenServer::plain(Answers::default());
-    let (_folder, path, _) = key(Alg::Es384);
+    let (_folder, path, _) = key(SigningAlgorithm::Es384);
     let more = ["--kid", "k1", "--scope", "system/Patient.read system/Group.rs", "--alg", "ES384", "--json"];
     let json: Value = serde_json::from_str(&done(&token(&server, &path, &more))).unwrap();
     assert_eq!((&json["access_token"], &json["expires_in"]), (&"a.b.c".into(), &300.into()));
@@ -70,7 +70,7 @@ fn scope_and_kid_are_those_that_are_given_and_the_whole_answer_can_be_had() {
 #[test]
 fn g_2_over_tls_only_an_authority_that_is_trusted_will_do() {
     let server = TokenServer::tls(Answers::default());
-    let (folder, path, _) = key(Alg::Es384);
+    let (folder, path, _) = key(SigningAlgorithm::Es384);
     let cacert = folder.path().join("ca.pem");
     std::fs::write(&cacert, server.authority.as_ref().unwrap()).unwrap();
     assert_eq!(done(&token(&server, &path, &["--cacert", text(&cacert)])), "a.b.c\n");
@@ -84,7 +84,7 @@ fn g_2_over_tls_only_an_authority_that_is_trusted_will_do() {
 
 #[test]
 fn what_goes_wrong_is_said_on_standard_error() {
-    let (folder, path, _) = key(Alg::Es384);
+    let (folder, path, _) = key(SigningAlgorithm::Es384);
     let ok = Answers::default();
     let discovery = |discovery| Answers { discovery, ..ok.clone() };
     let answer = |token| Answers { token, ..ok.clone() };

@@ -9,7 +9,7 @@ use std::process::{Command, Stdio};
 
 use evanesce::audit::{AuditLog, AuditedEvent};
 use evanesce::clock::Clock;
-use evanesce::config::Audit;
+use evanesce::config::AuditConfig;
 use serde_json::Value;
 
 use crate::receipts::erase_one;
@@ -268,7 +268,7 @@ fn old_files_are_removed_by_a_server_and_the_rest_verifies() {
     std::fs::create_dir_all(&data_dir).unwrap();
     for day in ["2015-05-01T12:00:00Z", "2015-05-02T12:00:00Z", "2015-05-03T12:00:00Z"] {
         let day: jiff::Timestamp = day.parse().unwrap();
-        let log = AuditLog::open(&data_dir, &Audit::default(), Clock::new(move || day)).unwrap();
+        let log = AuditLog::open(&data_dir, &AuditConfig::default(), Clock::new(move || day)).unwrap();
         log.record(AuditedEvent::Started);
     }
     let old = files(&setup);

@@ -60,7 +60,7 @@ impl Exporter for Rows {
 async fn start(
     folder: &InstanceDir,
     exporter: impl Exporter + 'static,
-    set: impl FnOnce(&mut evanesce::config::Export),
+    set: impl FnOnce(&mut evanesce::config::ExportConfig),
 ) -> Evanesce {
     let mut config = Config::default();
     set(&mut config.export);

@@ -3,7 +3,7 @@
 
 use evanesce::Submission;
 use evanesce::auth::Scopes;
-use evanesce::config::Stored;
+use evanesce::config::StoredForm;
 use evanesce::job::{Access, ExportRequest, Handout, OrganizeBy, Provenances};
 use serde_json::{Value, json};
 
@@ -378,7 +378,7 @@ async fn o_4_urls_of_binaries_are_handed_out_with_a_proof_and_estimates_know() {
     let source = generated();
     let mut instance = Instance::over(source.path(), Settings::default()).await;
     let mut config = config(source.path(), &Settings::default());
-    (config.storage.min_free, config.export.stored) = (0, Stored::Zstd);
+    (config.storage.min_free, config.export.stored) = (0, StoredForm::Zstd);
     let data = InstanceDir::in_memory();
     instance.evanesce = Evanesce::builder().config(config).data_dir(data.path()).start().await.unwrap();
     instance.data = data;

@@ -5,7 +5,7 @@ use actix::{AsyncContext, Context};
 
 use super::ExportJob;
 use crate::erase::{Ground, Warrant};
-use crate::export::{Fenced, Straggler};
+use crate::export::{FenceReport, StuckWriter};
 use crate::hooks::Step;
 use crate::job::{Effect, JobState, Mark, MarkReason};
 use crate::telemetry;
@@ -20,7 +20,7 @@ pub(super) struct LastOut {
     /// What comes next, and the generation it belongs to.
     leaving: Option<(u64, &'static [Effect])>,
     /// Writers inside a system call.
-    busy: Vec<Straggler>,
+    busy: Vec<StuckWriter>,
     /// Whether names were unlinked under such a writer.
     swept_early: bool,
 }
@@ -113,13 +113,13 @@ impl ExportJob {
             return;
         }
         let Some(work) = &self.work else { return };
-        let Fenced { closed, busy } = work.fence();
+        let FenceReport { closed, busy } = work.fence();
         self.services.pool.abandon(self.id);
         let stuck: Vec<_> = busy.iter().filter(|writer| !self.last_out.busy.contains(writer)).collect();
-        for Straggler { part, worker } in &closed {
+        for StuckWriter { part, worker } in &closed {
             tracing::error!(job = %self.id, part, worker, "a writer outlived its job's cancel deadline and was fenced");
         }
-        for Straggler { part, worker } in &stuck {
+        for StuckWriter { part, worker } in &stuck {
             tracing::error!(
                 job = %self.id, part, worker,
                 "a writer is stuck in a system call: its names go, its job is not erased before it returns"

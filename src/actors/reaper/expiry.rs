@@ -8,7 +8,7 @@ use jiff::Timestamp;
 use super::super::JobMessage;
 use super::super::prune::{prune, prune_audit};
 use super::Reaper;
-use crate::clock::{Reading, after, between};
+use crate::clock::{ClockReading, after, between};
 use crate::job::JobState;
 use crate::store::DurableChange;
 use crate::telemetry;
@@ -21,7 +21,7 @@ impl Reaper {
     /// over has a pass of its own, so that `Expires` is when the reaper really acts.
     pub(super) fn expire(&mut self, ctx: &mut Context<Self>) {
         let now = self.services.clock.now();
-        let steady = self.clock_guard.is_steady(Reading::take(&self.services.clock));
+        let steady = self.clock_guard.is_steady(ClockReading::take(&self.services.clock));
         self.status.clock_jumped = !steady;
         telemetry::clock_held(!steady);
         self.status.passes += 1;

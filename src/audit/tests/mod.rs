@@ -20,7 +20,7 @@ struct Room {
     dir: tempfile::TempDir,
     log: Arc<AuditLog>,
     second: Arc<AtomicI64>,
-    settings: Audit,
+    settings: AuditConfig,
 }
 
 const NEW_YEAR: i64 = 1_767_225_600;
@@ -30,7 +30,7 @@ impl Room {
         let dir = tempfile::tempdir().unwrap();
         let second = Arc::new(AtomicI64::new(NEW_YEAR));
         let sync_interval = Time(Duration::from_millis(10));
-        let settings = Audit { max_file_bytes, sync_interval, ..Audit::default() };
+        let settings = AuditConfig { max_file_bytes, sync_interval, ..AuditConfig::default() };
         let log = Arc::new(open(dir.path(), &settings, &second));
         Self { dir, log, second, settings }
     }
@@ -103,7 +103,7 @@ impl Room {
     }
 }
 
-fn open(dir: &Path, settings: &Audit, second: &Arc<AtomicI64>) -> AuditLog {
+fn open(dir: &Path, settings: &AuditConfig, second: &Arc<AtomicI64>) -> AuditLog {
     let second = second.clone();
     let clock = Clock::new(move || Timestamp::from_second(second.load(Ordering::Relaxed)).unwrap());
     AuditLog::open(dir, settings, clock).unwrap()
@@ -196,7 +196,7 @@ fn only_the_owner_can_read_the_log() {
 #[test]
 fn a_log_that_is_switched_off_makes_nothing() {
     let dir = tempfile::tempdir().unwrap();
-    let settings = Audit { enabled: false, ..Audit::default() };
+    let settings = AuditConfig { enabled: false, ..AuditConfig::default() };
     let log = AuditLog::open(dir.path(), &settings, Clock::system()).unwrap();
     log.record(AuditedEvent::Started);
     assert!(log.is_healthy() && log.head().is_none());

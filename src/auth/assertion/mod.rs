@@ -21,7 +21,7 @@ pub const LONGEST_LIFE: i64 = 300;
 
 /// A well-formed assertion for this server. Its signature has not been checked.
 #[derive(Debug, PartialEq, Eq)]
-pub struct Assertion<'a> {
+pub struct ClientAssertion<'a> {
     /// The signed bytes: header and claims as they stand.
     signed: &'a str,
     signature: &'a str,
@@ -92,7 +92,7 @@ impl AssertionError {
 
 /// A JOSE header. Duplicate members are an error.
 #[derive(Deserialize)]
-struct Header {
+struct AssertionHeader {
     alg: String,
     kid: Option<String>,
     #[serde(default, deserialize_with = "stated")]
@@ -110,7 +110,7 @@ fn stated<'de, D: Deserializer<'de>, T: Deserialize<'de>>(deserializer: D) -> Re
 }
 
 #[derive(Deserialize)]
-struct Claims {
+struct AssertionClaims {
     iss: Option<String>,
     sub: Option<String>,
     aud: Option<Audience>,
@@ -130,7 +130,7 @@ enum Audience {
 }
 
 /// What an assertion is checked against.
-pub struct Expected<'a> {
+pub struct ExpectedClaims<'a> {
     /// The URL of the token endpoint.
     pub audience: &'a str,
     /// The form field `client_id`, if it was sent (T-3).
@@ -141,17 +141,17 @@ pub struct Expected<'a> {
     pub skew: i64,
 }
 
-impl<'a> Assertion<'a> {
+impl<'a> ClientAssertion<'a> {
     /// Parses an assertion and checks everything but its signature.
-    pub fn read(text: &'a str, expected: &Expected<'_>) -> Result<Self, AssertionError> {
+    pub fn read(text: &'a str, expected: &ExpectedClaims<'_>) -> Result<Self, AssertionError> {
         use AssertionError as Refused;
         if text.len() > LONGEST {
             return Err(Refused::TooLong);
         }
         let (signed, signature) = text.rsplit_once('.').ok_or(Refused::Malformed)?;
         let (header, claims) = signed.split_once('.').ok_or(Refused::Malformed)?;
-        let header: Header = part(header)?;
-        let claims: Claims = part(claims)?;
+        let header: AssertionHeader = part(header)?;
+        let claims: AssertionClaims = part(claims)?;
         let algorithm = match header.alg.as_str() {
             "RS384" => Algorithm::RS384,
             "ES384" => Algorithm::ES384,
@@ -240,7 +240,12 @@ fn part<T: for<'de> Deserialize<'de>>(text: &str) -> Result<T, AssertionError> {
 
 /// Returns when the assertion expires, if it is valid now (T-1, T-6). Times may have fractions (RFC
 /// 7519).
-fn in_time(exp: Option<f64>, nbf: Option<f64>, iat: Option<f64>, expected: &Expected<'_>) -> Option<i64> {
+fn in_time(
+    exp: Option<f64>,
+    nbf: Option<f64>,
+    iat: Option<f64>,
+    expected: &ExpectedClaims<'_>,
+) -> Option<i64> {
     let (now, skew) = (expected.now as f64, expected.skew as f64);
     let exp = exp.filter(|exp| *exp + skew > now && *exp <= now + LONGEST_LIFE as f64 + skew)?;
     let has_begun = |time: Option<f64>| time.is_none_or(|time| time <= now + skew);

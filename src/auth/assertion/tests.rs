@@ -8,7 +8,7 @@ use super::*;
 
 const NOW: i64 = 1_700_000_000;
 const AUDIENCE: &str = "https://h/r4/default/auth/token";
-const EXPECTED: Expected<'_> = Expected { audience: AUDIENCE, client: None, now: NOW, skew: 60 };
+const EXPECTED: ExpectedClaims<'_> = ExpectedClaims { audience: AUDIENCE, client: None, now: NOW, skew: 60 };
 
 fn header() -> Value {
     json!({"alg": "ES384", "kid": "k", "typ": "JWT"})
@@ -37,7 +37,7 @@ fn unsigned(header: &Value, claims: &Value) -> String {
 }
 
 fn refusal(text: &str) -> Option<AssertionError> {
-    Assertion::read(text, &EXPECTED).err()
+    ClientAssertion::read(text, &EXPECTED).err()
 }
 
 #[test]
@@ -50,7 +50,11 @@ fn t_6_an_assertion_may_be_good_for_five_minutes_and_the_skew_of_clocks() {
         assert!(refusal(&unsigned(&header(), &with(claims(), "exp", exp.clone()))).is_some(), "{exp}");
     }
     let fraction = unsigned(&header(), &with(claims(), "exp", json!(NOW as f64 + 299.5)));
-    assert_eq!(Assertion::read(&fraction, &EXPECTED).unwrap().exp, NOW + 300, "rounded to be kept longer");
+    assert_eq!(
+        ClientAssertion::read(&fraction, &EXPECTED).unwrap().exp,
+        NOW + 300,
+        "rounded to be kept longer"
+    );
     for claim in ["nbf", "iat"] {
         for (at, is_good) in [(-9999, true), (60, true), (61, false)] {
             let assertion = unsigned(&header(), &with(claims(), claim, json!(NOW + at)));
@@ -118,7 +122,9 @@ fn t_1_what_is_wrong_with_an_assertion_itself_is_told() {
 #[test]
 fn t_3_a_client_id_in_the_form_is_that_of_the_assertion() {
     let assertion = unsigned(&header(), &claims());
-    let read = |client| Assertion::read(&assertion, &Expected { client, ..EXPECTED }).map(|read| read.client);
+    let read = |client| {
+        ClientAssertion::read(&assertion, &ExpectedClaims { client, ..EXPECTED }).map(|read| read.client)
+    };
     assert_eq!(read(Some("acme")), Ok("acme".into()));
     assert_eq!(read(Some("other")), Err(AssertionError::Subject));
 }
@@ -164,7 +170,7 @@ fn signed(header: &Value, pair: &EcdsaKeyPair) -> String {
 
 fn verifies(text: &str, registered: &ClientKeys, keys: &[&Value]) -> bool {
     let keys: JwkSet = serde_json::from_value(json!({"keys": keys})).unwrap();
-    Assertion::read(text, &EXPECTED).unwrap().is_signed_by(registered, &keys)
+    ClientAssertion::read(text, &EXPECTED).unwrap().is_signed_by(registered, &keys)
 }
 
 #[test]
@@ -267,7 +273,7 @@ fn a_pretended_verification_takes_as_long_as_a_real_one() {
         let header = with(header(), "alg", json!(alg));
         let (header, claims) = (encode(header.to_string()), encode(claims().to_string()));
         let text = format!("{header}.{claims}.{}", encode(vec![1; length]));
-        let assertion = Assertion::read(&text, &EXPECTED).unwrap();
+        let assertion = ClientAssertion::read(&text, &EXPECTED).unwrap();
         let real = least(&|| assert!(!assertion.verify(&key)));
         let pretended = least(&|| assertion.pretend());
         assert!(pretended * 2 > real && real * 2 > pretended, "{alg}: {real:?}, {pretended:?}");

@@ -18,7 +18,7 @@ use parking_lot::Mutex;
 use sha2::{Digest, Sha256};
 use tokio::sync::oneshot;
 
-use super::folder::Folder;
+use super::folder::AuthFolder;
 use super::replay_file::{Generation, Id, Record, read_all};
 use crate::job::TenantId;
 use crate::telemetry::{self, Fatal};
@@ -111,7 +111,7 @@ impl Replay {
     /// # Errors
     /// Those of the folder: its files cannot be read, or a new one cannot be made.
     pub fn open(
-        folder: Folder,
+        folder: AuthFolder,
         window: Duration,
         limit: usize,
         now: impl Fn() -> i64 + Send + 'static,
@@ -186,7 +186,7 @@ const LOOK_EVERY: Duration = Duration::from_secs(5);
 
 /// The thread that writes.
 struct Writer {
-    folder: Folder,
+    folder: AuthFolder,
     memory: Arc<Mutex<Memory>>,
     newer: Generation,
     /// What the older generation stands in: several files after restarts.

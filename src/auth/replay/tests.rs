@@ -18,7 +18,7 @@ impl Setup {
 
     fn open(&self, window: Duration, limit: usize) -> Replay {
         let now = self.now.clone();
-        let folder = Folder::open(self.data_dir.path()).unwrap();
+        let folder = AuthFolder::open(self.data_dir.path()).unwrap();
         let fatal = Fatal::new(|reason| panic!("{reason}"));
         Replay::open(folder, window, limit, move || now.load(Ordering::SeqCst), fatal).unwrap()
     }

@@ -1,4 +1,4 @@
-//! `evanesce app add`: one more application at the end of the file.
+//! `evanesce app add`: appends an application to the file.
 
 use std::path::{Path, PathBuf};
 
@@ -6,7 +6,7 @@ use jsonwebtoken::jwk::JwkSet;
 use serde::Serialize;
 use toml_edit::{Array, Item, Table, Value, value};
 
-use super::edit::Edit;
+use super::edit::FileEdit;
 use crate::auth::{Scopes, public_keys};
 use crate::cli::CliError;
 use crate::cli::output::{complain, report};
@@ -14,7 +14,7 @@ use crate::job::{ClientId, TenantId};
 
 /// The arguments of `evanesce app add`. What is not said is not allowed.
 #[derive(Debug, clap::Args)]
-pub struct Args {
+pub struct AddArgs {
     /// Its name at the token endpoint.
     #[arg(long, value_name = "ID")]
     client_id: ClientId,
@@ -25,7 +25,7 @@ pub struct Args {
     #[arg(long, value_name = "SCOPES")]
     scopes: Scopes,
     #[command(flatten)]
-    keys: Keys,
+    keys: KeyArgs,
     /// A Group that it may export and read; may be repeated.
     #[arg(long = "group", value_name = "ID", conflicts_with = "all_groups")]
     groups: Vec<String>,
@@ -52,7 +52,7 @@ pub struct Args {
 /// Where its public keys are.
 #[derive(Debug, clap::Args)]
 #[group(required = true, multiple = false)]
-struct Keys {
+struct KeyArgs {
     /// A JWKS file that stays where it is and is read when it is needed.
     #[arg(long, value_name = "FILE")]
     jwks_file: Option<PathBuf>,
@@ -64,8 +64,8 @@ struct Keys {
     jwks_inline: Option<PathBuf>,
 }
 
-impl Keys {
-    /// The setting and its value. Names of files in the file of applications are relative to
+impl KeyArgs {
+    /// Returns the setting and its value. File names in the file of applications are relative to
     /// its folder, those on the command line to the working directory.
     fn setting(&self, folder: &Path) -> Result<(&'static str, Value), CliError> {
         match (&self.jwks_file, &self.jwks_url, &self.jwks_inline) {
@@ -93,7 +93,7 @@ impl Keys {
                 let keys = keys.map_err(|e| unreadable(file, &e))?;
                 Ok(("jwks", keys))
             }
-            // The parser of the arguments says this first.
+            // The argument parser has refused this before.
             (None, None, None) => {
                 Err(CliError::usage("give one of --jwks-file, --jwks-url and --jwks-inline"))
             }
@@ -105,7 +105,7 @@ fn unreadable(path: &Path, error: &dyn std::fmt::Display) -> CliError {
     CliError::usage(format!("cannot use {}: {error}", path.display()))
 }
 
-/// The keys of a file that the server will use; of the others it is said why it will not.
+/// Returns the usable keys of a file, and complains about the others.
 fn usable_keys(file: &Path) -> Result<JwkSet, CliError> {
     let text = std::fs::read(file).map_err(|e| unreadable(file, &e))?;
     let found = public_keys(&text).map_err(|e| unreadable(file, &e))?;
@@ -116,15 +116,15 @@ fn usable_keys(file: &Path) -> Result<JwkSet, CliError> {
 }
 
 /// Adds the application.
-pub fn run(file: &Path, args: Args) -> Result<(), CliError> {
-    let mut edit = Edit::begin(file)?;
+pub fn run(file: &Path, args: AddArgs) -> Result<(), CliError> {
+    let mut edit = FileEdit::begin(file)?;
     let table = args.table(edit.folder())?;
     edit.tables()?.push(table);
     edit.finish()?;
     report(format_args!("{} may ask for tokens of the tenant {}", args.client_id, args.tenant))
 }
 
-impl Args {
+impl AddArgs {
     fn table(&self, folder: &Path) -> Result<Table, CliError> {
         let mut table = Table::new();
         let mut set = |key: &str, item: Value| table.insert(key, Item::Value(item));

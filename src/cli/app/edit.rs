@@ -1,6 +1,6 @@
-//! One edit of the file of applications: read, changed, checked by the parser that the server
-//! has, and put in the place of the old one, all or nothing. Two of these programs wait for one
-//! another; what an editor wrote meanwhile is not overwritten.
+//! One edit of the file of applications. It is read, changed, checked by the server's own parser,
+//! and replaced atomically. Two edits at once wait for each other. Changes that an editor made
+//! meanwhile are not overwritten.
 
 use std::fs::{File, Permissions, TryLockError};
 use std::io::{self, Write};
@@ -15,15 +15,15 @@ use crate::cli::CliError;
 use crate::job::{ClientId, TenantId};
 use crate::plain_file::{self, LinkPolicy, SETTINGS_BYTES};
 
-/// How long another edit is waited for.
+/// How long to wait for another edit.
 const PATIENCE: Duration = Duration::from_secs(10);
 
 /// A file that is being edited.
-pub struct Edit {
+pub struct FileEdit {
     path: PathBuf,
-    /// What stood there; `None` if there was no file.
+    /// The old text; `None` if there was no file.
     before: Option<String>,
-    /// What is to stand there.
+    /// The new document.
     pub document: DocumentMut,
     /// Held until the edit is done.
     _lock: File,
@@ -42,12 +42,12 @@ fn read(path: &Path) -> Result<Option<String>, CliError> {
     }
 }
 
-/// Where the file is looked for that has no folder in its name.
+/// Returns the folder of a path, also of a bare file name.
 fn folder_of(path: &Path) -> &Path {
     path.parent().filter(|folder| *folder != Path::new("")).unwrap_or(Path::new("."))
 }
 
-/// The lock of the folder: the file itself is another one after each edit.
+/// Locks the folder. A lock on the file would not do: each edit replaces the file.
 fn lock(folder: &Path) -> Result<File, CliError> {
     let lock = File::open(folder).map_err(failed(folder, "open the folder"))?;
     let until = Instant::now() + PATIENCE;
@@ -62,10 +62,10 @@ fn lock(folder: &Path) -> Result<File, CliError> {
     }
 }
 
-impl Edit {
-    /// Begins. A file that is not there is as an empty one; one with a mistake is not edited.
+impl FileEdit {
+    /// Begins an edit. A missing file counts as empty. A file with a mistake is not edited.
     pub fn begin(path: &Path) -> Result<Self, CliError> {
-        // A link stays one: what it points to is edited.
+        // A link stays a link: its target is edited.
         let path = path.canonicalize().unwrap_or_else(|_| path.into());
         let lock = lock(folder_of(&path))?;
         let before = read(&path)?;
@@ -75,19 +75,19 @@ impl Edit {
         Ok(Self { path, before, document, _lock: lock })
     }
 
-    /// The folder that the names of key files in the file are relative to.
+    /// Returns the folder that key files in the file are relative to.
     pub fn folder(&self) -> &Path {
         folder_of(&self.path)
     }
 
-    /// The applications as tables.
+    /// Returns the tables of the applications.
     pub fn tables(&mut self) -> Result<&mut toml_edit::ArrayOfTables, CliError> {
         let item = self.document.entry("application").or_insert(Item::ArrayOfTables(Default::default()));
         item.as_array_of_tables_mut()
             .ok_or_else(|| CliError::failed("the applications are not written as [[application]] tables"))
     }
 
-    /// The table of an application.
+    /// Returns the table of an application.
     pub fn table(&mut self, tenant: &TenantId, client_id: &ClientId) -> Result<&mut Table, CliError> {
         let unknown =
             || CliError::failed(format!("there is no application {client_id} of the tenant {tenant}"));
@@ -98,8 +98,8 @@ impl Edit {
             .ok_or_else(unknown)
     }
 
-    /// Puts the document in the place of the file, with the owner and the permissions that it
-    /// had; durable when this returns. Nothing is changed if it would not be right.
+    /// Replaces the file durably, keeping its owner and permissions. Changes nothing if the result
+    /// would be invalid.
     pub fn finish(self) -> Result<(), CliError> {
         let text = self.document.to_string();
         let folder = folder_of(&self.path);
@@ -116,7 +116,7 @@ impl Edit {
         File::open(folder).and_then(|folder| folder.sync_all()).map_err(failed(folder, "sync the folder"))
     }
 
-    /// The new text, durably, beside the old.
+    /// Writes the new text durably to a file beside the old one.
     fn written(&self, text: &str) -> Result<tempfile::NamedTempFile, CliError> {
         let mut file = tempfile::NamedTempFile::new_in(folder_of(&self.path))
             .map_err(failed(folder_of(&self.path), "write in"))?;
@@ -124,7 +124,7 @@ impl Edit {
             let old = std::fs::metadata(&self.path).map_err(failed(&self.path, "read"))?;
             let new = file.as_file().metadata().map_err(failed(&self.path, "write beside"))?;
             if (old.uid(), old.gid()) != (new.uid(), new.gid()) {
-                // Who the server runs as must be able to read it after as before.
+                // The user that the server runs as must still be able to read it.
                 std::os::unix::fs::fchown(file.as_file(), Some(old.uid()), Some(old.gid()))
                     .map_err(failed(&self.path, "keep the owner of"))?;
             }

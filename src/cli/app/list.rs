@@ -1,4 +1,4 @@
-//! `evanesce app list`: one line an application.
+//! `evanesce app list`: one line per application.
 
 use std::path::Path;
 
@@ -10,14 +10,14 @@ use crate::cli::output::{print, print_all};
 
 /// The arguments of `evanesce app list`.
 #[derive(Debug, clap::Args)]
-pub struct Args {
+pub struct ListArgs {
     /// One JSON document instead of lines for people.
     #[arg(long)]
     json: bool,
 }
 
 /// Lists the applications by tenant and name.
-pub fn run(file: &Path, args: &Args) -> Result<(), CliError> {
+pub fn run(file: &Path, args: &ListArgs) -> Result<(), CliError> {
     let registry = Registry::open(file).map_err(CliError::failed)?;
     let mut applications: Vec<_> = registry.all().collect();
     applications.sort_by_key(|one| (one.tenant.clone(), one.client_id.clone()));
@@ -49,7 +49,7 @@ fn document(one: &Application) -> Value {
     })
 }
 
-/// How its keys are registered, and where they are or, of those in the file, their names.
+/// Returns the kind of its keys and where they are; for keys in the file, their ids.
 fn keys(keys: &ClientKeys) -> (&'static str, Value) {
     match keys {
         ClientKeys::Inline(keys) => {

@@ -1,5 +1,5 @@
-//! `evanesce app`: the file of population applications, edited so that its comments and its
-//! order stay. A running server takes the change at once; it need not be told.
+//! `evanesce app`: edits the file of population applications, keeping its comments and its order. A
+//! running server notices the change by itself.
 
 mod add;
 mod edit;
@@ -13,16 +13,16 @@ use crate::config::Config;
 
 /// The arguments of `evanesce app`.
 #[derive(Debug, clap::Args)]
-pub struct Args {
+pub struct AppArgs {
     #[command(flatten)]
-    place: Place,
+    place: FileArgs,
     #[command(subcommand)]
-    command: Command,
+    command: AppCommand,
 }
 
 /// Which file.
 #[derive(Debug, clap::Args)]
-struct Place {
+struct FileArgs {
     /// The file of applications [auth.applications].
     #[arg(long, value_name = "FILE", global = true)]
     applications: Option<PathBuf>,
@@ -32,18 +32,18 @@ struct Place {
 }
 
 #[derive(Debug, clap::Subcommand)]
-enum Command {
+enum AppCommand {
     /// Add an application.
-    Add(Box<add::Args>),
+    Add(Box<add::AddArgs>),
     /// List the applications.
-    List(list::Args),
+    List(list::ListArgs),
     /// Deactivate an application: from now on it answers as one that is not defined.
-    Disable(switch::Args),
+    Disable(switch::SwitchArgs),
     /// Activate an application again.
-    Enable(switch::Args),
+    Enable(switch::SwitchArgs),
 }
 
-impl Place {
+impl FileArgs {
     fn file(&self) -> Result<PathBuf, CliError> {
         if let Some(file) = &self.applications {
             return Ok(file.clone());
@@ -55,13 +55,13 @@ impl Place {
     }
 }
 
-/// Does what is asked.
-pub fn run(args: Args) -> Result<(), CliError> {
+/// Runs `evanesce app`.
+pub fn run(args: AppArgs) -> Result<(), CliError> {
     let file = args.place.file()?;
     match args.command {
-        Command::Add(args) => add::run(&file, *args),
-        Command::List(args) => list::run(&file, &args),
-        Command::Disable(args) => switch::run(&file, &args, switch::Active::No),
-        Command::Enable(args) => switch::run(&file, &args, switch::Active::Yes),
+        AppCommand::Add(args) => add::run(&file, *args),
+        AppCommand::List(args) => list::run(&file, &args),
+        AppCommand::Disable(args) => switch::run(&file, &args, switch::SwitchState::No),
+        AppCommand::Enable(args) => switch::run(&file, &args, switch::SwitchState::Yes),
     }
 }

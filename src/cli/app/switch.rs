@@ -4,14 +4,14 @@ use std::path::Path;
 
 use toml_edit::{Item, Table, Value, value};
 
-use super::edit::Edit;
+use super::edit::FileEdit;
 use crate::cli::CliError;
 use crate::cli::output::report;
 use crate::job::{ClientId, TenantId};
 
 /// The arguments of `evanesce app disable` and `enable`.
 #[derive(Debug, clap::Args)]
-pub struct Args {
+pub struct SwitchArgs {
     /// Its name at the token endpoint.
     #[arg(value_name = "ID")]
     client_id: ClientId,
@@ -20,23 +20,23 @@ pub struct Args {
     tenant: TenantId,
 }
 
-/// What it is going to be.
+/// Whether the application becomes active.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Active {
+pub enum SwitchState {
     /// It may do what it is allowed.
     Yes,
     /// It answers as one that is not defined.
     No,
 }
 
-/// Switches the application; says so if there is nothing to do.
-pub fn run(file: &Path, args: &Args, active: Active) -> Result<(), CliError> {
-    let Args { client_id, tenant } = args;
-    let mut edit = Edit::begin(file)?;
+/// Switches the application, and says if there was nothing to do.
+pub fn run(file: &Path, args: &SwitchArgs, active: SwitchState) -> Result<(), CliError> {
+    let SwitchArgs { client_id, tenant } = args;
+    let mut edit = FileEdit::begin(file)?;
     let table = edit.table(tenant, client_id)?;
     let (word, active) = match active {
-        Active::Yes => ("enabled", true),
-        Active::No => ("disabled", false),
+        SwitchState::Yes => ("enabled", true),
+        SwitchState::No => ("disabled", false),
     };
     let is_active = table.get("active").and_then(Item::as_bool).unwrap_or(true);
     if is_active == active {
@@ -47,7 +47,7 @@ pub fn run(file: &Path, args: &Args, active: Active) -> Result<(), CliError> {
     report(format_args!("{client_id} of the tenant {tenant} is {word}"))
 }
 
-/// A comment behind the value stays.
+/// Keeps a comment behind the value.
 fn set(table: &mut Table, active: bool) {
     match table.get_mut("active") {
         Some(Item::Value(old)) => {

@@ -1,4 +1,5 @@
-//! `evanesce audit export`: events for other programs, chosen by time, kind, client or job.
+//! `evanesce audit export`: writes events for other programs, filtered by time, kind, client or
+//! job.
 
 use std::io::Write;
 use std::path::{Path, PathBuf};
@@ -10,17 +11,17 @@ use serde_json::value::RawValue;
 use super::check;
 use crate::audit::{self, AuditSummary, LineFacts};
 use crate::cli::CliError;
-use crate::cli::chain::Bundle;
-use crate::cli::output::{Failure, write_to};
+use crate::cli::chain::BundleWriter;
+use crate::cli::output::{WalkError, write_to};
 use crate::job::{ClientId, JobId};
 
 /// The arguments of `evanesce audit export`. Events that can be verified are written, those behind a
 /// break in another file too; then the exit code is 1.
 #[derive(Debug, clap::Args)]
-pub struct Args {
+pub struct AuditExportArgs {
     /// How events are written.
-    #[arg(long, value_enum, default_value_t = Format::Ndjson)]
-    format: Format,
+    #[arg(long, value_enum, default_value_t = AuditFormat::Ndjson)]
+    format: AuditFormat,
     /// The file to write to; it must not be there yet. Default: standard output.
     #[arg(long, value_name = "FILE")]
     out: Option<PathBuf>,
@@ -42,7 +43,7 @@ pub struct Args {
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
-enum Format {
+enum AuditFormat {
     /// The events as they are in the files, one AuditEvent a line.
     Ndjson,
     /// One FHIR R4 Bundle of AuditEvents.
@@ -50,11 +51,11 @@ enum Format {
 }
 
 #[derive(Deserialize)]
-struct Id {
+struct EventId {
     id: String,
 }
 
-impl Args {
+impl AuditExportArgs {
     fn wants(&self, facts: &LineFacts) -> bool {
         let job = self.job.map(|job| format!("urn:uuid:{job}"));
         self.since.is_none_or(|since| facts.recorded() >= since)
@@ -65,37 +66,37 @@ impl Args {
     }
 }
 
-/// Exports the events that are asked for.
-pub fn export(folder: &Path, args: &Args) -> Result<(), CliError> {
+/// Exports the matching events.
+pub fn export(folder: &Path, args: &AuditExportArgs) -> Result<(), CliError> {
     let mut seen = None;
     write_to(args.out.as_deref(), |out| {
         let summary = match args.format {
-            Format::Ndjson => each(folder, args, |text| Ok(writeln!(out, "{text}")?)),
-            Format::Fhir => bundle(folder, args, out),
+            AuditFormat::Ndjson => each(folder, args, |text| Ok(writeln!(out, "{text}")?)),
+            AuditFormat::Fhir => bundle(folder, args, out),
         };
         seen = Some(summary?);
         Ok(())
     })?;
-    // A broken file stays so until its time is over: what can be verified is exported all the same.
+    // A broken file stays broken until it expires, so what can be verified is exported anyway.
     seen.map_or(Ok(()), |summary| check(&summary))
 }
 
 fn each(
     folder: &Path,
-    args: &Args,
-    mut write: impl FnMut(&str) -> Result<(), Failure>,
-) -> Result<AuditSummary, Failure> {
+    args: &AuditExportArgs,
+    mut write: impl FnMut(&str) -> Result<(), WalkError>,
+) -> Result<AuditSummary, WalkError> {
     audit::walk(folder, |item| match LineFacts::read(item.text) {
         Some(facts) if args.wants(&facts) => write(item.text),
         _ => Ok(()),
     })
 }
 
-fn bundle(folder: &Path, args: &Args, out: &mut dyn Write) -> Result<AuditSummary, Failure> {
-    let mut bundle = Bundle::begin(out)?;
+fn bundle(folder: &Path, args: &AuditExportArgs, out: &mut dyn Write) -> Result<AuditSummary, WalkError> {
+    let mut bundle = BundleWriter::begin(out)?;
     let summary = each(folder, args, |text| {
-        let not_json = |e: serde_json::Error| Failure::Chain(e.to_string());
-        let Id { id } = serde_json::from_str(text).map_err(not_json)?;
+        let not_json = |e: serde_json::Error| WalkError::Chain(e.to_string());
+        let EventId { id } = serde_json::from_str(text).map_err(not_json)?;
         let resource: &RawValue = serde_json::from_str(text).map_err(not_json)?;
         Ok(bundle.add(&id, resource)?)
     })?;

@@ -1,5 +1,5 @@
-//! `evanesce audit`: what the audit log says, checked on the way. Only its files are read, so a
-//! server may be running.
+//! `evanesce audit`: reads the audit log and checks its chain. It only reads files, so a server may
+//! be running.
 
 mod export;
 
@@ -9,22 +9,22 @@ use std::path::Path;
 use jiff::Timestamp;
 
 use super::CliError;
-use super::chain::Place;
-use super::output::{Failure, finish};
+use super::chain::DataDirArgs;
+use super::output::{WalkError, finish};
 use crate::audit::{self, AuditError, AuditSummary, FOLDER};
 use crate::receipts::{ChainHash, ChainHead};
 
 /// The arguments of `evanesce audit`.
 #[derive(Debug, clap::Args)]
-pub struct Args {
+pub struct AuditArgs {
     #[command(flatten)]
-    place: Place,
+    place: DataDirArgs,
     #[command(subcommand)]
-    command: Command,
+    command: AuditCommand,
 }
 
 #[derive(Debug, clap::Subcommand)]
-enum Command {
+enum AuditCommand {
     /// Check the whole chain, over all files; exit code 1 if it is broken, with file and line.
     Verify {
         /// A head that the chain had, such as an earlier `verify` showed: one that it does not go
@@ -33,15 +33,15 @@ enum Command {
         head: Option<ChainHash>,
     },
     /// Write events as FHIR R4 AuditEvents, for other programs.
-    Export(export::Args),
+    Export(export::AuditExportArgs),
 }
 
 /// Runs `evanesce audit`.
-pub fn run(args: &Args) -> Result<(), CliError> {
+pub fn run(args: &AuditArgs) -> Result<(), CliError> {
     let folder = args.place.data_dir()?.join(FOLDER);
     match &args.command {
-        Command::Verify { head } => verify(&folder, *head),
-        Command::Export(options) => export::export(&folder, options),
+        AuditCommand::Verify { head } => verify(&folder, *head),
+        AuditCommand::Export(options) => export::export(&folder, options),
     }
 }
 
@@ -64,7 +64,7 @@ fn verify(folder: &Path, hash: Option<ChainHash>) -> Result<(), CliError> {
     }
 }
 
-/// Refuses a chain that is broken anywhere.
+/// Fails if the chain is broken anywhere.
 fn check(summary: &AuditSummary) -> Result<(), CliError> {
     if summary.breaks.is_empty() {
         return Ok(());
@@ -73,7 +73,7 @@ fn check(summary: &AuditSummary) -> Result<(), CliError> {
     Err(CliError::failed(format!("the audit log is broken: {}", breaks.join("; "))))
 }
 
-fn print(summary: &AuditSummary, out: &mut impl Write) -> Result<(), Failure> {
+fn print(summary: &AuditSummary, out: &mut impl Write) -> Result<(), WalkError> {
     let instant = |at: Option<Timestamp>| at.map_or_else(|| "none".to_string(), |at| at.to_string());
     let ChainHead { count, hash } = summary.head;
     writeln!(out, "files    {}", summary.files)?;

@@ -11,21 +11,21 @@ use serde::Deserialize;
 use super::super::CliError;
 use super::PATIENCE;
 
-/// A server of our own, and how to talk to it. The server is killed when it is dropped.
-pub struct Client {
+/// A server process and a client of it. Dropping it kills the server.
+pub struct DemoClient {
     agent: ureq::Agent,
     server: Child,
     base: String,
     log: PathBuf,
 }
 
-/// As much of a manifest as is looked at.
+/// The parts of a manifest that the demo reads.
 #[derive(Deserialize)]
-pub struct Manifest {
+pub struct ManifestBody {
     pub output: Vec<ManifestFile>,
 }
 
-/// One file of a manifest.
+/// A file of a manifest.
 #[derive(Deserialize)]
 pub struct ManifestFile {
     pub url: String,
@@ -33,33 +33,33 @@ pub struct ManifestFile {
 }
 
 /// The answer to a poll.
-pub enum Status {
+pub enum PollStatus {
     /// Percent done.
     Running(f64),
-    /// Done.
-    Complete(Manifest),
+    /// The export is complete.
+    Complete(ManifestBody),
 }
 
-/// As much of an OperationOutcome as is looked at.
+/// The parts of an OperationOutcome that the demo reads.
 #[derive(Deserialize)]
-struct Outcome {
-    issue: Vec<Issue>,
+struct OutcomeBody {
+    issue: Vec<IssueBody>,
 }
 
 #[derive(Deserialize)]
-struct Issue {
+struct IssueBody {
     code: String,
-    details: Details,
+    details: DetailsBody,
 }
 
 #[derive(Deserialize)]
-struct Details {
+struct DetailsBody {
     text: String,
 }
 
-type Response = ureq::http::Response<ureq::Body>;
+type ClientResponse = ureq::http::Response<ureq::Body>;
 
-impl Client {
+impl DemoClient {
     /// Starts this program as a server on a free port, throttled to `bytes_per_second`.
     pub fn start(source: &Path, data_dir: &Path, bytes_per_second: u64) -> Result<Self, CliError> {
         let log = data_dir.with_extension("log");
@@ -70,7 +70,7 @@ impl Client {
             .arg("--source")
             .arg(source)
             .args(["--set", &format!("export.max_bytes_per_second={}", bytes_per_second.max(1))])
-            // It draws a progress bar.
+            // This process draws a progress bar itself.
             .args(["--set", "protocol.poll_interval=10ms"])
             .args(["--set", "admin.enabled=false"])
             .stdout(Stdio::piped())
@@ -92,16 +92,16 @@ impl Client {
         Ok(client)
     }
 
-    /// The base URL.
+    /// Returns the base URL.
     pub fn base(&self) -> &str {
         &self.base
     }
 
-    fn get(&self, url: &str) -> Result<Response, CliError> {
+    fn get(&self, url: &str) -> Result<ClientResponse, CliError> {
         self.agent.get(url).call().map_err(CliError::failed)
     }
 
-    /// Kicks an export of everything off; gives its polling URL.
+    /// Kicks off an export of everything. Returns its polling URL.
     pub fn kickoff(&self) -> Result<String, CliError> {
         let url = format!("{}/$export", self.base);
         let request =
@@ -113,15 +113,15 @@ impl Client {
     }
 
     /// Polls once.
-    pub fn status(&self, polling: &str) -> Result<Status, CliError> {
+    pub fn status(&self, polling: &str) -> Result<PollStatus, CliError> {
         let mut response = self.get(polling)?;
         if response.status() == 202 {
             let progress = response.headers().get("x-progress").and_then(|value| value.to_str().ok());
             let percent = progress.and_then(|text| text.split('%').next()?.parse().ok());
-            return Ok(Status::Running(percent.unwrap_or_default()));
+            return Ok(PollStatus::Running(percent.unwrap_or_default()));
         }
         expect(&response, 200)?;
-        response.body_mut().read_json().map(Status::Complete).map_err(CliError::failed)
+        response.body_mut().read_json().map(PollStatus::Complete).map_err(CliError::failed)
     }
 
     /// Downloads a file.
@@ -131,25 +131,25 @@ impl Client {
         response.body_mut().with_config().limit(u64::MAX).read_to_vec().map_err(CliError::failed)
     }
 
-    /// Deletes a job; gives the text of the 202.
+    /// Deletes a job. Returns the body of the 202.
     pub fn delete(&self, polling: &str) -> Result<String, CliError> {
         let mut response = self.agent.delete(polling).call().map_err(CliError::failed)?;
         expect(&response, 202)?;
-        let outcome: Outcome = response.body_mut().read_json().map_err(CliError::failed)?;
+        let outcome: OutcomeBody = response.body_mut().read_json().map_err(CliError::failed)?;
         Ok(outcome.issue.into_iter().map(|issue| issue.details.text).collect())
     }
 
-    /// Whether a URL answers 404 with the code `deleted`.
+    /// Returns whether a URL answers 404 with the code `deleted`.
     pub fn is_deleted(&self, url: &str) -> Result<bool, CliError> {
         let mut response = self.get(url)?;
         if response.status() != 404 {
             return Ok(false);
         }
-        let outcome: Outcome = response.body_mut().read_json().map_err(CliError::failed)?;
+        let outcome: OutcomeBody = response.body_mut().read_json().map_err(CliError::failed)?;
         Ok(outcome.issue.iter().any(|issue| issue.code == "deleted"))
     }
 
-    /// Asks the server to stop and waits for it.
+    /// Stops the server and waits for its end.
     pub fn stop(&mut self) -> Result<(), CliError> {
         kill_process(Pid::from_child(&self.server), Signal::TERM).map_err(CliError::failed)?;
         let status = self.server.wait().map_err(CliError::failed)?;
@@ -161,15 +161,15 @@ impl Client {
     }
 }
 
-impl Drop for Client {
+impl Drop for DemoClient {
     fn drop(&mut self) {
-        // Already ended, as a rule.
+        // It has usually ended already.
         let _ = self.server.kill();
         let _ = self.server.wait();
     }
 }
 
-fn expect(response: &Response, status: u16) -> Result<(), CliError> {
+fn expect(response: &ClientResponse, status: u16) -> Result<(), CliError> {
     let got = response.status();
     if got == status { Ok(()) } else { Err(CliError::failed(format!("demo: expected {status}, got {got}"))) }
 }

@@ -1,5 +1,5 @@
-//! `evanesce demo`: the real server on a free port, driven over HTTP as a client would. It
-//! checks every step itself and fails if one does.
+//! `evanesce demo`: drives the real server over HTTP on a free port, as a client would. It checks
+//! each step, and fails if a check fails.
 
 mod client;
 
@@ -13,30 +13,30 @@ use indicatif::{HumanBytes, ProgressBar, ProgressStyle};
 use jiff::Timestamp;
 use serde::Deserialize;
 
-use self::client::{Client, Manifest};
+use self::client::{DemoClient, ManifestBody};
 use super::CliError;
 use super::output::print;
 use crate::files::Place;
-use crate::generate::{Options, generate};
+use crate::generate::{GenerateOptions, generate};
 use crate::job::Receipt;
 use crate::receipts;
 
-/// How long an export of the whole source takes, throttled so that it can be watched.
+/// The duration of an export of the whole source, throttled so that it can be watched.
 const EXPORT_SECONDS: u64 = 3;
 
-/// The longest that anything may take before the demo has failed.
+/// The longest that any step may take.
 const PATIENCE: Duration = Duration::from_secs(30);
 
 /// The arguments of `evanesce demo`.
 #[derive(Debug, clap::Args)]
-pub struct Args {
+pub struct DemoArgs {
     /// A folder of FHIR NDJSON files; made on the spot if it is not there.
     #[arg(long, default_value = "data/sample")]
     source: PathBuf,
 }
 
 /// Runs the demo.
-pub fn run(args: &Args) -> Result<(), CliError> {
+pub fn run(args: &DemoArgs) -> Result<(), CliError> {
     let folder = tempfile::tempdir().map_err(CliError::usage)?;
     let source = source(&args.source, folder.path())?;
     let data_dir = folder.path().join("data");
@@ -49,7 +49,7 @@ pub fn run(args: &Args) -> Result<(), CliError> {
         HumanBytes(bytes)
     ))?;
 
-    let mut client = Client::start(&source, &data_dir, bytes / EXPORT_SECONDS)?;
+    let mut client = DemoClient::start(&source, &data_dir, bytes / EXPORT_SECONDS)?;
     print(format_args!("Server: {}\n", client.base()))?;
     let polling = export_all(&client, &expected)?;
     cancel_halfway(&client, &data_dir)?;
@@ -61,33 +61,33 @@ pub fn run(args: &Args) -> Result<(), CliError> {
     Ok(())
 }
 
-/// The folder that was asked for, or generated data if it is not there.
+/// Returns the given folder, or generated data if it does not exist.
 fn source(asked: &Path, folder: &Path) -> Result<PathBuf, CliError> {
     if asked.is_dir() {
         return Ok(asked.to_owned());
     }
     let out = folder.join("source");
-    let options = Options::new(100, 1, &out);
+    let options = GenerateOptions::new(100, 1, &out);
     generate(&options, &mut |_| {}).map_err(CliError::usage)?;
     Ok(out)
 }
 
 #[derive(Deserialize)]
-struct Head {
+struct ResourceHead {
     #[serde(rename = "resourceType")]
     resource_type: String,
 }
 
 /// Resources and bytes by type.
-type Counts = BTreeMap<String, (u64, u64)>;
+type TypeCounts = BTreeMap<String, (u64, u64)>;
 
-fn resources(counts: &Counts) -> u64 {
+fn resources(counts: &TypeCounts) -> u64 {
     counts.values().map(|(count, _)| count).sum()
 }
 
-fn count_lines(text: &[u8], counts: &mut Counts) -> io::Result<()> {
+fn count_lines(text: &[u8], counts: &mut TypeCounts) -> io::Result<()> {
     for line in text.split(|b| *b == b'\n').filter(|line| !line.is_empty()) {
-        let head: Head = serde_json::from_slice(line)?;
+        let head: ResourceHead = serde_json::from_slice(line)?;
         let (count, bytes) = counts.entry(head.resource_type).or_default();
         *count += 1;
         *bytes += line.len() as u64 + 1;
@@ -95,8 +95,8 @@ fn count_lines(text: &[u8], counts: &mut Counts) -> io::Result<()> {
     Ok(())
 }
 
-fn count_source(source: &Path) -> io::Result<Counts> {
-    let mut counts = Counts::new();
+fn count_source(source: &Path) -> io::Result<TypeCounts> {
+    let mut counts = TypeCounts::new();
     for entry in fs::read_dir(source)? {
         let path = entry?.path();
         if path.extension().is_some_and(|extension| extension == "ndjson") {
@@ -106,7 +106,7 @@ fn count_source(source: &Path) -> io::Result<Counts> {
     Ok(counts)
 }
 
-/// Files below the three places of the data directory.
+/// Returns the files in the three places of the data directory.
 fn files_on_disk(data_dir: &Path) -> io::Result<Vec<PathBuf>> {
     let mut files = Vec::new();
     for place in Place::ALL {
@@ -135,20 +135,20 @@ fn bar(title: &'static str) -> ProgressBar {
 
 /// Polls until the manifest comes, or until `enough` percent are done.
 fn poll(
-    client: &Client,
+    client: &DemoClient,
     polling: &str,
     title: &'static str,
     enough: f64,
-) -> Result<Option<Manifest>, CliError> {
+) -> Result<Option<ManifestBody>, CliError> {
     let bar = bar(title);
     let began = Instant::now();
     while began.elapsed() < PATIENCE {
         match client.status(polling)? {
-            client::Status::Complete(manifest) => {
+            client::PollStatus::Complete(manifest) => {
                 bar.finish_and_clear();
                 return Ok(Some(manifest));
             }
-            client::Status::Running(percent) => {
+            client::PollStatus::Running(percent) => {
                 bar.set_position(percent as u64);
                 if percent >= enough {
                     bar.abandon();
@@ -161,8 +161,8 @@ fn poll(
     Err(CliError::failed("demo: the export took too long"))
 }
 
-/// (a) Everything is exported, downloaded and counted.
-fn export_all(client: &Client, expected: &Counts) -> Result<String, CliError> {
+/// (a) Exports everything, downloads it and counts it.
+fn export_all(client: &DemoClient, expected: &TypeCounts) -> Result<String, CliError> {
     print(format_args!("(a) Export everything"))?;
     let polling = client.kickoff()?;
     let began = Instant::now();
@@ -170,7 +170,7 @@ fn export_all(client: &Client, expected: &Counts) -> Result<String, CliError> {
         return Err(CliError::failed("demo: the export did not complete"));
     };
     print(format_args!("  complete after {:.1} s", began.elapsed().as_secs_f64()))?;
-    let mut counts = Counts::new();
+    let mut counts = TypeCounts::new();
     for file in &manifest.output {
         let text = client.download(&file.url)?;
         count_lines(&text, &mut counts).map_err(CliError::failed)?;
@@ -184,8 +184,8 @@ fn export_all(client: &Client, expected: &Counts) -> Result<String, CliError> {
     Ok(polling)
 }
 
-/// (b) An export is cancelled half-way.
-fn cancel_halfway(client: &Client, data_dir: &Path) -> Result<(), CliError> {
+/// (b) Cancels an export half-way.
+fn cancel_halfway(client: &DemoClient, data_dir: &Path) -> Result<(), CliError> {
     print(format_args!("\n(b) Start an export and DELETE it half-way"))?;
     let before = files_on_disk(data_dir).map_err(CliError::failed)?.len();
     let polling = client.kickoff()?;
@@ -215,10 +215,10 @@ fn cancel_halfway(client: &Client, data_dir: &Path) -> Result<(), CliError> {
     check(after == before, "nothing of it is left on disk")
 }
 
-/// (c) The completed export is deleted.
-fn delete_completed(client: &Client, polling: &str, data_dir: &Path) -> Result<(), CliError> {
+/// (c) Deletes the completed export.
+fn delete_completed(client: &DemoClient, polling: &str, data_dir: &Path) -> Result<(), CliError> {
     print(format_args!("\n(c) DELETE the completed export"))?;
-    let client::Status::Complete(manifest) = client.status(polling)? else {
+    let client::PollStatus::Complete(manifest) = client.status(polling)? else {
         return Err(CliError::failed("demo: the export is not complete any more"));
     };
     let before = files_on_disk(data_dir).map_err(CliError::failed)?;
@@ -256,7 +256,7 @@ fn since(from: Timestamp, to: Timestamp) -> f64 {
     to.duration_since(from).as_secs_f64() * 1000.0
 }
 
-/// The receipt of a job, as soon as it is in the chain.
+/// Waits for the receipt of a job.
 fn wait_receipt(polling: &str, data_dir: &Path) -> Result<Receipt, CliError> {
     let job = polling.rsplit('/').next().and_then(|id| id.parse().ok());
     let job = job.ok_or_else(|| CliError::failed("demo: the polling URL has no job id"))?;

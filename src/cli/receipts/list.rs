@@ -1,4 +1,4 @@
-//! `evanesce receipts list`: one line an entry.
+//! `evanesce receipts list`: one line per entry.
 
 use std::io::Write;
 use std::path::Path;
@@ -9,13 +9,13 @@ use serde::Deserialize;
 use serde::de::IntoDeserializer;
 use serde::de::value::Error;
 
-use crate::cli::output::Failure;
+use crate::cli::output::WalkError;
 use crate::job::{MarkReason, Receipt};
 use crate::receipts::{self, ReceiptEntry};
 
 /// The arguments of `evanesce receipts list`.
 #[derive(Debug, clap::Args)]
-pub struct Args {
+pub struct ReceiptsListArgs {
     /// Only what happened at this instant or later, such as 2026-01-31T08:30:00Z.
     #[arg(long, value_name = "INSTANT")]
     since: Option<Timestamp>,
@@ -32,15 +32,15 @@ fn reason(text: &str) -> Result<MarkReason, Error> {
     MarkReason::deserialize(text.into_deserializer())
 }
 
-impl Args {
+impl ReceiptsListArgs {
     fn wants(&self, entry: &ReceiptEntry) -> bool {
         let of_reason = |reason| matches!(entry, ReceiptEntry::Erasure(receipt) if receipt.reason == reason);
         self.since.is_none_or(|since| entry.at() >= since) && self.reason.is_none_or(of_reason)
     }
 }
 
-/// Writes the entries that are asked for.
-pub fn list(file: &Path, args: &Args, out: &mut impl Write) -> Result<(), Failure> {
+/// Writes the matching entries.
+pub fn list(file: &Path, args: &ReceiptsListArgs, out: &mut impl Write) -> Result<(), WalkError> {
     receipts::walk(file, |item| {
         if !args.wants(&item.entry) {
             return Ok(());
@@ -49,7 +49,7 @@ pub fn list(file: &Path, args: &Args, out: &mut impl Write) -> Result<(), Failur
             writeln!(out, "{}", item.text)?;
         } else {
             let (at, kind) = (item.entry.at(), item.entry.kind());
-            // Milliseconds, so that the columns stand.
+            // Milliseconds keep the columns aligned.
             writeln!(out, "{:>8}  {at:.3}  {kind:<7}  {}", item.head.count, summary(&item.entry))?;
         }
         Ok(())

@@ -1,6 +1,5 @@
-//! `evanesce receipts`: what the chain says, for people and for programs. Only the file is
-//! read, so a server may be running; every link is checked on the way, so what is shown is
-//! what was appended.
+//! `evanesce receipts`: reads the chain, for people and for programs. It only reads the file, so a
+//! server may be running. It checks every link on the way, so what it shows is what was appended.
 
 mod export;
 mod list;
@@ -11,25 +10,25 @@ use std::path::{Path, PathBuf};
 use jiff::Timestamp;
 
 use super::CliError;
-use super::chain::Place;
-use super::output::{Failure, finish};
+use super::chain::DataDirArgs;
+use super::output::{WalkError, finish};
 use crate::job::JobId;
 use crate::plain_file::{self, LinkPolicy};
 use crate::receipts::{self, ChainHash, ChainHead, FILE_NAME, ReceiptSummary, ReceiptsError};
 
 /// The arguments of `evanesce receipts`.
 #[derive(Debug, clap::Args)]
-pub struct Args {
+pub struct ReceiptsArgs {
     #[command(flatten)]
-    place: Place,
+    place: DataDirArgs,
     #[command(subcommand)]
-    command: Command,
+    command: ReceiptsCommand,
 }
 
 #[derive(Debug, clap::Subcommand)]
-enum Command {
+enum ReceiptsCommand {
     /// List the entries, one a line.
-    List(list::Args),
+    List(list::ReceiptsListArgs),
     /// Show all that the chain says of a job.
     Show {
         /// The id at the end of its polling URL.
@@ -45,10 +44,10 @@ enum Command {
         count: Option<u64>,
     },
     /// Write all entries for other programs.
-    Export(export::Args),
+    Export(export::ReceiptsExportArgs),
 }
 
-/// The file of the receipts; it need not be there yet, but its directory must.
+/// Returns the path of the receipts. The file may not exist yet, but its directory must.
 fn file_in(data_dir: &Path) -> Result<PathBuf, CliError> {
     let file = data_dir.join(FILE_NAME);
     match plain_file::open(&file, LinkPolicy::Refuse) {
@@ -60,14 +59,14 @@ fn file_in(data_dir: &Path) -> Result<PathBuf, CliError> {
 }
 
 /// Runs `evanesce receipts`.
-pub fn run(args: &Args) -> Result<(), CliError> {
+pub fn run(args: &ReceiptsArgs) -> Result<(), CliError> {
     let file = file_in(&args.place.data_dir()?)?;
     let mut out = BufWriter::new(io::stdout().lock());
     let done = match &args.command {
-        Command::List(options) => list::list(&file, options, &mut out),
-        Command::Show { job } => return show(&file, *job),
-        Command::Verify { head, count } => return verify(&file, *head, *count),
-        Command::Export(options) => return export::export(&file, options),
+        ReceiptsCommand::List(options) => list::list(&file, options, &mut out),
+        ReceiptsCommand::Show { job } => return show(&file, *job),
+        ReceiptsCommand::Verify { head, count } => return verify(&file, *head, *count),
+        ReceiptsCommand::Export(options) => return export::export(&file, options),
     };
     finish(done, &mut out)
 }
@@ -82,7 +81,7 @@ fn show(file: &Path, job: JobId) -> Result<(), CliError> {
             serde_json::to_writer_pretty(&mut out, &item.entry).map_err(io::Error::from)?;
             writeln!(out)?;
         }
-        Ok::<_, Failure>(())
+        Ok::<_, WalkError>(())
     });
     finish(walked.map(drop), &mut out)?;
     if found { Ok(()) } else { Err(CliError::failed(format!("the receipts say nothing of a job {job}"))) }
@@ -113,7 +112,7 @@ fn verify(file: &Path, hash: Option<ChainHash>, count: Option<u64>) -> Result<()
     }))
 }
 
-fn print(chain: &ReceiptSummary, out: &mut impl Write) -> Result<(), Failure> {
+fn print(chain: &ReceiptSummary, out: &mut impl Write) -> Result<(), WalkError> {
     let none = || "none".to_string();
     let instant = |at: Option<Timestamp>| at.map_or_else(none, |at| at.to_string());
     let checkpoint = chain.checkpoint.map_or_else(none, |cut| format!("{} {}", cut.count, cut.hash));

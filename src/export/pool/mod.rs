@@ -15,7 +15,7 @@ use crate::telemetry;
 
 /// How many threads a pool has, and their priority.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Threads {
+pub struct PoolThreads {
     /// Steady workers. They live as long as the pool and take the jobs in turn.
     pub steady: usize,
     /// The most extra workers at once. Each is started for a job that no worker serves.
@@ -29,7 +29,7 @@ pub struct Threads {
 
 /// Work that was started for jobs that have ended, and has not returned.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Serialize)]
-pub struct Outliving {
+pub struct OutlivingWork {
     /// How many parts or plans there are.
     pub count: usize,
     /// Whether they occupy all threads there are for such work. No other job gets a thread until
@@ -40,21 +40,21 @@ pub struct Outliving {
 
 /// A pool of workers. When it is dropped, each worker ends after its current part.
 pub struct Pool {
-    shared: Arc<Shared>,
+    shared: Arc<PoolCore>,
 }
 
-struct Shared {
-    threads: Threads,
-    state: Mutex<State>,
+struct PoolCore {
+    threads: PoolThreads,
+    state: Mutex<PoolState>,
     work_came: Condvar,
     part_ended: Condvar,
 }
 
-struct State {
+struct PoolState {
     /// Jobs with parts that no worker has begun. The first one is next.
-    queue: VecDeque<Queued>,
+    queue: VecDeque<QueuedJob>,
     /// What each busy worker runs.
-    running: HashMap<u64, Running>,
+    running: HashMap<u64, BusyWorker>,
     /// Workers without a part: they wait, are about to look for one, or are starting.
     free: usize,
     /// Extra workers, including stuck ones.
@@ -62,25 +62,25 @@ struct State {
     /// Workers that may be started in place of stuck ones.
     replacements_left: usize,
     /// Workers that still run a part of a job that has ended.
-    outliving: HashMap<u64, Kind>,
+    outliving: HashMap<u64, WorkerKind>,
     /// The abandoned workers that have been replaced. They end when their parts return.
     replaced: HashSet<u64>,
     next_worker: u64,
     closed: bool,
 }
 
-struct Queued {
+struct QueuedJob {
     work: Arc<Work>,
     parts: VecDeque<(u32, Part)>,
 }
 
-struct Running {
+struct BusyWorker {
     job: JobId,
-    kind: Kind,
+    kind: WorkerKind,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Kind {
+enum WorkerKind {
     /// Lives as long as the pool.
     Steady,
     /// Lives as long as it finds a job that no worker serves.
@@ -92,8 +92,8 @@ impl Pool {
     ///
     /// # Errors
     /// Fails if the system refuses a thread.
-    pub fn start(threads: Threads) -> std::io::Result<Self> {
-        let state = State {
+    pub fn start(threads: PoolThreads) -> std::io::Result<Self> {
+        let state = PoolState {
             queue: VecDeque::new(),
             running: HashMap::new(),
             free: 0,
@@ -104,14 +104,14 @@ impl Pool {
             next_worker: 0,
             closed: false,
         };
-        let shared = Arc::new(Shared {
+        let shared = Arc::new(PoolCore {
             threads,
             state: Mutex::new(state),
             work_came: Condvar::new(),
             part_ended: Condvar::new(),
         });
         for _ in 0..threads.steady {
-            Shared::spawn(&shared, Kind::Steady)?;
+            PoolCore::spawn(&shared, WorkerKind::Steady)?;
         }
         Ok(Self { shared })
     }
@@ -124,10 +124,10 @@ impl Pool {
             if state.closed {
                 return;
             }
-            state.queue.push_back(Queued { work, parts });
+            state.queue.push_back(QueuedJob { work, parts });
             drop(state);
             self.shared.work_came.notify_all();
-            Shared::spawn_extra(&self.shared);
+            PoolCore::spawn_extra(&self.shared);
         }
     }
 
@@ -152,15 +152,15 @@ impl Pool {
     }
 
     /// Returns the work of ended jobs that still occupies workers.
-    pub fn outliving(&self) -> Outliving {
+    pub fn outliving(&self) -> OutlivingWork {
         let state = self.shared.state.lock();
         let of_kind = |wanted| {
             let of_kind = state.outliving.iter().filter(|(_, kind)| **kind == wanted);
             of_kind.filter(|(worker, _)| !state.replaced.contains(worker)).count()
         };
-        let Threads { steady, max_burst, .. } = self.shared.threads;
-        let is_starved = of_kind(Kind::Steady) >= steady && of_kind(Kind::Extra) >= max_burst;
-        Outliving { count: state.outliving.len(), is_starved }
+        let PoolThreads { steady, max_burst, .. } = self.shared.threads;
+        let is_starved = of_kind(WorkerKind::Steady) >= steady && of_kind(WorkerKind::Extra) >= max_burst;
+        OutlivingWork { count: state.outliving.len(), is_starved }
     }
 
     /// Blocks until no worker runs a part, or for `patience` at most. Returns whether all are idle.
@@ -180,12 +180,12 @@ impl Pool {
     pub fn abandon(&self, job: JobId) {
         let replaced: Vec<_> = {
             let mut state = self.shared.state.lock();
-            let of_job = |running: &Running| running.job == job;
-            let steady = |running: &Running| of_job(running) && running.kind == Kind::Steady;
+            let of_job = |running: &BusyWorker| running.job == job;
+            let steady = |running: &BusyWorker| of_job(running) && running.kind == WorkerKind::Steady;
             let stuck =
                 state.running.iter().filter(|(_, running)| steady(running)).map(|(worker, _)| *worker);
             let replaced: Vec<_> = stuck.take(state.replacements_left).collect();
-            let State { running, outliving, .. } = &mut *state;
+            let PoolState { running, outliving, .. } = &mut *state;
             outliving.extend(running.extract_if(|_, it| of_job(it)).map(|(worker, it)| (worker, it.kind)));
             telemetry::outliving_workers("part", outliving.len());
             state.replacements_left -= replaced.len();
@@ -193,7 +193,7 @@ impl Pool {
             replaced
         };
         for worker in replaced {
-            if let Err(error) = Shared::spawn(&self.shared, Kind::Steady) {
+            if let Err(error) = PoolCore::spawn(&self.shared, WorkerKind::Steady) {
                 tracing::error!(%error, "a worker that is stuck could not be replaced");
                 self.shared.state.lock().take_back_replacement(worker);
             }
@@ -207,7 +207,7 @@ impl Drop for Pool {
     }
 }
 
-impl State {
+impl PoolState {
     /// Returns the position in the queue of the first job that no worker serves.
     fn first_unserved(&self) -> Option<usize> {
         let served = self.served();
@@ -226,14 +226,14 @@ impl State {
     }
 
     /// Takes the next part of the job at a position in the queue. The job moves to the end.
-    fn take(&mut self, place: usize, worker: u64, kind: Kind) -> Option<(Arc<Work>, u32, Part)> {
+    fn take(&mut self, place: usize, worker: u64, kind: WorkerKind) -> Option<(Arc<Work>, u32, Part)> {
         let mut queued = self.queue.remove(place)?;
         let (index, part) = queued.parts.pop_front()?;
         let work = queued.work.clone();
         if !queued.parts.is_empty() {
             self.queue.push_back(queued);
         }
-        self.running.insert(worker, Running { job: work.job, kind });
+        self.running.insert(worker, BusyWorker { job: work.job, kind });
         self.free -= 1;
         Some((work, index, part))
     }
@@ -246,8 +246,8 @@ impl State {
     }
 }
 
-impl Shared {
-    fn spawn(shared: &Arc<Self>, kind: Kind) -> std::io::Result<()> {
+impl PoolCore {
+    fn spawn(shared: &Arc<Self>, kind: WorkerKind) -> std::io::Result<()> {
         let worker = {
             let mut state = shared.state.lock();
             state.next_worker += 1;
@@ -274,7 +274,7 @@ impl Shared {
             wanted
         };
         for _ in 0..wanted {
-            if let Err(error) = Self::spawn(shared, Kind::Extra) {
+            if let Err(error) = Self::spawn(shared, WorkerKind::Extra) {
                 tracing::warn!(%error, "an export waits for a worker: no extra one could be started");
                 shared.state.lock().extra -= 1;
             }
@@ -282,10 +282,10 @@ impl Shared {
     }
 
     /// Runs the next part. Returns false when the worker should end.
-    fn run_next(shared: &Arc<Self>, worker: u64, kind: Kind) -> bool {
+    fn run_next(shared: &Arc<Self>, worker: u64, kind: WorkerKind) -> bool {
         let next = match kind {
-            Kind::Steady => shared.wait_for_part(worker),
-            Kind::Extra => shared.unserved_part(worker),
+            WorkerKind::Steady => shared.wait_for_part(worker),
+            WorkerKind::Extra => shared.unserved_part(worker),
         };
         let Some((work, index, part)) = next else { return false };
         // The previous job of this worker may have no worker now.
@@ -313,7 +313,7 @@ impl Shared {
             if state.closed {
                 return None;
             }
-            if let Some(taken) = state.take(0, worker, Kind::Steady) {
+            if let Some(taken) = state.take(0, worker, WorkerKind::Steady) {
                 return Some(taken);
             }
             self.work_came.wait(&mut state);
@@ -324,7 +324,7 @@ impl Shared {
     fn unserved_part(&self, worker: u64) -> Option<(Arc<Work>, u32, Part)> {
         let mut state = self.state.lock();
         let place = state.first_unserved();
-        let taken = place.and_then(|place| state.take(place, worker, Kind::Extra));
+        let taken = place.and_then(|place| state.take(place, worker, WorkerKind::Extra));
         if taken.is_none() {
             state.extra -= 1;
             state.free -= 1;

@@ -4,7 +4,8 @@ use std::sync::mpsc::{Receiver, Sender, channel};
 
 use super::*;
 use crate::export::{
-    CancelToken, ExportError, Exporter, Form, Limits, PartSummary, PartWriter, Plan, Rates, Throttle,
+    ByteRates, CancelToken, ExportError, Exporter, OutputForm, PartSummary, PartWriter, Plan, Throttle,
+    WriteLimits,
 };
 use crate::files::{Files, LocalFiles};
 use crate::hooks::Hooks;
@@ -47,7 +48,7 @@ impl Bench {
         let files = LocalFiles::open(folder.path(), Hooks::default()).unwrap();
         let (running, began) = channel();
         let exporter = Arc::new(Told { running: Mutex::new(running) });
-        let pool = Pool::start(Threads { steady, max_burst, max_replacements, nice: 0 }).unwrap();
+        let pool = Pool::start(PoolThreads { steady, max_burst, max_replacements, nice: 0 }).unwrap();
         Self { pool, files, exporter, began, _folder: folder }
     }
 
@@ -58,8 +59,8 @@ impl Bench {
         let request = ExportRequest::new(tenant(), owner, Kickoff::system(), jiff::Timestamp::UNIX_EPOCH);
         let job = JobId::random();
         let dir = self.files.create(job, &request).unwrap();
-        let throttle = Arc::new(Throttle::new(Rates::default(), Default::default()));
-        let limits = Limits { throttle, max_file_bytes: 1 << 20, form: Form::default() };
+        let throttle = Arc::new(Throttle::new(ByteRates::default(), Default::default()));
+        let limits = WriteLimits { throttle, max_file_bytes: 1 << 20, form: OutputForm::default() };
         let exporter = self.exporter.clone();
         let work = Work::new(job, tenant(), exporter, dir, &limits, Arc::default(), |_| {});
         let part = |n| (n, Part { weight: 1, content: format!("{name}{n}").into() });
@@ -234,7 +235,7 @@ fn an_abandoned_extra_worker_is_not_replaced() {
 
 #[test]
 fn p13_a_worker_that_outlives_its_job_is_counted_and_the_pool_is_starved_if_there_is_no_other() {
-    let of = |count, is_starved| Outliving { count, is_starved };
+    let of = |count, is_starved| OutlivingWork { count, is_starved };
     let ends = |bench: &Bench| {
         let until = Instant::now() + PATIENCE;
         while bench.pool.outliving() != of(0, false) {
@@ -263,10 +264,10 @@ fn p13_the_pool_is_starved_when_the_extra_workers_are_gone_too() {
     let jobs = [bench.enqueue("first", 1), bench.enqueue("second", 1)];
     let mut began: Vec<_> = (0..2).map(|_| bench.began.recv_timeout(PATIENCE).unwrap()).collect();
     jobs.iter().for_each(|job| bench.pool.abandon(*job));
-    assert_eq!(bench.pool.outliving(), Outliving { count: 2, is_starved: true });
+    assert_eq!(bench.pool.outliving(), OutlivingWork { count: 2, is_starved: true });
     began.pop();
     let until = Instant::now() + PATIENCE;
-    while bench.pool.outliving() != (Outliving { count: 1, is_starved: false }) {
+    while bench.pool.outliving() != (OutlivingWork { count: 1, is_starved: false }) {
         assert!(Instant::now() < until);
         std::thread::yield_now();
     }

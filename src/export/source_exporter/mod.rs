@@ -29,7 +29,8 @@ use parking_lot::Mutex;
 use serde::{Deserialize, Serialize};
 
 use super::{
-    CHECK_PATIENCE, CancelToken, ExportError, Exporter, GroupName, Held, Part, PartSummary, PartWriter, Plan,
+    CHECK_PATIENCE, CancelToken, ExportError, Exporter, GroupName, HeldResources, Part, PartSummary,
+    PartWriter, Plan,
 };
 use crate::config::{Devices, References};
 use crate::fhir::ResourceType;
@@ -183,7 +184,7 @@ impl SourceExporter {
             tracing::warn!("the source has no FHIR resources: the export is empty");
         }
         let contents = plan::contents(&self.index, &look, request, &self.options, cancel)?;
-        let held = Held::new(self.hold(&look, &contents.segments)?);
+        let held = HeldResources::new(self.hold(&look, &contents.segments)?);
         let parts = contents.parts.into_iter().map(|(weight, content)| {
             cancel.check()?;
             let content = serde_json::to_value(content).expect("a part's content has string keys only");

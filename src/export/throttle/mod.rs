@@ -20,7 +20,7 @@ const MOST_TURN: u64 = 256 << 10;
 
 /// Limits in bytes per second; 0 = unlimited.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub struct Rates {
+pub struct ByteRates {
     /// Of all jobs together.
     pub all: u64,
     /// Of the jobs of one tenant together.
@@ -32,37 +32,37 @@ pub struct Rates {
 /// The limits of an instance, shared by the gates of all its jobs.
 #[derive(Debug)]
 pub struct Throttle {
-    pub(super) schedule: Mutex<Schedule>,
+    pub(super) schedule: Mutex<WriteSchedule>,
     rates: TenantRates,
 }
 
 /// The limits, and those of tenants that have their own.
 #[derive(Debug, Clone)]
 struct TenantRates {
-    rates: Rates,
+    rates: ByteRates,
     own: HashMap<TenantId, u64>,
 }
 
 impl TenantRates {
     /// Returns the limits for a job of `tenant`.
-    fn of(&self, tenant: &TenantId) -> Rates {
+    fn of(&self, tenant: &TenantId) -> ByteRates {
         let own = self.own.get(tenant).copied();
-        Rates { tenant: own.unwrap_or(self.rates.tenant), ..self.rates }
+        ByteRates { tenant: own.unwrap_or(self.rates.tenant), ..self.rates }
     }
 }
 
 impl Throttle {
     /// Creates a throttle. Tenants in `own` have their own limit instead of `rates.tenant`.
-    pub fn new(rates: Rates, own: HashMap<TenantId, u64>) -> Self {
+    pub fn new(rates: ByteRates, own: HashMap<TenantId, u64>) -> Self {
         let rates = TenantRates { rates, own };
-        Self { schedule: Mutex::new(Schedule::new(rates.clone(), Instant::now())), rates }
+        Self { schedule: Mutex::new(WriteSchedule::new(rates.clone(), Instant::now())), rates }
     }
 
     /// Returns the most bytes that a job of `tenant` writes at once: one turn of its lowest limit,
     /// so a throttled export still moves several times per second. Returns `None` if there is no
     /// limit.
     pub fn largest_write(&self, tenant: &TenantId) -> Option<usize> {
-        let Rates { all, tenant, job } = self.rates.of(tenant);
+        let ByteRates { all, tenant, job } = self.rates.of(tenant);
         let lowest = [all, tenant, job].into_iter().filter(|rate| *rate > 0).min()?;
         let turn = (lowest / u64::from(TURNS_PER_SECOND)).clamp(LEAST_TURN, MOST_TURN);
         usize::try_from(turn).ok()
@@ -71,12 +71,12 @@ impl Throttle {
 
 /// One limit: when the next write may begin.
 #[derive(Debug, Clone, Copy)]
-struct Line {
+struct RateLimiter {
     bytes_per_second: u64,
     free_at: Instant,
 }
 
-impl Line {
+impl RateLimiter {
     fn new(bytes_per_second: u64, free_at: Instant) -> Self {
         Self { bytes_per_second, free_at }
     }
@@ -94,7 +94,7 @@ impl Line {
 
 /// Whether a job's writers may go on.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum State {
+pub(super) enum GateState {
     Open,
     Paused,
     Closed,
@@ -102,12 +102,12 @@ pub(super) enum State {
 
 /// A job's share of the limits.
 #[derive(Debug)]
-pub(super) struct Share {
-    pub state: State,
+pub(super) struct JobShare {
+    pub state: GateState,
     /// The number of waiting writers.
     waiting: usize,
     tenant: TenantId,
-    line: Line,
+    line: RateLimiter,
     /// The bytes that the job has written, or could have written while it did not ask. The waiting
     /// job with the fewest is next.
     served: u64,
@@ -116,30 +116,30 @@ pub(super) struct Share {
 }
 
 /// Identifies a job in the schedule.
-pub(super) type Key = u64;
+pub(super) type ScheduleKey = u64;
 
 /// Decides which job may write next, and when. It reads no clock.
 #[derive(Debug)]
-pub(super) struct Schedule {
+pub(super) struct WriteSchedule {
     rates: TenantRates,
     /// Where each limit begins. A job that comes later has not asked for anything yet.
     began: Instant,
-    all: Line,
+    all: RateLimiter,
     /// The limit of each tenant that has jobs, and the number of its jobs.
-    tenants: HashMap<TenantId, (Line, usize)>,
-    shares: HashMap<Key, Share>,
+    tenants: HashMap<TenantId, (RateLimiter, usize)>,
+    shares: HashMap<ScheduleKey, JobShare>,
     /// The jobs with waiting writers, paused jobs included.
-    waiting: BTreeSet<Key>,
-    next_key: Key,
+    waiting: BTreeSet<ScheduleKey>,
+    next_key: ScheduleKey,
     /// How far the job was served that began the last write, or an earlier one if that is more. A
     /// job that asks again after a while begins here.
     served: u64,
 }
 
-impl Schedule {
+impl WriteSchedule {
     fn new(rates: TenantRates, began: Instant) -> Self {
         Self {
-            all: Line::new(rates.rates.all, began),
+            all: RateLimiter::new(rates.rates.all, began),
             rates,
             began,
             tenants: HashMap::new(),
@@ -151,19 +151,19 @@ impl Schedule {
     }
 
     /// Adds a job whose writers wait on `changed`.
-    pub fn join(&mut self, tenant: TenantId, changed: Arc<Condvar>) -> Key {
+    pub fn join(&mut self, tenant: TenantId, changed: Arc<Condvar>) -> ScheduleKey {
         let rates = self.rates.of(&tenant);
-        let line = Line::new(rates.tenant, self.began);
+        let line = RateLimiter::new(rates.tenant, self.began);
         self.tenants.entry(tenant.clone()).or_insert((line, 0)).1 += 1;
-        let line = Line::new(rates.job, self.began);
-        let share = Share { state: State::Open, waiting: 0, tenant, line, served: 0, changed };
+        let line = RateLimiter::new(rates.job, self.began);
+        let share = JobShare { state: GateState::Open, waiting: 0, tenant, line, served: 0, changed };
         self.next_key += 1;
         self.shares.insert(self.next_key, share);
         self.next_key
     }
 
     /// Removes a job. What its tenant has used stays recorded until it is paid off.
-    pub fn leave(&mut self, key: Key, now: Instant) {
+    pub fn leave(&mut self, key: ScheduleKey, now: Instant) {
         self.waiting.remove(&key);
         if let Some(share) = self.shares.remove(&key)
             && let Some((_, jobs)) = self.tenants.get_mut(&share.tenant)
@@ -175,17 +175,17 @@ impl Schedule {
 
     /// Returns how many writers of the job wait.
     #[cfg(test)]
-    pub fn waiting(&self, key: Key) -> usize {
+    pub fn waiting(&self, key: ScheduleKey) -> usize {
         self.shares.get(&key).map_or(0, |share| share.waiting)
     }
 
     /// Returns a job that has joined and not left.
-    pub fn share(&mut self, key: Key) -> &mut Share {
+    pub fn share(&mut self, key: ScheduleKey) -> &mut JobShare {
         self.shares.get_mut(&key).expect("a gate leaves the schedule when it is dropped")
     }
 
     /// Records that a writer of the job begins to wait.
-    pub fn wait(&mut self, key: Key) {
+    pub fn wait(&mut self, key: ScheduleKey) {
         self.share(key).waiting += 1;
         if self.waiting.insert(key) {
             // A job does not catch up on what it did not ask for.
@@ -196,7 +196,7 @@ impl Schedule {
     }
 
     /// Records that a writer of the job no longer waits.
-    pub fn stop_waiting(&mut self, key: Key) {
+    pub fn stop_waiting(&mut self, key: ScheduleKey) {
         let share = self.share(key);
         share.waiting -= 1;
         if share.waiting == 0 {
@@ -206,19 +206,19 @@ impl Schedule {
 
     /// Returns the job whose writers are next, and when; `None` if no open job has waiting writers.
     /// Only other methods change the result, the passing of time does not.
-    pub fn next(&self) -> Option<(Key, Instant)> {
-        let ready = |share: &Share| {
+    pub fn next(&self) -> Option<(ScheduleKey, Instant)> {
+        let ready = |share: &JobShare| {
             let tenant = self.tenants.get(&share.tenant).map_or(share.line.free_at, |(line, _)| line.free_at);
             self.all.free_at.max(tenant).max(share.line.free_at)
         };
         let waiting = self.waiting.iter().filter_map(|key| Some((*key, self.shares.get(key)?)));
-        let open = waiting.filter(|(_, share)| share.state == State::Open);
+        let open = waiting.filter(|(_, share)| share.state == GateState::Open);
         let (key, share) = open.min_by_key(|(_, share)| (ready(share), share.served))?;
         Some((key, ready(share)))
     }
 
     /// Records that a writer of the job begins to write `bytes`.
-    pub fn take(&mut self, key: Key, bytes: usize, now: Instant) {
+    pub fn take(&mut self, key: ScheduleKey, bytes: usize, now: Instant) {
         let Some(share) = self.shares.get_mut(&key) else { return };
         self.all.take(bytes, now);
         share.line.take(bytes, now);

@@ -3,19 +3,19 @@ use super::*;
 /// A schedule in which every job always has so many writers waiting with pieces of one
 /// size, on a clock of its own.
 struct Simulation {
-    schedule: Schedule,
+    schedule: WriteSchedule,
     now: Instant,
     /// Key, bytes of a piece, bytes written.
-    jobs: Vec<(Key, usize, u64)>,
+    jobs: Vec<(ScheduleKey, usize, u64)>,
 }
 
 impl Simulation {
-    fn new(rates: Rates) -> Self {
+    fn new(rates: ByteRates) -> Self {
         Self::with_own(rates, &[])
     }
 
     /// Some tenants have limits of their own.
-    fn with_own(rates: Rates, own: &[(&str, u64)]) -> Self {
+    fn with_own(rates: ByteRates, own: &[(&str, u64)]) -> Self {
         let own = own.iter().map(|(name, rate)| (name.parse().unwrap(), *rate)).collect();
         let schedule = Throttle::new(rates, own).schedule.into_inner();
         let now = schedule.began;
@@ -62,7 +62,7 @@ const MIB: u64 = 1 << 20;
 
 #[test]
 fn two_jobs_get_half_each_whatever_their_writers_and_the_size_of_their_writes() {
-    let mut simulation = Simulation::new(Rates { all: MIB, ..Rates::default() });
+    let mut simulation = Simulation::new(ByteRates { all: MIB, ..ByteRates::default() });
     let many = simulation.join("t", 8, 32 << 10);
     let small_writes = simulation.join("t", 1, 700);
     simulation.run(10);
@@ -72,7 +72,7 @@ fn two_jobs_get_half_each_whatever_their_writers_and_the_size_of_their_writes() 
 
 #[test]
 fn a_job_that_comes_to_a_throttled_one_has_the_next_turn_and_then_half() {
-    let mut simulation = Simulation::new(Rates { all: MIB, ..Rates::default() });
+    let mut simulation = Simulation::new(ByteRates { all: MIB, ..ByteRates::default() });
     let huge = simulation.join("t", 4, 32 << 10);
     simulation.run(100);
     let before = simulation.written(huge);
@@ -86,7 +86,7 @@ fn a_job_that_comes_to_a_throttled_one_has_the_next_turn_and_then_half() {
 
 #[test]
 fn at_a_high_limit_the_jobs_take_turns_write_by_write() {
-    let mut simulation = Simulation::new(Rates { all: 1 << 34, ..Rates::default() });
+    let mut simulation = Simulation::new(ByteRates { all: 1 << 34, ..ByteRates::default() });
     let one = simulation.join("t", 2, 256 << 10);
     let other = simulation.join("t", 2, 256 << 10);
     let order: Vec<_> = (0..6).map(|_| simulation.step(Duration::ZERO)).collect();
@@ -95,7 +95,7 @@ fn at_a_high_limit_the_jobs_take_turns_write_by_write() {
 
 #[test]
 fn a_write_obeys_all_three_limits() {
-    let mut simulation = Simulation::new(Rates { all: 4 * MIB, tenant: 2 * MIB, job: MIB });
+    let mut simulation = Simulation::new(ByteRates { all: 4 * MIB, tenant: 2 * MIB, job: MIB });
     let alone = simulation.join("one", 4, 16 << 10);
     let crowd: Vec<_> = (0..4).map(|_| simulation.join("two", 4, 16 << 10)).collect();
     simulation.run(10);
@@ -115,7 +115,7 @@ fn a_write_obeys_all_three_limits() {
 
 #[test]
 fn a_late_writer_loses_no_bytes_and_an_idle_time_is_not_made_up_for() {
-    let mut simulation = Simulation::new(Rates { job: MIB, ..Rates::default() });
+    let mut simulation = Simulation::new(ByteRates { job: MIB, ..ByteRates::default() });
     let job = simulation.join("t", 1, 32 << 10);
     for _ in 0..320 {
         simulation.step(Duration::from_millis(5));
@@ -130,7 +130,7 @@ fn a_late_writer_loses_no_bytes_and_an_idle_time_is_not_made_up_for() {
 
 #[test]
 fn what_a_tenant_owes_outlives_its_job_and_is_forgotten_when_it_is_paid() {
-    let mut simulation = Simulation::new(Rates { tenant: MIB, ..Rates::default() });
+    let mut simulation = Simulation::new(ByteRates { tenant: MIB, ..ByteRates::default() });
     let job = simulation.join("t", 1, MIB as usize);
     simulation.step(Duration::ZERO);
     simulation.schedule.leave(simulation.jobs[job].0, simulation.now);
@@ -143,7 +143,7 @@ fn what_a_tenant_owes_outlives_its_job_and_is_forgotten_when_it_is_paid() {
 
 #[test]
 fn a_tenant_has_a_limit_of_its_own_or_none_and_the_others_the_common_one() {
-    let rates = Rates { tenant: 2 * MIB, ..Rates::default() };
+    let rates = ByteRates { tenant: 2 * MIB, ..ByteRates::default() };
     let mut simulation = Simulation::with_own(rates, &[("slow", MIB), ("fast", 4 * MIB)]);
     let slow = [(); 2].map(|()| simulation.join("slow", 2, 32 << 10));
     let fast = simulation.join("fast", 2, 128 << 10);
@@ -155,12 +155,12 @@ fn a_tenant_has_a_limit_of_its_own_or_none_and_the_others_the_common_one() {
     assert_about(simulation.written(fast), 40 * MIB);
     assert_about(simulation.written(other), 20 * MIB);
     let unlimited = Simulation::with_own(rates, &[("free", 0)]);
-    assert_eq!(unlimited.schedule.rates.of(&"free".parse().unwrap()), Rates::default());
+    assert_eq!(unlimited.schedule.rates.of(&"free".parse().unwrap()), ByteRates::default());
 }
 
 #[test]
 fn tenants_whose_writes_differ_in_size_share_the_limit_of_all_by_bytes() {
-    let rates = Rates { all: MIB, ..Rates::default() };
+    let rates = ByteRates { all: MIB, ..ByteRates::default() };
     let mut simulation = Simulation::with_own(rates, &[("small", 100 * MIB)]);
     let large = simulation.join("large", 1, 256 << 10);
     let small = [(); 2].map(|()| simulation.join("small", 1, 1 << 10));
@@ -172,19 +172,19 @@ fn tenants_whose_writes_differ_in_size_share_the_limit_of_all_by_bytes() {
 
 #[test]
 fn a_job_that_was_paused_does_not_make_up_for_it() {
-    let mut simulation = Simulation::new(Rates { all: MIB, ..Rates::default() });
+    let mut simulation = Simulation::new(ByteRates { all: MIB, ..ByteRates::default() });
     let jobs = [(); 2].map(|()| simulation.join("t", 2, 32 << 10));
     let paused = simulation.jobs[jobs[0]].0;
-    simulation.schedule.share(paused).state = State::Paused;
+    simulation.schedule.share(paused).state = GateState::Paused;
     simulation.run(60);
-    simulation.schedule.share(paused).state = State::Open;
+    simulation.schedule.share(paused).state = GateState::Open;
     simulation.run(10);
     assert_about(simulation.written(jobs[0]), 5 * MIB);
 }
 
 #[test]
 fn a_job_of_a_slow_tenant_does_not_make_up_for_what_other_tenants_had() {
-    let rates = Rates { all: 10 * MIB, ..Rates::default() };
+    let rates = ByteRates { all: 10 * MIB, ..ByteRates::default() };
     let mut simulation = Simulation::with_own(rates, &[("slow", MIB)]);
     let first = simulation.join("slow", 1, 32 << 10);
     simulation.join("fast", 1, 128 << 10);
@@ -200,7 +200,7 @@ fn a_job_of_a_slow_tenant_does_not_make_up_for_what_other_tenants_had() {
 fn a_write_is_no_larger_than_a_turn_of_the_lowest_limit_that_the_job_has() {
     let own = HashMap::from([("slow".parse().unwrap(), MIB), ("free".parse().unwrap(), 0)]);
     let largest = |all, tenant, job, name: &str| {
-        Throttle::new(Rates { all, tenant, job }, own.clone()).largest_write(&name.parse().unwrap())
+        Throttle::new(ByteRates { all, tenant, job }, own.clone()).largest_write(&name.parse().unwrap())
     };
     assert_eq!(largest(0, 0, 0, "t"), None);
     assert_eq!(largest(MIB, 0, 0, "t"), Some(32 << 10));

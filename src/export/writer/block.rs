@@ -2,14 +2,14 @@
 //! block is split over files only if it is larger than one file. Each further file begins with the
 //! header again, and the file before it names its successor.
 
-use super::{ExportError, Outputs, PartWriter, Shared};
+use super::{ExportError, OpenOutputs, PartWriter, WriterContext};
 use crate::job::OrganizeBy;
 
 /// The type that files of blocks are named after.
 const PATIENT: &str = OrganizeBy::Patient.as_str();
 
 /// A block whose header may not have been written yet.
-pub(super) struct Block {
+pub(super) struct PatientBlock {
     header: Vec<u8>,
     at_most: u64,
     has_begun: bool,
@@ -25,18 +25,23 @@ impl PartWriter {
     /// Fails with [`ExportError::Cancelled`] once the job is cancelled.
     pub fn begin_block(&mut self, header: Vec<u8>, at_most: u64) -> Result<(), ExportError> {
         self.look()?;
-        self.block = Some(Block::new(header, at_most));
+        self.block = Some(PatientBlock::new(header, at_most));
         Ok(())
     }
 }
 
-impl Block {
+impl PatientBlock {
     pub fn new(header: Vec<u8>, at_most: u64) -> Self {
         Self { header, at_most, has_begun: false }
     }
 
     /// Appends one resource.
-    pub fn line(&mut self, outputs: &mut Outputs, shared: &Shared, json: &[u8]) -> Result<(), ExportError> {
+    pub fn line(
+        &mut self,
+        outputs: &mut OpenOutputs,
+        shared: &WriterContext,
+        json: &[u8],
+    ) -> Result<(), ExportError> {
         let written = outputs.bytes(PATIENT);
         if !self.has_begun {
             if written > 0 && written + self.at_most > shared.max_file_bytes {
@@ -57,7 +62,7 @@ impl Block {
     }
 
     /// Writes the header. Returns the name of the file that it is in.
-    fn begin(&self, outputs: &mut Outputs, shared: &Shared) -> Result<String, ExportError> {
+    fn begin(&self, outputs: &mut OpenOutputs, shared: &WriterContext) -> Result<String, ExportError> {
         outputs.append(PATIENT, &[&self.header, b"\n"], 1, shared)?;
         let output = outputs.open.get_mut(PATIENT).expect("a file that was written to is open");
         output.file.organized_by = Some(OrganizeBy::Patient);
@@ -72,10 +77,10 @@ mod tests {
 
     use jiff::Timestamp;
 
-    use super::super::{Form, Slot};
+    use super::super::{OutputForm, WriterSlot};
     use super::*;
-    use crate::export::asked::Asked;
-    use crate::export::{Gate, Rates, Throttle};
+    use crate::export::request_cache::RequestCache;
+    use crate::export::{ByteRates, Gate, Throttle};
     use crate::fhir::{IssueCode, OperationOutcome, ResourceType, Severity};
     use crate::files::{Files, LocalFiles};
     use crate::hooks::Hooks;
@@ -89,11 +94,14 @@ mod tests {
         let request = ExportRequest::new(tenant, owner, Kickoff::system(), Timestamp::UNIX_EPOCH);
         let (files, job) = (LocalFiles::open(folder.path(), Hooks::default()).unwrap(), JobId::random());
         let dir = files.create(job, &request).unwrap();
-        let gate =
-            Gate::new(Arc::new(Throttle::new(Rates::default(), Default::default())), "t".parse().unwrap());
-        let (asked, cancel, progress) = (Asked::default(), Default::default(), Arc::default());
-        let shared = Shared { asked, cancel, gate, progress, max_file_bytes: 100, form: Form::default() };
-        let mut writer = PartWriter::new(Arc::new(Slot::new(dir)), Arc::new(shared), Arc::default(), 1);
+        let gate = Gate::new(
+            Arc::new(Throttle::new(ByteRates::default(), Default::default())),
+            "t".parse().unwrap(),
+        );
+        let (asked, cancel, progress) = (RequestCache::default(), Default::default(), Arc::default());
+        let shared =
+            WriterContext { asked, cancel, gate, progress, max_file_bytes: 100, form: OutputForm::default() };
+        let mut writer = PartWriter::new(Arc::new(WriterSlot::new(dir)), Arc::new(shared), Arc::default(), 1);
         write(&mut writer).unwrap();
         let read = |file: OutputFile| {
             let path = folder.path().join("building").join(job.to_string()).join(&file.name);

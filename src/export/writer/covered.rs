@@ -9,12 +9,12 @@ use crate::job::{Access, Share};
 
 /// The types that an export may hold.
 #[derive(Debug, Default)]
-pub struct Covered {
+pub struct CoveredTypes {
     /// For each type, whether some of it may be held; `None` if everything may.
     types: Option<Vec<bool>>,
 }
 
-impl Covered {
+impl CoveredTypes {
     /// Returns the types that `access` covers, and Bundle, which lists deletions.
     pub fn of(access: &Access) -> Self {
         if access.is_everything() {
@@ -40,14 +40,14 @@ impl Covered {
 /// Fails if the token has fired.
 pub fn may_hold_groups(access: &Access, lines: &[u8], cancel: &CancelToken) -> Result<bool, Cancelled> {
     #[derive(Deserialize)]
-    struct Named {
+    struct GroupLine {
         id: String,
     }
     if access.groups().is_none() {
         return Ok(true);
     }
     for line in lines.split(|byte| *byte == b'\n').filter(|line| !line.is_empty()) {
-        if !cancel.parse(line)?.is_ok_and(|named: Named| access.has_group(&named.id)) {
+        if !cancel.parse(line)?.is_ok_and(|named: GroupLine| access.has_group(&named.id)) {
             return Ok(false);
         }
     }
@@ -62,11 +62,11 @@ mod tests {
     fn g_4_a_type_that_is_not_covered_is_none_of_them() {
         let types =
             [("Patient".to_string(), Vec::new()), ("Observation".into(), vec!["status=final".into()])];
-        let covered = Covered::of(&Access::of_types(types.into()));
+        let covered = CoveredTypes::of(&Access::of_types(types.into()));
         let held: Vec<_> =
             ResourceType::all().filter(|it| covered.has(*it)).map(ResourceType::as_str).collect();
         assert_eq!(held, ["Bundle", "Observation", "Patient"]);
-        assert!(ResourceType::all().all(|it| Covered::of(&Access::everything()).has(it)));
+        assert!(ResourceType::all().all(|it| CoveredTypes::of(&Access::everything()).has(it)));
     }
 
     #[test]

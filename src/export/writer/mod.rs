@@ -9,8 +9,8 @@ use std::sync::Arc;
 
 use parking_lot::Mutex;
 
-use super::asked::Asked;
-use super::output::Output;
+use super::output::OutputWriter;
+use super::request_cache::RequestCache;
 use super::{CancelToken, ExportError, Gate};
 use crate::fhir::{OperationOutcome, ResourceType};
 use crate::files::coded::Press;
@@ -18,9 +18,9 @@ use crate::files::{ExportDir, layout};
 use crate::job::{Coding, ExportRequest, OutputFile};
 use crate::view::ExportProgress;
 
-use block::Block;
+use block::PatientBlock;
 
-pub(super) use covered::Covered;
+pub(super) use covered::CoveredTypes;
 
 /// Bytes to gather before a write.
 const BUFFER_BYTES: usize = 256 << 10;
@@ -30,7 +30,7 @@ const OUTCOME: &str = "OperationOutcome";
 
 /// How files are stored.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub struct Form {
+pub struct OutputForm {
     /// The coding and its effort; `None` for plain text.
     pub coding: Option<(Coding, u8)>,
     /// Whether to compute SHA-256 hashes.
@@ -38,37 +38,37 @@ pub struct Form {
 }
 
 /// Everything that a part holds open. Dropping it closes the files.
-struct Outputs {
+struct OpenOutputs {
     dir: Arc<dyn ExportDir>,
-    open: BTreeMap<&'static str, Output>,
+    open: BTreeMap<&'static str, OutputWriter>,
     /// Compresses the pieces of all files. Created with the first piece.
     press: Option<Press>,
     sealed: Vec<OutputFile>,
 }
 
 /// Holds the files of one part. The writer and the job share it.
-pub(super) struct Slot(Mutex<Option<Outputs>>);
+pub(super) struct WriterSlot(Mutex<Option<OpenOutputs>>);
 
-impl Slot {
+impl WriterSlot {
     pub fn new(dir: Arc<dyn ExportDir>) -> Self {
-        Self(Mutex::new(Some(Outputs { dir, open: BTreeMap::new(), press: None, sealed: Vec::new() })))
+        Self(Mutex::new(Some(OpenOutputs { dir, open: BTreeMap::new(), press: None, sealed: Vec::new() })))
     }
 
     /// Takes the files out and closes them, unless the writer is inside a call.
-    pub fn fence(&self) -> Fence {
+    pub fn fence(&self) -> FenceOutcome {
         match self.0.try_lock() {
             Some(mut outputs) => match outputs.take() {
-                Some(_closed) => Fence::Closed,
-                None => Fence::Empty,
+                Some(_closed) => FenceOutcome::Closed,
+                None => FenceOutcome::Empty,
             },
-            None => Fence::Busy,
+            None => FenceOutcome::Busy,
         }
     }
 }
 
 /// The result of a fence.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Fence {
+pub(super) enum FenceOutcome {
     /// The writer had files, which are now closed.
     Closed,
     /// The writer had no files any more.
@@ -78,17 +78,17 @@ pub(super) enum Fence {
 }
 
 /// What all writers of a job share.
-pub(super) struct Shared {
+pub(super) struct WriterContext {
     /// The job's request.
-    pub asked: Asked,
+    pub asked: RequestCache,
     pub cancel: CancelToken,
     pub gate: Gate,
     pub progress: Arc<ExportProgress>,
     pub max_file_bytes: u64,
-    pub form: Form,
+    pub form: OutputForm,
 }
 
-impl Shared {
+impl WriterContext {
     /// Returns the bytes of one write.
     pub fn chunk(&self) -> usize {
         self.gate.chunk(BUFFER_BYTES)
@@ -107,9 +107,9 @@ impl Shared {
 /// [`ExportError::Cancelled`] as soon as the job is cancelled, even if it would only gather bytes
 /// or count. The files are then closed, and nothing that is written later reaches the disk.
 pub struct PartWriter {
-    slot: Arc<Slot>,
-    shared: Arc<Shared>,
-    covered: Arc<Covered>,
+    slot: Arc<WriterSlot>,
+    shared: Arc<WriterContext>,
+    covered: Arc<CoveredTypes>,
     /// The request, read when the first Group is written.
     asked: Option<Arc<ExportRequest>>,
     /// The first type that was refused. The part has failed, whatever the exporter returns.
@@ -117,11 +117,16 @@ pub struct PartWriter {
     /// Progress that has not been reported, in units of the part's weight.
     remaining: u64,
     /// The current block, in a part that consists of blocks.
-    block: Option<Block>,
+    block: Option<PatientBlock>,
 }
 
 impl PartWriter {
-    pub(super) fn new(slot: Arc<Slot>, shared: Arc<Shared>, covered: Arc<Covered>, weight: u64) -> Self {
+    pub(super) fn new(
+        slot: Arc<WriterSlot>,
+        shared: Arc<WriterContext>,
+        covered: Arc<CoveredTypes>,
+        weight: u64,
+    ) -> Self {
         Self { slot, shared, covered, asked: None, withheld: None, remaining: weight, block: None }
     }
 
@@ -256,7 +261,7 @@ impl PartWriter {
     /// the files are closed and no later call writes.
     fn write(
         &mut self,
-        write: impl FnOnce(&mut Outputs, &Shared) -> Result<(), ExportError>,
+        write: impl FnOnce(&mut OpenOutputs, &WriterContext) -> Result<(), ExportError>,
     ) -> Result<(), ExportError> {
         self.look()?;
         let mut slot = self.slot.0.lock();
@@ -288,7 +293,7 @@ impl PartWriter {
     }
 }
 
-impl Outputs {
+impl OpenOutputs {
     /// Returns the size of the text of the open file of that type, in bytes.
     fn bytes(&self, resource_type: &str) -> u64 {
         self.open.get(resource_type).map_or(0, |output| output.file.bytes)
@@ -300,14 +305,14 @@ impl Outputs {
         resource_type: &'static str,
         texts: &[&[u8]],
         count: u64,
-        shared: &Shared,
+        shared: &WriterContext,
     ) -> Result<(), ExportError> {
         if self.press.is_none()
             && let Some((coding, level)) = shared.form.coding
         {
             self.press = Some(Press::new(coding, level)?);
         }
-        let new = || Output::new(layout::output_name(resource_type), resource_type, shared.form);
+        let new = || OutputWriter::new(layout::output_name(resource_type), resource_type, shared.form);
         let output = self.open.entry(resource_type).or_insert_with(new);
         output.file.count += count;
         for text in texts {
@@ -316,7 +321,7 @@ impl Outputs {
         Ok(())
     }
 
-    fn seal(&mut self, resource_type: &'static str, shared: &Shared) -> Result<(), ExportError> {
+    fn seal(&mut self, resource_type: &'static str, shared: &WriterContext) -> Result<(), ExportError> {
         if let Some(output) = self.open.remove(resource_type) {
             self.sealed.push(output.seal(&*self.dir, self.press.as_mut(), shared)?);
         }
@@ -327,7 +332,7 @@ impl Outputs {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::export::{Rates, Throttle};
+    use crate::export::{ByteRates, Throttle};
     use crate::files::{Files, LocalFiles};
     use crate::hooks::Hooks;
     use crate::job::{ExportRequest, JobId};
@@ -344,7 +349,7 @@ mod tests {
             ("progress", &|out| out.progress(0)),
             ("begin_block", &|out| out.begin_block(b"{}".into(), 10)),
             ("resource in a block", &|out| {
-                out.block = Some(Block::new(b"{}".into(), 10));
+                out.block = Some(PatientBlock::new(b"{}".into(), 10));
                 out.resource(ResourceType::PATIENT, b"{}")
             }),
         ];
@@ -354,26 +359,29 @@ mod tests {
             let kickoff = crate::job::Kickoff::system();
             let request = ExportRequest::new(tenant, owner, kickoff, jiff::Timestamp::UNIX_EPOCH);
             let files = LocalFiles::open(folder.path(), Hooks::default()).unwrap();
-            let slot = Arc::new(Slot::new(files.create(JobId::random(), &request).unwrap()));
-            let throttle = Throttle::new(Rates::default(), Default::default());
+            let slot = Arc::new(WriterSlot::new(files.create(JobId::random(), &request).unwrap()));
+            let throttle = Throttle::new(ByteRates::default(), Default::default());
             let gate = Gate::new(Arc::new(throttle), "t".parse().unwrap());
             let (cancel, progress) = (CancelToken::new(), Arc::default());
-            let (asked, form) = (Asked::default(), Form::default());
-            let shared = Shared { asked, cancel: cancel.clone(), gate, progress, max_file_bytes: 100, form };
+            let (asked, form) = (RequestCache::default(), OutputForm::default());
+            let shared =
+                WriterContext { asked, cancel: cancel.clone(), gate, progress, max_file_bytes: 100, form };
             let mut out = PartWriter::new(slot.clone(), Arc::new(shared), Arc::default(), 1);
             call(&mut out).unwrap();
             cancel.cancel();
             assert!(matches!(call(&mut out), Err(ExportError::Cancelled)), "{name}");
-            assert_eq!(slot.fence(), Fence::Empty, "{name}: the files are still open");
+            assert_eq!(slot.fence(), FenceOutcome::Empty, "{name}: the files are still open");
         }
     }
 
     #[test]
     fn no_piece_of_a_buffer_is_short() {
-        let throttle = Throttle::new(Rates { all: 32 * 1024, ..Rates::default() }, Default::default());
+        let throttle =
+            Throttle::new(ByteRates { all: 32 * 1024, ..ByteRates::default() }, Default::default());
         let gate = Gate::new(Arc::new(throttle), "t".parse().unwrap());
-        let (asked, cancel, progress) = (Asked::default(), CancelToken::new(), Arc::default());
-        let shared = Shared { asked, cancel, gate, progress, max_file_bytes: 1, form: Form::default() };
+        let (asked, cancel, progress) = (RequestCache::default(), CancelToken::new(), Arc::default());
+        let shared =
+            WriterContext { asked, cancel, gate, progress, max_file_bytes: 1, form: OutputForm::default() };
         assert_eq!(shared.chunk(), 1024);
         let sizes = |length| shared.pieces(&vec![0; length]).map(<[u8]>::len).collect::<Vec<_>>();
         assert!(sizes(0).is_empty());

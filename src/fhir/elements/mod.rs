@@ -56,7 +56,7 @@ const TAG: &str =
 const ALWAYS: &[&str] = &["resourceType", "id", "meta", "implicitRules", "modifierExtension"];
 
 /// A root element of a resource type.
-struct Element {
+struct RootElement {
     /// A choice element's without its type.
     name: &'static str,
     is_choice: bool,
@@ -64,17 +64,17 @@ struct Element {
 }
 
 /// The elements of each type, by its index.
-static ELEMENTS: LazyLock<Vec<Vec<Element>>> = LazyLock::new(|| {
-    let mut table: Vec<Vec<Element>> = ResourceType::all().map(|_| Vec::new()).collect();
+static ELEMENTS: LazyLock<Vec<Vec<RootElement>>> = LazyLock::new(|| {
+    let mut table: Vec<Vec<RootElement>> = ResourceType::all().map(|_| Vec::new()).collect();
     for line in include_str!("elements.tsv").lines().filter(|line| !line.starts_with('#')) {
         let (name, elements) = line.split_once('\t').expect("a row has two columns");
         let resource_type = ResourceType::of(name).expect("the table names types of R4");
-        table[usize::from(resource_type.index())] = elements.split(' ').map(Element::read).collect();
+        table[usize::from(resource_type.index())] = elements.split(' ').map(RootElement::read).collect();
     }
     table
 });
 
-impl Element {
+impl RootElement {
     fn read(column: &'static str) -> Self {
         let full = column.trim_end_matches('!');
         let name = full.trim_end_matches("[x]");
@@ -183,13 +183,14 @@ impl Elements {
     }
 }
 
-fn of(resource_type: ResourceType) -> &'static [Element] {
+fn of(resource_type: ResourceType) -> &'static [RootElement] {
     &ELEMENTS[usize::from(resource_type.index())]
 }
 
 /// The name of an element that a client names as `element`, or as `element[x]` if it is a choice.
 fn find(resource_type: ResourceType, name: &str) -> Option<&'static str> {
-    let is = |it: &&Element| it.name == name || (it.is_choice && name.strip_suffix("[x]") == Some(it.name));
+    let is =
+        |it: &&RootElement| it.name == name || (it.is_choice && name.strip_suffix("[x]") == Some(it.name));
     of(resource_type).iter().find(is).map(|it| it.name)
 }
 
@@ -213,7 +214,7 @@ fn not_an_element(item: &str, element: &str, resource_type: ResourceType) -> Ele
 }
 
 fn in_no_type(item: &str) -> ElementsError {
-    let is_it = |it: &&Element| it.is_choice && it.is(item);
+    let is_it = |it: &&RootElement| it.is_choice && it.is(item);
     let choice = ResourceType::all().find_map(|resource_type| of(resource_type).iter().find(is_it));
     let right = choice.map_or("give one such as status or Patient.birthDate".into(), |choice| {
         format!("give the choice element without its type, {}", choice.name)
@@ -222,11 +223,15 @@ fn in_no_type(item: &str) -> ElementsError {
 }
 
 /// Members of an object, in their order, each with its text.
-type Members<'l> = Vec<(String, Cow<'l, RawValue>)>;
+type ObjectMembers<'l> = Vec<(String, Cow<'l, RawValue>)>;
 
 /// The members of an object that `keeps` names, their text copied only if it is a long one, which
 /// is read with looks at the token; `None` if it is none or the token has fired.
-fn members<'l>(text: &'l [u8], keeps: &dyn Fn(&str) -> bool, cancel: &CancelToken) -> Option<Members<'l>> {
+fn members<'l>(
+    text: &'l [u8],
+    keeps: &dyn Fn(&str) -> bool,
+    cancel: &CancelToken,
+) -> Option<ObjectMembers<'l>> {
     if text.len() <= AT_ONCE {
         let mut json = serde_json::Deserializer::from_slice(text);
         let members = json.deserialize_map(MembersVisitor::<&RawValue>(keeps, PhantomData)).ok()?;
@@ -250,9 +255,9 @@ impl<'de, V: Deserialize<'de>> Visitor<'de> for MembersVisitor<'_, V> {
 
     fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Self::Value, A::Error> {
         #[derive(Deserialize)]
-        struct Key<'a>(#[serde(borrow)] Cow<'a, str>);
+        struct MemberKey<'a>(#[serde(borrow)] Cow<'a, str>);
         let mut members = Vec::new();
-        while let Some(Key(key)) = map.next_key::<Key<'de>>()? {
+        while let Some(MemberKey(key)) = map.next_key::<MemberKey<'de>>()? {
             if self.0(&key) {
                 members.push((key.into_owned(), map.next_value()?));
             } else {
@@ -265,7 +270,7 @@ impl<'de, V: Deserialize<'de>> Visitor<'de> for MembersVisitor<'_, V> {
 
 /// What is known of the tags of a `meta`.
 #[derive(Default)]
-struct Tags {
+struct MetaTags {
     is_empty: bool,
     is_tagged: bool,
 }
@@ -274,14 +279,14 @@ struct Tags {
 struct TagsVisitor;
 
 impl<'de> Visitor<'de> for TagsVisitor {
-    type Value = Tags;
+    type Value = MetaTags;
 
     fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("an array")
     }
 
-    fn visit_seq<A: SeqAccess<'de>>(self, mut seq: A) -> Result<Tags, A::Error> {
-        let mut tags = Tags { is_empty: true, is_tagged: false };
+    fn visit_seq<A: SeqAccess<'de>>(self, mut seq: A) -> Result<MetaTags, A::Error> {
+        let mut tags = MetaTags { is_empty: true, is_tagged: false };
         while let Some(tag) = seq.next_element::<Box<RawValue>>()? {
             tags.is_empty = false;
             // One that is as long as this is not ours.
@@ -310,7 +315,7 @@ fn tag(meta: &RawValue, cancel: &CancelToken, out: &mut Vec<u8>) -> Option<()> {
         }
         has_tags = true;
         let mut json = serde_json::Deserializer::from_reader(cancel.reader(value.get().as_bytes()));
-        let Tags { is_empty, is_tagged } = json.deserialize_seq(TagsVisitor).ok()?;
+        let MetaTags { is_empty, is_tagged } = json.deserialize_seq(TagsVisitor).ok()?;
         let (list, comma) = (value.get().strip_suffix(']')?, if is_empty { "" } else { "," });
         let added = if is_tagged { ["", "", "]"] } else { [comma, TAG, "]"] };
         cancel.append(list.as_bytes(), out).ok()?;

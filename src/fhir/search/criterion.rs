@@ -2,18 +2,18 @@
 
 use serde_json::Value;
 
-use super::Search;
-use super::date::Date;
+use super::SearchContext;
+use super::date::SearchDate;
 use super::error::FilterError;
 use super::escape;
-use super::parameters::{self, Kind, Parameter};
-use super::place::Shape;
-use super::quantity::Quantity;
-use super::read::Wanted;
-use super::reference::Target;
-use super::text::{Mode, Words, has_text};
-use super::token::Token;
-use super::uri::{Relation, Uri};
+use super::parameters::{self, ParameterKind, SearchParameter};
+use super::place::ValueShape;
+use super::quantity::SearchQuantity;
+use super::read::WantedElements;
+use super::reference::ReferenceTarget;
+use super::text::{SearchWords, TextMode, has_text};
+use super::token::SearchToken;
+use super::uri::{SearchUri, UriRelation};
 use crate::fhir::ResourceType;
 use crate::fhir::quoted::quoted;
 
@@ -42,36 +42,36 @@ const FOREIGN_MODIFIERS: &[&str] = &["above", "below", "in", "not-in", "of-type"
 
 /// What a resource must contain.
 #[derive(Debug, Clone)]
-pub struct Criterion {
-    parameter: &'static Parameter,
-    test: Test,
+pub struct SearchCriterion {
+    parameter: &'static SearchParameter,
+    test: CriterionTest,
 }
 
 #[derive(Debug, Clone)]
-enum Test {
+enum CriterionTest {
     /// The parameter has a value, or none.
     Missing(bool),
     /// Some value matches any of these.
-    Any(Vec<Sought>),
+    Any(Vec<CriterionValue>),
     /// No value matches any of these.
-    None(Vec<Sought>),
+    None(Vec<CriterionValue>),
 }
 
 #[derive(Debug, Clone)]
-enum Sought {
-    Date(Date),
+enum CriterionValue {
+    Date(SearchDate),
     /// Matches the identifier of a Reference.
-    Identifier(Token),
-    Quantity(Quantity),
-    Reference(Target),
+    Identifier(SearchToken),
+    Quantity(SearchQuantity),
+    Reference(ReferenceTarget),
     /// Matches the text of a coded value.
-    Text(Words),
-    Token(Token),
-    Uri(Uri),
-    Words(Words),
+    Text(SearchWords),
+    Token(SearchToken),
+    Uri(SearchUri),
+    Words(SearchWords),
 }
 
-impl Criterion {
+impl SearchCriterion {
     /// Parses a decoded name, with its modifier, and a decoded value.
     ///
     /// # Errors
@@ -88,7 +88,7 @@ impl Criterion {
                 "false" => false,
                 _ => return Err(FilterError::bad_value(name, value, "give true or false")),
             };
-            return Ok(Self { parameter, test: Test::Missing(is_missing) });
+            return Ok(Self { parameter, test: CriterionTest::Missing(is_missing) });
         }
         let mut sought = Vec::new();
         for item in escape::split(value, ',') {
@@ -98,45 +98,47 @@ impl Criterion {
             }
             sought.push(seek(parameter, modifier, item)?);
         }
-        let test = if modifier == Some("not") { Test::None(sought) } else { Test::Any(sought) };
+        let test =
+            if modifier == Some("not") { CriterionTest::None(sought) } else { CriterionTest::Any(sought) };
         Ok(Self { parameter, test })
     }
 
     /// Returns how many values are compared.
     pub fn values(&self) -> usize {
         match &self.test {
-            Test::Missing(_) => 1,
-            Test::Any(sought) | Test::None(sought) => sought.len(),
+            CriterionTest::Missing(_) => 1,
+            CriterionTest::Any(sought) | CriterionTest::None(sought) => sought.len(),
         }
     }
 
     /// Returns whether a resource matches.
-    pub fn matches(&self, resource: &Value, search: Search<'_>) -> bool {
-        let any = |test: &mut dyn FnMut(Shape, &Value) -> bool| {
+    pub fn matches(&self, resource: &Value, search: SearchContext<'_>) -> bool {
+        let any = |test: &mut dyn FnMut(ValueShape, &Value) -> bool| {
             self.parameter.places.iter().any(|place| place.any(resource, search, test))
         };
-        let is = |shape: Shape, value: &Value, sought: &[Sought]| {
+        let is = |shape: ValueShape, value: &Value, sought: &[CriterionValue]| {
             search.any(sought, |sought| sought.matches(shape, value, search))
         };
         match &self.test {
-            Test::Missing(is_missing) => any(&mut |_, _| true) != *is_missing,
-            Test::Any(sought) => any(&mut |shape, value| is(shape, value, sought)),
-            Test::None(sought) => !any(&mut |shape, value| is(shape, value, sought)),
+            CriterionTest::Missing(is_missing) => any(&mut |_, _| true) != *is_missing,
+            CriterionTest::Any(sought) => any(&mut |shape, value| is(shape, value, sought)),
+            CriterionTest::None(sought) => !any(&mut |shape, value| is(shape, value, sought)),
         }
     }
 
     /// Adds the elements that must be read.
-    pub fn want(&self, wanted: &mut Wanted) {
+    pub fn want(&self, wanted: &mut WantedElements) {
         self.parameter.places.iter().for_each(|place| place.want(wanted));
     }
 }
 
-impl Sought {
-    fn matches(&self, shape: Shape, value: &Value, search: Search<'_>) -> bool {
+impl CriterionValue {
+    fn matches(&self, shape: ValueShape, value: &Value, search: SearchContext<'_>) -> bool {
         match self {
             Self::Date(date) => date.matches(shape, value, search),
             Self::Identifier(token) => {
-                shape == Shape::Reference && token.matches(Shape::Identifier, &value["identifier"], search)
+                shape == ValueShape::Reference
+                    && token.matches(ValueShape::Identifier, &value["identifier"], search)
             }
             Self::Quantity(quantity) => quantity.matches(shape, value),
             Self::Reference(target) => target.matches(shape, value, search.bases),
@@ -148,7 +150,11 @@ impl Sought {
     }
 }
 
-fn find(resource_type: ResourceType, name: &str, code: &str) -> Result<&'static Parameter, FilterError> {
+fn find(
+    resource_type: ResourceType,
+    name: &str,
+    code: &str,
+) -> Result<&'static SearchParameter, FilterError> {
     if RESULT_PARAMETERS.contains(&code) {
         return Err(FilterError::invalid(format!(
             "{code} says how a search gives its result; _typeFilter takes only parameters that say which \
@@ -180,75 +186,83 @@ fn find(resource_type: ResourceType, name: &str, code: &str) -> Result<&'static 
 }
 
 /// Parses one wanted value.
-fn seek(parameter: &Parameter, modifier: Option<&str>, item: &str) -> Result<Sought, FilterError> {
+fn seek(
+    parameter: &SearchParameter,
+    modifier: Option<&str>,
+    item: &str,
+) -> Result<CriterionValue, FilterError> {
     let shapes = parameter.places.iter().map(|place| place.shape());
     let text = || escape::unescape(item);
     let sought = match (parameter.kind, modifier) {
-        (Kind::Token, None | Some("not")) => Token::parse_for(item, shapes).map(Sought::Token),
-        (Kind::Token, Some("text")) if shapes.clone().any(has_text) => {
-            text().and_then(|text| Words::new(Mode::Start, &text)).map(Sought::Text)
+        (ParameterKind::Token, None | Some("not")) => {
+            SearchToken::parse_for(item, shapes).map(CriterionValue::Token)
         }
-        (Kind::Reference, None) => {
-            let target = text().and_then(|text| Target::parse(&text, None));
+        (ParameterKind::Token, Some("text")) if shapes.clone().any(has_text) => {
+            text().and_then(|text| SearchWords::new(TextMode::Start, &text)).map(CriterionValue::Text)
+        }
+        (ParameterKind::Reference, None) => {
+            let target = text().and_then(|text| ReferenceTarget::parse(&text, None));
             match target {
-                Ok(Target::Id { .. }) if !has_references(parameter) => Err("give a canonical URL"),
-                target => target.map(Sought::Reference),
+                Ok(ReferenceTarget::Id { .. }) if !has_references(parameter) => Err("give a canonical URL"),
+                target => target.map(CriterionValue::Reference),
             }
         }
-        (Kind::Reference, Some("identifier")) if has_references(parameter) => {
-            Token::parse(item).map(Sought::Identifier)
+        (ParameterKind::Reference, Some("identifier")) if has_references(parameter) => {
+            SearchToken::parse(item).map(CriterionValue::Identifier)
         }
-        (Kind::Reference, Some(name)) if has_references(parameter) => {
+        (ParameterKind::Reference, Some(name)) if has_references(parameter) => {
             match ResourceType::of(name).filter(|it| parameter.can_target(*it)) {
-                Some(modifier) => {
-                    text().and_then(|text| Target::parse(&text, Some(modifier))).map(Sought::Reference)
-                }
+                Some(modifier) => text()
+                    .and_then(|text| ReferenceTarget::parse(&text, Some(modifier)))
+                    .map(CriterionValue::Reference),
                 None => return Err(bad_modifier(parameter, name)),
             }
         }
-        (Kind::Date, None) => Date::parse(item).map(Sought::Date),
-        (Kind::Number, None) => Quantity::parse_number(item).map(Sought::Quantity),
-        (Kind::Quantity, None) => Quantity::parse(item).map(Sought::Quantity),
-        (Kind::String, None | Some("contains" | "exact")) => {
+        (ParameterKind::Date, None) => SearchDate::parse(item).map(CriterionValue::Date),
+        (ParameterKind::Number, None) => SearchQuantity::parse_number(item).map(CriterionValue::Quantity),
+        (ParameterKind::Quantity, None) => SearchQuantity::parse(item).map(CriterionValue::Quantity),
+        (ParameterKind::String, None | Some("contains" | "exact")) => {
             let mode = match modifier {
-                None => Mode::Start,
-                Some("contains") => Mode::Contains,
-                Some(_) => Mode::Exact,
+                None => TextMode::Start,
+                Some("contains") => TextMode::Contains,
+                Some(_) => TextMode::Exact,
             };
-            text().and_then(|text| Words::new(mode, &text)).map(Sought::Words)
+            text().and_then(|text| SearchWords::new(mode, &text)).map(CriterionValue::Words)
         }
-        (Kind::Uri, None) if parameter.code == "url" && escape::split(item, '|').count() > 1 => {
+        (ParameterKind::Uri, None) if parameter.code == "url" && escape::split(item, '|').count() > 1 => {
             Err("give the url alone, and what is after | as the parameter version")
         }
-        (Kind::Uri, None | Some("above" | "below")) => {
+        (ParameterKind::Uri, None | Some("above" | "below")) => {
             let relation = match modifier {
-                None => Relation::Same,
-                Some("below") => Relation::Below,
-                Some(_) => Relation::Above,
+                None => UriRelation::Same,
+                Some("below") => UriRelation::Below,
+                Some(_) => UriRelation::Above,
             };
-            text().and_then(|text| Uri::new(relation, text)).map(Sought::Uri)
+            text().and_then(|text| SearchUri::new(relation, text)).map(CriterionValue::Uri)
         }
         (_, Some(modifier)) => return Err(bad_modifier(parameter, modifier)),
     };
     sought.map_err(|reason| FilterError::bad_value(parameter.code, item, reason))
 }
 
-fn has_references(parameter: &Parameter) -> bool {
-    parameter.places.iter().any(|place| place.shape() == Shape::Reference)
+fn has_references(parameter: &SearchParameter) -> bool {
+    parameter.places.iter().any(|place| place.shape() == ValueShape::Reference)
 }
 
-fn bad_modifier(parameter: &Parameter, modifier: &str) -> FilterError {
+fn bad_modifier(parameter: &SearchParameter, modifier: &str) -> FilterError {
     let modifiers = match parameter.kind {
-        Kind::Token if parameter.places.iter().any(|place| has_text(place.shape())) => {
+        ParameterKind::Token if parameter.places.iter().any(|place| has_text(place.shape())) => {
             ":not, :text and :missing".into()
         }
-        Kind::Token => ":not and :missing".into(),
-        Kind::Reference if has_references(parameter) => {
+        ParameterKind::Token => ":not and :missing".into(),
+        ParameterKind::Reference if has_references(parameter) => {
             format!(":identifier, :missing and the type that is referred to ({})", parameter.targets())
         }
-        Kind::Reference | Kind::Date | Kind::Quantity | Kind::Number => ":missing".into(),
-        Kind::String => ":exact, :contains and :missing".into(),
-        Kind::Uri => ":below, :above and :missing".into(),
+        ParameterKind::Reference | ParameterKind::Date | ParameterKind::Quantity | ParameterKind::Number => {
+            ":missing".into()
+        }
+        ParameterKind::String => ":exact, :contains and :missing".into(),
+        ParameterKind::Uri => ":below, :above and :missing".into(),
     };
     let text = format!(
         "{} is of the kind {} and has no modifier {} here; it has {modifiers}.",
@@ -256,7 +270,7 @@ fn bad_modifier(parameter: &Parameter, modifier: &str) -> FilterError {
         parameter.kind.as_str(),
         quoted(modifier)
     );
-    if parameter.kind == Kind::Token && FOREIGN_MODIFIERS.contains(&modifier) {
+    if parameter.kind == ParameterKind::Token && FOREIGN_MODIFIERS.contains(&modifier) {
         return FilterError::unsupported(text);
     }
     FilterError::invalid(text)

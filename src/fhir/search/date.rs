@@ -2,29 +2,29 @@
 
 use serde_json::Value;
 
-use super::Search;
-use super::place::Shape;
-use super::prefix::{self, Prefix};
+use super::SearchContext;
+use super::place::ValueShape;
+use super::prefix::{self, SearchPrefix};
 use crate::fhir::{date_time, instant};
 
 /// A date to search for.
 #[derive(Debug, Clone)]
-pub struct Date {
-    prefix: Prefix,
-    time: Time,
+pub struct SearchDate {
+    prefix: SearchPrefix,
+    time: DatePeriod,
 }
 
 /// A period, from an instant to before another one, in nanoseconds since 1970. The least and the
 /// greatest number are open ends.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-struct Time {
+struct DatePeriod {
     from: i128,
     to: i128,
 }
 
 const SECOND: i128 = 1_000_000_000;
 
-impl Date {
+impl SearchDate {
     /// Parses a date with its prefix, as in `ge2024-01`. The `+` of an offset may have become a
     /// space. A date without an offset is in UTC.
     ///
@@ -41,20 +41,20 @@ impl Date {
 
     /// Returns whether a value of a resource compares as the prefix says. Near means within the
     /// length of the wanted date: a day before or after a day.
-    pub fn matches(&self, shape: Shape, value: &Value, search: Search<'_>) -> bool {
-        let Some(Time { from, to }) = time_of(shape, value, search) else { return false };
+    pub fn matches(&self, shape: ValueShape, value: &Value, search: SearchContext<'_>) -> bool {
+        let Some(DatePeriod { from, to }) = time_of(shape, value, search) else { return false };
         let sought = self.time;
         let is_within = sought.from <= from && to <= sought.to;
         match self.prefix {
-            Prefix::Equal => is_within,
-            Prefix::NotEqual => !is_within,
-            Prefix::Greater => to > sought.to,
-            Prefix::Less => from < sought.from,
-            Prefix::GreaterOrEqual => to > sought.from,
-            Prefix::LessOrEqual => from < sought.to,
-            Prefix::StartsAfter => from >= sought.to,
-            Prefix::EndsBefore => to <= sought.from,
-            Prefix::Approximately => {
+            SearchPrefix::Equal => is_within,
+            SearchPrefix::NotEqual => !is_within,
+            SearchPrefix::Greater => to > sought.to,
+            SearchPrefix::Less => from < sought.from,
+            SearchPrefix::GreaterOrEqual => to > sought.from,
+            SearchPrefix::LessOrEqual => from < sought.to,
+            SearchPrefix::StartsAfter => from >= sought.to,
+            SearchPrefix::EndsBefore => to <= sought.from,
+            SearchPrefix::Approximately => {
                 let length = sought.to - sought.from;
                 from < sought.to + length && to > sought.from - length
             }
@@ -63,14 +63,14 @@ impl Date {
 }
 
 /// Returns the period of an element, or `None` if it has none.
-fn time_of(shape: Shape, value: &Value, search: Search<'_>) -> Option<Time> {
+fn time_of(shape: ValueShape, value: &Value, search: SearchContext<'_>) -> Option<DatePeriod> {
     match shape {
-        Shape::Date => time(value.as_str()?),
-        Shape::Instant => {
+        ValueShape::Date => time(value.as_str()?),
+        ValueShape::Instant => {
             let from = instant::parse(value.as_str()?).ok()?.as_nanosecond();
-            Some(Time { from, to: from + 1 })
+            Some(DatePeriod { from, to: from + 1 })
         }
-        Shape::Period => {
+        ValueShape::Period => {
             let end = |name: &str| value.get(name).map(|end| end.as_str().and_then(time));
             let (start, end) = (end("start"), end("end"));
             if start.is_none() && end.is_none() {
@@ -78,15 +78,15 @@ fn time_of(shape: Shape, value: &Value, search: Search<'_>) -> Option<Time> {
             }
             let from = start.map_or(Some(i128::MIN), |start| Some(start?.from))?;
             let to = end.map_or(Some(i128::MAX), |end| Some(end?.to))?;
-            Some(Time { from, to })
+            Some(DatePeriod { from, to })
         }
         // Only its outer limits count, as the standard says.
-        Shape::Timing => {
+        ValueShape::Timing => {
             let events = value["event"].as_array().into_iter().flatten();
             let events = events.take_while(|_| !search.cancel.is_cancelled());
-            let events = events.filter_map(|event| time_of(Shape::Date, event, search));
-            let bounds = time_of(Shape::Period, &value["repeat"]["boundsPeriod"], search);
-            events.chain(bounds).reduce(|a, b| Time { from: a.from.min(b.from), to: a.to.max(b.to) })
+            let events = events.filter_map(|event| time_of(ValueShape::Date, event, search));
+            let bounds = time_of(ValueShape::Period, &value["repeat"]["boundsPeriod"], search);
+            events.chain(bounds).reduce(|a, b| DatePeriod { from: a.from.min(b.from), to: a.to.max(b.to) })
         }
         _ => None,
     }
@@ -94,10 +94,10 @@ fn time_of(shape: Shape, value: &Value, search: Search<'_>) -> Option<Time> {
 
 /// Returns the period that a `date`, a `dateTime` or an `instant` spans by its precision. It also
 /// accepts times without seconds or an offset, which a search may have.
-fn time(text: &str) -> Option<Time> {
+fn time(text: &str) -> Option<DatePeriod> {
     let Some((day, clock)) = text.split_once('T') else {
         let (first, last) = (date_time::first(text)?, date_time::last(text)?);
-        return Some(Time { from: first.as_nanosecond(), to: last.as_nanosecond() + 1 });
+        return Some(DatePeriod { from: first.as_nanosecond(), to: last.as_nanosecond() + 1 });
     };
     let zone = clock.find(['Z', '+', '-']).unwrap_or(clock.len());
     let (clock, zone) = clock.split_at(zone);
@@ -108,7 +108,7 @@ fn time(text: &str) -> Option<Time> {
         longer => (SECOND / 10i128.pow(u32::try_from(longer.checked_sub(9)?).ok()?.min(9)), ""),
     };
     let from = instant::parse(&format!("{day}T{clock}{seconds}{zone}")).ok()?.as_nanosecond();
-    Some(Time { from, to: from + length })
+    Some(DatePeriod { from, to: from + length })
 }
 
 #[cfg(test)]
@@ -138,7 +138,7 @@ mod tests {
                 "2024-02-29T10:00:01.12345679Z",
             ),
         ] {
-            assert_eq!(time(text), Some(Time { from: at(from), to: at(to) }), "{text}");
+            assert_eq!(time(text), Some(DatePeriod { from: at(from), to: at(to) }), "{text}");
         }
         for text in [
             "",

@@ -38,19 +38,19 @@ use super::ResourceType;
 use super::quoted::quoted;
 use crate::cancel::{CancelToken, Cancelled};
 use crate::fhir::reference::Bases;
-use criterion::Criterion;
-use read::Wanted;
+use criterion::SearchCriterion;
+use read::WantedElements;
 
 pub use error::{ErrorKind, FilterError};
-pub use parameters::{Kind, parameters};
+pub use parameters::{ParameterKind, parameters};
 
 /// One compiled `Type?search`.
 #[derive(Debug, Clone)]
 pub struct TypeFilter {
     resource_type: ResourceType,
     /// All of them must hold.
-    criteria: Vec<Criterion>,
-    wanted: Wanted,
+    criteria: Vec<SearchCriterion>,
+    wanted: WantedElements,
 }
 
 impl TypeFilter {
@@ -76,7 +76,7 @@ impl TypeFilter {
             let Some((name, value)) = pair.split_once('=') else {
                 return Err(FilterError::invalid(format!("{} has no =; {EXAMPLE}.", quoted(pair))));
             };
-            criteria.push(Criterion::parse(resource_type, &decoded(name)?, &decoded(value)?)?);
+            criteria.push(SearchCriterion::parse(resource_type, &decoded(name)?, &decoded(value)?)?);
         }
         if criteria.is_empty() {
             return Err(FilterError::invalid(format!(
@@ -84,14 +84,14 @@ impl TypeFilter {
                 quoted(text)
             )));
         }
-        let mut wanted = Wanted::default();
+        let mut wanted = WantedElements::default();
         criteria.iter().for_each(|criterion| criterion.want(&mut wanted));
         Ok(Self { resource_type, criteria, wanted })
     }
 
     /// How many values it compares with, 1 at the least.
     pub fn values(&self) -> usize {
-        self.criteria.iter().map(Criterion::values).sum()
+        self.criteria.iter().map(SearchCriterion::values).sum()
     }
 
     /// The type whose resources it filters.
@@ -104,16 +104,16 @@ impl TypeFilter {
     /// match; it is read no further than to the last element that matters.
     pub fn matches(&self, line: &[u8], bases: &Bases) -> bool {
         let cancel = CancelToken::new();
-        self.matches_line(line, Search { bases, cancel: &cancel }).is_ok_and(|matches| matches)
+        self.matches_line(line, SearchContext { bases, cancel: &cancel }).is_ok_and(|matches| matches)
     }
 
-    fn matches_line(&self, line: &[u8], search: Search<'_>) -> Result<bool, Cancelled> {
+    fn matches_line(&self, line: &[u8], search: SearchContext<'_>) -> Result<bool, Cancelled> {
         let resource = self.wanted.read(line, search.cancel)?;
         let matches = resource.is_some_and(|resource| self.accepts(&resource, search));
         search.cancel.check().map(|()| matches)
     }
 
-    fn accepts(&self, resource: &Value, search: Search<'_>) -> bool {
+    fn accepts(&self, resource: &Value, search: SearchContext<'_>) -> bool {
         self.criteria.iter().all(|it| it.matches(resource, search))
     }
 }
@@ -121,13 +121,13 @@ impl TypeFilter {
 /// What a search is done with. Once the job is over every `any` and `all` of it ends at its next
 /// item, with an answer that means nothing: who asked looks at the token again.
 #[derive(Debug, Clone, Copy)]
-struct Search<'a> {
+struct SearchContext<'a> {
     /// The source's own base.
     bases: &'a Bases,
     cancel: &'a CancelToken,
 }
 
-impl Search<'_> {
+impl SearchContext<'_> {
     /// Whether some item passes the test.
     fn any<T>(self, items: impl IntoIterator<Item = T>, mut test: impl FnMut(T) -> bool) -> bool {
         items.into_iter().any(|item| self.cancel.is_cancelled() || test(item))
@@ -144,7 +144,7 @@ pub struct TypeFilters {
 #[derive(Debug, Clone, Default)]
 struct OfType {
     /// What any of them looks at.
-    wanted: Wanted,
+    wanted: WantedElements,
     /// One of each of these must match.
     sets: Vec<Vec<TypeFilter>>,
 }
@@ -189,7 +189,7 @@ impl TypeFilters {
     ) -> Result<bool, Cancelled> {
         cancel.check()?;
         let Some(OfType { wanted, sets }) = self.of_types.get(&resource_type) else { return Ok(true) };
-        let search = Search { bases, cancel };
+        let search = SearchContext { bases, cancel };
         if let Some(resource) = wanted.read(line, cancel)? {
             let matches = sets.iter().all(|set| search.any(set, |filter| filter.accepts(&resource, search)));
             return cancel.check().map(|()| matches);

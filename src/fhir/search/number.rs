@@ -3,13 +3,13 @@
 use rust_decimal::Decimal;
 use serde_json::Value;
 
-use super::place::Shape;
-use super::prefix::{self, Prefix};
+use super::place::ValueShape;
+use super::prefix::{self, SearchPrefix};
 
 /// A number to search for.
 #[derive(Debug, Clone)]
-pub struct Number {
-    prefix: Prefix,
+pub struct SearchNumber {
+    prefix: SearchPrefix,
     value: Decimal,
     /// Half a unit of its last digit.
     half: Decimal,
@@ -17,12 +17,12 @@ pub struct Number {
 
 /// The range of a value, inclusive; `None` is an open end.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Extent {
+pub struct NumberRange {
     pub low: Option<Decimal>,
     pub high: Option<Decimal>,
 }
 
-impl Number {
+impl SearchNumber {
     /// Parses a number with its prefix, as in `ge5.4` or `1e2`.
     ///
     /// # Errors
@@ -38,22 +38,22 @@ impl Number {
 
     /// Returns whether a value with this range matches. The precision counts only for `eq`, `ne`
     /// and `ap`. Near means within a tenth of the number.
-    pub fn matches(&self, Extent { low, high }: Extent) -> bool {
+    pub fn matches(&self, NumberRange { low, high }: NumberRange) -> bool {
         let value = self.value;
         let is_equal = || {
             low.is_some_and(|low| low >= value - self.half)
                 && high.is_some_and(|high| high < value + self.half)
         };
         match self.prefix {
-            Prefix::Equal => is_equal(),
-            Prefix::NotEqual => !is_equal(),
-            Prefix::Greater => high.is_none_or(|high| high > value),
-            Prefix::Less => low.is_none_or(|low| low < value),
-            Prefix::GreaterOrEqual => high.is_none_or(|high| high >= value),
-            Prefix::LessOrEqual => low.is_none_or(|low| low <= value),
-            Prefix::StartsAfter => low.is_some_and(|low| low > value),
-            Prefix::EndsBefore => high.is_some_and(|high| high < value),
-            Prefix::Approximately => {
+            SearchPrefix::Equal => is_equal(),
+            SearchPrefix::NotEqual => !is_equal(),
+            SearchPrefix::Greater => high.is_none_or(|high| high > value),
+            SearchPrefix::Less => low.is_none_or(|low| low < value),
+            SearchPrefix::GreaterOrEqual => high.is_none_or(|high| high >= value),
+            SearchPrefix::LessOrEqual => low.is_none_or(|low| low <= value),
+            SearchPrefix::StartsAfter => low.is_some_and(|low| low > value),
+            SearchPrefix::EndsBefore => high.is_some_and(|high| high < value),
+            SearchPrefix::Approximately => {
                 let near = self.half.max(value.abs() * Decimal::new(1, 1));
                 low.is_none_or(|low| low <= value + near) && high.is_none_or(|high| high >= value - near)
             }
@@ -62,12 +62,12 @@ impl Number {
 }
 
 /// Returns the range of an element that is a number or a Range, or `None` if it has none.
-pub fn extent(shape: Shape, value: &Value) -> Option<Extent> {
+pub fn extent(shape: ValueShape, value: &Value) -> Option<NumberRange> {
     match shape {
-        Shape::Number => decimal(value).map(|it| Extent { low: Some(it), high: Some(it) }),
-        Shape::Range => {
+        ValueShape::Number => decimal(value).map(|it| NumberRange { low: Some(it), high: Some(it) }),
+        ValueShape::Range => {
             let (low, high) = (decimal(&value["low"]["value"]), decimal(&value["high"]["value"]));
-            (low.is_some() || high.is_some()).then_some(Extent { low, high })
+            (low.is_some() || high.is_some()).then_some(NumberRange { low, high })
         }
         _ => None,
     }
@@ -173,8 +173,8 @@ mod tests {
     proptest! {
         #[test]
         fn no_number_panics(text in "(ap|eq)?[+-]?[0-9]{1,20}([.][0-9]{0,20})?([eE][+-]?[0-9]{1,3})?", value: f64) {
-            if let (Ok(number), Some(value)) = (Number::parse(&text), decimal(&json!(value))) {
-                number.matches(Extent { low: Some(value), high: Some(value) });
+            if let (Ok(number), Some(value)) = (SearchNumber::parse(&text), decimal(&json!(value))) {
+                number.matches(NumberRange { low: Some(value), high: Some(value) });
             }
         }
     }

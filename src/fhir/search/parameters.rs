@@ -3,12 +3,12 @@
 use std::sync::LazyLock;
 
 use super::expression;
-use super::place::Place;
+use super::place::ValuePath;
 use crate::fhir::ResourceType;
 
 /// How a parameter compares.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub enum Kind {
+pub enum ParameterKind {
     /// Codes and identifiers.
     Token,
     /// References to other resources.
@@ -25,7 +25,7 @@ pub enum Kind {
     Uri,
 }
 
-impl Kind {
+impl ParameterKind {
     /// Its code in `SearchParameter.type`.
     pub fn as_str(self) -> &'static str {
         match self {
@@ -48,18 +48,18 @@ impl Kind {
 
 /// A parameter of one resource type, or of all.
 #[derive(Debug)]
-pub struct Parameter {
+pub struct SearchParameter {
     /// Its name in a search.
     pub code: &'static str,
     /// How it compares.
-    pub kind: Kind,
+    pub kind: ParameterKind,
     /// Where its values are.
-    pub places: Vec<Place>,
+    pub places: Vec<ValuePath>,
     /// Of a reference: the types that it may be to, with commas between them; `*` for all.
     targets: &'static str,
 }
 
-impl Parameter {
+impl SearchParameter {
     /// Whether a reference to that type may stand there.
     pub fn can_target(&self, resource_type: ResourceType) -> bool {
         self.targets == "*" || self.targets.split(',').any(|target| target == resource_type.as_str())
@@ -72,21 +72,22 @@ impl Parameter {
 }
 
 /// A row of the table.
-struct Row {
+struct ParameterRow {
     code: &'static str,
     /// Or why it cannot be used.
-    parameter: Result<Parameter, &'static str>,
+    parameter: Result<SearchParameter, &'static str>,
 }
 
-struct Table {
+struct ParameterTable {
     /// Those of each type, by its index.
-    own: Vec<Vec<Row>>,
+    own: Vec<Vec<ParameterRow>>,
     /// Those of all types.
-    common: Vec<Row>,
+    common: Vec<ParameterRow>,
 }
 
-static TABLE: LazyLock<Table> = LazyLock::new(|| {
-    let mut table = Table { own: ResourceType::all().map(|_| Vec::new()).collect(), common: Vec::new() };
+static TABLE: LazyLock<ParameterTable> = LazyLock::new(|| {
+    let mut table =
+        ParameterTable { own: ResourceType::all().map(|_| Vec::new()).collect(), common: Vec::new() };
     for line in include_str!("parameters.tsv").lines().filter(|line| !line.starts_with('#')) {
         let mut columns = line.split('\t');
         let mut column = || columns.next().unwrap_or_default();
@@ -99,9 +100,15 @@ static TABLE: LazyLock<Table> = LazyLock::new(|| {
     table
 });
 
-fn row(code: &'static str, kind: &str, expression: &str, data_types: &str, targets: &'static str) -> Row {
+fn row(
+    code: &'static str,
+    kind: &str,
+    expression: &str,
+    data_types: &str,
+    targets: &'static str,
+) -> ParameterRow {
     let parameter = || {
-        let kind = Kind::of(kind).ok_or(match kind {
+        let kind = ParameterKind::of(kind).ok_or(match kind {
             "composite" => {
                 "composite parameters are not supported; give its parts as parameters of their own"
             }
@@ -113,24 +120,27 @@ fn row(code: &'static str, kind: &str, expression: &str, data_types: &str, targe
         if code == "phonetic" {
             return Err("no phonetic comparison is offered; use name");
         }
-        Ok(Parameter { code, kind, places: expression::parse(expression, data_types)?, targets })
+        Ok(SearchParameter { code, kind, places: expression::parse(expression, data_types)?, targets })
     };
-    Row { code, parameter: parameter() }
+    ParameterRow { code, parameter: parameter() }
 }
 
-fn rows(resource_type: ResourceType) -> impl Iterator<Item = &'static Row> {
+fn rows(resource_type: ResourceType) -> impl Iterator<Item = &'static ParameterRow> {
     TABLE.own[usize::from(resource_type.index())].iter().chain(&TABLE.common)
 }
 
 /// The parameter of that name for a type, or why it cannot be used; `None` if there is none.
-pub fn find(resource_type: ResourceType, code: &str) -> Option<Result<&'static Parameter, &'static str>> {
+pub fn find(
+    resource_type: ResourceType,
+    code: &str,
+) -> Option<Result<&'static SearchParameter, &'static str>> {
     rows(resource_type)
         .find(|row| row.code == code)
         .map(|row| row.parameter.as_ref().map_err(|reason| *reason))
 }
 
 /// The search parameters that can be used with a type: name and kind.
-pub fn parameters(resource_type: ResourceType) -> impl Iterator<Item = (&'static str, Kind)> {
+pub fn parameters(resource_type: ResourceType) -> impl Iterator<Item = (&'static str, ParameterKind)> {
     let usable = rows(resource_type).filter_map(|row| row.parameter.as_ref().ok());
     usable.map(|parameter| (parameter.code, parameter.kind))
 }

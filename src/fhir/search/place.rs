@@ -2,13 +2,13 @@
 
 use serde_json::Value;
 
-use super::read::Wanted;
-use super::{Search, reference};
+use super::read::WantedElements;
+use super::{SearchContext, reference};
 use crate::fhir::ResourceType;
 
 /// The data types of FHIR R4 that searches compare, grouped by how they are compared.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Shape {
+pub enum ValueShape {
     Address,
     Attachment,
     Boolean,
@@ -39,7 +39,7 @@ pub enum Shape {
     Uri,
 }
 
-impl Shape {
+impl ValueShape {
     /// Returns the shape of the data type with that name.
     pub fn of(data_type: &str) -> Option<Self> {
         Some(match data_type {
@@ -77,7 +77,7 @@ impl Shape {
 
 /// A step from an element to other elements.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Step {
+pub enum PathStep {
     /// To the member with that name, or to each item if it is an array.
     Member(String),
     /// Continues only if the element's member has that text.
@@ -88,44 +88,44 @@ pub enum Step {
 
 /// One alternative of a parameter's expression.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Place {
+pub enum ValuePath {
     /// The elements at the end of a path.
-    Elements { steps: Vec<Step>, shape: Shape },
+    Elements { steps: Vec<PathStep>, shape: ValueShape },
     /// Whether any path leads to a value other than `false`. This always is one boolean.
-    Truth(Vec<Vec<Step>>),
+    Truth(Vec<Vec<PathStep>>),
 }
 
 static TRUE: Value = Value::Bool(true);
 static FALSE: Value = Value::Bool(false);
 
-impl Place {
+impl ValuePath {
     /// Returns whether any value in the resource passes the test.
     pub fn any(
         &self,
         resource: &Value,
-        search: Search<'_>,
-        test: &mut dyn FnMut(Shape, &Value) -> bool,
+        search: SearchContext<'_>,
+        test: &mut dyn FnMut(ValueShape, &Value) -> bool,
     ) -> bool {
         match self {
             Self::Elements { steps, shape } => any(steps, resource, search, &mut |value| test(*shape, value)),
             Self::Truth(ways) => {
                 let is_set =
                     ways.iter().any(|steps| any(steps, resource, search, &mut |value| *value != FALSE));
-                test(Shape::Boolean, if is_set { &TRUE } else { &FALSE })
+                test(ValueShape::Boolean, if is_set { &TRUE } else { &FALSE })
             }
         }
     }
 
     /// Returns the shape of the values.
-    pub fn shape(&self) -> Shape {
+    pub fn shape(&self) -> ValueShape {
         match self {
             Self::Elements { shape, .. } => *shape,
-            Self::Truth(_) => Shape::Boolean,
+            Self::Truth(_) => ValueShape::Boolean,
         }
     }
 
     /// Adds the elements that must be read.
-    pub fn want(&self, wanted: &mut Wanted) {
+    pub fn want(&self, wanted: &mut WantedElements) {
         match self {
             Self::Elements { steps, .. } => wanted.add(steps),
             Self::Truth(ways) => ways.iter().for_each(|steps| wanted.add(steps)),
@@ -133,18 +133,23 @@ impl Place {
     }
 }
 
-fn any(steps: &[Step], element: &Value, search: Search<'_>, test: &mut dyn FnMut(&Value) -> bool) -> bool {
+fn any(
+    steps: &[PathStep],
+    element: &Value,
+    search: SearchContext<'_>,
+    test: &mut dyn FnMut(&Value) -> bool,
+) -> bool {
     if let Value::Array(items) = element {
         return search.any(items, |item| any(steps, item, search, test));
     }
     let Some((step, rest)) = steps.split_first() else { return !element.is_null() && test(element) };
     match step {
-        Step::Member(name) => element.get(name).is_some_and(|member| any(rest, member, search, test)),
-        Step::Where { member, text } => {
+        PathStep::Member(name) => element.get(name).is_some_and(|member| any(rest, member, search, test)),
+        PathStep::Where { member, text } => {
             element.get(member).is_some_and(|value| value == text.as_str())
                 && any(rest, element, search, test)
         }
-        Step::RefersTo(resource_type) => {
+        PathStep::RefersTo(resource_type) => {
             reference::type_of(element) == Some(*resource_type) && any(rest, element, search, test)
         }
     }

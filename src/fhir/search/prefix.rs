@@ -2,7 +2,7 @@
 
 /// How a value of a resource must compare with the value of the search.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Prefix {
+pub enum SearchPrefix {
     /// Within the precision of the search.
     Equal,
     /// Not within it.
@@ -24,18 +24,18 @@ pub enum Prefix {
 }
 
 /// Splits off the prefix, which is `eq` if there is none.
-pub fn split(text: &str) -> (Prefix, &str) {
+pub fn split(text: &str) -> (SearchPrefix, &str) {
     let prefix = match text.get(..2) {
-        Some("eq") => Prefix::Equal,
-        Some("ne") => Prefix::NotEqual,
-        Some("gt") => Prefix::Greater,
-        Some("lt") => Prefix::Less,
-        Some("ge") => Prefix::GreaterOrEqual,
-        Some("le") => Prefix::LessOrEqual,
-        Some("sa") => Prefix::StartsAfter,
-        Some("eb") => Prefix::EndsBefore,
-        Some("ap") => Prefix::Approximately,
-        _ => return (Prefix::Equal, text),
+        Some("eq") => SearchPrefix::Equal,
+        Some("ne") => SearchPrefix::NotEqual,
+        Some("gt") => SearchPrefix::Greater,
+        Some("lt") => SearchPrefix::Less,
+        Some("ge") => SearchPrefix::GreaterOrEqual,
+        Some("le") => SearchPrefix::LessOrEqual,
+        Some("sa") => SearchPrefix::StartsAfter,
+        Some("eb") => SearchPrefix::EndsBefore,
+        Some("ap") => SearchPrefix::Approximately,
+        _ => return (SearchPrefix::Equal, text),
     };
     (prefix, &text[2..])
 }

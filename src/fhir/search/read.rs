@@ -8,7 +8,7 @@ use std::fmt;
 use serde::de::{DeserializeSeed, Deserializer, Error, IgnoredAny, MapAccess, SeqAccess, Visitor};
 use serde_json::{Map, Value};
 
-use super::place::Step;
+use super::place::PathStep;
 use crate::cancel::{AT_ONCE, CancelToken, Cancelled};
 
 /// Longest text in bytes that is compared, R4's limit for a string. A longer text exists
@@ -25,22 +25,22 @@ const OBJECT_BYTES: usize = 640;
 
 /// The wanted elements of an object, or of each object of an array.
 #[derive(Debug, Clone, Default)]
-pub struct Wanted {
+pub struct WantedElements {
     /// Whether the whole element is wanted.
     whole: bool,
-    members: Vec<(String, Wanted)>,
+    members: Vec<(String, WantedElements)>,
 }
 
-impl Wanted {
+impl WantedElements {
     /// Adds the elements on a path and at its end.
-    pub fn add(&mut self, steps: &[Step]) {
+    pub fn add(&mut self, steps: &[PathStep]) {
         let mut end = self;
         for step in steps {
             match step {
-                Step::Member(name) => end = end.member(name),
-                Step::Where { member, .. } => end.member(member).whole = true,
+                PathStep::Member(name) => end = end.member(name),
+                PathStep::Where { member, .. } => end.member(member).whole = true,
                 // Everything at the end of a path is wanted.
-                Step::RefersTo(_) => {}
+                PathStep::RefersTo(_) => {}
             }
         }
         end.whole = true;
@@ -61,7 +61,7 @@ impl Wanted {
     /// Fails if the token has fired.
     pub fn read(&self, line: &[u8], cancel: &CancelToken) -> Result<Option<Value>, Cancelled> {
         let (mut found, room) = (Map::new(), Cell::new(MOST_HELD));
-        let root = Root { wanted: self, room: &room, found: &mut found };
+        let root = ResourceReader { wanted: self, room: &room, found: &mut found };
         let is_read = if line.len() <= AT_ONCE {
             serde_json::Deserializer::from_slice(line).deserialize_map(root).is_ok()
         } else {
@@ -73,13 +73,13 @@ impl Wanted {
 }
 
 /// Reads a resource. Stops with an error as soon as everything has been found.
-struct Root<'w> {
-    wanted: &'w Wanted,
+struct ResourceReader<'w> {
+    wanted: &'w WantedElements,
     room: &'w Cell<usize>,
     found: &'w mut Map<String, Value>,
 }
 
-impl<'de> Visitor<'de> for Root<'_> {
+impl<'de> Visitor<'de> for ResourceReader<'_> {
     type Value = ();
 
     fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -87,12 +87,12 @@ impl<'de> Visitor<'de> for Root<'_> {
     }
 
     fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<(), A::Error> {
-        while let Some(member) = map.next_key_seed(Key(self.wanted))? {
+        while let Some(member) = map.next_key_seed(KeyReader(self.wanted))? {
             let Some((name, wanted)) = member else {
                 map.next_value::<IgnoredAny>()?;
                 continue;
             };
-            let value = map.next_value_seed(Element { wanted, room: self.room })?;
+            let value = map.next_value_seed(ElementReader { wanted, room: self.room })?;
             self.found.entry(name).or_insert(value);
             if self.found.len() == self.wanted.members.len() {
                 return Err(A::Error::custom("all has been found"));
@@ -103,20 +103,20 @@ impl<'de> Visitor<'de> for Root<'_> {
 }
 
 /// Reads a key and returns the wanted member of that name.
-struct Key<'w>(&'w Wanted);
+struct KeyReader<'w>(&'w WantedElements);
 
-static WHOLE: Wanted = Wanted { whole: true, members: Vec::new() };
+static WHOLE: WantedElements = WantedElements { whole: true, members: Vec::new() };
 
-impl<'de, 'w> DeserializeSeed<'de> for Key<'w> {
-    type Value = Option<(String, &'w Wanted)>;
+impl<'de, 'w> DeserializeSeed<'de> for KeyReader<'w> {
+    type Value = Option<(String, &'w WantedElements)>;
 
     fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<Self::Value, D::Error> {
         deserializer.deserialize_str(self)
     }
 }
 
-impl<'w> Visitor<'_> for Key<'w> {
-    type Value = Option<(String, &'w Wanted)>;
+impl<'w> Visitor<'_> for KeyReader<'w> {
+    type Value = Option<(String, &'w WantedElements)>;
 
     fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("a key")
@@ -133,13 +133,13 @@ impl<'w> Visitor<'_> for Key<'w> {
 
 /// Reads an element. A value that is neither an object nor an array has no members: if it is not
 /// wanted as a whole, it is skipped.
-struct Element<'w> {
-    wanted: &'w Wanted,
+struct ElementReader<'w> {
+    wanted: &'w WantedElements,
     /// Bytes that may still be held.
     room: &'w Cell<usize>,
 }
 
-impl Element<'_> {
+impl ElementReader<'_> {
     fn hold<E: Error>(&self, bytes: usize) -> Result<(), E> {
         let room = self.room.get().checked_sub(VALUE_BYTES + bytes);
         self.room.set(room.ok_or_else(|| E::custom("more is wanted of it than can be held"))?);
@@ -152,7 +152,7 @@ impl Element<'_> {
     }
 }
 
-impl<'de> DeserializeSeed<'de> for Element<'_> {
+impl<'de> DeserializeSeed<'de> for ElementReader<'_> {
     type Value = Value;
 
     fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<Value, D::Error> {
@@ -160,7 +160,7 @@ impl<'de> DeserializeSeed<'de> for Element<'_> {
     }
 }
 
-impl<'de> Visitor<'de> for Element<'_> {
+impl<'de> Visitor<'de> for ElementReader<'_> {
     type Value = Value;
 
     fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -170,11 +170,11 @@ impl<'de> Visitor<'de> for Element<'_> {
     fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Value, A::Error> {
         self.hold(OBJECT_BYTES)?;
         let mut found = Map::new();
-        while let Some(member) = map.next_key_seed(Key(self.wanted))? {
+        while let Some(member) = map.next_key_seed(KeyReader(self.wanted))? {
             match member {
                 Some((name, wanted)) => {
                     self.hold(name.len())?;
-                    found.insert(name, map.next_value_seed(Element { wanted, room: self.room })?);
+                    found.insert(name, map.next_value_seed(ElementReader { wanted, room: self.room })?);
                 }
                 None => {
                     map.next_value::<IgnoredAny>()?;
@@ -187,7 +187,9 @@ impl<'de> Visitor<'de> for Element<'_> {
     fn visit_seq<A: SeqAccess<'de>>(self, mut seq: A) -> Result<Value, A::Error> {
         self.hold(0)?;
         let mut items = Vec::new();
-        while let Some(item) = seq.next_element_seed(Element { wanted: self.wanted, room: self.room })? {
+        while let Some(item) =
+            seq.next_element_seed(ElementReader { wanted: self.wanted, room: self.room })?
+        {
             items.push(item);
         }
         Ok(Value::Array(items))
@@ -232,10 +234,10 @@ mod tests {
 
     use super::*;
 
-    fn wanted(ways: &[&str]) -> Wanted {
-        let mut wanted = Wanted::default();
+    fn wanted(ways: &[&str]) -> WantedElements {
+        let mut wanted = WantedElements::default();
         for way in ways {
-            wanted.add(&way.split('.').map(|name| Step::Member(name.into())).collect::<Vec<_>>());
+            wanted.add(&way.split('.').map(|name| PathStep::Member(name.into())).collect::<Vec<_>>());
         }
         wanted
     }

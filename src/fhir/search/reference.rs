@@ -2,20 +2,20 @@
 
 use serde_json::Value;
 
-use super::place::Shape;
+use super::place::ValueShape;
 use crate::fhir::ResourceType;
 use crate::fhir::reference::{self, Bases};
 
 /// A reference to search for.
 #[derive(Debug, Clone)]
-pub enum Target {
+pub enum ReferenceTarget {
     /// The resource with that id in this source, of any type or of the modifier's type.
     Id { id: String, resource_type: Option<ResourceType> },
     /// `Type/id`, an absolute URL, a URN or a canonical, each with or without a version.
     Url(String),
 }
 
-impl Target {
+impl ReferenceTarget {
     /// Parses a reference without escapes. `modifier` is the type that restricts the parameter, as
     /// in `subject:Patient`.
     ///
@@ -38,13 +38,13 @@ impl Target {
     }
 
     /// Returns whether a value of a resource refers to the target.
-    pub fn matches(&self, shape: Shape, value: &Value, bases: &Bases) -> bool {
+    pub fn matches(&self, shape: ValueShape, value: &Value, bases: &Bases) -> bool {
         match (self, shape) {
-            (Self::Url(sought), Shape::Canonical) => {
+            (Self::Url(sought), ValueShape::Canonical) => {
                 value.as_str().is_some_and(|text| is_canonical(text, sought))
             }
-            (Self::Url(sought), Shape::Uri) => value.as_str() == Some(sought),
-            (_, Shape::Reference) => {
+            (Self::Url(sought), ValueShape::Uri) => value.as_str() == Some(sought),
+            (_, ValueShape::Reference) => {
                 value["reference"].as_str().is_some_and(|text| self.is_reference(text, bases))
             }
             _ => false,

@@ -4,12 +4,12 @@ use serde_json::Value;
 use unicode_normalization::UnicodeNormalization;
 use unicode_normalization::char::is_combining_mark;
 
-use super::Search;
-use super::place::Shape;
+use super::SearchContext;
+use super::place::ValueShape;
 
 /// How a text must match.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Mode {
+pub enum TextMode {
     /// It begins with the words, ignoring case, accents and punctuation.
     Start,
     /// It contains the words, ignoring case, accents and punctuation.
@@ -20,18 +20,18 @@ pub enum Mode {
 
 /// Words to search for.
 #[derive(Debug, Clone)]
-pub struct Words {
-    mode: Mode,
+pub struct SearchWords {
+    mode: TextMode,
     sought: String,
 }
 
-impl Words {
+impl SearchWords {
     /// Creates a search for a text without escapes.
     ///
     /// # Errors
     /// Fails if nothing of the text can be compared.
-    pub fn new(mode: Mode, text: &str) -> Result<Self, &'static str> {
-        let sought = if mode == Mode::Exact { text.to_owned() } else { folded(text, || false) };
+    pub fn new(mode: TextMode, text: &str) -> Result<Self, &'static str> {
+        let sought = if mode == TextMode::Exact { text.to_owned() } else { folded(text, || false) };
         if sought.is_empty() {
             return Err("give a word: punctuation, accents and spaces are not compared");
         }
@@ -39,40 +39,40 @@ impl Words {
     }
 
     /// Returns whether a value of a resource has the words, in any of its parts.
-    pub fn matches(&self, shape: Shape, value: &Value, search: Search<'_>) -> bool {
+    pub fn matches(&self, shape: ValueShape, value: &Value, search: SearchContext<'_>) -> bool {
         let parts: &[&str] = match shape {
-            Shape::Text => return self.are_in(value, search),
-            Shape::HumanName => &["text", "family", "given", "prefix", "suffix"],
-            Shape::Address => &["text", "line", "city", "district", "state", "postalCode", "country"],
+            ValueShape::Text => return self.are_in(value, search),
+            ValueShape::HumanName => &["text", "family", "given", "prefix", "suffix"],
+            ValueShape::Address => &["text", "line", "city", "district", "state", "postalCode", "country"],
             _ => return false,
         };
         parts.iter().any(|part| self.are_in(&value[part], search))
     }
 
     /// Returns whether the text of a coded value has the words (`:text`).
-    pub fn describe(&self, shape: Shape, value: &Value, search: Search<'_>) -> bool {
+    pub fn describe(&self, shape: ValueShape, value: &Value, search: SearchContext<'_>) -> bool {
         match shape {
-            Shape::Coding => self.are_in(&value["display"], search),
-            Shape::CodeableConcept => {
+            ValueShape::Coding => self.are_in(&value["display"], search),
+            ValueShape::CodeableConcept => {
                 let codings = value["coding"].as_array();
                 self.are_in(&value["text"], search)
                     || codings
                         .is_some_and(|codings| search.any(codings, |it| self.are_in(&it["display"], search)))
             }
-            Shape::Identifier => self.are_in(&value["type"]["text"], search),
+            ValueShape::Identifier => self.are_in(&value["type"]["text"], search),
             _ => false,
         }
     }
 
-    fn are_in(&self, value: &Value, search: Search<'_>) -> bool {
+    fn are_in(&self, value: &Value, search: SearchContext<'_>) -> bool {
         match value {
             Value::Array(items) => search.any(items, |item| self.are_in(item, search)),
-            Value::String(text) if self.mode == Mode::Exact => *text == self.sought,
+            Value::String(text) if self.mode == TextMode::Exact => *text == self.sought,
             Value::String(text) => {
                 let folded = folded(text, || search.cancel.is_cancelled());
                 match self.mode {
-                    Mode::Start => folded.starts_with(&self.sought),
-                    Mode::Contains | Mode::Exact => folded.contains(&self.sought),
+                    TextMode::Start => folded.starts_with(&self.sought),
+                    TextMode::Contains | TextMode::Exact => folded.contains(&self.sought),
                 }
             }
             _ => false,
@@ -80,9 +80,9 @@ impl Words {
     }
 }
 
-/// Returns whether [`Words::describe`] can match values of that shape.
-pub fn has_text(shape: Shape) -> bool {
-    matches!(shape, Shape::Coding | Shape::CodeableConcept | Shape::Identifier)
+/// Returns whether [`SearchWords::describe`] can match values of that shape.
+pub fn has_text(shape: ValueShape) -> bool {
+    matches!(shape, ValueShape::Coding | ValueShape::CodeableConcept | ValueShape::Identifier)
 }
 
 /// Returns the text in lower case, without accents and ASCII punctuation, with single spaces. Stops

@@ -2,19 +2,19 @@
 
 use serde_json::Value;
 
-use super::place::Shape;
-use super::{Search, escape};
+use super::place::ValueShape;
+use super::{SearchContext, escape};
 
 /// A token to search for.
 #[derive(Debug, Clone)]
-pub struct Token {
-    system: System,
+pub struct SearchToken {
+    system: TokenSystem,
     /// `None` after `system|`.
     code: Option<String>,
 }
 
 #[derive(Debug, Clone, PartialEq)]
-enum System {
+enum TokenSystem {
     /// Any system, or none.
     Any,
     /// No system, as in `|code`.
@@ -22,7 +22,7 @@ enum System {
     Is(String),
 }
 
-impl Token {
+impl SearchToken {
     /// Parses `code`, `system|code`, `|code` or `system|`.
     ///
     /// # Errors
@@ -36,10 +36,12 @@ impl Token {
             return Err("there is more than one |; give system|code, and a | that is meant as \\|");
         }
         match (first.is_empty(), second) {
-            (false, None) => Ok(Self { system: System::Any, code: Some(first) }),
-            (true, Some(code)) if !code.is_empty() => Ok(Self { system: System::Absent, code: Some(code) }),
+            (false, None) => Ok(Self { system: TokenSystem::Any, code: Some(first) }),
+            (true, Some(code)) if !code.is_empty() => {
+                Ok(Self { system: TokenSystem::Absent, code: Some(code) })
+            }
             (false, Some(code)) => {
-                Ok(Self { system: System::Is(first), code: Some(code).filter(|code| !code.is_empty()) })
+                Ok(Self { system: TokenSystem::Is(first), code: Some(code).filter(|code| !code.is_empty()) })
             }
             _ => Err(FORMS),
         }
@@ -48,16 +50,16 @@ impl Token {
     /// Parses a token that is compared with values of these shapes.
     ///
     /// # Errors
-    /// Fails as [`Token::parse`] does, and if the token can match none of them.
+    /// Fails as [`SearchToken::parse`] does, and if the token can match none of them.
     pub fn parse_for(
         text: &str,
-        mut shapes: impl Iterator<Item = Shape> + Clone,
+        mut shapes: impl Iterator<Item = ValueShape> + Clone,
     ) -> Result<Self, &'static str> {
         let token = Self::parse(text)?;
-        if token.system != System::Any && shapes.clone().all(Shape::is_plain) {
+        if token.system != TokenSystem::Any && shapes.clone().all(ValueShape::is_plain) {
             return Err("these values stand without a system; give the code alone, without |");
         }
-        let is_truth = |shape| shape == Shape::Boolean;
+        let is_truth = |shape| shape == ValueShape::Boolean;
         if shapes.all(is_truth) && !matches!(token.code.as_deref(), Some("true" | "false")) {
             return Err("it can only be true or false");
         }
@@ -65,24 +67,25 @@ impl Token {
     }
 
     /// Returns whether a value of a resource matches.
-    pub fn matches(&self, shape: Shape, value: &Value, search: Search<'_>) -> bool {
+    pub fn matches(&self, shape: ValueShape, value: &Value, search: SearchContext<'_>) -> bool {
         match (shape, value) {
-            (Shape::Code | Shape::Uri, Value::String(text)) => {
-                self.system == System::Any && self.code.as_ref() == Some(text)
+            (ValueShape::Code | ValueShape::Uri, Value::String(text)) => {
+                self.system == TokenSystem::Any && self.code.as_ref() == Some(text)
             }
-            (Shape::Text, Value::String(text)) => self.system == System::Any && self.is_code(text),
-            (Shape::Boolean, Value::Bool(truth)) => {
-                self.system == System::Any
+            (ValueShape::Text, Value::String(text)) => self.system == TokenSystem::Any && self.is_code(text),
+            (ValueShape::Boolean, Value::Bool(truth)) => {
+                self.system == TokenSystem::Any
                     && self.code.as_deref() == Some(if *truth { "true" } else { "false" })
             }
-            (Shape::ContactPoint, _) => {
-                self.system == System::Any && value["value"].as_str().is_some_and(|text| self.is_code(text))
+            (ValueShape::ContactPoint, _) => {
+                self.system == TokenSystem::Any
+                    && value["value"].as_str().is_some_and(|text| self.is_code(text))
             }
-            (Shape::Coding, _) => self.is(value, "code"),
-            (Shape::CodeableConcept, _) => value["coding"]
+            (ValueShape::Coding, _) => self.is(value, "code"),
+            (ValueShape::CodeableConcept, _) => value["coding"]
                 .as_array()
                 .is_some_and(|codings| search.any(codings, |it| self.is(it, "code"))),
-            (Shape::Identifier, _) => self.is(value, "value"),
+            (ValueShape::Identifier, _) => self.is(value, "value"),
             _ => false,
         }
     }
@@ -91,9 +94,9 @@ impl Token {
     fn is(&self, object: &Value, code: &str) -> bool {
         let system = object["system"].as_str();
         let is_system = match &self.system {
-            System::Any => true,
-            System::Absent => system.is_none(),
-            System::Is(sought) => system == Some(sought),
+            TokenSystem::Any => true,
+            TokenSystem::Absent => system.is_none(),
+            TokenSystem::Is(sought) => system == Some(sought),
         };
         is_system && (self.code.is_none() || object[code].as_str().is_some_and(|text| self.is_code(text)))
     }

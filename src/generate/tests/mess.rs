@@ -24,7 +24,7 @@ fn is_resource(line: &[u8]) -> bool {
 /// A mess on disk.
 struct Made {
     files: BTreeMap<&'static str, Vec<u8>>,
-    summary: Summary,
+    summary: GenerateSummary,
 }
 
 impl Made {
@@ -32,9 +32,9 @@ impl Made {
         Self::with(patients, |_| {})
     }
 
-    fn with(patients: u32, change: impl Fn(&mut Options)) -> Self {
+    fn with(patients: u32, change: impl Fn(&mut GenerateOptions)) -> Self {
         let folder = TempDir::new().unwrap();
-        let mut options = Options { mess: true, ..options(patients, 3, &folder) };
+        let mut options = GenerateOptions { mess: true, ..options(patients, 3, &folder) };
         change(&mut options);
         let summary = generate(&options, &mut |_| {}).unwrap();
         let read = |file: &FileSummary| {

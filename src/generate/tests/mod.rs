@@ -40,8 +40,8 @@ const MANDATORY: &[(&str, &[&str])] = &[
     ("Provenance", &["target", "recorded", "agent"]),
 ];
 
-fn options(patients: u32, seed: u64, folder: &TempDir) -> Options {
-    Options::new(patients, seed, folder.path().join("set"))
+fn options(patients: u32, seed: u64, folder: &TempDir) -> GenerateOptions {
+    GenerateOptions::new(patients, seed, folder.path().join("set"))
 }
 
 /// Generates a set and reads its files back, by resource type.
@@ -51,7 +51,7 @@ fn files(patients: u32, seed: u64) -> BTreeMap<String, String> {
 }
 
 /// As [`files`], of any set that is no mess.
-fn files_of(options: &Options) -> BTreeMap<String, String> {
+fn files_of(options: &GenerateOptions) -> BTreeMap<String, String> {
     let summary = generate(options, &mut |_| {}).unwrap();
     let read = |file: &FileSummary| {
         let text = fs::read_to_string(options.out.join(format!("{}.ndjson", file.name))).unwrap();
@@ -224,7 +224,7 @@ fn groups_have_patients_for_members_and_one_has_them_all() {
 #[test]
 fn a_group_longer_than_the_buffer_is_one_line() {
     let folder = TempDir::new().unwrap();
-    let options = Options::new(5_000, 1, folder.path());
+    let options = GenerateOptions::new(5_000, 1, folder.path());
     let mut sheets = Sheets::new(&options);
     let mut draw = Draw::stream(1, Purpose::Record, Owner::Practices);
     let practices = Practices::write(&mut draw, &mut sheets);

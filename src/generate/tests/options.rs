@@ -6,7 +6,7 @@ use crate::generate::options::NotAShare;
 const PATIENTS: u32 = 40;
 
 /// The set with `change` made to plain options.
-fn set(change: impl Fn(&mut Options)) -> BTreeMap<String, String> {
+fn set(change: impl Fn(&mut GenerateOptions)) -> BTreeMap<String, String> {
     let folder = TempDir::new().unwrap();
     let mut options = options(PATIENTS, 9, &folder);
     change(&mut options);
@@ -27,7 +27,7 @@ fn by_address(files: &BTreeMap<String, String>) -> BTreeMap<String, Value> {
     resources
 }
 
-fn share(text: &str) -> Share {
+fn share(text: &str) -> ResourceShare {
     text.parse().unwrap()
 }
 
@@ -42,7 +42,7 @@ fn assert_share(part: usize, whole: usize, expected: f64) {
 }
 
 /// Every option but the mess, at once.
-pub(super) fn all(options: &mut Options) {
+pub(super) fn all(options: &mut GenerateOptions) {
     options.groups = 2;
     options.observations = 3;
     options.undated = share("0.2");
@@ -52,7 +52,7 @@ pub(super) fn all(options: &mut Options) {
 
 #[test]
 fn each_option_is_deterministic_and_changes_the_set() {
-    let changes: [fn(&mut Options); 6] = [
+    let changes: [fn(&mut GenerateOptions); 6] = [
         |options| options.groups = 2,
         |options| options.observations = 1,
         |options| options.undated = share("0.5"),
@@ -107,7 +107,7 @@ fn cohorts_come_after_the_other_groups_and_change_nothing_else() {
 /// The groups alone, of many patients.
 fn groups(patients: u32, cohorts: u16) -> Vec<Value> {
     let folder = TempDir::new().unwrap();
-    let options = Options { groups: cohorts, ..Options::new(patients, 1, folder.path()) };
+    let options = GenerateOptions { groups: cohorts, ..GenerateOptions::new(patients, 1, folder.path()) };
     let mut sheets = Sheets::new(&options);
     let mut draw = Draw::stream(1, Purpose::Record, Owner::Practices);
     let practices = Practices::write(&mut draw, &mut sheets);
@@ -247,7 +247,7 @@ fn the_shortest_narrative_is_not_empty() {
 
 #[test]
 fn a_share_is_a_number_from_0_to_1() {
-    let millionths = |text: &str| text.parse().map(Share::millionths);
+    let millionths = |text: &str| text.parse().map(ResourceShare::millionths);
     let shares = ["0", "0.1", "1e-6", "0.3333333", "1"].map(millionths);
     assert_eq!(shares, [Ok(0), Ok(100_000), Ok(1), Ok(333_333), Ok(1_000_000)]);
     for text in ["", "-0.1", "1.1", "NaN", "inf", "10%"] {

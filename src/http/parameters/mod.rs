@@ -12,7 +12,7 @@ use jiff::Timestamp;
 
 use super::ApiError;
 use super::preferences::Handling;
-use crate::config::{Devices, Profile, References};
+use crate::config::{Devices, ProtocolProfile, References};
 use crate::fhir::elements::Elements;
 use crate::fhir::reference::Bases;
 use crate::fhir::search::{self, ErrorKind, TypeFilter};
@@ -48,7 +48,7 @@ pub struct Context<'a> {
     /// What becomes of what cannot be served.
     pub handling: Handling,
     /// Whose rules hold.
-    pub profile: Profile,
+    pub profile: ProtocolProfile,
     /// Where they come from.
     pub origin: Origin,
     /// Those below which references are relative.
@@ -184,7 +184,7 @@ impl Reader<'_> {
     /// R4 that this level does not have is told and left out, as long as others are left (C9).
     fn add_type(&mut self, name: &str) -> Result<(), ApiError> {
         let asked = match self.context.profile {
-            Profile::Soarian if name == BINARY => Ok(BINARY),
+            ProtocolProfile::Soarian if name == BINARY => Ok(BINARY),
             profile => resource_type(name, self.context.level).and_then(|it| {
                 let is_known = exported_under(profile, it);
                 is_known.then_some(it.as_str()).ok_or_else(|| not_exported(name))
@@ -200,7 +200,7 @@ impl Reader<'_> {
             }
             Err(error) => {
                 self.flags.a_type_was_ignored = true;
-                if self.context.profile == Profile::Standard && ResourceType::of(name).is_some() {
+                if self.context.profile == ProtocolProfile::Standard && ResourceType::of(name).is_some() {
                     self.notices.add(&error);
                     self.flags.not_exported.get_or_insert(error);
                     return Ok(());
@@ -363,7 +363,7 @@ impl Reader<'_> {
 
     fn finish(mut self) -> Result<Parameters, ApiError> {
         self.check_filters()?;
-        if self.context.profile == Profile::Standard {
+        if self.context.profile == ProtocolProfile::Standard {
             self.check_types()?;
         }
         let mut parameters = Parameters { ignored: self.notices.into_texts(), ..self.parameters };
@@ -382,7 +382,7 @@ impl Reader<'_> {
                 )
             }));
         }
-        if self.context.profile == Profile::Soarian {
+        if self.context.profile == ProtocolProfile::Soarian {
             let [clinical, references] = SOARIAN_TYPES;
             let types = &mut parameters.types;
             if types.is_empty() {

@@ -1,12 +1,13 @@
 //! What the rules of a profile say of parameters and types (K-16 to K-18).
 
-use crate::config::Profile;
-use crate::fhir::{EXPORT_PARAMETERS, ExportParameter, ResourceType, Taken};
+use crate::config::ProtocolProfile;
+use crate::fhir::{EXPORT_PARAMETERS, ExportParameter, ParameterScope, ResourceType};
 
 /// The parameters that are taken under the rules of a profile.
-pub fn taken_by(profile: Profile) -> impl Iterator<Item = &'static ExportParameter> {
-    let is_taken =
-        move |parameter: &&ExportParameter| profile == Profile::Standard || parameter.taken == Taken::Always;
+pub fn taken_by(profile: ProtocolProfile) -> impl Iterator<Item = &'static ExportParameter> {
+    let is_taken = move |parameter: &&ExportParameter| {
+        profile == ProtocolProfile::Standard || parameter.taken == ParameterScope::Always
+    };
     EXPORT_PARAMETERS.iter().filter(is_taken)
 }
 
@@ -33,8 +34,8 @@ pub const SOARIAN_TYPES: [&[&str]; 2] = [
 ];
 
 /// Whether an export under the rules of a profile may hold resources of that type.
-pub fn exported_under(profile: Profile, resource_type: ResourceType) -> bool {
-    profile == Profile::Standard || SOARIAN_TYPES.concat().contains(&resource_type.as_str())
+pub fn exported_under(profile: ProtocolProfile, resource_type: ResourceType) -> bool {
+    profile == ProtocolProfile::Standard || SOARIAN_TYPES.concat().contains(&resource_type.as_str())
 }
 
 /// The type that Soarian accepts and has no file for (K-18).

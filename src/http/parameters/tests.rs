@@ -19,7 +19,7 @@ fn context(level: &Level, handling: Handling, origin: Origin) -> Context<'_> {
         level,
         now: at(NOW),
         handling,
-        profile: Profile::Standard,
+        profile: ProtocolProfile::Standard,
         origin,
         bases: &BASES,
         references: References::Referenced,

@@ -9,7 +9,7 @@ use super::element::{Element, Look};
 use super::key::{Key, NO_KEY, key};
 use super::pointers::Pointers;
 use crate::cancel::{AT_ONCE, CancelToken};
-use crate::fhir::compartment::End;
+use crate::fhir::compartment::PatientRole;
 use crate::fhir::reference::Bases;
 use crate::fhir::{ResourceType, attachment, instant};
 
@@ -293,11 +293,11 @@ impl<'b> LineReader<'b> {
     }
 
     /// Notes a reference at one of the places that decide.
-    pub(super) fn refer(&mut self, text: &str, end: End) {
+    pub(super) fn refer(&mut self, text: &str, end: PatientRole) {
         let Some(literal) = self.bases.parse(text) else { return };
         match (literal.resource_type, end) {
-            (ResourceType::PATIENT, End::Owner) => self.patients.push(key(literal.key)),
-            (ResourceType::PATIENT, End::Member) => self.members.push(key(literal.key)),
+            (ResourceType::PATIENT, PatientRole::Owner) => self.patients.push(key(literal.key)),
+            (ResourceType::PATIENT, PatientRole::Member) => self.members.push(key(literal.key)),
             // What is about a Group tells of it; a Group in another is that one's matter.
             (ResourceType::GROUP, _) if self.resource_type != ResourceType::GROUP => {
                 self.groups.push(key(literal.key));

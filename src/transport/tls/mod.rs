@@ -37,16 +37,16 @@ const SOON: i64 = 21 * DAY;
 const DAY: i64 = 24 * 3600;
 
 /// The certificate in use, which follows its files.
-pub struct Tls {
-    files: Files,
+pub struct TlsReloader {
+    files: TlsFiles,
     current: RwLock<Arc<ServerConfig>>,
     expires: RwLock<Option<Timestamp>>,
     /// What was read last, whether it could be used or not.
-    seen: Mutex<Contents>,
+    seen: Mutex<TlsContents>,
 }
 
 /// The paths of the files.
-struct Files {
+struct TlsFiles {
     certificate: PathBuf,
     key: PathBuf,
     client_ca: Option<PathBuf>,
@@ -54,22 +54,22 @@ struct Files {
 
 /// The contents of the files.
 #[derive(PartialEq, Eq)]
-struct Contents {
+struct TlsContents {
     certificate: Vec<u8>,
     key: Vec<u8>,
     client_ca: Option<Vec<u8>>,
 }
 
-impl Tls {
+impl TlsReloader {
     /// Reads the files of the settings. Returns `None` if the settings name none.
     ///
     /// # Errors
     /// Fails if a file cannot be read or used, or if the key does not belong to the certificate.
-    pub fn load(settings: &config::Tls) -> Result<Option<Self>, TransportError> {
+    pub fn load(settings: &config::TlsConfig) -> Result<Option<Self>, TransportError> {
         let (Some(certificate), Some(key)) = (settings.certificate.clone(), settings.key.clone()) else {
             return Ok(None);
         };
-        let files = Files { certificate, key, client_ca: settings.client_ca.clone() };
+        let files = TlsFiles { certificate, key, client_ca: settings.client_ca.clone() };
         let seen = files.read()?;
         let (config, expires) = files.parse(&seen)?;
         let (current, expires) = (RwLock::new(config), RwLock::new(expires));
@@ -135,7 +135,7 @@ impl Tls {
         };
         let start = || {
             let mut watcher = notify::recommended_watcher(told)?;
-            let Files { certificate, key, client_ca } = &self.files;
+            let TlsFiles { certificate, key, client_ca } = &self.files;
             for file in [Some(certificate), Some(key), client_ca.as_ref()].into_iter().flatten() {
                 watcher.watch(folder(file), RecursiveMode::NonRecursive)?;
             }
@@ -168,13 +168,13 @@ fn folder(file: &Path) -> &Path {
     }
 }
 
-impl Files {
-    fn read(&self) -> Result<Contents, TransportError> {
+impl TlsFiles {
+    fn read(&self) -> Result<TlsContents, TransportError> {
         let read = |key, path: &Path| {
             plain_file::read(path, LinkPolicy::Follow, SETTINGS_BYTES)
                 .map_err(|error| refused(key, path, format!("cannot be read: {error}")))
         };
-        Ok(Contents {
+        Ok(TlsContents {
             certificate: read("tls.certificate", &self.certificate)?,
             key: read("tls.key", &self.key)?,
             client_ca: self.client_ca.as_deref().map(|path| read("tls.client_ca", path)).transpose()?,
@@ -182,7 +182,10 @@ impl Files {
     }
 
     /// Parses the files. Also returns when the certificate expires, if that can be read.
-    fn parse(&self, contents: &Contents) -> Result<(Arc<ServerConfig>, Option<Timestamp>), TransportError> {
+    fn parse(
+        &self,
+        contents: &TlsContents,
+    ) -> Result<(Arc<ServerConfig>, Option<Timestamp>), TransportError> {
         let chain = certificates("tls.certificate", &self.certificate, &contents.certificate)?;
         let expires = chain.first().and_then(|first| validity::not_after(first));
         // Nothing of a key may get into a log, so the error does not say what is wrong with it.

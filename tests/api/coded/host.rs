@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use evanesce::config::{Config, Stored};
+use evanesce::config::{Config, StoredForm};
 use evanesce::export::Plan;
 use evanesce::fhir::ResourceType;
 use evanesce::hooks::Hooks;
@@ -29,7 +29,7 @@ fn writes_noise(noise: Vec<u8>) -> FakeExporter {
 async fn what_cannot_be_compressed_is_stored_plain_and_takes_no_more_than_was_planned() {
     let mut random = Pcg64Mcg::seed_from_u64(5);
     let noise: Vec<u8> = (0..3_000_000).map(|_| random.random()).collect();
-    for stored in [Stored::Gzip, Stored::Zstd] {
+    for stored in [StoredForm::Gzip, StoredForm::Zstd] {
         let folder = InstanceDir::new();
         let mut config = Config::default();
         config.export.stored = stored;
@@ -50,7 +50,7 @@ async fn what_cannot_be_compressed_is_stored_plain_and_takes_no_more_than_was_pl
 
 #[tokio::test]
 async fn after_a_write_that_failed_no_line_is_taken_and_the_job_fails() {
-    for stored in [Stored::Plain, Stored::Gzip, Stored::Zstd] {
+    for stored in [StoredForm::Plain, StoredForm::Gzip, StoredForm::Zstd] {
         let folder = InstanceDir::new();
         let mut config = Config::default();
         config.export.stored = stored;

@@ -11,9 +11,9 @@ use crate::job::ExportRequest;
 
 /// The request of one export, cached as long as a part holds it.
 #[derive(Debug, Default)]
-pub struct Asked(Mutex<Weak<ExportRequest>>);
+pub struct RequestCache(Mutex<Weak<ExportRequest>>);
 
-impl Asked {
+impl RequestCache {
     /// Returns the request, and reads it from `dir` if no part holds it.
     ///
     /// # Errors
