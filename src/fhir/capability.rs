@@ -1,4 +1,4 @@
-//! The CapabilityStatement: what this server really offers, and no more (CP-2).
+//! The CapabilityStatement: what this server supports, and no more (CP-2).
 
 use jiff::Timestamp;
 use serde_json::{Value, json};
@@ -8,10 +8,10 @@ use super::resource_type::ResourceType;
 use super::search;
 use crate::job::Level;
 
-/// Where the artefacts of the Bulk Data IG live.
+/// The base of the Bulk Data IG's artefacts.
 pub const BULK: &str = "http://hl7.org/fhir/uv/bulkdata";
 
-/// What a URL offers, as FHIR sees it.
+/// What a URL supports, in terms of FHIR.
 #[derive(Debug, PartialEq, Eq)]
 pub enum CapabilityOffer {
     /// An export operation.
@@ -21,24 +21,24 @@ pub enum CapabilityOffer {
     Interaction(&'static str, &'static str, &'static [(&'static str, &'static str)]),
 }
 
-/// What the statement tells of the configuration (CP-6).
+/// The configuration as far as the statement describes it (CP-6).
 pub struct CapabilityProfile {
-    /// The parameters that kick-offs take.
+    /// The parameters of kick-offs.
     pub parameters: Vec<&'static ExportParameter>,
-    /// Bytes after which another file of the same type begins, about.
+    /// The approximate size in bytes at which the next file of a type begins.
     pub max_file_bytes: u64,
     /// Whether resources of a type are exported at a level at all.
     pub is_exported: fn(ResourceType, &Level) -> bool,
-    /// Which reference resources go with patients.
+    /// Which reference resources are exported with patients.
     pub references: &'static str,
-    /// Which Devices do so, as a sentence.
+    /// Which Devices are, as a sentence.
     pub devices: &'static str,
-    /// Where access tokens are given; `None` without authentication.
+    /// The token endpoint; `None` without authentication.
     pub token_url: Option<String>,
 }
 
-/// The statement for the server at `base` (`{public url}/r4/{tenant}`) with these offers,
-/// dated `since`, the instant this process started (CP-1 to CP-6).
+/// Returns the statement of the server at `base` (`{public url}/r4/{tenant}`), dated `since`, the
+/// start of this process (CP-1 to CP-6).
 pub fn capability_statement(
     base: &str,
     since: Timestamp,
@@ -71,7 +71,7 @@ pub fn capability_statement(
     })
 }
 
-/// CP-6.
+/// Returns the description of exports (CP-6).
 fn documentation(profile: &CapabilityProfile) -> String {
     let parameters: Vec<_> = profile.parameters.iter().map(|parameter| parameter.name).collect();
     format!(
@@ -89,7 +89,8 @@ fn documentation(profile: &CapabilityProfile) -> String {
     )
 }
 
-/// How clients authorize. The extension `oauth-uris` is deprecated and looked for all the same (CP-4).
+/// Describes how clients authorize. Clients still look for the deprecated extension `oauth-uris`
+/// (CP-4).
 fn security(token_url: Option<&str>) -> Value {
     let Some(token_url) = token_url else {
         return json!({"description": "No authentication: all requests are those of one built-in client."});
@@ -109,14 +110,14 @@ fn security(token_url: Option<&str>) -> Value {
     })
 }
 
-/// An operation under a name, with the definition of the IG.
+/// Returns an operation under a name, with the definition of the IG.
 fn operation(name: &str, export: &ExportOperation) -> Value {
     json!({"name": name, "definition": export.canonical()})
 }
 
-/// What is offered of a type; `None` if nothing is. Operations stand under both names that
-/// clients look for (section 15). The search parameters are those of the search, if there is one; else
-/// those of `_typeFilter` (CP-3).
+/// Describes what is supported for a type; `None` if nothing is. Operations have both names that
+/// clients look for (section 15). The search parameters are those of the search, or else those of
+/// `_typeFilter` (CP-3).
 fn resource(
     resource_type: ResourceType,
     offers: &[&CapabilityOffer],
@@ -167,7 +168,7 @@ fn search_parameter(name: &str, kind: &str) -> Value {
     json!({"name": name, "type": kind})
 }
 
-/// The exports that leave a type out (CP-3): all of them, or those of patients.
+/// Lists the exports that leave a type out (CP-3): all of them, or those of patients.
 fn not_supported(is_exported_at: &dyn Fn(&Level) -> bool) -> Vec<Value> {
     let extension = |canonical: String| {
         json!({

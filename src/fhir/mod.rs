@@ -1,4 +1,4 @@
-//! FHIR R4 as far as this server speaks it: OperationOutcomes, instants, resource types, searches,
+//! FHIR R4 as far as this server uses it: OperationOutcomes, instants, resource types, searches,
 //! elements, references, attachments, the CapabilityStatement and the OperationDefinitions.
 
 pub mod attachment;
@@ -26,16 +26,16 @@ pub use resource_type::ResourceType;
 
 use jiff::Timestamp;
 
-/// The instant as clients are told it: in UTC and in milliseconds, since many read no more digits
-/// than three, nor fewer. What is finer is cut off, never rounded up: a client that asks for all that
-/// came later than a `transactionTime` may be given something twice, but misses nothing (MF-1).
+/// Formats an instant for clients: in UTC and in milliseconds, because many parse exactly three
+/// digits. Finer digits are cut off, never rounded up: a client that asks for everything after a
+/// `transactionTime` may get something twice, but misses nothing (MF-1).
 pub fn milliseconds(instant: Timestamp) -> String {
     const MILLISECOND: i128 = 1_000_000;
     let cut = instant.as_nanosecond().div_euclid(MILLISECOND) * MILLISECOND;
     format!("{:.3}", Timestamp::from_nanosecond(cut).unwrap_or(Timestamp::MIN))
 }
 
-/// The instant in whole seconds, as in `2022-05-10T03:14:12Z`.
+/// Formats an instant in whole seconds, as in `2022-05-10T03:14:12Z`.
 pub fn seconds(instant: Timestamp) -> String {
     instant.strftime("%Y-%m-%dT%H:%M:%SZ").to_string()
 }

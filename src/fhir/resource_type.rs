@@ -1,14 +1,14 @@
-//! The resource types of FHIR R4 (4.0.1) and what a bulk export does with each: facts of
-//! the standard's compartment definition `patient`, K-10 and K-11.
+//! The resource types of FHIR R4 (4.0.1) and what a bulk export does with each: the facts of the
+//! standard's compartment definition `patient`, K-10 and K-11.
 
-/// What a resource type is to an export.
+/// The role of a resource type in an export.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum ExportRole {
     /// In the patient compartment: part of a Patient-level export (K-10).
     Compartment,
-    /// What compartment resources refer to: part of a Patient-level export as well (K-10, K-17).
+    /// Referred to by compartment resources: part of a Patient-level export as well (K-10, K-17).
     Reference,
-    /// Travels inside others and is never a file of its own (K-11).
+    /// Travels inside others and never has a file (K-11).
     Contained,
     /// Part of a system-level export only.
     Other,
@@ -180,7 +180,7 @@ pub struct ResourceType(u8);
 /// More than twice as many as there are types.
 const SLOTS: usize = 512;
 
-/// The types by their names: a hash table, since every reference of a source is looked up.
+/// The types by name. It is a hash table, because each reference of a source is looked up.
 static BY_NAME: LazyLock<[Option<ResourceType>; SLOTS]> = LazyLock::new(|| {
     let mut slots = [None; SLOTS];
     for resource_type in ResourceType::all() {
@@ -211,7 +211,7 @@ impl ResourceType {
     /// Provenance.
     pub const PROVENANCE: Self = Self::named("Provenance");
 
-    /// The type of a name in this program; one that is not in the table does not compile.
+    /// Returns the type of a name in this program. An unknown name does not compile.
     const fn named(name: &str) -> Self {
         let mut index = 0;
         while index < TYPES.len() {
@@ -223,7 +223,7 @@ impl ResourceType {
         panic!("no type of that name")
     }
 
-    /// The type of that name; names are case-sensitive.
+    /// Returns the type with that name. Names are case-sensitive.
     pub fn of(name: &str) -> Option<Self> {
         let mut slot = slot(name);
         loop {
@@ -235,22 +235,22 @@ impl ResourceType {
         }
     }
 
-    /// The name, as in `resourceType`.
+    /// Returns the name, as in `resourceType`.
     pub fn as_str(self) -> &'static str {
         TYPES[usize::from(self.0)].0
     }
 
-    /// All types, in alphabetical order.
+    /// Returns all types, in alphabetical order.
     pub fn all() -> impl Iterator<Item = Self> {
         (0u8..).take(TYPES.len()).map(Self)
     }
 
-    /// A number below 255 that stands for the type in this version of the program.
+    /// Returns a number below 255 that identifies the type in this version of the program.
     pub fn index(self) -> u8 {
         self.0
     }
 
-    /// The type of that number.
+    /// Returns the type with that number.
     pub fn at(index: u8) -> Option<Self> {
         (usize::from(index) < TYPES.len()).then_some(Self(index))
     }
@@ -259,18 +259,17 @@ impl ResourceType {
         TYPES[usize::from(self.0)].1
     }
 
-    /// Whether resources of this type can be in a patient's compartment.
+    /// Returns whether resources of this type can be in a patient's compartment.
     pub fn is_in_compartment(self) -> bool {
         self.role() == Compartment
     }
 
-    /// Whether it is one of the types that a patient's resources refer to, such as Organization
-    /// (K-10, K-17).
+    /// Returns whether a patient's resources refer to this type, as to Organization (K-10, K-17).
     pub fn is_referred_to(self) -> bool {
         self.role() == Reference
     }
 
-    /// Whether an export of that level gives resources of this type.
+    /// Returns whether an export of that level includes this type.
     pub fn is_exported_at(self, level: &Level) -> bool {
         match (self.role(), level) {
             (Compartment | Reference, _) | (Other, Level::System) => true,

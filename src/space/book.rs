@@ -1,5 +1,5 @@
-//! Who has which room: what is written or promised to active exports, and what stands in the
-//! files of others. What complete exports take is kept as sums: there may be many of them.
+//! The accounts of disk space: what is written or promised to active exports, and the sizes of
+//! finished ones. Complete exports are kept as sums, because there may be many of them.
 
 use std::collections::{BTreeSet, HashMap};
 use std::sync::Arc;
@@ -9,16 +9,16 @@ use jiff::Timestamp;
 use crate::job::{JobId, TenantId};
 use crate::view::ExportProgress;
 
-/// What a job needs room for.
+/// Who needs room.
 #[derive(Debug, Clone)]
 pub struct Claim {
-    /// Whose quota counts.
+    /// The tenant whose quota counts.
     pub tenant: TenantId,
-    /// Knows what it has written.
+    /// Counts what the job has written.
     pub progress: Arc<ExportProgress>,
 }
 
-/// See the module.
+/// The accounts of all jobs.
 #[derive(Default)]
 pub struct Book {
     /// Jobs that write, or have ended and are not erased yet.
@@ -26,13 +26,13 @@ pub struct Book {
     /// Jobs that were complete and are not erased yet.
     kept: HashMap<JobId, Kept>,
     accounts: HashMap<TenantId, Account>,
-    /// Bytes of jobs that were complete, and are deleted and not erased yet.
+    /// Bytes of jobs that were complete, and are deleted but not erased yet.
     deleted: u64,
 }
 
 struct Writing {
     claim: Claim,
-    /// Bytes that it may write in all; `None` if it is over.
+    /// The most bytes that it may write in all; `None` once it has ended.
     promised: Option<u64>,
 }
 
@@ -42,7 +42,7 @@ struct Kept {
     expiry: Timestamp,
 }
 
-/// What the complete jobs of a tenant take together.
+/// The complete jobs of a tenant together.
 #[derive(Default)]
 struct Account {
     bytes: u64,
@@ -52,24 +52,24 @@ struct Account {
 }
 
 impl Writing {
-    /// Bytes that are promised and not written yet.
+    /// Returns the bytes that are promised and not written yet.
     fn left(&self) -> Option<u64> {
         self.promised.map(|promised| promised.saturating_sub(self.claim.progress.written()))
     }
 
-    /// Bytes that are written or promised.
+    /// Returns the bytes that are written or promised.
     fn takes(&self) -> u64 {
         self.promised.unwrap_or(0).max(self.claim.progress.written())
     }
 }
 
 impl Book {
-    /// A job that may write `promised` bytes.
+    /// Adds a job that may write `promised` bytes.
     pub fn claim(&mut self, job: JobId, claim: Claim, promised: u64) {
         self.writing.insert(job, Writing { claim, promised: Some(promised) });
     }
 
-    /// The tenant of a job that may still write, and how many bytes it may write in all.
+    /// Returns the tenant of a job that may still write, and the bytes that it may write in all.
     pub fn promise(&self, job: JobId) -> Option<(TenantId, u64)> {
         let writing = self.writing.get(&job)?;
         Some((writing.claim.tenant.clone(), writing.promised?))
@@ -82,7 +82,7 @@ impl Book {
         }
     }
 
-    /// A job is complete, with so many bytes.
+    /// Records that a job is complete, with this many bytes.
     pub fn keep(&mut self, job: JobId, tenant: &TenantId, bytes: u64, expiry: Timestamp) {
         self.release(job);
         let account = self.accounts.entry(tenant.clone()).or_default();
@@ -92,7 +92,7 @@ impl Book {
         self.kept.insert(job, Kept { tenant: tenant.clone(), bytes, expiry });
     }
 
-    /// A job has failed or is marked: it writes nothing more, and does not expire.
+    /// Records that a job has failed or is marked: it writes nothing more, and does not expire.
     pub fn end(&mut self, job: JobId) {
         if let Some(writing) = self.writing.get_mut(&job) {
             writing.promised = None;
@@ -105,7 +105,7 @@ impl Book {
         }
     }
 
-    /// Nothing of a job is there any more.
+    /// Removes a job of which nothing is left.
     pub fn release(&mut self, job: JobId) {
         self.end(job);
         self.writing.remove(&job);
@@ -120,27 +120,27 @@ impl Book {
         }
     }
 
-    /// The sum of `weigh` of what each active job is still going to write.
+    /// Returns the sum of `weigh` over what each active job will still write.
     pub fn outstanding(&self, weigh: impl Fn(u64) -> u64) -> u64 {
         let left = self.writing.values().filter_map(Writing::left);
         left.filter(|left| *left > 0).map(weigh).fold(0, u64::saturating_add)
     }
 
-    /// Bytes of jobs that have failed or are deleted, and are still there.
+    /// Returns the bytes of jobs that have failed or are deleted, and are not erased yet.
     pub fn ended(&self) -> u64 {
         let over = self.writing.values().filter(|writing| writing.promised.is_none());
         over.map(Writing::takes).fold(self.deleted, u64::saturating_add)
     }
 
-    /// Bytes that a tenant's jobs take or are promised.
+    /// Returns the bytes that a tenant's jobs take or are promised.
     pub fn used(&self, tenant: &TenantId) -> u64 {
         let kept = self.accounts.get(tenant).map_or(0, |account| account.bytes);
         let writing = self.writing.values().filter(|writing| writing.claim.tenant == *tenant);
         writing.map(Writing::takes).fold(kept, u64::saturating_add)
     }
 
-    /// When the next of a tenant's jobs gives room back by itself: now if one is being erased,
-    /// or when the next one expires.
+    /// Returns when the next of a tenant's jobs gives room back by itself: now if one is being
+    /// erased, or when the next one expires.
     pub fn next_end(&self, tenant: &TenantId) -> Option<Timestamp> {
         let is_over = |writing: &Writing| writing.claim.tenant == *tenant && writing.promised.is_none();
         let account = self.accounts.get(tenant);

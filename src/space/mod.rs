@@ -1,8 +1,8 @@
-//! Room on the disk and in the quotas of tenants: what exports take, what running ones are
-//! still going to take, and whether one more fits. Every decision that takes room is made
-//! here, one after the other, so that the same room is never given to two exports. Giving
-//! back waits for nobody: the book is not locked while the file system is asked, which may
-//! hang. Nothing that runs is ever stopped for its bytes; deletions and downloads need no room.
+//! Room on the disk and in the quotas of tenants: what exports take, what running ones will still
+//! take, and whether one more fits. All decisions that take room are made here, one after the
+//! other, so the same room is never given twice. Giving room back never blocks: the accounts are
+//! not locked while the file system is asked, which may hang. A running export is never stopped for
+//! its bytes, and deletions and downloads need no room.
 
 mod book;
 
@@ -21,44 +21,44 @@ use crate::view::PublishedJob;
 use book::Book;
 pub use book::Claim;
 
-/// The least that a client is told to wait for room.
+/// The least time that a client is told to wait for room.
 const SHORTEST_RETRY: Duration = Duration::from_secs(30);
 
-/// The most.
+/// The longest.
 const LONGEST_RETRY: Duration = Duration::from_secs(3600);
 
-/// What it is told when nothing of its tenant is going to end by itself.
+/// What it is told if nothing of its tenant will end by itself.
 const RETRY_UNKNOWN: Duration = Duration::from_secs(300);
 
-/// Bytes beside the output that a running export may need: its documents. Of a large export
-/// they grow with it, for each run of bytes that is copied stands in the plan.
+/// Bytes beside its output that a running export may need for its documents. Those of a large
+/// export grow with it, because the plan lists each run of bytes that is copied.
 const DOCUMENT_BYTES: u64 = 64 << 10;
 
-/// How many bytes of output there are for one byte of documents, at the least.
+/// The least output bytes per byte of documents.
 const DOCUMENT_SHARE: u64 = 64;
 
 /// Why there is no room for an export.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum NoRoom {
-    /// Less than `storage.min_free` would stay free, or it cannot be told how much is.
+    /// Less than `storage.min_free` would stay free, or the free space is unknown.
     #[error("there is no room on the disk to store another export")]
     Disk {
-        /// How long it may be until there is: the next expiry, 30 s to 1 h.
+        /// How long it may take until there is room: the next expiry, 30 s to 1 h.
         retry_after: Duration,
     },
     /// The tenant's exports would take more than its `max_bytes`.
     #[error("the exports of the tenant take all the room that they may take")]
     Quota {
-        /// As above.
+        /// How long it may take, as above.
         retry_after: Duration,
     },
-    /// It alone is larger than the tenant's `max_bytes`.
+    /// The export alone is larger than the tenant's `max_bytes`.
     #[error("the export is larger than all exports of the tenant may be together")]
     TooLarge,
 }
 
 impl NoRoom {
-    /// The limit's name, as in metrics and logs.
+    /// Returns the limit's name in metrics and logs.
     pub fn name(&self) -> &'static str {
         match self {
             Self::Disk { .. } => "disk",
@@ -68,26 +68,26 @@ impl NoRoom {
     }
 }
 
-/// Gives the bytes that are free, or why that cannot be told.
+/// Returns the free bytes, or why they are unknown.
 type MeasureFree = Box<dyn Fn() -> Result<u64, String> + Send + Sync>;
 
-/// See the module.
+/// The room of an instance.
 pub struct Space {
     min_free: u64,
     max_bytes: u64,
-    /// The quotas of tenants that have one of their own.
+    /// The quotas of tenants that have their own.
     own_max_bytes: HashMap<TenantId, u64>,
     retention: Duration,
     clock: Clock,
     free: MeasureFree,
-    /// Held by a decision, from the look at what is reserved to the reservation.
+    /// Locked during a decision, from reading the reservations to making one.
     deciding: Mutex<()>,
     book: Mutex<Book>,
 }
 
 impl Space {
-    /// The room that `config` gives, with what the `jobs` found at a start take of it. `free`
-    /// asks the file system; it may block.
+    /// Creates the room that `config` gives, less what the `jobs` found at a start take. `free`
+    /// asks the file system and may block.
     pub fn new(
         config: &Config,
         clock: Clock,
@@ -110,7 +110,7 @@ impl Space {
         space
     }
 
-    /// A job found at a start. What a marked one had not sealed is not known any more.
+    /// Adds a job found at a start. What a marked job had not sealed is no longer known.
     fn recall(&self, published: &PublishedJob) {
         let record = &published.record;
         let sealed = published.files().map(OutputFile::stored_bytes).sum();
@@ -134,9 +134,8 @@ impl Space {
         }
     }
 
-    /// Reserves room for a new job, which is going to write `estimate` bytes at the most; for
-    /// one of which nothing is known only what it has written counts, and nothing is reserved.
-    /// Blocks.
+    /// Reserves room for a new job, which will write `estimate` bytes at most. If that is unknown,
+    /// only what it has written counts, and nothing is reserved. Blocks.
     pub fn reserve(&self, job: JobId, claim: Claim, estimate: Option<u64>) -> Result<(), NoRoom> {
         let _deciding = self.deciding.lock();
         self.decide(job, &claim.tenant, 0, estimate)?;
@@ -144,9 +143,8 @@ impl Space {
         Ok(())
     }
 
-    /// Says that a job is going to write `bytes` in all, at the most: what was reserved beside
-    /// that is given back, what is missing is reserved. Of a job that has ended, nothing is
-    /// changed. Blocks.
+    /// Sets the most bytes that a job will write in all. Gives back what was reserved beyond that,
+    /// or reserves what is missing. Does nothing for a job that has ended. Blocks.
     pub fn plan(&self, job: JobId, bytes: u64) -> Result<(), NoRoom> {
         let _deciding = self.deciding.lock();
         let Some((tenant, promised)) = self.book.lock().promise(job) else { return Ok(()) };
@@ -157,13 +155,14 @@ impl Space {
         Ok(())
     }
 
-    /// As [`Space::plan`], for a job that was accepted before a restart: it is not refused.
+    /// Sets the bytes as [`Space::plan`] does, for a job that was accepted before a restart. Never
+    /// refuses.
     pub fn resume(&self, job: JobId, bytes: u64) {
         self.book.lock().set_promise(job, bytes);
     }
 
-    /// Follows a job to another state: what a finished one has not written, and an ended one is
-    /// not going to write any more, is given back; all that it has written, when it is erased.
+    /// Follows a job to another state. A finished or ended job gives back what it will not write
+    /// any more, and an erased one everything.
     pub fn follow(&self, job: JobId, tenant: &TenantId, state: &JobState) {
         let mut book = self.book.lock();
         match state {
@@ -177,39 +176,39 @@ impl Space {
         }
     }
 
-    /// Gives back all that a job has: nothing of it is there any more.
+    /// Gives back everything of a job of which nothing is left.
     pub fn release(&self, job: JobId) {
         self.book.lock().release(job);
     }
 
-    /// Bytes that running exports are still going to need.
+    /// Returns the bytes that running exports will still need.
     pub fn reserved(&self) -> u64 {
         self.book.lock().outstanding(with_documents)
     }
 
-    /// Bytes that wait to be removed: of deleted and of failed exports.
+    /// Returns the bytes of deleted and failed exports that wait for their removal.
     pub fn ended(&self) -> u64 {
         self.book.lock().ended()
     }
 
-    /// Asks the file system and shows what is free. Blocks.
+    /// Asks the file system for the free bytes, and sets their metric. Blocks.
     ///
     /// # Errors
-    /// What the file system says.
+    /// Fails with the file system's error.
     pub fn measure(&self) -> Result<u64, String> {
         (self.free)().inspect(|free| telemetry::free_bytes(*free))
     }
 
-    /// How long a client of that tenant should wait for room: until the next of its exports
-    /// expires, or a little if one is being erased.
+    /// Returns how long a client of that tenant should wait for room: until its next export
+    /// expires, or shortly if one is being erased.
     pub fn retry_after(&self, tenant: &TenantId) -> Duration {
         let next = self.book.lock().next_end(tenant);
         let wait = next.map_or(RETRY_UNKNOWN, |next| between(self.clock.now(), next));
         wait.clamp(SHORTEST_RETRY, LONGEST_RETRY)
     }
 
-    /// Whether `bytes` instead of those `promised` to the job before have room. The caller
-    /// holds `deciding`: nobody else takes room meanwhile.
+    /// Decides whether `bytes` fit instead of those that were `promised` to the job. The caller
+    /// holds `deciding`, so nobody else takes room meanwhile.
     fn decide(&self, job: JobId, tenant: &TenantId, promised: u64, bytes: Option<u64>) -> Result<(), NoRoom> {
         let (used, reserved) = {
             let book = self.book.lock();
@@ -235,7 +234,8 @@ impl Space {
             }
         }
         if self.min_free > 0 {
-            // After what is reserved was added up: bytes that are written in between count twice.
+            // Asked after the reservations were summed: bytes that are written in between count
+            // twice.
             let free = self.measure().map_err(|error| {
                 tracing::error!(error, "it cannot be told how much of the disk is free");
                 refuse(NoRoom::Disk { retry_after }, None)
@@ -249,7 +249,7 @@ impl Space {
     }
 }
 
-/// Bytes of disk for this many bytes of output.
+/// Returns the bytes of disk for this many bytes of output.
 fn with_documents(bytes: u64) -> u64 {
     bytes.saturating_add(bytes / DOCUMENT_SHARE).saturating_add(DOCUMENT_BYTES)
 }

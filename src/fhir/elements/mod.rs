@@ -1,8 +1,7 @@
-//! `_elements`: resources of which only the root elements that were asked for are exported, and
-//! those that a resource must have. Such a resource says so by the tag SUBSETTED.
+//! `_elements`: exports only the requested root elements of resources, and the mandatory ones. Such
+//! a resource has the tag SUBSETTED.
 //!
-//! What is kept of a line is copied byte for byte; nothing but its root and its `meta` is looked
-//! into.
+//! The kept elements are copied byte for byte. Only the root and the `meta` of a line are parsed.
 
 use std::borrow::Cow;
 use std::fmt;
@@ -18,7 +17,7 @@ use super::ResourceType;
 use super::quoted::quoted;
 use crate::cancel::{AT_ONCE, CancelToken, Cancelled};
 
-/// What is kept of each resource.
+/// The elements to keep of each resource.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Elements {
     /// Of all types.
@@ -27,19 +26,18 @@ pub struct Elements {
     typed: Vec<(ResourceType, &'static str)>,
 }
 
-/// An `_elements` that is refused: what was wrong and what would be right, for the client.
+/// Why an `_elements` is refused, and what would be right. The text is for the client.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("{0}")]
 pub struct ElementsError(String);
 
-/// A line whose resource cannot be read; nothing of it was written.
+/// Why a line has no subset. Nothing of it was written.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum SubsetError {
-    /// It is not a JSON object.
+    /// The line is not a JSON object.
     #[error("the line is not a JSON object")]
     NotAnObject,
-    /// Its `meta` cannot be given a tag: it, or its `tag`, stands there twice or is of another
-    /// kind.
+    /// Its `meta` cannot be tagged: it, or its `tag`, is duplicated or has another type.
     #[error("the line has a meta that cannot be tagged")]
     BadMeta,
     /// The token has fired.
@@ -57,7 +55,7 @@ const ALWAYS: &[&str] = &["resourceType", "id", "meta", "implicitRules", "modifi
 
 /// A root element of a resource type.
 struct RootElement {
-    /// A choice element's without its type.
+    /// The name; a choice element's without its type.
     name: &'static str,
     is_choice: bool,
     is_mandatory: bool,
@@ -81,8 +79,8 @@ impl RootElement {
         Self { name, is_choice: name != full, is_mandatory: full != column }
     }
 
-    /// Whether the member of that name is it: itself, of any type, or what its id and its
-    /// extensions are in if it is a primitive (`_birthDate`).
+    /// Returns whether the member with that name belongs to the element: the element itself, of any
+    /// type, or the id and extensions of a primitive (`_birthDate`).
     fn is(&self, key: &str) -> bool {
         let rest = key.strip_prefix('_').unwrap_or(key).strip_prefix(self.name);
         rest.is_some_and(|rest| {
@@ -92,15 +90,15 @@ impl RootElement {
 }
 
 impl Elements {
-    /// How many bytes a subset can be longer than its line.
+    /// How many bytes longer than its line a subset can be.
     pub const GROWTH: usize = r#","meta":{"tag":[]}"#.len() + TAG.len();
 
-    /// Reads the items of `_elements`: `Type.element` or `element`. If any names an element of a
-    /// type, those count for that type, and the bare ones for all; a type of which nothing is
-    /// named stays whole.
+    /// Parses the items of `_elements`: `Type.element` or `element`. If an item names an element of
+    /// a type, it counts for that type, and a bare one for all types. Types that no item names stay
+    /// whole.
     ///
     /// # Errors
-    /// For the first item that names no root element of R4: what would be right.
+    /// Fails with the first item that names no root element of R4, and what would be right.
     pub fn parse<'a>(items: impl IntoIterator<Item = &'a str>) -> Result<Self, ElementsError> {
         let mut elements = Self::default();
         for item in items {
@@ -120,17 +118,17 @@ impl Elements {
         Ok(elements)
     }
 
-    /// Whether resources of that type are cut down.
+    /// Returns whether resources of that type are subsetted.
     pub fn applies_to(&self, resource_type: ResourceType) -> bool {
         !self.bare.is_empty() || self.typed.iter().any(|(named, _)| *named == resource_type)
     }
 
-    /// Appends the line to `out`, without a line feed: with the elements that were asked for, the
-    /// mandatory ones, and `resourceType`, `id`, `meta`, `implicitRules` and
-    /// `modifierExtension`, in their order. `meta` gets the tag SUBSETTED if it has it not.
+    /// Appends the subset of the line to `out`, without a line feed: the requested elements, the
+    /// mandatory ones, and `resourceType`, `id`, `meta`, `implicitRules` and `modifierExtension`,
+    /// in their order. `meta` gets the tag SUBSETTED unless it has it.
     ///
     /// # Errors
-    /// If the line cannot be read; then nothing is appended.
+    /// Fails if the line cannot be parsed, and then appends nothing.
     pub fn subset(
         &self,
         resource_type: ResourceType,
@@ -187,7 +185,8 @@ fn of(resource_type: ResourceType) -> &'static [RootElement] {
     &ELEMENTS[usize::from(resource_type.index())]
 }
 
-/// The name of an element that a client names as `element`, or as `element[x]` if it is a choice.
+/// Returns the name of the element that a client calls `element`, or `element[x]` if it is a
+/// choice.
 fn find(resource_type: ResourceType, name: &str) -> Option<&'static str> {
     let is =
         |it: &&RootElement| it.name == name || (it.is_choice && name.strip_suffix("[x]") == Some(it.name));
@@ -222,11 +221,11 @@ fn in_no_type(item: &str) -> ElementsError {
     ElementsError(format!("_elements has {}, which is no root element of any type; {right}.", quoted(item)))
 }
 
-/// Members of an object, in their order, each with its text.
+/// The members of an object, in their order, each with its text.
 type ObjectMembers<'l> = Vec<(String, Cow<'l, RawValue>)>;
 
-/// The members of an object that `keeps` names, their text copied only if it is a long one, which
-/// is read with looks at the token; `None` if it is none or the token has fired.
+/// Returns the members of an object that `keeps` selects. Only a long text is copied; it is read
+/// with checks of the token. Returns `None` if the text is not an object or the token has fired.
 fn members<'l>(
     text: &'l [u8],
     keeps: &dyn Fn(&str) -> bool,
@@ -275,7 +274,7 @@ struct MetaTags {
     is_tagged: bool,
 }
 
-/// Reads an array of tags, one after the other.
+/// Reads an array of tags one by one.
 struct TagsVisitor;
 
 impl<'de> Visitor<'de> for TagsVisitor {
@@ -289,7 +288,7 @@ impl<'de> Visitor<'de> for TagsVisitor {
         let mut tags = MetaTags { is_empty: true, is_tagged: false };
         while let Some(tag) = seq.next_element::<Box<RawValue>>()? {
             tags.is_empty = false;
-            // One that is as long as this is not ours.
+            // A tag of this length is not ours.
             let tag: Option<Value> = Some(tag.get())
                 .filter(|tag| tag.len() <= AT_ONCE)
                 .and_then(|tag| serde_json::from_str(tag).ok());
@@ -299,7 +298,7 @@ impl<'de> Visitor<'de> for TagsVisitor {
     }
 }
 
-/// Appends the `meta` with the tag; `None` if it cannot be read, or the token has fired.
+/// Appends the `meta` with the tag. Returns `None` if it cannot be parsed or the token has fired.
 fn tag(meta: &RawValue, cancel: &CancelToken, out: &mut Vec<u8>) -> Option<()> {
     let members = members(meta.get().as_bytes(), &|_| true, cancel)?;
     let start = out.len();
@@ -329,7 +328,7 @@ fn tag(meta: &RawValue, cancel: &CancelToken, out: &mut Vec<u8>) -> Option<()> {
     Some(())
 }
 
-/// Appends what stands before a member's value in the object that begins at `start`.
+/// Appends what precedes a member's value in the object that begins at `start`.
 fn begin_member(out: &mut Vec<u8>, start: usize, key: &str) {
     out.push(if out.len() == start { b'{' } else { b',' });
     out.extend_from_slice(Value::from(key).to_string().as_bytes());

@@ -1,15 +1,15 @@
-//! `_typeFilter`: which resources of a type are exported, as a FHIR search says it.
+//! `_typeFilter`: selects the resources of a type by a FHIR search.
 //!
-//! A filter is compiled once, at the kick-off, and then asked for one line of NDJSON after the
-//! other. A line is read once, whatever the number of filters, and the token of the job is looked
-//! at before each comparison (P13). What the search parameters mean is read from the published definitions of R4 and from
-//! R4's search page. Whatever cannot be evaluated exactly is refused with the reason: nothing of
-//! a filter is ever ignored.
+//! A filter is compiled once and then applied to one line of NDJSON after the other. Each line is
+//! parsed once, whatever the number of filters, and the job's token is checked before each
+//! comparison (P13). The meaning of search parameters comes from the published definitions of R4
+//! and from R4's search page. What cannot be evaluated exactly is refused with the reason: no part
+//! of a filter is ignored.
 //!
 //! Where the standard leaves a choice: codes compare without case unless they are of the type
-//! `code`, and systems with it; numbers of resources are points, whatever their digits; `ge` and
-//! `le` take what overlaps; units are not converted; references are not resolved, so that a type
-//! is known only from what the reference itself says.
+//! `code`, and systems with case. Numbers in resources are points, whatever their digits. `ge` and
+//! `le` accept overlaps. Units are not converted. References are not resolved, so their type is
+//! known only from the reference itself.
 
 mod criterion;
 mod date;
@@ -44,22 +44,22 @@ use read::WantedElements;
 pub use error::{ErrorKind, FilterError};
 pub use parameters::{ParameterKind, parameters};
 
-/// One compiled `Type?search`.
+/// A compiled `Type?search`.
 #[derive(Debug, Clone)]
 pub struct TypeFilter {
     resource_type: ResourceType,
-    /// All of them must hold.
+    /// All of them must match.
     criteria: Vec<SearchCriterion>,
     wanted: WantedElements,
 }
 
 impl TypeFilter {
-    /// Reads a filter. `text` is what the client sent, percent-decoded once, such as
-    /// `Observation?status=final`. It is a query of its own, so that an `&` within a value is
-    /// still `%26` here; a `%` that begins no escape stands for itself.
+    /// Parses a filter. `text` is what the client sent, percent-decoded once, such as
+    /// `Observation?status=final`. It is a query of its own, so an `&` within a value is still
+    /// `%26` here. A `%` that begins no escape stands for itself.
     ///
     /// # Errors
-    /// What was wrong and what would be right, for the client.
+    /// Fails with what is wrong and what would be right, for the client.
     pub fn parse(text: &str) -> Result<Self, FilterError> {
         const EXAMPLE: &str = "give a filter such as Observation?status=final";
         let Some((name, search)) = text.split_once('?') else {
@@ -89,19 +89,19 @@ impl TypeFilter {
         Ok(Self { resource_type, criteria, wanted })
     }
 
-    /// How many values it compares with, 1 at the least.
+    /// Returns how many values the filter compares, at least 1.
     pub fn values(&self) -> usize {
         self.criteria.iter().map(SearchCriterion::values).sum()
     }
 
-    /// The type whose resources it filters.
+    /// Returns the type that the filter is for.
     pub fn resource_type(&self) -> ResourceType {
         self.resource_type
     }
 
-    /// Whether the resource of this line (JSON of the filter's type) matches. `bases` are the
-    /// source's own base, for absolute references (K-12). A line that cannot be read does not
-    /// match; it is read no further than to the last element that matters.
+    /// Returns whether the resource of this line (JSON of the filter's type) matches. `bases` are
+    /// those of the source, for absolute references (K-12). A malformed line does not match; it is
+    /// read only up to the last element that matters.
     pub fn matches(&self, line: &[u8], bases: &Bases) -> bool {
         let cancel = CancelToken::new();
         self.matches_line(line, SearchContext { bases, cancel: &cancel }).is_ok_and(|matches| matches)
@@ -118,23 +118,23 @@ impl TypeFilter {
     }
 }
 
-/// What a search is done with. Once the job is over every `any` and `all` of it ends at its next
-/// item, with an answer that means nothing: who asked looks at the token again.
+/// The context of a search. Once the job is over, every `any` ends at its next item with a
+/// meaningless result: the caller checks the token again.
 #[derive(Debug, Clone, Copy)]
 struct SearchContext<'a> {
-    /// The source's own base.
+    /// The base URLs of the source.
     bases: &'a Bases,
     cancel: &'a CancelToken,
 }
 
 impl SearchContext<'_> {
-    /// Whether some item passes the test.
+    /// Returns whether some item passes the test.
     fn any<T>(self, items: impl IntoIterator<Item = T>, mut test: impl FnMut(T) -> bool) -> bool {
         items.into_iter().any(|item| self.cancel.is_cancelled() || test(item))
     }
 }
 
-/// What a request says of lines, by their types.
+/// The filters of a request, by resource type.
 #[derive(Debug, Clone, Default)]
 pub struct TypeFilters {
     of_types: HashMap<ResourceType, OfType>,
@@ -143,15 +143,15 @@ pub struct TypeFilters {
 /// The filters of one type.
 #[derive(Debug, Clone, Default)]
 struct OfType {
-    /// What any of them looks at.
+    /// The elements that any of them compares.
     wanted: WantedElements,
-    /// One of each of these must match.
+    /// One filter of each set must match.
     sets: Vec<Vec<TypeFilter>>,
 }
 
 impl TypeFilters {
-    /// The filters together: in each set those of one type are alternatives, and a line must match
-    /// in all sets that have filters of its type.
+    /// Combines sets of filters. Filters of one type in a set are alternatives. A line must match
+    /// every set that has filters of its type.
     pub fn new(sets: impl IntoIterator<Item = Vec<TypeFilter>>) -> Self {
         let mut of_types: HashMap<ResourceType, OfType> = HashMap::new();
         for set in sets {
@@ -169,17 +169,17 @@ impl TypeFilters {
         Self { of_types }
     }
 
-    /// Whether resources of that type are filtered.
+    /// Returns whether resources of that type are filtered.
     pub fn filters(&self, resource_type: ResourceType) -> bool {
         self.of_types.contains_key(&resource_type)
     }
 
-    /// Whether the resource of this line is exported: there is no filter of its type, or it
-    /// matches as [`TypeFilters::new`] says. The line is read once for all of them. See
+    /// Returns whether the resource of this line is exported: no filter is for its type, or it
+    /// matches as [`TypeFilters::new`] says. The line is parsed once, as for
     /// [`TypeFilter::matches`].
     ///
     /// # Errors
-    /// If the token has fired, which is looked at before each comparison.
+    /// Fails if the token has fired, which is checked before each comparison.
     pub fn matches(
         &self,
         resource_type: ResourceType,
@@ -194,7 +194,7 @@ impl TypeFilters {
             let matches = sets.iter().all(|set| search.any(set, |filter| filter.accepts(&resource, search)));
             return cancel.check().map(|()| matches);
         }
-        // What one of them cannot read another need not look at.
+        // What one filter cannot read, the others need not try.
         for set in sets {
             let mut is_in_set = false;
             for filter in set {
@@ -208,9 +208,9 @@ impl TypeFilters {
     }
 }
 
-/// The filters of a value that may hold several, with commas between them (K-6). A comma is a
-/// border only where the name of a type and a `?` follow: whatever looks like one, so that a
-/// name that is misspelt is refused and not taken for a value.
+/// Splits a value into its filters, which are separated by commas (K-6). A comma separates only if
+/// something like a type's name and a `?` follow, so a misspelt name is refused and not taken for a
+/// value.
 pub fn split(value: &str) -> Vec<&str> {
     let mut filters = Vec::new();
     let mut rest = value;

@@ -1,4 +1,4 @@
-//! The search parameters of FHIR R4, read from `parameters.tsv` at the first use.
+//! The search parameters of FHIR R4, loaded from `parameters.tsv` on first use.
 
 use std::sync::LazyLock;
 
@@ -26,7 +26,7 @@ pub enum ParameterKind {
 }
 
 impl ParameterKind {
-    /// Its code in `SearchParameter.type`.
+    /// Returns the code in `SearchParameter.type`.
     pub fn as_str(self) -> &'static str {
         match self {
             Self::Token => "token",
@@ -55,17 +55,17 @@ pub struct SearchParameter {
     pub kind: ParameterKind,
     /// Where its values are.
     pub places: Vec<ValuePath>,
-    /// Of a reference: the types that it may be to, with commas between them; `*` for all.
+    /// The types that a reference may have, separated by commas; `*` for all.
     targets: &'static str,
 }
 
 impl SearchParameter {
-    /// Whether a reference to that type may stand there.
+    /// Returns whether the reference may be to that type.
     pub fn can_target(&self, resource_type: ResourceType) -> bool {
         self.targets == "*" || self.targets.split(',').any(|target| target == resource_type.as_str())
     }
 
-    /// The types that it may be to, for a person.
+    /// Returns the types that the reference may have, for people.
     pub fn targets(&self) -> String {
         if self.targets == "*" { "any type".into() } else { self.targets.replace(',', ", ") }
     }
@@ -79,9 +79,9 @@ struct ParameterRow {
 }
 
 struct ParameterTable {
-    /// Those of each type, by its index.
+    /// The parameters of each type, by its index.
     own: Vec<Vec<ParameterRow>>,
-    /// Those of all types.
+    /// The parameters of all types.
     common: Vec<ParameterRow>,
 }
 
