@@ -4,7 +4,7 @@
 //! not locked while the file system is asked, which may hang. A running export is never stopped for
 //! its bytes, and deletions and downloads need no room.
 
-mod book;
+mod accounts;
 
 use std::collections::HashMap;
 use std::time::Duration;
@@ -18,8 +18,8 @@ use crate::job::{JobId, JobState, OutputFile, TenantId};
 use crate::telemetry;
 use crate::view::PublishedJob;
 
-use book::Book;
-pub use book::Claim;
+use accounts::SpaceAccounts;
+pub use accounts::SpaceClaim;
 
 /// The least time that a client is told to wait for room.
 const SHORTEST_RETRY: Duration = Duration::from_secs(30);
@@ -82,7 +82,7 @@ pub struct Space {
     free: MeasureFree,
     /// Locked during a decision, from reading the reservations to making one.
     deciding: Mutex<()>,
-    book: Mutex<Book>,
+    book: Mutex<SpaceAccounts>,
 }
 
 impl Space {
@@ -118,7 +118,8 @@ impl Space {
         match &record.state {
             JobState::Queued | JobState::Running { .. } | JobState::Finishing { .. } => {
                 published.progress.wrote(sealed);
-                let claim = Claim { tenant: record.tenant.clone(), progress: published.progress.clone() };
+                let claim =
+                    SpaceClaim { tenant: record.tenant.clone(), progress: published.progress.clone() };
                 let estimate = published.request.as_ref().and_then(|request| request.estimate);
                 book.claim(record.id, claim, estimate.unwrap_or(0));
             }
@@ -136,7 +137,7 @@ impl Space {
 
     /// Reserves room for a new job, which will write `estimate` bytes at most. If that is unknown,
     /// only what it has written counts, and nothing is reserved. Blocks.
-    pub fn reserve(&self, job: JobId, claim: Claim, estimate: Option<u64>) -> Result<(), NoRoom> {
+    pub fn reserve(&self, job: JobId, claim: SpaceClaim, estimate: Option<u64>) -> Result<(), NoRoom> {
         let _deciding = self.deciding.lock();
         self.decide(job, &claim.tenant, 0, estimate)?;
         self.book.lock().claim(job, claim, estimate.unwrap_or(0));

@@ -66,7 +66,7 @@ impl Machine {
     /// A kick-off, its job and the count of what it writes.
     fn reserve(&self, name: &str, estimate: Option<u64>) -> Result<(JobId, Arc<ExportProgress>), NoRoom> {
         let (job, progress) = (JobId::random(), Arc::<ExportProgress>::default());
-        let claim = Claim { tenant: tenant(name), progress: progress.clone() };
+        let claim = SpaceClaim { tenant: tenant(name), progress: progress.clone() };
         self.space.reserve(job, claim, estimate)?;
         Ok((job, progress))
     }

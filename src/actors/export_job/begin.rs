@@ -18,7 +18,7 @@ use crate::job::{
     Effect, Event, ExportRequest, FailureReason, JobId, JobRecord, JobState, MarkReason, OutputFile,
     RequestSummary, StateName,
 };
-use crate::space::{Claim, NoRoom};
+use crate::space::{NoRoom, SpaceClaim};
 use crate::store::{CommitError, CommitOutcome, DurableChange};
 use crate::telemetry;
 use crate::view::PublishedJob;
@@ -86,7 +86,7 @@ impl ExportJob {
         let (id, files, asked) = (self.id, self.services.files.clone(), request.clone());
         let (fatal, space) = (self.services.fatal.clone(), self.services.space.clone());
         let eraser = self.services.eraser.clone();
-        let claim = Claim { tenant: request.tenant.clone(), progress: self.progress.clone() };
+        let claim = SpaceClaim { tenant: request.tenant.clone(), progress: self.progress.clone() };
         let make = move || {
             space.reserve(id, claim, asked.estimate)?;
             let made = files.create(id, &asked).inspect_err(|_| {

@@ -11,7 +11,7 @@ use crate::view::ExportProgress;
 
 /// Who needs room.
 #[derive(Debug, Clone)]
-pub struct Claim {
+pub struct SpaceClaim {
     /// The tenant whose quota counts.
     pub tenant: TenantId,
     /// Counts what the job has written.
@@ -20,23 +20,23 @@ pub struct Claim {
 
 /// The accounts of all jobs.
 #[derive(Default)]
-pub struct Book {
+pub struct SpaceAccounts {
     /// Jobs that write, or have ended and are not erased yet.
-    writing: HashMap<JobId, Writing>,
+    writing: HashMap<JobId, ActiveExport>,
     /// Jobs that were complete and are not erased yet.
-    kept: HashMap<JobId, Kept>,
-    accounts: HashMap<TenantId, Account>,
+    kept: HashMap<JobId, KeptExport>,
+    accounts: HashMap<TenantId, TenantAccount>,
     /// Bytes of jobs that were complete, and are deleted but not erased yet.
     deleted: u64,
 }
 
-struct Writing {
-    claim: Claim,
+struct ActiveExport {
+    claim: SpaceClaim,
     /// The most bytes that it may write in all; `None` once it has ended.
     promised: Option<u64>,
 }
 
-struct Kept {
+struct KeptExport {
     tenant: TenantId,
     bytes: u64,
     expiry: Timestamp,
@@ -44,14 +44,14 @@ struct Kept {
 
 /// The complete jobs of a tenant together.
 #[derive(Default)]
-struct Account {
+struct TenantAccount {
     bytes: u64,
     jobs: usize,
     /// When those that are not deleted expire.
     expiries: BTreeSet<(Timestamp, JobId)>,
 }
 
-impl Writing {
+impl ActiveExport {
     /// Returns the bytes that are promised and not written yet.
     fn left(&self) -> Option<u64> {
         self.promised.map(|promised| promised.saturating_sub(self.claim.progress.written()))
@@ -63,10 +63,10 @@ impl Writing {
     }
 }
 
-impl Book {
+impl SpaceAccounts {
     /// Adds a job that may write `promised` bytes.
-    pub fn claim(&mut self, job: JobId, claim: Claim, promised: u64) {
-        self.writing.insert(job, Writing { claim, promised: Some(promised) });
+    pub fn claim(&mut self, job: JobId, claim: SpaceClaim, promised: u64) {
+        self.writing.insert(job, ActiveExport { claim, promised: Some(promised) });
     }
 
     /// Returns the tenant of a job that may still write, and the bytes that it may write in all.
@@ -89,7 +89,7 @@ impl Book {
         account.bytes += bytes;
         account.jobs += 1;
         account.expiries.insert((expiry, job));
-        self.kept.insert(job, Kept { tenant: tenant.clone(), bytes, expiry });
+        self.kept.insert(job, KeptExport { tenant: tenant.clone(), bytes, expiry });
     }
 
     /// Records that a job has failed or is marked: it writes nothing more, and does not expire.
@@ -122,27 +122,27 @@ impl Book {
 
     /// Returns the sum of `weigh` over what each active job will still write.
     pub fn outstanding(&self, weigh: impl Fn(u64) -> u64) -> u64 {
-        let left = self.writing.values().filter_map(Writing::left);
+        let left = self.writing.values().filter_map(ActiveExport::left);
         left.filter(|left| *left > 0).map(weigh).fold(0, u64::saturating_add)
     }
 
     /// Returns the bytes of jobs that have failed or are deleted, and are not erased yet.
     pub fn ended(&self) -> u64 {
         let over = self.writing.values().filter(|writing| writing.promised.is_none());
-        over.map(Writing::takes).fold(self.deleted, u64::saturating_add)
+        over.map(ActiveExport::takes).fold(self.deleted, u64::saturating_add)
     }
 
     /// Returns the bytes that a tenant's jobs take or are promised.
     pub fn used(&self, tenant: &TenantId) -> u64 {
         let kept = self.accounts.get(tenant).map_or(0, |account| account.bytes);
         let writing = self.writing.values().filter(|writing| writing.claim.tenant == *tenant);
-        writing.map(Writing::takes).fold(kept, u64::saturating_add)
+        writing.map(ActiveExport::takes).fold(kept, u64::saturating_add)
     }
 
     /// Returns when the next of a tenant's jobs gives room back by itself: now if one is being
     /// erased, or when the next one expires.
     pub fn next_end(&self, tenant: &TenantId) -> Option<Timestamp> {
-        let is_over = |writing: &Writing| writing.claim.tenant == *tenant && writing.promised.is_none();
+        let is_over = |writing: &ActiveExport| writing.claim.tenant == *tenant && writing.promised.is_none();
         let account = self.accounts.get(tenant);
         let is_erased = account.is_some_and(|account| account.jobs > account.expiries.len());
         if is_erased || self.writing.values().any(is_over) {
