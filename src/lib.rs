@@ -17,7 +17,7 @@
 //! ```
 //!
 //! Dependencies point downwards: `cli` over `http` over the embedding API over the actors;
-//! `export`, `source`, `space` and the reconcile over `store`, `files` and `receipts`; `job`, the
+//! `export`, `source`, `space` and `erase` over `store`, `files` and `receipts`; `job`, the
 //! domain, depends on nothing of ours. Promises are cited as P1 to P15, requirements of the
 //! protocol by ids such as D-5 or K-7.
 
@@ -52,7 +52,6 @@ pub mod job;
 mod lock;
 mod plain_file;
 pub mod receipts;
-mod reconcile;
 pub mod source;
 mod space;
 mod standing;
@@ -65,10 +64,10 @@ pub mod view;
 pub use actors::{ReaperStatus, SubmitError};
 pub use builder::{Builder, StartError};
 pub use erase::OrderError;
+pub use erase::reconcile::ReconcileError;
 pub use evanesce::{
     CancelError, Cancelled, Evanesce, JobAbsent, JobOverview, JobOwner, JobSnapshot, ManifestPage, OpenFile,
     OpenFileError, PageAbsent, Readiness, SourceReadError, Submission,
 };
 pub use job::Kickoff;
-pub use reconcile::ReconcileError;
 pub use space::NoRoom;

@@ -7,11 +7,11 @@ use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 
 use super::{FindingOutcome, FsckError, FsckFinding, RepairMode};
+use crate::erase::reconcile::Examined;
 use crate::files::layout::Cure;
 use crate::files::modes::{Open, open_to_others};
 use crate::files::{BALLAST_BYTES, Document, LocalFiles, Place};
 use crate::job::StateName;
-use crate::reconcile::Examined;
 use crate::store::StoredJob;
 
 /// Reports missing places. Opening the directory for a repair creates them.

@@ -10,10 +10,10 @@ use jiff::Timestamp;
 use tempfile::TempDir;
 
 use super::{FindingOutcome, FsckError, FsckFinding, RepairMode, failed};
+use crate::erase::reconcile::ReconcileError;
 use crate::job::{JobId, JobState, Mark, MarkReason};
 use crate::plain_file::{self, LinkPolicy};
 use crate::receipts::{self, ReceiptChain, ReceiptsError};
-use crate::reconcile::ReconcileError;
 use crate::store::{SledStore, Store, StoreEntry, StoreError, StoredJob};
 
 /// The name of the store's folder in the data directory.

@@ -1,10 +1,10 @@
 //! Puts disagreements between the witnesses of a job into words.
 
 use super::{FindingOutcome, FsckFinding, is_pending};
+use crate::erase::reconcile::{Examination, Examined, Gap};
 use crate::files::layout::Cure;
 use crate::job::JobState;
 use crate::receipts;
-use crate::reconcile::{Examination, Examined, Gap};
 
 /// Reports witnesses that are older than others.
 pub fn older(examination: &Examination, repaired: FindingOutcome) -> Vec<FsckFinding> {

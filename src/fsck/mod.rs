@@ -16,6 +16,7 @@ use jiff::Timestamp;
 use serde::Serialize;
 
 use crate::config::RetentionConfig;
+use crate::erase::reconcile::{self, Examination, Joined, ReconcileError, Witnesses};
 use crate::erase::{Eraser, HoldRegistry, LiveEvidence};
 use crate::files::layout::Cure;
 use crate::files::{Files, FilesError, LocalFiles};
@@ -23,7 +24,6 @@ use crate::hooks::Hooks;
 use crate::job::{JobId, StateName};
 use crate::lock;
 use crate::receipts::ReceiptChain;
-use crate::reconcile::{self, Examination, Joined, ReconcileError, Witnesses};
 use crate::view::{LocalView, ViewChange};
 
 use evidence::FsckEvidence;

@@ -19,9 +19,9 @@ use super::watcher::Watcher;
 use super::{JobMessage, Services};
 use crate::clock::JumpGuard;
 use crate::erase::{NextSweep, SweepQueue};
+use crate::erase::{Nominations, Sightings};
 use crate::files::{FilesError, Inventory, Swept};
 use crate::job::JobId;
-use crate::reconcile::{Nominations, Sightings};
 use crate::telemetry::{self, PanicGuard};
 
 pub use backlog::ReaperStatus;

@@ -3,7 +3,6 @@
 //! again before anything is done.
 
 mod examine;
-mod sightings;
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -24,7 +23,6 @@ use crate::telemetry;
 use crate::view::PublishedJob;
 
 pub use examine::{Examination, Examined, Gap, Witnesses, examine};
-pub use sightings::{Nominations, Sightings};
 
 /// Why a start is given up.
 #[derive(Debug, thiserror::Error)]
