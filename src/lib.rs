@@ -61,10 +61,10 @@ pub mod telemetry;
 mod transport;
 pub mod view;
 
-pub use actors::{ReaperStatus, SubmitError};
+pub use actors::SubmitError;
 pub use builder::{Builder, StartError};
-pub use erase::OrderError;
 pub use erase::reconcile::ReconcileError;
+pub use erase::{OrderError, ReaperStatus};
 pub use evanesce::{
     CancelError, Cancelled, Evanesce, JobAbsent, JobOverview, JobOwner, JobSnapshot, ManifestPage, OpenFile,
     OpenFileError, PageAbsent, Readiness, SourceReadError, Submission,

@@ -8,8 +8,10 @@ use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Weak};
 
+use crate::audit::{self, AuditLog};
 use crate::files::Place;
 use crate::lock::{self, DirLock};
+use crate::receipts::{self, ReceiptChain};
 
 /// The log of the store: without it no commit survives the process.
 pub const STORE: &str = "store/db";
@@ -25,9 +27,9 @@ pub struct Standing {
     lock: Weak<DirLock>,
 }
 
-/// What a look found.
+/// What a look at the server's own files found.
 #[derive(Debug, PartialEq, Eq)]
-pub enum Look {
+pub enum OwnFilesLook {
     /// These names are not there, or mean something else; none if all is well.
     Missing(Vec<&'static str>),
     /// Nothing can be promised any more; why.
@@ -55,27 +57,27 @@ impl Standing {
     }
 
     /// Looks, and makes a lock that is gone anew. Blocks.
-    pub fn look(&self) -> Look {
+    pub fn look(&self) -> OwnFilesLook {
         let mut missing = self.missing();
         // Once more: it may have been renamed between two names.
         if missing.contains(&DATA_DIR) || self.missing().contains(&DATA_DIR) {
             // What stands in its place is somebody else's.
-            return Look::Missing(missing);
+            return OwnFilesLook::Missing(missing);
         }
         if missing.contains(&STORE) {
-            return Look::Fatal("the store was removed or replaced under the running server");
+            return OwnFilesLook::Fatal("the store was removed or replaced under the running server");
         }
         match self.lock.upgrade().map(|lock| lock.keep()) {
             None | Some(Ok(true)) => {}
             Some(Err(error)) if error.kind() == io::ErrorKind::ResourceBusy => {
-                return Look::Fatal("another process has taken the data directory");
+                return OwnFilesLook::Fatal("another process has taken the data directory");
             }
             Some(made) => {
                 tracing::error!(?made, "the lock of the data directory was removed or replaced");
                 missing.push(lock::FILE_NAME);
             }
         }
-        Look::Missing(missing)
+        OwnFilesLook::Missing(missing)
     }
 
     /// The names that are not there any more, or mean something else.
@@ -84,6 +86,32 @@ impl Standing {
             std::fs::symlink_metadata(self.data_dir.join(name)).is_ok_and(|now| identity(&now) == *kept)
         };
         self.kept.iter().filter(|(name, kept)| !stands(name, kept)).map(|(name, _)| *name).collect()
+    }
+}
+
+/// Everything of the server's own that a pass looks at: what stands in the data directory, the
+/// receipts, the audit log.
+pub struct OwnFiles {
+    standing: Arc<Standing>,
+    receipts: Arc<ReceiptChain>,
+    audit: Arc<AuditLog>,
+}
+
+impl OwnFiles {
+    /// Of these witnesses.
+    pub fn new(standing: &Arc<Standing>, receipts: &Arc<ReceiptChain>, audit: &Arc<AuditLog>) -> Self {
+        Self { standing: standing.clone(), receipts: receipts.clone(), audit: audit.clone() }
+    }
+
+    /// Looks; an audit log that is gone is begun anew. Blocks.
+    pub fn look(&self) -> OwnFilesLook {
+        let mut missing = match self.standing.look() {
+            OwnFilesLook::Missing(missing) => missing,
+            fatal => return fatal,
+        };
+        missing.extend((!self.receipts.is_in_place()).then_some(receipts::FILE_NAME));
+        missing.extend((!self.audit.attend()).then_some(audit::FOLDER));
+        OwnFilesLook::Missing(missing)
     }
 }
 
@@ -111,9 +139,9 @@ mod tests {
         std::fs::rename(data_dir.join("ready.old"), data_dir.join("ready")).unwrap();
         std::fs::rename(data_dir.join("store"), data_dir.join("store.old")).unwrap();
         assert_eq!(standing.missing(), [STORE, "trash"]);
-        assert!(matches!(standing.look(), Look::Fatal(_)));
+        assert!(matches!(standing.look(), OwnFilesLook::Fatal(_)));
         std::fs::rename(&data_dir, folder.path().join("elsewhere")).unwrap();
-        assert_eq!(standing.look(), Look::Missing(vec![".", STORE, "building", "ready", "trash"]));
+        assert_eq!(standing.look(), OwnFilesLook::Missing(vec![".", STORE, "building", "ready", "trash"]));
     }
 
     #[test]
@@ -127,12 +155,12 @@ mod tests {
         let lock = Arc::new(DirLock::take(data_dir).unwrap().unwrap());
         let standing = Standing::note(data_dir, &lock).unwrap();
         std::fs::remove_file(data_dir.join(lock::FILE_NAME)).unwrap();
-        assert_eq!(standing.look(), Look::Missing(vec![lock::FILE_NAME]));
-        assert_eq!(standing.look(), Look::Missing(Vec::new()));
+        assert_eq!(standing.look(), OwnFilesLook::Missing(vec![lock::FILE_NAME]));
+        assert_eq!(standing.look(), OwnFilesLook::Missing(Vec::new()));
         assert!(DirLock::take(data_dir).unwrap().is_none(), "nobody else gets it");
         std::fs::remove_file(data_dir.join(lock::FILE_NAME)).unwrap();
         let other = DirLock::take(data_dir).unwrap().unwrap();
-        assert!(matches!(standing.look(), Look::Fatal(_)));
+        assert!(matches!(standing.look(), OwnFilesLook::Fatal(_)));
         drop(other);
     }
 }

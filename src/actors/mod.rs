@@ -35,7 +35,7 @@ use crate::view::LocalView;
 
 pub use orchestrator::{Halt, Orchestrator, Submit, Tell};
 pub use planners::Planners;
-pub use reaper::{ConfirmClock, GetStatus, Order, ReaperStatus};
+pub use reaper::{ConfirmClock, GetStatus, Order};
 pub use witnesses::DiskWitnesses;
 
 /// What the actors work with.

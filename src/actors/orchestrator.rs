@@ -10,8 +10,9 @@ use tokio::sync::oneshot;
 
 use super::admission::{Admission, JobLimits};
 use super::export_job::{self, ExportJob};
-use super::reaper::{self, ConfirmClock, GetStatus, Order, Reaper, ReaperStatus};
+use super::reaper::{self, ConfirmClock, GetStatus, Order, Reaper};
 use super::{CancelReply, JobMessage, Seed, Services, SubmitError};
+use crate::erase::ReaperStatus;
 use crate::job::{ExportRequest, JobId, JobRecord};
 use crate::telemetry::PanicGuard;
 

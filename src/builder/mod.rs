@@ -25,7 +25,6 @@ use crate::hooks::Hooks;
 use crate::job::{JobId, TenantId};
 use crate::lock::DirLock;
 use crate::receipts::{ReceiptChain, ReceiptsError};
-use crate::erase::reconcile::{self, ReconcileError, Witnesses};
 use crate::source::SourceError;
 use crate::space::Space;
 use crate::standing::Standing;

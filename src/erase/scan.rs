@@ -2,11 +2,52 @@
 //! job but by its own actor, which looks again.
 
 use std::collections::{BTreeSet, HashMap};
+use std::path::PathBuf;
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use crate::files::Inventory;
+use crate::clock::JumpGuard;
+use crate::files::{Files, Inventory};
 use crate::job::{JobId, StateName};
+use crate::space::Space;
+use crate::standing::{OwnFiles, OwnFilesLook};
+use crate::telemetry;
 use crate::view::LocalView;
+
+/// What a pass looks at on disk, off the actors' thread.
+pub struct Survey {
+    /// Job directories.
+    pub files: Arc<dyn Files>,
+    /// Whose room is measured.
+    pub space: Arc<Space>,
+    /// The server's own files.
+    pub own_files: OwnFiles,
+    /// What the clock showed, for the next start.
+    pub clock_guard: JumpGuard,
+    /// Where that is kept.
+    pub data_dir: PathBuf,
+}
+
+impl Survey {
+    /// Looks, and makes the ballast again if there is room. Without an inventory the directories
+    /// could not be listed: the next pass tries again. Blocks.
+    pub fn take(&self) -> (OwnFilesLook, Option<Inventory>) {
+        if let Err(error) = self.clock_guard.save(&self.data_dir) {
+            tracing::warn!(%error, "what the clock shows could not be kept for the next start");
+        }
+        if let Err(error) = self.files.restore_ballast() {
+            tracing::warn!(%error, "there is no ballast: deletions may fail when the disk is full");
+        }
+        if let Err(error) = self.space.measure() {
+            tracing::warn!(error, "it cannot be told how much of the disk is free");
+        }
+        let inventory = self.files.inventory().inspect_err(|error| {
+            telemetry::scan_failed();
+            tracing::error!(%error, "the data directory could not be scanned; the next pass tries again");
+        });
+        (self.own_files.look(), inventory.ok())
+    }
+}
 
 /// Disagreements seen while running, by how long.
 #[derive(Debug, Default)]
@@ -70,6 +111,9 @@ impl Sightings {
                 nominations.lost.push(job);
             }
         }
+        for job in &nominations.leftovers {
+            tracing::warn!(%job, "a directory of an erased job was brought back: it is removed");
+        }
         self.seen = suspects;
         nominations
     }
@@ -77,8 +121,6 @@ impl Sightings {
 
 #[cfg(test)]
 mod tests {
-    use std::sync::Arc;
-
     use jiff::Timestamp;
 
     use super::*;

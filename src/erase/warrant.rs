@@ -11,7 +11,7 @@ use tokio::sync::Notify;
 use super::holds::{HoldBook, OrderError, WarrantRefusal};
 use crate::files::{Files, Place};
 use crate::job::{JobId, StateName};
-use crate::receipts::ReceiptChain;
+use crate::receipts::{ReceiptChain, ReceiptEntry};
 use crate::view::LocalView;
 
 /// Why names in a job's directory may go.
@@ -140,21 +140,33 @@ impl HoldRegistry {
         self.grant(job, if is_marked { Ground::Marked } else { Ground::Leftover })
     }
 
-    /// Puts a job under a hold, which is in force from here on.
+    /// Takes an order, or refuses what makes no sense. A pause and a hold are in force from here on.
     ///
     /// # Errors
-    /// Fails as [`HoldBook::hold`] does, and if there is no such job or it is erased.
-    pub fn hold(&self, job: JobId) -> Result<(), OrderError> {
+    /// Fails as [`HoldBook`]'s orders do, and if there is no job to be held, or it is erased.
+    pub fn admit(&self, order: &ReceiptEntry) -> Result<(), OrderError> {
         let mut book = self.book.lock();
-        match self.evidence.state(job) {
-            None | Some(StateName::Erased) => Err(OrderError::NoSuchJob),
-            Some(_) => book.hold(job),
+        match order {
+            ReceiptEntry::Pause(_) => book.pause(),
+            ReceiptEntry::Resume { .. } if !book.is_paused() => Err(OrderError::NotPaused),
+            ReceiptEntry::Hold(hold) => match self.evidence.state(hold.job) {
+                None | Some(StateName::Erased) => Err(OrderError::NoSuchJob),
+                Some(_) => book.hold(hold.job),
+            },
+            ReceiptEntry::Release { job, .. } if !book.is_held(*job) => Err(OrderError::NotHeld),
+            _ => Ok(()),
         }
     }
 
-    /// Ends a hold.
-    pub fn release(&self, job: JobId) {
-        self.book.lock().release(job);
+    /// Ends what an order ends, once it is durable. After a pause it resolves when no warrant is
+    /// out: nobody unlinks anything.
+    pub async fn settle(&self, order: &ReceiptEntry) {
+        match order {
+            ReceiptEntry::Pause(_) => self.quiet().await,
+            ReceiptEntry::Resume { .. } => self.book.lock().resume(),
+            ReceiptEntry::Release { job, .. } => self.book.lock().release(*job),
+            _ => {}
+        }
     }
 
     /// Whether the job's files must stay.
@@ -162,26 +174,12 @@ impl HoldRegistry {
         self.book.lock().is_held(job)
     }
 
-    /// Pauses everything: no warrant is granted from here on. See [`quiet`](Self::quiet).
-    ///
-    /// # Errors
-    /// Fails if it is paused already.
-    pub fn pause(&self) -> Result<(), OrderError> {
-        self.book.lock().pause()
-    }
-
-    /// Ends a pause.
-    pub fn resume(&self) {
-        self.book.lock().resume();
-    }
-
     /// Whether a pause is in force.
     pub fn is_paused(&self) -> bool {
         self.book.lock().is_paused()
     }
 
-    /// Resolves when no warrant is out: nobody unlinks anything.
-    pub async fn quiet(self: Arc<Self>) {
+    async fn quiet(&self) {
         loop {
             let returned = self.returned.notified();
             tokio::pin!(returned);
@@ -261,6 +259,11 @@ mod tests {
         }
     }
 
+    fn order_hold(job: JobId) -> ReceiptEntry {
+        let at = jiff::Timestamp::UNIX_EPOCH;
+        ReceiptEntry::Hold(crate::receipts::Hold { job, at, by: "it".into(), reason: "case 17".into() })
+    }
+
     /// The grounds that witnesses show.
     fn shown(state: Option<StateName>, has_receipt: bool, is_in_trash: bool) -> Vec<Ground> {
         let registry = HoldRegistry::new(Said(state, has_receipt, is_in_trash), [], false);
@@ -284,18 +287,28 @@ mod tests {
     }
 
     #[test]
+    fn a_hold_on_a_job_that_is_unknown_or_erased_is_refused() {
+        for state in [None, Some(StateName::Erased)] {
+            let registry = HoldRegistry::new(Said(state, false, false), [], false);
+            let hold = order_hold(JobId::random());
+            assert_eq!(registry.admit(&hold), Err(OrderError::NoSuchJob));
+        }
+    }
+
+    #[test]
     fn a_warrant_that_is_dropped_is_given_back() {
         let registry = HoldRegistry::new(Said(Some(StateName::Marked), false, false), [], false);
         let job = JobId::random();
         let warrant = registry.grant(job, Ground::Marked).unwrap();
-        assert_eq!(registry.hold(job), Err(OrderError::BeingErased));
+        let hold = order_hold(job);
+        assert_eq!(registry.admit(&hold), Err(OrderError::BeingErased));
         drop(warrant);
-        assert_eq!(registry.hold(job), Ok(()));
+        assert_eq!(registry.admit(&hold), Ok(()));
         assert_eq!(registry.grant(job, Ground::Marked).unwrap_err(), WarrantRefusal::Held);
-        registry.release(job);
+        registry.book.lock().release(job);
         registry.grant(job, Ground::Marked).unwrap().fulfil();
-        assert_eq!(registry.hold(job), Err(OrderError::BeingErased));
+        assert_eq!(registry.admit(&hold), Err(OrderError::BeingErased));
         registry.forget_erased();
-        assert_eq!(registry.hold(job), Err(OrderError::BeingErased), "its erasure is not published");
+        assert_eq!(registry.admit(&hold), Err(OrderError::BeingErased), "its erasure is not published");
     }
 }

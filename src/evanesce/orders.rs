@@ -4,9 +4,9 @@ use serde::Serialize;
 use tokio::sync::oneshot;
 
 use super::Evanesce;
-use crate::actors::{ConfirmClock, GetStatus, Order, ReaperStatus};
-use crate::erase::OrderError;
+use crate::actors::{ConfirmClock, GetStatus, Order};
 use crate::export::OutlivingWork;
+use crate::erase::{OrderError, ReaperStatus};
 use crate::job::JobId;
 use crate::receipts::{Hold, Pause, ReceiptEntry};
 use crate::telemetry;

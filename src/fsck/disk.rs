@@ -7,8 +7,8 @@ use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 
 use super::{FindingOutcome, FsckError, FsckFinding, RepairMode};
+use crate::erase::reconcile::Cure;
 use crate::erase::reconcile::Examined;
-use crate::files::layout::Cure;
 use crate::files::modes::{Open, open_to_others};
 use crate::files::{BALLAST_BYTES, Document, LocalFiles, Place};
 use crate::job::StateName;

@@ -1,8 +1,8 @@
 //! Puts disagreements between the witnesses of a job into words.
 
 use super::{FindingOutcome, FsckFinding, is_pending};
+use crate::erase::reconcile::Cure;
 use crate::erase::reconcile::{Examination, Examined, Gap};
-use crate::files::layout::Cure;
 use crate::job::JobState;
 use crate::receipts;
 

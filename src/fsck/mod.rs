@@ -16,9 +16,9 @@ use jiff::Timestamp;
 use serde::Serialize;
 
 use crate::config::RetentionConfig;
+use crate::erase::reconcile::Cure;
 use crate::erase::reconcile::{self, Examination, Joined, ReconcileError, Witnesses};
 use crate::erase::{Eraser, HoldRegistry, LiveEvidence};
-use crate::files::layout::Cure;
 use crate::files::{Files, FilesError, LocalFiles};
 use crate::hooks::Hooks;
 use crate::job::{JobId, StateName};

@@ -3,7 +3,7 @@
 //! may be behind what was acknowledged, nor where no crash can have brought it (P1, P5, P6,
 //! P9, P11; the table of `files::layout`).
 
-use evanesce::files::layout::Testimony;
+use evanesce::erase::reconcile::Testimony;
 use evanesce::job::StateName;
 
 use super::deeds::Deed::*;

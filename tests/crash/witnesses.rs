@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 
-use evanesce::files::layout::{Building, Cure, Testimony};
+use evanesce::erase::reconcile::{Building, Cure, Testimony};
 use evanesce::store::{SledStore, Store};
 
 use crate::support::{Setup, copy_folder};

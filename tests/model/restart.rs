@@ -1,7 +1,7 @@
 //! Crashes, and what the next process makes of what it finds: it syncs it and does what the
 //! real table of `files::layout` says for the three witnesses of the job.
 
-use evanesce::files::layout::{Building, Cure, Testimony};
+use evanesce::erase::reconcile::{Building, Cure, Testimony};
 use evanesce::job::{MarkReason, StateName};
 
 use super::actor::wake;

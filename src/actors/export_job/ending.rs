@@ -4,9 +4,9 @@
 use actix::Context;
 use tokio::sync::oneshot;
 
-use super::super::reaper::expires_at;
 use super::super::{CancelReply, Canceller};
 use super::{ExportJob, Waiter};
+use crate::erase::expires_at;
 use crate::files::{Place, Swept};
 use crate::hooks::Step;
 use crate::job::{

@@ -8,11 +8,11 @@ use std::path::Path;
 
 use jiff::Timestamp;
 
+use super::table::{Building, Cure, Testimony};
 use super::{ReconcileError, document, parse, read};
 use crate::audit::{self, AuditError, LastWitnessed, WitnessedDeletion};
 use crate::clock::before;
 use crate::config::RetentionConfig;
-use crate::files::layout::{Building, Cure, Testimony};
 use crate::files::{Document, Files, FilesError, Inventory, Place};
 use crate::job::{ExportRequest, JobDocument, JobId, JobState, StateName};
 use crate::receipts::{ChainHead, ReceiptChain};

@@ -1,8 +1,9 @@
 //! Making store, disk, receipts and audit log agree (P7): once at a start, for every job, by the
-//! table in `files::layout`; and while running, as nominations that the job's own actor looks at
+//! table in `table`; and while running, as nominations that the job's own actor looks at
 //! again before anything is done.
 
 mod examine;
+mod table;
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -10,7 +11,6 @@ use std::sync::Arc;
 use jiff::Timestamp;
 
 use crate::audit::WitnessedDeletion;
-use crate::files::layout::Cure;
 use crate::files::{Document, ExportDir, Files, FilesError, Place};
 use crate::hooks::{Hooks, Step};
 use crate::job::{
@@ -23,6 +23,7 @@ use crate::telemetry;
 use crate::view::PublishedJob;
 
 pub use examine::{Examination, Examined, Gap, Witnesses, examine};
+pub use table::{Building, Cure, Testimony};
 
 /// Why a start is given up.
 #[derive(Debug, thiserror::Error)]
