@@ -22,4 +22,4 @@ pub use receipt::{Erasure, Receipt};
 pub use record::{Failure, FailureReason, JobRecord, JobState, Mark, MarkReason, StateName, SweepFailure};
 pub use request::{ALL_PATIENTS, ExportRequest, Kickoff, Level};
 pub use summary::RequestSummary;
-pub use transition::{Effect, Event, Refusal, transition};
+pub use transition::{ERASURE_ORDER, Effect, Event, MARK_ORDER, Refusal, transition};

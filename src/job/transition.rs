@@ -78,11 +78,15 @@ const START: &[Effect] = &[Commit, Publish, RunParts];
 const FINISH: &[Effect] = &[WriteJobJson, MoveToReady];
 const COMPLETE: &[Effect] = &[Commit, Publish];
 const FAIL: &[Effect] = &[StopParts, WriteJobJson, Commit, Publish, AwaitLastOut, SweepPartials];
-const MARK: &[Effect] =
+/// From a mark to its sweep: durable twice, then shown, then answered; nothing is unlinked before
+/// the last one is out (P1, P2, P4). Stated here alone: the committer's order follows from it
+/// ([`erase::order`](crate::erase::order)).
+pub const MARK_ORDER: &[Effect] =
     &[PauseWriters, Commit, MoveToTrash, Publish, StopParts, Acknowledge, AwaitLastOut, Sweep];
 const SAME_REQUEST: &[Effect] = &[Acknowledge];
 const SWEEP_FAILED: &[Effect] = &[Commit, Publish];
-const ERASE: &[Effect] = &[AppendReceipt, Commit, Publish];
+/// From a sweep to the tombstone: the receipt first, the record last (P5, P9).
+pub const ERASURE_ORDER: &[Effect] = &[AppendReceipt, Commit, Publish];
 
 /// The next state and what must be done for it, or why the event changes nothing.
 ///
@@ -104,12 +108,12 @@ pub fn transition(state: &JobState, event: Event) -> Result<(JobState, &'static 
             Ok((state.clone(), SAME_REQUEST))
         }
         (Marked(_) | Erased(_), Event::Mark(_)) => Err(Refusal::AlreadyDeleted),
-        (_, Event::Mark(mark)) => Ok((Marked(mark), MARK)),
+        (_, Event::Mark(mark)) => Ok((Marked(mark), MARK_ORDER)),
 
         (Marked(mark), Event::SweepFailed(failure)) => {
             Ok((Marked(Mark { failure: Some(failure), ..mark.clone() }), SWEEP_FAILED))
         }
-        (Marked(_), Event::Swept(erasure)) => Ok((Erased(erasure), ERASE)),
+        (Marked(_), Event::Swept(erasure)) => Ok((Erased(erasure), ERASURE_ORDER)),
 
         _ => Err(Refusal::Stale),
     }

@@ -1,7 +1,6 @@
-//! The committer: one thread that owns the store's writes. It takes all changes that are
-//! waiting and takes them through one commit together (group commit): receipts appended,
-//! store committed and synced (with the head that the receipts came to), marked directories moved to `trash/`, view published, callers
-//! answered, in this order. Any failure of the first three poisons it: its callers get the
+//! The committer: one thread that owns the store's writes. It takes all changes that are waiting
+//! through one commit together (group commit), in the order of [`erase::order`](crate::erase::order),
+//! and answers the callers. Any failure before the publication poisons it: its callers get the
 //! error, nothing is published, and the process must end. An fsync is never tried again.
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -15,6 +14,7 @@ use parking_lot::Mutex;
 use tokio::sync::oneshot;
 
 use super::{Store, StoreEntry};
+use crate::erase::order::{COMMIT_ORDER, CommitStep, FULL_DISK_ORDER};
 use crate::files::Swept;
 use crate::hooks::{Fault, Hooks, Step};
 use crate::job::{JobId, JobRecord, Receipt, SealedPart};
@@ -248,47 +248,83 @@ impl Writer {
         Ok(())
     }
 
-    /// One batch through all witnesses; the order is what P1, P2 and P9 rest on.
+    /// One batch through all witnesses, in the order that P1, P2 and P9 rest on.
     fn commit(&mut self, changes: Vec<DurableChange>) -> Result<Vec<CommitOutcome>, String> {
-        let began = Instant::now();
-        let marked: Vec<_> = changes.iter().enumerate().filter_map(|(n, c)| Some((n, c.marked()?))).collect();
-        let jobs: Vec<_> = marked.iter().map(|(_, job)| *job).collect();
-        let mut outcomes = vec![CommitOutcome::Done; changes.len()];
-        if !self.witnesses.make_room() && !marked.is_empty() {
-            // The mark may not fit. Its place in `trash/` is as good a witness at a start, and
-            // needs no room: this once it goes first, and the files with it.
-            self.witnesses.move_to_trash(&jobs)?;
-            for (n, job) in &marked {
-                outcomes[*n] = CommitOutcome::Swept(self.witnesses.give_room(*job));
-            }
+        let (began, count) = (Instant::now(), changes.len());
+        let mut batch = CommitBatch::new(changes);
+        if !self.witnesses.make_room() && !batch.jobs.is_empty() {
+            // The mark may not fit.
+            FULL_DISK_ORDER.iter().try_for_each(|step| self.perform(*step, &mut batch))?;
         }
+        COMMIT_ORDER.iter().try_for_each(|step| self.perform(*step, &mut batch))?;
+        telemetry::batch_committed(count, began.elapsed());
+        Ok(batch.outcomes)
+    }
 
-        let mut entries: Vec<_> = changes.iter().filter_map(DurableChange::entry).collect();
-        let notes: Vec<_> = changes.iter().filter_map(DurableChange::note).collect();
-        if !notes.is_empty() || changes.iter().any(|change| matches!(change, DurableChange::Mend)) {
-            entries.push(StoreEntry::Head(self.witnesses.append_receipts(&notes)?));
-            self.hooks.reach(Step::ReceiptAppended);
-        }
-
-        self.hooks.fault(Fault::Commit).map_err(|e| e.to_string())?;
-        let fitted = self.store.commit(&entries).map_err(|e| e.to_string())?;
-        if let Some(n) = fitted.iter().position(|fits| !fits) {
-            return Err(format!("another writer changed a record under this one: {:?}", entries[n]));
-        }
-
-        if !marked.is_empty() {
-            self.hooks.reach(Step::MarkCommitted);
-            let moved = self.witnesses.move_to_trash(&jobs)?;
-            for ((n, _), moved) in marked.iter().zip(moved) {
-                if let Err(reason) = moved {
-                    outcomes[*n] = CommitOutcome::NotMoved(reason);
+    fn perform(&mut self, step: CommitStep, batch: &mut CommitBatch) -> Result<(), String> {
+        match step {
+            CommitStep::AppendReceipts => self.append_receipts(batch)?,
+            CommitStep::CommitStore => self.commit_store(batch)?,
+            CommitStep::MoveToTrash => {
+                let moved = self.witnesses.move_to_trash(&batch.jobs)?;
+                for (n, moved) in batch.marks.iter().zip(moved) {
+                    if let Err(reason) = moved {
+                        batch.outcomes[*n] = CommitOutcome::NotMoved(reason);
+                    }
                 }
             }
+            CommitStep::GiveRoom => {
+                for (n, job) in batch.marks.iter().zip(&batch.jobs) {
+                    batch.outcomes[*n] = CommitOutcome::Swept(self.witnesses.give_room(*job));
+                }
+            }
+            CommitStep::Publish => {
+                let changes = std::mem::take(&mut batch.changes).into_iter();
+                self.view.publish(changes.filter_map(DurableChange::publication));
+                self.hooks.reach(Step::Published);
+            }
         }
+        Ok(())
+    }
 
-        telemetry::batch_committed(changes.len(), began.elapsed());
-        self.view.publish(changes.into_iter().filter_map(DurableChange::publication));
-        self.hooks.reach(Step::Published);
-        Ok(outcomes)
+    fn append_receipts(&mut self, batch: &mut CommitBatch) -> Result<(), String> {
+        let notes: Vec<_> = batch.changes.iter().filter_map(DurableChange::note).collect();
+        if !notes.is_empty() || batch.changes.iter().any(|change| matches!(change, DurableChange::Mend)) {
+            batch.entries.push(StoreEntry::Head(self.witnesses.append_receipts(&notes)?));
+            self.hooks.reach(Step::ReceiptAppended);
+        }
+        Ok(())
+    }
+
+    fn commit_store(&mut self, batch: &mut CommitBatch) -> Result<(), String> {
+        self.hooks.fault(Fault::Commit).map_err(|e| e.to_string())?;
+        let fitted = self.store.commit(&batch.entries).map_err(|e| e.to_string())?;
+        if let Some(n) = fitted.iter().position(|fits| !fits) {
+            return Err(format!("another writer changed a record under this one: {:?}", batch.entries[n]));
+        }
+        if !batch.jobs.is_empty() {
+            self.hooks.reach(Step::MarkCommitted);
+        }
+        Ok(())
+    }
+}
+
+/// Changes on their way through one commit.
+struct CommitBatch {
+    changes: Vec<DurableChange>,
+    entries: Vec<StoreEntry>,
+    outcomes: Vec<CommitOutcome>,
+    /// Which of the changes are marks, and of which jobs.
+    marks: Vec<usize>,
+    jobs: Vec<JobId>,
+}
+
+impl CommitBatch {
+    fn new(changes: Vec<DurableChange>) -> Self {
+        let marked = changes.iter().enumerate().filter_map(|(n, change)| Some((n, change.marked()?)));
+        let (marks, jobs) = marked.unzip();
+        let entries = changes.iter().filter_map(DurableChange::entry).collect();
+        let outcomes = vec![CommitOutcome::Done; changes.len()];
+        Self { changes, entries, outcomes, marks, jobs }
     }
 }

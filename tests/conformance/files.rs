@@ -5,10 +5,11 @@ use std::path::Path;
 use std::sync::Arc;
 
 use evanesce::erase::{Eraser, Evidence, Ground, HoldRegistry, SweepResult};
-use evanesce::files::{Document, Files, LocalFiles, Place, Room, Swept};
-use evanesce::hooks::Hooks;
+use evanesce::files::{Document, ExportDir, Files, LocalFiles, Place, Room, Swept};
+use evanesce::hooks::{Hooks, Step};
 use evanesce::job::{ExportRequest, JobId, Kickoff, StateName};
 use jiff::Timestamp;
+use parking_lot::Mutex;
 
 /// Runs `check` on an empty backend of every kind; the folder is there for local ones.
 fn on_every_backend(check: impl Fn(&Arc<dyn Files>, &Path)) {
@@ -126,6 +127,38 @@ fn a_writer_that_outlives_its_job_cannot_leave_a_byte_behind() {
         assert!(files.move_to_ready(job).err().unwrap().is_missing());
         assert!(files.inventory().unwrap().trash.is_empty());
     });
+}
+
+#[test]
+fn a_name_that_is_made_during_a_sweep_goes_with_it() {
+    let folder = tempfile::tempdir().unwrap();
+    let writer: Arc<Mutex<Option<Arc<dyn ExportDir>>>> = Arc::default();
+    let late = writer.clone();
+    let hooks = Hooks::directed(move |step| {
+        let dir = if step == Step::FileUnlinked { late.lock().take() } else { None };
+        if let Some(dir) = dir {
+            dir.create_file("Late_Patient.ndjson").unwrap();
+        }
+    });
+    let files: Arc<dyn Files> = Arc::new(LocalFiles::open(folder.path(), hooks).unwrap());
+    let job = JobId::random();
+    *writer.lock() = Some(files.create(job, &request()).unwrap());
+    files.move_to_trash(&[job]).unwrap();
+    assert_eq!(sweep(&files, job).files, 2);
+    assert!(files.inventory().unwrap().trash.is_empty());
+}
+
+#[test]
+fn a_sweep_whose_fsync_fails_tells_of_no_erasure() {
+    let folder = tempfile::tempdir().unwrap();
+    let hooks = Hooks::new(Vec::new(), vec!["sweep-begins>fsync:5:ever".parse().unwrap()]);
+    let files: Arc<dyn Files> = Arc::new(LocalFiles::open(folder.path(), hooks.clone()).unwrap());
+    let job = JobId::random();
+    files.create(job, &request()).unwrap();
+    files.move_to_trash(&[job]).unwrap();
+    let eraser = Eraser::new(files, holds(StateName::Marked), hooks);
+    let warrant = eraser.holds().grant(job, Ground::Marked).unwrap();
+    assert!(eraser.sweep_trash(vec![warrant]).is_err_and(|error| error.is_sync()));
 }
 
 #[test]
