@@ -13,7 +13,7 @@ use super::orchestrator::{Orchestrator, Tell};
 use super::prune::{prune, prune_audit};
 use super::watcher::Watcher;
 use super::{JobMessage, Services};
-use crate::clock::{JumpGuard, Reading, between};
+use crate::clock::{ClockReading, JumpGuard, between};
 use crate::erase::{
     DueJobs, NextSweep, Nominations, OrderError, ReaperStatus, Sightings, Survey, SweepQueue, SweepResult,
 };
@@ -204,7 +204,7 @@ impl Reaper {
     /// a pass of its own.
     fn expire(&mut self, ctx: &mut Context<Self>) {
         let (now, services) = (self.services.clock.now(), self.services.clone());
-        let is_steady = self.clock_guard.is_steady(Reading::take(&services.clock));
+        let is_steady = self.clock_guard.is_steady(ClockReading::take(&services.clock));
         telemetry::clock_held(!is_steady);
         self.status.note_pass(now, is_steady);
         if !is_steady || services.eraser.holds().is_paused() {

@@ -5,8 +5,8 @@ use tokio::sync::oneshot;
 
 use super::Evanesce;
 use crate::actors::{ConfirmClock, GetStatus, Order};
-use crate::export::OutlivingWork;
 use crate::erase::{OrderError, ReaperStatus};
+use crate::export::OutlivingWork;
 use crate::job::JobId;
 use crate::receipts::{Hold, Pause, ReceiptEntry};
 use crate::telemetry;
