@@ -211,7 +211,7 @@ fn a_server_that_runs_follows_its_file_and_says_what_it_refused() {
     std::fs::write(&file, application("default", "a", "")).unwrap();
     std::fs::set_permissions(&file, std::fs::Permissions::from_mode(0o666)).unwrap();
     let server = setup.start();
-    assert!(setup.log().contains("chmod go-w"), "{}", setup.log());
+    setup.wait_logged("chmod go-w");
     let metrics = || server.metrics();
     let shows = |line: &str| eventually(line, || metrics().contains(line).then_some(()));
     replace(&file, &application("default", "a", "nonsense = 1"));

@@ -147,7 +147,7 @@ fn without_authentication_nothing_is_said_of_tokens() {
     assert_eq!(ask(&server.base, "x", "system/*.rs").outcome(), (404, "not-found".into()));
     let statement = get(&format!("{}/metadata", server.base)).json();
     assert!(statement["rest"][0]["security"].get("extension").is_none());
-    assert!(setup.log().contains("WHOEVER CAN CONNECT"), "{}", setup.log());
+    setup.wait_logged("WHOEVER CAN CONNECT");
 }
 
 #[test]
@@ -156,7 +156,7 @@ fn without_applications_nobody_gets_a_token_and_the_log_says_why() {
     setup.auth = "smart";
     let server = setup.start();
     assert_eq!(Client::new("acme").ask(&server, "system/*.rs").status, 401);
-    assert!(setup.log().contains("auth.applications is not set"), "{}", setup.log());
+    setup.wait_logged("auth.applications is not set");
 }
 
 #[test]

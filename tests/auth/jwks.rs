@@ -172,7 +172,7 @@ fn rg_2_a_server_of_keys_that_sends_too_much_is_not_heard_to_the_end() {
     let keys = Keys::serve(move |out, _, _| answer(out, "", &whole));
     let setup = registered(&client, &keys.url(), &[]);
     assert_eq!(client.ask(&setup.start(), "system/*.rs").status, 401);
-    assert!(setup.log().contains("auth.jwks_max_bytes"), "{}", setup.log());
+    setup.wait_logged("auth.jwks_max_bytes");
 
     let (told, sent) = std::sync::mpsc::channel();
     let told = parking_lot::Mutex::new(told);
@@ -246,7 +246,7 @@ fn rg_2_addresses_of_the_servers_own_networks_are_not_connected_to() {
         let setup = setup.set("auth.jwks_allow_private_addresses=false");
         let server = setup.start();
         assert_eq!(client.ask(&server, "system/*.rs").status, 401, "{host}");
-        assert!(setup.log().contains("no public address"), "{host}: {}", setup.log());
+        setup.wait_logged("no public address");
     }
     let setup = registered(&client, &keys.url(), &[]).set("auth.jwks_allow_private_addresses=false");
     let server = setup.start();

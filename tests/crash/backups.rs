@@ -251,7 +251,7 @@ fn a_start_whose_store_or_receipts_are_behind_the_audit_log_says_so() {
     for expected in ["evanesce_receipts_gaps_total 1", "evanesce_store_behind_total 1"] {
         assert!(metrics.contains(expected), "{expected}");
     }
-    assert!(backups.setup.log().contains("the store is older than the audit log"));
+    backups.setup.wait_logged("the store is older than the audit log");
     backups.answers(&server, "audit alone");
     wait_settled(&backups.setup, &server, &BTreeSet::new());
     server.kill();

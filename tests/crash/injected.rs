@@ -81,7 +81,7 @@ fn delete_under(path: &str, inject: &str, seen: Seen) {
             eventually("a failed sweep", || {
                 (server.operator("readyz").json()["reaper"]["failed"] != 0).then_some(())
             });
-            assert!(setup.log().contains("a sweep failed and will be tried again"));
+            setup.wait_logged("a sweep failed and will be tried again");
         }
         if !inject.contains("when") && seen == Retried {
             assert_eq!(server.operator("readyz").json()["reaper"]["marked"], 1);
@@ -152,15 +152,10 @@ fn a_server_that_is_killed_while_its_store_writes_a_snapshot_starts_again() {
     let setup = Setup::new();
     let job = complete_job(&setup, "$export");
     for _ in 0..2 {
-        let server = setup.command();
-        let mut command = std::process::Command::new("strace");
-        command.args(["-D", "-f", "-o", "/dev/null", "-e", "trace=rename"]);
-        command.args(["-e", "inject=rename:signal=SIGKILL:when=1"]);
-        command.arg(server.get_program()).args(server.get_args());
-        for (name, _) in server.get_envs() {
-            command.env_remove(name);
-        }
-        let end = setup.try_launch(command).err().expect("it is killed before it is ready");
+        let mut strace = std::process::Command::new("strace");
+        strace.args(["-D", "-f", "-o", "/dev/null", "-e", "trace=rename"]);
+        strace.args(["-e", "inject=rename:signal=SIGKILL:when=1"]);
+        let end = setup.try_launch(setup.below(strace)).err().expect("it is killed before it is ready");
         assert_eq!(std::os::unix::process::ExitStatusExt::signal(&end), Some(9), "{end:?}");
         let mut names =
             std::fs::read_dir(setup.data_dir().join("store")).unwrap().map(|entry| entry.unwrap());

@@ -14,7 +14,7 @@ use tokio::sync::{Notify, mpsc};
 use crate::support::{Disk, InstanceDir, PATIENCE};
 
 /// Writes one resource of each of these types, whatever it is asked for.
-struct Heedless {
+struct WritesUnasked {
     types: &'static [&'static str],
     /// Gets the access of each plan.
     planned: mpsc::UnboundedSender<Access>,
@@ -22,7 +22,7 @@ struct Heedless {
     endless: Option<Arc<Notify>>,
 }
 
-impl Exporter for Heedless {
+impl Exporter for WritesUnasked {
     fn plan(&self, request: &ExportRequest, _: &CancelToken) -> Result<Plan, ExportError> {
         self.planned.send(request.access.clone()).unwrap();
         Ok(Plan::new(Timestamp::now(), vec![Part { weight: 1, content: serde_json::Value::Null }]))
@@ -66,7 +66,7 @@ impl Host {
     }
 
     async fn start(&self, types: &'static [&'static str], endless: Option<Arc<Notify>>) -> Evanesce {
-        let exporter = Heedless { types, planned: self.told.clone(), endless };
+        let exporter = WritesUnasked { types, planned: self.told.clone(), endless };
         Evanesce::builder().data_dir(self.folder.path()).exporter(exporter).start().await.unwrap()
     }
 }

@@ -13,9 +13,8 @@ use evanesce::fhir::ResourceType;
 use evanesce::job::{ClientId, ExportRequest, JobId, JobState, Parameters, StateName};
 use evanesce::{Evanesce, JobAbsent, JobOwner, Kickoff, OpenFileError, PageAbsent, SourceReadError};
 use jiff::Timestamp;
-use tempfile::TempDir;
 
-use crate::support::Disk;
+use crate::support::{Disk, InstanceDir};
 
 /// Patients, in two parts, and a Group.
 struct Patients;
@@ -51,7 +50,7 @@ fn owner() -> JobOwner {
     "host".parse::<ClientId>().unwrap().into()
 }
 
-async fn start(folder: &TempDir, delete_grace: Duration) -> Evanesce {
+async fn start(folder: &InstanceDir, delete_grace: Duration) -> Evanesce {
     let mut config = Config::default();
     config.download.delete_grace = Time(delete_grace);
     Evanesce::builder().config(config).data_dir(folder.path()).exporter(Patients).start().await.unwrap()
@@ -70,7 +69,7 @@ const LONG: Duration = Duration::from_secs(600);
 
 #[tokio::test]
 async fn a_host_follows_an_export_and_reads_its_file_in_ranges() {
-    let folder = tempfile::tempdir().unwrap();
+    let folder = InstanceDir::new();
     let evanesce = start(&folder, LONG).await;
     let (job, name) = export(&evanesce).await;
     let shown = evanesce.job(&owner(), job).await.unwrap();
@@ -91,7 +90,7 @@ async fn a_host_follows_an_export_and_reads_its_file_in_ranges() {
 
 #[tokio::test]
 async fn nobody_opens_what_is_not_theirs_not_there_or_deleted() {
-    let folder = tempfile::tempdir().unwrap();
+    let folder = InstanceDir::new();
     let evanesce = start(&folder, LONG).await;
     let (job, name) = export(&evanesce).await;
     let other: JobOwner = "other".parse::<ClientId>().unwrap().into();
@@ -114,7 +113,7 @@ async fn nobody_opens_what_is_not_theirs_not_there_or_deleted() {
 
 #[tokio::test]
 async fn p4_a_job_is_not_erased_while_a_host_has_a_file_of_it_open() {
-    let folder = tempfile::tempdir().unwrap();
+    let folder = InstanceDir::new();
     let evanesce = start(&folder, LONG).await;
     let (job, name) = export(&evanesce).await;
     let file = evanesce.open_file(&owner(), job, &name).await.unwrap();
@@ -130,7 +129,7 @@ async fn p4_a_job_is_not_erased_while_a_host_has_a_file_of_it_open() {
 
 #[tokio::test]
 async fn p4_a_file_is_taken_away_from_a_host_that_does_not_let_go_of_it() {
-    let folder = tempfile::tempdir().unwrap();
+    let folder = InstanceDir::new();
     let evanesce = start(&folder, Duration::from_millis(1)).await;
     let (job, name) = export(&evanesce).await;
     let file = evanesce.open_file(&owner(), job, &name).await.unwrap();
@@ -143,7 +142,7 @@ async fn p4_a_file_is_taken_away_from_a_host_that_does_not_let_go_of_it() {
 
 #[tokio::test]
 async fn the_manifest_of_an_export_that_runs_is_shown_as_far_as_it_was_allowed() {
-    let folder = tempfile::tempdir().unwrap();
+    let folder = InstanceDir::new();
     let evanesce = start(&folder, LONG).await;
     let parameters = Parameters { partial_manifests: true, ..Parameters::default() };
     let kickoff = Kickoff { parameters, ..Kickoff::system() };
@@ -160,7 +159,7 @@ async fn the_manifest_of_an_export_that_runs_is_shown_as_far_as_it_was_allowed()
 
 #[tokio::test]
 async fn a_host_asks_which_groups_there_are() {
-    let folder = tempfile::tempdir().unwrap();
+    let folder = InstanceDir::new();
     let evanesce = start(&folder, LONG).await;
     let tenant = owner().tenant;
     assert_eq!(evanesce.groups(&tenant).await.unwrap()[0].id, "g");
@@ -168,7 +167,7 @@ async fn a_host_asks_which_groups_there_are() {
     assert_eq!((group("g").await, group("h").await), (Ok(Some(b"{}".to_vec())), Ok(None)));
     assert!(evanesce.readiness().await.is_ready);
     drop(evanesce);
-    let folder = tempfile::tempdir().unwrap();
+    let folder = InstanceDir::new();
     let builder = Evanesce::builder().data_dir(folder.path());
     let evanesce = builder.exporter_for("own".parse().unwrap(), Patients).start().await.unwrap();
     assert_eq!(evanesce.tenants().into_iter().collect::<Vec<_>>(), ["own".parse().unwrap()]);
@@ -195,7 +194,7 @@ fn block_on<T>(future: impl Future<Output = T>) -> T {
 
 #[test]
 fn a_host_needs_no_runtime_of_its_own() {
-    let folder = tempfile::tempdir().unwrap();
+    let folder = InstanceDir::new();
     block_on(async {
         let evanesce = start(&folder, LONG).await;
         let (job, name) = export(&evanesce).await;

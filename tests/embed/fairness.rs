@@ -19,14 +19,14 @@ use crate::support::{FakeExporter, InstanceDir, PATIENCE};
 type Written = HashMap<&'static str, u64>;
 
 /// How many parts a job of each type has, and how many bytes each part.
-struct Rows {
+struct WritesRowsByType {
     jobs: &'static [(&'static str, usize, u64)],
     written: Arc<watch::Sender<Written>>,
     /// What had been written when a part of each type began, and when it ended.
     seen: Arc<Mutex<HashMap<&'static str, (Written, Written)>>>,
 }
 
-impl Rows {
+impl WritesRowsByType {
     fn new(jobs: &'static [(&'static str, usize, u64)]) -> Self {
         Self { jobs, written: Arc::default(), seen: Arc::default() }
     }
@@ -36,7 +36,7 @@ impl Rows {
     }
 }
 
-impl Exporter for Rows {
+impl Exporter for WritesRowsByType {
     fn plan(&self, request: &ExportRequest, _: &CancelToken) -> Result<Plan, ExportError> {
         let (name, parts, bytes) = self.job(&request.parameters().types[0]);
         let part = Part { weight: bytes, content: name.into() };
@@ -90,7 +90,7 @@ async fn a_small_job_beside_a_huge_one_takes_half_of_the_limit_and_finishes_firs
     const SMALL: u64 = 1 << 20;
     let folder = InstanceDir::new();
     // Six writers against one; each part of the huge job alone takes many times the small one.
-    let rows = Rows::new(&[("Patient", 12, 64 << 20), ("Group", 1, SMALL)]);
+    let rows = WritesRowsByType::new(&[("Patient", 12, 64 << 20), ("Group", 1, SMALL)]);
     let (seen, mut written) = (rows.seen.clone(), rows.written.subscribe());
     let evanesce = start(&folder, rows, |export| {
         export.workers = 6;
@@ -114,7 +114,8 @@ async fn a_small_job_beside_a_huge_one_takes_half_of_the_limit_and_finishes_firs
 async fn each_tenant_has_a_limit_of_its_own_which_its_jobs_share() {
     const ENDLESS: u64 = 1 << 40;
     let folder = InstanceDir::new();
-    let rows = Rows::new(&[("Patient", 1, ENDLESS), ("Group", 1, ENDLESS), ("Device", 1, ENDLESS)]);
+    let rows =
+        WritesRowsByType::new(&[("Patient", 1, ENDLESS), ("Group", 1, ENDLESS), ("Device", 1, ENDLESS)]);
     let mut written = rows.written.subscribe();
     let evanesce = start(&folder, rows, |export| export.max_bytes_per_second_per_tenant = 1 << 20).await;
     let jobs = [
@@ -138,7 +139,7 @@ async fn each_tenant_has_a_limit_of_its_own_which_its_jobs_share() {
 #[tokio::test]
 async fn a_job_is_no_faster_than_its_own_limit() {
     let folder = InstanceDir::new();
-    let rows = Rows::new(&[("Patient", 4, 100 << 10)]);
+    let rows = WritesRowsByType::new(&[("Patient", 4, 100 << 10)]);
     let evanesce = start(&folder, rows, |export| export.max_bytes_per_second_per_job = 1 << 20).await;
     let began = Instant::now();
     let job = submit(&evanesce, "t", "Patient").await;

@@ -15,7 +15,7 @@ use tokio::sync::Notify;
 use crate::support::{Disk, InstanceDir};
 
 /// Rows from nowhere: `rows` patients, or without end until the writer refuses one.
-struct Rows {
+struct WritesRows {
     rows: Option<u64>,
     written: Arc<AtomicU64>,
     /// Told after the hundredth row.
@@ -24,13 +24,13 @@ struct Rows {
     refused: Arc<AtomicU64>,
 }
 
-impl Rows {
+impl WritesRows {
     fn new(rows: Option<u64>) -> Self {
         Self { rows, written: Arc::default(), halfway: Arc::default(), refused: Arc::default() }
     }
 }
 
-impl Exporter for Rows {
+impl Exporter for WritesRows {
     fn plan(&self, _: &ExportRequest, _: &CancelToken) -> Result<Plan, ExportError> {
         let part = Part { weight: self.rows.unwrap_or(1000), content: serde_json::Value::Null };
         Ok(Plan::new(Timestamp::now(), vec![part]))
@@ -62,8 +62,12 @@ impl Exporter for Rows {
 #[tokio::test]
 async fn a_host_exports_rows_of_its_own_and_has_them_erased() {
     let folder = InstanceDir::new();
-    let evanesce =
-        Evanesce::builder().data_dir(folder.path()).exporter(Rows::new(Some(1000))).start().await.unwrap();
+    let evanesce = Evanesce::builder()
+        .data_dir(folder.path())
+        .exporter(WritesRows::new(Some(1000)))
+        .start()
+        .await
+        .unwrap();
     let host = || "host".parse().unwrap();
     let job = evanesce.submit(Kickoff::system(), host()).await.unwrap();
     let Some(JobState::Complete(completion)) = evanesce.wait_finished(job).await else {
@@ -84,7 +88,7 @@ async fn a_host_exports_rows_of_its_own_and_has_them_erased() {
 #[tokio::test]
 async fn a_host_cancels_half_way_and_its_writer_refuses_further_bytes() {
     let folder = InstanceDir::new();
-    let rows = Rows::new(None);
+    let rows = WritesRows::new(None);
     let (halfway, refused, written) = (rows.halfway.clone(), rows.refused.clone(), rows.written.clone());
     let evanesce = Evanesce::builder().data_dir(folder.path()).exporter(rows).start().await.unwrap();
     let job = evanesce.submit(Kickoff::system(), "host".parse().unwrap()).await.unwrap();
@@ -105,7 +109,7 @@ async fn a_host_cancels_half_way_and_its_writer_refuses_further_bytes() {
 async fn a_job_nobody_knows_cannot_be_cancelled() {
     let folder = InstanceDir::new();
     let evanesce =
-        Evanesce::builder().data_dir(folder.path()).exporter(Rows::new(Some(1))).start().await.unwrap();
+        Evanesce::builder().data_dir(folder.path()).exporter(WritesRows::new(Some(1))).start().await.unwrap();
     let nobody = evanesce::job::JobId::random();
     assert_eq!(evanesce.cancel(nobody, "host".parse().unwrap()).await, Err(CancelError::NotFound));
     assert_eq!(evanesce.wait_finished(nobody).await, None);
@@ -116,7 +120,7 @@ async fn a_job_nobody_knows_cannot_be_cancelled() {
 async fn the_same_request_sent_again_gets_its_answer_again() {
     let folder = InstanceDir::new();
     let evanesce =
-        Evanesce::builder().data_dir(folder.path()).exporter(Rows::new(None)).start().await.unwrap();
+        Evanesce::builder().data_dir(folder.path()).exporter(WritesRows::new(None)).start().await.unwrap();
     let client = || "host".parse().unwrap();
     let job = evanesce.submit(Kickoff::system(), client()).await.unwrap();
     let (first, again, other) = tokio::join!(
@@ -132,7 +136,7 @@ async fn the_same_request_sent_again_gets_its_answer_again() {
 #[tokio::test]
 async fn a_stopped_instance_goes_on_where_it_was() {
     let folder = InstanceDir::new();
-    let rows = Rows::new(None);
+    let rows = WritesRows::new(None);
     let halfway = rows.halfway.clone();
     let evanesce = Evanesce::builder().data_dir(folder.path()).exporter(rows).start().await.unwrap();
     let job = evanesce.submit(Kickoff::system(), "host".parse().unwrap()).await.unwrap();
@@ -140,7 +144,7 @@ async fn a_stopped_instance_goes_on_where_it_was() {
     evanesce.stop(std::time::Duration::from_secs(10)).await;
     drop(evanesce);
     let again =
-        Evanesce::builder().data_dir(folder.path()).exporter(Rows::new(Some(5))).start().await.unwrap();
+        Evanesce::builder().data_dir(folder.path()).exporter(WritesRows::new(Some(5))).start().await.unwrap();
     let Some(JobState::Complete(completion)) = again.wait_finished(job).await else { panic!("not complete") };
     assert_eq!(completion.resources, 5, "the part was not sealed, so it ran again as a whole");
 }
@@ -148,7 +152,7 @@ async fn a_stopped_instance_goes_on_where_it_was() {
 #[tokio::test]
 async fn a_second_instance_on_the_same_directory_is_refused() {
     let folder = InstanceDir::new();
-    let start = || Evanesce::builder().data_dir(folder.path()).exporter(Rows::new(Some(1))).start();
+    let start = || Evanesce::builder().data_dir(folder.path()).exporter(WritesRows::new(Some(1))).start();
     let first = start().await.unwrap();
     let error = start().await.err().unwrap();
     assert!(matches!(error, evanesce::StartError::InUse(_)), "{error}");
@@ -160,7 +164,7 @@ async fn a_second_instance_on_the_same_directory_is_refused() {
 async fn routes_are_mounted_in_the_app_of_a_host() {
     let folder = InstanceDir::new();
     let evanesce =
-        Evanesce::builder().data_dir(folder.path()).exporter(Rows::new(Some(3))).start().await.unwrap();
+        Evanesce::builder().data_dir(folder.path()).exporter(WritesRows::new(Some(3))).start().await.unwrap();
     let api = Api::new(evanesce, "https://fhir.example.org");
     let app = App::new().configure(http::configure(api)).route("/own", web::get().to(HttpResponse::Ok));
     let app = test::init_service(app).await;

@@ -15,9 +15,9 @@ use serde_json::Value;
 use crate::support::{FakeExporter, InstanceDir};
 
 /// Reads what its ids say; has nothing to export.
-struct Reading;
+struct ReadsById;
 
-impl Exporter for Reading {
+impl Exporter for ReadsById {
     fn read(&self, resource_type: ResourceType, id: &str) -> Result<Option<Vec<u8>>, ExportError> {
         match id {
             "there" => {
@@ -76,7 +76,7 @@ async fn what_a_host_gives_is_served_and_what_goes_wrong_is_told() {
     for resource in ["Group", "Binary"] {
         let paths = ["there", "nobody", "busy", "broken", "panic"].map(|id| format!("{resource}/{id}"));
         let [there, nobody, busy, broken, panic] =
-            answers(Reading, std::array::from_fn(|n| paths[n].as_str())).await;
+            answers(ReadsById, std::array::from_fn(|n| paths[n].as_str())).await;
         assert_eq!((there.0, &there.2["resourceType"]), (200, &resource.into()));
         for ((status, retry_after, outcome), expected, code) in [
             (nobody, (404, ""), "not-found"),
@@ -95,7 +95,7 @@ async fn what_a_host_gives_is_served_and_what_goes_wrong_is_told() {
 
 #[actix::test]
 async fn a_page_leaves_out_what_is_gone_and_is_no_page_if_the_host_is_busy() {
-    let [page, busy] = answers(Reading, ["Group?name=gone,there", "Group"]).await;
+    let [page, busy] = answers(ReadsById, ["Group?name=gone,there", "Group"]).await;
     assert_eq!((page.0, &page.2["total"]), (200, &2.into()));
     assert_eq!(page.2["entry"].as_array().unwrap().len(), 1);
     assert_eq!(page.2["entry"][0]["fullUrl"], "https://fhir.example.org/r4/default/Group/there");

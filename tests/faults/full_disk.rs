@@ -214,13 +214,9 @@ fn without_inodes_exports_are_refused_and_deletions_go_on_over_starts() {
 
 /// Lets a server run with a limit of the size of its files, in bytes.
 fn limited(setup: &Setup, bytes: u64) -> std::process::Command {
-    let server = setup.command();
-    let mut command = std::process::Command::new("prlimit");
-    command.arg(format!("--fsize={bytes}:{bytes}")).arg(server.get_program()).args(server.get_args());
-    for (name, _) in server.get_envs() {
-        command.env_remove(name);
-    }
-    command
+    let mut prlimit = std::process::Command::new("prlimit");
+    prlimit.arg(format!("--fsize={bytes}:{bytes}"));
+    setup.below(prlimit)
 }
 
 #[test]

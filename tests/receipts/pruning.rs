@@ -92,7 +92,7 @@ fn a_pruned_chain_whose_end_is_cut_off_is_told_and_holds_nothing_up() {
     let text = std::fs::read_to_string(&path).unwrap();
     std::fs::write(&path, text.split_inclusive('\n').take(2).collect::<String>()).unwrap();
     let server = setup.start();
-    assert!(setup.log().contains("the end of the receipts was cut off"), "{}", setup.log());
+    setup.wait_logged("the end of the receipts was cut off");
     erase_one(&server);
     assert_eq!(setup.chain().iter().filter(|entry| entry["kind"] == "gap").count(), 1);
     let (code, _, error) = receipts(&["verify", "--data-dir", setup.data_dir().to_str().unwrap()]);

@@ -139,7 +139,7 @@ fn a_file_may_have_any_name_that_is_utf_8() {
         assert_eq!(broken(&manifest), texts);
         server.kill();
     }
-    assert!(setup.log().contains("has a name that is not UTF-8"));
+    setup.wait_logged("has a name that is not UTF-8");
 }
 
 #[test]

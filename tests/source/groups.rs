@@ -142,12 +142,12 @@ fn all_patients_is_there_when_nobody_is() {
 }
 
 /// Removes a file after the look at a kick-off and before its plan.
-struct Vanishing {
+struct RemovesFileAtPlan {
     exporter: SourceExporter,
     file: PathBuf,
 }
 
-impl Exporter for Vanishing {
+impl Exporter for RemovesFileAtPlan {
     fn check(&self, request: &ExportRequest, cancel: &CancelToken) -> Result<Option<u64>, ExportError> {
         self.exporter.check(request, cancel)
     }
@@ -181,7 +181,7 @@ async fn a_group_that_vanishes_behind_the_kick_off_fails_the_export() {
         drop_pages: false,
     };
     let exporter = SourceExporter::new(index, options, false).unwrap();
-    let exporter = Vanishing { exporter, file: folder.path().join("a.ndjson") };
+    let exporter = RemovesFileAtPlan { exporter, file: folder.path().join("a.ndjson") };
     let builder = Evanesce::builder().config(Config::default()).data_dir(data.path()).exporter(exporter);
     let evanesce = builder.start().await.unwrap();
     let kickoff = Kickoff::new(Level::Group { id: "g".into() });

@@ -17,17 +17,9 @@ fn start_without_privileges(setup: &Setup) -> Option<Server> {
         skip(Need::Setpriv, "an unreadable file in the source", "setpriv cannot take root's privileges away");
         return None;
     }
-    Some(wrapped(setup, Command::new("setpriv"), &without))
-}
-
-/// A server below a program that starts it.
-fn wrapped(setup: &Setup, mut command: Command, arguments: &[&str]) -> Server {
-    let server = setup.command();
-    command.args(arguments).arg(server.get_program()).args(server.get_args());
-    for (name, _) in server.get_envs() {
-        command.env_remove(name);
-    }
-    setup.launch(command)
+    let mut setpriv = Command::new("setpriv");
+    setpriv.args(without);
+    Some(setup.launch(setup.below(setpriv)))
 }
 
 fn set_mode(path: &Path, mode: u32) {

@@ -39,14 +39,14 @@ enum Hold {
 const MEGABYTE: u64 = 1_000_000;
 
 /// Follows the scripts that come as the URLs of requests.
-struct Scripted {
+struct FollowsScript {
     /// Told when an export holds.
     holding: Arc<Semaphore>,
     runs: Arc<AtomicU32>,
     end: Mutex<Receiver<()>>,
 }
 
-impl Scripted {
+impl FollowsScript {
     fn hold(&self) {
         self.holding.add_permits(1);
         // The sender is dropped at the end.
@@ -54,7 +54,7 @@ impl Scripted {
     }
 }
 
-impl Exporter for Scripted {
+impl Exporter for FollowsScript {
     fn check(&self, request: &ExportRequest, _: &CancelToken) -> Result<Option<u64>, ExportError> {
         let script: Script = serde_json::from_str(&request.kickoff.url).unwrap();
         Ok(script.estimate.map(|megabytes| megabytes * MEGABYTE))
@@ -100,7 +100,7 @@ impl Host {
     async fn start(folder: &InstanceDir) -> Self {
         let (end, ended) = channel();
         let exporter =
-            Scripted { holding: Arc::new(Semaphore::new(0)), runs: Arc::default(), end: ended.into() };
+            FollowsScript { holding: Arc::new(Semaphore::new(0)), runs: Arc::default(), end: ended.into() };
         let (holding, runs) = (exporter.holding.clone(), exporter.runs.clone());
         let mut config = Config::default();
         config.storage.min_free = 0;

@@ -43,6 +43,11 @@ impl Setup {
         std::fs::read_to_string(self.folder.path().join("log")).unwrap_or_default()
     }
 
+    /// Waits until the log has this text: it is written behind the answers.
+    pub fn wait_logged(&self, text: &str) {
+        eventually(text, || self.log().contains(text).then_some(()));
+    }
+
     pub fn command(&self) -> Command {
         let mut command = evanesce_command();
         command.args(["serve", "--listen", "127.0.0.1:0", "--log-format", "json"]);
@@ -53,6 +58,16 @@ impl Setup {
             command.args(["--set", set]);
         }
         command
+    }
+
+    /// The server as another program starts it, whose own arguments come first.
+    pub fn below(&self, mut program: Command) -> Command {
+        let server = self.command();
+        program.arg(server.get_program()).args(server.get_args());
+        for (name, _) in server.get_envs() {
+            program.env_remove(name);
+        }
+        program
     }
 
     pub fn start(&self) -> Server {

@@ -23,14 +23,9 @@ pub fn can_trace(what: &str) -> bool {
 
 /// The server under strace. `-D` leaves the server our child: we kill it and see its exit code.
 pub fn start_traced(setup: &Setup, options: &[&str]) -> Server {
-    let server = setup.command();
-    let mut command = Command::new("strace");
-    command.args(["-D", "-f", "-y", "-s", "64", "-o"]).arg(trace_file(setup)).args(options);
-    command.arg(server.get_program()).args(server.get_args());
-    for (name, _) in server.get_envs() {
-        command.env_remove(name);
-    }
-    setup.launch(command)
+    let mut strace = Command::new("strace");
+    strace.args(["-D", "-f", "-y", "-s", "64", "-o"]).arg(trace_file(setup)).args(options);
+    setup.launch(setup.below(strace))
 }
 
 /// Has strace watch, and disturb, a server that is running, from here on: `when=N` counts by

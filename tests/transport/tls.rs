@@ -190,7 +190,7 @@ fn what_cannot_be_used_is_refused_at_the_start_and_named() {
             Setup::new().set(&format!("tls.certificate={certificate}")).set(&format!("tls.key={key}"));
         let end = setup.try_launch(setup.command()).err().expect("it should not start");
         assert_eq!(end.code(), Some(2), "{}", setup.log());
-        assert!(setup.log().contains(expected), "{expected}: {}", setup.log());
+        setup.wait_logged(expected);
         assert!(!setup.log().contains("PRIVATE KEY"), "{}", setup.log());
     }
 }
@@ -204,7 +204,7 @@ fn a_network_without_tls_and_without_a_proxy_is_not_listened_on() {
     let end = setup.try_launch(command).err().expect("it should not start");
     assert_eq!(end.code(), Some(2));
     for way in ["tls.certificate and tls.key", "server.trusted_proxies", "127.0.0.1"] {
-        assert!(setup.log().contains(way), "{}", setup.log());
+        setup.wait_logged(way);
     }
 }
 

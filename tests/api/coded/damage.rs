@@ -54,7 +54,7 @@ fn a_damaged_index_is_an_error_before_the_first_byte() {
             let answer = send("GET", &first_file(&manifest), &[("Accept-Encoding", wish)]);
             assert_eq!(answer.outcome(), outcome(500, "exception"), "{form} {wish}");
         }
-        assert!(setup.log().contains("the index is damaged"), "{form}");
+        setup.wait_logged("the index is damaged");
         assert_eq!(delete(&polling).status, 202);
         setup.receipt(job_id(&polling));
     }
