@@ -16,7 +16,7 @@ const LINE: usize = 1 << 20;
 pub fn big_source() -> &'static Path {
     static SOURCE: OnceLock<TempDir> = OnceLock::new();
     let folder = SOURCE.get_or_init(|| {
-        let folder = tempfile::tempdir().unwrap();
+        let folder = temporary_folder();
         let line = format!("{{\"resourceType\":\"Media\",\"data\":\"{}\"}}\n", "x".repeat(LINE));
         std::fs::write(folder.path().join("Media.ndjson"), line.repeat(LINES)).unwrap();
         folder

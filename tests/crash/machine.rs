@@ -7,7 +7,7 @@ use std::process::Command;
 use rustix::process::Signal;
 use tempfile::TempDir;
 
-use crate::support::{Mounted, Need, Server, Setup, eventually, run, skip};
+use crate::support::{Mounted, Need, Server, Setup, eventually, run, scratch, skip};
 
 const IMAGE: &str = "disk.ext4";
 
@@ -44,7 +44,7 @@ impl Machine {
     fn with_image(make: impl FnOnce(&Path) -> Result<(), String>) -> Result<Self, String> {
         let setup = Setup::new().set("export.part_bytes=65536");
         // In memory, where that can be: what counts is what the file system has written to it.
-        let image = tempfile::tempdir_in("/dev/shm").or_else(|_| tempfile::tempdir()).unwrap();
+        let image = scratch();
         let path = image.path().join(IMAGE);
         make(&path)?;
         std::fs::create_dir(setup.data_dir()).map_err(|e| e.to_string())?;

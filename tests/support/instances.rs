@@ -6,24 +6,21 @@ use std::time::{Duration, Instant};
 
 use tempfile::TempDir;
 
+use super::{scratch, temporary_folder};
+
 /// A data directory that goes after the last instance on it, whoever has a handle of that: an instance
 /// that misses its files ends its process, which is that of all tests.
 pub struct InstanceDir(Option<TempDir>);
 
 impl InstanceDir {
     pub fn new() -> Self {
-        Self(Some(tempfile::tempdir().unwrap()))
+        Self(Some(temporary_folder()))
     }
 
     /// One in memory, if there is such a place.
     pub fn in_memory() -> Self {
         Self(Some(scratch()))
     }
-}
-
-/// A folder in memory, if there is such a place.
-pub fn scratch() -> TempDir {
-    tempfile::tempdir_in("/dev/shm").or_else(|_| tempfile::tempdir()).unwrap()
 }
 
 impl Deref for InstanceDir {

@@ -15,6 +15,7 @@ mod server;
 mod settled;
 pub mod smart;
 mod strace;
+mod temporary;
 
 use std::path::Path;
 use std::sync::OnceLock;
@@ -34,6 +35,7 @@ pub use processes::*;
 pub use server::*;
 pub use settled::*;
 pub use strace::*;
+pub use temporary::*;
 
 /// The longest that anything in a test may take; a test that waits longer has failed.
 pub const PATIENCE: Duration = Duration::from_secs(60);
@@ -42,7 +44,7 @@ pub const PATIENCE: Duration = Duration::from_secs(60);
 pub fn source() -> &'static Path {
     static SOURCE: OnceLock<TempDir> = OnceLock::new();
     let folder = SOURCE.get_or_init(|| {
-        let folder = tempfile::tempdir().unwrap();
+        let folder = temporary_folder();
         generate(folder.path(), 30, 7, &[]);
         folder
     });

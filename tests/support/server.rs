@@ -7,7 +7,9 @@ use std::process::{Child, Command, Stdio};
 use serde_json::Value;
 use tempfile::TempDir;
 
-use super::{Answer, Disk, KICKOFF, PATIENCE, evanesce_command, eventually, get, send, source};
+use super::{
+    Answer, Disk, KICKOFF, PATIENCE, evanesce_command, eventually, get, send, source, temporary_folder,
+};
 
 /// A data directory and how to start a server on it, as often as needed.
 pub struct Setup {
@@ -22,7 +24,7 @@ impl Setup {
     pub fn new() -> Self {
         // A test needs no more of the disk than it writes, and polls as often as it likes.
         let sets = ["storage.min_free=1048576", "protocol.poll_interval=0s"].map(String::from).into();
-        Self { folder: tempfile::tempdir().unwrap(), source: source().into(), sets, auth: "none" }
+        Self { folder: temporary_folder(), source: source().into(), sets, auth: "none" }
     }
 
     pub fn set(mut self, setting: &str) -> Self {

@@ -33,7 +33,7 @@ const LINE: usize = 64 << 10;
 fn noisy_source() -> &'static Path {
     static SOURCE: OnceLock<TempDir> = OnceLock::new();
     let folder = SOURCE.get_or_init(|| {
-        let folder = tempfile::tempdir().unwrap();
+        let folder = temporary_folder();
         std::fs::write(folder.path().join("Media.ndjson"), noise(LINES)).unwrap();
         folder
     });
@@ -57,7 +57,7 @@ fn noise(lines: usize) -> Vec<u8> {
 fn small_source() -> &'static Path {
     static SOURCE: OnceLock<TempDir> = OnceLock::new();
     let folder = SOURCE.get_or_init(|| {
-        let folder = tempfile::tempdir().unwrap();
+        let folder = temporary_folder();
         std::fs::write(folder.path().join("Media.ndjson"), noise(70)).unwrap();
         folder
     });
