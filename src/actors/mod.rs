@@ -14,7 +14,6 @@ mod witnesses;
 
 use std::sync::Arc;
 
-use jiff::Timestamp;
 use tokio::sync::oneshot;
 
 use crate::audit::AuditLog;
@@ -25,7 +24,7 @@ use crate::export::{Exporters, Pool, WriteLimits};
 use crate::files::{Files, Swept};
 use crate::hooks::Hooks;
 use crate::job::bounds::Exceeded;
-use crate::job::{ClientId, ExportRequest, FailureReason, JobId};
+use crate::job::{ExportRequest, FailureReason, JobId};
 use crate::receipts::ReceiptChain;
 use crate::space::{NoRoom, Space};
 use crate::standing::Standing;
@@ -33,6 +32,7 @@ use crate::store::Committer;
 use crate::telemetry::Fatal;
 use crate::view::LocalView;
 
+pub use crate::job::life::{CancelReply, Canceller};
 pub use orchestrator::{Halt, Orchestrator, Submit, Tell};
 pub use planners::Planners;
 pub use reaper::{ConfirmClock, GetStatus, Order};
@@ -134,31 +134,6 @@ impl SubmitError {
             Self::Failed => "failed",
         }
     }
-}
-
-/// What became of a Cancel.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum CancelReply {
-    /// The mark is durable, in the store and on disk (P1), and published (P2).
-    Accepted {
-        /// When the cancellation was requested.
-        at: Timestamp,
-    },
-    /// Another request had marked it before.
-    AlreadyDeleted,
-    /// No such job.
-    NotFound,
-    /// The mark is durable in the store and published, but the directory could not be moved
-    /// to `trash/`: the deletion will be carried out, but the second witness is missing.
-    HalfDurable,
-}
-
-/// On whose behalf a job is ended.
-pub enum Canceller {
-    /// A client's, most often its owner's.
-    Client(ClientId),
-    /// The server's own: the application that owns it may do nothing any more.
-    Revocation,
 }
 
 /// A message to one job's actor.

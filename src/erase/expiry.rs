@@ -48,11 +48,7 @@ impl DueJobs {
 
 /// When a finished job expires: counted from its end, never from its kick-off (P8).
 pub fn expires_at(state: &JobState, retention: Duration) -> Option<Timestamp> {
-    match state {
-        JobState::Complete(completion) => Some(after(completion.completed_at, retention)),
-        JobState::Failed(failure) => Some(after(failure.at, retention)),
-        _ => None,
-    }
+    state.finished_at().map(|finished_at| after(finished_at, retention))
 }
 
 #[cfg(test)]

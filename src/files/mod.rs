@@ -16,7 +16,6 @@ mod read_at;
 
 use std::ffi::{OsStr, OsString};
 use std::io;
-use std::ops::AddAssign;
 use std::sync::Arc;
 
 use serde::Serialize;
@@ -25,6 +24,7 @@ use crate::erase::Warrant;
 use crate::job::{ExportRequest, JobId};
 use crate::plain_file;
 
+pub use crate::job::Swept;
 pub use ballast::BALLAST_BYTES;
 pub(crate) use handle::open_dir;
 pub use layout::{JobDirectory, Place};
@@ -177,25 +177,6 @@ pub enum Room {
     Made,
     /// There is not, and no ballast any more.
     None,
-}
-
-/// What was unlinked.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub struct Swept {
-    /// Names unlinked, documents included.
-    pub files: u64,
-    /// Bytes of these files.
-    pub bytes: u64,
-    /// Files that had a second name elsewhere.
-    pub planted_links: u64,
-}
-
-impl AddAssign for Swept {
-    fn add_assign(&mut self, other: Self) {
-        self.files += other.files;
-        self.bytes += other.bytes;
-        self.planted_links += other.planted_links;
-    }
 }
 
 /// What became of an attempt to remove a directory.

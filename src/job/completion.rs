@@ -34,7 +34,7 @@ impl Coding {
 }
 
 /// How a file is stored that is not stored as plain text.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct Coded {
     /// Its content coding.
     pub coding: Coding,
@@ -45,7 +45,7 @@ pub struct Coded {
 }
 
 /// One sealed output file: written, fsynced and closed.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct OutputFile {
     /// `<UPPER-UUID>_<Type>.ndjson` (G-1).
     pub name: String,
@@ -109,7 +109,7 @@ impl OutputFile {
 }
 
 /// One part of a plan that is done: its files are durable and are never written again.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct SealedPart {
     /// Index of the part in its plan, from 0.
     pub index: u32,
@@ -120,7 +120,7 @@ pub struct SealedPart {
 }
 
 /// The sums of a complete job: the content of `Complete`.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct Completion {
     /// The instant whose view of the source was exported (MF-1).
     pub transaction_time: Timestamp,

@@ -6,6 +6,7 @@ pub mod bounds;
 mod completion;
 mod handout;
 mod id;
+pub mod life;
 mod parameters;
 mod receipt;
 mod record;
@@ -18,7 +19,7 @@ pub use completion::{Coded, Coding, Completion, JobDocument, OutputFile, SealedP
 pub use handout::Handout;
 pub use id::{ClientId, InvalidName, JobId, TenantId};
 pub use parameters::{OrganizeBy, Parameters, Provenances};
-pub use receipt::{Erasure, Receipt};
+pub use receipt::{Erasure, Receipt, Swept};
 pub use record::{Failure, FailureReason, JobRecord, JobState, Mark, MarkReason, StateName, SweepFailure};
 pub use request::{ALL_PATIENTS, ExportRequest, Kickoff, Level};
 pub use summary::RequestSummary;

@@ -1,12 +1,14 @@
 //! What is left of an erased job: the tombstone in the store and the receipt in the chain.
 
+use std::ops::AddAssign;
+
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
 use super::{ClientId, JobId, MarkReason, StateName, TenantId};
 
 /// The tombstone: enough to answer 404 `deleted` until `retention.tombstones` (P2).
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct Erasure {
     /// Why it was erased.
     pub reason: MarkReason,
@@ -16,8 +18,27 @@ pub struct Erasure {
     pub gone_at: Timestamp,
 }
 
+/// What was unlinked.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Hash)]
+pub struct Swept {
+    /// Names unlinked, documents included.
+    pub files: u64,
+    /// Bytes of these files.
+    pub bytes: u64,
+    /// Files that had a second name elsewhere.
+    pub planted_links: u64,
+}
+
+impl AddAssign for Swept {
+    fn add_assign(&mut self, other: Self) {
+        self.files += other.files;
+        self.bytes += other.bytes;
+        self.planted_links += other.planted_links;
+    }
+}
+
 /// Evidence of one erasure (P9): counts, instants and reasons; no parameter, no content.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct Receipt {
     /// The job.
     pub job: JobId,

@@ -9,7 +9,7 @@ use serde::{Deserialize, Serialize};
 use super::{ClientId, Completion, Erasure, JobId, TenantId};
 
 /// What the store knows of one job.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct JobRecord {
     /// The job.
     pub id: JobId,
@@ -34,7 +34,7 @@ impl JobRecord {
 
 /// Where a job stands. Life only goes forward: each state's [`StateName`] is greater than
 /// those that can precede it.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(tag = "name", rename_all = "lowercase")]
 pub enum JobState {
     /// Accepted, not planned yet.
@@ -70,6 +70,16 @@ impl JobState {
             Self::Complete(_) => StateName::Complete,
             Self::Marked(_) => StateName::Marked,
             Self::Erased(_) => StateName::Erased,
+        }
+    }
+
+    /// Returns when a complete or failed job came to its end; its time to live counts from then
+    /// (P8).
+    pub fn finished_at(&self) -> Option<Timestamp> {
+        match self {
+            Self::Complete(completion) => Some(completion.completed_at),
+            Self::Failed(failure) => Some(failure.at),
+            _ => None,
         }
     }
 }
@@ -120,7 +130,7 @@ impl fmt::Display for StateName {
 }
 
 /// Why and when a job failed.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct Failure {
     /// When; the time to live counts from here (P8).
     pub at: Timestamp,
@@ -198,7 +208,7 @@ impl FailureReason {
 }
 
 /// A job's mark for deletion: every file in its directory, sealed or partial, known or not.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct Mark {
     /// Why.
     pub reason: MarkReason,
@@ -256,7 +266,7 @@ impl MarkReason {
 }
 
 /// The last sweep of a marked job that failed (P5).
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct SweepFailure {
     /// Sweeps that failed so far.
     pub attempts: u32,
