@@ -18,9 +18,12 @@ use crate::space::NoRoom;
 pub(super) enum Handover {
     Nothing,
     Turn(Place),
-    Request(Place, ExportRequest),
+    Request(Place, Box<ExportRequest>),
     Plan(Plan),
 }
+
+/// The directory of an interrupted export, and what could be read of its request and its plan.
+type FoundDocuments = (Arc<dyn ExportDir>, Option<RequestSummary>, Option<Plan>);
 
 impl ExportJob {
     /// The exporter of the job's tenant, if there still is such a tenant.
@@ -65,7 +68,7 @@ impl ExportJob {
         self.block(ctx, read, |this, request| {
             let read = match request.expect("a job that is planned has its directory") {
                 Ok(request) => {
-                    this.handover = Handover::Request(place?, request);
+                    this.handover = Handover::Request(place?, Box::new(request));
                     Ok(())
                 }
                 Err(error) => Err(this.reason(&error)),
@@ -159,7 +162,7 @@ impl ExportJob {
 
     fn documents_read(
         &mut self,
-        found: Result<(Arc<dyn ExportDir>, Option<RequestSummary>, Option<Plan>), FilesError>,
+        found: Result<FoundDocuments, FilesError>,
     ) -> Result<Option<PlanShape>, FailureReason> {
         let (dir, summary, plan) = found.map_err(|error| {
             tracing::error!(job = %self.id, %error, "an interrupted export cannot be resumed");
