@@ -25,7 +25,7 @@ pub enum LinkPolicy {
 /// Why something is not a plain file.
 #[derive(Debug, thiserror::Error)]
 enum NotPlainFile {
-    #[error("it is no regular file; move it away")]
+    #[error("it is not a regular file; move it away")]
     NoFile,
     #[error("it is a symbolic link; move it away")]
     Link,
@@ -58,7 +58,7 @@ pub fn flags(links: LinkPolicy) -> OFlags {
 /// Opens a file with `options`.
 ///
 /// # Errors
-/// What stands there is no regular file, or cannot be opened.
+/// What stands there is not a regular file, or cannot be opened.
 pub fn open_with(options: &mut OpenOptions, path: &Path, links: LinkPolicy) -> io::Result<File> {
     let bits = i32::try_from(flags(links).bits()).expect("the flags of open fit into its argument");
     let file = options.custom_flags(bits).open(path).map_err(explain)?;

@@ -137,7 +137,7 @@ impl Applications {
         match &reload {
             ReloadOutcome::Taken { departed } => {
                 let departed = departed.len();
-                tracing::info!(departed, "the applications were read anew");
+                tracing::info!(departed, "the applications were reloaded");
                 telemetry::applications_read("taken", false);
             }
             ReloadOutcome::Refused { reason } => {
@@ -194,7 +194,7 @@ impl Applications {
         let text = look.text.as_ref().map_err(unreadable)?;
         // A program leaves an empty file if it truncates it and stops before it writes.
         if text.trim().is_empty() {
-            return Err("the file of applications is empty; a comment alone is no application".into());
+            return Err("the file of applications is empty; a comment alone is not an application".into());
         }
         let registry = Registry::parse(text, folder_of(path), self.0.tenants.as_ref());
         registry.map_err(|error| error.to_string())
@@ -224,7 +224,7 @@ fn warn_of(path: &Path, look: &FileSnapshot) {
         let mode = std::fs::metadata(path).map(|metadata| metadata.permissions().mode());
         if mode.is_ok_and(|mode| mode & 0o022 != 0) {
             let path = path.display();
-            tracing::warn!(%path, "others than the owner can write who may have the data: chmod go-w");
+            tracing::warn!(%path, "others than the owner can write the file of applications; chmod go-w it");
         }
     }
     for (path, bytes) in &look.keys {

@@ -50,7 +50,7 @@ impl fmt::Display for SigningAlgorithm {
 pub enum ClientKeyError {
     /// The text is not a supported private key.
     #[error(
-        "this is no private key for ES384 (EC, P-384) or RS384 (RSA, 2048 bits at least) as PEM; \
+        "this is not a private key for ES384 (EC, P-384) or RS384 (RSA, 2048 bits at least) as PEM; \
          PKCS#8 is what `openssl pkcs8 -topk8 -nocrypt -in KEY` makes of other forms"
     )]
     NotUsable,

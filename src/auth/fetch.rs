@@ -128,7 +128,7 @@ impl KeyFetcher {
 
 /// Reads the certificates of a PEM file.
 fn authorities(file: &Path) -> io::Result<RootCerts> {
-    let invalid = || io::Error::new(io::ErrorKind::InvalidData, "there is no PEM certificate in it");
+    let invalid = || io::Error::new(io::ErrorKind::InvalidData, "it has no PEM certificate");
     let text = plain_file::read(file, LinkPolicy::Follow, SETTINGS_BYTES)?;
     let certificates: Vec<_> = ureq::tls::parse_pem(&text)
         .filter_map(|item| match item {

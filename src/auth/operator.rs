@@ -48,7 +48,7 @@ impl OperatorToken {
     /// A file that a crash cut short is refused at the next start and never believed.
     fn make(path: &Path) -> io::Result<String> {
         let mut bytes = [0; 32];
-        rand::fill(&mut bytes).map_err(|_| io::Error::other("there is no randomness"))?;
+        rand::fill(&mut bytes).map_err(|_| io::Error::other("no random bytes are available"))?;
         let token = hex::encode(bytes);
         let mut file = OpenOptions::new().write(true).create_new(true).mode(0o600).open(path)?;
         writeln!(file, "{token}")?;

@@ -46,7 +46,7 @@ pub fn public_keys(text: &[u8]) -> Result<PublicKeys, PublicKeysError> {
     let json: Value = serde_json::from_slice(text).map_err(|error| {
         // The parser's message may quote the text.
         let (line, column) = (error.line(), error.column());
-        PublicKeysError(format!("this is no JSON (line {line}, column {column})"))
+        PublicKeysError(format!("this is not JSON (line {line}, column {column})"))
     })?;
     public_keys_of(&json)
 }
@@ -58,7 +58,7 @@ pub fn public_keys(text: &[u8]) -> Result<PublicKeys, PublicKeysError> {
 pub fn public_keys_of(json: &Value) -> Result<PublicKeys, PublicKeysError> {
     let refuse = |reason: String| PublicKeysError(reason);
     let all = json["keys"].as_array().filter(|keys| !keys.is_empty());
-    let all = all.ok_or_else(|| refuse("this is no JWKS, which has a list keys that is not empty".into()))?;
+    let all = all.ok_or_else(|| refuse("this is not a JWKS with a list keys that is not empty".into()))?;
     // The members of private keys (RFC 7518 section 6).
     if all.iter().any(|key| ["d", "p", "q"].iter().any(|member| key.get(member).is_some())) {
         let reason = "there is a private key among the keys: make a new one, and give its public key only";
@@ -73,7 +73,7 @@ pub fn public_keys_of(json: &Value) -> Result<PublicKeys, PublicKeysError> {
         let reason = match key {
             Err(reason) => *reason,
             Ok(key) if read.iter().flatten().filter(|other| is_same(key, other)).count() > 1 => {
-                "is there twice: no signature could be told to be its"
+                "has the kid of another key: no signature could be attributed to it"
             }
             Ok((key, _)) => {
                 keys.push(key.clone());
@@ -110,7 +110,7 @@ pub fn algorithm(key: &Jwk) -> Result<Algorithm, &'static str> {
         AlgorithmParameters::RSA(_) => return Err("is an RSA key of less than 2048 bits"),
         AlgorithmParameters::EllipticCurve(point) if point.curve == EllipticCurve::P384 => {
             if !is_whole(&point.x) || !is_whole(&point.y) {
-                return Err("is no point of P-384");
+                return Err("is not a point on P-384");
             }
             (Algorithm::ES384, KeyAlgorithm::ES384)
         }
@@ -168,12 +168,12 @@ mod tests {
             (with("kid", Value::Null), "key 5 has no kid"),
             (with("kid", "k".repeat(257).into()), "has no kid of 1 to 256 bytes"),
             (with("crv", "P-256".into()), "'other' is for neither"),
-            (with("x", "AAAA".into()), "'other' is no point"),
+            (with("x", "AAAA".into()), "'other' is not a point"),
             (with("alg", "ES256".into()), "says its alg"),
             (with("use", "enc".into()), "says its use"),
             (with("key_ops", serde_json::json!(["encrypt"])), "say its key_ops"),
-            (with("kid", "twice".into()), "'twice' is there twice"),
-            (with("kid", "twice".into()), "'twice' is there twice"),
+            (with("kid", "twice".into()), "'twice' has the kid of another"),
+            (with("kid", "twice".into()), "'twice' has the kid of another"),
         ];
         set["keys"].as_array_mut().unwrap().extend(others.iter().map(|(key, _)| key.clone()));
         let found = public_keys_of(&set).unwrap();
@@ -208,7 +208,7 @@ mod tests {
             (with("kid", "".into()), "'' has no kid"),
             (with("kid", Value::Null), "key 1 has no kid"),
             (with("crv", "P-256".into()), "'k1' is for neither"),
-            (twice.to_string(), "'k1' is there twice"),
+            (twice.to_string(), "'k1' has the kid of another"),
             (short.to_string(), "less than 2048 bits"),
         ];
         for (text, expected) in cases {

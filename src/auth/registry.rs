@@ -90,7 +90,7 @@ impl Registry {
             }
             let key = (tenant, client_id.clone());
             if let Some(twice) = applications.insert(key, Arc::new(application)) {
-                return Err(refuse(format!("is there twice in the tenant {}", twice.tenant)));
+                return Err(refuse(format!("is duplicated in the tenant {}", twice.tenant)));
             }
         }
         Ok(Self { applications })
@@ -274,7 +274,7 @@ mod tests {
             (format!("{LEAST}jwks_file = 'a'\ngroup = 'all'"), "group"),
             (
                 format!("{LEAST}jwks_file = 'a'\n{LEAST}jwks_file = 'a'"),
-                "line 6: a is there twice in the tenant t",
+                "line 6: a is duplicated in the tenant t",
             ),
             (format!("# v\n{}jwks_file = 'a'", LEAST.replace("'t'", "'v'")), "line 2: a is of the tenant v"),
             (LEAST.replace("'t'", "'v'") + "jwks_file = 'a'", "there are: t, u"),

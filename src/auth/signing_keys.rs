@@ -87,7 +87,7 @@ impl SigningKey {
     }
 
     fn of(stored: StoredKey) -> io::Result<Self> {
-        let invalid = |_| io::Error::new(io::ErrorKind::InvalidData, "a key is no PKCS #8 key of P-384");
+        let invalid = |_| io::Error::new(io::ErrorKind::InvalidData, "a key is not a PKCS #8 key on P-384");
         let pkcs8 = STANDARD.decode(&stored.pkcs8).map_err(|error| invalid(error.to_string()))?;
         let pair = EcdsaKeyPair::from_pkcs8(&ECDSA_P384_SHA384_FIXED_SIGNING, &pkcs8);
         let pair = pair.map_err(|error| invalid(error.to_string()))?;

@@ -131,7 +131,9 @@ fn certificates(file: &Path) -> Result<Vec<Certificate<'static>>, CliError> {
 /// Returns the token endpoint that the server announces.
 fn discover(agent: &Agent, base: &str) -> Result<String, CliError> {
     if !base.starts_with("https://") && !base.starts_with("http://") {
-        return Err(CliError::usage(format!("{base} is no URL such as https://fhir.example.org/r4/default")));
+        return Err(CliError::usage(format!(
+            "{base} is not a URL such as https://fhir.example.org/r4/default"
+        )));
     }
     let url = format!("{base}/.well-known/smart-configuration");
     let answer = agent.get(&url).header("Accept", "application/json").call();

@@ -293,7 +293,7 @@ mod tests {
                 &["server.listen=0.0.0.0:80"],
                 "give tls.certificate and tls.key, or name in server.trusted",
             ),
-            ("", &["server.trusted_proxies=10.0.0.0/8,proxy"], "\"proxy\" is no network"),
+            ("", &["server.trusted_proxies=10.0.0.0/8,proxy"], "\"proxy\" is not a network"),
             ("", &["server.proxy_fields=via"], "via"),
             ("", &["tls.certificate=a.pem"], "tls.key is missing"),
             ("", &["tls.key=a.pem"], "tls.certificate is missing"),

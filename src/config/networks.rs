@@ -65,7 +65,7 @@ impl<'de> Visitor<'de> for NetworksVisitor {
 
 fn network<E: Error>(text: &str) -> Result<IpNet, E> {
     let address = || text.parse().map(|address: IpAddr| IpNet::from(address.to_canonical()));
-    text.parse::<IpNet>()
-        .or_else(|_| address())
-        .map_err(|_| E::custom(format!("{text:?} is no network such as 10.0.0.0/8, 192.0.2.7 or fd00::/8")))
+    text.parse::<IpNet>().or_else(|_| address()).map_err(|_| {
+        E::custom(format!("{text:?} is not a network such as 10.0.0.0/8, 192.0.2.7 or fd00::/8"))
+    })
 }

@@ -32,9 +32,7 @@ impl<'de> Deserialize<'de> for Time {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         let text = String::deserialize(deserializer)?;
         let time = humantime::parse_duration(&text).map_err(|e| {
-            serde::de::Error::custom(format!(
-                "{text:?} is no length of time such as 500ms, 10min or 24h: {e}"
-            ))
+            serde::de::Error::custom(format!("{text:?} is not a duration such as 500ms, 10min or 24h: {e}"))
         })?;
         Ok(Self(time))
     }

@@ -263,7 +263,7 @@ pub trait ExportDir: Send + Sync {
     /// Whether there is a document of that kind, a regular file.
     fn has_document(&self, document: Document) -> Result<bool, FilesError>;
 
-    /// Reads a document; `None` if there is none. What is no regular file, or too long, is an error
+    /// Reads a document; `None` if there is none. What is not a regular file, or too long, is an error
     /// that [is strange](FilesError::is_strange).
     fn read_document(&self, document: Document) -> Result<Option<Vec<u8>>, FilesError>;
 

@@ -83,7 +83,7 @@ pub fn check_job(
     for file in stored.parts.iter().flat_map(|part| &part.files) {
         let wrong = match found.remove(&file.stored_name()) {
             None => Some("is missing".to_string()),
-            Some(stat) if !stat.is_file() => Some("is no regular file".into()),
+            Some(stat) if !stat.is_file() => Some("is not a regular file".into()),
             Some(stat) if stat.len() != file.stored_bytes() => {
                 Some(format!("has {} bytes, should have {}", stat.len(), file.stored_bytes()))
             }
@@ -123,7 +123,12 @@ fn strange_document(
 ) -> Option<FsckFinding> {
     let is_read = stat.is_file() && stat.len() <= document.max_bytes();
     (!is_read).then(|| FsckFinding {
-        what: format!("{}/{}/{} is no document of the server", place.name(), examined.job, document.name()),
+        what: format!(
+            "{}/{}/{} is not a document of the server",
+            place.name(),
+            examined.job,
+            document.name()
+        ),
         cause: "somebody put it there",
         cure: "none: it is not read; an export that needs it fails",
         outcome: FindingOutcome::Note,

@@ -69,7 +69,7 @@ pub enum FindingOutcome {
 #[derive(Debug, thiserror::Error)]
 pub enum FsckError {
     /// There is no data directory.
-    #[error("{0} is no data directory: it has no LOCK; use --data-dir")]
+    #[error("{0} is not a data directory: it has no LOCK; use --data-dir")]
     NoDataDirectory(PathBuf),
     /// A server uses the data directory.
     #[error("a server uses the data directory {0}; stop it first")]

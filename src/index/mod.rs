@@ -353,7 +353,7 @@ fn tell_broken(segment: &Segment, kept: usize) {
     }
     let rest = segment.broken_count(kept) - segment.broken_lines(kept).count() as u64;
     if rest > 0 {
-        tracing::warn!(file = name, lines = rest, "more lines of the source are no resources");
+        tracing::warn!(file = name, lines = rest, "more lines of the source are not resources");
     }
 }
 

@@ -1,5 +1,5 @@
 //! What lies in a source and is not read, and why: leftovers of programs, known by their names;
-//! what is no regular file; files in a form that is not NDJSON; files that cannot be read. All of
+//! what is not a regular file; files in a form that is not NDJSON; files that cannot be read. All of
 //! it is counted, and as much is named as is told to clients and shown to the operator.
 
 use std::collections::BTreeMap;
@@ -72,7 +72,7 @@ impl Reason {
             Self::Name => "has a name that is not UTF-8",
             Self::Folder => "is a folder",
             Self::Link => "is a symbolic link, and links are not followed",
-            Self::Special => "is no regular file",
+            Self::Special => "is not a regular file",
             Self::Compressed => "is compressed; files are read only uncompressed",
             Self::Utf16 => "is in UTF-16 or UTF-32; files are read only in UTF-8",
             Self::Unreadable => "cannot be read",

@@ -238,7 +238,7 @@ impl Space {
             // Asked after the reservations were summed: bytes that are written in between count
             // twice.
             let free = self.measure().map_err(|error| {
-                tracing::error!(error, "it cannot be told how much of the disk is free");
+                tracing::error!(error, "the free space of the disk is unknown");
                 refuse(NoRoom::Disk { retry_after }, None)
             })?;
             let needed = bytes.map_or(0, |_| with_documents(more));

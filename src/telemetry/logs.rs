@@ -89,7 +89,7 @@ pub fn say(text: &str) {
 
 /// Logs a panic. The standard library's hook would wait for a reader.
 fn log_panic(panic: &PanicHookInfo<'_>) {
-    let text = panic.payload_as_str().unwrap_or("a payload that is no text");
+    let text = panic.payload_as_str().unwrap_or("a payload that is not text");
     let location = panic.location().map(ToString::to_string);
     let thread = std::thread::current();
     let backtrace = Backtrace::capture();

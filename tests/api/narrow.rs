@@ -91,7 +91,7 @@ fn filters_that_cannot_be_served_are_refused_with_the_reason() {
     for (filter, code, reason) in [
         ("Observation", "invalid", "no ?"),
         ("Observation?", "invalid", "nothing after"),
-        ("Elephant?x=y", "invalid", "no resource type"),
+        ("Elephant?x=y", "invalid", "not a resource type"),
         ("Observation?_sort=date", "invalid", "_sort"),
         ("Observation?nonsense=1", "not-supported", "nonsense"),
         ("Observation?subject.name=x", "not-supported", "subject.name"),

@@ -148,11 +148,11 @@ fn mistakes_are_refused_and_the_file_stays_as_it_was() {
     let (keys, private) = (text(&keys), text(&private));
     let missing = folder.path().join("missing.json");
     let cases: Vec<(Vec<&str>, i32, &str)> = vec![
-        (add(&file, "acme", &["--jwks-file", keys]), 1, "acme is there twice in the tenant default"),
+        (add(&file, "acme", &["--jwks-file", keys]), 1, "acme is duplicated in the tenant default"),
         (add(&file, "b", &["--jwks-file", private]), 2, "private key"),
         (add(&file, "b", &["--jwks-inline", private]), 2, "private key"),
         (add(&file, "b", &["--jwks-file", text(&missing)]), 2, "missing.json"),
-        (add(&file, "b", &["--jwks-inline", text(&file)]), 2, "no JSON"),
+        (add(&file, "b", &["--jwks-inline", text(&file)]), 2, "not JSON"),
         (add(&file, "b", &["--jwks-url", "http://acme.example/jwks"]), 2, "https://"),
         (add(&file, "b", &["--jwks-url", "https:///jwks"]), 2, "https://"),
         (add(&file, "b", &[]), 2, "--jwks-url"),

@@ -118,7 +118,7 @@ fn what_goes_wrong_is_said_on_standard_error() {
         (token(&server, &no_key, &[]), "ES384"),
         (token(&server, &path, &["--alg", "RS384"]), "it is for ES384, not for RS384"),
         (token(&server, &folder.path().join("missing.pem"), &[]), "missing.pem"),
-        (vec!["token", "--url", "localhost", "--client-id", "a", "--key", text(&path)], "no URL"),
+        (vec!["token", "--url", "localhost", "--client-id", "a", "--key", text(&path)], "not a URL"),
     ] {
         let error = refused(&arguments, 2);
         assert!(error.contains(expected), "{arguments:?}: {error}");

@@ -104,13 +104,13 @@ fn t_1_any_crit_is_refused_and_so_is_null_where_something_is_said() {
         });
     }
     for key in ["typ", "jku"] {
-        refused("no JWT of three parts", |client, mut header, claims| {
+        refused("not a JWT of three parts", |client, mut header, claims| {
             header[key] = Value::Null;
             client.sign(&header, &claims)
         });
     }
     for key in ["nbf", "iat"] {
-        refused_with("no JWT of three parts", key, Value::Null);
+        refused_with("not a JWT of three parts", key, Value::Null);
     }
 }
 

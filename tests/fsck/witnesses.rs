@@ -35,7 +35,7 @@ fn a_directory_that_a_server_uses_is_refused() {
     let empty = Setup::new();
     fs::create_dir(empty.data_dir()).unwrap();
     let (code, _, said) = fsck(&empty, &["--rebuild"]);
-    assert!(code == 2 && said.contains("no data directory"), "{code} {said}");
+    assert!(code == 2 && said.contains("not a data directory"), "{code} {said}");
     assert_eq!(fs::read_dir(empty.data_dir()).unwrap().count(), 0, "something was made in it");
 }
 

@@ -66,7 +66,7 @@ async fn members_that_do_not_count_are_told_with_their_numbers_and_without_their
             "{text}"
         );
         assert!(text.contains("2 cannot be read") && text.contains("2 are named in no way"), "{text}");
-        assert!(text.contains("1 are no patients") && !text.contains("secret"), "{text}");
+        assert!(text.contains("1 are not patients") && !text.contains("secret"), "{text}");
     }
     // What is as it should be needs no words.
     let good = r#"{"resourceType":"Group","id":"g","actual":true,"member":[{"entity":{"reference":"Patient/p"}},{"entity":{"reference":"Patient/q"},"inactive":true}]}"#;

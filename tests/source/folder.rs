@@ -1,4 +1,4 @@
-//! What else stands in the folder of the source: what is no regular file is left out and never
+//! What else stands in the folder of the source: what is not a regular file is left out and never
 //! waited for, names may be anything that a file system takes.
 
 use std::ffi::OsStr;

@@ -206,7 +206,7 @@ fn what_is_no_regular_file_is_told_without_a_path() {
     let server = setup.start();
     let (_, manifest) = server.export("$export");
     let expected = said(&[
-        ("warning", "fifo is no regular file; nothing of it was exported."),
+        ("warning", "fifo is not a regular file; nothing of it was exported."),
         ("warning", "folder.ndjson is a folder; nothing of it was exported."),
         ("warning", "link is a symbolic link, and links are not followed; nothing of it was exported."),
     ]);

@@ -182,9 +182,9 @@ fn what_cannot_be_used_is_refused_at_the_start_and_named() {
         (cert.as_str(), show(other.key()).as_str(), "is not the key of tls.certificate"),
         (cert.as_str(), cert.as_str(), "tls.key"),
         (key.as_str(), key.as_str(), "has no certificate"),
-        (garbage.as_str(), key.as_str(), "is no PEM"),
+        (garbage.as_str(), key.as_str(), "is not PEM"),
         ("/nowhere/cert.pem", key.as_str(), "tls.certificate (/nowhere/cert.pem): cannot be read"),
-        (cert.as_str(), garbage.as_str(), "is no private key"),
+        (cert.as_str(), garbage.as_str(), "is not a private key"),
     ] {
         let setup =
             Setup::new().set(&format!("tls.certificate={certificate}")).set(&format!("tls.key={key}"));

@@ -41,7 +41,7 @@ pub struct ClientAssertion<'a> {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum AssertionError {
     /// It cannot be parsed.
-    #[error("The assertion is no JWT of three parts whose header and claims are JSON objects.")]
+    #[error("The assertion is not a JWT of three parts whose header and claims are JSON objects.")]
     Malformed,
     /// It is too long.
     #[error("The assertion is too long.")]

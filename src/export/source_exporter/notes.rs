@@ -119,7 +119,7 @@ fn of_members(members: &Members) -> Note {
         (members.inactive, "are inactive, or not members now"),
         (members.unreadable, "cannot be read, such as by a period that is none"),
         (members.elsewhere, "are named in no way that means a resource here, such as by an identifier alone"),
-        (members.others, "are no patients"),
+        (members.others, "are not patients"),
     ];
     let reasons = reasons.iter().filter(|(count, _)| *count > 0);
     let reasons: Vec<_> = reasons.map(|(count, reason)| format!("{count} {reason}")).collect();
@@ -148,7 +148,7 @@ mod tests {
         let (odd, all) = text(Members { counted: 1, inactive: 2, unreadable: 3, elsewhere: 4, others: 5 });
         assert!(odd && all.starts_with("Of the 15 members"), "{all}");
         assert!(
-            ["3 cannot", "4 are named", "5 are no patients"].iter().all(|part| all.contains(part)),
+            ["3 cannot", "4 are named", "5 are not patients"].iter().all(|part| all.contains(part)),
             "{all}"
         );
     }

@@ -196,7 +196,7 @@ fn find(resource_type: ResourceType, name: &str) -> Option<&'static str> {
 fn not_a_type(item: &str, name: &str) -> ElementsError {
     let (item, name) = (quoted(item), quoted(name));
     ElementsError(format!(
-        "_elements has {item}, but {name} is no resource type of FHIR R4; give root elements, as in \
+        "_elements has {item}, but {name} is not a resource type of FHIR R4; give root elements, as in \
          Patient.birthDate or birthDate."
     ))
 }
@@ -218,7 +218,10 @@ fn in_no_type(item: &str) -> ElementsError {
     let right = choice.map_or("give one such as status or Patient.birthDate".into(), |choice| {
         format!("give the choice element without its type, {}", choice.name)
     });
-    ElementsError(format!("_elements has {}, which is no root element of any type; {right}.", quoted(item)))
+    ElementsError(format!(
+        "_elements has {}, which is not a root element of any type; {right}.",
+        quoted(item)
+    ))
 }
 
 /// The members of an object, in their order, each with its text.

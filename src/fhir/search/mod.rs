@@ -67,7 +67,7 @@ impl TypeFilter {
         };
         let Some(resource_type) = ResourceType::of(name) else {
             return Err(FilterError::invalid(format!(
-                "{} is no resource type of FHIR R4; names are case-sensitive.",
+                "{} is not a resource type of FHIR R4; names are case-sensitive.",
                 quoted(name)
             )));
         };

@@ -88,7 +88,7 @@ pub fn resource_type(name: &str, level: &Level) -> Result<ResourceType, ApiError
     let Some(resource_type) = ResourceType::of(name) else {
         let name = quoted(name);
         return Err(ApiError::invalid(format!(
-            "_type {name} is no resource type of FHIR R4; names are case-sensitive."
+            "_type {name} is not a resource type of FHIR R4; names are case-sensitive."
         )));
     };
     if resource_type.is_exported_at(level) {

@@ -190,7 +190,7 @@ impl TlsFiles {
         let expires = chain.first().and_then(|first| validity::not_after(first));
         // Nothing of a key may get into a log, so the error does not say what is wrong with it.
         let key = PrivateKeyDer::from_pem_slice(&contents.key)
-            .map_err(|_| refused("tls.key", &self.key, "is no private key as PEM".into()))?;
+            .map_err(|_| refused("tls.key", &self.key, "is not a private key in PEM".into()))?;
         let provider = Arc::new(crypto::aws_lc_rs::default_provider());
         let builder = ServerConfig::builder_with_provider(provider.clone())
             .with_safe_default_protocol_versions()
@@ -223,7 +223,7 @@ fn certificates(
     pem: &[u8],
 ) -> Result<Vec<CertificateDer<'static>>, TransportError> {
     let read: Result<Vec<_>, _> = CertificateDer::pem_slice_iter(pem).collect();
-    let read = read.map_err(|error| refused(key, path, format!("is no PEM: {error}")))?;
+    let read = read.map_err(|error| refused(key, path, format!("is not PEM: {error}")))?;
     if read.is_empty() {
         return Err(refused(key, path, "has no certificate as PEM (-----BEGIN CERTIFICATE-----)".into()));
     }
