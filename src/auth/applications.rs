@@ -129,7 +129,7 @@ impl Applications {
     /// if it has changed.
     pub fn reload(&self) -> ReloadOutcome {
         let mut seen = self.0.seen.lock();
-        if self.look() == *seen {
+        if self.read_snapshot() == *seen {
             return ReloadOutcome::Unchanged;
         }
         *seen = self.settled();
@@ -149,17 +149,17 @@ impl Applications {
         reload
     }
 
-    fn look(&self) -> FileSnapshot {
+    fn read_snapshot(&self) -> FileSnapshot {
         FileSnapshot::at(&self.0.path, &self.0.current.read().registry)
     }
 
     /// An editor that writes in place exposes half a file for a moment, which may look valid. So
     /// two reads must agree.
     fn settled(&self) -> FileSnapshot {
-        let mut look = self.look();
+        let mut look = self.read_snapshot();
         for _ in 0..LOOKS {
             std::thread::sleep(SETTLE);
-            let again = self.look();
+            let again = self.read_snapshot();
             if again == look {
                 break;
             }

@@ -33,7 +33,7 @@ pub fn start(applications: Applications, auth: &AuthConfig, evanesce: &Evanesce)
     let mut hangup = signal(SignalKind::hangup())?;
     rt::spawn(async move {
         while hangup.recv().await.is_some() {
-            watch.look();
+            watch.reload_soon();
         }
     });
     if auth.on_deactivation == OnDeactivation::Cancel {

@@ -1,6 +1,6 @@
-//! The index of one stretch of a file. What a selection looks at for every resource is in
-//! memory, 17 bytes each, and 8 more for each with attachments that name Binaries; names and
-//! links are on disk and read when they are asked for.
+//! The index of one stretch of a file. What a selection needs of every resource is in memory: 17
+//! bytes each, and 8 more for each with attachments that name Binaries. Names and links are on disk
+//! and read on demand.
 
 use serde::{Deserialize, Serialize};
 
@@ -11,29 +11,29 @@ use super::table::Table;
 /// Bytes of the source under one checksum.
 pub const BLOCK: usize = 16 << 10;
 
-/// The type of what is not exported: a broken line, blank lines at the beginning.
+/// The type of what is not exported: a broken line, or blank lines at the beginning.
 pub const NOTHING: u8 = u8::MAX;
 
-/// The bit of a span whose text is not the resource and a line feed, and nothing else.
+/// The bit of a span whose bytes are the resource, a line feed and nothing else.
 pub(super) const UNTIDY: u32 = 1 << 31;
 
-/// The bit of a patients' entry that is a place in the lists.
+/// The bit of a patients' entry that is a position in the lists.
 pub(super) const LIST: u32 = 1 << 31;
 
-/// Lines that are no resources: the first are named, all are counted.
+/// Lines that are not resources. The first are named, and all are counted.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct BrokenLines {
-    /// How many there are.
+    /// The number of all.
     pub count: u64,
     /// The first of them: the number in the chunk, from 0, and what is wrong.
     pub named: Vec<(u64, Broken)>,
 }
 
-/// Broken lines of a file that are each named; the rest are counted.
+/// The most broken lines of a file to name. The rest is counted.
 pub const NAMED_BROKEN_LINES: usize = 100;
 
 impl BrokenLines {
-    /// Notes one.
+    /// Adds a line.
     pub fn add(&mut self, line: u64, broken: Broken) {
         self.count += 1;
         if self.named.len() < NAMED_BROKEN_LINES {
@@ -42,7 +42,7 @@ impl BrokenLines {
     }
 }
 
-/// What a file without resources is instead.
+/// What a file without resources looks like.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Shape {
@@ -52,12 +52,12 @@ pub enum Shape {
     Printed,
 }
 
-/// How much there is of what a client is told.
+/// The counts that a client is told.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Contents {
     /// Lines that are resources.
     pub resources: u64,
-    /// Bundles among them that have resources in them.
+    /// Bundles among them that contain resources.
     pub bundles: u64,
     /// The resources in these.
     pub bundled: u64,
@@ -71,7 +71,7 @@ impl std::ops::AddAssign for Contents {
     }
 }
 
-/// Where something stands in the index file.
+/// A range of the index file.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Area {
     /// Offset in bytes.
@@ -85,23 +85,23 @@ pub struct Area {
 /// What the directory of an index file says of a chunk.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ChunkEntry {
-    /// Where its first line begins in the source file.
+    /// The offset of its first line in the source file.
     pub start: u64,
-    /// Where the first line after it begins.
+    /// The offset of the first line after it.
     pub end: u64,
-    /// Line feeds in it.
+    /// The number of its line feeds.
     pub line_feeds: u64,
     /// Its broken lines.
     pub broken: BrokenLines,
-    /// What else there is of lines.
+    /// The counts of its lines.
     pub contents: Contents,
-    /// Of the beginning of a file: what it looks like if it is not NDJSON.
+    /// At the beginning of a file: what it looks like if it is not NDJSON.
     pub shape: Option<Shape>,
-    /// How many Provenances in it target no patient.
+    /// The number of its Provenances that target no patient.
     pub targeting: u64,
-    /// How many entries of transactions in it delete something.
+    /// The number of entries of its transactions that delete something.
     pub deleting: u64,
-    /// What is in memory.
+    /// The area that is held in memory.
     pub resident: Area,
     /// The names of its resources.
     pub keys: Area,
@@ -117,110 +117,111 @@ pub struct Chunk {
     resident: Table,
 }
 
-/// One stretch of bytes of a chunk: a resource or [`NOTHING`].
+/// One span of a chunk's bytes: a resource or [`NOTHING`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Span {
-    /// Its length in bytes, blank lines behind it included.
+    /// Its length in bytes, with the blank lines behind it.
     pub length: u32,
     /// Whether it is the resource, a line feed and nothing else.
     pub is_tidy: bool,
 }
 
 impl Chunk {
-    /// A chunk whose resident area has been read.
+    /// Creates a chunk whose resident area has been read.
     pub fn new(entry: ChunkEntry, resident: Table) -> Self {
         Self { entry, resident }
     }
 
-    /// Ages in nanoseconds, one a span.
+    /// Returns ages in nanoseconds, one per span.
     pub fn updated(&self) -> &[i64] {
         self.resident.column(0)
     }
 
-    /// Lengths, one a span; the spans lie one after the other from the chunk's start.
+    /// Returns lengths, one per span. Spans are adjacent from the chunk's start.
     pub fn spans(&self) -> impl ExactSizeIterator<Item = Span> {
         let spans: &[u32] = self.resident.column(1);
         spans.iter().map(|span| Span { length: span & !UNTIDY, is_tidy: span & UNTIDY == 0 })
     }
 
-    /// Whose it is, one a span: 0 is nobody's; [`Links::patients`] knows the rest.
+    /// Returns whose each span is: 0 is nobody's, and [`Links::patients`] resolves the others.
     pub fn patients(&self) -> &[u32] {
         self.resident.column(2)
     }
 
-    /// Types by their index, one a span, or [`NOTHING`].
+    /// Returns types by their index, one per span, or [`NOTHING`].
     pub fn types(&self) -> &[u8] {
         self.resident.column(3)
     }
 
-    /// Checksums of the source's bytes, one for each [`BLOCK`] from the chunk's start.
+    /// Returns the checksums of the source's bytes, one for each [`BLOCK`] from the chunk's start.
     pub fn sums(&self) -> &[u64] {
         self.resident.column(4)
     }
 
-    /// Places of spans with attachments that name Binaries, in order, each with the number of
-    /// their URLs.
+    /// Returns the positions of spans with attachments that name Binaries, in order, each with the
+    /// number of these URLs.
     pub fn binaries(&self) -> impl Iterator<Item = (usize, u64)> {
         let (places, counts): (&[u32], &[u32]) = (self.resident.column(5), self.resident.column(6));
         places.iter().zip(counts).map(|(place, count)| (*place as usize, u64::from(*count)))
     }
 
-    /// Bytes in memory.
+    /// Returns the bytes in memory.
     pub fn resident_bytes(&self) -> u64 {
         (size_of::<Self>() + self.resident.words().len() * 8) as u64
     }
 }
 
-/// What the resources of a chunk belong and point to, and what its transactions delete.
+/// Whose the resources of a chunk are, what they refer to, and what its transactions delete.
 pub struct Links(Table);
 
 /// A Provenance.
 pub struct Targeting<'a> {
-    /// Its place in the chunk.
+    /// Its position in the chunk.
     pub place: u32,
-    /// When it was recorded, in nanoseconds, as far as that is known.
+    /// When it was recorded, in nanoseconds, as far as known.
     pub recorded: i64,
-    /// What it targets.
+    /// Its targets.
     pub targets: &'a [Key],
 }
 
-/// What a resource tells of beside the patients in whose compartments it is (P15).
+/// What a resource mentions beside the patients in whose compartments it is (P15).
 pub struct Listing<'a> {
-    /// Its place in the chunk.
+    /// Its position in the chunk.
     pub place: usize,
     /// Patients that it names as members.
     pub members: &'a [Key],
-    /// Groups that it is about; of a Group it is itself.
+    /// Groups that it is about. A Group is about itself.
     pub groups: &'a [Key],
 }
 
 /// An entry of a transaction that deletes something.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Deleting {
-    /// The place of the Bundle in the chunk.
+    /// The position of the Bundle in the chunk.
     pub place: u32,
     /// Its number among those of the Bundle, from 0.
     pub entry: u32,
     /// The index of the type of what is deleted.
     pub type_index: u8,
-    /// Bytes of `Type/id` as a JSON string.
+    /// The length of `Type/id` as a JSON string.
     pub bytes: u32,
     /// The name of what is deleted.
     pub key: Key,
 }
 
 impl Links {
-    /// Links whose area has been read.
+    /// Creates links whose area has been read.
     pub fn new(table: Table) -> Self {
         Self(table)
     }
 
-    /// All patients that the chunk's resources belong to; others go by their place in it.
+    /// Returns all patients of the chunk's resources. Other methods refer to positions in this
+    /// list.
     pub fn everybody(&self) -> &[Key] {
         self.0.column(0)
     }
 
-    /// The places in [`Links::everybody`] that an entry of [`Chunk::patients`] means.
+    /// Returns the positions in [`Links::everybody`] that an entry of [`Chunk::patients`] means.
     pub fn patients<'a>(&'a self, entry: &'a u32) -> impl Iterator<Item = usize> + 'a {
         let lists: &[u32] = self.0.column(1);
         let (single, list): (&[u32], &[u32]) = if entry & LIST != 0 {
@@ -237,12 +238,12 @@ impl Links {
             .map(|place| place as usize)
     }
 
-    /// For each span the set of its pointers.
+    /// Returns the set of references of each span.
     pub fn sets(&self) -> &[u32] {
         self.0.column(2)
     }
 
-    /// What the resources of a set point to.
+    /// Returns what the resources of a set refer to.
     pub fn pointers(&self, set: u32) -> impl Iterator<Item = Key> + '_ {
         let (ends, items, keys): (&[u32], &[u32], &[Key]) =
             (self.0.column(3), self.0.column(4), self.0.column(5));
@@ -252,7 +253,7 @@ impl Links {
         items.iter().filter_map(|item| keys.get(*item as usize).copied())
     }
 
-    /// Provenances that target something.
+    /// Returns the Provenances that have targets.
     pub fn targeting(&self) -> impl Iterator<Item = Targeting<'_>> {
         let (places, ends, keys): (&[u32], &[u32], &[Key]) =
             (self.0.column(6), self.0.column(7), self.0.column(8));
@@ -265,7 +266,7 @@ impl Links {
         })
     }
 
-    /// Resources that tell of members or of Groups, in order.
+    /// Returns the resources that mention members or Groups, in order.
     pub fn listing(&self) -> impl Iterator<Item = Listing<'_>> {
         let (places, ends, keys): (&[[u32; 2]], &[u32], &[Key]) =
             (self.0.column(14), self.0.column(15), self.0.column(16));
@@ -278,7 +279,7 @@ impl Links {
         })
     }
 
-    /// Entries of transactions that delete something.
+    /// Returns the entries of transactions that delete something.
     pub fn deleting(&self) -> impl Iterator<Item = Deleting> {
         let (places, types, bytes, keys): (&[u32], &[u8], &[u32], &[Key]) =
             (self.0.column(10), self.0.column(11), self.0.column(12), self.0.column(13));

@@ -1,4 +1,4 @@
-//! A chunk that is being made: what its resources are, column by column.
+//! A chunk under construction: its resources, column by column.
 
 use rustc_hash::FxHashMap;
 
@@ -11,18 +11,18 @@ use crate::fhir::ResourceType;
 /// The largest gap that one span holds.
 pub const LARGEST_GAP: u32 = 1 << 30;
 
-/// A chunk that is being made.
+/// A chunk under construction.
 #[derive(Default)]
 pub struct Draft {
-    /// Where its first line begins.
+    /// The offset of its first line.
     pub start: u64,
-    /// Where the first line after it begins.
+    /// The offset of the first line after it.
     pub end: u64,
-    /// Line feeds in it.
+    /// The number of its line feeds.
     pub line_feeds: u64,
     /// Its broken lines.
     pub broken: BrokenLines,
-    /// What else there is of lines.
+    /// The counts of its lines.
     pub contents: Contents,
     /// What it looks like, at the beginning of a file.
     pub shape: Option<Shape>,
@@ -33,35 +33,35 @@ pub struct Draft {
     patients: Vec<u32>,
     types: Vec<u8>,
     keys: Vec<Key>,
-    everybody: Numbers<Key>,
+    everybody: ValueNumbers<Key>,
     lists: Vec<u32>,
     sets: Vec<u32>,
-    pointed: Numbers<Key>,
-    pointer_sets: Numbers<Vec<u32>>,
+    pointed: ValueNumbers<Key>,
+    pointer_sets: ValueNumbers<Vec<u32>>,
     targets: Vec<(u32, i64, Vec<Key>)>,
-    /// Places, and how many of the keys are of members; the others are of Groups.
+    /// Positions, and how many of the keys are members; the others are Groups.
     listing: Vec<(u32, u32, Vec<Key>)>,
     targeting: u64,
     deletions: Vec<Deleting>,
-    /// Places and counts.
+    /// Positions and counts.
     binaries: (Vec<u32>, Vec<u32>),
 }
 
-/// Things, each once, by number.
-struct Numbers<T> {
+/// Values, each once, by number.
+struct ValueNumbers<T> {
     of: FxHashMap<T, u32>,
     things: Vec<T>,
 }
 
-impl<T> Default for Numbers<T> {
+impl<T> Default for ValueNumbers<T> {
     fn default() -> Self {
         Self { of: Default::default(), things: Vec::new() }
     }
 }
 
-impl<T: Clone + Eq + std::hash::Hash> Numbers<T> {
+impl<T: Clone + Eq + std::hash::Hash> ValueNumbers<T> {
     fn number(&mut self, thing: &T) -> u32 {
-        // Neighbours often are the same.
+        // Neighbours are often equal.
         if self.things.last() == Some(thing) {
             return (self.things.len() - 1) as u32;
         }
@@ -76,41 +76,41 @@ impl<T: Clone + Eq + std::hash::Hash> Numbers<T> {
 }
 
 /// One resource for a draft.
-pub struct Entry<'a> {
+pub struct DraftEntry<'a> {
     /// Its type.
     pub resource_type: ResourceType,
     /// Its name.
     pub key: Key,
     /// Its age.
     pub updated: i64,
-    /// Whose it is.
+    /// The patients it belongs to.
     pub patients: &'a [Key],
-    /// Whom else it names as members.
+    /// Other patients that it names as members.
     pub members: &'a [Key],
-    /// Groups that it is about.
+    /// The Groups that it is about.
     pub groups: &'a [Key],
-    /// What it points to.
+    /// What it refers to.
     pub pointers: &'a [Key],
-    /// What it targets, of a Provenance.
+    /// The targets of a Provenance.
     pub targets: &'a [Key],
-    /// When it was recorded, of a Provenance.
+    /// When a Provenance was recorded.
     pub recorded: i64,
-    /// What it deletes, of a transaction.
+    /// What a transaction deletes.
     pub deletions: &'a [Deletion],
-    /// Resources in it, of a Bundle.
+    /// The resources in a Bundle.
     pub bundled: u64,
-    /// URLs of its attachments that name Binaries.
+    /// The URLs of its attachments that name Binaries.
     pub binaries: u32,
 }
 
 impl Draft {
-    /// A chunk whose first line begins at `start`.
+    /// Begins a chunk whose first line begins at `start`.
     pub fn new(start: u64) -> Self {
         Self { start, ..Self::default() }
     }
 
     /// Adds a resource of `length` bytes, at most [`super::LONGEST_LINE`] and some.
-    pub fn resource(&mut self, length: u32, is_tidy: bool, entry: &Entry<'_>) {
+    pub fn resource(&mut self, length: u32, is_tidy: bool, entry: &DraftEntry<'_>) {
         let patients = match entry.patients {
             [] => 0,
             [one] => self.everybody.number(one) + 1,
@@ -149,8 +149,8 @@ impl Draft {
         self.push(span, entry.resource_type.index(), entry.updated, patients, entry.key, set);
     }
 
-    /// Adds `length` bytes that are no resource; blank lines go to what is before them, and gaps
-    /// that lie side by side are one, so that a file without resources costs next to no memory.
+    /// Adds `length` bytes that are not a resource. Blank lines join what precedes them, and
+    /// adjacent gaps are merged, so a file without resources takes almost no memory.
     pub fn gap(&mut self, length: u32, is_blank: bool) {
         let is_behind_gap = self.types.last() == Some(&NOTHING);
         match self.spans.last_mut() {
@@ -173,17 +173,17 @@ impl Draft {
         self.sets.push(set);
     }
 
-    /// Provenances that target no patient.
+    /// Returns the number of Provenances that target no patient.
     pub fn targeting(&self) -> u64 {
         self.targeting
     }
 
-    /// Entries of transactions that delete something.
+    /// Returns the number of entries of transactions that delete something.
     pub fn deleting(&self) -> u64 {
         self.deletions.len() as u64
     }
 
-    /// What is going to be in memory, the names, and the links.
+    /// Returns the tables: the one for memory, the names, and the links.
     pub fn tables(&self) -> [Table; 3] {
         use bytemuck::cast_slice;
         let resident = Table::pack(&[
@@ -240,7 +240,7 @@ impl Draft {
     }
 }
 
-/// Bytes of a text as a JSON string; a line is shorter than 4 GB.
+/// Returns the length of a text as a JSON string. A line is shorter than 4 GB.
 fn json_bytes(text: &str) -> u32 {
     serde_json::to_string(text).map_or(0, |json| json.len() as u32)
 }

@@ -1,5 +1,5 @@
-//! The walk over one line's JSON: only the elements that the index looks at are visited, all
-//! else is checked and passed over.
+//! The walk over one line's JSON. Only the elements that the index needs are visited. Everything
+//! else is checked and skipped.
 
 use std::fmt;
 
@@ -12,9 +12,9 @@ use crate::cancel::{AT_ONCE, CancelToken};
 use crate::fhir::ResourceType;
 use crate::fhir::compartment::{CompartmentPath, PatientRole, ways};
 
-/// An element that the index looks at.
+/// An element that the index needs.
 #[derive(Clone, Copy)]
-pub enum Element {
+pub enum IndexedElement {
     /// The whole line.
     Resource,
     /// `resourceType`.
@@ -25,11 +25,11 @@ pub enum Element {
     Meta,
     /// `meta.lastUpdated`.
     LastUpdated,
-    /// What stands on a way of the compartment: an object, or an array of them.
+    /// An element on a path of the compartment: an object, or an array of them.
     Way(&'static CompartmentPath),
-    /// One of an array of them.
+    /// An item of such an array.
     Item(&'static CompartmentPath),
-    /// The `reference` of a Reference at the end of a way.
+    /// The `reference` of a Reference at the end of a path.
     Reference(PatientRole),
     /// `recorded` of a Provenance.
     Recorded,
@@ -39,11 +39,11 @@ pub enum Element {
     Timestamp,
     /// `entry` of a Bundle: an object, or an array of them.
     Entries,
-    /// One of an array of them.
+    /// An item of such an array.
     Entry,
-    /// Its `request`.
+    /// The entry's `request`.
     Request,
-    /// Its `resource`.
+    /// The entry's `resource`.
     Bundled,
     /// `request.method`.
     Method,
@@ -51,45 +51,48 @@ pub enum Element {
     Url,
 }
 
-/// Members that a resource has whatever its type.
-const OF_ALL: &[(&str, Element)] =
-    &[("resourceType", Element::Type), ("id", Element::Id), ("meta", Element::Meta)];
+/// Members of any resource.
+const OF_ALL: &[(&str, IndexedElement)] =
+    &[("resourceType", IndexedElement::Type), ("id", IndexedElement::Id), ("meta", IndexedElement::Meta)];
 
 /// Members of a Provenance.
-const OF_PROVENANCES: &[(&str, Element)] = &[("recorded", Element::Recorded)];
+const OF_PROVENANCES: &[(&str, IndexedElement)] = &[("recorded", IndexedElement::Recorded)];
 
 /// Members of a Bundle.
-const OF_BUNDLES: &[(&str, Element)] =
-    &[("type", Element::BundleType), ("timestamp", Element::Timestamp), ("entry", Element::Entries)];
+const OF_BUNDLES: &[(&str, IndexedElement)] = &[
+    ("type", IndexedElement::BundleType),
+    ("timestamp", IndexedElement::Timestamp),
+    ("entry", IndexedElement::Entries),
+];
 
-/// Reads an element into the reader; all that it does not look at is passed over.
-pub struct Look<'r, 'b> {
-    /// Which element it is.
-    pub element: Element,
-    /// Where what is found goes to.
+/// Reads an element into the line reader, and skips what the index does not need.
+pub struct ElementVisitor<'r, 'b> {
+    /// The element.
+    pub element: IndexedElement,
+    /// Receives what is found.
     pub reader: &'r mut LineReader<'b>,
 }
 
-impl Look<'_, '_> {
-    /// What to do with a value of a kind that the element should not have.
+impl ElementVisitor<'_, '_> {
+    /// Handles a value of an unexpected kind.
     fn other<E: Error>(self) -> Result<(), E> {
         match self.element {
-            Element::Type => Err(self.reader.fail(Broken::NoType)),
-            Element::Id => Err(self.reader.fail(Broken::BadId)),
+            IndexedElement::Type => Err(self.reader.fail(Broken::NoType)),
+            IndexedElement::Id => Err(self.reader.fail(Broken::BadId)),
             _ => Ok(()),
         }
     }
 }
 
 /// Reads an element from its text.
-fn read_raw(raw: &str, cancel: &CancelToken, look: Look<'_, '_>) -> serde_json::Result<()> {
+fn read_raw(raw: &str, cancel: &CancelToken, look: ElementVisitor<'_, '_>) -> serde_json::Result<()> {
     if raw.len() <= AT_ONCE {
         return serde_json::Deserializer::from_str(raw).deserialize_any(look);
     }
     serde_json::Deserializer::from_reader(cancel.reader(raw.as_bytes())).deserialize_any(look)
 }
 
-impl<'de> DeserializeSeed<'de> for Look<'_, '_> {
+impl<'de> DeserializeSeed<'de> for ElementVisitor<'_, '_> {
     type Value = ();
 
     fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<(), D::Error> {
@@ -107,7 +110,7 @@ impl<'de> DeserializeSeed<'de> for Look<'_, '_> {
     }
 }
 
-impl<'de> Visitor<'de> for Look<'_, '_> {
+impl<'de> Visitor<'de> for ElementVisitor<'_, '_> {
     type Value = ();
 
     fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -116,11 +119,11 @@ impl<'de> Visitor<'de> for Look<'_, '_> {
 
     fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<(), A::Error> {
         let Self { element, reader } = self;
-        if matches!(element, Element::Type | Element::Id) {
-            return Look { element, reader }.other();
+        if matches!(element, IndexedElement::Type | IndexedElement::Id) {
+            return ElementVisitor { element, reader }.other();
         }
         let mut met = 0u32;
-        // If the type stands first, the ways are another's until it has been read.
+        // If the type comes first, the paths are unknown until it has been read.
         while let Some(member) =
             map.next_key_seed(MemberOf { element, resource_type: reader.resource_type })?
         {
@@ -128,21 +131,21 @@ impl<'de> Visitor<'de> for Look<'_, '_> {
                 map.next_value::<IgnoredAny>()?;
                 continue;
             };
-            // A second resource of an entry is one more that is not read.
-            if met & 1 << bit != 0 && !matches!(member, Element::Bundled) {
+            // A second resource in an entry counts as one more that is not read.
+            if met & 1 << bit != 0 && !matches!(member, IndexedElement::Bundled) {
                 return Err(reader.fail(match member {
-                    Element::Type => Broken::NoType,
-                    Element::Id => Broken::BadId,
+                    IndexedElement::Type => Broken::NoType,
+                    IndexedElement::Id => Broken::BadId,
                     _ => Broken::Ambiguous,
                 }));
             }
             met |= 1 << bit;
-            map.next_value_seed(Look { element: member, reader })?;
+            map.next_value_seed(ElementVisitor { element: member, reader })?;
         }
         match element {
-            Element::Resource if met & 1 == 0 => return Err(reader.fail(Broken::NoType)),
-            Element::Request => reader.note_request(),
-            Element::Bundled => reader.bundled += 1,
+            IndexedElement::Resource if met & 1 == 0 => return Err(reader.fail(Broken::NoType)),
+            IndexedElement::Request => reader.note_request(),
+            IndexedElement::Bundled => reader.bundled += 1,
             _ => {}
         }
         Ok(())
@@ -151,15 +154,15 @@ impl<'de> Visitor<'de> for Look<'_, '_> {
     fn visit_seq<A: SeqAccess<'de>>(self, mut seq: A) -> Result<(), A::Error> {
         let Self { element, reader } = self;
         match element {
-            Element::Way(node) => {
-                let element = Element::Item(node);
-                while seq.next_element_seed(Look { element, reader })?.is_some() {}
+            IndexedElement::Way(node) => {
+                let element = IndexedElement::Item(node);
+                while seq.next_element_seed(ElementVisitor { element, reader })?.is_some() {}
             }
-            Element::Entries => {
-                let element = Element::Entry;
-                while seq.next_element_seed(Look { element, reader })?.is_some() {}
+            IndexedElement::Entries => {
+                let element = IndexedElement::Entry;
+                while seq.next_element_seed(ElementVisitor { element, reader })?.is_some() {}
             }
-            Element::Type | Element::Id => return Look { element, reader }.other(),
+            IndexedElement::Type | IndexedElement::Id => return ElementVisitor { element, reader }.other(),
             _ => while seq.next_element::<IgnoredAny>()?.is_some() {},
         }
         Ok(())
@@ -168,23 +171,23 @@ impl<'de> Visitor<'de> for Look<'_, '_> {
     fn visit_str<E: Error>(self, text: &str) -> Result<(), E> {
         let reader = self.reader;
         match self.element {
-            Element::Type => reader.note_type(text).map_err(|broken| reader.fail(broken))?,
-            Element::Id => reader.note_id(text),
-            Element::LastUpdated => reader.note_age(text),
-            Element::Reference(end) => reader.refer(text, end),
-            Element::Recorded => reader.note_recorded(text),
-            Element::BundleType => reader.note_bundle_type(text),
-            Element::Timestamp => reader.note_timestamp(text),
-            Element::Method => reader.note_method(text),
-            Element::Url => reader.note_url(text),
-            Element::Resource
-            | Element::Meta
-            | Element::Way(_)
-            | Element::Item(_)
-            | Element::Entries
-            | Element::Entry
-            | Element::Bundled
-            | Element::Request => {}
+            IndexedElement::Type => reader.note_type(text).map_err(|broken| reader.fail(broken))?,
+            IndexedElement::Id => reader.note_id(text),
+            IndexedElement::LastUpdated => reader.note_age(text),
+            IndexedElement::Reference(end) => reader.refer(text, end),
+            IndexedElement::Recorded => reader.note_recorded(text),
+            IndexedElement::BundleType => reader.note_bundle_type(text),
+            IndexedElement::Timestamp => reader.note_timestamp(text),
+            IndexedElement::Method => reader.note_method(text),
+            IndexedElement::Url => reader.note_url(text),
+            IndexedElement::Resource
+            | IndexedElement::Meta
+            | IndexedElement::Way(_)
+            | IndexedElement::Item(_)
+            | IndexedElement::Entries
+            | IndexedElement::Entry
+            | IndexedElement::Bundled
+            | IndexedElement::Request => {}
         }
         Ok(())
     }
@@ -210,15 +213,15 @@ impl<'de> Visitor<'de> for Look<'_, '_> {
     }
 }
 
-/// Reads a key, without a copy: which of the members that the index looks at it is, with a
-/// number of its own; `None` if it is another. A resource's type has number 0.
+/// Reads a key without a copy. Returns the member that the index needs, with a number, or `None`. A
+/// resource's type has number 0.
 struct MemberOf {
-    element: Element,
+    element: IndexedElement,
     resource_type: ResourceType,
 }
 
 impl<'de> DeserializeSeed<'de> for MemberOf {
-    type Value = Option<(usize, Element)>;
+    type Value = Option<(usize, IndexedElement)>;
 
     fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<Self::Value, D::Error> {
         deserializer.deserialize_str(self)
@@ -226,16 +229,16 @@ impl<'de> DeserializeSeed<'de> for MemberOf {
 }
 
 impl Visitor<'_> for MemberOf {
-    type Value = Option<(usize, Element)>;
+    type Value = Option<(usize, IndexedElement)>;
 
     fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("a key")
     }
 
     fn visit_str<E>(self, name: &str) -> Result<Self::Value, E> {
-        type Members = &'static [(&'static str, Element)];
+        type Members = &'static [(&'static str, IndexedElement)];
         let (own, more, node): (Members, Members, _) = match self.element {
-            Element::Resource => {
+            IndexedElement::Resource => {
                 let more = match self.resource_type {
                     ResourceType::PROVENANCE => OF_PROVENANCES,
                     ResourceType::BUNDLE => OF_BUNDLES,
@@ -243,27 +246,33 @@ impl Visitor<'_> for MemberOf {
                 };
                 (OF_ALL, more, Some(ways(self.resource_type)))
             }
-            Element::Meta => (&[("lastUpdated", Element::LastUpdated)], &[], None),
-            Element::Way(node) | Element::Item(node) => {
+            IndexedElement::Meta => (&[("lastUpdated", IndexedElement::LastUpdated)], &[], None),
+            IndexedElement::Way(node) | IndexedElement::Item(node) => {
                 let own: Members = match node.end {
-                    Some(PatientRole::Owner) => &[("reference", Element::Reference(PatientRole::Owner))],
-                    Some(PatientRole::Member) => &[("reference", Element::Reference(PatientRole::Member))],
+                    Some(PatientRole::Owner) => {
+                        &[("reference", IndexedElement::Reference(PatientRole::Owner))]
+                    }
+                    Some(PatientRole::Member) => {
+                        &[("reference", IndexedElement::Reference(PatientRole::Member))]
+                    }
                     None => &[],
                 };
                 (own, &[], Some(node))
             }
-            Element::Entries | Element::Entry => {
-                (&[("request", Element::Request), ("resource", Element::Bundled)], &[], None)
+            IndexedElement::Entries | IndexedElement::Entry => {
+                (&[("request", IndexedElement::Request), ("resource", IndexedElement::Bundled)], &[], None)
             }
-            Element::Request => (&[("method", Element::Method), ("url", Element::Url)], &[], None),
+            IndexedElement::Request => {
+                (&[("method", IndexedElement::Method), ("url", IndexedElement::Url)], &[], None)
+            }
             _ => (&[], &[], None),
         };
         let own = own.iter().chain(more).map(|(member, element)| (*member, *element));
         let steps = node
             .map_or(&[][..], CompartmentPath::children)
             .iter()
-            .map(|(step, node)| (*step, Element::Way(node)));
-        // Most keys differ in the first letter: nothing else is looked at then.
+            .map(|(step, node)| (*step, IndexedElement::Way(node)));
+        // Most keys differ in their first letter, which is compared first.
         let first = name.as_bytes().first();
         let is_it = |member: &str| member.as_bytes().first() == first && member == name;
         Ok(own

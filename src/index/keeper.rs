@@ -1,5 +1,5 @@
-//! Brings an index up to date in the background: at the start, and when the file system hints
-//! at a change. A kick-off scans all the same, and finds little left to do.
+//! Brings an index up to date in the background: at the start, and when the file system hints at a
+//! change. A kick-off scans anyway, and then finds little to do.
 
 use std::io;
 use std::sync::mpsc::{Receiver, RecvTimeoutError, channel};
@@ -8,16 +8,16 @@ use std::time::{Duration, Instant};
 
 use super::{BuildError, Index};
 
-/// How long it must be quiet before a change is looked at: a file is written in many pieces.
+/// How long it must be quiet before a change is read: a file is written in many pieces.
 const QUIET: Duration = Duration::from_millis(200);
 
-/// How long a change that does not come to rest is waited for.
+/// The longest wait for a change to come to rest.
 const PATIENCE: Duration = Duration::from_secs(5);
 
-/// Keeps an index up to date as long as it lives.
+/// Keeps an index up to date until it is dropped.
 pub struct Keeper {
     index: Arc<Index>,
-    /// Holds the sender of the hints: without it the thread ends.
+    /// Sends the hints. The thread ends when this is dropped.
     _watch: Option<Box<dyn Send + Sync>>,
 }
 
@@ -26,7 +26,7 @@ impl Keeper {
     pub fn start(index: Arc<Index>, watch: bool) -> io::Result<Self> {
         let (hint, hints) = channel();
         let hint = move || {
-            // A thread that is gone needs no hint.
+            // A thread that has ended needs no hint.
             let _ = hint.send(());
         };
         let watch = watch.then(|| index.source().watch(Box::new(hint))).flatten();

@@ -1,14 +1,14 @@
-//! Names of resources as the index keeps them: hashes of `Type/id`. The index holds no ids.
+//! Names of resources in the index: hashes of `Type/id`. The index holds no ids.
 
 use xxhash_rust::xxh3::xxh3_128;
 
-/// 128 bits of hash of `Type/id`: two resources of a source never share one by chance.
+/// A 128-bit hash of `Type/id`. Two resources of a source never share one by chance.
 pub type Key = [u64; 2];
 
-/// The key of what has no id.
+/// The key of a resource without an id.
 pub const NO_KEY: Key = [0, 0];
 
-/// The key of `Type/id`.
+/// Returns the key of `Type/id`.
 pub fn key(type_and_id: &str) -> Key {
     let hash = xxh3_128(type_and_id.as_bytes());
     [(hash >> 64) as u64, hash as u64]

@@ -1,7 +1,7 @@
-//! Index files that nobody keeps up to date any more: of tenants that are not configured now,
-//! and of the former layout, in which one index had the whole folder. They are derived from
-//! patient data, so they go when an instance starts. Everything is found through directory
-//! handles; no symbolic link is followed and no name is removed that an index did not make (P6).
+//! Removes index files that nobody keeps up to date any more: those of tenants that are no longer
+//! configured, and of the former layout, in which one index had the whole folder. They are derived
+//! from patient data, so they go when an instance starts. Everything is found through directory
+//! handles. No symbolic link is followed, and no name is removed that an index did not make (P6).
 
 use std::collections::HashSet;
 use std::fs::File;
@@ -20,8 +20,8 @@ use crate::telemetry;
 /// The folder of all indexes in the data directory.
 pub const FOLDER: &str = "index";
 
-/// Removes the index files of all tenants but those `kept`. What cannot be removed is logged and
-/// counted; the next start tries again.
+/// Removes the index files of all tenants but `kept`. Failures are logged and counted, and the next
+/// start tries again.
 pub fn remove_leftovers(data_dir: &Path, kept: &HashSet<TenantId>) {
     match open_indexes(data_dir).and_then(|indexes| indexes.map(|dir| sweep(&dir, kept)).transpose()) {
         Ok(None | Some(0)) => {}
@@ -30,7 +30,7 @@ pub fn remove_leftovers(data_dir: &Path, kept: &HashSet<TenantId>) {
     }
 }
 
-/// The folder of all indexes, if there is one.
+/// Opens the folder of all indexes, if it exists.
 fn open_indexes(data_dir: &Path) -> io::Result<Option<Dir>> {
     let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
     let root = Dir::from_std_file(File::from(rustix::fs::open(data_dir, flags, Mode::empty())?));
@@ -41,7 +41,7 @@ fn open_indexes(data_dir: &Path) -> io::Result<Option<Dir>> {
     }
 }
 
-/// Gives how many files went.
+/// Returns the number of removed files.
 fn sweep(indexes: &Dir, kept: &HashSet<TenantId>) -> io::Result<u64> {
     let told = |name: &str, removed: io::Result<u64>| {
         removed.unwrap_or_else(|error| {
@@ -55,7 +55,7 @@ fn sweep(indexes: &Dir, kept: &HashSet<TenantId>) -> io::Result<u64> {
     Ok(in_folders + told(FOLDER, remove_files(indexes)))
 }
 
-/// Removes the index of one tenant; its folder stays if somebody else has put something there.
+/// Removes the index of one tenant. Its folder stays if it holds somebody else's files.
 fn remove_index(indexes: &Dir, name: &str) -> io::Result<u64> {
     let removed = remove_files(&open_dir(indexes, name)?)?;
     match rustix::fs::unlinkat(indexes, name, AtFlags::REMOVEDIR) {
@@ -64,7 +64,7 @@ fn remove_index(indexes: &Dir, name: &str) -> io::Result<u64> {
     }
 }
 
-/// Removes the files of an index, and tries all before it gives the first error.
+/// Removes the files of an index. Tries all before it returns the first error.
 fn remove_files(index: &Dir) -> io::Result<u64> {
     let (mut removed, mut first) = (0, None);
     for name in names(index, |kind| kind.is_file())? {
@@ -78,7 +78,7 @@ fn remove_files(index: &Dir) -> io::Result<u64> {
     first.map_or(Ok(removed), Err)
 }
 
-/// The names of that kind in a folder; one that is not UTF-8 is none of ours.
+/// Returns the names of that kind in a folder. Names that are not UTF-8 are not ours.
 fn names(dir: &Dir, is_wanted: impl Fn(cap_std::fs::FileType) -> bool) -> io::Result<Vec<String>> {
     let mut names = Vec::new();
     for entry in dir.entries()? {

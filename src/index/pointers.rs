@@ -1,9 +1,9 @@
-//! What a resource points to outside of compartments: Organizations, Practitioners and their
-//! like, which a Patient or Group export carries along (K-10, K-17).
+//! The references of a resource to others outside of compartments, such as Organizations and
+//! Practitioners, which a Patient or Group export includes (K-10, K-17).
 //!
-//! Every `reference` member counts, wherever it stands. The line is known to be JSON by now,
-//! and in JSON a quote that has no backslash before it begins or ends a string: so the bytes
-//! `"reference"` followed by a colon are a key and nothing else, and need no second parse.
+//! Every `reference` member counts, wherever it stands. The line is known to be JSON, where a quote
+//! without a backslash before it begins or ends a string. So the bytes `"reference"` followed by a
+//! colon are a key and nothing else, and need no second parse.
 
 use std::borrow::Cow;
 use std::sync::LazyLock;
@@ -19,23 +19,23 @@ static REFERENCE: LazyLock<Finder<'static>> = LazyLock::new(|| Finder::new("\"re
 /// How the escape of a letter begins.
 static ESCAPED_LETTER: LazyLock<Finder<'static>> = LazyLock::new(|| Finder::new("\\u00"));
 
-/// Bytes of the longest reference that is looked at, quotes included.
+/// Longest reference in bytes that is read, with its quotes.
 const LONGEST_REFERENCE: usize = 64 << 10;
 
-/// The resources that a line points to, each once.
+/// The resources that a line refers to, each once.
 #[derive(Default)]
-pub struct Pointers(Vec<Key>);
+pub struct ResourcePointers(Vec<Key>);
 
-impl Pointers {
-    /// Their names, in order.
+impl ResourcePointers {
+    /// Returns their names, in order.
     pub fn keys(&self) -> &[Key] {
         &self.0
     }
 
-    /// Reads those of another line: valid JSON.
+    /// Finds the references of another line, which is valid JSON.
     ///
     /// # Errors
-    /// If the token has fired.
+    /// Fails if the token has fired.
     pub fn find(&mut self, json: &str, bases: &Bases, cancel: &CancelToken) -> Result<(), Cancelled> {
         self.0.clear();
         each_reference(json.as_bytes(), bases, cancel, |literal| {
@@ -47,7 +47,7 @@ impl Pointers {
     }
 }
 
-/// Tells what the `reference` members of a line refer to, in their order: valid JSON.
+/// Visits what the `reference` members of a line refer to, in order. The line is valid JSON.
 pub fn each_reference(
     json: &[u8],
     bases: &Bases,
@@ -77,7 +77,7 @@ pub fn each_reference(
     Ok(())
 }
 
-/// The text of a JSON string with its quotes. One that is longer than any reference, or cannot be
+/// Decodes a JSON string with its quotes. One that is longer than any reference, or cannot be
 /// decoded, names nothing.
 fn decoded(quoted: &[u8]) -> Option<Cow<'_, str>> {
     let quoted = std::str::from_utf8(quoted).ok().filter(|text| text.len() <= LONGEST_REFERENCE)?;
@@ -87,7 +87,7 @@ fn decoded(quoted: &[u8]) -> Option<Cow<'_, str>> {
     Some(Cow::Borrowed(&quoted[1..quoted.len() - 1]))
 }
 
-/// The same JSON with its letters written as themselves: a key may be `refer\u0065nce`.
+/// Returns the same JSON without escaped letters: a key may be `refer\u0065nce`.
 fn without_escaped_letters<'j>(json: &'j [u8], cancel: &CancelToken) -> Result<Cow<'j, [u8]>, Cancelled> {
     if cancel.find(&ESCAPED_LETTER, json, 0)?.is_none() {
         return Ok(Cow::Borrowed(json));
@@ -121,7 +121,7 @@ mod tests {
     use super::*;
 
     fn found(json: &str) -> Vec<Key> {
-        let mut pointers = Pointers::default();
+        let mut pointers = ResourcePointers::default();
         serde_json::from_str::<serde_json::Value>(json).unwrap();
         pointers.find(json, &Bases::NONE, &CancelToken::new()).unwrap();
         pointers.keys().to_vec()

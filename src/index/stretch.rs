@@ -1,4 +1,4 @@
-//! Makes the index of one stretch of a file: reads it, finds its lines, reads each.
+//! Builds the index of one stretch of a file: reads it, splits it into lines, parses each.
 
 use std::io;
 
@@ -7,26 +7,26 @@ use xxhash_rust::xxh3::xxh3_64;
 
 use super::LONGEST_LINE;
 use super::chunk::{BLOCK, Shape};
-use super::draft::{Draft, Entry, LARGEST_GAP};
+use super::draft::{Draft, DraftEntry, LARGEST_GAP};
 use super::line::{Broken, LineReader};
 use crate::cancel::CancelToken;
 use crate::fhir::reference::Bases;
 use crate::files::ReadAt;
 
-/// Bytes read at once when a line goes on behind the stretch.
+/// Bytes to read at once when a line continues behind the stretch.
 const MORE: usize = 1 << 20;
 
 /// A UTF-8 byte order mark, which some programs put at the beginning of a file.
 pub const BYTE_ORDER_MARK: &[u8] = b"\xEF\xBB\xBF";
 
-/// The resource in a span's bytes: without the byte order mark of the file's beginning and
-/// without the line break and the white space around it.
+/// Returns the resource in a span's bytes, without the byte order mark at the file's beginning, the
+/// line break and the white space around it.
 pub fn text_of(span: &[u8], is_file_start: bool) -> &[u8] {
     let text = if is_file_start { span.strip_prefix(BYTE_ORDER_MARK).unwrap_or(span) } else { span };
     text.trim_ascii()
 }
 
-/// What a file is that begins with `text` and has no resource there.
+/// Returns what a file looks like that begins with `text` and has no resource there.
 fn shape_of(text: &[u8]) -> Option<Shape> {
     let mut lines = text.split(|byte| *byte == b'\n').map(<[u8]>::trim_ascii).filter(|line| !line.is_empty());
     match lines.next()?.first()? {
@@ -36,7 +36,7 @@ fn shape_of(text: &[u8]) -> Option<Shape> {
     }
 }
 
-/// Reads stretches of files, one after another, into the same buffer.
+/// Reads stretches of files, one after another, into one buffer.
 pub struct StretchReader<'b> {
     lines: LineReader<'b>,
     cancel: &'b CancelToken,
@@ -52,11 +52,12 @@ impl<'b> StretchReader<'b> {
         Self { lines: LineReader::new(bases, cancel), cancel, buffer: Vec::new(), filled: 0 }
     }
 
-    /// The index of the lines that begin at `from` or later and before `to`, in a file of
-    /// `size` bytes; `None` if none begins there. The last line is read to its end.
+    /// Indexes the lines that begin at `from` or later and before `to`, in a file of `size` bytes.
+    /// Returns `None` if none begins there. The last line is read to its end.
     ///
     /// # Errors
-    /// Those of reading; [`io::ErrorKind::UnexpectedEof`] if the file is shorter than `size`.
+    /// Fails if the file cannot be read, and with [`io::ErrorKind::UnexpectedEof`] if it is shorter
+    /// than `size`.
     pub fn read(&mut self, file: &dyn ReadAt, size: u64, from: u64, to: u64) -> io::Result<Option<Draft>> {
         // A line begins at `from` exactly if the byte before it is a line feed.
         let base = from.saturating_sub(1);
@@ -74,7 +75,7 @@ impl<'b> StretchReader<'b> {
         let (mut end, mut too_long) = (to, None);
         while end < size && self.bytes().last() != Some(&b'\n') {
             if (self.filled - last_line) as u64 > LONGEST_LINE {
-                // The block that it begins in is read as a whole by those who copy what is before it.
+                // The block in which it begins is read as a whole to copy what precedes it.
                 let summed = first + (last_line - first).next_multiple_of(BLOCK);
                 draft.sums = self.buffer[first..summed].chunks(BLOCK).map(xxh3_64).collect();
                 self.filled = last_line;
@@ -130,7 +131,7 @@ impl<'b> StretchReader<'b> {
                     Ok(()) => draft.resource(
                         length,
                         is_tidy,
-                        &Entry {
+                        &DraftEntry {
                             resource_type: self.lines.resource_type,
                             key: self.lines.key,
                             updated: self.lines.updated,
@@ -156,9 +157,9 @@ impl<'b> StretchReader<'b> {
         }
     }
 
-    /// Adds the bytes between two offsets to the buffer.
+    /// Appends the bytes between two offsets to the buffer.
     fn fill(&mut self, file: &dyn ReadAt, from: u64, to: u64) -> io::Result<()> {
-        // A stretch, or `MORE`: it fits into memory.
+        // A stretch, or `MORE`, fits into memory.
         let end = self.filled + (to - from) as usize;
         if self.buffer.len() < end {
             self.buffer.resize(end, 0);
@@ -168,7 +169,7 @@ impl<'b> StretchReader<'b> {
         if self.filled < end { Err(io::ErrorKind::UnexpectedEof.into()) } else { Ok(()) }
     }
 
-    /// Where the line that goes on at `from` ends; nothing of it is kept.
+    /// Returns the end of the line that continues at `from`, without keeping its bytes.
     fn skip_line(&mut self, file: &dyn ReadAt, size: u64, mut from: u64) -> io::Result<u64> {
         let kept = self.filled;
         while from < size {

@@ -1,14 +1,14 @@
-//! Columns of numbers, one after the other, in memory as they stand on disk.
+//! Columns of numbers, in memory as they are on disk.
 
 use bytemuck::Pod;
 
-/// See the module. Word 0 is the number of columns, then come their lengths in bytes, then the
-/// columns, each beginning at a whole word.
+/// A sequence of columns. Word 0 is the number of columns, then come their lengths in bytes, then
+/// the columns, each beginning at a whole word.
 #[derive(Debug)]
 pub struct Table(Box<[u64]>);
 
 impl Table {
-    /// Puts columns together.
+    /// Packs columns.
     pub fn pack(columns: &[&[u8]]) -> Self {
         let mut words = vec![columns.len() as u64];
         words.extend(columns.iter().map(|column| column.len() as u64));
@@ -20,17 +20,17 @@ impl Table {
         Self(words.into())
     }
 
-    /// What [`Table::words`] gave.
+    /// Wraps what [`Table::words`] returned.
     pub fn of(words: Box<[u64]>) -> Self {
         Self(words)
     }
 
-    /// All of it.
+    /// Returns all words.
     pub fn words(&self) -> &[u64] {
         &self.0
     }
 
-    /// A column; empty if there is none of that number.
+    /// Returns a column, which is empty if there is none with that number.
     pub fn column<T: Pod>(&self, number: usize) -> &[T] {
         let size = |word: &u64| usize::try_from(*word).unwrap_or(usize::MAX);
         let count = self.0.first().map_or(0, size);

@@ -4,11 +4,11 @@
 
 use std::collections::BTreeMap;
 
-/// Files that are named; the rest are counted.
+/// The most files to name. The rest is counted.
 pub const NAMED_FILES: usize = 100;
 
 /// How names of leftovers end, in lower case: backups, files that are still being written, and
-/// what editors, downloads and package managers leave.
+/// files of editors, downloads and package managers.
 const ENDINGS: [&str; 17] = [
     "~",
     ".bak",
@@ -42,16 +42,16 @@ pub enum Reason {
     Link,
     /// It is a FIFO, a socket or a device.
     Special,
-    /// It begins as compressed files do.
+    /// It begins like a compressed file.
     Compressed,
-    /// It begins as UTF-16 or UTF-32 does.
+    /// It begins like UTF-16 or UTF-32.
     Utf16,
     /// The system refuses to read it.
     Unreadable,
 }
 
 impl Reason {
-    /// Its name in metrics.
+    /// Returns the name in metrics.
     pub fn label(self) -> &'static str {
         match self {
             Self::Leftover => "leftover",
@@ -65,7 +65,7 @@ impl Reason {
         }
     }
 
-    /// What is wrong; completes "x.ndjson ...".
+    /// Returns what is wrong. It completes "x.ndjson ...".
     pub fn text(self) -> &'static str {
         match self {
             Self::Leftover => "has the name of a hidden, backup or partial file",
@@ -88,7 +88,7 @@ pub struct LeftOut {
 }
 
 impl LeftOut {
-    /// Notes one. Leftovers are counted, but not named: they are nobody's data.
+    /// Adds a file. Leftovers are counted, but not named, because they are nobody's data.
     pub fn add(&mut self, name: impl Into<String>, reason: Reason) {
         *self.counts.entry(reason).or_default() += 1;
         if reason != Reason::Leftover && self.named.len() < NAMED_FILES {
@@ -96,29 +96,29 @@ impl LeftOut {
         }
     }
 
-    /// Those that are named, at most [`NAMED_FILES`].
+    /// Returns the named ones, at most [`NAMED_FILES`].
     pub fn named(&self) -> &[(String, Reason)] {
         &self.named
     }
 
-    /// How many there are of each.
+    /// Returns the number of files for each reason.
     pub fn counts(&self) -> &BTreeMap<Reason, u64> {
         &self.counts
     }
 
-    /// How many there are for that reason.
+    /// Returns the number of files for that reason.
     pub fn count(&self, reason: Reason) -> u64 {
         self.counts.get(&reason).copied().unwrap_or_default()
     }
 
-    /// How many there are beside leftovers and those that are named.
+    /// Returns the number of files beside leftovers and named ones.
     pub fn unnamed(&self) -> u64 {
         self.counts.values().sum::<u64>() - self.count(Reason::Leftover) - self.named.len() as u64
     }
 }
 
-/// Whether a file of that name is a leftover: hidden, as rsync names what it has not finished, a
-/// backup, or a part of a file.
+/// Returns whether a file with that name is a leftover: a hidden file (rsync hides unfinished
+/// ones), a backup, or a partial file.
 pub fn is_leftover(name: &str) -> bool {
     let lower = name.to_ascii_lowercase();
     name.starts_with('.')
@@ -126,7 +126,7 @@ pub fn is_leftover(name: &str) -> bool {
         || ENDINGS.iter().any(|ending| lower.ends_with(ending))
 }
 
-/// What the first bytes of a file say it is, if that cannot be NDJSON in UTF-8; [`HEAD`] bytes are
+/// Returns why a file cannot be NDJSON in UTF-8, if its first bytes show it. [`HEAD`] bytes are
 /// enough.
 pub fn form(head: &[u8]) -> Option<Reason> {
     const COMPRESSED: [&[u8]; 5] =
@@ -135,14 +135,14 @@ pub fn form(head: &[u8]) -> Option<Reason> {
         return Some(Reason::Compressed);
     }
     let is_marked = head.starts_with(b"\xff\xfe") || head.starts_with(b"\xfe\xff");
-    // Without a mark: each ASCII character has a zero beside it.
+    // Without a mark, each ASCII character has a zero beside it.
     let alternates = matches!(head, [a, 0, b, 0, ..] if *a != 0 && *b != 0)
         || matches!(head, [0, a, 0, b, ..] if *a != 0 && *b != 0)
         || matches!(head, [a, 0, 0, 0, b, 0, 0, 0] | [0, 0, 0, a, 0, 0, 0, b] if *a != 0 && *b != 0);
     (is_marked || alternates).then_some(Reason::Utf16)
 }
 
-/// Bytes of a file that [`form`] looks at.
+/// The bytes of a file that [`form`] needs.
 pub const HEAD: usize = 8;
 
 #[cfg(test)]

@@ -1,6 +1,6 @@
-//! A folder of NDJSON files on the local file system. Every regular file is read, whatever its
-//! name, unless that is one of a hidden, backup or partial file; what else is not read, such as
-//! folders, links and compressed files, is left out by name, and says so to clients and in the log.
+//! A folder of NDJSON files on the local file system. Every regular file is read, unless its name
+//! is that of a hidden, backup or partial file. Everything else, such as folders, links and
+//! compressed files, is left out, and named to clients and in the log.
 
 use std::collections::{BTreeMap, HashMap};
 use std::fs::{File, Metadata};
@@ -19,21 +19,21 @@ use rustix::io::Errno;
 use super::left_out::{HEAD, LeftOut, Reason, form, is_leftover};
 use super::{Opened, ReadAt, Snapshot, Source, SourceError, SourceFile, is_of_file};
 
-/// Two changes within one tick of the file system's clock leave the same time; a file that
-/// was changed this recently is looked at again after a tick (git's "racily clean").
+/// Two changes within one tick of the file system's clock leave the same time. A file that changed
+/// this recently is looked at again after a tick (git's "racily clean").
 const TICK: Duration = Duration::from_millis(20);
 
-/// Scans that may find files going away before that is an error.
+/// The most scans while files go away.
 const SCANS: u32 = 100;
 
-/// See the module.
+/// A folder of NDJSON files.
 pub struct NdjsonFolder {
     folder: PathBuf,
     /// The file system that the folder was on at the start.
     device: u64,
-    /// What is left out and was said to be: it is not said at every kick-off.
+    /// What is left out and was logged, so it is not logged at every kick-off.
     said: Mutex<BTreeMap<String, Reason>>,
-    /// Files whose beginning was looked at, by name, and why they are not read, if they are not.
+    /// Files whose beginning was checked, by name, and why they are not read, if they are not.
     known: Mutex<HashMap<String, (SourceFile, Option<Reason>)>>,
 }
 
@@ -73,7 +73,7 @@ fn changed_within_a_tick(file: &Metadata, now: Timestamp) -> bool {
 }
 
 impl NdjsonFolder {
-    /// A source over `folder`; the error says if it is missing or cannot be listed.
+    /// Opens a source over `folder`. Fails if it is missing or cannot be listed.
     pub fn open(folder: &Path) -> Result<Self, SourceError> {
         let look = || {
             std::fs::read_dir(folder)?;
@@ -83,8 +83,8 @@ impl NdjsonFolder {
         Ok(Self { folder: folder.to_owned(), device, said: Mutex::default(), known: Mutex::default() })
     }
 
-    /// What is below a mount point is not the source, and most often empty: an export of it
-    /// would look whole.
+    /// Checks that the folder is still on its file system. What lies below a mount point is not the
+    /// source, and is mostly empty: an export of it would look complete.
     fn check_mount(&self) -> io::Result<()> {
         if std::fs::metadata(&self.folder)?.dev() == self.device {
             return Ok(());
@@ -95,7 +95,7 @@ impl NdjsonFolder {
         ))
     }
 
-    /// One look at all files.
+    /// Looks at all files once.
     fn scan(&self) -> Result<Snapshot, SourceError> {
         let taken_at = Timestamp::now();
         self.check_mount().map_err(unreadable(""))?;
@@ -126,7 +126,7 @@ impl NdjsonFolder {
         Ok(Snapshot { taken_at, files, left_out: self.say(left_out) })
     }
 
-    /// Says once of each name that it is left out, and why.
+    /// Logs once for each name that it is left out, and why.
     fn say(&self, left_out: BTreeMap<String, Reason>) -> LeftOut {
         let mut noted = LeftOut::default();
         let mut said = self.said.lock();
@@ -146,9 +146,9 @@ impl NdjsonFolder {
         std::fs::OpenOptions::new().read(true).custom_flags(flags).open(self.folder.join(name))
     }
 
-    /// The file as a snapshot shows it, or why it is not read.
+    /// Returns the file for a snapshot, or why it is not read.
     fn look_at(&self, name: &str) -> io::Result<Result<SourceFile, Reason>> {
-        // A socket cannot be opened, and a device had better not be.
+        // A socket cannot be opened, and a device should not be.
         let kind = std::fs::symlink_metadata(self.folder.join(name))?.file_type();
         if kind.is_dir() {
             return Ok(Err(Reason::Folder));
@@ -189,7 +189,7 @@ impl Source for NdjsonFolder {
         loop {
             scans += 1;
             match self.scan() {
-                // A file went away after it was listed: what is there now?
+                // A file went away after it was listed: list again.
                 Err(SourceError::Unreadable { name, error })
                     if error.kind() == io::ErrorKind::NotFound && !name.is_empty() && scans < SCANS => {}
                 scanned => return scanned,
@@ -214,7 +214,7 @@ impl Source for NdjsonFolder {
 
     fn watch(&self, hint: Box<dyn Fn() + Send>) -> Option<Box<dyn Send + Sync>> {
         let told = move |event: notify::Result<notify::Event>| {
-            // Reading the source is no change of it, and an error may hide one.
+            // Reading the source is not a change, but an error may hide one.
             if event
                 .is_ok_and(|event| matches!(event.kind, EventKind::Access(kind) if !is_end_of_writing(kind)))
             {

@@ -161,7 +161,7 @@ fn a_change_that_no_event_tells_of_is_found_by_the_poll_or_when_asked() {
     // It may have been looked at while the link was away.
     eventually("the poll", || (polled.next() == taken(&["a"])).then_some(()));
     assert!(asked.told.try_recv().is_err() && asked.has("a"), "no event came");
-    asked.watch.look();
+    asked.watch.reload_soon();
     assert_eq!(asked.next(), taken(&["a"]));
     drop(folder);
 }

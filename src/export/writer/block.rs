@@ -24,7 +24,7 @@ impl PartWriter {
     /// # Errors
     /// Fails with [`ExportError::Cancelled`] once the job is cancelled.
     pub fn begin_block(&mut self, header: Vec<u8>, at_most: u64) -> Result<(), ExportError> {
-        self.look()?;
+        self.check_cancelled()?;
         self.block = Some(PatientBlock::new(header, at_most));
         Ok(())
     }

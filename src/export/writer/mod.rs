@@ -203,7 +203,7 @@ impl PartWriter {
     /// # Errors
     /// Fails with [`ExportError::Cancelled`] once the job is cancelled.
     pub fn progress(&mut self, units: u64) -> Result<(), ExportError> {
-        self.look()?;
+        self.check_cancelled()?;
         self.advance(units);
         Ok(())
     }
@@ -215,7 +215,7 @@ impl PartWriter {
     }
 
     /// Closes the files if the job is cancelled.
-    fn look(&self) -> Result<(), ExportError> {
+    fn check_cancelled(&self) -> Result<(), ExportError> {
         self.shared.cancel.check().inspect_err(|_| *self.slot.0.lock() = None)?;
         Ok(())
     }
@@ -226,7 +226,7 @@ impl PartWriter {
         } else {
             Ok(self.covered.has(resource_type))
         };
-        self.look()?;
+        self.check_cancelled()?;
         if is_held? {
             return Ok(());
         }
@@ -263,7 +263,7 @@ impl PartWriter {
         &mut self,
         write: impl FnOnce(&mut OpenOutputs, &WriterContext) -> Result<(), ExportError>,
     ) -> Result<(), ExportError> {
-        self.look()?;
+        self.check_cancelled()?;
         let mut slot = self.slot.0.lock();
         let outputs = slot.as_mut().ok_or(ExportError::Cancelled)?;
         let written = write(outputs, &self.shared);
@@ -276,7 +276,7 @@ impl PartWriter {
     /// Ends the part: writes, syncs and closes every file, and syncs the directory. Returns the
     /// files in the order of their types.
     pub(super) fn seal(mut self) -> Result<Vec<OutputFile>, ExportError> {
-        self.look()?;
+        self.check_cancelled()?;
         self.advance(self.remaining);
         if let Some(name) = self.withheld {
             return Err(ExportError::Withheld(name));

@@ -1,22 +1,22 @@
-//! What the index takes from one line: type, id, age, patients, what it points to and what it
-//! deletes. The line is parsed once, here, and checked as a whole while that is done.
+//! Parses one line for the index: type, id, age, patients, references and deletions. The line is
+//! parsed only here, and checked completely meanwhile.
 
 use jiff::Timestamp;
 use serde::Deserialize;
 use serde::de::{DeserializeSeed, Error};
 
-use super::element::{Element, Look};
+use super::element::{ElementVisitor, IndexedElement};
 use super::key::{Key, NO_KEY, key};
-use super::pointers::Pointers;
+use super::pointers::ResourcePointers;
 use crate::cancel::{AT_ONCE, CancelToken};
 use crate::fhir::compartment::PatientRole;
 use crate::fhir::reference::Bases;
 use crate::fhir::{ResourceType, attachment, instant};
 
-/// The age of a resource that does not say, or not in a way that can be read.
+/// The age of a resource that does not state it, or not legibly.
 pub const UNKNOWN_AGE: i64 = i64::MIN;
 
-/// Why a line is no resource. The texts complete "Line 7 of x.ndjson ...".
+/// Why a line is not a resource. The texts complete "Line 7 of x.ndjson ...".
 #[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Broken {
@@ -32,14 +32,14 @@ pub enum Broken {
     UnknownType,
     /// An id that is not one string.
     BadId,
-    /// An element that decides whose it is, or how old, stands there twice.
+    /// An element is duplicated that decides whose it is, or how old.
     Ambiguous,
     /// Longer than [`super::LONGEST_LINE`].
     TooLong,
 }
 
 impl Broken {
-    /// What is wrong with the line.
+    /// Returns what is wrong with the line.
     pub fn text(self) -> &'static str {
         match self {
             Self::NotUtf8 => "is not UTF-8",
@@ -54,8 +54,8 @@ impl Broken {
     }
 }
 
-/// The instant as the index keeps it, in nanoseconds since 1970; `None` outside of the years
-/// 1678 to 2261 (UTC), which 64 bits do not hold.
+/// Returns an instant in the index's nanoseconds since 1970, or `None` outside of the years 1678 to
+/// 2261 (UTC), which exceed 64 bits.
 pub fn nanoseconds(instant: Timestamp) -> Option<i64> {
     /// The first seconds of 1678 and of 2262.
     const YEARS: std::ops::Range<i64> = -9_214_560_000..9_214_646_400;
@@ -71,41 +71,41 @@ pub struct Deletion {
     pub name: String,
 }
 
-/// Reads lines, one after another; what was read of the last one stands in its fields.
+/// Parses lines, one after another. Its fields hold the result of the last one.
 pub struct LineReader<'b> {
     bases: &'b Bases,
     cancel: &'b CancelToken,
     /// The type.
     pub resource_type: ResourceType,
-    /// The name of the resource; [`NO_KEY`] if it has no id.
+    /// The name of the resource; [`NO_KEY`] without an id.
     pub key: Key,
-    /// `meta.lastUpdated` in nanoseconds, or [`UNKNOWN_AGE`]; of a Bundle without it its
+    /// `meta.lastUpdated` in nanoseconds, or [`UNKNOWN_AGE`]; of a Bundle without it, its
     /// `timestamp`.
     pub updated: i64,
     /// The patients in whose compartments it is.
     pub patients: Vec<Key>,
-    /// Patients that it names as members, in whose compartments that does not put it (P15).
+    /// Patients that it names as members, without being in their compartments (P15).
     pub members: Vec<Key>,
-    /// Groups that it is about; of a Group it is itself (P15).
+    /// Groups that it is about. A Group is about itself (P15).
     pub groups: Vec<Key>,
-    /// Of a Provenance: the resources that it targets.
+    /// The targets of a Provenance.
     pub targets: Vec<Key>,
-    /// Of a Provenance: `recorded`, or else what [`LineReader::updated`] is.
+    /// `recorded` of a Provenance, or else [`LineReader::updated`].
     pub recorded: i64,
-    /// Of a Bundle that is a transaction: what its entries delete, in their order.
+    /// What the entries of a transaction delete, in order.
     pub deletions: Vec<Deletion>,
-    /// Of a Bundle: the resources in its entries, which are not read.
+    /// The resources in the entries of a Bundle, which are not read.
     pub bundled: u64,
     /// URLs of attachments that name Binaries of the source.
     pub binaries: u32,
-    /// The resources outside of compartments that it points to, such as an Organization.
-    pub pointers: Pointers,
+    /// The resources outside of compartments that it refers to, such as an Organization.
+    pub pointers: ResourcePointers,
     name: String,
     has_id: bool,
     /// `timestamp` of a Bundle.
     timestamp: i64,
     is_transaction: bool,
-    /// Of the request of an entry that is being read.
+    /// The request of the entry that is being read.
     is_delete: bool,
     url: String,
     broken: Option<Broken>,
@@ -130,7 +130,7 @@ impl<'b> LineReader<'b> {
             deletions: Vec::new(),
             bundled: 0,
             binaries: 0,
-            pointers: Pointers::default(),
+            pointers: ResourcePointers::default(),
             name: String::new(),
             has_id: false,
             timestamp: UNKNOWN_AGE,
@@ -142,13 +142,13 @@ impl<'b> LineReader<'b> {
         }
     }
 
-    /// Reads one line, without its line break and the white space around it.
+    /// Parses one line, without its line break and the white space around it.
     pub fn read(&mut self, line: &[u8]) -> Result<(), Broken> {
         let text = simdutf8::basic::from_utf8(line).map_err(|_| Broken::NotUtf8)?;
         if !text.starts_with('{') {
             return Err(Broken::NotAnObject);
         }
-        // Nearly every resource begins with its type; for the rest it is looked up first.
+        // Nearly every resource begins with its type. For others it is looked up first.
         if !text.starts_with("{\"resourceType\":") {
             #[derive(Deserialize)]
             struct Head {
@@ -162,8 +162,8 @@ impl<'b> LineReader<'b> {
             })?;
             self.resource_type = ResourceType::of(&head.resource_type).ok_or(Broken::UnknownType)?;
         }
-        // A number that no float holds is valid, but not where it is looked at: once more, and
-        // nothing is read that need not be.
+        // A number beyond any float is valid, unless it is needed: try again, and skip what is not
+        // needed.
         if !self.parse(text, false) && (self.broken.is_some() || !self.parse(text, true)) {
             return Err(self.broken.unwrap_or(Broken::NotJson));
         }
@@ -174,7 +174,7 @@ impl<'b> LineReader<'b> {
         if self.resource_type == ResourceType::GROUP {
             self.groups.push(self.key);
         }
-        // A Patient stands before those that it links to.
+        // A Patient comes before those that it links to.
         let own = (self.resource_type == ResourceType::PATIENT).then_some(self.key);
         self.patients.sort_unstable_by_key(|patient| (Some(*patient) != own, *patient));
         self.patients.dedup();
@@ -194,7 +194,7 @@ impl<'b> LineReader<'b> {
         Ok(())
     }
 
-    /// Parses the whole line; false if something is wrong with it.
+    /// Parses the whole line. Returns false if something is wrong with it.
     fn parse(&mut self, text: &str, is_tolerant: bool) -> bool {
         self.patients.clear();
         self.members.clear();
@@ -213,16 +213,16 @@ impl<'b> LineReader<'b> {
     }
 
     fn walk<'de, R: serde_json::de::Read<'de>>(&mut self, json: &mut serde_json::Deserializer<R>) -> bool {
-        let look = Look { element: Element::Resource, reader: self };
+        let look = ElementVisitor { element: IndexedElement::Resource, reader: self };
         look.deserialize(&mut *json).is_ok_and(|()| json.end().is_ok())
     }
 
-    /// The token that is looked at.
+    /// Returns the token to check.
     pub(super) fn cancel(&self) -> &'b CancelToken {
         self.cancel
     }
 
-    /// Whether elements of an unexpected kind are passed over unread.
+    /// Returns whether elements of an unexpected kind are skipped.
     pub(super) fn is_tolerant(&self) -> bool {
         self.is_tolerant
     }
@@ -234,14 +234,14 @@ impl<'b> LineReader<'b> {
         key(&self.name)
     }
 
-    /// Notes why the line is no resource, and ends the walk.
+    /// Records why the line is not a resource, and ends the walk.
     pub(super) fn fail<E: Error>(&mut self, broken: Broken) -> E {
         self.broken = Some(broken);
         E::custom(broken.text())
     }
 
     pub(super) fn note_type(&mut self, name: &str) -> Result<(), Broken> {
-        // Neighbours mostly are of one type.
+        // Neighbours mostly have the same type.
         if self.resource_type.as_str() != name {
             self.resource_type = ResourceType::of(name).ok_or(Broken::UnknownType)?;
         }
@@ -279,8 +279,8 @@ impl<'b> LineReader<'b> {
         self.url.push_str(text);
     }
 
-    /// Notes what an entry's request deletes, now that all of it was read. The URL of a version,
-    /// or of a search, names no resource.
+    /// Records what an entry's request deletes, once all of it was read. The URL of a version, or
+    /// of a search, names no resource.
     pub(super) fn note_request(&mut self) {
         let (is_delete, url) = (std::mem::take(&mut self.is_delete), std::mem::take(&mut self.url));
         if is_delete
@@ -292,13 +292,13 @@ impl<'b> LineReader<'b> {
         }
     }
 
-    /// Notes a reference at one of the places that decide.
+    /// Records a reference at one of the deciding places.
     pub(super) fn refer(&mut self, text: &str, end: PatientRole) {
         let Some(literal) = self.bases.parse(text) else { return };
         match (literal.resource_type, end) {
             (ResourceType::PATIENT, PatientRole::Owner) => self.patients.push(key(literal.key)),
             (ResourceType::PATIENT, PatientRole::Member) => self.members.push(key(literal.key)),
-            // What is about a Group tells of it; a Group in another is that one's matter.
+            // A resource about a Group reveals it. A Group in another Group is that one's matter.
             (ResourceType::GROUP, _) if self.resource_type != ResourceType::GROUP => {
                 self.groups.push(key(literal.key));
             }

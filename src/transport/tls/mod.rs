@@ -90,7 +90,7 @@ impl TlsReloader {
         let mut told = Timestamp::now();
         loop {
             // The files may have changed since they were loaded, when nobody watched yet.
-            self.look();
+            self.reload();
             if Timestamp::now().as_second() - told.as_second() >= DAY {
                 told = Timestamp::now();
                 self.tell_expiry();
@@ -102,7 +102,7 @@ impl TlsReloader {
     }
 
     /// Takes over what the files hold, if it is new and can be used.
-    fn look(&self) {
+    fn reload(&self) {
         let mut seen = self.seen.lock();
         let taken = match self.files.read() {
             Ok(read) if read == *seen => return,
