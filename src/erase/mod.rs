@@ -37,7 +37,7 @@
 //! | A warrant unlinks nothing of another job. | P6 | `conformance::files::a_warrant_for_one_job_unlinks_nothing_of_another` |
 //! | A directory that nobody knows is an orphan only when seen twice and longer than the grace. | P6 | `erase::scan::tests::an_orphan_is_nominated_only_when_seen_twice_and_longer_than_the_grace` |
 //! | A failed export loses its partial output, and keeps what says so. | P6 | `conformance::files::partial_files_go_and_sealed_ones_and_documents_stay` |
-//! | Time ends what is due, and nothing under a hold. | P6 | `erase::expiry::tests::what_is_due_expires_but_not_under_a_hold_and_tombstones_end` |
+//! | Time ends what is due, and nothing under a hold. | P8 | `erase::expiry::tests::what_is_due_expires_but_not_under_a_hold_and_tombstones_end` |
 //! | At a start the later witness wins: what any of them saw deleted is never served. | P1 | `erase::reconcile::table::tests::a_job_that_any_witness_saw_deleted_is_never_served_again` |
 //! | What a backup brings back of an erased job goes at once. | P2 | `erase::scan::tests::what_a_backup_brings_back_after_the_tombstone_is_nominated_at_once_by_its_receipt` |
 //! | On a full disk a deletion makes its own room, and only what stands in `trash/` goes. | P1 | `faults::full_disk::a_disk_that_others_fill_keeps_nothing_of_what_was_deleted` |
@@ -59,7 +59,7 @@
 //! | not even for want of room at a start. | P6 | `operator::warrants::a_start_on_a_full_disk_removes_nothing_while_the_reaper_is_paused` |
 //! | A pause is answered when nobody unlinks any more. | P6 | `operator::warrants::a_pause_is_answered_when_nobody_unlinks_any_more_and_a_hold_is_refused_meanwhile` |
 //!
-//! Two unlinks need no warrant: the ballast is no job's, and a document that is being replaced loses
+//! One unlink in a directory of a job needs no warrant: a document that is being replaced loses
 //! its own unfinished `.tmp`.
 
 mod backlog;

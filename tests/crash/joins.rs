@@ -1,6 +1,6 @@
 //! SIGKILL in the join at a start, for each kind of disagreement between the witnesses: what a
 //! killed process leaves, and what a store that has lost its tail, or somebody's hand, makes
-//! of it (P1, P5, P7, P11; the table of `files::layout`).
+//! of it (P1, P5, P7, P11; the table of `erase::reconcile`).
 
 use super::deeds::Deed::*;
 use super::deeds::End::*;

@@ -1,6 +1,6 @@
 //! A store that lost its tail: after the server is gone the store is put back to what it was
 //! earlier, while disk and receipts stay. The later witness wins: what was acknowledged holds
-//! all the same (P1, P2, P9, P11; the join table of `files::layout`).
+//! all the same (P1, P2, P9, P11; the join table of `erase::reconcile`).
 
 use std::collections::BTreeSet;
 use std::os::unix::process::ExitStatusExt;

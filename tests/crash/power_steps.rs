@@ -1,7 +1,7 @@
 //! Power loss at each step: the process is held there, the image of its disk is copied and a
 //! server is started on the copy. Before that the witnesses on it are read by themselves: none
 //! may be behind what was acknowledged, nor where no crash can have brought it (P1, P5, P6,
-//! P9, P11; the table of `files::layout`).
+//! P9, P11; the table of `erase::reconcile`).
 
 use evanesce::erase::reconcile::Testimony;
 use evanesce::job::StateName;
