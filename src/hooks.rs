@@ -9,7 +9,7 @@ use std::io;
 /// begins.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 #[cfg_attr(feature = "breakpoints", derive(clap::ValueEnum))]
-#[expect(missing_docs, reason = "the names say where")]
+#[allow(missing_docs, reason = "the names say where")]
 pub enum Step {
     // A kick-off. `DocumentWritten` and `DocumentRenamed` are those of each document:
     // request.json, plan.json, job.json.
@@ -69,7 +69,7 @@ pub enum Step {
 /// A system call, or a commit of the store, that a test can let fail.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[cfg_attr(feature = "breakpoints", derive(clap::ValueEnum))]
-#[expect(missing_docs, reason = "the system calls' names")]
+#[allow(missing_docs, reason = "the system calls' names")]
 pub enum Fault {
     Open,
     Write,

@@ -1,16 +1,27 @@
 //! Evanesce: a FHIR Bulk Data export server whose files are gone when it says they are gone.
 //!
 //! The program is `evanesce serve`; this library is the same thing beside a host's own export
-//! workers. A host gives an [`export::Exporter`], starts an [`Evanesce`], and may mount
-//! [`http::configure`] in an actix-web application of its own.
+//! workers. A host gives an [`Exporter`], starts an [`Evanesce`], and may mount [`http::configure`] in an
+//! actix-web application of its own.
 //!
-//! ```no_run
-//! use evanesce::{Evanesce, Kickoff};
+//! ```
+//! # mod example { include!(concat!(env!("CARGO_MANIFEST_DIR"), "/src/evanesce/example.rs")); }
+//! # use example::Patients;
+//! use evanesce::{ClientId, Evanesce, Kickoff};
 //!
-//! # async fn host(mine: impl evanesce::export::Exporter + 'static) -> Result<(), Box<dyn std::error::Error>> {
-//! let evanesce = Evanesce::builder().data_dir("exports").exporter(mine).start().await?;
-//! let job = evanesce.submit(Kickoff::system(), "my-client".parse()?).await?;
-//! evanesce.cancel(job, "my-client".parse()?).await?; // resolves when the mark is durable
+//! # #[tokio::main(flavor = "current_thread")]
+//! # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+//! # let folder = tempfile::tempdir()?;
+//! # let dir = folder.path();
+//! let evanesce = Evanesce::builder().data_dir(dir).exporter(Patients).start().await?;
+//! let owner: ClientId = "my-client".parse()?;
+//! let job = evanesce.submit(Kickoff::system(), owner.clone()).await?;
+//! evanesce.wait_finished(job).await;
+//! let manifest = evanesce.job(&owner.clone().into(), job).await?.manifest(0)?;
+//! let file = evanesce.open_file(&owner.clone().into(), job, &manifest.files[0].name).await?;
+//! let text = file.read_at(0, 1 << 20).await?;
+//! drop(file); // a download that is open keeps its file
+//! evanesce.cancel(job, owner).await?; // resolves when the mark is durable
 //! let receipt = evanesce.wait_erased(job).await?;
 //! # Ok(())
 //! # }
@@ -20,54 +31,143 @@
 //! `export`, `source`, `space` and `erase` over `store`, `files` and `receipts`; `job`, the
 //! domain, depends on nothing of ours. Promises are cited as P1 to P15, requirements of the
 //! protocol by ids such as D-5 or K-7.
+//!
+//! What is listed at the end of this page is the whole public surface. The rooms of the crate are private; its
+//! own tests see them by the feature `breakpoints`, of which nothing is promised.
 
+// What can be reached can be named: the list below is whole.
+#![cfg_attr(not(feature = "breakpoints"), warn(unnameable_types))]
+// What only tests use is in no release; the build with the feature finds what nobody uses.
+#![cfg_attr(not(feature = "breakpoints"), allow(unused_imports))]
+// A library without the program has parts that only the program uses.
+#![cfg_attr(not(feature = "cli"), allow(dead_code))]
 // They panic when nobody reads, and wait for those who read nothing (P13): see `cli::output` and
 // `telemetry`.
 #![warn(clippy::print_stdout, clippy::print_stderr)]
 
 mod actors;
-pub mod audit;
-pub mod auth;
 mod builder;
 mod cancel;
 mod chain;
 #[cfg(feature = "cli")]
-pub mod cli;
-pub mod clock;
+mod cli;
 pub mod config;
 mod control;
-pub mod erase;
 mod evanesce;
-pub mod export;
-pub mod fhir;
-pub mod files;
 #[cfg(feature = "cli")]
 mod fsck;
 #[cfg(feature = "generate")]
 mod generate;
-pub mod hooks;
 pub mod http;
-pub mod index;
-pub mod job;
 mod lock;
 mod plain_file;
-pub mod receipts;
-pub mod source;
 mod space;
 mod standing;
-pub mod store;
-pub mod telemetry;
 #[cfg(feature = "cli")]
 mod transport;
+
+// What only tests and measurements see: the feature `breakpoints` never reaches a release.
+#[cfg(not(feature = "breakpoints"))]
+mod audit;
+#[cfg(feature = "breakpoints")]
+#[doc(hidden)]
+pub mod audit;
+#[cfg(not(feature = "breakpoints"))]
+mod auth;
+#[cfg(feature = "breakpoints")]
+#[doc(hidden)]
+pub mod auth;
+#[cfg(not(feature = "breakpoints"))]
+mod clock;
+#[cfg(feature = "breakpoints")]
+#[doc(hidden)]
+pub mod clock;
+#[cfg(not(feature = "breakpoints"))]
+mod erase;
+#[cfg(feature = "breakpoints")]
+#[doc(hidden)]
+pub mod erase;
+#[cfg(not(feature = "breakpoints"))]
+mod export;
+#[cfg(feature = "breakpoints")]
+#[doc(hidden)]
+pub mod export;
+#[cfg(not(feature = "breakpoints"))]
+mod fhir;
+#[cfg(feature = "breakpoints")]
+#[doc(hidden)]
+pub mod fhir;
+#[cfg(not(feature = "breakpoints"))]
+mod files;
+#[cfg(feature = "breakpoints")]
+#[doc(hidden)]
+pub mod files;
+#[cfg(not(feature = "breakpoints"))]
+mod hooks;
+#[cfg(feature = "breakpoints")]
+#[doc(hidden)]
+pub mod hooks;
+#[cfg(not(feature = "breakpoints"))]
+mod index;
+#[cfg(feature = "breakpoints")]
+#[doc(hidden)]
+pub mod index;
+#[cfg(not(feature = "breakpoints"))]
+mod job;
+#[cfg(feature = "breakpoints")]
+#[doc(hidden)]
+pub mod job;
+#[cfg(not(feature = "breakpoints"))]
+mod receipts;
+#[cfg(feature = "breakpoints")]
+#[doc(hidden)]
+pub mod receipts;
+#[cfg(not(feature = "breakpoints"))]
+mod source;
+#[cfg(feature = "breakpoints")]
+#[doc(hidden)]
+pub mod source;
+#[cfg(not(feature = "breakpoints"))]
+mod store;
+#[cfg(feature = "breakpoints")]
+#[doc(hidden)]
+pub mod store;
+#[cfg(not(feature = "breakpoints"))]
+mod telemetry;
+#[cfg(feature = "breakpoints")]
+#[doc(hidden)]
+pub mod telemetry;
+#[cfg(not(feature = "breakpoints"))]
+mod view;
+#[cfg(feature = "breakpoints")]
+#[doc(hidden)]
 pub mod view;
 
 pub use actors::SubmitError;
+pub use auth::{Authority, AuthorityError, OperatorToken};
 pub use builder::{Builder, StartError};
-pub use erase::reconcile::ReconcileError;
+pub use cancel::Cancelled as TokenFired;
+pub use clock::Clock;
 pub use erase::{OrderError, ReaperStatus};
 pub use evanesce::{
     CancelError, Cancelled, Evanesce, JobAbsent, JobOverview, JobOwner, JobSnapshot, ManifestPage, OpenFile,
     OpenFileError, PageAbsent, Readiness, SourceReadError, Submission,
 };
-pub use job::Kickoff;
+pub use export::{
+    CancelToken, ExportError, Exporter, GroupName, HeldResources, OutlivingWork, Part, PartSummary,
+    PartWriter, Plan,
+};
+pub use fhir::{IssueCode, OperationOutcome, ResourceType, Severity};
+pub use files::FilesError;
+pub use job::bounds::Exceeded;
+pub use job::{
+    Access, ClientId, Coded, Coding, Completion, Erasure, ExportRequest, Failure, FailureReason, Handout,
+    InvalidName, JobId, JobState, Kickoff, Level, Mark, MarkReason, OrganizeBy, OutputFile, Parameters,
+    Provenances, Receipt, Share, StateName, SweepFailure, TenantId,
+};
+pub use receipts::{Hold, Pause, ReceiptsError};
 pub use space::NoRoom;
+
+#[cfg(feature = "cli")]
+#[doc(hidden)]
+pub use cli::main as run_program;

@@ -1,5 +1,5 @@
 //! The `evanesce` program.
 
 fn main() -> std::process::ExitCode {
-    evanesce::cli::main()
+    evanesce::run_program()
 }

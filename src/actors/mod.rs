@@ -80,6 +80,20 @@ impl Services {
 }
 
 /// Why a kick-off was not accepted.
+///
+/// ```
+/// # mod example { include!(concat!(env!("CARGO_MANIFEST_DIR"), "/src/evanesce/example.rs")); }
+/// # use evanesce::*;
+/// # #[tokio::main(flavor = "current_thread")]
+/// # async fn main() -> example::Done {
+/// # let (_folder, evanesce) = example::host().await?;
+/// let (tenant, owner) = ("default".parse()?, "me".parse()?);
+/// let request = ExportRequest::new(tenant, owner, Kickoff::system(), evanesce.now());
+/// let none = Submission { max_active_jobs: Some(0), ..Submission::new(request) };
+/// println!("{:?}", evanesce.submit_as(none).await.map_err(|error| error.name()));
+/// # Ok(())
+/// # }
+/// ```
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum SubmitError {
     /// `export.max_active_jobs` are active.

@@ -25,6 +25,7 @@ use std::thread::JoinHandle;
 
 use parking_lot::Mutex;
 
+#[cfg(test)]
 use crate::chain::ChainHead;
 use crate::clock::Clock;
 use crate::config::AuditConfig;
@@ -42,6 +43,7 @@ pub const FOLDER: &str = "audit";
 /// Why the log cannot be read, or not be used.
 #[derive(Debug, thiserror::Error)]
 #[error("{operation} {name}: {source}")]
+#[allow(unnameable_types, reason = "only converted into what is public")]
 pub struct AuditError {
     operation: &'static str,
     name: String,
@@ -119,6 +121,7 @@ impl AuditLog {
     }
 
     /// The end of the chain; `None` if there is no log.
+    #[cfg(test)]
     pub fn head(&self) -> Option<ChainHead> {
         self.0.as_ref().map(|open| open.shared.writer().head())
     }

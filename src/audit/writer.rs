@@ -67,6 +67,7 @@ impl Writer {
     }
 
     /// The end of the chain.
+    #[cfg(test)]
     pub fn head(&self) -> ChainHead {
         self.head
     }

@@ -111,11 +111,13 @@ impl Applications {
     }
 
     /// Returns why the current file is not in force, if it is not.
+    #[cfg(any(test, feature = "breakpoints"))]
     pub fn stale(&self) -> Option<Arc<str>> {
         self.0.current.read().stale.clone()
     }
 
     /// Returns whether the current file is not in force.
+    #[cfg(any(test, feature = "breakpoints"))]
     pub fn is_stale(&self) -> bool {
         self.stale().is_some()
     }

@@ -2,6 +2,7 @@
 //! It holds the applications, the signing keys, the memory of assertions, and the clients' keys. It
 //! does not know HTTP.
 
+use std::error::Error;
 use std::io;
 use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
 use std::sync::{Arc, Weak};
@@ -16,7 +17,7 @@ use super::folder::AuthFolder;
 use super::known_tokens::KnownTokens;
 use super::replay::{Replay, ReplayError};
 use super::signing_keys::SigningKeys;
-use super::{Application, Applications, Scopes};
+use super::{Application, Applications, Scopes, Watch};
 use crate::Evanesce;
 use crate::clock::Clock;
 use crate::config::AuthConfig;
@@ -26,7 +27,21 @@ use crate::telemetry;
 /// The longest time between two checks whether a key is due for rotation.
 const LOOK: Duration = Duration::from_secs(60);
 
+/// How often the file of applications is looked at, whatever the events say.
+const POLL: Duration = Duration::from_secs(10);
+
 /// The authorization server of one instance.
+///
+/// ```
+/// # mod example { include!(concat!(env!("CARGO_MANIFEST_DIR"), "/src/evanesce/example.rs")); }
+/// # use evanesce::*;
+/// # #[tokio::main(flavor = "current_thread")]
+/// # async fn main() -> example::Done {
+/// # let (_folder, evanesce) = example::host().await?;
+/// let authority = Authority::open(&evanesce)?;
+/// # Ok(())
+/// # }
+/// ```
 pub struct Authority {
     applications: Option<Applications>,
     keys: Arc<SigningKeys>,
@@ -35,11 +50,27 @@ pub struct Authority {
     client_keys: ClientKeyStore,
     settings: AuthConfig,
     clock: Clock,
+    _watch: Option<Watch>,
     /// Dropping it ends the thread that rotates keys.
     _alive: Sender<()>,
 }
 
 /// Why the authority cannot start.
+///
+/// ```
+/// # mod example { include!(concat!(env!("CARGO_MANIFEST_DIR"), "/src/evanesce/example.rs")); }
+/// # use evanesce::*;
+/// # #[tokio::main(flavor = "current_thread")]
+/// # async fn main() -> example::Done {
+/// # let folder = tempfile::tempdir()?;
+/// let mut config = config::Config::default();
+/// config.storage.data_dir = folder.path().join("exports");
+/// config.auth.applications = Some(folder.path().join("nothing.toml"));
+/// let evanesce = Evanesce::builder().config(config).exporter(example::Patients).start().await?;
+/// assert!(matches!(Authority::open(&evanesce), Err(AuthorityError::Applications(_))));
+/// # Ok(())
+/// # }
+/// ```
 #[derive(Debug, thiserror::Error)]
 pub enum AuthorityError {
     /// The folder of the data directory cannot be used.
@@ -53,9 +84,12 @@ pub enum AuthorityError {
     /// The file of certificate authorities cannot be read.
     #[error("configuration: auth.jwks_ca_file cannot be read: {0}")]
     Authorities(io::Error),
-    /// The thread cannot be started.
-    #[error("cannot start the thread that rotates keys: {0}")]
+    /// A thread cannot be started.
+    #[error("cannot start a thread of the authority: {0}")]
     Thread(io::Error),
+    /// The file of applications.
+    #[error(transparent)]
+    Applications(Box<dyn Error + Send + Sync>),
 }
 
 /// Why a client gets no token.
@@ -79,12 +113,27 @@ pub struct IssuedToken {
 }
 
 impl Authority {
-    /// Opens the authority of a running instance, which holds the lock of its data directory.
-    /// Without applications nobody gets a token.
+    /// Opens the authority of a running instance, which holds the lock of its data directory. Its
+    /// applications are those of the file `auth.applications`, whose changes it follows. Without that file
+    /// nobody gets a token.
     ///
     /// # Errors
     /// Fails if the folder in the data directory, or a file that the settings name, cannot be used.
-    pub fn open(evanesce: &Evanesce, applications: Option<Applications>) -> Result<Self, AuthorityError> {
+    pub fn open(evanesce: &Evanesce) -> Result<Self, AuthorityError> {
+        let config = evanesce.config();
+        let Some(file) = &config.auth.applications else { return Self::of_applications(evanesce, None) };
+        let tenants = Some(config.tenant_ids().into_iter().collect());
+        let applications = Applications::open(file, tenants);
+        let applications = applications.map_err(|error| AuthorityError::Applications(error.into()))?;
+        let watch = Watch::start(applications.clone(), POLL, |_| {}).map_err(AuthorityError::Thread)?;
+        Ok(Self { _watch: Some(watch), ..Self::of_applications(evanesce, Some(applications))? })
+    }
+
+    /// Opens the authority of a running instance with applications that the caller follows.
+    pub(crate) fn of_applications(
+        evanesce: &Evanesce,
+        applications: Option<Applications>,
+    ) -> Result<Self, AuthorityError> {
         let (settings, clock) = (evanesce.config().auth.clone(), evanesce.clock().clone());
         let fail = |operation| move |error| AuthorityError::Folder { operation, error };
         let folder = AuthFolder::open(&evanesce.config().storage.data_dir).map_err(fail("open"))?;
@@ -105,7 +154,17 @@ impl Authority {
         thread.spawn(move || rotate(&rotated, look, &end)).map_err(AuthorityError::Thread)?;
         let replay = replay.map_err(fail("read or write the assertions in"))?;
         let known = KnownTokens::default();
-        Ok(Self { applications, keys, known, replay, client_keys, settings, clock, _alive: alive })
+        Ok(Self {
+            applications,
+            keys,
+            known,
+            replay,
+            client_keys,
+            settings,
+            clock,
+            _watch: None,
+            _alive: alive,
+        })
     }
 
     /// Returns the application that signed an assertion. Each assertion is good for one token.
@@ -152,7 +211,7 @@ impl Authority {
     ///
     /// # Errors
     /// Fails if the library cannot sign.
-    pub fn issue(
+    pub(crate) fn issue(
         &self,
         issuer: &TokenIssuer,
         client: &ClientId,
@@ -166,17 +225,17 @@ impl Authority {
 
     /// Returns the claims of a token that is valid for this tenant. It does not check whether the
     /// application may still do anything; [`Authority::application`] does.
-    pub fn verify(&self, issuer: &TokenIssuer, token: &str) -> Result<AccessTokenClaims, TokenError> {
+    pub(crate) fn verify(&self, issuer: &TokenIssuer, token: &str) -> Result<AccessTokenClaims, TokenError> {
         self.known.verify(&self.keys, issuer, token, self.now())
     }
 
     /// Returns an application that is registered and active now.
-    pub fn application(&self, tenant: &TenantId, client: &ClientId) -> Option<Arc<Application>> {
+    pub(crate) fn application(&self, tenant: &TenantId, client: &ClientId) -> Option<Arc<Application>> {
         self.applications.as_ref()?.find(tenant, client)
     }
 
     /// Returns the public keys of tokens, a JSON Web Key Set.
-    pub fn jwks(&self) -> Value {
+    pub(crate) fn jwks(&self) -> Value {
         self.keys.jwks()
     }
 

@@ -18,6 +18,7 @@ use uuid::Uuid;
 /// The two algorithms that a server must support (RG-1).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[cfg_attr(feature = "cli", derive(clap::ValueEnum))]
+#[allow(unnameable_types, reason = "only converted into what is public")]
 pub enum SigningAlgorithm {
     /// ECDSA on P-384 with SHA-384.
     #[cfg_attr(feature = "cli", value(name = "ES384"))]

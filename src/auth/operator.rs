@@ -21,6 +21,17 @@ const MAX_BYTES: u64 = 1 << 16;
 const SHORTEST: usize = 32;
 
 /// The token that an operator must send.
+///
+/// ```
+/// # mod example { include!(concat!(env!("CARGO_MANIFEST_DIR"), "/src/evanesce/example.rs")); }
+/// # use evanesce::*;
+/// # #[tokio::main(flavor = "current_thread")]
+/// # async fn main() -> example::Done {
+/// let path = tempfile::tempdir()?.path().join("operator-token");
+/// let token = OperatorToken::open(&path).err();
+/// # Ok(())
+/// # }
+/// ```
 pub struct OperatorToken(String);
 
 impl OperatorToken {
@@ -60,7 +71,7 @@ impl OperatorToken {
     }
 
     /// Compares `given` with the token, in constant time.
-    pub fn is(&self, given: &str) -> bool {
+    pub(crate) fn is(&self, given: &str) -> bool {
         verify_slices_are_equal(self.0.as_bytes(), given.as_bytes()).is_ok()
     }
 }

@@ -1,5 +1,6 @@
 //! Sets an instance up: settings, exporters and clock go in, a running [`Evanesce`] comes out.
 
+mod error;
 mod sources;
 
 use std::collections::BTreeMap;
@@ -12,10 +13,10 @@ use tokio::runtime::Handle;
 use tokio::sync::oneshot;
 
 use crate::actors::{DiskWitnesses, Orchestrator, Planners, Services};
-use crate::audit::{self, AuditError, AuditLog};
+use crate::audit::{self, AuditLog};
 use crate::clock::Clock;
 use crate::config::Config;
-use crate::erase::reconcile::{self, ReconcileError, Witnesses};
+use crate::erase::reconcile::{self, Witnesses};
 use crate::erase::{Eraser, HoldRegistry, LiveEvidence};
 use crate::evanesce::{Evanesce, Running};
 use crate::export::{ByteRates, Exporter, OutputForm, Pool, PoolThreads, Throttle, WriteLimits};
@@ -24,61 +25,32 @@ use crate::files::{Files, FilesError, LocalFiles, Room};
 use crate::hooks::Hooks;
 use crate::job::{JobId, TenantId};
 use crate::lock::DirLock;
-use crate::receipts::{ReceiptChain, ReceiptsError};
-use crate::source::SourceError;
+use crate::receipts::ReceiptChain;
 use crate::space::Space;
 use crate::standing::Standing;
 use crate::store::{Committer, OtherWitnesses, SledStore, Store, StoreError};
 use crate::telemetry::Fatal;
 use crate::view::LocalView;
 
+pub use error::StartError;
 use sources::Sources;
 
 /// Bytes that a start needs: the store writes what it has read, and a part of its log.
 const START_BYTES: u64 = 2 << 20;
 
-/// Why an instance could not be started. Nothing was changed that the next start would miss.
-#[derive(Debug, thiserror::Error)]
-pub enum StartError {
-    /// Another process has the data directory.
-    #[error(
-        "the data directory {0} is in use by another process; stop that one first, or use another --data-dir"
-    )]
-    InUse(PathBuf),
-    /// The data directory cannot be used.
-    #[error("cannot use the data directory: {0}")]
-    DataDir(#[from] FilesError),
-    /// The lock, or a thread, could not be had.
-    #[error("cannot {operation}: {error}")]
-    System {
-        /// What was tried.
-        operation: &'static str,
-        /// What went wrong.
-        error: io::Error,
-    },
-    /// The store cannot be opened.
-    #[error("cannot open the store: {0}")]
-    Store(#[from] StoreError),
-    /// The chain of receipts is broken.
-    #[error("cannot use the receipts: {0}")]
-    Receipts(#[from] ReceiptsError),
-    /// The audit log cannot be kept.
-    #[error("cannot use the audit log: {0}; audit.enabled=false starts without one")]
-    Audit(#[from] AuditError),
-    /// The witnesses could not be joined.
-    #[error("cannot reconcile store, disk and receipts: {0}")]
-    Reconcile(#[from] ReconcileError),
-    /// The source of a tenant cannot be read.
-    #[error("cannot use the source: {error}; {setting} should name a folder of FHIR NDJSON files")]
-    Source {
-        /// What names it.
-        setting: String,
-        /// What went wrong.
-        error: SourceError,
-    },
-}
-
 /// Sets an instance up.
+///
+/// ```
+/// # mod example { include!(concat!(env!("CARGO_MANIFEST_DIR"), "/src/evanesce/example.rs")); }
+/// # use evanesce::*;
+/// # #[tokio::main(flavor = "current_thread")]
+/// # async fn main() -> example::Done {
+/// let folder = tempfile::tempdir()?;
+/// let builder = Evanesce::builder().data_dir(folder.path()).exporter(example::Patients);
+/// let evanesce: Evanesce = builder.start().await?;
+/// # Ok(())
+/// # }
+/// ```
 #[derive(Clone)]
 pub struct Builder {
     config: Config,
@@ -102,12 +74,37 @@ impl Builder {
     }
 
     /// All settings at once; `data_dir` set before is overwritten.
+    ///
+    /// ```
+    /// # mod example { include!(concat!(env!("CARGO_MANIFEST_DIR"), "/src/evanesce/example.rs")); }
+    /// # use evanesce::*;
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> example::Done {
+    /// let mut config = config::Config::default();
+    /// config.storage.data_dir = tempfile::tempdir()?.path().join("exports");
+    /// config.download.delete_grace = config::Time(std::time::Duration::from_secs(1));
+    /// let evanesce = Evanesce::builder().config(config).exporter(example::Patients).start().await?;
+    /// # Ok(())
+    /// # }
+    /// ```
     pub fn config(mut self, config: Config) -> Self {
         self.config = config;
         self
     }
 
     /// The data directory; it belongs to one instance at a time. Default `evanesce-data`.
+    ///
+    /// ```
+    /// # mod example { include!(concat!(env!("CARGO_MANIFEST_DIR"), "/src/evanesce/example.rs")); }
+    /// # use evanesce::*;
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> example::Done {
+    /// let folder = tempfile::tempdir()?;
+    /// let evanesce = Evanesce::builder().data_dir(folder.path()).exporter(example::Patients).start().await?;
+    /// assert_eq!(evanesce.config().storage.data_dir, folder.path());
+    /// # Ok(())
+    /// # }
+    /// ```
     pub fn data_dir(mut self, data_dir: impl Into<PathBuf>) -> Self {
         self.config.storage.data_dir = data_dir.into();
         self
@@ -116,6 +113,17 @@ impl Builder {
     /// What produces the bytes, for all tenants that have no exporter of their own: those of
     /// the configuration, or whatever tenant there is a kick-off for if it names none. Default:
     /// the NDJSON folders of the configuration.
+    ///
+    /// ```
+    /// # mod example { include!(concat!(env!("CARGO_MANIFEST_DIR"), "/src/evanesce/example.rs")); }
+    /// # use evanesce::*;
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> example::Done {
+    /// let folder = tempfile::tempdir()?;
+    /// let evanesce = Evanesce::builder().data_dir(folder.path()).exporter(example::Patients).start().await?;
+    /// # Ok(())
+    /// # }
+    /// ```
     pub fn exporter(mut self, exporter: impl Exporter + 'static) -> Self {
         self.exporter = Some(Arc::new(exporter));
         self
@@ -123,12 +131,38 @@ impl Builder {
 
     /// What produces the bytes for one tenant, which need not be in the configuration. With it,
     /// the tenant `default` is there only if the configuration names it or it has an exporter.
+    ///
+    /// ```
+    /// # mod example { include!(concat!(env!("CARGO_MANIFEST_DIR"), "/src/evanesce/example.rs")); }
+    /// # use evanesce::*;
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> example::Done {
+    /// let folder = tempfile::tempdir()?;
+    /// let builder = Evanesce::builder().data_dir(folder.path());
+    /// let builder = builder.exporter_for("north".parse()?, example::Patients);
+    /// let evanesce = builder.exporter_for("south".parse()?, example::Patients).start().await?;
+    /// assert_eq!(evanesce.tenants().len(), 2);
+    /// # Ok(())
+    /// # }
+    /// ```
     pub fn exporter_for(mut self, tenant: TenantId, exporter: impl Exporter + 'static) -> Self {
         self.own_exporters.insert(tenant, Arc::new(exporter));
         self
     }
 
     /// The wall clock. Default: the system's.
+    ///
+    /// ```
+    /// # mod example { include!(concat!(env!("CARGO_MANIFEST_DIR"), "/src/evanesce/example.rs")); }
+    /// # use evanesce::*;
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> example::Done {
+    /// let folder = tempfile::tempdir()?;
+    /// let builder = Evanesce::builder().data_dir(folder.path()).exporter(example::Patients);
+    /// let evanesce = builder.clock(Clock::system()).start().await?;
+    /// # Ok(())
+    /// # }
+    /// ```
     pub fn clock(mut self, clock: Clock) -> Self {
         self.clock = clock;
         self
@@ -137,6 +171,18 @@ impl Builder {
     /// What happens when the instance can promise nothing any more (a failed fsync, a panic
     /// in an actor). Default: the process exits with code 70, for its supervisor to restart
     /// it. A host that does something else must not go on using the instance.
+    ///
+    /// ```
+    /// # mod example { include!(concat!(env!("CARGO_MANIFEST_DIR"), "/src/evanesce/example.rs")); }
+    /// # use evanesce::*;
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> example::Done {
+    /// let folder = tempfile::tempdir()?;
+    /// let builder = Evanesce::builder().data_dir(folder.path()).exporter(example::Patients);
+    /// let evanesce = builder.on_fatal(|reason| eprintln!("not to be used any more: {reason}")).start().await?;
+    /// # Ok(())
+    /// # }
+    /// ```
     pub fn on_fatal(mut self, act: impl Fn(&str) + Send + Sync + 'static) -> Self {
         self.fatal = Fatal::new(act);
         self
@@ -151,6 +197,17 @@ impl Builder {
 
     /// Starts the instance: takes the lock, opens and joins the witnesses, resumes what was
     /// interrupted. Works from any async runtime; the blocking part has a thread of its own.
+    ///
+    /// ```
+    /// # mod example { include!(concat!(env!("CARGO_MANIFEST_DIR"), "/src/evanesce/example.rs")); }
+    /// # use evanesce::*;
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> example::Done {
+    /// let folder = tempfile::tempdir()?;
+    /// let evanesce = Evanesce::builder().data_dir(folder.path()).exporter(example::Patients).start().await?;
+    /// # Ok(())
+    /// # }
+    /// ```
     pub async fn start(self) -> Result<Evanesce, StartError> {
         let (started, outcome) = oneshot::channel();
         let spawned = std::thread::Builder::new().name("actors".into()).spawn(move || run(self, started));

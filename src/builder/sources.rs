@@ -66,7 +66,7 @@ fn open_folder(config: &Config, tenant: &TenantId) -> Result<NdjsonFolder, Start
 fn unusable(config: &Config, tenant: &TenantId, error: SourceError) -> StartError {
     let has_own = config.tenants.get(tenant).is_some_and(|own| own.source.folder.is_some());
     let setting = if has_own { format!("tenants.{tenant}.source.folder") } else { "--source".into() };
-    StartError::Source { setting, error }
+    StartError::Source { setting, error: error.into() }
 }
 
 /// The exporter of a tenant's folder.

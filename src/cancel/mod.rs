@@ -21,6 +21,15 @@ pub const STRIDE: usize = 64 << 10;
 pub const AT_ONCE: usize = 1 << 20;
 
 /// Tells whether a job is over. Clones share one token.
+///
+/// ```
+/// use evanesce::CancelToken;
+///
+/// let token = CancelToken::new();
+/// assert!(!token.is_cancelled() && token.check().is_ok());
+/// token.cancel();
+/// assert!(token.check().is_err());
+/// ```
 #[derive(Debug, Clone, Default)]
 pub struct CancelToken(Arc<TokenState>);
 
@@ -34,6 +43,12 @@ struct TokenState {
 }
 
 /// The token has fired.
+///
+/// ```
+/// let token = evanesce::CancelToken::new();
+/// token.cancel();
+/// assert_eq!(token.check(), Err(evanesce::TokenFired));
+/// ```
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[error("cancelled")]
 pub struct Cancelled;
@@ -91,7 +106,7 @@ impl CancelToken {
     ///
     /// # Errors
     /// Fails if the token has fired. The inner result fails if the text is malformed.
-    pub fn parse<T: DeserializeOwned>(&self, text: &[u8]) -> Result<serde_json::Result<T>, Cancelled> {
+    pub(crate) fn parse<T: DeserializeOwned>(&self, text: &[u8]) -> Result<serde_json::Result<T>, Cancelled> {
         let parsed = if text.len() <= AT_ONCE {
             serde_json::from_slice(text)
         } else {
@@ -102,7 +117,7 @@ impl CancelToken {
 
     /// Reads `bytes` with a check at each [`STRIDE`], for parsers that do not check themselves.
     /// Every read fails once the token has fired.
-    pub fn reader<'a>(&'a self, bytes: &'a [u8]) -> BufReader<impl Read + 'a> {
+    pub(crate) fn reader<'a>(&'a self, bytes: &'a [u8]) -> BufReader<impl Read + 'a> {
         BufReader::with_capacity(STRIDE, CancellableReader { rest: bytes, cancel: self })
     }
 }

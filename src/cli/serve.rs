@@ -207,7 +207,7 @@ fn authority(
              or use --auth none on loopback"
         );
     }
-    Authority::open(evanesce, applications).map(Some).map_err(CliError::usage)
+    Authority::of_applications(evanesce, applications).map(Some).map_err(CliError::usage)
 }
 
 /// Moves the samples of histograms into their buckets, because nobody may scrape them.

@@ -10,6 +10,13 @@ use jiff::{SignedDuration, Timestamp};
 pub use guard::{ClockReading, JumpGuard};
 
 /// A source of wall time.
+///
+/// ```
+/// use evanesce::Clock;
+///
+/// let stopped = Clock::new(|| jiff::Timestamp::UNIX_EPOCH);
+/// assert!(stopped.now() < Clock::system().now());
+/// ```
 #[derive(Clone)]
 pub struct Clock(Arc<dyn Fn() -> Timestamp + Send + Sync>);
 

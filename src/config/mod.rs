@@ -74,6 +74,12 @@ pub enum ConfigError {
 
 impl Config {
     /// Reads the settings from a TOML file, the environment and `section.key=value` texts.
+    ///
+    /// ```
+    /// use evanesce::config::Config;
+    ///
+    /// assert!(Config::load(None, &["export.workers=none".into()]).is_err());
+    /// ```
     pub fn load(file: Option<&Path>, sets: &[String]) -> Result<Self, ConfigError> {
         Self::load_from(file, &environment::settings(std::env::vars_os())?, sets)
     }
@@ -107,6 +113,13 @@ impl Config {
     }
 
     /// Refuses values that the server could not work with.
+    ///
+    /// ```
+    /// let mut config = evanesce::config::Config::default();
+    /// assert!(config.check().is_ok());
+    /// config.export.workers = 0;
+    /// assert!(config.check().is_err());
+    /// ```
     pub fn check(&self) -> Result<(), ConfigError> {
         let at_least = |key, value: u64, least: u64| {
             let reason = format!("is {value}, should be at least {least}");

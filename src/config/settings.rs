@@ -13,6 +13,14 @@ use super::{AdminConfig, AuthConfig, ExportConfig, LimitsConfig, Networks, TlsCo
 use crate::job::TenantId;
 
 /// A duration, written as `500ms`, `5s`, `10min`, `24h` or `30days`.
+///
+/// ```
+/// use evanesce::config::{Config, Time};
+///
+/// let config = Config::load(None, &["download.delete_grace=90s".into()])?;
+/// assert_eq!(config.download.delete_grace, Time(std::time::Duration::from_secs(90)));
+/// # Ok::<_, evanesce::config::ConfigError>(())
+/// ```
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Time(pub Duration);
 
@@ -51,6 +59,15 @@ pub(super) fn without_slash<'de, D: Deserializer<'de>>(deserializer: D) -> Resul
 }
 
 /// All settings.
+///
+/// ```
+/// use evanesce::config::{Config, Time};
+///
+/// let config = Config::load(None, &["export.workers=2".into(), "retention.completed=1h".into()])?;
+/// assert_eq!(config.export.workers, 2);
+/// assert_eq!(config.retention.completed, Time(std::time::Duration::from_secs(3600)));
+/// # Ok::<_, evanesce::config::ConfigError>(())
+/// ```
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct Config {

@@ -80,7 +80,7 @@ impl Config {
     /// Returns the base URLs below which references in a tenant's source are relative (K-12): the
     /// base of the server that the source comes from, and the tenant's own under
     /// `server.public_url`.
-    pub fn bases(&self, tenant: &TenantId) -> Bases {
+    pub(crate) fn bases(&self, tenant: &TenantId) -> Bases {
         let own = self.server.public_url.as_ref().map(|url| format!("{url}/r4/{tenant}"));
         let own = own.unwrap_or_default();
         Bases::new(self.tenant(tenant).source.base_url).and(&own)

@@ -11,6 +11,18 @@ use crate::job::{JobId, JobState};
 use crate::receipts::Pause;
 
 /// What the reaper has done and has before it.
+///
+/// ```
+/// # mod example { include!(concat!(env!("CARGO_MANIFEST_DIR"), "/src/evanesce/example.rs")); }
+/// # use evanesce::*;
+/// # #[tokio::main(flavor = "current_thread")]
+/// # async fn main() -> example::Done {
+/// # let (_folder, evanesce) = example::host().await?;
+/// let status = evanesce.reaper_status().await.expect("it is not going down");
+/// assert_eq!((status.marked, status.orphans), (0, 0));
+/// # Ok(())
+/// # }
+/// ```
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
 pub struct ReaperStatus {
     /// Passes made.

@@ -7,6 +7,17 @@ use std::collections::{BTreeMap, BTreeSet};
 use crate::job::JobId;
 
 /// Why an order was not taken.
+///
+/// ```
+/// # mod example { include!(concat!(env!("CARGO_MANIFEST_DIR"), "/src/evanesce/example.rs")); }
+/// # use evanesce::*;
+/// # #[tokio::main(flavor = "current_thread")]
+/// # async fn main() -> example::Done {
+/// # let (_folder, evanesce) = example::host().await?;
+/// assert_eq!(evanesce.hold(JobId::random(), "legal", "").await, Err(OrderError::NoSuchJob));
+/// # Ok(())
+/// # }
+/// ```
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum OrderError {
     /// There is no such job, or it is erased.

@@ -33,6 +33,7 @@ pub enum Ground {
 
 impl Ground {
     /// Every ground.
+    #[cfg(any(test, feature = "breakpoints"))]
     pub const ALL: [Self; 6] = [
         Self::Marked,
         Self::Leftover,
@@ -215,6 +216,7 @@ impl Warrant {
     }
 
     /// Why they may go.
+    #[cfg(any(test, feature = "breakpoints"))]
     pub fn ground(&self) -> Ground {
         self.ground
     }

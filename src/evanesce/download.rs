@@ -24,6 +24,18 @@ const PUBLICATION: Duration = Duration::from_secs(5);
 const MAX_READ: usize = 1 << 20;
 
 /// Why a file is not opened.
+///
+/// ```
+/// # mod example { include!(concat!(env!("CARGO_MANIFEST_DIR"), "/src/evanesce/example.rs")); }
+/// # use evanesce::*;
+/// # #[tokio::main(flavor = "current_thread")]
+/// # async fn main() -> example::Done {
+/// # let (_folder, evanesce, job) = example::complete().await?;
+/// let refused = evanesce.open_file(&"me".parse::<ClientId>()?.into(), job, "../request.json").await;
+/// assert_eq!(refused.err(), Some(OpenFileError::UnknownFile));
+/// # Ok(())
+/// # }
+/// ```
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum OpenFileError {
     /// The job is not shown.
@@ -40,6 +52,24 @@ pub enum OpenFileError {
 /// A file of an export that is open for reading, as plain text in whatever form it is stored. It counts as a
 /// download until it is dropped: while it is open the file stays, unless the job is deleted and
 /// `download.delete_grace` passes.
+///
+/// ```
+/// # mod example { include!(concat!(env!("CARGO_MANIFEST_DIR"), "/src/evanesce/example.rs")); }
+/// # use evanesce::*;
+/// # #[tokio::main(flavor = "current_thread")]
+/// # async fn main() -> example::Done {
+/// # let (_folder, evanesce, job) = example::complete().await?;
+/// let owner = "me".parse::<ClientId>()?.into();
+/// let name = evanesce.job(&owner, job).await?.manifest(0)?.files[0].name.clone();
+/// let file = evanesce.open_file(&owner, job, &name).await?;
+/// let mut text = Vec::new();
+/// while (text.len() as u64) < file.file().bytes {
+///     text.extend(file.read_at(text.len() as u64, 64 << 10).await?);
+/// }
+/// assert!(text.ends_with(b"}\n"));
+/// # Ok(())
+/// # }
+/// ```
 pub struct OpenFile {
     file: OutputFile,
     download: Download<Arc<dyn ReadAt>>,
@@ -83,6 +113,20 @@ impl Evanesce {
     ///
     /// # Errors
     /// The job is not there or somebody else's; it has no such file; or the file cannot be opened.
+    ///
+    /// ```
+    /// # mod example { include!(concat!(env!("CARGO_MANIFEST_DIR"), "/src/evanesce/example.rs")); }
+    /// # use evanesce::*;
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> example::Done {
+    /// # let (_folder, evanesce, job) = example::complete().await?;
+    /// let owner = "me".parse::<ClientId>()?.into();
+    /// let name = evanesce.job(&owner, job).await?.manifest(0)?.files[0].name.clone();
+    /// let file = evanesce.open_file(&owner, job, &name).await?;
+    /// assert_eq!(file.read_at(0, 16).await?, br#"{"resourceType":"#);
+    /// # Ok(())
+    /// # }
+    /// ```
     pub async fn open_file(
         &self,
         owner: &JobOwner,

@@ -12,6 +12,18 @@ use crate::job::{ClientId, JobId, JobState, RequestSummary, StateName, TenantId}
 use crate::view::{JobLookup, PublishedJob};
 
 /// Whose a job is: a client's of a tenant.
+///
+/// ```
+/// # mod example { include!(concat!(env!("CARGO_MANIFEST_DIR"), "/src/evanesce/example.rs")); }
+/// # use evanesce::*;
+/// # #[tokio::main(flavor = "current_thread")]
+/// # async fn main() -> example::Done {
+/// # let (_folder, evanesce, job) = example::complete().await?;
+/// let stranger = JobOwner { tenant: "default".parse()?, client: "somebody-else".parse()? };
+/// assert_eq!(evanesce.job(&stranger, job).await.err(), Some(JobAbsent::Unknown));
+/// # Ok(())
+/// # }
+/// ```
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct JobOwner {
     /// Whose data is exported.
@@ -28,6 +40,19 @@ impl From<ClientId> for JobOwner {
 }
 
 /// Why a job is not shown.
+///
+/// ```
+/// # mod example { include!(concat!(env!("CARGO_MANIFEST_DIR"), "/src/evanesce/example.rs")); }
+/// # use evanesce::*;
+/// # #[tokio::main(flavor = "current_thread")]
+/// # async fn main() -> example::Done {
+/// # let (_folder, evanesce, job) = example::complete().await?;
+/// let owner: JobOwner = "me".parse::<ClientId>()?.into();
+/// evanesce.cancel(job, owner.client.clone()).await?;
+/// assert_eq!(evanesce.job(&owner, job).await.err(), Some(JobAbsent::Deleted));
+/// # Ok(())
+/// # }
+/// ```
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum JobAbsent {
     /// It was never there, or is somebody else's: the same answer by the same path (P10).
@@ -39,6 +64,19 @@ pub enum JobAbsent {
 }
 
 /// A job as its owner may see it at one moment.
+///
+/// ```
+/// # mod example { include!(concat!(env!("CARGO_MANIFEST_DIR"), "/src/evanesce/example.rs")); }
+/// # use evanesce::*;
+/// # #[tokio::main(flavor = "current_thread")]
+/// # async fn main() -> example::Done {
+/// # let (_folder, evanesce, job) = example::complete().await?;
+/// let shown = evanesce.job(&"me".parse::<ClientId>()?.into(), job).await?;
+/// assert_eq!((shown.id(), shown.percent(), shown.time_left()), (job, 100.0, None));
+/// assert!(matches!(shown.state(), JobState::Complete(_)) && shown.submitted_at() <= evanesce.now());
+/// # Ok(())
+/// # }
+/// ```
 #[derive(Debug, Clone)]
 pub struct JobSnapshot(pub(super) Arc<PublishedJob>);
 
@@ -87,6 +125,18 @@ impl JobSnapshot {
 
 /// One job in the list of all, as an operator sees it. Serializes as `evanesce jobs --json`
 /// shows it.
+///
+/// ```
+/// # mod example { include!(concat!(env!("CARGO_MANIFEST_DIR"), "/src/evanesce/example.rs")); }
+/// # use evanesce::*;
+/// # #[tokio::main(flavor = "current_thread")]
+/// # async fn main() -> example::Done {
+/// # let (_folder, evanesce, job) = example::complete().await?;
+/// let JobOverview { tenant, owner, percent, .. } = evanesce.jobs().await.remove(0);
+/// assert_eq!((tenant.as_str(), owner.as_str(), percent), ("default", "me", Some(100.0)));
+/// # Ok(())
+/// # }
+/// ```
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct JobOverview {
     /// The job.
@@ -110,6 +160,18 @@ impl Evanesce {
     ///
     /// # Errors
     /// There is none, or none any more. A job of somebody else is [`JobAbsent::Unknown`].
+    ///
+    /// ```
+    /// # mod example { include!(concat!(env!("CARGO_MANIFEST_DIR"), "/src/evanesce/example.rs")); }
+    /// # use evanesce::*;
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> example::Done {
+    /// # let (_folder, evanesce, job) = example::complete().await?;
+    /// let shown = evanesce.job(&"me".parse::<ClientId>()?.into(), job).await?;
+    /// assert_eq!(shown.state().name(), StateName::Complete);
+    /// # Ok(())
+    /// # }
+    /// ```
     pub async fn job(&self, owner: &JobOwner, job: JobId) -> Result<JobSnapshot, JobAbsent> {
         self.shown(self.services().view().lookup(&owner.tenant, &owner.client, job))
     }
@@ -125,6 +187,18 @@ impl Evanesce {
 
     /// Returns all jobs, whoever owns them, the oldest first. Deleted ones are among them until the end of
     /// `retention.tombstones`.
+    ///
+    /// ```
+    /// # mod example { include!(concat!(env!("CARGO_MANIFEST_DIR"), "/src/evanesce/example.rs")); }
+    /// # use evanesce::*;
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> example::Done {
+    /// # let (_folder, evanesce, job) = example::complete().await?;
+    /// let jobs = evanesce.jobs().await;
+    /// assert_eq!((jobs[0].job, jobs[0].held), (job, false));
+    /// # Ok(())
+    /// # }
+    /// ```
     pub async fn jobs(&self) -> Vec<JobOverview> {
         let services = self.services();
         let overview = |job: &Arc<PublishedJob>| JobOverview {

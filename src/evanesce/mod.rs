@@ -4,6 +4,7 @@
 
 mod download;
 mod jobs;
+mod life;
 mod orders;
 mod pages;
 mod source;
@@ -19,74 +20,26 @@ use jiff::Timestamp;
 use parking_lot::Mutex;
 use tokio::runtime::Handle;
 use tokio::sync::oneshot;
-use uuid::Uuid;
 
-use crate::actors::{
-    CancelReply, Canceller, Halt, JobMessage, Orchestrator, Services, Submit, SubmitError, Tell,
-};
+use crate::actors::{Halt, Orchestrator, Services};
 use crate::audit::{self, AuditedEvent};
 use crate::builder::Builder;
 use crate::clock::Clock;
 use crate::config::Config;
-use crate::job::{ClientId, ExportRequest, JobId, JobState, Kickoff, Receipt, TenantId};
+use crate::job::{JobId, TenantId};
 use crate::lock::DirLock;
-use crate::receipts::ReceiptsError;
-use crate::telemetry::{self, Fatal};
-use crate::view::LocalView;
+use crate::telemetry::Fatal;
 
 pub(crate) use download::Download;
 pub use download::{OpenFile, OpenFileError};
 pub use jobs::{JobAbsent, JobOverview, JobOwner, JobSnapshot};
+pub use life::{CancelError, Cancelled, Submission};
 pub use orders::Readiness;
 pub use pages::{ManifestPage, PageAbsent};
 pub use source::SourceReadError;
 
 /// The tenant of exports that are submitted by the host itself.
 const DEFAULT_TENANT: &str = "default";
-
-/// Why a job was not cancelled.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-pub enum CancelError {
-    /// There is no such job.
-    #[error("there is no such job")]
-    NotFound,
-    /// It was cancelled, deleted or expired before.
-    #[error("the job was deleted before")]
-    AlreadyDeleted,
-    /// The mark is durable in the store, but not on disk as well: the deletion will be done,
-    /// but cannot be promised twice over.
-    #[error("the deletion is recorded, but could not be confirmed on disk")]
-    HalfDurable,
-    /// The instance is going down; ask again after the next start.
-    #[error("the instance is going down")]
-    Stopped,
-}
-
-/// A mark that is durable, in the store and on disk (P1).
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Cancelled {
-    /// When the cancellation was requested.
-    pub at: Timestamp,
-}
-
-/// An export that is submitted, with all that can be said of it.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Submission {
-    /// The job that it is going to be; no other has this id.
-    pub job: JobId,
-    /// What to export, for whom, and what the export may hold ([`ExportRequest::access`]).
-    pub request: ExportRequest,
-    /// Jobs that its owner may have queued or running; 0 = no such limit, `None` = as many as
-    /// any client of its tenant.
-    pub max_active_jobs: Option<usize>,
-}
-
-impl Submission {
-    /// A request, as a job with a new id and with the limits of any client.
-    pub fn new(request: ExportRequest) -> Self {
-        Self { job: JobId::random(), request, max_active_jobs: None }
-    }
-}
 
 /// The actors and what they work with.
 pub(crate) struct Running {
@@ -106,6 +59,19 @@ struct Inner {
 
 /// A running instance. Clones are handles on the same one; dropping the last one stops it as
 /// [`Evanesce::stop`] does.
+///
+/// ```
+/// # mod example { include!(concat!(env!("CARGO_MANIFEST_DIR"), "/src/evanesce/example.rs")); }
+/// # use evanesce::*;
+/// # #[tokio::main(flavor = "current_thread")]
+/// # async fn main() -> example::Done {
+/// let folder = tempfile::tempdir()?;
+/// let evanesce = Evanesce::builder().data_dir(folder.path()).exporter(example::Patients).start().await?;
+/// let job = evanesce.submit(Kickoff::system(), "me".parse()?).await?;
+/// assert_eq!(evanesce.wait_finished(job).await.map(|state| state.name()), Some(StateName::Complete));
+/// # Ok(())
+/// # }
+/// ```
 #[derive(Clone)]
 pub struct Evanesce(Arc<Inner>);
 
@@ -115,102 +81,37 @@ impl Evanesce {
     }
 
     /// Begins to set an instance up.
+    ///
+    /// ```
+    /// # mod example { include!(concat!(env!("CARGO_MANIFEST_DIR"), "/src/evanesce/example.rs")); }
+    /// # use evanesce::*;
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> example::Done {
+    /// let folder = tempfile::tempdir()?;
+    /// let evanesce = Evanesce::builder().data_dir(folder.path()).exporter(example::Patients).start().await?;
+    /// assert!(evanesce.readiness().await.is_ready);
+    /// # Ok(())
+    /// # }
+    /// ```
     pub fn builder() -> Builder {
         Builder::new()
-    }
-
-    /// Queues an export for `owner`; resolves with its id when it is durably queued.
-    pub async fn submit(&self, kickoff: Kickoff, owner: ClientId) -> Result<JobId, SubmitError> {
-        let tenant = DEFAULT_TENANT.parse().expect("a constant that is a valid name");
-        self.submit_for(tenant, kickoff, owner).await
-    }
-
-    /// As [`Evanesce::submit`], for a tenant.
-    pub async fn submit_for(
-        &self,
-        tenant: TenantId,
-        kickoff: Kickoff,
-        owner: ClientId,
-    ) -> Result<JobId, SubmitError> {
-        let request = ExportRequest::new(tenant, owner, kickoff, self.services().clock.now());
-        self.submit_as(Submission::new(request)).await
-    }
-
-    /// As [`Evanesce::submit`], with all that can be said of an export. A request has
-    /// [`bounds`](crate::job::bounds).
-    pub async fn submit_as(&self, submission: Submission) -> Result<JobId, SubmitError> {
-        let Submission { job, request, max_active_jobs } = submission;
-        request.check_bounds().inspect_err(|_| telemetry::kickoff_refused("too-costly"))?;
-        let (reply, answer) = oneshot::channel();
-        self.0.running.orchestrator.do_send(Submit { job, request, max_active_jobs, reply });
-        let submitted = answer.await.unwrap_or(Err(SubmitError::Failed));
-        submitted.inspect_err(|error| telemetry::kickoff_refused(error.name()))
-    }
-
-    /// Ends a job, whatever its state, and has its files erased. Resolves when the mark is
-    /// durable and its URLs answer 404; the files go after that ([`Evanesce::wait_erased`]).
-    /// Dropping the future gives up the answer, not the cancellation.
-    pub async fn cancel(&self, job: JobId, by: ClientId) -> Result<Cancelled, CancelError> {
-        self.cancel_as(job, by, Uuid::new_v4().to_string()).await
-    }
-
-    /// As [`Evanesce::cancel`], for a request with a name: the same request sent again gets
-    /// the same answer until the files are gone.
-    pub async fn cancel_as(
-        &self,
-        job: JobId,
-        by: ClientId,
-        request_id: String,
-    ) -> Result<Cancelled, CancelError> {
-        self.end(job, Canceller::Client(by), request_id).await
-    }
-
-    /// As [`Evanesce::cancel_as`], because the application that owns the job may do nothing any
-    /// more: its receipt says `revoked`, and names nobody who asked.
-    pub async fn revoke(&self, job: JobId, request_id: String) -> Result<Cancelled, CancelError> {
-        self.end(job, Canceller::Revocation, request_id).await
-    }
-
-    async fn end(&self, job: JobId, by: Canceller, request_id: String) -> Result<Cancelled, CancelError> {
-        let (reply, answer) = oneshot::channel();
-        let message = JobMessage::Cancel { by, request_id, reply };
-        self.0.running.orchestrator.do_send(Tell { job, message });
-        match answer.await {
-            Ok(CancelReply::Accepted { at }) => Ok(Cancelled { at }),
-            Ok(CancelReply::AlreadyDeleted) => Err(CancelError::AlreadyDeleted),
-            Ok(CancelReply::NotFound) => Err(CancelError::NotFound),
-            Ok(CancelReply::HalfDurable) => Err(CancelError::HalfDurable),
-            Err(_) => Err(CancelError::Stopped),
-        }
-    }
-
-    /// Resolves when the job is erased, with its receipt; `None` if there is no such job (any
-    /// more). Waits for ever if nobody ends the job.
-    pub async fn wait_erased(&self, job: JobId) -> Result<Option<Receipt>, ReceiptsError> {
-        let gone = |view: &LocalView| match view.get(job) {
-            None => Some(()),
-            Some(published) => matches!(published.record.state, JobState::Erased(_)).then_some(()),
-        };
-        self.services().view().wait_for(gone).await;
-        self.services().receipts.find(job)
-    }
-
-    /// Resolves with the state of a job when it is complete, failed or deleted; `None` if
-    /// there is no such job.
-    pub async fn wait_finished(&self, job: JobId) -> Option<JobState> {
-        let finished = |view: &LocalView| match view.get(job) {
-            None => Some(None),
-            Some(published) => {
-                let state = published.record.state.clone();
-                (!state.name().is_active()).then_some(Some(state))
-            }
-        };
-        self.services().view().wait_for(finished).await
     }
 
     /// Stops the instance: exports stop between two writes and go on at the next start; what
     /// was submitted to the store is committed; the lock is released. Resolves when all of
     /// that is done, after `grace` at the latest for workers that do not stop.
+    ///
+    /// ```
+    /// # mod example { include!(concat!(env!("CARGO_MANIFEST_DIR"), "/src/evanesce/example.rs")); }
+    /// # use evanesce::*;
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> example::Done {
+    /// # let (_folder, evanesce) = example::host().await?;
+    /// evanesce.stop(std::time::Duration::from_secs(5)).await;
+    /// assert!(evanesce.reaper_status().await.is_none());
+    /// # Ok(())
+    /// # }
+    /// ```
     pub async fn stop(&self, grace: Duration) {
         let inner = self.0.clone();
         let (done, stopped) = oneshot::channel();
@@ -222,11 +123,35 @@ impl Evanesce {
     }
 
     /// Returns the settings.
+    ///
+    /// ```
+    /// # mod example { include!(concat!(env!("CARGO_MANIFEST_DIR"), "/src/evanesce/example.rs")); }
+    /// # use evanesce::*;
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> example::Done {
+    /// # let (_folder, evanesce) = example::host().await?;
+    /// assert_eq!(evanesce.config().export.workers, config::Config::default().export.workers);
+    /// # Ok(())
+    /// # }
+    /// ```
     pub fn config(&self) -> &Config {
         &self.services().config
     }
 
     /// Returns the wall time, by the clock that the instance was given.
+    ///
+    /// ```
+    /// # mod example { include!(concat!(env!("CARGO_MANIFEST_DIR"), "/src/evanesce/example.rs")); }
+    /// # use evanesce::*;
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> example::Done {
+    /// let clock = Clock::new(|| jiff::Timestamp::UNIX_EPOCH);
+    /// let folder = tempfile::tempdir()?;
+    /// let builder = Evanesce::builder().data_dir(folder.path()).exporter(example::Patients);
+    /// assert_eq!(builder.clock(clock).start().await?.now(), jiff::Timestamp::UNIX_EPOCH);
+    /// # Ok(())
+    /// # }
+    /// ```
     pub fn now(&self) -> Timestamp {
         self.services().clock.now()
     }

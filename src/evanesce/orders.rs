@@ -12,6 +12,18 @@ use crate::receipts::{Hold, Pause, ReceiptEntry};
 use crate::telemetry;
 
 /// Whether an instance can keep its promises, and why not.
+///
+/// ```
+/// # mod example { include!(concat!(env!("CARGO_MANIFEST_DIR"), "/src/evanesce/example.rs")); }
+/// # use evanesce::*;
+/// # #[tokio::main(flavor = "current_thread")]
+/// # async fn main() -> example::Done {
+/// # let (_folder, evanesce) = example::host().await?;
+/// let readiness: Readiness = evanesce.readiness().await;
+/// assert!(readiness.is_ready && readiness.workers.count == 0 && readiness.planners.count == 0);
+/// # Ok(())
+/// # }
+/// ```
 #[derive(Debug, Clone, Serialize)]
 pub struct Readiness {
     /// Whether all of this holds: the store takes commits, the audit log is written, the actors answer, the
@@ -29,11 +41,34 @@ pub struct Readiness {
 
 impl Evanesce {
     /// Returns what the reaper has done and has before it; `None` when the instance is going down.
+    ///
+    /// ```
+    /// # mod example { include!(concat!(env!("CARGO_MANIFEST_DIR"), "/src/evanesce/example.rs")); }
+    /// # use evanesce::*;
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> example::Done {
+    /// # let (_folder, evanesce) = example::host().await?;
+    /// let status = evanesce.reaper_status().await.expect("it is not going down");
+    /// assert_eq!((status.marked, status.overdue), (0, false));
+    /// # Ok(())
+    /// # }
+    /// ```
     pub async fn reaper_status(&self) -> Option<ReaperStatus> {
         self.0.running.orchestrator.send(GetStatus).await.ok().flatten()
     }
 
     /// Returns whether the instance can keep its promises.
+    ///
+    /// ```
+    /// # mod example { include!(concat!(env!("CARGO_MANIFEST_DIR"), "/src/evanesce/example.rs")); }
+    /// # use evanesce::*;
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> example::Done {
+    /// # let (_folder, evanesce) = example::host().await?;
+    /// assert!(evanesce.readiness().await.is_ready);
+    /// # Ok(())
+    /// # }
+    /// ```
     pub async fn readiness(&self) -> Readiness {
         let reaper = self.reaper_status().await;
         let in_time = reaper.as_ref().is_some_and(|reaper| !reaper.overdue && reaper.missing.is_empty());
@@ -50,6 +85,19 @@ impl Evanesce {
     ///
     /// # Errors
     /// The reaper is paused already, or the instance is going down.
+    ///
+    /// ```
+    /// # mod example { include!(concat!(env!("CARGO_MANIFEST_DIR"), "/src/evanesce/example.rs")); }
+    /// # use evanesce::*;
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> example::Done {
+    /// # let (_folder, evanesce) = example::host().await?;
+    /// evanesce.pause_reaper("ops", "the disk is being replaced").await?;
+    /// let status = evanesce.reaper_status().await.expect("it is not going down");
+    /// assert_eq!(status.pause.map(|pause| pause.by), Some("ops".into()));
+    /// # Ok(())
+    /// # }
+    /// ```
     pub async fn pause_reaper(&self, by: &str, reason: &str) -> Result<(), OrderError> {
         let (at, by, reason) = (self.now(), by.into(), reason.into());
         self.order(ReceiptEntry::Pause(Pause { at, by, reason })).await
@@ -59,6 +107,17 @@ impl Evanesce {
     ///
     /// # Errors
     /// The reaper is not paused, or the instance is going down.
+    ///
+    /// ```
+    /// # mod example { include!(concat!(env!("CARGO_MANIFEST_DIR"), "/src/evanesce/example.rs")); }
+    /// # use evanesce::*;
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> example::Done {
+    /// # let (_folder, evanesce) = example::host().await?;
+    /// assert_eq!(evanesce.resume_reaper("ops").await, Err(OrderError::NotPaused));
+    /// # Ok(())
+    /// # }
+    /// ```
     pub async fn resume_reaper(&self, by: &str) -> Result<(), OrderError> {
         self.order(ReceiptEntry::Resume { at: self.now(), by: by.into() }).await
     }
@@ -69,6 +128,18 @@ impl Evanesce {
     ///
     /// # Errors
     /// There is no such job, it is held already, or its files are being removed; or the instance is going down.
+    ///
+    /// ```
+    /// # mod example { include!(concat!(env!("CARGO_MANIFEST_DIR"), "/src/evanesce/example.rs")); }
+    /// # use evanesce::*;
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> example::Done {
+    /// # let (_folder, evanesce, job) = example::complete().await?;
+    /// evanesce.hold(job, "legal", "case 4711").await?;
+    /// assert!(evanesce.jobs().await[0].held);
+    /// # Ok(())
+    /// # }
+    /// ```
     pub async fn hold(&self, job: JobId, by: &str, reason: &str) -> Result<(), OrderError> {
         let (at, by, reason) = (self.now(), by.into(), reason.into());
         self.order(ReceiptEntry::Hold(Hold { job, at, by, reason })).await
@@ -79,11 +150,37 @@ impl Evanesce {
     ///
     /// # Errors
     /// The job is under no hold, or the instance is going down.
+    ///
+    /// ```
+    /// # mod example { include!(concat!(env!("CARGO_MANIFEST_DIR"), "/src/evanesce/example.rs")); }
+    /// # use evanesce::*;
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> example::Done {
+    /// # let (_folder, evanesce, job) = example::complete().await?;
+    /// evanesce.hold(job, "legal", "case 4711").await?;
+    /// evanesce.release(job, "legal").await?;
+    /// assert!(evanesce.holds().is_empty());
+    /// # Ok(())
+    /// # }
+    /// ```
     pub async fn release(&self, job: JobId, by: &str) -> Result<(), OrderError> {
         self.order(ReceiptEntry::Release { job, at: self.now(), by: by.into() }).await
     }
 
     /// Returns all holds that are in force.
+    ///
+    /// ```
+    /// # mod example { include!(concat!(env!("CARGO_MANIFEST_DIR"), "/src/evanesce/example.rs")); }
+    /// # use evanesce::*;
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> example::Done {
+    /// # let (_folder, evanesce, job) = example::complete().await?;
+    /// evanesce.hold(job, "legal", "case 4711").await?;
+    /// let hold: Hold = evanesce.holds().remove(0);
+    /// assert_eq!((hold.job, &*hold.reason), (job, "case 4711"));
+    /// # Ok(())
+    /// # }
+    /// ```
     pub fn holds(&self) -> Vec<Hold> {
         self.services().receipts.holds()
     }
@@ -97,6 +194,17 @@ impl Evanesce {
     /// Says that the wall clock is right although it jumped. Expiry, which waits then
     /// ([`ReaperStatus::clock_jumped`]), goes on at once. Returns whether it waited; `None` when the instance
     /// is going down.
+    ///
+    /// ```
+    /// # mod example { include!(concat!(env!("CARGO_MANIFEST_DIR"), "/src/evanesce/example.rs")); }
+    /// # use evanesce::*;
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> example::Done {
+    /// # let (_folder, evanesce) = example::host().await?;
+    /// assert_eq!(evanesce.confirm_clock().await, Some(false), "it did not jump");
+    /// # Ok(())
+    /// # }
+    /// ```
     pub async fn confirm_clock(&self) -> Option<bool> {
         self.0.running.orchestrator.send(ConfirmClock).await.ok().flatten()
     }

@@ -10,6 +10,19 @@ use crate::job::{JobId, JobState, OrganizeBy, OutputFile};
 use crate::view::{PublishedJob, parts_of};
 
 /// A page of a manifest. How it looks as JSON, with URLs, is a matter of HTTP.
+///
+/// ```
+/// # mod example { include!(concat!(env!("CARGO_MANIFEST_DIR"), "/src/evanesce/example.rs")); }
+/// # use evanesce::*;
+/// # #[tokio::main(flavor = "current_thread")]
+/// # async fn main() -> example::Done {
+/// # let (_folder, evanesce, job) = example::complete().await?;
+/// let page = evanesce.job(&"me".parse::<ClientId>()?.into(), job).await?.manifest(0)?;
+/// assert_eq!((page.job, page.has_next, page.organized_by), (job, false, None));
+/// assert_eq!((&*page.files[0].resource_type, page.files[0].count), ("Patient", 3));
+/// # Ok(())
+/// # }
+/// ```
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ManifestPage {
     /// The job.
@@ -29,6 +42,18 @@ pub struct ManifestPage {
 }
 
 /// Why there is no such page.
+///
+/// ```
+/// # mod example { include!(concat!(env!("CARGO_MANIFEST_DIR"), "/src/evanesce/example.rs")); }
+/// # use evanesce::*;
+/// # #[tokio::main(flavor = "current_thread")]
+/// # async fn main() -> example::Done {
+/// # let (_folder, evanesce, job) = example::complete().await?;
+/// let shown = evanesce.job(&"me".parse::<ClientId>()?.into(), job).await?;
+/// assert_eq!(shown.manifest(1), Err(PageAbsent::Unknown));
+/// # Ok(())
+/// # }
+/// ```
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum PageAbsent {
     /// It will be there when more is written.
@@ -45,6 +70,20 @@ impl JobSnapshot {
     ///
     /// # Errors
     /// There is no such page, or not yet. A job that failed has none.
+    ///
+    /// ```
+    /// # mod example { include!(concat!(env!("CARGO_MANIFEST_DIR"), "/src/evanesce/example.rs")); }
+    /// # use evanesce::*;
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> example::Done {
+    /// # let (_folder, evanesce, job) = example::complete().await?;
+    /// let page = evanesce.job(&"me".parse::<ClientId>()?.into(), job).await?.manifest(0)?;
+    /// for file in &page.files {
+    ///     println!("{} has {} resources", file.name, file.count);
+    /// }
+    /// # Ok(())
+    /// # }
+    /// ```
     pub fn manifest(&self, number: usize) -> Result<ManifestPage, PageAbsent> {
         let published = &*self.0;
         let transaction_time = match &published.record.state {

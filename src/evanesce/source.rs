@@ -13,6 +13,19 @@ use crate::job::TenantId;
 const PATIENCE: Duration = Duration::from_secs(10);
 
 /// Why the source did not answer.
+///
+/// ```
+/// # mod example { include!(concat!(env!("CARGO_MANIFEST_DIR"), "/src/evanesce/example.rs")); }
+/// # use evanesce::*;
+/// # #[tokio::main(flavor = "current_thread")]
+/// # async fn main() -> example::Done {
+/// let folder = tempfile::tempdir()?;
+/// let builder = Evanesce::builder().data_dir(folder.path());
+/// let evanesce = builder.exporter_for("north".parse()?, example::Patients).start().await?;
+/// assert_eq!(evanesce.groups(&"south".parse()?).await.err(), Some(SourceReadError::UnknownTenant));
+/// # Ok(())
+/// # }
+/// ```
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum SourceReadError {
     /// There is no such tenant.
@@ -29,6 +42,19 @@ pub enum SourceReadError {
 impl Evanesce {
     /// Returns the tenants that are known by name: those of the settings, and those with an exporter of their
     /// own.
+    ///
+    /// ```
+    /// # mod example { include!(concat!(env!("CARGO_MANIFEST_DIR"), "/src/evanesce/example.rs")); }
+    /// # use evanesce::*;
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> example::Done {
+    /// let folder = tempfile::tempdir()?;
+    /// let builder = Evanesce::builder().data_dir(folder.path());
+    /// let evanesce = builder.exporter_for("north".parse()?, example::Patients).start().await?;
+    /// assert!(evanesce.tenants().contains(&"north".parse()?));
+    /// # Ok(())
+    /// # }
+    /// ```
     pub fn tenants(&self) -> BTreeSet<TenantId> {
         let (config, exporters) = (self.config(), &self.services().exporters);
         let named = config.tenant_ids().into_iter().chain(exporters.own_tenants().cloned());
@@ -39,6 +65,18 @@ impl Evanesce {
     ///
     /// # Errors
     /// There is no such tenant, or its source cannot be asked.
+    ///
+    /// ```
+    /// # mod example { include!(concat!(env!("CARGO_MANIFEST_DIR"), "/src/evanesce/example.rs")); }
+    /// # use evanesce::*;
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> example::Done {
+    /// # let (_folder, evanesce) = example::host().await?;
+    /// let groups = evanesce.groups(&"default".parse()?).await?;
+    /// assert_eq!((&*groups[0].id, groups[0].name.as_deref()), ("g", Some("The three")));
+    /// # Ok(())
+    /// # }
+    /// ```
     pub async fn groups(&self, tenant: &TenantId) -> Result<Arc<Vec<GroupName>>, SourceReadError> {
         self.ask_source(tenant, |exporter| exporter.groups()).await
     }
@@ -48,6 +86,18 @@ impl Evanesce {
     ///
     /// # Errors
     /// There is no such tenant, or its source cannot be asked.
+    ///
+    /// ```
+    /// # mod example { include!(concat!(env!("CARGO_MANIFEST_DIR"), "/src/evanesce/example.rs")); }
+    /// # use evanesce::*;
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> example::Done {
+    /// # let (_folder, evanesce) = example::host().await?;
+    /// let group = ResourceType::of("Group").expect("a type of FHIR");
+    /// assert!(evanesce.resource(&"default".parse()?, group, "g").await?.is_some());
+    /// # Ok(())
+    /// # }
+    /// ```
     pub async fn resource(
         &self,
         tenant: &TenantId,

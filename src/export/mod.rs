@@ -39,6 +39,14 @@ pub use writer::{OutputForm, PartWriter};
 
 /// How an export will be done. The plan is written to the job's directory. A resume after a restart
 /// runs the parts that were not sealed, and never plans again.
+///
+/// ```
+/// use evanesce::{Part, Plan};
+///
+/// let part = Part { weight: 10, content: serde_json::json!({"table": "patients"}) };
+/// let plan = Plan { bytes: Some(4096), ..Plan::new(jiff::Timestamp::now(), vec![part]) };
+/// assert_eq!(plan.parts.len(), 1);
+/// ```
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct Plan {
     /// The instant at which the source is exported (MF-1): everything that was there then, and
@@ -64,6 +72,14 @@ impl Plan {
 
 /// A value that lives as long as a job runs in this process, such as open descriptors of its
 /// source. It is not written to disk, so a job that is resumed after a restart has none.
+///
+/// ```
+/// use evanesce::{HeldResources, Plan};
+///
+/// let snapshot = std::fs::File::open("/dev/null")?;
+/// let plan = Plan { held: HeldResources::new(snapshot), ..Plan::new(jiff::Timestamp::now(), Vec::new()) };
+/// # Ok::<_, std::io::Error>(())
+/// ```
 #[derive(Clone, Default)]
 pub struct HeldResources(Option<Arc<dyn Any + Send + Sync>>);
 
@@ -81,6 +97,12 @@ impl fmt::Debug for HeldResources {
 }
 
 /// One piece of a plan. One worker runs it, and it is sealed as a whole or run again.
+///
+/// ```
+/// let part = evanesce::Part { weight: 10, content: serde_json::json!({"rows": [0, 1000]}) };
+/// assert_eq!(serde_json::to_value(&part)?["weight"], 10);
+/// # Ok::<_, serde_json::Error>(())
+/// ```
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Part {
     /// The amount of work, in a unit of the exporter's choice. Progress is counted in this unit.
@@ -92,6 +114,10 @@ pub struct Part {
 }
 
 /// What a part found, apart from what it wrote.
+///
+/// ```
+/// assert_eq!(evanesce::PartSummary::default().broken_lines, 0);
+/// ```
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct PartSummary {
     /// The lines of the source that were skipped because they are not resources.
@@ -99,6 +125,13 @@ pub struct PartSummary {
 }
 
 /// Why a plan or a part failed. The texts are logged, so they name no patient (P12).
+///
+/// ```
+/// use evanesce::ExportError;
+///
+/// let error = ExportError::SourceUnreadable("the database does not answer".into());
+/// assert_eq!(error.to_string(), "the source could not be read: the database does not answer");
+/// ```
 #[derive(Debug, thiserror::Error)]
 pub enum ExportError {
     /// The job was cancelled. Every call of its writer returns this from then on.
@@ -164,6 +197,12 @@ impl ExportError {
 }
 
 /// What a search for Groups compares.
+///
+/// ```
+/// use evanesce::GroupName;
+///
+/// let group = GroupName { id: "diabetics".into(), name: Some("Diabetics".into()), ..GroupName::default() };
+/// ```
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct GroupName {
     /// The Group's id.
@@ -187,6 +226,30 @@ pub const CHECK_PATIENCE: Duration = Duration::from_secs(2);
 ///
 /// All calls may block; they run on threads made for that. An exporter must be able to run a part
 /// again, in this process or a later one, until the part is sealed.
+///
+/// ```
+/// use evanesce::{CancelToken, ExportError, ExportRequest, Exporter, Part, PartSummary, PartWriter, Plan, ResourceType};
+///
+/// /// Exports what a table has: one part a table.
+/// struct Tables;
+///
+/// impl Exporter for Tables {
+///     fn plan(&self, _: &ExportRequest, _: &CancelToken) -> Result<Plan, ExportError> {
+///         let part = Part { weight: 1000, content: "patients".into() };
+///         Ok(Plan::new(jiff::Timestamp::now(), vec![part]))
+///     }
+///
+///     fn run(&self, _: &Part, out: &mut PartWriter, cancel: &CancelToken) -> Result<PartSummary, ExportError> {
+///         let patient = ResourceType::of("Patient").expect("a type of FHIR");
+///         for row in 0..1000 {
+///             cancel.check()?;
+///             out.resource(patient, format!(r#"{{"resourceType":"Patient","id":"{row}"}}"#).as_bytes())?;
+///             out.progress(1)?;
+///         }
+///         Ok(PartSummary::default())
+///     }
+/// }
+/// ```
 pub trait Exporter: Send + Sync {
     /// Checks a request before it is accepted. The kick-off then refuses what cannot be exported,
     /// or has no room. Returns an upper bound of the bytes that the export will write, or `None` if

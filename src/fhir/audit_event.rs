@@ -81,7 +81,7 @@ pub mod codes {
 
 /// R4's `audit-event-action`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
-#[expect(missing_docs, reason = "the standard's names")]
+#[allow(missing_docs, reason = "the standard's names")]
 pub enum EventAction {
     #[serde(rename = "R")]
     Read,
@@ -95,7 +95,7 @@ pub enum EventAction {
 
 /// R4's `audit-event-outcome`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
-#[expect(missing_docs, reason = "the standard's names")]
+#[allow(missing_docs, reason = "the standard's names")]
 pub enum EventOutcome {
     #[serde(rename = "0")]
     Success,

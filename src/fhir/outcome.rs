@@ -42,6 +42,13 @@ pub enum IssueCode {
 }
 
 /// An OperationOutcome with one issue.
+///
+/// ```
+/// use evanesce::{IssueCode, OperationOutcome, Severity};
+///
+/// let outcome = OperationOutcome::new(Severity::Warning, IssueCode::Invalid, "One row has no id.");
+/// assert!(outcome.to_json().contains("One row has no id."));
+/// ```
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub struct OperationOutcome {

@@ -10,6 +10,7 @@ use super::ResourceType;
 
 /// A parsed literal reference.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[allow(unnameable_types, reason = "only converted into what is public")]
 pub struct LiteralReference<'a> {
     /// The resource type.
     pub resource_type: ResourceType,

@@ -174,6 +174,13 @@ const TYPES: &[(&str, ExportRole)] = &[
 ];
 
 /// A resource type of FHIR R4.
+///
+/// ```
+/// use evanesce::ResourceType;
+///
+/// assert_eq!(ResourceType::of("Patient").map(ResourceType::as_str), Some("Patient"));
+/// assert_eq!(ResourceType::of("patient"), None);
+/// ```
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct ResourceType(u8);
 

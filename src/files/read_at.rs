@@ -9,9 +9,6 @@ use rustix::fs::Advice;
 
 /// Something of a known length that can be read anywhere, by several readers at once.
 pub trait ReadAt: Send + Sync {
-    /// Length in bytes.
-    fn size(&self) -> io::Result<u64>;
-
     /// Reads into `buffer` from `offset`; returns the bytes read, 0 at the end.
     fn read_at(&self, buffer: &mut [u8], offset: u64) -> io::Result<usize>;
 
@@ -34,10 +31,6 @@ pub trait ReadAt: Send + Sync {
 }
 
 impl ReadAt for File {
-    fn size(&self) -> io::Result<u64> {
-        Ok(self.metadata()?.len())
-    }
-
     fn read_at(&self, buffer: &mut [u8], offset: u64) -> io::Result<usize> {
         FileExt::read_at(self, buffer, offset)
     }

@@ -10,6 +10,12 @@ use actix_web::http::header;
 use actix_web::http::uri::Authority;
 
 /// The names of this machine that no other one has, and maybe one more.
+///
+/// ```
+/// use evanesce::http::Hosts;
+///
+/// let hosts = Hosts::loopback().or_of("https://fhir.example.org");
+/// ```
 #[derive(Debug, Clone, Default)]
 pub struct Hosts {
     public: Option<String>,
@@ -29,7 +35,7 @@ impl Hosts {
 
     /// Whether a request is for one of them, on whatever port. One that does not say for whom it is
     /// comes from no browser.
-    pub fn are_meant_by(&self, request: &HttpRequest) -> bool {
+    pub(crate) fn are_meant_by(&self, request: &HttpRequest) -> bool {
         let mut fields = request.headers().get_all(header::HOST);
         let in_target = request.uri().authority().is_none_or(|authority| self.has(authority.as_str()));
         in_target && fields.all(|field| field.to_str().is_ok_and(|host| self.has(host)))

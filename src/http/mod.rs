@@ -59,15 +59,33 @@ use intake::Intake;
 use parameters::taken_by;
 use preferences::Preferences;
 
-pub use error::ApiError;
-pub use forwarded::ClientAddress;
+pub(crate) use error::ApiError;
+pub(crate) use forwarded::ClientAddress;
 pub use hosts::Hosts;
-pub use limits::{Limits, household};
-pub use middleware::RequestId;
+pub(crate) use limits::{Limits, household};
+pub(crate) use middleware::RequestId;
 pub use routes::{configure, configure_admin, not_found};
-pub use wire::{Activity, Wire};
+pub(crate) use wire::{Activity, Wire};
 
 /// What the handlers work with.
+///
+/// ```
+/// # mod example { include!(concat!(env!("CARGO_MANIFEST_DIR"), "/src/evanesce/example.rs")); }
+/// # use evanesce::*;
+/// # #[tokio::main(flavor = "current_thread")]
+/// # async fn main() -> example::Done {
+/// # let (_folder, evanesce) = example::host().await?;
+/// use actix_web::App;
+/// use evanesce::http::{Api, configure, not_found};
+///
+/// let api = Api::new(evanesce, "https://fhir.example.org");
+/// let app = App::new().configure(configure(api)).default_service(not_found());
+/// let app = actix_web::test::init_service(app).await;
+/// let request = actix_web::test::TestRequest::get().uri("/r4/default/metadata").to_request();
+/// assert_eq!(actix_web::test::call_service(&app, request).await.status(), 200);
+/// # Ok(())
+/// # }
+/// ```
 #[derive(Clone)]
 pub struct Api {
     evanesce: Evanesce,
@@ -93,6 +111,17 @@ impl Api {
     /// An API over a running instance. `public_url` is the scheme, host and port that clients
     /// see, without a slash at the end. All requests are those of one built-in client, which may
     /// have everything: the host authenticates, or gives an authority ([`Api::with_authority`]).
+    ///
+    /// ```
+    /// # mod example { include!(concat!(env!("CARGO_MANIFEST_DIR"), "/src/evanesce/example.rs")); }
+    /// # use evanesce::*;
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> example::Done {
+    /// # let (_folder, evanesce) = example::host().await?;
+    /// let api = http::Api::new(evanesce, "https://fhir.example.org");
+    /// # Ok(())
+    /// # }
+    /// ```
     pub fn new(evanesce: Evanesce, public_url: impl Into<String>) -> Self {
         let (config, tenants) = (evanesce.config(), evanesce.tenants());
         let documents = Arc::new(Documents::new(&tenants));
@@ -118,12 +147,36 @@ impl Api {
     }
 
     /// The same, answering operators who have this token.
+    ///
+    /// ```
+    /// # mod example { include!(concat!(env!("CARGO_MANIFEST_DIR"), "/src/evanesce/example.rs")); }
+    /// # use evanesce::*;
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> example::Done {
+    /// # let (folder, evanesce) = example::host().await?;
+    /// let token = OperatorToken::open(&folder.path().join("operator-token"))?;
+    /// let api = http::Api::new(evanesce, "https://fhir.example.org").with_operator_token(token);
+    /// # Ok(())
+    /// # }
+    /// ```
     pub fn with_operator_token(mut self, token: OperatorToken) -> Self {
         self.operator_token = Some(Arc::new(token));
         self
     }
 
     /// The same for those who have an access token of this authority (SMART Backend Services).
+    ///
+    /// ```
+    /// # mod example { include!(concat!(env!("CARGO_MANIFEST_DIR"), "/src/evanesce/example.rs")); }
+    /// # use evanesce::*;
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> example::Done {
+    /// # let (_folder, evanesce) = example::host().await?;
+    /// let authority = std::sync::Arc::new(Authority::open(&evanesce)?);
+    /// let api = http::Api::new(evanesce, "https://fhir.example.org").with_authority(authority);
+    /// # Ok(())
+    /// # }
+    /// ```
     pub fn with_authority(mut self, authority: Arc<Authority>) -> Self {
         self.authority = Some(authority);
         // They tell of it.
@@ -132,12 +185,35 @@ impl Api {
     }
 
     /// The same, serving `/metrics` from this recorder.
+    ///
+    /// ```
+    /// # mod example { include!(concat!(env!("CARGO_MANIFEST_DIR"), "/src/evanesce/example.rs")); }
+    /// # use evanesce::*;
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> example::Done {
+    /// # let (_folder, evanesce) = example::host().await?;
+    /// let recorder = metrics_exporter_prometheus::PrometheusBuilder::new().build_recorder();
+    /// let api = http::Api::new(evanesce, "https://fhir.example.org").with_metrics(recorder.handle());
+    /// # Ok(())
+    /// # }
+    /// ```
     pub fn with_metrics(mut self, metrics: PrometheusHandle) -> Self {
         self.metrics = Some(metrics);
         self
     }
 
     /// The same, but URLs begin with what a trusted proxy says of the client's, if it says it.
+    ///
+    /// ```
+    /// # mod example { include!(concat!(env!("CARGO_MANIFEST_DIR"), "/src/evanesce/example.rs")); }
+    /// # use evanesce::*;
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> example::Done {
+    /// # let (_folder, evanesce) = example::host().await?;
+    /// let api = http::Api::new(evanesce, "http://127.0.0.1:8080").following_proxies();
+    /// # Ok(())
+    /// # }
+    /// ```
     pub fn following_proxies(mut self) -> Self {
         self.follows_proxies = true;
         self
@@ -145,13 +221,24 @@ impl Api {
 
     /// The same, answering requests for these hosts only: where nobody is asked who they are, a page in
     /// a browser could else read everything under a name that it lets point here (DNS rebinding).
+    ///
+    /// ```
+    /// # mod example { include!(concat!(env!("CARGO_MANIFEST_DIR"), "/src/evanesce/example.rs")); }
+    /// # use evanesce::*;
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> example::Done {
+    /// # let (_folder, evanesce) = example::host().await?;
+    /// let api = http::Api::new(evanesce, "http://127.0.0.1:8080").answering_for(http::Hosts::loopback());
+    /// # Ok(())
+    /// # }
+    /// ```
     pub fn answering_for(mut self, hosts: Hosts) -> Self {
         self.hosts = Some(hosts);
         self
     }
 
     /// How often may be asked.
-    pub fn limits(&self) -> &Limits {
+    pub(crate) fn limits(&self) -> &Limits {
         &self.limits
     }
 

@@ -323,6 +323,18 @@ impl Api {
 
 /// Mounts the routes of clients: `App::new().configure(http::configure(api))`. They live under
 /// `/r4/{tenant}`, `/openapi.json`, `/healthz` and `/readyz`.
+///
+/// ```
+/// # mod example { include!(concat!(env!("CARGO_MANIFEST_DIR"), "/src/evanesce/example.rs")); }
+/// # use evanesce::*;
+/// # #[tokio::main(flavor = "current_thread")]
+/// # async fn main() -> example::Done {
+/// # let (_folder, evanesce) = example::host().await?;
+/// let api = http::Api::new(evanesce, "https://fhir.example.org");
+/// let app = actix_web::App::new().configure(http::configure(api));
+/// # Ok(())
+/// # }
+/// ```
 pub fn configure(api: Api) -> impl FnOnce(&mut ServiceConfig) {
     move |config| {
         let profile = api.protocol().profile;
@@ -343,6 +355,18 @@ pub fn configure(api: Api) -> impl FnOnce(&mut ServiceConfig) {
 
 /// Mounts the routes of operators, on a listener that clients do not reach. They live under
 /// `/admin`, `/healthz`, `/readyz` and `/metrics`.
+///
+/// ```
+/// # mod example { include!(concat!(env!("CARGO_MANIFEST_DIR"), "/src/evanesce/example.rs")); }
+/// # use evanesce::*;
+/// # #[tokio::main(flavor = "current_thread")]
+/// # async fn main() -> example::Done {
+/// # let (_folder, evanesce) = example::host().await?;
+/// let api = http::Api::new(evanesce, "https://fhir.example.org");
+/// let app = actix_web::App::new().configure(http::configure_admin(api));
+/// # Ok(())
+/// # }
+/// ```
 pub fn configure_admin(api: Api) -> impl FnOnce(&mut ServiceConfig) {
     move |config| {
         let profile = api.protocol().profile;
@@ -355,6 +379,16 @@ pub fn configure_admin(api: Api) -> impl FnOnce(&mut ServiceConfig) {
 
 /// Where no route leads outside of them: the default service of the application that mounts
 /// the routes, so that those answers too have an id, a log line and limits (G-6).
+///
+/// ```
+/// # mod example { include!(concat!(env!("CARGO_MANIFEST_DIR"), "/src/evanesce/example.rs")); }
+/// # use evanesce::*;
+/// # #[tokio::main(flavor = "current_thread")]
+/// # async fn main() -> example::Done {
+/// let app = actix_web::App::new().default_service(http::not_found());
+/// # Ok(())
+/// # }
+/// ```
 pub fn not_found() -> Route {
     web::to(no_route).wrap(from_fn(middleware::around))
 }

@@ -62,6 +62,7 @@ pub struct Builder<'a> {
 
 /// Why a file could not be indexed.
 #[derive(Debug, thiserror::Error)]
+#[allow(unnameable_types, reason = "only converted into what is public")]
 pub enum BuildError {
     /// The source could not be read, or changed meanwhile.
     #[error(transparent)]
@@ -89,10 +90,6 @@ struct Wanted<'a> {
 }
 
 impl ReadAt for Wanted<'_> {
-    fn size(&self) -> io::Result<u64> {
-        self.file.size()
-    }
-
     fn read_at(&self, buffer: &mut [u8], offset: u64) -> io::Result<usize> {
         if self.closed.is_cancelled() {
             return Err(io::Error::other("the index was closed"));

@@ -42,11 +42,11 @@ use build::{Builder, Task};
 use segment::Doubts;
 
 pub use build::BuildError;
-pub use chunk::{BLOCK, Chunk, Contents, Links, Listing, NOTHING, Shape, Span, Targeting};
+pub use chunk::{BLOCK, Chunk, Links, Listing, NOTHING, Shape, Span, Targeting};
 pub use keeper::Keeper;
 pub use key::{Key, key};
 pub(crate) use leftovers::{FOLDER, remove_leftovers};
-pub use line::{Broken, LineReader, UNKNOWN_AGE, nanoseconds};
+pub use line::{LineReader, UNKNOWN_AGE, nanoseconds};
 pub use overlay::{Gone, Overlay, Spot};
 pub use pointers::each_reference;
 pub use segment::{Segment, SegmentReader, keys};

@@ -156,11 +156,6 @@ impl Segment {
         self.doubts.lock().insert(self.file.name.clone());
     }
 
-    /// Where its last line ends, as far as it is indexed.
-    pub fn end(&self) -> u64 {
-        self.chunks.last().map_or(0, |chunk| chunk.entry.end)
-    }
-
     /// The lines that are no resources in the chunks from number `first` on, by their number in
     /// the file, from 1: as many as are named.
     pub fn broken_lines(&self, first: usize) -> impl Iterator<Item = (u64, Broken)> + '_ {

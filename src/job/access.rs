@@ -8,6 +8,15 @@ use std::collections::{BTreeMap, BTreeSet};
 use serde::{Deserialize, Serialize};
 
 /// The types and the Groups that an export may hold; by default, everything.
+///
+/// ```
+/// use evanesce::{Access, Share};
+///
+/// let laboratory = vec!["category=laboratory".to_string()];
+/// let access = Access::of_types([("Observation".into(), laboratory.clone())].into());
+/// assert_eq!(access.of_type("Observation"), Share::Matching(&laboratory));
+/// assert_eq!(access.of_type("Patient"), Share::Nothing);
+/// ```
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default)]
 pub struct Access {
@@ -20,6 +29,10 @@ pub struct Access {
 }
 
 /// How much of a type that is.
+///
+/// ```
+/// assert_eq!(evanesce::Access::everything().of_type("Patient"), evanesce::Share::All);
+/// ```
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Share<'a> {
     /// Nothing.

@@ -41,6 +41,16 @@ pub const MAX_URL_BYTES: usize = 16 << 10;
 pub const MAX_TEXT_BYTES: usize = 1536 << 10;
 
 /// A request asks for more than it may; the text is for the client.
+///
+/// ```
+/// use evanesce::{ExportRequest, Kickoff, Level, Parameters};
+///
+/// let patients = (0..100_000).map(|n| format!("patient-{n}")).collect();
+/// let kickoff = Kickoff { parameters: Parameters { patients, ..Parameters::default() }, ..Kickoff::new(Level::Patient) };
+/// let request = ExportRequest::new("default".parse()?, "me".parse()?, kickoff, jiff::Timestamp::now());
+/// assert!(request.check_bounds().is_err());
+/// # Ok::<_, evanesce::InvalidName>(())
+/// ```
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[error("{what} has more than {most} {unit}; ask for less in one export, or for several exports.")]
 pub struct Exceeded {

@@ -6,6 +6,10 @@ use serde::{Deserialize, Serialize};
 use super::{JobRecord, OrganizeBy};
 
 /// A content coding (RFC 9110, 8.4.1) that a file can be stored and served in.
+///
+/// ```
+/// assert_eq!(evanesce::Coding::Zstd.name(), "zstd");
+/// ```
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Coding {
@@ -45,6 +49,19 @@ pub struct Coded {
 }
 
 /// One sealed output file: written, fsynced and closed.
+///
+/// ```
+/// # mod example { include!(concat!(env!("CARGO_MANIFEST_DIR"), "/src/evanesce/example.rs")); }
+/// # use evanesce::*;
+/// # #[tokio::main(flavor = "current_thread")]
+/// # async fn main() -> example::Done {
+/// # let (_folder, evanesce, job) = example::complete().await?;
+/// let page = evanesce.job(&"me".parse::<ClientId>()?.into(), job).await?.manifest(0)?;
+/// let file: &OutputFile = &page.files[0];
+/// assert!(!file.is_error() && !file.is_deleted() && file.count == 3);
+/// # Ok(())
+/// # }
+/// ```
 #[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct OutputFile {
     /// `<UPPER-UUID>_<Type>.ndjson` (G-1).
@@ -110,6 +127,7 @@ impl OutputFile {
 
 /// One part of a plan that is done: its files are durable and are never written again.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[allow(unnameable_types, reason = "only taken by what is hidden")]
 pub struct SealedPart {
     /// Index of the part in its plan, from 0.
     pub index: u32,
@@ -120,6 +138,18 @@ pub struct SealedPart {
 }
 
 /// The sums of a complete job: the content of `Complete`.
+///
+/// ```
+/// # mod example { include!(concat!(env!("CARGO_MANIFEST_DIR"), "/src/evanesce/example.rs")); }
+/// # use evanesce::*;
+/// # #[tokio::main(flavor = "current_thread")]
+/// # async fn main() -> example::Done {
+/// # let (_folder, evanesce, job) = example::complete().await?;
+/// let Some(JobState::Complete(completion)) = evanesce.wait_finished(job).await else { panic!() };
+/// assert!(completion.completed_at >= completion.transaction_time);
+/// # Ok(())
+/// # }
+/// ```
 #[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct Completion {
     /// The instant whose view of the source was exported (MF-1).
@@ -140,6 +170,7 @@ pub struct Completion {
 
 impl Completion {
     /// Sums up the sealed parts of a job.
+    #[doc(hidden)]
     pub fn of(parts: &[SealedPart], transaction_time: Timestamp, completed_at: Timestamp) -> Self {
         let files = || parts.iter().flat_map(|part| &part.files);
         let bytes = files().map(|file| file.bytes).sum();

@@ -11,6 +11,13 @@ use serde::{Deserialize, Serialize};
 use super::{InvalidName, JobId, TenantId};
 
 /// What the proofs of one job are made with.
+///
+/// ```
+/// let handout = evanesce::Handout::new("default".parse()?, evanesce::JobId::random());
+/// let query = handout.query("DocumentReference", "scan-1");
+/// assert!(query.starts_with("?request="));
+/// # Ok::<_, evanesce::InvalidName>(())
+/// ```
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Handout {
     tenant: TenantId,

@@ -7,6 +7,10 @@ use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
 /// Why a text is not the name it should be.
+///
+/// ```
+/// assert!("no spaces".parse::<evanesce::ClientId>().is_err());
+/// ```
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("not a valid {what}")]
 pub struct InvalidName {
@@ -14,6 +18,14 @@ pub struct InvalidName {
 }
 
 /// The id of one export job: a random UUID, written in lower case with hyphens.
+///
+/// ```
+/// use evanesce::JobId;
+///
+/// let job = JobId::random();
+/// assert_eq!(job.to_string().parse::<JobId>()?, job);
+/// # Ok::<_, evanesce::InvalidName>(())
+/// ```
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(transparent)]
 pub struct JobId(Uuid);

@@ -4,6 +4,17 @@ use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
 /// What a client asked for beside the level. The default asks for everything.
+///
+/// ```
+/// use evanesce::{Parameters, Provenances};
+///
+/// let parameters = Parameters {
+///     types: vec!["Patient".into(), "Observation".into()],
+///     provenances: Some(Provenances::Latest),
+///     ..Parameters::default()
+/// };
+/// assert!(!parameters.partial_manifests);
+/// ```
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default)]
 pub struct Parameters {
@@ -53,6 +64,10 @@ fn is_false(value: &bool) -> bool {
 
 /// The Provenances that `includeAssociatedData` asks for; the greater one is the less
 /// restrictive and wins.
+///
+/// ```
+/// assert!(evanesce::Provenances::Relevant > evanesce::Provenances::Latest);
+/// ```
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Provenances {
@@ -63,6 +78,10 @@ pub enum Provenances {
 }
 
 /// What the output is organized by.
+///
+/// ```
+/// assert_eq!(evanesce::OrganizeBy::Patient.as_str(), "Patient");
+/// ```
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum OrganizeBy {

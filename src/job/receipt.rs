@@ -38,6 +38,19 @@ impl AddAssign for Swept {
 }
 
 /// Evidence of one erasure (P9): counts, instants and reasons; no parameter, no content.
+///
+/// ```
+/// # mod example { include!(concat!(env!("CARGO_MANIFEST_DIR"), "/src/evanesce/example.rs")); }
+/// # use evanesce::*;
+/// # #[tokio::main(flavor = "current_thread")]
+/// # async fn main() -> example::Done {
+/// # let (_folder, evanesce, job) = example::complete().await?;
+/// evanesce.cancel(job, "me".parse()?).await?;
+/// let receipt: Receipt = evanesce.wait_erased(job).await?.expect("it was there");
+/// assert!(receipt.files > 0 && receipt.gone_at >= receipt.marked_at);
+/// # Ok(())
+/// # }
+/// ```
 #[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct Receipt {
     /// The job.
@@ -86,7 +99,7 @@ pub struct Receipt {
 
 impl Receipt {
     /// The tombstone that goes with this receipt.
-    pub fn erasure(&self) -> Erasure {
+    pub(crate) fn erasure(&self) -> Erasure {
         Erasure { reason: self.reason, marked_at: self.marked_at, gone_at: self.gone_at }
     }
 }

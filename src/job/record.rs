@@ -34,6 +34,21 @@ impl JobRecord {
 
 /// Where a job stands. Life only goes forward: each state's [`StateName`] is greater than
 /// those that can precede it.
+///
+/// ```
+/// # mod example { include!(concat!(env!("CARGO_MANIFEST_DIR"), "/src/evanesce/example.rs")); }
+/// # use evanesce::*;
+/// # #[tokio::main(flavor = "current_thread")]
+/// # async fn main() -> example::Done {
+/// # let (_folder, evanesce, job) = example::complete().await?;
+/// match evanesce.wait_finished(job).await {
+///     Some(JobState::Complete(completion)) => assert_eq!(completion.resources, 3),
+///     Some(JobState::Failed(failure)) => println!("{}", failure.reason.text()),
+///     _ => println!("it was deleted"),
+/// }
+/// # Ok(())
+/// # }
+/// ```
 #[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(tag = "name", rename_all = "lowercase")]
 pub enum JobState {
@@ -85,6 +100,13 @@ impl JobState {
 }
 
 /// The states in the order of life: the later of two witnesses wins.
+///
+/// ```
+/// use evanesce::StateName;
+///
+/// assert!(StateName::Running.is_active() && StateName::Marked.is_deleted());
+/// assert!(StateName::Complete < StateName::Marked, "life only goes forward");
+/// ```
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 #[expect(missing_docs, reason = "see JobState")]
@@ -139,6 +161,10 @@ pub struct Failure {
 }
 
 /// Why a job failed. A closed list, so that no message can carry patient data (P12).
+///
+/// ```
+/// println!("{}", evanesce::FailureReason::SourceChanged.text());
+/// ```
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum FailureReason {
@@ -226,6 +252,10 @@ pub struct Mark {
 }
 
 /// Why a job's files are marked for deletion.
+///
+/// ```
+/// assert_eq!(evanesce::MarkReason::Deleted.as_str(), "deleted");
+/// ```
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum MarkReason {

@@ -7,6 +7,11 @@ use serde::{Deserialize, Serialize};
 use super::{Access, ClientId, Handout, Parameters, TenantId};
 
 /// Which `$export` operation was called.
+///
+/// ```
+/// let level = evanesce::Level::Group { id: "diabetics".into() };
+/// assert_ne!(level, evanesce::Level::Patient);
+/// ```
 #[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Level {
@@ -25,6 +30,14 @@ pub enum Level {
 pub const ALL_PATIENTS: &str = "All_Patients";
 
 /// What to export.
+///
+/// ```
+/// use evanesce::{Kickoff, Level, Parameters};
+///
+/// let parameters = Parameters { types: vec!["Patient".into()], ..Parameters::default() };
+/// let kickoff = Kickoff { parameters, ..Kickoff::new(Level::Patient) };
+/// assert_ne!(kickoff, Kickoff::system());
+/// ```
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Kickoff {
     /// The operation.
@@ -54,6 +67,15 @@ impl Kickoff {
 }
 
 /// One export request, as accepted at the kick-off.
+///
+/// ```
+/// use evanesce::{Access, ExportRequest, Kickoff};
+///
+/// let request = ExportRequest::new("default".parse()?, "me".parse()?, Kickoff::system(), jiff::Timestamp::now());
+/// let patients = Access::of_types([("Patient".into(), vec![])].into());
+/// let request = ExportRequest { access: patients, ..request };
+/// # Ok::<_, evanesce::InvalidName>(())
+/// ```
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ExportRequest {
     /// Whose data.

@@ -54,6 +54,18 @@ pub enum ReceiptEntry {
 }
 
 /// A hold on a job, as an operator placed it.
+///
+/// ```
+/// # mod example { include!(concat!(env!("CARGO_MANIFEST_DIR"), "/src/evanesce/example.rs")); }
+/// # use evanesce::*;
+/// # #[tokio::main(flavor = "current_thread")]
+/// # async fn main() -> example::Done {
+/// # let (_folder, evanesce, job) = example::complete().await?;
+/// evanesce.hold(job, "legal", "case 4711").await?;
+/// assert_eq!(evanesce.holds()[0].by, "legal");
+/// # Ok(())
+/// # }
+/// ```
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Hold {
     /// The job.
@@ -67,6 +79,19 @@ pub struct Hold {
 }
 
 /// A pause of the reaper, as an operator ordered it.
+///
+/// ```
+/// # mod example { include!(concat!(env!("CARGO_MANIFEST_DIR"), "/src/evanesce/example.rs")); }
+/// # use evanesce::*;
+/// # #[tokio::main(flavor = "current_thread")]
+/// # async fn main() -> example::Done {
+/// # let (_folder, evanesce) = example::host().await?;
+/// evanesce.pause_reaper("ops", "the disk is being replaced").await?;
+/// let pause: Option<Pause> = evanesce.reaper_status().await.and_then(|status| status.pause);
+/// assert_eq!(pause.map(|pause| pause.reason), Some("the disk is being replaced".into()));
+/// # Ok(())
+/// # }
+/// ```
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Pause {
     /// Since when.

@@ -17,6 +17,7 @@ pub use ndjson::NdjsonFolder;
 
 /// Why a source cannot be read.
 #[derive(Debug, thiserror::Error)]
+#[allow(unnameable_types, reason = "only converted into what is public")]
 pub enum SourceError {
     /// The file is not the one that the snapshot saw.
     #[error("{0} is not the file that was planned any more")]

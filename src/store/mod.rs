@@ -13,6 +13,7 @@ pub use committer::{CommitError, CommitOutcome, Committer, DurableChange, OtherW
 
 /// Why a store cannot do what was asked.
 #[derive(Debug, thiserror::Error)]
+#[allow(unnameable_types, reason = "only converted into what is public")]
 pub enum StoreError {
     /// Another process has the store open.
     #[error("the store is in use by another process")]

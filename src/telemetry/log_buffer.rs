@@ -32,6 +32,7 @@ const RETRY: Duration = Duration::from_secs(1);
 const PAUSE: Duration = Duration::from_millis(10);
 
 /// A bounded queue between threads that log and the thread that writes.
+#[allow(unnameable_types, reason = "only converted into what is public")]
 pub struct LogBuffer {
     format: LogFormat,
     room: usize,

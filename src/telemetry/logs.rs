@@ -16,6 +16,7 @@ use super::log_buffer::{LogBuffer, ROOM};
 /// The format of log lines.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[cfg_attr(feature = "cli", derive(clap::ValueEnum))]
+#[allow(unnameable_types, reason = "only converted into what is public")]
 pub enum LogFormat {
     /// For people.
     Text,

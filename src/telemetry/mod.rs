@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 use metrics::{counter, gauge, histogram};
 use metrics_exporter_prometheus::{BuildError, Matcher, PrometheusBuilder, PrometheusHandle};
 
-pub use logs::{LogFormat, LogGuard, flush_logs, init_logs, say};
+pub use logs::{LogFormat, flush_logs, init_logs, say};
 
 /// What to do when nothing can be promised any more. The process is crash-only: the supervisor
 /// restarts it, and the reconcile at the start does the rest.

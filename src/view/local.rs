@@ -10,9 +10,7 @@ use tokio::sync::watch;
 
 use super::downloads::{DownloadTicket, OpenDownloads};
 use super::{ExportProgress, PartialManifests, PollLimit};
-use crate::job::{
-    ClientId, JobId, JobRecord, JobState, OutputFile, RequestSummary, SealedPart, StateName, TenantId,
-};
+use crate::job::{ClientId, JobId, JobRecord, JobState, OutputFile, RequestSummary, SealedPart, TenantId};
 
 /// One job as clients may see it.
 #[derive(Debug, Clone)]
@@ -206,11 +204,6 @@ impl LocalView {
         of_client.map_or(Vec::new(), |of_client| of_client.finished.iter().take(most).copied().collect())
     }
 
-    /// How many jobs are in each state.
-    pub fn count(&self, matches: impl Fn(StateName) -> bool) -> usize {
-        self.jobs.read().all.values().filter(|job| matches(job.record.state.name())).count()
-    }
-
     /// Units of work of all active jobs: planned, and done.
     pub fn work(&self) -> (u64, u64) {
         let jobs = self.jobs.read();
@@ -294,7 +287,9 @@ mod tests {
     use jiff::Timestamp;
 
     use super::*;
-    use crate::job::{ExportRequest, Failure, FailureReason, Kickoff, Mark, MarkReason, Parameters};
+    use crate::job::{
+        ExportRequest, Failure, FailureReason, Kickoff, Mark, MarkReason, Parameters, StateName,
+    };
 
     #[test]
     fn p13_the_jobs_of_a_client_are_counted_through_their_lives() {

@@ -27,7 +27,8 @@ pub use table::{Building, Cure, Testimony};
 
 /// Why a start is given up.
 #[derive(Debug, thiserror::Error)]
-#[expect(missing_docs, reason = "the witnesses' own errors")]
+#[allow(missing_docs, reason = "the witnesses' own errors")]
+#[allow(unnameable_types, reason = "only converted into what is public")]
 pub enum ReconcileError {
     #[error(transparent)]
     Store(#[from] StoreError),

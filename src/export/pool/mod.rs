@@ -28,6 +28,12 @@ pub struct PoolThreads {
 }
 
 /// Work that was started for jobs that have ended, and has not returned.
+///
+/// ```
+/// let none = evanesce::OutlivingWork { count: 0, is_starved: false };
+/// assert_eq!(serde_json::to_value(none)?["starved"], false);
+/// # Ok::<_, serde_json::Error>(())
+/// ```
 #[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Serialize)]
 pub struct OutlivingWork {
     /// How many parts or plans there are.

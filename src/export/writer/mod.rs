@@ -106,6 +106,17 @@ impl WriterContext {
 /// Every call may block while the job is paused or throttled. Every call returns
 /// [`ExportError::Cancelled`] as soon as the job is cancelled, even if it would only gather bytes
 /// or count. The files are then closed, and nothing that is written later reaches the disk.
+///
+/// ```
+/// # use evanesce::*;
+/// # let patient = ResourceType::of("Patient").expect("a type of FHIR");
+/// fn write(patient: ResourceType, out: &mut PartWriter) -> Result<(), ExportError> {
+///     out.resource(patient, br#"{"resourceType":"Patient","id":"a"}"#)?;
+///     let text = "One row was left out: it has no id.";
+///     out.outcome(&OperationOutcome::new(Severity::Warning, IssueCode::Invalid, text))?;
+///     out.progress(1)
+/// }
+/// ```
 pub struct PartWriter {
     slot: Arc<WriterSlot>,
     shared: Arc<WriterContext>,

@@ -94,11 +94,6 @@ impl TypeFilter {
         self.criteria.iter().map(SearchCriterion::values).sum()
     }
 
-    /// Returns the type that the filter is for.
-    pub fn resource_type(&self) -> ResourceType {
-        self.resource_type
-    }
-
     /// Returns whether the resource of this line (JSON of the filter's type) matches. `bases` are
     /// those of the source, for absolute references (K-12). A malformed line does not match; it is
     /// read only up to the last element that matters.

@@ -91,10 +91,6 @@ impl CodedFile {
 }
 
 impl ReadAt for CodedFile {
-    fn size(&self) -> io::Result<u64> {
-        Ok(self.bytes)
-    }
-
     fn read_at(&self, buffer: &mut [u8], offset: u64) -> io::Result<usize> {
         if offset >= self.bytes {
             return Ok(0);
@@ -119,10 +115,6 @@ mod tests {
     use super::*;
 
     impl ReadAt for Vec<u8> {
-        fn size(&self) -> io::Result<u64> {
-            Ok(self.len() as u64)
-        }
-
         fn read_at(&self, buffer: &mut [u8], offset: u64) -> io::Result<usize> {
             let rest = self.get(usize::try_from(offset).unwrap()..).unwrap_or_default();
             let length = rest.len().min(buffer.len());

@@ -1,0 +1,97 @@
+//! Why an instance could not be started.
+
+use std::error::Error;
+use std::io;
+use std::path::PathBuf;
+
+use crate::audit::AuditError;
+use crate::erase::reconcile::ReconcileError;
+use crate::files::FilesError;
+use crate::receipts::ReceiptsError;
+use crate::store::StoreError;
+
+/// What went wrong in a room of the instance.
+type Cause = Box<dyn Error + Send + Sync>;
+
+/// Why an instance could not be started. Nothing was changed that the next start would miss.
+///
+/// ```
+/// # mod example { include!(concat!(env!("CARGO_MANIFEST_DIR"), "/src/evanesce/example.rs")); }
+/// # use evanesce::*;
+/// # #[tokio::main(flavor = "current_thread")]
+/// # async fn main() -> example::Done {
+/// # let (folder, _evanesce) = example::host().await?;
+/// let refused = Evanesce::builder().data_dir(folder.path()).exporter(example::Patients).start().await;
+/// assert!(matches!(refused, Err(StartError::InUse(_))));
+/// # Ok(())
+/// # }
+/// ```
+#[derive(Debug, thiserror::Error)]
+pub enum StartError {
+    /// Another process has the data directory.
+    #[error(
+        "the data directory {0} is in use by another process; stop that one first, or use another --data-dir"
+    )]
+    InUse(PathBuf),
+    /// The data directory cannot be used.
+    #[error("cannot use the data directory: {0}")]
+    DataDir(#[source] Cause),
+    /// The lock, or a thread, could not be had.
+    #[error("cannot {operation}: {error}")]
+    System {
+        /// What was tried.
+        operation: &'static str,
+        /// What went wrong.
+        error: io::Error,
+    },
+    /// The store cannot be opened.
+    #[error("cannot open the store: {0}")]
+    Store(#[source] Cause),
+    /// The chain of receipts is broken.
+    #[error("cannot use the receipts: {0}")]
+    Receipts(#[source] Cause),
+    /// The audit log cannot be kept.
+    #[error("cannot use the audit log: {0}; audit.enabled=false starts without one")]
+    Audit(#[source] Cause),
+    /// The witnesses could not be joined.
+    #[error("cannot reconcile store, disk and receipts: {0}")]
+    Reconcile(#[source] Cause),
+    /// The source of a tenant cannot be read.
+    #[error("cannot use the source: {error}; {setting} should name a folder of FHIR NDJSON files")]
+    Source {
+        /// What names it.
+        setting: String,
+        /// What went wrong.
+        error: Cause,
+    },
+}
+
+impl From<FilesError> for StartError {
+    fn from(error: FilesError) -> Self {
+        Self::DataDir(error.into())
+    }
+}
+
+impl From<StoreError> for StartError {
+    fn from(error: StoreError) -> Self {
+        Self::Store(error.into())
+    }
+}
+
+impl From<ReceiptsError> for StartError {
+    fn from(error: ReceiptsError) -> Self {
+        Self::Receipts(error.into())
+    }
+}
+
+impl From<AuditError> for StartError {
+    fn from(error: AuditError) -> Self {
+        Self::Audit(error.into())
+    }
+}
+
+impl From<ReconcileError> for StartError {
+    fn from(error: ReconcileError) -> Self {
+        Self::Reconcile(error.into())
+    }
+}
