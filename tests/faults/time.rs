@@ -67,6 +67,20 @@ impl Machine {
         builder.start().await.unwrap()
     }
 
+    /// Stops the instance after what its clock shows now was kept for the next start.
+    async fn stop(&self, evanesce: Evanesce) {
+        let kept = self.folder.path().join("clock.json");
+        // The first one may be of before.
+        for _ in 0..2 {
+            // There may be none yet.
+            let _ = std::fs::remove_file(&kept);
+            while !kept.exists() {
+                tokio::time::sleep(Duration::from_millis(2)).await;
+            }
+        }
+        drop(evanesce);
+    }
+
     /// A complete job, which expires in a day.
     async fn export(&self, evanesce: &Evanesce) -> JobId {
         let kickoff = Kickoff {
@@ -143,11 +157,11 @@ async fn a_clock_that_jumps_while_the_server_is_down_expires_nothing() {
         let evanesce = machine.start().await;
         let job = machine.export(&evanesce).await;
         passes(&evanesce).await;
-        drop(evanesce);
+        machine.stop(evanesce).await;
         machine.set(ahead);
         let evanesce = machine.start().await;
         assert_held(&evanesce, job).await;
-        drop(evanesce);
+        machine.stop(evanesce).await;
         // However often it is started: an hour of steady time is an hour.
         let evanesce = machine.start().await;
         assert_held(&evanesce, job).await;
@@ -189,7 +203,7 @@ async fn a_long_time_off_is_believed_if_the_machine_was_up_and_not_over_a_reboot
         let machine = Machine::new();
         let evanesce = machine.start().await;
         passes(&evanesce).await;
-        drop(evanesce);
+        machine.stop(evanesce).await;
         // As if that had been long ago: for half of the time that this machine is up.
         machine.edit(|kept| {
             let last = &mut kept["last"];
@@ -216,7 +230,7 @@ async fn a_hold_ends_after_an_hour_of_steady_time_over_restarts() {
     let job = machine.export(&evanesce).await;
     machine.set(2 * DAY);
     assert_held(&evanesce, job).await;
-    drop(evanesce);
+    machine.stop(evanesce).await;
     machine.edit(|kept| kept["steady_for"]["secs"] = (HOUR - 1).into());
     let evanesce = machine.start().await;
     // Less than a second is left of it.
