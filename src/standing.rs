@@ -93,13 +93,13 @@ impl Standing {
 /// receipts, the audit log.
 pub struct OwnFiles {
     standing: Arc<Standing>,
-    receipts: Arc<ReceiptChain>,
+    receipts: Arc<dyn ReceiptChain>,
     audit: Arc<AuditLog>,
 }
 
 impl OwnFiles {
     /// Of these witnesses.
-    pub fn new(standing: &Arc<Standing>, receipts: &Arc<ReceiptChain>, audit: &Arc<AuditLog>) -> Self {
+    pub fn new(standing: &Arc<Standing>, receipts: &Arc<dyn ReceiptChain>, audit: &Arc<AuditLog>) -> Self {
         Self { standing: standing.clone(), receipts: receipts.clone(), audit: audit.clone() }
     }
 

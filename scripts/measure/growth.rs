@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 use evanesce::job::{
     Completion, Erasure, JobId, JobRecord, JobState, Mark, MarkReason, OutputFile, SealedPart, StateName,
 };
-use evanesce::store::{SledStore, Store, StoreEntry, StoredJob};
+use evanesce::store::{EntryOutcome, SledStore, Store, StoreEntry, StoredJob};
 use jiff::Timestamp;
 
 use crate::{Args, summary};
@@ -120,9 +120,9 @@ impl Lives {
             self.waiting[0].push_back(record);
         }
         let began = Instant::now();
-        let fitted = self.store.commit(&entries).expect("a commit");
+        let outcomes = self.store.commit(&entries).expect("a commit");
         self.commits.push(began.elapsed());
-        assert!(fitted.iter().all(|fits| *fits), "a revision did not fit");
+        assert!(outcomes.iter().all(|outcome| *outcome == EntryOutcome::Applied), "a revision did not fit");
     }
 }
 

@@ -51,7 +51,7 @@ pub struct Services {
     /// The audit log.
     pub audit: Arc<AuditLog>,
     /// The chain of receipts.
-    pub receipts: Arc<ReceiptChain>,
+    pub receipts: Arc<dyn ReceiptChain>,
     /// Who has which room.
     pub space: Arc<Space>,
     /// The writer of the store.

@@ -28,15 +28,15 @@ pub async fn prune(services: Arc<Services>, now: Timestamp) {
     let before = clock::before(now, services.config.retention.receipts.0);
     let find = {
         let (receipts, view) = (services.receipts.clone(), services.committer.view().clone());
-        move || receipts.due(before, |job| view.get(job).is_some())
+        move || receipts.due(before, &|job| view.get(job).is_some())
     };
-    let Some(Some(due)) = run(&services, find).await else { return };
-    let (cut, receipts) = (due.cut, services.receipts.clone());
+    let Some(Some(cut)) = run(&services, find).await else { return };
+    let receipts = services.receipts.clone();
     if services.committer.submit(DurableChange::Note(ReceiptEntry::Prune { at: now, cut })).await.is_err() {
         // The process is ending.
         return;
     }
-    if run(&services, move || receipts.cut(&due)).await.is_some() {
+    if run(&services, move || receipts.cut(cut)).await.is_some() {
         tracing::info!(%before, count = cut.count, head = %cut.hash, "receipts were pruned up to this one");
     }
 }

@@ -186,7 +186,7 @@ impl Services {
             now: self.clock.now(),
             changes_waiting: self.committer.waiting(),
             view: self.view(),
-            receipts: &self.receipts,
+            receipts: &*self.receipts,
             holds: self.eraser.holds(),
             config: &self.config,
         }

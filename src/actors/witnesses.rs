@@ -17,7 +17,7 @@ pub struct DiskWitnesses {
     /// Job directories.
     pub files: Arc<dyn Files>,
     /// The chain.
-    pub receipts: Arc<ReceiptChain>,
+    pub receipts: Arc<dyn ReceiptChain>,
     /// What performs erasures.
     pub eraser: Arc<Eraser>,
     /// Where erasures and orders are told of, once their receipts are durable.

@@ -25,7 +25,7 @@ use crate::files::{Files, FilesError, LocalFiles, Room};
 use crate::hooks::Hooks;
 use crate::job::{JobId, TenantId};
 use crate::lock::DirLock;
-use crate::receipts::ReceiptChain;
+use crate::receipts::{ReceiptChain, ReceiptFile};
 use crate::space::Space;
 use crate::standing::Standing;
 use crate::store::{Committer, OtherWitnesses, SledStore, Store, StoreError};
@@ -236,7 +236,8 @@ impl Builder {
         let lock = Arc::new(lock.ok_or_else(|| StartError::InUse(data_dir.clone()))?);
         close_folder(&data_dir);
         make_room(&*files)?;
-        let receipts = Arc::new(ReceiptChain::open(&data_dir)?.with_hooks(hooks.clone()));
+        let receipts = ReceiptFile::open(&data_dir)?.with_hooks(hooks.clone());
+        let receipts: Arc<dyn ReceiptChain> = Arc::new(receipts);
         let audit = Arc::new(AuditLog::open(&data_dir, &config.audit, clock.clone())?);
         let view = Arc::new(LocalView::default());
         let evidence = LiveEvidence { files: files.clone(), receipts: receipts.clone(), view: view.clone() };
@@ -256,7 +257,7 @@ impl Builder {
         }
         let log = data_dir.join(audit::FOLDER);
         let (now, retention) = (clock.now(), &config.retention);
-        let heard = Witnesses { files: &*files, receipts: &receipts, audit: &log, now, retention };
+        let heard = Witnesses { files: &*files, receipts: &*receipts, audit: &log, now, retention };
         let joined = reconcile::at_start(&mut *store, &heard, &hooks)?;
         if let Some((entry, head)) = &joined.gap {
             audit.record(audit::AuditedEvent::of_receipt(entry, *head));

@@ -66,7 +66,7 @@ pub struct ReaperSurroundings<'a> {
     /// The published view.
     pub view: &'a LocalView,
     /// The chain of receipts.
-    pub receipts: &'a ReceiptChain,
+    pub receipts: &'a dyn ReceiptChain,
     /// Who grants warrants.
     pub holds: &'a Arc<HoldRegistry>,
     /// The settings.
@@ -266,7 +266,7 @@ mod tests {
     use crate::files::{Files, LocalFiles, Place};
     use crate::hooks::Hooks;
     use crate::job::{Completion, JobRecord, JobState, Mark, MarkReason, StateName};
-    use crate::receipts::Pause;
+    use crate::receipts::{Pause, ReceiptFile};
     use crate::view::{PublishedJob, ViewChange};
 
     fn at(second: i64) -> Timestamp {
@@ -278,7 +278,7 @@ mod tests {
         job: JobId,
         files: Arc<LocalFiles>,
         view: Arc<LocalView>,
-        receipts: Arc<ReceiptChain>,
+        receipts: Arc<dyn ReceiptChain>,
         holds: Arc<HoldRegistry>,
         config: Config,
         _folder: tempfile::TempDir,
@@ -288,7 +288,7 @@ mod tests {
         fn new(state: JobState) -> Self {
             let folder = tempfile::tempdir().unwrap();
             let files = Arc::new(LocalFiles::open(folder.path(), Hooks::default()).unwrap());
-            let receipts = Arc::new(ReceiptChain::open(folder.path()).unwrap());
+            let receipts: Arc<dyn ReceiptChain> = Arc::new(ReceiptFile::open(folder.path()).unwrap());
             let view = Arc::new(LocalView::default());
             let job = JobId::random();
             let (tenant, owner) = ("t".parse().unwrap(), "o".parse().unwrap());
@@ -308,7 +308,7 @@ mod tests {
                 now: at(1_000_000_000),
                 changes_waiting: 0,
                 view: &self.view,
-                receipts: &self.receipts,
+                receipts: &*self.receipts,
                 holds: &self.holds,
                 config: &self.config,
             }

@@ -75,7 +75,7 @@ pub struct LiveEvidence {
     /// Job directories.
     pub files: Arc<dyn Files>,
     /// The chain of receipts.
-    pub receipts: Arc<ReceiptChain>,
+    pub receipts: Arc<dyn ReceiptChain>,
     /// The published view.
     pub view: Arc<LocalView>,
 }

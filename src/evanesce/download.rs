@@ -148,7 +148,7 @@ impl Evanesce {
         name: &str,
     ) -> Result<RegisteredDownload<'a>, OpenFileError> {
         let services = self.services();
-        let (lookup, ticket) = services.view().begin_download(&owner.tenant, &owner.client, job);
+        let (lookup, ticket) = self.view().begin_download(&owner.tenant, &owner.client, job).await;
         let job = self.shown(lookup)?;
         let ticket = ticket.ok_or(OpenFileError::UnknownFile)?;
         services.hooks.reach(Step::DownloadRegistered);
@@ -167,16 +167,20 @@ impl Evanesce {
     ) -> OpenFileError {
         if error.is_missing() {
             // A mark moves the directory to `trash/` before it is published, which is moments away.
-            let gone = self.services().view().wait_for(|view| {
-                match view.lookup(&owner.tenant, &owner.client, job) {
-                    // It failed: what it had written is gone.
-                    JobLookup::Found(found) if found.file(&file.name).is_none() => {
-                        Some(OpenFileError::UnknownFile)
+            let gone = async {
+                let mut changes = self.view().changes();
+                loop {
+                    match self.view().lookup(&owner.tenant, &owner.client, job).await {
+                        // It failed: what it had written is gone.
+                        JobLookup::Found(found) if found.file(&file.name).is_none() => {
+                            return OpenFileError::UnknownFile;
+                        }
+                        JobLookup::Found(_) => changes.next().await,
+                        JobLookup::Deleted => return JobAbsent::Deleted.into(),
+                        JobLookup::Unknown => return JobAbsent::Unknown.into(),
                     }
-                    JobLookup::Found(_) => None,
-                    gone => self.shown(gone).err().map(OpenFileError::Job),
                 }
-            });
+            };
             if let Some(reason) = self.within(PUBLICATION, gone).await {
                 return reason;
             }

@@ -173,7 +173,7 @@ impl Evanesce {
     /// # }
     /// ```
     pub async fn job(&self, owner: &JobOwner, job: JobId) -> Result<JobSnapshot, JobAbsent> {
-        self.shown(self.services().view().lookup(&owner.tenant, &owner.client, job))
+        self.shown(self.view().lookup(&owner.tenant, &owner.client, job).await)
     }
 
     /// What is shown of a look-up.
@@ -213,14 +213,14 @@ impl Evanesce {
             },
             held: services.receipts.hold_of(job.record.id).is_some(),
         };
-        let mut jobs: Vec<_> = services.view().all().iter().map(overview).collect();
+        let mut jobs: Vec<_> = self.view().jobs().await.iter().map(overview).collect();
         jobs.sort_by_key(|job| (job.submitted_at, job.job));
         jobs
     }
 
     /// The owners of queued and running jobs, with these jobs.
     pub(crate) async fn active_jobs(&self) -> Vec<(JobOwner, JobId)> {
-        let jobs = self.services().view().all().into_iter();
+        let jobs = self.view().jobs().await.into_iter();
         let active = jobs.filter(|job| job.record.state.name().is_active());
         let owned = active.map(|job| {
             let record = &job.record;
@@ -231,7 +231,13 @@ impl Evanesce {
 
     /// How long it takes until the first of these jobs is expected to end; `None` if that cannot be told.
     pub(crate) async fn first_end(&self, jobs: &[JobId]) -> Option<Duration> {
-        let view = self.services().view();
-        jobs.iter().filter_map(|job| view.get(*job)?.progress.time_left(Instant::now())).min()
+        let mut first: Option<Duration> = None;
+        for job in jobs {
+            let published = self.view().job(*job).await;
+            if let Some(left) = published.and_then(|job| job.progress.time_left(Instant::now())) {
+                first = Some(first.map_or(left, |first| first.min(left)));
+            }
+        }
+        first
     }
 }

@@ -9,7 +9,6 @@ use crate::actors::{CancelReply, Canceller, JobMessage, Submit, SubmitError, Tel
 use crate::job::{ClientId, ExportRequest, JobId, JobState, Kickoff, Receipt, TenantId};
 use crate::receipts::ReceiptsError;
 use crate::telemetry;
-use crate::view::LocalView;
 
 /// Why a job was not cancelled.
 ///
@@ -249,11 +248,13 @@ impl Evanesce {
     /// # }
     /// ```
     pub async fn wait_erased(&self, job: JobId) -> Result<Option<Receipt>, ReceiptsError> {
-        let gone = |view: &LocalView| match view.get(job) {
-            None => Some(()),
-            Some(published) => matches!(published.record.state, JobState::Erased(_)).then_some(()),
-        };
-        self.services().view().wait_for(gone).await;
+        let mut changes = self.view().changes();
+        while let Some(published) = self.view().job(job).await {
+            if matches!(published.record.state, JobState::Erased(_)) {
+                break;
+            }
+            changes.next().await;
+        }
         self.services().receipts.find(job)
     }
 
@@ -273,13 +274,13 @@ impl Evanesce {
     /// # }
     /// ```
     pub async fn wait_finished(&self, job: JobId) -> Option<JobState> {
-        let finished = |view: &LocalView| match view.get(job) {
-            None => Some(None),
-            Some(published) => {
-                let state = published.record.state.clone();
-                (!state.name().is_active()).then_some(Some(state))
+        let mut changes = self.view().changes();
+        loop {
+            let state = self.view().job(job).await?.record.state.clone();
+            if !state.name().is_active() {
+                return Some(state);
             }
-        };
-        self.services().view().wait_for(finished).await
+            changes.next().await;
+        }
     }
 }

@@ -29,6 +29,7 @@ use crate::config::Config;
 use crate::job::{JobId, TenantId};
 use crate::lock::DirLock;
 use crate::telemetry::Fatal;
+use crate::view::PublishedView;
 
 pub(crate) use download::Download;
 pub use download::{OpenFile, OpenFileError};
@@ -185,6 +186,11 @@ impl Evanesce {
     /// How long it takes until there may be room for another export of the tenant.
     pub(crate) fn room_expected_in(&self, tenant: &TenantId) -> Duration {
         self.services().space.retry_after(tenant)
+    }
+
+    /// What readers see.
+    fn view(&self) -> &dyn PublishedView {
+        self.services().view()
     }
 
     fn services(&self) -> &Services {

@@ -214,7 +214,7 @@ impl Evanesce {
         // The reaper counts its backlog for the metrics too.
         self.reaper_status().await;
         let services = self.services();
-        let (planned, done) = services.view().work();
+        let (planned, done) = self.view().work().await;
         telemetry::work(planned, done);
         telemetry::reserved_bytes(services.space.reserved());
     }

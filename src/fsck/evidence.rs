@@ -13,7 +13,7 @@ use super::{FindingOutcome, FsckError, FsckFinding, RepairMode, failed};
 use crate::erase::reconcile::ReconcileError;
 use crate::job::{JobId, JobState, Mark, MarkReason};
 use crate::plain_file::{self, LinkPolicy};
-use crate::receipts::{self, ReceiptChain, ReceiptsError};
+use crate::receipts::{self, ReceiptChain, ReceiptFile, ReceiptsError};
 use crate::store::{SledStore, Store, StoreEntry, StoreError, StoredJob};
 
 /// The name of the store's folder in the data directory.
@@ -22,7 +22,7 @@ const STORE: &str = "store";
 /// The opened store and receipts.
 pub struct FsckEvidence {
     pub store: Box<dyn Store>,
-    pub receipts: Arc<ReceiptChain>,
+    pub receipts: Arc<dyn ReceiptChain>,
     /// The folder of the copies.
     _copy: Option<TempDir>,
 }
@@ -71,8 +71,8 @@ fn open_receipts(
     leave: RepairMode,
     now: Timestamp,
     findings: &mut Vec<FsckFinding>,
-) -> Result<Option<ReceiptChain>, FsckError> {
-    let reason = match ReceiptChain::open(place) {
+) -> Result<Option<ReceiptFile>, FsckError> {
+    let reason = match ReceiptFile::open(place) {
         Ok(receipts) => return Ok(Some(receipts)),
         Err(error @ ReceiptsError::Broken { .. }) => error.to_string(),
         Err(error) => return Err(ReconcileError::from(error).into()),
@@ -88,7 +88,7 @@ fn open_receipts(
         return Ok(None);
     }
     let aside = aside(place, receipts::FILE_NAME, now).map_err(failed("move the receipts aside"))?;
-    let receipts = ReceiptChain::salvage(&aside, place).map_err(ReconcileError::from)?;
+    let receipts = ReceiptFile::salvage(&aside, place).map_err(ReconcileError::from)?;
     findings.push(finding(FindingOutcome::Repaired));
     Ok(Some(receipts))
 }

@@ -119,7 +119,7 @@ pub fn check(
     };
 
     let log = data_dir.join(crate::audit::FOLDER);
-    let witnesses = Witnesses { files: &*files, receipts: &evidence.receipts, audit: &log, now, retention };
+    let witnesses = Witnesses { files: &*files, receipts: &*evidence.receipts, audit: &log, now, retention };
     let since = witnesses.tombstones_since();
     let examination = reconcile::examine(&*evidence.store, &witnesses)?;
     findings.extend(explain::older(&examination, repaired));
@@ -154,7 +154,7 @@ pub fn check(
 /// Removes what is left of erased jobs, as a start does.
 fn sweep_leftovers(
     files: Arc<dyn Files>,
-    receipts: Arc<ReceiptChain>,
+    receipts: Arc<dyn ReceiptChain>,
     joined: Joined,
 ) -> Result<(), FilesError> {
     let view = Arc::new(LocalView::default());

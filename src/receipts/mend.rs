@@ -11,21 +11,17 @@ use std::sync::Arc;
 
 use jiff::Timestamp;
 
+use super::file::End;
 use super::known::Known;
-use super::{ChainHead, End, FILE_NAME, NEW_NAME, ReceiptChain, ReceiptEntry, ReceiptsError, chain, walk};
+use super::{ChainHead, FILE_NAME, NEW_NAME, ReceiptEntry, ReceiptFile, ReceiptsError, chain, walk};
 use crate::telemetry;
 
 /// Bytes copied at once.
 const BUFFER: usize = 1 << 17;
 
-impl ReceiptChain {
-    /// Whether the file stands in its place, as long as this process left it. An append mends one
-    /// that does not.
-    pub fn is_in_place(&self) -> bool {
-        self.stands(&self.end.lock())
-    }
-
-    fn stands(&self, end: &End) -> bool {
+impl ReceiptFile {
+    /// Whether the file stands in its place, as long as this process left it.
+    pub(super) fn stands(&self, end: &End) -> bool {
         let path = std::fs::symlink_metadata(self.path());
         let stands = |open: std::fs::Metadata, path: std::fs::Metadata| {
             (open.dev(), open.ino()) == (path.dev(), path.ino()) && path.len() == end.bytes

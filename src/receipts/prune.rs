@@ -11,19 +11,8 @@ use std::sync::Arc;
 
 use jiff::Timestamp;
 
-use super::{ChainHead, NEW_NAME, ReceiptChain, ReceiptEntry, ReceiptsError, chain, fail, walk};
+use super::{ChainHead, NEW_NAME, ReceiptEntry, ReceiptFile, ReceiptsError, chain, fail, walk};
 use crate::job::JobId;
-
-/// The first entries of a chain, whose time is over.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct PruneDue {
-    /// The last of them: what the prune entry must say.
-    pub cut: ChainHead,
-    /// The length of their lines, a checkpoint before them included.
-    bytes: u64,
-    /// The checkpoint before them.
-    behind: Option<ChainHead>,
-}
 
 /// Why a walk over what is due ends.
 enum Stop {
@@ -38,16 +27,12 @@ impl From<ReceiptsError> for Stop {
     }
 }
 
-impl ReceiptChain {
-    /// The entries that may be pruned: those from before `before`, up to the first one that
-    /// must stay, which is a hold or a pause that is in force, or the receipt of a job whose
-    /// record `is_kept`. `None` if there is none but what earlier prunings wrote.
-    pub fn due(
+impl ReceiptFile {
+    pub(super) fn find_due(
         &self,
         before: Timestamp,
-        is_kept: impl Fn(JobId) -> bool,
-    ) -> Result<Option<PruneDue>, ReceiptsError> {
-        let behind = self.durable.read().checkpoint;
+        is_kept: &dyn Fn(JobId) -> bool,
+    ) -> Result<Option<ChainHead>, ReceiptsError> {
         let mut due = None;
         let mut is_worth_it = false;
         let walked = walk(&self.path(), |item| {
@@ -58,7 +43,7 @@ impl ReceiptChain {
                 return Err(Stop::Here);
             }
             is_worth_it |= !matches!(item.entry, ReceiptEntry::Prune { .. });
-            due = Some(PruneDue { cut: item.head, bytes: item.bytes.end, behind });
+            due = Some(item.head);
             Ok(())
         });
         match walked {
@@ -67,34 +52,50 @@ impl ReceiptChain {
         }
     }
 
-    /// Cuts off what is due, after a prune entry with `due.cut` was appended. Appends go on
-    /// while the rest is copied and wait for its last lines. After an error the old file is in
-    /// use as before; only if even that is not known, nothing can be appended any more.
-    pub fn cut(&self, due: &PruneDue) -> Result<(), ReceiptsError> {
-        let outcome = self.replace(due).map_err(fail("prune"));
+    /// Appends go on while the rest is copied and wait for its last lines.
+    pub(super) fn cut_off(&self, due: ChainHead) -> Result<(), ReceiptsError> {
+        let behind = self.durable.read().checkpoint;
+        let outcome = match self.length_up_to(due)? {
+            Some(bytes) => self.replace(due, bytes, behind),
+            None => Err(not_there()),
+        };
         if outcome.is_err() {
             // Of no harm: the next start removes it.
             let _ = remove_new(&self.data_dir);
         }
-        outcome
+        outcome.map_err(fail("prune"))
     }
 
-    fn replace(&self, due: &PruneDue) -> io::Result<()> {
+    /// The length of the lines up to `head`; `None` if the chain does not go through it.
+    fn length_up_to(&self, head: ChainHead) -> Result<Option<u64>, ReceiptsError> {
+        let mut bytes = None;
+        let walked = walk(&self.path(), |item| {
+            if item.head.count < head.count {
+                return Ok(());
+            }
+            bytes = (item.head == head).then_some(item.bytes.end);
+            Err(Stop::Here)
+        });
+        if let Err(Stop::Failed(error)) = walked { Err(error) } else { Ok(bytes) }
+    }
+
+    /// `bytes` is the length of the lines up to `due`, `behind` the checkpoint before them.
+    fn replace(&self, due: ChainHead, bytes: u64, behind: Option<ChainHead>) -> io::Result<()> {
         let (old, new) = (self.path(), self.data_dir.join(NEW_NAME));
         remove_new(&self.data_dir)?;
         let mut rest = File::open(&old)?;
-        rest.seek(SeekFrom::Start(due.bytes))?;
+        rest.seek(SeekFrom::Start(bytes))?;
         let mut options = OpenOptions::new();
         let mut file = options.read(true).write(true).create_new(true).mode(0o600).open(&new)?;
-        let checkpoint = chain::checkpoint_line(due.cut);
+        let checkpoint = chain::checkpoint_line(due);
         file.write_all(&checkpoint)?;
         let durable_bytes = self.end.lock().bytes;
-        copy(&mut rest, durable_bytes - due.bytes, &mut file)?;
+        copy(&mut rest, durable_bytes - bytes, &mut file)?;
         file.sync_all()?;
 
         let mut end = self.end.lock();
-        if end.failed || self.durable.read().checkpoint != due.behind {
-            return Err(io::Error::other("it is not the file any more that was to be pruned"));
+        if end.failed || self.durable.read().checkpoint != behind {
+            return Err(not_there());
         }
         copy(&mut rest, end.bytes - durable_bytes, &mut file)?;
         file.sync_all()?;
@@ -104,13 +105,17 @@ impl ReceiptChain {
         File::open(&self.data_dir)?.sync_all()?;
         end.failed = false;
         end.file = Arc::new(file);
-        end.bytes = end.bytes - due.bytes + checkpoint.len() as u64;
+        end.bytes = end.bytes - bytes + checkpoint.len() as u64;
         let mut durable = self.durable.write();
         durable.file = end.file.clone();
-        durable.checkpoint = Some(due.cut);
-        durable.known.forget_before(due.bytes, checkpoint.len() as u64);
+        durable.checkpoint = Some(due);
+        durable.known.forget_before(bytes, checkpoint.len() as u64);
         Ok(())
     }
+}
+
+fn not_there() -> io::Error {
+    io::Error::other("it is not the file any more that was to be pruned")
 }
 
 fn copy(from: &mut File, bytes: u64, to: &mut File) -> io::Result<()> {

@@ -6,9 +6,9 @@ use std::io::{self, Read};
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::Path;
 
-use super::{FILE_NAME, ReceiptChain, ReceiptsError, fail, walk};
+use super::{FILE_NAME, ReceiptFile, ReceiptsError, fail, walk};
 
-impl ReceiptChain {
+impl ReceiptFile {
     /// Makes the receipts of a data directory, which has none, from the whole part of the file
     /// at `broken`, and opens them.
     ///

@@ -1,5 +1,9 @@
 //! The chain's life: appended, reopened, torn, damaged, pruned; and a crash at each point of it.
 
+use std::fs::File;
+use std::path::PathBuf;
+use std::sync::Arc;
+
 use super::*;
 use crate::job::{MarkReason, StateName};
 
@@ -48,13 +52,13 @@ fn pause(hour: i64) -> ReceiptEntry {
 /// A data directory with an open chain in it.
 struct Room {
     dir: tempfile::TempDir,
-    receipts: ReceiptChain,
+    receipts: ReceiptFile,
 }
 
 impl Room {
     fn new(entries: &[ReceiptEntry]) -> Self {
         let dir = tempfile::tempdir().unwrap();
-        let receipts = ReceiptChain::open(dir.path()).unwrap();
+        let receipts = ReceiptFile::open(dir.path()).unwrap();
         receipts.append(entries).unwrap();
         Self { dir, receipts }
     }
@@ -87,20 +91,20 @@ impl Room {
     }
 
     fn reopened(self) -> Self {
-        let receipts = ReceiptChain::open(self.dir.path()).unwrap();
+        let receipts = ReceiptFile::open(self.dir.path()).unwrap();
         Self { receipts, ..self }
     }
 
     fn due(&self, before: i64) -> Option<u64> {
-        self.receipts.due(at(before), |_| false).unwrap().map(|due| due.cut.count)
+        self.receipts.due(at(before), &|_| false).unwrap().map(|due| due.count)
     }
 
     /// The whole of a pruning; gives how many entries are gone by it.
     fn prune(&self, before: i64) -> Option<u64> {
-        let due = self.receipts.due(at(before), |_| false).unwrap()?;
-        self.receipts.append(&[ReceiptEntry::Prune { at: at(before), cut: due.cut }]).unwrap();
-        self.receipts.cut(&due).unwrap();
-        Some(due.cut.count)
+        let due = self.receipts.due(at(before), &|_| false).unwrap()?;
+        self.receipts.append(&[ReceiptEntry::Prune { at: at(before), cut: due }]).unwrap();
+        self.receipts.cut(due).unwrap();
+        Some(due.count)
     }
 
     fn found(&self, entries: &[ReceiptEntry]) -> Vec<bool> {
@@ -191,7 +195,7 @@ fn a_torn_last_line_is_cut_off_and_the_chain_goes_on() {
     for length in [1, whole.len() / 2, whole.len() - 1] {
         room.write(&format!("{whole}{}", &whole[..length]));
         assert_eq!(verify(&room.path()).unwrap().head, head, "a reader takes it for an append that goes on");
-        ReceiptChain::open(room.dir.path()).unwrap().append(&[erasure(2)]).unwrap();
+        ReceiptFile::open(room.dir.path()).unwrap().append(&[erasure(2)]).unwrap();
         assert_eq!(verify(&room.path()).unwrap().head.count, 2);
     }
 }
@@ -216,14 +220,14 @@ fn a_changed_or_missing_line_breaks_the_chain() {
     assert_broken(&room, &format!("{}{checkpoint}{}", lines[0], lines[1]), 2, "no line of a chain");
     // A checkpoint that nobody has announced is a missing end, not a broken link: see below.
     room.write(&changed);
-    assert!(ReceiptChain::open(room.dir.path()).is_err());
+    assert!(ReceiptFile::open(room.dir.path()).is_err());
 }
 
 #[test]
 fn holds_and_the_pause_are_remembered_until_they_end() {
     let (a, b) = (JobId::random(), JobId::random());
     let room = Room::new(&[hold(a, 1), hold(b, 2), pause(3)]);
-    let assert_in_force = |receipts: &ReceiptChain, jobs: &[JobId], paused: bool| {
+    let assert_in_force = |receipts: &ReceiptFile, jobs: &[JobId], paused: bool| {
         assert_eq!([a, b].map(|job| receipts.hold_of(job).is_some()), [a, b].map(|job| jobs.contains(&job)));
         assert_eq!(receipts.holds().len(), jobs.len());
         assert_eq!(receipts.pause().map(|pause| pause.reason), paused.then(|| "migration".to_string()));
@@ -334,8 +338,8 @@ fn pruning_stops_at_what_must_stay() {
         Ok::<_, ReceiptsError>(())
     })
     .unwrap();
-    let due = room.receipts.due(at(100), |other| other == jobs[2]).unwrap().unwrap();
-    assert_eq!(due.cut.count, 2, "the record of the second erasure is still there");
+    let due = room.receipts.due(at(100), &|other| other == jobs[2]).unwrap().unwrap();
+    assert_eq!(due.count, 2, "the record of the second erasure is still there");
     assert_eq!(room.due(4), Some(3), "younger ones stay");
     // After the pruning the hold is still what it was.
     assert_eq!(room.prune(100), Some(7));
@@ -348,12 +352,12 @@ fn pruning_stops_at_what_must_stay() {
 fn a_crash_at_any_point_of_a_pruning_loses_nothing() {
     let entries = [erasure(1), erasure(2), erasure(3)];
     let room = Room::new(&entries);
-    let due = room.receipts.due(at(3), |_| false).unwrap().unwrap();
+    let due = room.receipts.due(at(3), &|_| false).unwrap().unwrap();
     let announced = {
-        room.receipts.append(&[ReceiptEntry::Prune { at: at(3), cut: due.cut }]).unwrap();
+        room.receipts.append(&[ReceiptEntry::Prune { at: at(3), cut: due }]).unwrap();
         room.text()
     };
-    room.receipts.cut(&due).unwrap();
+    room.receipts.cut(due).unwrap();
     let (pruned, head) = (room.text(), room.receipts.head());
     let new = room.dir.path().join(NEW_NAME);
     // The old file with the announcement; beside it nothing, a part of the new file, all of it.
@@ -362,14 +366,14 @@ fn a_crash_at_any_point_of_a_pruning_loses_nothing() {
         if let Some(text) = leftover {
             std::fs::write(&new, text).unwrap();
         }
-        let receipts = ReceiptChain::open(room.dir.path()).unwrap();
+        let receipts = ReceiptFile::open(room.dir.path()).unwrap();
         assert!(!new.exists(), "what a pruning left is removed");
         assert_eq!(receipts.head(), head);
         assert!(entries.iter().all(|entry| receipts.has(entry.job().unwrap())));
         // It is done again, by another announcement.
-        let due = receipts.due(at(3), |_| false).unwrap().unwrap();
-        receipts.append(&[ReceiptEntry::Prune { at: at(3), cut: due.cut }]).unwrap();
-        receipts.cut(&due).unwrap();
+        let due = receipts.due(at(3), &|_| false).unwrap().unwrap();
+        receipts.append(&[ReceiptEntry::Prune { at: at(3), cut: due }]).unwrap();
+        receipts.cut(due).unwrap();
         assert_eq!(verify(&room.path()).unwrap().head.count, 5);
         assert!(receipts.find(entries[2].job().unwrap()).unwrap().is_some());
     }
@@ -381,8 +385,8 @@ fn a_crash_at_any_point_of_a_pruning_loses_nothing() {
 #[test]
 fn appends_of_the_time_of_a_pruning_are_in_the_new_file() {
     let room = Room::new(&[erasure(1), erasure(2)]);
-    let due = room.receipts.due(at(2), |_| false).unwrap().unwrap();
-    room.receipts.append(&[ReceiptEntry::Prune { at: at(2), cut: due.cut }]).unwrap();
+    let due = room.receipts.due(at(2), &|_| false).unwrap().unwrap();
+    room.receipts.append(&[ReceiptEntry::Prune { at: at(2), cut: due }]).unwrap();
     let late: Vec<_> = (3..300).map(erasure).collect();
     std::thread::scope(|scope| {
         scope.spawn(|| {
@@ -391,7 +395,7 @@ fn appends_of_the_time_of_a_pruning_are_in_the_new_file() {
                 assert!(room.receipts.find(entry.job().unwrap()).unwrap().is_some());
             }
         });
-        room.receipts.cut(&due).unwrap();
+        room.receipts.cut(due).unwrap();
     });
     assert!(room.found(&late).into_iter().all(|found| found));
     assert_eq!(verify(&room.path()).unwrap().head, room.receipts.head());
@@ -401,10 +405,10 @@ fn appends_of_the_time_of_a_pruning_are_in_the_new_file() {
 #[test]
 fn a_pruning_of_a_file_that_was_pruned_meanwhile_does_nothing() {
     let room = Room::new(&[erasure(1), erasure(2), erasure(3)]);
-    let due = room.receipts.due(at(2), |_| false).unwrap().unwrap();
+    let due = room.receipts.due(at(2), &|_| false).unwrap().unwrap();
     assert_eq!(room.prune(3), Some(2));
     let text = room.text();
-    assert!(room.receipts.cut(&due).is_err());
+    assert!(room.receipts.cut(due).is_err());
     assert_eq!(room.text(), text);
     room.receipts.append(&[erasure(4)]).unwrap();
     verify(&room.path()).unwrap();

@@ -13,7 +13,7 @@ use std::time::Instant;
 use parking_lot::Mutex;
 use tokio::sync::oneshot;
 
-use super::{Store, StoreEntry};
+use super::{EntryOutcome, Store, StoreEntry};
 use crate::erase::order::{COMMIT_ORDER, CommitStep, FULL_DISK_ORDER};
 use crate::files::Swept;
 use crate::hooks::{Fault, Hooks, Step};
@@ -106,6 +106,9 @@ pub enum CommitOutcome {
     /// The mark is in the store, but the directory could not be moved to `trash/`: the
     /// second witness is missing, the reaper goes on trying.
     NotMoved(String),
+    /// None of it: another process changed the record first. Reload it and look again. A store of
+    /// this process alone never says so: there it is fatal.
+    Stale,
 }
 
 /// A change of which nothing is known: the committer is poisoned and the process ends.
@@ -279,8 +282,9 @@ impl Writer {
                 }
             }
             CommitStep::Publish => {
-                let changes = std::mem::take(&mut batch.changes).into_iter();
-                self.view.publish(changes.filter_map(DurableChange::publication));
+                let changes = std::mem::take(&mut batch.changes).into_iter().zip(&batch.outcomes);
+                let durable = changes.filter(|(_, outcome)| **outcome != CommitOutcome::Stale);
+                self.view.publish(durable.filter_map(|(change, _)| change.publication()));
                 self.hooks.reach(Step::Published);
             }
         }
@@ -298,9 +302,15 @@ impl Writer {
 
     fn commit_store(&mut self, batch: &mut CommitBatch) -> Result<(), String> {
         self.hooks.fault(Fault::Commit).map_err(|e| e.to_string())?;
-        let fitted = self.store.commit(&batch.entries).map_err(|e| e.to_string())?;
-        if let Some(n) = fitted.iter().position(|fits| !fits) {
-            return Err(format!("another writer changed a record under this one: {:?}", batch.entries[n]));
+        let committed = self.store.commit(&batch.entries).map_err(|e| e.to_string())?;
+        for (n, outcome) in committed.into_iter().enumerate() {
+            if outcome == EntryOutcome::Applied {
+                continue;
+            }
+            if !self.store.is_shared() {
+                return Err(format!("another writer changed a record under this one: {:?}", batch.entries[n]));
+            }
+            batch.give_up(n);
         }
         if !batch.jobs.is_empty() {
             self.hooks.reach(Step::MarkCommitted);
@@ -313,6 +323,8 @@ impl Writer {
 struct CommitBatch {
     changes: Vec<DurableChange>,
     entries: Vec<StoreEntry>,
+    /// Of which change each entry is; the head of the receipts, which comes last, is of none.
+    places: Vec<usize>,
     outcomes: Vec<CommitOutcome>,
     /// Which of the changes are marks, and of which jobs.
     marks: Vec<usize>,
@@ -323,8 +335,19 @@ impl CommitBatch {
     fn new(changes: Vec<DurableChange>) -> Self {
         let marked = changes.iter().enumerate().filter_map(|(n, change)| Some((n, change.marked()?)));
         let (marks, jobs) = marked.unzip();
-        let entries = changes.iter().filter_map(DurableChange::entry).collect();
+        let entries = changes.iter().enumerate().filter_map(|(n, change)| Some((n, change.entry()?)));
+        let (places, entries) = entries.unzip();
         let outcomes = vec![CommitOutcome::Done; changes.len()];
-        Self { changes, entries, outcomes, marks, jobs }
+        Self { changes, entries, places, outcomes, marks, jobs }
+    }
+
+    /// The `entry`-th entry is stale: nothing more is done for its change.
+    fn give_up(&mut self, entry: usize) {
+        let Some(change) = self.places.get(entry).copied() else { return };
+        self.outcomes[change] = CommitOutcome::Stale;
+        if let Some(mark) = self.marks.iter().position(|n| *n == change) {
+            self.marks.remove(mark);
+            self.jobs.remove(mark);
+        }
     }
 }

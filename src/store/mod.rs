@@ -71,6 +71,15 @@ pub enum StoreEntry {
     Head(ChainHead),
 }
 
+/// What became of an entry of a batch that is durable.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum EntryOutcome {
+    /// It was applied.
+    Applied,
+    /// Another writer came first: the revision did not follow, and the entry was left out.
+    Stale,
+}
+
 /// What a store knows of one job.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct StoredJob {
@@ -83,13 +92,16 @@ pub struct StoredJob {
 /// A backend. It is used by one thread at a time and every call blocks.
 pub trait Store: Send {
     /// Applies the entries in order, all or nothing, and returns only when they are on
-    /// stable storage. The result has one item an entry: false for a record whose revision
-    /// did not fit, which was left out. An `Err` means that nothing is known of the batch;
-    /// the process must end, for a failed fsync can not be tried again.
-    fn commit(&mut self, entries: &[StoreEntry]) -> Result<Vec<bool>, StoreError>;
+    /// stable storage. The result has one item an entry. An `Err` means that nothing is known
+    /// of the batch; the process must end, for a failed fsync can not be tried again.
+    fn commit(&mut self, entries: &[StoreEntry]) -> Result<Vec<EntryOutcome>, StoreError>;
 
     /// All jobs that are stored.
     fn load(&self) -> Result<Vec<StoredJob>, StoreError>;
+
+    /// Whether other processes write to the store as well. In a store of this process alone a
+    /// stale record shows a second writer that must not be there.
+    fn is_shared(&self) -> bool;
 
     /// The end that the chain of receipts had at the last commit that said so.
     fn head(&self) -> Result<Option<ChainHead>, StoreError>;

@@ -1,15 +1,15 @@
-//! The published view: what clients may see. The committer publishes a change only after it is
-//! durable, so nobody reads a state that a crash would take back. A download registers under
-//! the lock that a publication takes, so none can begin after a mark was published (P2, P4).
+//! The published view of one process, in memory. A download registers under the lock that a
+//! publication takes, so none can begin after a mark was published (P2, P4).
 
 use std::collections::{BTreeSet, HashMap};
 use std::sync::Arc;
 
+use futures_util::future::{Either, ready};
 use parking_lot::RwLock;
 use tokio::sync::watch;
 
 use super::downloads::{DownloadTicket, OpenDownloads};
-use super::{ExportProgress, PartialManifests, PollLimit};
+use super::{ExportProgress, PartialManifests, PollLimit, PublishedView, ViewAnswer, ViewChanges};
 use crate::job::{ClientId, JobId, JobRecord, JobState, OutputFile, RequestSummary, SealedPart, TenantId};
 
 /// One job as clients may see it.
@@ -204,21 +204,6 @@ impl LocalView {
         of_client.map_or(Vec::new(), |of_client| of_client.finished.iter().take(most).copied().collect())
     }
 
-    /// Units of work of all active jobs: planned, and done.
-    pub fn work(&self) -> (u64, u64) {
-        let jobs = self.jobs.read();
-        let active = jobs.all.values().filter(|job| job.record.state.name().is_active());
-        active.fold((0_u64, 0_u64), |(planned, done), job| {
-            let progress = &job.progress;
-            (planned.saturating_add(progress.planned()), done.saturating_add(progress.done()))
-        })
-    }
-
-    /// What that client of that tenant may know of the job.
-    pub fn lookup(&self, tenant: &TenantId, client: &ClientId, job: JobId) -> JobLookup {
-        Self::lookup_in(&self.jobs.read().all, tenant, client, job)
-    }
-
     fn lookup_in(
         jobs: &HashMap<JobId, Arc<PublishedJob>>,
         tenant: &TenantId,
@@ -236,15 +221,24 @@ impl LocalView {
             _ => JobLookup::Unknown,
         }
     }
+}
 
-    /// Registers a download of the job, and only then looks at its state: after this returns
-    /// a ticket, the files stay until the ticket is dropped or cut.
-    pub fn begin_download(
-        &self,
-        tenant: &TenantId,
-        client: &ClientId,
+impl PublishedView for LocalView {
+    fn lookup<'a>(
+        &'a self,
+        tenant: &'a TenantId,
+        client: &'a ClientId,
         job: JobId,
-    ) -> (JobLookup, Option<DownloadTicket>) {
+    ) -> ViewAnswer<'a, JobLookup> {
+        at_once(Self::lookup_in(&self.jobs.read().all, tenant, client, job))
+    }
+
+    fn begin_download<'a>(
+        &'a self,
+        tenant: &'a TenantId,
+        client: &'a ClientId,
+        job: JobId,
+    ) -> ViewAnswer<'a, (JobLookup, Option<DownloadTicket>)> {
         let jobs = self.jobs.read();
         let lookup = Self::lookup_in(&jobs.all, tenant, client, job);
         let ticket = match &lookup {
@@ -255,20 +249,34 @@ impl LocalView {
             }
             _ => None,
         };
-        (lookup, ticket)
+        at_once((lookup, ticket))
     }
 
-    /// Resolves with the first `Some` of `check`, which is asked now and after each publication.
-    pub async fn wait_for<T>(&self, mut check: impl FnMut(&Self) -> Option<T>) -> T {
-        let mut version = self.version.subscribe();
-        loop {
-            if let Some(found) = check(self) {
-                return found;
-            }
-            // The sender lives in `self`, so waiting cannot fail.
-            let _ = version.changed().await;
-        }
+    fn job(&self, job: JobId) -> ViewAnswer<'_, Option<Arc<PublishedJob>>> {
+        at_once(self.get(job))
     }
+
+    fn jobs(&self) -> ViewAnswer<'_, Vec<Arc<PublishedJob>>> {
+        at_once(self.all())
+    }
+
+    fn work(&self) -> ViewAnswer<'_, (u64, u64)> {
+        let jobs = self.jobs.read();
+        let active = jobs.all.values().filter(|job| job.record.state.name().is_active());
+        at_once(active.fold((0_u64, 0_u64), |(planned, done), job| {
+            let progress = &job.progress;
+            (planned.saturating_add(progress.planned()), done.saturating_add(progress.done()))
+        }))
+    }
+
+    fn changes(&self) -> ViewChanges {
+        ViewChanges(self.version.subscribe())
+    }
+}
+
+/// An answer from memory.
+fn at_once<'a, T>(answer: T) -> ViewAnswer<'a, T> {
+    Either::Left(ready(answer))
 }
 
 /// A change of the view.

@@ -1,5 +1,8 @@
-//! One suite a trait, run by every backend: a new backend adds one call here.
+//! One suite a trait, run by every backend: a new backend adds one call to each `on_every_backend`.
 
+mod committer;
 mod contract;
 mod files;
+mod receipts;
 mod store;
+mod view;

@@ -8,6 +8,7 @@ use evanesce::job::{
     SealedPart, StateName,
 };
 use evanesce::receipts::ChainHead;
+use evanesce::store::EntryOutcome::{Applied, Stale};
 use evanesce::store::{SledStore, Store, StoreEntry, StoreError};
 use jiff::Timestamp;
 
@@ -49,13 +50,13 @@ fn what_was_committed_is_there_after_reopening() {
         {
             let mut store = open();
             assert!(store.load().unwrap().is_empty());
-            assert_eq!(store.commit(&[StoreEntry::Record(queued.clone())]).unwrap(), [true]);
+            assert_eq!(store.commit(&[StoreEntry::Record(queued.clone())]).unwrap(), [Applied]);
             let batch = [
                 StoreEntry::Part(queued.id, second.clone()),
                 StoreEntry::Record(running.clone()),
                 StoreEntry::Part(queued.id, first.clone()),
             ];
-            assert_eq!(store.commit(&batch).unwrap(), [true, true, true]);
+            assert_eq!(store.commit(&batch).unwrap(), [Applied; 3]);
         }
         let loaded = open().load().unwrap();
         assert_eq!(loaded.len(), 1);
@@ -79,7 +80,7 @@ fn a_record_whose_revision_does_not_follow_is_left_out_and_the_rest_is_not() {
             StoreEntry::Record(too_new),
             StoreEntry::Record(other.clone()),
         ];
-        assert_eq!(store.commit(&batch).unwrap(), [false, false, false, true]);
+        assert_eq!(store.commit(&batch).unwrap(), [Stale, Stale, Stale, Applied]);
         let mut ids: Vec<_> = store.load().unwrap().into_iter().map(|job| job.record.id).collect();
         ids.sort();
         let mut expected = [job.id, other.id];
@@ -105,7 +106,7 @@ fn revisions_may_follow_each_other_within_one_batch() {
         };
         let marked = complete.next(JobState::Marked(mark));
         let batch = [&queued, &complete, &marked].map(|record| StoreEntry::Record(record.clone()));
-        assert_eq!(store.commit(&batch).unwrap(), [true, true, true]);
+        assert_eq!(store.commit(&batch).unwrap(), [Applied; 3]);
         assert_eq!(store.load().unwrap()[0].record, marked);
     });
 }
@@ -125,7 +126,7 @@ fn an_erased_job_keeps_a_tombstone_and_a_forgotten_one_keeps_nothing() {
         store.commit(&[StoreEntry::Forget(job.id)]).unwrap();
         assert!(store.load().unwrap().is_empty());
         // The id is as new again.
-        assert_eq!(store.commit(&[StoreEntry::Record(job)]).unwrap(), [true]);
+        assert_eq!(store.commit(&[StoreEntry::Record(job)]).unwrap(), [Applied]);
     });
 }
 
@@ -142,7 +143,7 @@ fn the_last_head_of_the_receipts_is_there_after_reopening_whatever_else_was_comm
             assert_eq!(store.head().unwrap(), None);
             let batch =
                 [StoreEntry::Head(head(3)), StoreEntry::Record(job.clone()), StoreEntry::Head(head(4))];
-            assert_eq!(store.commit(&batch).unwrap(), [true, true, true]);
+            assert_eq!(store.commit(&batch).unwrap(), [Applied; 3]);
             assert_eq!(store.head().unwrap(), Some(head(4)));
         }
         {
@@ -151,7 +152,7 @@ fn the_last_head_of_the_receipts_is_there_after_reopening_whatever_else_was_comm
             assert_eq!(store.load().unwrap().len(), 1, "a head is no job");
             // With a record that is left out, and alone.
             let stale = [StoreEntry::Record(job.clone()), StoreEntry::Head(head(5))];
-            assert_eq!(store.commit(&stale).unwrap(), [false, true]);
+            assert_eq!(store.commit(&stale).unwrap(), [Stale, Applied]);
             assert_eq!(store.head().unwrap(), Some(head(5)));
             store.commit(&[StoreEntry::Head(head(9))]).unwrap();
             store.commit(&[StoreEntry::Forget(job.id)]).unwrap();

@@ -9,7 +9,9 @@ use evanesce::files::Swept;
 use evanesce::hooks::Hooks;
 use evanesce::job::JobId;
 use evanesce::receipts::{self, ChainHead};
-use evanesce::store::{Committer, DurableChange, OtherWitnesses, Store, StoreEntry, StoreError, StoredJob};
+use evanesce::store::{
+    Committer, DurableChange, EntryOutcome, OtherWitnesses, Store, StoreEntry, StoreError, StoredJob,
+};
 use evanesce::telemetry::Fatal;
 use evanesce::view::LocalView;
 
@@ -110,12 +112,16 @@ fn an_erasure_whose_commit_fails_has_one_receipt_in_the_end() {
 struct PanickingStore;
 
 impl Store for PanickingStore {
-    fn commit(&mut self, _: &[StoreEntry]) -> Result<Vec<bool>, StoreError> {
+    fn commit(&mut self, _: &[StoreEntry]) -> Result<Vec<EntryOutcome>, StoreError> {
         panic!("a bug in the backend");
     }
 
     fn load(&self) -> Result<Vec<StoredJob>, StoreError> {
         Ok(Vec::new())
+    }
+
+    fn is_shared(&self) -> bool {
+        false
     }
 
     fn head(&self) -> Result<Option<ChainHead>, StoreError> {

@@ -9,7 +9,7 @@ use std::os::unix::fs::{MetadataExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 
 use evanesce::job::{JobRecord, JobState};
-use evanesce::store::{SledStore, Store, StoreEntry};
+use evanesce::store::{EntryOutcome, SledStore, Store, StoreEntry};
 use serde_json::Value;
 
 use crate::support::{Exported, Setup, evanesce_command};
@@ -85,7 +85,7 @@ fn rewrite(setup: &Setup, job: &str, change: impl Fn(&JobRecord) -> JobState) {
     let stored = store.load().unwrap().into_iter().find(|stored| stored.record.id.to_string() == job);
     let record = stored.unwrap().record;
     let changed = record.next(change(&record));
-    assert_eq!(store.commit(&[StoreEntry::Record(changed)]).unwrap(), [true]);
+    assert_eq!(store.commit(&[StoreEntry::Record(changed)]).unwrap(), [EntryOutcome::Applied]);
 }
 
 /// Makes the store forget a job.

@@ -205,7 +205,7 @@ fn the_data_directory_is_found_as_for_the_server() {
 #[test]
 fn a_reader_that_goes_away_is_no_error() {
     let (dir, _) = chain_of(&every_kind());
-    let chain = ReceiptChain::open(dir.path()).unwrap();
+    let chain = ReceiptFile::open(dir.path()).unwrap();
     let many: Vec<_> = (0..5000).map(|_| every_kind().remove(0)).collect();
     chain.append(&many).unwrap();
     let mut command = evanesce_command();

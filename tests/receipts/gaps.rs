@@ -76,7 +76,7 @@ fn a_chain_that_is_ahead_of_the_store_is_no_gap_and_is_guarded_from_then_on() {
     erase_one(&server);
     server.kill();
     // Something that the store never heard of: its commit was lost in a crash.
-    let chain = ReceiptChain::open(&setup.data_dir()).unwrap();
+    let chain = ReceiptFile::open(&setup.data_dir()).unwrap();
     let ahead = chain.append(&every_kind()[3..5]).unwrap();
     drop(chain);
     let server = setup.start();
@@ -104,7 +104,7 @@ fn a_crash_before_the_store_hears_of_a_gap_does_no_harm() {
     // As if killed after the gap was appended: the store still expects the old end.
     let at = "2026-01-01T00:00:00Z".parse().unwrap();
     let gap = ReceiptEntry::Gap { at, expected, found: ChainHead::EMPTY };
-    let chain = ReceiptChain::open(&setup.data_dir()).unwrap();
+    let chain = ReceiptFile::open(&setup.data_dir()).unwrap();
     chain.append(&[gap]).unwrap();
     drop(chain);
     let server = setup.start();

@@ -9,7 +9,7 @@ mod pruning;
 use std::path::Path;
 use std::process::{Command, Stdio};
 
-use evanesce::receipts::{self, ChainHead, ReceiptChain, ReceiptEntry};
+use evanesce::receipts::{self, ChainHead, ReceiptChain, ReceiptEntry, ReceiptFile};
 use serde_json::Value;
 
 use crate::support::{Server, Setup, delete, evanesce_command, eventually, get, job_id};
@@ -52,7 +52,7 @@ pub fn head(setup: &Setup) -> ChainHead {
 /// A data directory with these entries and nothing else.
 pub fn chain_of(entries: &[ReceiptEntry]) -> (tempfile::TempDir, Vec<ChainHead>) {
     let dir = tempfile::tempdir().unwrap();
-    let chain = ReceiptChain::open(dir.path()).unwrap();
+    let chain = ReceiptFile::open(dir.path()).unwrap();
     let heads = entries.iter().map(|entry| chain.append(std::slice::from_ref(entry)).unwrap()).collect();
     (dir, heads)
 }

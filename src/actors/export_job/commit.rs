@@ -7,6 +7,7 @@ use std::time::Instant;
 use actix::Context;
 
 use super::super::audited::event_of;
+use super::super::orchestrator::Idle;
 use super::ExportJob;
 use crate::hooks::Step;
 use crate::job::life::{Commit, End};
@@ -24,6 +25,9 @@ impl ExportJob {
         self.wait(ctx, committed, move |this, outcome| {
             // After an error the process is ending; nobody may be told anything.
             let outcome = outcome.ok()?;
+            if outcome == CommitOutcome::Stale {
+                return this.look_again();
+            }
             event.into_iter().for_each(|event| this.services.audit.record(event));
             if let JobState::Complete(completion) = &state {
                 this.log_completion(completion);
@@ -39,9 +43,18 @@ impl ExportJob {
                     tracing::error!(job = %this.id, reason, "marked, but not moved to trash; the reaper goes on trying");
                     (false, Swept::default())
                 }
+                CommitOutcome::Stale => return None,
             };
             Some(End::Committed { of: state.name(), moved, swept })
         });
+    }
+
+    /// Another process changed the record, so this actor knows nothing any more: it ends, and whoever asks
+    /// for the job next wakes one that reads the record as it stands.
+    fn look_again(&self) -> Option<End> {
+        tracing::warn!(job = %self.id, "another process changed the record of a job: it is read again");
+        self.orchestrator.do_send(Idle { job: self.id, handled: self.handled });
+        None
     }
 
     fn change(&mut self, commit: Commit) -> DurableChange {
@@ -68,7 +81,9 @@ impl ExportJob {
     pub(super) fn record_part(&mut self, part: SealedPart, ctx: &mut Context<Self>) {
         let recorded = self.services.committer.submit(DurableChange::Seal(self.id, part.clone()));
         self.wait(ctx, recorded, |this, outcome| {
-            outcome.ok()?;
+            if outcome.ok()? == CommitOutcome::Stale {
+                return this.look_again();
+            }
             this.services.hooks.reach(Step::PartSealed);
             if this.request.as_ref().is_some_and(|request| request.partial_manifests) {
                 this.partial.add(&part);

@@ -24,7 +24,7 @@ pub struct Witnesses<'a> {
     /// Job directories.
     pub files: &'a dyn Files,
     /// The chain of receipts.
-    pub receipts: &'a ReceiptChain,
+    pub receipts: &'a dyn ReceiptChain,
     /// The folder of the audit log; it need not be there.
     pub audit: &'a Path,
     /// The wall time.
@@ -164,7 +164,7 @@ fn of_log<T: Default>(said: Result<T, AuditError>) -> T {
 /// lost its own tail.
 fn find_gap(
     store: &dyn Store,
-    receipts: &ReceiptChain,
+    receipts: &dyn ReceiptChain,
     latest: LastWitnessed,
 ) -> Result<Option<Gap>, ReconcileError> {
     let missing = |expected: Option<ChainHead>, seen_by_store| -> Result<_, ReconcileError> {

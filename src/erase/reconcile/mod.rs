@@ -106,7 +106,7 @@ pub fn at_start(
 /// What is missing of the chain cannot be brought back and holds nothing up: the chain itself says
 /// from now on that something is missing (P9).
 fn note_gap(
-    receipts: &ReceiptChain,
+    receipts: &dyn ReceiptChain,
     gap: Gap,
     now: Timestamp,
 ) -> Result<(receipts::ReceiptEntry, receipts::ChainHead), ReconcileError> {
@@ -156,7 +156,7 @@ fn publish(files: &dyn Files, job: StoredJob) -> PublishedJob {
 
 struct Join<'a> {
     files: &'a dyn Files,
-    receipts: &'a ReceiptChain,
+    receipts: &'a dyn ReceiptChain,
     now: Timestamp,
     tombstones_since: Timestamp,
     deletions: HashMap<JobId, WitnessedDeletion>,

@@ -6,6 +6,8 @@
 //! chain of receipts; `j/<job>` a record; `p/<job><part>` a sealed part and
 //! `p/<job><part><n>` its files. All values are JSON and well below sled's blob limit.
 
+mod keys;
+
 use std::borrow::Borrow;
 use std::collections::{BTreeMap, HashMap};
 use std::fs::{DirBuilder, File};
@@ -18,13 +20,14 @@ use std::time::{Duration, Instant};
 use rustix::fs::{AtFlags, fstat, statat};
 use serde::{Deserialize, Serialize};
 
-use super::{Store, StoreEntry, StoreError, StoredJob};
+use super::{EntryOutcome, Store, StoreEntry, StoreError, StoredJob};
 use crate::files::is_full;
 use crate::files::modes::close_modes;
 use crate::hooks::{Fault, Hooks, Step};
 use crate::job::{JobId, JobRecord, OutputFile, SealedPart, StateName};
 use crate::receipts::ChainHead;
 use crate::telemetry;
+use keys::{file_key, json, key, parse, part_key, record_key, split_key};
 
 /// The format written by this version. A store with a larger one is refused.
 const FORMAT: u32 = 1;
@@ -50,12 +53,12 @@ pub struct SledStore {
     /// The data directory and where the log should stand in it, wherever it is renamed to.
     place: (File, PathBuf),
     /// What was read or written of a job before, to be spared another read.
-    known: HashMap<JobId, Known>,
+    known: HashMap<JobId, JobContent>,
     hooks: Hooks,
 }
 
 #[derive(Clone, Copy)]
-struct Known {
+struct JobContent {
     /// Of its record; 0 if it has none.
     revision: u64,
     /// Whether it may have sealed parts.
@@ -229,7 +232,7 @@ impl SledStore {
         Ok(())
     }
 
-    fn known(&self, job: JobId) -> Result<Known, StoreError> {
+    fn known(&self, job: JobId) -> Result<JobContent, StoreError> {
         if let Some(known) = self.known.get(&job) {
             return Ok(*known);
         }
@@ -237,7 +240,7 @@ impl SledStore {
             Some(value) => parse::<JobRecord>(&record_key(job), &value)?.revision,
             None => 0,
         };
-        Ok(Known { revision, parts: revision > 0 })
+        Ok(JobContent { revision, parts: revision > 0 })
     }
 
     fn remove_parts(&self, batch: &mut sled::Batch, job: JobId) -> Result<(), StoreError> {
@@ -248,54 +251,49 @@ impl SledStore {
     }
 }
 
-impl Store for SledStore {
-    fn commit(&mut self, entries: &[StoreEntry]) -> Result<Vec<bool>, StoreError> {
-        let mut batch = sled::Batch::default();
-        let mut fitted = Vec::with_capacity(entries.len());
-        for entry in entries {
-            let (job, fits) = match entry {
-                StoreEntry::Record(record) => {
-                    (record.id, record.revision == self.known(record.id)?.revision + 1)
+impl SledStore {
+    /// Adds an entry to a batch, unless it is stale.
+    fn add(&mut self, entry: &StoreEntry, batch: &mut sled::Batch) -> Result<EntryOutcome, StoreError> {
+        match entry {
+            StoreEntry::Record(record) => {
+                let job = record.id;
+                let mut known = self.known(job)?;
+                if record.revision != known.revision + 1 {
+                    return Ok(EntryOutcome::Stale);
                 }
-                StoreEntry::Part(job, _) | StoreEntry::Forget(job) => (*job, true),
-                StoreEntry::Head(head) => {
-                    batch.insert(HEAD_KEY, json(head));
-                    fitted.push(true);
-                    continue;
+                known.revision = record.revision;
+                batch.insert(record_key(job), json(record));
+                if record.state.name() == StateName::Erased && known.parts {
+                    self.remove_parts(batch, job)?;
+                    known.parts = false;
                 }
-            };
-            fitted.push(fits);
-            if !fits {
-                continue;
+                self.known.insert(job, known);
             }
-            let mut known = self.known(job)?;
-            match entry {
-                StoreEntry::Record(record) => {
-                    known.revision = record.revision;
-                    batch.insert(record_key(job), json(record));
-                    if record.state.name() == StateName::Erased && known.parts {
-                        self.remove_parts(&mut batch, job)?;
-                        known.parts = false;
-                    }
+            StoreEntry::Part(job, part) => {
+                let known = JobContent { parts: true, ..self.known(*job)? };
+                let head = PartHead { broken_lines: part.broken_lines };
+                batch.insert(part_key(*job, part.index), json(&head));
+                for (n, file) in (0u32..).zip(&part.files) {
+                    batch.insert(file_key(*job, part.index, n), json(file));
                 }
-                StoreEntry::Part(_, part) => {
-                    known.parts = true;
-                    let head = PartHead { broken_lines: part.broken_lines };
-                    batch.insert(part_key(job, part.index), json(&head));
-                    for (n, file) in (0u32..).zip(&part.files) {
-                        batch.insert(file_key(job, part.index, n), json(file));
-                    }
-                }
-                StoreEntry::Forget(_) => {
-                    batch.remove(record_key(job));
-                    self.remove_parts(&mut batch, job)?;
-                    self.known.remove(&job);
-                    continue;
-                }
-                StoreEntry::Head(_) => continue,
+                self.known.insert(*job, known);
             }
-            self.known.insert(job, known);
+            StoreEntry::Forget(job) => {
+                batch.remove(record_key(*job));
+                self.remove_parts(batch, *job)?;
+                self.known.remove(job);
+            }
+            StoreEntry::Head(head) => batch.insert(HEAD_KEY, json(head)),
         }
+        Ok(EntryOutcome::Applied)
+    }
+}
+
+impl Store for SledStore {
+    fn commit(&mut self, entries: &[StoreEntry]) -> Result<Vec<EntryOutcome>, StoreError> {
+        let mut batch = sled::Batch::default();
+        let outcomes = entries.iter().map(|entry| self.add(entry, &mut batch));
+        let outcomes = outcomes.collect::<Result<_, _>>()?;
         // sled makes files when it likes, and as the process's umask has it.
         if self.closed.elapsed() >= CLOSE_EVERY {
             self.closed = Instant::now();
@@ -304,11 +302,16 @@ impl Store for SledStore {
         self.db.apply_batch(batch).map_err(failed("apply a batch"))?;
         self.hooks.reach(Step::BatchApplied);
         self.sync()?;
-        Ok(fitted)
+        Ok(outcomes)
     }
 
     fn load(&self) -> Result<Vec<StoredJob>, StoreError> {
         guarded(|| self.read_all())
+    }
+
+    /// sled lets one process in.
+    fn is_shared(&self) -> bool {
+        false
     }
 
     fn head(&self) -> Result<Option<ChainHead>, StoreError> {
@@ -345,47 +348,6 @@ impl SledStore {
 
 fn is_lock_conflict(error: &io::Error) -> bool {
     error.kind() == io::ErrorKind::WouldBlock || error.to_string().contains("could not acquire lock")
-}
-
-fn json(value: &impl Serialize) -> Vec<u8> {
-    serde_json::to_vec(value).expect("records have string keys only and always serialize")
-}
-
-fn parse<'a, T: Deserialize<'a>>(key: &[u8], value: &'a [u8]) -> Result<T, StoreError> {
-    serde_json::from_slice(value)
-        .map_err(|e| StoreError::Damaged { place: key.escape_ascii().to_string(), reason: e.to_string() })
-}
-
-fn key(kind: u8, job: JobId) -> Vec<u8> {
-    let mut key = vec![kind, b'/'];
-    key.extend_from_slice(job.as_bytes());
-    key
-}
-
-fn record_key(job: JobId) -> Vec<u8> {
-    key(b'j', job)
-}
-
-/// Numbers are big-endian, so that keys sort as the plan does.
-fn part_key(job: JobId, part: u32) -> Vec<u8> {
-    let mut key = key(b'p', job);
-    key.extend_from_slice(&part.to_be_bytes());
-    key
-}
-
-fn file_key(job: JobId, part: u32, n: u32) -> Vec<u8> {
-    let mut key = part_key(job, part);
-    key.extend_from_slice(&n.to_be_bytes());
-    key
-}
-
-/// The job and the part of a key below `p/`, and whether it is that of a file.
-fn split_key(key: &[u8]) -> Result<(JobId, u32, bool), StoreError> {
-    let damaged =
-        || StoreError::Damaged { place: key.escape_ascii().to_string(), reason: "too short".into() };
-    let job = key.get(2..18).and_then(|b| b.try_into().ok()).ok_or_else(damaged)?;
-    let part = key.get(18..22).and_then(|b| b.try_into().ok()).ok_or_else(damaged)?;
-    Ok((JobId::from_bytes(job), u32::from_be_bytes(part), key.len() > 22))
 }
 
 #[cfg(test)]

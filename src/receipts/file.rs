@@ -1,0 +1,223 @@
+//! The chain of receipts as one append-only file, with what the entries come to in memory. Whoever
+//! asks what is durable waits for no fsync. How the file is followed while it is open stands in
+//! `mend`, how its beginning goes in `prune`.
+
+use std::fs::{File, OpenOptions};
+use std::io::{self, BufRead, BufReader, Seek, SeekFrom, Write};
+use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use jiff::Timestamp;
+use parking_lot::{Mutex, RwLock};
+
+use super::known::Known;
+use super::{
+    ChainHead, FILE_NAME, Hold, Pause, ReceiptChain, ReceiptEntry, ReceiptsError, chain, fail, prune, walk,
+};
+use crate::hooks::{Fault, Hooks, Step};
+use crate::job::{JobId, Receipt};
+use crate::plain_file::{LinkPolicy, open_with};
+use crate::telemetry;
+
+/// The open file of receipts.
+pub struct ReceiptFile {
+    pub(super) data_dir: PathBuf,
+    /// The end of the chain. Locked before `durable`, where both are.
+    pub(super) end: Mutex<End>,
+    /// What is on stable storage; nobody who asks waits for an fsync.
+    pub(super) durable: RwLock<Durable>,
+    /// See [`ReceiptFile::pruned_until`].
+    pruned_until: Option<Timestamp>,
+    hooks: Hooks,
+}
+
+pub(super) struct End {
+    pub(super) file: Arc<File>,
+    pub(super) head: ChainHead,
+    pub(super) bytes: u64,
+    /// Set by an error after which the file's content is not known: nothing is appended any more.
+    pub(super) failed: bool,
+}
+
+pub(super) struct Durable {
+    /// The file that the offsets are of.
+    pub(super) file: Arc<File>,
+    pub(super) checkpoint: Option<ChainHead>,
+    pub(super) known: Known,
+}
+
+impl ReceiptFile {
+    /// Opens the receipts of a data directory, verifies the chain and cuts off a torn last
+    /// line. A broken chain is an error: nothing is appended to it.
+    pub fn open(data_dir: &Path) -> Result<Self, ReceiptsError> {
+        prune::remove_new(data_dir).map_err(fail("remove what a pruning left of"))?;
+        let path = data_dir.join(FILE_NAME);
+        let mut known = Known::default();
+        let chain = walk(&path, |item| {
+            known.note(&item.entry, item.head.count, item.bytes.start);
+            Ok::<_, ReceiptsError>(())
+        })?;
+        if let Err(error) = chain.confirm() {
+            // What is missing cannot be brought back, and deletions go on.
+            tracing::error!(%error, "the end of the receipts was cut off");
+            telemetry::receipts_gap();
+        }
+        let mut options = OpenOptions::new();
+        let options = options.read(true).write(true).create(true).truncate(false).mode(0o600);
+        let mut file = open_with(options, &path, LinkPolicy::Refuse).map_err(fail("open"))?;
+        let tidy = |file: &mut File| {
+            if file.metadata()?.len() != chain.bytes {
+                let count = chain.head.count;
+                tracing::warn!(count, "a torn receipt was cut off; its erasure is done again");
+                file.set_len(chain.bytes)?;
+            }
+            file.seek(SeekFrom::Start(chain.bytes))?;
+            file.sync_all()?;
+            File::open(data_dir)?.sync_all()
+        };
+        tidy(&mut file).map_err(fail("prepare"))?;
+        let file = Arc::new(file);
+        let end = End { file: file.clone(), head: chain.head, bytes: chain.bytes, failed: false };
+        let durable = Durable { file, checkpoint: chain.checkpoint, known };
+        let (end, durable) = (Mutex::new(end), RwLock::new(durable));
+        let pruned_until = chain.checkpoint.map(|_| chain.first.unwrap_or(Timestamp::MAX));
+        Ok(Self { data_dir: data_dir.into(), end, durable, pruned_until, hooks: Hooks::default() })
+    }
+
+    /// The same, with the breakpoints and faults of tests.
+    pub fn with_hooks(self, hooks: Hooks) -> Self {
+        Self { hooks, ..self }
+    }
+
+    pub(super) fn path(&self) -> PathBuf {
+        self.data_dir.join(FILE_NAME)
+    }
+
+    /// The head at the line behind so many others: their ends are counted, which is cheaper
+    /// than to keep all hashes or offsets in memory for a question of a start after a crash.
+    fn head_behind(&self, lines: u64, count: u64) -> io::Result<ChainHead> {
+        let mut input = BufReader::new(File::open(self.path())?);
+        for _ in 0..lines {
+            input.skip_until(b'\n')?;
+        }
+        Ok(ChainHead { count, hash: chain::read_hash(input)? })
+    }
+}
+
+impl ReceiptChain for ReceiptFile {
+    fn append_each(&self, entries: &[ReceiptEntry]) -> Result<Vec<ChainHead>, ReceiptsError> {
+        let mut end = self.end.lock();
+        if end.failed {
+            return Err(fail("append to")(io::Error::other("it failed before; only a new start can go on")));
+        }
+        if let Err(error) = self.mend(&mut end, Timestamp::now()) {
+            // Where it still has a name somewhere it can be found and put back.
+            tracing::error!(%error, "the receipts are not in their place, and cannot be put there");
+            let has_name = end.file.metadata().is_ok_and(|open| open.nlink() > 0 && open.len() == end.bytes);
+            if !has_name {
+                end.failed = true;
+                return Err(fail("append to")(error));
+            }
+        }
+        let (mut head, mut text, mut places) = (end.head, Vec::new(), Vec::with_capacity(entries.len()));
+        for entry in entries {
+            let offset = end.bytes + text.len() as u64;
+            let (line, next) = chain::line(head, entry);
+            text.extend(line);
+            head = next;
+            places.push((entry, head, offset));
+        }
+        let written = (&*end.file).write_all(&text).and_then(|()| {
+            self.hooks.reach(Step::ReceiptWritten);
+            self.hooks.fault(Fault::Fsync)?;
+            telemetry::timed_sync("receipts", || end.file.sync_data())
+        });
+        end.failed = written.is_err();
+        written.map_err(fail("append to"))?;
+        end.head = head;
+        end.bytes += text.len() as u64;
+        let mut durable = self.durable.write();
+        for (entry, head, offset) in &places {
+            durable.known.note(entry, head.count, *offset);
+        }
+        tracing::info!(entries = entries.len(), count = head.count, head = %head.hash, "receipts appended");
+        Ok(places.into_iter().map(|(_, head, _)| head).collect())
+    }
+
+    fn head(&self) -> ChainHead {
+        self.end.lock().head
+    }
+
+    fn missing(&self, expected: ChainHead) -> Result<Option<ChainHead>, ReceiptsError> {
+        let head = self.head();
+        let checkpoint = self.durable.read().checkpoint;
+        let first = checkpoint.unwrap_or(ChainHead::EMPTY);
+        let found = match expected.count {
+            count if count >= head.count => head,
+            count if count < first.count => return Ok(None),
+            count if count == first.count => first,
+            count => {
+                let lines_before = count - first.count - 1 + u64::from(checkpoint.is_some());
+                self.head_behind(lines_before, count).map_err(fail("read"))?
+            }
+        };
+        Ok((found != expected).then_some(found))
+    }
+
+    fn has(&self, job: JobId) -> bool {
+        self.durable.read().known.erasure(job).is_some()
+    }
+
+    fn pruned_until(&self) -> Option<Timestamp> {
+        self.pruned_until
+    }
+
+    fn tells_gap(&self, expected: ChainHead) -> bool {
+        self.durable.read().known.gap() == Some(expected)
+    }
+
+    fn erased_since(&self, since: Timestamp) -> Vec<JobId> {
+        self.durable.read().known.erased_since(since)
+    }
+
+    fn find(&self, job: JobId) -> Result<Option<Receipt>, ReceiptsError> {
+        let place = {
+            let durable = self.durable.read();
+            durable.known.erasure(job).map(|offset| (durable.file.clone(), offset))
+        };
+        let Some((file, offset)) = place else { return Ok(None) };
+        match chain::read_line_at(&file, offset).map_err(fail("read"))? {
+            ReceiptEntry::Erasure(receipt) => Ok(Some(*receipt)),
+            _ => Err(fail("read")(io::Error::other("another entry stands where a receipt was written"))),
+        }
+    }
+
+    fn hold_of(&self, job: JobId) -> Option<Hold> {
+        self.durable.read().known.hold_of(job).cloned()
+    }
+
+    fn holds(&self) -> Vec<Hold> {
+        self.durable.read().known.holds()
+    }
+
+    fn pause(&self) -> Option<Pause> {
+        self.durable.read().known.pause().cloned()
+    }
+
+    fn due(
+        &self,
+        before: Timestamp,
+        is_kept: &dyn Fn(JobId) -> bool,
+    ) -> Result<Option<ChainHead>, ReceiptsError> {
+        self.find_due(before, is_kept)
+    }
+
+    fn cut(&self, due: ChainHead) -> Result<(), ReceiptsError> {
+        self.cut_off(due)
+    }
+
+    fn is_in_place(&self) -> bool {
+        self.stands(&self.end.lock())
+    }
+}
