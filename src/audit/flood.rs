@@ -9,7 +9,7 @@ use super::AuditedEvent;
 /// Seconds in which refusals are counted.
 const WINDOW: i64 = 60;
 
-/// See the module.
+/// Counts refusals, and says which are recorded.
 pub struct RefusalFlood {
     /// Refusals recorded in one window at the most.
     limit: u64,

@@ -29,7 +29,7 @@ use parking_lot::Mutex;
 use crate::chain::ChainHead;
 use crate::clock::Clock;
 use crate::config::AuditConfig;
-use sync::Shared;
+use sync::SharedLog;
 
 pub use download::AuditedDownload;
 pub use event::{AuditedCaller, AuditedEvent, DownloadEnding};
@@ -59,10 +59,10 @@ impl AuditError {
 }
 
 /// The log of an instance, or none, if `audit.enabled` is false.
-pub struct AuditLog(Option<Open>);
+pub struct AuditLog(Option<OpenLog>);
 
-struct Open {
-    shared: Arc<Shared>,
+struct OpenLog {
+    shared: Arc<SharedLog>,
     syncer: Mutex<Option<JoinHandle<()>>>,
 }
 
@@ -85,8 +85,8 @@ impl AuditLog {
         let dir: PathBuf = data_dir.join(FOLDER);
         let (writer, found) = open::open(&dir, settings)?;
         let (shared, syncer) =
-            Shared::start(writer, settings, clock).map_err(AuditError::at("start the thread of", &dir))?;
-        let log = Self(Some(Open { shared, syncer: Mutex::new(Some(syncer)) }));
+            SharedLog::start(writer, settings, clock).map_err(AuditError::at("start the thread of", &dir))?;
+        let log = Self(Some(OpenLog { shared, syncer: Mutex::new(Some(syncer)) }));
         for event in found {
             log.record(event);
         }

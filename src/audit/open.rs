@@ -8,8 +8,8 @@ use std::path::Path;
 use std::sync::Arc;
 
 use super::line::{LineFacts, MAX_BYTES};
-use super::walk::{Walked, file_name, files, walk_file};
-use super::writer::{Current, Known, Writer, day_of};
+use super::walk::{WalkedFile, file_name, files, walk_file};
+use super::writer::{LogFile, LogWriter, OpenLogFile, day_of};
 use super::{AuditError, AuditedEvent};
 use crate::chain::ChainHead;
 use crate::config::AuditConfig;
@@ -17,13 +17,13 @@ use crate::plain_file::{self, LinkPolicy, open_with, read_line};
 use crate::telemetry;
 
 /// Opens the log in `dir`. The events say what was found wrong; they are to be recorded first.
-pub fn open(dir: &Path, settings: &AuditConfig) -> Result<(Writer, Vec<AuditedEvent>), AuditError> {
+pub fn open(dir: &Path, settings: &AuditConfig) -> Result<(LogWriter, Vec<AuditedEvent>), AuditError> {
     make_folder(dir).map_err(AuditError::at("make", dir))?;
     let mut known = VecDeque::new();
     for count in files(dir).map_err(AuditError::at("list", dir))? {
         known.push_back(look_at(dir, count)?);
     }
-    let mut writer = Writer {
+    let mut writer = LogWriter {
         dir: dir.into(),
         max_file_bytes: settings.max_file_bytes,
         head: ChainHead::EMPTY,
@@ -56,7 +56,7 @@ pub fn open(dir: &Path, settings: &AuditConfig) -> Result<(Writer, Vec<AuditedEv
             let file = take_up(&path, &walked).map_err(AuditError::at("open", &path))?;
             let (file, day) = (Arc::new(file), began.map(day_of));
             writer.unsynced.push(file.clone());
-            writer.current = Some(Current { file, bytes: walked.bytes, day, torn: false });
+            writer.current = Some(OpenLogFile { file, bytes: walked.bytes, day, torn: false });
         }
         break;
     }
@@ -65,7 +65,7 @@ pub fn open(dir: &Path, settings: &AuditConfig) -> Result<(Writer, Vec<AuditedEv
     Ok((writer, found))
 }
 
-fn what_is_wrong(count: u64, walked: &Walked) -> Option<AuditedEvent> {
+fn what_is_wrong(count: u64, walked: &WalkedFile) -> Option<AuditedEvent> {
     let file = file_name(count);
     if let Some((line, reason)) = &walked.broken {
         tracing::error!(
@@ -83,7 +83,7 @@ fn what_is_wrong(count: u64, walked: &Walked) -> Option<AuditedEvent> {
 }
 
 /// The whole part of a file, to be appended to.
-fn take_up(path: &Path, walked: &Walked) -> io::Result<File> {
+fn take_up(path: &Path, walked: &WalkedFile) -> io::Result<File> {
     let file = open_with(OpenOptions::new().append(true), path, LinkPolicy::Refuse)?;
     file.set_len(walked.bytes)?;
     Ok(file)
@@ -99,7 +99,7 @@ pub(super) fn make_folder(dir: &Path) -> io::Result<()> {
 }
 
 /// What the first line of a file says of it.
-fn look_at(dir: &Path, count: u64) -> Result<Known, AuditError> {
+fn look_at(dir: &Path, count: u64) -> Result<LogFile, AuditError> {
     let path = dir.join(file_name(count));
     let mut line = Vec::new();
     let read = |line: &mut Vec<u8>| {
@@ -109,5 +109,5 @@ fn look_at(dir: &Path, count: u64) -> Result<Known, AuditError> {
     read(&mut line).map_err(AuditError::at("read", &path))?;
     let facts = std::str::from_utf8(&line).ok().and_then(LineFacts::read);
     let (behind, began) = (facts.as_ref().and_then(LineFacts::behind), facts.map(|facts| facts.recorded()));
-    Ok(Known { count, behind, began })
+    Ok(LogFile { count, behind, began })
 }

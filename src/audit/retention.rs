@@ -7,15 +7,15 @@ use std::io;
 
 use jiff::Timestamp;
 
-use super::sync::Shared;
+use super::sync::SharedLog;
 use super::walk::file_name;
-use super::writer::Writer;
+use super::writer::LogWriter;
 use super::{AuditError, AuditedEvent};
 use crate::chain::ChainHead;
 use crate::telemetry;
 
 /// Removes files that end before `before`, and gives their number.
-pub fn prune(shared: &Shared, before: Timestamp) -> Result<usize, AuditError> {
+pub fn prune(shared: &SharedLog, before: Timestamp) -> Result<usize, AuditError> {
     let (dir, due, current) = {
         let mut writer = shared.writer();
         let Some((due, cut)) = due(&writer, before) else { return Ok(0) };
@@ -50,9 +50,9 @@ pub fn prune(shared: &Shared, before: Timestamp) -> Result<usize, AuditError> {
 
 /// The files that are due, the oldest first, and the last event in them. A file ends where the next
 /// one begins; the last one never is due.
-fn due(writer: &Writer, before: Timestamp) -> Option<(Vec<u64>, ChainHead)> {
+fn due(writer: &LogWriter, before: Timestamp) -> Option<(Vec<u64>, ChainHead)> {
     let next = writer.files.iter().skip(1);
-    let is_over = |next: &&super::writer::Known| next.began.is_some_and(|began| began < before);
+    let is_over = |next: &&super::writer::LogFile| next.began.is_some_and(|began| began < before);
     let kept: Vec<_> = next.take_while(is_over).collect();
     let cut = kept.last()?.behind?;
     let due = writer.files.iter().take(kept.len()).map(|known| known.count).collect();

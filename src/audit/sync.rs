@@ -12,33 +12,33 @@ use parking_lot::{Condvar, Mutex, MutexGuard};
 
 use super::AuditedEvent;
 use super::flood::RefusalFlood;
-use super::writer::Writer;
+use super::writer::LogWriter;
 use crate::clock::Clock;
 use crate::config::AuditConfig;
 use crate::telemetry;
 
-/// See the module.
-pub struct Shared {
-    state: Mutex<State>,
+/// The log as callers and the thread share it.
+pub struct SharedLog {
+    state: Mutex<SyncState>,
     wake: Condvar,
     clock: Clock,
 }
 
-struct State {
-    writer: Writer,
+struct SyncState {
+    writer: LogWriter,
     flood: RefusalFlood,
     closed: bool,
 }
 
-impl Shared {
+impl SharedLog {
     /// Starts the thread, which syncs at most once in `audit.sync_interval`.
     pub fn start(
-        writer: Writer,
+        writer: LogWriter,
         settings: &AuditConfig,
         clock: Clock,
     ) -> io::Result<(Arc<Self>, JoinHandle<()>)> {
         let (interval, flood) = (settings.sync_interval.0, RefusalFlood::new(settings.max_refusals));
-        let state = Mutex::new(State { writer, flood, closed: false });
+        let state = Mutex::new(SyncState { writer, flood, closed: false });
         let shared = Arc::new(Self { state, wake: Condvar::new(), clock });
         let run = {
             let shared = shared.clone();
@@ -49,7 +49,7 @@ impl Shared {
     }
 
     /// The writer, under the lock.
-    pub fn writer(&self) -> parking_lot::MappedMutexGuard<'_, Writer> {
+    pub fn writer(&self) -> parking_lot::MappedMutexGuard<'_, LogWriter> {
         MutexGuard::map(self.state.lock(), |state| &mut state.writer)
     }
 
@@ -119,7 +119,7 @@ impl Shared {
 }
 
 /// Writes an event; an error is counted, and told of once.
-fn write(writer: &mut Writer, event: &AuditedEvent, now: Timestamp) {
+fn write(writer: &mut LogWriter, event: &AuditedEvent, now: Timestamp) {
     match writer.record(event, now) {
         Ok(()) => telemetry::audited(event.kind()),
         Err(error) => {

@@ -100,7 +100,7 @@ impl AuditSummary {
 }
 
 /// What a walk over one file has seen.
-pub(super) struct Walked {
+pub(super) struct WalkedFile {
     /// The chain before the first line, by that line's words; `None` if there is no whole line, or
     /// it is none.
     pub start: Option<ChainHead>,
@@ -121,12 +121,12 @@ pub(super) fn walk_file<E: From<AuditError>>(
     path: &Path,
     expected: Option<ChainHead>,
     mut visit: impl FnMut(&AuditLine<'_>) -> Result<(), E>,
-) -> Result<Walked, E> {
+) -> Result<WalkedFile, E> {
     let fail = |operation| AuditError::at(operation, path);
     let file = plain_file::open(path, LinkPolicy::Refuse).map_err(fail("open"))?;
     let mut input = BufReader::with_capacity(BUFFER, file);
     let (start, head, broken) = (None, ChainHead::EMPTY, None);
-    let mut walked = Walked { start, head, bytes: 0, torn: 0, lines: 0, broken };
+    let mut walked = WalkedFile { start, head, bytes: 0, torn: 0, lines: 0, broken };
     let mut text = Vec::new();
     loop {
         let more = read_line(&mut input, MAX_BYTES, &mut text).map_err(fail("read"))?;
@@ -148,7 +148,7 @@ pub(super) fn walk_file<E: From<AuditError>>(
 
 /// Goes one line on.
 fn follow<'a>(
-    walked: &mut Walked,
+    walked: &mut WalkedFile,
     expected: Option<ChainHead>,
     text: &'a [u8],
 ) -> Result<AuditLine<'a>, String> {
@@ -186,7 +186,7 @@ pub fn walk<E: From<AuditError>>(
     mut visit: impl FnMut(&AuditLine<'_>) -> Result<(), E>,
 ) -> Result<AuditSummary, E> {
     let counts = files(dir).map_err(AuditError::at("list", dir))?;
-    let mut log = Log { summary: AuditSummary::new(), expected: None, confirmed: false };
+    let mut log = WalkedLog { summary: AuditSummary::new(), expected: None, confirmed: false };
     let mut last = String::new();
     for (n, count) in counts.iter().enumerate() {
         let path = dir.join(file_name(*count));
@@ -208,7 +208,7 @@ pub fn walk<E: From<AuditError>>(
 }
 
 /// What a walk over all files keeps in mind.
-struct Log {
+struct WalkedLog {
     summary: AuditSummary,
     /// The end of the chain, if it is known.
     expected: Option<ChainHead>,
@@ -216,7 +216,7 @@ struct Log {
     confirmed: bool,
 }
 
-impl Log {
+impl WalkedLog {
     fn note(&mut self, item: &AuditLine<'_>) {
         let is_first = self.summary.first.is_none();
         if is_first {
@@ -229,7 +229,7 @@ impl Log {
         }
     }
 
-    fn end_of_file(&mut self, count: u64, walked: Walked, is_last: bool) {
+    fn end_of_file(&mut self, count: u64, walked: WalkedFile, is_last: bool) {
         self.summary.files += 1;
         let file = file_name(count);
         let misnamed = walked.start.filter(|start| start.count + 1 != count).map(|start| {

@@ -19,7 +19,7 @@ use crate::telemetry;
 const DAY: i64 = 86_400;
 
 /// A file of the log, the one that is appended to among them.
-pub struct Known {
+pub struct LogFile {
     /// The count of its first line.
     pub count: u64,
     /// The chain before it; `None` if its first line does not tell.
@@ -29,7 +29,7 @@ pub struct Known {
 }
 
 /// The file that is appended to.
-pub struct Current {
+pub struct OpenLogFile {
     pub file: Arc<File>,
     /// The length of its whole lines.
     pub bytes: u64,
@@ -39,15 +39,15 @@ pub struct Current {
     pub torn: bool,
 }
 
-/// See the module. It is used under one lock.
-pub struct Writer {
+/// The end of the log. It is used under one lock.
+pub struct LogWriter {
     pub dir: PathBuf,
     pub max_file_bytes: u64,
     /// The end of the chain.
     pub head: ChainHead,
-    pub current: Option<Current>,
+    pub current: Option<OpenLogFile>,
     /// All files, the oldest first.
-    pub files: VecDeque<Known>,
+    pub files: VecDeque<LogFile>,
     /// Files with lines that are not synced.
     pub unsynced: Vec<Arc<File>>,
     /// Whether the name of a new file is not synced.
@@ -60,7 +60,7 @@ pub struct Writer {
     pub is_disturbed: bool,
 }
 
-impl Writer {
+impl LogWriter {
     /// Whether what is recorded is being written and synced.
     pub fn is_healthy(&self) -> bool {
         self.lost == 0 && !self.sync_failed && !self.is_disturbed
@@ -111,7 +111,7 @@ impl Writer {
         Ok(false)
     }
 
-    fn stands(&self, current: &Current) -> bool {
+    fn stands(&self, current: &OpenLogFile) -> bool {
         let path = self.files.back().map(|known| self.dir.join(file_name(known.count)));
         let there = path.and_then(|path| std::fs::symlink_metadata(path).ok());
         let open = current.file.metadata().ok();
@@ -123,7 +123,7 @@ impl Writer {
 
     /// Sees to it that there is a file to be appended to, which is not full and is of today.
     fn make_current(&mut self, now: Timestamp) -> io::Result<()> {
-        let is_over = |current: &Current| {
+        let is_over = |current: &OpenLogFile| {
             current.bytes >= self.max_file_bytes || current.day.is_some_and(|day| day != day_of(now))
         };
         if self.current.as_ref().is_some_and(is_over) {
@@ -152,8 +152,8 @@ impl Writer {
             }
         };
         self.head.count = count - 1;
-        self.current = Some(Current { file, bytes: 0, day: None, torn: false });
-        self.files.push_back(Known { count, behind: Some(self.head), began: None });
+        self.current = Some(OpenLogFile { file, bytes: 0, day: None, torn: false });
+        self.files.push_back(LogFile { count, behind: Some(self.head), began: None });
         self.folder_unsynced = true;
         Ok(())
     }

@@ -15,7 +15,7 @@ use super::assertion::{AssertionError, ClientAssertion, ExpectedClaims, LONGEST_
 use super::client_keys::ClientKeyStore;
 use super::folder::AuthFolder;
 use super::known_tokens::KnownTokens;
-use super::replay::{Replay, ReplayError};
+use super::replay::{ReplayError, ReplayMemory};
 use super::signing_keys::SigningKeys;
 use super::{Application, Applications, Scopes, Watch};
 use crate::Evanesce;
@@ -46,7 +46,7 @@ pub struct Authority {
     applications: Option<Applications>,
     keys: Arc<SigningKeys>,
     known: KnownTokens,
-    replay: Replay,
+    replay: ReplayMemory,
     client_keys: ClientKeyStore,
     settings: AuthConfig,
     clock: Clock,
@@ -146,7 +146,8 @@ impl Authority {
         let window = Duration::from_secs(LONGEST_LIFE.unsigned_abs()) + 2 * settings.clock_skew.0;
         let time = clock.clone();
         let now = move || time.now().as_second();
-        let replay = Replay::open(folder, window, settings.max_replay_entries, now, evanesce.fatal().clone());
+        let replay =
+            ReplayMemory::open(folder, window, settings.max_replay_entries, now, evanesce.fatal().clone());
         let client_keys = ClientKeyStore::new(&settings).map_err(AuthorityError::Authorities)?;
         let (alive, end) = channel();
         let (rotated, look) = (Arc::downgrade(&keys), (settings.key_rotation.0 / 2).min(LOOK));

@@ -27,14 +27,14 @@ const FORGOTTEN: Id = [0; 16];
 
 /// An assertion that was taken.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Record {
+pub struct ReplayRecord {
     /// Which.
-    pub id: Id,
+    pub id: AssertionId,
     /// Until when it is good, in seconds of Unix time.
     pub exp: i64,
 }
 
-impl Record {
+impl ReplayRecord {
     fn to_bytes(self) -> [u8; RECORD] {
         let mut bytes = [0; RECORD];
         bytes[..16].copy_from_slice(&self.id);
@@ -67,7 +67,7 @@ impl Generation {
     pub fn create(folder: &AuthFolder, number: u64, forgotten: i64) -> io::Result<Self> {
         let file = folder.create(&name(number))?;
         let mut generation = Self { number, file, bytes: 0 };
-        generation.append([&Record { id: FORGOTTEN, exp: forgotten }])?;
+        generation.append([&ReplayRecord { id: FORGOTTEN, exp: forgotten }])?;
         generation.file.sync_all()?;
         folder.sync()?;
         Ok(generation)
@@ -86,7 +86,7 @@ impl Generation {
     }
 
     /// Adds records with one write; after an error it has to be [cut](Self::cut).
-    pub fn append<'a>(&mut self, records: impl IntoIterator<Item = &'a Record>) -> io::Result<()> {
+    pub fn append<'a>(&mut self, records: impl IntoIterator<Item = &'a ReplayRecord>) -> io::Result<()> {
         let bytes: Vec<u8> = records.into_iter().flat_map(|record| record.to_bytes()).collect();
         self.file.write_all(&bytes)?;
         self.bytes += bytes.len() as u64;
@@ -110,9 +110,9 @@ fn name(number: u64) -> String {
 
 /// What earlier processes left.
 #[derive(Debug, Default)]
-pub struct Read {
+pub struct ReplayContent {
     /// All assertions.
-    pub records: Vec<Record>,
+    pub records: Vec<ReplayRecord>,
     /// The latest expiry among those forgotten.
     pub forgotten: i64,
     /// The files that this stands in.
@@ -122,8 +122,8 @@ pub struct Read {
 }
 
 /// Reads all files of a folder.
-pub fn read_all(folder: &AuthFolder) -> io::Result<Read> {
-    let mut read = Read { forgotten: i64::MIN, ..Read::default() };
+pub fn read_all(folder: &AuthFolder) -> io::Result<ReplayContent> {
+    let mut read = ReplayContent { forgotten: i64::MIN, ..ReplayContent::default() };
     for entry in std::fs::read_dir(folder.path(""))? {
         let name = entry?.file_name().into_string().unwrap_or_default();
         let Some(number) = name.strip_prefix(PREFIX).and_then(|number| number.parse::<u64>().ok()) else {
@@ -132,13 +132,13 @@ pub fn read_all(folder: &AuthFolder) -> io::Result<Read> {
         let bytes = plain_file::read(&folder.path(&name), LinkPolicy::Refuse, MAX_BYTES);
         let bytes = bytes.map_err(|error| io::Error::new(error.kind(), format!("{name}: {error}")))?;
         let records = bytes.chunks(RECORD);
-        let torn = records.clone().filter(|record| Record::from_bytes(record).is_none()).count();
+        let torn = records.clone().filter(|record| ReplayRecord::from_bytes(record).is_none()).count();
         if torn > 0 {
             tracing::warn!(torn, "records of assertions were torn; no tokens were given for them");
         }
-        for record in records.filter_map(Record::from_bytes) {
+        for record in records.filter_map(ReplayRecord::from_bytes) {
             match record {
-                Record { id: FORGOTTEN, exp } => read.forgotten = read.forgotten.max(exp),
+                ReplayRecord { id: FORGOTTEN, exp } => read.forgotten = read.forgotten.max(exp),
                 record => read.records.push(record),
             }
         }
@@ -156,7 +156,7 @@ mod tests {
     fn what_was_torn_is_left_out_and_what_stands_around_it_is_read() {
         let data_dir = tempfile::tempdir().unwrap();
         let folder = AuthFolder::open(data_dir.path()).unwrap();
-        let record = |n: u8| Record { id: [n; 16], exp: i64::from(n) };
+        let record = |n: u8| ReplayRecord { id: [n; 16], exp: i64::from(n) };
         let mut generation = Generation::create(&folder, 7, 5).unwrap();
         generation.append([&record(1), &record(2), &record(3)]).unwrap();
         let path = folder.path("replay-7");
@@ -182,7 +182,7 @@ mod tests {
         let mut generation = Generation::create(&folder, 0, 0).unwrap();
         generation.file.write_all(&[1; 7]).unwrap();
         generation.cut().unwrap();
-        let record = Record { id: [9; 16], exp: 9 };
+        let record = ReplayRecord { id: [9; 16], exp: 9 };
         generation.append([&record]).unwrap();
         assert_eq!(read_all(&folder).unwrap().records, [record]);
     }

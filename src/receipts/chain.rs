@@ -25,7 +25,7 @@ const BUFFER: usize = 1 << 17;
 const MAX_BYTES: u64 = 4 << 20;
 
 #[derive(Serialize, Deserialize)]
-struct Line<'a> {
+struct ChainLine<'a> {
     #[serde(borrow)]
     entry: &'a RawValue,
     previous: ChainHash,
@@ -47,7 +47,7 @@ fn text(line: &impl Serialize) -> Vec<u8> {
 pub(super) fn line(end: ChainHead, entry: &ReceiptEntry) -> (Vec<u8>, ChainHead) {
     let entry = to_raw_value(entry).expect("an entry always serializes");
     let hash = ChainHash::of(end.hash, entry.get());
-    let line = Line { entry: &entry, previous: end.hash, hash };
+    let line = ChainLine { entry: &entry, previous: end.hash, hash };
     (text(&line), ChainHead { count: end.count + 1, hash })
 }
 
@@ -181,7 +181,7 @@ fn parse_checkpoint(text: &[u8]) -> Option<ChainHead> {
 
 /// The entry of a line behind one whose hash is `previous`.
 fn parse(line: &[u8], previous: ChainHash) -> Result<(ReceiptEntry, &str, ChainHash), String> {
-    let parsed: Line<'_> =
+    let parsed: ChainLine<'_> =
         serde_json::from_slice(line).map_err(|e| format!("it is no line of a chain: {e}"))?;
     if parsed.previous != previous {
         return Err("it does not follow from the line before".into());
@@ -228,7 +228,7 @@ pub fn read(path: &Path, job: JobId) -> Result<Option<Receipt>, ReceiptsError> {
 pub(super) fn read_hash(mut input: impl BufRead) -> io::Result<ChainHash> {
     let mut text = Vec::new();
     input.read_until(b'\n', &mut text)?;
-    Ok(serde_json::from_slice::<Line<'_>>(&text)?.hash)
+    Ok(serde_json::from_slice::<ChainLine<'_>>(&text)?.hash)
 }
 
 /// The entry of the line that begins at `offset`; it was checked before. The file's own
@@ -236,7 +236,7 @@ pub(super) fn read_hash(mut input: impl BufRead) -> io::Result<ChainHash> {
 pub(super) fn read_line_at(file: &File, offset: u64) -> io::Result<ReceiptEntry> {
     let mut text = Vec::new();
     BufReader::new(ReadAt { file, offset }).read_until(b'\n', &mut text)?;
-    let line: Line<'_> = serde_json::from_slice(&text)?;
+    let line: ChainLine<'_> = serde_json::from_slice(&text)?;
     Ok(serde_json::from_str(line.entry.get())?)
 }
 

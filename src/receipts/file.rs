@@ -11,7 +11,7 @@ use std::sync::Arc;
 use jiff::Timestamp;
 use parking_lot::{Mutex, RwLock};
 
-use super::known::Known;
+use super::known::ReceiptIndex;
 use super::{
     ChainHead, FILE_NAME, Hold, Pause, ReceiptChain, ReceiptEntry, ReceiptsError, chain, fail, prune, walk,
 };
@@ -24,15 +24,15 @@ use crate::telemetry;
 pub struct ReceiptFile {
     pub(super) data_dir: PathBuf,
     /// The end of the chain. Locked before `durable`, where both are.
-    pub(super) end: Mutex<End>,
+    pub(super) end: Mutex<ChainEnd>,
     /// What is on stable storage; nobody who asks waits for an fsync.
-    pub(super) durable: RwLock<Durable>,
+    pub(super) durable: RwLock<DurableChain>,
     /// See [`ReceiptFile::pruned_until`].
     pruned_until: Option<Timestamp>,
     hooks: Hooks,
 }
 
-pub(super) struct End {
+pub(super) struct ChainEnd {
     pub(super) file: Arc<File>,
     pub(super) head: ChainHead,
     pub(super) bytes: u64,
@@ -40,11 +40,11 @@ pub(super) struct End {
     pub(super) failed: bool,
 }
 
-pub(super) struct Durable {
+pub(super) struct DurableChain {
     /// The file that the offsets are of.
     pub(super) file: Arc<File>,
     pub(super) checkpoint: Option<ChainHead>,
-    pub(super) known: Known,
+    pub(super) known: ReceiptIndex,
 }
 
 impl ReceiptFile {
@@ -53,7 +53,7 @@ impl ReceiptFile {
     pub fn open(data_dir: &Path) -> Result<Self, ReceiptsError> {
         prune::remove_new(data_dir).map_err(fail("remove what a pruning left of"))?;
         let path = data_dir.join(FILE_NAME);
-        let mut known = Known::default();
+        let mut known = ReceiptIndex::default();
         let chain = walk(&path, |item| {
             known.note(&item.entry, item.head.count, item.bytes.start);
             Ok::<_, ReceiptsError>(())
@@ -78,8 +78,8 @@ impl ReceiptFile {
         };
         tidy(&mut file).map_err(fail("prepare"))?;
         let file = Arc::new(file);
-        let end = End { file: file.clone(), head: chain.head, bytes: chain.bytes, failed: false };
-        let durable = Durable { file, checkpoint: chain.checkpoint, known };
+        let end = ChainEnd { file: file.clone(), head: chain.head, bytes: chain.bytes, failed: false };
+        let durable = DurableChain { file, checkpoint: chain.checkpoint, known };
         let (end, durable) = (Mutex::new(end), RwLock::new(durable));
         let pruned_until = chain.checkpoint.map(|_| chain.first.unwrap_or(Timestamp::MAX));
         Ok(Self { data_dir: data_dir.into(), end, durable, pruned_until, hooks: Hooks::default() })

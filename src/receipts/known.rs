@@ -24,9 +24,9 @@ struct InForce<T> {
     count: u64,
 }
 
-/// See the module.
+/// What the entries so far come to.
 #[derive(Debug, Default)]
-pub(super) struct Known {
+pub(super) struct ReceiptIndex {
     erased: HashMap<JobId, Erased>,
     holds: BTreeMap<JobId, InForce<Hold>>,
     pause: Option<InForce<Pause>>,
@@ -34,7 +34,7 @@ pub(super) struct Known {
     gap: Option<ChainHead>,
 }
 
-impl Known {
+impl ReceiptIndex {
     /// Takes the next entry, the `count`-th, whose line begins at `offset`.
     pub fn note(&mut self, entry: &ReceiptEntry, count: u64, offset: u64) {
         match entry {

@@ -11,8 +11,8 @@ use std::sync::Arc;
 
 use jiff::Timestamp;
 
-use super::file::End;
-use super::known::Known;
+use super::file::ChainEnd;
+use super::known::ReceiptIndex;
 use super::{ChainHead, FILE_NAME, NEW_NAME, ReceiptEntry, ReceiptFile, ReceiptsError, chain, walk};
 use crate::telemetry;
 
@@ -21,7 +21,7 @@ const BUFFER: usize = 1 << 17;
 
 impl ReceiptFile {
     /// Whether the file stands in its place, as long as this process left it.
-    pub(super) fn stands(&self, end: &End) -> bool {
+    pub(super) fn stands(&self, end: &ChainEnd) -> bool {
         let path = std::fs::symlink_metadata(self.path());
         let stands = |open: std::fs::Metadata, path: std::fs::Metadata| {
             (open.dev(), open.ino()) == (path.dev(), path.ino()) && path.len() == end.bytes
@@ -34,7 +34,7 @@ impl ReceiptFile {
     ///
     /// # Errors
     /// The file could not be written; it is as before.
-    pub(super) fn mend(&self, end: &mut End, now: Timestamp) -> io::Result<()> {
+    pub(super) fn mend(&self, end: &mut ChainEnd, now: Timestamp) -> io::Result<()> {
         if self.stands(end) {
             return Ok(());
         }
@@ -44,7 +44,7 @@ impl ReceiptFile {
         let mut options = OpenOptions::new();
         let mut file = options.read(true).write(true).create_new(true).mode(0o600).open(&new)?;
         copy(&end.file, end.bytes, &mut file)?;
-        let mut known = Known::default();
+        let mut known = ReceiptIndex::default();
         let checkpoint = self.durable.read().checkpoint;
         let kept = whole(&new, checkpoint, &mut known).map_err(io::Error::other)?;
         file.set_len(kept.bytes)?;
@@ -86,29 +86,33 @@ impl ReceiptFile {
 }
 
 /// What can be kept of a file that was copied.
-struct Kept {
+struct KeptPart {
     head: ChainHead,
     bytes: u64,
     checkpoint: Option<ChainHead>,
 }
 
 /// The part of a chain, which had this checkpoint, before the first line that does not follow.
-fn whole(path: &Path, checkpoint: Option<ChainHead>, known: &mut Known) -> Result<Kept, ReceiptsError> {
-    let mut kept = Kept { head: ChainHead::EMPTY, bytes: 0, checkpoint: None };
+fn whole(
+    path: &Path,
+    checkpoint: Option<ChainHead>,
+    known: &mut ReceiptIndex,
+) -> Result<KeptPart, ReceiptsError> {
+    let mut kept = KeptPart { head: ChainHead::EMPTY, bytes: 0, checkpoint: None };
     let walked = walk(path, |item| {
         known.note(&item.entry, item.head.count, item.bytes.start);
-        kept = Kept { head: item.head, bytes: item.bytes.end, checkpoint };
+        kept = KeptPart { head: item.head, bytes: item.bytes.end, checkpoint };
         Ok::<_, ReceiptsError>(())
     });
     match walked {
-        Ok(chain) => Ok(Kept { head: chain.head, bytes: chain.bytes, checkpoint: chain.checkpoint }),
+        Ok(chain) => Ok(KeptPart { head: chain.head, bytes: chain.bytes, checkpoint: chain.checkpoint }),
         Err(ReceiptsError::Broken { .. }) => Ok(kept),
         Err(error) => Err(error),
     }
 }
 
 /// The end of another chain that stands in the place of the file; `None` if nothing else does.
-fn stands_there(path: &Path, end: &End) -> Option<ChainHead> {
+fn stands_there(path: &Path, end: &ChainEnd) -> Option<ChainHead> {
     let there = std::fs::symlink_metadata(path).ok()?;
     let open = end.file.metadata().ok()?;
     if (open.dev(), open.ino()) == (there.dev(), there.ino()) {

@@ -15,13 +15,13 @@ use super::{ChainHead, NEW_NAME, ReceiptEntry, ReceiptFile, ReceiptsError, chain
 use crate::job::JobId;
 
 /// Why a walk over what is due ends.
-enum Stop {
+enum PruneStop {
     /// This entry must stay.
     Here,
     Failed(ReceiptsError),
 }
 
-impl From<ReceiptsError> for Stop {
+impl From<ReceiptsError> for PruneStop {
     fn from(error: ReceiptsError) -> Self {
         Self::Failed(error)
     }
@@ -40,15 +40,15 @@ impl ReceiptFile {
                 matches!(&item.entry, ReceiptEntry::Erasure(receipt) if is_kept(receipt.job));
             let in_force = self.durable.read().known.is_in_force(item.head.count);
             if item.entry.at() >= before || receipt_is_kept || in_force {
-                return Err(Stop::Here);
+                return Err(PruneStop::Here);
             }
             is_worth_it |= !matches!(item.entry, ReceiptEntry::Prune { .. });
             due = Some(item.head);
             Ok(())
         });
         match walked {
-            Err(Stop::Failed(error)) => Err(error),
-            Ok(_) | Err(Stop::Here) => Ok(due.filter(|_| is_worth_it)),
+            Err(PruneStop::Failed(error)) => Err(error),
+            Ok(_) | Err(PruneStop::Here) => Ok(due.filter(|_| is_worth_it)),
         }
     }
 
@@ -74,9 +74,9 @@ impl ReceiptFile {
                 return Ok(());
             }
             bytes = (item.head == head).then_some(item.bytes.end);
-            Err(Stop::Here)
+            Err(PruneStop::Here)
         });
-        if let Err(Stop::Failed(error)) = walked { Err(error) } else { Ok(bytes) }
+        if let Err(PruneStop::Failed(error)) = walked { Err(error) } else { Ok(bytes) }
     }
 
     /// `bytes` is the length of the lines up to `due`, `behind` the checkpoint before them.

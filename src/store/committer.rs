@@ -158,7 +158,7 @@ impl Committer {
         let (submissions, waiting) = channel();
         let healthy = Arc::new(AtomicBool::new(true));
         let waiting_changes = Arc::new(AtomicUsize::new(0));
-        let mut writer = Writer {
+        let mut writer = BatchWriter {
             waiting: waiting_changes.clone(),
             store,
             witnesses,
@@ -222,7 +222,7 @@ impl Drop for Committer {
     }
 }
 
-struct Writer {
+struct BatchWriter {
     waiting: Arc<AtomicUsize>,
     store: Box<dyn Store>,
     witnesses: Box<dyn OtherWitnesses>,
@@ -231,7 +231,7 @@ struct Writer {
     healthy: Arc<AtomicBool>,
 }
 
-impl Writer {
+impl BatchWriter {
     fn run(&mut self, waiting: &Receiver<SubmittedChange>) -> Result<(), String> {
         while let Ok(first) = waiting.recv() {
             let mut batch = vec![first];

@@ -82,21 +82,21 @@ pub enum JobLookup {
 
 /// All jobs, and whose they are.
 #[derive(Debug, Default)]
-struct Jobs {
+struct JobTable {
     all: HashMap<JobId, Arc<PublishedJob>>,
-    clients: HashMap<(TenantId, ClientId), OfClient>,
+    clients: HashMap<(TenantId, ClientId), ClientJobs>,
 }
 
 /// The jobs of one client.
 #[derive(Debug, Default)]
-struct OfClient {
+struct ClientJobs {
     /// Those that are complete or failed.
     finished: BTreeSet<JobId>,
     /// How many there are, tombstones included.
     all: usize,
 }
 
-impl Jobs {
+impl JobTable {
     fn insert(&mut self, published: PublishedJob) {
         let of_client = self.clients.entry(client_of(&published.record)).or_default();
         let (id, is_finished) = (published.record.id, is_finished(&published.record));
@@ -139,7 +139,7 @@ fn is_finished(record: &JobRecord) -> bool {
 /// All jobs, tombstones included.
 #[derive(Debug, Default)]
 pub struct LocalView {
-    jobs: RwLock<Jobs>,
+    jobs: RwLock<JobTable>,
     version: watch::Sender<u64>,
 }
 

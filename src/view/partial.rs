@@ -13,7 +13,7 @@ use crate::job::{OutputFile, SealedPart};
 /// Manifests that one export has at the most.
 const MANIFESTS: usize = 100;
 
-/// See the module.
+/// The sealed parts of one job, for its partial manifests.
 #[derive(Debug, Default)]
 pub struct PartialManifests(RwLock<Sealed>);
 

@@ -19,15 +19,15 @@ use sha2::{Digest, Sha256};
 use tokio::sync::oneshot;
 
 use super::folder::AuthFolder;
-use super::replay_file::{Generation, Id, Record, read_all};
+use super::replay_file::{AssertionId, Generation, ReplayRecord, read_all};
 use crate::job::TenantId;
 use crate::telemetry::{self, Fatal};
 
-/// See the module.
-pub struct Replay {
-    memory: Arc<Mutex<Memory>>,
+/// The assertions that were taken, in memory and on disk.
+pub struct ReplayMemory {
+    memory: Arc<Mutex<KnownAssertions>>,
     /// There until it is dropped.
-    writer: Option<(Sender<Claim>, JoinHandle<()>)>,
+    writer: Option<(Sender<PendingClaim>, JoinHandle<()>)>,
 }
 
 /// Why an assertion cannot be claimed.
@@ -44,28 +44,28 @@ pub enum ReplayError {
     NotDurable,
 }
 
-struct Memory {
+struct KnownAssertions {
     /// In seconds of Unix time, by what is known of an assertion, until when it is good.
-    newer: HashMap<Id, i64>,
-    older: HashMap<Id, i64>,
+    newer: HashMap<AssertionId, i64>,
+    older: HashMap<AssertionId, i64>,
     /// The latest expiry among those forgotten.
     forgotten: i64,
     limit: usize,
 }
 
 /// An entry that waits for the disk.
-struct Claim {
-    record: Record,
+struct PendingClaim {
+    record: ReplayRecord,
     done: oneshot::Sender<bool>,
 }
 
-impl Memory {
+impl KnownAssertions {
     fn len(&self) -> usize {
         self.newer.len() + self.older.len()
     }
 
     /// Takes an assertion that is good until `exp`, unless it was taken before.
-    fn claim(&mut self, id: Id, exp: i64, now: i64) -> Result<(), ReplayError> {
+    fn claim(&mut self, id: AssertionId, exp: i64, now: i64) -> Result<(), ReplayError> {
         if exp <= self.forgotten || self.newer.contains_key(&id) || self.older.contains_key(&id) {
             return Err(ReplayError::Used);
         }
@@ -103,7 +103,7 @@ impl Memory {
     }
 }
 
-impl Replay {
+impl ReplayMemory {
     /// Reads what earlier processes took, and starts the thread. `window` is how long an
     /// assertion can be good at the most, `limit` how many may be remembered; `now` tells the
     /// time in seconds of Unix time.
@@ -118,15 +118,20 @@ impl Replay {
         fatal: Fatal,
     ) -> io::Result<Self> {
         let read = read_all(&folder)?;
-        let mut memory =
-            Memory { newer: HashMap::new(), older: HashMap::new(), forgotten: read.forgotten, limit };
+        let mut memory = KnownAssertions {
+            newer: HashMap::new(),
+            older: HashMap::new(),
+            forgotten: read.forgotten,
+            limit,
+        };
         memory.older.extend(read.records.iter().map(|record| (record.id, record.exp)));
         memory.forget_expired(now());
         let newer = Generation::create(&folder, read.next, memory.forgotten)?;
         let older = read.generations;
         let memory = Arc::new(Mutex::new(memory));
         let (writer, claims) = channel();
-        let files = Writer { folder, memory: memory.clone(), newer, older, window, began: Instant::now() };
+        let files =
+            ReplayWriter { folder, memory: memory.clone(), newer, older, window, began: Instant::now() };
         let thread = std::thread::Builder::new().name("replay".into()).spawn(move || {
             let _guard = fatal.on_panic("the memory of assertions");
             if let Err(error) = files.run(&claims, &now) {
@@ -151,13 +156,13 @@ impl Replay {
         self.memory.lock().claim(id, exp, now)?;
         let (done, is_durable) = oneshot::channel();
         let (writer, _) = self.writer.as_ref().ok_or(ReplayError::NotDurable)?;
-        let sent = writer.send(Claim { record: Record { id, exp }, done });
+        let sent = writer.send(PendingClaim { record: ReplayRecord { id, exp }, done });
         sent.map_err(|_| ReplayError::NotDurable)?;
         if is_durable.await.unwrap_or(false) { Ok(()) } else { Err(ReplayError::NotDurable) }
     }
 }
 
-impl Drop for Replay {
+impl Drop for ReplayMemory {
     /// Waits for the thread: the files are free for another memory then.
     fn drop(&mut self) {
         if let Some((writer, thread)) = self.writer.take() {
@@ -170,14 +175,14 @@ impl Drop for Replay {
 
 /// What is kept of an assertion. Each part stands with its length, so that no two of them run
 /// into each other.
-fn id(tenant: &TenantId, issuer: &str, jti: &str) -> Id {
+fn id(tenant: &TenantId, issuer: &str, jti: &str) -> AssertionId {
     let mut hash = Sha256::new();
     for part in [tenant.as_str(), issuer, jti] {
         hash.update((part.len() as u64).to_le_bytes());
         hash.update(part);
     }
-    let mut id = Id::default();
-    id.copy_from_slice(&hash.finalize()[..size_of::<Id>()]);
+    let mut id = AssertionId::default();
+    id.copy_from_slice(&hash.finalize()[..size_of::<AssertionId>()]);
     id
 }
 
@@ -185,9 +190,9 @@ fn id(tenant: &TenantId, issuer: &str, jti: &str) -> Id {
 const LOOK_EVERY: Duration = Duration::from_secs(5);
 
 /// The thread that writes.
-struct Writer {
+struct ReplayWriter {
     folder: AuthFolder,
-    memory: Arc<Mutex<Memory>>,
+    memory: Arc<Mutex<KnownAssertions>>,
     newer: Generation,
     /// What the older generation stands in: several files after restarts.
     older: Vec<String>,
@@ -196,9 +201,9 @@ struct Writer {
     began: Instant,
 }
 
-impl Writer {
+impl ReplayWriter {
     /// Until nobody can claim any more; or an error after which it is not known what is durable.
-    fn run(mut self, claims: &Receiver<Claim>, now: &dyn Fn() -> i64) -> io::Result<()> {
+    fn run(mut self, claims: &Receiver<PendingClaim>, now: &dyn Fn() -> i64) -> io::Result<()> {
         loop {
             let wait = self.window.saturating_sub(self.began.elapsed()).min(LOOK_EVERY);
             let mut batch = match claims.recv_timeout(wait) {
@@ -225,7 +230,7 @@ impl Writer {
         let (records, forgotten) = {
             let memory = self.memory.lock();
             let all = memory.older.iter().chain(&memory.newer);
-            let records: Vec<_> = all.map(|(id, exp)| Record { id: *id, exp: *exp }).collect();
+            let records: Vec<_> = all.map(|(id, exp)| ReplayRecord { id: *id, exp: *exp }).collect();
             (records, memory.forgotten)
         };
         let write = || {
@@ -251,7 +256,7 @@ impl Writer {
         Ok(())
     }
 
-    fn write(&mut self, batch: Vec<Claim>) -> io::Result<()> {
+    fn write(&mut self, batch: Vec<PendingClaim>) -> io::Result<()> {
         if batch.is_empty() {
             return Ok(());
         }

@@ -16,15 +16,15 @@ impl Setup {
         Self { data_dir: tempfile::tempdir().unwrap(), now: Arc::new(AtomicI64::new(1000)) }
     }
 
-    fn open(&self, window: Duration, limit: usize) -> Replay {
+    fn open(&self, window: Duration, limit: usize) -> ReplayMemory {
         let now = self.now.clone();
         let folder = AuthFolder::open(self.data_dir.path()).unwrap();
         let fatal = Fatal::new(|reason| panic!("{reason}"));
-        Replay::open(folder, window, limit, move || now.load(Ordering::SeqCst), fatal).unwrap()
+        ReplayMemory::open(folder, window, limit, move || now.load(Ordering::SeqCst), fatal).unwrap()
     }
 
     /// A claim of `acme` at the tenant `t`.
-    fn claim(&self, replay: &Replay, jti: &str, exp: i64) -> Result<(), ReplayError> {
+    fn claim(&self, replay: &ReplayMemory, jti: &str, exp: i64) -> Result<(), ReplayError> {
         block_on(replay.claim(&"t".parse().unwrap(), "acme", jti, exp, self.now.load(Ordering::SeqCst)))
     }
 
@@ -108,7 +108,7 @@ fn when_the_memory_is_full_nothing_is_forgotten_that_could_be_good_again() {
 
 #[test]
 fn generations_go_when_all_of_them_has_expired_and_no_sooner() {
-    let mut memory = Memory {
+    let mut memory = KnownAssertions {
         newer: HashMap::from([([1; 16], 1300)]),
         older: HashMap::from([([2; 16], 1000)]),
         forgotten: 0,
