@@ -79,9 +79,18 @@ pub fn open(path: &Path, links: LinkPolicy) -> io::Result<File> {
 /// # Errors
 /// Fails if the old file cannot be removed or the new one cannot be created.
 pub fn replace_with(options: &mut OpenOptions, path: &Path) -> io::Result<File> {
+    remove(path)?;
+    options.create_new(true).open(path)
+}
+
+/// Removes a file, if there is one.
+///
+/// # Errors
+/// Fails if it is still there.
+pub fn remove(path: &Path) -> io::Result<()> {
     match std::fs::remove_file(path) {
         Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
-        _ => options.create_new(true).open(path),
+        _ => Ok(()),
     }
 }
 

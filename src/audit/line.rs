@@ -9,7 +9,7 @@ use uuid::Uuid;
 
 use super::AuditedEvent;
 use super::describe::{KIND, describe};
-use crate::chain::{ChainHash, ChainHead};
+use crate::chain::ChainHead;
 use crate::fhir::audit_event::AuditEvent;
 
 /// Bytes of a line at the most; what is longer is none of ours.
@@ -39,11 +39,11 @@ pub fn line(end: ChainHead, event: &AuditedEvent, recorded: Timestamp) -> (Strin
     let mut text = serde_json::to_string(&event).expect("an event has string keys only");
     assert!(text.ends_with(OPEN_END), "an event ends with its details");
     text.truncate(text.len() - OPEN_END.len());
-    let hash = ChainHash::of(end.hash, &text);
+    let head = end.behind(&text);
     text.push_str(BEFORE_HASH);
-    text.push_str(&hash.to_string());
+    text.push_str(&head.hash.to_string());
     text.push_str(AFTER_HASH);
-    (text, ChainHead { count, hash })
+    (text, head)
 }
 
 /// Checks a line behind `end` and gives the head it comes to, or says what is wrong.
@@ -60,10 +60,11 @@ pub fn check(end: ChainHead, line: &str) -> Result<ChainHead, &'static str> {
     if !body.ends_with(&link) {
         return Err("it does not follow from the line before");
     }
-    if ChainHash::of(end.hash, body).to_string() != hash {
+    let head = end.behind(body);
+    if head.hash.to_string() != hash {
         return Err("its content is not what its hash says");
     }
-    Ok(ChainHead { count, hash: hash.parse().map_err(|_| NO_LINE)? })
+    Ok(head)
 }
 
 /// What a line says, as far as anybody here asks. It is not checked.

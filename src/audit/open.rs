@@ -1,19 +1,17 @@
 //! The log as a start finds it: where its chain ends, and whether the last file can be appended to.
 
 use std::collections::VecDeque;
-use std::fs::{DirBuilder, File, OpenOptions, Permissions};
-use std::io::{self, BufReader};
+use std::fs::{DirBuilder, File, Permissions};
+use std::io;
 use std::os::unix::fs::{DirBuilderExt, PermissionsExt};
 use std::path::Path;
-use std::sync::Arc;
 
 use super::line::{LineFacts, MAX_BYTES};
 use super::walk::{WalkedFile, file_name, files, walk_file};
 use super::writer::{LogFile, LogWriter, OpenLogFile, day_of};
 use super::{AuditError, AuditedEvent};
-use crate::chain::ChainHead;
+use crate::chain::{AppendFile, ChainHead, LineReader};
 use crate::config::AuditConfig;
-use crate::plain_file::{self, LinkPolicy, open_with, read_line};
 use crate::telemetry;
 
 /// Opens the log in `dir`. The events say what was found wrong; they are to be recorded first.
@@ -53,10 +51,10 @@ pub fn open(dir: &Path, settings: &AuditConfig) -> Result<(LogWriter, Vec<Audite
             // No two files may have one name, and the later one has the later name.
             writer.head.count = walked.head.count.max(count + walked.lines);
         } else {
-            let file = take_up(&path, &walked).map_err(AuditError::at("open", &path))?;
-            let (file, day) = (Arc::new(file), began.map(day_of));
-            writer.unsynced.push(file.clone());
-            writer.current = Some(OpenLogFile { file, bytes: walked.bytes, day, torn: false });
+            let opened = AppendFile::open(&path, walked.bytes);
+            let (file, _) = opened.map_err(AuditError::at("open", &path))?;
+            writer.unsynced.push(file.handle().clone());
+            writer.current = Some(OpenLogFile { file, day: began.map(day_of) });
         }
         break;
     }
@@ -82,13 +80,6 @@ fn what_is_wrong(count: u64, walked: &WalkedFile) -> Option<AuditedEvent> {
     })
 }
 
-/// The whole part of a file, to be appended to.
-fn take_up(path: &Path, walked: &WalkedFile) -> io::Result<File> {
-    let file = open_with(OpenOptions::new().append(true), path, LinkPolicy::Refuse)?;
-    file.set_len(walked.bytes)?;
-    Ok(file)
-}
-
 pub(super) fn make_folder(dir: &Path) -> io::Result<()> {
     match DirBuilder::new().mode(0o700).create(dir) {
         Err(e) if e.kind() != io::ErrorKind::AlreadyExists => return Err(e),
@@ -101,13 +92,11 @@ pub(super) fn make_folder(dir: &Path) -> io::Result<()> {
 /// What the first line of a file says of it.
 fn look_at(dir: &Path, count: u64) -> Result<LogFile, AuditError> {
     let path = dir.join(file_name(count));
-    let mut line = Vec::new();
-    let read = |line: &mut Vec<u8>| {
-        let file = plain_file::open(&path, LinkPolicy::Refuse)?;
-        read_line(&mut BufReader::new(file), MAX_BYTES, line)
-    };
-    read(&mut line).map_err(AuditError::at("read", &path))?;
-    let facts = std::str::from_utf8(&line).ok().and_then(LineFacts::read);
+    let first = LineReader::open(&path, MAX_BYTES).and_then(|mut lines| {
+        let line = lines.next()?;
+        Ok(line.and_then(|line| LineFacts::read(std::str::from_utf8(line.text).ok()?)))
+    });
+    let facts = first.map_err(AuditError::at("read", &path))?;
     let (behind, began) = (facts.as_ref().and_then(LineFacts::behind), facts.map(|facts| facts.recorded()));
     Ok(LogFile { count, behind, began })
 }

@@ -3,7 +3,6 @@
 //! whole chain, or one that says itself where it begins.
 
 use std::fs::File;
-use std::io;
 
 use jiff::Timestamp;
 
@@ -12,6 +11,7 @@ use super::walk::file_name;
 use super::writer::LogWriter;
 use super::{AuditError, AuditedEvent};
 use crate::chain::ChainHead;
+use crate::plain_file;
 use crate::telemetry;
 
 /// Removes files that end before `before`, and gives their number.
@@ -23,7 +23,7 @@ pub fn prune(shared: &SharedLog, before: Timestamp) -> Result<usize, AuditError>
         let event = AuditedEvent::Removed { files: due.len(), cut };
         writer.record(&event, shared.now()).map_err(AuditError::at("announce a removal in", &dir))?;
         telemetry::audited(event.kind());
-        (dir, due, writer.current.as_ref().map(|current| current.file.clone()))
+        (dir, due, writer.current.as_ref().map(|current| current.file.handle().clone()))
     };
     let sync_folder = || File::open(&dir)?.sync_all();
     current
@@ -34,13 +34,10 @@ pub fn prune(shared: &SharedLog, before: Timestamp) -> Result<usize, AuditError>
         let path = dir.join(file_name(*count));
         // Before it goes: whoever looks at the files must not miss it.
         let first = shared.writer().files.pop_front_if(|known| known.count == *count);
-        match std::fs::remove_file(&path) {
-            Err(e) if e.kind() != io::ErrorKind::NotFound => {
-                let mut writer = shared.writer();
-                first.into_iter().for_each(|known| writer.files.push_front(known));
-                return Err(AuditError::at("remove", &path)(e));
-            }
-            _ => {}
+        if let Err(error) = plain_file::remove(&path) {
+            let mut writer = shared.writer();
+            first.into_iter().for_each(|known| writer.files.push_front(known));
+            return Err(AuditError::at("remove", &path)(error));
         }
     }
     sync_folder().map_err(AuditError::at("sync", &dir))?;

@@ -3,7 +3,7 @@
 //! still proves itself.
 
 use std::fmt;
-use std::io::{self, BufReader};
+use std::io;
 use std::path::Path;
 
 use jiff::Timestamp;
@@ -11,11 +11,7 @@ use jiff::Timestamp;
 use super::AuditError;
 use super::describe::REMOVED;
 use super::line::{LineFacts, MAX_BYTES, check};
-use crate::chain::ChainHead;
-use crate::plain_file::{self, LinkPolicy, read_line};
-
-/// Bytes read at once.
-pub(super) const BUFFER: usize = 1 << 17;
+use crate::chain::{ChainHead, FileLine, LineEnd, LineReader};
 
 /// The file whose first line is the `count`-th of the chain.
 pub(super) fn file_name(count: u64) -> String {
@@ -123,27 +119,24 @@ pub(super) fn walk_file<E: From<AuditError>>(
     mut visit: impl FnMut(&AuditLine<'_>) -> Result<(), E>,
 ) -> Result<WalkedFile, E> {
     let fail = |operation| AuditError::at(operation, path);
-    let file = plain_file::open(path, LinkPolicy::Refuse).map_err(fail("open"))?;
-    let mut input = BufReader::with_capacity(BUFFER, file);
+    let mut lines = LineReader::open(path, MAX_BYTES).map_err(fail("open"))?;
     let (start, head, broken) = (None, ChainHead::EMPTY, None);
     let mut walked = WalkedFile { start, head, bytes: 0, torn: 0, lines: 0, broken };
-    let mut text = Vec::new();
-    loop {
-        let more = read_line(&mut input, MAX_BYTES, &mut text).map_err(fail("read"))?;
-        let is_too_long = text.len() as u64 == MAX_BYTES && !text.ends_with(b"\n");
-        if !more || !(text.ends_with(b"\n") || is_too_long) {
+    while let Some(FileLine { text, end, .. }) = lines.next().map_err(fail("read"))? {
+        if end == LineEnd::Torn {
             walked.torn = text.len() as u64;
-            return Ok(walked);
+            break;
         }
         walked.lines += 1;
         if walked.broken.is_some() {
             continue;
         }
-        match follow(&mut walked, expected, &text) {
+        match follow(&mut walked, expected, text) {
             Ok(item) => visit(&item)?,
             Err(reason) => walked.broken = Some((walked.lines, reason)),
         }
     }
+    Ok(walked)
 }
 
 /// Goes one line on.

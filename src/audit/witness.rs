@@ -4,7 +4,6 @@
 //! content: a break elsewhere takes nothing from it.
 
 use std::collections::HashMap;
-use std::io::BufReader;
 use std::path::Path;
 
 use jiff::Timestamp;
@@ -13,10 +12,9 @@ use memchr::memmem;
 use super::AuditError;
 use super::describe::RECEIPT;
 use super::line::{LineFacts, MAX_BYTES, check};
-use super::walk::{BUFFER, file_name, files};
-use crate::chain::ChainHead;
+use super::walk::{file_name, files};
+use crate::chain::{ChainHead, FileLine, LineReader};
 use crate::job::{ClientId, JobId, TenantId};
-use crate::plain_file::{self, LinkPolicy, read_line};
 
 /// What stands before the kind of an event; no other part of a line can hold these quotes.
 const BEFORE_KIND: &[u8] = br#"{"type":"kind","valueString":""#;
@@ -102,17 +100,16 @@ fn receipts_head(facts: &LineFacts) -> Option<ChainHead> {
 /// Shows what the lines of a file say that are of a kind that tells of other witnesses, and prove
 /// themselves.
 fn visit(path: &Path, mut show: impl FnMut(&LineFacts)) -> Result<(), AuditError> {
-    let file = plain_file::open(path, LinkPolicy::Refuse).map_err(AuditError::at("open", path))?;
-    let mut input = BufReader::with_capacity(BUFFER, file);
-    let (finder, mut line) = (memmem::Finder::new(BEFORE_KIND), Vec::new());
-    while read_line(&mut input, MAX_BYTES, &mut line).map_err(AuditError::at("read", path))? {
-        let Some(at) = finder.find(&line) else { continue };
+    let mut lines = LineReader::open(path, MAX_BYTES).map_err(AuditError::at("open", path))?;
+    let finder = memmem::Finder::new(BEFORE_KIND);
+    while let Some(FileLine { text: line, .. }) = lines.next().map_err(AuditError::at("read", path))? {
+        let Some(at) = finder.find(line) else { continue };
         let rest = &line[at + BEFORE_KIND.len()..];
         let kind = rest.split(|byte| *byte == b'"').next().unwrap_or_default();
         if !matches!(kind, b"mark" | b"expiry" | b"erase" | b"admin" | b"receipts") {
             continue;
         }
-        let Some(text) = std::str::from_utf8(&line).ok() else { continue };
+        let Some(text) = std::str::from_utf8(line).ok() else { continue };
         let Some(facts) = LineFacts::read(text) else { continue };
         if facts.behind().is_some_and(|behind| check(behind, text).is_ok()) {
             show(&facts);

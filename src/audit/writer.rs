@@ -1,9 +1,8 @@
 //! The end of the log: the file that is appended to, and when another one is begun.
 
 use std::collections::VecDeque;
-use std::fs::{File, OpenOptions};
-use std::io::{self, Write};
-use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
+use std::fs::File;
+use std::io;
 use std::path::PathBuf;
 use std::sync::Arc;
 
@@ -12,7 +11,7 @@ use jiff::Timestamp;
 use super::AuditedEvent;
 use super::line::line;
 use super::walk::{file_name, files};
-use crate::chain::ChainHead;
+use crate::chain::{AppendFile, ChainHead};
 use crate::telemetry;
 
 /// Seconds of a day, in UTC.
@@ -30,13 +29,9 @@ pub struct LogFile {
 
 /// The file that is appended to.
 pub struct OpenLogFile {
-    pub file: Arc<File>,
-    /// The length of its whole lines.
-    pub bytes: u64,
+    pub file: AppendFile,
     /// The day of its first event, counted from 1970; of an empty file, none.
     pub day: Option<i64>,
-    /// Whether a part of a line may stand behind them.
-    pub torn: bool,
 }
 
 /// The end of the log. It is used under one lock.
@@ -112,19 +107,14 @@ impl LogWriter {
     }
 
     fn stands(&self, current: &OpenLogFile) -> bool {
-        let path = self.files.back().map(|known| self.dir.join(file_name(known.count)));
-        let there = path.and_then(|path| std::fs::symlink_metadata(path).ok());
-        let open = current.file.metadata().ok();
-        let torn = |length: u64| if current.torn { length >= current.bytes } else { length == current.bytes };
-        there.zip(open).is_some_and(|(there, open)| {
-            (there.dev(), there.ino()) == (open.dev(), open.ino()) && torn(there.len())
-        })
+        let last = self.files.back().map(|known| self.dir.join(file_name(known.count)));
+        last.is_some_and(|path| current.file.stands_at(&path))
     }
 
     /// Sees to it that there is a file to be appended to, which is not full and is of today.
     fn make_current(&mut self, now: Timestamp) -> io::Result<()> {
         let is_over = |current: &OpenLogFile| {
-            current.bytes >= self.max_file_bytes || current.day.is_some_and(|day| day != day_of(now))
+            current.file.bytes() >= self.max_file_bytes || current.day.is_some_and(|day| day != day_of(now))
         };
         if self.current.as_ref().is_some_and(is_over) {
             self.current = None;
@@ -132,7 +122,7 @@ impl LogWriter {
         if self.current.is_none() {
             self.begin()?;
         }
-        let is_empty = self.current.as_ref().is_some_and(|current| current.bytes == 0);
+        let is_empty = self.current.as_ref().is_some_and(|current| current.file.bytes() == 0);
         if let Some(before) = self.files.iter().rev().nth(1).filter(|_| is_empty) {
             let before = file_name(before.count);
             self.write(&AuditedEvent::Rotated { before, end: self.head }, now)?;
@@ -143,16 +133,14 @@ impl LogWriter {
     /// Begins a file. If something else has its name, it has a later one.
     fn begin(&mut self) -> io::Result<()> {
         let mut count = self.head.count + 1;
-        let mut options = OpenOptions::new();
-        let options = options.append(true).create_new(true).mode(0o600);
         let file = loop {
-            match options.open(self.dir.join(file_name(count))) {
+            match AppendFile::create(&self.dir.join(file_name(count))) {
                 Err(error) if error.kind() == io::ErrorKind::AlreadyExists => count += 1,
-                opened => break Arc::new(opened?),
+                made => break made?,
             }
         };
         self.head.count = count - 1;
-        self.current = Some(OpenLogFile { file, bytes: 0, day: None, torn: false });
+        self.current = Some(OpenLogFile { file, day: None });
         self.files.push_back(LogFile { count, behind: Some(self.head), began: None });
         self.folder_unsynced = true;
         Ok(())
@@ -163,23 +151,17 @@ impl LogWriter {
         let (text, head) = line(self.head, event, now);
         let closed = || io::Error::other("there is no file to be appended to");
         let current = self.current.as_mut().ok_or_else(closed)?;
-        let mut file = &*current.file;
-        if current.torn {
-            file.set_len(current.bytes)?;
-        }
-        current.torn = true;
-        file.write_all(text.as_bytes())?;
-        current.torn = false;
+        current.file.append(text.as_bytes())?;
         self.head = head;
-        current.bytes += text.len() as u64;
         if current.day.is_none() {
             current.day = Some(day_of(now));
             if let Some(known) = self.files.back_mut() {
                 known.began = Some(now);
             }
         }
-        if !self.unsynced.iter().any(|unsynced| Arc::ptr_eq(unsynced, &current.file)) {
-            self.unsynced.push(current.file.clone());
+        let file = current.file.handle();
+        if !self.unsynced.iter().any(|unsynced| Arc::ptr_eq(unsynced, file)) {
+            self.unsynced.push(file.clone());
         }
         Ok(())
     }

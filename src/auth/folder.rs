@@ -7,6 +7,8 @@ use std::io::{self, Write};
 use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 
+use crate::plain_file;
+
 /// The name of the folder in the data directory.
 const NAME: &str = "auth";
 
@@ -41,19 +43,12 @@ impl AuthFolder {
         File::open(&self.0)?.sync_all()
     }
 
-    /// Creates a new file (0600) that is open for appending.
-    pub fn create(&self, name: &str) -> io::Result<File> {
-        OpenOptions::new().append(true).create_new(true).mode(0o600).open(self.path(name))
-    }
-
     /// Replaces a file atomically. After a crash it is the old file or the new one.
     pub fn replace(&self, name: &str, content: &[u8]) -> io::Result<()> {
         let temporary = format!("{name}.tmp");
-        match std::fs::remove_file(self.path(&temporary)) {
-            Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
-            _ => {}
-        }
-        let mut file = self.create(&temporary)?;
+        let mut options = OpenOptions::new();
+        let options = options.write(true).mode(0o600);
+        let mut file = plain_file::replace_with(options, &self.path(&temporary))?;
         file.write_all(content)?;
         file.sync_all()?;
         std::fs::rename(self.path(&temporary), self.path(name))?;

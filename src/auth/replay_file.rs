@@ -2,13 +2,12 @@
 //! checksum, so that what a crash tore off is told from what was written. The first record says
 //! what was forgotten before. Nothing in them says whose assertions they are.
 
-use std::fs::{File, Metadata};
-use std::io::{self, Write};
-use std::os::unix::fs::MetadataExt;
+use std::io;
 
 use xxhash_rust::xxh3::xxh3_64;
 
 use super::folder::AuthFolder;
+use crate::chain::AppendFile;
 use crate::plain_file::{self, LinkPolicy};
 
 const PREFIX: &str = "replay-";
@@ -20,10 +19,10 @@ const RECORD: usize = 32;
 const MAX_BYTES: u64 = 1 << 30;
 
 /// What is kept of an assertion: half of a SHA-256.
-pub type Id = [u8; 16];
+pub type AssertionId = [u8; 16];
 
 /// The id of the record that says what was forgotten.
-const FORGOTTEN: Id = [0; 16];
+const FORGOTTEN: AssertionId = [0; 16];
 
 /// An assertion that was taken.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -57,18 +56,15 @@ impl ReplayRecord {
 pub struct Generation {
     /// The number in its name; a later one has a higher.
     pub number: u64,
-    file: File,
-    /// The bytes that are whole records.
-    bytes: u64,
+    file: AppendFile,
 }
 
 impl Generation {
     /// Makes a new, durable one.
     pub fn create(folder: &AuthFolder, number: u64, forgotten: i64) -> io::Result<Self> {
-        let file = folder.create(&name(number))?;
-        let mut generation = Self { number, file, bytes: 0 };
+        let mut generation = Self { number, file: AppendFile::create(&folder.path(&name(number)))? };
         generation.append([&ReplayRecord { id: FORGOTTEN, exp: forgotten }])?;
-        generation.file.sync_all()?;
+        generation.file.handle().sync_all()?;
         folder.sync()?;
         Ok(generation)
     }
@@ -78,29 +74,20 @@ impl Generation {
         name(self.number)
     }
 
-    /// Whether the file is the one that has its name in the folder.
+    /// Whether the file stands in the folder under its name, as it was left.
     pub fn stands_in(&self, folder: &AuthFolder) -> bool {
-        let there = std::fs::symlink_metadata(folder.path(&self.name()));
-        let same = |open: Metadata, there: Metadata| (open.dev(), open.ino()) == (there.dev(), there.ino());
-        self.file.metadata().and_then(|open| Ok(same(open, there?))).unwrap_or(false)
+        self.file.stands_at(&folder.path(&self.name()))
     }
 
-    /// Adds records with one write; after an error it has to be [cut](Self::cut).
+    /// Adds records with one write; what a failure leaves of them is cut off.
     pub fn append<'a>(&mut self, records: impl IntoIterator<Item = &'a ReplayRecord>) -> io::Result<()> {
         let bytes: Vec<u8> = records.into_iter().flat_map(|record| record.to_bytes()).collect();
-        self.file.write_all(&bytes)?;
-        self.bytes += bytes.len() as u64;
-        Ok(())
+        self.file.append(&bytes)
     }
 
     /// Makes what was added durable.
     pub fn sync(&self) -> io::Result<()> {
-        self.file.sync_data()
-    }
-
-    /// Cuts off what a failed append has left.
-    pub fn cut(&self) -> io::Result<()> {
-        self.file.set_len(self.bytes)
+        self.file.sync()
     }
 }
 
@@ -175,15 +162,25 @@ mod tests {
         }
     }
 
+    /// A file as the first version of the format wrote it.
+    const OF_BEFORE: [&str; 4] = [
+        "000000000000000000000000000000000000000000000080e3c1712aa20064d2",
+        "99c96def4da4cc0d6e13dfa6a46505a009800d6b000000007a7dbd92d148f160",
+        "73dac7d837f2050294a3e91c87b62edb09800d6b00000000f3f0e2549170de3d",
+        "ccf3ff387a715285b22b122413b84c0a09800d6b000000003caa180f9209e728",
+    ];
+
     #[test]
-    fn a_failed_append_is_cut_off() {
+    fn a_file_of_before_is_read_and_written_again_byte_for_byte() {
         let data_dir = tempfile::tempdir().unwrap();
         let folder = AuthFolder::open(data_dir.path()).unwrap();
-        let mut generation = Generation::create(&folder, 0, 0).unwrap();
-        generation.file.write_all(&[1; 7]).unwrap();
-        generation.cut().unwrap();
-        let record = ReplayRecord { id: [9; 16], exp: 9 };
-        generation.append([&record]).unwrap();
-        assert_eq!(read_all(&folder).unwrap().records, [record]);
+        let bytes = hex::decode(OF_BEFORE.concat()).unwrap();
+        std::fs::write(folder.path("replay-0"), &bytes).unwrap();
+        let read = read_all(&folder).unwrap();
+        assert_eq!((read.records.len(), read.forgotten, read.next), (3, i64::MIN, 1));
+        assert!(read.records.iter().all(|record| record.exp == 1796046857));
+        let mut again = Generation::create(&folder, read.next, read.forgotten).unwrap();
+        again.append(&read.records).unwrap();
+        assert_eq!(std::fs::read(folder.path("replay-1")).unwrap(), bytes);
     }
 }

@@ -15,11 +15,8 @@ use serde::{Deserialize, Serialize};
 use serde_json::value::{RawValue, to_raw_value};
 
 use super::{ChainHash, ChainHead, ReceiptEntry, ReceiptsError, fail};
+use crate::chain::{FileLine, LineEnd, LineReader};
 use crate::job::{JobId, Receipt};
-use crate::plain_file::{self, LinkPolicy, read_line};
-
-/// Bytes read at once.
-const BUFFER: usize = 1 << 17;
 
 /// Bytes of a line at the most; what is longer is none of ours.
 const MAX_BYTES: u64 = 4 << 20;
@@ -46,9 +43,8 @@ fn text(line: &impl Serialize) -> Vec<u8> {
 /// The line of `entry` behind `end`, and the end of the chain with it.
 pub(super) fn line(end: ChainHead, entry: &ReceiptEntry) -> (Vec<u8>, ChainHead) {
     let entry = to_raw_value(entry).expect("an entry always serializes");
-    let hash = ChainHash::of(end.hash, entry.get());
-    let line = ChainLine { entry: &entry, previous: end.hash, hash };
-    (text(&line), ChainHead { count: end.count + 1, hash })
+    let head = end.behind(entry.get());
+    (text(&ChainLine { entry: &entry, previous: end.hash, hash: head.hash }), head)
 }
 
 /// The first line of a chain that is pruned up to `cut`.
@@ -142,34 +138,31 @@ pub fn walk<E: From<ReceiptsError>>(
     mut visit: impl FnMut(&ReceiptLine<'_>) -> Result<(), E>,
 ) -> Result<ReceiptSummary, E> {
     let mut summary = ReceiptSummary::new();
-    let mut input = match plain_file::open(path, LinkPolicy::Refuse) {
-        Ok(file) => BufReader::with_capacity(BUFFER, file),
+    let mut lines = match LineReader::open(path, MAX_BYTES) {
+        Ok(lines) => lines,
         Err(e) if e.kind() == io::ErrorKind::NotFound => return Ok(summary),
         Err(e) => return Err(fail("open")(e).into()),
     };
-    let mut text = Vec::new();
-    for line in 1.. {
-        read_line(&mut input, MAX_BYTES, &mut text).map_err(fail("read"))?;
-        if text.len() as u64 == MAX_BYTES && !text.ends_with(b"\n") {
-            let reason = format!("it is longer than {MAX_BYTES} bytes");
-            return Err(ReceiptsError::Broken { line, reason }.into());
+    let mut line = 0;
+    while let Some(FileLine { text, end, place }) = lines.next().map_err(fail("read"))? {
+        line += 1;
+        let broken = |reason| ReceiptsError::Broken { line, reason };
+        match end {
+            LineEnd::Whole => {}
+            LineEnd::TooLong => return Err(broken(format!("it is longer than {MAX_BYTES} bytes")).into()),
+            LineEnd::Torn => break,
         }
-        if !text.ends_with(b"\n") {
-            break;
-        }
-        let begin = summary.bytes;
-        summary.bytes += text.len() as u64;
+        summary.bytes = place.end;
         if line == 1
-            && let Some(cut) = parse_checkpoint(&text)
+            && let Some(cut) = parse_checkpoint(text)
         {
             (summary.head, summary.checkpoint) = (cut, Some(cut));
             continue;
         }
-        let broken = |reason| ReceiptsError::Broken { line, reason };
-        let (entry, raw, hash) = parse(&text, summary.head.hash).map_err(broken)?;
-        summary.head = ChainHead { count: summary.head.count + 1, hash };
+        let (entry, raw, head) = parse(text, summary.head).map_err(broken)?;
+        summary.head = head;
         summary.note(&entry);
-        visit(&ReceiptLine { entry, text: raw, head: summary.head, bytes: begin..summary.bytes })?;
+        visit(&ReceiptLine { entry, text: raw, head, bytes: place })?;
     }
     Ok(summary)
 }
@@ -179,22 +172,22 @@ fn parse_checkpoint(text: &[u8]) -> Option<ChainHead> {
     (checkpoint_line(checkpoint) == text).then_some(checkpoint)
 }
 
-/// The entry of a line behind one whose hash is `previous`.
-fn parse(line: &[u8], previous: ChainHash) -> Result<(ReceiptEntry, &str, ChainHash), String> {
+/// The entry of a line behind `end`, and the end of the chain with it.
+fn parse(line: &[u8], end: ChainHead) -> Result<(ReceiptEntry, &str, ChainHead), String> {
     let parsed: ChainLine<'_> =
         serde_json::from_slice(line).map_err(|e| format!("it is no line of a chain: {e}"))?;
-    if parsed.previous != previous {
+    if parsed.previous != end.hash {
         return Err("it does not follow from the line before".into());
     }
-    let raw = parsed.entry.get();
-    if parsed.hash != ChainHash::of(previous, raw) {
+    let (raw, head) = (parsed.entry.get(), end.behind(parsed.entry.get()));
+    if parsed.hash != head.hash {
         return Err("its content is not what its hash says".into());
     }
     if text(&parsed) != line {
         return Err("something stands in it that its hash does not cover".into());
     }
     let entry = serde_json::from_str(raw).map_err(|e| format!("its entry cannot be understood: {e}"))?;
-    Ok((entry, raw, parsed.hash))
+    Ok((entry, raw, head))
 }
 
 /// Checks the whole chain at `path`, which another process may be appending to.
@@ -224,11 +217,9 @@ pub fn read(path: &Path, job: JobId) -> Result<Option<Receipt>, ReceiptsError> {
     Ok(found)
 }
 
-/// The hash of the line that `input` is at; it was checked before.
-pub(super) fn read_hash(mut input: impl BufRead) -> io::Result<ChainHash> {
-    let mut text = Vec::new();
-    input.read_until(b'\n', &mut text)?;
-    Ok(serde_json::from_slice::<ChainLine<'_>>(&text)?.hash)
+/// The hash of a line that was checked before.
+pub(super) fn hash_of(line: &[u8]) -> io::Result<ChainHash> {
+    Ok(serde_json::from_slice::<ChainLine<'_>>(line)?.hash)
 }
 
 /// The entry of the line that begins at `offset`; it was checked before. The file's own
@@ -240,9 +231,10 @@ pub(super) fn read_line_at(file: &File, offset: u64) -> io::Result<ReceiptEntry>
     Ok(serde_json::from_str(line.entry.get())?)
 }
 
-struct ReadAt<'a> {
-    file: &'a File,
-    offset: u64,
+/// Reads from a place on, without moving the file's own.
+pub(super) struct ReadAt<'a> {
+    pub file: &'a File,
+    pub offset: u64,
 }
 
 impl Read for ReadAt<'_> {

@@ -2,9 +2,9 @@
 //! asks what is durable waits for no fsync. How the file is followed while it is open stands in
 //! `mend`, how its beginning goes in `prune`.
 
-use std::fs::{File, OpenOptions};
-use std::io::{self, BufRead, BufReader, Seek, SeekFrom, Write};
-use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
+use std::fs::File;
+use std::io::{self, BufRead, BufReader};
+use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -15,9 +15,9 @@ use super::known::ReceiptIndex;
 use super::{
     ChainHead, FILE_NAME, Hold, Pause, ReceiptChain, ReceiptEntry, ReceiptsError, chain, fail, prune, walk,
 };
+use crate::chain::AppendFile;
 use crate::hooks::{Fault, Hooks, Step};
 use crate::job::{JobId, Receipt};
-use crate::plain_file::{LinkPolicy, open_with};
 use crate::telemetry;
 
 /// The open file of receipts.
@@ -33,9 +33,8 @@ pub struct ReceiptFile {
 }
 
 pub(super) struct ChainEnd {
-    pub(super) file: Arc<File>,
+    pub(super) file: AppendFile,
     pub(super) head: ChainHead,
-    pub(super) bytes: u64,
     /// Set by an error after which the file's content is not known: nothing is appended any more.
     pub(super) failed: bool,
 }
@@ -63,23 +62,18 @@ impl ReceiptFile {
             tracing::error!(%error, "the end of the receipts was cut off");
             telemetry::receipts_gap();
         }
-        let mut options = OpenOptions::new();
-        let options = options.read(true).write(true).create(true).truncate(false).mode(0o600);
-        let mut file = open_with(options, &path, LinkPolicy::Refuse).map_err(fail("open"))?;
-        let tidy = |file: &mut File| {
-            if file.metadata()?.len() != chain.bytes {
-                let count = chain.head.count;
-                tracing::warn!(count, "a torn receipt was cut off; its erasure is done again");
-                file.set_len(chain.bytes)?;
-            }
-            file.seek(SeekFrom::Start(chain.bytes))?;
-            file.sync_all()?;
+        let (file, torn) = AppendFile::open(&path, chain.bytes).map_err(fail("open"))?;
+        if torn > 0 {
+            let count = chain.head.count;
+            tracing::warn!(count, "a torn receipt was cut off; its erasure is done again");
+        }
+        let sync = || {
+            file.handle().sync_all()?;
             File::open(data_dir)?.sync_all()
         };
-        tidy(&mut file).map_err(fail("prepare"))?;
-        let file = Arc::new(file);
-        let end = ChainEnd { file: file.clone(), head: chain.head, bytes: chain.bytes, failed: false };
-        let durable = DurableChain { file, checkpoint: chain.checkpoint, known };
+        sync().map_err(fail("prepare"))?;
+        let durable = DurableChain { file: file.handle().clone(), checkpoint: chain.checkpoint, known };
+        let end = ChainEnd { file, head: chain.head, failed: false };
         let (end, durable) = (Mutex::new(end), RwLock::new(durable));
         let pruned_until = chain.checkpoint.map(|_| chain.first.unwrap_or(Timestamp::MAX));
         Ok(Self { data_dir: data_dir.into(), end, durable, pruned_until, hooks: Hooks::default() })
@@ -94,14 +88,19 @@ impl ReceiptFile {
         self.data_dir.join(FILE_NAME)
     }
 
-    /// The head at the line behind so many others: their ends are counted, which is cheaper
-    /// than to keep all hashes or offsets in memory for a question of a start after a crash.
-    fn head_behind(&self, lines: u64, count: u64) -> io::Result<ChainHead> {
+    /// The head at the `count`-th entry, which is in the file, and where its line ends. The ends of
+    /// lines are counted, which is cheaper than to keep all hashes or offsets in memory for a question
+    /// of a start after a crash and of a pruning.
+    pub(super) fn entry_at(&self, count: u64) -> io::Result<(ChainHead, u64)> {
+        let checkpoint = self.durable.read().checkpoint;
+        let behind = checkpoint.unwrap_or(ChainHead::EMPTY).count;
         let mut input = BufReader::new(File::open(self.path())?);
-        for _ in 0..lines {
-            input.skip_until(b'\n')?;
+        let (mut text, mut end) = (Vec::new(), 0);
+        for _ in 0..count - behind - 1 + u64::from(checkpoint.is_some()) {
+            end += input.skip_until(b'\n')?;
         }
-        Ok(ChainHead { count, hash: chain::read_hash(input)? })
+        end += input.read_until(b'\n', &mut text)?;
+        Ok((ChainHead { count, hash: chain::hash_of(&text)? }, end as u64))
     }
 }
 
@@ -114,7 +113,8 @@ impl ReceiptChain for ReceiptFile {
         if let Err(error) = self.mend(&mut end, Timestamp::now()) {
             // Where it still has a name somewhere it can be found and put back.
             tracing::error!(%error, "the receipts are not in their place, and cannot be put there");
-            let has_name = end.file.metadata().is_ok_and(|open| open.nlink() > 0 && open.len() == end.bytes);
+            let open = end.file.handle().metadata();
+            let has_name = open.is_ok_and(|open| open.nlink() > 0 && open.len() == end.file.bytes());
             if !has_name {
                 end.failed = true;
                 return Err(fail("append to")(error));
@@ -122,21 +122,20 @@ impl ReceiptChain for ReceiptFile {
         }
         let (mut head, mut text, mut places) = (end.head, Vec::new(), Vec::with_capacity(entries.len()));
         for entry in entries {
-            let offset = end.bytes + text.len() as u64;
+            let offset = end.file.bytes() + text.len() as u64;
             let (line, next) = chain::line(head, entry);
             text.extend(line);
             head = next;
             places.push((entry, head, offset));
         }
-        let written = (&*end.file).write_all(&text).and_then(|()| {
+        let written = end.file.append(&text).and_then(|()| {
             self.hooks.reach(Step::ReceiptWritten);
             self.hooks.fault(Fault::Fsync)?;
-            telemetry::timed_sync("receipts", || end.file.sync_data())
+            telemetry::timed_sync("receipts", || end.file.sync())
         });
         end.failed = written.is_err();
         written.map_err(fail("append to"))?;
         end.head = head;
-        end.bytes += text.len() as u64;
         let mut durable = self.durable.write();
         for (entry, head, offset) in &places {
             durable.known.note(entry, head.count, *offset);
@@ -151,16 +150,12 @@ impl ReceiptChain for ReceiptFile {
 
     fn missing(&self, expected: ChainHead) -> Result<Option<ChainHead>, ReceiptsError> {
         let head = self.head();
-        let checkpoint = self.durable.read().checkpoint;
-        let first = checkpoint.unwrap_or(ChainHead::EMPTY);
+        let first = self.durable.read().checkpoint.unwrap_or(ChainHead::EMPTY);
         let found = match expected.count {
             count if count >= head.count => head,
             count if count < first.count => return Ok(None),
             count if count == first.count => first,
-            count => {
-                let lines_before = count - first.count - 1 + u64::from(checkpoint.is_some());
-                self.head_behind(lines_before, count).map_err(fail("read"))?
-            }
+            count => self.entry_at(count).map_err(fail("read"))?.0,
         };
         Ok((found != expected).then_some(found))
     }

@@ -3,16 +3,16 @@
 //! written, with a checkpoint that says the same in their place, and takes the name of the old
 //! one. A crash at any point leaves a whole chain: the old one, or the new one.
 
-use std::fs::{File, OpenOptions};
-use std::io::{self, Read, Seek, SeekFrom, Write};
-use std::os::unix::fs::OpenOptionsExt;
+use std::fs::File;
+use std::io::{self, Read, Seek, SeekFrom};
 use std::path::Path;
-use std::sync::Arc;
 
 use jiff::Timestamp;
 
 use super::{ChainHead, NEW_NAME, ReceiptEntry, ReceiptFile, ReceiptsError, chain, fail, walk};
+use crate::chain::AppendFile;
 use crate::job::JobId;
+use crate::plain_file;
 
 /// Why a walk over what is due ends.
 enum PruneStop {
@@ -54,11 +54,7 @@ impl ReceiptFile {
 
     /// Appends go on while the rest is copied and wait for its last lines.
     pub(super) fn cut_off(&self, due: ChainHead) -> Result<(), ReceiptsError> {
-        let behind = self.durable.read().checkpoint;
-        let outcome = match self.length_up_to(due)? {
-            Some(bytes) => self.replace(due, bytes, behind),
-            None => Err(not_there()),
-        };
+        let outcome = self.replace(due);
         if outcome.is_err() {
             // Of no harm: the next start removes it.
             let _ = remove_new(&self.data_dir);
@@ -66,48 +62,40 @@ impl ReceiptFile {
         outcome.map_err(fail("prune"))
     }
 
-    /// The length of the lines up to `head`; `None` if the chain does not go through it.
-    fn length_up_to(&self, head: ChainHead) -> Result<Option<u64>, ReceiptsError> {
-        let mut bytes = None;
-        let walked = walk(&self.path(), |item| {
-            if item.head.count < head.count {
-                return Ok(());
-            }
-            bytes = (item.head == head).then_some(item.bytes.end);
-            Err(PruneStop::Here)
-        });
-        if let Err(PruneStop::Failed(error)) = walked { Err(error) } else { Ok(bytes) }
-    }
-
-    /// `bytes` is the length of the lines up to `due`, `behind` the checkpoint before them.
-    fn replace(&self, due: ChainHead, bytes: u64, behind: Option<ChainHead>) -> io::Result<()> {
+    fn replace(&self, due: ChainHead) -> io::Result<()> {
+        let behind = self.durable.read().checkpoint;
+        if due.count <= behind.map_or(0, |checkpoint| checkpoint.count) {
+            return Err(not_there());
+        }
+        let (head, bytes) = self.entry_at(due.count)?;
+        if head != due {
+            return Err(not_there());
+        }
         let (old, new) = (self.path(), self.data_dir.join(NEW_NAME));
         remove_new(&self.data_dir)?;
         let mut rest = File::open(&old)?;
         rest.seek(SeekFrom::Start(bytes))?;
-        let mut options = OpenOptions::new();
-        let mut file = options.read(true).write(true).create_new(true).mode(0o600).open(&new)?;
+        let mut file = AppendFile::create(&new)?;
         let checkpoint = chain::checkpoint_line(due);
-        file.write_all(&checkpoint)?;
-        let durable_bytes = self.end.lock().bytes;
+        file.append(&checkpoint)?;
+        let durable_bytes = self.end.lock().file.bytes();
         copy(&mut rest, durable_bytes - bytes, &mut file)?;
-        file.sync_all()?;
+        file.handle().sync_all()?;
 
         let mut end = self.end.lock();
         if end.failed || self.durable.read().checkpoint != behind {
             return Err(not_there());
         }
-        copy(&mut rest, end.bytes - durable_bytes, &mut file)?;
-        file.sync_all()?;
+        copy(&mut rest, end.file.bytes() - durable_bytes, &mut file)?;
+        file.handle().sync_all()?;
         std::fs::rename(&new, &old)?;
         // Until the name is durable, a power loss would bring the old file back.
         end.failed = true;
         File::open(&self.data_dir)?.sync_all()?;
         end.failed = false;
-        end.file = Arc::new(file);
-        end.bytes = end.bytes - bytes + checkpoint.len() as u64;
+        end.file = file;
         let mut durable = self.durable.write();
-        durable.file = end.file.clone();
+        durable.file = end.file.handle().clone();
         durable.checkpoint = Some(due);
         durable.known.forget_before(bytes, checkpoint.len() as u64);
         Ok(())
@@ -118,15 +106,12 @@ fn not_there() -> io::Error {
     io::Error::other("it is not the file any more that was to be pruned")
 }
 
-fn copy(from: &mut File, bytes: u64, to: &mut File) -> io::Result<()> {
-    let copied = io::copy(&mut from.take(bytes), to)?;
+fn copy(from: &mut File, bytes: u64, to: &mut AppendFile) -> io::Result<()> {
+    let copied = to.append_from(&mut from.take(bytes))?;
     if copied == bytes { Ok(()) } else { Err(io::ErrorKind::UnexpectedEof.into()) }
 }
 
 /// Removes the new file of a pruning that did not come to its end.
 pub(super) fn remove_new(data_dir: &Path) -> io::Result<()> {
-    match std::fs::remove_file(data_dir.join(NEW_NAME)) {
-        Err(e) if e.kind() != io::ErrorKind::NotFound => Err(e),
-        _ => Ok(()),
-    }
+    plain_file::remove(&data_dir.join(NEW_NAME))
 }

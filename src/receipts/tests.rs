@@ -431,11 +431,11 @@ fn a_checkpoint_whose_announcement_was_cut_off_is_no_reason_not_to_start() {
 #[test]
 fn nothing_is_appended_after_an_append_that_failed() {
     let room = Room::new(&[erasure(1)]);
-    let read_only = File::open(room.path()).unwrap();
-    let file = std::mem::replace(&mut room.receipts.end.lock().file, Arc::new(read_only));
+    let read_only = Arc::new(File::open(room.path()).unwrap());
+    let file = room.receipts.end.lock().file.swap(read_only);
     let entry = erasure(2);
     assert!(room.receipts.append(std::slice::from_ref(&entry)).is_err());
-    room.receipts.end.lock().file = file;
+    room.receipts.end.lock().file.swap(file);
     assert!(room.receipts.append(&[erasure(3)]).is_err(), "only a new start can go on");
     assert!(!room.receipts.has(entry.job().unwrap()), "what is not durable is not known");
     assert_eq!(verify(&room.path()).unwrap().head.count, 1);

@@ -308,7 +308,10 @@ impl BatchWriter {
                 continue;
             }
             if !self.store.is_shared() {
-                return Err(format!("another writer changed a record under this one: {:?}", batch.entries[n]));
+                return Err(format!(
+                    "another writer changed a record under this one: {:?}",
+                    batch.entries[n]
+                ));
             }
             batch.give_up(n);
         }

@@ -6,7 +6,7 @@
 //!
 //! | what | owner |
 //! |---|---|
-//! | the lease on the data directory | [`crate::lock`] |
+//! | the lease on the data directory | `lock.rs`, held by the instance |
 //! | the lease on a job: who changes its record | the orchestrator, one actor a job; the record's revision is the fence |
 //! | the lease of a reader on a job's files | the view: [`OpenDownloads`], under the lock of a publication |
 //! | how many jobs of a client are kept or known | the view, from what is published |

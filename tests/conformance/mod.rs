@@ -3,6 +3,7 @@
 mod committer;
 mod contract;
 mod files;
+mod formats;
 mod receipts;
 mod store;
 mod view;

@@ -392,7 +392,7 @@ fn what_could_not_be_written_is_counted_and_told_of_when_it_goes_on() {
     let shared = &room.log.0.as_ref().unwrap().shared;
     let swap = |file: Arc<std::fs::File>| {
         let mut writer = shared.writer();
-        std::mem::replace(&mut writer.current.as_mut().unwrap().file, file)
+        writer.current.as_mut().unwrap().file.swap(file)
     };
     let file = swap(read_only);
     (0..3).for_each(|_| room.record());

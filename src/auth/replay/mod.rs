@@ -21,6 +21,7 @@ use tokio::sync::oneshot;
 use super::folder::AuthFolder;
 use super::replay_file::{AssertionId, Generation, ReplayRecord, read_all};
 use crate::job::TenantId;
+use crate::plain_file;
 use crate::telemetry::{self, Fatal};
 
 /// The assertions that were taken, in memory and on disk.
@@ -262,9 +263,8 @@ impl ReplayWriter {
         }
         let written = self.newer.append(batch.iter().map(|claim| &claim.record));
         if let Err(error) = &written {
-            // A full disk may have room again for the next one; what was written is cut off.
+            // A full disk may have room again for the next one.
             tracing::error!(%error, "assertions could not be recorded: no tokens for them");
-            self.newer.cut()?;
         } else {
             telemetry::timed_sync("replay", || self.newer.sync())?;
         }
@@ -295,11 +295,7 @@ impl ReplayWriter {
         let gone = std::mem::replace(&mut self.older, vec![self.newer.name()]);
         self.newer = next;
         for name in gone {
-            let removed = std::fs::remove_file(self.folder.path(&name));
-            if let Err(error) = removed.or_else(|error| match error.kind() {
-                io::ErrorKind::NotFound => Ok(()),
-                _ => Err(error),
-            }) {
+            if let Err(error) = plain_file::remove(&self.folder.path(&name)) {
                 tracing::warn!(%error, "an old file of assertions could not be removed; the next start does");
             }
         }

@@ -1,11 +1,18 @@
-//! What a chain of lines is made of: each line is bound to the one before it by SHA-256. The
-//! receipts and the audit log are such chains; how their lines look is theirs to say.
+//! What a chain is made of: entries that are appended to a file, each bound to the one before it by
+//! SHA-256. The receipts and the audit log are such chains, and the memory of assertions is a file of
+//! the same kind without the hashes. How their entries look, and what may be pruned, is theirs to say.
+
+mod append;
+mod lines;
 
 use std::fmt;
 use std::str::FromStr;
 
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use sha2::{Digest, Sha256};
+
+pub use append::AppendFile;
+pub use lines::{FileLine, LineEnd, LineReader};
 
 /// A SHA-256 hash, written as 64 hexadecimal digits in lower case.
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -80,4 +87,9 @@ pub struct ChainHead {
 impl ChainHead {
     /// Of a chain without entries.
     pub const EMPTY: Self = Self { count: 0, hash: ChainHash::GENESIS };
+
+    /// The head behind one more entry, whose bytes are these.
+    pub(crate) fn behind(self, entry: &str) -> Self {
+        Self { count: self.count + 1, hash: ChainHash::of(self.hash, entry) }
+    }
 }

@@ -1,0 +1,97 @@
+//! The lines of a file, as a walk over a chain comes by them: whole ones, and a last one that is an
+//! append that is going on, or was torn. Another process may be appending.
+
+use std::fs::File;
+use std::io::{self, BufReader};
+use std::ops::Range;
+use std::path::Path;
+
+use crate::plain_file::{self, LinkPolicy, read_line};
+
+/// Bytes read at once.
+const BUFFER: usize = 1 << 17;
+
+/// How a line ends.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum LineEnd {
+    /// With its end: `\n`.
+    Whole,
+    /// With the file: it is torn.
+    Torn,
+    /// Beyond the bound, and only its beginning was kept: it is none of ours.
+    TooLong,
+}
+
+/// A line of a file.
+pub struct FileLine<'a> {
+    /// What stands in it, its end included.
+    pub text: &'a [u8],
+    /// How it ends.
+    pub end: LineEnd,
+    /// Where it stands. Behind a line that is too long places are wrong.
+    pub place: Range<u64>,
+}
+
+/// Reads a file line by line, of which none is kept beyond a bound (P13).
+pub struct LineReader {
+    input: BufReader<File>,
+    max: u64,
+    text: Vec<u8>,
+    /// Bytes of the whole lines so far.
+    bytes: u64,
+}
+
+impl LineReader {
+    /// Opens a file whose lines have at most `max` bytes.
+    ///
+    /// # Errors
+    /// Fails if it is no regular file, or cannot be opened.
+    pub fn open(path: &Path, max: u64) -> io::Result<Self> {
+        let input = BufReader::with_capacity(BUFFER, plain_file::open(path, LinkPolicy::Refuse)?);
+        Ok(Self { input, max, text: Vec::new(), bytes: 0 })
+    }
+
+    /// Returns the next line; `None` behind the last one.
+    ///
+    /// # Errors
+    /// Fails if the file cannot be read.
+    pub fn next(&mut self) -> io::Result<Option<FileLine<'_>>> {
+        if !read_line(&mut self.input, self.max, &mut self.text)? {
+            return Ok(None);
+        }
+        let length = self.text.len() as u64;
+        let end = match self.text.ends_with(b"\n") {
+            true => LineEnd::Whole,
+            false if length == self.max => LineEnd::TooLong,
+            false => LineEnd::Torn,
+        };
+        let place = self.bytes..self.bytes + length;
+        self.bytes = place.end;
+        Ok(Some(FileLine { text: &self.text, end, place }))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn whole_torn_and_too_long_lines_are_told_apart() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("file");
+        let ends = |text: &str| {
+            std::fs::write(&path, text).unwrap();
+            let mut lines = LineReader::open(&path, 5).unwrap();
+            let mut ends = Vec::new();
+            while let Some(line) = lines.next().unwrap() {
+                ends.push((line.end, line.place));
+            }
+            ends
+        };
+        use LineEnd::*;
+        assert_eq!(ends(""), []);
+        assert_eq!(ends("ab\nabcd\nx"), [(Whole, 0..3), (Whole, 3..8), (Torn, 8..9)]);
+        assert_eq!(ends("abcde\n")[0].0, TooLong);
+        assert_eq!(ends("abcde")[0].0, TooLong, "whatever comes of it");
+    }
+}
