@@ -47,7 +47,7 @@ impl DueJobs {
 }
 
 /// When a finished job expires: counted from its end, never from its kick-off (P8).
-pub fn expires_at(state: &JobState, retention: Duration) -> Option<Timestamp> {
+fn expires_at(state: &JobState, retention: Duration) -> Option<Timestamp> {
     state.finished_at().map(|finished_at| after(finished_at, retention))
 }
 

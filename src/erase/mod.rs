@@ -74,7 +74,7 @@ mod sweep;
 mod warrant;
 
 pub use backlog::ReaperStatus;
-pub use expiry::{DueJobs, expires_at};
+pub use expiry::DueJobs;
 pub use holds::{HoldBook, OrderError, WarrantRefusal};
 pub use queue::{NextSweep, SweepQueue, SweepRetry};
 pub use reaper::{ReaperAction, ReaperCore, ReaperSurroundings};
