@@ -200,8 +200,8 @@ mod tests {
             serde_json::json!({"keys": [{"kty": "RSA", "kid": "s", "n": "x".repeat(171), "e": "AQAB"}]});
         let secret = serde_json::json!({"keys": [{"kty": "oct", "kid": "s", "k": "c2VjcmV0"}]});
         let cases = [
-            ("not json".to_owned(), "no JSON"),
-            ("{}".to_owned(), "no JWKS"),
+            ("not json".to_owned(), "not JSON"),
+            ("{}".to_owned(), "not a JWKS"),
             ("{\"keys\": []}".to_owned(), "not empty"),
             (with("d", "AAAA".into()), "private key"),
             (secret.to_string(), "'s' is for neither"),

@@ -8,9 +8,9 @@ fn what_cannot_be_evaluated_is_refused_with_what_would_be_right() {
     for (text, kind, says) in [
         ("", Invalid, "has no ?"),
         ("Observation", Invalid, "Observation?status=final"),
-        ("?status=final", Invalid, "no resource type"),
+        ("?status=final", Invalid, "not a resource type"),
         ("observation?status=final", Invalid, "case-sensitive"),
-        ("Elephant?status=final", Invalid, "no resource type"),
+        ("Elephant?status=final", Invalid, "not a resource type"),
         ("Observation?", Invalid, "says nothing"),
         ("Observation?&&", Invalid, "says nothing"),
         ("Observation?status", Invalid, "has no ="),
