@@ -170,7 +170,7 @@ impl Authority {
 
     /// Returns the application that signed an assertion. Each assertion is good for one token.
     /// Resolves when the use of the assertion is durable. `client` is the form field `client_id`.
-    pub async fn authenticate(
+    pub(crate) async fn authenticate(
         &self,
         issuer: &TokenIssuer,
         assertion: &str,

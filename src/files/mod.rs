@@ -190,6 +190,7 @@ pub enum Removal {
 
 /// What stands on disk: job directories by place, and names that are not ours.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
+#[allow(unnameable_types, reason = "only converted into what is public")]
 pub struct Inventory {
     /// Jobs in `building/`.
     pub building: Vec<JobId>,
