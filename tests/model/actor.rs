@@ -1,74 +1,86 @@
-//! The job's actor. What follows from an event, and in which order, it asks the real
-//! `job::transition`; here and in `directory.rs` stands what each `Effect` does to the world, in
-//! steps as small as a crash or a neighbour can come between.
+//! The job's actor: what happens goes into the real [`Life`], and here stands what each action
+//! that comes out does to the world. What takes a while goes to `tasks.rs`.
 
-use evanesce::job::{Effect, Event, MarkReason, Refusal, StateName, transition};
+use std::sync::LazyLock;
+use std::time::Duration;
 
-use super::directory::directory_step;
-use super::flaws::{Flaw, effects_with};
+use evanesce::job::life::{
+    Action, CancelReply, Canceller, Commit, End, Input, Life, LifeRules, Surroundings, Task, Turn,
+};
+use evanesce::job::{JobId, StateName};
+use jiff::Timestamp;
+
+use super::flaws::{Flaw, commit_order};
 use super::process::*;
-use super::record::{Record, erasure};
-use super::search::Next;
+use super::record::Record;
+use super::tasks;
 use super::world::*;
 
-/// What an actor that finds its job marked still has to do, and the reaper after a failed sweep (P5).
-pub const SWEEP_AGAIN: &[Effect] = &[Effect::AwaitLastOut, Effect::Sweep];
+static JOB: LazyLock<JobId> = LazyLock::new(JobId::random);
 
-/// How an effect stands after one more step of it.
-pub enum Then {
-    /// It goes on at this stage.
-    At(u8),
-    Done,
-    /// It is done, and this is news for the actor.
-    Tell(Event),
+/// A job of which nothing is known yet. Time is no part of a world: a time to live is over when the
+/// reaper says so.
+pub fn new_life() -> Life {
+    Life::new(*JOB, LifeRules { retention: Duration::ZERO, max_files: 0 })
 }
-use Then::*;
 
-/// An actor that was let go of comes back with what is published, and what that leaves to do.
+pub fn job() -> JobId {
+    *JOB
+}
+
+/// What is so around the job: a flaw is an actor that does not say it all.
+pub fn surroundings(world: &World, flaw: Flaw) -> Surroundings {
+    let nobody = flaw == Flaw::UnlinkBeforeLastWriterOut;
+    let running = |part: &&Part| matches!(part.writer, Writer::Holding | Writer::Writing | Writer::Stuck);
+    let download = world.process.as_ref().map_or(Download::NotYet, |process| process.download);
+    let counts = match download {
+        Download::Cutting(_) => flaw != Flaw::CutWithoutDrain,
+        Download::Checked => flaw != Flaw::RegisterLast,
+        download => download.has_ticket(),
+    };
+    Surroundings {
+        now: Timestamp::UNIX_EPOCH,
+        writers: if nobody { 0 } else { world.parts.iter().filter(running).count() },
+        downloads: u32::from(counts && !nobody),
+    }
+}
+
+/// Tells the job's life what happened and does what comes of it. Without an actor nobody hears it.
+pub fn feed(world: &mut World, flaw: Flaw, input: Input) {
+    let around = surroundings(world, flaw);
+    let Some(life) = &world.running().life else { return };
+    let mut life = life.get().clone();
+    let actions = life.handle(input, around);
+    world.running().life = Some(SharedLife::new(life));
+    for action in actions {
+        perform(world, flaw, action);
+    }
+    if flaw == Flaw::ForgetFinisher && world.running().state() == Some(StateName::Marked) {
+        forget_finisher(world, flaw);
+    }
+}
+
+/// The end of what holds the directory is told before it has come.
+fn forget_finisher(world: &mut World, flaw: Flaw) {
+    let finishes =
+        |doing: &Doing| !doing.is_told && matches!(doing.work, Work::WriteJobJson(_) | Work::MoveToReady);
+    while let Some(doing) = world.running().doing.iter_mut().find(|doing| finishes(doing)) {
+        doing.is_told = true;
+        let end = match doing.work {
+            Work::WriteJobJson(of) => End::JobJsonWritten { of, written: Ok(None) },
+            _ => End::MovedToReady(Err(None)),
+        };
+        feed(world, flaw, Input::Ended(end));
+    }
+}
+
+/// An actor that was let go of comes back with what is published.
 pub fn wake(world: &mut World, flaw: Flaw) {
-    let process = world.process.expect("an actor needs a process");
-    let (None, Some(record)) = (process.memory, process.view) else { return };
-    let moved = !matches!(world.place.seen, Place::Building | Place::Ready);
+    let sealed = world.parts.iter().filter(|part| part.sealed.now.synced).count();
     let process = world.running();
-    process.memory = Some(record);
-    match record.name {
-        StateName::Failed => process.chain = Chain::new(record.name, &[Effect::SweepPartials]),
-        StateName::Marked => {
-            let accepted = moved || flaw == Flaw::TrustRecalledMark;
-            process.mark_answer = if accepted { MarkAnswer::Accepted } else { MarkAnswer::Half };
-            process.chain = Chain::new(record.name, SWEEP_AGAIN);
-        }
-        _ => {}
-    }
-}
-
-/// Gives the event to the actor as it stands in memory, never as it is stored: several handlers
-/// may be waiting for the store, and memory alone knows of all of them.
-pub fn deliver(world: &mut World, flaw: Flaw, event: Event) -> Result<(), Refusal> {
-    wake(world, flaw);
-    let memory = world.running().memory.ok_or(Refusal::Stale)?;
-    deliver_to(memory, world, flaw, event)
-}
-
-pub fn deliver_to(known: Record, world: &mut World, flaw: Flaw, event: Event) -> Result<(), Refusal> {
-    let (state, effects) = transition(&known.state(), event)?;
-    if effects == [Effect::Acknowledge] {
-        // The state is the same: nothing is overtaken.
-        acknowledge(world, flaw);
-        return Ok(());
-    }
-    let process = world.running();
-    // The chain of the state before stops here; a file operation that is under way does not.
-    if process.chain.head().is_some_and(is_file_operation) && process.leftover == Chain::NONE {
-        process.leftover = Chain { effects: &process.chain.effects[..1], ..process.chain };
-    }
-    process.memory = Some(Record::of(&state));
-    process.chain = Chain::new(state.name(), effects_with(flaw, effects));
-    Ok(())
-}
-
-fn is_file_operation(effect: Effect) -> bool {
-    matches!(effect, Effect::WriteJobJson | Effect::MoveToReady | Effect::SweepPartials)
+    let (None, Some(view)) = (&process.life, process.view) else { return };
+    process.life = Some(SharedLife::new(new_life()));
+    feed(world, flaw, Input::Recalled { record: view.record(), sealed, files: sealed });
 }
 
 /// Whose DELETE each answer is for: the third is the first one sent again.
@@ -80,158 +92,127 @@ pub fn request_of(index: usize) -> u8 {
 pub fn delete(world: &mut World, flaw: Flaw, index: usize) {
     world.answers[index] = Answer::Waiting;
     wake(world, flaw);
-    let stored = if flaw == Flaw::RereadStateAfterAwait { world.store.now.synced } else { None };
-    let Some(known) = stored.or(world.process.and_then(|process| process.memory)) else { return };
-    let reason = MarkReason::of_client(known.name);
-    let mark = super::record::mark(reason, request_of(index));
-    let refused = deliver_to(known, world, flaw, Event::Mark(mark)).is_err();
-    if refused && matches!(flaw, Flaw::RefuseBeforeDurable | Flaw::RereadStateAfterAwait) {
-        world.tell(index, Answer::Got404);
-    } else if refused {
-        acknowledge(world, flaw);
+    let known = world.running().memory();
+    let is_deleted = known.is_some_and(|record| record.name.is_deleted());
+    let is_own = known.is_some_and(|record| record.request == request_of(index));
+    let stored_deleted = world.store.now.synced.is_some_and(|record| record.name.is_deleted());
+    match flaw {
+        Flaw::RefuseBeforeDurable if is_deleted && !is_own => return world.tell(index, Answer::Got404),
+        Flaw::AcknowledgeResentAtOnce if is_deleted && is_own => return world.tell(index, Answer::Got202),
+        _ => {}
     }
-}
-
-/// Answers everybody who waits, if the mark is published: the request that made it gets its
-/// answer, all others hear that the job was deleted already.
-fn acknowledge(world: &mut World, flaw: Flaw) {
-    let process = *world.running();
-    let Some(record) = process.memory.filter(|record| record.name.is_deleted()) else { return };
-    for index in 0..world.answers.len() {
-        let own = record.request == request_of(index) || flaw == Flaw::RereadStateAfterAwait;
-        let answer = match process.mark_answer {
-            _ if world.answers[index] != Answer::Waiting => continue,
-            _ if record.name == StateName::Erased => Answer::Got404,
-            MarkAnswer::NotYet if own && flaw == Flaw::AcknowledgeResentAtOnce => Answer::Got202,
-            MarkAnswer::NotYet => continue,
-            _ if !own => Answer::Got404,
-            MarkAnswer::Accepted => Answer::Got202,
-            MarkAnswer::Half => Answer::GotHalf,
-        };
-        world.tell(index, answer);
+    // Whoever looks at the stored state takes a second DELETE for the one that makes the mark.
+    let request = match known {
+        Some(record) if flaw == Flaw::RereadStateAfterAwait && is_deleted && !stored_deleted => {
+            record.request
+        }
+        _ => request_of(index),
+    };
+    let by = Canceller::Client("client".parse().expect("a valid name"));
+    if known.is_none() {
+        // The orchestrator knows of no such job.
+        world.answers[index] = Answer::Unknown;
     }
+    feed(world, flaw, Input::Cancel { by, request_id: request.to_string(), caller: index as u64 });
 }
 
-/// The next step of the actor's chain.
-pub fn perform(world: &World, flaw: Flaw) -> Option<Next<World>> {
-    let chain = world.process?.chain;
-    step(world, flaw, chain, |process, chain| process.chain = chain)
-}
-
-/// The next step of a file operation that its transition left behind.
-pub fn perform_leftover(world: &World, flaw: Flaw) -> Option<Next<World>> {
-    let chain = world.process?.leftover;
-    step(world, flaw, chain, |process, chain| process.leftover = chain)
-}
-
-fn step(world: &World, flaw: Flaw, chain: Chain, put: impl Fn(&mut Process, Chain)) -> Option<Next<World>> {
-    let mut next = *world;
-    let (words, then) = effect_step(&mut next, flaw, chain)?;
-    let process = next.running();
-    match then {
-        At(stage) => put(process, Chain { stage, ..chain }),
-        Done => put(process, chain.advanced()),
-        Tell(event) => {
-            put(process, chain.advanced());
-            // Refused if life has gone on meanwhile: then the news is harmless.
-            let _ = deliver(&mut next, flaw, event);
-        }
-    }
-    Some((words, next))
-}
-
-/// One step of the chain's first effect, if it can be done now.
-fn effect_step(world: &mut World, flaw: Flaw, chain: Chain) -> Option<(&'static str, Then)> {
-    let process = world.process?;
-    Some(match chain.head()? {
-        Effect::Commit if chain.stage == 0 => {
-            world.store.now.seen = process.memory;
-            ("the record goes to the store", if world.store.now.is_synced() { Done } else { At(1) })
-        }
-        // `store_syncs` does the rest.
-        Effect::Commit => return None,
-        Effect::Publish => {
-            world.publish(process.memory);
-            if chain.of == StateName::Marked && process.mark_answer == MarkAnswer::NotYet {
-                let half = process.not_moved;
-                world.running().mark_answer = if half { MarkAnswer::Half } else { MarkAnswer::Accepted };
-            }
-            ("the view shows the record", Done)
-        }
-        Effect::Acknowledge => {
-            acknowledge(world, flaw);
-            ("who asked for the mark gets an answer", Done)
-        }
-        Effect::RunParts => {
-            for part in world.parts.iter_mut().filter(|part| !part.sealed.now.seen) {
-                part.writer = Writer::Queued;
-                part.plan = world.plan.seen;
-            }
-            ("the parts go to the pool", Done)
-        }
-        Effect::StopParts => {
+fn perform(world: &mut World, flaw: Flaw, action: Action) {
+    match action {
+        Action::Start(task) => begin(world, flaw, task),
+        Action::Accept => world.kickoff = Kickoff::Got202,
+        Action::Refuse => world.kickoff = Kickoff::Failed,
+        Action::StopParts => {
             world.running().stopped = true;
-            for part in &mut world.parts {
-                if part.writer == Writer::Queued {
-                    part.writer = Writer::Out;
-                }
+            for part in world.parts.iter_mut().filter(|part| part.writer == Writer::Queued) {
+                part.writer = Writer::Out;
             }
-            ("the cancel token fires", Done)
         }
-        Effect::AwaitLastOut => {
-            // The finisher holds a descriptor of the directory too (P4).
-            let finisher_out = process.leftover == Chain::NONE || flaw == Flaw::ForgetFinisher;
-            let reading = match process.download {
-                Download::Cutting(_) => flaw != Flaw::CutWithoutDrain,
-                Download::Registered | Download::Checked => flaw != Flaw::RegisterLast,
-                download => download.has_ticket(),
+        Action::RunParts => {
+            let plan = world.plan.seen;
+            for part in world.parts.iter_mut().filter(|part| !part.sealed.now.seen) {
+                (part.writer, part.plan) = (Writer::Queued, plan);
+            }
+        }
+        Action::Answer { caller, reply } => {
+            let answer = match reply {
+                CancelReply::Accepted { .. } => Answer::Got202,
+                CancelReply::HalfDurable => Answer::GotHalf,
+                CancelReply::AlreadyDeleted | CancelReply::NotFound => Answer::Got404,
             };
-            let downloads_out = chain.of != StateName::Marked || !reading;
-            if !finisher_out || !world.writers_out() || !downloads_out {
-                return None;
+            world.tell(caller as usize, answer);
+        }
+        Action::FenceLater { of, patience } => {
+            if flaw != Flaw::NeverFence {
+                world.running().fence = Some((of, patience));
             }
-            let skips_sweep = flaw == Flaw::ErasedBeforeSwept && chain.of == StateName::Marked;
-            ("the last one is out", if skips_sweep { Tell(Event::Swept(erasure())) } else { Done })
         }
-        Effect::AppendReceipt => append_receipt(world, chain.stage),
-        _ => directory_step(world, flaw, chain)?,
-    })
-}
-
-fn append_receipt(world: &mut World, stage: u8) -> (&'static str, Then) {
-    let receipts = &mut world.receipts;
-    match stage {
-        0 => {
-            receipts.seen.broken |= receipts.seen.torn;
-            receipts.seen.torn = true;
-            ("half of the receipt is written", At(1))
-        }
-        1 => {
-            receipts.seen = Receipts { lines: receipts.seen.lines + 1, torn: false, ..receipts.seen };
-            ("the receipt is written", At(2))
-        }
-        _ => {
-            receipts.sync();
-            ("the receipt is synced", Done)
-        }
+        Action::Fence => fence(world, flaw),
+        Action::Sweep if flaw == Flaw::ErasedBeforeSwept => tasks::swept(world, flaw, None),
+        Action::Sweep => world.running().begin(Doing::new(Work::Sweep)),
+        // Only for speed, never for correctness: a writer may be in the middle of a write when it is
+        // paused, so the model lets writers go on. The others are told to nobody whom it knows.
+        Action::PauseWriters
+        | Action::Settle
+        | Action::Entered { .. }
+        | Action::HaltParts
+        | Action::Acknowledged
+        | Action::DownloadsCut(_)
+        | Action::LastOneOut
+        | Action::Retire => {}
     }
 }
 
-/// The store's writer syncs all it was given and tells who waits for it.
-pub fn store_syncs(world: &World) -> Option<Next<World>> {
-    if world.is_store_synced() {
-        return None;
+/// Files are taken away from writers; one inside a system call keeps its file until that returns.
+fn fence(world: &mut World, flaw: Flaw) {
+    for part in &mut world.parts {
+        part.writer = match part.writer {
+            Writer::Holding | Writer::Writing => Writer::Out,
+            Writer::Stuck => Writer::Abandoned,
+            writer => writer,
+        };
     }
-    let mut next = *world;
-    next.sync_store();
-    if next.kickoff == Kickoff::Committing {
-        next.kickoff = Kickoff::Committed;
-    }
-    let process = next.process.as_mut();
-    // At stage 0 the record that the actor waits for is not among those that were given.
-    let waits = |p: &&mut Process| p.chain.head() == Some(Effect::Commit) && p.chain.stage == 1;
-    if let Some(process) = process.filter(waits) {
-        process.chain = process.chain.advanced();
-    }
-    Some(("the store syncs", next))
+    let stuck = world.parts.iter().filter(|part| part.writer == Writer::Abandoned).count();
+    // How many were fenced is for the receipt and decides nothing.
+    feed(world, flaw, Input::Fenced { closed: 0, stuck });
+}
+
+fn begin(world: &mut World, flaw: Flaw, task: Task) {
+    let work = match task {
+        Task::Create => Work::Create,
+        Task::TakeTurn(Turn::Plan) => Work::TakePlanTurn,
+        Task::TakeTurn(Turn::Resume) => Work::TakeResumeTurn,
+        // Nothing else depends on it, so it is read at once.
+        Task::ReadRequest => return feed(world, flaw, Input::Ended(End::RequestRead(Ok(())))),
+        Task::Plan => Work::Plan,
+        Task::WritePlan => Work::WritePlan,
+        Task::ReadDocuments => Work::ReadDocuments,
+        Task::RecordPart(part) => {
+            let part = &mut world.parts[part.index as usize];
+            (part.sealed.now.seen, part.is_recording) = (true, true);
+            return;
+        }
+        Task::WriteJobJson(record) => Work::WriteJobJson(record.state.name()),
+        Task::MoveToReady(completion) => {
+            let is_told = flaw == Flaw::CompleteBeforeRename;
+            world.running().begin(Doing { is_told, ..Doing::new(Work::MoveToReady) });
+            if is_told {
+                feed(world, flaw, Input::Ended(End::MovedToReady(Ok(completion))));
+            }
+            return;
+        }
+        Task::Commit(commit) => {
+            if matches!(commit, Commit::New(_)) && flaw == Flaw::AnswerKickoffAtOnce {
+                world.kickoff = Kickoff::Got202;
+            }
+            let record = Record::of(&commit.record().state);
+            return world.running().begin(Doing::commit(record, commit_order(flaw)));
+        }
+        Task::AwaitDownloads { of, .. } => Work::AwaitDownloads(of),
+        Task::SweepPartials => Work::SweepPartials,
+        Task::AwaitRetry(_) => Work::AwaitRetry,
+        Task::SweepEarly => Work::SweepEarly,
+        Task::FindMark => Work::FindMark,
+        Task::LookForFiles => Work::LookForFiles,
+    };
+    world.running().begin(Doing::new(work));
 }

@@ -1,63 +1,80 @@
-//! What the effects that touch the job's directory do, system call by system call. A rename is
-//! seen at once and durable by the parents' fsync; names likewise, by the directory's own.
+//! What touches the job's directory, system call by system call. A rename is seen at once and
+//! durable by the parents' fsync; names likewise, by the directory's own.
 
-use evanesce::job::{Effect, Event, StateName};
+use evanesce::job::life::{End, SweepEnd};
+use evanesce::job::{FailureReason, StateName, Swept};
 
-use super::actor::Then::{self, At, Done, Tell};
+use super::actor::job;
 use super::flaws::Flaw;
-use super::process::Chain;
-use super::record::{completion, erasure};
+use super::record::completion;
+use super::tasks::Then::{self, At, Ended, StepDone};
+use super::tasks::{NOT_THERE, PLAN, moved_to_ready, refused};
 use super::world::*;
 
-/// One step of the chain's first effect.
-pub fn directory_step(world: &mut World, flaw: Flaw, chain: Chain) -> Option<(&'static str, Then)> {
-    match chain.head()? {
-        Effect::WriteJobJson => Some(write_job_json(world, chain)),
-        Effect::MoveToReady => Some(move_to_ready(world, chain)),
-        Effect::MoveToTrash => Some(move_to_trash(world, flaw, chain.stage)),
-        Effect::Sweep if chain.stage == 0 => {
-            let may = world.hold == Hold::No || flaw == Flaw::SweepHeld;
-            may.then_some(("the reaper begins a sweep", At(1)))
-        }
-        Effect::Sweep => Some(sweep(world, flaw, chain.stage)),
-        Effect::SweepPartials => Some(sweep_partials(world, chain.stage)),
-        _ => None,
+/// Sealed parts are kept, partial files removed, and the plan is not made again.
+pub fn read_documents(world: &mut World, flaw: Flaw, stage: u8) -> (&'static str, Then) {
+    // Later it goes through a handle, wherever the directory is by then.
+    if stage == 0 && world.place.seen != Place::Building {
+        let lost = End::DocumentsRead(Err(FailureReason::DirectoryLost));
+        return ("the export that was interrupted is not there any more", Ended(lost));
     }
+    if flaw == Flaw::PlanAgain {
+        world.plan.seen = 2;
+    }
+    let is_stale = world.parts.iter().any(|part| part.stale.seen);
+    if stage == 0 && is_stale && flaw != Flaw::KeepPartialFiles {
+        if world.running().book.grant(job()).is_ok() || flaw == Flaw::RemoveHeldAttempts {
+            return ("there is a warrant for files of an attempt that was not recorded", At(1));
+        }
+        world.kept_stale = true;
+    }
+    if stage == 1 {
+        world.remove_stale_files();
+        world.running().book.give_back(job(), false);
+    }
+    let plan = (world.plan.seen > 0).then_some(PLAN);
+    ("partial files are removed, the plan is read if there is one", Ended(End::DocumentsRead(Ok(plan))))
 }
 
-fn write_job_json(world: &mut World, chain: Chain) -> (&'static str, Then) {
-    if chain.stage > 0 {
+pub fn write_job_json(world: &mut World, of: StateName, stage: u8) -> (&'static str, Then) {
+    if stage > 0 {
         world.sync_names();
-        return ("job.json is synced", end_of(chain));
+        let sums = (of == StateName::Finishing).then(completion);
+        return ("job.json is synced", Ended(End::JobJsonWritten { of, written: Ok(sums) }));
     }
     // Through a handle: in a directory that was removed this is ENOENT.
-    if world.has_directory() {
-        let failed = chain.of == StateName::Failed;
-        world.job_json.seen = Some(if failed { StateName::Failed } else { StateName::Complete });
+    if !world.has_directory() {
+        let end = End::JobJsonWritten { of, written: Err(NOT_THERE) };
+        return ("job.json has nowhere to go", Ended(end));
     }
+    let failed = of == StateName::Failed;
+    world.job_json.seen = Some(if failed { StateName::Failed } else { StateName::Complete });
     ("job.json is written", At(1))
 }
 
-fn move_to_ready(world: &mut World, chain: Chain) -> (&'static str, Then) {
-    if chain.stage > 0 {
-        world.place.sync();
-        return ("the finisher syncs the parents", end_of(chain));
-    }
-    if world.place.seen != Place::Building {
-        return ("the finisher does not find the directory any more", At(1));
-    }
-    world.place.seen = Place::Ready;
-    ("the finisher renames building/ to ready/", At(1))
-}
-
-/// The end of the effects of Finishing is the news that the export is complete.
-fn end_of(chain: Chain) -> Then {
-    let last = chain.effects.len() == 1;
-    if last && chain.of == StateName::Finishing { Tell(Event::Completed(completion())) } else { Done }
+pub fn move_to_ready(world: &mut World, flaw: Flaw, stage: u8) -> Option<(&'static str, Then)> {
+    Some(match (stage, world.place.seen) {
+        // The flaw: the record says Complete before.
+        (0, _) if flaw == Flaw::CompleteBeforeRename && world.view() < Some(StateName::Complete) => {
+            return None;
+        }
+        (0, Place::Building) => {
+            world.place.seen = Place::Ready;
+            ("the finisher renames building/ to ready/", At(1))
+        }
+        (0, _) => {
+            let end = End::MovedToReady(Err(NOT_THERE));
+            ("the finisher does not find the directory any more", Ended(end))
+        }
+        _ => {
+            world.place.sync();
+            ("the finisher syncs the parents", Ended(moved_to_ready()))
+        }
+    })
 }
 
 /// Building first: the finisher may move the directory between the two, but only forwards.
-fn move_to_trash(world: &mut World, flaw: Flaw, stage: u8) -> (&'static str, Then) {
+pub fn move_to_trash(world: &mut World, flaw: Flaw, stage: u8) -> (&'static str, Then) {
     match (stage, world.place.seen) {
         (0, Place::Building) => {
             world.place.seen = Place::Trash;
@@ -72,12 +89,13 @@ fn move_to_trash(world: &mut World, flaw: Flaw, stage: u8) -> (&'static str, The
         (1, _) => ("the mark does not find it in ready/ either", At(2)),
         _ => {
             world.place.sync();
-            ("the mark syncs the parents", Done)
+            ("the mark syncs the parents", StepDone)
         }
     }
 }
 
-fn sweep(world: &mut World, flaw: Flaw, stage: u8) -> (&'static str, Then) {
+/// The reaper's sweep, which has its warrant.
+pub fn sweep(world: &mut World, flaw: Flaw, stage: u8) -> (&'static str, Then) {
     let not_moved = matches!(world.place.seen, Place::Building | Place::Ready);
     let in_trash = world.place.seen == Place::Trash;
     match stage {
@@ -87,8 +105,8 @@ fn sweep(world: &mut World, flaw: Flaw, stage: u8) -> (&'static str, Then) {
         }
         1 => {
             if in_trash {
-                world.unlink_parts();
-                world.job_json.seen = None;
+                world.note_readers();
+                world.unlink_all();
             }
             ("the reaper unlinks what it finds in trash/", At(2))
         }
@@ -98,21 +116,77 @@ fn sweep(world: &mut World, flaw: Flaw, stage: u8) -> (&'static str, Then) {
                 world.place.seen = Place::Gone;
             }
             let unsynced = flaw == Flaw::SweepWithoutSync;
-            ("the reaper removes the directory", if unsynced { Tell(Event::Swept(erasure())) } else { At(3) })
+            ("the reaper removes the directory", if unsynced { Then::Swept(None) } else { At(3) })
         }
         _ => {
             world.sync_names();
             world.place.sync();
-            ("the reaper syncs trash/", Tell(Event::Swept(erasure())))
+            ("the reaper syncs trash/", Then::Swept(None))
         }
     }
 }
 
-fn sweep_partials(world: &mut World, stage: u8) -> (&'static str, Then) {
-    if stage > 0 {
-        world.sync_names();
-        return ("the failed export's directory is synced", Done);
+/// What a failed export wrote goes, but `job.json`, which says so.
+pub fn sweep_partials(world: &mut World, flaw: Flaw, stage: u8) -> (&'static str, Then) {
+    match stage {
+        0 if world.running().book.grant(job()).is_err() && flaw != Flaw::SweepHeldPartials => {
+            ("the files of the failed export are held", Ended(refused()))
+        }
+        0 => ("there is a warrant for the files of the failed export", At(1)),
+        1 => {
+            if world.place.seen == Place::Building {
+                world.note_readers();
+                world.unlink_parts();
+            }
+            ("the files of the failed export are unlinked", At(2))
+        }
+        _ => {
+            world.sync_names();
+            world.running().book.give_back(job(), false);
+            ("the failed export's directory is synced", Ended(End::PartialsSwept(SweepEnd::Done)))
+        }
     }
-    world.unlink_parts();
-    ("the files of the failed export are unlinked", At(1))
+}
+
+/// The names of a stuck writer go before it has returned.
+pub fn sweep_early(world: &mut World, flaw: Flaw, stage: u8) -> (&'static str, Then) {
+    let ended = |refused| Ended(End::SweptEarly { swept: Swept::default(), refused });
+    match stage {
+        0 if world.running().book.grant(job()).is_err() && flaw != Flaw::SweepHeldEarly => {
+            ("the names of the stuck writer are held", ended(true))
+        }
+        0 => ("there is a warrant for the names of a stuck writer", At(1)),
+        1 => {
+            if world.place.seen == Place::Trash {
+                world.unlink_all();
+                world.place.seen = Place::Gone;
+            }
+            ("the names of the stuck writer are unlinked", At(2))
+        }
+        _ => {
+            world.sync_names();
+            world.place.sync();
+            world.running().book.give_back(job(), true);
+            ("trash/ is synced", ended(false))
+        }
+    }
+}
+
+/// For want of room the output of what stands in `trash/` goes before its mark is stored; the
+/// documents stay, for the mark that is still to come.
+pub fn give_room(world: &mut World, flaw: Flaw, stage: u8) -> (&'static str, Then) {
+    let is_shown = world.place.seen == Place::Trash || flaw == Flaw::GiveRoomFirst;
+    match stage {
+        0 if !is_shown || world.running().book.grant(job()).is_err() => ("no room may be given", StepDone),
+        0 => ("there is a warrant: the disk is full", At(1)),
+        1 => {
+            world.unlink_output();
+            ("for want of room the output is unlinked", At(2))
+        }
+        _ => {
+            world.sync_names();
+            world.running().book.give_back(job(), true);
+            ("room is given", StepDone)
+        }
+    }
 }

@@ -1,8 +1,8 @@
-//! One download, from its ticket to its last chunk. It registers, looks at the state, opens its
-//! file: in this order it either is waited for or sees that the job is deleted (P4). What a mark
+//! One download, from its ticket to its last chunk. It registers and looks at the state under one
+//! lock, then opens its file: so it either is waited for or sees that the job is deleted (P4). What a mark
 //! cuts has its grace; an expiry lets readers finish (P8).
 
-use evanesce::job::{Effect, MarkReason, StateName};
+use evanesce::job::{MarkReason, StateName};
 
 use super::flaws::Flaw;
 use super::process::*;
@@ -18,15 +18,12 @@ pub fn own_steps(world: &World, process: &Process, flaw: Flaw) -> Vec<Next<World
     let to = |words, download| with(words, world, |_, process| process.download = download);
     let viewed = process.view.map(|record| record.name);
     match process.download {
-        Download::Registered => vec![match viewed {
-            Some(StateName::Complete) => to("the download looks: the job is complete", Download::Checked),
-            _ => to("the download looks, and answers 404", Download::Got404),
-        }],
         Download::Checked => vec![match world.place.seen {
             Place::Ready if flaw == Flaw::RegisterLast => {
                 to("the download opens its file", Download::Unregistered)
             }
             Place::Ready => to("the download opens its file", Download::Open(0)),
+            Place::Building if world.partial => to("the download opens its file", Download::Open(0)),
             _ if flaw == Flaw::MissingIsAFault => to("the download answers 500", Download::Got500),
             _ => to("the download does not find its file: it waits for the view", Download::Missing),
         }],
@@ -43,8 +40,7 @@ pub fn own_steps(world: &World, process: &Process, flaw: Flaw) -> Vec<Next<World
         Download::Cutting(_) => vec![to("the cut download lets go of its file", Download::Cut)],
         Download::Open(_) | Download::Slow(_) => {
             let expired = is_expired(process);
-            let waits =
-                process.chain.head() == Some(Effect::AwaitLastOut) && process.chain.of == StateName::Marked;
+            let waits = process.is_doing(|doing| matches!(doing.work, Work::AwaitDownloads(_)));
             let mut steps = Vec::new();
             if expired {
                 steps.extend(read(world, process));
@@ -63,7 +59,18 @@ pub fn own_steps(world: &World, process: &Process, flaw: Flaw) -> Vec<Next<World
 pub fn outside_steps(world: &World, process: &Process) -> Vec<Next<World>> {
     let to = |words, download| with(words, world, |_, process| process.download = download);
     match process.download {
-        Download::NotYet if process.view.is_some() => vec![to("a download registers", Download::Registered)],
+        Download::NotYet if world.view() == Some(StateName::Complete) => {
+            vec![to("a download registers: the job is complete", Download::Checked)]
+        }
+        Download::NotYet if world.partial && world.view() == Some(StateName::Running) => {
+            let is_recorded = |part: &Part| part.sealed.now.synced && !part.is_recording;
+            let recorded = world.parts.iter().any(is_recorded);
+            recorded
+                .then(|| to("a download registers: the part is sealed", Download::Checked))
+                .into_iter()
+                .collect()
+        }
+        Download::NotYet if process.view.is_some() => vec![to("a download answers 404", Download::Got404)],
         Download::Open(read_so_far) => {
             let mut steps = vec![to("the reading client goes away", Download::Left)];
             if !is_expired(process) {
@@ -86,7 +93,9 @@ pub fn outside_steps(world: &World, process: &Process) -> Vec<Next<World>> {
 }
 
 fn is_expired(process: &Process) -> bool {
-    process.memory.is_some_and(|record| record.reason == Some(MarkReason::Expired))
+    process
+        .memory()
+        .is_some_and(|record| record.reason == Some(MarkReason::Expired) || record.name == StateName::Failed)
 }
 
 fn read(world: &World, process: &Process) -> Option<Next<World>> {

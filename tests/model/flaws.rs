@@ -1,7 +1,9 @@
 //! Mistakes that the protocol avoids, so that the model can prove that it would have seen them.
-//! Most are another order of the same effects; the others are looked up where they would be made.
+//! Some are another order of the committer's effects, the others an actor that does not do what the
+//! job's life asks for, or does not say what is so; they are looked up where they would be made.
 
-use evanesce::job::Effect::{self, *};
+use evanesce::erase::order::CommitStep::{self, *};
+use evanesce::erase::order::{COMMIT_ORDER, FULL_DISK_ORDER};
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Flaw {
@@ -57,8 +59,18 @@ pub enum Flaw {
     NeverFence,
     /// The reaper sweeps what an operator holds.
     SweepHeld,
-    /// A hold is taken although a sweep has begun.
+    /// The partial files of a failed export are swept although an operator holds them.
+    SweepHeldPartials,
+    /// The names of a stuck writer are unlinked although an operator holds them.
+    SweepHeldEarly,
+    /// A hold is taken although a warrant is out.
     HoldTooLate,
+    /// A pause is answered although a warrant is out.
+    PauseTooEarly,
+    /// A resumed export removes the files of attempts although an operator holds them.
+    RemoveHeldAttempts,
+    /// Files go for want of room before their place in `trash/` says that they may.
+    GiveRoomFirst,
     /// A sweep that failed is dropped.
     ForgetFailedSweep,
     /// A download registers when it has its file.
@@ -81,22 +93,17 @@ pub enum Flaw {
     ReapAtFirstSight,
 }
 
-/// What `transition` asks for, in the order in which the flaw would have it done.
-pub fn effects_with(flaw: Flaw, effects: &'static [Effect]) -> &'static [Effect] {
-    match (flaw, effects) {
-        (Flaw::PublishBeforeSync, [Commit, Publish]) => &[Publish, Commit],
-        (Flaw::PublishBeforeSync, [PauseWriters, ..]) => {
-            &[Publish, Commit, MoveToTrash, StopParts, Acknowledge, AwaitLastOut, Sweep]
-        }
-        (Flaw::AcknowledgeBeforeMoveToTrash, [PauseWriters, ..]) => {
-            &[Commit, Publish, StopParts, Acknowledge, MoveToTrash, AwaitLastOut, Sweep]
-        }
-        (Flaw::UnlinkBeforeLastWriterOut, [PauseWriters, ..]) => {
-            &[Commit, MoveToTrash, Publish, StopParts, Acknowledge, Sweep]
-        }
-        (Flaw::ReceiptAfterErased, [AppendReceipt, ..]) => &[Commit, Publish, AppendReceipt],
-        (Flaw::CompleteBeforeRename, [WriteJobJson, MoveToReady]) => &[WriteJobJson],
-        (Flaw::CompleteBeforeRename, [Commit, Publish]) => &[Commit, Publish, MoveToReady],
-        _ => effects,
+/// The order in which the committer takes each record through its steps.
+pub fn commit_order(flaw: Flaw) -> &'static [CommitStep] {
+    match flaw {
+        Flaw::PublishBeforeSync => &[AppendReceipts, Publish, CommitStore, MoveToTrash],
+        Flaw::AcknowledgeBeforeMoveToTrash => &[AppendReceipts, CommitStore, Publish, MoveToTrash],
+        Flaw::ReceiptAfterErased => &[CommitStore, MoveToTrash, Publish, AppendReceipts],
+        _ => &COMMIT_ORDER,
     }
+}
+
+/// What comes before it when the disk is full.
+pub fn full_disk_order(flaw: Flaw) -> &'static [CommitStep] {
+    if flaw == Flaw::GiveRoomFirst { &[GiveRoom, MoveToTrash] } else { &FULL_DISK_ORDER }
 }

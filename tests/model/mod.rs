@@ -1,10 +1,10 @@
-//! An exhaustive model of one job's life. It drives the real `job::transition` and the real table
-//! of `files::layout`, explores every interleaving of what clients, writers, the store, the reaper,
-//! a restart and misfortune may do within a scope, and checks the promises P1-P6, P8, P9 and P11
-//! in every state.
+//! An exhaustive model of one job's life. It drives the real `job::life::Life`, the real table of
+//! the reconcile, the real book of holds and the real order of the committer, explores every
+//! interleaving of what clients, writers, the store, the reaper, an operator, a restart and
+//! misfortune may do within a scope, and checks the promises P1-P6, P8, P9 and P11 in every state.
 //!
 //! Read `world.rs` and `process.rs` (what there is), `scopes.rs` (where a search begins), `steps.rs`
-//! (what can happen), `actor.rs` and `directory.rs` (what an effect does), `export.rs`,
+//! (what can happen), `actor.rs`, `tasks.rs` and `directory.rs` (what an action does), `export.rs`,
 //! `downloads.rs`, `reaper.rs` (what runs beside it), `restart.rs` (crash and join), `promises.rs`;
 //! `flaws.rs` shows that the model can fail.
 //!
@@ -12,7 +12,8 @@
 //! and places; a lost tail is what the last sync of the store wrote; unsynced names of one
 //! directory are lost all or none (a journal is cut at one point), and the names of one sweep
 //! likewise; pausing writers does nothing; a failed fsync is a crash, and a kernel that goes on
-//! showing what it could not write is not modelled; there is one download at a time.
+//! showing what it could not write is not modelled; there is one download at a time; a sweep that
+//! failed is tried again only when the record of its failure is durable.
 //!
 //! P11 is a property of the whole graph: from every state that was reached, the system's own steps
 //! alone (no further fault, nobody's help) lead to one at rest. The graph is finite, so whoever is
@@ -31,13 +32,17 @@ mod restart;
 mod scopes;
 mod search;
 mod steps;
+mod tasks;
 mod world;
 
 use std::time::Instant;
 
 use flaws::Flaw;
 use promises::Promise;
-use scopes::{ENDING, HELD, KICKOFF, LARGE_ENDING, LARGE_LIFE, LIFE, LOST, READING, Scope};
+use scopes::{
+    ENDING, FULL_DISK, HELD, HELD_EXPORT, KICKOFF, LARGE_ENDING, LARGE_LIFE, LIFE, LOST, PARTIAL, READING,
+    Scope,
+};
 use search::{Counterexample, search};
 use steps::JobLife;
 
@@ -91,6 +96,21 @@ fn a_deletion_keeps_every_promise_in_every_state() {
 #[test]
 fn a_job_under_a_hold_keeps_every_promise_in_every_state() {
     keeps(HELD);
+}
+
+#[test]
+fn an_export_under_a_hold_or_a_pause_keeps_every_promise_in_every_state() {
+    keeps(HELD_EXPORT);
+}
+
+#[test]
+fn an_export_that_is_read_while_it_runs_keeps_every_promise_in_every_state() {
+    keeps(PARTIAL);
+}
+
+#[test]
+fn a_deletion_on_a_full_disk_keeps_every_promise_in_every_state() {
+    keeps(FULL_DISK);
 }
 
 fn is_large() -> bool {
@@ -167,7 +187,7 @@ fn a_404_for_a_mark_that_is_not_durable_yet_is_taken_back() {
 
 #[test]
 fn a_message_sent_again_must_not_overtake_the_mark_it_asked_for() {
-    breaks(LIFE, Flaw::AcknowledgeResentAtOnce, &[Promise::AcknowledgedIsDurable]);
+    breaks(ENDING, Flaw::AcknowledgeResentAtOnce, &[Promise::AcknowledgedIsDurable]);
 }
 
 #[test]
@@ -293,4 +313,39 @@ fn a_reaper_that_does_not_ask_for_holds_sweeps_what_is_held() {
 #[test]
 fn a_hold_that_is_taken_when_a_sweep_has_begun_is_broken() {
     breaks(HELD, Flaw::HoldTooLate, &[Promise::HeldStays]);
+}
+
+#[test]
+fn a_pause_that_is_answered_while_a_warrant_is_out_is_broken() {
+    breaks(HELD, Flaw::PauseTooEarly, &[Promise::HeldStays]);
+}
+
+#[test]
+fn the_files_of_a_failed_export_are_held_too() {
+    breaks(HELD_EXPORT, Flaw::SweepHeldPartials, &[Promise::HeldStays]);
+}
+
+#[test]
+fn a_hold_that_is_taken_while_a_failed_export_is_swept_is_broken() {
+    breaks(HELD_EXPORT, Flaw::HoldTooLate, &[Promise::HeldStays]);
+}
+
+#[test]
+fn the_names_of_a_stuck_writer_are_held_too() {
+    breaks(HELD_EXPORT, Flaw::SweepHeldEarly, &[Promise::HeldStays]);
+}
+
+#[test]
+fn the_files_of_an_attempt_that_was_not_recorded_are_held_too() {
+    breaks(HELD_EXPORT, Flaw::RemoveHeldAttempts, &[Promise::HeldStays]);
+}
+
+#[test]
+fn a_failed_export_is_not_swept_while_its_files_are_read() {
+    breaks(PARTIAL, Flaw::UnlinkBeforeLastWriterOut, &[Promise::UsersWaitedFor]);
+}
+
+#[test]
+fn on_a_full_disk_files_that_go_before_the_second_witness_are_missing_after_a_crash() {
+    breaks(FULL_DISK, Flaw::GiveRoomFirst, &[Promise::NothingLiveLost]);
 }

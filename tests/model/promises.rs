@@ -24,6 +24,7 @@ pub enum Promise {
     OnlyItsFiles,
     NothingUnasked,
     HeldStays,
+    UsersWaitedFor,
     HonestExpiry,
     ExpiryWaits,
     WholeOrFailed,
@@ -37,7 +38,7 @@ pub enum Promise {
 use Promise::*;
 
 impl Promise {
-    pub const ALL: [Self; 20] = [
+    pub const ALL: [Self; 21] = [
         AcknowledgedIsDurable,
         MarkedTwice,
         AcceptedIsDurable,
@@ -52,6 +53,7 @@ impl Promise {
         OnlyItsFiles,
         NothingUnasked,
         HeldStays,
+        UsersWaitedFor,
         HonestExpiry,
         ExpiryWaits,
         WholeOrFailed,
@@ -66,7 +68,7 @@ impl Promise {
         let process = world.process.as_ref();
         let state = process.and_then(Process::state);
         let view = process.and_then(|process| process.view).map(|view| view.name);
-        let reason = process.and_then(|process| process.memory.or(process.view)?.reason);
+        let reason = process.and_then(|process| process.record()?.reason);
         match self {
             AcknowledgedIsDurable => {
                 let marked = |name: Option<StateName>| name >= Some(StateName::Marked);
@@ -94,7 +96,7 @@ impl Promise {
             LastOneOut => {
                 state != Some(StateName::Erased)
                     || process.is_none_or(|process| {
-                        let finisher_out = process.leftover == Chain::NONE;
+                        let finisher_out = !process.is_doing(|doing| doing.work.holds_directory());
                         world.writers_out() && !process.download.has_file() && finisher_out
                     })
             }
@@ -103,17 +105,23 @@ impl Promise {
                 let shown_files =
                     view != Some(StateName::Complete) || all_files(world) && world.has_directory();
                 let whole = world.place == Cached::durable(Place::Ready) && all_files(world);
-                world.vandalized || shown_files && (whole || state != Some(StateName::Complete))
+                let gives_room = world.disk_was_full && state >= Some(StateName::Marked);
+                world.vandalized
+                    || (shown_files || gives_room) && (whole || state != Some(StateName::Complete))
             }
             OnlyItsFiles => {
-                view != Some(StateName::Complete) || !world.parts.iter().any(|part| part.stale.seen)
+                let is_stale = world.parts.iter().any(|part| part.stale.seen);
+                view != Some(StateName::Complete) || !is_stale || world.kept_stale
             }
             NothingUnasked => match reason {
                 Some(MarkReason::Orphan) => world.kickoff != Kickoff::Got202 || world.tail_lost,
-                Some(MarkReason::Lost | MarkReason::Recovered) => world.vandalized || world.tail_lost,
+                Some(MarkReason::Lost) => world.vandalized || world.tail_lost,
+                // On a full disk the place in `trash/` comes before the mark.
+                Some(MarkReason::Recovered) => world.vandalized || world.tail_lost || world.disk_was_full,
                 _ => true,
             },
             HeldStays => !world.hold_broken,
+            UsersWaitedFor => !world.readers_forgotten,
             HonestExpiry => reason != Some(MarkReason::Expired) || world.due,
             ExpiryWaits => process.is_none_or(|process| {
                 let cut = matches!(process.download, Download::Cutting(_) | Download::Cut);
@@ -158,7 +166,7 @@ fn joined(world: &World) -> Option<StateName> {
 
 fn is_erased(world: &World) -> bool {
     let erased = Some(StateName::Erased);
-    let remembered = world.process.and_then(|process| process.state()) == erased;
+    let remembered = world.process.as_ref().and_then(Process::state) == erased;
     let stored = world.store.now.seen.map(|record| record.name) == erased;
     remembered || stored || world.receipts.seen.lines > 0
 }
@@ -170,11 +178,11 @@ fn all_files(world: &World) -> bool {
 /// What a system with nothing left to do looks like: memory, store, view and disk agree, nobody
 /// waits, and no state that was meant to pass has remained.
 fn is_in_order(world: &World) -> bool {
-    let Some(process) = world.process else {
+    let Some(process) = &world.process else {
         return false;
     };
     let agreed = world.store.now == Cached::durable(process.view)
-        && process.memory.is_none_or(|memory| Some(memory) == process.view);
+        && process.memory().is_none_or(|memory| Some(memory) == process.view);
     let waiting = world.answers.contains(&Answer::Waiting) || world.is_kicking_off();
     let finished = matches!(process.state(), Some(StateName::Complete | StateName::Failed));
     let overdue = world.due && finished;
@@ -194,11 +202,12 @@ fn is_in_order(world: &World) -> bool {
         Some(StateName::Erased) => world.place == Cached::durable(Place::Gone),
         _ => false,
     };
-    if world.hold == Hold::Yes && process.state() == Some(StateName::Marked) {
+    let forbidden = world.hold == Hold::Yes || world.pause == Hold::Yes;
+    if forbidden && matches!(process.state(), Some(StateName::Marked | StateName::Failed)) {
         return agreed && !waiting;
     }
-    let overdue = overdue && world.hold == Hold::No;
-    agreed && !waiting && !overdue && !reading && !process.is_busy() && world.writers_out() && in_place
+    let overdue = overdue && !forbidden;
+    agreed && !waiting && !overdue && !reading && process.doing.is_empty() && world.writers_out() && in_place
 }
 
 impl fmt::Display for Promise {
@@ -215,7 +224,8 @@ impl fmt::Display for Promise {
             NothingLiveLost => "P6: the files of a complete job that nobody marked stay",
             OnlyItsFiles => "P6: a complete job has its sealed files and no others",
             NothingUnasked => "P6: no job is taken for lost that is there",
-            HeldStays => "no file of a job is unlinked from when its hold is answered to its end",
+            HeldStays => "no file is unlinked from when a hold or a pause is answered to its end",
+            UsersWaitedFor => "P4: no swept name is that of a file that somebody still uses",
             HonestExpiry => "P8: nothing expires before its time",
             ExpiryWaits => "P8: an expiry lets open downloads finish",
             WholeOrFailed => "a download is whole, or is seen to fail, or is 404",

@@ -1,14 +1,14 @@
 //! The reaper's pass: expiry, and the scan for disagreements. It nominates; the job's own actor
 //! looks again (P6, P7, P8).
 
-use evanesce::job::{Effect, Event, MarkReason, StateName};
+use evanesce::job::StateName;
+use evanesce::job::life::Input;
 
-use super::actor::{SWEEP_AGAIN, deliver};
+use super::actor::{feed, job, new_life, wake};
 use super::flaws::Flaw;
 use super::process::*;
-use super::record::{Record, mark};
 use super::search::Next;
-use super::steps::{told, with};
+use super::steps::with;
 use super::world::*;
 
 /// A pass finds that the job's time is over. Clocks that jump are not believed.
@@ -17,9 +17,14 @@ pub fn expiry(world: &World, process: &Process, flaw: Flaw) -> Option<Next<World
         process.view.is_some_and(|view| matches!(view.name, StateName::Complete | StateName::Failed));
     let forgotten = flaw == Flaw::ForgetTheJump && !process.guarded;
     let believed = world.due || world.clock_ahead && (forgotten || flaw == Flaw::BelieveTheClock);
-    let expire = Event::Mark(mark(MarkReason::Expired, 0));
-    let open = process.state().is_some_and(|name| !name.is_deleted()) && world.hold == Hold::No;
-    (finished && believed && open).then(|| told("the reaper says that its time is over", world, flaw, expire))
+    let free = world.hold == Hold::No && world.pause == Hold::No;
+    let open = process.state().is_some_and(|name| !name.is_deleted()) && free;
+    (finished && believed && open).then(|| {
+        let mut next = world.clone();
+        wake(&mut next, flaw);
+        feed(&mut next, flaw, Input::Expire);
+        ("the reaper says that its time is over", next)
+    })
 }
 
 /// Whether a scan would find something to look into; any other one changes nothing.
@@ -71,51 +76,62 @@ fn compare(world: &World, process: &Process, flaw: Flaw) -> Next<World> {
     if sightings < enough {
         return (words, next);
     }
-    let orphan = next.has_directory() && !world.is_kicking_off();
-    let lost = process.state() == Some(StateName::Complete) && next.place.seen != Place::Ready;
-    let reason = match process.view {
-        None if orphan || flaw == Flaw::NoSecondLook => MarkReason::Orphan,
-        Some(_) if lost || flaw == Flaw::ReapAtFirstSight => MarkReason::Lost,
-        _ => return ("the actor looks again: all is well", next),
-    };
-    if reason == MarkReason::Orphan {
-        let process = next.running();
-        process.memory = Some(Record::new(StateName::Queued));
-        process.planned = true;
-        next.kickoff = if next.is_kicking_off() { Kickoff::Got202 } else { next.kickoff };
+    if process.view.is_some() {
+        wake(&mut next, flaw);
+        feed(&mut next, flaw, Input::Lost);
+        return ("the job is nominated twice as one that is lost", next);
     }
-    let _ = deliver(&mut next, flaw, Event::Mark(mark(reason, 0)));
-    ("the job is nominated twice, and marked", next)
+    if flaw == Flaw::NoSecondLook || next.running().life.is_none() {
+        next.kickoff = if next.is_kicking_off() { Kickoff::Got202 } else { next.kickoff };
+        next.running().life = Some(SharedLife::new(new_life()));
+    }
+    feed(&mut next, flaw, Input::Orphan);
+    ("the job is nominated twice as an orphan", next)
 }
 
-/// After a failed sweep the reaper comes again (P5).
-pub fn sweep_again(world: &World, process: &Process, flaw: Flaw) -> Option<Next<World>> {
-    let marked = process.memory.is_some_and(|record| record.name == StateName::Marked);
-    let again = marked && process.chain == Chain::NONE && flaw != Flaw::ForgetFailedSweep;
-    again.then(|| {
-        with("the reaper comes again after its back-off", world, |_, process| {
-            process.chain = Chain::new(StateName::Marked, SWEEP_AGAIN);
-        })
-    })
-}
-
-/// An operator's order: a hold, or its end. It comes too late when a sweep has begun.
-pub fn order(world: &World, process: &Process, flaw: Flaw) -> Option<Next<World>> {
+/// An operator's orders, and their ends. The real book says whether they come too late.
+pub fn orders(world: &World, process: &Process, flaw: Flaw) -> Vec<Next<World>> {
     let there = process.view.is_some_and(|view| view.name != StateName::Erased);
-    let sweeping = process.chain.head() == Some(Effect::Sweep) && process.chain.stage > 0;
+    let may_hold = process.book.clone().hold(job()).is_ok() || flaw == Flaw::HoldTooLate;
+    let mut steps = Vec::new();
     match world.hold {
-        Hold::No if world.luck.holds > 0 && there && (!sweeping || flaw == Flaw::HoldTooLate) => {
-            Some(with("an operator orders a hold", world, |next, _| {
+        Hold::No if world.luck.holds > 0 && there && may_hold => {
+            steps.push(with("an operator orders a hold", world, |next, process| {
+                // A flaw takes it although the book refuses it.
+                let _ = process.book.hold(job());
                 next.luck.holds -= 1;
                 next.hold = Hold::Ordered;
-            }))
+            }));
         }
-        Hold::Yes => Some(with("the hold is released", world, |next, _| next.hold = Hold::No)),
-        _ => None,
+        Hold::Yes => steps.push(with("the hold is released", world, |next, process| {
+            process.book.release(job());
+            next.hold = Hold::No;
+        })),
+        _ => {}
     }
+    match world.pause {
+        Hold::No if world.luck.pauses > 0 => {
+            steps.push(with("an operator orders a pause", world, |next, process| {
+                process.book.pause().expect("it is not paused");
+                next.luck.pauses -= 1;
+                next.pause = Hold::Ordered;
+            }));
+        }
+        Hold::Yes => steps.push(with("the pause ends", world, |next, process| {
+            process.book.resume();
+            next.pause = Hold::No;
+        })),
+        _ => {}
+    }
+    steps
 }
 
-pub fn hold_is_durable(world: &World) -> Option<Next<World>> {
-    let ordered = world.hold == Hold::Ordered;
-    ordered.then(|| with("the hold is durable, and answered", world, |next, _| next.hold = Hold::Yes))
+/// A hold is answered when it is durable, a pause when nobody unlinks anything any more as well.
+pub fn orders_are_answered(world: &World, process: &Process, flaw: Flaw) -> Vec<Next<World>> {
+    let quiet = process.book.is_quiet() || flaw == Flaw::PauseTooEarly;
+    let hold = (world.hold == Hold::Ordered)
+        .then(|| with("the hold is durable, and answered", world, |next, _| next.hold = Hold::Yes));
+    let pause = (world.pause == Hold::Ordered && quiet)
+        .then(|| with("the pause is durable, and answered", world, |next, _| next.pause = Hold::Yes));
+    hold.into_iter().chain(pause).collect()
 }

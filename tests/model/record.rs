@@ -1,13 +1,16 @@
-//! `JobState` without its instants and names: what a world can hold, and the way to and from
-//! what `job::transition` takes.
+//! A record without its instants and names: what a store or a view of the model holds, and the way
+//! to and from what the real `Life` takes.
 
 use evanesce::job::{
-    Completion, Erasure, Failure, FailureReason, JobState, Mark, MarkReason, StateName, SweepFailure,
+    Completion, Erasure, Failure, FailureReason, JobRecord, JobState, Mark, MarkReason, StateName,
+    SweepFailure,
 };
 use jiff::Timestamp;
 
+use super::actor::job;
+
 /// A `JobState` as far as it decides anything here: hashable, and no instants in it.
-#[derive(Clone, Copy, PartialEq, Eq, Hash)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct Record {
     pub name: StateName,
     /// Why it is marked.
@@ -31,14 +34,26 @@ impl Record {
         let mut record = Self::new(state.name());
         if let JobState::Marked(mark) = state {
             record.reason = Some(mark.reason);
-            record.request = mark.request_id.as_deref().map_or(0, |id| id.parse().expect("an id of `mark`"));
+            record.request =
+                mark.request_id.as_deref().map_or(0, |id| id.parse().expect("an id that `delete` gave"));
             record.failed_sweeps = mark.failure.as_ref().map_or(0, |failure| failure.attempts as u8);
         }
         record
     }
 
-    /// The state to give to `job::transition`.
-    pub fn state(self) -> JobState {
+    /// The record of which a life is recalled.
+    pub fn record(self) -> JobRecord {
+        JobRecord {
+            id: job(),
+            tenant: "tenant".parse().expect("a valid name"),
+            owner: "client".parse().expect("a valid name"),
+            revision: 1,
+            submitted_at: Timestamp::UNIX_EPOCH,
+            state: self.state(),
+        }
+    }
+
+    fn state(self) -> JobState {
         match self.name {
             StateName::Queued => JobState::Queued,
             StateName::Running => JobState::Running { transaction_time: Timestamp::UNIX_EPOCH },
@@ -47,7 +62,11 @@ impl Record {
             StateName::Complete => JobState::Complete(completion()),
             StateName::Marked => JobState::Marked(Mark {
                 failure: (self.failed_sweeps > 0).then(|| sweep_failure(self.failed_sweeps)),
-                ..mark(self.reason.expect("a marked record has a reason"), self.request)
+                reason: self.reason.expect("a marked record has a reason"),
+                by: None,
+                at: Timestamp::UNIX_EPOCH,
+                request_id: (self.request > 0).then(|| self.request.to_string()),
+                was: StateName::Running,
             }),
             StateName::Erased => JobState::Erased(erasure()),
         }
@@ -68,16 +87,4 @@ pub fn sweep_failure(attempts: u8) -> SweepFailure {
 
 pub fn erasure() -> Erasure {
     Erasure { reason: MarkReason::Deleted, marked_at: Timestamp::UNIX_EPOCH, gone_at: Timestamp::UNIX_EPOCH }
-}
-
-/// The mark of a DELETE, or of nobody's request if it is 0.
-pub fn mark(reason: MarkReason, request: u8) -> Mark {
-    Mark {
-        reason,
-        by: None,
-        at: Timestamp::UNIX_EPOCH,
-        request_id: (request > 0).then(|| request.to_string()),
-        was: StateName::Running,
-        failure: None,
-    }
 }

@@ -1,10 +1,11 @@
 //! Crashes, and what the next process makes of what it finds: it syncs it and does what the
-//! real table of `files::layout` says for the three witnesses of the job.
+//! real table of the reconcile says for the three witnesses of the job.
 
+use evanesce::erase::HoldBook;
 use evanesce::erase::reconcile::{Building, Cure, Testimony};
 use evanesce::job::{MarkReason, StateName};
 
-use super::actor::wake;
+use super::actor::{job, wake};
 use super::flaws::Flaw;
 use super::process::*;
 use super::record::Record;
@@ -17,35 +18,35 @@ pub fn crashes(world: &World) -> Vec<Next<World>> {
     if world.process.is_none() || world.luck.crashes == 0 {
         return Vec::new();
     }
-    let mut after = *world;
+    let mut after = world.clone();
     after.luck.crashes -= 1;
     after.process = None;
     for part in &mut after.parts {
-        part.writer = Writer::Out;
+        (part.writer, part.is_recording) = (Writer::Out, false);
     }
     for answer in &mut after.answers {
         if *answer == Answer::Waiting {
             *answer = Answer::Lost;
         }
     }
-    if after.hold == Hold::Ordered {
-        after.hold = Hold::No;
+    for order in [&mut after.hold, &mut after.pause] {
+        *order = if *order == Hold::Ordered { Hold::No } else { *order };
     }
     if after.is_kicking_off() {
         after.kickoff = Kickoff::Failed;
     }
 
     // sled keeps part of its log in memory, so SIGKILL may lose it or not; the kernel keeps the rest.
-    let mut killed = after;
+    let mut killed = after.clone();
     killed.lose_store();
     let mut crashes =
-        vec![("SIGKILL, or a failed fsync", after), ("SIGKILL; sled had not written all", killed)];
+        vec![("SIGKILL, or a failed fsync", after.clone()), ("SIGKILL; sled had not written all", killed)];
 
     // After a power loss all that is left is durable. What was not synced is there or not. Between
     // two unsynced changes of one thing it cannot stop: that equals a crash one step earlier.
     for case in 0..16 {
         let lost = |what: u8| case & what != 0;
-        let mut dark = after;
+        let mut dark = after.clone();
         if lost(1) {
             dark.lose_store();
         }
@@ -97,9 +98,8 @@ pub fn unlucky_restarts(world: &World, flaw: Flaw) -> Vec<Next<World>> {
         Some("a start dies after its commit, before it moves anything")
     });
     let dies = dies.map(|(words, next)| {
-        let Luck { crashes, .. } = next.luck;
-        let luck = Luck { crashes, ..world.luck };
-        let World { place, receipts, shown, .. } = *world;
+        let luck = Luck { crashes: next.luck.crashes, ..world.luck };
+        let (place, receipts, shown) = (world.place, world.receipts, world.shown);
         (words, World { place, receipts, shown, process: None, luck, ..next })
     });
     let stays = start(world, flaw, |next| {
@@ -117,7 +117,7 @@ fn start(
     if world.process.is_some() {
         return None;
     }
-    let mut next = *world;
+    let mut next = world.clone();
     if flaw != Flaw::TrustUnsynced {
         // What a killed process left in the kernel's cache can be read and is not durable (P2).
         sync_all(&mut next);
@@ -195,14 +195,15 @@ fn join(world: &mut World, flaw: Flaw, moves: bool) {
         // Before anything is served: a client that once read "deleted" relies on both witnesses (P2).
         Cure::Erase if moves => world.place = Cached::durable(world.place.seen.max(Place::Trash)),
         Cure::Bury => {
-            world.unlink_parts();
-            world.job_json.seen = None;
+            world.unlink_all();
             world.sync_names();
             world.place = Cached::durable(Place::Gone);
         }
         _ => {}
     }
-    world.process = Some(Process::new(None, recorded));
+    let mut process = Process::new(recorded);
+    process.book = HoldBook::new((world.hold == Hold::Yes).then(job), world.pause == Hold::Yes);
+    world.process = Some(process);
     world.publish(recorded);
     let awake = recorded.is_some_and(|record| match record.name {
         StateName::Queued | StateName::Running | StateName::Finishing => flaw != Flaw::ForgetToResume,

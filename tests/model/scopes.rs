@@ -1,10 +1,14 @@
 //! Where a search begins and what can happen in it. Each of the usual scopes is exhaustive and
 //! small; the large ones have more of it at once (`EVANESCE_MODEL=large`).
 
-use evanesce::job::StateName;
+use evanesce::job::life::{End, Input, Life, Surroundings};
+use evanesce::job::{StateName, Swept};
+use jiff::Timestamp;
 
-use super::process::Process;
+use super::actor::new_life;
+use super::process::*;
 use super::record::Record;
+use super::tasks;
 use super::world::*;
 
 #[derive(Clone, Copy)]
@@ -18,6 +22,8 @@ pub struct Scope {
     pub expiry: bool,
     /// The reaper compares disk and view.
     pub scans: bool,
+    /// The files of a running export may be read.
+    partial: bool,
     luck: Luck,
 }
 
@@ -25,6 +31,8 @@ pub struct Scope {
 enum Begins {
     BeforeKickoff,
     Queued,
+    /// It is queued and its plan is on disk.
+    Planned,
     Complete,
 }
 
@@ -40,6 +48,9 @@ const NO_LUCK: Luck = Luck {
     slow_clients: 0,
     vandals: 0,
     holds: 0,
+    stuck_writers: 0,
+    pauses: 0,
+    full_disks: 0,
 };
 
 /// From a kick-off that was answered to the end: crashes, a lost tail, two DELETEs.
@@ -51,6 +62,7 @@ pub const LIFE: Scope = Scope {
     downloads: false,
     expiry: true,
     scans: false,
+    partial: false,
     luck: Luck { crashes: 2, lost_stores: 1, failing_exports: 1, failing_sweeps: 1, ..NO_LUCK },
 };
 
@@ -63,6 +75,7 @@ pub const KICKOFF: Scope = Scope {
     downloads: false,
     expiry: false,
     scans: true,
+    partial: false,
     luck: Luck { crashes: 2, lost_stores: 1, failing_kickoffs: 1, ..NO_LUCK },
 };
 
@@ -75,6 +88,7 @@ pub const READING: Scope = Scope {
     downloads: true,
     expiry: true,
     scans: false,
+    partial: false,
     luck: Luck { crashes: 2, clock_jumps: 1, slow_clients: 1, ..NO_LUCK },
 };
 
@@ -87,6 +101,7 @@ pub const LOST: Scope = Scope {
     downloads: true,
     expiry: false,
     scans: true,
+    partial: false,
     luck: Luck { crashes: 2, vandals: 1, ..NO_LUCK },
 };
 
@@ -99,6 +114,7 @@ pub const ENDING: Scope = Scope {
     downloads: false,
     expiry: true,
     scans: false,
+    partial: false,
     luck: Luck { crashes: 2, lost_receipts: 1, failing_moves: 2, failing_sweeps: 2, ..NO_LUCK },
 };
 
@@ -111,7 +127,48 @@ pub const HELD: Scope = Scope {
     downloads: true,
     expiry: true,
     scans: false,
-    luck: Luck { crashes: 1, failing_sweeps: 1, holds: 1, ..NO_LUCK },
+    partial: false,
+    luck: Luck { crashes: 1, failing_sweeps: 1, holds: 1, pauses: 1, ..NO_LUCK },
+};
+
+/// An export that fails, is cancelled or is taken up again, with a writer that does not return and an
+/// operator who holds it and pauses everything.
+pub const HELD_EXPORT: Scope = Scope {
+    name: "held export",
+    begins: Begins::Planned,
+    deletes: 1,
+    resends: false,
+    downloads: false,
+    expiry: false,
+    scans: false,
+    partial: false,
+    luck: Luck { crashes: 1, failing_exports: 1, stuck_writers: 1, holds: 1, pauses: 1, ..NO_LUCK },
+};
+
+/// An export whose files are read while it is made.
+pub const PARTIAL: Scope = Scope {
+    name: "partial",
+    begins: Begins::Planned,
+    deletes: 1,
+    resends: false,
+    downloads: true,
+    expiry: false,
+    scans: false,
+    partial: true,
+    luck: Luck { crashes: 1, failing_exports: 1, slow_clients: 1, ..NO_LUCK },
+};
+
+/// A complete job that is deleted when the disk is full.
+pub const FULL_DISK: Scope = Scope {
+    name: "full disk",
+    begins: Begins::Complete,
+    deletes: 2,
+    resends: false,
+    downloads: true,
+    expiry: false,
+    scans: false,
+    partial: false,
+    luck: Luck { crashes: 2, failing_sweeps: 1, full_disks: 1, holds: 1, ..NO_LUCK },
 };
 
 /// As `LIFE` and `KICKOFF` at once.
@@ -123,6 +180,7 @@ pub const LARGE_LIFE: Scope = Scope {
     downloads: false,
     expiry: true,
     scans: true,
+    partial: false,
     luck: Luck {
         crashes: 2,
         lost_stores: 1,
@@ -142,6 +200,7 @@ pub const LARGE_ENDING: Scope = Scope {
     downloads: true,
     expiry: true,
     scans: false,
+    partial: false,
     luck: Luck {
         crashes: 1,
         failing_moves: 1,
@@ -158,36 +217,58 @@ impl Scope {
     pub fn start(&self) -> World {
         let name = match self.begins {
             Begins::BeforeKickoff => None,
-            Begins::Queued => Some(StateName::Queued),
+            Begins::Queued | Begins::Planned => Some(StateName::Queued),
             Begins::Complete => Some(StateName::Complete),
         };
         let complete = self.begins == Begins::Complete;
         let (place, kickoff) = match self.begins {
             Begins::BeforeKickoff => (Place::Nowhere, Kickoff::Unsent),
-            Begins::Queued => (Place::Building, Kickoff::Got202),
+            Begins::Queued | Begins::Planned => (Place::Building, Kickoff::Got202),
             Begins::Complete => (Place::Ready, Kickoff::Got202),
         };
         let sealed =
             Part { sealed: Logged::durable(true), file: Cached::durable(true), plan: 1, ..Part::OPEN };
         let record = name.map(Record::new);
+        let mut process = Process::new(record);
+        if matches!(self.begins, Begins::Queued | Begins::Planned) {
+            process.life = Some(SharedLife::new(queued_life()));
+            process.begin(Doing::new(Work::TakePlanTurn));
+        }
         World {
             store: Logged::durable(record),
             place: Cached::durable(place),
-            plan: Cached::durable(complete.into()),
+            plan: Cached::durable((complete || self.begins == Begins::Planned).into()),
             parts: [if complete { sealed } else { Part::OPEN }; 2],
             job_json: Cached::durable(complete.then_some(StateName::Complete)),
             receipts: Cached::durable(Receipts { lines: 0, torn: false, broken: false }),
-            process: Some(Process::new(record.filter(|_| !complete), record)),
+            process: Some(process),
             kickoff,
             answers: [Answer::Unsent; 3],
             shown: name,
             due: false,
             clock_ahead: false,
             hold: Hold::No,
+            pause: Hold::No,
             hold_broken: false,
+            readers_forgotten: false,
+            kept_stale: false,
+            disk_was_full: false,
+            partial: self.partial,
             tail_lost: false,
             vandalized: false,
             luck: self.luck,
         }
     }
+}
+
+/// The life of a job whose kick-off was answered.
+fn queued_life() -> Life {
+    let around = Surroundings { now: Timestamp::UNIX_EPOCH, writers: 0, downloads: 0 };
+    let new = tasks::new_job();
+    let committed = End::Committed { of: StateName::Queued, moved: true, swept: Swept::default() };
+    let mut life = new_life();
+    for input in [Input::Submitted, Input::Ended(End::Created(Ok(new))), Input::Ended(committed)] {
+        life.handle(input, around);
+    }
+    life
 }

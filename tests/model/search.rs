@@ -15,7 +15,7 @@ pub type Next<W> = (&'static str, W);
 /// A system to be searched.
 pub trait Model {
     /// A whole state of the system; two equal ones are one.
-    type World: Copy + Eq + Hash + Display;
+    type World: Clone + Eq + Hash + Display;
     /// What may be broken.
     type Promise: Copy + Display;
 
@@ -70,12 +70,12 @@ struct Index(HashMap<u64, usize>);
 
 impl Index {
     /// The place of `world`; the next free one if it was not reached before.
-    fn find_or_insert<W: Eq + Hash>(&mut self, world: W, reached: &[Reached<W>]) -> usize {
-        let mut fingerprint = FxBuildHasher.hash_one(&world);
+    fn find_or_insert<W: Eq + Hash>(&mut self, world: &W, reached: &[Reached<W>]) -> usize {
+        let mut fingerprint = FxBuildHasher.hash_one(world);
         loop {
             match self.0.entry(fingerprint) {
                 Entry::Vacant(vacant) => return *vacant.insert(reached.len()),
-                Entry::Occupied(found) if reached[*found.get()].world == world => return *found.get(),
+                Entry::Occupied(found) if reached[*found.get()].world == *world => return *found.get(),
                 Entry::Occupied(_) => fingerprint = fingerprint.wrapping_add(1),
             }
         }
@@ -85,9 +85,9 @@ impl Index {
 /// Searches every state that can be reached, until a promise is broken.
 pub fn search<M: Model>(model: &M) -> Report<M::Promise> {
     let start = model.start();
-    let mut reached = vec![Reached { world: start, from: 0, by: "a job is accepted", depth: 0 }];
+    let mut reached = vec![Reached { world: start.clone(), from: 0, by: "a job is accepted", depth: 0 }];
     let mut index = Index::default();
-    index.find_or_insert(start, &reached[..0]);
+    index.find_or_insert(&start, &reached[..0]);
     // The system's own steps only: to be live it must not depend on a crash or a client.
     let mut own_edges = Vec::new();
     let mut resting = vec![false];
@@ -95,7 +95,8 @@ pub fn search<M: Model>(model: &M) -> Report<M::Promise> {
     let mut next = 0;
 
     while next < reached.len() {
-        let Reached { world, depth, .. } = reached[next];
+        let Reached { ref world, depth, .. } = reached[next];
+        let world = world.clone();
         let own = model.own_steps(&world);
         resting[next] = own.is_empty();
         if let Some(promise) = model.broken(&world, resting[next]) {
@@ -105,7 +106,7 @@ pub fn search<M: Model>(model: &M) -> Report<M::Promise> {
         let own_count = own.len();
         for (position, (by, after)) in own.into_iter().chain(model.outside_steps(&world)).enumerate() {
             transitions += 1;
-            let to = index.find_or_insert(after, &reached);
+            let to = index.find_or_insert(&after, &reached);
             if to == reached.len() {
                 reached.push(Reached { world: after, from: next, by, depth: depth + 1 });
                 resting.push(false);

@@ -1,18 +1,20 @@
 //! All that can happen next: the job's actor, the store, the pool's writers, the downloader, the
 //! reaper and a restart by themselves; clients, the clock, faults and crashes from outside.
 
-use evanesce::job::{Effect, Event, StateName};
+use evanesce::erase::order::CommitStep;
+use evanesce::job::StateName;
+use evanesce::job::life::{End, FencePatience, Input};
 
-use super::actor::{delete, deliver, perform, perform_leftover, store_syncs};
-use super::flaws::Flaw;
+use super::actor::{delete, feed, new_life};
+use super::flaws::{Flaw, full_disk_order};
 use super::process::*;
 use super::promises::Promise;
-use super::record::{failure, sweep_failure};
 use super::restart::{crashes, restart, unlucky_restarts};
 use super::scopes::Scope;
 use super::search::{Model, Next};
+use super::tasks::{NOT_THERE, Then, go_on};
 use super::world::*;
-use super::{downloads, export, reaper};
+use super::{downloads, export, reaper, tasks};
 
 /// The life of one job within a scope, with at most one flaw in it.
 pub struct JobLife {
@@ -33,41 +35,39 @@ impl Model for JobLife {
     fn own_steps(&self, world: &World) -> Vec<Next<World>> {
         let flaw = self.flaw;
         let mut steps = Vec::from_iter(restart(world, flaw));
-        let Some(process) = world.process else {
+        let Some(process) = &world.process else {
             return canonical(steps);
         };
-        steps.extend(export::kickoff(world, flaw));
-        steps.extend(perform(world, flaw));
-        steps.extend(perform_leftover(world, flaw));
-        steps.extend(store_syncs(world));
-        steps.extend(export::go_on(world, &process, flaw));
-        steps.extend(export::writers(world, &process, flaw).0);
-        steps.extend(downloads::own_steps(world, &process, flaw));
-        steps.extend(reaper::sweep_again(world, &process, flaw));
-        steps.extend(reaper::expiry(world, &process, flaw));
-        steps.extend(reaper::hold_is_durable(world));
+        steps.extend(tasks::steps(world, flaw));
+        steps.extend(tasks::store_syncs(world, flaw));
+        steps.extend(let_go(world, process));
+        steps.extend(export::writers(world, process, flaw).0);
+        steps.extend(export::deadline(world, process, flaw));
+        steps.extend(downloads::own_steps(world, process, flaw));
+        steps.extend(reaper::expiry(world, process, flaw));
+        steps.extend(reaper::orders_are_answered(world, process, flaw));
         if self.scope.scans {
-            steps.extend(reaper::scan(world, &process, false));
-            steps.extend(reaper::go_on(world, &process, flaw));
+            steps.extend(reaper::scan(world, process, false));
+            steps.extend(reaper::go_on(world, process, flaw));
         }
         canonical(steps)
     }
 
     fn outside_steps(&self, world: &World) -> Vec<Next<World>> {
         let (scope, flaw) = (&self.scope, self.flaw);
-        let Some(process) = world.process else {
+        let Some(process) = &world.process else {
             return canonical(unlucky_restarts(world, flaw));
         };
         let mut steps = crashes(world);
         steps.extend(clients(world, scope, flaw));
-        steps.extend(export::writers(world, &process, flaw).1);
-        steps.extend(let_go(world, &process, flaw));
-        steps.extend(reaper::order(world, &process, flaw));
+        steps.extend(export::writers(world, process, flaw).1);
+        steps.extend(let_go_too_early(world, process, flaw));
+        steps.extend(reaper::orders(world, process, flaw));
         if scope.downloads {
-            steps.extend(downloads::outside_steps(world, &process));
+            steps.extend(downloads::outside_steps(world, process));
         }
         if scope.scans {
-            steps.extend(reaper::scan(world, &process, true));
+            steps.extend(reaper::scan(world, process, true));
         }
         let finished = matches!(process.state(), Some(StateName::Complete | StateName::Failed));
         if scope.expiry && finished && !world.due {
@@ -80,7 +80,7 @@ impl Model for JobLife {
                 process.guarded = true;
             }));
         }
-        failures(world, &process, flaw, &mut steps);
+        failures(world, process, flaw, &mut steps);
         canonical(steps)
     }
 
@@ -97,14 +97,18 @@ impl Model for JobLife {
 /// first may be sent again, also to a process that knows of it from its record only.
 fn clients(world: &World, scope: &Scope, flaw: Flaw) -> Vec<Next<World>> {
     let sent = |index: usize, words| {
-        let mut next = *world;
+        let mut next = world.clone();
         delete(&mut next, flaw, index);
         (words, next)
     };
     let mut steps = Vec::new();
     match world.kickoff {
         Kickoff::Unsent => {
-            steps.push(with("a client kicks off", world, |next, _| next.kickoff = Kickoff::Making(0)));
+            let mut next = world.clone();
+            next.kickoff = Kickoff::Making;
+            next.running().life = Some(SharedLife::new(new_life()));
+            feed(&mut next, flaw, Input::Submitted);
+            steps.push(("a client kicks off", next));
         }
         Kickoff::Got202 => {
             let unsent = |index: usize| world.answers[index] == Answer::Unsent;
@@ -123,63 +127,76 @@ fn clients(world: &World, scope: &Scope, flaw: Flaw) -> Vec<Next<World>> {
 }
 
 /// The orchestrator lets go of an actor that has nothing to do.
-fn let_go(world: &World, process: &Process, flaw: Flaw) -> Option<Next<World>> {
-    let name = process.memory?.name;
-    let settled = matches!(name, StateName::Complete | StateName::Failed | StateName::Erased);
-    let committing = process.chain.head() == Some(Effect::Commit) && flaw == Flaw::RetireWhileCommitting;
-    (settled && !process.is_busy() || committing).then(|| {
-        with("the actor is let go of", world, |_, process| {
-            (process.memory, process.chain) = (None, Chain::NONE);
+fn let_go(world: &World, process: &Process) -> Option<Next<World>> {
+    let is_idle = process.life.as_ref()?.get().is_idle();
+    is_idle.then(|| with("the actor is let go of", world, |_, process| process.life = None))
+}
+
+/// The flaw: of one whose record is being committed.
+fn let_go_too_early(world: &World, process: &Process, flaw: Flaw) -> Option<Next<World>> {
+    let commits = |doing: &Doing| matches!(doing.work, Work::Commit(_));
+    let too_early = flaw == Flaw::RetireWhileCommitting && process.is_doing(commits);
+    too_early.then(|| {
+        with("the actor is let go of too early", world, |_, process| {
+            process.life = None;
+            // Nobody hears of the end.
+            process.doing.iter_mut().for_each(|doing| doing.is_told = true);
         })
     })
 }
 
 /// What may fail without a crash.
 fn failures(world: &World, process: &Process, flaw: Flaw, steps: &mut Vec<Next<World>>) {
-    let Chain { of, stage, .. } = process.chain;
-    let head = process.chain.head();
     let luck = world.luck;
-    if luck.failing_kickoffs > 0 && world.kickoff == Kickoff::Making(1) {
-        steps.push(with("the kick-off fails, and its directory stays", world, |next, _| {
-            next.luck.failing_kickoffs -= 1;
-            next.place.sync();
-            next.kickoff = Kickoff::Failed;
-        }));
-    }
-    if luck.failing_exports > 0 {
-        let mut unlucky = *world;
-        unlucky.luck.failing_exports -= 1;
-        if let Some(part) = unlucky.parts.iter_mut().find(|part| part.writer == Writer::Writing) {
-            part.writer = Writer::Out;
-            steps.push(told("a part fails", &unlucky, flaw, Event::Fail(failure())));
-        } else if (head, stage, of) == (Some(Effect::MoveToReady), 0, StateName::Finishing) {
-            unlucky.running().chain = Chain::NONE;
-            steps.push(told("the rename to ready/ fails", &unlucky, flaw, Event::Fail(failure())));
+    let mut fails = |words, index, then, change: &dyn Fn(&mut World)| {
+        let mut next = world.clone();
+        change(&mut next);
+        go_on(&mut next, flaw, index, then);
+        steps.push((words, next));
+    };
+    for (index, doing) in process.doing.iter().enumerate() {
+        match (doing.work, doing.stage) {
+            (Work::Create, 1) if luck.failing_kickoffs > 0 => {
+                let then = Then::Ended(End::Created(Err(())));
+                fails("the kick-off fails, and its directory stays", index, then, &|next| {
+                    next.luck.failing_kickoffs -= 1;
+                    next.place.sync();
+                });
+            }
+            (Work::MoveToReady, 0) if luck.failing_exports > 0 => {
+                let then = Then::Ended(End::MovedToReady(Err(NOT_THERE)));
+                fails("the rename to ready/ fails", index, then, &|next| next.luck.failing_exports -= 1);
+            }
+            (Work::Commit(_), 0) if luck.full_disks > 0 && doing.is_untouched_mark() => {
+                fails("there is no room to record the mark", index, Then::At(0), &|next| {
+                    next.luck.full_disks -= 1;
+                    next.disk_was_full = true;
+                    next.running().doing[index].before = full_disk_order(flaw);
+                });
+            }
+            (Work::Commit(_), 0 | 1)
+                if luck.failing_moves > 0 && doing.next_step() == Some(CommitStep::MoveToTrash) =>
+            {
+                fails("the rename to trash/ fails", index, Then::StepDone, &|next| {
+                    next.luck.failing_moves -= 1;
+                    next.running().doing[index].not_moved = true;
+                });
+            }
+            (Work::Sweep, 1) if luck.failing_sweeps > 0 => {
+                let then = Then::Swept(Some("unlinkat: EIO"));
+                fails("the sweep fails", index, then, &|next| next.luck.failing_sweeps -= 1);
+            }
+            _ => {}
         }
     }
-    if luck.failing_moves > 0 && head == Some(Effect::MoveToTrash) && stage < 2 {
-        steps.push(with("the rename to trash/ fails", world, |next, process| {
-            next.luck.failing_moves -= 1;
-            process.not_moved = true;
-            process.chain = process.chain.advanced();
-        }));
-    }
-    if luck.failing_sweeps > 0 && (head, stage) == (Some(Effect::Sweep), 1) {
-        let (words, failed) = with("the sweep fails", world, |next, process| {
-            next.luck.failing_sweeps -= 1;
-            process.chain = Chain::NONE;
-        });
-        let attempts = process.memory.map_or(0, |record| record.failed_sweeps) + 1;
-        steps.push(told(words, &failed, flaw, Event::SweepFailed(sweep_failure(attempts))));
-    }
+    steps.extend(export::part_fails(world, flaw));
     if luck.vandals > 0 && world.place == Cached::durable(Place::Ready) {
         let complete = process.view.is_some_and(|view| view.name == StateName::Complete);
         steps.extend(complete.then(|| {
             with("somebody removes the directory", world, |next, _| {
                 next.luck.vandals -= 1;
                 next.vandalized = true;
-                next.unlink_parts();
-                next.job_json.seen = None;
+                next.unlink_all();
                 next.sync_names();
                 next.place = Cached::durable(Place::Gone);
             })
@@ -187,25 +204,24 @@ fn failures(world: &World, process: &Process, flaw: Flaw, steps: &mut Vec<Next<W
     }
 }
 
-/// The world after news for the actor, which may be too late for it.
-pub fn told(words: &'static str, world: &World, flaw: Flaw, event: Event) -> Next<World> {
-    let mut next = *world;
-    let _ = deliver(&mut next, flaw, event);
-    (words, next)
-}
-
 pub fn with(words: &'static str, world: &World, change: impl Fn(&mut World, &mut Process)) -> Next<World> {
-    let mut next = *world;
-    let mut process = world.process.expect("a step of a running process");
+    let mut next = world.clone();
+    let mut process = next.process.take().expect("a step of a running process");
     change(&mut next, &mut process);
     next.process = Some(process);
     (words, next)
 }
 
-/// The two parts are alike: worlds that differ only in which is which are one.
+/// The two parts are alike: worlds that differ only in which is which are one. So are those that
+/// differ only in a deadline that nobody is left to miss.
 fn canonical(mut steps: Vec<Next<World>>) -> Vec<Next<World>> {
     for (_, world) in &mut steps {
         world.parts.sort();
+        if world.writers_out()
+            && let Some(process) = &mut world.process
+        {
+            process.fence = process.fence.filter(|(_, patience)| *patience == FencePatience::AskAgain);
+        }
     }
     steps
 }

@@ -6,7 +6,7 @@ use std::fmt;
 
 use evanesce::job::StateName;
 
-use super::process::{Download, Process};
+use super::process::{Doing, Download, Process};
 use super::record::Record;
 
 /// A value that is seen at once and is durable only when it was synced.
@@ -75,6 +75,8 @@ pub struct Part {
     pub stale: Cached<bool>,
     /// The plan that it was run by, from 1.
     pub plan: u8,
+    /// Its seal is with the store; the actor waits for it.
+    pub is_recording: bool,
 }
 
 impl Part {
@@ -84,6 +86,7 @@ impl Part {
         file: Cached { seen: false, synced: false },
         stale: Cached { seen: false, synced: false },
         plan: 0,
+        is_recording: false,
     };
 }
 
@@ -96,6 +99,10 @@ pub enum Writer {
     Holding,
     /// Holds it, and its file open.
     Writing,
+    /// So does one inside a system call that does not return.
+    Stuck,
+    /// One that the pool has given up: it does not count as running any more.
+    Abandoned,
 }
 
 /// The file of receipts.
@@ -113,12 +120,8 @@ pub struct Receipts {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Kickoff {
     Unsent,
-    /// Its directory is being made, in two steps.
-    Making(u8),
-    /// Its record is with the store.
-    Committing,
-    /// Its record is durable.
-    Committed,
+    /// The actor has it.
+    Making,
     Got202,
     /// Nobody was told of the job.
     Failed,
@@ -134,6 +137,8 @@ pub enum Answer {
     /// The mark is durable in the store, but not on disk as well.
     GotHalf,
     Got404,
+    /// There is no such job.
+    Unknown,
     /// The process died first.
     Lost,
 }
@@ -163,9 +168,14 @@ pub struct Luck {
     /// Somebody removes the directory of a complete job.
     pub vandals: u8,
     pub holds: u8,
+    /// A writer is caught inside a system call.
+    pub stuck_writers: u8,
+    pub pauses: u8,
+    /// There is no room to record a mark.
+    pub full_disks: u8,
 }
 
-#[derive(Clone, Copy, PartialEq, Eq, Hash)]
+#[derive(Clone, PartialEq, Eq, Hash)]
 pub struct World {
     pub store: Logged<Option<Record>>,
     pub place: Cached<Place>,
@@ -186,8 +196,18 @@ pub struct World {
     /// The wall clock says that its time to live is over.
     pub clock_ahead: bool,
     pub hold: Hold,
-    /// A file of the job was unlinked when its hold had been answered.
+    /// An operator's order that nothing is unlinked.
+    pub pause: Hold,
+    /// A file of the job was unlinked when its hold, or the pause, had been answered.
     pub hold_broken: bool,
+    /// Names were unlinked while somebody had the file open who should have been waited for.
+    pub readers_forgotten: bool,
+    /// Files of an attempt stay, for an operator held them.
+    pub kept_stale: bool,
+    /// A mark found no room.
+    pub disk_was_full: bool,
+    /// The export is asked to show its files while it runs.
+    pub partial: bool,
     /// Store or receipts have lost their tail.
     pub tail_lost: bool,
     /// The directory was removed by somebody else.
@@ -221,7 +241,12 @@ impl World {
 
     /// Whether the kick-off's actor is at work: a directory without a record is then no orphan.
     pub fn is_kicking_off(&self) -> bool {
-        matches!(self.kickoff, Kickoff::Making(_) | Kickoff::Committing | Kickoff::Committed)
+        self.kickoff == Kickoff::Making
+    }
+
+    /// The state that clients are shown.
+    pub fn view(&self) -> Option<StateName> {
+        self.process.as_ref()?.view.map(|view| view.name)
     }
 
     pub fn has_directory(&self) -> bool {
@@ -233,13 +258,43 @@ impl World {
         self.job_json.seen.is_some() || self.plan.seen > 0 || self.parts.iter().any(in_part)
     }
 
+    /// Removes the files of attempts that were not recorded.
+    pub fn remove_stale_files(&mut self) {
+        let is_stale = self.parts.iter().any(|part| part.stale.seen);
+        self.note_unlinked(is_stale);
+        self.parts.iter_mut().for_each(|part| part.stale.seen = false);
+    }
+
+    /// Unlinks all names.
+    pub fn unlink_all(&mut self) {
+        self.unlink_parts();
+        self.job_json.seen = None;
+    }
+
     /// Unlinks all but `job.json`.
     pub fn unlink_parts(&mut self) {
-        self.hold_broken |= self.hold == Hold::Yes && self.has_names() && !self.vandalized;
+        self.note_unlinked(self.has_names());
         self.plan.seen = 0;
+        self.unlink_output();
+    }
+
+    /// Unlinks all but the documents.
+    pub fn unlink_output(&mut self) {
+        self.note_unlinked(self.parts.iter().any(|part| part.file.seen || part.stale.seen));
         for part in &mut self.parts {
             (part.file.seen, part.stale.seen) = (false, false);
         }
+    }
+
+    fn note_unlinked(&mut self, is_any: bool) {
+        let forbidden = self.hold == Hold::Yes || self.pause == Hold::Yes;
+        self.hold_broken |= forbidden && is_any && !self.vandalized;
+    }
+
+    /// Remembers who was at work under names that are about to go.
+    pub fn note_readers(&mut self) {
+        let reading = self.process.as_ref().is_some_and(|process| process.download.has_file());
+        self.readers_forgotten |= reading || !self.writers_out();
     }
 
     /// fsync of the job's directory.
@@ -312,7 +367,10 @@ impl fmt::Display for World {
         write!(f, "; receipts {}{}", self.receipts.seen.lines, star(self.receipts.is_synced()))?;
         match &self.process {
             Some(process) => {
-                write!(f, "; actor {}, view {}", name(process.memory), name(process.view))?;
+                write!(f, "; actor {}, view {}", name(process.memory()), name(process.view))?;
+                for Doing { work, stage, .. } in &process.doing {
+                    write!(f, ", {work:?} {stage}")?;
+                }
                 if process.download != Download::NotYet {
                     write!(f, ", download {:?}", process.download)?;
                 }
