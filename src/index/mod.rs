@@ -2,6 +2,9 @@
 //! `index/<tenant>/` of the data directory and made again when in doubt. A stat scan at every
 //! look says what has changed; hints of the file system only bring it up to date earlier.
 //!
+//! Many look at the index at once; whoever finds that the source has changed waits until nobody
+//! does, and brings it up to date.
+//!
 //! A file is indexed in chunks of about 8 MiB. Selecting looks at 17 bytes of each resource,
 //! which are in memory; names, patients and pointers are on disk, as hashes. Every block of the
 //! source has a checksum here, taken from the very bytes that were parsed: whoever copies blocks
@@ -18,8 +21,10 @@ mod line;
 mod overlay;
 mod pointers;
 mod segment;
+mod state;
 mod stretch;
 mod table;
+mod totals;
 
 use std::collections::{BTreeMap, HashSet};
 use std::fs;
@@ -30,16 +35,16 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use jiff::Timestamp;
-use parking_lot::{Mutex, MutexGuard};
+use parking_lot::{Mutex, RwLock, RwLockReadGuard, RwLockWriteGuard};
 use xxhash_rust::xxh3::xxh3_64;
 
 use crate::cancel::{CancelToken, Cancelled};
 use crate::fhir::reference::Bases;
 use crate::source::{LeftOut, Reason, Snapshot, Source, SourceError, SourceFile};
-use crate::telemetry;
 
 use build::{Builder, Task};
 use segment::Doubts;
+use state::{ShownMetrics, check_all, check_readable, tell_broken, tell_outdated};
 
 pub use build::BuildError;
 pub use chunk::{BLOCK, Chunk, Links, Listing, NOTHING, Shape, Span, Targeting};
@@ -50,13 +55,16 @@ pub use line::{LineReader, UNKNOWN_AGE, nanoseconds};
 pub use overlay::{Gone, Overlay, Spot};
 pub use pointers::each_reference;
 pub use segment::{Segment, SegmentReader, keys};
+pub use state::{Look, State};
 pub use stretch::text_of;
+use totals::SourceTotals;
+pub use totals::{PatientSum, ResourceSum, TOLD_ENTRIES};
 
 /// The longest line that is a resource, in bytes.
 pub const LONGEST_LINE: u64 = 256 << 20;
 
 /// Scans that may find the source changing under them before that is an error.
-const PATIENCE: u32 = 5;
+const SCANS: u32 = 5;
 
 /// How long who waits for others goes without a look at its token.
 const BETWEEN_LOOKS: Duration = Duration::from_millis(20);
@@ -70,47 +78,17 @@ pub struct IndexOptions {
     pub bases: Bases,
 }
 
-/// See the module.
+/// The index of one source.
 pub struct Index {
     source: Arc<dyn Source>,
     options: IndexOptions,
     /// What the index depends on beside the files.
     terms: String,
     threads: usize,
-    state: Mutex<State>,
+    state: RwLock<State>,
+    shown: Mutex<ShownMetrics>,
     doubts: Doubts,
     closed: CancelToken,
-}
-
-/// What is known now.
-#[derive(Default)]
-pub struct State {
-    /// The files, in the order of their names.
-    pub segments: Vec<Arc<Segment>>,
-    /// What follows from all of them.
-    pub overlay: Overlay,
-    /// What else is in the source and is not read.
-    pub left_out: LeftOut,
-    /// Whether index files were looked for.
-    is_loaded: bool,
-    /// What the metrics say of it.
-    told: telemetry::IndexSize,
-    told_left_out: telemetry::LeftOutFiles,
-}
-
-/// The index as it is at one instant; nobody changes it meanwhile.
-pub struct Look<'a> {
-    /// All that was in the source at this instant is in the index.
-    pub taken_at: Timestamp,
-    state: MutexGuard<'a, State>,
-}
-
-impl std::ops::Deref for Look<'_> {
-    type Target = State;
-
-    fn deref(&self) -> &State {
-        &self.state
-    }
 }
 
 impl Index {
@@ -126,7 +104,8 @@ impl Index {
             terms: options.bases.text(),
             options,
             threads,
-            state: Mutex::default(),
+            state: RwLock::default(),
+            shown: Mutex::default(),
             doubts: Doubts::default(),
             closed: CancelToken::new(),
         })
@@ -142,26 +121,64 @@ impl Index {
         &self.options.bases
     }
 
-    /// Brings the index up to date with a new scan of the source and gives it. Blocks for as
-    /// long as that takes, and while others look.
+    /// Brings the index up to date with a new scan of the source and returns it. Blocks for as
+    /// long as that takes, and while others bring it up to date.
+    ///
+    /// # Errors
+    /// If the source cannot be read, or the index cannot be kept.
     pub fn look(&self) -> Result<Look<'_>, BuildError> {
-        self.refresh(self.state.lock())
+        self.look_with(&Patience::Endless).unwrap_or(Err(BuildError::Closed))
     }
 
-    /// As [`Index::look`], but does not wait for others any longer than until the token fires. What
-    /// is indexed here is indexed for all who come later, and so to its end.
+    /// As [`Index::look`], but waits for others no longer than until the token fires. What is
+    /// indexed here is indexed for all who come later, and so to its end.
+    ///
+    /// # Errors
+    /// If the token has fired.
     pub fn look_unless(&self, cancel: &CancelToken) -> Result<Result<Look<'_>, BuildError>, Cancelled> {
-        loop {
-            cancel.check()?;
-            if let Some(state) = self.state.try_lock_for(BETWEEN_LOOKS) {
-                return Ok(self.refresh(state));
-            }
-        }
+        self.look_with(&Patience::Unless(cancel)).ok_or(Cancelled)
     }
 
-    /// As [`Index::look`], but waits for others at most for `patience`; `None` if they go on.
+    /// As [`Index::look`], but waits for others at most for `patience`. Returns `None` if they go on.
     pub fn look_within(&self, patience: Duration) -> Option<Result<Look<'_>, BuildError>> {
-        self.state.try_lock_for(patience).map(|state| self.refresh(state))
+        self.look_with(&Patience::Until(Instant::now() + patience))
+    }
+
+    /// Returns `None` if the patience is over.
+    fn look_with(&self, patience: &Patience<'_>) -> Option<Result<Look<'_>, BuildError>> {
+        let state = patience.lock(|wait| self.state.try_read_for(wait))?;
+        let snapshot = match self.source.snapshot() {
+            Ok(snapshot) => snapshot,
+            Err(error) => return Some(Err(error.into())),
+        };
+        if self.is_current(&state, &snapshot.files) {
+            return Some(self.seen(state, snapshot.taken_at, snapshot.left_out));
+        }
+        drop(state);
+        let state = patience.lock(|wait| self.state.try_write_for(wait))?;
+        Some(self.refresh(state))
+    }
+
+    /// Whether all of these files, and no others, are indexed as they are.
+    fn is_current(&self, state: &State, files: &[SourceFile]) -> bool {
+        let doubts = self.doubts.lock();
+        let is_same = |(segment, file): (&Arc<Segment>, &SourceFile)| {
+            segment.file == *file && !doubts.contains(&file.name)
+        };
+        state.is_loaded
+            && state.segments.len() == files.len()
+            && state.segments.iter().zip(files).all(is_same)
+    }
+
+    fn seen<'a>(
+        &'a self,
+        state: RwLockReadGuard<'a, State>,
+        taken_at: Timestamp,
+        left_out: LeftOut,
+    ) -> Result<Look<'a>, BuildError> {
+        self.shown.lock().show_left_out(&state, &left_out);
+        check_readable(&state, &left_out)?;
+        Ok(Look { taken_at, left_out, state })
     }
 
     /// Says that a file's content is not what was indexed: it is indexed anew at the next look.
@@ -171,7 +188,7 @@ impl Index {
 
     /// Reads all index files: those that are damaged are made again at the next look.
     pub fn check(&self) {
-        check_all(&self.state.lock().segments);
+        check_all(&self.state.read().segments);
     }
 
     /// Ends what is being indexed, and every later look that would index something, with
@@ -180,37 +197,36 @@ impl Index {
         self.closed.cancel();
     }
 
-    fn refresh<'a>(&'a self, mut state: MutexGuard<'a, State>) -> Result<Look<'a>, BuildError> {
+    fn refresh<'a>(&'a self, mut state: RwLockWriteGuard<'a, State>) -> Result<Look<'a>, BuildError> {
         let mut attempts = 0;
         loop {
             attempts += 1;
-            let snapshot = self.source.snapshot()?;
-            let taken_at = snapshot.taken_at;
-            match self.bring_up_to(&mut state, snapshot) {
-                Ok(()) => return Ok(Look { taken_at, state }),
-                Err(BuildError::Source(SourceError::Changed(name))) if attempts < PATIENCE => {
+            let Snapshot { taken_at, files, left_out } = self.source.snapshot()?;
+            if self.is_current(&state, &files) {
+                return self.seen(RwLockWriteGuard::downgrade(state), taken_at, left_out);
+            }
+            match self.bring_up_to(&mut state, files, left_out) {
+                Ok(left_out) => return self.seen(RwLockWriteGuard::downgrade(state), taken_at, left_out),
+                Err(BuildError::Source(SourceError::Changed(name))) if attempts < SCANS => {
                     tracing::info!(file = name, "the source changed while it was indexed: once more");
                 }
                 // An index file that was read in vain is made again.
-                Err(BuildError::Index(_)) if attempts < PATIENCE && !self.doubts.lock().is_empty() => {}
+                Err(BuildError::Index(_)) if attempts < SCANS && !self.doubts.lock().is_empty() => {}
                 Err(error) => return Err(error),
             }
         }
     }
 
-    fn bring_up_to(&self, state: &mut State, snapshot: Snapshot) -> Result<(), BuildError> {
-        let Snapshot { files, mut left_out, .. } = snapshot;
+    /// Indexes what is not indexed yet. Returns what of the source is not read.
+    fn bring_up_to(
+        &self,
+        state: &mut State,
+        files: Vec<SourceFile>,
+        mut left_out: LeftOut,
+    ) -> Result<LeftOut, BuildError> {
         let doubted = self.doubts.lock().clone();
         let is_current =
             |segment: &Segment, file: &SourceFile| segment.file == *file && !doubted.contains(&file.name);
-        if state.is_loaded
-            && state.segments.len() == files.len()
-            && state.segments.iter().zip(&files).all(|(segment, file)| is_current(segment, file))
-        {
-            state.left_out = left_out;
-            state.tell_left_out();
-            return check_readable(state);
-        }
         let began = Instant::now();
         make_folder(&self.options.folder)?;
         state.is_loaded = false;
@@ -252,10 +268,14 @@ impl Index {
         let overlay = Overlay::load_or_make(&self.options.folder, &segments);
         let overlay = overlay.inspect_err(|_| check_all(&segments))?;
         tell_outdated(&segments, &overlay, &state.overlay);
-        (state.segments, state.overlay, state.left_out) = (segments, overlay, left_out);
+        if !overlay.is_of_the_same(&state.overlay) {
+            let totals = SourceTotals::of(&segments, &overlay, self.threads);
+            state.totals = totals.inspect_err(|_| check_all(&segments))?;
+        }
+        (state.segments, state.overlay) = (segments, overlay);
         state.is_loaded = true;
-        state.tell(&tasks, began.elapsed());
-        check_readable(state)
+        self.shown.lock().show(state, &tasks, began.elapsed());
+        Ok(left_out)
     }
 
     fn load(&self, name: &str) -> Option<Arc<Segment>> {
@@ -305,99 +325,30 @@ impl Index {
     }
 }
 
-/// Where one is damaged, others may be.
-fn check_all(segments: &[Arc<Segment>]) {
-    let damaged = segments.iter().filter(|segment| segment.check().is_err()).count();
-    tracing::warn!(damaged, "index files were checked");
+/// How long a look waits for others.
+enum Patience<'c> {
+    Endless,
+    Until(Instant),
+    Unless(&'c CancelToken),
+}
+
+impl Patience<'_> {
+    /// Waits for a lock that `attempt` waits for as long as it is told. Returns `None` if the
+    /// patience is over.
+    fn lock<T>(&self, attempt: impl Fn(Duration) -> Option<T>) -> Option<T> {
+        loop {
+            match self {
+                Self::Until(end) => return attempt(end.saturating_duration_since(Instant::now())),
+                Self::Unless(cancel) if cancel.is_cancelled() => return None,
+                Self::Endless | Self::Unless(_) => {}
+            }
+            if let Some(locked) = attempt(BETWEEN_LOOKS) {
+                return Some(locked);
+            }
+        }
+    }
 }
 
 fn make_folder(folder: &Path) -> io::Result<()> {
     fs::DirBuilder::new().recursive(true).mode(0o700).create(folder)
-}
-
-/// That something could be read: a source of which nothing can be is away, and an export of it
-/// would look whole.
-fn check_readable(state: &State) -> Result<(), BuildError> {
-    if state.left_out.count(Reason::Unreadable) == 0 || state.has_resources() {
-        return Ok(());
-    }
-    let error = io::Error::other("the files that may have resources cannot be read; the log has the reason");
-    Err(SourceError::Unreadable { name: String::new(), error }.into())
-}
-
-/// Logs that the order of files and lines makes older versions count, if that is new.
-fn tell_outdated(segments: &[Arc<Segment>], overlay: &Overlay, before: &Overlay) {
-    let Some(outdated) = overlay.outdated().filter(|outdated| before.outdated() != Some(outdated)) else {
-        return;
-    };
-    let name = |segment: u32| segments.get(segment as usize).map(|segment| &*segment.file.name);
-    tracing::warn!(
-        resources = outdated.count,
-        file = name(outdated.older),
-        newer_in = name(outdated.newer),
-        "older versions take the place of newer ones, because they come later in the order of files and \
-         lines; the first of them is in this file"
-    );
-}
-
-/// Logs the lines of new chunks, from number `kept` on, that are no resources, without their
-/// content (P12).
-fn tell_broken(segment: &Segment, kept: usize) {
-    let name = &segment.file.name;
-    if segment.is_barren() {
-        tracing::warn!(file = name, lines = segment.broken_count(0), "a file of the source has no resource");
-        return;
-    }
-    for (line, broken) in segment.broken_lines(kept) {
-        tracing::warn!(file = name, line, reason = broken.text(), "a line of the source is no resource");
-    }
-    let rest = segment.broken_count(kept) - segment.broken_lines(kept).count() as u64;
-    if rest > 0 {
-        tracing::warn!(file = name, lines = rest, "more lines of the source are not resources");
-    }
-}
-
-impl State {
-    /// Resources and gaps.
-    pub fn spans(&self) -> u64 {
-        self.segments.iter().map(|segment| segment.spans()).sum()
-    }
-
-    /// Bytes in memory.
-    pub fn resident_bytes(&self) -> u64 {
-        let chunks = self.segments.iter().flat_map(|segment| &segment.chunks);
-        chunks.map(|chunk| chunk.resident_bytes()).sum()
-    }
-
-    /// Whether there is a resource in the source.
-    pub fn has_resources(&self) -> bool {
-        self.segments.iter().any(|segment| segment.contents().resources > 0)
-    }
-
-    /// Shows what is not read, and files without a resource.
-    fn tell_left_out(&mut self) {
-        let barren = self.segments.iter().filter(|segment| segment.is_barren()).count();
-        let counts = self.left_out.counts().iter().map(|(reason, count)| (reason.label(), *count));
-        self.told_left_out.set(counts.chain([("no-resource", barren as u64)]).collect());
-    }
-
-    fn tell(&mut self, tasks: &[Task], took: Duration) {
-        let indexed: u64 = tasks.iter().map(|task| task.file.size.saturating_sub(task.from())).sum();
-        let (resources, bytes) = (self.spans(), self.resident_bytes());
-        let superseded = self.overlay.superseded_count();
-        tracing::info!(
-            files = self.segments.len(),
-            resources,
-            superseded,
-            resident_bytes = bytes,
-            indexed_files = tasks.len(),
-            indexed_bytes = indexed,
-            ?took,
-            "the index is up to date"
-        );
-        let outdated = self.overlay.outdated().map_or(0, |outdated| outdated.count);
-        self.told.set(resources, superseded as u64, outdated, bytes);
-        self.tell_left_out();
-        telemetry::indexed(indexed, took);
-    }
 }

@@ -58,7 +58,7 @@ pub struct Outdated {
     pub newer: u32,
 }
 
-/// See the module.
+/// What follows from all files of a source together.
 #[derive(Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Overlay {
     /// Which segments it follows from.
@@ -111,6 +111,11 @@ impl Overlay {
         let mut file = plain_file::replace_with(options.write(true).mode(0o600), path)?;
         file.write_all(&xxh3_64(&text).to_le_bytes())?;
         file.write_all(&text)
+    }
+
+    /// Whether both follow from the same segments.
+    pub fn is_of_the_same(&self, other: &Self) -> bool {
+        self.of == other.of
     }
 
     /// How many resources a later line replaces or deletes.

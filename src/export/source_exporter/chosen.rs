@@ -1,34 +1,13 @@
-//! From a request and the index to what is selected, chunk by chunk: for a plan of it, or only
-//! for its size.
+//! From a selection and the index to what is selected, chunk by chunk.
 
 use std::collections::{BTreeSet, HashSet};
 
-use super::lines::{LineOptions, Lines};
-use super::notes::{self, Tally};
+use super::notes::Tally;
 use super::provenances::Associated;
 use super::references::follow;
-use super::remarks::Remarks;
 use super::select::Selection;
-use super::{SourceOptions, deleted, patients};
-use crate::config::References;
 use crate::export::{CancelToken, ExportError};
-use crate::fhir::ResourceType;
-use crate::index::{Chunk, Index, Look, Spot, keys};
-use crate::job::ExportRequest;
-
-/// What a request selects.
-///
-/// # Errors
-/// Those of [`patients::asked_for`].
-pub fn selection(
-    index: &Index,
-    look: &Look<'_>,
-    request: &ExportRequest,
-    options: &SourceOptions,
-    cancel: &CancelToken,
-) -> Result<Selection, ExportError> {
-    Ok(Selection::new(request, options, patients::asked_for(index, look, request, cancel)?))
-}
+use crate::index::{Chunk, Look, Spot, keys};
 
 /// Calls `visit` with the number of a segment, a chunk of it, and for each span of the chunk
 /// whether it is selected; in the order of the source, and once more for chunks with resources
@@ -107,44 +86,6 @@ pub fn each_of(
         visit(s as usize, chunk, chosen)?;
     }
     Ok(())
-}
-
-/// Bytes that an export of the request writes, at the most, and little more than that: what
-/// is known of lines that have no line feed or are surrounded by blanks is their length in the
-/// source. Of exports that are about all patients all resources count that may be referred to,
-/// so that nothing is read from disk: they are few beside the patients' own.
-///
-/// # Errors
-/// Those of a plan.
-pub fn size(
-    index: &Index,
-    look: &Look<'_>,
-    request: &ExportRequest,
-    options: &SourceOptions,
-    cancel: &CancelToken,
-) -> Result<u64, ExportError> {
-    let references = match options.references {
-        References::Referenced if !patients::is_about_some(request) => References::All,
-        references => references,
-    };
-    let selection = selection(index, look, request, &SourceOptions { references, ..*options }, cancel)?;
-    let options = LineOptions::of(request, index.bases());
-    let url_growth = options.url_growth();
-    let rules = Lines::new(options, cancel)?;
-    let mut bytes = 0;
-    let tally = each_chosen(look, &selection, cancel, |_, chunk, chosen| {
-        let urls = chunk.binaries().filter(|(place, _)| chosen[*place]).map(|(_, urls)| urls);
-        bytes += urls.sum::<u64>() * url_growth;
-        let lines = chunk.spans().zip(chunk.types()).zip(chosen).filter(|(_, is_chosen)| *is_chosen);
-        let growth = |index| ResourceType::at(index).map_or(0, |resource_type| rules.growth(resource_type));
-        let lengths = lines.map(|((span, index), _)| u64::from(span.length) + growth(*index));
-        bytes += lengths.sum::<u64>();
-    })?;
-    bytes += deleted::told(look, &selection, cancel)?.iter().map(|told| told.bytes).sum::<u64>();
-    // Of what goes along only there may be less.
-    let is_empty = tally.selected == tally.beside && look.has_resources();
-    bytes += notes::bytes(&notes::of(&selection, &tally, is_empty));
-    Ok(bytes + line_feeds(look.segments.len()) + Remarks::of(look).bytes())
 }
 
 /// Bytes that copying from this many files adds: the line feed of each last line.

@@ -23,10 +23,7 @@ use super::select::Selection;
 use crate::export::{CancelToken, ExportError, PartWriter};
 use crate::fhir::ResourceType;
 use crate::fhir::reference::Bases;
-use crate::index::{Gone, LineReader, Look, Spot, UNKNOWN_AGE};
-
-/// Entries of one Bundle.
-const ENTRIES: usize = 1000;
+use crate::index::{Gone, LineReader, Look, Spot, TOLD_ENTRIES, UNKNOWN_AGE};
 
 /// What is told of one Bundle of the source.
 pub struct Told {
@@ -54,15 +51,24 @@ pub fn told(look: &Look<'_>, selection: &Selection, cancel: &CancelToken) -> Res
     let gone = look.overlay.gone().iter().take_while(|_| !cancel.is_cancelled());
     let gone: Vec<_> = gone.filter(is_told).collect();
     cancel.check()?;
-    // With a line feed, and a comma: no age is longer than the last one.
-    let (frame, request) = (bundle(i64::MAX, "").len() as u64 + 1, entry("").len() as u64 - 2 + 1);
     let of_bundles = gone.chunk_by(|a, b| a.bundle == b.bundle).map(|gone| Told {
         bundle: gone[0].bundle,
         entries: gone.iter().map(|gone| gone.entry).collect(),
-        bytes: gone.len().div_ceil(ENTRIES) as u64 * frame
-            + gone.iter().map(|gone| request + u64::from(gone.bytes)).sum::<u64>(),
+        bytes: bytes(
+            gone.len().div_ceil(TOLD_ENTRIES) as u64,
+            gone.len() as u64,
+            gone.iter().map(|gone| u64::from(gone.bytes)).sum(),
+        ),
     });
     Ok(of_bundles.collect())
+}
+
+/// Bytes of so many Bundles with so many entries in all, whose names are `names` bytes long, at the
+/// most.
+pub fn bytes(bundles: u64, entries: u64, names: u64) -> u64 {
+    // With a line feed, and a comma: no age is longer than the last one.
+    let (frame, request) = (bundle(i64::MAX, "").len() as u64 + 1, entry("").len() as u64 - 2 + 1);
+    bundles * frame + entries * request + names
 }
 
 /// Writes some of the entries of a Bundle of the source that delete something.
@@ -81,7 +87,7 @@ pub fn write(
     let read = reader.read(line);
     cancel.check()?;
     read.map_err(|_| damaged())?;
-    for batch in entries.chunks(ENTRIES) {
+    for batch in entries.chunks(TOLD_ENTRIES) {
         let named = |n: &u32| reader.deletions.get(*n as usize).map(|deletion| entry(&deletion.name));
         let batch: Option<Vec<_>> = batch.iter().map(named).collect();
         let bundle = bundle(reader.updated, &batch.ok_or_else(damaged)?.join(","));

@@ -1,16 +1,19 @@
-//! Groups: their members, the patients in them who are members now; their ids and names.
+//! Groups: their members, their ids and names, as their lines say.
 
-use std::collections::HashSet;
+use std::sync::Arc;
 
 use jiff::Timestamp;
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Deserializer};
 use serde_json::value::RawValue;
 
+use super::context::PlanContext;
+use super::roster::{GroupRoster, MemberIdentity, Membership};
 use super::single::{find, read};
 use crate::export::{CancelToken, ExportError, GroupName};
+use crate::fhir::reference::Bases;
 use crate::fhir::{ResourceType, date_time};
-use crate::index::{Index, Key, Look, key};
+use crate::index::key;
 
 #[derive(Deserialize)]
 struct Group {
@@ -61,24 +64,39 @@ impl<'de, T: DeserializeOwned> Deserialize<'de> for Read<T> {
 }
 
 impl Period {
-    /// Whether it holds the instant; `None` if a bound cannot be read.
-    fn holds(&self, now: Timestamp) -> Option<bool> {
-        let bound = |text: &Option<Read<Text>>, read: fn(&str) -> Option<Timestamp>| {
-            text.as_ref().map(|text| text.0.as_ref().and_then(|text| read(&text.0)))
+    /// When it holds; `None` if a bound cannot be read.
+    fn bounds(&self) -> Option<Membership> {
+        let bound = |text: &Option<Read<Text>>, read: fn(&str) -> Option<Timestamp>| match text {
+            None => Some(None),
+            Some(text) => Some(Some(read(&text.0.as_ref()?.0)?)),
         };
-        let start = bound(&self.start, date_time::first).map_or(Some(true), |start| Some(start? <= now))?;
-        let end = bound(&self.end, date_time::last).map_or(Some(true), |end| Some(now <= end?))?;
-        Some(start && end)
+        let (start, end) = (bound(&self.start, date_time::first)?, bound(&self.end, date_time::last)?);
+        Some(Membership::Within(start, end))
     }
 }
 
 impl Member {
-    /// Whether it counts now; `None` if that cannot be read.
-    fn is_member(&self, now: Timestamp) -> Option<bool> {
-        let is_active = self.inactive.as_ref().map_or(Some(true), |inactive| Some(!inactive.0?))?;
-        let holds = |period: &Read<Period>| period.0.as_ref()?.holds(now);
-        let is_now = self.period.as_ref().map_or(Some(true), holds);
-        if is_active { is_now } else { Some(false) }
+    fn membership(&self) -> Membership {
+        let period = match &self.period {
+            None => Some(Membership::Within(None, None)),
+            Some(period) => period.0.as_ref().and_then(Period::bounds),
+        };
+        match self.inactive.as_ref().map(|inactive| inactive.0) {
+            Some(None) => Membership::Unreadable,
+            Some(Some(true)) => Membership::Inactive,
+            Some(Some(false)) | None => period.unwrap_or(Membership::Unreadable),
+        }
+    }
+
+    fn identity(&self, bases: &Bases) -> MemberIdentity {
+        let Some(literal) = self.reference().and_then(|text| bases.parse(text)) else {
+            return MemberIdentity::Elsewhere;
+        };
+        match literal.resource_type {
+            ResourceType::PATIENT => MemberIdentity::Patient(key(literal.key)),
+            ResourceType::GROUP => MemberIdentity::Group,
+            _ => MemberIdentity::Other,
+        }
     }
 
     fn reference(&self) -> Option<&str> {
@@ -87,48 +105,22 @@ impl Member {
     }
 }
 
-/// How many members a Group has, by what becomes of them.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct Members {
-    /// Patients who are members now.
-    pub counted: u64,
-    /// Those that are inactive, or whose period does not hold now.
-    pub inactive: u64,
-    /// Those of which something that decides cannot be read.
-    pub unreadable: u64,
-    /// Those that are named in no way that means a resource here.
-    pub elsewhere: u64,
-    /// Those of other types.
-    pub others: u64,
-}
-
-impl Members {
-    /// All of them.
-    pub fn listed(&self) -> u64 {
-        self.counted + self.inactive + self.unreadable + self.elsewhere + self.others
-    }
-
-    /// Whether some may be meant that do not count.
-    pub fn are_odd(&self) -> bool {
-        self.unreadable + self.elsewhere > 0
-    }
-}
-
-/// The patients who are members of the group at the look's instant: those that are not
-/// `inactive` and whose `period` holds it. All others are passed over, and counted.
+/// Returns the members of the Group of that id. Its line is read if it was not read lately.
 ///
 /// # Errors
-/// [`ExportError::GroupNotFound`] if there is no such Group, or it is not actual or not active;
-/// [`ExportError::GroupNested`] if a group is a member.
-pub fn members(
-    index: &Index,
-    look: &Look<'_>,
-    id: &str,
-    cancel: &CancelToken,
-) -> Result<(HashSet<Key>, Members), ExportError> {
-    let (s, c, n) = find(look, ResourceType::GROUP, id)?.ok_or(ExportError::GroupNotFound)?;
-    let line = read(index, &look.segments[s as usize], (c, n), cancel)?;
-    let group: Group = cancel.parse(&line)?.map_err(|error| {
+/// [`ExportError::GroupNotFound`] if there is no such Group, or it is not actual or not active.
+pub fn roster(context: &PlanContext<'_>, id: &str) -> Result<Arc<GroupRoster>, ExportError> {
+    let (s, c, n) = find(context.look, ResourceType::GROUP, id)?.ok_or(ExportError::GroupNotFound)?;
+    let segment = &context.look.segments[s as usize];
+    context.rosters.get((segment.file.fingerprint.clone(), c, n), || {
+        let line = read(context.index, segment, (c, n), context.cancel)?;
+        roster_of(&line, context.index.bases(), context.cancel)
+    })
+}
+
+/// Reads the members in a Group's line.
+fn roster_of(line: &[u8], bases: &Bases, cancel: &CancelToken) -> Result<GroupRoster, ExportError> {
+    let group: Group = cancel.parse(line)?.map_err(|error| {
         tracing::warn!(kind = ?error.classify(), "a Group that is not of the standard's shape");
         ExportError::GroupNotFound
     })?;
@@ -136,29 +128,14 @@ pub fn members(
     if !is(group.actual, true) || is(group.active, false) {
         return Err(ExportError::GroupNotFound);
     }
-    let (mut patients, mut members) = (HashSet::new(), Members::default());
-    for member in &group.member {
+    let members = group.member.iter().map(|member| {
         cancel.check()?;
-        let Some(member) = &member.0 else {
-            members.unreadable += 1;
-            continue;
-        };
-        let literal = member.reference().and_then(|text| index.bases().parse(text));
-        match (member.is_member(look.taken_at), literal) {
-            (None, _) => members.unreadable += 1,
-            (Some(false), _) => members.inactive += 1,
-            (Some(true), None) => members.elsewhere += 1,
-            (Some(true), Some(literal)) => match literal.resource_type {
-                ResourceType::PATIENT => {
-                    patients.insert(key(literal.key));
-                    members.counted += 1;
-                }
-                ResourceType::GROUP => return Err(ExportError::GroupNested),
-                _ => members.others += 1,
-            },
-        }
-    }
-    Ok((patients, members))
+        Ok(match &member.0 {
+            Some(member) => (member.identity(bases), member.membership()),
+            None => (MemberIdentity::Elsewhere, Membership::Unreadable),
+        })
+    });
+    Ok(GroupRoster { members: members.collect::<Result<_, ExportError>>()? })
 }
 
 /// The id, the name and the identifiers in a Group's text; `None` if it has no id.

@@ -3,8 +3,10 @@
 //! [`Exporter`] and has no private door.
 
 mod chosen;
+mod context;
 mod copy;
 mod deleted;
+mod estimate;
 mod group;
 mod lines;
 mod narrow;
@@ -15,6 +17,7 @@ mod plan;
 mod provenances;
 mod references;
 mod remarks;
+mod roster;
 mod runs;
 mod select;
 mod single;
@@ -36,12 +39,14 @@ use crate::config::{Devices, References};
 use crate::fhir::ResourceType;
 use crate::files::ReadAt;
 use crate::index::{BuildError, Index, Keeper, Look};
-use crate::job::{ExportRequest, OrganizeBy};
+use crate::job::ExportRequest;
 use crate::source::{SourceError, SourceFile};
 
+use context::PlanContext;
 use copy::Slice;
 use lines::{Lines, PartLines};
 use remarks::Remark;
+use roster::RosterCache;
 use single::{KnownGroups, patiently};
 
 /// Kick-offs and reads that may wait for the index at once; the rest of the kick-offs are checked,
@@ -69,6 +74,7 @@ pub struct SourceExporter {
     /// Open files of running jobs, by their version.
     held: Mutex<HashMap<String, Weak<HeldFile>>>,
     groups: Mutex<KnownGroups>,
+    rosters: RosterCache,
 }
 
 /// How a source is exported.
@@ -163,6 +169,7 @@ impl SourceExporter {
             waiting: AtomicUsize::new(0),
             held: Mutex::default(),
             groups: Mutex::default(),
+            rosters: RosterCache::default(),
         })
     }
 
@@ -183,7 +190,7 @@ impl SourceExporter {
         if !look.has_resources() {
             tracing::warn!("the source has no FHIR resources: the export is empty");
         }
-        let contents = plan::contents(&self.index, &look, request, &self.options, cancel)?;
+        let contents = plan::contents(&self.context(&look, request, cancel))?;
         let held = HeldResources::new(self.hold(&look, &contents.segments)?);
         let parts = contents.parts.into_iter().map(|(weight, content)| {
             cancel.check()?;
@@ -226,17 +233,14 @@ impl SourceExporter {
         }
     }
 
-    /// Bytes that an export of the request writes, at the most.
-    fn size(
-        &self,
-        look: &Look<'_>,
-        request: &ExportRequest,
-        cancel: &CancelToken,
-    ) -> Result<u64, ExportError> {
-        match request.parameters().organize_by {
-            Some(OrganizeBy::Patient) => organized::size(&self.index, look, request, &self.options, cancel),
-            None => chosen::size(&self.index, look, request, &self.options, cancel),
-        }
+    fn context<'p>(
+        &'p self,
+        look: &'p Look<'p>,
+        request: &'p ExportRequest,
+        cancel: &'p CancelToken,
+    ) -> PlanContext<'p> {
+        let (index, rosters, options) = (&*self.index, &self.rosters, &self.options);
+        PlanContext { index, look, rosters, request, options, cancel }
     }
 
     /// Gives `visit` each slice with the name of its file, and the file.
@@ -275,12 +279,12 @@ impl Exporter for SourceExporter {
         let patience = if may_refuse { CHECK_PATIENCE } else { ESTIMATE_PATIENCE };
         let Some(look) = self.look_within(patience) else { return Ok(None) };
         let sized = match look {
-            Ok(look) => self.size(&look, request, cancel),
+            Ok(look) => estimate::estimate(&self.context(&look, request, cancel)),
             Err(error) if may_refuse => return Err(error.into()),
             Err(_) => return Ok(None),
         };
         match sized {
-            Ok(bytes) => Ok(Some(bytes)),
+            Ok(estimate) => Ok(estimate),
             // An index that is made again, or a source on the move: planning decides.
             Err(ExportError::Index(_) | ExportError::SourceChanged(_)) => Ok(None),
             Err(error) => Err(error),

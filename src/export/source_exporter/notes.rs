@@ -6,7 +6,7 @@ use std::collections::{HashMap, HashSet};
 
 use serde::{Deserialize, Serialize};
 
-use super::group::Members;
+use super::roster::MemberCounts;
 use super::select::Selection;
 use crate::export::{CancelToken, ExportError};
 use crate::fhir::{IssueCode, OperationOutcome, ResourceType, Severity};
@@ -114,7 +114,7 @@ pub fn of(selection: &Selection, tally: &Tally, is_empty: bool) -> Vec<Note> {
     members.into_iter().chain(left_out).chain(empty).collect()
 }
 
-fn of_members(members: &Members) -> Note {
+fn of_members(members: &MemberCounts) -> Note {
     let reasons = [
         (members.inactive, "are inactive, or not members now"),
         (members.unreadable, "cannot be read, such as by a period that is none"),
@@ -135,17 +135,18 @@ mod tests {
 
     #[test]
     fn members_that_do_not_count_are_told_by_their_reasons() {
-        let text = |members: Members| {
+        let text = |members: MemberCounts| {
             let note = of_members(&members);
             (note.is_warning, note.text)
         };
-        let only = Members { counted: 2, inactive: 1, ..Members::default() };
+        let only = MemberCounts { counted: 2, inactive: 1, ..MemberCounts::default() };
         let expected =
             "Of the 3 members of the Group 2 count as patients now: 1 are inactive, or not members now.";
         assert_eq!(text(only), (false, expected.into()));
         let none = "Of the 0 members of the Group 0 count as patients now.";
-        assert_eq!(text(Members::default()), (false, none.into()));
-        let (odd, all) = text(Members { counted: 1, inactive: 2, unreadable: 3, elsewhere: 4, others: 5 });
+        assert_eq!(text(MemberCounts::default()), (false, none.into()));
+        let (odd, all) =
+            text(MemberCounts { counted: 1, inactive: 2, unreadable: 3, elsewhere: 4, others: 5 });
         assert!(odd && all.starts_with("Of the 15 members"), "{all}");
         assert!(
             ["3 cannot", "4 are named", "5 are not patients"].iter().all(|part| all.contains(part)),

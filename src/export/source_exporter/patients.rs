@@ -3,9 +3,11 @@
 
 use std::collections::HashSet;
 
-use super::group::{self, Members};
-use crate::export::{CancelToken, ExportError};
-use crate::index::{Index, Key, Look, key};
+use super::context::PlanContext;
+use super::group;
+use super::roster::MemberCounts;
+use crate::export::ExportError;
+use crate::index::{Key, Look, key};
 use crate::job::{ALL_PATIENTS, ExportRequest, Level};
 
 /// Whether the request is about some patients only, each of whom must be there.
@@ -27,28 +29,25 @@ pub struct AskedFor {
     /// The patients; `None` for everybody.
     pub patients: Option<HashSet<Key>>,
     /// Of a Group, what became of its members.
-    pub members: Option<Members>,
+    pub members: Option<MemberCounts>,
 }
 
-/// Whose compartments the request is about.
+/// Returns whose compartments the request is about.
 ///
 /// # Errors
-/// Those of [`group::members`]; [`ExportError::PatientNotFound`] if a patient that is named is
-/// no member, or if the source does not know of it.
-pub fn asked_for(
-    index: &Index,
-    look: &Look<'_>,
-    request: &ExportRequest,
-    cancel: &CancelToken,
-) -> Result<AskedFor, ExportError> {
-    let members = group_of(request).map(|id| group::members(index, look, id, cancel)).transpose()?;
-    let (patients, members) = members.unzip();
-    let named = &request.parameters().patients;
+/// Those of [`group::roster`] and of [`GroupRoster::at`](super::roster::GroupRoster::at);
+/// [`ExportError::PatientNotFound`] if a patient that is named is no member, or if the source does
+/// not know of it.
+pub fn asked_for(context: &PlanContext<'_>) -> Result<AskedFor, ExportError> {
+    let look = context.look;
+    let members = group_of(context.request).map(|id| group::roster(context, id)?.at(look.taken_at));
+    let (patients, members) = members.transpose()?.unzip();
+    let named = &context.request.parameters().patients;
     if named.is_empty() {
         return Ok(AskedFor { patients, members });
     }
     let named: HashSet<_> = named.iter().map(|id| key(&format!("Patient/{id}"))).collect();
-    if patients.is_some_and(|members| !named.is_subset(&members)) || !are_known(look, &named, cancel)? {
+    if patients.is_some_and(|members| !named.is_subset(&members)) || !are_known(look, &named) {
         return Err(ExportError::PatientNotFound);
     }
     Ok(AskedFor { patients: Some(named), members: None })
@@ -56,27 +55,6 @@ pub fn asked_for(
 
 /// Whether the source knows of all of them: by a Patient, by anything that names them where that
 /// makes it theirs, in any version, or by their deletion.
-fn are_known(look: &Look<'_>, patients: &HashSet<Key>, cancel: &CancelToken) -> Result<bool, ExportError> {
-    let mut unknown = patients.clone();
-    let mut meet = |patient: &Key| {
-        unknown.remove(patient);
-        unknown.is_empty()
-    };
-    let mut deleted = look.overlay.gone().iter().flat_map(|gone| &gone.patients);
-    if deleted.any(&mut meet) {
-        return Ok(true);
-    }
-    for segment in &look.segments {
-        let reader = segment.open()?;
-        for chunk in &segment.chunks {
-            cancel.check()?;
-            for patient in reader.links(chunk)?.everybody() {
-                cancel.check()?;
-                if meet(patient) {
-                    return Ok(true);
-                }
-            }
-        }
-    }
-    Ok(false)
+fn are_known(look: &Look<'_>, patients: &HashSet<Key>) -> bool {
+    patients.iter().all(|patient| look.totals.patient(patient).is_some())
 }

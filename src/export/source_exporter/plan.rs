@@ -3,18 +3,19 @@
 
 use std::collections::BTreeSet;
 
-use super::chosen::{each_chosen, each_of, line_feeds, selection};
+use super::chosen::{each_chosen, each_of, line_feeds};
+use super::context::PlanContext;
 use super::copy::{Slice, TouchedSums};
 use super::deleted::{self, Told};
 use super::lines::{LineOptions, Lines, PartLines};
 use super::notes::{self, Note};
 use super::remarks::Remarks;
 use super::runs::{Run, RunWriter};
-use super::{Content, SourceOptions, organized};
-use crate::export::{CancelToken, ExportError};
+use super::{Content, organized};
+use crate::export::ExportError;
 use crate::fhir::ResourceType;
-use crate::index::{BLOCK, Chunk, Index, Look};
-use crate::job::{ExportRequest, OrganizeBy};
+use crate::index::{BLOCK, Chunk, Look};
+use crate::job::OrganizeBy;
 use crate::source::SourceFile;
 
 /// How many bytes of the source a part may read for each that it copies, before it is cut.
@@ -34,18 +35,12 @@ pub struct Contents {
 }
 
 /// What an export of the request copies, and says of its source.
-pub fn contents(
-    index: &Index,
-    look: &Look<'_>,
-    request: &ExportRequest,
-    options: &SourceOptions,
-    cancel: &CancelToken,
-) -> Result<Contents, ExportError> {
-    let mut contents = match request.parameters().organize_by {
-        Some(OrganizeBy::Patient) => blocks(index, look, request, options, cancel)?,
-        None => copies(index, look, request, options, cancel)?,
+pub fn contents(context: &PlanContext<'_>) -> Result<Contents, ExportError> {
+    let mut contents = match context.request.parameters().organize_by {
+        Some(OrganizeBy::Patient) => blocks(context)?,
+        None => copies(context)?,
     };
-    let remarks = Remarks::of(look);
+    let remarks = Remarks::of(context.look);
     contents.bytes += remarks.bytes();
     let Remarks { lines, list } = remarks;
     if !list.is_empty() {
@@ -55,15 +50,10 @@ pub fn contents(
 }
 
 /// What is selected, type by type.
-fn copies(
-    index: &Index,
-    look: &Look<'_>,
-    request: &ExportRequest,
-    options: &SourceOptions,
-    cancel: &CancelToken,
-) -> Result<Contents, ExportError> {
-    let selection = selection(index, look, request, options, cancel)?;
-    let mut parts = Parts::new(options.part_bytes, LineOptions::of(request, index.bases()), cancel)?;
+fn copies(context: &PlanContext<'_>) -> Result<Contents, ExportError> {
+    let PlanContext { look, cancel, .. } = *context;
+    let selection = context.selection()?;
+    let mut parts = Parts::of(context)?;
     let tally = each_chosen(look, &selection, cancel, |s, chunk, chosen| {
         parts.add(s, &look.segments[s].file, chunk, chosen, &mut std::iter::empty());
     })?;
@@ -76,16 +66,10 @@ fn copies(
 }
 
 /// What is selected, patient by patient (O-3), and what is told of resources that are gone.
-fn blocks(
-    index: &Index,
-    look: &Look<'_>,
-    request: &ExportRequest,
-    options: &SourceOptions,
-    cancel: &CancelToken,
-) -> Result<Contents, ExportError> {
-    let planned = organized::plan(index, look, request, options, cancel)?;
-    let mut told = Parts::new(options.part_bytes, LineOptions::of(request, index.bases()), cancel)?;
-    told.add_told(look, planned.told)?;
+fn blocks(context: &PlanContext<'_>) -> Result<Contents, ExportError> {
+    let planned = organized::plan(context)?;
+    let mut told = Parts::of(context)?;
+    told.add_told(context.look, planned.told)?;
     let told = told.finish();
     let parts = planned.parts.into_iter().map(|(weight, blocks)| (weight, Content::Blocks(blocks)));
     let mut parts: Vec<_> = parts.chain(told.parts).collect();
@@ -126,7 +110,9 @@ struct Parts {
 }
 
 impl Parts {
-    fn new(part_bytes: u64, lines: LineOptions, cancel: &CancelToken) -> Result<Self, ExportError> {
+    fn of(context: &PlanContext<'_>) -> Result<Self, ExportError> {
+        let PlanContext { index, request, options, cancel, .. } = *context;
+        let (part_bytes, lines) = (options.part_bytes, LineOptions::of(request, index.bases()));
         let (url_growth, bases) = (lines.url_growth(), lines.bases.clone());
         let rules = Lines::new(lines, cancel)?;
         let lines = PartLines { bases, told: Vec::new() };

@@ -7,8 +7,8 @@ use std::io;
 use jiff::Timestamp;
 
 use super::SourceOptions;
-use super::group::Members;
 use super::patients::AskedFor;
+use super::roster::MemberCounts;
 use crate::config::{Devices, References};
 use crate::export::CancelToken;
 use crate::fhir::{ResourceType, compartment};
@@ -17,7 +17,7 @@ use crate::job::{ExportRequest, Level, Provenances, Share};
 
 /// What is done with resources of a type.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Rule {
+pub enum Rule {
     /// They are left out.
     Never,
     /// All are exported.
@@ -59,7 +59,7 @@ pub struct Selection {
     whole: [bool; 256],
     patients: Patients,
     /// Of a Group, what became of its members.
-    members: Option<Members>,
+    members: Option<MemberCounts>,
     provenances: Option<Provenances>,
     /// Whether it is about what has changed since an instant.
     has_since: bool,
@@ -124,7 +124,7 @@ impl Selection {
     }
 
     /// The rule for resources of that type that name patients, or none.
-    fn rule(&self, type_index: u8, names_patients: bool) -> Rule {
+    pub fn rule(&self, type_index: u8, names_patients: bool) -> Rule {
         match type_index {
             NOTHING => Rule::Never,
             index if index == ResourceType::DEVICE.index() && names_patients => self.owned_devices,
@@ -182,8 +182,26 @@ impl Selection {
         }
     }
 
+    /// Those patients, if it is not about everybody.
+    pub fn each_patient(&self) -> Option<impl Iterator<Item = &Key>> {
+        match &self.patients {
+            Patients::Everybody => None,
+            Patients::These(these) => Some(these.iter()),
+        }
+    }
+
+    /// The instants between which ages must lie, in nanoseconds.
+    pub fn ages(&self) -> (i64, i64) {
+        (self.after, self.before)
+    }
+
+    /// Whether there are Groups that it must not tell of.
+    pub fn has_some_groups_only(&self) -> bool {
+        self.groups.is_some()
+    }
+
     /// Of a Group, what became of its members.
-    pub fn members(&self) -> Option<&Members> {
+    pub fn members(&self) -> Option<&MemberCounts> {
         self.members.as_ref()
     }
 
@@ -285,6 +303,12 @@ impl Selection {
                 self.reaches(gone.type_index, gone.patients.iter().map(|patient| these.contains(patient)))
             }
         }
+    }
+
+    /// Whether the client may be told that a resource of that type is gone.
+    pub fn may_tell_of_deletions(&self, type_index: u8) -> bool {
+        let is_asked_for = |names_patients| self.rule(type_index, names_patients) != Rule::Never;
+        self.whole[usize::from(type_index)] && (is_asked_for(false) || is_asked_for(true))
     }
 
     /// Whether a resource of that age is exported: between the bounds, or of unknown age.

@@ -11,7 +11,7 @@ use super::group;
 use super::{PATIENCE, SourceExporter};
 use crate::export::{CHECK_PATIENCE, CancelToken, ExportError, GroupName};
 use crate::fhir::ResourceType;
-use crate::index::{Index, Look, NOTHING, Segment, Spot, key, keys, text_of};
+use crate::index::{Index, Look, Segment, Spot, key, keys, text_of};
 use crate::job::ALL_PATIENTS;
 
 /// The Groups of one version of the source, by their ids.
@@ -50,7 +50,8 @@ impl SourceExporter {
                 return Ok(known.groups.clone());
             }
         }
-        let spots: Vec<_> = all(&look).map(|(s, c, n)| (look.segments[s as usize].clone(), c, n)).collect();
+        let spots: Vec<_> =
+            look.totals.groups().map(|(s, c, n)| (look.segments[s as usize].clone(), c, n)).collect();
         drop(look);
         let all_patients =
             GroupName { id: ALL_PATIENTS.into(), name: Some(ALL_PATIENTS_NAME.into()), identifier: None };
@@ -87,6 +88,9 @@ pub fn patiently<T>(mut attempt: impl FnMut() -> Result<T, ExportError>) -> Resu
 /// Where the resource of that type and id is.
 pub fn find(look: &Look<'_>, resource_type: ResourceType, id: &str) -> Result<Option<Spot>, ExportError> {
     let wanted = key(&format!("{}/{id}", resource_type.as_str()));
+    if resource_type == ResourceType::GROUP {
+        return Ok(look.totals.group(&wanted));
+    }
     let index = resource_type.index();
     for (s, segment) in look.segments.iter().enumerate().rev() {
         let chunks = segment.chunks.iter().enumerate().rev();
@@ -133,15 +137,6 @@ const ALL_PATIENTS_NAME: &str = "All patients";
 
 /// The Group that is always there: it names no members, which are everybody, but counts them.
 fn all_patients(look: &Look<'_>) -> Vec<u8> {
-    let patient = ResourceType::PATIENT.index();
-    let mut patients = 0;
-    for (s, segment) in look.segments.iter().enumerate() {
-        for (c, chunk) in segment.chunks.iter().enumerate() {
-            let types = chunk.types();
-            patients += types.iter().filter(|index| **index == patient).count();
-            patients -= look.overlay.superseded(s, c).filter(|n| types[*n] == patient).count();
-        }
-    }
     let group = json!({
         "resourceType": "Group",
         "id": ALL_PATIENTS,
@@ -149,34 +144,17 @@ fn all_patients(look: &Look<'_>) -> Vec<u8> {
         "type": "person",
         "actual": true,
         "name": ALL_PATIENTS_NAME,
-        "quantity": patients,
+        "quantity": look.totals.count(ResourceType::PATIENT),
     });
     group.to_string().into_bytes()
 }
 
-/// Where Groups are, those that a later line replaces left out.
-fn all<'l>(look: &'l Look<'_>) -> impl Iterator<Item = Spot> + 'l {
-    let group = ResourceType::GROUP.index();
-    look.segments.iter().enumerate().flat_map(move |(s, segment)| {
-        segment.chunks.iter().enumerate().flat_map(move |(c, chunk)| {
-            let mut counts: Vec<_> = chunk.types().iter().map(|index| *index == group).collect();
-            look.overlay.superseded(s, c).for_each(|n| counts[n] = false);
-            let places = (0u32..).zip(counts).filter(|(_, counts)| *counts);
-            places.map(move |(n, _)| (s as u32, c as u32, n))
-        })
-    })
-}
-
-/// Tells versions of the files with Groups apart.
+/// Tells versions of the files with Groups, and of what counts of them, apart.
 fn version(look: &Look<'_>) -> u128 {
-    let group = ResourceType::GROUP.index();
     let mut hash = Xxh3Default::new();
-    for segment in &look.segments {
-        if segment.chunks.iter().any(|chunk| chunk.types().contains(&group)) {
-            hash.update(segment.file.name.as_bytes());
-            hash.update(&[NOTHING]);
-            hash.update(segment.file.fingerprint.as_bytes());
-        }
+    for (s, c, n) in look.totals.groups() {
+        hash.update(look.segments[s as usize].file.fingerprint.as_bytes());
+        [s, c, n].into_iter().for_each(|number| hash.update(&number.to_le_bytes()));
     }
     hash.digest128()
 }

@@ -19,17 +19,15 @@ mod survey;
 
 use serde::{Deserialize, Serialize};
 
-use super::chosen::line_feeds;
+use super::SourceExporter;
+use super::context::PlanContext;
 use super::copy::{Slice, damaged};
 use super::lines::{LineOptions, Lines, PartLines};
-use super::remarks::Remarks;
 use super::runs::Run;
-use super::{SourceExporter, SourceOptions, notes};
 use crate::export::{CancelToken, ExportError, PartWriter};
 use crate::fhir::reference::Bases;
 use crate::fhir::{IssueCode, OperationOutcome, ResourceType, Severity};
-use crate::index::{Index, Look, text_of};
-use crate::job::ExportRequest;
+use crate::index::text_of;
 use crate::source::SourceFile;
 
 use blocks::Block;
@@ -64,40 +62,13 @@ struct Stage {
 ///
 /// # Errors
 /// Those of a plan.
-pub fn plan(
-    index: &Index,
-    look: &Look<'_>,
-    request: &ExportRequest,
-    options: &SourceOptions,
-    cancel: &CancelToken,
-) -> Result<Planned, ExportError> {
-    let mut survey = Survey::new(index, look, request, options, cancel)?;
+pub fn plan(context: &PlanContext<'_>) -> Result<Planned, ExportError> {
+    let PlanContext { index, look, request, options, cancel, .. } = *context;
+    let mut survey = Survey::new(context)?;
     let (told, notes) = (std::mem::take(&mut survey.told), std::mem::take(&mut survey.notes));
     let mut stages = Stages::new(look, &LineOptions::of(request, index.bases()), *options, cancel);
     survey.blocks().try_for_each(|block| stages.add(block))?;
     stages.finish(survey.left_out, told, notes)
-}
-
-/// Bytes that an export of the request writes, at the most: as many as its plan will say.
-///
-/// # Errors
-/// Those of a plan.
-pub fn size(
-    index: &Index,
-    look: &Look<'_>,
-    request: &ExportRequest,
-    options: &SourceOptions,
-    cancel: &CancelToken,
-) -> Result<u64, ExportError> {
-    let survey = Survey::new(index, look, request, options, cancel)?;
-    let mut blocks = 0;
-    for block in survey.blocks() {
-        cancel.check()?;
-        blocks += stages::bytes(&block, options.max_file_bytes);
-    }
-    let told = survey.told.iter().map(|told| told.bytes).sum::<u64>() + line_feeds(survey.told.len());
-    let notes = notes::bytes(&survey.notes);
-    Ok(blocks + told + notes + left_out_bytes(survey.left_out) + Remarks::of(look).bytes())
 }
 
 /// Says that resources were left out, if some were. Where their number is not for the client, it is

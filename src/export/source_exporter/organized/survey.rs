@@ -12,14 +12,15 @@ use super::along::Along;
 use super::beside::Beside;
 use super::bound::Bound;
 use crate::config::References;
+use crate::export::source_exporter::SourceOptions;
+use crate::export::source_exporter::context::PlanContext;
 use crate::export::source_exporter::deleted::{self, Told};
 use crate::export::source_exporter::lines::LineOptions;
 use crate::export::source_exporter::notes::{self, Note, Tally};
 use crate::export::source_exporter::select::Selection;
-use crate::export::source_exporter::{SourceOptions, patients};
 use crate::export::{CancelToken, ExportError};
 use crate::fhir::ResourceType;
-use crate::index::{Chunk, Index, Key, Links, Look, SegmentReader, Span, Spot, keys};
+use crate::index::{Chunk, Key, Links, Look, SegmentReader, Span, Spot, keys};
 use crate::job::{ExportRequest, Level};
 
 /// Blocks that one resource stands in at the most. A Group names its members and is in the
@@ -65,14 +66,9 @@ impl Survey {
     ///
     /// # Errors
     /// Those of a plan.
-    pub fn new(
-        index: &Index,
-        look: &Look<'_>,
-        request: &ExportRequest,
-        options: &SourceOptions,
-        cancel: &CancelToken,
-    ) -> Result<Self, ExportError> {
-        let asked_for = patients::asked_for(index, look, request, cancel)?;
+    pub fn new(context: &PlanContext<'_>) -> Result<Self, ExportError> {
+        let PlanContext { index, look, request, options, cancel, .. } = *context;
+        let asked_for = context.asked_for()?;
         let plain = Selection::new(request, options, asked_for.clone());
         let bound = Bound::new(LineOptions::of(request, index.bases()), cancel)?;
         let may_tell = request.access.restrictions().next().is_none();

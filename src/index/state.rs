@@ -1,0 +1,147 @@
+//! What an index knows at one instant, and what is said of it in logs and metrics.
+
+use std::io;
+use std::sync::Arc;
+use std::time::Duration;
+
+use jiff::Timestamp;
+use parking_lot::RwLockReadGuard;
+
+use super::build::{BuildError, Task};
+use super::overlay::Overlay;
+use super::segment::Segment;
+use super::totals::SourceTotals;
+use crate::source::{LeftOut, Reason, SourceError};
+use crate::telemetry;
+
+/// What is known now.
+#[derive(Default)]
+pub struct State {
+    /// The files, in the order of their names.
+    pub segments: Vec<Arc<Segment>>,
+    /// What follows from all of them.
+    pub overlay: Overlay,
+    /// What they come to.
+    pub totals: SourceTotals,
+    /// Whether index files were looked for.
+    pub(super) is_loaded: bool,
+}
+
+/// The index as it is at one instant; nobody changes it meanwhile.
+pub struct Look<'a> {
+    /// All that was in the source at this instant is in the index.
+    pub taken_at: Timestamp,
+    /// What else was in the source and is not read.
+    pub left_out: LeftOut,
+    pub(super) state: RwLockReadGuard<'a, State>,
+}
+
+impl std::ops::Deref for Look<'_> {
+    type Target = State;
+
+    fn deref(&self) -> &State {
+        &self.state
+    }
+}
+
+/// Where one is damaged, others may be.
+pub fn check_all(segments: &[Arc<Segment>]) {
+    let damaged = segments.iter().filter(|segment| segment.check().is_err()).count();
+    tracing::warn!(damaged, "index files were checked");
+}
+
+/// That something could be read: a source of which nothing can be is away, and an export of it
+/// would look whole.
+pub fn check_readable(state: &State, left_out: &LeftOut) -> Result<(), BuildError> {
+    if left_out.count(Reason::Unreadable) == 0 || state.has_resources() {
+        return Ok(());
+    }
+    let error = io::Error::other("the files that may have resources cannot be read; the log has the reason");
+    Err(SourceError::Unreadable { name: String::new(), error }.into())
+}
+
+/// Logs that the order of files and lines makes older versions count, if that is new.
+pub fn tell_outdated(segments: &[Arc<Segment>], overlay: &Overlay, before: &Overlay) {
+    let Some(outdated) = overlay.outdated().filter(|outdated| before.outdated() != Some(outdated)) else {
+        return;
+    };
+    let name = |segment: u32| segments.get(segment as usize).map(|segment| &*segment.file.name);
+    tracing::warn!(
+        resources = outdated.count,
+        file = name(outdated.older),
+        newer_in = name(outdated.newer),
+        "older versions take the place of newer ones, because they come later in the order of files and \
+         lines; the first of them is in this file"
+    );
+}
+
+/// Logs the lines of new chunks, from number `kept` on, that are no resources, without their
+/// content (P12).
+pub fn tell_broken(segment: &Segment, kept: usize) {
+    let name = &segment.file.name;
+    if segment.is_barren() {
+        tracing::warn!(file = name, lines = segment.broken_count(0), "a file of the source has no resource");
+        return;
+    }
+    for (line, broken) in segment.broken_lines(kept) {
+        tracing::warn!(file = name, line, reason = broken.text(), "a line of the source is no resource");
+    }
+    let rest = segment.broken_count(kept) - segment.broken_lines(kept).count() as u64;
+    if rest > 0 {
+        tracing::warn!(file = name, lines = rest, "more lines of the source are not resources");
+    }
+}
+
+impl State {
+    /// Resources and gaps.
+    pub fn spans(&self) -> u64 {
+        self.segments.iter().map(|segment| segment.spans()).sum()
+    }
+
+    /// Bytes in memory.
+    pub fn resident_bytes(&self) -> u64 {
+        let chunks = self.segments.iter().flat_map(|segment| &segment.chunks);
+        chunks.map(|chunk| chunk.resident_bytes()).sum::<u64>() + self.totals.resident_bytes()
+    }
+
+    /// Whether there is a resource in the source.
+    pub fn has_resources(&self) -> bool {
+        self.segments.iter().any(|segment| segment.contents().resources > 0)
+    }
+}
+
+/// What the metrics say of an index.
+#[derive(Default)]
+pub struct ShownMetrics {
+    size: telemetry::IndexSize,
+    left_out: telemetry::LeftOutFiles,
+}
+
+impl ShownMetrics {
+    /// Shows what is not read, and files without a resource.
+    pub fn show_left_out(&mut self, state: &State, left_out: &LeftOut) {
+        let barren = state.segments.iter().filter(|segment| segment.is_barren()).count();
+        let counts = left_out.counts().iter().map(|(reason, count)| (reason.label(), *count));
+        self.left_out.set(counts.chain([("no-resource", barren as u64)]).collect());
+    }
+
+    /// Shows, and logs, what was indexed and how large the index is now.
+    pub fn show(&mut self, state: &State, tasks: &[Task], took: Duration) {
+        let indexed: u64 = tasks.iter().map(|task| task.file.size.saturating_sub(task.from())).sum();
+        let (resources, bytes) = (state.spans(), state.resident_bytes());
+        let superseded = state.overlay.superseded_count();
+        tracing::info!(
+            files = state.segments.len(),
+            resources,
+            superseded,
+            resident_bytes = bytes,
+            indexed_files = tasks.len(),
+            indexed_bytes = indexed,
+            ?took,
+            "the index is up to date"
+        );
+        let outdated = state.overlay.outdated().map_or(0, |outdated| outdated.count);
+        self.size.set(resources, superseded as u64, outdated, bytes);
+        telemetry::indexed(indexed, took);
+    }
+}
