@@ -36,7 +36,7 @@ impl Host {
     /// `count` complete exports.
     pub fn exports(&self, count: usize) -> Vec<JobId> {
         let kickoff = || Kickoff {
-            parameters: Parameters { types: vec!["Location".into()], ..Parameters::default() },
+            parameters: Parameters::default().with_types(&["Location"]).expect("a type"),
             ..Kickoff::system()
         };
         block_on(async {

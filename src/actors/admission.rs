@@ -155,14 +155,14 @@ mod tests {
 
     use super::*;
     use crate::config::TenantConfig;
+    use crate::fhir::ResourceType;
     use crate::job::{
         Access, Completion, Failure, FailureReason, JobRecord, JobState, Kickoff, Level, Parameters,
     };
     use crate::view::{PublishedJob, ViewChange};
 
     fn request(owner: &str, tenant: &str, types: &[&str]) -> ExportRequest {
-        let types = types.iter().map(|name| name.to_string()).collect();
-        let parameters = Parameters { types, ..Parameters::default() };
+        let parameters = Parameters::default().with_types(types).unwrap();
         let kickoff = Kickoff { parameters, ..Kickoff::new(Level::Patient) };
         ExportRequest::new(tenant.parse().unwrap(), owner.parse().unwrap(), kickoff, Timestamp::UNIX_EPOCH)
     }
@@ -304,7 +304,7 @@ mod tests {
             request("a", "u", &["Patient", "Group"]),
             request("a", "t", &["Patient"]),
             ExportRequest {
-                access: Access::of_types([("Patient".into(), Vec::new())].into()),
+                access: Access::of_types([(ResourceType::PATIENT, Vec::new())].into()),
                 ..asked.clone()
             },
         ] {

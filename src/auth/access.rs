@@ -22,7 +22,7 @@ impl Scopes {
             }
             Coverage::All => Some(Vec::new()),
         };
-        let covered = |it: ResourceType| share(it).map(|searches| (it.as_str().to_owned(), searches));
+        let covered = |it: ResourceType| share(it).map(|searches| (it, searches));
         Access::of_types(ResourceType::all().filter_map(covered).collect())
     }
 
@@ -34,7 +34,7 @@ impl Scopes {
         match self.coverage(resource_type, Permission::Export) {
             Coverage::None => false,
             Coverage::All => true,
-            Coverage::Restricted(ours) => match held.of_type(resource_type.as_str()) {
+            Coverage::Restricted(ours) => match held.of_type(resource_type) {
                 Share::Matching(theirs) => theirs.iter().all(|search| ours.contains(search)),
                 Share::All | Share::Nothing => false,
             },
@@ -61,11 +61,10 @@ impl Scopes {
 
 /// Returns whether the export may hold resources of a type.
 fn may_hold(request: &RequestSummary, resource_type: ResourceType) -> bool {
-    let name = resource_type.as_str();
-    let is_asked_for = request.types.is_empty() || request.types.iter().any(|it| it == name);
+    let is_asked_for = request.types.is_empty() || request.types.contains(&resource_type);
     let goes_along = resource_type == ResourceType::PROVENANCE && request.provenances.is_some();
     (goes_along || is_asked_for && resource_type.is_exported_at(&request.level))
-        && request.access.of_type(name) != Share::Nothing
+        && request.access.of_type(resource_type) != Share::Nothing
 }
 
 impl Application {
@@ -114,10 +113,11 @@ mod tests {
         let some = "system/Patient.read system/Observation.rs?status=final system/Condition.r \
                     system/Observation.rs?category=laboratory system/Observation.rs?status=final";
         let searches = vec!["category=laboratory".to_string(), "status=final".into()];
-        let types = [("Patient".to_string(), Vec::new()), ("Observation".into(), searches)];
+        let observation = ResourceType::of("Observation").unwrap();
+        let types = [(ResourceType::PATIENT, Vec::new()), (observation, searches)];
         assert_eq!(scopes(some).access(), Access::of_types(types.into()));
         let whole = format!("{some} system/Observation.read");
-        assert_eq!(scopes(&whole).access().of_type("Observation"), Share::All);
+        assert_eq!(scopes(&whole).access().of_type(observation), Share::All);
     }
 
     #[test]
@@ -159,10 +159,7 @@ mod tests {
         let blocks = OutputFile { organized_by: Some(OrganizeBy::Patient), ..file("Patient") };
         let two = "system/Patient.read system/Observation.rs";
         let lab = "system/Patient.read system/Observation.rs?category=laboratory";
-        let types = |names: &[&str]| {
-            let types = names.iter().map(ToString::to_string).collect();
-            Parameters { types, ..Parameters::default() }
-        };
+        let types = |names: &[&str]| Parameters::default().with_types(names).unwrap();
         let some = types(&["Patient", "Observation"]);
         let with = Parameters { provenances: Some(Provenances::Latest), ..some.clone() };
         for (kicked_off, asked, asking, may) in [

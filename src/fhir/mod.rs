@@ -9,6 +9,7 @@ pub mod date_time;
 pub mod elements;
 mod export_operation;
 pub mod instant;
+mod level;
 mod outcome;
 mod quoted;
 pub mod reference;
@@ -20,6 +21,7 @@ pub use export_operation::{
     EXPORT_OPERATIONS, EXPORT_PARAMETERS, ExportOperation, ExportParameter, GROUP_EXPORT, PATIENT_EXPORT,
     ParameterScope, SYSTEM_EXPORT,
 };
+pub use level::{ALL_PATIENTS, Level};
 pub use outcome::{IssueCode, OperationOutcome, Severity};
 pub use quoted::quoted;
 pub use resource_type::ResourceType;

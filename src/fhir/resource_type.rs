@@ -14,13 +14,15 @@ enum ExportRole {
     Other,
 }
 
+use std::borrow::Cow;
 use std::sync::LazyLock;
 
+use serde::{Deserialize, Serialize};
 use xxhash_rust::xxh3::xxh3_64;
 
 use ExportRole::*;
 
-use crate::job::Level;
+use super::Level;
 
 /// All concrete resource types, in alphabetical order.
 const TYPES: &[(&str, ExportRole)] = &[
@@ -173,7 +175,7 @@ const TYPES: &[(&str, ExportRole)] = &[
     ("VisionPrescription", Compartment),
 ];
 
-/// A resource type of FHIR R4.
+/// A resource type of FHIR R4; in JSON its name. Types are in alphabetical order.
 ///
 /// ```
 /// use evanesce::ResourceType;
@@ -181,7 +183,8 @@ const TYPES: &[(&str, ExportRole)] = &[
 /// assert_eq!(ResourceType::of("Patient").map(ResourceType::as_str), Some("Patient"));
 /// assert_eq!(ResourceType::of("patient"), None);
 /// ```
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(into = "&'static str", try_from = "Cow<'_, str>")]
 pub struct ResourceType(u8);
 
 /// More than twice as many as there are types.
@@ -202,6 +205,20 @@ static BY_NAME: LazyLock<[Option<ResourceType>; SLOTS]> = LazyLock::new(|| {
 
 fn slot(name: &str) -> usize {
     (xxh3_64(name.as_bytes()) % SLOTS as u64) as usize
+}
+
+impl From<ResourceType> for &'static str {
+    fn from(resource_type: ResourceType) -> Self {
+        resource_type.as_str()
+    }
+}
+
+impl TryFrom<Cow<'_, str>> for ResourceType {
+    type Error = &'static str;
+
+    fn try_from(name: Cow<'_, str>) -> Result<Self, Self::Error> {
+        Self::of(&name).ok_or("not a resource type of FHIR R4")
+    }
 }
 
 impl ResourceType {

@@ -14,7 +14,7 @@ use super::query::percent_decoded;
 use super::recorded::level_name;
 use super::{Api, ApiError, Caller, accept, body, query, scope};
 use crate::audit::AuditedEvent;
-use crate::fhir::{IssueCode, OperationOutcome, Severity};
+use crate::fhir::{IssueCode, OperationOutcome, ResourceType, Severity};
 use crate::job::{Access, ExportRequest, Handout, JobId, Level, Parameters};
 use crate::{Kickoff, Submission, SubmitError};
 
@@ -175,7 +175,7 @@ async fn first_end(jobs: &[JobId], api: &Api) -> u64 {
 fn accepted(parameters: &Parameters) -> Option<OperationOutcome> {
     let text = "Binary resources have no files of their own: they are handled as contained in the \
                 resources that refer to them.";
-    let asks_for_binaries = parameters.types.iter().any(|name| name == "Binary");
+    let asks_for_binaries = parameters.types.contains(&ResourceType::BINARY);
     asks_for_binaries.then(|| OperationOutcome::new(Severity::Information, IssueCode::Structure, text))
 }
 

@@ -43,7 +43,7 @@ pub fn access(
     given: &[(String, String)],
 ) -> Result<Access, ApiError> {
     let access = scopes.access();
-    let is_covered = |it: &ResourceType| access.of_type(it.as_str()) != Share::Nothing;
+    let is_covered = |it: &ResourceType| access.of_type(*it) != Share::Nothing;
     let beyond: BTreeSet<_> = given.iter().flat_map(named).filter(|it| !is_covered(it)).collect();
     if !beyond.is_empty() {
         let beyond: Vec<_> = beyond.into_iter().map(ResourceType::as_str).collect();

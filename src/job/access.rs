@@ -7,6 +7,8 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use serde::{Deserialize, Serialize};
 
+use crate::fhir::ResourceType;
+
 /// The types and the Groups that an export may hold; by default, everything.
 ///
 /// ```
@@ -22,7 +24,7 @@ use serde::{Deserialize, Serialize};
 pub struct Access {
     /// `None` for all types; else each type with its restrictions.
     #[serde(skip_serializing_if = "Option::is_none")]
-    types: Option<BTreeMap<String, Vec<String>>>,
+    types: Option<BTreeMap<ResourceType, Vec<String>>>,
     /// `None` for all Groups; else their ids.
     #[serde(skip_serializing_if = "Option::is_none")]
     groups: Option<BTreeSet<String>>,
@@ -49,10 +51,10 @@ impl Access {
         Self::default()
     }
 
-    /// Resources of these types, by their names. Each type has its restrictions, which are
+    /// Resources of these types. Each type has its restrictions, which are
     /// searches such as `category=laboratory`: of a type that has some, what matches at least one
     /// of them; of a type without, all.
-    pub fn of_types(types: BTreeMap<String, Vec<String>>) -> Self {
+    pub fn of_types(types: BTreeMap<ResourceType, Vec<String>>) -> Self {
         Self { types: Some(types), groups: None }
     }
 
@@ -72,11 +74,11 @@ impl Access {
         *self == Self::default()
     }
 
-    /// How much of the type of that name there may be.
-    pub fn of_type(&self, name: &str) -> Share<'_> {
+    /// How much of that type there may be.
+    pub fn of_type(&self, resource_type: ResourceType) -> Share<'_> {
         match &self.types {
             None => Share::All,
-            Some(types) => match types.get(name).map(Vec::as_slice) {
+            Some(types) => match types.get(&resource_type).map(Vec::as_slice) {
                 None => Share::Nothing,
                 Some([]) => Share::All,
                 Some(searches) => Share::Matching(searches),
@@ -97,8 +99,9 @@ impl Access {
     /// Bytes of its texts.
     pub(super) fn bytes(&self) -> usize {
         let types = self.types.iter().flatten();
-        let types =
-            types.map(|(name, searches)| name.len() + searches.iter().map(String::len).sum::<usize>());
+        let types = types.map(|(of_type, searches)| {
+            of_type.as_str().len() + searches.iter().map(String::len).sum::<usize>()
+        });
         types.sum::<usize>() + self.groups.iter().flatten().map(String::len).sum::<usize>()
     }
 
@@ -106,7 +109,9 @@ impl Access {
     /// `Observation?category=laboratory`.
     pub fn restrictions(&self) -> impl Iterator<Item = String> {
         let types = self.types.iter().flatten();
-        types.flat_map(|(name, searches)| searches.iter().map(move |search| format!("{name}?{search}")))
+        types.flat_map(|(of_type, searches)| {
+            searches.iter().map(move |search| format!("{}?{search}", of_type.as_str()))
+        })
     }
 }
 
@@ -117,14 +122,15 @@ mod tests {
     #[test]
     fn a_type_is_covered_wholly_in_part_or_not_at_all() {
         let searches = vec!["category=laboratory".to_string(), "status=final".into()];
-        let types = [("Patient".to_string(), Vec::new()), ("Observation".into(), searches.clone())];
+        let of = |name| ResourceType::of(name).unwrap();
+        let types = [(ResourceType::PATIENT, Vec::new()), (of("Observation"), searches.clone())];
         let access = Access::of_types(types.into());
-        assert_eq!(access.of_type("Patient"), Share::All);
-        assert_eq!(access.of_type("Observation"), Share::Matching(&searches));
-        assert_eq!(access.of_type("Condition"), Share::Nothing);
+        assert_eq!(access.of_type(ResourceType::PATIENT), Share::All);
+        assert_eq!(access.of_type(of("Observation")), Share::Matching(&searches));
+        assert_eq!(access.of_type(of("Condition")), Share::Nothing);
         let restrictions: Vec<_> = access.restrictions().collect();
         assert_eq!(restrictions, ["Observation?category=laboratory", "Observation?status=final"]);
-        assert_eq!(Access::everything().of_type("Condition"), Share::All);
+        assert_eq!(Access::everything().of_type(of("Condition")), Share::All);
         assert_eq!(Access::everything().restrictions().count(), 0);
         let access = access.of_groups(["cohort-1".to_string()].into());
         assert!(access.has_group("cohort-1") && !access.has_group("cohort-2"), "P15");

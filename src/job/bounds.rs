@@ -93,20 +93,21 @@ impl ExportRequest {
         let bytes = |texts: &[String]| texts.iter().map(String::len).sum::<usize>();
         check_items("_type", asked.types.len(), MAX_TYPES)?;
         check_items("_typeFilter", asked.type_filters.len(), MAX_FILTERS)?;
-        check_bytes("_typeFilter", bytes(&asked.type_filters), MAX_FILTER_BYTES)?;
-        check_items("_elements", asked.elements.len(), MAX_ELEMENTS)?;
+        let filter_bytes = asked.type_filters.iter().map(|filter| filter.as_str().len()).sum();
+        check_bytes("_typeFilter", filter_bytes, MAX_FILTER_BYTES)?;
+        check_items("_elements", asked.elements.items().len(), MAX_ELEMENTS)?;
         check_items("patient", asked.patients.len(), MAX_PATIENTS)?;
         // One more says how many there are beside.
         check_items("ignored", asked.ignored.len(), MAX_NOTICES + 1)?;
         check_bytes("the kick-off URL", self.kickoff.url.len(), MAX_URL_BYTES)?;
         check_bytes("the base URL", self.kickoff.base_url.len(), MAX_URL_BYTES)?;
-        let lists =
-            [&asked.types, &asked.type_filters, &asked.elements, &asked.patients, &asked.ignored].into_iter();
+        let types: usize = asked.types.iter().map(|it| it.as_str().len()).sum();
+        let lists = [asked.elements.items(), &asked.patients, &asked.ignored].into_iter();
         let group = match self.level() {
             super::Level::Group { id } => id.len(),
             super::Level::System | super::Level::Patient => 0,
         };
-        let all = lists.map(|list| bytes(list)).sum::<usize>() + group + self.access.bytes();
+        let all = types + filter_bytes + lists.map(bytes).sum::<usize>() + group + self.access.bytes();
         check_bytes("the request", all, MAX_TEXT_BYTES)
     }
 }
@@ -116,7 +117,9 @@ mod tests {
     use jiff::Timestamp;
 
     use super::*;
-    use crate::job::{Access, Kickoff, Level};
+    use crate::fhir::ResourceType;
+    use crate::fhir::search::TypeFilter;
+    use crate::job::{Access, Kickoff, Level, Parameters};
 
     #[test]
     fn p13_a_request_is_taken_at_each_bound_and_refused_beyond_it() {
@@ -127,9 +130,24 @@ mod tests {
         let texts = |count: usize| vec!["x".to_string(); count];
         type Fill = fn(&mut ExportRequest, Vec<String>);
         let lists: [(&str, usize, Fill); 5] = [
-            ("_type", MAX_TYPES, |it, texts| it.kickoff.parameters.types = texts),
-            ("_typeFilter", MAX_FILTERS, |it, texts| it.kickoff.parameters.type_filters = texts),
-            ("_elements", MAX_ELEMENTS, |it, texts| it.kickoff.parameters.elements = texts),
+            ("_type", MAX_TYPES, |it, texts| {
+                it.kickoff.parameters.types = vec![ResourceType::PATIENT; texts.len()];
+            }),
+            ("_typeFilter", MAX_FILTERS, |it, texts| {
+                it.kickoff.parameters.type_filters =
+                    vec![TypeFilter::parse("Patient?name=x").unwrap(); texts.len()];
+            }),
+            ("_elements", MAX_ELEMENTS, |it, texts| {
+                let items = ResourceType::all().flat_map(|of_type| {
+                    let elements =
+                        ["id", "meta", "implicitRules", "language", "text", "contained", "extension"];
+                    elements.map(|element| format!("{}.{element}", of_type.as_str()))
+                });
+                let is_there = |item: &String| Parameters::default().with_elements(&[item]).is_ok();
+                let items: Vec<_> = items.filter(is_there).take(texts.len()).collect();
+                let parameters = std::mem::take(&mut it.kickoff.parameters);
+                it.kickoff.parameters = parameters.with_elements(&items).unwrap();
+            }),
             ("patient", MAX_PATIENTS, |it, texts| it.kickoff.parameters.patients = texts),
             ("ignored", MAX_NOTICES + 1, |it, texts| it.kickoff.parameters.ignored = texts),
         ];
@@ -142,11 +160,15 @@ mod tests {
         }
         let text = |bytes: usize| vec!["x".repeat(bytes)];
         let bytes: [(&str, usize, Fill); 4] = [
-            ("_typeFilter", MAX_FILTER_BYTES, |it, texts| it.kickoff.parameters.type_filters = texts),
+            ("_typeFilter", MAX_FILTER_BYTES, |it, texts| {
+                let text = texts.concat().replacen(&"x".repeat("Patient?name=".len()), "Patient?name=", 1);
+                it.kickoff.parameters.type_filters = vec![TypeFilter::parse(&text).unwrap()];
+            }),
             ("the kick-off URL", MAX_URL_BYTES, |it, texts| it.kickoff.url = texts.concat()),
             ("the base URL", MAX_URL_BYTES, |it, texts| it.kickoff.base_url = texts.concat()),
             ("the request", MAX_TEXT_BYTES, |it, texts| {
-                it.access = Access::of_types([(String::new(), texts)].into());
+                let rest = texts.concat()["Patient".len()..].into();
+                it.access = Access::of_types([(ResourceType::PATIENT, vec![rest])].into());
             }),
         ];
         for (what, most, fill) in bytes {

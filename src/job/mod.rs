@@ -14,13 +14,14 @@ mod request;
 mod summary;
 mod transition;
 
+pub use crate::fhir::{ALL_PATIENTS, Level};
 pub use access::{Access, Share};
 pub use completion::{Coded, Coding, Completion, JobDocument, OutputFile, SealedPart};
 pub use handout::Handout;
 pub use id::{ClientId, InvalidName, JobId, TenantId};
-pub use parameters::{OrganizeBy, Parameters, Provenances};
+pub use parameters::{OrganizeBy, ParameterError, Parameters, Provenances};
 pub use receipt::{Erasure, Receipt, Swept};
 pub use record::{Failure, FailureReason, JobRecord, JobState, Mark, MarkReason, StateName, SweepFailure};
-pub use request::{ALL_PATIENTS, ExportRequest, Kickoff, Level};
+pub use request::{ExportRequest, Kickoff};
 pub use summary::RequestSummary;
 pub use transition::{ERASURE_ORDER, Effect, Event, MARK_ORDER, Refusal, transition};

@@ -1,7 +1,12 @@
-//! The parameters of a kick-off (REQUIREMENTS section 3), read and checked.
+//! The parameters of a kick-off (REQUIREMENTS section 3), read and checked: types, filters and
+//! elements are parsed once, and written as the texts that they were read from.
 
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
+
+use crate::fhir::elements::{Elements, ElementsError};
+use crate::fhir::search::{FilterError, TypeFilter};
+use crate::fhir::{ResourceType, quoted};
 
 /// What a client asked for beside the level. The default asks for everything.
 ///
@@ -19,7 +24,7 @@ use serde::{Deserialize, Serialize};
 #[serde(default)]
 pub struct Parameters {
     /// The types of `_type`, without repeats; empty means all that the level exports.
-    pub types: Vec<String>,
+    pub types: Vec<ResourceType>,
     /// `_since`: only resources changed later than this, and those of unknown age.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub since: Option<Timestamp>,
@@ -29,10 +34,10 @@ pub struct Parameters {
     /// `_typeFilter`: searches such as `Observation?status=final`; those of one type are
     /// OR-ed, a type without one is not filtered.
     #[serde(skip_serializing_if = "Vec::is_empty")]
-    pub type_filters: Vec<String>,
+    pub type_filters: Vec<TypeFilter>,
     /// `_elements`: items such as `Patient.name` or `identifier`.
-    #[serde(skip_serializing_if = "Vec::is_empty")]
-    pub elements: Vec<String>,
+    #[serde(skip_serializing_if = "Elements::is_empty")]
+    pub elements: Elements,
     /// `patient`: ids of the patients whose compartments are exported; empty means all that
     /// the level has.
     #[serde(skip_serializing_if = "Vec::is_empty")]
@@ -55,6 +60,52 @@ pub struct Parameters {
     /// for the manifest's `error` files (K-5).
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub ignored: Vec<String>,
+}
+
+/// A text that is no value of a parameter. What it says is for who gave the text, and may quote it
+/// (P12).
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum ParameterError {
+    /// A name of `_type` is no resource type.
+    #[error("_type {} is no resource type of FHIR R4; names are case-sensitive.", quoted(.0))]
+    UnknownType(String),
+    /// A filter of `_typeFilter` cannot be served.
+    #[error("_typeFilter: {0}")]
+    TypeFilter(#[from] FilterError),
+    /// An item of `_elements` names no element.
+    #[error("_elements: {0}")]
+    Elements(#[from] ElementsError),
+}
+
+impl Parameters {
+    /// The same with these types, by their names; the ones before are forgotten.
+    ///
+    /// # Errors
+    /// If a name is no resource type of FHIR R4.
+    pub fn with_types(self, names: &[impl AsRef<str>]) -> Result<Self, ParameterError> {
+        let of = |name: &str| ResourceType::of(name).ok_or_else(|| ParameterError::UnknownType(name.into()));
+        let types = names.iter().map(|name| of(name.as_ref())).collect::<Result<_, _>>()?;
+        Ok(Self { types, ..self })
+    }
+
+    /// The same with these filters, such as `Observation?status=final`; the ones before are
+    /// forgotten.
+    ///
+    /// # Errors
+    /// If a filter cannot be served.
+    pub fn with_type_filters(self, texts: &[impl AsRef<str>]) -> Result<Self, ParameterError> {
+        let filters = texts.iter().map(|text| TypeFilter::parse(text.as_ref()));
+        Ok(Self { type_filters: filters.collect::<Result<_, _>>()?, ..self })
+    }
+
+    /// The same with these items of `_elements`, such as `Patient.name`; the ones before are
+    /// forgotten.
+    ///
+    /// # Errors
+    /// If an item names no root element of FHIR R4.
+    pub fn with_elements(self, items: &[impl AsRef<str>]) -> Result<Self, ParameterError> {
+        Ok(Self { elements: Elements::parse(items.iter().map(AsRef::as_ref))?, ..self })
+    }
 }
 
 #[expect(clippy::trivially_copy_pass_by_ref, reason = "serde passes a reference")]

@@ -4,37 +4,14 @@
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
-use super::{Access, ClientId, Handout, Parameters, TenantId};
-
-/// Which `$export` operation was called.
-///
-/// ```
-/// let level = evanesce::Level::Group { id: "diabetics".into() };
-/// assert_ne!(level, evanesce::Level::Patient);
-/// ```
-#[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
-#[serde(rename_all = "lowercase")]
-pub enum Level {
-    /// `{base}/$export`: everything.
-    System,
-    /// `{base}/Patient/$export`: the compartments of all patients and what they refer to (K-10).
-    Patient,
-    /// `{base}/Group/{id}/$export`: the same of the group's members.
-    Group {
-        /// The id of the Group resource, or [`ALL_PATIENTS`].
-        id: String,
-    },
-}
-
-/// The group that is always there: every patient (K-15).
-pub const ALL_PATIENTS: &str = "All_Patients";
+use super::{Access, ClientId, Handout, Level, Parameters, TenantId};
 
 /// What to export.
 ///
 /// ```
 /// use evanesce::{Kickoff, Level, Parameters};
 ///
-/// let parameters = Parameters { types: vec!["Patient".into()], ..Parameters::default() };
+/// let parameters = Parameters::default().with_types(&["Patient"]).unwrap();
 /// let kickoff = Kickoff { parameters, ..Kickoff::new(Level::Patient) };
 /// assert_ne!(kickoff, Kickoff::system());
 /// ```
@@ -120,6 +97,7 @@ impl ExportRequest {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::fhir::ResourceType;
 
     #[test]
     fn a_request_of_before_there_was_access_may_hold_everything_and_is_written_as_it_was() {
@@ -127,9 +105,38 @@ mod tests {
         let mut request: ExportRequest = serde_json::from_str(old).unwrap();
         assert_eq!((&request.access, &request.handout), (&Access::everything(), &None));
         assert_eq!(serde_json::to_string(&request).unwrap(), old);
-        request.access = Access::of_types([("Patient".into(), vec!["active=true".into()])].into());
+        request.access = Access::of_types([(ResourceType::PATIENT, vec!["active=true".into()])].into());
         request.handout = Some(Handout::new(request.tenant.clone(), crate::job::JobId::random()));
         let text = serde_json::to_string(&request).unwrap();
         assert_eq!(serde_json::from_str::<ExportRequest>(&text).unwrap(), request);
+    }
+
+    /// A `request.json` as the versions wrote it that kept types, filters and elements as texts.
+    const OF_TEXTS: &str = r#"{"tenant":"t","owner":"o","level":{"group":{"id":"g"}},"types":["Patient","Observation","Binary"],"since":"2026-01-01T00:00:00Z","until":"2026-06-01T00:00:00.5Z","type_filters":["Observation?code=http://loinc.org|8480-6,http://loinc.org|8462-4&date=ge2026-01-01","Patient?name:exact=a%26b\\,c"],"elements":["id","Patient.birthDate","Observation.value"],"patients":["p-1","p_2"],"provenances":"latest","organize_by":"patient","partial_manifests":true,"separate_status":true,"ignored":["x"],"url":"https://h/$export?x=%26","base_url":"https://h","access":{"types":{"Observation":["category=laboratory"],"Patient":[]},"groups":["g"]},"submitted_at":"1970-01-01T00:00:00Z","estimate":7}"#;
+
+    #[test]
+    fn p11_a_request_that_was_written_as_texts_is_read_and_written_back_letter_by_letter() {
+        let request: ExportRequest = serde_json::from_str(OF_TEXTS).unwrap();
+        let asked = request.parameters();
+        assert_eq!(asked.types[1].as_str(), "Observation");
+        let patient = r#"{"resourceType":"Patient","id":"1","name":[{"text":"a&b,c"}]}"#;
+        assert!(asked.type_filters[1].matches(patient.as_bytes(), &crate::fhir::reference::Bases::NONE));
+        assert!(asked.elements.applies_to(ResourceType::PATIENT));
+        assert_eq!(serde_json::to_string(&request).unwrap(), OF_TEXTS);
+    }
+
+    #[test]
+    fn a_request_that_this_version_cannot_serve_is_not_read_as_another_one() {
+        for (right, wrong) in [
+            (r#""Patient","Observation","Binary""#, r#""Elephant""#),
+            ("Observation?code=", "Observation?nonsense="),
+            ("Patient.birthDate", "Patient.nonsense"),
+        ] {
+            assert!(OF_TEXTS.contains(right));
+            assert!(
+                serde_json::from_str::<ExportRequest>(&OF_TEXTS.replace(right, wrong)).is_err(),
+                "{wrong}"
+            );
+        }
     }
 }

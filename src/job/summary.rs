@@ -7,6 +7,8 @@ use serde::Serialize;
 use xxhash_rust::xxh3::Xxh3Default;
 
 use super::{Access, ExportRequest, Handout, Level, OrganizeBy, Provenances};
+use crate::fhir::ResourceType;
+use crate::fhir::search::TypeFilter;
 
 /// What is remembered of a request. It may name a population, as the request does (P12).
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -14,7 +16,7 @@ pub struct RequestSummary {
     /// The operation.
     pub level: Level,
     /// The types that are asked for; empty for all of the level.
-    pub types: Vec<String>,
+    pub types: Vec<ResourceType>,
     /// Which Provenances go with the exported resources.
     pub provenances: Option<Provenances>,
     /// What the output is organized by (O-3).
@@ -76,8 +78,13 @@ impl RequestSummary {
         };
         let mut hash = Xxh3Default::new();
         hash.update(&serde_json::to_vec(&rest).expect("names and texts are JSON"));
-        for list in [&asked.types, &asked.type_filters, &asked.elements, &asked.patients] {
-            let mut sorted: Vec<&str> = list.iter().map(String::as_str).collect();
+        let lists = [
+            asked.types.iter().map(|it| it.as_str()).collect::<Vec<_>>(),
+            asked.type_filters.iter().map(TypeFilter::as_str).collect(),
+            asked.elements.items().iter().map(String::as_str).collect(),
+            asked.patients.iter().map(String::as_str).collect(),
+        ];
+        for mut sorted in lists {
             sorted.sort_unstable();
             hash.update(&sorted.len().to_le_bytes());
             for text in sorted {
@@ -104,10 +111,15 @@ mod tests {
         let texts = |texts: &[&str]| texts.iter().map(ToString::to_string).collect::<Vec<_>>();
         let same = |parameters| RequestSummary::same(&request(parameters));
         let of = |types: &[&str], elements: &[&str]| {
-            same(Parameters { types: texts(types), elements: texts(elements), ..Parameters::default() })
+            let parameters = Parameters { patients: texts(types), ..Parameters::default() };
+            same(parameters.with_elements(elements).unwrap())
         };
-        assert_eq!(of(&["a", "b"], &["c"]), of(&["b", "a"], &["c"]));
-        let others = [of(&["a", "b"], &["c"]), of(&["a"], &["b", "c"]), of(&["ab"], &["c"]), of(&[], &[])];
+        assert_eq!(of(&["a", "b"], &["id"]), of(&["b", "a"], &["id"]));
+        let others =
+            [of(&["a", "b"], &["id"]), of(&["a"], &["id", "name"]), of(&["ab"], &["id"]), of(&[], &[])];
+        let by_type = |types: &[&str]| same(Parameters::default().with_types(types).unwrap());
+        assert_eq!(by_type(&["Patient", "Group"]), by_type(&["Group", "Patient"]));
+        assert_ne!(by_type(&["Patient", "Group"]), by_type(&["Patient"]));
         let since = Parameters { since: Some(Timestamp::UNIX_EPOCH), ..Parameters::default() };
         let until = Parameters { until: Some(Timestamp::UNIX_EPOCH), ..Parameters::default() };
         let mut all = [&others[..], &[same(since), same(until)]].concat();

@@ -12,6 +12,7 @@ use actix_web::{App, HttpServer};
 use evanesce::clock::Clock;
 use evanesce::config::Config;
 use evanesce::export::{CHECK_PATIENCE, ExportError};
+use evanesce::fhir::ResourceType;
 use evanesce::http::{self, Api};
 use evanesce::job::{ALL_PATIENTS, ExportRequest, Level};
 use evanesce::store::{SledStore, Store};
@@ -178,7 +179,7 @@ fn a_group_kick_off_reaches_the_exporter_with_its_id_and_bounds() {
     let instant = |text: &str| Some(text.parse::<Timestamp>().unwrap());
     assert_eq!(request.parameters().since, instant("2024-01-31T08:30:00.5Z"));
     assert_eq!(request.parameters().until, instant("2024-02-01T00:00:00Z"));
-    assert_eq!(request.parameters().types, ["Patient"]);
+    assert_eq!(request.parameters().types, [ResourceType::PATIENT]);
     assert_eq!(request.kickoff.url, format!("{}/{path}", host.served.base), "C7");
     for (path, level) in [("$export", Level::System), ("Patient/$export", Level::Patient)] {
         let request = host.kickoff(&format!("{path}?{query}"));

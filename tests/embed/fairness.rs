@@ -38,7 +38,7 @@ impl WritesRowsByType {
 
 impl Exporter for WritesRowsByType {
     fn plan(&self, request: &ExportRequest, _: &CancelToken) -> Result<Plan, ExportError> {
-        let (name, parts, bytes) = self.job(&request.parameters().types[0]);
+        let (name, parts, bytes) = self.job(request.parameters().types[0].as_str());
         let part = Part { weight: bytes, content: name.into() };
         Ok(Plan::new(Timestamp::now(), vec![part; parts]))
     }
@@ -73,10 +73,8 @@ async fn soon<T>(future: impl Future<Output = T>) -> T {
 }
 
 async fn submit(evanesce: &Evanesce, tenant: &str, name: &str) -> JobId {
-    let kickoff = Kickoff {
-        parameters: Parameters { types: vec![name.into()], ..Parameters::default() },
-        ..Kickoff::system()
-    };
+    let kickoff =
+        Kickoff { parameters: Parameters::default().with_types(&[name]).unwrap(), ..Kickoff::system() };
     evanesce.submit_for(tenant.parse().unwrap(), kickoff, "host".parse().unwrap()).await.unwrap()
 }
 

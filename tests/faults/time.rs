@@ -84,7 +84,7 @@ impl Machine {
     /// A complete job, which expires in a day.
     async fn export(&self, evanesce: &Evanesce) -> JobId {
         let kickoff = Kickoff {
-            parameters: Parameters { types: vec!["Location".into()], ..Parameters::default() },
+            parameters: Parameters::default().with_types(&["Location"]).unwrap(),
             ..Kickoff::system()
         };
         let job = evanesce.submit(kickoff, "host".parse().unwrap()).await.unwrap();

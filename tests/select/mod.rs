@@ -366,8 +366,7 @@ fn aged(kickoff: Kickoff, since: Option<Timestamp>, until: Option<Timestamp>) ->
 }
 
 fn only(kickoff: Kickoff, types: &[&str]) -> Kickoff {
-    let types = types.iter().map(|name| name.to_string()).collect();
-    Kickoff { parameters: Parameters { types, ..kickoff.parameters }, ..kickoff }
+    Kickoff { parameters: kickoff.parameters.with_types(types).unwrap(), ..kickoff }
 }
 
 fn instant(text: &str) -> Option<jiff::Timestamp> {

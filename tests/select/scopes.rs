@@ -114,7 +114,7 @@ fn with(kickoff: Kickoff, change: impl FnOnce(&mut Parameters)) -> Kickoff {
 }
 
 fn filtered(kickoff: Kickoff, filters: &[&str]) -> Kickoff {
-    with(kickoff, |asked| asked.type_filters = filters.iter().map(ToString::to_string).collect())
+    with(kickoff, |asked| *asked = std::mem::take(asked).with_type_filters(filters).unwrap())
 }
 
 #[tokio::test]
@@ -174,7 +174,9 @@ async fn scp_2_restrictions_are_alternatives_that_the_clients_own_filters_narrow
         assert_eq!(names(&selection), observed(expected), "{scopes} {filters:?}");
     }
     // What is filtered for is not in what is left of a resource.
-    let cut = with(kickoff(&[]), |asked| asked.elements = vec!["Observation.subject".into()]);
+    let cut = with(kickoff(&[]), |asked| {
+        *asked = std::mem::take(asked).with_elements(&["Observation.subject"]).unwrap()
+    });
     let selection = instance.within(&cut, &access(LAB)).await;
     assert_eq!(names(&selection), observed(&["early", "lab", "other"]));
     assert!(
@@ -335,7 +337,7 @@ async fn scp_3_scopes_leave_what_asking_for_no_more_would_have_given() {
                 for elements in [&[][..], &["Observation.status", "id"]] {
                     let asked = with(at_level(level.clone()), |asked| {
                         asked.provenances = which;
-                        asked.elements = elements.iter().map(ToString::to_string).collect();
+                        *asked = std::mem::take(asked).with_elements(elements).unwrap();
                     });
                     let expected =
                         instance.export(&filtered(only(asked.clone(), &types), &filters)).await.unwrap();

@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use evanesce::config::{Config, Devices, References, Time};
 use evanesce::export::{SourceExporter, SourceOptions};
+use evanesce::fhir::ResourceType;
 use evanesce::index::{Index, IndexOptions};
 use evanesce::job::bounds::{MAX_FILTERS, MAX_VALUES};
 use evanesce::job::{Kickoff, OrganizeBy};
@@ -126,7 +127,7 @@ async fn p13_a_cancelled_export_with_as_many_filters_as_it_may_have_leaves_its_w
     for organize_by in [None, Some(OrganizeBy::Patient)] {
         let mut kickoff = Kickoff::system();
         kickoff.parameters.organize_by = organize_by;
-        kickoff.parameters.type_filters = worst_filters();
+        kickoff.parameters = kickoff.parameters.with_type_filters(&worst_filters()).unwrap();
         let job = evanesce.submit(kickoff, client()).await.unwrap();
         let building = data.path().join(format!("building/{job}"));
         eventually("the Patients", || {
@@ -139,7 +140,7 @@ async fn p13_a_cancelled_export_with_as_many_filters_as_it_may_have_leaves_its_w
         assert_eq!((receipt.fenced_writers, receipt.reason.as_str()), (0, "cancelled"));
     }
     let mut kickoff = Kickoff::system();
-    kickoff.parameters.types = vec!["Patient".into()];
+    kickoff.parameters.types = vec![ResourceType::PATIENT];
     let next = evanesce.submit(kickoff, client()).await.unwrap();
     let done = tokio::time::timeout(PATIENCE, evanesce.wait_finished(next)).await;
     assert!(matches!(done, Ok(Some(evanesce::job::JobState::Complete(_)))), "{done:?}");

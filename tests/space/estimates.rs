@@ -4,6 +4,7 @@
 use std::path::Path;
 
 use evanesce::config::{Config, References};
+use evanesce::fhir::ResourceType;
 use evanesce::job::{JobState, Level, Parameters, Provenances};
 use evanesce::{Evanesce, Kickoff};
 use serde_json::Value;
@@ -47,7 +48,7 @@ fn known(kickoff: &Kickoff, references: References) -> Known {
     let Parameters { types, provenances, patients, .. } = &kickoff.parameters;
     let is_of_some =
         matches!(&kickoff.level, Level::Group { id } if id == "cohort-1") || !patients.is_empty();
-    let is_reference = |name: &String| ["Organization", "Practitioner", "Slot"].contains(&name.as_str());
+    let is_reference = |it: &ResourceType| ["Organization", "Practitioner", "Slot"].contains(&it.as_str());
     let follows = kickoff.level != Level::System
         && references == References::Referenced
         && (types.is_empty() || types.iter().any(is_reference));
@@ -75,10 +76,11 @@ fn kickoffs() -> Vec<Kickoff> {
     for level in &levels {
         for types in types {
             for (since, until) in ages {
-                let types = types.split(',').filter(|it| !it.is_empty()).map(String::from).collect();
+                let types: Vec<_> = types.split(',').filter(|it| !it.is_empty()).collect();
                 let instant = |text: &str| text.parse().unwrap();
                 let (since, until) = (since.map(instant), until.map(instant));
-                let parameters = Parameters { types, since, until, ..Parameters::default() };
+                let parameters = Parameters { since, until, ..Parameters::default() };
+                let parameters = parameters.with_types(&types).unwrap();
                 kickoffs.push(Kickoff { parameters, ..Kickoff::new(level.clone()) });
             }
         }
@@ -230,9 +232,8 @@ async fn an_estimate_holds_with_filters_and_with_elements_that_make_resources_lo
     let mut longest = 0;
     for elements in [&[][..], &["name"], &["Patient.gender"], &["Observation.status"]] {
         for filters in [&[][..], &["Patient?gender=male"], &["Patient?gender=other"]] {
-            let texts = |items: &[&str]| items.iter().map(|item| item.to_string()).collect();
-            let (of_types, type_filters) = (texts(elements), texts(filters));
-            let parameters = Parameters { elements: of_types, type_filters, ..Parameters::default() };
+            let parameters = Parameters::default().with_elements(elements).unwrap();
+            let parameters = parameters.with_type_filters(filters).unwrap();
             let kickoff = Kickoff { parameters, ..Kickoff::new(Level::Patient) };
             let sizes = sizes(&evanesce, data.path(), kickoff, Known::Closely).await;
             let Sizes { estimate: Some(estimate), plan, written } = sizes else { panic!("no estimate") };

@@ -11,7 +11,9 @@ use serde_json::Value;
 use super::deleted;
 use super::narrow::Narrow;
 use crate::export::{CancelToken, ExportError, PartWriter};
+use crate::fhir::elements::Elements;
 use crate::fhir::reference::Bases;
+use crate::fhir::search::TypeFilter;
 use crate::fhir::{ResourceType, attachment};
 use crate::job::{ExportRequest, Handout};
 
@@ -52,11 +54,11 @@ pub struct LineOptions {
     /// Those below which references in the source are relative.
     pub bases: Bases,
     /// `_typeFilter`.
-    pub type_filters: Vec<String>,
+    pub type_filters: Vec<TypeFilter>,
     /// What the export may hold of types of which it may not hold all.
     pub restrictions: Vec<String>,
     /// `_elements`.
-    pub elements: Vec<String>,
+    pub elements: Elements,
 }
 
 impl LineOptions {
@@ -105,7 +107,7 @@ impl Lines {
         let LineOptions { base_url, handout, bases, type_filters, restrictions, elements } = options;
         // What a client looks for it may name as it knows the server.
         let known = bases.and(&base_url);
-        let narrow = Narrow::new(&type_filters, &restrictions, &elements, known, cancel)?;
+        let narrow = Narrow::new(type_filters, &restrictions, elements, known, cancel)?;
         let (base_url, told, cancel) = (in_json(&base_url), Vec::new().into_iter(), cancel.clone());
         Ok(Self { base_url, handout, bases, narrow, told, cancel })
     }

@@ -24,30 +24,25 @@ impl Narrow {
     /// Filters, restrictions and elements as a request has them.
     ///
     /// # Errors
-    /// If they cannot be read: they were checked at the kick-off, but maybe not by this version,
-    /// or not for a host. [`ExportError::Cancelled`].
+    /// If a restriction cannot be read: it was checked at the kick-off, but maybe not by this
+    /// version, or not for a host. [`ExportError::Cancelled`].
     pub fn new(
-        filters: &[String],
+        filters: Vec<TypeFilter>,
         restrictions: &[String],
-        elements: &[String],
+        elements: Elements,
         bases: Bases,
         cancel: &CancelToken,
     ) -> Result<Self, ExportError> {
-        // The texts may quote what a client sent (P12).
-        let refused = |what: &str| ExportError::Other(format!("{what} cannot be served by this version"));
-        let parse = |texts: &[String], what: &str| -> Result<Vec<_>, ExportError> {
-            let parse = |text: &String| {
-                cancel.check()?;
-                TypeFilter::parse(text).map_err(|_| refused(what))
-            };
-            texts.iter().map(parse).collect()
+        let parse = |text: &String| {
+            cancel.check()?;
+            // The text may quote what a client sent (P12).
+            let refused = |_| "the restriction of a scope cannot be served by this version".to_string();
+            TypeFilter::parse(text).map_err(|error| ExportError::Other(refused(error)))
         };
-        let restrictions = parse(restrictions, "the restriction of a scope")?;
-        let filters = parse(filters, "_typeFilter")?;
-        let elements = Elements::parse(elements.iter().map(String::as_str));
+        let restrictions = restrictions.iter().map(parse).collect::<Result<_, ExportError>>()?;
         Ok(Self {
             filters: TypeFilters::new([restrictions, filters]),
-            elements: elements.map_err(|_| refused("_elements"))?,
+            elements,
             bases,
             growth: longest_growth(),
             subset: Vec::new(),

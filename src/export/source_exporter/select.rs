@@ -74,12 +74,11 @@ impl Selection {
         let AskedFor { patients, members } = asked_for;
         let references = options.references;
         let asked = request.parameters();
-        let share = |resource_type: ResourceType| request.access.of_type(resource_type.as_str());
+        let share = |resource_type: ResourceType| request.access.of_type(resource_type);
         let (mut rules, mut whole) = ([Rule::Never; 256], [false; 256]);
         for resource_type in ResourceType::all() {
             whole[usize::from(resource_type.index())] = share(resource_type) == Share::All;
-            let is_asked_for =
-                asked.types.is_empty() || asked.types.iter().any(|t| t == resource_type.as_str());
+            let is_asked_for = asked.types.is_empty() || asked.types.contains(&resource_type);
             let rule = match (request.level(), references) {
                 // SCP-3: nothing else matters.
                 _ if share(resource_type) == Share::Nothing => Rule::Never,
@@ -99,7 +98,7 @@ impl Selection {
         let owned_devices = match (rules[usize::from(ResourceType::DEVICE.index())], request.level()) {
             (rule, Level::System) => rule,
             _ if share(ResourceType::DEVICE) == Share::Nothing => Rule::Never,
-            _ if !asked.types.is_empty() && asked.types.iter().all(|name| name != "Device") => Rule::Never,
+            _ if !asked.types.is_empty() && !asked.types.contains(&ResourceType::DEVICE) => Rule::Never,
             (_, _) if options.devices == Devices::ByPatient => Rule::OfPatients,
             (Rule::Always, _) => Rule::OfPatients,
             (rule, _) => rule,

@@ -21,7 +21,7 @@ impl CoveredTypes {
             return Self::default();
         }
         let may_hold = |resource_type: ResourceType| {
-            resource_type == ResourceType::BUNDLE || access.of_type(resource_type.as_str()) != Share::Nothing
+            resource_type == ResourceType::BUNDLE || access.of_type(resource_type) != Share::Nothing
         };
         // In the order of the types' indexes.
         Self { types: Some(ResourceType::all().map(may_hold).collect()) }
@@ -60,8 +60,8 @@ mod tests {
 
     #[test]
     fn g_4_a_type_that_is_not_covered_is_none_of_them() {
-        let types =
-            [("Patient".to_string(), Vec::new()), ("Observation".into(), vec!["status=final".into()])];
+        let observation = ResourceType::of("Observation").unwrap();
+        let types = [(ResourceType::PATIENT, Vec::new()), (observation, vec!["status=final".into()])];
         let covered = CoveredTypes::of(&Access::of_types(types.into()));
         let held: Vec<_> =
             ResourceType::all().filter(|it| covered.has(*it)).map(ResourceType::as_str).collect();

@@ -8,8 +8,8 @@ use std::fmt;
 use std::marker::PhantomData;
 use std::sync::LazyLock;
 
-use serde::Deserialize;
 use serde::de::{Deserializer, IgnoredAny, MapAccess, SeqAccess, Visitor};
+use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use serde_json::value::RawValue;
 
@@ -17,9 +17,12 @@ use super::ResourceType;
 use super::quoted::quoted;
 use crate::cancel::{AT_ONCE, CancelToken, Cancelled};
 
-/// The elements to keep of each resource.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
+/// The elements to keep of each resource; in JSON the items of `_elements`, each once.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(into = "Vec<String>", try_from = "Vec<String>")]
 pub struct Elements {
+    /// As they were given.
+    items: Vec<String>,
     /// Of all types.
     bare: Vec<&'static str>,
     /// Of one type.
@@ -89,6 +92,20 @@ impl RootElement {
     }
 }
 
+impl From<Elements> for Vec<String> {
+    fn from(elements: Elements) -> Self {
+        elements.items
+    }
+}
+
+impl TryFrom<Vec<String>> for Elements {
+    type Error = ElementsError;
+
+    fn try_from(items: Vec<String>) -> Result<Self, ElementsError> {
+        Self::parse(items.iter().map(String::as_str))
+    }
+}
+
 impl Elements {
     /// How many bytes longer than its line a subset can be.
     pub const GROWTH: usize = r#","meta":{"tag":[]}"#.len() + TAG.len();
@@ -101,21 +118,42 @@ impl Elements {
     /// Fails with the first item that names no root element of R4, and what would be right.
     pub fn parse<'a>(items: impl IntoIterator<Item = &'a str>) -> Result<Self, ElementsError> {
         let mut elements = Self::default();
-        for item in items {
-            match item.split_once('.') {
-                Some((name, element)) => {
-                    let resource_type = ResourceType::of(name).ok_or_else(|| not_a_type(item, name))?;
-                    let name = find(resource_type, element)
-                        .ok_or_else(|| not_an_element(item, element, resource_type))?;
-                    elements.typed.push((resource_type, name));
-                }
-                None => {
-                    let name = ResourceType::all().find_map(|resource_type| find(resource_type, item));
-                    elements.bare.push(name.ok_or_else(|| in_no_type(item))?);
-                }
+        items.into_iter().try_for_each(|item| elements.add(item))?;
+        Ok(elements)
+    }
+
+    /// Adds an item of `_elements`, if it is not there yet.
+    ///
+    /// # Errors
+    /// As [`Elements::parse`].
+    pub fn add(&mut self, item: &str) -> Result<(), ElementsError> {
+        if self.items.iter().any(|known| known == item) {
+            return Ok(());
+        }
+        match item.split_once('.') {
+            Some((name, element)) => {
+                let resource_type = ResourceType::of(name).ok_or_else(|| not_a_type(item, name))?;
+                let name = find(resource_type, element)
+                    .ok_or_else(|| not_an_element(item, element, resource_type))?;
+                self.typed.push((resource_type, name));
+            }
+            None => {
+                let name = ResourceType::all().find_map(|resource_type| find(resource_type, item));
+                self.bare.push(name.ok_or_else(|| in_no_type(item))?);
             }
         }
-        Ok(elements)
+        self.items.push(item.into());
+        Ok(())
+    }
+
+    /// The items, as they were given.
+    pub fn items(&self) -> &[String] {
+        &self.items
+    }
+
+    /// Whether all resources stay whole.
+    pub fn is_empty(&self) -> bool {
+        self.items.is_empty()
     }
 
     /// Returns whether resources of that type are subsetted.

@@ -32,6 +32,7 @@ mod uri;
 use std::collections::HashMap;
 
 use percent_encoding::percent_decode_str;
+use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use super::ResourceType;
@@ -44,13 +45,37 @@ use read::WantedElements;
 pub use error::{ErrorKind, FilterError};
 pub use parameters::{ParameterKind, parameters};
 
-/// A compiled `Type?search`.
-#[derive(Debug, Clone)]
+/// A compiled `Type?search`; in JSON its text. Two are the same if their texts are.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[serde(into = "String", try_from = "String")]
 pub struct TypeFilter {
+    text: String,
     resource_type: ResourceType,
     /// All of them must match.
     criteria: Vec<SearchCriterion>,
     wanted: WantedElements,
+}
+
+impl PartialEq for TypeFilter {
+    fn eq(&self, other: &Self) -> bool {
+        self.text == other.text
+    }
+}
+
+impl Eq for TypeFilter {}
+
+impl From<TypeFilter> for String {
+    fn from(filter: TypeFilter) -> Self {
+        filter.text
+    }
+}
+
+impl TryFrom<String> for TypeFilter {
+    type Error = FilterError;
+
+    fn try_from(text: String) -> Result<Self, FilterError> {
+        Self::parse(&text)
+    }
 }
 
 impl TypeFilter {
@@ -86,7 +111,12 @@ impl TypeFilter {
         }
         let mut wanted = WantedElements::default();
         criteria.iter().for_each(|criterion| criterion.want(&mut wanted));
-        Ok(Self { resource_type, criteria, wanted })
+        Ok(Self { text: text.into(), resource_type, criteria, wanted })
+    }
+
+    /// The text that it was read from.
+    pub fn as_str(&self) -> &str {
+        &self.text
     }
 
     /// Returns how many values the filter compares, at least 1.

@@ -148,7 +148,7 @@ pub fn parameters(resource_type: ResourceType) -> impl Iterator<Item = (&'static
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::job::Level;
+    use crate::fhir::Level;
 
     #[test]
     fn of_all_types_only_composites_and_a_few_others_cannot_be_used() {

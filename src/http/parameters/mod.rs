@@ -13,7 +13,6 @@ use jiff::Timestamp;
 use super::ApiError;
 use super::preferences::Handling;
 use crate::config::{Devices, ProtocolProfile, References};
-use crate::fhir::elements::Elements;
 use crate::fhir::reference::Bases;
 use crate::fhir::search::{self, ErrorKind, TypeFilter};
 use crate::fhir::{ResourceType, quoted};
@@ -21,7 +20,7 @@ use crate::job::bounds::{self, check_bytes, check_items};
 use crate::job::{Level, OrganizeBy, Parameters};
 
 use notices::Notices;
-use profile::{BINARY, SOARIAN_TYPES};
+use profile::SOARIAN_TYPES;
 use values::{
     check_format, given_twice, is_id, not_exported, read_instant, read_since, resource_type, set_once,
 };
@@ -184,17 +183,18 @@ impl Reader<'_> {
     /// R4 that this level does not have is told and left out, as long as others are left (C9).
     fn add_type(&mut self, name: &str) -> Result<(), ApiError> {
         let asked = match self.context.profile {
-            ProtocolProfile::Soarian if name == BINARY => Ok(BINARY),
+            // It is accepted and has no file (K-18).
+            ProtocolProfile::Soarian if name == ResourceType::BINARY.as_str() => Ok(ResourceType::BINARY),
             profile => resource_type(name, self.context.level).and_then(|it| {
                 let is_known = exported_under(profile, it);
-                is_known.then_some(it.as_str()).ok_or_else(|| not_exported(name))
+                is_known.then_some(it).ok_or_else(|| not_exported(name))
             }),
         };
         match asked {
-            Ok(name) => {
+            Ok(resource_type) => {
                 let types = &mut self.parameters.types;
-                if !types.iter().any(|known| known == name) {
-                    types.push(name.into());
+                if !types.contains(&resource_type) {
+                    types.push(resource_type);
                 }
                 Ok(())
             }
@@ -219,10 +219,10 @@ impl Reader<'_> {
             ResourceType::DEVICE if devices == Devices::ByPatient => true,
             other => other.is_in_compartment() || references == References::All,
         };
-        let mut known = types.iter().filter_map(|name| ResourceType::of(name));
-        if types.is_empty() || *level == Level::System || known.any(stands_alone) {
+        if types.is_empty() || *level == Level::System || types.iter().copied().any(stands_alone) {
             return Ok(());
         }
+        let types: Vec<_> = types.iter().map(|it| it.as_str()).collect();
         let types = types.join(", ");
         Err(ApiError::unsupported_parameter(format!(
             "_type has only what goes along with other resources here ({types}); ask for a type of the \
@@ -237,8 +237,8 @@ impl Reader<'_> {
                 self.counts.filter_values += filter.values();
                 check_items("_typeFilter", self.counts.filter_values, bounds::MAX_VALUES)?;
                 let filters = &mut self.parameters.type_filters;
-                if !filters.iter().any(|known| known == text) {
-                    filters.push(text.into());
+                if !filters.contains(&filter) {
+                    filters.push(filter);
                 }
                 Ok(())
             }
@@ -254,14 +254,8 @@ impl Reader<'_> {
 
     /// Adds an item of `_elements`.
     fn add_element(&mut self, item: &str) -> Result<(), ApiError> {
-        match Elements::parse([item]) {
-            Ok(_) => {
-                let elements = &mut self.parameters.elements;
-                if !elements.iter().any(|known| known == item) {
-                    elements.push(item.into());
-                }
-                Ok(())
-            }
+        match self.parameters.elements.add(item) {
+            Ok(()) => Ok(()),
             Err(error) => self.ignore(ApiError::invalid(format!("_elements: {error}"))),
         }
     }
@@ -270,14 +264,12 @@ impl Reader<'_> {
     /// would come of them.
     fn check_filters(&mut self) -> Result<(), ApiError> {
         let filters = std::mem::take(&mut self.parameters.type_filters);
-        for text in filters {
-            let name = text.split('?').next().unwrap_or_default();
-            let types = &self.parameters.types;
-            let is_exported = ResourceType::of(name).is_some_and(|it| it.is_exported_at(self.context.level));
-            if is_exported && (types.is_empty() || types.iter().any(|asked| asked == name)) {
-                self.parameters.type_filters.push(text);
+        for filter in filters {
+            let (of_type, types) = (filter.resource_type(), &self.parameters.types);
+            if of_type.is_exported_at(self.context.level) && (types.is_empty() || types.contains(&of_type)) {
+                self.parameters.type_filters.push(filter);
             } else {
-                let name = quoted(name);
+                let name = quoted(of_type.as_str());
                 self.ignore(ApiError::invalid(format!(
                     "_typeFilter is about {name}, which this export does not have; add it to _type, or leave \
                      the filter out."
@@ -386,8 +378,8 @@ impl Reader<'_> {
             let [clinical, references] = SOARIAN_TYPES;
             let types = &mut parameters.types;
             if types.is_empty() {
-                types.extend([clinical, references].concat().into_iter().map(String::from));
-            } else if types.iter().all(|name| !clinical.contains(&name.as_str())) {
+                types.extend([clinical, references].concat().into_iter().filter_map(ResourceType::of));
+            } else if types.iter().all(|it| !clinical.contains(&it.as_str())) {
                 return Err(ApiError::unsupported_parameter(format!(
                     "_type has reference resources only; ask for a clinical type beside them, one of {}.",
                     clinical.join(", ")

@@ -37,6 +37,3 @@ pub const SOARIAN_TYPES: [&[&str]; 2] = [
 pub fn exported_under(profile: ProtocolProfile, resource_type: ResourceType) -> bool {
     profile == ProtocolProfile::Standard || SOARIAN_TYPES.concat().contains(&resource_type.as_str())
 }
-
-/// The type that Soarian accepts and has no file for (K-18).
-pub const BINARY: &str = "Binary";

@@ -295,7 +295,7 @@ fn reaches(
 fn is_wanted(asked: &Parameters, resource_type: &String) -> bool {
     match asked.provenances {
         Some(_) if resource_type == "Provenance" => false,
-        _ => asked.types.is_empty() || asked.types.contains(resource_type),
+        _ => asked.types.is_empty() || asked.types.iter().any(|it| it.as_str() == resource_type),
     }
 }
 

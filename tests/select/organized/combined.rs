@@ -6,9 +6,8 @@ use evanesce::job::Provenances;
 use super::*;
 
 fn narrowed(type_filters: &[&str], elements: &[&str], kickoff: Kickoff) -> Kickoff {
-    let texts = |texts: &[&str]| texts.iter().map(|text| text.to_string()).collect();
-    let (type_filters, elements) = (texts(type_filters), texts(elements));
-    Kickoff { parameters: Parameters { type_filters, elements, ..kickoff.parameters }, ..kickoff }
+    let parameters = kickoff.parameters.with_type_filters(type_filters).unwrap();
+    Kickoff { parameters: parameters.with_elements(elements).unwrap(), ..kickoff }
 }
 
 fn about(patients: &[&str], kickoff: Kickoff) -> Kickoff {

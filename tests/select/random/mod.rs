@@ -131,14 +131,9 @@ fn kickoff(rich: Rich) -> impl Strategy<Value = Kickoff> {
             // HTTP refuses patients at the system level.
             let patients = if level == Level::System { Vec::new() } else { patients };
             Kickoff {
-                parameters: Parameters {
-                    types,
-                    since,
-                    until,
-                    patients,
-                    provenances,
-                    ..Parameters::default()
-                },
+                parameters: Parameters { since, until, patients, provenances, ..Parameters::default() }
+                    .with_types(&types)
+                    .unwrap(),
                 base_url,
                 ..Kickoff::new(level)
             }
