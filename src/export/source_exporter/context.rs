@@ -3,7 +3,7 @@
 use super::SourceOptions;
 use super::patients::{self, AskedFor};
 use super::roster::RosterCache;
-use super::select::Selection;
+use super::selection::Selection;
 use crate::export::{CancelToken, ExportError};
 use crate::index::{Index, Look};
 use crate::job::ExportRequest;

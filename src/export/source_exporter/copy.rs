@@ -5,7 +5,7 @@
 use serde::{Deserialize, Serialize};
 use xxhash_rust::xxh3::{Xxh3Default, xxh3_64};
 
-use super::lines::Lines;
+use super::line_writer::Lines;
 use super::runs::{self, Run};
 use crate::export::{CancelToken, ExportError, PartWriter};
 use crate::files::ReadAt;

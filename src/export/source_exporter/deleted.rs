@@ -19,7 +19,7 @@
 use jiff::Timestamp;
 use serde_json::Value;
 
-use super::select::Selection;
+use super::selection::Selection;
 use crate::export::{CancelToken, ExportError, PartWriter};
 use crate::fhir::ResourceType;
 use crate::fhir::reference::Bases;

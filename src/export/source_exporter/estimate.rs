@@ -4,13 +4,13 @@
 //! room is reserved for it. If they are not, there is no estimate, so that nobody is refused for want
 //! of room that is never used: the plan knows, and reserves the room before a byte is written.
 
-use super::chosen::line_feeds;
 use super::context::PlanContext;
 use super::deleted;
-use super::lines::{LineOptions, Lines};
+use super::line_writer::{LineOptions, Lines};
 use super::notes::{self, Tally};
 use super::remarks::Remarks;
-use super::select::{Rule, Selection};
+use super::selected_chunks::line_feeds;
+use super::selection::{Rule, Selection};
 use crate::export::ExportError;
 use crate::fhir::ResourceType;
 use crate::index::{Look, ResourceSum};

@@ -2,14 +2,13 @@
 //! decides everything: a part says which bytes of which files go out. It is written against
 //! [`Exporter`] and has no private door.
 
-mod chosen;
 mod context;
 mod copy;
 mod deleted;
 mod estimate;
 mod group;
-mod lines;
-mod narrow;
+mod line_narrowing;
+mod line_writer;
 mod notes;
 mod organized;
 mod patients;
@@ -19,7 +18,8 @@ mod references;
 mod remarks;
 mod roster;
 mod runs;
-mod select;
+mod selected_chunks;
+mod selection;
 mod single;
 
 use std::collections::HashMap;
@@ -44,7 +44,7 @@ use crate::source::{SourceError, SourceFile};
 
 use context::PlanContext;
 use copy::Slice;
-use lines::{Lines, PartLines};
+use line_writer::{Lines, PartLines};
 use remarks::Remark;
 use roster::RosterCache;
 use single::{KnownGroups, patiently};

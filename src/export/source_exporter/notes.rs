@@ -7,7 +7,7 @@ use std::collections::{HashMap, HashSet};
 use serde::{Deserialize, Serialize};
 
 use super::roster::MemberCounts;
-use super::select::Selection;
+use super::selection::Selection;
 use crate::export::{CancelToken, ExportError};
 use crate::fhir::{IssueCode, OperationOutcome, ResourceType, Severity};
 use crate::index::{Key, Links, Look};

@@ -3,14 +3,14 @@
 
 use std::collections::BTreeSet;
 
-use super::chosen::{each_chosen, each_of, line_feeds};
 use super::context::PlanContext;
 use super::copy::{Slice, TouchedSums};
 use super::deleted::{self, Told};
-use super::lines::{LineOptions, Lines, PartLines};
+use super::line_writer::{LineOptions, Lines, PartLines};
 use super::notes::{self, Note};
 use super::remarks::Remarks;
 use super::runs::{Run, RunWriter};
+use super::selected_chunks::{each_chosen, each_of, line_feeds};
 use super::{Content, organized};
 use crate::export::ExportError;
 use crate::fhir::ResourceType;

@@ -10,7 +10,7 @@
 
 use std::collections::{HashMap, HashSet};
 
-use super::select::Selection;
+use super::selection::Selection;
 use crate::export::{CancelToken, ExportError};
 use crate::fhir::ResourceType;
 use crate::index::{Key, Links, Look, Spot, Targeting};

@@ -3,7 +3,7 @@
 
 use std::collections::{BTreeSet, HashSet};
 
-use super::select::Selection;
+use super::selection::Selection;
 use crate::export::{CancelToken, ExportError};
 use crate::index::{Key, Look, Spot, keys};
 

@@ -9,11 +9,11 @@
 //! the rest is copied as it is read. So a worker holds an eighth of a part in memory, or one line.
 //! Of a file that is not what was planned nothing is published, as in any other part.
 
-mod along;
-mod beside;
 mod blocks;
-mod bound;
 mod header;
+mod line_lengths;
+mod placed_provenances;
+mod reference_graph;
 mod stages;
 mod survey;
 
@@ -22,7 +22,7 @@ use serde::{Deserialize, Serialize};
 use super::SourceExporter;
 use super::context::PlanContext;
 use super::copy::{Slice, damaged};
-use super::lines::{LineOptions, Lines, PartLines};
+use super::line_writer::{LineOptions, Lines, PartLines};
 use super::runs::Run;
 use crate::export::{CancelToken, ExportError, PartWriter};
 use crate::fhir::reference::Bases;

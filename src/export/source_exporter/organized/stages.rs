@@ -10,7 +10,7 @@ use super::{Blocks, Stage, header, left_out_bytes};
 use crate::export::source_exporter::SourceOptions;
 use crate::export::source_exporter::copy::Slice;
 use crate::export::source_exporter::deleted::Told;
-use crate::export::source_exporter::lines::{LineOptions, PartLines};
+use crate::export::source_exporter::line_writer::{LineOptions, PartLines};
 use crate::export::source_exporter::notes::Note;
 use crate::export::source_exporter::plan::SliceWriter;
 use crate::export::source_exporter::runs::Run;

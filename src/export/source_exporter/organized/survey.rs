@@ -8,16 +8,16 @@ use std::collections::HashSet;
 
 use rustc_hash::FxHashMap;
 
-use super::along::Along;
-use super::beside::Beside;
-use super::bound::Bound;
+use super::line_lengths::Bound;
+use super::placed_provenances::Along;
+use super::reference_graph::Beside;
 use crate::config::References;
 use crate::export::source_exporter::SourceOptions;
 use crate::export::source_exporter::context::PlanContext;
 use crate::export::source_exporter::deleted::{self, Told};
-use crate::export::source_exporter::lines::LineOptions;
+use crate::export::source_exporter::line_writer::LineOptions;
 use crate::export::source_exporter::notes::{self, Note, Tally};
-use crate::export::source_exporter::select::Selection;
+use crate::export::source_exporter::selection::Selection;
 use crate::export::{CancelToken, ExportError};
 use crate::fhir::ResourceType;
 use crate::index::{Chunk, Key, Links, Look, SegmentReader, Span, Spot, keys};

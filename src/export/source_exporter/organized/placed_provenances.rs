@@ -4,10 +4,10 @@
 
 use std::collections::HashSet;
 
-use super::bound::Bound;
+use super::line_lengths::Bound;
 use super::survey::MOST_BLOCKS;
 use crate::export::source_exporter::provenances::Associated;
-use crate::export::source_exporter::select::Selection;
+use crate::export::source_exporter::selection::Selection;
 use crate::export::{CancelToken, ExportError};
 use crate::index::{Key, Look, Spot};
 

@@ -1,6 +1,6 @@
 //! How long lines are in a block, at the most.
 
-use crate::export::source_exporter::lines::{LineOptions, Lines};
+use crate::export::source_exporter::line_writer::{LineOptions, Lines};
 use crate::export::{CancelToken, ExportError};
 use crate::fhir::ResourceType;
 use crate::index::{Chunk, Span};

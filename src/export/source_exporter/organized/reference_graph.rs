@@ -6,8 +6,8 @@ use std::collections::HashSet;
 
 use rustc_hash::FxHashMap;
 
-use super::bound::Bound;
-use crate::export::source_exporter::select::Selection;
+use super::line_lengths::Bound;
+use crate::export::source_exporter::selection::Selection;
 use crate::export::{CancelToken, ExportError};
 use crate::index::{Key, Look, Spot, keys};
 

@@ -5,7 +5,7 @@ use std::collections::{BTreeSet, HashSet};
 use super::notes::Tally;
 use super::provenances::Associated;
 use super::references::follow;
-use super::select::Selection;
+use super::selection::Selection;
 use crate::export::{CancelToken, ExportError};
 use crate::index::{Chunk, Look, Spot, keys};
 

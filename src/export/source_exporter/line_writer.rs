@@ -9,7 +9,7 @@ use serde::{Deserialize, Deserializer, Serialize};
 use serde_json::Value;
 
 use super::deleted;
-use super::narrow::Narrow;
+use super::line_narrowing::Narrow;
 use crate::export::{CancelToken, ExportError, PartWriter};
 use crate::fhir::elements::Elements;
 use crate::fhir::reference::Bases;
