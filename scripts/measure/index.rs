@@ -7,7 +7,7 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use evanesce::index::{Index, IndexOptions, State};
+use evanesce::index::{Index, IndexOptions, IndexState};
 use evanesce::source::NdjsonFolder;
 use xxhash_rust::xxh3::xxh3_128;
 
@@ -127,7 +127,7 @@ fn bytes_read() -> u64 {
 }
 
 /// Reads what an index keeps in memory, each area into memory of its own.
-fn read_resident(state: &State, folder: &Path) -> Duration {
+fn read_resident(state: &IndexState, folder: &Path) -> Duration {
     let began = Instant::now();
     let mut kept = Vec::new();
     for segment in &state.segments {

@@ -8,8 +8,8 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::mpsc::{SyncSender, sync_channel};
 
 use super::chunk::Chunk;
-use super::draft::Draft;
-use super::segment::{Doubts, Segment, SegmentWriter};
+use super::draft::ChunkDraft;
+use super::segment::{Segment, SegmentDoubts, SegmentWriter};
 use super::stretch::StretchReader;
 use crate::cancel::CancelToken;
 use crate::fhir::reference::Bases;
@@ -20,14 +20,14 @@ use crate::source::{Source, SourceError, SourceFile};
 pub const STRETCH: u64 = 8 << 20;
 
 /// A file to index.
-pub struct Task {
+pub struct IndexTask {
     /// The version to index.
     pub file: SourceFile,
     /// What is indexed already: an earlier version, which the file begins with.
     pub beginning: Option<(Arc<Segment>, usize)>,
 }
 
-impl Task {
+impl IndexTask {
     /// How many chunks are indexed already.
     pub fn kept(&self) -> usize {
         self.beginning.as_ref().map_or(0, |(_, kept)| *kept)
@@ -43,7 +43,7 @@ impl Task {
 }
 
 /// How to build.
-pub struct Builder<'a> {
+pub struct IndexBuilder<'a> {
     /// Where the files are read.
     pub source: &'a dyn Source,
     /// The folder of the index files.
@@ -55,7 +55,7 @@ pub struct Builder<'a> {
     /// Threads that read.
     pub threads: usize,
     /// Where segments put themselves that cannot be read.
-    pub doubts: &'a Doubts,
+    pub doubts: &'a SegmentDoubts,
     /// Set when nobody wants the index any more.
     pub closed: &'a CancelToken,
 }
@@ -76,7 +76,7 @@ pub enum BuildError {
 }
 
 /// Lines of one file that one thread reads.
-struct Stretch {
+struct FileStretch {
     /// Which task's file.
     task: usize,
     from: u64,
@@ -84,12 +84,12 @@ struct Stretch {
 }
 
 /// A file that is read as long as somebody wants it: also one without a line break is left at once.
-struct Wanted<'a> {
+struct WatchedFile<'a> {
     file: &'a dyn ReadAt,
     closed: &'a CancelToken,
 }
 
-impl ReadAt for Wanted<'_> {
+impl ReadAt for WatchedFile<'_> {
     fn read_at(&self, buffer: &mut [u8], offset: u64) -> io::Result<usize> {
         if self.closed.is_cancelled() {
             return Err(io::Error::other("the index was closed"));
@@ -99,25 +99,25 @@ impl ReadAt for Wanted<'_> {
 }
 
 /// A file on its way.
-struct Site {
+struct SegmentSite {
     /// Stretches that are still to come.
     left: u64,
-    place: Option<Place>,
+    place: Option<OpenSegment>,
 }
 
 /// An index file that is being written, and the chunks in it.
-type Place = (SegmentWriter, Vec<Arc<Chunk>>);
+type OpenSegment = (SegmentWriter, Vec<Arc<Chunk>>);
 
 /// A stretch that was read: of which task's file, and what is in it.
-type Done = (usize, Result<Option<Draft>, BuildError>);
+type ReadStretch = (usize, Result<Option<ChunkDraft>, BuildError>);
 
-impl Builder<'_> {
+impl IndexBuilder<'_> {
     /// Indexes files; gives their segments in the order of the tasks, and `None` for a file that
     /// turned out not to be readable.
     ///
     /// # Errors
     /// The first other one met; index files that were finished before it stay.
-    pub fn build(&self, tasks: &[Task]) -> Result<Vec<Option<Segment>>, BuildError> {
+    pub fn build(&self, tasks: &[IndexTask]) -> Result<Vec<Option<Segment>>, BuildError> {
         let mut stretches = Vec::new();
         let mut sites = Vec::new();
         for (n, task) in tasks.iter().enumerate() {
@@ -125,15 +125,15 @@ impl Builder<'_> {
             let count = size.saturating_sub(from).div_ceil(STRETCH);
             let stretch = |i| {
                 let from = from + i * STRETCH;
-                Stretch { task: n, from, to: size.min(from + STRETCH) }
+                FileStretch { task: n, from, to: size.min(from + STRETCH) }
             };
             stretches.extend((0..count).map(stretch));
-            sites.push(Site { left: count, place: None });
+            sites.push(SegmentSite { left: count, place: None });
         }
         let next = AtomicUsize::new(0);
         let unreadable: Vec<_> = tasks.iter().map(|_| AtomicBool::new(false)).collect();
         std::thread::scope(|scope| {
-            let (done, results) = sync_channel::<Done>(2 * self.threads);
+            let (done, results) = sync_channel::<ReadStretch>(2 * self.threads);
             for _ in 0..self.threads.min(stretches.len()) {
                 let (done, stretches, next, unreadable) = (done.clone(), &stretches, &next, &unreadable);
                 scope.spawn(move || self.work(tasks, stretches, next, unreadable, &done));
@@ -165,7 +165,7 @@ impl Builder<'_> {
         })
     }
 
-    fn open(&self, task: &Task) -> io::Result<Place> {
+    fn open(&self, task: &IndexTask) -> io::Result<OpenSegment> {
         Ok(match &task.beginning {
             Some((segment, kept)) => {
                 (SegmentWriter::extend(segment, *kept)?, segment.chunks[..*kept].to_vec())
@@ -174,7 +174,7 @@ impl Builder<'_> {
         })
     }
 
-    fn finish(&self, task: &Task, place: Option<Place>) -> Result<Segment, BuildError> {
+    fn finish(&self, task: &IndexTask, place: Option<OpenSegment>) -> Result<Segment, BuildError> {
         let (writer, mut chunks) = place.map_or_else(|| self.open(task), Ok)?;
         chunks.sort_by_key(|chunk| chunk.entry.start);
         Ok(writer.finish(task.file.clone(), self.terms, chunks, self.doubts.clone())?)
@@ -190,15 +190,15 @@ impl Builder<'_> {
     /// Of a file that turns out not to be readable no more is tried.
     fn work(
         &self,
-        tasks: &[Task],
-        stretches: &[Stretch],
+        tasks: &[IndexTask],
+        stretches: &[FileStretch],
         next: &AtomicUsize,
         unreadable: &[AtomicBool],
-        done: &SyncSender<Done>,
+        done: &SyncSender<ReadStretch>,
     ) {
         let mut reader = StretchReader::new(self.bases, self.closed);
         let mut opened: Option<(usize, Box<dyn ReadAt>)> = None;
-        while let Some(Stretch { task, from, to }) = stretches.get(next.fetch_add(1, Ordering::Relaxed)) {
+        while let Some(FileStretch { task, from, to }) = stretches.get(next.fetch_add(1, Ordering::Relaxed)) {
             if unreadable[*task].load(Ordering::Relaxed) {
                 continue;
             }
@@ -208,7 +208,7 @@ impl Builder<'_> {
                 _ => self.open_same(file).map(|file| &opened.insert((*task, file)).1),
             };
             let draft = draft.and_then(|opened| {
-                let wanted = Wanted { file: &**opened, closed: self.closed };
+                let wanted = WatchedFile { file: &**opened, closed: self.closed };
                 let read = reader.read(&wanted, file.size, *from, *to);
                 read.map_err(|error| match error.kind() {
                     io::ErrorKind::UnexpectedEof => SourceError::Changed(file.name.clone()),

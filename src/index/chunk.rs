@@ -5,7 +5,7 @@
 use serde::{Deserialize, Serialize};
 
 use super::key::Key;
-use super::line::Broken;
+use super::line::LineFault;
 use super::table::Table;
 
 /// Bytes of the source under one checksum.
@@ -26,7 +26,7 @@ pub struct BrokenLines {
     /// The number of all.
     pub count: u64,
     /// The first of them: the number in the chunk, from 0, and what is wrong.
-    pub named: Vec<(u64, Broken)>,
+    pub named: Vec<(u64, LineFault)>,
 }
 
 /// The most broken lines of a file to name. The rest is counted.
@@ -34,7 +34,7 @@ pub const NAMED_BROKEN_LINES: usize = 100;
 
 impl BrokenLines {
     /// Adds a line.
-    pub fn add(&mut self, line: u64, broken: Broken) {
+    pub fn add(&mut self, line: u64, broken: LineFault) {
         self.count += 1;
         if self.named.len() < NAMED_BROKEN_LINES {
             self.named.push((line, broken));
@@ -45,7 +45,7 @@ impl BrokenLines {
 /// What a file without resources looks like.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
-pub enum Shape {
+pub enum FileShape {
     /// A JSON array.
     Array,
     /// JSON over several lines.
@@ -54,7 +54,7 @@ pub enum Shape {
 
 /// The counts that a client is told.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Contents {
+pub struct LineCounts {
     /// Lines that are resources.
     pub resources: u64,
     /// Bundles among them that contain resources.
@@ -63,7 +63,7 @@ pub struct Contents {
     pub bundled: u64,
 }
 
-impl std::ops::AddAssign for Contents {
+impl std::ops::AddAssign for LineCounts {
     fn add_assign(&mut self, other: Self) {
         self.resources += other.resources;
         self.bundles += other.bundles;
@@ -73,7 +73,7 @@ impl std::ops::AddAssign for Contents {
 
 /// A range of the index file.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Area {
+pub struct FileArea {
     /// Offset in bytes.
     pub at: u64,
     /// Length in words of 8 bytes.
@@ -94,19 +94,19 @@ pub struct ChunkEntry {
     /// Its broken lines.
     pub broken: BrokenLines,
     /// The counts of its lines.
-    pub contents: Contents,
+    pub contents: LineCounts,
     /// At the beginning of a file: what it looks like if it is not NDJSON.
-    pub shape: Option<Shape>,
+    pub shape: Option<FileShape>,
     /// The number of its Provenances that target no patient.
     pub targeting: u64,
     /// The number of entries of its transactions that delete something.
     pub deleting: u64,
     /// The area that is held in memory.
-    pub resident: Area,
+    pub resident: FileArea,
     /// The names of its resources.
-    pub keys: Area,
+    pub keys: FileArea,
     /// Patients, pointers, targets and deletions.
-    pub links: Area,
+    pub links: FileArea,
 }
 
 /// A chunk in memory.
@@ -119,7 +119,7 @@ pub struct Chunk {
 
 /// One span of a chunk's bytes: a resource or [`NOTHING`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Span {
+pub struct LineSpan {
     /// Its length in bytes, with the blank lines behind it.
     pub length: u32,
     /// Whether it is the resource, a line feed and nothing else.
@@ -138,9 +138,9 @@ impl Chunk {
     }
 
     /// Returns lengths, one per span. Spans are adjacent from the chunk's start.
-    pub fn spans(&self) -> impl ExactSizeIterator<Item = Span> {
+    pub fn spans(&self) -> impl ExactSizeIterator<Item = LineSpan> {
         let spans: &[u32] = self.resident.column(1);
-        spans.iter().map(|span| Span { length: span & !UNTIDY, is_tidy: span & UNTIDY == 0 })
+        spans.iter().map(|span| LineSpan { length: span & !UNTIDY, is_tidy: span & UNTIDY == 0 })
     }
 
     /// Returns whose each span is: 0 is nobody's, and [`Links::patients`] resolves the others.
@@ -175,7 +175,7 @@ impl Chunk {
 pub struct Links(Table);
 
 /// A Provenance.
-pub struct Targeting<'a> {
+pub struct TargetingProvenance<'a> {
     /// Its position in the chunk.
     pub place: u32,
     /// When it was recorded, in nanoseconds, as far as known.
@@ -185,7 +185,7 @@ pub struct Targeting<'a> {
 }
 
 /// What a resource mentions beside the patients in whose compartments it is (P15).
-pub struct Listing<'a> {
+pub struct ListingResource<'a> {
     /// Its position in the chunk.
     pub place: usize,
     /// Patients that it names as members.
@@ -196,7 +196,7 @@ pub struct Listing<'a> {
 
 /// An entry of a transaction that deletes something.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Deleting {
+pub struct DeletingEntry {
     /// The position of the Bundle in the chunk.
     pub place: u32,
     /// Its number among those of the Bundle, from 0.
@@ -254,7 +254,7 @@ impl Links {
     }
 
     /// Returns the Provenances that have targets.
-    pub fn targeting(&self) -> impl Iterator<Item = Targeting<'_>> {
+    pub fn targeting(&self) -> impl Iterator<Item = TargetingProvenance<'_>> {
         let (places, ends, keys): (&[u32], &[u32], &[Key]) =
             (self.0.column(6), self.0.column(7), self.0.column(8));
         let recorded: &[i64] = self.0.column(9);
@@ -262,12 +262,12 @@ impl Links {
             let start = n.checked_sub(1).and_then(|before| ends.get(before)).map_or(0, |end| *end as usize);
             let end = ends.get(n).map_or(start, |end| *end as usize);
             let targets = keys.get(start..end).unwrap_or_default();
-            Targeting { place: *place, recorded: *recorded, targets }
+            TargetingProvenance { place: *place, recorded: *recorded, targets }
         })
     }
 
     /// Returns the resources that mention members or Groups, in order.
-    pub fn listing(&self) -> impl Iterator<Item = Listing<'_>> {
+    pub fn listing(&self) -> impl Iterator<Item = ListingResource<'_>> {
         let (places, ends, keys): (&[[u32; 2]], &[u32], &[Key]) =
             (self.0.column(14), self.0.column(15), self.0.column(16));
         let mut start = 0;
@@ -275,12 +275,12 @@ impl Links {
             let listed = keys.get(start..*end as usize).unwrap_or_default();
             start = *end as usize;
             let (members, groups) = listed.split_at((*members as usize).min(listed.len()));
-            Listing { place: *place as usize, members, groups }
+            ListingResource { place: *place as usize, members, groups }
         })
     }
 
     /// Returns the entries of transactions that delete something.
-    pub fn deleting(&self) -> impl Iterator<Item = Deleting> {
+    pub fn deleting(&self) -> impl Iterator<Item = DeletingEntry> {
         let (places, types, bytes, keys): (&[u32], &[u8], &[u32], &[Key]) =
             (self.0.column(10), self.0.column(11), self.0.column(12), self.0.column(13));
         let mut last = None;
@@ -291,7 +291,7 @@ impl Links {
                 _ => 0,
             };
             last = Some((*place, entry));
-            Deleting { place: *place, entry, type_index: *type_index, bytes: *bytes, key: *key }
+            DeletingEntry { place: *place, entry, type_index: *type_index, bytes: *bytes, key: *key }
         })
     }
 }

@@ -2,7 +2,7 @@
 
 use rustc_hash::FxHashMap;
 
-use super::chunk::{BrokenLines, Contents, Deleting, LIST, NOTHING, Shape, UNTIDY};
+use super::chunk::{BrokenLines, DeletingEntry, FileShape, LIST, LineCounts, NOTHING, UNTIDY};
 use super::key::{Key, key};
 use super::line::Deletion;
 use super::table::Table;
@@ -13,7 +13,7 @@ pub const LARGEST_GAP: u32 = 1 << 30;
 
 /// A chunk under construction.
 #[derive(Default)]
-pub struct Draft {
+pub struct ChunkDraft {
     /// The offset of its first line.
     pub start: u64,
     /// The offset of the first line after it.
@@ -23,9 +23,9 @@ pub struct Draft {
     /// Its broken lines.
     pub broken: BrokenLines,
     /// The counts of its lines.
-    pub contents: Contents,
+    pub contents: LineCounts,
     /// What it looks like, at the beginning of a file.
-    pub shape: Option<Shape>,
+    pub shape: Option<FileShape>,
     /// Checksums of its blocks.
     pub sums: Vec<u64>,
     updated: Vec<i64>,
@@ -42,7 +42,7 @@ pub struct Draft {
     /// Positions, and how many of the keys are members; the others are Groups.
     listing: Vec<(u32, u32, Vec<Key>)>,
     targeting: u64,
-    deletions: Vec<Deleting>,
+    deletions: Vec<DeletingEntry>,
     /// Positions and counts.
     binaries: (Vec<u32>, Vec<u32>),
 }
@@ -103,7 +103,7 @@ pub struct DraftEntry<'a> {
     pub binaries: u32,
 }
 
-impl Draft {
+impl ChunkDraft {
     /// Begins a chunk whose first line begins at `start`.
     pub fn new(start: u64) -> Self {
         Self { start, ..Self::default() }
@@ -122,7 +122,7 @@ impl Draft {
             }
         };
         self.contents +=
-            Contents { resources: 1, bundles: u64::from(entry.bundled > 0), bundled: entry.bundled };
+            LineCounts { resources: 1, bundles: u64::from(entry.bundled > 0), bundled: entry.bundled };
         let pointers: Vec<u32> = entry.pointers.iter().map(|key| self.pointed.number(key)).collect();
         let place = self.types.len() as u32;
         if !entry.targets.is_empty() {
@@ -133,7 +133,7 @@ impl Draft {
             let listed = [entry.members, entry.groups].concat();
             self.listing.push((place, entry.members.len() as u32, listed));
         }
-        self.deletions.extend((0..).zip(entry.deletions).map(|(n, deletion)| Deleting {
+        self.deletions.extend((0..).zip(entry.deletions).map(|(n, deletion)| DeletingEntry {
             place,
             entry: n,
             type_index: deletion.resource_type.index(),

@@ -7,7 +7,7 @@ use serde::Deserialize;
 use serde::de::{DeserializeSeed, Deserializer, Error, IgnoredAny, MapAccess, SeqAccess, Visitor};
 use serde_json::value::RawValue;
 
-use super::line::{Broken, LineReader};
+use super::line::{LineFault, LineReader};
 use crate::cancel::{AT_ONCE, CancelToken};
 use crate::fhir::ResourceType;
 use crate::fhir::compartment::{CompartmentPath, PatientRole, ways};
@@ -77,8 +77,8 @@ impl ElementVisitor<'_, '_> {
     /// Handles a value of an unexpected kind.
     fn other<E: Error>(self) -> Result<(), E> {
         match self.element {
-            IndexedElement::Type => Err(self.reader.fail(Broken::NoType)),
-            IndexedElement::Id => Err(self.reader.fail(Broken::BadId)),
+            IndexedElement::Type => Err(self.reader.fail(LineFault::NoType)),
+            IndexedElement::Id => Err(self.reader.fail(LineFault::BadId)),
             _ => Ok(()),
         }
     }
@@ -134,16 +134,16 @@ impl<'de> Visitor<'de> for ElementVisitor<'_, '_> {
             // A second resource in an entry counts as one more that is not read.
             if met & 1 << bit != 0 && !matches!(member, IndexedElement::Bundled) {
                 return Err(reader.fail(match member {
-                    IndexedElement::Type => Broken::NoType,
-                    IndexedElement::Id => Broken::BadId,
-                    _ => Broken::Ambiguous,
+                    IndexedElement::Type => LineFault::NoType,
+                    IndexedElement::Id => LineFault::BadId,
+                    _ => LineFault::Ambiguous,
                 }));
             }
             met |= 1 << bit;
             map.next_value_seed(ElementVisitor { element: member, reader })?;
         }
         match element {
-            IndexedElement::Resource if met & 1 == 0 => return Err(reader.fail(Broken::NoType)),
+            IndexedElement::Resource if met & 1 == 0 => return Err(reader.fail(LineFault::NoType)),
             IndexedElement::Request => reader.note_request(),
             IndexedElement::Bundled => reader.bundled += 1,
             _ => {}

@@ -15,13 +15,13 @@ const QUIET: Duration = Duration::from_millis(200);
 const PATIENCE: Duration = Duration::from_secs(5);
 
 /// Keeps an index up to date until it is dropped.
-pub struct Keeper {
+pub struct IndexKeeper {
     index: Arc<Index>,
     /// Sends the hints. The thread ends when this is dropped.
     _watch: Option<Box<dyn Send + Sync>>,
 }
 
-impl Keeper {
+impl IndexKeeper {
     /// Starts a thread that looks at the source now and, if `watch` is set, after each change.
     pub fn start(index: Arc<Index>, watch: bool) -> io::Result<Self> {
         let (hint, hints) = channel();
@@ -36,7 +36,7 @@ impl Keeper {
     }
 }
 
-impl Drop for Keeper {
+impl Drop for IndexKeeper {
     fn drop(&mut self) {
         self.index.close();
     }

@@ -42,20 +42,22 @@ use crate::cancel::{CancelToken, Cancelled};
 use crate::fhir::reference::Bases;
 use crate::source::{LeftOut, Reason, Snapshot, Source, SourceError, SourceFile};
 
-use build::{Builder, Task};
-use segment::Doubts;
+use build::{IndexBuilder, IndexTask};
+use segment::SegmentDoubts;
 use state::{ShownMetrics, check_all, check_readable, tell_broken, tell_outdated};
 
 pub use build::BuildError;
-pub use chunk::{BLOCK, Chunk, Links, Listing, NOTHING, Shape, Span, Targeting};
-pub use keeper::Keeper;
+pub use chunk::{
+    BLOCK, Chunk, FileShape, LineSpan, Links, ListingResource, NOTHING, TargetingProvenance,
+};
+pub use keeper::IndexKeeper;
 pub use key::{Key, key};
 pub(crate) use leftovers::{FOLDER, remove_leftovers};
 pub use line::{LineReader, UNKNOWN_AGE, nanoseconds};
-pub use overlay::{Gone, Overlay, Spot};
+pub use overlay::{GoneResource, Overlay, SpanPlace};
 pub use pointers::each_reference;
 pub use segment::{Segment, SegmentReader, keys};
-pub use state::{Look, State};
+pub use state::{IndexState, IndexView};
 pub use stretch::text_of;
 use totals::SourceTotals;
 pub use totals::{PatientSum, ResourceSum, TOLD_ENTRIES};
@@ -85,9 +87,9 @@ pub struct Index {
     /// What the index depends on beside the files.
     terms: String,
     threads: usize,
-    state: RwLock<State>,
+    state: RwLock<IndexState>,
     shown: Mutex<ShownMetrics>,
-    doubts: Doubts,
+    doubts: SegmentDoubts,
     closed: CancelToken,
 }
 
@@ -106,7 +108,7 @@ impl Index {
             threads,
             state: RwLock::default(),
             shown: Mutex::default(),
-            doubts: Doubts::default(),
+            doubts: SegmentDoubts::default(),
             closed: CancelToken::new(),
         })
     }
@@ -126,8 +128,8 @@ impl Index {
     ///
     /// # Errors
     /// If the source cannot be read, or the index cannot be kept.
-    pub fn look(&self) -> Result<Look<'_>, BuildError> {
-        self.look_with(&Patience::Endless).unwrap_or(Err(BuildError::Closed))
+    pub fn look(&self) -> Result<IndexView<'_>, BuildError> {
+        self.look_with(&LookPatience::Endless).unwrap_or(Err(BuildError::Closed))
     }
 
     /// As [`Index::look`], but waits for others no longer than until the token fires. What is
@@ -135,17 +137,17 @@ impl Index {
     ///
     /// # Errors
     /// If the token has fired.
-    pub fn look_unless(&self, cancel: &CancelToken) -> Result<Result<Look<'_>, BuildError>, Cancelled> {
-        self.look_with(&Patience::Unless(cancel)).ok_or(Cancelled)
+    pub fn look_unless(&self, cancel: &CancelToken) -> Result<Result<IndexView<'_>, BuildError>, Cancelled> {
+        self.look_with(&LookPatience::Unless(cancel)).ok_or(Cancelled)
     }
 
     /// As [`Index::look`], but waits for others at most for `patience`. Returns `None` if they go on.
-    pub fn look_within(&self, patience: Duration) -> Option<Result<Look<'_>, BuildError>> {
-        self.look_with(&Patience::Until(Instant::now() + patience))
+    pub fn look_within(&self, patience: Duration) -> Option<Result<IndexView<'_>, BuildError>> {
+        self.look_with(&LookPatience::Until(Instant::now() + patience))
     }
 
     /// Returns `None` if the patience is over.
-    fn look_with(&self, patience: &Patience<'_>) -> Option<Result<Look<'_>, BuildError>> {
+    fn look_with(&self, patience: &LookPatience<'_>) -> Option<Result<IndexView<'_>, BuildError>> {
         let state = patience.lock(|wait| self.state.try_read_for(wait))?;
         let snapshot = match self.source.snapshot() {
             Ok(snapshot) => snapshot,
@@ -160,7 +162,7 @@ impl Index {
     }
 
     /// Whether all of these files, and no others, are indexed as they are.
-    fn is_current(&self, state: &State, files: &[SourceFile]) -> bool {
+    fn is_current(&self, state: &IndexState, files: &[SourceFile]) -> bool {
         let doubts = self.doubts.lock();
         let is_same = |(segment, file): (&Arc<Segment>, &SourceFile)| {
             segment.file == *file && !doubts.contains(&file.name)
@@ -172,13 +174,13 @@ impl Index {
 
     fn seen<'a>(
         &'a self,
-        state: RwLockReadGuard<'a, State>,
+        state: RwLockReadGuard<'a, IndexState>,
         taken_at: Timestamp,
         left_out: LeftOut,
-    ) -> Result<Look<'a>, BuildError> {
+    ) -> Result<IndexView<'a>, BuildError> {
         self.shown.lock().show_left_out(&state, &left_out);
         check_readable(&state, &left_out)?;
-        Ok(Look { taken_at, left_out, state })
+        Ok(IndexView { taken_at, left_out, state })
     }
 
     /// Says that a file's content is not what was indexed: it is indexed anew at the next look.
@@ -197,7 +199,10 @@ impl Index {
         self.closed.cancel();
     }
 
-    fn refresh<'a>(&'a self, mut state: RwLockWriteGuard<'a, State>) -> Result<Look<'a>, BuildError> {
+    fn refresh<'a>(
+        &'a self,
+        mut state: RwLockWriteGuard<'a, IndexState>,
+    ) -> Result<IndexView<'a>, BuildError> {
         let mut attempts = 0;
         loop {
             attempts += 1;
@@ -220,7 +225,7 @@ impl Index {
     /// Indexes what is not indexed yet. Returns what of the source is not read.
     fn bring_up_to(
         &self,
-        state: &mut State,
+        state: &mut IndexState,
         files: Vec<SourceFile>,
         mut left_out: LeftOut,
     ) -> Result<LeftOut, BuildError> {
@@ -240,11 +245,11 @@ impl Index {
                 segment => {
                     let doubted = doubted.contains(&file.name);
                     let beginning = segment.filter(|_| !doubted).and_then(|old| self.beginning(old, &file));
-                    tasks.push(Task { file, beginning });
+                    tasks.push(IndexTask { file, beginning });
                 }
             }
         }
-        let builder = Builder {
+        let builder = IndexBuilder {
             source: &*self.source,
             folder: &self.options.folder,
             terms: &self.terms,
@@ -326,13 +331,13 @@ impl Index {
 }
 
 /// How long a look waits for others.
-enum Patience<'c> {
+enum LookPatience<'c> {
     Endless,
     Until(Instant),
     Unless(&'c CancelToken),
 }
 
-impl Patience<'_> {
+impl LookPatience<'_> {
     /// Waits for a lock that `attempt` waits for as long as it is told. Returns `None` if the
     /// patience is over.
     fn lock<T>(&self, attempt: impl Fn(Duration) -> Option<T>) -> Option<T> {

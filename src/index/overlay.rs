@@ -12,7 +12,7 @@ use std::sync::Arc;
 use serde::{Deserialize, Serialize};
 use xxhash_rust::xxh3::{Xxh3Default, xxh3_64};
 
-use super::chunk::Deleting;
+use super::chunk::DeletingEntry;
 use super::key::{Key, NO_KEY};
 use super::line::UNKNOWN_AGE;
 use super::segment::{Segment, keys};
@@ -26,13 +26,13 @@ const MAX_BYTES: u64 = 1 << 30;
 pub const FILE_NAME: &str = "overlay";
 
 /// A span: number of the segment, of the chunk in it, of the span in that.
-pub type Spot = (u32, u32, u32);
+pub type SpanPlace = (u32, u32, u32);
 
 /// A resource that was deleted and is not there again.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Gone {
+pub struct GoneResource {
     /// The transaction that says so last.
-    pub bundle: Spot,
+    pub bundle: SpanPlace,
     /// The number of the entry among those of the Bundle that delete something, from 0.
     pub entry: u32,
     /// The index of its type.
@@ -49,7 +49,7 @@ pub struct Gone {
 /// Resources whose last version is older than one that it replaces, by what they say of their age:
 /// perhaps the files are not in the order that was meant.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Outdated {
+pub struct OutdatedVersions {
     /// How many.
     pub count: u64,
     /// Of one of them the number of the segment with the last version.
@@ -63,10 +63,10 @@ pub struct Outdated {
 pub struct Overlay {
     /// Which segments it follows from.
     of: String,
-    superseded: Vec<Spot>,
-    outdated: Option<Outdated>,
-    gone: Vec<Gone>,
-    adopted: Vec<(Spot, Vec<Key>)>,
+    superseded: Vec<SpanPlace>,
+    outdated: Option<OutdatedVersions>,
+    gone: Vec<GoneResource>,
+    adopted: Vec<(SpanPlace, Vec<Key>)>,
 }
 
 /// The name of a set of segments: of what the overlay is made of, in its order.
@@ -129,12 +129,12 @@ impl Overlay {
     }
 
     /// Resources that an older version, or an older deletion, has the last word of.
-    pub fn outdated(&self) -> Option<&Outdated> {
+    pub fn outdated(&self) -> Option<&OutdatedVersions> {
         self.outdated.as_ref()
     }
 
     /// The resources that are gone, in the order of the entries that say so.
-    pub fn gone(&self) -> &[Gone] {
+    pub fn gone(&self) -> &[GoneResource] {
         &self.gone
     }
 
@@ -145,7 +145,7 @@ impl Overlay {
     }
 }
 
-fn of_chunk<T>(sorted: &[T], segment: usize, chunk: usize, spot: impl Fn(&T) -> Spot) -> &[T] {
+fn of_chunk<T>(sorted: &[T], segment: usize, chunk: usize, spot: impl Fn(&T) -> SpanPlace) -> &[T] {
     let place = |item: &T| {
         let (s, c, _) = spot(item);
         (s as usize, c as usize)
@@ -156,7 +156,7 @@ fn of_chunk<T>(sorted: &[T], segment: usize, chunk: usize, spot: impl Fn(&T) -> 
 }
 
 /// Calls `visit` with every name and where it is.
-fn each_key(segments: &[Arc<Segment>], mut visit: impl FnMut(Key, Spot)) -> io::Result<()> {
+fn each_key(segments: &[Arc<Segment>], mut visit: impl FnMut(Key, SpanPlace)) -> io::Result<()> {
     for (s, segment) in (0u32..).zip(segments) {
         let reader = segment.open()?;
         for (c, chunk) in (0u32..).zip(&segment.chunks) {
@@ -172,9 +172,9 @@ fn each_key(segments: &[Arc<Segment>], mut visit: impl FnMut(Key, Spot)) -> io::
 }
 
 /// One bit for each of many names; different names may share a bit.
-struct Bits(Vec<u64>);
+struct BitSet(Vec<u64>);
 
-impl Bits {
+impl BitSet {
     /// For `names` names: about one in sixteen shares its bit with another.
     fn new(names: u64) -> Self {
         Self(vec![0; usize::try_from(names / 4).unwrap_or(usize::MAX).next_power_of_two()])
@@ -202,17 +202,17 @@ impl Bits {
 /// What became of the resources.
 #[derive(Default)]
 struct Versions {
-    superseded: Vec<Spot>,
-    outdated: Option<Outdated>,
+    superseded: Vec<SpanPlace>,
+    outdated: Option<OutdatedVersions>,
     /// Deletions that nothing of the name comes after, each with the last version before it.
-    last: Vec<((Spot, Deleting), Option<Spot>)>,
+    last: Vec<((SpanPlace, DeletingEntry), Option<SpanPlace>)>,
 }
 
 impl Versions {
     /// Looks at the ages of what is said of one name, in the order of the source.
-    fn note_age(&mut self, segments: &[Arc<Segment>], spots: impl Iterator<Item = Spot>) {
-        let age = |(s, c, n): Spot| segments[s as usize].chunks[c as usize].updated()[n as usize];
-        let mut newest: Option<(i64, Spot)> = None;
+    fn note_age(&mut self, segments: &[Arc<Segment>], spots: impl Iterator<Item = SpanPlace>) {
+        let age = |(s, c, n): SpanPlace| segments[s as usize].chunks[c as usize].updated()[n as usize];
+        let mut newest: Option<(i64, SpanPlace)> = None;
         let mut last = None;
         for spot in spots {
             newest = newest.max(last);
@@ -220,7 +220,9 @@ impl Versions {
         }
         let (Some((newest, newer)), Some((age, older))) = (newest, last) else { return };
         if age != UNKNOWN_AGE && age < newest {
-            self.outdated.get_or_insert(Outdated { count: 0, older: older.0, newer: newer.0 }).count += 1;
+            self.outdated
+                .get_or_insert(OutdatedVersions { count: 0, older: older.0, newer: newer.0 })
+                .count += 1;
         }
     }
 }
@@ -231,7 +233,7 @@ impl Versions {
 fn versions(segments: &[Arc<Segment>]) -> io::Result<Versions> {
     let deletions = deletions(segments)?;
     let names = segments.iter().map(|segment| segment.spans()).sum();
-    let (mut once, mut twice) = (Bits::new(names), Bits::new(names));
+    let (mut once, mut twice) = (BitSet::new(names), BitSet::new(names));
     let mut any = !deletions.is_empty();
     for (_, deletion) in &deletions {
         twice.set(deletion.key);
@@ -247,7 +249,7 @@ fn versions(segments: &[Arc<Segment>]) -> io::Result<Versions> {
     }
     drop(once);
     // Of each name, in the order of the source: versions, and deletions with their number.
-    let entry = |(n, (spot, deletion)): (usize, &(Spot, Deleting))| (deletion.key, *spot, Some(n));
+    let entry = |(n, (spot, deletion)): (usize, &(SpanPlace, DeletingEntry))| (deletion.key, *spot, Some(n));
     let mut events: Vec<_> = deletions.iter().enumerate().map(entry).collect();
     each_key(segments, |key, spot| {
         if twice.has(key) {
@@ -273,7 +275,7 @@ fn versions(segments: &[Arc<Segment>]) -> io::Result<Versions> {
 
 /// The entries of all transactions that delete something, in order. The id of a Bundle does not
 /// matter: a transaction has happened, and no later one takes its place.
-fn deletions(segments: &[Arc<Segment>]) -> io::Result<Vec<(Spot, Deleting)>> {
+fn deletions(segments: &[Arc<Segment>]) -> io::Result<Vec<(SpanPlace, DeletingEntry)>> {
     let mut deletions = Vec::new();
     for (s, segment) in (0u32..).zip(segments) {
         let chunks = (0u32..).zip(&segment.chunks).filter(|(_, chunk)| chunk.entry.deleting > 0);
@@ -286,19 +288,22 @@ fn deletions(segments: &[Arc<Segment>]) -> io::Result<Vec<(Spot, Deleting)>> {
 }
 
 /// The resources that are gone, with their patients.
-fn gone(segments: &[Arc<Segment>], last: Vec<((Spot, Deleting), Option<Spot>)>) -> io::Result<Vec<Gone>> {
+fn gone(
+    segments: &[Arc<Segment>],
+    last: Vec<((SpanPlace, DeletingEntry), Option<SpanPlace>)>,
+) -> io::Result<Vec<GoneResource>> {
     let mut versions: Vec<_> = last.iter().filter_map(|(_, version)| *version).collect();
     versions.sort_unstable();
-    let patients_of: HashMap<Spot, Vec<Key>> = patients(segments, &versions)?.into_iter().collect();
+    let patients_of: HashMap<SpanPlace, Vec<Key>> = patients(segments, &versions)?.into_iter().collect();
     let mut gone: Vec<_> = last
         .into_iter()
-        .map(|((bundle, Deleting { entry, type_index, bytes, key, .. }), version)| {
+        .map(|((bundle, DeletingEntry { entry, type_index, bytes, key, .. }), version)| {
             let patients = if type_index == ResourceType::PATIENT.index() {
                 vec![key]
             } else {
                 version.and_then(|version| patients_of.get(&version).cloned()).unwrap_or_default()
             };
-            Gone { bundle, entry, type_index, key, bytes, patients }
+            GoneResource { bundle, entry, type_index, key, bytes, patients }
         })
         .collect();
     gone.sort_unstable_by_key(|gone| (gone.bundle, gone.entry));
@@ -306,7 +311,7 @@ fn gone(segments: &[Arc<Segment>], last: Vec<((Spot, Deleting), Option<Spot>)>) 
 }
 
 /// The patients that resources name themselves; `spots` are in order.
-fn patients(segments: &[Arc<Segment>], spots: &[Spot]) -> io::Result<Vec<(Spot, Vec<Key>)>> {
+fn patients(segments: &[Arc<Segment>], spots: &[SpanPlace]) -> io::Result<Vec<(SpanPlace, Vec<Key>)>> {
     let mut found = Vec::new();
     for of_chunk in spots.chunk_by(|(s, c, _), (t, d, _)| (s, c) == (t, d)) {
         let (s, c, _) = of_chunk[0];
@@ -323,9 +328,9 @@ fn patients(segments: &[Arc<Segment>], spots: &[Spot]) -> io::Result<Vec<(Spot, 
 }
 
 /// The patients that Provenances have from the resources they target.
-fn adopted(segments: &[Arc<Segment>], superseded: &[Spot]) -> io::Result<Vec<(Spot, Vec<Key>)>> {
-    let is_superseded = |spot: &Spot| superseded.binary_search(spot).is_ok();
-    let mut targeting: Vec<(Spot, Vec<Key>)> = Vec::new();
+fn adopted(segments: &[Arc<Segment>], superseded: &[SpanPlace]) -> io::Result<Vec<(SpanPlace, Vec<Key>)>> {
+    let is_superseded = |spot: &SpanPlace| superseded.binary_search(spot).is_ok();
+    let mut targeting: Vec<(SpanPlace, Vec<Key>)> = Vec::new();
     for (s, segment) in (0u32..).zip(segments) {
         let chunks = (0u32..).zip(&segment.chunks).filter(|(_, chunk)| chunk.entry.targeting > 0);
         for (c, chunk) in chunks {

@@ -14,10 +14,10 @@ use parking_lot::Mutex;
 use serde::{Deserialize, Serialize};
 use xxhash_rust::xxh3::{xxh3_64, xxh3_128};
 
-use super::chunk::{Area, Chunk, ChunkEntry, Contents, Links, NAMED_BROKEN_LINES, Shape};
-use super::draft::Draft;
+use super::chunk::{Chunk, ChunkEntry, FileArea, FileShape, LineCounts, Links, NAMED_BROKEN_LINES};
+use super::draft::ChunkDraft;
 use super::key::Key;
-use super::line::Broken;
+use super::line::LineFault;
 use super::table::Table;
 use crate::plain_file;
 use crate::source::SourceFile;
@@ -31,7 +31,7 @@ const FORMAT: &str =
 const TRAILER: usize = 3 * 8;
 
 #[derive(Serialize, Deserialize)]
-struct Directory {
+struct SegmentDirectory {
     format: String,
     /// What the index depends on beside the file, such as the source's base URL.
     terms: String,
@@ -40,7 +40,7 @@ struct Directory {
 }
 
 /// Names of source files whose index is not to be trusted: they are indexed anew.
-pub type Doubts = Arc<Mutex<HashSet<String>>>;
+pub type SegmentDoubts = Arc<Mutex<HashSet<String>>>;
 
 /// The index of one version of one source file.
 #[derive(Debug)]
@@ -50,7 +50,7 @@ pub struct Segment {
     /// The chunks, in the order of the file.
     pub chunks: Vec<Arc<Chunk>>,
     path: PathBuf,
-    doubts: Doubts,
+    doubts: SegmentDoubts,
 }
 
 /// The name of the index file of a source file: no name of the source is shown.
@@ -72,7 +72,7 @@ fn open(path: &Path) -> io::Result<File> {
     plain_file::open(path, plain_file::LinkPolicy::Refuse)
 }
 
-fn read_area(file: &File, area: Area) -> io::Result<Table> {
+fn read_area(file: &File, area: FileArea) -> io::Result<Table> {
     let words = usize::try_from(area.words).map_err(|_| damaged())?;
     let mut words = vec![0u64; words].into_boxed_slice();
     file.read_exact_at(bytemuck::cast_slice_mut(&mut words), area.at)?;
@@ -82,7 +82,7 @@ fn read_area(file: &File, area: Area) -> io::Result<Table> {
     Ok(Table::of(words))
 }
 
-fn read_directory(file: &File) -> io::Result<Directory> {
+fn read_directory(file: &File) -> io::Result<SegmentDirectory> {
     let length = file.metadata()?.len();
     let trailer_at = length.checked_sub(TRAILER as u64).ok_or_else(damaged)?;
     let mut trailer = [0u64; 3];
@@ -110,7 +110,7 @@ impl Segment {
         source_name: &str,
         terms: &str,
         threads: usize,
-        doubts: Doubts,
+        doubts: SegmentDoubts,
     ) -> io::Result<Self> {
         let path = folder.join(file_name(source_name));
         let file = open(&path)?;
@@ -158,7 +158,7 @@ impl Segment {
 
     /// The lines that are no resources in the chunks from number `first` on, by their number in
     /// the file, from 1: as many as are named.
-    pub fn broken_lines(&self, first: usize) -> impl Iterator<Item = (u64, Broken)> + '_ {
+    pub fn broken_lines(&self, first: usize) -> impl Iterator<Item = (u64, LineFault)> + '_ {
         let mut before = 0;
         let chunks = self.chunks.iter().map(move |chunk| {
             let lines_before = before;
@@ -177,8 +177,8 @@ impl Segment {
     }
 
     /// What there is of lines that are resources.
-    pub fn contents(&self) -> Contents {
-        let mut all = Contents::default();
+    pub fn contents(&self) -> LineCounts {
+        let mut all = LineCounts::default();
         self.chunks.iter().for_each(|chunk| all += chunk.entry.contents);
         all
     }
@@ -189,7 +189,7 @@ impl Segment {
     }
 
     /// What the file looks like if it has no resources and its beginning tells.
-    pub fn shape(&self) -> Option<Shape> {
+    pub fn shape(&self) -> Option<FileShape> {
         self.chunks.first().and_then(|chunk| chunk.entry.shape)
     }
 
@@ -216,7 +216,7 @@ impl SegmentReader<'_> {
         self.read(chunk.entry.links).map(Links::new)
     }
 
-    fn read(&self, area: Area) -> io::Result<Table> {
+    fn read(&self, area: FileArea) -> io::Result<Table> {
         read_area(&self.file, area).inspect_err(|error| self.segment.doubt(error))
     }
 }
@@ -251,7 +251,7 @@ impl SegmentWriter {
             &segment.path,
             plain_file::LinkPolicy::Refuse,
         )?;
-        let end = |area: &Area| area.at + area.words * 8;
+        let end = |area: &FileArea| area.at + area.words * 8;
         let ends = segment.chunks[..kept].iter().map(|chunk| {
             let entry = &chunk.entry;
             end(&entry.resident).max(end(&entry.keys)).max(end(&entry.links))
@@ -263,7 +263,7 @@ impl SegmentWriter {
     }
 
     /// Writes a chunk and keeps what belongs in memory.
-    pub fn add(&mut self, draft: Draft) -> io::Result<Chunk> {
+    pub fn add(&mut self, draft: ChunkDraft) -> io::Result<Chunk> {
         let [resident, keys, links] = draft.tables();
         let entry = ChunkEntry {
             start: draft.start,
@@ -281,10 +281,10 @@ impl SegmentWriter {
         Ok(Chunk::new(entry, resident))
     }
 
-    fn area(&mut self, table: &Table) -> io::Result<Area> {
+    fn area(&mut self, table: &Table) -> io::Result<FileArea> {
         let bytes: &[u8] = bytemuck::cast_slice(table.words());
         self.file.write_all(bytes)?;
-        let area = Area { at: self.at, words: table.words().len() as u64, sum: xxh3_64(bytes) };
+        let area = FileArea { at: self.at, words: table.words().len() as u64, sum: xxh3_64(bytes) };
         self.at += bytes.len() as u64;
         Ok(area)
     }
@@ -295,10 +295,11 @@ impl SegmentWriter {
         file: SourceFile,
         terms: &str,
         chunks: Vec<Arc<Chunk>>,
-        doubts: Doubts,
+        doubts: SegmentDoubts,
     ) -> io::Result<Segment> {
         let entries = chunks.iter().map(|chunk| chunk.entry.clone()).collect();
-        let directory = Directory { format: FORMAT.into(), terms: terms.into(), file, chunks: entries };
+        let directory =
+            SegmentDirectory { format: FORMAT.into(), terms: terms.into(), file, chunks: entries };
         let text = serde_json::to_vec(&directory)?;
         self.file.write_all(&text)?;
         let trailer = [self.at, text.len() as u64, xxh3_64(&text)];

@@ -7,7 +7,7 @@ use std::time::Duration;
 use jiff::Timestamp;
 use parking_lot::RwLockReadGuard;
 
-use super::build::{BuildError, Task};
+use super::build::{BuildError, IndexTask};
 use super::overlay::Overlay;
 use super::segment::Segment;
 use super::totals::SourceTotals;
@@ -16,7 +16,7 @@ use crate::telemetry;
 
 /// What is known now.
 #[derive(Default)]
-pub struct State {
+pub struct IndexState {
     /// The files, in the order of their names.
     pub segments: Vec<Arc<Segment>>,
     /// What follows from all of them.
@@ -28,18 +28,18 @@ pub struct State {
 }
 
 /// The index as it is at one instant; nobody changes it meanwhile.
-pub struct Look<'a> {
+pub struct IndexView<'a> {
     /// All that was in the source at this instant is in the index.
     pub taken_at: Timestamp,
     /// What else was in the source and is not read.
     pub left_out: LeftOut,
-    pub(super) state: RwLockReadGuard<'a, State>,
+    pub(super) state: RwLockReadGuard<'a, IndexState>,
 }
 
-impl std::ops::Deref for Look<'_> {
-    type Target = State;
+impl std::ops::Deref for IndexView<'_> {
+    type Target = IndexState;
 
-    fn deref(&self) -> &State {
+    fn deref(&self) -> &IndexState {
         &self.state
     }
 }
@@ -52,7 +52,7 @@ pub fn check_all(segments: &[Arc<Segment>]) {
 
 /// That something could be read: a source of which nothing can be is away, and an export of it
 /// would look whole.
-pub fn check_readable(state: &State, left_out: &LeftOut) -> Result<(), BuildError> {
+pub fn check_readable(state: &IndexState, left_out: &LeftOut) -> Result<(), BuildError> {
     if left_out.count(Reason::Unreadable) == 0 || state.has_resources() {
         return Ok(());
     }
@@ -92,7 +92,7 @@ pub fn tell_broken(segment: &Segment, kept: usize) {
     }
 }
 
-impl State {
+impl IndexState {
     /// Resources and gaps.
     pub fn spans(&self) -> u64 {
         self.segments.iter().map(|segment| segment.spans()).sum()
@@ -119,14 +119,14 @@ pub struct ShownMetrics {
 
 impl ShownMetrics {
     /// Shows what is not read, and files without a resource.
-    pub fn show_left_out(&mut self, state: &State, left_out: &LeftOut) {
+    pub fn show_left_out(&mut self, state: &IndexState, left_out: &LeftOut) {
         let barren = state.segments.iter().filter(|segment| segment.is_barren()).count();
         let counts = left_out.counts().iter().map(|(reason, count)| (reason.label(), *count));
         self.left_out.set(counts.chain([("no-resource", barren as u64)]).collect());
     }
 
     /// Shows, and logs, what was indexed and how large the index is now.
-    pub fn show(&mut self, state: &State, tasks: &[Task], took: Duration) {
+    pub fn show(&mut self, state: &IndexState, tasks: &[IndexTask], took: Duration) {
         let indexed: u64 = tasks.iter().map(|task| task.file.size.saturating_sub(task.from())).sum();
         let (resources, bytes) = (state.spans(), state.resident_bytes());
         let superseded = state.overlay.superseded_count();

@@ -6,9 +6,9 @@ use memchr::{memchr, memrchr};
 use xxhash_rust::xxh3::xxh3_64;
 
 use super::LONGEST_LINE;
-use super::chunk::{BLOCK, Shape};
-use super::draft::{Draft, DraftEntry, LARGEST_GAP};
-use super::line::{Broken, LineReader};
+use super::chunk::{BLOCK, FileShape};
+use super::draft::{ChunkDraft, DraftEntry, LARGEST_GAP};
+use super::line::{LineFault, LineReader};
 use crate::cancel::CancelToken;
 use crate::fhir::reference::Bases;
 use crate::files::ReadAt;
@@ -27,11 +27,11 @@ pub fn text_of(span: &[u8], is_file_start: bool) -> &[u8] {
 }
 
 /// Returns what a file looks like that begins with `text` and has no resource there.
-fn shape_of(text: &[u8]) -> Option<Shape> {
+fn shape_of(text: &[u8]) -> Option<FileShape> {
     let mut lines = text.split(|byte| *byte == b'\n').map(<[u8]>::trim_ascii).filter(|line| !line.is_empty());
     match lines.next()?.first()? {
-        b'[' => text[1..].trim_ascii_start().starts_with(b"{").then_some(Shape::Array),
-        b'{' => lines.next().is_some_and(|line| line.starts_with(b"\"")).then_some(Shape::Printed),
+        b'[' => text[1..].trim_ascii_start().starts_with(b"{").then_some(FileShape::Array),
+        b'{' => lines.next().is_some_and(|line| line.starts_with(b"\"")).then_some(FileShape::Printed),
         _ => None,
     }
 }
@@ -58,7 +58,13 @@ impl<'b> StretchReader<'b> {
     /// # Errors
     /// Fails if the file cannot be read, and with [`io::ErrorKind::UnexpectedEof`] if it is shorter
     /// than `size`.
-    pub fn read(&mut self, file: &dyn ReadAt, size: u64, from: u64, to: u64) -> io::Result<Option<Draft>> {
+    pub fn read(
+        &mut self,
+        file: &dyn ReadAt,
+        size: u64,
+        from: u64,
+        to: u64,
+    ) -> io::Result<Option<ChunkDraft>> {
         // A line begins at `from` exactly if the byte before it is a line feed.
         let base = from.saturating_sub(1);
         self.filled = 0;
@@ -70,7 +76,7 @@ impl<'b> StretchReader<'b> {
         if first == self.filled {
             return Ok(None);
         }
-        let mut draft = Draft::new(base + first as u64);
+        let mut draft = ChunkDraft::new(base + first as u64);
         let last_line = memrchr(b'\n', &self.bytes()[first..]).map_or(first, |at| first + at + 1);
         let (mut end, mut too_long) = (to, None);
         while end < size && self.bytes().last() != Some(&b'\n') {
@@ -99,7 +105,7 @@ impl<'b> StretchReader<'b> {
             draft.shape = shape_of(text_of(self.bytes(), true));
         }
         if let Some(mut length) = too_long {
-            draft.broken.add(draft.line_feeds, Broken::TooLong);
+            draft.broken.add(draft.line_feeds, LineFault::TooLong);
             draft.line_feeds += 1;
             while length > 0 {
                 let piece = length.min(LARGEST_GAP.into());
@@ -114,7 +120,7 @@ impl<'b> StretchReader<'b> {
         &self.buffer[..self.filled]
     }
 
-    fn read_lines(&mut self, first: usize, draft: &mut Draft) {
+    fn read_lines(&mut self, first: usize, draft: &mut ChunkDraft) {
         let mut at = first;
         let is_file_start = draft.start == 0;
         while at < self.filled && !self.cancel.is_cancelled() {

@@ -5,7 +5,7 @@ use super::patients::{self, AskedFor};
 use super::roster::RosterCache;
 use super::selection::Selection;
 use crate::export::{CancelToken, ExportError};
-use crate::index::{Index, Look};
+use crate::index::{Index, IndexView};
 use crate::job::ExportRequest;
 
 /// A request, and the source as it is at one instant.
@@ -14,7 +14,7 @@ pub struct PlanContext<'p> {
     /// The index.
     pub index: &'p Index,
     /// The index as it is now.
-    pub look: &'p Look<'p>,
+    pub look: &'p IndexView<'p>,
     /// Groups that were read lately.
     pub rosters: &'p RosterCache,
     /// What is asked for.

@@ -5,8 +5,8 @@
 use serde::{Deserialize, Serialize};
 use xxhash_rust::xxh3::{Xxh3Default, xxh3_64};
 
-use super::line_writer::Lines;
-use super::runs::{self, Run};
+use super::line_writer::LineWriter;
+use super::runs::{self, LineRun};
 use crate::export::{CancelToken, ExportError, PartWriter};
 use crate::files::ReadAt;
 use crate::index::{BLOCK, text_of};
@@ -19,7 +19,7 @@ const LARGEST_READ: u64 = 1 << 20;
 
 /// What a part copies of one stretch of a file.
 #[derive(Debug, Serialize, Deserialize)]
-pub struct Slice {
+pub struct SourceSlice {
     /// Number of the file in the part.
     pub file: usize,
     /// Where the first block begins in the file.
@@ -32,7 +32,7 @@ pub struct Slice {
     pub runs: String,
 }
 
-impl Slice {
+impl SourceSlice {
     /// Copies the runs from `file`, called `name` in messages. What stands in `buffer` does
     /// not matter.
     ///
@@ -43,18 +43,18 @@ impl Slice {
         &self,
         file: &dyn ReadAt,
         name: &str,
-        lines: &mut Lines,
+        lines: &mut LineWriter,
         buffer: &mut Vec<u8>,
         out: &mut PartWriter,
     ) -> Result<(), ExportError> {
         let runs = self.runs()?;
         let cancel = lines.cancel().clone();
-        let mut window = Window::new(file, name, (self.start, self.end), buffer, &cancel);
+        let mut window = SourceWindow::new(file, name, (self.start, self.end), buffer, &cancel);
         // Runs whose blocks lie side by side are read together.
         let block = |at: u64| (at - self.start) / STEP;
-        let are_beside = |a: &Run, b: &Run| block(b.start) <= block(a.end() - 1) + 1;
+        let are_beside = |a: &LineRun, b: &LineRun| block(b.start) <= block(a.end() - 1) + 1;
         for beside in runs.chunk_by(are_beside) {
-            let to = beside.last().map_or(0, Run::end);
+            let to = beside.last().map_or(0, LineRun::end);
             for run in beside {
                 window.copy(run, to, lines, out)?;
                 out.progress(run.length)?;
@@ -66,16 +66,16 @@ impl Slice {
     /// Gives each run, whole, instead of copying it.
     ///
     /// # Errors
-    /// As [`Slice::copy`]; what was given then is of no use.
+    /// As [`SourceSlice::copy`]; what was given then is of no use.
     pub fn read(
         &self,
         file: &dyn ReadAt,
         name: &str,
         buffer: &mut Vec<u8>,
         cancel: &CancelToken,
-        mut give: impl FnMut(&Run, &[u8]),
+        mut give: impl FnMut(&LineRun, &[u8]),
     ) -> Result<(), ExportError> {
-        let mut window = Window::new(file, name, (self.start, self.end), buffer, cancel);
+        let mut window = SourceWindow::new(file, name, (self.start, self.end), buffer, cancel);
         for run in self.runs()? {
             give(&run, window.all(run.start, run.end())?);
         }
@@ -83,7 +83,7 @@ impl Slice {
     }
 
     /// The runs, in the order of the file.
-    pub fn runs(&self) -> Result<Vec<Run>, ExportError> {
+    pub fn runs(&self) -> Result<Vec<LineRun>, ExportError> {
         runs::read(&self.runs, self.start).ok_or_else(damaged)
     }
 }
@@ -128,7 +128,7 @@ impl<'a> TouchedSums<'a> {
 }
 
 /// Bytes of a stretch of a file, moving forward.
-pub struct Window<'a> {
+pub struct SourceWindow<'a> {
     file: &'a dyn ReadAt,
     name: &'a str,
     /// Where the first block begins.
@@ -144,7 +144,7 @@ pub struct Window<'a> {
     cancel: &'a CancelToken,
 }
 
-impl<'a> Window<'a> {
+impl<'a> SourceWindow<'a> {
     /// The blocks of a stretch of `file` from `start` to `end`, read into `buffer`, for a job whose
     /// token is looked at before each read.
     pub fn new(
@@ -225,9 +225,9 @@ impl<'a> Window<'a> {
     /// up to `to` will be wanted after it.
     fn copy(
         &mut self,
-        run: &Run,
+        run: &LineRun,
         to: u64,
-        rules: &mut Lines,
+        rules: &mut LineWriter,
         out: &mut PartWriter,
     ) -> Result<(), ExportError> {
         let end = run.end();

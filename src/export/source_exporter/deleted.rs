@@ -23,12 +23,12 @@ use super::selection::Selection;
 use crate::export::{CancelToken, ExportError, PartWriter};
 use crate::fhir::ResourceType;
 use crate::fhir::reference::Bases;
-use crate::index::{Gone, LineReader, Look, Spot, TOLD_ENTRIES, UNKNOWN_AGE};
+use crate::index::{GoneResource, IndexView, LineReader, SpanPlace, TOLD_ENTRIES, UNKNOWN_AGE};
 
 /// What is told of one Bundle of the source.
-pub struct Told {
+pub struct ToldBundle {
     /// The Bundle.
-    pub bundle: Spot,
+    pub bundle: SpanPlace,
     /// The numbers of its entries among those that delete something.
     pub entries: Vec<u32>,
     /// Bytes of all that is written about it, at the most.
@@ -39,11 +39,15 @@ pub struct Told {
 ///
 /// # Errors
 /// [`ExportError::Cancelled`].
-pub fn told(look: &Look<'_>, selection: &Selection, cancel: &CancelToken) -> Result<Vec<Told>, ExportError> {
+pub fn told(
+    look: &IndexView<'_>,
+    selection: &Selection,
+    cancel: &CancelToken,
+) -> Result<Vec<ToldBundle>, ExportError> {
     if !selection.tells_of_changes() {
         return Ok(Vec::new());
     }
-    let is_told = |gone: &&Gone| {
+    let is_told = |gone: &&GoneResource| {
         let (s, c, n) = gone.bundle;
         let updated = look.segments[s as usize].chunks[c as usize].updated()[n as usize];
         selection.has_age(updated) && selection.tells_of(gone)
@@ -51,7 +55,7 @@ pub fn told(look: &Look<'_>, selection: &Selection, cancel: &CancelToken) -> Res
     let gone = look.overlay.gone().iter().take_while(|_| !cancel.is_cancelled());
     let gone: Vec<_> = gone.filter(is_told).collect();
     cancel.check()?;
-    let of_bundles = gone.chunk_by(|a, b| a.bundle == b.bundle).map(|gone| Told {
+    let of_bundles = gone.chunk_by(|a, b| a.bundle == b.bundle).map(|gone| ToldBundle {
         bundle: gone[0].bundle,
         entries: gone.iter().map(|gone| gone.entry).collect(),
         bytes: bytes(

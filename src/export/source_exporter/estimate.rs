@@ -6,14 +6,14 @@
 
 use super::context::PlanContext;
 use super::deleted;
-use super::line_writer::{LineOptions, Lines};
-use super::notes::{self, Tally};
-use super::remarks::Remarks;
+use super::line_writer::{LineOptions, LineWriter};
+use super::notes::{self, SelectionTally};
+use super::remarks::SourceRemarks;
 use super::selected_chunks::line_feeds;
-use super::selection::{Rule, Selection};
+use super::selection::{Selection, TypeRule};
 use crate::export::ExportError;
 use crate::fhir::ResourceType;
-use crate::index::{Look, ResourceSum};
+use crate::index::{IndexView, ResourceSum};
 use crate::job::OrganizeBy;
 
 /// The share of what is certainly written by which an estimate may be too high.
@@ -47,7 +47,7 @@ impl ByteRange {
 /// there only the plan can.
 ///
 /// # Errors
-/// Those of [`patients::asked_for`](super::patients::asked_for) and of [`Lines::new`].
+/// Those of [`patients::asked_for`](super::patients::asked_for) and of [`LineWriter::new`].
 pub fn estimate(context: &PlanContext<'_>) -> Result<Option<u64>, ExportError> {
     let PlanContext { index, look, request, cancel, .. } = *context;
     let selection = context.selection()?;
@@ -56,28 +56,29 @@ pub fn estimate(context: &PlanContext<'_>) -> Result<Option<u64>, ExportError> {
     }
     let lines = LineOptions::of(request, index.bases());
     let url_growth = lines.url_growth();
-    let estimator = Estimator { look, selection: &selection, url_growth, rules: Lines::new(lines, cancel)? };
+    let estimator =
+        ExportEstimator { look, selection: &selection, url_growth, rules: LineWriter::new(lines, cancel)? };
     let (mut range, is_something) = estimator.resources();
     let deletions = estimator.deletions();
     range.add(deletions.least, deletions.most);
-    let around = line_feeds(look.segments.len()) + Remarks::of(look).bytes();
+    let around = line_feeds(look.segments.len()) + SourceRemarks::of(look).bytes();
     range.add(around, around);
     if !is_something || selection.patients().is_some() {
-        let tally = Tally { left_out: u64::MAX, ..Tally::default() };
+        let tally = SelectionTally { left_out: u64::MAX, ..SelectionTally::default() };
         range.add(0, notes::bytes(&notes::of(&selection, &tally, true)));
     }
     Ok(range.estimate())
 }
 
-struct Estimator<'e> {
-    look: &'e Look<'e>,
+struct ExportEstimator<'e> {
+    look: &'e IndexView<'e>,
     selection: &'e Selection,
     /// Bytes that a URL of a Binary may get longer.
     url_growth: u64,
-    rules: Lines,
+    rules: LineWriter,
 }
 
-impl Estimator<'_> {
+impl ExportEstimator<'_> {
     /// Bytes of these resources on their way out.
     fn bytes(&self, of_type: Option<ResourceType>, sum: ResourceSum) -> u64 {
         let growth = of_type.map_or(0, |of_type| self.rules.growth(of_type));
@@ -98,20 +99,20 @@ impl Estimator<'_> {
             let between = sums.between(after, before);
             let (least, most) = (self.bytes(of_type, between.least), self.bytes(of_type, between.most));
             match rule {
-                Rule::Always => {
+                TypeRule::Always => {
                     beside.add(if is_certain { least } else { 0 }, most);
                     is_something |= is_certain;
                 }
-                Rule::OfPatients if kind.is_owned => {
+                TypeRule::OfPatients if kind.is_owned => {
                     of_patients.add(if is_certain { least } else { 0 }, most);
                     is_something |= is_certain && self.selection.patients().is_none();
                 }
-                Rule::ReferredTo => beside.add(0, most),
+                TypeRule::ReferredTo => beside.add(0, most),
                 // Their own age does not matter.
-                Rule::Associated => beside.add(0, self.bytes(of_type, sums.all())),
-                Rule::OfPatients | Rule::Never => {}
+                TypeRule::Associated => beside.add(0, self.bytes(of_type, sums.all())),
+                TypeRule::OfPatients | TypeRule::Never => {}
             }
-            has_all_types &= !kind.is_owned || rule == Rule::OfPatients || goes_by_more(kind.type_index);
+            has_all_types &= !kind.is_owned || rule == TypeRule::OfPatients || goes_by_more(kind.type_index);
         }
         if let Some(these) = self.these_patients() {
             let is_certain = has_all_types && (after, before) == (i64::MIN, i64::MAX);

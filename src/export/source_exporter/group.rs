@@ -17,35 +17,35 @@ use crate::index::key;
 
 #[derive(Deserialize)]
 struct Group {
-    actual: Option<Read<bool>>,
-    active: Option<Read<bool>>,
+    actual: Option<Lenient<bool>>,
+    active: Option<Lenient<bool>>,
     #[serde(default)]
-    member: Vec<Read<Member>>,
+    member: Vec<Lenient<Member>>,
 }
 
 #[derive(Deserialize)]
 struct Heading {
-    id: Read<Text>,
-    name: Option<Read<Text>>,
+    id: Lenient<Text>,
+    name: Option<Lenient<Text>>,
     identifier: Option<Box<RawValue>>,
 }
 
 #[derive(Deserialize)]
 struct Member {
-    entity: Option<Read<Entity>>,
-    period: Option<Read<Period>>,
-    inactive: Option<Read<bool>>,
+    entity: Option<Lenient<Entity>>,
+    period: Option<Lenient<Period>>,
+    inactive: Option<Lenient<bool>>,
 }
 
 #[derive(Deserialize)]
 struct Entity {
-    reference: Option<Read<Text>>,
+    reference: Option<Lenient<Text>>,
 }
 
 #[derive(Deserialize)]
 struct Period {
-    start: Option<Read<Text>>,
-    end: Option<Read<Text>>,
+    start: Option<Lenient<Text>>,
+    end: Option<Lenient<Text>>,
 }
 
 #[derive(Deserialize)]
@@ -54,9 +54,9 @@ struct Text(String);
 
 /// An element that is there; `None` if it is not of the standard's shape, which spoils nothing
 /// around it.
-struct Read<T>(Option<T>);
+struct Lenient<T>(Option<T>);
 
-impl<'de, T: DeserializeOwned> Deserialize<'de> for Read<T> {
+impl<'de, T: DeserializeOwned> Deserialize<'de> for Lenient<T> {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         let raw = Box::<RawValue>::deserialize(deserializer)?;
         Ok(Self(serde_json::from_str(raw.get()).ok()))
@@ -66,7 +66,7 @@ impl<'de, T: DeserializeOwned> Deserialize<'de> for Read<T> {
 impl Period {
     /// When it holds; `None` if a bound cannot be read.
     fn bounds(&self) -> Option<Membership> {
-        let bound = |text: &Option<Read<Text>>, read: fn(&str) -> Option<Timestamp>| match text {
+        let bound = |text: &Option<Lenient<Text>>, read: fn(&str) -> Option<Timestamp>| match text {
             None => Some(None),
             Some(text) => Some(Some(read(&text.0.as_ref()?.0)?)),
         };
@@ -124,7 +124,7 @@ fn roster_of(line: &[u8], bases: &Bases, cancel: &CancelToken) -> Result<GroupRo
         tracing::warn!(kind = ?error.classify(), "a Group that is not of the standard's shape");
         ExportError::GroupNotFound
     })?;
-    let is = |flag: Option<Read<bool>>, value| flag.is_some_and(|flag| flag.0 == Some(value));
+    let is = |flag: Option<Lenient<bool>>, value| flag.is_some_and(|flag| flag.0 == Some(value));
     if !is(group.actual, true) || is(group.active, false) {
         return Err(ExportError::GroupNotFound);
     }

@@ -9,7 +9,7 @@ use crate::fhir::search::{TypeFilter, TypeFilters};
 use crate::fhir::{IssueCode, OperationOutcome, ResourceType, Severity};
 
 /// See the module.
-pub struct Narrow {
+pub struct LineNarrowing {
     /// What is asked for, and what the export may hold of types of which it may not hold all.
     filters: TypeFilters,
     elements: Elements,
@@ -20,7 +20,7 @@ pub struct Narrow {
     subset: Vec<u8>,
 }
 
-impl Narrow {
+impl LineNarrowing {
     /// Filters, restrictions and elements as a request has them.
     ///
     /// # Errors

@@ -1,5 +1,5 @@
 //! What is done with lines of the source on their way out, step by step. Lines for which nothing
-//! is to be done go out as they are, many at a time: those of types that [`Lines::change`] does
+//! is to be done go out as they are, many at a time: those of types that [`LineWriter::change`] does
 //! not name, but for the single lines that the plan gives by themselves, since the index knows
 //! of attachments in them (O-4), or of deletions (MF-6).
 
@@ -9,7 +9,7 @@ use serde::{Deserialize, Deserializer, Serialize};
 use serde_json::Value;
 
 use super::deleted;
-use super::line_narrowing::Narrow;
+use super::line_narrowing::LineNarrowing;
 use crate::export::{CancelToken, ExportError, PartWriter};
 use crate::fhir::elements::Elements;
 use crate::fhir::reference::Bases;
@@ -88,17 +88,17 @@ impl LineOptions {
 }
 
 /// The options, ready for use.
-pub struct Lines {
+pub struct LineWriter {
     /// The base URL that clients see, as it stands in a JSON string.
     base_url: String,
     handout: Option<Handout>,
     bases: Bases,
-    narrow: Narrow,
+    narrow: LineNarrowing,
     told: std::vec::IntoIter<Vec<u32>>,
     cancel: CancelToken,
 }
 
-impl Lines {
+impl LineWriter {
     /// Makes the options ready, for a job whose token `cancel` is.
     ///
     /// # Errors
@@ -107,7 +107,7 @@ impl Lines {
         let LineOptions { base_url, handout, bases, type_filters, restrictions, elements } = options;
         // What a client looks for it may name as it knows the server.
         let known = bases.and(&base_url);
-        let narrow = Narrow::new(type_filters, &restrictions, elements, known, cancel)?;
+        let narrow = LineNarrowing::new(type_filters, &restrictions, elements, known, cancel)?;
         let (base_url, told, cancel) = (in_json(&base_url), Vec::new().into_iter(), cancel.clone());
         Ok(Self { base_url, handout, bases, narrow, told, cancel })
     }
@@ -115,7 +115,7 @@ impl Lines {
     /// What is done with the lines of a part that is being written.
     ///
     /// # Errors
-    /// As [`Lines::new`], and those of [`PartWriter::request`].
+    /// As [`LineWriter::new`], and those of [`PartWriter::request`].
     pub fn of_part(part: PartLines, out: &PartWriter, cancel: &CancelToken) -> Result<Self, ExportError> {
         let PartLines { bases, told } = part;
         let lines = Self::new(LineOptions::of(&*out.request()?, &bases), cancel)?;
@@ -219,7 +219,7 @@ mod tests {
             ..LineOptions::default()
         };
         let growth = options.url_growth() as usize;
-        let lines = Lines::new(options, &CancelToken::new()).unwrap();
+        let lines = LineWriter::new(options, &CancelToken::new()).unwrap();
         let text = lines.with_absolute_urls(ResourceType::PATIENT, line.as_bytes()).unwrap().into_owned();
         let text = String::from_utf8(text).unwrap();
         assert!(text.len() <= line.len() + 2 * growth, "{text}");

@@ -38,14 +38,14 @@ use super::{
 use crate::config::{Devices, References};
 use crate::fhir::ResourceType;
 use crate::files::ReadAt;
-use crate::index::{BuildError, Index, Keeper, Look};
+use crate::index::{BuildError, Index, IndexKeeper, IndexView};
 use crate::job::ExportRequest;
 use crate::source::{SourceError, SourceFile};
 
 use context::PlanContext;
-use copy::Slice;
-use line_writer::{Lines, PartLines};
-use remarks::Remark;
+use copy::SourceSlice;
+use line_writer::{LineWriter, PartLines};
+use remarks::SourceRemark;
 use roster::RosterCache;
 use single::{KnownGroups, patiently};
 
@@ -68,7 +68,7 @@ const PATIENCE: u32 = 3;
 /// Exports what a source holds.
 pub struct SourceExporter {
     index: Arc<Index>,
-    _keeper: Keeper,
+    _keeper: IndexKeeper,
     options: SourceOptions,
     waiting: AtomicUsize,
     /// Open files of running jobs, by their version.
@@ -98,13 +98,13 @@ type HeldFile = Box<dyn ReadAt>;
 /// The content of a [`Part`].
 #[derive(Debug, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
-enum Content {
+enum PartContent {
     /// Bytes to copy.
     Copy {
         /// The files, each as it was planned.
         files: Vec<SourceFile>,
         /// What of them.
-        slices: Vec<Slice>,
+        slices: Vec<SourceSlice>,
         /// What is done with their lines.
         #[serde(default)]
         lines: PartLines,
@@ -117,13 +117,13 @@ enum Content {
         resources: Option<u64>,
     },
     /// What would else go without saying.
-    Notes(Vec<notes::Note>),
+    Notes(Vec<notes::ExportNote>),
     /// What is said of the source.
     Remarks {
         /// How many of its lines are no resources.
         lines: u64,
         /// What to say.
-        list: Vec<Remark>,
+        list: Vec<SourceRemark>,
     },
 }
 
@@ -161,7 +161,7 @@ impl SourceExporter {
     /// If a thread cannot be had.
     pub fn new(index: Index, options: SourceOptions, watch: bool) -> io::Result<Self> {
         let index = Arc::new(index);
-        let _keeper = Keeper::start(index.clone(), watch)?;
+        let _keeper = IndexKeeper::start(index.clone(), watch)?;
         Ok(Self {
             index,
             _keeper,
@@ -175,7 +175,7 @@ impl SourceExporter {
 
     /// The index as it is now; `None` if others are at it for longer than `patience`, or too
     /// many wait already.
-    fn look_within(&self, patience: Duration) -> Option<Result<Look<'_>, BuildError>> {
+    fn look_within(&self, patience: Duration) -> Option<Result<IndexView<'_>, BuildError>> {
         let looked = if self.waiting.fetch_add(1, Ordering::Relaxed) < WAITING_CHECKS {
             self.index.look_within(patience)
         } else {
@@ -202,7 +202,7 @@ impl SourceExporter {
     }
 
     /// Opens the files of these names as they were indexed, as many as may be held.
-    fn hold(&self, look: &Look<'_>, names: &[usize]) -> Result<Vec<Arc<HeldFile>>, ExportError> {
+    fn hold(&self, look: &IndexView<'_>, names: &[usize]) -> Result<Vec<Arc<HeldFile>>, ExportError> {
         let mut held = self.held.lock();
         held.retain(|_, file| file.strong_count() > 0);
         let mut files = Vec::new();
@@ -235,7 +235,7 @@ impl SourceExporter {
 
     fn context<'p>(
         &'p self,
-        look: &'p Look<'p>,
+        look: &'p IndexView<'p>,
         request: &'p ExportRequest,
         cancel: &'p CancelToken,
     ) -> PlanContext<'p> {
@@ -247,9 +247,9 @@ impl SourceExporter {
     fn each_slice(
         &self,
         files: &[SourceFile],
-        slices: &[Slice],
+        slices: &[SourceSlice],
         cancel: &CancelToken,
-        mut visit: impl FnMut(&Slice, &str, &dyn ReadAt) -> Result<(), ExportError>,
+        mut visit: impl FnMut(&SourceSlice, &str, &dyn ReadAt) -> Result<(), ExportError>,
     ) -> Result<(), ExportError> {
         for of_file in slices.chunk_by(|a, b| a.file == b.file) {
             let file = files.get(of_file[0].file).ok_or_else(copy::damaged)?;
@@ -322,32 +322,32 @@ impl Exporter for SourceExporter {
         out: &mut PartWriter,
         cancel: &CancelToken,
     ) -> Result<PartSummary, ExportError> {
-        let content = Content::deserialize(&part.content)
+        let content = PartContent::deserialize(&part.content)
             .map_err(|e| ExportError::Other(format!("the plan is not of this version: {e}")))?;
         match content {
-            Content::Remarks { lines, list } => {
+            PartContent::Remarks { lines, list } => {
                 for remark in &list {
                     out.outcome(&remark.outcome())?;
                 }
                 Ok(PartSummary { broken_lines: lines })
             }
-            Content::Copy { files, slices, lines } => {
-                let mut lines = Lines::of_part(lines, out, cancel)?;
+            PartContent::Copy { files, slices, lines } => {
+                let mut lines = LineWriter::of_part(lines, out, cancel)?;
                 let mut buffer = Vec::new();
                 self.each_slice(&files, &slices, cancel, |slice, name, file| {
                     slice.copy(file, name, &mut lines, &mut buffer, out)
                 })?;
                 Ok(PartSummary::default())
             }
-            Content::Blocks(blocks) => {
+            PartContent::Blocks(blocks) => {
                 blocks.write(self, out, cancel)?;
                 Ok(PartSummary::default())
             }
-            Content::Notes(notes) => {
+            PartContent::Notes(notes) => {
                 notes.iter().try_for_each(|note| out.outcome(&note.outcome()))?;
                 Ok(PartSummary::default())
             }
-            Content::LeftOut { resources } => {
+            PartContent::LeftOut { resources } => {
                 organized::left_out(resources).map_or(Ok(()), |outcome| out.outcome(&outcome))?;
                 Ok(PartSummary::default())
             }

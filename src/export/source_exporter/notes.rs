@@ -10,11 +10,11 @@ use super::roster::MemberCounts;
 use super::selection::Selection;
 use crate::export::{CancelToken, ExportError};
 use crate::fhir::{IssueCode, OperationOutcome, ResourceType, Severity};
-use crate::index::{Key, Links, Look};
+use crate::index::{IndexView, Key, Links};
 
 /// What was counted while an export was selected.
 #[derive(Debug, Default)]
-pub struct Tally {
+pub struct SelectionTally {
     /// Resources of any age that are selected by themselves.
     pub selected: u64,
     /// Of these the ones outside of compartments, such as Organizations.
@@ -23,13 +23,13 @@ pub struct Tally {
     pub left_out: u64,
 }
 
-impl Tally {
+impl SelectionTally {
     /// Adds what was chosen of a chunk, and what others alone keep out of it (P15): of types that the
     /// export may hold whole, but for Groups and what tells of Groups that it does not hold. `(s, c)`
     /// are the numbers of the segment and of the chunk in it.
     pub fn add(
         &mut self,
-        (look, s, c): (&Look<'_>, usize, usize),
+        (look, s, c): (&IndexView<'_>, usize, usize),
         selection: &Selection,
         links: Option<&Links>,
         chosen: &[bool],
@@ -69,13 +69,13 @@ impl Tally {
 
 /// A sentence for the `error` file.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Note {
+pub struct ExportNote {
     /// Whether something seems to be wrong with the source.
     is_warning: bool,
     text: String,
 }
 
-impl Note {
+impl ExportNote {
     fn information(text: String) -> Self {
         Self { is_warning: false, text }
     }
@@ -88,16 +88,16 @@ impl Note {
 }
 
 /// Bytes of them in an `error` file.
-pub fn bytes(notes: &[Note]) -> u64 {
+pub fn bytes(notes: &[ExportNote]) -> u64 {
     notes.iter().map(|note| note.outcome().to_json().len() as u64 + 1).sum()
 }
 
 /// What is told of an export; `is_empty` says whether nothing is in it, whatever its age.
-pub fn of(selection: &Selection, tally: &Tally, is_empty: bool) -> Vec<Note> {
+pub fn of(selection: &Selection, tally: &SelectionTally, is_empty: bool) -> Vec<ExportNote> {
     let members = selection.members().filter(|members| is_empty || members.are_odd()).map(of_members);
     let left_out = (tally.left_out > 0).then(|| {
         let resources = tally.left_out;
-        Note::information(format!(
+        ExportNote::information(format!(
             "{resources} resources of these patients are left out, since they tell of others too, who are \
              not asked for."
         ))
@@ -107,14 +107,14 @@ pub fn of(selection: &Selection, tally: &Tally, is_empty: bool) -> Vec<Note> {
             Some(patients) => format!("is in the compartments of the {patients} patients that it is about"),
             None => "is in the source".into(),
         };
-        Note::information(format!(
+        ExportNote::information(format!(
             "The export is empty, whatever the times that are asked for: nothing that it may hold {whose}."
         ))
     });
     members.into_iter().chain(left_out).chain(empty).collect()
 }
 
-fn of_members(members: &MemberCounts) -> Note {
+fn of_members(members: &MemberCounts) -> ExportNote {
     let reasons = [
         (members.inactive, "are inactive, or not members now"),
         (members.unreadable, "cannot be read, such as by a period that is none"),
@@ -126,7 +126,7 @@ fn of_members(members: &MemberCounts) -> Note {
     let reasons = if reasons.is_empty() { String::new() } else { format!(": {}", reasons.join("; ")) };
     let (listed, counted) = (members.listed(), members.counted);
     let text = format!("Of the {listed} members of the Group {counted} count as patients now{reasons}.");
-    Note { is_warning: members.are_odd(), text }
+    ExportNote { is_warning: members.are_odd(), text }
 }
 
 #[cfg(test)]

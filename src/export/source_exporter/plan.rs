@@ -4,17 +4,17 @@
 use std::collections::BTreeSet;
 
 use super::context::PlanContext;
-use super::copy::{Slice, TouchedSums};
-use super::deleted::{self, Told};
-use super::line_writer::{LineOptions, Lines, PartLines};
-use super::notes::{self, Note};
-use super::remarks::Remarks;
-use super::runs::{Run, RunWriter};
-use super::selected_chunks::{each_chosen, each_of, line_feeds};
-use super::{Content, organized};
+use super::copy::{SourceSlice, TouchedSums};
+use super::deleted::{self, ToldBundle};
+use super::line_writer::{LineOptions, LineWriter, PartLines};
+use super::notes::{self, ExportNote};
+use super::remarks::SourceRemarks;
+use super::runs::{LineRun, RunWriter};
+use super::selected_chunks::{each_chunk_of, each_selected_chunk, line_feeds};
+use super::{PartContent, organized};
 use crate::export::ExportError;
 use crate::fhir::ResourceType;
-use crate::index::{BLOCK, Chunk, Look};
+use crate::index::{BLOCK, Chunk, IndexView};
 use crate::job::OrganizeBy;
 use crate::source::SourceFile;
 
@@ -22,12 +22,12 @@ use crate::source::SourceFile;
 const READ_FACTOR: u64 = 8;
 
 /// A part and its weight in bytes.
-type Weighed = (u64, Content);
+type WeighedPart = (u64, PartContent);
 
 /// What a plan is made of.
-pub struct Contents {
+pub struct PlanContents {
     /// The parts.
-    pub parts: Vec<Weighed>,
+    pub parts: Vec<WeighedPart>,
     /// Bytes that they write at the most.
     pub bytes: u64,
     /// Numbers of the segments whose files they copy from.
@@ -35,26 +35,26 @@ pub struct Contents {
 }
 
 /// What an export of the request copies, and says of its source.
-pub fn contents(context: &PlanContext<'_>) -> Result<Contents, ExportError> {
+pub fn contents(context: &PlanContext<'_>) -> Result<PlanContents, ExportError> {
     let mut contents = match context.request.parameters().organize_by {
         Some(OrganizeBy::Patient) => blocks(context)?,
         None => copies(context)?,
     };
-    let remarks = Remarks::of(context.look);
+    let remarks = SourceRemarks::of(context.look);
     contents.bytes += remarks.bytes();
-    let Remarks { lines, list } = remarks;
+    let SourceRemarks { lines, list } = remarks;
     if !list.is_empty() {
-        contents.parts.push((0, Content::Remarks { lines, list }));
+        contents.parts.push((0, PartContent::Remarks { lines, list }));
     }
     Ok(contents)
 }
 
 /// What is selected, type by type.
-fn copies(context: &PlanContext<'_>) -> Result<Contents, ExportError> {
+fn copies(context: &PlanContext<'_>) -> Result<PlanContents, ExportError> {
     let PlanContext { look, cancel, .. } = *context;
     let selection = context.selection()?;
     let mut parts = Parts::of(context)?;
-    let tally = each_chosen(look, &selection, cancel, |s, chunk, chosen| {
+    let tally = each_selected_chunk(look, &selection, cancel, |s, chunk, chosen| {
         parts.add(s, &look.segments[s].file, chunk, chosen, &mut std::iter::empty());
     })?;
     // A part copies file by file: of one without other files, the Bundles come in this order.
@@ -66,28 +66,28 @@ fn copies(context: &PlanContext<'_>) -> Result<Contents, ExportError> {
 }
 
 /// What is selected, patient by patient (O-3), and what is told of resources that are gone.
-fn blocks(context: &PlanContext<'_>) -> Result<Contents, ExportError> {
+fn blocks(context: &PlanContext<'_>) -> Result<PlanContents, ExportError> {
     let planned = organized::plan(context)?;
     let mut told = Parts::of(context)?;
     told.add_told(context.look, planned.told)?;
     let told = told.finish();
-    let parts = planned.parts.into_iter().map(|(weight, blocks)| (weight, Content::Blocks(blocks)));
+    let parts = planned.parts.into_iter().map(|(weight, blocks)| (weight, PartContent::Blocks(blocks)));
     let mut parts: Vec<_> = parts.chain(told.parts).collect();
     if planned.left_out != Some(0) {
-        parts.push((0, Content::LeftOut { resources: planned.left_out }));
+        parts.push((0, PartContent::LeftOut { resources: planned.left_out }));
     }
     let segments = BTreeSet::from_iter(planned.segments.into_iter().chain(told.segments));
     let (bytes, segments) = (planned.bytes + told.bytes, segments.into_iter().collect());
-    let mut contents = Contents { parts, bytes, segments };
+    let mut contents = PlanContents { parts, bytes, segments };
     contents.add_notes(planned.notes);
     Ok(contents)
 }
 
-impl Contents {
-    fn add_notes(&mut self, notes: Vec<Note>) {
+impl PlanContents {
+    fn add_notes(&mut self, notes: Vec<ExportNote>) {
         if !notes.is_empty() {
             self.bytes += notes::bytes(&notes);
-            self.parts.push((0, Content::Notes(notes)));
+            self.parts.push((0, PartContent::Notes(notes)));
         }
     }
 }
@@ -97,11 +97,11 @@ struct Parts {
     part_bytes: u64,
     lines: PartLines,
     url_growth: u64,
-    rules: Lines,
-    done: Vec<Weighed>,
+    rules: LineWriter,
+    done: Vec<WeighedPart>,
     used: BTreeSet<usize>,
     files: Vec<SourceFile>,
-    slices: Vec<Slice>,
+    slices: Vec<SourceSlice>,
     /// Bytes that the part copies, and bytes of the blocks that it reads for them.
     weight: u64,
     read: u64,
@@ -114,7 +114,7 @@ impl Parts {
         let PlanContext { index, request, options, cancel, .. } = *context;
         let (part_bytes, lines) = (options.part_bytes, LineOptions::of(request, index.bases()));
         let (url_growth, bases) = (lines.url_growth(), lines.bases.clone());
-        let rules = Lines::new(lines, cancel)?;
+        let rules = LineWriter::new(lines, cancel)?;
         let lines = PartLines { bases, told: Vec::new() };
         let (done, used, files, slices) = (Vec::new(), BTreeSet::new(), Vec::new(), Vec::new());
         Ok(Self {
@@ -166,13 +166,13 @@ impl Parts {
             }
             let is_tidy = span.is_tidy && !is_bundle && urls * url_growth == 0;
             self.weight += length;
-            self.read += open.add(Run { start, length, is_tidy, resource_type });
+            self.read += open.add(LineRun { start, length, is_tidy, resource_type });
         }
         self.close(open, file);
     }
 
     /// Adds Bundles of the source, of which this is told.
-    fn add_told(&mut self, look: &Look<'_>, told: Vec<Told>) -> Result<(), ExportError> {
+    fn add_told(&mut self, look: &IndexView<'_>, told: Vec<ToldBundle>) -> Result<(), ExportError> {
         let (mut bundles, mut entries) = (Vec::new(), Vec::new());
         for told in told {
             bundles.push(told.bundle);
@@ -180,7 +180,7 @@ impl Parts {
             self.bytes += told.bytes;
         }
         let mut entries = entries.into_iter();
-        each_of(look, &bundles, |s, chunk, chosen| {
+        each_chunk_of(look, &bundles, |s, chunk, chosen| {
             self.add(s, &look.segments[s].file, chunk, chosen, &mut entries);
             Ok(())
         })
@@ -207,15 +207,15 @@ impl Parts {
             let (files, slices) = (std::mem::take(&mut self.files), std::mem::take(&mut self.slices));
             let told = std::mem::take(&mut self.lines.told);
             let lines = PartLines { told, ..self.lines.clone() };
-            self.done.push((self.weight, Content::Copy { files, slices, lines }));
+            self.done.push((self.weight, PartContent::Copy { files, slices, lines }));
         }
         (self.weight, self.read) = (0, 0);
     }
 
-    fn finish(mut self) -> Contents {
+    fn finish(mut self) -> PlanContents {
         self.cut();
         let bytes = self.bytes + line_feeds(self.used.len());
-        Contents { parts: self.done, bytes, segments: self.used.into_iter().collect() }
+        PlanContents { parts: self.done, bytes, segments: self.used.into_iter().collect() }
     }
 }
 
@@ -241,17 +241,17 @@ impl<'a> SliceWriter<'a> {
 
     /// Adds a resource, which begins where the one before ended, or later; gives how many more
     /// bytes of the source are read for it.
-    pub fn add(&mut self, run: Run) -> u64 {
+    pub fn add(&mut self, run: LineRun) -> u64 {
         self.end = run.end();
         self.runs.add(run);
         self.sums.touch(run.start, run.end()) * BLOCK as u64
     }
 
     /// The slice, of the file of that number.
-    pub fn finish(self, file: usize) -> Slice {
+    pub fn finish(self, file: usize) -> SourceSlice {
         let chunk = &self.chunk.entry;
         let blocks = (self.end - chunk.start).div_ceil(BLOCK as u64);
         let end = chunk.end.min(chunk.start + blocks * BLOCK as u64);
-        Slice { file, start: self.start, end, sum: self.sums.sum(), runs: self.runs.finish() }
+        SourceSlice { file, start: self.start, end, sum: self.sums.sum(), runs: self.runs.finish() }
     }
 }

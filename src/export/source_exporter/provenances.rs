@@ -13,11 +13,11 @@ use std::collections::{HashMap, HashSet};
 use super::selection::Selection;
 use crate::export::{CancelToken, ExportError};
 use crate::fhir::ResourceType;
-use crate::index::{Key, Links, Look, Spot, Targeting};
+use crate::index::{IndexView, Key, Links, SpanPlace, TargetingProvenance};
 use crate::job::Provenances;
 
 /// The Provenances of a source, and which of them go along with what was exported so far.
-pub struct Associated {
+pub struct AssociatedProvenances {
     which: Provenances,
     /// Those that may go along, in the order of the source.
     provenances: Vec<Provenance>,
@@ -29,16 +29,16 @@ pub struct Associated {
 
 /// A Provenance of the source.
 struct Provenance {
-    spot: Spot,
+    spot: SpanPlace,
     recorded: i64,
     /// In whose compartments it is.
     patients: Box<[Key]>,
 }
 
-impl Associated {
+impl AssociatedProvenances {
     /// The Provenances that may go along, if the selection asks for such.
     pub fn of(
-        look: &Look<'_>,
+        look: &IndexView<'_>,
         selection: &Selection,
         cancel: &CancelToken,
     ) -> Result<Option<Self>, ExportError> {
@@ -52,7 +52,7 @@ impl Associated {
                 let withheld = selection.withheld(&links, cancel);
                 let left_out: HashSet<usize> = look.overlay.superseded(s, c).chain(withheld).collect();
                 let adopted: HashMap<usize, &[Key]> = look.overlay.adopted(s, c).collect();
-                for Targeting { place, recorded, targets: its } in links.targeting() {
+                for TargetingProvenance { place, recorded, targets: its } in links.targeting() {
                     cancel.check()?;
                     let n = place as usize;
                     let own = named(&links, &chunk.patients()[n]);
@@ -94,7 +94,7 @@ impl Associated {
     }
 
     /// All that may go along, by their numbers: where each is, and in whose compartments.
-    pub fn all(&self) -> impl Iterator<Item = (Spot, &[Key])> {
+    pub fn all(&self) -> impl Iterator<Item = (SpanPlace, &[Key])> {
         self.provenances.iter().map(|one| (one.spot, &*one.patients))
     }
 
@@ -107,7 +107,7 @@ impl Associated {
     ///
     /// # Errors
     /// [`ExportError::Cancelled`].
-    pub fn chosen(&self, cancel: &CancelToken) -> Result<Vec<Spot>, ExportError> {
+    pub fn chosen(&self, cancel: &CancelToken) -> Result<Vec<SpanPlace>, ExportError> {
         let mut numbers: Vec<_> = self.chosen.iter().copied().collect();
         cancel.sort(&mut numbers)?;
         Ok(numbers.into_iter().map(|number| self.provenances[number as usize].spot).collect())

@@ -5,16 +5,16 @@ use std::collections::{BTreeSet, HashSet};
 
 use super::selection::Selection;
 use crate::export::{CancelToken, ExportError};
-use crate::index::{Key, Look, Spot, keys};
+use crate::index::{IndexView, Key, SpanPlace, keys};
 
 /// Follows pointers from `wanted` on: gives the resources of the selection's types that are
 /// pointed to, directly or through one another.
 pub fn follow(
-    look: &Look<'_>,
+    look: &IndexView<'_>,
     selection: &Selection,
     mut wanted: HashSet<Key>,
     cancel: &CancelToken,
-) -> Result<BTreeSet<Spot>, ExportError> {
+) -> Result<BTreeSet<SpanPlace>, ExportError> {
     let mut found = BTreeSet::new();
     while !wanted.is_empty() {
         let mut next = HashSet::new();

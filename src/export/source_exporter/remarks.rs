@@ -5,7 +5,7 @@
 use serde::{Deserialize, Serialize};
 
 use crate::fhir::{IssueCode, OperationOutcome, Severity};
-use crate::index::{Look, Segment, Shape};
+use crate::index::{FileShape, IndexView, Segment};
 use crate::source::{NAMED_FILES, Reason};
 
 /// What is said of files that were read, beside what counts the rest (P13).
@@ -13,15 +13,15 @@ const MOST: usize = 1000;
 
 /// One thing that is said.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Remark {
-    grade: Grade,
+pub struct SourceRemark {
+    grade: RemarkGrade,
     text: String,
 }
 
 /// How grave it is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
-enum Grade {
+enum RemarkGrade {
     /// Data is missing.
     Error,
     /// It may be.
@@ -30,17 +30,17 @@ enum Grade {
     Information,
 }
 
-impl Remark {
-    fn new(grade: Grade, text: impl Into<String>) -> Self {
+impl SourceRemark {
+    fn new(grade: RemarkGrade, text: impl Into<String>) -> Self {
         Self { grade, text: text.into() }
     }
 
     /// What the `error` file of an export says.
     pub fn outcome(&self) -> OperationOutcome {
         let (severity, code) = match self.grade {
-            Grade::Error => (Severity::Error, IssueCode::Invalid),
-            Grade::Warning => (Severity::Warning, IssueCode::NotSupported),
-            Grade::Information => (Severity::Information, IssueCode::Processing),
+            RemarkGrade::Error => (Severity::Error, IssueCode::Invalid),
+            RemarkGrade::Warning => (Severity::Warning, IssueCode::NotSupported),
+            RemarkGrade::Information => (Severity::Information, IssueCode::Processing),
         };
         OperationOutcome::new(severity, code, &*self.text)
     }
@@ -48,37 +48,37 @@ impl Remark {
 
 /// What is said of a source.
 #[derive(Debug, Default)]
-pub struct Remarks {
+pub struct SourceRemarks {
     /// How many of its lines are no resources.
     pub lines: u64,
     /// What is said: the first 100 broken lines of a file are named, but no more than [`MOST`] of
     /// 100 files, and 100 files that are not read; the rest are counted.
-    pub list: Vec<Remark>,
+    pub list: Vec<SourceRemark>,
 }
 
-impl Remarks {
+impl SourceRemarks {
     /// What is said of the source as it is now.
-    pub fn of(look: &Look<'_>) -> Self {
+    pub fn of(look: &IndexView<'_>) -> Self {
         let mut remarks = Self::default();
         let (files, lines) = remarks.add_read(look);
         remarks.add_left_out(look);
         if files > 0 {
             let text = format!("Something was left out of {}.", counted(files, "more file"));
-            remarks.add(Grade::Error, text);
+            remarks.add(RemarkGrade::Error, text);
         }
         if lines > 0 {
             let text = format!("{lines} more lines of the source were left out of the export.");
-            remarks.add(Grade::Error, text);
+            remarks.add(RemarkGrade::Error, text);
         }
         if !look.has_resources() {
-            remarks.add(Grade::Information, empty(look));
+            remarks.add(RemarkGrade::Information, empty(look));
         }
         remarks
     }
 
     /// Files that were read. Gives how many lines there was no room for, and before them how many
     /// files without such lines.
-    fn add_read(&mut self, look: &Look<'_>) -> (u64, u64) {
+    fn add_read(&mut self, look: &IndexView<'_>) -> (u64, u64) {
         let (mut told, mut files, mut beyond) = (0, 0, 0);
         for segment in &look.segments {
             let (lines, before) = (segment.broken_count(0), self.list.len());
@@ -96,17 +96,17 @@ impl Remarks {
     }
 
     /// What was not read.
-    fn add_left_out(&mut self, look: &Look<'_>) {
+    fn add_left_out(&mut self, look: &IndexView<'_>) {
         for (name, reason) in look.left_out.named() {
             let grade = match reason {
-                Reason::Compressed | Reason::Utf16 | Reason::Unreadable => Grade::Error,
-                _ => Grade::Warning,
+                Reason::Compressed | Reason::Utf16 | Reason::Unreadable => RemarkGrade::Error,
+                _ => RemarkGrade::Warning,
             };
             self.add(grade, format!("{name} {}; nothing of it was exported.", reason.text()));
         }
         let more = look.left_out.unnamed();
         if more > 0 {
-            self.add(Grade::Error, format!("Nothing of {} was exported.", counted(more, "more file")));
+            self.add(RemarkGrade::Error, format!("Nothing of {} was exported.", counted(more, "more file")));
         }
     }
 
@@ -115,26 +115,26 @@ impl Remarks {
         self.list.iter().map(|remark| remark.outcome().to_json().len() as u64 + 1).sum()
     }
 
-    fn add(&mut self, grade: Grade, text: impl Into<String>) {
-        self.list.push(Remark::new(grade, text));
+    fn add(&mut self, grade: RemarkGrade, text: impl Into<String>) {
+        self.list.push(SourceRemark::new(grade, text));
     }
 
     /// What is said of a file that was read: its first broken lines are named, the rest are counted.
     /// Gives how many lines there was no room for.
     fn add_file(&mut self, segment: &Segment) -> u64 {
         if segment.is_barren() {
-            self.add(Grade::Error, barren(segment));
+            self.add(RemarkGrade::Error, barren(segment));
             return 0;
         }
         let name = &segment.file.name;
         let mut rest = segment.broken_count(0);
         for (line, broken) in segment.broken_lines(0).take(MOST - self.list.len()) {
             let text = format!("Line {line} of {name} {}; it was left out of the export.", broken.text());
-            self.add(Grade::Error, text);
+            self.add(RemarkGrade::Error, text);
             rest -= 1;
         }
         if rest > 0 && self.list.len() < MOST {
-            self.add(Grade::Error, format!("{rest} more lines of {name} were left out of the export."));
+            self.add(RemarkGrade::Error, format!("{rest} more lines of {name} were left out of the export."));
             rest = 0;
         }
         let contents = segment.contents();
@@ -145,14 +145,14 @@ impl Remarks {
                 "{name} has {resources} inside of {bundles}; a resource is exported only if it has a line \
                  of its own."
             );
-            self.add(Grade::Warning, text);
+            self.add(RemarkGrade::Warning, text);
         }
         rest
     }
 }
 
 /// What is said of a source without resources.
-fn empty(look: &Look<'_>) -> String {
+fn empty(look: &IndexView<'_>) -> String {
     let text = "The source has no resources: the export is empty.";
     match look.left_out.count(Reason::Leftover) {
         0 => text.into(),
@@ -167,8 +167,8 @@ fn empty(look: &Look<'_>) -> String {
 fn barren(segment: &Segment) -> String {
     let name = &segment.file.name;
     let what = match (segment.shape(), segment.broken_lines(0).next()) {
-        (Some(Shape::Array), _) => "is a JSON array, not a resource a line".into(),
-        (Some(Shape::Printed), _) => "is JSON over several lines, not a resource a line".into(),
+        (Some(FileShape::Array), _) => "is a JSON array, not a resource a line".into(),
+        (Some(FileShape::Printed), _) => "is JSON over several lines, not a resource a line".into(),
         (None, Some((line, broken))) => format!("has no FHIR resource: line {line} {}", broken.text()),
         (None, None) => "has no FHIR resource: it is blank".into(),
     };

@@ -9,7 +9,7 @@ use crate::fhir::ResourceType;
 
 /// Whole lines of one type that lie one after the other.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Run {
+pub struct LineRun {
     /// Where it begins in the file.
     pub start: u64,
     /// Its length in bytes.
@@ -21,7 +21,7 @@ pub struct Run {
     pub resource_type: ResourceType,
 }
 
-impl Run {
+impl LineRun {
     /// Where it ends.
     pub fn end(&self) -> u64 {
         self.start + self.length
@@ -32,7 +32,7 @@ impl Run {
 pub struct RunWriter {
     encoded: Vec<u8>,
     end: u64,
-    pending: Option<Run>,
+    pending: Option<LineRun>,
 }
 
 impl RunWriter {
@@ -42,7 +42,7 @@ impl RunWriter {
     }
 
     /// Adds a resource.
-    pub fn add(&mut self, run: Run) {
+    pub fn add(&mut self, run: LineRun) {
         match &mut self.pending {
             Some(last)
                 if last.is_tidy
@@ -77,7 +77,7 @@ impl RunWriter {
 }
 
 /// Reads what [`RunWriter`] wrote; `None` if it did not.
-pub fn read(text: &str, start: u64) -> Option<Vec<Run>> {
+pub fn read(text: &str, start: u64) -> Option<Vec<LineRun>> {
     let encoded = BASE64.decode(text).ok()?;
     let (mut rest, mut end, mut runs) = (encoded.as_slice(), start, Vec::new());
     while !rest.is_empty() {
@@ -89,7 +89,7 @@ pub fn read(text: &str, start: u64) -> Option<Vec<Run>> {
         rest = after;
         let start = end.checked_add(gap >> 1)?;
         end = start.checked_add(length)?;
-        runs.push(Run { start, length, is_tidy: gap & 1 == 1, resource_type: ResourceType::at(*index)? });
+        runs.push(LineRun { start, length, is_tidy: gap & 1 == 1, resource_type: ResourceType::at(*index)? });
     }
     Some(runs)
 }
@@ -101,8 +101,12 @@ mod tests {
     #[test]
     fn neighbours_are_one_run_and_all_come_out_as_they_went_in() {
         let resource_type = |name| ResourceType::of(name).unwrap();
-        let run =
-            |start, length, is_tidy, name| Run { start, length, is_tidy, resource_type: resource_type(name) };
+        let run = |start, length, is_tidy, name| LineRun {
+            start,
+            length,
+            is_tidy,
+            resource_type: resource_type(name),
+        };
         let mut writer = RunWriter::new(100);
         for added in [
             run(100, 10, true, "Patient"),

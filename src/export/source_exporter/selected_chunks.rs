@@ -2,25 +2,25 @@
 
 use std::collections::{BTreeSet, HashSet};
 
-use super::notes::Tally;
-use super::provenances::Associated;
+use super::notes::SelectionTally;
+use super::provenances::AssociatedProvenances;
 use super::references::follow;
 use super::selection::Selection;
 use crate::export::{CancelToken, ExportError};
-use crate::index::{Chunk, Look, Spot, keys};
+use crate::index::{Chunk, IndexView, SpanPlace, keys};
 
 /// Calls `visit` with the number of a segment, a chunk of it, and for each span of the chunk
 /// whether it is selected; in the order of the source, and once more for chunks with resources
 /// that are referred to, and once more for those with Provenances of what was selected. Gives what was
 /// counted meanwhile.
-pub fn each_chosen(
-    look: &Look<'_>,
+pub fn each_selected_chunk(
+    look: &IndexView<'_>,
     selection: &Selection,
     cancel: &CancelToken,
     mut visit: impl FnMut(usize, &Chunk, Vec<bool>),
-) -> Result<Tally, ExportError> {
-    let (mut tally, mut wanted) = (Tally::default(), HashSet::new());
-    let mut associated = Associated::of(look, selection, cancel)?;
+) -> Result<SelectionTally, ExportError> {
+    let (mut tally, mut wanted) = (SelectionTally::default(), HashSet::new());
+    let mut associated = AssociatedProvenances::of(look, selection, cancel)?;
     let mut visit_resources = |s: usize, chunk: &Chunk, chosen: Vec<bool>| {
         cancel.check()?;
         if let Some(associated) = associated.as_mut().filter(|_| chosen.contains(&true)) {
@@ -62,9 +62,9 @@ pub fn each_chosen(
     referred_to.retain(|(s, c, n)| {
         selection.has_age(look.segments[*s as usize].chunks[*c as usize].updated()[*n as usize])
     });
-    each_of(look, &referred_to, visit_resources)?;
+    each_chunk_of(look, &referred_to, visit_resources)?;
     let provenances = associated.map_or(Ok(Vec::new()), |associated| associated.chosen(cancel))?;
-    each_of(look, &provenances, |s, chunk, chosen| {
+    each_chunk_of(look, &provenances, |s, chunk, chosen| {
         cancel.check()?;
         visit(s, chunk, chosen);
         Ok(())
@@ -73,9 +73,9 @@ pub fn each_chosen(
 }
 
 /// Calls `visit` for each chunk with some of these spans, which are in order, with which they are.
-pub fn each_of(
-    look: &Look<'_>,
-    spots: &[Spot],
+pub fn each_chunk_of(
+    look: &IndexView<'_>,
+    spots: &[SpanPlace],
     mut visit: impl FnMut(usize, &Chunk, Vec<bool>) -> Result<(), ExportError>,
 ) -> Result<(), ExportError> {
     for of_chunk in spots.chunk_by(|a, b| (a.0, a.1) == (b.0, b.1)) {

@@ -12,12 +12,14 @@ use super::roster::MemberCounts;
 use crate::config::{Devices, References};
 use crate::export::CancelToken;
 use crate::fhir::{ResourceType, compartment};
-use crate::index::{Chunk, Gone, Key, Links, Listing, NOTHING, SegmentReader, UNKNOWN_AGE, key, nanoseconds};
+use crate::index::{
+    Chunk, GoneResource, Key, Links, ListingResource, NOTHING, SegmentReader, UNKNOWN_AGE, key, nanoseconds,
+};
 use crate::job::{ExportRequest, Level, Provenances, Share};
 
 /// What is done with resources of a type.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Rule {
+pub enum TypeRule {
     /// They are left out.
     Never,
     /// All are exported.
@@ -31,14 +33,14 @@ pub enum Rule {
 }
 
 /// Whose compartments are exported.
-enum Patients {
+enum PatientScope {
     Everybody,
     These(HashSet<Key>),
 }
 
 /// Whose a resource has to be that may be in the compartments of several patients (P15).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Reach {
+enum PatientReach {
     /// One of the export's patients: others have a part in that one's record.
     One,
     /// Nobody else's.
@@ -49,15 +51,15 @@ enum Reach {
 
 /// What a request selects.
 pub struct Selection {
-    rules: [Rule; 256],
+    rules: [TypeRule; 256],
     /// What is done with Devices that name a patient; for others it is the rule of their type.
-    owned_devices: Rule,
-    reach: [Reach; 256],
+    owned_devices: TypeRule,
+    reach: [PatientReach; 256],
     /// The Groups that it may tell of, if these are not all.
     groups: Option<HashSet<Key>>,
     /// Of which types it may hold all there is.
     whole: [bool; 256],
-    patients: Patients,
+    patients: PatientScope,
     /// Of a Group, what became of its members.
     members: Option<MemberCounts>,
     provenances: Option<Provenances>,
@@ -75,37 +77,37 @@ impl Selection {
         let references = options.references;
         let asked = request.parameters();
         let share = |resource_type: ResourceType| request.access.of_type(resource_type);
-        let (mut rules, mut whole) = ([Rule::Never; 256], [false; 256]);
+        let (mut rules, mut whole) = ([TypeRule::Never; 256], [false; 256]);
         for resource_type in ResourceType::all() {
             whole[usize::from(resource_type.index())] = share(resource_type) == Share::All;
             let is_asked_for = asked.types.is_empty() || asked.types.contains(&resource_type);
             let rule = match (request.level(), references) {
                 // SCP-3: nothing else matters.
-                _ if share(resource_type) == Share::Nothing => Rule::Never,
+                _ if share(resource_type) == Share::Nothing => TypeRule::Never,
                 // K-13: with what they are about, whatever `_type` says.
                 _ if resource_type == ResourceType::PROVENANCE && asked.provenances.is_some() => {
-                    Rule::Associated
+                    TypeRule::Associated
                 }
-                _ if !is_asked_for || !resource_type.is_exported_at(request.level()) => Rule::Never,
-                (Level::System, _) if patients.is_none() => Rule::Always,
-                _ if resource_type.is_in_compartment() => Rule::OfPatients,
-                (_, References::Referenced) => Rule::ReferredTo,
-                (_, References::All) => Rule::Always,
-                (_, References::None) => Rule::Never,
+                _ if !is_asked_for || !resource_type.is_exported_at(request.level()) => TypeRule::Never,
+                (Level::System, _) if patients.is_none() => TypeRule::Always,
+                _ if resource_type.is_in_compartment() => TypeRule::OfPatients,
+                (_, References::Referenced) => TypeRule::ReferredTo,
+                (_, References::All) => TypeRule::Always,
+                (_, References::None) => TypeRule::Never,
             };
             rules[usize::from(resource_type.index())] = rule;
         }
         let owned_devices = match (rules[usize::from(ResourceType::DEVICE.index())], request.level()) {
             (rule, Level::System) => rule,
-            _ if share(ResourceType::DEVICE) == Share::Nothing => Rule::Never,
-            _ if !asked.types.is_empty() && !asked.types.contains(&ResourceType::DEVICE) => Rule::Never,
-            (_, _) if options.devices == Devices::ByPatient => Rule::OfPatients,
-            (Rule::Always, _) => Rule::OfPatients,
+            _ if share(ResourceType::DEVICE) == Share::Nothing => TypeRule::Never,
+            _ if !asked.types.is_empty() && !asked.types.contains(&ResourceType::DEVICE) => TypeRule::Never,
+            (_, _) if options.devices == Devices::ByPatient => TypeRule::OfPatients,
+            (TypeRule::Always, _) => TypeRule::OfPatients,
             (rule, _) => rule,
         };
         let after = asked.since.map_or(i64::MIN, bound);
         let before = asked.until.map_or(i64::MAX, bound);
-        let patients = patients.map_or(Patients::Everybody, Patients::These);
+        let patients = patients.map_or(PatientScope::Everybody, PatientScope::These);
         let may_have_provenances = share(ResourceType::PROVENANCE) != Share::Nothing;
         Self {
             rules,
@@ -123,9 +125,9 @@ impl Selection {
     }
 
     /// The rule for resources of that type that name patients, or none.
-    pub fn rule(&self, type_index: u8, names_patients: bool) -> Rule {
+    pub fn rule(&self, type_index: u8, names_patients: bool) -> TypeRule {
         match type_index {
-            NOTHING => Rule::Never,
+            NOTHING => TypeRule::Never,
             index if index == ResourceType::DEVICE.index() && names_patients => self.owned_devices,
             index => self.rules[usize::from(index)],
         }
@@ -133,7 +135,7 @@ impl Selection {
 
     /// Whether some resources of these types are exported if something points to them.
     pub fn refers_to_some(&self, types: &[u8]) -> bool {
-        types.iter().any(|index| self.rule(*index, false) == Rule::ReferredTo)
+        types.iter().any(|index| self.rule(*index, false) == TypeRule::ReferredTo)
     }
 
     /// Returns for each span of a chunk whether it is exported if something points to it. Once the
@@ -150,7 +152,7 @@ impl Selection {
         let links = has_devices.then(|| reader.links(chunk)).transpose()?;
         let is_member = self.members_among(links.as_ref(), cancel);
         let is_referred_to = |(index, entry): (&u8, &u32)| {
-            self.rule(*index, *entry != 0) == Rule::ReferredTo
+            self.rule(*index, *entry != 0) == TypeRule::ReferredTo
                 && (*entry == 0 || self.is_theirs(*index, entry, links.as_ref(), &is_member))
         };
         let mut referred_to: Vec<bool> = rows().map(is_referred_to).collect();
@@ -160,12 +162,12 @@ impl Selection {
 
     /// Whether there are such types.
     pub fn follows_references(&self) -> bool {
-        self.rules.contains(&Rule::ReferredTo)
+        self.rules.contains(&TypeRule::ReferredTo)
     }
 
     /// Whether the links of chunks are needed to select from them.
     pub fn needs_links(&self) -> bool {
-        self.follows_references() || matches!(self.patients, Patients::These(_)) || self.groups.is_some()
+        self.follows_references() || matches!(self.patients, PatientScope::These(_)) || self.groups.is_some()
     }
 
     /// Which Provenances go with what is exported, if it is these that are asked for (K-13).
@@ -176,16 +178,16 @@ impl Selection {
     /// How many patients it is about, if not about everybody.
     pub fn patients(&self) -> Option<usize> {
         match &self.patients {
-            Patients::Everybody => None,
-            Patients::These(these) => Some(these.len()),
+            PatientScope::Everybody => None,
+            PatientScope::These(these) => Some(these.len()),
         }
     }
 
     /// Those patients, if it is not about everybody.
     pub fn each_patient(&self) -> Option<impl Iterator<Item = &Key>> {
         match &self.patients {
-            Patients::Everybody => None,
-            Patients::These(these) => Some(these.iter()),
+            PatientScope::Everybody => None,
+            PatientScope::These(these) => Some(these.iter()),
         }
     }
 
@@ -207,8 +209,8 @@ impl Selection {
     /// Whether the compartment of that patient may be exported.
     pub fn is_about(&self, patient: &Key) -> bool {
         match &self.patients {
-            Patients::Everybody => true,
-            Patients::These(these) => these.contains(patient),
+            PatientScope::Everybody => true,
+            PatientScope::These(these) => these.contains(patient),
         }
     }
 
@@ -223,16 +225,16 @@ impl Selection {
     /// the export is about that one.
     fn reaches(&self, type_index: u8, mut patients: impl Iterator<Item = bool>) -> bool {
         match (&self.patients, self.reach[usize::from(type_index)]) {
-            (Patients::Everybody, _) | (_, Reach::One) => patients.any(|is_about| is_about),
-            (_, Reach::All) => patients.next() == Some(true) && patients.all(|is_about| is_about),
-            (_, Reach::Itself) => patients.next() == Some(true),
+            (PatientScope::Everybody, _) | (_, PatientReach::One) => patients.any(|is_about| is_about),
+            (_, PatientReach::All) => patients.next() == Some(true) && patients.all(|is_about| is_about),
+            (_, PatientReach::Itself) => patients.next() == Some(true),
         }
     }
 
     /// Of the patients of a chunk which the export is about, if it is about some only.
     fn members_among(&self, links: Option<&Links>, cancel: &CancelToken) -> Vec<bool> {
         match (&self.patients, links) {
-            (Patients::These(these), Some(links)) => {
+            (PatientScope::These(these), Some(links)) => {
                 let patients = links.everybody().iter().take_while(|_| !cancel.is_cancelled());
                 patients.map(|patient| these.contains(patient)).collect()
             }
@@ -244,9 +246,9 @@ impl Selection {
     fn is_theirs(&self, type_index: u8, entry: &u32, links: Option<&Links>, is_member: &[bool]) -> bool {
         match (&self.patients, links) {
             _ if *entry == 0 => false,
-            (Patients::Everybody, _) => true,
-            (Patients::These(_), None) => false,
-            (Patients::These(_), Some(links)) => {
+            (PatientScope::Everybody, _) => true,
+            (PatientScope::These(_), None) => false,
+            (PatientScope::These(_), Some(links)) => {
                 let patients = links.patients(entry).map(|place| is_member.get(place) == Some(&true));
                 self.reaches(type_index, patients)
             }
@@ -259,14 +261,14 @@ impl Selection {
     }
 
     /// Whether the export may tell of all Groups that a resource is about.
-    pub fn has_groups(&self, listing: &Listing<'_>) -> bool {
+    pub fn has_groups(&self, listing: &ListingResource<'_>) -> bool {
         listing.groups.iter().all(|group| self.has_group(group))
     }
 
     /// Whether resources of that type are selected by their patients, and may be held whole; of others
     /// not even a number is told.
     pub fn may_tell_of(&self, type_index: u8) -> bool {
-        self.rule(type_index, true) == Rule::OfPatients && self.whole[usize::from(type_index)]
+        self.rule(type_index, true) == TypeRule::OfPatients && self.whole[usize::from(type_index)]
     }
 
     /// Places of resources of a chunk that tell of members or Groups of which the export must not
@@ -276,7 +278,7 @@ impl Selection {
         links: &'l Links,
         cancel: &'l CancelToken,
     ) -> impl Iterator<Item = usize> + 'l {
-        let is_withheld = |listing: &Listing<'_>| {
+        let is_withheld = |listing: &ListingResource<'_>| {
             !listing.groups.iter().all(|group| !cancel.is_cancelled() && self.has_group(group))
                 || !listing.members.iter().all(|patient| !cancel.is_cancelled() && self.is_about(patient))
         };
@@ -290,15 +292,15 @@ impl Selection {
 
     /// Whether the client is told that a resource is gone, whenever that was; see
     /// [`super::deleted`].
-    pub fn tells_of(&self, gone: &Gone) -> bool {
+    pub fn tells_of(&self, gone: &GoneResource) -> bool {
         match (self.rule(gone.type_index, !gone.patients.is_empty()), &self.patients) {
-            (Rule::Never, _) => false,
+            (TypeRule::Never, _) => false,
             _ if gone.type_index == ResourceType::GROUP.index() && !self.has_group(&gone.key) => false,
             // Whether it was among those that the export may hold cannot be known any more.
             _ if !self.whole[usize::from(gone.type_index)] => false,
-            (Rule::Always, _) | (_, Patients::Everybody) => true,
-            (Rule::ReferredTo, Patients::These(_)) => false,
-            (Rule::OfPatients | Rule::Associated, Patients::These(these)) => {
+            (TypeRule::Always, _) | (_, PatientScope::Everybody) => true,
+            (TypeRule::ReferredTo, PatientScope::These(_)) => false,
+            (TypeRule::OfPatients | TypeRule::Associated, PatientScope::These(these)) => {
                 self.reaches(gone.type_index, gone.patients.iter().map(|patient| these.contains(patient)))
             }
         }
@@ -306,7 +308,7 @@ impl Selection {
 
     /// Whether the client may be told that a resource of that type is gone.
     pub fn may_tell_of_deletions(&self, type_index: u8) -> bool {
-        let is_asked_for = |names_patients| self.rule(type_index, names_patients) != Rule::Never;
+        let is_asked_for = |names_patients| self.rule(type_index, names_patients) != TypeRule::Never;
         self.whole[usize::from(type_index)] && (is_asked_for(false) || is_asked_for(true))
     }
 
@@ -327,15 +329,15 @@ impl Selection {
     ) -> Vec<bool> {
         let is_member = self.members_among(links, cancel);
         let choose = |(index, entry): (&u8, &u32)| match self.rule(*index, *entry != 0) {
-            Rule::Never | Rule::ReferredTo | Rule::Associated => false,
-            Rule::Always => true,
-            Rule::OfPatients => self.is_theirs(*index, entry, links, &is_member),
+            TypeRule::Never | TypeRule::ReferredTo | TypeRule::Associated => false,
+            TypeRule::Always => true,
+            TypeRule::OfPatients => self.is_theirs(*index, entry, links, &is_member),
         };
         let mut chosen: Vec<bool> = chunk.types().iter().zip(chunk.patients()).map(choose).collect();
         for (n, patients) in adopted {
             let patients = patients.as_ref().iter().map(|patient| self.is_about(patient));
             let index = chunk.types()[n];
-            if self.rule(index, true) == Rule::OfPatients && self.reaches(index, patients) {
+            if self.rule(index, true) == TypeRule::OfPatients && self.reaches(index, patients) {
                 chosen[n] = true;
             }
         }
@@ -349,14 +351,14 @@ impl Selection {
 
 /// Whose resources of each type have to be (P15): if patients are named, theirs alone, their own
 /// Patients apart; if it is the members of a Group, those that name patients side by side.
-fn reach(are_named: bool) -> [Reach; 256] {
-    let mut reach = [Reach::One; 256];
+fn reach(are_named: bool) -> [PatientReach; 256] {
+    let mut reach = [PatientReach::One; 256];
     for resource_type in ResourceType::all() {
         reach[usize::from(resource_type.index())] = match (are_named, resource_type) {
-            (true, ResourceType::PATIENT) => Reach::Itself,
-            (true, _) => Reach::All,
-            (false, _) if compartment::names_peers(resource_type) => Reach::All,
-            (false, _) => Reach::One,
+            (true, ResourceType::PATIENT) => PatientReach::Itself,
+            (true, _) => PatientReach::All,
+            (false, _) if compartment::names_peers(resource_type) => PatientReach::All,
+            (false, _) => PatientReach::One,
         };
     }
     reach

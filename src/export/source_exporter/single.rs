@@ -6,12 +6,12 @@ use std::sync::Arc;
 use serde_json::json;
 use xxhash_rust::xxh3::Xxh3Default;
 
-use super::copy::{TouchedSums, Window};
+use super::copy::{SourceWindow, TouchedSums};
 use super::group;
 use super::{PATIENCE, SourceExporter};
 use crate::export::{CHECK_PATIENCE, CancelToken, ExportError, GroupName};
 use crate::fhir::ResourceType;
-use crate::index::{Index, Look, Segment, Spot, key, keys, text_of};
+use crate::index::{Index, IndexView, Segment, SpanPlace, key, keys, text_of};
 use crate::job::ALL_PATIENTS;
 
 /// The Groups of one version of the source, by their ids.
@@ -67,7 +67,7 @@ impl SourceExporter {
     }
 
     /// A read waits for others at the index as long as a kick-off does; it can be tried again.
-    fn look_soon(&self) -> Result<Look<'_>, ExportError> {
+    fn look_soon(&self) -> Result<IndexView<'_>, ExportError> {
         Ok(self.look_within(CHECK_PATIENCE).ok_or(ExportError::Busy)??)
     }
 }
@@ -86,7 +86,11 @@ pub fn patiently<T>(mut attempt: impl FnMut() -> Result<T, ExportError>) -> Resu
 }
 
 /// Where the resource of that type and id is.
-pub fn find(look: &Look<'_>, resource_type: ResourceType, id: &str) -> Result<Option<Spot>, ExportError> {
+pub fn find(
+    look: &IndexView<'_>,
+    resource_type: ResourceType,
+    id: &str,
+) -> Result<Option<SpanPlace>, ExportError> {
     let wanted = key(&format!("{}/{id}", resource_type.as_str()));
     if resource_type == ResourceType::GROUP {
         return Ok(look.totals.group(&wanted));
@@ -120,7 +124,7 @@ pub fn read(
     let opened = index.source().open(&segment.file.name)?;
     let (name, mut buffer) = (&segment.file.name, Vec::new());
     let stretch = (chunk.entry.start, chunk.entry.end);
-    let mut window = Window::new(&*opened.content, name, stretch, &mut buffer, cancel);
+    let mut window = SourceWindow::new(&*opened.content, name, stretch, &mut buffer, cancel);
     let mut sums = TouchedSums::new(chunk.entry.start, chunk.sums());
     sums.touch(start, end);
     let line = window.all(start, end).map(|line| text_of(line, start == 0).to_vec());
@@ -136,7 +140,7 @@ pub fn read(
 const ALL_PATIENTS_NAME: &str = "All patients";
 
 /// The Group that is always there: it names no members, which are everybody, but counts them.
-fn all_patients(look: &Look<'_>) -> Vec<u8> {
+fn all_patients(look: &IndexView<'_>) -> Vec<u8> {
     let group = json!({
         "resourceType": "Group",
         "id": ALL_PATIENTS,
@@ -150,7 +154,7 @@ fn all_patients(look: &Look<'_>) -> Vec<u8> {
 }
 
 /// Tells versions of the files with Groups, and of what counts of them, apart.
-fn version(look: &Look<'_>) -> u128 {
+fn version(look: &IndexView<'_>) -> u128 {
     let mut hash = Xxh3Default::new();
     for (s, c, n) in look.totals.groups() {
         hash.update(look.segments[s as usize].file.fingerprint.as_bytes());

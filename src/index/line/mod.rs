@@ -19,7 +19,7 @@ pub const UNKNOWN_AGE: i64 = i64::MIN;
 /// Why a line is not a resource. The texts complete "Line 7 of x.ndjson ...".
 #[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 #[serde(rename_all = "snake_case")]
-pub enum Broken {
+pub enum LineFault {
     /// Some bytes are not UTF-8.
     NotUtf8,
     /// Another kind of JSON, or none.
@@ -38,7 +38,7 @@ pub enum Broken {
     TooLong,
 }
 
-impl Broken {
+impl LineFault {
     /// Returns what is wrong with the line.
     pub fn text(self) -> &'static str {
         match self {
@@ -108,7 +108,7 @@ pub struct LineReader<'b> {
     /// The request of the entry that is being read.
     is_delete: bool,
     url: String,
-    broken: Option<Broken>,
+    broken: Option<LineFault>,
     is_tolerant: bool,
 }
 
@@ -143,10 +143,10 @@ impl<'b> LineReader<'b> {
     }
 
     /// Parses one line, without its line break and the white space around it.
-    pub fn read(&mut self, line: &[u8]) -> Result<(), Broken> {
-        let text = simdutf8::basic::from_utf8(line).map_err(|_| Broken::NotUtf8)?;
+    pub fn read(&mut self, line: &[u8]) -> Result<(), LineFault> {
+        let text = simdutf8::basic::from_utf8(line).map_err(|_| LineFault::NotUtf8)?;
         if !text.starts_with('{') {
-            return Err(Broken::NotAnObject);
+            return Err(LineFault::NotAnObject);
         }
         // Nearly every resource begins with its type. For others it is looked up first.
         if !text.starts_with("{\"resourceType\":") {
@@ -155,17 +155,17 @@ impl<'b> LineReader<'b> {
                 #[serde(rename = "resourceType")]
                 resource_type: String,
             }
-            let parsed = self.cancel.parse(line).map_err(|_| Broken::NotJson)?;
+            let parsed = self.cancel.parse(line).map_err(|_| LineFault::NotJson)?;
             let head: Head = parsed.map_err(|e| match e.classify() {
-                serde_json::error::Category::Data => Broken::NoType,
-                _ => Broken::NotJson,
+                serde_json::error::Category::Data => LineFault::NoType,
+                _ => LineFault::NotJson,
             })?;
-            self.resource_type = ResourceType::of(&head.resource_type).ok_or(Broken::UnknownType)?;
+            self.resource_type = ResourceType::of(&head.resource_type).ok_or(LineFault::UnknownType)?;
         }
         // A number beyond any float is valid, unless it is needed: try again, and skip what is not
         // needed.
         if !self.parse(text, false) && (self.broken.is_some() || !self.parse(text, true)) {
-            return Err(self.broken.unwrap_or(Broken::NotJson));
+            return Err(self.broken.unwrap_or(LineFault::NotJson));
         }
         self.key = if self.has_id { self.key_of_name() } else { NO_KEY };
         if self.resource_type == ResourceType::PATIENT && self.has_id {
@@ -235,15 +235,15 @@ impl<'b> LineReader<'b> {
     }
 
     /// Records why the line is not a resource, and ends the walk.
-    pub(super) fn fail<E: Error>(&mut self, broken: Broken) -> E {
+    pub(super) fn fail<E: Error>(&mut self, broken: LineFault) -> E {
         self.broken = Some(broken);
         E::custom(broken.text())
     }
 
-    pub(super) fn note_type(&mut self, name: &str) -> Result<(), Broken> {
+    pub(super) fn note_type(&mut self, name: &str) -> Result<(), LineFault> {
         // Neighbours mostly have the same type.
         if self.resource_type.as_str() != name {
-            self.resource_type = ResourceType::of(name).ok_or(Broken::UnknownType)?;
+            self.resource_type = ResourceType::of(name).ok_or(LineFault::UnknownType)?;
         }
         Ok(())
     }

@@ -12,7 +12,7 @@ fn never() -> &'static CancelToken {
     &NEVER
 }
 
-fn read(line: &str) -> Result<(&'static str, Vec<Key>), Broken> {
+fn read(line: &str) -> Result<(&'static str, Vec<Key>), LineFault> {
     let mut reader = LineReader::new(&NONE, never());
     reader.read(line.as_bytes()).map(|()| (reader.resource_type.as_str(), reader.patients))
 }
@@ -28,24 +28,24 @@ fn a_line_is_a_resource_or_says_why_not() {
     assert_eq!(name(r#"{"resourceType":"Pat\u0069ent"}"#), Ok("Patient"));
     assert_eq!(name(r#"{"resource\u0054ype":"Patient"}"#), Ok("Patient"));
     assert_eq!(name(r#"{"resourceType":"Patient","n":1e999}"#), Ok("Patient"));
-    assert_eq!(name(r#"{"resourceType":"Patient""#), Err(Broken::NotJson));
-    assert_eq!(name(r#"{"resourceType":"Patient"}{}"#), Err(Broken::NotJson));
-    assert_eq!(name(r#"[{"resourceType":"Patient"}]"#), Err(Broken::NotAnObject));
-    assert_eq!(name(r#"{"id":"p"}"#), Err(Broken::NoType));
-    assert_eq!(name(r#"{"resourceType":"Patient","resourceType":"Group"}"#), Err(Broken::NoType));
-    assert_eq!(name(r#"{"resourceType":7}"#), Err(Broken::NoType));
-    assert_eq!(name(r#"{"x":1,"resourceType":7}"#), Err(Broken::NoType));
-    assert_eq!(name(r#"{"resourceType":"Elephant"}"#), Err(Broken::UnknownType));
-    assert_eq!(name(r#"{"resourceType":"Patient","id":7}"#), Err(Broken::BadId));
-    assert_eq!(name(r#"{"resourceType":"Patient","id":"a","id":"a"}"#), Err(Broken::BadId));
-    assert_eq!(name(r#"{"resourceType":"Patient","meta":{},"meta":{}}"#), Err(Broken::Ambiguous));
+    assert_eq!(name(r#"{"resourceType":"Patient""#), Err(LineFault::NotJson));
+    assert_eq!(name(r#"{"resourceType":"Patient"}{}"#), Err(LineFault::NotJson));
+    assert_eq!(name(r#"[{"resourceType":"Patient"}]"#), Err(LineFault::NotAnObject));
+    assert_eq!(name(r#"{"id":"p"}"#), Err(LineFault::NoType));
+    assert_eq!(name(r#"{"resourceType":"Patient","resourceType":"Group"}"#), Err(LineFault::NoType));
+    assert_eq!(name(r#"{"resourceType":7}"#), Err(LineFault::NoType));
+    assert_eq!(name(r#"{"x":1,"resourceType":7}"#), Err(LineFault::NoType));
+    assert_eq!(name(r#"{"resourceType":"Elephant"}"#), Err(LineFault::UnknownType));
+    assert_eq!(name(r#"{"resourceType":"Patient","id":7}"#), Err(LineFault::BadId));
+    assert_eq!(name(r#"{"resourceType":"Patient","id":"a","id":"a"}"#), Err(LineFault::BadId));
+    assert_eq!(name(r#"{"resourceType":"Patient","meta":{},"meta":{}}"#), Err(LineFault::Ambiguous));
     assert_eq!(
         name(r#"{"resourceType":"Patient","meta":{"lastUpdated":"x","lastUpdated":"x"}}"#),
-        Err(Broken::Ambiguous)
+        Err(LineFault::Ambiguous)
     );
     assert_eq!(
         LineReader::new(&NONE, never()).read(b"{\"resourceType\":\"Patient\",\"x\":\"\xff\"}"),
-        Err(Broken::NotUtf8)
+        Err(LineFault::NotUtf8)
     );
     let deep = format!("{{\"resourceType\":\"Patient\",\"x\":{}{}}}", "[".repeat(10_000), "]".repeat(10_000));
     assert_eq!(name(&deep), Ok("Patient"));
@@ -101,7 +101,7 @@ fn whose_a_resource_is_follows_from_the_elements_of_its_type_alone() {
     }
     let twice =
         r#"{"resourceType":"Observation","subject":{"reference":"Patient/p","reference":"Patient/q"}}"#;
-    assert_eq!(patients(twice), Err(Broken::Ambiguous));
+    assert_eq!(patients(twice), Err(LineFault::Ambiguous));
 }
 
 #[test]
@@ -163,7 +163,7 @@ fn mf_6_the_delete_entries_of_a_transaction_are_deletions() {
         assert_eq!(deleted(transaction, request), [""; 0], "{request}");
     }
     let twice = r#"{"resourceType":"Bundle","type":"transaction","entry":[],"entry":[]}"#;
-    assert_eq!(LineReader::new(&NONE, never()).read(twice.as_bytes()), Err(Broken::Ambiguous));
+    assert_eq!(LineReader::new(&NONE, never()).read(twice.as_bytes()), Err(LineFault::Ambiguous));
 }
 
 #[test]

@@ -13,7 +13,7 @@ use crate::fhir::ResourceType;
 use crate::index::chunk::{Chunk, Links, NOTHING};
 use crate::index::key::{Key, NO_KEY};
 use crate::index::line::UNKNOWN_AGE;
-use crate::index::overlay::{Overlay, Spot};
+use crate::index::overlay::{Overlay, SpanPlace};
 use crate::index::segment::{Segment, keys};
 
 /// Types by their index, [`NOTHING`] included.
@@ -35,8 +35,8 @@ impl SourceTotals {
             .flat_map(|(s, segment)| (0..segment.chunks.len()).map(move |c| (s, c)))
             .collect();
         let next = AtomicUsize::new(0);
-        let count = || -> io::Result<Counter<'_>> {
-            let mut counter = Counter::new(&ends);
+        let count = || -> io::Result<TotalsCounter<'_>> {
+            let mut counter = TotalsCounter::new(&ends);
             while let Some((s, c)) = chunks.get(next.fetch_add(1, Ordering::Relaxed)) {
                 counter.add(segments, overlay, *s, *c)?;
             }
@@ -49,7 +49,7 @@ impl SourceTotals {
             counters.extend(others.into_iter().map(|other| other.join().unwrap_or_else(died)));
             counters.into_iter().collect::<io::Result<Vec<_>>>()
         })?;
-        let mut all = Counter::new(&ends);
+        let mut all = TotalsCounter::new(&ends);
         counters.into_iter().for_each(|counter| all.merge(counter));
         all.add_deletions(segments, overlay);
         Ok(all.finish())
@@ -57,10 +57,10 @@ impl SourceTotals {
 }
 
 /// Where the buckets of each type end.
-type Ends = Vec<Arc<[i64]>>;
+type BucketEnds = Vec<Arc<[i64]>>;
 
 /// Looks at some ages of each type, evenly spread: at all of them if they are few.
-fn ends_by_type(segments: &[Arc<Segment>]) -> Ends {
+fn ends_by_type(segments: &[Arc<Segment>]) -> BucketEnds {
     let chunks = || segments.iter().flat_map(|segment| &segment.chunks);
     let mut counts = [0usize; TYPES];
     chunks().for_each(|chunk| chunk.types().iter().for_each(|index| counts[usize::from(*index)] += 1));
@@ -81,16 +81,16 @@ fn ends_by_type(segments: &[Arc<Segment>]) -> Ends {
 }
 
 /// Sums that are being taken.
-struct Counter<'e> {
-    ends: &'e Ends,
+struct TotalsCounter<'e> {
+    ends: &'e BucketEnds,
     resources: Vec<Option<HistogramDraft>>,
     deletions: Vec<Option<HistogramDraft>>,
     patients: FxHashMap<Key, PatientSum>,
-    groups: Vec<(Key, Spot)>,
+    groups: Vec<(Key, SpanPlace)>,
 }
 
-impl<'e> Counter<'e> {
-    fn new(ends: &'e Ends) -> Self {
+impl<'e> TotalsCounter<'e> {
+    fn new(ends: &'e BucketEnds) -> Self {
         let none = |count| std::iter::repeat_with(|| None).take(count).collect();
         let (patients, groups) = (FxHashMap::default(), Vec::new());
         Self { ends, resources: none(KINDS), deletions: none(TYPES), patients, groups }
@@ -146,7 +146,7 @@ impl<'e> Counter<'e> {
 
     /// Adds what is gone: a Bundle is counted once for each type that it deletes something of.
     fn add_deletions(&mut self, segments: &[Arc<Segment>], overlay: &Overlay) {
-        let age = |(s, c, n): Spot| segments[s as usize].chunks[c as usize].updated()[n as usize];
+        let age = |(s, c, n): SpanPlace| segments[s as usize].chunks[c as usize].updated()[n as usize];
         let mut samples = vec![Vec::new(); TYPES];
         let each = || overlay.gone().chunk_by(|a, b| a.bundle == b.bundle);
         each().for_each(|of_bundle| {
@@ -154,7 +154,7 @@ impl<'e> Counter<'e> {
             let age = age(of_bundle[0].bundle);
             types.filter(|_| age != UNKNOWN_AGE).for_each(|index| samples[index].push(age));
         });
-        let ends: Ends = samples.into_iter().map(bucket_ends).collect();
+        let ends: BucketEnds = samples.into_iter().map(bucket_ends).collect();
         for of_bundle in each() {
             let age = age(of_bundle[0].bundle);
             let mut of_types = [ResourceSum::default(); TYPES];

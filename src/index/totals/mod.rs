@@ -10,7 +10,7 @@ use rustc_hash::FxHashMap;
 
 use super::chunk::NOTHING;
 use super::key::Key;
-use super::overlay::Spot;
+use super::overlay::SpanPlace;
 use crate::fhir::ResourceType;
 
 pub use ages::{AgeHistogram, ResourceSum};
@@ -77,7 +77,7 @@ pub struct SourceTotals {
     /// All that the source knows of, also by an outdated version or a deletion alone.
     patients: FxHashMap<Key, PatientSum>,
     /// The Groups that have an id, in order.
-    groups: Vec<(Key, Spot)>,
+    groups: Vec<(Key, SpanPlace)>,
 }
 
 impl SourceTotals {
@@ -107,13 +107,13 @@ impl SourceTotals {
     }
 
     /// Where the Group of that name is.
-    pub fn group(&self, name: &Key) -> Option<Spot> {
+    pub fn group(&self, name: &Key) -> Option<SpanPlace> {
         let place = self.groups.binary_search_by_key(name, |(key, _)| *key).ok()?;
         Some(self.groups[place].1)
     }
 
     /// Where all Groups with an id are, in the order of their names' hashes.
-    pub fn groups(&self) -> impl Iterator<Item = Spot> {
+    pub fn groups(&self) -> impl Iterator<Item = SpanPlace> {
         self.groups.iter().map(|(_, spot)| *spot)
     }
 
@@ -122,6 +122,6 @@ impl SourceTotals {
         let histograms = self.resources.iter().chain(&self.deletions).flatten();
         let histograms: u64 = histograms.map(AgeHistogram::resident_bytes).sum();
         let patients = self.patients.capacity() * size_of::<(Key, PatientSum)>();
-        histograms + (patients + self.groups.capacity() * size_of::<(Key, Spot)>()) as u64
+        histograms + (patients + self.groups.capacity() * size_of::<(Key, SpanPlace)>()) as u64
     }
 }

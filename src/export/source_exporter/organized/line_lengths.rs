@@ -1,23 +1,23 @@
 //! How long lines are in a block, at the most.
 
-use crate::export::source_exporter::line_writer::{LineOptions, Lines};
+use crate::export::source_exporter::line_writer::{LineOptions, LineWriter};
 use crate::export::{CancelToken, ExportError};
 use crate::fhir::ResourceType;
-use crate::index::{Chunk, Span};
+use crate::index::{Chunk, LineSpan};
 
 /// See the module.
-pub struct Bound {
-    rules: Lines,
+pub struct LineLengths {
+    rules: LineWriter,
     url_growth: u64,
 }
 
-impl Bound {
+impl LineLengths {
     /// Of lines with which this is done.
     ///
     /// # Errors
-    /// Those of [`Lines::new`].
+    /// Those of [`LineWriter::new`].
     pub fn new(options: LineOptions, cancel: &CancelToken) -> Result<Self, ExportError> {
-        Ok(Self { url_growth: options.url_growth(), rules: Lines::new(options, cancel)? })
+        Ok(Self { url_growth: options.url_growth(), rules: LineWriter::new(options, cancel)? })
     }
 
     /// Bytes of each resource of a chunk on its way out, with a line feed, at the most.
@@ -25,7 +25,7 @@ impl Bound {
         let growth = |index: &u8| ResourceType::at(*index).map_or(0, |of_type| self.rules.growth(of_type));
         let spans = chunk.spans().zip(chunk.types());
         let bytes =
-            |(span, index): (Span, _)| u64::from(span.length) + u64::from(!span.is_tidy) + growth(index);
+            |(span, index): (LineSpan, _)| u64::from(span.length) + u64::from(!span.is_tidy) + growth(index);
         let mut bytes: Vec<u64> = spans.map(bytes).collect();
         chunk.binaries().for_each(|(n, urls)| bytes[n] += urls * self.url_growth);
         bytes

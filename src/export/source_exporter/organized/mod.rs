@@ -21,9 +21,9 @@ use serde::{Deserialize, Serialize};
 
 use super::SourceExporter;
 use super::context::PlanContext;
-use super::copy::{Slice, damaged};
-use super::line_writer::{LineOptions, Lines, PartLines};
-use super::runs::Run;
+use super::copy::{SourceSlice, damaged};
+use super::line_writer::{LineOptions, LineWriter, PartLines};
+use super::runs::LineRun;
 use crate::export::{CancelToken, ExportError, PartWriter};
 use crate::fhir::reference::Bases;
 use crate::fhir::{IssueCode, OperationOutcome, ResourceType, Severity};
@@ -31,42 +31,42 @@ use crate::index::text_of;
 use crate::source::SourceFile;
 
 use blocks::Block;
-use stages::Stages;
-use survey::{MOST_BLOCKS, Survey};
+use stages::StagePlanner;
+use survey::{MOST_BLOCKS, PatientSurvey};
 
-pub use stages::Planned;
+pub use stages::PlannedBlocks;
 
 /// What a part of blocks is made of.
 #[derive(Debug, Serialize, Deserialize)]
 pub struct Blocks {
     /// The files, each as it was planned.
     files: Vec<SourceFile>,
-    stages: Vec<Stage>,
+    stages: Vec<BlockStage>,
     /// What is done with the lines.
     lines: PartLines,
 }
 
 /// Blocks that are written one after the other.
 #[derive(Debug, Serialize, Deserialize)]
-struct Stage {
+struct BlockStage {
     /// The lines that are held in memory.
-    held: Vec<Slice>,
+    held: Vec<SourceSlice>,
     /// The blocks, as text.
     blocks: String,
     /// What the last block has behind its lines that are held.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    copied: Vec<Slice>,
+    copied: Vec<SourceSlice>,
 }
 
 /// Plans the blocks of a request.
 ///
 /// # Errors
 /// Those of a plan.
-pub fn plan(context: &PlanContext<'_>) -> Result<Planned, ExportError> {
+pub fn plan(context: &PlanContext<'_>) -> Result<PlannedBlocks, ExportError> {
     let PlanContext { index, look, request, options, cancel, .. } = *context;
-    let mut survey = Survey::new(context)?;
+    let mut survey = PatientSurvey::new(context)?;
     let (told, notes) = (std::mem::take(&mut survey.told), std::mem::take(&mut survey.notes));
-    let mut stages = Stages::new(look, &LineOptions::of(request, index.bases()), *options, cancel);
+    let mut stages = StagePlanner::new(look, &LineOptions::of(request, index.bases()), *options, cancel);
     survey.blocks().try_for_each(|block| stages.add(block))?;
     stages.finish(survey.left_out, told, notes)
 }
@@ -96,17 +96,17 @@ impl Blocks {
     /// Writes the blocks.
     ///
     /// # Errors
-    /// Those of [`Slice::copy`], and of the writer.
+    /// Those of [`SourceSlice::copy`], and of the writer.
     pub fn write(
         self,
         exporter: &SourceExporter,
         out: &mut PartWriter,
         cancel: &CancelToken,
     ) -> Result<(), ExportError> {
-        let mut lines = Lines::of_part(self.lines, out, cancel)?;
+        let mut lines = LineWriter::of_part(self.lines, out, cancel)?;
         let mut buffer = Vec::new();
         for stage in &self.stages {
-            let mut held = Texts::for_all(&stage.held)?;
+            let mut held = HeldLines::for_all(&stage.held)?;
             exporter.each_slice(&self.files, &stage.held, cancel, |slice, name, file| {
                 slice.read(file, name, &mut buffer, cancel, |run, bytes| held.add(run, bytes))
             })?;
@@ -123,15 +123,15 @@ impl Blocks {
 
 /// Lines of the source in memory, by their numbers.
 #[derive(Default)]
-struct Texts {
+struct HeldLines {
     text: Vec<u8>,
     /// Where each ends, and its type.
     lines: Vec<(usize, ResourceType)>,
 }
 
-impl Texts {
+impl HeldLines {
     /// None yet, but room for those of all slices.
-    fn for_all(slices: &[Slice]) -> Result<Self, ExportError> {
+    fn for_all(slices: &[SourceSlice]) -> Result<Self, ExportError> {
         let mut bytes = 0;
         for slice in slices {
             bytes += slice.runs()?.iter().map(|run| run.length as usize).sum::<usize>();
@@ -140,7 +140,7 @@ impl Texts {
     }
 
     /// Adds the lines of a run.
-    fn add(&mut self, run: &Run, bytes: &[u8]) {
+    fn add(&mut self, run: &LineRun, bytes: &[u8]) {
         if !run.is_tidy {
             return self.push(run.resource_type, text_of(bytes, run.start == 0));
         }
@@ -164,7 +164,7 @@ impl Texts {
         &self,
         block: &Block,
         bases: &Bases,
-        rules: &mut Lines,
+        rules: &mut LineWriter,
         out: &mut PartWriter,
     ) -> Result<(), ExportError> {
         let name = self.line(block.name).ok_or_else(damaged)?.1;

@@ -4,34 +4,34 @@
 
 use std::collections::HashSet;
 
-use super::line_lengths::Bound;
+use super::line_lengths::LineLengths;
 use super::survey::MOST_BLOCKS;
-use crate::export::source_exporter::provenances::Associated;
+use crate::export::source_exporter::provenances::AssociatedProvenances;
 use crate::export::source_exporter::selection::Selection;
 use crate::export::{CancelToken, ExportError};
-use crate::index::{Key, Look, Spot};
+use crate::index::{IndexView, Key, SpanPlace};
 
 /// The number of a patient, where the Provenance is, and its bytes.
-pub type Placed = (u32, Spot, u64);
+pub type ProvenancePlace = (u32, SpanPlace, u64);
 
 /// See the module.
-pub struct Along {
-    associated: Associated,
+pub struct PlacedProvenances {
+    associated: AssociatedProvenances,
     /// Of each of them its bytes in a block, at the most; `None` if it is of too many patients.
     bytes: Vec<Option<u64>>,
     /// Number of the patient, and of a Provenance in its block.
     placed: Vec<(u32, u32)>,
 }
 
-impl Along {
+impl PlacedProvenances {
     /// Those that may go along, if the selection asks for such.
     pub fn load(
-        look: &Look<'_>,
+        look: &IndexView<'_>,
         selection: &Selection,
-        bound: &Bound,
+        bound: &LineLengths,
         cancel: &CancelToken,
     ) -> Result<Option<Self>, ExportError> {
-        let Some(associated) = Associated::of(look, selection, cancel)? else { return Ok(None) };
+        let Some(associated) = AssociatedProvenances::of(look, selection, cancel)? else { return Ok(None) };
         let all: Vec<_> = associated.all().collect();
         let mut bytes = Vec::with_capacity(all.len());
         for of_chunk in all.chunk_by(|(a, _), (b, _)| (a.0, a.1) == (b.0, b.1)) {
@@ -67,9 +67,9 @@ impl Along {
     ///
     /// # Errors
     /// [`ExportError::Cancelled`].
-    pub fn finish(mut self, cancel: &CancelToken) -> Result<(Vec<Placed>, u64), ExportError> {
+    pub fn finish(mut self, cancel: &CancelToken) -> Result<(Vec<ProvenancePlace>, u64), ExportError> {
         cancel.sort_once(&mut self.placed)?;
-        let spots: Vec<Spot> = self.associated.all().map(|(spot, _)| spot).collect();
+        let spots: Vec<SpanPlace> = self.associated.all().map(|(spot, _)| spot).collect();
         let placed = self.placed.iter().map(|(owner, number)| {
             let n = *number as usize;
             (*owner, spots[n], self.bytes[n].unwrap_or_default())

@@ -6,15 +6,15 @@ use std::collections::HashSet;
 
 use rustc_hash::FxHashMap;
 
-use super::line_lengths::Bound;
+use super::line_lengths::LineLengths;
 use crate::export::source_exporter::selection::Selection;
 use crate::export::{CancelToken, ExportError};
-use crate::index::{Key, Look, Spot, keys};
+use crate::index::{IndexView, Key, SpanPlace, keys};
 
 /// One of them.
-pub struct Resource {
+pub struct ReferenceResource {
     /// Where it is.
-    pub spot: Spot,
+    pub spot: SpanPlace,
     /// Its name.
     pub key: Key,
     /// Its bytes in a block, at the most.
@@ -25,17 +25,17 @@ pub struct Resource {
 }
 
 /// See the module.
-pub struct Beside {
+pub struct ReferenceGraph {
     numbers: FxHashMap<Key, u32>,
-    resources: Vec<Resource>,
+    resources: Vec<ReferenceResource>,
 }
 
-impl Beside {
+impl ReferenceGraph {
     /// All that the selection exports if something points to them.
     pub fn load(
-        look: &Look<'_>,
+        look: &IndexView<'_>,
         selection: &Selection,
-        bound: &Bound,
+        bound: &LineLengths,
         cancel: &CancelToken,
     ) -> Result<Self, ExportError> {
         let mut beside = Self { numbers: FxHashMap::default(), resources: Vec::new() };
@@ -55,7 +55,7 @@ impl Beside {
                         continue;
                     }
                     beside.numbers.insert(*key, beside.resources.len() as u32);
-                    beside.resources.push(Resource {
+                    beside.resources.push(ReferenceResource {
                         spot: (s as u32, c as u32, n as u32),
                         key: *key,
                         bytes,
@@ -81,7 +81,7 @@ impl Beside {
         &self,
         from: impl Iterator<Item = u32>,
         cancel: &CancelToken,
-        mut visit: impl FnMut(u32, &Resource),
+        mut visit: impl FnMut(u32, &ReferenceResource),
     ) -> Result<(), ExportError> {
         let mut next: Vec<u32> = from.collect();
         let mut reached: HashSet<u32> = next.iter().copied().collect();

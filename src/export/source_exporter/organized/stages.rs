@@ -6,24 +6,24 @@ use std::ops::Range;
 
 use super::blocks::{self, Block};
 use super::survey::{self, Patient};
-use super::{Blocks, Stage, header, left_out_bytes};
+use super::{BlockStage, Blocks, header, left_out_bytes};
 use crate::export::source_exporter::SourceOptions;
-use crate::export::source_exporter::copy::Slice;
-use crate::export::source_exporter::deleted::Told;
+use crate::export::source_exporter::copy::SourceSlice;
+use crate::export::source_exporter::deleted::ToldBundle;
 use crate::export::source_exporter::line_writer::{LineOptions, PartLines};
-use crate::export::source_exporter::notes::Note;
+use crate::export::source_exporter::notes::ExportNote;
 use crate::export::source_exporter::plan::SliceWriter;
-use crate::export::source_exporter::runs::Run;
+use crate::export::source_exporter::runs::LineRun;
 use crate::export::{CancelToken, ExportError};
 use crate::fhir::ResourceType;
-use crate::index::{Look, Spot};
+use crate::index::{IndexView, SpanPlace};
 use crate::source::SourceFile;
 
 /// The share of a part that is held in memory at once.
 const HELD_SHARE: u64 = 8;
 
 /// What is planned.
-pub struct Planned {
+pub struct PlannedBlocks {
     /// The parts, each with its weight in bytes.
     pub parts: Vec<(u64, Blocks)>,
     /// Bytes that are written, at the most.
@@ -33,14 +33,14 @@ pub struct Planned {
     /// How many resources are in no block, if that may be told.
     pub left_out: Option<u64>,
     /// What would else go without saying, which is not in them either.
-    pub notes: Vec<Note>,
+    pub notes: Vec<ExportNote>,
     /// What is told of resources that are gone, which is not in the parts and bytes.
-    pub told: Vec<Told>,
+    pub told: Vec<ToldBundle>,
 }
 
 /// Parts that are being made.
-pub struct Stages<'p> {
-    look: &'p Look<'p>,
+pub struct StagePlanner<'p> {
+    look: &'p IndexView<'p>,
     lines: PartLines,
     url_growth: u64,
     options: SourceOptions,
@@ -50,7 +50,7 @@ pub struct Stages<'p> {
     used: BTreeSet<usize>,
     /// Numbers of the segments whose files the part reads.
     files: Vec<usize>,
-    stages: Vec<Stage>,
+    stages: Vec<BlockStage>,
     weight: u64,
     /// The blocks of the stage, and bytes that it holds in memory.
     blocks: Vec<survey::Block<'p>>,
@@ -72,10 +72,10 @@ pub fn bytes((patient, lines): &survey::Block<'_>, max_file_bytes: u64) -> u64 {
     once + header * more_files.min(lines.len() as u64 - 1)
 }
 
-impl<'p> Stages<'p> {
+impl<'p> StagePlanner<'p> {
     /// No part yet.
     pub fn new(
-        look: &'p Look<'p>,
+        look: &'p IndexView<'p>,
         lines: &LineOptions,
         options: SourceOptions,
         cancel: &'p CancelToken,
@@ -121,14 +121,14 @@ impl<'p> Stages<'p> {
     pub fn finish(
         mut self,
         left_out: Option<u64>,
-        told: Vec<Told>,
-        notes: Vec<Note>,
-    ) -> Result<Planned, ExportError> {
+        told: Vec<ToldBundle>,
+        notes: Vec<ExportNote>,
+    ) -> Result<PlannedBlocks, ExportError> {
         self.end_stage()?;
         self.end_part();
         let bytes = self.bytes + left_out_bytes(left_out);
         let segments = self.used.into_iter().collect();
-        Ok(Planned { parts: self.done, bytes, segments, left_out, notes, told })
+        Ok(PlannedBlocks { parts: self.done, bytes, segments, left_out, notes, told })
     }
 
     fn most_held(&self) -> u64 {
@@ -145,13 +145,13 @@ impl<'p> Stages<'p> {
         let is_too_large = held > self.most_held();
         let (mut held, mut copied) = (Vec::new(), Vec::new());
         for (patient, lines) in &blocks {
-            let is_held = |spot: &Spot| !is_too_large || is_own(patient, spot);
+            let is_held = |spot: &SpanPlace| !is_too_large || is_own(patient, spot);
             held.push(patient.name);
             held.extend(spots(lines).filter(is_held));
             copied.extend(spots(lines).filter(|spot| !is_held(spot)));
         }
         self.cancel.sort_once(&mut held)?;
-        let number = |spot: &Spot| held.partition_point(|other| other < spot);
+        let number = |spot: &SpanPlace| held.partition_point(|other| other < spot);
         let planned = blocks.iter().map(|block| Block {
             name: number(&block.0.name),
             of: (!block.0.is_own).then_some(block.0.key),
@@ -163,13 +163,13 @@ impl<'p> Stages<'p> {
             ),
         });
         let blocks = blocks::write(&planned.collect::<Vec<_>>());
-        let stage = Stage { held: self.slices(&held)?, blocks, copied: self.slices(&copied)? };
+        let stage = BlockStage { held: self.slices(&held)?, blocks, copied: self.slices(&copied)? };
         self.stages.push(stage);
         Ok(())
     }
 
     /// Slices of the resources that are there, in the order of these.
-    fn slices(&mut self, spots: &[Spot]) -> Result<Vec<Slice>, ExportError> {
+    fn slices(&mut self, spots: &[SpanPlace]) -> Result<Vec<SourceSlice>, ExportError> {
         let mut slices = Vec::new();
         for of_chunk in spots.chunk_by(|a, b| (a.0, a.1) == (b.0, b.1)) {
             self.cancel.check()?;
@@ -179,7 +179,7 @@ impl<'p> Stages<'p> {
     }
 
     /// A slice of resources of one chunk.
-    fn slice(&mut self, spots: &[Spot]) -> Option<Slice> {
+    fn slice(&mut self, spots: &[SpanPlace]) -> Option<SourceSlice> {
         let (s, c) = (spots[0].0 as usize, spots[0].1 as usize);
         let chunk = &self.look.segments[s].chunks[c];
         let mut wanted = spots.iter().map(|spot| spot.2 as usize).peekable();
@@ -199,7 +199,7 @@ impl<'p> Stages<'p> {
             let resource_type = ResourceType::at(*index)?;
             let slice = slice.get_or_insert_with(|| SliceWriter::new(chunk, start));
             let is_tidy = span.is_tidy && changes.binary_search(&n).is_err();
-            slice.add(Run { start, length, is_tidy, resource_type });
+            slice.add(LineRun { start, length, is_tidy, resource_type });
             if wanted.peek().is_none() {
                 break;
             }
@@ -225,12 +225,12 @@ impl<'p> Stages<'p> {
 }
 
 /// Where the resources of a block are.
-fn spots(lines: &[(u32, Spot)]) -> impl Iterator<Item = Spot> {
+fn spots(lines: &[(u32, SpanPlace)]) -> impl Iterator<Item = SpanPlace> {
     lines.iter().map(|(_, spot)| *spot)
 }
 
 /// Whether that is the patient's own resource.
-fn is_own(patient: &Patient, spot: &Spot) -> bool {
+fn is_own(patient: &Patient, spot: &SpanPlace) -> bool {
     patient.is_own && patient.name == *spot
 }
 

@@ -8,19 +8,19 @@ use std::collections::HashSet;
 
 use rustc_hash::FxHashMap;
 
-use super::line_lengths::Bound;
-use super::placed_provenances::Along;
-use super::reference_graph::Beside;
+use super::line_lengths::LineLengths;
+use super::placed_provenances::PlacedProvenances;
+use super::reference_graph::ReferenceGraph;
 use crate::config::References;
 use crate::export::source_exporter::SourceOptions;
 use crate::export::source_exporter::context::PlanContext;
-use crate::export::source_exporter::deleted::{self, Told};
+use crate::export::source_exporter::deleted::{self, ToldBundle};
 use crate::export::source_exporter::line_writer::LineOptions;
-use crate::export::source_exporter::notes::{self, Note, Tally};
+use crate::export::source_exporter::notes::{self, ExportNote, SelectionTally};
 use crate::export::source_exporter::selection::Selection;
 use crate::export::{CancelToken, ExportError};
 use crate::fhir::ResourceType;
-use crate::index::{Chunk, Key, Links, Look, SegmentReader, Span, Spot, keys};
+use crate::index::{Chunk, IndexView, Key, LineSpan, Links, SegmentReader, SpanPlace, keys};
 use crate::job::{ExportRequest, Level};
 
 /// Blocks that one resource stands in at the most. A Group names its members and is in the
@@ -33,7 +33,7 @@ pub struct Patient {
     /// Its name as the index has it.
     pub key: Key,
     /// The line that its id is read from.
-    pub name: Spot,
+    pub name: SpanPlace,
     /// The length of that line in bytes.
     pub name_bytes: u64,
     /// Whether that line is the Patient resource itself, and not one that refers to it.
@@ -43,25 +43,25 @@ pub struct Patient {
 }
 
 /// A block: whose it is, and the spots of its resources in the order of the source.
-pub type Block<'s> = (&'s Patient, &'s [(u32, Spot)]);
+pub type Block<'s> = (&'s Patient, &'s [(u32, SpanPlace)]);
 
 /// See the module.
-pub struct Survey {
+pub struct PatientSurvey {
     /// In the order of the lines that name them: patients that follow each other in one file
     /// mostly do in others.
     patients: Vec<Patient>,
     /// Number of the patient and where the resource is, in order.
-    lines: Vec<(u32, Spot)>,
+    lines: Vec<(u32, SpanPlace)>,
     /// How many resources are asked for, but belong to no block; `None` if some of these may be such
     /// that the export may not hold, since only their lines could tell.
     pub left_out: Option<u64>,
     /// What would else go without saying.
-    pub notes: Vec<Note>,
+    pub notes: Vec<ExportNote>,
     /// What is told of resources that are gone: what an export that is not organized tells.
-    pub told: Vec<Told>,
+    pub told: Vec<ToldBundle>,
 }
 
-impl Survey {
+impl PatientSurvey {
     /// Looks at what `request` selects.
     ///
     /// # Errors
@@ -70,14 +70,14 @@ impl Survey {
         let PlanContext { index, look, request, options, cancel, .. } = *context;
         let asked_for = context.asked_for()?;
         let plain = Selection::new(request, options, asked_for.clone());
-        let bound = Bound::new(LineOptions::of(request, index.bases()), cancel)?;
+        let bound = LineLengths::new(LineOptions::of(request, index.bases()), cancel)?;
         let may_tell = request.access.restrictions().next().is_none();
         let (request, options) = as_blocks(request, options);
         let selection = Selection::new(&request, &options, asked_for);
-        let mut taker = Taker {
+        let mut taker = SurveyTaker {
             cancel,
-            beside: Beside::load(look, &selection, &bound, cancel)?,
-            along: Along::load(look, &selection, &bound, cancel)?,
+            beside: ReferenceGraph::load(look, &selection, &bound, cancel)?,
+            along: PlacedProvenances::load(look, &selection, &bound, cancel)?,
             selection,
             bound,
             numbers: FxHashMap::default(),
@@ -85,7 +85,7 @@ impl Survey {
             lines: Vec::new(),
             pointed: Vec::new(),
             missed: 0,
-            tally: Tally::default(),
+            tally: SelectionTally::default(),
             missed_pointed: HashSet::new(),
         };
         for (s, segment) in look.segments.iter().enumerate() {
@@ -123,42 +123,42 @@ fn as_blocks(request: &ExportRequest, options: &SourceOptions) -> (ExportRequest
 }
 
 /// A survey that is being taken.
-struct Taker<'c> {
+struct SurveyTaker<'c> {
     cancel: &'c CancelToken,
     selection: Selection,
-    bound: Bound,
-    beside: Beside,
-    along: Option<Along>,
+    bound: LineLengths,
+    beside: ReferenceGraph,
+    along: Option<PlacedProvenances>,
     numbers: FxHashMap<Key, u32>,
-    patients: Vec<Found>,
-    lines: Vec<(u32, Spot)>,
+    patients: Vec<FoundPatient>,
+    lines: Vec<(u32, SpanPlace)>,
     /// Number of the patient, and of a resource that one of its resources points to.
     pointed: Vec<(u32, u32)>,
     /// Resources that would be exported if the output were not organized, and are not in the
     /// compartments of the patients whose blocks are made.
     missed: u64,
     /// What an export that is not organized selects.
-    tally: Tally,
+    tally: SelectionTally,
     /// Numbers of what those of them that belong to too many patients point to.
     missed_pointed: HashSet<u32>,
 }
 
 /// A patient that was found.
-struct Found {
+struct FoundPatient {
     key: Key,
     bytes: u64,
     /// Where its name is, the length of the line, and whether that is its own resource.
-    name: Option<(Spot, u64, bool)>,
+    name: Option<(SpanPlace, u64, bool)>,
 }
 
-impl Taker<'_> {
+impl SurveyTaker<'_> {
     fn number(&mut self, key: Key) -> Option<u32> {
         if !self.selection.is_about(&key) {
             return None;
         }
         let patients = &mut self.patients;
         Some(*self.numbers.entry(key).or_insert_with(|| {
-            patients.push(Found { key, bytes: 0, name: None });
+            patients.push(FoundPatient { key, bytes: 0, name: None });
             (patients.len() - 1) as u32
         }))
     }
@@ -166,7 +166,7 @@ impl Taker<'_> {
     /// Looks at a chunk: `(s, c)` are the numbers of its segment and its own in that.
     fn take(
         &mut self,
-        look: &Look<'_>,
+        look: &IndexView<'_>,
         plain: &Selection,
         (s, c): (usize, usize),
         chunk: &Chunk,
@@ -225,7 +225,7 @@ impl Taker<'_> {
     }
 
     /// Notes that a resource names these patients: `own` is its own name, if it may be a Patient.
-    fn name(&mut self, owners: &[u32], spot: Spot, span: Span, own: Option<&Key>) {
+    fn name(&mut self, owners: &[u32], spot: SpanPlace, span: LineSpan, own: Option<&Key>) {
         for owner in owners {
             let found = &mut self.patients[*owner as usize];
             let is_own = own == Some(&found.key);
@@ -301,16 +301,16 @@ impl Taker<'_> {
     fn finish(
         mut self,
         left_out: Option<u64>,
-        told: Vec<Told>,
-        notes: Vec<Note>,
-    ) -> Result<Survey, ExportError> {
-        let named = self.patients.into_iter().map(|Found { key, bytes, name }| {
+        told: Vec<ToldBundle>,
+        notes: Vec<ExportNote>,
+    ) -> Result<PatientSurvey, ExportError> {
+        let named = self.patients.into_iter().map(|FoundPatient { key, bytes, name }| {
             let (name, name_bytes, is_own) = name?;
             Some(Patient { key, name, name_bytes, is_own, bytes })
         });
         let unnamed = || ExportError::Other("the index has a patient that no resource names".into());
         let named = named.collect::<Option<Vec<_>>>().ok_or_else(unnamed)?;
-        let mut order: Vec<(Spot, u32)> = named.iter().map(|patient| patient.name).zip(0u32..).collect();
+        let mut order: Vec<(SpanPlace, u32)> = named.iter().map(|patient| patient.name).zip(0u32..).collect();
         self.cancel.sort(&mut order)?;
         let mut places = vec![0; order.len()];
         for (place, (_, number)) in (0u32..).zip(&order) {
@@ -323,7 +323,7 @@ impl Taker<'_> {
         self.cancel.sort(&mut self.lines)?;
         let mut named: Vec<_> = named.into_iter().map(Some).collect();
         let patients = order.iter().filter_map(|(_, number)| named[*number as usize].take()).collect();
-        Ok(Survey { patients, lines: self.lines, left_out, notes, told })
+        Ok(PatientSurvey { patients, lines: self.lines, left_out, notes, told })
     }
 }
 
