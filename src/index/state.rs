@@ -145,3 +145,53 @@ impl ShownMetrics {
         telemetry::indexed(indexed, took);
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::fs;
+
+    use super::*;
+    use crate::fhir::ResourceType;
+    use crate::fhir::reference::Bases;
+    use crate::index::{Index, IndexOptions, key};
+    use crate::source::NdjsonFolder;
+
+    /// An index of a folder with one Patient and one Group.
+    fn index(folder: &std::path::Path) -> Index {
+        let source = folder.join("source");
+        fs::create_dir(&source).unwrap();
+        fs::write(source.join("a.ndjson"), "{\"resourceType\":\"Patient\",\"id\":\"p\"}\n").unwrap();
+        fs::write(source.join("b.ndjson"), "{\"resourceType\":\"Group\",\"id\":\"g\"}\n").unwrap();
+        let source = Arc::new(NdjsonFolder::open(&source).unwrap());
+        Index::open(source, IndexOptions { folder: folder.join("index"), bases: Bases::NONE }).unwrap()
+    }
+
+    #[test]
+    fn many_look_at_once_and_who_finds_a_change_waits_until_nobody_does() {
+        let folder = tempfile::tempdir().unwrap();
+        let index = index(folder.path());
+        let planned = index.look().unwrap();
+        let at_once = || index.look_within(Duration::ZERO);
+        drop(at_once().expect("a look waits for another one").unwrap());
+        fs::write(folder.path().join("source/c.ndjson"), "{\"resourceType\":\"Patient\",\"id\":\"q\"}\n")
+            .unwrap();
+        assert!(at_once().is_none(), "the index was changed under a look");
+        assert_eq!(planned.totals.count(ResourceType::PATIENT), 1);
+        drop(planned);
+        assert_eq!(index.look().unwrap().totals.count(ResourceType::PATIENT), 2);
+    }
+
+    #[test]
+    fn the_totals_know_who_is_there_and_where_the_groups_are() {
+        let folder = tempfile::tempdir().unwrap();
+        let index = index(folder.path());
+        let look = index.look().unwrap();
+        let [p, q, g] = ["Patient/p", "Patient/q", "Group/g"].map(key);
+        let bytes = fs::metadata(folder.path().join("source/a.ndjson")).unwrap().len();
+        assert_eq!(look.totals.patient(&p).unwrap().certain, bytes);
+        assert_eq!(
+            (look.totals.patient(&q), look.totals.group(&g), look.totals.group(&p)),
+            (None, Some((1, 0, 0)), None)
+        );
+    }
+}

@@ -1,6 +1,6 @@
 //! What `_typeFilter`, the restrictions of scopes and `_elements` leave of a line. All look at one
-//! line at a time, when it is copied: what a filter leaves out is selected all the same, and so counts for estimates and
-//! for what it refers to.
+//! line at a time, when it is copied. A resource that a filter leaves out is selected nevertheless: it
+//! counts for estimates, and what it refers to is exported.
 
 use crate::export::{CancelToken, ExportError, PartWriter};
 use crate::fhir::elements::{Elements, SubsetError};
@@ -8,7 +8,7 @@ use crate::fhir::reference::Bases;
 use crate::fhir::search::{TypeFilter, TypeFilters};
 use crate::fhir::{IssueCode, OperationOutcome, ResourceType, Severity};
 
-/// See the module.
+/// Leaves out lines that filters do not let through, and cuts down the others.
 pub struct LineNarrowing {
     /// What is asked for, and what the export may hold of types of which it may not hold all.
     filters: TypeFilters,

@@ -1,7 +1,7 @@
-//! What is done with lines of the source on their way out, step by step. Lines for which nothing
-//! is to be done go out as they are, many at a time: those of types that [`LineWriter::change`] does
-//! not name, but for the single lines that the plan gives by themselves, since the index knows
-//! of attachments in them (O-4), or of deletions (MF-6).
+//! Writes lines of the source to the output: filtered, with absolute URLs (O-4), and cut down to the
+//! elements that are asked for. Lines of types that [`LineWriter::change`] does not name go out as they
+//! are, many at a time. The plan lists single lines with attachments (O-4) or deletions (MF-6), which are
+//! always looked at.
 
 use std::borrow::Cow;
 

@@ -9,10 +9,9 @@ use super::selection::Selection;
 use crate::export::{CancelToken, ExportError};
 use crate::index::{Chunk, IndexView, SpanPlace, keys};
 
-/// Calls `visit` with the number of a segment, a chunk of it, and for each span of the chunk
-/// whether it is selected; in the order of the source, and once more for chunks with resources
-/// that are referred to, and once more for those with Provenances of what was selected. Gives what was
-/// counted meanwhile.
+/// Calls `visit` with the number of a segment, a chunk of it, and whether each span of the chunk is
+/// selected. Chunks come in the order of the source; once more if they have resources that are referred
+/// to, and once more if they have Provenances of what was selected. Returns what was counted.
 pub fn each_selected_chunk(
     look: &IndexView<'_>,
     selection: &Selection,
@@ -72,7 +71,7 @@ pub fn each_selected_chunk(
     Ok(tally)
 }
 
-/// Calls `visit` for each chunk with some of these spans, which are in order, with which they are.
+/// Calls `visit` for each chunk that has some of these spans, and says which. The spans are in order.
 pub fn each_chunk_of(
     look: &IndexView<'_>,
     spots: &[SpanPlace],

@@ -5,7 +5,7 @@ use crate::export::{CancelToken, ExportError};
 use crate::fhir::ResourceType;
 use crate::index::{Chunk, LineSpan};
 
-/// See the module.
+/// Bounds of the lengths of lines on their way out.
 pub struct LineLengths {
     rules: LineWriter,
     url_growth: u64,

@@ -14,7 +14,7 @@ use crate::index::{IndexView, Key, SpanPlace};
 /// The number of a patient, where the Provenance is, and its bytes.
 pub type ProvenancePlace = (u32, SpanPlace, u64);
 
-/// See the module.
+/// Provenances, and the blocks that they stand in.
 pub struct PlacedProvenances {
     associated: AssociatedProvenances,
     /// Of each of them its bytes in a block, at the most; `None` if it is of too many patients.

@@ -24,7 +24,7 @@ pub struct ReferenceResource {
     pointers: Vec<Key>,
 }
 
-/// See the module.
+/// The reference resources of a source, and what they point to.
 pub struct ReferenceGraph {
     numbers: FxHashMap<Key, u32>,
     resources: Vec<ReferenceResource>,

@@ -45,7 +45,7 @@ pub struct Patient {
 /// A block: whose it is, and the spots of its resources in the order of the source.
 pub type Block<'s> = (&'s Patient, &'s [(u32, SpanPlace)]);
 
-/// See the module.
+/// The patients whose blocks are written, and the resources of each block.
 pub struct PatientSurvey {
     /// In the order of the lines that name them: patients that follow each other in one file
     /// mostly do in others.
