@@ -157,13 +157,15 @@ pub use export::{
     CancelToken, ExportError, Exporter, GroupName, HeldResources, OutlivingWork, Part, PartSummary,
     PartWriter, Plan,
 };
+pub use fhir::elements::{Elements, ElementsError};
+pub use fhir::search::{FilterError, TypeFilter};
 pub use fhir::{IssueCode, OperationOutcome, ResourceType, Severity};
 pub use files::FilesError;
 pub use job::bounds::Exceeded;
 pub use job::{
     Access, ClientId, Coded, Coding, Completion, Erasure, ExportRequest, Failure, FailureReason, Handout,
-    InvalidName, JobId, JobState, Kickoff, Level, Mark, MarkReason, OrganizeBy, OutputFile, Parameters,
-    Provenances, Receipt, Share, StateName, SweepFailure, TenantId,
+    InvalidName, JobId, JobState, Kickoff, Level, Mark, MarkReason, OrganizeBy, OutputFile, ParameterError,
+    Parameters, Provenances, Receipt, Share, StateName, SweepFailure, TenantId,
 };
 pub use receipts::{Hold, Pause, ReceiptsError};
 pub use space::NoRoom;

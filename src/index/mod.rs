@@ -47,9 +47,7 @@ use segment::SegmentDoubts;
 use state::{ShownMetrics, check_all, check_readable, tell_broken, tell_outdated};
 
 pub use build::BuildError;
-pub use chunk::{
-    BLOCK, Chunk, FileShape, LineSpan, Links, ListingResource, NOTHING, TargetingProvenance,
-};
+pub use chunk::{BLOCK, Chunk, FileShape, LineSpan, Links, ListingResource, NOTHING, TargetingProvenance};
 pub use keeper::IndexKeeper;
 pub use key::{Key, key};
 pub(crate) use leftovers::{FOLDER, remove_leftovers};

@@ -12,12 +12,13 @@ use crate::fhir::ResourceType;
 /// The types and the Groups that an export may hold; by default, everything.
 ///
 /// ```
-/// use evanesce::{Access, Share};
+/// use evanesce::{Access, ResourceType, Share};
 ///
+/// let [observation, patient] = ["Observation", "Patient"].map(|name| ResourceType::of(name).unwrap());
 /// let laboratory = vec!["category=laboratory".to_string()];
-/// let access = Access::of_types([("Observation".into(), laboratory.clone())].into());
-/// assert_eq!(access.of_type("Observation"), Share::Matching(&laboratory));
-/// assert_eq!(access.of_type("Patient"), Share::Nothing);
+/// let access = Access::of_types([(observation, laboratory.clone())].into());
+/// assert_eq!(access.of_type(observation), Share::Matching(&laboratory));
+/// assert_eq!(access.of_type(patient), Share::Nothing);
 /// ```
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default)]

@@ -13,12 +13,11 @@ use crate::fhir::{ResourceType, quoted};
 /// ```
 /// use evanesce::{Parameters, Provenances};
 ///
-/// let parameters = Parameters {
-///     types: vec!["Patient".into(), "Observation".into()],
-///     provenances: Some(Provenances::Latest),
-///     ..Parameters::default()
-/// };
+/// let parameters = Parameters { provenances: Some(Provenances::Latest), ..Parameters::default() };
+/// let parameters = parameters.with_types(&["Patient", "Observation"])?;
+/// let parameters = parameters.with_type_filters(&["Observation?status=final"])?;
 /// assert!(!parameters.partial_manifests);
+/// # Ok::<_, evanesce::ParameterError>(())
 /// ```
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default)]
@@ -64,6 +63,13 @@ pub struct Parameters {
 
 /// A text that is no value of a parameter. What it says is for who gave the text, and may quote it
 /// (P12).
+///
+/// ```
+/// use evanesce::{ParameterError, Parameters};
+///
+/// let error = Parameters::default().with_types(&["Elephant"]).unwrap_err();
+/// assert_eq!(error, ParameterError::UnknownType("Elephant".into()));
+/// ```
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum ParameterError {
     /// A name of `_type` is no resource type.

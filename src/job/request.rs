@@ -49,7 +49,7 @@ impl Kickoff {
 /// use evanesce::{Access, ExportRequest, Kickoff};
 ///
 /// let request = ExportRequest::new("default".parse()?, "me".parse()?, Kickoff::system(), jiff::Timestamp::now());
-/// let patients = Access::of_types([("Patient".into(), vec![])].into());
+/// let patients = Access::of_types([(evanesce::ResourceType::of("Patient").unwrap(), vec![])].into());
 /// let request = ExportRequest { access: patients, ..request };
 /// # Ok::<_, evanesce::InvalidName>(())
 /// ```

@@ -18,6 +18,13 @@ use super::quoted::quoted;
 use crate::cancel::{AT_ONCE, CancelToken, Cancelled};
 
 /// The elements to keep of each resource; in JSON the items of `_elements`, each once.
+///
+/// ```
+/// use evanesce::Elements;
+///
+/// assert_eq!(Elements::parse(["Patient.name"]).unwrap().items(), ["Patient.name"]);
+/// assert!(Elements::parse(["Patient.nonsense"]).is_err());
+/// ```
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(into = "Vec<String>", try_from = "Vec<String>")]
 pub struct Elements {

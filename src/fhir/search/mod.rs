@@ -46,6 +46,13 @@ pub use error::{ErrorKind, FilterError};
 pub use parameters::{ParameterKind, parameters};
 
 /// A compiled `Type?search`; in JSON its text. Two are the same if their texts are.
+///
+/// ```
+/// use evanesce::TypeFilter;
+///
+/// assert_eq!(TypeFilter::parse("Observation?status=final").unwrap().as_str(), "Observation?status=final");
+/// assert!(TypeFilter::parse("Observation?nonsense=x").is_err());
+/// ```
 #[derive(Debug, Clone, Serialize, Deserialize)]
 #[serde(into = "String", try_from = "String")]
 pub struct TypeFilter {
@@ -114,7 +121,12 @@ impl TypeFilter {
         Ok(Self { text: text.into(), resource_type, criteria, wanted })
     }
 
-    /// The text that it was read from.
+    /// Returns the type whose resources it filters.
+    pub fn resource_type(&self) -> ResourceType {
+        self.resource_type
+    }
+
+    /// Returns the text that it was read from.
     pub fn as_str(&self) -> &str {
         &self.text
     }
