@@ -221,7 +221,7 @@ fn rg_1_a_set_of_keys_is_registered_if_the_server_takes_it_and_not_if_it_does_no
             true,
             "'twice'",
         ),
-        (json!({"keys": [Key::es384("good").jwk(), good.jwk()]}), false, "'good' is there twice"),
+        (json!({"keys": [Key::es384("good").jwk(), good.jwk()]}), false, "'good' has the kid of another key"),
         (alone(&p256.jwk()), false, "'p256' is for neither"),
         (alone(&with(&good, "alg", "ES256".into())), false, "'good'"),
         (alone(&with(&good, "use", "enc".into())), false, "'good'"),

@@ -108,7 +108,7 @@ fn a_broken_version_is_refused_and_the_one_before_stays_in_force_until_it_is_men
         (format!("{good}\nnonsense = 1"), "line 8"),
         (format!("{good}[[application"), "line 7"),
         (bad_scopes, "line 7: b has bad scopes"),
-        (good.clone() + &good, "line 7: a is there twice"),
+        (good.clone() + &good, "line 7: a is duplicated"),
         (String::new(), "is empty"),
     ] {
         replace(&file, &broken);
