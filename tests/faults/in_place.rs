@@ -131,17 +131,22 @@ fn a_kill_in_the_middle_of_an_erasure_in_place_is_ended_by_the_next_start() {
             let server = setup.start();
             let job = export(&server);
             server.kill();
-            let (store, before) = (setup.data_dir().join("store"), setup.folder.path().join("before"));
-            copy_folder(&store, &before);
+            let before = setup.folder.path().join("before");
+            let memory = ["store", "audit"].map(|name| (setup.data_dir().join(name), before.join(name)));
+            for (now, kept) in &memory {
+                copy_folder(now, kept);
+            }
             let kill = format!("{step}=kill");
             let mut server = setup.start_with(&[&fault[..], &["--breakpoint", &kill]].concat());
             // The answer may be lost.
             let _ = try_send("DELETE", &polling_url(&server, &job.id), &[]);
             server.wait_exit();
             if forgets && step != "mark-committed>sweep-ends" {
-                // A store that has lost the mark: its name in `trash/` tells.
-                std::fs::remove_dir_all(&store).unwrap();
-                copy_folder(&before, &store);
+                // Store and audit log have lost the mark: only its name in `trash/` tells.
+                for (now, kept) in &memory {
+                    std::fs::remove_dir_all(now).unwrap();
+                    copy_folder(kept, now);
+                }
             }
             let server = setup.start_with(&again);
             assert_erased(&setup, &server, &job.id, &job.files, &["deleted", "recovered"]);
