@@ -34,7 +34,8 @@ pub struct Access {
 /// How much of a type that is.
 ///
 /// ```
-/// assert_eq!(evanesce::Access::everything().of_type("Patient"), evanesce::Share::All);
+/// let patient = evanesce::ResourceType::of("Patient").unwrap();
+/// assert_eq!(evanesce::Access::everything().of_type(patient), evanesce::Share::All);
 /// ```
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Share<'a> {
