@@ -157,8 +157,9 @@ pub use export::{
     CancelToken, ExportError, Exporter, GroupName, HeldResources, OutlivingWork, Part, PartSummary,
     PartWriter, Plan,
 };
-pub use fhir::elements::{Elements, ElementsError};
-pub use fhir::search::{FilterError, TypeFilter};
+pub use fhir::elements::{Elements, ElementsError, SubsetError};
+pub use fhir::reference::Bases;
+pub use fhir::search::{ErrorKind as FilterErrorKind, FilterError, TypeFilter};
 pub use fhir::{IssueCode, OperationOutcome, ResourceType, Severity};
 pub use files::FilesError;
 pub use job::bounds::Exceeded;

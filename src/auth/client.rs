@@ -54,13 +54,13 @@ pub enum ClientKeyError {
         "this is not a private key for ES384 (EC, P-384) or RS384 (RSA, 2048 bits at least) as PEM; \
          PKCS#8 is what `openssl pkcs8 -topk8 -nocrypt -in KEY` makes of other forms"
     )]
-    NotUsable,
+    Unusable,
     /// A key could not be generated.
     #[error("no key could be made")]
-    NotMade,
+    Generation,
     /// The library failed to sign.
     #[error("the assertion could not be signed: {0}")]
-    NotSigned(jsonwebtoken::errors::Error),
+    Signing(jsonwebtoken::errors::Error),
 }
 
 /// A private key of a client, with its id and algorithm. Its debug output shows only public parts.
@@ -94,11 +94,11 @@ impl ClientKey {
         };
         let (alg, private, public) = key(SigningAlgorithm::Es384, EncodingKey::from_ec_pem(pem))
             .or_else(|| key(SigningAlgorithm::Rs384, EncodingKey::from_rsa_pem(pem)))
-            .ok_or(ClientKeyError::NotUsable)?;
+            .ok_or(ClientKeyError::Unusable)?;
         let mut key = Self { private, public, alg, kid: String::new() };
         key.kid = match kid {
             Some(kid) => kid,
-            None => key.public.thumbprint(ThumbprintHash::SHA256).map_err(|_| ClientKeyError::NotUsable)?,
+            None => key.public.thumbprint(ThumbprintHash::SHA256).map_err(|_| ClientKeyError::Unusable)?,
         };
         key.public.common.key_id = Some(key.kid.clone());
         key.public.common.public_key_use = Some(PublicKeyUse::Signature);
@@ -107,7 +107,7 @@ impl ClientKey {
 
     /// Generates a key on P-384 or an RSA key of 3072 bits. Also returns its PEM text (PKCS#8).
     pub fn generate(alg: SigningAlgorithm, kid: Option<String>) -> Result<(Self, String), ClientKeyError> {
-        let made = |_| ClientKeyError::NotMade;
+        let made = |_| ClientKeyError::Generation;
         let pem = match alg {
             SigningAlgorithm::Es384 => {
                 let pair = EcdsaKeyPair::generate(&ECDSA_P384_SHA384_FIXED_SIGNING).map_err(made)?;
@@ -155,7 +155,7 @@ impl ClientKey {
             exp: expires.as_second(),
             jti: Uuid::new_v4().to_string(),
         };
-        jsonwebtoken::encode(&header, &claims, &self.private).map_err(ClientKeyError::NotSigned)
+        jsonwebtoken::encode(&header, &claims, &self.private).map_err(ClientKeyError::Signing)
     }
 }
 

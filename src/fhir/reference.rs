@@ -23,6 +23,14 @@ pub struct LiteralReference<'a> {
 /// Base URLs below which an absolute reference means the same as a relative one (K-12): the base of
 /// the server that the source comes from, and those that clients use for this server. They have no
 /// trailing slash.
+///
+/// ```
+/// use evanesce::{Bases, TypeFilter};
+///
+/// let filter = TypeFilter::parse("Observation?status=final")?;
+/// assert!(filter.matches(br#"{"resourceType":"Observation","status":"final"}"#, &Bases::NONE));
+/// # Ok::<_, evanesce::FilterError>(())
+/// ```
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(transparent)]
 pub struct Bases(Vec<String>);
