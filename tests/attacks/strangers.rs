@@ -117,7 +117,7 @@ fn what_has_a_documents_name_is_neither_waited_for_nor_read_whole() {
         }
     }
     let told = fsck(&setup, &[]);
-    let of_documents = told.iter().filter(|f| f["what"].as_str().unwrap().contains("is no document"));
+    let of_documents = told.iter().filter(|f| f["what"].as_str().unwrap().contains("is not a document"));
     assert_eq!(of_documents.count(), 3, "{told:#?}");
 
     let server = setup.start();
