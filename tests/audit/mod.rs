@@ -178,8 +178,11 @@ fn verify_names_file_and_line_and_the_server_goes_on_behind_it() {
     let (code, out, error) = audit(&setup.data_dir(), &["export"]);
     assert!(code == 1 && error.contains(&place), "{error}");
     let events: Vec<Value> = out.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+    let mut kinds = kinds(&events);
+    // A client may get the manifest before the job's actor tells of the end.
+    kinds[2..4].sort_unstable();
     assert_eq!(
-        kinds(&events),
+        kinds,
         ["start", "kick-off", "complete", "manifest", "audit-rotated", "audit-broken", "start"]
     );
 
