@@ -38,7 +38,7 @@ impl JobLimits {
     }
 }
 
-/// See the module.
+/// Decides which kick-offs become jobs, by the limits of the server, the tenant and the client.
 pub struct Admission {
     /// Jobs that are queued or running, in no order.
     active: HashMap<JobId, (TenantId, ClientId)>,

@@ -16,7 +16,7 @@ use crate::erase::ReaperStatus;
 use crate::job::{ExportRequest, JobId, JobRecord};
 use crate::telemetry::PanicGuard;
 
-/// See the module.
+/// Owns the registry of job actors, and wakes an actor when a message for its job arrives.
 pub struct Orchestrator {
     services: Arc<Services>,
     registry: HashMap<JobId, Entry>,

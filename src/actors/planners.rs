@@ -19,7 +19,7 @@ const PLANNERS: usize = 2;
 /// Interrupted exports whose documents are read at once at a start: they may be large (P13).
 const RESUMING: usize = 2;
 
-/// See the module.
+/// Limits how many plans are made at once, and counts those that outlive their jobs.
 pub struct Planners {
     places: Arc<Semaphore>,
     resuming: Arc<Semaphore>,

@@ -6,7 +6,7 @@ use super::coded::CodedFile;
 use super::{ExportDir, FilesError, ReadAt};
 use crate::job::OutputFile;
 
-/// See the module.
+/// An output file that is open for reading, in the form in which it is stored.
 #[derive(Clone)]
 pub enum Opened {
     /// Plain text.

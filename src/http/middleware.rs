@@ -43,7 +43,7 @@ impl FromRequest for RequestId {
     }
 }
 
-/// See the module.
+/// Wraps every request: gives it an id, checks its limits, logs and counts it.
 pub async fn around(
     mut request: ServiceRequest,
     next: Next<impl MessageBody + 'static>,

@@ -18,7 +18,7 @@ use crate::fhir::{CapabilityOffer, GROUP_EXPORT, PATIENT_EXPORT, SYSTEM_EXPORT};
 /// Where the URLs of a tenant begin (G-1).
 pub const TENANT: &str = "/r4/{tenant}";
 
-/// See the module.
+/// Every operation: its URL, its methods, its handler and its description.
 pub static OPERATIONS: &[Operation] = &[
     Operation {
         name: "system-export",
