@@ -10,7 +10,7 @@ use std::io;
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 #[cfg_attr(feature = "breakpoints", derive(clap::ValueEnum))]
 #[allow(missing_docs, reason = "the names say where")]
-pub enum Step {
+pub enum HookStep {
     // A kick-off. `DocumentWritten` and `DocumentRenamed` are those of each document:
     // request.json, plan.json, job.json.
     DirectoryMade,
@@ -70,7 +70,7 @@ pub enum Step {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[cfg_attr(feature = "breakpoints", derive(clap::ValueEnum))]
 #[allow(missing_docs, reason = "the system calls' names")]
-pub enum Fault {
+pub enum HookFault {
     Open,
     Write,
     Fsync,
@@ -83,7 +83,7 @@ pub enum Fault {
 
 #[cfg(not(feature = "breakpoints"))]
 mod active {
-    use super::{Fault, Step, io};
+    use super::{HookFault, HookStep, io};
 
     /// No hooks: this build has none.
     #[derive(Debug, Clone, Default)]
@@ -92,11 +92,11 @@ mod active {
     impl Hooks {
         /// Reports that the instance is at `step`.
         #[inline]
-        pub fn reach(&self, _step: Step) {}
+        pub fn reach(&self, _step: HookStep) {}
 
         /// Returns the error that a test asked for.
         #[inline]
-        pub fn fault(&self, _fault: Fault) -> io::Result<()> {
+        pub fn fault(&self, _fault: HookFault) -> io::Result<()> {
             Ok(())
         }
     }
@@ -110,7 +110,7 @@ mod active {
     use clap::ValueEnum;
     use parking_lot::Mutex;
 
-    use super::{Fault, Step, io};
+    use super::{HookFault, HookStep, io};
 
     #[derive(Debug, Clone, Copy)]
     enum BreakpointAction {
@@ -123,8 +123,8 @@ mod active {
     /// counted from the moment FIRST was reached.
     #[derive(Debug, Clone)]
     pub struct Breakpoint {
-        first: Option<Step>,
-        step: Step,
+        first: Option<HookStep>,
+        step: HookStep,
         countdown: u32,
         action: BreakpointAction,
     }
@@ -143,7 +143,7 @@ mod active {
             let (first, place) = first_step(place)?;
             let (step, countdown) = place.split_once(':').unwrap_or((place, "1"));
             let countdown = countdown.parse().map_err(|_| "expected a number after the colon")?;
-            Ok(Self { first, step: Step::from_str(step, false)?, countdown, action })
+            Ok(Self { first, step: HookStep::from_str(step, false)?, countdown, action })
         }
     }
 
@@ -151,8 +151,8 @@ mod active {
     /// after AFTER calls that succeed, counted from the moment FIRST was reached.
     #[derive(Debug, Clone)]
     pub struct FaultPlan {
-        first: Option<Step>,
-        fault: Fault,
+        first: Option<HookStep>,
+        fault: HookFault,
         errno: i32,
         times: u32,
         after: u32,
@@ -173,7 +173,7 @@ mod active {
             let errno = number(errno)? as i32;
             Ok(Self {
                 first,
-                fault: Fault::from_str(fault, false)?,
+                fault: HookFault::from_str(fault, false)?,
                 errno,
                 times: if times == "ever" { u32::MAX } else { number(times)? },
                 after: number(after)?,
@@ -182,9 +182,9 @@ mod active {
     }
 
     /// Splits `FIRST>` off.
-    fn first_step(text: &str) -> Result<(Option<Step>, &str), String> {
+    fn first_step(text: &str) -> Result<(Option<HookStep>, &str), String> {
         match text.split_once('>') {
-            Some((first, rest)) => Ok((Some(Step::from_str(first, false)?), rest)),
+            Some((first, rest)) => Ok((Some(HookStep::from_str(first, false)?), rest)),
             None => Ok((None, text)),
         }
     }
@@ -195,7 +195,7 @@ mod active {
         faults: Vec<FaultPlan>,
     }
 
-    type Director = dyn Fn(Step) + Send + Sync;
+    type Director = dyn Fn(HookStep) + Send + Sync;
 
     /// The breakpoints and faults of one instance.
     #[derive(Clone, Default)]
@@ -212,13 +212,13 @@ mod active {
 
         /// Creates hooks that call `director` at each step, on the thread that reached it. The
         /// thread goes on when the call returns.
-        pub fn directed(director: impl Fn(Step) + Send + Sync + 'static) -> Self {
+        pub fn directed(director: impl Fn(HookStep) + Send + Sync + 'static) -> Self {
             Self { director: Some(Arc::new(director)), ..Self::default() }
         }
 
         /// Reports that the instance is at `step`. Kills the process, holds the thread or panics if
         /// planned.
-        pub fn reach(&self, step: Step) {
+        pub fn reach(&self, step: HookStep) {
             if let Some(director) = &self.director {
                 director(step);
             }
@@ -256,7 +256,7 @@ mod active {
         }
 
         /// Returns the error that a test asked for.
-        pub fn fault(&self, fault: Fault) -> io::Result<()> {
+        pub fn fault(&self, fault: HookFault) -> io::Result<()> {
             let mut plans = self.plans.lock();
             let here = |plan: &&mut FaultPlan| plan.first.is_none() && plan.fault == fault && plan.times > 0;
             match plans.faults.iter_mut().find(here) {

@@ -146,7 +146,7 @@ pub mod view;
 pub use actors::SubmitError;
 pub use auth::{Authority, AuthorityError, OperatorToken};
 pub use builder::{Builder, StartError};
-pub use cancel::Cancelled as TokenFired;
+pub use cancel::TokenFired;
 pub use clock::Clock;
 pub use erase::{OrderError, ReaperStatus};
 pub use evanesce::{
@@ -158,17 +158,17 @@ pub use export::{
     PartWriter, Plan,
 };
 pub use fhir::elements::{Elements, ElementsError, SubsetError};
-pub use fhir::reference::Bases;
+pub use fhir::reference::BaseUrls;
 pub use fhir::search::{ErrorKind as FilterErrorKind, FilterError, TypeFilter};
 pub use fhir::{IssueCode, OperationOutcome, ResourceType, Severity};
 pub use files::FilesError;
-pub use job::bounds::Exceeded;
+pub use job::bounds::BoundExceeded;
 pub use job::{
-    Access, ClientId, Coded, Coding, Completion, Erasure, ExportRequest, Failure, FailureReason, Handout,
-    InvalidName, JobId, JobState, Kickoff, Level, Mark, MarkReason, OrganizeBy, OutputFile, ParameterError,
-    Parameters, Provenances, Receipt, Share, StateName, SweepFailure, TenantId,
+    Access, AssociatedData, ClientId, CodedForm, Completion, ContentCoding, ExportRequest, Failure,
+    FailureReason, InvalidName, JobId, JobState, Kickoff, Level, Mark, MarkReason, OrganizeBy, OutputFile,
+    ParameterError, Parameters, ProofSigner, Receipt, Share, StateName, SweepFailure, TenantId, Tombstone,
 };
-pub use receipts::{Hold, Pause, ReceiptsError};
+pub use receipts::{JobHold, ReaperPause, ReceiptsError};
 pub use space::NoRoom;
 
 #[cfg(feature = "cli")]

@@ -9,20 +9,20 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, Weak};
 
 use crate::audit::{self, AuditLog};
-use crate::files::Place;
+use crate::files::DirPlace;
 use crate::lock::{self, DirLock};
 use crate::receipts::{self, ReceiptChain};
 
 /// The log of the store: without it no commit survives the process.
 pub const STORE: &str = "store/db";
 
-/// The name of the data directory itself in [`Standing::missing`].
+/// The name of the data directory itself in [`OwnFileBaseline::missing`].
 const DATA_DIR: &str = ".";
 
 /// What stood in the data directory at the start.
-pub struct Standing {
+pub struct OwnFileBaseline {
     data_dir: PathBuf,
-    kept: Vec<(&'static str, Identity)>,
+    kept: Vec<(&'static str, FileIdentity)>,
     /// Its instance may be gone before the last who has this.
     lock: Weak<DirLock>,
 }
@@ -37,19 +37,19 @@ pub enum OwnFilesLook {
 }
 
 /// A file, whatever its name.
-type Identity = (u64, u64);
+type FileIdentity = (u64, u64);
 
-fn identity(metadata: &Metadata) -> Identity {
+fn identity(metadata: &Metadata) -> FileIdentity {
     (metadata.dev(), metadata.ino())
 }
 
-impl Standing {
+impl OwnFileBaseline {
     /// Takes note of what stands there now.
     ///
     /// # Errors
     /// Something is not there.
     pub fn note(data_dir: &Path, lock: &Arc<DirLock>) -> io::Result<Self> {
-        let places = Place::ALL.map(Place::name);
+        let places = DirPlace::ALL.map(DirPlace::name);
         let names = [DATA_DIR, STORE].into_iter().chain(places);
         let note = |name| Ok((name, identity(&std::fs::symlink_metadata(data_dir.join(name))?)));
         let kept = names.map(note).collect::<io::Result<_>>()?;
@@ -82,7 +82,7 @@ impl Standing {
 
     /// The names that are not there any more, or mean something else.
     fn missing(&self) -> Vec<&'static str> {
-        let stands = |name: &str, kept: &Identity| {
+        let stands = |name: &str, kept: &FileIdentity| {
             std::fs::symlink_metadata(self.data_dir.join(name)).is_ok_and(|now| identity(&now) == *kept)
         };
         self.kept.iter().filter(|(name, kept)| !stands(name, kept)).map(|(name, _)| *name).collect()
@@ -92,14 +92,18 @@ impl Standing {
 /// Everything of the server's own that a pass looks at: what stands in the data directory, the
 /// receipts, the audit log.
 pub struct OwnFiles {
-    standing: Arc<Standing>,
+    standing: Arc<OwnFileBaseline>,
     receipts: Arc<dyn ReceiptChain>,
     audit: Arc<AuditLog>,
 }
 
 impl OwnFiles {
     /// Of these witnesses.
-    pub fn new(standing: &Arc<Standing>, receipts: &Arc<dyn ReceiptChain>, audit: &Arc<AuditLog>) -> Self {
+    pub fn new(
+        standing: &Arc<OwnFileBaseline>,
+        receipts: &Arc<dyn ReceiptChain>,
+        audit: &Arc<AuditLog>,
+    ) -> Self {
         Self { standing: standing.clone(), receipts: receipts.clone(), audit: audit.clone() }
     }
 
@@ -128,7 +132,7 @@ mod tests {
         }
         std::fs::write(data_dir.join(STORE), "log").unwrap();
         let lock = Arc::new(DirLock::take(&data_dir).unwrap().unwrap());
-        let standing = Standing::note(&data_dir, &lock).unwrap();
+        let standing = OwnFileBaseline::note(&data_dir, &lock).unwrap();
         assert_eq!(standing.missing(), [""; 0]);
         std::fs::remove_dir(data_dir.join("trash")).unwrap();
         assert_eq!(standing.missing(), ["trash"]);
@@ -153,7 +157,7 @@ mod tests {
         }
         std::fs::write(data_dir.join(STORE), "log").unwrap();
         let lock = Arc::new(DirLock::take(data_dir).unwrap().unwrap());
-        let standing = Standing::note(data_dir, &lock).unwrap();
+        let standing = OwnFileBaseline::note(data_dir, &lock).unwrap();
         std::fs::remove_file(data_dir.join(lock::FILE_NAME)).unwrap();
         assert_eq!(standing.look(), OwnFilesLook::Missing(vec![lock::FILE_NAME]));
         assert_eq!(standing.look(), OwnFilesLook::Missing(Vec::new()));

@@ -7,7 +7,7 @@ use std::path::Path;
 use std::time::{Duration, Instant};
 
 use evanesce::job::{
-    Completion, Erasure, JobId, JobRecord, JobState, Mark, MarkReason, OutputFile, SealedPart, StateName,
+    Completion, JobId, JobRecord, JobState, Mark, MarkReason, OutputFile, SealedPart, StateName, Tombstone,
 };
 use evanesce::store::{EntryOutcome, SledStore, Store, StoreEntry, StoredJob};
 use jiff::Timestamp;
@@ -152,7 +152,7 @@ fn next_state(record: &JobRecord) -> Option<JobState> {
             Some(JobState::Marked(Mark { reason, by, at: now, request_id, was, failure: None }))
         }
         JobState::Marked(mark) => {
-            Some(JobState::Erased(Erasure { reason, marked_at: mark.at, gone_at: now }))
+            Some(JobState::Erased(Tombstone { reason, marked_at: mark.at, gone_at: now }))
         }
         _ => None,
     }

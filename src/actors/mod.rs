@@ -21,15 +21,15 @@ use crate::clock::Clock;
 use crate::config::Config;
 use crate::erase::Eraser;
 use crate::export::{Exporters, Pool, WriteLimits};
-use crate::files::{Files, Swept};
+use crate::files::{Files, SweepCounts};
 use crate::hooks::Hooks;
-use crate::job::bounds::Exceeded;
+use crate::job::bounds::BoundExceeded;
 use crate::job::{ExportRequest, FailureReason, JobId};
 use crate::receipts::ReceiptChain;
-use crate::space::{NoRoom, Space};
-use crate::standing::Standing;
+use crate::space::{NoRoom, SpaceReservations};
+use crate::standing::OwnFileBaseline;
 use crate::store::Committer;
-use crate::telemetry::Fatal;
+use crate::telemetry::FatalHandler;
 use crate::view::LocalView;
 
 pub use crate::job::life::{CancelReply, Canceller};
@@ -47,13 +47,13 @@ pub struct Services {
     /// What performs erasures, and who grants the warrants.
     pub eraser: Arc<Eraser>,
     /// What should stand in the data directory.
-    pub standing: Arc<Standing>,
+    pub standing: Arc<OwnFileBaseline>,
     /// The audit log.
     pub audit: Arc<AuditLog>,
     /// The chain of receipts.
     pub receipts: Arc<dyn ReceiptChain>,
     /// Who has which room.
-    pub space: Arc<Space>,
+    pub space: Arc<SpaceReservations>,
     /// The writer of the store.
     pub committer: Committer,
     /// What produces the bytes, for which tenant.
@@ -69,7 +69,7 @@ pub struct Services {
     /// Breakpoints of tests.
     pub hooks: Hooks,
     /// How to give up.
-    pub fatal: Fatal,
+    pub fatal: FatalHandler,
 }
 
 impl Services {
@@ -113,7 +113,7 @@ pub enum SubmitError {
     TooManyKnown,
     /// It asks for more than one export may have.
     #[error(transparent)]
-    Exceeded(#[from] Exceeded),
+    Exceeded(#[from] BoundExceeded),
     /// The same export is active or complete, as this job.
     #[error("the same export is there already: {0}")]
     Duplicate(JobId),
@@ -170,7 +170,7 @@ pub enum JobMessage {
     /// A sweep ended.
     SweepDone {
         /// What it removed.
-        swept: Swept,
+        swept: SweepCounts,
         /// What went wrong, if something did.
         error: Option<String>,
     },

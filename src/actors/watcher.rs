@@ -10,7 +10,7 @@ use notify::{RecommendedWatcher, RecursiveMode, Watcher as _};
 
 use super::reaper::{Hint, Reaper};
 use crate::config::Config;
-use crate::files::Place;
+use crate::files::DirPlace;
 
 /// Watches as long as it lives.
 pub struct Watcher {
@@ -30,7 +30,7 @@ impl Watcher {
         };
         let start = || {
             let mut watcher = notify::recommended_watcher(hint)?;
-            for place in Place::ALL {
+            for place in DirPlace::ALL {
                 watcher.watch(&config.storage.data_dir.join(place.name()), RecursiveMode::NonRecursive)?;
             }
             Ok::<_, notify::Error>(watcher)

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use crate::audit::{AuditLog, AuditedEvent};
 use crate::erase::Eraser;
-use crate::files::{Files, Room, Swept};
+use crate::files::{CommitRoom, Files, SweepCounts};
 use crate::job::JobId;
 use crate::receipts::{ChainHead, ReceiptChain, ReceiptEntry};
 use crate::store::OtherWitnesses;
@@ -27,14 +27,14 @@ pub struct DiskWitnesses {
 impl OtherWitnesses for DiskWitnesses {
     fn make_room(&mut self) -> bool {
         match self.files.release_ballast(ROOM_BYTES) {
-            Ok(Room::There) => true,
-            Ok(Room::Made) => {
+            Ok(CommitRoom::There) => true,
+            Ok(CommitRoom::Made) => {
                 tracing::warn!(
                     "the disk is nearly full: the ballast was given up so that deletions go on working"
                 );
                 true
             }
-            Ok(Room::None) => false,
+            Ok(CommitRoom::None) => false,
             // The commit itself will tell whether there was room.
             Err(error) => {
                 tracing::warn!(%error, "it is not known whether there is room for a commit");
@@ -43,7 +43,7 @@ impl OtherWitnesses for DiskWitnesses {
         }
     }
 
-    fn give_room(&mut self, job: JobId) -> Swept {
+    fn give_room(&mut self, job: JobId) -> SweepCounts {
         self.eraser.give_room(job)
     }
 

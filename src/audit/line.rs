@@ -71,33 +71,33 @@ pub fn check(end: ChainHead, line: &str) -> Result<ChainHead, &'static str> {
 #[derive(Debug, Deserialize)]
 pub struct LineFacts {
     recorded: Timestamp,
-    agent: Vec<Agent>,
-    entity: Vec<Entity>,
+    agent: Vec<AgentElement>,
+    entity: Vec<EntityElement>,
 }
 
 #[derive(Debug, Deserialize)]
-struct Agent {
-    who: Reference,
+struct AgentElement {
+    who: ReferenceElement,
 }
 
 #[derive(Debug, Deserialize)]
-struct Entity {
-    what: Option<Reference>,
-    detail: Vec<Detail>,
+struct EntityElement {
+    what: Option<ReferenceElement>,
+    detail: Vec<DetailElement>,
 }
 
 #[derive(Debug, Deserialize)]
-struct Reference {
-    identifier: Option<Identifier>,
+struct ReferenceElement {
+    identifier: Option<IdentifierElement>,
 }
 
 #[derive(Debug, Deserialize)]
-struct Identifier {
+struct IdentifierElement {
     value: String,
 }
 
 #[derive(Debug, Deserialize)]
-struct Detail {
+struct DetailElement {
     #[serde(rename = "type")]
     name: String,
     #[serde(rename = "valueString")]

@@ -10,7 +10,7 @@ use super::line::{LineFacts, MAX_BYTES};
 use super::walk::{WalkedFile, file_name, files, walk_file};
 use super::writer::{LogFile, LogWriter, OpenLogFile, day_of};
 use super::{AuditError, AuditedEvent};
-use crate::chain::{AppendFile, ChainHead, LineReader};
+use crate::chain::{AppendFile, ChainHead, ChainLineReader};
 use crate::config::AuditConfig;
 use crate::telemetry;
 
@@ -92,7 +92,7 @@ pub(super) fn make_folder(dir: &Path) -> io::Result<()> {
 /// What the first line of a file says of it.
 fn look_at(dir: &Path, count: u64) -> Result<LogFile, AuditError> {
     let path = dir.join(file_name(count));
-    let first = LineReader::open(&path, MAX_BYTES).and_then(|mut lines| {
+    let first = ChainLineReader::open(&path, MAX_BYTES).and_then(|mut lines| {
         let line = lines.next()?;
         Ok(line.and_then(|line| LineFacts::read(std::str::from_utf8(line.text).ok()?)))
     });

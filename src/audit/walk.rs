@@ -11,7 +11,7 @@ use jiff::Timestamp;
 use super::AuditError;
 use super::describe::REMOVED;
 use super::line::{LineFacts, MAX_BYTES, check};
-use crate::chain::{ChainHead, FileLine, LineEnd, LineReader};
+use crate::chain::{ChainHead, ChainLineReader, FileLine, LineEnd};
 
 /// The file whose first line is the `count`-th of the chain.
 pub(super) fn file_name(count: u64) -> String {
@@ -119,7 +119,7 @@ pub(super) fn walk_file<E: From<AuditError>>(
     mut visit: impl FnMut(&AuditLine<'_>) -> Result<(), E>,
 ) -> Result<WalkedFile, E> {
     let fail = |operation| AuditError::at(operation, path);
-    let mut lines = LineReader::open(path, MAX_BYTES).map_err(fail("open"))?;
+    let mut lines = ChainLineReader::open(path, MAX_BYTES).map_err(fail("open"))?;
     let (start, head, broken) = (None, ChainHead::EMPTY, None);
     let mut walked = WalkedFile { start, head, bytes: 0, torn: 0, lines: 0, broken };
     while let Some(FileLine { text, end, .. }) = lines.next().map_err(fail("read"))? {

@@ -13,7 +13,7 @@ use super::AuditError;
 use super::describe::RECEIPT;
 use super::line::{LineFacts, MAX_BYTES, check};
 use super::walk::{file_name, files};
-use crate::chain::{ChainHead, FileLine, LineReader};
+use crate::chain::{ChainHead, ChainLineReader, FileLine};
 use crate::job::{ClientId, JobId, TenantId};
 
 /// What stands before the kind of an event; no other part of a line can hold these quotes.
@@ -100,7 +100,7 @@ fn receipts_head(facts: &LineFacts) -> Option<ChainHead> {
 /// Shows what the lines of a file say that are of a kind that tells of other witnesses, and prove
 /// themselves.
 fn visit(path: &Path, mut show: impl FnMut(&LineFacts)) -> Result<(), AuditError> {
-    let mut lines = LineReader::open(path, MAX_BYTES).map_err(AuditError::at("open", path))?;
+    let mut lines = ChainLineReader::open(path, MAX_BYTES).map_err(AuditError::at("open", path))?;
     let finder = memmem::Finder::new(BEFORE_KIND);
     while let Some(FileLine { text: line, .. }) = lines.next().map_err(AuditError::at("read", path))? {
         let Some(at) = finder.find(line) else { continue };

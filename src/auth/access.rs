@@ -88,7 +88,7 @@ mod tests {
     use jiff::Timestamp;
 
     use super::*;
-    use crate::job::{ExportRequest, Kickoff, Level, OrganizeBy, Parameters, Provenances};
+    use crate::job::{AssociatedData, ExportRequest, Kickoff, Level, OrganizeBy, Parameters};
 
     fn scopes(text: &str) -> Scopes {
         text.parse().unwrap_or_else(|error| panic!("{text}: {error}"))
@@ -161,7 +161,7 @@ mod tests {
         let lab = "system/Patient.read system/Observation.rs?category=laboratory";
         let types = |names: &[&str]| Parameters::default().with_types(names).unwrap();
         let some = types(&["Patient", "Observation"]);
-        let with = Parameters { provenances: Some(Provenances::Latest), ..some.clone() };
+        let with = Parameters { provenances: Some(AssociatedData::Latest), ..some.clone() };
         for (kicked_off, asked, asking, may) in [
             ("system/*.read", Parameters::default(), "system/*.rs", true),
             ("system/*.read", Parameters::default(), two, false),

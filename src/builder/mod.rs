@@ -21,15 +21,15 @@ use crate::erase::{Eraser, HoldRegistry, LiveEvidence};
 use crate::evanesce::{Evanesce, Running};
 use crate::export::{ByteRates, Exporter, OutputForm, Pool, PoolThreads, Throttle, WriteLimits};
 use crate::files::modes::close_folder;
-use crate::files::{Files, FilesError, LocalFiles, Room};
+use crate::files::{CommitRoom, Files, FilesError, LocalFiles};
 use crate::hooks::Hooks;
 use crate::job::{JobId, TenantId};
 use crate::lock::DirLock;
 use crate::receipts::{ReceiptChain, ReceiptFile};
-use crate::space::Space;
-use crate::standing::Standing;
+use crate::space::SpaceReservations;
+use crate::standing::OwnFileBaseline;
 use crate::store::{Committer, OtherWitnesses, SledStore, Store, StoreError};
-use crate::telemetry::Fatal;
+use crate::telemetry::FatalHandler;
 use crate::view::LocalView;
 
 pub use error::StartError;
@@ -58,7 +58,7 @@ pub struct Builder {
     own_exporters: BTreeMap<TenantId, Arc<dyn Exporter>>,
     clock: Clock,
     hooks: Hooks,
-    fatal: Fatal,
+    fatal: FatalHandler,
 }
 
 impl Builder {
@@ -69,7 +69,7 @@ impl Builder {
             own_exporters: BTreeMap::new(),
             clock: Clock::system(),
             hooks: Hooks::default(),
-            fatal: Fatal::exit(),
+            fatal: FatalHandler::exit(),
         }
     }
 
@@ -184,7 +184,7 @@ impl Builder {
     /// # }
     /// ```
     pub fn on_fatal(mut self, act: impl Fn(&str) + Send + Sync + 'static) -> Self {
-        self.fatal = Fatal::new(act);
+        self.fatal = FatalHandler::new(act);
         self
     }
 
@@ -265,7 +265,7 @@ impl Builder {
 
         let measured = files.clone();
         let measure = move || measured.free_bytes().map_err(|error| error.to_string());
-        let space = Arc::new(Space::new(&config, clock.clone(), &joined.jobs, measure));
+        let space = Arc::new(SpaceReservations::new(&config, clock.clone(), &joined.jobs, measure));
         view.publish(joined.jobs.into_iter().map(crate::view::ViewChange::New));
         eraser.sweep_leftovers(&joined.leftovers)?;
         let system = |operation| move |error| StartError::System { operation, error };
@@ -290,7 +290,8 @@ impl Builder {
         let form = OutputForm { coding: export.coding(), checksums: export.checksums };
         let limits = WriteLimits { throttle, max_file_bytes: export.max_file_bytes, form };
         let planners = Arc::new(Planners::new(export.max_replacements));
-        let standing = Standing::note(&data_dir, &lock).map_err(system("look at the data directory"))?;
+        let standing =
+            OwnFileBaseline::note(&data_dir, &lock).map_err(system("look at the data directory"))?;
         audit.record(audit::AuditedEvent::Started);
         let services = Services {
             config,
@@ -318,9 +319,9 @@ fn make_room(files: &dyn Files) -> Result<(), FilesError> {
     let room = files.release_ballast(START_BYTES).unwrap_or_else(|error| {
         // The writes will tell.
         tracing::warn!(%error, "it is not known whether there is room for a start");
-        Room::There
+        CommitRoom::There
     });
-    if room == Room::None && files.release_all()? {
+    if room == CommitRoom::None && files.release_all()? {
         tracing::warn!(
             "there is no room: the server starts on its last reserve, so that deletions make some"
         );

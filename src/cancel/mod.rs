@@ -51,7 +51,7 @@ struct TokenState {
 /// ```
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[error("cancelled")]
-pub struct Cancelled;
+pub struct TokenFired;
 
 impl CancelToken {
     /// Creates a token that has not fired.
@@ -93,8 +93,8 @@ impl CancelToken {
     ///
     /// # Errors
     /// Fails if the token has fired.
-    pub fn check(&self) -> Result<(), Cancelled> {
-        if self.is_cancelled() { Err(Cancelled) } else { Ok(()) }
+    pub fn check(&self) -> Result<(), TokenFired> {
+        if self.is_cancelled() { Err(TokenFired) } else { Ok(()) }
     }
 
     /// Resolves when the token fires.
@@ -106,7 +106,10 @@ impl CancelToken {
     ///
     /// # Errors
     /// Fails if the token has fired. The inner result fails if the text is malformed.
-    pub(crate) fn parse<T: DeserializeOwned>(&self, text: &[u8]) -> Result<serde_json::Result<T>, Cancelled> {
+    pub(crate) fn parse<T: DeserializeOwned>(
+        &self,
+        text: &[u8],
+    ) -> Result<serde_json::Result<T>, TokenFired> {
         let parsed = if text.len() <= AT_ONCE {
             serde_json::from_slice(text)
         } else {
@@ -144,7 +147,7 @@ mod tests {
         let clone = token.clone();
         assert_eq!(clone.check(), Ok(()));
         token.cancel();
-        assert_eq!((clone.check(), token.is_cancelled()), (Err(Cancelled), true));
+        assert_eq!((clone.check(), token.is_cancelled()), (Err(TokenFired), true));
         assert_eq!(token.looks(), 3);
     }
 

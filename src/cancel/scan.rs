@@ -3,7 +3,7 @@
 
 use memchr::memmem::Finder;
 
-use super::{CancelToken, Cancelled};
+use super::{CancelToken, TokenFired};
 
 /// Bytes that a search passes in about a tenth of a millisecond.
 const WINDOW: usize = 1 << 20;
@@ -18,7 +18,7 @@ impl CancelToken {
         needle: &Finder<'_>,
         text: &[u8],
         mut from: usize,
-    ) -> Result<Option<usize>, Cancelled> {
+    ) -> Result<Option<usize>, TokenFired> {
         while from < text.len() {
             self.check()?;
             let end = text.len().min(from + WINDOW + needle.needle().len() - 1);
@@ -32,7 +32,7 @@ impl CancelToken {
 
     /// Returns the position of the first byte at or after `from` that is not white space, or the
     /// length of the text if there is none.
-    pub fn skip_blanks(&self, text: &[u8], from: usize) -> Result<usize, Cancelled> {
+    pub fn skip_blanks(&self, text: &[u8], from: usize) -> Result<usize, TokenFired> {
         for (n, window) in text[from..].chunks(WINDOW).enumerate() {
             if let Some(at) = window.iter().position(|byte| !byte.is_ascii_whitespace()) {
                 return Ok(from + n * WINDOW + at);
@@ -44,7 +44,7 @@ impl CancelToken {
 
     /// Returns the position behind the closing quote of the string whose opening quote is at
     /// `start`, or `None` if the string does not end.
-    pub fn end_of_string(&self, text: &[u8], start: usize) -> Result<Option<usize>, Cancelled> {
+    pub fn end_of_string(&self, text: &[u8], start: usize) -> Result<Option<usize>, TokenFired> {
         let mut at = start + 1;
         while let Some(next) = text.get(at..).and_then(|rest| memchr::memchr2(b'"', b'\\', rest)) {
             self.check()?;
@@ -58,7 +58,7 @@ impl CancelToken {
     }
 
     /// Appends bytes.
-    pub fn append(&self, bytes: &[u8], to: &mut Vec<u8>) -> Result<(), Cancelled> {
+    pub fn append(&self, bytes: &[u8], to: &mut Vec<u8>) -> Result<(), TokenFired> {
         for window in bytes.chunks(WINDOW) {
             self.check()?;
             to.extend_from_slice(window);
@@ -81,7 +81,7 @@ mod tests {
             assert_eq!(token.find(&needle, &text, 0), Ok(Some(at)));
             assert_eq!(token.find(&needle, &text, at + 1), Ok(None));
         }
-        assert_eq!(CancelToken::at_look(3).find(&needle, &vec![b'n'; 3 * WINDOW], 0), Err(Cancelled));
+        assert_eq!(CancelToken::at_look(3).find(&needle, &vec![b'n'; 3 * WINDOW], 0), Err(TokenFired));
     }
 
     #[test]
@@ -91,14 +91,14 @@ mod tests {
         assert_eq!(token.skip_blanks(&blanks, 0), Ok(2 * WINDOW));
         assert_eq!(token.skip_blanks(b"a  ", 1), Ok(3));
         assert_eq!(token.skip_blanks(b"a", 1), Ok(1));
-        assert_eq!(CancelToken::at_look(2).skip_blanks(&blanks, 0), Err(Cancelled));
+        assert_eq!(CancelToken::at_look(2).skip_blanks(&blanks, 0), Err(TokenFired));
         assert_eq!(token.end_of_string(br#"{"a\"\\":1}"#, 1), Ok(Some(8)));
         assert_eq!(token.end_of_string(br#"{"a\"#, 1), Ok(None));
         let escapes = [b"\"".to_vec(), b"\\n".repeat(1000), b"\"".to_vec()].concat();
-        assert_eq!(CancelToken::at_look(500).end_of_string(&escapes, 0), Err(Cancelled));
+        assert_eq!(CancelToken::at_look(500).end_of_string(&escapes, 0), Err(TokenFired));
         let mut appended = Vec::new();
         token.append(&blanks, &mut appended).unwrap();
         assert_eq!(appended, blanks);
-        assert_eq!(CancelToken::at_look(3).append(&blanks, &mut appended), Err(Cancelled));
+        assert_eq!(CancelToken::at_look(3).append(&blanks, &mut appended), Err(TokenFired));
     }
 }

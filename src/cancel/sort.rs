@@ -3,7 +3,7 @@
 
 use std::cmp::Ordering;
 
-use super::{CancelToken, Cancelled};
+use super::{CancelToken, TokenFired};
 
 /// Items that are sorted without a check.
 const PIECE: usize = 1 << 17;
@@ -19,7 +19,7 @@ impl CancelToken {
     ///
     /// # Errors
     /// Fails if the token has fired, and leaves the items in an unspecified order.
-    pub fn sort<T: Ord + Copy>(&self, items: &mut [T]) -> Result<(), Cancelled> {
+    pub fn sort<T: Ord + Copy>(&self, items: &mut [T]) -> Result<(), TokenFired> {
         let mut unsorted = vec![items];
         while let Some(items) = unsorted.pop() {
             self.check()?;
@@ -37,7 +37,7 @@ impl CancelToken {
 
     /// Partitions the items. Returns where the items less than the pivot end and the greater ones
     /// begin.
-    fn part<T: Ord + Copy>(&self, items: &mut [T]) -> Result<(usize, usize), Cancelled> {
+    fn part<T: Ord + Copy>(&self, items: &mut [T]) -> Result<(usize, usize), TokenFired> {
         let mut sample: Vec<T> = items.iter().step_by(items.len() / SAMPLE).copied().collect();
         let middle = sample.len() / 2;
         let pivot = *sample.select_nth_unstable(middle).1;
@@ -64,7 +64,7 @@ impl CancelToken {
     ///
     /// # Errors
     /// Fails if the token has fired.
-    pub fn sort_once<T: Ord + Copy>(&self, items: &mut Vec<T>) -> Result<(), Cancelled> {
+    pub fn sort_once<T: Ord + Copy>(&self, items: &mut Vec<T>) -> Result<(), TokenFired> {
         self.sort(items)?;
         let mut kept = 0;
         for n in 0..items.len() {
@@ -118,7 +118,7 @@ mod tests {
     #[test]
     fn p13_a_sort_ends_with_its_job() {
         let mut items: Vec<_> = numbers(4 * PIECE as u64).collect();
-        assert_eq!(CancelToken::at_look(10).sort(&mut items), Err(Cancelled));
+        assert_eq!(CancelToken::at_look(10).sort(&mut items), Err(TokenFired));
         let token = CancelToken::new();
         token.sort(&mut items).unwrap();
         assert!(token.looks() > 4 * PIECE as u64, "each item is passed with a look, {}", token.looks());

@@ -33,7 +33,7 @@ pub struct FileLine<'a> {
 }
 
 /// Reads a file line by line, of which none is kept beyond a bound (P13).
-pub struct LineReader {
+pub struct ChainLineReader {
     input: BufReader<File>,
     max: u64,
     text: Vec<u8>,
@@ -41,7 +41,7 @@ pub struct LineReader {
     bytes: u64,
 }
 
-impl LineReader {
+impl ChainLineReader {
     /// Opens a file whose lines have at most `max` bytes.
     ///
     /// # Errors
@@ -81,7 +81,7 @@ mod tests {
         let path = folder.path().join("file");
         let ends = |text: &str| {
             std::fs::write(&path, text).unwrap();
-            let mut lines = LineReader::open(&path, 5).unwrap();
+            let mut lines = ChainLineReader::open(&path, 5).unwrap();
             let mut ends = Vec::new();
             while let Some(line) = lines.next().unwrap() {
                 ends.push((line.end, line.place));

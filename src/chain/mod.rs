@@ -12,7 +12,7 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use sha2::{Digest, Sha256};
 
 pub use append::AppendFile;
-pub use lines::{FileLine, LineEnd, LineReader};
+pub use lines::{ChainLineReader, FileLine, LineEnd};
 
 /// A SHA-256 hash, written as 64 hexadecimal digits in lower case.
 #[derive(Clone, Copy, PartialEq, Eq)]

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
-use super::{ConfigError, Time};
+use super::{ConfigDuration, ConfigError};
 
 /// `[audit]`: the audit log in the data directory.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -17,19 +17,19 @@ pub struct AuditConfig {
     pub max_file_bytes: u64,
     /// How long events are kept; whole files are removed, once a day. At least `1day`. Default
     /// `6years 1day`, as for receipts.
-    pub retention: Time,
+    pub retention: ConfigDuration,
     /// Requests without a valid token, those for a token among them, that are recorded one by one in
     /// a minute; more are only counted, so that strangers cannot fill the disk. Default 60.
     pub max_refusals: u64,
     /// How long a recorded event may be in memory only: what a power loss can take. At least
     /// `10ms`. A crash of the process takes nothing. Default `1s`.
-    pub sync_interval: Time,
+    pub sync_interval: ConfigDuration,
 }
 
 impl Default for AuditConfig {
     fn default() -> Self {
         let retention = super::RetentionConfig::default().receipts;
-        let (max_file_bytes, max_refusals, sync_interval) = (64 << 20, 60, Time::seconds(1));
+        let (max_file_bytes, max_refusals, sync_interval) = (64 << 20, 60, ConfigDuration::seconds(1));
         Self { enabled: true, max_file_bytes, retention, max_refusals, sync_interval }
     }
 }
@@ -47,7 +47,7 @@ impl AuditConfig {
             ("audit.sync_interval", self.sync_interval, Duration::from_millis(10)),
         ] {
             if time.0 < least {
-                let reason = format!("is {time:?}, should be at least {:?}", Time(least));
+                let reason = format!("is {time:?}, should be at least {:?}", ConfigDuration(least));
                 return Err(ConfigError::Value { key, reason });
             }
         }

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
-use super::{ConfigError, ServerConfig, Time};
+use super::{ConfigDuration, ConfigError, ServerConfig};
 
 /// `[auth]`: access tokens and the clients that may have them.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -22,17 +22,17 @@ pub struct AuthConfig {
     /// removed. Default `keep`.
     pub on_deactivation: OnDeactivation,
     /// How long an access token is good, at most 300 seconds. Default `5min`.
-    pub token_lifetime: Time,
+    pub token_lifetime: ConfigDuration,
     /// How long a key signs access tokens until another one does. Not less than
     /// `token_lifetime`. Default `30days`.
-    pub key_rotation: Time,
+    pub key_rotation: ConfigDuration,
     /// How far the clocks of clients may be wrong, at most 5 minutes. Default `60s`.
-    pub clock_skew: Time,
+    pub clock_skew: ConfigDuration,
     /// Assertions that are remembered at once, so that none is taken twice; while there are so
     /// many, no token is given. About 100 bytes of memory each. Default 1 000 000.
     pub max_replay_entries: usize,
     /// How long the fetch of a client's keys (`jwks_url`) may take. Default `5s`.
-    pub jwks_timeout: Time,
+    pub jwks_timeout: ConfigDuration,
     /// The most bytes that a client's keys may have. Default 64 KiB.
     pub jwks_max_bytes: usize,
     /// Whether a `jwks_url` may lead into the networks of the server itself (loopback, private,
@@ -82,11 +82,11 @@ impl Default for AuthConfig {
             mode: AuthMode::Smart,
             applications: None,
             on_deactivation: OnDeactivation::Keep,
-            token_lifetime: Time::seconds(300),
-            key_rotation: Time::seconds(30 * 24 * 3600),
-            clock_skew: Time::seconds(60),
+            token_lifetime: ConfigDuration::seconds(300),
+            key_rotation: ConfigDuration::seconds(30 * 24 * 3600),
+            clock_skew: ConfigDuration::seconds(60),
             max_replay_entries: 1_000_000,
-            jwks_timeout: Time::seconds(5),
+            jwks_timeout: ConfigDuration::seconds(5),
             jwks_max_bytes: 64 << 10,
             jwks_allow_private_addresses: false,
             jwks_ca_file: None,

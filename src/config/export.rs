@@ -2,8 +2,8 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::{ProtocolProfile, Time};
-use crate::job::Coding;
+use super::{ConfigDuration, ProtocolProfile};
+use crate::job::ContentCoding;
 
 /// `[export]`: how exports run.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -65,11 +65,11 @@ pub struct ExportConfig {
     pub max_active_jobs_per_tenant: usize,
     /// Which resources outside of patient compartments, such as Organizations and Practitioners,
     /// go with Patient-level and Group exports. Default `referenced`.
-    pub references: References,
+    pub references: ReferencePolicy,
     /// Which Devices do so. Default: `by-patient`, but in the profile `soarian` `by-reference`.
-    pub devices: Option<Devices>,
+    pub devices: Option<DevicePolicy>,
     /// How long a cancelled writer has before its file is taken away. Default `5s`.
-    pub cancel_deadline: Time,
+    pub cancel_deadline: ConfigDuration,
     /// Threads that may be started in place of stuck ones, in all. Default 8.
     pub max_replacements: usize,
 }
@@ -89,7 +89,7 @@ pub enum StoredForm {
 /// Which resources outside of compartments are exported with patients.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
-pub enum References {
+pub enum ReferencePolicy {
     /// Resources that an exported resource refers to, directly or through others.
     Referenced,
     /// All of them.
@@ -102,7 +102,7 @@ pub enum References {
 /// expect a patient's Devices.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
-pub enum Devices {
+pub enum DevicePolicy {
     /// Devices whose `Device.patient` is exported. For others `references` decides.
     ByPatient,
     /// `references` decides, but a Device whose `Device.patient` is not exported is left out.
@@ -111,19 +111,19 @@ pub enum Devices {
 
 impl ExportConfig {
     /// Returns which Devices are exported with patients under the rules of a profile.
-    pub fn devices(&self, profile: ProtocolProfile) -> Devices {
+    pub fn devices(&self, profile: ProtocolProfile) -> DevicePolicy {
         self.devices.unwrap_or(match profile {
-            ProtocolProfile::Standard => Devices::ByPatient,
-            ProtocolProfile::Soarian => Devices::ByReference,
+            ProtocolProfile::Standard => DevicePolicy::ByPatient,
+            ProtocolProfile::Soarian => DevicePolicy::ByReference,
         })
     }
 
     /// Returns the coding of new files and its level, or `None` for plain text.
-    pub fn coding(&self) -> Option<(Coding, u8)> {
+    pub fn coding(&self) -> Option<(ContentCoding, u8)> {
         let (coding, default) = match self.stored {
             StoredForm::Plain => return None,
-            StoredForm::Gzip => (Coding::Gzip, 6),
-            StoredForm::Zstd => (Coding::Zstd, 3),
+            StoredForm::Gzip => (ContentCoding::Gzip, 6),
+            StoredForm::Zstd => (ContentCoding::Zstd, 3),
         };
         Some((coding, self.compression_level.unwrap_or(default)))
     }
@@ -149,9 +149,9 @@ impl Default for ExportConfig {
             max_known_jobs_per_client: 100_000,
             max_files: 20_000,
             max_active_jobs_per_tenant: 0,
-            references: References::Referenced,
+            references: ReferencePolicy::Referenced,
             devices: None,
-            cancel_deadline: Time::seconds(5),
+            cancel_deadline: ConfigDuration::seconds(5),
             max_replacements: 8,
         }
     }

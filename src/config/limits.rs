@@ -2,8 +2,8 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::networks::Networks;
-use super::{Config, ConfigError, Time};
+use super::networks::NetworkSet;
+use super::{Config, ConfigDuration, ConfigError};
 
 /// `[limits]`: connections, requests, and how long a client may take over each step (G-11).
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -11,7 +11,7 @@ use super::{Config, ConfigError, Time};
 pub struct LimitsConfig {
     /// Addresses whose connections and requests are not counted by address: those of monitors, and
     /// of a trial at home. Default: loopback.
-    pub exempt: Networks,
+    pub exempt: NetworkSet,
     /// Connections open at once; more are closed unanswered. 0 = as many as the limit of open files
     /// leaves, and 10000 at most. Default 0.
     pub connections: usize,
@@ -31,14 +31,14 @@ pub struct LimitsConfig {
     pub downloads: usize,
     /// How long a client may take over a TLS handshake, and over the head of a request. `0s` = as
     /// long as it likes. Default `10s`.
-    pub head_timeout: Time,
+    pub head_timeout: ConfigDuration,
     /// How long a connection may be idle between two requests. `0s` = each connection is closed
     /// after its answer. Longer than that of load balancers in front (60 seconds, mostly), which
     /// else meet connections that are just being closed. Default `75s`.
-    pub keep_alive: Time,
+    pub keep_alive: ConfigDuration,
     /// How long a client may take nothing of what it is sent before the connection is cut. `0s` =
     /// as long as it likes. Default `30s`.
-    pub write_timeout: Time,
+    pub write_timeout: ConfigDuration,
     /// Connections that may wait to be accepted. Default 1024.
     pub backlog: i32,
 }
@@ -46,16 +46,16 @@ pub struct LimitsConfig {
 impl Default for LimitsConfig {
     fn default() -> Self {
         Self {
-            exempt: Networks::loopback(),
+            exempt: NetworkSet::loopback(),
             connections: 0,
             connections_per_address: 100,
             requests_per_second_per_address: 50,
             requests_per_second_per_client: 100,
             token_requests_per_minute_per_address: 60,
             downloads: 256,
-            head_timeout: Time::seconds(10),
-            keep_alive: Time::seconds(75),
-            write_timeout: Time::seconds(30),
+            head_timeout: ConfigDuration::seconds(10),
+            keep_alive: ConfigDuration::seconds(75),
+            write_timeout: ConfigDuration::seconds(30),
             backlog: 1024,
         }
     }

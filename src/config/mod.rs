@@ -22,14 +22,14 @@ use crate::plain_file::{self, LinkPolicy, SETTINGS_BYTES};
 pub use admin::AdminConfig;
 pub use audit::AuditConfig;
 pub use auth::{AuthConfig, AuthMode, OnDeactivation};
-pub use export::{Devices, ExportConfig, References, StoredForm};
+pub use export::{DevicePolicy, ExportConfig, ReferencePolicy, StoredForm};
 pub use limits::LimitsConfig;
-pub use networks::Networks;
+pub use networks::NetworkSet;
 pub use settings::{
-    Config, DownloadConfig, PageCache, ProtocolConfig, ProtocolProfile, ProxyFields, ReaperConfig,
-    RetentionConfig, ServerConfig, SourceConfig, StorageConfig, Time,
+    Config, ConfigDuration, DownloadConfig, PageCache, ProtocolConfig, ProtocolProfile, ProxyFields,
+    ReaperConfig, RetentionConfig, ServerConfig, SourceConfig, StorageConfig,
 };
-pub use tenants::{Tenant, TenantConfig, TenantSource};
+pub use tenants::{TenantConfig, TenantSettings, TenantSource};
 pub use tls::TlsConfig;
 
 /// Why settings cannot be used, and where they were given.
@@ -226,7 +226,7 @@ mod tests {
         assert_eq!(config.export.max_file_bytes, 7000);
         assert_eq!(config.export.part_bytes, 9000);
         assert!(!config.reaper.watch);
-        assert_eq!(config.retention.completed, Time::seconds(7200));
+        assert_eq!(config.retention.completed, ConfigDuration::seconds(7200));
         assert_eq!(config.retention.tombstones, RetentionConfig::default().tombstones);
     }
 

@@ -10,9 +10,9 @@ use serde::{Deserialize, Deserializer, Serialize};
 /// A set of addresses. An address without a prefix length stands for itself. An IPv4 address that
 /// is mapped into IPv6 counts as IPv4.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
-pub struct Networks(Vec<IpNet>);
+pub struct NetworkSet(Vec<IpNet>);
 
-impl Networks {
+impl NetworkSet {
     /// Returns the loopback addresses.
     pub fn loopback() -> Self {
         Self(vec![
@@ -33,7 +33,7 @@ impl Networks {
     }
 }
 
-impl<'de> Deserialize<'de> for Networks {
+impl<'de> Deserialize<'de> for NetworkSet {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         deserializer.deserialize_any(NetworksVisitor)
     }
@@ -43,23 +43,23 @@ impl<'de> Deserialize<'de> for Networks {
 struct NetworksVisitor;
 
 impl<'de> Visitor<'de> for NetworksVisitor {
-    type Value = Networks;
+    type Value = NetworkSet;
 
     fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("networks such as 10.0.0.0/8")
     }
 
-    fn visit_str<E: Error>(self, text: &str) -> Result<Networks, E> {
+    fn visit_str<E: Error>(self, text: &str) -> Result<NetworkSet, E> {
         let texts = text.split(',').map(str::trim).filter(|text| !text.is_empty());
-        texts.map(network).collect::<Result<_, _>>().map(Networks)
+        texts.map(network).collect::<Result<_, _>>().map(NetworkSet)
     }
 
-    fn visit_seq<A: SeqAccess<'de>>(self, mut texts: A) -> Result<Networks, A::Error> {
+    fn visit_seq<A: SeqAccess<'de>>(self, mut texts: A) -> Result<NetworkSet, A::Error> {
         let mut networks = Vec::new();
         while let Some(text) = texts.next_element::<String>()? {
             networks.push(network(&text)?);
         }
-        Ok(Networks(networks))
+        Ok(NetworkSet(networks))
     }
 }
 

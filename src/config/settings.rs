@@ -9,34 +9,34 @@ use std::time::Duration;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 use super::tenants::{self, TenantConfig};
-use super::{AdminConfig, AuthConfig, ExportConfig, LimitsConfig, Networks, TlsConfig};
+use super::{AdminConfig, AuthConfig, ExportConfig, LimitsConfig, NetworkSet, TlsConfig};
 use crate::job::TenantId;
 
 /// A duration, written as `500ms`, `5s`, `10min`, `24h` or `30days`.
 ///
 /// ```
-/// use evanesce::config::{Config, Time};
+/// use evanesce::config::{Config, ConfigDuration};
 ///
 /// let config = Config::load(None, &["download.delete_grace=90s".into()])?;
-/// assert_eq!(config.download.delete_grace, Time(std::time::Duration::from_secs(90)));
+/// assert_eq!(config.download.delete_grace, ConfigDuration(std::time::Duration::from_secs(90)));
 /// # Ok::<_, evanesce::config::ConfigError>(())
 /// ```
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-pub struct Time(pub Duration);
+pub struct ConfigDuration(pub Duration);
 
-impl Time {
+impl ConfigDuration {
     pub(super) const fn seconds(seconds: u64) -> Self {
         Self(Duration::from_secs(seconds))
     }
 }
 
-impl fmt::Debug for Time {
+impl fmt::Debug for ConfigDuration {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         fmt::Display::fmt(&humantime::format_duration(self.0), f)
     }
 }
 
-impl<'de> Deserialize<'de> for Time {
+impl<'de> Deserialize<'de> for ConfigDuration {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         let text = String::deserialize(deserializer)?;
         let time = humantime::parse_duration(&text).map_err(|e| {
@@ -46,7 +46,7 @@ impl<'de> Deserialize<'de> for Time {
     }
 }
 
-impl Serialize for Time {
+impl Serialize for ConfigDuration {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         serializer.collect_str(&humantime::format_duration(self.0))
     }
@@ -61,11 +61,11 @@ pub(super) fn without_slash<'de, D: Deserializer<'de>>(deserializer: D) -> Resul
 /// All settings.
 ///
 /// ```
-/// use evanesce::config::{Config, Time};
+/// use evanesce::config::{Config, ConfigDuration};
 ///
 /// let config = Config::load(None, &["export.workers=2".into(), "retention.completed=1h".into()])?;
 /// assert_eq!(config.export.workers, 2);
-/// assert_eq!(config.retention.completed, Time(std::time::Duration::from_secs(3600)));
+/// assert_eq!(config.retention.completed, ConfigDuration(std::time::Duration::from_secs(3600)));
 /// # Ok::<_, evanesce::config::ConfigError>(())
 /// ```
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -114,17 +114,17 @@ pub struct ServerConfig {
     pub public_url: Option<String>,
     /// Proxies that are believed about the clients behind them. Who is not among them cannot change
     /// by any field how its address or its URLs look. Default: none.
-    pub trusted_proxies: Networks,
+    pub trusted_proxies: NetworkSet,
     /// The fields that these proxies set, on each request, in place of what the client sent.
     /// Default `x-forwarded`.
     pub proxy_fields: ProxyFields,
     /// How long browsers shall use nothing but TLS with this host, told to clients that use it
     /// (`Strict-Transport-Security`). `0s` = they are told nothing. Default `365days`.
-    pub hsts_max_age: Time,
+    pub hsts_max_age: ConfigDuration,
     /// Threads that answer requests. Default 2.
     pub workers: usize,
     /// How long a stopping server waits for answers to finish. Default `30s`.
-    pub shutdown_grace: Time,
+    pub shutdown_grace: ConfigDuration,
     /// Longest URL in bytes. Default 8192.
     pub max_url_bytes: usize,
     /// Longest body of a POST in bytes. Default 1 MiB.
@@ -136,11 +136,11 @@ impl Default for ServerConfig {
         Self {
             listen: SocketAddr::from(([127, 0, 0, 1], 8080)),
             public_url: None,
-            trusted_proxies: Networks::default(),
+            trusted_proxies: NetworkSet::default(),
             proxy_fields: ProxyFields::XForwarded,
-            hsts_max_age: Time::seconds(365 * 24 * 3600),
+            hsts_max_age: ConfigDuration::seconds(365 * 24 * 3600),
             workers: 2,
-            shutdown_grace: Time::seconds(30),
+            shutdown_grace: ConfigDuration::seconds(30),
             max_url_bytes: 8192,
             max_body_bytes: 1 << 20,
         }
@@ -172,7 +172,7 @@ pub struct ProtocolConfig {
     pub refuse_duplicates: Option<bool>,
     /// How often a job may be polled in the long run: the time between two polls. Some may come
     /// at once; more get 429 (ST-4). `0s` = as often as a client likes. Default `250ms`.
-    pub poll_interval: Time,
+    pub poll_interval: ConfigDuration,
 }
 
 impl ProtocolConfig {
@@ -200,7 +200,7 @@ impl Default for ProtocolConfig {
             profile: ProtocolProfile::Standard,
             patient_export: true,
             refuse_duplicates: None,
-            poll_interval: Time(Duration::from_millis(250)),
+            poll_interval: ConfigDuration(Duration::from_millis(250)),
         }
     }
 }
@@ -266,9 +266,9 @@ impl Default for SourceConfig {
 #[serde(default, deny_unknown_fields)]
 pub struct DownloadConfig {
     /// How long they may go on after a DELETE before they are cut. Default `5s`.
-    pub delete_grace: Time,
+    pub delete_grace: ConfigDuration,
     /// How long they may go on after an expiry before they are cut. Default `10min`.
-    pub expiry_drain: Time,
+    pub expiry_drain: ConfigDuration,
     /// How hard a file is compressed on its way to a client that wants another form of it than
     /// is stored: 1 to 9; 0 = it is not, such a client gets the stored form or plain text.
     /// Default 1.
@@ -277,7 +277,11 @@ pub struct DownloadConfig {
 
 impl Default for DownloadConfig {
     fn default() -> Self {
-        Self { delete_grace: Time::seconds(5), expiry_drain: Time::seconds(600), compression_level: 1 }
+        Self {
+            delete_grace: ConfigDuration::seconds(5),
+            expiry_drain: ConfigDuration::seconds(600),
+            compression_level: 1,
+        }
     }
 }
 
@@ -287,15 +291,15 @@ impl Default for DownloadConfig {
 pub struct RetentionConfig {
     /// Files of a finished job, and the answer of a failed one, counted from its end.
     /// Default `24h`.
-    pub completed: Time,
+    pub completed: ConfigDuration,
     /// Tombstones: how long a deleted job answers `deleted`. Default `30days`.
-    pub tombstones: Time,
+    pub tombstones: ConfigDuration,
     /// Receipts, the holds and pauses among them, counted from what they tell of. Not less
     /// than `tombstones`. Default `6years 1day`: HIPAA demands six years of documentation
     /// (45 CFR 164.316), which can be half a day longer than six times 365.25 days.
-    pub receipts: Time,
+    pub receipts: ConfigDuration,
     /// How long a directory without a record is left alone. Default `1h`.
-    pub orphan_grace: Time,
+    pub orphan_grace: ConfigDuration,
 }
 
 impl Default for RetentionConfig {
@@ -304,10 +308,10 @@ impl Default for RetentionConfig {
         // 365.25 days, as in `6years`.
         const YEAR: u64 = 8766 * HOUR;
         Self {
-            completed: Time::seconds(24 * HOUR),
-            tombstones: Time::seconds(30 * 24 * HOUR),
-            receipts: Time::seconds(6 * YEAR + 24 * HOUR),
-            orphan_grace: Time::seconds(HOUR),
+            completed: ConfigDuration::seconds(24 * HOUR),
+            tombstones: ConfigDuration::seconds(30 * 24 * HOUR),
+            receipts: ConfigDuration::seconds(6 * YEAR + 24 * HOUR),
+            orphan_grace: ConfigDuration::seconds(HOUR),
         }
     }
 }
@@ -317,25 +321,25 @@ impl Default for RetentionConfig {
 #[serde(default, deny_unknown_fields)]
 pub struct ReaperConfig {
     /// Time between two passes; marks are swept at once all the same. Default `30s`.
-    pub interval: Time,
+    pub interval: ConfigDuration,
     /// First wait after a failed sweep; it doubles up to `retry_max`. Default `1s`.
-    pub retry_min: Time,
+    pub retry_min: ConfigDuration,
     /// Longest wait after a failed sweep. Default `5min`.
-    pub retry_max: Time,
+    pub retry_max: ConfigDuration,
     /// Whether file system events start a pass early. Default true.
     pub watch: bool,
     /// When a mark that is not swept is an alarm: `/readyz` is red from then on. Default `15min`.
-    pub alarm_after: Time,
+    pub alarm_after: ConfigDuration,
 }
 
 impl Default for ReaperConfig {
     fn default() -> Self {
         Self {
-            interval: Time::seconds(30),
-            retry_min: Time::seconds(1),
-            retry_max: Time::seconds(300),
+            interval: ConfigDuration::seconds(30),
+            retry_min: ConfigDuration::seconds(1),
+            retry_max: ConfigDuration::seconds(300),
             watch: true,
-            alarm_after: Time::seconds(900),
+            alarm_after: ConfigDuration::seconds(900),
         }
     }
 }

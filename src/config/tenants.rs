@@ -10,7 +10,7 @@ use serde::{Deserialize, Deserializer, Serialize};
 
 use super::settings::without_slash;
 use super::{Config, ConfigError, PageCache, SourceConfig, wrong_base_url};
-use crate::fhir::reference::Bases;
+use crate::fhir::reference::BaseUrls;
 use crate::job::TenantId;
 
 /// The only tenant if none is configured.
@@ -59,7 +59,7 @@ pub struct TenantSource {
 
 /// The settings of a tenant: its section over the global ones.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Tenant {
+pub struct TenantSettings {
     /// Where its resources come from.
     pub source: SourceConfig,
     /// Jobs of it that may be queued or running; 0 = no such limit.
@@ -80,19 +80,19 @@ impl Config {
     /// Returns the base URLs below which references in a tenant's source are relative (K-12): the
     /// base of the server that the source comes from, and the tenant's own under
     /// `server.public_url`.
-    pub(crate) fn bases(&self, tenant: &TenantId) -> Bases {
+    pub(crate) fn bases(&self, tenant: &TenantId) -> BaseUrls {
         let own = self.server.public_url.as_ref().map(|url| format!("{url}/r4/{tenant}"));
         let own = own.unwrap_or_default();
-        Bases::new(self.tenant(tenant).source.base_url).and(&own)
+        BaseUrls::new(self.tenant(tenant).source.base_url).and(&own)
     }
 
     /// Returns the settings of a tenant; those of a tenant without a section are the global ones.
     /// It does not check that the tenant exists.
-    pub fn tenant(&self, tenant: &TenantId) -> Tenant {
+    pub fn tenant(&self, tenant: &TenantId) -> TenantSettings {
         let none = TenantConfig::default();
         let own = self.tenants.get(tenant).unwrap_or(&none);
         let (source, global) = (&own.source, &self.source);
-        Tenant {
+        TenantSettings {
             source: SourceConfig {
                 folder: source.folder.as_ref().unwrap_or(&global.folder).clone(),
                 base_url: source.base_url.as_ref().or(global.base_url.as_ref()).cloned(),
@@ -190,7 +190,7 @@ mod tests {
             source = { folder = 'a', base_url = 'https://a.example.org', watch = true, page_cache = 'drop' }";
         let config = load(file, &[], &[]).unwrap();
         assert_eq!(config.tenant_ids(), [id("a"), id("b")]);
-        let own = Tenant {
+        let own = TenantSettings {
             source: SourceConfig {
                 folder: "a".into(),
                 base_url: Some("https://a.example.org".into()),
@@ -205,7 +205,7 @@ mod tests {
             patient_export: true,
         };
         assert_eq!(config.tenant(&id("a")), own);
-        let global = Tenant {
+        let global = TenantSettings {
             source: config.source.clone(),
             max_active_jobs: 5,
             max_active_jobs_per_client: 4,

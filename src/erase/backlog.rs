@@ -6,9 +6,9 @@ use jiff::Timestamp;
 use serde::Serialize;
 
 use crate::clock::between;
-use crate::files::Inventory;
+use crate::files::DiskInventory;
 use crate::job::{JobId, JobState};
-use crate::receipts::Pause;
+use crate::receipts::ReaperPause;
 
 /// What the reaper has done and has before it.
 ///
@@ -50,7 +50,7 @@ pub struct ReaperStatus {
     /// Whether expiry waits because the clock jumped.
     pub clock_jumped: bool,
     /// The pause that an operator has ordered.
-    pub pause: Option<Pause>,
+    pub pause: Option<ReaperPause>,
     /// Jobs under a hold.
     pub held: usize,
 }
@@ -67,7 +67,7 @@ impl ReaperStatus {
     }
 
     /// Takes over what a scan found that is nobody's.
-    pub fn note_scan(&mut self, inventory: &Inventory, orphans: usize) {
+    pub fn note_scan(&mut self, inventory: &DiskInventory, orphans: usize) {
         let strangers = inventory.strangers.len();
         if self.strangers < strangers {
             let names = &inventory.strangers[..strangers.min(STRANGERS_NAMED)];

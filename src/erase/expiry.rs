@@ -55,7 +55,7 @@ fn expires_at(state: &JobState, retention: Duration) -> Option<Timestamp> {
 mod tests {
     use super::*;
     use crate::config::Config;
-    use crate::job::{Completion, Erasure, Failure, FailureReason, MarkReason};
+    use crate::job::{Completion, Failure, FailureReason, MarkReason, Tombstone};
 
     fn at(second: i64) -> Timestamp {
         Timestamp::from_second(second).unwrap()
@@ -79,7 +79,7 @@ mod tests {
         retention.tombstones.0 = Duration::from_secs(20);
         let complete = |second| JobState::Complete(Completion::of(&[], at(1), at(second)));
         let erased = |second| {
-            JobState::Erased(Erasure { reason: MarkReason::Deleted, marked_at: at(1), gone_at: at(second) })
+            JobState::Erased(Tombstone { reason: MarkReason::Deleted, marked_at: at(1), gone_at: at(second) })
         };
         let [over, held, soon, later, forgotten, remembered] = [(); 6].map(|()| JobId::random());
         let jobs = [

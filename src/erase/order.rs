@@ -2,7 +2,7 @@
 //! committer, which takes marks and erasures through one batch, walks what follows from them here.
 //! `tests/model` searches the same data.
 
-use crate::job::{ERASURE_ORDER, Effect, MARK_ORDER};
+use crate::job::{ERASURE_ORDER, MARK_ORDER, TransitionEffect};
 
 /// What the committer does with a batch of changes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -28,12 +28,12 @@ pub const COMMIT_ORDER: [CommitStep; 4] =
 pub const FULL_DISK_ORDER: [CommitStep; 2] = [CommitStep::MoveToTrash, CommitStep::GiveRoom];
 
 /// The committer's share of a job's effects.
-const fn step_of(effect: Effect) -> CommitStep {
+const fn step_of(effect: TransitionEffect) -> CommitStep {
     match effect {
-        Effect::AppendReceipt => CommitStep::AppendReceipts,
-        Effect::Commit => CommitStep::CommitStore,
-        Effect::MoveToTrash => CommitStep::MoveToTrash,
-        Effect::Publish => CommitStep::Publish,
+        TransitionEffect::AppendReceipt => CommitStep::AppendReceipts,
+        TransitionEffect::Commit => CommitStep::CommitStore,
+        TransitionEffect::MoveToTrash => CommitStep::MoveToTrash,
+        TransitionEffect::Publish => CommitStep::Publish,
         _ => panic!("not a step of the committer"),
     }
 }
@@ -44,7 +44,7 @@ mod tests {
 
     #[test]
     fn a_deletion_is_durable_twice_before_it_is_shown_and_answered_and_then_swept() {
-        use Effect::*;
+        use TransitionEffect::*;
         let order = [Commit, MoveToTrash, Publish, Acknowledge, AwaitLastOut, Sweep];
         let stated: Vec<_> = MARK_ORDER.iter().filter(|effect| order.contains(effect)).copied().collect();
         assert_eq!(stated, order);
@@ -55,8 +55,13 @@ mod tests {
     fn a_batch_of_marks_and_erasures_keeps_the_order_of_both() {
         use CommitStep::*;
         assert_eq!(COMMIT_ORDER, [AppendReceipts, CommitStore, MoveToTrash, Publish]);
-        let steps = |effects: &[Effect]| -> Vec<_> {
-            let shared = [Effect::AppendReceipt, Effect::Commit, Effect::MoveToTrash, Effect::Publish];
+        let steps = |effects: &[TransitionEffect]| -> Vec<_> {
+            let shared = [
+                TransitionEffect::AppendReceipt,
+                TransitionEffect::Commit,
+                TransitionEffect::MoveToTrash,
+                TransitionEffect::Publish,
+            ];
             effects.iter().filter(|effect| shared.contains(effect)).map(|effect| step_of(*effect)).collect()
         };
         for effects in [MARK_ORDER, ERASURE_ORDER] {

@@ -13,7 +13,7 @@ use super::{
 };
 use crate::clock::between;
 use crate::config::Config;
-use crate::files::{Inventory, Swept};
+use crate::files::{DiskInventory, SweepCounts};
 use crate::job::JobId;
 use crate::receipts::{self, ReceiptChain, ReceiptEntry};
 use crate::standing::OwnFilesLook;
@@ -45,7 +45,7 @@ pub enum ReaperAction {
     /// Tell the job's actor that it may be a complete job without a directory.
     Lost(JobId),
     /// Tell the job's actor how its sweep ended.
-    SweepDone(JobId, Swept, Option<String>),
+    SweepDone(JobId, SweepCounts, Option<String>),
     /// Forget a tombstone.
     Forget(JobId),
     /// Have the receipts written anew.
@@ -157,7 +157,7 @@ impl ReaperCore {
     pub fn surveyed(
         &mut self,
         look: OwnFilesLook,
-        inventory: Option<Inventory>,
+        inventory: Option<DiskInventory>,
         around: ReaperSurroundings<'_>,
     ) -> Vec<ReaperAction> {
         self.is_surveying = false;
@@ -243,7 +243,7 @@ impl ReaperCore {
 
     fn compare(
         &mut self,
-        inventory: &Inventory,
+        inventory: &DiskInventory,
         around: ReaperSurroundings<'_>,
         actions: &mut Vec<ReaperAction>,
     ) {
@@ -263,10 +263,10 @@ impl ReaperCore {
 mod tests {
     use super::*;
     use crate::erase::LiveEvidence;
-    use crate::files::{Files, LocalFiles, Place};
+    use crate::files::{DirPlace, Files, LocalFiles};
     use crate::hooks::Hooks;
     use crate::job::{Completion, JobRecord, JobState, Mark, MarkReason, StateName};
-    use crate::receipts::{Pause, ReceiptFile};
+    use crate::receipts::{ReaperPause, ReceiptFile};
     use crate::view::{PublishedJob, ViewChange};
 
     fn at(second: i64) -> Timestamp {
@@ -326,7 +326,7 @@ mod tests {
         assert!(!expires(&core.pass(false, room.around())));
         assert!(core.status().clock_jumped);
         assert!(expires(&core.pass(true, room.around())));
-        let pause = Pause { at: at(3), by: "it".into(), reason: "an audit".into() };
+        let pause = ReaperPause { at: at(3), by: "it".into(), reason: "an audit".into() };
         room.holds.admit(&ReceiptEntry::Pause(pause)).unwrap();
         assert!(!expires(&core.pass(true, room.around())));
         assert_eq!(core.status().passes, 3);
@@ -342,8 +342,8 @@ mod tests {
         let Some(ReaperAction::Sweep(warrants)) = actions.pop() else { panic!("{actions:?}") };
         assert_eq!(warrants.iter().map(Warrant::job).collect::<Vec<_>>(), [room.job]);
         drop(warrants);
-        let missing = room.files.open(room.job, Place::Ready).map(drop);
-        let actions = core.swept(vec![(room.job, (Swept::default(), missing))], room.around());
+        let missing = room.files.open(room.job, DirPlace::Ready).map(drop);
+        let actions = core.swept(vec![(room.job, (SweepCounts::default(), missing))], room.around());
         let [ReaperAction::RetryAfter(_), ReaperAction::SweepDone(job, _, Some(_))] = &actions[..] else {
             panic!("{actions:?}")
         };

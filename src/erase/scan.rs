@@ -7,9 +7,9 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use crate::clock::JumpGuard;
-use crate::files::{Files, Inventory};
+use crate::files::{DiskInventory, Files};
 use crate::job::{JobId, StateName};
-use crate::space::Space;
+use crate::space::SpaceReservations;
 use crate::standing::{OwnFiles, OwnFilesLook};
 use crate::telemetry;
 use crate::view::LocalView;
@@ -19,7 +19,7 @@ pub struct Survey {
     /// Job directories.
     pub files: Arc<dyn Files>,
     /// Whose room is measured.
-    pub space: Arc<Space>,
+    pub space: Arc<SpaceReservations>,
     /// The server's own files.
     pub own_files: OwnFiles,
     /// What the clock showed, for the next start.
@@ -31,7 +31,7 @@ pub struct Survey {
 impl Survey {
     /// Looks, and makes the ballast again if there is room. Without an inventory the directories
     /// could not be listed: the next pass tries again. Blocks.
-    pub fn take(&self) -> (OwnFilesLook, Option<Inventory>) {
+    pub fn take(&self) -> (OwnFilesLook, Option<DiskInventory>) {
         if let Err(error) = self.clock_guard.save(&self.data_dir) {
             tracing::warn!(%error, "what the clock shows could not be kept for the next start");
         }
@@ -76,7 +76,7 @@ impl Sightings {
     /// are at least `grace` apart (P6); one that `has_receipt` at once (P2).
     pub fn compare(
         &mut self,
-        inventory: &Inventory,
+        inventory: &DiskInventory,
         view: &LocalView,
         has_receipt: impl Fn(JobId) -> bool,
         grace: Duration,
@@ -124,7 +124,7 @@ mod tests {
     use jiff::Timestamp;
 
     use super::*;
-    use crate::job::{Completion, Erasure, JobRecord, JobState, MarkReason};
+    use crate::job::{Completion, JobRecord, JobState, MarkReason, Tombstone};
     use crate::view::{PublishedJob, ViewChange};
 
     fn record(state: JobState) -> JobRecord {
@@ -139,18 +139,18 @@ mod tests {
         let live = record(JobState::Queued);
         view.publish([ViewChange::New(PublishedJob::new(live.clone(), None, Arc::new([])))]);
         let orphan = JobId::random();
-        let inventory = Inventory { building: vec![live.id, orphan], ..Inventory::default() };
+        let inventory = DiskInventory { building: vec![live.id, orphan], ..DiskInventory::default() };
         let grace = Duration::from_secs(60);
         let mut sightings = Sightings::default();
         let start = Instant::now();
-        let mut seen = |inventory: &Inventory, after| {
+        let mut seen = |inventory: &DiskInventory, after| {
             sightings.compare(inventory, &view, |_| false, grace, start + Duration::from_secs(after)).orphans
         };
         assert_eq!(seen(&inventory, 0), []);
         assert_eq!(seen(&inventory, 59), []);
         assert_eq!(seen(&inventory, 60), [orphan]);
         // Gone and come back: it is a new sighting.
-        assert_eq!(seen(&Inventory::default(), 61), []);
+        assert_eq!(seen(&DiskInventory::default(), 61), []);
         assert_eq!(seen(&inventory, 200), []);
     }
 
@@ -160,11 +160,11 @@ mod tests {
         let at = Timestamp::UNIX_EPOCH;
         let complete = record(JobState::Complete(Completion::of(&[], at, at)));
         let erased =
-            record(JobState::Erased(Erasure { reason: MarkReason::Deleted, marked_at: at, gone_at: at }));
+            record(JobState::Erased(Tombstone { reason: MarkReason::Deleted, marked_at: at, gone_at: at }));
         for record in [&complete, &erased] {
             view.publish([ViewChange::New(PublishedJob::new(record.clone(), None, Arc::new([])))]);
         }
-        let inventory = Inventory { trash: vec![erased.id], ..Inventory::default() };
+        let inventory = DiskInventory { trash: vec![erased.id], ..DiskInventory::default() };
         let mut sightings = Sightings::default();
         let now = Instant::now();
         let first = sightings.compare(&inventory, &view, |_| false, Duration::ZERO, now);
@@ -176,7 +176,7 @@ mod tests {
     #[test]
     fn what_a_backup_brings_back_after_the_tombstone_is_nominated_at_once_by_its_receipt() {
         let (erased, orphan) = (JobId::random(), JobId::random());
-        let inventory = Inventory { ready: vec![erased, orphan], ..Inventory::default() };
+        let inventory = DiskInventory { ready: vec![erased, orphan], ..DiskInventory::default() };
         let (mut sightings, grace) = (Sightings::default(), Duration::from_secs(60));
         let has_receipt = |job| job == erased;
         let seen = sightings.compare(&inventory, &LocalView::default(), has_receipt, grace, Instant::now());

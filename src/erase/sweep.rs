@@ -7,8 +7,10 @@ use std::ffi::{OsStr, OsString};
 use std::sync::Arc;
 
 use super::warrant::{Ground, HoldRegistry, Warrant};
-use crate::files::{Document, ExportDir, Files, FilesError, JobDirectory, Place, Removal, Swept};
-use crate::hooks::{Hooks, Step};
+use crate::files::{
+    DirPlace, DocumentKind, ExportDir, Files, FilesError, JobDirectory, RemoveOutcome, SweepCounts,
+};
+use crate::hooks::{HookStep, Hooks};
 use crate::job::JobId;
 
 /// Unlinking files that hold data waits on the device; more than this many at once are no faster.
@@ -18,10 +20,10 @@ const IN_FLIGHT: usize = 4;
 const ROUNDS: usize = 16;
 
 /// Where a job stands that is not deleted, in the order of its life.
-const LIVE: [Place; 2] = [Place::Building, Place::Ready];
+const LIVE: [DirPlace; 2] = [DirPlace::Building, DirPlace::Ready];
 
 /// What was removed of one job, and what could not be.
-pub type SweepResult = (Swept, Result<(), FilesError>);
+pub type SweepResult = (SweepCounts, Result<(), FilesError>);
 
 /// Performs erasures on the directories of jobs.
 pub struct Eraser {
@@ -93,7 +95,7 @@ impl Eraser {
                 tracing::error!(%job, %error, "what is left of an erased job could not be removed; the reaper tries again");
             }
         }
-        self.hooks.reach(Step::JoinEnds);
+        self.hooks.reach(HookStep::JoinEnds);
         Ok(())
     }
 
@@ -102,10 +104,10 @@ impl Eraser {
     /// # Errors
     /// Something could not be removed, or the directory not synced; try again.
     pub fn sweep_partials(&self, warrant: &Warrant) -> Result<(), FilesError> {
-        for directory in self.files.directories(warrant.job(), Place::Building)? {
+        for directory in self.files.directories(warrant.job(), DirPlace::Building)? {
             let Some(dir) = self.open(&directory)? else { continue };
-            let is_chosen = |name: &OsStr| name != Document::Job.name();
-            self.unlink_all(warrant, &*dir, is_chosen, &mut Swept::default())
+            let is_chosen = |name: &OsStr| name != DocumentKind::Job.name();
+            self.unlink_all(warrant, &*dir, is_chosen, &mut SweepCounts::default())
                 .and_then(|()| dir.sync())
                 .map_err(|error| error.in_sweep(&directory))?;
         }
@@ -127,25 +129,25 @@ impl Eraser {
         let is_chosen = |name: &OsStr| is_output(name) && !keep.iter().any(|kept| name == kept.as_str());
         if dir.list()?.iter().any(|name| is_chosen(name)) {
             match self.holds.grant(job, Ground::UnrecordedAttempt) {
-                Ok(warrant) => self.unlink_all(&warrant, dir, is_chosen, &mut Swept::default())?,
+                Ok(warrant) => self.unlink_all(&warrant, dir, is_chosen, &mut SweepCounts::default())?,
                 Err(refusal) => {
                     tracing::info!(%job, %refusal, "files of an attempt that was not recorded stay until the job's end");
                 }
             }
         }
         dir.sync()?;
-        self.hooks.reach(Step::PartialsRemoved);
+        self.hooks.reach(HookStep::PartialsRemoved);
         Ok(())
     }
 
     /// Removes the output of a job whose directory stands in `trash/`, for its room: the mark does
     /// not fit into the store. The documents stay, for the mark that is still to come. Under a hold
     /// or a pause nothing goes.
-    pub fn give_room(&self, job: JobId) -> Swept {
-        let mut swept = Swept::default();
+    pub fn give_room(&self, job: JobId) -> SweepCounts {
+        let mut swept = SweepCounts::default();
         let Ok(warrant) = self.holds.grant(job, Ground::DiskFull) else { return swept };
         // It may be a name only: the job could not be moved.
-        let places = [Place::Trash, Place::Building, Place::Ready];
+        let places = [DirPlace::Trash, DirPlace::Building, DirPlace::Ready];
         match places.into_iter().try_for_each(|place| self.remove_output(&warrant, place, &mut swept)) {
             Ok(()) => {
                 tracing::warn!(%job, bytes = swept.bytes, "there is no room to record a deletion: its files went before");
@@ -156,7 +158,12 @@ impl Eraser {
         swept
     }
 
-    fn remove_output(&self, warrant: &Warrant, place: Place, swept: &mut Swept) -> Result<(), FilesError> {
+    fn remove_output(
+        &self,
+        warrant: &Warrant,
+        place: DirPlace,
+        swept: &mut SweepCounts,
+    ) -> Result<(), FilesError> {
         for directory in self.files.directories(warrant.job(), place)? {
             if let Some(dir) = self.open(&directory)? {
                 self.unlink_all(warrant, &*dir, is_output, swept)?;
@@ -170,20 +177,20 @@ impl Eraser {
         if warrants.is_empty() {
             return Ok(Vec::new());
         }
-        self.hooks.reach(Step::SweepBegins);
+        self.hooks.reach(HookStep::SweepBegins);
         let sweep = |warrant: &Warrant| {
-            let mut swept = Swept::default();
+            let mut swept = SweepCounts::default();
             let result = self.sweep_one(warrant, &mut swept);
             Ok((swept, fatal_sync(result)?))
         };
         let results = warrants.iter().map(sweep).collect::<Result<_, FilesError>>()?;
-        self.files.sync(Place::Trash)?;
-        self.hooks.reach(Step::SweepEnds);
+        self.files.sync(DirPlace::Trash)?;
+        self.hooks.reach(HookStep::SweepEnds);
         Ok(results)
     }
 
-    fn sweep_one(&self, warrant: &Warrant, swept: &mut Swept) -> Result<(), FilesError> {
-        let in_trash = self.files.directories(warrant.job(), Place::Trash)?;
+    fn sweep_one(&self, warrant: &Warrant, swept: &mut SweepCounts) -> Result<(), FilesError> {
+        let in_trash = self.files.directories(warrant.job(), DirPlace::Trash)?;
         // Its name in `trash/` says that it may go, and goes last.
         if !in_trash.is_empty() {
             self.remove_in_place(warrant, swept)?;
@@ -192,7 +199,7 @@ impl Eraser {
     }
 
     /// Removes the job's directories where they stand, durably.
-    fn remove_in_place(&self, warrant: &Warrant, swept: &mut Swept) -> Result<(), FilesError> {
+    fn remove_in_place(&self, warrant: &Warrant, swept: &mut SweepCounts) -> Result<(), FilesError> {
         for place in LIVE {
             for directory in self.files.directories(warrant.job(), place)? {
                 self.remove(warrant, &directory, swept)?;
@@ -207,13 +214,13 @@ impl Eraser {
         &self,
         warrant: &Warrant,
         directory: &JobDirectory,
-        swept: &mut Swept,
+        swept: &mut SweepCounts,
     ) -> Result<(), FilesError> {
         let Some(dir) = self.open(directory)? else { return Ok(()) };
         for _ in 0..ROUNDS {
             let unlinked = self.unlink_all(warrant, &*dir, |_| true, swept);
             unlinked.map_err(|error| error.in_sweep(directory))?;
-            if self.files.remove_directory(warrant, directory)? == Removal::Removed {
+            if self.files.remove_directory(warrant, directory)? == RemoveOutcome::Removed {
                 return Ok(());
             }
         }
@@ -236,12 +243,12 @@ impl Eraser {
         warrant: &Warrant,
         dir: &dyn ExportDir,
         is_chosen: impl Fn(&OsStr) -> bool,
-        swept: &mut Swept,
+        swept: &mut SweepCounts,
     ) -> Result<(), FilesError> {
         let mut names = dir.list()?;
         names.retain(|name| is_chosen(name));
         let unlink = |names: &[OsString]| {
-            let (mut swept, mut result) = (Swept::default(), Ok(()));
+            let (mut swept, mut result) = (SweepCounts::default(), Ok(()));
             for name in names {
                 match dir.unlink(warrant, name) {
                     Ok(one) => swept += one,
@@ -271,7 +278,9 @@ impl Eraser {
 
 /// Whether a name is that of no document.
 fn is_output(name: &OsStr) -> bool {
-    ![Document::Request, Document::Plan, Document::Job].iter().any(|document| name == document.name())
+    ![DocumentKind::Request, DocumentKind::Plan, DocumentKind::Job]
+        .iter()
+        .any(|document| name == document.name())
 }
 
 /// A failed fsync is final; any other error is one job's alone.

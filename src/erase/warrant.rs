@@ -9,7 +9,7 @@ use parking_lot::Mutex;
 use tokio::sync::Notify;
 
 use super::holds::{HoldBook, OrderError, WarrantRefusal};
-use crate::files::{Files, Place};
+use crate::files::{DirPlace, Files};
 use crate::job::{JobId, StateName};
 use crate::receipts::{ReceiptChain, ReceiptEntry};
 use crate::view::LocalView;
@@ -90,7 +90,7 @@ impl Evidence for LiveEvidence {
     }
 
     fn is_in_trash(&self, job: JobId) -> bool {
-        self.files.directories(job, Place::Trash).is_ok_and(|directories| !directories.is_empty())
+        self.files.directories(job, DirPlace::Trash).is_ok_and(|directories| !directories.is_empty())
     }
 }
 
@@ -263,7 +263,7 @@ mod tests {
 
     fn order_hold(job: JobId) -> ReceiptEntry {
         let at = jiff::Timestamp::UNIX_EPOCH;
-        ReceiptEntry::Hold(crate::receipts::Hold { job, at, by: "it".into(), reason: "case 17".into() })
+        ReceiptEntry::Hold(crate::receipts::JobHold { job, at, by: "it".into(), reason: "case 17".into() })
     }
 
     /// The grounds that witnesses show.

@@ -11,8 +11,8 @@ use tokio::sync::Mutex;
 use tokio_util::sync::{CancellationToken, DropGuard};
 
 use super::{Evanesce, JobAbsent, JobOwner, JobSnapshot};
-use crate::files::{FilesError, Opened, Place, ReadAt};
-use crate::hooks::Step;
+use crate::files::{DirPlace, FilesError, OpenOutput, ReadAt};
+use crate::hooks::HookStep;
 use crate::job::{JobId, OutputFile};
 use crate::view::{DownloadTicket, JobLookup};
 
@@ -151,7 +151,7 @@ impl Evanesce {
         let (lookup, ticket) = self.view().begin_download(&owner.tenant, &owner.client, job).await;
         let job = self.shown(lookup)?;
         let ticket = ticket.ok_or(OpenFileError::UnknownFile)?;
-        services.hooks.reach(Step::DownloadRegistered);
+        services.hooks.reach(HookStep::DownloadRegistered);
         // F-10: the name is compared, never joined to a path.
         let file = job.0.file(name).ok_or(OpenFileError::UnknownFile)?;
         Ok(RegisteredDownload { evanesce: self, owner, job, file, ticket })
@@ -204,15 +204,17 @@ impl RegisteredDownload<'_> {
     /// Opens the file through the handle of the job's directory, and makes of it what is going to be read.
     pub async fn open<R: Send + 'static>(
         self,
-        prepare: impl FnOnce(Opened) -> Result<R, FilesError> + Send + 'static,
+        prepare: impl FnOnce(OpenOutput) -> Result<R, FilesError> + Send + 'static,
     ) -> Result<Download<R>, OpenFileError> {
         let Self { evanesce, owner, job, file, ticket } = self;
         let (files, record, job) = (evanesce.services().files.clone(), file.clone(), job.id());
         let open = move || {
-            let open = |place| Opened::open(&*files.open(job, place)?, &record);
+            let open = |place| OpenOutput::open(&*files.open(job, place)?, &record);
             // Of an export that still runs, which may be complete at any moment (ST-9).
-            let opened = match open(Place::Ready) {
-                Err(error) if error.is_missing() => open(Place::Building).or_else(|_| open(Place::Ready)),
+            let opened = match open(DirPlace::Ready) {
+                Err(error) if error.is_missing() => {
+                    open(DirPlace::Building).or_else(|_| open(DirPlace::Ready))
+                }
                 opened => opened,
             };
             opened.and_then(prepare)
@@ -223,7 +225,7 @@ impl RegisteredDownload<'_> {
         };
         match opened {
             Ok(reader) => {
-                evanesce.services().hooks.reach(Step::DownloadOpened);
+                evanesce.services().hooks.reach(HookStep::DownloadOpened);
                 Ok(Download::new(reader, ticket, evanesce))
             }
             Err(error) => {

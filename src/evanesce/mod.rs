@@ -28,7 +28,7 @@ use crate::clock::Clock;
 use crate::config::Config;
 use crate::job::{JobId, TenantId};
 use crate::lock::DirLock;
-use crate::telemetry::Fatal;
+use crate::telemetry::FatalHandler;
 use crate::view::PublishedView;
 
 pub(crate) use download::Download;
@@ -163,7 +163,7 @@ impl Evanesce {
     }
 
     /// How to give up.
-    pub(crate) fn fatal(&self) -> &Fatal {
+    pub(crate) fn fatal(&self) -> &FatalHandler {
         &self.services().fatal
     }
 

@@ -8,7 +8,7 @@ use crate::actors::{ConfirmClock, GetStatus, Order};
 use crate::erase::{OrderError, ReaperStatus};
 use crate::export::OutlivingWork;
 use crate::job::JobId;
-use crate::receipts::{Hold, Pause, ReceiptEntry};
+use crate::receipts::{JobHold, ReaperPause, ReceiptEntry};
 use crate::telemetry;
 
 /// Whether an instance can keep its promises, and why not.
@@ -100,7 +100,7 @@ impl Evanesce {
     /// ```
     pub async fn pause_reaper(&self, by: &str, reason: &str) -> Result<(), OrderError> {
         let (at, by, reason) = (self.now(), by.into(), reason.into());
-        self.order(ReceiptEntry::Pause(Pause { at, by, reason })).await
+        self.order(ReceiptEntry::Pause(ReaperPause { at, by, reason })).await
     }
 
     /// Ends a pause of the reaper. Resolves when the order is durable.
@@ -142,7 +142,7 @@ impl Evanesce {
     /// ```
     pub async fn hold(&self, job: JobId, by: &str, reason: &str) -> Result<(), OrderError> {
         let (at, by, reason) = (self.now(), by.into(), reason.into());
-        self.order(ReceiptEntry::Hold(Hold { job, at, by, reason })).await
+        self.order(ReceiptEntry::Hold(JobHold { job, at, by, reason })).await
     }
 
     /// Releases a job from its hold; if it was deleted meanwhile, it is swept now. Resolves when the order is
@@ -176,12 +176,12 @@ impl Evanesce {
     /// # async fn main() -> example::Done {
     /// # let (_folder, evanesce, job) = example::complete().await?;
     /// evanesce.hold(job, "legal", "case 4711").await?;
-    /// let hold: Hold = evanesce.holds().remove(0);
+    /// let hold: JobHold = evanesce.holds().remove(0);
     /// assert_eq!((hold.job, &*hold.reason), (job, "case 4711"));
     /// # Ok(())
     /// # }
     /// ```
-    pub fn holds(&self) -> Vec<Hold> {
+    pub fn holds(&self) -> Vec<JobHold> {
         self.services().receipts.holds()
     }
 

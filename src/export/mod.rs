@@ -21,7 +21,7 @@ use std::{fmt, io};
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
-use crate::cancel::Cancelled;
+use crate::cancel::TokenFired;
 use crate::fhir::ResourceType;
 use crate::files::FilesError;
 use crate::job::{ExportRequest, FailureReason};
@@ -169,8 +169,8 @@ pub enum ExportError {
     Other(String),
 }
 
-impl From<Cancelled> for ExportError {
-    fn from(_: Cancelled) -> Self {
+impl From<TokenFired> for ExportError {
+    fn from(_: TokenFired) -> Self {
         Self::Cancelled
     }
 }

@@ -6,9 +6,9 @@ use sha2::{Digest, Sha256};
 use super::ExportError;
 use super::writer::{OutputForm, WriterContext};
 use crate::cancel::STRIDE;
-use crate::files::coded::{Encoder, End, PIECE, Press};
+use crate::files::coded::{FileEncoder, PIECE, PieceCompressor, PiecePosition};
 use crate::files::{ExportDir, OutputSink};
-use crate::job::{Coded, OutputFile};
+use crate::job::{CodedForm, OutputFile};
 use crate::telemetry;
 
 /// A file is compressed if its first piece shrinks by at least this share. The file then never
@@ -24,7 +24,7 @@ pub(super) struct OutputWriter {
     sink: Option<Box<dyn OutputSink>>,
     buffer: Vec<u8>,
     /// `None` if the file is plain text.
-    encoder: Option<Encoder>,
+    encoder: Option<FileEncoder>,
     sum: Option<Sha256>,
 }
 
@@ -34,7 +34,7 @@ impl OutputWriter {
             file: OutputFile::new(name, resource_type),
             sink: None,
             buffer: Vec::new(),
-            encoder: form.coding.map(|(coding, _)| Encoder::new(coding)),
+            encoder: form.coding.map(|(coding, _)| FileEncoder::new(coding)),
             sum: form.checksums.then(Sha256::new),
         }
     }
@@ -44,7 +44,7 @@ impl OutputWriter {
         &mut self,
         mut text: &[u8],
         dir: &dyn ExportDir,
-        mut press: Option<&mut Press>,
+        mut press: Option<&mut PieceCompressor>,
         shared: &WriterContext,
     ) -> Result<(), ExportError> {
         self.file.bytes += text.len() as u64;
@@ -59,7 +59,7 @@ impl OutputWriter {
             let (now, rest) = text.split_at(PIECE - self.buffer.len());
             self.buffer.extend_from_slice(now);
             text = rest;
-            self.write_piece(End::More, dir, press.as_deref_mut(), shared)?;
+            self.write_piece(PiecePosition::More, dir, press.as_deref_mut(), shared)?;
         }
         let is_plain = self.encoder.is_none();
         // Large texts are written directly, without being gathered first.
@@ -74,10 +74,10 @@ impl OutputWriter {
     pub fn seal(
         mut self,
         dir: &dyn ExportDir,
-        press: Option<&mut Press>,
+        press: Option<&mut PieceCompressor>,
         shared: &WriterContext,
     ) -> Result<OutputFile, ExportError> {
-        self.write_piece(End::Last, dir, press, shared)?;
+        self.write_piece(PiecePosition::Last, dir, press, shared)?;
         if let Some(sink) = &mut self.sink {
             sink.sync()?;
         }
@@ -88,26 +88,26 @@ impl OutputWriter {
     /// Writes the gathered text, compressed if the file is.
     fn write_piece(
         &mut self,
-        end: End,
+        end: PiecePosition,
         dir: &dyn ExportDir,
-        press: Option<&mut Press>,
+        press: Option<&mut PieceCompressor>,
         shared: &WriterContext,
     ) -> Result<(), ExportError> {
         let (Some(encoder), Some(press)) = (&mut self.encoder, press) else {
             return self.write_buffer(dir, shared);
         };
         let mut piece = encoder.piece(press, &self.buffer, end)?;
-        if end == End::Last {
+        if end == PiecePosition::Last {
             piece.extend_from_slice(&encoder.index());
         }
         if self.file.coded.is_none() {
-            let least = if end == End::Last { 1 } else { LEAST_GAIN };
+            let least = if end == PiecePosition::Last { 1 } else { LEAST_GAIN };
             if piece.len() + least > self.buffer.len() {
                 self.encoder = None;
                 return self.write_buffer(dir, shared);
             }
             let piece = u32::try_from(PIECE).expect("a piece is a megabyte");
-            self.file.coded = Some(Coded { coding: press.coding(), bytes: 0, piece });
+            self.file.coded = Some(CodedForm { coding: press.coding(), bytes: 0, piece });
         }
         self.buffer.clear();
         self.write(&piece, dir, shared)

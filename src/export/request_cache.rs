@@ -6,7 +6,7 @@ use std::sync::{Arc, Weak};
 use parking_lot::Mutex;
 
 use super::ExportError;
-use crate::files::{Document, ExportDir};
+use crate::files::{DocumentKind, ExportDir};
 use crate::job::ExportRequest;
 
 /// The request of one export, cached as long as a part holds it.
@@ -36,6 +36,6 @@ impl RequestCache {
 pub fn read(dir: &dyn ExportDir) -> Result<ExportRequest, ExportError> {
     // The message may quote what a client sent (P12).
     let lost = || ExportError::Other("request.json is missing or damaged".into());
-    let text = dir.read_document(Document::Request)?.ok_or_else(lost)?;
+    let text = dir.read_document(DocumentKind::Request)?.ok_or_else(lost)?;
     serde_json::from_slice(&text).map_err(|_| lost())
 }

@@ -12,8 +12,8 @@ use std::sync::LazyLock;
 use memchr::memmem::Finder;
 
 use super::ResourceType;
-use super::reference::Bases;
-use crate::cancel::{CancelToken, Cancelled};
+use super::reference::BaseUrls;
+use crate::cancel::{CancelToken, TokenFired};
 
 static NAME: LazyLock<Finder<'static>> = LazyLock::new(|| Finder::new("Binary"));
 
@@ -31,10 +31,10 @@ const LONGEST_TEXT: usize = 64 << 10;
 /// Fails if the token has fired.
 pub fn binaries(
     json: &[u8],
-    bases: &Bases,
+    bases: &BaseUrls,
     cancel: &CancelToken,
     mut found: impl FnMut(Range<usize>, &str),
-) -> Result<(), Cancelled> {
+) -> Result<(), TokenFired> {
     if cancel.find(&NAME, json, 0)?.is_none() && cancel.find(&ESCAPED_LETTER, json, 0)?.is_none() {
         return Ok(());
     }
@@ -84,7 +84,7 @@ mod tests {
         serde_json::from_str::<serde_json::Value>(json).unwrap();
         let mut all = Vec::new();
         let found = |range: Range<usize>, id: &str| all.push((json[range].into(), id.into()));
-        binaries(json.as_bytes(), &Bases::new(["https://h/r4"]), &CancelToken::new(), found).unwrap();
+        binaries(json.as_bytes(), &BaseUrls::new(["https://h/r4"]), &CancelToken::new(), found).unwrap();
         all
     }
 
@@ -116,7 +116,7 @@ mod tests {
         let escapes = format!(r#"{{"a":"{}Binary"}}"#, r"\n".repeat(1000));
         for json in [strings, escapes] {
             let cancel = CancelToken::at_look(500);
-            assert_eq!(binaries(json.as_bytes(), &Bases::NONE, &cancel, |_, _| {}), Err(Cancelled));
+            assert_eq!(binaries(json.as_bytes(), &BaseUrls::NONE, &cancel, |_, _| {}), Err(TokenFired));
             assert_eq!(cancel.looks(), 500);
         }
         let url = format!(r#"{{"url":"Binary/{}"}}"#, "x".repeat(LONGEST_TEXT - 9));

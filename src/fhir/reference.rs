@@ -1,5 +1,5 @@
 //! Literal references (K-12): `Type/id`, with or without a version, relative or absolute below one
-//! of the [`Bases`]. Any other reference (`urn:uuid`, other servers, fragments, conditional
+//! of the [`BaseUrls`]. Any other reference (`urn:uuid`, other servers, fragments, conditional
 //! references) names nothing in this source. References are parsed only here, so the same text
 //! means the same in members, compartments, attachments, search parameters and the parameter
 //! `patient`.
@@ -25,17 +25,17 @@ pub struct LiteralReference<'a> {
 /// trailing slash.
 ///
 /// ```
-/// use evanesce::{Bases, TypeFilter};
+/// use evanesce::{BaseUrls, TypeFilter};
 ///
 /// let filter = TypeFilter::parse("Observation?status=final")?;
-/// assert!(filter.matches(br#"{"resourceType":"Observation","status":"final"}"#, &Bases::NONE));
+/// assert!(filter.matches(br#"{"resourceType":"Observation","status":"final"}"#, &BaseUrls::NONE));
 /// # Ok::<_, evanesce::FilterError>(())
 /// ```
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(transparent)]
-pub struct Bases(Vec<String>);
+pub struct BaseUrls(Vec<String>);
 
-impl Bases {
+impl BaseUrls {
     /// No base: only relative references name something.
     pub const NONE: Self = Self(Vec::new());
 
@@ -103,7 +103,7 @@ mod tests {
 
     #[test]
     fn only_what_names_a_resource_of_the_source_is_a_reference() {
-        let bases = Bases::new(["https://h", "https://h/fhir"]).and("https://own/r4/default").and("");
+        let bases = BaseUrls::new(["https://h", "https://h/fhir"]).and("https://own/r4/default").and("");
         let key = |text| bases.parse(text).map(|literal| literal.key);
         assert_eq!(key("Patient/p1"), Some("Patient/p1"));
         assert_eq!(key("Patient/p1/_history/2"), Some("Patient/p1"));
@@ -134,6 +134,6 @@ mod tests {
         ] {
             assert_eq!(key(text), None, "{text:?}");
         }
-        assert_eq!(Bases::NONE.parse("https://h/fhir/Patient/p1"), None);
+        assert_eq!(BaseUrls::NONE.parse("https://h/fhir/Patient/p1"), None);
     }
 }

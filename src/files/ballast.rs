@@ -8,7 +8,7 @@ use std::io;
 use cap_std::fs::Dir;
 use rustix::fs::{AtFlags, FallocateFlags, Mode, OFlags};
 
-use crate::hooks::{Hooks, Step};
+use crate::hooks::{HookStep, Hooks};
 
 /// Size of the ballast in bytes.
 pub const BALLAST_BYTES: u64 = 64 << 20;
@@ -49,8 +49,8 @@ pub fn is_whole(root: &Dir) -> io::Result<bool> {
 
 /// Makes the ballast, which is missing.
 pub fn make(root: &Dir, hooks: &Hooks) -> io::Result<()> {
-    allocate(root, BALLAST, BALLAST_BYTES, || hooks.reach(Step::BallastMade))?;
-    hooks.reach(Step::BallastRestored);
+    allocate(root, BALLAST, BALLAST_BYTES, || hooks.reach(HookStep::BallastMade))?;
+    hooks.reach(HookStep::BallastRestored);
     Ok(())
 }
 

@@ -10,8 +10,8 @@ use cap_std::fs::Dir;
 use parking_lot::Mutex;
 
 use super::ballast::{self, BALLAST_BYTES, RESERVE_NEEDS_BYTES};
-use super::{Room, is_full};
-use crate::hooks::{Fault, Hooks, Step};
+use super::{CommitRoom, is_full};
+use crate::hooks::{HookFault, HookStep, Hooks};
 
 /// Bytes that exports leave free: commits, receipts and so deletions need a little, and would
 /// else have to live on the ballast that is for disks which others fill.
@@ -67,13 +67,13 @@ impl Headroom {
     }
 
     /// Sees to it that `needed` bytes are free, if the ballast can do that.
-    pub fn make(&self, needed: u64) -> io::Result<Room> {
+    pub fn make(&self, needed: u64) -> io::Result<CommitRoom> {
         if self.has(needed)? {
-            return Ok(Room::There);
+            return Ok(CommitRoom::There);
         }
         let released = self.give_up(ballast::release)?;
-        self.hooks.reach(Step::BallastReleased);
-        Ok(if released { Room::Made } else { Room::None })
+        self.hooks.reach(HookStep::BallastReleased);
+        Ok(if released { CommitRoom::Made } else { CommitRoom::None })
     }
 
     /// Gives up the ballast and the reserve; false if there is nothing of them.
@@ -118,7 +118,7 @@ impl Headroom {
     }
 
     fn measure(&self) -> io::Result<u64> {
-        self.hooks.fault(Fault::Statvfs)?;
+        self.hooks.fault(HookFault::Statvfs)?;
         free_of(&self.root)
     }
 

@@ -8,7 +8,7 @@ use crate::job::JobId;
 
 /// Where a job's directory can stand.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub enum Place {
+pub enum DirPlace {
     /// Being written.
     Building,
     /// Sealed; files are served from here.
@@ -17,7 +17,7 @@ pub enum Place {
     Trash,
 }
 
-impl Place {
+impl DirPlace {
     /// All places.
     pub const ALL: [Self; 3] = [Self::Building, Self::Ready, Self::Trash];
 
@@ -35,7 +35,7 @@ impl Place {
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct JobDirectory {
     /// Where it stands.
-    pub place: Place,
+    pub place: DirPlace,
     /// Its name there.
     pub name: String,
     /// Whose it is.
@@ -57,12 +57,12 @@ pub fn output_name(resource_type: &str) -> String {
 
 /// The job whose directory in `place` has this name, if it is one of ours.
 /// In `trash/` a second directory of the same job is called `<job>.<n>`.
-pub fn job_of(place: Place, name: &str) -> Option<JobId> {
+pub fn job_of(place: DirPlace, name: &str) -> Option<JobId> {
     if let Ok(job) = name.parse() {
         return Some(job);
     }
     let (job, n) = name.split_once('.')?;
-    let numbered = place == Place::Trash && !n.is_empty() && n.bytes().all(|b| b.is_ascii_digit());
+    let numbered = place == DirPlace::Trash && !n.is_empty() && n.bytes().all(|b| b.is_ascii_digit());
     if numbered { job.parse().ok() } else { None }
 }
 
@@ -73,11 +73,11 @@ mod tests {
     #[test]
     fn names_that_are_not_ours_are_no_job() {
         let id = JobId::random();
-        assert_eq!(job_of(Place::Building, &id.to_string()), Some(id));
-        assert_eq!(job_of(Place::Trash, &format!("{id}.12")), Some(id));
-        assert_eq!(job_of(Place::Ready, &format!("{id}.12")), None);
+        assert_eq!(job_of(DirPlace::Building, &id.to_string()), Some(id));
+        assert_eq!(job_of(DirPlace::Trash, &format!("{id}.12")), Some(id));
+        assert_eq!(job_of(DirPlace::Ready, &format!("{id}.12")), None);
         for bad in [format!("{id}."), format!("{id}.x"), format!("{id}~"), "lost+found".into(), ".x".into()] {
-            assert_eq!(job_of(Place::Trash, &bad), None, "{bad}");
+            assert_eq!(job_of(DirPlace::Trash, &bad), None, "{bad}");
         }
     }
 }

@@ -16,10 +16,11 @@ use super::headroom::Headroom;
 use super::layout::job_of;
 use super::local_dir::{LocalDir, check_warrant, sync_dir};
 use super::{
-    Document, ExportDir, Files, FilesError, Inventory, JobDirectory, Place, Removal, Room, SYNC, is_full,
+    CommitRoom, DirPlace, DiskInventory, DocumentKind, ExportDir, Files, FilesError, JobDirectory,
+    RemoveOutcome, SYNC, is_full,
 };
 use crate::erase::Warrant;
-use crate::hooks::{Fault, Hooks, Step};
+use crate::hooks::{HookFault, HookStep, Hooks};
 use crate::job::{ExportRequest, JobId};
 
 /// The operation of every look at free space.
@@ -52,7 +53,7 @@ impl LocalFiles {
             Ok(Dir::from_std_file(File::from(fd)))
         };
         let root = make_root().map_err(fail("open data directory"))?;
-        let place = |place: Place| {
+        let place = |place: DirPlace| {
             let open = || match open_dir(&root, place.name()) {
                 Err(e) if e.kind() == io::ErrorKind::NotFound => {
                     make_dir(&root, place.name())?;
@@ -62,7 +63,8 @@ impl LocalFiles {
             };
             open().map_err(FilesError::new("open directory", place.name()))
         };
-        let (building, ready, trash) = (place(Place::Building)?, place(Place::Ready)?, place(Place::Trash)?);
+        let (building, ready, trash) =
+            (place(DirPlace::Building)?, place(DirPlace::Ready)?, place(DirPlace::Trash)?);
         let device = |dir: &Dir| -> io::Result<_> { Ok(rustix::fs::fstat(dir)?.st_dev) };
         let same_device = || {
             let device_of_root = device(&root)?;
@@ -77,15 +79,15 @@ impl LocalFiles {
         let headroom = Arc::new(Headroom::new(root, hooks.clone()));
         let files = Self { building, ready, trash, stray: Mutex::default(), headroom, hooks };
         // What a killed process left may be readable and yet not durable.
-        files.sync_all(&Place::ALL)?;
+        files.sync_all(&DirPlace::ALL)?;
         Ok(files)
     }
 
-    fn dir(&self, place: Place) -> &Dir {
+    fn dir(&self, place: DirPlace) -> &Dir {
         match place {
-            Place::Building => &self.building,
-            Place::Ready => &self.ready,
-            Place::Trash => &self.trash,
+            DirPlace::Building => &self.building,
+            DirPlace::Ready => &self.ready,
+            DirPlace::Trash => &self.trash,
         }
     }
 
@@ -94,7 +96,7 @@ impl LocalFiles {
     }
 
     /// Makes the names in places durable.
-    fn sync_all(&self, places: &[Place]) -> Result<(), FilesError> {
+    fn sync_all(&self, places: &[DirPlace]) -> Result<(), FilesError> {
         places.iter().try_for_each(|place| self.sync(*place))
     }
 
@@ -102,8 +104,8 @@ impl LocalFiles {
     /// anywhere. A completion may rename it from `building/` to `ready/` meanwhile, never
     /// back: so `building/` is tried first. What is no directory was not made by this server and
     /// stays where it is (P6).
-    fn rename_to_trash(&self, job: JobId) -> io::Result<Option<Place>> {
-        self.hooks.fault(Fault::Rename)?;
+    fn rename_to_trash(&self, job: JobId) -> io::Result<Option<DirPlace>> {
+        self.hooks.fault(HookFault::Rename)?;
         let from = job.to_string();
         for place in LIVE {
             if !is_dir(self.dir(place), &from)? {
@@ -120,7 +122,7 @@ impl LocalFiles {
                 );
                 match renamed {
                     Ok(()) => {
-                        self.hooks.reach(Step::RenamedToTrash);
+                        self.hooks.reach(HookStep::RenamedToTrash);
                         return Ok(Some(place));
                     }
                     Err(Errno::EXIST | Errno::NOTEMPTY) => {}
@@ -136,7 +138,7 @@ impl LocalFiles {
     /// As [`rename_to_trash`](Self::rename_to_trash). What cannot be renamed (it is a mount point, of
     /// another layer of an overlay, immutable) gets an empty directory of its name in `trash/`: that
     /// is as good a witness (P1), and lets a sweep erase the job where it stands.
-    fn mark_on_disk(&self, job: JobId) -> Result<Option<Place>, FilesError> {
+    fn mark_on_disk(&self, job: JobId) -> Result<Option<DirPlace>, FilesError> {
         let name = job.to_string();
         let error = match self.rename_to_trash(job) {
             // A name in another directory is room too, on some file systems.
@@ -151,15 +153,15 @@ impl LocalFiles {
             Ok(from) => return Ok(from),
         };
         let error = FilesError::new("rename to trash", &name)(error);
-        match self.hooks.fault(Fault::Open).and_then(|()| self.stand_in(&name)) {
+        match self.hooks.fault(HookFault::Open).and_then(|()| self.stand_in(&name)) {
             Err(failed) => {
                 tracing::warn!(%job, %error, %failed, "a deleted job has no place in trash");
                 Err(error)
             }
             Ok(()) => {
                 tracing::warn!(%job, %error, "a deleted job cannot be moved: it is erased where it stands");
-                self.hooks.reach(Step::RenamedToTrash);
-                Ok(Some(Place::Trash))
+                self.hooks.reach(HookStep::RenamedToTrash);
+                Ok(Some(DirPlace::Trash))
             }
         }
     }
@@ -211,7 +213,7 @@ impl LocalFiles {
                 _ => Some(String::new()),
             };
             let follows = before.is_none_or(|before| names.contains(&before)) && !n.starts_with('0');
-            if let Some(job) = job_of(Place::Trash, name).filter(|_| !follows) {
+            if let Some(job) = job_of(DirPlace::Trash, name).filter(|_| !follows) {
                 stray.entry(job).or_default().push(name.clone());
             }
         }
@@ -220,41 +222,41 @@ impl LocalFiles {
 }
 
 /// Where a job stands that is not deleted, in the order of its life.
-const LIVE: [Place; 2] = [Place::Building, Place::Ready];
+const LIVE: [DirPlace; 2] = [DirPlace::Building, DirPlace::Ready];
 
 impl Files for LocalFiles {
     fn create(&self, job: JobId, request: &ExportRequest) -> Result<Arc<dyn ExportDir>, FilesError> {
-        let (name, content) = (job.to_string(), Document::Request.content(request)?);
+        let (name, content) = (job.to_string(), DocumentKind::Request.content(request)?);
         let make = || {
-            self.hooks.fault(Fault::Open)?;
+            self.hooks.fault(HookFault::Open)?;
             make_dir(&self.building, &name)?;
-            self.hooks.reach(Step::DirectoryMade);
+            self.hooks.reach(HookStep::DirectoryMade);
             open_dir(&self.building, &name)
         };
         let dir = make().map_err(FilesError::new("make directory", format!("building/{name}")))?;
         let dir = self.local_dir(dir, job);
-        dir.write_document(Document::Request, &content)?;
-        self.sync(Place::Building)?;
-        self.hooks.reach(Step::DirectoryCreated);
+        dir.write_document(DocumentKind::Request, &content)?;
+        self.sync(DirPlace::Building)?;
+        self.hooks.reach(HookStep::DirectoryCreated);
         Ok(Arc::new(dir))
     }
 
-    fn open(&self, job: JobId, place: Place) -> Result<Arc<dyn ExportDir>, FilesError> {
+    fn open(&self, job: JobId, place: DirPlace) -> Result<Arc<dyn ExportDir>, FilesError> {
         self.open_directory(&JobDirectory { place, name: job.to_string(), job })
     }
 
     fn move_to_ready(&self, job: JobId) -> Result<(), FilesError> {
         let name = job.to_string();
         let rename = || {
-            self.hooks.fault(Fault::Rename)?;
+            self.hooks.fault(HookFault::Rename)?;
             Ok(rustix::fs::renameat_with(&self.building, &name, &self.ready, &name, RenameFlags::NOREPLACE)?)
         };
         rename().map_err(FilesError::new("rename to ready", format!("building/{name}")))?;
-        self.hooks.reach(Step::RenamedToReady);
-        self.sync(Place::Ready)?;
-        self.hooks.reach(Step::ReadySynced);
-        self.sync(Place::Building)?;
-        self.hooks.reach(Step::MovedToReady);
+        self.hooks.reach(HookStep::RenamedToReady);
+        self.sync(DirPlace::Ready)?;
+        self.hooks.reach(HookStep::ReadySynced);
+        self.sync(DirPlace::Building)?;
+        self.hooks.reach(HookStep::MovedToReady);
         Ok(())
     }
 
@@ -262,22 +264,22 @@ impl Files for LocalFiles {
         let renamed: Vec<_> = jobs.iter().map(|job| self.mark_on_disk(*job)).collect();
         let came_from =
             |place| renamed.iter().any(|result| matches!(result, Ok(Some(from)) if *from == place));
-        let changed: Vec<_> = Place::ALL.into_iter().filter(|place| came_from(*place)).collect();
+        let changed: Vec<_> = DirPlace::ALL.into_iter().filter(|place| came_from(*place)).collect();
         if !changed.is_empty() {
-            self.sync(Place::Trash)?;
-            self.hooks.reach(Step::TrashSynced);
-            let left: Vec<_> = changed.into_iter().filter(|place| *place != Place::Trash).collect();
+            self.sync(DirPlace::Trash)?;
+            self.hooks.reach(HookStep::TrashSynced);
+            let left: Vec<_> = changed.into_iter().filter(|place| *place != DirPlace::Trash).collect();
             self.sync_all(&left)?;
-            self.hooks.reach(Step::MovedToTrash);
+            self.hooks.reach(HookStep::MovedToTrash);
         }
         Ok(renamed.into_iter().map(|result| result.map(|_| ())).collect())
     }
 
-    fn directories(&self, job: JobId, place: Place) -> Result<Vec<JobDirectory>, FilesError> {
+    fn directories(&self, job: JobId, place: DirPlace) -> Result<Vec<JobDirectory>, FilesError> {
         let name = job.to_string();
         let fail = FilesError::new("sweep", format!("{}/{name}", place.name()));
         let names = match place {
-            Place::Trash => self.trash_names(job).map_err(fail)?,
+            DirPlace::Trash => self.trash_names(job).map_err(fail)?,
             _ if is_dir(self.dir(place), &name).map_err(fail)? => vec![name],
             _ => Vec::new(),
         };
@@ -286,46 +288,50 @@ impl Files for LocalFiles {
 
     fn open_directory(&self, directory: &JobDirectory) -> Result<Arc<dyn ExportDir>, FilesError> {
         let JobDirectory { place, name, job } = directory;
-        let dir = self.hooks.fault(Fault::Open).and_then(|()| open_dir(self.dir(*place), name));
+        let dir = self.hooks.fault(HookFault::Open).and_then(|()| open_dir(self.dir(*place), name));
         let dir = dir.map_err(FilesError::new("open directory", directory.to_string()))?;
         Ok(Arc::new(self.local_dir(dir, *job)))
     }
 
-    fn remove_directory(&self, warrant: &Warrant, directory: &JobDirectory) -> Result<Removal, FilesError> {
+    fn remove_directory(
+        &self,
+        warrant: &Warrant,
+        directory: &JobDirectory,
+    ) -> Result<RemoveOutcome, FilesError> {
         let JobDirectory { place, name, job } = directory;
         let remove = || {
             check_warrant(warrant, *job)?;
             match rustix::fs::unlinkat(self.dir(*place), name, AtFlags::REMOVEDIR) {
-                Ok(()) | Err(Errno::NOENT) => Ok(Removal::Removed),
-                Err(Errno::NOTEMPTY | Errno::EXIST) => Ok(Removal::NotEmpty),
+                Ok(()) | Err(Errno::NOENT) => Ok(RemoveOutcome::Removed),
+                Err(Errno::NOTEMPTY | Errno::EXIST) => Ok(RemoveOutcome::NotEmpty),
                 Err(e) => Err(e.into()),
             }
         };
         let removed = remove().map_err(FilesError::new("sweep", directory.to_string()))?;
-        if removed == Removal::Removed {
-            self.hooks.reach(Step::DirectoryRemoved);
+        if removed == RemoveOutcome::Removed {
+            self.hooks.reach(HookStep::DirectoryRemoved);
         }
         Ok(removed)
     }
 
-    fn sync(&self, place: Place) -> Result<(), FilesError> {
+    fn sync(&self, place: DirPlace) -> Result<(), FilesError> {
         sync_dir(self.dir(place), &self.hooks).map_err(FilesError::new(SYNC, place.name()))
     }
 
-    fn inventory(&self) -> Result<Inventory, FilesError> {
-        let mut inventory = Inventory::default();
-        for place in Place::ALL {
-            let names = self.hooks.fault(Fault::Readdir).and_then(|()| names(self.dir(place)));
+    fn inventory(&self) -> Result<DiskInventory, FilesError> {
+        let mut inventory = DiskInventory::default();
+        for place in DirPlace::ALL {
+            let names = self.hooks.fault(HookFault::Readdir).and_then(|()| names(self.dir(place)));
             let names = names.map_err(FilesError::new("list", place.name()))?;
-            if place == Place::Trash {
+            if place == DirPlace::Trash {
                 let directories = names.iter().filter(|(_, is_dir)| *is_dir);
                 self.note_strays(&directories.map(|(name, _)| name.clone()).collect());
             }
             for (name, is_dir) in names {
                 let jobs = match place {
-                    Place::Building => &mut inventory.building,
-                    Place::Ready => &mut inventory.ready,
-                    Place::Trash => &mut inventory.trash,
+                    DirPlace::Building => &mut inventory.building,
+                    DirPlace::Ready => &mut inventory.ready,
+                    DirPlace::Trash => &mut inventory.trash,
                 };
                 match job_of(place, &name).filter(|_| is_dir) {
                     Some(job) => jobs.push(job),
@@ -343,7 +349,7 @@ impl Files for LocalFiles {
         self.headroom.free_bytes().map_err(FilesError::new(MEASURE, "."))
     }
 
-    fn release_ballast(&self, needed: u64) -> Result<Room, FilesError> {
+    fn release_ballast(&self, needed: u64) -> Result<CommitRoom, FilesError> {
         self.headroom.make(needed).map_err(FilesError::new(MEASURE, "."))
     }
 

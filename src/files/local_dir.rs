@@ -12,16 +12,16 @@ use rustix::fs::{Advice, AtFlags, FileType, Mode, OFlags};
 use rustix::io::Errno;
 
 use super::headroom::Headroom;
-use super::{Document, ExportDir, FilesError, OutputSink, ReadAt, SYNC, Swept};
+use super::{DocumentKind, ExportDir, FilesError, OutputSink, ReadAt, SYNC, SweepCounts};
 use crate::erase::Warrant;
-use crate::hooks::{Fault, Hooks, Step};
+use crate::hooks::{HookFault, HookStep, Hooks};
 use crate::job::JobId;
 use crate::plain_file::{self, LinkPolicy};
 use crate::telemetry;
 
 /// Makes the names in a directory durable.
 pub fn sync_dir(dir: &Dir, hooks: &Hooks) -> io::Result<()> {
-    hooks.fault(Fault::Fsync)?;
+    hooks.fault(HookFault::Fsync)?;
     Ok(telemetry::timed_sync("directory", || rustix::fs::fsync(dir))?)
 }
 
@@ -52,13 +52,13 @@ impl LocalDir {
     }
 
     fn create(&self, name: &str) -> io::Result<File> {
-        self.hooks.fault(Fault::Open)?;
+        self.hooks.fault(HookFault::Open)?;
         let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL | OFlags::NOFOLLOW | OFlags::CLOEXEC;
         Ok(File::from(rustix::fs::openat(&self.dir, name, flags, Mode::RUSR | Mode::WUSR)?))
     }
 
     fn read(&self, name: &str) -> io::Result<File> {
-        self.hooks.fault(Fault::Open)?;
+        self.hooks.fault(HookFault::Open)?;
         let flags = OFlags::RDONLY | plain_file::flags(LinkPolicy::Refuse);
         let opened = rustix::fs::openat(&self.dir, name, flags, Mode::empty());
         let file = File::from(opened.map_err(|error| plain_file::explain(error.into()))?);
@@ -75,29 +75,29 @@ impl ExportDir for LocalDir {
         Ok(Box::new(LocalSink { file, name: full_name, headroom, hooks, written: 0, begun: 0 }))
     }
 
-    fn write_document(&self, document: Document, content: &[u8]) -> Result<(), FilesError> {
+    fn write_document(&self, document: DocumentKind, content: &[u8]) -> Result<(), FilesError> {
         let name = document.name();
         let temporary = format!("{name}.tmp");
         let write = || {
-            self.hooks.fault(Fault::Write)?;
+            self.hooks.fault(HookFault::Write)?;
             match rustix::fs::unlinkat(&self.dir, &temporary, AtFlags::empty()) {
                 Ok(()) | Err(Errno::NOENT) => {}
                 Err(e) => return Err(e.into()),
             }
             let mut file = self.create(&temporary)?;
             io::Write::write_all(&mut file, content)?;
-            self.hooks.fault(Fault::Fsync)?;
+            self.hooks.fault(HookFault::Fsync)?;
             telemetry::timed_sync("document", || file.sync_data())?;
-            self.hooks.reach(Step::DocumentWritten);
-            self.hooks.fault(Fault::Rename)?;
+            self.hooks.reach(HookStep::DocumentWritten);
+            self.hooks.fault(HookFault::Rename)?;
             rustix::fs::renameat(&self.dir, &temporary, &self.dir, name)?;
-            self.hooks.reach(Step::DocumentRenamed);
+            self.hooks.reach(HookStep::DocumentRenamed);
             sync_dir(&self.dir, &self.hooks)
         };
         write().map_err(self.fail("write", name))
     }
 
-    fn has_document(&self, document: Document) -> Result<bool, FilesError> {
+    fn has_document(&self, document: DocumentKind) -> Result<bool, FilesError> {
         let name = document.name();
         match rustix::fs::statat(&self.dir, name, AtFlags::SYMLINK_NOFOLLOW) {
             Ok(stat) => Ok(FileType::from_raw_mode(stat.st_mode) == FileType::RegularFile),
@@ -106,7 +106,7 @@ impl ExportDir for LocalDir {
         }
     }
 
-    fn read_document(&self, document: Document) -> Result<Option<Vec<u8>>, FilesError> {
+    fn read_document(&self, document: DocumentKind) -> Result<Option<Vec<u8>>, FilesError> {
         let name = document.name();
         let read = || match self.read(name) {
             Err(e) if e.kind() == io::ErrorKind::NotFound => Ok(None),
@@ -122,7 +122,7 @@ impl ExportDir for LocalDir {
 
     fn check_file(&self, name: &str, bytes: u64) -> Result<(), FilesError> {
         let check = || {
-            self.hooks.fault(Fault::Open)?;
+            self.hooks.fault(HookFault::Open)?;
             let stat = rustix::fs::statat(&self.dir, name, AtFlags::SYMLINK_NOFOLLOW)?;
             let is_file = FileType::from_raw_mode(stat.st_mode) == FileType::RegularFile;
             if is_file && u64::try_from(stat.st_size) == Ok(bytes) {
@@ -136,30 +136,30 @@ impl ExportDir for LocalDir {
 
     fn list(&self) -> Result<Vec<OsString>, FilesError> {
         let list = || {
-            self.hooks.fault(Fault::Readdir)?;
+            self.hooks.fault(HookFault::Readdir)?;
             self.dir.entries()?.map(|entry| Ok(entry?.file_name())).collect::<io::Result<_>>()
         };
         list().map_err(self.fail("list", ""))
     }
 
-    fn unlink(&self, warrant: &Warrant, name: &OsStr) -> Result<Swept, FilesError> {
+    fn unlink(&self, warrant: &Warrant, name: &OsStr) -> Result<SweepCounts, FilesError> {
         let unlink = || {
             check_warrant(warrant, self.job)?;
-            self.hooks.reach(Step::UnlinkBegins);
-            self.hooks.fault(Fault::Unlink)?;
+            self.hooks.reach(HookStep::UnlinkBegins);
+            self.hooks.fault(HookFault::Unlink)?;
             let stat = match rustix::fs::statat(&self.dir, name, AtFlags::SYMLINK_NOFOLLOW) {
                 Ok(stat) => stat,
-                Err(Errno::NOENT) => return Ok(Swept::default()),
+                Err(Errno::NOENT) => return Ok(SweepCounts::default()),
                 Err(e) => return Err(e.into()),
             };
             match rustix::fs::unlinkat(&self.dir, name, AtFlags::empty()) {
                 Ok(()) => {}
-                Err(Errno::NOENT) => return Ok(Swept::default()),
+                Err(Errno::NOENT) => return Ok(SweepCounts::default()),
                 Err(e) => return Err(e.into()),
             }
-            self.hooks.reach(Step::FileUnlinked);
+            self.hooks.reach(HookStep::FileUnlinked);
             let is_file = FileType::from_raw_mode(stat.st_mode) == FileType::RegularFile;
-            Ok(Swept {
+            Ok(SweepCounts {
                 files: 1,
                 bytes: if is_file { u64::try_from(stat.st_size).unwrap_or(0) } else { 0 },
                 planted_links: u64::from(is_file && stat.st_nlink > 1),
@@ -171,7 +171,7 @@ impl ExportDir for LocalDir {
 
     fn sync(&self) -> Result<(), FilesError> {
         sync_dir(&self.dir, &self.hooks).map_err(self.fail(SYNC, ""))?;
-        self.hooks.reach(Step::DirectorySynced);
+        self.hooks.reach(HookStep::DirectorySynced);
         Ok(())
     }
 }
@@ -205,8 +205,8 @@ impl LocalSink {
 impl OutputSink for LocalSink {
     fn write_all(&mut self, bytes: &[u8]) -> Result<(), FilesError> {
         let write = || {
-            self.hooks.reach(Step::WriteBegins);
-            self.hooks.fault(Fault::Write)?;
+            self.hooks.reach(HookStep::WriteBegins);
+            self.hooks.fault(HookFault::Write)?;
             if !self.headroom.admits(bytes.len() as u64) {
                 return Err(io::ErrorKind::StorageFull.into());
             }
@@ -219,13 +219,13 @@ impl OutputSink for LocalSink {
     }
 
     fn sync(&mut self) -> Result<(), FilesError> {
-        self.hooks.reach(Step::OutputWritten);
+        self.hooks.reach(HookStep::OutputWritten);
         let synced = self
             .hooks
-            .fault(Fault::Fsync)
+            .fault(HookFault::Fsync)
             .and_then(|()| telemetry::timed_sync("output", || self.file.sync_data()));
         synced.map_err(FilesError::new("sync", &self.name))?;
-        self.hooks.reach(Step::OutputSynced);
+        self.hooks.reach(HookStep::OutputSynced);
         Ok(())
     }
 }

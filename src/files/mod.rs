@@ -24,12 +24,12 @@ use crate::erase::Warrant;
 use crate::job::{ExportRequest, JobId};
 use crate::plain_file;
 
-pub use crate::job::Swept;
+pub use crate::job::SweepCounts;
 pub use ballast::BALLAST_BYTES;
 pub(crate) use handle::open_dir;
-pub use layout::{JobDirectory, Place};
+pub use layout::{DirPlace, JobDirectory};
 pub use local::LocalFiles;
-pub use output::Opened;
+pub use output::OpenOutput;
 pub use read_at::ReadAt;
 
 /// What could not be done, on what; names are relative to the data directory.
@@ -77,7 +77,7 @@ impl FilesError {
         is_full(&self.source)
     }
 
-    /// Whether a document is longer than [`Document::max_bytes`].
+    /// Whether a document is longer than [`DocumentKind::max_bytes`].
     pub fn is_too_large(&self) -> bool {
         self.source.kind() == io::ErrorKind::FileTooLarge && !self.is_full()
     }
@@ -107,7 +107,7 @@ impl FilesError {
 
 /// The documents beside the output files of a job's directory.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Document {
+pub enum DocumentKind {
     /// The kick-off's parameters (P12).
     Request,
     /// The plan: a resume never plans again.
@@ -116,7 +116,7 @@ pub enum Document {
     Job,
 }
 
-impl Document {
+impl DocumentKind {
     /// The file's name.
     pub fn name(self) -> &'static str {
         match self {
@@ -141,7 +141,7 @@ impl Document {
     /// # Errors
     /// If it would be longer ([`FilesError::is_too_large`]).
     pub fn content(self, value: &impl Serialize) -> Result<Vec<u8>, FilesError> {
-        let mut bounded = Bounded { content: Vec::new(), left: self.max_bytes() };
+        let mut bounded = BoundedText { content: Vec::new(), left: self.max_bytes() };
         serde_json::to_writer(&mut bounded, value).map_err(|error| {
             // What is written here serializes: only the bound is left.
             FilesError::new("make", self.name())(io::Error::new(io::ErrorKind::FileTooLarge, error))
@@ -151,12 +151,12 @@ impl Document {
 }
 
 /// Text that may not become longer than it has bytes left.
-struct Bounded {
+struct BoundedText {
     content: Vec<u8>,
     left: u64,
 }
 
-impl io::Write for Bounded {
+impl io::Write for BoundedText {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
         self.left = self.left.checked_sub(bytes.len() as u64).ok_or(io::ErrorKind::FileTooLarge)?;
         self.content.extend_from_slice(bytes);
@@ -170,7 +170,7 @@ impl io::Write for Bounded {
 
 /// Whether there is room for a commit.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Room {
+pub enum CommitRoom {
     /// There is.
     There,
     /// There is now: the ballast was given up.
@@ -181,7 +181,7 @@ pub enum Room {
 
 /// What became of an attempt to remove a directory.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Removal {
+pub enum RemoveOutcome {
     /// It is gone, or was gone already.
     Removed,
     /// There is a name in it.
@@ -191,7 +191,7 @@ pub enum Removal {
 /// What stands on disk: job directories by place, and names that are not ours.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 #[allow(unnameable_types, reason = "only converted into what is public")]
-pub struct Inventory {
+pub struct DiskInventory {
     /// Jobs in `building/`.
     pub building: Vec<JobId>,
     /// Jobs in `ready/`.
@@ -210,7 +210,7 @@ pub trait Files: Send + Sync {
 
     /// A handle on the job's directory. It goes on to mean that directory wherever it is
     /// renamed to; once the directory is removed every use of the handle fails (P3).
-    fn open(&self, job: JobId, place: Place) -> Result<Arc<dyn ExportDir>, FilesError>;
+    fn open(&self, job: JobId, place: DirPlace) -> Result<Arc<dyn ExportDir>, FilesError>;
 
     /// Renames `building/<job>` to `ready/<job>`.
     fn move_to_ready(&self, job: JobId) -> Result<(), FilesError>;
@@ -223,27 +223,31 @@ pub trait Files: Send + Sync {
 
     /// The job's directories in a place, by their names. In `trash/` there may be several; the one
     /// that bears the job's own name comes last.
-    fn directories(&self, job: JobId, place: Place) -> Result<Vec<JobDirectory>, FilesError>;
+    fn directories(&self, job: JobId, place: DirPlace) -> Result<Vec<JobDirectory>, FilesError>;
 
     /// A handle on one of these directories, as [`open`](Self::open).
     fn open_directory(&self, directory: &JobDirectory) -> Result<Arc<dyn ExportDir>, FilesError>;
 
     /// Removes a directory that has become empty. Not durable before [`sync`](Self::sync). Fails
     /// if the warrant is another job's.
-    fn remove_directory(&self, warrant: &Warrant, directory: &JobDirectory) -> Result<Removal, FilesError>;
+    fn remove_directory(
+        &self,
+        warrant: &Warrant,
+        directory: &JobDirectory,
+    ) -> Result<RemoveOutcome, FilesError>;
 
     /// Makes the names in a place durable.
-    fn sync(&self, place: Place) -> Result<(), FilesError>;
+    fn sync(&self, place: DirPlace) -> Result<(), FilesError>;
 
     /// What stands on disk now.
-    fn inventory(&self) -> Result<Inventory, FilesError>;
+    fn inventory(&self) -> Result<DiskInventory, FilesError>;
 
     /// Bytes free for this server; 0 if a quota is used up, of which nobody else can tell.
     fn free_bytes(&self) -> Result<u64, FilesError>;
 
     /// Gives the ballast's space back to the file system if less than `needed` bytes are
     /// free or a quota leaves less, so that a deletion can always be recorded.
-    fn release_ballast(&self, needed: u64) -> Result<Room, FilesError>;
+    fn release_ballast(&self, needed: u64) -> Result<CommitRoom, FilesError>;
 
     /// Gives up the ballast and the reserve: a start, or a rename, has no other room. False if
     /// there is nothing of them.
@@ -259,14 +263,14 @@ pub trait ExportDir: Send + Sync {
     fn create_file(&self, name: &str) -> Result<Box<dyn OutputSink>, FilesError>;
 
     /// Writes a document so that it is there whole or not at all, durably.
-    fn write_document(&self, document: Document, content: &[u8]) -> Result<(), FilesError>;
+    fn write_document(&self, document: DocumentKind, content: &[u8]) -> Result<(), FilesError>;
 
     /// Whether there is a document of that kind, a regular file.
-    fn has_document(&self, document: Document) -> Result<bool, FilesError>;
+    fn has_document(&self, document: DocumentKind) -> Result<bool, FilesError>;
 
     /// Reads a document; `None` if there is none. What is not a regular file, or too long, is an error
     /// that [is strange](FilesError::is_strange).
-    fn read_document(&self, document: Document) -> Result<Option<Vec<u8>>, FilesError>;
+    fn read_document(&self, document: DocumentKind) -> Result<Option<Vec<u8>>, FilesError>;
 
     /// Opens a file for reading; the name must be one that the store knows (F-10).
     fn open_file(&self, name: &str) -> Result<Arc<dyn ReadAt>, FilesError>;
@@ -279,7 +283,7 @@ pub trait ExportDir: Send + Sync {
 
     /// Unlinks one listed name; one that is gone already is success. Not durable before
     /// [`sync`](Self::sync). Fails if the warrant is another job's.
-    fn unlink(&self, warrant: &Warrant, name: &OsStr) -> Result<Swept, FilesError>;
+    fn unlink(&self, warrant: &Warrant, name: &OsStr) -> Result<SweepCounts, FilesError>;
 
     /// Makes the names in the directory durable.
     fn sync(&self) -> Result<(), FilesError>;

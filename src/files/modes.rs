@@ -6,14 +6,14 @@ use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 
 /// A name that others than its owner may open.
-pub struct Open {
+pub struct OpenName {
     /// Where.
     pub path: PathBuf,
     /// Its mode.
     pub mode: u32,
 }
 
-impl Open {
+impl OpenName {
     /// Closes it to all but its owner.
     pub fn close(&self) -> io::Result<()> {
         match fs::set_permissions(&self.path, Permissions::from_mode(self.mode & 0o700)) {
@@ -28,7 +28,7 @@ impl Open {
 ///
 /// # Errors
 /// Something cannot be looked at.
-pub fn open_to_others(path: &Path) -> io::Result<Vec<Open>> {
+pub fn open_to_others(path: &Path) -> io::Result<Vec<OpenName>> {
     let mut found = Vec::new();
     match look(path, &mut found) {
         Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
@@ -36,12 +36,12 @@ pub fn open_to_others(path: &Path) -> io::Result<Vec<Open>> {
     }
 }
 
-fn look(path: &Path, found: &mut Vec<Open>) -> io::Result<()> {
+fn look(path: &Path, found: &mut Vec<OpenName>) -> io::Result<()> {
     let stat = fs::symlink_metadata(path)?;
     let mode = stat.permissions().mode() & 0o7777;
     // The mode of a symbolic link says nothing, and what it leads to is not ours.
     if !stat.is_symlink() && mode & 0o077 != 0 {
-        found.push(Open { path: path.into(), mode });
+        found.push(OpenName { path: path.into(), mode });
     }
     if stat.is_dir() {
         for entry in fs::read_dir(path)? {
@@ -75,7 +75,7 @@ pub fn close_folder(folder: &Path) {
 /// # Errors
 /// Something cannot be looked at or changed.
 pub fn close_modes(folder: &Path) -> io::Result<()> {
-    open_to_others(folder)?.iter().try_for_each(Open::close)
+    open_to_others(folder)?.iter().try_for_each(OpenName::close)
 }
 
 #[cfg(test)]

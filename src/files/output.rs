@@ -8,14 +8,14 @@ use crate::job::OutputFile;
 
 /// An output file that is open for reading, in the form in which it is stored.
 #[derive(Clone)]
-pub enum Opened {
+pub enum OpenOutput {
     /// Plain text.
     Plain(Arc<dyn ReadAt>),
     /// Compressed, with an index.
     Coded(Arc<CodedFile>),
 }
 
-impl Opened {
+impl OpenOutput {
     /// Opens a file by its record (F-10).
     ///
     /// # Errors

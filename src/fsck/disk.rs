@@ -9,14 +9,14 @@ use std::path::Path;
 use super::{FindingOutcome, FsckError, FsckFinding, RepairMode};
 use crate::erase::reconcile::Cure;
 use crate::erase::reconcile::Examined;
-use crate::files::modes::{Open, open_to_others};
-use crate::files::{BALLAST_BYTES, Document, LocalFiles, Place};
+use crate::files::modes::{OpenName, open_to_others};
+use crate::files::{BALLAST_BYTES, DirPlace, DocumentKind, LocalFiles};
 use crate::job::StateName;
 use crate::store::StoredJob;
 
 /// Reports missing places. Opening the directory for a repair creates them.
 pub fn check_places(data_dir: &Path, outcome: FindingOutcome) -> Vec<FsckFinding> {
-    let missing = Place::ALL.into_iter().filter(|place| !data_dir.join(place.name()).is_dir());
+    let missing = DirPlace::ALL.into_iter().filter(|place| !data_dir.join(place.name()).is_dir());
     missing
         .map(|place| FsckFinding {
             what: format!("the folder {}/ is missing", place.name()),
@@ -75,7 +75,7 @@ pub fn check_job(
         }
     };
     let (mut findings, mut is_lost) = (Vec::new(), false);
-    for document in [Document::Request, Document::Plan, Document::Job] {
+    for document in [DocumentKind::Request, DocumentKind::Plan, DocumentKind::Job] {
         let stat = found.remove(document.name());
         findings.extend(stat.and_then(|stat| strange_document(place, examined, document, &stat)));
         found.remove(&format!("{}.tmp", document.name()));
@@ -104,7 +104,7 @@ pub fn check_job(
         }
     }
     // A running export may have partial files.
-    let extra = found.into_keys().filter(|_| place == Place::Ready);
+    let extra = found.into_keys().filter(|_| place == DirPlace::Ready);
     findings.extend(extra.map(|name| FsckFinding {
         what: format!("{}/{job}/{name} is not in the record", place.name()),
         cause: "somebody put it there",
@@ -116,9 +116,9 @@ pub fn check_job(
 
 /// Reports something else in a document's place. It is not read.
 fn strange_document(
-    place: Place,
+    place: DirPlace,
     examined: &Examined,
-    document: Document,
+    document: DocumentKind,
     stat: &Metadata,
 ) -> Option<FsckFinding> {
     let is_read = stat.is_file() && stat.len() <= document.max_bytes();
@@ -135,7 +135,7 @@ fn strange_document(
     })
 }
 
-fn planted_link(place: Place, examined: &Examined, name: &str) -> FsckFinding {
+fn planted_link(place: DirPlace, examined: &Examined, name: &str) -> FsckFinding {
     FsckFinding {
         what: format!("{}/{}/{name} has a second name elsewhere", place.name(), examined.job),
         cause: "somebody made a hard link to it",
@@ -145,10 +145,10 @@ fn planted_link(place: Place, examined: &Examined, name: &str) -> FsckFinding {
 }
 
 /// Returns where a job stands whose files matter because it is served or goes on.
-fn expected_place(examined: &Examined) -> Option<Place> {
+fn expected_place(examined: &Examined) -> Option<DirPlace> {
     match (examined.testimony.joined()?, examined.cure) {
-        (StateName::Complete, Cure::Nothing) => Some(Place::Ready),
-        (StateName::Queued | StateName::Running, Cure::Resume) => Some(Place::Building),
+        (StateName::Complete, Cure::Nothing) => Some(DirPlace::Ready),
+        (StateName::Queued | StateName::Running, Cure::Resume) => Some(DirPlace::Building),
         _ => None,
     }
 }
@@ -163,7 +163,7 @@ fn list(folder: &Path) -> io::Result<BTreeMap<String, Metadata>> {
 
 /// Reports what others than the owner may open.
 pub fn check_modes(data_dir: &Path, leave: RepairMode) -> io::Result<Vec<FsckFinding>> {
-    let check = |open: Open| {
+    let check = |open: OpenName| {
         if leave > RepairMode::Look {
             open.close()?;
         }

@@ -1,15 +1,20 @@
 //! What stays with the patient between visits: conditions and what is prescribed for them, allergies,
 //! the care plan with its team and goal, a device at home, and the Provenance of it all.
 
-use super::chart::{Chart, Visit};
+use super::chart::{PatientChart, PatientVisit};
 use super::draw::RecordId;
 use super::kind::RecordKind;
-use super::moment::{DAY, Moment};
-use super::vocabulary::{ALLERGIES, Code, DEVICES, FAMILY_DOCTOR, hl7, snomed};
+use super::moment::{DAY, UnixMillis};
+use super::vocabulary::{ALLERGIES, ConceptCode, DEVICES, FAMILY_DOCTOR, hl7, snomed};
 
-impl Chart<'_> {
+impl PatientChart<'_> {
     /// A Condition found at `visit`; `over` is when it ended, if it did.
-    pub(super) fn condition(&mut self, visit: Visit, found: Code, over: Option<Moment>) -> RecordId {
+    pub(super) fn condition(
+        &mut self,
+        visit: PatientVisit,
+        found: ConceptCode,
+        over: Option<UnixMillis>,
+    ) -> RecordId {
         let id = self.draw.id();
         let updated = self.recorded(over.unwrap_or(visit.end));
         let person = &self.person;
@@ -38,7 +43,7 @@ impl Chart<'_> {
     }
 
     /// A MedicationRequest made at `visit` because of a Condition.
-    pub(super) fn medication(&mut self, visit: Visit, medication: Code, reason: RecordId) {
+    pub(super) fn medication(&mut self, visit: PatientVisit, medication: ConceptCode, reason: RecordId) {
         let id = self.draw.id();
         let updated = self.recorded(visit.end);
         let person = &self.person;
@@ -67,7 +72,7 @@ impl Chart<'_> {
 
     /// What is set up around the patient's chronic condition: team, goal and plan; some allergies and
     /// perhaps a device.
-    pub(super) fn care(&mut self, first: Visit, last: Visit, problem: RecordId) {
+    pub(super) fn care(&mut self, first: PatientVisit, last: PatientVisit, problem: RecordId) {
         let team = self.team(first, problem);
         let goal = self.goal(first, problem);
         self.plan(last, problem, team, goal, first.end);
@@ -82,7 +87,7 @@ impl Chart<'_> {
         }
     }
 
-    fn team(&mut self, visit: Visit, problem: RecordId) -> RecordId {
+    fn team(&mut self, visit: PatientVisit, problem: RecordId) -> RecordId {
         let id = self.draw.id();
         let updated = self.recorded(visit.end);
         let Self { person, practice, .. } = self;
@@ -109,7 +114,7 @@ impl Chart<'_> {
         id
     }
 
-    fn goal(&mut self, visit: Visit, problem: RecordId) -> RecordId {
+    fn goal(&mut self, visit: PatientVisit, problem: RecordId) -> RecordId {
         let id = self.draw.id();
         let updated = self.recorded(visit.end);
         let person = &self.person;
@@ -125,7 +130,14 @@ impl Chart<'_> {
         id
     }
 
-    fn plan(&mut self, visit: Visit, problem: RecordId, team: RecordId, goal: RecordId, since: Moment) {
+    fn plan(
+        &mut self,
+        visit: PatientVisit,
+        problem: RecordId,
+        team: RecordId,
+        goal: RecordId,
+        since: UnixMillis,
+    ) {
         let id = self.draw.id();
         let updated = self.recorded(visit.end);
         let Self { person, practice, .. } = self;
@@ -148,7 +160,7 @@ impl Chart<'_> {
         });
     }
 
-    fn allergy(&mut self, visit: Visit, index: usize) {
+    fn allergy(&mut self, visit: PatientVisit, index: usize) {
         let id = self.draw.id();
         let updated = self.recorded(visit.end);
         let person = &self.person;
@@ -169,7 +181,7 @@ impl Chart<'_> {
         });
     }
 
-    fn device(&mut self, visit: Visit) {
+    fn device(&mut self, visit: PatientVisit) {
         let id = self.draw.id();
         let kind = *self.draw.pick(DEVICES);
         let serial = 100_000 + self.draw.below(900_000);
@@ -189,7 +201,7 @@ impl Chart<'_> {
     }
 
     /// A Provenance that says the practitioner seen at `visit` is the author of `targets`.
-    pub(super) fn provenance(&mut self, visit: Visit, targets: &[(RecordKind, RecordId)]) {
+    pub(super) fn provenance(&mut self, visit: PatientVisit, targets: &[(RecordKind, RecordId)]) {
         let id = self.draw.id();
         let updated = self.recorded(visit.end);
         let practice = self.practice;

@@ -3,12 +3,12 @@
 //! behind) and [`super::care`] (what stays with the patient between visits).
 
 use super::GenerateOptions;
-use super::draw::{Draw, Owner, Purpose, RecordId};
+use super::draw::{RandomStream, RecordId, StreamOwner, StreamPurpose};
 use super::kind::RecordKind;
-use super::moment::{DAY, HOUR, MINUTE, Moment};
-use super::person::Person;
-use super::practice::{Practice, Practices};
-use super::sheets::Sheets;
+use super::moment::{DAY, HOUR, MINUTE, UnixMillis};
+use super::person::SyntheticPatient;
+use super::practice::{MedicalPractice, PracticeList};
+use super::sheets::SourceSheets;
 use super::vocabulary::ACUTE;
 
 /// How many days the visits of the set spread over, from 2015-01-05 to 2025-11-08. The rest of 2025
@@ -17,37 +17,37 @@ const DAYS: u64 = 3_960;
 
 /// One visit to the practice.
 #[derive(Clone, Copy)]
-pub(super) struct Visit {
+pub(super) struct PatientVisit {
     /// The id of the Encounter.
     pub(super) id: RecordId,
-    pub(super) start: Moment,
-    pub(super) end: Moment,
+    pub(super) start: UnixMillis,
+    pub(super) end: UnixMillis,
     /// The practitioner who was seen.
     pub(super) doctor: RecordId,
 }
 
 /// A patient's record while it is being written.
-pub(super) struct Chart<'a> {
+pub(super) struct PatientChart<'a> {
     options: &'a GenerateOptions,
-    owner: Owner,
-    pub(super) draw: Draw,
-    pub(super) person: Person,
-    pub(super) practice: &'a Practice,
-    pub(super) sheets: &'a mut Sheets,
+    owner: StreamOwner,
+    pub(super) draw: RandomStream,
+    pub(super) person: SyntheticPatient,
+    pub(super) practice: &'a MedicalPractice,
+    pub(super) sheets: &'a mut SourceSheets,
 }
 
-impl<'a> Chart<'a> {
+impl<'a> PatientChart<'a> {
     /// Opens the record of the patient with this number.
     pub(super) fn open(
         options: &'a GenerateOptions,
         number: u32,
-        practices: &'a Practices,
-        sheets: &'a mut Sheets,
+        practices: &'a PracticeList,
+        sheets: &'a mut SourceSheets,
     ) -> Self {
-        let owner = Owner::Patient(number);
+        let owner = StreamOwner::Patient(number);
         sheets.turn_to(owner);
-        let mut draw = Draw::stream(options.seed, Purpose::Record, owner);
-        let person = Person::draw(&mut draw);
+        let mut draw = RandomStream::stream(options.seed, StreamPurpose::Record, owner);
+        let person = SyntheticPatient::draw(&mut draw);
         let practice = practices.get(person.home);
         Self { options, owner, draw, person, practice, sheets }
     }
@@ -92,8 +92,8 @@ impl<'a> Chart<'a> {
     }
 
     /// The Observations besides those above, each at one of the visits.
-    fn more_observations(mut self, visits: &[Visit]) {
-        self.draw = Draw::stream(self.options.seed, Purpose::Observations, self.owner);
+    fn more_observations(mut self, visits: &[PatientVisit]) {
+        self.draw = RandomStream::stream(self.options.seed, StreamPurpose::Observations, self.owner);
         for _ in 0..self.options.observations {
             let visit = *self.draw.pick(visits);
             self.single_observation(visit);
@@ -101,17 +101,17 @@ impl<'a> Chart<'a> {
     }
 
     /// A visit and the note on it, as the targets of a Provenance.
-    fn noted(&mut self, visit: Visit) -> [(RecordKind, RecordId); 2] {
+    fn noted(&mut self, visit: PatientVisit) -> [(RecordKind, RecordId); 2] {
         let note = self.note(visit);
         [(RecordKind::Encounter, visit.id), (RecordKind::DocumentReference, note)]
     }
 
     /// When the record of something that was over at `done` was last changed: within two days of it.
-    pub(super) fn recorded(&mut self, done: Moment) -> Moment {
+    pub(super) fn recorded(&mut self, done: UnixMillis) -> UnixMillis {
         done.plus(self.draw.below(48 * HOUR))
     }
 
-    fn patient(&mut self, visit: Visit) {
+    fn patient(&mut self, visit: PatientVisit) {
         let updated = self.recorded(visit.end);
         let Self { person, practice, .. } = self;
         self.sheets.resource(RecordKind::Patient, person.id, updated, |json| {
@@ -120,7 +120,7 @@ impl<'a> Chart<'a> {
     }
 
     /// Something that passes, and for which something is given two times in five.
-    fn acute_illness(&mut self, visit: Visit) {
+    fn acute_illness(&mut self, visit: PatientVisit) {
         let acute = self.draw.pick(ACUTE);
         let over = visit.end.plus((5 + self.draw.below(20)) * DAY);
         let condition = self.condition(visit, acute.condition, Some(over));
@@ -133,15 +133,15 @@ impl<'a> Chart<'a> {
     ///
     /// The time there was is cut into as many slots as there are visits; each visit falls in its own
     /// and ends the day it began, so that no two overlap.
-    fn draw_visits(&mut self) -> Vec<Visit> {
+    fn draw_visits(&mut self) -> Vec<PatientVisit> {
         let joined = self.draw.below(2_500);
         let count = 5 + self.draw.below(3);
         let slot = (DAYS - joined) / count;
         let visit = |number| {
             let day = joined + number * slot + self.draw.below(slot);
-            let opening = Moment::midnight(2015, 1, 5).plus(day * DAY + 8 * HOUR);
+            let opening = UnixMillis::midnight(2015, 1, 5).plus(day * DAY + 8 * HOUR);
             let start = opening.plus(self.draw.below(9 * 60) * MINUTE);
-            Visit {
+            PatientVisit {
                 id: self.draw.id(),
                 start,
                 end: start.plus((10 + self.draw.below(40)) * MINUTE),

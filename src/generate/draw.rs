@@ -2,17 +2,17 @@
 //! reducing its raw 64-bit words. Nothing here goes through `rand`'s distributions, whose algorithms
 //! may change between versions and with them every byte of the output.
 //!
-//! What an option adds is drawn from streams of its own (`Purpose`), so that it changes nothing else.
+//! What an option adds is drawn from streams of its own (`StreamPurpose`), so that it changes nothing else.
 
 use rand::Rng;
 use rand_pcg::Pcg64Mcg;
 
-use super::json::Show;
+use super::json::JsonText;
 use super::options::ResourceShare;
 
 /// What a stream is drawn for.
 #[derive(Clone, Copy)]
-pub(super) enum Purpose {
+pub(super) enum StreamPurpose {
     /// The facts and the record of a patient, as they are whatever the options.
     Record,
     /// The Observations besides those of the record.
@@ -31,7 +31,7 @@ pub(super) enum Purpose {
 
 /// Whose stream it is.
 #[derive(Clone, Copy)]
-pub(super) enum Owner {
+pub(super) enum StreamOwner {
     /// The practices, all together.
     Practices,
     /// The patient with this number.
@@ -42,25 +42,25 @@ pub(super) enum Owner {
 
 /// One deterministic stream of draws.
 #[derive(Clone)]
-pub(super) struct Draw(Pcg64Mcg);
+pub(super) struct RandomStream(Pcg64Mcg);
 
-impl Draw {
+impl RandomStream {
     /// The stream of `owner` for `purpose` in the set made with `seed`.
-    pub(super) fn stream(seed: u64, purpose: Purpose, owner: Owner) -> Self {
+    pub(super) fn stream(seed: u64, purpose: StreamPurpose, owner: StreamOwner) -> Self {
         let owner = match (purpose, owner) {
-            (Purpose::Record, Owner::Practices) => return Self::numbered(seed, u64::MAX),
-            (_, Owner::Patient(number)) => u64::from(number),
-            (_, Owner::Practices) => 1 << 32,
-            (_, Owner::Group(number)) => 2 << 32 | u64::from(number),
+            (StreamPurpose::Record, StreamOwner::Practices) => return Self::numbered(seed, u64::MAX),
+            (_, StreamOwner::Patient(number)) => u64::from(number),
+            (_, StreamOwner::Practices) => 1 << 32,
+            (_, StreamOwner::Group(number)) => 2 << 32 | u64::from(number),
         };
         let purpose = match purpose {
-            Purpose::Record => 0,
-            Purpose::Observations => 1,
-            Purpose::Updates => 2,
-            Purpose::Narrative => 3,
-            Purpose::Mess => 4,
-            Purpose::Odd => 5,
-            Purpose::Cohort(number) => 16 + u64::from(number),
+            StreamPurpose::Record => 0,
+            StreamPurpose::Observations => 1,
+            StreamPurpose::Updates => 2,
+            StreamPurpose::Narrative => 3,
+            StreamPurpose::Mess => 4,
+            StreamPurpose::Odd => 5,
+            StreamPurpose::Cohort(number) => 16 + u64::from(number),
         };
         Self::numbered(seed, purpose << 40 | owner)
     }
@@ -133,7 +133,7 @@ impl Draw {
 #[derive(Clone, Copy)]
 pub(super) struct RecordId([u8; 36]);
 
-impl Show for RecordId {
+impl JsonText for RecordId {
     fn show(&self, out: &mut Vec<u8>) {
         out.extend_from_slice(&self.0);
     }

@@ -3,13 +3,13 @@
 //! again, or for a cohort one number a patient, and a group's line goes to its file in pieces, so that
 //! neither patients nor lines need fit in memory.
 
-use super::draw::{Draw, Owner, Purpose, RecordId};
-use super::json::Show;
+use super::draw::{RandomStream, RecordId, StreamOwner, StreamPurpose};
+use super::json::JsonText;
 use super::kind::RecordKind;
-use super::moment::Moment;
-use super::person::Person;
-use super::practice::Practices;
-use super::sheets::Sheets;
+use super::moment::UnixMillis;
+use super::person::SyntheticPatient;
+use super::practice::PracticeList;
+use super::sheets::SourceSheets;
 use super::vocabulary::CHRONIC;
 use super::{GenerateError, GenerateOptions};
 
@@ -22,12 +22,12 @@ const COHORT_PERCENT: u64 = 10;
 /// [`GenerateError::Write`] if the file does not take the bytes.
 pub(super) fn write_all(
     options: &GenerateOptions,
-    practices: &Practices,
-    sheets: &mut Sheets,
+    practices: &PracticeList,
+    sheets: &mut SourceSheets,
 ) -> Result<(), GenerateError> {
     let mut groups = GroupRecord { options, sheets, number: 0 };
     groups.write_those("All_Patients", "All patients", |_| true)?;
-    for number in 0..Practices::COUNT {
+    for number in 0..PracticeList::COUNT {
         let name = ("Patients of ", practices.get(number).name);
         let id = ("practice-", number as u64 + 1);
         groups.write_those(id, name, |person| person.home == number)?;
@@ -43,7 +43,7 @@ pub(super) fn write_all(
 /// The groups on their way to their sheet.
 struct GroupRecord<'a> {
     options: &'a GenerateOptions,
-    sheets: &'a mut Sheets,
+    sheets: &'a mut SourceSheets,
     /// Of the next group. One that is left out has its number all the same.
     number: u32,
 }
@@ -52,13 +52,14 @@ impl GroupRecord<'_> {
     /// Writes the group of those who by their first facts belong to it.
     fn write_those(
         &mut self,
-        id: impl Show,
-        name: impl Show,
-        belongs: impl Fn(&Person) -> bool,
+        id: impl JsonText,
+        name: impl JsonText,
+        belongs: impl Fn(&SyntheticPatient) -> bool,
     ) -> Result<(), GenerateError> {
         let options = self.options;
-        let those =
-            (0..options.patients).map(|patient| Person::numbered(options.seed, patient)).filter(belongs);
+        let those = (0..options.patients)
+            .map(|patient| SyntheticPatient::numbered(options.seed, patient))
+            .filter(belongs);
         self.write(id, name, those.map(|person| person.id))
     }
 
@@ -66,19 +67,20 @@ impl GroupRecord<'_> {
     fn write_cohort(&mut self, number: u16) -> Result<(), GenerateError> {
         let options = self.options;
         let drawn = |patient: &u32| {
-            let owner = Owner::Patient(*patient);
-            Draw::stream(options.seed, Purpose::Cohort(number), owner).chance(COHORT_PERCENT)
+            let owner = StreamOwner::Patient(*patient);
+            RandomStream::stream(options.seed, StreamPurpose::Cohort(number), owner).chance(COHORT_PERCENT)
         };
-        let members =
-            (0..options.patients).filter(drawn).map(|patient| Person::numbered(options.seed, patient).id);
+        let members = (0..options.patients)
+            .filter(drawn)
+            .map(|patient| SyntheticPatient::numbered(options.seed, patient).id);
         let number = u64::from(number);
         self.write(("cohort-", number), ("Cohort ", number), members)
     }
 
     fn write(
         &mut self,
-        id: impl Show,
-        name: impl Show,
+        id: impl JsonText,
+        name: impl JsonText,
         members: impl Iterator<Item = RecordId>,
     ) -> Result<(), GenerateError> {
         let mut members = members.peekable();
@@ -87,8 +89,8 @@ impl GroupRecord<'_> {
         if members.peek().is_none() {
             return Ok(());
         }
-        self.sheets.turn_to(Owner::Group(number));
-        let json = self.sheets.begin(RecordKind::Group, id, Moment::midnight(2025, 12, 30));
+        self.sheets.turn_to(StreamOwner::Group(number));
+        let json = self.sheets.begin(RecordKind::Group, id, UnixMillis::midnight(2025, 12, 30));
         json.set("active");
         json.text("type", "person");
         json.set("actual");

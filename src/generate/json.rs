@@ -1,18 +1,18 @@
 //! A writer of compact JSON into one reusable byte buffer: it sets the commas and the quotes, and
 //! knows the few FHIR shapes that come back everywhere (a coded concept, a reference, a quantity).
 //! Strings are not escaped: all of them come from this room's own tables, which hold nothing that
-//! needs it, as a debug assertion checks. `Raw` is for text that is escaped already.
+//! needs it, as a debug assertion checks. `RawJson` is for text that is escaped already.
 
 use super::kind::RecordKind;
-use super::vocabulary::Code;
+use super::vocabulary::ConceptCode;
 
 /// Something that can be shown as text inside a JSON string, with no quotes of its own.
-pub(super) trait Show {
+pub(super) trait JsonText {
     /// Appends the text to `out`.
     fn show(&self, out: &mut Vec<u8>);
 }
 
-impl Show for &str {
+impl JsonText for &str {
     fn show(&self, out: &mut Vec<u8>) {
         debug_assert!(
             !self.bytes().any(|byte| byte < b' ' || byte == b'"' || byte == b'\\'),
@@ -24,22 +24,22 @@ impl Show for &str {
 
 /// Text that is JSON as it stands, or escaped for a JSON string.
 #[derive(Clone, Copy)]
-pub(super) struct Raw<'a>(pub(super) &'a str);
+pub(super) struct RawJson<'a>(pub(super) &'a str);
 
-impl Show for Raw<'_> {
+impl JsonText for RawJson<'_> {
     fn show(&self, out: &mut Vec<u8>) {
         out.extend_from_slice(self.0.as_bytes());
     }
 }
 
-impl Show for u64 {
+impl JsonText for u64 {
     fn show(&self, out: &mut Vec<u8>) {
         show_padded(*self, 1, out);
     }
 }
 
 /// Two shown one after the other.
-impl<A: Show, B: Show> Show for (A, B) {
+impl<A: JsonText, B: JsonText> JsonText for (A, B) {
     fn show(&self, out: &mut Vec<u8>) {
         self.0.show(out);
         self.1.show(out);
@@ -47,7 +47,7 @@ impl<A: Show, B: Show> Show for (A, B) {
 }
 
 /// Three shown one after the other.
-impl<A: Show, B: Show, C: Show> Show for (A, B, C) {
+impl<A: JsonText, B: JsonText, C: JsonText> JsonText for (A, B, C) {
     fn show(&self, out: &mut Vec<u8>) {
         self.0.show(out);
         self.1.show(out);
@@ -56,16 +56,16 @@ impl<A: Show, B: Show, C: Show> Show for (A, B, C) {
 }
 
 /// A decimal number kept as an integer, so that its digits never depend on how floats are printed:
-/// `Scaled { value: 372, decimals: 1 }` is shown as `37.2`.
+/// `ScaledNumber { value: 372, decimals: 1 }` is shown as `37.2`.
 #[derive(Clone, Copy)]
-pub(super) struct Scaled {
+pub(super) struct ScaledNumber {
     /// The number times ten to the power of `decimals`.
     pub(super) value: u64,
     /// How many digits stand after the point.
     pub(super) decimals: u32,
 }
 
-impl Show for Scaled {
+impl JsonText for ScaledNumber {
     fn show(&self, out: &mut Vec<u8>) {
         let unit = 10_u64.pow(self.decimals);
         (self.value / unit).show(out);
@@ -90,7 +90,7 @@ pub(super) fn show_padded(mut value: u64, width: usize, out: &mut Vec<u8>) {
 
 /// JSON text being written. The caller opens and closes in the right order; closures see to that
 /// nearly everywhere.
-pub(super) struct Json {
+pub(super) struct JsonWriter {
     /// What has been written and not yet taken away.
     pub(super) bytes: Vec<u8>,
     /// Whether the next value is the first of its object or array, and so takes no comma. Kept apart
@@ -98,7 +98,7 @@ pub(super) struct Json {
     first: bool,
 }
 
-impl Json {
+impl JsonWriter {
     /// An empty buffer; it grows once to its working size and is then reused.
     pub(super) fn new() -> Self {
         Self { bytes: Vec::new(), first: true }
@@ -133,13 +133,13 @@ impl Json {
     }
 
     /// `"key":"value"`
-    pub(super) fn text(&mut self, key: &str, value: impl Show) {
+    pub(super) fn text(&mut self, key: &str, value: impl JsonText) {
         self.key(key);
         self.quoted(value);
     }
 
     /// `"key":value`, for numbers.
-    pub(super) fn number(&mut self, key: &str, value: impl Show) {
+    pub(super) fn number(&mut self, key: &str, value: impl JsonText) {
         self.key(key);
         value.show(&mut self.bytes);
     }
@@ -194,38 +194,38 @@ impl Json {
     }
 
     /// `"value"` as an item of an array.
-    pub(super) fn word(&mut self, value: impl Show) {
+    pub(super) fn word(&mut self, value: impl JsonText) {
         self.comma();
         self.quoted(value);
     }
 
     /// A CodeableConcept under `key`.
-    pub(super) fn concept(&mut self, key: &str, code: Code) {
+    pub(super) fn concept(&mut self, key: &str, code: ConceptCode) {
         self.object(key, |json| json.only("coding", |json| json.coding_body(code)));
     }
 
     /// An array of one CodeableConcept under `key`.
-    pub(super) fn concepts(&mut self, key: &str, code: Code) {
+    pub(super) fn concepts(&mut self, key: &str, code: ConceptCode) {
         self.only(key, |json| json.only("coding", |json| json.coding_body(code)));
     }
 
     /// A Coding under `key`.
-    pub(super) fn coding(&mut self, key: &str, code: Code) {
+    pub(super) fn coding(&mut self, key: &str, code: ConceptCode) {
         self.object(key, |json| json.coding_body(code));
     }
 
     /// A Reference to another resource of the set under `key`.
-    pub(super) fn link(&mut self, key: &str, kind: RecordKind, id: impl Show) {
+    pub(super) fn link(&mut self, key: &str, kind: RecordKind, id: impl JsonText) {
         self.object(key, |json| json.text("reference", (kind.name(), "/", id)));
     }
 
     /// A Reference to another resource of the set as an item of an array.
-    pub(super) fn link_item(&mut self, kind: RecordKind, id: impl Show) {
+    pub(super) fn link_item(&mut self, kind: RecordKind, id: impl JsonText) {
         self.item(|json| json.text("reference", (kind.name(), "/", id)));
     }
 
     /// A Quantity in a UCUM unit under `key`.
-    pub(super) fn quantity(&mut self, key: &str, value: Scaled, unit: &str) {
+    pub(super) fn quantity(&mut self, key: &str, value: ScaledNumber, unit: &str) {
         self.object(key, |json| {
             json.number("value", value);
             json.text("unit", unit);
@@ -234,13 +234,13 @@ impl Json {
         });
     }
 
-    fn coding_body(&mut self, code: Code) {
+    fn coding_body(&mut self, code: ConceptCode) {
         self.text("system", code.system);
         self.text("code", code.code);
         self.text("display", code.display);
     }
 
-    fn quoted(&mut self, value: impl Show) {
+    fn quoted(&mut self, value: impl JsonText) {
         self.bytes.push(b'"');
         value.show(&mut self.bytes);
         self.bytes.push(b'"');

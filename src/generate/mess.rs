@@ -1,9 +1,9 @@
 //! The mess around resources: line ends, blank lines, white space, a byte order mark, missing last
 //! line ends, and lines that are not resources.
 
-use super::draw::{Draw, Owner, Purpose};
+use super::draw::{RandomStream, StreamOwner, StreamPurpose};
 use super::kind::RecordKind;
-use super::sheets::Sheet;
+use super::sheets::SourceSheet;
 
 /// Lines that are not resources, each in its own way.
 pub(super) const BROKEN: &[&[u8]] = &[
@@ -23,24 +23,24 @@ pub(super) const BROKEN: &[&[u8]] = &[
 const MARKED: RecordKind = RecordKind::Patient;
 
 /// The mess around the resources of one owner.
-pub(super) struct Mess {
+pub(super) struct MessWriter {
     seed: u64,
-    draw: Draw,
+    draw: RandomStream,
 }
 
-impl Mess {
+impl MessWriter {
     /// The mess around the practices' resources.
     pub(super) fn new(seed: u64) -> Self {
-        Self { seed, draw: Draw::stream(seed, Purpose::Mess, Owner::Practices) }
+        Self { seed, draw: RandomStream::stream(seed, StreamPurpose::Mess, StreamOwner::Practices) }
     }
 
     /// Turns to the resources of `owner`.
-    pub(super) fn turn_to(&mut self, owner: Owner) {
-        self.draw = Draw::stream(self.seed, Purpose::Mess, owner);
+    pub(super) fn turn_to(&mut self, owner: StreamOwner) {
+        self.draw = RandomStream::stream(self.seed, StreamPurpose::Mess, owner);
     }
 
     /// Puts something, or mostly nothing, before the next resource of `sheet`.
-    pub(super) fn before(&mut self, sheet: &mut Sheet) {
+    pub(super) fn before(&mut self, sheet: &mut SourceSheet) {
         if sheet.name() == MARKED.name() && sheet.is_blank() {
             sheet.json.bytes.extend_from_slice(b"\xEF\xBB\xBF");
         }

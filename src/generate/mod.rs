@@ -29,10 +29,10 @@ use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
 
-use chart::Chart;
-use draw::{Draw, Owner, Purpose};
-use practice::Practices;
-use sheets::Sheets;
+use chart::PatientChart;
+use draw::{RandomStream, StreamOwner, StreamPurpose};
+use practice::PracticeList;
+use sheets::SourceSheets;
 
 pub use options::{GenerateOptions, ResourceShare};
 
@@ -126,11 +126,11 @@ pub fn generate(
     progress: &mut dyn FnMut(u32),
 ) -> Result<GenerateSummary, GenerateError> {
     prepare(&options.out)?;
-    let mut sheets = Sheets::new(options);
-    let mut draw = Draw::stream(options.seed, Purpose::Record, Owner::Practices);
-    let practices = Practices::write(&mut draw, &mut sheets);
+    let mut sheets = SourceSheets::new(options);
+    let mut draw = RandomStream::stream(options.seed, StreamPurpose::Record, StreamOwner::Practices);
+    let practices = PracticeList::write(&mut draw, &mut sheets);
     for patient in 0..options.patients {
-        Chart::open(options, patient, &practices, &mut sheets).write();
+        PatientChart::open(options, patient, &practices, &mut sheets).write();
         if options.mess {
             odd::write(options, patient, &mut sheets);
         }

@@ -5,7 +5,7 @@
 use jiff::civil::{Date, DateTime, date};
 use jiff::tz::Offset;
 
-use super::json::{Show, show_padded};
+use super::json::{JsonText, show_padded};
 
 /// Milliseconds in a minute.
 pub(super) const MINUTE: u64 = 60_000;
@@ -16,9 +16,9 @@ pub(super) const DAY: u64 = 24 * HOUR;
 
 /// Milliseconds since 1970-01-01T00:00:00Z. Shown as an instant: `2019-03-04T10:15:00.123Z`.
 #[derive(Clone, Copy)]
-pub(super) struct Moment(i64);
+pub(super) struct UnixMillis(i64);
 
-impl Moment {
+impl UnixMillis {
     /// The first instant of a day of the Gregorian calendar.
     pub(super) fn midnight(year: i16, month: i8, day: i8) -> Self {
         let start = date(year, month, day).at(0, 0, 0, 0);
@@ -33,8 +33,8 @@ impl Moment {
     }
 
     /// The day it falls on.
-    pub(super) fn day(self) -> Day {
-        Day(self.civil().date())
+    pub(super) fn day(self) -> CalendarDay {
+        CalendarDay(self.civil().date())
     }
 
     /// The calendar year it falls in.
@@ -49,10 +49,10 @@ impl Moment {
     }
 }
 
-impl Show for Moment {
+impl JsonText for UnixMillis {
     fn show(&self, out: &mut Vec<u8>) {
         let civil = self.civil();
-        Day(civil.date()).show(out);
+        CalendarDay(civil.date()).show(out);
         for (mark, part) in [(b'T', civil.hour()), (b':', civil.minute()), (b':', civil.second())] {
             out.push(mark);
             show_padded(part as u64, 2, out);
@@ -65,9 +65,9 @@ impl Show for Moment {
 
 /// A calendar day. Shown as a date: `2019-03-04`.
 #[derive(Clone, Copy)]
-pub(super) struct Day(Date);
+pub(super) struct CalendarDay(Date);
 
-impl Show for Day {
+impl JsonText for CalendarDay {
     fn show(&self, out: &mut Vec<u8>) {
         show_padded(self.0.year() as u64, 4, out);
         out.push(b'-');

@@ -1,12 +1,12 @@
 //! Who a patient is: the facts drawn first from the patient's stream, before any record. Groups draw
 //! them again to find their members, and so nothing need be kept of a patient once it is written.
 
-use super::draw::{Draw, Owner, Purpose, RecordId};
-use super::json::{Json, Scaled};
+use super::draw::{RandomStream, RecordId, StreamOwner, StreamPurpose};
+use super::json::{JsonWriter, ScaledNumber};
 use super::kind::RecordKind;
-use super::moment::{DAY, Moment};
-use super::practice::{Practice, Practices};
-use super::vocabulary::{CHRONIC, Chronic, Measure, code, hl7};
+use super::moment::{DAY, UnixMillis};
+use super::practice::{MedicalPractice, PracticeList};
+use super::vocabulary::{CHRONIC, ChronicCondition, ClinicalMeasure, code, hl7};
 
 /// Given names, obviously of nobody; a number always follows.
 pub(super) const FEMALE: &[&str] =
@@ -28,7 +28,7 @@ pub(super) const FAMILY: &[&str] = &[
 pub(super) const TOWNS: &[&str] = &["Mockton", "Sampleford", "Testbury", "Fixture Falls"];
 
 /// The lasting facts about one patient.
-pub(super) struct Person {
+pub(super) struct SyntheticPatient {
     pub(super) id: RecordId,
     /// The number of the practice the patient is registered with.
     pub(super) home: usize,
@@ -40,50 +40,50 @@ pub(super) struct Person {
     female: bool,
     given: (&'static str, u64),
     family: (&'static str, u64),
-    born: Moment,
+    born: UnixMillis,
     town: &'static str,
     street: u64,
 }
 
-impl Person {
+impl SyntheticPatient {
     /// The patient with this number in the set made with `seed`.
     pub(super) fn numbered(seed: u64, number: u32) -> Self {
-        Self::draw(&mut Draw::stream(seed, Purpose::Record, Owner::Patient(number)))
+        Self::draw(&mut RandomStream::stream(seed, StreamPurpose::Record, StreamOwner::Patient(number)))
     }
 
     /// Draws the patient that a fresh stream stands for.
-    pub(super) fn draw(draw: &mut Draw) -> Self {
+    pub(super) fn draw(draw: &mut RandomStream) -> Self {
         let id = draw.id();
         let female = draw.chance(51);
         Self {
             id,
-            home: draw.index(Practices::COUNT),
+            home: draw.index(PracticeList::COUNT),
             ailment: draw.index(CHRONIC.len()),
             build: draw.below(90),
             female,
             given: (*draw.pick(if female { FEMALE } else { MALE }), 100 + draw.below(900)),
             family: (*draw.pick(FAMILY), 100 + draw.below(900)),
             // Adults all, since the tables hold no paediatrics.
-            born: Moment::midnight(1935, 1, 1).plus(draw.below(62 * 365) * DAY),
+            born: UnixMillis::midnight(1935, 1, 1).plus(draw.below(62 * 365) * DAY),
             town: *draw.pick(TOWNS),
             street: 1 + draw.below(999),
         }
     }
 
     /// The condition the patient lives with.
-    pub(super) fn chronic(&self) -> &'static Chronic {
+    pub(super) fn chronic(&self) -> &'static ChronicCondition {
         &CHRONIC[self.ailment]
     }
 
     /// A value of `measure` for this patient, as it happens to be today.
-    pub(super) fn measure(&self, measure: &Measure, draw: &mut Draw) -> Scaled {
+    pub(super) fn measure(&self, measure: &ClinicalMeasure, draw: &mut RandomStream) -> ScaledNumber {
         let today = self.build + draw.below(11);
         let value = measure.low + (measure.high - measure.low) * today / 100;
-        Scaled { value, decimals: measure.decimals }
+        ScaledNumber { value, decimals: measure.decimals }
     }
 
     /// The elements of the Patient resource after `meta`.
-    pub(super) fn write(&self, json: &mut Json, practice: &Practice, doctor: RecordId) {
+    pub(super) fn write(&self, json: &mut JsonWriter, practice: &MedicalPractice, doctor: RecordId) {
         json.only("identifier", |json| {
             json.text("use", "usual");
             json.concept("type", hl7!("v2-0203", "MR", "Medical record number"));
@@ -112,13 +112,13 @@ impl Person {
 }
 
 /// The parts of a HumanName.
-pub(super) fn name(json: &mut Json, given: (&str, u64), family: (&str, u64)) {
+pub(super) fn name(json: &mut JsonWriter, given: (&str, u64), family: (&str, u64)) {
     json.text("family", family);
     json.array("given", |json| json.word(given));
 }
 
 /// The parts of an Address in a state and a postal code that do not exist.
-pub(super) fn address(json: &mut Json, street: u64, town: &str) {
+pub(super) fn address(json: &mut JsonWriter, street: u64, town: &str) {
     json.array("line", |json| json.word((street, " Specimen Street")));
     json.text("city", town);
     json.text("state", "ZZ");

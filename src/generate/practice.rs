@@ -1,11 +1,11 @@
 //! The three practices the patients go to, each with one location and four practitioners. They are
 //! drawn from a stream of their own and are the same for any number of patients.
 
-use super::draw::{Draw, RecordId};
+use super::draw::{RandomStream, RecordId};
 use super::kind::RecordKind;
-use super::moment::{DAY, Moment};
+use super::moment::{DAY, UnixMillis};
 use super::person::{FAMILY, FEMALE, MALE, TOWNS, address, name};
-use super::sheets::Sheets;
+use super::sheets::SourceSheets;
 use super::vocabulary::{FAMILY_DOCTOR, hl7};
 
 /// The names of the practices.
@@ -15,24 +15,24 @@ const NAMES: [&str; 3] = ["Fictional Family Practice", "Mockton Health Center", 
 const STAFF: usize = 4;
 
 /// The practices, in the order of their numbers.
-pub(super) struct Practices(Vec<Practice>);
+pub(super) struct PracticeList(Vec<MedicalPractice>);
 
 /// One practice: what the patients' records refer to.
-pub(super) struct Practice {
+pub(super) struct MedicalPractice {
     pub(super) name: &'static str,
     pub(super) organization: RecordId,
     pub(super) location: RecordId,
     pub(super) staff: [RecordId; STAFF],
 }
 
-impl Practices {
+impl PracticeList {
     /// How many there are.
     pub(super) const COUNT: usize = NAMES.len();
 
     /// Draws the practices and writes their resources.
-    pub(super) fn write(draw: &mut Draw, sheets: &mut Sheets) -> Self {
+    pub(super) fn write(draw: &mut RandomStream, sheets: &mut SourceSheets) -> Self {
         let write_one = |name| {
-            let practice = Practice {
+            let practice = MedicalPractice {
                 name,
                 organization: draw.id(),
                 location: draw.id(),
@@ -44,14 +44,14 @@ impl Practices {
         Self(NAMES.into_iter().map(write_one).collect())
     }
 
-    /// The practice numbered `number`, below [`Practices::COUNT`].
-    pub(super) fn get(&self, number: usize) -> &Practice {
+    /// The practice numbered `number`, below [`PracticeList::COUNT`].
+    pub(super) fn get(&self, number: usize) -> &MedicalPractice {
         &self.0[number]
     }
 }
 
-impl Practice {
-    fn write(&self, draw: &mut Draw, sheets: &mut Sheets) {
+impl MedicalPractice {
+    fn write(&self, draw: &mut RandomStream, sheets: &mut SourceSheets) {
         let town = *draw.pick(TOWNS);
         let street = 1 + draw.below(99);
         sheets.resource(RecordKind::Organization, self.organization, updated(draw), |json| {
@@ -78,7 +78,7 @@ impl Practice {
         }
     }
 
-    fn write_practitioner(&self, id: RecordId, draw: &mut Draw, sheets: &mut Sheets) {
+    fn write_practitioner(&self, id: RecordId, draw: &mut RandomStream, sheets: &mut SourceSheets) {
         let female = draw.chance(50);
         let names = if female { FEMALE } else { MALE };
         let given = (*draw.pick(names), 100 + draw.below(900));
@@ -104,6 +104,6 @@ impl Practice {
 }
 
 /// When a resource of the practice was last changed: any time from 2015 to the middle of December 2025.
-fn updated(draw: &mut Draw) -> Moment {
-    Moment::midnight(2015, 1, 1).plus(draw.below(4_000 * DAY))
+fn updated(draw: &mut RandomStream) -> UnixMillis {
+    UnixMillis::midnight(2015, 1, 1).plus(draw.below(4_000 * DAY))
 }

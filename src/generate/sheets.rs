@@ -7,13 +7,13 @@ use std::fs::File;
 use std::io::Write;
 use std::path::{Path, PathBuf};
 
-use super::draw::Owner;
-use super::json::{Json, Show};
+use super::draw::StreamOwner;
+use super::json::{JsonText, JsonWriter};
 use super::kind::RecordKind;
-use super::mess::{BROKEN, Mess};
-use super::moment::Moment;
+use super::mess::{BROKEN, MessWriter};
+use super::moment::UnixMillis;
 use super::options::GenerateOptions;
-use super::variation::Variation;
+use super::variation::OptionStreams;
 use super::{FileSummary, GenerateError, GenerateSummary};
 
 /// A sheet is emptied into its file when it holds this many bytes.
@@ -23,19 +23,19 @@ const SPILL: usize = 256 * 1024;
 const MIXED: usize = RecordKind::ALL.len();
 
 /// All the sheets of one run.
-pub(super) struct Sheets {
-    sheets: Vec<Sheet>,
-    variation: Variation,
-    mess: Option<Mess>,
+pub(super) struct SourceSheets {
+    sheets: Vec<SourceSheet>,
+    variation: OptionStreams,
+    mess: Option<MessWriter>,
 }
 
-impl Sheets {
+impl SourceSheets {
     /// Sheets that will write to `<out>/<name>.ndjson`. No file is made before it has a line.
     pub(super) fn new(options: &GenerateOptions) -> Self {
         let names = RecordKind::ALL.iter().map(|kind| kind.name()).chain(["mixed"]);
-        let sheets = names.map(|name| Sheet::new(name, &options.out)).collect();
-        let mess = options.mess.then(|| Mess::new(options.seed));
-        let mut sheets = Self { sheets, variation: Variation::new(options), mess };
+        let sheets = names.map(|name| SourceSheet::new(name, &options.out)).collect();
+        let mess = options.mess.then(|| MessWriter::new(options.seed));
+        let mut sheets = Self { sheets, variation: OptionStreams::new(options), mess };
         if options.mess {
             BROKEN.iter().for_each(|line| sheets.mixed().broken(line));
         }
@@ -43,7 +43,7 @@ impl Sheets {
     }
 
     /// Turns to the resources of `owner`.
-    pub(super) fn turn_to(&mut self, owner: Owner) {
+    pub(super) fn turn_to(&mut self, owner: StreamOwner) {
         self.variation.turn_to(owner);
         if let Some(mess) = &mut self.mess {
             mess.turn_to(owner);
@@ -51,12 +51,12 @@ impl Sheets {
     }
 
     /// The sheet of one type.
-    pub(super) fn sheet(&mut self, kind: RecordKind) -> &mut Sheet {
+    pub(super) fn sheet(&mut self, kind: RecordKind) -> &mut SourceSheet {
         &mut self.sheets[kind as usize]
     }
 
     /// The sheet for all types.
-    pub(super) fn mixed(&mut self) -> &mut Sheet {
+    pub(super) fn mixed(&mut self) -> &mut SourceSheet {
         &mut self.sheets[MIXED]
     }
 
@@ -64,28 +64,33 @@ impl Sheets {
     pub(super) fn resource(
         &mut self,
         kind: RecordKind,
-        id: impl Show,
-        updated: Moment,
-        body: impl FnOnce(&mut Json),
+        id: impl JsonText,
+        updated: UnixMillis,
+        body: impl FnOnce(&mut JsonWriter),
     ) {
         body(self.begin(kind, id, updated));
         self.end(kind);
     }
 
-    /// As [`Sheets::resource`], on the sheet for all types.
+    /// As [`SourceSheets::resource`], on the sheet for all types.
     pub(super) fn odd(
         &mut self,
         kind: RecordKind,
-        id: impl Show,
-        updated: Moment,
-        body: impl FnOnce(&mut Json),
+        id: impl JsonText,
+        updated: UnixMillis,
+        body: impl FnOnce(&mut JsonWriter),
     ) {
         body(self.begin_on(MIXED, kind, id, updated));
         self.end_on(MIXED);
     }
 
     /// Starts a resource with the elements that all of them have.
-    pub(super) fn begin(&mut self, kind: RecordKind, id: impl Show, updated: Moment) -> &mut Json {
+    pub(super) fn begin(
+        &mut self,
+        kind: RecordKind,
+        id: impl JsonText,
+        updated: UnixMillis,
+    ) -> &mut JsonWriter {
         self.begin_on(kind as usize, kind, id, updated)
     }
 
@@ -94,7 +99,13 @@ impl Sheets {
         self.end_on(kind as usize);
     }
 
-    fn begin_on(&mut self, index: usize, kind: RecordKind, id: impl Show, updated: Moment) -> &mut Json {
+    fn begin_on(
+        &mut self,
+        index: usize,
+        kind: RecordKind,
+        id: impl JsonText,
+        updated: UnixMillis,
+    ) -> &mut JsonWriter {
         let sheet = &mut self.sheets[index];
         if let Some(mess) = &mut self.mess {
             mess.before(sheet);
@@ -123,20 +134,20 @@ impl Sheets {
     /// Empties the sheets that are full.
     ///
     /// # Errors
-    /// As for [`Sheet::spill_when_full`].
+    /// As for [`SourceSheet::spill_when_full`].
     pub(super) fn spill_full(&mut self) -> Result<(), GenerateError> {
-        self.sheets.iter_mut().try_for_each(Sheet::spill_when_full)
+        self.sheets.iter_mut().try_for_each(SourceSheet::spill_when_full)
     }
 
     /// Writes out what is left and says what was written. In a mess, every other file loses the line
     /// break at its end.
     ///
     /// # Errors
-    /// As for [`Sheet::spill_when_full`].
+    /// As for [`SourceSheet::spill_when_full`].
     pub(super) fn finish(mut self) -> Result<GenerateSummary, GenerateError> {
-        self.sheets.iter_mut().try_for_each(Sheet::spill)?;
+        self.sheets.iter_mut().try_for_each(SourceSheet::spill)?;
         if self.mess.is_some() {
-            self.sheets.iter_mut().step_by(2).try_for_each(Sheet::cut_line_break)?;
+            self.sheets.iter_mut().step_by(2).try_for_each(SourceSheet::cut_line_break)?;
         }
         let files = self.sheets.iter().filter(|sheet| sheet.bytes > 0).map(|sheet| FileSummary {
             name: sheet.name,
@@ -149,23 +160,23 @@ impl Sheets {
 }
 
 /// The lines of one file on their way to it.
-pub(super) struct Sheet {
+pub(super) struct SourceSheet {
     name: &'static str,
     path: PathBuf,
     /// Opened when the first bytes are written.
     file: Option<File>,
     /// The text not yet in the file.
-    pub(super) json: Json,
+    pub(super) json: JsonWriter,
     resources: u64,
     broken_lines: u64,
     /// Bytes already in the file.
     bytes: u64,
 }
 
-impl Sheet {
+impl SourceSheet {
     fn new(name: &'static str, folder: &Path) -> Self {
         let path = folder.join(name).with_extension("ndjson");
-        Self { name, path, file: None, json: Json::new(), resources: 0, broken_lines: 0, bytes: 0 }
+        Self { name, path, file: None, json: JsonWriter::new(), resources: 0, broken_lines: 0, bytes: 0 }
     }
 
     /// The name of its file, without `.ndjson`.
@@ -179,7 +190,7 @@ impl Sheet {
     }
 
     /// Writes a line that is a resource as it stands.
-    pub(super) fn line(&mut self, text: impl Show) {
+    pub(super) fn line(&mut self, text: impl JsonText) {
         text.show(&mut self.json.bytes);
         self.json.end_line();
         self.resources += 1;

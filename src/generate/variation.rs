@@ -1,9 +1,9 @@
 //! What the options change in every resource, whoever writes it: whether it is dated, whether it was
 //! updated recently, and the narrative that makes it longer.
 
-use super::draw::{Draw, Owner, Purpose};
-use super::json::{Json, Raw, Show};
-use super::moment::{DAY, Moment};
+use super::draw::{RandomStream, StreamOwner, StreamPurpose};
+use super::json::{JsonText, JsonWriter, RawJson};
+use super::moment::{DAY, UnixMillis};
 use super::options::{GenerateOptions, ResourceShare};
 
 /// What the prose of a narrative is made of, in any order.
@@ -26,72 +26,72 @@ const SENTENCES: &[&str] = &[
 const RECENT_DAYS: u64 = 180;
 
 /// The options of a run with the streams of the owner whose resources are being written.
-pub(super) struct Variation {
+pub(super) struct OptionStreams {
     seed: u64,
     undated: ResourceShare,
     recent: ResourceShare,
     notes: u64,
-    updates: Draw,
-    narrative: Draw,
+    updates: RandomStream,
+    narrative: RandomStream,
 }
 
-impl Variation {
+impl OptionStreams {
     /// The variation of the practices' resources.
     pub(super) fn new(options: &GenerateOptions) -> Self {
-        let stream = |purpose| Draw::stream(options.seed, purpose, Owner::Practices);
+        let stream = |purpose| RandomStream::stream(options.seed, purpose, StreamOwner::Practices);
         Self {
             seed: options.seed,
             undated: options.undated,
             recent: options.recent,
             notes: options.notes.into(),
-            updates: stream(Purpose::Updates),
-            narrative: stream(Purpose::Narrative),
+            updates: stream(StreamPurpose::Updates),
+            narrative: stream(StreamPurpose::Narrative),
         }
     }
 
     /// Turns to the resources of `owner`.
-    pub(super) fn turn_to(&mut self, owner: Owner) {
-        self.updates = Draw::stream(self.seed, Purpose::Updates, owner);
-        self.narrative = Draw::stream(self.seed, Purpose::Narrative, owner);
+    pub(super) fn turn_to(&mut self, owner: StreamOwner) {
+        self.updates = RandomStream::stream(self.seed, StreamPurpose::Updates, owner);
+        self.narrative = RandomStream::stream(self.seed, StreamPurpose::Narrative, owner);
     }
 
     /// The `meta.lastUpdated` of the next resource, if it has one; `updated` is what it has in a plain
     /// set. The draws are the same whatever the shares, so that a larger share only adds to a smaller.
-    pub(super) fn updated(&mut self, updated: Moment) -> Option<Moment> {
+    pub(super) fn updated(&mut self, updated: UnixMillis) -> Option<UnixMillis> {
         let undated = self.updates.share(self.undated);
         let recent = self.updates.share(self.recent);
         let later = 1 + self.updates.below(RECENT_DAYS * DAY - 1);
         match (undated, recent) {
             (true, _) => None,
-            (false, true) => Some(Moment::midnight(2026, 1, 1).plus(later)),
+            (false, true) => Some(UnixMillis::midnight(2026, 1, 1).plus(later)),
             (false, false) => Some(updated),
         }
     }
 
     /// Writes the narrative of the next resource, if narratives are asked for.
-    pub(super) fn narrative(&mut self, json: &mut Json) {
+    pub(super) fn narrative(&mut self, json: &mut JsonWriter) {
         if self.notes == 0 {
             return;
         }
         // A resource has half a chance of a piece more, and then again: 3/2 pieces in the mean.
         let piece = (2 * self.notes).div_ceil(3);
         let length = self.narrative.heads() * piece + self.narrative.below(piece);
-        let prose = Prose { draw: self.narrative.fork(), length: (length as usize).max(1) };
+        let prose = FillerText { draw: self.narrative.fork(), length: (length as usize).max(1) };
         json.object("text", |json| {
             json.text("status", "additional");
-            let open = Raw(r#"<div xmlns=\"http://www.w3.org/1999/xhtml\">"#);
+            let open = RawJson(r#"<div xmlns=\"http://www.w3.org/1999/xhtml\">"#);
             json.text("div", (open, prose, "</div>"));
         });
     }
 }
 
 /// Sentences up to a length in bytes; the last may be cut.
-pub(super) struct Prose {
-    pub(super) draw: Draw,
+pub(super) struct FillerText {
+    pub(super) draw: RandomStream,
     pub(super) length: usize,
 }
 
-impl Show for Prose {
+impl JsonText for FillerText {
     fn show(&self, out: &mut Vec<u8>) {
         let mut draw = self.draw.clone();
         let end = out.len() + self.length;

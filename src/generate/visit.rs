@@ -1,22 +1,22 @@
 //! What a visit leaves behind: the Encounter itself, the Observations made at it, a laboratory
 //! DiagnosticReport with its results, a note, a procedure, a vaccination.
 
-use super::chart::{Chart, Visit};
+use super::chart::{PatientChart, PatientVisit};
 use super::draw::RecordId;
-use super::json::{Json, Show};
+use super::json::{JsonText, JsonWriter};
 use super::kind::RecordKind;
 use super::vocabulary::{
-    BLOOD_PRESSURE, BODY_WEIGHT, Code, Measure, PANELS, PRESSURES, PROCEDURES, REASONS, VACCINES,
-    VITAL_SIGNS, hl7, loinc, snomed,
+    BLOOD_PRESSURE, BODY_WEIGHT, ClinicalMeasure, ConceptCode, PANELS, PRESSURES, PROCEDURES, REASONS,
+    VACCINES, VITAL_SIGNS, hl7, loinc, snomed,
 };
 
-const VITAL: Code = hl7!("observation-category", "vital-signs", "Vital Signs");
-const LABORATORY: Code = hl7!("observation-category", "laboratory", "Laboratory");
-const LEFT_ARM: Code = snomed("368208006", "Left upper arm structure (body structure)");
+const VITAL: ConceptCode = hl7!("observation-category", "vital-signs", "Vital Signs");
+const LABORATORY: ConceptCode = hl7!("observation-category", "laboratory", "Laboratory");
+const LEFT_ARM: ConceptCode = snomed("368208006", "Left upper arm structure (body structure)");
 
-impl Chart<'_> {
+impl PatientChart<'_> {
     /// The Encounter.
-    pub(super) fn encounter(&mut self, visit: Visit) {
+    pub(super) fn encounter(&mut self, visit: PatientVisit) {
         let reason = *self.draw.pick(REASONS);
         let updated = self.recorded(visit.end);
         let Self { person, practice, .. } = self;
@@ -36,7 +36,7 @@ impl Chart<'_> {
     }
 
     /// Blood pressure, weight and one vital sign more.
-    pub(super) fn vital_signs(&mut self, visit: Visit) {
+    pub(super) fn vital_signs(&mut self, visit: PatientVisit) {
         let pressures = PRESSURES.map(|measure| (self.person.measure(&measure, &mut self.draw), measure));
         self.observation(visit, VITAL, BLOOD_PRESSURE, |json| {
             json.array("component", |json| {
@@ -54,7 +54,7 @@ impl Chart<'_> {
     }
 
     /// A DiagnosticReport on a panel of laboratory tests, with an Observation for each.
-    pub(super) fn laboratory(&mut self, visit: Visit) -> RecordId {
+    pub(super) fn laboratory(&mut self, visit: PatientVisit) -> RecordId {
         let panel = self.draw.pick(PANELS);
         let measured = |test| self.measured(visit, LABORATORY, test);
         let results: Vec<RecordId> = panel.tests.iter().map(measured).collect();
@@ -81,7 +81,7 @@ impl Chart<'_> {
     }
 
     /// A vital sign or a laboratory result on its own, each as often as the other.
-    pub(super) fn single_observation(&mut self, visit: Visit) {
+    pub(super) fn single_observation(&mut self, visit: PatientVisit) {
         if self.draw.chance(50) {
             let sign = self.draw.pick(VITAL_SIGNS);
             self.measured(visit, VITAL, sign);
@@ -93,7 +93,12 @@ impl Chart<'_> {
     }
 
     /// An Observation of one measure.
-    fn measured(&mut self, visit: Visit, category: Code, measure: &Measure) -> RecordId {
+    fn measured(
+        &mut self,
+        visit: PatientVisit,
+        category: ConceptCode,
+        measure: &ClinicalMeasure,
+    ) -> RecordId {
         let value = self.person.measure(measure, &mut self.draw);
         self.observation(visit, category, measure.code, |json| {
             json.quantity("valueQuantity", value, measure.unit);
@@ -103,10 +108,10 @@ impl Chart<'_> {
     /// An Observation; `value` adds what was seen.
     fn observation(
         &mut self,
-        visit: Visit,
-        category: Code,
-        code: Code,
-        value: impl FnOnce(&mut Json),
+        visit: PatientVisit,
+        category: ConceptCode,
+        code: ConceptCode,
+        value: impl FnOnce(&mut JsonWriter),
     ) -> RecordId {
         let id = self.draw.id();
         let updated = self.recorded(visit.end);
@@ -124,13 +129,13 @@ impl Chart<'_> {
     }
 
     /// A progress note as a DocumentReference with the text inline.
-    pub(super) fn note(&mut self, visit: Visit) -> RecordId {
+    pub(super) fn note(&mut self, visit: PatientVisit) -> RecordId {
         let id = self.draw.id();
         let updated = self.recorded(visit.end);
         let Self { person, practice, .. } = self;
         let mut note = Vec::with_capacity(512);
         // Line ends are the one thing the text has that would need escaping, and base64 takes them.
-        let mut line = |text: &dyn Show| {
+        let mut line = |text: &dyn JsonText| {
             text.show(&mut note);
             note.push(b'\n');
         };
@@ -170,7 +175,7 @@ impl Chart<'_> {
     }
 
     /// A Procedure done at the visit.
-    pub(super) fn procedure(&mut self, visit: Visit) {
+    pub(super) fn procedure(&mut self, visit: PatientVisit) {
         let id = self.draw.id();
         let done = *self.draw.pick(PROCEDURES);
         let updated = self.recorded(visit.end);
@@ -190,7 +195,7 @@ impl Chart<'_> {
     }
 
     /// A vaccine that was to be had in the year of the visit.
-    pub(super) fn immunization(&mut self, visit: Visit) {
+    pub(super) fn immunization(&mut self, visit: PatientVisit) {
         let id = self.draw.id();
         let on_offer = VACCINES.partition_point(|vaccine| vaccine.since <= visit.start.year());
         let vaccine = self.draw.pick(&VACCINES[..on_offer]);

@@ -8,7 +8,7 @@ use actix_web::http::header::{self, HeaderName};
 use super::error::FHIR_JSON;
 use super::{ApiError, query};
 use crate::fhir::quoted;
-use crate::job::Coding;
+use crate::job::ContentCoding;
 
 /// The media types of JSON answers.
 const JSON: &[&str] = &[FHIR_JSON, PLAIN_JSON, "application/json+fhir"];
@@ -167,13 +167,16 @@ fn wish(offer: &str, items: &[Item]) -> u32 {
 ///
 /// # Errors
 /// The header excludes all that is offered (RFC 9110, 12.5.3).
-pub fn choose_coding(request: &HttpRequest, offered: &[Option<Coding>]) -> Result<Option<Coding>, ApiError> {
+pub fn choose_coding(
+    request: &HttpRequest,
+    offered: &[Option<ContentCoding>],
+) -> Result<Option<ContentCoding>, ApiError> {
     let items = items(request, header::ACCEPT_ENCODING);
     if items.is_empty() {
         return Ok(None);
     }
     // Plain text that is not spoken of is what the client wants least.
-    let wish = |form: &Option<Coding>| match (weight_of(&items, *form), form) {
+    let wish = |form: &Option<ContentCoding>| match (weight_of(&items, *form), form) {
         (None, Some(_)) => None,
         (None, None) => Some(0),
         (Some(weight), _) => (weight > 0).then_some(weight),
@@ -182,7 +185,7 @@ pub fn choose_coding(request: &HttpRequest, offered: &[Option<Coding>]) -> Resul
     // The last of several that are largest is the first that was offered.
     let best = wishes.rev().max_by_key(|(wish, _)| *wish);
     best.map(|(_, form)| form).ok_or_else(|| {
-        let names: Vec<_> = offered.iter().map(|form| form.map_or("identity", Coding::name)).collect();
+        let names: Vec<_> = offered.iter().map(|form| form.map_or("identity", ContentCoding::name)).collect();
         ApiError::not_acceptable(format!(
             "The Accept-Encoding header excludes what this URL answers: {}.",
             names.join(", ")
@@ -191,12 +194,12 @@ pub fn choose_coding(request: &HttpRequest, offered: &[Option<Coding>]) -> Resul
 }
 
 /// The weight that the list gives a form: its own, or that of `*`.
-fn weight_of(items: &[Item], form: Option<Coding>) -> Option<u32> {
+fn weight_of(items: &[Item], form: Option<ContentCoding>) -> Option<u32> {
     let names = match form {
         None => ["identity", "identity"],
         // An alias, which recipients should know (RFC 9110, 8.4.1.3).
-        Some(Coding::Gzip) => ["gzip", "x-gzip"],
-        Some(Coding::Zstd) => ["zstd", "zstd"],
+        Some(ContentCoding::Gzip) => ["gzip", "x-gzip"],
+        Some(ContentCoding::Zstd) => ["zstd", "zstd"],
     };
     let of = |known: &[&str]| {
         let mut found =
@@ -314,8 +317,8 @@ mod tests {
 
     #[test]
     fn accept_encoding_is_read_with_its_weights_and_wildcards() {
-        use Coding::{Gzip, Zstd};
-        let choose = |value: &str, offered: &[Option<Coding>]| {
+        use ContentCoding::{Gzip, Zstd};
+        let choose = |value: &str, offered: &[Option<ContentCoding>]| {
             let request = TestRequest::default().insert_header((header::ACCEPT_ENCODING, value));
             choose_coding(&request.to_http_request(), offered).ok()
         };

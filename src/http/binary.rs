@@ -145,7 +145,7 @@ mod tests {
 
     use super::*;
     use crate::Kickoff;
-    use crate::job::{ExportRequest, Handout};
+    use crate::job::{ExportRequest, ProofSigner};
 
     fn scopes(text: &str) -> Scopes {
         text.parse().unwrap_or_else(|error| panic!("{text}: {error}"))
@@ -157,7 +157,7 @@ mod tests {
         let asked = ExportRequest::new(tenant, owner, Kickoff::system(), Timestamp::UNIX_EPOCH);
         let request = RequestSummary::of(&asked);
         let of_job = || {
-            let handout = Some(Handout::new(asked.tenant.clone(), JobId::random()));
+            let handout = Some(ProofSigner::new(asked.tenant.clone(), JobId::random()));
             RequestSummary { handout, ..request.clone() }
         };
         let (ours, theirs) = (of_job(), of_job());

@@ -6,7 +6,7 @@ use actix_web::{HttpRequest, HttpResponse};
 use super::documents::{BASE, Document};
 use super::parameters::exported_under;
 use super::{Api, ApiError, accept, reading};
-use crate::config::{Devices, ProtocolProfile, References};
+use crate::config::{DevicePolicy, ProtocolProfile, ReferencePolicy};
 use crate::fhir::{self, CapabilityOffer, PATIENT_EXPORT, capability_statement, quoted};
 use crate::job::TenantId;
 
@@ -40,15 +40,15 @@ fn statement(api: &Api, tenant: &TenantId) -> Document {
             }
         },
         references: match export.references {
-            References::Referenced => "those that something exported points to",
-            References::All => "all of them",
-            References::None => "none of them",
+            ReferencePolicy::Referenced => "those that something exported points to",
+            ReferencePolicy::All => "all of them",
+            ReferencePolicy::None => "none of them",
         },
         devices: match export.devices(api.protocol().profile) {
-            Devices::ByPatient => {
+            DevicePolicy::ByPatient => {
                 "Devices are in no compartment of R4: those whose Device.patient is exported come along."
             }
-            Devices::ByReference => {
+            DevicePolicy::ByReference => {
                 "Devices are in no compartment of R4: they come along as reference resources do, but not \
                  those of other patients."
             }

@@ -12,7 +12,7 @@ use actix_web::{HttpResponse, ResponseError};
 use crate::auth::TokenError;
 use crate::fhir::{IssueCode, OperationOutcome, Severity};
 use crate::job::FailureReason;
-use crate::job::bounds::Exceeded;
+use crate::job::bounds::BoundExceeded;
 use crate::space::NoRoom;
 use crate::{JobAbsent, OpenFileError};
 
@@ -373,8 +373,8 @@ impl ApiError {
 }
 
 /// A request that asks for more than one export may (P13).
-impl From<Exceeded> for ApiError {
-    fn from(exceeded: Exceeded) -> Self {
+impl From<BoundExceeded> for ApiError {
+    fn from(exceeded: BoundExceeded) -> Self {
         Self::new(StatusCode::BAD_REQUEST, IssueCode::TooCostly, exceeded.to_string())
     }
 }

@@ -11,7 +11,7 @@ use super::bundle::{Bundle, Entry, Link};
 use super::{Api, ApiError, Caller, accept, query, reading, scope};
 use crate::auth::Permission;
 use crate::export::{ExportError, GroupName};
-use crate::fhir::reference::Bases;
+use crate::fhir::reference::BaseUrls;
 use crate::fhir::search::TypeFilter;
 use crate::fhir::{ResourceType, quoted};
 use crate::job::bounds::check_items;
@@ -228,7 +228,7 @@ fn read_identifier(value: &str) -> Result<TypeFilter, ApiError> {
 
 fn matches(filter: &TypeFilter, group: &GroupName) -> bool {
     let identifier = group.identifier.as_deref();
-    identifier.is_some_and(|identifier| filter.matches(heading(identifier).as_bytes(), &Bases::NONE))
+    identifier.is_some_and(|identifier| filter.matches(heading(identifier).as_bytes(), &BaseUrls::NONE))
 }
 
 /// A Group of which nothing is known but its identifiers.

@@ -15,7 +15,7 @@ use super::recorded::level_name;
 use super::{Api, ApiError, Caller, accept, body, query, scope};
 use crate::audit::AuditedEvent;
 use crate::fhir::{IssueCode, OperationOutcome, ResourceType, Severity};
-use crate::job::{Access, ExportRequest, Handout, JobId, Level, Parameters};
+use crate::job::{Access, ExportRequest, JobId, Level, Parameters, ProofSigner};
 use crate::{Kickoff, Submission, SubmitError};
 
 /// Seconds after which a client that met a limit may try again, if nobody can tell.
@@ -136,7 +136,7 @@ fn export_request(
     now: Timestamp,
 ) -> ExportRequest {
     let (tenant, owner) = (caller.tenant.clone(), caller.client.clone());
-    let handout = caller.application.as_ref().map(|_| Handout::new(tenant.clone(), job));
+    let handout = caller.application.as_ref().map(|_| ProofSigner::new(tenant.clone(), job));
     ExportRequest { access, handout, ..ExportRequest::new(tenant, owner, kickoff, now) }
 }
 

@@ -16,7 +16,7 @@ use parking_lot::Mutex;
 
 use super::ApiError;
 use super::forwarded::Client;
-use crate::config::{LimitsConfig as Settings, Networks};
+use crate::config::{LimitsConfig as Settings, NetworkSet};
 use crate::job::ClientId;
 use crate::telemetry;
 
@@ -34,7 +34,7 @@ const DOWNLOAD_RETRY: u64 = 5;
 
 /// The limits of requests.
 pub struct Limits {
-    exempt: Networks,
+    exempt: NetworkSet,
     by_address: Option<Limit<IpAddr>>,
     by_client: Option<Limit<ClientId>>,
     tokens: Option<Limit<IpAddr>>,

@@ -50,7 +50,7 @@ use crate::Evanesce;
 use crate::auth::{Authority, OperatorToken};
 use crate::config::{ProtocolConfig, ProtocolProfile};
 use crate::fhir::ExportParameter;
-use crate::fhir::reference::Bases;
+use crate::fhir::reference::BaseUrls;
 use crate::job::{ClientId, JobId, TenantId};
 
 use caller::{Base, Caller};
@@ -247,7 +247,7 @@ impl Api {
     }
 
     /// The base URLs below which references are relative for a client (K-12).
-    fn bases(&self, caller: &Caller) -> Bases {
+    fn bases(&self, caller: &Caller) -> BaseUrls {
         self.evanesce.config().bases(&caller.tenant).and(caller.base.as_str())
     }
 

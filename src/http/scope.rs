@@ -9,7 +9,7 @@ use super::parameters::{exported_under, provenances};
 use crate::auth::{Application, Coverage, Permission, Scopes};
 use crate::config::ProtocolProfile;
 use crate::fhir::ResourceType;
-use crate::fhir::reference::Bases;
+use crate::fhir::reference::BaseUrls;
 use crate::fhir::search::{self, TypeFilter};
 use crate::job::{Access, FailureReason, Level, Share};
 
@@ -127,7 +127,7 @@ impl Visible {
     }
 
     /// Whether it may see this one. `bases` are those below which references are relative.
-    pub fn has(&self, resource: &[u8], bases: &Bases) -> bool {
+    pub fn has(&self, resource: &[u8], bases: &BaseUrls) -> bool {
         self.0.as_ref().is_none_or(|filters| filters.iter().any(|filter| filter.matches(resource, bases)))
     }
 }

@@ -7,12 +7,12 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::mpsc::{SyncSender, sync_channel};
 
-use super::chunk::Chunk;
+use super::chunk::IndexChunk;
 use super::draft::ChunkDraft;
 use super::segment::{Segment, SegmentDoubts, SegmentWriter};
 use super::stretch::StretchReader;
 use crate::cancel::CancelToken;
-use crate::fhir::reference::Bases;
+use crate::fhir::reference::BaseUrls;
 use crate::files::ReadAt;
 use crate::source::{Source, SourceError, SourceFile};
 
@@ -51,7 +51,7 @@ pub struct IndexBuilder<'a> {
     /// What the index depends on beside the files.
     pub terms: &'a str,
     /// The source's own base URL.
-    pub bases: &'a Bases,
+    pub bases: &'a BaseUrls,
     /// Threads that read.
     pub threads: usize,
     /// Where segments put themselves that cannot be read.
@@ -106,7 +106,7 @@ struct SegmentSite {
 }
 
 /// An index file that is being written, and the chunks in it.
-type OpenSegment = (SegmentWriter, Vec<Arc<Chunk>>);
+type OpenSegment = (SegmentWriter, Vec<Arc<IndexChunk>>);
 
 /// A stretch that was read: of which task's file, and what is in it.
 type ReadStretch = (usize, Result<Option<ChunkDraft>, BuildError>);

@@ -4,9 +4,9 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::key::Key;
+use super::key::ResourceKey;
 use super::line::LineFault;
-use super::table::Table;
+use super::table::ColumnTable;
 
 /// Bytes of the source under one checksum.
 pub const BLOCK: usize = 16 << 10;
@@ -111,10 +111,10 @@ pub struct ChunkEntry {
 
 /// A chunk in memory.
 #[derive(Debug)]
-pub struct Chunk {
+pub struct IndexChunk {
     /// Its entry in the directory.
     pub entry: ChunkEntry,
-    resident: Table,
+    resident: ColumnTable,
 }
 
 /// One span of a chunk's bytes: a resource or [`NOTHING`].
@@ -126,9 +126,9 @@ pub struct LineSpan {
     pub is_tidy: bool,
 }
 
-impl Chunk {
+impl IndexChunk {
     /// Creates a chunk whose resident area has been read.
-    pub fn new(entry: ChunkEntry, resident: Table) -> Self {
+    pub fn new(entry: ChunkEntry, resident: ColumnTable) -> Self {
         Self { entry, resident }
     }
 
@@ -143,7 +143,7 @@ impl Chunk {
         spans.iter().map(|span| LineSpan { length: span & !UNTIDY, is_tidy: span & UNTIDY == 0 })
     }
 
-    /// Returns whose each span is: 0 is nobody's, and [`Links::patients`] resolves the others.
+    /// Returns whose each span is: 0 is nobody's, and [`ChunkLinks::patients`] resolves the others.
     pub fn patients(&self) -> &[u32] {
         self.resident.column(2)
     }
@@ -172,7 +172,7 @@ impl Chunk {
 }
 
 /// Whose the resources of a chunk are, what they refer to, and what its transactions delete.
-pub struct Links(Table);
+pub struct ChunkLinks(ColumnTable);
 
 /// A Provenance.
 pub struct TargetingProvenance<'a> {
@@ -181,7 +181,7 @@ pub struct TargetingProvenance<'a> {
     /// When it was recorded, in nanoseconds, as far as known.
     pub recorded: i64,
     /// Its targets.
-    pub targets: &'a [Key],
+    pub targets: &'a [ResourceKey],
 }
 
 /// What a resource mentions beside the patients in whose compartments it is (P15).
@@ -189,9 +189,9 @@ pub struct ListingResource<'a> {
     /// Its position in the chunk.
     pub place: usize,
     /// Patients that it names as members.
-    pub members: &'a [Key],
+    pub members: &'a [ResourceKey],
     /// Groups that it is about. A Group is about itself.
-    pub groups: &'a [Key],
+    pub groups: &'a [ResourceKey],
 }
 
 /// An entry of a transaction that deletes something.
@@ -206,22 +206,22 @@ pub struct DeletingEntry {
     /// The length of `Type/id` as a JSON string.
     pub bytes: u32,
     /// The name of what is deleted.
-    pub key: Key,
+    pub key: ResourceKey,
 }
 
-impl Links {
+impl ChunkLinks {
     /// Creates links whose area has been read.
-    pub fn new(table: Table) -> Self {
+    pub fn new(table: ColumnTable) -> Self {
         Self(table)
     }
 
     /// Returns all patients of the chunk's resources. Other methods refer to positions in this
     /// list.
-    pub fn everybody(&self) -> &[Key] {
+    pub fn everybody(&self) -> &[ResourceKey] {
         self.0.column(0)
     }
 
-    /// Returns the positions in [`Links::everybody`] that an entry of [`Chunk::patients`] means.
+    /// Returns the positions in [`ChunkLinks::everybody`] that an entry of [`IndexChunk::patients`] means.
     pub fn patients<'a>(&'a self, entry: &'a u32) -> impl Iterator<Item = usize> + 'a {
         let lists: &[u32] = self.0.column(1);
         let (single, list): (&[u32], &[u32]) = if entry & LIST != 0 {
@@ -244,8 +244,8 @@ impl Links {
     }
 
     /// Returns what the resources of a set refer to.
-    pub fn pointers(&self, set: u32) -> impl Iterator<Item = Key> + '_ {
-        let (ends, items, keys): (&[u32], &[u32], &[Key]) =
+    pub fn pointers(&self, set: u32) -> impl Iterator<Item = ResourceKey> + '_ {
+        let (ends, items, keys): (&[u32], &[u32], &[ResourceKey]) =
             (self.0.column(3), self.0.column(4), self.0.column(5));
         let end = |set: usize| ends.get(set).map_or(0, |end| *end as usize);
         let set = set as usize;
@@ -255,7 +255,7 @@ impl Links {
 
     /// Returns the Provenances that have targets.
     pub fn targeting(&self) -> impl Iterator<Item = TargetingProvenance<'_>> {
-        let (places, ends, keys): (&[u32], &[u32], &[Key]) =
+        let (places, ends, keys): (&[u32], &[u32], &[ResourceKey]) =
             (self.0.column(6), self.0.column(7), self.0.column(8));
         let recorded: &[i64] = self.0.column(9);
         places.iter().zip(recorded).enumerate().map(move |(n, (place, recorded))| {
@@ -268,7 +268,7 @@ impl Links {
 
     /// Returns the resources that mention members or Groups, in order.
     pub fn listing(&self) -> impl Iterator<Item = ListingResource<'_>> {
-        let (places, ends, keys): (&[[u32; 2]], &[u32], &[Key]) =
+        let (places, ends, keys): (&[[u32; 2]], &[u32], &[ResourceKey]) =
             (self.0.column(14), self.0.column(15), self.0.column(16));
         let mut start = 0;
         places.iter().zip(ends).map(move |([place, members], end)| {
@@ -281,7 +281,7 @@ impl Links {
 
     /// Returns the entries of transactions that delete something.
     pub fn deleting(&self) -> impl Iterator<Item = DeletingEntry> {
-        let (places, types, bytes, keys): (&[u32], &[u8], &[u32], &[Key]) =
+        let (places, types, bytes, keys): (&[u32], &[u8], &[u32], &[ResourceKey]) =
             (self.0.column(10), self.0.column(11), self.0.column(12), self.0.column(13));
         let mut last = None;
         let rows = places.iter().zip(types).zip(bytes).zip(keys);

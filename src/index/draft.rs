@@ -3,9 +3,9 @@
 use rustc_hash::FxHashMap;
 
 use super::chunk::{BrokenLines, DeletingEntry, FileShape, LIST, LineCounts, NOTHING, UNTIDY};
-use super::key::{Key, key};
-use super::line::Deletion;
-use super::table::Table;
+use super::key::{ResourceKey, key};
+use super::line::DeletedResource;
+use super::table::ColumnTable;
 use crate::fhir::ResourceType;
 
 /// The largest gap that one span holds.
@@ -32,15 +32,15 @@ pub struct ChunkDraft {
     spans: Vec<u32>,
     patients: Vec<u32>,
     types: Vec<u8>,
-    keys: Vec<Key>,
-    everybody: ValueNumbers<Key>,
+    keys: Vec<ResourceKey>,
+    everybody: ValueNumbers<ResourceKey>,
     lists: Vec<u32>,
     sets: Vec<u32>,
-    pointed: ValueNumbers<Key>,
+    pointed: ValueNumbers<ResourceKey>,
     pointer_sets: ValueNumbers<Vec<u32>>,
-    targets: Vec<(u32, i64, Vec<Key>)>,
+    targets: Vec<(u32, i64, Vec<ResourceKey>)>,
     /// Positions, and how many of the keys are members; the others are Groups.
-    listing: Vec<(u32, u32, Vec<Key>)>,
+    listing: Vec<(u32, u32, Vec<ResourceKey>)>,
     targeting: u64,
     deletions: Vec<DeletingEntry>,
     /// Positions and counts.
@@ -80,23 +80,23 @@ pub struct DraftEntry<'a> {
     /// Its type.
     pub resource_type: ResourceType,
     /// Its name.
-    pub key: Key,
+    pub key: ResourceKey,
     /// Its age.
     pub updated: i64,
     /// The patients it belongs to.
-    pub patients: &'a [Key],
+    pub patients: &'a [ResourceKey],
     /// Other patients that it names as members.
-    pub members: &'a [Key],
+    pub members: &'a [ResourceKey],
     /// The Groups that it is about.
-    pub groups: &'a [Key],
+    pub groups: &'a [ResourceKey],
     /// What it refers to.
-    pub pointers: &'a [Key],
+    pub pointers: &'a [ResourceKey],
     /// The targets of a Provenance.
-    pub targets: &'a [Key],
+    pub targets: &'a [ResourceKey],
     /// When a Provenance was recorded.
     pub recorded: i64,
     /// What a transaction deletes.
-    pub deletions: &'a [Deletion],
+    pub deletions: &'a [DeletedResource],
     /// The resources in a Bundle.
     pub bundled: u64,
     /// The URLs of its attachments that name Binaries.
@@ -164,7 +164,7 @@ impl ChunkDraft {
         }
     }
 
-    fn push(&mut self, span: u32, type_index: u8, updated: i64, patients: u32, key: Key, set: u32) {
+    fn push(&mut self, span: u32, type_index: u8, updated: i64, patients: u32, key: ResourceKey, set: u32) {
         self.spans.push(span);
         self.types.push(type_index);
         self.updated.push(updated);
@@ -184,9 +184,9 @@ impl ChunkDraft {
     }
 
     /// Returns the tables: the one for memory, the names, and the links.
-    pub fn tables(&self) -> [Table; 3] {
+    pub fn tables(&self) -> [ColumnTable; 3] {
         use bytemuck::cast_slice;
-        let resident = Table::pack(&[
+        let resident = ColumnTable::pack(&[
             cast_slice(&self.updated),
             cast_slice(&self.spans),
             cast_slice(&self.patients),
@@ -208,16 +208,17 @@ impl ChunkDraft {
         let target_ends = ends(&mut self.targets.iter().map(|(_, _, keys)| keys.len()));
         let targeting: Vec<u32> = self.targets.iter().map(|(place, _, _)| *place).collect();
         let recorded: Vec<i64> = self.targets.iter().map(|(_, recorded, _)| *recorded).collect();
-        let target_keys: Vec<Key> = self.targets.iter().flat_map(|(_, _, keys)| keys).copied().collect();
+        let target_keys: Vec<ResourceKey> =
+            self.targets.iter().flat_map(|(_, _, keys)| keys).copied().collect();
         let deleting: Vec<u32> = self.deletions.iter().map(|deletion| deletion.place).collect();
         let deleted_types: Vec<u8> = self.deletions.iter().map(|deletion| deletion.type_index).collect();
         let deleted_bytes: Vec<u32> = self.deletions.iter().map(|deletion| deletion.bytes).collect();
         let listing: Vec<[u32; 2]> =
             self.listing.iter().map(|(place, members, _)| [*place, *members]).collect();
         let listed_ends = ends(&mut self.listing.iter().map(|(_, _, keys)| keys.len()));
-        let listed: Vec<Key> = self.listing.iter().flat_map(|(_, _, keys)| keys).copied().collect();
-        let deleted: Vec<Key> = self.deletions.iter().map(|deletion| deletion.key).collect();
-        let links = Table::pack(&[
+        let listed: Vec<ResourceKey> = self.listing.iter().flat_map(|(_, _, keys)| keys).copied().collect();
+        let deleted: Vec<ResourceKey> = self.deletions.iter().map(|deletion| deletion.key).collect();
+        let links = ColumnTable::pack(&[
             cast_slice(&self.everybody.things),
             cast_slice(&self.lists),
             cast_slice(&self.sets),
@@ -236,7 +237,7 @@ impl ChunkDraft {
             cast_slice(&listed_ends),
             cast_slice(&listed),
         ]);
-        [resident, Table::pack(&[cast_slice(&self.keys)]), links]
+        [resident, ColumnTable::pack(&[cast_slice(&self.keys)]), links]
     }
 }
 

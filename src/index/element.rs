@@ -7,7 +7,7 @@ use serde::Deserialize;
 use serde::de::{DeserializeSeed, Deserializer, Error, IgnoredAny, MapAccess, SeqAccess, Visitor};
 use serde_json::value::RawValue;
 
-use super::line::{LineFault, LineReader};
+use super::line::{LineFault, LineParser};
 use crate::cancel::{AT_ONCE, CancelToken};
 use crate::fhir::ResourceType;
 use crate::fhir::compartment::{CompartmentPath, PatientRole, ways};
@@ -70,7 +70,7 @@ pub struct ElementVisitor<'r, 'b> {
     /// The element.
     pub element: IndexedElement,
     /// Receives what is found.
-    pub reader: &'r mut LineReader<'b>,
+    pub reader: &'r mut LineParser<'b>,
 }
 
 impl ElementVisitor<'_, '_> {

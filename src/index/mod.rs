@@ -38,21 +38,23 @@ use jiff::Timestamp;
 use parking_lot::{Mutex, RwLock, RwLockReadGuard, RwLockWriteGuard};
 use xxhash_rust::xxh3::xxh3_64;
 
-use crate::cancel::{CancelToken, Cancelled};
-use crate::fhir::reference::Bases;
-use crate::source::{LeftOut, Reason, Snapshot, Source, SourceError, SourceFile};
+use crate::cancel::{CancelToken, TokenFired};
+use crate::fhir::reference::BaseUrls;
+use crate::source::{LeftOut, LeftOutReason, Snapshot, Source, SourceError, SourceFile};
 
 use build::{IndexBuilder, IndexTask};
 use segment::SegmentDoubts;
 use state::{ShownMetrics, check_all, check_readable, tell_broken, tell_outdated};
 
 pub use build::BuildError;
-pub use chunk::{BLOCK, Chunk, FileShape, LineSpan, Links, ListingResource, NOTHING, TargetingProvenance};
+pub use chunk::{
+    BLOCK, ChunkLinks, FileShape, IndexChunk, LineSpan, ListingResource, NOTHING, TargetingProvenance,
+};
 pub use keeper::IndexKeeper;
-pub use key::{Key, key};
+pub use key::{ResourceKey, key};
 pub(crate) use leftovers::{FOLDER, remove_leftovers};
-pub use line::{LineReader, UNKNOWN_AGE, nanoseconds};
-pub use overlay::{GoneResource, Overlay, SpanPlace};
+pub use line::{LineParser, UNKNOWN_AGE, nanoseconds};
+pub use overlay::{GoneResource, IndexOverlay, SpanPlace};
 pub use pointers::each_reference;
 pub use segment::{Segment, SegmentReader, keys};
 pub use state::{IndexState, IndexView};
@@ -75,7 +77,7 @@ pub struct IndexOptions {
     /// The folder of the index files; made if it is missing (0700).
     pub folder: PathBuf,
     /// Those below which references in the source are relative (K-12).
-    pub bases: Bases,
+    pub bases: BaseUrls,
 }
 
 /// The index of one source.
@@ -117,7 +119,7 @@ impl Index {
     }
 
     /// The base URLs below which references in the source are relative.
-    pub fn bases(&self) -> &Bases {
+    pub fn bases(&self) -> &BaseUrls {
         &self.options.bases
     }
 
@@ -135,8 +137,8 @@ impl Index {
     ///
     /// # Errors
     /// If the token has fired.
-    pub fn look_unless(&self, cancel: &CancelToken) -> Result<Result<IndexView<'_>, BuildError>, Cancelled> {
-        self.look_with(&LookPatience::Unless(cancel)).ok_or(Cancelled)
+    pub fn look_unless(&self, cancel: &CancelToken) -> Result<Result<IndexView<'_>, BuildError>, TokenFired> {
+        self.look_with(&LookPatience::Unless(cancel)).ok_or(TokenFired)
     }
 
     /// As [`Index::look`], but waits for others at most for `patience`. Returns `None` if they go on.
@@ -260,7 +262,7 @@ impl Index {
         self.doubts.lock().retain(|name| !doubted.contains(name));
         for (segment, task) in built.into_iter().zip(&tasks) {
             let Some(segment) = segment else {
-                left_out.add(&task.file.name, Reason::Unreadable);
+                left_out.add(&task.file.name, LeftOutReason::Unreadable);
                 continue;
             };
             tell_broken(&segment, task.kept());
@@ -268,7 +270,7 @@ impl Index {
         }
         segments.sort_by(|a, b| a.file.name.cmp(&b.file.name));
         self.remove_others(&segments)?;
-        let overlay = Overlay::load_or_make(&self.options.folder, &segments);
+        let overlay = IndexOverlay::load_or_make(&self.options.folder, &segments);
         let overlay = overlay.inspect_err(|_| check_all(&segments))?;
         tell_outdated(&segments, &overlay, &state.overlay);
         if !overlay.is_of_the_same(&state.overlay) {
@@ -302,7 +304,7 @@ impl Index {
         }
         let opened = self.source.open(&file.name).ok()?.content;
         let mut buffer = vec![0; BLOCK];
-        let mut is_same = |chunk: &Chunk| {
+        let mut is_same = |chunk: &IndexChunk| {
             let mut blocks = (chunk.entry.start..).step_by(BLOCK).zip(chunk.sums());
             blocks.all(|(at, sum)| {
                 let length = (chunk.entry.end - at).min(BLOCK as u64) as usize;

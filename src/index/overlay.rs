@@ -13,7 +13,7 @@ use serde::{Deserialize, Serialize};
 use xxhash_rust::xxh3::{Xxh3Default, xxh3_64};
 
 use super::chunk::DeletingEntry;
-use super::key::{Key, NO_KEY};
+use super::key::{NO_KEY, ResourceKey};
 use super::line::UNKNOWN_AGE;
 use super::segment::{Segment, keys};
 use crate::fhir::ResourceType;
@@ -38,12 +38,12 @@ pub struct GoneResource {
     /// The index of its type.
     pub type_index: u8,
     /// Its name.
-    pub key: Key,
+    pub key: ResourceKey,
     /// Bytes of `Type/id` as a JSON string.
     pub bytes: u32,
     /// Of a Patient its own name; of others the patients that its last version names, as far as
     /// that still stands in the source.
-    pub patients: Vec<Key>,
+    pub patients: Vec<ResourceKey>,
 }
 
 /// Resources whose last version is older than one that it replaces, by what they say of their age:
@@ -60,13 +60,13 @@ pub struct OutdatedVersions {
 
 /// What follows from all files of a source together.
 #[derive(Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Overlay {
+pub struct IndexOverlay {
     /// Which segments it follows from.
     of: String,
     superseded: Vec<SpanPlace>,
     outdated: Option<OutdatedVersions>,
     gone: Vec<GoneResource>,
-    adopted: Vec<(SpanPlace, Vec<Key>)>,
+    adopted: Vec<(SpanPlace, Vec<ResourceKey>)>,
 }
 
 /// The name of a set of segments: of what the overlay is made of, in its order.
@@ -83,7 +83,7 @@ fn name_of(segments: &[Arc<Segment>]) -> String {
     format!("{:032x}", hash.digest128())
 }
 
-impl Overlay {
+impl IndexOverlay {
     /// The overlay of these segments: the one that is kept, if it is theirs, or a new one.
     pub fn load_or_make(folder: &Path, segments: &[Arc<Segment>]) -> io::Result<Self> {
         let path = folder.join(FILE_NAME);
@@ -91,7 +91,7 @@ impl Overlay {
         if let Some(kept) = Self::load(&path).filter(|kept| kept.of == of) {
             return Ok(kept);
         }
-        let Versions { superseded, outdated, last } = versions(segments)?;
+        let VersionOutcome { superseded, outdated, last } = versions(segments)?;
         let gone = gone(segments, last)?;
         let adopted = adopted(segments, &superseded)?;
         let overlay = Self { of, superseded, outdated, gone, adopted };
@@ -139,7 +139,7 @@ impl Overlay {
     }
 
     /// Provenances of a chunk, in order, with the patients that they have from their targets.
-    pub fn adopted(&self, segment: usize, chunk: usize) -> impl Iterator<Item = (usize, &[Key])> {
+    pub fn adopted(&self, segment: usize, chunk: usize) -> impl Iterator<Item = (usize, &[ResourceKey])> {
         let of_chunk = of_chunk(&self.adopted, segment, chunk, |(spot, _)| *spot);
         of_chunk.iter().map(|(spot, patients)| (spot.2 as usize, patients.as_slice()))
     }
@@ -156,7 +156,7 @@ fn of_chunk<T>(sorted: &[T], segment: usize, chunk: usize, spot: impl Fn(&T) -> 
 }
 
 /// Calls `visit` with every name and where it is.
-fn each_key(segments: &[Arc<Segment>], mut visit: impl FnMut(Key, SpanPlace)) -> io::Result<()> {
+fn each_key(segments: &[Arc<Segment>], mut visit: impl FnMut(ResourceKey, SpanPlace)) -> io::Result<()> {
     for (s, segment) in (0u32..).zip(segments) {
         let reader = segment.open()?;
         for (c, chunk) in (0u32..).zip(&segment.chunks) {
@@ -180,18 +180,18 @@ impl BitSet {
         Self(vec![0; usize::try_from(names / 4).unwrap_or(usize::MAX).next_power_of_two()])
     }
 
-    fn place(&self, key: Key) -> (usize, u64) {
+    fn place(&self, key: ResourceKey) -> (usize, u64) {
         let bit = key[0];
         ((bit >> 6) as usize & (self.0.len() - 1), 1 << (bit & 63))
     }
 
-    fn has(&self, key: Key) -> bool {
+    fn has(&self, key: ResourceKey) -> bool {
         let (word, bit) = self.place(key);
         self.0[word] & bit != 0
     }
 
     /// Sets the bit and tells whether it was set before.
-    fn set(&mut self, key: Key) -> bool {
+    fn set(&mut self, key: ResourceKey) -> bool {
         let (word, bit) = self.place(key);
         let before = self.0[word] & bit != 0;
         self.0[word] |= bit;
@@ -201,14 +201,14 @@ impl BitSet {
 
 /// What became of the resources.
 #[derive(Default)]
-struct Versions {
+struct VersionOutcome {
     superseded: Vec<SpanPlace>,
     outdated: Option<OutdatedVersions>,
     /// Deletions that nothing of the name comes after, each with the last version before it.
     last: Vec<((SpanPlace, DeletingEntry), Option<SpanPlace>)>,
 }
 
-impl Versions {
+impl VersionOutcome {
     /// Looks at the ages of what is said of one name, in the order of the source.
     fn note_age(&mut self, segments: &[Arc<Segment>], spots: impl Iterator<Item = SpanPlace>) {
         let age = |(s, c, n): SpanPlace| segments[s as usize].chunks[c as usize].updated()[n as usize];
@@ -230,7 +230,7 @@ impl Versions {
 /// Which resources a later line replaces or deletes, and which deletions stand. Duplicates are
 /// rare: a first pass finds the few names that may be there twice, and only those are compared,
 /// beside those of deletions.
-fn versions(segments: &[Arc<Segment>]) -> io::Result<Versions> {
+fn versions(segments: &[Arc<Segment>]) -> io::Result<VersionOutcome> {
     let deletions = deletions(segments)?;
     let names = segments.iter().map(|segment| segment.spans()).sum();
     let (mut once, mut twice) = (BitSet::new(names), BitSet::new(names));
@@ -245,7 +245,7 @@ fn versions(segments: &[Arc<Segment>]) -> io::Result<Versions> {
         }
     })?;
     if !any {
-        return Ok(Versions::default());
+        return Ok(VersionOutcome::default());
     }
     drop(once);
     // Of each name, in the order of the source: versions, and deletions with their number.
@@ -257,7 +257,7 @@ fn versions(segments: &[Arc<Segment>]) -> io::Result<Versions> {
         }
     })?;
     events.sort_unstable();
-    let mut versions = Versions::default();
+    let mut versions = VersionOutcome::default();
     for of_name in events.chunk_by(|(a, ..), (b, ..)| a == b) {
         versions.note_age(segments, of_name.iter().map(|(_, spot, _)| *spot));
         let (.., deletion) = of_name[of_name.len() - 1];
@@ -294,7 +294,8 @@ fn gone(
 ) -> io::Result<Vec<GoneResource>> {
     let mut versions: Vec<_> = last.iter().filter_map(|(_, version)| *version).collect();
     versions.sort_unstable();
-    let patients_of: HashMap<SpanPlace, Vec<Key>> = patients(segments, &versions)?.into_iter().collect();
+    let patients_of: HashMap<SpanPlace, Vec<ResourceKey>> =
+        patients(segments, &versions)?.into_iter().collect();
     let mut gone: Vec<_> = last
         .into_iter()
         .map(|((bundle, DeletingEntry { entry, type_index, bytes, key, .. }), version)| {
@@ -311,7 +312,10 @@ fn gone(
 }
 
 /// The patients that resources name themselves; `spots` are in order.
-fn patients(segments: &[Arc<Segment>], spots: &[SpanPlace]) -> io::Result<Vec<(SpanPlace, Vec<Key>)>> {
+fn patients(
+    segments: &[Arc<Segment>],
+    spots: &[SpanPlace],
+) -> io::Result<Vec<(SpanPlace, Vec<ResourceKey>)>> {
     let mut found = Vec::new();
     for of_chunk in spots.chunk_by(|(s, c, _), (t, d, _)| (s, c) == (t, d)) {
         let (s, c, _) = of_chunk[0];
@@ -328,9 +332,12 @@ fn patients(segments: &[Arc<Segment>], spots: &[SpanPlace]) -> io::Result<Vec<(S
 }
 
 /// The patients that Provenances have from the resources they target.
-fn adopted(segments: &[Arc<Segment>], superseded: &[SpanPlace]) -> io::Result<Vec<(SpanPlace, Vec<Key>)>> {
+fn adopted(
+    segments: &[Arc<Segment>],
+    superseded: &[SpanPlace],
+) -> io::Result<Vec<(SpanPlace, Vec<ResourceKey>)>> {
     let is_superseded = |spot: &SpanPlace| superseded.binary_search(spot).is_ok();
-    let mut targeting: Vec<(SpanPlace, Vec<Key>)> = Vec::new();
+    let mut targeting: Vec<(SpanPlace, Vec<ResourceKey>)> = Vec::new();
     for (s, segment) in (0u32..).zip(segments) {
         let chunks = (0u32..).zip(&segment.chunks).filter(|(_, chunk)| chunk.entry.targeting > 0);
         for (c, chunk) in chunks {
@@ -344,7 +351,7 @@ fn adopted(segments: &[Arc<Segment>], superseded: &[SpanPlace]) -> io::Result<Ve
     if targeting.is_empty() {
         return Ok(Vec::new());
     }
-    let wanted: HashSet<Key> = targeting.iter().flat_map(|(_, targets)| targets).copied().collect();
+    let wanted: HashSet<ResourceKey> = targeting.iter().flat_map(|(_, targets)| targets).copied().collect();
     let mut found = Vec::new();
     each_key(segments, |key, spot| {
         if wanted.contains(&key) && !is_superseded(&spot) {
@@ -353,7 +360,7 @@ fn adopted(segments: &[Arc<Segment>], superseded: &[SpanPlace]) -> io::Result<Ve
     })?;
     let (spots, names): (Vec<_>, Vec<_>) = found.into_iter().unzip();
     let patients = patients(segments, &spots)?.into_iter().map(|(_, patients)| patients);
-    let patients_of: HashMap<Key, Vec<Key>> = names.into_iter().zip(patients).collect();
+    let patients_of: HashMap<ResourceKey, Vec<ResourceKey>> = names.into_iter().zip(patients).collect();
     for (_, targets) in &mut targeting {
         let mut patients: Vec<_> =
             targets.iter().filter_map(|key| patients_of.get(key)).flatten().copied().collect();

@@ -10,9 +10,9 @@ use std::sync::LazyLock;
 
 use memchr::memmem::Finder;
 
-use super::key::{Key, key};
-use crate::cancel::{CancelToken, Cancelled};
-use crate::fhir::reference::{Bases, LiteralReference};
+use super::key::{ResourceKey, key};
+use crate::cancel::{CancelToken, TokenFired};
+use crate::fhir::reference::{BaseUrls, LiteralReference};
 
 static REFERENCE: LazyLock<Finder<'static>> = LazyLock::new(|| Finder::new("\"reference\""));
 
@@ -24,11 +24,11 @@ const LONGEST_REFERENCE: usize = 64 << 10;
 
 /// The resources that a line refers to, each once.
 #[derive(Default)]
-pub struct ResourcePointers(Vec<Key>);
+pub struct ResourcePointers(Vec<ResourceKey>);
 
 impl ResourcePointers {
     /// Returns their names, in order.
-    pub fn keys(&self) -> &[Key] {
+    pub fn keys(&self) -> &[ResourceKey] {
         &self.0
     }
 
@@ -36,7 +36,7 @@ impl ResourcePointers {
     ///
     /// # Errors
     /// Fails if the token has fired.
-    pub fn find(&mut self, json: &str, bases: &Bases, cancel: &CancelToken) -> Result<(), Cancelled> {
+    pub fn find(&mut self, json: &str, bases: &BaseUrls, cancel: &CancelToken) -> Result<(), TokenFired> {
         self.0.clear();
         each_reference(json.as_bytes(), bases, cancel, |literal| {
             if literal.resource_type.is_referred_to() {
@@ -50,10 +50,10 @@ impl ResourcePointers {
 /// Visits what the `reference` members of a line refer to, in order. The line is valid JSON.
 pub fn each_reference(
     json: &[u8],
-    bases: &Bases,
+    bases: &BaseUrls,
     cancel: &CancelToken,
     mut tell: impl FnMut(LiteralReference<'_>),
-) -> Result<(), Cancelled> {
+) -> Result<(), TokenFired> {
     let json = without_escaped_letters(json, cancel)?;
     let mut from = 0;
     while let Some(at) = cancel.find(&REFERENCE, &json, from)? {
@@ -88,7 +88,7 @@ fn decoded(quoted: &[u8]) -> Option<Cow<'_, str>> {
 }
 
 /// Returns the same JSON without escaped letters: a key may be `refer\u0065nce`.
-fn without_escaped_letters<'j>(json: &'j [u8], cancel: &CancelToken) -> Result<Cow<'j, [u8]>, Cancelled> {
+fn without_escaped_letters<'j>(json: &'j [u8], cancel: &CancelToken) -> Result<Cow<'j, [u8]>, TokenFired> {
     if cancel.find(&ESCAPED_LETTER, json, 0)?.is_none() {
         return Ok(Cow::Borrowed(json));
     }
@@ -120,10 +120,10 @@ fn without_escaped_letters<'j>(json: &'j [u8], cancel: &CancelToken) -> Result<C
 mod tests {
     use super::*;
 
-    fn found(json: &str) -> Vec<Key> {
+    fn found(json: &str) -> Vec<ResourceKey> {
         let mut pointers = ResourcePointers::default();
         serde_json::from_str::<serde_json::Value>(json).unwrap();
-        pointers.find(json, &Bases::NONE, &CancelToken::new()).unwrap();
+        pointers.find(json, &BaseUrls::NONE, &CancelToken::new()).unwrap();
         pointers.keys().to_vec()
     }
 
@@ -149,7 +149,7 @@ mod tests {
             r#"{"reference":"Patient/x"}"#,
             r#"{"reference":"\"Organization/x"}"#,
         ] {
-            assert_eq!(found(json), [] as [Key; 0], "{json}");
+            assert_eq!(found(json), [] as [ResourceKey; 0], "{json}");
         }
     }
 }

@@ -14,11 +14,11 @@ use parking_lot::Mutex;
 use serde::{Deserialize, Serialize};
 use xxhash_rust::xxh3::{xxh3_64, xxh3_128};
 
-use super::chunk::{Chunk, ChunkEntry, FileArea, FileShape, LineCounts, Links, NAMED_BROKEN_LINES};
+use super::chunk::{ChunkEntry, ChunkLinks, FileArea, FileShape, IndexChunk, LineCounts, NAMED_BROKEN_LINES};
 use super::draft::ChunkDraft;
-use super::key::Key;
+use super::key::ResourceKey;
 use super::line::LineFault;
-use super::table::Table;
+use super::table::ColumnTable;
 use crate::plain_file;
 use crate::source::SourceFile;
 
@@ -48,7 +48,7 @@ pub struct Segment {
     /// Which file, and which version of it.
     pub file: SourceFile,
     /// The chunks, in the order of the file.
-    pub chunks: Vec<Arc<Chunk>>,
+    pub chunks: Vec<Arc<IndexChunk>>,
     path: PathBuf,
     doubts: SegmentDoubts,
 }
@@ -72,14 +72,14 @@ fn open(path: &Path) -> io::Result<File> {
     plain_file::open(path, plain_file::LinkPolicy::Refuse)
 }
 
-fn read_area(file: &File, area: FileArea) -> io::Result<Table> {
+fn read_area(file: &File, area: FileArea) -> io::Result<ColumnTable> {
     let words = usize::try_from(area.words).map_err(|_| damaged())?;
     let mut words = vec![0u64; words].into_boxed_slice();
     file.read_exact_at(bytemuck::cast_slice_mut(&mut words), area.at)?;
     if xxh3_64(bytemuck::cast_slice(&words)) != area.sum {
         return Err(damaged());
     }
-    Ok(Table::of(words))
+    Ok(ColumnTable::of(words))
 }
 
 fn read_directory(file: &File) -> io::Result<SegmentDirectory> {
@@ -119,10 +119,10 @@ impl Segment {
             return Err(damaged());
         }
         let share = directory.chunks.len().div_ceil(threads).max(16);
-        let read = |entries: &[ChunkEntry]| -> io::Result<Vec<Arc<Chunk>>> {
+        let read = |entries: &[ChunkEntry]| -> io::Result<Vec<Arc<IndexChunk>>> {
             let read = |entry: &ChunkEntry| {
                 let resident = read_area(&file, entry.resident)?;
-                Ok(Arc::new(Chunk::new(entry.clone(), resident)))
+                Ok(Arc::new(IndexChunk::new(entry.clone(), resident)))
             };
             entries.iter().map(read).collect()
         };
@@ -207,22 +207,22 @@ pub struct SegmentReader<'a> {
 
 impl SegmentReader<'_> {
     /// The names of a chunk's resources, one a span.
-    pub fn keys(&self, chunk: &Chunk) -> io::Result<Table> {
+    pub fn keys(&self, chunk: &IndexChunk) -> io::Result<ColumnTable> {
         self.read(chunk.entry.keys)
     }
 
     /// What a chunk's resources belong and point to.
-    pub fn links(&self, chunk: &Chunk) -> io::Result<Links> {
-        self.read(chunk.entry.links).map(Links::new)
+    pub fn links(&self, chunk: &IndexChunk) -> io::Result<ChunkLinks> {
+        self.read(chunk.entry.links).map(ChunkLinks::new)
     }
 
-    fn read(&self, area: FileArea) -> io::Result<Table> {
+    fn read(&self, area: FileArea) -> io::Result<ColumnTable> {
         read_area(&self.file, area).inspect_err(|error| self.segment.doubt(error))
     }
 }
 
 /// The names in a table of [`SegmentReader::keys`].
-pub fn keys(table: &Table) -> &[Key] {
+pub fn keys(table: &ColumnTable) -> &[ResourceKey] {
     table.column(0)
 }
 
@@ -263,7 +263,7 @@ impl SegmentWriter {
     }
 
     /// Writes a chunk and keeps what belongs in memory.
-    pub fn add(&mut self, draft: ChunkDraft) -> io::Result<Chunk> {
+    pub fn add(&mut self, draft: ChunkDraft) -> io::Result<IndexChunk> {
         let [resident, keys, links] = draft.tables();
         let entry = ChunkEntry {
             start: draft.start,
@@ -278,10 +278,10 @@ impl SegmentWriter {
             keys: self.area(&keys)?,
             links: self.area(&links)?,
         };
-        Ok(Chunk::new(entry, resident))
+        Ok(IndexChunk::new(entry, resident))
     }
 
-    fn area(&mut self, table: &Table) -> io::Result<FileArea> {
+    fn area(&mut self, table: &ColumnTable) -> io::Result<FileArea> {
         let bytes: &[u8] = bytemuck::cast_slice(table.words());
         self.file.write_all(bytes)?;
         let area = FileArea { at: self.at, words: table.words().len() as u64, sum: xxh3_64(bytes) };
@@ -294,7 +294,7 @@ impl SegmentWriter {
         mut self,
         file: SourceFile,
         terms: &str,
-        chunks: Vec<Arc<Chunk>>,
+        chunks: Vec<Arc<IndexChunk>>,
         doubts: SegmentDoubts,
     ) -> io::Result<Segment> {
         let entries = chunks.iter().map(|chunk| chunk.entry.clone()).collect();

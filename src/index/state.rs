@@ -8,10 +8,10 @@ use jiff::Timestamp;
 use parking_lot::RwLockReadGuard;
 
 use super::build::{BuildError, IndexTask};
-use super::overlay::Overlay;
+use super::overlay::IndexOverlay;
 use super::segment::Segment;
 use super::totals::SourceTotals;
-use crate::source::{LeftOut, Reason, SourceError};
+use crate::source::{LeftOut, LeftOutReason, SourceError};
 use crate::telemetry;
 
 /// What is known now.
@@ -20,7 +20,7 @@ pub struct IndexState {
     /// The files, in the order of their names.
     pub segments: Vec<Arc<Segment>>,
     /// What follows from all of them.
-    pub overlay: Overlay,
+    pub overlay: IndexOverlay,
     /// What they come to.
     pub totals: SourceTotals,
     /// Whether index files were looked for.
@@ -53,7 +53,7 @@ pub fn check_all(segments: &[Arc<Segment>]) {
 /// That something could be read: a source of which nothing can be is away, and an export of it
 /// would look whole.
 pub fn check_readable(state: &IndexState, left_out: &LeftOut) -> Result<(), BuildError> {
-    if left_out.count(Reason::Unreadable) == 0 || state.has_resources() {
+    if left_out.count(LeftOutReason::Unreadable) == 0 || state.has_resources() {
         return Ok(());
     }
     let error = io::Error::other("the files that may have resources cannot be read; the log has the reason");
@@ -61,7 +61,7 @@ pub fn check_readable(state: &IndexState, left_out: &LeftOut) -> Result<(), Buil
 }
 
 /// Logs that the order of files and lines makes older versions count, if that is new.
-pub fn tell_outdated(segments: &[Arc<Segment>], overlay: &Overlay, before: &Overlay) {
+pub fn tell_outdated(segments: &[Arc<Segment>], overlay: &IndexOverlay, before: &IndexOverlay) {
     let Some(outdated) = overlay.outdated().filter(|outdated| before.outdated() != Some(outdated)) else {
         return;
     };
@@ -152,7 +152,7 @@ mod tests {
 
     use super::*;
     use crate::fhir::ResourceType;
-    use crate::fhir::reference::Bases;
+    use crate::fhir::reference::BaseUrls;
     use crate::index::{Index, IndexOptions, key};
     use crate::source::NdjsonFolder;
 
@@ -163,7 +163,7 @@ mod tests {
         fs::write(source.join("a.ndjson"), "{\"resourceType\":\"Patient\",\"id\":\"p\"}\n").unwrap();
         fs::write(source.join("b.ndjson"), "{\"resourceType\":\"Group\",\"id\":\"g\"}\n").unwrap();
         let source = Arc::new(NdjsonFolder::open(&source).unwrap());
-        Index::open(source, IndexOptions { folder: folder.join("index"), bases: Bases::NONE }).unwrap()
+        Index::open(source, IndexOptions { folder: folder.join("index"), bases: BaseUrls::NONE }).unwrap()
     }
 
     #[test]

@@ -8,9 +8,9 @@ use xxhash_rust::xxh3::xxh3_64;
 use super::LONGEST_LINE;
 use super::chunk::{BLOCK, FileShape};
 use super::draft::{ChunkDraft, DraftEntry, LARGEST_GAP};
-use super::line::{LineFault, LineReader};
+use super::line::{LineFault, LineParser};
 use crate::cancel::CancelToken;
-use crate::fhir::reference::Bases;
+use crate::fhir::reference::BaseUrls;
 use crate::files::ReadAt;
 
 /// Bytes to read at once when a line continues behind the stretch.
@@ -38,7 +38,7 @@ fn shape_of(text: &[u8]) -> Option<FileShape> {
 
 /// Reads stretches of files, one after another, into one buffer.
 pub struct StretchReader<'b> {
-    lines: LineReader<'b>,
+    lines: LineParser<'b>,
     cancel: &'b CancelToken,
     buffer: Vec<u8>,
     /// How much of the buffer is in use.
@@ -48,8 +48,8 @@ pub struct StretchReader<'b> {
 impl<'b> StretchReader<'b> {
     /// A reader for a source in which references below `bases` are relative. Once the token has fired what it reads
     /// means nothing.
-    pub fn new(bases: &'b Bases, cancel: &'b CancelToken) -> Self {
-        Self { lines: LineReader::new(bases, cancel), cancel, buffer: Vec::new(), filled: 0 }
+    pub fn new(bases: &'b BaseUrls, cancel: &'b CancelToken) -> Self {
+        Self { lines: LineParser::new(bases, cancel), cancel, buffer: Vec::new(), filled: 0 }
     }
 
     /// Indexes the lines that begin at `from` or later and before `to`, in a file of `size` bytes.

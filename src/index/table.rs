@@ -5,9 +5,9 @@ use bytemuck::Pod;
 /// A sequence of columns. Word 0 is the number of columns, then come their lengths in bytes, then
 /// the columns, each beginning at a whole word.
 #[derive(Debug)]
-pub struct Table(Box<[u64]>);
+pub struct ColumnTable(Box<[u64]>);
 
-impl Table {
+impl ColumnTable {
     /// Packs columns.
     pub fn pack(columns: &[&[u8]]) -> Self {
         let mut words = vec![columns.len() as u64];
@@ -20,7 +20,7 @@ impl Table {
         Self(words.into())
     }
 
-    /// Wraps what [`Table::words`] returned.
+    /// Wraps what [`ColumnTable::words`] returned.
     pub fn of(words: Box<[u64]>) -> Self {
         Self(words)
     }
@@ -50,11 +50,11 @@ mod tests {
     #[test]
     fn columns_of_any_length_come_out_as_they_went_in() {
         let (a, b, c) = ([1u32, 2, 3], [4u64, 5], [6u8, 7, 8, 9, 10]);
-        let table = Table::pack(&[bytemuck::cast_slice(&a), bytemuck::cast_slice(&b), &c, &[]]);
-        let table = Table::of(table.words().into());
+        let table = ColumnTable::pack(&[bytemuck::cast_slice(&a), bytemuck::cast_slice(&b), &c, &[]]);
+        let table = ColumnTable::of(table.words().into());
         assert_eq!((table.column::<u32>(0), table.column::<u64>(1)), (&a[..], &b[..]));
         assert_eq!((table.column::<u8>(2), table.column::<u8>(3)), (&c[..], &[][..]));
         assert_eq!(table.column::<u8>(4), &[] as &[u8]);
-        assert_eq!(Table::of(Box::new([])).column::<u8>(0), &[] as &[u8]);
+        assert_eq!(ColumnTable::of(Box::new([])).column::<u8>(0), &[] as &[u8]);
     }
 }

@@ -53,7 +53,7 @@ pub const MAX_TEXT_BYTES: usize = 1536 << 10;
 /// ```
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[error("{what} has more than {most} {unit}; ask for less in one export, or for several exports.")]
-pub struct Exceeded {
+pub struct BoundExceeded {
     /// The parameter, or the part of the request.
     pub what: &'static str,
     /// How much it may have.
@@ -66,7 +66,7 @@ pub struct Exceeded {
 ///
 /// # Errors
 /// If there are more than `most`.
-pub fn check_items(what: &'static str, items: usize, most: usize) -> Result<(), Exceeded> {
+pub fn check_items(what: &'static str, items: usize, most: usize) -> Result<(), BoundExceeded> {
     check(what, items, most, "values")
 }
 
@@ -74,12 +74,12 @@ pub fn check_items(what: &'static str, items: usize, most: usize) -> Result<(), 
 ///
 /// # Errors
 /// If there are more than `most`.
-pub fn check_bytes(what: &'static str, bytes: usize, most: usize) -> Result<(), Exceeded> {
+pub fn check_bytes(what: &'static str, bytes: usize, most: usize) -> Result<(), BoundExceeded> {
     check(what, bytes, most, "bytes")
 }
 
-fn check(what: &'static str, found: usize, most: usize, unit: &'static str) -> Result<(), Exceeded> {
-    if found <= most { Ok(()) } else { Err(Exceeded { what, most, unit }) }
+fn check(what: &'static str, found: usize, most: usize, unit: &'static str) -> Result<(), BoundExceeded> {
+    if found <= most { Ok(()) } else { Err(BoundExceeded { what, most, unit }) }
 }
 
 impl ExportRequest {
@@ -88,7 +88,7 @@ impl ExportRequest {
     ///
     /// # Errors
     /// The first bound that it exceeds.
-    pub fn check_bounds(&self) -> Result<(), Exceeded> {
+    pub fn check_bounds(&self) -> Result<(), BoundExceeded> {
         let asked = self.parameters();
         let bytes = |texts: &[String]| texts.iter().map(String::len).sum::<usize>();
         check_items("_type", asked.types.len(), MAX_TYPES)?;
@@ -156,7 +156,7 @@ mod tests {
             fill(&mut asked, texts(most));
             assert_eq!(asked.check_bounds(), Ok(()), "{what}");
             fill(&mut asked, texts(most + 1));
-            assert_eq!(asked.check_bounds(), Err(Exceeded { what, most, unit: "values" }));
+            assert_eq!(asked.check_bounds(), Err(BoundExceeded { what, most, unit: "values" }));
         }
         let text = |bytes: usize| vec!["x".repeat(bytes)];
         let bytes: [(&str, usize, Fill); 4] = [
@@ -176,7 +176,7 @@ mod tests {
             fill(&mut asked, text(most));
             assert_eq!(asked.check_bounds(), Ok(()), "{what}");
             fill(&mut asked, text(most + 1));
-            assert_eq!(asked.check_bounds(), Err(Exceeded { what, most, unit: "bytes" }));
+            assert_eq!(asked.check_bounds(), Err(BoundExceeded { what, most, unit: "bytes" }));
         }
     }
 }

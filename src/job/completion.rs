@@ -8,18 +8,18 @@ use super::{JobRecord, OrganizeBy};
 /// A content coding (RFC 9110, 8.4.1) that a file can be stored and served in.
 ///
 /// ```
-/// assert_eq!(evanesce::Coding::Zstd.name(), "zstd");
+/// assert_eq!(evanesce::ContentCoding::Zstd.name(), "zstd");
 /// ```
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
-pub enum Coding {
+pub enum ContentCoding {
     /// RFC 1952.
     Gzip,
     /// RFC 8878.
     Zstd,
 }
 
-impl Coding {
+impl ContentCoding {
     /// Its name in `Accept-Encoding` and `Content-Encoding`.
     pub fn name(self) -> &'static str {
         match self {
@@ -39,9 +39,9 @@ impl Coding {
 
 /// How a file is stored that is not stored as plain text.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
-pub struct Coded {
+pub struct CodedForm {
     /// Its content coding.
-    pub coding: Coding,
+    pub coding: ContentCoding,
     /// Bytes on disk.
     pub bytes: u64,
     /// Bytes of text in each of its pieces but the last.
@@ -75,7 +75,7 @@ pub struct OutputFile {
     pub bytes: u64,
     /// How it is stored; `None` as plain text.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub coded: Option<Coded>,
+    pub coded: Option<CodedForm>,
     /// SHA-256 of its text in hexadecimal digits, if that was asked for.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub sha256: Option<String>,
@@ -223,7 +223,7 @@ mod tests {
     #[test]
     fn the_sums_of_a_job_tell_its_text_from_what_is_on_disk() {
         let plain = OutputFile { count: 1, bytes: 100, ..OutputFile::new("A".into(), "Patient") };
-        let coded = Some(Coded { coding: Coding::Zstd, bytes: 40, piece: 1 << 20 });
+        let coded = Some(CodedForm { coding: ContentCoding::Zstd, bytes: 40, piece: 1 << 20 });
         let coded = OutputFile { coded, ..plain.clone() };
         assert_eq!((coded.stored_name().as_str(), coded.stored_bytes()), ("A.zst", 40));
         let sums = |files: &[&OutputFile]| {

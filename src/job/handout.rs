@@ -13,32 +13,32 @@ use super::{InvalidName, JobId, TenantId};
 /// What the proofs of one job are made with.
 ///
 /// ```
-/// let handout = evanesce::Handout::new("default".parse()?, evanesce::JobId::random());
+/// let handout = evanesce::ProofSigner::new("default".parse()?, evanesce::JobId::random());
 /// let query = handout.query("DocumentReference", "scan-1");
 /// assert!(query.starts_with("?request="));
 /// # Ok::<_, evanesce::InvalidName>(())
 /// ```
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Handout {
+pub struct ProofSigner {
     tenant: TenantId,
     job: JobId,
-    secret: Secret,
+    secret: ProofSecret,
 }
 
 /// 256 random bits, in hexadecimal digits where it is written down. It is never shown.
 #[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(try_from = "String", into = "String")]
-struct Secret([u8; 32]);
+struct ProofSecret([u8; 32]);
 
-impl Handout {
-    /// Bytes of [`Handout::query`].
+impl ProofSigner {
+    /// Bytes of [`ProofSigner::query`].
     pub const QUERY_BYTES: u64 = ("?request=".len() + 36 + "&proof=".len() + 64) as u64;
 
     /// That of a job, with a secret of its own.
     pub fn new(tenant: TenantId, job: JobId) -> Self {
         let mut secret = [0; 32];
         rand::fill(&mut secret).expect("the system has random bytes");
-        Self { tenant, job, secret: Secret(secret) }
+        Self { tenant, job, secret: ProofSecret(secret) }
     }
 
     /// What stands behind the URL of a Binary that a resource of the type `of_type` refers to:
@@ -67,19 +67,19 @@ impl Handout {
     }
 }
 
-impl fmt::Debug for Secret {
+impl fmt::Debug for ProofSecret {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("Secret")
     }
 }
 
-impl From<Secret> for String {
-    fn from(secret: Secret) -> Self {
+impl From<ProofSecret> for String {
+    fn from(secret: ProofSecret) -> Self {
         hex::encode(secret.0)
     }
 }
 
-impl TryFrom<String> for Secret {
+impl TryFrom<String> for ProofSecret {
     type Error = InvalidName;
 
     fn try_from(text: String) -> Result<Self, InvalidName> {
@@ -99,9 +99,9 @@ mod tests {
     #[test]
     fn o_4_a_proof_is_of_one_job_one_type_and_one_id() {
         let (tenant, job): (TenantId, _) = ("t".parse().unwrap(), JobId::random());
-        let handout = Handout::new(tenant.clone(), job);
+        let handout = ProofSigner::new(tenant.clone(), job);
         let query = handout.query("Media", "b-1");
-        assert_eq!(query.len() as u64, Handout::QUERY_BYTES);
+        assert_eq!(query.len() as u64, ProofSigner::QUERY_BYTES);
         assert!(query.starts_with(&format!("?request={job}&proof=")), "{query}");
         let proof = proof_in(&query);
         assert!(handout.proves("Media", "b-1", proof));
@@ -111,8 +111,10 @@ mod tests {
         for proof in ["", "00", &proof[2..], &format!("{proof}00"), "nonsense"] {
             assert!(!handout.proves("Media", "b-1", proof), "{proof}");
         }
-        let others =
-            [Handout::new(tenant.clone(), job), Handout { tenant: "u".parse().unwrap(), ..handout.clone() }];
+        let others = [
+            ProofSigner::new(tenant.clone(), job),
+            ProofSigner { tenant: "u".parse().unwrap(), ..handout.clone() },
+        ];
         for other in others {
             assert!(!other.proves("Media", "b-1", proof));
         }
@@ -120,14 +122,14 @@ mod tests {
 
     #[test]
     fn p12_a_secret_is_written_down_with_the_request_and_shown_nowhere() {
-        let handout = Handout::new("t".parse().unwrap(), JobId::random());
+        let handout = ProofSigner::new("t".parse().unwrap(), JobId::random());
         let text = serde_json::to_string(&handout).unwrap();
-        let read: Handout = serde_json::from_str(&text).unwrap();
+        let read: ProofSigner = serde_json::from_str(&text).unwrap();
         assert_eq!(read, handout);
         let secret = String::from(handout.secret.clone());
         assert!(text.contains(&secret) && !format!("{handout:?}").contains(&secret[..8]));
         for bad in ["", "00", "zz"] {
-            assert!(serde_json::from_str::<Handout>(&text.replace(&secret, bad)).is_err());
+            assert!(serde_json::from_str::<ProofSigner>(&text.replace(&secret, bad)).is_err());
         }
     }
 }

@@ -16,12 +16,12 @@ mod transition;
 
 pub use crate::fhir::{ALL_PATIENTS, Level};
 pub use access::{Access, Share};
-pub use completion::{Coded, Coding, Completion, JobDocument, OutputFile, SealedPart};
-pub use handout::Handout;
+pub use completion::{CodedForm, Completion, ContentCoding, JobDocument, OutputFile, SealedPart};
+pub use handout::ProofSigner;
 pub use id::{ClientId, InvalidName, JobId, TenantId};
-pub use parameters::{OrganizeBy, ParameterError, Parameters, Provenances};
-pub use receipt::{Erasure, Receipt, Swept};
+pub use parameters::{AssociatedData, OrganizeBy, ParameterError, Parameters};
+pub use receipt::{Receipt, SweepCounts, Tombstone};
 pub use record::{Failure, FailureReason, JobRecord, JobState, Mark, MarkReason, StateName, SweepFailure};
 pub use request::{ExportRequest, Kickoff};
 pub use summary::RequestSummary;
-pub use transition::{ERASURE_ORDER, Effect, Event, MARK_ORDER, Refusal, transition};
+pub use transition::{ERASURE_ORDER, JobEvent, MARK_ORDER, TransitionEffect, TransitionRefusal, transition};

@@ -11,9 +11,9 @@ use crate::fhir::{ResourceType, quoted};
 /// What a client asked for beside the level. The default asks for everything.
 ///
 /// ```
-/// use evanesce::{Parameters, Provenances};
+/// use evanesce::{Parameters, AssociatedData};
 ///
-/// let parameters = Parameters { provenances: Some(Provenances::Latest), ..Parameters::default() };
+/// let parameters = Parameters { provenances: Some(AssociatedData::Latest), ..Parameters::default() };
 /// let parameters = parameters.with_types(&["Patient", "Observation"])?;
 /// let parameters = parameters.with_type_filters(&["Observation?status=final"])?;
 /// assert!(!parameters.partial_manifests);
@@ -44,7 +44,7 @@ pub struct Parameters {
     /// `includeAssociatedData`: which Provenances go with the exported resources; `None` for
     /// all that the level exports (K-13).
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub provenances: Option<Provenances>,
+    pub provenances: Option<AssociatedData>,
     /// `organizeOutputBy` (O-3).
     #[serde(skip_serializing_if = "Option::is_none")]
     pub organize_by: Option<OrganizeBy>,
@@ -123,11 +123,11 @@ fn is_false(value: &bool) -> bool {
 /// restrictive and wins.
 ///
 /// ```
-/// assert!(evanesce::Provenances::Relevant > evanesce::Provenances::Latest);
+/// assert!(evanesce::AssociatedData::Relevant > evanesce::AssociatedData::Latest);
 /// ```
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
-pub enum Provenances {
+pub enum AssociatedData {
     /// `LatestProvenanceResources`: of those of one exported resource the most recent one.
     Latest,
     /// `RelevantProvenanceResources`: all that target an exported resource.

@@ -9,7 +9,7 @@ use super::{ClientId, JobId, MarkReason, StateName, TenantId};
 
 /// The tombstone: enough to answer 404 `deleted` until `retention.tombstones` (P2).
 #[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
-pub struct Erasure {
+pub struct Tombstone {
     /// Why it was erased.
     pub reason: MarkReason,
     /// When the mark was made.
@@ -20,7 +20,7 @@ pub struct Erasure {
 
 /// What was unlinked.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Hash)]
-pub struct Swept {
+pub struct SweepCounts {
     /// Names unlinked, documents included.
     pub files: u64,
     /// Bytes of these files.
@@ -29,7 +29,7 @@ pub struct Swept {
     pub planted_links: u64,
 }
 
-impl AddAssign for Swept {
+impl AddAssign for SweepCounts {
     fn add_assign(&mut self, other: Self) {
         self.files += other.files;
         self.bytes += other.bytes;
@@ -99,7 +99,7 @@ pub struct Receipt {
 
 impl Receipt {
     /// The tombstone that goes with this receipt.
-    pub(crate) fn erasure(&self) -> Erasure {
-        Erasure { reason: self.reason, marked_at: self.marked_at, gone_at: self.gone_at }
+    pub(crate) fn tombstone(&self) -> Tombstone {
+        Tombstone { reason: self.reason, marked_at: self.marked_at, gone_at: self.gone_at }
     }
 }

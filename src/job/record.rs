@@ -6,7 +6,7 @@ use std::fmt;
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
-use super::{ClientId, Completion, Erasure, JobId, TenantId};
+use super::{ClientId, Completion, JobId, TenantId, Tombstone};
 
 /// What the store knows of one job.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
@@ -71,7 +71,7 @@ pub enum JobState {
     /// Its files are marked for deletion and answer 404 (P1, P2).
     Marked(Mark),
     /// Its files are gone; a tombstone.
-    Erased(Erasure),
+    Erased(Tombstone),
 }
 
 impl JobState {

@@ -4,7 +4,7 @@
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
-use super::{Access, ClientId, Handout, Level, Parameters, TenantId};
+use super::{Access, ClientId, Level, Parameters, ProofSigner, TenantId};
 
 /// What to export.
 ///
@@ -67,7 +67,7 @@ pub struct ExportRequest {
     pub access: Access,
     /// What URLs of Binaries in its files are proved with; `None` if they need no proof.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub handout: Option<Handout>,
+    pub handout: Option<ProofSigner>,
     /// When the kick-off was received.
     pub submitted_at: Timestamp,
     /// Bytes that the export was expected to write at the most when it was accepted; `None` if
@@ -106,7 +106,7 @@ mod tests {
         assert_eq!((&request.access, &request.handout), (&Access::everything(), &None));
         assert_eq!(serde_json::to_string(&request).unwrap(), old);
         request.access = Access::of_types([(ResourceType::PATIENT, vec!["active=true".into()])].into());
-        request.handout = Some(Handout::new(request.tenant.clone(), crate::job::JobId::random()));
+        request.handout = Some(ProofSigner::new(request.tenant.clone(), crate::job::JobId::random()));
         let text = serde_json::to_string(&request).unwrap();
         assert_eq!(serde_json::from_str::<ExportRequest>(&text).unwrap(), request);
     }
@@ -120,7 +120,7 @@ mod tests {
         let asked = request.parameters();
         assert_eq!(asked.types[1].as_str(), "Observation");
         let patient = r#"{"resourceType":"Patient","id":"1","name":[{"text":"a&b,c"}]}"#;
-        assert!(asked.type_filters[1].matches(patient.as_bytes(), &crate::fhir::reference::Bases::NONE));
+        assert!(asked.type_filters[1].matches(patient.as_bytes(), &crate::fhir::reference::BaseUrls::NONE));
         assert!(asked.elements.applies_to(ResourceType::PATIENT));
         assert_eq!(serde_json::to_string(&request).unwrap(), OF_TEXTS);
     }

@@ -6,7 +6,7 @@ use jiff::Timestamp;
 use serde::Serialize;
 use xxhash_rust::xxh3::Xxh3Default;
 
-use super::{Access, ExportRequest, Handout, Level, OrganizeBy, Provenances};
+use super::{Access, AssociatedData, ExportRequest, Level, OrganizeBy, ProofSigner};
 use crate::fhir::ResourceType;
 use crate::fhir::search::TypeFilter;
 
@@ -18,7 +18,7 @@ pub struct RequestSummary {
     /// The types that are asked for; empty for all of the level.
     pub types: Vec<ResourceType>,
     /// Which Provenances go with the exported resources.
-    pub provenances: Option<Provenances>,
+    pub provenances: Option<AssociatedData>,
     /// What the output is organized by (O-3).
     pub organize_by: Option<OrganizeBy>,
     /// Whether files are shown before all are written (ST-9).
@@ -30,7 +30,7 @@ pub struct RequestSummary {
     /// What of what is asked for it may hold, Groups aside.
     pub access: Access,
     /// What URLs of Binaries in its files are proved with.
-    pub handout: Option<Handout>,
+    pub handout: Option<ProofSigner>,
     /// Bytes that it was expected to write at the most when it was accepted.
     pub estimate: Option<u64>,
     /// The same for the same export again: see [`RequestSummary::same`].
@@ -61,15 +61,15 @@ impl RequestSummary {
     pub fn same(request: &ExportRequest) -> u128 {
         /// All but the lists.
         #[derive(Serialize)]
-        struct Rest<'a> {
+        struct ScalarParameters<'a> {
             who: (&'a super::TenantId, &'a super::ClientId),
             level: &'a Level,
             age: (Option<Timestamp>, Option<Timestamp>),
-            form: (Option<Provenances>, Option<OrganizeBy>, bool, bool),
+            form: (Option<AssociatedData>, Option<OrganizeBy>, bool, bool),
             access: &'a Access,
         }
         let asked = request.parameters();
-        let rest = Rest {
+        let rest = ScalarParameters {
             who: (&request.tenant, &request.owner),
             level: request.level(),
             age: (asked.since, asked.until),

@@ -3,11 +3,11 @@
 
 use jiff::Timestamp;
 
-use super::{Completion, Erasure, Failure, JobState, Mark, SweepFailure};
+use super::{Completion, Failure, JobState, Mark, SweepFailure, Tombstone};
 
 /// What can happen to a job.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Event {
+pub enum JobEvent {
     /// The plan is on disk; parts may start.
     Start {
         /// The instant whose view of the source the plan took (MF-1).
@@ -25,12 +25,12 @@ pub enum Event {
     /// A sweep left something behind.
     SweepFailed(SweepFailure),
     /// Every name is unlinked, every descriptor closed, the directory synced.
-    Swept(Erasure),
+    Swept(Tombstone),
 }
 
 /// What a transition asks for; performed in the order given, each after the one before.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub enum Effect {
+pub enum TransitionEffect {
     /// Writers stop between two writes, so that the commit does not queue behind them.
     PauseWriters,
     /// The receipt is appended to the chain and synced (P9).
@@ -63,7 +63,7 @@ pub enum Effect {
 
 /// Why an event changes nothing.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-pub enum Refusal {
+pub enum TransitionRefusal {
     /// The job is marked or erased already: 404 `deleted` (D-8).
     #[error("the job is deleted already")]
     AlreadyDeleted,
@@ -72,50 +72,53 @@ pub enum Refusal {
     Stale,
 }
 
-use Effect::*;
+use TransitionEffect::*;
 
-const START: &[Effect] = &[Commit, Publish, RunParts];
-const FINISH: &[Effect] = &[WriteJobJson, MoveToReady];
-const COMPLETE: &[Effect] = &[Commit, Publish];
-const FAIL: &[Effect] = &[StopParts, WriteJobJson, Commit, Publish, AwaitLastOut, SweepPartials];
+const START: &[TransitionEffect] = &[Commit, Publish, RunParts];
+const FINISH: &[TransitionEffect] = &[WriteJobJson, MoveToReady];
+const COMPLETE: &[TransitionEffect] = &[Commit, Publish];
+const FAIL: &[TransitionEffect] = &[StopParts, WriteJobJson, Commit, Publish, AwaitLastOut, SweepPartials];
 /// From a mark to its sweep: durable twice, then shown, then answered; nothing is unlinked before
 /// the last one is out (P1, P2, P4). Stated here alone: the committer's order follows from it
 /// ([`erase::order`](crate::erase::order)).
-pub const MARK_ORDER: &[Effect] =
+pub const MARK_ORDER: &[TransitionEffect] =
     &[PauseWriters, Commit, MoveToTrash, Publish, StopParts, Acknowledge, AwaitLastOut, Sweep];
-const SAME_REQUEST: &[Effect] = &[Acknowledge];
-const SWEEP_FAILED: &[Effect] = &[Commit, Publish];
+const SAME_REQUEST: &[TransitionEffect] = &[Acknowledge];
+const SWEEP_FAILED: &[TransitionEffect] = &[Commit, Publish];
 /// From a sweep to the tombstone: the receipt first, the record last (P5, P9).
-pub const ERASURE_ORDER: &[Effect] = &[AppendReceipt, Commit, Publish];
+pub const ERASURE_ORDER: &[TransitionEffect] = &[AppendReceipt, Commit, Publish];
 
 /// The next state and what must be done for it, or why the event changes nothing.
 ///
 /// DESIGN section 3: Queued < Running < Finishing < Complete | Failed < Marked < Erased.
 /// A mark ends every state before it; nothing ends a mark but its sweep.
-pub fn transition(state: &JobState, event: Event) -> Result<(JobState, &'static [Effect]), Refusal> {
+pub fn transition(
+    state: &JobState,
+    event: JobEvent,
+) -> Result<(JobState, &'static [TransitionEffect]), TransitionRefusal> {
     use JobState::*;
     match (state, event) {
-        (Queued, Event::Start { transaction_time }) => Ok((Running { transaction_time }, START)),
-        (Running { transaction_time }, Event::PartsSealed) => {
+        (Queued, JobEvent::Start { transaction_time }) => Ok((Running { transaction_time }, START)),
+        (Running { transaction_time }, JobEvent::PartsSealed) => {
             Ok((Finishing { transaction_time: *transaction_time }, FINISH))
         }
-        (Finishing { .. }, Event::Completed(completion)) => Ok((Complete(completion), COMPLETE)),
-        (Queued | Running { .. } | Finishing { .. }, Event::Fail(failure)) => Ok((Failed(failure), FAIL)),
+        (Finishing { .. }, JobEvent::Completed(completion)) => Ok((Complete(completion), COMPLETE)),
+        (Queued | Running { .. } | Finishing { .. }, JobEvent::Fail(failure)) => Ok((Failed(failure), FAIL)),
 
-        (Marked(mark), Event::Mark(again))
+        (Marked(mark), JobEvent::Mark(again))
             if again.request_id.is_some() && again.request_id == mark.request_id =>
         {
             Ok((state.clone(), SAME_REQUEST))
         }
-        (Marked(_) | Erased(_), Event::Mark(_)) => Err(Refusal::AlreadyDeleted),
-        (_, Event::Mark(mark)) => Ok((Marked(mark), MARK_ORDER)),
+        (Marked(_) | Erased(_), JobEvent::Mark(_)) => Err(TransitionRefusal::AlreadyDeleted),
+        (_, JobEvent::Mark(mark)) => Ok((Marked(mark), MARK_ORDER)),
 
-        (Marked(mark), Event::SweepFailed(failure)) => {
+        (Marked(mark), JobEvent::SweepFailed(failure)) => {
             Ok((Marked(Mark { failure: Some(failure), ..mark.clone() }), SWEEP_FAILED))
         }
-        (Marked(_), Event::Swept(erasure)) => Ok((Erased(erasure), ERASURE_ORDER)),
+        (Marked(_), JobEvent::Swept(erasure)) => Ok((Erased(erasure), ERASURE_ORDER)),
 
-        _ => Err(Refusal::Stale),
+        _ => Err(TransitionRefusal::Stale),
     }
 }
 
@@ -145,8 +148,8 @@ mod tests {
         Completion::of(&[], at(1), at(2))
     }
 
-    fn erasure() -> Erasure {
-        Erasure { reason: MarkReason::Deleted, marked_at: at(5), gone_at: at(6) }
+    fn erasure() -> Tombstone {
+        Tombstone { reason: MarkReason::Deleted, marked_at: at(5), gone_at: at(6) }
     }
 
     fn states() -> Vec<JobState> {
@@ -161,15 +164,15 @@ mod tests {
         ]
     }
 
-    fn events() -> Vec<Event> {
+    fn events() -> Vec<JobEvent> {
         vec![
-            Event::Start { transaction_time: at(1) },
-            Event::PartsSealed,
-            Event::Completed(completion()),
-            Event::Fail(Failure { at: at(3), reason: FailureReason::StorageFull }),
-            Event::Mark(mark("b")),
-            Event::SweepFailed(SweepFailure { attempts: 1, at: at(4), error: "EBUSY".into() }),
-            Event::Swept(erasure()),
+            JobEvent::Start { transaction_time: at(1) },
+            JobEvent::PartsSealed,
+            JobEvent::Completed(completion()),
+            JobEvent::Fail(Failure { at: at(3), reason: FailureReason::StorageFull }),
+            JobEvent::Mark(mark("b")),
+            JobEvent::SweepFailed(SweepFailure { attempts: 1, at: at(4), error: "EBUSY".into() }),
+            JobEvent::Swept(erasure()),
         ]
     }
 
@@ -177,9 +180,9 @@ mod tests {
     #[test]
     fn every_state_meets_every_event_as_documented() {
         use StateName::*;
-        const S: Result<StateName, Refusal> = Err(Refusal::Stale);
-        const D: Result<StateName, Refusal> = Err(Refusal::AlreadyDeleted);
-        let table: [(StateName, [Result<StateName, Refusal>; 7]); 7] = [
+        const S: Result<StateName, TransitionRefusal> = Err(TransitionRefusal::Stale);
+        const D: Result<StateName, TransitionRefusal> = Err(TransitionRefusal::AlreadyDeleted);
+        let table: [(StateName, [Result<StateName, TransitionRefusal>; 7]); 7] = [
             (Queued, [Ok(Running), S, S, Ok(Failed), Ok(Marked), S, S]),
             (Running, [S, Ok(Finishing), S, Ok(Failed), Ok(Marked), S, S]),
             (Finishing, [S, S, Ok(Complete), Ok(Failed), Ok(Marked), S, S]),
@@ -200,17 +203,17 @@ mod tests {
     #[test]
     fn the_same_request_is_acknowledged_again_and_changes_nothing() {
         let marked = JobState::Marked(mark("a"));
-        assert_eq!(transition(&marked, Event::Mark(mark("a"))), Ok((marked.clone(), SAME_REQUEST)));
+        assert_eq!(transition(&marked, JobEvent::Mark(mark("a"))), Ok((marked.clone(), SAME_REQUEST)));
         let nameless = Mark { request_id: None, ..mark("") };
         let marked = JobState::Marked(nameless.clone());
-        assert_eq!(transition(&marked, Event::Mark(nameless)), Err(Refusal::AlreadyDeleted));
+        assert_eq!(transition(&marked, JobEvent::Mark(nameless)), Err(TransitionRefusal::AlreadyDeleted));
     }
 
     #[test]
     fn a_failed_sweep_is_kept_in_the_mark() {
         let failure = SweepFailure { attempts: 2, at: at(9), error: "EACCES".into() };
         let (state, _) =
-            transition(&JobState::Marked(mark("a")), Event::SweepFailed(failure.clone())).unwrap();
+            transition(&JobState::Marked(mark("a")), JobEvent::SweepFailed(failure.clone())).unwrap();
         assert_eq!(state, JobState::Marked(Mark { failure: Some(failure), ..mark("a") }));
     }
 
@@ -224,8 +227,8 @@ mod tests {
                     prop_assert!(next.name() >= state.name());
                     let position = |effect| effects.iter().position(|e| *e == effect);
                     // P1: nothing is shown or acknowledged that is not durable.
-                    if let Some(publish) = position(Effect::Publish) {
-                        prop_assert!(position(Effect::Commit).is_some_and(|commit| commit < publish));
+                    if let Some(publish) = position(TransitionEffect::Publish) {
+                        prop_assert!(position(TransitionEffect::Commit).is_some_and(|commit| commit < publish));
                     }
                     state = next;
                 }

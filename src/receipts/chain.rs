@@ -15,7 +15,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::value::{RawValue, to_raw_value};
 
 use super::{ChainHash, ChainHead, ReceiptEntry, ReceiptsError, fail};
-use crate::chain::{FileLine, LineEnd, LineReader};
+use crate::chain::{ChainLineReader, FileLine, LineEnd};
 use crate::job::{JobId, Receipt};
 
 /// Bytes of a line at the most; what is longer is none of ours.
@@ -138,7 +138,7 @@ pub fn walk<E: From<ReceiptsError>>(
     mut visit: impl FnMut(&ReceiptLine<'_>) -> Result<(), E>,
 ) -> Result<ReceiptSummary, E> {
     let mut summary = ReceiptSummary::new();
-    let mut lines = match LineReader::open(path, MAX_BYTES) {
+    let mut lines = match ChainLineReader::open(path, MAX_BYTES) {
         Ok(lines) => lines,
         Err(e) if e.kind() == io::ErrorKind::NotFound => return Ok(summary),
         Err(e) => return Err(fail("open")(e).into()),

@@ -14,7 +14,7 @@ pub enum ReceiptEntry {
     /// A job's files are gone (P9).
     Erasure(Box<Receipt>),
     /// A job's files must stay until they are released.
-    Hold(Hold),
+    Hold(JobHold),
     /// The end of a hold.
     Release {
         /// The job.
@@ -25,7 +25,7 @@ pub enum ReceiptEntry {
         by: String,
     },
     /// The reaper must not erase anything until it is resumed.
-    Pause(Pause),
+    Pause(ReaperPause),
     /// The end of a pause.
     Resume {
         /// When.
@@ -67,7 +67,7 @@ pub enum ReceiptEntry {
 /// # }
 /// ```
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Hold {
+pub struct JobHold {
     /// The job.
     pub job: JobId,
     /// Since when.
@@ -87,13 +87,13 @@ pub struct Hold {
 /// # async fn main() -> example::Done {
 /// # let (_folder, evanesce) = example::host().await?;
 /// evanesce.pause_reaper("ops", "the disk is being replaced").await?;
-/// let pause: Option<Pause> = evanesce.reaper_status().await.and_then(|status| status.pause);
+/// let pause: Option<ReaperPause> = evanesce.reaper_status().await.and_then(|status| status.pause);
 /// assert_eq!(pause.map(|pause| pause.reason), Some("the disk is being replaced".into()));
 /// # Ok(())
 /// # }
 /// ```
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Pause {
+pub struct ReaperPause {
     /// Since when.
     pub at: Timestamp,
     /// The operator's user name.
@@ -107,7 +107,7 @@ impl ReceiptEntry {
     pub fn at(&self) -> Timestamp {
         match self {
             Self::Erasure(receipt) => receipt.gone_at,
-            Self::Hold(Hold { at, .. }) | Self::Pause(Pause { at, .. }) => *at,
+            Self::Hold(JobHold { at, .. }) | Self::Pause(ReaperPause { at, .. }) => *at,
             Self::Release { at, .. }
             | Self::Resume { at, .. }
             | Self::Prune { at, .. }

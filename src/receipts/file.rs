@@ -13,10 +13,11 @@ use parking_lot::{Mutex, RwLock};
 
 use super::known::ReceiptIndex;
 use super::{
-    ChainHead, FILE_NAME, Hold, Pause, ReceiptChain, ReceiptEntry, ReceiptsError, chain, fail, prune, walk,
+    ChainHead, FILE_NAME, JobHold, ReaperPause, ReceiptChain, ReceiptEntry, ReceiptsError, chain, fail,
+    prune, walk,
 };
 use crate::chain::AppendFile;
-use crate::hooks::{Fault, Hooks, Step};
+use crate::hooks::{HookFault, HookStep, Hooks};
 use crate::job::{JobId, Receipt};
 use crate::telemetry;
 
@@ -129,8 +130,8 @@ impl ReceiptChain for ReceiptFile {
             places.push((entry, head, offset));
         }
         let written = end.file.append(&text).and_then(|()| {
-            self.hooks.reach(Step::ReceiptWritten);
-            self.hooks.fault(Fault::Fsync)?;
+            self.hooks.reach(HookStep::ReceiptWritten);
+            self.hooks.fault(HookFault::Fsync)?;
             telemetry::timed_sync("receipts", || end.file.sync())
         });
         end.failed = written.is_err();
@@ -188,15 +189,15 @@ impl ReceiptChain for ReceiptFile {
         }
     }
 
-    fn hold_of(&self, job: JobId) -> Option<Hold> {
+    fn hold_of(&self, job: JobId) -> Option<JobHold> {
         self.durable.read().known.hold_of(job).cloned()
     }
 
-    fn holds(&self) -> Vec<Hold> {
+    fn holds(&self) -> Vec<JobHold> {
         self.durable.read().known.holds()
     }
 
-    fn pause(&self) -> Option<Pause> {
+    fn pause(&self) -> Option<ReaperPause> {
         self.durable.read().known.pause().cloned()
     }
 

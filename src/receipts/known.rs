@@ -5,12 +5,12 @@ use std::collections::{BTreeMap, HashMap};
 
 use jiff::Timestamp;
 
-use super::{ChainHead, Hold, Pause, ReceiptEntry};
+use super::{ChainHead, JobHold, ReaperPause, ReceiptEntry};
 use crate::job::JobId;
 
 /// What is known of an erasure without reading its line: 16 bytes.
 #[derive(Debug, Clone, Copy)]
-struct Erased {
+struct ErasureLine {
     /// Where its line begins.
     offset: u64,
     /// When the files were gone, in microseconds.
@@ -27,9 +27,9 @@ struct InForce<T> {
 /// What the entries so far come to.
 #[derive(Debug, Default)]
 pub(super) struct ReceiptIndex {
-    erased: HashMap<JobId, Erased>,
-    holds: BTreeMap<JobId, InForce<Hold>>,
-    pause: Option<InForce<Pause>>,
+    erased: HashMap<JobId, ErasureLine>,
+    holds: BTreeMap<JobId, InForce<JobHold>>,
+    pause: Option<InForce<ReaperPause>>,
     /// What the last gap entry missed.
     gap: Option<ChainHead>,
 }
@@ -40,7 +40,7 @@ impl ReceiptIndex {
         match entry {
             ReceiptEntry::Erasure(receipt) => {
                 let gone_at = receipt.gone_at.as_microsecond();
-                self.erased.insert(receipt.job, Erased { offset, gone_at });
+                self.erased.insert(receipt.job, ErasureLine { offset, gone_at });
             }
             ReceiptEntry::Hold(hold) => {
                 self.holds.insert(hold.job, InForce { what: hold.clone(), count });
@@ -65,15 +65,15 @@ impl ReceiptIndex {
         self.erased.iter().filter(|(_, erased)| erased.gone_at >= since).map(|(job, _)| *job).collect()
     }
 
-    pub fn hold_of(&self, job: JobId) -> Option<&Hold> {
+    pub fn hold_of(&self, job: JobId) -> Option<&JobHold> {
         self.holds.get(&job).map(|hold| &hold.what)
     }
 
-    pub fn holds(&self) -> Vec<Hold> {
+    pub fn holds(&self) -> Vec<JobHold> {
         self.holds.values().map(|hold| hold.what.clone()).collect()
     }
 
-    pub fn pause(&self) -> Option<&Pause> {
+    pub fn pause(&self) -> Option<&ReaperPause> {
         self.pause.as_ref().map(|pause| &pause.what)
     }
 

@@ -23,7 +23,7 @@ use crate::job::{JobId, Receipt};
 pub use crate::chain::{ChainHash, ChainHead, InvalidHash};
 pub use audit_event::audit_event;
 pub use chain::{ReceiptLine, ReceiptSummary, read, verify, walk};
-pub use entry::{Hold, Pause, ReceiptEntry};
+pub use entry::{JobHold, ReaperPause, ReceiptEntry};
 pub use file::ReceiptFile;
 
 /// The name of the file in the data directory.
@@ -110,13 +110,13 @@ pub trait ReceiptChain: Send + Sync {
     fn pruned_until(&self) -> Option<Timestamp>;
 
     /// Returns the hold on a job, if one is in force.
-    fn hold_of(&self, job: JobId) -> Option<Hold>;
+    fn hold_of(&self, job: JobId) -> Option<JobHold>;
 
     /// Returns all holds in force.
-    fn holds(&self) -> Vec<Hold>;
+    fn holds(&self) -> Vec<JobHold>;
 
     /// Returns the pause of the reaper, if one is in force.
-    fn pause(&self) -> Option<Pause>;
+    fn pause(&self) -> Option<ReaperPause>;
 
     /// Returns the last of the first entries that may be pruned, which the prune entry must name:
     /// those from before `before`, up to the first one that must stay. That is a hold or a pause in

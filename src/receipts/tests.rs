@@ -42,20 +42,20 @@ fn erasure(hour: i64) -> ReceiptEntry {
 }
 
 fn hold(job: JobId, hour: i64) -> ReceiptEntry {
-    ReceiptEntry::Hold(Hold { job, at: at(hour), by: "ops".into(), reason: "case 7".into() })
+    ReceiptEntry::Hold(JobHold { job, at: at(hour), by: "ops".into(), reason: "case 7".into() })
 }
 
 fn pause(hour: i64) -> ReceiptEntry {
-    ReceiptEntry::Pause(Pause { at: at(hour), by: "ops".into(), reason: "migration".into() })
+    ReceiptEntry::Pause(ReaperPause { at: at(hour), by: "ops".into(), reason: "migration".into() })
 }
 
 /// A data directory with an open chain in it.
-struct Room {
+struct TestChain {
     dir: tempfile::TempDir,
     receipts: ReceiptFile,
 }
 
-impl Room {
+impl TestChain {
     fn new(entries: &[ReceiptEntry]) -> Self {
         let dir = tempfile::tempdir().unwrap();
         let receipts = ReceiptFile::open(dir.path()).unwrap();
@@ -121,7 +121,7 @@ impl Room {
     }
 }
 
-fn assert_broken(room: &Room, text: &str, line: u64, reason: &str) {
+fn assert_broken(room: &TestChain, text: &str, line: u64, reason: &str) {
     room.write(text);
     match verify(&room.path()) {
         Err(ReceiptsError::Broken { line: found, reason: why }) => {
@@ -135,7 +135,7 @@ fn assert_broken(room: &Room, text: &str, line: u64, reason: &str) {
 #[test]
 fn receipts_are_chained_over_reopening_and_found_by_their_job() {
     let entries = [erasure(1), erasure(2), erasure(3)];
-    let room = Room::new(&entries[..2]).reopened();
+    let room = TestChain::new(&entries[..2]).reopened();
     room.receipts.append(&entries[2..]).unwrap();
     let summary = verify(&room.path()).unwrap();
     assert_eq!((summary.head, summary.erasures, summary.gaps), (room.receipts.head(), 3, 0));
@@ -148,7 +148,7 @@ fn receipts_are_chained_over_reopening_and_found_by_their_job() {
 
 #[test]
 fn a_line_can_be_checked_with_the_tools_of_any_system() {
-    let room = Room::new(&[erasure(1), erasure(2)]);
+    let room = TestChain::new(&[erasure(1), erasure(2)]);
     for line in room.lines() {
         let entry = line.strip_prefix("{\"entry\":").unwrap().split_once(",\"previous\":\"").unwrap().0;
         let json: serde_json::Value = serde_json::from_str(&line).unwrap();
@@ -172,7 +172,7 @@ fn every_kind_of_entry_is_what_it_was_after_reading_it() {
         ReceiptEntry::Prune { at: at(6), cut: head },
         ReceiptEntry::Gap { at: at(7), expected: head, found: ChainHead::EMPTY },
     ];
-    let room = Room::new(&entries);
+    let room = TestChain::new(&entries);
     let mut read = Vec::new();
     walk(&room.path(), |item| {
         let json: serde_json::Value = serde_json::from_str(item.text).unwrap();
@@ -190,7 +190,7 @@ fn every_kind_of_entry_is_what_it_was_after_reading_it() {
 
 #[test]
 fn a_torn_last_line_is_cut_off_and_the_chain_goes_on() {
-    let room = Room::new(&[erasure(1)]);
+    let room = TestChain::new(&[erasure(1)]);
     let (whole, head) = (room.text(), room.receipts.head());
     for length in [1, whole.len() / 2, whole.len() - 1] {
         room.write(&format!("{whole}{}", &whole[..length]));
@@ -202,7 +202,7 @@ fn a_torn_last_line_is_cut_off_and_the_chain_goes_on() {
 
 #[test]
 fn a_changed_or_missing_line_breaks_the_chain() {
-    let room = Room::new(&[erasure(1), erasure(2), erasure(3)]);
+    let room = TestChain::new(&[erasure(1), erasure(2), erasure(3)]);
     let (text, lines) = (room.text(), room.lines());
     let changed = text.replacen("\"files\":17", "\"files\":16", 1);
     let last_changed = [&lines[0], &lines[1], &lines[2].replace("\"files\":17", "\"files\":16")];
@@ -226,7 +226,7 @@ fn a_changed_or_missing_line_breaks_the_chain() {
 #[test]
 fn holds_and_the_pause_are_remembered_until_they_end() {
     let (a, b) = (JobId::random(), JobId::random());
-    let room = Room::new(&[hold(a, 1), hold(b, 2), pause(3)]);
+    let room = TestChain::new(&[hold(a, 1), hold(b, 2), pause(3)]);
     let assert_in_force = |receipts: &ReceiptFile, jobs: &[JobId], paused: bool| {
         assert_eq!([a, b].map(|job| receipts.hold_of(job).is_some()), [a, b].map(|job| jobs.contains(&job)));
         assert_eq!(receipts.holds().len(), jobs.len());
@@ -245,9 +245,9 @@ fn holds_and_the_pause_are_remembered_until_they_end() {
 
 #[test]
 fn a_head_that_the_chain_does_not_go_through_is_missing() {
-    let room = Room::new(&[erasure(1), erasure(2), erasure(3), erasure(4)]);
+    let room = TestChain::new(&[erasure(1), erasure(2), erasure(3), erasure(4)]);
     let heads = room.heads();
-    let missing = |room: &Room, head| room.receipts.missing(head).unwrap();
+    let missing = |room: &TestChain, head| room.receipts.missing(head).unwrap();
     for head in heads.iter().chain([&ChainHead::EMPTY]) {
         assert_eq!(missing(&room, *head), None, "{head:?}");
     }
@@ -265,7 +265,7 @@ fn a_head_that_the_chain_does_not_go_through_is_missing() {
 
 #[test]
 fn a_head_is_looked_for_in_what_is_left_of_a_pruned_chain() {
-    let room = Room::new(&[erasure(1), erasure(2), erasure(3), erasure(4), erasure(5)]);
+    let room = TestChain::new(&[erasure(1), erasure(2), erasure(3), erasure(4), erasure(5)]);
     let heads = room.heads();
     assert_eq!(room.prune(4), Some(3));
     let room = room.reopened();
@@ -281,7 +281,7 @@ fn a_head_is_looked_for_in_what_is_left_of_a_pruned_chain() {
 #[test]
 fn pruning_cuts_off_what_is_old_and_keeps_the_rest_to_the_byte() {
     let entries = [erasure(1), erasure(2), erasure(3), erasure(4)];
-    let room = Room::new(&entries);
+    let room = TestChain::new(&entries);
     let (lines, heads) = (room.lines(), room.heads());
     assert_eq!(room.prune(1), None, "nothing is older");
     assert_eq!(room.prune(3), Some(2));
@@ -308,7 +308,7 @@ fn pruning_cuts_off_what_is_old_and_keeps_the_rest_to_the_byte() {
 
 #[test]
 fn pruning_everything_leaves_a_chain_that_goes_on() {
-    let room = Room::new(&[erasure(1), erasure(2)]);
+    let room = TestChain::new(&[erasure(1), erasure(2)]);
     assert_eq!(room.prune(100), Some(2));
     assert_eq!(room.lines().len(), 2, "the checkpoint and the prune entry");
     // What earlier prunings wrote is no reason for one more.
@@ -323,7 +323,7 @@ fn pruning_stops_at_what_must_stay() {
     let job = JobId::random();
     let released = ReceiptEntry::Release { job, at: at(5), by: "ops".into() };
     let resumed = ReceiptEntry::Resume { at: at(6), by: "ops".into() };
-    let room = Room::new(&[erasure(1), hold(job, 2), erasure(3), pause(4)]);
+    let room = TestChain::new(&[erasure(1), hold(job, 2), erasure(3), pause(4)]);
     assert_eq!(room.due(100), Some(1), "the hold is in force");
     room.receipts.append(&[released]).unwrap();
     assert_eq!(room.due(100), Some(3), "the pause is in force");
@@ -351,7 +351,7 @@ fn pruning_stops_at_what_must_stay() {
 #[test]
 fn a_crash_at_any_point_of_a_pruning_loses_nothing() {
     let entries = [erasure(1), erasure(2), erasure(3)];
-    let room = Room::new(&entries);
+    let room = TestChain::new(&entries);
     let due = room.receipts.due(at(3), &|_| false).unwrap().unwrap();
     let announced = {
         room.receipts.append(&[ReceiptEntry::Prune { at: at(3), cut: due }]).unwrap();
@@ -384,7 +384,7 @@ fn a_crash_at_any_point_of_a_pruning_loses_nothing() {
 
 #[test]
 fn appends_of_the_time_of_a_pruning_are_in_the_new_file() {
-    let room = Room::new(&[erasure(1), erasure(2)]);
+    let room = TestChain::new(&[erasure(1), erasure(2)]);
     let due = room.receipts.due(at(2), &|_| false).unwrap().unwrap();
     room.receipts.append(&[ReceiptEntry::Prune { at: at(2), cut: due }]).unwrap();
     let late: Vec<_> = (3..300).map(erasure).collect();
@@ -404,7 +404,7 @@ fn appends_of_the_time_of_a_pruning_are_in_the_new_file() {
 
 #[test]
 fn a_pruning_of_a_file_that_was_pruned_meanwhile_does_nothing() {
-    let room = Room::new(&[erasure(1), erasure(2), erasure(3)]);
+    let room = TestChain::new(&[erasure(1), erasure(2), erasure(3)]);
     let due = room.receipts.due(at(2), &|_| false).unwrap().unwrap();
     assert_eq!(room.prune(3), Some(2));
     let text = room.text();
@@ -416,7 +416,7 @@ fn a_pruning_of_a_file_that_was_pruned_meanwhile_does_nothing() {
 
 #[test]
 fn a_checkpoint_whose_announcement_was_cut_off_is_no_reason_not_to_start() {
-    let room = Room::new(&[erasure(1), erasure(2)]);
+    let room = TestChain::new(&[erasure(1), erasure(2)]);
     room.prune(2).unwrap();
     let lines = room.lines();
     room.write(&lines[..2].concat());
@@ -430,7 +430,7 @@ fn a_checkpoint_whose_announcement_was_cut_off_is_no_reason_not_to_start() {
 
 #[test]
 fn nothing_is_appended_after_an_append_that_failed() {
-    let room = Room::new(&[erasure(1)]);
+    let room = TestChain::new(&[erasure(1)]);
     let read_only = Arc::new(File::open(room.path()).unwrap());
     let file = room.receipts.end.lock().file.swap(read_only);
     let entry = erasure(2);

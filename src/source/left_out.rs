@@ -31,7 +31,7 @@ const ENDINGS: [&str; 17] = [
 
 /// Why something in a source is not read.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-pub enum Reason {
+pub enum LeftOutReason {
     /// Its name is that of a hidden, backup or partial file.
     Leftover,
     /// Its name is not UTF-8.
@@ -50,7 +50,7 @@ pub enum Reason {
     Unreadable,
 }
 
-impl Reason {
+impl LeftOutReason {
     /// Returns the name in metrics.
     pub fn label(self) -> &'static str {
         match self {
@@ -83,37 +83,37 @@ impl Reason {
 /// What is not read of a source.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct LeftOut {
-    named: Vec<(String, Reason)>,
-    counts: BTreeMap<Reason, u64>,
+    named: Vec<(String, LeftOutReason)>,
+    counts: BTreeMap<LeftOutReason, u64>,
 }
 
 impl LeftOut {
     /// Adds a file. Leftovers are counted, but not named, because they are nobody's data.
-    pub fn add(&mut self, name: impl Into<String>, reason: Reason) {
+    pub fn add(&mut self, name: impl Into<String>, reason: LeftOutReason) {
         *self.counts.entry(reason).or_default() += 1;
-        if reason != Reason::Leftover && self.named.len() < NAMED_FILES {
+        if reason != LeftOutReason::Leftover && self.named.len() < NAMED_FILES {
             self.named.push((name.into(), reason));
         }
     }
 
     /// Returns the named ones, at most [`NAMED_FILES`].
-    pub fn named(&self) -> &[(String, Reason)] {
+    pub fn named(&self) -> &[(String, LeftOutReason)] {
         &self.named
     }
 
     /// Returns the number of files for each reason.
-    pub fn counts(&self) -> &BTreeMap<Reason, u64> {
+    pub fn counts(&self) -> &BTreeMap<LeftOutReason, u64> {
         &self.counts
     }
 
     /// Returns the number of files for that reason.
-    pub fn count(&self, reason: Reason) -> u64 {
+    pub fn count(&self, reason: LeftOutReason) -> u64 {
         self.counts.get(&reason).copied().unwrap_or_default()
     }
 
     /// Returns the number of files beside leftovers and named ones.
     pub fn unnamed(&self) -> u64 {
-        self.counts.values().sum::<u64>() - self.count(Reason::Leftover) - self.named.len() as u64
+        self.counts.values().sum::<u64>() - self.count(LeftOutReason::Leftover) - self.named.len() as u64
     }
 }
 
@@ -128,18 +128,18 @@ pub fn is_leftover(name: &str) -> bool {
 
 /// Returns why a file cannot be NDJSON in UTF-8, if its first bytes show it. [`HEAD`] bytes are
 /// enough.
-pub fn form(head: &[u8]) -> Option<Reason> {
+pub fn form(head: &[u8]) -> Option<LeftOutReason> {
     const COMPRESSED: [&[u8]; 5] =
         [b"\x1f\x8b\x08", b"\x28\xb5\x2f\xfd", b"PK\x03\x04", b"BZh", b"\xfd7zXZ\0"];
     if COMPRESSED.iter().any(|magic| head.starts_with(magic)) {
-        return Some(Reason::Compressed);
+        return Some(LeftOutReason::Compressed);
     }
     let is_marked = head.starts_with(b"\xff\xfe") || head.starts_with(b"\xfe\xff");
     // Without a mark, each ASCII character has a zero beside it.
     let alternates = matches!(head, [a, 0, b, 0, ..] if *a != 0 && *b != 0)
         || matches!(head, [0, a, 0, b, ..] if *a != 0 && *b != 0)
         || matches!(head, [a, 0, 0, 0, b, 0, 0, 0] | [0, 0, 0, a, 0, 0, 0, b] if *a != 0 && *b != 0);
-    (is_marked || alternates).then_some(Reason::Utf16)
+    (is_marked || alternates).then_some(LeftOutReason::Utf16)
 }
 
 /// The bytes of a file that [`form`] needs.
@@ -180,12 +180,12 @@ mod tests {
             (false, u16::to_le_bytes),
             (false, u16::to_be_bytes),
         ] {
-            assert_eq!(form(&utf16("{\"resourceType\"", mark, bytes)), Some(Reason::Utf16), "{mark}");
+            assert_eq!(form(&utf16("{\"resourceType\"", mark, bytes)), Some(LeftOutReason::Utf16), "{mark}");
         }
         let utf32: Vec<u8> = "{\"".chars().flat_map(|char| (char as u32).to_be_bytes()).collect();
-        assert_eq!(form(&utf32), Some(Reason::Utf16));
+        assert_eq!(form(&utf32), Some(LeftOutReason::Utf16));
         for magic in [&b"\x1f\x8b\x08\0\0\0\0\0"[..], b"\x28\xb5\x2f\xfd\0\0\0\0", b"PK\x03\x04\0\0\0\0"] {
-            assert_eq!(form(magic), Some(Reason::Compressed));
+            assert_eq!(form(magic), Some(LeftOutReason::Compressed));
         }
         for read in
             [&b""[..], b"{", b"{\"resour", b"\xef\xbb\xbf{\"res", &[0; 8], b"\0\0\0\0\0\0\0{", b"\n\n\n\n"]
@@ -198,10 +198,10 @@ mod tests {
     fn p13_the_first_hundred_are_named_and_the_rest_are_counted() {
         let mut left_out = LeftOut::default();
         for n in 0..NAMED_FILES + 5 {
-            left_out.add(format!("folder-{n}"), Reason::Folder);
-            left_out.add(format!("{n}~"), Reason::Leftover);
+            left_out.add(format!("folder-{n}"), LeftOutReason::Folder);
+            left_out.add(format!("{n}~"), LeftOutReason::Leftover);
         }
         assert_eq!((left_out.named().len(), left_out.unnamed()), (NAMED_FILES, 5));
-        assert_eq!(left_out.count(Reason::Leftover), NAMED_FILES as u64 + 5);
+        assert_eq!(left_out.count(LeftOutReason::Leftover), NAMED_FILES as u64 + 5);
     }
 }

@@ -12,7 +12,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::files::ReadAt;
 
-pub use left_out::{LeftOut, NAMED_FILES, Reason};
+pub use left_out::{LeftOut, LeftOutReason, NAMED_FILES};
 pub use ndjson::NdjsonFolder;
 
 /// Why a source cannot be read.
@@ -75,7 +75,7 @@ pub struct SourceFile {
 }
 
 /// A file of a source, opened for reading.
-pub struct Opened {
+pub struct OpenSource {
     /// The version that was opened; its content may be written to all the same.
     pub file: SourceFile,
     /// Its content.
@@ -88,7 +88,7 @@ pub trait Source: Send + Sync {
     fn snapshot(&self) -> Result<Snapshot, SourceError>;
 
     /// Opens the file of that name as it is now; [`SourceError::Changed`] if there is none.
-    fn open(&self, name: &str) -> Result<Opened, SourceError>;
+    fn open(&self, name: &str) -> Result<OpenSource, SourceError>;
 
     /// Calls `hint` whenever something may have changed, until what this gives is dropped;
     /// `None` if that cannot be had. A hint may be late, and may never come.

@@ -16,8 +16,8 @@ use parking_lot::Mutex;
 use rustix::fs::OFlags;
 use rustix::io::Errno;
 
-use super::left_out::{HEAD, LeftOut, Reason, form, is_leftover};
-use super::{Opened, ReadAt, Snapshot, Source, SourceError, SourceFile, is_of_file};
+use super::left_out::{HEAD, LeftOut, LeftOutReason, form, is_leftover};
+use super::{OpenSource, ReadAt, Snapshot, Source, SourceError, SourceFile, is_of_file};
 
 /// Two changes within one tick of the file system's clock leave the same time. A file that changed
 /// this recently is looked at again after a tick (git's "racily clean").
@@ -32,9 +32,9 @@ pub struct NdjsonFolder {
     /// The file system that the folder was on at the start.
     device: u64,
     /// What is left out and was logged, so it is not logged at every kick-off.
-    said: Mutex<BTreeMap<String, Reason>>,
+    said: Mutex<BTreeMap<String, LeftOutReason>>,
     /// Files whose beginning was checked, by name, and why they are not read, if they are not.
-    known: Mutex<HashMap<String, (SourceFile, Option<Reason>)>>,
+    known: Mutex<HashMap<String, (SourceFile, Option<LeftOutReason>)>>,
 }
 
 fn unreadable(name: impl Into<String>) -> impl FnOnce(io::Error) -> SourceError {
@@ -102,9 +102,9 @@ impl NdjsonFolder {
         let (mut names, mut left_out) = (Vec::new(), BTreeMap::new());
         for entry in std::fs::read_dir(&self.folder).map_err(unreadable(""))? {
             match entry.map_err(unreadable(""))?.file_name().into_string() {
-                Ok(name) if is_leftover(&name) => left_out.extend([(name, Reason::Leftover)]),
+                Ok(name) if is_leftover(&name) => left_out.extend([(name, LeftOutReason::Leftover)]),
                 Ok(name) => names.push(name),
-                Err(name) => left_out.extend([(name.to_string_lossy().into_owned(), Reason::Name)]),
+                Err(name) => left_out.extend([(name.to_string_lossy().into_owned(), LeftOutReason::Name)]),
             }
         }
         names.sort_unstable();
@@ -117,8 +117,8 @@ impl NdjsonFolder {
                     continue;
                 }
                 Ok(Err(reason)) => reason,
-                Err(error) if Errno::from_io_error(&error) == Some(Errno::LOOP) => Reason::Link,
-                Err(error) if is_of_file(&error) => Reason::Unreadable,
+                Err(error) if Errno::from_io_error(&error) == Some(Errno::LOOP) => LeftOutReason::Link,
+                Err(error) if is_of_file(&error) => LeftOutReason::Unreadable,
                 Err(error) => return Err(unreadable(name)(error)),
             };
             left_out.insert(name, reason);
@@ -127,7 +127,7 @@ impl NdjsonFolder {
     }
 
     /// Logs once for each name that it is left out, and why.
-    fn say(&self, left_out: BTreeMap<String, Reason>) -> LeftOut {
+    fn say(&self, left_out: BTreeMap<String, LeftOutReason>) -> LeftOut {
         let mut noted = LeftOut::default();
         let mut said = self.said.lock();
         for (name, reason) in &left_out {
@@ -147,19 +147,19 @@ impl NdjsonFolder {
     }
 
     /// Returns the file for a snapshot, or why it is not read.
-    fn look_at(&self, name: &str) -> io::Result<Result<SourceFile, Reason>> {
+    fn look_at(&self, name: &str) -> io::Result<Result<SourceFile, LeftOutReason>> {
         // A socket cannot be opened, and a device should not be.
         let kind = std::fs::symlink_metadata(self.folder.join(name))?.file_type();
         if kind.is_dir() {
-            return Ok(Err(Reason::Folder));
+            return Ok(Err(LeftOutReason::Folder));
         }
         if !kind.is_file() && !kind.is_symlink() {
-            return Ok(Err(Reason::Special));
+            return Ok(Err(LeftOutReason::Special));
         }
         let mut file = self.open_file(name)?;
         let mut metadata = file.metadata()?;
         if !metadata.is_file() {
-            return Ok(Err(Reason::Special));
+            return Ok(Err(LeftOutReason::Special));
         }
         if changed_within_a_tick(&metadata, Timestamp::now()) {
             std::thread::sleep(TICK);
@@ -197,7 +197,7 @@ impl Source for NdjsonFolder {
         }
     }
 
-    fn open(&self, name: &str) -> Result<Opened, SourceError> {
+    fn open(&self, name: &str) -> Result<OpenSource, SourceError> {
         let opened = match self.open_file(name) {
             Ok(opened) => opened,
             Err(e) if e.kind() == io::ErrorKind::NotFound => {
@@ -209,7 +209,7 @@ impl Source for NdjsonFolder {
         if !metadata.is_file() {
             return Err(SourceError::Changed(name.to_owned()));
         }
-        Ok(Opened { file: version(name, &metadata), content: Box::new(opened) })
+        Ok(OpenSource { file: version(name, &metadata), content: Box::new(opened) })
     }
 
     fn watch(&self, hint: Box<dyn Fn() + Send>) -> Option<Box<dyn Send + Sync>> {
@@ -271,13 +271,13 @@ mod tests {
         assert_eq!(files.iter().map(|file| file.name.as_str()).collect::<Vec<_>>(), read);
         let named: Vec<_> = left_out.named().iter().map(|(name, reason)| (name.as_str(), *reason)).collect();
         let expected = [
-            ("Patient.ndjson", Reason::Folder),
-            ("Patient.ndjson.gz", Reason::Compressed),
-            ("fifo.ndjson", Reason::Special),
-            ("link.ndjson", Reason::Link),
-            ("wide.ndjson", Reason::Utf16),
+            ("Patient.ndjson", LeftOutReason::Folder),
+            ("Patient.ndjson.gz", LeftOutReason::Compressed),
+            ("fifo.ndjson", LeftOutReason::Special),
+            ("link.ndjson", LeftOutReason::Link),
+            ("wide.ndjson", LeftOutReason::Utf16),
         ];
-        assert_eq!((named.as_slice(), left_out.count(Reason::Leftover)), (&expected[..], 2));
+        assert_eq!((named.as_slice(), left_out.count(LeftOutReason::Leftover)), (&expected[..], 2));
     }
 
     #[test]

@@ -72,7 +72,7 @@ impl NoRoom {
 type MeasureFree = Box<dyn Fn() -> Result<u64, String> + Send + Sync>;
 
 /// The room of an instance.
-pub struct Space {
+pub struct SpaceReservations {
     min_free: u64,
     max_bytes: u64,
     /// The quotas of tenants that have their own.
@@ -85,7 +85,7 @@ pub struct Space {
     book: Mutex<SpaceAccounts>,
 }
 
-impl Space {
+impl SpaceReservations {
     /// Creates the room that `config` gives, less what the `jobs` found at a start take. `free`
     /// asks the file system and may block.
     pub fn new(
@@ -156,7 +156,7 @@ impl Space {
         Ok(())
     }
 
-    /// Sets the bytes as [`Space::plan`] does, for a job that was accepted before a restart. Never
+    /// Sets the bytes as [`SpaceReservations::plan`] does, for a job that was accepted before a restart. Never
     /// refuses.
     pub fn resume(&self, job: JobId, bytes: u64) {
         self.book.lock().set_promise(job, bytes);

@@ -2,7 +2,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use super::*;
-use crate::job::{Completion, Erasure, Failure, FailureReason, Mark, MarkReason, StateName};
+use crate::job::{Completion, Failure, FailureReason, Mark, MarkReason, StateName, Tombstone};
 use crate::view::ExportProgress;
 
 const MIB: u64 = 1 << 20;
@@ -29,12 +29,12 @@ fn failed() -> JobState {
 }
 
 fn erased() -> JobState {
-    JobState::Erased(Erasure { reason: MarkReason::Deleted, marked_at: at(0), gone_at: at(0) })
+    JobState::Erased(Tombstone { reason: MarkReason::Deleted, marked_at: at(0), gone_at: at(0) })
 }
 
 /// Space with a disk and a clock that the test sets.
 struct Machine {
-    space: Arc<Space>,
+    space: Arc<SpaceReservations>,
     free: Arc<AtomicU64>,
     now: Arc<AtomicU64>,
 }
@@ -60,7 +60,7 @@ impl Machine {
             let free = disk.load(Ordering::Relaxed);
             if free == UNKNOWN { Err("on purpose".into()) } else { Ok(free) }
         };
-        Self { space: Arc::new(Space::new(&config, clock, jobs, measure)), free, now }
+        Self { space: Arc::new(SpaceReservations::new(&config, clock, jobs, measure)), free, now }
     }
 
     /// A kick-off, its job and the count of what it writes.

@@ -15,11 +15,11 @@ use tokio::sync::oneshot;
 
 use super::{EntryOutcome, Store, StoreEntry};
 use crate::erase::order::{COMMIT_ORDER, CommitStep, FULL_DISK_ORDER};
-use crate::files::Swept;
-use crate::hooks::{Fault, Hooks, Step};
+use crate::files::SweepCounts;
+use crate::hooks::{HookFault, HookStep, Hooks};
 use crate::job::{JobId, JobRecord, Receipt, SealedPart};
 use crate::receipts::{self, ChainHead};
-use crate::telemetry::{self, Fatal};
+use crate::telemetry::{self, FatalHandler};
 use crate::view::{LocalView, PublishedJob, ViewChange};
 
 /// Changes taken into one commit at the most.
@@ -102,7 +102,7 @@ pub enum CommitOutcome {
     /// All of it.
     Done,
     /// All of it, and for want of room these files went before the commit.
-    Swept(Swept),
+    Swept(SweepCounts),
     /// The mark is in the store, but the directory could not be moved to `trash/`: the
     /// second witness is missing, the reaper goes on trying.
     NotMoved(String),
@@ -122,7 +122,7 @@ pub trait OtherWitnesses: Send {
     fn make_room(&mut self) -> bool;
 
     /// Removes the files of a directory that stands in `trash/`, for their room.
-    fn give_room(&mut self, job: JobId) -> Swept;
+    fn give_room(&mut self, job: JobId) -> SweepCounts;
 
     /// Appends entries to the chain of receipts and syncs it; gives the head it comes to.
     fn append_receipts(&mut self, entries: &[receipts::ReceiptEntry]) -> Result<ChainHead, String>;
@@ -153,7 +153,7 @@ impl Committer {
         witnesses: Box<dyn OtherWitnesses>,
         view: Arc<LocalView>,
         hooks: Hooks,
-        fatal: Fatal,
+        fatal: FatalHandler,
     ) -> std::io::Result<Self> {
         let (submissions, waiting) = channel();
         let healthy = Arc::new(AtomicBool::new(true));
@@ -285,7 +285,7 @@ impl BatchWriter {
                 let changes = std::mem::take(&mut batch.changes).into_iter().zip(&batch.outcomes);
                 let durable = changes.filter(|(_, outcome)| **outcome != CommitOutcome::Stale);
                 self.view.publish(durable.filter_map(|(change, _)| change.publication()));
-                self.hooks.reach(Step::Published);
+                self.hooks.reach(HookStep::Published);
             }
         }
         Ok(())
@@ -295,13 +295,13 @@ impl BatchWriter {
         let notes: Vec<_> = batch.changes.iter().filter_map(DurableChange::note).collect();
         if !notes.is_empty() || batch.changes.iter().any(|change| matches!(change, DurableChange::Mend)) {
             batch.entries.push(StoreEntry::Head(self.witnesses.append_receipts(&notes)?));
-            self.hooks.reach(Step::ReceiptAppended);
+            self.hooks.reach(HookStep::ReceiptAppended);
         }
         Ok(())
     }
 
     fn commit_store(&mut self, batch: &mut CommitBatch) -> Result<(), String> {
-        self.hooks.fault(Fault::Commit).map_err(|e| e.to_string())?;
+        self.hooks.fault(HookFault::Commit).map_err(|e| e.to_string())?;
         let committed = self.store.commit(&batch.entries).map_err(|e| e.to_string())?;
         for (n, outcome) in committed.into_iter().enumerate() {
             if outcome == EntryOutcome::Applied {
@@ -316,7 +316,7 @@ impl BatchWriter {
             batch.give_up(n);
         }
         if !batch.jobs.is_empty() {
-            self.hooks.reach(Step::MarkCommitted);
+            self.hooks.reach(HookStep::MarkCommitted);
         }
         Ok(())
     }

@@ -15,9 +15,9 @@ pub use logs::{LogFormat, flush_logs, init_logs, say};
 /// What to do when nothing can be promised any more. The process is crash-only: the supervisor
 /// restarts it, and the reconcile at the start does the rest.
 #[derive(Clone)]
-pub struct Fatal(Arc<dyn Fn(&str) + Send + Sync>);
+pub struct FatalHandler(Arc<dyn Fn(&str) + Send + Sync>);
 
-impl Fatal {
+impl FatalHandler {
     /// Creates a handler that calls `act` with the reason. `act` should not return.
     pub fn new(act: impl Fn(&str) + Send + Sync + 'static) -> Self {
         Self(Arc::new(act))
@@ -48,9 +48,9 @@ impl Fatal {
     }
 }
 
-/// Raises when a panic drops it ([`Fatal::on_panic`]).
+/// Raises when a panic drops it ([`FatalHandler::on_panic`]).
 pub struct PanicGuard {
-    fatal: Fatal,
+    fatal: FatalHandler,
     who: &'static str,
 }
 

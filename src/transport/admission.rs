@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use parking_lot::Mutex;
 
-use crate::config::{LimitsConfig, Networks};
+use crate::config::{LimitsConfig, NetworkSet};
 use crate::http::household;
 use crate::telemetry;
 
@@ -17,7 +17,7 @@ const MOST: usize = 10_000;
 pub struct ConnectionAdmission {
     most: usize,
     most_by_address: usize,
-    uncounted: [Networks; 2],
+    uncounted: [NetworkSet; 2],
     open: Mutex<OpenConnections>,
 }
 
@@ -29,7 +29,7 @@ struct OpenConnections {
 
 impl ConnectionAdmission {
     /// Creates an admission. The limit of open files allows `descriptors` connections.
-    pub fn new(limits: &LimitsConfig, proxies: Networks, descriptors: usize) -> Self {
+    pub fn new(limits: &LimitsConfig, proxies: NetworkSet, descriptors: usize) -> Self {
         let most = match limits.connections {
             0 => descriptors.min(MOST),
             most => most,
@@ -145,7 +145,7 @@ mod tests {
             assert_eq!(places.len(), expected);
         }
         let admission =
-            Arc::new(ConnectionAdmission::new(&LimitsConfig::default(), Networks::default(), usize::MAX));
+            Arc::new(ConnectionAdmission::new(&LimitsConfig::default(), NetworkSet::default(), usize::MAX));
         assert_eq!(admission.most, MOST);
     }
 }

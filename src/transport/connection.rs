@@ -64,7 +64,7 @@ pub enum ClientStream {
 }
 
 /// A client's connection with its timers.
-pub struct Connection {
+pub struct ClientConnection {
     io: ClientStream,
     peer: IpAddr,
     patience: ClientTimeouts,
@@ -80,7 +80,7 @@ pub struct Connection {
     _place: ConnectionPermit,
 }
 
-impl Connection {
+impl ClientConnection {
     /// Creates a connection that waits for its first request.
     pub fn new(io: ClientStream, peer: IpAddr, patience: ClientTimeouts, place: ConnectionPermit) -> Self {
         let now = Instant::now();
@@ -157,7 +157,7 @@ impl Connection {
     }
 }
 
-impl AsyncRead for Connection {
+impl AsyncRead for ClientConnection {
     fn poll_read(
         mut self: Pin<&mut Self>,
         context: &mut Context<'_>,
@@ -175,7 +175,7 @@ impl AsyncRead for Connection {
     }
 }
 
-impl AsyncWrite for Connection {
+impl AsyncWrite for ClientConnection {
     fn poll_write(
         mut self: Pin<&mut Self>,
         context: &mut Context<'_>,
@@ -224,7 +224,7 @@ impl AsyncWrite for Connection {
     }
 }
 
-impl ActixStream for Connection {
+impl ActixStream for ClientConnection {
     fn poll_read_ready(&self, context: &mut Context<'_>) -> Poll<io::Result<Ready>> {
         ActixStream::poll_read_ready(self.stream(), context)
     }

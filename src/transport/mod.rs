@@ -1,5 +1,5 @@
 //! What carries HTTP: the socket, TLS, and limits on connections and on waiting for them. Each
-//! admitted connection becomes a [`Connection`], on which actix-web speaks HTTP/1.1. It notices
+//! admitted connection becomes a [`ClientConnection`], on which actix-web speaks HTTP/1.1. It notices
 //! when the client is too slow.
 //!
 //! HTTP/2 is not offered. One HTTP/2 connection has many streams, each of which may wait for ever
@@ -23,7 +23,7 @@ use actix_web::rt::net::TcpStream;
 use rustix::net::sockopt::{set_socket_linger, set_tcp_nodelay, set_tcp_user_timeout};
 
 use self::admission::ConnectionAdmission;
-use self::connection::{ClientStream, ClientTimeouts, Connection};
+use self::connection::{ClientConnection, ClientStream, ClientTimeouts};
 use self::tls::TlsReloader;
 use crate::config::{Config, LimitsConfig};
 use crate::http::{self, Api, Wire};
@@ -125,7 +125,7 @@ impl Transport {
                     let stopping = stopping.clone();
                     async move { stopping.notified().await }
                 })
-                .on_connect_ext(|connection: &Connection, data: &mut Extensions| {
+                .on_connect_ext(|connection: &ClientConnection, data: &mut Extensions| {
                     data.insert::<Wire>(connection.wire());
                 })
                 .h1(map_config(app, |()| AppConfig::default()));
@@ -150,7 +150,7 @@ struct ConnectionAcceptor {
 
 impl ConnectionAcceptor {
     /// Turns a socket into a connection. Returns `None` if it is refused, which closes it.
-    async fn receive(&self, stream: TcpStream) -> Option<(Connection, Option<SocketAddr>)> {
+    async fn receive(&self, stream: TcpStream) -> Option<(ClientConnection, Option<SocketAddr>)> {
         let peer = stream.peer_addr().ok()?;
         let place = match self.admission.admit(peer.ip()) {
             Ok(place) => place,
@@ -165,7 +165,7 @@ impl ConnectionAcceptor {
             None => ClientStream::Plain(stream),
             Some(tls) => ClientStream::Tls(Box::new(self.shake_hands(tls, stream).await?)),
         };
-        Some((Connection::new(io, peer.ip(), self.patience, place), Some(peer)))
+        Some((ClientConnection::new(io, peer.ip(), self.patience, place), Some(peer)))
     }
 
     async fn shake_hands(
@@ -210,7 +210,7 @@ fn forget(stream: &TcpStream) {
     }
 }
 
-/// Returns whether connections carry several requests. [`Connection`] decides how long to wait for
+/// Returns whether connections carry several requests. [`ClientConnection`] decides how long to wait for
 /// them.
 fn keep_alive(limits: &LimitsConfig) -> KeepAlive {
     if limits.keep_alive.0.is_zero() { KeepAlive::Disabled } else { KeepAlive::Os }

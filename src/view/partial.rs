@@ -15,10 +15,10 @@ const MANIFESTS: usize = 100;
 
 /// The sealed parts of one job, for its partial manifests.
 #[derive(Debug, Default)]
-pub struct PartialManifests(RwLock<Sealed>);
+pub struct PartialManifests(RwLock<SealedParts>);
 
 #[derive(Debug, Default)]
-struct Sealed {
+struct SealedParts {
     /// How many parts the plan has, once there is one.
     planned: Option<usize>,
     parts: BTreeMap<u32, Arc<SealedPart>>,

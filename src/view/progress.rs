@@ -21,12 +21,12 @@ pub struct ExportProgress {
     planned: AtomicU64,
     done: AtomicU64,
     written: AtomicU64,
-    pace: Mutex<Option<Pace>>,
+    pace: Mutex<Option<ProgressRate>>,
 }
 
 /// The rate of the units done since the first part began in this process.
 #[derive(Debug, Clone, Copy)]
-struct Pace {
+struct ProgressRate {
     began: Instant,
     began_with: u64,
     seen: Instant,
@@ -37,7 +37,7 @@ struct Pace {
     weight: f64,
 }
 
-impl Pace {
+impl ProgressRate {
     fn new(now: Instant, done: u64) -> Self {
         Self { began: now, began_with: done, seen: now, seen_done: done, rate: 0.0, weight: 0.0 }
     }
@@ -63,7 +63,7 @@ impl ExportProgress {
     /// The first part begins: what was done before, in another process, is no sign of the
     /// rate. Later calls change nothing.
     pub fn begin(&self, now: Instant) {
-        self.pace.lock().get_or_insert_with(|| Pace::new(now, self.done()));
+        self.pace.lock().get_or_insert_with(|| ProgressRate::new(now, self.done()));
     }
 
     /// Adds what has been done. Weights are the exporter's and may be absurd.

@@ -5,7 +5,7 @@
 use std::sync::Arc;
 use std::sync::mpsc::{Receiver, channel};
 
-use evanesce::files::Swept;
+use evanesce::files::SweepCounts;
 use evanesce::hooks::Hooks;
 use evanesce::job::{JobId, JobRecord, JobState, Mark, MarkReason, StateName};
 use evanesce::receipts::{ChainHead, ReceiptEntry};
@@ -13,7 +13,7 @@ use evanesce::store::{
     CommitOutcome, Committer, DurableChange, EntryOutcome, OtherWitnesses, SledStore, Store, StoreEntry,
     StoreError, StoredJob,
 };
-use evanesce::telemetry::Fatal;
+use evanesce::telemetry::FatalHandler;
 use evanesce::view::{LocalView, PublishedJob};
 use jiff::Timestamp;
 use parking_lot::Mutex;
@@ -51,8 +51,8 @@ impl OtherWitnesses for NotedWitnesses {
         true
     }
 
-    fn give_room(&mut self, _: JobId) -> Swept {
-        Swept::default()
+    fn give_room(&mut self, _: JobId) -> SweepCounts {
+        SweepCounts::default()
     }
 
     fn append_receipts(&mut self, _: &[ReceiptEntry]) -> Result<ChainHead, String> {
@@ -79,7 +79,7 @@ impl Room {
         let store = Arc::new(Mutex::new(SledStore::open(folder.path()).unwrap()));
         let other = Several { store, is_shared };
         let (raised, fatal) = channel();
-        let raise = Fatal::new(move |reason| raised.send(reason.to_string()).unwrap());
+        let raise = FatalHandler::new(move |reason| raised.send(reason.to_string()).unwrap());
         let moved = Arc::<Mutex<Vec<JobId>>>::default();
         let witnesses = Box::new(NotedWitnesses(moved.clone()));
         let view = Arc::new(LocalView::default());

@@ -5,8 +5,8 @@ use std::path::Path;
 use std::sync::Arc;
 
 use evanesce::erase::{Eraser, Evidence, Ground, HoldRegistry, SweepResult};
-use evanesce::files::{Document, ExportDir, Files, LocalFiles, Place, Room, Swept};
-use evanesce::hooks::{Hooks, Step};
+use evanesce::files::{CommitRoom, DirPlace, DocumentKind, ExportDir, Files, LocalFiles, SweepCounts};
+use evanesce::hooks::{HookStep, Hooks};
 use evanesce::job::{ExportRequest, JobId, Kickoff, StateName};
 use jiff::Timestamp;
 use parking_lot::Mutex;
@@ -55,7 +55,7 @@ fn sweep_all(files: &Arc<dyn Files>, jobs: &[JobId]) -> Vec<SweepResult> {
     results.map(|(_, result)| result).collect()
 }
 
-fn sweep(files: &Arc<dyn Files>, job: JobId) -> Swept {
+fn sweep(files: &Arc<dyn Files>, job: JobId) -> SweepCounts {
     let (swept, result) = sweep_all(files, &[job]).remove(0);
     result.unwrap();
     swept
@@ -76,12 +76,12 @@ fn a_job_goes_from_building_to_ready_to_trash_to_nothing() {
         sink.write_all(b"one\n").unwrap();
         sink.sync().unwrap();
         drop(sink);
-        dir.write_document(Document::Job, b"{}").unwrap();
+        dir.write_document(DocumentKind::Job, b"{}").unwrap();
         assert_eq!(files.inventory().unwrap().building, [job]);
 
         files.move_to_ready(job).unwrap();
         assert_eq!(files.inventory().unwrap().ready, [job]);
-        let file = files.open(job, Place::Ready).unwrap().open_file("A_Patient.ndjson").unwrap();
+        let file = files.open(job, DirPlace::Ready).unwrap().open_file("A_Patient.ndjson").unwrap();
         let mut text = [0; 10];
         assert_eq!(file.read_full_at(&mut text, 0).unwrap(), 4);
         assert_eq!(file.read_full_at(&mut [0; 9], 0).unwrap(), 4);
@@ -90,8 +90,8 @@ fn a_job_goes_from_building_to_ready_to_trash_to_nothing() {
         assert_eq!(files.inventory().unwrap().trash, [job]);
         let swept = sweep(files, job);
         let request = serde_json::to_vec(&request()).unwrap().len() as u64;
-        assert_eq!(swept, Swept { files: 3, bytes: 4 + 2 + request, planted_links: 0 });
-        assert_eq!(files.inventory().unwrap(), evanesce::files::Inventory::default());
+        assert_eq!(swept, SweepCounts { files: 3, bytes: 4 + 2 + request, planted_links: 0 });
+        assert_eq!(files.inventory().unwrap(), evanesce::files::DiskInventory::default());
     });
 }
 
@@ -100,11 +100,11 @@ fn moving_and_sweeping_what_is_gone_is_success() {
     on_every_backend(|files, _| {
         let job = JobId::random();
         assert!(files.move_to_trash(&[job]).unwrap().remove(0).is_ok());
-        assert_eq!(sweep(files, job), Swept::default());
+        assert_eq!(sweep(files, job), SweepCounts::default());
         files.create(job, &request()).unwrap();
         files.move_to_trash(&[job, job]).unwrap();
         assert_eq!(sweep(files, job).files, 1);
-        assert_eq!(sweep(files, job), Swept::default());
+        assert_eq!(sweep(files, job), SweepCounts::default());
         sweep_partials(files, job);
     });
 }
@@ -123,7 +123,7 @@ fn a_writer_that_outlives_its_job_cannot_leave_a_byte_behind() {
         // The directory is gone: nothing can be made any more, and nothing comes back.
         open.write_all(b"later").unwrap();
         assert!(dir.create_file("C_Patient.ndjson").err().unwrap().is_missing());
-        assert!(dir.write_document(Document::Job, b"{}").is_err());
+        assert!(dir.write_document(DocumentKind::Job, b"{}").is_err());
         assert!(files.move_to_ready(job).err().unwrap().is_missing());
         assert!(files.inventory().unwrap().trash.is_empty());
     });
@@ -135,7 +135,7 @@ fn a_name_that_is_made_during_a_sweep_goes_with_it() {
     let writer: Arc<Mutex<Option<Arc<dyn ExportDir>>>> = Arc::default();
     let late = writer.clone();
     let hooks = Hooks::directed(move |step| {
-        let dir = if step == Step::FileUnlinked { late.lock().take() } else { None };
+        let dir = if step == HookStep::FileUnlinked { late.lock().take() } else { None };
         if let Some(dir) = dir {
             dir.create_file("Late_Patient.ndjson").unwrap();
         }
@@ -183,18 +183,18 @@ fn partial_files_go_and_sealed_ones_and_documents_stay() {
         for name in ["A_Patient.ndjson", "B_Patient.ndjson"] {
             dir.create_file(name).unwrap();
         }
-        dir.write_document(Document::Plan, b"{}").unwrap();
+        dir.write_document(DocumentKind::Plan, b"{}").unwrap();
         let keep = ["A_Patient.ndjson".to_string()];
         eraser(files, StateName::Running).remove_unrecorded(job, &*dir, &keep).unwrap();
         assert!(dir.open_file("A_Patient.ndjson").is_ok());
         assert!(dir.open_file("B_Patient.ndjson").err().unwrap().is_missing());
-        assert!(dir.read_document(Document::Request).unwrap().is_some());
-        assert_eq!(dir.read_document(Document::Plan).unwrap().unwrap(), b"{}");
+        assert!(dir.read_document(DocumentKind::Request).unwrap().is_some());
+        assert_eq!(dir.read_document(DocumentKind::Plan).unwrap().unwrap(), b"{}");
         // A failed export keeps what says so, and nothing else.
-        dir.write_document(Document::Job, b"[]").unwrap();
+        dir.write_document(DocumentKind::Job, b"[]").unwrap();
         sweep_partials(files, job);
-        assert_eq!(dir.read_document(Document::Job).unwrap().unwrap(), b"[]");
-        assert!(dir.read_document(Document::Request).unwrap().is_none());
+        assert_eq!(dir.read_document(DocumentKind::Job).unwrap().unwrap(), b"[]");
+        assert!(dir.read_document(DocumentKind::Request).unwrap().is_none());
         assert!(dir.open_file("A_Patient.ndjson").err().unwrap().is_missing());
     });
 }
@@ -203,9 +203,9 @@ fn partial_files_go_and_sealed_ones_and_documents_stay() {
 fn a_document_is_replaced_as_a_whole_and_a_name_is_made_once() {
     on_every_backend(|files, _| {
         let dir = files.create(JobId::random(), &request()).unwrap();
-        dir.write_document(Document::Job, b"a longer text").unwrap();
-        dir.write_document(Document::Job, b"short").unwrap();
-        assert_eq!(dir.read_document(Document::Job).unwrap().unwrap(), b"short");
+        dir.write_document(DocumentKind::Job, b"a longer text").unwrap();
+        dir.write_document(DocumentKind::Job, b"short").unwrap();
+        assert_eq!(dir.read_document(DocumentKind::Job).unwrap().unwrap(), b"short");
         dir.create_file("A_Patient.ndjson").unwrap();
         assert!(dir.create_file("A_Patient.ndjson").is_err());
     });
@@ -260,12 +260,12 @@ fn a_warrant_for_one_job_unlinks_nothing_of_another() {
         let (one, other) = (JobId::random(), JobId::random());
         let dir = files.create(one, &request()).unwrap();
         let warrant = holds(StateName::Marked).grant(other, Ground::Marked).unwrap();
-        let directory = files.directories(one, Place::Building).unwrap().remove(0);
+        let directory = files.directories(one, DirPlace::Building).unwrap().remove(0);
         for name in dir.list().unwrap() {
             assert!(dir.unlink(&warrant, &name).is_err());
         }
         assert!(files.remove_directory(&warrant, &directory).is_err());
-        assert!(dir.read_document(Document::Request).unwrap().is_some());
+        assert!(dir.read_document(DocumentKind::Request).unwrap().is_some());
         drop(warrant);
     });
 }
@@ -333,11 +333,11 @@ fn the_ballast_is_given_up_when_room_is_short_and_made_again_later() {
         let ballast = folder.join("ballast");
         files.restore_ballast().unwrap();
         assert_eq!(std::fs::metadata(&ballast).unwrap().len(), 64 << 20);
-        assert_eq!(files.release_ballast(1).unwrap(), Room::There);
+        assert_eq!(files.release_ballast(1).unwrap(), CommitRoom::There);
         assert!(ballast.exists());
-        assert_eq!(files.release_ballast(u64::MAX).unwrap(), Room::Made);
+        assert_eq!(files.release_ballast(u64::MAX).unwrap(), CommitRoom::Made);
         assert!(!ballast.exists());
-        assert_eq!(files.release_ballast(u64::MAX).unwrap(), Room::None, "it was given up already");
+        assert_eq!(files.release_ballast(u64::MAX).unwrap(), CommitRoom::None, "it was given up already");
         files.restore_ballast().unwrap();
         assert!(ballast.exists());
     });

@@ -3,7 +3,7 @@
 //! what may go, and a head that was kept tells whether the chain still goes through it.
 
 use evanesce::job::{JobId, MarkReason, Receipt, StateName};
-use evanesce::receipts::{ChainHead, Hold, Pause, ReceiptChain, ReceiptEntry, ReceiptFile};
+use evanesce::receipts::{ChainHead, JobHold, ReaperPause, ReceiptChain, ReceiptEntry, ReceiptFile};
 use jiff::Timestamp;
 
 type Open<'a> = &'a dyn Fn() -> Box<dyn ReceiptChain>;
@@ -48,8 +48,8 @@ fn erasure(job: JobId, hour: i64) -> ReceiptEntry {
     ReceiptEntry::Erasure(Box::new(receipt(job, hour)))
 }
 
-fn hold(job: JobId, hour: i64) -> Hold {
-    Hold { job, at: at(hour), by: "ops".into(), reason: "case 7".into() }
+fn hold(job: JobId, hour: i64) -> JobHold {
+    JobHold { job, at: at(hour), by: "ops".into(), reason: "case 7".into() }
 }
 
 #[test]
@@ -78,7 +78,7 @@ fn what_was_appended_is_found_after_reopening_and_the_chain_goes_on() {
 fn holds_and_a_pause_are_in_force_until_they_are_ended_over_restarts_too() {
     on_every_backend(|open| {
         let (a, b) = (JobId::random(), JobId::random());
-        let pause = Pause { at: at(2), by: "ops".into(), reason: "migration".into() };
+        let pause = ReaperPause { at: at(2), by: "ops".into(), reason: "migration".into() };
         let orders = [
             ReceiptEntry::Hold(hold(a, 1)),
             ReceiptEntry::Hold(hold(b, 1)),

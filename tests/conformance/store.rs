@@ -4,8 +4,8 @@
 use std::path::Path;
 
 use evanesce::job::{
-    Coded, Coding, Completion, Erasure, JobId, JobRecord, JobState, Mark, MarkReason, OrganizeBy, OutputFile,
-    SealedPart, StateName,
+    CodedForm, Completion, ContentCoding, JobId, JobRecord, JobState, Mark, MarkReason, OrganizeBy,
+    OutputFile, SealedPart, StateName, Tombstone,
 };
 use evanesce::receipts::ChainHead;
 use evanesce::store::EntryOutcome::{Applied, Stale};
@@ -31,7 +31,7 @@ fn part(index: u32, files: u64) -> SealedPart {
     let file = |n| OutputFile {
         count: n + 1,
         bytes: 10 * n,
-        coded: (n > 1).then_some(Coded { coding: Coding::Zstd, bytes: n, piece: 5 }),
+        coded: (n > 1).then_some(CodedForm { coding: ContentCoding::Zstd, bytes: n, piece: 5 }),
         sha256: (n > 1).then(|| "0f".repeat(32)),
         organized_by: (n > 1).then_some(OrganizeBy::Patient),
         continues_in: (n > 1).then(|| format!("{:03}_Patient.ndjson", n + 1)),
@@ -119,7 +119,7 @@ fn an_erased_job_keeps_a_tombstone_and_a_forgotten_one_keeps_nothing() {
         let job = record(1, JobState::Queued);
         store.commit(&[StoreEntry::Record(job.clone()), StoreEntry::Part(job.id, part(0, 5))]).unwrap();
         let erased =
-            job.next(JobState::Erased(Erasure { reason: MarkReason::Expired, marked_at: at, gone_at: at }));
+            job.next(JobState::Erased(Tombstone { reason: MarkReason::Expired, marked_at: at, gone_at: at }));
         store.commit(&[StoreEntry::Record(erased.clone())]).unwrap();
         let loaded = store.load().unwrap();
         assert_eq!((&loaded[0].record, loaded[0].parts.len()), (&erased, 0));

@@ -5,7 +5,7 @@
 use std::collections::BTreeSet;
 
 use clap::ValueEnum;
-use evanesce::hooks::Step;
+use evanesce::hooks::HookStep;
 
 use super::deeds::Deed::*;
 use super::deeds::End::*;
@@ -300,7 +300,7 @@ fn every_step_is_in_a_row() {
     });
     let covered: BTreeSet<_> = steps.map(String::from).collect();
     // A download changes nothing on disk; `tests/races` stops at its steps.
-    let changes = |step: &&Step| !matches!(step, Step::DownloadRegistered | Step::DownloadOpened);
-    let all = Step::value_variants().iter().filter(changes).map(|step| step.to_possible_value().unwrap());
+    let changes = |step: &&HookStep| !matches!(step, HookStep::DownloadRegistered | HookStep::DownloadOpened);
+    let all = HookStep::value_variants().iter().filter(changes).map(|step| step.to_possible_value().unwrap());
     assert_eq!(covered, all.map(|step| step.get_name().to_string()).collect());
 }

@@ -5,14 +5,14 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::sync::mpsc::channel;
 
-use evanesce::files::Swept;
+use evanesce::files::SweepCounts;
 use evanesce::hooks::Hooks;
 use evanesce::job::JobId;
 use evanesce::receipts::{self, ChainHead};
 use evanesce::store::{
     Committer, DurableChange, EntryOutcome, OtherWitnesses, Store, StoreEntry, StoreError, StoredJob,
 };
-use evanesce::telemetry::Fatal;
+use evanesce::telemetry::FatalHandler;
 use evanesce::view::LocalView;
 
 use crate::support::{
@@ -136,8 +136,8 @@ impl OtherWitnesses for NoWitnesses {
         true
     }
 
-    fn give_room(&mut self, _: JobId) -> Swept {
-        Swept::default()
+    fn give_room(&mut self, _: JobId) -> SweepCounts {
+        SweepCounts::default()
     }
 
     fn append_receipts(&mut self, _: &[receipts::ReceiptEntry]) -> Result<ChainHead, String> {
@@ -152,7 +152,7 @@ impl OtherWitnesses for NoWitnesses {
 #[test]
 fn a_store_that_panics_is_given_up_like_one_that_fails() {
     let (raised, reasons) = channel();
-    let fatal = Fatal::new(move |reason| raised.send(reason.to_string()).unwrap());
+    let fatal = FatalHandler::new(move |reason| raised.send(reason.to_string()).unwrap());
     let (store, witnesses) = (Box::new(PanickingStore), Box::new(NoWitnesses));
     let committer =
         Committer::start(store, witnesses, Arc::new(LocalView::default()), Hooks::default(), fatal).unwrap();

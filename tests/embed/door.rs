@@ -7,7 +7,7 @@ use std::task::{Context, Poll, Wake, Waker};
 use std::thread::Thread;
 use std::time::Duration;
 
-use evanesce::config::{Config, Time};
+use evanesce::config::{Config, ConfigDuration};
 use evanesce::export::{CancelToken, ExportError, Exporter, GroupName, Part, PartSummary, PartWriter, Plan};
 use evanesce::fhir::ResourceType;
 use evanesce::job::{ClientId, ExportRequest, JobId, JobState, Parameters, StateName};
@@ -52,7 +52,7 @@ fn owner() -> JobOwner {
 
 async fn start(folder: &InstanceDir, delete_grace: Duration) -> Evanesce {
     let mut config = Config::default();
-    config.download.delete_grace = Time(delete_grace);
+    config.download.delete_grace = ConfigDuration(delete_grace);
     Evanesce::builder().config(config).data_dir(folder.path()).exporter(Patients).start().await.unwrap()
 }
 

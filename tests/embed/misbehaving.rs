@@ -8,7 +8,7 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::mpsc::{Receiver, Sender, channel};
 use std::time::Duration;
 
-use evanesce::config::{Config, Time};
+use evanesce::config::{Config, ConfigDuration};
 use evanesce::export::{CancelToken, ExportError, Exporter, PartWriter};
 use evanesce::job::{FailureReason, JobState};
 use evanesce::{Evanesce, Kickoff};
@@ -41,7 +41,7 @@ async fn start_with(
 ) -> Evanesce {
     let mut config = Config::default();
     config.export.workers = workers;
-    config.export.cancel_deadline = Time(Duration::from_millis(100));
+    config.export.cancel_deadline = ConfigDuration(Duration::from_millis(100));
     Evanesce::builder().config(config).data_dir(data_dir).exporter(exporter).start().await.unwrap()
 }
 
@@ -176,7 +176,7 @@ async fn p13_a_host_that_writes_small_rows_slowly_hears_of_the_cancel_at_its_nex
         });
         let mut config = Config::default();
         config.export.workers = 1;
-        config.export.cancel_deadline = Time(Duration::from_secs(20));
+        config.export.cancel_deadline = ConfigDuration(Duration::from_secs(20));
         let builder = Evanesce::builder().config(config).data_dir(folder.path()).exporter(slow);
         let evanesce = builder.start().await.unwrap();
         let client = || "host".parse().unwrap();

@@ -6,9 +6,9 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::mpsc::channel;
 use std::time::Duration;
 
-use evanesce::config::{Config, Time};
+use evanesce::config::{Config, ConfigDuration};
 use evanesce::export::{Exporter, Part, Plan};
-use evanesce::job::bounds::{Exceeded, MAX_PATIENTS};
+use evanesce::job::bounds::{BoundExceeded, MAX_PATIENTS};
 use evanesce::job::{JobState, Level, MarkReason};
 use evanesce::{Evanesce, Kickoff, SubmitError};
 use jiff::Timestamp;
@@ -35,7 +35,7 @@ fn weights(weights: Vec<u64>, run: Arc<AtomicUsize>) -> FakeExporter {
 
 async fn start(folder: &std::path::Path, exporter: impl Exporter + 'static) -> Evanesce {
     let mut config = Config::default();
-    config.export.cancel_deadline = Time(Duration::from_millis(50));
+    config.export.cancel_deadline = ConfigDuration(Duration::from_millis(50));
     config.export.max_replacements = 2;
     Evanesce::builder().config(config).data_dir(folder).exporter(exporter).start().await.unwrap()
 }
@@ -138,5 +138,8 @@ async fn p13_each_part_is_told_the_request_which_a_plan_need_not_repeat_and_whic
     let plan = std::fs::metadata(folder.path().join(format!("ready/{job}/plan.json"))).unwrap();
     assert!(plan.len() < 1000, "{}", plan.len());
     let refused = evanesce.submit(kickoff(MAX_PATIENTS + 1), "host".parse().unwrap()).await;
-    assert!(matches!(refused, Err(SubmitError::Exceeded(Exceeded { what: "patient", .. }))), "{refused:?}");
+    assert!(
+        matches!(refused, Err(SubmitError::Exceeded(BoundExceeded { what: "patient", .. }))),
+        "{refused:?}"
+    );
 }

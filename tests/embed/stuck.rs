@@ -5,9 +5,9 @@ use std::sync::Arc;
 use std::sync::mpsc::{Receiver, Sender, channel};
 use std::time::Duration;
 
-use evanesce::config::{Config, Time};
+use evanesce::config::{Config, ConfigDuration};
 use evanesce::export::{ExportError, Exporter};
-use evanesce::hooks::{Hooks, Step};
+use evanesce::hooks::{HookStep, Hooks};
 use evanesce::job::{JobId, JobState};
 use evanesce::{Evanesce, Kickoff};
 use parking_lot::Mutex;
@@ -26,14 +26,14 @@ struct Bench {
 }
 
 impl Bench {
-    async fn new(at: Step, hold: usize, max_replacements: usize) -> Self {
+    async fn new(at: HookStep, hold: usize, max_replacements: usize) -> Self {
         Self::with(FakeExporter::writes_patient("p"), 1, at, hold, max_replacements).await
     }
 
     async fn with(
         exporter: impl Exporter + 'static,
         workers: usize,
-        at: Step,
+        at: HookStep,
         hold: usize,
         max_replacements: usize,
     ) -> Self {
@@ -59,7 +59,7 @@ impl Bench {
         config.export.workers = workers;
         config.export.max_burst_workers = 0;
         config.export.max_replacements = max_replacements;
-        config.export.cancel_deadline = Time(Duration::from_millis(50));
+        config.export.cancel_deadline = ConfigDuration(Duration::from_millis(50));
         let builder = Evanesce::builder().config(config).data_dir(folder.path()).exporter(exporter);
         let evanesce = builder.hooks(hooks).start().await.unwrap();
         Self { evanesce, held, disk: Disk(folder.path().into()), folder }
@@ -89,7 +89,7 @@ impl Bench {
 
 #[tokio::test]
 async fn the_names_of_a_stuck_writer_go_and_its_job_is_erased_when_it_returns() {
-    for step in [Step::WriteBegins, Step::OutputWritten, Step::OutputSynced] {
+    for step in [HookStep::WriteBegins, HookStep::OutputWritten, HookStep::OutputSynced] {
         let bench = Bench::new(step, 1, 1).await;
         let (job, release) = bench.stuck().await;
         eventually("its names to go", || (!bench.disk.has(&job.to_string())).then_some(()));
@@ -110,7 +110,7 @@ async fn the_names_of_a_stuck_writer_go_and_its_job_is_erased_when_it_returns() 
 
 #[tokio::test]
 async fn stuck_writers_are_replaced_up_to_the_cap_and_then_exports_wait() {
-    let bench = Bench::new(Step::WriteBegins, 2, 1).await;
+    let bench = Bench::new(HookStep::WriteBegins, 2, 1).await;
     let (first, release_first) = bench.stuck().await;
     let (second, release_second) = bench.stuck().await;
     // The worker and its one replacement are stuck; a deletion does not need any.
@@ -143,7 +143,7 @@ async fn a_failed_job_with_a_stuck_writer_is_deleted_and_erased_like_others() {
         }
         write_patient(out, "p")
     });
-    let bench = Bench::with(exporter, 2, Step::WriteBegins, 1, 1).await;
+    let bench = Bench::with(exporter, 2, HookStep::WriteBegins, 1, 1).await;
     let job = bench.submit().await;
     let release = bench.held.recv_timeout(PATIENCE).unwrap();
     drop(fail);

@@ -7,7 +7,7 @@ use std::sync::atomic::{AtomicI64, Ordering};
 use std::time::Duration;
 
 use evanesce::clock::Clock;
-use evanesce::config::{Config, Time};
+use evanesce::config::{Config, ConfigDuration};
 use evanesce::job::{JobId, MarkReason, Parameters, StateName};
 use evanesce::{Evanesce, Kickoff};
 use serde_json::Value;
@@ -62,7 +62,7 @@ impl Machine {
         });
         let mut config = Config::default();
         config.source.folder = source().into();
-        config.reaper.interval = Time(Duration::from_millis(10));
+        config.reaper.interval = ConfigDuration(Duration::from_millis(10));
         let builder = Evanesce::builder().config(config).data_dir(self.folder.path()).clock(clock);
         builder.start().await.unwrap()
     }

@@ -2,7 +2,7 @@
 //! durable by the parents' fsync; names likewise, by the directory's own.
 
 use evanesce::job::life::{End, SweepEnd};
-use evanesce::job::{FailureReason, StateName, Swept};
+use evanesce::job::{FailureReason, StateName, SweepCounts};
 
 use super::actor::job;
 use super::flaws::Flaw;
@@ -150,7 +150,7 @@ pub fn sweep_partials(world: &mut World, flaw: Flaw, stage: u8) -> (&'static str
 
 /// The names of a stuck writer go before it has returned.
 pub fn sweep_early(world: &mut World, flaw: Flaw, stage: u8) -> (&'static str, Then) {
-    let ended = |refused| Ended(End::SweptEarly { swept: Swept::default(), refused });
+    let ended = |refused| Ended(End::SweptEarly { swept: SweepCounts::default(), refused });
     match stage {
         0 if world.running().book.grant(job()).is_err() && flaw != Flaw::SweepHeldEarly => {
             ("the names of the stuck writer are held", ended(true))

@@ -2,8 +2,8 @@
 //! to and from what the real `Life` takes.
 
 use evanesce::job::{
-    Completion, Erasure, Failure, FailureReason, JobRecord, JobState, Mark, MarkReason, StateName,
-    SweepFailure,
+    Completion, Failure, FailureReason, JobRecord, JobState, Mark, MarkReason, StateName, SweepFailure,
+    Tombstone,
 };
 use jiff::Timestamp;
 
@@ -85,6 +85,10 @@ pub fn sweep_failure(attempts: u8) -> SweepFailure {
     SweepFailure { attempts: attempts.into(), at: Timestamp::UNIX_EPOCH, error: "unlinkat: EIO".into() }
 }
 
-pub fn erasure() -> Erasure {
-    Erasure { reason: MarkReason::Deleted, marked_at: Timestamp::UNIX_EPOCH, gone_at: Timestamp::UNIX_EPOCH }
+pub fn erasure() -> Tombstone {
+    Tombstone {
+        reason: MarkReason::Deleted,
+        marked_at: Timestamp::UNIX_EPOCH,
+        gone_at: Timestamp::UNIX_EPOCH,
+    }
 }

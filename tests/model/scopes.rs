@@ -2,7 +2,7 @@
 //! small; the large ones have more of it at once (`EVANESCE_MODEL=large`).
 
 use evanesce::job::life::{End, Input, Life, Surroundings};
-use evanesce::job::{StateName, Swept};
+use evanesce::job::{StateName, SweepCounts};
 use jiff::Timestamp;
 
 use super::actor::new_life;
@@ -265,7 +265,7 @@ impl Scope {
 fn queued_life() -> Life {
     let around = Surroundings { now: Timestamp::UNIX_EPOCH, writers: 0, downloads: 0 };
     let new = tasks::new_job();
-    let committed = End::Committed { of: StateName::Queued, moved: true, swept: Swept::default() };
+    let committed = End::Committed { of: StateName::Queued, moved: true, swept: SweepCounts::default() };
     let mut life = new_life();
     for input in [Input::Submitted, Input::Ended(End::Created(Ok(new))), Input::Ended(committed)] {
         life.handle(input, around);

@@ -2,7 +2,7 @@
 
 use evanesce::erase::order::CommitStep;
 use evanesce::job::life::{End, Input, NewJob, PlanShape, SweepEnd, Turn};
-use evanesce::job::{FailureReason, StateName, Swept};
+use evanesce::job::{FailureReason, StateName, SweepCounts};
 use jiff::Timestamp;
 
 use super::actor::{feed, job, surroundings};
@@ -81,7 +81,7 @@ pub fn go_on(world: &mut World, flaw: Flaw, index: usize, then: Then) {
 
 /// The reaper tells how its sweep ended; after a failure it comes again (P5).
 pub fn swept(world: &mut World, flaw: Flaw, error: Option<&str>) {
-    feed(world, flaw, Input::SweepDone { swept: Swept::default(), error: error.map(Into::into) });
+    feed(world, flaw, Input::SweepDone { swept: SweepCounts::default(), error: error.map(Into::into) });
     if error.is_some() && flaw != Flaw::ForgetFailedSweep {
         world.running().begin(Doing::new(Work::Sweep));
     }
@@ -204,7 +204,7 @@ fn commit(world: &mut World, flaw: Flaw, doing: &Doing) -> Option<(&'static str,
 
 fn committed(doing: &Doing) -> End {
     let of = doing.record.map_or(StateName::Queued, |record| record.name);
-    End::Committed { of, moved: !doing.not_moved, swept: Swept::default() }
+    End::Committed { of, moved: !doing.not_moved, swept: SweepCounts::default() }
 }
 
 fn append_receipt(world: &mut World, stage: u8) -> (&'static str, Then) {

@@ -8,7 +8,7 @@ use std::sync::mpsc::{Receiver, Sender, channel};
 use std::time::Duration;
 
 use evanesce::config::Config;
-use evanesce::hooks::{Hooks, Step};
+use evanesce::hooks::{HookStep, Hooks};
 use evanesce::{Evanesce, Kickoff, OrderError};
 use futures_util::FutureExt;
 
@@ -190,7 +190,7 @@ impl Parked {
         let unlinks = Arc::new(AtomicUsize::new(0));
         let unlinked = unlinks.clone();
         let hooks = Hooks::directed(move |step| match step {
-            Step::UnlinkBegins => {
+            HookStep::UnlinkBegins => {
                 let first = tell.lock().take();
                 if let Some(tell) = first {
                     let (release, released) = channel();
@@ -198,7 +198,7 @@ impl Parked {
                     let _ = released.recv();
                 }
             }
-            Step::FileUnlinked => drop(unlinked.fetch_add(1, Ordering::SeqCst)),
+            HookStep::FileUnlinked => drop(unlinked.fetch_add(1, Ordering::SeqCst)),
             _ => {}
         });
         let mut config = Config::default();

@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use std::sync::{Condvar, Mutex};
 use std::time::Duration;
 
-use evanesce::hooks::Step;
+use evanesce::hooks::HookStep;
 
 use super::threads;
 
@@ -22,7 +22,7 @@ struct State {
     parked: BTreeSet<Parked>,
     arrivals: u64,
     /// Steps of the product at which threads are parked; the others they pass.
-    steps: BTreeSet<Step>,
+    steps: BTreeSet<HookStep>,
     free: bool,
 }
 
@@ -34,11 +34,11 @@ pub struct Director {
 
 impl Director {
     /// A director who parks threads at these steps, and at each that is not the product's.
-    pub fn new(steps: BTreeSet<Step>) -> Self {
+    pub fn new(steps: BTreeSet<HookStep>) -> Self {
         Self { state: Mutex::new(State { steps, ..State::default() }), released: Condvar::new() }
     }
 
-    pub fn reach(&self, step: Step) {
+    pub fn reach(&self, step: HookStep) {
         if self.state.lock().unwrap().steps.contains(&step) {
             self.park(&format!("{step:?}"));
         }

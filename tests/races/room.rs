@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use evanesce::Evanesce;
 use evanesce::clock::Clock;
-use evanesce::config::{Config, Time};
+use evanesce::config::{Config, ConfigDuration};
 use evanesce::hooks::Hooks;
 use evanesce::job::JobId;
 
@@ -24,7 +24,7 @@ pub const OWNERS: [&str; 2] = ["built-in", "other"];
 /// How long complete jobs live, in seconds; a jump of the clock would be an hour.
 pub const RETENTION: i64 = 1800;
 
-const HOUR: Time = Time(Duration::from_secs(3600));
+const HOUR: ConfigDuration = ConfigDuration(Duration::from_secs(3600));
 
 /// What a client learned.
 #[derive(Clone, Debug, PartialEq)]
@@ -100,14 +100,14 @@ impl Room {
         let folder = InstanceDir::new();
         let witness = Witness::new(folder.path().join("data"));
         let mut config = Config::default();
-        let time = |long: bool| if long { HOUR } else { Time(Duration::ZERO) };
+        let time = |long: bool| if long { HOUR } else { ConfigDuration(Duration::ZERO) };
         config.storage.data_dir = witness.data_dir.clone();
         config.export.workers = 2;
         config.export.cancel_deadline = HOUR;
         config.download.delete_grace = time(delete_grace);
         config.download.expiry_drain = time(expiry_drain);
-        config.retention.completed = Time(Duration::from_secs(RETENTION as u64));
-        config.retention.orphan_grace = Time(Duration::ZERO);
+        config.retention.completed = ConfigDuration(Duration::from_secs(RETENTION as u64));
+        config.retention.orphan_grace = ConfigDuration(Duration::ZERO);
         config.reaper.interval = HOUR;
         config.reaper.watch = false;
         Self {
@@ -139,7 +139,8 @@ impl Room {
 
     /// Whether a download may be cut as soon as its job is deleted or expires.
     pub fn cuts(&self) -> bool {
-        [self.config.download.delete_grace, self.config.download.expiry_drain].contains(&Time(Duration::ZERO))
+        [self.config.download.delete_grace, self.config.download.expiry_drain]
+            .contains(&ConfigDuration(Duration::ZERO))
     }
 
     /// Sets the clock to when all that is complete now has expired.

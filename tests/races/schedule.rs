@@ -7,7 +7,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use clap::ValueEnum;
-use evanesce::hooks::Step;
+use evanesce::hooks::HookStep;
 use rand::{RngExt, SeedableRng};
 use rand_pcg::Pcg64Mcg;
 
@@ -37,8 +37,8 @@ impl Schedule {
     pub fn new(seed: u64) -> Self {
         let mut random = Pcg64Mcg::seed_from_u64(seed);
         let density = DENSITIES[random.random_range(0..DENSITIES.len())];
-        let mut chosen = |step: &&Step| !is_of_start(**step) && random.random_ratio(density, 10);
-        let steps: BTreeSet<_> = Step::value_variants().iter().filter(&mut chosen).copied().collect();
+        let mut chosen = |step: &&HookStep| !is_of_start(**step) && random.random_ratio(density, 10);
+        let steps: BTreeSet<_> = HookStep::value_variants().iter().filter(&mut chosen).copied().collect();
         let (delete_grace, expiry_drain) = (random.random(), random.random());
         let room = Arc::new(Room::new(Director::new(steps.clone()), delete_grace, expiry_drain));
         let actions_left = random.random_range(6..16);
@@ -124,7 +124,7 @@ impl Schedule {
 }
 
 /// Steps at which nobody else is at work, or that are none of a job's.
-fn is_of_start(step: Step) -> bool {
+fn is_of_start(step: HookStep) -> bool {
     let name = format!("{step:?}");
     name.starts_with("Join") || name.starts_with("Ballast")
 }

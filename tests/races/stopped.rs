@@ -4,7 +4,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use evanesce::hooks::{Hooks, Step};
+use evanesce::hooks::{HookStep, Hooks};
 use evanesce::{Evanesce, Kickoff};
 
 use super::director::Director;
@@ -33,7 +33,7 @@ fn no_part_begins_when_an_instance_has_begun_to_stop() {
 
 fn stop_before_parts_are_queued() {
     let folder = InstanceDir::new();
-    let steps = [Step::QueuedCommitted, Step::PlanWritten, Step::LogSynced, Step::Published];
+    let steps = [HookStep::QueuedCommitted, HookStep::PlanWritten, HookStep::LogSynced, HookStep::Published];
     let director = Arc::new(Director::new(steps.into()));
     let exporter = Directed {
         director: director.clone(),

@@ -1,6 +1,6 @@
 //! Of whom an export tells: nobody's members but those that are asked for and allowed (P15).
 
-use evanesce::job::{OrganizeBy, Provenances};
+use evanesce::job::{AssociatedData, OrganizeBy};
 
 use super::*;
 
@@ -54,7 +54,7 @@ async fn p15_a_group_that_may_not_be_read_is_in_no_export_nor_what_tells_of_it()
         instance.expect(&kickoff, &[&mine[..], &patients].concat()).await;
         instance.expect(&since(kickoff.clone()), &[&mine[..], &patients].concat()).await;
         instance.expect(&only(kickoff.clone(), &["Group"]), &["Group/mine"]).await;
-        for provenances in [Provenances::Latest, Provenances::Relevant] {
+        for provenances in [AssociatedData::Latest, AssociatedData::Relevant] {
             let parameters = Parameters { provenances: Some(provenances), ..Parameters::default() };
             let kickoff = Kickoff { parameters, ..kickoff.clone() };
             instance.expect(&kickoff, &[&mine[..], &patients].concat()).await;

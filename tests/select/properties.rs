@@ -5,7 +5,7 @@ use proptest::strategy::{Strategy, ValueTree};
 use proptest::test_runner::{Config, RngAlgorithm, TestCaseError, TestRng, TestRunner};
 
 use super::random::{Levels, Rich, case};
-use evanesce::job::Provenances;
+use evanesce::job::AssociatedData;
 
 use super::*;
 
@@ -97,7 +97,7 @@ fn the_random_sources_have_all_that_the_properties_are_about() {
                 asked.unwrap().lines.remove("Provenance")
             };
             let [none, relevant, latest] =
-                [None, Some(Provenances::Relevant), Some(Provenances::Latest)].map(with);
+                [None, Some(AssociatedData::Relevant), Some(AssociatedData::Latest)].map(with);
             see("provenances that are not the latest", relevant != latest);
             see("provenances that are not asked for", none != relevant);
             let count = |selection: &Selection| names(selection).len();

@@ -1,6 +1,6 @@
 //! `includeAssociatedData`: which Provenances go with what is exported (K-13).
 
-use evanesce::job::Provenances;
+use evanesce::job::AssociatedData;
 
 use super::*;
 
@@ -15,17 +15,17 @@ fn recorded(at: &str) -> String {
     format!(r#""recorded":"2024-01-0{at}T00:00:00Z","#)
 }
 
-fn with(provenances: Provenances, kickoff: Kickoff) -> Kickoff {
+fn with(provenances: AssociatedData, kickoff: Kickoff) -> Kickoff {
     let provenances = Some(provenances);
     Kickoff { parameters: Parameters { provenances, ..kickoff.parameters }, ..kickoff }
 }
 
 fn relevant(kickoff: Kickoff) -> Kickoff {
-    with(Provenances::Relevant, kickoff)
+    with(AssociatedData::Relevant, kickoff)
 }
 
 fn latest(kickoff: Kickoff) -> Kickoff {
-    with(Provenances::Latest, kickoff)
+    with(AssociatedData::Latest, kickoff)
 }
 
 fn source() -> Vec<String> {

@@ -4,7 +4,7 @@
 use evanesce::Submission;
 use evanesce::auth::Scopes;
 use evanesce::config::StoredForm;
-use evanesce::job::{Access, ExportRequest, Handout, OrganizeBy, Provenances};
+use evanesce::job::{Access, AssociatedData, ExportRequest, OrganizeBy, ProofSigner};
 use serde_json::{Value, json};
 
 use super::*;
@@ -189,7 +189,7 @@ async fn scp_2_restrictions_are_alternatives_that_the_clients_own_filters_narrow
 #[tokio::test]
 async fn g_4_provenances_go_along_only_if_scopes_cover_them() {
     let instance = instance().await;
-    for which in [Provenances::Latest, Provenances::Relevant] {
+    for which in [AssociatedData::Latest, AssociatedData::Relevant] {
         let kickoff = |types| with(only(patient_level(), types), |asked| asked.provenances = Some(which));
         for (types, scopes, expected) in [
             (&["Condition"][..], "system/Condition.rs", &["Condition/c"][..]),
@@ -267,10 +267,10 @@ async fn g_4_blocks_of_patients_hold_what_the_scopes_cover_and_nothing_else() {
         ("system/Condition.rs", None, &["Condition/c"]),
         ("system/Slot.rs", None, &[]),
         (LAB, None, &["Observation/early", "Observation/lab"]),
-        ("system/Condition.rs", Some(Provenances::Relevant), &["Condition/c"]),
+        ("system/Condition.rs", Some(AssociatedData::Relevant), &["Condition/c"]),
         (
             "system/Condition.rs system/Provenance.rs",
-            Some(Provenances::Relevant),
+            Some(AssociatedData::Relevant),
             &["Condition/c", "Provenance/of-c"],
         ),
         (
@@ -333,7 +333,7 @@ async fn scp_3_scopes_leave_what_asking_for_no_more_would_have_given() {
         let settings = Settings { small, references, ..Settings::default() };
         let instance = Instance::over(source.path(), settings).await;
         for level in [Level::System, Level::Patient, Level::Group { id: "cohort-1".into() }] {
-            for which in [None, Some(Provenances::Latest)] {
+            for which in [None, Some(AssociatedData::Latest)] {
                 for elements in [&[][..], &["Observation.status", "id"]] {
                     let asked = with(at_level(level.clone()), |asked| {
                         asked.provenances = which;
@@ -387,7 +387,7 @@ async fn o_4_urls_of_binaries_are_handed_out_with_a_proof_and_estimates_know() {
     for organize_by in [None, Some(OrganizeBy::Patient)] {
         for (scopes, expected) in [("system/*.rs", 80), ("system/DocumentReference.rs?status=current", 40)] {
             let job = JobId::random();
-            let handout = Handout::new("default".parse().unwrap(), job);
+            let handout = ProofSigner::new("default".parse().unwrap(), job);
             let kickoff = only(patient_level(), &["DocumentReference"]);
             let kickoff = with(kickoff, |asked| asked.organize_by = organize_by);
             let kickoff = Kickoff { base_url: BASE_URL.into(), ..kickoff };

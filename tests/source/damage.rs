@@ -3,9 +3,9 @@
 
 use std::sync::Arc;
 
-use evanesce::config::{Devices, References};
+use evanesce::config::{DevicePolicy, ReferencePolicy};
 use evanesce::export::{CancelToken, Exporter, Part, SourceExporter, SourceOptions};
-use evanesce::fhir::reference::Bases;
+use evanesce::fhir::reference::BaseUrls;
 use evanesce::index::{Index, IndexOptions};
 use evanesce::job::{ExportRequest, Kickoff, Level};
 use evanesce::source::NdjsonFolder;
@@ -31,13 +31,13 @@ fn copy(from: &Path, to: &Path) {
 
 /// What exports at each level would copy: their parts.
 fn plans(source: &Path, folder: &Path) -> Vec<Result<Vec<Part>, String>> {
-    let options = IndexOptions { folder: folder.into(), bases: Bases::default() };
+    let options = IndexOptions { folder: folder.into(), bases: BaseUrls::default() };
     let index = Index::open(Arc::new(NdjsonFolder::open(source).unwrap()), options).unwrap();
     let options = SourceOptions {
         part_bytes: 1 << 20,
         max_file_bytes: 1 << 30,
-        references: References::Referenced,
-        devices: Devices::ByPatient,
+        references: ReferencePolicy::Referenced,
+        devices: DevicePolicy::ByPatient,
         drop_pages: false,
     };
     let exporter = SourceExporter::new(index, options, false).unwrap();

@@ -1,11 +1,11 @@
 //! Groups over HTTP: whatever the id, the answer is an export or an OperationOutcome that says why
 //! not, and never a fault of the server.
 
-use evanesce::config::{Config, Devices, References};
+use evanesce::config::{Config, DevicePolicy, ReferencePolicy};
 use evanesce::export::{
     CancelToken, ExportError, Exporter, Part, PartSummary, PartWriter, Plan, SourceExporter, SourceOptions,
 };
-use evanesce::fhir::reference::Bases;
+use evanesce::fhir::reference::BaseUrls;
 use evanesce::index::{Index, IndexOptions};
 use evanesce::job::{ExportRequest, FailureReason, JobState, Level};
 use evanesce::source::NdjsonFolder;
@@ -170,14 +170,14 @@ impl Exporter for RemovesFileAtPlan {
 #[tokio::test]
 async fn a_group_that_vanishes_behind_the_kick_off_fails_the_export() {
     let (folder, data) = (folder_with(&[group("g", "Patient/p")]), InstanceDir::in_memory());
-    let options = IndexOptions { folder: data.path().join("host"), bases: Bases::default() };
+    let options = IndexOptions { folder: data.path().join("host"), bases: BaseUrls::default() };
     let source = std::sync::Arc::new(NdjsonFolder::open(folder.path()).unwrap());
     let index = Index::open(source, options).unwrap();
     let options = SourceOptions {
         part_bytes: 1 << 20,
         max_file_bytes: 1 << 30,
-        references: References::Referenced,
-        devices: Devices::ByPatient,
+        references: ReferencePolicy::Referenced,
+        devices: DevicePolicy::ByPatient,
         drop_pages: false,
     };
     let exporter = SourceExporter::new(index, options, false).unwrap();

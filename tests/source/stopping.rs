@@ -5,7 +5,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use evanesce::config::{Config, Devices, References, Time};
+use evanesce::config::{Config, ConfigDuration, DevicePolicy, ReferencePolicy};
 use evanesce::export::{SourceExporter, SourceOptions};
 use evanesce::fhir::ResourceType;
 use evanesce::index::{Index, IndexOptions};
@@ -87,8 +87,8 @@ async fn with_one_worker(data: &Path, folder: &Path) -> Result<Evanesce, StartEr
     let options = SourceOptions {
         part_bytes: 64 << 20,
         max_file_bytes: 1 << 30,
-        references: References::Referenced,
-        devices: Devices::ByPatient,
+        references: ReferencePolicy::Referenced,
+        devices: DevicePolicy::ByPatient,
         drop_pages: false,
     };
     let exporter = SourceExporter::new(index, options, false).unwrap();
@@ -96,7 +96,7 @@ async fn with_one_worker(data: &Path, folder: &Path) -> Result<Evanesce, StartEr
     config.export.workers = 1;
     config.export.max_burst_workers = 0;
     config.export.max_replacements = 0;
-    config.export.cancel_deadline = Time(Duration::from_secs(20));
+    config.export.cancel_deadline = ConfigDuration(Duration::from_secs(20));
     Evanesce::builder().config(config).data_dir(data).exporter(exporter).start().await
 }
 

@@ -3,9 +3,9 @@
 
 use std::path::Path;
 
-use evanesce::config::{Config, References};
+use evanesce::config::{Config, ReferencePolicy};
 use evanesce::fhir::ResourceType;
-use evanesce::job::{JobState, Level, Parameters, Provenances};
+use evanesce::job::{AssociatedData, JobState, Level, Parameters};
 use evanesce::{Evanesce, Kickoff};
 use serde_json::Value;
 use tempfile::TempDir;
@@ -44,13 +44,13 @@ impl Sizes {
 }
 
 /// Whether the export is about everybody, and nothing in it goes by what else is in it.
-fn known(kickoff: &Kickoff, references: References) -> Known {
+fn known(kickoff: &Kickoff, references: ReferencePolicy) -> Known {
     let Parameters { types, provenances, patients, .. } = &kickoff.parameters;
     let is_of_some =
         matches!(&kickoff.level, Level::Group { id } if id == "cohort-1") || !patients.is_empty();
     let is_reference = |it: &ResourceType| ["Organization", "Practitioner", "Slot"].contains(&it.as_str());
     let follows = kickoff.level != Level::System
-        && references == References::Referenced
+        && references == ReferencePolicy::Referenced
         && (types.is_empty() || types.iter().any(is_reference));
     if is_of_some || follows || provenances.is_some() { Known::Perhaps } else { Known::Closely }
 }
@@ -112,7 +112,7 @@ async fn sizes(evanesce: &Evanesce, data: &Path, kickoff: Kickoff, known: Known)
 async fn an_estimate_is_never_less_than_what_is_written_and_not_much_more() {
     let (mut seen, mut unknown) = (0, 0);
     for (name, source) in sources() {
-        for references in [References::Referenced, References::All, References::None] {
+        for references in [ReferencePolicy::Referenced, ReferencePolicy::All, ReferencePolicy::None] {
             let data = InstanceDir::new();
             let mut config = Config::default();
             config.storage.min_free = 0;
@@ -194,7 +194,7 @@ async fn an_estimate_holds_with_attachments_deletions_provenances_and_single_pat
     let base_url = format!("https://{}.example.org/r4/tenant", "long-name-".repeat(5));
     let mut seen = 0;
     for kickoff in kickoffs() {
-        for provenances in [None, Some(Provenances::Latest), Some(Provenances::Relevant)] {
+        for provenances in [None, Some(AssociatedData::Latest), Some(AssociatedData::Relevant)] {
             for count in [0, 1, 7] {
                 let is_of_members = matches!(&kickoff.level, Level::Group { id } if id == "cohort-1");
                 if count > 0 && (kickoff.level == Level::System || is_of_members) {
@@ -204,7 +204,7 @@ async fn an_estimate_holds_with_attachments_deletions_provenances_and_single_pat
                 let parameters = Parameters { provenances, patients, ..kickoff.parameters.clone() };
                 let kickoff = Kickoff { parameters, base_url: base_url.clone(), ..kickoff.clone() };
                 let what = format!("{kickoff:?}");
-                let known = known(&kickoff, References::Referenced);
+                let known = known(&kickoff, ReferencePolicy::Referenced);
                 sizes(&evanesce, data.path(), kickoff, known).await.check(known, &what);
                 seen += 1;
             }

@@ -9,7 +9,7 @@ use std::fs;
 use std::io::{self, BufWriter, Write};
 
 use evanesce::fhir::ResourceType;
-use evanesce::fhir::reference::Bases;
+use evanesce::fhir::reference::BaseUrls;
 use evanesce::fhir::search::{TypeFilter, parameters};
 
 fn main() -> Result<(), Box<dyn Error>> {
@@ -23,7 +23,7 @@ fn main() -> Result<(), Box<dyn Error>> {
         }
         return Ok(out.flush()?);
     };
-    let bases = Bases::new(base_url);
+    let bases = BaseUrls::new(base_url);
     let (filters, lines) = (fs::read_to_string(filters)?, fs::read(lines)?);
     let lines: Vec<_> = lines.split(|byte| *byte == b'\n').filter(|line| !line.is_empty()).collect();
     for filter in filters.lines() {

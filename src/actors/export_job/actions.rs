@@ -9,7 +9,7 @@ use super::super::orchestrator::{Idle, Settled};
 use super::super::reaper::Sweep;
 use super::ExportJob;
 use crate::export::{FenceReport, StuckWriter};
-use crate::hooks::Step;
+use crate::hooks::HookStep;
 use crate::job::life::{Action, FencePatience, Input, Task};
 use crate::job::{JobState, MarkReason, StateName};
 use crate::telemetry;
@@ -35,7 +35,7 @@ impl ExportJob {
                     let _ = waiting.send(reply);
                 }
             }
-            Action::Acknowledged => self.services.hooks.reach(Step::Acknowledged),
+            Action::Acknowledged => self.services.hooks.reach(HookStep::Acknowledged),
             Action::FenceLater { of, patience } => {
                 let patience = match patience {
                     FencePatience::Deadline => self.services.config.export.cancel_deadline.0,
@@ -48,7 +48,7 @@ impl ExportJob {
                 tracing::warn!(job = %self.id, downloads, "downloads of a job that ended were cut");
                 telemetry::downloads_cut(downloads);
             }
-            Action::LastOneOut => self.services.hooks.reach(Step::LastOneOut),
+            Action::LastOneOut => self.services.hooks.reach(HookStep::LastOneOut),
             Action::Sweep => self.reaper.do_send(Sweep(self.id)),
             Action::Retire => self.orchestrator.do_send(Idle { job: self.id, handled: self.handled }),
         }
@@ -97,7 +97,7 @@ impl ExportJob {
     fn stop_parts(&mut self) {
         self.over.cancel();
         self.halt_parts();
-        self.services.hooks.reach(Step::PartsStopped);
+        self.services.hooks.reach(HookStep::PartsStopped);
         self.dir = None;
         self.request = None;
         self.partial = Arc::default();

@@ -9,9 +9,9 @@ use actix::Context;
 use super::super::audited::event_of;
 use super::super::orchestrator::Idle;
 use super::ExportJob;
-use crate::hooks::Step;
+use crate::hooks::HookStep;
 use crate::job::life::{Commit, End};
-use crate::job::{Completion, JobState, Receipt, SealedPart, Swept};
+use crate::job::{Completion, JobState, Receipt, SealedPart, SweepCounts};
 use crate::store::{CommitOutcome, DurableChange};
 use crate::telemetry;
 use crate::view::PublishedJob;
@@ -37,11 +37,11 @@ impl ExportJob {
                 telemetry::erased(took, receipt.files, receipt.bytes);
             }
             let (moved, swept) = match outcome {
-                CommitOutcome::Done => (true, Swept::default()),
+                CommitOutcome::Done => (true, SweepCounts::default()),
                 CommitOutcome::Swept(swept) => (true, swept),
                 CommitOutcome::NotMoved(reason) => {
                     tracing::error!(job = %this.id, reason, "marked, but not moved to trash; the reaper goes on trying");
-                    (false, Swept::default())
+                    (false, SweepCounts::default())
                 }
                 CommitOutcome::Stale => return None,
             };
@@ -84,7 +84,7 @@ impl ExportJob {
             if outcome.ok()? == CommitOutcome::Stale {
                 return this.look_again();
             }
-            this.services.hooks.reach(Step::PartSealed);
+            this.services.hooks.reach(HookStep::PartSealed);
             if this.request.as_ref().is_some_and(|request| request.partial_manifests) {
                 this.partial.add(&part);
             }

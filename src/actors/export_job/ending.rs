@@ -6,9 +6,9 @@ use actix::Context;
 
 use super::ExportJob;
 use crate::erase::Ground;
-use crate::files::Place;
+use crate::files::DirPlace;
 use crate::job::life::{DrainGrace, End, SweepEnd};
-use crate::job::{StateName, Swept};
+use crate::job::{StateName, SweepCounts};
 use crate::telemetry;
 
 impl ExportJob {
@@ -70,7 +70,7 @@ impl ExportJob {
         let warrant = eraser.holds().grant(id, Ground::Marked).ok();
         let sweep = move || warrant.map(|warrant| eraser.sweep_trash(vec![warrant]));
         self.block(ctx, sweep, move |this, swept| {
-            let mut total = Swept::default();
+            let mut total = SweepCounts::default();
             let refused = swept.is_none();
             match swept {
                 Some(Ok(results)) => {
@@ -101,13 +101,13 @@ impl ExportJob {
             }
             Ok(_) => false,
         };
-        let moved = move || [Place::Building, Place::Ready].into_iter().all(has_left);
+        let moved = move || [DirPlace::Building, DirPlace::Ready].into_iter().all(has_left);
         self.block(ctx, moved, |_, moved| Some(End::MarkFound { moved }));
     }
 
     pub(super) fn look_for_files(&mut self, ctx: &mut Context<Self>) {
         let (id, files) = (self.id, self.services.files.clone());
-        let look = move || !files.open(id, Place::Ready).is_err_and(|error| error.is_missing());
+        let look = move || !files.open(id, DirPlace::Ready).is_err_and(|error| error.is_missing());
         self.block(ctx, look, |_, found| Some(End::FilesFound(found)));
     }
 }

@@ -10,7 +10,7 @@ use super::super::{Services, SubmitError};
 use super::ExportJob;
 use crate::export::{CHECK_PATIENCE, CancelToken};
 use crate::files::ExportDir;
-use crate::hooks::Step;
+use crate::hooks::HookStep;
 use crate::job::life::{End, NewJob};
 use crate::job::{ExportRequest, FailureReason, JobId, RequestSummary, StateName};
 use crate::space::{NoRoom, SpaceClaim};
@@ -47,7 +47,7 @@ impl ExportJob {
     }
 
     pub(super) fn accept(&mut self) {
-        self.services.hooks.reach(Step::QueuedCommitted);
+        self.services.hooks.reach(HookStep::QueuedCommitted);
         telemetry::job_reached(StateName::Queued.as_str());
         if let Some(kickoff) = self.kickoff.take() {
             // A caller that went away can still find the job, or let it expire.

@@ -8,8 +8,8 @@ use actix::Context;
 use super::super::planners::Place;
 use super::ExportJob;
 use crate::export::{ExportError, Exporter, Plan, read_request};
-use crate::files::{self, Document, ExportDir, FilesError};
-use crate::hooks::Step;
+use crate::files::{self, DocumentKind, ExportDir, FilesError};
+use crate::hooks::HookStep;
 use crate::job::life::{End, PlanShape, Turn};
 use crate::job::{ExportRequest, FailureReason, OutputFile, RequestSummary};
 use crate::space::NoRoom;
@@ -112,14 +112,14 @@ impl ExportJob {
         // A plan may be many megabytes: its text is made where blocking is allowed.
         let write = move || {
             bytes.map_or(Ok(()), |bytes| space.plan(id, bytes))?;
-            let content = Document::Plan.content(&plan);
-            let written = content.and_then(|content| dir.write_document(Document::Plan, &content));
+            let content = DocumentKind::Plan.content(&plan);
+            let written = content.and_then(|content| dir.write_document(DocumentKind::Plan, &content));
             Ok::<_, NoRoom>(written.map(|()| plan))
         };
         self.block(ctx, write, |this, written| {
             let written = match written {
                 Ok(Ok(plan)) => {
-                    this.services.hooks.reach(Step::PlanWritten);
+                    this.services.hooks.reach(HookStep::PlanWritten);
                     Ok(this.keep_plan(plan))
                 }
                 Ok(Err(error)) => Err(this.reason(&error.into())),
@@ -141,16 +141,16 @@ impl ExportJob {
         let (place, id, services) = (self.taken_turn(), self.id, self.services.clone());
         let sealed: Vec<_> = self.sealed.iter().flat_map(|part| part.files.clone()).collect();
         let read = move || {
-            let dir = services.files.open(id, files::Place::Building)?;
+            let dir = services.files.open(id, files::DirPlace::Building)?;
             for file in &sealed {
                 dir.check_file(&file.stored_name(), file.stored_bytes())?;
             }
             let keep: Vec<_> = sealed.iter().map(OutputFile::stored_name).collect();
             services.eraser.remove_unrecorded(id, &*dir, &keep)?;
-            let request = dir.read_document(Document::Request)?;
+            let request = dir.read_document(DocumentKind::Request)?;
             let request = request.and_then(|text| serde_json::from_slice::<ExportRequest>(&text).ok());
             let summary = request.map(|request| RequestSummary::of(&request));
-            let plan = dir.read_document(Document::Plan)?;
+            let plan = dir.read_document(DocumentKind::Plan)?;
             let plan = plan.and_then(|text| serde_json::from_slice::<Plan>(&text).ok());
             Ok::<_, FilesError>((dir, summary, plan))
         };

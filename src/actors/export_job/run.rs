@@ -7,8 +7,8 @@ use actix::{AsyncContext, Context};
 
 use super::ExportJob;
 use crate::export::Work;
-use crate::files::{Document, Place};
-use crate::hooks::Step;
+use crate::files::{DirPlace, DocumentKind};
+use crate::hooks::HookStep;
 use crate::job::life::End;
 use crate::job::{Completion, JobDocument, JobRecord, JobState, StateName};
 
@@ -48,8 +48,8 @@ impl ExportJob {
         let parts = if finishing.is_some() { self.sealed.clone() } else { Vec::new() };
         let document = JobDocument { record: JobRecord { state, ..record }, parts };
         let write = move || {
-            let content = Document::Job.content(&document)?;
-            files.open(id, Place::Building)?.write_document(Document::Job, &content)
+            let content = DocumentKind::Job.content(&document)?;
+            files.open(id, DirPlace::Building)?.write_document(DocumentKind::Job, &content)
         };
         self.block(ctx, write, move |this, written| {
             let written = match written {
@@ -58,7 +58,7 @@ impl ExportJob {
                     if let Err(error) = written {
                         tracing::warn!(job = %id, %error, "the failure could not be noted in the job's directory");
                     }
-                    this.services.hooks.reach(Step::JobJsonWritten);
+                    this.services.hooks.reach(HookStep::JobJsonWritten);
                     Ok(finishing)
                 }
             };

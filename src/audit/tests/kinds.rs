@@ -3,14 +3,14 @@
 use jiff::Timestamp;
 use serde_json::Value;
 
-use super::{Room, caller, detail};
+use super::{TestLog, caller, detail};
 use crate::audit::{AuditedCaller, AuditedDownload, AuditedEvent, DownloadEnding};
 use crate::chain::ChainHead;
 use crate::job::{ClientId, FailureReason, JobId, MarkReason, TenantId};
 
 #[test]
 fn a_download_is_recorded_when_it_begins_and_when_it_ends() {
-    let room = Room::new(1 << 20);
+    let room = TestLog::new(1 << 20);
     let job = JobId::random();
     let file = "0E6C1A30-5D7B-4B6E-8B49-3B9D6A2F7C11_Patient.ndjson";
     let begin = |length| room.log.download(caller(), job, file, length);
@@ -60,7 +60,7 @@ fn a_download_is_recorded_when_it_begins_and_when_it_ends() {
 
 #[test]
 fn strangers_cannot_fill_the_disk_with_refusals() {
-    let room = Room::new(1 << 20);
+    let room = TestLog::new(1 << 20);
     let refuse = |count| {
         for _ in 0..count {
             room.log.record(AuditedEvent::AuthenticationRefused {
@@ -103,11 +103,11 @@ fn every_kind() -> Vec<AuditedEvent> {
         "last_error":"unlink: EBUSY",
         "fenced_writers":0,"cut_downloads":1,"drained_downloads":3,"resumed":false}"#;
     let (at, by) = (Timestamp::UNIX_EPOCH, "ops".to_string());
-    use crate::receipts::{Hold, Pause, ReceiptEntry};
+    use crate::receipts::{JobHold, ReaperPause, ReceiptEntry};
     let orders = [
-        ReceiptEntry::Hold(Hold { job, at, by: by.clone(), reason: "of Mr Wintergreen".into() }),
+        ReceiptEntry::Hold(JobHold { job, at, by: by.clone(), reason: "of Mr Wintergreen".into() }),
         ReceiptEntry::Release { job, at, by: by.clone() },
-        ReceiptEntry::Pause(Pause { at, by: by.clone(), reason: "of Mr Wintergreen".into() }),
+        ReceiptEntry::Pause(ReaperPause { at, by: by.clone(), reason: "of Mr Wintergreen".into() }),
         ReceiptEntry::Resume { at, by: by.clone() },
         ReceiptEntry::Prune { at, cut: head },
         ReceiptEntry::Gap { at, expected: head, found: head },
@@ -178,7 +178,7 @@ fn has_no_nulls_or_empty(value: &Value) -> bool {
 
 #[test]
 fn every_kind_is_an_audit_event_with_all_that_r4_demands() {
-    let room = Room::new(1 << 20);
+    let room = TestLog::new(1 << 20);
     let events = every_kind();
     for event in &events {
         room.log.record(event.clone());

@@ -12,11 +12,11 @@ use serde_json::Value;
 use sha2::Digest;
 
 use super::*;
-use crate::config::Time;
+use crate::config::ConfigDuration;
 use crate::job::JobId;
 
 /// A data directory with an open log in it, and a clock that a test sets.
-struct Room {
+struct TestLog {
     dir: tempfile::TempDir,
     log: Arc<AuditLog>,
     second: Arc<AtomicI64>,
@@ -25,11 +25,11 @@ struct Room {
 
 const NEW_YEAR: i64 = 1_767_225_600;
 
-impl Room {
+impl TestLog {
     fn new(max_file_bytes: u64) -> Self {
         let dir = tempfile::tempdir().unwrap();
         let second = Arc::new(AtomicI64::new(NEW_YEAR));
-        let sync_interval = Time(Duration::from_millis(10));
+        let sync_interval = ConfigDuration(Duration::from_millis(10));
         let settings = AuditConfig { max_file_bytes, sync_interval, ..AuditConfig::default() };
         let log = Arc::new(open(dir.path(), &settings, &second));
         Self { dir, log, second, settings }
@@ -130,7 +130,7 @@ fn lines(file: &Path) -> Vec<String> {
 
 #[test]
 fn a_line_can_be_checked_with_the_tools_of_any_system() {
-    let room = Room::with_events(4096, 3);
+    let room = TestLog::with_events(4096, 3);
     let mut previous = "0".repeat(64);
     for (n, line) in lines(&room.files()[0]).iter().enumerate() {
         let (body, hash) = line.split_once(",{\"type\":\"chain-hash\",\"valueString\":\"").unwrap();
@@ -145,7 +145,7 @@ fn a_line_can_be_checked_with_the_tools_of_any_system() {
 
 #[test]
 fn the_chain_goes_on_over_files_and_starts() {
-    let mut room = Room::with_events(4096, 20);
+    let mut room = TestLog::with_events(4096, 20);
     room.reopen();
     (0..20).for_each(|_| room.record());
     let summary = room.verify();
@@ -168,7 +168,7 @@ fn the_chain_goes_on_over_files_and_starts() {
 
 #[test]
 fn a_file_ends_with_its_day_unless_it_is_empty() {
-    let mut room = Room::with_events(1 << 20, 2);
+    let mut room = TestLog::with_events(1 << 20, 2);
     room.set_time(86_399);
     room.record();
     assert_eq!(room.files().len(), 1);
@@ -187,7 +187,7 @@ fn a_file_ends_with_its_day_unless_it_is_empty() {
 
 #[test]
 fn only_the_owner_can_read_the_log() {
-    let room = Room::with_events(4096, 20);
+    let room = TestLog::with_events(4096, 20);
     let mode = |path: &Path| std::fs::metadata(path).unwrap().permissions().mode() & 0o7777;
     assert_eq!(mode(&room.folder()), 0o700);
     assert!(room.files().len() > 1 && room.files().iter().all(|file| mode(file) == 0o600));
@@ -205,7 +205,7 @@ fn a_log_that_is_switched_off_makes_nothing() {
 }
 
 /// Changes a room and gives it back as it was.
-fn tampered(room: &Room, change: impl FnOnce(&[PathBuf]), check: impl FnOnce(&Room)) {
+fn tampered(room: &TestLog, change: impl FnOnce(&[PathBuf]), check: impl FnOnce(&TestLog)) {
     let files = room.files();
     let before: Vec<_> = files.iter().map(|file| std::fs::read(file).unwrap()).collect();
     change(&files);
@@ -218,7 +218,7 @@ fn tampered(room: &Room, change: impl FnOnce(&[PathBuf]), check: impl FnOnce(&Ro
 
 #[test]
 fn whatever_is_changed_is_found_with_its_file_and_line() {
-    let room = Room::with_events(4096, 20);
+    let room = TestLog::with_events(4096, 20);
     assert!(room.files().len() >= 4);
     let edit = |file: &Path, change: &dyn Fn(&mut Vec<String>)| {
         let mut lines = lines(file);
@@ -263,7 +263,7 @@ fn whatever_is_changed_is_found_with_its_file_and_line() {
 
 #[test]
 fn a_file_that_is_removed_or_in_anothers_place_is_found() {
-    let room = Room::with_events(4096, 20);
+    let room = TestLog::with_events(4096, 20);
     tampered(
         &room,
         |files| std::fs::remove_file(&files[1]).unwrap(),
@@ -297,7 +297,7 @@ fn a_file_that_is_removed_or_in_anothers_place_is_found() {
 
 #[test]
 fn a_torn_line_is_cut_off_and_told_of() {
-    let mut room = Room::with_events(1 << 20, 2);
+    let mut room = TestLog::with_events(1 << 20, 2);
     room.log.close();
     let file = room.files()[0].clone();
     let whole = std::fs::read_to_string(&file).unwrap();
@@ -317,7 +317,7 @@ fn a_torn_line_is_cut_off_and_told_of() {
 
 #[test]
 fn a_file_with_no_whole_line_is_begun_again() {
-    let mut room = Room::with_events(4096, 4);
+    let mut room = TestLog::with_events(4096, 4);
     for text in ["", "{\"resourceType\":\"Aud"] {
         room.log.close();
         let end = room.verify().head;
@@ -334,7 +334,7 @@ fn a_file_with_no_whole_line_is_begun_again() {
 #[test]
 fn a_changed_file_is_left_as_it_is_and_the_log_goes_on_in_another() {
     for line in 0..3 {
-        let mut room = Room::with_events(1 << 20, 3);
+        let mut room = TestLog::with_events(1 << 20, 3);
         room.log.close();
         let file = room.files()[0].clone();
         let mut text = lines(&file);
@@ -359,7 +359,7 @@ fn a_changed_file_is_left_as_it_is_and_the_log_goes_on_in_another() {
 
 #[test]
 fn old_files_go_and_the_rest_proves_where_it_begins() {
-    let mut room = Room::new(1 << 20);
+    let mut room = TestLog::new(1 << 20);
     for day in 0..5 {
         room.set_time(86_400 * day);
         room.record();
@@ -387,7 +387,7 @@ fn old_files_go_and_the_rest_proves_where_it_begins() {
 
 #[test]
 fn what_could_not_be_written_is_counted_and_told_of_when_it_goes_on() {
-    let room = Room::with_events(1 << 20, 2);
+    let room = TestLog::with_events(1 << 20, 2);
     let read_only = Arc::new(std::fs::File::open(&room.files()[0]).unwrap());
     let shared = &room.log.0.as_ref().unwrap().shared;
     let swap = |file: Arc<std::fs::File>| {
@@ -411,7 +411,7 @@ fn what_could_not_be_written_is_counted_and_told_of_when_it_goes_on() {
 
 #[test]
 fn events_of_many_threads_are_one_chain() {
-    let room = Room::new(8192);
+    let room = TestLog::new(8192);
     std::thread::scope(|scope| {
         for _ in 0..4 {
             scope.spawn(|| (0..100).for_each(|_| room.record()));
@@ -424,7 +424,7 @@ fn events_of_many_threads_are_one_chain() {
 /// Prints what one record costs its caller: `cargo test --release --lib audit:: -- --nocapture`.
 #[test]
 fn a_record_costs_its_caller_little() {
-    let room = Room::new(64 << 20);
+    let room = TestLog::new(64 << 20);
     let count = 5000;
     let began = std::time::Instant::now();
     (0..count).for_each(|_| room.record());

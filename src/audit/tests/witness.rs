@@ -2,7 +2,7 @@
 
 use std::os::unix::fs::FileExt;
 
-use super::Room;
+use super::TestLog;
 use crate::audit::{AuditedEvent, LastWitnessed, deletions, latest};
 use crate::chain::ChainHead;
 use crate::job::{JobId, MarkReason};
@@ -15,7 +15,7 @@ fn mark(job: JobId, reason: MarkReason) -> AuditedEvent {
 
 /// A log of small files in which each of these jobs is marked, between other events; the receipts
 /// are told of once, before the last two marks.
-fn told(room: &Room, jobs: &[JobId]) -> ChainHead {
+fn told(room: &TestLog, jobs: &[JobId]) -> ChainHead {
     let head = ChainHead { count: 7, ..ChainHead::EMPTY };
     for (n, job) in jobs.iter().enumerate() {
         room.set_time(i64::try_from(n).unwrap());
@@ -33,7 +33,7 @@ fn told(room: &Room, jobs: &[JobId]) -> ChainHead {
 
 #[test]
 fn the_last_that_it_has_seen_of_others_is_found_from_its_end() {
-    let room = Room::new(4096);
+    let room = TestLog::new(4096);
     let none = latest(&room.folder()).unwrap();
     assert_eq!(none, LastWitnessed::default());
     let jobs: [JobId; 6] = std::array::from_fn(|_| JobId::random());
@@ -54,7 +54,7 @@ fn the_last_that_it_has_seen_of_others_is_found_from_its_end() {
 
 #[test]
 fn only_what_is_wanted_is_kept_and_only_what_proves_itself_is_believed() {
-    let room = Room::new(4096);
+    let room = TestLog::new(4096);
     let jobs: [JobId; 4] = std::array::from_fn(|_| JobId::random());
     told(&room, &jobs);
     let found = |wanted: &[JobId]| {
@@ -96,7 +96,7 @@ fn only_what_is_wanted_is_kept_and_only_what_proves_itself_is_believed() {
 #[test]
 fn a_stranger_under_the_next_name_of_a_file_is_left_alone_and_costs_no_event() {
     use rustix::fs::{CWD, FileType, Mode, mknodat};
-    let mut room = Room::with_events(4096, 2);
+    let mut room = TestLog::with_events(4096, 2);
     let (head, reason) = (room.verify().head, MarkReason::Deleted);
     room.log.close();
     let next = room.folder().join(super::walk::file_name(head.count + 1));

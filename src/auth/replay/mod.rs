@@ -22,7 +22,7 @@ use super::folder::AuthFolder;
 use super::replay_file::{AssertionId, Generation, ReplayRecord, read_all};
 use crate::job::TenantId;
 use crate::plain_file;
-use crate::telemetry::{self, Fatal};
+use crate::telemetry::{self, FatalHandler};
 
 /// The assertions that were taken, in memory and on disk.
 pub struct ReplayMemory {
@@ -116,7 +116,7 @@ impl ReplayMemory {
         window: Duration,
         limit: usize,
         now: impl Fn() -> i64 + Send + 'static,
-        fatal: Fatal,
+        fatal: FatalHandler,
     ) -> io::Result<Self> {
         let read = read_all(&folder)?;
         let mut memory = KnownAssertions {

@@ -19,7 +19,7 @@ impl Setup {
     fn open(&self, window: Duration, limit: usize) -> ReplayMemory {
         let now = self.now.clone();
         let folder = AuthFolder::open(self.data_dir.path()).unwrap();
-        let fatal = Fatal::new(|reason| panic!("{reason}"));
+        let fatal = FatalHandler::new(|reason| panic!("{reason}"));
         ReplayMemory::open(folder, window, limit, move || now.load(Ordering::SeqCst), fatal).unwrap()
     }
 

@@ -16,7 +16,7 @@ use serde::Deserialize;
 use self::client::{DemoClient, ManifestBody};
 use super::CliError;
 use super::output::print;
-use crate::files::Place;
+use crate::files::DirPlace;
 use crate::generate::{GenerateOptions, generate};
 use crate::job::Receipt;
 use crate::receipts;
@@ -109,7 +109,7 @@ fn count_source(source: &Path) -> io::Result<TypeCounts> {
 /// Returns the files in the three places of the data directory.
 fn files_on_disk(data_dir: &Path) -> io::Result<Vec<PathBuf>> {
     let mut files = Vec::new();
-    for place in Place::ALL {
+    for place in DirPlace::ALL {
         for job in fs::read_dir(data_dir.join(place.name()))? {
             for file in fs::read_dir(job?.path()).into_iter().flatten() {
                 files.push(file?.path());

@@ -13,7 +13,7 @@ use super::{ReconcileError, document, parse, read};
 use crate::audit::{self, AuditError, LastWitnessed, WitnessedDeletion};
 use crate::clock::before;
 use crate::config::RetentionConfig;
-use crate::files::{Document, Files, FilesError, Inventory, Place};
+use crate::files::{DirPlace, DiskInventory, DocumentKind, Files, FilesError};
 use crate::job::{ExportRequest, JobDocument, JobId, JobState, StateName};
 use crate::receipts::{ChainHead, ReceiptChain};
 use crate::store::{Store, StoredJob};
@@ -54,7 +54,7 @@ pub struct Examined {
 /// What all witnesses say.
 pub struct Examination {
     /// What stands on disk.
-    pub inventory: Inventory,
+    pub inventory: DiskInventory,
     /// What the store holds.
     pub stored: BTreeMap<JobId, StoredJob>,
     /// Every job that a witness knows.
@@ -122,7 +122,7 @@ pub fn examine(store: &dyn Store, witnesses: &Witnesses<'_>) -> Result<Examinati
 /// asked, unless another witness knows the job: however old, it wins then (P2).
 fn hear(
     stored: &BTreeMap<JobId, StoredJob>,
-    inventory: &Inventory,
+    inventory: &DiskInventory,
     witnesses: &Witnesses<'_>,
 ) -> Result<BTreeMap<JobId, Testimony>, ReconcileError> {
     let Witnesses { files, receipts, .. } = *witnesses;
@@ -188,10 +188,10 @@ fn find_gap(
 fn is_older_than_receipts(job: JobId, said: &Testimony, witnesses: &Witnesses<'_>) -> bool {
     let Witnesses { files, receipts, now, retention, .. } = *witnesses;
     let Some(pruned_until) = receipts.pruned_until() else { return false };
-    let place = if said.ready { Place::Ready } else { Place::Building };
+    let place = if said.ready { DirPlace::Ready } else { DirPlace::Building };
     let Ok(dir) = files.open(job, place) else { return false };
-    let submitted = read::<ExportRequest>(&*dir, Document::Request).map(|request| request.submitted_at);
-    let ended = read::<JobDocument>(&*dir, Document::Job).and_then(|said| match said.record.state {
+    let submitted = read::<ExportRequest>(&*dir, DocumentKind::Request).map(|request| request.submitted_at);
+    let ended = read::<JobDocument>(&*dir, DocumentKind::Job).and_then(|said| match said.record.state {
         JobState::Complete(completion) => Some(completion.completed_at),
         JobState::Failed(failure) => Some(failure.at),
         _ => None,
@@ -208,13 +208,13 @@ fn look_into_building(
     stored: Option<&StoredJob>,
 ) -> Result<Building, FilesError> {
     let look = || -> Result<Building, FilesError> {
-        let dir = files.open(job, Place::Building)?;
+        let dir = files.open(job, DirPlace::Building)?;
         dir.sync()?;
-        let said: Option<JobDocument> = parse(document(&*dir, Document::Job)?);
+        let said: Option<JobDocument> = parse(document(&*dir, DocumentKind::Job)?);
         if said.is_some_and(|said| said.record.state.name() == StateName::Failed) {
             return Ok(Building::Failed);
         }
-        let planned = dir.has_document(Document::Plan)?;
+        let planned = dir.has_document(DocumentKind::Plan)?;
         Ok(if planned { Building::Planned } else { Building::Bare })
     };
     look().or_else(|error| {

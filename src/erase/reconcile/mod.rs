@@ -11,8 +11,8 @@ use std::sync::Arc;
 use jiff::Timestamp;
 
 use crate::audit::WitnessedDeletion;
-use crate::files::{Document, ExportDir, Files, FilesError, Place};
-use crate::hooks::{Hooks, Step};
+use crate::files::{DirPlace, DocumentKind, ExportDir, Files, FilesError};
+use crate::hooks::{HookStep, Hooks};
 use crate::job::{
     ExportRequest, Failure, FailureReason, JobDocument, JobId, JobRecord, JobState, Mark, MarkReason,
     RequestSummary, StateName,
@@ -57,7 +57,7 @@ pub fn at_start(
     witnesses: &Witnesses<'_>,
     hooks: &Hooks,
 ) -> Result<Joined, ReconcileError> {
-    hooks.reach(Step::JoinBegins);
+    hooks.reach(HookStep::JoinBegins);
     let Witnesses { files, receipts, now, .. } = *witnesses;
     let Examination { inventory, stored, jobs, gap, deletions, store_is_behind } = examine(store, witnesses)?;
     for name in &inventory.strangers {
@@ -88,17 +88,17 @@ pub fn at_start(
     if store.head()?.unwrap_or(receipts::ChainHead::EMPTY) != receipts.head() {
         entries.push(StoreEntry::Head(receipts.head()));
     }
-    hooks.reach(Step::JoinDecided);
+    hooks.reach(HookStep::JoinDecided);
     if !entries.is_empty() {
         store.commit(&entries)?;
     }
-    hooks.reach(Step::JoinCommitted);
+    hooks.reach(HookStep::JoinCommitted);
     for moved in files.move_to_trash(&to_trash)? {
         if let Err(error) = moved {
             tracing::error!(%error, "a marked directory could not be moved; its sweep tries again");
         }
     }
-    hooks.reach(Step::JoinMoved);
+    hooks.reach(HookStep::JoinMoved);
     let jobs = store.load()?.into_iter().map(|job| publish(files, job)).collect();
     Ok(Joined { jobs, awake, leftovers: bury, gap })
 }
@@ -118,12 +118,12 @@ fn note_gap(
     Ok((entry, head))
 }
 
-fn read<T: serde::de::DeserializeOwned>(dir: &dyn ExportDir, document: Document) -> Option<T> {
+fn read<T: serde::de::DeserializeOwned>(dir: &dyn ExportDir, document: DocumentKind) -> Option<T> {
     parse(dir.read_document(document).ok().flatten())
 }
 
 /// A document, if there is one. What stands in its place and is none is told of, and left alone.
-fn document(dir: &dyn ExportDir, document: Document) -> Result<Option<Vec<u8>>, FilesError> {
+fn document(dir: &dyn ExportDir, document: DocumentKind) -> Result<Option<Vec<u8>>, FilesError> {
     dir.read_document(document).or_else(|error| {
         if error.is_strange() {
             tracing::error!(%error, "it is no document of this server; it is left alone");
@@ -140,11 +140,11 @@ fn parse<T: serde::de::DeserializeOwned>(content: Option<Vec<u8>>) -> Option<T> 
 /// The request of a job that is not deleted, from its directory.
 fn publish(files: &dyn Files, job: StoredJob) -> PublishedJob {
     let place = match job.record.state.name() {
-        StateName::Queued | StateName::Running | StateName::Finishing => Some(Place::Building),
-        StateName::Complete => Some(Place::Ready),
+        StateName::Queued | StateName::Running | StateName::Finishing => Some(DirPlace::Building),
+        StateName::Complete => Some(DirPlace::Ready),
         StateName::Failed | StateName::Marked | StateName::Erased => None,
     };
-    let read = |place| files.open(job.record.id, place)?.read_document(Document::Request);
+    let read = |place| files.open(job.record.id, place)?.read_document(DocumentKind::Request);
     let content = place.map_or(Ok(None), read).unwrap_or_else(|error| {
         tracing::error!(job = %job.record.id, %error, "a request cannot be read: its manifest will not name it");
         None
@@ -172,9 +172,9 @@ impl Join<'_> {
         if let Some(stored) = stored {
             return stored.record.next(state);
         }
-        let request = Place::ALL.iter().find_map(|place| {
+        let request = DirPlace::ALL.iter().find_map(|place| {
             let dir = self.files.open(job, *place).ok()?;
-            read::<ExportRequest>(&*dir, Document::Request)
+            read::<ExportRequest>(&*dir, DocumentKind::Request)
         });
         let (tenant, owner, submitted_at) = match (request, self.deletions.get(&job)) {
             (Some(request), _) => (request.tenant, request.owner, request.submitted_at),
@@ -213,7 +213,7 @@ impl Join<'_> {
             }
             Cure::SettleFailure => {
                 if state != Some(StateName::Failed) {
-                    let document = self.document(job, Place::Building)?;
+                    let document = self.document(job, DirPlace::Building)?;
                     let failed = document
                         .map(|document| document.record)
                         .filter(|r| r.state.name() == StateName::Failed);
@@ -228,7 +228,7 @@ impl Join<'_> {
                 Ok(true)
             }
             Cure::RollForward => {
-                let document = match self.document(job, Place::Ready) {
+                let document = match self.document(job, DirPlace::Ready) {
                     Err(error) if error.is_strange() && stored.is_none() => {
                         tracing::error!(%job, %error, "it is left alone; the reaper watches it as an orphan");
                         return Ok(false);
@@ -268,7 +268,7 @@ impl Join<'_> {
                     && let Some(receipt) = self.receipts.find(job)?
                     && (stored.is_some() || receipt.gone_at >= self.tombstones_since)
                 {
-                    let erased = JobState::Erased(receipt.erasure());
+                    let erased = JobState::Erased(receipt.tombstone());
                     let record = match stored {
                         Some(stored) => stored.record.next(erased),
                         None => JobRecord {
@@ -291,9 +291,9 @@ impl Join<'_> {
 
     /// `job.json`, if it is there and can be understood; one that cannot be *read* is an error,
     /// for it may be the only word of a live job (P6).
-    fn document(&self, job: JobId, place: Place) -> Result<Option<JobDocument>, FilesError> {
+    fn document(&self, job: JobId, place: DirPlace) -> Result<Option<JobDocument>, FilesError> {
         match self.files.open(job, place) {
-            Ok(dir) => Ok(parse(dir.read_document(Document::Job)?)),
+            Ok(dir) => Ok(parse(dir.read_document(DocumentKind::Job)?)),
             Err(error) if error.is_missing() => Ok(None),
             Err(error) => Err(error),
         }

@@ -22,8 +22,8 @@ use serde_json::Value;
 use super::selection::Selection;
 use crate::export::{CancelToken, ExportError, PartWriter};
 use crate::fhir::ResourceType;
-use crate::fhir::reference::Bases;
-use crate::index::{GoneResource, IndexView, LineReader, SpanPlace, TOLD_ENTRIES, UNKNOWN_AGE};
+use crate::fhir::reference::BaseUrls;
+use crate::index::{GoneResource, IndexView, LineParser, SpanPlace, TOLD_ENTRIES, UNKNOWN_AGE};
 
 /// What is told of one Bundle of the source.
 pub struct ToldBundle {
@@ -82,12 +82,12 @@ pub fn bytes(bundles: u64, entries: u64, names: u64) -> u64 {
 pub fn write(
     line: &[u8],
     entries: &[u32],
-    bases: &Bases,
+    bases: &BaseUrls,
     cancel: &CancelToken,
     out: &mut PartWriter,
 ) -> Result<(), ExportError> {
     let damaged = || ExportError::Other("the plan is damaged".into());
-    let mut reader = LineReader::new(bases, cancel);
+    let mut reader = LineParser::new(bases, cancel);
     let read = reader.read(line);
     cancel.check()?;
     read.map_err(|_| damaged())?;

@@ -11,7 +11,7 @@ use super::context::PlanContext;
 use super::roster::{GroupRoster, MemberIdentity, Membership};
 use super::single::{find, read};
 use crate::export::{CancelToken, ExportError, GroupName};
-use crate::fhir::reference::Bases;
+use crate::fhir::reference::BaseUrls;
 use crate::fhir::{ResourceType, date_time};
 use crate::index::key;
 
@@ -88,7 +88,7 @@ impl Member {
         }
     }
 
-    fn identity(&self, bases: &Bases) -> MemberIdentity {
+    fn identity(&self, bases: &BaseUrls) -> MemberIdentity {
         let Some(literal) = self.reference().and_then(|text| bases.parse(text)) else {
             return MemberIdentity::Elsewhere;
         };
@@ -119,7 +119,7 @@ pub fn roster(context: &PlanContext<'_>, id: &str) -> Result<Arc<GroupRoster>, E
 }
 
 /// Reads the members in a Group's line.
-fn roster_of(line: &[u8], bases: &Bases, cancel: &CancelToken) -> Result<GroupRoster, ExportError> {
+fn roster_of(line: &[u8], bases: &BaseUrls, cancel: &CancelToken) -> Result<GroupRoster, ExportError> {
     let group: Group = cancel.parse(line)?.map_err(|error| {
         tracing::warn!(kind = ?error.classify(), "a Group that is not of the standard's shape");
         ExportError::GroupNotFound

@@ -4,7 +4,7 @@
 
 use crate::export::{CancelToken, ExportError, PartWriter};
 use crate::fhir::elements::{Elements, SubsetError};
-use crate::fhir::reference::Bases;
+use crate::fhir::reference::BaseUrls;
 use crate::fhir::search::{TypeFilter, TypeFilters};
 use crate::fhir::{IssueCode, OperationOutcome, ResourceType, Severity};
 
@@ -14,7 +14,7 @@ pub struct LineNarrowing {
     filters: TypeFilters,
     elements: Elements,
     /// Those below which references are relative.
-    bases: Bases,
+    bases: BaseUrls,
     /// Bytes that a line may get longer if it is cut down.
     growth: u64,
     subset: Vec<u8>,
@@ -30,7 +30,7 @@ impl LineNarrowing {
         filters: Vec<TypeFilter>,
         restrictions: &[String],
         elements: Elements,
-        bases: Bases,
+        bases: BaseUrls,
         cancel: &CancelToken,
     ) -> Result<Self, ExportError> {
         let parse = |text: &String| {

@@ -12,10 +12,10 @@ use super::deleted;
 use super::line_narrowing::LineNarrowing;
 use crate::export::{CancelToken, ExportError, PartWriter};
 use crate::fhir::elements::Elements;
-use crate::fhir::reference::Bases;
+use crate::fhir::reference::BaseUrls;
 use crate::fhir::search::TypeFilter;
 use crate::fhir::{ResourceType, attachment};
-use crate::job::{ExportRequest, Handout};
+use crate::job::{ExportRequest, ProofSigner};
 
 /// What a part's content says of its lines, beside what the request says of those of all parts.
 /// Plans of earlier versions repeat that here; it is passed over.
@@ -23,23 +23,27 @@ use crate::job::{ExportRequest, Handout};
 #[serde(default)]
 pub struct PartLines {
     /// Those below which references in the source were relative when it was planned.
-    #[serde(alias = "source_url", deserialize_with = "one_or_more", skip_serializing_if = "Bases::is_empty")]
-    pub bases: Bases,
+    #[serde(
+        alias = "source_url",
+        deserialize_with = "one_or_more",
+        skip_serializing_if = "BaseUrls::is_empty"
+    )]
+    pub bases: BaseUrls,
     /// Of each Bundle in the part, in their order: which of its deletions are told.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub told: Vec<Vec<u32>>,
 }
 
 /// Reads bases; plans of earlier versions have one.
-fn one_or_more<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Bases, D::Error> {
+fn one_or_more<'de, D: Deserializer<'de>>(deserializer: D) -> Result<BaseUrls, D::Error> {
     #[derive(Deserialize)]
     #[serde(untagged)]
     enum Written {
         One(String),
-        More(Bases),
+        More(BaseUrls),
     }
     Ok(match Written::deserialize(deserializer)? {
-        Written::One(url) => Bases::new([url]),
+        Written::One(url) => BaseUrls::new([url]),
         Written::More(bases) => bases,
     })
 }
@@ -50,9 +54,9 @@ pub struct LineOptions {
     /// The base URL that clients see, for attachments (O-4); empty leaves them as they are.
     pub base_url: String,
     /// What URLs of Binaries are proved with.
-    pub handout: Option<Handout>,
+    pub handout: Option<ProofSigner>,
     /// Those below which references in the source are relative.
-    pub bases: Bases,
+    pub bases: BaseUrls,
     /// `_typeFilter`.
     pub type_filters: Vec<TypeFilter>,
     /// What the export may hold of types of which it may not hold all.
@@ -63,7 +67,7 @@ pub struct LineOptions {
 
 impl LineOptions {
     /// What a request says of its lines; `bases` are those of the source.
-    pub fn of(request: &ExportRequest, bases: &Bases) -> Self {
+    pub fn of(request: &ExportRequest, bases: &BaseUrls) -> Self {
         let asked = request.parameters();
         Self {
             base_url: request.kickoff.base_url.clone(),
@@ -80,7 +84,7 @@ impl LineOptions {
         match self.base_url.as_str() {
             "" => 0,
             base_url => {
-                let proof = self.handout.as_ref().map_or(0, |_| Handout::QUERY_BYTES);
+                let proof = self.handout.as_ref().map_or(0, |_| ProofSigner::QUERY_BYTES);
                 in_json(base_url).len() as u64 + 1 + proof
             }
         }
@@ -91,8 +95,8 @@ impl LineOptions {
 pub struct LineWriter {
     /// The base URL that clients see, as it stands in a JSON string.
     base_url: String,
-    handout: Option<Handout>,
-    bases: Bases,
+    handout: Option<ProofSigner>,
+    bases: BaseUrls,
     narrow: LineNarrowing,
     told: std::vec::IntoIter<Vec<u32>>,
     cancel: CancelToken,
@@ -203,7 +207,7 @@ mod tests {
         let old = r#"{"base_url":"https://h","source_url":"https://s","type_filters":["Patient?active=true"],
             "restrictions":["Patient?_id=1"],"elements":["name"],"told":[[1,2]]}"#;
         let part: PartLines = serde_json::from_str(old).unwrap();
-        assert_eq!(part, PartLines { bases: Bases::new(["https://s"]), told: vec![vec![1, 2]] });
+        assert_eq!(part, PartLines { bases: BaseUrls::new(["https://s"]), told: vec![vec![1, 2]] });
         assert_eq!(serde_json::from_str::<PartLines>("{}").unwrap(), PartLines::default());
     }
 
@@ -211,11 +215,11 @@ mod tests {
         changed_with(base_url, None, line)
     }
 
-    fn changed_with(base_url: &str, handout: Option<Handout>, line: &str) -> String {
+    fn changed_with(base_url: &str, handout: Option<ProofSigner>, line: &str) -> String {
         let options = LineOptions {
             base_url: base_url.into(),
             handout,
-            bases: Bases::new(["https://s/r4"]),
+            bases: BaseUrls::new(["https://s/r4"]),
             ..LineOptions::default()
         };
         let growth = options.url_growth() as usize;
@@ -239,7 +243,7 @@ mod tests {
 
     #[test]
     fn o_4_urls_of_binaries_have_a_proof_for_the_type_that_refers_to_them_if_one_is_needed() {
-        let handout = Handout::new("t".parse().unwrap(), crate::job::JobId::random());
+        let handout = ProofSigner::new("t".parse().unwrap(), crate::job::JobId::random());
         let line = r#"{"a":{"url":"Binary/1"},"url":"Binary/2"}"#;
         let (one, two) = (handout.query("Patient", "1"), handout.query("Patient", "2"));
         let expected =

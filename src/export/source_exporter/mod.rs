@@ -35,7 +35,7 @@ use super::{
     CHECK_PATIENCE, CancelToken, ExportError, Exporter, GroupName, HeldResources, Part, PartSummary,
     PartWriter, Plan,
 };
-use crate::config::{Devices, References};
+use crate::config::{DevicePolicy, ReferencePolicy};
 use crate::fhir::ResourceType;
 use crate::files::ReadAt;
 use crate::index::{BuildError, Index, IndexKeeper, IndexView};
@@ -85,9 +85,9 @@ pub struct SourceOptions {
     /// Size in bytes at which the writer ends a file: a plan of blocks counts their headers.
     pub max_file_bytes: u64,
     /// Which resources outside of compartments go with patients.
-    pub references: References,
+    pub references: ReferencePolicy,
     /// Which Devices go with patients.
-    pub devices: Devices,
+    pub devices: DevicePolicy,
     /// Whether pages of the source are dropped from the page cache when they are copied.
     pub drop_pages: bool,
 }

@@ -10,7 +10,7 @@ use super::roster::MemberCounts;
 use super::selection::Selection;
 use crate::export::{CancelToken, ExportError};
 use crate::fhir::{IssueCode, OperationOutcome, ResourceType, Severity};
-use crate::index::{IndexView, Key, Links};
+use crate::index::{ChunkLinks, IndexView, ResourceKey};
 
 /// What was counted while an export was selected.
 #[derive(Debug, Default)]
@@ -31,7 +31,7 @@ impl SelectionTally {
         &mut self,
         (look, s, c): (&IndexView<'_>, usize, usize),
         selection: &Selection,
-        links: Option<&Links>,
+        links: Option<&ChunkLinks>,
         chosen: &[bool],
         cancel: &CancelToken,
     ) -> Result<(), ExportError> {
@@ -47,7 +47,7 @@ impl SelectionTally {
         let gone: HashSet<usize> = look.overlay.superseded(s, c).chain(about_groups).collect();
         let lists: HashSet<usize> =
             listing().filter(|it| !it.members.is_empty()).map(|it| it.place).collect();
-        let adopted: HashMap<usize, &[Key]> = look.overlay.adopted(s, c).collect();
+        let adopted: HashMap<usize, &[ResourceKey]> = look.overlay.adopted(s, c).collect();
         let is_left_out = |n: usize, index: u8, entry: &u32| {
             let own = || links.patients(entry).filter_map(|place| links.everybody().get(place));
             let adopted = adopted.get(&n).copied().unwrap_or_default();

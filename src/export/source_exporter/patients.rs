@@ -7,7 +7,7 @@ use super::context::PlanContext;
 use super::group;
 use super::roster::MemberCounts;
 use crate::export::ExportError;
-use crate::index::{IndexView, Key, key};
+use crate::index::{IndexView, ResourceKey, key};
 use crate::job::{ALL_PATIENTS, ExportRequest, Level};
 
 /// Whether the request is about some patients only, each of whom must be there.
@@ -27,7 +27,7 @@ fn group_of(request: &ExportRequest) -> Option<&str> {
 #[derive(Debug, Default, Clone)]
 pub struct AskedFor {
     /// The patients; `None` for everybody.
-    pub patients: Option<HashSet<Key>>,
+    pub patients: Option<HashSet<ResourceKey>>,
     /// Of a Group, what became of its members.
     pub members: Option<MemberCounts>,
 }
@@ -55,6 +55,6 @@ pub fn asked_for(context: &PlanContext<'_>) -> Result<AskedFor, ExportError> {
 
 /// Whether the source knows of all of them: by a Patient, by anything that names them where that
 /// makes it theirs, in any version, or by their deletion.
-fn are_known(look: &IndexView<'_>, patients: &HashSet<Key>) -> bool {
+fn are_known(look: &IndexView<'_>, patients: &HashSet<ResourceKey>) -> bool {
     patients.iter().all(|patient| look.totals.patient(patient).is_some())
 }

@@ -14,7 +14,7 @@ use super::selected_chunks::{each_chunk_of, each_selected_chunk, line_feeds};
 use super::{PartContent, organized};
 use crate::export::ExportError;
 use crate::fhir::ResourceType;
-use crate::index::{BLOCK, Chunk, IndexView};
+use crate::index::{BLOCK, IndexChunk, IndexView};
 use crate::job::OrganizeBy;
 use crate::source::SourceFile;
 
@@ -137,7 +137,7 @@ impl Parts {
         &mut self,
         segment: usize,
         file: &SourceFile,
-        chunk: &Chunk,
+        chunk: &IndexChunk,
         chosen: Vec<bool>,
         told: &mut dyn Iterator<Item = Vec<u32>>,
     ) {
@@ -221,7 +221,7 @@ impl Parts {
 
 /// A slice of a chunk that is being made.
 pub struct SliceWriter<'a> {
-    chunk: &'a Chunk,
+    chunk: &'a IndexChunk,
     /// Where its first block begins.
     start: u64,
     /// Where its last resource ends.
@@ -232,7 +232,7 @@ pub struct SliceWriter<'a> {
 
 impl<'a> SliceWriter<'a> {
     /// A slice of `chunk` whose first resource begins at `first`.
-    pub fn new(chunk: &'a Chunk, first: u64) -> Self {
+    pub fn new(chunk: &'a IndexChunk, first: u64) -> Self {
         let before = (first - chunk.entry.start) / BLOCK as u64 * BLOCK as u64;
         let start = chunk.entry.start + before;
         let sums = TouchedSums::new(chunk.entry.start, chunk.sums());

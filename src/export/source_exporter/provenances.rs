@@ -13,16 +13,16 @@ use std::collections::{HashMap, HashSet};
 use super::selection::Selection;
 use crate::export::{CancelToken, ExportError};
 use crate::fhir::ResourceType;
-use crate::index::{IndexView, Key, Links, SpanPlace, TargetingProvenance};
-use crate::job::Provenances;
+use crate::index::{ChunkLinks, IndexView, ResourceKey, SpanPlace, TargetingProvenance};
+use crate::job::AssociatedData;
 
 /// The Provenances of a source, and which of them go along with what was exported so far.
 pub struct AssociatedProvenances {
-    which: Provenances,
+    which: AssociatedData,
     /// Those that may go along, in the order of the source.
     provenances: Vec<Provenance>,
     /// What they target, sorted, each with the number of the Provenance.
-    targets: Vec<(Key, u32)>,
+    targets: Vec<(ResourceKey, u32)>,
     /// The numbers of those that go along.
     chosen: HashSet<u32>,
 }
@@ -32,7 +32,7 @@ struct Provenance {
     spot: SpanPlace,
     recorded: i64,
     /// In whose compartments it is.
-    patients: Box<[Key]>,
+    patients: Box<[ResourceKey]>,
 }
 
 impl AssociatedProvenances {
@@ -51,7 +51,7 @@ impl AssociatedProvenances {
                 let links = segment.open()?.links(chunk)?;
                 let withheld = selection.withheld(&links, cancel);
                 let left_out: HashSet<usize> = look.overlay.superseded(s, c).chain(withheld).collect();
-                let adopted: HashMap<usize, &[Key]> = look.overlay.adopted(s, c).collect();
+                let adopted: HashMap<usize, &[ResourceKey]> = look.overlay.adopted(s, c).collect();
                 for TargetingProvenance { place, recorded, targets: its } in links.targeting() {
                     cancel.check()?;
                     let n = place as usize;
@@ -72,21 +72,21 @@ impl AssociatedProvenances {
     }
 
     /// Says that a resource of this name is exported.
-    pub fn is_exported(&mut self, name: Key) {
+    pub fn is_exported(&mut self, name: ResourceKey) {
         let numbers = self.about(name, |_| true);
         self.chosen.extend(numbers);
     }
 
     /// The numbers of those that go along with a resource of this name, of those that `is_shown`
     /// says yes to.
-    pub fn about(&self, name: Key, is_shown: impl Fn(u32) -> bool) -> Vec<u32> {
+    pub fn about(&self, name: ResourceKey, is_shown: impl Fn(u32) -> bool) -> Vec<u32> {
         let start = self.targets.partition_point(|(target, _)| *target < name);
         let of_name = self.targets[start..].iter().take_while(|(target, _)| *target == name);
         let numbers = of_name.map(|(_, number)| *number).filter(|number| is_shown(*number));
         match self.which {
-            Provenances::Relevant => numbers.collect(),
+            AssociatedData::Relevant => numbers.collect(),
             // Of several of one instant, or of unknown ones, the last in the source.
-            Provenances::Latest => {
+            AssociatedData::Latest => {
                 let latest = numbers.max_by_key(|n| (self.provenances[*n as usize].recorded, *n));
                 latest.into_iter().collect()
             }
@@ -94,12 +94,12 @@ impl AssociatedProvenances {
     }
 
     /// All that may go along, by their numbers: where each is, and in whose compartments.
-    pub fn all(&self) -> impl Iterator<Item = (SpanPlace, &[Key])> {
+    pub fn all(&self) -> impl Iterator<Item = (SpanPlace, &[ResourceKey])> {
         self.provenances.iter().map(|one| (one.spot, &*one.patients))
     }
 
     /// In whose compartments the one of that number is.
-    pub fn patients(&self, number: u32) -> &[Key] {
+    pub fn patients(&self, number: u32) -> &[ResourceKey] {
         &self.provenances[number as usize].patients
     }
 
@@ -115,6 +115,6 @@ impl AssociatedProvenances {
 }
 
 /// The patients that a Provenance targets itself.
-fn named(links: &Links, entry: &u32) -> Vec<Key> {
+fn named(links: &ChunkLinks, entry: &u32) -> Vec<ResourceKey> {
     links.patients(entry).filter_map(|place| links.everybody().get(place).copied()).collect()
 }

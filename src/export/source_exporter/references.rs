@@ -5,14 +5,14 @@ use std::collections::{BTreeSet, HashSet};
 
 use super::selection::Selection;
 use crate::export::{CancelToken, ExportError};
-use crate::index::{IndexView, Key, SpanPlace, keys};
+use crate::index::{IndexView, ResourceKey, SpanPlace, keys};
 
 /// Follows pointers from `wanted` on: gives the resources of the selection's types that are
 /// pointed to, directly or through one another.
 pub fn follow(
     look: &IndexView<'_>,
     selection: &Selection,
-    mut wanted: HashSet<Key>,
+    mut wanted: HashSet<ResourceKey>,
     cancel: &CancelToken,
 ) -> Result<BTreeSet<SpanPlace>, ExportError> {
     let mut found = BTreeSet::new();

@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::fhir::{IssueCode, OperationOutcome, Severity};
 use crate::index::{FileShape, IndexView, Segment};
-use crate::source::{NAMED_FILES, Reason};
+use crate::source::{LeftOutReason, NAMED_FILES};
 
 /// What is said of files that were read, beside what counts the rest (P13).
 const MOST: usize = 1000;
@@ -99,7 +99,9 @@ impl SourceRemarks {
     fn add_left_out(&mut self, look: &IndexView<'_>) {
         for (name, reason) in look.left_out.named() {
             let grade = match reason {
-                Reason::Compressed | Reason::Utf16 | Reason::Unreadable => RemarkGrade::Error,
+                LeftOutReason::Compressed | LeftOutReason::Utf16 | LeftOutReason::Unreadable => {
+                    RemarkGrade::Error
+                }
                 _ => RemarkGrade::Warning,
             };
             self.add(grade, format!("{name} {}; nothing of it was exported.", reason.text()));
@@ -154,7 +156,7 @@ impl SourceRemarks {
 /// What is said of a source without resources.
 fn empty(look: &IndexView<'_>) -> String {
     let text = "The source has no resources: the export is empty.";
-    match look.left_out.count(Reason::Leftover) {
+    match look.left_out.count(LeftOutReason::Leftover) {
         0 => text.into(),
         files => {
             let files = counted(files, "file");

@@ -9,7 +9,7 @@ use jiff::Timestamp;
 use parking_lot::Mutex;
 
 use crate::export::ExportError;
-use crate::index::Key;
+use crate::index::ResourceKey;
 
 /// Members of all Groups together that are remembered; 56 bytes each.
 const KEPT_MEMBERS: usize = 100_000;
@@ -21,7 +21,7 @@ const KEPT_GROUPS: usize = 64;
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum MemberIdentity {
     /// The patient of that name.
-    Patient(Key),
+    Patient(ResourceKey),
     /// A Group.
     Group,
     /// A resource of another type.
@@ -81,7 +81,7 @@ impl GroupRoster {
     ///
     /// # Errors
     /// [`ExportError::GroupNested`] if a Group is a member then.
-    pub fn at(&self, now: Timestamp) -> Result<(HashSet<Key>, MemberCounts), ExportError> {
+    pub fn at(&self, now: Timestamp) -> Result<(HashSet<ResourceKey>, MemberCounts), ExportError> {
         let (mut patients, mut counts) = (HashSet::new(), MemberCounts::default());
         for (identity, membership) in &self.members {
             let is_now = match membership {

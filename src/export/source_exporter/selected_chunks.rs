@@ -7,7 +7,7 @@ use super::provenances::AssociatedProvenances;
 use super::references::follow;
 use super::selection::Selection;
 use crate::export::{CancelToken, ExportError};
-use crate::index::{Chunk, IndexView, SpanPlace, keys};
+use crate::index::{IndexChunk, IndexView, SpanPlace, keys};
 
 /// Calls `visit` with the number of a segment, a chunk of it, and whether each span of the chunk is
 /// selected. Chunks come in the order of the source; once more if they have resources that are referred
@@ -16,11 +16,11 @@ pub fn each_selected_chunk(
     look: &IndexView<'_>,
     selection: &Selection,
     cancel: &CancelToken,
-    mut visit: impl FnMut(usize, &Chunk, Vec<bool>),
+    mut visit: impl FnMut(usize, &IndexChunk, Vec<bool>),
 ) -> Result<SelectionTally, ExportError> {
     let (mut tally, mut wanted) = (SelectionTally::default(), HashSet::new());
     let mut associated = AssociatedProvenances::of(look, selection, cancel)?;
-    let mut visit_resources = |s: usize, chunk: &Chunk, chosen: Vec<bool>| {
+    let mut visit_resources = |s: usize, chunk: &IndexChunk, chosen: Vec<bool>| {
         cancel.check()?;
         if let Some(associated) = associated.as_mut().filter(|_| chosen.contains(&true)) {
             let names = look.segments[s].open()?.keys(chunk)?;
@@ -75,7 +75,7 @@ pub fn each_selected_chunk(
 pub fn each_chunk_of(
     look: &IndexView<'_>,
     spots: &[SpanPlace],
-    mut visit: impl FnMut(usize, &Chunk, Vec<bool>) -> Result<(), ExportError>,
+    mut visit: impl FnMut(usize, &IndexChunk, Vec<bool>) -> Result<(), ExportError>,
 ) -> Result<(), ExportError> {
     for of_chunk in spots.chunk_by(|a, b| (a.0, a.1) == (b.0, b.1)) {
         let (s, c, _) = of_chunk[0];

@@ -9,13 +9,14 @@ use jiff::Timestamp;
 use super::SourceOptions;
 use super::patients::AskedFor;
 use super::roster::MemberCounts;
-use crate::config::{Devices, References};
+use crate::config::{DevicePolicy, ReferencePolicy};
 use crate::export::CancelToken;
 use crate::fhir::{ResourceType, compartment};
 use crate::index::{
-    Chunk, GoneResource, Key, Links, ListingResource, NOTHING, SegmentReader, UNKNOWN_AGE, key, nanoseconds,
+    ChunkLinks, GoneResource, IndexChunk, ListingResource, NOTHING, ResourceKey, SegmentReader, UNKNOWN_AGE,
+    key, nanoseconds,
 };
-use crate::job::{ExportRequest, Level, Provenances, Share};
+use crate::job::{AssociatedData, ExportRequest, Level, Share};
 
 /// What is done with resources of a type.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -35,7 +36,7 @@ pub enum TypeRule {
 /// Whose compartments are exported.
 enum PatientScope {
     Everybody,
-    These(HashSet<Key>),
+    These(HashSet<ResourceKey>),
 }
 
 /// Whose a resource has to be that may be in the compartments of several patients (P15).
@@ -56,13 +57,13 @@ pub struct Selection {
     owned_devices: TypeRule,
     reach: [PatientReach; 256],
     /// The Groups that it may tell of, if these are not all.
-    groups: Option<HashSet<Key>>,
+    groups: Option<HashSet<ResourceKey>>,
     /// Of which types it may hold all there is.
     whole: [bool; 256],
     patients: PatientScope,
     /// Of a Group, what became of its members.
     members: Option<MemberCounts>,
-    provenances: Option<Provenances>,
+    provenances: Option<AssociatedData>,
     /// Whether it is about what has changed since an instant.
     has_since: bool,
     /// Strict bounds of the age, in nanoseconds.
@@ -91,9 +92,9 @@ impl Selection {
                 _ if !is_asked_for || !resource_type.is_exported_at(request.level()) => TypeRule::Never,
                 (Level::System, _) if patients.is_none() => TypeRule::Always,
                 _ if resource_type.is_in_compartment() => TypeRule::OfPatients,
-                (_, References::Referenced) => TypeRule::ReferredTo,
-                (_, References::All) => TypeRule::Always,
-                (_, References::None) => TypeRule::Never,
+                (_, ReferencePolicy::Referenced) => TypeRule::ReferredTo,
+                (_, ReferencePolicy::All) => TypeRule::Always,
+                (_, ReferencePolicy::None) => TypeRule::Never,
             };
             rules[usize::from(resource_type.index())] = rule;
         }
@@ -101,7 +102,7 @@ impl Selection {
             (rule, Level::System) => rule,
             _ if share(ResourceType::DEVICE) == Share::Nothing => TypeRule::Never,
             _ if !asked.types.is_empty() && !asked.types.contains(&ResourceType::DEVICE) => TypeRule::Never,
-            (_, _) if options.devices == Devices::ByPatient => TypeRule::OfPatients,
+            (_, _) if options.devices == DevicePolicy::ByPatient => TypeRule::OfPatients,
             (TypeRule::Always, _) => TypeRule::OfPatients,
             (rule, _) => rule,
         };
@@ -142,7 +143,7 @@ impl Selection {
     /// token has fired the result means nothing.
     pub fn referred_to(
         &self,
-        chunk: &Chunk,
+        chunk: &IndexChunk,
         reader: &SegmentReader<'_>,
         cancel: &CancelToken,
     ) -> io::Result<Vec<bool>> {
@@ -171,7 +172,7 @@ impl Selection {
     }
 
     /// Which Provenances go with what is exported, if it is these that are asked for (K-13).
-    pub fn provenances(&self) -> Option<Provenances> {
+    pub fn provenances(&self) -> Option<AssociatedData> {
         self.provenances
     }
 
@@ -184,7 +185,7 @@ impl Selection {
     }
 
     /// Those patients, if it is not about everybody.
-    pub fn each_patient(&self) -> Option<impl Iterator<Item = &Key>> {
+    pub fn each_patient(&self) -> Option<impl Iterator<Item = &ResourceKey>> {
         match &self.patients {
             PatientScope::Everybody => None,
             PatientScope::These(these) => Some(these.iter()),
@@ -207,7 +208,7 @@ impl Selection {
     }
 
     /// Whether the compartment of that patient may be exported.
-    pub fn is_about(&self, patient: &Key) -> bool {
+    pub fn is_about(&self, patient: &ResourceKey) -> bool {
         match &self.patients {
             PatientScope::Everybody => true,
             PatientScope::These(these) => these.contains(patient),
@@ -216,7 +217,7 @@ impl Selection {
 
     /// Whether a Provenance in the compartments of these patients, or in nobody's, may be exported
     /// because of something else that is (G-4, P15).
-    pub fn may_show(&self, patients: &[Key]) -> bool {
+    pub fn may_show(&self, patients: &[ResourceKey]) -> bool {
         let type_index = ResourceType::PROVENANCE.index();
         patients.is_empty() || self.reaches(type_index, patients.iter().map(|patient| self.is_about(patient)))
     }
@@ -232,7 +233,7 @@ impl Selection {
     }
 
     /// Of the patients of a chunk which the export is about, if it is about some only.
-    fn members_among(&self, links: Option<&Links>, cancel: &CancelToken) -> Vec<bool> {
+    fn members_among(&self, links: Option<&ChunkLinks>, cancel: &CancelToken) -> Vec<bool> {
         match (&self.patients, links) {
             (PatientScope::These(these), Some(links)) => {
                 let patients = links.everybody().iter().take_while(|_| !cancel.is_cancelled());
@@ -242,8 +243,8 @@ impl Selection {
         }
     }
 
-    /// Whether the export may hold a resource with that entry of [`Chunk::patients`].
-    fn is_theirs(&self, type_index: u8, entry: &u32, links: Option<&Links>, is_member: &[bool]) -> bool {
+    /// Whether the export may hold a resource with that entry of [`IndexChunk::patients`].
+    fn is_theirs(&self, type_index: u8, entry: &u32, links: Option<&ChunkLinks>, is_member: &[bool]) -> bool {
         match (&self.patients, links) {
             _ if *entry == 0 => false,
             (PatientScope::Everybody, _) => true,
@@ -256,7 +257,7 @@ impl Selection {
     }
 
     /// Whether the export may tell of that Group.
-    fn has_group(&self, group: &Key) -> bool {
+    fn has_group(&self, group: &ResourceKey) -> bool {
         self.groups.as_ref().is_none_or(|groups| groups.contains(group))
     }
 
@@ -275,7 +276,7 @@ impl Selection {
     /// tell (P15).
     pub fn withheld<'l>(
         &'l self,
-        links: &'l Links,
+        links: &'l ChunkLinks,
         cancel: &'l CancelToken,
     ) -> impl Iterator<Item = usize> + 'l {
         let is_withheld = |listing: &ListingResource<'_>| {
@@ -321,10 +322,10 @@ impl Selection {
     /// `superseded` and `adopted` are the overlay's, in order.
     pub fn choose(
         &self,
-        chunk: &Chunk,
-        links: Option<&Links>,
+        chunk: &IndexChunk,
+        links: Option<&ChunkLinks>,
         superseded: impl Iterator<Item = usize>,
-        adopted: impl Iterator<Item = (usize, impl AsRef<[Key]>)>,
+        adopted: impl Iterator<Item = (usize, impl AsRef<[ResourceKey]>)>,
         cancel: &CancelToken,
     ) -> Vec<bool> {
         let is_member = self.members_among(links, cancel);
@@ -366,7 +367,7 @@ fn reach(are_named: bool) -> [PatientReach; 256] {
 
 /// The Groups that an export may tell of (P15): none if it is of named patients, of a Group export
 /// the one that is asked for; `None` for all.
-fn groups(request: &ExportRequest) -> Option<HashSet<Key>> {
+fn groups(request: &ExportRequest) -> Option<HashSet<ResourceKey>> {
     let name = |id: &String| key(&format!("Group/{id}"));
     match request.level() {
         _ if !request.parameters().patients.is_empty() => Some(HashSet::new()),

@@ -3,7 +3,7 @@
 
 use serde::Deserialize;
 
-use crate::cancel::{CancelToken, Cancelled};
+use crate::cancel::{CancelToken, TokenFired};
 use crate::fhir::ResourceType;
 use crate::job::{Access, Share};
 
@@ -38,7 +38,7 @@ impl CoveredTypes {
 ///
 /// # Errors
 /// Fails if the token has fired.
-pub fn may_hold_groups(access: &Access, lines: &[u8], cancel: &CancelToken) -> Result<bool, Cancelled> {
+pub fn may_hold_groups(access: &Access, lines: &[u8], cancel: &CancelToken) -> Result<bool, TokenFired> {
     #[derive(Deserialize)]
     struct GroupLine {
         id: String,

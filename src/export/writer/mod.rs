@@ -13,9 +13,9 @@ use super::output::OutputWriter;
 use super::request_cache::RequestCache;
 use super::{CancelToken, ExportError, Gate};
 use crate::fhir::{OperationOutcome, ResourceType};
-use crate::files::coded::Press;
+use crate::files::coded::PieceCompressor;
 use crate::files::{ExportDir, layout};
-use crate::job::{Coding, ExportRequest, OutputFile};
+use crate::job::{ContentCoding, ExportRequest, OutputFile};
 use crate::view::ExportProgress;
 
 use block::PatientBlock;
@@ -32,7 +32,7 @@ const OUTCOME: &str = "OperationOutcome";
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct OutputForm {
     /// The coding and its effort; `None` for plain text.
-    pub coding: Option<(Coding, u8)>,
+    pub coding: Option<(ContentCoding, u8)>,
     /// Whether to compute SHA-256 hashes.
     pub checksums: bool,
 }
@@ -42,7 +42,7 @@ struct OpenOutputs {
     dir: Arc<dyn ExportDir>,
     open: BTreeMap<&'static str, OutputWriter>,
     /// Compresses the pieces of all files. Created with the first piece.
-    press: Option<Press>,
+    press: Option<PieceCompressor>,
     sealed: Vec<OutputFile>,
 }
 
@@ -321,7 +321,7 @@ impl OpenOutputs {
         if self.press.is_none()
             && let Some((coding, level)) = shared.form.coding
         {
-            self.press = Some(Press::new(coding, level)?);
+            self.press = Some(PieceCompressor::new(coding, level)?);
         }
         let new = || OutputWriter::new(layout::output_name(resource_type), resource_type, shared.form);
         let output = self.open.entry(resource_type).or_insert_with(new);

@@ -15,7 +15,7 @@ use serde_json::value::RawValue;
 
 use super::ResourceType;
 use super::quoted::quoted;
-use crate::cancel::{AT_ONCE, CancelToken, Cancelled};
+use crate::cancel::{AT_ONCE, CancelToken, TokenFired};
 
 /// The elements to keep of each resource; in JSON the items of `_elements`, each once.
 ///
@@ -52,7 +52,7 @@ pub enum SubsetError {
     BadMeta,
     /// The token has fired.
     #[error(transparent)]
-    Cancelled(#[from] Cancelled),
+    Cancelled(#[from] TokenFired),
 }
 
 const SYSTEM: &str = "http://terminology.hl7.org/CodeSystem/v3-ObservationValue";

@@ -37,8 +37,8 @@ use serde_json::Value;
 
 use super::ResourceType;
 use super::quoted::quoted;
-use crate::cancel::{CancelToken, Cancelled};
-use crate::fhir::reference::Bases;
+use crate::cancel::{CancelToken, TokenFired};
+use crate::fhir::reference::BaseUrls;
 use criterion::SearchCriterion;
 use read::WantedElements;
 
@@ -139,12 +139,12 @@ impl TypeFilter {
     /// Returns whether the resource of this line (JSON of the filter's type) matches. `bases` are
     /// those of the source, for absolute references (K-12). A malformed line does not match; it is
     /// read only up to the last element that matters.
-    pub fn matches(&self, line: &[u8], bases: &Bases) -> bool {
+    pub fn matches(&self, line: &[u8], bases: &BaseUrls) -> bool {
         let cancel = CancelToken::new();
         self.matches_line(line, SearchContext { bases, cancel: &cancel }).is_ok_and(|matches| matches)
     }
 
-    fn matches_line(&self, line: &[u8], search: SearchContext<'_>) -> Result<bool, Cancelled> {
+    fn matches_line(&self, line: &[u8], search: SearchContext<'_>) -> Result<bool, TokenFired> {
         let resource = self.wanted.read(line, search.cancel)?;
         let matches = resource.is_some_and(|resource| self.accepts(&resource, search));
         search.cancel.check().map(|()| matches)
@@ -160,7 +160,7 @@ impl TypeFilter {
 #[derive(Debug, Clone, Copy)]
 struct SearchContext<'a> {
     /// The base URLs of the source.
-    bases: &'a Bases,
+    bases: &'a BaseUrls,
     cancel: &'a CancelToken,
 }
 
@@ -221,9 +221,9 @@ impl TypeFilters {
         &self,
         resource_type: ResourceType,
         line: &[u8],
-        bases: &Bases,
+        bases: &BaseUrls,
         cancel: &CancelToken,
-    ) -> Result<bool, Cancelled> {
+    ) -> Result<bool, TokenFired> {
         cancel.check()?;
         let Some(OfType { wanted, sets }) = self.of_types.get(&resource_type) else { return Ok(true) };
         let search = SearchContext { bases, cancel };

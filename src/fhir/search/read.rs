@@ -9,7 +9,7 @@ use serde::de::{DeserializeSeed, Deserializer, Error, IgnoredAny, MapAccess, Seq
 use serde_json::{Map, Value};
 
 use super::place::PathStep;
-use crate::cancel::{AT_ONCE, CancelToken, Cancelled};
+use crate::cancel::{AT_ONCE, CancelToken, TokenFired};
 
 /// Longest text in bytes that is compared, R4's limit for a string. A longer text exists
 /// (`:missing=false`), but matches nothing.
@@ -59,7 +59,7 @@ impl WantedElements {
     ///
     /// # Errors
     /// Fails if the token has fired.
-    pub fn read(&self, line: &[u8], cancel: &CancelToken) -> Result<Option<Value>, Cancelled> {
+    pub fn read(&self, line: &[u8], cancel: &CancelToken) -> Result<Option<Value>, TokenFired> {
         let (mut found, room) = (Map::new(), Cell::new(MOST_HELD));
         let root = ResourceReader { wanted: self, room: &room, found: &mut found };
         let is_read = if line.len() <= AT_ONCE {
@@ -283,7 +283,7 @@ mod tests {
             assert_eq!(read_of(ways, long.as_bytes()), read_of(ways, short.as_bytes()), "{ways:?}");
         }
         let cancel = CancelToken::at_look(5);
-        assert_eq!(wanted(&["a"]).read(long.as_bytes(), &cancel), Err(Cancelled));
+        assert_eq!(wanted(&["a"]).read(long.as_bytes(), &cancel), Err(TokenFired));
         assert!(cancel.looks() < 8, "{} looks, some of them after the token fired", cancel.looks());
     }
 

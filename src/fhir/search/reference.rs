@@ -4,7 +4,7 @@ use serde_json::Value;
 
 use super::place::ValueShape;
 use crate::fhir::ResourceType;
-use crate::fhir::reference::{self, Bases};
+use crate::fhir::reference::{self, BaseUrls};
 
 /// A reference to search for.
 #[derive(Debug, Clone)]
@@ -38,7 +38,7 @@ impl ReferenceTarget {
     }
 
     /// Returns whether a value of a resource refers to the target.
-    pub fn matches(&self, shape: ValueShape, value: &Value, bases: &Bases) -> bool {
+    pub fn matches(&self, shape: ValueShape, value: &Value, bases: &BaseUrls) -> bool {
         match (self, shape) {
             (Self::Url(sought), ValueShape::Canonical) => {
                 value.as_str().is_some_and(|text| is_canonical(text, sought))
@@ -51,7 +51,7 @@ impl ReferenceTarget {
         }
     }
 
-    fn is_reference(&self, text: &str, bases: &Bases) -> bool {
+    fn is_reference(&self, text: &str, bases: &BaseUrls) -> bool {
         match self {
             Self::Id { id, resource_type } => bases.parse(text).is_some_and(|local| {
                 local.id == id && resource_type.is_none_or(|sought| local.resource_type == sought)

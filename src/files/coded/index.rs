@@ -6,7 +6,7 @@ use std::io;
 use xxhash_rust::xxh3::xxh3_64;
 
 use crate::files::ReadAt;
-use crate::job::{Coded, Coding};
+use crate::job::{CodedForm, ContentCoding};
 
 const ENTRY: usize = 8;
 
@@ -18,14 +18,14 @@ const SKIPPABLE: [u8; 4] = 0x184D_2A50_u32.to_le_bytes();
 
 /// One piece, as it is stored.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Entry {
+pub struct PieceEntry {
     /// Its length in bytes.
     pub length: u32,
     /// See [`sum_of`].
     pub sum: u32,
 }
 
-impl Entry {
+impl PieceEntry {
     /// The entry of a piece that is stored as `bytes`.
     pub fn of(bytes: &[u8]) -> io::Result<Self> {
         Ok(Self { length: u32::try_from(bytes.len()).map_err(io::Error::other)?, sum: sum_of(bytes) })
@@ -38,16 +38,16 @@ pub fn sum_of(bytes: &[u8]) -> u32 {
 }
 
 /// What stands after the last piece.
-pub fn write(coding: Coding, entries: &[Entry]) -> Vec<u8> {
+pub fn write(coding: ContentCoding, entries: &[PieceEntry]) -> Vec<u8> {
     let mut content = Vec::with_capacity(entries.len() * ENTRY + SUM);
-    for Entry { length, sum } in entries {
+    for PieceEntry { length, sum } in entries {
         content.extend_from_slice(&length.to_le_bytes());
         content.extend_from_slice(&sum.to_le_bytes());
     }
     content.extend_from_slice(&xxh3_64(&content).to_le_bytes());
     match coding {
-        Coding::Gzip => content,
-        Coding::Zstd => {
+        ContentCoding::Gzip => content,
+        ContentCoding::Zstd => {
             let length = u32::try_from(content.len()).expect("a file has fewer than 2^29 pieces");
             [&SKIPPABLE[..], &length.to_le_bytes(), &content].concat()
         }
@@ -55,21 +55,21 @@ pub fn write(coding: Coding, entries: &[Entry]) -> Vec<u8> {
 }
 
 /// Bytes of the index of so many pieces.
-pub fn length(coding: Coding, pieces: u64) -> u64 {
+pub fn length(coding: ContentCoding, pieces: u64) -> u64 {
     let content = pieces.saturating_mul(ENTRY as u64).saturating_add(SUM as u64);
     match coding {
-        Coding::Gzip => content,
-        Coding::Zstd => content.saturating_add(8),
+        ContentCoding::Gzip => content,
+        ContentCoding::Zstd => content.saturating_add(8),
     }
 }
 
 /// How many pieces a text of `bytes` is cut into; `None` if the record makes no sense.
-pub fn pieces(bytes: u64, coded: &Coded) -> Option<u64> {
+pub fn pieces(bytes: u64, coded: &CodedForm) -> Option<u64> {
     (coded.piece > 0).then(|| bytes.div_ceil(u64::from(coded.piece)))
 }
 
 /// Bytes of all pieces of a text of `bytes` as they are stored: what is served in that coding.
-pub fn body_bytes(bytes: u64, coded: &Coded) -> Option<u64> {
+pub fn body_bytes(bytes: u64, coded: &CodedForm) -> Option<u64> {
     coded.bytes.checked_sub(length(coded.coding, pieces(bytes, coded)?))
 }
 
@@ -77,10 +77,10 @@ pub fn body_bytes(bytes: u64, coded: &Coded) -> Option<u64> {
 ///
 /// # Errors
 /// `InvalidData` if it is damaged, or is not that of this file.
-pub fn read(file: &dyn ReadAt, bytes: u64, coded: &Coded) -> io::Result<Vec<Entry>> {
+pub fn read(file: &dyn ReadAt, bytes: u64, coded: &CodedForm) -> io::Result<Vec<PieceEntry>> {
     let damaged = || io::Error::new(io::ErrorKind::InvalidData, "the index is damaged");
     let body = body_bytes(bytes, coded).ok_or_else(damaged)?;
-    let content_length = length(Coding::Gzip, pieces(bytes, coded).ok_or_else(damaged)?);
+    let content_length = length(ContentCoding::Gzip, pieces(bytes, coded).ok_or_else(damaged)?);
     let mut content = vec![0; usize::try_from(content_length).map_err(|_| damaged())?];
     if file.read_full_at(&mut content, coded.bytes - content_length)? < content.len() {
         return Err(damaged());
@@ -92,7 +92,7 @@ pub fn read(file: &dyn ReadAt, bytes: u64, coded: &Coded) -> io::Result<Vec<Entr
     let number = |bytes: &[u8]| u32::from_le_bytes(bytes.try_into().expect("four bytes"));
     let entries: Vec<_> = entries
         .chunks_exact(ENTRY)
-        .map(|entry| Entry { length: number(&entry[..4]), sum: number(&entry[4..]) })
+        .map(|entry| PieceEntry { length: number(&entry[..4]), sum: number(&entry[4..]) })
         .collect();
     let total: u64 = entries.iter().map(|entry| u64::from(entry.length)).sum();
     if total == body { Ok(entries) } else { Err(damaged()) }

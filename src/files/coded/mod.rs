@@ -15,7 +15,7 @@ mod press;
 mod reader;
 
 pub use index::body_bytes;
-pub use press::{Encoder, End, Press};
+pub use press::{FileEncoder, PieceCompressor, PiecePosition};
 pub use reader::CodedFile;
 
 /// Bytes of text in a piece.

@@ -1,5 +1,5 @@
-//! Making coded files: a [`Press`] compresses piece after piece, of any number of files; an
-//! [`Encoder`] knows what one file needs beside its pieces.
+//! Making coded files: a [`PieceCompressor`] compresses piece after piece, of any number of files; an
+//! [`FileEncoder`] knows what one file needs beside its pieces.
 
 use std::io;
 
@@ -8,51 +8,53 @@ use zstd::bulk::Compressor;
 use zstd::zstd_safe::CParameter;
 
 use super::GZIP_HEAD;
-use super::index::{self, Entry};
+use super::index::{self, PieceEntry};
 use crate::files::FilesError;
-use crate::job::Coding;
+use crate::job::ContentCoding;
 
 /// The end of a deflate stream: one last block with nothing in it (RFC 1951, 3.2.6).
 const LAST_BLOCK: [u8; 2] = [3, 0];
 
 /// Compresses pieces. What it has of one it does not use for the next.
-pub struct Press(Engine);
+pub struct PieceCompressor(CompressionEngine);
 
-enum Engine {
+enum CompressionEngine {
     Gzip(Compress),
     Zstd(Compressor<'static>),
 }
 
-impl Press {
+impl PieceCompressor {
     /// A press that tries as hard as `level` says: 1 to 9 for gzip, 1 to 19 for zstd.
     ///
     /// # Errors
     /// Its memory cannot be had.
-    pub fn new(coding: Coding, level: u8) -> Result<Self, FilesError> {
+    pub fn new(coding: ContentCoding, level: u8) -> Result<Self, FilesError> {
         let engine = || match coding {
-            Coding::Gzip => Ok(Engine::Gzip(Compress::new(Compression::new(level.into()), false))),
-            Coding::Zstd => {
+            ContentCoding::Gzip => {
+                Ok(CompressionEngine::Gzip(Compress::new(Compression::new(level.into()), false)))
+            }
+            ContentCoding::Zstd => {
                 let mut compressor = Compressor::new(level.into())?;
                 // For clients: what is read here is checked by the index.
                 compressor.set_parameter(CParameter::ChecksumFlag(true))?;
-                Ok(Engine::Zstd(compressor))
+                Ok(CompressionEngine::Zstd(compressor))
             }
         };
         engine().map(Self).map_err(FilesError::new("prepare to compress with", coding.name()))
     }
 
     /// Its coding.
-    pub fn coding(&self) -> Coding {
+    pub fn coding(&self) -> ContentCoding {
         match self.0 {
-            Engine::Gzip(_) => Coding::Gzip,
-            Engine::Zstd(_) => Coding::Zstd,
+            CompressionEngine::Gzip(_) => ContentCoding::Gzip,
+            CompressionEngine::Zstd(_) => ContentCoding::Zstd,
         }
     }
 
     fn press(&mut self, text: &[u8]) -> io::Result<Vec<u8>> {
         match &mut self.0 {
-            Engine::Gzip(compress) => deflate(compress, text),
-            Engine::Zstd(compressor) => compressor.compress(text),
+            CompressionEngine::Gzip(compress) => deflate(compress, text),
+            CompressionEngine::Zstd(compressor) => compressor.compress(text),
         }
     }
 }
@@ -78,7 +80,7 @@ fn deflate(compress: &mut Compress, text: &[u8]) -> io::Result<Vec<u8>> {
 
 /// Whether a file goes on after a piece.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum End {
+pub enum PiecePosition {
     /// It does.
     More,
     /// It does not.
@@ -86,16 +88,16 @@ pub enum End {
 }
 
 /// What one file needs beside its pieces.
-pub struct Encoder {
-    coding: Coding,
+pub struct FileEncoder {
+    coding: ContentCoding,
     /// Of the text (gzip).
     crc: Crc,
-    index: Vec<Entry>,
+    index: Vec<PieceEntry>,
 }
 
-impl Encoder {
+impl FileEncoder {
     /// For a file that has no piece yet.
-    pub fn new(coding: Coding) -> Self {
+    pub fn new(coding: ContentCoding) -> Self {
         Self { coding, crc: Crc::new(), index: Vec::new() }
     }
 
@@ -104,21 +106,26 @@ impl Encoder {
     ///
     /// # Errors
     /// It could not be compressed, which has no other reason than memory.
-    pub fn piece(&mut self, press: &mut Press, text: &[u8], end: End) -> Result<Vec<u8>, FilesError> {
+    pub fn piece(
+        &mut self,
+        press: &mut PieceCompressor,
+        text: &[u8],
+        end: PiecePosition,
+    ) -> Result<Vec<u8>, FilesError> {
         let mut piece = || {
             let mut piece = press.press(text)?;
-            if self.coding == Coding::Gzip {
+            if self.coding == ContentCoding::Gzip {
                 self.crc.update(text);
                 if self.index.is_empty() {
                     piece.splice(0..0, GZIP_HEAD);
                 }
-                if end == End::Last {
+                if end == PiecePosition::Last {
                     piece.extend_from_slice(&LAST_BLOCK);
                     piece.extend_from_slice(&self.crc.sum().to_le_bytes());
                     piece.extend_from_slice(&self.crc.amount().to_le_bytes());
                 }
             }
-            self.index.push(Entry::of(&piece)?);
+            self.index.push(PieceEntry::of(&piece)?);
             Ok(piece)
         };
         piece().map_err(FilesError::new("compress with", self.coding.name()))

@@ -6,23 +6,23 @@ use std::sync::Arc;
 use flate2::{Decompress, FlushDecompress};
 
 use super::GZIP_HEAD;
-use super::index::{self, Entry, sum_of};
+use super::index::{self, PieceEntry, sum_of};
 use crate::files::ReadAt;
-use crate::job::{Coded, Coding};
+use crate::job::{CodedForm, ContentCoding};
 
 /// A coded file that is open; as [`ReadAt`] it is its text.
 pub struct CodedFile {
     file: Arc<dyn ReadAt>,
-    coding: Coding,
+    coding: ContentCoding,
     /// Bytes of its text, and of the text in a piece.
     bytes: u64,
     piece: u64,
-    pieces: Vec<Piece>,
+    pieces: Vec<IndexedPiece>,
 }
 
-struct Piece {
+struct IndexedPiece {
     start: u64,
-    entry: Entry,
+    entry: PieceEntry,
 }
 
 impl CodedFile {
@@ -30,10 +30,10 @@ impl CodedFile {
     ///
     /// # Errors
     /// `InvalidData` if its index is damaged.
-    pub fn open(file: Arc<dyn ReadAt>, bytes: u64, coded: &Coded) -> io::Result<Self> {
+    pub fn open(file: Arc<dyn ReadAt>, bytes: u64, coded: &CodedForm) -> io::Result<Self> {
         let mut start = 0;
-        let place = |entry: Entry| {
-            let piece = Piece { start, entry };
+        let place = |entry: PieceEntry| {
+            let piece = IndexedPiece { start, entry };
             start += u64::from(entry.length);
             piece
         };
@@ -51,7 +51,7 @@ impl CodedFile {
     /// # Errors
     /// `InvalidData` if it is damaged.
     pub fn read_stored(&self, n: usize, buffer: &mut Vec<u8>) -> io::Result<()> {
-        let Piece { start, entry } = &self.pieces[n];
+        let IndexedPiece { start, entry } = &self.pieces[n];
         let begin = buffer.len();
         buffer.resize(begin + entry.length as usize, 0);
         let piece = &mut buffer[begin..];
@@ -69,14 +69,14 @@ impl CodedFile {
         let length = self.piece.min(self.bytes - n as u64 * self.piece);
         let mut text = Vec::with_capacity(usize::try_from(length).map_err(io::Error::other)?);
         match self.coding {
-            Coding::Gzip => {
+            ContentCoding::Gzip => {
                 let head = if n == 0 { GZIP_HEAD.len() } else { 0 };
                 let blocks = stored.get(head..).ok_or_else(|| self.damaged(n))?;
                 let inflated =
                     Decompress::new(false).decompress_vec(blocks, &mut text, FlushDecompress::None);
                 inflated.map_err(|_| self.damaged(n))?;
             }
-            Coding::Zstd => {
+            ContentCoding::Zstd => {
                 let mut decompressor = zstd::bulk::Decompressor::new()?;
                 decompressor.decompress_to_buffer(&stored, &mut text).map_err(|_| self.damaged(n))?;
             }
@@ -111,7 +111,7 @@ mod tests {
 
     use proptest::prelude::*;
 
-    use super::super::{Encoder, End, PIECE, Press, body_bytes};
+    use super::super::{FileEncoder, PIECE, PieceCompressor, PiecePosition, body_bytes};
     use super::*;
 
     impl ReadAt for Vec<u8> {
@@ -134,20 +134,20 @@ mod tests {
     }
 
     /// A stored file of `text`, and its record.
-    fn stored(coding: Coding, text: &[u8]) -> (Vec<u8>, Coded) {
-        let (mut press, mut encoder) = (Press::new(coding, 3).unwrap(), Encoder::new(coding));
+    fn stored(coding: ContentCoding, text: &[u8]) -> (Vec<u8>, CodedForm) {
+        let (mut press, mut encoder) = (PieceCompressor::new(coding, 3).unwrap(), FileEncoder::new(coding));
         let mut bytes = Vec::new();
         let count = text.len().div_ceil(PIECE);
         for (n, piece) in text.chunks(PIECE).enumerate() {
-            let end = if n + 1 == count { End::Last } else { End::More };
+            let end = if n + 1 == count { PiecePosition::Last } else { PiecePosition::More };
             bytes.extend(encoder.piece(&mut press, piece, end).unwrap());
         }
         bytes.extend(encoder.index());
-        let coded = Coded { coding, bytes: bytes.len() as u64, piece: PIECE.try_into().unwrap() };
+        let coded = CodedForm { coding, bytes: bytes.len() as u64, piece: PIECE.try_into().unwrap() };
         (bytes, coded)
     }
 
-    const CODINGS: [Coding; 2] = [Coding::Gzip, Coding::Zstd];
+    const CODINGS: [ContentCoding; 2] = [ContentCoding::Gzip, ContentCoding::Zstd];
 
     #[test]
     fn what_is_served_is_one_member_or_whole_frames_that_any_decoder_reads() {
@@ -155,7 +155,7 @@ mod tests {
             let text = text(length);
             for coding in CODINGS {
                 let (mut bytes, coded) = stored(coding, &text);
-                if coding == Coding::Zstd {
+                if coding == ContentCoding::Zstd {
                     assert!(zstd::decode_all(&bytes[..]).unwrap() == text, "the index is skipped");
                 }
                 let body = usize::try_from(body_bytes(length as u64, &coded).unwrap()).unwrap();
@@ -163,12 +163,12 @@ mod tests {
                 let mut decoded = Vec::new();
                 match coding {
                     // One member, and nothing behind it.
-                    Coding::Gzip => {
+                    ContentCoding::Gzip => {
                         let mut decoder = flate2::bufread::GzDecoder::new(&bytes[..]);
                         decoder.read_to_end(&mut decoded).unwrap();
                         assert!(decoder.into_inner().is_empty());
                     }
-                    Coding::Zstd => decoded = zstd::decode_all(&bytes[..]).unwrap(),
+                    ContentCoding::Zstd => decoded = zstd::decode_all(&bytes[..]).unwrap(),
                 }
                 assert!(decoded == text, "{coding:?} {length}");
             }
@@ -207,7 +207,7 @@ mod tests {
             }
             let short = bytes[..bytes.len() - 1].to_vec();
             assert!(CodedFile::open(Arc::new(short), text.len() as u64, &coded).is_err());
-            for senseless in [Coded { piece: 0, ..coded }, Coded { bytes: 3, ..coded }] {
+            for senseless in [CodedForm { piece: 0, ..coded }, CodedForm { bytes: 3, ..coded }] {
                 let file = Arc::new(bytes.clone());
                 assert!(CodedFile::open(file, text.len() as u64, &senseless).is_err());
             }

@@ -10,7 +10,7 @@ use serde_json::Value;
 use sha2::{Digest, Sha256};
 use tempfile::TempDir;
 
-use super::json::{Json, Scaled, Show};
+use super::json::{JsonText, JsonWriter, ScaledNumber};
 use super::*;
 
 mod mess;
@@ -118,13 +118,18 @@ fn the_bytes_are_those_they_always_were() {
 
 #[test]
 fn no_two_purposes_and_no_two_owners_share_a_stream() {
-    use Purpose::*;
+    use StreamPurpose::*;
     let purposes =
         [Record, Observations, Updates, Narrative, Mess, Odd, Cohort(0), Cohort(1), Cohort(u16::MAX)];
-    let owners =
-        [Owner::Practices, Owner::Patient(0), Owner::Patient(u32::MAX), Owner::Group(0), Owner::Group(1)];
+    let owners = [
+        StreamOwner::Practices,
+        StreamOwner::Patient(0),
+        StreamOwner::Patient(u32::MAX),
+        StreamOwner::Group(0),
+        StreamOwner::Group(1),
+    ];
     let streams = purposes.iter().flat_map(|purpose| owners.iter().map(move |owner| (*purpose, *owner)));
-    let first = |(purpose, owner)| Draw::stream(1, purpose, owner).below(u64::MAX);
+    let first = |(purpose, owner)| RandomStream::stream(1, purpose, owner).below(u64::MAX);
     assert_eq!(streams.map(first).collect::<BTreeSet<_>>().len(), purposes.len() * owners.len());
 }
 
@@ -225,9 +230,9 @@ fn groups_have_patients_for_members_and_one_has_them_all() {
 fn a_group_longer_than_the_buffer_is_one_line() {
     let folder = TempDir::new().unwrap();
     let options = GenerateOptions::new(5_000, 1, folder.path());
-    let mut sheets = Sheets::new(&options);
-    let mut draw = Draw::stream(1, Purpose::Record, Owner::Practices);
-    let practices = Practices::write(&mut draw, &mut sheets);
+    let mut sheets = SourceSheets::new(&options);
+    let mut draw = RandomStream::stream(1, StreamPurpose::Record, StreamOwner::Practices);
+    let practices = PracticeList::write(&mut draw, &mut sheets);
     group::write_all(&options, &practices, &mut sheets).unwrap();
     sheets.finish().unwrap();
     let text = fs::read_to_string(folder.path().join("Group.ndjson")).unwrap();
@@ -281,13 +286,13 @@ fn a_folder_that_cannot_be_made_is_an_error() {
 fn numbers_and_base64_are_written_as_the_standards_have_them() {
     let shown = |value, decimals| {
         let mut out = Vec::new();
-        Scaled { value, decimals }.show(&mut out);
+        ScaledNumber { value, decimals }.show(&mut out);
         String::from_utf8(out).unwrap()
     };
     assert_eq!([shown(372, 1), shown(58, 2), shown(7, 0), shown(100, 2)], ["37.2", "0.58", "7", "1.00"]);
     // The test vectors of RFC 4648.
     for (data, text) in [("", ""), ("f", "Zg=="), ("fo", "Zm8="), ("foo", "Zm9v"), ("foobar", "Zm9vYmFy")] {
-        let mut json = Json::new();
+        let mut json = JsonWriter::new();
         json.base64("data", data.as_bytes());
         assert_eq!(json.bytes, format!("\"data\":\"{text}\"").as_bytes());
     }

@@ -108,9 +108,9 @@ fn cohorts_come_after_the_other_groups_and_change_nothing_else() {
 fn groups(patients: u32, cohorts: u16) -> Vec<Value> {
     let folder = TempDir::new().unwrap();
     let options = GenerateOptions { groups: cohorts, ..GenerateOptions::new(patients, 1, folder.path()) };
-    let mut sheets = Sheets::new(&options);
-    let mut draw = Draw::stream(1, Purpose::Record, Owner::Practices);
-    let practices = Practices::write(&mut draw, &mut sheets);
+    let mut sheets = SourceSheets::new(&options);
+    let mut draw = RandomStream::stream(1, StreamPurpose::Record, StreamOwner::Practices);
+    let practices = PracticeList::write(&mut draw, &mut sheets);
     group::write_all(&options, &practices, &mut sheets).unwrap();
     sheets.finish().unwrap();
     let text = fs::read_to_string(folder.path().join("Group.ndjson")).unwrap();

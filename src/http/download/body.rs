@@ -13,7 +13,7 @@ use tracing::Span;
 use crate::audit;
 use crate::evanesce::Download;
 use crate::files::ReadAt;
-use crate::files::coded::{CodedFile, Encoder, End, PIECE, Press};
+use crate::files::coded::{CodedFile, FileEncoder, PIECE, PieceCompressor, PiecePosition};
 use crate::job::JobId;
 
 /// Bytes of text read at once; those of a piece, so that no piece is read twice.
@@ -62,13 +62,13 @@ pub fn stored(file: Arc<CodedFile>) -> Chunks {
 }
 
 /// The text of a file, compressed on its way. What is sent does not tell its length before.
-pub fn compressed(file: Arc<dyn ReadAt>, length: u64, mut press: Press) -> Chunks {
-    let mut encoder = Encoder::new(press.coding());
+pub fn compressed(file: Arc<dyn ReadAt>, length: u64, mut press: PieceCompressor) -> Chunks {
+    let mut encoder = FileEncoder::new(press.coding());
     let mut pieces = text(file, 0..length).zip(1..);
     let count = length.div_ceil(CHUNK);
     Box::new(std::iter::from_fn(move || {
         let (text, n) = pieces.next()?;
-        let end = if n == count { End::Last } else { End::More };
+        let end = if n == count { PiecePosition::Last } else { PiecePosition::More };
         let piece = |text: Bytes| encoder.piece(&mut press, &text, end).map_err(io::Error::other);
         Some(text.and_then(piece).map(Bytes::from))
     }))

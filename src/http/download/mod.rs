@@ -34,9 +34,9 @@ use super::conditions::Current;
 use super::status::http_date;
 use super::{Api, ApiError};
 use crate::JobSnapshot;
-use crate::files::coded::{Press, body_bytes};
-use crate::files::{FilesError, Opened};
-use crate::job::{Coding, JobState, OutputFile};
+use crate::files::coded::{PieceCompressor, body_bytes};
+use crate::files::{FilesError, OpenOutput};
+use crate::job::{ContentCoding, JobState, OutputFile};
 
 /// `GET|HEAD {output url}`.
 pub async fn download(request: HttpRequest, api: Data<Api>) -> HttpResponse {
@@ -128,7 +128,7 @@ enum Form {
     /// The stored form, so many bytes.
     Stored(u64),
     /// Compressed on its way, as hard as that.
-    Compressed(Coding, u8),
+    Compressed(ContentCoding, u8),
 }
 
 impl Form {
@@ -142,28 +142,32 @@ impl Form {
     }
 
     /// What is sent, of a file whose text has so many bytes.
-    fn chunks(self, opened: Opened, text_bytes: u64) -> Result<Chunks, FilesError> {
+    fn chunks(self, opened: OpenOutput, text_bytes: u64) -> Result<Chunks, FilesError> {
         Ok(match (self, opened) {
-            (Self::Stored(_), Opened::Coded(opened)) => body::stored(opened),
+            (Self::Stored(_), OpenOutput::Coded(opened)) => body::stored(opened),
             (Self::Compressed(coding, level), opened) => {
-                body::compressed(opened.text(), text_bytes, Press::new(coding, level)?)
+                body::compressed(opened.text(), text_bytes, PieceCompressor::new(coding, level)?)
             }
             (Self::Text(range), opened) => body::text(opened.text(), range),
             // A plain file has no stored coding.
-            (Self::Stored(length), Opened::Plain(opened)) => body::text(opened, 0..length),
+            (Self::Stored(length), OpenOutput::Plain(opened)) => body::text(opened, 0..length),
         })
     }
 }
 
 /// The coding that the client wants of those that there are; `level` is 0 if there is only what is
 /// stored.
-fn choose_form(request: &HttpRequest, file: &OutputFile, level: u8) -> Result<Option<Coding>, ApiError> {
+fn choose_form(
+    request: &HttpRequest,
+    file: &OutputFile,
+    level: u8,
+) -> Result<Option<ContentCoding>, ApiError> {
     let stored = file.coded.map(|coded| coded.coding);
     // What the client of HTTP/1.0 gets is as long as the connection lives, if its length is not told
     // before: a part would look like the whole.
     let can_compress = level > 0 && request.version() >= Version::HTTP_11;
     // The cheapest first.
-    let others = [None, Some(Coding::Zstd), Some(Coding::Gzip)];
+    let others = [None, Some(ContentCoding::Zstd), Some(ContentCoding::Gzip)];
     let others = others.into_iter().filter(|form| *form != stored && (form.is_none() || can_compress));
     let offered: Vec<_> = std::iter::once(stored).chain(others).collect();
     let coding = choose_coding(request, &offered)?;
@@ -175,7 +179,7 @@ fn choose_form(request: &HttpRequest, file: &OutputFile, level: u8) -> Result<Op
 }
 
 /// The tag of a form of a file: the file never changes while it is there.
-fn entity_tag(file: &OutputFile, coding: Option<Coding>) -> EntityTag {
+fn entity_tag(file: &OutputFile, coding: Option<ContentCoding>) -> EntityTag {
     let name = file.name.split('_').next().unwrap_or_default();
     EntityTag::new_strong(
         coding.map_or_else(|| name.to_owned(), |coding| format!("{name}-{}", coding.name())),

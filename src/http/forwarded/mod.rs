@@ -15,7 +15,7 @@ use actix_web::http::header::HeaderMap;
 use actix_web::http::uri::Authority;
 
 use super::wire::Wire;
-use crate::config::{Networks, ProxyFields};
+use crate::config::{NetworkSet, ProxyFields};
 
 /// The longest way through trusted proxies that is followed.
 const LONGEST: usize = 64;
@@ -41,7 +41,7 @@ pub struct Client {
 
 impl Client {
     /// The client of a request; `None` if the request came over no network.
-    pub fn of(request: &HttpRequest, proxies: &Networks, fields: ProxyFields) -> Option<Self> {
+    pub fn of(request: &HttpRequest, proxies: &NetworkSet, fields: ProxyFields) -> Option<Self> {
         let wire = request.conn_data::<Wire>();
         let peer = wire.map(|wire| wire.peer).or_else(|| Some(request.peer_addr()?.ip()))?;
         let is_https = wire.map(|wire| wire.is_tls);
@@ -52,7 +52,7 @@ impl Client {
         peer: IpAddr,
         is_https: Option<bool>,
         headers: &HeaderMap,
-        proxies: &Networks,
+        proxies: &NetworkSet,
         fields: ProxyFields,
     ) -> Self {
         let peer = peer.to_canonical();
@@ -74,7 +74,7 @@ impl Client {
     }
 
     /// Whether its own address is one of these.
-    pub fn is_in(&self, networks: &Networks) -> bool {
+    pub fn is_in(&self, networks: &NetworkSet) -> bool {
         self.has_own_address && networks.contains(self.address.0)
     }
 }
@@ -116,7 +116,7 @@ struct Hop {
 
 /// What the element tells that tells of the client; a proxy that does not say whom it serves is taken
 /// for the client.
-fn told_by_hops(headers: &HeaderMap, peer: IpAddr, proxies: &Networks) -> Told {
+fn told_by_hops(headers: &HeaderMap, peer: IpAddr, proxies: &NetworkSet) -> Told {
     let mut told = Told { address: peer, scheme: None, host: None };
     for hop in from_end(headers, "forwarded").map(hop).take(LONGEST) {
         (told.scheme, told.host) = (hop.scheme, hop.host);
@@ -195,7 +195,7 @@ fn address(text: &str) -> Option<IpAddr> {
 }
 
 /// What `X-Forwarded-For`, `-Proto`, `-Host` and `-Port` tell.
-fn told_by_lists(headers: &HeaderMap, peer: IpAddr, proxies: &Networks) -> Told {
+fn told_by_lists(headers: &HeaderMap, peer: IpAddr, proxies: &NetworkSet) -> Told {
     let mut client = peer;
     for element in from_end(headers, "x-forwarded-for").take(LONGEST) {
         let Some(address) = std::str::from_utf8(element).ok().and_then(address) else { break };

@@ -7,7 +7,7 @@ use super::*;
 
 const PEER: &str = "10.0.0.1";
 
-fn proxies() -> Networks {
+fn proxies() -> NetworkSet {
     serde_json::from_str("[\"10.0.0.0/8\", \"fd00::/8\"]").unwrap()
 }
 
@@ -98,8 +98,8 @@ fn the_rightmost_address_that_is_no_trusted_proxy_is_the_client() {
 
 #[test]
 fn nobody_is_exempt_by_the_address_of_a_proxy_or_of_its_machine() {
-    let exempt: Networks = serde_json::from_str("[\"127.0.0.0/8\", \"::1\", \"192.0.2.0/24\"]").unwrap();
-    let proxies: Networks = serde_json::from_str("[\"127.0.0.1\", \"192.0.2.1\"]").unwrap();
+    let exempt: NetworkSet = serde_json::from_str("[\"127.0.0.0/8\", \"::1\", \"192.0.2.0/24\"]").unwrap();
+    let proxies: NetworkSet = serde_json::from_str("[\"127.0.0.1\", \"192.0.2.1\"]").unwrap();
     for (peer, told, is_exempt) in [
         ("127.0.0.9", "6.6.6.6", true),
         ("127.0.0.1", "6.6.6.6", false),

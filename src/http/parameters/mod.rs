@@ -12,8 +12,8 @@ use jiff::Timestamp;
 
 use super::ApiError;
 use super::preferences::Handling;
-use crate::config::{Devices, ProtocolProfile, References};
-use crate::fhir::reference::Bases;
+use crate::config::{DevicePolicy, ProtocolProfile, ReferencePolicy};
+use crate::fhir::reference::BaseUrls;
 use crate::fhir::search::{self, ErrorKind, TypeFilter};
 use crate::fhir::{ResourceType, quoted};
 use crate::job::bounds::{self, check_bytes, check_items};
@@ -51,11 +51,11 @@ pub struct Context<'a> {
     /// Where they come from.
     pub origin: Origin,
     /// Those below which references are relative.
-    pub bases: &'a Bases,
+    pub bases: &'a BaseUrls,
     /// Which resources outside of compartments go with patients.
-    pub references: References,
+    pub references: ReferencePolicy,
     /// Which Devices do.
-    pub devices: Devices,
+    pub devices: DevicePolicy,
 }
 
 /// Reads the parameters of a kick-off, given by name and value. It may take a while: what answers
@@ -216,8 +216,8 @@ impl Reader<'_> {
         let types = &self.parameters.types;
         let stands_alone = |resource_type: ResourceType| match resource_type {
             ResourceType::PROVENANCE => self.parameters.provenances.is_none(),
-            ResourceType::DEVICE if devices == Devices::ByPatient => true,
-            other => other.is_in_compartment() || references == References::All,
+            ResourceType::DEVICE if devices == DevicePolicy::ByPatient => true,
+            other => other.is_in_compartment() || references == ReferencePolicy::All,
         };
         if types.is_empty() || *level == Level::System || types.iter().copied().any(stands_alone) {
             return Ok(());

@@ -12,7 +12,7 @@ fn at(text: &str) -> Timestamp {
     text.parse().unwrap()
 }
 
-static BASES: LazyLock<Bases> = LazyLock::new(|| Bases::new(["https://own/r4/t", "https://source"]));
+static BASES: LazyLock<BaseUrls> = LazyLock::new(|| BaseUrls::new(["https://own/r4/t", "https://source"]));
 
 fn context(level: &Level, handling: Handling, origin: Origin) -> Context<'_> {
     Context {
@@ -22,8 +22,8 @@ fn context(level: &Level, handling: Handling, origin: Origin) -> Context<'_> {
         profile: ProtocolProfile::Standard,
         origin,
         bases: &BASES,
-        references: References::Referenced,
-        devices: Devices::ByPatient,
+        references: ReferencePolicy::Referenced,
+        devices: DevicePolicy::ByPatient,
     }
 }
 
@@ -249,13 +249,13 @@ fn c9_types_that_only_go_along_with_others_are_refused_without_one() {
         let context = Context { references, devices, ..context(level, Handling::Lenient, Origin::Query) };
         super::parse(&query::parse(query).unwrap(), &context)
     };
-    let (referenced, all) = (References::Referenced, References::All);
-    let (owned, others) = (Devices::ByPatient, Devices::ByReference);
+    let (referenced, all) = (ReferencePolicy::Referenced, ReferencePolicy::All);
+    let (owned, others) = (DevicePolicy::ByPatient, DevicePolicy::ByReference);
     let group = Level::Group { id: "g".into() };
     for (query, references, devices, is_taken) in [
         ("_type=Location", referenced, owned, false),
         ("_type=Location,Organization,ValueSet", referenced, owned, false),
-        ("_type=Location", References::None, owned, false),
+        ("_type=Location", ReferencePolicy::None, owned, false),
         ("_type=Location", all, owned, true),
         ("_type=Location,Patient", referenced, owned, true),
         ("_type=Device", referenced, owned, true),

@@ -7,7 +7,7 @@ use jiff::Timestamp;
 use crate::clock::after;
 use crate::fhir::{self, ResourceType, instant, quoted};
 use crate::http::ApiError;
-use crate::job::{Level, Provenances};
+use crate::job::{AssociatedData, Level};
 
 /// The values of `_outputFormat`; the second is the first with its `+` decoded to a space.
 const FORMATS: &[&str] =
@@ -18,10 +18,10 @@ const FORMATS: &[&str] =
 const CLOCK_SKEW: Duration = Duration::from_secs(5 * 60);
 
 /// What a value of `includeAssociatedData` asks for, if it is one.
-pub fn provenances(value: &str) -> Option<Provenances> {
+pub fn provenances(value: &str) -> Option<AssociatedData> {
     match value {
-        "LatestProvenanceResources" => Some(Provenances::Latest),
-        "RelevantProvenanceResources" => Some(Provenances::Relevant),
+        "LatestProvenanceResources" => Some(AssociatedData::Latest),
+        "RelevantProvenanceResources" => Some(AssociatedData::Relevant),
         _ => None,
     }
 }

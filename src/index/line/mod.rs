@@ -6,11 +6,11 @@ use serde::Deserialize;
 use serde::de::{DeserializeSeed, Error};
 
 use super::element::{ElementVisitor, IndexedElement};
-use super::key::{Key, NO_KEY, key};
+use super::key::{NO_KEY, ResourceKey, key};
 use super::pointers::ResourcePointers;
 use crate::cancel::{AT_ONCE, CancelToken};
 use crate::fhir::compartment::PatientRole;
-use crate::fhir::reference::Bases;
+use crate::fhir::reference::BaseUrls;
 use crate::fhir::{ResourceType, attachment, instant};
 
 /// The age of a resource that does not state it, or not legibly.
@@ -64,7 +64,7 @@ pub fn nanoseconds(instant: Timestamp) -> Option<i64> {
 
 /// What an entry of a transaction deletes (MF-6).
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Deletion {
+pub struct DeletedResource {
     /// The type of the resource.
     pub resource_type: ResourceType,
     /// Its name: `Type/id`.
@@ -72,28 +72,28 @@ pub struct Deletion {
 }
 
 /// Parses lines, one after another. Its fields hold the result of the last one.
-pub struct LineReader<'b> {
-    bases: &'b Bases,
+pub struct LineParser<'b> {
+    bases: &'b BaseUrls,
     cancel: &'b CancelToken,
     /// The type.
     pub resource_type: ResourceType,
     /// The name of the resource; [`NO_KEY`] without an id.
-    pub key: Key,
+    pub key: ResourceKey,
     /// `meta.lastUpdated` in nanoseconds, or [`UNKNOWN_AGE`]; of a Bundle without it, its
     /// `timestamp`.
     pub updated: i64,
     /// The patients in whose compartments it is.
-    pub patients: Vec<Key>,
+    pub patients: Vec<ResourceKey>,
     /// Patients that it names as members, without being in their compartments (P15).
-    pub members: Vec<Key>,
+    pub members: Vec<ResourceKey>,
     /// Groups that it is about. A Group is about itself (P15).
-    pub groups: Vec<Key>,
+    pub groups: Vec<ResourceKey>,
     /// The targets of a Provenance.
-    pub targets: Vec<Key>,
-    /// `recorded` of a Provenance, or else [`LineReader::updated`].
+    pub targets: Vec<ResourceKey>,
+    /// `recorded` of a Provenance, or else [`LineParser::updated`].
     pub recorded: i64,
     /// What the entries of a transaction delete, in order.
-    pub deletions: Vec<Deletion>,
+    pub deletions: Vec<DeletedResource>,
     /// The resources in the entries of a Bundle, which are not read.
     pub bundled: u64,
     /// URLs of attachments that name Binaries of the source.
@@ -112,10 +112,10 @@ pub struct LineReader<'b> {
     is_tolerant: bool,
 }
 
-impl<'b> LineReader<'b> {
+impl<'b> LineParser<'b> {
     /// A reader for a source in which references below `bases` are relative. Once the token has fired what it
     /// says of a line means nothing.
-    pub fn new(bases: &'b Bases, cancel: &'b CancelToken) -> Self {
+    pub fn new(bases: &'b BaseUrls, cancel: &'b CancelToken) -> Self {
         Self {
             bases,
             cancel,
@@ -227,7 +227,7 @@ impl<'b> LineReader<'b> {
         self.is_tolerant
     }
 
-    fn key_of_name(&mut self) -> Key {
+    fn key_of_name(&mut self) -> ResourceKey {
         let name = self.resource_type.as_str();
         self.name.insert(0, '/');
         self.name.insert_str(0, name);
@@ -288,7 +288,7 @@ impl<'b> LineReader<'b> {
             && url.ends_with(literal.key)
         {
             let (resource_type, name) = (literal.resource_type, literal.key.to_owned());
-            self.deletions.push(Deletion { resource_type, name });
+            self.deletions.push(DeletedResource { resource_type, name });
         }
     }
 

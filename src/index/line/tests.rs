@@ -4,7 +4,7 @@ use proptest::prelude::*;
 
 use super::*;
 
-static NONE: Bases = Bases::NONE;
+static NONE: BaseUrls = BaseUrls::NONE;
 
 /// A token that does not fire.
 fn never() -> &'static CancelToken {
@@ -12,12 +12,12 @@ fn never() -> &'static CancelToken {
     &NEVER
 }
 
-fn read(line: &str) -> Result<(&'static str, Vec<Key>), LineFault> {
-    let mut reader = LineReader::new(&NONE, never());
+fn read(line: &str) -> Result<(&'static str, Vec<ResourceKey>), LineFault> {
+    let mut reader = LineParser::new(&NONE, never());
     reader.read(line.as_bytes()).map(|()| (reader.resource_type.as_str(), reader.patients))
 }
 
-fn patient(id: &str) -> Key {
+fn patient(id: &str) -> ResourceKey {
     key(&format!("Patient/{id}"))
 }
 
@@ -44,7 +44,7 @@ fn a_line_is_a_resource_or_says_why_not() {
         Err(LineFault::Ambiguous)
     );
     assert_eq!(
-        LineReader::new(&NONE, never()).read(b"{\"resourceType\":\"Patient\",\"x\":\"\xff\"}"),
+        LineParser::new(&NONE, never()).read(b"{\"resourceType\":\"Patient\",\"x\":\"\xff\"}"),
         Err(LineFault::NotUtf8)
     );
     let deep = format!("{{\"resourceType\":\"Patient\",\"x\":{}{}}}", "[".repeat(10_000), "]".repeat(10_000));
@@ -106,7 +106,7 @@ fn whose_a_resource_is_follows_from_the_elements_of_its_type_alone() {
 
 #[test]
 fn a_provenance_has_its_targets_and_when_it_was_recorded() {
-    let mut reader = LineReader::new(&NONE, never());
+    let mut reader = LineParser::new(&NONE, never());
     let line = |target| format!(r#"{{"resourceType":"Provenance","target":[{target}]}}"#);
     reader.read(line(r#"{"reference":"Observation/o"},{"reference":"Organization/x"}"#).as_bytes()).unwrap();
     let targets = [key("Observation/o"), key("Organization/x")];
@@ -128,8 +128,8 @@ fn a_provenance_has_its_targets_and_when_it_was_recorded() {
 
 #[test]
 fn mf_6_the_delete_entries_of_a_transaction_are_deletions() {
-    let bases = Bases::new(["https://h/r4"]);
-    let mut reader = LineReader::new(&bases, never());
+    let bases = BaseUrls::new(["https://h/r4"]);
+    let mut reader = LineParser::new(&bases, never());
     let mut deleted = |bundle: &str, request: &str| -> Vec<String> {
         let line = format!(r#"{{"resourceType":"Bundle",{bundle},"entry":[{{"request":{request}}}]}}"#);
         reader.read(line.as_bytes()).unwrap();
@@ -163,12 +163,12 @@ fn mf_6_the_delete_entries_of_a_transaction_are_deletions() {
         assert_eq!(deleted(transaction, request), [""; 0], "{request}");
     }
     let twice = r#"{"resourceType":"Bundle","type":"transaction","entry":[],"entry":[]}"#;
-    assert_eq!(LineReader::new(&NONE, never()).read(twice.as_bytes()), Err(LineFault::Ambiguous));
+    assert_eq!(LineParser::new(&NONE, never()).read(twice.as_bytes()), Err(LineFault::Ambiguous));
 }
 
 #[test]
 fn mf_6_a_bundle_without_last_updated_is_as_old_as_its_timestamp() {
-    let mut reader = LineReader::new(&NONE, never());
+    let mut reader = LineParser::new(&NONE, never());
     let mut updated = |members: &str| {
         reader.read(format!(r#"{{"resourceType":"Bundle",{members}}}"#).as_bytes()).unwrap();
         reader.updated

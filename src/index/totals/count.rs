@@ -10,10 +10,10 @@ use rustc_hash::FxHashMap;
 use super::ages::{BUCKETS, HistogramDraft, ResourceSum, bucket_ends};
 use super::{KINDS, PatientSum, ResourceKind, SourceTotals, TOLD_ENTRIES};
 use crate::fhir::ResourceType;
-use crate::index::chunk::{Chunk, Links, NOTHING};
-use crate::index::key::{Key, NO_KEY};
+use crate::index::chunk::{ChunkLinks, IndexChunk, NOTHING};
+use crate::index::key::{NO_KEY, ResourceKey};
 use crate::index::line::UNKNOWN_AGE;
-use crate::index::overlay::{Overlay, SpanPlace};
+use crate::index::overlay::{IndexOverlay, SpanPlace};
 use crate::index::segment::{Segment, keys};
 
 /// Types by their index, [`NOTHING`] included.
@@ -27,7 +27,7 @@ impl SourceTotals {
     ///
     /// # Errors
     /// If an index file cannot be read.
-    pub fn of(segments: &[Arc<Segment>], overlay: &Overlay, threads: usize) -> io::Result<Self> {
+    pub fn of(segments: &[Arc<Segment>], overlay: &IndexOverlay, threads: usize) -> io::Result<Self> {
         let ends = ends_by_type(segments);
         let chunks: Vec<(usize, usize)> = segments
             .iter()
@@ -85,8 +85,8 @@ struct TotalsCounter<'e> {
     ends: &'e BucketEnds,
     resources: Vec<Option<HistogramDraft>>,
     deletions: Vec<Option<HistogramDraft>>,
-    patients: FxHashMap<Key, PatientSum>,
-    groups: Vec<(Key, SpanPlace)>,
+    patients: FxHashMap<ResourceKey, PatientSum>,
+    groups: Vec<(ResourceKey, SpanPlace)>,
 }
 
 impl<'e> TotalsCounter<'e> {
@@ -97,7 +97,13 @@ impl<'e> TotalsCounter<'e> {
     }
 
     /// Adds the chunk of that number of the segment of that number.
-    fn add(&mut self, segments: &[Arc<Segment>], overlay: &Overlay, s: usize, c: usize) -> io::Result<()> {
+    fn add(
+        &mut self,
+        segments: &[Arc<Segment>],
+        overlay: &IndexOverlay,
+        s: usize,
+        c: usize,
+    ) -> io::Result<()> {
         let segment = &segments[s];
         let (chunk, reader) = (&segment.chunks[c], segment.open()?);
         let links = reader.links(chunk)?;
@@ -145,7 +151,7 @@ impl<'e> TotalsCounter<'e> {
     }
 
     /// Adds what is gone: a Bundle is counted once for each type that it deletes something of.
-    fn add_deletions(&mut self, segments: &[Arc<Segment>], overlay: &Overlay) {
+    fn add_deletions(&mut self, segments: &[Arc<Segment>], overlay: &IndexOverlay) {
         let age = |(s, c, n): SpanPlace| segments[s as usize].chunks[c as usize].updated()[n as usize];
         let mut samples = vec![Vec::new(); TYPES];
         let each = || overlay.gone().chunk_by(|a, b| a.bundle == b.bundle);
@@ -222,11 +228,16 @@ struct ChunkRows<'o> {
     is_listing: Vec<bool>,
     urls: Vec<u64>,
     /// Provenances that have their patients from what they target.
-    adopted: FxHashMap<usize, &'o [Key]>,
+    adopted: FxHashMap<usize, &'o [ResourceKey]>,
 }
 
 impl<'o> ChunkRows<'o> {
-    fn new(chunk: &Chunk, links: &Links, overlay: &'o Overlay, (s, c): (usize, usize)) -> Self {
+    fn new(
+        chunk: &IndexChunk,
+        links: &ChunkLinks,
+        overlay: &'o IndexOverlay,
+        (s, c): (usize, usize),
+    ) -> Self {
         let spans = chunk.types().len();
         let marked = |places: &mut dyn Iterator<Item = usize>| {
             let mut marked = vec![false; spans];

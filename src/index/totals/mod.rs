@@ -9,7 +9,7 @@ mod count;
 use rustc_hash::FxHashMap;
 
 use super::chunk::NOTHING;
-use super::key::Key;
+use super::key::ResourceKey;
 use super::overlay::SpanPlace;
 use crate::fhir::ResourceType;
 
@@ -75,9 +75,9 @@ pub struct SourceTotals {
     /// Deletions by the index of the type: `bytes` are those of the names, `urls` the Bundles.
     deletions: Vec<Option<AgeHistogram>>,
     /// All that the source knows of, also by an outdated version or a deletion alone.
-    patients: FxHashMap<Key, PatientSum>,
+    patients: FxHashMap<ResourceKey, PatientSum>,
     /// The Groups that have an id, in order.
-    groups: Vec<(Key, SpanPlace)>,
+    groups: Vec<(ResourceKey, SpanPlace)>,
 }
 
 impl SourceTotals {
@@ -102,12 +102,12 @@ impl SourceTotals {
     }
 
     /// What a patient's compartment comes to; `None` if the source does not know of the patient.
-    pub fn patient(&self, name: &Key) -> Option<PatientSum> {
+    pub fn patient(&self, name: &ResourceKey) -> Option<PatientSum> {
         self.patients.get(name).copied()
     }
 
     /// Where the Group of that name is.
-    pub fn group(&self, name: &Key) -> Option<SpanPlace> {
+    pub fn group(&self, name: &ResourceKey) -> Option<SpanPlace> {
         let place = self.groups.binary_search_by_key(name, |(key, _)| *key).ok()?;
         Some(self.groups[place].1)
     }
@@ -121,7 +121,7 @@ impl SourceTotals {
     pub fn resident_bytes(&self) -> u64 {
         let histograms = self.resources.iter().chain(&self.deletions).flatten();
         let histograms: u64 = histograms.map(AgeHistogram::resident_bytes).sum();
-        let patients = self.patients.capacity() * size_of::<(Key, PatientSum)>();
-        histograms + (patients + self.groups.capacity() * size_of::<(Key, SpanPlace)>()) as u64
+        let patients = self.patients.capacity() * size_of::<(ResourceKey, PatientSum)>();
+        histograms + (patients + self.groups.capacity() * size_of::<(ResourceKey, SpanPlace)>()) as u64
     }
 }

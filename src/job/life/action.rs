@@ -3,7 +3,8 @@
 use jiff::Timestamp;
 
 use super::super::{
-    ClientId, Completion, FailureReason, JobRecord, JobState, Receipt, SealedPart, StateName, Swept, TenantId,
+    ClientId, Completion, FailureReason, JobRecord, JobState, Receipt, SealedPart, StateName, SweepCounts,
+    TenantId,
 };
 
 /// On whose behalf a job is ended.
@@ -64,7 +65,7 @@ pub enum Input {
     /// The reaper's sweep ended.
     SweepDone {
         /// What it removed.
-        swept: Swept,
+        swept: SweepCounts,
         /// What went wrong, if something did.
         error: Option<String>,
     },
@@ -325,7 +326,7 @@ pub enum End {
         /// Whether the directory of a mark stands in `trash/`.
         moved: bool,
         /// What went before the commit, for want of room.
-        swept: Swept,
+        swept: SweepCounts,
     },
     /// Of [`Task::AwaitDownloads`].
     DownloadsGone {
@@ -343,7 +344,7 @@ pub enum End {
     /// Of [`Task::SweepEarly`].
     SweptEarly {
         /// What was removed.
-        swept: Swept,
+        swept: SweepCounts,
         /// Whether the names may not go now: an operator says so.
         refused: bool,
     },

@@ -4,7 +4,8 @@
 use jiff::Timestamp;
 
 use super::super::{
-    Effect, Erasure, Event, JobRecord, JobState, Mark, MarkReason, Receipt, StateName, SweepFailure, Swept,
+    JobEvent, JobRecord, JobState, Mark, MarkReason, Receipt, StateName, SweepCounts, SweepFailure,
+    Tombstone, TransitionEffect,
 };
 use super::{Action, CancelReply, Canceller, DrainGrace, FencePatience, Life, Surroundings, Task};
 use crate::clock::after;
@@ -32,7 +33,7 @@ pub(super) struct LastOut {
 pub(super) struct Tally {
     /// The mark, when the job was swept.
     mark: Option<Mark>,
-    pub swept: Swept,
+    pub swept: SweepCounts,
     hidden_at: Option<Timestamp>,
     fenced_writers: u32,
     cut_downloads: u32,
@@ -45,7 +46,7 @@ pub(super) struct Tally {
 impl Life {
     fn mark(&mut self, reason: MarkReason, around: Surroundings) {
         let mark = self.new_mark(reason, around);
-        self.report(Event::Mark(mark), around);
+        self.report(JobEvent::Mark(mark), around);
     }
 
     fn new_mark(&self, reason: MarkReason, around: Surroundings) -> Mark {
@@ -82,14 +83,14 @@ impl Life {
         let mark = Mark { by, request_id: Some(request_id.clone()), ..self.new_mark(reason, around) };
         // Before the event: acknowledging may be the first thing it does.
         self.waiters.push(Waiter { request_id, caller });
-        if self.apply(Event::Mark(mark), around).is_err() {
+        if self.apply(JobEvent::Mark(mark), around).is_err() {
             // It waits for the answer of the request that came first, if that is not out yet.
             self.acknowledge();
         }
     }
 
     /// A record is durable and published; `moved`: so is its place in `trash/`, if it is a mark's.
-    pub(super) fn committed(&mut self, of: StateName, moved: bool, swept: Swept, around: Surroundings) {
+    pub(super) fn committed(&mut self, of: StateName, moved: bool, swept: SweepCounts, around: Surroundings) {
         let (of_new, marks) =
             (of == StateName::Queued, of == StateName::Marked && self.mark_answer.is_none());
         if of_new {
@@ -112,7 +113,7 @@ impl Life {
         let accepted = CancelReply::Accepted { at: *at };
         self.mark_answer = Some(if moved { accepted } else { CancelReply::HalfDurable });
         self.acknowledge();
-        self.perform(&[Effect::AwaitLastOut, Effect::Sweep], around);
+        self.perform(&[TransitionEffect::AwaitLastOut, TransitionEffect::Sweep], around);
     }
 
     /// Answers everybody who asked for the deletion: the request that made the mark gets its
@@ -189,22 +190,24 @@ impl Life {
         }
     }
 
-    pub(super) fn sweep_done(&mut self, swept: Swept, error: Option<String>, around: Surroundings) {
+    pub(super) fn sweep_done(&mut self, swept: SweepCounts, error: Option<String>, around: Surroundings) {
         self.tally.swept += swept;
         let Some(JobState::Marked(mark)) = self.state() else { return };
         let event = match error {
             Some(error) => {
                 let attempts = mark.failure.as_ref().map_or(0, |failure| failure.attempts) + 1;
-                Event::SweepFailed(SweepFailure { attempts, at: around.now, error })
+                JobEvent::SweepFailed(SweepFailure { attempts, at: around.now, error })
             }
-            None => Event::Swept(Erasure { reason: mark.reason, marked_at: mark.at, gone_at: around.now }),
+            None => {
+                JobEvent::Swept(Tombstone { reason: mark.reason, marked_at: mark.at, gone_at: around.now })
+            }
         };
         self.tally.mark = Some(mark.clone());
         self.report(event, around);
     }
 
     /// Returns the receipt of this job's erasure (P9), without the instant of the last byte.
-    pub(super) fn receipt(&self, record: &JobRecord, erasure: &Erasure) -> Receipt {
+    pub(super) fn receipt(&self, record: &JobRecord, erasure: &Tombstone) -> Receipt {
         let Tally { mark, swept, .. } = &self.tally;
         let failure = mark.as_ref().and_then(|mark| mark.failure.as_ref());
         Receipt {

@@ -1,6 +1,6 @@
 //! The first half of a life: kick-off, plan, parts, the sealed directory, or the failure.
 
-use super::super::{Completion, Effect, Event, FailureReason, JobRecord, JobState, StateName};
+use super::super::{Completion, FailureReason, JobEvent, JobRecord, JobState, StateName, TransitionEffect};
 use super::{Action, Commit, Life, NewJob, PlanShape, Surroundings, Task, Turn};
 
 /// How far an export is.
@@ -37,7 +37,7 @@ impl Life {
                 (self.export.sealed, self.export.files) = (sealed, files);
                 self.start(Task::TakeTurn(Turn::Resume));
             }
-            StateName::Failed => self.perform(&[Effect::SweepPartials], around),
+            StateName::Failed => self.perform(&[TransitionEffect::SweepPartials], around),
             StateName::Marked => {
                 self.tally.resumed = true;
                 self.start(Task::FindMark);
@@ -61,9 +61,9 @@ impl Life {
         self.export.parts = Some(plan.parts);
         match self.name() {
             Some(StateName::Queued) => {
-                self.report(Event::Start { transaction_time: plan.transaction_time }, around);
+                self.report(JobEvent::Start { transaction_time: plan.transaction_time }, around);
             }
-            Some(StateName::Running) => self.perform(&[Effect::RunParts], around),
+            Some(StateName::Running) => self.perform(&[TransitionEffect::RunParts], around),
             _ => {}
         }
     }
@@ -87,7 +87,7 @@ impl Life {
 
     fn check_sealed(&mut self, around: Surroundings) {
         if self.export.parts == Some(self.export.sealed) {
-            self.report(Event::PartsSealed, around);
+            self.report(JobEvent::PartsSealed, around);
         }
     }
 

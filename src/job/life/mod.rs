@@ -17,7 +17,8 @@ use jiff::Timestamp;
 use self::ending::{LastOut, Tally, Waiter};
 use self::export::ExportRun;
 use super::{
-    Effect, Event, Failure, FailureReason, JobId, JobRecord, JobState, Mark, Refusal, StateName, transition,
+    Failure, FailureReason, JobEvent, JobId, JobRecord, JobState, Mark, StateName, TransitionEffect,
+    TransitionRefusal, transition,
 };
 
 pub use action::{
@@ -55,7 +56,7 @@ pub struct Life {
     /// Whether the job has begun to live: it was submitted, recalled or found.
     has_begun: bool,
     /// Effects of the state that follow when the one that is awaited ends.
-    rest: &'static [Effect],
+    rest: &'static [TransitionEffect],
     export: ExportRun,
     waiters: Vec<Waiter>,
     /// The answer to the request that marked the job, once there is one.
@@ -193,7 +194,7 @@ impl Life {
             End::PartRecorded { files } => self.part_recorded(files, around),
             End::JobJsonWritten { of, written } => self.job_json_written(of, written, around),
             End::MovedToReady(moved) => match moved {
-                Ok(completion) => self.report(Event::Completed(completion), around),
+                Ok(completion) => self.report(JobEvent::Completed(completion), around),
                 Err(reason) => self.fail_by(reason, around),
             },
             End::Committed { of, moved, swept } => self.committed(of, moved, swept, around),
@@ -203,7 +204,7 @@ impl Life {
                     self.start(Task::AwaitRetry(swept));
                 }
             }
-            End::RetryDue => self.go_on(StateName::Failed, &[Effect::SweepPartials], around),
+            End::RetryDue => self.go_on(StateName::Failed, &[TransitionEffect::SweepPartials], around),
             End::SweptEarly { swept, refused } => {
                 self.tally.swept += swept;
                 self.last_out.swept_early &= !refused;
@@ -225,8 +226,8 @@ impl Life {
     }
 
     /// Gives an event to `transition` and performs what it asks for.
-    fn apply(&mut self, event: Event, around: Surroundings) -> Result<(), Refusal> {
-        let record = self.record.as_mut().ok_or(Refusal::Stale)?;
+    fn apply(&mut self, event: JobEvent, around: Surroundings) -> Result<(), TransitionRefusal> {
+        let record = self.record.as_mut().ok_or(TransitionRefusal::Stale)?;
         let (state, effects) = transition(&record.state, event)?;
         if state == record.state {
             // The chain of the state goes on; this is beside it.
@@ -246,13 +247,13 @@ impl Life {
     }
 
     /// As `apply`, for news that may come too late, which is no error.
-    fn report(&mut self, event: Event, around: Surroundings) {
+    fn report(&mut self, event: JobEvent, around: Surroundings) {
         // Life has gone on; the news is harmless.
         let _ = self.apply(event, around);
     }
 
     fn fail(&mut self, reason: FailureReason, around: Surroundings) {
-        self.report(Event::Fail(Failure { at: around.now, reason }), around);
+        self.report(JobEvent::Fail(Failure { at: around.now, reason }), around);
     }
 
     /// Fails the job, unless it was told to stop.
@@ -263,38 +264,47 @@ impl Life {
     }
 
     /// Performs effects in order, up to one that is awaited.
-    fn perform(&mut self, mut effects: &'static [Effect], around: Surroundings) {
+    fn perform(&mut self, mut effects: &'static [TransitionEffect], around: Surroundings) {
         while let Some((effect, rest)) = effects.split_first() {
             self.rest = rest;
             match effect {
-                Effect::PauseWriters => self.actions.push(Action::PauseWriters),
-                Effect::StopParts => self.actions.push(Action::StopParts),
-                Effect::Acknowledge => self.acknowledge(),
-                Effect::RunParts => return self.run_parts(around),
-                Effect::Sweep => self.actions.push(Action::Sweep),
-                Effect::AppendReceipt | Effect::Commit | Effect::MoveToTrash | Effect::Publish => {
+                TransitionEffect::PauseWriters => self.actions.push(Action::PauseWriters),
+                TransitionEffect::StopParts => self.actions.push(Action::StopParts),
+                TransitionEffect::Acknowledge => self.acknowledge(),
+                TransitionEffect::RunParts => return self.run_parts(around),
+                TransitionEffect::Sweep => self.actions.push(Action::Sweep),
+                TransitionEffect::AppendReceipt
+                | TransitionEffect::Commit
+                | TransitionEffect::MoveToTrash
+                | TransitionEffect::Publish => {
                     return self.commit(effects);
                 }
-                Effect::AwaitLastOut => return self.await_last_out(around),
-                Effect::WriteJobJson => return self.write_job_json(),
-                Effect::MoveToReady => return self.move_to_ready(),
-                Effect::SweepPartials => return self.start(Task::SweepPartials),
+                TransitionEffect::AwaitLastOut => return self.await_last_out(around),
+                TransitionEffect::WriteJobJson => return self.write_job_json(),
+                TransitionEffect::MoveToReady => return self.move_to_ready(),
+                TransitionEffect::SweepPartials => return self.start(Task::SweepPartials),
             }
             effects = rest;
         }
     }
 
     /// Performs `effects` if the job is still in the state that they belong to.
-    fn go_on(&mut self, of: StateName, effects: &'static [Effect], around: Surroundings) {
+    fn go_on(&mut self, of: StateName, effects: &'static [TransitionEffect], around: Surroundings) {
         if self.name() == Some(of) {
             self.perform(effects, around);
         }
     }
 
     /// The committer performs its effects in their order, for a whole batch; the rest waits for it.
-    fn commit(&mut self, effects: &'static [Effect]) {
-        let is_committers = |effect: &&Effect| {
-            matches!(effect, Effect::AppendReceipt | Effect::Commit | Effect::MoveToTrash | Effect::Publish)
+    fn commit(&mut self, effects: &'static [TransitionEffect]) {
+        let is_committers = |effect: &&TransitionEffect| {
+            matches!(
+                effect,
+                TransitionEffect::AppendReceipt
+                    | TransitionEffect::Commit
+                    | TransitionEffect::MoveToTrash
+                    | TransitionEffect::Publish
+            )
         };
         self.rest = &effects[effects.iter().take_while(is_committers).count()..];
         let is_orphan = std::mem::take(&mut self.tally.is_orphan);

@@ -23,7 +23,7 @@ use serde::{Deserialize, Serialize};
 use super::{EntryOutcome, Store, StoreEntry, StoreError, StoredJob};
 use crate::files::is_full;
 use crate::files::modes::close_modes;
-use crate::hooks::{Fault, Hooks, Step};
+use crate::hooks::{HookFault, HookStep, Hooks};
 use crate::job::{JobId, JobRecord, OutputFile, SealedPart, StateName};
 use crate::receipts::ChainHead;
 use crate::telemetry;
@@ -213,10 +213,10 @@ impl SledStore {
     /// Makes everything that was applied durable: P1 rests on this order.
     fn sync(&mut self) -> Result<(), StoreError> {
         self.db.flush().map_err(failed("flush"))?;
-        self.hooks.reach(Step::LogFlushed);
+        self.hooks.reach(HookStep::LogFlushed);
         let synced = self
             .hooks
-            .fault(Fault::Fsync)
+            .fault(HookFault::Fsync)
             .and_then(|()| telemetry::timed_sync("store", || self.log.sync_data()));
         synced.map_err(io_failed("sync the log"))?;
         // What nobody can open again is not durable, however well it is synced.
@@ -228,7 +228,7 @@ impl SledStore {
             let reason = "its log was removed or replaced".into();
             return Err(StoreError::Failed { operation: "go on", reason });
         }
-        self.hooks.reach(Step::LogSynced);
+        self.hooks.reach(HookStep::LogSynced);
         Ok(())
     }
 
@@ -300,7 +300,7 @@ impl Store for SledStore {
             close_modes(&self.folder).map_err(io_failed("close to others"))?;
         }
         self.db.apply_batch(batch).map_err(failed("apply a batch"))?;
-        self.hooks.reach(Step::BatchApplied);
+        self.hooks.reach(HookStep::BatchApplied);
         self.sync()?;
         Ok(outcomes)
     }

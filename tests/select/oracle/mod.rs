@@ -73,7 +73,7 @@ pub mod time;
 use std::collections::{BTreeMap, BTreeSet};
 
 use evanesce::Kickoff;
-use evanesce::job::{FailureReason, Level, Parameters, Provenances};
+use evanesce::job::{AssociatedData, FailureReason, Level, Parameters};
 use jiff::Timestamp;
 
 use json::Json;
@@ -311,14 +311,14 @@ fn is_young(asked: &Parameters, age: Option<i128>) -> bool {
 fn associated<'r, 'a>(
     exported: &[&Resource<'a>],
     provenances: &[&'r Resource<'a>],
-    which: Provenances,
+    which: AssociatedData,
 ) -> Vec<&'r Resource<'a>> {
     let mut numbers = BTreeSet::new();
     for name in exported.iter().filter_map(|one| one.name()) {
         let about = (0..provenances.len()).filter(|n| provenances[*n].named.contains(&name));
         match which {
-            Provenances::Relevant => numbers.extend(about),
-            Provenances::Latest => numbers.extend(about.max_by_key(|n| (provenances[*n].recorded, *n))),
+            AssociatedData::Relevant => numbers.extend(about),
+            AssociatedData::Latest => numbers.extend(about.max_by_key(|n| (provenances[*n].recorded, *n))),
         }
     }
     numbers.into_iter().map(|n| provenances[n]).collect()

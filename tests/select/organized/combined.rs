@@ -1,7 +1,7 @@
 //! Blocks together with the other parameters: what these do to lines they do in blocks too, and
 //! what is known before of the size holds in each case.
 
-use evanesce::job::Provenances;
+use evanesce::job::AssociatedData;
 
 use super::*;
 
@@ -139,7 +139,7 @@ async fn o_3_k_13_provenances_stand_beside_what_they_are_about_but_not_beside_ot
         provenance("of-nothing", &["Observation/missing"]),
     ];
     let lines_with = [&ALL[..], &[&of_1, &of_x, &of_q, &of_z, &of_nothing]].concat();
-    let parameters = Parameters { provenances: Some(Provenances::Relevant), ..Parameters::default() };
+    let parameters = Parameters { provenances: Some(AssociatedData::Relevant), ..Parameters::default() };
     let kickoff = Kickoff { parameters, ..patient_level() };
     let [p, q, nobody] = ["p", "q", "nobody"].map(header_of);
     let expected = lines(&[

@@ -9,7 +9,7 @@ use std::collections::BTreeSet;
 use std::fmt;
 
 use evanesce::Kickoff;
-use evanesce::job::{Level, Parameters, Provenances};
+use evanesce::job::{AssociatedData, Level, Parameters};
 use jiff::Timestamp;
 use proptest::prelude::*;
 use proptest::sample::{Index, select, subsequence};
@@ -142,7 +142,7 @@ fn kickoff(rich: Rich) -> impl Strategy<Value = Kickoff> {
 }
 
 /// The parameters `patient` and `includeAssociatedData`, and the base URL that clients see.
-fn more() -> impl Strategy<Value = (Vec<String>, Option<Provenances>, String)> {
+fn more() -> impl Strategy<Value = (Vec<String>, Option<AssociatedData>, String)> {
     let patients =
         subsequence(texts::IDS.to_vec(), 1..=3).prop_map(|ids| ids.into_iter().map(String::from).collect());
     let patients = prop_oneof![
@@ -150,7 +150,7 @@ fn more() -> impl Strategy<Value = (Vec<String>, Option<Provenances>, String)> {
         8 => patients,
         1 => Just(vec!["nobody".to_string()]),
     ];
-    let provenances = select(vec![None, None, Some(Provenances::Relevant), Some(Provenances::Latest)]);
+    let provenances = select(vec![None, None, Some(AssociatedData::Relevant), Some(AssociatedData::Latest)]);
     let base_url = select(vec!["", "https://h/r4", "http://localhost:8080/a\"b/r4/default"]);
     (patients, provenances, base_url.prop_map(String::from))
 }

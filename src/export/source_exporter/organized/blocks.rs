@@ -6,7 +6,7 @@ use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD_NO_PAD as BASE64;
 use integer_encoding::VarInt;
 
-use crate::index::Key;
+use crate::index::ResourceKey;
 
 /// A patient's block, by the numbers of the lines that its stage holds.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -14,7 +14,7 @@ pub struct Block {
     /// The line that the patient's id is read from.
     pub name: usize,
     /// The patient, if that line is not its own resource but one that refers to it.
-    pub of: Option<Key>,
+    pub of: Option<ResourceKey>,
     /// Bytes of the block, at the most.
     pub at_most: u64,
     /// The lines that are in the block, in order.

@@ -3,10 +3,10 @@
 
 use serde::Deserialize;
 
-use crate::cancel::{CancelToken, Cancelled};
+use crate::cancel::{CancelToken, TokenFired};
 use crate::fhir::ResourceType;
-use crate::fhir::reference::Bases;
-use crate::index::{Key, each_reference, key};
+use crate::fhir::reference::BaseUrls;
+use crate::index::{ResourceKey, each_reference, key};
 
 const BEFORE: &str =
     r#"{"resourceType":"Parameters","parameter":[{"name":"header","valueReference":{"reference":"#;
@@ -25,7 +25,7 @@ pub fn bytes(name_bytes: u64) -> u64 {
 ///
 /// # Errors
 /// If the token has fired.
-pub fn of_patient(line: &[u8], cancel: &CancelToken) -> Result<Option<Vec<u8>>, Cancelled> {
+pub fn of_patient(line: &[u8], cancel: &CancelToken) -> Result<Option<Vec<u8>>, TokenFired> {
     #[derive(Deserialize)]
     struct Named {
         id: String,
@@ -36,11 +36,11 @@ pub fn of_patient(line: &[u8], cancel: &CancelToken) -> Result<Option<Vec<u8>>, 
 /// The header of the patient that the index knows by `patient`, of a line that refers to it; `None`
 /// if this one does not.
 pub fn referred_to(
-    patient: Key,
+    patient: ResourceKey,
     line: &[u8],
-    bases: &Bases,
+    bases: &BaseUrls,
     cancel: &CancelToken,
-) -> Result<Option<Vec<u8>>, Cancelled> {
+) -> Result<Option<Vec<u8>>, TokenFired> {
     let mut found = None;
     each_reference(line, bases, cancel, |literal| {
         if literal.resource_type == ResourceType::PATIENT && key(literal.key) == patient {
@@ -59,7 +59,7 @@ fn header(id: &str) -> Vec<u8> {
 mod tests {
     use super::*;
 
-    fn text(header: Result<Option<Vec<u8>>, Cancelled>) -> Option<String> {
+    fn text(header: Result<Option<Vec<u8>>, TokenFired>) -> Option<String> {
         header.unwrap().map(|header| String::from_utf8(header).unwrap())
     }
 
@@ -75,7 +75,7 @@ mod tests {
         }
         let cancel = CancelToken::new();
         let patient = key("Patient/p-1");
-        let bases = Bases::new(["https://h"]);
+        let bases = BaseUrls::new(["https://h"]);
         let refers = |line: &str| text(referred_to(patient, line.as_bytes(), &bases, &cancel));
         for line in [
             r#"{"a":[{"reference":"Patient/p-2"},{"reference":"Patient/p-1"}]}"#,

@@ -3,7 +3,7 @@
 use crate::export::source_exporter::line_writer::{LineOptions, LineWriter};
 use crate::export::{CancelToken, ExportError};
 use crate::fhir::ResourceType;
-use crate::index::{Chunk, LineSpan};
+use crate::index::{IndexChunk, LineSpan};
 
 /// Bounds of the lengths of lines on their way out.
 pub struct LineLengths {
@@ -21,7 +21,7 @@ impl LineLengths {
     }
 
     /// Bytes of each resource of a chunk on its way out, with a line feed, at the most.
-    pub fn of(&self, chunk: &Chunk) -> Vec<u64> {
+    pub fn of(&self, chunk: &IndexChunk) -> Vec<u64> {
         let growth = |index: &u8| ResourceType::at(*index).map_or(0, |of_type| self.rules.growth(of_type));
         let spans = chunk.spans().zip(chunk.types());
         let bytes =

@@ -25,7 +25,7 @@ use super::copy::{SourceSlice, damaged};
 use super::line_writer::{LineOptions, LineWriter, PartLines};
 use super::runs::LineRun;
 use crate::export::{CancelToken, ExportError, PartWriter};
-use crate::fhir::reference::Bases;
+use crate::fhir::reference::BaseUrls;
 use crate::fhir::{IssueCode, OperationOutcome, ResourceType, Severity};
 use crate::index::text_of;
 use crate::source::SourceFile;
@@ -163,7 +163,7 @@ impl HeldLines {
     fn write(
         &self,
         block: &Block,
-        bases: &Bases,
+        bases: &BaseUrls,
         rules: &mut LineWriter,
         out: &mut PartWriter,
     ) -> Result<(), ExportError> {

@@ -9,7 +9,7 @@ use super::survey::MOST_BLOCKS;
 use crate::export::source_exporter::provenances::AssociatedProvenances;
 use crate::export::source_exporter::selection::Selection;
 use crate::export::{CancelToken, ExportError};
-use crate::index::{IndexView, Key, SpanPlace};
+use crate::index::{IndexView, ResourceKey, SpanPlace};
 
 /// The number of a patient, where the Provenance is, and its bytes.
 pub type ProvenancePlace = (u32, SpanPlace, u64);
@@ -47,13 +47,13 @@ impl PlacedProvenances {
     }
 
     /// Says that an export that is not organized has a resource of this name.
-    pub fn is_exported(&mut self, name: Key) {
+    pub fn is_exported(&mut self, name: ResourceKey) {
         self.associated.is_exported(name);
     }
 
     /// Places what goes along with a resource of this name in the block of a patient, given by its
     /// number and its name.
-    pub fn place(&mut self, owner: u32, patient: Key, name: Key) {
+    pub fn place(&mut self, owner: u32, patient: ResourceKey, name: ResourceKey) {
         let is_shown = |number: u32| {
             let patients = self.associated.patients(number);
             self.bytes[number as usize].is_some() && (patients.is_empty() || patients.contains(&patient))

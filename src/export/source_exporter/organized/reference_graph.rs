@@ -9,24 +9,24 @@ use rustc_hash::FxHashMap;
 use super::line_lengths::LineLengths;
 use crate::export::source_exporter::selection::Selection;
 use crate::export::{CancelToken, ExportError};
-use crate::index::{IndexView, Key, SpanPlace, keys};
+use crate::index::{IndexView, ResourceKey, SpanPlace, keys};
 
 /// One of them.
 pub struct ReferenceResource {
     /// Where it is.
     pub spot: SpanPlace,
     /// Its name.
-    pub key: Key,
+    pub key: ResourceKey,
     /// Its bytes in a block, at the most.
     pub bytes: u64,
     /// Whether it is exported; if not, it only leads to others.
     has_age: bool,
-    pointers: Vec<Key>,
+    pointers: Vec<ResourceKey>,
 }
 
 /// The reference resources of a source, and what they point to.
 pub struct ReferenceGraph {
-    numbers: FxHashMap<Key, u32>,
+    numbers: FxHashMap<ResourceKey, u32>,
     resources: Vec<ReferenceResource>,
 }
 
@@ -69,7 +69,7 @@ impl ReferenceGraph {
     }
 
     /// The number of the resource of that name.
-    pub fn number(&self, key: Key) -> Option<u32> {
+    pub fn number(&self, key: ResourceKey) -> Option<u32> {
         self.numbers.get(&key).copied()
     }
 

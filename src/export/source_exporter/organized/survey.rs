@@ -11,7 +11,7 @@ use rustc_hash::FxHashMap;
 use super::line_lengths::LineLengths;
 use super::placed_provenances::PlacedProvenances;
 use super::reference_graph::ReferenceGraph;
-use crate::config::References;
+use crate::config::ReferencePolicy;
 use crate::export::source_exporter::SourceOptions;
 use crate::export::source_exporter::context::PlanContext;
 use crate::export::source_exporter::deleted::{self, ToldBundle};
@@ -20,7 +20,9 @@ use crate::export::source_exporter::notes::{self, ExportNote, SelectionTally};
 use crate::export::source_exporter::selection::Selection;
 use crate::export::{CancelToken, ExportError};
 use crate::fhir::ResourceType;
-use crate::index::{Chunk, IndexView, Key, LineSpan, Links, SegmentReader, SpanPlace, keys};
+use crate::index::{
+    ChunkLinks, IndexChunk, IndexView, LineSpan, ResourceKey, SegmentReader, SpanPlace, keys,
+};
 use crate::job::{ExportRequest, Level};
 
 /// Blocks that one resource stands in at the most. A Group names its members and is in the
@@ -31,7 +33,7 @@ pub const MOST_BLOCKS: usize = 100;
 /// A patient, and what is known of its block.
 pub struct Patient {
     /// Its name as the index has it.
-    pub key: Key,
+    pub key: ResourceKey,
     /// The line that its id is read from.
     pub name: SpanPlace,
     /// The length of that line in bytes.
@@ -113,8 +115,8 @@ impl PatientSurvey {
 fn as_blocks(request: &ExportRequest, options: &SourceOptions) -> (ExportRequest, SourceOptions) {
     let mut request = request.clone();
     let references = match (request.level(), options.references) {
-        (Level::Patient | Level::Group { .. }, References::None) => References::None,
-        _ => References::Referenced,
+        (Level::Patient | Level::Group { .. }, ReferencePolicy::None) => ReferencePolicy::None,
+        _ => ReferencePolicy::Referenced,
     };
     if request.kickoff.level == Level::System {
         request.kickoff.level = Level::Patient;
@@ -129,7 +131,7 @@ struct SurveyTaker<'c> {
     bound: LineLengths,
     beside: ReferenceGraph,
     along: Option<PlacedProvenances>,
-    numbers: FxHashMap<Key, u32>,
+    numbers: FxHashMap<ResourceKey, u32>,
     patients: Vec<FoundPatient>,
     lines: Vec<(u32, SpanPlace)>,
     /// Number of the patient, and of a resource that one of its resources points to.
@@ -145,14 +147,14 @@ struct SurveyTaker<'c> {
 
 /// A patient that was found.
 struct FoundPatient {
-    key: Key,
+    key: ResourceKey,
     bytes: u64,
     /// Where its name is, the length of the line, and whether that is its own resource.
     name: Option<(SpanPlace, u64, bool)>,
 }
 
 impl SurveyTaker<'_> {
-    fn number(&mut self, key: Key) -> Option<u32> {
+    fn number(&mut self, key: ResourceKey) -> Option<u32> {
         if !self.selection.is_about(&key) {
             return None;
         }
@@ -169,7 +171,7 @@ impl SurveyTaker<'_> {
         look: &IndexView<'_>,
         plain: &Selection,
         (s, c): (usize, usize),
-        chunk: &Chunk,
+        chunk: &IndexChunk,
         reader: &SegmentReader<'_>,
     ) -> Result<(), ExportError> {
         let links = reader.links(chunk)?;
@@ -225,7 +227,7 @@ impl SurveyTaker<'_> {
     }
 
     /// Notes that a resource names these patients: `own` is its own name, if it may be a Patient.
-    fn name(&mut self, owners: &[u32], spot: SpanPlace, span: LineSpan, own: Option<&Key>) {
+    fn name(&mut self, owners: &[u32], spot: SpanPlace, span: LineSpan, own: Option<&ResourceKey>) {
         for owner in owners {
             let found = &mut self.patients[*owner as usize];
             let is_own = own == Some(&found.key);
@@ -237,7 +239,7 @@ impl SurveyTaker<'_> {
     }
 
     /// Notes what sets of pointers of a chunk's patients point to.
-    fn point(&mut self, links: &Links, mut sets: Vec<(u32, u32)>) -> Result<(), ExportError> {
+    fn point(&mut self, links: &ChunkLinks, mut sets: Vec<(u32, u32)>) -> Result<(), ExportError> {
         self.cancel.sort_once(&mut sets)?;
         for (owner, set) in sets {
             self.cancel.check()?;
@@ -328,7 +330,11 @@ impl SurveyTaker<'_> {
 }
 
 /// The names of a chunk's resources, if there are Patients among them, or if they are wanted anyway.
-fn names(chunk: &Chunk, reader: &SegmentReader<'_>, anyway: bool) -> Result<Vec<Key>, ExportError> {
+fn names(
+    chunk: &IndexChunk,
+    reader: &SegmentReader<'_>,
+    anyway: bool,
+) -> Result<Vec<ResourceKey>, ExportError> {
     if !anyway && !chunk.types().contains(&ResourceType::PATIENT.index()) {
         return Ok(Vec::new());
     }

@@ -11,7 +11,7 @@ use serde_json::{Value, json};
 
 use super::*;
 
-static BASES: LazyLock<Bases> = LazyLock::new(|| Bases::new(["https://h/fhir"]));
+static BASES: LazyLock<BaseUrls> = LazyLock::new(|| BaseUrls::new(["https://h/fhir"]));
 
 fn check(resource: &Value, matching: &[&str], others: &[&str]) {
     let line = resource.to_string();
@@ -55,7 +55,7 @@ fn filters_of_one_type_are_alternatives_and_other_types_are_not_filtered() {
     let named = |name| ResourceType::of(name).unwrap();
     let cancel = CancelToken::new();
     let matches =
-        |name, line: &str| filters.matches(named(name), line.as_bytes(), &Bases::NONE, &cancel).unwrap();
+        |name, line: &str| filters.matches(named(name), line.as_bytes(), &BaseUrls::NONE, &cancel).unwrap();
     assert!(filters.filters(named("Observation")) && !filters.filters(named("Patient")));
     assert!(
         matches("Observation", r#"{"status":"final"}"#) && matches("Observation", r#"{"status":"amended"}"#)
@@ -74,9 +74,9 @@ fn observations(searches: impl IntoIterator<Item = String>) -> TypeFilters {
 fn looks(filters: &TypeFilters, line: &str) -> (u64, u64) {
     let observation = ResourceType::of("Observation").unwrap();
     let cancel = CancelToken::new();
-    assert_eq!(filters.matches(observation, line.as_bytes(), &Bases::NONE, &cancel), Ok(false));
+    assert_eq!(filters.matches(observation, line.as_bytes(), &BaseUrls::NONE, &cancel), Ok(false));
     let fires = CancelToken::at_look(cancel.looks() / 2);
-    assert_eq!(filters.matches(observation, line.as_bytes(), &Bases::NONE, &fires), Err(Cancelled));
+    assert_eq!(filters.matches(observation, line.as_bytes(), &BaseUrls::NONE, &fires), Err(TokenFired));
     (cancel.looks(), fires.looks())
 }
 
@@ -119,9 +119,12 @@ fn a_filter_answers_for_what_it_looks_at_even_if_another_looks_at_what_cannot_be
     let filters = observations(["status=final".into(), "value-quantity=1".into()]);
     let line = r#"{"status":"final","valueQuantity":{"value":1e999}}"#;
     let observation = ResourceType::of("Observation").unwrap();
-    assert_eq!(filters.matches(observation, line.as_bytes(), &Bases::NONE, &CancelToken::new()), Ok(true));
+    assert_eq!(filters.matches(observation, line.as_bytes(), &BaseUrls::NONE, &CancelToken::new()), Ok(true));
     let filters = observations(["status=draft".into(), "value-quantity=1".into()]);
-    assert_eq!(filters.matches(observation, line.as_bytes(), &Bases::NONE, &CancelToken::new()), Ok(false));
+    assert_eq!(
+        filters.matches(observation, line.as_bytes(), &BaseUrls::NONE, &CancelToken::new()),
+        Ok(false)
+    );
 }
 
 #[test]
@@ -133,7 +136,7 @@ fn of_two_sets_of_filters_both_must_be_met_as_far_as_they_are_of_the_type() {
     ]);
     let matches = |name, line: &str| {
         filters
-            .matches(ResourceType::of(name).unwrap(), line.as_bytes(), &Bases::NONE, &CancelToken::new())
+            .matches(ResourceType::of(name).unwrap(), line.as_bytes(), &BaseUrls::NONE, &CancelToken::new())
             .unwrap()
     };
     let coded = |status: &str, code: &str| {
@@ -150,7 +153,7 @@ fn all_parameters_of_all_types_are_accepted() {
         for (code, _) in parameters(resource_type) {
             let text = format!("{}?{code}:missing=true", resource_type.as_str());
             let filter = TypeFilter::parse(&text).unwrap();
-            assert_eq!(filter.matches(b"{}", &Bases::NONE), code != "deceased", "{text}");
+            assert_eq!(filter.matches(b"{}", &BaseUrls::NONE), code != "deceased", "{text}");
         }
     }
 }
@@ -199,7 +202,7 @@ proptest! {
     ) {
         if let Ok(filter) = TypeFilter::parse(&format!("{name}={value}")) {
             filter.matches(line.as_bytes(), &BASES);
-            filter.matches(line.as_bytes(), &Bases::NONE);
+            filter.matches(line.as_bytes(), &BaseUrls::NONE);
         }
     }
 }
