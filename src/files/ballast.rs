@@ -1,7 +1,6 @@
-//! Preallocated files that are given up when there is no room: a deletion needs a little room in
-//! the store before it frees a lot. The ballast keeps deletions going while the server runs; the
-//! reserve, which also holds inodes, is for a start without room and for a rename that a quota
-//! refuses.
+//! Preallocated files that are released when the disk is full, because a deletion needs a little room
+//! in the store before it frees a lot. The ballast keeps deletions going while the server runs. The
+//! reserve, which also holds inodes, is for a start without room and for a rename that a quota refuses.
 
 use std::io;
 
@@ -15,21 +14,21 @@ pub const BALLAST_BYTES: u64 = 64 << 20;
 
 const BALLAST: &str = "ballast";
 
-/// Several files: where inodes are short, each gives one back.
+/// Where inodes are short, each file gives one back.
 const RESERVE: [&str; 4] = ["ballast.1", "ballast.2", "ballast.3", "ballast.4"];
 
 /// Size of each file of the reserve in bytes.
 const RESERVE_FILE_BYTES: u64 = 1 << 20;
 
-/// Bytes that must be free before the reserve is made: deletions may be living on them.
+/// Bytes that must be free before the reserve is made, because deletions may need them.
 pub const RESERVE_NEEDS_BYTES: u64 = 32 << 20;
 
-/// Removes the ballast; true if there was one.
+/// Removes the ballast. Returns whether there was one.
 pub fn release(root: &Dir) -> io::Result<bool> {
     remove(root, BALLAST)
 }
 
-/// Removes the reserve; true if there was something of it.
+/// Removes the reserve. Returns whether there was any of it.
 pub fn release_reserve(root: &Dir) -> io::Result<bool> {
     RESERVE.iter().try_fold(false, |released, name| Ok(released | remove(root, name)?))
 }
@@ -42,19 +41,19 @@ fn remove(root: &Dir, name: &str) -> io::Result<bool> {
     }
 }
 
-/// Whether the ballast is whole. One that is only begun is removed.
+/// Returns whether the ballast is whole. A partial one is removed.
 pub fn is_whole(root: &Dir) -> io::Result<bool> {
     check(root, BALLAST, BALLAST_BYTES)
 }
 
-/// Makes the ballast, which is missing.
+/// Creates the missing ballast.
 pub fn make(root: &Dir, hooks: &Hooks) -> io::Result<()> {
     allocate(root, BALLAST, BALLAST_BYTES, || hooks.reach(HookStep::BallastMade))?;
     hooks.reach(HookStep::BallastRestored);
     Ok(())
 }
 
-/// Makes what is missing of the reserve.
+/// Creates what is missing of the reserve.
 pub fn make_reserve(root: &Dir) -> io::Result<()> {
     for name in RESERVE {
         if !check(root, name, RESERVE_FILE_BYTES)? {
@@ -64,12 +63,12 @@ pub fn make_reserve(root: &Dir) -> io::Result<()> {
     Ok(())
 }
 
-/// Whether all of the reserve is there.
+/// Returns whether the reserve is whole.
 pub fn has_reserve(root: &Dir) -> io::Result<bool> {
     RESERVE.iter().try_fold(true, |whole, name| Ok(whole && check(root, name, RESERVE_FILE_BYTES)?))
 }
 
-/// Its blocks tell, not its length: a process may have been killed while it made it.
+/// Looks at allocated blocks, not the length: a process may have been killed while making it.
 fn check(root: &Dir, name: &str, bytes: u64) -> io::Result<bool> {
     match rustix::fs::statat(root, name, AtFlags::SYMLINK_NOFOLLOW) {
         Ok(stat) if u64::try_from(stat.st_blocks).unwrap_or(0) * 512 >= bytes => Ok(true),

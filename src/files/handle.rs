@@ -1,5 +1,5 @@
-//! Directory handles: opened by a name in their parent, following no link, fit to be synced; and
-//! what stands in a directory.
+//! Directory handles, opened by name in their parent without following links, so that they can be
+//! synced; and the names in a directory.
 
 use std::fs::File;
 use std::io;
@@ -17,13 +17,13 @@ pub fn open_dir(parent: &Dir, name: &str) -> io::Result<Dir> {
     Ok(Dir::from_std_file(File::from(fd)))
 }
 
-/// Makes a directory for its owner only.
+/// Creates a directory for its owner only.
 pub fn make_dir(parent: &Dir, name: &str) -> io::Result<()> {
     Ok(rustix::fs::mkdirat(parent, name, Mode::RWXU)?)
 }
 
-/// The names in a directory, and whether each is that of a directory. A name that is not UTF-8 is
-/// none of ours and is shown lossily.
+/// Lists the names in a directory, and whether each is a directory. A name that is not UTF-8 is not
+/// ours and is converted lossily.
 pub fn names(dir: &Dir) -> io::Result<Vec<(String, bool)>> {
     let mut names = Vec::new();
     for entry in dir.entries()? {
@@ -37,7 +37,7 @@ pub fn names(dir: &Dir) -> io::Result<Vec<(String, bool)>> {
     Ok(names)
 }
 
-/// Whether a name is that of a directory; of one that is not there it is not.
+/// Returns whether a name is that of a directory. A missing name is not.
 pub fn is_dir(parent: &Dir, name: impl rustix::path::Arg) -> io::Result<bool> {
     match rustix::fs::statat(parent, name, AtFlags::SYMLINK_NOFOLLOW) {
         Ok(stat) => Ok(FileType::from_raw_mode(stat.st_mode) == FileType::Directory),

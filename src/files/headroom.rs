@@ -1,6 +1,6 @@
-//! How much room there is, and who may take it. What the file system says is free is not all: a
-//! quota may be nearer (EDQUOT), of which only an attempt tells. While one is used up, exports write
-//! nothing until the ballast is whole again: what it gave back is for deletions.
+//! How much room there is, and who may take it. The file system's free space is not the only limit: a
+//! quota (EDQUOT) may be nearer, which only an attempt shows. While one is used up, exports write
+//! nothing until the ballast is whole again, because what it released is for deletions.
 
 use std::io;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -13,47 +13,48 @@ use super::ballast::{self, BALLAST_BYTES, RESERVE_NEEDS_BYTES};
 use super::{CommitRoom, is_full};
 use crate::hooks::{HookFault, HookStep, Hooks};
 
-/// Bytes that exports leave free: commits, receipts and so deletions need a little, and would
-/// else have to live on the ballast that is for disks which others fill.
+/// Bytes that exports leave free for commits and receipts, and so for deletions. The ballast is for
+/// disks that others fill.
 const LEFT_BYTES: u64 = 32 << 20;
 
-/// Inodes that are left alone: a start needs some of them.
+/// Inodes that exports leave free, because a start needs some.
 const FEW_INODES: u64 = 16;
 
-/// An attempt is made this often at the most: what it took is given back, but some file
-/// systems (btrfs) use it again only after their next transaction.
+/// The least time between two attempts. What an attempt took is given back, but some file systems
+/// (btrfs) reuse it only after their next transaction.
 const ATTEMPT_EVERY: Duration = Duration::from_millis(100);
 
-/// The room of one data directory.
+/// The free space of one data directory.
 pub struct Headroom {
     root: Dir,
     hooks: Hooks,
-    /// Whether a quota is used up that the file system does not tell of.
+    /// Whether a quota is used up, which the file system does not report.
     short: AtomicBool,
-    /// When an attempt succeeded last.
+    /// When the last successful attempt was made.
     attempted: Mutex<Option<Instant>>,
 }
 
 impl Headroom {
-    /// Of the data directory with this handle.
+    /// Creates the view of the data directory with this handle.
     pub fn new(root: Dir, hooks: Hooks) -> Self {
         Self { root, hooks, short: AtomicBool::new(false), attempted: Mutex::new(None) }
     }
 
-    /// Bytes free, as far as the file system tells; 0 while a quota is used up.
+    /// Returns the free bytes that the file system reports, or 0 while a quota is used up.
     pub fn free_bytes(&self) -> io::Result<u64> {
         let free = self.measure()?;
         Ok(if self.short.load(Ordering::Acquire) { 0 } else { free })
     }
 
-    /// Whether an export may write so many bytes. If nobody can tell, the write itself will.
+    /// Returns whether an export may write so many bytes. If that is unknown, the write itself will
+    /// tell.
     pub fn admits(&self, bytes: u64) -> bool {
         !self.short.load(Ordering::Acquire)
             && free_of(&self.root).map_or(true, |free| free >= LEFT_BYTES.saturating_add(bytes))
     }
 
-    /// Takes note of an error of a write: a quota that is used up leaves nothing for deletions, so
-    /// the ballast goes at once.
+    /// Notes the error of a write. A used-up quota leaves nothing for deletions, so the ballast is
+    /// released at once.
     pub fn note(&self, error: &io::Error) {
         if error.kind() == io::ErrorKind::QuotaExceeded {
             match self.give_up(ballast::release) {
@@ -66,7 +67,7 @@ impl Headroom {
         }
     }
 
-    /// Sees to it that `needed` bytes are free, if the ballast can do that.
+    /// Releases the ballast if fewer than `needed` bytes are free.
     pub fn make(&self, needed: u64) -> io::Result<CommitRoom> {
         if self.has(needed)? {
             return Ok(CommitRoom::There);
@@ -76,14 +77,13 @@ impl Headroom {
         Ok(if released { CommitRoom::Made } else { CommitRoom::None })
     }
 
-    /// Gives up the ballast and the reserve; false if there is nothing of them.
+    /// Releases the ballast and the reserve. Returns false if there was nothing to release.
     pub fn give_up_all(&self) -> io::Result<bool> {
         let ballast = self.give_up(ballast::release)?;
         Ok(self.give_up(ballast::release_reserve)? || ballast)
     }
 
-    /// Whether the file system is full is seen by everybody; that a quota is used up is
-    /// remembered.
+    /// Remembers that a quota is used up. That the file system is full, everybody sees.
     fn give_up(&self, release: impl FnOnce(&Dir) -> io::Result<bool>) -> io::Result<bool> {
         if free_of(&self.root).is_ok_and(|free| free >= LEFT_BYTES) {
             self.short.store(true, Ordering::Release);
@@ -91,7 +91,7 @@ impl Headroom {
         release(&self.root)
     }
 
-    /// Makes reserve and ballast again if they are missing and there is room for them twice over.
+    /// Restores missing reserve and ballast if there is room for twice their size.
     pub fn restore(&self) -> io::Result<()> {
         let free = free_of(&self.root)?;
         if has_few_inodes(&self.root)? {
@@ -122,7 +122,7 @@ impl Headroom {
         free_of(&self.root)
     }
 
-    /// Whether so many bytes are free and can be had.
+    /// Returns whether so many bytes are free and can be allocated.
     fn has(&self, bytes: u64) -> io::Result<bool> {
         if self.measure()? < bytes {
             return Ok(false);
@@ -135,21 +135,21 @@ impl Headroom {
         Ok(attempted.is_some())
     }
 
-    /// Allocates so many bytes in a file without a name and gives them back; false only if that
-    /// fails for want of room.
+    /// Allocates so many bytes in an unnamed file and frees them. Returns false only if there was no
+    /// room.
     fn can_allocate(&self, bytes: u64) -> bool {
         let attempt = attempt(&self.root, bytes);
         !attempt.is_err_and(|error| is_full(&error) && error.kind() != io::ErrorKind::FileTooLarge)
     }
 }
 
-/// Bytes free for an unprivileged process on the file system of the data directory.
+/// Returns the bytes free for an unprivileged process on the data directory's file system.
 fn free_of(root: &Dir) -> io::Result<u64> {
     let stat = rustix::fs::fstatvfs(root)?;
     Ok(stat.f_bavail * stat.f_frsize)
 }
 
-/// Whether the file system has inodes for a few more files only; some do not count them.
+/// Returns whether the file system has inodes for only a few more files. Some do not count them.
 fn has_few_inodes(root: &Dir) -> io::Result<bool> {
     let stat = rustix::fs::fstatvfs(root)?;
     Ok(stat.f_files > 0 && stat.f_favail < FEW_INODES)

@@ -1,4 +1,4 @@
-//! Where things stand in the data directory. The place of a job's directory says its state.
+//! The layout of the data directory. The place of a job's directory is its state.
 
 use std::fmt;
 
@@ -6,14 +6,14 @@ use uuid::Uuid;
 
 use crate::job::JobId;
 
-/// Where a job's directory can stand.
+/// The folders that hold the directories of jobs.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum DirPlace {
     /// Being written.
     Building,
-    /// Sealed; files are served from here.
+    /// Sealed. Files are served from here.
     Ready,
-    /// On its way out; nothing is ever served from here.
+    /// On its way out. Nothing is ever served from here.
     Trash,
 }
 
@@ -21,7 +21,7 @@ impl DirPlace {
     /// All places.
     pub const ALL: [Self; 3] = [Self::Building, Self::Ready, Self::Trash];
 
-    /// The name of the folder in the data directory.
+    /// Returns the name of the folder in the data directory.
     pub fn name(self) -> &'static str {
         match self {
             Self::Building => "building",
@@ -34,11 +34,11 @@ impl DirPlace {
 /// One directory of a job. In `trash/` a job may have several: `<job>`, `<job>.1` and so on.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct JobDirectory {
-    /// Where it stands.
+    /// The folder that it is in.
     pub place: DirPlace,
-    /// Its name there.
+    /// Its name in that folder.
     pub name: String,
-    /// Whose it is.
+    /// The job that it belongs to.
     pub job: JobId,
 }
 
@@ -48,15 +48,15 @@ impl fmt::Display for JobDirectory {
     }
 }
 
-/// A new name for an output file: `<UPPER-UUID>_<Type>.ndjson` (G-1).
+/// Returns a new name for an output file: `<UPPER-UUID>_<Type>.ndjson` (G-1).
 pub fn output_name(resource_type: &str) -> String {
     let mut buffer = Uuid::encode_buffer();
     let uuid = Uuid::new_v4().hyphenated().encode_upper(&mut buffer).to_owned();
     format!("{uuid}_{resource_type}.ndjson")
 }
 
-/// The job whose directory in `place` has this name, if it is one of ours.
-/// In `trash/` a second directory of the same job is called `<job>.<n>`.
+/// Parses the name of a directory in `place`, and returns its job if the name is one of ours. In
+/// `trash/` a second directory of the same job is called `<job>.<n>`.
 pub fn job_of(place: DirPlace, name: &str) -> Option<JobId> {
     if let Ok(job) = name.parse() {
         return Some(job);

@@ -1,4 +1,4 @@
-//! Job directories on a local file system, by directory handles (openat, renameat, unlinkat).
+//! Job directories on a local file system, through directory handles (openat, renameat, unlinkat).
 
 use std::collections::{HashMap, HashSet};
 use std::fs::File;
@@ -23,23 +23,23 @@ use crate::erase::Warrant;
 use crate::hooks::{HookFault, HookStep, Hooks};
 use crate::job::{ExportRequest, JobId};
 
-/// The operation of every look at free space.
+/// The operation name of each query of free space.
 const MEASURE: &str = "measure free space of";
 
-/// The data directory on a local file system.
+/// A data directory on a local file system.
 pub struct LocalFiles {
     building: Dir,
     ready: Dir,
     trash: Dir,
-    /// Names in `trash/` whose number does not follow on another one's, by the last inventory.
+    /// Names in `trash/` whose numbers do not follow on from another, as of the last inventory.
     stray: Mutex<HashMap<JobId, Vec<String>>>,
     headroom: Arc<Headroom>,
     hooks: Hooks,
 }
 
 impl LocalFiles {
-    /// Opens the data directory, making it and its places as needed (0700). All places must
-    /// be on one device, or renames would not be atomic.
+    /// Opens the data directory and creates what is missing of it (0700). Fails if its places are not
+    /// on one device, where renames would not be atomic.
     pub fn open(data_dir: &Path, hooks: Hooks) -> Result<Self, FilesError> {
         let fail = |operation| FilesError::new(operation, data_dir.display().to_string());
         let make_root = || {
@@ -95,15 +95,14 @@ impl LocalFiles {
         LocalDir::new(dir, job, self.headroom.clone(), self.hooks.clone())
     }
 
-    /// Makes the names in places durable.
+    /// Syncs the names in places.
     fn sync_all(&self, places: &[DirPlace]) -> Result<(), FilesError> {
         places.iter().try_for_each(|place| self.sync(*place))
     }
 
-    /// Renames the job's directory to a free name in `trash/` and tells where it was, if it was
-    /// anywhere. A completion may rename it from `building/` to `ready/` meanwhile, never
-    /// back: so `building/` is tried first. What is no directory was not made by this server and
-    /// stays where it is (P6).
+    /// Renames the job's directory to a free name in `trash/` and returns where it was, if it existed.
+    /// `building/` is tried first, because a completion may rename it to `ready/` meanwhile, and never
+    /// back. What is not a directory was not made by this server and stays where it is (P6).
     fn rename_to_trash(&self, job: JobId) -> io::Result<Option<DirPlace>> {
         self.hooks.fault(HookFault::Rename)?;
         let from = job.to_string();
@@ -135,9 +134,9 @@ impl LocalFiles {
         Ok(None)
     }
 
-    /// As [`rename_to_trash`](Self::rename_to_trash). What cannot be renamed (it is a mount point, of
-    /// another layer of an overlay, immutable) gets an empty directory of its name in `trash/`: that
-    /// is as good a witness (P1), and lets a sweep erase the job where it stands.
+    /// As [`rename_to_trash`](Self::rename_to_trash). If the directory cannot be renamed (a mount
+    /// point, a lower layer of an overlay, immutable), makes an empty one of its name in `trash/`. That
+    /// is as good a witness (P1), and lets a sweep erase the job in place.
     fn mark_on_disk(&self, job: JobId) -> Result<Option<DirPlace>, FilesError> {
         let name = job.to_string();
         let error = match self.rename_to_trash(job) {
@@ -166,7 +165,7 @@ impl LocalFiles {
         }
     }
 
-    /// Makes a directory of this name in `trash/`, unless there is one; a stranger's file stays.
+    /// Creates a directory of this name in `trash/`, unless there is one. A stranger's file stays.
     fn stand_in(&self, name: &str) -> io::Result<()> {
         for n in 0.. {
             let name = if n == 0 { name.to_owned() } else { format!("{name}.{n}") };
@@ -179,10 +178,10 @@ impl LocalFiles {
         Ok(())
     }
 
-    /// Names of a job's directories in `trash/`: `<job>`, `<job>.1` and so on without a gap,
-    /// the last one first. Removed in this order they never have one, whenever a sweep ends;
-    /// so nobody need list a `trash/` that thousands of jobs may be in. What others have numbered
-    /// is known from the last inventory.
+    /// Returns the names of a job's directories in `trash/`: `<job>`, `<job>.1` and so on without a
+    /// gap, the last one first. Removed in this order they never leave a gap, whenever a sweep ends, so
+    /// nobody needs to list a `trash/` that may hold thousands of jobs. Names with other numbers are
+    /// known from the last inventory.
     fn trash_names(&self, job: JobId) -> io::Result<Vec<String>> {
         let mut names = Vec::new();
         for n in 0.. {
@@ -202,7 +201,7 @@ impl LocalFiles {
         Ok(names)
     }
 
-    /// Notes the directories in `trash/` that [`Self::trash_names`] would not come to.
+    /// Notes the directories in `trash/` that [`Self::trash_names`] would miss.
     fn note_strays(&self, names: &HashSet<String>) {
         let mut stray: HashMap<JobId, Vec<String>> = HashMap::new();
         for name in names {
@@ -221,7 +220,7 @@ impl LocalFiles {
     }
 }
 
-/// Where a job stands that is not deleted, in the order of its life.
+/// The places of a job that is not deleted, in the order of its life.
 const LIVE: [DirPlace; 2] = [DirPlace::Building, DirPlace::Ready];
 
 impl Files for LocalFiles {

@@ -1,5 +1,5 @@
-//! One job's directory on a local file system, by its handle: the files in it are made, read
-//! and removed by their names in it, never by a path.
+//! One job's directory on a local file system. Its files are created, read and removed by their names
+//! relative to its handle, never by a path.
 
 use std::ffi::{OsStr, OsString};
 use std::fs::File;
@@ -19,18 +19,18 @@ use crate::job::JobId;
 use crate::plain_file::{self, LinkPolicy};
 use crate::telemetry;
 
-/// Makes the names in a directory durable.
+/// Syncs the names in a directory.
 pub fn sync_dir(dir: &Dir, hooks: &Hooks) -> io::Result<()> {
     hooks.fault(HookFault::Fsync)?;
     Ok(telemetry::timed_sync("directory", || rustix::fs::fsync(dir))?)
 }
 
-/// Fails if the warrant is another job's.
+/// Fails if the warrant is for another job.
 pub fn check_warrant(warrant: &Warrant, job: JobId) -> io::Result<()> {
     if warrant.job() == job {
         return Ok(());
     }
-    Err(io::Error::new(io::ErrorKind::PermissionDenied, "the warrant is another job's"))
+    Err(io::Error::new(io::ErrorKind::PermissionDenied, "the warrant is for another job"))
 }
 
 /// A handle on one job's directory.
@@ -128,7 +128,7 @@ impl ExportDir for LocalDir {
             if is_file && u64::try_from(stat.st_size) == Ok(bytes) {
                 return Ok(());
             }
-            let is = if is_file { format!("has {} bytes", stat.st_size) } else { "is no file".into() };
+            let is = if is_file { format!("has {} bytes", stat.st_size) } else { "is not a file".into() };
             Err(io::Error::new(io::ErrorKind::InvalidData, format!("{is}, should have {bytes} bytes")))
         };
         check().map_err(self.fail("check", name))
@@ -181,18 +181,18 @@ struct LocalSink {
     name: String,
     headroom: Arc<Headroom>,
     hooks: Hooks,
-    /// Bytes written, and those whose way to the disk was begun.
+    /// Bytes written, and bytes whose write-back has begun.
     written: u64,
     begun: u64,
 }
 
-/// Bytes whose way to the disk is begun at once: the fsync at the end has little left to do.
+/// Bytes whose write-back is begun at once, so that the final fsync has little left to do.
 const WRITE_BEHIND: u64 = 8 << 20;
 
 impl LocalSink {
-    /// Has the kernel begin to write what is dirty. There is no safe call for
-    /// `sync_file_range`; the advice that pages are not needed begins their write-back first,
-    /// and leaves those alone that are on their way.
+    /// Makes the kernel begin to write back dirty pages. `sync_file_range` has no safe binding;
+    /// advising that pages are not needed begins their write-back and leaves those alone that are on
+    /// their way.
     fn write_behind(&mut self) {
         if let Some(length) = NonZeroU64::new(self.written - self.begun).filter(|l| l.get() >= WRITE_BEHIND) {
             // Only a hint: the fsync tells what became of the bytes.

@@ -32,7 +32,7 @@ pub use local::LocalFiles;
 pub use output::OpenOutput;
 pub use read_at::ReadAt;
 
-/// What could not be done, on what; names are relative to the data directory.
+/// An operation on the data directory that failed. Names are relative to the data directory.
 #[derive(Debug, thiserror::Error)]
 #[error("{operation} {name}: {source}")]
 pub struct FilesError {
@@ -41,8 +41,8 @@ pub struct FilesError {
     source: io::Error,
 }
 
-/// Whether something cannot be written for want of room: the file system is full (ENOSPC), a quota
-/// is used up (EDQUOT), or the file would be larger than any file may be (EFBIG).
+/// Returns whether a write failed for want of room: the file system is full (ENOSPC), a quota is used
+/// up (EDQUOT), or the file would be larger than any file may be (EFBIG).
 pub(crate) fn is_full(error: &io::Error) -> bool {
     match error.kind() {
         io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => true,
@@ -52,7 +52,7 @@ pub(crate) fn is_full(error: &io::Error) -> bool {
     }
 }
 
-/// The operation of every fsync of a directory.
+/// The operation name of each directory fsync.
 const SYNC: &str = "sync directory";
 
 impl FilesError {
@@ -61,63 +61,63 @@ impl FilesError {
         move |source| Self { operation, name, source }
     }
 
-    /// The error of a sweep of this directory. Names in it may be anybody's, so they are not told
-    /// (P12); a failed fsync stays one.
+    /// Returns the error as that of a sweep of this directory. Names in it may be anybody's, so they
+    /// are left out (P12). A failed fsync stays one.
     pub(crate) fn in_sweep(self, directory: &JobDirectory) -> Self {
         if self.is_sync() { self } else { Self::new("sweep", directory.to_string())(self.source) }
     }
 
-    /// The error of a directory that was not empty however often it was emptied.
+    /// Creates the error of a directory that is never empty, however often it is emptied.
     pub(crate) fn not_empty(directory: &JobDirectory) -> Self {
         Self::new("sweep", directory.to_string())(io::ErrorKind::DirectoryNotEmpty.into())
     }
 
-    /// Whether there is no room left.
+    /// Returns whether there is no room left.
     pub fn is_full(&self) -> bool {
         is_full(&self.source)
     }
 
-    /// Whether a document is longer than [`DocumentKind::max_bytes`].
+    /// Returns whether a document is longer than [`DocumentKind::max_bytes`].
     pub fn is_too_large(&self) -> bool {
         self.source.kind() == io::ErrorKind::FileTooLarge && !self.is_full()
     }
 
-    /// Whether it is a failed fsync: what is on disk is not known, and trying again would lie.
+    /// Returns whether an fsync failed. What is on disk is then unknown, and a retry would lie.
     pub fn is_sync(&self) -> bool {
         self.operation == SYNC
     }
 
-    /// The system's name of the error, such as `EACCES`; `other` if the system did not say.
+    /// Returns the system's name of the error, such as `EACCES`, or `other` if it has none.
     pub fn errno(&self) -> String {
         let errno = self.source.raw_os_error().map(nix::errno::Errno::from_raw);
         errno.map_or_else(|| "other".into(), |errno| format!("{errno:?}"))
     }
 
-    /// Whether the name is not there, or is that of something else than a directory where one was
-    /// to be opened: then it is none that the server made.
+    /// Returns whether the name is missing, or should be a directory and is not. The server did not
+    /// make such a name.
     pub fn is_missing(&self) -> bool {
         matches!(self.source.kind(), io::ErrorKind::NotFound | io::ErrorKind::NotADirectory)
     }
 
-    /// Whether something else stands in a file's place, or more than such a file may have.
+    /// Returns whether something else stands in a file's place, or the file is too long to be ours.
     pub fn is_strange(&self) -> bool {
         plain_file::is_strange(&self.source)
     }
 }
 
-/// The documents beside the output files of a job's directory.
+/// The kinds of documents beside the output files in a job's directory.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum DocumentKind {
     /// The kick-off's parameters (P12).
     Request,
-    /// The plan: a resume never plans again.
+    /// The plan. A resumed job never plans again.
     Plan,
-    /// What the record is going to say.
+    /// The content of the record to come.
     Job,
 }
 
 impl DocumentKind {
-    /// The file's name.
+    /// Returns the file's name.
     pub fn name(self) -> &'static str {
         match self {
             Self::Request => "request.json",
@@ -126,8 +126,8 @@ impl DocumentKind {
         }
     }
 
-    /// The most bytes that are written or read of it (P13): a start does not fail for want of
-    /// memory, whatever stands in a directory. A request has less
+    /// Returns the most bytes that are written or read (P13), so that a start never runs out of memory,
+    /// whatever stands in a directory. A request has a lower bound of its own
     /// ([`bounds`](crate::job::bounds)); a plan and a job grow with the export.
     pub fn max_bytes(self) -> u64 {
         match self {
@@ -136,10 +136,10 @@ impl DocumentKind {
         }
     }
 
-    /// The content of the document; it is made no further than to its bound.
+    /// Serializes the document's content, up to its bound.
     ///
     /// # Errors
-    /// If it would be longer ([`FilesError::is_too_large`]).
+    /// Fails if the content is longer than the bound ([`FilesError::is_too_large`]).
     pub fn content(self, value: &impl Serialize) -> Result<Vec<u8>, FilesError> {
         let mut bounded = BoundedText { content: Vec::new(), left: self.max_bytes() };
         serde_json::to_writer(&mut bounded, value).map_err(|error| {
@@ -150,7 +150,7 @@ impl DocumentKind {
     }
 }
 
-/// Text that may not become longer than it has bytes left.
+/// A buffer that refuses to grow beyond its bound.
 struct BoundedText {
     content: Vec<u8>,
     left: u64,
@@ -171,24 +171,24 @@ impl io::Write for BoundedText {
 /// Whether there is room for a commit.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum CommitRoom {
-    /// There is.
+    /// There was room.
     There,
-    /// There is now: the ballast was given up.
+    /// There is room now, because the ballast was released.
     Made,
-    /// There is not, and no ballast any more.
+    /// There is no room, and no ballast left.
     None,
 }
 
-/// What became of an attempt to remove a directory.
+/// The outcome of removing a directory.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum RemoveOutcome {
-    /// It is gone, or was gone already.
+    /// The directory is gone, or was gone before.
     Removed,
-    /// There is a name in it.
+    /// The directory contains a name.
     NotEmpty,
 }
 
-/// What stands on disk: job directories by place, and names that are not ours.
+/// What is on disk: job directories by place, and names that are not ours.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 #[allow(unnameable_types, reason = "only converted into what is public")]
 pub struct DiskInventory {
@@ -198,7 +198,8 @@ pub struct DiskInventory {
     pub ready: Vec<JobId>,
     /// Jobs in `trash/`, each once.
     pub trash: Vec<JobId>,
-    /// Names that this server did not make, relative to the data directory; reported, never removed.
+    /// Names that this server did not make, relative to the data directory. They are reported and never
+    /// removed.
     pub strangers: Vec<String>,
 }
 
@@ -208,84 +209,85 @@ pub trait Files: Send + Sync {
     /// Makes `building/<job>/` with `request.json` in it.
     fn create(&self, job: JobId, request: &ExportRequest) -> Result<Arc<dyn ExportDir>, FilesError>;
 
-    /// A handle on the job's directory. It goes on to mean that directory wherever it is
-    /// renamed to; once the directory is removed every use of the handle fails (P3).
+    /// Opens the job's directory. The handle follows the directory through renames; once the directory
+    /// is removed, every use of the handle fails (P3).
     fn open(&self, job: JobId, place: DirPlace) -> Result<Arc<dyn ExportDir>, FilesError>;
 
     /// Renames `building/<job>` to `ready/<job>`.
     fn move_to_ready(&self, job: JobId) -> Result<(), FilesError>;
 
-    /// Renames each job's directory, wherever it is, to `trash/`; the jobs share the fsyncs. One
-    /// that cannot be renamed gets an empty directory there, which says the same of it.
-    /// A job without a directory is no error. The outer `Err` means that the last step, the fsyncs,
-    /// failed: then nothing is known and the process must end.
+    /// Renames each job's directory, wherever it is, to `trash/`. The jobs share the fsyncs. For a
+    /// directory that cannot be renamed, an empty one is made in `trash/`, which marks the job as well.
+    /// A job without a directory is not an error. The outer `Err` means that the fsyncs, the last step,
+    /// failed: nothing is known then, and the process must end.
     fn move_to_trash(&self, jobs: &[JobId]) -> Result<Vec<Result<(), FilesError>>, FilesError>;
 
-    /// The job's directories in a place, by their names. In `trash/` there may be several; the one
-    /// that bears the job's own name comes last.
+    /// Lists the job's directories in a place. In `trash/` there may be several; the one with the job's
+    /// own name comes last.
     fn directories(&self, job: JobId, place: DirPlace) -> Result<Vec<JobDirectory>, FilesError>;
 
-    /// A handle on one of these directories, as [`open`](Self::open).
+    /// Opens one of these directories, as [`open`](Self::open) does.
     fn open_directory(&self, directory: &JobDirectory) -> Result<Arc<dyn ExportDir>, FilesError>;
 
-    /// Removes a directory that has become empty. Not durable before [`sync`](Self::sync). Fails
-    /// if the warrant is another job's.
+    /// Removes an empty directory. Durable after [`sync`](Self::sync). Fails if the warrant is for
+    /// another job.
     fn remove_directory(
         &self,
         warrant: &Warrant,
         directory: &JobDirectory,
     ) -> Result<RemoveOutcome, FilesError>;
 
-    /// Makes the names in a place durable.
+    /// Syncs the names in a place.
     fn sync(&self, place: DirPlace) -> Result<(), FilesError>;
 
-    /// What stands on disk now.
+    /// Returns what is on disk now.
     fn inventory(&self) -> Result<DiskInventory, FilesError>;
 
-    /// Bytes free for this server; 0 if a quota is used up, of which nobody else can tell.
+    /// Returns the bytes free for this server. It is 0 while a quota is used up, which the file system
+    /// does not report.
     fn free_bytes(&self) -> Result<u64, FilesError>;
 
-    /// Gives the ballast's space back to the file system if less than `needed` bytes are
-    /// free or a quota leaves less, so that a deletion can always be recorded.
+    /// Releases the ballast if fewer than `needed` bytes are free or a quota leaves less, so that a
+    /// deletion can always be recorded.
     fn release_ballast(&self, needed: u64) -> Result<CommitRoom, FilesError>;
 
-    /// Gives up the ballast and the reserve: a start, or a rename, has no other room. False if
-    /// there is nothing of them.
+    /// Releases the ballast and the reserve, for a start or a rename that has no other room. Returns
+    /// false if there was nothing to release.
     fn release_all(&self) -> Result<bool, FilesError>;
 
-    /// Makes ballast and reserve again if they are missing and there is room for them twice over.
+    /// Restores missing ballast and reserve if there is room for twice their size.
     fn restore_ballast(&self) -> Result<(), FilesError>;
 }
 
 /// A handle on one job's directory.
 pub trait ExportDir: Send + Sync {
-    /// Makes a new file; fails if the name exists.
+    /// Creates a file. Fails if the name exists.
     fn create_file(&self, name: &str) -> Result<Box<dyn OutputSink>, FilesError>;
 
-    /// Writes a document so that it is there whole or not at all, durably.
+    /// Writes a document durably: whole or not at all.
     fn write_document(&self, document: DocumentKind, content: &[u8]) -> Result<(), FilesError>;
 
-    /// Whether there is a document of that kind, a regular file.
+    /// Returns whether the document exists as a regular file.
     fn has_document(&self, document: DocumentKind) -> Result<bool, FilesError>;
 
-    /// Reads a document; `None` if there is none. What is not a regular file, or too long, is an error
-    /// that [is strange](FilesError::is_strange).
+    /// Reads a document, or returns `None` if there is none. Fails with an error that [is
+    /// strange](FilesError::is_strange) if it is not a regular file or too long.
     fn read_document(&self, document: DocumentKind) -> Result<Option<Vec<u8>>, FilesError>;
 
-    /// Opens a file for reading; the name must be one that the store knows (F-10).
+    /// Opens a file for reading. The name must be one that the store knows (F-10).
     fn open_file(&self, name: &str) -> Result<Arc<dyn ReadAt>, FilesError>;
 
-    /// Whether a file is there with that length; an error that says what is wrong if not.
+    /// Fails if there is no file with that name and length.
     fn check_file(&self, name: &str, bytes: u64) -> Result<(), FilesError>;
 
-    /// The names in the directory.
+    /// Lists the names in the directory.
     fn list(&self) -> Result<Vec<OsString>, FilesError>;
 
-    /// Unlinks one listed name; one that is gone already is success. Not durable before
-    /// [`sync`](Self::sync). Fails if the warrant is another job's.
+    /// Unlinks one listed name. A name that is gone is a success. Durable after [`sync`](Self::sync).
+    /// Fails if the warrant is for another job.
     fn unlink(&self, warrant: &Warrant, name: &OsStr) -> Result<SweepCounts, FilesError>;
 
-    /// Makes the names in the directory durable.
+    /// Syncs the names in the directory.
     fn sync(&self) -> Result<(), FilesError>;
 }
 
@@ -294,6 +296,6 @@ pub trait OutputSink: Send {
     /// Appends all of `bytes`.
     fn write_all(&mut self, bytes: &[u8]) -> Result<(), FilesError>;
 
-    /// Makes the content durable.
+    /// Syncs the content.
     fn sync(&mut self) -> Result<(), FilesError>;
 }

@@ -1,4 +1,4 @@
-//! Who may open what stands in the data directory: its owner alone, 0700 and 0600.
+//! Permissions in the data directory: for its owner alone, 0700 and 0600.
 
 use std::fs::{self, Permissions};
 use std::io;
@@ -7,14 +7,14 @@ use std::path::{Path, PathBuf};
 
 /// A name that others than its owner may open.
 pub struct OpenName {
-    /// Where.
+    /// The path.
     pub path: PathBuf,
     /// Its mode.
     pub mode: u32,
 }
 
 impl OpenName {
-    /// Closes it to all but its owner.
+    /// Removes the permissions of everybody but the owner.
     pub fn close(&self) -> io::Result<()> {
         match fs::set_permissions(&self.path, Permissions::from_mode(self.mode & 0o700)) {
             Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
@@ -23,11 +23,11 @@ impl OpenName {
     }
 }
 
-/// What others may open at `path` and below it. No symbolic link is followed; what goes meanwhile
-/// is passed over.
+/// Returns what others may open at `path` and below it. No symbolic link is followed, and names that
+/// vanish meanwhile are skipped.
 ///
 /// # Errors
-/// Something cannot be looked at.
+/// Fails if a name cannot be examined.
 pub fn open_to_others(path: &Path) -> io::Result<Vec<OpenName>> {
     let mut found = Vec::new();
     match look(path, &mut found) {
@@ -54,8 +54,8 @@ fn look(path: &Path, found: &mut Vec<OpenName>) -> io::Result<()> {
     Ok(())
 }
 
-/// Closes a folder, but nothing in it, to all but its owner. Somebody else may have made it, or it
-/// came out of a backup; if it belongs to somebody else, that is an error of the log alone.
+/// Closes a folder, but nothing in it, to all but its owner. Somebody else may have made it, or a
+/// backup. If it belongs to somebody else, the error is only logged.
 pub fn close_folder(folder: &Path) {
     let close = || -> io::Result<()> {
         let mode = fs::metadata(folder)?.permissions().mode() & 0o7777;
@@ -73,7 +73,7 @@ pub fn close_folder(folder: &Path) {
 /// Closes a folder, and all in it, to all but the owner.
 ///
 /// # Errors
-/// Something cannot be looked at or changed.
+/// Fails if a name cannot be examined or changed.
 pub fn close_modes(folder: &Path) -> io::Result<()> {
     open_to_others(folder)?.iter().try_for_each(OpenName::close)
 }

@@ -1,4 +1,4 @@
-//! A sealed output file that is opened for reading, in the form in which it is stored.
+//! Sealed output files, opened for reading in their stored form.
 
 use std::sync::Arc;
 
@@ -6,7 +6,7 @@ use super::coded::CodedFile;
 use super::{ExportDir, FilesError, ReadAt};
 use crate::job::OutputFile;
 
-/// An output file that is open for reading, in the form in which it is stored.
+/// An output file that is open for reading in its stored form.
 #[derive(Clone)]
 pub enum OpenOutput {
     /// Plain text.
@@ -19,7 +19,7 @@ impl OpenOutput {
     /// Opens a file by its record (F-10).
     ///
     /// # Errors
-    /// It is not there, or the index of a coded file is damaged.
+    /// Fails if the file is missing, or the index of a coded file is damaged.
     pub fn open(dir: &dyn ExportDir, file: &OutputFile) -> Result<Self, FilesError> {
         let name = file.stored_name();
         let opened = dir.open_file(&name)?;
@@ -32,7 +32,7 @@ impl OpenOutput {
         }
     }
 
-    /// Its text.
+    /// Returns a reader of its text.
     pub fn text(&self) -> Arc<dyn ReadAt> {
         match self {
             Self::Plain(file) => file.clone(),

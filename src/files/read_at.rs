@@ -1,4 +1,4 @@
-//! Reading at an offset, for whatever a file turns out to be.
+//! Reads at an offset, whatever the file is stored as.
 
 use std::fs::File;
 use std::io;
@@ -7,15 +7,15 @@ use std::os::unix::fs::FileExt;
 
 use rustix::fs::Advice;
 
-/// Something of a known length that can be read anywhere, by several readers at once.
+/// Content of a known length that several readers can read at any offset at once.
 pub trait ReadAt: Send + Sync {
-    /// Reads into `buffer` from `offset`; returns the bytes read, 0 at the end.
+    /// Reads into `buffer` from `offset` and returns the number of bytes read, 0 at the end.
     fn read_at(&self, buffer: &mut [u8], offset: u64) -> io::Result<usize>;
 
-    /// Says that these bytes are not needed in memory any more. Only a hint.
+    /// Hints that these bytes are no longer needed in memory.
     fn drop_pages(&self, _start: u64, _end: u64) {}
 
-    /// Fills `buffer` from `offset` as far as there are bytes; returns how many.
+    /// Fills `buffer` from `offset`, as far as there are bytes, and returns how many were read.
     fn read_full_at(&self, buffer: &mut [u8], offset: u64) -> io::Result<usize> {
         let mut filled = 0;
         while filled < buffer.len() {

@@ -226,18 +226,18 @@ pub(super) fn hash_of(line: &[u8]) -> io::Result<ChainHash> {
 /// position, which is that of the appends, does not move.
 pub(super) fn read_line_at(file: &File, offset: u64) -> io::Result<ReceiptEntry> {
     let mut text = Vec::new();
-    BufReader::new(ReadAt { file, offset }).read_until(b'\n', &mut text)?;
+    BufReader::new(OffsetReader { file, offset }).read_until(b'\n', &mut text)?;
     let line: ChainLine<'_> = serde_json::from_slice(&text)?;
     Ok(serde_json::from_str(line.entry.get())?)
 }
 
 /// Reads from a place on, without moving the file's own.
-pub(super) struct ReadAt<'a> {
+pub(super) struct OffsetReader<'a> {
     pub file: &'a File,
     pub offset: u64,
 }
 
-impl Read for ReadAt<'_> {
+impl Read for OffsetReader<'_> {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
         let read = self.file.read_at(buffer, self.offset)?;
         self.offset += read as u64;

@@ -9,7 +9,7 @@ use std::path::Path;
 
 use jiff::Timestamp;
 
-use super::chain::ReadAt;
+use super::chain::OffsetReader;
 use super::file::ChainEnd;
 use super::known::ReceiptIndex;
 use super::{ChainHead, FILE_NAME, NEW_NAME, ReceiptEntry, ReceiptFile, ReceiptsError, chain, walk};
@@ -36,7 +36,7 @@ impl ReceiptFile {
         super::prune::remove_new(&self.data_dir)?;
         let mut file = AppendFile::create(&new)?;
         // What is still there.
-        let old = ReadAt { file: end.file.handle(), offset: 0 };
+        let old = OffsetReader { file: end.file.handle(), offset: 0 };
         file.append_from(&mut old.take(end.file.bytes()))?;
         drop(file);
         let mut known = ReceiptIndex::default();

@@ -1,6 +1,6 @@
-//! What lies in a source and is not read, and why: leftovers of programs, known by their names;
-//! what is not a regular file; files in a form that is not NDJSON; files that cannot be read. All of
-//! it is counted, and as much is named as is told to clients and shown to the operator.
+//! What a source holds that is not read, and why: leftovers of programs, known by their names; what is
+//! not a regular file; files that are not NDJSON; files that cannot be read. All are counted, and those
+//! that clients and the operator are told of are named.
 
 use std::collections::BTreeMap;
 
@@ -80,7 +80,7 @@ impl LeftOutReason {
     }
 }
 
-/// What is not read of a source.
+/// What is left out of a source.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct LeftOut {
     named: Vec<(String, LeftOutReason)>,

@@ -20,9 +20,9 @@ pub use ndjson::NdjsonFolder;
 #[allow(unnameable_types, reason = "only converted into what is public")]
 pub enum SourceError {
     /// The file is not the one that the snapshot saw.
-    #[error("{0} is not the file that was planned any more")]
+    #[error("{0} is no longer the file that was planned")]
     Changed(String),
-    /// It cannot be read.
+    /// The source cannot be read.
     #[error("cannot read {name}: {error}")]
     Unreadable {
         /// The file's name in the source; empty for the source itself.
@@ -33,8 +33,8 @@ pub enum SourceError {
 }
 
 impl SourceError {
-    /// Whether it is the fault of a single file, which may be left out: its permissions, or what it
-    /// lies on. That this process has run out of descriptors or memory is not.
+    /// Returns whether a single file is at fault, by its permissions or what it lies on, so that it may
+    /// be left out. A process that has run out of descriptors or memory is another matter.
     pub(crate) fn is_of_one_file(&self) -> bool {
         match self {
             Self::Changed(_) => false,
@@ -43,7 +43,7 @@ impl SourceError {
     }
 }
 
-/// See [`SourceError::is_of_one_file`].
+/// Returns whether an error is that of a single file.
 fn is_of_file(error: &io::Error) -> bool {
     const OF_FILE: [Errno; 6] =
         [Errno::ACCESS, Errno::PERM, Errno::IO, Errno::STALE, Errno::UCLEAN, Errno::BADMSG];
@@ -84,14 +84,14 @@ pub struct OpenSource {
 
 /// A collection of NDJSON files. All calls block.
 pub trait Source: Send + Sync {
-    /// What there is now; the truth at a kick-off.
+    /// Lists what there is now: the truth at a kick-off.
     fn snapshot(&self) -> Result<Snapshot, SourceError>;
 
-    /// Opens the file of that name as it is now; [`SourceError::Changed`] if there is none.
+    /// Opens the file of that name as it is now. Fails with [`SourceError::Changed`] if there is none.
     fn open(&self, name: &str) -> Result<OpenSource, SourceError>;
 
-    /// Calls `hint` whenever something may have changed, until what this gives is dropped;
-    /// `None` if that cannot be had. A hint may be late, and may never come.
+    /// Calls `hint` whenever something may have changed, until the returned value is dropped. Returns
+    /// `None` if the source cannot be watched. A hint may be late, and may never come.
     fn watch(&self, _hint: Box<dyn Fn() + Send>) -> Option<Box<dyn Send + Sync>> {
         None
     }

@@ -1,5 +1,5 @@
-//! The index at the end of a coded file: for each piece its length as it is stored and a checksum
-//! of that, four bytes each, and a checksum of all entries, eight bytes. Little-endian.
+//! The index at the end of a coded file: for each piece its stored length and the checksum of its
+//! stored bytes (4 bytes each), then a checksum of all entries (8 bytes). Little-endian.
 
 use std::io;
 
@@ -16,28 +16,28 @@ const SUM: usize = 8;
 /// What a zstd skippable frame begins with, before its length (RFC 8878, 3.1.2).
 const SKIPPABLE: [u8; 4] = 0x184D_2A50_u32.to_le_bytes();
 
-/// One piece, as it is stored.
+/// The index entry of one piece.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct PieceEntry {
-    /// Its length in bytes.
+    /// The stored length in bytes.
     pub length: u32,
-    /// See [`sum_of`].
+    /// The checksum of the stored bytes.
     pub sum: u32,
 }
 
 impl PieceEntry {
-    /// The entry of a piece that is stored as `bytes`.
+    /// Creates the entry of a piece that is stored as `bytes`.
     pub fn of(bytes: &[u8]) -> io::Result<Self> {
         Ok(Self { length: u32::try_from(bytes.len()).map_err(io::Error::other)?, sum: sum_of(bytes) })
     }
 }
 
-/// The checksum of a piece as it is stored.
+/// Returns the checksum of a piece's stored bytes.
 pub fn sum_of(bytes: &[u8]) -> u32 {
     u32::try_from(xxh3_64(bytes) & u64::from(u32::MAX)).expect("32 bits")
 }
 
-/// What stands after the last piece.
+/// Returns what follows the last piece.
 pub fn write(coding: ContentCoding, entries: &[PieceEntry]) -> Vec<u8> {
     let mut content = Vec::with_capacity(entries.len() * ENTRY + SUM);
     for PieceEntry { length, sum } in entries {
@@ -54,7 +54,7 @@ pub fn write(coding: ContentCoding, entries: &[PieceEntry]) -> Vec<u8> {
     }
 }
 
-/// Bytes of the index of so many pieces.
+/// Returns the size in bytes of an index of so many pieces.
 pub fn length(coding: ContentCoding, pieces: u64) -> u64 {
     let content = pieces.saturating_mul(ENTRY as u64).saturating_add(SUM as u64);
     match coding {
@@ -63,20 +63,20 @@ pub fn length(coding: ContentCoding, pieces: u64) -> u64 {
     }
 }
 
-/// How many pieces a text of `bytes` is cut into; `None` if the record makes no sense.
+/// Returns the number of pieces of a text of `bytes`, or `None` if the record makes no sense.
 pub fn pieces(bytes: u64, coded: &CodedForm) -> Option<u64> {
     (coded.piece > 0).then(|| bytes.div_ceil(u64::from(coded.piece)))
 }
 
-/// Bytes of all pieces of a text of `bytes` as they are stored: what is served in that coding.
+/// Returns the stored bytes of all pieces of a text of `bytes`: what is served in that coding.
 pub fn body_bytes(bytes: u64, coded: &CodedForm) -> Option<u64> {
     coded.bytes.checked_sub(length(coded.coding, pieces(bytes, coded)?))
 }
 
-/// Reads the index of the file of a text of `bytes`.
+/// Reads the index of a file whose text has `bytes`.
 ///
 /// # Errors
-/// `InvalidData` if it is damaged, or is not that of this file.
+/// Fails with `InvalidData` if the index is damaged, or is not that of this file.
 pub fn read(file: &dyn ReadAt, bytes: u64, coded: &CodedForm) -> io::Result<Vec<PieceEntry>> {
     let damaged = || io::Error::new(io::ErrorKind::InvalidData, "the index is damaged");
     let body = body_bytes(bytes, coded).ok_or_else(damaged)?;

@@ -1,14 +1,12 @@
-//! Files that are stored compressed, so that they can be read anywhere: their text is cut into
-//! pieces of [`PIECE`] bytes, each of which is compressed for itself. After the last piece stands
-//! an index of 8 bytes a piece. Records do not grow with the file, and a sweep has no second name
-//! to think of.
+//! Compressed files that can be read at any offset. Their text is cut into pieces of [`PIECE`] bytes,
+//! each compressed on its own. An index of 8 bytes a piece follows the last one, so records do not grow
+//! with the file and a sweep has no second name to remove.
 //!
 //! zstd: each piece is a frame, and the index stands in a skippable frame (RFC 8878, 3.1.2). gzip:
 //! the pieces are blocks of one member, for many clients stop after the first; each begins with an
 //! empty window and ends on a byte (as after a full flush), so that raw inflation can begin there.
-//! The index is no part of what is served. Each entry of it has a checksum of the piece as it is
-//! stored, so that a damaged piece is found in whatever form it is asked for; the CRC at the end of
-//! a gzip member comes too late for that.
+//! The index is not served. Each entry has a checksum of the stored piece, so a damaged piece is found
+//! in whatever form the file is asked for; the CRC at the end of a gzip member comes too late for that.
 
 mod index;
 mod press;

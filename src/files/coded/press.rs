@@ -1,5 +1,5 @@
-//! Making coded files: a [`PieceCompressor`] compresses piece after piece, of any number of files; an
-//! [`FileEncoder`] knows what one file needs beside its pieces.
+//! Writes coded files. A [`PieceCompressor`] compresses pieces of any number of files; a
+//! [`FileEncoder`] makes what one file needs beside its pieces.
 
 use std::io;
 
@@ -15,7 +15,7 @@ use crate::job::ContentCoding;
 /// The end of a deflate stream: one last block with nothing in it (RFC 1951, 3.2.6).
 const LAST_BLOCK: [u8; 2] = [3, 0];
 
-/// Compresses pieces. What it has of one it does not use for the next.
+/// Compresses pieces, each independently of the others.
 pub struct PieceCompressor(CompressionEngine);
 
 enum CompressionEngine {
@@ -24,10 +24,10 @@ enum CompressionEngine {
 }
 
 impl PieceCompressor {
-    /// A press that tries as hard as `level` says: 1 to 9 for gzip, 1 to 19 for zstd.
+    /// Creates a compressor of that level: 1 to 9 for gzip, 1 to 19 for zstd.
     ///
     /// # Errors
-    /// Its memory cannot be had.
+    /// Fails if its memory cannot be allocated.
     pub fn new(coding: ContentCoding, level: u8) -> Result<Self, FilesError> {
         let engine = || match coding {
             ContentCoding::Gzip => {
@@ -43,7 +43,7 @@ impl PieceCompressor {
         engine().map(Self).map_err(FilesError::new("prepare to compress with", coding.name()))
     }
 
-    /// Its coding.
+    /// Returns the content coding.
     pub fn coding(&self) -> ContentCoding {
         match self.0 {
             CompressionEngine::Gzip(_) => ContentCoding::Gzip,
@@ -59,7 +59,7 @@ impl PieceCompressor {
     }
 }
 
-/// Deflates `text` to blocks that refer to nothing before them and end on a byte.
+/// Deflates `text` to blocks that refer to nothing before them and end on a byte boundary.
 fn deflate(compress: &mut Compress, text: &[u8]) -> io::Result<Vec<u8>> {
     compress.reset();
     let mut pressed = Vec::with_capacity(text.len() / 4 + 64);
@@ -78,16 +78,16 @@ fn deflate(compress: &mut Compress, text: &[u8]) -> io::Result<Vec<u8>> {
     }
 }
 
-/// Whether a file goes on after a piece.
+/// Where a piece stands in its file.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum PiecePosition {
-    /// It does.
+    /// Another piece follows.
     More,
-    /// It does not.
+    /// It is the last piece.
     Last,
 }
 
-/// What one file needs beside its pieces.
+/// Makes what one file needs beside its pieces: head, checksum and index.
 pub struct FileEncoder {
     coding: ContentCoding,
     /// Of the text (gzip).
@@ -96,16 +96,16 @@ pub struct FileEncoder {
 }
 
 impl FileEncoder {
-    /// For a file that has no piece yet.
+    /// Creates the encoder of a file that has no piece yet.
     pub fn new(coding: ContentCoding) -> Self {
         Self { coding, crc: Crc::new(), index: Vec::new() }
     }
 
-    /// The next piece, as it is stored: `text` is [`super::PIECE`] bytes long, or shorter if it is
-    /// the last. `press` is one of the same coding.
+    /// Returns the next piece in its stored form. `text` is [`super::PIECE`] bytes long, or shorter if
+    /// it is the last. `press` must have the same coding.
     ///
     /// # Errors
-    /// It could not be compressed, which has no other reason than memory.
+    /// Fails if memory for the compression runs out.
     pub fn piece(
         &mut self,
         press: &mut PieceCompressor,
@@ -131,7 +131,7 @@ impl FileEncoder {
         piece().map_err(FilesError::new("compress with", self.coding.name()))
     }
 
-    /// What stands in a file after its last piece.
+    /// Returns what follows the last piece of the file.
     pub fn index(&self) -> Vec<u8> {
         index::write(self.coding, &self.index)
     }

@@ -1,4 +1,4 @@
-//! Reading coded files: piece by piece as they are stored, or their text anywhere.
+//! Reads coded files: the stored pieces in order, or the text at any offset.
 
 use std::io;
 use std::sync::Arc;
@@ -10,7 +10,7 @@ use super::index::{self, PieceEntry, sum_of};
 use crate::files::ReadAt;
 use crate::job::{CodedForm, ContentCoding};
 
-/// A coded file that is open; as [`ReadAt`] it is its text.
+/// An open coded file. Its [`ReadAt`] reads the text.
 pub struct CodedFile {
     file: Arc<dyn ReadAt>,
     coding: ContentCoding,
@@ -26,10 +26,10 @@ struct IndexedPiece {
 }
 
 impl CodedFile {
-    /// The file of a text of `bytes`.
+    /// Opens the file of a text of `bytes`.
     ///
     /// # Errors
-    /// `InvalidData` if its index is damaged.
+    /// Fails with `InvalidData` if its index is damaged.
     pub fn open(file: Arc<dyn ReadAt>, bytes: u64, coded: &CodedForm) -> io::Result<Self> {
         let mut start = 0;
         let place = |entry: PieceEntry| {
@@ -41,15 +41,15 @@ impl CodedFile {
         Ok(Self { file, coding: coded.coding, bytes, piece: coded.piece.into(), pieces })
     }
 
-    /// How many pieces it has.
+    /// Returns the number of pieces.
     pub fn pieces(&self) -> usize {
         self.pieces.len()
     }
 
-    /// Appends piece `n`, as it is stored, to `buffer`.
+    /// Appends the stored bytes of piece `n` to `buffer`.
     ///
     /// # Errors
-    /// `InvalidData` if it is damaged.
+    /// Fails with `InvalidData` if it is damaged.
     pub fn read_stored(&self, n: usize, buffer: &mut Vec<u8>) -> io::Result<()> {
         let IndexedPiece { start, entry } = &self.pieces[n];
         let begin = buffer.len();
@@ -62,7 +62,7 @@ impl CodedFile {
         Ok(())
     }
 
-    /// The text of piece `n`.
+    /// Returns the text of piece `n`.
     fn read_text(&self, n: usize) -> io::Result<Vec<u8>> {
         let mut stored = Vec::new();
         self.read_stored(n, &mut stored)?;
