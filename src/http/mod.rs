@@ -1,43 +1,15 @@
 //! The HTTP face: `routes` is the table of contents, each operation has a file of its own,
 //! `error` alone turns an error into a status and an OperationOutcome.
 
-mod accept;
-mod admin;
-mod binary;
-mod body;
-mod bundle;
 mod caller;
-mod conditions;
-mod delete;
-mod descriptions;
-mod discovery;
-mod documents;
-mod download;
 mod error;
-mod form;
-mod forwarded;
-mod group;
-mod hosts;
-mod intake;
-mod introspection;
-mod kickoff;
-mod limits;
-mod manifest;
+mod input;
 mod middleware;
-mod openapi;
-mod operation;
-mod operation_definition;
+mod negotiation;
+mod operations;
+mod output;
 mod parameters;
-mod preferences;
-mod query;
-mod reading;
-mod recorded;
 mod routes;
-mod scope;
-mod smart_configuration;
-mod status;
-mod token;
-mod wire;
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
@@ -54,18 +26,19 @@ use crate::fhir::reference::BaseUrls;
 use crate::job::{ClientId, JobId, TenantId};
 
 use caller::{Base, Caller};
-use documents::Documents;
-use intake::Intake;
+use input::intake::Intake;
+use negotiation::accept;
+use negotiation::preferences::Preferences;
+use output::documents::Documents;
 use parameters::taken_by;
-use preferences::Preferences;
 
 pub(crate) use error::ApiError;
-pub(crate) use forwarded::ClientAddress;
-pub use hosts::Hosts;
-pub(crate) use limits::{Limits, household};
 pub(crate) use middleware::RequestId;
+pub(crate) use middleware::connection::{Activity, Wire};
+pub(crate) use middleware::forwarded::ClientAddress;
+pub use middleware::hosts::Hosts;
+pub(crate) use middleware::limits::{Limits, household};
 pub use routes::{configure, configure_admin, not_found};
-pub(crate) use wire::{Activity, Wire};
 
 /// What the handlers work with.
 ///

@@ -6,14 +6,15 @@ use actix_web::middleware::from_fn;
 use actix_web::web::{self, Data, ServiceConfig};
 use actix_web::{HttpResponse, Resource, Route};
 
-use super::caller::{Access, authenticated};
-use super::operation::Operation;
-use super::{
-    Api, ApiError, admin, binary, delete, descriptions, discovery, download, group, introspection, kickoff,
-    middleware, openapi, operation_definition, smart_configuration as smart, status, token,
-};
 use crate::config::ProtocolProfile;
 use crate::fhir::{CapabilityOffer, GROUP_EXPORT, PATIENT_EXPORT, SYSTEM_EXPORT};
+use crate::http::caller::{Access, authenticated};
+use crate::http::operations::operation::Operation;
+use crate::http::operations::{
+    admin, binary, delete, descriptions, download, group, introspection, kickoff, metadata, openapi,
+    operation_definition, smart_configuration as smart, status, token,
+};
+use crate::http::{Api, ApiError, middleware};
 
 /// Where the URLs of a tenant begin (G-1).
 pub const TENANT: &str = "/r4/{tenant}";
@@ -92,8 +93,8 @@ pub static OPERATIONS: &[Operation] = &[
         access: Access::Open,
         offer: None,
         methods: &[
-            (Method::GET, || web::to(discovery::metadata), &descriptions::METADATA),
-            (Method::HEAD, || web::to(discovery::metadata), &descriptions::METADATA),
+            (Method::GET, || web::to(metadata::metadata), &descriptions::METADATA),
+            (Method::HEAD, || web::to(metadata::metadata), &descriptions::METADATA),
         ],
     },
     Operation {

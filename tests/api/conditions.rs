@@ -1,5 +1,5 @@
 //! Conditional requests (RFC 9110, 13): a condition that does not hold is a 412, and nothing is
-//! changed. The order of conditions is a table in `src/http/conditions.rs`.
+//! changed. The order of conditions is a table in `src/http/negotiation/conditions.rs`.
 
 use super::*;
 

@@ -1,5 +1,5 @@
 //! What trusted proxies say is believed, and nobody else. The table of forms stands in
-//! `src/http/forwarded/tests.rs`; here it is what comes of it.
+//! `src/http/middleware/forwarded/tests.rs`; here it is what comes of it.
 
 use super::*;
 

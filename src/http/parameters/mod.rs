@@ -10,12 +10,12 @@ use std::collections::HashSet;
 
 use jiff::Timestamp;
 
-use super::ApiError;
-use super::preferences::Handling;
 use crate::config::{DevicePolicy, ProtocolProfile, ReferencePolicy};
 use crate::fhir::reference::BaseUrls;
 use crate::fhir::search::{self, ErrorKind, TypeFilter};
 use crate::fhir::{ResourceType, quoted};
+use crate::http::ApiError;
+use crate::http::negotiation::preferences::Handling;
 use crate::job::bounds::{self, check_bytes, check_items};
 use crate::job::{Level, OrganizeBy, Parameters};
 

@@ -4,7 +4,7 @@ use std::sync::LazyLock;
 
 use super::*;
 use crate::fhir::IssueCode;
-use crate::http::query;
+use crate::http::input::query;
 
 const NOW: &str = "2024-06-01T12:00:00Z";
 

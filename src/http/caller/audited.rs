@@ -1,0 +1,65 @@
+//! What the audit log is told of requests: who asked, from where, and how it went. No parameter, no
+//! id of a group or a patient, no token (P12).
+
+use actix_web::dev::ServiceResponse;
+use actix_web::http::StatusCode;
+use actix_web::web::Data;
+use actix_web::{HttpMessage, HttpRequest};
+
+use crate::audit::{self, AuditedEvent};
+use crate::http::caller::Bearer;
+use crate::http::{Api, Caller, ClientAddress, RequestId};
+use crate::job::{ClientId, JobId, Level, TenantId};
+
+impl Api {
+    /// Records an event.
+    pub fn record(&self, event: AuditedEvent) {
+        self.evanesce.record(event);
+    }
+
+    /// Who asks, before that is found to be good. A client only if it is registered.
+    pub fn asking(&self, request: &HttpRequest, client: Option<ClientId>) -> audit::AuditedCaller {
+        let tenant: Option<TenantId> =
+            request.match_info().get("tenant").and_then(|tenant| tenant.parse().ok());
+        audit::AuditedCaller {
+            client,
+            tenant: tenant.filter(|tenant| self.tenants.contains(tenant)),
+            request_id: request.extensions().get::<RequestId>().map(|RequestId(id)| id.clone()),
+            address: request.extensions().get::<ClientAddress>().map(|ClientAddress(address)| *address),
+        }
+    }
+
+    /// Who asks.
+    pub fn caller_of(&self, request: &HttpRequest, caller: &Caller) -> audit::AuditedCaller {
+        self.asking(request, Some(caller.client.clone()))
+    }
+}
+
+/// Records that a request was turned away: it came without a good token, or its scopes did not do.
+pub fn refusal(response: &ServiceResponse<impl Sized>) {
+    let request = response.request();
+    let Some(api) = request.app_data::<Data<Api>>() else { return };
+    let bearer = || request.extensions().get::<Bearer>().map(|bearer| bearer.client.clone());
+    match response.status() {
+        // The token endpoint records its own.
+        StatusCode::UNAUTHORIZED if request.match_name() != Some("token") => {
+            let reason = if request.path().starts_with("/r4/") { "access-token" } else { "operator-token" };
+            api.record(AuditedEvent::AuthenticationRefused { caller: api.asking(request, None), reason });
+        }
+        StatusCode::FORBIDDEN => {
+            let job: Option<JobId> = request.match_info().get("job").and_then(|job| job.parse().ok());
+            let caller = api.asking(request, bearer());
+            api.record(AuditedEvent::ScopeRefused { caller, job, reason: "scope" });
+        }
+        _ => {}
+    }
+}
+
+/// The name of a level; which group it is may name a population.
+pub fn level_name(level: &Level) -> &'static str {
+    match level {
+        Level::System => "system",
+        Level::Patient => "patient",
+        Level::Group { .. } => "group",
+    }
+}

@@ -1,0 +1,172 @@
+//! What reads and searches have in common: their parameters, checked strictly (K-5), the way to
+//! the source, and answers that a client need not fetch twice.
+
+use actix_web::body::MessageBody;
+use actix_web::http::StatusCode;
+use actix_web::http::header::{self, ETag, EntityTag, HeaderValue};
+use actix_web::web::Payload;
+use actix_web::{HttpRequest, HttpResponse};
+use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
+use xxhash_rust::xxh3::xxh3_128;
+
+use crate::SourceReadError;
+use crate::export::{ExportError, Exporter};
+use crate::fhir::quoted;
+use crate::http::input::body;
+use crate::http::input::query::{self, percent_decoded};
+use crate::http::negotiation::conditions::Current;
+use crate::http::negotiation::preferences::{Handling, Preferences};
+use crate::http::{Api, ApiError};
+use crate::job::TenantId;
+
+/// Seconds after which a client that met a busy source may try again.
+const RETRY_AFTER: u64 = 5;
+
+/// All but what is never reserved in a URL.
+const ENCODED: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'.').remove(b'_').remove(b'~');
+
+/// The `known` parameters of a read or search, in their order.
+///
+/// # Errors
+/// 400 `structure` for a query that cannot be decoded; 400 `not-supported` for other parameters, which
+/// `Prefer: handling=lenient` passes over.
+pub fn parameters(request: &HttpRequest, known: &[&str]) -> Result<Vec<(String, String)>, ApiError> {
+    known_of(request, query::specific(request.query_string())?, known)
+}
+
+/// The same of parameters that were given, wherever they stood.
+pub fn known_of(
+    request: &HttpRequest,
+    given: Vec<(String, String)>,
+    known: &[&str],
+) -> Result<Vec<(String, String)>, ApiError> {
+    let is_strict = Preferences::of(request).handling == Handling::Strict;
+    let mut kept = Vec::new();
+    for (name, value) in given {
+        if known.contains(&name.as_str()) {
+            kept.push((name, value));
+        } else if is_strict && !query::is_general(&name) {
+            let supported = [known, &["_format", "_pretty"]].concat().join(", ");
+            return Err(ApiError::unsupported_parameter(format!(
+                "The parameter {} is not supported; supported are {supported}.",
+                quoted(&name)
+            )));
+        }
+    }
+    Ok(kept)
+}
+
+/// The id at the end of the path: as it was sent, since the router keeps some escapes and
+/// replaces what is not UTF-8. It may name a patient: it is neither logged nor echoed (P12).
+pub fn id(request: &HttpRequest) -> Result<String, ApiError> {
+    percent_decoded(request.path().rsplit('/').next().unwrap_or_default())
+}
+
+/// The URL of a search under `base`.
+pub fn url(base: &str, path: &str, parameters: &[(String, String)]) -> String {
+    let pairs = parameters.iter().map(|(name, value)| format!("{}={}", encoded(name), encoded(value)));
+    let query = pairs.collect::<Vec<_>>().join("&");
+    if query.is_empty() { format!("{base}/{path}") } else { format!("{base}/{path}?{query}") }
+}
+
+/// A text as it may stand anywhere in a URL.
+pub fn encoded(text: &str) -> String {
+    utf8_percent_encode(text, ENCODED).to_string()
+}
+
+/// Asks the source of a tenant, on a thread for calls that block.
+///
+/// # Errors
+/// 404 if there is no such tenant; 503 `transient` if the source does not answer soon; 500 if
+/// it cannot be read.
+pub async fn ask<T: Send + 'static>(
+    api: &Api,
+    tenant: &TenantId,
+    question: impl FnOnce(&dyn Exporter) -> Result<T, ExportError> + Send + 'static,
+) -> Result<T, ApiError> {
+    api.evanesce.ask_source(tenant, question).await.map_err(|error| match error {
+        SourceReadError::UnknownTenant => ApiError::unknown_application(),
+        SourceReadError::Busy => ApiError::busy(RETRY_AFTER),
+        SourceReadError::Failed => ApiError::internal(),
+    })
+}
+
+/// The parameters of a search by POST, in the query of its URL and in its body, a form (R4 3.1.1.1), which
+/// may be as long as a URL (P13).
+///
+/// # Errors
+/// As those of a body, and 400 `structure` for what cannot be decoded.
+pub async fn posted(
+    request: &HttpRequest,
+    payload: Payload,
+    api: &Api,
+) -> Result<Vec<(String, String)>, ApiError> {
+    const FORM: &str = "application/x-www-form-urlencoded";
+    let mut given = query::parse(request.query_string())?;
+    let form = body::read(request, payload, api, api.max_url_bytes).await?.bytes;
+    if form.is_empty() {
+        return Ok(given);
+    }
+    if !body::is_of(request, |media_type| media_type == FORM) {
+        return Err(ApiError::unsupported_media_type(FORM));
+    }
+    let form = std::str::from_utf8(&form).map_err(|_| ApiError::malformed_body("The body is not UTF-8."))?;
+    given.extend(query::parse(form)?);
+    Ok(given)
+}
+
+/// The answer with this content, or 304 if the client has it. Its media type may have been negotiated.
+///
+/// # Errors
+/// 412 if the client's condition does not hold.
+pub fn answer(
+    request: &HttpRequest,
+    media_type: &str,
+    content: impl MessageBody + AsRef<[u8]> + 'static,
+) -> Result<HttpResponse, ApiError> {
+    let tag = EntityTag::new_strong(format!("{:032x}", xxh3_128(content.as_ref())));
+    let has_it = Current::tagged(&tag).is_had_by(request)?;
+    let mut response = HttpResponse::build(if has_it { StatusCode::NOT_MODIFIED } else { StatusCode::OK });
+    response.insert_header(ETag(tag));
+    response.insert_header((header::CACHE_CONTROL, "no-store"));
+    response.insert_header((header::VARY, "Accept"));
+    Ok(if has_it {
+        response.finish()
+    } else {
+        response.insert_header((header::CONTENT_TYPE, media_type)).body(content)
+    })
+}
+
+/// The same for what anybody may read: it may be kept, if it is asked for again whether it is still so.
+pub fn published(request: &HttpRequest, media_type: &str, content: String) -> Result<HttpResponse, ApiError> {
+    let mut response = answer(request, media_type, content)?;
+    response.headers_mut().insert(header::CACHE_CONTROL, HeaderValue::from_static("no-cache"));
+    Ok(response)
+}
+
+#[cfg(test)]
+mod tests {
+    use actix_web::ResponseError;
+    use actix_web::http::StatusCode;
+    use actix_web::test::TestRequest;
+
+    use super::*;
+
+    #[test]
+    fn what_is_not_known_is_refused_unless_the_client_is_lenient() {
+        let read = |query: &str, prefer: &str| {
+            let request = TestRequest::with_uri(&format!("/x?{query}")).insert_header(("Prefer", prefer));
+            parameters(&request.to_http_request(), &["name"])
+        };
+        let status = |query: &str, prefer: &str| read(query, prefer).map_err(|error| error.status_code());
+        let name = Ok(vec![("name".to_string(), "x".to_string())]);
+        assert_eq!(status("_format=json&_pretty=true&name=x", ""), name);
+        assert_eq!(status("name=x&other=y", "handling=strict"), Err(StatusCode::BAD_REQUEST));
+        for lenient in
+            ["handling=lenient", "x, Handling=\"Lenient\"; y=1", "respond-async, handling = lenient"]
+        {
+            assert_eq!(status("name=x&other=y", lenient), name);
+        }
+        assert_eq!(status("name=%ff", "handling=lenient"), Err(StatusCode::BAD_REQUEST));
+    }
+}

@@ -1,0 +1,239 @@
+//! Who the client is, and where it believes to be: what trusted proxies say of it (RFC 7239, or the
+//! `X-Forwarded-` fields), and of everybody else the connection alone.
+//!
+//! Each proxy appends the address that it sees to the list that it got, so the list is read from
+//! its end, and no further than to the first address that is no trusted proxy's: that is the
+//! client's, and what stands before it, in whatever form, is the client's own invention. Scheme and
+//! host are those that the same proxy tells (`Forwarded`), or that the last one does
+//! (`X-Forwarded-`), which has to set them itself for that reason. What is malformed of what a
+//! trusted proxy says voids itself alone.
+
+use std::net::IpAddr;
+
+use actix_web::HttpRequest;
+use actix_web::http::header::HeaderMap;
+use actix_web::http::uri::Authority;
+
+use crate::config::{NetworkSet, ProxyFields};
+use crate::http::middleware::connection::Wire;
+
+/// The longest way through trusted proxies that is followed.
+const LONGEST: usize = 64;
+
+/// Where a request comes from: the address of the client, however many proxies stand between. Of
+/// every request that came over a network.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct ClientAddress(pub IpAddr);
+
+/// What is known of the client's end.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Client {
+    /// Its address; that of the last proxy that is known, if that one does not say whom it serves.
+    pub address: ClientAddress,
+    /// Whether that address is its own: behind a proxy neither a proxy's nor loopback, which there
+    /// is the proxy's own machine. By any other, nobody is exempt from anything.
+    pub has_own_address: bool,
+    /// Whether it uses TLS, as far as that is known.
+    pub is_https: Option<bool>,
+    /// Scheme, host and port as it sees them, if a trusted proxy told them.
+    pub origin: Option<String>,
+}
+
+impl Client {
+    /// The client of a request; `None` if the request came over no network.
+    pub fn of(request: &HttpRequest, proxies: &NetworkSet, fields: ProxyFields) -> Option<Self> {
+        let wire = request.conn_data::<Wire>();
+        let peer = wire.map(|wire| wire.peer).or_else(|| Some(request.peer_addr()?.ip()))?;
+        let is_https = wire.map(|wire| wire.is_tls);
+        Some(Self::behind(peer, is_https, request.headers(), proxies, fields))
+    }
+
+    fn behind(
+        peer: IpAddr,
+        is_https: Option<bool>,
+        headers: &HeaderMap,
+        proxies: &NetworkSet,
+        fields: ProxyFields,
+    ) -> Self {
+        let peer = peer.to_canonical();
+        if !proxies.contains(peer) {
+            return Self { address: ClientAddress(peer), has_own_address: true, is_https, origin: None };
+        }
+        let Told { address, scheme, host } = match fields {
+            ProxyFields::Forwarded => told_by_hops(headers, peer, proxies),
+            ProxyFields::XForwarded => told_by_lists(headers, peer, proxies),
+        };
+        let origin = host.map(|host| format!("{}://{host}", scheme.unwrap_or(Scheme::Http).as_str()));
+        Self {
+            address: ClientAddress(address),
+            has_own_address: !proxies.contains(address) && !address.is_loopback(),
+            // TLS may end at the proxy, or before it.
+            is_https: scheme.map(|scheme| scheme == Scheme::Https),
+            origin,
+        }
+    }
+
+    /// Whether its own address is one of these.
+    pub fn is_in(&self, networks: &NetworkSet) -> bool {
+        self.has_own_address && networks.contains(self.address.0)
+    }
+}
+
+/// What proxies said.
+struct Told {
+    address: IpAddr,
+    scheme: Option<Scheme>,
+    host: Option<String>,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Scheme {
+    Http,
+    Https,
+}
+
+impl Scheme {
+    fn parse(text: &str) -> Option<Self> {
+        let is = |scheme: &str| text.eq_ignore_ascii_case(scheme);
+        if is("https") { Some(Self::Https) } else { is("http").then_some(Self::Http) }
+    }
+
+    fn as_str(self) -> &'static str {
+        match self {
+            Self::Http => "http",
+            Self::Https => "https",
+        }
+    }
+}
+
+/// An element of `Forwarded`. What is malformed of it is as if it were not there.
+#[derive(Default)]
+struct Hop {
+    address: Option<IpAddr>,
+    scheme: Option<Scheme>,
+    host: Option<String>,
+}
+
+/// What the element tells that tells of the client; a proxy that does not say whom it serves is taken
+/// for the client.
+fn told_by_hops(headers: &HeaderMap, peer: IpAddr, proxies: &NetworkSet) -> Told {
+    let mut told = Told { address: peer, scheme: None, host: None };
+    for hop in from_end(headers, "forwarded").map(hop).take(LONGEST) {
+        (told.scheme, told.host) = (hop.scheme, hop.host);
+        let Some(address) = hop.address else { break };
+        told.address = address;
+        if !proxies.contains(address) {
+            break;
+        }
+    }
+    told
+}
+
+fn hop(element: &[u8]) -> Hop {
+    let mut pairs = Vec::new();
+    for pair in parts_from_end(element, b';').filter_map(|pair| std::str::from_utf8(pair).ok()) {
+        let Some((name, value)) = pair.split_once('=') else { continue };
+        // A token, or a quoted string, without what neither addresses nor hosts have in them.
+        let value = value.trim();
+        let value = value.strip_prefix('"').map_or(Some(value), |rest| rest.strip_suffix('"'));
+        let value = value.filter(|value| !value.contains(['"', '\\']));
+        pairs.push((name.trim().to_ascii_lowercase(), value));
+    }
+    // One that is there twice says nothing (RFC 7239, 4).
+    let of = |wanted: &str| {
+        let mut values = pairs.iter().filter(|(name, _)| name == wanted).map(|(_, value)| *value);
+        values.next().flatten().filter(|_| values.next().is_none())
+    };
+    Hop {
+        address: of("for").and_then(address),
+        scheme: of("proto").and_then(Scheme::parse),
+        host: of("host").and_then(host),
+    }
+}
+
+/// The elements of a field that is a list, in all its lines, the last one first. An element that is
+/// empty is one all the same: a proxy that had nothing to say.
+fn from_end<'a>(headers: &'a HeaderMap, name: &'a str) -> impl Iterator<Item = &'a [u8]> {
+    let lines: Vec<_> = headers.get_all(name).collect();
+    lines.into_iter().rev().flat_map(|line| parts_from_end(line.as_bytes(), b','))
+}
+
+/// The parts between separators that stand outside of quotes, the last one first. No part depends
+/// on those before it: a quote that a client opens and does not close hides nothing that a proxy
+/// appends.
+fn parts_from_end(text: &[u8], separator: u8) -> impl Iterator<Item = &[u8]> {
+    let mut rest = Some(text);
+    std::iter::from_fn(move || {
+        let text = rest?;
+        let mut is_quoted = false;
+        let border = (0..text.len()).rev().find(|&at| {
+            let backslashes = || text[..at].iter().rev().take_while(|byte| **byte == b'\\').count();
+            is_quoted ^= text[at] == b'"' && backslashes() % 2 == 0;
+            text[at] == separator && !is_quoted
+        });
+        rest = border.map(|at| &text[..at]);
+        Some(text[border.map_or(0, |at| at + 1)..].trim_ascii())
+    })
+}
+
+/// An address (RFC 7239, 6), with a port, a zone or without: `192.0.2.7`, `192.0.2.7:80`,
+/// `2001:db8::1`, `[2001:db8::1]:80`, `fe80::1%eth0`. Names (`unknown`, `_hidden`) are none.
+fn address(text: &str) -> Option<IpAddr> {
+    let in_brackets = text.strip_prefix('[').and_then(|rest| rest.split_once(']'));
+    let (text, port) = match in_brackets {
+        Some(split) => split,
+        // With more colons it is IPv6, and has no port.
+        None if text.matches(':').count() == 1 => text.split_at(text.find(':')?),
+        None => (text, ""),
+    };
+    let (address, zone) = text.split_once('%').map_or((text, None), |(address, zone)| (address, Some(zone)));
+    let address: IpAddr = address.parse().ok()?;
+    let is_port = || port.strip_prefix(':').is_some_and(|port| port.parse::<u16>().is_ok());
+    let is_well_formed =
+        (port.is_empty() || is_port()) && (address.is_ipv6() || (zone.is_none() && in_brackets.is_none()));
+    is_well_formed.then(|| address.to_canonical())
+}
+
+/// What `X-Forwarded-For`, `-Proto`, `-Host` and `-Port` tell.
+fn told_by_lists(headers: &HeaderMap, peer: IpAddr, proxies: &NetworkSet) -> Told {
+    let mut client = peer;
+    for element in from_end(headers, "x-forwarded-for").take(LONGEST) {
+        let Some(address) = std::str::from_utf8(element).ok().and_then(address) else { break };
+        client = address;
+        if !proxies.contains(client) {
+            break;
+        }
+    }
+    let last = |name| std::str::from_utf8(from_end(headers, name).next()?).ok();
+    let scheme = last("x-forwarded-proto").and_then(Scheme::parse);
+    let name = last("x-forwarded-host").and_then(host);
+    let port = last("x-forwarded-port").and_then(|port| port.parse::<u16>().ok());
+    let usual = if scheme == Some(Scheme::Https) { 443 } else { 80 };
+    let port = port.filter(|port| *port != usual && *port > 0);
+    let with_port = |name: String| match port {
+        Some(port) if !has_port(&name) => format!("{name}:{port}"),
+        _ => name,
+    };
+    Told { address: client, scheme, host: name.map(with_port) }
+}
+
+fn has_port(host: &str) -> bool {
+    host.rsplit_once(':').is_some_and(|(_, port)| !port.ends_with(']'))
+}
+
+/// A host with a port or without, of which a URL can be made: no user, no path, no blank.
+fn host(text: &str) -> Option<String> {
+    let authority: Authority = text.parse().ok()?;
+    let name = authority.host();
+    let is_name = !name.is_empty() && name.bytes().all(|b| b.is_ascii_alphanumeric() || b"-._".contains(&b));
+    let inner = name.strip_prefix('[').and_then(|rest| rest.strip_suffix(']'));
+    let is_v6 = inner.is_some_and(|inner| inner.parse::<std::net::Ipv6Addr>().is_ok());
+    let port_is_good = match text.strip_prefix(name)?.strip_prefix(':') {
+        Some(_) => authority.port_u16().is_some(),
+        None => text.len() == name.len(),
+    };
+    (text.len() <= 255 && (is_name || is_v6) && port_is_good).then(|| text.to_ascii_lowercase())
+}
+
+#[cfg(test)]
+mod tests;

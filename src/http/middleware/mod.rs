@@ -1,0 +1,252 @@
+//! Around every request: an id of ours (G-6), who the client is, limits on requests, URL and header
+//! fields, a log line with the same id, metrics.
+
+pub mod connection;
+pub mod forwarded;
+pub mod hosts;
+pub mod limits;
+
+use std::future::{Ready, ready};
+use std::net::IpAddr;
+use std::time::Instant;
+
+use actix_web::body::MessageBody;
+use actix_web::dev::{Payload, ServiceRequest, ServiceResponse};
+use actix_web::http::header::{self, HeaderName, HeaderValue};
+use actix_web::http::{ConnectionType, Method};
+use actix_web::middleware::Next;
+use actix_web::web::Data;
+use actix_web::{Error, FromRequest, HttpMessage, HttpRequest};
+use sha2::{Digest, Sha256};
+use tracing::Instrument;
+use uuid::Uuid;
+
+use crate::fhir::IssueCode;
+use crate::http::caller::audited;
+use crate::http::middleware::connection::{Lasting, Wire};
+use crate::http::middleware::forwarded::Client;
+use crate::http::routes::{ADMIN_OPERATIONS, OAUTH_OPERATIONS, OPERATIONS};
+use crate::http::{Api, ApiError, ClientAddress};
+use crate::telemetry;
+
+/// Longest sum of header fields in bytes.
+const MAX_HEADER_BYTES: usize = 32 << 10;
+
+const X_REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
+const OPC_REQUEST_ID: HeaderName = HeaderName::from_static("opc-request-id");
+const KEEP_ALIVE: HeaderName = HeaderName::from_static("keep-alive");
+
+/// The id that this server gave a request.
+#[derive(Debug, Clone)]
+pub struct RequestId(pub String);
+
+impl FromRequest for RequestId {
+    type Error = ApiError;
+    type Future = Ready<Result<Self, ApiError>>;
+
+    fn from_request(request: &HttpRequest, _: &mut Payload) -> Self::Future {
+        ready(request.extensions().get::<Self>().cloned().ok_or_else(ApiError::internal))
+    }
+}
+
+/// Wraps every request: gives it an id, checks its limits, logs and counts it.
+pub async fn around(
+    mut request: ServiceRequest,
+    next: Next<impl MessageBody + 'static>,
+) -> Result<ServiceResponse<Lasting>, Error> {
+    let began = Instant::now();
+    let activity = request.request().conn_data::<Wire>().map(|wire| wire.activity.clone());
+    let is_second = activity.as_ref().is_some_and(|activity| activity.has_begun());
+    let under_way = activity.map(|activity| activity.begin());
+    if is_second {
+        // Thousands may stand in line on one connection: the other connections have their turns too.
+        tokio::task::yield_now().await;
+    }
+    let id = Uuid::new_v4().to_string();
+    request.extensions_mut().insert(RequestId(id.clone()));
+    let client = client(&request);
+    let span = tracing::info_span!(
+        "request",
+        request_id = %id,
+        method = loggable_method(request.method()),
+        client = client.map(tracing::field::display)
+    );
+    if let Some(theirs) = request.headers().get(X_REQUEST_ID) {
+        let client_request_id = loggable(theirs.as_bytes());
+        tracing::info!(parent: &span, client_request_id, "the client named the request");
+    }
+    let answer = async {
+        let checked =
+            check_host(&request).and_then(|()| check_rate(&request)).and_then(|()| check_size(&request));
+        skip_slash(&mut request);
+        match checked {
+            Ok(()) => next.call(request).await.map(ServiceResponse::map_into_boxed_body),
+            Err(error) => Ok(request.error_response(error)),
+        }
+    };
+    let mut response = answer.instrument(span.clone()).await?;
+    for name in [X_REQUEST_ID, OPC_REQUEST_ID] {
+        let value = HeaderValue::from_str(&id).expect("a UUID is a valid header value");
+        response.headers_mut().insert(name, value);
+    }
+    // No browser is to find a page with scripts in what is none.
+    response.headers_mut().insert(header::X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
+    if let Some(value) = keep_alive(response.request()) {
+        response.headers_mut().insert(KEEP_ALIVE, value);
+    }
+    if let Some(value) = strict_transport_security(response.request()) {
+        response.headers_mut().insert(header::STRICT_TRANSPORT_SECURITY, value);
+    }
+    let operation = operation(response.request());
+    let status = response.status().as_u16();
+    let took = began.elapsed();
+    audited::refusal(&response);
+    telemetry::answered(operation, status, took);
+    // The text of an error may quote what the client sent, which may name a patient (P12).
+    let code = response.response().error().and_then(|error| error.as_error::<ApiError>()).map(ApiError::code);
+    if code == Some(IssueCode::Exception) {
+        tracing::error!(parent: &span, operation, status, ?took, ?code, "answered");
+    } else {
+        tracing::info!(parent: &span, operation, status, ?took, ?code, "answered");
+    }
+    Ok(response.map_body(|_, body| Lasting::new(body, under_way)))
+}
+
+/// Finds out who the client is, for all who want to know it ([`ClientAddress`]).
+fn client(request: &ServiceRequest) -> Option<IpAddr> {
+    let server = &request.app_data::<Data<Api>>()?.evanesce.config().server;
+    let client = Client::of(request.request(), &server.trusted_proxies, server.proxy_fields)?;
+    let ClientAddress(address) = client.address;
+    request.extensions_mut().insert(client.address);
+    request.extensions_mut().insert(client);
+    Some(address)
+}
+
+fn check_host(request: &ServiceRequest) -> Result<(), ApiError> {
+    let hosts = request.app_data::<Data<Api>>().and_then(|api| api.hosts.as_ref());
+    let is_meant = hosts.is_none_or(|hosts| hosts.are_meant_by(request.request()));
+    if is_meant { Ok(()) } else { Err(ApiError::misdirected()) }
+}
+
+/// Clients put paths with a slash in front behind a base URL that ends with one: it counts once.
+fn skip_slash(request: &mut ServiceRequest) {
+    let path = request.match_info_mut();
+    if path.unprocessed().starts_with("//") {
+        path.skip(1);
+    }
+}
+
+/// For how many seconds another request may come, told whoever may send it on this connection: a load
+/// balancer should know.
+fn keep_alive(request: &HttpRequest) -> Option<HeaderValue> {
+    let is_kept = request.head().connection_type() == ConnectionType::KeepAlive;
+    request.conn_data::<Wire>().filter(|_| is_kept)?;
+    let time = request.app_data::<Data<Api>>()?.evanesce.config().limits.keep_alive.0;
+    (time.as_secs() > 0).then(|| HeaderValue::from_str(&format!("timeout={}", time.as_secs())).ok())?
+}
+
+fn check_rate(request: &ServiceRequest) -> Result<(), ApiError> {
+    match (request.app_data::<Data<Api>>(), request.extensions().get::<Client>()) {
+        (Some(api), Some(client)) => api.limits().admit(client),
+        _ => Ok(()),
+    }
+}
+
+/// What a client that uses TLS is told: to use nothing else (RFC 6797). One of which a trusted
+/// proxy does not say what it uses is taken for one that uses what `public_url` says.
+fn strict_transport_security(request: &HttpRequest) -> Option<HeaderValue> {
+    let server = &request.app_data::<Data<Api>>()?.evanesce.config().server;
+    let max_age = server.hsts_max_age.0.as_secs();
+    let is_https = request.extensions().get::<Client>()?.is_https;
+    let is_public = || server.public_url.as_ref().is_some_and(|url| url.starts_with("https://"));
+    let value = || HeaderValue::from_str(&format!("max-age={max_age}")).ok();
+    (max_age > 0 && is_https.unwrap_or_else(is_public)).then(value).flatten()
+}
+
+/// What a client calls its request, as the log may have it (P12): as it stands if it can only
+/// be an id such as a UUID or a trace id, else a hash that the client can make as well.
+fn loggable(theirs: &[u8]) -> String {
+    let digits = theirs.iter().filter(|byte| byte.is_ascii_hexdigit()).count();
+    let is_id = (16..=128).contains(&theirs.len())
+        && digits >= 16
+        && theirs.iter().all(|byte| byte.is_ascii_hexdigit() || b"-/".contains(byte))
+        // Numbers may be those of patients.
+        && theirs.iter().any(u8::is_ascii_alphabetic);
+    if is_id {
+        return String::from_utf8_lossy(theirs).into_owned();
+    }
+    hashed(theirs)
+}
+
+/// The method, as the log may have it: it may be any text of up to 128 KiB.
+fn loggable_method(method: &Method) -> String {
+    const KNOWN: [Method; 9] = [
+        Method::GET,
+        Method::HEAD,
+        Method::POST,
+        Method::PUT,
+        Method::DELETE,
+        Method::OPTIONS,
+        Method::PATCH,
+        Method::CONNECT,
+        Method::TRACE,
+    ];
+    if KNOWN.contains(method) { method.to_string() } else { hashed(method.as_str().as_bytes()) }
+}
+
+/// What a client sent that may name a patient or be of any length: whoever knows it knows it again.
+fn hashed(theirs: &[u8]) -> String {
+    format!("sha256:{}", hex::encode(&Sha256::digest(theirs)[..8]))
+}
+
+/// The name of the route: a closed list, whatever URLs are asked for.
+fn operation(request: &HttpRequest) -> &'static str {
+    let name = request.match_name().unwrap_or("none");
+    let all = OPERATIONS.iter().chain(OAUTH_OPERATIONS).chain(ADMIN_OPERATIONS);
+    all.map(|operation| operation.name).find(|known| *known == name).unwrap_or("none")
+}
+
+fn check_size(request: &ServiceRequest) -> Result<(), ApiError> {
+    let url = request.uri().path_and_query().map_or(0, |url| url.as_str().len());
+    let limit = request.app_data::<Data<Api>>().map_or(usize::MAX, |api| api.max_url_bytes);
+    if url > limit {
+        return Err(ApiError::url_too_long(limit));
+    }
+    let fields = request.headers().iter().map(|(name, value)| name.as_str().len() + value.len() + 4);
+    if fields.sum::<usize>() > MAX_HEADER_BYTES {
+        return Err(ApiError::headers_too_long(MAX_HEADER_BYTES));
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_what_cannot_be_but_an_id_is_logged_as_it_stands() {
+        for id in
+            ["6b1f0e3c-5d0a-4b8e-9a57-0f6f1c2d3e4f", "A1B2C3D4E5F60718", "0af7651916cd43dd/8448eb211c80319c"]
+        {
+            assert_eq!(loggable(id.as_bytes()), id);
+        }
+        for other in
+            ["Doe-4711", "80276883110000000011", "2026-01-31/80276883", "abcdef", "", "\u{e9}", "mine \"x"]
+        {
+            let logged = loggable(other.as_bytes());
+            assert!(logged.starts_with("sha256:") && logged.len() == 23, "{logged}");
+        }
+        assert_eq!(loggable(b"abc"), "sha256:ba7816bf8f01cfea");
+        assert!(loggable("a".repeat(129).as_bytes()).starts_with("sha256:"));
+    }
+
+    #[test]
+    fn a_method_that_http_does_not_know_is_logged_as_a_hash() {
+        let logged = |method: &str| loggable_method(&Method::from_bytes(method.as_bytes()).unwrap());
+        assert_eq!(logged("DELETE"), "DELETE");
+        for method in ["delete", "SMITH", &"GET".repeat(20_000)] {
+            let logged = logged(method);
+            assert!(logged.starts_with("sha256:") && logged.len() == 23, "{logged}");
+        }
+    }
+}

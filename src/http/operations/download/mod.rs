@@ -1,0 +1,251 @@
+//! `GET|HEAD {base}/bulk-api/download/{job}/{file}` (REQUIREMENTS section 7): streamed, in the
+//! content coding that the client wants, with ranges. A download holds a ticket; when the job ends
+//! and the grace is over, the file is taken away from it and the client sees a failed transfer,
+//! never a short file that looks whole.
+//!
+//! Whatever form a file is stored in, it is served as plain text, gzip or zstd (F-5): as it is
+//! stored if that is what the client wants, else decompressed or compressed on its way. To RFC
+//! 9110 each coding is a representation of its own, with its own entity tag (8.8.3.3), and a range
+//! is one of the bytes *after* coding (14.2), which are of no use without those before. So ranges
+//! are served of the plain text only: a request with `Range` gets that, unless it excludes plain
+//! text; then the range is ignored, as the standard allows. A client that goes on with a coded
+//! download sends `If-Range` with the tag it got, which is not that of the plain text, and gets the
+//! whole.
+
+mod body;
+
+use std::io;
+use std::ops::Range;
+
+use actix_web::body::SizedStream;
+use actix_web::http::header::{
+    self, ByteRangeSpec, ContentRange, ContentRangeSpec, ETag, EntityTag, Header, HeaderValue, HttpDate,
+    IfRange,
+};
+use actix_web::http::{Method, StatusCode, Version};
+use actix_web::web::Data;
+use actix_web::{HttpRequest, HttpResponse, HttpResponseBuilder};
+use bytes::Bytes;
+use futures_util::stream::{self, StreamExt};
+
+use self::body::Chunks;
+use crate::JobSnapshot;
+use crate::files::coded::{PieceCompressor, body_bytes};
+use crate::files::{FilesError, OpenOutput};
+use crate::http::negotiation::accept::{NDJSON, check_accept, choose_coding};
+use crate::http::negotiation::conditions::Current;
+use crate::http::operations::status::http_date;
+use crate::http::{Api, ApiError};
+use crate::job::{ContentCoding, JobState, OutputFile};
+
+/// `GET|HEAD {output url}`.
+pub async fn download(request: HttpRequest, api: Data<Api>) -> HttpResponse {
+    let answer = answer(&request, &api).await;
+    let mut response = answer.unwrap_or_else(HttpResponse::from_error);
+    response.headers_mut().insert(header::VARY, HeaderValue::from_static("Accept-Encoding"));
+    response
+}
+
+async fn answer(request: &HttpRequest, api: &Api) -> Result<HttpResponse, ApiError> {
+    check_accept(request, NDJSON)?;
+    let caller = api.caller(request)?;
+    let job = Api::job(request)?;
+    let owner = caller.owner();
+    let name = request.match_info().get("file").unwrap_or_default();
+    let download = api.evanesce.register_download(&owner, job, name).await?;
+    let file = download.file();
+    // F-2: of the token that asks, which may not be the one that kicked off.
+    if !caller.scopes.may_have_file(file, download.job().request()) {
+        return Err(ApiError::beyond_scopes(
+            caller.base.as_str(),
+            "The scopes of the access token do not cover all that may be in this file; ask for a token \
+             with the scopes that it was exported with.",
+        ));
+    }
+
+    let level = api.evanesce.config().download.compression_level;
+    let coding = choose_form(request, file, level)?;
+    let entity_tag = entity_tag(file, coding);
+    let modified = modified(download.job());
+    let mut response = describe(modified, entity_tag.clone());
+    let current = Current { tag: Some(&entity_tag), modified };
+    if current.is_had_by(request)? {
+        return Ok(response.status(StatusCode::NOT_MODIFIED).finish());
+    }
+    response.insert_header((header::CONTENT_TYPE, "application/fhir+ndjson"));
+    let form = match coding {
+        None => match requested_range(request, modified, &entity_tag, file.bytes) {
+            Requested::Whole => Form::Text(0..file.bytes),
+            Requested::Part(range) => {
+                response.status(StatusCode::PARTIAL_CONTENT);
+                response.insert_header(content_range(Some(&range), file.bytes));
+                Form::Text(range)
+            }
+            Requested::Nothing => {
+                let mut response = describe(modified, entity_tag);
+                response.insert_header(content_range(None, file.bytes));
+                return Ok(response.status(StatusCode::RANGE_NOT_SATISFIABLE).finish());
+            }
+        },
+        Some(coding) => {
+            response.insert_header((header::CONTENT_ENCODING, coding.name()));
+            match file.coded.filter(|coded| coded.coding == coding) {
+                Some(coded) => Form::Stored(body_bytes(file.bytes, &coded).ok_or_else(|| {
+                    tracing::error!(%job, "the record of a coded file makes no sense");
+                    ApiError::internal()
+                })?),
+                None => Form::Compressed(coding, level),
+            }
+        }
+    };
+    let length = form.length();
+    if request.method() == Method::HEAD {
+        if let Some(length) = length {
+            response.no_chunking(length);
+        }
+        return Ok(response.streaming(stream::empty::<io::Result<Bytes>>()));
+    }
+    let place = api.limits().admit_download()?;
+    let file = file.clone();
+    let text_bytes = file.bytes;
+    let chunks = download.open(move |opened| form.chunks(opened, text_bytes)).await?;
+    let caller = api.caller_of(request, &caller);
+    let record = api.evanesce.record_download(caller, job, &file.name, length);
+    let body = body::body(job, chunks, record).map(move |chunk| {
+        let _held = &place;
+        chunk
+    });
+    Ok(match length {
+        Some(length) => response.body(SizedStream::new(length, body)),
+        None => response.streaming(body),
+    })
+}
+
+/// What is sent of a file.
+enum Form {
+    /// Plain text, all of it or a part.
+    Text(Range<u64>),
+    /// The stored form, so many bytes.
+    Stored(u64),
+    /// Compressed on its way, as hard as that.
+    Compressed(ContentCoding, u8),
+}
+
+impl Form {
+    /// Its length in bytes, if that is known.
+    fn length(&self) -> Option<u64> {
+        match self {
+            Self::Text(range) => Some(range.end - range.start),
+            Self::Stored(length) => Some(*length),
+            Self::Compressed(..) => None,
+        }
+    }
+
+    /// What is sent, of a file whose text has so many bytes.
+    fn chunks(self, opened: OpenOutput, text_bytes: u64) -> Result<Chunks, FilesError> {
+        Ok(match (self, opened) {
+            (Self::Stored(_), OpenOutput::Coded(opened)) => body::stored(opened),
+            (Self::Compressed(coding, level), opened) => {
+                body::compressed(opened.text(), text_bytes, PieceCompressor::new(coding, level)?)
+            }
+            (Self::Text(range), opened) => body::text(opened.text(), range),
+            // A plain file has no stored coding.
+            (Self::Stored(length), OpenOutput::Plain(opened)) => body::text(opened, 0..length),
+        })
+    }
+}
+
+/// The coding that the client wants of those that there are; `level` is 0 if there is only what is
+/// stored.
+fn choose_form(
+    request: &HttpRequest,
+    file: &OutputFile,
+    level: u8,
+) -> Result<Option<ContentCoding>, ApiError> {
+    let stored = file.coded.map(|coded| coded.coding);
+    // What the client of HTTP/1.0 gets is as long as the connection lives, if its length is not told
+    // before: a part would look like the whole.
+    let can_compress = level > 0 && request.version() >= Version::HTTP_11;
+    // The cheapest first.
+    let others = [None, Some(ContentCoding::Zstd), Some(ContentCoding::Gzip)];
+    let others = others.into_iter().filter(|form| *form != stored && (form.is_none() || can_compress));
+    let offered: Vec<_> = std::iter::once(stored).chain(others).collect();
+    let coding = choose_coding(request, &offered)?;
+    if coding.is_some() && may_be_part(request) && choose_coding(request, &[None]).is_ok() {
+        Ok(None)
+    } else {
+        Ok(coding)
+    }
+}
+
+/// The tag of a form of a file: the file never changes while it is there.
+fn entity_tag(file: &OutputFile, coding: Option<ContentCoding>) -> EntityTag {
+    let name = file.name.split('_').next().unwrap_or_default();
+    EntityTag::new_strong(
+        coding.map_or_else(|| name.to_owned(), |coding| format!("{name}-{}", coding.name())),
+    )
+}
+
+fn content_range(range: Option<&Range<u64>>, length: u64) -> ContentRange {
+    let range = range.map(|range| (range.start, range.end - 1));
+    ContentRange(ContentRangeSpec::Bytes { range, instance_length: Some(length) })
+}
+
+/// The fields that describe a file; it never changes while it is there.
+fn describe(modified: Option<HttpDate>, entity_tag: EntityTag) -> HttpResponseBuilder {
+    let mut response = HttpResponse::Ok();
+    response.insert_header(ETag(entity_tag));
+    response.insert_header((header::ACCEPT_RANGES, "bytes"));
+    response.insert_header((header::CACHE_CONTROL, "no-store"));
+    if let Some(modified) = modified {
+        response.insert_header((header::LAST_MODIFIED, modified));
+    }
+    response
+}
+
+/// When the files of an export were last modified; `None` as long as it runs.
+fn modified(job: &JobSnapshot) -> Option<HttpDate> {
+    match job.state() {
+        JobState::Complete(completion) => Some(http_date(completion.completed_at)),
+        _ => None,
+    }
+}
+
+/// Whether a part may be answered: `Range` is for GET alone (RFC 9110, 14.2).
+fn may_be_part(request: &HttpRequest) -> bool {
+    request.method() == Method::GET && request.headers().contains_key(header::RANGE)
+}
+
+enum Requested {
+    Whole,
+    Part(Range<u64>),
+    Nothing,
+}
+
+/// One range is served; several, or what is no range, give the whole file (RFC 9110, 14.2).
+fn requested_range(
+    request: &HttpRequest,
+    modified: Option<HttpDate>,
+    tag: &EntityTag,
+    length: u64,
+) -> Requested {
+    if !may_be_part(request) {
+        return Requested::Whole;
+    }
+    let Ok(header::Range::Bytes(ranges)) = header::Range::parse(request) else { return Requested::Whole };
+    let [range] = &ranges[..] else { return Requested::Whole };
+    if request.headers().contains_key(header::IF_RANGE) {
+        let same = match IfRange::parse(request) {
+            Ok(IfRange::EntityTag(theirs)) => theirs.strong_eq(tag),
+            Ok(IfRange::Date(theirs)) => modified == Some(theirs),
+            Err(_) => false,
+        };
+        if !same {
+            return Requested::Whole;
+        }
+    }
+    match ByteRangeSpec::to_satisfiable_range(range, length) {
+        Some((first, last)) => Requested::Part(first..last + 1),
+        None => Requested::Nothing,
+    }
+}

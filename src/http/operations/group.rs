@@ -1,0 +1,340 @@
+//! `GET {base}/Group/{id}`, `GET {base}/Group` and `POST {base}/Group/_search` (K-14): which Groups there
+//! are to export.
+//! Ids and names may name patients or populations: they are not logged (P12).
+
+use actix_web::http::header;
+use actix_web::web::{Data, Payload};
+use actix_web::{HttpRequest, HttpResponse};
+use serde_json::value::RawValue;
+
+use crate::auth::Permission;
+use crate::export::{ExportError, GroupName};
+use crate::fhir::reference::BaseUrls;
+use crate::fhir::search::TypeFilter;
+use crate::fhir::{ResourceType, quoted};
+use crate::http::caller::scope;
+use crate::http::input::{query, reading};
+use crate::http::negotiation::accept;
+use crate::http::output::bundle::{Bundle, Entry, Link};
+use crate::http::{Api, ApiError, Caller};
+use crate::job::bounds::check_items;
+
+/// Groups of a page if `_count` does not say how many.
+const COUNT: usize = 20;
+
+/// The most Groups of a page.
+const LARGEST_COUNT: usize = 100;
+
+/// Bytes of Groups after which a page is full: a Group may have many members.
+const PAGE_BYTES: usize = 4 << 20;
+
+/// The parameters of a search.
+const PARAMETERS: &[&str] = &["_id", "identifier", "name", "_count", "_after", "_total"];
+
+/// `GET {base}/Group/{id}`.
+pub async fn read(request: HttpRequest, api: Data<Api>) -> Result<HttpResponse, ApiError> {
+    let media_type = accept::json(&request)?;
+    let caller = api.caller(&request)?;
+    let id = reading::id(&request)?;
+    if !is_theirs(&caller, &id) {
+        return Err(ApiError::unknown_resource());
+    }
+    let visible =
+        scope::coverage(&caller.scopes, caller.base.as_str(), ResourceType::GROUP, Permission::Read)?;
+    reading::parameters(&request, &[])?;
+    let group =
+        reading::ask(&api, &caller.tenant, move |exporter| exporter.read(ResourceType::GROUP, &id)).await?;
+    let bases = api.bases(&caller);
+    let group = group.filter(|group| visible.has(group, &bases));
+    reading::answer(&request, media_type, group.ok_or_else(ApiError::unknown_resource)?)
+}
+
+/// `GET {base}/Group`.
+pub async fn search(request: HttpRequest, api: Data<Api>) -> Result<HttpResponse, ApiError> {
+    find(&request, query::parse(request.query_string())?, &api).await
+}
+
+/// `POST {base}/Group/_search`.
+pub async fn search_by_post(
+    request: HttpRequest,
+    payload: Payload,
+    api: Data<Api>,
+) -> Result<HttpResponse, ApiError> {
+    // The order of G-7: what comes before the parameters is not known better with them.
+    api.caller(&request)?;
+    let given = reading::posted(&request, payload, &api).await?;
+    find(&request, given, &api).await
+}
+
+async fn find(
+    request: &HttpRequest,
+    given: Vec<(String, String)>,
+    api: &Api,
+) -> Result<HttpResponse, ApiError> {
+    let media_type = accept::json_by(request, &given)?;
+    let caller = api.caller(request)?;
+    let visible =
+        scope::coverage(&caller.scopes, caller.base.as_str(), ResourceType::GROUP, Permission::Search)?;
+    let parameters = reading::known_of(request, given, PARAMETERS)?;
+    let search = Search::of(&parameters)?;
+    let (asking, bases) = (caller.clone(), api.bases(&caller));
+    let page = reading::ask(api, &caller.tenant, move |exporter| {
+        let read = |id: &str| {
+            let group = exporter.read(ResourceType::GROUP, id)?;
+            Ok(group.filter(|group| visible.has(group, &bases)))
+        };
+        let groups = exporter.groups()?;
+        let mut found = Vec::new();
+        for group in groups.iter().filter(|group| is_theirs(&asking, &group.id) && search.finds(group)) {
+            // Those that the client may not see are not counted either.
+            if visible.is_all() || read(&group.id)?.is_some() {
+                found.push(group.clone());
+            }
+        }
+        search.page(&found, read)
+    });
+    let page = page.await?;
+
+    let base = caller.base.as_str();
+    let url = |parameters: &[(String, String)]| reading::url(base, "Group", parameters);
+    let first: Vec<_> = parameters.iter().filter(|(name, _)| name != "_after").cloned().collect();
+    let mut link =
+        vec![Link { relation: "self", url: url(&parameters) }, Link { relation: "first", url: url(&first) }];
+    if let Some(last) = page.next_after {
+        let next = [first, vec![("_after".into(), last)]].concat();
+        link.push(Link { relation: "next", url: url(&next) });
+    }
+    let url = |id: &str| format!("{base}/Group/{}", reading::encoded(id));
+    let entries = page.groups.iter().map(|(id, resource)| Entry::found(url(id), resource));
+    let bundle = Bundle::new(page.total, link, entries.collect());
+    let body = serde_json::to_string(&bundle).map_err(|_| ApiError::internal())?;
+    Ok(HttpResponse::Ok()
+        .insert_header((header::CONTENT_TYPE, media_type))
+        .insert_header((header::CACHE_CONTROL, "no-store"))
+        .insert_header((header::VARY, "Accept"))
+        .body(body))
+}
+
+/// Whether a Group is the client's to export and to read; others are as if they were not there.
+fn is_theirs(caller: &Caller, id: &str) -> bool {
+    caller.application.as_ref().is_none_or(|application| application.groups.has(id))
+}
+
+/// What is searched for.
+struct Search {
+    /// One of each is the id.
+    ids: Vec<Vec<String>>,
+    /// With one of each the name begins; in lower case.
+    names: Vec<Vec<String>>,
+    /// What each `identifier` says.
+    identifiers: Vec<TypeFilter>,
+    count: usize,
+    /// Where the page begins: behind this id.
+    after: Option<String>,
+}
+
+struct Page {
+    /// Groups on all pages.
+    total: usize,
+    /// Ids and resources.
+    groups: Vec<(String, Box<RawValue>)>,
+    /// If there is another page: the id that it begins behind.
+    next_after: Option<String>,
+}
+
+/// Values of `_id`, `identifier` and `name` in one search: each is compared with each Group (P13).
+const MAX_VALUES: usize = 100;
+
+impl Search {
+    fn of(parameters: &[(String, String)]) -> Result<Self, ApiError> {
+        let (mut ids, mut names, mut identifiers) = (Vec::new(), Vec::new(), Vec::new());
+        let (mut count, mut after, mut total) = (None, None, None);
+        for (name, value) in parameters {
+            match name.as_str() {
+                "_id" => ids.push(alternatives(name, value)?),
+                "name" => names.push(alternatives(name, &value.to_lowercase())?),
+                "identifier" => identifiers.push(read_identifier(value)?),
+                "_total" if total.is_none() => total = Some(check_total(value)?),
+                "_count" if count.is_none() => count = Some(read_count(value)?),
+                "_after" if after.is_none() => after = Some(value.clone()),
+                _ => return Err(ApiError::unsupported_parameter(format!("{name} may be given once only."))),
+            }
+        }
+        let own = ids.iter().chain(&names).map(Vec::len).sum::<usize>();
+        let of_identifiers = parameters.iter().filter(|(name, _)| name == "identifier");
+        let of_identifiers = of_identifiers.map(|(_, value)| value.split(',').count()).sum::<usize>();
+        check_items("the search", own + of_identifiers, MAX_VALUES)?;
+        let count = count.unwrap_or(COUNT).min(LARGEST_COUNT);
+        Ok(Self { ids, names, identifiers, count, after })
+    }
+
+    fn finds(&self, group: &GroupName) -> bool {
+        let name = group.name.as_deref().unwrap_or_default().to_lowercase();
+        self.ids.iter().all(|ids| ids.contains(&group.id))
+            && self.names.iter().all(|names| names.iter().any(|beginning| name.starts_with(beginning)))
+            && self.identifiers.iter().all(|filter| matches(filter, group))
+    }
+
+    /// The page of `found`, which are in the order of their ids.
+    fn page(
+        &self,
+        found: &[GroupName],
+        read: impl Fn(&str) -> Result<Option<Vec<u8>>, ExportError>,
+    ) -> Result<Page, ExportError> {
+        let (before, rest): (Vec<_>, Vec<_>) =
+            found.iter().partition(|group| self.after.as_ref().is_some_and(|after| group.id <= *after));
+        let (total, mut bytes) = (before.len() + rest.len(), 0);
+        let mut page = Page { total, groups: Vec::new(), next_after: None };
+        let (mut rest, mut last) = (rest.into_iter().peekable(), None);
+        for group in rest.by_ref().take(self.count) {
+            last = Some(&group.id);
+            // One that was removed meanwhile is passed over.
+            let text = read(&group.id)?.and_then(|text| String::from_utf8(text).ok());
+            let Some(resource) = text.and_then(|text| RawValue::from_string(text).ok()) else { continue };
+            bytes += resource.get().len();
+            page.groups.push((group.id.clone(), resource));
+            if bytes >= PAGE_BYTES {
+                break;
+            }
+        }
+        if rest.peek().is_some() {
+            page.next_after = last.cloned();
+        }
+        Ok(page)
+    }
+}
+
+/// The items of a list, of which one has to match; a comma behind a backslash belongs to its item.
+fn alternatives(name: &str, value: &str) -> Result<Vec<String>, ApiError> {
+    let mut items = vec![String::new()];
+    let mut characters = value.chars();
+    while let Some(character) = characters.next() {
+        match character {
+            ',' => items.push(String::new()),
+            '\\' => items.last_mut().into_iter().for_each(|item| item.extend(characters.next())),
+            _ => items.last_mut().into_iter().for_each(|item| item.push(character)),
+        }
+    }
+    if items.iter().any(String::is_empty) {
+        return Err(ApiError::invalid(format!("{name} has an empty item; give a value, or leave it out.")));
+    }
+    Ok(items)
+}
+
+/// An `identifier` as `_typeFilter` has it: `value`, `system|value`, `|value`, `system|`, or a list.
+fn read_identifier(value: &str) -> Result<TypeFilter, ApiError> {
+    TypeFilter::parse(&format!("Group?identifier={}", reading::encoded(value))).map_err(|error| {
+        let text = format!("identifier: {error}");
+        ApiError::invalid(text)
+    })
+}
+
+fn matches(filter: &TypeFilter, group: &GroupName) -> bool {
+    let identifier = group.identifier.as_deref();
+    identifier.is_some_and(|identifier| filter.matches(heading(identifier).as_bytes(), &BaseUrls::NONE))
+}
+
+/// A Group of which nothing is known but its identifiers.
+fn heading(identifier: &str) -> String {
+    format!(r#"{{"resourceType":"Group","identifier":{identifier}}}"#)
+}
+
+/// The total is accurate, whatever would do for the client.
+fn check_total(value: &str) -> Result<(), ApiError> {
+    if ["none", "estimate", "accurate"].contains(&value) {
+        return Ok(());
+    }
+    let value = quoted(value);
+    Err(ApiError::invalid(format!("There is no _total {value}; use accurate, estimate or none.")))
+}
+
+fn read_count(value: &str) -> Result<usize, ApiError> {
+    let count = value.parse::<u32>().map(|count| count as usize);
+    count.map_err(|_| {
+        let value = quoted(value);
+        ApiError::invalid(format!("_count {value} is no number; give one from 0 to {LARGEST_COUNT}."))
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn groups(ids: &[&str]) -> Vec<GroupName> {
+        let identifier =
+            |id: &str| Some(format!(r#"[{{"system":"urn:s","value":"{id}"}},{{"value":"x|{id}"}}]"#));
+        let group = |id: &&str| GroupName {
+            id: (*id).into(),
+            name: Some(format!("The {id}")),
+            identifier: identifier(id).filter(|_| *id != "z"),
+        };
+        ids.iter().map(group).collect()
+    }
+
+    fn page(parameters: &[(&str, &str)], length: usize) -> (usize, Vec<String>, Option<String>) {
+        let parameters: Vec<_> =
+            parameters.iter().map(|(name, value)| ((*name).to_string(), (*value).to_string())).collect();
+        let read = |id: &str| Ok((id != "gone").then(|| format!("\"{}\"", "x".repeat(length)).into_bytes()));
+        let search = Search::of(&parameters).unwrap();
+        let mut found = groups(&["a", "b", "c, d", "gone", "z"]);
+        found.retain(|group| search.finds(group));
+        let page = search.page(&found, read).unwrap();
+        (page.total, page.groups.into_iter().map(|(id, _)| id).collect(), page.next_after)
+    }
+
+    #[test]
+    fn pages_follow_one_another_by_the_last_id() {
+        assert_eq!(page(&[("_count", "2")], 9), (5, vec!["a".into(), "b".into()], Some("b".into())));
+        assert_eq!(
+            page(&[("_count", "2"), ("_after", "b")], 9),
+            (5, vec!["c, d".into()], Some("gone".into())),
+            "what is gone is left out"
+        );
+        assert_eq!(page(&[("_count", "2"), ("_after", "gone")], 9), (5, vec!["z".into()], None));
+        assert_eq!(page(&[("_count", "0")], 9), (5, vec![], None));
+        let (total, ids, next) = page(&[], PAGE_BYTES);
+        assert_eq!((total, ids.len(), next), (5, 1, Some("a".into())), "a page is bounded by its bytes");
+    }
+
+    #[test]
+    fn ids_and_names_are_lists_and_all_of_them_hold() {
+        let ids = |parameters: &[(&str, &str)]| page(parameters, 9).1;
+        assert_eq!(ids(&[("_id", "z,a,nobody")]), ["a", "z"]);
+        assert_eq!(ids(&[("_id", "c\\, d")]), ["c, d"]);
+        assert_eq!(ids(&[("name", "tHe Z,the b")]), ["b", "z"]);
+        assert_eq!(ids(&[("name", "z")]), [""; 0], "a name begins so");
+        assert_eq!(ids(&[("_id", "a"), ("_id", "b")]), [""; 0]);
+        let many = |by: &str, n: usize| {
+            Search::of(&[(by.into(), vec!["x"; n].join(",")), ("name".into(), "y".into())])
+        };
+        for by in ["_id", "identifier"] {
+            assert!(many(by, MAX_VALUES - 1).is_ok() && many(by, MAX_VALUES).is_err(), "P13");
+        }
+        for (identifier, expected) in [
+            ("a", &["a"][..]),
+            ("urn:s|a", &["a"]),
+            ("a,b", &["a", "b"]),
+            ("urn:s|", &["a", "b", "c, d"]),
+            ("|x\\|b", &["b"]),
+            ("c\\, d", &["c, d"]),
+            ("|a", &[]),
+            ("urn:t|a", &[]),
+            ("z", &[]),
+        ] {
+            assert_eq!(ids(&[("identifier", identifier)]), expected, "{identifier}");
+        }
+        assert_eq!(ids(&[("identifier", "urn:s|"), ("identifier", "b"), ("_total", "none")]), ["b"]);
+        for (name, value) in [
+            ("_id", ""),
+            ("name", "a,"),
+            ("_count", "-1"),
+            ("_count", "x"),
+            ("_total", "all"),
+            ("identifier", ""),
+            ("identifier", "a|b|c"),
+            ("identifier", "|"),
+        ] {
+            assert!(Search::of(&[(name.into(), value.into())]).is_err(), "{name}={value}");
+        }
+    }
+}

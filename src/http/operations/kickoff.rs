@@ -1,0 +1,261 @@
+//! The kick-off of an export: `GET` or `POST` of `{base}/$export`, `{base}/Patient/$export` and
+//! `{base}/Group/{id}/$export` (REQUIREMENTS section 3).
+
+use actix_web::http::{Method, StatusCode, header};
+use actix_web::web::{Bytes, Data, Payload};
+use actix_web::{HttpRequest, HttpResponse, ResponseError};
+use jiff::Timestamp;
+
+use crate::audit::AuditedEvent;
+use crate::fhir::{IssueCode, OperationOutcome, ResourceType, Severity};
+use crate::http::caller::audited::level_name;
+use crate::http::caller::scope;
+use crate::http::error::{FHIR_JSON, outcome_response};
+use crate::http::input::body;
+use crate::http::input::intake::Body;
+use crate::http::input::query::{self, percent_decoded};
+use crate::http::negotiation::accept;
+use crate::http::negotiation::preferences::Preferences;
+use crate::http::parameters::{self, Context, Origin};
+use crate::http::{Api, ApiError, Caller};
+use crate::job::{Access, ExportRequest, JobId, Level, Parameters, ProofSigner};
+use crate::{Kickoff, Submission, SubmitError};
+
+/// Seconds after which a client that met a limit may try again, if nobody can tell.
+const RETRY_AFTER: u64 = 30;
+
+/// The most seconds that a client is asked to wait for a job of its own to end.
+const LONGEST_RETRY: u64 = 3600;
+
+/// `GET|POST {base}/$export`.
+pub async fn system(
+    request: HttpRequest,
+    payload: Payload,
+    api: Data<Api>,
+) -> Result<HttpResponse, ApiError> {
+    let (preferences, caller) = admit(&request, &api)?;
+    kickoff(Level::System, preferences, &caller, &request, payload, &api).await
+}
+
+/// `GET|POST {base}/Patient/$export`.
+pub async fn patient(
+    request: HttpRequest,
+    payload: Payload,
+    api: Data<Api>,
+) -> Result<HttpResponse, ApiError> {
+    let (preferences, caller) = admit(&request, &api)?;
+    kickoff(Level::Patient, preferences, &caller, &request, payload, &api).await
+}
+
+/// `GET|POST {base}/Group/{id}/$export`. The id is what the client sent, percent-decoded and not
+/// looked at further: the exporter alone knows which groups there are, and refuses the others.
+/// It may name a population, and is neither logged nor echoed (P12).
+pub async fn group(request: HttpRequest, payload: Payload, api: Data<Api>) -> Result<HttpResponse, ApiError> {
+    let (preferences, caller) = admit(&request, &api)?;
+    // As it was sent: the router keeps some escapes, and replaces what is not UTF-8.
+    let id = request.path().rsplit('/').nth(1).unwrap_or_default();
+    let level = Level::Group { id: percent_decoded(id)? };
+    kickoff(level, preferences, &caller, &request, payload, &api).await
+}
+
+/// What is checked before the parameters are looked at (G-7).
+fn admit(request: &HttpRequest, api: &Api) -> Result<(Preferences, Caller), ApiError> {
+    accept::require_json(request)?;
+    let preferences = Preferences::of(request);
+    preferences.require_respond_async()?;
+    Ok((preferences, api.caller(request)?))
+}
+
+async fn kickoff(
+    level: Level,
+    preferences: Preferences,
+    caller: &Caller,
+    request: &HttpRequest,
+    payload: Payload,
+    api: &Api,
+) -> Result<HttpResponse, ApiError> {
+    scope::check_level(caller.application.as_deref(), &level)?;
+    // Its place is kept until the kick-off is answered.
+    let sent = sent(request, payload, api).await?;
+    let now = api.evanesce.now();
+    let Understood { level, access, parameters } =
+        understood(level, preferences, caller, now, &sent, api).await?;
+    let access = match caller.application.as_deref() {
+        Some(application) => application.limit(access),
+        None => access,
+    };
+    let origin = sent.origin();
+    let tenant = api.evanesce.config().tenant(&caller.tenant);
+    if level == Level::Patient && !tenant.patient_export {
+        return Err(ApiError::patient_export_disabled());
+    }
+    let parameters = Parameters { separate_status: preferences.separate_status, ..parameters };
+    let accepted = accepted(&parameters);
+    // MF-2: of a POST without the parameters.
+    let url = match origin {
+        Origin::Query => request.uri().path_and_query().map_or("", |path| path.as_str()),
+        Origin::Body => request.uri().path(),
+    };
+    let url = format!("{}{url}", api.origin(request));
+    let kickoff = Kickoff { level, parameters, url, base_url: caller.base.as_str().into() };
+    let job = JobId::random();
+    let level = level_name(&kickoff.level);
+    let who = api.caller_of(request, caller);
+    let request = export_request(job, caller, kickoff, access, now);
+    let max_active_jobs = caller.application.as_ref().and_then(|application| application.max_active_jobs);
+    let submitted = api.evanesce.submit_as(Submission { job, request, max_active_jobs }).await;
+    let job = match submitted {
+        Ok(job) => job,
+        Err(error) => {
+            let reason = error.name();
+            let error = refused(error, caller, api).await;
+            let status = error.status_code().as_u16();
+            api.record(AuditedEvent::KickOffRefused { caller: who, status, reason });
+            return Err(error);
+        }
+    };
+    api.record(AuditedEvent::KickOff { caller: who, job, level });
+    tracing::info!(%job, "kicked off");
+    let outcome = accepted.unwrap_or_else(|| {
+        let text = format!("Bulkdata request <{job}> has been accepted.");
+        OperationOutcome::new(Severity::Information, IssueCode::Processing, text)
+    });
+    let mut response = outcome_response(StatusCode::ACCEPTED, &outcome);
+    let location = caller.base.polling_url(job).parse().map_err(|_| ApiError::internal())?;
+    response.headers_mut().insert(header::CONTENT_LOCATION, location);
+    if preferences.separate_status {
+        let applied = header::HeaderValue::from_static("respond-async, separate-export-status");
+        response.headers_mut().insert(header::HeaderName::from_static("preference-applied"), applied);
+    }
+    Ok(response)
+}
+
+/// The request of `job`. Where clients are known, URLs of Binaries have to be handed out to them.
+fn export_request(
+    job: JobId,
+    caller: &Caller,
+    kickoff: Kickoff,
+    access: Access,
+    now: Timestamp,
+) -> ExportRequest {
+    let (tenant, owner) = (caller.tenant.clone(), caller.client.clone());
+    let handout = caller.application.as_ref().map(|_| ProofSigner::new(tenant.clone(), job));
+    ExportRequest { access, handout, ..ExportRequest::new(tenant, owner, kickoff, now) }
+}
+
+/// What a client is told whose export was not accepted.
+async fn refused(error: SubmitError, caller: &Caller, api: &Api) -> ApiError {
+    match error {
+        SubmitError::TooManyJobs | SubmitError::TenantBusy => ApiError::throttled(RETRY_AFTER),
+        SubmitError::ClientBusy(jobs) => {
+            let retry_after = first_end(&jobs, api).await;
+            ApiError::too_many_jobs(
+                jobs.into_iter().map(|job| caller.base.polling_url(job)).collect(),
+                retry_after,
+            )
+        }
+        SubmitError::TooManyKept(jobs) => {
+            let retry_after = api.evanesce.room_expected_in(&caller.tenant).as_secs();
+            let jobs = jobs.into_iter().map(|job| caller.base.polling_url(job)).collect();
+            ApiError::too_many_kept(jobs, retry_after)
+        }
+        SubmitError::TooManyKnown => ApiError::too_many_known(LONGEST_RETRY),
+        SubmitError::Exceeded(exceeded) => exceeded.into(),
+        SubmitError::Duplicate(job) => ApiError::duplicate(caller.base.polling_url(job)),
+        SubmitError::UnknownTenant => ApiError::unknown_application(),
+        SubmitError::NoRoom(limit) => ApiError::no_room(limit),
+        SubmitError::Refused(reason) => ApiError::job_failed(reason),
+        SubmitError::Failed => ApiError::internal(),
+    }
+}
+
+/// Seconds until the first of these jobs is expected to end, as far as anybody can tell.
+async fn first_end(jobs: &[JobId], api: &Api) -> u64 {
+    api.evanesce.first_end(jobs).await.map_or(RETRY_AFTER, |left| left.as_secs().clamp(1, LONGEST_RETRY))
+}
+
+/// What the 202 says in place of the usual (K-18).
+fn accepted(parameters: &Parameters) -> Option<OperationOutcome> {
+    let text = "Binary resources have no files of their own: they are handled as contained in the \
+                resources that refer to them.";
+    let asks_for_binaries = parameters.types.contains(&ResourceType::BINARY);
+    asks_for_binaries.then(|| OperationOutcome::new(Severity::Information, IssueCode::Structure, text))
+}
+
+/// The parameters as they were sent.
+enum Sent {
+    /// In the query string.
+    Query(String),
+    /// In a Parameters resource.
+    Body(Body),
+}
+
+impl Sent {
+    fn origin(&self) -> Origin {
+        match self {
+            Self::Query(_) => Origin::Query,
+            Self::Body(_) => Origin::Body,
+        }
+    }
+}
+
+/// The parameters as they were sent. Those of a POST stand in its body; one without a body may have
+/// them in its query, as some clients do (section 15).
+async fn sent(request: &HttpRequest, payload: Payload, api: &Api) -> Result<Sent, ApiError> {
+    let in_query = || Sent::Query(request.query_string().into());
+    if request.method() != Method::POST {
+        return Ok(in_query());
+    }
+    let body = body::read(request, payload, api, api.max_body_bytes).await?;
+    if body.bytes.is_empty() {
+        return Ok(in_query());
+    }
+    if !body::is_of(request, accept::is_json) {
+        return Err(ApiError::unsupported_media_type(FHIR_JSON));
+    }
+    if !query::specific(request.query_string())?.is_empty() {
+        return Err(ApiError::malformed_url(
+            "The URL of a POST has no parameters; give all of them in the Parameters resource.",
+        ));
+    }
+    Ok(Sent::Body(body))
+}
+
+/// What a kick-off asks for, and what it may have.
+struct Understood {
+    level: Level,
+    access: Access,
+    parameters: Parameters,
+}
+
+/// Reads and checks what was sent, which may take a while and is not done where requests are
+/// answered (P13).
+async fn understood(
+    level: Level,
+    preferences: Preferences,
+    caller: &Caller,
+    now: Timestamp,
+    sent: &Sent,
+    api: &Api,
+) -> Result<Understood, ApiError> {
+    let (handling, profile, origin) = (preferences.handling, api.protocol().profile, sent.origin());
+    let (scopes, realm) = (caller.scopes.clone(), caller.base.clone());
+    let text = match sent {
+        Sent::Query(query) => Bytes::copy_from_slice(query.as_bytes()),
+        Sent::Body(body) => body.bytes.clone(),
+    };
+    let (bases, export) = (api.bases(caller), &api.evanesce.config().export);
+    let (references, devices) = (export.references, export.devices(profile));
+    let understand = move || {
+        let given = match origin {
+            Origin::Query => query::specific(&String::from_utf8_lossy(&text))?,
+            Origin::Body => body::parameters(&text)?,
+        };
+        let access = scope::access(&scopes, realm.as_str(), &level, profile, &given)?;
+        let bases = &bases;
+        let context = Context { level: &level, now, handling, profile, origin, bases, references, devices };
+        let parameters = parameters::parse(&given, &context)?;
+        Ok(Understood { level, access, parameters })
+    };
+    api.intake.understand(understand).await
+}

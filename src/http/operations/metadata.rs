@@ -1,0 +1,74 @@
+//! `GET {base}/metadata` (REQUIREMENTS section 10): made of the table of routes, once.
+
+use actix_web::web::Data;
+use actix_web::{HttpRequest, HttpResponse};
+
+use crate::config::{DevicePolicy, ProtocolProfile, ReferencePolicy};
+use crate::fhir::{self, CapabilityOffer, PATIENT_EXPORT, capability_statement, quoted};
+use crate::http::input::reading;
+use crate::http::negotiation::accept;
+use crate::http::output::documents::{BASE, Document};
+use crate::http::parameters::exported_under;
+use crate::http::{Api, ApiError};
+use crate::job::TenantId;
+
+/// R4's values of `mode`; a server may answer the same to each.
+const MODES: &[&str] = &["full", "normative", "terminology"];
+
+/// `GET {base}/metadata`.
+pub async fn metadata(request: HttpRequest, api: Data<Api>) -> Result<HttpResponse, ApiError> {
+    let media_type = accept::json(&request)?;
+    let base = api.base(&request)?;
+    for (_, mode) in reading::parameters(&request, &["mode"])? {
+        if !MODES.contains(&mode.as_str()) {
+            let mode = quoted(&mode);
+            return Err(ApiError::invalid(format!("There is no mode {mode}; use {}.", MODES.join(" or "))));
+        }
+    }
+    let tenant = api.tenant_of(&request)?;
+    let statement = api.documents_of(&tenant)?.metadata.get_or_init(|| statement(&api, &tenant));
+    reading::published(&request, media_type, statement.at(base.as_str()))
+}
+
+fn statement(api: &Api, tenant: &TenantId) -> Document {
+    let export = &api.evanesce.config().export;
+    let profile = fhir::CapabilityProfile {
+        parameters: api.export_parameters(),
+        max_file_bytes: export.max_file_bytes,
+        is_exported: match api.protocol().profile {
+            ProtocolProfile::Standard => |it, level| it.is_exported_at(level),
+            ProtocolProfile::Soarian => {
+                |it, level| it.is_exported_at(level) && exported_under(ProtocolProfile::Soarian, it)
+            }
+        },
+        references: match export.references {
+            ReferencePolicy::Referenced => "those that something exported points to",
+            ReferencePolicy::All => "all of them",
+            ReferencePolicy::None => "none of them",
+        },
+        devices: match export.devices(api.protocol().profile) {
+            DevicePolicy::ByPatient => {
+                "Devices are in no compartment of R4: those whose Device.patient is exported come along."
+            }
+            DevicePolicy::ByReference => {
+                "Devices are in no compartment of R4: they come along as reference resources do, but not \
+                 those of other patients."
+            }
+        },
+        token_url: api.authority.as_ref().map(|_| api.issuer_of(tenant).token_url()),
+    };
+    let is_offered = |offer: &&CapabilityOffer| match offer {
+        CapabilityOffer::Export(export) => api.offers(tenant, export),
+        CapabilityOffer::Interaction(..) => true,
+    };
+    let offers = api.operations().filter_map(|operation| operation.offer.as_ref()).filter(is_offered);
+    let offers: Vec<_> = offers.collect();
+    Document::of(&capability_statement(BASE, api.started_at, &offers, &profile))
+}
+
+impl Api {
+    /// Whether a tenant has an export at all; single applications may still not (K-15).
+    pub(super) fn offers(&self, tenant: &TenantId, export: &fhir::ExportOperation) -> bool {
+        *export != PATIENT_EXPORT || self.evanesce.config().tenant(tenant).patient_export
+    }
+}

@@ -1,0 +1,78 @@
+//! `GET {base}/OperationDefinition/{id}` and `GET {base}/OperationDefinition?url=` (CP-5), which may be
+//! searched by POST too.
+
+use actix_web::web::{Data, Payload};
+use actix_web::{HttpRequest, HttpResponse};
+use serde_json::value::RawValue;
+
+use crate::fhir::EXPORT_OPERATIONS;
+use crate::http::input::{query, reading};
+use crate::http::negotiation::accept;
+use crate::http::output::bundle::{Bundle, Entry, Link};
+use crate::http::output::documents::{BASE, Definition, Document};
+use crate::http::{Api, ApiError};
+use crate::job::TenantId;
+
+/// `GET {base}/OperationDefinition/{id}`.
+pub async fn read(request: HttpRequest, api: Data<Api>) -> Result<HttpResponse, ApiError> {
+    let media_type = accept::json(&request)?;
+    let base = api.base(&request)?;
+    reading::parameters(&request, &[])?;
+    let id = reading::id(&request)?;
+    let tenant = api.tenant_of(&request)?;
+    let definition = definitions(&api, &tenant)?.iter().find(|definition| definition.id == id);
+    let definition = definition.ok_or_else(ApiError::unknown_resource)?;
+    reading::published(&request, media_type, definition.document.at(base.as_str()))
+}
+
+/// `GET {base}/OperationDefinition`: all of them, or those of `url`.
+pub async fn search(request: HttpRequest, api: Data<Api>) -> Result<HttpResponse, ApiError> {
+    find(&request, query::parse(request.query_string())?, &api)
+}
+
+/// `POST {base}/OperationDefinition/_search`.
+pub async fn search_by_post(
+    request: HttpRequest,
+    payload: Payload,
+    api: Data<Api>,
+) -> Result<HttpResponse, ApiError> {
+    let given = reading::posted(&request, payload, &api).await?;
+    find(&request, given, &api)
+}
+
+fn find(request: &HttpRequest, given: Vec<(String, String)>, api: &Api) -> Result<HttpResponse, ApiError> {
+    let media_type = accept::json_by(request, &given)?;
+    let base = api.base(request)?;
+    let base = base.as_str();
+    let parameters = reading::known_of(request, given, &["url"])?;
+    let is_asked_for = |definition: &&Definition| {
+        parameters.iter().all(|(_, url)| url.split(',').any(|url| url == definition.canonical))
+    };
+    let found = definitions(api, &api.tenant_of(request)?)?.iter().filter(is_asked_for);
+    let found: Result<Vec<_>, _> = found
+        .map(|definition| {
+            let url = format!("{base}/OperationDefinition/{}", definition.id);
+            RawValue::from_string(definition.document.at(base)).map(|resource| (url, resource))
+        })
+        .collect();
+    let found = found.map_err(|_| ApiError::internal())?;
+    let own = Link { relation: "self", url: reading::url(base, "OperationDefinition", &parameters) };
+    let entries = found.iter().map(|(url, resource)| Entry::found(url.clone(), resource));
+    let bundle = Bundle::new(found.len(), vec![own], entries.collect());
+    let body = serde_json::to_string(&bundle).map_err(|_| ApiError::internal())?;
+    reading::published(request, media_type, body)
+}
+
+/// Those of the exports that the tenant has.
+fn definitions<'a>(api: &'a Api, tenant: &TenantId) -> Result<&'a [Definition], ApiError> {
+    let make = || {
+        let exports = EXPORT_OPERATIONS.iter().filter(|export| api.offers(tenant, export));
+        let of = |export: &&crate::fhir::ExportOperation| Definition {
+            id: export.id,
+            canonical: export.canonical(),
+            document: Document::of(&export.definition(BASE, &api.export_parameters())),
+        };
+        exports.map(of).collect()
+    };
+    Ok(api.documents_of(tenant)?.definitions.get_or_init(make))
+}

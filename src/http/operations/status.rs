@@ -1,0 +1,155 @@
+//! `GET {base}/bulk-api/request/{job}`: progress, then the manifest (REQUIREMENTS sections 4
+//! and 6).
+
+use std::time::{Duration, UNIX_EPOCH};
+
+use actix_web::http::StatusCode;
+use actix_web::http::header::{self, ETag, EntityTag, HeaderName, HeaderValue, HttpDate};
+use actix_web::web::Data;
+use actix_web::{HttpRequest, HttpResponse, HttpResponseBuilder, ResponseError};
+use jiff::Timestamp;
+use xxhash_rust::xxh3::xxh3_64;
+
+use crate::audit::AuditedEvent;
+use crate::clock::after;
+use crate::http::input::query;
+use crate::http::negotiation::conditions::Current;
+use crate::http::operations::manifest::manifest;
+use crate::http::{Api, ApiError, Base};
+use crate::job::{Completion, JobState};
+use crate::{JobSnapshot, PageAbsent};
+
+/// The most seconds a client is asked to wait between two polls.
+const LONGEST_RETRY: u64 = 30;
+
+/// `GET {polling URL}`.
+pub async fn status(request: HttpRequest, api: Data<Api>) -> Result<HttpResponse, ApiError> {
+    api.check_poll_headers(&request)?;
+    let caller = api.caller(&request)?;
+    let job = Api::job(&request)?;
+    let found = api.evanesce.job(&caller.owner(), job).await?;
+    let admitted = found.admit_poll(api.protocol().poll_interval.0);
+    admitted.map_err(|wait| ApiError::polled_too_often(wait.as_secs_f64().ceil() as u64))?;
+    let answer = answer(&request, &api, &caller.base, &found)?;
+    let is_complete = matches!(found.state(), JobState::Complete(_));
+    if is_complete && answer.status() == StatusCode::OK {
+        api.record(AuditedEvent::Manifest { caller: api.caller_of(&request, &caller), job });
+    }
+    let separate = found.request().is_some_and(|asked| asked.separate_status);
+    Ok(if separate { separated(answer) } else { answer })
+}
+
+/// What is said of the job: progress, the manifest or a page of it, or why it failed.
+fn answer(
+    request: &HttpRequest,
+    api: &Api,
+    base: &Base,
+    job: &JobSnapshot,
+) -> Result<HttpResponse, ApiError> {
+    let number = page_number(request)?;
+    if let JobState::Failed(failure) = job.state() {
+        return Ok(ApiError::job_failed(failure.reason).error_response());
+    }
+    let page = match job.manifest(number) {
+        Ok(page) => page,
+        Err(PageAbsent::NotYet) => return Ok(progress(job).finish()),
+        Err(PageAbsent::Unknown) => return Err(ApiError::unknown_page()),
+    };
+    let text = manifest(base, api.authority.is_some(), &page).to_string();
+    let JobState::Complete(Completion { completed_at, .. }) = job.state() else {
+        return Ok(progress(job).insert_header((header::CONTENT_TYPE, "application/json")).body(text));
+    };
+    let entity_tag = entity_tag(&text);
+    let unchanged = Current::tagged(&entity_tag).is_had_by(request)?;
+    let expires = after(*completed_at, api.evanesce.config().retention.completed.0);
+    let mut response = HttpResponse::Ok();
+    response.insert_header((header::CACHE_CONTROL, "no-store"));
+    response.insert_header((header::EXPIRES, http_date(expires)));
+    response.insert_header(ETag(entity_tag));
+    if unchanged {
+        return Ok(response.status(StatusCode::NOT_MODIFIED).finish());
+    }
+    Ok(response.insert_header((header::CONTENT_TYPE, "application/json")).body(text))
+}
+
+/// Looks at the conditions of a request that changes what a polling URL answers: a complete export is
+/// known by the tag of its manifest, any other one by being there.
+///
+/// # Errors
+/// 412, and nothing is to be done.
+pub fn check_conditions(
+    request: &HttpRequest,
+    api: &Api,
+    base: &Base,
+    job: &JobSnapshot,
+) -> Result<(), ApiError> {
+    let is_tag_asked_for =
+        [header::IF_MATCH, header::IF_NONE_MATCH].iter().any(|name| request.headers().contains_key(name));
+    let is_complete = matches!(job.state(), JobState::Complete(_));
+    let page = || job.manifest(page_number(request).unwrap_or(0)).ok();
+    let page = if is_complete && is_tag_asked_for { page() } else { None };
+    let tag = page.map(|page| entity_tag(&manifest(base, api.authority.is_some(), &page).to_string()));
+    Current { tag: tag.as_ref(), modified: None }.may_be_changed_by(request)
+}
+
+fn entity_tag(manifest: &str) -> EntityTag {
+    EntityTag::new_strong(format!("{:016x}", xxh3_64(manifest.as_bytes())))
+}
+
+/// The number of the page that the query asks for, from 0 (MF-8).
+fn page_number(request: &HttpRequest) -> Result<usize, ApiError> {
+    let parameters = query::parse(request.query_string())?;
+    let page = parameters.iter().find(|(name, _)| name == "page");
+    page.map_or(Ok(0), |(_, number)| number.parse().map_err(|_| ApiError::unknown_page()))
+}
+
+/// 202 with how far the job is.
+fn progress(job: &JobSnapshot) -> HttpResponseBuilder {
+    let (percent, left) = (job.percent(), job.time_left());
+    let mut response = HttpResponse::Accepted();
+    response.insert_header((header::CACHE_CONTROL, "no-store"));
+    response.insert_header(("X-Progress", format!("{percent:.1}% complete")));
+    response.insert_header((header::RETRY_AFTER, retry_after(left).to_string()));
+    response
+}
+
+/// The same for a client that wants what became of the poll and of the export told apart: the
+/// status is that of the poll, which went well (K-4).
+fn separated(mut answer: HttpResponse) -> HttpResponse {
+    if answer.status() != StatusCode::NOT_MODIFIED {
+        let status = HeaderValue::from_str(&answer.status().to_string());
+        let status = status.expect("a status is a number and a phrase");
+        answer.headers_mut().insert(HeaderName::from_static("x-export-status"), status);
+        *answer.status_mut() = StatusCode::OK;
+    }
+    answer
+}
+
+/// Whole seconds until another poll is worth while: half of what the job still needs, or one
+/// if nobody can tell yet (ST-3).
+fn retry_after(left: Option<Duration>) -> u64 {
+    left.map_or(1, |left| (left / 2).as_secs().clamp(1, LONGEST_RETRY))
+}
+
+/// An instant as an HTTP date, which knows whole seconds only.
+pub fn http_date(instant: Timestamp) -> HttpDate {
+    let seconds = u64::try_from(instant.as_second()).unwrap_or(0);
+    // The year 9999 is the last that an HTTP date can show.
+    HttpDate::from(UNIX_EPOCH + Duration::from_secs(seconds.min(253_402_300_799)))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn retry_after_is_half_of_the_time_left_in_its_bounds() {
+        let after = |seconds: f64| retry_after(Some(Duration::from_secs_f64(seconds)));
+        assert_eq!(retry_after(None), 1);
+        assert_eq!(after(0.0), 1);
+        assert_eq!(after(3.9), 1);
+        assert_eq!(after(20.0), 10);
+        assert_eq!(after(59.9), 29);
+        assert_eq!(after(1e9), LONGEST_RETRY);
+    }
+}

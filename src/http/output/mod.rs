@@ -1,0 +1,4 @@
+//! What several operations answer with.
+
+pub mod bundle;
+pub mod documents;
