@@ -1,5 +1,5 @@
 //! What an operator can ask of a running server, and how it is done. Requests come over the
-//! control socket (`cli::control_socket`) and over the operators' listener (`http::operations::admin`).
+//! control socket (`cli::control_socket`) and over the operators' listener (`http::operations::operator_orders`).
 
 use serde::{Deserialize, Serialize};
 use serde_json::Value;

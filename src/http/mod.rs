@@ -5,6 +5,7 @@ mod caller;
 mod error;
 mod input;
 mod middleware;
+mod mount;
 mod negotiation;
 mod operations;
 mod output;
@@ -38,7 +39,7 @@ pub(crate) use middleware::connection::{Activity, Wire};
 pub(crate) use middleware::forwarded::ClientAddress;
 pub use middleware::hosts::Hosts;
 pub(crate) use middleware::limits::{Limits, household};
-pub use routes::{configure, configure_admin, not_found};
+pub use mount::{configure, configure_admin, not_found};
 
 /// What the handlers work with.
 ///

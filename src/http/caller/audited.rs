@@ -13,12 +13,16 @@ use crate::job::{ClientId, JobId, Level, TenantId};
 
 impl Api {
     /// Records an event.
-    pub fn record(&self, event: AuditedEvent) {
+    pub(in crate::http) fn record(&self, event: AuditedEvent) {
         self.evanesce.record(event);
     }
 
     /// Who asks, before that is found to be good. A client only if it is registered.
-    pub fn asking(&self, request: &HttpRequest, client: Option<ClientId>) -> audit::AuditedCaller {
+    pub(in crate::http) fn asking(
+        &self,
+        request: &HttpRequest,
+        client: Option<ClientId>,
+    ) -> audit::AuditedCaller {
         let tenant: Option<TenantId> =
             request.match_info().get("tenant").and_then(|tenant| tenant.parse().ok());
         audit::AuditedCaller {
@@ -30,7 +34,7 @@ impl Api {
     }
 
     /// Who asks.
-    pub fn caller_of(&self, request: &HttpRequest, caller: &Caller) -> audit::AuditedCaller {
+    pub(in crate::http) fn caller_of(&self, request: &HttpRequest, caller: &Caller) -> audit::AuditedCaller {
         self.asking(request, Some(caller.client.clone()))
     }
 }

@@ -3,6 +3,7 @@
 //! after that (403).
 
 pub mod audited;
+pub mod operator;
 pub mod scope;
 
 use std::sync::Arc;
@@ -18,20 +19,12 @@ use crate::JobOwner;
 use crate::auth::{Application, Authority, Scopes, TokenError, TokenIssuer};
 use crate::http::input::query;
 use crate::http::middleware::forwarded::Client;
+use crate::http::operations::download::FILE_URL;
+use crate::http::operations::operation::TENANT;
+use crate::http::operations::status::POLLING_URL;
 use crate::http::output::documents::OfTenant;
 use crate::http::{Api, ApiError};
 use crate::job::{ClientId, JobId, TenantId};
-
-/// Who may call an operation.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Access {
-    /// Anybody.
-    Open,
-    /// Who has an access token (G-3).
-    Token,
-    /// Who has the operator's token.
-    Operator,
-}
 
 /// What a request's token says, which is found to be good.
 #[derive(Debug, Clone)]
@@ -75,12 +68,12 @@ impl Base {
 
     /// The polling location of a job.
     pub fn polling_url(&self, job: JobId) -> String {
-        format!("{}/bulk-api/request/{job}", self.0)
+        POLLING_URL.at(&self.0, &[&job.to_string()])
     }
 
-    /// What the URLs of a job's files begin with.
-    pub fn download_url(&self, job: JobId) -> String {
-        format!("{}/bulk-api/download/{job}", self.0)
+    /// The URL of a file of a job.
+    pub fn file_url(&self, job: JobId, file: &str) -> String {
+        FILE_URL.at(&self.0, &[&job.to_string(), file])
     }
 }
 
@@ -128,7 +121,7 @@ impl Api {
     /// 404 `not-found` if there is no such tenant, as for an unknown application.
     pub(super) fn base(&self, request: &HttpRequest) -> Result<Base, ApiError> {
         let tenant = self.tenant_of(request)?;
-        Ok(Base(format!("{}/r4/{tenant}", self.origin(request))))
+        Ok(Base(base_url(&self.origin(request), &tenant)))
     }
 
     /// Who asks. The request came through [`authenticated`]. An application may do what its token
@@ -169,7 +162,7 @@ impl Api {
 
     /// The same of a tenant.
     pub(super) fn issuer_of(&self, tenant: &TenantId) -> TokenIssuer {
-        TokenIssuer { url: format!("{}/r4/{tenant}", self.public_url), tenant: tenant.clone() }
+        TokenIssuer { url: base_url(&self.public_url, tenant), tenant: tenant.clone() }
     }
 
     /// What is told a tenant of the server.
@@ -210,6 +203,10 @@ impl Api {
         let tenant = request.match_info().get("tenant").and_then(|tenant| tenant.parse().ok());
         tenant.filter(|tenant| self.tenants.contains(tenant)).ok_or_else(ApiError::unknown_application)
     }
+}
+
+fn base_url(origin: &str, tenant: &TenantId) -> String {
+    format!("{origin}{}", TENANT.replace("{tenant}", tenant.as_str()))
 }
 
 /// The bearer token of a request, if there is one (RFC 6750 2.1).

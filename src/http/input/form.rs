@@ -7,8 +7,11 @@ use actix_web::HttpRequest;
 use actix_web::http::header;
 use actix_web::web::Payload;
 
+use crate::http::error::oauth::OAuthError;
 use crate::http::input::{body, query};
-use crate::http::operations::token::OAuthError;
+
+/// The media type of a form.
+pub const FORM: &str = "application/x-www-form-urlencoded";
 
 /// The most bytes of a form.
 const LONGEST: usize = 64 << 10;
@@ -31,7 +34,7 @@ impl Form {
             (Some(one), None) => one.to_str().ok().and_then(|text| text.parse::<mime::Mime>().ok()),
             _ => None,
         };
-        if essence.is_none_or(|mime| mime.essence_str() != "application/x-www-form-urlencoded") {
+        if essence.is_none_or(|mime| mime.essence_str() != FORM) {
             return Err(invalid("The Content-Type should be application/x-www-form-urlencoded."));
         }
         let body = match tokio::time::timeout(PATIENCE, payload.to_bytes_limited(LONGEST)).await {

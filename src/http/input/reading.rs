@@ -13,9 +13,11 @@ use crate::SourceReadError;
 use crate::export::{ExportError, Exporter};
 use crate::fhir::quoted;
 use crate::http::input::body;
+use crate::http::input::form::FORM;
 use crate::http::input::query::{self, percent_decoded};
 use crate::http::negotiation::conditions::Current;
 use crate::http::negotiation::preferences::{Handling, Preferences};
+use crate::http::operations::operation::OperationUrl;
 use crate::http::{Api, ApiError};
 use crate::job::TenantId;
 
@@ -62,11 +64,12 @@ pub fn id(request: &HttpRequest) -> Result<String, ApiError> {
     percent_decoded(request.path().rsplit('/').next().unwrap_or_default())
 }
 
-/// The URL of a search under `base`.
-pub fn url(base: &str, path: &str, parameters: &[(String, String)]) -> String {
+/// Returns the URL of a search, under the base URL of a tenant.
+pub fn url(url: &OperationUrl, base: &str, parameters: &[(String, String)]) -> String {
     let pairs = parameters.iter().map(|(name, value)| format!("{}={}", encoded(name), encoded(value)));
     let query = pairs.collect::<Vec<_>>().join("&");
-    if query.is_empty() { format!("{base}/{path}") } else { format!("{base}/{path}?{query}") }
+    let url = url.at(base, &[]);
+    if query.is_empty() { url } else { format!("{url}?{query}") }
 }
 
 /// A text as it may stand anywhere in a URL.
@@ -101,7 +104,6 @@ pub async fn posted(
     payload: Payload,
     api: &Api,
 ) -> Result<Vec<(String, String)>, ApiError> {
-    const FORM: &str = "application/x-www-form-urlencoded";
     let mut given = query::parse(request.query_string())?;
     let form = body::read(request, payload, api, api.max_url_bytes).await?.bytes;
     if form.is_empty() {

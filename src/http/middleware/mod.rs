@@ -25,7 +25,7 @@ use crate::fhir::IssueCode;
 use crate::http::caller::audited;
 use crate::http::middleware::connection::{Lasting, Wire};
 use crate::http::middleware::forwarded::Client;
-use crate::http::routes::{ADMIN_OPERATIONS, OAUTH_OPERATIONS, OPERATIONS};
+use crate::http::routes::known_name;
 use crate::http::{Api, ApiError, ClientAddress};
 use crate::telemetry;
 
@@ -97,7 +97,7 @@ pub async fn around(
     if let Some(value) = strict_transport_security(response.request()) {
         response.headers_mut().insert(header::STRICT_TRANSPORT_SECURITY, value);
     }
-    let operation = operation(response.request());
+    let operation = response.request().match_name().and_then(known_name).unwrap_or("none");
     let status = response.status().as_u16();
     let took = began.elapsed();
     audited::refusal(&response);
@@ -197,13 +197,6 @@ fn loggable_method(method: &Method) -> String {
 /// What a client sent that may name a patient or be of any length: whoever knows it knows it again.
 fn hashed(theirs: &[u8]) -> String {
     format!("sha256:{}", hex::encode(&Sha256::digest(theirs)[..8]))
-}
-
-/// The name of the route: a closed list, whatever URLs are asked for.
-fn operation(request: &HttpRequest) -> &'static str {
-    let name = request.match_name().unwrap_or("none");
-    let all = OPERATIONS.iter().chain(OAUTH_OPERATIONS).chain(ADMIN_OPERATIONS);
-    all.map(|operation| operation.name).find(|known| *known == name).unwrap_or("none")
 }
 
 fn check_size(request: &ServiceRequest) -> Result<(), ApiError> {

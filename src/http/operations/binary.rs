@@ -7,16 +7,22 @@
 use std::borrow::Cow;
 
 use actix_web::http::header::{self, HeaderValue};
-use actix_web::web::Data;
+use actix_web::web::{self, Data};
 use actix_web::{HttpRequest, HttpResponse};
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use mime::Mime;
 use serde::Deserialize;
 
+use super::common::{
+    BAD_ACCEPT, BAD_READ, BEYOND_SCOPES, BUSY, CONDITIONS, ETAG, FAILED, NO_RESOURCE, NO_STORE, NO_TENANT,
+    NOT_MEANT, READ_PARAMETERS, UNCHANGED,
+};
+use super::description::{self, OperationDescription, OperationParameter, answer};
+use super::operation::{GET_HEAD, Operation, OperationUrl, RequiredToken};
 use crate::JobAbsent;
 use crate::auth::{Coverage, Permission, Scopes};
-use crate::fhir::ResourceType;
+use crate::fhir::{CapabilityOffer, ResourceType};
 use crate::http::caller::scope::{self, Visible};
 use crate::http::input::reading;
 use crate::http::negotiation::accept::{self, check_accept};
@@ -42,7 +48,50 @@ struct Binary<'a> {
 }
 
 /// `GET {base}/Binary/{id}`.
-pub async fn read(request: HttpRequest, api: Data<Api>) -> Result<HttpResponse, ApiError> {
+pub static READ: Operation = Operation {
+    url: &OperationUrl { name: "binary", path: "/r4/{tenant}/Binary/{id}", token: RequiredToken::Access },
+    methods: GET_HEAD,
+    offer: Some(CapabilityOffer::Interaction("Binary", "read", &[])),
+    handler: || web::to(read),
+    description: OperationDescription {
+        summary: "A Binary: as FHIR JSON if `Accept` names that, else its content.",
+        parameters: &[READ_PARAMETERS, HANDED_OUT, CONDITIONS],
+        body: None,
+        answers: &[
+            &[answer(
+                200,
+                "The Binary.",
+                &[
+                    description::content("application/fhir+json", "Binary"),
+                    description::content("application/json", "Binary"),
+                    description::content("*/*", "Any"),
+                ],
+            )
+            .with(&[ETAG, NO_STORE])],
+            UNCHANGED,
+            NOT_MEANT,
+            BAD_READ,
+            BAD_ACCEPT,
+            BEYOND_SCOPES,
+            NO_RESOURCE,
+            NO_TENANT,
+            BUSY,
+            FAILED,
+        ],
+    },
+};
+
+/// The parameters of URLs in attachments.
+const HANDED_OUT: &[OperationParameter] = &[
+    OperationParameter::query(
+        REQUEST,
+        "6ccfb23c-34ff-4f4f-9f77-d54b92e10bd4",
+        "With authentication: the export whose files have this URL.",
+    ),
+    OperationParameter::query(PROOF, "5f16", "With authentication: the proof that they have."),
+];
+
+async fn read(request: HttpRequest, api: Data<Api>) -> Result<HttpResponse, ApiError> {
     // What is asked for by `_format` is wanted, whatever else would do; `Accept` may name it too.
     let as_json = accept::wants_json(&request)?;
     let caller = api.caller(&request)?;

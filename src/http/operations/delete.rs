@@ -3,31 +3,89 @@
 
 use std::time::Instant;
 
-use actix_web::http::StatusCode;
-use actix_web::web::Data;
+use actix_web::http::{Method, StatusCode};
+use actix_web::web::{self, Data};
 use actix_web::{HttpRequest, HttpResponse};
 
+use super::common::{
+    BAD_ACCEPT, GENERAL, IF_MATCH, NO_JOB, NO_STORE, NO_TENANT, NOT_MEANT, OUTCOME, RESPOND_ASYNC,
+};
+use super::description::{DocumentedAnswer, OperationDescription, OperationParameter, answer, refusal};
+use super::operation::{GET, Operation, OperationUrl, RequiredToken};
+use super::status::{self, POLLING_URL};
 use crate::audit::AuditedEvent;
 use crate::fhir::{self, IssueCode, OperationOutcome, Severity, quoted};
 use crate::http::error::outcome_response;
 use crate::http::input::query;
 use crate::http::negotiation::accept;
 use crate::http::negotiation::preferences::Preferences;
-use crate::http::operations::status;
 use crate::http::{Api, ApiError, Caller, RequestId};
 use crate::job::JobId;
 use crate::{CancelError, telemetry};
 
 /// `DELETE {polling URL}`.
-pub async fn delete(request: HttpRequest, api: Data<Api>, id: RequestId) -> Result<HttpResponse, ApiError> {
+pub static DELETE: Operation = Operation {
+    url: &POLLING_URL,
+    methods: &[Method::DELETE],
+    offer: None,
+    handler: || web::to(delete),
+    description: OperationDescription {
+        summary: "Cancels an export, or deletes its files.",
+        parameters: &[&[IF_MATCH], GENERAL],
+        body: None,
+        answers: &[ANSWERS, NOT_MEANT, NO_JOB, NO_TENANT, BAD_ACCEPT],
+    },
+};
+
+/// `GET {base}/Export/DeleteRequest`.
+pub static DELETE_REQUEST: Operation = Operation {
+    url: &OperationUrl {
+        name: "delete-request",
+        path: "/r4/{tenant}/Export/DeleteRequest",
+        token: RequiredToken::Access,
+    },
+    methods: GET,
+    offer: None,
+    handler: || web::to(delete_request),
+    description: OperationDescription {
+        summary: "The same as DELETE of a polling location.",
+        parameters: &[&[RESPOND_ASYNC, IF_MATCH, REQUEST], GENERAL],
+        body: None,
+        answers: &[
+            ANSWERS,
+            &[
+                refusal(400, "Not one parameter `request` (`structure`, `invalid`, `not-supported`)."),
+                refusal(406, "`Prefer: respond-async` is missing (`structure`)."),
+            ],
+            NOT_MEANT,
+            NO_JOB,
+            NO_TENANT,
+            BAD_ACCEPT,
+        ],
+    },
+};
+
+const REQUEST: OperationParameter = OperationParameter::query(
+    "request",
+    "6ccfb23c-34ff-4f4f-9f77-d54b92e10bd4",
+    "The polling location, or the id at its end.",
+)
+.required();
+
+const ANSWERS: &[DocumentedAnswer] = &[
+    answer(202, "The export is cancelled and its files are going away.", OUTCOME).with(&[NO_STORE]),
+    refusal(500, "The deletion could not be recorded, or not confirmed on disk (`exception`)."),
+];
+
+async fn delete(request: HttpRequest, api: Data<Api>, id: RequestId) -> Result<HttpResponse, ApiError> {
     api.check_poll_headers(&request)?;
     let caller = api.caller(&request)?;
     cancel(&api, &caller, &request, Api::job(&request)?, id).await
 }
 
-/// `GET {base}/Export/DeleteRequest?request={polling URL or id}`: a GET that deletes, and so
-/// one that a link or a crawler cannot send, because it demands `Prefer: respond-async`.
-pub async fn delete_request(
+/// `GET {base}/Export/DeleteRequest?request={polling URL or id}`: a GET that deletes, which a link or a
+/// crawler cannot send because it demands `Prefer: respond-async`.
+async fn delete_request(
     request: HttpRequest,
     api: Data<Api>,
     id: RequestId,
@@ -47,8 +105,8 @@ pub async fn delete_request(
             "The parameter {name} is not supported; use request."
         )));
     }
-    let polling = format!("{}/bulk-api/request/", caller.base.as_str());
-    let job = value.strip_prefix(&polling).unwrap_or(value);
+    let folder = POLLING_URL.at(caller.base.as_str(), &[]);
+    let job = value.strip_prefix(&folder).unwrap_or(value);
     cancel(&api, &caller, &request, job.parse().map_err(|_| ApiError::unknown_job())?, id).await
 }
 

@@ -2,17 +2,49 @@
 //! may ask. Of a token that is not, or is another tenant's, nothing is said but that.
 
 use actix_web::http::StatusCode;
-use actix_web::web::{Data, Payload};
+use actix_web::web::{self, Data, Payload};
 use actix_web::{HttpRequest, HttpResponse};
 use serde_json::{Value, json};
 
+use super::common::{JSON, NO_STORE, NO_TENANT};
+use super::description::{OperationDescription, answer, content, refusal};
+use super::operation::{Operation, OperationUrl, POST, RequiredToken};
 use crate::auth::{Authority, Scopes, TokenIssuer};
-use crate::http::input::form::Form;
-use crate::http::operations::token::uncached;
+use crate::http::error::oauth::{NO_CACHE, REFUSED, uncached};
+use crate::http::input::form::{FORM, Form};
 use crate::http::{Api, ApiError};
 
+/// The URL of introspection.
+pub static INTROSPECTION_URL: OperationUrl = OperationUrl {
+    name: "introspection",
+    path: "/r4/{tenant}/auth/introspect",
+    token: RequiredToken::Access,
+};
+
 /// `POST {base}/auth/introspect`.
-pub async fn introspect(
+pub static INTROSPECTION: Operation = Operation {
+    url: &INTROSPECTION_URL,
+    methods: POST,
+    offer: None,
+    handler: || web::to(introspect),
+    description: OperationDescription {
+        summary: "Whether an access token is good, for applications that may ask.",
+        parameters: &[],
+        body: Some(content(FORM, "IntrospectionRequest")),
+        answers: &[
+            &[
+                answer(200, "Whether it is active, and then what it says.", JSON).with(&[NO_STORE, NO_CACHE]),
+                answer(400, "`invalid_request`.", REFUSED),
+                answer(413, "`invalid_request`: the body is too long.", REFUSED),
+                answer(415, "`invalid_request`: the body is in a content coding.", REFUSED),
+                refusal(403, "The application may not ask (`forbidden`)."),
+            ],
+            NO_TENANT,
+        ],
+    },
+};
+
+async fn introspect(
     request: HttpRequest,
     payload: Payload,
     api: Data<Api>,

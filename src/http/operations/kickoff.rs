@@ -2,12 +2,20 @@
 //! `{base}/Group/{id}/$export` (REQUIREMENTS section 3).
 
 use actix_web::http::{Method, StatusCode, header};
-use actix_web::web::{Bytes, Data, Payload};
-use actix_web::{HttpRequest, HttpResponse, ResponseError};
+use actix_web::web::{self, Bytes, Data, Payload};
+use actix_web::{HttpRequest, HttpResponse, ResponseError, Route};
 use jiff::Timestamp;
 
+use super::common::{
+    self, BAD_BODY, BEYOND_SCOPES, FAILED, GENERAL, NO_STORE, NO_TENANT, OUTCOME, RESPOND_ASYNC,
+};
+use super::description::{DocumentedAnswer, OperationDescription, answer, content, refusal};
+use super::operation::{GET, Operation, OperationUrl, POST, RequiredToken};
 use crate::audit::AuditedEvent;
-use crate::fhir::{IssueCode, OperationOutcome, ResourceType, Severity};
+use crate::fhir::{
+    CapabilityOffer, ExportOperation, GROUP_EXPORT, IssueCode, OperationOutcome, PATIENT_EXPORT,
+    ResourceType, SYSTEM_EXPORT, Severity,
+};
 use crate::http::caller::audited::level_name;
 use crate::http::caller::scope;
 use crate::http::error::{FHIR_JSON, outcome_response};
@@ -27,22 +35,87 @@ const RETRY_AFTER: u64 = 30;
 /// The most seconds that a client is asked to wait for a job of its own to end.
 const LONGEST_RETRY: u64 = 3600;
 
+static SYSTEM_URL: OperationUrl =
+    OperationUrl { name: "system-export", path: "/r4/{tenant}/$export", token: RequiredToken::Access };
+static PATIENT_URL: OperationUrl = OperationUrl {
+    name: "patient-export",
+    path: "/r4/{tenant}/Patient/$export",
+    token: RequiredToken::Access,
+};
+static GROUP_URL: OperationUrl = OperationUrl {
+    name: "group-export",
+    path: "/r4/{tenant}/Group/{id}/$export",
+    token: RequiredToken::Access,
+};
+
+/// `GET {base}/$export`.
+pub static SYSTEM: Operation = by_get(&SYSTEM_URL, &SYSTEM_EXPORT, || web::to(system));
+/// `POST {base}/$export`.
+pub static SYSTEM_BY_POST: Operation = by_post(&SYSTEM_URL, || web::to(system));
+/// `GET {base}/Patient/$export`.
+pub static PATIENT: Operation = by_get(&PATIENT_URL, &PATIENT_EXPORT, || web::to(patient));
+/// `POST {base}/Patient/$export`.
+pub static PATIENT_BY_POST: Operation = by_post(&PATIENT_URL, || web::to(patient));
+/// `GET {base}/Group/{id}/$export`.
+pub static GROUP: Operation = by_get(&GROUP_URL, &GROUP_EXPORT, || web::to(group));
+/// `POST {base}/Group/{id}/$export`.
+pub static GROUP_BY_POST: Operation = by_post(&GROUP_URL, || web::to(group));
+
+/// The parameters of the export itself are added in the OpenAPI document.
+const fn by_get(
+    url: &'static OperationUrl,
+    export: &'static ExportOperation,
+    handler: fn() -> Route,
+) -> Operation {
+    let description = OperationDescription {
+        summary: "Starts an export.",
+        parameters: &[&[RESPOND_ASYNC], GENERAL],
+        body: None,
+        answers: &[ANSWERS, BEYOND_SCOPES, NO_TENANT, FAILED],
+    };
+    Operation { url, methods: GET, offer: Some(CapabilityOffer::Export(export)), handler, description }
+}
+
+const fn by_post(url: &'static OperationUrl, handler: fn() -> Route) -> Operation {
+    let description = OperationDescription {
+        summary: "Starts an export, with its parameters in a Parameters resource.",
+        parameters: &[&[RESPOND_ASYNC], GENERAL],
+        body: Some(content(FHIR_JSON, "Parameters")),
+        answers: &[ANSWERS, BAD_BODY, BEYOND_SCOPES, NO_TENANT, FAILED],
+    };
+    Operation { url, methods: POST, offer: None, handler, description }
+}
+
+const ANSWERS: &[DocumentedAnswer] = &[
+    answer(202, "The export is queued.", OUTCOME)
+        .with(&[("Content-Location", "The polling location, an absolute URL."), NO_STORE]),
+    refusal(
+        400,
+        "The URL or the body is malformed (`structure`), a parameter is not supported (`not-supported`) \
+         or makes no sense (`invalid`), the group has groups as members (`not-supported`), or more is \
+         asked for than one export may have (`too-costly`).",
+    ),
+    refusal(404, "A type is not exported (`not-supported`), or there is no such group (`not-found`)."),
+    refusal(406, "`Accept` or `Prefer: respond-async` is missing, or excludes what there is (`structure`)."),
+    refusal(409, "This client has the same export already (`duplicate`); `Link` leads to it."),
+    refusal(422, "The export is larger than all exports together may be (`too-costly`)."),
+    refusal(
+        429,
+        "Too many exports are queued, running or kept, or too many large bodies come at once (`throttled`).",
+    )
+    .with(&[common::RETRY_AFTER]),
+    refusal(501, "Exports of all patients are not offered (`not-found`)."),
+    refusal(503, "There is no room for another export now (`no-store`).").with(&[common::RETRY_AFTER]),
+];
+
 /// `GET|POST {base}/$export`.
-pub async fn system(
-    request: HttpRequest,
-    payload: Payload,
-    api: Data<Api>,
-) -> Result<HttpResponse, ApiError> {
+async fn system(request: HttpRequest, payload: Payload, api: Data<Api>) -> Result<HttpResponse, ApiError> {
     let (preferences, caller) = admit(&request, &api)?;
     kickoff(Level::System, preferences, &caller, &request, payload, &api).await
 }
 
 /// `GET|POST {base}/Patient/$export`.
-pub async fn patient(
-    request: HttpRequest,
-    payload: Payload,
-    api: Data<Api>,
-) -> Result<HttpResponse, ApiError> {
+async fn patient(request: HttpRequest, payload: Payload, api: Data<Api>) -> Result<HttpResponse, ApiError> {
     let (preferences, caller) = admit(&request, &api)?;
     kickoff(Level::Patient, preferences, &caller, &request, payload, &api).await
 }
@@ -50,7 +123,7 @@ pub async fn patient(
 /// `GET|POST {base}/Group/{id}/$export`. The id is what the client sent, percent-decoded and not
 /// looked at further: the exporter alone knows which groups there are, and refuses the others.
 /// It may name a population, and is neither logged nor echoed (P12).
-pub async fn group(request: HttpRequest, payload: Payload, api: Data<Api>) -> Result<HttpResponse, ApiError> {
+async fn group(request: HttpRequest, payload: Payload, api: Data<Api>) -> Result<HttpResponse, ApiError> {
     let (preferences, caller) = admit(&request, &api)?;
     // As it was sent: the router keeps some escapes, and replaces what is not UTF-8.
     let id = request.path().rsplit('/').nth(1).unwrap_or_default();

@@ -1,8 +1,11 @@
 //! `GET {base}/metadata` (REQUIREMENTS section 10): made of the table of routes, once.
 
-use actix_web::web::Data;
+use actix_web::web::{self, Data};
 use actix_web::{HttpRequest, HttpResponse};
 
+use super::common::{BAD_ACCEPT, BAD_READ, ETAG, NO_TENANT, NOT_MEANT, READ_PARAMETERS, UNCHANGED};
+use super::description::{OperationDescription, OperationParameter, answer, content};
+use super::operation::{GET_HEAD, Operation, OperationUrl, RequiredToken};
 use crate::config::{DevicePolicy, ProtocolProfile, ReferencePolicy};
 use crate::fhir::{self, CapabilityOffer, PATIENT_EXPORT, capability_statement, quoted};
 use crate::http::input::reading;
@@ -16,7 +19,38 @@ use crate::job::TenantId;
 const MODES: &[&str] = &["full", "normative", "terminology"];
 
 /// `GET {base}/metadata`.
-pub async fn metadata(request: HttpRequest, api: Data<Api>) -> Result<HttpResponse, ApiError> {
+pub static METADATA: Operation = Operation {
+    url: &OperationUrl { name: "metadata", path: "/r4/{tenant}/metadata", token: RequiredToken::None },
+    methods: GET_HEAD,
+    offer: None,
+    handler: || web::to(metadata),
+    description: OperationDescription {
+        summary: "The CapabilityStatement.",
+        parameters: &[
+            READ_PARAMETERS,
+            &[OperationParameter::query("mode", "", "The same is answered to each.").one_of(MODES)],
+        ],
+        body: None,
+        answers: &[
+            &[answer(
+                200,
+                "The statement.",
+                &[
+                    content("application/fhir+json", "CapabilityStatement"),
+                    content("application/json", "CapabilityStatement"),
+                ],
+            )
+            .with(&[ETAG])],
+            UNCHANGED,
+            NOT_MEANT,
+            BAD_READ,
+            BAD_ACCEPT,
+            NO_TENANT,
+        ],
+    },
+};
+
+async fn metadata(request: HttpRequest, api: Data<Api>) -> Result<HttpResponse, ApiError> {
     let media_type = accept::json(&request)?;
     let base = api.base(&request)?;
     for (_, mode) in reading::parameters(&request, &["mode"])? {

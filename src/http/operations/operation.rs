@@ -1,112 +1,117 @@
-//! What the table of routes says of an operation. The router, the names in logs and metrics,
-//! the `Allow` of a 405, the CapabilityStatement and the OpenAPI document are all made of it.
+//! What an operation is: a URL, its methods, a handler and a description. The router, the names in logs
+//! and metrics, the `Allow` of a 405, the CapabilityStatement and the OpenAPI document are all made of it.
 
 use actix_web::Route;
 use actix_web::http::Method;
 
-use crate::config::ProtocolProfile;
+use super::description::OperationDescription;
 use crate::fhir::CapabilityOffer;
-use crate::http::caller::Access;
 
-/// One URL.
-pub struct Operation {
-    /// Its name in logs and metrics, and the beginning of its ids in the OpenAPI document.
+/// The path of a tenant's base URL (G-1).
+pub const TENANT: &str = "/r4/{tenant}";
+
+/// The methods of an operation that only reads.
+pub const GET_HEAD: &[Method] = &[Method::GET, Method::HEAD];
+/// The method of an operation that has no use for HEAD.
+pub const GET: &[Method] = &[Method::GET];
+/// The method of an operation that takes a body.
+pub const POST: &[Method] = &[Method::POST];
+
+/// The token that the caller of a URL needs.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum RequiredToken {
+    /// No token: anybody may call.
+    None,
+    /// An access token (G-3).
+    Access,
+    /// The operator's token.
+    Operator,
+}
+
+/// A URL of the server.
+pub struct OperationUrl {
+    /// Its name in logs and metrics, with which the ids of its operations begin in the OpenAPI document.
     pub name: &'static str,
     /// Its path from the root, with placeholders.
     pub path: &'static str,
-    /// Who may call it.
-    pub access: Access,
+    /// The token that each of its operations needs.
+    pub token: RequiredToken,
+}
+
+impl OperationUrl {
+    /// Returns the URL below the base URL of a tenant, with `values` for the placeholders that follow the
+    /// tenant, in their order.
+    pub fn at(&self, base: &str, values: &[&str]) -> String {
+        let path = self.path.strip_prefix(TENANT).unwrap_or(self.path);
+        let mut values = values.iter();
+        let mut url = String::from(base);
+        for (n, part) in path.split(['{', '}']).enumerate() {
+            let is_placeholder = n % 2 == 1;
+            url += if is_placeholder { values.next().copied().unwrap_or_default() } else { part };
+        }
+        url
+    }
+}
+
+/// An operation: what a URL does for some of its methods.
+pub struct Operation {
+    /// Its URL, which it may share with others.
+    pub url: &'static OperationUrl,
+    /// Its methods, in the order of `Allow`.
+    pub methods: &'static [Method],
     /// What the CapabilityStatement says of it.
     pub offer: Option<CapabilityOffer>,
-    /// The methods that it takes, in the order of `Allow`.
-    pub methods: &'static [Handled],
+    /// Its handler.
+    pub handler: fn() -> Route,
+    /// What the OpenAPI document says of it.
+    pub description: OperationDescription,
 }
 
-/// A method of a URL: what answers it, and what is said of that.
-pub type Handled = (Method, fn() -> Route, &'static Description);
+/// A URL with its operations.
+pub struct OperationRoute {
+    /// The URL.
+    pub url: &'static OperationUrl,
+    /// Its operations; a URL without any takes no method.
+    pub operations: Vec<&'static Operation>,
+}
 
-impl Operation {
-    /// The methods that it takes under the rules of a profile: Soarian's kick-offs are by GET only.
-    pub fn methods_under(&self, profile: ProtocolProfile) -> impl Iterator<Item = &'static Handled> + use<> {
-        let is_kickoff = matches!(self.offer, Some(CapabilityOffer::Export(_)));
-        let is_taken = move |(method, ..): &&Handled| {
-            profile == ProtocolProfile::Standard || !is_kickoff || *method == Method::GET
+impl OperationRoute {
+    /// Groups operations by their URLs, in the order in which the URLs come first.
+    pub fn group(operations: impl Iterator<Item = &'static Operation>) -> Vec<Self> {
+        let mut routes: Vec<Self> = Vec::new();
+        for operation in operations {
+            match routes.iter_mut().find(|route| route.url.path == operation.url.path) {
+                Some(route) => route.operations.push(operation),
+                None => routes.push(Self { url: operation.url, operations: vec![operation] }),
+            }
+        }
+        routes
+    }
+
+    /// Returns each method with its operation.
+    pub fn methods(&self) -> impl Iterator<Item = (&'static Method, &'static Operation)> {
+        self.operations
+            .iter()
+            .flat_map(|operation| operation.methods.iter().map(|method| (method, *operation)))
+    }
+
+    /// Returns the value of `Allow`.
+    pub fn allow(&self) -> String {
+        self.methods().map(|(method, _)| method.as_str()).collect::<Vec<_>>().join(", ")
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_url_is_made_of_its_path_and_the_values_of_its_placeholders() {
+        let at = |path, values: &[&str]| {
+            OperationUrl { name: "", path, token: RequiredToken::None }.at("https://h/r4/t", values)
         };
-        self.methods.iter().filter(is_taken)
-    }
-
-    /// The value of `Allow`.
-    pub fn allow(&self, profile: ProtocolProfile) -> String {
-        self.methods_under(profile).map(|(method, ..)| method.as_str()).collect::<Vec<_>>().join(", ")
+        assert_eq!(at("/r4/{tenant}/a/{job}/{file}", &["1", "x.ndjson"]), "https://h/r4/t/a/1/x.ndjson");
+        assert_eq!(at("/r4/{tenant}/a/{job}", &[""]), "https://h/r4/t/a/");
+        assert_eq!(at("/r4/{tenant}/a", &[]), "https://h/r4/t/a");
     }
 }
-
-/// What a client is told of a method of a URL.
-pub struct Description {
-    /// One sentence.
-    pub summary: &'static str,
-    /// What it takes beside its path.
-    pub parameters: &'static [&'static [Parameter]],
-    /// The body that it takes.
-    pub body: Option<Content>,
-    /// All that it answers; several with one status are told together.
-    pub answers: &'static [&'static [Answer]],
-}
-
-/// Where a parameter stands.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Place {
-    /// In the query string.
-    Query,
-    /// A header field.
-    Header,
-}
-
-/// A parameter of an operation.
-pub struct Parameter {
-    /// Its name.
-    pub name: &'static str,
-    /// Where it stands.
-    pub place: Place,
-    /// Whether it must be there.
-    pub is_required: bool,
-    /// Its values.
-    pub values: Values,
-    /// What it does.
-    pub description: &'static str,
-}
-
-/// Which values a parameter takes.
-#[derive(Debug, Clone, Copy)]
-pub enum Values {
-    /// Any text such as this one.
-    Like(&'static str),
-    /// One of these.
-    OneOf(&'static [&'static str]),
-    /// A whole number from 0 on.
-    Number,
-}
-
-/// One answer.
-pub struct Answer {
-    /// Its HTTP status.
-    pub status: u16,
-    /// When it comes.
-    pub meaning: &'static str,
-    /// What its body may be; nothing if it has none.
-    pub content: &'static [Content],
-    /// Header fields that it has beside those of every answer.
-    pub fields: &'static [Field],
-}
-
-/// A body.
-#[derive(Debug, Clone, Copy)]
-pub struct Content {
-    /// Its media type.
-    pub media_type: &'static str,
-    /// Its schema among those of the OpenAPI document.
-    pub schema: &'static str,
-}
-
-/// A header field of an answer, and what it says.
-pub type Field = (&'static str, &'static str);

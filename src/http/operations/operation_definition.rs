@@ -1,11 +1,17 @@
 //! `GET {base}/OperationDefinition/{id}` and `GET {base}/OperationDefinition?url=` (CP-5), which may be
 //! searched by POST too.
 
-use actix_web::web::{Data, Payload};
+use actix_web::web::{self, Data, Payload};
 use actix_web::{HttpRequest, HttpResponse};
 use serde_json::value::RawValue;
 
-use crate::fhir::EXPORT_OPERATIONS;
+use super::common::{
+    BAD_ACCEPT, BAD_BODY, BAD_READ, BEYOND_SCOPES, ETAG, NO_RESOURCE, NO_TENANT, NOT_MEANT, READ_PARAMETERS,
+    SEARCH_FORM, SEARCHED, UNCHANGED,
+};
+use super::description::{OperationDescription, OperationParameter, answer, content};
+use super::operation::{GET_HEAD, Operation, OperationUrl, POST, RequiredToken};
+use crate::fhir::{CapabilityOffer, EXPORT_OPERATIONS};
 use crate::http::input::{query, reading};
 use crate::http::negotiation::accept;
 use crate::http::output::bundle::{Bundle, Entry, Link};
@@ -13,8 +19,88 @@ use crate::http::output::documents::{BASE, Definition, Document};
 use crate::http::{Api, ApiError};
 use crate::job::TenantId;
 
+static DEFINITIONS_URL: OperationUrl = OperationUrl {
+    name: "operation-definitions",
+    path: "/r4/{tenant}/OperationDefinition",
+    token: RequiredToken::None,
+};
+static DEFINITION_URL: OperationUrl = OperationUrl {
+    name: "operation-definition",
+    path: "/r4/{tenant}/OperationDefinition/{id}",
+    token: RequiredToken::None,
+};
+
+/// `GET {base}/OperationDefinition`.
+pub static SEARCH: Operation = Operation {
+    url: &DEFINITIONS_URL,
+    methods: GET_HEAD,
+    offer: Some(CapabilityOffer::Interaction("OperationDefinition", "search-type", &[("url", "uri")])),
+    handler: || web::to(search),
+    description: OperationDescription {
+        summary: "The definitions of the export operations.",
+        parameters: &[
+            READ_PARAMETERS,
+            &[OperationParameter::query(
+                "url",
+                "http://hl7.org/fhir/uv/bulkdata/OperationDefinition/export",
+                "The canonical URL of the definition.",
+            )],
+        ],
+        body: None,
+        answers: &[SEARCHED, UNCHANGED, NOT_MEANT, BAD_READ, BAD_ACCEPT, NO_TENANT],
+    },
+};
+
+/// `POST {base}/OperationDefinition/_search`.
+pub static SEARCH_BY_POST: Operation = Operation {
+    url: &OperationUrl {
+        name: "operation-definition-search",
+        path: "/r4/{tenant}/OperationDefinition/_search",
+        token: RequiredToken::None,
+    },
+    methods: POST,
+    offer: None,
+    handler: || web::to(search_by_post),
+    description: OperationDescription {
+        summary: "The same, with the parameters in a form.",
+        parameters: &[READ_PARAMETERS],
+        body: Some(SEARCH_FORM),
+        answers: &[SEARCHED, UNCHANGED, NOT_MEANT, BAD_BODY, BAD_READ, BAD_ACCEPT, NO_TENANT],
+    },
+};
+
 /// `GET {base}/OperationDefinition/{id}`.
-pub async fn read(request: HttpRequest, api: Data<Api>) -> Result<HttpResponse, ApiError> {
+pub static READ: Operation = Operation {
+    url: &DEFINITION_URL,
+    methods: GET_HEAD,
+    offer: Some(CapabilityOffer::Interaction("OperationDefinition", "read", &[])),
+    handler: || web::to(read),
+    description: OperationDescription {
+        summary: "The definition of an export operation.",
+        parameters: &[READ_PARAMETERS],
+        body: None,
+        answers: &[
+            &[answer(
+                200,
+                "The definition.",
+                &[
+                    content("application/fhir+json", "OperationDefinition"),
+                    content("application/json", "OperationDefinition"),
+                ],
+            )
+            .with(&[ETAG])],
+            UNCHANGED,
+            NOT_MEANT,
+            BAD_READ,
+            BAD_ACCEPT,
+            BEYOND_SCOPES,
+            NO_RESOURCE,
+            NO_TENANT,
+        ],
+    },
+};
+
+async fn read(request: HttpRequest, api: Data<Api>) -> Result<HttpResponse, ApiError> {
     let media_type = accept::json(&request)?;
     let base = api.base(&request)?;
     reading::parameters(&request, &[])?;
@@ -25,13 +111,11 @@ pub async fn read(request: HttpRequest, api: Data<Api>) -> Result<HttpResponse, 
     reading::published(&request, media_type, definition.document.at(base.as_str()))
 }
 
-/// `GET {base}/OperationDefinition`: all of them, or those of `url`.
-pub async fn search(request: HttpRequest, api: Data<Api>) -> Result<HttpResponse, ApiError> {
+async fn search(request: HttpRequest, api: Data<Api>) -> Result<HttpResponse, ApiError> {
     find(&request, query::parse(request.query_string())?, &api)
 }
 
-/// `POST {base}/OperationDefinition/_search`.
-pub async fn search_by_post(
+async fn search_by_post(
     request: HttpRequest,
     payload: Payload,
     api: Data<Api>,
@@ -51,12 +135,12 @@ fn find(request: &HttpRequest, given: Vec<(String, String)>, api: &Api) -> Resul
     let found = definitions(api, &api.tenant_of(request)?)?.iter().filter(is_asked_for);
     let found: Result<Vec<_>, _> = found
         .map(|definition| {
-            let url = format!("{base}/OperationDefinition/{}", definition.id);
+            let url = DEFINITION_URL.at(base, &[definition.id]);
             RawValue::from_string(definition.document.at(base)).map(|resource| (url, resource))
         })
         .collect();
     let found = found.map_err(|_| ApiError::internal())?;
-    let own = Link { relation: "self", url: reading::url(base, "OperationDefinition", &parameters) };
+    let own = Link { relation: "self", url: reading::url(&DEFINITIONS_URL, base, &parameters) };
     let entries = found.iter().map(|(url, resource)| Entry::found(url.clone(), resource));
     let bundle = Bundle::new(found.len(), vec![own], entries.collect());
     let body = serde_json::to_string(&bundle).map_err(|_| ApiError::internal())?;

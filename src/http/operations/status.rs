@@ -1,36 +1,108 @@
 //! `GET {base}/bulk-api/request/{job}`: progress, then the manifest (REQUIREMENTS sections 4
 //! and 6).
 
-use std::time::{Duration, UNIX_EPOCH};
+use std::time::Duration;
 
 use actix_web::http::StatusCode;
-use actix_web::http::header::{self, ETag, EntityTag, HeaderName, HeaderValue, HttpDate};
-use actix_web::web::Data;
+use actix_web::http::header::{self, ETag, EntityTag, HeaderName, HeaderValue};
+use actix_web::web::{self, Data};
 use actix_web::{HttpRequest, HttpResponse, HttpResponseBuilder, ResponseError};
-use jiff::Timestamp;
 use xxhash_rust::xxh3::xxh3_64;
 
+use super::common::{
+    BAD_ACCEPT, CONDITIONS, ETAG, FAILED, GENERAL, NO_JOB, NO_STORE, NO_TENANT, NOT_MEANT, RETRY_AFTER,
+    UNCHANGED,
+};
+use super::description::{
+    DocumentedAnswer, OperationDescription, OperationParameter, answer, content, refusal,
+};
+use super::operation::{GET_HEAD, Operation, OperationUrl, RequiredToken};
 use crate::audit::AuditedEvent;
 use crate::clock::after;
 use crate::http::input::query;
 use crate::http::negotiation::conditions::Current;
-use crate::http::operations::manifest::manifest;
+use crate::http::output::http_date;
+use crate::http::output::manifest::manifest;
 use crate::http::{Api, ApiError, Base};
 use crate::job::{Completion, JobState};
 use crate::{JobSnapshot, PageAbsent};
 
+/// The polling URL of a job.
+pub static POLLING_URL: OperationUrl = OperationUrl {
+    name: "request",
+    path: "/r4/{tenant}/bulk-api/request/{job}",
+    token: RequiredToken::Access,
+};
+
+/// The folder of all polling URLs, which takes no method (D-9).
+pub static FOLDER_URL: OperationUrl =
+    OperationUrl { name: "requests", path: "/r4/{tenant}/bulk-api/request", token: RequiredToken::Access };
+
+/// `GET {polling URL}`.
+pub static STATUS: Operation = Operation {
+    url: &POLLING_URL,
+    methods: GET_HEAD,
+    offer: None,
+    handler: || web::to(status),
+    description: OperationDescription {
+        summary: "The progress of an export; when it is complete, its manifest.",
+        parameters: &[&[PAGE], GENERAL, CONDITIONS],
+        body: None,
+        answers: &[ANSWERS, UNCHANGED, NOT_MEANT, NO_JOB, NO_TENANT, BAD_ACCEPT, FAILED],
+    },
+};
+
+const PAGE: OperationParameter =
+    OperationParameter::query("page", "", "The page of the manifest, from 0, as its `link` names it.")
+        .number();
+
+const ANSWERS: &[DocumentedAnswer] = &[
+    answer(
+        200,
+        "The export is complete; or, if the kick-off preferred `separate-export-status`, whatever \
+         `X-Export-Status` says.",
+        &[content("application/json", "Manifest"), content("application/fhir+json", "OperationOutcome")],
+    )
+    .with(&[
+        (
+            "X-Export-Status",
+            "What the status would be if the kick-off had not preferred to have it told apart.",
+        ),
+        ("Expires", "When the files go away."),
+        ETAG,
+        NO_STORE,
+    ]),
+    answer(
+        202,
+        "The export is queued or running; with what there is if partial manifests are allowed.",
+        &[content("application/json", "Manifest")],
+    )
+    .with(&[("X-Progress", "How far it is, in percent."), RETRY_AFTER, NO_STORE]),
+    refusal(
+        400,
+        "The URL cannot be understood (`structure`), or the export failed: the group has groups as \
+         members (`not-supported`).",
+    ),
+    refusal(
+        404,
+        "The manifest has no such page, or the export failed: the group is not defined or not active \
+         (`not-found`).",
+    ),
+    refusal(429, "The export is polled too often (`throttled`).").with(&[RETRY_AFTER]),
+    refusal(500, "The export failed (`processing`)."),
+];
+
 /// The most seconds a client is asked to wait between two polls.
 const LONGEST_RETRY: u64 = 30;
 
-/// `GET {polling URL}`.
-pub async fn status(request: HttpRequest, api: Data<Api>) -> Result<HttpResponse, ApiError> {
+async fn status(request: HttpRequest, api: Data<Api>) -> Result<HttpResponse, ApiError> {
     api.check_poll_headers(&request)?;
     let caller = api.caller(&request)?;
     let job = Api::job(&request)?;
     let found = api.evanesce.job(&caller.owner(), job).await?;
     let admitted = found.admit_poll(api.protocol().poll_interval.0);
     admitted.map_err(|wait| ApiError::polled_too_often(wait.as_secs_f64().ceil() as u64))?;
-    let answer = answer(&request, &api, &caller.base, &found)?;
+    let answer = respond(&request, &api, &caller.base, &found)?;
     let is_complete = matches!(found.state(), JobState::Complete(_));
     if is_complete && answer.status() == StatusCode::OK {
         api.record(AuditedEvent::Manifest { caller: api.caller_of(&request, &caller), job });
@@ -40,7 +112,7 @@ pub async fn status(request: HttpRequest, api: Data<Api>) -> Result<HttpResponse
 }
 
 /// What is said of the job: progress, the manifest or a page of it, or why it failed.
-fn answer(
+fn respond(
     request: &HttpRequest,
     api: &Api,
     base: &Base,
@@ -129,13 +201,6 @@ fn separated(mut answer: HttpResponse) -> HttpResponse {
 /// if nobody can tell yet (ST-3).
 fn retry_after(left: Option<Duration>) -> u64 {
     left.map_or(1, |left| (left / 2).as_secs().clamp(1, LONGEST_RETRY))
-}
-
-/// An instant as an HTTP date, which knows whole seconds only.
-pub fn http_date(instant: Timestamp) -> HttpDate {
-    let seconds = u64::try_from(instant.as_second()).unwrap_or(0);
-    // The year 9999 is the last that an HTTP date can show.
-    HttpDate::from(UNIX_EPOCH + Duration::from_secs(seconds.min(253_402_300_799)))
 }
 
 #[cfg(test)]

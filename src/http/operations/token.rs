@@ -2,13 +2,17 @@
 //! it answers is OAuth's (RFC 6749), errors too, and no OperationOutcome.
 
 use actix_web::http::{StatusCode, header};
-use actix_web::web::{Data, Payload};
+use actix_web::web::{self, Data, Payload};
 use actix_web::{HttpMessage, HttpRequest, HttpResponse};
 use serde_json::json;
 
+use super::common::{self, NO_STORE, NO_TENANT};
+use super::description::{DocumentedAnswer, OperationDescription, answer, content};
+use super::operation::{Operation, OperationUrl, POST, RequiredToken};
 use crate::audit::AuditedEvent;
 use crate::auth::{Authority, IssuedToken, ScopeError, Scopes, TokenDenied, TokenIssuer};
-use crate::http::input::form::Form;
+use crate::http::error::oauth::{self, GRANT, NO_CACHE, OAuthError, REFUSED, uncached};
+use crate::http::input::form::{FORM, Form};
 use crate::http::middleware::forwarded::Client;
 use crate::http::{Api, ApiError};
 use crate::job::ClientId;
@@ -17,43 +21,45 @@ use crate::telemetry;
 /// The one type of assertion that is taken (RFC 7523).
 const ASSERTION_TYPE: &str = "urn:ietf:params:oauth:client-assertion-type:jwt-bearer";
 
-/// The one grant that is given.
-const GRANT: &str = "client_credentials";
-
-/// Seconds after which a client may try again when the memory of assertions is full.
-const RETRY_AFTER: u64 = 30;
-
-/// Why there is no token, as OAuth has it (RFC 6749 5.2).
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum OAuthError {
-    /// The request cannot be understood.
-    InvalidRequest(String),
-    /// The body is too long.
-    TooLong,
-    /// The body is in a content coding.
-    Coded,
-    /// Too many requests of an address: it may ask again after so many seconds.
-    TooMany(u64),
-    /// The client is not who it says, or nobody (T-5).
-    InvalidClient(TokenDenied),
-    /// Another grant than [`GRANT`].
-    UnsupportedGrantType,
-    /// The scopes cannot be read, or there is nothing among them that could be granted.
-    InvalidScope(String),
-    /// An assertion cannot be recorded now.
-    Unavailable(TokenDenied),
-    /// The fault is ours.
-    ServerError,
-}
-
 /// `POST {base}/auth/token`.
-pub async fn token(request: HttpRequest, payload: Payload, api: Data<Api>) -> Result<HttpResponse, ApiError> {
+pub static TOKEN: Operation = Operation {
+    url: &OperationUrl { name: "token", path: "/r4/{tenant}/auth/token", token: RequiredToken::None },
+    methods: POST,
+    offer: None,
+    handler: || web::to(token),
+    description: OperationDescription {
+        summary: "Gives an access token for a client assertion.",
+        parameters: &[],
+        body: Some(content(FORM, "TokenRequest")),
+        answers: &[ANSWERS, NO_TENANT],
+    },
+};
+
+const ANSWERS: &[DocumentedAnswer] = &[
+    answer(200, "The token.", &[content("application/json", "TokenResponse")]).with(&[NO_STORE, NO_CACHE]),
+    answer(400, "`invalid_request`, `unsupported_grant_type` or `invalid_scope`.", REFUSED)
+        .with(&[NO_STORE, NO_CACHE]),
+    answer(401, "`invalid_client`: the assertion is not taken.", REFUSED).with(&[
+        NO_STORE,
+        NO_CACHE,
+        ("WWW-Authenticate", "The scheme of the tokens."),
+    ]),
+    answer(413, "`invalid_request`: the body is too long.", REFUSED),
+    answer(415, "`invalid_request`: the body is in a content coding.", REFUSED),
+    answer(429, "`temporarily_unavailable`: too many requests for tokens.", REFUSED)
+        .with(&[common::RETRY_AFTER]),
+    answer(500, "`server_error`.", REFUSED),
+    answer(503, "`temporarily_unavailable`: no assertion can be recorded now.", REFUSED)
+        .with(&[common::RETRY_AFTER]),
+];
+
+async fn token(request: HttpRequest, payload: Payload, api: Data<Api>) -> Result<HttpResponse, ApiError> {
     let authority = api.authority()?;
     let issuer = api.issuer(&request)?;
     let admitted =
         request.extensions().get().map_or(Ok(()), |client: &Client| api.limits().admit_token_request(client));
     if let Err(refusal) = admitted {
-        return Ok(OAuthError::TooMany(refusal.retry_after().unwrap_or(RETRY_AFTER)).response(&issuer));
+        return Ok(OAuthError::TooMany(refusal.retry_after().unwrap_or(oauth::RETRY_AFTER)).response(&issuer));
     }
     Ok(match give(&request, payload, authority, &issuer).await {
         Ok((client, IssuedToken { token, expires_in }, granted)) => {
@@ -123,84 +129,4 @@ async fn give(
     })?;
     tracing::info!(client = %application.client_id, tenant = %issuer.tenant, "an access token was given");
     Ok((application.client_id.clone(), issued, granted))
-}
-
-impl OAuthError {
-    /// A parameter is not there.
-    pub fn missing(name: &str) -> Self {
-        Self::InvalidRequest(format!("The parameter {name} is missing."))
-    }
-
-    /// Its name in metrics and logs.
-    fn reason(&self) -> &'static str {
-        match self {
-            Self::InvalidRequest(_) | Self::TooLong | Self::Coded => "invalid-request",
-            Self::TooMany(_) => "too-many",
-            Self::InvalidClient(TokenDenied::Assertion(error)) => error.name(),
-            Self::UnsupportedGrantType => "grant-type",
-            Self::InvalidScope(_) => "scope",
-            Self::InvalidClient(TokenDenied::Unavailable(_)) | Self::Unavailable(_) => "unavailable",
-            Self::ServerError => "server-error",
-        }
-    }
-
-    /// What is answered.
-    pub fn response(&self, issuer: &TokenIssuer) -> HttpResponse {
-        let (status, error, description) = match self {
-            Self::InvalidRequest(text) => (StatusCode::BAD_REQUEST, "invalid_request", text.clone()),
-            Self::TooLong => {
-                (StatusCode::PAYLOAD_TOO_LARGE, "invalid_request", "The body is too long.".into())
-            }
-            Self::Coded => {
-                let text = "The body is in a content coding; send it without Content-Encoding.";
-                (StatusCode::UNSUPPORTED_MEDIA_TYPE, "invalid_request", text.into())
-            }
-            Self::TooMany(_) => {
-                let text = "There are too many requests for tokens; try again after the Retry-After.";
-                (StatusCode::TOO_MANY_REQUESTS, "temporarily_unavailable", text.into())
-            }
-            Self::InvalidClient(denied) => (StatusCode::UNAUTHORIZED, "invalid_client", denied.to_string()),
-            Self::UnsupportedGrantType => (
-                StatusCode::BAD_REQUEST,
-                "unsupported_grant_type",
-                format!("The grant_type should be {GRANT}."),
-            ),
-            Self::InvalidScope(text) => (StatusCode::BAD_REQUEST, "invalid_scope", text.clone()),
-            Self::Unavailable(_) => {
-                let text = "No assertion can be recorded now; try again after the Retry-After.";
-                (StatusCode::SERVICE_UNAVAILABLE, "temporarily_unavailable", text.into())
-            }
-            Self::ServerError => {
-                let text = "The server could not do this; try again.";
-                (StatusCode::INTERNAL_SERVER_ERROR, "server_error", text.into())
-            }
-        };
-        let mut response = uncached(status);
-        match self {
-            Self::InvalidClient(_) => response.insert_header((header::WWW_AUTHENTICATE, challenge(issuer))),
-            Self::Unavailable(_) => response.insert_header((header::RETRY_AFTER, RETRY_AFTER)),
-            Self::TooMany(seconds) => response.insert_header((header::RETRY_AFTER, *seconds)),
-            _ => &mut response,
-        };
-        response.json(json!({"error": error, "error_description": allowed(&description)}))
-    }
-}
-
-/// HTTP wants a challenge with each 401; which scheme it is does not matter to OAuth clients.
-fn challenge(issuer: &TokenIssuer) -> String {
-    format!("Bearer realm=\"{}\"", issuer.url)
-}
-
-/// An answer that nobody keeps (RFC 6749 5.1).
-pub fn uncached(status: StatusCode) -> actix_web::HttpResponseBuilder {
-    let mut response = HttpResponse::build(status);
-    response.insert_header((header::CACHE_CONTROL, "no-store"));
-    response.insert_header((header::PRAGMA, "no-cache"));
-    response
-}
-
-/// The characters that a description may have (RFC 6749 5.2).
-fn allowed(text: &str) -> String {
-    let is_allowed = |c: char| matches!(c, ' '..='~') && !matches!(c, '"' | '\\');
-    text.chars().map(|c| if is_allowed(c) { c } else { '?' }).collect()
 }

@@ -23,30 +23,81 @@ use actix_web::http::header::{
     IfRange,
 };
 use actix_web::http::{Method, StatusCode, Version};
-use actix_web::web::Data;
+use actix_web::web::{self, Data};
 use actix_web::{HttpRequest, HttpResponse, HttpResponseBuilder};
 use bytes::Bytes;
 use futures_util::stream::{self, StreamExt};
 
 use self::body::Chunks;
+use super::common::{
+    BAD_ACCEPT, BEYOND_SCOPES, CONDITIONS, ETAG, FAILED, NO_JOB, NO_STORE, NO_TENANT, NOT_MEANT,
+};
+use super::description::{
+    AnswerHeader, BodyContent, DocumentedAnswer, OperationDescription, OperationParameter, answer, content,
+    refusal,
+};
+use super::operation::{GET_HEAD, Operation, OperationUrl, RequiredToken};
 use crate::JobSnapshot;
 use crate::files::coded::{PieceCompressor, body_bytes};
 use crate::files::{FilesError, OpenOutput};
 use crate::http::negotiation::accept::{NDJSON, check_accept, choose_coding};
 use crate::http::negotiation::conditions::Current;
-use crate::http::operations::status::http_date;
+use crate::http::output::http_date;
 use crate::http::{Api, ApiError};
 use crate::job::{ContentCoding, JobState, OutputFile};
 
-/// `GET|HEAD {output url}`.
-pub async fn download(request: HttpRequest, api: Data<Api>) -> HttpResponse {
-    let answer = answer(&request, &api).await;
+/// The URL of a file.
+pub static FILE_URL: OperationUrl = OperationUrl {
+    name: "download",
+    path: "/r4/{tenant}/bulk-api/download/{job}/{file}",
+    token: RequiredToken::Access,
+};
+
+/// `GET {file URL}`.
+pub static DOWNLOAD: Operation = Operation {
+    url: &FILE_URL,
+    methods: GET_HEAD,
+    offer: None,
+    handler: || web::to(download),
+    description: OperationDescription {
+        summary: "A file of an export that is complete.",
+        parameters: &[PARAMETERS, CONDITIONS],
+        body: None,
+        answers: &[ANSWERS, NOT_MEANT, BEYOND_SCOPES, NO_JOB, NO_TENANT, BAD_ACCEPT, FAILED],
+    },
+};
+
+const PARAMETERS: &[OperationParameter] = &[
+    OperationParameter::header("Range", "bytes=0-99", "One range of bytes."),
+    OperationParameter::header("If-Range", "\"x\"", "An ETag or a date, for which the range is meant."),
+    OperationParameter::header("Accept-Encoding", "gzip", "gzip, zstd or identity, with weights."),
+];
+
+const FILE: &[BodyContent] = &[content(NDJSON[0], "Ndjson")];
+const FILE_HEADERS: &[AnswerHeader] = &[
+    ETAG,
+    NO_STORE,
+    ("Vary", "Accept-Encoding"),
+    ("Accept-Ranges", "bytes"),
+    ("Last-Modified", "When the export was complete."),
+];
+const ANSWERS: &[DocumentedAnswer] = &[
+    answer(200, "The file.", FILE).with(FILE_HEADERS),
+    answer(206, "The range.", FILE).with(FILE_HEADERS),
+    answer(304, "It is what `If-None-Match` names, or not newer than `If-Modified-Since`.", &[])
+        .with(FILE_HEADERS),
+    answer(416, "The range is not in the file.", &[]).with(FILE_HEADERS),
+    refusal(404, "The request has no such file (`not-found`)."),
+];
+
+async fn download(request: HttpRequest, api: Data<Api>) -> HttpResponse {
+    let answer = respond(&request, &api).await;
     let mut response = answer.unwrap_or_else(HttpResponse::from_error);
     response.headers_mut().insert(header::VARY, HeaderValue::from_static("Accept-Encoding"));
     response
 }
 
-async fn answer(request: &HttpRequest, api: &Api) -> Result<HttpResponse, ApiError> {
+async fn respond(request: &HttpRequest, api: &Api) -> Result<HttpResponse, ApiError> {
     check_accept(request, NDJSON)?;
     let caller = api.caller(request)?;
     let job = Api::job(request)?;
@@ -72,7 +123,7 @@ async fn answer(request: &HttpRequest, api: &Api) -> Result<HttpResponse, ApiErr
     if current.is_had_by(request)? {
         return Ok(response.status(StatusCode::NOT_MODIFIED).finish());
     }
-    response.insert_header((header::CONTENT_TYPE, "application/fhir+ndjson"));
+    response.insert_header((header::CONTENT_TYPE, NDJSON[0]));
     let form = match coding {
         None => match requested_range(request, modified, &entity_tag, file.bytes) {
             Requested::Whole => Form::Text(0..file.bytes),

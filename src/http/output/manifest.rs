@@ -5,14 +5,13 @@ use serde_json::{Value, json};
 use crate::ManifestPage;
 use crate::fhir::milliseconds;
 use crate::http::Base;
-use crate::job::OutputFile;
+use crate::job::{JobId, OutputFile};
 
 /// A page as JSON (MF-1 to MF-8). `requires_token` says whether the files are for who has an access
 /// token (F-1).
 pub fn manifest(base: &Base, requires_token: bool, page: &ManifestPage) -> Value {
-    let (polling_url, download_url) = (base.polling_url(page.job), base.download_url(page.job));
     let files = |belongs: fn(&OutputFile) -> bool| -> Vec<Value> {
-        page.files.iter().filter(|file| belongs(file)).map(|file| item(&download_url, file)).collect()
+        page.files.iter().filter(|file| belongs(file)).map(|file| item(base, page.job, file)).collect()
     };
     let mut manifest = json!({
         "transactionTime": milliseconds(page.transaction_time),
@@ -29,7 +28,7 @@ pub fn manifest(base: &Base, requires_token: bool, page: &ManifestPage) -> Value
         manifest["deleted"] = deleted.into();
     }
     if page.has_next {
-        let url = format!("{polling_url}?page={}", page.number + 1);
+        let url = format!("{}?page={}", base.polling_url(page.job), page.number + 1);
         manifest["link"] = json!([{"relation": "next", "url": url}]);
     }
     manifest
@@ -44,13 +43,13 @@ fn is_output(file: &OutputFile) -> bool {
 /// a manifest may have one, with values by their names) tells the length of its text in bytes, by
 /// the name that the next version of the standard has for it (MF-4), and its SHA-256 if there is
 /// one: those of the text, in whatever coding it is served.
-fn item(base: &str, file: &OutputFile) -> Value {
+fn item(base: &Base, job: JobId, file: &OutputFile) -> Value {
     let mut extension = json!({"fileSize": file.bytes});
     if let Some(sha256) = &file.sha256 {
         extension["sha256"] = json!(sha256);
     }
     let mut item = json!({
-        "url": format!("{base}/{}", file.name),
+        "url": base.file_url(job, &file.name),
         "extension": extension,
     });
     if file.organized_by.is_none() {
@@ -58,7 +57,7 @@ fn item(base: &str, file: &OutputFile) -> Value {
         item["type"] = file.resource_type.as_str().into();
     }
     if let Some(next) = &file.continues_in {
-        item["continuesInFile"] = format!("{base}/{next}").into();
+        item["continuesInFile"] = base.file_url(job, next).into();
     }
     item
 }
@@ -69,7 +68,6 @@ mod tests {
 
     use super::*;
     use crate::config::ExportConfig;
-    use crate::job::JobId;
 
     #[test]
     fn p13_a_manifest_of_as_many_files_as_an_export_may_have_is_less_than_8_mib() {

@@ -2,6 +2,8 @@
 //! sections 3, 5 and 7). The texts say what was wrong and what would be right; they name no
 //! path and nobody else's id.
 
+pub mod oauth;
+
 use std::fmt;
 
 use actix_web::body::BoxBody;

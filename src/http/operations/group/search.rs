@@ -1,22 +1,13 @@
-//! `GET {base}/Group/{id}`, `GET {base}/Group` and `POST {base}/Group/_search` (K-14): which Groups there
-//! are to export.
-//! Ids and names may name patients or populations: they are not logged (P12).
+//! A search for Groups: its parameters, which Groups it finds, and its pages.
 
-use actix_web::http::header;
-use actix_web::web::{Data, Payload};
-use actix_web::{HttpRequest, HttpResponse};
 use serde_json::value::RawValue;
 
-use crate::auth::Permission;
 use crate::export::{ExportError, GroupName};
+use crate::fhir::quoted;
 use crate::fhir::reference::BaseUrls;
 use crate::fhir::search::TypeFilter;
-use crate::fhir::{ResourceType, quoted};
-use crate::http::caller::scope;
-use crate::http::input::{query, reading};
-use crate::http::negotiation::accept;
-use crate::http::output::bundle::{Bundle, Entry, Link};
-use crate::http::{Api, ApiError, Caller};
+use crate::http::ApiError;
+use crate::http::input::reading;
 use crate::job::bounds::check_items;
 
 /// Groups of a page if `_count` does not say how many.
@@ -28,100 +19,8 @@ const LARGEST_COUNT: usize = 100;
 /// Bytes of Groups after which a page is full: a Group may have many members.
 const PAGE_BYTES: usize = 4 << 20;
 
-/// The parameters of a search.
-const PARAMETERS: &[&str] = &["_id", "identifier", "name", "_count", "_after", "_total"];
-
-/// `GET {base}/Group/{id}`.
-pub async fn read(request: HttpRequest, api: Data<Api>) -> Result<HttpResponse, ApiError> {
-    let media_type = accept::json(&request)?;
-    let caller = api.caller(&request)?;
-    let id = reading::id(&request)?;
-    if !is_theirs(&caller, &id) {
-        return Err(ApiError::unknown_resource());
-    }
-    let visible =
-        scope::coverage(&caller.scopes, caller.base.as_str(), ResourceType::GROUP, Permission::Read)?;
-    reading::parameters(&request, &[])?;
-    let group =
-        reading::ask(&api, &caller.tenant, move |exporter| exporter.read(ResourceType::GROUP, &id)).await?;
-    let bases = api.bases(&caller);
-    let group = group.filter(|group| visible.has(group, &bases));
-    reading::answer(&request, media_type, group.ok_or_else(ApiError::unknown_resource)?)
-}
-
-/// `GET {base}/Group`.
-pub async fn search(request: HttpRequest, api: Data<Api>) -> Result<HttpResponse, ApiError> {
-    find(&request, query::parse(request.query_string())?, &api).await
-}
-
-/// `POST {base}/Group/_search`.
-pub async fn search_by_post(
-    request: HttpRequest,
-    payload: Payload,
-    api: Data<Api>,
-) -> Result<HttpResponse, ApiError> {
-    // The order of G-7: what comes before the parameters is not known better with them.
-    api.caller(&request)?;
-    let given = reading::posted(&request, payload, &api).await?;
-    find(&request, given, &api).await
-}
-
-async fn find(
-    request: &HttpRequest,
-    given: Vec<(String, String)>,
-    api: &Api,
-) -> Result<HttpResponse, ApiError> {
-    let media_type = accept::json_by(request, &given)?;
-    let caller = api.caller(request)?;
-    let visible =
-        scope::coverage(&caller.scopes, caller.base.as_str(), ResourceType::GROUP, Permission::Search)?;
-    let parameters = reading::known_of(request, given, PARAMETERS)?;
-    let search = Search::of(&parameters)?;
-    let (asking, bases) = (caller.clone(), api.bases(&caller));
-    let page = reading::ask(api, &caller.tenant, move |exporter| {
-        let read = |id: &str| {
-            let group = exporter.read(ResourceType::GROUP, id)?;
-            Ok(group.filter(|group| visible.has(group, &bases)))
-        };
-        let groups = exporter.groups()?;
-        let mut found = Vec::new();
-        for group in groups.iter().filter(|group| is_theirs(&asking, &group.id) && search.finds(group)) {
-            // Those that the client may not see are not counted either.
-            if visible.is_all() || read(&group.id)?.is_some() {
-                found.push(group.clone());
-            }
-        }
-        search.page(&found, read)
-    });
-    let page = page.await?;
-
-    let base = caller.base.as_str();
-    let url = |parameters: &[(String, String)]| reading::url(base, "Group", parameters);
-    let first: Vec<_> = parameters.iter().filter(|(name, _)| name != "_after").cloned().collect();
-    let mut link =
-        vec![Link { relation: "self", url: url(&parameters) }, Link { relation: "first", url: url(&first) }];
-    if let Some(last) = page.next_after {
-        let next = [first, vec![("_after".into(), last)]].concat();
-        link.push(Link { relation: "next", url: url(&next) });
-    }
-    let url = |id: &str| format!("{base}/Group/{}", reading::encoded(id));
-    let entries = page.groups.iter().map(|(id, resource)| Entry::found(url(id), resource));
-    let bundle = Bundle::new(page.total, link, entries.collect());
-    let body = serde_json::to_string(&bundle).map_err(|_| ApiError::internal())?;
-    Ok(HttpResponse::Ok()
-        .insert_header((header::CONTENT_TYPE, media_type))
-        .insert_header((header::CACHE_CONTROL, "no-store"))
-        .insert_header((header::VARY, "Accept"))
-        .body(body))
-}
-
-/// Whether a Group is the client's to export and to read; others are as if they were not there.
-fn is_theirs(caller: &Caller, id: &str) -> bool {
-    caller.application.as_ref().is_none_or(|application| application.groups.has(id))
-}
-
 /// What is searched for.
-struct Search {
+pub struct GroupSearch {
     /// One of each is the id.
     ids: Vec<Vec<String>>,
     /// With one of each the name begins; in lower case.
@@ -133,20 +32,26 @@ struct Search {
     after: Option<String>,
 }
 
-struct Page {
+/// A page of what a search found.
+pub struct GroupPage {
     /// Groups on all pages.
-    total: usize,
+    pub total: usize,
     /// Ids and resources.
-    groups: Vec<(String, Box<RawValue>)>,
+    pub groups: Vec<(String, Box<RawValue>)>,
     /// If there is another page: the id that it begins behind.
-    next_after: Option<String>,
+    pub next_after: Option<String>,
 }
 
 /// Values of `_id`, `identifier` and `name` in one search: each is compared with each Group (P13).
 const MAX_VALUES: usize = 100;
 
-impl Search {
-    fn of(parameters: &[(String, String)]) -> Result<Self, ApiError> {
+impl GroupSearch {
+    /// Reads the parameters of a search.
+    ///
+    /// # Errors
+    /// 400 `invalid` for a value that makes no sense, `not-supported` for one that is given twice,
+    /// `too-costly` for too many values (P13).
+    pub fn of(parameters: &[(String, String)]) -> Result<Self, ApiError> {
         let (mut ids, mut names, mut identifiers) = (Vec::new(), Vec::new(), Vec::new());
         let (mut count, mut after, mut total) = (None, None, None);
         for (name, value) in parameters {
@@ -168,23 +73,24 @@ impl Search {
         Ok(Self { ids, names, identifiers, count, after })
     }
 
-    fn finds(&self, group: &GroupName) -> bool {
+    /// Returns whether a Group is one of those searched for.
+    pub fn finds(&self, group: &GroupName) -> bool {
         let name = group.name.as_deref().unwrap_or_default().to_lowercase();
         self.ids.iter().all(|ids| ids.contains(&group.id))
             && self.names.iter().all(|names| names.iter().any(|beginning| name.starts_with(beginning)))
             && self.identifiers.iter().all(|filter| matches(filter, group))
     }
 
-    /// The page of `found`, which are in the order of their ids.
-    fn page(
+    /// Returns the page of `found`, which are in the order of their ids.
+    pub fn page(
         &self,
         found: &[GroupName],
         read: impl Fn(&str) -> Result<Option<Vec<u8>>, ExportError>,
-    ) -> Result<Page, ExportError> {
+    ) -> Result<GroupPage, ExportError> {
         let (before, rest): (Vec<_>, Vec<_>) =
             found.iter().partition(|group| self.after.as_ref().is_some_and(|after| group.id <= *after));
         let (total, mut bytes) = (before.len() + rest.len(), 0);
-        let mut page = Page { total, groups: Vec::new(), next_after: None };
+        let mut page = GroupPage { total, groups: Vec::new(), next_after: None };
         let (mut rest, mut last) = (rest.into_iter().peekable(), None);
         for group in rest.by_ref().take(self.count) {
             last = Some(&group.id);
@@ -275,7 +181,7 @@ mod tests {
         let parameters: Vec<_> =
             parameters.iter().map(|(name, value)| ((*name).to_string(), (*value).to_string())).collect();
         let read = |id: &str| Ok((id != "gone").then(|| format!("\"{}\"", "x".repeat(length)).into_bytes()));
-        let search = Search::of(&parameters).unwrap();
+        let search = GroupSearch::of(&parameters).unwrap();
         let mut found = groups(&["a", "b", "c, d", "gone", "z"]);
         found.retain(|group| search.finds(group));
         let page = search.page(&found, read).unwrap();
@@ -305,7 +211,7 @@ mod tests {
         assert_eq!(ids(&[("name", "z")]), [""; 0], "a name begins so");
         assert_eq!(ids(&[("_id", "a"), ("_id", "b")]), [""; 0]);
         let many = |by: &str, n: usize| {
-            Search::of(&[(by.into(), vec!["x"; n].join(",")), ("name".into(), "y".into())])
+            GroupSearch::of(&[(by.into(), vec!["x"; n].join(",")), ("name".into(), "y".into())])
         };
         for by in ["_id", "identifier"] {
             assert!(many(by, MAX_VALUES - 1).is_ok() && many(by, MAX_VALUES).is_err(), "P13");
@@ -334,7 +240,7 @@ mod tests {
             ("identifier", "a|b|c"),
             ("identifier", "|"),
         ] {
-            assert!(Search::of(&[(name.into(), value.into())]).is_err(), "{name}={value}");
+            assert!(GroupSearch::of(&[(name.into(), value.into())]).is_err(), "{name}={value}");
         }
     }
 }
