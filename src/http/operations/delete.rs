@@ -21,7 +21,7 @@ use crate::http::negotiation::accept;
 use crate::http::negotiation::preferences::Preferences;
 use crate::http::{Api, ApiError, Caller, RequestId};
 use crate::job::JobId;
-use crate::{CancelError, telemetry};
+use crate::telemetry;
 
 /// `DELETE {polling URL}`.
 pub static DELETE: Operation = Operation {
@@ -120,13 +120,7 @@ async fn cancel(
     let began = Instant::now();
     let found = api.evanesce.job(&caller.owner(), job).await?;
     status::check_conditions(request, api, &caller.base, &found)?;
-    let cancelled = api.evanesce.cancel_as(job, caller.client.clone(), request_id).await;
-    let cancelled = cancelled.map_err(|error| match error {
-        CancelError::AlreadyDeleted => ApiError::deleted(),
-        CancelError::NotFound => ApiError::unknown_job(),
-        CancelError::HalfDurable => ApiError::half_durable(),
-        CancelError::Stopped => ApiError::internal(),
-    })?;
+    let cancelled = api.evanesce.cancel_as(job, caller.client.clone(), request_id).await?;
     telemetry::cancel_acknowledged(began.elapsed());
     api.record(AuditedEvent::Deleted { caller: api.caller_of(request, caller), job });
     // D-5, to the letter.
