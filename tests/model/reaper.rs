@@ -76,9 +76,6 @@ fn compare(world: &World, process: &Process, flaw: Flaw) -> Next<World> {
     if sightings < enough {
         return (words, next);
     }
-    if process.is_doing(|doing| doing.work == Work::LookForFiles) {
-        return ("the job is nominated once more, and its actor is looking already", next);
-    }
     if process.view.is_some() {
         wake(&mut next, flaw);
         feed(&mut next, flaw, Input::Lost);

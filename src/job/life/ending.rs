@@ -242,8 +242,16 @@ impl Life {
         }
     }
 
-    /// The second look at a complete job whose directory a scan did not find.
+    /// A scan did not find the directory of a complete job: a second look, unless one is under way.
+    pub(super) fn look_for_files(&mut self) {
+        if self.name() == Some(StateName::Complete) && !std::mem::replace(&mut self.looks_for_files, true) {
+            self.start(Task::LookForFiles);
+        }
+    }
+
+    /// The second look has ended.
     pub(super) fn files_found(&mut self, found: bool, around: Surroundings) {
+        self.looks_for_files = false;
         if !found && self.name() == Some(StateName::Complete) {
             self.mark(MarkReason::Lost, around);
         }

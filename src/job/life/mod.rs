@@ -63,6 +63,8 @@ pub struct Life {
     mark_answer: Option<CancelReply>,
     last_out: LastOut,
     tally: Tally,
+    /// Whether a [`Task::LookForFiles`] is under way: there is one at a time (P13).
+    looks_for_files: bool,
     /// Tasks that have not ended.
     awaited: u32,
     /// How many of them hold the directory: the job is not erased before they are out (P4).
@@ -85,6 +87,7 @@ impl Life {
             mark_answer: None,
             last_out: LastOut::default(),
             tally: Tally::default(),
+            looks_for_files: false,
             awaited: 0,
             in_directory: 0,
             actions: Vec::new(),
@@ -138,8 +141,7 @@ impl Life {
             Input::Orphan => self.mark_orphan(around),
             Input::Cancel { by, request_id, caller } => self.cancel(by, request_id, caller, around),
             Input::Expire => self.expire(around),
-            Input::Lost if self.name() == Some(StateName::Complete) => self.start(Task::LookForFiles),
-            Input::Lost => {}
+            Input::Lost => self.look_for_files(),
             Input::SweepDone { swept, error } => self.sweep_done(swept, error, around),
             Input::Halt => {
                 self.export.halted = true;
