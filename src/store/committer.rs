@@ -13,7 +13,7 @@ use std::time::Instant;
 use parking_lot::Mutex;
 use tokio::sync::oneshot;
 
-use super::{EntryOutcome, Store, StoreEntry};
+use super::{EntryOutcome, Store, StoreEntry, StoredJob};
 use crate::erase::order::{COMMIT_ORDER, CommitStep, FULL_DISK_ORDER};
 use crate::files::SweepCounts;
 use crate::hooks::{HookFault, HookStep, Hooks};
@@ -106,9 +106,10 @@ pub enum CommitOutcome {
     /// The mark is in the store, but the directory could not be moved to `trash/`: the
     /// second witness is missing, the reaper goes on trying.
     NotMoved(String),
-    /// None of it: another process changed the record first. Reload it and look again. A store of
-    /// this process alone never says so: there it is fatal.
-    Stale,
+    /// None of it: another process changed the record first. This is what stands in the store now,
+    /// and is published; `None` if nothing does. A store of this process alone never says so: there
+    /// it is fatal.
+    Stale(Option<Box<JobRecord>>),
 }
 
 /// A change of which nothing is known: the committer is poisoned and the process ends.
@@ -283,8 +284,9 @@ impl BatchWriter {
             }
             CommitStep::Publish => {
                 let changes = std::mem::take(&mut batch.changes).into_iter().zip(&batch.outcomes);
-                let durable = changes.filter(|(_, outcome)| **outcome != CommitOutcome::Stale);
-                self.view.publish(durable.filter_map(|(change, _)| change.publication()));
+                let durable = changes.filter(|(_, outcome)| !matches!(outcome, CommitOutcome::Stale(_)));
+                let durable = durable.filter_map(|(change, _)| change.publication());
+                self.view.publish(std::mem::take(&mut batch.reloaded).into_iter().chain(durable));
                 self.hooks.reach(HookStep::Published);
             }
         }
@@ -313,7 +315,11 @@ impl BatchWriter {
                     batch.entries[n]
                 ));
             }
-            batch.give_up(n);
+            if let StoreEntry::Record(record) = &batch.entries[n] {
+                let job = record.id;
+                let stored = self.store.load_job(job).map_err(|e| e.to_string())?;
+                batch.give_up(n, job, stored, self.view.get(job).is_some());
+            }
         }
         if !batch.jobs.is_empty() {
             self.hooks.reach(HookStep::MarkCommitted);
@@ -329,6 +335,8 @@ struct CommitBatch {
     /// Of which change each entry is; the head of the receipts, which comes last, is of none.
     places: Vec<usize>,
     outcomes: Vec<CommitOutcome>,
+    /// What other processes have made of records that were stale.
+    reloaded: Vec<ViewChange>,
     /// Which of the changes are marks, and of which jobs.
     marks: Vec<usize>,
     jobs: Vec<JobId>,
@@ -341,13 +349,21 @@ impl CommitBatch {
         let entries = changes.iter().enumerate().filter_map(|(n, change)| Some((n, change.entry()?)));
         let (places, entries) = entries.unzip();
         let outcomes = vec![CommitOutcome::Done; changes.len()];
-        Self { changes, entries, places, outcomes, marks, jobs }
+        Self { changes, entries, places, outcomes, reloaded: Vec::new(), marks, jobs }
     }
 
-    /// The `entry`-th entry is stale: nothing more is done for its change.
-    fn give_up(&mut self, entry: usize) {
-        let Some(change) = self.places.get(entry).copied() else { return };
-        self.outcomes[change] = CommitOutcome::Stale;
+    /// The `entry`-th entry is stale: nothing more is done for its change, and `stored` is shown.
+    fn give_up(&mut self, entry: usize, job: JobId, stored: Option<StoredJob>, is_known: bool) {
+        let change = self.places[entry];
+        self.outcomes[change] =
+            CommitOutcome::Stale(stored.as_ref().map(|stored| Box::new(stored.record.clone())));
+        self.reloaded.push(match stored {
+            Some(StoredJob { record, parts }) if is_known => ViewChange::Record(record, Some(parts.into())),
+            Some(StoredJob { record, parts }) => {
+                ViewChange::New(PublishedJob::new(record, None, parts.into()))
+            }
+            None => ViewChange::Forget(job),
+        });
         if let Some(mark) = self.marks.iter().position(|n| *n == change) {
             self.marks.remove(mark);
             self.jobs.remove(mark);

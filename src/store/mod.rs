@@ -76,7 +76,8 @@ pub enum StoreEntry {
 pub enum EntryOutcome {
     /// It was applied.
     Applied,
-    /// Another writer came first: the revision did not follow, and the entry was left out.
+    /// Another writer came first: the revision of a record did not follow, and it was left out.
+    /// Other entries have no revision, and are never stale.
     Stale,
 }
 
@@ -98,6 +99,9 @@ pub trait Store: Send {
 
     /// All jobs that are stored.
     fn load(&self) -> Result<Vec<StoredJob>, StoreError>;
+
+    /// The job as it is stored; `None` if it is not.
+    fn load_job(&self, job: JobId) -> Result<Option<StoredJob>, StoreError>;
 
     /// Whether other processes write to the store as well. In a store of this process alone a
     /// stale record shows a second writer that must not be there.

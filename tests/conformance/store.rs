@@ -90,6 +90,24 @@ fn a_record_whose_revision_does_not_follow_is_left_out_and_the_rest_is_not() {
 }
 
 #[test]
+fn one_job_is_read_as_it_stands_among_others() {
+    on_every_backend(|open| {
+        let mut store = open();
+        let (job, other) = (record(1, JobState::Queued), record(1, JobState::Queued));
+        let entries = [
+            StoreEntry::Record(other.clone()),
+            StoreEntry::Part(other.id, part(0, 1)),
+            StoreEntry::Record(job.clone()),
+            StoreEntry::Part(job.id, part(1, 2)),
+        ];
+        store.commit(&entries).unwrap();
+        let stored = store.load_job(job.id).unwrap().unwrap();
+        assert_eq!((stored.record, stored.parts), (job, vec![part(1, 2)]));
+        assert_eq!(store.load_job(JobId::random()).unwrap(), None);
+    });
+}
+
+#[test]
 fn revisions_may_follow_each_other_within_one_batch() {
     on_every_backend(|open| {
         let mut store = open();

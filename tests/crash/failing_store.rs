@@ -120,6 +120,10 @@ impl Store for PanickingStore {
         Ok(Vec::new())
     }
 
+    fn load_job(&self, _: JobId) -> Result<Option<StoredJob>, StoreError> {
+        Ok(None)
+    }
+
     fn is_shared(&self) -> bool {
         false
     }

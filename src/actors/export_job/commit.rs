@@ -7,7 +7,6 @@ use std::time::Instant;
 use actix::Context;
 
 use super::super::audited::event_of;
-use super::super::orchestrator::Idle;
 use super::ExportJob;
 use crate::hooks::HookStep;
 use crate::job::life::{Commit, End};
@@ -18,16 +17,24 @@ use crate::view::PublishedJob;
 
 impl ExportJob {
     pub(super) fn commit(&mut self, commit: Commit, ctx: &mut Context<Self>) {
-        let state = commit.record().state.clone();
+        let (revision, state) = (commit.record().revision, commit.record().state.clone());
         let change = self.change(commit);
         let (event, receipt) = (event_of(&change), receipt_of(&change));
         let committed = self.services.committer.submit(change);
         self.wait(ctx, committed, move |this, outcome| {
             // After an error the process is ending; nobody may be told anything.
-            let outcome = outcome.ok()?;
-            if outcome == CommitOutcome::Stale {
-                return this.look_again();
-            }
+            let (moved, swept) = match outcome.ok()? {
+                CommitOutcome::Done => (true, SweepCounts::default()),
+                CommitOutcome::Swept(swept) => (true, swept),
+                CommitOutcome::NotMoved(reason) => {
+                    tracing::error!(job = %this.id, reason, "marked, but not moved to trash; the reaper goes on trying");
+                    (false, SweepCounts::default())
+                }
+                CommitOutcome::Stale(stored) => {
+                    tracing::warn!(job = %this.id, revision, "another process changed the record of a job first");
+                    return Some(End::Stale { revision, stored });
+                }
+            };
             event.into_iter().for_each(|event| this.services.audit.record(event));
             if let JobState::Complete(completion) = &state {
                 this.log_completion(completion);
@@ -36,25 +43,8 @@ impl ExportJob {
                 let took = crate::clock::between(receipt.marked_at, receipt.gone_at);
                 telemetry::erased(took, receipt.files, receipt.bytes);
             }
-            let (moved, swept) = match outcome {
-                CommitOutcome::Done => (true, SweepCounts::default()),
-                CommitOutcome::Swept(swept) => (true, swept),
-                CommitOutcome::NotMoved(reason) => {
-                    tracing::error!(job = %this.id, reason, "marked, but not moved to trash; the reaper goes on trying");
-                    (false, SweepCounts::default())
-                }
-                CommitOutcome::Stale => return None,
-            };
             Some(End::Committed { of: state.name(), moved, swept })
         });
-    }
-
-    /// Another process changed the record, so this actor knows nothing any more: it ends, and whoever asks
-    /// for the job next wakes one that reads the record as it stands.
-    fn look_again(&self) -> Option<End> {
-        tracing::warn!(job = %self.id, "another process changed the record of a job: it is read again");
-        self.orchestrator.do_send(Idle { job: self.id, handled: self.handled });
-        None
     }
 
     fn change(&mut self, commit: Commit) -> DurableChange {
@@ -67,7 +57,8 @@ impl ExportJob {
             }
             Commit::Update(record) => DurableChange::Update(record),
             Commit::Complete(record) => {
-                DurableChange::Complete(record, std::mem::take(&mut self.sealed).into())
+                // They stay as long as the actor does: a record that is stale is committed again.
+                DurableChange::Complete(record, self.sealed.as_slice().into())
             }
             Commit::Mark(record) => DurableChange::Mark(record),
             Commit::MarkNew(record) => DurableChange::MarkNew(PublishedJob::new(record, None, Arc::new([]))),
@@ -81,9 +72,7 @@ impl ExportJob {
     pub(super) fn record_part(&mut self, part: SealedPart, ctx: &mut Context<Self>) {
         let recorded = self.services.committer.submit(DurableChange::Seal(self.id, part.clone()));
         self.wait(ctx, recorded, |this, outcome| {
-            if outcome.ok()? == CommitOutcome::Stale {
-                return this.look_again();
-            }
+            outcome.ok()?;
             this.services.hooks.reach(HookStep::PartSealed);
             if this.request.as_ref().is_some_and(|request| request.partial_manifests) {
                 this.partial.add(&part);

@@ -8,7 +8,7 @@ use super::super::{
 };
 
 /// On whose behalf a job is ended.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub enum Canceller {
     /// A client's, most often its owner's.
     Client(ClientId),
@@ -327,6 +327,14 @@ pub enum End {
         moved: bool,
         /// What went before the commit, for want of room.
         swept: SweepCounts,
+    },
+    /// Of [`Task::Commit`] too, in a store that other processes write to: one of them came first, and
+    /// nothing came of the commit.
+    Stale {
+        /// The revision that was committed.
+        revision: u64,
+        /// The record as it stands; `None` if the job is forgotten.
+        stored: Option<Box<JobRecord>>,
     },
     /// Of [`Task::AwaitDownloads`].
     DownloadsGone {

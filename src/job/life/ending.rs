@@ -13,8 +13,9 @@ use crate::clock::after;
 /// A request that waits for the mark to be durable.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub(super) struct Waiter {
-    request_id: String,
-    caller: u64,
+    pub by: Canceller,
+    pub request_id: String,
+    pub caller: u64,
 }
 
 /// What a job waits for before its files go.
@@ -41,6 +42,8 @@ pub(super) struct Tally {
     pub resumed: bool,
     /// Whether the mark makes the record: an orphan.
     pub is_orphan: bool,
+    /// Whether the receipt is in the chain, though the record of the erasure was stale.
+    pub has_receipt: bool,
 }
 
 impl Life {
@@ -76,13 +79,13 @@ impl Life {
         let Some(was) = self.name() else {
             return self.actions.push(Action::Answer { caller, reply: CancelReply::NotFound });
         };
-        let (reason, by) = match by {
-            Canceller::Client(client) => (MarkReason::of_client(was), Some(client)),
+        let (reason, client) = match &by {
+            Canceller::Client(client) => (MarkReason::of_client(was), Some(client.clone())),
             Canceller::Revocation => (MarkReason::Revoked, None),
         };
-        let mark = Mark { by, request_id: Some(request_id.clone()), ..self.new_mark(reason, around) };
+        let mark = Mark { by: client, request_id: Some(request_id.clone()), ..self.new_mark(reason, around) };
         // Before the event: acknowledging may be the first thing it does.
-        self.waiters.push(Waiter { request_id, caller });
+        self.waiters.push(Waiter { by, request_id, caller });
         if self.apply(JobEvent::Mark(mark), around).is_err() {
             // It waits for the answer of the request that came first, if that is not out yet.
             self.acknowledge();
@@ -127,7 +130,7 @@ impl Life {
         if self.mark_answer.is_none() && !is_erased {
             return;
         }
-        for Waiter { request_id, caller } in std::mem::take(&mut self.waiters) {
+        for Waiter { request_id, caller, .. } in std::mem::take(&mut self.waiters) {
             let own = marked_by.as_ref() == Some(&request_id);
             let reply = self.mark_answer.clone().filter(|_| own).unwrap_or(CancelReply::AlreadyDeleted);
             self.actions.push(Action::Answer { caller, reply });

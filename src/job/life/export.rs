@@ -14,6 +14,8 @@ pub(super) struct ExportRun {
     files: usize,
     /// No part begins any more: the instance goes down.
     pub halted: bool,
+    /// Another process exports, as the record says.
+    pub is_elsewhere: bool,
     /// The sums of a job that is finishing.
     completion: Option<Completion>,
 }
@@ -59,7 +61,7 @@ impl Life {
     /// The plan is on disk.
     pub(super) fn planned(&mut self, plan: PlanShape, around: Surroundings) {
         self.export.parts = Some(plan.parts);
-        match self.name() {
+        match self.name().filter(|_| self.is_active()) {
             Some(StateName::Queued) => {
                 self.report(JobEvent::Start { transaction_time: plan.transaction_time }, around);
             }
@@ -86,7 +88,7 @@ impl Life {
     }
 
     fn check_sealed(&mut self, around: Surroundings) {
-        if self.export.parts == Some(self.export.sealed) {
+        if self.is_active() && self.export.parts == Some(self.export.sealed) {
             self.report(JobEvent::PartsSealed, around);
         }
     }

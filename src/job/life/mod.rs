@@ -9,6 +9,7 @@
 mod action;
 mod ending;
 mod export;
+mod reload;
 
 use std::time::Duration;
 
@@ -104,9 +105,9 @@ impl Life {
         self.record.as_ref().map(|record| &record.state)
     }
 
-    /// Returns whether the job may still export.
+    /// Returns whether the job may still export here.
     pub fn is_active(&self) -> bool {
-        self.name().is_some_and(StateName::is_active)
+        self.name().is_some_and(StateName::is_active) && !self.export.is_elsewhere
     }
 
     /// Returns whether the job waits for nothing and nobody: its actor may go.
@@ -148,7 +149,7 @@ impl Life {
                 self.actions.push(Action::HaltParts);
             }
             Input::PartDone(Ok(part)) => {
-                if self.name() == Some(StateName::Running) {
+                if self.is_active() && self.name() == Some(StateName::Running) {
                     self.start(Task::RecordPart(part));
                 }
             }
@@ -200,6 +201,7 @@ impl Life {
                 Err(reason) => self.fail_by(reason, around),
             },
             End::Committed { of, moved, swept } => self.committed(of, moved, swept, around),
+            End::Stale { revision, stored } => self.reload(revision, stored, around),
             End::DownloadsGone { of, drained, cut } => self.downloads_gone(of, drained, cut),
             End::PartialsSwept(swept) => {
                 if swept != SweepEnd::Done && self.name() == Some(StateName::Failed) {
@@ -255,7 +257,9 @@ impl Life {
     }
 
     fn fail(&mut self, reason: FailureReason, around: Surroundings) {
-        self.report(JobEvent::Fail(Failure { at: around.now, reason }), around);
+        if self.is_active() {
+            self.report(JobEvent::Fail(Failure { at: around.now, reason }), around);
+        }
     }
 
     /// Fails the job, unless it was told to stop.
@@ -309,6 +313,11 @@ impl Life {
             )
         };
         self.rest = &effects[effects.iter().take_while(is_committers).count()..];
+        self.submit();
+    }
+
+    /// Submits the record, whose revision follows the one that it had.
+    fn submit(&mut self) {
         let is_orphan = std::mem::take(&mut self.tally.is_orphan);
         let Some(record) = &mut self.record else { return };
         if !is_orphan {
@@ -319,6 +328,8 @@ impl Life {
             JobState::Complete(_) => Commit::Complete(record),
             JobState::Marked(_) if is_orphan => Commit::MarkNew(record),
             JobState::Marked(Mark { failure: None, .. }) => Commit::Mark(record),
+            // The receipt comes first, so it is in the chain though the record was stale (P9).
+            JobState::Erased(_) if self.tally.has_receipt => Commit::Update(record),
             JobState::Erased(erasure) => {
                 let receipt = self.receipt(&record, erasure);
                 Commit::Erase(record, Box::new(receipt))

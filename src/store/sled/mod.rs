@@ -306,7 +306,11 @@ impl Store for SledStore {
     }
 
     fn load(&self) -> Result<Vec<StoredJob>, StoreError> {
-        guarded(|| self.read_all())
+        guarded(|| self.read(b"j/", b"p/"))
+    }
+
+    fn load_job(&self, job: JobId) -> Result<Option<StoredJob>, StoreError> {
+        guarded(|| Ok(self.read(&record_key(job), &key(b'p', job))?.pop()))
     }
 
     /// sled lets one process in.
@@ -323,15 +327,16 @@ impl Store for SledStore {
 }
 
 impl SledStore {
-    fn read_all(&self) -> Result<Vec<StoredJob>, StoreError> {
+    /// Reads the jobs whose records and parts have keys that begin so.
+    fn read(&self, records: &[u8], parts: &[u8]) -> Result<Vec<StoredJob>, StoreError> {
         let mut jobs = BTreeMap::new();
-        for item in self.db.scan_prefix(b"j/") {
+        for item in self.db.scan_prefix(records) {
             let (key, value) = item.map_err(failed("list records"))?;
             let record: JobRecord = parse(&key, &value)?;
             jobs.insert(record.id, StoredJob { record, parts: Vec::new() });
         }
         // The keys sort a part before its files, and parts as the plan does.
-        for item in self.db.scan_prefix(b"p/") {
+        for item in self.db.scan_prefix(parts) {
             let (key, value) = item.map_err(failed("list parts"))?;
             let (job, index, is_file) = split_key(&key)?;
             let Some(stored) = jobs.get_mut(&job) else { continue };
