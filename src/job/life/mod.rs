@@ -339,3 +339,6 @@ impl Life {
         self.start(Task::Commit(commit));
     }
 }
+
+#[cfg(test)]
+mod tests;
