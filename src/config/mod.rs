@@ -9,6 +9,7 @@ mod environment;
 mod export;
 mod limits;
 mod networks;
+pub(crate) mod profile;
 mod settings;
 mod tenants;
 mod tls;

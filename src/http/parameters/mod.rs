@@ -3,13 +3,13 @@
 //! and named in an `error` file. Never is anything ignored silently.
 
 mod notices;
-mod profile;
 mod values;
 
 use std::collections::HashSet;
 
 use jiff::Timestamp;
 
+use crate::config::profile::SOARIAN_TYPES;
 use crate::config::{DevicePolicy, ProtocolProfile, ReferencePolicy};
 use crate::fhir::reference::BaseUrls;
 use crate::fhir::search::{self, ErrorKind, TypeFilter};
@@ -20,12 +20,11 @@ use crate::job::bounds::{self, check_bytes, check_items};
 use crate::job::{Level, OrganizeBy, Parameters};
 
 use notices::Notices;
-use profile::SOARIAN_TYPES;
 use values::{
     check_format, given_twice, is_id, not_exported, read_instant, read_since, resource_type, set_once,
 };
 
-pub use profile::{exported_under, taken_by};
+pub use crate::config::profile::{exported_under, taken_by};
 pub use values::provenances;
 
 /// Where the parameters come from.

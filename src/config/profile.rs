@@ -1,9 +1,9 @@
 //! What the rules of a profile say of parameters and types (K-16 to K-18).
 
-use crate::config::ProtocolProfile;
+use super::ProtocolProfile;
 use crate::fhir::{EXPORT_PARAMETERS, ExportParameter, ParameterScope, ResourceType};
 
-/// The parameters that are taken under the rules of a profile.
+/// Returns the parameters that are taken under the rules of a profile.
 pub fn taken_by(profile: ProtocolProfile) -> impl Iterator<Item = &'static ExportParameter> {
     let is_taken = move |parameter: &&ExportParameter| {
         profile == ProtocolProfile::Standard || parameter.taken == ParameterScope::Always
@@ -33,7 +33,7 @@ pub const SOARIAN_TYPES: [&[&str]; 2] = [
     &["Location", "Organization", "Practitioner", "Provenance"],
 ];
 
-/// Whether an export under the rules of a profile may hold resources of that type.
+/// Returns whether an export under the rules of a profile may hold resources of that type.
 pub fn exported_under(profile: ProtocolProfile, resource_type: ResourceType) -> bool {
     profile == ProtocolProfile::Standard || SOARIAN_TYPES.concat().contains(&resource_type.as_str())
 }
