@@ -164,9 +164,10 @@ pub use fhir::{IssueCode, OperationOutcome, ResourceType, Severity};
 pub use files::FilesError;
 pub use job::bounds::BoundExceeded;
 pub use job::{
-    Access, AssociatedData, ClientId, CodedForm, Completion, ContentCoding, ExportRequest, Failure,
+    AssociatedData, ClientId, CodedForm, Completion, ContentCoding, ExportAccess, ExportRequest, Failure,
     FailureReason, InvalidName, JobId, JobState, Kickoff, Level, Mark, MarkReason, OrganizeBy, OutputFile,
-    ParameterError, Parameters, ProofSigner, Receipt, Share, StateName, SweepFailure, TenantId, Tombstone,
+    ParameterError, Parameters, ProofSigner, Receipt, StateName, SweepFailure, TenantId, Tombstone,
+    TypeShare,
 };
 pub use receipts::{JobHold, ReaperPause, ReceiptsError};
 pub use space::NoRoom;

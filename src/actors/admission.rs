@@ -157,7 +157,7 @@ mod tests {
     use crate::config::TenantConfig;
     use crate::fhir::ResourceType;
     use crate::job::{
-        Access, Completion, Failure, FailureReason, JobRecord, JobState, Kickoff, Level, Parameters,
+        Completion, ExportAccess, Failure, FailureReason, JobRecord, JobState, Kickoff, Level, Parameters,
     };
     use crate::view::{PublishedJob, ViewChange};
 
@@ -304,7 +304,7 @@ mod tests {
             request("a", "u", &["Patient", "Group"]),
             request("a", "t", &["Patient"]),
             ExportRequest {
-                access: Access::of_types([(ResourceType::PATIENT, Vec::new())].into()),
+                access: ExportAccess::of_types([(ResourceType::PATIENT, Vec::new())].into()).unwrap(),
                 ..asked.clone()
             },
         ] {

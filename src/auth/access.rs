@@ -4,13 +4,13 @@
 
 use super::{Application, Coverage, Groups, Permission, Scopes};
 use crate::fhir::ResourceType;
-use crate::job::{Access, OutputFile, RequestSummary, Share};
+use crate::job::{AccessSummary, ExportAccess, OutputFile, RequestSummary};
 
 impl Scopes {
     /// Returns what an export may hold that is kicked off with these scopes.
-    pub fn access(&self) -> Access {
+    pub fn access(&self) -> ExportAccess {
         if self.cover_everything() {
-            return Access::everything();
+            return ExportAccess::everything();
         }
         let share = |resource_type| match self.coverage(resource_type, Permission::Export) {
             Coverage::None => None,
@@ -23,20 +23,21 @@ impl Scopes {
             Coverage::All => Some(Vec::new()),
         };
         let covered = |it: ResourceType| share(it).map(|searches| (it, searches));
-        Access::of_types(ResourceType::all().filter_map(covered).collect())
+        let types = ResourceType::all().filter_map(covered).collect();
+        ExportAccess::of_types(types).expect("each criterion was parsed with its scope")
     }
 
     /// Returns whether these scopes cover the resources of a type in an export with this access.
     /// They must cover the whole type. If the export only holds what matches some searches, each of
     /// these searches may be among the scopes' instead, letter by letter: whether one search finds
     /// no more than another cannot be decided.
-    pub fn may_have(&self, resource_type: ResourceType, held: &Access) -> bool {
+    pub fn may_have(&self, resource_type: ResourceType, held: &AccessSummary) -> bool {
         match self.coverage(resource_type, Permission::Export) {
             Coverage::None => false,
             Coverage::All => true,
-            Coverage::Restricted(ours) => match held.of_type(resource_type) {
-                Share::Matching(theirs) => theirs.iter().all(|search| ours.contains(search)),
-                Share::All | Share::Nothing => false,
+            Coverage::Restricted(ours) => match held.restrictions(resource_type) {
+                None | Some([]) => false,
+                Some(theirs) => theirs.iter().all(|search| ours.contains(search)),
             },
         }
     }
@@ -49,7 +50,7 @@ impl Scopes {
         if file.is_error() || self.cover_everything() {
             return true;
         }
-        let everything = Access::everything();
+        let everything = AccessSummary::default();
         let held = request.map_or(&everything, |request| &request.access);
         if file.organized_by.is_some() || file.is_deleted() {
             let may_be_there = |it: &ResourceType| request.is_none_or(|request| may_hold(request, *it));
@@ -64,12 +65,12 @@ fn may_hold(request: &RequestSummary, resource_type: ResourceType) -> bool {
     let is_asked_for = request.types.is_empty() || request.types.contains(&resource_type);
     let goes_along = resource_type == ResourceType::PROVENANCE && request.provenances.is_some();
     (goes_along || is_asked_for && resource_type.is_exported_at(&request.level))
-        && request.access.of_type(resource_type) != Share::Nothing
+        && request.access.restrictions(resource_type).is_some()
 }
 
 impl Application {
     /// Restricts an access to the Groups that the application may read (P15).
-    pub fn limit(&self, access: Access) -> Access {
+    pub fn limit(&self, access: ExportAccess) -> ExportAccess {
         match &self.groups {
             Groups::All => access,
             Groups::Only(ids) => access.of_groups(ids.clone()),
@@ -88,7 +89,7 @@ mod tests {
     use jiff::Timestamp;
 
     use super::*;
-    use crate::job::{AssociatedData, ExportRequest, Kickoff, Level, OrganizeBy, Parameters};
+    use crate::job::{AssociatedData, ExportRequest, Kickoff, Level, OrganizeBy, Parameters, TypeShare};
 
     fn scopes(text: &str) -> Scopes {
         text.parse().unwrap_or_else(|error| panic!("{text}: {error}"))
@@ -107,17 +108,20 @@ mod tests {
 
     #[test]
     fn scp_3_an_export_may_hold_what_the_scopes_cover() {
-        assert_eq!(scopes("system/*.read system/Patient.rs").access(), Access::everything());
-        assert_eq!(scopes("").access(), Access::of_types([].into()));
-        assert_eq!(scopes("system/*.r system/*.s system/Patient.r").access(), Access::of_types([].into()));
+        assert_eq!(scopes("system/*.read system/Patient.rs").access(), ExportAccess::everything());
+        assert_eq!(scopes("").access(), ExportAccess::of_types([].into()).unwrap());
+        assert_eq!(
+            scopes("system/*.r system/*.s system/Patient.r").access(),
+            ExportAccess::of_types([].into()).unwrap()
+        );
         let some = "system/Patient.read system/Observation.rs?status=final system/Condition.r \
                     system/Observation.rs?category=laboratory system/Observation.rs?status=final";
         let searches = vec!["category=laboratory".to_string(), "status=final".into()];
         let observation = ResourceType::of("Observation").unwrap();
         let types = [(ResourceType::PATIENT, Vec::new()), (observation, searches)];
-        assert_eq!(scopes(some).access(), Access::of_types(types.into()));
+        assert_eq!(scopes(some).access(), ExportAccess::of_types(types.into()).unwrap());
         let whole = format!("{some} system/Observation.read");
-        assert_eq!(scopes(&whole).access().of_type(observation), Share::All);
+        assert_eq!(scopes(&whole).access().of_type(observation), TypeShare::All);
     }
 
     #[test]

@@ -141,7 +141,7 @@ impl Evanesce {
     /// # let (_folder, evanesce) = example::host().await?;
     /// let (tenant, owner) = ("default".parse()?, "me".parse()?);
     /// let request = ExportRequest::new(tenant, owner, Kickoff::system(), evanesce.now());
-    /// let nothing = ExportRequest { access: Access::of_types([].into()), ..request };
+    /// let nothing = ExportRequest { access: ExportAccess::of_types([].into())?, ..request };
     /// let job = evanesce.submit_as(Submission::new(nothing)).await?;
     /// let state = evanesce.wait_finished(job).await;
     /// assert!(matches!(state, Some(JobState::Failed(Failure { reason: FailureReason::AccessExceeded, .. }))));

@@ -11,7 +11,7 @@ use super::request_cache::RequestCache;
 use super::writer::{CoveredTypes, FenceOutcome, OutputForm, WriterContext, WriterSlot};
 use super::{CancelToken, ExportError, Exporter, Gate, Part, PartWriter, Throttle, WriteTotals};
 use crate::files::ExportDir;
-use crate::job::{Access, FailureReason, JobId, SealedPart, TenantId};
+use crate::job::{AccessSummary, FailureReason, JobId, SealedPart, TenantId};
 use crate::view::ExportProgress;
 
 /// The limits of a job's writers.
@@ -105,7 +105,7 @@ impl Work {
     }
 
     /// Makes the writers refuse types that `access` does not cover.
-    pub fn within(self, access: &Access) -> Self {
+    pub fn within(self, access: &AccessSummary) -> Self {
         Self { covered: Arc::new(CoveredTypes::of(access)), ..self }
     }
 

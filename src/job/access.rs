@@ -1,143 +1,236 @@
 //! What of the source an export may hold, whatever it asks for: what the scopes of its client
-//! allowed at the kick-off (SCP-3, G-4), and the Groups that the client may read (P15). It goes
-//! with the request, so that a job that is resumed holds no more than it would have. Who may have
-//! what is decided elsewhere.
+//! allowed at the kick-off (SCP-3, G-4), and the Groups that the client may read (P15). It is part
+//! of the request, so a resumed job holds no more than it would have. Who may have what is decided
+//! elsewhere.
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use serde::{Deserialize, Serialize};
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 use crate::fhir::ResourceType;
+use crate::fhir::search::{FilterError, TypeFilter};
 
 /// The types and the Groups that an export may hold; by default, everything.
 ///
+/// The restrictions of types are parsed once. In JSON they are the texts that they were read from.
+///
 /// ```
-/// use evanesce::{Access, ResourceType, Share};
+/// use evanesce::{ExportAccess, ResourceType, TypeFilter, TypeShare};
 ///
 /// let [observation, patient] = ["Observation", "Patient"].map(|name| ResourceType::of(name).unwrap());
-/// let laboratory = vec!["category=laboratory".to_string()];
-/// let access = Access::of_types([(observation, laboratory.clone())].into());
-/// assert_eq!(access.of_type(observation), Share::Matching(&laboratory));
-/// assert_eq!(access.of_type(patient), Share::Nothing);
+/// let access = ExportAccess::of_types([(observation, vec!["category=laboratory".into()])].into())?;
+/// let laboratory = TypeFilter::parse("Observation?category=laboratory")?;
+/// assert_eq!(access.of_type(observation), TypeShare::Matching(&[laboratory]));
+/// assert_eq!(access.of_type(patient), TypeShare::Nothing);
+/// # Ok::<_, evanesce::FilterError>(())
 /// ```
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default)]
-pub struct Access {
+pub struct ExportAccess {
     /// `None` for all types; else each type with its restrictions.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    types: Option<BTreeMap<ResourceType, Vec<String>>>,
+    #[serde(
+        skip_serializing_if = "Option::is_none",
+        serialize_with = "write_types",
+        deserialize_with = "read_types"
+    )]
+    types: Option<BTreeMap<ResourceType, Vec<TypeFilter>>>,
     /// `None` for all Groups; else their ids.
     #[serde(skip_serializing_if = "Option::is_none")]
     groups: Option<BTreeSet<String>>,
 }
 
-/// How much of a type that is.
+/// How much of a type an export may hold.
 ///
 /// ```
-/// let patient = evanesce::ResourceType::of("Patient").unwrap();
-/// assert_eq!(evanesce::Access::everything().of_type(patient), evanesce::Share::All);
+/// use evanesce::{ExportAccess, ResourceType, TypeShare};
+///
+/// let patient = ResourceType::of("Patient").unwrap();
+/// assert_eq!(ExportAccess::everything().of_type(patient), TypeShare::All);
 /// ```
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Share<'a> {
+pub enum TypeShare<'a> {
     /// Nothing.
     Nothing,
-    /// What matches one of these searches.
-    Matching(&'a [String]),
+    /// What matches one of these filters.
+    Matching(&'a [TypeFilter]),
     /// All resources.
     All,
 }
 
-impl Access {
-    /// All resources of all types, and all Groups.
+/// The restrictions of each type as they are written.
+type SearchTexts = BTreeMap<ResourceType, Vec<String>>;
+
+/// How much of each type an export may hold, with restrictions as texts. This is remembered of the
+/// access when the request is in the job's directory: parsed filters need more memory (P13).
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct AccessSummary(Option<SearchTexts>);
+
+impl ExportAccess {
+    /// Returns an access to all resources of all types, and to all Groups.
     pub fn everything() -> Self {
         Self::default()
     }
 
-    /// Resources of these types. Each type has its restrictions, which are
-    /// searches such as `category=laboratory`: of a type that has some, what matches at least one
-    /// of them; of a type without, all.
-    pub fn of_types(types: BTreeMap<ResourceType, Vec<String>>) -> Self {
-        Self { types: Some(types), groups: None }
+    /// Returns an access to resources of these types. A type may have restrictions, which are
+    /// searches such as `category=laboratory`. A resource of such a type must match at least one of
+    /// them.
+    ///
+    /// # Errors
+    /// Fails if a restriction cannot be enforced.
+    pub fn of_types(types: BTreeMap<ResourceType, Vec<String>>) -> Result<Self, FilterError> {
+        Ok(Self { types: Some(parsed(types)?), groups: None })
     }
 
-    /// The same, but of Groups those with these ids only, and nothing that is about another (P15).
+    /// Limits the access to the Groups with these ids. Nothing that is about another one may be
+    /// held (P15).
     pub fn of_groups(self, ids: BTreeSet<String>) -> Self {
         Self { groups: Some(ids), ..self }
     }
 
-    /// The same as far as it is about types: how much of each there may be. An application may have
-    /// thousands of Groups, of which not every job needs the ids.
-    pub fn without_groups(&self) -> Self {
-        Self { types: self.types.clone(), groups: None }
-    }
-
-    /// Whether nothing is withheld.
+    /// Returns whether nothing is withheld.
     pub fn is_everything(&self) -> bool {
         *self == Self::default()
     }
 
-    /// How much of that type there may be.
-    pub fn of_type(&self, resource_type: ResourceType) -> Share<'_> {
+    /// Returns how much of a type there may be.
+    pub fn of_type(&self, resource_type: ResourceType) -> TypeShare<'_> {
         match &self.types {
-            None => Share::All,
+            None => TypeShare::All,
             Some(types) => match types.get(&resource_type).map(Vec::as_slice) {
-                None => Share::Nothing,
-                Some([]) => Share::All,
-                Some(searches) => Share::Matching(searches),
+                None => TypeShare::Nothing,
+                Some([]) => TypeShare::All,
+                Some(filters) => TypeShare::Matching(filters),
             },
         }
     }
 
-    /// The ids of the Groups that there may be, if there may not be all.
+    /// Returns the ids of the allowed Groups, or `None` if all are allowed.
     pub fn groups(&self) -> Option<&BTreeSet<String>> {
         self.groups.as_ref()
     }
 
-    /// Whether the Group with that id may be there, as far as its type may.
+    /// Returns whether the Group with that id is allowed, as far as its type is.
     pub fn has_group(&self, id: &str) -> bool {
         self.groups.as_ref().is_none_or(|ids| ids.contains(id))
     }
 
-    /// Bytes of its texts.
+    /// Returns the restrictions of all types.
+    pub fn restrictions(&self) -> impl Iterator<Item = &TypeFilter> {
+        self.types.iter().flat_map(BTreeMap::values).flatten()
+    }
+
+    /// Returns the size of the texts in bytes.
     pub(super) fn bytes(&self) -> usize {
         let types = self.types.iter().flatten();
-        let types = types.map(|(of_type, searches)| {
-            of_type.as_str().len() + searches.iter().map(String::len).sum::<usize>()
+        let types = types.map(|(of_type, filters)| {
+            of_type.as_str().len() + filters.iter().map(|filter| filter.search().len()).sum::<usize>()
         });
         types.sum::<usize>() + self.groups.iter().flatten().map(String::len).sum::<usize>()
     }
 
-    /// All restrictions, each with the type that it is of, as `_typeFilter` has them:
-    /// `Observation?category=laboratory`.
-    pub fn restrictions(&self) -> impl Iterator<Item = String> {
-        let types = self.types.iter().flatten();
-        types.flat_map(|(of_type, searches)| {
-            searches.iter().map(move |search| format!("{}?{search}", of_type.as_str()))
-        })
+    /// Returns what is remembered of the access. An application may have thousands of Groups, of
+    /// which not every job needs the ids.
+    pub(crate) fn summary(&self) -> AccessSummary {
+        AccessSummary(self.types.as_ref().map(texts))
     }
+}
+
+impl AccessSummary {
+    /// Returns the restrictions of a type, or `None` if the export may hold nothing of it. A type
+    /// without restrictions may be held whole.
+    pub fn restrictions(&self, resource_type: ResourceType) -> Option<&[String]> {
+        match &self.0 {
+            None => Some(&[]),
+            Some(types) => types.get(&resource_type).map(Vec::as_slice),
+        }
+    }
+}
+
+fn parsed(types: SearchTexts) -> Result<BTreeMap<ResourceType, Vec<TypeFilter>>, FilterError> {
+    let parse = |(of_type, searches): (ResourceType, Vec<String>)| {
+        let filters = searches.iter().map(|search| TypeFilter::of_type(of_type, search));
+        Ok((of_type, filters.collect::<Result<_, _>>()?))
+    };
+    types.into_iter().map(parse).collect()
+}
+
+fn texts(types: &BTreeMap<ResourceType, Vec<TypeFilter>>) -> SearchTexts {
+    let texts = |filters: &Vec<TypeFilter>| filters.iter().map(|filter| filter.search().into()).collect();
+    types.iter().map(|(of_type, filters)| (*of_type, texts(filters))).collect()
+}
+
+fn write_types<S: Serializer>(
+    types: &Option<BTreeMap<ResourceType, Vec<TypeFilter>>>,
+    serializer: S,
+) -> Result<S::Ok, S::Error> {
+    types.as_ref().map(texts).serialize(serializer)
+}
+
+fn read_types<'de, D: Deserializer<'de>>(
+    deserializer: D,
+) -> Result<Option<BTreeMap<ResourceType, Vec<TypeFilter>>>, D::Error> {
+    let types = Option::<SearchTexts>::deserialize(deserializer)?;
+    types.map(parsed).transpose().map_err(serde::de::Error::custom)
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
+    fn of(name: &str) -> ResourceType {
+        ResourceType::of(name).unwrap()
+    }
+
+    fn restricted() -> ExportAccess {
+        let searches = vec!["category=laboratory".to_string(), "status=final".into()];
+        let types = [(ResourceType::PATIENT, Vec::new()), (of("Observation"), searches)];
+        ExportAccess::of_types(types.into()).unwrap()
+    }
+
     #[test]
     fn a_type_is_covered_wholly_in_part_or_not_at_all() {
-        let searches = vec!["category=laboratory".to_string(), "status=final".into()];
-        let of = |name| ResourceType::of(name).unwrap();
-        let types = [(ResourceType::PATIENT, Vec::new()), (of("Observation"), searches.clone())];
-        let access = Access::of_types(types.into());
-        assert_eq!(access.of_type(ResourceType::PATIENT), Share::All);
-        assert_eq!(access.of_type(of("Observation")), Share::Matching(&searches));
-        assert_eq!(access.of_type(of("Condition")), Share::Nothing);
-        let restrictions: Vec<_> = access.restrictions().collect();
-        assert_eq!(restrictions, ["Observation?category=laboratory", "Observation?status=final"]);
-        assert_eq!(Access::everything().of_type(of("Condition")), Share::All);
-        assert_eq!(Access::everything().restrictions().count(), 0);
+        let access = restricted();
+        let filters = ["Observation?category=laboratory", "Observation?status=final"];
+        let filters = filters.map(|text| TypeFilter::parse(text).unwrap());
+        assert_eq!(access.of_type(ResourceType::PATIENT), TypeShare::All);
+        assert_eq!(access.of_type(of("Observation")), TypeShare::Matching(&filters));
+        assert_eq!(access.of_type(of("Condition")), TypeShare::Nothing);
+        assert!(access.restrictions().eq(&filters));
+        assert_eq!(ExportAccess::everything().of_type(of("Condition")), TypeShare::All);
+        assert_eq!(ExportAccess::everything().restrictions().count(), 0);
         let access = access.of_groups(["cohort-1".to_string()].into());
         assert!(access.has_group("cohort-1") && !access.has_group("cohort-2"), "P15");
-        assert!(Access::everything().has_group("cohort-2"));
+        assert!(ExportAccess::everything().has_group("cohort-2"));
+    }
+
+    #[test]
+    fn p11_restrictions_are_stored_as_texts_and_read_back_ready_for_use() {
+        let access = restricted().of_groups(["g".to_string()].into());
         let text = serde_json::to_string(&access).unwrap();
-        assert_eq!(serde_json::from_str::<Access>(&text).unwrap(), access, "{text}");
+        let stored =
+            r#"{"types":{"Observation":["category=laboratory","status=final"],"Patient":[]},"groups":["g"]}"#;
+        assert_eq!(text, stored);
+        let read: ExportAccess = serde_json::from_str(stored).unwrap();
+        assert_eq!(read, access);
+        let TypeShare::Matching([laboratory, _]) = read.of_type(of("Observation")) else {
+            panic!("{read:?}")
+        };
+        let line = r#"{"resourceType":"Observation","category":[{"coding":[{"code":"laboratory"}]}]}"#;
+        assert!(laboratory.matches(line.as_bytes(), &crate::fhir::reference::BaseUrls::NONE));
+        for unenforceable in ["nonsense=1", ""] {
+            let stored = stored.replace("status=final", unenforceable);
+            assert!(serde_json::from_str::<ExportAccess>(&stored).is_err(), "{unenforceable}");
+        }
+        assert_eq!(serde_json::from_str::<ExportAccess>("{}").unwrap(), ExportAccess::everything());
+    }
+
+    #[test]
+    fn a_summary_says_how_much_of_a_type_there_may_be() {
+        let summary = restricted().summary();
+        let of_observation = ["category=laboratory".to_string(), "status=final".into()];
+        assert_eq!(summary.restrictions(of("Observation")), Some(&of_observation[..]));
+        assert_eq!(summary.restrictions(ResourceType::PATIENT), Some(&[][..]));
+        assert_eq!(summary.restrictions(of("Condition")), None);
+        assert_eq!(ExportAccess::everything().summary().restrictions(of("Condition")), Some(&[][..]));
     }
 }

@@ -119,7 +119,7 @@ mod tests {
     use super::*;
     use crate::fhir::ResourceType;
     use crate::fhir::search::TypeFilter;
-    use crate::job::{Access, Kickoff, Level, Parameters};
+    use crate::job::{ExportAccess, Kickoff, Level, Parameters};
 
     #[test]
     fn p13_a_request_is_taken_at_each_bound_and_refused_beyond_it() {
@@ -167,8 +167,8 @@ mod tests {
             ("the kick-off URL", MAX_URL_BYTES, |it, texts| it.kickoff.url = texts.concat()),
             ("the base URL", MAX_URL_BYTES, |it, texts| it.kickoff.base_url = texts.concat()),
             ("the request", MAX_TEXT_BYTES, |it, texts| {
-                let rest = texts.concat()["Patient".len()..].into();
-                it.access = Access::of_types([(ResourceType::PATIENT, vec![rest])].into());
+                let search = texts.concat()["Patient".len()..].replacen("xxxxx", "name=", 1);
+                it.access = ExportAccess::of_types([(ResourceType::PATIENT, vec![search])].into()).unwrap();
             }),
         ];
         for (what, most, fill) in bytes {

@@ -15,7 +15,7 @@ mod summary;
 mod transition;
 
 pub use crate::fhir::{ALL_PATIENTS, Level};
-pub use access::{Access, Share};
+pub use access::{AccessSummary, ExportAccess, TypeShare};
 pub use completion::{CodedForm, Completion, ContentCoding, JobDocument, OutputFile, SealedPart};
 pub use handout::ProofSigner;
 pub use id::{ClientId, InvalidName, JobId, TenantId};

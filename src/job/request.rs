@@ -4,7 +4,7 @@
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
-use super::{Access, ClientId, Level, Parameters, ProofSigner, TenantId};
+use super::{ClientId, ExportAccess, Level, Parameters, ProofSigner, TenantId};
 
 /// What to export.
 ///
@@ -46,12 +46,12 @@ impl Kickoff {
 /// One export request, as accepted at the kick-off.
 ///
 /// ```
-/// use evanesce::{Access, ExportRequest, Kickoff};
+/// use evanesce::{ExportAccess, ExportRequest, Kickoff, ResourceType};
 ///
 /// let request = ExportRequest::new("default".parse()?, "me".parse()?, Kickoff::system(), jiff::Timestamp::now());
-/// let patients = Access::of_types([(evanesce::ResourceType::of("Patient").unwrap(), vec![])].into());
+/// let patients = ExportAccess::of_types([(ResourceType::of("Patient").unwrap(), vec![])].into())?;
 /// let request = ExportRequest { access: patients, ..request };
-/// # Ok::<_, evanesce::InvalidName>(())
+/// # Ok::<_, Box<dyn std::error::Error>>(())
 /// ```
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ExportRequest {
@@ -63,8 +63,8 @@ pub struct ExportRequest {
     #[serde(flatten)]
     pub kickoff: Kickoff,
     /// What of that it may hold, whatever was asked for.
-    #[serde(default, skip_serializing_if = "Access::is_everything")]
-    pub access: Access,
+    #[serde(default, skip_serializing_if = "ExportAccess::is_everything")]
+    pub access: ExportAccess,
     /// What URLs of Binaries in its files are proved with; `None` if they need no proof.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub handout: Option<ProofSigner>,
@@ -79,7 +79,7 @@ pub struct ExportRequest {
 impl ExportRequest {
     /// A request that nobody has looked at yet; it may hold everything.
     pub fn new(tenant: TenantId, owner: ClientId, kickoff: Kickoff, submitted_at: Timestamp) -> Self {
-        let (access, handout, estimate) = (Access::everything(), None, None);
+        let (access, handout, estimate) = (ExportAccess::everything(), None, None);
         Self { tenant, owner, kickoff, access, handout, submitted_at, estimate }
     }
 
@@ -103,9 +103,10 @@ mod tests {
     fn a_request_of_before_there_was_access_may_hold_everything_and_is_written_as_it_was() {
         let old = r#"{"tenant":"t","owner":"o","level":"system","types":["Patient"],"url":"","base_url":"","submitted_at":"1970-01-01T00:00:00Z"}"#;
         let mut request: ExportRequest = serde_json::from_str(old).unwrap();
-        assert_eq!((&request.access, &request.handout), (&Access::everything(), &None));
+        assert_eq!((&request.access, &request.handout), (&ExportAccess::everything(), &None));
         assert_eq!(serde_json::to_string(&request).unwrap(), old);
-        request.access = Access::of_types([(ResourceType::PATIENT, vec!["active=true".into()])].into());
+        let types = [(ResourceType::PATIENT, vec!["active=true".into()])];
+        request.access = ExportAccess::of_types(types.into()).unwrap();
         request.handout = Some(ProofSigner::new(request.tenant.clone(), crate::job::JobId::random()));
         let text = serde_json::to_string(&request).unwrap();
         assert_eq!(serde_json::from_str::<ExportRequest>(&text).unwrap(), request);
@@ -122,6 +123,10 @@ mod tests {
         let patient = r#"{"resourceType":"Patient","id":"1","name":[{"text":"a&b,c"}]}"#;
         assert!(asked.type_filters[1].matches(patient.as_bytes(), &crate::fhir::reference::BaseUrls::NONE));
         assert!(asked.elements.applies_to(ResourceType::PATIENT));
+        let types = ["Observation", "Patient"].map(|name| ResourceType::of(name).unwrap());
+        let types = types.into_iter().zip([vec!["category=laboratory".to_string()], vec![]]).collect();
+        let access = ExportAccess::of_types(types).unwrap().of_groups(["g".to_string()].into());
+        assert_eq!(request.access, access);
         assert_eq!(serde_json::to_string(&request).unwrap(), OF_TEXTS);
     }
 

@@ -6,7 +6,7 @@ use jiff::Timestamp;
 use serde::Serialize;
 use xxhash_rust::xxh3::Xxh3Default;
 
-use super::{Access, AssociatedData, ExportRequest, Level, OrganizeBy, ProofSigner};
+use super::{AccessSummary, AssociatedData, ExportAccess, ExportRequest, Level, OrganizeBy, ProofSigner};
 use crate::fhir::ResourceType;
 use crate::fhir::search::TypeFilter;
 
@@ -27,8 +27,8 @@ pub struct RequestSummary {
     pub separate_status: bool,
     /// The kick-off URL (MF-2).
     pub url: String,
-    /// What of what is asked for it may hold, Groups aside.
-    pub access: Access,
+    /// How much of each type it may hold.
+    pub access: AccessSummary,
     /// What URLs of Binaries in its files are proved with.
     pub handout: Option<ProofSigner>,
     /// Bytes that it was expected to write at the most when it was accepted.
@@ -49,7 +49,7 @@ impl RequestSummary {
             partial_manifests: asked.partial_manifests,
             separate_status: asked.separate_status,
             url: request.kickoff.url.clone(),
-            access: request.access.without_groups(),
+            access: request.access.summary(),
             handout: request.handout.clone(),
             estimate: request.estimate,
             same: Self::same(request),
@@ -66,7 +66,7 @@ impl RequestSummary {
             level: &'a Level,
             age: (Option<Timestamp>, Option<Timestamp>),
             form: (Option<AssociatedData>, Option<OrganizeBy>, bool, bool),
-            access: &'a Access,
+            access: &'a ExportAccess,
         }
         let asked = request.parameters();
         let rest = ScalarParameters {

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use evanesce::auth::Scopes;
 use evanesce::export::{CancelToken, ExportError, Exporter, Part, PartSummary, PartWriter, Plan};
 use evanesce::fhir::ResourceType;
-use evanesce::job::{Access, ExportRequest, FailureReason, JobId, JobState};
+use evanesce::job::{ExportAccess, ExportRequest, FailureReason, JobId, JobState};
 use evanesce::{Evanesce, Kickoff, Submission};
 use jiff::Timestamp;
 use tokio::sync::{Notify, mpsc};
@@ -17,7 +17,7 @@ use crate::support::{Disk, InstanceDir, PATIENCE};
 struct WritesUnasked {
     types: &'static [&'static str],
     /// Gets the access of each plan.
-    planned: mpsc::UnboundedSender<Access>,
+    planned: mpsc::UnboundedSender<ExportAccess>,
     /// If set, a part that has begun goes on until it is stopped, and tells that it has begun.
     endless: Option<Arc<Notify>>,
 }
@@ -55,8 +55,8 @@ fn request(scopes: &str) -> ExportRequest {
 
 struct Host {
     folder: InstanceDir,
-    planned: mpsc::UnboundedReceiver<Access>,
-    told: mpsc::UnboundedSender<Access>,
+    planned: mpsc::UnboundedReceiver<ExportAccess>,
+    told: mpsc::UnboundedSender<ExportAccess>,
 }
 
 impl Host {
@@ -114,7 +114,7 @@ async fn p15_a_group_that_may_not_be_read_fails_an_export_of_a_host_too() {
     let mut host = Host::new();
     let evanesce = host.start(&["Patient", "Group"], None).await;
     for (group, expected) in [("1", None), ("2", Some(FailureReason::AccessExceeded))] {
-        let access = Access::everything().of_groups([group.to_string()].into());
+        let access = ExportAccess::everything().of_groups([group.to_string()].into());
         let request = ExportRequest { access: access.clone(), ..request("system/*.read") };
         let job = evanesce.submit_as(Submission::new(request)).await.unwrap();
         assert_eq!(host.planned.recv().await.unwrap(), access);

@@ -26,7 +26,9 @@ use std::fmt::Write;
 use std::path::{Path, PathBuf};
 
 use evanesce::config::Config;
-use evanesce::job::{Access, ExportRequest, FailureReason, JobDocument, JobId, JobState, Level, Parameters};
+use evanesce::job::{
+    ExportAccess, ExportRequest, FailureReason, JobDocument, JobId, JobState, Level, Parameters,
+};
 use evanesce::{Evanesce, Kickoff, Submission, SubmitError};
 use jiff::Timestamp;
 use tempfile::TempDir;
@@ -152,7 +154,7 @@ impl Instance {
         let (tenant, owner) = ("default".parse().unwrap(), "host".parse().unwrap());
         let mut request = ExportRequest::new(tenant, owner, kickoff, Timestamp::now());
         if let Some(groups) = &self.settings.groups {
-            request.access = Access::everything().of_groups(groups.clone());
+            request.access = ExportAccess::everything().of_groups(groups.clone());
         }
         self.evanesce.submit_as(Submission::new(request)).await
     }

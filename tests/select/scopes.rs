@@ -4,7 +4,7 @@
 use evanesce::Submission;
 use evanesce::auth::Scopes;
 use evanesce::config::StoredForm;
-use evanesce::job::{Access, AssociatedData, ExportRequest, OrganizeBy, ProofSigner};
+use evanesce::job::{AssociatedData, ExportAccess, ExportRequest, OrganizeBy, ProofSigner};
 use serde_json::{Value, json};
 
 use super::*;
@@ -13,7 +13,7 @@ use crate::support::generate;
 const LAB: &str = "system/Observation.rs?category=laboratory";
 
 /// What a token of these scopes may export.
-fn access(scopes: &str) -> Access {
+fn access(scopes: &str) -> ExportAccess {
     scopes.parse::<Scopes>().unwrap().access()
 }
 
@@ -69,7 +69,7 @@ async fn instance() -> Instance {
     Instance::of(&[("a", &lines.iter().map(String::as_str).collect::<Vec<_>>())]).await
 }
 
-fn request(kickoff: &Kickoff, access: &Access) -> ExportRequest {
+fn request(kickoff: &Kickoff, access: &ExportAccess) -> ExportRequest {
     let (tenant, owner) = ("default".parse().unwrap(), "host".parse().unwrap());
     let request = ExportRequest::new(tenant, owner, kickoff.clone(), Timestamp::now());
     ExportRequest { access: access.clone(), ..request }
@@ -77,12 +77,12 @@ fn request(kickoff: &Kickoff, access: &Access) -> ExportRequest {
 
 impl Instance {
     /// The job of a request with this access.
-    async fn submit_within(&self, kickoff: &Kickoff, access: &Access) -> JobId {
+    async fn submit_within(&self, kickoff: &Kickoff, access: &ExportAccess) -> JobId {
         self.evanesce.submit_as(Submission::new(request(kickoff, access))).await.unwrap()
     }
 
     /// What an export with this access holds, and that it was not expected to write less.
-    async fn within(&self, kickoff: &Kickoff, access: &Access) -> Selection {
+    async fn within(&self, kickoff: &Kickoff, access: &ExportAccess) -> Selection {
         let job = self.submit_within(kickoff, access).await;
         let selection = self.finished(job).await;
         let (estimate, plan, written) = self.sizes(job);
@@ -223,7 +223,7 @@ async fn g_4_deletions_are_told_of_types_only_that_scopes_cover_whole() {
 }
 
 /// Names of resources in the blocks of an organized export, each after that of its patient.
-async fn blocks(instance: &Instance, kickoff: &Kickoff, access: &Access) -> (Vec<String>, Vec<String>) {
+async fn blocks(instance: &Instance, kickoff: &Kickoff, access: &ExportAccess) -> (Vec<String>, Vec<String>) {
     let kickoff = with(kickoff.clone(), |asked| asked.organize_by = Some(OrganizeBy::Patient));
     let job = instance.submit_within(&kickoff, access).await;
     let finished = tokio::time::timeout(PATIENCE, instance.evanesce.wait_finished(job)).await.unwrap();

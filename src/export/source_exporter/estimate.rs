@@ -47,7 +47,7 @@ impl ByteRange {
 /// there only the plan can.
 ///
 /// # Errors
-/// Those of [`patients::asked_for`](super::patients::asked_for) and of [`LineWriter::new`].
+/// Those of [`patients::asked_for`](super::patients::asked_for).
 pub fn estimate(context: &PlanContext<'_>) -> Result<Option<u64>, ExportError> {
     let PlanContext { index, look, request, cancel, .. } = *context;
     let selection = context.selection()?;
@@ -57,7 +57,7 @@ pub fn estimate(context: &PlanContext<'_>) -> Result<Option<u64>, ExportError> {
     let lines = LineOptions::of(request, index.bases());
     let url_growth = lines.url_growth();
     let estimator =
-        ExportEstimator { look, selection: &selection, url_growth, rules: LineWriter::new(lines, cancel)? };
+        ExportEstimator { look, selection: &selection, url_growth, rules: LineWriter::new(lines, cancel) };
     let (mut range, is_something) = estimator.resources();
     let deletions = estimator.deletions();
     range.add(deletions.least, deletions.most);

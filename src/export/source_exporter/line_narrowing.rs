@@ -21,32 +21,20 @@ pub struct LineNarrowing {
 }
 
 impl LineNarrowing {
-    /// Filters, restrictions and elements as a request has them.
-    ///
-    /// # Errors
-    /// If a restriction cannot be read: it was checked at the kick-off, but maybe not by this
-    /// version, or not for a host. [`ExportError::Cancelled`].
+    /// Combines the filters, restrictions and elements of a request.
     pub fn new(
         filters: Vec<TypeFilter>,
-        restrictions: &[String],
+        restrictions: Vec<TypeFilter>,
         elements: Elements,
         bases: BaseUrls,
-        cancel: &CancelToken,
-    ) -> Result<Self, ExportError> {
-        let parse = |text: &String| {
-            cancel.check()?;
-            // The text may quote what a client sent (P12).
-            let refused = |_| "the restriction of a scope cannot be served by this version".to_string();
-            TypeFilter::parse(text).map_err(|error| ExportError::Other(refused(error)))
-        };
-        let restrictions = restrictions.iter().map(parse).collect::<Result<_, ExportError>>()?;
-        Ok(Self {
+    ) -> Self {
+        Self {
             filters: TypeFilters::new([restrictions, filters]),
             elements,
             bases,
             growth: longest_growth(),
             subset: Vec::new(),
-        })
+        }
     }
 
     /// Whether lines of that type may be left out or cut down.

@@ -60,7 +60,7 @@ pub struct LineOptions {
     /// `_typeFilter`.
     pub type_filters: Vec<TypeFilter>,
     /// What the export may hold of types of which it may not hold all.
-    pub restrictions: Vec<String>,
+    pub restrictions: Vec<TypeFilter>,
     /// `_elements`.
     pub elements: Elements,
 }
@@ -74,7 +74,7 @@ impl LineOptions {
             handout: request.handout.clone(),
             bases: bases.clone(),
             type_filters: asked.type_filters.clone(),
-            restrictions: request.access.restrictions().collect(),
+            restrictions: request.access.restrictions().cloned().collect(),
             elements: asked.elements.clone(),
         }
     }
@@ -103,26 +103,23 @@ pub struct LineWriter {
 }
 
 impl LineWriter {
-    /// Makes the options ready, for a job whose token `cancel` is.
-    ///
-    /// # Errors
-    /// If they are not those of this version; [`ExportError::Cancelled`].
-    pub fn new(options: LineOptions, cancel: &CancelToken) -> Result<Self, ExportError> {
+    /// Makes the options ready for a job whose token is `cancel`.
+    pub fn new(options: LineOptions, cancel: &CancelToken) -> Self {
         let LineOptions { base_url, handout, bases, type_filters, restrictions, elements } = options;
         // What a client looks for it may name as it knows the server.
         let known = bases.and(&base_url);
-        let narrow = LineNarrowing::new(type_filters, &restrictions, elements, known, cancel)?;
+        let narrow = LineNarrowing::new(type_filters, restrictions, elements, known);
         let (base_url, told, cancel) = (in_json(&base_url), Vec::new().into_iter(), cancel.clone());
-        Ok(Self { base_url, handout, bases, narrow, told, cancel })
+        Self { base_url, handout, bases, narrow, told, cancel }
     }
 
-    /// What is done with the lines of a part that is being written.
+    /// Returns what is done with the lines of a part that is being written.
     ///
     /// # Errors
-    /// As [`LineWriter::new`], and those of [`PartWriter::request`].
+    /// Those of [`PartWriter::request`].
     pub fn of_part(part: PartLines, out: &PartWriter, cancel: &CancelToken) -> Result<Self, ExportError> {
         let PartLines { bases, told } = part;
-        let lines = Self::new(LineOptions::of(&*out.request()?, &bases), cancel)?;
+        let lines = Self::new(LineOptions::of(&*out.request()?, &bases), cancel);
         Ok(Self { told: told.into_iter(), ..lines })
     }
 
@@ -223,7 +220,7 @@ mod tests {
             ..LineOptions::default()
         };
         let growth = options.url_growth() as usize;
-        let lines = LineWriter::new(options, &CancelToken::new()).unwrap();
+        let lines = LineWriter::new(options, &CancelToken::new());
         let text = lines.with_absolute_urls(ResourceType::PATIENT, line.as_bytes()).unwrap().into_owned();
         let text = String::from_utf8(text).unwrap();
         assert!(text.len() <= line.len() + 2 * growth, "{text}");

@@ -53,7 +53,7 @@ pub fn contents(context: &PlanContext<'_>) -> Result<PlanContents, ExportError> 
 fn copies(context: &PlanContext<'_>) -> Result<PlanContents, ExportError> {
     let PlanContext { look, cancel, .. } = *context;
     let selection = context.selection()?;
-    let mut parts = Parts::of(context)?;
+    let mut parts = Parts::of(context);
     let tally = each_selected_chunk(look, &selection, cancel, |s, chunk, chosen| {
         parts.add(s, &look.segments[s].file, chunk, chosen, &mut std::iter::empty());
     })?;
@@ -68,7 +68,7 @@ fn copies(context: &PlanContext<'_>) -> Result<PlanContents, ExportError> {
 /// What is selected, patient by patient (O-3), and what is told of resources that are gone.
 fn blocks(context: &PlanContext<'_>) -> Result<PlanContents, ExportError> {
     let planned = organized::plan(context)?;
-    let mut told = Parts::of(context)?;
+    let mut told = Parts::of(context);
     told.add_told(context.look, planned.told)?;
     let told = told.finish();
     let parts = planned.parts.into_iter().map(|(weight, blocks)| (weight, PartContent::Blocks(blocks)));
@@ -110,26 +110,14 @@ struct Parts {
 }
 
 impl Parts {
-    fn of(context: &PlanContext<'_>) -> Result<Self, ExportError> {
+    fn of(context: &PlanContext<'_>) -> Self {
         let PlanContext { index, request, options, cancel, .. } = *context;
         let (part_bytes, lines) = (options.part_bytes, LineOptions::of(request, index.bases()));
         let (url_growth, bases) = (lines.url_growth(), lines.bases.clone());
-        let rules = LineWriter::new(lines, cancel)?;
+        let rules = LineWriter::new(lines, cancel);
         let lines = PartLines { bases, told: Vec::new() };
         let (done, used, files, slices) = (Vec::new(), BTreeSet::new(), Vec::new(), Vec::new());
-        Ok(Self {
-            part_bytes,
-            lines,
-            url_growth,
-            rules,
-            done,
-            used,
-            files,
-            slices,
-            weight: 0,
-            read: 0,
-            bytes: 0,
-        })
+        Self { part_bytes, lines, url_growth, rules, done, used, files, slices, weight: 0, read: 0, bytes: 0 }
     }
 
     /// Adds the chosen spans of a chunk; `told` gives what is told of each of them that is a Bundle.

@@ -16,7 +16,7 @@ use crate::index::{
     ChunkLinks, GoneResource, IndexChunk, ListingResource, NOTHING, ResourceKey, SegmentReader, UNKNOWN_AGE,
     key, nanoseconds,
 };
-use crate::job::{AssociatedData, ExportRequest, Level, Share};
+use crate::job::{AssociatedData, ExportRequest, Level, TypeShare};
 
 /// What is done with resources of a type.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -80,11 +80,11 @@ impl Selection {
         let share = |resource_type: ResourceType| request.access.of_type(resource_type);
         let (mut rules, mut whole) = ([TypeRule::Never; 256], [false; 256]);
         for resource_type in ResourceType::all() {
-            whole[usize::from(resource_type.index())] = share(resource_type) == Share::All;
+            whole[usize::from(resource_type.index())] = share(resource_type) == TypeShare::All;
             let is_asked_for = asked.types.is_empty() || asked.types.contains(&resource_type);
             let rule = match (request.level(), references) {
                 // SCP-3: nothing else matters.
-                _ if share(resource_type) == Share::Nothing => TypeRule::Never,
+                _ if share(resource_type) == TypeShare::Nothing => TypeRule::Never,
                 // K-13: with what they are about, whatever `_type` says.
                 _ if resource_type == ResourceType::PROVENANCE && asked.provenances.is_some() => {
                     TypeRule::Associated
@@ -100,7 +100,7 @@ impl Selection {
         }
         let owned_devices = match (rules[usize::from(ResourceType::DEVICE.index())], request.level()) {
             (rule, Level::System) => rule,
-            _ if share(ResourceType::DEVICE) == Share::Nothing => TypeRule::Never,
+            _ if share(ResourceType::DEVICE) == TypeShare::Nothing => TypeRule::Never,
             _ if !asked.types.is_empty() && !asked.types.contains(&ResourceType::DEVICE) => TypeRule::Never,
             (_, _) if options.devices == DevicePolicy::ByPatient => TypeRule::OfPatients,
             (TypeRule::Always, _) => TypeRule::OfPatients,
@@ -109,7 +109,7 @@ impl Selection {
         let after = asked.since.map_or(i64::MIN, bound);
         let before = asked.until.map_or(i64::MAX, bound);
         let patients = patients.map_or(PatientScope::Everybody, PatientScope::These);
-        let may_have_provenances = share(ResourceType::PROVENANCE) != Share::Nothing;
+        let may_have_provenances = share(ResourceType::PROVENANCE) != TypeShare::Nothing;
         Self {
             rules,
             owned_devices,

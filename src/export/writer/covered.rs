@@ -5,7 +5,7 @@ use serde::Deserialize;
 
 use crate::cancel::{CancelToken, TokenFired};
 use crate::fhir::ResourceType;
-use crate::job::{Access, Share};
+use crate::job::{AccessSummary, ExportAccess};
 
 /// The types that an export may hold.
 #[derive(Debug, Default)]
@@ -16,12 +16,12 @@ pub struct CoveredTypes {
 
 impl CoveredTypes {
     /// Returns the types that `access` covers, and Bundle, which lists deletions.
-    pub fn of(access: &Access) -> Self {
-        if access.is_everything() {
+    pub fn of(access: &AccessSummary) -> Self {
+        if *access == AccessSummary::default() {
             return Self::default();
         }
         let may_hold = |resource_type: ResourceType| {
-            resource_type == ResourceType::BUNDLE || access.of_type(resource_type) != Share::Nothing
+            resource_type == ResourceType::BUNDLE || access.restrictions(resource_type).is_some()
         };
         // In the order of the types' indexes.
         Self { types: Some(ResourceType::all().map(may_hold).collect()) }
@@ -38,7 +38,11 @@ impl CoveredTypes {
 ///
 /// # Errors
 /// Fails if the token has fired.
-pub fn may_hold_groups(access: &Access, lines: &[u8], cancel: &CancelToken) -> Result<bool, TokenFired> {
+pub fn may_hold_groups(
+    access: &ExportAccess,
+    lines: &[u8],
+    cancel: &CancelToken,
+) -> Result<bool, TokenFired> {
     #[derive(Deserialize)]
     struct GroupLine {
         id: String,
@@ -62,16 +66,16 @@ mod tests {
     fn g_4_a_type_that_is_not_covered_is_none_of_them() {
         let observation = ResourceType::of("Observation").unwrap();
         let types = [(ResourceType::PATIENT, Vec::new()), (observation, vec!["status=final".into()])];
-        let covered = CoveredTypes::of(&Access::of_types(types.into()));
+        let covered = CoveredTypes::of(&ExportAccess::of_types(types.into()).unwrap().summary());
         let held: Vec<_> =
             ResourceType::all().filter(|it| covered.has(*it)).map(ResourceType::as_str).collect();
         assert_eq!(held, ["Bundle", "Observation", "Patient"]);
-        assert!(ResourceType::all().all(|it| CoveredTypes::of(&Access::everything()).has(it)));
+        assert!(ResourceType::all().all(|it| CoveredTypes::of(&AccessSummary::default()).has(it)));
     }
 
     #[test]
     fn p15_a_group_that_may_not_be_read_is_none_of_them_wherever_it_stands() {
-        let access = Access::everything().of_groups(["g".to_string()].into());
+        let access = ExportAccess::everything().of_groups(["g".to_string()].into());
         let of_groups =
             |lines: &str| may_hold_groups(&access, lines.as_bytes(), &CancelToken::new()).unwrap();
         for lines in ["", r#"{"id":"g"}"#, "{\"i\\u0064\":\"g\"}\n{\"x\":1e999,\"id\":\"g\"}\n"] {
@@ -80,6 +84,6 @@ mod tests {
         for lines in ["{}", r#"{"id":"h"}"#, "{\"id\":\"g\"}\n{\"id\":\"h\"}\n", r#"{"id":["g"]}"#, "g"] {
             assert!(!of_groups(lines), "{lines}");
         }
-        assert_eq!(may_hold_groups(&Access::everything(), b"g", &CancelToken::new()), Ok(true));
+        assert_eq!(may_hold_groups(&ExportAccess::everything(), b"g", &CancelToken::new()), Ok(true));
     }
 }

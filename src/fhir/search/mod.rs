@@ -30,6 +30,7 @@ mod token;
 mod uri;
 
 use std::collections::HashMap;
+use std::sync::Arc;
 
 use percent_encoding::percent_decode_str;
 use serde::{Deserialize, Serialize};
@@ -45,7 +46,8 @@ use read::WantedElements;
 pub use error::{ErrorKind, FilterError};
 pub use parameters::{ParameterKind, parameters};
 
-/// A compiled `Type?search`; in JSON its text. Two are the same if their texts are.
+/// A compiled `Type?search`; in JSON its text. Two are the same if their texts are. Clones share
+/// what was compiled.
 ///
 /// ```
 /// use evanesce::TypeFilter;
@@ -55,7 +57,10 @@ pub use parameters::{ParameterKind, parameters};
 /// ```
 #[derive(Debug, Clone, Serialize, Deserialize)]
 #[serde(into = "String", try_from = "String")]
-pub struct TypeFilter {
+pub struct TypeFilter(Arc<ParsedFilter>);
+
+#[derive(Debug)]
+struct ParsedFilter {
     text: String,
     resource_type: ResourceType,
     /// All of them must match.
@@ -65,7 +70,7 @@ pub struct TypeFilter {
 
 impl PartialEq for TypeFilter {
     fn eq(&self, other: &Self) -> bool {
-        self.text == other.text
+        self.0.text == other.0.text
     }
 }
 
@@ -73,7 +78,7 @@ impl Eq for TypeFilter {}
 
 impl From<TypeFilter> for String {
     fn from(filter: TypeFilter) -> Self {
-        filter.text
+        filter.as_str().into()
     }
 }
 
@@ -118,22 +123,35 @@ impl TypeFilter {
         }
         let mut wanted = WantedElements::default();
         criteria.iter().for_each(|criterion| criterion.want(&mut wanted));
-        Ok(Self { text: text.into(), resource_type, criteria, wanted })
+        Ok(Self(Arc::new(ParsedFilter { text: text.into(), resource_type, criteria, wanted })))
+    }
+
+    /// Parses the search of a filter for `resource_type`, such as `status=final`.
+    ///
+    /// # Errors
+    /// As [`TypeFilter::parse`].
+    pub fn of_type(resource_type: ResourceType, search: &str) -> Result<Self, FilterError> {
+        Self::parse(&format!("{}?{search}", resource_type.as_str()))
     }
 
     /// Returns the type whose resources it filters.
     pub fn resource_type(&self) -> ResourceType {
-        self.resource_type
+        self.0.resource_type
     }
 
     /// Returns the text that it was read from.
     pub fn as_str(&self) -> &str {
-        &self.text
+        &self.0.text
+    }
+
+    /// Returns the text behind the `?`.
+    pub fn search(&self) -> &str {
+        self.0.text.split_once('?').map_or("", |(_, search)| search)
     }
 
     /// Returns how many values the filter compares, at least 1.
-    pub fn values(&self) -> usize {
-        self.criteria.iter().map(SearchCriterion::values).sum()
+    pub(crate) fn values(&self) -> usize {
+        self.0.criteria.iter().map(SearchCriterion::values).sum()
     }
 
     /// Returns whether the resource of this line (JSON of the filter's type) matches. `bases` are
@@ -145,13 +163,13 @@ impl TypeFilter {
     }
 
     fn matches_line(&self, line: &[u8], search: SearchContext<'_>) -> Result<bool, TokenFired> {
-        let resource = self.wanted.read(line, search.cancel)?;
+        let resource = self.0.wanted.read(line, search.cancel)?;
         let matches = resource.is_some_and(|resource| self.accepts(&resource, search));
         search.cancel.check().map(|()| matches)
     }
 
     fn accepts(&self, resource: &Value, search: SearchContext<'_>) -> bool {
-        self.criteria.iter().all(|it| it.matches(resource, search))
+        self.0.criteria.iter().all(|it| it.matches(resource, search))
     }
 }
 
@@ -194,11 +212,11 @@ impl TypeFilters {
         for set in sets {
             let mut alternatives: HashMap<ResourceType, Vec<TypeFilter>> = HashMap::new();
             for filter in set {
-                alternatives.entry(filter.resource_type).or_default().push(filter);
+                alternatives.entry(filter.resource_type()).or_default().push(filter);
             }
             for (resource_type, filters) in alternatives {
                 let of_type = of_types.entry(resource_type).or_default();
-                let criteria = filters.iter().flat_map(|filter| &filter.criteria);
+                let criteria = filters.iter().flat_map(|filter| &filter.0.criteria);
                 criteria.for_each(|criterion| criterion.want(&mut of_type.wanted));
                 of_type.sets.push(filters);
             }

@@ -11,7 +11,7 @@ use crate::fhir::reference::BaseUrls;
 use crate::fhir::search::{self, TypeFilter};
 use crate::http::ApiError;
 use crate::http::parameters::{exported_under, provenances};
-use crate::job::{Access, FailureReason, Level, Share};
+use crate::job::{ExportAccess, FailureReason, Level, TypeShare};
 
 /// Refuses exports that are not the application's to start.
 ///
@@ -41,9 +41,9 @@ pub fn access(
     level: &Level,
     profile: ProtocolProfile,
     given: &[(String, String)],
-) -> Result<Access, ApiError> {
+) -> Result<ExportAccess, ApiError> {
     let access = scopes.access();
-    let is_covered = |it: &ResourceType| access.of_type(*it) != Share::Nothing;
+    let is_covered = |it: &ResourceType| access.of_type(*it) != TypeShare::Nothing;
     let beyond: BTreeSet<_> = given.iter().flat_map(named).filter(|it| !is_covered(it)).collect();
     if !beyond.is_empty() {
         let beyond: Vec<_> = beyond.into_iter().map(ResourceType::as_str).collect();
@@ -107,7 +107,7 @@ pub fn coverage(
             return Err(ApiError::beyond_scopes(realm, text));
         }
     };
-    let filter = |search: String| TypeFilter::parse(&format!("{}?{search}", resource_type.as_str()));
+    let filter = |search: String| TypeFilter::of_type(resource_type, &search);
     let filters = searches.map(|searches| searches.into_iter().map(filter).collect::<Result<_, _>>());
     // They were read when the token was granted.
     Ok(Visible(filters.transpose().map_err(|_| ApiError::internal())?))
@@ -184,7 +184,7 @@ mod tests {
     }
 
     /// The access that a kick-off gets, or which types it is refused for.
-    fn kick_off(scopes: &str, level: Level, given: &[(&str, &str)]) -> Result<Access, String> {
+    fn kick_off(scopes: &str, level: Level, given: &[(&str, &str)]) -> Result<ExportAccess, String> {
         let given: Vec<_> = given.iter().map(|(name, value)| (name.to_string(), value.to_string())).collect();
         let scopes: Scopes = scopes.parse().unwrap();
         access(&scopes, "https://h/r4/t", &level, ProtocolProfile::Standard, &given).map_err(|error| {
@@ -226,7 +226,7 @@ mod tests {
                 assert_eq!(kick_off(two, Level::Patient, &given), expected, "{name}={value}");
             }
             let given = [(name, value)];
-            assert_eq!(kick_off("system/*.read", Level::System, &given), Ok(Access::everything()));
+            assert_eq!(kick_off("system/*.read", Level::System, &given), Ok(ExportAccess::everything()));
         }
         let given = [("_type", "Slot"), ("_elements", "Account.id")];
         assert_eq!(kick_off(two, Level::System, &given), Err("Account, Slot".into()), "all at once");

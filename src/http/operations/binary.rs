@@ -233,7 +233,7 @@ mod tests {
             assert_eq!(may(&ours, scope, &of_document), Some(document), "{scope}");
             assert_eq!(may(&ours, scope, &of_patient), Some(patient), "{scope}");
         }
-        let restricted = RequestSummary { access: scopes(part).access(), ..ours.clone() };
+        let restricted = RequestSummary { access: scopes(part).access().summary(), ..ours.clone() };
         assert_eq!(may(&restricted, part, &of_document), Some(true));
         let other = "system/DocumentReference.rs?status=superseded";
         assert_eq!(may(&restricted, other, &of_document), Some(false));

@@ -26,7 +26,7 @@ use crate::http::negotiation::accept;
 use crate::http::negotiation::preferences::Preferences;
 use crate::http::parameters::{self, Context, Origin};
 use crate::http::{Api, ApiError, Caller};
-use crate::job::{Access, ExportRequest, JobId, Level, Parameters, ProofSigner};
+use crate::job::{ExportAccess, ExportRequest, JobId, Level, Parameters, ProofSigner};
 use crate::{Kickoff, Submission, SubmitError};
 
 /// Seconds after which a client that met a limit may try again, if nobody can tell.
@@ -208,7 +208,7 @@ fn export_request(
     job: JobId,
     caller: &Caller,
     kickoff: Kickoff,
-    access: Access,
+    access: ExportAccess,
     now: Timestamp,
 ) -> ExportRequest {
     let (tenant, owner) = (caller.tenant.clone(), caller.client.clone());
@@ -297,7 +297,7 @@ async fn sent(request: &HttpRequest, payload: Payload, api: &Api) -> Result<Sent
 /// What a kick-off asks for, and what it may have.
 struct Understood {
     level: Level,
-    access: Access,
+    access: ExportAccess,
     parameters: Parameters,
 }
 

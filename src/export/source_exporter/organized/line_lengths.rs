@@ -1,7 +1,7 @@
 //! How long lines are in a block, at the most.
 
+use crate::export::CancelToken;
 use crate::export::source_exporter::line_writer::{LineOptions, LineWriter};
-use crate::export::{CancelToken, ExportError};
 use crate::fhir::ResourceType;
 use crate::index::{IndexChunk, LineSpan};
 
@@ -12,12 +12,9 @@ pub struct LineLengths {
 }
 
 impl LineLengths {
-    /// Of lines with which this is done.
-    ///
-    /// # Errors
-    /// Those of [`LineWriter::new`].
-    pub fn new(options: LineOptions, cancel: &CancelToken) -> Result<Self, ExportError> {
-        Ok(Self { url_growth: options.url_growth(), rules: LineWriter::new(options, cancel)? })
+    /// Returns the bounds of lines with which this is done.
+    pub fn new(options: LineOptions, cancel: &CancelToken) -> Self {
+        Self { url_growth: options.url_growth(), rules: LineWriter::new(options, cancel) }
     }
 
     /// Bytes of each resource of a chunk on its way out, with a line feed, at the most.

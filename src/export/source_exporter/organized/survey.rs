@@ -72,7 +72,7 @@ impl PatientSurvey {
         let PlanContext { index, look, request, options, cancel, .. } = *context;
         let asked_for = context.asked_for()?;
         let plain = Selection::new(request, options, asked_for.clone());
-        let bound = LineLengths::new(LineOptions::of(request, index.bases()), cancel)?;
+        let bound = LineLengths::new(LineOptions::of(request, index.bases()), cancel);
         let may_tell = request.access.restrictions().next().is_none();
         let (request, options) = as_blocks(request, options);
         let selection = Selection::new(&request, &options, asked_for);
