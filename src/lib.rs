@@ -150,8 +150,8 @@ pub use cancel::TokenFired;
 pub use clock::Clock;
 pub use erase::{OrderError, ReaperStatus};
 pub use evanesce::{
-    CancelError, Cancelled, Evanesce, JobAbsent, JobOverview, JobOwner, JobSnapshot, ManifestPage, OpenFile,
-    OpenFileError, PageAbsent, Readiness, SourceReadError, Submission,
+    CancelError, Cancelled, Evanesce, ExportCapabilities, JobAbsent, JobOverview, JobOwner, JobSnapshot,
+    ManifestPage, OpenFile, OpenFileError, PageAbsent, Readiness, SourceReadError, Submission,
 };
 pub use export::{
     CancelToken, ExportError, Exporter, GroupName, HeldResources, OutlivingWork, Part, PartSummary,

@@ -8,6 +8,7 @@ use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
 use super::{DEFAULT_TENANT, Evanesce};
+use crate::fhir::ResourceType;
 use crate::job::{ClientId, JobId, JobState, RequestSummary, StateName, TenantId};
 use crate::view::{JobLookup, PublishedJob};
 
@@ -107,6 +108,32 @@ impl JobSnapshot {
     /// Returns how long the job is expected to run; `None` if that cannot be told yet.
     pub fn time_left(&self) -> Option<Duration> {
         self.0.progress.time_left(Instant::now())
+    }
+
+    /// Returns the type of the resource in whose attachment the export gave out the URL of the Binary `id`, if
+    /// `proof` is the one in that URL ([`ProofSigner::query`](crate::ProofSigner::query)).
+    ///
+    /// ```
+    /// # mod example { include!(concat!(env!("CARGO_MANIFEST_DIR"), "/src/evanesce/example.rs")); }
+    /// # use evanesce::*;
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> example::Done {
+    /// # let (_folder, evanesce) = example::host().await?;
+    /// let (tenant, me): (TenantId, ClientId) = ("default".parse()?, "me".parse()?);
+    /// let request = ExportRequest::new(tenant.clone(), me.clone(), Kickoff::system(), evanesce.now());
+    /// let mut submission = Submission::new(request);
+    /// let handout = ProofSigner::new(tenant, submission.job);
+    /// submission.request.handout = Some(handout.clone());
+    /// let shown = evanesce.job(&me.into(), evanesce.submit_as(submission).await?).await?;
+    /// let query = handout.query("DocumentReference", "scan-1");
+    /// let (_, proof) = query.split_once("&proof=").expect("it has one");
+    /// assert_eq!(shown.handed_out("scan-1", proof), ResourceType::of("DocumentReference"));
+    /// assert_eq!(shown.handed_out("scan-2", proof), None);
+    /// # Ok(())
+    /// # }
+    /// ```
+    pub fn handed_out(&self, id: &str, proof: &str) -> Option<ResourceType> {
+        self.request()?.handed_out(id, proof)
     }
 
     /// What is remembered of the request.

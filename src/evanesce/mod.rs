@@ -2,6 +2,7 @@
 //! runtime (DESIGN section 5). It is the one door: whatever HTTP, the control socket and `evanesce serve` do,
 //! they do through it, and so can a host without them. What only they need is `pub(crate)` here.
 
+mod capabilities;
 mod download;
 mod jobs;
 mod life;
@@ -31,6 +32,7 @@ use crate::lock::DirLock;
 use crate::telemetry::FatalHandler;
 use crate::view::PublishedView;
 
+pub use capabilities::ExportCapabilities;
 pub(crate) use download::Download;
 pub use download::{OpenFile, OpenFileError};
 pub use jobs::{JobAbsent, JobOverview, JobOwner, JobSnapshot};
@@ -183,8 +185,20 @@ impl Evanesce {
         self.services().audit.download(caller, job, file, length)
     }
 
-    /// How long it takes until there may be room for another export of the tenant.
-    pub(crate) fn room_expected_in(&self, tenant: &TenantId) -> Duration {
+    /// Returns how long to wait until there may be room for another export of a tenant, after
+    /// [`SubmitError::NoRoom`](crate::SubmitError::NoRoom). Between 30 seconds and an hour.
+    ///
+    /// ```
+    /// # mod example { include!(concat!(env!("CARGO_MANIFEST_DIR"), "/src/evanesce/example.rs")); }
+    /// # use evanesce::*;
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> example::Done {
+    /// # let (_folder, evanesce) = example::host().await?;
+    /// assert!(evanesce.room_expected_in(&"default".parse()?) > std::time::Duration::ZERO);
+    /// # Ok(())
+    /// # }
+    /// ```
+    pub fn room_expected_in(&self, tenant: &TenantId) -> Duration {
         self.services().space.retry_after(tenant)
     }
 

@@ -209,8 +209,21 @@ impl Evanesce {
         self.0.running.orchestrator.send(ConfirmClock).await.ok().flatten()
     }
 
-    /// Sets the metrics that tell how things are now. The others follow what happens.
-    pub(crate) async fn refresh_metrics(&self) {
+    /// Sets the metrics of the present: jobs, work, backlog and reserved bytes. Call it before the metrics are
+    /// read. All other metrics follow the events.
+    ///
+    /// ```
+    /// # mod example { include!(concat!(env!("CARGO_MANIFEST_DIR"), "/src/evanesce/example.rs")); }
+    /// # use evanesce::*;
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> example::Done {
+    /// # let (_folder, evanesce) = example::host().await?;
+    /// evanesce.refresh_metrics().await;
+    /// // Now render those of the recorder that the host has set with `metrics::set_global_recorder`.
+    /// # Ok(())
+    /// # }
+    /// ```
+    pub async fn refresh_metrics(&self) {
         // The reaper counts its backlog for the metrics too.
         self.reaper_status().await;
         let services = self.services();

@@ -21,6 +21,9 @@ pub enum CapabilityOffer {
     Interaction(&'static str, &'static str, &'static [(&'static str, &'static str)]),
 }
 
+/// Whether resources of a type are exported at a level.
+type IsExported = dyn Fn(ResourceType, &Level) -> bool;
+
 /// The configuration as far as the statement describes it (CP-6).
 pub struct CapabilityProfile {
     /// The parameters of kick-offs.
@@ -28,7 +31,7 @@ pub struct CapabilityProfile {
     /// The approximate size in bytes at which the next file of a type begins.
     pub max_file_bytes: u64,
     /// Whether resources of a type are exported at a level at all.
-    pub is_exported: fn(ResourceType, &Level) -> bool,
+    pub is_exported: Box<IsExported>,
     /// Which reference resources are exported with patients.
     pub references: &'static str,
     /// Which Devices are, as a sentence.
@@ -65,7 +68,7 @@ pub fn capability_statement(
             "mode": "server",
             "documentation": documentation(profile),
             "security": security(profile.token_url.as_deref()),
-            "resource": ResourceType::all().filter_map(|t| resource(t, offers, profile.is_exported, has_filters)).collect::<Vec<_>>(),
+            "resource": ResourceType::all().filter_map(|t| resource(t, offers, &*profile.is_exported, has_filters)).collect::<Vec<_>>(),
             "operation": of_system.collect::<Vec<_>>(),
         }]
     })
@@ -121,7 +124,7 @@ fn operation(name: &str, export: &ExportOperation) -> Value {
 fn resource(
     resource_type: ResourceType,
     offers: &[&CapabilityOffer],
-    is_exported: fn(ResourceType, &Level) -> bool,
+    is_exported: &IsExported,
     has_filters: bool,
 ) -> Option<Value> {
     let name = resource_type.as_str();
@@ -195,7 +198,7 @@ mod tests {
         let profile = CapabilityProfile {
             parameters: crate::fhir::EXPORT_PARAMETERS.iter().collect(),
             max_file_bytes: 1000,
-            is_exported: |resource_type, level| resource_type.is_exported_at(level),
+            is_exported: Box::new(ResourceType::is_exported_at),
             references: "none",
             devices: "Devices do.",
             token_url: None,

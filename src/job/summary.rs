@@ -38,7 +38,7 @@ pub struct RequestSummary {
 }
 
 impl RequestSummary {
-    /// That of a request.
+    /// Returns what is remembered of a request.
     pub fn of(request: &ExportRequest) -> Self {
         let asked = request.parameters();
         Self {
@@ -56,7 +56,14 @@ impl RequestSummary {
         }
     }
 
-    /// A hash that two requests have in common if they ask for the same (C10): who, the level, all
+    /// Returns the type of the resource with which the export handed out the URL of a Binary with this
+    /// proof (O-4).
+    pub fn handed_out(&self, id: &str, proof: &str) -> Option<ResourceType> {
+        let handout = self.handout.as_ref()?;
+        ResourceType::all().find(|it| handout.proves(it.as_str(), id, proof))
+    }
+
+    /// Returns a hash that two requests have in common if they ask for the same (C10): who, the level, all
     /// parameters whatever the order of their values, and what the export may hold.
     pub fn same(request: &ExportRequest) -> u128 {
         /// All but the lists.

@@ -167,8 +167,7 @@ async fn visible(
 /// `None` if it did not. The Binary counts as part of the resource that refers to it: whoever may have
 /// that may have both.
 fn may_have(request: &RequestSummary, scopes: &Scopes, id: &str, proof: &str) -> Option<bool> {
-    let handout = request.handout.as_ref()?;
-    let of_type = ResourceType::all().find(|it| handout.proves(it.as_str(), id, proof))?;
+    let of_type = request.handed_out(id, proof)?;
     let binaries = scopes.coverage(ResourceType::BINARY, Permission::Read);
     Some(binaries == Coverage::All || scopes.may_have(of_type, &request.access))
 }

@@ -6,14 +6,14 @@ use actix_web::{HttpRequest, HttpResponse};
 use super::common::{BAD_ACCEPT, BAD_READ, ETAG, NO_TENANT, NOT_MEANT, READ_PARAMETERS, UNCHANGED};
 use super::description::{OperationDescription, OperationParameter, answer, content};
 use super::operation::{GET_HEAD, Operation, OperationUrl, RequiredToken};
-use crate::config::{DevicePolicy, ProtocolProfile, ReferencePolicy};
+use crate::ExportCapabilities;
+use crate::config::{DevicePolicy, ReferencePolicy};
 use crate::fhir::{self, CapabilityOffer, PATIENT_EXPORT, capability_statement, quoted};
 use crate::http::input::reading;
 use crate::http::negotiation::accept;
 use crate::http::output::documents::{BASE, Document};
-use crate::http::parameters::exported_under;
 use crate::http::{Api, ApiError};
-use crate::job::TenantId;
+use crate::job::{Level, TenantId};
 
 /// R4's values of `mode`; a server may answer the same to each.
 const MODES: &[&str] = &["full", "normative", "terminology"];
@@ -60,21 +60,18 @@ async fn metadata(request: HttpRequest, api: Data<Api>) -> Result<HttpResponse, 
         }
     }
     let tenant = api.tenant_of(&request)?;
-    let statement = api.documents_of(&tenant)?.metadata.get_or_init(|| statement(&api, &tenant));
+    let capabilities = api.capabilities(&tenant)?;
+    let make = || statement(&api, &tenant, capabilities);
+    let statement = api.documents_of(&tenant)?.metadata.get_or_init(make);
     reading::published(&request, media_type, statement.at(base.as_str()))
 }
 
-fn statement(api: &Api, tenant: &TenantId) -> Document {
+fn statement(api: &Api, tenant: &TenantId, capabilities: ExportCapabilities) -> Document {
     let export = &api.evanesce.config().export;
     let profile = fhir::CapabilityProfile {
-        parameters: api.export_parameters(),
+        parameters: capabilities.export_parameters().collect(),
         max_file_bytes: export.max_file_bytes,
-        is_exported: match api.protocol().profile {
-            ProtocolProfile::Standard => |it, level| it.is_exported_at(level),
-            ProtocolProfile::Soarian => {
-                |it, level| it.is_exported_at(level) && exported_under(ProtocolProfile::Soarian, it)
-            }
-        },
+        is_exported: Box::new(move |it, level| capabilities.exports(it, level)),
         references: match export.references {
             ReferencePolicy::Referenced => "those that something exported points to",
             ReferencePolicy::All => "all of them",
@@ -92,7 +89,7 @@ fn statement(api: &Api, tenant: &TenantId) -> Document {
         token_url: api.authority.as_ref().map(|_| api.issuer_of(tenant).token_url()),
     };
     let is_offered = |offer: &&CapabilityOffer| match offer {
-        CapabilityOffer::Export(export) => api.offers(tenant, export),
+        CapabilityOffer::Export(export) => offers(capabilities, export),
         CapabilityOffer::Interaction(..) => true,
     };
     let offers = api.operations().filter_map(|operation| operation.offer.as_ref()).filter(is_offered);
@@ -101,8 +98,16 @@ fn statement(api: &Api, tenant: &TenantId) -> Document {
 }
 
 impl Api {
-    /// Whether a tenant has an export at all; single applications may still not (K-15).
-    pub(super) fn offers(&self, tenant: &TenantId, export: &fhir::ExportOperation) -> bool {
-        *export != PATIENT_EXPORT || self.evanesce.config().tenant(tenant).patient_export
+    /// Returns what the exports of a tenant can be asked for.
+    ///
+    /// # Errors
+    /// Fails if there is no such tenant.
+    pub(super) fn capabilities(&self, tenant: &TenantId) -> Result<ExportCapabilities, ApiError> {
+        self.evanesce.capabilities(tenant).ok_or_else(ApiError::unknown_application)
     }
+}
+
+/// Returns whether a tenant has an export at all; single applications may still not (K-15).
+pub(super) fn offers(capabilities: ExportCapabilities, export: &fhir::ExportOperation) -> bool {
+    *export != PATIENT_EXPORT || capabilities.offers(&Level::Patient)
 }

@@ -10,6 +10,7 @@ use super::common::{
     SEARCH_FORM, SEARCHED, UNCHANGED,
 };
 use super::description::{OperationDescription, OperationParameter, answer, content};
+use super::metadata::offers;
 use super::operation::{GET_HEAD, Operation, OperationUrl, POST, RequiredToken};
 use crate::fhir::{CapabilityOffer, EXPORT_OPERATIONS};
 use crate::http::input::{query, reading};
@@ -149,12 +150,14 @@ fn find(request: &HttpRequest, given: Vec<(String, String)>, api: &Api) -> Resul
 
 /// Those of the exports that the tenant has.
 fn definitions<'a>(api: &'a Api, tenant: &TenantId) -> Result<&'a [Definition], ApiError> {
+    let capabilities = api.capabilities(tenant)?;
     let make = || {
-        let exports = EXPORT_OPERATIONS.iter().filter(|export| api.offers(tenant, export));
+        let exports = EXPORT_OPERATIONS.iter().filter(|export| offers(capabilities, export));
+        let parameters: Vec<_> = capabilities.export_parameters().collect();
         let of = |export: &&crate::fhir::ExportOperation| Definition {
             id: export.id,
             canonical: export.canonical(),
-            document: Document::of(&export.definition(BASE, &api.export_parameters())),
+            document: Document::of(&export.definition(BASE, &parameters)),
         };
         exports.map(of).collect()
     };
