@@ -157,7 +157,7 @@ pub use export::{
     CancelToken, ExportError, Exporter, GroupName, HeldResources, OutlivingWork, Part, PartSummary,
     PartWriter, Plan,
 };
-pub use fhir::elements::{Elements, ElementsError, SubsetError};
+pub use fhir::elements::{Elements, ElementsError};
 pub use fhir::reference::BaseUrls;
 pub use fhir::search::{ErrorKind as FilterErrorKind, FilterError, TypeFilter};
 pub use fhir::{IssueCode, OperationOutcome, ResourceType, Severity};

@@ -23,12 +23,14 @@ pub const AT_ONCE: usize = 1 << 20;
 /// Tells whether a job is over. Clones share one token.
 ///
 /// ```
-/// use evanesce::CancelToken;
-///
-/// let token = CancelToken::new();
+/// # #[tokio::main(flavor = "current_thread")]
+/// # async fn main() {
+/// let token = evanesce::CancelToken::new();
 /// assert!(!token.is_cancelled() && token.check().is_ok());
 /// token.cancel();
 /// assert!(token.check().is_err());
+/// token.cancelled().await;
+/// # }
 /// ```
 #[derive(Debug, Clone, Default)]
 pub struct CancelToken(Arc<TokenState>);

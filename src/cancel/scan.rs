@@ -13,7 +13,7 @@ impl CancelToken {
     ///
     /// # Errors
     /// Fails if the token has fired.
-    pub fn find(
+    pub(crate) fn find(
         &self,
         needle: &Finder<'_>,
         text: &[u8],
@@ -32,7 +32,7 @@ impl CancelToken {
 
     /// Returns the position of the first byte at or after `from` that is not white space, or the
     /// length of the text if there is none.
-    pub fn skip_blanks(&self, text: &[u8], from: usize) -> Result<usize, TokenFired> {
+    pub(crate) fn skip_blanks(&self, text: &[u8], from: usize) -> Result<usize, TokenFired> {
         for (n, window) in text[from..].chunks(WINDOW).enumerate() {
             if let Some(at) = window.iter().position(|byte| !byte.is_ascii_whitespace()) {
                 return Ok(from + n * WINDOW + at);
@@ -44,7 +44,7 @@ impl CancelToken {
 
     /// Returns the position behind the closing quote of the string whose opening quote is at
     /// `start`, or `None` if the string does not end.
-    pub fn end_of_string(&self, text: &[u8], start: usize) -> Result<Option<usize>, TokenFired> {
+    pub(crate) fn end_of_string(&self, text: &[u8], start: usize) -> Result<Option<usize>, TokenFired> {
         let mut at = start + 1;
         while let Some(next) = text.get(at..).and_then(|rest| memchr::memchr2(b'"', b'\\', rest)) {
             self.check()?;
@@ -58,7 +58,7 @@ impl CancelToken {
     }
 
     /// Appends bytes.
-    pub fn append(&self, bytes: &[u8], to: &mut Vec<u8>) -> Result<(), TokenFired> {
+    pub(crate) fn append(&self, bytes: &[u8], to: &mut Vec<u8>) -> Result<(), TokenFired> {
         for window in bytes.chunks(WINDOW) {
             self.check()?;
             to.extend_from_slice(window);

@@ -19,7 +19,7 @@ impl CancelToken {
     ///
     /// # Errors
     /// Fails if the token has fired, and leaves the items in an unspecified order.
-    pub fn sort<T: Ord + Copy>(&self, items: &mut [T]) -> Result<(), TokenFired> {
+    pub(crate) fn sort<T: Ord + Copy>(&self, items: &mut [T]) -> Result<(), TokenFired> {
         let mut unsorted = vec![items];
         while let Some(items) = unsorted.pop() {
             self.check()?;
@@ -64,7 +64,7 @@ impl CancelToken {
     ///
     /// # Errors
     /// Fails if the token has fired.
-    pub fn sort_once<T: Ord + Copy>(&self, items: &mut Vec<T>) -> Result<(), TokenFired> {
+    pub(crate) fn sort_once<T: Ord + Copy>(&self, items: &mut Vec<T>) -> Result<(), TokenFired> {
         self.sort(items)?;
         let mut kept = 0;
         for n in 0..items.len() {

@@ -8,6 +8,14 @@ use serde::{Deserialize, Serialize};
 use super::ConfigError;
 
 /// `[admin]`: the listener for operators, beside the one for clients.
+///
+/// ```
+/// use evanesce::config::Config;
+///
+/// let config = Config::load(None, &["admin.listen=127.0.0.1:9081".into()])?;
+/// assert_eq!(config.admin.listen.port(), 9081);
+/// # Ok::<_, evanesce::config::ConfigError>(())
+/// ```
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct AdminConfig {

@@ -7,6 +7,14 @@ use serde::{Deserialize, Serialize};
 use super::{ConfigDuration, ConfigError};
 
 /// `[audit]`: the audit log in the data directory.
+///
+/// ```
+/// use evanesce::config::Config;
+///
+/// let config = Config::load(None, &["audit.retention=7years".into()])?;
+/// assert!(config.audit.enabled && config.audit.retention > config.retention.receipts);
+/// # Ok::<_, evanesce::config::ConfigError>(())
+/// ```
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct AuditConfig {

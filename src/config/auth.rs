@@ -10,6 +10,14 @@ use serde::{Deserialize, Serialize};
 use super::{ConfigDuration, ConfigError, ServerConfig};
 
 /// `[auth]`: access tokens and the clients that may have them.
+///
+/// ```
+/// use evanesce::config::{AuthMode, Config};
+///
+/// let config = Config::load(None, &["auth.applications=/etc/evanesce/applications.toml".into()])?;
+/// assert_eq!(config.auth.mode, AuthMode::Smart);
+/// # Ok::<_, evanesce::config::ConfigError>(())
+/// ```
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct AuthConfig {
@@ -46,6 +54,10 @@ pub struct AuthConfig {
 }
 
 /// How clients authenticate.
+///
+/// ```
+/// assert_eq!(evanesce::config::AuthMode::None.as_str(), "none");
+/// ```
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(feature = "cli", derive(clap::ValueEnum))]
 #[serde(rename_all = "lowercase")]
@@ -67,6 +79,14 @@ impl AuthMode {
 }
 
 /// What happens to the jobs of an application that is no longer active.
+///
+/// ```
+/// use evanesce::config::{Config, OnDeactivation};
+///
+/// let config = Config::load(None, &["auth.applications=apps.toml".into(), "auth.on_deactivation=cancel".into()])?;
+/// assert_eq!(config.auth.on_deactivation, OnDeactivation::Cancel);
+/// # Ok::<_, evanesce::config::ConfigError>(())
+/// ```
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum OnDeactivation {

@@ -6,6 +6,14 @@ use super::{ConfigDuration, ProtocolProfile};
 use crate::job::ContentCoding;
 
 /// `[export]`: how exports run.
+///
+/// ```
+/// use evanesce::config::Config;
+///
+/// let config = Config::load(None, &["export.stored=zstd".into(), "export.compression_level=7".into()])?;
+/// assert_eq!(config.export.coding(), Some((evanesce::ContentCoding::Zstd, 7)));
+/// # Ok::<_, evanesce::config::ConfigError>(())
+/// ```
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct ExportConfig {
@@ -75,6 +83,14 @@ pub struct ExportConfig {
 }
 
 /// The form of files on disk.
+///
+/// ```
+/// use evanesce::config::{Config, StoredForm};
+///
+/// let config = Config::load(None, &["export.stored=gzip".into()])?;
+/// assert_eq!(config.export.stored, StoredForm::Gzip);
+/// # Ok::<_, evanesce::config::ConfigError>(())
+/// ```
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum StoredForm {
@@ -87,6 +103,14 @@ pub enum StoredForm {
 }
 
 /// Which resources outside of compartments are exported with patients.
+///
+/// ```
+/// use evanesce::config::{Config, ReferencePolicy};
+///
+/// let config = Config::load(None, &["export.references=all".into()])?;
+/// assert_eq!(config.export.references, ReferencePolicy::All);
+/// # Ok::<_, evanesce::config::ConfigError>(())
+/// ```
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum ReferencePolicy {
@@ -100,6 +124,15 @@ pub enum ReferencePolicy {
 
 /// Which Devices are exported with patients. R4 has them in no compartment, but clients of US Core
 /// expect a patient's Devices.
+///
+/// ```
+/// use evanesce::config::{Config, DevicePolicy, ProtocolProfile};
+///
+/// let config = Config::load(None, &[])?;
+/// assert_eq!(config.export.devices(ProtocolProfile::Standard), DevicePolicy::ByPatient);
+/// assert_eq!(config.export.devices(ProtocolProfile::Soarian), DevicePolicy::ByReference);
+/// # Ok::<_, evanesce::config::ConfigError>(())
+/// ```
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum DevicePolicy {

@@ -6,6 +6,14 @@ use super::networks::NetworkSet;
 use super::{Config, ConfigDuration, ConfigError};
 
 /// `[limits]`: connections, requests, and how long a client may take over each step (G-11).
+///
+/// ```
+/// use evanesce::config::Config;
+///
+/// let config = Config::load(None, &["limits.downloads=8".into()])?;
+/// assert_eq!(config.limits.downloads, 8);
+/// # Ok::<_, evanesce::config::ConfigError>(())
+/// ```
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct LimitsConfig {

@@ -34,6 +34,13 @@ pub use tenants::{TenantConfig, TenantSettings, TenantSource};
 pub use tls::TlsConfig;
 
 /// Why settings cannot be used, and where they were given.
+///
+/// ```
+/// use evanesce::config::{Config, ConfigError};
+///
+/// let refused = Config::load(None, &["export.workers=0".into()]);
+/// assert!(matches!(refused, Err(ConfigError::Value { key: "export.workers", .. })));
+/// ```
 #[derive(Debug, thiserror::Error)]
 pub enum ConfigError {
     /// A file, a variable or a `--set` is wrong.

@@ -9,6 +9,15 @@ use serde::{Deserialize, Deserializer, Serialize};
 
 /// A set of addresses. An address without a prefix length stands for itself. An IPv4 address that
 /// is mapped into IPv6 counts as IPv4.
+///
+/// ```
+/// use evanesce::config::{Config, NetworkSet};
+///
+/// let config = Config::load(None, &["server.trusted_proxies=10.0.0.0/8,192.0.2.7".into()])?;
+/// let proxies: &NetworkSet = &config.server.trusted_proxies;
+/// assert!(proxies.contains("10.1.2.3".parse().unwrap()) && !proxies.contains("192.0.2.8".parse().unwrap()));
+/// # Ok::<_, evanesce::config::ConfigError>(())
+/// ```
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
 pub struct NetworkSet(Vec<IpNet>);
 

@@ -103,6 +103,14 @@ pub struct Config {
 }
 
 /// `[server]`: where and how to listen.
+///
+/// ```
+/// use evanesce::config::Config;
+///
+/// let config = Config::load(None, &["server.public_url=https://fhir.example.org/".into()])?;
+/// assert_eq!(config.server.public_url.as_deref(), Some("https://fhir.example.org"));
+/// # Ok::<_, evanesce::config::ConfigError>(())
+/// ```
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct ServerConfig {
@@ -149,6 +157,14 @@ impl Default for ServerConfig {
 
 /// The fields in which proxies describe their clients. The other fields are never read: a client
 /// may send them, and most proxies forward them unchanged.
+///
+/// ```
+/// use evanesce::config::{Config, ProxyFields};
+///
+/// let config = Config::load(None, &["server.proxy_fields=forwarded".into()])?;
+/// assert_eq!(config.server.proxy_fields, ProxyFields::Forwarded);
+/// # Ok::<_, evanesce::config::ConfigError>(())
+/// ```
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum ProxyFields {
@@ -159,6 +175,14 @@ pub enum ProxyFields {
 }
 
 /// `[protocol]`: whose rules apply where the standard and its model differ.
+///
+/// ```
+/// use evanesce::config::Config;
+///
+/// let config = Config::load(None, &["protocol.profile=soarian".into()])?;
+/// assert!(config.protocol.refuses_duplicates());
+/// # Ok::<_, evanesce::config::ConfigError>(())
+/// ```
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct ProtocolConfig {
@@ -183,6 +207,14 @@ impl ProtocolConfig {
 }
 
 /// Whose rules apply.
+///
+/// ```
+/// use evanesce::config::{Config, ProtocolProfile};
+///
+/// let config = Config::load(None, &["protocol.profile=soarian".into()])?;
+/// assert_eq!(config.protocol.profile, ProtocolProfile::Soarian);
+/// # Ok::<_, evanesce::config::ConfigError>(())
+/// ```
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum ProtocolProfile {
@@ -206,6 +238,14 @@ impl Default for ProtocolConfig {
 }
 
 /// `[storage]`: where exports are kept.
+///
+/// ```
+/// use evanesce::config::Config;
+///
+/// let config = Config::load(None, &["storage.data_dir=/var/lib/evanesce".into()])?;
+/// assert_eq!(config.storage.data_dir, std::path::Path::new("/var/lib/evanesce"));
+/// # Ok::<_, evanesce::config::ConfigError>(())
+/// ```
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct StorageConfig {
@@ -229,6 +269,14 @@ impl Default for StorageConfig {
 }
 
 /// `[source]`: where resources come from.
+///
+/// ```
+/// use evanesce::config::Config;
+///
+/// let config = Config::load(None, &["source.folder=/srv/fhir".into(), "source.watch=false".into()])?;
+/// assert!(!config.source.watch);
+/// # Ok::<_, evanesce::config::ConfigError>(())
+/// ```
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct SourceConfig {
@@ -246,6 +294,14 @@ pub struct SourceConfig {
 }
 
 /// What happens to the source's pages in the page cache.
+///
+/// ```
+/// use evanesce::config::{Config, PageCache};
+///
+/// let config = Config::load(None, &["source.page_cache=drop".into()])?;
+/// assert_eq!(config.source.page_cache, PageCache::Drop);
+/// # Ok::<_, evanesce::config::ConfigError>(())
+/// ```
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum PageCache {
@@ -262,6 +318,14 @@ impl Default for SourceConfig {
 }
 
 /// `[download]`: what happens to the open downloads of a job that ends, and compression on the way.
+///
+/// ```
+/// use evanesce::config::Config;
+///
+/// let config = Config::load(None, &["download.delete_grace=1s".into()])?;
+/// assert!(config.download.delete_grace < config.download.expiry_drain);
+/// # Ok::<_, evanesce::config::ConfigError>(())
+/// ```
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct DownloadConfig {
@@ -286,6 +350,14 @@ impl Default for DownloadConfig {
 }
 
 /// `[retention]`: how long things are kept.
+///
+/// ```
+/// use evanesce::config::Config;
+///
+/// let config = Config::load(None, &["retention.completed=2h".into()])?;
+/// assert!(config.retention.completed < config.retention.tombstones);
+/// # Ok::<_, evanesce::config::ConfigError>(())
+/// ```
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct RetentionConfig {
@@ -317,6 +389,14 @@ impl Default for RetentionConfig {
 }
 
 /// `[reaper]`: the sweeper of marked files.
+///
+/// ```
+/// use evanesce::config::Config;
+///
+/// let config = Config::load(None, &["reaper.alarm_after=5min".into()])?;
+/// assert!(config.reaper.interval < config.reaper.alarm_after);
+/// # Ok::<_, evanesce::config::ConfigError>(())
+/// ```
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct ReaperConfig {

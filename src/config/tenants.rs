@@ -17,6 +17,17 @@ use crate::job::TenantId;
 const DEFAULT: &str = "default";
 
 /// `[tenants.NAME]`: one tenant. NAME is the `{tenant}` of `/r4/{tenant}`.
+///
+/// ```
+/// use evanesce::config::Config;
+///
+/// let config = Config::load(None, &["tenants.north.max_active_jobs=3".into()])?;
+/// let north = "north".parse().unwrap();
+/// assert_eq!(config.tenants[&north].max_active_jobs, Some(3));
+/// assert_eq!(config.tenant_ids(), [north.clone()]);
+/// assert_eq!(config.tenants[&north].max_bytes, None);
+/// # Ok::<_, evanesce::config::ConfigError>(())
+/// ```
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct TenantConfig {
@@ -42,6 +53,15 @@ pub struct TenantConfig {
 }
 
 /// `[tenants.NAME.source]`: where the tenant's resources come from.
+///
+/// ```
+/// use evanesce::config::Config;
+///
+/// let config = Config::load(None, &["tenants.north.source.folder=/srv/north".into()])?;
+/// let north = &config.tenants[&"north".parse().unwrap()];
+/// assert_eq!((north.source.folder.is_some(), north.source.watch), (true, None));
+/// # Ok::<_, evanesce::config::ConfigError>(())
+/// ```
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct TenantSource {
@@ -58,6 +78,15 @@ pub struct TenantSource {
 }
 
 /// The settings of a tenant: its section over the global ones.
+///
+/// ```
+/// use evanesce::config::Config;
+///
+/// let config = Config::load(None, &["tenants.north.source.folder=/srv/north".into(), "storage.max_bytes=1000".into()])?;
+/// let north = config.tenant(&"north".parse().unwrap());
+/// assert_eq!((north.max_bytes, north.source.folder), (1000, "/srv/north".into()));
+/// # Ok::<_, evanesce::config::ConfigError>(())
+/// ```
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct TenantSettings {
     /// Where its resources come from.

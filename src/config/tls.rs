@@ -8,6 +8,13 @@ use super::{Config, ConfigError};
 
 /// `[tls]`: TLS 1.2 and 1.3 (G-2). The files are read again when they change; a pair that cannot
 /// be used is refused and the one before it stays in use.
+///
+/// ```
+/// use evanesce::config::Config;
+///
+/// let certificate_alone = ["tls.certificate=server.pem".into()];
+/// assert!(Config::load(None, &certificate_alone).is_err());
+/// ```
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct TlsConfig {

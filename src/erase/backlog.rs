@@ -60,14 +60,14 @@ const STRANGERS_NAMED: usize = 20;
 
 impl ReaperStatus {
     /// Counts a pass.
-    pub fn note_pass(&mut self, now: Timestamp, is_steady: bool) {
+    pub(crate) fn note_pass(&mut self, now: Timestamp, is_steady: bool) {
         self.passes += 1;
         self.last_pass = Some(now);
         self.clock_jumped = !is_steady;
     }
 
     /// Takes over what a scan found that is nobody's.
-    pub fn note_scan(&mut self, inventory: &DiskInventory, orphans: usize) {
+    pub(crate) fn note_scan(&mut self, inventory: &DiskInventory, orphans: usize) {
         let strangers = inventory.strangers.len();
         if self.strangers < strangers {
             let names = &inventory.strangers[..strangers.min(STRANGERS_NAMED)];
@@ -78,7 +78,7 @@ impl ReaperStatus {
     }
 
     /// Shows which of the server's own files are missing, until they are found again.
-    pub fn note_missing(&mut self, missing: Vec<&'static str>) {
+    pub(crate) fn note_missing(&mut self, missing: Vec<&'static str>) {
         if !missing.is_empty() && self.missing != missing {
             tracing::error!(names = ?missing, "files of the server were removed, replaced or cut off under it");
         }
@@ -86,7 +86,7 @@ impl ReaperStatus {
     }
 
     /// Counts what is marked and not erased yet. Returns the age of the oldest mark.
-    pub fn note_marks<'a>(
+    pub(crate) fn note_marks<'a>(
         &mut self,
         now: Timestamp,
         jobs: impl IntoIterator<Item = (JobId, &'a JobState)>,

@@ -33,6 +33,31 @@ impl Exporter for Patients {
     }
 }
 
+/// Writes one part.
+pub struct OnePart(fn(&mut PartWriter) -> Result<(), ExportError>);
+
+impl Exporter for OnePart {
+    fn plan(&self, request: &ExportRequest, _: &CancelToken) -> Result<Plan, ExportError> {
+        Ok(Plan::new(request.submitted_at, vec![Part { weight: 1, content: serde_json::Value::Null }]))
+    }
+
+    fn run(&self, _: &Part, out: &mut PartWriter, _: &CancelToken) -> Result<PartSummary, ExportError> {
+        (self.0)(out).map(|()| PartSummary::default())
+    }
+}
+
+/// The files of an export whose only part is written so.
+pub async fn exported(
+    write: fn(&mut PartWriter) -> Result<(), ExportError>,
+) -> Result<Vec<OutputFile>, Box<dyn std::error::Error>> {
+    let folder = tempfile::tempdir()?;
+    let evanesce = Evanesce::builder().data_dir(folder.path()).exporter(OnePart(write)).start().await?;
+    let owner: ClientId = "me".parse()?;
+    let job = evanesce.submit(Kickoff::system(), owner.clone()).await?;
+    evanesce.wait_finished(job).await;
+    Ok(evanesce.job(&owner.into(), job).await?.manifest(0)?.files)
+}
+
 /// A running instance. Its data directory goes with the first value.
 pub async fn host() -> Result<(tempfile::TempDir, Evanesce), Box<dyn std::error::Error>> {
     let folder = tempfile::tempdir()?;

@@ -5,6 +5,13 @@ use serde::Serialize;
 use uuid::Uuid;
 
 /// R4 `issue-severity`: error with 4xx, fatal with 5xx, information with success (G-9).
+///
+/// ```
+/// use evanesce::{IssueCode, OperationOutcome, Severity};
+///
+/// let outcome = OperationOutcome::new(Severity::Error, IssueCode::NotFound, "There is no such row.");
+/// assert!(outcome.to_json().contains(r#""severity":"error""#));
+/// ```
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "lowercase")]
 #[expect(missing_docs, reason = "the standard's names")]
@@ -16,6 +23,12 @@ pub enum Severity {
 }
 
 /// R4 `issue-type`, as far as it is used here, always in lower case (C8).
+///
+/// ```
+/// let code = serde_json::to_value(evanesce::IssueCode::NotSupported)?;
+/// assert_eq!(code, "not-supported");
+/// # Ok::<_, serde_json::Error>(())
+/// ```
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "kebab-case")]
 #[expect(missing_docs, reason = "the standard's names")]
@@ -48,6 +61,7 @@ pub enum IssueCode {
 ///
 /// let outcome = OperationOutcome::new(Severity::Warning, IssueCode::Invalid, "One row has no id.");
 /// assert!(outcome.to_json().contains("One row has no id."));
+/// assert!(outcome.with_reference().to_json().contains("Reference id for support"));
 /// ```
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "camelCase")]

@@ -29,6 +29,9 @@ pub struct LiteralReference<'a> {
 ///
 /// let filter = TypeFilter::parse("Observation?status=final")?;
 /// assert!(filter.matches(br#"{"resourceType":"Observation","status":"final"}"#, &BaseUrls::NONE));
+/// let of_patient = TypeFilter::parse("Observation?subject=Patient/p")?;
+/// let line = br#"{"resourceType":"Observation","subject":{"reference":"https://h/r4/Patient/p"}}"#;
+/// assert!(of_patient.matches(line, &BaseUrls::NONE.and("https://h/r4")) && !of_patient.matches(line, &BaseUrls::NONE));
 /// # Ok::<_, evanesce::FilterError>(())
 /// ```
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -51,23 +54,23 @@ impl BaseUrls {
     }
 
     /// Returns whether there are none.
-    pub fn is_empty(&self) -> bool {
+    pub(crate) fn is_empty(&self) -> bool {
         self.0.is_empty()
     }
 
     /// Returns all base URLs in one text, for comparison.
-    pub fn text(&self) -> String {
+    pub(crate) fn text(&self) -> String {
         self.0.join(" ")
     }
 
     /// Parses the text of a `Reference.reference`.
-    pub fn parse<'a>(&self, text: &'a str) -> Option<LiteralReference<'a>> {
+    pub(crate) fn parse<'a>(&self, text: &'a str) -> Option<LiteralReference<'a>> {
         parse_relative(self.local(text))
     }
 
     /// Strips the base from an absolute reference to a resource of this source. Returns other texts
     /// unchanged.
-    pub fn local<'a>(&self, text: &'a str) -> &'a str {
+    pub(crate) fn local<'a>(&self, text: &'a str) -> &'a str {
         let below = |base: &String| text.strip_prefix(base.as_str())?.strip_prefix('/');
         let mut below = self.0.iter().filter_map(below);
         below.find(|rest| parse_relative(rest).is_some()).unwrap_or(text)

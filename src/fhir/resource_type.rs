@@ -178,10 +178,12 @@ const TYPES: &[(&str, ExportRole)] = &[
 /// A resource type of FHIR R4; in JSON its name. Types are in alphabetical order.
 ///
 /// ```
-/// use evanesce::ResourceType;
+/// use evanesce::{Level, ResourceType};
 ///
 /// assert_eq!(ResourceType::of("Patient").map(ResourceType::as_str), Some("Patient"));
 /// assert_eq!(ResourceType::of("patient"), None);
+/// assert!(ResourceType::all().any(|it| it == ResourceType::PROVENANCE));
+/// assert!(!ResourceType::BINARY.is_exported_at(&Level::System));
 /// ```
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(into = "&'static str", try_from = "Cow<'_, str>")]
@@ -270,12 +272,12 @@ impl ResourceType {
     }
 
     /// Returns a number below 255 that identifies the type in this version of the program.
-    pub fn index(self) -> u8 {
+    pub(crate) fn index(self) -> u8 {
         self.0
     }
 
     /// Returns the type with that number.
-    pub fn at(index: u8) -> Option<Self> {
+    pub(crate) fn at(index: u8) -> Option<Self> {
         (usize::from(index) < TYPES.len()).then_some(Self(index))
     }
 
@@ -284,12 +286,12 @@ impl ResourceType {
     }
 
     /// Returns whether resources of this type can be in a patient's compartment.
-    pub fn is_in_compartment(self) -> bool {
+    pub(crate) fn is_in_compartment(self) -> bool {
         self.role() == Compartment
     }
 
     /// Returns whether a patient's resources refer to this type, as to Organization (K-10, K-17).
-    pub fn is_referred_to(self) -> bool {
+    pub(crate) fn is_referred_to(self) -> bool {
         self.role() == Reference
     }
 

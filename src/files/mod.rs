@@ -33,6 +33,21 @@ pub use output::OpenOutput;
 pub use read_at::ReadAt;
 
 /// An operation on the data directory that failed. Names are relative to the data directory.
+///
+/// ```
+/// # mod example { include!(concat!(env!("CARGO_MANIFEST_DIR"), "/src/evanesce/example.rs")); }
+/// # use evanesce::*;
+/// # #[tokio::main(flavor = "current_thread")]
+/// # async fn main() -> example::Done {
+/// let folder = tempfile::tempdir()?;
+/// std::fs::write(folder.path().join("ready"), "a file where a folder should be")?;
+/// let started = Evanesce::builder().data_dir(folder.path()).exporter(example::Patients).start().await;
+/// let Err(StartError::DataDir(cause)) = started else { panic!() };
+/// let error = cause.downcast_ref::<FilesError>().expect("it is one");
+/// println!("{error}; missing: {}, not synced: {}", error.is_missing(), error.is_sync());
+/// # Ok(())
+/// # }
+/// ```
 #[derive(Debug, thiserror::Error)]
 #[error("{operation} {name}: {source}")]
 pub struct FilesError {
@@ -73,12 +88,12 @@ impl FilesError {
     }
 
     /// Returns whether there is no room left.
-    pub fn is_full(&self) -> bool {
+    pub(crate) fn is_full(&self) -> bool {
         is_full(&self.source)
     }
 
     /// Returns whether a document is longer than [`DocumentKind::max_bytes`].
-    pub fn is_too_large(&self) -> bool {
+    pub(crate) fn is_too_large(&self) -> bool {
         self.source.kind() == io::ErrorKind::FileTooLarge && !self.is_full()
     }
 
@@ -88,7 +103,7 @@ impl FilesError {
     }
 
     /// Returns the system's name of the error, such as `EACCES`, or `other` if it has none.
-    pub fn errno(&self) -> String {
+    pub(crate) fn errno(&self) -> String {
         let errno = self.source.raw_os_error().map(nix::errno::Errno::from_raw);
         errno.map_or_else(|| "other".into(), |errno| format!("{errno:?}"))
     }
@@ -100,7 +115,7 @@ impl FilesError {
     }
 
     /// Returns whether something else stands in a file's place, or the file is too long to be ours.
-    pub fn is_strange(&self) -> bool {
+    pub(crate) fn is_strange(&self) -> bool {
         plain_file::is_strange(&self.source)
     }
 }

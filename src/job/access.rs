@@ -20,8 +20,12 @@ use crate::fhir::search::{FilterError, TypeFilter};
 /// let [observation, patient] = ["Observation", "Patient"].map(|name| ResourceType::of(name).unwrap());
 /// let access = ExportAccess::of_types([(observation, vec!["category=laboratory".into()])].into())?;
 /// let laboratory = TypeFilter::parse("Observation?category=laboratory")?;
-/// assert_eq!(access.of_type(observation), TypeShare::Matching(&[laboratory]));
+/// assert_eq!(access.of_type(observation), TypeShare::Matching(&[laboratory.clone()]));
 /// assert_eq!(access.of_type(patient), TypeShare::Nothing);
+/// assert!(access.restrictions().eq([&laboratory]));
+/// let access = access.of_groups(["cohort-1".to_string()].into());
+/// assert!(access.has_group("cohort-1") && !access.has_group("cohort-2"));
+/// assert!(!access.is_everything() && ExportAccess::everything().is_everything());
 /// # Ok::<_, evanesce::FilterError>(())
 /// ```
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]

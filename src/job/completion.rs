@@ -9,6 +9,7 @@ use super::{JobRecord, OrganizeBy};
 ///
 /// ```
 /// assert_eq!(evanesce::ContentCoding::Zstd.name(), "zstd");
+/// assert_eq!(evanesce::ContentCoding::Zstd.suffix(), ".zst");
 /// ```
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
@@ -38,6 +39,25 @@ impl ContentCoding {
 }
 
 /// How a file is stored that is not stored as plain text.
+///
+/// ```
+/// # mod example { include!(concat!(env!("CARGO_MANIFEST_DIR"), "/src/evanesce/example.rs")); }
+/// # use evanesce::*;
+/// # #[tokio::main(flavor = "current_thread")]
+/// # async fn main() -> example::Done {
+/// let mut config = config::Config::default();
+/// # let folder = tempfile::tempdir()?;
+/// # config.storage.data_dir = folder.path().into();
+/// config.export.stored = config::StoredForm::Zstd;
+/// let evanesce = Evanesce::builder().config(config).exporter(example::Patients).start().await?;
+/// let job = evanesce.submit(Kickoff::system(), "me".parse()?).await?;
+/// evanesce.wait_finished(job).await;
+/// let page = evanesce.job(&"me".parse::<ClientId>()?.into(), job).await?.manifest(0)?;
+/// let coded: CodedForm = page.files[0].coded.expect("it is not stored as plain text");
+/// assert_eq!(coded.coding, ContentCoding::Zstd);
+/// # Ok(())
+/// # }
+/// ```
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct CodedForm {
     /// Its content coding.
@@ -59,6 +79,7 @@ pub struct CodedForm {
 /// let page = evanesce.job(&"me".parse::<ClientId>()?.into(), job).await?.manifest(0)?;
 /// let file: &OutputFile = &page.files[0];
 /// assert!(!file.is_error() && !file.is_deleted() && file.count == 3);
+/// assert_eq!((file.stored_name(), file.stored_bytes()), (file.name.clone(), file.bytes));
 /// # Ok(())
 /// # }
 /// ```
@@ -147,6 +168,7 @@ pub struct SealedPart {
 /// # let (_folder, evanesce, job) = example::complete().await?;
 /// let Some(JobState::Complete(completion)) = evanesce.wait_finished(job).await else { panic!() };
 /// assert!(completion.completed_at >= completion.transaction_time);
+/// assert_eq!(completion.stored_bytes(), completion.bytes, "it is plain text");
 /// # Ok(())
 /// # }
 /// ```

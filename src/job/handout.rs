@@ -16,6 +16,8 @@ use super::{InvalidName, JobId, TenantId};
 /// let handout = evanesce::ProofSigner::new("default".parse()?, evanesce::JobId::random());
 /// let query = handout.query("DocumentReference", "scan-1");
 /// assert!(query.starts_with("?request="));
+/// let (_, proof) = query.split_once("&proof=").expect("it has one");
+/// assert!(handout.proves("DocumentReference", "scan-1", proof));
 /// # Ok::<_, evanesce::InvalidName>(())
 /// ```
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -32,7 +34,7 @@ struct ProofSecret([u8; 32]);
 
 impl ProofSigner {
     /// Bytes of [`ProofSigner::query`].
-    pub const QUERY_BYTES: u64 = ("?request=".len() + 36 + "&proof=".len() + 64) as u64;
+    pub(crate) const QUERY_BYTES: u64 = ("?request=".len() + 36 + "&proof=".len() + 64) as u64;
 
     /// That of a job, with a secret of its own.
     pub fn new(tenant: TenantId, job: JobId) -> Self {

@@ -37,12 +37,12 @@ impl JobId {
     }
 
     /// The 16 bytes of the id, as used in keys of the store.
-    pub fn as_bytes(&self) -> &[u8; 16] {
+    pub(crate) fn as_bytes(&self) -> &[u8; 16] {
         self.0.as_bytes()
     }
 
     /// The id of 16 bytes that [`as_bytes`](Self::as_bytes) gave.
-    pub fn from_bytes(bytes: [u8; 16]) -> Self {
+    pub(crate) fn from_bytes(bytes: [u8; 16]) -> Self {
         Self(Uuid::from_bytes(bytes))
     }
 }
@@ -124,6 +124,12 @@ macro_rules! name_type {
 name_type!(
     /// The tenant whose data a job exports: the `{tenant}` of `/r4/{tenant}` (G-1).
     /// 1 to 128 characters of `A-Z a-z 0-9 - _ .`, not dots alone.
+    ///
+    /// ```
+    /// assert_eq!("north".parse::<evanesce::TenantId>()?.as_str(), "north");
+    /// assert!("north/../south".parse::<evanesce::TenantId>().is_err());
+    /// # Ok::<_, evanesce::InvalidName>(())
+    /// ```
     TenantId,
     "tenant (1 to 128 characters of A-Z a-z 0-9 - _ ., not dots alone)"
 );
@@ -131,6 +137,11 @@ name_type!(
 name_type!(
     /// The client that kicked a job off and alone may see and delete it (P10).
     /// 1 to 128 characters of `A-Z a-z 0-9 - _ .`, not dots alone.
+    ///
+    /// ```
+    /// assert_eq!("my-client".parse::<evanesce::ClientId>()?.to_string(), "my-client");
+    /// # Ok::<_, evanesce::InvalidName>(())
+    /// ```
     ClientId,
     "client id (1 to 128 characters of A-Z a-z 0-9 - _ ., not dots alone)"
 );

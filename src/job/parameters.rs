@@ -16,6 +16,7 @@ use crate::fhir::{ResourceType, quoted};
 /// let parameters = Parameters { provenances: Some(AssociatedData::Latest), ..Parameters::default() };
 /// let parameters = parameters.with_types(&["Patient", "Observation"])?;
 /// let parameters = parameters.with_type_filters(&["Observation?status=final"])?;
+/// let parameters = parameters.with_elements(&["Patient.name"])?;
 /// assert!(!parameters.partial_manifests);
 /// # Ok::<_, evanesce::ParameterError>(())
 /// ```

@@ -8,6 +8,20 @@ use serde::{Deserialize, Serialize};
 use super::{ClientId, JobId, MarkReason, StateName, TenantId};
 
 /// The tombstone: enough to answer 404 `deleted` until `retention.tombstones` (P2).
+///
+/// ```
+/// # mod example { include!(concat!(env!("CARGO_MANIFEST_DIR"), "/src/evanesce/example.rs")); }
+/// # use evanesce::*;
+/// # #[tokio::main(flavor = "current_thread")]
+/// # async fn main() -> example::Done {
+/// # let (_folder, evanesce, job) = example::complete().await?;
+/// evanesce.cancel(job, "me".parse()?).await?;
+/// evanesce.wait_erased(job).await?;
+/// let Some(JobState::Erased(erasure)) = evanesce.wait_finished(job).await else { panic!() };
+/// assert!(erasure.reason == MarkReason::Deleted && erasure.gone_at >= erasure.marked_at);
+/// # Ok(())
+/// # }
+/// ```
 #[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct Tombstone {
     /// Why it was erased.

@@ -41,7 +41,9 @@ impl JobRecord {
 /// # #[tokio::main(flavor = "current_thread")]
 /// # async fn main() -> example::Done {
 /// # let (_folder, evanesce, job) = example::complete().await?;
-/// match evanesce.wait_finished(job).await {
+/// let state = evanesce.wait_finished(job).await;
+/// assert!(state.as_ref().is_some_and(|state| state.finished_at().is_some()));
+/// match state {
 ///     Some(JobState::Complete(completion)) => assert_eq!(completion.resources, 3),
 ///     Some(JobState::Failed(failure)) => println!("{}", failure.reason.text()),
 ///     _ => println!("it was deleted"),
@@ -152,6 +154,22 @@ impl fmt::Display for StateName {
 }
 
 /// Why and when a job failed.
+///
+/// ```
+/// # mod example { include!(concat!(env!("CARGO_MANIFEST_DIR"), "/src/evanesce/example.rs")); }
+/// # use evanesce::*;
+/// # #[tokio::main(flavor = "current_thread")]
+/// # async fn main() -> example::Done {
+/// # let (_folder, evanesce) = example::host().await?;
+/// let (tenant, owner) = ("default".parse()?, "me".parse()?);
+/// let request = ExportRequest::new(tenant, owner, Kickoff::system(), evanesce.now());
+/// let no_patients = ExportRequest { access: ExportAccess::of_types([].into())?, ..request };
+/// let job = evanesce.submit_as(Submission::new(no_patients)).await?;
+/// let Some(JobState::Failed(failure)) = evanesce.wait_finished(job).await else { panic!() };
+/// assert_eq!(failure.reason, FailureReason::AccessExceeded);
+/// # Ok(())
+/// # }
+/// ```
 #[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct Failure {
     /// When; the time to live counts from here (P8).
@@ -234,6 +252,25 @@ impl FailureReason {
 }
 
 /// A job's mark for deletion: every file in its directory, sealed or partial, known or not.
+///
+/// ```
+/// use evanesce::{JobState, Mark, MarkReason, StateName};
+///
+/// fn is_cancelled(state: &JobState) -> bool {
+///     matches!(state, JobState::Marked(Mark { reason: MarkReason::Cancelled, .. }))
+/// }
+///
+/// let mark = Mark {
+///     reason: MarkReason::Cancelled,
+///     by: Some("me".parse()?),
+///     at: jiff::Timestamp::now(),
+///     request_id: None,
+///     was: StateName::Running,
+///     failure: None,
+/// };
+/// assert!(is_cancelled(&JobState::Marked(mark)));
+/// # Ok::<_, evanesce::InvalidName>(())
+/// ```
 #[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct Mark {
     /// Why.
@@ -277,7 +314,7 @@ pub enum MarkReason {
 
 impl MarkReason {
     /// What a client's DELETE is called for a job in the state `was`.
-    pub fn of_client(was: StateName) -> Self {
+    pub(crate) fn of_client(was: StateName) -> Self {
         if was.is_active() { Self::Cancelled } else { Self::Deleted }
     }
 
@@ -296,6 +333,20 @@ impl MarkReason {
 }
 
 /// The last sweep of a marked job that failed (P5).
+///
+/// ```
+/// use evanesce::{JobState, SweepFailure};
+///
+/// /// What an operator wants to know of a job whose files do not go.
+/// fn stuck(state: &JobState) -> Option<&SweepFailure> {
+///     match state {
+///         JobState::Marked(mark) => mark.failure.as_ref(),
+///         _ => None,
+///     }
+/// }
+///
+/// assert_eq!(stuck(&JobState::Queued), None);
+/// ```
 #[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct SweepFailure {
     /// Sweeps that failed so far.

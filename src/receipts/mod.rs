@@ -33,6 +33,22 @@ pub const FILE_NAME: &str = "receipts.ndjson";
 const NEW_NAME: &str = "receipts.ndjson.new";
 
 /// Why receipts cannot be read or written.
+///
+/// ```
+/// # mod example { include!(concat!(env!("CARGO_MANIFEST_DIR"), "/src/evanesce/example.rs")); }
+/// # use evanesce::*;
+/// # #[tokio::main(flavor = "current_thread")]
+/// # async fn main() -> example::Done {
+/// # let (_folder, evanesce, job) = example::complete().await?;
+/// evanesce.cancel(job, "me".parse()?).await?;
+/// match evanesce.wait_erased(job).await {
+///     Ok(receipt) => assert!(receipt.is_some()),
+///     Err(ReceiptsError::Broken { line, .. }) => println!("somebody has changed line {line}"),
+///     Err(error) => println!("{error}"),
+/// }
+/// # Ok(())
+/// # }
+/// ```
 #[derive(Debug, thiserror::Error)]
 pub enum ReceiptsError {
     /// The file could not be read or written.

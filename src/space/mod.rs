@@ -38,6 +38,22 @@ const DOCUMENT_BYTES: u64 = 64 << 10;
 const DOCUMENT_SHARE: u64 = 64;
 
 /// Why there is no room for an export.
+///
+/// ```
+/// # mod example { include!(concat!(env!("CARGO_MANIFEST_DIR"), "/src/evanesce/example.rs")); }
+/// # use evanesce::*;
+/// # #[tokio::main(flavor = "current_thread")]
+/// # async fn main() -> example::Done {
+/// let mut config = config::Config::default();
+/// # let folder = tempfile::tempdir()?;
+/// # config.storage.data_dir = folder.path().into();
+/// config.storage.min_free = u64::MAX;
+/// let evanesce = Evanesce::builder().config(config).exporter(example::Patients).start().await?;
+/// let refused = evanesce.submit(Kickoff::system(), "me".parse()?).await;
+/// assert!(matches!(refused, Err(SubmitError::NoRoom(NoRoom::Disk { .. }))));
+/// # Ok(())
+/// # }
+/// ```
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum NoRoom {
     /// Less than `storage.min_free` would stay free, or the free space is unknown.

@@ -23,6 +23,23 @@ impl PartWriter {
     ///
     /// # Errors
     /// Fails with [`ExportError::Cancelled`] once the job is cancelled.
+    ///
+    /// ```
+    /// # mod example { include!(concat!(env!("CARGO_MANIFEST_DIR"), "/src/evanesce/example.rs")); }
+    /// # use evanesce::*;
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> example::Done {
+    /// fn write(out: &mut PartWriter) -> Result<(), ExportError> {
+    ///     let patient = br#"{"resourceType":"Patient","id":"a"}"#;
+    ///     out.begin_block(br#"{"resourceType":"Parameters"}"#.into(), 66)?;
+    ///     out.resource(ResourceType::PATIENT, patient)
+    /// }
+    ///
+    /// let files = example::exported(write).await?;
+    /// assert_eq!((files[0].organized_by, files[0].count), (Some(OrganizeBy::Patient), 2));
+    /// # Ok(())
+    /// # }
+    /// ```
     pub fn begin_block(&mut self, header: Vec<u8>, at_most: u64) -> Result<(), ExportError> {
         self.check_cancelled()?;
         self.block = Some(PatientBlock::new(header, at_most));

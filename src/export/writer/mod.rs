@@ -108,14 +108,24 @@ impl WriterContext {
 /// or count. The files are then closed, and nothing that is written later reaches the disk.
 ///
 /// ```
+/// # mod example { include!(concat!(env!("CARGO_MANIFEST_DIR"), "/src/evanesce/example.rs")); }
 /// # use evanesce::*;
-/// # let patient = ResourceType::of("Patient").expect("a type of FHIR");
-/// fn write(patient: ResourceType, out: &mut PartWriter) -> Result<(), ExportError> {
-///     out.resource(patient, br#"{"resourceType":"Patient","id":"a"}"#)?;
+/// # #[tokio::main(flavor = "current_thread")]
+/// # async fn main() -> example::Done {
+/// fn write(out: &mut PartWriter) -> Result<(), ExportError> {
+///     assert_eq!(out.request()?.level(), &Level::System);
+///     out.resource(ResourceType::PATIENT, br#"{"resourceType":"Patient","id":"a"}"#)?;
+///     out.lines(ResourceType::GROUP, b"{\"id\":\"g\"}\n{\"id\":\"h\"}\n")?;
 ///     let text = "One row was left out: it has no id.";
 ///     out.outcome(&OperationOutcome::new(Severity::Warning, IssueCode::Invalid, text))?;
 ///     out.progress(1)
 /// }
+///
+/// let files = example::exported(write).await?;
+/// let counts: Vec<_> = files.iter().map(|file| (&*file.resource_type, file.count)).collect();
+/// assert_eq!(counts, [("Group", 2), ("OperationOutcome", 1), ("Patient", 1)]);
+/// # Ok(())
+/// # }
 /// ```
 pub struct PartWriter {
     slot: Arc<WriterSlot>,

@@ -37,6 +37,11 @@ pub struct Elements {
 }
 
 /// Why an `_elements` is refused, and what would be right. The text is for the client.
+///
+/// ```
+/// let error = evanesce::Elements::parse(["Patient.nonsense"]).unwrap_err();
+/// assert!(error.to_string().contains("nonsense"));
+/// ```
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("{0}")]
 pub struct ElementsError(String);
@@ -115,7 +120,7 @@ impl TryFrom<Vec<String>> for Elements {
 
 impl Elements {
     /// How many bytes longer than its line a subset can be.
-    pub const GROWTH: usize = r#","meta":{"tag":[]}"#.len() + TAG.len();
+    pub(crate) const GROWTH: usize = r#","meta":{"tag":[]}"#.len() + TAG.len();
 
     /// Parses the items of `_elements`: `Type.element` or `element`. If an item names an element of
     /// a type, it counts for that type, and a bare one for all types. Types that no item names stay
@@ -133,7 +138,7 @@ impl Elements {
     ///
     /// # Errors
     /// As [`Elements::parse`].
-    pub fn add(&mut self, item: &str) -> Result<(), ElementsError> {
+    pub(crate) fn add(&mut self, item: &str) -> Result<(), ElementsError> {
         if self.items.iter().any(|known| known == item) {
             return Ok(());
         }
@@ -164,7 +169,7 @@ impl Elements {
     }
 
     /// Returns whether resources of that type are subsetted.
-    pub fn applies_to(&self, resource_type: ResourceType) -> bool {
+    pub(crate) fn applies_to(&self, resource_type: ResourceType) -> bool {
         !self.bare.is_empty() || self.typed.iter().any(|(named, _)| *named == resource_type)
     }
 
@@ -174,7 +179,7 @@ impl Elements {
     ///
     /// # Errors
     /// Fails if the line cannot be parsed, and then appends nothing.
-    pub fn subset(
+    pub(crate) fn subset(
         &self,
         resource_type: ResourceType,
         line: &[u8],

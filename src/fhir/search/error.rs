@@ -5,6 +5,14 @@ use std::fmt;
 use super::super::quoted::quoted;
 
 /// Whether a filter is wrong, or beyond this server.
+///
+/// ```
+/// use evanesce::{FilterErrorKind, TypeFilter};
+///
+/// let kind = |text| TypeFilter::parse(text).unwrap_err().kind();
+/// assert_eq!(kind("Patient?nonsense=1"), FilterErrorKind::Invalid);
+/// assert_eq!(kind("Patient?name=a&_sort=name"), FilterErrorKind::Unsupported);
+/// ```
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum ErrorKind {
     /// It is not a search of FHIR R4, or not allowed in a `_typeFilter`.
@@ -14,6 +22,11 @@ pub enum ErrorKind {
 }
 
 /// A refused filter. The text is only for the client that sent the filter (P12).
+///
+/// ```
+/// let error = evanesce::TypeFilter::parse("Patient").unwrap_err();
+/// assert!(error.to_string().contains("Observation?status=final"), "it says what would be right");
+/// ```
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("{text}")]
 pub struct FilterError {

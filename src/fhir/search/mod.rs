@@ -53,6 +53,7 @@ pub use parameters::{ParameterKind, parameters};
 /// use evanesce::TypeFilter;
 ///
 /// assert_eq!(TypeFilter::parse("Observation?status=final").unwrap().as_str(), "Observation?status=final");
+/// assert_eq!(TypeFilter::parse("Observation?status=final").unwrap().search(), "status=final");
 /// assert!(TypeFilter::parse("Observation?nonsense=x").is_err());
 /// ```
 #[derive(Debug, Clone, Serialize, Deserialize)]
