@@ -82,7 +82,7 @@ impl Builder {
     /// # async fn main() -> example::Done {
     /// let mut config = config::Config::default();
     /// config.storage.data_dir = tempfile::tempdir()?.path().join("exports");
-    /// config.download.delete_grace = config::Time(std::time::Duration::from_secs(1));
+    /// config.download.delete_grace = config::ConfigDuration(std::time::Duration::from_secs(1));
     /// let evanesce = Evanesce::builder().config(config).exporter(example::Patients).start().await?;
     /// # Ok(())
     /// # }

@@ -10,8 +10,8 @@ use super::super::quoted::quoted;
 /// use evanesce::{FilterErrorKind, TypeFilter};
 ///
 /// let kind = |text| TypeFilter::parse(text).unwrap_err().kind();
-/// assert_eq!(kind("Patient?nonsense=1"), FilterErrorKind::Invalid);
-/// assert_eq!(kind("Patient?name=a&_sort=name"), FilterErrorKind::Unsupported);
+/// assert_eq!(kind("Patient"), FilterErrorKind::Invalid);
+/// assert_eq!(kind("Patient?nonsense=1"), FilterErrorKind::Unsupported);
 /// ```
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum ErrorKind {
