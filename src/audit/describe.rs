@@ -1,21 +1,21 @@
-//! Events in FHIR's words: which code, which action, which outcome, and what is told by name.
+//! Events in FHIR's words: code, action, outcome and details.
 
 use super::{AuditedCaller, AuditedEvent, DownloadEnding};
 use crate::chain::ChainHead;
 use crate::fhir::audit_event::{EventAction, EventCoding, EventDescription, EventOutcome, Requestor, codes};
 use crate::job::{ClientId, JobId, Receipt, TenantId};
-use crate::receipts::ReceiptEntry;
+use crate::receipts::{self, ReceiptEntry};
 
-/// The detail by which events are told apart.
+/// The detail with the kind of an event.
 pub const KIND: &str = "kind";
 
-/// The details by which a removal says up to where.
+/// The details with the head up to which a removal goes.
 pub const REMOVED: [&str; 2] = ["removed-count", "removed-hash"];
 
-/// The details by which an event says where its entry stands in the chain of receipts.
+/// The details with the place of an event's entry in the chain of receipts.
 pub const RECEIPT: [&str; 2] = ["receipt-count", "receipt-hash"];
 
-/// The description of an event.
+/// Describes an event.
 pub fn describe(event: &AuditedEvent) -> EventDescription {
     let mut description = by_kind(event);
     description.details.insert(0, (KIND, event.kind().into()));
@@ -87,7 +87,7 @@ fn by_kind(event: &AuditedEvent) -> EventDescription {
     }
 }
 
-/// What happened to the log itself.
+/// Describes an event of the log itself.
 fn own(event: &AuditedEvent) -> EventDescription {
     let alert = |subtype| {
         let event = EventDescription::new(codes::ALERT, EventAction::Execute);
@@ -121,29 +121,19 @@ fn own(event: &AuditedEvent) -> EventDescription {
     }
 }
 
-/// An operator's order, a pruning or a gap. The operator's reason stays in the receipts: it is
-/// free text.
+/// Describes an operator's order, a pruning or a gap. The operator's reason is free text and stays in
+/// the receipts.
 fn order(entry: &ReceiptEntry) -> EventDescription {
-    let (event, by, action) = match entry {
-        ReceiptEntry::Hold(hold) => {
-            (EventDescription::new(codes::HOLD, EventAction::Update), Some(&hold.by), "hold")
-        }
-        ReceiptEntry::Release { by, .. } => {
-            (EventDescription::new(codes::UNHOLD, EventAction::Update), Some(by), "release")
-        }
-        ReceiptEntry::Pause(pause) => (activity(codes::STOP), Some(&pause.by), "reaper-pause"),
-        ReceiptEntry::Resume { by, .. } => (activity(codes::START), Some(by), "reaper-resume"),
-        ReceiptEntry::Prune { .. } => {
-            (EventDescription::new(codes::DESTROY, EventAction::Delete), None, "prune")
-        }
-        ReceiptEntry::Gap { .. } => {
-            let event = EventDescription::new(codes::ALERT, EventAction::Execute);
-            (EventDescription { outcome: EventOutcome::SeriousFailure, ..event }, None, "gap")
-        }
+    let action = match entry {
         ReceiptEntry::Erasure(receipt) => return erasure(receipt),
+        ReceiptEntry::Hold(_) => "hold",
+        ReceiptEntry::Release { .. } => "release",
+        ReceiptEntry::Pause(_) => "reaper-pause",
+        ReceiptEntry::Resume { .. } => "reaper-resume",
+        ReceiptEntry::Prune { .. } => "prune",
+        ReceiptEntry::Gap { .. } => "gap",
     };
-    let by = by.map(Requestor::named).unwrap_or_default();
-    EventDescription { by, job: entry.job(), ..event }.and("action", action)
+    EventDescription { details: Vec::new(), ..receipts::describe(entry) }.and("action", action)
 }
 
 fn erasure(receipt: &Receipt) -> EventDescription {
@@ -155,7 +145,7 @@ fn erasure(receipt: &Receipt) -> EventDescription {
 }
 
 impl EventDescription {
-    /// One detail more.
+    /// Adds a detail.
     fn and(mut self, name: &'static str, value: impl ToString) -> Self {
         self.details.push((name, value.to_string()));
         self

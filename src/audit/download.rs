@@ -1,28 +1,27 @@
-//! The record of one download: its start when it is made, its end when it is dropped, whatever
-//! dropped it.
+//! Records one download: its start when the value is created, its end when it is dropped.
 
 use std::sync::Arc;
 
 use super::{AuditLog, AuditedCaller, AuditedEvent, DownloadEnding};
 use crate::job::JobId;
 
-/// Records the end of a download when it is dropped. The body of the answer holds it, tells it of
-/// each chunk, and says so when it came to its end or was cut.
+/// Records the end of a download when it is dropped. The body of the answer owns it, and reports each
+/// chunk, the end and a cut to it.
 pub struct AuditedDownload {
     log: Arc<AuditLog>,
     caller: AuditedCaller,
     job: JobId,
     file: String,
     bytes: u64,
-    /// Bytes that make the whole, if their number is known before.
+    /// The length of the whole body, if known.
     length: Option<u64>,
     ending: Option<DownloadEnding>,
 }
 
 impl AuditLog {
-    /// Records the start of a download. `file` is the name in the job's record, not that of the
-    /// URL; `length` is that of the body in bytes, if it is known: a download that handed out so
-    /// many is whole. One of unknown length is whole when [`AuditedDownload::finished`] says so.
+    /// Records the start of a download. `file` is the name in the job's record, not that of the URL.
+    /// `length` is that of the body in bytes, if known: the download is whole when so many were sent. A
+    /// download of unknown length is whole after [`AuditedDownload::finished`].
     pub fn download(
         self: &Arc<Self>,
         caller: AuditedCaller,
@@ -36,17 +35,17 @@ impl AuditLog {
 }
 
 impl AuditedDownload {
-    /// So many bytes more were handed to the connection.
+    /// Adds bytes that were handed to the connection.
     pub fn sent(&mut self, bytes: u64) {
         self.bytes += bytes;
     }
 
-    /// The body came to its end.
+    /// Notes that the body came to its end.
     pub fn finished(&mut self) {
         self.ending = Some(DownloadEnding::Whole);
     }
 
-    /// The file was taken away: its job was deleted, or expired long ago.
+    /// Notes that the file was taken away, because its job was deleted or expired long ago.
     pub fn cut(&mut self) {
         self.ending = Some(DownloadEnding::Cut);
     }

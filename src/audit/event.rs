@@ -1,6 +1,6 @@
-//! What is recorded, kind by kind. Who, which job, how many bytes and how it went: no parameter of
-//! a kick-off, no id of a group or a patient, no token and no assertion (P12). What a client may
-//! have written itself has no field here; reasons are the server's own words.
+//! The events that are recorded: who, which job, how many bytes and how it went. They contain no
+//! parameter of a kick-off, no id of a group or a patient, no token and no assertion (P12). Nothing
+//! that a client may have written itself has a field here; reasons are the server's own words.
 
 use std::net::IpAddr;
 
@@ -8,16 +8,16 @@ use crate::chain::ChainHead;
 use crate::job::{ClientId, FailureReason, JobId, MarkReason, Receipt, TenantId};
 use crate::receipts;
 
-/// Who asks, and from where; what is not known stays `None`.
+/// Who asks, and from where, as far as known.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct AuditedCaller {
-    /// The client. Only one that is registered: what an unknown one calls itself may be anything.
+    /// The client, if it is registered. What an unknown one calls itself may be anything.
     pub client: Option<ClientId>,
-    /// The tenant, if there is such a one.
+    /// The tenant, if it exists.
     pub tenant: Option<TenantId>,
     /// The id that the server gave the request (G-6), never the client's own.
     pub request_id: Option<String>,
-    /// Where the connection comes from, or who a trusted proxy says it is.
+    /// The address of the connection, or the one that a trusted proxy gives.
     pub address: Option<IpAddr>,
 }
 
@@ -47,10 +47,10 @@ impl DownloadEnding {
 pub enum AuditedEvent {
     /// The instance has started.
     Started,
-    /// It stops, as it was told to. One that was killed does not say so.
+    /// The instance stops in order. A killed one records nothing.
     Stopped,
-    /// HTTP: a kick-off was accepted. `level` is `system`, `patient` or `group`: which group it is
-    /// may name a population.
+    /// HTTP: a kick-off was accepted. `level` is `system`, `patient` or `group`, without the group's
+    /// id, which may name a population.
     KickOff {
         /// Who asked.
         caller: AuditedCaller,
@@ -102,7 +102,7 @@ pub enum AuditedEvent {
         /// Why.
         reason: FailureReason,
     },
-    /// HTTP: a download begins; [`AuditLog::download`](super::AuditLog::download) records it.
+    /// HTTP: a download begins. [`AuditLog::download`](super::AuditLog::download) records it.
     DownloadBegan {
         /// Who asked.
         caller: AuditedCaller,
@@ -131,7 +131,7 @@ pub enum AuditedEvent {
         /// The job.
         job: JobId,
     },
-    /// A job's files are marked for deletion, durably: its time was over, or somebody asked.
+    /// A job's files are durably marked for deletion, because it expired or somebody asked.
     Marked {
         /// The job.
         job: JobId,
@@ -198,7 +198,7 @@ pub enum AuditedEvent {
     },
     /// An operator's order, or a pruning, that the chain of receipts holds.
     Receipt {
-        /// The entry, which is no erasure.
+        /// The entry, which is not an erasure.
         entry: Box<receipts::ReceiptEntry>,
         /// Where it stands in the chain of receipts.
         head: ChainHead,
@@ -226,12 +226,12 @@ pub enum AuditedEvent {
     },
     /// Files of the log were removed or changed under the running server.
     Missing {
-        /// How many files are not there any more.
+        /// How many files are missing.
         files: usize,
         /// The end of the chain before this event.
         end: ChainHead,
     },
-    /// A file does not hold together: it was changed. The log goes on in another one.
+    /// A file was changed and is broken. The log goes on in another one.
     Broken {
         /// The file.
         file: String,
@@ -252,7 +252,7 @@ pub enum AuditedEvent {
 }
 
 impl AuditedEvent {
-    /// The event of an entry in the chain of receipts, which came to `head` with it.
+    /// Returns the event of an entry in the chain of receipts at `head`.
     pub fn of_receipt(entry: &receipts::ReceiptEntry, head: ChainHead) -> Self {
         match entry {
             receipts::ReceiptEntry::Erasure(receipt) => Self::Erased { receipt: receipt.clone(), head },
@@ -260,7 +260,7 @@ impl AuditedEvent {
         }
     }
 
-    /// The name of the kind, as in the detail `kind` and for `evanesce audit export --kind`.
+    /// Returns the name of the kind, as in the detail `kind` and in `evanesce audit export --kind`.
     pub fn kind(&self) -> &'static str {
         match self {
             Self::Started => "start",

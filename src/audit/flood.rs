@@ -1,6 +1,6 @@
-//! What strangers may write: a request without a valid token is recorded, but whoever sends
-//! thousands of them shall not fill the disk with events. Above `audit.max_refusals` a minute they
-//! are only counted, and one event tells their number.
+//! Limits what strangers can make the log write. Requests without a valid token are recorded, but
+//! thousands of them must not fill the disk: above `audit.max_refusals` a minute they are only counted,
+//! and one event has their number.
 
 use jiff::Timestamp;
 
@@ -9,22 +9,22 @@ use super::AuditedEvent;
 /// Seconds in which refusals are counted.
 const WINDOW: i64 = 60;
 
-/// Counts refusals, and says which are recorded.
+/// Counts refusals and decides which are recorded.
 pub struct RefusalFlood {
-    /// Refusals recorded in one window at the most.
+    /// The most refusals that are recorded in one window.
     limit: u64,
     window: i64,
     refusals: u64,
 }
 
 impl RefusalFlood {
-    /// Nothing was refused yet.
+    /// Creates a counter at zero.
     pub fn new(limit: u64) -> Self {
         Self { limit, window: 0, refusals: 0 }
     }
 
-    /// Whether an event is recorded; before it the number of those that were only counted, when
-    /// their window is over or the server stops.
+    /// Returns whether an event is recorded. Also returns the number of refusals that were only
+    /// counted, when their window is over or the server stops.
     pub fn admit(&mut self, event: &AuditedEvent, now: Timestamp) -> (Option<u64>, bool) {
         let window = now.as_second().div_euclid(WINDOW);
         let is_over = window != self.window || matches!(event, AuditedEvent::Stopped);

@@ -1,7 +1,7 @@
-//! A line of the log: one AuditEvent, and nothing but it. The last details of its entity bind it to
-//! the line before: `chain-count`, `chain-previous` and, at the very end, `chain-hash`, which is the
-//! SHA-256 over the digits of `chain-previous` and the bytes of the line before
-//! `,{"type":"chain-hash"`. A walk takes only lines that end, byte for byte, as they should there.
+//! A line of the log: one AuditEvent. The last details of its entity bind it to the line before:
+//! `chain-count`, `chain-previous` and, at the very end, `chain-hash`, the SHA-256 over the digits of
+//! `chain-previous` and the bytes of the line up to `,{"type":"chain-hash"`. A walk accepts only lines
+//! that end, byte for byte, as they should.
 
 use jiff::Timestamp;
 use serde::Deserialize;
@@ -12,25 +12,25 @@ use super::describe::{KIND, describe};
 use crate::chain::ChainHead;
 use crate::fhir::audit_event::AuditEvent;
 
-/// Bytes of a line at the most; what is longer is none of ours.
+/// The most bytes of a line. A longer one is not ours.
 pub const MAX_BYTES: u64 = 1 << 20;
 
-/// What stands between the hashed part and the hash.
+/// The text between the hashed part and the hash.
 const BEFORE_HASH: &str = r#",{"type":"chain-hash","valueString":""#;
 
-/// What stands behind the hash.
+/// The text after the hash.
 const AFTER_HASH: &str = "\"}]}]}\n";
 
-/// What an AuditEvent without its hash ends with.
+/// The end of an AuditEvent without its hash.
 const OPEN_END: &str = "]}]}";
 
-/// Digits of a hash.
+/// The number of digits of a hash.
 const DIGITS: usize = 64;
 
 const COUNT: &str = "chain-count";
 const PREVIOUS: &str = "chain-previous";
 
-/// The line of an event behind `end`, and the end of the chain with it.
+/// Returns the line of an event after `end`, and the new end of the chain.
 pub fn line(end: ChainHead, event: &AuditedEvent, recorded: Timestamp) -> (String, ChainHead) {
     let mut description = describe(event);
     let count = end.count + 1;
@@ -46,9 +46,9 @@ pub fn line(end: ChainHead, event: &AuditedEvent, recorded: Timestamp) -> (Strin
     (text, head)
 }
 
-/// Checks a line behind `end` and gives the head it comes to, or says what is wrong.
+/// Checks the line after `end`. Returns the new end of the chain, or what is wrong.
 pub fn check(end: ChainHead, line: &str) -> Result<ChainHead, &'static str> {
-    const NO_LINE: &str = "it is no line of an audit log";
+    const NO_LINE: &str = "it is not a line of an audit log";
     let rest = line.strip_suffix(AFTER_HASH).ok_or(NO_LINE)?;
     let (rest, hash) = rest.split_at_checked(rest.len().saturating_sub(DIGITS)).ok_or(NO_LINE)?;
     let body = rest.strip_suffix(BEFORE_HASH).ok_or(NO_LINE)?;
@@ -67,7 +67,7 @@ pub fn check(end: ChainHead, line: &str) -> Result<ChainHead, &'static str> {
     Ok(head)
 }
 
-/// What a line says, as far as anybody here asks. It is not checked.
+/// The facts of a line that the commands and the witness ask for. They are not checked.
 #[derive(Debug, Deserialize)]
 pub struct LineFacts {
     recorded: Timestamp,
@@ -105,44 +105,49 @@ struct DetailElement {
 }
 
 impl LineFacts {
-    /// Of a line; `None` if it is none.
+    /// Parses a line. Returns `None` if it is not an event.
     pub fn read(line: &str) -> Option<Self> {
         serde_json::from_str(line).ok()
     }
 
-    /// When it was recorded.
+    /// Returns when it was recorded.
     pub fn recorded(&self) -> Timestamp {
         self.recorded
     }
 
-    /// The name of its kind.
+    /// Returns the name of its kind.
     pub fn kind(&self) -> &str {
         self.detail(KIND).unwrap_or_default()
     }
 
-    /// A detail, by its name.
+    /// Returns the detail of that name.
     pub fn detail(&self, name: &str) -> Option<&str> {
         let details = self.entity.iter().flat_map(|entity| &entity.detail);
         details.into_iter().find(|detail| detail.name == name).map(|detail| detail.value.as_str())
     }
 
-    /// Whether a client or an operator of this name has to do with it: asked for it, owns the
-    /// job, or is what it is about.
+    /// Returns whether the event concerns a client or an operator of this name, who asked for it, owns
+    /// the job, or is its subject.
     pub fn concerns(&self, name: &str) -> bool {
         let asked = self.agent.iter().filter_map(|agent| agent.who.identifier.as_ref());
         let mut asked = asked.map(|identifier| identifier.value.as_str());
         asked.any(|id| id == name) || ["owner", "client"].iter().any(|key| self.detail(key) == Some(name))
     }
 
-    /// The job that it is about, as `urn:uuid:<id>`.
+    /// Returns the job that it is about, as `urn:uuid:<id>`.
     pub fn job(&self) -> Option<&str> {
         let what = self.entity.iter().find_map(|entity| entity.what.as_ref());
         what.and_then(|what| what.identifier.as_ref()).map(|identifier| identifier.value.as_str())
     }
 
-    /// The end of the chain before it, by its own words.
+    /// Returns the head that two details name: a count and a hash.
+    pub fn head(&self, [count, hash]: [&str; 2]) -> Option<ChainHead> {
+        Some(ChainHead { count: self.detail(count)?.parse().ok()?, hash: self.detail(hash)?.parse().ok()? })
+    }
+
+    /// Returns the end of the chain before the line, as the line states it.
     pub fn behind(&self) -> Option<ChainHead> {
-        let count: u64 = self.detail(COUNT)?.parse().ok()?;
-        Some(ChainHead { count: count.checked_sub(1)?, hash: self.detail(PREVIOUS)?.parse().ok()? })
+        let head = self.head([COUNT, PREVIOUS])?;
+        Some(ChainHead { count: head.count.checked_sub(1)?, ..head })
     }
 }

@@ -1,8 +1,8 @@
-//! The audit log: who did what, as R4 AuditEvents in hash-chained NDJSON files, `audit/` in the
-//! data directory. Recording never fails a request and never waits for the disk: one `write` of a
-//! whole line, so that a kill loses nothing that was recorded; a thread of the log syncs, so that a
-//! power loss loses what `audit.sync_interval` says at most. What could not be written is counted,
-//! and the log says itself that it is missing. The proof of an erasure is its receipt (P9).
+//! The audit log: who did what, as R4 AuditEvents in hash-chained NDJSON files below `audit/` in the
+//! data directory. Recording never fails a request and never waits for the disk. Each line is one
+//! `write`, so a kill loses nothing; a thread syncs, so a power loss loses at most
+//! `audit.sync_interval`. Events that could not be written are counted, and the log itself records that
+//! they are missing. The proof of an erasure is its receipt (P9).
 
 mod describe;
 mod download;
@@ -40,7 +40,7 @@ pub use witness::{LastWitnessed, WitnessedDeletion, deletions, latest};
 /// The name of the folder in the data directory.
 pub const FOLDER: &str = "audit";
 
-/// Why the log cannot be read, or not be used.
+/// Why the log cannot be read or used.
 #[derive(Debug, thiserror::Error)]
 #[error("{operation} {name}: {source}")]
 #[allow(unnameable_types, reason = "only converted into what is public")]
@@ -51,14 +51,14 @@ pub struct AuditError {
 }
 
 impl AuditError {
-    /// Of an operation on the last name of `path`.
+    /// Creates the error of an operation on the last name of `path`.
     fn at(operation: &'static str, path: &Path) -> impl FnOnce(io::Error) -> Self + use<> {
         let name = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
         move |source| Self { operation, name, source }
     }
 }
 
-/// The log of an instance, or none, if `audit.enabled` is false.
+/// The log of an instance, which records nothing if `audit.enabled` is false.
 pub struct AuditLog(Option<OpenLog>);
 
 struct OpenLog {
@@ -67,17 +67,16 @@ struct OpenLog {
 }
 
 impl AuditLog {
-    /// A log that records nothing.
+    /// Creates a log that records nothing.
     pub fn off() -> Self {
         Self(None)
     }
 
-    /// Opens the log of a data directory, which is locked by this process. A line that a crash had
-    /// torn is cut off; a last file that does not hold together is left as it is, and another one
-    /// begun: both are recorded.
+    /// Opens the log of a data directory, which this process must have locked. A torn last line is cut
+    /// off. A broken last file is left as it is, and another one begun. Both are recorded.
     ///
     /// # Errors
-    /// The folder or a file cannot be made or read, or there is no thread.
+    /// Fails if the folder or a file cannot be created or read, or the thread cannot be started.
     pub fn open(data_dir: &Path, settings: &AuditConfig, clock: Clock) -> Result<Self, AuditError> {
         if !settings.enabled {
             return Ok(Self::off());
@@ -93,9 +92,8 @@ impl AuditLog {
         Ok(log)
     }
 
-    /// Records an event. An error is not the caller's: it is counted and logged, [`is_healthy`]
-    /// says so, and the next event that can be written is preceded by one that tells how many are
-    /// missing.
+    /// Records an event. Errors are not the caller's: they are counted and logged, [`is_healthy`] turns
+    /// false, and the next event that can be written is preceded by one with the number of lost events.
     ///
     /// [`is_healthy`]: Self::is_healthy
     pub fn record(&self, event: AuditedEvent) {
@@ -104,14 +102,14 @@ impl AuditLog {
         }
     }
 
-    /// Whether what is recorded is being written and synced. After a failed write that is so again
-    /// when one succeeds; after a failed sync only after the next start.
+    /// Returns whether events are being written and synced. A failed write is healed by the next one
+    /// that succeeds, a failed sync only by the next start.
     pub fn is_healthy(&self) -> bool {
         self.0.as_ref().is_none_or(|open| open.shared.writer().is_healthy())
     }
 
-    /// Looks whether the files stand in their place; another one is begun if not. A log of which
-    /// nothing is known to be wrong is healthy again. Blocks.
+    /// Returns whether the files are in their place, and begins another one if not. A log with nothing
+    /// wrong is healthy again. Blocks.
     pub fn attend(&self) -> bool {
         let Some(open) = &self.0 else { return true };
         open.shared.attend().unwrap_or_else(|error| {
@@ -120,17 +118,17 @@ impl AuditLog {
         })
     }
 
-    /// The end of the chain; `None` if there is no log.
+    /// Returns the end of the chain, or `None` if nothing is recorded.
     #[cfg(test)]
     pub fn head(&self) -> Option<ChainHead> {
         self.0.as_ref().map(|open| open.shared.writer().head())
     }
 
-    /// Removes the files in which all is from before `before`, after an event that says so is
-    /// durable. Gives their number. Blocks.
+    /// Removes the files whose events are all older than `before`, after an event that announces it is
+    /// durable. Returns their number. Blocks.
     ///
     /// # Errors
-    /// A file could not be synced or removed; what is left goes at the next time.
+    /// Fails if a file cannot be synced or removed. The next call removes what is left.
     pub fn prune(&self, before: jiff::Timestamp) -> Result<usize, AuditError> {
         self.0.as_ref().map_or(Ok(0), |open| retention::prune(&open.shared, before))
     }
@@ -140,7 +138,7 @@ impl AuditLog {
         let Some(open) = &self.0 else { return };
         open.shared.close();
         if let Some(syncer) = open.syncer.lock().take() {
-            // A panic of it has been logged, and is no reason for another.
+            // A panic of the thread has been logged. It must not cause another.
             let _ = syncer.join();
         }
     }

@@ -1,4 +1,4 @@
-//! The log as a start finds it: where its chain ends, and whether the last file can be appended to.
+//! Opens the log at a start: finds the end of its chain, and whether the last file can be appended to.
 
 use std::collections::VecDeque;
 use std::fs::{DirBuilder, File, Permissions};
@@ -14,7 +14,8 @@ use crate::chain::{AppendFile, ChainHead, ChainLineReader};
 use crate::config::AuditConfig;
 use crate::telemetry;
 
-/// Opens the log in `dir`. The events say what was found wrong; they are to be recorded first.
+/// Opens the log in `dir`. Also returns events for what was found wrong, which are to be recorded
+/// first.
 pub fn open(dir: &Path, settings: &AuditConfig) -> Result<(LogWriter, Vec<AuditedEvent>), AuditError> {
     make_folder(dir).map_err(AuditError::at("make", dir))?;
     let mut known = VecDeque::new();
@@ -40,7 +41,7 @@ pub fn open(dir: &Path, settings: &AuditConfig) -> Result<(LogWriter, Vec<Audite
         let walked = walk_file(&path, None, |_| Ok::<_, AuditError>(()))?;
         found.extend(what_is_wrong(count, &walked));
         if walked.lines == 0 {
-            // Of a crash before the first line was whole.
+            // Left by a crash before the first line was whole.
             std::fs::remove_file(&path).map_err(AuditError::at("remove", &path))?;
             writer.files.pop_back();
             continue;
@@ -48,7 +49,7 @@ pub fn open(dir: &Path, settings: &AuditConfig) -> Result<(LogWriter, Vec<Audite
         writer.head = walked.head;
         if walked.broken.is_some() {
             telemetry::audit_broken();
-            // No two files may have one name, and the later one has the later name.
+            // Two files must not have the same name, and the later file must have the later one.
             writer.head.count = walked.head.count.max(count + walked.lines);
         } else {
             let opened = AppendFile::open(&path, walked.bytes);
@@ -58,7 +59,7 @@ pub fn open(dir: &Path, settings: &AuditConfig) -> Result<(LogWriter, Vec<Audite
         }
         break;
     }
-    // One that somebody else may have seen first is told of first.
+    // The oldest finding comes first.
     found.reverse();
     Ok((writer, found))
 }
@@ -89,7 +90,7 @@ pub(super) fn make_folder(dir: &Path) -> io::Result<()> {
     File::open(dir.parent().unwrap_or(dir))?.sync_all()
 }
 
-/// What the first line of a file says of it.
+/// Reads what the first line of a file says.
 fn look_at(dir: &Path, count: u64) -> Result<LogFile, AuditError> {
     let path = dir.join(file_name(count));
     let first = ChainLineReader::open(&path, MAX_BYTES).and_then(|mut lines| {

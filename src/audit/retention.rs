@@ -1,6 +1,6 @@
-//! What time ends: the first files, in which all is too old. An event that says so, and how the
-//! chain goes on behind them, is durable before the first of them goes; a crash leaves either a
-//! whole chain, or one that says itself where it begins.
+//! Removes the first files when they are too old. An event that announces it, and how the chain goes on
+//! after them, is durable before the first file is removed. So a crash leaves a whole chain, or one
+//! that records itself where it begins.
 
 use std::fs::File;
 
@@ -14,7 +14,7 @@ use crate::chain::ChainHead;
 use crate::plain_file;
 use crate::telemetry;
 
-/// Removes files that end before `before`, and gives their number.
+/// Removes files that end before `before`, and returns their number.
 pub fn prune(shared: &SharedLog, before: Timestamp) -> Result<usize, AuditError> {
     let (dir, due, current) = {
         let mut writer = shared.writer();
@@ -32,7 +32,7 @@ pub fn prune(shared: &SharedLog, before: Timestamp) -> Result<usize, AuditError>
         .map_err(AuditError::at("sync", &dir))?;
     for count in &due {
         let path = dir.join(file_name(*count));
-        // Before it goes: whoever looks at the files must not miss it.
+        // Before it is removed, so that a check of the files does not miss it.
         let first = shared.writer().files.pop_front_if(|known| known.count == *count);
         if let Err(error) = plain_file::remove(&path) {
             let mut writer = shared.writer();
@@ -45,8 +45,8 @@ pub fn prune(shared: &SharedLog, before: Timestamp) -> Result<usize, AuditError>
     Ok(due.len())
 }
 
-/// The files that are due, the oldest first, and the last event in them. A file ends where the next
-/// one begins; the last one never is due.
+/// Returns the files that are due, the oldest first, and the head after them. A file ends where the
+/// next one begins. The last file is never due.
 fn due(writer: &LogWriter, before: Timestamp) -> Option<(Vec<u64>, ChainHead)> {
     let next = writer.files.iter().skip(1);
     let is_over = |next: &&super::writer::LogFile| next.began.is_some_and(|began| began < before);

@@ -1,5 +1,5 @@
-//! What callers and the thread that syncs share. A caller holds the lock for one write; the thread
-//! never holds it while it syncs.
+//! What callers and the syncing thread share. A caller holds the lock for one write. The thread never
+//! holds it while it syncs.
 
 use std::fs::File;
 use std::io;
@@ -17,7 +17,7 @@ use crate::clock::Clock;
 use crate::config::AuditConfig;
 use crate::telemetry;
 
-/// The log as callers and the thread share it.
+/// The log that callers and the thread share.
 pub struct SharedLog {
     state: Mutex<SyncState>,
     wake: Condvar,
@@ -48,20 +48,20 @@ impl SharedLog {
         Ok((shared, thread))
     }
 
-    /// The writer, under the lock.
+    /// Locks the writer.
     pub fn writer(&self) -> parking_lot::MappedMutexGuard<'_, LogWriter> {
         MutexGuard::map(self.state.lock(), |state| &mut state.writer)
     }
 
-    /// The wall time.
+    /// Returns the wall time.
     pub fn now(&self) -> Timestamp {
         self.clock.now()
     }
 
-    /// See [`AuditLog::record`](super::AuditLog::record).
+    /// Records an event, or counts it if it could not be written.
     pub fn record(&self, event: &AuditedEvent) {
         let mut state = self.state.lock();
-        // Under the lock: events stand in the order of their instants.
+        // Under the lock, so that events are in the order of their instants.
         let now = self.now();
         let (withheld, is_admitted) = state.flood.admit(event, now);
         if let Some(events) = withheld {
@@ -74,7 +74,7 @@ impl SharedLog {
         self.wake.notify_one();
     }
 
-    /// See [`AuditLog::attend`](super::AuditLog::attend).
+    /// Returns whether the files are in their place, and begins another one if not.
     pub fn attend(&self) -> io::Result<bool> {
         let now = self.now();
         let stands = self.writer().attend(now);
@@ -82,7 +82,7 @@ impl SharedLog {
         stands
     }
 
-    /// Lets the thread sync once more and end.
+    /// Makes the thread sync once more and end.
     pub fn close(&self) {
         self.state.lock().closed = true;
         self.wake.notify_one();
@@ -118,7 +118,7 @@ impl SharedLog {
     }
 }
 
-/// Writes an event; an error is counted, and told of once.
+/// Writes an event. Errors are counted, and the first is logged.
 fn write(writer: &mut LogWriter, event: &AuditedEvent, now: Timestamp) {
     match writer.record(event, now) {
         Ok(()) => telemetry::audited(event.kind()),

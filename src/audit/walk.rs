@@ -1,6 +1,5 @@
-//! The files of a log, and the walk over them, which another process may be appending to. A break
-//! is told with its file and line, and the walk goes on with the next file: what stands there
-//! still proves itself.
+//! The files of a log, and the walk over them. Another process may be appending. A break is reported
+//! with its file and line, and the walk goes on with the next file, whose content still proves itself.
 
 use std::fmt;
 use std::io;
@@ -13,7 +12,7 @@ use super::describe::REMOVED;
 use super::line::{LineFacts, MAX_BYTES, check};
 use crate::chain::{ChainHead, ChainLineReader, FileLine, LineEnd};
 
-/// The file whose first line is the `count`-th of the chain.
+/// Returns the name of the file whose first line is the `count`-th of the chain.
 pub(super) fn file_name(count: u64) -> String {
     format!("audit-{count:012}.ndjson")
 }
@@ -23,8 +22,8 @@ fn count_of(name: &str) -> Option<u64> {
     (file_name(count) == name).then_some(count)
 }
 
-/// The counts of the first lines of all files in `dir`, in their order. Other names are left
-/// alone; a folder that is not there is an empty log.
+/// Returns the counts of the first lines of all files in `dir`, in order. Other names are ignored. A
+/// missing folder is an empty log.
 pub(super) fn files(dir: &Path) -> io::Result<Vec<u64>> {
     let entries = match std::fs::read_dir(dir) {
         Err(e) if e.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
@@ -37,16 +36,16 @@ pub(super) fn files(dir: &Path) -> io::Result<Vec<u64>> {
         if entry.file_type()?.is_file() {
             counts.push(count);
         } else {
-            tracing::warn!(file = file_name(count), "it is no file of the audit log, and is left alone");
+            tracing::warn!(file = file_name(count), "it is not a file of the audit log, and is left alone");
         }
     }
     counts.sort_unstable();
     Ok(counts)
 }
 
-/// One event as a walk comes by.
+/// One event of a walk.
 pub struct AuditLine<'a> {
-    /// The line, without its end: an AuditEvent.
+    /// The line without its line break: an AuditEvent.
     pub text: &'a str,
     /// The chain up to here.
     pub head: ChainHead,
@@ -71,10 +70,10 @@ impl fmt::Display for ChainBreak {
     }
 }
 
-/// What a walk over a whole log has seen.
-#[derive(Debug, Clone, PartialEq, Eq)]
+/// What a walk over a log has seen.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct AuditSummary {
-    /// Files.
+    /// The number of files.
     pub files: usize,
     /// The chain before the first line that is there; [`ChainHead::EMPTY`] if nothing was removed.
     pub start: ChainHead,
@@ -88,23 +87,17 @@ pub struct AuditSummary {
     pub breaks: Vec<ChainBreak>,
 }
 
-impl AuditSummary {
-    fn new() -> Self {
-        let (files, start, head, breaks) = (0, ChainHead::EMPTY, ChainHead::EMPTY, Vec::new());
-        Self { files, start, head, first: None, last: None, breaks }
-    }
-}
-
 /// What a walk over one file has seen.
+#[derive(Default)]
 pub(super) struct WalkedFile {
-    /// The chain before the first line, by that line's words; `None` if there is no whole line, or
-    /// it is none.
+    /// The chain before the first line, as that line states it; `None` if there is no whole line, or it
+    /// is not a line of a log.
     pub start: Option<ChainHead>,
     /// The end of the whole part.
     pub head: ChainHead,
     /// The length of the whole part.
     pub bytes: u64,
-    /// Bytes of a last line without its end: an append that is going on, or was torn.
+    /// Bytes of an incomplete last line, which is being appended or was torn.
     pub torn: u64,
     /// Lines in the file, whole or not.
     pub lines: u64,
@@ -112,7 +105,7 @@ pub(super) struct WalkedFile {
     pub broken: Option<(u64, String)>,
 }
 
-/// Walks over one file. `expected` is the end of the chain before it, if anybody knows it.
+/// Walks over one file. `expected` is the end of the chain before it, if known.
 pub(super) fn walk_file<E: From<AuditError>>(
     path: &Path,
     expected: Option<ChainHead>,
@@ -120,8 +113,7 @@ pub(super) fn walk_file<E: From<AuditError>>(
 ) -> Result<WalkedFile, E> {
     let fail = |operation| AuditError::at(operation, path);
     let mut lines = ChainLineReader::open(path, MAX_BYTES).map_err(fail("open"))?;
-    let (start, head, broken) = (None, ChainHead::EMPTY, None);
-    let mut walked = WalkedFile { start, head, bytes: 0, torn: 0, lines: 0, broken };
+    let mut walked = WalkedFile::default();
     while let Some(FileLine { text, end, .. }) = lines.next().map_err(fail("read"))? {
         if end == LineEnd::Torn {
             walked.torn = text.len() as u64;
@@ -139,16 +131,16 @@ pub(super) fn walk_file<E: From<AuditError>>(
     Ok(walked)
 }
 
-/// Goes one line on.
+/// Checks the next line.
 fn follow<'a>(
     walked: &mut WalkedFile,
     expected: Option<ChainHead>,
     text: &'a [u8],
 ) -> Result<AuditLine<'a>, String> {
-    let line = std::str::from_utf8(text).map_err(|_| "it is no text")?;
+    let line = std::str::from_utf8(text).map_err(|_| "it is not UTF-8")?;
     if walked.lines == 1 {
         let behind = LineFacts::read(line).and_then(|facts| facts.behind());
-        let behind = behind.ok_or("it is no line of an audit log")?;
+        let behind = behind.ok_or("it is not a line of an audit log")?;
         walked.head = behind;
         walked.start = Some(behind);
         let missing = |expected: ChainHead| match behind.count.checked_sub(expected.count) {
@@ -169,22 +161,22 @@ fn follow<'a>(
     Ok(AuditLine { text: line.trim_end_matches('\n'), head: walked.head, behind })
 }
 
-/// Walks over the log in `dir` from its beginning, checks every link and shows each event to
-/// `visit`, whose error ends the walk. Breaks are no error: they are in the summary.
+/// Walks over the log in `dir` from its beginning, checks every link and shows each event to `visit`,
+/// whose error ends the walk. Breaks are in the summary and are not errors.
 ///
 /// # Errors
-/// A file could not be read.
+/// Fails if a file cannot be read.
 pub fn walk<E: From<AuditError>>(
     dir: &Path,
     mut visit: impl FnMut(&AuditLine<'_>) -> Result<(), E>,
 ) -> Result<AuditSummary, E> {
     let counts = files(dir).map_err(AuditError::at("list", dir))?;
-    let mut log = WalkedLog { summary: AuditSummary::new(), expected: None, confirmed: false };
+    let mut log = WalkedLog::default();
     let mut last = String::new();
     for (n, count) in counts.iter().enumerate() {
         let path = dir.join(file_name(*count));
         if log.summary.files == 0 && !path.exists() {
-            // Removed since they were listed, for its time was over.
+            // Removed since they were listed, because it was too old.
             continue;
         }
         let walked = walk_file(&path, log.expected, |item| {
@@ -200,12 +192,13 @@ pub fn walk<E: From<AuditError>>(
     Ok(log.summary)
 }
 
-/// What a walk over all files keeps in mind.
+/// The state of a walk over all files.
+#[derive(Default)]
 struct WalkedLog {
     summary: AuditSummary,
     /// The end of the chain, if it is known.
     expected: Option<ChainHead>,
-    /// Whether a removal says that the chain begins where it does.
+    /// Whether a removal event confirms the beginning of the chain.
     confirmed: bool,
 }
 
@@ -218,7 +211,7 @@ impl WalkedLog {
         if is_first || item.text.contains(REMOVED[0]) {
             let Some(facts) = LineFacts::read(item.text) else { return };
             self.summary.first = self.summary.first.or(Some(facts.recorded()));
-            self.confirmed |= removed(&facts) == Some(self.summary.start);
+            self.confirmed |= facts.head(REMOVED) == Some(self.summary.start);
         }
     }
 
@@ -235,12 +228,12 @@ impl WalkedLog {
         }
         if let Some((line, reason)) = walked.broken.or(misnamed).or(torn) {
             self.summary.breaks.push(ChainBreak { file, line, reason });
-            // What comes behind has its own beginning to prove.
+            // The next file must prove its own beginning.
             self.expected = None;
         }
     }
 
-    /// A chain whose first lines are not there must say itself that they were removed.
+    /// A chain whose first lines are missing must itself record that they were removed.
     fn confirm(&mut self, first: Option<u64>) {
         let AuditSummary { start, breaks, .. } = &mut self.summary;
         if let Some(first) = first
@@ -255,10 +248,4 @@ impl WalkedLog {
             breaks.push(ChainBreak { file: file_name(first), line: 1, reason });
         }
     }
-}
-
-/// The last event of the files that this one says are being removed.
-fn removed(facts: &LineFacts) -> Option<ChainHead> {
-    let [count, hash] = REMOVED.map(|name| facts.detail(name));
-    Some(ChainHead { count: count?.parse().ok()?, hash: hash?.parse().ok()? })
 }

@@ -1,7 +1,7 @@
-//! The log as a witness of deletions (P2): how far it has seen the other witnesses, and which jobs
-//! it has seen marked or erased. It is recorded after they are durable, so it is never ahead of
-//! them, unless they were put back to what they were. A line counts if its hash is that of its
-//! content: a break elsewhere takes nothing from it.
+//! The log as a witness of deletions (P2): how far it has followed the other witnesses, and which jobs
+//! it has seen marked or erased. Events are recorded after the other witnesses are durable, so the log
+//! is never ahead of them, unless they were restored from a backup. A line counts if its hash is that
+//! of its content, whatever is broken elsewhere.
 
 use std::collections::HashMap;
 use std::path::Path;
@@ -16,10 +16,10 @@ use super::walk::{file_name, files};
 use crate::chain::{ChainHead, ChainLineReader, FileLine};
 use crate::job::{ClientId, JobId, TenantId};
 
-/// What stands before the kind of an event; no other part of a line can hold these quotes.
+/// The text before the kind of an event. No other part of a line can contain these quotes.
 const BEFORE_KIND: &[u8] = br#"{"type":"kind","valueString":""#;
 
-/// The last that the log has seen of the other witnesses.
+/// The latest that the log has seen of the other witnesses.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct LastWitnessed {
     /// The last mark in the store, and when it was recorded.
@@ -28,7 +28,7 @@ pub struct LastWitnessed {
     pub receipts: Option<ChainHead>,
 }
 
-/// A job that the log has seen marked or erased; whose it was, if the events tell.
+/// A job that the log has seen marked or erased, and its owner, if known.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct WitnessedDeletion {
     /// The tenant.
@@ -37,7 +37,7 @@ pub struct WitnessedDeletion {
     pub owner: Option<ClientId>,
 }
 
-/// Reads the log in `dir` backwards, file by file, until it has found both.
+/// Reads the log in `dir` backwards, file by file, until both are found.
 ///
 /// # Errors
 /// A file could not be read.
@@ -49,7 +49,7 @@ pub fn latest(dir: &Path) -> Result<LastWitnessed, AuditError> {
             if is_mark(facts) {
                 of_file.mark = job(facts).map(|job| (job, facts.recorded())).or(of_file.mark);
             }
-            of_file.receipts = receipts_head(facts).or(of_file.receipts);
+            of_file.receipts = facts.head(RECEIPT).or(of_file.receipts);
         })?;
         latest.mark = latest.mark.or(of_file.mark);
         latest.receipts = latest.receipts.or(of_file.receipts);
@@ -60,8 +60,8 @@ pub fn latest(dir: &Path) -> Result<LastWitnessed, AuditError> {
     Ok(latest)
 }
 
-/// Reads the whole log in `dir` for the jobs that `is_wanted`, which is given the instant of each
-/// mark and erasure. What is not wanted takes no memory.
+/// Reads the whole log in `dir` and returns the deleted jobs that `is_wanted` accepts. It is given the
+/// instant of each mark and erasure. Other jobs take no memory.
 ///
 /// # Errors
 /// A file could not be read.
@@ -92,13 +92,7 @@ fn job(facts: &LineFacts) -> Option<JobId> {
     facts.job()?.strip_prefix("urn:uuid:")?.parse().ok()
 }
 
-fn receipts_head(facts: &LineFacts) -> Option<ChainHead> {
-    let [count, hash] = RECEIPT.map(|name| facts.detail(name));
-    Some(ChainHead { count: count?.parse().ok()?, hash: hash?.parse().ok()? })
-}
-
-/// Shows what the lines of a file say that are of a kind that tells of other witnesses, and prove
-/// themselves.
+/// Shows `show` the lines of a file that are about other witnesses and whose hash is right.
 fn visit(path: &Path, mut show: impl FnMut(&LineFacts)) -> Result<(), AuditError> {
     let mut lines = ChainLineReader::open(path, MAX_BYTES).map_err(AuditError::at("open", path))?;
     let finder = memmem::Finder::new(BEFORE_KIND);

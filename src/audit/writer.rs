@@ -1,4 +1,4 @@
-//! The end of the log: the file that is appended to, and when another one is begun.
+//! The end of the log: the file that is appended to, and the rules for beginning another.
 
 use std::collections::VecDeque;
 use std::fs::File;
@@ -17,11 +17,11 @@ use crate::telemetry;
 /// Seconds of a day, in UTC.
 const DAY: i64 = 86_400;
 
-/// A file of the log, the one that is appended to among them.
+/// A file of the log.
 pub struct LogFile {
     /// The count of its first line.
     pub count: u64,
-    /// The chain before it; `None` if its first line does not tell.
+    /// The chain before it; `None` if its first line does not state it.
     pub behind: Option<ChainHead>,
     /// The instant of its first event.
     pub began: Option<Timestamp>,
@@ -30,11 +30,11 @@ pub struct LogFile {
 /// The file that is appended to.
 pub struct OpenLogFile {
     pub file: AppendFile,
-    /// The day of its first event, counted from 1970; of an empty file, none.
+    /// The day of its first event, counted from 1970; `None` if the file is empty.
     pub day: Option<i64>,
 }
 
-/// The end of the log. It is used under one lock.
+/// The end of the log, used under one lock.
 pub struct LogWriter {
     pub dir: PathBuf,
     pub max_file_bytes: u64,
@@ -43,20 +43,20 @@ pub struct LogWriter {
     pub current: Option<OpenLogFile>,
     /// All files, the oldest first.
     pub files: VecDeque<LogFile>,
-    /// Files with lines that are not synced.
+    /// Files with unsynced lines.
     pub unsynced: Vec<Arc<File>>,
-    /// Whether the name of a new file is not synced.
+    /// Whether the name of a new file is unsynced.
     pub folder_unsynced: bool,
-    /// Events that could not be written since the last one that could.
+    /// Events lost since the last one that could be written.
     pub lost: u64,
-    /// Whether a sync failed: what is on disk is not known.
+    /// Whether a sync failed, so that it is unknown what is on disk.
     pub sync_failed: bool,
-    /// Whether files of the log were found removed or changed since the last look that found none.
+    /// Whether the last check found files of the log removed or changed.
     pub is_disturbed: bool,
 }
 
 impl LogWriter {
-    /// Whether what is recorded is being written and synced.
+    /// Returns whether events are being written and synced.
     pub fn is_healthy(&self) -> bool {
         self.lost == 0 && !self.sync_failed && !self.is_disturbed
     }
@@ -67,8 +67,7 @@ impl LogWriter {
         self.head
     }
 
-    /// Writes the line of an event, after those that must come first: that events are missing, and
-    /// how a new file goes on.
+    /// Writes the line of an event. Lines about lost events and about a new file come first.
     pub fn record(&mut self, event: &AuditedEvent, now: Timestamp) -> io::Result<()> {
         self.make_current(now)?;
         if self.lost > 0 {
@@ -78,8 +77,8 @@ impl LogWriter {
         self.write(event, now)
     }
 
-    /// Whether all files stand in their place, as long as this process left them. If not, what is
-    /// left is taken note of, and another file begun, with an event that says so.
+    /// Returns whether all files are where and as long as this process left them. If not, notes what is
+    /// left and begins another file with an event about it.
     pub fn attend(&mut self, now: Timestamp) -> io::Result<bool> {
         let there = files(&self.dir)?;
         let missing = self.files.iter().filter(|known| !there.contains(&known.count)).count();
@@ -97,7 +96,7 @@ impl LogWriter {
             );
         }
         self.is_disturbed = true;
-        // Where there is no place for it nothing is changed: its folder may come back.
+        // If there is no place for it, nothing changes: its folder may come back.
         super::open::make_folder(&self.dir)?;
         self.files.retain(|known| there.contains(&known.count));
         self.current = None;
@@ -111,7 +110,7 @@ impl LogWriter {
         last.is_some_and(|path| current.file.stands_at(&path))
     }
 
-    /// Sees to it that there is a file to be appended to, which is not full and is of today.
+    /// Begins a file unless there is one of today that is not full.
     fn make_current(&mut self, now: Timestamp) -> io::Result<()> {
         let is_over = |current: &OpenLogFile| {
             current.file.bytes() >= self.max_file_bytes || current.day.is_some_and(|day| day != day_of(now))
@@ -130,7 +129,7 @@ impl LogWriter {
         Ok(())
     }
 
-    /// Begins a file. If something else has its name, it has a later one.
+    /// Begins a file. If its name is taken, it gets a later one.
     fn begin(&mut self) -> io::Result<()> {
         let mut count = self.head.count + 1;
         let file = loop {
@@ -146,10 +145,10 @@ impl LogWriter {
         Ok(())
     }
 
-    /// One write of a whole line. What an error left of it is cut off before the next.
+    /// Writes a whole line at once. What an error leaves of it is cut off before the next.
     fn write(&mut self, event: &AuditedEvent, now: Timestamp) -> io::Result<()> {
         let (text, head) = line(self.head, event, now);
-        let closed = || io::Error::other("there is no file to be appended to");
+        let closed = || io::Error::other("no file is open");
         let current = self.current.as_mut().ok_or_else(closed)?;
         current.file.append(text.as_bytes())?;
         self.head = head;
@@ -167,7 +166,7 @@ impl LogWriter {
     }
 }
 
-/// The day of an instant, in UTC, counted from 1970.
+/// Returns the day of an instant in UTC, counted from 1970.
 pub fn day_of(instant: Timestamp) -> i64 {
     instant.as_second().div_euclid(DAY)
 }

@@ -1,6 +1,6 @@
-//! The file at the end of a chain. Only whole entries count: what a failed write left of one is cut
-//! off before the next, and so is what a crash has torn. The file is followed by its name, for
-//! whoever removes, replaces or truncates it would have entries go where nobody finds them.
+//! The file that a chain is appended to. Only whole entries count: what a failed write or a crash left
+//! of one is cut off before the next. Its name is watched, because entries that go to a removed,
+//! replaced or truncated file are found by nobody.
 
 use std::fs::{File, Metadata, OpenOptions};
 use std::io::{self, Read, Write};
@@ -15,24 +15,24 @@ pub struct AppendFile {
     file: Arc<File>,
     /// The length of what is whole.
     bytes: u64,
-    /// Whether a part of an entry may stand behind it.
+    /// Whether a part of an entry may follow them.
     is_torn: bool,
 }
 
 impl AppendFile {
-    /// Makes a new file, for its owner only (0600).
+    /// Creates a file for its owner only (0600).
     ///
     /// # Errors
-    /// Fails if there is one of that name.
+    /// Fails if the name exists.
     pub fn create(path: &Path) -> io::Result<Self> {
         Ok(Self::of(options().create_new(true).open(path)?, 0))
     }
 
-    /// Opens a file whose first `bytes` are whole, and makes it if there is none and there is nothing
-    /// in it. What stands behind them is torn: it is cut off. Returns how many bytes that were.
+    /// Opens a file whose first `bytes` are whole entries, and creates it if `bytes` is 0. What follows
+    /// them is torn and is cut off. Returns how many bytes were cut off.
     ///
     /// # Errors
-    /// Fails if the file is shorter, is no regular file or cannot be opened.
+    /// Fails if the file is shorter, is not a regular file or cannot be opened.
     pub fn open(path: &Path, bytes: u64) -> io::Result<(Self, u64)> {
         let file = open_with(options().create(bytes == 0), path, LinkPolicy::Refuse)?;
         let torn = file.metadata()?.len().checked_sub(bytes).ok_or(io::ErrorKind::UnexpectedEof)?;
@@ -46,21 +46,22 @@ impl AppendFile {
         Self { file: Arc::new(file), bytes, is_torn: false }
     }
 
-    /// Puts another open file in the place of this one, such as one that cannot be written.
+    /// Puts another open file in place of this one, such as one that cannot be written.
     #[cfg(test)]
     pub fn swap(&mut self, file: Arc<File>) -> Arc<File> {
         std::mem::replace(&mut self.file, file)
     }
 
-    /// Appends with one write. It is not durable before a [sync](Self::sync).
+    /// Appends with one write. The content is durable after a [sync](Self::sync).
     ///
     /// # Errors
-    /// What was written of it is cut off, at the latest before the next.
+    /// Fails if the file cannot be written. What was written is cut off, at the latest before the next
+    /// append.
     pub fn append(&mut self, content: &[u8]) -> io::Result<()> {
         self.write(|mut file| file.write_all(content).map(|()| content.len() as u64)).map(drop)
     }
 
-    /// Appends what `from` has, and returns how many bytes that were.
+    /// Appends all that `from` yields, and returns the number of bytes.
     ///
     /// # Errors
     /// As [`append`](Self::append).
@@ -87,15 +88,15 @@ impl AppendFile {
         Ok(())
     }
 
-    /// Makes what was appended durable. Blocks. After an error it is not known what is.
+    /// Makes appended content durable. Blocks. After an error it is unknown what is durable.
     ///
     /// # Errors
-    /// Those of the disk.
+    /// Fails with the error of the disk.
     pub fn sync(&self) -> io::Result<()> {
         self.file.sync_data()
     }
 
-    /// The open file; syncing and reading at a place are not in the way of appends.
+    /// Returns the open file, which can be synced and read at an offset during appends.
     pub fn handle(&self) -> &Arc<File> {
         &self.file
     }
@@ -105,13 +106,13 @@ impl AppendFile {
         self.bytes
     }
 
-    /// Whether the file stands under this name, as long as it was left.
+    /// Returns whether the file still has this name and the length that it was left with.
     pub fn stands_at(&self, path: &Path) -> bool {
         let as_long = |length: u64| if self.is_torn { length >= self.bytes } else { length == self.bytes };
         std::fs::symlink_metadata(path).is_ok_and(|there| self.is(&there) && as_long(there.len()))
     }
 
-    /// Whether this is the file.
+    /// Returns whether this is the metadata of the same file.
     pub fn is(&self, other: &Metadata) -> bool {
         self.file.metadata().is_ok_and(|open| (open.dev(), open.ino()) == (other.dev(), other.ino()))
     }

@@ -1,5 +1,5 @@
-//! The lines of a file, as a walk over a chain comes by them: whole ones, and a last one that is an
-//! append that is going on, or was torn. Another process may be appending.
+//! The lines of a chain's file. The last one may be incomplete, because it is being appended or was
+//! torn. Another process may be appending.
 
 use std::fs::File;
 use std::io::{self, BufReader};
@@ -14,30 +14,30 @@ const BUFFER: usize = 1 << 17;
 /// How a line ends.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum LineEnd {
-    /// With its end: `\n`.
+    /// With `\n`.
     Whole,
-    /// With the file: it is torn.
+    /// With the file: the line is torn.
     Torn,
-    /// Beyond the bound, and only its beginning was kept: it is none of ours.
+    /// Beyond the bound, with only its beginning kept: it is not ours.
     TooLong,
 }
 
 /// A line of a file.
 pub struct FileLine<'a> {
-    /// What stands in it, its end included.
+    /// Its content, line break included.
     pub text: &'a [u8],
     /// How it ends.
     pub end: LineEnd,
-    /// Where it stands. Behind a line that is too long places are wrong.
+    /// Its place in the file. After a line that is too long, places are wrong.
     pub place: Range<u64>,
 }
 
-/// Reads a file line by line, of which none is kept beyond a bound (P13).
+/// Reads a file line by line, up to a bound each (P13).
 pub struct ChainLineReader {
     input: BufReader<File>,
     max: u64,
     text: Vec<u8>,
-    /// Bytes of the whole lines so far.
+    /// Bytes of the lines so far.
     bytes: u64,
 }
 
@@ -45,13 +45,13 @@ impl ChainLineReader {
     /// Opens a file whose lines have at most `max` bytes.
     ///
     /// # Errors
-    /// Fails if it is no regular file, or cannot be opened.
+    /// Fails if it is not a regular file, or cannot be opened.
     pub fn open(path: &Path, max: u64) -> io::Result<Self> {
         let input = BufReader::with_capacity(BUFFER, plain_file::open(path, LinkPolicy::Refuse)?);
         Ok(Self { input, max, text: Vec::new(), bytes: 0 })
     }
 
-    /// Returns the next line; `None` behind the last one.
+    /// Returns the next line, or `None` after the last one.
     ///
     /// # Errors
     /// Fails if the file cannot be read.

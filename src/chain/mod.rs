@@ -1,6 +1,6 @@
-//! What a chain is made of: entries that are appended to a file, each bound to the one before it by
-//! SHA-256. The receipts and the audit log are such chains, and the memory of assertions is a file of
-//! the same kind without the hashes. How their entries look, and what may be pruned, is theirs to say.
+//! What a hash chain is made of: entries that are appended to a file, each bound to the one before by
+//! SHA-256. The receipts and the audit log are such chains, and decide themselves how an entry looks
+//! and what may be pruned. The memory of assertions is a file of the same kind without hashes.
 
 mod append;
 mod lines;
@@ -15,24 +15,24 @@ pub use append::AppendFile;
 pub use lines::{ChainLineReader, FileLine, LineEnd};
 
 /// A SHA-256 hash, written as 64 hexadecimal digits in lower case.
-#[derive(Clone, Copy, PartialEq, Eq)]
+#[derive(Clone, Copy, Default, PartialEq, Eq)]
 pub struct ChainHash([u8; 32]);
 
-/// A text that is no [`ChainHash`].
+/// A text that is not a [`ChainHash`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[error("not a SHA-256 hash, which has 64 hexadecimal digits in lower case")]
 pub struct InvalidHash;
 
 impl ChainHash {
-    /// The `previous` of the first line that there ever was: zeros.
+    /// The `previous` of the very first line: zeros.
     pub const GENESIS: Self = Self([0; 32]);
 
-    /// The hash of a line: over `previous` as it is written, and the bytes of `entry`.
+    /// Hashes a line: `previous` as it is written, then the bytes of `entry`.
     pub(crate) fn of(previous: Self, entry: &str) -> Self {
         Self(Sha256::new().chain_update(previous.to_string()).chain_update(entry).finalize().into())
     }
 
-    /// The 32 bytes.
+    /// Returns the 32 bytes.
     pub fn as_bytes(&self) -> &[u8; 32] {
         &self.0
     }
@@ -73,9 +73,9 @@ impl<'de> Deserialize<'de> for ChainHash {
     }
 }
 
-/// A place in the chain: so many entries since the first one that there ever was, and the hash
-/// of the last of them. Whoever has kept a head can tell whether a chain goes through it.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+/// A place in a chain: the number of entries up to it, and the hash of the last of them. Whoever kept a
+/// head can tell whether a chain goes through it.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ChainHead {
     /// Entries up to here, pruned ones included.
     pub count: u64,
@@ -85,10 +85,10 @@ pub struct ChainHead {
 }
 
 impl ChainHead {
-    /// Of a chain without entries.
+    /// The head of a chain without entries.
     pub const EMPTY: Self = Self { count: 0, hash: ChainHash::GENESIS };
 
-    /// The head behind one more entry, whose bytes are these.
+    /// Returns the head after one more entry, whose bytes are `entry`.
     pub(crate) fn behind(self, entry: &str) -> Self {
         Self { count: self.count + 1, hash: ChainHash::of(self.hash, entry) }
     }

@@ -1,4 +1,4 @@
-//! Entries as R4 AuditEvents, for an audit repository: ISO 21089's lifecycle events `destroy`,
+//! Receipt entries as R4 AuditEvents, for an audit repository: ISO 21089's lifecycle events `destroy`,
 //! `hold` and `unhold`, and DICOM's for what happens to the server itself.
 
 use jiff::Timestamp;
@@ -8,25 +8,26 @@ use super::{ChainHead, ReceiptEntry};
 use crate::fhir::audit_event::{AuditEvent, EventAction, EventDescription, EventOutcome, Requestor, codes};
 use crate::job::Receipt;
 
-/// The AuditEvent of an entry at `head`. Its id is made of the entry's hash: the same entry
-/// is the same resource in every export.
+/// Returns the AuditEvent of an entry at `head`. Its id is derived from the entry's hash, so that an
+/// entry is the same resource in every export.
 pub fn audit_event(entry: &ReceiptEntry, head: &ChainHead) -> AuditEvent {
-    let mut description = EventDescription { job: entry.job(), ..describe(entry) };
+    let mut description = describe(entry);
     let chain = [("chain-count", head.count.to_string()), ("chain-hash", head.hash.to_string())];
     description.details.extend(chain);
     AuditEvent::new(id(head), entry.at(), description)
 }
 
-/// The id of an entry's AuditEvent: a UUID (version 8) of the first bytes of its hash.
+/// Returns the id of an entry's AuditEvent: a UUID (version 8) of the first bytes of its hash.
 fn id(head: &ChainHead) -> String {
     let mut bytes = [0; 16];
     bytes.copy_from_slice(&head.hash.as_bytes()[..16]);
     Builder::from_custom_bytes(bytes).into_uuid().to_string()
 }
 
-fn describe(entry: &ReceiptEntry) -> EventDescription {
+/// Describes an entry in FHIR's words.
+pub fn describe(entry: &ReceiptEntry) -> EventDescription {
     let activity = EventDescription::new(codes::ACTIVITY, EventAction::Execute);
-    match entry {
+    let description = match entry {
         ReceiptEntry::Erasure(receipt) => EventDescription {
             began: Some(receipt.marked_at),
             by: receipt.by.as_ref().map(Requestor::named).unwrap_or_default(),
@@ -68,7 +69,8 @@ fn describe(entry: &ReceiptEntry) -> EventDescription {
             ],
             ..EventDescription::new(codes::ALERT, EventAction::Execute)
         },
-    }
+    };
+    EventDescription { job: entry.job(), ..description }
 }
 
 fn erasure_details(receipt: &Receipt) -> Vec<(&'static str, String)> {

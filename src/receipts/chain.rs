@@ -18,7 +18,7 @@ use super::{ChainHash, ChainHead, ReceiptEntry, ReceiptsError, fail};
 use crate::chain::{ChainLineReader, FileLine, LineEnd};
 use crate::job::{JobId, Receipt};
 
-/// Bytes of a line at the most; what is longer is none of ours.
+/// The most bytes of a line. A longer one is not ours.
 const MAX_BYTES: u64 = 4 << 20;
 
 #[derive(Serialize, Deserialize)]
@@ -40,42 +40,42 @@ fn text(line: &impl Serialize) -> Vec<u8> {
     text
 }
 
-/// The line of `entry` behind `end`, and the end of the chain with it.
+/// Returns the line of `entry` after `end`, and the new end of the chain.
 pub(super) fn line(end: ChainHead, entry: &ReceiptEntry) -> (Vec<u8>, ChainHead) {
     let entry = to_raw_value(entry).expect("an entry always serializes");
     let head = end.behind(entry.get());
     (text(&ChainLine { entry: &entry, previous: end.hash, hash: head.hash }), head)
 }
 
-/// The first line of a chain that is pruned up to `cut`.
+/// Returns the first line of a chain that is pruned up to `cut`.
 pub(super) fn checkpoint_line(cut: ChainHead) -> Vec<u8> {
     text(&Checkpoint { checkpoint: cut })
 }
 
-/// One entry as a walk comes by.
+/// One entry of a walk.
 pub struct ReceiptLine<'a> {
-    /// What it says.
+    /// The entry.
     pub entry: ReceiptEntry,
-    /// The same as it stands in the file.
+    /// Its text in the file.
     pub text: &'a str,
     /// The chain up to here.
     pub head: ChainHead,
-    /// Where its line begins, and where it ends.
+    /// The place of its line in the file.
     pub(super) bytes: std::ops::Range<u64>,
 }
 
-/// What a walk over a whole chain has seen.
-#[derive(Debug, Clone, PartialEq, Eq)]
+/// What a walk over a chain has seen.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct ReceiptSummary {
     /// The end of the chain.
     pub head: ChainHead,
-    /// What was pruned, if something was.
+    /// The end of the pruned part, if there is one.
     pub checkpoint: Option<ChainHead>,
-    /// Erasures that the file holds.
+    /// Erasures in the file.
     pub erasures: u64,
-    /// Times that the end of the chain was found missing at a start.
+    /// How often the end of the chain was found missing.
     pub gaps: u64,
-    /// The instant of the first entry that the file holds.
+    /// The instant of the first entry in the file.
     pub first: Option<Timestamp>,
     /// The instant of the last one.
     pub last: Option<Timestamp>,
@@ -86,21 +86,6 @@ pub struct ReceiptSummary {
 }
 
 impl ReceiptSummary {
-    fn new() -> Self {
-        let (erasures, gaps, bytes) = (0, 0, 0);
-        let (first, last, checkpoint) = (None, None, None);
-        Self {
-            head: ChainHead::EMPTY,
-            checkpoint,
-            erasures,
-            gaps,
-            first,
-            last,
-            checkpoint_confirmed: false,
-            bytes,
-        }
-    }
-
     fn note(&mut self, entry: &ReceiptEntry) {
         self.first = self.first.or(Some(entry.at()));
         self.last = Some(entry.at());
@@ -112,8 +97,8 @@ impl ReceiptSummary {
         }
     }
 
-    /// Refuses a checkpoint that no prune entry behind it has announced: the entry was
-    /// durable before anything was cut off, so the end of the chain is missing.
+    /// Fails if no prune entry after the checkpoint announces it. Such an entry is durable before
+    /// anything is cut off, so without it the end of the chain is missing.
     ///
     /// # Errors
     /// [`ReceiptsError::Broken`] for the checkpoint's line.
@@ -126,21 +111,50 @@ impl ReceiptSummary {
     }
 }
 
-/// Walks over the chain at `path` from its beginning, checks every link and shows each entry
-/// to `visit`, whose error ends the walk. A file that is not there is an empty chain. A last
-/// line without its end is an append that is going on, or was torn and nobody was told of:
-/// it is not part of the chain.
+/// Walks over the chain at `path` from its beginning, checks every link and shows each entry to
+/// `visit`, whose error ends the walk. A missing file is an empty chain. A last line without a line
+/// break is being appended, or was torn before anybody was told of it: it is not part of the chain.
 ///
 /// # Errors
 /// [`ReceiptsError::Broken`] for the first line that does not follow.
 pub fn walk<E: From<ReceiptsError>>(
     path: &Path,
-    mut visit: impl FnMut(&ReceiptLine<'_>) -> Result<(), E>,
+    visit: impl FnMut(&ReceiptLine<'_>) -> Result<(), E>,
 ) -> Result<ReceiptSummary, E> {
-    let mut summary = ReceiptSummary::new();
+    let mut summary = ReceiptSummary::default();
+    walk_into(&mut summary, path, visit)?;
+    Ok(summary)
+}
+
+/// Walks over the entries before the first line that does not follow. Returns what the walk has
+/// seen up to there; of a chain without such entries, nothing.
+///
+/// # Errors
+/// Fails if the file cannot be read.
+pub(super) fn walk_whole(
+    path: &Path,
+    mut visit: impl FnMut(&ReceiptLine<'_>),
+) -> Result<ReceiptSummary, ReceiptsError> {
+    let mut summary = ReceiptSummary::default();
+    let walked = walk_into(&mut summary, path, |item| {
+        visit(item);
+        Ok::<_, ReceiptsError>(())
+    });
+    match walked {
+        Err(ReceiptsError::Broken { .. }) if summary.first.is_none() => Ok(ReceiptSummary::default()),
+        Ok(()) | Err(ReceiptsError::Broken { .. }) => Ok(summary),
+        Err(error) => Err(error),
+    }
+}
+
+fn walk_into<E: From<ReceiptsError>>(
+    summary: &mut ReceiptSummary,
+    path: &Path,
+    mut visit: impl FnMut(&ReceiptLine<'_>) -> Result<(), E>,
+) -> Result<(), E> {
     let mut lines = match ChainLineReader::open(path, MAX_BYTES) {
         Ok(lines) => lines,
-        Err(e) if e.kind() == io::ErrorKind::NotFound => return Ok(summary),
+        Err(e) if e.kind() == io::ErrorKind::NotFound => return Ok(()),
         Err(e) => return Err(fail("open")(e).into()),
     };
     let mut line = 0;
@@ -152,19 +166,18 @@ pub fn walk<E: From<ReceiptsError>>(
             LineEnd::TooLong => return Err(broken(format!("it is longer than {MAX_BYTES} bytes")).into()),
             LineEnd::Torn => break,
         }
-        summary.bytes = place.end;
         if line == 1
             && let Some(cut) = parse_checkpoint(text)
         {
-            (summary.head, summary.checkpoint) = (cut, Some(cut));
+            (summary.head, summary.checkpoint, summary.bytes) = (cut, Some(cut), place.end);
             continue;
         }
         let (entry, raw, head) = parse(text, summary.head).map_err(broken)?;
-        summary.head = head;
+        (summary.head, summary.bytes) = (head, place.end);
         summary.note(&entry);
         visit(&ReceiptLine { entry, text: raw, head, bytes: place })?;
     }
-    Ok(summary)
+    Ok(())
 }
 
 fn parse_checkpoint(text: &[u8]) -> Option<ChainHead> {
@@ -172,10 +185,10 @@ fn parse_checkpoint(text: &[u8]) -> Option<ChainHead> {
     (checkpoint_line(checkpoint) == text).then_some(checkpoint)
 }
 
-/// The entry of a line behind `end`, and the end of the chain with it.
+/// Parses the line after `end`. Returns its entry and the new end of the chain.
 fn parse(line: &[u8], end: ChainHead) -> Result<(ReceiptEntry, &str, ChainHead), String> {
     let parsed: ChainLine<'_> =
-        serde_json::from_slice(line).map_err(|e| format!("it is no line of a chain: {e}"))?;
+        serde_json::from_slice(line).map_err(|e| format!("it is not a line of a chain: {e}"))?;
     if parsed.previous != end.hash {
         return Err("it does not follow from the line before".into());
     }
@@ -193,14 +206,14 @@ fn parse(line: &[u8], end: ChainHead) -> Result<(ReceiptEntry, &str, ChainHead),
 /// Checks the whole chain at `path`, which another process may be appending to.
 ///
 /// # Errors
-/// As [`walk`]; and a checkpoint must be announced by a prune entry behind it.
+/// As [`walk`] and [`ReceiptSummary::confirm`].
 pub fn verify(path: &Path) -> Result<ReceiptSummary, ReceiptsError> {
     let summary = walk(path, |_| Ok::<_, ReceiptsError>(()))?;
     summary.confirm()?;
     Ok(summary)
 }
 
-/// The receipt of a job in the chain at `path`, which another process may be appending to.
+/// Returns a job's receipt from the chain at `path`, which another process may be appending to.
 ///
 /// # Errors
 /// As [`walk`].
@@ -217,13 +230,13 @@ pub fn read(path: &Path, job: JobId) -> Result<Option<Receipt>, ReceiptsError> {
     Ok(found)
 }
 
-/// The hash of a line that was checked before.
+/// Returns the hash of a line that was checked before.
 pub(super) fn hash_of(line: &[u8]) -> io::Result<ChainHash> {
     Ok(serde_json::from_slice::<ChainLine<'_>>(line)?.hash)
 }
 
-/// The entry of the line that begins at `offset`; it was checked before. The file's own
-/// position, which is that of the appends, does not move.
+/// Reads the entry of the line at `offset`, which was checked before. The file's own position does not
+/// move.
 pub(super) fn read_line_at(file: &File, offset: u64) -> io::Result<ReceiptEntry> {
     let mut text = Vec::new();
     BufReader::new(OffsetReader { file, offset }).read_until(b'\n', &mut text)?;
@@ -231,7 +244,7 @@ pub(super) fn read_line_at(file: &File, offset: u64) -> io::Result<ReceiptEntry>
     Ok(serde_json::from_str(line.entry.get())?)
 }
 
-/// Reads from a place on, without moving the file's own.
+/// Reads from an offset on, without moving the file's own position.
 pub(super) struct OffsetReader<'a> {
     pub file: &'a File,
     pub offset: u64,

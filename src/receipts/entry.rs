@@ -1,5 +1,5 @@
-//! What the chain's lines say. Only ids, instants, counts and reasons: nothing that could name
-//! a patient (P12), as long as operators do not write it into the reasons they give.
+//! The entries of the chain. They hold only ids, instants, counts and reasons, so nothing that could
+//! name a patient (P12), unless operators write it into the reasons they give.
 
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 use crate::chain::ChainHead;
 use crate::job::{JobId, Receipt};
 
-/// What happened, as one line of the chain says it.
+/// What one line of the chain records.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(tag = "kind", rename_all = "lowercase")]
 pub enum ReceiptEntry {
@@ -33,7 +33,7 @@ pub enum ReceiptEntry {
         /// The operator's user name.
         by: String,
     },
-    /// The first entries, whose time was over, were cut off after this one was durable.
+    /// The first entries, which were too old, were cut off after this one was durable.
     Prune {
         /// When.
         at: Timestamp,
@@ -41,14 +41,13 @@ pub enum ReceiptEntry {
         #[serde(flatten)]
         cut: ChainHead,
     },
-    /// The store had seen more of the chain than there was at a start: its end had been cut
-    /// off or replaced.
+    /// The store had seen more of the chain than was found: its end had been cut off or replaced.
     Gap {
         /// When it was found.
         at: Timestamp,
         /// What the store remembers.
         expected: ChainHead,
-        /// What stood there, or the end of a chain that was shorter.
+        /// What was found there, or the end of a shorter chain.
         found: ChainHead,
     },
 }
@@ -103,7 +102,7 @@ pub struct ReaperPause {
 }
 
 impl ReceiptEntry {
-    /// When it happened; for an erasure, when the files were gone.
+    /// Returns when it happened: for an erasure, when the files were gone.
     pub fn at(&self) -> Timestamp {
         match self {
             Self::Erasure(receipt) => receipt.gone_at,
@@ -115,7 +114,7 @@ impl ReceiptEntry {
         }
     }
 
-    /// The job that it is about, if it is about one.
+    /// Returns the job that the entry is about, if any.
     pub fn job(&self) -> Option<JobId> {
         match self {
             Self::Erasure(receipt) => Some(receipt.job),
@@ -125,7 +124,7 @@ impl ReceiptEntry {
         }
     }
 
-    /// The name of the kind, as in the file.
+    /// Returns the name of the kind, as in the file.
     pub fn kind(&self) -> &'static str {
         match self {
             Self::Erasure(_) => "erasure",

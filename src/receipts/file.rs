@@ -1,6 +1,6 @@
-//! The chain of receipts as one append-only file, with what the entries come to in memory. Whoever
-//! asks what is durable waits for no fsync. How the file is followed while it is open stands in
-//! `mend`, how its beginning goes in `prune`.
+//! The chain of receipts as one append-only file, with an index of its entries in memory. Readers of
+//! what is durable wait for no fsync. `mend` watches and repairs the open file, `prune` cuts off its
+//! beginning.
 
 use std::fs::File;
 use std::io::{self, BufRead, BufReader};
@@ -13,8 +13,8 @@ use parking_lot::{Mutex, RwLock};
 
 use super::known::ReceiptIndex;
 use super::{
-    ChainHead, FILE_NAME, JobHold, ReaperPause, ReceiptChain, ReceiptEntry, ReceiptsError, chain, fail,
-    prune, walk,
+    ChainHead, FILE_NAME, JobHold, NEW_NAME, ReaperPause, ReceiptChain, ReceiptEntry, ReceiptsError, chain,
+    fail, prune, walk,
 };
 use crate::chain::AppendFile;
 use crate::hooks::{HookFault, HookStep, Hooks};
@@ -26,9 +26,9 @@ pub struct ReceiptFile {
     pub(super) data_dir: PathBuf,
     /// The end of the chain. Locked before `durable`, where both are.
     pub(super) end: Mutex<ChainEnd>,
-    /// What is on stable storage; nobody who asks waits for an fsync.
+    /// What is on stable storage. Readers wait for no fsync.
     pub(super) durable: RwLock<DurableChain>,
-    /// See [`ReceiptFile::pruned_until`].
+    /// Until when receipts may have been pruned.
     pruned_until: Option<Timestamp>,
     hooks: Hooks,
 }
@@ -36,20 +36,20 @@ pub struct ReceiptFile {
 pub(super) struct ChainEnd {
     pub(super) file: AppendFile,
     pub(super) head: ChainHead,
-    /// Set by an error after which the file's content is not known: nothing is appended any more.
+    /// Set by an error after which the file's content is unknown. Nothing more is appended.
     pub(super) failed: bool,
 }
 
 pub(super) struct DurableChain {
-    /// The file that the offsets are of.
+    /// The file that the index's offsets refer to.
     pub(super) file: Arc<File>,
     pub(super) checkpoint: Option<ChainHead>,
     pub(super) known: ReceiptIndex,
 }
 
 impl ReceiptFile {
-    /// Opens the receipts of a data directory, verifies the chain and cuts off a torn last
-    /// line. A broken chain is an error: nothing is appended to it.
+    /// Opens the receipts of a data directory, verifies the chain and cuts off a torn last line. Fails
+    /// if the chain is broken.
     pub fn open(data_dir: &Path) -> Result<Self, ReceiptsError> {
         prune::remove_new(data_dir).map_err(fail("remove what a pruning left of"))?;
         let path = data_dir.join(FILE_NAME);
@@ -80,7 +80,7 @@ impl ReceiptFile {
         Ok(Self { data_dir: data_dir.into(), end, durable, pruned_until, hooks: Hooks::default() })
     }
 
-    /// The same, with the breakpoints and faults of tests.
+    /// Sets the breakpoints and faults of tests.
     pub fn with_hooks(self, hooks: Hooks) -> Self {
         Self { hooks, ..self }
     }
@@ -89,9 +89,29 @@ impl ReceiptFile {
         self.data_dir.join(FILE_NAME)
     }
 
-    /// The head at the `count`-th entry, which is in the file, and where its line ends. The ends of
-    /// lines are counted, which is cheaper than to keep all hashes or offsets in memory for a question
-    /// of a start after a crash and of a pruning.
+    /// Gives the new file the chain's name, and goes on with it. `update` brings the index up to date.
+    pub(super) fn put_in_place(
+        &self,
+        end: &mut ChainEnd,
+        file: AppendFile,
+        checkpoint: Option<ChainHead>,
+        update: impl FnOnce(&mut ReceiptIndex),
+    ) -> io::Result<()> {
+        std::fs::rename(self.data_dir.join(NEW_NAME), self.path())?;
+        // Until the name is durable, a power loss would bring the old file back.
+        end.failed = true;
+        File::open(&self.data_dir)?.sync_all()?;
+        end.failed = false;
+        let mut durable = self.durable.write();
+        (durable.file, durable.checkpoint) = (file.handle().clone(), checkpoint);
+        update(&mut durable.known);
+        end.file = file;
+        Ok(())
+    }
+
+    /// Returns the head at the `count`-th entry, which is in the file, and where its line ends.
+    /// Counting lines is cheaper than keeping all hashes or offsets in memory for a question that only
+    /// a start after a crash and a pruning ask.
     pub(super) fn entry_at(&self, count: u64) -> io::Result<(ChainHead, u64)> {
         let checkpoint = self.durable.read().checkpoint;
         let behind = checkpoint.unwrap_or(ChainHead::EMPTY).count;
@@ -109,7 +129,7 @@ impl ReceiptChain for ReceiptFile {
     fn append_each(&self, entries: &[ReceiptEntry]) -> Result<Vec<ChainHead>, ReceiptsError> {
         let mut end = self.end.lock();
         if end.failed {
-            return Err(fail("append to")(io::Error::other("it failed before; only a new start can go on")));
+            return Err(fail("append to")(io::Error::other("an append failed before; restart the server")));
         }
         if let Err(error) = self.mend(&mut end, Timestamp::now()) {
             // Where it still has a name somewhere it can be found and put back.

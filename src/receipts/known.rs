@@ -1,5 +1,5 @@
-//! What the chain comes to: which jobs are erased, which are held, whether the reaper is
-//! paused. Small, for there may be millions of receipts: a job's id, a place and an instant.
+//! The index of the chain in memory: which jobs are erased, which are held, whether the reaper is
+//! paused. It is small, because there may be millions of receipts: an id, an offset and an instant.
 
 use std::collections::{BTreeMap, HashMap};
 
@@ -8,7 +8,7 @@ use jiff::Timestamp;
 use super::{ChainHead, JobHold, ReaperPause, ReceiptEntry};
 use crate::job::JobId;
 
-/// What is known of an erasure without reading its line: 16 bytes.
+/// What is known of an erasure without reading its line, in 16 bytes.
 #[derive(Debug, Clone, Copy)]
 struct ErasureLine {
     /// Where its line begins.
@@ -17,25 +17,25 @@ struct ErasureLine {
     gone_at: i64,
 }
 
-/// Something that is in force, and the count of the entry that says so.
+/// An order in force, and the count of its entry.
 #[derive(Debug, Clone)]
 struct InForce<T> {
     what: T,
     count: u64,
 }
 
-/// What the entries so far come to.
+/// The index of the entries so far.
 #[derive(Debug, Default)]
 pub(super) struct ReceiptIndex {
     erased: HashMap<JobId, ErasureLine>,
     holds: BTreeMap<JobId, InForce<JobHold>>,
     pause: Option<InForce<ReaperPause>>,
-    /// What the last gap entry missed.
+    /// The head that the last gap entry missed.
     gap: Option<ChainHead>,
 }
 
 impl ReceiptIndex {
-    /// Takes the next entry, the `count`-th, whose line begins at `offset`.
+    /// Adds the `count`-th entry, whose line begins at `offset`.
     pub fn note(&mut self, entry: &ReceiptEntry, count: u64, offset: u64) {
         match entry {
             ReceiptEntry::Erasure(receipt) => {
@@ -55,7 +55,7 @@ impl ReceiptIndex {
         }
     }
 
-    /// Where the line of a job's erasure begins.
+    /// Returns the offset of the line of a job's erasure.
     pub fn erasure(&self, job: JobId) -> Option<u64> {
         self.erased.get(&job).map(|erased| erased.offset)
     }
@@ -81,13 +81,13 @@ impl ReceiptIndex {
         self.gap
     }
 
-    /// Whether the `count`-th entry is a hold or a pause that is in force.
+    /// Returns whether the `count`-th entry is a hold or a pause in force.
     pub fn is_in_force(&self, count: u64) -> bool {
         let holds = self.holds.values().map(|hold| hold.count);
         holds.chain(self.pause.iter().map(|pause| pause.count)).any(|other| other == count)
     }
 
-    /// The first `cut` bytes of the file were replaced by `checkpoint` bytes.
+    /// Updates the offsets after the first `cut` bytes of the file were replaced by `checkpoint` bytes.
     pub fn forget_before(&mut self, cut: u64, checkpoint: u64) {
         self.erased.retain(|_, erased| erased.offset >= cut);
         self.erased.shrink_to_fit();

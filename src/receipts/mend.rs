@@ -1,7 +1,7 @@
-//! The file is followed while it is open: whoever removes, replaces or truncates it under the
-//! running server would else have receipts go where nobody finds them. What this process knows of
-//! the chain is written anew, with a gap entry that binds the head that was expected and what
-//! stood there; holds and pauses that were cut off are stated again.
+//! Mends a chain that was damaged. While the file is open its name is watched: receipts must not go
+//! to a file that somebody removed, replaced or truncated. What this process knows of the chain is
+//! written anew, with a gap entry that binds the expected head and the one found; holds and pauses
+//! that were cut off are stated again. `fsck` salvages the whole part of a broken chain.
 
 use std::fs::File;
 use std::io::{self, Read};
@@ -9,24 +9,26 @@ use std::path::Path;
 
 use jiff::Timestamp;
 
-use super::chain::OffsetReader;
+use super::chain::{OffsetReader, walk_whole};
 use super::file::ChainEnd;
 use super::known::ReceiptIndex;
-use super::{ChainHead, FILE_NAME, NEW_NAME, ReceiptEntry, ReceiptFile, ReceiptsError, chain, walk};
+use super::{
+    ChainHead, FILE_NAME, NEW_NAME, ReceiptChain, ReceiptEntry, ReceiptFile, ReceiptLine, ReceiptsError,
+    chain, fail, walk,
+};
 use crate::chain::AppendFile;
 use crate::telemetry;
 
 impl ReceiptFile {
-    /// Whether the file stands in its place, as long as this process left it.
+    /// Returns whether the file is in its place, and as long as this process left it.
     pub(super) fn stands(&self, end: &ChainEnd) -> bool {
         end.file.stands_at(&self.path())
     }
 
-    /// Puts the file into its place again, if it is not there. Without an error all that is in
-    /// memory says the same as the file.
+    /// Puts the file back into its place, if it is not there. On success, memory and file agree.
     ///
     /// # Errors
-    /// The file could not be written; it is as before.
+    /// Fails if the file cannot be written. It is as before then.
     pub(super) fn mend(&self, end: &mut ChainEnd, now: Timestamp) -> io::Result<()> {
         if self.stands(end) {
             return Ok(());
@@ -35,19 +37,18 @@ impl ReceiptFile {
         let stood = stands_there(&path, end);
         super::prune::remove_new(&self.data_dir)?;
         let mut file = AppendFile::create(&new)?;
-        // What is still there.
         let old = OffsetReader { file: end.file.handle(), offset: 0 };
         file.append_from(&mut old.take(end.file.bytes()))?;
         drop(file);
         let mut known = ReceiptIndex::default();
-        let checkpoint = self.durable.read().checkpoint;
-        let kept = whole(&new, checkpoint, &mut known).map_err(io::Error::other)?;
+        let note = |item: &ReceiptLine<'_>| known.note(&item.entry, item.head.count, item.bytes.start);
+        let kept = walk_whole(&new, note).map_err(io::Error::other)?;
         let (mut file, _) = AppendFile::open(&new, kept.bytes)?;
 
         let found = if kept.head == end.head { stood.unwrap_or(ChainHead::EMPTY) } else { kept.head };
-        let mut durable = self.durable.write();
-        let holds = durable.known.holds().into_iter().filter(|hold| known.hold_of(hold.job) != Some(hold));
-        let pause = durable.known.pause().filter(|pause| known.pause() != Some(pause)).cloned();
+        let (holds, pause) = (self.holds(), self.pause());
+        let holds = holds.into_iter().filter(|hold| known.hold_of(hold.job) != Some(hold));
+        let pause = pause.filter(|pause| known.pause() != Some(pause));
         let mut entries = vec![ReceiptEntry::Gap { at: now, expected: end.head, found }];
         entries.extend(holds.map(ReceiptEntry::Hold));
         entries.extend(pause.map(ReceiptEntry::Pause));
@@ -65,47 +66,35 @@ impl ReceiptFile {
             let aside = self.data_dir.join(format!("{FILE_NAME}.replaced-{}", head.count));
             std::fs::hard_link(&path, aside)?;
         }
-        std::fs::rename(&new, &path)?;
-        end.failed = true;
-        File::open(&self.data_dir)?.sync_all()?;
-        end.failed = false;
-        tracing::error!(expected = ?end.head, ?found, "the receipts were removed, replaced or cut off: they were written anew");
+        self.put_in_place(end, file, kept.checkpoint, |index| *index = known)?;
+        let expected = std::mem::replace(&mut end.head, head);
+        tracing::error!(
+            ?expected,
+            ?found,
+            "the receipts were removed, replaced or cut off: they were written anew"
+        );
         telemetry::receipts_gap();
-        (end.file, end.head) = (file, head);
-        durable.file = end.file.handle().clone();
-        durable.checkpoint = kept.checkpoint;
-        durable.known = known;
         Ok(())
     }
-}
 
-/// What can be kept of a file that was copied.
-struct KeptPart {
-    head: ChainHead,
-    bytes: u64,
-    checkpoint: Option<ChainHead>,
-}
-
-/// The part of a chain, which had this checkpoint, before the first line that does not follow.
-fn whole(
-    path: &Path,
-    checkpoint: Option<ChainHead>,
-    known: &mut ReceiptIndex,
-) -> Result<KeptPart, ReceiptsError> {
-    let mut kept = KeptPart { head: ChainHead::EMPTY, bytes: 0, checkpoint: None };
-    let walked = walk(path, |item| {
-        known.note(&item.entry, item.head.count, item.bytes.start);
-        kept = KeptPart { head: item.head, bytes: item.bytes.end, checkpoint };
-        Ok::<_, ReceiptsError>(())
-    });
-    match walked {
-        Ok(chain) => Ok(KeptPart { head: chain.head, bytes: chain.bytes, checkpoint: chain.checkpoint }),
-        Err(ReceiptsError::Broken { .. }) => Ok(kept),
-        Err(error) => Err(error),
+    /// Makes the receipts of a data directory, which has none, from the whole part of the file at
+    /// `broken`, and opens them.
+    ///
+    /// # Errors
+    /// Fails if a file cannot be read or written. A part of the new one may be left then.
+    pub fn salvage(broken: &Path, data_dir: &Path) -> Result<Self, ReceiptsError> {
+        let whole = walk_whole(broken, |_| {})?;
+        let copy = || {
+            let mut to = AppendFile::create(&data_dir.join(FILE_NAME))?;
+            to.append_from(&mut File::open(broken)?.take(whole.bytes))?;
+            to.handle().sync_all()
+        };
+        copy().map_err(fail("salvage"))?;
+        Self::open(data_dir)
     }
 }
 
-/// The end of another chain that stands in the place of the file; `None` if nothing else does.
+/// Returns the end of another chain in the place of the file; `None` if there is no other file.
 fn stands_there(path: &Path, end: &ChainEnd) -> Option<ChainHead> {
     let there = std::fs::symlink_metadata(path).ok()?;
     if end.file.is(&there) {

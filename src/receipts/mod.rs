@@ -1,7 +1,7 @@
-//! The receipts of erasures (P9), and the durable memory of holds and pauses: an append-only
-//! file of JSON lines outside the store, each line bound to the one before it by SHA-256. The
-//! chain shows that a line was changed, removed or put in between. That its last lines were cut
-//! off only somebody can tell who has kept a [`ChainHead`] of it: the store does, and the log.
+//! The receipts of erasures (P9), and the durable memory of holds and pauses: an append-only file of
+//! JSON lines outside the store, each bound to the one before by SHA-256. The chain shows whether a
+//! line was changed, removed or inserted. That its last lines were cut off shows only to whoever kept a
+//! [`ChainHead`]: the store does, and the log.
 
 mod audit_event;
 mod chain;
@@ -10,7 +10,6 @@ mod file;
 mod known;
 mod mend;
 mod prune;
-mod salvage;
 #[cfg(test)]
 mod tests;
 
@@ -21,7 +20,7 @@ use jiff::Timestamp;
 use crate::job::{JobId, Receipt};
 
 pub use crate::chain::{ChainHash, ChainHead, InvalidHash};
-pub use audit_event::audit_event;
+pub use audit_event::{audit_event, describe};
 pub use chain::{ReceiptLine, ReceiptSummary, read, verify, walk};
 pub use entry::{JobHold, ReaperPause, ReceiptEntry};
 pub use file::ReceiptFile;
@@ -29,7 +28,7 @@ pub use file::ReceiptFile;
 /// The name of the file in the data directory.
 pub const FILE_NAME: &str = "receipts.ndjson";
 
-/// The name of the file that a pruning writes before it takes the other one's place.
+/// The name of the new file that is written before it replaces the old one.
 const NEW_NAME: &str = "receipts.ndjson.new";
 
 /// Why receipts cannot be read or written.
@@ -54,7 +53,7 @@ pub enum ReceiptsError {
     /// The file could not be read or written.
     #[error("{operation} receipts.ndjson: {source}")]
     Io {
-        /// What was tried.
+        /// The operation that failed.
         operation: &'static str,
         /// What went wrong.
         source: io::Error,
@@ -73,20 +72,18 @@ fn fail(operation: &'static str) -> impl FnOnce(io::Error) -> ReceiptsError {
     move |source| ReceiptsError::Io { operation, source }
 }
 
-/// The chain of receipts, whatever it is kept in. Every call may block, but those that say what is in
-/// force answer from memory. Its end has one owner: the committer's thread appends, nobody else does
-/// while an instance runs.
+/// The chain of receipts, whatever backend keeps it. Calls may block, except those for what is in
+/// force, which answer from memory. While an instance runs, only the committer's thread appends.
 pub trait ReceiptChain: Send + Sync {
-    /// Appends entries and returns the head that each came to, when they are on stable storage. The
-    /// last head is logged as well: a collected log is a witness that nobody on this machine can
-    /// change.
+    /// Appends entries durably and returns the head after each. The last head is logged as well,
+    /// because a collected log is a witness that nobody on this machine can change.
     ///
     /// # Errors
-    /// Fails if nothing is known of the entries. Nothing more can be appended then: the caller ends
-    /// the process, and the next start finds out what is there.
+    /// Fails if it is unknown what was appended. Every later append fails as well: the caller ends the
+    /// process, and the next start finds out what is there.
     fn append_each(&self, entries: &[ReceiptEntry]) -> Result<Vec<ChainHead>, ReceiptsError>;
 
-    /// As [`append_each`](Self::append_each), and returns the head of the chain.
+    /// Appends entries durably and returns the head of the chain.
     ///
     /// # Errors
     /// As [`append_each`](Self::append_each).
@@ -98,15 +95,15 @@ pub trait ReceiptChain: Send + Sync {
     /// Returns the end of the chain.
     fn head(&self) -> ChainHead;
 
-    /// Looks for a head that the chain once had. Returns `None` if it is there, or if it is in the
-    /// pruned part, of which nothing can be told; else what is there in its place: the entry of that
-    /// count, or the last one of a chain that is shorter.
+    /// Looks for a head that the chain once had. Returns `None` if it is there, or in the pruned part,
+    /// of which nothing is known. Otherwise returns what is in its place: the entry of that count, or
+    /// the last one of a shorter chain.
     ///
     /// # Errors
     /// Fails if the chain cannot be read.
     fn missing(&self, expected: ChainHead) -> Result<Option<ChainHead>, ReceiptsError>;
 
-    /// Returns whether the chain says that what lay behind `expected` is missing.
+    /// Returns whether the chain records that what followed `expected` is missing.
     fn tells_gap(&self, expected: ChainHead) -> bool;
 
     /// Returns the receipt of a job, if it was erased and the receipt is not pruned.
@@ -121,8 +118,8 @@ pub trait ReceiptChain: Send + Sync {
     /// Returns the jobs that were erased at `since` or later, to the microsecond, in no order.
     fn erased_since(&self, since: Timestamp) -> Vec<JobId>;
 
-    /// Returns until when receipts may have been pruned, as this process found the chain: of an
-    /// erasure before that it knows nothing. `None` if all that there ever were are there.
+    /// Returns until when receipts may have been pruned, as this process found the chain: erasures
+    /// before that are unknown. `None` if nothing was ever pruned.
     fn pruned_until(&self) -> Option<Timestamp>;
 
     /// Returns the hold on a job, if one is in force.
@@ -134,27 +131,26 @@ pub trait ReceiptChain: Send + Sync {
     /// Returns the pause of the reaper, if one is in force.
     fn pause(&self) -> Option<ReaperPause>;
 
-    /// Returns the last of the first entries that may be pruned, which the prune entry must name:
-    /// those from before `before`, up to the first one that must stay. That is a hold or a pause in
-    /// force, or the receipt of a job whose record `is_kept`. `None` if nothing may go but what
-    /// earlier prunings wrote.
+    /// Returns the last entry that may be pruned, which the prune entry must name: all entries before
+    /// `before` may go, up to the first one that must stay. A hold or a pause in force must stay, and
+    /// the receipt of a job whose record `is_kept`. `None` if only the entries of earlier prunings may
+    /// go.
     ///
     /// # Errors
-    /// Fails if the chain cannot be read, or does not hold together.
+    /// Fails if the chain cannot be read, or is broken.
     fn due(
         &self,
         before: Timestamp,
         is_kept: &dyn Fn(JobId) -> bool,
     ) -> Result<Option<ChainHead>, ReceiptsError>;
 
-    /// Cuts off the entries up to `due`, after a prune entry that names it was appended.
+    /// Cuts off the entries up to `due`. A prune entry that names it must have been appended.
     ///
     /// # Errors
-    /// Fails if `due` is not in the chain any more, or the chain cannot be read or written. The chain
-    /// is in use as before; only if even that is not known, nothing can be appended any more.
+    /// Fails if `due` is no longer in the chain, or the chain cannot be read or written. The chain is
+    /// as before; if even that is unknown, every later append fails.
     fn cut(&self, due: ChainHead) -> Result<(), ReceiptsError>;
 
-    /// Returns whether what the chain is kept in stands where this process left it. An append mends
-    /// what does not.
+    /// Returns whether the chain is where this process left it. The next append mends it if not.
     fn is_in_place(&self) -> bool;
 }

@@ -1,7 +1,7 @@
-//! Pruning: the first entries, whose time is over, are cut off. First a prune entry says how
-//! many they are and which hash the last of them had; when it is durable, a new file is
-//! written, with a checkpoint that says the same in their place, and takes the name of the old
-//! one. A crash at any point leaves a whole chain: the old one, or the new one.
+//! Pruning: cuts off the first entries when they are too old. First a prune entry records how many they
+//! are and the hash of the last one. When it is durable, a new file with a checkpoint in their place is
+//! written and renamed over the old one. A crash at any point leaves a whole chain, the old one or the
+//! new one.
 
 use std::fs::File;
 use std::io::{self, Read, Seek, SeekFrom};
@@ -9,12 +9,13 @@ use std::path::Path;
 
 use jiff::Timestamp;
 
+use super::known::ReceiptIndex;
 use super::{ChainHead, NEW_NAME, ReceiptEntry, ReceiptFile, ReceiptsError, chain, fail, walk};
 use crate::chain::AppendFile;
 use crate::job::JobId;
 use crate::plain_file;
 
-/// Why a walk over what is due ends.
+/// Why a walk over the entries that are due ends.
 enum PruneStop {
     /// This entry must stay.
     Here,
@@ -52,11 +53,12 @@ impl ReceiptFile {
         }
     }
 
-    /// Appends go on while the rest is copied and wait for its last lines.
+    /// Cuts off the entries up to `due`. Appends go on while the rest is copied, and wait for its last
+    /// lines.
     pub(super) fn cut_off(&self, due: ChainHead) -> Result<(), ReceiptsError> {
         let outcome = self.replace(due);
         if outcome.is_err() {
-            // Of no harm: the next start removes it.
+            // Harmless: the next start removes it.
             let _ = remove_new(&self.data_dir);
         }
         outcome.map_err(fail("prune"))
@@ -71,11 +73,10 @@ impl ReceiptFile {
         if head != due {
             return Err(not_there());
         }
-        let (old, new) = (self.path(), self.data_dir.join(NEW_NAME));
         remove_new(&self.data_dir)?;
-        let mut rest = File::open(&old)?;
+        let mut rest = File::open(self.path())?;
         rest.seek(SeekFrom::Start(bytes))?;
-        let mut file = AppendFile::create(&new)?;
+        let mut file = AppendFile::create(&self.data_dir.join(NEW_NAME))?;
         let checkpoint = chain::checkpoint_line(due);
         file.append(&checkpoint)?;
         let durable_bytes = self.end.lock().file.bytes();
@@ -88,22 +89,13 @@ impl ReceiptFile {
         }
         copy(&mut rest, end.file.bytes() - durable_bytes, &mut file)?;
         file.handle().sync_all()?;
-        std::fs::rename(&new, &old)?;
-        // Until the name is durable, a power loss would bring the old file back.
-        end.failed = true;
-        File::open(&self.data_dir)?.sync_all()?;
-        end.failed = false;
-        end.file = file;
-        let mut durable = self.durable.write();
-        durable.file = end.file.handle().clone();
-        durable.checkpoint = Some(due);
-        durable.known.forget_before(bytes, checkpoint.len() as u64);
-        Ok(())
+        let forget = |index: &mut ReceiptIndex| index.forget_before(bytes, checkpoint.len() as u64);
+        self.put_in_place(&mut end, file, Some(due), forget)
     }
 }
 
 fn not_there() -> io::Error {
-    io::Error::other("it is not the file any more that was to be pruned")
+    io::Error::other("the file was changed meanwhile")
 }
 
 fn copy(from: &mut File, bytes: u64, to: &mut AppendFile) -> io::Result<()> {
@@ -111,7 +103,7 @@ fn copy(from: &mut File, bytes: u64, to: &mut AppendFile) -> io::Result<()> {
     if copied == bytes { Ok(()) } else { Err(io::ErrorKind::UnexpectedEof.into()) }
 }
 
-/// Removes the new file of a pruning that did not come to its end.
+/// Removes the new file of an unfinished pruning.
 pub(super) fn remove_new(data_dir: &Path) -> io::Result<()> {
     plain_file::remove(&data_dir.join(NEW_NAME))
 }

@@ -213,11 +213,11 @@ fn a_changed_or_missing_line_breaks_the_chain() {
     assert_broken(&room, &lines[1..].concat(), 1, "does not follow");
     assert_broken(&room, &[&lines[0], &lines[2]].map(String::as_str).concat(), 2, "does not follow");
     assert_broken(&room, &inserted, 2, "does not follow");
-    assert_broken(&room, &format!("{text}\n"), 4, "no line of a chain");
+    assert_broken(&room, &format!("{text}\n"), 4, "not a line of a chain");
     assert_broken(&room, &text.replacen("\"previous\"", " \"previous\"", 1), 1, "does not cover");
     assert_broken(&room, &text.replacen("}\n", ",\"note\":1}\n", 1), 1, "does not cover");
     assert_broken(&room, &format!("{checkpoint}{}", lines[1..].concat()), 1, "no prune entry");
-    assert_broken(&room, &format!("{}{checkpoint}{}", lines[0], lines[1]), 2, "no line of a chain");
+    assert_broken(&room, &format!("{}{checkpoint}{}", lines[0], lines[1]), 2, "not a line of a chain");
     // A checkpoint that nobody has announced is a missing end, not a broken link: see below.
     room.write(&changed);
     assert!(ReceiptFile::open(room.dir.path()).is_err());
