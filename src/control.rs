@@ -1,5 +1,5 @@
-//! What an operator can ask of a running server, and how it is done. Requests come over the
-//! control socket (`cli::control_socket`) and over the operators' listener (`http::operations::operator_orders`).
+//! Operators' requests to a running server. They come over the control socket (`cli::control_socket`)
+//! and over the operators' listener (`http::operations::operator_orders`).
 
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
@@ -8,39 +8,39 @@ use crate::Evanesce;
 use crate::audit::AuditedEvent;
 use crate::job::JobId;
 
-/// Longest reason in bytes: it is kept as long as the receipts (P13).
+/// The most bytes of a reason, which is kept as long as the receipts (P13).
 const LONGEST_REASON: usize = 1000;
 
-/// What an operator can ask for. The control socket carries it as one line of JSON.
+/// A request of an operator. The control socket carries it as one line of JSON.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(tag = "ask", rename_all = "kebab-case", deny_unknown_fields)]
 pub enum OperatorRequest {
-    /// What the reaper has done and has before it.
+    /// Returns what the reaper has done and still has to do.
     Status,
-    /// All jobs, tombstones included.
+    /// Lists all jobs, tombstones included.
     Jobs,
-    /// Sweep and expire nothing until it is resumed.
+    /// Pauses the reaper: nothing is swept and nothing expires until it is resumed.
     Pause {
         /// Why; it goes into the receipts.
         reason: String,
     },
-    /// The end of a pause.
+    /// Resumes the reaper.
     Resume,
-    /// The clock is right although it jumped.
+    /// Confirms that the clock is right although it jumped.
     ConfirmClock,
-    /// End a job, whosever it is, and have its files erased.
+    /// Deletes a job, whoever owns it.
     Cancel {
         /// The job.
         job: JobId,
     },
-    /// The job's files must stay.
+    /// Puts a job under a hold: its files stay.
     Hold {
         /// The job.
         job: JobId,
         /// Why; it goes into the receipts.
         reason: String,
     },
-    /// The end of a hold.
+    /// Releases a job from its hold.
     Release {
         /// The job.
         job: JobId,
@@ -51,17 +51,17 @@ pub enum OperatorRequest {
 pub struct OperatorIdentity {
     /// The name in receipts and in the audit log.
     pub name: String,
-    /// The id of the request. A request that is sent again gets the same answer.
+    /// The id of the request. A repeated request gets the same answer.
     pub request_id: String,
 }
 
 /// The response to a request, or the text of its refusal.
 pub type OperatorResponse = Result<Value, String>;
 
-/// Does what an operator asks for.
+/// Performs a request of an operator.
 ///
 /// # Errors
-/// Fails if it could not be done, with a text for the operator.
+/// Fails with a text for the operator if the request cannot be performed.
 pub async fn perform(
     request: OperatorRequest,
     operator: &OperatorIdentity,

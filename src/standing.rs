@@ -1,6 +1,6 @@
-//! Whether what the running server holds open still stands in the data directory: what was
-//! removed, renamed or replaced under it is open as before, but the next start would not find it.
-//! A look is made at each pass of the reaper; `/readyz` is red while something is not there.
+//! Checks whether the files that the running server holds open are still in the data directory. What
+//! was removed, renamed or replaced is still open, but the next start would not find it. Each pass of
+//! the reaper checks, and `/readyz` is red while something is missing.
 
 use std::fs::Metadata;
 use std::io;
@@ -13,30 +13,30 @@ use crate::files::DirPlace;
 use crate::lock::{self, DirLock};
 use crate::receipts::{self, ReceiptChain};
 
-/// The log of the store: without it no commit survives the process.
+/// The log of the store. Without it no commit survives the process.
 pub const STORE: &str = "store/db";
 
 /// The name of the data directory itself in [`OwnFileBaseline::missing`].
 const DATA_DIR: &str = ".";
 
-/// What stood in the data directory at the start.
+/// The server's own files in the data directory, as they were at the start.
 pub struct OwnFileBaseline {
     data_dir: PathBuf,
     kept: Vec<(&'static str, FileIdentity)>,
-    /// Its instance may be gone before the last who has this.
+    /// The lock's owner may be dropped before this is.
     lock: Weak<DirLock>,
 }
 
-/// What a look at the server's own files found.
+/// The outcome of a check of the server's own files.
 #[derive(Debug, PartialEq, Eq)]
 pub enum OwnFilesLook {
-    /// These names are not there, or mean something else; none if all is well.
+    /// These names are missing or mean something else; empty if all is well.
     Missing(Vec<&'static str>),
-    /// Nothing can be promised any more; why.
+    /// Why nothing can be promised any more.
     Fatal(&'static str),
 }
 
-/// A file, whatever its name.
+/// Identifies a file, whatever its name.
 type FileIdentity = (u64, u64);
 
 fn identity(metadata: &Metadata) -> FileIdentity {
@@ -44,10 +44,10 @@ fn identity(metadata: &Metadata) -> FileIdentity {
 }
 
 impl OwnFileBaseline {
-    /// Takes note of what stands there now.
+    /// Notes the files that are there now.
     ///
     /// # Errors
-    /// Something is not there.
+    /// Fails if a file is missing.
     pub fn note(data_dir: &Path, lock: &Arc<DirLock>) -> io::Result<Self> {
         let places = DirPlace::ALL.map(DirPlace::name);
         let names = [DATA_DIR, STORE].into_iter().chain(places);
@@ -56,12 +56,12 @@ impl OwnFileBaseline {
         Ok(Self { data_dir: data_dir.into(), kept, lock: Arc::downgrade(lock) })
     }
 
-    /// Looks, and makes a lock that is gone anew. Blocks.
+    /// Checks the files, and creates a missing lock anew. Blocks.
     pub fn look(&self) -> OwnFilesLook {
         let mut missing = self.missing();
         // Once more: it may have been renamed between two names.
         if missing.contains(&DATA_DIR) || self.missing().contains(&DATA_DIR) {
-            // What stands in its place is somebody else's.
+            // What is in its place is somebody else's.
             return OwnFilesLook::Missing(missing);
         }
         if missing.contains(&STORE) {
@@ -80,7 +80,7 @@ impl OwnFileBaseline {
         OwnFilesLook::Missing(missing)
     }
 
-    /// The names that are not there any more, or mean something else.
+    /// Returns the names that are missing, or mean something else.
     fn missing(&self) -> Vec<&'static str> {
         let stands = |name: &str, kept: &FileIdentity| {
             std::fs::symlink_metadata(self.data_dir.join(name)).is_ok_and(|now| identity(&now) == *kept)
@@ -89,8 +89,8 @@ impl OwnFileBaseline {
     }
 }
 
-/// Everything of the server's own that a pass looks at: what stands in the data directory, the
-/// receipts, the audit log.
+/// All of the server's own files that a pass checks: those in the data directory, the receipts and the
+/// audit log.
 pub struct OwnFiles {
     standing: Arc<OwnFileBaseline>,
     receipts: Arc<dyn ReceiptChain>,
@@ -98,7 +98,7 @@ pub struct OwnFiles {
 }
 
 impl OwnFiles {
-    /// Of these witnesses.
+    /// Combines these witnesses.
     pub fn new(
         standing: &Arc<OwnFileBaseline>,
         receipts: &Arc<dyn ReceiptChain>,
@@ -107,7 +107,7 @@ impl OwnFiles {
         Self { standing: standing.clone(), receipts: receipts.clone(), audit: audit.clone() }
     }
 
-    /// Looks; an audit log that is gone is begun anew. Blocks.
+    /// Checks the files, and begins a missing audit log anew. Blocks.
     pub fn look(&self) -> OwnFilesLook {
         let mut missing = match self.standing.look() {
             OwnFilesLook::Missing(missing) => missing,

@@ -1,5 +1,5 @@
-//! Indexes files: stretches of all of them are read in parallel, and each chunk is written as
-//! soon as it is there, so that memory does not grow with the files.
+//! Indexes files. Stretches of all files are read in parallel, and each chunk is written as soon as it
+//! is made, so that memory does not grow with the files.
 
 use std::io;
 use std::path::Path;
@@ -23,7 +23,7 @@ pub const STRETCH: u64 = 8 << 20;
 pub struct IndexTask {
     /// The version to index.
     pub file: SourceFile,
-    /// What is indexed already: an earlier version, which the file begins with.
+    /// The index of an earlier version, which the file begins with.
     pub beginning: Option<(Arc<Segment>, usize)>,
 }
 
@@ -48,15 +48,15 @@ pub struct IndexBuilder<'a> {
     pub source: &'a dyn Source,
     /// The folder of the index files.
     pub folder: &'a Path,
-    /// What the index depends on beside the files.
+    /// The options that the index depends on, beside the files.
     pub terms: &'a str,
     /// The source's own base URL.
     pub bases: &'a BaseUrls,
     /// Threads that read.
     pub threads: usize,
-    /// Where segments put themselves that cannot be read.
+    /// Collects segments that cannot be read.
     pub doubts: &'a SegmentDoubts,
-    /// Set when nobody wants the index any more.
+    /// Set when nobody needs the index any more.
     pub closed: &'a CancelToken,
 }
 
@@ -75,7 +75,7 @@ pub enum BuildError {
     Closed,
 }
 
-/// Lines of one file that one thread reads.
+/// Lines of one file for one thread.
 struct FileStretch {
     /// Which task's file.
     task: usize,
@@ -83,7 +83,8 @@ struct FileStretch {
     to: u64,
 }
 
-/// A file that is read as long as somebody wants it: also one without a line break is left at once.
+/// A file whose reads fail once nobody needs the index, so that even a file without a line break is
+/// left at once.
 struct WatchedFile<'a> {
     file: &'a dyn ReadAt,
     closed: &'a CancelToken,
@@ -98,25 +99,25 @@ impl ReadAt for WatchedFile<'_> {
     }
 }
 
-/// A file on its way.
+/// A file that is being indexed.
 struct SegmentSite {
-    /// Stretches that are still to come.
+    /// The number of stretches still to come.
     left: u64,
     place: Option<OpenSegment>,
 }
 
-/// An index file that is being written, and the chunks in it.
+/// An index file being written, and its chunks.
 type OpenSegment = (SegmentWriter, Vec<Arc<IndexChunk>>);
 
-/// A stretch that was read: of which task's file, and what is in it.
+/// A stretch that was read, with the number of its task.
 type ReadStretch = (usize, Result<Option<ChunkDraft>, BuildError>);
 
 impl IndexBuilder<'_> {
-    /// Indexes files; gives their segments in the order of the tasks, and `None` for a file that
-    /// turned out not to be readable.
+    /// Indexes files. Returns their segments in the order of the tasks, and `None` for each file that
+    /// cannot be read.
     ///
     /// # Errors
-    /// The first other one met; index files that were finished before it stay.
+    /// Fails with the first other error. Index files that were finished before stay.
     pub fn build(&self, tasks: &[IndexTask]) -> Result<Vec<Option<Segment>>, BuildError> {
         let mut stretches = Vec::new();
         let mut sites = Vec::new();
@@ -186,8 +187,8 @@ impl IndexBuilder<'_> {
         if opened.file == *file { Ok(opened.content) } else { Err(SourceError::Changed(file.name.clone())) }
     }
 
-    /// One thread: reads stretches until there are none, or nobody wants them any more.
-    /// Of a file that turns out not to be readable no more is tried.
+    /// Runs one thread, which reads stretches until there are none, or nobody needs them. An unreadable
+    /// file is not tried again.
     fn work(
         &self,
         tasks: &[IndexTask],

@@ -82,7 +82,7 @@ pub struct FileArea {
     pub sum: u64,
 }
 
-/// What the directory of an index file says of a chunk.
+/// A chunk's entry in the directory of an index file.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ChunkEntry {
     /// The offset of its first line in the source file.

@@ -1,14 +1,14 @@
 //! The index of a source: what is in which line. It is derived from the source, kept in
-//! `index/<tenant>/` of the data directory and made again when in doubt. A stat scan at every
-//! look says what has changed; hints of the file system only bring it up to date earlier.
+//! `index/<tenant>/` of the data directory, and rebuilt when in doubt. Each look scans the source with
+//! `stat` for changes; hints of the file system only bring the index up to date earlier.
 //!
-//! Many look at the index at once; whoever finds that the source has changed waits until nobody
-//! does, and brings it up to date.
+//! Many threads look at the index at once. One that finds the source changed waits until nobody looks,
+//! and brings the index up to date.
 //!
-//! A file is indexed in chunks of about 8 MiB. Selecting looks at 17 bytes of each resource,
-//! which are in memory; names, patients and pointers are on disk, as hashes. Every block of the
-//! source has a checksum here, taken from the very bytes that were parsed: whoever copies blocks
-//! compares them, so that only what was parsed is ever published.
+//! A file is indexed in chunks of about 8 MiB. A selection looks at 17 bytes per resource, which are in
+//! memory; names, patients and pointers are on disk, as hashes. Every block of the source has a
+//! checksum, taken from the very bytes that were parsed. Copies are compared with it, so that only what
+//! was parsed is ever published.
 
 mod build;
 mod chunk;
@@ -65,18 +65,18 @@ pub use totals::{PatientSum, ResourceSum, TOLD_ENTRIES};
 /// The longest line that is a resource, in bytes.
 pub const LONGEST_LINE: u64 = 256 << 20;
 
-/// Scans that may find the source changing under them before that is an error.
+/// How often the source may change during a scan before that is an error.
 const SCANS: u32 = 5;
 
-/// How long who waits for others goes without a look at its token.
+/// The longest wait for others between two checks of the token.
 const BETWEEN_LOOKS: Duration = Duration::from_millis(20);
 
-/// How an index is kept.
+/// The options of an index.
 #[derive(Debug, Clone)]
 pub struct IndexOptions {
-    /// The folder of the index files; made if it is missing (0700).
+    /// The folder of the index files, created if missing (0700).
     pub folder: PathBuf,
-    /// Those below which references in the source are relative (K-12).
+    /// The base URLs below which references in the source are relative (K-12).
     pub bases: BaseUrls,
 }
 
@@ -84,7 +84,7 @@ pub struct IndexOptions {
 pub struct Index {
     source: Arc<dyn Source>,
     options: IndexOptions,
-    /// What the index depends on beside the files.
+    /// The options that the index depends on, beside the files.
     terms: String,
     threads: usize,
     state: RwLock<IndexState>,
@@ -94,10 +94,10 @@ pub struct Index {
 }
 
 impl Index {
-    /// An index of `source`, which is not read yet.
+    /// Creates an index of `source`, which is not read yet.
     ///
     /// # Errors
-    /// If the folder cannot be made.
+    /// Fails if the folder cannot be created.
     pub fn open(source: Arc<dyn Source>, options: IndexOptions) -> io::Result<Self> {
         make_folder(&options.folder)?;
         let threads = std::thread::available_parallelism()?.get();
@@ -113,35 +113,35 @@ impl Index {
         })
     }
 
-    /// The source.
+    /// Returns the source.
     pub fn source(&self) -> &dyn Source {
         &*self.source
     }
 
-    /// The base URLs below which references in the source are relative.
+    /// Returns the base URLs below which references in the source are relative.
     pub fn bases(&self) -> &BaseUrls {
         &self.options.bases
     }
 
-    /// Brings the index up to date with a new scan of the source and returns it. Blocks for as
-    /// long as that takes, and while others bring it up to date.
+    /// Scans the source, brings the index up to date and returns it. Blocks for as long as that takes,
+    /// and while others do it.
     ///
     /// # Errors
-    /// If the source cannot be read, or the index cannot be kept.
+    /// Fails if the source cannot be read, or the index cannot be stored.
     pub fn look(&self) -> Result<IndexView<'_>, BuildError> {
         self.look_with(&LookPatience::Endless).unwrap_or(Err(BuildError::Closed))
     }
 
-    /// As [`Index::look`], but waits for others no longer than until the token fires. What is
-    /// indexed here is indexed for all who come later, and so to its end.
+    /// As [`Index::look`], but stops waiting for others when the token fires. What this call indexes
+    /// itself is for all later callers, and so is finished.
     ///
     /// # Errors
-    /// If the token has fired.
+    /// Fails if the token has fired.
     pub fn look_unless(&self, cancel: &CancelToken) -> Result<Result<IndexView<'_>, BuildError>, TokenFired> {
         self.look_with(&LookPatience::Unless(cancel)).ok_or(TokenFired)
     }
 
-    /// As [`Index::look`], but waits for others at most for `patience`. Returns `None` if they go on.
+    /// As [`Index::look`], but waits for others at most for `patience`. Returns `None` after that.
     pub fn look_within(&self, patience: Duration) -> Option<Result<IndexView<'_>, BuildError>> {
         self.look_with(&LookPatience::Until(Instant::now() + patience))
     }
@@ -161,7 +161,7 @@ impl Index {
         Some(self.refresh(state))
     }
 
-    /// Whether all of these files, and no others, are indexed as they are.
+    /// Returns whether exactly these files are indexed as they are.
     fn is_current(&self, state: &IndexState, files: &[SourceFile]) -> bool {
         let doubts = self.doubts.lock();
         let is_same = |(segment, file): (&Arc<Segment>, &SourceFile)| {
@@ -183,18 +183,18 @@ impl Index {
         Ok(IndexView { taken_at, left_out, state })
     }
 
-    /// Says that a file's content is not what was indexed: it is indexed anew at the next look.
+    /// Notes that a file's content is not what was indexed. The next look indexes it anew.
     pub fn doubt(&self, name: &str) {
         self.doubts.lock().insert(name.to_owned());
     }
 
-    /// Reads all index files: those that are damaged are made again at the next look.
+    /// Reads all index files. The next look rebuilds damaged ones.
     pub fn check(&self) {
         check_all(&self.state.read().segments);
     }
 
-    /// Ends what is being indexed, and every later look that would index something, with
-    /// [`BuildError::Closed`].
+    /// Closes the index. What is being indexed, and every later look that would index something, fails
+    /// with [`BuildError::Closed`].
     pub fn close(&self) {
         self.closed.cancel();
     }
@@ -222,7 +222,7 @@ impl Index {
         }
     }
 
-    /// Indexes what is not indexed yet. Returns what of the source is not read.
+    /// Indexes what is not indexed yet. Returns what is left out of the source.
     fn bring_up_to(
         &self,
         state: &mut IndexState,
@@ -295,8 +295,8 @@ impl Index {
         }
     }
 
-    /// Whether `file` is an indexed one that has grown: then the chunks that can be kept. The
-    /// last one is read again, since its last line may have been half written.
+    /// Returns the chunks that can be kept if `file` is an indexed one that has grown. The last chunk
+    /// is read again, because its last line may have been half written.
     fn beginning(&self, old: Arc<Segment>, file: &SourceFile) -> Option<(Arc<Segment>, usize)> {
         let kept = old.chunks.len().checked_sub(1).filter(|kept| *kept > 0)?;
         if old.file.identity != file.identity || old.file.size >= file.size {
@@ -315,7 +315,7 @@ impl Index {
         (is_same(&old.chunks[0]) && is_same(&old.chunks[kept - 1])).then(|| (old.clone(), kept))
     }
 
-    /// Removes the index files of what is not in the source any more.
+    /// Removes the index files of what is no longer in the source.
     fn remove_others(&self, segments: &[Arc<Segment>]) -> io::Result<()> {
         let kept: HashSet<_> =
             segments.iter().map(|segment| segment::file_name(&segment.file.name)).collect();
@@ -338,8 +338,7 @@ enum LookPatience<'c> {
 }
 
 impl LookPatience<'_> {
-    /// Waits for a lock that `attempt` waits for as long as it is told. Returns `None` if the
-    /// patience is over.
+    /// Waits for a lock. `attempt` tries for the given time. Returns `None` if the patience is over.
     fn lock<T>(&self, attempt: impl Fn(Duration) -> Option<T>) -> Option<T> {
         loop {
             match self {

@@ -1,6 +1,5 @@
-//! What follows from all files together: resources that a later line replaces (F-7) or deletes
-//! (MF-6), the deletions that nothing comes after, and the patients of Provenances that name none
-//! themselves (K-13).
+//! What only all files together determine: resources that a later line replaces (F-7) or deletes
+//! (MF-6), the deletions that stand, and the patients of Provenances that name none themselves (K-13).
 
 use std::collections::{HashMap, HashSet};
 use std::fs;
@@ -19,21 +18,21 @@ use super::segment::{Segment, keys};
 use crate::fhir::ResourceType;
 use crate::plain_file::{self, LinkPolicy};
 
-/// Bytes that the file may have.
+/// The most bytes of the file.
 const MAX_BYTES: u64 = 1 << 30;
 
-/// The file that it is kept in.
+/// The name of the file that keeps it.
 pub const FILE_NAME: &str = "overlay";
 
-/// A span: number of the segment, of the chunk in it, of the span in that.
+/// The place of a span: the number of the segment, of the chunk in it, and of the span in that.
 pub type SpanPlace = (u32, u32, u32);
 
-/// A resource that was deleted and is not there again.
+/// A resource that was deleted and not created again.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct GoneResource {
-    /// The transaction that says so last.
+    /// The last transaction that deletes it.
     pub bundle: SpanPlace,
-    /// The number of the entry among those of the Bundle that delete something, from 0.
+    /// The number of the entry among the deleting ones of the Bundle, from 0.
     pub entry: u32,
     /// The index of its type.
     pub type_index: u8,
@@ -41,27 +40,27 @@ pub struct GoneResource {
     pub key: ResourceKey,
     /// Bytes of `Type/id` as a JSON string.
     pub bytes: u32,
-    /// Of a Patient its own name; of others the patients that its last version names, as far as
-    /// that still stands in the source.
+    /// For a Patient its own name; otherwise the patients that its last version names, if that is still
+    /// in the source.
     pub patients: Vec<ResourceKey>,
 }
 
-/// Resources whose last version is older than one that it replaces, by what they say of their age:
-/// perhaps the files are not in the order that was meant.
+/// Resources whose last version is older than one that it replaces. Perhaps the files are in the wrong
+/// order.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct OutdatedVersions {
-    /// How many.
+    /// The number of such resources.
     pub count: u64,
-    /// Of one of them the number of the segment with the last version.
+    /// For one of them, the number of the segment with the last version.
     pub older: u32,
-    /// And of that with a newer one.
+    /// For the same one, the number of the segment with a newer version.
     pub newer: u32,
 }
 
-/// What follows from all files of a source together.
+/// What only all files of a source together determine.
 #[derive(Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct IndexOverlay {
-    /// Which segments it follows from.
+    /// The name of the set of segments that it was made from.
     of: String,
     superseded: Vec<SpanPlace>,
     outdated: Option<OutdatedVersions>,
@@ -69,7 +68,7 @@ pub struct IndexOverlay {
     adopted: Vec<(SpanPlace, Vec<ResourceKey>)>,
 }
 
-/// The name of a set of segments: of what the overlay is made of, in its order.
+/// Returns the name of an ordered set of segments.
 fn name_of(segments: &[Arc<Segment>]) -> String {
     let mut hash = Xxh3Default::new();
     for segment in segments {
@@ -84,7 +83,7 @@ fn name_of(segments: &[Arc<Segment>]) -> String {
 }
 
 impl IndexOverlay {
-    /// The overlay of these segments: the one that is kept, if it is theirs, or a new one.
+    /// Returns the overlay of these segments: the stored one, if it is theirs, or a new one.
     pub fn load_or_make(folder: &Path, segments: &[Arc<Segment>]) -> io::Result<Self> {
         let path = folder.join(FILE_NAME);
         let of = name_of(segments);
@@ -113,32 +112,32 @@ impl IndexOverlay {
         file.write_all(&text)
     }
 
-    /// Whether both follow from the same segments.
+    /// Returns whether both were made from the same segments.
     pub fn is_of_the_same(&self, other: &Self) -> bool {
         self.of == other.of
     }
 
-    /// How many resources a later line replaces or deletes.
+    /// Returns the number of resources that a later line replaces or deletes.
     pub fn superseded_count(&self) -> usize {
         self.superseded.len()
     }
 
-    /// The spans of a chunk that a later line replaces or deletes, in order.
+    /// Returns the spans of a chunk that a later line replaces or deletes, in order.
     pub fn superseded(&self, segment: usize, chunk: usize) -> impl Iterator<Item = usize> + '_ {
         of_chunk(&self.superseded, segment, chunk, |spot| *spot).iter().map(|spot| spot.2 as usize)
     }
 
-    /// Resources that an older version, or an older deletion, has the last word of.
+    /// Returns the resources whose last version or deletion is not the newest one.
     pub fn outdated(&self) -> Option<&OutdatedVersions> {
         self.outdated.as_ref()
     }
 
-    /// The resources that are gone, in the order of the entries that say so.
+    /// Returns the resources that are gone, in the order of the entries that delete them.
     pub fn gone(&self) -> &[GoneResource] {
         &self.gone
     }
 
-    /// Provenances of a chunk, in order, with the patients that they have from their targets.
+    /// Returns the Provenances of a chunk, in order, with the patients of their targets.
     pub fn adopted(&self, segment: usize, chunk: usize) -> impl Iterator<Item = (usize, &[ResourceKey])> {
         let of_chunk = of_chunk(&self.adopted, segment, chunk, |(spot, _)| *spot);
         of_chunk.iter().map(|(spot, patients)| (spot.2 as usize, patients.as_slice()))
@@ -171,11 +170,11 @@ fn each_key(segments: &[Arc<Segment>], mut visit: impl FnMut(ResourceKey, SpanPl
     Ok(())
 }
 
-/// One bit for each of many names; different names may share a bit.
+/// A set of one bit per name, where different names may share a bit.
 struct BitSet(Vec<u64>);
 
 impl BitSet {
-    /// For `names` names: about one in sixteen shares its bit with another.
+    /// Creates a set for `names` names, of which about one in sixteen shares its bit with another.
     fn new(names: u64) -> Self {
         Self(vec![0; usize::try_from(names / 4).unwrap_or(usize::MAX).next_power_of_two()])
     }
@@ -190,7 +189,7 @@ impl BitSet {
         self.0[word] & bit != 0
     }
 
-    /// Sets the bit and tells whether it was set before.
+    /// Sets the bit of a name. Returns whether it was set before.
     fn set(&mut self, key: ResourceKey) -> bool {
         let (word, bit) = self.place(key);
         let before = self.0[word] & bit != 0;
@@ -204,12 +203,12 @@ impl BitSet {
 struct VersionOutcome {
     superseded: Vec<SpanPlace>,
     outdated: Option<OutdatedVersions>,
-    /// Deletions that nothing of the name comes after, each with the last version before it.
+    /// Deletions that stand, each with the last version before it.
     last: Vec<((SpanPlace, DeletingEntry), Option<SpanPlace>)>,
 }
 
 impl VersionOutcome {
-    /// Looks at the ages of what is said of one name, in the order of the source.
+    /// Compares the ages of all versions of one name, in the order of the source.
     fn note_age(&mut self, segments: &[Arc<Segment>], spots: impl Iterator<Item = SpanPlace>) {
         let age = |(s, c, n): SpanPlace| segments[s as usize].chunks[c as usize].updated()[n as usize];
         let mut newest: Option<(i64, SpanPlace)> = None;
@@ -227,9 +226,9 @@ impl VersionOutcome {
     }
 }
 
-/// Which resources a later line replaces or deletes, and which deletions stand. Duplicates are
-/// rare: a first pass finds the few names that may be there twice, and only those are compared,
-/// beside those of deletions.
+/// Finds the resources that a later line replaces or deletes, and the deletions that stand. Duplicates
+/// are rare: a first pass finds the few names that may occur twice, and only these and the names of
+/// deletions are compared.
 fn versions(segments: &[Arc<Segment>]) -> io::Result<VersionOutcome> {
     let deletions = deletions(segments)?;
     let names = segments.iter().map(|segment| segment.spans()).sum();
@@ -273,8 +272,8 @@ fn versions(segments: &[Arc<Segment>]) -> io::Result<VersionOutcome> {
     Ok(versions)
 }
 
-/// The entries of all transactions that delete something, in order. The id of a Bundle does not
-/// matter: a transaction has happened, and no later one takes its place.
+/// Returns the entries of all transactions that delete something, in order. The id of a Bundle does not
+/// matter: a transaction has happened, and no later one replaces it.
 fn deletions(segments: &[Arc<Segment>]) -> io::Result<Vec<(SpanPlace, DeletingEntry)>> {
     let mut deletions = Vec::new();
     for (s, segment) in (0u32..).zip(segments) {
@@ -287,7 +286,7 @@ fn deletions(segments: &[Arc<Segment>]) -> io::Result<Vec<(SpanPlace, DeletingEn
     Ok(deletions)
 }
 
-/// The resources that are gone, with their patients.
+/// Returns the resources that are gone, with their patients.
 fn gone(
     segments: &[Arc<Segment>],
     last: Vec<((SpanPlace, DeletingEntry), Option<SpanPlace>)>,
@@ -311,7 +310,7 @@ fn gone(
     Ok(gone)
 }
 
-/// The patients that resources name themselves; `spots` are in order.
+/// Returns the patients that resources name themselves. `spots` must be in order.
 fn patients(
     segments: &[Arc<Segment>],
     spots: &[SpanPlace],
@@ -331,7 +330,7 @@ fn patients(
     Ok(found)
 }
 
-/// The patients that Provenances have from the resources they target.
+/// Returns the patients that Provenances have from the resources they target.
 fn adopted(
     segments: &[Arc<Segment>],
     superseded: &[SpanPlace],

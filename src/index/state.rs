@@ -84,7 +84,7 @@ pub fn tell_broken(segment: &Segment, kept: usize) {
         return;
     }
     for (line, broken) in segment.broken_lines(kept) {
-        tracing::warn!(file = name, line, reason = broken.text(), "a line of the source is no resource");
+        tracing::warn!(file = name, line, reason = broken.text(), "a line of the source is not a resource");
     }
     let rest = segment.broken_count(kept) - segment.broken_lines(kept).count() as u64;
     if rest > 0 {

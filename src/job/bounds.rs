@@ -1,46 +1,46 @@
-//! How much one request may ask for (P13). The numbers leave every honest client room; whatever is
-//! beyond them is refused when it is asked, never cut. What a job costs in memory and on disk
-//! beside its output follows from them: `docs/bounds.md` adds it up.
+//! How much one request may ask for (P13). The bounds leave every honest client room. A request beyond
+//! them is refused and never cut. They determine what a job costs in memory and on disk beside its
+//! output; `docs/bounds.md` adds it up.
 
 use super::ExportRequest;
 
-/// Parameters of a kick-off, repetitions counted.
+/// The most parameters of a kick-off, repetitions included.
 pub const MAX_PARAMETERS: usize = 12_000;
 
-/// Names in `_type`, repetitions counted. R4 has 148 types.
+/// The most names in `_type`, repetitions included. R4 has 148 types.
 pub const MAX_TYPES: usize = 1_000;
 
-/// Filters of `_typeFilter`: each is asked for each line of its type.
+/// The most filters of `_typeFilter`. Each is evaluated for each line of its type.
 pub const MAX_FILTERS: usize = 500;
 
-/// Values of all filters of `_typeFilter` together.
+/// The most values of all filters of `_typeFilter` together.
 pub const MAX_VALUES: usize = 10_000;
 
-/// Bytes of all filters of `_typeFilter` together.
+/// The most bytes of all filters of `_typeFilter` together.
 pub const MAX_FILTER_BYTES: usize = 256 << 10;
 
-/// Items of `_elements`, repetitions counted.
+/// The most items of `_elements`, repetitions included.
 pub const MAX_ELEMENTS: usize = 1_000;
 
-/// References in `patient`, repetitions counted.
+/// The most references in `patient`, repetitions included.
 pub const MAX_PATIENTS: usize = 10_000;
 
-/// Values of `includeAssociatedData`, repetitions counted.
+/// The most values of `includeAssociatedData`, repetitions included.
 pub const MAX_ASSOCIATED: usize = 100;
 
-/// Things ignored of a lenient kick-off that are told one by one; the rest is counted.
+/// How many ignored parts of a lenient kick-off are reported one by one. The rest is counted.
 pub const MAX_NOTICES: usize = 100;
 
-/// Bytes of what is told of one of them.
+/// The most bytes of the report of one of them.
 pub const MAX_NOTICE_BYTES: usize = 1_000;
 
-/// Bytes of the kick-off URL, and of the base URL.
+/// The most bytes of the kick-off URL, and of the base URL.
 pub const MAX_URL_BYTES: usize = 16 << 10;
 
-/// Bytes of all texts of a request together. One that came over HTTP has less.
+/// The most bytes of all texts of a request together. A request over HTTP has fewer.
 pub const MAX_TEXT_BYTES: usize = 1536 << 10;
 
-/// A request asks for more than it may; the text is for the client.
+/// A request asks for more than it may. The text is for the client.
 ///
 /// ```
 /// use evanesce::{ExportRequest, Kickoff, Level, Parameters};
@@ -54,15 +54,15 @@ pub const MAX_TEXT_BYTES: usize = 1536 << 10;
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[error("{what} has more than {most} {unit}; ask for less in one export, or for several exports.")]
 pub struct BoundExceeded {
-    /// The parameter, or the part of the request.
+    /// The parameter, or the part of the request, with the bound.
     pub what: &'static str,
-    /// How much it may have.
+    /// The bound.
     pub most: usize,
-    /// Of what.
+    /// What is counted.
     pub unit: &'static str,
 }
 
-/// Whether so many items of a list are within its bound.
+/// Checks the number of items of a list.
 ///
 /// # Errors
 /// If there are more than `most`.
@@ -70,7 +70,7 @@ pub fn check_items(what: &'static str, items: usize, most: usize) -> Result<(), 
     check(what, items, most, "values")
 }
 
-/// Whether so many bytes are within their bound.
+/// Checks a number of bytes.
 ///
 /// # Errors
 /// If there are more than `most`.
@@ -83,11 +83,11 @@ fn check(what: &'static str, found: usize, most: usize, unit: &'static str) -> R
 }
 
 impl ExportRequest {
-    /// Whether the request is within its bounds. Those that come over HTTP are, or were refused
-    /// before; a host's own may not be.
+    /// Checks the request against its bounds. Requests over HTTP were checked before; a host's own were
+    /// not.
     ///
     /// # Errors
-    /// The first bound that it exceeds.
+    /// Fails with the first bound that the request exceeds.
     pub fn check_bounds(&self) -> Result<(), BoundExceeded> {
         let asked = self.parameters();
         let bytes = |texts: &[String]| texts.iter().map(String::len).sum::<usize>();

@@ -1,4 +1,4 @@
-//! What an export made: files, parts and the sums that go into the record.
+//! What an export wrote: files, parts, and the sums for the record.
 
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
@@ -21,7 +21,7 @@ pub enum ContentCoding {
 }
 
 impl ContentCoding {
-    /// Its name in `Accept-Encoding` and `Content-Encoding`.
+    /// Returns the name in `Accept-Encoding` and `Content-Encoding`.
     pub fn name(self) -> &'static str {
         match self {
             Self::Gzip => "gzip",
@@ -29,7 +29,7 @@ impl ContentCoding {
         }
     }
 
-    /// What the name of a file that is stored in it ends with.
+    /// Returns the suffix of files stored in this coding.
     pub fn suffix(self) -> &'static str {
         match self {
             Self::Gzip => ".gz",
@@ -38,7 +38,7 @@ impl ContentCoding {
     }
 }
 
-/// How a file is stored that is not stored as plain text.
+/// How a file is stored if it is not plain text.
 ///
 /// ```
 /// # mod example { include!(concat!(env!("CARGO_MANIFEST_DIR"), "/src/evanesce/example.rs")); }
@@ -64,7 +64,7 @@ pub struct CodedForm {
     pub coding: ContentCoding,
     /// Bytes on disk.
     pub bytes: u64,
-    /// Bytes of text in each of its pieces but the last.
+    /// Bytes of text in each piece but the last.
     pub piece: u32,
 }
 
@@ -90,27 +90,27 @@ pub struct OutputFile {
     /// The resource type of every line, except in a file of blocks; `OperationOutcome` for the
     /// manifest's `error` files and `Bundle` for its `deleted` ones.
     pub resource_type: String,
-    /// Lines, each one resource; headers of blocks are lines too.
+    /// Lines, each one resource. Headers of blocks are lines too.
     pub count: u64,
-    /// Length of its text in bytes, in whatever form it is stored.
+    /// The length of its text in bytes, whatever form it is stored in.
     pub bytes: u64,
-    /// How it is stored; `None` as plain text.
+    /// How it is stored; `None` for plain text.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub coded: Option<CodedForm>,
-    /// SHA-256 of its text in hexadecimal digits, if that was asked for.
+    /// The SHA-256 of its text in hexadecimal digits, if configured.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub sha256: Option<String>,
-    /// What its blocks are of, if it consists of blocks (O-3): then its lines are of many types,
-    /// headers among them, and `resource_type` is that of what the headers refer to.
+    /// What its blocks are about, if it consists of blocks (O-3). Its lines then have many types,
+    /// headers among them, and `resource_type` is the type that the headers refer to.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub organized_by: Option<OrganizeBy>,
-    /// The name of the file in which its last block goes on, if it does.
+    /// The name of the file that continues its last block, if any.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub continues_in: Option<String>,
 }
 
 impl OutputFile {
-    /// A file without a line yet, to be stored as plain text.
+    /// Creates the record of an empty file that is stored as plain text.
     pub fn new(name: String, resource_type: impl Into<String>) -> Self {
         Self {
             name,
@@ -124,29 +124,29 @@ impl OutputFile {
         }
     }
 
-    /// Its name on disk.
+    /// Returns its name on disk.
     pub fn stored_name(&self) -> String {
         format!("{}{}", self.name, self.coded.map_or("", |coded| coded.coding.suffix()))
     }
 
-    /// Its length on disk in bytes.
+    /// Returns its length on disk in bytes.
     pub fn stored_bytes(&self) -> u64 {
         self.coded.map_or(self.bytes, |coded| coded.bytes)
     }
 
-    /// Whether the file belongs into the manifest's `error` list (MF-5).
+    /// Returns whether the file belongs to the manifest's `error` list (MF-5).
     pub fn is_error(&self) -> bool {
         self.resource_type == "OperationOutcome"
     }
 
-    /// Whether the file belongs into the manifest's `deleted` list (MF-6): Bundles that are
-    /// resources are in no export (K-11).
+    /// Returns whether the file belongs to the manifest's `deleted` list (MF-6). Bundles of the source
+    /// are in no export (K-11).
     pub fn is_deleted(&self) -> bool {
         self.resource_type == "Bundle"
     }
 }
 
-/// One part of a plan that is done: its files are durable and are never written again.
+/// One finished part of a plan. Its files are durable and never written again.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[allow(unnameable_types, reason = "only taken by what is hidden")]
 pub struct SealedPart {
@@ -154,7 +154,7 @@ pub struct SealedPart {
     pub index: u32,
     /// The files the part wrote; none if it found nothing to export.
     pub files: Vec<OutputFile>,
-    /// Lines of the source that were skipped because they are no resource.
+    /// Lines of the source that were skipped because they are not resources.
     pub broken_lines: u64,
 }
 
@@ -176,16 +176,15 @@ pub struct SealedPart {
 pub struct Completion {
     /// The instant whose view of the source was exported (MF-1).
     pub transaction_time: Timestamp,
-    /// When the last file was sealed; the time to live counts from here (P8).
+    /// When the last file was sealed. The time to live counts from here (P8).
     pub completed_at: Timestamp,
     /// Number of output files, `error` and `deleted` files included.
     pub files: u64,
-    /// Number of resources, headers of blocks among them, lines of `error` and `deleted` files not
-    /// counted.
+    /// Number of resources, headers of blocks included, lines of `error` and `deleted` files excluded.
     pub resources: u64,
     /// Bytes of the text of all files.
     pub bytes: u64,
-    /// Bytes of all files on disk; `None` if they are as many.
+    /// Bytes of all files on disk; `None` if the same as of their text.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub stored: Option<u64>,
 }
@@ -216,8 +215,8 @@ impl Completion {
     }
 }
 
-/// The content of `job.json`: what the record is going to say, and the files. It lets a
-/// directory speak for itself when the store has lost its tail (DESIGN section 3).
+/// The content of `job.json`: the record to come, and the files. A directory proves with it what it is
+/// when the store has lost its tail (DESIGN section 3).
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct JobDocument {
     /// The record to come: `Complete` or `Failed`.

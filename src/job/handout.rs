@@ -1,7 +1,6 @@
-//! Proofs that a job handed out the URL of a Binary: an authenticated client may read what
-//! attachments in the files of its own exports refer to, and no other Binary (O-4, G-4). A proof is
-//! made with a secret of the job, which is kept in its directory and goes with it; so the proofs of
-//! a job that is gone are good for nothing.
+//! Signed URLs of Binaries. An authenticated client may read what attachments in its own exports refer
+//! to, and no other Binary (O-4, G-4). A proof is made with a secret of the job, which is kept in the
+//! job's directory and goes with it: the proofs of an erased job are worthless.
 
 use std::fmt;
 
@@ -10,7 +9,7 @@ use serde::{Deserialize, Serialize};
 
 use super::{InvalidName, JobId, TenantId};
 
-/// What the proofs of one job are made with.
+/// Signs the URLs of Binaries for one job.
 ///
 /// ```
 /// let handout = evanesce::ProofSigner::new("default".parse()?, evanesce::JobId::random());
@@ -27,32 +26,31 @@ pub struct ProofSigner {
     secret: ProofSecret,
 }
 
-/// 256 random bits, in hexadecimal digits where it is written down. It is never shown.
+/// 256 random bits, serialized as hexadecimal digits and never shown.
 #[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(try_from = "String", into = "String")]
 struct ProofSecret([u8; 32]);
 
 impl ProofSigner {
-    /// Bytes of [`ProofSigner::query`].
+    /// The length of [`ProofSigner::query`] in bytes.
     pub(crate) const QUERY_BYTES: u64 = ("?request=".len() + 36 + "&proof=".len() + 64) as u64;
 
-    /// That of a job, with a secret of its own.
+    /// Creates the signer of a job, with a secret of its own.
     pub fn new(tenant: TenantId, job: JobId) -> Self {
         let mut secret = [0; 32];
         rand::fill(&mut secret).expect("the system has random bytes");
         Self { tenant, job, secret: ProofSecret(secret) }
     }
 
-    /// What stands behind the URL of a Binary that a resource of the type `of_type` refers to:
-    /// `?request={job}&proof={HMAC-SHA-256}`, all of it characters that a URL and a JSON string
-    /// have as they are.
+    /// Returns the query for the URL of a Binary that a resource of the type `of_type` refers to:
+    /// `?request={job}&proof={HMAC-SHA-256}`. Its characters need no escapes in a URL or a JSON string.
     pub fn query(&self, of_type: &str, id: &str) -> String {
         let proof = hmac::sign(&self.key(), self.handed_out(of_type, id).as_bytes());
         format!("?request={}&proof={}", self.job, hex::encode(proof))
     }
 
-    /// Whether `proof` is that of the URL that a resource of the type `of_type` had. Takes as long
-    /// whatever is wrong with it.
+    /// Returns whether `proof` is that of a Binary's URL in a resource of the type `of_type`. Takes
+    /// constant time.
     pub fn proves(&self, of_type: &str, id: &str, proof: &str) -> bool {
         let Ok(proof) = hex::decode(proof) else { return false };
         hmac::verify(&self.key(), self.handed_out(of_type, id).as_bytes(), &proof).is_ok()
@@ -62,8 +60,8 @@ impl ProofSigner {
         hmac::Key::new(hmac::HMAC_SHA256, &self.secret.0)
     }
 
-    /// What a proof is about. Neither the names of tenants and types nor ids that are handed out
-    /// have a zero byte, so that no two are alike.
+    /// Returns the signed text. Names of tenants and types and ids have no zero byte, so no two texts
+    /// are alike.
     fn handed_out(&self, of_type: &str, id: &str) -> String {
         format!("evanesce Binary\0{}\0{of_type}\0{id}", self.tenant)
     }

@@ -31,17 +31,17 @@ pub struct InvalidName {
 pub struct JobId(Uuid);
 
 impl JobId {
-    /// A new, random id.
+    /// Returns a new random id.
     pub fn random() -> Self {
         Self(Uuid::new_v4())
     }
 
-    /// The 16 bytes of the id, as used in keys of the store.
+    /// Returns the 16 bytes of the id, as used in keys of the store.
     pub(crate) fn as_bytes(&self) -> &[u8; 16] {
         self.0.as_bytes()
     }
 
-    /// The id of 16 bytes that [`as_bytes`](Self::as_bytes) gave.
+    /// Creates the id from the bytes that [`as_bytes`](Self::as_bytes) returned.
     pub(crate) fn from_bytes(bytes: [u8; 16]) -> Self {
         Self(Uuid::from_bytes(bytes))
     }
@@ -79,7 +79,7 @@ macro_rules! name_type {
         pub struct $name(String);
 
         impl $name {
-            /// The name as text.
+            /// Returns the name as text.
             pub fn as_str(&self) -> &str {
                 &self.0
             }

@@ -62,8 +62,8 @@ pub struct Parameters {
     pub ignored: Vec<String>,
 }
 
-/// A text that is no value of a parameter. What it says is for who gave the text, and may quote it
-/// (P12).
+/// A text that is not a valid value of a parameter. The message may quote it, so it is only for whoever
+/// gave the text (P12).
 ///
 /// ```
 /// use evanesce::{ParameterError, Parameters};
@@ -73,8 +73,8 @@ pub struct Parameters {
 /// ```
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum ParameterError {
-    /// A name of `_type` is no resource type.
-    #[error("_type {} is no resource type of FHIR R4; names are case-sensitive.", quoted(.0))]
+    /// A name of `_type` is not a resource type.
+    #[error("_type {} is not a resource type of FHIR R4; names are case-sensitive.", quoted(.0))]
     UnknownType(String),
     /// A filter of `_typeFilter` cannot be served.
     #[error("_typeFilter: {0}")]
@@ -85,31 +85,29 @@ pub enum ParameterError {
 }
 
 impl Parameters {
-    /// The same with these types, by their names; the ones before are forgotten.
+    /// Replaces the types by those with these names.
     ///
     /// # Errors
-    /// If a name is no resource type of FHIR R4.
+    /// Fails if a name is not a resource type of FHIR R4.
     pub fn with_types(self, names: &[impl AsRef<str>]) -> Result<Self, ParameterError> {
         let of = |name: &str| ResourceType::of(name).ok_or_else(|| ParameterError::UnknownType(name.into()));
         let types = names.iter().map(|name| of(name.as_ref())).collect::<Result<_, _>>()?;
         Ok(Self { types, ..self })
     }
 
-    /// The same with these filters, such as `Observation?status=final`; the ones before are
-    /// forgotten.
+    /// Replaces the filters by these, such as `Observation?status=final`.
     ///
     /// # Errors
-    /// If a filter cannot be served.
+    /// Fails if a filter cannot be evaluated.
     pub fn with_type_filters(self, texts: &[impl AsRef<str>]) -> Result<Self, ParameterError> {
         let filters = texts.iter().map(|text| TypeFilter::parse(text.as_ref()));
         Ok(Self { type_filters: filters.collect::<Result<_, _>>()?, ..self })
     }
 
-    /// The same with these items of `_elements`, such as `Patient.name`; the ones before are
-    /// forgotten.
+    /// Replaces the items of `_elements` by these, such as `Patient.name`.
     ///
     /// # Errors
-    /// If an item names no root element of FHIR R4.
+    /// Fails if an item does not name a root element of FHIR R4.
     pub fn with_elements(self, items: &[impl AsRef<str>]) -> Result<Self, ParameterError> {
         Ok(Self { elements: Elements::parse(items.iter().map(AsRef::as_ref))?, ..self })
     }
@@ -120,8 +118,7 @@ fn is_false(value: &bool) -> bool {
     !value
 }
 
-/// The Provenances that `includeAssociatedData` asks for; the greater one is the less
-/// restrictive and wins.
+/// The values of `includeAssociatedData`. The greater one is less restrictive and wins.
 ///
 /// ```
 /// assert!(evanesce::AssociatedData::Relevant > evanesce::AssociatedData::Latest);
@@ -129,9 +126,9 @@ fn is_false(value: &bool) -> bool {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum AssociatedData {
-    /// `LatestProvenanceResources`: of those of one exported resource the most recent one.
+    /// `LatestProvenanceResources`: the most recent Provenance of each exported resource.
     Latest,
-    /// `RelevantProvenanceResources`: all that target an exported resource.
+    /// `RelevantProvenanceResources`: all Provenances of exported resources.
     Relevant,
 }
 
@@ -148,7 +145,7 @@ pub enum OrganizeBy {
 }
 
 impl OrganizeBy {
-    /// The resource type, as the manifest's `outputOrganizedBy` has it (MF-7).
+    /// Returns the resource type as in the manifest's `outputOrganizedBy` (MF-7).
     pub const fn as_str(self) -> &'static str {
         match self {
             Self::Patient => "Patient",

@@ -32,7 +32,7 @@ pub struct Tombstone {
     pub gone_at: Timestamp,
 }
 
-/// What was unlinked.
+/// How much a sweep unlinked.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Hash)]
 pub struct SweepCounts {
     /// Names unlinked, documents included.
@@ -51,7 +51,7 @@ impl AddAssign for SweepCounts {
     }
 }
 
-/// Evidence of one erasure (P9): counts, instants and reasons; no parameter, no content.
+/// Evidence of one erasure (P9): counts, instants and reasons, but no parameters and no content.
 ///
 /// ```
 /// # mod example { include!(concat!(env!("CARGO_MANIFEST_DIR"), "/src/evanesce/example.rs")); }

@@ -28,7 +28,7 @@ pub enum JobEvent {
     Swept(Tombstone),
 }
 
-/// What a transition asks for; performed in the order given, each after the one before.
+/// An effect that a transition asks for. Effects are performed one after another, in the given order.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum TransitionEffect {
     /// Writers stop between two writes, so that the commit does not queue behind them.
@@ -61,13 +61,13 @@ pub enum TransitionEffect {
     SweepPartials,
 }
 
-/// Why an event changes nothing.
+/// Why an event is refused.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum TransitionRefusal {
     /// The job is marked or erased already: 404 `deleted` (D-8).
     #[error("the job is deleted already")]
     AlreadyDeleted,
-    /// Life has gone on; the news is too late, and harmless.
+    /// The event is too late, and harmless.
     #[error("the job is past that")]
     Stale,
 }

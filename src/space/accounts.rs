@@ -9,7 +9,7 @@ use jiff::Timestamp;
 use crate::job::{JobId, TenantId};
 use crate::view::ExportProgress;
 
-/// Who needs room.
+/// A job that needs room.
 #[derive(Debug, Clone)]
 pub struct SpaceClaim {
     /// The tenant whose quota counts.

@@ -63,7 +63,7 @@ pub enum NoRoom {
         retry_after: Duration,
     },
     /// The tenant's exports would take more than its `max_bytes`.
-    #[error("the exports of the tenant take all the room that they may take")]
+    #[error("the exports of the tenant have used up its quota")]
     Quota {
         /// How long it may take, as above.
         retry_after: Duration,
@@ -87,7 +87,7 @@ impl NoRoom {
 /// Returns the free bytes, or why they are unknown.
 type MeasureFree = Box<dyn Fn() -> Result<u64, String> + Send + Sync>;
 
-/// The room of an instance.
+/// The disk space that jobs have reserved and taken.
 pub struct SpaceReservations {
     min_free: u64,
     max_bytes: u64,
@@ -102,8 +102,8 @@ pub struct SpaceReservations {
 }
 
 impl SpaceReservations {
-    /// Creates the room that `config` gives, less what the `jobs` found at a start take. `free`
-    /// asks the file system and may block.
+    /// Creates the accounts under the limits of `config`, with the `jobs` found at a start. `free` asks
+    /// the file system and may block.
     pub fn new(
         config: &Config,
         clock: Clock,

@@ -1,7 +1,7 @@
-//! The committer: one thread that owns the store's writes. It takes all changes that are waiting
-//! through one commit together (group commit), in the order of [`erase::order`](crate::erase::order),
-//! and answers the callers. Any failure before the publication poisons it: its callers get the
-//! error, nothing is published, and the process must end. An fsync is never tried again.
+//! The committer: one thread that owns the store's writes. It takes all waiting changes through one
+//! commit (group commit), in the order of [`erase::order`](crate::erase::order), and answers the
+//! callers. A failure before the publication poisons it: the callers get the error, nothing is
+//! published, and the process must end. An fsync is never retried.
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
@@ -22,10 +22,10 @@ use crate::receipts::{self, ChainHead};
 use crate::telemetry::{self, FatalHandler};
 use crate::view::{LocalView, PublishedJob, ViewChange};
 
-/// Changes taken into one commit at the most.
+/// The most changes in one commit.
 const BATCH: usize = 1024;
 
-/// A change to be made durable and then published.
+/// A change to make durable and then publish.
 #[derive(Debug)]
 pub enum DurableChange {
     /// A job not seen before.
@@ -40,13 +40,13 @@ pub enum DurableChange {
     MarkNew(PublishedJob),
     /// An erasure: its receipt is durable before the record is.
     Erase(JobRecord, Box<Receipt>),
-    /// A sealed part; not published.
+    /// A sealed part. Not published.
     Seal(JobId, SealedPart),
     /// The end of a tombstone.
     Forget(JobId),
-    /// An entry of the chain of receipts, and nothing else; not published.
+    /// Only an entry of the chain of receipts. Not published.
     Note(receipts::ReceiptEntry),
-    /// Nothing, but that the chain of receipts is looked after.
+    /// No change. The chain of receipts is mended if it must be.
     Mend,
 }
 
@@ -74,7 +74,7 @@ impl DurableChange {
         }
     }
 
-    /// What is appended to the chain.
+    /// Returns the entry to append to the chain of receipts, if any.
     fn note(&self) -> Option<receipts::ReceiptEntry> {
         match self {
             Self::Erase(_, receipt) => Some(receipts::ReceiptEntry::Erasure(receipt.clone())),
@@ -96,39 +96,39 @@ impl DurableChange {
     }
 }
 
-/// What became of a change that is durable and published.
+/// The outcome of a change.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum CommitOutcome {
-    /// All of it.
+    /// Durable and published.
     Done,
-    /// All of it, and for want of room these files went before the commit.
+    /// Durable and published. These files were removed before the commit, for want of room.
     Swept(SweepCounts),
-    /// The mark is in the store, but the directory could not be moved to `trash/`: the
-    /// second witness is missing, the reaper goes on trying.
+    /// The mark is in the store, but the directory could not be moved to `trash/`. The second witness
+    /// is missing, and the reaper keeps trying.
     NotMoved(String),
-    /// None of it: another process changed the record first. This is what stands in the store now,
-    /// and is published; `None` if nothing does. A store of this process alone never says so: there
-    /// it is fatal.
+    /// Nothing was changed, because another process changed the record first. Has the record that is in
+    /// the store now and is published, if any. In a store of this process alone this is fatal and never
+    /// returned.
     Stale(Option<Box<JobRecord>>),
 }
 
-/// A change of which nothing is known: the committer is poisoned and the process ends.
+/// It is unknown what became of the change. The committer is poisoned and the process ends.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[error("the store can promise nothing any more; the server is going down")]
 pub struct CommitError;
 
-/// The two witnesses beside the store, as the committer's thread asks them. An `Err` is fatal.
+/// The two witnesses beside the store, as the committer's thread calls them. An `Err` is fatal.
 pub trait OtherWitnesses: Send {
-    /// Does what it can that there is room for a commit; false if there is none.
+    /// Makes room for a commit if it can. Returns false if there is none.
     fn make_room(&mut self) -> bool;
 
-    /// Removes the files of a directory that stands in `trash/`, for their room.
+    /// Removes the files of a directory in `trash/`, for their room.
     fn give_room(&mut self, job: JobId) -> SweepCounts;
 
-    /// Appends entries to the chain of receipts and syncs it; gives the head it comes to.
+    /// Appends entries to the chain of receipts durably, and returns its new head.
     fn append_receipts(&mut self, entries: &[receipts::ReceiptEntry]) -> Result<ChainHead, String>;
 
-    /// Moves directories to `trash/` and syncs the parents; an item says what failed for one job.
+    /// Moves directories to `trash/` and syncs the parents. An item has the error of one job.
     fn move_to_trash(&mut self, jobs: &[JobId]) -> Result<Vec<Result<(), String>>, String>;
 }
 
@@ -137,8 +137,7 @@ struct SubmittedChange {
     answer: oneshot::Sender<Result<CommitOutcome, CommitError>>,
 }
 
-/// The handle on the committer's thread. Dropping the last one ends the thread after what was
-/// submitted is done.
+/// The handle on the committer's thread. Dropping it ends the thread after all submitted changes.
 pub struct Committer {
     submissions: Mutex<Option<Sender<SubmittedChange>>>,
     thread: Mutex<Option<JoinHandle<()>>>,
@@ -178,8 +177,8 @@ impl Committer {
         Ok(Self { submissions, thread, view, healthy, waiting: waiting_changes })
     }
 
-    /// Submits a change. Changes are committed in the order of submission, whoever awaits
-    /// them: dropping the future gives up the answer, not the change.
+    /// Submits a change. Changes are committed in the order of submission. Dropping the future gives up
+    /// the answer, not the change.
     pub fn submit(
         &self,
         change: DurableChange,
@@ -193,17 +192,17 @@ impl Committer {
         async move { answered.await.unwrap_or(Err(CommitError)) }
     }
 
-    /// The published view.
+    /// Returns the published view.
     pub fn view(&self) -> &Arc<LocalView> {
         &self.view
     }
 
-    /// Changes that are submitted and not answered yet.
+    /// Returns the number of submitted changes without an answer.
     pub fn waiting(&self) -> usize {
         self.waiting.load(Ordering::Relaxed)
     }
 
-    /// Whether changes can still be made durable.
+    /// Returns whether changes can still be made durable.
     pub fn is_healthy(&self) -> bool {
         self.healthy.load(Ordering::Acquire)
     }
@@ -252,7 +251,7 @@ impl BatchWriter {
         Ok(())
     }
 
-    /// One batch through all witnesses, in the order that P1, P2 and P9 rest on.
+    /// Takes one batch through all witnesses, in the order that P1, P2 and P9 rest on.
     fn commit(&mut self, changes: Vec<DurableChange>) -> Result<Vec<CommitOutcome>, String> {
         let (began, count) = (Instant::now(), changes.len());
         let mut batch = CommitBatch::new(changes);
@@ -332,12 +331,12 @@ impl BatchWriter {
 struct CommitBatch {
     changes: Vec<DurableChange>,
     entries: Vec<StoreEntry>,
-    /// Of which change each entry is; the head of the receipts, which comes last, is of none.
+    /// The change that each entry belongs to. The head of the receipts comes last and belongs to none.
     places: Vec<usize>,
     outcomes: Vec<CommitOutcome>,
-    /// What other processes have made of records that were stale.
+    /// The records as other processes changed them, for entries that were stale.
     reloaded: Vec<ViewChange>,
-    /// Which of the changes are marks, and of which jobs.
+    /// The changes that are marks, with their jobs.
     marks: Vec<usize>,
     jobs: Vec<JobId>,
 }
@@ -352,7 +351,7 @@ impl CommitBatch {
         Self { changes, entries, places, outcomes, reloaded: Vec::new(), marks, jobs }
     }
 
-    /// The `entry`-th entry is stale: nothing more is done for its change, and `stored` is shown.
+    /// Gives up the change of the `entry`-th entry, which is stale, and publishes `stored`.
     fn give_up(&mut self, entry: usize, job: JobId, stored: Option<StoredJob>, is_known: bool) {
         let change = self.places[entry];
         self.outcomes[change] =

@@ -1,6 +1,6 @@
-//! Durable memory. A [`Store`] is a backend that applies a batch of changes and makes it
-//! durable before it returns; the [`Committer`] is the one thread that talks to it, many callers
-//! sharing one commit; what everybody else reads is [`crate::view`] (DESIGN section 3).
+//! Durable memory. A [`Store`] is a backend that applies a batch of changes and makes it durable before
+//! it returns. The [`Committer`] is the one thread that calls it, so that many callers share one
+//! commit. Everybody else reads [`crate::view`] (DESIGN section 3).
 
 mod committer;
 mod sled;
@@ -26,7 +26,7 @@ pub enum StoreError {
         /// The newest format known here.
         known: u32,
     },
-    /// What is stored could not be understood. Nothing was changed.
+    /// The stored data cannot be understood. Nothing was changed.
     #[error(
         "the store is damaged at {place}: {reason}; `evanesce fsck --rebuild` moves it aside and makes a new \
          one of what the disk and the receipts say"
@@ -37,7 +37,7 @@ pub enum StoreError {
         /// What is wrong with it.
         reason: String,
     },
-    /// There is no room for it; nothing it was told in this batch is known to be durable.
+    /// There is no room. Nothing of the batch is known to be durable.
     #[error(
         "the store cannot {operation}: {reason}; make some room where the data directory is, or raise the quota"
     )]
@@ -47,7 +47,7 @@ pub enum StoreError {
         /// What the system said.
         reason: String,
     },
-    /// The backend failed: nothing it was told in this batch is known to be durable.
+    /// The backend failed. Nothing of the batch is known to be durable.
     #[error("the store cannot {operation}: {reason}")]
     Failed {
         /// What was tried.
@@ -57,27 +57,27 @@ pub enum StoreError {
     },
 }
 
-/// A change that is kept.
+/// One entry of a batch.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum StoreEntry {
-    /// The job's record; its revision must be one more than the stored one's (1 for a new
-    /// job). An erased job's parts are dropped with it.
+    /// The job's record. Its revision must follow on from the stored one (1 for a new job). The parts
+    /// of an erased job are dropped.
     Record(JobRecord),
     /// One more sealed part of a job.
     Part(JobId, SealedPart),
-    /// The end of a tombstone: nothing is known of the job any more.
+    /// The end of a tombstone: the job is forgotten.
     Forget(JobId),
-    /// The end of the chain of receipts, in place of the one before.
+    /// The end of the chain of receipts, which replaces the one before.
     Head(ChainHead),
 }
 
-/// What became of an entry of a batch that is durable.
+/// The outcome of an entry of a durable batch.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum EntryOutcome {
-    /// It was applied.
+    /// The entry was applied.
     Applied,
-    /// Another writer came first: the revision of a record did not follow, and it was left out.
-    /// Other entries have no revision, and are never stale.
+    /// Another writer came first: the revision of a record does not follow on, and the record was left
+    /// out. Other entries have no revision, and are never stale.
     Stale,
 }
 
@@ -90,23 +90,23 @@ pub struct StoredJob {
     pub parts: Vec<SealedPart>,
 }
 
-/// A backend. It is used by one thread at a time and every call blocks.
+/// A backend. One thread at a time uses it, and every call blocks.
 pub trait Store: Send {
-    /// Applies the entries in order, all or nothing, and returns only when they are on
-    /// stable storage. The result has one item an entry. An `Err` means that nothing is known
-    /// of the batch; the process must end, for a failed fsync can not be tried again.
+    /// Applies the entries in order, all or nothing, and returns when they are on stable storage. The
+    /// result has one item per entry. After an `Err` it is unknown what is stored: the process must
+    /// end, because a failed fsync cannot be retried.
     fn commit(&mut self, entries: &[StoreEntry]) -> Result<Vec<EntryOutcome>, StoreError>;
 
-    /// All jobs that are stored.
+    /// Returns all stored jobs.
     fn load(&self) -> Result<Vec<StoredJob>, StoreError>;
 
-    /// The job as it is stored; `None` if it is not.
+    /// Returns the stored job, or `None` if there is none.
     fn load_job(&self, job: JobId) -> Result<Option<StoredJob>, StoreError>;
 
-    /// Whether other processes write to the store as well. In a store of this process alone a
-    /// stale record shows a second writer that must not be there.
+    /// Returns whether other processes write to the store as well. In a store of this process alone a
+    /// stale record reveals a second writer that must not exist.
     fn is_shared(&self) -> bool;
 
-    /// The end that the chain of receipts had at the last commit that said so.
+    /// Returns the end of the chain of receipts, as the last commit of it recorded.
     fn head(&self) -> Result<Option<ChainHead>, StoreError>;
 }

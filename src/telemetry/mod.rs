@@ -89,7 +89,7 @@ pub fn timed_sync<T>(what: &'static str, sync: impl FnOnce() -> T) -> T {
     synced
 }
 
-/// Counts lost log lines: there was no room (`full`), or they could not be written (`write`).
+/// Counts lost log lines, by reason: no room (`full`), or they could not be written (`write`).
 pub fn log_lines_lost(reason: &'static str, lines: u64) {
     counter!("evanesce_lost_log_lines_total", "reason" => reason).increment(lines);
 }

@@ -1,4 +1,4 @@
-//! The open downloads of a job: counted, waited for, and cut (P4).
+//! The open downloads of a job, which can be counted, awaited and cut (P4).
 
 use std::sync::Arc;
 
@@ -19,19 +19,19 @@ impl Default for OpenDownloads {
 }
 
 impl OpenDownloads {
-    /// How many are open.
+    /// Returns the number of open downloads.
     pub fn open(&self) -> u32 {
         *self.open.borrow()
     }
 
-    /// Resolves when none is open.
+    /// Resolves when no download is open.
     pub async fn drained(&self) {
         let mut open = self.open.subscribe();
         // The sender lives in `self`, so waiting cannot fail.
         let _ = open.wait_for(|open| *open == 0).await;
     }
 
-    /// Ends all that are open; their clients see a failed transfer. Returns how many.
+    /// Ends all open downloads, and returns their number. Their clients see a failed transfer.
     pub fn cut(&self) -> u32 {
         // Before: they begin to leave at once, on other threads.
         let open = self.open();
@@ -40,14 +40,14 @@ impl OpenDownloads {
     }
 }
 
-/// One open download; dropping it says that the download is over.
+/// One open download. Dropping it ends the download.
 #[derive(Debug)]
 pub struct DownloadTicket {
     downloads: Arc<OpenDownloads>,
 }
 
 impl DownloadTicket {
-    /// One more is open.
+    /// Registers a download.
     pub(super) fn new(downloads: Arc<OpenDownloads>) -> Self {
         downloads.open.send_modify(|open| *open += 1);
         Self { downloads }

@@ -1,5 +1,5 @@
-//! The published view of one process, in memory. A download registers under the lock that a
-//! publication takes, so none can begin after a mark was published (P2, P4).
+//! The published view of one process, in memory. A download registers under the lock of publications,
+//! so none can begin after a mark was published (P2, P4).
 
 use std::collections::{BTreeSet, HashMap};
 use std::sync::Arc;
@@ -17,15 +17,15 @@ use crate::job::{ClientId, JobId, JobRecord, JobState, OutputFile, RequestSummar
 pub struct PublishedJob {
     /// The durable record.
     pub record: JobRecord,
-    /// What is remembered of the request, until the job is marked (P12).
+    /// The summary of the request, until the job is marked (P12).
     pub request: Option<Arc<RequestSummary>>,
-    /// The sealed parts of a complete job, or those that an active one had at the start.
+    /// The sealed parts of a complete job, or those of an active one at the start.
     pub parts: Arc<[SealedPart]>,
-    /// How far it is.
+    /// How far the export is.
     pub progress: Arc<ExportProgress>,
-    /// Who is reading its files.
+    /// The open downloads of its files.
     pub downloads: Arc<OpenDownloads>,
-    /// What can be had of it before it is complete.
+    /// What clients can get of it before it is complete.
     pub partial: Arc<PartialManifests>,
     /// How often it is polled.
     pub polls: Arc<PollLimit>,
@@ -49,13 +49,13 @@ impl PublishedJob {
         published
     }
 
-    /// Whether its files may be had before all are written (ST-9).
+    /// Returns whether clients may get its files before all are written (ST-9).
     pub fn is_partial(&self) -> bool {
         let asked = self.request.as_ref().is_some_and(|request| request.partial_manifests);
         asked && self.record.state.name().is_active()
     }
 
-    /// The file of that name, if it may be had.
+    /// Returns the file of that name, if clients may get it.
     pub fn file(&self, name: &str) -> Option<OutputFile> {
         if self.is_partial() {
             return self.partial.file(name);
@@ -63,24 +63,24 @@ impl PublishedJob {
         self.files().find(|file| file.name == name).cloned()
     }
 
-    /// The output files, in the order of the plan.
+    /// Returns the output files, in the order of the plan.
     pub fn files(&self) -> impl Iterator<Item = &OutputFile> {
         self.parts.iter().flat_map(|part| &part.files)
     }
 }
 
-/// What a client learns when it asks for a job.
+/// The answer to a client that asks for a job.
 #[derive(Debug, Clone)]
 pub enum JobLookup {
-    /// It is there, and theirs.
+    /// The job exists and is the client's.
     Found(Arc<PublishedJob>),
-    /// It was theirs and is deleted (P2).
+    /// The job was the client's and is deleted (P2).
     Deleted,
-    /// Never heard of it, or it is somebody else's: the same answer by the same path (P10).
+    /// The job is unknown or somebody else's: the same answer by the same code path (P10).
     Unknown,
 }
 
-/// All jobs, and whose they are.
+/// All jobs, with an index by owner.
 #[derive(Debug, Default)]
 struct JobTable {
     all: HashMap<JobId, Arc<PublishedJob>>,
@@ -90,9 +90,9 @@ struct JobTable {
 /// The jobs of one client.
 #[derive(Debug, Default)]
 struct ClientJobs {
-    /// Those that are complete or failed.
+    /// Its complete and failed jobs.
     finished: BTreeSet<JobId>,
-    /// How many there are, tombstones included.
+    /// The number of its jobs, tombstones included.
     all: usize,
 }
 
@@ -106,7 +106,7 @@ impl JobTable {
         of_client.all += usize::from(self.all.insert(id, Arc::new(published)).is_none());
     }
 
-    /// Counts a job that is there, in the state that it has now.
+    /// Counts an existing job in its present state.
     fn recount(&mut self, record: &JobRecord) {
         let Some(of_client) = self.clients.get_mut(&client_of(record)) else { return };
         if is_finished(record) {
@@ -144,7 +144,7 @@ pub struct LocalView {
 }
 
 impl LocalView {
-    /// Adds or replaces jobs, all at once.
+    /// Adds or replaces jobs in one step.
     pub fn publish(&self, jobs: impl IntoIterator<Item = ViewChange>) {
         let mut map = self.jobs.write();
         for publication in jobs {
@@ -179,25 +179,25 @@ impl LocalView {
         self.version.send_modify(|version| *version += 1);
     }
 
-    /// The job, whoever owns it.
+    /// Returns the job, whoever owns it.
     pub fn get(&self, job: JobId) -> Option<Arc<PublishedJob>> {
         self.jobs.read().all.get(&job).cloned()
     }
 
-    /// All jobs, whoever owns them, in no order.
+    /// Returns all jobs, whoever owns them, in no order.
     pub fn all(&self) -> Vec<Arc<PublishedJob>> {
         self.jobs.read().all.values().cloned().collect()
     }
 
-    /// How many jobs of a client are complete or failed and still there, and how many are known at
-    /// all.
+    /// Returns how many complete and failed jobs of a client are still there, and how many of its jobs
+    /// are known at all.
     pub fn of_client(&self, tenant: &TenantId, client: &ClientId) -> (usize, usize) {
         let jobs = self.jobs.read();
         let of_client = jobs.clients.get(&(tenant.clone(), client.clone()));
         of_client.map_or((0, 0), |of_client| (of_client.finished.len(), of_client.all))
     }
 
-    /// Some of those that are complete or failed.
+    /// Returns some of a client's complete and failed jobs.
     pub fn some_finished(&self, tenant: &TenantId, client: &ClientId, most: usize) -> Vec<JobId> {
         let jobs = self.jobs.read();
         let of_client = jobs.clients.get(&(tenant.clone(), client.clone()));

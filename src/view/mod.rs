@@ -2,7 +2,7 @@
 //! polled. The store's committer publishes a change here only after it is durable, so nobody reads
 //! a state that a crash would take back.
 //!
-//! Each thing that several want to know has one owner; everybody else asks it:
+//! Each shared fact has one owner, which everybody else asks:
 //!
 //! | what | owner |
 //! |---|---|
@@ -33,16 +33,16 @@ pub use partial::{PartialManifests, parts_of};
 pub use polls::PollLimit;
 pub use progress::ExportProgress;
 
-/// An answer of a view: there at once if it is in memory, without an allocation, or later. There is no
-/// error: a view that cannot be read has no answer until it can, and whoever asks decides how long
-/// to wait. Dropping it gives up the answer.
+/// An answer of a view: ready at once and without an allocation if it is in memory, or later. There is
+/// no error: a view that cannot be read answers when it can, and the caller decides how long to wait.
+/// Dropping the future gives up the answer.
 pub type ViewAnswer<'a, T> = Either<Ready<T>, BoxFuture<'a, T>>;
 
-/// What readers ask of the published jobs. An answer never shows what is not durable, and once it
-/// has shown a mark no later one shows the job as it was before (P2).
+/// The published jobs, for readers. An answer never shows what is not durable, and after one has shown
+/// a mark no later one shows the job as it was before (P2).
 pub trait PublishedView: Send + Sync {
-    /// Returns what that client of that tenant may know of a job. A job of somebody else gets the
-    /// answer of one that never was (P10).
+    /// Returns what that client of that tenant may know of a job. A job of somebody else gets the same
+    /// answer as one that never existed (P10).
     fn lookup<'a>(
         &'a self,
         tenant: &'a TenantId,
@@ -50,9 +50,8 @@ pub trait PublishedView: Send + Sync {
         job: JobId,
     ) -> ViewAnswer<'a, JobLookup>;
 
-    /// Registers a download of the job, and only then looks at its state: once this has returned a
-    /// ticket, the files stay until the ticket is dropped or cut (P4). There is a ticket only for a job
-    /// whose files may be had.
+    /// Registers a download of the job, and then looks at its state. The files stay until the returned
+    /// ticket is dropped or cut (P4). Returns a ticket only if clients may get the job's files.
     fn begin_download<'a>(
         &'a self,
         tenant: &'a TenantId,
@@ -69,7 +68,7 @@ pub trait PublishedView: Send + Sync {
     /// Returns the units of work of all active jobs: planned, and done.
     fn work(&self) -> ViewAnswer<'_, (u64, u64)>;
 
-    /// Subscribes to publications. Whoever subscribes, looks and then waits misses none.
+    /// Subscribes to publications. A caller that subscribes, looks and then waits misses none.
     fn changes(&self) -> ViewChanges;
 }
 
@@ -78,8 +77,8 @@ pub trait PublishedView: Send + Sync {
 pub struct ViewChanges(watch::Receiver<u64>);
 
 impl ViewChanges {
-    /// Waits until something was published since the subscription, or since this returned the last
-    /// time. It may return without reason: look again. Waits for ever if the view is gone.
+    /// Waits until something was published since the subscription or the last return. It may return
+    /// spuriously, so look again. Never returns if the view is gone.
     pub async fn next(&mut self) {
         if self.0.changed().await.is_err() {
             std::future::pending().await

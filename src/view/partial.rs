@@ -1,6 +1,6 @@
-//! The sealed parts of a job that is not complete, for clients that take what there is
-//! (`allowPartialManifests`, ST-9). A part is here once it is sealed and recorded, durably: what
-//! was shown of it once is never taken back but by a deletion.
+//! The sealed parts of an incomplete job, for clients that accept partial manifests
+//! (`allowPartialManifests`, ST-9). A part appears when it is sealed and durably recorded, so that what
+//! was shown is taken back only by a deletion.
 
 use std::collections::BTreeMap;
 use std::ops::Range;
@@ -10,7 +10,7 @@ use parking_lot::RwLock;
 
 use crate::job::{OutputFile, SealedPart};
 
-/// Manifests that one export has at the most.
+/// The most manifests of one export.
 const MANIFESTS: usize = 100;
 
 /// The sealed parts of one job, for its partial manifests.
@@ -19,36 +19,36 @@ pub struct PartialManifests(RwLock<SealedParts>);
 
 #[derive(Debug, Default)]
 struct SealedParts {
-    /// How many parts the plan has, once there is one.
+    /// The number of parts in the plan, once there is one.
     planned: Option<usize>,
     parts: BTreeMap<u32, Arc<SealedPart>>,
 }
 
 impl PartialManifests {
-    /// What was sealed before a start.
+    /// Creates the manifests of the parts that were sealed before a start.
     pub fn of(parts: &[SealedPart]) -> Self {
         let partial = Self::default();
         parts.iter().for_each(|part| partial.add(part));
         partial
     }
 
-    /// Says how many parts the plan has.
+    /// Sets the number of parts in the plan.
     pub fn plan(&self, parts: usize) {
         self.0.write().planned = Some(parts);
     }
 
-    /// Adds a part that is sealed and recorded.
+    /// Adds a sealed and recorded part.
     pub fn add(&self, part: &SealedPart) {
         self.0.write().parts.insert(part.index, Arc::new(part.clone()));
     }
 
-    /// The file of that name.
+    /// Returns the file of that name.
     pub fn file(&self, name: &str) -> Option<OutputFile> {
         let sealed = self.0.read();
         sealed.parts.values().flat_map(|part| &part.files).find(|file| file.name == name).cloned()
     }
 
-    /// The files of manifest `n`, from 0, if all parts that belong to it are sealed.
+    /// Returns the files of manifest `n`, from 0, if all its parts are sealed.
     pub fn manifest(&self, n: usize) -> Option<Vec<OutputFile>> {
         let sealed = self.0.read();
         let wanted = parts_of(n, sealed.planned?)?;
@@ -58,8 +58,8 @@ impl PartialManifests {
     }
 }
 
-/// The parts that belong to manifest `n` of a plan with `planned` parts; `None` if it has not so
-/// many manifests. It follows from the plan alone, so that a manifest never changes.
+/// Returns the parts of manifest `n` of a plan with `planned` parts, or `None` if there is no such
+/// manifest. It follows from the plan alone, so a manifest never changes.
 pub fn parts_of(n: usize, planned: usize) -> Option<Range<usize>> {
     let each = planned.div_ceil(MANIFESTS).max(1);
     let start = n.checked_mul(each)?;

@@ -1,4 +1,4 @@
-//! How often a job is polled (ST-4): so many polls in the long run, and some at once.
+//! Limits how often a job is polled (ST-4): a rate in the long run, and some polls at once.
 
 use std::num::NonZeroU32;
 use std::sync::OnceLock;
@@ -7,24 +7,24 @@ use std::time::Duration;
 use governor::clock::{Clock, DefaultClock};
 use governor::{DefaultDirectRateLimiter, Quota, RateLimiter};
 
-/// Polls that may come at once.
+/// The number of polls that may come at once.
 const AT_ONCE: NonZeroU32 = NonZeroU32::new(20).expect("it is not 0");
 
-/// The polls of one job. It takes about 100 bytes, and only of a job that is polled.
+/// The polls of one job, which take about 100 bytes if the job is polled at all.
 #[derive(Debug, Default)]
 pub struct PollLimit(OnceLock<DefaultDirectRateLimiter>);
 
-/// `None` for as many polls as one likes.
+/// `None` for no limit.
 fn quota(interval: Duration) -> Option<Quota> {
     Some(Quota::with_period(interval)?.allow_burst(AT_ONCE))
 }
 
 impl PollLimit {
-    /// Counts a poll, if it may come; `interval` is the time between two in the long run, zero for
-    /// as many as one likes. It is the same at each call.
+    /// Counts a poll if it is within the limit. `interval` is the time between two polls in the long
+    /// run, zero for no limit. It must be the same at each call.
     ///
     /// # Errors
-    /// How long to wait. Such a poll does not count.
+    /// Fails with the time to wait. Such a poll does not count.
     pub fn admit(&self, interval: Duration) -> Result<(), Duration> {
         let Some(quota) = quota(interval) else { return Ok(()) };
         let admitted = self.0.get_or_init(|| RateLimiter::direct(quota)).check();

@@ -5,17 +5,17 @@ use std::time::{Duration, Instant};
 
 use parking_lot::Mutex;
 
-/// What happened this long ago counts for a third of what happens now.
+/// The age at which an observation counts for a third of a new one.
 const MEMORY: Duration = Duration::from_secs(15);
 
-/// Nothing is estimated of a job that has run for less.
+/// A job that has run for less has no estimate.
 const WARM_UP: Duration = Duration::from_millis(500);
 
-/// An export that does not move is not estimated to take longer.
+/// The longest estimate, for an export that does not move.
 const LONGEST: Duration = Duration::from_secs(24 * 3600);
 
-/// How far an export is, in the plan's units of work: bytes, for the built-in exporter. Who
-/// does the work only counts; the rate is taken when somebody asks.
+/// How far an export is, in the plan's units of work: bytes, for the built-in exporter. Workers only
+/// count; the rate is computed when somebody asks.
 #[derive(Debug, Default)]
 pub struct ExportProgress {
     planned: AtomicU64,
@@ -33,7 +33,7 @@ struct ProgressRate {
     seen_done: u64,
     /// Units a second, smoothed from 0 on.
     rate: f64,
-    /// How much of `rate` is not that 0: 1 in the long run.
+    /// The weight of the observations in `rate`, which tends to 1.
     weight: f64,
 }
 
@@ -55,53 +55,53 @@ impl ProgressRate {
 }
 
 impl ExportProgress {
-    /// Sets what there is to do.
+    /// Sets the planned units.
     pub fn plan(&self, units: u64) {
         self.planned.store(units, Ordering::Relaxed);
     }
 
-    /// The first part begins: what was done before, in another process, is no sign of the
-    /// rate. Later calls change nothing.
+    /// Notes that the first part begins. What another process did before does not count for the rate.
+    /// Later calls change nothing.
     pub fn begin(&self, now: Instant) {
         self.pace.lock().get_or_insert_with(|| ProgressRate::new(now, self.done()));
     }
 
-    /// Adds what has been done. Weights are the exporter's and may be absurd.
+    /// Adds done units. They are the exporter's and may be absurd.
     pub fn advance(&self, units: u64) {
         let add = |done: u64| Some(done.saturating_add(units));
         // Never an error: there always is a next value.
         let _ = self.done.fetch_update(Ordering::Relaxed, Ordering::Relaxed, add);
     }
 
-    /// Adds bytes that stand in output files.
+    /// Adds bytes written to output files.
     pub fn wrote(&self, bytes: u64) {
         self.written.fetch_add(bytes, Ordering::Relaxed);
     }
 
-    /// Bytes in output files, sealed or not; after a restart those of sealed ones count.
+    /// Returns the bytes in output files, sealed or not. After a restart only sealed ones count.
     pub fn written(&self) -> u64 {
         self.written.load(Ordering::Relaxed)
     }
 
-    /// Units planned.
+    /// Returns the planned units.
     pub fn planned(&self) -> u64 {
         self.planned.load(Ordering::Relaxed)
     }
 
-    /// Units done.
+    /// Returns the done units.
     pub fn done(&self) -> u64 {
         self.done.load(Ordering::Relaxed)
     }
 
-    /// Percent done: never less than before, 0 when queued, below 100 until the job is
+    /// Returns the percentage done. It never falls, is 0 when queued, and below 100 until the job is
     /// complete (ST-2).
     pub fn percent(&self) -> f64 {
         let (planned, done) = (self.planned(), self.done());
         if planned == 0 { 0.0 } else { (100.0 * done as f64 / planned as f64).min(99.9) }
     }
 
-    /// How long the rest takes if it goes on at the rate of the last seconds, a day at most;
-    /// `None` if nothing can be said: the job is queued or has only just begun.
+    /// Returns how long the rest takes at the rate of the last seconds, at most a day. `None` if the
+    /// job is queued or has only just begun.
     pub fn time_left(&self, now: Instant) -> Option<Duration> {
         let mut pace = self.pace.lock();
         let (pace, done) = (pace.as_mut()?, self.done());
@@ -113,7 +113,7 @@ impl ExportProgress {
         Some(Duration::try_from_secs_f64(left).map_or(LONGEST, |left| left.min(LONGEST)))
     }
 
-    /// How long it has been running in this process; zero when queued.
+    /// Returns how long the job has run in this process; zero when queued.
     pub fn running(&self, now: Instant) -> Duration {
         self.pace.lock().map_or(Duration::ZERO, |pace| now.saturating_duration_since(pace.began))
     }

@@ -126,7 +126,7 @@ fn keys_that_stand_twice_break_a_line_where_they_decide_and_nowhere_else() {
     let ambiguous = "has an element twice that says whose it is, or how old";
     let bad = [
         (r#"{"resourceType":"Basic","resourceType":"Basic"}"#, "has no resourceType, or two"),
-        (r#"{"resourceType":"Basic","id":"a","id":"a"}"#, "has an id that is no string, or two"),
+        (r#"{"resourceType":"Basic","id":"a","id":"a"}"#, "has an id that is not a string, or two"),
         (r#"{"resourceType":"Basic","meta":{},"meta":{}}"#, ambiguous),
         (r#"{"resourceType":"Basic","meta":{"lastUpdated":1,"lastUpdated":1}}"#, ambiguous),
         (r#"{"resourceType":"Basic","subject":1,"subject":1}"#, ambiguous),

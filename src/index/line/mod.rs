@@ -47,7 +47,7 @@ impl LineFault {
             Self::NotJson => "is not valid JSON",
             Self::NoType => "has no resourceType, or two",
             Self::UnknownType => "has a resourceType that is not of FHIR R4",
-            Self::BadId => "has an id that is no string, or two",
+            Self::BadId => "has an id that is not a string, or two",
             Self::Ambiguous => "has an element twice that says whose it is, or how old",
             Self::TooLong => "is longer than 256 MiB",
         }
@@ -113,8 +113,8 @@ pub struct LineParser<'b> {
 }
 
 impl<'b> LineParser<'b> {
-    /// A reader for a source in which references below `bases` are relative. Once the token has fired what it
-    /// says of a line means nothing.
+    /// Creates a parser for a source in which references below `bases` are relative. Once the token has
+    /// fired its results mean nothing.
     pub fn new(bases: &'b BaseUrls, cancel: &'b CancelToken) -> Self {
         Self {
             bases,
@@ -279,8 +279,8 @@ impl<'b> LineParser<'b> {
         self.url.push_str(text);
     }
 
-    /// Records what an entry's request deletes, once all of it was read. The URL of a version, or
-    /// of a search, names no resource.
+    /// Records what an entry's request deletes, once the whole entry was read. The URL of a version or
+    /// of a search does not name a resource.
     pub(super) fn note_request(&mut self) {
         let (is_delete, url) = (std::mem::take(&mut self.is_delete), std::mem::take(&mut self.url));
         if is_delete

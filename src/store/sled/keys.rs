@@ -1,5 +1,5 @@
-//! Keys and values as sled has them. Keys sort as the plan does: records below `j/`, below `p/` each
-//! part before its files. Values are JSON.
+//! The keys and values in sled. Records are below `j/`; below `p/`, each part sorts before its files,
+//! in the order of the plan. Values are JSON.
 
 use serde::{Deserialize, Serialize};
 
@@ -38,7 +38,7 @@ pub(super) fn file_key(job: JobId, part: u32, n: u32) -> Vec<u8> {
     key
 }
 
-/// The job and the part of a key below `p/`, and whether it is that of a file.
+/// Parses a key below `p/`. Returns the job, the part, and whether the key is that of a file.
 pub(super) fn split_key(key: &[u8]) -> Result<(JobId, u32, bool), StoreError> {
     let damaged =
         || StoreError::Damaged { place: key.escape_ascii().to_string(), reason: "too short".into() };

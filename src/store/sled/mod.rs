@@ -1,10 +1,10 @@
 //! The sled backend, and the only place that names sled.
 //!
-//! sled's `flush` is no fsync on Linux (sled#1452, #1351): after each batch the log is
-//! flushed and then synced by a second handle on the same file. `flush_async` is never used
-//! (sled#1308). Keys: `m/format`; `m/head` the end of the
-//! chain of receipts; `j/<job>` a record; `p/<job><part>` a sealed part and
-//! `p/<job><part><n>` its files. All values are JSON and well below sled's blob limit.
+//! sled's `flush` is not an fsync on Linux (sled#1452, #1351): after each batch the log is flushed and
+//! then synced through a second handle on the same file. `flush_async` is never used (sled#1308).
+//! Keys: `m/format`; `m/head`, the end of the chain of receipts; `j/<job>`, a record; `p/<job><part>`,
+//! a sealed part, and `p/<job><part><n>`, its files. All values are JSON and well below sled's blob
+//! limit.
 
 mod keys;
 
@@ -29,18 +29,18 @@ use crate::receipts::ChainHead;
 use crate::telemetry;
 use keys::{file_key, json, key, parse, part_key, record_key, split_key};
 
-/// The format written by this version. A store with a larger one is refused.
+/// The format that this version writes. A store with a higher one is refused.
 const FORMAT: u32 = 1;
 const FORMAT_KEY: &[u8] = b"m/format";
 const HEAD_KEY: &[u8] = b"m/head";
 
-/// sled lets go of its lock a little after it is dropped (sled#1289).
+/// sled releases its lock a little after it is dropped (sled#1289).
 const LOCK_PATIENCE: Duration = Duration::from_secs(5);
 
-/// How often files that sled has made since are looked for, to be closed to others.
+/// How often new files of sled are looked for, to close them to others.
 const CLOSE_EVERY: Duration = Duration::from_secs(60);
 
-/// Bytes of page cache; the published view answers the reads, so a little is enough.
+/// Bytes of page cache. The published view answers reads, so a little is enough.
 const CACHE_BYTES: u64 = 16 << 20;
 
 /// A store in a folder of its own.
@@ -50,16 +50,16 @@ pub struct SledStore {
     folder: PathBuf,
     /// When its files were last closed to others.
     closed: Instant,
-    /// The data directory and where the log should stand in it, wherever it is renamed to.
+    /// The data directory, wherever it is renamed to, and the place of the log in it.
     place: (File, PathBuf),
-    /// What was read or written of a job before, to be spared another read.
+    /// What was read or written of a job before, which spares another read.
     known: HashMap<JobId, JobContent>,
     hooks: Hooks,
 }
 
 #[derive(Clone, Copy)]
 struct JobContent {
-    /// Of its record; 0 if it has none.
+    /// The revision of its record; 0 without a record.
     revision: u64,
     /// Whether it may have sealed parts.
     parts: bool,
@@ -80,10 +80,10 @@ fn failed(operation: &'static str) -> impl FnOnce(sled::Error) -> StoreError {
     }
 }
 
-/// sled writes a snapshot beside the last one and renames it, but takes one that was only
-/// begun for the newest: after a kill, or for want of room, it would never open again
-/// (`get_snapshot_files` passes over another name than the one that is written). Nothing is
-/// touched while somebody has the store open.
+/// Removes unfinished snapshots. sled writes a snapshot beside the last one and renames it, but takes
+/// an unfinished one for the newest: after a kill, or for want of room, it would never open again
+/// (`get_snapshot_files` skips another name than the one that is written). Nothing is touched while
+/// somebody has the store open.
 fn remove_begun_snapshots(folder: &Path) -> io::Result<()> {
     let log = match File::open(folder.join("db")) {
         Err(e) if e.kind() == io::ErrorKind::NotFound => return Ok(()),
@@ -103,8 +103,8 @@ fn remove_begun_snapshots(folder: &Path) -> io::Result<()> {
     Ok(())
 }
 
-/// sled opens what has the name of one of its files, whatever it is, and would wait for the other
-/// end of a FIFO. Names that are none of sled's are let alone.
+/// Fails if something else has the name of one of sled's files. sled would open it, and wait for the
+/// other end of a FIFO. Other names are ignored.
 fn check_kinds(folder: &Path) -> Result<(), StoreError> {
     let list = || -> std::io::Result<Option<String>> {
         for entry in folder.read_dir()? {
@@ -131,7 +131,7 @@ fn check_kinds(folder: &Path) -> Result<(), StoreError> {
     }
 }
 
-/// Runs what reads the store's files: sled panics at some that are damaged.
+/// Runs code that reads the store's files, and catches the panics of sled at damaged ones.
 fn guarded<T>(read: impl FnOnce() -> Result<T, StoreError>) -> Result<T, StoreError> {
     catch_unwind(AssertUnwindSafe(read)).unwrap_or_else(|panic| {
         let text = panic.downcast_ref::<String>().cloned();
@@ -141,7 +141,7 @@ fn guarded<T>(read: impl FnOnce() -> Result<T, StoreError>) -> Result<T, StoreEr
     })
 }
 
-/// Also of a copy, which has no number.
+/// A copy has no number.
 fn has_no_room(error: &io::Error) -> bool {
     is_full(error) || error.kind() == io::ErrorKind::FileTooLarge
 }
@@ -158,7 +158,7 @@ fn io_failed<E: Borrow<io::Error>>(operation: &'static str) -> impl FnOnce(E) ->
 }
 
 impl SledStore {
-    /// Opens the store in `folder`, making it if it is not there.
+    /// Opens the store in `folder`, and creates it if it is missing.
     pub fn open(folder: &Path) -> Result<Self, StoreError> {
         // sled would make it readable for everybody.
         DirBuilder::new().recursive(true).mode(0o700).create(folder).map_err(io_failed("make the folder"))?;
@@ -192,7 +192,7 @@ impl SledStore {
         Ok(store)
     }
 
-    /// The same, with the breakpoints and faults of tests.
+    /// As [`open`](Self::open), with the breakpoints and faults of tests.
     pub fn with_hooks(self, hooks: Hooks) -> Self {
         Self { hooks, ..self }
     }
@@ -210,7 +210,7 @@ impl SledStore {
         }
     }
 
-    /// Makes everything that was applied durable: P1 rests on this order.
+    /// Makes everything that was applied durable. P1 rests on this order.
     fn sync(&mut self) -> Result<(), StoreError> {
         self.db.flush().map_err(failed("flush"))?;
         self.hooks.reach(HookStep::LogFlushed);
@@ -313,7 +313,7 @@ impl Store for SledStore {
         guarded(|| Ok(self.read(&record_key(job), &key(b'p', job))?.pop()))
     }
 
-    /// sled lets one process in.
+    /// Only one process can open sled.
     fn is_shared(&self) -> bool {
         false
     }
