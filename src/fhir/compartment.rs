@@ -83,7 +83,7 @@ const PATHS: &[(&str, &[&str])] = &[
 const BESIDE: &[(&str, &str, PatientRole)] =
     &[("Device", "patient", PatientRole::Owner), ("List", "entry.item", PatientRole::Member)];
 
-/// Types that are no single patient's record, but name patients side by side. An export holds such
+/// Types that are not a single patient's record, but name patients side by side. An export holds such
 /// a resource only if it holds all patients that it names (P15).
 const PEERS: &[&str] = &[
     "Account",

@@ -3,6 +3,9 @@
 //! Strings are not escaped: all of them come from this room's own tables, which hold nothing that
 //! needs it, as a debug assertion checks. `RawJson` is for text that is escaped already.
 
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD;
+
 use super::kind::RecordKind;
 use super::vocabulary::ConceptCode;
 
@@ -152,18 +155,7 @@ impl JsonWriter {
 
     /// `"key":"..."` with `data` in base64 (RFC 4648, padded).
     pub(super) fn base64(&mut self, key: &str, data: &[u8]) {
-        const ALPHABET: &[u8; 64] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
-        self.key(key);
-        self.bytes.push(b'"');
-        for chunk in data.chunks(3) {
-            let byte = |at: usize| u32::from(chunk.get(at).copied().unwrap_or(0));
-            let bits = byte(0) << 16 | byte(1) << 8 | byte(2);
-            for sextet in 0..4 {
-                let digit = ALPHABET[(bits >> (18 - 6 * sextet)) as usize & 0x3f];
-                self.bytes.push(if sextet > chunk.len() { b'=' } else { digit });
-            }
-        }
-        self.bytes.push(b'"');
+        self.text(key, &*STANDARD.encode(data));
     }
 
     /// `"key":{...}`

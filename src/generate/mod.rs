@@ -107,7 +107,7 @@ pub enum GenerateError {
 /// With [`GenerateOptions::mess`] the resources are those of the same set without it, and some more. They are
 /// mixed up with what a careful reader has to put up with, all of it counted in the [`GenerateSummary`]:
 /// - About one line in a hundred each: a blank line, also one of white space; white space around a
-///   resource; a line that is no resource (cut off, not JSON, an array, a number, two objects, not
+///   resource; a line that is not a resource (cut off, not JSON, an array, a number, two objects, not
 ///   UTF-8, with no type, an unknown one, two of them or a number for one). One line in twenty ends
 ///   in CRLF.
 /// - `Patient.ndjson` begins with a byte order mark, and every other file has no last line break.

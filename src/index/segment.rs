@@ -1,6 +1,6 @@
 //! The index of one source file, and the file it is kept in: chunks' areas, a directory of
 //! them in JSON, and where the directory is. Everything has a checksum; an index file that is
-//! not whole, or not of this version, is no index file and is made again. Nothing is synced:
+//! not whole, or not of this version, is not an index file and is rebuilt. Nothing is synced:
 //! what a power loss takes can be made again too.
 
 use std::collections::HashSet;
@@ -156,7 +156,7 @@ impl Segment {
         self.doubts.lock().insert(self.file.name.clone());
     }
 
-    /// The lines that are no resources in the chunks from number `first` on, by their number in
+    /// The lines that are not resources in the chunks from number `first` on, by their number in
     /// the file, from 1: as many as are named.
     pub fn broken_lines(&self, first: usize) -> impl Iterator<Item = (u64, LineFault)> + '_ {
         let mut before = 0;
@@ -171,7 +171,7 @@ impl Segment {
         named.take(NAMED_BROKEN_LINES)
     }
 
-    /// How many lines are no resources in the chunks from number `first` on.
+    /// How many lines are not resources in the chunks from number `first` on.
     pub fn broken_count(&self, first: usize) -> u64 {
         self.chunks.iter().skip(first).map(|chunk| chunk.entry.broken.count).sum()
     }

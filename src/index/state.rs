@@ -75,7 +75,7 @@ pub fn tell_outdated(segments: &[Arc<Segment>], overlay: &IndexOverlay, before: 
     );
 }
 
-/// Logs the lines of new chunks, from number `kept` on, that are no resources, without their
+/// Logs the lines of new chunks, from number `kept` on, that are not resources, without their
 /// content (P12).
 pub fn tell_broken(segment: &Segment, kept: usize) {
     let name = &segment.file.name;

@@ -50,7 +50,7 @@ fn pruning_everything_leaves_a_chain_that_goes_on() {
     let room = TestChain::new(&[erasure(1), erasure(2)]);
     assert_eq!(room.prune(100), Some(2));
     assert_eq!(room.lines().len(), 2, "the checkpoint and the prune entry");
-    // What earlier prunings wrote is no reason for one more.
+    // What earlier prunings wrote does not justify another one.
     assert_eq!(room.due(1000), None);
     room.receipts.append(&[erasure(101)]).unwrap();
     assert_eq!(room.due(1000), Some(4));
