@@ -1,7 +1,7 @@
-//! The index of one source file, and the file it is kept in: chunks' areas, a directory of
-//! them in JSON, and where the directory is. Everything has a checksum; an index file that is
-//! not whole, or not of this version, is not an index file and is rebuilt. Nothing is synced:
-//! what a power loss takes can be made again too.
+//! The index of one source file, and the file that keeps it: the areas of the chunks, a directory of
+//! them in JSON, and the place of the directory. Everything has a checksum. An index file that is
+//! damaged or of another version is rebuilt. Nothing is synced, because what a power loss takes can be
+//! rebuilt too.
 
 use std::collections::HashSet;
 use std::fs::{File, OpenOptions};
@@ -22,30 +22,29 @@ use super::table::ColumnTable;
 use crate::plain_file;
 use crate::source::SourceFile;
 
-/// What an index file says of itself. Another version, or another order of bytes in a number,
-/// is not read.
+/// The head of an index file. A file with another version or byte order is not read.
 const FORMAT: &str =
     if cfg!(target_endian = "little") { "evanesce index 4 le" } else { "evanesce index 4 be" };
 
-/// The words behind the directory: where it is, its length in bytes, its checksum.
+/// The words after the directory: its offset, its length in bytes, its checksum.
 const TRAILER: usize = 3 * 8;
 
 #[derive(Serialize, Deserialize)]
 struct SegmentDirectory {
     format: String,
-    /// What the index depends on beside the file, such as the source's base URL.
+    /// The options that the index depends on, such as the source's base URL.
     terms: String,
     file: SourceFile,
     chunks: Vec<ChunkEntry>,
 }
 
-/// Names of source files whose index is not to be trusted: they are indexed anew.
+/// Names of source files whose index cannot be trusted and must be rebuilt.
 pub type SegmentDoubts = Arc<Mutex<HashSet<String>>>;
 
 /// The index of one version of one source file.
 #[derive(Debug)]
 pub struct Segment {
-    /// Which file, and which version of it.
+    /// The version of the file.
     pub file: SourceFile,
     /// The chunks, in the order of the file.
     pub chunks: Vec<Arc<IndexChunk>>,
@@ -53,12 +52,12 @@ pub struct Segment {
     doubts: SegmentDoubts,
 }
 
-/// The name of the index file of a source file: no name of the source is shown.
+/// Returns the name of the index file of a source file, which does not show the source's name.
 pub fn file_name(source_name: &str) -> String {
     format!("{:032x}.segment", xxh3_128(source_name.as_bytes()))
 }
 
-/// Whether an index file, finished or not, has such a name.
+/// Returns whether the name is that of an index file, finished or not.
 pub fn is_ours(name: &str) -> bool {
     let stem = name.strip_suffix(".segment").or_else(|| name.strip_suffix(".new"));
     stem.is_some_and(|stem| stem.len() == 32 && stem.bytes().all(|byte| byte.is_ascii_hexdigit()))
@@ -100,11 +99,11 @@ fn read_directory(file: &File) -> io::Result<SegmentDirectory> {
 }
 
 impl Segment {
-    /// Reads the index file of `source_name` in `folder`; of large ones, on `threads` threads.
+    /// Reads the index file of `source_name` in `folder`. Large ones are read on `threads` threads.
     ///
     /// # Errors
-    /// [`io::ErrorKind::NotFound`] if there is none, others if it is damaged, of another version
-    /// or made on other `terms`: in each case it has to be made again.
+    /// Fails with [`io::ErrorKind::NotFound`] if there is none, and with other kinds if it is damaged,
+    /// of another version or built on other `terms`. It must be rebuilt in each case.
     pub fn load(
         folder: &Path,
         source_name: &str,
@@ -135,14 +134,14 @@ impl Segment {
         Ok(Self { file: directory.file, chunks: chunks.concat(), path, doubts })
     }
 
-    /// Opens the index file for reading names and links. What cannot be read, here or there,
-    /// puts the file among the doubts.
+    /// Opens the index file for reading names and links. A failure to read, here or later, adds the
+    /// file to the doubts.
     pub fn open(&self) -> io::Result<SegmentReader<'_>> {
         let file = open(&self.path).inspect_err(|error| self.doubt(error))?;
         Ok(SegmentReader { file, segment: self })
     }
 
-    /// Reads everything; what cannot be read puts the file among the doubts.
+    /// Reads everything. A failure adds the file to the doubts.
     pub fn check(&self) -> io::Result<()> {
         let reader = self.open()?;
         self.chunks.iter().try_for_each(|chunk| {
@@ -156,8 +155,8 @@ impl Segment {
         self.doubts.lock().insert(self.file.name.clone());
     }
 
-    /// The lines that are not resources in the chunks from number `first` on, by their number in
-    /// the file, from 1: as many as are named.
+    /// Returns the named lines that are not resources in the chunks from number `first` on, by their
+    /// number in the file, from 1.
     pub fn broken_lines(&self, first: usize) -> impl Iterator<Item = (u64, LineFault)> + '_ {
         let mut before = 0;
         let chunks = self.chunks.iter().map(move |chunk| {
@@ -171,29 +170,29 @@ impl Segment {
         named.take(NAMED_BROKEN_LINES)
     }
 
-    /// How many lines are not resources in the chunks from number `first` on.
+    /// Returns the number of lines that are not resources in the chunks from number `first` on.
     pub fn broken_count(&self, first: usize) -> u64 {
         self.chunks.iter().skip(first).map(|chunk| chunk.entry.broken.count).sum()
     }
 
-    /// What there is of lines that are resources.
+    /// Returns the counts of lines that are resources.
     pub fn contents(&self) -> LineCounts {
         let mut all = LineCounts::default();
         self.chunks.iter().for_each(|chunk| all += chunk.entry.contents);
         all
     }
 
-    /// Whether something is in the file, and nothing of it is a resource.
+    /// Returns whether the file has content, but no resource.
     pub fn is_barren(&self) -> bool {
         self.file.size > 0 && self.chunks.iter().all(|chunk| chunk.entry.contents.resources == 0)
     }
 
-    /// What the file looks like if it has no resources and its beginning tells.
+    /// Returns what the file looks like, if it has no resources and its beginning shows it.
     pub fn shape(&self) -> Option<FileShape> {
         self.chunks.first().and_then(|chunk| chunk.entry.shape)
     }
 
-    /// Resources and gaps.
+    /// Returns the number of spans: resources and gaps.
     pub fn spans(&self) -> u64 {
         self.chunks.iter().map(|chunk| chunk.types().len() as u64).sum()
     }
@@ -206,12 +205,12 @@ pub struct SegmentReader<'a> {
 }
 
 impl SegmentReader<'_> {
-    /// The names of a chunk's resources, one a span.
+    /// Returns the table of the names of a chunk's resources, one per span.
     pub fn keys(&self, chunk: &IndexChunk) -> io::Result<ColumnTable> {
         self.read(chunk.entry.keys)
     }
 
-    /// What a chunk's resources belong and point to.
+    /// Returns what a chunk's resources belong and point to.
     pub fn links(&self, chunk: &IndexChunk) -> io::Result<ChunkLinks> {
         self.read(chunk.entry.links).map(ChunkLinks::new)
     }
@@ -221,7 +220,7 @@ impl SegmentReader<'_> {
     }
 }
 
-/// The names in a table of [`SegmentReader::keys`].
+/// Returns the names in a table of [`SegmentReader::keys`].
 pub fn keys(table: &ColumnTable) -> &[ResourceKey] {
     table.column(0)
 }
@@ -235,7 +234,7 @@ pub struct SegmentWriter {
 }
 
 impl SegmentWriter {
-    /// Begins a new index file, which takes the place of an old one when it is finished.
+    /// Begins a new index file, which replaces the old one when it is finished.
     pub fn create(folder: &Path, source_name: &str) -> io::Result<Self> {
         let path = folder.join(file_name(source_name));
         let temporary = path.with_extension("new");
@@ -244,7 +243,7 @@ impl SegmentWriter {
         Ok(Self { file, at: 0, path, temporary: Some(temporary) })
     }
 
-    /// Goes on with the index file of `segment` behind its first `kept` chunks, in place.
+    /// Continues the index file of `segment` after its first `kept` chunks, in place.
     pub fn extend(segment: &Segment, kept: usize) -> io::Result<Self> {
         let mut file = plain_file::open_with(
             OpenOptions::new().write(true),
@@ -262,7 +261,7 @@ impl SegmentWriter {
         Ok(Self { file, at, path: segment.path.clone(), temporary: None })
     }
 
-    /// Writes a chunk and keeps what belongs in memory.
+    /// Writes a chunk and returns what stays in memory.
     pub fn add(&mut self, draft: ChunkDraft) -> io::Result<IndexChunk> {
         let [resident, keys, links] = draft.tables();
         let entry = ChunkEntry {
@@ -289,7 +288,7 @@ impl SegmentWriter {
         Ok(area)
     }
 
-    /// Writes the directory: from now on it is the index of `file`.
+    /// Writes the directory. The file is the index of `file` then.
     pub fn finish(
         mut self,
         file: SourceFile,

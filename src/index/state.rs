@@ -1,4 +1,4 @@
-//! What an index knows at one instant, and what is said of it in logs and metrics.
+//! What an index knows at one instant, and the logs and metrics about it.
 
 use std::io;
 use std::sync::Arc;
@@ -14,24 +14,24 @@ use super::totals::SourceTotals;
 use crate::source::{LeftOut, LeftOutReason, SourceError};
 use crate::telemetry;
 
-/// What is known now.
+/// What is indexed now.
 #[derive(Default)]
 pub struct IndexState {
     /// The files, in the order of their names.
     pub segments: Vec<Arc<Segment>>,
-    /// What follows from all of them.
+    /// What only all of them determine.
     pub overlay: IndexOverlay,
-    /// What they come to.
+    /// The sums over them.
     pub totals: SourceTotals,
     /// Whether index files were looked for.
     pub(super) is_loaded: bool,
 }
 
-/// The index as it is at one instant; nobody changes it meanwhile.
+/// The index at one instant. It does not change while this exists.
 pub struct IndexView<'a> {
     /// All that was in the source at this instant is in the index.
     pub taken_at: Timestamp,
-    /// What else was in the source and is not read.
+    /// What the source held that is left out.
     pub left_out: LeftOut,
     pub(super) state: RwLockReadGuard<'a, IndexState>,
 }
@@ -50,8 +50,7 @@ pub fn check_all(segments: &[Arc<Segment>]) {
     tracing::warn!(damaged, "index files were checked");
 }
 
-/// That something could be read: a source of which nothing can be is away, and an export of it
-/// would look whole.
+/// Fails if nothing could be read. Such a source is away, and an export of it would look complete.
 pub fn check_readable(state: &IndexState, left_out: &LeftOut) -> Result<(), BuildError> {
     if left_out.count(LeftOutReason::Unreadable) == 0 || state.has_resources() {
         return Ok(());
@@ -60,7 +59,7 @@ pub fn check_readable(state: &IndexState, left_out: &LeftOut) -> Result<(), Buil
     Err(SourceError::Unreadable { name: String::new(), error }.into())
 }
 
-/// Logs that the order of files and lines makes older versions count, if that is new.
+/// Logs that older versions win by the order of files and lines, if that is new.
 pub fn tell_outdated(segments: &[Arc<Segment>], overlay: &IndexOverlay, before: &IndexOverlay) {
     let Some(outdated) = overlay.outdated().filter(|outdated| before.outdated() != Some(outdated)) else {
         return;
@@ -98,19 +97,19 @@ impl IndexState {
         self.segments.iter().map(|segment| segment.spans()).sum()
     }
 
-    /// Bytes in memory.
+    /// Returns the bytes in memory.
     pub fn resident_bytes(&self) -> u64 {
         let chunks = self.segments.iter().flat_map(|segment| &segment.chunks);
         chunks.map(|chunk| chunk.resident_bytes()).sum::<u64>() + self.totals.resident_bytes()
     }
 
-    /// Whether there is a resource in the source.
+    /// Returns whether there is a resource in the source.
     pub fn has_resources(&self) -> bool {
         self.segments.iter().any(|segment| segment.contents().resources > 0)
     }
 }
 
-/// What the metrics say of an index.
+/// The metrics of an index.
 #[derive(Default)]
 pub struct ShownMetrics {
     size: telemetry::IndexSize,
@@ -118,14 +117,14 @@ pub struct ShownMetrics {
 }
 
 impl ShownMetrics {
-    /// Shows what is not read, and files without a resource.
+    /// Counts what is left out, and files without a resource.
     pub fn show_left_out(&mut self, state: &IndexState, left_out: &LeftOut) {
         let barren = state.segments.iter().filter(|segment| segment.is_barren()).count();
         let counts = left_out.counts().iter().map(|(reason, count)| (reason.label(), *count));
         self.left_out.set(counts.chain([("no-resource", barren as u64)]).collect());
     }
 
-    /// Shows, and logs, what was indexed and how large the index is now.
+    /// Counts and logs what was indexed and how large the index is.
     pub fn show(&mut self, state: &IndexState, tasks: &[IndexTask], took: Duration) {
         let indexed: u64 = tasks.iter().map(|task| task.file.size.saturating_sub(task.from())).sum();
         let (resources, bytes) = (state.spans(), state.resident_bytes());

@@ -46,8 +46,8 @@ pub struct StretchReader<'b> {
 }
 
 impl<'b> StretchReader<'b> {
-    /// A reader for a source in which references below `bases` are relative. Once the token has fired what it reads
-    /// means nothing.
+    /// Creates a reader for a source in which references below `bases` are relative. Once the token has
+    /// fired its results mean nothing.
     pub fn new(bases: &'b BaseUrls, cancel: &'b CancelToken) -> Self {
         Self { lines: LineParser::new(bases, cancel), cancel, buffer: Vec::new(), filled: 0 }
     }

@@ -1,22 +1,22 @@
-//! What resources come to by their age. A histogram has buckets of about the same number of
-//! resources, so what lies between two instants is known but for one bucket at each end, however
-//! the ages are spread. Its size does not grow with the resources.
+//! Sums of resources by age. The buckets of a histogram have about the same number of resources, so a
+//! sum between two instants is exact but for one bucket at each end, however the ages are spread. A
+//! histogram does not grow with the resources.
 
 use std::sync::Arc;
 
 use crate::index::line::UNKNOWN_AGE;
 
-/// Buckets of one histogram, at the most.
+/// The most buckets of a histogram.
 pub const BUCKETS: usize = 1024;
 
-/// What some resources come to.
+/// The sums over some resources.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct ResourceSum {
-    /// How many there are.
+    /// Their number.
     pub resources: u64,
     /// Their length in the source.
     pub bytes: u64,
-    /// URLs in their attachments that name Binaries.
+    /// The number of URLs in their attachments that name Binaries.
     pub urls: u64,
 }
 
@@ -49,28 +49,28 @@ impl std::ops::Sub for ResourceSum {
     }
 }
 
-/// Bounds of what some resources come to.
+/// Bounds of the sums over some resources.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct SumRange {
-    /// They come to this, or to more.
+    /// The lower bound.
     pub least: ResourceSum,
-    /// They come to this, or to less.
+    /// The upper bound.
     pub most: ResourceSum,
 }
 
-/// Resources whose ages lie side by side.
+/// Resources of adjacent ages.
 #[derive(Debug, Clone, Copy)]
 struct AgeBucket {
     first: i64,
     last: i64,
-    /// Of the bucket alone while it is filled; afterwards of all buckets up to it.
+    /// The sums of this bucket while it is being filled; then those of all buckets up to it.
     sum: ResourceSum,
 }
 
 const EMPTY: AgeBucket =
     AgeBucket { first: i64::MAX, last: i64::MIN, sum: ResourceSum { resources: 0, bytes: 0, urls: 0 } };
 
-/// What resources come to by their age.
+/// The sums of resources by age.
 #[derive(Debug, Default)]
 pub struct AgeHistogram {
     undated: ResourceSum,
@@ -78,12 +78,12 @@ pub struct AgeHistogram {
 }
 
 impl AgeHistogram {
-    /// All of them, whatever their age.
+    /// Returns the sums over all, whatever their age.
     pub fn all(&self) -> ResourceSum {
         self.undated + self.up_to(self.buckets.len())
     }
 
-    /// Those later than `after` and earlier than `before`, and those of unknown age.
+    /// Returns bounds for those later than `after` and earlier than `before`, and of unknown age.
     pub fn between(&self, after: i64, before: i64) -> SumRange {
         let place = |is_left: &dyn Fn(&AgeBucket) -> bool| self.buckets.partition_point(is_left);
         let sum = |start: usize, end: usize| {
@@ -97,18 +97,18 @@ impl AgeHistogram {
         }
     }
 
-    /// The first `buckets` buckets.
+    /// Returns the sums over the first `buckets` buckets.
     fn up_to(&self, buckets: usize) -> ResourceSum {
         buckets.checked_sub(1).map_or(ResourceSum::default(), |last| self.buckets[last].sum)
     }
 
-    /// Bytes in memory.
+    /// Returns the bytes in memory.
     pub fn resident_bytes(&self) -> u64 {
         (size_of::<Self>() + self.buckets.len() * size_of::<AgeBucket>()) as u64
     }
 }
 
-/// Where the buckets of a histogram end, but for the last one: in order, each once.
+/// The ends of a histogram's buckets but for the last one, sorted and unique.
 pub fn bucket_ends(mut sample: Vec<i64>) -> Arc<[i64]> {
     sample.sort_unstable();
     let step = sample.len().div_ceil(BUCKETS).max(1);
@@ -118,7 +118,7 @@ pub fn bucket_ends(mut sample: Vec<i64>) -> Arc<[i64]> {
     ends.into()
 }
 
-/// A histogram that is being filled.
+/// A histogram being filled.
 #[derive(Debug)]
 pub struct HistogramDraft {
     ends: Arc<[i64]>,
@@ -127,7 +127,7 @@ pub struct HistogramDraft {
 }
 
 impl HistogramDraft {
-    /// An empty one, whose buckets end there.
+    /// Creates an empty histogram whose buckets end there.
     pub fn new(ends: Arc<[i64]>) -> Self {
         let buckets = vec![EMPTY; ends.len() + 1];
         Self { ends, undated: ResourceSum::default(), buckets }
@@ -145,7 +145,7 @@ impl HistogramDraft {
         bucket.sum += sum;
     }
 
-    /// Adds those of another one, whose buckets end at the same instants.
+    /// Adds another histogram, whose buckets end at the same instants.
     pub fn merge(&mut self, other: &Self) {
         self.undated += other.undated;
         for (bucket, more) in self.buckets.iter_mut().zip(&other.buckets) {
@@ -155,7 +155,7 @@ impl HistogramDraft {
         }
     }
 
-    /// The histogram.
+    /// Returns the histogram.
     pub fn finish(self) -> AgeHistogram {
         let mut buckets = self.buckets;
         buckets.retain(|bucket| bucket.sum.resources > 0);

@@ -1,5 +1,5 @@
-//! Takes the sums of a source: chunk by chunk, on several threads, each with sums of its own. The
-//! memory that it needs beside what it gives does not grow with the resources.
+//! Computes the sums of a source chunk by chunk, on several threads, each with sums of its own. The
+//! memory that it needs beside the result does not grow with the resources.
 
 use std::io;
 use std::sync::Arc;
@@ -16,17 +16,17 @@ use crate::index::line::UNKNOWN_AGE;
 use crate::index::overlay::{IndexOverlay, SpanPlace};
 use crate::index::segment::{Segment, keys};
 
-/// Types by their index, [`NOTHING`] included.
+/// The number of types, [`NOTHING`] included.
 const TYPES: usize = NOTHING as usize + 1;
 
-/// Ages that are looked at for each bucket to find where it ends.
+/// The number of ages per bucket that determine where buckets end.
 const SAMPLES: usize = 4;
 
 impl SourceTotals {
-    /// Those of these segments. Reads the links of all, on `threads` threads.
+    /// Computes the sums of these segments. Reads the links of all on `threads` threads.
     ///
     /// # Errors
-    /// If an index file cannot be read.
+    /// Fails if an index file cannot be read.
     pub fn of(segments: &[Arc<Segment>], overlay: &IndexOverlay, threads: usize) -> io::Result<Self> {
         let ends = ends_by_type(segments);
         let chunks: Vec<(usize, usize)> = segments
@@ -56,10 +56,10 @@ impl SourceTotals {
     }
 }
 
-/// Where the buckets of each type end.
+/// The ends of the buckets of each type.
 type BucketEnds = Vec<Arc<[i64]>>;
 
-/// Looks at some ages of each type, evenly spread: at all of them if they are few.
+/// Takes a sample of the ages of each type, evenly spread; all of them if they are few.
 fn ends_by_type(segments: &[Arc<Segment>]) -> BucketEnds {
     let chunks = || segments.iter().flat_map(|segment| &segment.chunks);
     let mut counts = [0usize; TYPES];
@@ -80,7 +80,7 @@ fn ends_by_type(segments: &[Arc<Segment>]) -> BucketEnds {
     samples.into_iter().map(bucket_ends).collect()
 }
 
-/// Sums that are being taken.
+/// Sums being computed.
 struct TotalsCounter<'e> {
     ends: &'e BucketEnds,
     resources: Vec<Option<HistogramDraft>>,
@@ -96,7 +96,7 @@ impl<'e> TotalsCounter<'e> {
         Self { ends, resources: none(KINDS), deletions: none(TYPES), patients, groups }
     }
 
-    /// Adds the chunk of that number of the segment of that number.
+    /// Adds a chunk, by the numbers of its segment and of itself.
     fn add(
         &mut self,
         segments: &[Arc<Segment>],
@@ -150,7 +150,7 @@ impl<'e> TotalsCounter<'e> {
         draft.get_or_insert_with(|| HistogramDraft::new(ends.clone())).add(updated, sum);
     }
 
-    /// Adds what is gone: a Bundle is counted once for each type that it deletes something of.
+    /// Adds deletions. A Bundle is counted once for each type of which it deletes something.
     fn add_deletions(&mut self, segments: &[Arc<Segment>], overlay: &IndexOverlay) {
         let age = |(s, c, n): SpanPlace| segments[s as usize].chunks[c as usize].updated()[n as usize];
         let mut samples = vec![Vec::new(); TYPES];
@@ -220,14 +220,14 @@ fn patient_sum(ResourceSum { resources, bytes, urls }: ResourceSum, is_certain: 
     PatientSum { certain, uncertain, resources: number(resources), urls: number(urls) }
 }
 
-/// What there is of a chunk's resources beside its columns, one a span.
+/// Facts about a chunk's resources beside its columns, one per span.
 struct ChunkRows<'o> {
     /// Whether a later line replaces or deletes it.
     is_outdated: Vec<bool>,
-    /// Whether it tells of members or of Groups.
+    /// Whether it names members or Groups.
     is_listing: Vec<bool>,
     urls: Vec<u64>,
-    /// Provenances that have their patients from what they target.
+    /// Provenances whose patients are those of their targets.
     adopted: FxHashMap<usize, &'o [ResourceKey]>,
 }
 
