@@ -32,8 +32,8 @@ impl DirLock {
         Ok(held.map(|file| Self { data_dir: data_dir.into(), held: Mutex::new(vec![file]) }))
     }
 
-    /// Whether the file stands in its place. One that does not is made again, and locked; false
-    /// then, once.
+    /// Returns whether the file is in its place. A missing one is created again and locked; false then,
+    /// once.
     ///
     /// # Errors
     /// It cannot be made; `ResourceBusy` if another process has taken the data directory meanwhile.

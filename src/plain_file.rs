@@ -49,7 +49,7 @@ pub fn is_strange(error: &io::Error) -> bool {
     error.get_ref().is_some_and(|inner| inner.is::<NotPlainFile>())
 }
 
-/// The flags with which a file is opened so that nothing can hold up whoever opens it.
+/// Returns the flags for opening a file without ever blocking.
 pub fn flags(links: LinkPolicy) -> OFlags {
     let flags = OFlags::NONBLOCK | OFlags::CLOEXEC;
     if links == LinkPolicy::Refuse { flags | OFlags::NOFOLLOW } else { flags }

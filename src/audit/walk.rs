@@ -233,7 +233,7 @@ impl WalkedLog {
         }
     }
 
-    /// A chain whose first lines are missing must itself record that they were removed.
+    /// Adds a break if the first lines are missing and no event records their removal.
     fn confirm(&mut self, first: Option<u64>) {
         let AuditSummary { start, breaks, .. } = &mut self.summary;
         if let Some(first) = first

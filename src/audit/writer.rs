@@ -61,7 +61,7 @@ impl LogWriter {
         self.lost == 0 && !self.sync_failed && !self.is_disturbed
     }
 
-    /// The end of the chain.
+    /// Returns the end of the chain.
     #[cfg(test)]
     pub fn head(&self) -> ChainHead {
         self.head

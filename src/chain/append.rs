@@ -13,7 +13,7 @@ use crate::plain_file::{LinkPolicy, open_with};
 /// A file that is appended to.
 pub struct AppendFile {
     file: Arc<File>,
-    /// The length of what is whole.
+    /// The length of the whole entries.
     bytes: u64,
     /// Whether a part of an entry may follow them.
     is_torn: bool,
@@ -101,7 +101,7 @@ impl AppendFile {
         &self.file
     }
 
-    /// The length of what is whole.
+    /// Returns the length of the whole entries.
     pub fn bytes(&self) -> u64 {
         self.bytes
     }

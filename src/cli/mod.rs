@@ -80,12 +80,12 @@ struct CliError {
 }
 
 impl CliError {
-    /// The command could not begin.
+    /// Creates the error of a command that could not begin.
     fn usage(message: impl Display) -> Self {
         Self { code: 2, message: message.to_string() }
     }
 
-    /// The command failed.
+    /// Creates the error of a command that failed.
     fn failed(message: impl Display) -> Self {
         Self { code: 1, message: message.to_string() }
     }

@@ -28,12 +28,12 @@ pub struct IndexTask {
 }
 
 impl IndexTask {
-    /// How many chunks are indexed already.
+    /// Returns how many chunks are indexed already.
     pub fn kept(&self) -> usize {
         self.beginning.as_ref().map_or(0, |(_, kept)| *kept)
     }
 
-    /// Where the part that is not indexed begins.
+    /// Returns where the part that is not indexed begins.
     pub fn from(&self) -> u64 {
         self.beginning.as_ref().map_or(0, |(segment, kept)| match kept {
             0 => 0,

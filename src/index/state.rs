@@ -44,7 +44,7 @@ impl std::ops::Deref for IndexView<'_> {
     }
 }
 
-/// Where one is damaged, others may be.
+/// Checks all index files, because where one is damaged others may be.
 pub fn check_all(segments: &[Arc<Segment>]) {
     let damaged = segments.iter().filter(|segment| segment.check().is_err()).count();
     tracing::warn!(damaged, "index files were checked");

@@ -209,7 +209,7 @@ impl Completion {
         }
     }
 
-    /// Bytes of all files on disk.
+    /// Returns the bytes of all files on disk.
     pub fn stored_bytes(&self) -> u64 {
         self.stored.unwrap_or(self.bytes)
     }

@@ -112,7 +112,7 @@ pub struct Receipt {
 }
 
 impl Receipt {
-    /// The tombstone that goes with this receipt.
+    /// Returns the tombstone that goes with this receipt.
     pub(crate) fn tombstone(&self) -> Tombstone {
         Tombstone { reason: self.reason, marked_at: self.marked_at, gone_at: self.gone_at }
     }

@@ -33,7 +33,7 @@ pub struct RequestSummary {
     pub handout: Option<ProofSigner>,
     /// Bytes that it was expected to write at the most when it was accepted.
     pub estimate: Option<u64>,
-    /// The same for the same export again: see [`RequestSummary::same`].
+    /// Equal for requests of the same export, as [`RequestSummary::same`] returns it.
     pub same: u128,
 }
 

@@ -88,7 +88,7 @@ const SWEEP_FAILED: &[TransitionEffect] = &[Commit, Publish];
 /// From a sweep to the tombstone: the receipt first, the record last (P5, P9).
 pub const ERASURE_ORDER: &[TransitionEffect] = &[AppendReceipt, Commit, Publish];
 
-/// The next state and what must be done for it, or why the event changes nothing.
+/// Returns the next state and its effects, or why the event is refused.
 ///
 /// DESIGN section 3: Queued < Running < Finishing < Complete | Failed < Marked < Erased.
 /// A mark ends every state before it; nothing ends a mark but its sweep.

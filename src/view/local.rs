@@ -32,7 +32,7 @@ pub struct PublishedJob {
 }
 
 impl PublishedJob {
-    /// A job as found at a start.
+    /// Creates the entry of a job that was found at a start.
     pub fn new(record: JobRecord, request: Option<Arc<RequestSummary>>, parts: Arc<[SealedPart]>) -> Self {
         let mut published = Self {
             record,
@@ -274,7 +274,7 @@ impl PublishedView for LocalView {
     }
 }
 
-/// An answer from memory.
+/// Wraps an answer from memory.
 fn at_once<'a, T>(answer: T) -> ViewAnswer<'a, T> {
     Either::Left(ready(answer))
 }

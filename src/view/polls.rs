@@ -14,7 +14,7 @@ const AT_ONCE: NonZeroU32 = NonZeroU32::new(20).expect("it is not 0");
 #[derive(Debug, Default)]
 pub struct PollLimit(OnceLock<DefaultDirectRateLimiter>);
 
-/// `None` for no limit.
+/// Returns `None` for no limit.
 fn quota(interval: Duration) -> Option<Quota> {
     Some(Quota::with_period(interval)?.allow_burst(AT_ONCE))
 }

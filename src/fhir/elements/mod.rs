@@ -158,12 +158,12 @@ impl Elements {
         Ok(())
     }
 
-    /// The items, as they were given.
+    /// Returns the items as they were given.
     pub fn items(&self) -> &[String] {
         &self.items
     }
 
-    /// Whether all resources stay whole.
+    /// Returns whether all resources stay whole.
     pub fn is_empty(&self) -> bool {
         self.items.is_empty()
     }

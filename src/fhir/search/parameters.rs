@@ -129,7 +129,7 @@ fn rows(resource_type: ResourceType) -> impl Iterator<Item = &'static ParameterR
     TABLE.own[usize::from(resource_type.index())].iter().chain(&TABLE.common)
 }
 
-/// The parameter of that name for a type, or why it cannot be used; `None` if there is none.
+/// Returns the parameter of that name for a type, or why it cannot be used. `None` if there is none.
 pub fn find(
     resource_type: ResourceType,
     code: &str,
@@ -139,7 +139,7 @@ pub fn find(
         .map(|row| row.parameter.as_ref().map_err(|reason| *reason))
 }
 
-/// The search parameters that can be used with a type: name and kind.
+/// Returns the names and kinds of the search parameters that can be used with a type.
 pub fn parameters(resource_type: ResourceType) -> impl Iterator<Item = (&'static str, ParameterKind)> {
     let usable = rows(resource_type).filter_map(|row| row.parameter.as_ref().ok());
     usable.map(|parameter| (parameter.code, parameter.kind))

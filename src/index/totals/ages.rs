@@ -108,7 +108,7 @@ impl AgeHistogram {
     }
 }
 
-/// The ends of a histogram's buckets but for the last one, sorted and unique.
+/// Returns the ends of a histogram's buckets but for the last one, sorted and unique.
 pub fn bucket_ends(mut sample: Vec<i64>) -> Arc<[i64]> {
     sample.sort_unstable();
     let step = sample.len().div_ceil(BUCKETS).max(1);
