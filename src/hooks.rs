@@ -112,7 +112,7 @@ mod active {
 
     use super::{HookFault, HookStep, io};
 
-    #[derive(Debug, Clone, Copy)]
+    #[derive(Debug, Clone, Copy, ValueEnum)]
     enum BreakpointAction {
         Kill,
         Hold,
@@ -134,12 +134,7 @@ mod active {
 
         fn from_str(text: &str) -> Result<Self, String> {
             let (place, action) = text.split_once('=').ok_or("expected [FIRST>]STEP[:N]=kill|hold|panic")?;
-            let action = match action {
-                "kill" => BreakpointAction::Kill,
-                "hold" => BreakpointAction::Hold,
-                "panic" => BreakpointAction::Panic,
-                _ => return Err("expected kill, hold or panic".into()),
-            };
+            let action = BreakpointAction::from_str(action, false)?;
             let (first, place) = first_step(place)?;
             let (step, countdown) = place.split_once(':').unwrap_or((place, "1"));
             let countdown = countdown.parse().map_err(|_| "expected a number after the colon")?;
