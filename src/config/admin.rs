@@ -19,7 +19,7 @@ use super::ConfigError;
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct AdminConfig {
-    /// Whether there is one. Default true.
+    /// Whether operators are served. Default true.
     pub enabled: bool,
     /// Address to listen on, a loopback one; port 0 takes a free one. Default `127.0.0.1:8081`.
     pub listen: SocketAddr,

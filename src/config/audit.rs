@@ -18,19 +18,19 @@ use super::{ConfigDuration, ConfigError};
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct AuditConfig {
-    /// Whether there is one. Default true.
+    /// Whether events are recorded. Default true.
     pub enabled: bool,
-    /// Bytes at which a file is ended and a new one begun; one that is not empty is also ended when
-    /// the day is over, in UTC. At least 4096. Default 64 MiB.
+    /// Size in bytes at which a new file is begun. A new one also begins with each day in UTC that has
+    /// events. At least 4096. Default 64 MiB.
     pub max_file_bytes: u64,
-    /// How long events are kept; whole files are removed, once a day. At least `1day`. Default
-    /// `6years 1day`, as for receipts.
+    /// How long events are kept. Whole files are removed, once a day. At least `1day`. Default `6years
+    /// 1day`, as for receipts.
     pub retention: ConfigDuration,
-    /// Requests without a valid token, those for a token among them, that are recorded one by one in
-    /// a minute; more are only counted, so that strangers cannot fill the disk. Default 60.
+    /// How many requests without a valid token, token requests included, are recorded one by one per
+    /// minute. More are only counted, so that strangers cannot fill the disk. Default 60.
     pub max_refusals: u64,
-    /// How long a recorded event may be in memory only: what a power loss can take. At least
-    /// `10ms`. A crash of the process takes nothing. Default `1s`.
+    /// How long a recorded event may be unsynced, and so lost by a power loss. A crash of the process
+    /// loses nothing. At least `10ms`. Default `1s`.
     pub sync_interval: ConfigDuration,
 }
 

@@ -31,13 +31,13 @@ pub struct AuthConfig {
     pub on_deactivation: OnDeactivation,
     /// How long an access token is good, at most 300 seconds. Default `5min`.
     pub token_lifetime: ConfigDuration,
-    /// How long a key signs access tokens until another one does. Not less than
+    /// How long a key signs access tokens before another one replaces it. Not less than
     /// `token_lifetime`. Default `30days`.
     pub key_rotation: ConfigDuration,
     /// How far the clocks of clients may be wrong, at most 5 minutes. Default `60s`.
     pub clock_skew: ConfigDuration,
-    /// Assertions that are remembered at once, so that none is taken twice; while there are so
-    /// many, no token is given. About 100 bytes of memory each. Default 1 000 000.
+    /// The most assertions that are remembered, so that none is accepted twice. No token is issued
+    /// while there are so many. About 100 bytes of memory each. Default 1 000 000.
     pub max_replay_entries: usize,
     /// How long the fetch of a client's keys (`jwks_url`) may take. Default `5s`.
     pub jwks_timeout: ConfigDuration,
@@ -46,10 +46,10 @@ pub struct AuthConfig {
     /// Whether a `jwks_url` may lead into the networks of the server itself (loopback, private,
     /// link-local and shared addresses), and be plain http. Default false.
     pub jwks_allow_private_addresses: bool,
-    /// A PEM file of certificate authorities that are believed beside the public ones when keys
-    /// are fetched. Default: none.
+    /// A PEM file of certificate authorities that are trusted beside the public ones when keys are
+    /// fetched. Default: none.
     pub jwks_ca_file: Option<PathBuf>,
-    /// `jwks_url`s whose keys are remembered at once. Default 1000.
+    /// The most `jwks_url`s whose keys are remembered. Default 1000.
     pub max_jwks_cache: usize,
 }
 
@@ -64,7 +64,7 @@ pub struct AuthConfig {
 pub enum AuthMode {
     /// SMART Backend Services: with an access token, which they get for a signed assertion.
     Smart,
-    /// Not at all: whoever can connect is the one built-in client. Only on loopback.
+    /// Not at all: everybody who connects is the one built-in client. Only on loopback.
     None,
 }
 

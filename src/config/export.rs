@@ -19,8 +19,8 @@ use crate::job::ContentCoding;
 pub struct ExportConfig {
     /// Threads that write exports, one part of each job in turn. Default 2.
     pub workers: usize,
-    /// Threads that may be started beside them, at once, each for a job that no thread works
-    /// for: it then does not wait for a part of another job to end. 0 = none. Default 16.
+    /// The most additional threads at once. One is started for a job that no thread works for, so that
+    /// it does not wait for a part of another job to end. 0 = none. Default 16.
     pub max_burst_workers: usize,
     /// Added to the nice value of each thread that writes exports, 0 to 19: other threads and
     /// processes go first. Linux only; elsewhere nothing is done. Default 0.
@@ -43,14 +43,12 @@ pub struct ExportConfig {
     /// The form in which output files are stored, whatever form they are served in. Each file is
     /// compressed once, while it is written. Default `plain`.
     pub stored: StoredForm,
-    /// How hard that compression tries: 1 to 9 for gzip, 1 to 19 for zstd. Default: 6 for gzip, 3
-    /// for zstd.
+    /// The compression level: 1 to 9 for gzip, 1 to 19 for zstd. Default: 6 for gzip, 3 for zstd.
     pub compression_level: Option<u8>,
-    /// Whether the manifest tells the SHA-256 of each file, which is taken while it is written.
+    /// Whether the manifest has the SHA-256 of each file, which is computed while it is written.
     /// Default false.
     pub checksums: bool,
-    /// Bytes to copy that make one part, the unit of work and of resuming. At least
-    /// 4096. Default 64 MiB.
+    /// Bytes to copy in one part, the unit of work and of resuming. At least 4096. Default 64 MiB.
     pub part_bytes: u64,
     /// Jobs that may be queued or running; a kick-off above that gets 429. Default 1000.
     pub max_active_jobs: usize,

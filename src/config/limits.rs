@@ -17,35 +17,35 @@ use super::{Config, ConfigDuration, ConfigError};
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct LimitsConfig {
-    /// Addresses whose connections and requests are not counted by address: those of monitors, and
-    /// of a trial at home. Default: loopback.
+    /// Addresses whose connections and requests are not counted by address, such as those of monitors.
+    /// Default: loopback.
     pub exempt: NetworkSet,
-    /// Connections open at once; more are closed unanswered. 0 = as many as the limit of open files
-    /// leaves, and 10000 at most. Default 0.
+    /// The most open connections. More are closed unanswered. 0 = as many as the limit of open files
+    /// leaves, at most 10000. Default 0.
     pub connections: usize,
-    /// Of them, those of one address (of IPv6, of one /64); trusted proxies have no such limit.
-    /// 0 = no such limit. Default 100.
+    /// The most open connections of one address (for IPv6, of one /64). Trusted proxies have no limit.
+    /// 0 = no limit. Default 100.
     pub connections_per_address: usize,
-    /// Requests a second of one address (of IPv6, of one /64) in the long run; those of ten seconds
-    /// may come at once, more get 429. 0 = no such limit. Default 50.
+    /// Requests per second of one address (for IPv6, of one /64) in the long run. Those of ten seconds
+    /// may come at once; more get 429. 0 = no limit. Default 50.
     pub requests_per_second_per_address: u32,
-    /// Requests a second of one client, wherever it calls from, as above. 0 = no such limit.
-    /// Default 100.
+    /// Requests per second of one client from all addresses, with the same burst. 0 = no limit. Default
+    /// 100.
     pub requests_per_second_per_client: u32,
-    /// Requests a minute of one address at the token endpoint; those of a minute may come at once.
-    /// 0 = no such limit. Default 60.
+    /// Requests per minute of one address at the token endpoint. Those of a minute may come at once. 0
+    /// = no limit. Default 60.
     pub token_requests_per_minute_per_address: u32,
-    /// Downloads open at once; more get 429. Each holds up to 2 MiB. 0 = no such limit. Default 256.
+    /// The most open downloads. More get 429. Each holds up to 2 MiB. 0 = no limit. Default 256.
     pub downloads: usize,
     /// How long a client may take over a TLS handshake, and over the head of a request. `0s` = as
     /// long as it likes. Default `10s`.
     pub head_timeout: ConfigDuration,
-    /// How long a connection may be idle between two requests. `0s` = each connection is closed
-    /// after its answer. Longer than that of load balancers in front (60 seconds, mostly), which
-    /// else meet connections that are just being closed. Default `75s`.
+    /// How long a connection may be idle between two requests. `0s` = each connection is closed after
+    /// its answer. It should be longer than that of load balancers in front (mostly 60 seconds), or
+    /// they meet connections that are just being closed. Default `75s`.
     pub keep_alive: ConfigDuration,
-    /// How long a client may take nothing of what it is sent before the connection is cut. `0s` =
-    /// as long as it likes. Default `30s`.
+    /// How long a client may read nothing of an answer before the connection is cut. `0s` = as long as
+    /// it likes. Default `30s`.
     pub write_timeout: ConfigDuration,
     /// Connections that may wait to be accepted. Default 1024.
     pub backlog: i32,

@@ -120,14 +120,14 @@ pub struct ServerConfig {
     /// on.
     #[serde(deserialize_with = "without_slash")]
     pub public_url: Option<String>,
-    /// Proxies that are believed about the clients behind them. Who is not among them cannot change
-    /// by any field how its address or its URLs look. Default: none.
+    /// Proxies that are trusted about the clients behind them. Header fields of anybody else change
+    /// neither its address nor its URLs. Default: none.
     pub trusted_proxies: NetworkSet,
-    /// The fields that these proxies set, on each request, in place of what the client sent.
-    /// Default `x-forwarded`.
+    /// The fields that these proxies set on each request, replacing what the client sent. Default
+    /// `x-forwarded`.
     pub proxy_fields: ProxyFields,
-    /// How long browsers shall use nothing but TLS with this host, told to clients that use it
-    /// (`Strict-Transport-Security`). `0s` = they are told nothing. Default `365days`.
+    /// How long browsers must use only TLS with this host, sent to TLS clients
+    /// (`Strict-Transport-Security`). `0s` = not sent. Default `365days`.
     pub hsts_max_age: ConfigDuration,
     /// Threads that answer requests. Default 2.
     pub workers: usize,
@@ -194,8 +194,8 @@ pub struct ProtocolConfig {
     /// Whether an export that the client has already, active or complete, is refused with 409
     /// (C10). Default: in the profile `soarian`.
     pub refuse_duplicates: Option<bool>,
-    /// How often a job may be polled in the long run: the time between two polls. Some may come
-    /// at once; more get 429 (ST-4). `0s` = as often as a client likes. Default `250ms`.
+    /// The time between two polls of a job in the long run. Some may come at once; more get 429 (ST-4).
+    /// `0s` = no limit. Default `250ms`.
     pub poll_interval: ConfigDuration,
 }
 
@@ -249,16 +249,14 @@ impl Default for ProtocolConfig {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct StorageConfig {
-    /// The data directory; it belongs to one process at a time. Default `evanesce-data`.
+    /// The data directory. Only one process at a time can use it. Default `evanesce-data`.
     pub data_dir: PathBuf,
-    /// Bytes that must stay free on its file system beside what running exports are still going
-    /// to write; a kick-off that would leave less gets 503. 0 = the file system is not asked.
-    /// Default 1 GiB.
+    /// Bytes that must stay free on its file system beside what running exports will still write. A
+    /// kick-off that would leave less gets 503. 0 = the file system is not asked. Default 1 GiB.
     pub min_free: u64,
-    /// Bytes that the files of one tenant may take: those of complete exports, what running
-    /// ones write or are going to write, and what is marked for deletion as long as it is not
-    /// erased. A kick-off above that gets 503, or 422 if it could never fit. 0 = unlimited.
-    /// Default 0.
+    /// The most bytes of one tenant's files: those of complete exports, of running ones including what
+    /// they will still write, and of deleted ones until they are erased. A kick-off above that gets
+    /// 503, or 422 if it could never fit. 0 = unlimited. Default 0.
     pub max_bytes: u64,
 }
 
@@ -333,9 +331,8 @@ pub struct DownloadConfig {
     pub delete_grace: ConfigDuration,
     /// How long they may go on after an expiry before they are cut. Default `10min`.
     pub expiry_drain: ConfigDuration,
-    /// How hard a file is compressed on its way to a client that wants another form of it than
-    /// is stored: 1 to 9; 0 = it is not, such a client gets the stored form or plain text.
-    /// Default 1.
+    /// The compression level for clients that want another form of a file than the stored one: 1 to 9.
+    /// 0 = no compression, so that such a client gets the stored form or plain text. Default 1.
     pub compression_level: u8,
 }
 
@@ -366,9 +363,9 @@ pub struct RetentionConfig {
     pub completed: ConfigDuration,
     /// Tombstones: how long a deleted job answers `deleted`. Default `30days`.
     pub tombstones: ConfigDuration,
-    /// Receipts, the holds and pauses among them, counted from what they tell of. Not less
-    /// than `tombstones`. Default `6years 1day`: HIPAA demands six years of documentation
-    /// (45 CFR 164.316), which can be half a day longer than six times 365.25 days.
+    /// Receipts, holds and pauses included, counted from the event that they record. Not less than
+    /// `tombstones`. Default `6years 1day`: HIPAA demands six years of documentation (45 CFR 164.316),
+    /// which can be half a day longer than six times 365.25 days.
     pub receipts: ConfigDuration,
     /// How long a directory without a record is left alone. Default `1h`.
     pub orphan_grace: ConfigDuration,
@@ -400,7 +397,7 @@ impl Default for RetentionConfig {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct ReaperConfig {
-    /// Time between two passes; marks are swept at once all the same. Default `30s`.
+    /// Time between two passes. Marks are swept at once, without waiting for a pass. Default `30s`.
     pub interval: ConfigDuration,
     /// First wait after a failed sweep; it doubles up to `retry_max`. Default `1s`.
     pub retry_min: ConfigDuration,
@@ -408,7 +405,7 @@ pub struct ReaperConfig {
     pub retry_max: ConfigDuration,
     /// Whether file system events start a pass early. Default true.
     pub watch: bool,
-    /// When a mark that is not swept is an alarm: `/readyz` is red from then on. Default `15min`.
+    /// The age at which an unswept mark turns `/readyz` red. Default `15min`.
     pub alarm_after: ConfigDuration,
 }
 

@@ -22,8 +22,8 @@ pub struct TlsConfig {
     pub certificate: Option<PathBuf>,
     /// The private key of the certificate, PEM. Default: none.
     pub key: Option<PathBuf>,
-    /// The roots of clients' certificates, PEM: who has none of theirs is not spoken to. Default:
-    /// none, clients need no certificate.
+    /// The roots of clients' certificates, PEM. Clients without a certificate from one of them are
+    /// refused. Default: none, clients need no certificate.
     pub client_ca: Option<PathBuf>,
 }
 
