@@ -8,12 +8,12 @@
 //! The index is not served. Each entry has a checksum of the stored piece, so a damaged piece is found
 //! in whatever form the file is asked for; the CRC at the end of a gzip member comes too late for that.
 
+mod compressor;
 mod index;
-mod press;
 mod reader;
 
+pub use compressor::{FileEncoder, PieceCompressor, PiecePosition};
 pub use index::body_bytes;
-pub use press::{FileEncoder, PieceCompressor, PiecePosition};
 pub use reader::CodedFile;
 
 /// Bytes of text in a piece.

@@ -135,12 +135,13 @@ mod tests {
 
     /// A stored file of `text`, and its record.
     fn stored(coding: ContentCoding, text: &[u8]) -> (Vec<u8>, CodedForm) {
-        let (mut press, mut encoder) = (PieceCompressor::new(coding, 3).unwrap(), FileEncoder::new(coding));
+        let (mut compressor, mut encoder) =
+            (PieceCompressor::new(coding, 3).unwrap(), FileEncoder::new(coding));
         let mut bytes = Vec::new();
         let count = text.len().div_ceil(PIECE);
         for (n, piece) in text.chunks(PIECE).enumerate() {
             let end = if n + 1 == count { PiecePosition::Last } else { PiecePosition::More };
-            bytes.extend(encoder.piece(&mut press, piece, end).unwrap());
+            bytes.extend(encoder.piece(&mut compressor, piece, end).unwrap());
         }
         bytes.extend(encoder.index());
         let coded = CodedForm { coding, bytes: bytes.len() as u64, piece: PIECE.try_into().unwrap() };

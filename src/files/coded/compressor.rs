@@ -51,7 +51,7 @@ impl PieceCompressor {
         }
     }
 
-    fn press(&mut self, text: &[u8]) -> io::Result<Vec<u8>> {
+    fn compress(&mut self, text: &[u8]) -> io::Result<Vec<u8>> {
         match &mut self.0 {
             CompressionEngine::Gzip(compress) => deflate(compress, text),
             CompressionEngine::Zstd(compressor) => compressor.compress(text),
@@ -102,18 +102,18 @@ impl FileEncoder {
     }
 
     /// Returns the next piece in its stored form. `text` is [`super::PIECE`] bytes long, or shorter if
-    /// it is the last. `press` must have the same coding.
+    /// it is the last. `compressor` must have the same coding.
     ///
     /// # Errors
     /// Fails if memory for the compression runs out.
     pub fn piece(
         &mut self,
-        press: &mut PieceCompressor,
+        compressor: &mut PieceCompressor,
         text: &[u8],
         end: PiecePosition,
     ) -> Result<Vec<u8>, FilesError> {
         let mut piece = || {
-            let mut piece = press.press(text)?;
+            let mut piece = compressor.compress(text)?;
             if self.coding == ContentCoding::Gzip {
                 self.crc.update(text);
                 if self.index.is_empty() {
