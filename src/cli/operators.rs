@@ -10,7 +10,7 @@ use actix_web::{App, HttpServer};
 use super::CliError;
 use crate::auth::{OperatorToken, TOKEN_FILE};
 use crate::config::Config;
-use crate::http::{self, Api, Hosts};
+use crate::http::{self, AllowedHosts, Api};
 
 /// How long an operator may take to send the head of a request.
 const HEAD_TIMEOUT: Duration = Duration::from_secs(10);
@@ -44,7 +44,7 @@ impl OperatorListener {
         let token = OperatorToken::open(&path).map_err(|error| {
             CliError::usage(format!("cannot use the operator's token in {}: {error}", path.display()))
         })?;
-        let api = api.with_operator_token(token).answering_for(Hosts::loopback());
+        let api = api.with_operator_token(token).answering_for(AllowedHosts::loopback());
         let keep_alive = config.limits.keep_alive.0;
         let app = move || {
             App::new().configure(http::configure_admin(api.clone())).default_service(http::not_found())

@@ -17,7 +17,7 @@ use super::{CliError, follow};
 use crate::Evanesce;
 use crate::auth::{Applications, Authority};
 use crate::config::{AuthMode, Config};
-use crate::http::{Api, Hosts};
+use crate::http::{AllowedHosts, Api};
 use crate::telemetry::{self, LogFormat};
 use crate::transport::Transport;
 
@@ -135,9 +135,9 @@ async fn serve(args: ServeArgs, config: Config) -> Result<(), CliError> {
     let api = api.with_metrics(metrics);
     let api = match authority(&evanesce, &config, applications)? {
         Some(authority) => api.with_authority(Arc::new(authority)),
-        None => {
-            api.answering_for(Hosts::loopback().or_of(config.server.public_url.as_ref().unwrap_or(&origin)))
-        }
+        None => api.answering_for(
+            AllowedHosts::loopback().or_of(config.server.public_url.as_ref().unwrap_or(&origin)),
+        ),
     };
 
     let mut terminate = signal(SignalKind::terminate()).map_err(CliError::failed)?;

@@ -26,19 +26,19 @@ use crate::fhir::ExportParameter;
 use crate::fhir::reference::BaseUrls;
 use crate::job::{ClientId, JobId, TenantId};
 
-use caller::{Base, Caller};
-use input::intake::Intake;
+use caller::{AuthorizedCaller, TenantBase};
+use input::intake::RequestIntake;
 use negotiation::accept;
-use negotiation::preferences::Preferences;
-use output::documents::Documents;
+use negotiation::preferences::RequestPreferences;
+use output::documents::DocumentCache;
 use parameters::taken_by;
 
 pub(crate) use error::ApiError;
 pub(crate) use middleware::RequestId;
-pub(crate) use middleware::connection::{Activity, Wire};
+pub(crate) use middleware::connection::{ConnectionActivity, RequestConnection};
 pub(crate) use middleware::forwarded::ClientAddress;
-pub use middleware::hosts::Hosts;
-pub(crate) use middleware::limits::{Limits, household};
+pub use middleware::hosts::AllowedHosts;
+pub(crate) use middleware::limits::{RequestLimits, household};
 pub use mount::{configure, configure_admin, not_found};
 
 /// What the handlers work with.
@@ -67,15 +67,15 @@ pub struct Api {
     /// Those that have URLs.
     tenants: Arc<BTreeSet<TenantId>>,
     follows_proxies: bool,
-    limits: Arc<Limits>,
-    intake: Arc<Intake>,
+    limits: Arc<RequestLimits>,
+    intake: Arc<RequestIntake>,
     client: ClientId,
     authority: Option<Arc<Authority>>,
     metrics: Option<PrometheusHandle>,
     operator_token: Option<Arc<OperatorToken>>,
     /// Those that are answered for; `None` = all.
-    hosts: Option<Hosts>,
-    documents: Arc<Documents>,
+    hosts: Option<AllowedHosts>,
+    documents: Arc<DocumentCache>,
     max_url_bytes: usize,
     max_body_bytes: usize,
     started_at: Timestamp,
@@ -98,8 +98,8 @@ impl Api {
     /// ```
     pub fn new(evanesce: Evanesce, public_url: impl Into<String>) -> Self {
         let (config, tenants) = (evanesce.config(), evanesce.tenants());
-        let documents = Arc::new(Documents::new(&tenants));
-        let limits = Arc::new(Limits::new(&config.limits));
+        let documents = Arc::new(DocumentCache::new(&tenants));
+        let limits = Arc::new(RequestLimits::new(&config.limits));
         let (max_url_bytes, max_body_bytes) = (config.server.max_url_bytes, config.server.max_body_bytes);
         Self {
             evanesce,
@@ -154,7 +154,7 @@ impl Api {
     pub fn with_authority(mut self, authority: Arc<Authority>) -> Self {
         self.authority = Some(authority);
         // They tell of it.
-        self.documents = Arc::new(Documents::new(&*self.tenants));
+        self.documents = Arc::new(DocumentCache::new(&*self.tenants));
         self
     }
 
@@ -206,13 +206,13 @@ impl Api {
     /// # Ok(())
     /// # }
     /// ```
-    pub fn answering_for(mut self, hosts: Hosts) -> Self {
+    pub fn answering_for(mut self, hosts: AllowedHosts) -> Self {
         self.hosts = Some(hosts);
         self
     }
 
     /// How often may be asked.
-    pub(crate) fn limits(&self) -> &Limits {
+    pub(crate) fn limits(&self) -> &RequestLimits {
         &self.limits
     }
 
@@ -221,7 +221,7 @@ impl Api {
     }
 
     /// The base URLs below which references are relative for a client (K-12).
-    fn bases(&self, caller: &Caller) -> BaseUrls {
+    fn bases(&self, caller: &AuthorizedCaller) -> BaseUrls {
         self.evanesce.config().bases(&caller.tenant).and(caller.base.as_str())
     }
 
@@ -237,7 +237,7 @@ impl Api {
             ProtocolProfile::Standard => accept::json(request).map(drop),
             ProtocolProfile::Soarian => {
                 accept::require_json(request)?;
-                Preferences::of(request).require_respond_async()
+                RequestPreferences::of(request).require_respond_async()
             }
         }
     }

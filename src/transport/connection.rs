@@ -2,7 +2,7 @@
 //! first head of a connection, but none for a second head that comes byte by byte, for the rest of
 //! an unwanted body, or for a client that does not read. Its idle timer begins while the last
 //! megabyte is still on its way. These timers are here. They depend on the bytes and on whether an
-//! answer is under way ([`Activity`]).
+//! answer is under way ([`ConnectionActivity`]).
 
 use std::future::Future;
 use std::io::{self, IoSlice};
@@ -20,7 +20,7 @@ use tokio_rustls::server::TlsStream;
 use super::admission::ConnectionPermit;
 use super::forget;
 use crate::config::LimitsConfig;
-use crate::http::{Activity, Wire};
+use crate::http::{ConnectionActivity, RequestConnection};
 use crate::telemetry;
 
 /// How long the server waits for a client; `None` = for ever.
@@ -68,7 +68,7 @@ pub struct ClientConnection {
     io: ClientStream,
     peer: IpAddr,
     patience: ClientTimeouts,
-    activity: Rc<Activity>,
+    activity: Rc<ConnectionActivity>,
     /// When the client last sent something.
     heard: Instant,
     /// When the client last took something.
@@ -85,14 +85,14 @@ impl ClientConnection {
     pub fn new(io: ClientStream, peer: IpAddr, patience: ClientTimeouts, place: ConnectionPermit) -> Self {
         let now = Instant::now();
         let timer = Box::pin(sleep(patience.tick()));
-        let activity = Activity::new();
+        let activity = ConnectionActivity::new();
         Self { io, peer, patience, activity, heard: now, written: now, timer, stalled: None, _place: place }
     }
 
     /// Returns what requests see of the connection.
-    pub fn wire(&self) -> Wire {
+    pub fn wire(&self) -> RequestConnection {
         let is_tls = matches!(self.io, ClientStream::Tls(_));
-        Wire { peer: self.peer, is_tls, activity: self.activity.clone() }
+        RequestConnection { peer: self.peer, is_tls, activity: self.activity.clone() }
     }
 
     fn stream(&self) -> &TcpStream {

@@ -26,7 +26,7 @@ use self::admission::ConnectionAdmission;
 use self::connection::{ClientConnection, ClientStream, ClientTimeouts};
 use self::tls::TlsReloader;
 use crate::config::{Config, LimitsConfig};
-use crate::http::{self, Api, Wire};
+use crate::http::{self, Api, RequestConnection};
 use crate::telemetry;
 
 /// Bytes that a connection may buffer: one chunk of a download.
@@ -126,7 +126,7 @@ impl Transport {
                     async move { stopping.notified().await }
                 })
                 .on_connect_ext(|connection: &ClientConnection, data: &mut Extensions| {
-                    data.insert::<Wire>(connection.wire());
+                    data.insert::<RequestConnection>(connection.wire());
                 })
                 .h1(map_config(app, |()| AppConfig::default()));
             fn_service(move |stream: TcpStream| {

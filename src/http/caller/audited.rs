@@ -7,8 +7,8 @@ use actix_web::web::Data;
 use actix_web::{HttpMessage, HttpRequest};
 
 use crate::audit::{self, AuditedEvent};
-use crate::http::caller::Bearer;
-use crate::http::{Api, Caller, ClientAddress, RequestId};
+use crate::http::caller::BearerGrant;
+use crate::http::{Api, AuthorizedCaller, ClientAddress, RequestId};
 use crate::job::{ClientId, JobId, Level, TenantId};
 
 impl Api {
@@ -18,7 +18,7 @@ impl Api {
     }
 
     /// Who asks, before that is found to be good. A client only if it is registered.
-    pub(in crate::http) fn asking(
+    pub(in crate::http) fn audited_client(
         &self,
         request: &HttpRequest,
         client: Option<ClientId>,
@@ -34,8 +34,12 @@ impl Api {
     }
 
     /// Who asks.
-    pub(in crate::http) fn caller_of(&self, request: &HttpRequest, caller: &Caller) -> audit::AuditedCaller {
-        self.asking(request, Some(caller.client.clone()))
+    pub(in crate::http) fn audited_caller(
+        &self,
+        request: &HttpRequest,
+        caller: &AuthorizedCaller,
+    ) -> audit::AuditedCaller {
+        self.audited_client(request, Some(caller.client.clone()))
     }
 }
 
@@ -43,16 +47,19 @@ impl Api {
 pub fn refusal(response: &ServiceResponse<impl Sized>) {
     let request = response.request();
     let Some(api) = request.app_data::<Data<Api>>() else { return };
-    let bearer = || request.extensions().get::<Bearer>().map(|bearer| bearer.client.clone());
+    let bearer = || request.extensions().get::<BearerGrant>().map(|bearer| bearer.client.clone());
     match response.status() {
         // The token endpoint records its own.
         StatusCode::UNAUTHORIZED if request.match_name() != Some("token") => {
             let reason = if request.path().starts_with("/r4/") { "access-token" } else { "operator-token" };
-            api.record(AuditedEvent::AuthenticationRefused { caller: api.asking(request, None), reason });
+            api.record(AuditedEvent::AuthenticationRefused {
+                caller: api.audited_client(request, None),
+                reason,
+            });
         }
         StatusCode::FORBIDDEN => {
             let job: Option<JobId> = request.match_info().get("job").and_then(|job| job.parse().ok());
-            let caller = api.asking(request, bearer());
+            let caller = api.audited_client(request, bearer());
             api.record(AuditedEvent::ScopeRefused { caller, job, reason: "scope" });
         }
         _ => {}

@@ -18,17 +18,17 @@ use actix_web::{Error, HttpMessage, HttpRequest};
 use crate::JobOwner;
 use crate::auth::{Application, Authority, Scopes, TokenError, TokenIssuer};
 use crate::http::input::query;
-use crate::http::middleware::forwarded::Client;
+use crate::http::middleware::forwarded::ForwardedClient;
 use crate::http::operations::download::FILE_URL;
 use crate::http::operations::operation::TENANT;
 use crate::http::operations::status::POLLING_URL;
-use crate::http::output::documents::OfTenant;
+use crate::http::output::documents::TenantDocuments;
 use crate::http::{Api, ApiError};
 use crate::job::{ClientId, JobId, TenantId};
 
 /// What a request's token says, which is found to be good.
 #[derive(Debug, Clone)]
-pub struct Bearer {
+pub struct BearerGrant {
     /// Whose it is.
     pub client: ClientId,
     /// What it allows.
@@ -37,7 +37,7 @@ pub struct Bearer {
 
 /// Who asks, and may be answered.
 #[derive(Debug, Clone)]
-pub struct Caller {
+pub struct AuthorizedCaller {
     /// The tenant of the URL.
     pub tenant: TenantId,
     /// The application; alone it may see its jobs (P10).
@@ -47,14 +47,14 @@ pub struct Caller {
     /// What it may have.
     pub scopes: Scopes,
     /// What the URLs that it is given begin with.
-    pub base: Base,
+    pub base: TenantBase,
 }
 
 /// The base URL of a tenant as the client sees it: `{scheme}://{host}/r4/{tenant}` (G-1).
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Base(String);
+pub struct TenantBase(String);
 
-impl Base {
+impl TenantBase {
     /// That of tests.
     #[cfg(test)]
     pub fn of(base: &str) -> Self {
@@ -100,7 +100,7 @@ pub async fn authenticated(
     }
 }
 
-impl Caller {
+impl AuthorizedCaller {
     /// Whose jobs it may see.
     pub fn owner(&self) -> JobOwner {
         JobOwner { tenant: self.tenant.clone(), client: self.client.clone() }
@@ -110,7 +110,7 @@ impl Caller {
 impl Api {
     /// Scheme, host and port as the client sees them.
     pub(super) fn origin(&self, request: &HttpRequest) -> String {
-        let told = || request.extensions().get::<Client>()?.origin.clone();
+        let told = || request.extensions().get::<ForwardedClient>()?.origin.clone();
         let told = if self.follows_proxies { told() } else { None };
         told.unwrap_or_else(|| self.public_url.clone())
     }
@@ -119,9 +119,9 @@ impl Api {
     ///
     /// # Errors
     /// 404 `not-found` if there is no such tenant, as for an unknown application.
-    pub(super) fn base(&self, request: &HttpRequest) -> Result<Base, ApiError> {
+    pub(super) fn base(&self, request: &HttpRequest) -> Result<TenantBase, ApiError> {
         let tenant = self.tenant_of(request)?;
-        Ok(Base(base_url(&self.origin(request), &tenant)))
+        Ok(TenantBase(base_url(&self.origin(request), &tenant)))
     }
 
     /// Who asks. The request came through [`authenticated`]. An application may do what its token
@@ -129,18 +129,18 @@ impl Api {
     ///
     /// # Errors
     /// 404 `not-found` if the tenant or the application is not defined or not active.
-    pub(super) fn caller(&self, request: &HttpRequest) -> Result<Caller, ApiError> {
+    pub(super) fn caller(&self, request: &HttpRequest) -> Result<AuthorizedCaller, ApiError> {
         let base = self.base(request)?;
         let tenant = self.tenant_of(request)?;
-        let Bearer { client, scopes } =
-            request.extensions().get::<Bearer>().cloned().ok_or_else(ApiError::internal)?;
+        let BearerGrant { client, scopes } =
+            request.extensions().get::<BearerGrant>().cloned().ok_or_else(ApiError::internal)?;
         let Some(authority) = &self.authority else {
-            return Ok(Caller { tenant, client, application: None, scopes, base });
+            return Ok(AuthorizedCaller { tenant, client, application: None, scopes, base });
         };
         let application =
             authority.application(&tenant, &client).ok_or_else(ApiError::unknown_application)?;
         let scopes = scopes.within(&application.scopes);
-        Ok(Caller { tenant, client, application: Some(application), scopes, base })
+        Ok(AuthorizedCaller { tenant, client, application: Some(application), scopes, base })
     }
 
     /// Who gives tokens.
@@ -169,7 +169,7 @@ impl Api {
     ///
     /// # Errors
     /// 404 `not-found` if there is no such tenant.
-    pub(super) fn documents_of(&self, tenant: &TenantId) -> Result<&OfTenant, ApiError> {
+    pub(super) fn documents_of(&self, tenant: &TenantId) -> Result<&TenantDocuments, ApiError> {
         self.documents.of(tenant).ok_or_else(ApiError::unknown_application)
     }
 
@@ -179,9 +179,9 @@ impl Api {
     /// # Errors
     /// 401 (G-8), at a tenant that there is not as for a token of another one; 400 for a token that
     /// is given twice, or in the URL, where logs would have it.
-    fn authenticate(&self, request: &HttpRequest) -> Result<Bearer, ApiError> {
+    fn authenticate(&self, request: &HttpRequest) -> Result<BearerGrant, ApiError> {
         let Some(authority) = &self.authority else {
-            return Ok(Bearer { client: self.client.clone(), scopes: Scopes::everything() });
+            return Ok(BearerGrant { client: self.client.clone(), scopes: Scopes::everything() });
         };
         let tenant: Option<TenantId> =
             request.match_info().get("tenant").and_then(|tenant| tenant.parse().ok());
@@ -192,7 +192,7 @@ impl Api {
             issuer.as_ref().map_or(Err(TokenError::Invalid), |issuer| authority.verify(issuer, token));
         let claims = claims.map_err(|error| ApiError::bad_token(realm, error))?;
         let scopes = claims.scope.parse().map_err(|_| ApiError::bad_token(realm, TokenError::Invalid))?;
-        Ok(Bearer { client: claims.client_id, scopes })
+        Ok(BearerGrant { client: claims.client_id, scopes })
     }
 
     /// The tenant of the request.

@@ -95,7 +95,7 @@ pub fn coverage(
     realm: &str,
     resource_type: ResourceType,
     permission: Permission,
-) -> Result<Visible, ApiError> {
+) -> Result<VisibleResources, ApiError> {
     let searches = match scopes.coverage(resource_type, permission) {
         Coverage::All => None,
         Coverage::Restricted(searches) => Some(searches),
@@ -110,14 +110,14 @@ pub fn coverage(
     let filter = |search: String| TypeFilter::of_type(resource_type, &search);
     let filters = searches.map(|searches| searches.into_iter().map(filter).collect::<Result<_, _>>());
     // They were read when the token was granted.
-    Ok(Visible(filters.transpose().map_err(|_| ApiError::internal())?))
+    Ok(VisibleResources(filters.transpose().map_err(|_| ApiError::internal())?))
 }
 
 /// Which resources of a type a client may see.
 #[derive(Debug, Clone)]
-pub struct Visible(Option<Vec<TypeFilter>>);
+pub struct VisibleResources(Option<Vec<TypeFilter>>);
 
-impl Visible {
+impl VisibleResources {
     /// All of them.
     pub const ALL: Self = Self(None);
 

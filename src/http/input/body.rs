@@ -10,7 +10,7 @@ use serde_json::value::RawValue;
 use serde_json::{Map, Value};
 
 use crate::fhir::quoted;
-use crate::http::input::intake::Body;
+use crate::http::input::intake::ReceivedBody;
 use crate::http::{Api, ApiError};
 use crate::job::bounds::{MAX_FILTER_BYTES, MAX_PARAMETERS, check_bytes, check_items};
 
@@ -23,7 +23,7 @@ pub async fn read(
     payload: Payload,
     api: &Api,
     limit: usize,
-) -> Result<Body, ApiError> {
+) -> Result<ReceivedBody, ApiError> {
     if is_coded(request) {
         return Err(ApiError::unsupported_content_coding());
     }
@@ -41,7 +41,7 @@ pub fn is_of(request: &HttpRequest, is_right: impl Fn(&str) -> bool) -> bool {
 /// ignored: it might narrow what is exported.
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
-struct Resource<'a> {
+struct ParametersResource<'a> {
     #[serde(rename = "resourceType")]
     resource_type: String,
     #[serde(default, borrow)]
@@ -53,7 +53,7 @@ struct Resource<'a> {
 }
 
 #[derive(Deserialize)]
-struct Parameter {
+struct BodyParameter {
     name: String,
     #[serde(flatten)]
     rest: Map<String, Value>,
@@ -74,7 +74,7 @@ pub fn is_coded(request: &HttpRequest) -> bool {
 /// exactly one value of a kind that can be read, 400 `too-costly` for too many or too long ones.
 pub fn parameters(body: &[u8]) -> Result<Vec<(String, String)>, ApiError> {
     // The messages of the errors may quote what the client sent; the places do not.
-    let resource: Resource<'_> = serde_json::from_slice(body)
+    let resource: ParametersResource<'_> = serde_json::from_slice(body)
         .map_err(|error| not_one(format_args!("line {}, column {}", error.line(), error.column())))?;
     if resource.resource_type != "Parameters" {
         return Err(ApiError::malformed_body(format!(
@@ -85,7 +85,7 @@ pub fn parameters(body: &[u8]) -> Result<Vec<(String, String)>, ApiError> {
     check_items("the Parameters resource", resource.parameter.len(), MAX_PARAMETERS)?;
     let pair = |(n, text): (usize, &RawValue)| {
         check_bytes("a parameter", text.get().len(), MAX_PARAMETER_BYTES)?;
-        let parameter: Parameter = serde_json::from_str(text.get())
+        let parameter: BodyParameter = serde_json::from_str(text.get())
             .map_err(|_| not_one(format_args!("parameter {n}, counted from 1")))?;
         value(&parameter).map(|value| (parameter.name, value))
     };
@@ -100,7 +100,7 @@ fn not_one(place: std::fmt::Arguments<'_>) -> ApiError {
 }
 
 /// The one value of a parameter, as text.
-fn value(parameter: &Parameter) -> Result<String, ApiError> {
+fn value(parameter: &BodyParameter) -> Result<String, ApiError> {
     let name = quoted(&parameter.name);
     let mut values = parameter.rest.iter().filter(|(key, _)| !matches!(key.as_str(), "id" | "extension"));
     let (Some((key, value)), None) = (values.next(), values.next()) else {

@@ -20,9 +20,9 @@ const LONGEST: usize = 64 << 10;
 const PATIENCE: Duration = Duration::from_secs(30);
 
 /// Names and values, each name once.
-pub struct Form(Vec<(String, String)>);
+pub struct OAuthForm(Vec<(String, String)>);
 
-impl Form {
+impl OAuthForm {
     /// Reads the body of a request.
     pub async fn read(request: &HttpRequest, payload: Payload) -> Result<Self, OAuthError> {
         let invalid = |text: &str| OAuthError::InvalidRequest(text.into());

@@ -26,35 +26,35 @@ const PATIENCE: Duration = Duration::from_secs(30);
 const RETRY_AFTER: u64 = 5;
 
 /// The places in which bodies and kick-offs are read, and the threads that read them.
-pub struct Intake {
+pub struct RequestIntake {
     large: Arc<Semaphore>,
     readers: Arc<Semaphore>,
 }
 
 /// A whole body. As long as it is there it has its place.
-pub struct Body {
+pub struct ReceivedBody {
     /// What was sent.
     pub bytes: Bytes,
     _place: Option<OwnedSemaphorePermit>,
 }
 
-impl Default for Intake {
+impl Default for RequestIntake {
     fn default() -> Self {
         Self { large: Arc::new(Semaphore::new(LARGE_AT_ONCE)), readers: Arc::new(Semaphore::new(READERS)) }
     }
 }
 
-impl Intake {
+impl RequestIntake {
     /// The whole body, if it has no more than `limit` bytes and comes in time.
     ///
     /// # Errors
     /// 413 if it is longer, 408 if it takes longer, 429 if it is large and too many others are.
-    pub async fn body(&self, payload: Payload, limit: usize) -> Result<Body, ApiError> {
+    pub async fn body(&self, payload: Payload, limit: usize) -> Result<ReceivedBody, ApiError> {
         let read = tokio::time::timeout(PATIENCE, self.read(payload, limit));
         read.await.unwrap_or_else(|_elapsed| Err(ApiError::body_too_slow()))
     }
 
-    async fn read(&self, mut payload: Payload, limit: usize) -> Result<Body, ApiError> {
+    async fn read(&self, mut payload: Payload, limit: usize) -> Result<ReceivedBody, ApiError> {
         let (mut bytes, mut place) = (BytesMut::new(), None);
         while let Some(chunk) = payload.next().await {
             let chunk = chunk.map_err(|_| ApiError::malformed_body("The body could not be read."))?;
@@ -68,7 +68,7 @@ impl Intake {
             }
             bytes.extend_from_slice(&chunk);
         }
-        Ok(Body { bytes: bytes.freeze(), _place: place })
+        Ok(ReceivedBody { bytes: bytes.freeze(), _place: place })
     }
 
     /// Does what may take a while on a thread for that; waits until one is free. What was begun is
@@ -76,7 +76,7 @@ impl Intake {
     ///
     /// # Errors
     /// Those of `task`; 500 if it panics.
-    pub async fn understand<T: Send + 'static>(
+    pub async fn run<T: Send + 'static>(
         &self,
         task: impl FnOnce() -> Result<T, ApiError> + Send + 'static,
     ) -> Result<T, ApiError> {

@@ -1,13 +1,9 @@
 //! What reads and searches have in common: their parameters, checked strictly (K-5), the way to
 //! the source, and answers that a client need not fetch twice.
 
-use actix_web::body::MessageBody;
-use actix_web::http::StatusCode;
-use actix_web::http::header::{self, ETag, EntityTag, HeaderValue};
+use actix_web::HttpRequest;
 use actix_web::web::Payload;
-use actix_web::{HttpRequest, HttpResponse};
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
-use xxhash_rust::xxh3::xxh3_128;
 
 use crate::SourceReadError;
 use crate::export::{ExportError, Exporter};
@@ -15,8 +11,7 @@ use crate::fhir::quoted;
 use crate::http::input::body;
 use crate::http::input::form::FORM;
 use crate::http::input::query::{self, percent_decoded};
-use crate::http::negotiation::conditions::Current;
-use crate::http::negotiation::preferences::{Handling, Preferences};
+use crate::http::negotiation::preferences::{HandlingPreference, RequestPreferences};
 use crate::http::operations::operation::OperationUrl;
 use crate::http::{Api, ApiError};
 use crate::job::TenantId;
@@ -33,16 +28,16 @@ const ENCODED: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'.').remove(b'
 /// 400 `structure` for a query that cannot be decoded; 400 `not-supported` for other parameters, which
 /// `Prefer: handling=lenient` passes over.
 pub fn parameters(request: &HttpRequest, known: &[&str]) -> Result<Vec<(String, String)>, ApiError> {
-    known_of(request, query::specific(request.query_string())?, known)
+    retain_known(request, query::specific(request.query_string())?, known)
 }
 
 /// The same of parameters that were given, wherever they stood.
-pub fn known_of(
+pub fn retain_known(
     request: &HttpRequest,
     given: Vec<(String, String)>,
     known: &[&str],
 ) -> Result<Vec<(String, String)>, ApiError> {
-    let is_strict = Preferences::of(request).handling == Handling::Strict;
+    let is_strict = RequestPreferences::of(request).handling == HandlingPreference::Strict;
     let mut kept = Vec::new();
     for (name, value) in given {
         if known.contains(&name.as_str()) {
@@ -115,35 +110,6 @@ pub async fn posted(
     let form = std::str::from_utf8(&form).map_err(|_| ApiError::malformed_body("The body is not UTF-8."))?;
     given.extend(query::parse(form)?);
     Ok(given)
-}
-
-/// The answer with this content, or 304 if the client has it. Its media type may have been negotiated.
-///
-/// # Errors
-/// 412 if the client's condition does not hold.
-pub fn answer(
-    request: &HttpRequest,
-    media_type: &str,
-    content: impl MessageBody + AsRef<[u8]> + 'static,
-) -> Result<HttpResponse, ApiError> {
-    let tag = EntityTag::new_strong(format!("{:032x}", xxh3_128(content.as_ref())));
-    let has_it = Current::tagged(&tag).is_had_by(request)?;
-    let mut response = HttpResponse::build(if has_it { StatusCode::NOT_MODIFIED } else { StatusCode::OK });
-    response.insert_header(ETag(tag));
-    response.insert_header((header::CACHE_CONTROL, "no-store"));
-    response.insert_header((header::VARY, "Accept"));
-    Ok(if has_it {
-        response.finish()
-    } else {
-        response.insert_header((header::CONTENT_TYPE, media_type)).body(content)
-    })
-}
-
-/// The same for what anybody may read: it may be kept, if it is asked for again whether it is still so.
-pub fn published(request: &HttpRequest, media_type: &str, content: String) -> Result<HttpResponse, ApiError> {
-    let mut response = answer(request, media_type, content)?;
-    response.headers_mut().insert(header::CACHE_CONTROL, HeaderValue::from_static("no-cache"));
-    Ok(response)
 }
 
 #[cfg(test)]

@@ -14,24 +14,24 @@ use bytes::Bytes;
 
 /// A connection, seen from its requests.
 #[derive(Clone)]
-pub struct Wire {
+pub struct RequestConnection {
     /// Who is at its other end: the client, or the last proxy.
     pub peer: IpAddr,
     /// Whether it is TLS.
     pub is_tls: bool,
     /// What goes on.
-    pub activity: Rc<Activity>,
+    pub activity: Rc<ConnectionActivity>,
 }
 
 /// Whether answers are under way on a connection.
 #[derive(Debug)]
-pub struct Activity {
+pub struct ConnectionActivity {
     has_begun: Cell<bool>,
     under_way: Cell<usize>,
     since: Cell<Instant>,
 }
 
-impl Activity {
+impl ConnectionActivity {
     /// Idle from now on.
     pub fn new() -> Rc<Self> {
         let since = Cell::new(Instant::now());
@@ -49,17 +49,17 @@ impl Activity {
     }
 
     /// A request came; it is under way until what is given is dropped.
-    pub fn begin(self: &Rc<Self>) -> UnderWay {
+    pub fn begin(self: &Rc<Self>) -> RunningRequest {
         self.has_begun.set(true);
         self.under_way.set(self.under_way.get() + 1);
-        UnderWay(self.clone())
+        RunningRequest(self.clone())
     }
 }
 
-/// See [`Activity::begin`].
-pub struct UnderWay(Rc<Activity>);
+/// See [`ConnectionActivity::begin`].
+pub struct RunningRequest(Rc<ConnectionActivity>);
 
-impl Drop for UnderWay {
+impl Drop for RunningRequest {
     fn drop(&mut self) {
         self.0.under_way.set(self.0.under_way.get() - 1);
         self.0.since.set(Instant::now());
@@ -67,19 +67,19 @@ impl Drop for UnderWay {
 }
 
 /// A body that is under way until it is dropped.
-pub struct Lasting {
+pub struct TrackedBody {
     body: BoxBody,
-    _under_way: Option<UnderWay>,
+    _under_way: Option<RunningRequest>,
 }
 
-impl Lasting {
+impl TrackedBody {
     /// `body`, until whose end the request is under way.
-    pub fn new(body: BoxBody, under_way: Option<UnderWay>) -> Self {
+    pub fn new(body: BoxBody, under_way: Option<RunningRequest>) -> Self {
         Self { body, _under_way: under_way }
     }
 }
 
-impl MessageBody for Lasting {
+impl MessageBody for TrackedBody {
     type Error = <BoxBody as MessageBody>::Error;
 
     fn size(&self) -> BodySize {

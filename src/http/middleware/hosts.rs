@@ -17,11 +17,11 @@ use actix_web::http::uri::Authority;
 /// let hosts = Hosts::loopback().or_of("https://fhir.example.org");
 /// ```
 #[derive(Debug, Clone, Default)]
-pub struct Hosts {
+pub struct AllowedHosts {
     public: Option<String>,
 }
 
-impl Hosts {
+impl AllowedHosts {
     /// `localhost` and the loopback addresses.
     pub fn loopback() -> Self {
         Self::default()
@@ -64,7 +64,7 @@ mod tests {
 
     use super::*;
 
-    fn answers(hosts: &Hosts, fields: &[&str]) -> bool {
+    fn answers(hosts: &AllowedHosts, fields: &[&str]) -> bool {
         let mut request = TestRequest::default();
         for field in fields {
             request = request.append_header((header::HOST, *field));
@@ -74,8 +74,8 @@ mod tests {
 
     #[test]
     fn only_names_that_no_other_machine_has_are_answered_for() {
-        let loopback = Hosts::loopback();
-        let public = Hosts::loopback().or_of("https://Fhir.Example.org:8443");
+        let loopback = AllowedHosts::loopback();
+        let public = AllowedHosts::loopback().or_of("https://Fhir.Example.org:8443");
         for host in [
             "localhost",
             "LocalHost:8080",

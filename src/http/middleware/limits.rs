@@ -16,7 +16,7 @@ use parking_lot::Mutex;
 
 use crate::config::{LimitsConfig as Settings, NetworkSet};
 use crate::http::ApiError;
-use crate::http::middleware::forwarded::Client;
+use crate::http::middleware::forwarded::ForwardedClient;
 use crate::job::ClientId;
 use crate::telemetry;
 
@@ -33,24 +33,24 @@ const BURST_SECONDS: u32 = 10;
 const DOWNLOAD_RETRY: u64 = 5;
 
 /// The limits of requests.
-pub struct Limits {
+pub struct RequestLimits {
     exempt: NetworkSet,
-    by_address: Option<Limit<IpAddr>>,
-    by_client: Option<Limit<ClientId>>,
-    tokens: Option<Limit<IpAddr>>,
+    by_address: Option<KeyedLimit<IpAddr>>,
+    by_client: Option<KeyedLimit<ClientId>>,
+    tokens: Option<KeyedLimit<IpAddr>>,
     max_downloads: usize,
     downloads: Arc<AtomicUsize>,
 }
 
-impl Limits {
+impl RequestLimits {
     /// Limits whose budgets are full.
     pub fn new(settings: &Settings) -> Self {
         let token_requests = NonZeroU32::new(settings.token_requests_per_minute_per_address);
         Self {
             exempt: settings.exempt.clone(),
-            by_address: Limit::per_second("address", settings.requests_per_second_per_address),
-            by_client: Limit::per_second("client", settings.requests_per_second_per_client),
-            tokens: token_requests.map(|n| Limit::new("token", Quota::per_minute(n), MAX_KEYS)),
+            by_address: KeyedLimit::per_second("address", settings.requests_per_second_per_address),
+            by_client: KeyedLimit::per_second("client", settings.requests_per_second_per_client),
+            tokens: token_requests.map(|n| KeyedLimit::new("token", Quota::per_minute(n), MAX_KEYS)),
             max_downloads: settings.downloads,
             downloads: Arc::default(),
         }
@@ -60,7 +60,7 @@ impl Limits {
     ///
     /// # Errors
     /// 429 `throttled`.
-    pub fn admit(&self, client: &Client) -> Result<(), ApiError> {
+    pub fn admit(&self, client: &ForwardedClient) -> Result<(), ApiError> {
         self.check_address(self.by_address.as_ref(), client)
     }
 
@@ -76,7 +76,7 @@ impl Limits {
     ///
     /// # Errors
     /// 429 `throttled`.
-    pub fn admit_token_request(&self, client: &Client) -> Result<(), ApiError> {
+    pub fn admit_token_request(&self, client: &ForwardedClient) -> Result<(), ApiError> {
         self.check_address(self.tokens.as_ref(), client)
     }
 
@@ -94,7 +94,11 @@ impl Limits {
         Ok(open)
     }
 
-    fn check_address(&self, limit: Option<&Limit<IpAddr>>, client: &Client) -> Result<(), ApiError> {
+    fn check_address(
+        &self,
+        limit: Option<&KeyedLimit<IpAddr>>,
+        client: &ForwardedClient,
+    ) -> Result<(), ApiError> {
         match limit {
             Some(limit) if !client.is_in(&self.exempt) => limit.check(household(client.address.0)),
             _ => Ok(()),
@@ -102,7 +106,7 @@ impl Limits {
     }
 }
 
-/// See [`Limits::admit_download`].
+/// See [`RequestLimits::admit_download`].
 pub struct OpenDownload(Arc<AtomicUsize>);
 
 impl Drop for OpenDownload {
@@ -123,14 +127,14 @@ pub fn household(address: IpAddr) -> IpAddr {
 }
 
 /// The budgets of one limit. Without a key: that of all who have none of their own.
-struct Limit<K: Hash + Eq + Clone> {
+struct KeyedLimit<K: Hash + Eq + Clone> {
     name: &'static str,
     budgets: RateLimiter<Option<K>, DashMapStateStore<Option<K>>, DefaultClock>,
     max_keys: usize,
     tidied: Mutex<Instant>,
 }
 
-impl<K: Hash + Eq + Clone> Limit<K> {
+impl<K: Hash + Eq + Clone> KeyedLimit<K> {
     /// `None` if it is 0.
     fn per_second(name: &'static str, requests: u32) -> Option<Self> {
         let rate = NonZeroU32::new(requests)?;
@@ -178,9 +182,9 @@ mod tests {
         }
     }
 
-    fn address(text: &str) -> Client {
+    fn address(text: &str) -> ForwardedClient {
         let address = ClientAddress(text.parse().unwrap());
-        Client { address, has_own_address: true, is_https: None, origin: None }
+        ForwardedClient { address, has_own_address: true, is_https: None, origin: None }
     }
 
     /// How many are admitted at once.
@@ -190,7 +194,7 @@ mod tests {
 
     #[test]
     fn each_address_and_each_client_has_a_budget_of_its_own() {
-        let limits = Limits::new(&settings());
+        let limits = RequestLimits::new(&settings());
         for one in ["192.0.2.7", "192.0.2.8", "2001:db8::1", "2001:db8:0:1::1"] {
             let admitted = burst(|| limits.admit(&address(one)));
             // The budget may fill up a little meanwhile.
@@ -208,13 +212,13 @@ mod tests {
 
     #[test]
     fn who_is_exempt_and_what_is_0_is_not_limited() {
-        let limits = Limits::new(&settings());
+        let limits = RequestLimits::new(&settings());
         assert_eq!(burst(|| limits.admit(&address("127.0.0.1"))), 1000);
         assert_eq!(burst(|| limits.admit_token_request(&address("::1"))), 1000);
-        let proxy = Client { has_own_address: false, ..address("127.0.0.1") };
+        let proxy = ForwardedClient { has_own_address: false, ..address("127.0.0.1") };
         assert!((20..=21).contains(&burst(|| limits.admit(&proxy))), "it speaks for others");
         assert!((4..=5).contains(&burst(|| limits.admit_token_request(&proxy))));
-        let off = Limits::new(&Settings {
+        let off = RequestLimits::new(&Settings {
             requests_per_second_per_address: 0,
             requests_per_second_per_client: 0,
             token_requests_per_minute_per_address: 0,
@@ -228,7 +232,7 @@ mod tests {
     #[test]
     fn who_comes_when_there_are_too_many_addresses_shares_one_budget() {
         let quota = Quota::per_minute(NonZeroU32::new(3).unwrap());
-        let limit = Limit::new("address", quota, 10);
+        let limit = KeyedLimit::new("address", quota, 10);
         let admitted = (0..1000_u32).filter(|n| limit.check(IpAddr::from(n.to_be_bytes())).is_ok()).count();
         assert_eq!(admitted, 10 + 3 - usize::from(limit.budgets.len() == 10));
         assert!(limit.budgets.len() <= 11, "{}", limit.budgets.len());
@@ -236,7 +240,7 @@ mod tests {
 
     #[test]
     fn a_budget_that_is_full_again_is_forgotten() {
-        let limit = Limit::per_second("address", 1000).unwrap();
+        let limit = KeyedLimit::per_second("address", 1000).unwrap();
         limit.check(1).unwrap();
         assert_eq!(limit.budgets.len(), 1);
         std::thread::sleep(Duration::from_millis(20));
@@ -247,7 +251,7 @@ mod tests {
 
     #[test]
     fn the_refusal_says_when_to_come_again() {
-        let limit = Limit::new("token", Quota::per_minute(NonZeroU32::new(1).unwrap()), 10);
+        let limit = KeyedLimit::new("token", Quota::per_minute(NonZeroU32::new(1).unwrap()), 10);
         limit.check(1).unwrap();
         let refusal = actix_web::ResponseError::error_response(&limit.check(1).unwrap_err());
         assert_eq!(refusal.status(), 429);

@@ -23,8 +23,8 @@ use uuid::Uuid;
 
 use crate::fhir::IssueCode;
 use crate::http::caller::audited;
-use crate::http::middleware::connection::{Lasting, Wire};
-use crate::http::middleware::forwarded::Client;
+use crate::http::middleware::connection::{RequestConnection, TrackedBody};
+use crate::http::middleware::forwarded::ForwardedClient;
 use crate::http::routes::known_name;
 use crate::http::{Api, ApiError, ClientAddress};
 use crate::telemetry;
@@ -53,9 +53,9 @@ impl FromRequest for RequestId {
 pub async fn around(
     mut request: ServiceRequest,
     next: Next<impl MessageBody + 'static>,
-) -> Result<ServiceResponse<Lasting>, Error> {
+) -> Result<ServiceResponse<TrackedBody>, Error> {
     let began = Instant::now();
-    let activity = request.request().conn_data::<Wire>().map(|wire| wire.activity.clone());
+    let activity = request.request().conn_data::<RequestConnection>().map(|wire| wire.activity.clone());
     let is_second = activity.as_ref().is_some_and(|activity| activity.has_begun());
     let under_way = activity.map(|activity| activity.begin());
     if is_second {
@@ -109,13 +109,13 @@ pub async fn around(
     } else {
         tracing::info!(parent: &span, operation, status, ?took, ?code, "answered");
     }
-    Ok(response.map_body(|_, body| Lasting::new(body, under_way)))
+    Ok(response.map_body(|_, body| TrackedBody::new(body, under_way)))
 }
 
 /// Finds out who the client is, for all who want to know it ([`ClientAddress`]).
 fn client(request: &ServiceRequest) -> Option<IpAddr> {
     let server = &request.app_data::<Data<Api>>()?.evanesce.config().server;
-    let client = Client::of(request.request(), &server.trusted_proxies, server.proxy_fields)?;
+    let client = ForwardedClient::of(request.request(), &server.trusted_proxies, server.proxy_fields)?;
     let ClientAddress(address) = client.address;
     request.extensions_mut().insert(client.address);
     request.extensions_mut().insert(client);
@@ -140,13 +140,13 @@ fn skip_slash(request: &mut ServiceRequest) {
 /// balancer should know.
 fn keep_alive(request: &HttpRequest) -> Option<HeaderValue> {
     let is_kept = request.head().connection_type() == ConnectionType::KeepAlive;
-    request.conn_data::<Wire>().filter(|_| is_kept)?;
+    request.conn_data::<RequestConnection>().filter(|_| is_kept)?;
     let time = request.app_data::<Data<Api>>()?.evanesce.config().limits.keep_alive.0;
     (time.as_secs() > 0).then(|| HeaderValue::from_str(&format!("timeout={}", time.as_secs())).ok())?
 }
 
 fn check_rate(request: &ServiceRequest) -> Result<(), ApiError> {
-    match (request.app_data::<Data<Api>>(), request.extensions().get::<Client>()) {
+    match (request.app_data::<Data<Api>>(), request.extensions().get::<ForwardedClient>()) {
         (Some(api), Some(client)) => api.limits().admit(client),
         _ => Ok(()),
     }
@@ -157,7 +157,7 @@ fn check_rate(request: &ServiceRequest) -> Result<(), ApiError> {
 fn strict_transport_security(request: &HttpRequest) -> Option<HeaderValue> {
     let server = &request.app_data::<Data<Api>>()?.evanesce.config().server;
     let max_age = server.hsts_max_age.0.as_secs();
-    let is_https = request.extensions().get::<Client>()?.is_https;
+    let is_https = request.extensions().get::<ForwardedClient>()?.is_https;
     let is_public = || server.public_url.as_ref().is_some_and(|url| url.starts_with("https://"));
     let value = || HeaderValue::from_str(&format!("max-age={max_age}")).ok();
     (max_age > 0 && is_https.unwrap_or_else(is_public)).then(value).flatten()

@@ -102,7 +102,7 @@ fn of_format(value: &str) -> Result<&'static str, ApiError> {
 }
 
 /// An item of a list with weights.
-struct Item {
+struct WeightedItem {
     /// Without its parameters.
     name: String,
     /// In millionths, from 0 to 1; what is not 0 is more than 0 however small.
@@ -110,19 +110,19 @@ struct Item {
 }
 
 /// The items of `Accept`; `None` if there is none.
-fn accepted(request: &HttpRequest) -> Option<Vec<Item>> {
+fn accepted(request: &HttpRequest) -> Option<Vec<WeightedItem>> {
     Some(items(request, header::ACCEPT)).filter(|items| !items.is_empty())
 }
 
 /// The items of a field in all its lines.
-fn items(request: &HttpRequest, name: HeaderName) -> Vec<Item> {
+fn items(request: &HttpRequest, name: HeaderName) -> Vec<WeightedItem> {
     let mut items = Vec::new();
     for line in request.headers().get_all(name) {
         let line = String::from_utf8_lossy(line.as_bytes());
         for item in split(&line, ',').filter(|item| !item.is_empty()) {
             let mut parts = split(item, ';');
             let name = parts.next().unwrap_or_default().to_string();
-            items.push(Item { name, weight: weight(parts) });
+            items.push(WeightedItem { name, weight: weight(parts) });
         }
     }
     items
@@ -148,7 +148,7 @@ fn weight<'a>(parameters: impl Iterator<Item = &'a str>) -> u32 {
 }
 
 /// How much `offer` is wanted: the weight of the most specific item that matches it, 0 if none does.
-fn wish(offer: &str, items: &[Item]) -> u32 {
+fn wish(offer: &str, items: &[WeightedItem]) -> u32 {
     let kind = offer.split('/').next().unwrap_or_default();
     let specificity = |name: &str| match name.split_once('/') {
         // Old clients write `*` for `*/*`.
@@ -195,7 +195,7 @@ pub fn choose_coding(
 }
 
 /// The weight that the list gives a form: its own, or that of `*`.
-fn weight_of(items: &[Item], form: Option<ContentCoding>) -> Option<u32> {
+fn weight_of(items: &[WeightedItem], form: Option<ContentCoding>) -> Option<u32> {
     let names = match form {
         None => ["identity", "identity"],
         // An alias, which recipients should know (RFC 9110, 8.4.1.3).

@@ -12,14 +12,14 @@ use crate::http::ApiError;
 
 /// What there is of what a URL names.
 #[derive(Debug, Clone, Copy, Default)]
-pub struct Current<'a> {
+pub struct CurrentVersion<'a> {
     /// The tag that is sent with it. Without one no tag of a client is that of what there is.
     pub tag: Option<&'a EntityTag>,
     /// When it was last modified, to the second, if that is sent with it.
     pub modified: Option<HttpDate>,
 }
 
-impl<'a> Current<'a> {
+impl<'a> CurrentVersion<'a> {
     /// What has this tag.
     pub fn tagged(tag: &'a EntityTag) -> Self {
         Self { tag: Some(tag), modified: None }
@@ -29,19 +29,19 @@ impl<'a> Current<'a> {
     ///
     /// # Errors
     /// 412: a condition does not hold.
-    pub fn is_had_by(&self, request: &HttpRequest) -> Result<bool, ApiError> {
-        self.look(request, true)
+    pub fn is_unchanged_for(&self, request: &HttpRequest) -> Result<bool, ApiError> {
+        self.check(request, true)
     }
 
     /// Whether it may be changed by a request, of whatever method.
     ///
     /// # Errors
     /// 412: a condition does not hold; nothing is to be done.
-    pub fn may_be_changed_by(&self, request: &HttpRequest) -> Result<(), ApiError> {
-        self.look(request, false).map(drop)
+    pub fn check_change(&self, request: &HttpRequest) -> Result<(), ApiError> {
+        self.check(request, false).map(drop)
     }
 
-    fn look(&self, request: &HttpRequest, is_read: bool) -> Result<bool, ApiError> {
+    fn check(&self, request: &HttpRequest, is_read: bool) -> Result<bool, ApiError> {
         let headers = request.headers();
         if headers.contains_key(header::IF_MATCH) {
             let is_it = match IfMatch::parse(request) {
@@ -100,7 +100,7 @@ mod tests {
     #[test]
     fn conditions_are_looked_at_in_the_order_of_the_standard() {
         let tag = EntityTag::new_strong("a".into());
-        let whole = Current { tag: Some(&tag), modified: THEN.parse().ok() };
+        let whole = CurrentVersion { tag: Some(&tag), modified: THEN.parse().ok() };
         let (go_on, has_it, failed) = (Ok(false), Ok(true), Err(412));
         let (matches, none_match) = ("If-Match", "If-None-Match");
         let (unmodified, modified) = ("If-Unmodified-Since", "If-Modified-Since");
@@ -146,8 +146,8 @@ mod tests {
             }
             let request = request.to_http_request();
             let status = |error: ApiError| actix_web::ResponseError::status_code(&error).as_u16();
-            assert_eq!(whole.is_had_by(&request).map_err(status), of_read, "{fields:?}");
-            let changed = whole.may_be_changed_by(&request).map(|()| false);
+            assert_eq!(whole.is_unchanged_for(&request).map_err(status), of_read, "{fields:?}");
+            let changed = whole.check_change(&request).map(|()| false);
             assert_eq!(changed.map_err(status), of_change, "{fields:?}");
         }
     }
@@ -156,7 +156,7 @@ mod tests {
     fn what_has_no_tag_and_no_date_is_there_all_the_same() {
         let had = |field: (&'static str, &str)| {
             let request = TestRequest::default().insert_header(field).to_http_request();
-            Current::default().is_had_by(&request).map_err(|_| ())
+            CurrentVersion::default().is_unchanged_for(&request).map_err(|_| ())
         };
         for (name, value, expected) in [
             ("If-Match", "*", Ok(false)),

@@ -11,7 +11,7 @@ const PREFER: HeaderName = HeaderName::from_static("prefer");
 
 /// What is done with parameters, or values of them, that cannot be served (K-5).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub enum Handling {
+pub enum HandlingPreference {
     /// They are refused.
     #[default]
     Strict,
@@ -21,16 +21,16 @@ pub enum Handling {
 
 /// The preferences of a request that are understood; others are ignored, as RFC 7240 has it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub struct Preferences {
+pub struct RequestPreferences {
     /// `respond-async`.
     pub respond_async: bool,
     /// `handling=lenient` or `handling=strict`.
-    pub handling: Handling,
+    pub handling: HandlingPreference,
     /// `separate-export-status` (K-4).
     pub separate_status: bool,
 }
 
-impl Preferences {
+impl RequestPreferences {
     /// Those of a request. Of a preference that is given twice the first counts.
     pub fn of(request: &HttpRequest) -> Self {
         let mut preferences = Self::default();
@@ -45,8 +45,8 @@ impl Preferences {
             preferences.separate_status |= is("separate-export-status");
             if name.eq_ignore_ascii_case("handling") {
                 handling = handling.or(match value.to_ascii_lowercase().as_str() {
-                    "lenient" => Some(Handling::Lenient),
-                    "strict" => Some(Handling::Strict),
+                    "lenient" => Some(HandlingPreference::Lenient),
+                    "strict" => Some(HandlingPreference::Strict),
                     _ => None,
                 });
             }
@@ -69,12 +69,12 @@ mod tests {
 
     use super::*;
 
-    fn of(values: &[&str]) -> Preferences {
+    fn of(values: &[&str]) -> RequestPreferences {
         let mut request = TestRequest::default();
         for value in values {
             request = request.append_header((PREFER, *value));
         }
-        Preferences::of(&request.to_http_request())
+        RequestPreferences::of(&request.to_http_request())
     }
 
     #[test]
@@ -91,13 +91,13 @@ mod tests {
     #[test]
     fn handling_is_strict_unless_the_first_one_says_lenient() {
         for (values, handling) in [
-            (&[][..], Handling::Strict),
-            (&["handling=lenient"], Handling::Lenient),
-            (&["respond-async, Handling = \"LENIENT\"; x=y"], Handling::Lenient),
-            (&["handling=lenient", "handling=strict"], Handling::Lenient),
-            (&["handling=strict, handling=lenient"], Handling::Strict),
-            (&["handling=other, handling=lenient"], Handling::Lenient),
-            (&["handling", "lenient"], Handling::Strict),
+            (&[][..], HandlingPreference::Strict),
+            (&["handling=lenient"], HandlingPreference::Lenient),
+            (&["respond-async, Handling = \"LENIENT\"; x=y"], HandlingPreference::Lenient),
+            (&["handling=lenient", "handling=strict"], HandlingPreference::Lenient),
+            (&["handling=strict, handling=lenient"], HandlingPreference::Strict),
+            (&["handling=other, handling=lenient"], HandlingPreference::Lenient),
+            (&["handling", "lenient"], HandlingPreference::Strict),
         ] {
             assert_eq!(of(values).handling, handling, "{values:?}");
         }

@@ -23,10 +23,10 @@ use super::operation::{GET_HEAD, Operation, OperationUrl, RequiredToken};
 use crate::JobAbsent;
 use crate::auth::{Coverage, Permission, Scopes};
 use crate::fhir::{CapabilityOffer, ResourceType};
-use crate::http::caller::scope::{self, Visible};
+use crate::http::caller::scope::{self, VisibleResources};
 use crate::http::input::reading;
 use crate::http::negotiation::accept::{self, check_accept};
-use crate::http::{Api, ApiError, Caller};
+use crate::http::{Api, ApiError, AuthorizedCaller, output};
 use crate::job::{JobId, RequestSummary};
 
 /// The job that handed the URL out.
@@ -105,7 +105,7 @@ async fn read(request: HttpRequest, api: Data<Api>) -> Result<HttpResponse, ApiE
     let text = text.filter(|text| visible.has(text, &bases));
     let text = text.ok_or_else(ApiError::unknown_resource)?;
     if let Some(media_type) = as_json {
-        return reading::answer(&request, media_type, text);
+        return output::answer(&request, media_type, text);
     }
     let (media_type, content) = content(&text)?;
     if check_accept(&request, &[media_type.essence_str()]).is_err() {
@@ -113,7 +113,7 @@ async fn read(request: HttpRequest, api: Data<Api>) -> Result<HttpResponse, ApiE
             "The Accept header excludes what this URL answers: {media_type}, application/fhir+json."
         )));
     }
-    let mut response = reading::answer(&request, media_type.as_ref(), content)?;
+    let mut response = output::answer(&request, media_type.as_ref(), content)?;
     // It may be a page, an image or a stylesheet with scripts: no browser is to show it or run it in the
     // name of this server, nor to fetch anything for it. All answers have `nosniff`.
     let headers = response.headers_mut();
@@ -130,12 +130,12 @@ async fn read(request: HttpRequest, api: Data<Api>) -> Result<HttpResponse, ApiE
 /// 404 `not-found` as for a Binary that is not there, unless an export of the client handed this URL
 /// out; 404 `deleted` if it is gone since; 403 if the scopes cover no such thing.
 async fn visible(
-    caller: &Caller,
+    caller: &AuthorizedCaller,
     api: &Api,
     id: &str,
     parameters: &[(String, String)],
-) -> Result<Visible, ApiError> {
-    let Some(application) = &caller.application else { return Ok(Visible::ALL) };
+) -> Result<VisibleResources, ApiError> {
+    let Some(application) = &caller.application else { return Ok(VisibleResources::ALL) };
     let value = |wanted: &str| parameters.iter().find(|(name, _)| name == wanted).map(|(_, value)| value);
     let realm = caller.base.as_str();
     match (value(REQUEST), value(PROOF)) {
@@ -151,7 +151,7 @@ async fn visible(
             let request = found.request().ok_or_else(ApiError::unknown_resource)?;
             match may_have(request, &caller.scopes, id, proof) {
                 None => Err(ApiError::unknown_resource()),
-                Some(true) => Ok(Visible::ALL),
+                Some(true) => Ok(VisibleResources::ALL),
                 Some(false) => Err(ApiError::beyond_scopes(
                     realm,
                     "The scopes of the access token cover neither Binaries nor the resource that refers to \

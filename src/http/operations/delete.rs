@@ -18,8 +18,8 @@ use crate::fhir::{self, IssueCode, OperationOutcome, Severity, quoted};
 use crate::http::error::outcome_response;
 use crate::http::input::query;
 use crate::http::negotiation::accept;
-use crate::http::negotiation::preferences::Preferences;
-use crate::http::{Api, ApiError, Caller, RequestId};
+use crate::http::negotiation::preferences::RequestPreferences;
+use crate::http::{Api, ApiError, AuthorizedCaller, RequestId};
 use crate::job::JobId;
 use crate::telemetry;
 
@@ -91,7 +91,7 @@ async fn delete_request(
     id: RequestId,
 ) -> Result<HttpResponse, ApiError> {
     accept::json(&request)?;
-    Preferences::of(&request).require_respond_async()?;
+    RequestPreferences::of(&request).require_respond_async()?;
     let caller = api.caller(&request)?;
     let parameters = query::specific(request.query_string())?;
     let [(name, value)] = &parameters[..] else {
@@ -112,7 +112,7 @@ async fn delete_request(
 
 async fn cancel(
     api: &Api,
-    caller: &Caller,
+    caller: &AuthorizedCaller,
     request: &HttpRequest,
     job: JobId,
     RequestId(request_id): RequestId,
@@ -122,7 +122,7 @@ async fn cancel(
     status::check_conditions(request, api, &caller.base, &found)?;
     let cancelled = api.evanesce.cancel_as(job, caller.client.clone(), request_id).await?;
     telemetry::cancel_acknowledged(began.elapsed());
-    api.record(AuditedEvent::Deleted { caller: api.caller_of(request, caller), job });
+    api.record(AuditedEvent::Deleted { caller: api.audited_caller(request, caller), job });
     // D-5, to the letter.
     let text = format!(
         "Cancellation of Bulkdata request <{job}> has been accepted.\n\t\t\t\t\tCancellation requested at : {}",

@@ -11,7 +11,7 @@ use super::description::{OperationDescription, answer, content, refusal};
 use super::operation::{Operation, OperationUrl, POST, RequiredToken};
 use crate::auth::{Authority, Scopes, TokenIssuer};
 use crate::http::error::oauth::{NO_CACHE, REFUSED, uncached};
-use crate::http::input::form::{FORM, Form};
+use crate::http::input::form::{FORM, OAuthForm};
 use crate::http::{Api, ApiError};
 
 /// The URL of introspection.
@@ -55,7 +55,7 @@ async fn introspect(
         return Err(ApiError::forbidden("This application may not have tokens introspected."));
     }
     let issuer = api.issuer(&request)?;
-    let form = match Form::read(&request, payload).await {
+    let form = match OAuthForm::read(&request, payload).await {
         Ok(form) => form,
         Err(error) => return Ok(error.response(&issuer)),
     };

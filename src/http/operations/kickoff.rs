@@ -20,12 +20,12 @@ use crate::http::caller::audited::level_name;
 use crate::http::caller::scope;
 use crate::http::error::{FHIR_JSON, outcome_response};
 use crate::http::input::body;
-use crate::http::input::intake::Body;
+use crate::http::input::intake::ReceivedBody;
 use crate::http::input::query::{self, percent_decoded};
 use crate::http::negotiation::accept;
-use crate::http::negotiation::preferences::Preferences;
-use crate::http::parameters::{self, Context, Origin};
-use crate::http::{Api, ApiError, Caller};
+use crate::http::negotiation::preferences::RequestPreferences;
+use crate::http::parameters::{self, KickoffContext, ParameterOrigin};
+use crate::http::{Api, ApiError, AuthorizedCaller};
 use crate::job::{ExportAccess, ExportRequest, JobId, Level, Parameters, ProofSigner};
 use crate::{Kickoff, Submission, SubmitError};
 
@@ -132,27 +132,27 @@ async fn group(request: HttpRequest, payload: Payload, api: Data<Api>) -> Result
 }
 
 /// What is checked before the parameters are looked at (G-7).
-fn admit(request: &HttpRequest, api: &Api) -> Result<(Preferences, Caller), ApiError> {
+fn admit(request: &HttpRequest, api: &Api) -> Result<(RequestPreferences, AuthorizedCaller), ApiError> {
     accept::require_json(request)?;
-    let preferences = Preferences::of(request);
+    let preferences = RequestPreferences::of(request);
     preferences.require_respond_async()?;
     Ok((preferences, api.caller(request)?))
 }
 
 async fn kickoff(
     level: Level,
-    preferences: Preferences,
-    caller: &Caller,
+    preferences: RequestPreferences,
+    caller: &AuthorizedCaller,
     request: &HttpRequest,
     payload: Payload,
     api: &Api,
 ) -> Result<HttpResponse, ApiError> {
     scope::check_level(caller.application.as_deref(), &level)?;
     // Its place is kept until the kick-off is answered.
-    let sent = sent(request, payload, api).await?;
+    let sent = receive(request, payload, api).await?;
     let now = api.evanesce.now();
-    let Understood { level, access, parameters } =
-        understood(level, preferences, caller, now, &sent, api).await?;
+    let ParsedKickoff { level, access, parameters } =
+        parse(level, preferences, caller, now, &sent, api).await?;
     let access = match caller.application.as_deref() {
         Some(application) => application.limit(access),
         None => access,
@@ -166,14 +166,14 @@ async fn kickoff(
     let accepted = accepted(&parameters);
     // MF-2: of a POST without the parameters.
     let url = match origin {
-        Origin::Query => request.uri().path_and_query().map_or("", |path| path.as_str()),
-        Origin::Body => request.uri().path(),
+        ParameterOrigin::Query => request.uri().path_and_query().map_or("", |path| path.as_str()),
+        ParameterOrigin::Body => request.uri().path(),
     };
     let url = format!("{}{url}", api.origin(request));
     let kickoff = Kickoff { level, parameters, url, base_url: caller.base.as_str().into() };
     let job = JobId::random();
     let level = level_name(&kickoff.level);
-    let who = api.caller_of(request, caller);
+    let who = api.audited_caller(request, caller);
     let request = export_request(job, caller, kickoff, access, now);
     let max_active_jobs = caller.application.as_ref().and_then(|application| application.max_active_jobs);
     let submitted = api.evanesce.submit_as(Submission { job, request, max_active_jobs }).await;
@@ -206,7 +206,7 @@ async fn kickoff(
 /// The request of `job`. Where clients are known, URLs of Binaries have to be handed out to them.
 fn export_request(
     job: JobId,
-    caller: &Caller,
+    caller: &AuthorizedCaller,
     kickoff: Kickoff,
     access: ExportAccess,
     now: Timestamp,
@@ -217,7 +217,7 @@ fn export_request(
 }
 
 /// What a client is told whose export was not accepted.
-async fn refused(error: SubmitError, caller: &Caller, api: &Api) -> ApiError {
+async fn refused(error: SubmitError, caller: &AuthorizedCaller, api: &Api) -> ApiError {
     match error {
         SubmitError::TooManyJobs | SubmitError::TenantBusy => ApiError::throttled(RETRY_AFTER),
         SubmitError::ClientBusy(jobs) => {
@@ -256,26 +256,26 @@ fn accepted(parameters: &Parameters) -> Option<OperationOutcome> {
 }
 
 /// The parameters as they were sent.
-enum Sent {
+enum SentParameters {
     /// In the query string.
     Query(String),
     /// In a Parameters resource.
-    Body(Body),
+    Body(ReceivedBody),
 }
 
-impl Sent {
-    fn origin(&self) -> Origin {
+impl SentParameters {
+    fn origin(&self) -> ParameterOrigin {
         match self {
-            Self::Query(_) => Origin::Query,
-            Self::Body(_) => Origin::Body,
+            Self::Query(_) => ParameterOrigin::Query,
+            Self::Body(_) => ParameterOrigin::Body,
         }
     }
 }
 
 /// The parameters as they were sent. Those of a POST stand in its body; one without a body may have
 /// them in its query, as some clients do (section 15).
-async fn sent(request: &HttpRequest, payload: Payload, api: &Api) -> Result<Sent, ApiError> {
-    let in_query = || Sent::Query(request.query_string().into());
+async fn receive(request: &HttpRequest, payload: Payload, api: &Api) -> Result<SentParameters, ApiError> {
+    let in_query = || SentParameters::Query(request.query_string().into());
     if request.method() != Method::POST {
         return Ok(in_query());
     }
@@ -291,11 +291,11 @@ async fn sent(request: &HttpRequest, payload: Payload, api: &Api) -> Result<Sent
             "The URL of a POST has no parameters; give all of them in the Parameters resource.",
         ));
     }
-    Ok(Sent::Body(body))
+    Ok(SentParameters::Body(body))
 }
 
 /// What a kick-off asks for, and what it may have.
-struct Understood {
+struct ParsedKickoff {
     level: Level,
     access: ExportAccess,
     parameters: Parameters,
@@ -303,32 +303,33 @@ struct Understood {
 
 /// Reads and checks what was sent, which may take a while and is not done where requests are
 /// answered (P13).
-async fn understood(
+async fn parse(
     level: Level,
-    preferences: Preferences,
-    caller: &Caller,
+    preferences: RequestPreferences,
+    caller: &AuthorizedCaller,
     now: Timestamp,
-    sent: &Sent,
+    sent: &SentParameters,
     api: &Api,
-) -> Result<Understood, ApiError> {
+) -> Result<ParsedKickoff, ApiError> {
     let (handling, profile, origin) = (preferences.handling, api.protocol().profile, sent.origin());
     let (scopes, realm) = (caller.scopes.clone(), caller.base.clone());
     let text = match sent {
-        Sent::Query(query) => Bytes::copy_from_slice(query.as_bytes()),
-        Sent::Body(body) => body.bytes.clone(),
+        SentParameters::Query(query) => Bytes::copy_from_slice(query.as_bytes()),
+        SentParameters::Body(body) => body.bytes.clone(),
     };
     let (bases, export) = (api.bases(caller), &api.evanesce.config().export);
     let (references, devices) = (export.references, export.devices(profile));
-    let understand = move || {
+    let parse = move || {
         let given = match origin {
-            Origin::Query => query::specific(&String::from_utf8_lossy(&text))?,
-            Origin::Body => body::parameters(&text)?,
+            ParameterOrigin::Query => query::specific(&String::from_utf8_lossy(&text))?,
+            ParameterOrigin::Body => body::parameters(&text)?,
         };
         let access = scope::access(&scopes, realm.as_str(), &level, profile, &given)?;
         let bases = &bases;
-        let context = Context { level: &level, now, handling, profile, origin, bases, references, devices };
+        let context =
+            KickoffContext { level: &level, now, handling, profile, origin, bases, references, devices };
         let parameters = parameters::parse(&given, &context)?;
-        Ok(Understood { level, access, parameters })
+        Ok(ParsedKickoff { level, access, parameters })
     };
-    api.intake.understand(understand).await
+    api.intake.run(parse).await
 }

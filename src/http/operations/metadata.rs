@@ -11,8 +11,8 @@ use crate::config::{DevicePolicy, ReferencePolicy};
 use crate::fhir::{self, CapabilityOffer, PATIENT_EXPORT, capability_statement, quoted};
 use crate::http::input::reading;
 use crate::http::negotiation::accept;
-use crate::http::output::documents::{BASE, Document};
-use crate::http::{Api, ApiError};
+use crate::http::output::documents::{BASE, CachedDocument};
+use crate::http::{Api, ApiError, output};
 use crate::job::{Level, TenantId};
 
 /// R4's values of `mode`; a server may answer the same to each.
@@ -63,10 +63,10 @@ async fn metadata(request: HttpRequest, api: Data<Api>) -> Result<HttpResponse, 
     let capabilities = api.capabilities(&tenant)?;
     let make = || statement(&api, &tenant, capabilities);
     let statement = api.documents_of(&tenant)?.metadata.get_or_init(make);
-    reading::published(&request, media_type, statement.at(base.as_str()))
+    output::published(&request, media_type, statement.at(base.as_str()))
 }
 
-fn statement(api: &Api, tenant: &TenantId, capabilities: ExportCapabilities) -> Document {
+fn statement(api: &Api, tenant: &TenantId, capabilities: ExportCapabilities) -> CachedDocument {
     let export = &api.evanesce.config().export;
     let profile = fhir::CapabilityProfile {
         parameters: capabilities.export_parameters().collect(),
@@ -94,7 +94,7 @@ fn statement(api: &Api, tenant: &TenantId, capabilities: ExportCapabilities) -> 
     };
     let offers = api.operations().filter_map(|operation| operation.offer.as_ref()).filter(is_offered);
     let offers: Vec<_> = offers.collect();
-    Document::of(&capability_statement(BASE, api.started_at, &offers, &profile))
+    CachedDocument::of(&capability_statement(BASE, api.started_at, &offers, &profile))
 }
 
 impl Api {

@@ -15,9 +15,9 @@ use super::operation::{GET_HEAD, Operation, OperationUrl, POST, RequiredToken};
 use crate::fhir::{CapabilityOffer, EXPORT_OPERATIONS};
 use crate::http::input::{query, reading};
 use crate::http::negotiation::accept;
-use crate::http::output::bundle::{Bundle, Entry, Link};
-use crate::http::output::documents::{BASE, Definition, Document};
-use crate::http::{Api, ApiError};
+use crate::http::output::bundle::{Bundle, BundleEntry, BundleLink};
+use crate::http::output::documents::{BASE, CachedDefinition, CachedDocument};
+use crate::http::{Api, ApiError, output};
 use crate::job::TenantId;
 
 static DEFINITIONS_URL: OperationUrl = OperationUrl {
@@ -109,7 +109,7 @@ async fn read(request: HttpRequest, api: Data<Api>) -> Result<HttpResponse, ApiE
     let tenant = api.tenant_of(&request)?;
     let definition = definitions(&api, &tenant)?.iter().find(|definition| definition.id == id);
     let definition = definition.ok_or_else(ApiError::unknown_resource)?;
-    reading::published(&request, media_type, definition.document.at(base.as_str()))
+    output::published(&request, media_type, definition.document.at(base.as_str()))
 }
 
 async fn search(request: HttpRequest, api: Data<Api>) -> Result<HttpResponse, ApiError> {
@@ -129,8 +129,8 @@ fn find(request: &HttpRequest, given: Vec<(String, String)>, api: &Api) -> Resul
     let media_type = accept::json_by(request, &given)?;
     let base = api.base(request)?;
     let base = base.as_str();
-    let parameters = reading::known_of(request, given, &["url"])?;
-    let is_asked_for = |definition: &&Definition| {
+    let parameters = reading::retain_known(request, given, &["url"])?;
+    let is_asked_for = |definition: &&CachedDefinition| {
         parameters.iter().all(|(_, url)| url.split(',').any(|url| url == definition.canonical))
     };
     let found = definitions(api, &api.tenant_of(request)?)?.iter().filter(is_asked_for);
@@ -141,23 +141,23 @@ fn find(request: &HttpRequest, given: Vec<(String, String)>, api: &Api) -> Resul
         })
         .collect();
     let found = found.map_err(|_| ApiError::internal())?;
-    let own = Link { relation: "self", url: reading::url(&DEFINITIONS_URL, base, &parameters) };
-    let entries = found.iter().map(|(url, resource)| Entry::found(url.clone(), resource));
+    let own = BundleLink { relation: "self", url: reading::url(&DEFINITIONS_URL, base, &parameters) };
+    let entries = found.iter().map(|(url, resource)| BundleEntry::found(url.clone(), resource));
     let bundle = Bundle::new(found.len(), vec![own], entries.collect());
     let body = serde_json::to_string(&bundle).map_err(|_| ApiError::internal())?;
-    reading::published(request, media_type, body)
+    output::published(request, media_type, body)
 }
 
 /// Those of the exports that the tenant has.
-fn definitions<'a>(api: &'a Api, tenant: &TenantId) -> Result<&'a [Definition], ApiError> {
+fn definitions<'a>(api: &'a Api, tenant: &TenantId) -> Result<&'a [CachedDefinition], ApiError> {
     let capabilities = api.capabilities(tenant)?;
     let make = || {
         let exports = EXPORT_OPERATIONS.iter().filter(|export| offers(capabilities, export));
         let parameters: Vec<_> = capabilities.export_parameters().collect();
-        let of = |export: &&crate::fhir::ExportOperation| Definition {
+        let of = |export: &&crate::fhir::ExportOperation| CachedDefinition {
             id: export.id,
             canonical: export.canonical(),
-            document: Document::of(&export.definition(BASE, &parameters)),
+            document: CachedDocument::of(&export.definition(BASE, &parameters)),
         };
         exports.map(of).collect()
     };

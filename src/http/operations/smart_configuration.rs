@@ -12,9 +12,8 @@ use super::description::{AnswerHeader, OperationDescription, answer};
 use super::introspection::INTROSPECTION_URL;
 use super::operation::{GET_HEAD, Operation, OperationUrl, RequiredToken};
 use crate::auth::TokenIssuer;
-use crate::http::input::reading;
-use crate::http::output::documents::Document;
-use crate::http::{Api, ApiError};
+use crate::http::output::documents::CachedDocument;
+use crate::http::{Api, ApiError, output};
 
 /// `GET {base}/.well-known/smart-configuration`.
 pub static SMART_CONFIGURATION: Operation = Operation {
@@ -48,8 +47,8 @@ async fn smart_configuration(request: HttpRequest, api: Data<Api>) -> Result<Htt
 }
 
 /// Does not depend on what the request says of its host.
-fn configuration(issuer: &TokenIssuer) -> Document {
-    Document::of(&json!({
+fn configuration(issuer: &TokenIssuer) -> CachedDocument {
+    CachedDocument::of(&json!({
         "token_endpoint": issuer.token_url(),
         "grant_types_supported": ["client_credentials"],
         "token_endpoint_auth_methods_supported": ["private_key_jwt"],
@@ -63,7 +62,7 @@ fn configuration(issuer: &TokenIssuer) -> Document {
 
 /// Answers with JSON that may be kept.
 pub fn cached(request: &HttpRequest, json: String) -> Result<HttpResponse, ApiError> {
-    let mut response = reading::answer(request, "application/json", json)?;
+    let mut response = output::answer(request, "application/json", json)?;
     response.headers_mut().insert(header::CACHE_CONTROL, HeaderValue::from_static(CACHED));
     response.headers_mut().remove(header::VARY);
     Ok(response)

@@ -20,10 +20,10 @@ use super::operation::{GET_HEAD, Operation, OperationUrl, RequiredToken};
 use crate::audit::AuditedEvent;
 use crate::clock::after;
 use crate::http::input::query;
-use crate::http::negotiation::conditions::Current;
+use crate::http::negotiation::conditions::CurrentVersion;
 use crate::http::output::http_date;
 use crate::http::output::manifest::manifest;
-use crate::http::{Api, ApiError, Base};
+use crate::http::{Api, ApiError, TenantBase};
 use crate::job::{Completion, JobState};
 use crate::{JobSnapshot, PageAbsent};
 
@@ -105,7 +105,7 @@ async fn status(request: HttpRequest, api: Data<Api>) -> Result<HttpResponse, Ap
     let answer = respond(&request, &api, &caller.base, &found)?;
     let is_complete = matches!(found.state(), JobState::Complete(_));
     if is_complete && answer.status() == StatusCode::OK {
-        api.record(AuditedEvent::Manifest { caller: api.caller_of(&request, &caller), job });
+        api.record(AuditedEvent::Manifest { caller: api.audited_caller(&request, &caller), job });
     }
     let separate = found.request().is_some_and(|asked| asked.separate_status);
     Ok(if separate { separated(answer) } else { answer })
@@ -115,7 +115,7 @@ async fn status(request: HttpRequest, api: Data<Api>) -> Result<HttpResponse, Ap
 fn respond(
     request: &HttpRequest,
     api: &Api,
-    base: &Base,
+    base: &TenantBase,
     job: &JobSnapshot,
 ) -> Result<HttpResponse, ApiError> {
     let number = page_number(request)?;
@@ -132,7 +132,7 @@ fn respond(
         return Ok(progress(job).insert_header((header::CONTENT_TYPE, "application/json")).body(text));
     };
     let entity_tag = entity_tag(&text);
-    let unchanged = Current::tagged(&entity_tag).is_had_by(request)?;
+    let unchanged = CurrentVersion::tagged(&entity_tag).is_unchanged_for(request)?;
     let expires = after(*completed_at, api.evanesce.config().retention.completed.0);
     let mut response = HttpResponse::Ok();
     response.insert_header((header::CACHE_CONTROL, "no-store"));
@@ -152,7 +152,7 @@ fn respond(
 pub fn check_conditions(
     request: &HttpRequest,
     api: &Api,
-    base: &Base,
+    base: &TenantBase,
     job: &JobSnapshot,
 ) -> Result<(), ApiError> {
     let is_tag_asked_for =
@@ -161,7 +161,7 @@ pub fn check_conditions(
     let page = || job.manifest(page_number(request).unwrap_or(0)).ok();
     let page = if is_complete && is_tag_asked_for { page() } else { None };
     let tag = page.map(|page| entity_tag(&manifest(base, api.authority.is_some(), &page).to_string()));
-    Current { tag: tag.as_ref(), modified: None }.may_be_changed_by(request)
+    CurrentVersion { tag: tag.as_ref(), modified: None }.check_change(request)
 }
 
 fn entity_tag(manifest: &str) -> EntityTag {

@@ -12,8 +12,8 @@ use super::operation::{Operation, OperationUrl, POST, RequiredToken};
 use crate::audit::AuditedEvent;
 use crate::auth::{Authority, IssuedToken, ScopeError, Scopes, TokenDenied, TokenIssuer};
 use crate::http::error::oauth::{self, GRANT, NO_CACHE, OAuthError, REFUSED, uncached};
-use crate::http::input::form::{FORM, Form};
-use crate::http::middleware::forwarded::Client;
+use crate::http::input::form::{FORM, OAuthForm};
+use crate::http::middleware::forwarded::ForwardedClient;
 use crate::http::{Api, ApiError};
 use crate::job::ClientId;
 use crate::telemetry;
@@ -56,14 +56,16 @@ const ANSWERS: &[DocumentedAnswer] = &[
 async fn token(request: HttpRequest, payload: Payload, api: Data<Api>) -> Result<HttpResponse, ApiError> {
     let authority = api.authority()?;
     let issuer = api.issuer(&request)?;
-    let admitted =
-        request.extensions().get().map_or(Ok(()), |client: &Client| api.limits().admit_token_request(client));
+    let admitted = request
+        .extensions()
+        .get()
+        .map_or(Ok(()), |client: &ForwardedClient| api.limits().admit_token_request(client));
     if let Err(refusal) = admitted {
         return Ok(OAuthError::TooMany(refusal.retry_after().unwrap_or(oauth::RETRY_AFTER)).response(&issuer));
     }
     Ok(match give(&request, payload, authority, &issuer).await {
         Ok((client, IssuedToken { token, expires_in }, granted)) => {
-            let caller = api.asking(&request, Some(client));
+            let caller = api.audited_client(&request, Some(client));
             api.record(AuditedEvent::TokenIssued { caller, scopes: granted.len(), expires_in });
             uncached(StatusCode::OK).json(json!({
                 "access_token": token,
@@ -74,7 +76,7 @@ async fn token(request: HttpRequest, payload: Payload, api: Data<Api>) -> Result
         }
         Err(error) => {
             telemetry::token_refused(error.reason());
-            let caller = api.asking(&request, None);
+            let caller = api.audited_client(&request, None);
             api.record(AuditedEvent::TokenRefused { caller, reason: error.reason() });
             tracing::info!(reason = error.reason(), "no access token was given");
             error.response(&issuer)
@@ -88,7 +90,7 @@ async fn give(
     authority: &Authority,
     issuer: &TokenIssuer,
 ) -> Result<(ClientId, IssuedToken, Scopes), OAuthError> {
-    let form = Form::read(request, payload).await?;
+    let form = OAuthForm::read(request, payload).await?;
     let grant = form.required("grant_type")?;
     if grant != GRANT {
         return Err(OAuthError::UnsupportedGrantType);

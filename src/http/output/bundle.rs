@@ -11,14 +11,14 @@ pub struct Bundle<'a> {
     #[serde(rename = "type")]
     kind: &'static str,
     total: usize,
-    link: Vec<Link>,
+    link: Vec<BundleLink>,
     #[serde(skip_serializing_if = "Vec::is_empty")]
-    entry: Vec<Entry<'a>>,
+    entry: Vec<BundleEntry<'a>>,
 }
 
 /// A URL of the search, or of another page of it.
 #[derive(Serialize)]
-pub struct Link {
+pub struct BundleLink {
     /// What it leads to, such as `self` or `next`.
     pub relation: &'static str,
     /// Itself.
@@ -27,28 +27,28 @@ pub struct Link {
 
 /// A resource that was found.
 #[derive(Serialize)]
-pub struct Entry<'a> {
+pub struct BundleEntry<'a> {
     #[serde(rename = "fullUrl")]
     full_url: String,
     resource: &'a RawValue,
-    search: Mode,
+    search: SearchMode,
 }
 
 #[derive(Serialize)]
-struct Mode {
+struct SearchMode {
     mode: &'static str,
 }
 
 impl<'a> Bundle<'a> {
     /// What was found, of `total` on all pages.
-    pub fn new(total: usize, link: Vec<Link>, entry: Vec<Entry<'a>>) -> Self {
+    pub fn new(total: usize, link: Vec<BundleLink>, entry: Vec<BundleEntry<'a>>) -> Self {
         Self { resource_type: "Bundle", kind: "searchset", total, link, entry }
     }
 }
 
-impl<'a> Entry<'a> {
+impl<'a> BundleEntry<'a> {
     /// A match, with the URL that it can be read at.
     pub fn found(full_url: String, resource: &'a RawValue) -> Self {
-        Self { full_url, resource, search: Mode { mode: "match" } }
+        Self { full_url, resource, search: SearchMode { mode: "match" } }
     }
 }

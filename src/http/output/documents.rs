@@ -14,9 +14,9 @@ use crate::job::TenantId;
 pub const BASE: &str = "\u{e000}";
 
 /// A document with gaps for the base URL.
-pub struct Document(Vec<String>);
+pub struct CachedDocument(Vec<String>);
 
-impl Document {
+impl CachedDocument {
     /// Of JSON that has [`BASE`] where the base URL belongs.
     pub fn of(json: &Value) -> Self {
         Self(json.to_string().split(BASE).map(String::from).collect())
@@ -30,44 +30,44 @@ impl Document {
 
 /// The documents of one instance: a fixed number of them for each tenant.
 #[derive(Default)]
-pub struct Documents {
-    of_tenants: BTreeMap<TenantId, OfTenant>,
+pub struct DocumentCache {
+    of_tenants: BTreeMap<TenantId, TenantDocuments>,
     /// Of all URLs of clients.
-    pub openapi: OnceLock<Document>,
+    pub openapi: OnceLock<CachedDocument>,
     /// Of those of operators.
-    pub admin_openapi: OnceLock<Document>,
+    pub admin_openapi: OnceLock<CachedDocument>,
 }
 
 /// Those of a tenant.
 #[derive(Default)]
-pub struct OfTenant {
+pub struct TenantDocuments {
     /// The CapabilityStatement.
-    pub metadata: OnceLock<Document>,
+    pub metadata: OnceLock<CachedDocument>,
     /// The OperationDefinitions, by their ids and canonical URLs, in their order.
-    pub definitions: OnceLock<Vec<Definition>>,
+    pub definitions: OnceLock<Vec<CachedDefinition>>,
     /// The SMART configuration.
-    pub smart: OnceLock<Document>,
+    pub smart: OnceLock<CachedDocument>,
 }
 
 /// An OperationDefinition.
-pub struct Definition {
+pub struct CachedDefinition {
     /// Its id.
     pub id: &'static str,
     /// Its canonical URL.
     pub canonical: String,
     /// Itself.
-    pub document: Document,
+    pub document: CachedDocument,
 }
 
-impl Documents {
+impl DocumentCache {
     /// None are made yet.
     pub fn new<'a>(tenants: impl IntoIterator<Item = &'a TenantId>) -> Self {
-        let of_tenants = tenants.into_iter().map(|tenant| (tenant.clone(), OfTenant::default()));
+        let of_tenants = tenants.into_iter().map(|tenant| (tenant.clone(), TenantDocuments::default()));
         Self { of_tenants: of_tenants.collect(), ..Self::default() }
     }
 
     /// Those of a tenant, if it has URLs.
-    pub fn of(&self, tenant: &TenantId) -> Option<&OfTenant> {
+    pub fn of(&self, tenant: &TenantId) -> Option<&TenantDocuments> {
         self.of_tenants.get(tenant)
     }
 }
@@ -81,7 +81,7 @@ mod tests {
     #[test]
     fn the_base_is_filled_in_wherever_it_was_left_open() {
         let base = |rest: &str| format!("{BASE}{rest}");
-        let document = Document::of(&json!({"a": BASE, "b": [base("/x"), "say \"hi\" to {base}"]}));
+        let document = CachedDocument::of(&json!({"a": BASE, "b": [base("/x"), "say \"hi\" to {base}"]}));
         assert_eq!(
             document.at("https://h/r4/t"),
             r#"{"a":"https://h/r4/t","b":["https://h/r4/t/x","say \"hi\" to {base}"]}"#

@@ -4,12 +4,12 @@ use serde_json::{Value, json};
 
 use crate::ManifestPage;
 use crate::fhir::milliseconds;
-use crate::http::Base;
+use crate::http::TenantBase;
 use crate::job::{JobId, OutputFile};
 
 /// A page as JSON (MF-1 to MF-8). `requires_token` says whether the files are for who has an access
 /// token (F-1).
-pub fn manifest(base: &Base, requires_token: bool, page: &ManifestPage) -> Value {
+pub fn manifest(base: &TenantBase, requires_token: bool, page: &ManifestPage) -> Value {
     let files = |belongs: fn(&OutputFile) -> bool| -> Vec<Value> {
         page.files.iter().filter(|file| belongs(file)).map(|file| item(base, page.job, file)).collect()
     };
@@ -43,7 +43,7 @@ fn is_output(file: &OutputFile) -> bool {
 /// a manifest may have one, with values by their names) tells the length of its text in bytes, by
 /// the name that the next version of the standard has for it (MF-4), and its SHA-256 if there is
 /// one: those of the text, in whatever coding it is served.
-fn item(base: &Base, job: JobId, file: &OutputFile) -> Value {
+fn item(base: &TenantBase, job: JobId, file: &OutputFile) -> Value {
     let mut extension = json!({"fileSize": file.bytes});
     if let Some(sha256) = &file.sha256 {
         extension["sha256"] = json!(sha256);
@@ -83,7 +83,7 @@ mod tests {
             organized_by: None,
             has_next: false,
         };
-        let base = Base::of("https://fhir.example.org/r4/0a5b7c9d-1234-4abc-9def-0123456789ab");
+        let base = TenantBase::of("https://fhir.example.org/r4/0a5b7c9d-1234-4abc-9def-0123456789ab");
         let bytes = manifest(&base, true, &page).to_string().len();
         assert!((4 << 20..8 << 20).contains(&bytes), "{bytes}");
     }

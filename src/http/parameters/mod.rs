@@ -15,11 +15,11 @@ use crate::fhir::reference::BaseUrls;
 use crate::fhir::search::{self, ErrorKind, TypeFilter};
 use crate::fhir::{ResourceType, quoted};
 use crate::http::ApiError;
-use crate::http::negotiation::preferences::Handling;
+use crate::http::negotiation::preferences::HandlingPreference;
 use crate::job::bounds::{self, check_bytes, check_items};
 use crate::job::{Level, OrganizeBy, Parameters};
 
-use notices::Notices;
+use notices::IgnoredNotices;
 use values::{
     check_format, given_twice, is_id, not_exported, read_instant, read_since, resource_type, set_once,
 };
@@ -29,7 +29,7 @@ pub use values::provenances;
 
 /// Where the parameters come from.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Origin {
+pub enum ParameterOrigin {
     /// The query string.
     Query,
     /// A Parameters resource.
@@ -38,17 +38,17 @@ pub enum Origin {
 
 /// What the meaning of parameters depends on.
 #[derive(Debug, Clone, Copy)]
-pub struct Context<'a> {
+pub struct KickoffContext<'a> {
     /// The operation.
     pub level: &'a Level,
     /// When the kick-off came, by the server's clock.
     pub now: Timestamp,
     /// What becomes of what cannot be served.
-    pub handling: Handling,
+    pub handling: HandlingPreference,
     /// Whose rules hold.
     pub profile: ProtocolProfile,
     /// Where they come from.
-    pub origin: Origin,
+    pub origin: ParameterOrigin,
     /// Those below which references are relative.
     pub bases: &'a BaseUrls,
     /// Which resources outside of compartments go with patients.
@@ -63,16 +63,16 @@ pub struct Context<'a> {
 /// # Errors
 /// 400 or 404 with the issue code of section 3's table and a text that says what would be
 /// right; 400 `too-costly` beyond the [`bounds`], however lenient the client is (P13).
-pub fn parse(given: &[(String, String)], context: &Context<'_>) -> Result<Parameters, ApiError> {
+pub fn parse(given: &[(String, String)], context: &KickoffContext<'_>) -> Result<Parameters, ApiError> {
     check_items("the kick-off", given.len(), bounds::MAX_PARAMETERS)?;
-    let mut reader = Reader {
+    let mut reader = ParameterReader {
         context,
         parameters: Parameters::default(),
         format: None,
-        flags: Flags::default(),
-        counts: Counts::default(),
+        flags: SeenParameters::default(),
+        counts: ItemCounts::default(),
         patients: HashSet::new(),
-        notices: Notices::default(),
+        notices: IgnoredNotices::default(),
     };
     for (name, value) in given {
         reader.read(name, value)?;
@@ -82,7 +82,7 @@ pub fn parse(given: &[(String, String)], context: &Context<'_>) -> Result<Parame
 
 /// What may be given once, and was.
 #[derive(Debug, Default)]
-struct Flags {
+struct SeenParameters {
     organize_by: bool,
     partial_manifests: bool,
     a_type_was_ignored: bool,
@@ -92,7 +92,7 @@ struct Flags {
 
 /// What was given of each list so far, whatever became of it.
 #[derive(Debug, Default)]
-struct Counts {
+struct ItemCounts {
     types: usize,
     filters: usize,
     filter_bytes: usize,
@@ -102,18 +102,18 @@ struct Counts {
     associated: usize,
 }
 
-struct Reader<'a> {
-    context: &'a Context<'a>,
+struct ParameterReader<'a> {
+    context: &'a KickoffContext<'a>,
     parameters: Parameters,
     format: Option<()>,
-    flags: Flags,
-    counts: Counts,
+    flags: SeenParameters,
+    counts: ItemCounts,
     /// Those in `parameters`.
     patients: HashSet<String>,
-    notices: Notices,
+    notices: IgnoredNotices,
 }
 
-impl Reader<'_> {
+impl ParameterReader<'_> {
     fn read(&mut self, name: &str, value: &str) -> Result<(), ApiError> {
         let now = self.context.now;
         if !taken_by(self.context.profile).any(|parameter| parameter.name == name) {
@@ -140,8 +140,8 @@ impl Reader<'_> {
     /// Refuses, or notes what is ignored (K-5).
     fn ignore(&mut self, error: ApiError) -> Result<(), ApiError> {
         match self.context.handling {
-            Handling::Strict => Err(error),
-            Handling::Lenient => {
+            HandlingPreference::Strict => Err(error),
+            HandlingPreference::Lenient => {
                 self.notices.add(&error);
                 Ok(())
             }
@@ -211,7 +211,7 @@ impl Reader<'_> {
 
     /// Refuses types that only go along with others, of which there would be none (C9).
     fn check_types(&self) -> Result<(), ApiError> {
-        let Context { level, references, devices, .. } = *self.context;
+        let KickoffContext { level, references, devices, .. } = *self.context;
         let types = &self.parameters.types;
         let stands_alone = |resource_type: ResourceType| match resource_type {
             ResourceType::PROVENANCE => self.parameters.provenances.is_none(),
@@ -280,7 +280,7 @@ impl Reader<'_> {
 
     /// Adds a `patient`. It narrows what is exported, and so is never ignored.
     fn add_patient(&mut self, value: &str) -> Result<(), ApiError> {
-        if self.context.origin == Origin::Query {
+        if self.context.origin == ParameterOrigin::Query {
             return Err(ApiError::unsupported_parameter(
                 "patient is a parameter of a POST only: send a Parameters resource with a valueReference.",
             ));

@@ -6,13 +6,13 @@ use crate::job::bounds::{MAX_NOTICE_BYTES, MAX_NOTICES};
 
 /// Notices of one kick-off: as many as are told, and the number of those beyond.
 #[derive(Debug, Default)]
-pub struct Notices {
+pub struct IgnoredNotices {
     texts: Vec<String>,
     /// Those that are only counted.
     more: u64,
 }
 
-impl Notices {
+impl IgnoredNotices {
     /// Adds why something was ignored. What was told in the same words is not told again.
     pub fn add(&mut self, error: &ApiError) {
         let text = clipped(format!("Ignored: {error}"));
@@ -54,7 +54,7 @@ mod tests {
     #[test]
     fn p13_the_first_are_told_and_the_rest_is_counted() {
         let error = |n: usize| ApiError::invalid(format!("value {n}"));
-        let mut notices = Notices::default();
+        let mut notices = IgnoredNotices::default();
         for n in 0..MAX_NOTICES {
             notices.add(&error(n));
             notices.add(&error(0));
@@ -71,7 +71,7 @@ mod tests {
 
     #[test]
     fn p13_a_long_one_is_cut_between_two_characters() {
-        let mut notices = Notices::default();
+        let mut notices = IgnoredNotices::default();
         notices.add(&ApiError::invalid("é".repeat(MAX_NOTICE_BYTES)));
         let [text] = &notices.into_texts()[..] else { panic!() };
         assert!(text.len() <= MAX_NOTICE_BYTES && text.ends_with("é..."), "{text}");

@@ -14,8 +14,8 @@ fn at(text: &str) -> Timestamp {
 
 static BASES: LazyLock<BaseUrls> = LazyLock::new(|| BaseUrls::new(["https://own/r4/t", "https://source"]));
 
-fn context(level: &Level, handling: Handling, origin: Origin) -> Context<'_> {
-    Context {
+fn context(level: &Level, handling: HandlingPreference, origin: ParameterOrigin) -> KickoffContext<'_> {
+    KickoffContext {
         level,
         now: at(NOW),
         handling,
@@ -32,7 +32,10 @@ fn parse(query: &str) -> Result<Parameters, ApiError> {
 }
 
 fn parse_at(query: &str, now: Timestamp) -> Result<Parameters, ApiError> {
-    let context = Context { now, ..context(&Level::Patient, Handling::Strict, Origin::Query) };
+    let context = KickoffContext {
+        now,
+        ..context(&Level::Patient, HandlingPreference::Strict, ParameterOrigin::Query)
+    };
     super::parse(&query::parse(query)?, &context)
 }
 
@@ -126,8 +129,8 @@ fn bad_parameters_are_refused_with_the_documented_code() {
 }
 
 /// Reads pairs as a body has them.
-fn parse_body(given: &[(String, String)], handling: Handling) -> Result<Parameters, ApiError> {
-    super::parse(given, &context(&Level::Patient, handling, Origin::Body))
+fn parse_body(given: &[(String, String)], handling: HandlingPreference) -> Result<Parameters, ApiError> {
+    super::parse(given, &context(&Level::Patient, handling, ParameterOrigin::Body))
 }
 
 #[test]
@@ -159,7 +162,7 @@ fn p13_each_list_is_taken_at_its_bound_and_refused_beyond_it_however_lenient_the
         ("the kick-off", bounds::MAX_PARAMETERS, &|n| repeated("_type", &|_| "Patient".into(), n)),
     ];
     for (what, most, make) in cases {
-        for handling in [Handling::Strict, Handling::Lenient] {
+        for handling in [HandlingPreference::Strict, HandlingPreference::Lenient] {
             if what != "the kick-off" {
                 assert!(parse_body(&make(most), handling).is_ok(), "{what} {most}");
             }
@@ -174,7 +177,7 @@ fn p13_each_list_is_taken_at_its_bound_and_refused_beyond_it_however_lenient_the
 #[test]
 fn p13_what_is_repeated_is_kept_once() {
     let twice = |name: &str, value: &str| vec![(name.to_string(), value.to_string()); 2];
-    let of = |name: &str, value: &str| parse_body(&twice(name, value), Handling::Strict).unwrap();
+    let of = |name: &str, value: &str| parse_body(&twice(name, value), HandlingPreference::Strict).unwrap();
     assert_eq!(of("_elements", "name,id,name").elements.items(), ["name", "id"]);
     assert_eq!(of("_typeFilter", "Patient?_id=1").type_filters[0].as_str(), "Patient?_id=1");
     assert_eq!(of("patient", "Patient/1").patients, ["1"]);
@@ -183,20 +186,20 @@ fn p13_what_is_repeated_is_kept_once() {
 #[test]
 fn p13_of_what_is_ignored_the_first_are_told_and_the_rest_is_counted() {
     let given: Vec<_> = (0..1000).map(|n| (format!("nonsense{n}"), String::new())).collect();
-    let ignored = parse_body(&given, Handling::Lenient).unwrap().ignored;
+    let ignored = parse_body(&given, HandlingPreference::Lenient).unwrap().ignored;
     assert_eq!(ignored.len(), bounds::MAX_NOTICES + 1);
     assert!(ignored[0].contains("nonsense0"), "{}", ignored[0]);
     assert!(ignored[bounds::MAX_NOTICES].contains("900 more"), "{}", ignored[bounds::MAX_NOTICES]);
     // The sentence for one of the same words is there once.
     let same = [("_elements".to_string(), vec!["x"; bounds::MAX_ELEMENTS].join(","))];
-    assert_eq!(parse_body(&same, Handling::Lenient).unwrap().ignored.len(), 1);
+    assert_eq!(parse_body(&same, HandlingPreference::Lenient).unwrap().ignored.len(), 1);
 }
 
 #[test]
 fn a_patient_is_named_by_any_reference_that_names_one_here() {
     let parse = |text: &str| {
         let given = [("patient".to_string(), text.to_string())];
-        parse_body(&given, Handling::Strict).map(|parameters| parameters.patients)
+        parse_body(&given, HandlingPreference::Strict).map(|parameters| parameters.patients)
     };
     for text in [
         "Patient/p_1",
@@ -223,10 +226,10 @@ fn a_patient_is_named_by_any_reference_that_names_one_here() {
 
 #[test]
 fn c9_types_that_a_level_does_not_have_are_told_as_long_as_one_is_left() {
-    for handling in [Handling::Strict, Handling::Lenient] {
+    for handling in [HandlingPreference::Strict, HandlingPreference::Lenient] {
         let read = |types: &str, level: &Level| {
             let given = [("_type".to_string(), types.to_string())];
-            super::parse(&given, &context(level, handling, Origin::Query))
+            super::parse(&given, &context(level, handling, ParameterOrigin::Query))
         };
         let told = read("ActivityDefinition,Patient,Binary", &Level::Patient).unwrap();
         assert_eq!(told.types, [ResourceType::PATIENT]);
@@ -246,7 +249,11 @@ fn c9_types_that_a_level_does_not_have_are_told_as_long_as_one_is_left() {
 #[test]
 fn c9_types_that_only_go_along_with_others_are_refused_without_one() {
     let read = |query: &str, level: &Level, references, devices| {
-        let context = Context { references, devices, ..context(level, Handling::Lenient, Origin::Query) };
+        let context = KickoffContext {
+            references,
+            devices,
+            ..context(level, HandlingPreference::Lenient, ParameterOrigin::Query)
+        };
         super::parse(&query::parse(query).unwrap(), &context)
     };
     let (referenced, all) = (ReferencePolicy::Referenced, ReferencePolicy::All);

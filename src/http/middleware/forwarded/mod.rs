@@ -15,7 +15,7 @@ use actix_web::http::header::HeaderMap;
 use actix_web::http::uri::Authority;
 
 use crate::config::{NetworkSet, ProxyFields};
-use crate::http::middleware::connection::Wire;
+use crate::http::middleware::connection::RequestConnection;
 
 /// The longest way through trusted proxies that is followed.
 const LONGEST: usize = 64;
@@ -27,7 +27,7 @@ pub struct ClientAddress(pub IpAddr);
 
 /// What is known of the client's end.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Client {
+pub struct ForwardedClient {
     /// Its address; that of the last proxy that is known, if that one does not say whom it serves.
     pub address: ClientAddress,
     /// Whether that address is its own: behind a proxy neither a proxy's nor loopback, which there
@@ -39,10 +39,10 @@ pub struct Client {
     pub origin: Option<String>,
 }
 
-impl Client {
+impl ForwardedClient {
     /// The client of a request; `None` if the request came over no network.
     pub fn of(request: &HttpRequest, proxies: &NetworkSet, fields: ProxyFields) -> Option<Self> {
-        let wire = request.conn_data::<Wire>();
+        let wire = request.conn_data::<RequestConnection>();
         let peer = wire.map(|wire| wire.peer).or_else(|| Some(request.peer_addr()?.ip()))?;
         let is_https = wire.map(|wire| wire.is_tls);
         Some(Self::behind(peer, is_https, request.headers(), proxies, fields))
@@ -59,16 +59,16 @@ impl Client {
         if !proxies.contains(peer) {
             return Self { address: ClientAddress(peer), has_own_address: true, is_https, origin: None };
         }
-        let Told { address, scheme, host } = match fields {
-            ProxyFields::Forwarded => told_by_hops(headers, peer, proxies),
-            ProxyFields::XForwarded => told_by_lists(headers, peer, proxies),
+        let ProxyReport { address, scheme, host } = match fields {
+            ProxyFields::Forwarded => report_of_forwarded(headers, peer, proxies),
+            ProxyFields::XForwarded => report_of_x_forwarded(headers, peer, proxies),
         };
-        let origin = host.map(|host| format!("{}://{host}", scheme.unwrap_or(Scheme::Http).as_str()));
+        let origin = host.map(|host| format!("{}://{host}", scheme.unwrap_or(UrlScheme::Http).as_str()));
         Self {
             address: ClientAddress(address),
             has_own_address: !proxies.contains(address) && !address.is_loopback(),
             // TLS may end at the proxy, or before it.
-            is_https: scheme.map(|scheme| scheme == Scheme::Https),
+            is_https: scheme.map(|scheme| scheme == UrlScheme::Https),
             origin,
         }
     }
@@ -80,19 +80,19 @@ impl Client {
 }
 
 /// What proxies said.
-struct Told {
+struct ProxyReport {
     address: IpAddr,
-    scheme: Option<Scheme>,
+    scheme: Option<UrlScheme>,
     host: Option<String>,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Scheme {
+enum UrlScheme {
     Http,
     Https,
 }
 
-impl Scheme {
+impl UrlScheme {
     fn parse(text: &str) -> Option<Self> {
         let is = |scheme: &str| text.eq_ignore_ascii_case(scheme);
         if is("https") { Some(Self::Https) } else { is("http").then_some(Self::Http) }
@@ -108,28 +108,28 @@ impl Scheme {
 
 /// An element of `Forwarded`. What is malformed of it is as if it were not there.
 #[derive(Default)]
-struct Hop {
+struct ForwardedHop {
     address: Option<IpAddr>,
-    scheme: Option<Scheme>,
+    scheme: Option<UrlScheme>,
     host: Option<String>,
 }
 
 /// What the element tells that tells of the client; a proxy that does not say whom it serves is taken
 /// for the client.
-fn told_by_hops(headers: &HeaderMap, peer: IpAddr, proxies: &NetworkSet) -> Told {
-    let mut told = Told { address: peer, scheme: None, host: None };
+fn report_of_forwarded(headers: &HeaderMap, peer: IpAddr, proxies: &NetworkSet) -> ProxyReport {
+    let mut report = ProxyReport { address: peer, scheme: None, host: None };
     for hop in from_end(headers, "forwarded").map(hop).take(LONGEST) {
-        (told.scheme, told.host) = (hop.scheme, hop.host);
+        (report.scheme, report.host) = (hop.scheme, hop.host);
         let Some(address) = hop.address else { break };
-        told.address = address;
+        report.address = address;
         if !proxies.contains(address) {
             break;
         }
     }
-    told
+    report
 }
 
-fn hop(element: &[u8]) -> Hop {
+fn hop(element: &[u8]) -> ForwardedHop {
     let mut pairs = Vec::new();
     for pair in parts_from_end(element, b';').filter_map(|pair| std::str::from_utf8(pair).ok()) {
         let Some((name, value)) = pair.split_once('=') else { continue };
@@ -144,9 +144,9 @@ fn hop(element: &[u8]) -> Hop {
         let mut values = pairs.iter().filter(|(name, _)| name == wanted).map(|(_, value)| *value);
         values.next().flatten().filter(|_| values.next().is_none())
     };
-    Hop {
+    ForwardedHop {
         address: of("for").and_then(address),
-        scheme: of("proto").and_then(Scheme::parse),
+        scheme: of("proto").and_then(UrlScheme::parse),
         host: of("host").and_then(host),
     }
 }
@@ -195,7 +195,7 @@ fn address(text: &str) -> Option<IpAddr> {
 }
 
 /// What `X-Forwarded-For`, `-Proto`, `-Host` and `-Port` tell.
-fn told_by_lists(headers: &HeaderMap, peer: IpAddr, proxies: &NetworkSet) -> Told {
+fn report_of_x_forwarded(headers: &HeaderMap, peer: IpAddr, proxies: &NetworkSet) -> ProxyReport {
     let mut client = peer;
     for element in from_end(headers, "x-forwarded-for").take(LONGEST) {
         let Some(address) = std::str::from_utf8(element).ok().and_then(address) else { break };
@@ -205,16 +205,16 @@ fn told_by_lists(headers: &HeaderMap, peer: IpAddr, proxies: &NetworkSet) -> Tol
         }
     }
     let last = |name| std::str::from_utf8(from_end(headers, name).next()?).ok();
-    let scheme = last("x-forwarded-proto").and_then(Scheme::parse);
+    let scheme = last("x-forwarded-proto").and_then(UrlScheme::parse);
     let name = last("x-forwarded-host").and_then(host);
     let port = last("x-forwarded-port").and_then(|port| port.parse::<u16>().ok());
-    let usual = if scheme == Some(Scheme::Https) { 443 } else { 80 };
+    let usual = if scheme == Some(UrlScheme::Https) { 443 } else { 80 };
     let port = port.filter(|port| *port != usual && *port > 0);
     let with_port = |name: String| match port {
         Some(port) if !has_port(&name) => format!("{name}:{port}"),
         _ => name,
     };
-    Told { address: client, scheme, host: name.map(with_port) }
+    ProxyReport { address: client, scheme, host: name.map(with_port) }
 }
 
 fn has_port(host: &str) -> bool {

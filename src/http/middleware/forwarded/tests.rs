@@ -22,7 +22,7 @@ fn headers(fields: &[(&str, &str)]) -> HeaderMap {
 
 fn client(peer: &str, fields: &[(&str, &str)], kind: ProxyFields) -> (String, Option<bool>, Option<String>) {
     let peer = peer.parse().unwrap();
-    let client = Client::behind(peer, Some(false), &headers(fields), &proxies(), kind);
+    let client = ForwardedClient::behind(peer, Some(false), &headers(fields), &proxies(), kind);
     (client.address.0.to_string(), client.is_https, client.origin)
 }
 
@@ -114,7 +114,7 @@ fn nobody_is_exempt_by_the_address_of_a_proxy_or_of_its_machine() {
     ] {
         let told = headers(&[("x-forwarded-for", told)]);
         let peer = peer.parse().unwrap();
-        let client = Client::behind(peer, None, &told, &proxies, ProxyFields::XForwarded);
+        let client = ForwardedClient::behind(peer, None, &told, &proxies, ProxyFields::XForwarded);
         assert_eq!(client.is_in(&exempt), is_exempt, "{peer} {told:?}");
     }
 }

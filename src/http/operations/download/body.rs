@@ -23,10 +23,10 @@ const CHUNK: u64 = PIECE as u64;
 const STORED_CHUNK: usize = 512 << 10;
 
 /// What is sent, chunk by chunk. Each call may block.
-pub type Chunks = Box<dyn Iterator<Item = io::Result<Bytes>> + Send>;
+pub type DownloadChunks = Box<dyn Iterator<Item = io::Result<Bytes>> + Send>;
 
 /// The text in `range`.
-pub fn text(file: Arc<dyn ReadAt>, range: Range<u64>) -> Chunks {
+pub fn text(file: Arc<dyn ReadAt>, range: Range<u64>) -> DownloadChunks {
     let mut start = range.start;
     Box::new(std::iter::from_fn(move || {
         if start >= range.end {
@@ -47,7 +47,7 @@ pub fn text(file: Arc<dyn ReadAt>, range: Range<u64>) -> Chunks {
 }
 
 /// A coded file as it is stored, without its index.
-pub fn stored(file: Arc<CodedFile>) -> Chunks {
+pub fn stored(file: Arc<CodedFile>) -> DownloadChunks {
     let mut next = 0;
     Box::new(std::iter::from_fn(move || {
         let mut buffer = Vec::new();
@@ -62,7 +62,7 @@ pub fn stored(file: Arc<CodedFile>) -> Chunks {
 }
 
 /// The text of a file, compressed on its way. What is sent does not tell its length before.
-pub fn compressed(file: Arc<dyn ReadAt>, length: u64, mut press: PieceCompressor) -> Chunks {
+pub fn compressed(file: Arc<dyn ReadAt>, length: u64, mut press: PieceCompressor) -> DownloadChunks {
     let mut encoder = FileEncoder::new(press.coding());
     let mut pieces = text(file, 0..length).zip(1..);
     let count = length.div_ceil(CHUNK);
@@ -75,7 +75,7 @@ pub fn compressed(file: Arc<dyn ReadAt>, length: u64, mut press: PieceCompressor
 }
 
 /// Tells the audit log, and the log if it was not whole, how a download ended when its body is dropped.
-struct Recorded {
+struct RecordedDownload {
     record: audit::AuditedDownload,
     cut: CancellationToken,
     job: JobId,
@@ -85,7 +85,7 @@ struct Recorded {
     span: Span,
 }
 
-impl Recorded {
+impl RecordedDownload {
     fn sent(&mut self, bytes: u64) {
         self.record.sent(bytes);
         self.sent += bytes;
@@ -97,7 +97,7 @@ impl Recorded {
     }
 }
 
-impl Drop for Recorded {
+impl Drop for RecordedDownload {
     fn drop(&mut self) {
         let (job, sent) = (self.job, self.sent);
         if self.cut.is_cancelled() {
@@ -114,11 +114,11 @@ impl Drop for Recorded {
 /// transfer.
 pub fn body(
     job: JobId,
-    chunks: Download<Chunks>,
+    chunks: Download<DownloadChunks>,
     record: audit::AuditedDownload,
 ) -> impl Stream<Item = io::Result<Bytes>> + use<> {
     let cut = chunks.cut().clone();
-    let record = Recorded { record, cut, job, sent: 0, is_whole: false, span: Span::current() };
+    let record = RecordedDownload { record, cut, job, sent: 0, is_whole: false, span: Span::current() };
     stream::try_unfold((chunks, record), move |(chunks, mut recorded)| async move {
         match chunks.read(|chunks| chunks.next().transpose()).await {
             Ok(None) => {

@@ -28,7 +28,7 @@ use actix_web::{HttpRequest, HttpResponse, HttpResponseBuilder};
 use bytes::Bytes;
 use futures_util::stream::{self, StreamExt};
 
-use self::body::Chunks;
+use self::body::DownloadChunks;
 use super::common::{
     BAD_ACCEPT, BEYOND_SCOPES, CONDITIONS, ETAG, FAILED, NO_JOB, NO_STORE, NO_TENANT, NOT_MEANT,
 };
@@ -41,7 +41,7 @@ use crate::JobSnapshot;
 use crate::files::coded::{PieceCompressor, body_bytes};
 use crate::files::{FilesError, OpenOutput};
 use crate::http::negotiation::accept::{NDJSON, check_accept, choose_coding};
-use crate::http::negotiation::conditions::Current;
+use crate::http::negotiation::conditions::CurrentVersion;
 use crate::http::output::http_date;
 use crate::http::{Api, ApiError};
 use crate::job::{ContentCoding, JobState, OutputFile};
@@ -119,20 +119,20 @@ async fn respond(request: &HttpRequest, api: &Api) -> Result<HttpResponse, ApiEr
     let entity_tag = entity_tag(file, coding);
     let modified = modified(download.job());
     let mut response = describe(modified, entity_tag.clone());
-    let current = Current { tag: Some(&entity_tag), modified };
-    if current.is_had_by(request)? {
+    let current = CurrentVersion { tag: Some(&entity_tag), modified };
+    if current.is_unchanged_for(request)? {
         return Ok(response.status(StatusCode::NOT_MODIFIED).finish());
     }
     response.insert_header((header::CONTENT_TYPE, NDJSON[0]));
     let form = match coding {
         None => match requested_range(request, modified, &entity_tag, file.bytes) {
-            Requested::Whole => Form::Text(0..file.bytes),
-            Requested::Part(range) => {
+            RequestedRange::Whole => FileRepresentation::Text(0..file.bytes),
+            RequestedRange::Part(range) => {
                 response.status(StatusCode::PARTIAL_CONTENT);
                 response.insert_header(content_range(Some(&range), file.bytes));
-                Form::Text(range)
+                FileRepresentation::Text(range)
             }
-            Requested::Nothing => {
+            RequestedRange::Nothing => {
                 let mut response = describe(modified, entity_tag);
                 response.insert_header(content_range(None, file.bytes));
                 return Ok(response.status(StatusCode::RANGE_NOT_SATISFIABLE).finish());
@@ -141,11 +141,13 @@ async fn respond(request: &HttpRequest, api: &Api) -> Result<HttpResponse, ApiEr
         Some(coding) => {
             response.insert_header((header::CONTENT_ENCODING, coding.name()));
             match file.coded.filter(|coded| coded.coding == coding) {
-                Some(coded) => Form::Stored(body_bytes(file.bytes, &coded).ok_or_else(|| {
-                    tracing::error!(%job, "the record of a coded file makes no sense");
-                    ApiError::internal()
-                })?),
-                None => Form::Compressed(coding, level),
+                Some(coded) => {
+                    FileRepresentation::Stored(body_bytes(file.bytes, &coded).ok_or_else(|| {
+                        tracing::error!(%job, "the record of a coded file makes no sense");
+                        ApiError::internal()
+                    })?)
+                }
+                None => FileRepresentation::Compressed(coding, level),
             }
         }
     };
@@ -160,7 +162,7 @@ async fn respond(request: &HttpRequest, api: &Api) -> Result<HttpResponse, ApiEr
     let file = file.clone();
     let text_bytes = file.bytes;
     let chunks = download.open(move |opened| form.chunks(opened, text_bytes)).await?;
-    let caller = api.caller_of(request, &caller);
+    let caller = api.audited_caller(request, &caller);
     let record = api.evanesce.record_download(caller, job, &file.name, length);
     let body = body::body(job, chunks, record).map(move |chunk| {
         let _held = &place;
@@ -173,7 +175,7 @@ async fn respond(request: &HttpRequest, api: &Api) -> Result<HttpResponse, ApiEr
 }
 
 /// What is sent of a file.
-enum Form {
+enum FileRepresentation {
     /// Plain text, all of it or a part.
     Text(Range<u64>),
     /// The stored form, so many bytes.
@@ -182,7 +184,7 @@ enum Form {
     Compressed(ContentCoding, u8),
 }
 
-impl Form {
+impl FileRepresentation {
     /// Its length in bytes, if that is known.
     fn length(&self) -> Option<u64> {
         match self {
@@ -193,7 +195,7 @@ impl Form {
     }
 
     /// What is sent, of a file whose text has so many bytes.
-    fn chunks(self, opened: OpenOutput, text_bytes: u64) -> Result<Chunks, FilesError> {
+    fn chunks(self, opened: OpenOutput, text_bytes: u64) -> Result<DownloadChunks, FilesError> {
         Ok(match (self, opened) {
             (Self::Stored(_), OpenOutput::Coded(opened)) => body::stored(opened),
             (Self::Compressed(coding, level), opened) => {
@@ -267,7 +269,7 @@ fn may_be_part(request: &HttpRequest) -> bool {
     request.method() == Method::GET && request.headers().contains_key(header::RANGE)
 }
 
-enum Requested {
+enum RequestedRange {
     Whole,
     Part(Range<u64>),
     Nothing,
@@ -279,12 +281,14 @@ fn requested_range(
     modified: Option<HttpDate>,
     tag: &EntityTag,
     length: u64,
-) -> Requested {
+) -> RequestedRange {
     if !may_be_part(request) {
-        return Requested::Whole;
+        return RequestedRange::Whole;
     }
-    let Ok(header::Range::Bytes(ranges)) = header::Range::parse(request) else { return Requested::Whole };
-    let [range] = &ranges[..] else { return Requested::Whole };
+    let Ok(header::Range::Bytes(ranges)) = header::Range::parse(request) else {
+        return RequestedRange::Whole;
+    };
+    let [range] = &ranges[..] else { return RequestedRange::Whole };
     if request.headers().contains_key(header::IF_RANGE) {
         let same = match IfRange::parse(request) {
             Ok(IfRange::EntityTag(theirs)) => theirs.strong_eq(tag),
@@ -292,11 +296,11 @@ fn requested_range(
             Err(_) => false,
         };
         if !same {
-            return Requested::Whole;
+            return RequestedRange::Whole;
         }
     }
     match ByteRangeSpec::to_satisfiable_range(range, length) {
-        Some((first, last)) => Requested::Part(first..last + 1),
-        None => Requested::Nothing,
+        Some((first, last)) => RequestedRange::Part(first..last + 1),
+        None => RequestedRange::Nothing,
     }
 }

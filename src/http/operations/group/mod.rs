@@ -20,8 +20,8 @@ use crate::fhir::{CapabilityOffer, ResourceType};
 use crate::http::caller::scope;
 use crate::http::input::{query, reading};
 use crate::http::negotiation::accept;
-use crate::http::output::bundle::{Bundle, Entry, Link};
-use crate::http::{Api, ApiError, Caller};
+use crate::http::output::bundle::{Bundle, BundleEntry, BundleLink};
+use crate::http::{Api, ApiError, AuthorizedCaller, output};
 
 /// The parameters of a search.
 const PARAMETERS: &[&str] = &["_id", "identifier", "name", "_count", "_after", "_total"];
@@ -124,7 +124,7 @@ async fn read(request: HttpRequest, api: Data<Api>) -> Result<HttpResponse, ApiE
         reading::ask(&api, &caller.tenant, move |exporter| exporter.read(ResourceType::GROUP, &id)).await?;
     let bases = api.bases(&caller);
     let group = group.filter(|group| visible.has(group, &bases));
-    reading::answer(&request, media_type, group.ok_or_else(ApiError::unknown_resource)?)
+    output::answer(&request, media_type, group.ok_or_else(ApiError::unknown_resource)?)
 }
 
 async fn search(request: HttpRequest, api: Data<Api>) -> Result<HttpResponse, ApiError> {
@@ -151,7 +151,7 @@ async fn find(
     let caller = api.caller(request)?;
     let visible =
         scope::coverage(&caller.scopes, caller.base.as_str(), ResourceType::GROUP, Permission::Search)?;
-    let parameters = reading::known_of(request, given, PARAMETERS)?;
+    let parameters = reading::retain_known(request, given, PARAMETERS)?;
     let search = GroupSearch::of(&parameters)?;
     let (asking, bases) = (caller.clone(), api.bases(&caller));
     let page = reading::ask(api, &caller.tenant, move |exporter| {
@@ -174,14 +174,16 @@ async fn find(
     let base = caller.base.as_str();
     let url = |parameters: &[(String, String)]| reading::url(&GROUPS_URL, base, parameters);
     let first: Vec<_> = parameters.iter().filter(|(name, _)| name != "_after").cloned().collect();
-    let mut link =
-        vec![Link { relation: "self", url: url(&parameters) }, Link { relation: "first", url: url(&first) }];
+    let mut link = vec![
+        BundleLink { relation: "self", url: url(&parameters) },
+        BundleLink { relation: "first", url: url(&first) },
+    ];
     if let Some(last) = page.next_after {
         let next = [first, vec![("_after".into(), last)]].concat();
-        link.push(Link { relation: "next", url: url(&next) });
+        link.push(BundleLink { relation: "next", url: url(&next) });
     }
     let url = |id: &str| GROUP_URL.at(base, &[&reading::encoded(id)]);
-    let entries = page.groups.iter().map(|(id, resource)| Entry::found(url(id), resource));
+    let entries = page.groups.iter().map(|(id, resource)| BundleEntry::found(url(id), resource));
     let bundle = Bundle::new(page.total, link, entries.collect());
     let body = serde_json::to_string(&bundle).map_err(|_| ApiError::internal())?;
     Ok(HttpResponse::Ok()
@@ -192,6 +194,6 @@ async fn find(
 }
 
 /// Whether a Group is the client's to export and to read; others are as if they were not there.
-fn is_theirs(caller: &Caller, id: &str) -> bool {
+fn is_theirs(caller: &AuthorizedCaller, id: &str) -> bool {
     caller.application.as_ref().is_none_or(|application| application.groups.has(id))
 }

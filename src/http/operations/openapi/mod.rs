@@ -13,9 +13,8 @@ use super::common::{ETAG, JSON, NOT_MEANT, UNCHANGED};
 use super::description::{OperationDescription, answer};
 use super::operation::{GET, GET_HEAD, Operation, OperationUrl, RequiredToken};
 use super::operator_orders::DONE;
-use crate::http::input::reading;
-use crate::http::output::documents::{BASE, Document};
-use crate::http::{Api, ApiError};
+use crate::http::output::documents::{BASE, CachedDocument};
+use crate::http::{Api, ApiError, output};
 
 /// `GET /openapi.json`.
 pub static CLIENT_DOCUMENT: Operation = Operation {
@@ -52,7 +51,7 @@ async fn client_document(request: HttpRequest, api: Data<Api>) -> Result<HttpRes
             "description": "SMART Backend Services: {base}/.well-known/smart-configuration.",
         });
         let scheme = api.authority.as_ref().map(|_| ("smart", scheme));
-        Document::of(&document(&api, &api.routes(), BASE, scheme))
+        CachedDocument::of(&document(&api, &api.routes(), BASE, scheme))
     });
     published(&request, document.at(&api.origin(&request)))
 }
@@ -61,11 +60,11 @@ async fn operator_document(request: HttpRequest, api: Data<Api>) -> Result<HttpR
     let document = api.documents.admin_openapi.get_or_init(|| {
         let description = "The operator's token, which stands in the file that admin.token_file names.";
         let scheme = json!({"type": "http", "scheme": "bearer", "description": description});
-        Document::of(&document(&api, &Api::operator_routes(), "/", Some(("operator", scheme))))
+        CachedDocument::of(&document(&api, &Api::operator_routes(), "/", Some(("operator", scheme))))
     });
     published(&request, document.at(""))
 }
 
 fn published(request: &HttpRequest, document: String) -> Result<HttpResponse, ApiError> {
-    reading::published(request, "application/json", document)
+    output::published(request, "application/json", document)
 }
