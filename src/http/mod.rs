@@ -1,5 +1,6 @@
-//! The HTTP face: `routes` is the table of contents, each operation has a file of its own,
-//! `error` alone turns an error into a status and an OperationOutcome.
+//! The protocol over HTTP. `routes` lists the operations, and `operations` has each of them in a file.
+//! What is negotiated (`negotiation`), who may (`caller`) and how an error becomes an OperationOutcome
+//! (`error`) stand in one place each.
 
 mod caller;
 mod error;
@@ -41,7 +42,7 @@ pub use middleware::hosts::AllowedHosts;
 pub(crate) use middleware::limits::{RequestLimits, household};
 pub use mount::{configure, configure_admin, not_found};
 
-/// What the handlers work with.
+/// The state that all handlers share.
 ///
 /// ```
 /// # mod example { include!(concat!(env!("CARGO_MANIFEST_DIR"), "/src/evanesce/example.rs")); }
@@ -64,7 +65,7 @@ pub use mount::{configure, configure_admin, not_found};
 pub struct Api {
     evanesce: Evanesce,
     public_url: String,
-    /// Those that have URLs.
+    /// The tenants that have URLs.
     tenants: Arc<BTreeSet<TenantId>>,
     follows_proxies: bool,
     limits: Arc<RequestLimits>,
@@ -73,7 +74,7 @@ pub struct Api {
     authority: Option<Arc<Authority>>,
     metrics: Option<PrometheusHandle>,
     operator_token: Option<Arc<OperatorToken>>,
-    /// Those that are answered for; `None` = all.
+    /// The hosts that are answered for; `None` for all.
     hosts: Option<AllowedHosts>,
     documents: Arc<DocumentCache>,
     max_url_bytes: usize,
@@ -82,9 +83,9 @@ pub struct Api {
 }
 
 impl Api {
-    /// An API over a running instance. `public_url` is the scheme, host and port that clients
-    /// see, without a slash at the end. All requests are those of one built-in client, which may
-    /// have everything: the host authenticates, or gives an authority ([`Api::with_authority`]).
+    /// Returns an API over a running instance. `public_url` is the scheme, host and port that clients see,
+    /// without a slash at the end. Every request is that of one built-in client, which may have
+    /// everything: the host authenticates, or gives an authority ([`Api::with_authority`]).
     ///
     /// ```
     /// # mod example { include!(concat!(env!("CARGO_MANIFEST_DIR"), "/src/evanesce/example.rs")); }
@@ -120,7 +121,7 @@ impl Api {
         }
     }
 
-    /// The same, answering operators who have this token.
+    /// Returns the API, answering operators who have this token.
     ///
     /// ```
     /// # mod example { include!(concat!(env!("CARGO_MANIFEST_DIR"), "/src/evanesce/example.rs")); }
@@ -138,7 +139,8 @@ impl Api {
         self
     }
 
-    /// The same for those who have an access token of this authority (SMART Backend Services).
+    /// Returns the API, answering only clients that have an access token of this authority (SMART Backend
+    /// Services).
     ///
     /// ```
     /// # mod example { include!(concat!(env!("CARGO_MANIFEST_DIR"), "/src/evanesce/example.rs")); }
@@ -153,12 +155,12 @@ impl Api {
     /// ```
     pub fn with_authority(mut self, authority: Arc<Authority>) -> Self {
         self.authority = Some(authority);
-        // They tell of it.
+        // They describe the authority.
         self.documents = Arc::new(DocumentCache::new(&*self.tenants));
         self
     }
 
-    /// The same, serving `/metrics` from this recorder.
+    /// Returns the API, serving `/metrics` from this recorder.
     ///
     /// ```
     /// # mod example { include!(concat!(env!("CARGO_MANIFEST_DIR"), "/src/evanesce/example.rs")); }
@@ -176,7 +178,8 @@ impl Api {
         self
     }
 
-    /// The same, but URLs begin with what a trusted proxy says of the client's, if it says it.
+    /// Returns the API, with URLs that begin with the scheme and host that a trusted proxy reports, if it
+    /// reports them.
     ///
     /// ```
     /// # mod example { include!(concat!(env!("CARGO_MANIFEST_DIR"), "/src/evanesce/example.rs")); }
@@ -193,8 +196,8 @@ impl Api {
         self
     }
 
-    /// The same, answering requests for these hosts only: where nobody is asked who they are, a page in
-    /// a browser could else read everything under a name that it lets point here (DNS rebinding).
+    /// Returns the API, answering requests for these hosts only. Without authentication, a page in a
+    /// browser could otherwise read everything under a name that it points at this server (DNS rebinding).
     ///
     /// ```
     /// # mod example { include!(concat!(env!("CARGO_MANIFEST_DIR"), "/src/evanesce/example.rs")); }
@@ -211,7 +214,7 @@ impl Api {
         self
     }
 
-    /// How often may be asked.
+    /// Returns the limits on requests.
     pub(crate) fn limits(&self) -> &RequestLimits {
         &self.limits
     }
@@ -220,18 +223,18 @@ impl Api {
         &self.evanesce.config().protocol
     }
 
-    /// The base URLs below which references are relative for a client (K-12).
+    /// Returns the base URLs below which references are relative for a client (K-12).
     fn bases(&self, caller: &AuthorizedCaller) -> BaseUrls {
         self.evanesce.config().bases(&caller.tenant).and(caller.base.as_str())
     }
 
-    /// The parameters of kick-offs that are taken.
+    /// Returns the parameters that kick-offs take.
     fn export_parameters(&self) -> Vec<&'static ExportParameter> {
         taken_by(self.protocol().profile).collect()
     }
 
-    /// Refuses a status or delete request whose `Accept` excludes JSON; under Soarian's rules
-    /// one without `Accept` or `Prefer: respond-async` too (C2, C3).
+    /// Refuses a request for status or deletion whose `Accept` excludes JSON. Under Soarian's rules,
+    /// refuses one without `Accept` or `Prefer: respond-async` too (C2, C3).
     fn check_poll_headers(&self, request: &HttpRequest) -> Result<(), ApiError> {
         match self.protocol().profile {
             ProtocolProfile::Standard => accept::json(request).map(drop),
@@ -242,7 +245,7 @@ impl Api {
         }
     }
 
-    /// The job of the URL. What is no id is an id that nobody knows.
+    /// Returns the job that the URL names. A malformed id is an unknown one.
     fn job(request: &HttpRequest) -> Result<JobId, ApiError> {
         let job = request.match_info().get("job").and_then(|job| job.parse().ok());
         job.ok_or_else(ApiError::unknown_job)

@@ -1,5 +1,4 @@
-//! The list of all operations. Nothing is routed that does not stand here, and nothing is described that is
-//! not routed.
+//! The list of all operations. Only what stands here is routed, and only what is routed is described.
 
 use super::Api;
 use super::operations::operation::{Operation, OperationRoute, OperationUrl};
@@ -36,7 +35,7 @@ static CLIENT_OPERATIONS: &[&Operation] = &[
 static POST_KICKOFFS: &[&Operation] =
     &[&kickoff::SYSTEM_BY_POST, &kickoff::PATIENT_BY_POST, &kickoff::GROUP_BY_POST];
 
-/// The operations that give and check tokens: without an authority they are not there.
+/// The operations that issue and check tokens. They are absent without an authority.
 static TOKEN_OPERATIONS: &[&Operation] =
     &[&smart_configuration::SMART_CONFIGURATION, &token::TOKEN, &introspection::INTROSPECTION, &jwks::JWKS];
 
@@ -79,7 +78,7 @@ impl Api {
     }
 }
 
-/// Returns the name of the URL that has this one: a closed list, whatever URLs are asked for.
+/// Returns this name if a URL has it. The names are a closed list, whatever URLs are requested.
 pub fn known_name(name: &str) -> Option<&'static str> {
     let operations = [CLIENT_OPERATIONS, TOKEN_OPERATIONS, OPERATOR_OPERATIONS].into_iter().flatten();
     let urls = operations.map(|operation| operation.url).chain(EMPTY_URLS.iter().copied());

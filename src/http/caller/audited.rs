@@ -1,5 +1,5 @@
-//! What the audit log is told of requests: who asked, from where, and how it went. No parameter, no
-//! id of a group or a patient, no token (P12).
+//! What the audit log learns of requests: who asked, from where, and how it went. It learns no parameter,
+//! no id of a group or a patient, and no token (P12).
 
 use actix_web::dev::ServiceResponse;
 use actix_web::http::StatusCode;
@@ -17,7 +17,7 @@ impl Api {
         self.evanesce.record(event);
     }
 
-    /// Who asks, before that is found to be good. A client only if it is registered.
+    /// Returns who asks, before the request is known to be good. `client` must be registered.
     pub(in crate::http) fn audited_client(
         &self,
         request: &HttpRequest,
@@ -33,7 +33,7 @@ impl Api {
         }
     }
 
-    /// Who asks.
+    /// Returns who asks.
     pub(in crate::http) fn audited_caller(
         &self,
         request: &HttpRequest,
@@ -43,13 +43,13 @@ impl Api {
     }
 }
 
-/// Records that a request was turned away: it came without a good token, or its scopes did not do.
+/// Records that a request was refused for its token or its scopes.
 pub fn refusal(response: &ServiceResponse<impl Sized>) {
     let request = response.request();
     let Some(api) = request.app_data::<Data<Api>>() else { return };
     let bearer = || request.extensions().get::<BearerGrant>().map(|bearer| bearer.client.clone());
     match response.status() {
-        // The token endpoint records its own.
+        // The token endpoint records its own refusals.
         StatusCode::UNAUTHORIZED if request.match_name() != Some("token") => {
             let reason = if request.path().starts_with("/r4/") { "access-token" } else { "operator-token" };
             api.record(AuditedEvent::AuthenticationRefused {
@@ -66,7 +66,7 @@ pub fn refusal(response: &ServiceResponse<impl Sized>) {
     }
 }
 
-/// The name of a level; which group it is may name a population.
+/// Returns the name of a level. It leaves out the group, which may name a population.
 pub fn level_name(level: &Level) -> &'static str {
     match level {
         Level::System => "system",

@@ -1,6 +1,5 @@
-//! Who asks, found out in the order of G-7: the token first (401), before the handler runs; the
-//! tenant and the application when it has looked at the header fields (404); what the scopes allow
-//! after that (403).
+//! Who asks, in the order of G-7: first the token (401), before the handler runs; then the tenant and the
+//! application, after the header fields (404); then what the scopes allow (403).
 
 pub mod audited;
 pub mod operator;
@@ -26,58 +25,60 @@ use crate::http::output::documents::TenantDocuments;
 use crate::http::{Api, ApiError};
 use crate::job::{ClientId, JobId, TenantId};
 
-/// What a request's token says, which is found to be good.
+/// The contents of a valid access token.
 #[derive(Debug, Clone)]
 pub struct BearerGrant {
-    /// Whose it is.
+    /// The client that it was issued to.
     pub client: ClientId,
-    /// What it allows.
+    /// Its scopes.
     pub scopes: Scopes,
 }
 
-/// Who asks, and may be answered.
+/// The client that asks, after authentication.
 #[derive(Debug, Clone)]
 pub struct AuthorizedCaller {
     /// The tenant of the URL.
     pub tenant: TenantId,
-    /// The application; alone it may see its jobs (P10).
+    /// The client, which alone may see its jobs (P10).
     pub client: ClientId,
-    /// The same, as it is registered now; `None` without authentication.
+    /// The application as it is registered now; `None` without authentication.
     pub application: Option<Arc<Application>>,
-    /// What it may have.
+    /// The scopes that the token and the registration both allow.
     pub scopes: Scopes,
-    /// What the URLs that it is given begin with.
+    /// The beginning of the URLs that it is given.
     pub base: TenantBase,
 }
 
-/// The base URL of a tenant as the client sees it: `{scheme}://{host}/r4/{tenant}` (G-1).
+/// The base URL of a tenant as the client sees it, `{scheme}://{host}/r4/{tenant}` (G-1), without a slash
+/// at the end.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct TenantBase(String);
 
 impl TenantBase {
-    /// That of tests.
+    /// Returns a base URL for tests.
     #[cfg(test)]
     pub fn of(base: &str) -> Self {
         Self(base.into())
     }
 
-    /// Without a slash at the end.
+    /// Returns the URL as text.
     pub fn as_str(&self) -> &str {
         &self.0
     }
 
-    /// The polling location of a job.
+    /// Returns the polling URL of a job.
     pub fn polling_url(&self, job: JobId) -> String {
         POLLING_URL.at(&self.0, &[&job.to_string()])
     }
 
-    /// The URL of a file of a job.
+    /// Returns the URL of a file of a job.
     pub fn file_url(&self, job: JobId, file: &str) -> String {
         FILE_URL.at(&self.0, &[&job.to_string(), file])
     }
 }
 
-/// Around the operations that need a token: without a good one the handler is not reached.
+/// Wraps the operations that need an access token. Refuses a request without a valid one before its
+/// handler runs.
 pub async fn authenticated(
     request: ServiceRequest,
     next: Next<impl MessageBody>,
@@ -85,7 +86,7 @@ pub async fn authenticated(
     let api = request.app_data::<Data<Api>>().ok_or_else(ApiError::internal);
     let admitted = api.and_then(|api| {
         let bearer = api.authenticate(request.request())?;
-        // Without authentication one client is everybody.
+        // Without authentication everybody is the same client.
         if api.authority.is_some() {
             api.limits().admit_client(&bearer.client)?;
         }
@@ -101,34 +102,34 @@ pub async fn authenticated(
 }
 
 impl AuthorizedCaller {
-    /// Whose jobs it may see.
+    /// Returns the owner of the jobs that it may see.
     pub fn owner(&self) -> JobOwner {
         JobOwner { tenant: self.tenant.clone(), client: self.client.clone() }
     }
 }
 
 impl Api {
-    /// Scheme, host and port as the client sees them.
+    /// Returns scheme, host and port as the client sees them.
     pub(super) fn origin(&self, request: &HttpRequest) -> String {
         let told = || request.extensions().get::<ForwardedClient>()?.origin.clone();
         let told = if self.follows_proxies { told() } else { None };
         told.unwrap_or_else(|| self.public_url.clone())
     }
 
-    /// The base URL of the request's tenant.
+    /// Returns the base URL of the request's tenant.
     ///
     /// # Errors
-    /// 404 `not-found` if there is no such tenant, as for an unknown application.
+    /// Fails with 404 `not-found` if there is no such tenant, as for an unknown application.
     pub(super) fn base(&self, request: &HttpRequest) -> Result<TenantBase, ApiError> {
         let tenant = self.tenant_of(request)?;
         Ok(TenantBase(base_url(&self.origin(request), &tenant)))
     }
 
-    /// Who asks. The request came through [`authenticated`]. An application may do what its token
-    /// says as far as it is registered for it now, whatever it was when the token was given.
+    /// Returns who asks. The request must have come through [`authenticated`]. An application may do what
+    /// its token says, as far as its registration now allows.
     ///
     /// # Errors
-    /// 404 `not-found` if the tenant or the application is not defined or not active.
+    /// Fails with 404 `not-found` if the tenant or the application is unknown or not active.
     pub(super) fn caller(&self, request: &HttpRequest) -> Result<AuthorizedCaller, ApiError> {
         let base = self.base(request)?;
         let tenant = self.tenant_of(request)?;
@@ -143,42 +144,42 @@ impl Api {
         Ok(AuthorizedCaller { tenant, client, application: Some(application), scopes, base })
     }
 
-    /// Who gives tokens.
+    /// Returns the authority that issues tokens.
     ///
     /// # Errors
-    /// 404 `not-found` if nobody does: there is no authentication.
+    /// Fails with 404 `not-found` if there is no authentication.
     pub(super) fn authority(&self) -> Result<&Authority, ApiError> {
         self.authority.as_deref().ok_or_else(ApiError::no_route)
     }
 
-    /// The tenant of the request as the one that gives and takes tokens. Its URL does not depend
-    /// on what the request says of its host.
+    /// Returns the request's tenant as an issuer of tokens. Its URL does not depend on the `Host` of the
+    /// request.
     ///
     /// # Errors
-    /// 404 `not-found` if there is no such tenant.
+    /// Fails with 404 `not-found` if there is no such tenant.
     pub(super) fn issuer(&self, request: &HttpRequest) -> Result<TokenIssuer, ApiError> {
         Ok(self.issuer_of(&self.tenant_of(request)?))
     }
 
-    /// The same of a tenant.
+    /// Returns a tenant as an issuer of tokens.
     pub(super) fn issuer_of(&self, tenant: &TenantId) -> TokenIssuer {
         TokenIssuer { url: base_url(&self.public_url, tenant), tenant: tenant.clone() }
     }
 
-    /// What is told a tenant of the server.
+    /// Returns the documents of a tenant.
     ///
     /// # Errors
-    /// 404 `not-found` if there is no such tenant.
+    /// Fails with 404 `not-found` if there is no such tenant.
     pub(super) fn documents_of(&self, tenant: &TenantId) -> Result<&TenantDocuments, ApiError> {
         self.documents.of(tenant).ok_or_else(ApiError::unknown_application)
     }
 
-    /// What the token of a request says. Without authentication everybody is one built-in client
+    /// Returns the contents of a request's token. Without authentication everybody is one built-in client
     /// that may have everything.
     ///
     /// # Errors
-    /// 401 (G-8), at a tenant that there is not as for a token of another one; 400 for a token that
-    /// is given twice, or in the URL, where logs would have it.
+    /// Fails with 401 (G-8) for a missing or invalid token, at an unknown tenant as for a token of another
+    /// one. Fails with 400 for a token that is given twice, or in the URL, where logs would keep it.
     fn authenticate(&self, request: &HttpRequest) -> Result<BearerGrant, ApiError> {
         let Some(authority) = &self.authority else {
             return Ok(BearerGrant { client: self.client.clone(), scopes: Scopes::everything() });
@@ -195,10 +196,10 @@ impl Api {
         Ok(BearerGrant { client: claims.client_id, scopes })
     }
 
-    /// The tenant of the request.
+    /// Returns the request's tenant.
     ///
     /// # Errors
-    /// 404 `not-found` if there is no such tenant, as for an unknown application.
+    /// Fails with 404 `not-found` if there is no such tenant, as for an unknown application.
     pub(super) fn tenant_of(&self, request: &HttpRequest) -> Result<TenantId, ApiError> {
         let tenant = request.match_info().get("tenant").and_then(|tenant| tenant.parse().ok());
         tenant.filter(|tenant| self.tenants.contains(tenant)).ok_or_else(ApiError::unknown_application)
@@ -209,11 +210,11 @@ fn base_url(origin: &str, tenant: &TenantId) -> String {
     format!("{origin}{}", TENANT.replace("{tenant}", tenant.as_str()))
 }
 
-/// The bearer token of a request, if there is one (RFC 6750 2.1).
+/// Returns the bearer token of a request, if there is one (RFC 6750 2.1).
 fn token_of<'a>(request: &'a HttpRequest, realm: &str) -> Result<Option<&'a str>, ApiError> {
     let in_query = query::parse(request.query_string()).unwrap_or_default();
     if in_query.iter().any(|(name, _)| name == "access_token") {
-        let text = "An access token does not belong into a URL; send it as Authorization: Bearer.";
+        let text = "An access token does not belong in a URL; send it as Authorization: Bearer.";
         return Err(ApiError::misplaced_token(realm, text));
     }
     let mut fields = request.headers().get_all(header::AUTHORIZATION);

@@ -1,4 +1,4 @@
-//! The operator's token, without which no operation of an operator's answers.
+//! The operator's token, which every operation of operators needs.
 
 use actix_web::body::{EitherBody, MessageBody};
 use actix_web::dev::{ServiceRequest, ServiceResponse};

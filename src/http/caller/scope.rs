@@ -1,6 +1,6 @@
-//! What the application and the scopes of its token leave of a request: what is not its own answers
-//! as what is not there (404), what its scopes do not cover is forbidden (403, SCP-3). What may be
-//! had is decided in [`auth`](crate::auth).
+//! What the application and the scopes of its token leave of a request. What is not the application's own
+//! is answered as absent (404); what its scopes do not cover is forbidden (403, SCP-3). The decisions
+//! themselves stand in [`auth`](crate::auth).
 
 use std::collections::BTreeSet;
 
@@ -13,10 +13,11 @@ use crate::http::ApiError;
 use crate::http::parameters::{exported_under, provenances};
 use crate::job::{ExportAccess, FailureReason, Level, TypeShare};
 
-/// Refuses exports that are not the application's to start.
+/// Refuses exports that the application may not start.
 ///
 /// # Errors
-/// 404 `not-found`; for a group of which it is not told, the answer for one that is not there.
+/// Fails with 404 `not-found`; for a group that the application may not see, as for one that does not
+/// exist.
 pub fn check_level(application: Option<&Application>, level: &Level) -> Result<(), ApiError> {
     if application.is_none_or(|application| application.may_export(level)) {
         return Ok(());
@@ -28,13 +29,12 @@ pub fn check_level(application: Option<&Application>, level: &Level) -> Result<(
     })
 }
 
-/// What an export may hold that is kicked off with these parameters, by name and value. A scope is
-/// never lenient: it does not matter how the parameters are going to be handled. `realm` is the base
-/// URL that the token is for.
+/// Returns what an export with these parameters may hold. A scope is never lenient, whatever the handling
+/// of the parameters. `realm` is the base URL that the token is for.
 ///
 /// # Errors
-/// 403 `security` if a parameter names a type that the scopes do not cover, or if they cover
-/// nothing that there would be.
+/// Fails with 403 `security` if a parameter names a type that the scopes do not cover, or if they cover
+/// nothing of the export.
 pub fn access(
     scopes: &Scopes,
     realm: &str,
@@ -65,7 +65,7 @@ pub fn access(
     Ok(access)
 }
 
-/// The types of R4 that a parameter names: whoever names one wants it. What is none is refused when
+/// Returns the types of R4 that a parameter names: naming a type asks for it. Other names are refused when
 /// the parameters are read.
 fn named((name, value): &(String, String)) -> Vec<ResourceType> {
     let of_all = |names: &mut dyn Iterator<Item = &str>| names.filter_map(ResourceType::of).collect();
@@ -86,10 +86,11 @@ fn named((name, value): &(String, String)) -> Vec<ResourceType> {
     }
 }
 
-/// How much of a type a read or a search may give. `realm` is the base URL that the token is for.
+/// Returns which resources of a type a read or a search may give. `realm` is the base URL that the token
+/// is for.
 ///
 /// # Errors
-/// 403 `security` if nothing.
+/// Fails with 403 `security` if there are none.
 pub fn coverage(
     scopes: &Scopes,
     realm: &str,
@@ -109,24 +110,25 @@ pub fn coverage(
     };
     let filter = |search: String| TypeFilter::of_type(resource_type, &search);
     let filters = searches.map(|searches| searches.into_iter().map(filter).collect::<Result<_, _>>());
-    // They were read when the token was granted.
+    // They were checked when the token was issued.
     Ok(VisibleResources(filters.transpose().map_err(|_| ApiError::internal())?))
 }
 
-/// Which resources of a type a client may see.
+/// The resources of a type that a client may see.
 #[derive(Debug, Clone)]
 pub struct VisibleResources(Option<Vec<TypeFilter>>);
 
 impl VisibleResources {
-    /// All of them.
+    /// All resources.
     pub const ALL: Self = Self(None);
 
-    /// Whether it may see all.
+    /// Returns whether the client may see all.
     pub fn is_all(&self) -> bool {
         self.0.is_none()
     }
 
-    /// Whether it may see this one. `bases` are those below which references are relative.
+    /// Returns whether the client may see this one. `bases` are the URLs below which references are
+    /// relative.
     pub fn has(&self, resource: &[u8], bases: &BaseUrls) -> bool {
         self.0.as_ref().is_none_or(|filters| filters.iter().any(|filter| filter.matches(resource, bases)))
     }

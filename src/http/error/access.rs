@@ -66,7 +66,7 @@ impl ApiError {
 
     /// The caller is not the operator.
     pub fn not_the_operator() -> Self {
-        let text = "Send Authorization: Bearer with the operator's token; it stands in the file that \
+        let text = "Send Authorization: Bearer with the operator's token; it is in the file that \
                     admin.token_file names.";
         let error = Self::new(StatusCode::UNAUTHORIZED, IssueCode::Login, text);
         error.challenging("Bearer realm=\"operators\"".into())
@@ -79,8 +79,8 @@ impl ApiError {
 
     /// The request is for a host that the server does not answer for.
     pub fn misdirected() -> Self {
-        let text = "This server asks nobody who they are, and so answers only for localhost, loopback addresses \
-                    and the host of server.public_url; use one of them in the URL.";
+        let text = "This server answers only for localhost, loopback addresses and the host of server.public_url; \
+                    use one of them in the URL.";
         Self::new(StatusCode::MISDIRECTED_REQUEST, IssueCode::Security, text)
     }
 }

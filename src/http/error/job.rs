@@ -11,7 +11,7 @@ impl ApiError {
     /// There is no job of that id, or it is somebody else's (P10).
     pub fn unknown_job() -> Self {
         let text =
-            "The bulk data request id is not known; use the Content-Location that the kick-off answered.";
+            "The bulk data request id is not known; use the Content-Location that the kick-off returned.";
         Self::new(StatusCode::NOT_FOUND, IssueCode::NotFound, text)
     }
 

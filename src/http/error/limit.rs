@@ -30,15 +30,16 @@ impl ApiError {
         Self::new(StatusCode::PAYLOAD_TOO_LARGE, IssueCode::TooLong, text)
     }
 
-    /// The body did not come to its end in time.
+    /// The body did not arrive in time.
     pub fn body_too_slow() -> Self {
-        let text = "The body did not come to its end in time; send the request again.";
+        let text = "The body did not arrive in time; send the request again.";
         Self::new(StatusCode::REQUEST_TIMEOUT, IssueCode::Timeout, text)
     }
 
     /// Too many requests of an address or of a client (G-11).
     pub fn too_many_requests(retry_after: u64) -> Self {
-        let text = "There are too many requests from where you are; try again after the Retry-After.";
+        let text =
+            "Too many requests come from your address or this client; try again after the Retry-After.";
         Self::throttled_by(text, retry_after)
     }
 

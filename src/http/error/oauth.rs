@@ -7,7 +7,7 @@ use serde_json::json;
 use crate::auth::{TokenDenied, TokenIssuer};
 use crate::http::operations::description::{AnswerHeader, BodyContent, content};
 
-/// The one grant that is given.
+/// The only grant that is supported.
 pub const GRANT: &str = "client_credentials";
 
 /// Seconds after which a client may try again when the memory of assertions is full.
@@ -18,7 +18,7 @@ pub const NO_CACHE: AnswerHeader = ("Pragma", "no-cache");
 /// The body of an error.
 pub const REFUSED: &[BodyContent] = &[content("application/json", "OAuthError")];
 
-/// Why there is no token, as OAuth has it (RFC 6749 5.2).
+/// Why there is no token, in OAuth's terms (RFC 6749 5.2).
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum OAuthError {
     /// The request cannot be understood.
@@ -27,13 +27,13 @@ pub enum OAuthError {
     TooLong,
     /// The body is in a content coding.
     Coded,
-    /// Too many requests of an address: it may ask again after so many seconds.
+    /// Too many requests from an address, which may ask again after so many seconds.
     TooMany(u64),
-    /// The client is not who it says, or nobody (T-5).
+    /// The client is unknown, or not who it says (T-5).
     InvalidClient(TokenDenied),
     /// Another grant than [`GRANT`].
     UnsupportedGrantType,
-    /// The scopes cannot be read, or there is nothing among them that could be granted.
+    /// The scopes cannot be read, or none of them can be granted.
     InvalidScope(String),
     /// An assertion cannot be recorded now.
     Unavailable(TokenDenied),
@@ -42,12 +42,12 @@ pub enum OAuthError {
 }
 
 impl OAuthError {
-    /// A parameter is not there.
+    /// A parameter is missing.
     pub fn missing(name: &str) -> Self {
         Self::InvalidRequest(format!("The parameter {name} is missing."))
     }
 
-    /// Its name in metrics and logs.
+    /// Returns its name in metrics and logs.
     pub fn reason(&self) -> &'static str {
         match self {
             Self::InvalidRequest(_) | Self::TooLong | Self::Coded => "invalid-request",
@@ -60,7 +60,7 @@ impl OAuthError {
         }
     }
 
-    /// What is answered.
+    /// Returns the answer.
     pub fn response(&self, issuer: &TokenIssuer) -> HttpResponse {
         let (status, error, description) = match self {
             Self::InvalidRequest(text) => (StatusCode::BAD_REQUEST, "invalid_request", text.clone()),
@@ -79,7 +79,7 @@ impl OAuthError {
             Self::UnsupportedGrantType => (
                 StatusCode::BAD_REQUEST,
                 "unsupported_grant_type",
-                format!("The grant_type should be {GRANT}."),
+                format!("The grant_type must be {GRANT}."),
             ),
             Self::InvalidScope(text) => (StatusCode::BAD_REQUEST, "invalid_scope", text.clone()),
             Self::Unavailable(_) => {
@@ -102,12 +102,12 @@ impl OAuthError {
     }
 }
 
-/// HTTP wants a challenge with each 401; which scheme it is does not matter to OAuth clients.
+/// Returns the challenge that HTTP demands with each 401; OAuth clients do not care about the scheme.
 fn challenge(issuer: &TokenIssuer) -> String {
     format!("Bearer realm=\"{}\"", issuer.url)
 }
 
-/// An answer that nobody keeps (RFC 6749 5.1).
+/// Returns an answer that is not cached (RFC 6749 5.1).
 pub fn uncached(status: StatusCode) -> HttpResponseBuilder {
     let mut response = HttpResponse::build(status);
     response.insert_header((header::CACHE_CONTROL, "no-store"));
@@ -115,7 +115,7 @@ pub fn uncached(status: StatusCode) -> HttpResponseBuilder {
     response
 }
 
-/// The characters that a description may have (RFC 6749 5.2).
+/// Replaces the characters that a description may not have (RFC 6749 5.2).
 fn allowed(text: &str) -> String {
     let is_allowed = |c: char| matches!(c, ' '..='~') && !matches!(c, '"' | '\\');
     text.chars().map(|c| if is_allowed(c) { c } else { '?' }).collect()

@@ -1,5 +1,5 @@
-//! Bodies of POSTs, and that of a kick-off among them: a Parameters resource (K-1). Its parameters
-//! become pairs of name and value, as a query has them, and are read by the same code.
+//! The bodies of POSTs, and the Parameters resource of a kick-off (K-1). Its parameters become pairs of
+//! name and value, as in a query, and are read by the same code.
 
 use actix_web::HttpRequest;
 use actix_web::http::header;
@@ -14,10 +14,10 @@ use crate::http::input::intake::ReceivedBody;
 use crate::http::{Api, ApiError};
 use crate::job::bounds::{MAX_FILTER_BYTES, MAX_PARAMETERS, check_bytes, check_items};
 
-/// Bytes of one parameter in the body: all filters may stand in one, with escapes.
+/// The most bytes of one parameter in the body: all filters may stand in one, with escapes.
 const MAX_PARAMETER_BYTES: usize = 2 * MAX_FILTER_BYTES;
 
-/// The whole body, if it has no more than `limit` bytes, comes in time and is not in a content coding.
+/// Returns the whole body of a request.
 pub async fn read(
     request: &HttpRequest,
     payload: Payload,
@@ -30,15 +30,14 @@ pub async fn read(
     api.intake.body(payload, limit).await
 }
 
-/// Whether the body says that it is of such a media type.
+/// Returns whether the `Content-Type` of a request is as it should be.
 pub fn is_of(request: &HttpRequest, is_right: impl Fn(&str) -> bool) -> bool {
     let content_type = request.headers().get(header::CONTENT_TYPE).and_then(|value| value.to_str().ok());
     let media_type = content_type.and_then(|text| text.parse::<mime::Mime>().ok());
     media_type.is_some_and(|media_type| is_right(media_type.essence_str()))
 }
 
-/// A Parameters resource as far as it is looked at. What is unknown in it is refused, not
-/// ignored: it might narrow what is exported.
+/// A Parameters resource. An unknown element is refused, not ignored: it might narrow the export.
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
 struct ParametersResource<'a> {
@@ -59,21 +58,21 @@ struct BodyParameter {
     rest: Map<String, Value>,
 }
 
-/// Whether the body of a request is in a content coding. None is decoded anywhere: what is small may
+/// Returns whether the body of a request is in a content coding. No coding is decoded: a small body may
 /// become huge.
 pub fn is_coded(request: &HttpRequest) -> bool {
     let mut codings = request.headers().get_all(header::CONTENT_ENCODING);
     codings.any(|coding| !coding.as_bytes().eq_ignore_ascii_case(b"identity"))
 }
 
-/// The names and values of a body's parameters, in their order. They are read one by one, so that
-/// little more than their texts is ever in memory (P13).
+/// Returns the names and values of a body's parameters, in their order. They are read one by one, so that
+/// little more than their text is ever in memory (P13).
 ///
 /// # Errors
-/// 400 `structure` for what is no Parameters resource, 400 `invalid` for a parameter without
-/// exactly one value of a kind that can be read, 400 `too-costly` for too many or too long ones.
+/// Fails with 400 `structure` if the body is not a Parameters resource, `invalid` for a parameter without
+/// exactly one readable value, `too-costly` for too many or too long ones.
 pub fn parameters(body: &[u8]) -> Result<Vec<(String, String)>, ApiError> {
-    // The messages of the errors may quote what the client sent; the places do not.
+    // An error's message may quote what the client sent; its place does not.
     let resource: ParametersResource<'_> = serde_json::from_slice(body)
         .map_err(|error| not_one(format_args!("line {}, column {}", error.line(), error.column())))?;
     if resource.resource_type != "Parameters" {
@@ -94,17 +93,17 @@ pub fn parameters(body: &[u8]) -> Result<Vec<(String, String)>, ApiError> {
 
 fn not_one(place: std::fmt::Arguments<'_>) -> ApiError {
     ApiError::malformed_body(format!(
-        "The body is no Parameters resource ({place}); send {{\"resourceType\":\"Parameters\",\
+        "The body is not a Parameters resource ({place}); send {{\"resourceType\":\"Parameters\",\
          \"parameter\":[{{\"name\":\"_type\",\"valueString\":\"Patient\"}}]}}."
     ))
 }
 
-/// The one value of a parameter, as text.
+/// Returns the one value of a parameter, as text.
 fn value(parameter: &BodyParameter) -> Result<String, ApiError> {
     let name = quoted(&parameter.name);
     let mut values = parameter.rest.iter().filter(|(key, _)| !matches!(key.as_str(), "id" | "extension"));
     let (Some((key, value)), None) = (values.next(), values.next()) else {
-        return Err(ApiError::invalid(format!("The parameter {name} has not exactly one value.")));
+        return Err(ApiError::invalid(format!("The parameter {name} does not have exactly one value.")));
     };
     let text = match (key.as_str(), value) {
         (
@@ -164,18 +163,21 @@ mod tests {
     #[test]
     fn what_is_none_is_refused_and_told_what_would_be_right() {
         for (body, expected) in [
-            ("", "no Parameters resource"),
-            ("[]", "no Parameters resource"),
-            ("{}", "no Parameters resource"),
-            (r#"{"resourceType":"Parameters","parameter":{}}"#, "no Parameters resource"),
-            (r#"{"resourceType":"Parameters","parameters":[]}"#, "no Parameters resource"),
-            (r#"{"resourceType":"Parameters"}{}"#, "no Parameters resource"),
+            ("", "not a Parameters resource"),
+            ("[]", "not a Parameters resource"),
+            ("{}", "not a Parameters resource"),
+            (r#"{"resourceType":"Parameters","parameter":{}}"#, "not a Parameters resource"),
+            (r#"{"resourceType":"Parameters","parameters":[]}"#, "not a Parameters resource"),
+            (r#"{"resourceType":"Parameters"}{}"#, "not a Parameters resource"),
             (r#"{"resourceType":"Patient"}"#, "send a Parameters resource"),
-            (r#"{"resourceType":"Parameters","parameter":[{"valueString":"x"}]}"#, "no Parameters resource"),
-            (r#"{"resourceType":"Parameters","parameter":[{"name":"_type"}]}"#, "not exactly one value"),
+            (
+                r#"{"resourceType":"Parameters","parameter":[{"valueString":"x"}]}"#,
+                "not a Parameters resource",
+            ),
+            (r#"{"resourceType":"Parameters","parameter":[{"name":"_type"}]}"#, "not have exactly one value"),
             (
                 r#"{"resourceType":"Parameters","parameter":[{"name":"_type","valueString":"a","valueCode":"b"}]}"#,
-                "not exactly one value",
+                "not have exactly one value",
             ),
             (
                 r#"{"resourceType":"Parameters","parameter":[{"name":"_type","valueString":7}]}"#,

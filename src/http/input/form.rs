@@ -1,5 +1,5 @@
-//! The form that a client posts to an OAuth endpoint, read strictly: what stands in it twice, or
-//! cannot be decoded, is refused.
+//! The form that a client posts to an OAuth endpoint. A parameter that is there twice, or cannot be
+//! decoded, is refused.
 
 use std::time::Duration;
 
@@ -16,14 +16,14 @@ pub const FORM: &str = "application/x-www-form-urlencoded";
 /// The most bytes of a form.
 const LONGEST: usize = 64 << 10;
 
-/// How long it may be on its way.
+/// The longest time that a form may take to arrive.
 const PATIENCE: Duration = Duration::from_secs(30);
 
-/// Names and values, each name once.
+/// The parameters of a form, each name once.
 pub struct OAuthForm(Vec<(String, String)>);
 
 impl OAuthForm {
-    /// Reads the body of a request.
+    /// Reads the form of a request.
     pub async fn read(request: &HttpRequest, payload: Payload) -> Result<Self, OAuthError> {
         let invalid = |text: &str| OAuthError::InvalidRequest(text.into());
         if body::is_coded(request) {
@@ -35,7 +35,7 @@ impl OAuthForm {
             _ => None,
         };
         if essence.is_none_or(|mime| mime.essence_str() != FORM) {
-            return Err(invalid("The Content-Type should be application/x-www-form-urlencoded."));
+            return Err(invalid("The Content-Type must be application/x-www-form-urlencoded."));
         }
         let body = match tokio::time::timeout(PATIENCE, payload.to_bytes_limited(LONGEST)).await {
             Ok(Ok(Ok(body))) => body,
@@ -43,21 +43,21 @@ impl OAuthForm {
             Ok(Ok(Err(_))) | Err(_) => return Err(invalid("The body could not be read to its end.")),
         };
         let text = std::str::from_utf8(&body).map_err(|_| invalid("The body is not UTF-8."))?;
-        let pairs = query::parse(text).map_err(|_| invalid("The body is no form."))?;
+        let pairs = query::parse(text).map_err(|_| invalid("The body is not a form."))?;
         let mut names: Vec<_> = pairs.iter().map(|(name, _)| name).collect();
         names.sort_unstable();
         if names.windows(2).any(|two| two[0] == two[1]) {
-            return Err(invalid("A parameter is there twice."));
+            return Err(invalid("A parameter is given twice."));
         }
         Ok(Self(pairs))
     }
 
-    /// The value of a parameter.
+    /// Returns the value of a parameter.
     pub fn get(&self, name: &str) -> Option<&str> {
         self.0.iter().find(|(known, _)| known == name).map(|(_, value)| value.as_str())
     }
 
-    /// The value of a parameter that has to be there; without a value it is not (RFC 6749 3.2).
+    /// Returns the value of a required parameter. An empty value is a missing one (RFC 6749 3.2).
     pub fn required(&self, name: &str) -> Result<&str, OAuthError> {
         self.get(name).filter(|value| !value.is_empty()).ok_or_else(|| OAuthError::missing(name))
     }

@@ -1,5 +1,5 @@
-//! How kick-offs are taken in (P13): what many clients send at once has a bound in memory, and is
-//! understood by few threads, of which none answers requests.
+//! How bodies and kick-offs are received (P13): the bodies of many clients have a bound in memory, and
+//! kick-offs are parsed by a few threads, none of which answers requests.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -10,30 +10,30 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 use crate::http::ApiError;
 
-/// Bytes of a body that is read without waiting for a place.
+/// The most bytes of a body that needs no place.
 const SMALL: usize = 64 << 10;
 
-/// Larger bodies that are held at once, until their kick-offs are answered.
+/// The most larger bodies that are held at once, until their requests are answered.
 const LARGE_AT_ONCE: usize = 16;
 
-/// Kick-offs that are understood at once.
+/// The most kick-offs that are parsed at once.
 const READERS: usize = 4;
 
-/// How long a body may be on its way.
+/// The longest time that a body may take to arrive.
 const PATIENCE: Duration = Duration::from_secs(30);
 
-/// Seconds after which there may be a place again.
+/// Seconds after which a place may be free again.
 const RETRY_AFTER: u64 = 5;
 
-/// The places in which bodies and kick-offs are read, and the threads that read them.
+/// The places for large bodies, and for kick-offs that are being parsed.
 pub struct RequestIntake {
     large: Arc<Semaphore>,
     readers: Arc<Semaphore>,
 }
 
-/// A whole body. As long as it is there it has its place.
+/// A whole body, which keeps its place as long as it exists.
 pub struct ReceivedBody {
-    /// What was sent.
+    /// Its bytes.
     pub bytes: Bytes,
     _place: Option<OwnedSemaphorePermit>,
 }
@@ -45,10 +45,11 @@ impl Default for RequestIntake {
 }
 
 impl RequestIntake {
-    /// The whole body, if it has no more than `limit` bytes and comes in time.
+    /// Receives a body of at most `limit` bytes.
     ///
     /// # Errors
-    /// 413 if it is longer, 408 if it takes longer, 429 if it is large and too many others are.
+    /// Fails with 413 if it is longer, 408 if it takes too long, 429 if it is large and too many others
+    /// are held.
     pub async fn body(&self, payload: Payload, limit: usize) -> Result<ReceivedBody, ApiError> {
         let read = tokio::time::timeout(PATIENCE, self.read(payload, limit));
         read.await.unwrap_or_else(|_elapsed| Err(ApiError::body_too_slow()))
@@ -71,11 +72,11 @@ impl RequestIntake {
         Ok(ReceivedBody { bytes: bytes.freeze(), _place: place })
     }
 
-    /// Does what may take a while on a thread for that; waits until one is free. What was begun is
-    /// done to its end, and keeps its place, whether or not anybody still waits for it.
+    /// Runs a task that may take a while on a blocking thread; waits for a place first. A task that has
+    /// begun runs to its end and keeps its place, even if nobody waits for it any more.
     ///
     /// # Errors
-    /// Those of `task`; 500 if it panics.
+    /// Fails as `task` does, or with 500 if it panics.
     pub async fn run<T: Send + 'static>(
         &self,
         task: impl FnOnce() -> Result<T, ApiError> + Send + 'static,

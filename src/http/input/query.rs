@@ -1,11 +1,10 @@
-//! The client's part of a URL, decoded strictly: a parameter that is misread is a parameter
-//! that is ignored.
+//! Query strings, decoded strictly: a parameter that is misread would be ignored.
 
 use percent_encoding::percent_decode_str;
 
 use crate::http::ApiError;
 
-/// The parameters of a query string in their order: percent-decoded, `+` being a space.
+/// Returns the parameters of a query string in their order, percent-decoded; a `+` is a space.
 pub fn parse(query: &str) -> Result<Vec<(String, String)>, ApiError> {
     let pairs = query.split('&').filter(|pair| !pair.is_empty());
     pairs
@@ -16,23 +15,23 @@ pub fn parse(query: &str) -> Result<Vec<(String, String)>, ApiError> {
         .collect()
 }
 
-/// The parameters of a query string but those that each URL takes (R4 3.1.0.1.11 and 3.1.0.1.12):
-/// `_format`, which is negotiated with `Accept`, and `_pretty`, which is ignored.
+/// Returns the parameters of a query string without those that every URL takes (R4 3.1.0.1.11 and
+/// 3.1.0.1.12): `_format`, which is negotiated with `Accept`, and `_pretty`, which is ignored.
 pub fn specific(query: &str) -> Result<Vec<(String, String)>, ApiError> {
     let mut parameters = parse(query)?;
     parameters.retain(|(name, _)| !is_general(name));
     Ok(parameters)
 }
 
-/// Whether a parameter is one of those that each URL takes.
+/// Returns whether every URL takes a parameter.
 pub fn is_general(name: &str) -> bool {
     matches!(name, "_format" | "_pretty")
 }
 
-/// A text of a URL with its percent escapes decoded.
+/// Decodes the percent escapes of a text of a URL.
 ///
 /// # Errors
-/// 400 `structure` for a `%` that begins no escape, and for bytes that are not UTF-8.
+/// Fails with 400 `structure` for a `%` that begins no escape, or for bytes that are not UTF-8.
 pub fn percent_decoded(text: &str) -> Result<String, ApiError> {
     let escapes = text.split('%').skip(1);
     let hex =

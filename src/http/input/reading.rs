@@ -1,5 +1,5 @@
-//! What reads and searches have in common: their parameters, checked strictly (K-5), the way to
-//! the source, and answers that a client need not fetch twice.
+//! What reads and searches have in common: their parameters, checked strictly (K-5), and the way to the
+//! source.
 
 use actix_web::HttpRequest;
 use actix_web::web::Payload;
@@ -16,22 +16,22 @@ use crate::http::operations::operation::OperationUrl;
 use crate::http::{Api, ApiError};
 use crate::job::TenantId;
 
-/// Seconds after which a client that met a busy source may try again.
+/// Seconds after which a client may ask a busy source again.
 const RETRY_AFTER: u64 = 5;
 
-/// All but what is never reserved in a URL.
+/// All characters but those that are never reserved in a URL.
 const ENCODED: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'.').remove(b'_').remove(b'~');
 
-/// The `known` parameters of a read or search, in their order.
+/// Returns the `known` parameters of a read or search, in their order.
 ///
 /// # Errors
-/// 400 `structure` for a query that cannot be decoded; 400 `not-supported` for other parameters, which
-/// `Prefer: handling=lenient` passes over.
+/// Fails with 400 `structure` if the query cannot be decoded, and with 400 `not-supported` for other
+/// parameters, unless the client sends `Prefer: handling=lenient`.
 pub fn parameters(request: &HttpRequest, known: &[&str]) -> Result<Vec<(String, String)>, ApiError> {
     retain_known(request, query::specific(request.query_string())?, known)
 }
 
-/// The same of parameters that were given, wherever they stood.
+/// Returns the `known` ones of the parameters that were given.
 pub fn retain_known(
     request: &HttpRequest,
     given: Vec<(String, String)>,
@@ -53,13 +53,13 @@ pub fn retain_known(
     Ok(kept)
 }
 
-/// The id at the end of the path: as it was sent, since the router keeps some escapes and
-/// replaces what is not UTF-8. It may name a patient: it is neither logged nor echoed (P12).
+/// Returns the id at the end of the path as it was sent: the router keeps some escapes and replaces bytes
+/// that are not UTF-8. The id may name a patient, so it is neither logged nor echoed (P12).
 pub fn id(request: &HttpRequest) -> Result<String, ApiError> {
     percent_decoded(request.path().rsplit('/').next().unwrap_or_default())
 }
 
-/// Returns the URL of a search, under the base URL of a tenant.
+/// Returns the URL of a search under the base URL of a tenant.
 pub fn url(url: &OperationUrl, base: &str, parameters: &[(String, String)]) -> String {
     let pairs = parameters.iter().map(|(name, value)| format!("{}={}", encoded(name), encoded(value)));
     let query = pairs.collect::<Vec<_>>().join("&");
@@ -67,7 +67,7 @@ pub fn url(url: &OperationUrl, base: &str, parameters: &[(String, String)]) -> S
     if query.is_empty() { url } else { format!("{url}?{query}") }
 }
 
-/// A text as it may stand anywhere in a URL.
+/// Escapes a text for any place in a URL.
 pub fn encoded(text: &str) -> String {
     utf8_percent_encode(text, ENCODED).to_string()
 }
@@ -75,7 +75,7 @@ pub fn encoded(text: &str) -> String {
 /// Asks the source of a tenant, on a thread for calls that block.
 ///
 /// # Errors
-/// 404 if there is no such tenant; 503 `transient` if the source does not answer soon; 500 if
+/// Fails with 404 if there is no such tenant, 503 `transient` if the source does not answer soon, 500 if
 /// it cannot be read.
 pub async fn ask<T: Send + 'static>(
     api: &Api,
@@ -89,11 +89,11 @@ pub async fn ask<T: Send + 'static>(
     })
 }
 
-/// The parameters of a search by POST, in the query of its URL and in its body, a form (R4 3.1.1.1), which
-/// may be as long as a URL (P13).
+/// Returns the parameters of a search by POST: those of its URL, and those of its body, a form (R4
+/// 3.1.1.1) that may be as long as a URL (P13).
 ///
 /// # Errors
-/// As those of a body, and 400 `structure` for what cannot be decoded.
+/// Fails as the reading of a body does, and with 400 `structure` if it cannot be decoded.
 pub async fn posted(
     request: &HttpRequest,
     payload: Payload,

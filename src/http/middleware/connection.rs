@@ -1,6 +1,6 @@
-//! What a request's connection is to the HTTP face: from where it comes, whether it is TLS, and
-//! whether an answer is under way on it. `transport` gives each connection one; in a host's own
-//! server there is none, and the peer address of the request is all that is known.
+//! The connection of a request: where it comes from, whether it is TLS, and whether an answer is under way
+//! on it. `transport` attaches one to each connection. A host's own server attaches none; then only the
+//! peer address of the request is known.
 
 use std::cell::Cell;
 use std::net::IpAddr;
@@ -12,14 +12,14 @@ use std::time::Instant;
 use actix_web::body::{BodySize, BoxBody, MessageBody};
 use bytes::Bytes;
 
-/// A connection, seen from its requests.
+/// A connection as its requests see it.
 #[derive(Clone)]
 pub struct RequestConnection {
-    /// Who is at its other end: the client, or the last proxy.
+    /// The address at its other end: the client's, or the last proxy's.
     pub peer: IpAddr,
     /// Whether it is TLS.
     pub is_tls: bool,
-    /// What goes on.
+    /// Its activity.
     pub activity: Rc<ConnectionActivity>,
 }
 
@@ -32,23 +32,23 @@ pub struct ConnectionActivity {
 }
 
 impl ConnectionActivity {
-    /// Idle from now on.
+    /// Returns an activity that is idle from now on.
     pub fn new() -> Rc<Self> {
         let since = Cell::new(Instant::now());
         Rc::new(Self { has_begun: Cell::new(false), under_way: Cell::new(0), since })
     }
 
-    /// Whether there was a request at all.
+    /// Returns whether there was a request.
     pub fn has_begun(&self) -> bool {
         self.has_begun.get()
     }
 
-    /// Since when nothing is asked for; `None` while an answer is under way.
+    /// Returns since when the connection is idle; `None` while an answer is under way.
     pub fn idle_since(&self) -> Option<Instant> {
         (self.under_way.get() == 0).then(|| self.since.get())
     }
 
-    /// A request came; it is under way until what is given is dropped.
+    /// Notes a request, which is under way until the returned guard is dropped.
     pub fn begin(self: &Rc<Self>) -> RunningRequest {
         self.has_begun.set(true);
         self.under_way.set(self.under_way.get() + 1);
@@ -56,7 +56,7 @@ impl ConnectionActivity {
     }
 }
 
-/// See [`ConnectionActivity::begin`].
+/// A request that is under way until this is dropped.
 pub struct RunningRequest(Rc<ConnectionActivity>);
 
 impl Drop for RunningRequest {
@@ -66,14 +66,14 @@ impl Drop for RunningRequest {
     }
 }
 
-/// A body that is under way until it is dropped.
+/// A body whose request is under way until it is dropped.
 pub struct TrackedBody {
     body: BoxBody,
     _under_way: Option<RunningRequest>,
 }
 
 impl TrackedBody {
-    /// `body`, until whose end the request is under way.
+    /// Returns the body with the guard of its request.
     pub fn new(body: BoxBody, under_way: Option<RunningRequest>) -> Self {
         Self { body, _under_way: under_way }
     }

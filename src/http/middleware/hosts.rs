@@ -1,7 +1,6 @@
-//! Which hosts a server answers for that asks nobody who they are. A page of some site in the browser of
-//! somebody at this machine may let the site's name point to it (DNS rebinding): to the browser it is
-//! then the page's own server, and hands the page all that it answers. What such a page cannot change is
-//! the name in `Host`.
+//! The hosts that a server without authentication answers for. A web site may point its name at this
+//! machine (DNS rebinding): a browser on it then takes this server for the site's own, and lets the site's
+//! pages read every answer. Such a page cannot change the name in `Host`.
 
 use std::net::IpAddr;
 
@@ -9,7 +8,7 @@ use actix_web::HttpRequest;
 use actix_web::http::header;
 use actix_web::http::uri::Authority;
 
-/// The names of this machine that no other one has, and maybe one more.
+/// The names that only this machine has, and perhaps one more.
 ///
 /// ```
 /// use evanesce::http::Hosts;
@@ -22,19 +21,19 @@ pub struct AllowedHosts {
 }
 
 impl AllowedHosts {
-    /// `localhost` and the loopback addresses.
+    /// Returns `localhost` and the loopback addresses.
     pub fn loopback() -> Self {
         Self::default()
     }
 
-    /// These, and the host of a URL.
+    /// Returns these hosts and the host of a URL.
     pub fn or_of(self, url: &str) -> Self {
         let authority = url.split_once("://").map_or(url, |(_, rest)| rest);
         Self { public: name(authority) }
     }
 
-    /// Whether a request is for one of them, on whatever port. One that does not say for whom it is
-    /// comes from no browser.
+    /// Returns whether a request is for one of the hosts, on any port. A request without a host comes from
+    /// no browser.
     pub(crate) fn are_meant_by(&self, request: &HttpRequest) -> bool {
         let mut fields = request.headers().get_all(header::HOST);
         let in_target = request.uri().authority().is_none_or(|authority| self.has(authority.as_str()));
@@ -50,7 +49,8 @@ impl AllowedHosts {
     }
 }
 
-/// The name in `name:port`, in lower case and without the dot of the root; `None` if it is neither.
+/// Returns the name in `name:port`, in lower case and without the dot of the root; `None` if there is
+/// none.
 fn name(host: &str) -> Option<String> {
     let authority: Authority = host.trim().parse().ok()?;
     let name = authority.host();

@@ -1,6 +1,6 @@
-//! How often may be asked: by address, by client, and at the token endpoint, each with a budget of
-//! its own that fills up again steadily (G-11). What a flood of addresses can take of the memory is
-//! bounded: above a number of keys, those that come new share one budget.
+//! The limits on requests, by address, by client, and at the token endpoint, each with a budget that fills
+//! up again steadily (G-11). A flood of addresses takes a bounded amount of memory: above a number of
+//! keys, new ones share one budget.
 
 use std::hash::Hash;
 use std::net::{IpAddr, Ipv6Addr};
@@ -20,19 +20,19 @@ use crate::http::middleware::forwarded::ForwardedClient;
 use crate::job::ClientId;
 use crate::telemetry;
 
-/// The most keys of which one limit keeps a budget, about 100 bytes each.
+/// The most keys for which a limit keeps a budget, about 100 bytes each.
 const MAX_KEYS: usize = 1 << 16;
 
-/// How often full budgets are forgotten, at most.
+/// The shortest time between two removals of full budgets.
 const TIDY: Duration = Duration::from_secs(5);
 
-/// A second's requests, so many times, may come at once.
+/// The seconds whose requests may come at once.
 const BURST_SECONDS: u32 = 10;
 
 /// Seconds after which a download may find a place.
 const DOWNLOAD_RETRY: u64 = 5;
 
-/// The limits of requests.
+/// The limits on requests and downloads.
 pub struct RequestLimits {
     exempt: NetworkSet,
     by_address: Option<KeyedLimit<IpAddr>>,
@@ -43,7 +43,7 @@ pub struct RequestLimits {
 }
 
 impl RequestLimits {
-    /// Limits whose budgets are full.
+    /// Returns limits whose budgets are full.
     pub fn new(settings: &Settings) -> Self {
         let token_requests = NonZeroU32::new(settings.token_requests_per_minute_per_address);
         Self {
@@ -56,34 +56,34 @@ impl RequestLimits {
         }
     }
 
-    /// A request of this client's address came.
+    /// Admits a request from this client's address.
     ///
     /// # Errors
-    /// 429 `throttled`.
+    /// Fails with 429 `throttled` beyond the limit.
     pub fn admit(&self, client: &ForwardedClient) -> Result<(), ApiError> {
         self.check_address(self.by_address.as_ref(), client)
     }
 
-    /// A request of this client came, which is known by its token.
+    /// Admits a request of this client, which is known by its token.
     ///
     /// # Errors
-    /// 429 `throttled`.
+    /// Fails with 429 `throttled` beyond the limit.
     pub fn admit_client(&self, client: &ClientId) -> Result<(), ApiError> {
         self.by_client.as_ref().map_or(Ok(()), |limit| limit.check(client.clone()))
     }
 
-    /// A request for a token came from this address.
+    /// Admits a request for a token from this client's address.
     ///
     /// # Errors
-    /// 429 `throttled`.
+    /// Fails with 429 `throttled` beyond the limit.
     pub fn admit_token_request(&self, client: &ForwardedClient) -> Result<(), ApiError> {
         self.check_address(self.tokens.as_ref(), client)
     }
 
-    /// A download begins, and holds memory until what is given is dropped.
+    /// Admits a download, which holds memory until the returned guard is dropped.
     ///
     /// # Errors
-    /// 429 `throttled`.
+    /// Fails with 429 `throttled` beyond the limit.
     pub fn admit_download(&self) -> Result<OpenDownload, ApiError> {
         let open = OpenDownload(self.downloads.clone());
         let before = open.0.fetch_add(1, Ordering::Relaxed);
@@ -106,7 +106,7 @@ impl RequestLimits {
     }
 }
 
-/// See [`RequestLimits::admit_download`].
+/// A download that counts until this is dropped.
 pub struct OpenDownload(Arc<AtomicUsize>);
 
 impl Drop for OpenDownload {
@@ -115,7 +115,8 @@ impl Drop for OpenDownload {
     }
 }
 
-/// What counts as one address: of IPv6 the first 64 bits, for whoever has one has all the others.
+/// Returns what counts as one address: of IPv6 the first 64 bits, since whoever has one such address has
+/// all the others.
 pub fn household(address: IpAddr) -> IpAddr {
     match address.to_canonical() {
         IpAddr::V6(v6) => {
@@ -126,7 +127,7 @@ pub fn household(address: IpAddr) -> IpAddr {
     }
 }
 
-/// The budgets of one limit. Without a key: that of all who have none of their own.
+/// The budgets of one limit. All clients without a budget of their own share that of `None`.
 struct KeyedLimit<K: Hash + Eq + Clone> {
     name: &'static str,
     budgets: RateLimiter<Option<K>, DashMapStateStore<Option<K>>, DefaultClock>,
@@ -135,7 +136,7 @@ struct KeyedLimit<K: Hash + Eq + Clone> {
 }
 
 impl<K: Hash + Eq + Clone> KeyedLimit<K> {
-    /// `None` if it is 0.
+    /// Returns a limit of so many requests; `None` for 0, which is unlimited.
     fn per_second(name: &'static str, requests: u32) -> Option<Self> {
         let rate = NonZeroU32::new(requests)?;
         let burst = rate.saturating_mul(const { NonZeroU32::new(BURST_SECONDS).expect("it is not 0") });
@@ -157,7 +158,7 @@ impl<K: Hash + Eq + Clone> KeyedLimit<K> {
         })
     }
 
-    /// Forgets budgets that are full: they are as those that are not there.
+    /// Forgets full budgets, which say no more than absent ones.
     fn tidy(&self) {
         let Some(mut tidied) = self.tidied.try_lock() else { return };
         if tidied.elapsed() >= TIDY {

@@ -1,5 +1,5 @@
-//! Around every request: an id of ours (G-6), who the client is, limits on requests, URL and header
-//! fields, a log line with the same id, metrics.
+//! What wraps every request: an id of the server's (G-6), the address of the client, limits on requests,
+//! URL and header fields, a log line with the id, and metrics.
 
 pub mod connection;
 pub mod forwarded;
@@ -29,14 +29,14 @@ use crate::http::routes::known_name;
 use crate::http::{Api, ApiError, ClientAddress};
 use crate::telemetry;
 
-/// Longest sum of header fields in bytes.
+/// The most bytes of all header fields together.
 const MAX_HEADER_BYTES: usize = 32 << 10;
 
 const X_REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 const OPC_REQUEST_ID: HeaderName = HeaderName::from_static("opc-request-id");
 const KEEP_ALIVE: HeaderName = HeaderName::from_static("keep-alive");
 
-/// The id that this server gave a request.
+/// The id that the server gave a request.
 #[derive(Debug, Clone)]
 pub struct RequestId(pub String);
 
@@ -49,7 +49,7 @@ impl FromRequest for RequestId {
     }
 }
 
-/// Wraps every request: gives it an id, checks its limits, logs and counts it.
+/// Wraps every request: gives it an id, checks its limits, logs it and counts it.
 pub async fn around(
     mut request: ServiceRequest,
     next: Next<impl MessageBody + 'static>,
@@ -59,7 +59,7 @@ pub async fn around(
     let is_second = activity.as_ref().is_some_and(|activity| activity.has_begun());
     let under_way = activity.map(|activity| activity.begin());
     if is_second {
-        // Thousands may stand in line on one connection: the other connections have their turns too.
+        // Thousands may wait on one connection; the other connections get their turn too.
         tokio::task::yield_now().await;
     }
     let id = Uuid::new_v4().to_string();
@@ -89,7 +89,7 @@ pub async fn around(
         let value = HeaderValue::from_str(&id).expect("a UUID is a valid header value");
         response.headers_mut().insert(name, value);
     }
-    // No browser is to find a page with scripts in what is none.
+    // Keeps browsers from taking an answer for a page with scripts.
     response.headers_mut().insert(header::X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
     if let Some(value) = keep_alive(response.request()) {
         response.headers_mut().insert(KEEP_ALIVE, value);
@@ -112,7 +112,7 @@ pub async fn around(
     Ok(response.map_body(|_, body| TrackedBody::new(body, under_way)))
 }
 
-/// Finds out who the client is, for all who want to know it ([`ClientAddress`]).
+/// Stores the client's end of the request in its extensions, and returns its address.
 fn client(request: &ServiceRequest) -> Option<IpAddr> {
     let server = &request.app_data::<Data<Api>>()?.evanesce.config().server;
     let client = ForwardedClient::of(request.request(), &server.trusted_proxies, server.proxy_fields)?;
@@ -128,7 +128,7 @@ fn check_host(request: &ServiceRequest) -> Result<(), ApiError> {
     if is_meant { Ok(()) } else { Err(ApiError::misdirected()) }
 }
 
-/// Clients put paths with a slash in front behind a base URL that ends with one: it counts once.
+/// Skips the first of two slashes: clients append a path with a slash to a base URL that ends with one.
 fn skip_slash(request: &mut ServiceRequest) {
     let path = request.match_info_mut();
     if path.unprocessed().starts_with("//") {
@@ -136,8 +136,7 @@ fn skip_slash(request: &mut ServiceRequest) {
     }
 }
 
-/// For how many seconds another request may come, told whoever may send it on this connection: a load
-/// balancer should know.
+/// Returns the seconds for which another request may come on this connection: a load balancer should know.
 fn keep_alive(request: &HttpRequest) -> Option<HeaderValue> {
     let is_kept = request.head().connection_type() == ConnectionType::KeepAlive;
     request.conn_data::<RequestConnection>().filter(|_| is_kept)?;
@@ -152,8 +151,8 @@ fn check_rate(request: &ServiceRequest) -> Result<(), ApiError> {
     }
 }
 
-/// What a client that uses TLS is told: to use nothing else (RFC 6797). One of which a trusted
-/// proxy does not say what it uses is taken for one that uses what `public_url` says.
+/// Returns what tells a client of TLS to use nothing else (RFC 6797). If a trusted proxy does not report
+/// the scheme, that of `public_url` counts.
 fn strict_transport_security(request: &HttpRequest) -> Option<HeaderValue> {
     let server = &request.app_data::<Data<Api>>()?.evanesce.config().server;
     let max_age = server.hsts_max_age.0.as_secs();
@@ -163,14 +162,14 @@ fn strict_transport_security(request: &HttpRequest) -> Option<HeaderValue> {
     (max_age > 0 && is_https.unwrap_or_else(is_public)).then(value).flatten()
 }
 
-/// What a client calls its request, as the log may have it (P12): as it stands if it can only
-/// be an id such as a UUID or a trace id, else a hash that the client can make as well.
+/// Returns a client's name for its request as the log may have it (P12): as it is if it can only be an id
+/// such as a UUID or a trace id, else a hash that the client can compute as well.
 fn loggable(theirs: &[u8]) -> String {
     let digits = theirs.iter().filter(|byte| byte.is_ascii_hexdigit()).count();
     let is_id = (16..=128).contains(&theirs.len())
         && digits >= 16
         && theirs.iter().all(|byte| byte.is_ascii_hexdigit() || b"-/".contains(byte))
-        // Numbers may be those of patients.
+        // A plain number may be that of a patient.
         && theirs.iter().any(u8::is_ascii_alphabetic);
     if is_id {
         return String::from_utf8_lossy(theirs).into_owned();
@@ -178,7 +177,7 @@ fn loggable(theirs: &[u8]) -> String {
     hashed(theirs)
 }
 
-/// The method, as the log may have it: it may be any text of up to 128 KiB.
+/// Returns a method as the log may have it: a client may send any text of up to 128 KiB.
 fn loggable_method(method: &Method) -> String {
     const KNOWN: [Method; 9] = [
         Method::GET,
@@ -194,7 +193,8 @@ fn loggable_method(method: &Method) -> String {
     if KNOWN.contains(method) { method.to_string() } else { hashed(method.as_str().as_bytes()) }
 }
 
-/// What a client sent that may name a patient or be of any length: whoever knows it knows it again.
+/// Returns a hash of what a client sent: it may name a patient, or be of any length, and who knows it can
+/// recognise it.
 fn hashed(theirs: &[u8]) -> String {
     format!("sha256:{}", hex::encode(&Sha256::digest(theirs)[..8]))
 }

@@ -1,6 +1,6 @@
 //! Content negotiation: `Accept` and `_format` (C3, C4, F-4; R4 3.1.0.1.9 and 3.1.0.1.11), and
-//! `Accept-Encoding` (F-5). Clients are many and old: what can be understood of a field counts, and
-//! an item whose weight cannot be read is acceptable. A field that is empty is one that is absent.
+//! `Accept-Encoding` (F-5). Clients are many and old, so fields are read leniently: an item with an
+//! unreadable weight is acceptable, and an empty field counts as absent.
 
 use actix_web::HttpRequest;
 use actix_web::http::header::{self, HeaderName};
@@ -14,28 +14,28 @@ use crate::job::ContentCoding;
 /// The media types of JSON answers.
 const JSON: &[&str] = &[FHIR_JSON, PLAIN_JSON, "application/json+fhir"];
 
-/// The one that has nothing of FHIR in it.
+/// The media type of plain JSON.
 const PLAIN_JSON: &str = "application/json";
 
 /// The media types of NDJSON files.
 pub const NDJSON: &[&str] = &["application/fhir+ndjson", "application/ndjson", "ndjson"];
 
-/// Whether a media type is one of JSON.
+/// Returns whether a media type is one of JSON.
 pub fn is_json(media_type: &str) -> bool {
     JSON.iter().any(|json| json.eq_ignore_ascii_case(media_type))
 }
 
-/// The media type of a JSON answer: that of FHIR, unless the client would rather have plain JSON.
-/// `_format` goes before `Accept`.
+/// Returns the media type of a JSON answer: FHIR's, unless the client prefers plain JSON. `_format` takes
+/// precedence over `Accept`.
 ///
 /// # Errors
-/// 406 if the client takes no JSON.
+/// Fails with 406 if the client takes no JSON.
 pub fn json(request: &HttpRequest) -> Result<&'static str, ApiError> {
-    // What cannot be decoded is refused by those who read the other parameters.
+    // A query that cannot be decoded is refused where the other parameters are read.
     json_by(request, &query::parse(request.query_string()).unwrap_or_default())
 }
 
-/// The same for a client that gave these parameters, wherever they stood.
+/// Returns the media type of a JSON answer for a client that gave these parameters.
 pub fn json_by(request: &HttpRequest, parameters: &[(String, String)]) -> Result<&'static str, ApiError> {
     let formats = parameters.iter().filter(|(name, _)| name == "_format");
     let formats = formats.map(|(_, value)| of_format(value)).collect::<Result<Vec<_>, _>>()?;
@@ -43,7 +43,7 @@ pub fn json_by(request: &HttpRequest, parameters: &[(String, String)]) -> Result
         return Ok(format);
     }
     let Some(items) = accepted(request) else { return Ok(FHIR_JSON) };
-    // Of several with the same weight the first; the last of those that are largest.
+    // `max_by_key` returns the last maximum: reversed, the first offer of those with the same weight.
     let wishes = JSON.iter().rev().map(|offer| (wish(offer, &items), *offer));
     match wishes.max_by_key(|(weight, _)| *weight) {
         Some((weight, offer)) if weight > 0 => Ok(if offer == PLAIN_JSON { PLAIN_JSON } else { FHIR_JSON }),
@@ -51,7 +51,7 @@ pub fn json_by(request: &HttpRequest, parameters: &[(String, String)]) -> Result
     }
 }
 
-/// As [`json`], for operations that need the header to be there (C4), or what goes before it.
+/// Returns what [`json`] does. Fails also if neither `Accept` nor `_format` is there (C4).
 pub fn require_json(request: &HttpRequest) -> Result<&'static str, ApiError> {
     let parameters = query::parse(request.query_string()).unwrap_or_default();
     if accepted(request).is_some() || parameters.iter().any(|(name, _)| name == "_format") {
@@ -61,11 +61,10 @@ pub fn require_json(request: &HttpRequest) -> Result<&'static str, ApiError> {
     Err(ApiError::not_acceptable(text))
 }
 
-/// The JSON type for a client that names one, by `_format` or in `Accept`, whatever else would do; a
-/// wildcard names none.
+/// Returns the JSON type for a client that names one, by `_format` or in `Accept`. A wildcard names none.
 ///
 /// # Errors
-/// 406 for a `_format` that is not JSON.
+/// Fails with 406 if `_format` is not JSON.
 pub fn wants_json(request: &HttpRequest) -> Result<Option<&'static str>, ApiError> {
     let parameters = query::parse(request.query_string()).unwrap_or_default();
     let is_named = accepted(request).into_iter().flatten().any(|item| item.weight > 0 && is_json(&item.name));
@@ -73,8 +72,8 @@ pub fn wants_json(request: &HttpRequest) -> Result<Option<&'static str>, ApiErro
     is_wanted.then(|| json_by(request, &parameters)).transpose()
 }
 
-/// Refuses a request whose `Accept` excludes every type of `offered`; one without `Accept`
-/// takes anything.
+/// Refuses a request whose `Accept` excludes every type of `offered`. A request without `Accept` takes
+/// anything.
 pub fn check_accept(request: &HttpRequest, offered: &[&str]) -> Result<(), ApiError> {
     let Some(items) = accepted(request) else { return Ok(()) };
     let is_accepted = offered.iter().any(|offer| wish(offer, &items) > 0);
@@ -86,7 +85,7 @@ fn excluded(offered: &[&str]) -> ApiError {
     ApiError::not_acceptable(format!("The Accept header excludes what this URL answers: {offered}."))
 }
 
-/// The JSON type that a `_format` asks for. A `+` has become a space by now.
+/// Returns the JSON type that a `_format` asks for. Its `+` may have become a space.
 fn of_format(value: &str) -> Result<&'static str, ApiError> {
     let value = value.trim().replace(' ', "+");
     if value.eq_ignore_ascii_case(PLAIN_JSON) {
@@ -103,18 +102,18 @@ fn of_format(value: &str) -> Result<&'static str, ApiError> {
 
 /// An item of a list with weights.
 struct WeightedItem {
-    /// Without its parameters.
+    /// Its name, without parameters.
     name: String,
-    /// In millionths, from 0 to 1; what is not 0 is more than 0 however small.
+    /// Its weight in millionths, from 0 to 1. It is 0 only if the client wrote 0.
     weight: u32,
 }
 
-/// The items of `Accept`; `None` if there is none.
+/// Returns the items of `Accept`; `None` if there are none.
 fn accepted(request: &HttpRequest) -> Option<Vec<WeightedItem>> {
     Some(items(request, header::ACCEPT)).filter(|items| !items.is_empty())
 }
 
-/// The items of a field in all its lines.
+/// Returns the items of a field in all its lines.
 fn items(request: &HttpRequest, name: HeaderName) -> Vec<WeightedItem> {
     let mut items = Vec::new();
     for line in request.headers().get_all(name) {
@@ -138,7 +137,7 @@ fn split(text: &str, separator: char) -> impl Iterator<Item = &str> {
     parts.map(str::trim)
 }
 
-/// The weight among the parameters of an item: the largest if there is none, or none that can be read.
+/// Returns the weight among the parameters of an item. A missing or unreadable weight is 1.
 fn weight<'a>(parameters: impl Iterator<Item = &'a str>) -> u32 {
     let mut pairs = parameters.filter_map(|parameter| parameter.split_once('='));
     let weight = pairs.find(|(name, _)| name.trim().eq_ignore_ascii_case("q"));
@@ -147,7 +146,7 @@ fn weight<'a>(parameters: impl Iterator<Item = &'a str>) -> u32 {
     (weight.unwrap_or(1.0).min(1.0) * 1e6).ceil() as u32
 }
 
-/// How much `offer` is wanted: the weight of the most specific item that matches it, 0 if none does.
+/// Returns the weight of `offer`: that of the most specific item that matches it, or 0.
 fn wish(offer: &str, items: &[WeightedItem]) -> u32 {
     let kind = offer.split('/').next().unwrap_or_default();
     let specificity = |name: &str| match name.split_once('/') {
@@ -162,12 +161,11 @@ fn wish(offer: &str, items: &[WeightedItem]) -> u32 {
     matching.max().map_or(0, |(_, weight)| weight)
 }
 
-/// The form that the client prefers of those `offered`, the cheapest first; `None` is plain text. A
-/// client that prefers none gets the first of them; one that does not speak of codings plain text
-/// (F-5), which is what remains for one that excludes nothing.
+/// Returns the coding that the client prefers of those `offered`, the cheapest first; `None` is plain
+/// text. Of equal ones, the first is chosen. A client that does not mention codings gets plain text (F-5).
 ///
 /// # Errors
-/// The header excludes all that is offered (RFC 9110, 12.5.3).
+/// Fails with 406 if the header excludes all that is offered (RFC 9110, 12.5.3).
 pub fn choose_coding(
     request: &HttpRequest,
     offered: &[Option<ContentCoding>],
@@ -176,14 +174,14 @@ pub fn choose_coding(
     if items.is_empty() {
         return Ok(None);
     }
-    // Plain text that is not spoken of is what the client wants least.
+    // Plain text that is not mentioned comes last.
     let wish = |form: &Option<ContentCoding>| match (weight_of(&items, *form), form) {
         (None, Some(_)) => None,
         (None, None) => Some(0),
         (Some(weight), _) => (weight > 0).then_some(weight),
     };
     let wishes = offered.iter().filter_map(|form| Some((wish(form)?, *form)));
-    // The last of several that are largest is the first that was offered.
+    // `max_by_key` returns the last maximum: reversed, the first that was offered.
     let best = wishes.rev().max_by_key(|(wish, _)| *wish);
     best.map(|(_, form)| form).ok_or_else(|| {
         let names: Vec<_> = offered.iter().map(|form| form.map_or("identity", ContentCoding::name)).collect();
@@ -194,11 +192,11 @@ pub fn choose_coding(
     })
 }
 
-/// The weight that the list gives a form: its own, or that of `*`.
+/// Returns the weight that the list gives a coding: its own, or that of `*`.
 fn weight_of(items: &[WeightedItem], form: Option<ContentCoding>) -> Option<u32> {
     let names = match form {
         None => ["identity", "identity"],
-        // An alias, which recipients should know (RFC 9110, 8.4.1.3).
+        // An alias that recipients should know (RFC 9110, 8.4.1.3).
         Some(ContentCoding::Gzip) => ["gzip", "x-gzip"],
         Some(ContentCoding::Zstd) => ["zstd", "zstd"],
     };

@@ -1,7 +1,6 @@
-//! Conditional requests (RFC 9110, section 13): whether what a client says of the version that it
-//! knows holds for the one that there is. They are looked at when nothing else comes in the way of a
-//! request (13.2.1), in the order of 13.2.2. A tag that cannot be read is one that nothing has; a
-//! date that cannot be read is none.
+//! Conditional requests (RFC 9110, section 13): whether the version that a client knows is the current
+//! one. Conditions are evaluated when a request would otherwise succeed (13.2.1), in the order of 13.2.2.
+//! An unreadable tag matches nothing; an unreadable date is ignored.
 
 use actix_web::HttpRequest;
 use actix_web::http::header::{
@@ -10,33 +9,33 @@ use actix_web::http::header::{
 
 use crate::http::ApiError;
 
-/// What there is of what a URL names.
+/// The current version of what a URL names.
 #[derive(Debug, Clone, Copy, Default)]
 pub struct CurrentVersion<'a> {
-    /// The tag that is sent with it. Without one no tag of a client is that of what there is.
+    /// Its entity tag. Without one, no tag of a client matches.
     pub tag: Option<&'a EntityTag>,
     /// When it was last modified, to the second, if that is sent with it.
     pub modified: Option<HttpDate>,
 }
 
 impl<'a> CurrentVersion<'a> {
-    /// What has this tag.
+    /// Returns a version with this tag.
     pub fn tagged(tag: &'a EntityTag) -> Self {
         Self { tag: Some(tag), modified: None }
     }
 
-    /// Whether a client that wants to read it has it already, so that a 304 is all it needs.
+    /// Returns whether the client has this version already, so that a 304 will do.
     ///
     /// # Errors
-    /// 412: a condition does not hold.
+    /// Fails with 412 if a condition does not hold.
     pub fn is_unchanged_for(&self, request: &HttpRequest) -> Result<bool, ApiError> {
         self.check(request, true)
     }
 
-    /// Whether it may be changed by a request, of whatever method.
+    /// Checks whether a request may change this version.
     ///
     /// # Errors
-    /// 412: a condition does not hold; nothing is to be done.
+    /// Fails with 412 if a condition does not hold; nothing must be done then.
     pub fn check_change(&self, request: &HttpRequest) -> Result<(), ApiError> {
         self.check(request, false).map(drop)
     }
@@ -80,7 +79,7 @@ impl<'a> CurrentVersion<'a> {
     }
 }
 
-/// The date of a field that is there once.
+/// Returns the date of a field that is there once.
 fn date(headers: &HeaderMap, name: HeaderName) -> Option<HttpDate> {
     let mut lines = headers.get_all(name);
     let (Some(line), None) = (lines.next(), lines.next()) else { return None };

@@ -1,4 +1,5 @@
-//! What is negotiated with a client: the form of an answer, its version, and how it is handled.
+//! What is negotiated with a client: the media type and coding of an answer, its version, and its
+//! preferences.
 
 pub mod accept;
 pub mod conditions;

@@ -1,5 +1,5 @@
-//! `Prefer` (RFC 7240; K-3 to K-5): the header may repeat and be a list, its tokens are
-//! case-insensitive and may have parameters.
+//! `Prefer` (RFC 7240; K-3 to K-5). The header may repeat and be a list; its tokens are case-insensitive
+//! and may have parameters.
 
 use actix_web::HttpRequest;
 use actix_web::http::header::HeaderName;
@@ -9,7 +9,7 @@ use crate::http::ApiError;
 /// The name of the header.
 const PREFER: HeaderName = HeaderName::from_static("prefer");
 
-/// What is done with parameters, or values of them, that cannot be served (K-5).
+/// What becomes of parameters, or values of them, that cannot be served (K-5).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum HandlingPreference {
     /// They are refused.
@@ -19,7 +19,7 @@ pub enum HandlingPreference {
     Lenient,
 }
 
-/// The preferences of a request that are understood; others are ignored, as RFC 7240 has it.
+/// The known preferences of a request. Others are ignored (RFC 7240).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct RequestPreferences {
     /// `respond-async`.
@@ -31,7 +31,7 @@ pub struct RequestPreferences {
 }
 
 impl RequestPreferences {
-    /// Those of a request. Of a preference that is given twice the first counts.
+    /// Returns the preferences of a request. Of a preference that is given twice the first counts.
     pub fn of(request: &HttpRequest) -> Self {
         let mut preferences = Self::default();
         let mut handling = None;
@@ -54,7 +54,7 @@ impl RequestPreferences {
         Self { handling: handling.unwrap_or_default(), ..preferences }
     }
 
-    /// Demands `respond-async`.
+    /// Fails with 406 without `respond-async`.
     pub fn require_respond_async(&self) -> Result<(), ApiError> {
         if self.respond_async {
             return Ok(());

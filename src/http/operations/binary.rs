@@ -1,8 +1,8 @@
 //! `GET {base}/Binary/{id}` (O-4): what attachments refer to, as FHIR JSON or as it is.
 //!
-//! Where clients are known, each may read what attachments in the files of its own exports refer
-//! to: their URLs have `?request={job}&proof=...`, by which they are known until the export is
-//! deleted or expires. A bare URL is for applications that may have all of their tenant.
+//! With authentication, a client may read what attachments in the files of its own exports refer to. Their
+//! URLs have `?request={job}&proof=...` and work until the export is deleted or expires. A URL without
+//! them is for applications that may have all of their tenant.
 
 use std::borrow::Cow;
 
@@ -29,16 +29,16 @@ use crate::http::negotiation::accept::{self, check_accept};
 use crate::http::{Api, ApiError, AuthorizedCaller, output};
 use crate::job::{JobId, RequestSummary};
 
-/// The job that handed the URL out.
+/// The job that handed out the URL.
 const REQUEST: &str = "request";
 
-/// Its proof that it did.
+/// The proof that it did.
 const PROOF: &str = "proof";
 
-/// All parameters, where clients are known.
+/// All parameters, with authentication.
 const URL_PARAMETERS: &[&str] = &[REQUEST, PROOF];
 
-/// The resource, as far as it is looked at.
+/// The elements of a Binary that are read.
 #[derive(Deserialize)]
 struct Binary<'a> {
     #[serde(rename = "contentType", borrow)]
@@ -92,7 +92,7 @@ const HANDED_OUT: &[OperationParameter] = &[
 ];
 
 async fn read(request: HttpRequest, api: Data<Api>) -> Result<HttpResponse, ApiError> {
-    // What is asked for by `_format` is wanted, whatever else would do; `Accept` may name it too.
+    // A JSON type that the client names, by `_format` or in `Accept`, is what it wants.
     let as_json = accept::wants_json(&request)?;
     let caller = api.caller(&request)?;
     let known = if caller.application.is_some() { URL_PARAMETERS } else { &[] };
@@ -114,8 +114,8 @@ async fn read(request: HttpRequest, api: Data<Api>) -> Result<HttpResponse, ApiE
         )));
     }
     let mut response = output::answer(&request, media_type.as_ref(), content)?;
-    // It may be a page, an image or a stylesheet with scripts: no browser is to show it or run it in the
-    // name of this server, nor to fetch anything for it. All answers have `nosniff`.
+    // The content may be a page, an image or a stylesheet with scripts. No browser may show or run it in
+    // the name of this server, or fetch anything for it. All answers have `nosniff`.
     let headers = response.headers_mut();
     headers.insert(header::CONTENT_DISPOSITION, HeaderValue::from_static("attachment"));
     let policy = HeaderValue::from_static("default-src 'none'; sandbox");
@@ -123,12 +123,12 @@ async fn read(request: HttpRequest, api: Data<Api>) -> Result<HttpResponse, ApiE
     Ok(response)
 }
 
-/// Which of the Binaries, of which there is one of that id at the most, the client may see by a URL
-/// with these parameters.
+/// Returns which Binaries of this id, of which there is one at most, the client may see by a URL with
+/// these parameters.
 ///
 /// # Errors
-/// 404 `not-found` as for a Binary that is not there, unless an export of the client handed this URL
-/// out; 404 `deleted` if it is gone since; 403 if the scopes cover no such thing.
+/// Fails with 404 `not-found`, as for an absent Binary, unless an export of the client handed out this
+/// URL; with 404 `deleted` if that export is gone; with 403 if the scopes do not cover it.
 async fn visible(
     caller: &AuthorizedCaller,
     api: &Api,
@@ -163,16 +163,16 @@ async fn visible(
     }
 }
 
-/// Whether a client that has these scopes may read the Binary that an export of its own handed out;
-/// `None` if it did not. The Binary counts as part of the resource that refers to it: whoever may have
-/// that may have both.
+/// Returns whether a client with these scopes may read a Binary that its own export handed out; `None` if
+/// it did not hand it out. The Binary counts as part of the resource that refers to it: whoever may have
+/// one may have both.
 fn may_have(request: &RequestSummary, scopes: &Scopes, id: &str, proof: &str) -> Option<bool> {
     let of_type = request.handed_out(id, proof)?;
     let binaries = scopes.coverage(ResourceType::BINARY, Permission::Read);
     Some(binaries == Coverage::All || scopes.may_have(of_type, &request.access))
 }
 
-/// The media type and the bytes of a Binary.
+/// Returns the media type and the bytes of a Binary.
 fn content(text: &[u8]) -> Result<(Mime, Vec<u8>), ApiError> {
     let unreadable = || {
         ApiError::not_acceptable(

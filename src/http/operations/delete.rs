@@ -1,5 +1,5 @@
-//! The heart: `DELETE {base}/bulk-api/request/{job}` (REQUIREMENTS section 5), and the same
-//! operation as `GET {base}/Export/DeleteRequest?request=...` (C1).
+//! `DELETE {base}/bulk-api/request/{job}` (REQUIREMENTS section 5), and the same operation as `GET
+//! {base}/Export/DeleteRequest?request=...` (C1).
 
 use std::time::Instant;
 
@@ -83,8 +83,7 @@ async fn delete(request: HttpRequest, api: Data<Api>, id: RequestId) -> Result<H
     cancel(&api, &caller, &request, Api::job(&request)?, id).await
 }
 
-/// `GET {base}/Export/DeleteRequest?request={polling URL or id}`: a GET that deletes, which a link or a
-/// crawler cannot send because it demands `Prefer: respond-async`.
+/// A GET that deletes. A link or a crawler cannot send it, because it demands `Prefer: respond-async`.
 async fn delete_request(
     request: HttpRequest,
     api: Data<Api>,

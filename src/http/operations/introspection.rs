@@ -1,5 +1,5 @@
-//! `POST {base}/auth/introspect` (RFC 7662): whether a token is good, for those applications that
-//! may ask. Of a token that is not, or is another tenant's, nothing is said but that.
+//! `POST {base}/auth/introspect` (RFC 7662): whether a token is valid, for applications that may ask. Of
+//! an invalid token, or one of another tenant, the answer says nothing more.
 
 use actix_web::http::StatusCode;
 use actix_web::web::{self, Data, Payload};
@@ -67,7 +67,7 @@ async fn introspect(
     Ok(uncached(StatusCode::OK).json(answer))
 }
 
-/// What is said of a token that is good now: what its application may have of it now.
+/// Returns what is said of a valid token: what its application may have of it now.
 fn active(authority: &Authority, issuer: &TokenIssuer, token: &str) -> Option<Value> {
     let claims = authority.verify(issuer, token).ok()?;
     let application = authority.application(&issuer.tenant, &claims.client_id)?;

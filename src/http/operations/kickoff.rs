@@ -29,7 +29,7 @@ use crate::http::{Api, ApiError, AuthorizedCaller};
 use crate::job::{ExportAccess, ExportRequest, JobId, Level, Parameters, ProofSigner};
 use crate::{Kickoff, Submission, SubmitError};
 
-/// Seconds after which a client that met a limit may try again, if nobody can tell.
+/// Seconds after which a client that met a limit may try again, if nothing better is known.
 const RETRY_AFTER: u64 = 30;
 
 /// The most seconds that a client is asked to wait for a job of its own to end.
@@ -120,18 +120,17 @@ async fn patient(request: HttpRequest, payload: Payload, api: Data<Api>) -> Resu
     kickoff(Level::Patient, preferences, &caller, &request, payload, &api).await
 }
 
-/// `GET|POST {base}/Group/{id}/$export`. The id is what the client sent, percent-decoded and not
-/// looked at further: the exporter alone knows which groups there are, and refuses the others.
-/// It may name a population, and is neither logged nor echoed (P12).
+/// The id is what the client sent, percent-decoded. Only the exporter knows which groups there are, and
+/// refuses the others. The id may name a population, so it is neither logged nor echoed (P12).
 async fn group(request: HttpRequest, payload: Payload, api: Data<Api>) -> Result<HttpResponse, ApiError> {
     let (preferences, caller) = admit(&request, &api)?;
-    // As it was sent: the router keeps some escapes, and replaces what is not UTF-8.
+    // As it was sent: the router keeps some escapes, and replaces bytes that are not UTF-8.
     let id = request.path().rsplit('/').nth(1).unwrap_or_default();
     let level = Level::Group { id: percent_decoded(id)? };
     kickoff(level, preferences, &caller, &request, payload, &api).await
 }
 
-/// What is checked before the parameters are looked at (G-7).
+/// Checks what comes before the parameters (G-7).
 fn admit(request: &HttpRequest, api: &Api) -> Result<(RequestPreferences, AuthorizedCaller), ApiError> {
     accept::require_json(request)?;
     let preferences = RequestPreferences::of(request);
@@ -164,7 +163,7 @@ async fn kickoff(
     }
     let parameters = Parameters { separate_status: preferences.separate_status, ..parameters };
     let accepted = accepted(&parameters);
-    // MF-2: of a POST without the parameters.
+    // MF-2: the URL of a POST is without parameters.
     let url = match origin {
         ParameterOrigin::Query => request.uri().path_and_query().map_or("", |path| path.as_str()),
         ParameterOrigin::Body => request.uri().path(),
@@ -203,7 +202,7 @@ async fn kickoff(
     Ok(response)
 }
 
-/// The request of `job`. Where clients are known, URLs of Binaries have to be handed out to them.
+/// Returns the request of `job`. With authentication, URLs of Binaries are handed out.
 fn export_request(
     job: JobId,
     caller: &AuthorizedCaller,
@@ -216,7 +215,7 @@ fn export_request(
     ExportRequest { access, handout, ..ExportRequest::new(tenant, owner, kickoff, now) }
 }
 
-/// What a client is told whose export was not accepted.
+/// Returns the answer for an export that was not accepted.
 async fn refused(error: SubmitError, caller: &AuthorizedCaller, api: &Api) -> ApiError {
     match error {
         SubmitError::TooManyJobs | SubmitError::TenantBusy => ApiError::throttled(RETRY_AFTER),
@@ -242,12 +241,12 @@ async fn refused(error: SubmitError, caller: &AuthorizedCaller, api: &Api) -> Ap
     }
 }
 
-/// Seconds until the first of these jobs is expected to end, as far as anybody can tell.
+/// Returns the seconds until the first of these jobs is expected to end.
 async fn first_end(jobs: &[JobId], api: &Api) -> u64 {
     api.evanesce.first_end(jobs).await.map_or(RETRY_AFTER, |left| left.as_secs().clamp(1, LONGEST_RETRY))
 }
 
-/// What the 202 says in place of the usual (K-18).
+/// Returns what the 202 says in place of the usual (K-18).
 fn accepted(parameters: &Parameters) -> Option<OperationOutcome> {
     let text = "Binary resources have no files of their own: they are handled as contained in the \
                 resources that refer to them.";
@@ -272,8 +271,8 @@ impl SentParameters {
     }
 }
 
-/// The parameters as they were sent. Those of a POST stand in its body; one without a body may have
-/// them in its query, as some clients do (section 15).
+/// Receives the parameters. Those of a POST stand in its body; one without a body may have them in its query,
+/// as some clients do (section 15).
 async fn receive(request: &HttpRequest, payload: Payload, api: &Api) -> Result<SentParameters, ApiError> {
     let in_query = || SentParameters::Query(request.query_string().into());
     if request.method() != Method::POST {
@@ -294,15 +293,15 @@ async fn receive(request: &HttpRequest, payload: Payload, api: &Api) -> Result<S
     Ok(SentParameters::Body(body))
 }
 
-/// What a kick-off asks for, and what it may have.
+/// A kick-off after its parameters are read and checked.
 struct ParsedKickoff {
     level: Level,
     access: ExportAccess,
     parameters: Parameters,
 }
 
-/// Reads and checks what was sent, which may take a while and is not done where requests are
-/// answered (P13).
+/// Reads and checks the parameters. It may take a while, so it does not run on the threads that answer
+/// requests (P13).
 async fn parse(
     level: Level,
     preferences: RequestPreferences,

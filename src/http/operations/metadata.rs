@@ -1,4 +1,4 @@
-//! `GET {base}/metadata` (REQUIREMENTS section 10): made of the table of routes, once.
+//! `GET {base}/metadata` (REQUIREMENTS section 10), made once of the list of routes.
 
 use actix_web::web::{self, Data};
 use actix_web::{HttpRequest, HttpResponse};
@@ -15,7 +15,7 @@ use crate::http::output::documents::{BASE, CachedDocument};
 use crate::http::{Api, ApiError, output};
 use crate::job::{Level, TenantId};
 
-/// R4's values of `mode`; a server may answer the same to each.
+/// The values that R4 gives `mode`; a server may answer the same to each.
 const MODES: &[&str] = &["full", "normative", "terminology"];
 
 /// `GET {base}/metadata`.

@@ -148,7 +148,7 @@ fn find(request: &HttpRequest, given: Vec<(String, String)>, api: &Api) -> Resul
     output::published(request, media_type, body)
 }
 
-/// Those of the exports that the tenant has.
+/// Returns the definitions of the exports that the tenant has.
 fn definitions<'a>(api: &'a Api, tenant: &TenantId) -> Result<&'a [CachedDefinition], ApiError> {
     let capabilities = api.capabilities(tenant)?;
     let make = || {

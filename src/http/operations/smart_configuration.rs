@@ -36,7 +36,7 @@ pub static SMART_CONFIGURATION: Operation = Operation {
 /// The header field of an answer that may be kept.
 pub const KEPT: AnswerHeader = ("Cache-Control", "For how long it may be kept.");
 
-/// For how long they may be kept: less than a key takes from its first token to its last.
+/// How long an answer may be kept: less than the time from a key's first token to its last.
 const CACHED: &str = "public, max-age=300";
 
 async fn smart_configuration(request: HttpRequest, api: Data<Api>) -> Result<HttpResponse, ApiError> {
@@ -46,7 +46,7 @@ async fn smart_configuration(request: HttpRequest, api: Data<Api>) -> Result<Htt
     cached(&request, api.documents_of(&tenant)?.smart.get_or_init(make).at(""))
 }
 
-/// Does not depend on what the request says of its host.
+/// Returns the configuration, which does not depend on the `Host` of a request.
 fn configuration(issuer: &TokenIssuer) -> CachedDocument {
     CachedDocument::of(&json!({
         "token_endpoint": issuer.token_url(),

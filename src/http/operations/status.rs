@@ -111,7 +111,7 @@ async fn status(request: HttpRequest, api: Data<Api>) -> Result<HttpResponse, Ap
     Ok(if separate { separated(answer) } else { answer })
 }
 
-/// What is said of the job: progress, the manifest or a page of it, or why it failed.
+/// Answers with progress, the manifest or a page of it, or why the job failed.
 fn respond(
     request: &HttpRequest,
     api: &Api,
@@ -144,11 +144,11 @@ fn respond(
     Ok(response.insert_header((header::CONTENT_TYPE, "application/json")).body(text))
 }
 
-/// Looks at the conditions of a request that changes what a polling URL answers: a complete export is
-/// known by the tag of its manifest, any other one by being there.
+/// Checks the conditions of a request that changes what a polling URL answers. A complete export has the
+/// tag of its manifest; any other merely exists.
 ///
 /// # Errors
-/// 412, and nothing is to be done.
+/// Fails with 412; nothing must be done then.
 pub fn check_conditions(
     request: &HttpRequest,
     api: &Api,
@@ -168,14 +168,14 @@ fn entity_tag(manifest: &str) -> EntityTag {
     EntityTag::new_strong(format!("{:016x}", xxh3_64(manifest.as_bytes())))
 }
 
-/// The number of the page that the query asks for, from 0 (MF-8).
+/// Returns the number of the page that the query asks for, from 0 (MF-8).
 fn page_number(request: &HttpRequest) -> Result<usize, ApiError> {
     let parameters = query::parse(request.query_string())?;
     let page = parameters.iter().find(|(name, _)| name == "page");
     page.map_or(Ok(0), |(_, number)| number.parse().map_err(|_| ApiError::unknown_page()))
 }
 
-/// 202 with how far the job is.
+/// Returns a 202 with the progress of the job.
 fn progress(job: &JobSnapshot) -> HttpResponseBuilder {
     let (percent, left) = (job.percent(), job.time_left());
     let mut response = HttpResponse::Accepted();
@@ -185,8 +185,8 @@ fn progress(job: &JobSnapshot) -> HttpResponseBuilder {
     response
 }
 
-/// The same for a client that wants what became of the poll and of the export told apart: the
-/// status is that of the poll, which went well (K-4).
+/// Tells the outcome of the poll and of the export apart (K-4): the status becomes that of the poll, which
+/// went well.
 fn separated(mut answer: HttpResponse) -> HttpResponse {
     if answer.status() != StatusCode::NOT_MODIFIED {
         let status = HeaderValue::from_str(&answer.status().to_string());
@@ -197,8 +197,8 @@ fn separated(mut answer: HttpResponse) -> HttpResponse {
     answer
 }
 
-/// Whole seconds until another poll is worth while: half of what the job still needs, or one
-/// if nobody can tell yet (ST-3).
+/// Returns the whole seconds until another poll is worthwhile: half of the time that the job still needs,
+/// or one if that is unknown (ST-3).
 fn retry_after(left: Option<Duration>) -> u64 {
     left.map_or(1, |left| (left / 2).as_secs().clamp(1, LONGEST_RETRY))
 }

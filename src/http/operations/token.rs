@@ -1,5 +1,5 @@
-//! `POST {base}/auth/token`: an access token for a client assertion (REQUIREMENTS 9.3 and 9.4). What
-//! it answers is OAuth's (RFC 6749), errors too, and no OperationOutcome.
+//! `POST {base}/auth/token`: an access token for a client assertion (REQUIREMENTS 9.3 and 9.4). Its
+//! answers, errors too, are OAuth's (RFC 6749).
 
 use actix_web::http::{StatusCode, header};
 use actix_web::web::{self, Data, Payload};
@@ -18,7 +18,7 @@ use crate::http::{Api, ApiError};
 use crate::job::ClientId;
 use crate::telemetry;
 
-/// The one type of assertion that is taken (RFC 7523).
+/// The only type of assertion that is accepted (RFC 7523).
 const ASSERTION_TYPE: &str = "urn:ietf:params:oauth:client-assertion-type:jwt-bearer";
 
 /// `POST {base}/auth/token`.
@@ -96,7 +96,7 @@ async fn give(
         return Err(OAuthError::UnsupportedGrantType);
     }
     if form.required("client_assertion_type")? != ASSERTION_TYPE {
-        let text = format!("The client_assertion_type should be {ASSERTION_TYPE}.");
+        let text = format!("The client_assertion_type must be {ASSERTION_TYPE}.");
         return Err(OAuthError::InvalidRequest(text));
     }
     let assertion = form.required("client_assertion")?;

@@ -1,4 +1,4 @@
-//! Bundles of what a search found (R4 3.1.1.5).
+//! Bundles of search results (R4 3.1.1.5).
 
 use serde::Serialize;
 use serde_json::value::RawValue;
@@ -21,7 +21,7 @@ pub struct Bundle<'a> {
 pub struct BundleLink {
     /// What it leads to, such as `self` or `next`.
     pub relation: &'static str,
-    /// Itself.
+    /// The URL.
     pub url: String,
 }
 
@@ -40,14 +40,14 @@ struct SearchMode {
 }
 
 impl<'a> Bundle<'a> {
-    /// What was found, of `total` on all pages.
+    /// Returns a Bundle of what was found; `total` counts all pages.
     pub fn new(total: usize, link: Vec<BundleLink>, entry: Vec<BundleEntry<'a>>) -> Self {
         Self { resource_type: "Bundle", kind: "searchset", total, link, entry }
     }
 }
 
 impl<'a> BundleEntry<'a> {
-    /// A match, with the URL that it can be read at.
+    /// Returns a match, with the URL at which it can be read.
     pub fn found(full_url: String, resource: &'a RawValue) -> Self {
         Self { full_url, resource, search: SearchMode { mode: "match" } }
     }

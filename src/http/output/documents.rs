@@ -1,6 +1,7 @@
-//! What the server says of itself and what does not change while it runs: the CapabilityStatement, the
-//! OperationDefinitions, the OpenAPI document and their like. Each is made once, when it is first asked
-//! for. The base URL, which proxies may tell differently from request to request, is left open in it.
+//! The documents in which the server describes itself and which do not change while it runs: the
+//! CapabilityStatement, the OperationDefinitions, the OpenAPI document and others. Each is made when it is
+//! first requested. Its base URL is left open, since proxies may report it differently from request to
+//! request.
 
 use std::collections::BTreeMap;
 use std::sync::OnceLock;
@@ -9,41 +10,41 @@ use serde_json::Value;
 
 use crate::job::TenantId;
 
-/// Stands for the base URL in a document that is made: a character for private use, which is in no
-/// text of ours and which JSON does not escape.
+/// Stands for the base URL in a document: a character for private use, which no text of ours has and which
+/// JSON does not escape.
 pub const BASE: &str = "\u{e000}";
 
 /// A document with gaps for the base URL.
 pub struct CachedDocument(Vec<String>);
 
 impl CachedDocument {
-    /// Of JSON that has [`BASE`] where the base URL belongs.
+    /// Returns the document of JSON that has [`BASE`] where the base URL belongs.
     pub fn of(json: &Value) -> Self {
         Self(json.to_string().split(BASE).map(String::from).collect())
     }
 
-    /// The text with this base URL, which has nothing in it that JSON would escape.
+    /// Returns the text with this base URL, which must not need escapes in JSON.
     pub fn at(&self, base: &str) -> String {
         self.0.join(base)
     }
 }
 
-/// The documents of one instance: a fixed number of them for each tenant.
+/// The documents of one instance, of which each tenant has a fixed number.
 #[derive(Default)]
 pub struct DocumentCache {
     of_tenants: BTreeMap<TenantId, TenantDocuments>,
-    /// Of all URLs of clients.
+    /// The OpenAPI document for clients.
     pub openapi: OnceLock<CachedDocument>,
-    /// Of those of operators.
+    /// The OpenAPI document for operators.
     pub admin_openapi: OnceLock<CachedDocument>,
 }
 
-/// Those of a tenant.
+/// The documents of a tenant.
 #[derive(Default)]
 pub struct TenantDocuments {
     /// The CapabilityStatement.
     pub metadata: OnceLock<CachedDocument>,
-    /// The OperationDefinitions, by their ids and canonical URLs, in their order.
+    /// The OperationDefinitions, in their order.
     pub definitions: OnceLock<Vec<CachedDefinition>>,
     /// The SMART configuration.
     pub smart: OnceLock<CachedDocument>,
@@ -55,18 +56,18 @@ pub struct CachedDefinition {
     pub id: &'static str,
     /// Its canonical URL.
     pub canonical: String,
-    /// Itself.
+    /// The document.
     pub document: CachedDocument,
 }
 
 impl DocumentCache {
-    /// None are made yet.
+    /// Returns the documents of these tenants, none of them made yet.
     pub fn new<'a>(tenants: impl IntoIterator<Item = &'a TenantId>) -> Self {
         let of_tenants = tenants.into_iter().map(|tenant| (tenant.clone(), TenantDocuments::default()));
         Self { of_tenants: of_tenants.collect(), ..Self::default() }
     }
 
-    /// Those of a tenant, if it has URLs.
+    /// Returns the documents of a tenant, if it has URLs.
     pub fn of(&self, tenant: &TenantId) -> Option<&TenantDocuments> {
         self.of_tenants.get(tenant)
     }

@@ -1,4 +1,4 @@
-//! How a page of a manifest looks as JSON (REQUIREMENTS section 6).
+//! The JSON of a manifest's page (REQUIREMENTS section 6).
 
 use serde_json::{Value, json};
 
@@ -7,8 +7,7 @@ use crate::fhir::milliseconds;
 use crate::http::TenantBase;
 use crate::job::{JobId, OutputFile};
 
-/// A page as JSON (MF-1 to MF-8). `requires_token` says whether the files are for who has an access
-/// token (F-1).
+/// Returns a page as JSON (MF-1 to MF-8). `requires_token` tells whether files need an access token (F-1).
 pub fn manifest(base: &TenantBase, requires_token: bool, page: &ManifestPage) -> Value {
     let files = |belongs: fn(&OutputFile) -> bool| -> Vec<Value> {
         page.files.iter().filter(|file| belongs(file)).map(|file| item(base, page.job, file)).collect()
@@ -38,11 +37,11 @@ fn is_output(file: &OutputFile) -> bool {
     !file.is_error() && !file.is_deleted()
 }
 
-/// One file. One that consists of blocks has no type (MF-4) and no count, which is optional: whether
-/// the header of a block counts as a resource is understood in two ways (O-3). Its `extension` (MF-9; any object of
-/// a manifest may have one, with values by their names) tells the length of its text in bytes, by
-/// the name that the next version of the standard has for it (MF-4), and its SHA-256 if there is
-/// one: those of the text, in whatever coding it is served.
+/// Returns a file as JSON. A file of blocks has no type (MF-4) and no count, which is optional: whether
+/// the header of a block counts as a resource is understood in two ways (O-3). Its `extension` (MF-9; any
+/// object of a manifest may have one, with values by their names) has the length of its text in bytes, by
+/// the name that the next version of the standard has for it (MF-4), and the text's SHA-256 if there is
+/// one, whatever the coding in which it is served.
 fn item(base: &TenantBase, job: JobId, file: &OutputFile) -> Value {
     let mut extension = json!({"fileSize": file.bytes});
     if let Some(sha256) = &file.sha256 {

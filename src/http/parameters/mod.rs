@@ -1,6 +1,6 @@
-//! The parameters of a kick-off (REQUIREMENTS section 3, K-5, K-6, K-13 to K-19): all are
-//! checked, and what is not supported is refused; or, if the client asks for lenience, ignored
-//! and named in an `error` file. Never is anything ignored silently.
+//! The parameters of a kick-off (REQUIREMENTS section 3, K-5, K-6, K-13 to K-19). All are checked. One
+//! that is not supported is refused or, if the client asks for lenience, ignored and named in an `error`
+//! file. Nothing is ignored silently.
 
 mod notices;
 mod values;
@@ -27,7 +27,7 @@ use values::{
 pub use crate::config::profile::{exported_under, taken_by};
 pub use values::provenances;
 
-/// Where the parameters come from.
+/// Where parameters come from.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum ParameterOrigin {
     /// The query string.
@@ -43,26 +43,26 @@ pub struct KickoffContext<'a> {
     pub level: &'a Level,
     /// When the kick-off came, by the server's clock.
     pub now: Timestamp,
-    /// What becomes of what cannot be served.
+    /// The client's preference for what cannot be served.
     pub handling: HandlingPreference,
-    /// Whose rules hold.
+    /// The profile whose rules hold.
     pub profile: ProtocolProfile,
-    /// Where they come from.
+    /// Where the parameters come from.
     pub origin: ParameterOrigin,
-    /// Those below which references are relative.
+    /// The base URLs below which references are relative.
     pub bases: &'a BaseUrls,
-    /// Which resources outside of compartments go with patients.
+    /// The resources outside of compartments that go with patients.
     pub references: ReferencePolicy,
-    /// Which Devices do.
+    /// The Devices that go with patients.
     pub devices: DevicePolicy,
 }
 
-/// Reads the parameters of a kick-off, given by name and value. It may take a while: what answers
-/// requests must not wait for it.
+/// Reads the parameters of a kick-off, given by name and value. It may take a while and must not run on a
+/// thread that answers requests.
 ///
 /// # Errors
-/// 400 or 404 with the issue code of section 3's table and a text that says what would be
-/// right; 400 `too-costly` beyond the [`bounds`], however lenient the client is (P13).
+/// Fails with 400 or 404, the issue code of section 3's table and a text that says what would be right.
+/// Fails with 400 `too-costly` beyond the [`bounds`], however lenient the client is (P13).
 pub fn parse(given: &[(String, String)], context: &KickoffContext<'_>) -> Result<Parameters, ApiError> {
     check_items("the kick-off", given.len(), bounds::MAX_PARAMETERS)?;
     let mut reader = ParameterReader {
@@ -80,17 +80,17 @@ pub fn parse(given: &[(String, String)], context: &KickoffContext<'_>) -> Result
     reader.finish()
 }
 
-/// What may be given once, and was.
+/// What was seen of parameters that may be given once, and of `_type`.
 #[derive(Debug, Default)]
 struct SeenParameters {
     organize_by: bool,
     partial_manifests: bool,
     a_type_was_ignored: bool,
-    /// What is wrong with the first type that this level does not have.
+    /// The error of the first type that this level does not have.
     not_exported: Option<ApiError>,
 }
 
-/// What was given of each list so far, whatever became of it.
+/// How much was given of each list so far, valid or not.
 #[derive(Debug, Default)]
 struct ItemCounts {
     types: usize,
@@ -108,7 +108,7 @@ struct ParameterReader<'a> {
     format: Option<()>,
     flags: SeenParameters,
     counts: ItemCounts,
-    /// Those in `parameters`.
+    /// The patients in `parameters`.
     patients: HashSet<String>,
     notices: IgnoredNotices,
 }
@@ -137,7 +137,7 @@ impl ParameterReader<'_> {
         }
     }
 
-    /// Refuses, or notes what is ignored (K-5).
+    /// Refuses what cannot be served, or notes that it is ignored (K-5).
     fn ignore(&mut self, error: ApiError) -> Result<(), ApiError> {
         match self.context.handling {
             HandlingPreference::Strict => Err(error),
@@ -178,11 +178,11 @@ impl ParameterReader<'_> {
         values.into_iter().try_for_each(|value| self.add_associated(value))
     }
 
-    /// Adds a name of `_type`, a list that may repeat (K-6); repeated names collapse (K-19). A type of
-    /// R4 that this level does not have is told and left out, as long as others are left (C9).
+    /// Adds a name of `_type`, a list that may repeat (K-6); repeated names collapse (K-19). A type of R4
+    /// that this level does not have is noted and left out, as long as others are left (C9).
     fn add_type(&mut self, name: &str) -> Result<(), ApiError> {
         let asked = match self.context.profile {
-            // It is accepted and has no file (K-18).
+            // It is accepted, but has no file (K-18).
             ProtocolProfile::Soarian if name == ResourceType::BINARY.as_str() => Ok(ResourceType::BINARY),
             profile => resource_type(name, self.context.level).and_then(|it| {
                 let is_known = exported_under(profile, it);
@@ -209,7 +209,7 @@ impl ParameterReader<'_> {
         }
     }
 
-    /// Refuses types that only go along with others, of which there would be none (C9).
+    /// Refuses types that only go along with others if no others are there (C9).
     fn check_types(&self) -> Result<(), ApiError> {
         let KickoffContext { level, references, devices, .. } = *self.context;
         let types = &self.parameters.types;
@@ -259,8 +259,7 @@ impl ParameterReader<'_> {
         }
     }
 
-    /// Refuses filters of types that the export does not have: they are mistakes, and nothing
-    /// would come of them.
+    /// Refuses filters of types that the export does not have: they are mistakes, and would match nothing.
     fn check_filters(&mut self) -> Result<(), ApiError> {
         let filters = std::mem::take(&mut self.parameters.type_filters);
         for filter in filters {
@@ -296,7 +295,7 @@ impl ParameterReader<'_> {
         let literal = literal.filter(|it| it.resource_type == ResourceType::PATIENT && is_id(it.id));
         let id = literal.map(|it| it.id).ok_or_else(|| {
             ApiError::invalid(
-                "patient is no reference to a Patient of this server; give a valueReference such as \
+                "patient is not a reference to a Patient of this server; give a valueReference such as \
                  Patient/123, or its absolute URL here.",
             )
         })?;
@@ -306,7 +305,7 @@ impl ParameterReader<'_> {
         Ok(())
     }
 
-    /// Adds a value of `includeAssociatedData`; the least restrictive one holds.
+    /// Adds a value of `includeAssociatedData`. The least restrictive one holds.
     fn add_associated(&mut self, value: &str) -> Result<(), ApiError> {
         let Some(provenances) = provenances(value) else {
             let value = quoted(value);
@@ -345,8 +344,9 @@ impl ParameterReader<'_> {
             "false" => {}
             _ => {
                 let value = quoted(value);
-                return self
-                    .ignore(ApiError::invalid(format!("{name} {value} is no boolean; give true or false.")));
+                return self.ignore(ApiError::invalid(format!(
+                    "{name} {value} is not a boolean; give true or false."
+                )));
             }
         }
         Ok(())

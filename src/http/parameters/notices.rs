@@ -1,19 +1,19 @@
-//! What a lenient kick-off is told that was ignored (K-5): the first of it one by one, the rest by
-//! its number, so that a small request does not become a large document (P13).
+//! What a lenient kick-off ignored (K-5): the first notices one by one, the rest by their number, so that
+//! a small request does not become a large document (P13).
 
 use crate::http::ApiError;
 use crate::job::bounds::{MAX_NOTICE_BYTES, MAX_NOTICES};
 
-/// Notices of one kick-off: as many as are told, and the number of those beyond.
+/// The notices of one kick-off, and the number of those beyond the bound.
 #[derive(Debug, Default)]
 pub struct IgnoredNotices {
     texts: Vec<String>,
-    /// Those that are only counted.
+    /// The number of those that are only counted.
     more: u64,
 }
 
 impl IgnoredNotices {
-    /// Adds why something was ignored. What was told in the same words is not told again.
+    /// Adds why something was ignored. The same text is kept once.
     pub fn add(&mut self, error: &ApiError) {
         let text = clipped(format!("Ignored: {error}"));
         if self.texts.contains(&text) {
@@ -26,7 +26,7 @@ impl IgnoredNotices {
         }
     }
 
-    /// A sentence for each, and one for those that were only counted.
+    /// Returns a sentence for each, and one for those that were only counted.
     pub fn into_texts(mut self) -> Vec<String> {
         if self.more > 0 {
             let more = self.more;
@@ -37,7 +37,7 @@ impl IgnoredNotices {
     }
 }
 
-/// A text of [`MAX_NOTICE_BYTES`] at the most.
+/// Returns a text of at most [`MAX_NOTICE_BYTES`].
 fn clipped(mut text: String) -> String {
     const DOTS: &str = "...";
     if text.len() > MAX_NOTICE_BYTES {

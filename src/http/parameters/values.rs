@@ -1,4 +1,4 @@
-//! Single values of parameters: read, or refused with what would be right.
+//! Single values of parameters: each is read, or refused with what would be right.
 
 use std::time::Duration;
 
@@ -13,11 +13,11 @@ use crate::job::{AssociatedData, Level};
 const FORMATS: &[&str] =
     &["application/fhir+ndjson", "application/fhir ndjson", "application/ndjson", "ndjson"];
 
-/// How far ahead of ours a client's clock may be: a `_since` that is later than now by more
-/// than this is a mistake, and not an export that finds nothing.
+/// How far a client's clock may be ahead of ours. A `_since` beyond that is a mistake, not an export that
+/// finds nothing.
 const CLOCK_SKEW: Duration = Duration::from_secs(5 * 60);
 
-/// What a value of `includeAssociatedData` asks for, if it is one.
+/// Returns what a value of `includeAssociatedData` asks for, if it is valid.
 pub fn provenances(value: &str) -> Option<AssociatedData> {
     match value {
         "LatestProvenanceResources" => Some(AssociatedData::Latest),
@@ -26,15 +26,15 @@ pub fn provenances(value: &str) -> Option<AssociatedData> {
     }
 }
 
-/// Whether a text can be the id of a resource; some sources have an underscore in theirs.
+/// Returns whether a text can be the id of a resource. Some sources have underscores in theirs.
 pub fn is_id(id: &str) -> bool {
     (1..=64).contains(&id.len())
         && id.bytes().all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'.' | b'_'))
 }
 
-/// To give it twice makes no sense.
+/// Returns the error for a parameter that is given twice.
 pub fn given_twice(name: &str) -> ApiError {
-    ApiError::unsupported_parameter(format!("{name} may be given once only."))
+    ApiError::unsupported_parameter(format!("{name} may be given only once."))
 }
 
 /// Keeps the value of a parameter that may be given once (K-19).
@@ -55,7 +55,7 @@ pub fn check_format(value: &str) -> Result<(), ApiError> {
     Err(ApiError::invalid(format!("_outputFormat {value} is not supported; use application/fhir+ndjson.")))
 }
 
-/// The instant of `_since`.
+/// Reads the instant of `_since`.
 pub fn read_since(value: &str, now: Timestamp) -> Result<Timestamp, ApiError> {
     let since = read_instant("_since", value)?;
     if since > after(now, CLOCK_SKEW) {
@@ -67,19 +67,19 @@ pub fn read_since(value: &str, now: Timestamp) -> Result<Timestamp, ApiError> {
     Ok(since)
 }
 
-/// The instant of a parameter. The `+` of an offset is a space by now if the client did not
-/// escape it; an instant has no other place for either.
+/// Reads the instant of a parameter. If the client did not escape the `+` of an offset, it is a space by
+/// now; an instant has no other place for either.
 pub fn read_instant(name: &str, value: &str) -> Result<Timestamp, ApiError> {
     instant::parse(&value.replace(' ', "+")).map_err(|error| {
         let value = quoted(value);
         ApiError::invalid(format!(
-            "{name} {value} is no FHIR instant: {error}; \
+            "{name} {value} is not a FHIR instant: {error}; \
              give one such as 2024-01-31T08:30:00Z or 2024-01-31T08:30:00.123%2B01:00."
         ))
     })
 }
 
-/// A name of `_type` (C9): one that is no R4 type is invalid, a type that this level does not
+/// Reads a name of `_type` (C9). A name that is not an R4 type is invalid; a type that this level does not
 /// export is not supported.
 pub fn resource_type(name: &str, level: &Level) -> Result<ResourceType, ApiError> {
     if name.is_empty() {
@@ -97,7 +97,7 @@ pub fn resource_type(name: &str, level: &Level) -> Result<ResourceType, ApiError
     Err(not_exported(name))
 }
 
-/// Refuses a type that the export has not.
+/// Returns the error for a type that the export does not have.
 pub fn not_exported(name: &str) -> ApiError {
     ApiError::unsupported_type(format!("Resources of type {name} are not part of this export."))
 }

@@ -1,12 +1,11 @@
-//! Who the client is, and where it believes to be: what trusted proxies say of it (RFC 7239, or the
-//! `X-Forwarded-` fields), and of everybody else the connection alone.
+//! The client's end of a request: what trusted proxies report (RFC 7239, or the `X-Forwarded-` fields),
+//! and otherwise what the connection shows.
 //!
-//! Each proxy appends the address that it sees to the list that it got, so the list is read from
-//! its end, and no further than to the first address that is no trusted proxy's: that is the
-//! client's, and what stands before it, in whatever form, is the client's own invention. Scheme and
-//! host are those that the same proxy tells (`Forwarded`), or that the last one does
-//! (`X-Forwarded-`), which has to set them itself for that reason. What is malformed of what a
-//! trusted proxy says voids itself alone.
+//! Each proxy appends the address that it sees to the list that it received. So the list is read from its
+//! end, up to the first address that is not a trusted proxy's. That is the client's; anything before it
+//! may be the client's own invention. Scheme and host are those that the same proxy reports (`Forwarded`),
+//! or that the last one does (`X-Forwarded-`), which therefore has to set them itself. A malformed part of
+//! a report counts as absent.
 
 use std::net::IpAddr;
 
@@ -17,30 +16,29 @@ use actix_web::http::uri::Authority;
 use crate::config::{NetworkSet, ProxyFields};
 use crate::http::middleware::connection::RequestConnection;
 
-/// The longest way through trusted proxies that is followed.
+/// The most proxies that are followed.
 const LONGEST: usize = 64;
 
-/// Where a request comes from: the address of the client, however many proxies stand between. Of
-/// every request that came over a network.
+/// The address of a request's client, behind however many proxies. Every request over a network has one.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct ClientAddress(pub IpAddr);
 
-/// What is known of the client's end.
+/// The client's end of a request.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ForwardedClient {
-    /// Its address; that of the last proxy that is known, if that one does not say whom it serves.
+    /// Its address, or that of the last known proxy if that one does not report whom it serves.
     pub address: ClientAddress,
-    /// Whether that address is its own: behind a proxy neither a proxy's nor loopback, which there
-    /// is the proxy's own machine. By any other, nobody is exempt from anything.
+    /// Whether that address is its own. Behind a proxy, that of a proxy is not, nor is loopback, which is
+    /// the proxy's own machine. Only a client's own address exempts it from anything.
     pub has_own_address: bool,
-    /// Whether it uses TLS, as far as that is known.
+    /// Whether it uses TLS, if that is known.
     pub is_https: Option<bool>,
-    /// Scheme, host and port as it sees them, if a trusted proxy told them.
+    /// Scheme, host and port as it sees them, if a trusted proxy reported them.
     pub origin: Option<String>,
 }
 
 impl ForwardedClient {
-    /// The client of a request; `None` if the request came over no network.
+    /// Returns the client of a request; `None` if the request came over no network.
     pub fn of(request: &HttpRequest, proxies: &NetworkSet, fields: ProxyFields) -> Option<Self> {
         let wire = request.conn_data::<RequestConnection>();
         let peer = wire.map(|wire| wire.peer).or_else(|| Some(request.peer_addr()?.ip()))?;
@@ -73,13 +71,13 @@ impl ForwardedClient {
         }
     }
 
-    /// Whether its own address is one of these.
+    /// Returns whether its own address is in one of these networks.
     pub fn is_in(&self, networks: &NetworkSet) -> bool {
         self.has_own_address && networks.contains(self.address.0)
     }
 }
 
-/// What proxies said.
+/// What proxies reported.
 struct ProxyReport {
     address: IpAddr,
     scheme: Option<UrlScheme>,
@@ -106,7 +104,7 @@ impl UrlScheme {
     }
 }
 
-/// An element of `Forwarded`. What is malformed of it is as if it were not there.
+/// An element of `Forwarded`. Its malformed parts count as absent.
 #[derive(Default)]
 struct ForwardedHop {
     address: Option<IpAddr>,
@@ -114,8 +112,8 @@ struct ForwardedHop {
     host: Option<String>,
 }
 
-/// What the element tells that tells of the client; a proxy that does not say whom it serves is taken
-/// for the client.
+/// Returns what `Forwarded` reports of the client. A proxy that does not report whom it serves counts as
+/// the client.
 fn report_of_forwarded(headers: &HeaderMap, peer: IpAddr, proxies: &NetworkSet) -> ProxyReport {
     let mut report = ProxyReport { address: peer, scheme: None, host: None };
     for hop in from_end(headers, "forwarded").map(hop).take(LONGEST) {
@@ -133,13 +131,13 @@ fn hop(element: &[u8]) -> ForwardedHop {
     let mut pairs = Vec::new();
     for pair in parts_from_end(element, b';').filter_map(|pair| std::str::from_utf8(pair).ok()) {
         let Some((name, value)) = pair.split_once('=') else { continue };
-        // A token, or a quoted string, without what neither addresses nor hosts have in them.
+        // The value is a token or a quoted string. Neither addresses nor hosts need escapes.
         let value = value.trim();
         let value = value.strip_prefix('"').map_or(Some(value), |rest| rest.strip_suffix('"'));
         let value = value.filter(|value| !value.contains(['"', '\\']));
         pairs.push((name.trim().to_ascii_lowercase(), value));
     }
-    // One that is there twice says nothing (RFC 7239, 4).
+    // A parameter that is there twice says nothing (RFC 7239, 4).
     let of = |wanted: &str| {
         let mut values = pairs.iter().filter(|(name, _)| name == wanted).map(|(_, value)| *value);
         values.next().flatten().filter(|_| values.next().is_none())
@@ -151,16 +149,15 @@ fn hop(element: &[u8]) -> ForwardedHop {
     }
 }
 
-/// The elements of a field that is a list, in all its lines, the last one first. An element that is
-/// empty is one all the same: a proxy that had nothing to say.
+/// Returns the elements of a list, in all lines of a field, the last one first. An empty element counts:
+/// its proxy had nothing to report.
 fn from_end<'a>(headers: &'a HeaderMap, name: &'a str) -> impl Iterator<Item = &'a [u8]> {
     let lines: Vec<_> = headers.get_all(name).collect();
     lines.into_iter().rev().flat_map(|line| parts_from_end(line.as_bytes(), b','))
 }
 
-/// The parts between separators that stand outside of quotes, the last one first. No part depends
-/// on those before it: a quote that a client opens and does not close hides nothing that a proxy
-/// appends.
+/// Returns the parts between separators outside of quotes, the last one first. No part depends on those
+/// before it: a quote that a client opens and does not close hides nothing that a proxy appends.
 fn parts_from_end(text: &[u8], separator: u8) -> impl Iterator<Item = &[u8]> {
     let mut rest = Some(text);
     std::iter::from_fn(move || {
@@ -176,8 +173,8 @@ fn parts_from_end(text: &[u8], separator: u8) -> impl Iterator<Item = &[u8]> {
     })
 }
 
-/// An address (RFC 7239, 6), with a port, a zone or without: `192.0.2.7`, `192.0.2.7:80`,
-/// `2001:db8::1`, `[2001:db8::1]:80`, `fe80::1%eth0`. Names (`unknown`, `_hidden`) are none.
+/// Returns an address (RFC 7239, 6), with or without a port or a zone: `192.0.2.7`, `192.0.2.7:80`,
+/// `2001:db8::1`, `[2001:db8::1]:80`, `fe80::1%eth0`. Names (`unknown`, `_hidden`) are not addresses.
 fn address(text: &str) -> Option<IpAddr> {
     let in_brackets = text.strip_prefix('[').and_then(|rest| rest.split_once(']'));
     let (text, port) = match in_brackets {
@@ -194,7 +191,7 @@ fn address(text: &str) -> Option<IpAddr> {
     is_well_formed.then(|| address.to_canonical())
 }
 
-/// What `X-Forwarded-For`, `-Proto`, `-Host` and `-Port` tell.
+/// Returns what `X-Forwarded-For`, `-Proto`, `-Host` and `-Port` report.
 fn report_of_x_forwarded(headers: &HeaderMap, peer: IpAddr, proxies: &NetworkSet) -> ProxyReport {
     let mut client = peer;
     for element in from_end(headers, "x-forwarded-for").take(LONGEST) {
@@ -221,7 +218,7 @@ fn has_port(host: &str) -> bool {
     host.rsplit_once(':').is_some_and(|(_, port)| !port.ends_with(']'))
 }
 
-/// A host with a port or without, of which a URL can be made: no user, no path, no blank.
+/// Returns a host, with or without a port, that a URL can be made of: no user, no path, no blank.
 fn host(text: &str) -> Option<String> {
     let authority: Authority = text.parse().ok()?;
     let name = authority.host();

@@ -1,5 +1,5 @@
-//! The bytes of a download: read, and compressed if need be, off the async threads, a chunk at a
-//! time; no more than that is held.
+//! The bytes of a download: read, and compressed if need be, off the asynchronous threads, one chunk at a
+//! time. No more than a chunk is held.
 
 use std::io;
 use std::ops::Range;
@@ -16,16 +16,16 @@ use crate::files::ReadAt;
 use crate::files::coded::{CodedFile, FileEncoder, PIECE, PieceCompressor, PiecePosition};
 use crate::job::JobId;
 
-/// Bytes of text read at once; those of a piece, so that no piece is read twice.
+/// Bytes of text that are read at once: a piece, so that no piece is read twice.
 const CHUNK: u64 = PIECE as u64;
 
-/// Bytes of stored pieces sent at once, about.
+/// About the bytes of stored pieces that are sent at once.
 const STORED_CHUNK: usize = 512 << 10;
 
-/// What is sent, chunk by chunk. Each call may block.
+/// The chunks of a download. Each call may block.
 pub type DownloadChunks = Box<dyn Iterator<Item = io::Result<Bytes>> + Send>;
 
-/// The text in `range`.
+/// Returns the text in `range`.
 pub fn text(file: Arc<dyn ReadAt>, range: Range<u64>) -> DownloadChunks {
     let mut start = range.start;
     Box::new(std::iter::from_fn(move || {
@@ -46,7 +46,7 @@ pub fn text(file: Arc<dyn ReadAt>, range: Range<u64>) -> DownloadChunks {
     }))
 }
 
-/// A coded file as it is stored, without its index.
+/// Returns a coded file as it is stored, without its index.
 pub fn stored(file: Arc<CodedFile>) -> DownloadChunks {
     let mut next = 0;
     Box::new(std::iter::from_fn(move || {
@@ -61,7 +61,7 @@ pub fn stored(file: Arc<CodedFile>) -> DownloadChunks {
     }))
 }
 
-/// The text of a file, compressed on its way. What is sent does not tell its length before.
+/// Returns the text of a file, compressed on its way. Its length is not known beforehand.
 pub fn compressed(file: Arc<dyn ReadAt>, length: u64, mut press: PieceCompressor) -> DownloadChunks {
     let mut encoder = FileEncoder::new(press.coding());
     let mut pieces = text(file, 0..length).zip(1..);
@@ -74,14 +74,15 @@ pub fn compressed(file: Arc<dyn ReadAt>, length: u64, mut press: PieceCompressor
     }))
 }
 
-/// Tells the audit log, and the log if it was not whole, how a download ended when its body is dropped.
+/// Records in the audit log, and in the log if it was not whole, how a download ended, when its body is
+/// dropped.
 struct RecordedDownload {
     record: audit::AuditedDownload,
     cut: CancellationToken,
     job: JobId,
     sent: u64,
     is_whole: bool,
-    /// The request's: the body outlives its handler.
+    /// The span of the request: the body outlives its handler.
     span: Span,
 }
 
@@ -108,10 +109,9 @@ impl Drop for RecordedDownload {
     }
 }
 
-/// The chunks as a body. A client that does not read holds nothing back: when the download is cut, the file is
-/// taken away from it whether or not the body is being asked for more. A body that ends with an error ends the
-/// connection before the length, or the last chunk, that the head has announced: the client sees a failed
-/// transfer.
+/// Returns the chunks as a body. A client that does not read holds nothing back: when the download is cut,
+/// the file is taken from it even if the body is not polled. An error ends the connection before the
+/// announced length, or before the last chunk, so the client sees a failed transfer.
 pub fn body(
     job: JobId,
     chunks: Download<DownloadChunks>,

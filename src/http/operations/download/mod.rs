@@ -1,16 +1,14 @@
-//! `GET|HEAD {base}/bulk-api/download/{job}/{file}` (REQUIREMENTS section 7): streamed, in the
-//! content coding that the client wants, with ranges. A download holds a ticket; when the job ends
-//! and the grace is over, the file is taken away from it and the client sees a failed transfer,
-//! never a short file that looks whole.
+//! `GET|HEAD {base}/bulk-api/download/{job}/{file}` (REQUIREMENTS section 7): a file, streamed, in the
+//! content coding that the client wants, with ranges. When the job ends and the grace is over, the file is
+//! taken from the download and the client sees a failed transfer, never a short file that looks whole.
 //!
-//! Whatever form a file is stored in, it is served as plain text, gzip or zstd (F-5): as it is
-//! stored if that is what the client wants, else decompressed or compressed on its way. To RFC
-//! 9110 each coding is a representation of its own, with its own entity tag (8.8.3.3), and a range
-//! is one of the bytes *after* coding (14.2), which are of no use without those before. So ranges
-//! are served of the plain text only: a request with `Range` gets that, unless it excludes plain
-//! text; then the range is ignored, as the standard allows. A client that goes on with a coded
-//! download sends `If-Range` with the tag it got, which is not that of the plain text, and gets the
-//! whole.
+//! Whatever form a file is stored in, it is served as plain text, gzip or zstd (F-5): as it is stored if
+//! the client wants that, else decompressed or compressed on its way. For RFC 9110 each coding is a
+//! representation of its own, with its own entity tag (8.8.3.3), and a range is one of the bytes *after*
+//! coding (14.2), which are of no use without those before. So ranges are served of the plain text only: a
+//! request with `Range` gets plain text, unless it excludes that; then the range is ignored, as the
+//! standard allows. A client that continues a coded download sends `If-Range` with the tag that it got. It
+//! is not that of the plain text, so the client gets the whole file.
 
 mod body;
 
@@ -105,7 +103,7 @@ async fn respond(request: &HttpRequest, api: &Api) -> Result<HttpResponse, ApiEr
     let name = request.match_info().get("file").unwrap_or_default();
     let download = api.evanesce.register_download(&owner, job, name).await?;
     let file = download.file();
-    // F-2: of the token that asks, which may not be the one that kicked off.
+    // F-2: the scopes of this token count, not those of the kick-off's.
     if !caller.scopes.may_have_file(file, download.job().request()) {
         return Err(ApiError::beyond_scopes(
             caller.base.as_str(),
@@ -174,18 +172,18 @@ async fn respond(request: &HttpRequest, api: &Api) -> Result<HttpResponse, ApiEr
     })
 }
 
-/// What is sent of a file.
+/// The form in which a file is sent.
 enum FileRepresentation {
     /// Plain text, all of it or a part.
     Text(Range<u64>),
-    /// The stored form, so many bytes.
+    /// The stored form, which has so many bytes.
     Stored(u64),
-    /// Compressed on its way, as hard as that.
+    /// Compressed on its way, at this level.
     Compressed(ContentCoding, u8),
 }
 
 impl FileRepresentation {
-    /// Its length in bytes, if that is known.
+    /// Returns its length in bytes, if that is known.
     fn length(&self) -> Option<u64> {
         match self {
             Self::Text(range) => Some(range.end - range.start),
@@ -194,7 +192,7 @@ impl FileRepresentation {
         }
     }
 
-    /// What is sent, of a file whose text has so many bytes.
+    /// Returns the chunks of a file whose text has so many bytes.
     fn chunks(self, opened: OpenOutput, text_bytes: u64) -> Result<DownloadChunks, FilesError> {
         Ok(match (self, opened) {
             (Self::Stored(_), OpenOutput::Coded(opened)) => body::stored(opened),
@@ -208,16 +206,16 @@ impl FileRepresentation {
     }
 }
 
-/// The coding that the client wants of those that there are; `level` is 0 if there is only what is
-/// stored.
+/// Returns the coding that the client wants of those that are available; a `level` of 0 leaves only the
+/// stored one and plain text.
 fn choose_form(
     request: &HttpRequest,
     file: &OutputFile,
     level: u8,
 ) -> Result<Option<ContentCoding>, ApiError> {
     let stored = file.coded.map(|coded| coded.coding);
-    // What the client of HTTP/1.0 gets is as long as the connection lives, if its length is not told
-    // before: a part would look like the whole.
+    // To a client of HTTP/1.0 an answer of unknown length ends with its connection: a part would look like
+    // the whole.
     let can_compress = level > 0 && request.version() >= Version::HTTP_11;
     // The cheapest first.
     let others = [None, Some(ContentCoding::Zstd), Some(ContentCoding::Gzip)];
@@ -231,7 +229,7 @@ fn choose_form(
     }
 }
 
-/// The tag of a form of a file: the file never changes while it is there.
+/// Returns the tag of a form of a file. A file never changes.
 fn entity_tag(file: &OutputFile, coding: Option<ContentCoding>) -> EntityTag {
     let name = file.name.split('_').next().unwrap_or_default();
     EntityTag::new_strong(
@@ -244,7 +242,7 @@ fn content_range(range: Option<&Range<u64>>, length: u64) -> ContentRange {
     ContentRange(ContentRangeSpec::Bytes { range, instance_length: Some(length) })
 }
 
-/// The fields that describe a file; it never changes while it is there.
+/// Returns an answer with the fields that describe a file.
 fn describe(modified: Option<HttpDate>, entity_tag: EntityTag) -> HttpResponseBuilder {
     let mut response = HttpResponse::Ok();
     response.insert_header(ETag(entity_tag));
@@ -256,7 +254,7 @@ fn describe(modified: Option<HttpDate>, entity_tag: EntityTag) -> HttpResponseBu
     response
 }
 
-/// When the files of an export were last modified; `None` as long as it runs.
+/// Returns when the files of an export were last modified; `None` while it runs.
 fn modified(job: &JobSnapshot) -> Option<HttpDate> {
     match job.state() {
         JobState::Complete(completion) => Some(http_date(completion.completed_at)),
@@ -264,7 +262,7 @@ fn modified(job: &JobSnapshot) -> Option<HttpDate> {
     }
 }
 
-/// Whether a part may be answered: `Range` is for GET alone (RFC 9110, 14.2).
+/// Returns whether a part may be answered: `Range` is for GET alone (RFC 9110, 14.2).
 fn may_be_part(request: &HttpRequest) -> bool {
     request.method() == Method::GET && request.headers().contains_key(header::RANGE)
 }
@@ -275,7 +273,8 @@ enum RequestedRange {
     Nothing,
 }
 
-/// One range is served; several, or what is no range, give the whole file (RFC 9110, 14.2).
+/// Returns the range that is requested. Several ranges, or a malformed one, give the whole file (RFC 9110,
+/// 14.2).
 fn requested_range(
     request: &HttpRequest,
     modified: Option<HttpDate>,

@@ -1,6 +1,5 @@
-//! `GET {base}/Group/{id}`, `GET {base}/Group` and `POST {base}/Group/_search` (K-14): which Groups there
-//! are to export.
-//! Ids and names may name patients or populations: they are not logged (P12).
+//! `GET {base}/Group/{id}`, `GET {base}/Group` and `POST {base}/Group/_search` (K-14): the Groups that can
+//! be exported. Ids and names may name patients or populations, so they are not logged (P12).
 
 mod search;
 
@@ -136,7 +135,7 @@ async fn search_by_post(
     payload: Payload,
     api: Data<Api>,
 ) -> Result<HttpResponse, ApiError> {
-    // The order of G-7: what comes before the parameters is not known better with them.
+    // In the order of G-7: who asks comes before the parameters.
     api.caller(&request)?;
     let given = reading::posted(&request, payload, &api).await?;
     find(&request, given, &api).await
@@ -162,7 +161,7 @@ async fn find(
         let groups = exporter.groups()?;
         let mut found = Vec::new();
         for group in groups.iter().filter(|group| is_theirs(&asking, &group.id) && search.finds(group)) {
-            // Those that the client may not see are not counted either.
+            // Groups that the client may not see are not counted either.
             if visible.is_all() || read(&group.id)?.is_some() {
                 found.push(group.clone());
             }
@@ -193,7 +192,7 @@ async fn find(
         .body(body))
 }
 
-/// Whether a Group is the client's to export and to read; others are as if they were not there.
+/// Returns whether a client may export and read a Group. Others are answered as absent.
 fn is_theirs(caller: &AuthorizedCaller, id: &str) -> bool {
     caller.application.as_ref().is_none_or(|application| application.groups.has(id))
 }

@@ -10,47 +10,48 @@ use crate::http::ApiError;
 use crate::http::input::reading;
 use crate::job::bounds::check_items;
 
-/// Groups of a page if `_count` does not say how many.
+/// The Groups of a page if `_count` does not say how many.
 const COUNT: usize = 20;
 
 /// The most Groups of a page.
 const LARGEST_COUNT: usize = 100;
 
-/// Bytes of Groups after which a page is full: a Group may have many members.
+/// The bytes of Groups after which a page is full: a Group may have many members.
 const PAGE_BYTES: usize = 4 << 20;
 
-/// What is searched for.
+/// The conditions of a search.
 pub struct GroupSearch {
-    /// One of each is the id.
+    /// Each list has the id among its items.
     ids: Vec<Vec<String>>,
-    /// With one of each the name begins; in lower case.
+    /// Each list has an item with which the name begins; in lower case.
     names: Vec<Vec<String>>,
-    /// What each `identifier` says.
+    /// The filter of each `identifier`.
     identifiers: Vec<TypeFilter>,
     count: usize,
-    /// Where the page begins: behind this id.
+    /// The id after which the page begins.
     after: Option<String>,
 }
 
 /// A page of what a search found.
 pub struct GroupPage {
-    /// Groups on all pages.
+    /// The number of Groups on all pages.
     pub total: usize,
     /// Ids and resources.
     pub groups: Vec<(String, Box<RawValue>)>,
-    /// If there is another page: the id that it begins behind.
+    /// The id after which the next page begins, if there is one.
     pub next_after: Option<String>,
 }
 
-/// Values of `_id`, `identifier` and `name` in one search: each is compared with each Group (P13).
+/// The most values of `_id`, `identifier` and `name` in one search: each is compared with each Group
+/// (P13).
 const MAX_VALUES: usize = 100;
 
 impl GroupSearch {
     /// Reads the parameters of a search.
     ///
     /// # Errors
-    /// 400 `invalid` for a value that makes no sense, `not-supported` for one that is given twice,
-    /// `too-costly` for too many values (P13).
+    /// Fails with 400: `invalid` for a value that makes no sense, `not-supported` for one that is given
+    /// twice, `too-costly` for too many values (P13).
     pub fn of(parameters: &[(String, String)]) -> Result<Self, ApiError> {
         let (mut ids, mut names, mut identifiers) = (Vec::new(), Vec::new(), Vec::new());
         let (mut count, mut after, mut total) = (None, None, None);
@@ -62,7 +63,7 @@ impl GroupSearch {
                 "_total" if total.is_none() => total = Some(check_total(value)?),
                 "_count" if count.is_none() => count = Some(read_count(value)?),
                 "_after" if after.is_none() => after = Some(value.clone()),
-                _ => return Err(ApiError::unsupported_parameter(format!("{name} may be given once only."))),
+                _ => return Err(ApiError::unsupported_parameter(format!("{name} may be given only once."))),
             }
         }
         let own = ids.iter().chain(&names).map(Vec::len).sum::<usize>();
@@ -73,7 +74,7 @@ impl GroupSearch {
         Ok(Self { ids, names, identifiers, count, after })
     }
 
-    /// Returns whether a Group is one of those searched for.
+    /// Returns whether the search finds a Group.
     pub fn finds(&self, group: &GroupName) -> bool {
         let name = group.name.as_deref().unwrap_or_default().to_lowercase();
         self.ids.iter().all(|ids| ids.contains(&group.id))
@@ -81,7 +82,7 @@ impl GroupSearch {
             && self.identifiers.iter().all(|filter| matches(filter, group))
     }
 
-    /// Returns the page of `found`, which are in the order of their ids.
+    /// Returns the page of `found`, which is in the order of the ids.
     pub fn page(
         &self,
         found: &[GroupName],
@@ -94,7 +95,7 @@ impl GroupSearch {
         let (mut rest, mut last) = (rest.into_iter().peekable(), None);
         for group in rest.by_ref().take(self.count) {
             last = Some(&group.id);
-            // One that was removed meanwhile is passed over.
+            // A Group that was removed meanwhile is left out.
             let text = read(&group.id)?.and_then(|text| String::from_utf8(text).ok());
             let Some(resource) = text.and_then(|text| RawValue::from_string(text).ok()) else { continue };
             bytes += resource.get().len();
@@ -110,7 +111,7 @@ impl GroupSearch {
     }
 }
 
-/// The items of a list, of which one has to match; a comma behind a backslash belongs to its item.
+/// Returns the items of a list. A comma after a backslash belongs to its item.
 fn alternatives(name: &str, value: &str) -> Result<Vec<String>, ApiError> {
     let mut items = vec![String::new()];
     let mut characters = value.chars();
@@ -127,7 +128,7 @@ fn alternatives(name: &str, value: &str) -> Result<Vec<String>, ApiError> {
     Ok(items)
 }
 
-/// An `identifier` as `_typeFilter` has it: `value`, `system|value`, `|value`, `system|`, or a list.
+/// Reads an `identifier` as `_typeFilter` does: `value`, `system|value`, `|value`, `system|`, or a list.
 fn read_identifier(value: &str) -> Result<TypeFilter, ApiError> {
     TypeFilter::parse(&format!("Group?identifier={}", reading::encoded(value))).map_err(|error| {
         let text = format!("identifier: {error}");
@@ -140,12 +141,12 @@ fn matches(filter: &TypeFilter, group: &GroupName) -> bool {
     identifier.is_some_and(|identifier| filter.matches(heading(identifier).as_bytes(), &BaseUrls::NONE))
 }
 
-/// A Group of which nothing is known but its identifiers.
+/// Returns a Group that has nothing but its identifiers.
 fn heading(identifier: &str) -> String {
     format!(r#"{{"resourceType":"Group","identifier":{identifier}}}"#)
 }
 
-/// The total is accurate, whatever would do for the client.
+/// Checks `_total`; the total is accurate in any case.
 fn check_total(value: &str) -> Result<(), ApiError> {
     if ["none", "estimate", "accurate"].contains(&value) {
         return Ok(());
@@ -158,7 +159,7 @@ fn read_count(value: &str) -> Result<usize, ApiError> {
     let count = value.parse::<u32>().map(|count| count as usize);
     count.map_err(|_| {
         let value = quoted(value);
-        ApiError::invalid(format!("_count {value} is no number; give one from 0 to {LARGEST_COUNT}."))
+        ApiError::invalid(format!("_count {value} is not a number; give one from 0 to {LARGEST_COUNT}."))
     })
 }
 

@@ -16,12 +16,12 @@ use crate::http::operations::description::{
 use crate::http::operations::operation::{Operation, OperationRoute, RequiredToken};
 use crate::http::operations::status::POLLING_URL;
 
-/// Header fields of every answer (G-6).
+/// The header fields of every answer (G-6).
 const REQUEST_IDS: &[AnswerHeader] =
     &[("X-Request-Id", "The id that the server gave the request."), ("opc-request-id", "The same.")];
 
-/// Returns the document of these routes. With a security scheme, by its name, it is that of every route that
-/// needs a token.
+/// Returns the document of these routes, with the security scheme of those that need a token, and its
+/// name.
 pub fn document(
     api: &Api,
     routes: &[OperationRoute],
@@ -57,7 +57,7 @@ pub fn document(
     document
 }
 
-/// A path with its methods.
+/// Returns a path with its methods.
 fn path(api: &Api, route: &OperationRoute, tenant: &Value, scheme: Option<&str>) -> Value {
     let placeholders = route.url.path.split(['{', '}']).skip(1).step_by(2);
     let parameters: Vec<_> = placeholders
@@ -134,7 +134,7 @@ fn export_parameter(parameter: &ExportParameter) -> Value {
     })
 }
 
-/// All answers by their status; those of one status are told together.
+/// Returns all answers by their status. Those of one status are described together.
 fn responses(description: &OperationDescription, method: &Method, needs_token: bool) -> Value {
     let of_tokens = if needs_token { NO_TOKEN } else { &[] };
     let answers = description.answers.iter().copied().flatten().chain(ANYWHERE).chain(of_tokens);
