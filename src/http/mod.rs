@@ -16,7 +16,7 @@ mod routes;
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
-use actix_web::HttpRequest;
+use actix_web::{HttpRequest, HttpResponse};
 use jiff::Timestamp;
 use metrics_exporter_prometheus::PrometheusHandle;
 
@@ -41,6 +41,9 @@ pub(crate) use middleware::forwarded::ClientAddress;
 pub use middleware::hosts::AllowedHosts;
 pub(crate) use middleware::limits::{RequestLimits, household};
 pub use mount::{configure, configure_admin, not_found};
+
+/// The answer of a handler.
+type ApiResult = Result<HttpResponse, ApiError>;
 
 /// The state that all handlers share.
 ///

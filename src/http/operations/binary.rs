@@ -6,9 +6,9 @@
 
 use std::borrow::Cow;
 
+use actix_web::HttpRequest;
 use actix_web::http::header::{self, HeaderValue};
 use actix_web::web::{self, Data};
-use actix_web::{HttpRequest, HttpResponse};
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use mime::Mime;
@@ -26,7 +26,7 @@ use crate::fhir::{CapabilityOffer, ResourceType};
 use crate::http::caller::scope::{self, VisibleResources};
 use crate::http::input::reading;
 use crate::http::negotiation::accept::{self, check_accept};
-use crate::http::{Api, ApiError, AuthorizedCaller, output};
+use crate::http::{Api, ApiError, ApiResult, AuthorizedCaller, output};
 use crate::job::{JobId, RequestSummary};
 
 /// The job that handed out the URL.
@@ -49,7 +49,7 @@ struct Binary<'a> {
 
 /// `GET {base}/Binary/{id}`.
 pub static READ: Operation = Operation {
-    url: &OperationUrl { name: "binary", path: "/r4/{tenant}/Binary/{id}", token: RequiredToken::Access },
+    url: &OperationUrl::new("binary", "/r4/{tenant}/Binary/{id}", RequiredToken::Access),
     methods: GET_HEAD,
     offer: Some(CapabilityOffer::Interaction("Binary", "read", &[])),
     handler: || web::to(read),
@@ -91,7 +91,7 @@ const HANDED_OUT: &[OperationParameter] = &[
     OperationParameter::query(PROOF, "5f16", "With authentication: the proof that they have."),
 ];
 
-async fn read(request: HttpRequest, api: Data<Api>) -> Result<HttpResponse, ApiError> {
+async fn read(request: HttpRequest, api: Data<Api>) -> ApiResult {
     // A JSON type that the client names, by `_format` or in `Accept`, is what it wants.
     let as_json = accept::wants_json(&request)?;
     let caller = api.caller(&request)?;

@@ -3,9 +3,9 @@
 
 use std::time::Instant;
 
+use actix_web::HttpRequest;
 use actix_web::http::{Method, StatusCode};
 use actix_web::web::{self, Data};
-use actix_web::{HttpRequest, HttpResponse};
 
 use super::common::{
     BAD_ACCEPT, GENERAL, IF_MATCH, NO_JOB, NO_STORE, NO_TENANT, NOT_MEANT, OUTCOME, RESPOND_ASYNC,
@@ -19,7 +19,7 @@ use crate::http::error::outcome_response;
 use crate::http::input::query;
 use crate::http::negotiation::accept;
 use crate::http::negotiation::preferences::RequestPreferences;
-use crate::http::{Api, ApiError, AuthorizedCaller, RequestId};
+use crate::http::{Api, ApiError, ApiResult, AuthorizedCaller, RequestId};
 use crate::job::JobId;
 use crate::telemetry;
 
@@ -39,11 +39,7 @@ pub static DELETE: Operation = Operation {
 
 /// `GET {base}/Export/DeleteRequest`.
 pub static DELETE_REQUEST: Operation = Operation {
-    url: &OperationUrl {
-        name: "delete-request",
-        path: "/r4/{tenant}/Export/DeleteRequest",
-        token: RequiredToken::Access,
-    },
+    url: &OperationUrl::new("delete-request", "/r4/{tenant}/Export/DeleteRequest", RequiredToken::Access),
     methods: GET,
     offer: None,
     handler: || web::to(delete_request),
@@ -77,18 +73,14 @@ const ANSWERS: &[DocumentedAnswer] = &[
     refusal(500, "The deletion could not be recorded, or not confirmed on disk (`exception`)."),
 ];
 
-async fn delete(request: HttpRequest, api: Data<Api>, id: RequestId) -> Result<HttpResponse, ApiError> {
+async fn delete(request: HttpRequest, api: Data<Api>, id: RequestId) -> ApiResult {
     api.check_poll_headers(&request)?;
     let caller = api.caller(&request)?;
     cancel(&api, &caller, &request, Api::job(&request)?, id).await
 }
 
 /// A GET that deletes. A link or a crawler cannot send it, because it demands `Prefer: respond-async`.
-async fn delete_request(
-    request: HttpRequest,
-    api: Data<Api>,
-    id: RequestId,
-) -> Result<HttpResponse, ApiError> {
+async fn delete_request(request: HttpRequest, api: Data<Api>, id: RequestId) -> ApiResult {
     accept::json(&request)?;
     RequestPreferences::of(&request).require_respond_async()?;
     let caller = api.caller(&request)?;
@@ -115,7 +107,7 @@ async fn cancel(
     request: &HttpRequest,
     job: JobId,
     RequestId(request_id): RequestId,
-) -> Result<HttpResponse, ApiError> {
+) -> ApiResult {
     let began = Instant::now();
     let found = api.evanesce.job(&caller.owner(), job).await?;
     status::check_conditions(request, api, &caller.base, &found)?;

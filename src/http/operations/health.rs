@@ -15,7 +15,7 @@ const READINESS_PATH: &str = "/readyz";
 
 /// `GET /healthz`.
 pub static HEALTH: Operation = Operation {
-    url: &OperationUrl { name: "healthz", path: HEALTH_PATH, token: RequiredToken::None },
+    url: &OperationUrl::new("healthz", HEALTH_PATH, RequiredToken::None),
     methods: GET,
     offer: None,
     handler: || web::to(health),
@@ -24,7 +24,7 @@ pub static HEALTH: Operation = Operation {
 
 /// `GET /healthz` on the operators' listener.
 pub static OPERATOR_HEALTH: Operation = Operation {
-    url: &OperationUrl { name: "admin-healthz", path: HEALTH_PATH, token: RequiredToken::None },
+    url: &OperationUrl::new("admin-healthz", HEALTH_PATH, RequiredToken::None),
     methods: GET,
     offer: None,
     handler: || web::to(health),
@@ -33,7 +33,7 @@ pub static OPERATOR_HEALTH: Operation = Operation {
 
 /// `GET /readyz`.
 pub static READINESS: Operation = Operation {
-    url: &OperationUrl { name: "readyz", path: READINESS_PATH, token: RequiredToken::None },
+    url: &OperationUrl::new("readyz", READINESS_PATH, RequiredToken::None),
     methods: GET,
     offer: None,
     handler: || web::to(readiness),
@@ -42,7 +42,7 @@ pub static READINESS: Operation = Operation {
 
 /// `GET /readyz` on the operators' listener.
 pub static OPERATOR_READINESS: Operation = Operation {
-    url: &OperationUrl { name: "admin-readyz", path: READINESS_PATH, token: RequiredToken::Operator },
+    url: &OperationUrl::new("admin-readyz", READINESS_PATH, RequiredToken::Operator),
     methods: GET,
     offer: None,
     handler: || web::to(readiness_in_full),

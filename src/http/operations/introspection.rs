@@ -1,9 +1,9 @@
 //! `POST {base}/auth/introspect` (RFC 7662): whether a token is valid, for applications that may ask. Of
 //! an invalid token, or one of another tenant, the answer says nothing more.
 
+use actix_web::HttpRequest;
 use actix_web::http::StatusCode;
 use actix_web::web::{self, Data, Payload};
-use actix_web::{HttpRequest, HttpResponse};
 use serde_json::{Value, json};
 
 use super::common::{JSON, NO_STORE, NO_TENANT};
@@ -12,14 +12,11 @@ use super::operation::{Operation, OperationUrl, POST, RequiredToken};
 use crate::auth::{Authority, Scopes, TokenIssuer};
 use crate::http::error::oauth::{NO_CACHE, REFUSED, uncached};
 use crate::http::input::form::{FORM, OAuthForm};
-use crate::http::{Api, ApiError};
+use crate::http::{Api, ApiError, ApiResult};
 
 /// The URL of introspection.
-pub static INTROSPECTION_URL: OperationUrl = OperationUrl {
-    name: "introspection",
-    path: "/r4/{tenant}/auth/introspect",
-    token: RequiredToken::Access,
-};
+pub static INTROSPECTION_URL: OperationUrl =
+    OperationUrl::new("introspection", "/r4/{tenant}/auth/introspect", RequiredToken::Access);
 
 /// `POST {base}/auth/introspect`.
 pub static INTROSPECTION: Operation = Operation {
@@ -44,11 +41,7 @@ pub static INTROSPECTION: Operation = Operation {
     },
 };
 
-async fn introspect(
-    request: HttpRequest,
-    payload: Payload,
-    api: Data<Api>,
-) -> Result<HttpResponse, ApiError> {
+async fn introspect(request: HttpRequest, payload: Payload, api: Data<Api>) -> ApiResult {
     let authority = api.authority()?;
     let caller = api.caller(&request)?;
     if !caller.application.is_some_and(|application| application.introspection) {

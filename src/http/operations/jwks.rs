@@ -1,17 +1,17 @@
 //! `GET {base}/auth/jwks`: the public keys of access tokens, public as the SMART configuration is.
 
+use actix_web::HttpRequest;
 use actix_web::web::{self, Data};
-use actix_web::{HttpRequest, HttpResponse};
 
 use super::common::{JSON, NO_TENANT, NOT_MEANT, UNCHANGED};
 use super::description::{OperationDescription, answer};
 use super::operation::{GET_HEAD, Operation, OperationUrl, RequiredToken};
 use super::smart_configuration::{KEPT, cached};
-use crate::http::{Api, ApiError};
+use crate::http::{Api, ApiResult};
 
 /// `GET {base}/auth/jwks`.
 pub static JWKS: Operation = Operation {
-    url: &OperationUrl { name: "jwks", path: "/r4/{tenant}/auth/jwks", token: RequiredToken::None },
+    url: &OperationUrl::new("jwks", "/r4/{tenant}/auth/jwks", RequiredToken::None),
     methods: GET_HEAD,
     offer: None,
     handler: || web::to(jwks),
@@ -28,7 +28,7 @@ pub static JWKS: Operation = Operation {
     },
 };
 
-async fn jwks(request: HttpRequest, api: Data<Api>) -> Result<HttpResponse, ApiError> {
+async fn jwks(request: HttpRequest, api: Data<Api>) -> ApiResult {
     let authority = api.authority()?;
     api.issuer(&request)?;
     cached(&request, authority.jwks().to_string())

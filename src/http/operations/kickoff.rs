@@ -3,7 +3,7 @@
 
 use actix_web::http::{Method, StatusCode, header};
 use actix_web::web::{self, Bytes, Data, Payload};
-use actix_web::{HttpRequest, HttpResponse, ResponseError, Route};
+use actix_web::{HttpRequest, ResponseError, Route};
 use jiff::Timestamp;
 
 use super::common::{
@@ -25,7 +25,7 @@ use crate::http::input::query::{self, percent_decoded};
 use crate::http::negotiation::accept;
 use crate::http::negotiation::preferences::RequestPreferences;
 use crate::http::parameters::{self, KickoffContext, ParameterOrigin};
-use crate::http::{Api, ApiError, AuthorizedCaller};
+use crate::http::{Api, ApiError, ApiResult, AuthorizedCaller};
 use crate::job::{ExportAccess, ExportRequest, JobId, Level, Parameters, ProofSigner};
 use crate::{Kickoff, Submission, SubmitError};
 
@@ -36,17 +36,11 @@ const RETRY_AFTER: u64 = 30;
 const LONGEST_RETRY: u64 = 3600;
 
 static SYSTEM_URL: OperationUrl =
-    OperationUrl { name: "system-export", path: "/r4/{tenant}/$export", token: RequiredToken::Access };
-static PATIENT_URL: OperationUrl = OperationUrl {
-    name: "patient-export",
-    path: "/r4/{tenant}/Patient/$export",
-    token: RequiredToken::Access,
-};
-static GROUP_URL: OperationUrl = OperationUrl {
-    name: "group-export",
-    path: "/r4/{tenant}/Group/{id}/$export",
-    token: RequiredToken::Access,
-};
+    OperationUrl::new("system-export", "/r4/{tenant}/$export", RequiredToken::Access);
+static PATIENT_URL: OperationUrl =
+    OperationUrl::new("patient-export", "/r4/{tenant}/Patient/$export", RequiredToken::Access);
+static GROUP_URL: OperationUrl =
+    OperationUrl::new("group-export", "/r4/{tenant}/Group/{id}/$export", RequiredToken::Access);
 
 /// `GET {base}/$export`.
 pub static SYSTEM: Operation = by_get(&SYSTEM_URL, &SYSTEM_EXPORT, || web::to(system));
@@ -108,44 +102,39 @@ const ANSWERS: &[DocumentedAnswer] = &[
     refusal(503, "There is no room for another export now (`no-store`).").with(&[common::RETRY_AFTER]),
 ];
 
-/// `GET|POST {base}/$export`.
-async fn system(request: HttpRequest, payload: Payload, api: Data<Api>) -> Result<HttpResponse, ApiError> {
-    let (preferences, caller) = admit(&request, &api)?;
-    kickoff(Level::System, preferences, &caller, &request, payload, &api).await
+async fn system(request: HttpRequest, payload: Payload, api: Data<Api>) -> ApiResult {
+    kickoff(|_| Ok(Level::System), &request, payload, &api).await
 }
 
-/// `GET|POST {base}/Patient/$export`.
-async fn patient(request: HttpRequest, payload: Payload, api: Data<Api>) -> Result<HttpResponse, ApiError> {
-    let (preferences, caller) = admit(&request, &api)?;
-    kickoff(Level::Patient, preferences, &caller, &request, payload, &api).await
+async fn patient(request: HttpRequest, payload: Payload, api: Data<Api>) -> ApiResult {
+    kickoff(|_| Ok(Level::Patient), &request, payload, &api).await
 }
 
-/// The id is what the client sent, percent-decoded. Only the exporter knows which groups there are, and
-/// refuses the others. The id may name a population, so it is neither logged nor echoed (P12).
-async fn group(request: HttpRequest, payload: Payload, api: Data<Api>) -> Result<HttpResponse, ApiError> {
-    let (preferences, caller) = admit(&request, &api)?;
+async fn group(request: HttpRequest, payload: Payload, api: Data<Api>) -> ApiResult {
+    kickoff(group_level, &request, payload, &api).await
+}
+
+/// Returns the level of a Group. The id is what the client sent, percent-decoded. Only the exporter knows
+/// which groups there are, and refuses the others. The id may name a population, so it is neither logged nor
+/// echoed (P12).
+fn group_level(request: &HttpRequest) -> Result<Level, ApiError> {
     // As it was sent: the router keeps some escapes, and replaces bytes that are not UTF-8.
     let id = request.path().rsplit('/').nth(1).unwrap_or_default();
-    let level = Level::Group { id: percent_decoded(id)? };
-    kickoff(level, preferences, &caller, &request, payload, &api).await
-}
-
-/// Checks what comes before the parameters (G-7).
-fn admit(request: &HttpRequest, api: &Api) -> Result<(RequestPreferences, AuthorizedCaller), ApiError> {
-    accept::require_json(request)?;
-    let preferences = RequestPreferences::of(request);
-    preferences.require_respond_async()?;
-    Ok((preferences, api.caller(request)?))
+    Ok(Level::Group { id: percent_decoded(id)? })
 }
 
 async fn kickoff(
-    level: Level,
-    preferences: RequestPreferences,
-    caller: &AuthorizedCaller,
+    level: fn(&HttpRequest) -> Result<Level, ApiError>,
     request: &HttpRequest,
     payload: Payload,
     api: &Api,
-) -> Result<HttpResponse, ApiError> {
+) -> ApiResult {
+    // What comes before the parameters (G-7).
+    accept::require_json(request)?;
+    let preferences = RequestPreferences::of(request);
+    preferences.require_respond_async()?;
+    let caller = &api.caller(request)?;
+    let level = level(request)?;
     scope::check_level(caller.application.as_deref(), &level)?;
     // Its place is kept until the kick-off is answered.
     let sent = receive(request, payload, api).await?;
@@ -188,14 +177,24 @@ async fn kickoff(
     };
     api.record(AuditedEvent::KickOff { caller: who, job, level });
     tracing::info!(%job, "kicked off");
-    let outcome = accepted.unwrap_or_else(|| {
+    answer_accepted(job, caller, accepted, preferences.separate_status)
+}
+
+/// Returns the 202, with the polling URL of the job.
+fn answer_accepted(
+    job: JobId,
+    caller: &AuthorizedCaller,
+    outcome: Option<OperationOutcome>,
+    separate_status: bool,
+) -> ApiResult {
+    let outcome = outcome.unwrap_or_else(|| {
         let text = format!("Bulkdata request <{job}> has been accepted.");
         OperationOutcome::new(Severity::Information, IssueCode::Processing, text)
     });
     let mut response = outcome_response(StatusCode::ACCEPTED, &outcome);
     let location = caller.base.polling_url(job).parse().map_err(|_| ApiError::internal())?;
     response.headers_mut().insert(header::CONTENT_LOCATION, location);
-    if preferences.separate_status {
+    if separate_status {
         let applied = header::HeaderValue::from_static("respond-async, separate-export-status");
         response.headers_mut().insert(header::HeaderName::from_static("preference-applied"), applied);
     }

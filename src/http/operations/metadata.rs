@@ -1,7 +1,7 @@
 //! `GET {base}/metadata` (REQUIREMENTS section 10), made once of the list of routes.
 
+use actix_web::HttpRequest;
 use actix_web::web::{self, Data};
-use actix_web::{HttpRequest, HttpResponse};
 
 use super::common::{BAD_ACCEPT, BAD_READ, ETAG, NO_TENANT, NOT_MEANT, READ_PARAMETERS, UNCHANGED};
 use super::description::{OperationDescription, OperationParameter, answer, content};
@@ -12,7 +12,7 @@ use crate::fhir::{self, CapabilityOffer, PATIENT_EXPORT, capability_statement, q
 use crate::http::input::reading;
 use crate::http::negotiation::accept;
 use crate::http::output::documents::{BASE, CachedDocument};
-use crate::http::{Api, ApiError, output};
+use crate::http::{Api, ApiError, ApiResult, output};
 use crate::job::{Level, TenantId};
 
 /// The values that R4 gives `mode`; a server may answer the same to each.
@@ -20,7 +20,7 @@ const MODES: &[&str] = &["full", "normative", "terminology"];
 
 /// `GET {base}/metadata`.
 pub static METADATA: Operation = Operation {
-    url: &OperationUrl { name: "metadata", path: "/r4/{tenant}/metadata", token: RequiredToken::None },
+    url: &OperationUrl::new("metadata", "/r4/{tenant}/metadata", RequiredToken::None),
     methods: GET_HEAD,
     offer: None,
     handler: || web::to(metadata),
@@ -50,7 +50,7 @@ pub static METADATA: Operation = Operation {
     },
 };
 
-async fn metadata(request: HttpRequest, api: Data<Api>) -> Result<HttpResponse, ApiError> {
+async fn metadata(request: HttpRequest, api: Data<Api>) -> ApiResult {
     let media_type = accept::json(&request)?;
     let base = api.base(&request)?;
     for (_, mode) in reading::parameters(&request, &["mode"])? {

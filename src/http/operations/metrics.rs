@@ -5,11 +5,11 @@ use actix_web::web::{self, Data};
 
 use super::description::{OperationDescription, answer, content, refusal};
 use super::operation::{GET, Operation, OperationUrl, RequiredToken};
-use crate::http::{Api, ApiError};
+use crate::http::{Api, ApiError, ApiResult};
 
 /// `GET /metrics`.
 pub static METRICS: Operation = Operation {
-    url: &OperationUrl { name: "metrics", path: "/metrics", token: RequiredToken::Operator },
+    url: &OperationUrl::new("metrics", "/metrics", RequiredToken::Operator),
     methods: GET,
     offer: None,
     handler: || web::to(metrics),
@@ -24,7 +24,7 @@ pub static METRICS: Operation = Operation {
     },
 };
 
-async fn metrics(api: Data<Api>) -> Result<HttpResponse, ApiError> {
+async fn metrics(api: Data<Api>) -> ApiResult {
     let Some(metrics) = &api.metrics else { return Err(ApiError::no_route()) };
     api.evanesce.refresh_metrics().await;
     Ok(HttpResponse::Ok().content_type("text/plain; version=0.0.4; charset=utf-8").body(metrics.render()))

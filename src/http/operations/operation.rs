@@ -39,6 +39,11 @@ pub struct OperationUrl {
 }
 
 impl OperationUrl {
+    /// Returns a URL.
+    pub const fn new(name: &'static str, path: &'static str, token: RequiredToken) -> Self {
+        Self { name, path, token }
+    }
+
     /// Returns the URL below the base URL of a tenant, with `values` for the placeholders that follow the
     /// tenant, in their order.
     pub fn at(&self, base: &str, values: &[&str]) -> String {

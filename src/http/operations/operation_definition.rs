@@ -1,8 +1,8 @@
 //! `GET {base}/OperationDefinition/{id}` and `GET {base}/OperationDefinition?url=` (CP-5), which may be
 //! searched by POST too.
 
+use actix_web::HttpRequest;
 use actix_web::web::{self, Data, Payload};
-use actix_web::{HttpRequest, HttpResponse};
 use serde_json::value::RawValue;
 
 use super::common::{
@@ -17,19 +17,13 @@ use crate::http::input::{query, reading};
 use crate::http::negotiation::accept;
 use crate::http::output::bundle::{Bundle, BundleEntry, BundleLink};
 use crate::http::output::documents::{BASE, CachedDefinition, CachedDocument};
-use crate::http::{Api, ApiError, output};
+use crate::http::{Api, ApiError, ApiResult, output};
 use crate::job::TenantId;
 
-static DEFINITIONS_URL: OperationUrl = OperationUrl {
-    name: "operation-definitions",
-    path: "/r4/{tenant}/OperationDefinition",
-    token: RequiredToken::None,
-};
-static DEFINITION_URL: OperationUrl = OperationUrl {
-    name: "operation-definition",
-    path: "/r4/{tenant}/OperationDefinition/{id}",
-    token: RequiredToken::None,
-};
+static DEFINITIONS_URL: OperationUrl =
+    OperationUrl::new("operation-definitions", "/r4/{tenant}/OperationDefinition", RequiredToken::None);
+static DEFINITION_URL: OperationUrl =
+    OperationUrl::new("operation-definition", "/r4/{tenant}/OperationDefinition/{id}", RequiredToken::None);
 
 /// `GET {base}/OperationDefinition`.
 pub static SEARCH: Operation = Operation {
@@ -54,11 +48,11 @@ pub static SEARCH: Operation = Operation {
 
 /// `POST {base}/OperationDefinition/_search`.
 pub static SEARCH_BY_POST: Operation = Operation {
-    url: &OperationUrl {
-        name: "operation-definition-search",
-        path: "/r4/{tenant}/OperationDefinition/_search",
-        token: RequiredToken::None,
-    },
+    url: &OperationUrl::new(
+        "operation-definition-search",
+        "/r4/{tenant}/OperationDefinition/_search",
+        RequiredToken::None,
+    ),
     methods: POST,
     offer: None,
     handler: || web::to(search_by_post),
@@ -101,7 +95,7 @@ pub static READ: Operation = Operation {
     },
 };
 
-async fn read(request: HttpRequest, api: Data<Api>) -> Result<HttpResponse, ApiError> {
+async fn read(request: HttpRequest, api: Data<Api>) -> ApiResult {
     let media_type = accept::json(&request)?;
     let base = api.base(&request)?;
     reading::parameters(&request, &[])?;
@@ -112,20 +106,16 @@ async fn read(request: HttpRequest, api: Data<Api>) -> Result<HttpResponse, ApiE
     output::published(&request, media_type, definition.document.at(base.as_str()))
 }
 
-async fn search(request: HttpRequest, api: Data<Api>) -> Result<HttpResponse, ApiError> {
+async fn search(request: HttpRequest, api: Data<Api>) -> ApiResult {
     find(&request, query::parse(request.query_string())?, &api)
 }
 
-async fn search_by_post(
-    request: HttpRequest,
-    payload: Payload,
-    api: Data<Api>,
-) -> Result<HttpResponse, ApiError> {
+async fn search_by_post(request: HttpRequest, payload: Payload, api: Data<Api>) -> ApiResult {
     let given = reading::posted(&request, payload, &api).await?;
     find(&request, given, &api)
 }
 
-fn find(request: &HttpRequest, given: Vec<(String, String)>, api: &Api) -> Result<HttpResponse, ApiError> {
+fn find(request: &HttpRequest, given: Vec<(String, String)>, api: &Api) -> ApiResult {
     let media_type = accept::json_by(request, &given)?;
     let base = api.base(request)?;
     let base = base.as_str();

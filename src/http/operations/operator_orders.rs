@@ -11,7 +11,7 @@ use super::description::{BodyContent, DocumentedAnswer, OperationDescription, an
 use super::operation::{GET, Operation, OperationUrl, POST, RequiredToken};
 use crate::control::{OperatorIdentity, OperatorRequest, perform};
 use crate::http::input::body::is_coded;
-use crate::http::{Api, ApiError, RequestId};
+use crate::http::{Api, ApiError, ApiResult, RequestId};
 
 /// The name of an operator over HTTP in receipts.
 const OPERATOR: &str = "operator-token";
@@ -73,54 +73,40 @@ const fn order(
     Operation { url, methods, offer: None, handler, description }
 }
 
-async fn status(api: Data<Api>, id: RequestId) -> Result<HttpResponse, ApiError> {
+async fn status(api: Data<Api>, id: RequestId) -> ApiResult {
     carry_out(&api, OperatorRequest::Status, id).await
 }
 
-async fn jobs(api: Data<Api>, id: RequestId) -> Result<HttpResponse, ApiError> {
+async fn jobs(api: Data<Api>, id: RequestId) -> ApiResult {
     carry_out(&api, OperatorRequest::Jobs, id).await
 }
 
-async fn cancel(request: HttpRequest, api: Data<Api>, id: RequestId) -> Result<HttpResponse, ApiError> {
+async fn cancel(request: HttpRequest, api: Data<Api>, id: RequestId) -> ApiResult {
     carry_out(&api, OperatorRequest::Cancel { job: Api::job(&request)? }, id).await
 }
 
-async fn hold(
-    request: HttpRequest,
-    api: Data<Api>,
-    id: RequestId,
-    body: Bytes,
-) -> Result<HttpResponse, ApiError> {
+async fn hold(request: HttpRequest, api: Data<Api>, id: RequestId, body: Bytes) -> ApiResult {
     let (job, reason) = (Api::job(&request)?, reason(&request, &body)?);
     carry_out(&api, OperatorRequest::Hold { job, reason }, id).await
 }
 
-async fn release(request: HttpRequest, api: Data<Api>, id: RequestId) -> Result<HttpResponse, ApiError> {
+async fn release(request: HttpRequest, api: Data<Api>, id: RequestId) -> ApiResult {
     carry_out(&api, OperatorRequest::Release { job: Api::job(&request)? }, id).await
 }
 
-async fn pause(
-    request: HttpRequest,
-    api: Data<Api>,
-    id: RequestId,
-    body: Bytes,
-) -> Result<HttpResponse, ApiError> {
+async fn pause(request: HttpRequest, api: Data<Api>, id: RequestId, body: Bytes) -> ApiResult {
     carry_out(&api, OperatorRequest::Pause { reason: reason(&request, &body)? }, id).await
 }
 
-async fn resume(api: Data<Api>, id: RequestId) -> Result<HttpResponse, ApiError> {
+async fn resume(api: Data<Api>, id: RequestId) -> ApiResult {
     carry_out(&api, OperatorRequest::Resume, id).await
 }
 
-async fn confirm_clock(api: Data<Api>, id: RequestId) -> Result<HttpResponse, ApiError> {
+async fn confirm_clock(api: Data<Api>, id: RequestId) -> ApiResult {
     carry_out(&api, OperatorRequest::ConfirmClock, id).await
 }
 
-async fn carry_out(
-    api: &Api,
-    order: OperatorRequest,
-    RequestId(request_id): RequestId,
-) -> Result<HttpResponse, ApiError> {
+async fn carry_out(api: &Api, order: OperatorRequest, RequestId(request_id): RequestId) -> ApiResult {
     let operator = OperatorIdentity { name: OPERATOR.into(), request_id };
     let done = perform(order, &operator, &api.evanesce).await;
     done.map(|answer| HttpResponse::build(StatusCode::OK).json(answer)).map_err(ApiError::order_refused)

@@ -2,9 +2,9 @@
 //! 9.1). It is public, JSON whatever the `Accept`, and may be kept for some minutes. Without authentication it
 //! is not there: a token endpoint that gave no tokens would only mislead.
 
+use actix_web::HttpRequest;
 use actix_web::http::header::{self, HeaderValue};
 use actix_web::web::{self, Data};
-use actix_web::{HttpRequest, HttpResponse};
 use serde_json::json;
 
 use super::common::{JSON, NO_TENANT, NOT_MEANT, UNCHANGED};
@@ -13,15 +13,15 @@ use super::introspection::INTROSPECTION_URL;
 use super::operation::{GET_HEAD, Operation, OperationUrl, RequiredToken};
 use crate::auth::TokenIssuer;
 use crate::http::output::documents::CachedDocument;
-use crate::http::{Api, ApiError, output};
+use crate::http::{Api, ApiResult, output};
 
 /// `GET {base}/.well-known/smart-configuration`.
 pub static SMART_CONFIGURATION: Operation = Operation {
-    url: &OperationUrl {
-        name: "smart-configuration",
-        path: "/r4/{tenant}/.well-known/smart-configuration",
-        token: RequiredToken::None,
-    },
+    url: &OperationUrl::new(
+        "smart-configuration",
+        "/r4/{tenant}/.well-known/smart-configuration",
+        RequiredToken::None,
+    ),
     methods: GET_HEAD,
     offer: None,
     handler: || web::to(smart_configuration),
@@ -39,7 +39,7 @@ pub const KEPT: AnswerHeader = ("Cache-Control", "For how long it may be kept.")
 /// How long an answer may be kept: less than the time from a key's first token to its last.
 const CACHED: &str = "public, max-age=300";
 
-async fn smart_configuration(request: HttpRequest, api: Data<Api>) -> Result<HttpResponse, ApiError> {
+async fn smart_configuration(request: HttpRequest, api: Data<Api>) -> ApiResult {
     api.authority()?;
     let tenant = api.tenant_of(&request)?;
     let make = || configuration(&api.issuer_of(&tenant));
@@ -61,7 +61,7 @@ fn configuration(issuer: &TokenIssuer) -> CachedDocument {
 }
 
 /// Answers with JSON that may be kept.
-pub fn cached(request: &HttpRequest, json: String) -> Result<HttpResponse, ApiError> {
+pub fn cached(request: &HttpRequest, json: String) -> ApiResult {
     let mut response = output::answer(request, "application/json", json)?;
     response.headers_mut().insert(header::CACHE_CONTROL, HeaderValue::from_static(CACHED));
     response.headers_mut().remove(header::VARY);

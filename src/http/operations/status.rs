@@ -23,20 +23,17 @@ use crate::http::input::query;
 use crate::http::negotiation::conditions::CurrentVersion;
 use crate::http::output::http_date;
 use crate::http::output::manifest::manifest;
-use crate::http::{Api, ApiError, TenantBase};
+use crate::http::{Api, ApiError, ApiResult, TenantBase};
 use crate::job::{Completion, JobState};
 use crate::{JobSnapshot, PageAbsent};
 
 /// The polling URL of a job.
-pub static POLLING_URL: OperationUrl = OperationUrl {
-    name: "request",
-    path: "/r4/{tenant}/bulk-api/request/{job}",
-    token: RequiredToken::Access,
-};
+pub static POLLING_URL: OperationUrl =
+    OperationUrl::new("request", "/r4/{tenant}/bulk-api/request/{job}", RequiredToken::Access);
 
 /// The folder of all polling URLs, which takes no method (D-9).
 pub static FOLDER_URL: OperationUrl =
-    OperationUrl { name: "requests", path: "/r4/{tenant}/bulk-api/request", token: RequiredToken::Access };
+    OperationUrl::new("requests", "/r4/{tenant}/bulk-api/request", RequiredToken::Access);
 
 /// `GET {polling URL}`.
 pub static STATUS: Operation = Operation {
@@ -95,7 +92,7 @@ const ANSWERS: &[DocumentedAnswer] = &[
 /// The most seconds a client is asked to wait between two polls.
 const LONGEST_RETRY: u64 = 30;
 
-async fn status(request: HttpRequest, api: Data<Api>) -> Result<HttpResponse, ApiError> {
+async fn status(request: HttpRequest, api: Data<Api>) -> ApiResult {
     api.check_poll_headers(&request)?;
     let caller = api.caller(&request)?;
     let job = Api::job(&request)?;
@@ -112,12 +109,7 @@ async fn status(request: HttpRequest, api: Data<Api>) -> Result<HttpResponse, Ap
 }
 
 /// Answers with progress, the manifest or a page of it, or why the job failed.
-fn respond(
-    request: &HttpRequest,
-    api: &Api,
-    base: &TenantBase,
-    job: &JobSnapshot,
-) -> Result<HttpResponse, ApiError> {
+fn respond(request: &HttpRequest, api: &Api, base: &TenantBase, job: &JobSnapshot) -> ApiResult {
     let number = page_number(request)?;
     if let JobState::Failed(failure) = job.state() {
         return Ok(ApiError::job_failed(failure.reason).error_response());

@@ -3,7 +3,7 @@
 
 use actix_web::http::{StatusCode, header};
 use actix_web::web::{self, Data, Payload};
-use actix_web::{HttpMessage, HttpRequest, HttpResponse};
+use actix_web::{HttpMessage, HttpRequest};
 use serde_json::json;
 
 use super::common::{self, NO_STORE, NO_TENANT};
@@ -14,7 +14,7 @@ use crate::auth::{Authority, IssuedToken, ScopeError, Scopes, TokenDenied, Token
 use crate::http::error::oauth::{self, GRANT, NO_CACHE, OAuthError, REFUSED, uncached};
 use crate::http::input::form::{FORM, OAuthForm};
 use crate::http::middleware::forwarded::ForwardedClient;
-use crate::http::{Api, ApiError};
+use crate::http::{Api, ApiResult};
 use crate::job::ClientId;
 use crate::telemetry;
 
@@ -23,7 +23,7 @@ const ASSERTION_TYPE: &str = "urn:ietf:params:oauth:client-assertion-type:jwt-be
 
 /// `POST {base}/auth/token`.
 pub static TOKEN: Operation = Operation {
-    url: &OperationUrl { name: "token", path: "/r4/{tenant}/auth/token", token: RequiredToken::None },
+    url: &OperationUrl::new("token", "/r4/{tenant}/auth/token", RequiredToken::None),
     methods: POST,
     offer: None,
     handler: || web::to(token),
@@ -53,7 +53,7 @@ const ANSWERS: &[DocumentedAnswer] = &[
         .with(&[common::RETRY_AFTER]),
 ];
 
-async fn token(request: HttpRequest, payload: Payload, api: Data<Api>) -> Result<HttpResponse, ApiError> {
+async fn token(request: HttpRequest, payload: Payload, api: Data<Api>) -> ApiResult {
     let authority = api.authority()?;
     let issuer = api.issuer(&request)?;
     let admitted = request

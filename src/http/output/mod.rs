@@ -13,7 +13,7 @@ use actix_web::{HttpRequest, HttpResponse};
 use jiff::Timestamp;
 use xxhash_rust::xxh3::xxh3_128;
 
-use super::ApiError;
+use super::ApiResult;
 use super::negotiation::conditions::CurrentVersion;
 
 /// Returns an instant as an HTTP date, which has whole seconds only.
@@ -31,7 +31,7 @@ pub fn answer(
     request: &HttpRequest,
     media_type: &str,
     content: impl MessageBody + AsRef<[u8]> + 'static,
-) -> Result<HttpResponse, ApiError> {
+) -> ApiResult {
     let tag = EntityTag::new_strong(format!("{:032x}", xxh3_128(content.as_ref())));
     let has_it = CurrentVersion::tagged(&tag).is_unchanged_for(request)?;
     let mut response = HttpResponse::build(if has_it { StatusCode::NOT_MODIFIED } else { StatusCode::OK });
@@ -46,7 +46,7 @@ pub fn answer(
 }
 
 /// Returns what [`answer`] does, for content that anybody may read: caches may keep it, and revalidate it.
-pub fn published(request: &HttpRequest, media_type: &str, content: String) -> Result<HttpResponse, ApiError> {
+pub fn published(request: &HttpRequest, media_type: &str, content: String) -> ApiResult {
     let mut response = answer(request, media_type, content)?;
     response.headers_mut().insert(header::CACHE_CONTROL, HeaderValue::from_static("no-cache"));
     Ok(response)

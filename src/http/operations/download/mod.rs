@@ -41,15 +41,12 @@ use crate::files::{FilesError, OpenOutput};
 use crate::http::negotiation::accept::{NDJSON, check_accept, choose_coding};
 use crate::http::negotiation::conditions::CurrentVersion;
 use crate::http::output::http_date;
-use crate::http::{Api, ApiError};
+use crate::http::{Api, ApiError, ApiResult};
 use crate::job::{ContentCoding, JobState, OutputFile};
 
 /// The URL of a file.
-pub static FILE_URL: OperationUrl = OperationUrl {
-    name: "download",
-    path: "/r4/{tenant}/bulk-api/download/{job}/{file}",
-    token: RequiredToken::Access,
-};
+pub static FILE_URL: OperationUrl =
+    OperationUrl::new("download", "/r4/{tenant}/bulk-api/download/{job}/{file}", RequiredToken::Access);
 
 /// `GET {file URL}`.
 pub static DOWNLOAD: Operation = Operation {
@@ -95,7 +92,7 @@ async fn download(request: HttpRequest, api: Data<Api>) -> HttpResponse {
     response
 }
 
-async fn respond(request: &HttpRequest, api: &Api) -> Result<HttpResponse, ApiError> {
+async fn respond(request: &HttpRequest, api: &Api) -> ApiResult {
     check_accept(request, NDJSON)?;
     let caller = api.caller(request)?;
     let job = Api::job(request)?;

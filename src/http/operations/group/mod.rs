@@ -20,15 +20,13 @@ use crate::http::caller::scope;
 use crate::http::input::{query, reading};
 use crate::http::negotiation::accept;
 use crate::http::output::bundle::{Bundle, BundleEntry, BundleLink};
-use crate::http::{Api, ApiError, AuthorizedCaller, output};
+use crate::http::{Api, ApiError, ApiResult, AuthorizedCaller, output};
 
 /// The parameters of a search.
 const PARAMETERS: &[&str] = &["_id", "identifier", "name", "_count", "_after", "_total"];
 
-static GROUPS_URL: OperationUrl =
-    OperationUrl { name: "groups", path: "/r4/{tenant}/Group", token: RequiredToken::Access };
-static GROUP_URL: OperationUrl =
-    OperationUrl { name: "group", path: "/r4/{tenant}/Group/{id}", token: RequiredToken::Access };
+static GROUPS_URL: OperationUrl = OperationUrl::new("groups", "/r4/{tenant}/Group", RequiredToken::Access);
+static GROUP_URL: OperationUrl = OperationUrl::new("group", "/r4/{tenant}/Group/{id}", RequiredToken::Access);
 
 /// `GET {base}/Group`.
 pub static SEARCH: Operation = Operation {
@@ -50,11 +48,7 @@ pub static SEARCH: Operation = Operation {
 
 /// `POST {base}/Group/_search`.
 pub static SEARCH_BY_POST: Operation = Operation {
-    url: &OperationUrl {
-        name: "group-search",
-        path: "/r4/{tenant}/Group/_search",
-        token: RequiredToken::Access,
-    },
+    url: &OperationUrl::new("group-search", "/r4/{tenant}/Group/_search", RequiredToken::Access),
     methods: POST,
     offer: None,
     handler: || web::to(search_by_post),
@@ -109,7 +103,7 @@ const SEARCH_PARAMETERS: &[OperationParameter] = &[
         .one_of(&["accurate", "estimate", "none"]),
 ];
 
-async fn read(request: HttpRequest, api: Data<Api>) -> Result<HttpResponse, ApiError> {
+async fn read(request: HttpRequest, api: Data<Api>) -> ApiResult {
     let media_type = accept::json(&request)?;
     let caller = api.caller(&request)?;
     let id = reading::id(&request)?;
@@ -126,26 +120,18 @@ async fn read(request: HttpRequest, api: Data<Api>) -> Result<HttpResponse, ApiE
     output::answer(&request, media_type, group.ok_or_else(ApiError::unknown_resource)?)
 }
 
-async fn search(request: HttpRequest, api: Data<Api>) -> Result<HttpResponse, ApiError> {
+async fn search(request: HttpRequest, api: Data<Api>) -> ApiResult {
     find(&request, query::parse(request.query_string())?, &api).await
 }
 
-async fn search_by_post(
-    request: HttpRequest,
-    payload: Payload,
-    api: Data<Api>,
-) -> Result<HttpResponse, ApiError> {
+async fn search_by_post(request: HttpRequest, payload: Payload, api: Data<Api>) -> ApiResult {
     // In the order of G-7: who asks comes before the parameters.
     api.caller(&request)?;
     let given = reading::posted(&request, payload, &api).await?;
     find(&request, given, &api).await
 }
 
-async fn find(
-    request: &HttpRequest,
-    given: Vec<(String, String)>,
-    api: &Api,
-) -> Result<HttpResponse, ApiError> {
+async fn find(request: &HttpRequest, given: Vec<(String, String)>, api: &Api) -> ApiResult {
     let media_type = accept::json_by(request, &given)?;
     let caller = api.caller(request)?;
     let visible =

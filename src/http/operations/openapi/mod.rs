@@ -4,8 +4,8 @@
 mod document;
 mod schemas;
 
+use actix_web::HttpRequest;
 use actix_web::web::{self, Data};
-use actix_web::{HttpRequest, HttpResponse};
 use serde_json::json;
 
 use self::document::document;
@@ -14,11 +14,11 @@ use super::description::{OperationDescription, answer};
 use super::operation::{GET, GET_HEAD, Operation, OperationUrl, RequiredToken};
 use super::operator_orders::DONE;
 use crate::http::output::documents::{BASE, CachedDocument};
-use crate::http::{Api, ApiError, output};
+use crate::http::{Api, ApiResult, output};
 
 /// `GET /openapi.json`.
 pub static CLIENT_DOCUMENT: Operation = Operation {
-    url: &OperationUrl { name: "openapi", path: "/openapi.json", token: RequiredToken::None },
+    url: &OperationUrl::new("openapi", "/openapi.json", RequiredToken::None),
     methods: GET_HEAD,
     offer: None,
     handler: || web::to(client_document),
@@ -32,7 +32,7 @@ pub static CLIENT_DOCUMENT: Operation = Operation {
 
 /// `GET /openapi.json` on the operators' listener.
 pub static OPERATOR_DOCUMENT: Operation = Operation {
-    url: &OperationUrl { name: "admin-openapi", path: "/openapi.json", token: RequiredToken::Operator },
+    url: &OperationUrl::new("admin-openapi", "/openapi.json", RequiredToken::Operator),
     methods: GET,
     offer: None,
     handler: || web::to(operator_document),
@@ -44,7 +44,7 @@ pub static OPERATOR_DOCUMENT: Operation = Operation {
     },
 };
 
-async fn client_document(request: HttpRequest, api: Data<Api>) -> Result<HttpResponse, ApiError> {
+async fn client_document(request: HttpRequest, api: Data<Api>) -> ApiResult {
     let document = api.documents.openapi.get_or_init(|| {
         let scheme = json!({
             "type": "http", "scheme": "bearer", "bearerFormat": "JWT",
@@ -56,7 +56,7 @@ async fn client_document(request: HttpRequest, api: Data<Api>) -> Result<HttpRes
     published(&request, document.at(&api.origin(&request)))
 }
 
-async fn operator_document(request: HttpRequest, api: Data<Api>) -> Result<HttpResponse, ApiError> {
+async fn operator_document(request: HttpRequest, api: Data<Api>) -> ApiResult {
     let document = api.documents.admin_openapi.get_or_init(|| {
         let description = "The operator's token, which stands in the file that admin.token_file names.";
         let scheme = json!({"type": "http", "scheme": "bearer", "description": description});
@@ -65,6 +65,6 @@ async fn operator_document(request: HttpRequest, api: Data<Api>) -> Result<HttpR
     published(&request, document.at(""))
 }
 
-fn published(request: &HttpRequest, document: String) -> Result<HttpResponse, ApiError> {
+fn published(request: &HttpRequest, document: String) -> ApiResult {
     output::published(request, "application/json", document)
 }
