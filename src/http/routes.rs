@@ -84,3 +84,43 @@ pub fn known_name(name: &str) -> Option<&'static str> {
     let urls = operations.map(|operation| operation.url).chain(EMPTY_URLS.iter().copied());
     urls.map(|url| url.name).find(|known| *known == name)
 }
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeSet;
+
+    use super::*;
+
+    #[test]
+    fn no_path_and_no_name_is_written_twice() {
+        let of_clients = [CLIENT_OPERATIONS, POST_KICKOFFS, TOKEN_OPERATIONS].concat();
+        let mut names = BTreeSet::new();
+        for (operations, empty) in [(of_clients, EMPTY_URLS), (OPERATOR_OPERATIONS.to_vec(), &[])] {
+            for operation in &operations {
+                let same_path = |other: &&&Operation| other.url.path == operation.url.path;
+                let is_shared = |other: &Operation| std::ptr::eq(other.url, operation.url);
+                assert!(
+                    operations.iter().filter(same_path).all(|other| is_shared(other)),
+                    "{}",
+                    operation.url.path
+                );
+            }
+            for route in OperationRoute::group(operations.into_iter()) {
+                assert!(
+                    names.insert(route.url.name) && known_name(route.url.name).is_some(),
+                    "{}",
+                    route.url.name
+                );
+                let methods: Vec<_> = route.methods().map(|(method, _)| method.as_str()).collect();
+                assert_eq!(
+                    methods.iter().collect::<BTreeSet<_>>().len(),
+                    methods.len(),
+                    "{}",
+                    route.url.path
+                );
+            }
+            assert!(empty.iter().all(|url| names.insert(url.name) && known_name(url.name).is_some()));
+        }
+        assert_eq!(known_name("something"), None);
+    }
+}

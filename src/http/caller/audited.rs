@@ -8,6 +8,7 @@ use actix_web::{HttpMessage, HttpRequest};
 
 use crate::audit::{self, AuditedEvent};
 use crate::http::caller::BearerGrant;
+use crate::http::operations::token::TOKEN;
 use crate::http::{Api, AuthorizedCaller, ClientAddress, RequestId};
 use crate::job::{ClientId, JobId, Level, TenantId};
 
@@ -50,7 +51,7 @@ pub fn refusal(response: &ServiceResponse<impl Sized>) {
     let bearer = || request.extensions().get::<BearerGrant>().map(|bearer| bearer.client.clone());
     match response.status() {
         // The token endpoint records its own refusals.
-        StatusCode::UNAUTHORIZED if request.match_name() != Some("token") => {
+        StatusCode::UNAUTHORIZED if request.match_name() != Some(TOKEN.url.name) => {
             let reason = if request.path().starts_with("/r4/") { "access-token" } else { "operator-token" };
             api.record(AuditedEvent::AuthenticationRefused {
                 caller: api.audited_client(request, None),

@@ -185,7 +185,7 @@ mod tests {
         }
     }
 
-    /// The access that a kick-off gets, or which types it is refused for.
+    /// Returns the access that a kick-off gets, or the types that it is refused for.
     fn kick_off(scopes: &str, level: Level, given: &[(&str, &str)]) -> Result<ExportAccess, String> {
         let given: Vec<_> = given.iter().map(|(name, value)| (name.to_string(), value.to_string())).collect();
         let scopes: Scopes = scopes.parse().unwrap();
@@ -210,7 +210,7 @@ mod tests {
             ("_type", "Patient,Condition,Encounter,Condition", Err("Condition, Encounter")),
             ("_type", "Slot", Err("Slot")),
             ("_type", "Binary", Err("Binary")),
-            // Not named, but malformed: that is told by those who read the parameter.
+            // Malformed rather than named: refused where the parameter is read.
             ("_type", "Nonsense,,patient", Ok(())),
             ("_typeFilter", "Observation?status=final", Ok(())),
             ("_typeFilter", "Patient?active=true,Encounter?status=finished", Err("Encounter")),

@@ -279,13 +279,13 @@ mod tests {
             ("application/json, */*;q=0.1", "", plain),
             ("application/json, application/fhir+json;q=0.9", "", plain),
             ("application/fhir+json;q=0, */*", "", plain),
-            // Where it is all the same to the client.
+            // The client has no preference.
             ("application/json, text/plain, */*", "", fhir),
             ("application/json, application/fhir+json", "", fhir),
             ("application/*", "", fhir),
             ("application/json+fhir", "", fhir),
             ("", "", fhir),
-            // `_format` goes before Accept (3.1.0.1.11).
+            // `_format` takes precedence over Accept (3.1.0.1.11).
             ("text/html", "_format=json", fhir),
             ("application/json", "_format=application/fhir%2Bjson", fhir),
             ("application/fhir+json", "_format=application/json", plain),

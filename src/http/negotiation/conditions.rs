@@ -103,7 +103,7 @@ mod tests {
         let (go_on, has_it, failed) = (Ok(false), Ok(true), Err(412));
         let (matches, none_match) = ("If-Match", "If-None-Match");
         let (unmodified, modified) = ("If-Unmodified-Since", "If-Modified-Since");
-        // What reading and changing it come to.
+        // The outcome of a read and of a change.
         for (fields, of_read, of_change) in [
             (&[][..], go_on, go_on),
             (&[(matches, "\"a\"")], go_on, go_on),
@@ -133,7 +133,7 @@ mod tests {
             (&[(matches, "\"x\""), (unmodified, AFTER)], failed, failed),
             (&[(none_match, "\"x\""), (modified, AFTER)], go_on, go_on),
             (&[(none_match, "\"a\""), (modified, BEFORE)], has_it, failed),
-            // All that is there has to hold.
+            // All conditions must hold.
             (&[(matches, "\"a\""), (none_match, "\"a\"")], has_it, failed),
             (&[(matches, "\"x\""), (none_match, "\"a\"")], failed, failed),
             (&[(unmodified, AFTER), (modified, THEN)], has_it, go_on),

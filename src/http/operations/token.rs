@@ -63,7 +63,7 @@ async fn token(request: HttpRequest, payload: Payload, api: Data<Api>) -> ApiRes
     if let Err(refusal) = admitted {
         return Ok(OAuthError::TooMany(refusal.retry_after().unwrap_or(oauth::RETRY_AFTER)).response(&issuer));
     }
-    Ok(match give(&request, payload, authority, &issuer).await {
+    Ok(match issue(&request, payload, authority, &issuer).await {
         Ok((client, IssuedToken { token, expires_in }, granted)) => {
             let caller = api.audited_client(&request, Some(client));
             api.record(AuditedEvent::TokenIssued { caller, scopes: granted.len(), expires_in });
@@ -84,7 +84,7 @@ async fn token(request: HttpRequest, payload: Payload, api: Data<Api>) -> ApiRes
     })
 }
 
-async fn give(
+async fn issue(
     request: &HttpRequest,
     payload: Payload,
     authority: &Authority,

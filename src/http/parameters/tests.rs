@@ -1,4 +1,4 @@
-//! What is taken, and every refusal.
+//! Which parameters are accepted, and every refusal.
 
 use std::sync::LazyLock;
 
@@ -190,7 +190,7 @@ fn p13_of_what_is_ignored_the_first_are_told_and_the_rest_is_counted() {
     assert_eq!(ignored.len(), bounds::MAX_NOTICES + 1);
     assert!(ignored[0].contains("nonsense0"), "{}", ignored[0]);
     assert!(ignored[bounds::MAX_NOTICES].contains("900 more"), "{}", ignored[bounds::MAX_NOTICES]);
-    // The sentence for one of the same words is there once.
+    // The same sentence is there once.
     let same = [("_elements".to_string(), vec!["x"; bounds::MAX_ELEMENTS].join(","))];
     assert_eq!(parse_body(&same, HandlingPreference::Lenient).unwrap().ignored.len(), 1);
 }

@@ -1,4 +1,4 @@
-//! The table of what is believed.
+//! Which reports of proxies are believed, as a table.
 
 use actix_web::http::header::{HeaderName, HeaderValue};
 use proptest::prelude::*;
@@ -49,7 +49,7 @@ fn the_rightmost_address_that_is_no_trusted_proxy_is_the_client() {
         (XForwarded, &[("x-forwarded-for", "evil"), ("x-forwarded-for", "192.0.2.7")], "192.0.2.7"),
         (XForwarded, &[("x-forwarded-for", "fe80::1%eth0, 192.0.2.7")], "192.0.2.7"),
         (XForwarded, &[("x-forwarded-for", "192.0.2.7, fe80::1%eth0")], "fe80::1"),
-        // A proxy that does not say whom it serves is all that is known.
+        // A proxy that does not report whom it serves is the last known address.
         (XForwarded, &[("x-forwarded-for", "unknown")], PEER),
         (XForwarded, &[("x-forwarded-for", "192.0.2.7, evil")], PEER),
         (XForwarded, &[("x-forwarded-for", "192.0.2.7, ")], PEER),
@@ -59,7 +59,7 @@ fn the_rightmost_address_that_is_no_trusted_proxy_is_the_client() {
         (XForwarded, &[("x-forwarded-for", "192.0.2.7:70000")], PEER),
         (XForwarded, &[("x-forwarded-for", "[192.0.2.7]:80")], PEER),
         (XForwarded, &[("x-forwarded-for", "192.0.2.7%eth0")], PEER),
-        // What is wrong elsewhere says nothing of the address.
+        // A malformed part elsewhere says nothing of the address.
         (XForwarded, &[("x-forwarded-for", "192.0.2.7"), ("x-forwarded-proto", "gopher")], "192.0.2.7"),
         (XForwarded, &[("x-forwarded-for", "192.0.2.7"), ("x-forwarded-host", "a/b")], "192.0.2.7"),
         (XForwarded, &[("x-forwarded-for", "192.0.2.7"), ("x-forwarded-port", "70000")], "192.0.2.7"),
@@ -161,7 +161,7 @@ fn the_origin_is_that_of_the_proxy_that_told_of_the_client() {
             Some("https://a:8443"),
         ),
         (Forwarded, &[("forwarded", "for=192.0.2.7;host=evil@a")], None, None),
-        // What is wrong voids itself alone.
+        // A malformed part counts as absent, alone.
         (XForwarded, &[("x-forwarded-for", "unknown"), https, host("a")], Some(true), Some("https://a")),
         (XForwarded, &[https, host("a"), ("x-forwarded-port", "0")], Some(true), Some("https://a")),
         (XForwarded, &[https, host("a"), ("x-forwarded-port", "x")], Some(true), Some("https://a")),
