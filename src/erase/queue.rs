@@ -2,7 +2,7 @@
 //! which failed and are tried again when (P5). Pure: time, the committer's load and the warrants
 //! come in, what to do comes out.
 
-use std::collections::{HashMap, HashSet, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::time::{Duration, Instant};
 
 use super::holds::WarrantRefusal;
@@ -22,20 +22,20 @@ const DEFERENCE: Duration = Duration::from_millis(20);
 const LOOK_AGAIN: Duration = Duration::from_millis(1);
 
 /// Jobs whose files are to go.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Hash)]
 pub struct SweepQueue {
     waiting: VecDeque<JobId>,
-    sweeping: HashSet<JobId>,
+    sweeping: BTreeSet<JobId>,
     sweeps: usize,
     /// Jobs that would be swept if they were not held.
-    held_back: HashSet<JobId>,
+    held_back: BTreeSet<JobId>,
     /// Since when a sweep waits for the committer.
     deferring: Option<Instant>,
-    retries: HashMap<JobId, SweepRetry>,
+    retries: BTreeMap<JobId, SweepRetry>,
 }
 
 /// When a sweep that failed is tried again.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub struct SweepRetry {
     /// Attempts that failed.
     pub attempts: u32,

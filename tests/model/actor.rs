@@ -12,8 +12,9 @@ use jiff::Timestamp;
 
 use super::flaws::{Flaw, commit_order};
 use super::process::*;
+use super::queue;
 use super::record::Record;
-use super::tasks;
+use super::tasks::is_first_mark;
 use super::world::*;
 
 static JOB: LazyLock<JobId> = LazyLock::new(JobId::random);
@@ -147,8 +148,8 @@ fn perform(world: &mut World, flaw: Flaw, action: Action) {
             }
         }
         Action::Fence => fence(world, flaw),
-        Action::Sweep if flaw == Flaw::ErasedBeforeSwept => tasks::swept(world, flaw, None),
-        Action::Sweep => world.running().begin(Doing::new(Work::Sweep)),
+        Action::Sweep if flaw == Flaw::ErasedBeforeSwept => queue::swept(world, flaw, None),
+        Action::Sweep => world.running().begin(Doing::new(Work::AskForSweep)),
         // Only for speed, never for correctness: a writer may be in the middle of a write when it is
         // paused, so the model lets writers go on. The others are told to nobody whom it knows.
         Action::PauseWriters
@@ -205,6 +206,7 @@ fn begin(world: &mut World, flaw: Flaw, task: Task) {
                 world.kickoff = Kickoff::Got202;
             }
             let record = Record::of(&commit.record().state);
+            world.audit.seen |= flaw == Flaw::AuditBeforeDurable && is_first_mark(record);
             return world.running().begin(Doing::commit(record, commit_order(flaw)));
         }
         Task::AwaitDownloads { of, .. } => Work::AwaitDownloads(of),

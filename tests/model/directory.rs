@@ -76,6 +76,10 @@ pub fn move_to_ready(world: &mut World, flaw: Flaw, stage: u8) -> Option<(&'stat
 /// Building first: the finisher may move the directory between the two, but only forwards.
 pub fn move_to_trash(world: &mut World, flaw: Flaw, stage: u8) -> (&'static str, Then) {
     match (stage, world.place.seen) {
+        (0, Place::Building | Place::Ready) if world.is_immovable => {
+            world.stand_in.seen = flaw != Flaw::NoNameInTrash;
+            ("the directory cannot be moved: an empty one of its name in trash/ says the same", At(2))
+        }
         (0, Place::Building) => {
             world.place.seen = Place::Trash;
             ("the mark renames building/ to trash/", At(2))
@@ -88,14 +92,57 @@ pub fn move_to_trash(world: &mut World, flaw: Flaw, stage: u8) -> (&'static str,
         }
         (1, _) => ("the mark does not find it in ready/ either", At(2)),
         _ => {
-            world.place.sync();
+            world.sync_places();
             ("the mark syncs the parents", StepDone)
+        }
+    }
+}
+
+/// The reaper's sweep of what cannot be moved. The name in `trash/` says that it may go, and goes
+/// last.
+fn sweep_in_place(world: &mut World, flaw: Flaw, stage: u8) -> (&'static str, Then) {
+    let is_first = flaw == Flaw::NameGoesFirst;
+    match stage {
+        1 if !world.stand_in.seen && world.has_directory() && flaw != Flaw::NoNameInTrash => {
+            world.stand_in.seen = true;
+            ("the reaper makes a name in trash/ for what cannot be moved", At(2))
+        }
+        1 | 2 => {
+            world.stand_in.sync();
+            ("trash/ is synced", At(if is_first { 6 } else { 3 }))
+        }
+        3 => {
+            world.note_readers();
+            world.unlink_all();
+            ("the reaper unlinks what stands where it stood", At(4))
+        }
+        4 if world.has_names() => ("the reaper's rmdir finds a new name", At(3)),
+        4 => {
+            world.place.seen = Place::Gone;
+            let skips = flaw == Flaw::EraseInPlaceWithoutSync;
+            ("the reaper removes the directory where it stood", At(if skips { 6 } else { 5 }))
+        }
+        5 => {
+            world.sync_names();
+            world.place.sync();
+            ("its parent is synced", if is_first { Then::Swept(None) } else { At(6) })
+        }
+        6 => {
+            world.stand_in.seen = false;
+            ("the reaper removes the name in trash/", At(7))
+        }
+        _ => {
+            world.stand_in.sync();
+            ("the reaper syncs trash/", if is_first { At(3) } else { Then::Swept(None) })
         }
     }
 }
 
 /// The reaper's sweep, which has its warrant.
 pub fn sweep(world: &mut World, flaw: Flaw, stage: u8) -> (&'static str, Then) {
+    if world.is_immovable {
+        return sweep_in_place(world, flaw, stage);
+    }
     let not_moved = matches!(world.place.seen, Place::Building | Place::Ready);
     let in_trash = world.place.seen == Place::Trash;
     match stage {

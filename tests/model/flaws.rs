@@ -73,6 +73,20 @@ pub enum Flaw {
     GiveRoomFirst,
     /// A sweep that failed is dropped.
     ForgetFailedSweep,
+    /// The reaper's queue does not hear that a hold was released.
+    ForgetHeldBack,
+    /// A job whose sweep meets a pause leaves the queue.
+    DropPaused,
+    /// A directory that cannot be moved has no name in `trash/`.
+    NoNameInTrash,
+    /// The name in `trash/` goes before the directory that it stands for.
+    NameGoesFirst,
+    /// The name in `trash/` goes before it is durable that the directory is gone.
+    EraseInPlaceWithoutSync,
+    /// A start does not hear the audit log.
+    IgnoreAudit,
+    /// The audit log tells of a mark that is not durable yet.
+    AuditBeforeDurable,
     /// A download registers when it has its file.
     RegisterLast,
     /// A download that is cut counts as out before it has let go of its file.

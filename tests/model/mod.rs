@@ -1,12 +1,13 @@
 //! An exhaustive model of one job's life. It drives the real `job::life::Life`, the real table of
-//! the reconcile, the real book of holds and the real order of the committer, explores every
-//! interleaving of what clients, writers, the store, the reaper, an operator, a restart and
-//! misfortune may do within a scope, and checks the promises P1-P6, P8, P9 and P11 in every state.
+//! the reconcile, the real book of holds, the real queue of sweeps and the real order of the
+//! committer, explores every interleaving of what clients, writers, the store, the reaper, an
+//! operator, a restart and misfortune may do within a scope, and checks the promises P1-P6, P8, P9
+//! and P11 in every state.
 //!
 //! Read `world.rs` and `process.rs` (what there is), `scopes.rs` (where a search begins), `steps.rs`
 //! (what can happen), `actor.rs`, `tasks.rs` and `directory.rs` (what an action does), `export.rs`,
-//! `downloads.rs`, `reaper.rs` (what runs beside it), `restart.rs` (crash and join), `promises.rs`;
-//! `flaws.rs` shows that the model can fail.
+//! `downloads.rs`, `reaper.rs`, `queue.rs` (what runs beside it), `restart.rs` (crash and join),
+//! `promises.rs`; `flaws.rs` shows that the model can fail.
 //!
 //! What is simpler than life: a record that is applied but not synced is `Cached`, so are names
 //! and places; a lost tail is what the last sync of the store wrote; unsynced names of one
@@ -26,11 +27,13 @@ mod export;
 mod flaws;
 mod process;
 mod promises;
+mod queue;
 mod reaper;
 mod record;
 mod restart;
 mod scopes;
 mod search;
+mod show;
 mod steps;
 mod tasks;
 mod world;
@@ -40,8 +43,8 @@ use std::time::Instant;
 use flaws::Flaw;
 use promises::Promise;
 use scopes::{
-    ENDING, FULL_DISK, HELD, HELD_EXPORT, KICKOFF, LARGE_ENDING, LARGE_LIFE, LIFE, LOST, PARTIAL, READING,
-    Scope,
+    ENDING, FULL_DISK, HELD, HELD_EXPORT, IN_PLACE, KICKOFF, LARGE_ENDING, LARGE_LIFE, LIFE, LOST, PARTIAL,
+    READING, RESTORED, Scope,
 };
 use search::{Counterexample, search};
 use steps::JobLife;
@@ -111,6 +114,16 @@ fn an_export_that_is_read_while_it_runs_keeps_every_promise_in_every_state() {
 #[test]
 fn a_deletion_on_a_full_disk_keeps_every_promise_in_every_state() {
     keeps(FULL_DISK);
+}
+
+#[test]
+fn a_deletion_of_what_cannot_be_moved_keeps_every_promise_in_every_state() {
+    keeps(IN_PLACE);
+}
+
+#[test]
+fn a_deletion_that_a_backup_takes_back_keeps_every_promise_in_every_state() {
+    keeps(RESTORED);
 }
 
 fn is_large() -> bool {
@@ -348,4 +361,40 @@ fn a_failed_export_is_not_swept_while_its_files_are_read() {
 #[test]
 fn on_a_full_disk_files_that_go_before_the_second_witness_are_missing_after_a_crash() {
     breaks(FULL_DISK, Flaw::GiveRoomFirst, &[Promise::NothingLiveLost]);
+}
+
+#[test]
+fn a_job_held_back_is_swept_only_when_the_queue_hears_of_its_release() {
+    breaks(HELD, Flaw::ForgetHeldBack, &[Promise::NothingForgotten]);
+}
+
+#[test]
+fn a_job_whose_sweep_meets_a_pause_must_stay_in_the_queue() {
+    breaks(HELD, Flaw::DropPaused, &[Promise::NothingForgotten]);
+}
+
+#[test]
+fn a_directory_that_cannot_be_moved_and_has_no_name_in_trash_has_one_witness_only() {
+    breaks(IN_PLACE, Flaw::NoNameInTrash, &[Promise::MarkedTwice]);
+    breaks(IN_PLACE, Flaw::NoNameInTrash, &[Promise::AcknowledgedIsDurable]);
+}
+
+#[test]
+fn a_name_in_trash_that_goes_first_says_nothing_to_the_next_start() {
+    breaks(IN_PLACE, Flaw::NameGoesFirst, &[Promise::AcknowledgedIsDurable]);
+}
+
+#[test]
+fn a_directory_erased_where_it_stood_comes_back_if_that_was_not_synced() {
+    breaks(IN_PLACE, Flaw::EraseInPlaceWithoutSync, &[Promise::NoResurrection]);
+}
+
+#[test]
+fn a_start_that_does_not_hear_the_audit_log_shows_what_a_backup_brings_back() {
+    breaks(RESTORED, Flaw::IgnoreAudit, &[Promise::ShownStays]);
+}
+
+#[test]
+fn an_audit_log_that_is_told_too_early_ends_a_job_that_nobody_deleted() {
+    breaks(RESTORED, Flaw::AuditBeforeDurable, &[Promise::NothingUnasked]);
 }

@@ -4,8 +4,8 @@
 use std::hash::{BuildHasher, Hash, Hasher};
 use std::rc::Rc;
 
-use evanesce::erase::HoldBook;
 use evanesce::erase::order::{COMMIT_ORDER, CommitStep};
+use evanesce::erase::{HoldBook, SweepQueue};
 use evanesce::job::StateName;
 use evanesce::job::life::{FencePatience, Life};
 use rustc_hash::FxBuildHasher;
@@ -62,7 +62,10 @@ pub enum Work {
     SweepEarly,
     FindMark,
     LookForFiles,
+    /// Its message is on its way to the reaper.
+    AskForSweep,
     Sweep,
+    AwaitSweepRetry,
 }
 
 impl Work {
@@ -211,6 +214,8 @@ pub struct Process {
     pub doing: Vec<Doing>,
     /// The real book of warrants and of the orders that forbid them.
     pub book: HoldBook,
+    /// The reaper's real queue.
+    pub queue: SweepQueue,
     /// The state for which the deadline of writers runs.
     pub fence: Option<(StateName, FencePatience)>,
     /// The cancel token.
@@ -230,6 +235,7 @@ impl Process {
             view,
             doing: Vec::new(),
             book: HoldBook::default(),
+            queue: SweepQueue::default(),
             fence: None,
             stopped: false,
             download: Download::NotYet,

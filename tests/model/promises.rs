@@ -7,7 +7,7 @@ use evanesce::job::{MarkReason, StateName};
 use super::actor::request_of;
 use super::downloads::CHUNKS;
 use super::process::*;
-use super::restart::{outcome, testimony};
+use super::restart::{Remains, outcome, testimony};
 use super::world::*;
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -77,7 +77,9 @@ impl Promise {
             // Directories only move forward and records too, but for a lost tail.
             MarkedTwice => {
                 let stored = world.store.now.synced.is_some_and(|record| record.name.is_deleted());
-                !acknowledged || (stored || world.tail_lost) && world.place.synced >= Place::Trash
+                !acknowledged
+                    || (stored || world.tail_lost)
+                        && (world.place.synced >= Place::Trash || world.stand_in.synced)
             }
             AcceptedIsDurable => {
                 world.kickoff != Kickoff::Got202 || world.tail_lost || joined(world).is_some()
@@ -91,7 +93,10 @@ impl Promise {
             }
             ShownIsDurable => world.shown.is_none_or(StateName::is_active) || joined(world) >= world.shown,
             NoResurrection => {
-                !is_erased(world) || world.place == Cached::durable(Place::Gone) && !world.has_names()
+                !is_erased(world)
+                    || world.place == Cached::durable(Place::Gone)
+                        && world.stand_in == Cached::durable(false)
+                        && !world.has_names()
             }
             LastOneOut => {
                 state != Some(StateName::Erased)
@@ -155,13 +160,15 @@ impl Promise {
 
 /// What the next process would make of it if the power failed now.
 fn joined(world: &World) -> Option<StateName> {
-    outcome(testimony(
-        world.store.now.synced,
-        world.place.synced,
-        world.plan.synced,
-        world.job_json.synced,
-        world.receipts.synced.lines,
-    ))
+    outcome(testimony(Remains {
+        store: world.store.now.synced,
+        place: world.place.synced,
+        stand_in: world.stand_in.synced,
+        plan: world.plan.synced,
+        job_json: world.job_json.synced,
+        receipts: world.receipts.synced.lines,
+        audit: world.audit.synced,
+    }))
 }
 
 fn is_erased(world: &World) -> bool {

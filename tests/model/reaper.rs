@@ -7,6 +7,7 @@ use evanesce::job::life::Input;
 use super::actor::{feed, job, new_life, wake};
 use super::flaws::Flaw;
 use super::process::*;
+use super::queue;
 use super::search::Next;
 use super::steps::with;
 use super::world::*;
@@ -103,10 +104,14 @@ pub fn orders(world: &World, process: &Process, flaw: Flaw) -> Vec<Next<World>> 
                 next.hold = Hold::Ordered;
             }));
         }
-        Hold::Yes => steps.push(with("the hold is released", world, |next, process| {
-            process.book.release(job());
-            next.hold = Hold::No;
-        })),
+        Hold::Yes => {
+            let (words, mut next) = with("the hold is released", world, |next, process| {
+                process.book.release(job());
+                next.hold = Hold::No;
+            });
+            queue::order_ended(&mut next, flaw, true);
+            steps.push((words, next));
+        }
         _ => {}
     }
     match world.pause {
@@ -117,10 +122,14 @@ pub fn orders(world: &World, process: &Process, flaw: Flaw) -> Vec<Next<World>> 
                 next.pause = Hold::Ordered;
             }));
         }
-        Hold::Yes => steps.push(with("the pause ends", world, |next, process| {
-            process.book.resume();
-            next.pause = Hold::No;
-        })),
+        Hold::Yes => {
+            let (words, mut next) = with("the pause ends", world, |next, process| {
+                process.book.resume();
+                next.pause = Hold::No;
+            });
+            queue::order_ended(&mut next, flaw, false);
+            steps.push((words, next));
+        }
         _ => {}
     }
     steps

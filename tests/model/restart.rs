@@ -36,15 +36,26 @@ pub fn crashes(world: &World) -> Vec<Next<World>> {
         after.kickoff = Kickoff::Failed;
     }
 
-    // sled keeps part of its log in memory, so SIGKILL may lose it or not; the kernel keeps the rest.
-    let mut killed = after.clone();
-    killed.lose_store();
-    let mut crashes =
-        vec![("SIGKILL, or a failed fsync", after.clone()), ("SIGKILL; sled had not written all", killed)];
-
     // After a power loss all that is left is durable. What was not synced is there or not. Between
     // two unsynced changes of one thing it cannot stop: that equals a crash one step earlier.
-    for case in 0..16 {
+    let unsynced = [
+        !after.is_store_synced(),
+        !after.place.is_synced(),
+        // A directory that is gone for good has no names to come back to.
+        !after.are_names_synced(),
+        !after.receipts.is_synced(),
+        !after.stand_in.is_synced(),
+        !after.audit.is_synced(),
+    ];
+    let unsynced = (0..6).fold(0, |all, bit| all | u8::from(unsynced[bit]) << bit);
+    let mut crashes = vec![("SIGKILL, or a failed fsync", after.clone())];
+    // sled keeps part of its log in memory, so SIGKILL may lose it or not; the kernel keeps the rest.
+    if unsynced & 1 != 0 {
+        let mut killed = after.clone();
+        killed.lose_store();
+        crashes.push(("SIGKILL; sled had not written all", killed));
+    }
+    for case in (1..=unsynced).filter(|case| case & !unsynced == 0).chain((unsynced != 0).then_some(0)) {
         let lost = |what: u8| case & what != 0;
         let mut dark = after.clone();
         if lost(1) {
@@ -53,12 +64,17 @@ pub fn crashes(world: &World) -> Vec<Next<World>> {
         if lost(2) {
             dark.place.lose();
         }
-        // A directory that is gone for good has no names to come back to.
         if lost(4) && dark.has_directory() {
             dark.lose_names();
         }
         if lost(8) {
             dark.receipts.lose();
+        }
+        if lost(16) {
+            dark.stand_in.lose();
+        }
+        if lost(32) {
+            dark.audit.lose();
         }
         sync_all(&mut dark);
         crashes.push(("power loss", dark));
@@ -68,9 +84,10 @@ pub fn crashes(world: &World) -> Vec<Next<World>> {
 
 fn sync_all(world: &mut World) {
     world.sync_store();
-    world.place.sync();
+    world.sync_places();
     world.sync_names();
     world.receipts.sync();
+    world.audit.sync();
 }
 
 /// The next process starts.
@@ -99,14 +116,22 @@ pub fn unlucky_restarts(world: &World, flaw: Flaw) -> Vec<Next<World>> {
     });
     let dies = dies.map(|(words, next)| {
         let luck = Luck { crashes: next.luck.crashes, ..world.luck };
-        let (place, receipts, shown) = (world.place, world.receipts, world.shown);
-        (words, World { place, receipts, shown, process: None, luck, ..next })
+        let (place, receipts, shown, stand_in) = (world.place, world.receipts, world.shown, world.stand_in);
+        (words, World { place, receipts, shown, stand_in, process: None, luck, ..next })
     });
     let stays = start(world, flaw, |next| {
         next.luck.failing_moves = next.luck.failing_moves.checked_sub(1)?;
         Some("restart: the rename to trash/ fails")
     });
-    [lost_store, lost_receipt, dies, stays].into_iter().flatten().collect()
+    let restored = start(world, flaw, |next| {
+        next.luck.restores = next.luck.restores.checked_sub(1)?;
+        // What its log has not got to the disk nobody remembers.
+        let is_shown_deleted = next.shown.is_some_and(StateName::is_deleted);
+        (next.audit.seen || !is_shown_deleted).then_some(())?;
+        next.restore();
+        Some("restart: an older copy of the data directory was put in its place")
+    });
+    [lost_store, lost_receipt, dies, stays, restored].into_iter().flatten().collect()
 }
 
 fn start(
@@ -131,27 +156,34 @@ fn start(
     Some((words, next))
 }
 
-/// What store, disk and receipts say of the job.
-pub fn testimony(
-    store: Option<Record>,
-    place: Place,
-    plan: u8,
-    job_json: Option<StateName>,
-    receipts: u8,
-) -> Testimony {
+/// What is left of a job for a start, in the page cache or on the medium.
+pub struct Remains {
+    pub store: Option<Record>,
+    pub place: Place,
+    pub stand_in: bool,
+    pub plan: u8,
+    pub job_json: Option<StateName>,
+    pub receipts: u8,
+    pub audit: bool,
+}
+
+/// What store, disk, receipts and audit log say of the job.
+pub fn testimony(remains: Remains) -> Testimony {
+    let Remains { store, place, stand_in, plan, job_json, receipts, audit } = remains;
     let building = match (job_json, plan) {
         (Some(StateName::Failed), _) => Building::Failed,
         (_, 0) => Building::Bare,
         _ => Building::Planned,
     };
+    let is_deleted = store.is_some_and(|record| record.name.is_deleted());
     Testimony {
         store: store.map(|record| record.name),
         building: (place == Place::Building).then_some(building),
         ready: place == Place::Ready,
-        trash: place == Place::Trash,
+        trash: place == Place::Trash || stand_in,
         receipt: receipts > 0,
-        // The model has none: it can only bear out what one of these three says.
-        audit: false,
+        // It is asked only what nobody else remembers.
+        audit: audit && !is_deleted && receipts == 0,
         unvouched: false,
     }
 }
@@ -168,7 +200,15 @@ pub fn outcome(testimony: Testimony) -> Option<StateName> {
 fn join(world: &mut World, flaw: Flaw, moves: bool) {
     let stored = world.store.now.seen;
     let receipts = if flaw == Flaw::IgnoreReceipt { 0 } else { world.receipts.seen.lines };
-    let testimony = testimony(stored, world.place.seen, world.plan.seen, world.job_json.seen, receipts);
+    let testimony = testimony(Remains {
+        store: stored,
+        place: world.place.seen,
+        stand_in: world.stand_in.seen,
+        plan: world.plan.seen,
+        job_json: world.job_json.seen,
+        receipts,
+        audit: world.audit.seen && flaw != Flaw::IgnoreAudit,
+    });
     let cure = testimony.cure();
     let recorded = match cure {
         Cure::Resume => stored.or(Some(Record::new(StateName::Queued))),
@@ -193,11 +233,15 @@ fn join(world: &mut World, flaw: Flaw, moves: bool) {
         Cure::Resume => set_stale_files_aside(world),
         Cure::MoveToReady => world.place = Cached::durable(Place::Ready),
         // Before anything is served: a client that once read "deleted" relies on both witnesses (P2).
+        Cure::Erase if moves && world.is_immovable => {
+            world.stand_in = Cached::durable(world.has_directory() || world.stand_in.seen);
+        }
         Cure::Erase if moves => world.place = Cached::durable(world.place.seen.max(Place::Trash)),
         Cure::Bury => {
             world.unlink_all();
             world.sync_names();
             world.place = Cached::durable(Place::Gone);
+            world.stand_in = Cached::durable(false);
         }
         _ => {}
     }

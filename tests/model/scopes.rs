@@ -24,6 +24,10 @@ pub struct Scope {
     pub scans: bool,
     /// The files of a running export may be read.
     partial: bool,
+    /// The directory cannot be moved.
+    immovable: bool,
+    /// There is an audit log.
+    audited: bool,
     luck: Luck,
 }
 
@@ -51,6 +55,22 @@ const NO_LUCK: Luck = Luck {
     stuck_writers: 0,
     pauses: 0,
     full_disks: 0,
+    restores: 0,
+};
+
+/// A scope in which nothing happens; the others say what does.
+const QUIET: Scope = Scope {
+    name: "quiet",
+    begins: Begins::Complete,
+    deletes: 1,
+    resends: false,
+    downloads: false,
+    expiry: false,
+    scans: false,
+    partial: false,
+    immovable: false,
+    audited: false,
+    luck: NO_LUCK,
 };
 
 /// From a kick-off that was answered to the end: crashes, a lost tail, two DELETEs.
@@ -58,77 +78,56 @@ pub const LIFE: Scope = Scope {
     name: "life",
     begins: Begins::Queued,
     deletes: 2,
-    resends: false,
-    downloads: false,
     expiry: true,
-    scans: false,
-    partial: false,
     luck: Luck { crashes: 2, lost_stores: 1, failing_exports: 1, failing_sweeps: 1, ..NO_LUCK },
+    ..QUIET
 };
 
 /// The kick-off itself, its orphans, and the scans that look for them.
 pub const KICKOFF: Scope = Scope {
     name: "kick-off",
     begins: Begins::BeforeKickoff,
-    deletes: 1,
-    resends: false,
-    downloads: false,
-    expiry: false,
     scans: true,
-    partial: false,
     luck: Luck { crashes: 2, lost_stores: 1, failing_kickoffs: 1, ..NO_LUCK },
+    ..QUIET
 };
 
 /// A complete job that is read, deleted, and expires.
 pub const READING: Scope = Scope {
     name: "reading",
-    begins: Begins::Complete,
     deletes: 2,
-    resends: false,
     downloads: true,
     expiry: true,
-    scans: false,
-    partial: false,
     luck: Luck { crashes: 2, clock_jumps: 1, slow_clients: 1, ..NO_LUCK },
+    ..QUIET
 };
 
 /// A complete job that somebody takes away, and the scans that find out.
 pub const LOST: Scope = Scope {
     name: "lost",
-    begins: Begins::Complete,
-    deletes: 1,
-    resends: false,
     downloads: true,
-    expiry: false,
     scans: true,
-    partial: false,
     luck: Luck { crashes: 2, vandals: 1, ..NO_LUCK },
+    ..QUIET
 };
 
 /// A deletion whose every step may fail, with its DELETE sent again at any time.
 pub const ENDING: Scope = Scope {
     name: "ending",
-    begins: Begins::Complete,
     deletes: 2,
     resends: true,
-    downloads: false,
     expiry: true,
-    scans: false,
-    partial: false,
     luck: Luck { crashes: 2, lost_receipts: 1, failing_moves: 2, failing_sweeps: 2, ..NO_LUCK },
+    ..QUIET
 };
 
 /// A complete job that an operator holds and releases.
 pub const HELD: Scope = Scope {
     name: "held",
-    begins: Begins::Complete,
-    deletes: 1,
-    resends: false,
     downloads: true,
     expiry: true,
-    scans: false,
-    partial: false,
     luck: Luck { crashes: 1, failing_sweeps: 1, holds: 1, pauses: 1, ..NO_LUCK },
+    ..QUIET
 };
 
 /// An export that fails, is cancelled or is taken up again, with a writer that does not return and an
@@ -136,39 +135,45 @@ pub const HELD: Scope = Scope {
 pub const HELD_EXPORT: Scope = Scope {
     name: "held export",
     begins: Begins::Planned,
-    deletes: 1,
-    resends: false,
-    downloads: false,
-    expiry: false,
-    scans: false,
-    partial: false,
     luck: Luck { crashes: 1, failing_exports: 1, stuck_writers: 1, holds: 1, pauses: 1, ..NO_LUCK },
+    ..QUIET
 };
 
 /// An export whose files are read while it is made.
 pub const PARTIAL: Scope = Scope {
     name: "partial",
     begins: Begins::Planned,
-    deletes: 1,
-    resends: false,
     downloads: true,
-    expiry: false,
-    scans: false,
     partial: true,
     luck: Luck { crashes: 1, failing_exports: 1, slow_clients: 1, ..NO_LUCK },
+    ..QUIET
 };
 
 /// A complete job that is deleted when the disk is full.
 pub const FULL_DISK: Scope = Scope {
     name: "full disk",
-    begins: Begins::Complete,
     deletes: 2,
-    resends: false,
     downloads: true,
-    expiry: false,
-    scans: false,
-    partial: false,
     luck: Luck { crashes: 2, failing_sweeps: 1, full_disks: 1, holds: 1, ..NO_LUCK },
+    ..QUIET
+};
+
+/// A complete job whose directory cannot be moved to `trash/`: it is erased where it stands.
+pub const IN_PLACE: Scope = Scope {
+    name: "in place",
+    resends: true,
+    immovable: true,
+    luck: Luck { crashes: 2, lost_stores: 1, failing_sweeps: 1, ..NO_LUCK },
+    ..QUIET
+};
+
+/// A complete job that is deleted, and of which a backup brings everything back but the audit log.
+pub const RESTORED: Scope = Scope {
+    name: "restored",
+    deletes: 2,
+    audited: true,
+    luck: Luck { crashes: 2, lost_stores: 1, failing_sweeps: 1, restores: 1, ..NO_LUCK },
+    ..QUIET
 };
 
 /// As `LIFE` and `KICKOFF` at once.
@@ -177,10 +182,8 @@ pub const LARGE_LIFE: Scope = Scope {
     begins: Begins::BeforeKickoff,
     deletes: 2,
     resends: true,
-    downloads: false,
     expiry: true,
     scans: true,
-    partial: false,
     luck: Luck {
         crashes: 2,
         lost_stores: 1,
@@ -189,18 +192,16 @@ pub const LARGE_LIFE: Scope = Scope {
         failing_sweeps: 1,
         ..NO_LUCK
     },
+    ..QUIET
 };
 
 /// As `READING`, `ENDING` and `HELD` at once, with one crash.
 pub const LARGE_ENDING: Scope = Scope {
     name: "large ending",
-    begins: Begins::Complete,
     deletes: 2,
     resends: true,
     downloads: true,
     expiry: true,
-    scans: false,
-    partial: false,
     luck: Luck {
         crashes: 1,
         failing_moves: 1,
@@ -211,6 +212,7 @@ pub const LARGE_ENDING: Scope = Scope {
         holds: 1,
         ..NO_LUCK
     },
+    ..QUIET
 };
 
 impl Scope {
@@ -226,8 +228,6 @@ impl Scope {
             Begins::Queued | Begins::Planned => (Place::Building, Kickoff::Got202),
             Begins::Complete => (Place::Ready, Kickoff::Got202),
         };
-        let sealed =
-            Part { sealed: Logged::durable(true), file: Cached::durable(true), plan: 1, ..Part::OPEN };
         let record = name.map(Record::new);
         let mut process = Process::new(record);
         if matches!(self.begins, Begins::Queued | Begins::Planned) {
@@ -237,8 +237,12 @@ impl Scope {
         World {
             store: Logged::durable(record),
             place: Cached::durable(place),
+            is_immovable: self.immovable,
+            stand_in: Cached::durable(false),
+            is_audited: self.audited,
+            audit: Cached::durable(false),
             plan: Cached::durable((complete || self.begins == Begins::Planned).into()),
-            parts: [if complete { sealed } else { Part::OPEN }; 2],
+            parts: [if complete { Part::SEALED } else { Part::OPEN }; 2],
             job_json: Cached::durable(complete.then_some(StateName::Complete)),
             receipts: Cached::durable(Receipts { lines: 0, torn: false, broken: false }),
             process: Some(process),

@@ -40,6 +40,7 @@ impl Model for JobLife {
         };
         steps.extend(tasks::steps(world, flaw));
         steps.extend(tasks::store_syncs(world, flaw));
+        steps.extend(tasks::audit_syncs(world));
         steps.extend(let_go(world, process));
         steps.extend(export::writers(world, process, flaw).0);
         steps.extend(export::deadline(world, process, flaw));

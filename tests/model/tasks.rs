@@ -9,7 +9,8 @@ use super::actor::{feed, job, surroundings};
 use super::directory::*;
 use super::flaws::Flaw;
 use super::process::*;
-use super::record::completion;
+use super::queue;
+use super::record::{Record, completion};
 use super::search::Next;
 use super::world::*;
 
@@ -21,8 +22,12 @@ pub enum Then {
     StepDone,
     /// It has ended.
     Ended(End),
+    /// The reaper hears that there is something to sweep.
+    SweepAsked,
     /// The reaper's sweep has ended, with an error or without.
     Swept(Option<&'static str>),
+    /// The reaper tries again.
+    SweepRetried,
 }
 use Then::*;
 
@@ -64,7 +69,9 @@ pub fn go_on(world: &mut World, flaw: Flaw, index: usize, then: Then) {
             }
         }
         Ended(end) => {
-            world.running().doing.remove(index);
+            let ended = world.running().doing.remove(index);
+            // The log hears of a mark before whoever asked for it does.
+            world.audit.seen |= world.is_audited && ended.record.is_some_and(is_first_mark);
             if !is_told {
                 feed(world, flaw, Input::Ended(end));
             }
@@ -73,18 +80,23 @@ pub fn go_on(world: &mut World, flaw: Flaw, index: usize, then: Then) {
             let process = world.running();
             process.doing.remove(index);
             process.book.give_back(job(), error.is_none());
-            swept(world, flaw, error);
+            queue::swept(world, flaw, error);
+        }
+        SweepAsked => {
+            world.running().doing.remove(index);
+            queue::asked(world, flaw);
+        }
+        SweepRetried => {
+            world.running().doing.remove(index);
+            queue::retried(world, flaw);
         }
     }
     world.running().doing.sort_by_key(|doing| (doing.work, doing.stage));
 }
 
-/// The reaper tells how its sweep ended; after a failure it comes again (P5).
-pub fn swept(world: &mut World, flaw: Flaw, error: Option<&str>) {
-    feed(world, flaw, Input::SweepDone { swept: SweepCounts::default(), error: error.map(Into::into) });
-    if error.is_some() && flaw != Flaw::ForgetFailedSweep {
-        world.running().begin(Doing::new(Work::Sweep));
-    }
+/// Whether the record is a mark's first one.
+pub fn is_first_mark(record: Record) -> bool {
+    record.name == StateName::Marked && record.failed_sweeps == 0
 }
 
 /// What a kick-off says of its job.
@@ -155,16 +167,14 @@ fn next_step(world: &mut World, flaw: Flaw, doing: &Doing) -> Option<(&'static s
             let found = world.place.seen == Place::Ready && flaw != Flaw::ReapAtFirstSight;
             ("the actor looks again for the files", Ended(End::FilesFound(found)))
         }
-        (Work::Sweep, 0) => {
+        (Work::AskForSweep, _) => ("the reaper hears of the marked job", SweepAsked),
+        (Work::AwaitSweepRetry, _) => {
             // A back-off is longer than a commit.
             let is_told = |doing: &Doing| doing.work == Work::Commit(StateName::Marked);
             if world.running().is_doing(is_told) {
                 return None;
             }
-            if world.running().book.grant(job()).is_err() && flaw != Flaw::SweepHeld {
-                return None;
-            }
-            ("the reaper begins a sweep", At(1))
+            ("the back-off of the failed sweep is over", SweepRetried)
         }
         (Work::Sweep, stage) => sweep(world, flaw, stage),
     })
@@ -246,6 +256,15 @@ pub fn store_syncs(world: &World, flaw: Flaw) -> Option<Next<World>> {
         }
     }
     Some(("the store syncs", next))
+}
+
+/// The audit log's thread syncs what it was told.
+pub fn audit_syncs(world: &World) -> Option<Next<World>> {
+    (!world.audit.is_synced()).then(|| {
+        let mut next = world.clone();
+        next.audit.sync();
+        ("the audit log is synced", next)
+    })
 }
 
 /// The end of the rename to `ready/`.

@@ -2,11 +2,9 @@
 //! (`process.rs`), and what clients were told. Everything that a power loss can take back is
 //! `Cached`: what reads return, and what is really there.
 
-use std::fmt;
-
 use evanesce::job::StateName;
 
-use super::process::{Doing, Download, Process};
+use super::process::Process;
 use super::record::Record;
 
 /// A value that is seen at once and is durable only when it was synced.
@@ -87,6 +85,14 @@ impl Part {
         stale: Cached { seen: false, synced: false },
         plan: 0,
         is_recording: false,
+    };
+
+    /// One of a complete job.
+    pub const SEALED: Self = Self {
+        sealed: Logged { now: Cached { seen: true, synced: true }, before: true },
+        file: Cached { seen: true, synced: true },
+        plan: 1,
+        ..Self::OPEN
     };
 }
 
@@ -173,12 +179,22 @@ pub struct Luck {
     pub pauses: u8,
     /// There is no room to record a mark.
     pub full_disks: u8,
+    /// An older copy of the data directory is put in its place.
+    pub restores: u8,
 }
 
 #[derive(Clone, PartialEq, Eq, Hash)]
 pub struct World {
     pub store: Logged<Option<Record>>,
     pub place: Cached<Place>,
+    /// It cannot be renamed to `trash/`: it is a mount point, say.
+    pub is_immovable: bool,
+    /// An empty directory in `trash/` that stands for one that cannot be moved.
+    pub stand_in: Cached<bool>,
+    /// There is an audit log.
+    pub is_audited: bool,
+    /// It tells of the job's mark.
+    pub audit: Cached<bool>,
     /// Which plan `plan.json` holds, from 1; 0: there is none.
     pub plan: Cached<u8>,
     pub parts: [Part; 2],
@@ -297,6 +313,18 @@ impl World {
         self.readers_forgotten |= reading || !self.writers_out();
     }
 
+    /// fsync of the parents.
+    pub fn sync_places(&mut self) {
+        self.place.sync();
+        self.stand_in.sync();
+    }
+
+    /// Whether no name in the job's directory would be lost or come back.
+    pub fn are_names_synced(&self) -> bool {
+        let in_part = |part: &Part| part.file.is_synced() && part.stale.is_synced();
+        self.plan.is_synced() && self.job_json.is_synced() && self.parts.iter().all(in_part)
+    }
+
     /// fsync of the job's directory.
     pub fn sync_names(&mut self) {
         for part in &mut self.parts {
@@ -342,41 +370,21 @@ impl World {
         }
     }
 
+    /// Everything but the audit log is as it was when the job was complete.
+    pub fn restore(&mut self) {
+        self.store = Logged::durable(Some(Record::new(StateName::Complete)));
+        self.place = Cached::durable(Place::Ready);
+        self.stand_in = Cached::durable(false);
+        self.plan = Cached::durable(1);
+        self.parts = [Part::SEALED; 2];
+        self.job_json = Cached::durable(Some(StateName::Complete));
+        self.receipts = Cached::durable(Receipts { lines: 0, torn: false, broken: false });
+        self.tail_lost = true;
+        // Whether its files are gone already a client cannot tell.
+        self.shown = self.shown.min(Some(StateName::Marked));
+    }
+
     pub fn writers_out(&self) -> bool {
         self.parts.iter().all(|part| matches!(part.writer, Writer::Out | Writer::Queued))
-    }
-}
-
-impl fmt::Display for World {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let star = |synced| if synced { "" } else { "*" };
-        let name = |record: Option<Record>| record.map_or("none", |record| record.name.as_str());
-        write!(f, "[store {}{}", name(self.store.now.seen), star(self.store.now.is_synced()))?;
-        write!(f, "; {:?}{}", self.place.seen, star(self.place.is_synced()))?;
-        if self.plan.seen > 0 {
-            write!(f, " plan.json{}", star(self.plan.is_synced()))?;
-        }
-        let files = self.parts.iter().flat_map(|part| [("file", part.file), ("stale", part.stale)]);
-        for (kind, file) in files.filter(|(_, file)| file.seen || file.synced) {
-            let shown = if file.seen { kind.to_string() } else { format!("({kind})") };
-            write!(f, " {shown}{}", star(file.is_synced()))?;
-        }
-        if let Some(says) = self.job_json.seen {
-            write!(f, " job.json({says}){}", star(self.job_json.is_synced()))?;
-        }
-        write!(f, "; receipts {}{}", self.receipts.seen.lines, star(self.receipts.is_synced()))?;
-        match &self.process {
-            Some(process) => {
-                write!(f, "; actor {}, view {}", name(process.memory()), name(process.view))?;
-                for Doing { work, stage, .. } in &process.doing {
-                    write!(f, ", {work:?} {stage}")?;
-                }
-                if process.download != Download::NotYet {
-                    write!(f, ", download {:?}", process.download)?;
-                }
-            }
-            None => write!(f, "; down")?,
-        }
-        write!(f, "; kick-off {:?}; DELETEs {:?}]", self.kickoff, self.answers)
     }
 }
