@@ -24,3 +24,4 @@ mod source;
 mod space;
 mod support;
 mod transport;
+mod upgrade;
