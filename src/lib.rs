@@ -150,7 +150,7 @@ pub use cancel::TokenFired;
 pub use clock::Clock;
 pub use erase::{OrderError, ReaperStatus};
 pub use evanesce::{
-    CancelError, Cancelled, Evanesce, ExportCapabilities, JobAbsent, JobOverview, JobOwner, JobSnapshot,
+    CancelError, CancelledJob, Evanesce, ExportCapabilities, JobAbsent, JobOverview, JobOwner, JobSnapshot,
     ManifestPage, OpenFile, OpenFileError, PageAbsent, Readiness, SourceReadError, Submission,
 };
 pub use export::{

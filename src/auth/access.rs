@@ -2,7 +2,7 @@
 //! may download a file (F-2), and which Binaries may be read by their bare URL. These are pure
 //! functions, and do not know how a refusal is answered.
 
-use super::{Application, Coverage, Groups, Permission, Scopes};
+use super::{Application, Groups, Permission, ScopeCoverage, Scopes};
 use crate::fhir::ResourceType;
 use crate::job::{AccessSummary, ExportAccess, OutputFile, RequestSummary};
 
@@ -13,14 +13,14 @@ impl Scopes {
             return ExportAccess::everything();
         }
         let share = |resource_type| match self.coverage(resource_type, Permission::Export) {
-            Coverage::None => None,
-            Coverage::Restricted(mut searches) => {
+            ScopeCoverage::None => None,
+            ScopeCoverage::Restricted(mut searches) => {
                 // One access has one notation, so that a repeated kick-off finds its export again.
                 searches.sort_unstable();
                 searches.dedup();
                 Some(searches)
             }
-            Coverage::All => Some(Vec::new()),
+            ScopeCoverage::All => Some(Vec::new()),
         };
         let covered = |it: ResourceType| share(it).map(|searches| (it, searches));
         let types = ResourceType::all().filter_map(covered).collect();
@@ -33,9 +33,9 @@ impl Scopes {
     /// no more than another cannot be decided.
     pub fn may_have(&self, resource_type: ResourceType, held: &AccessSummary) -> bool {
         match self.coverage(resource_type, Permission::Export) {
-            Coverage::None => false,
-            Coverage::All => true,
-            Coverage::Restricted(ours) => match held.restrictions(resource_type) {
+            ScopeCoverage::None => false,
+            ScopeCoverage::All => true,
+            ScopeCoverage::Restricted(ours) => match held.restrictions(resource_type) {
                 None | Some([]) => false,
                 Some(theirs) => theirs.iter().all(|search| ours.contains(search)),
             },

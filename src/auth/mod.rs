@@ -30,5 +30,5 @@ pub use authority::{Authority, AuthorityError, IssuedToken, TokenDenied};
 pub use operator::{OperatorToken, TOKEN_FILE};
 pub use public_keys::{PublicKeysError, public_keys};
 pub use registry::{Registry, RegistryError};
-pub use scopes::{Coverage, Permission, ScopeError, Scopes};
+pub use scopes::{Permission, ScopeCoverage, ScopeError, Scopes};
 pub use watch::Watch;

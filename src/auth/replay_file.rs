@@ -53,13 +53,13 @@ impl ReplayRecord {
 }
 
 /// A file that records are added to.
-pub struct Generation {
+pub struct ReplayGeneration {
     /// The number in its name; a later one has a higher.
     pub number: u64,
     file: AppendFile,
 }
 
-impl Generation {
+impl ReplayGeneration {
     /// Makes a new, durable one.
     pub fn create(folder: &AuthFolder, number: u64, forgotten: i64) -> io::Result<Self> {
         let mut generation = Self { number, file: AppendFile::create(&folder.path(&name(number)))? };
@@ -144,7 +144,7 @@ mod tests {
         let data_dir = tempfile::tempdir().unwrap();
         let folder = AuthFolder::open(data_dir.path()).unwrap();
         let record = |n: u8| ReplayRecord { id: [n; 16], exp: i64::from(n) };
-        let mut generation = Generation::create(&folder, 7, 5).unwrap();
+        let mut generation = ReplayGeneration::create(&folder, 7, 5).unwrap();
         generation.append([&record(1), &record(2), &record(3)]).unwrap();
         let path = folder.path("replay-7");
         let whole = std::fs::read(&path).unwrap();
@@ -179,7 +179,7 @@ mod tests {
         let read = read_all(&folder).unwrap();
         assert_eq!((read.records.len(), read.forgotten, read.next), (3, i64::MIN, 1));
         assert!(read.records.iter().all(|record| record.exp == 1796046857));
-        let mut again = Generation::create(&folder, read.next, read.forgotten).unwrap();
+        let mut again = ReplayGeneration::create(&folder, read.next, read.forgotten).unwrap();
         again.append(&read.records).unwrap();
         assert_eq!(std::fs::read(folder.path("replay-1")).unwrap(), bytes);
     }

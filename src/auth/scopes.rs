@@ -56,7 +56,7 @@ pub enum Permission {
 
 /// How much of a type the scopes allow.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Coverage {
+pub enum ScopeCoverage {
     /// Nothing.
     None,
     /// Resources that match one of these searches, such as `category=laboratory`.
@@ -222,17 +222,17 @@ impl Scopes {
     }
 
     /// Returns how much of a type may be read, searched or exported.
-    pub fn coverage(&self, resource_type: ResourceType, permission: Permission) -> Coverage {
+    pub fn coverage(&self, resource_type: ResourceType, permission: Permission) -> ScopeCoverage {
         let mut restrictions = Vec::new();
         for scope in self.0.iter().filter(|scope| scope.is_of(resource_type)) {
             if scope.permissions.allow(permission) {
                 match &scope.restriction {
-                    None => return Coverage::All,
+                    None => return ScopeCoverage::All,
                     Some(restriction) => restrictions.push(restriction.clone()),
                 }
             }
         }
-        if restrictions.is_empty() { Coverage::None } else { Coverage::Restricted(restrictions) }
+        if restrictions.is_empty() { ScopeCoverage::None } else { ScopeCoverage::Restricted(restrictions) }
     }
 
     /// Returns whether all types may be exported without restrictions.
@@ -366,19 +366,19 @@ mod tests {
         let export = |text: &str, name: &str| {
             scopes(text).coverage(ResourceType::of(name).unwrap(), Permission::Export)
         };
-        assert_eq!(export("system/*.rs", "Patient"), Coverage::All);
-        assert_eq!(export("system/Patient.read", "Patient"), Coverage::All);
-        assert_eq!(export("system/Patient.r system/Patient.s", "Patient"), Coverage::None);
-        assert_eq!(export("system/Patient.rs", "Observation"), Coverage::None);
+        assert_eq!(export("system/*.rs", "Patient"), ScopeCoverage::All);
+        assert_eq!(export("system/Patient.read", "Patient"), ScopeCoverage::All);
+        assert_eq!(export("system/Patient.r system/Patient.s", "Patient"), ScopeCoverage::None);
+        assert_eq!(export("system/Patient.rs", "Observation"), ScopeCoverage::None);
         let restricted = "system/Observation.rs?category=laboratory system/Observation.rs?status=final";
         assert_eq!(
             export(restricted, "Observation"),
-            Coverage::Restricted(vec!["category=laboratory".into(), "status=final".into()])
+            ScopeCoverage::Restricted(vec!["category=laboratory".into(), "status=final".into()])
         );
-        assert_eq!(export(&format!("{restricted} system/*.rs"), "Observation"), Coverage::All);
+        assert_eq!(export(&format!("{restricted} system/*.rs"), "Observation"), ScopeCoverage::All);
         let group = ResourceType::GROUP;
-        assert_eq!(scopes("system/Group.r").coverage(group, Permission::Read), Coverage::All);
-        assert_eq!(scopes("system/Group.r").coverage(group, Permission::Search), Coverage::None);
+        assert_eq!(scopes("system/Group.r").coverage(group, Permission::Read), ScopeCoverage::All);
+        assert_eq!(scopes("system/Group.r").coverage(group, Permission::Search), ScopeCoverage::None);
         assert!(scopes("system/Patient.rs system/*.read").cover_everything());
         for less in ["system/*.r", "system/Patient.rs", ""] {
             assert!(!scopes(less).cover_everything(), "{less}");

@@ -11,7 +11,7 @@ use crate::receipts::ReceiptsError;
 use crate::store::StoreError;
 
 /// What went wrong in a room of the instance.
-type Cause = Box<dyn Error + Send + Sync>;
+type StartCause = Box<dyn Error + Send + Sync>;
 
 /// Why an instance could not be started. Nothing was changed that the next start would miss.
 ///
@@ -35,7 +35,7 @@ pub enum StartError {
     InUse(PathBuf),
     /// The data directory cannot be used.
     #[error("cannot use the data directory: {0}")]
-    DataDir(#[source] Cause),
+    DataDir(#[source] StartCause),
     /// The lock, or a thread, could not be had.
     #[error("cannot {operation}: {error}")]
     System {
@@ -46,23 +46,23 @@ pub enum StartError {
     },
     /// The store cannot be opened.
     #[error("cannot open the store: {0}")]
-    Store(#[source] Cause),
+    Store(#[source] StartCause),
     /// The chain of receipts is broken.
     #[error("cannot use the receipts: {0}")]
-    Receipts(#[source] Cause),
+    Receipts(#[source] StartCause),
     /// The audit log cannot be kept.
     #[error("cannot use the audit log: {0}; audit.enabled=false starts without one")]
-    Audit(#[source] Cause),
+    Audit(#[source] StartCause),
     /// The witnesses could not be joined.
     #[error("cannot reconcile store, disk and receipts: {0}")]
-    Reconcile(#[source] Cause),
+    Reconcile(#[source] StartCause),
     /// The source of a tenant cannot be read.
     #[error("cannot use the source: {error}; {setting} should name a folder of FHIR NDJSON files")]
     Source {
         /// What names it.
         setting: String,
         /// What went wrong.
-        error: Cause,
+        error: StartCause,
     },
 }
 

@@ -18,7 +18,7 @@ use crate::clock::Clock;
 use crate::config::Config;
 use crate::erase::reconcile::{self, Witnesses};
 use crate::erase::{Eraser, HoldRegistry, LiveEvidence};
-use crate::evanesce::{Evanesce, Running};
+use crate::evanesce::{Evanesce, RunningInstance};
 use crate::export::{ByteRates, Exporter, OutputForm, Pool, PoolThreads, Throttle, WriteLimits};
 use crate::files::modes::close_folder;
 use crate::files::{CommitRoom, Files, FilesError, LocalFiles};
@@ -33,7 +33,7 @@ use crate::telemetry::FatalHandler;
 use crate::view::LocalView;
 
 pub use error::StartError;
-use sources::Sources;
+use sources::TenantExporters;
 
 /// Bytes that a start needs: the store writes what it has read, and a part of its log.
 const START_BYTES: u64 = 2 << 20;
@@ -226,7 +226,7 @@ impl Builder {
     fn open(self) -> Result<(Services, Vec<JobId>, Arc<DirLock>), StartError> {
         let Self { config, exporter, own_exporters, clock, hooks, fatal } = self;
         // Before anything is made: a folder that is not there is a likely mistake.
-        let sources = Sources::open(&config, exporter, own_exporters)?;
+        let sources = TenantExporters::open(&config, exporter, own_exporters)?;
         let data_dir = config.storage.data_dir.clone();
         let files = Arc::new(LocalFiles::open(&data_dir, hooks.clone())?);
         let lock = DirLock::take(&data_dir).map_err(|error| StartError::System {
@@ -350,7 +350,7 @@ fn open_store(
 }
 
 /// The body of the actors' thread.
-fn run(builder: Builder, started: oneshot::Sender<Result<Running, StartError>>) {
+fn run(builder: Builder, started: oneshot::Sender<Result<RunningInstance, StartError>>) {
     let (services, awake, lock) = match builder.open() {
         Ok(opened) => opened,
         Err(error) => {
@@ -364,7 +364,7 @@ fn run(builder: Builder, started: oneshot::Sender<Result<Running, StartError>>) 
     let (orchestrator, runtime) =
         runner.block_on(async { (Orchestrator::new(services.clone(), awake).start(), Handle::current()) });
     let system = System::current();
-    let running = Running { services: services.clone(), orchestrator, system, runtime, _lock: lock };
+    let running = RunningInstance { services: services.clone(), orchestrator, system, runtime, _lock: lock };
     if started.send(Ok(running)).is_err() {
         return;
     }

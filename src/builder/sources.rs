@@ -12,12 +12,12 @@ use crate::job::TenantId;
 use crate::source::{NdjsonFolder, Source, SourceError};
 
 /// The folders that the built-in exporter reads, and what the host gave.
-pub(super) struct Sources {
+pub(super) struct TenantExporters {
     folders: Vec<(TenantId, NdjsonFolder)>,
     hosts: Exporters,
 }
 
-impl Sources {
+impl TenantExporters {
     /// Opens the folders of all tenants that the host has no exporter for; nothing is made.
     pub fn open(
         config: &Config,

@@ -237,7 +237,7 @@ impl RegisteredDownload<'_> {
 }
 
 /// What a download holds.
-struct HeldFile<R> {
+struct HeldReader<R> {
     /// Let go of first: when the ticket says that the download is over, the file is closed.
     reader: R,
     _ticket: DownloadTicket,
@@ -246,7 +246,7 @@ struct HeldFile<R> {
 /// An open download. Whoever does not read holds nothing back: when it is cut, the file is taken away from
 /// it whether or not somebody asks for more.
 pub(crate) struct Download<R> {
-    held: Arc<Mutex<Option<HeldFile<R>>>>,
+    held: Arc<Mutex<Option<HeldReader<R>>>>,
     cut: CancellationToken,
     blocking_pool: Handle,
     /// Ends the watch over it.
@@ -256,7 +256,7 @@ pub(crate) struct Download<R> {
 impl<R: Send + 'static> Download<R> {
     fn new(reader: R, ticket: DownloadTicket, evanesce: &Evanesce) -> Self {
         let cut = ticket.cut().clone();
-        let held = Arc::new(Mutex::new(Some(HeldFile { reader, _ticket: ticket })));
+        let held = Arc::new(Mutex::new(Some(HeldReader { reader, _ticket: ticket })));
         let over = CancellationToken::new();
         let (watched, is_cut, is_over) = (held.clone(), cut.clone(), over.clone());
         evanesce.runtime().spawn(async move {

@@ -43,13 +43,13 @@ pub enum CancelError {
 /// # #[tokio::main(flavor = "current_thread")]
 /// # async fn main() -> example::Done {
 /// # let (_folder, evanesce, job) = example::complete().await?;
-/// let cancelled: Cancelled = evanesce.cancel(job, "me".parse()?).await?;
+/// let cancelled: CancelledJob = evanesce.cancel(job, "me".parse()?).await?;
 /// assert!(cancelled.at <= evanesce.now());
 /// # Ok(())
 /// # }
 /// ```
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Cancelled {
+pub struct CancelledJob {
     /// When the cancellation was requested.
     pub at: Timestamp,
 }
@@ -173,7 +173,7 @@ impl Evanesce {
     /// # Ok(())
     /// # }
     /// ```
-    pub async fn cancel(&self, job: JobId, by: ClientId) -> Result<Cancelled, CancelError> {
+    pub async fn cancel(&self, job: JobId, by: ClientId) -> Result<CancelledJob, CancelError> {
         self.cancel_as(job, by, Uuid::new_v4().to_string()).await
     }
 
@@ -196,7 +196,7 @@ impl Evanesce {
         job: JobId,
         by: ClientId,
         request_id: String,
-    ) -> Result<Cancelled, CancelError> {
+    ) -> Result<CancelledJob, CancelError> {
         self.end(job, Canceller::Client(by), request_id).await
     }
 
@@ -215,16 +215,16 @@ impl Evanesce {
     /// # Ok(())
     /// # }
     /// ```
-    pub async fn revoke(&self, job: JobId, request_id: String) -> Result<Cancelled, CancelError> {
+    pub async fn revoke(&self, job: JobId, request_id: String) -> Result<CancelledJob, CancelError> {
         self.end(job, Canceller::Revocation, request_id).await
     }
 
-    async fn end(&self, job: JobId, by: Canceller, request_id: String) -> Result<Cancelled, CancelError> {
+    async fn end(&self, job: JobId, by: Canceller, request_id: String) -> Result<CancelledJob, CancelError> {
         let (reply, answer) = oneshot::channel();
         let message = JobMessage::Cancel { by, request_id, reply };
         self.0.running.orchestrator.do_send(Tell { job, message });
         match answer.await {
-            Ok(CancelReply::Accepted { at }) => Ok(Cancelled { at }),
+            Ok(CancelReply::Accepted { at }) => Ok(CancelledJob { at }),
             Ok(CancelReply::AlreadyDeleted) => Err(CancelError::AlreadyDeleted),
             Ok(CancelReply::NotFound) => Err(CancelError::NotFound),
             Ok(CancelReply::HalfDurable) => Err(CancelError::HalfDurable),

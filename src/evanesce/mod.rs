@@ -36,7 +36,7 @@ pub use capabilities::ExportCapabilities;
 pub(crate) use download::Download;
 pub use download::{OpenFile, OpenFileError};
 pub use jobs::{JobAbsent, JobOverview, JobOwner, JobSnapshot};
-pub use life::{CancelError, Cancelled, Submission};
+pub use life::{CancelError, CancelledJob, Submission};
 pub use orders::Readiness;
 pub use pages::{ManifestPage, PageAbsent};
 pub use source::SourceReadError;
@@ -45,7 +45,7 @@ pub use source::SourceReadError;
 const DEFAULT_TENANT: &str = "default";
 
 /// The actors and what they work with.
-pub(crate) struct Running {
+pub(crate) struct RunningInstance {
     pub(crate) services: Arc<Services>,
     pub(crate) orchestrator: Addr<Orchestrator>,
     pub(crate) system: System,
@@ -55,8 +55,8 @@ pub(crate) struct Running {
     pub(crate) _lock: Arc<DirLock>,
 }
 
-struct Inner {
-    running: Running,
+struct InstanceCore {
+    running: RunningInstance,
     thread: Mutex<Option<JoinHandle<()>>>,
 }
 
@@ -76,11 +76,11 @@ struct Inner {
 /// # }
 /// ```
 #[derive(Clone)]
-pub struct Evanesce(Arc<Inner>);
+pub struct Evanesce(Arc<InstanceCore>);
 
 impl Evanesce {
-    pub(crate) fn new(running: Running, thread: JoinHandle<()>) -> Self {
-        Self(Arc::new(Inner { running, thread: Mutex::new(Some(thread)) }))
+    pub(crate) fn new(running: RunningInstance, thread: JoinHandle<()>) -> Self {
+        Self(Arc::new(InstanceCore { running, thread: Mutex::new(Some(thread)) }))
     }
 
     /// Begins to set an instance up.
@@ -235,12 +235,12 @@ impl Evanesce {
     }
 }
 
-impl Inner {
+impl InstanceCore {
     fn stop(&self, grace: Duration) {
         // Kept until the end: whoever else stops it waits for that too.
         let mut running = self.thread.lock();
         let Some(thread) = running.take() else { return };
-        let Running { services, orchestrator, system, .. } = &self.running;
+        let RunningInstance { services, orchestrator, system, .. } = &self.running;
         // Before anybody waits for it to be idle: an actor may be about to queue a job's parts.
         services.pool.close();
         orchestrator.do_send(Halt);
@@ -260,7 +260,7 @@ impl Inner {
     }
 }
 
-impl Drop for Inner {
+impl Drop for InstanceCore {
     fn drop(&mut self) {
         let grace = self.running.services.config.export.cancel_deadline.0;
         self.stop(grace);

@@ -96,7 +96,7 @@ impl JobSnapshot {
                 return Err(PageAbsent::Unknown);
             }
         };
-        let Listed { files, first, has_next } = match &published.record.state {
+        let ListedFiles { files, first, has_next } = match &published.record.state {
             JobState::Complete(_) => of_complete(published, number),
             _ => of_running(published, number),
         }?;
@@ -115,7 +115,7 @@ impl JobSnapshot {
 }
 
 /// What stands on a page.
-struct Listed {
+struct ListedFiles {
     files: Vec<OutputFile>,
     /// What stands on the first page, if that is another.
     first: Option<Vec<OutputFile>>,
@@ -126,10 +126,10 @@ fn is_asked_for(published: &PublishedJob) -> bool {
     published.request.as_ref().is_some_and(|request| request.partial_manifests)
 }
 
-fn of_complete(published: &PublishedJob, number: usize) -> Result<Listed, PageAbsent> {
+fn of_complete(published: &PublishedJob, number: usize) -> Result<ListedFiles, PageAbsent> {
     if !is_asked_for(published) {
         let files = published.files().cloned().collect();
-        let all = Listed { files, first: None, has_next: false };
+        let all = ListedFiles { files, first: None, has_next: false };
         return if number == 0 { Ok(all) } else { Err(PageAbsent::Unknown) };
     }
     let parts = &published.parts;
@@ -137,16 +137,16 @@ fn of_complete(published: &PublishedJob, number: usize) -> Result<Listed, PageAb
     let of = |range: Range<usize>| parts[range].iter().flat_map(|part| &part.files).cloned().collect();
     let first = parts_of(0, parts.len()).map_or(Vec::new(), of);
     let has_next = parts_of(number + 1, parts.len()).is_some();
-    Ok(Listed { files: of(range), first: Some(first), has_next })
+    Ok(ListedFiles { files: of(range), first: Some(first), has_next })
 }
 
-fn of_running(published: &PublishedJob, number: usize) -> Result<Listed, PageAbsent> {
+fn of_running(published: &PublishedJob, number: usize) -> Result<ListedFiles, PageAbsent> {
     let is_asked_for = is_asked_for(published);
     match published.partial.manifest(number) {
         Some(files) if is_asked_for => {
             let first = published.partial.manifest(0).unwrap_or_default();
             let has_next = published.partial.manifest(number + 1).is_some();
-            Ok(Listed { files, first: Some(first), has_next })
+            Ok(ListedFiles { files, first: Some(first), has_next })
         }
         _ if is_asked_for || number == 0 => Err(PageAbsent::NotYet),
         _ => Err(PageAbsent::Unknown),

@@ -19,7 +19,7 @@ use sha2::{Digest, Sha256};
 use tokio::sync::oneshot;
 
 use super::folder::AuthFolder;
-use super::replay_file::{AssertionId, Generation, ReplayRecord, read_all};
+use super::replay_file::{AssertionId, ReplayGeneration, ReplayRecord, read_all};
 use crate::job::TenantId;
 use crate::plain_file;
 use crate::telemetry::{self, FatalHandler};
@@ -127,7 +127,7 @@ impl ReplayMemory {
         };
         memory.older.extend(read.records.iter().map(|record| (record.id, record.exp)));
         memory.forget_expired(now());
-        let newer = Generation::create(&folder, read.next, memory.forgotten)?;
+        let newer = ReplayGeneration::create(&folder, read.next, memory.forgotten)?;
         let older = read.generations;
         let memory = Arc::new(Mutex::new(memory));
         let (writer, claims) = channel();
@@ -194,7 +194,7 @@ const LOOK_EVERY: Duration = Duration::from_secs(5);
 struct ReplayWriter {
     folder: AuthFolder,
     memory: Arc<Mutex<KnownAssertions>>,
-    newer: Generation,
+    newer: ReplayGeneration,
     /// What the older generation stands in: several files after restarts.
     older: Vec<String>,
     window: Duration,
@@ -236,7 +236,7 @@ impl ReplayWriter {
         };
         let write = || {
             self.folder.make()?;
-            let mut next = Generation::create(&self.folder, self.newer.number + 1, forgotten)?;
+            let mut next = ReplayGeneration::create(&self.folder, self.newer.number + 1, forgotten)?;
             next.append(&records)?;
             Ok::<_, io::Error>(next)
         };
@@ -285,7 +285,7 @@ impl ReplayWriter {
             }
             memory.forgotten
         };
-        let next = match Generation::create(&self.folder, self.newer.number + 1, forgotten) {
+        let next = match ReplayGeneration::create(&self.folder, self.newer.number + 1, forgotten) {
             Ok(next) => next,
             Err(error) => {
                 tracing::error!(%error, "no new file for assertions could be made: the old one goes on");

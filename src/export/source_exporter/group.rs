@@ -16,70 +16,71 @@ use crate::fhir::{ResourceType, date_time};
 use crate::index::key;
 
 #[derive(Deserialize)]
-struct Group {
-    actual: Option<Lenient<bool>>,
-    active: Option<Lenient<bool>>,
+struct GroupResource {
+    actual: Option<LenientElement<bool>>,
+    active: Option<LenientElement<bool>>,
     #[serde(default)]
-    member: Vec<Lenient<Member>>,
+    member: Vec<LenientElement<GroupMember>>,
 }
 
 #[derive(Deserialize)]
-struct Heading {
-    id: Lenient<Text>,
-    name: Option<Lenient<Text>>,
+struct GroupHeading {
+    id: LenientElement<TextElement>,
+    name: Option<LenientElement<TextElement>>,
     identifier: Option<Box<RawValue>>,
 }
 
 #[derive(Deserialize)]
-struct Member {
-    entity: Option<Lenient<Entity>>,
-    period: Option<Lenient<Period>>,
-    inactive: Option<Lenient<bool>>,
+struct GroupMember {
+    entity: Option<LenientElement<MemberEntity>>,
+    period: Option<LenientElement<MemberPeriod>>,
+    inactive: Option<LenientElement<bool>>,
 }
 
 #[derive(Deserialize)]
-struct Entity {
-    reference: Option<Lenient<Text>>,
+struct MemberEntity {
+    reference: Option<LenientElement<TextElement>>,
 }
 
 #[derive(Deserialize)]
-struct Period {
-    start: Option<Lenient<Text>>,
-    end: Option<Lenient<Text>>,
+struct MemberPeriod {
+    start: Option<LenientElement<TextElement>>,
+    end: Option<LenientElement<TextElement>>,
 }
 
 #[derive(Deserialize)]
 #[serde(transparent)]
-struct Text(String);
+struct TextElement(String);
 
 /// An element that is there; `None` if it is not of the standard's shape, which spoils nothing
 /// around it.
-struct Lenient<T>(Option<T>);
+struct LenientElement<T>(Option<T>);
 
-impl<'de, T: DeserializeOwned> Deserialize<'de> for Lenient<T> {
+impl<'de, T: DeserializeOwned> Deserialize<'de> for LenientElement<T> {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         let raw = Box::<RawValue>::deserialize(deserializer)?;
         Ok(Self(serde_json::from_str(raw.get()).ok()))
     }
 }
 
-impl Period {
+impl MemberPeriod {
     /// When it holds; `None` if a bound cannot be read.
     fn bounds(&self) -> Option<Membership> {
-        let bound = |text: &Option<Lenient<Text>>, read: fn(&str) -> Option<Timestamp>| match text {
-            None => Some(None),
-            Some(text) => Some(Some(read(&text.0.as_ref()?.0)?)),
-        };
+        let bound =
+            |text: &Option<LenientElement<TextElement>>, read: fn(&str) -> Option<Timestamp>| match text {
+                None => Some(None),
+                Some(text) => Some(Some(read(&text.0.as_ref()?.0)?)),
+            };
         let (start, end) = (bound(&self.start, date_time::first)?, bound(&self.end, date_time::last)?);
         Some(Membership::Within(start, end))
     }
 }
 
-impl Member {
+impl GroupMember {
     fn membership(&self) -> Membership {
         let period = match &self.period {
             None => Some(Membership::Within(None, None)),
-            Some(period) => period.0.as_ref().and_then(Period::bounds),
+            Some(period) => period.0.as_ref().and_then(MemberPeriod::bounds),
         };
         match self.inactive.as_ref().map(|inactive| inactive.0) {
             Some(None) => Membership::Unreadable,
@@ -120,11 +121,11 @@ pub fn roster(context: &PlanContext<'_>, id: &str) -> Result<Arc<GroupRoster>, E
 
 /// Reads the members in a Group's line.
 fn roster_of(line: &[u8], bases: &BaseUrls, cancel: &CancelToken) -> Result<GroupRoster, ExportError> {
-    let group: Group = cancel.parse(line)?.map_err(|error| {
+    let group: GroupResource = cancel.parse(line)?.map_err(|error| {
         tracing::warn!(kind = ?error.classify(), "a Group that is not of the standard's shape");
         ExportError::GroupNotFound
     })?;
-    let is = |flag: Option<Lenient<bool>>, value| flag.is_some_and(|flag| flag.0 == Some(value));
+    let is = |flag: Option<LenientElement<bool>>, value| flag.is_some_and(|flag| flag.0 == Some(value));
     if !is(group.actual, true) || is(group.active, false) {
         return Err(ExportError::GroupNotFound);
     }
@@ -140,8 +141,8 @@ fn roster_of(line: &[u8], bases: &BaseUrls, cancel: &CancelToken) -> Result<Grou
 
 /// The id, the name and the identifiers in a Group's text; `None` if it has no id.
 pub fn name_of(line: &[u8]) -> Option<GroupName> {
-    let Heading { id, name, identifier } = serde_json::from_slice(line).ok()?;
-    let name = name.and_then(|name| name.0).map(|Text(name)| name);
+    let GroupHeading { id, name, identifier } = serde_json::from_slice(line).ok()?;
+    let name = name.and_then(|name| name.0).map(|TextElement(name)| name);
     let identifier = identifier.map(|identifier| identifier.get().to_string());
     Some(GroupName { id: id.0?.0, name, identifier })
 }

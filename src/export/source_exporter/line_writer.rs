@@ -38,13 +38,13 @@ pub struct PartLines {
 fn one_or_more<'de, D: Deserializer<'de>>(deserializer: D) -> Result<BaseUrls, D::Error> {
     #[derive(Deserialize)]
     #[serde(untagged)]
-    enum Written {
+    enum StoredBases {
         One(String),
         More(BaseUrls),
     }
-    Ok(match Written::deserialize(deserializer)? {
-        Written::One(url) => BaseUrls::new([url]),
-        Written::More(bases) => bases,
+    Ok(match StoredBases::deserialize(deserializer)? {
+        StoredBases::One(url) => BaseUrls::new([url]),
+        StoredBases::More(bases) => bases,
     })
 }
 

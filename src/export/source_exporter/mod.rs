@@ -72,7 +72,7 @@ pub struct SourceExporter {
     options: SourceOptions,
     waiting: AtomicUsize,
     /// Open files of running jobs, by their version.
-    held: Mutex<HashMap<String, Weak<HeldFile>>>,
+    held: Mutex<HashMap<String, Weak<PlannedFile>>>,
     groups: Mutex<KnownGroups>,
     rosters: RosterCache,
 }
@@ -93,7 +93,7 @@ pub struct SourceOptions {
 }
 
 /// An open file of the source.
-type HeldFile = Box<dyn ReadAt>;
+type PlannedFile = Box<dyn ReadAt>;
 
 /// The content of a [`Part`].
 #[derive(Debug, Serialize, Deserialize)]
@@ -110,7 +110,7 @@ enum PartContent {
         lines: PartLines,
     },
     /// Blocks of patients (O-3).
-    Blocks(organized::Blocks),
+    Blocks(organized::BlockPart),
     /// Resources that are in no block.
     LeftOut {
         /// How many, if that may be told.
@@ -202,7 +202,7 @@ impl SourceExporter {
     }
 
     /// Opens the files of these names as they were indexed, as many as may be held.
-    fn hold(&self, look: &IndexView<'_>, names: &[usize]) -> Result<Vec<Arc<HeldFile>>, ExportError> {
+    fn hold(&self, look: &IndexView<'_>, names: &[usize]) -> Result<Vec<Arc<PlannedFile>>, ExportError> {
         let mut held = self.held.lock();
         held.retain(|_, file| file.strong_count() > 0);
         let mut files = Vec::new();
@@ -225,7 +225,7 @@ impl SourceExporter {
 
     /// The version that was planned if it is still held, else the file as it is now: what is
     /// copied of it is compared with what was planned.
-    fn open(&self, file: &SourceFile) -> Result<Arc<HeldFile>, ExportError> {
+    fn open(&self, file: &SourceFile) -> Result<Arc<PlannedFile>, ExportError> {
         let held = self.held.lock().get(&file.fingerprint).and_then(Weak::upgrade);
         match held {
             Some(file) => Ok(file),

@@ -53,7 +53,7 @@ pub fn contents(context: &PlanContext<'_>) -> Result<PlanContents, ExportError> 
 fn copies(context: &PlanContext<'_>) -> Result<PlanContents, ExportError> {
     let PlanContext { look, cancel, .. } = *context;
     let selection = context.selection()?;
-    let mut parts = Parts::of(context);
+    let mut parts = PartPlanner::of(context);
     let tally = each_selected_chunk(look, &selection, cancel, |s, chunk, chosen| {
         parts.add(s, &look.segments[s].file, chunk, chosen, &mut std::iter::empty());
     })?;
@@ -68,7 +68,7 @@ fn copies(context: &PlanContext<'_>) -> Result<PlanContents, ExportError> {
 /// What is selected, patient by patient (O-3), and what is told of resources that are gone.
 fn blocks(context: &PlanContext<'_>) -> Result<PlanContents, ExportError> {
     let planned = organized::plan(context)?;
-    let mut told = Parts::of(context);
+    let mut told = PartPlanner::of(context);
     told.add_told(context.look, planned.told)?;
     let told = told.finish();
     let parts = planned.parts.into_iter().map(|(weight, blocks)| (weight, PartContent::Blocks(blocks)));
@@ -93,7 +93,7 @@ impl PlanContents {
 }
 
 /// The parts that are made so far.
-struct Parts {
+struct PartPlanner {
     part_bytes: u64,
     lines: PartLines,
     url_growth: u64,
@@ -109,7 +109,7 @@ struct Parts {
     bytes: u64,
 }
 
-impl Parts {
+impl PartPlanner {
     fn of(context: &PlanContext<'_>) -> Self {
         let PlanContext { index, request, options, cancel, .. } = *context;
         let (part_bytes, lines) = (options.part_bytes, LineOptions::of(request, index.bases()));

@@ -4,7 +4,7 @@
 
 use std::collections::BTreeSet;
 
-use crate::auth::{Application, Coverage, Permission, Scopes};
+use crate::auth::{Application, Permission, ScopeCoverage, Scopes};
 use crate::config::ProtocolProfile;
 use crate::fhir::ResourceType;
 use crate::fhir::reference::BaseUrls;
@@ -98,9 +98,9 @@ pub fn coverage(
     permission: Permission,
 ) -> Result<VisibleResources, ApiError> {
     let searches = match scopes.coverage(resource_type, permission) {
-        Coverage::All => None,
-        Coverage::Restricted(searches) => Some(searches),
-        Coverage::None => {
+        ScopeCoverage::All => None,
+        ScopeCoverage::Restricted(searches) => Some(searches),
+        ScopeCoverage::None => {
             let name = resource_type.as_str();
             let text = format!(
                 "The scopes of the access token do not cover this; ask for a token with system/{name}.rs."

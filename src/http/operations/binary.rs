@@ -21,7 +21,7 @@ use super::common::{
 use super::description::{self, OperationDescription, OperationParameter, answer};
 use super::operation::{GET_HEAD, Operation, OperationUrl, RequiredToken};
 use crate::JobAbsent;
-use crate::auth::{Coverage, Permission, Scopes};
+use crate::auth::{Permission, ScopeCoverage, Scopes};
 use crate::fhir::{CapabilityOffer, ResourceType};
 use crate::http::caller::scope::{self, VisibleResources};
 use crate::http::input::reading;
@@ -169,7 +169,7 @@ async fn visible(
 fn may_have(request: &RequestSummary, scopes: &Scopes, id: &str, proof: &str) -> Option<bool> {
     let of_type = request.handed_out(id, proof)?;
     let binaries = scopes.coverage(ResourceType::BINARY, Permission::Read);
-    Some(binaries == Coverage::All || scopes.may_have(of_type, &request.access))
+    Some(binaries == ScopeCoverage::All || scopes.may_have(of_type, &request.access))
 }
 
 /// Returns the media type and the bytes of a Binary.

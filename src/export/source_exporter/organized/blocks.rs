@@ -10,7 +10,7 @@ use crate::index::ResourceKey;
 
 /// A patient's block, by the numbers of the lines that its stage holds.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Block {
+pub struct EncodedBlock {
     /// The line that the patient's id is read from.
     pub name: usize,
     /// The patient, if that line is not its own resource but one that refers to it.
@@ -22,9 +22,9 @@ pub struct Block {
 }
 
 /// Blocks as text.
-pub fn write(blocks: &[Block]) -> String {
+pub fn write(blocks: &[EncodedBlock]) -> String {
     let mut encoded = Vec::new();
-    for Block { name, of, at_most, lines } in blocks {
+    for EncodedBlock { name, of, at_most, lines } in blocks {
         encoded.extend((*name << 1 | usize::from(of.is_some())).encode_var_vec());
         of.iter().flatten().for_each(|word| encoded.extend(word.to_le_bytes()));
         encoded.extend(at_most.encode_var_vec());
@@ -40,7 +40,7 @@ pub fn write(blocks: &[Block]) -> String {
 }
 
 /// Reads what [`write`] wrote; `None` if it did not.
-pub fn read(text: &str) -> Option<Vec<Block>> {
+pub fn read(text: &str) -> Option<Vec<EncodedBlock>> {
     let encoded = BASE64.decode(text).ok()?;
     let (mut rest, mut blocks) = (encoded.as_slice(), Vec::new());
     while !rest.is_empty() {
@@ -53,7 +53,7 @@ pub fn read(text: &str) -> Option<Vec<Block>> {
             end = start.checked_add(number(&mut rest)?)?;
             lines.push(start..end);
         }
-        blocks.push(Block { name: name >> 1, of, at_most, lines });
+        blocks.push(EncodedBlock { name: name >> 1, of, at_most, lines });
     }
     Some(blocks)
 }
@@ -78,9 +78,9 @@ mod tests {
     #[expect(clippy::single_range_in_vec_init, reason = "a block may have one stretch of lines")]
     fn blocks_come_out_as_they_went_in() {
         let blocks = [
-            Block { name: 0, of: None, at_most: 1 << 40, lines: vec![0..1, 5..700, 1000..1001] },
-            Block { name: 700, of: Some([1, u64::MAX]), at_most: 0, lines: vec![3..4] },
-            Block { name: 9, of: None, at_most: 5, lines: vec![] },
+            EncodedBlock { name: 0, of: None, at_most: 1 << 40, lines: vec![0..1, 5..700, 1000..1001] },
+            EncodedBlock { name: 700, of: Some([1, u64::MAX]), at_most: 0, lines: vec![3..4] },
+            EncodedBlock { name: 9, of: None, at_most: 5, lines: vec![] },
         ];
         let text = write(&blocks);
         assert_eq!(read(&text).unwrap(), blocks);

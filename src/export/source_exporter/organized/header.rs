@@ -27,10 +27,10 @@ pub fn bytes(name_bytes: u64) -> u64 {
 /// If the token has fired.
 pub fn of_patient(line: &[u8], cancel: &CancelToken) -> Result<Option<Vec<u8>>, TokenFired> {
     #[derive(Deserialize)]
-    struct Named {
+    struct PatientName {
         id: String,
     }
-    Ok(cancel.parse::<Named>(line)?.ok().map(|named| header(&named.id)))
+    Ok(cancel.parse::<PatientName>(line)?.ok().map(|named| header(&named.id)))
 }
 
 /// The header of the patient that the index knows by `patient`, of a line that refers to it; `None`

@@ -30,7 +30,7 @@ use crate::fhir::{IssueCode, OperationOutcome, ResourceType, Severity};
 use crate::index::text_of;
 use crate::source::SourceFile;
 
-use blocks::Block;
+use blocks::EncodedBlock;
 use stages::StagePlanner;
 use survey::{MOST_BLOCKS, PatientSurvey};
 
@@ -38,7 +38,7 @@ pub use stages::PlannedBlocks;
 
 /// What a part of blocks is made of.
 #[derive(Debug, Serialize, Deserialize)]
-pub struct Blocks {
+pub struct BlockPart {
     /// The files, each as it was planned.
     files: Vec<SourceFile>,
     stages: Vec<BlockStage>,
@@ -92,7 +92,7 @@ fn left_out_bytes(resources: Option<u64>) -> u64 {
     left_out(resources).map_or(0, |outcome| outcome.to_json().len() as u64 + 1)
 }
 
-impl Blocks {
+impl BlockPart {
     /// Writes the blocks.
     ///
     /// # Errors
@@ -162,7 +162,7 @@ impl HeldLines {
     /// Writes what a block has of these lines: its own Patient resource first.
     fn write(
         &self,
-        block: &Block,
+        block: &EncodedBlock,
         bases: &BaseUrls,
         rules: &mut LineWriter,
         out: &mut PartWriter,

@@ -4,9 +4,9 @@
 use std::collections::BTreeSet;
 use std::ops::Range;
 
-use super::blocks::{self, Block};
-use super::survey::{self, Patient};
-use super::{BlockStage, Blocks, header, left_out_bytes};
+use super::blocks::{self, EncodedBlock};
+use super::survey::{self, SurveyedPatient};
+use super::{BlockPart, BlockStage, header, left_out_bytes};
 use crate::export::source_exporter::SourceOptions;
 use crate::export::source_exporter::copy::SourceSlice;
 use crate::export::source_exporter::deleted::ToldBundle;
@@ -25,7 +25,7 @@ const HELD_SHARE: u64 = 8;
 /// What is planned.
 pub struct PlannedBlocks {
     /// The parts, each with its weight in bytes.
-    pub parts: Vec<(u64, Blocks)>,
+    pub parts: Vec<(u64, BlockPart)>,
     /// Bytes that are written, at the most.
     pub bytes: u64,
     /// Numbers of the segments whose files are read.
@@ -45,7 +45,7 @@ pub struct StagePlanner<'p> {
     url_growth: u64,
     options: SourceOptions,
     cancel: &'p CancelToken,
-    done: Vec<(u64, Blocks)>,
+    done: Vec<(u64, BlockPart)>,
     bytes: u64,
     used: BTreeSet<usize>,
     /// Numbers of the segments whose files the part reads.
@@ -53,12 +53,12 @@ pub struct StagePlanner<'p> {
     stages: Vec<BlockStage>,
     weight: u64,
     /// The blocks of the stage, and bytes that it holds in memory.
-    blocks: Vec<survey::Block<'p>>,
+    blocks: Vec<survey::SurveyedBlock<'p>>,
     held: u64,
 }
 
 /// Bytes of a block, at the most, its header repeated in each file that it goes on in.
-pub fn bytes((patient, lines): &survey::Block<'_>, max_file_bytes: u64) -> u64 {
+pub fn bytes((patient, lines): &survey::SurveyedBlock<'_>, max_file_bytes: u64) -> u64 {
     let header = header::bytes(patient.name_bytes);
     let once = header + patient.bytes;
     if once <= max_file_bytes {
@@ -101,7 +101,7 @@ impl<'p> StagePlanner<'p> {
     ///
     /// # Errors
     /// [`ExportError::Cancelled`] if the token has fired.
-    pub fn add(&mut self, block: survey::Block<'p>) -> Result<(), ExportError> {
+    pub fn add(&mut self, block: survey::SurveyedBlock<'p>) -> Result<(), ExportError> {
         let (bytes, held) = (bytes(&block, self.options.max_file_bytes), block.0.name_bytes + block.0.bytes);
         if self.held + held > self.most_held() {
             self.end_stage()?;
@@ -152,7 +152,7 @@ impl<'p> StagePlanner<'p> {
         }
         self.cancel.sort_once(&mut held)?;
         let number = |spot: &SpanPlace| held.partition_point(|other| other < spot);
-        let planned = blocks.iter().map(|block| Block {
+        let planned = blocks.iter().map(|block| EncodedBlock {
             name: number(&block.0.name),
             of: (!block.0.is_own).then_some(block.0.key),
             at_most: bytes(block, self.options.max_file_bytes),
@@ -220,7 +220,7 @@ impl<'p> StagePlanner<'p> {
         }
         self.used.extend(&files);
         let files: Vec<SourceFile> = files.iter().map(|s| self.look.segments[*s].file.clone()).collect();
-        self.done.push((weight, Blocks { files, stages, lines: self.lines.clone() }));
+        self.done.push((weight, BlockPart { files, stages, lines: self.lines.clone() }));
     }
 }
 
@@ -230,7 +230,7 @@ fn spots(lines: &[(u32, SpanPlace)]) -> impl Iterator<Item = SpanPlace> {
 }
 
 /// Whether that is the patient's own resource.
-fn is_own(patient: &Patient, spot: &SpanPlace) -> bool {
+fn is_own(patient: &SurveyedPatient, spot: &SpanPlace) -> bool {
     patient.is_own && patient.name == *spot
 }
 

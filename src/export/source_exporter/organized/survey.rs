@@ -31,7 +31,7 @@ use crate::job::{ExportRequest, Level};
 pub const MOST_BLOCKS: usize = 100;
 
 /// A patient, and what is known of its block.
-pub struct Patient {
+pub struct SurveyedPatient {
     /// Its name as the index has it.
     pub key: ResourceKey,
     /// The line that its id is read from.
@@ -45,13 +45,13 @@ pub struct Patient {
 }
 
 /// A block: whose it is, and the spots of its resources in the order of the source.
-pub type Block<'s> = (&'s Patient, &'s [(u32, SpanPlace)]);
+pub type SurveyedBlock<'s> = (&'s SurveyedPatient, &'s [(u32, SpanPlace)]);
 
 /// The patients whose blocks are written, and the resources of each block.
 pub struct PatientSurvey {
     /// In the order of the lines that name them: patients that follow each other in one file
     /// mostly do in others.
-    patients: Vec<Patient>,
+    patients: Vec<SurveyedPatient>,
     /// Number of the patient and where the resource is, in order.
     lines: Vec<(u32, SpanPlace)>,
     /// How many resources are asked for, but belong to no block; `None` if some of these may be such
@@ -105,7 +105,7 @@ impl PatientSurvey {
     }
 
     /// The blocks that have something in them.
-    pub fn blocks(&self) -> impl Iterator<Item = Block<'_>> {
+    pub fn blocks(&self) -> impl Iterator<Item = SurveyedBlock<'_>> {
         let blocks = self.lines.chunk_by(|a, b| a.0 == b.0);
         blocks.map(|lines| (&self.patients[lines[0].0 as usize], lines))
     }
@@ -308,7 +308,7 @@ impl SurveyTaker<'_> {
     ) -> Result<PatientSurvey, ExportError> {
         let named = self.patients.into_iter().map(|FoundPatient { key, bytes, name }| {
             let (name, name_bytes, is_own) = name?;
-            Some(Patient { key, name, name_bytes, is_own, bytes })
+            Some(SurveyedPatient { key, name, name_bytes, is_own, bytes })
         });
         let unnamed = || ExportError::Other("the index has a patient that no resource names".into());
         let named = named.collect::<Option<Vec<_>>>().ok_or_else(unnamed)?;
