@@ -144,7 +144,7 @@ fn bad_reads_of_binaries_are_told_what_would_be_right() {
     }
     let odd = send("GET", &format!("{}/Binary/odd", server.base), &[("Accept", "application/fhir+json")]);
     assert_eq!(odd.json()["data"], "?", "as it stands in the source");
-    let log = setup.log();
+    let log = setup.settled_log(&server);
     assert!(log.contains("\"binary\"") && !log.contains("knows-0815"), "P12");
     // K-11: it is never a file of an export.
     assert!(!exported(&server.export("$export").1).contains_key("Binary"));

@@ -250,6 +250,6 @@ fn bad_reads_and_searches_are_told_what_would_be_right() {
         let another = url.replace("/default/", "/another/");
         assert_eq!(get(&another).outcome(), outcome(404, "not-found"));
     }
-    let log = setup.log();
+    let log = setup.settled_log(&server);
     assert!(log.contains("\"group\"") && !log.contains("knows-0815"), "P12");
 }

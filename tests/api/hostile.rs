@@ -71,7 +71,7 @@ pub fn check_line(server: &Server, line: &str, fields: &str, expected: Expected)
 /// The server still does its work, and nothing went wrong inside.
 pub fn assert_unharmed(setup: &Setup, server: &Server) {
     assert_eq!(exported(&server.export("$export?_type=Patient").1)["Patient"].len(), 30);
-    let log = setup.log();
+    let log = setup.settled_log(server);
     assert!(!log.contains("panicked"), "{log}");
     // The HTTP library calls a client's mistake an error of its own; nothing of ours does.
     let ours = |line: &&str| line.contains("\"ERROR\"") && line.contains("\"target\":\"evanesce");
@@ -172,7 +172,7 @@ fn hostile_urls_get_an_outcome_and_do_no_harm() {
         check_line(&server, &format!("GET {path} HTTP/1.1"), "", expected);
     }
     assert_unharmed(&setup, &server);
-    let log = setup.log();
+    let log = setup.settled_log(&server);
     assert!(!log.contains("script") && !log.contains("DROP"), "P12: parameters are not logged");
 }
 

@@ -119,7 +119,7 @@ fn broken_lines_are_named_and_the_good_ones_come_out_as_they_went_in() {
     assert_eq!(not_read.len(), 4, "notes.txt, sub, a link, a name that is not UTF-8: {not_read:?}");
     assert_eq!(texts.len(), 7 + 101 + 4);
 
-    let log = setup.log();
+    let log = setup.settled_log(&server);
     assert!(!log.contains(SECRET), "P12: no content of the source in a log");
     let skipped = |file: &str, line: u64| {
         log.lines()
@@ -191,7 +191,8 @@ fn an_empty_source_gives_an_empty_export_that_says_so_and_a_warning() {
     let (polling, manifest) = server.export("$export");
     assert_eq!((&manifest["output"], &manifest["error"][0]["count"]), (&serde_json::json!([]), &1.into()));
     let warned = |text: &str| text.contains("\"WARN\"") && text.contains("the export is empty");
-    assert!(setup.log().lines().any(warned), "{}", setup.log());
+    let log = setup.settled_log(&server);
+    assert!(log.lines().any(warned), "{log}");
     assert_eq!(delete(&polling).status, 202);
     setup.disk().wait_gone(job_id(&polling));
 }

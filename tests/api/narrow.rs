@@ -114,7 +114,7 @@ fn filters_that_cannot_be_served_are_refused_with_the_reason() {
     }
     let url = format!("{}/$export?_type=Patient&_typeFilter=Observation%3Fstatus%3Dfinal", server.base);
     assert_eq!(send("GET", &url, &KICKOFF).outcome(), outcome(400, "invalid"), "not in _type");
-    assert!(!setup.log().contains("yesterday"), "P12");
+    assert!(!setup.settled_log(&server).contains("yesterday"), "P12");
 }
 
 #[test]

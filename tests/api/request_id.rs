@@ -90,5 +90,5 @@ fn what_the_client_calls_its_request_is_logged_under_a_name_of_its_own() {
         let named = line["client_request_id"].as_str().unwrap();
         assert!(named.starts_with(logged) && named.len() < 100, "{line}");
     }
-    assert!(!setup.log().contains("mine"));
+    assert!(!setup.settled_log(&server).contains("mine"));
 }

@@ -63,7 +63,7 @@ fn a_download_holds_the_first_signal_and_nothing_holds_the_second() {
     let (_, manifest) = server.export("$export");
     let (mut stream, length) = cut::begin(&server, &first_file(&manifest));
     server.signal(Signal::TERM);
-    eventually("the log line", || setup.log().contains("a second signal stops at once").then_some(()));
+    setup.wait_logged("a second signal stops at once");
     assert!(server.child.try_wait().unwrap().is_none(), "the download holds it");
     server.signal(Signal::TERM);
     assert_eq!(server.wait_exit().code(), Some(130));
@@ -85,7 +85,7 @@ fn a_download_that_is_read_ends_whole_before_the_server_does() {
     let (_, manifest) = server.export("$export");
     let (mut stream, length) = cut::begin(&server, &first_file(&manifest));
     server.signal(Signal::TERM);
-    eventually("the log line", || setup.log().contains("a second signal stops at once").then_some(()));
+    setup.wait_logged("a second signal stops at once");
     assert_eq!(1 + cut::drain(&mut stream), length);
     assert_eq!(server.wait_exit().code(), Some(0));
 }

@@ -134,7 +134,7 @@ fn jobs_of_a_disabled_application_go_on_unless_the_settings_say_otherwise() {
     let polling = server.kickoff("$export");
     server.wait_halfway(&polling);
     std::fs::write(&file, application("default", "built-in", "active = false")).unwrap();
-    crate::support::eventually("the reload", || setup.log().contains("reloaded").then_some(()));
+    setup.wait_logged("reloaded");
     server.wait_complete(&polling);
     assert!(setup.receipts().is_empty());
 }

@@ -45,10 +45,8 @@ fn each_line_of_a_json_log_is_an_object_of_the_servers_own() {
     let setup = Setup::new();
     let server = setup.start();
     be_hostile(&server);
-    // It is written behind the answers.
-    eventually("the log", || (setup.log().lines().count() > 20).then_some(()));
-    server.kill();
-    let log = setup.log();
+    let log = setup.settled_log(&server);
+    assert!(log.lines().count() > 20);
     for line in log.lines() {
         let object: Value = serde_json::from_str(line).unwrap_or_else(|e| panic!("{e}: {line}"));
         assert_ne!(object["message"], FORGED, "{line}");
@@ -67,8 +65,7 @@ fn each_line_of_a_log_for_people_begins_with_a_time() {
     text.args(&arguments[..place]).args(&arguments[place + 2..]);
     let server = setup.launch(text);
     be_hostile(&server);
-    server.kill();
-    let log = setup.log();
+    let log = setup.settled_log(&server);
     assert!(log.lines().count() > 20);
     for line in log.lines() {
         assert!(line.starts_with("20") && line.as_bytes().get(10) == Some(&b'T'), "{line:?}");

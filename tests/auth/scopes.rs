@@ -367,5 +367,5 @@ fn o_4_a_binary_is_for_whom_an_export_of_its_own_handed_it_out_and_only_as_long_
         assert_eq!(few.get(&moved(url)).outcome(), (404, "deleted".into()), "P2");
     }
     // The secret went with the job; nothing outside of its directory ever had it.
-    assert!(!setup.log().contains("proof="), "P12");
+    assert!(!setup.settled_log(server).contains("proof="), "P12");
 }

@@ -223,8 +223,7 @@ impl Scene {
 
     /// Waits until a thread of the server is held.
     fn wait_held(&self) {
-        let setup = &self.machine.setup;
-        eventually("the breakpoint", || setup.log().contains("held at").then_some(()));
+        self.machine.setup.wait_logged("held at");
     }
 
     /// Brings a server so far that the deed is one request.

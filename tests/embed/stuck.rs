@@ -175,7 +175,7 @@ fn a_stuck_writer_is_counted_and_named_and_its_job_is_erased_by_the_next_process
     assert!(metrics.contains("\nevanesce_stuck_writers_total 1\n"), "{metrics}");
     assert!(metrics.contains("\nevanesce_outliving_workers{what=\"part\"} 1\n"), "{metrics}");
     assert_eq!(server.operator("readyz").status, 200, "other workers are left");
-    let log = setup.log();
+    let log = setup.settled_log(&server);
     let line = log.lines().find(|line| line.contains("stuck in a system call")).unwrap();
     let line: serde_json::Value = serde_json::from_str(line).unwrap();
     assert_eq!((&line["job"], &line["part"]), (&id.into(), &0.into()), "{line}");

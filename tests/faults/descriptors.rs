@@ -81,7 +81,7 @@ fn a_server_without_descriptors_still_deletes_refuses_exports_and_recovers() {
     eventually("the sweep to be tried", || {
         ask_operator("metrics").contains("evanesce_sweep_failures_total").then_some(())
     });
-    assert!(setup.log().contains("(os error 24)"), "{}", setup.log());
+    setup.wait_logged("(os error 24)");
     assert!(ask_operator("readyz").contains("\"marked\":1"));
     assert!(setup.disk().has(&deleted.1.id));
 

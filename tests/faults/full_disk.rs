@@ -113,7 +113,7 @@ fn a_disk_that_others_fill_keeps_nothing_of_what_was_deleted() {
         assert!(is_full(setup));
         by_itself.assert_intact(&server);
         delete_whole(setup, &server, &by_itself);
-        assert!(setup.log().contains("its files went before"));
+        assert!(setup.settled_log(&server).contains("its files went before"));
 
         // The others are gone: the same process makes the ballast again, and exports.
         for name in ["others", "others too", "straw"] {
@@ -163,7 +163,7 @@ fn a_server_starts_on_its_last_reserve_and_a_deletion_makes_room() {
         assert!(is_full(setup) && !has_ballast(setup));
         let server = setup.start();
         second.assert_intact(&server);
-        assert!(setup.log().contains("on its last reserve"), "{}", setup.log());
+        assert!(setup.settled_log(&server).contains("on its last reserve"), "{}", setup.settled_log(&server));
         // That is taken as well: without anything to give back a start may be refused.
         mount.fill("others again");
         server.kill();
@@ -229,7 +229,7 @@ fn a_limit_of_the_size_of_files_splits_exports_and_never_ends_the_process() {
     let (polling, manifest) = server.export("$export");
     let job = Exported::of(&polling, &manifest);
     assert!(job.files.len() > 5 && job.files.iter().all(|(_, bytes)| bytes.len() as u64 <= 4 * MIB));
-    assert!(setup.log().contains("RLIMIT_FSIZE"), "{}", setup.log());
+    assert!(setup.settled_log(&server).contains("RLIMIT_FSIZE"), "{}", setup.settled_log(&server));
     assert_eq!(delete(&polling).status, 202);
     assert_erased(&setup, &server, &job.id, &job.files, &["deleted"]);
     // Nothing at all fits into a file: the export fails, and says why.

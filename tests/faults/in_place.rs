@@ -110,7 +110,7 @@ fn a_job_of_a_lower_layer_is_erased_where_it_stands() {
     let server = setup.start();
     job.assert_intact(&server);
     assert_eq!(delete(&polling_url(&server, &job.id)).status, 202, "{}", setup.log());
-    assert!(setup.log().contains("erased where it stands"), "it was moved");
+    assert!(setup.settled_log(&server).contains("erased where it stands"), "it was moved");
     assert_erased(&setup, &server, &job.id, &job.files, &["deleted"]);
     server.kill();
     let server = setup.start();

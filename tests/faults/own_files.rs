@@ -204,7 +204,11 @@ fn a_lock_a_socket_a_clock_and_a_ballast_that_are_removed_are_made_again() {
         std::fs::remove_file(path(name)).unwrap();
         eventually("the file again", || path(name).exists().then_some(()));
     }
-    assert!(setup.log().contains("the lock of the data directory was removed"), "{}", setup.log());
+    assert!(
+        setup.settled_log(&server).contains("the lock of the data directory was removed"),
+        "{}",
+        setup.settled_log(&server)
+    );
     assert_ready(&server);
     UnixStream::connect(path("control.sock")).unwrap();
     let end = setup.try_launch(setup.command()).err().expect("one process at a time");

@@ -80,7 +80,7 @@ fn a_source_that_is_unmounted_is_not_taken_for_an_empty_one() {
     drop(mounted);
     Exported::wait(&server, job_id(&running)).assert_is_the_source(source(), |_| true);
     assert_unreadable(&server);
-    assert!(setup.log().contains("unmounted"), "{}", setup.log());
+    assert!(setup.settled_log(&server).contains("unmounted"), "{}", setup.settled_log(&server));
     // A restart says that the folder is meant as it is.
     server.kill();
     let server = setup.start();

@@ -149,9 +149,9 @@ fn p13_the_longest_line_of_the_log_and_the_longest_audit_event_are_short_whateve
         let url = format!("{}/admin/reaper/pause", server.operators);
         put(&url, &[("Authorization", &format!("Bearer {}", long(30_000)))], &body);
     }
+    let log = setup.settled_log(&server);
     server.kill();
 
-    let log = setup.log();
     assert!(log.lines().count() > 500);
     let longest = log.lines().max_by_key(|line| line.len()).unwrap();
     assert!(longest.len() <= LONGEST_LINE, "{} bytes: {longest:.1000}", longest.len());

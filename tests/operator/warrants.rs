@@ -21,7 +21,7 @@ const PARK: [&str; 2] = ["--breakpoint", "unlink-begins=hold"];
 
 /// Waits until a thread is parked there, in a server that was started with it.
 fn wait_parked(setup: &Setup) {
-    eventually("the first unlink", || setup.log().contains("held at UnlinkBegins").then_some(()));
+    setup.wait_logged("held at UnlinkBegins");
 }
 
 /// A hold comes too late for files that are being removed.
@@ -164,9 +164,7 @@ fn a_paused_reaper_keeps_the_names_of_a_stuck_writer() {
     wait_for_a_file(&setup, job_id(&polling));
     order(&setup, &["reaper", "pause", "--reason", "an audit"]);
     assert_eq!(delete(&polling).status, 202);
-    eventually("the writer to be found stuck", || {
-        setup.log().contains("stuck in a system call").then_some(())
-    });
+    setup.wait_logged("stuck in a system call");
     // It is asked again ten times a second, and each time its names could go.
     std::thread::sleep(Duration::from_millis(300));
     assert!(output_files(&setup, job_id(&polling)) > 0, "they went in spite of the pause");

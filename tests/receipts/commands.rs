@@ -227,7 +227,7 @@ fn receipts_are_read_while_the_server_runs_and_the_log_tells_their_head() {
     assert_eq!(list.lines().count(), 2, "{list}");
     assert!(jobs.iter().all(|job| list.contains(job)), "{list}");
     assert!(receipts_of(&data_dir, &["show", &jobs[0]]).contains("\"drained_downloads\": 0"));
-    let log = setup.log();
+    let log = setup.settled_log(&server);
     let logged: Vec<_> =
         json_lines(&log).into_iter().filter(|line| line["message"] == "receipts appended").collect();
     assert_eq!(logged.len(), 2, "{log}");

@@ -5,7 +5,7 @@ use super::*;
 
 /// What the last start said of a gap, and whether its metric tells it.
 fn alarms(setup: &Setup, server: &Server) -> (usize, bool) {
-    let log = setup.log();
+    let log = setup.settled_log(server);
     let said = log.lines().filter(|line| line.contains("the end of the receipts was cut off or replaced"));
     let metrics = server.metrics();
     (said.count(), metrics.contains("evanesce_receipts_gaps_total 1"))

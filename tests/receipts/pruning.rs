@@ -43,8 +43,8 @@ fn receipts_whose_time_is_over_are_pruned_at_the_start() {
     let kinds: Vec<_> = setup.chain().iter().map(|entry| entry["kind"].clone()).collect();
     assert_eq!(kinds, ["erasure", "prune"]);
     erase_one(&server);
+    let log = setup.settled_log(&server);
     server.kill();
-    let log = setup.log();
     assert!(log.contains("receipts were pruned up to this one") && !log.contains("\"ERROR\""), "{log}");
     // The store's head is that of the whole chain, and a head of the pruned part is told to be.
     let server = setup.start_with(&["--set", "retention.receipts=1day"]);

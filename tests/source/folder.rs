@@ -15,7 +15,7 @@ pub fn make_fifo(path: &Path) {
 }
 
 /// Exports a folder of one good file, `good`, and what `make` puts beside it.
-fn export_beside(make: impl FnOnce(&Path)) -> (Setup, TempDir) {
+fn export_beside(make: impl FnOnce(&Path)) -> (Setup, Server, TempDir) {
     let folder = scratch();
     std::fs::write(folder.path().join("good"), resource("Basic", "good", "x")).unwrap();
     make(folder.path());
@@ -25,12 +25,12 @@ fn export_beside(make: impl FnOnce(&Path)) -> (Setup, TempDir) {
         let lines = exported(&server.export(path).1);
         assert_same(&lines, &lines_of(resource("Basic", "good", "x").as_bytes()));
     }
-    (setup, folder)
+    (setup, server, folder)
 }
 
 /// That the log says once that a name is left out.
-fn assert_left_out(setup: &Setup, names: &[&str]) {
-    let log = setup.log();
+fn assert_left_out(setup: &Setup, server: &Server, names: &[&str]) {
+    let log = setup.settled_log(server);
     for name in names {
         let about = |line: &&str| line.contains("left out of the source") && line.contains(name);
         assert_eq!(log.lines().filter(about).count(), 1, "{name}: {log}");
@@ -39,7 +39,7 @@ fn assert_left_out(setup: &Setup, names: &[&str]) {
 
 #[test]
 fn fifos_folders_and_links_are_left_out_and_nobody_waits() {
-    let (setup, _folder) = export_beside(|folder| {
+    let (setup, server, _folder) = export_beside(|folder| {
         make_fifo(&folder.join("fifo.ndjson"));
         std::fs::create_dir(folder.join("folder.ndjson")).unwrap();
         std::fs::write(folder.join("folder.ndjson/b"), resource("Basic", "below", "x")).unwrap();
@@ -51,6 +51,7 @@ fn fifos_folders_and_links_are_left_out_and_nobody_waits() {
     });
     assert_left_out(
         &setup,
+        &server,
         &["fifo.ndjson", "folder.ndjson", "to-file", "to-folder", "dangling", "\"loop\""],
     );
 }
@@ -58,9 +59,9 @@ fn fifos_folders_and_links_are_left_out_and_nobody_waits() {
 #[test]
 fn a_socket_is_left_out() {
     let mut listener = None;
-    let (setup, _folder) =
+    let (setup, server, _folder) =
         export_beside(|folder| listener = Some(UnixListener::bind(folder.join("socket")).unwrap()));
-    assert_left_out(&setup, &["socket"]);
+    assert_left_out(&setup, &server, &["socket"]);
 }
 
 #[test]
@@ -68,7 +69,7 @@ fn devices_are_left_out() {
     if !is_root("device nodes in the source") {
         return;
     }
-    let (setup, _folder) = export_beside(|folder| {
+    let (setup, server, _folder) = export_beside(|folder| {
         // /dev/zero, which would never end; one without a driver; a block device.
         for (name, kind, major, minor) in [
             ("zero", FileType::CharacterDevice, 1, 5),
@@ -78,7 +79,7 @@ fn devices_are_left_out() {
             mknodat(CWD, folder.join(name), kind, Mode::RWXU, makedev(major, minor)).unwrap();
         }
     });
-    assert_left_out(&setup, &["zero", "no-driver", "block"]);
+    assert_left_out(&setup, &server, &["zero", "no-driver", "block"]);
 }
 
 #[test]

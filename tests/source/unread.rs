@@ -100,7 +100,7 @@ fn a_file_without_a_resource_is_named_once_with_its_lines_and_counted() {
     ]);
     assert_eq!(told, expected);
     assert_eq!(left_out(&server, "no-resource"), 4.0);
-    let log = setup.log();
+    let log = setup.settled_log(&server);
     assert!(!log.contains("Confidential"), "P12");
     let lines = log.lines().filter(|line| line.contains("has no resource") && line.contains("README.md"));
     assert_eq!(lines.count(), 1, "{log}");
@@ -188,7 +188,7 @@ fn compressed_files_and_other_encodings_are_told_to_clients_and_operators() {
     assert_eq!(told, said(&expected));
     assert_eq!((left_out(&server, "compressed"), left_out(&server, "utf-16")), (2.0, 4.0));
     server.export("$export");
-    let log = setup.log();
+    let log = setup.settled_log(&server);
     for (name, ..) in &told.iter().map(|(_, text)| text.split_once(' ').unwrap()).collect::<Vec<_>>() {
         let line =
             |line: &&str| line.contains("left out of the source") && line.contains(&format!("\"{name}\""));
@@ -291,7 +291,7 @@ fn hidden_backup_and_partial_files_are_not_read_and_do_not_win_by_their_names() 
         assert_eq!(told(&manifest), [], "leftovers are nobody's data");
     }
     assert_eq!(left_out(&server, "leftover"), leftovers.len() as f64);
-    let log = setup.log();
+    let log = setup.settled_log(&server);
     for name in leftovers {
         let line =
             |line: &&str| line.contains("left out of the source") && line.contains(&format!("\"{name}\""));
@@ -323,7 +323,7 @@ fn an_older_version_that_wins_by_the_order_of_files_is_warned_of_and_counted() {
     let server = setup.start();
     server.export("$export");
     assert_eq!(server.metric("evanesce_index_outdated_resources"), 0.0);
-    assert!(!setup.log().contains("older versions"));
+    assert!(!setup.settled_log(&server).contains("older versions"));
 
     write("c-older", &[dated("p", 2020), dated("q", 2020), deletes("gone", 2020)]);
     let expected = [dated("p", 2020), dated("q", 2020), dated("r", 2021), dated("s", 2022), undated];
@@ -331,7 +331,7 @@ fn an_older_version_that_wins_by_the_order_of_files_is_warned_of_and_counted() {
         assert_exports(&server, &lines_of(expected.concat().as_bytes()));
     }
     assert_eq!(server.metric("evanesce_index_outdated_resources"), 3.0);
-    let log = setup.log();
+    let log = setup.settled_log(&server);
     let warned: Vec<_> = log.lines().filter(|line| line.contains("older versions")).collect();
     assert_eq!(warned.len(), 1, "{log}");
     assert!(warned[0].contains("\"resources\":3") && warned[0].contains("c-older"), "{warned:?}");

@@ -42,7 +42,7 @@ fn a_client_over_the_limit_is_told_what_to_do_and_nothing_of_others() {
     assert!(text(&refused).contains("delete those that are no longer needed"), "{}", text(&refused));
     let leaks = ["2000000", "default", "/tmp", "data", job_id(&polling)];
     assert!(!leaks.iter().any(|leak| text(&refused).contains(leak)), "{}", text(&refused));
-    let log = setup.log();
+    let log = setup.settled_log(&server);
     let line = log.lines().find(|line| line.contains("there is no room for an export")).unwrap();
     let line: serde_json::Value = serde_json::from_str(line).unwrap();
     assert_eq!((&line["limit"], &line["max_bytes"]), (&"quota".into(), &2_000_000.into()), "{line}");

@@ -41,11 +41,22 @@ impl Setup {
         self.folder.path().join("data")
     }
 
+    /// The whole lines of the log. They are written behind the answers: a test that looks for what
+    /// an answer leaves there takes `settled_log` or `wait_logged`.
     pub fn log(&self) -> String {
-        std::fs::read_to_string(self.folder.path().join("log")).unwrap_or_default()
+        let mut log = std::fs::read(self.folder.path().join("log")).unwrap_or_default();
+        log.truncate(log.iter().rposition(|byte| *byte == b'\n').map_or(0, |end| end + 1));
+        String::from_utf8_lossy(&log).into_owned()
     }
 
-    /// Waits until the log has this text: it is written behind the answers.
+    /// The log with all lines from before this call of a server that runs: it keeps their order.
+    pub fn settled_log(&self, server: &Server) -> String {
+        let answer = get(&format!("{}/healthz", server.operators));
+        self.wait_logged(answer.header("x-request-id"));
+        self.log()
+    }
+
+    /// Waits until the log has this text.
     pub fn wait_logged(&self, text: &str) {
         eventually(text, || self.log().contains(text).then_some(()));
     }

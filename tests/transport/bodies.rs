@@ -79,5 +79,5 @@ fn deep_and_wide_json_is_refused_quickly() {
         assert!(answer.len() < 1000, "{what}: nothing is echoed without bounds");
     }
     assert_eq!(get(&format!("{}/metadata", server.base)).status, 200);
-    assert!(!setup.log().contains("panicked"));
+    assert!(!setup.settled_log(&server).contains("panicked"));
 }

@@ -26,8 +26,7 @@ fn logged(setup: &Setup, requests: usize) -> Vec<String> {
     };
     eventually("the lines of the log", || {
         let log = setup.log();
-        let whole = log.split_inclusive('\n').filter(|line| line.ends_with('\n'));
-        let lines: Vec<_> = whole.filter(|line| line.contains("\"answered\"")).map(client).collect();
+        let lines: Vec<_> = log.lines().filter(|line| line.contains("\"answered\"")).map(client).collect();
         (lines.len() >= requests).then_some(lines)
     })
 }

@@ -253,11 +253,7 @@ fn g_11_who_does_not_read_its_download_is_cut_and_what_it_held_is_let_go_of() {
     }
     assert!(server.metric("evanesce_refused_connections_total{reason=\"write\"}") >= 1.0);
     let line = |message: &str| {
-        eventually(message, || {
-            let log = setup.log();
-            let mut whole = log.split_inclusive('\n').filter(|line| line.ends_with('\n'));
-            whole.find(|line| line.contains(message)).map(str::to_string)
-        })
+        eventually(message, || setup.log().lines().find(|line| line.contains(message)).map(str::to_string))
     };
     assert!(line("takes nothing of its answer").contains("127.0.0.1"));
     let broken_off: serde_json::Value = serde_json::from_str(&line("a download broke off")).unwrap();

@@ -16,8 +16,8 @@ fn answered(server: &Server, request: &str) -> Vec<u16> {
 }
 
 /// How often the hidden request was answered, whatever the client got to see of that.
-fn healthz(setup: &Setup) -> usize {
-    setup.log().matches("\"operation\":\"healthz\"").count()
+fn healthz(setup: &Setup, server: &Server) -> usize {
+    setup.settled_log(server).matches("\"operation\":\"healthz\"").count()
 }
 
 #[test]

@@ -28,7 +28,7 @@ fn a_damaged_piece_fails_its_transfer_in_every_form_and_no_other_one() {
             let answer = try_send("GET", &url, &[("Accept-Encoding", wish)]);
             assert!(answer.is_err(), "{form} {wish}: {:?}", answer.map(|answer| answer.body.len()));
         }
-        let log = setup.log();
+        let log = setup.settled_log(&server);
         let lines = log.lines().filter(|line| line.contains("its download fails"));
         assert_eq!(lines.count(), 3, "{form}: {log}");
         assert!(!log.contains(setup.data_dir().join("ready").to_str().unwrap()), "P12");
