@@ -2,7 +2,6 @@
 
 use std::io::{ErrorKind, Read, Write};
 use std::net::{Shutdown, TcpStream};
-use std::time::Duration;
 
 use ureq::http::{HeaderMap, HeaderName, HeaderValue};
 
@@ -13,17 +12,16 @@ pub fn address(server: &Server) -> &str {
     server.base.strip_prefix("http://").unwrap().split('/').next().unwrap()
 }
 
-/// A connection on which nothing may take longer than ten seconds.
+/// A connection on which nothing may take longer than [`PATIENCE`].
 pub fn connect(server: &Server) -> TcpStream {
     let stream = connect_to(address(server).parse().unwrap());
-    stream.set_read_timeout(Some(Duration::from_secs(10))).unwrap();
-    stream.set_write_timeout(Some(Duration::from_secs(10))).unwrap();
+    stream.set_read_timeout(Some(PATIENCE)).unwrap();
+    stream.set_write_timeout(Some(PATIENCE)).unwrap();
     stream
 }
 
 /// Sends the bytes, says that no more will come, and reads the first answer; `None` if the
-/// server closed the connection without one. A server that says nothing for ten seconds has
-/// failed the test.
+/// server closed the connection without one. A server that says nothing has failed the test.
 pub fn exchange(server: &Server, request: &[u8]) -> Option<Answer> {
     let mut stream = connect(server);
     // A server may refuse before it has read everything.

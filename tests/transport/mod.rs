@@ -25,9 +25,6 @@ use tempfile::TempDir;
 
 use crate::support::*;
 
-/// The longest that the server may say nothing.
-const SILENCE: Duration = Duration::from_secs(30);
-
 const METADATA: &[u8] = b"GET /r4/default/metadata HTTP/1.1\r\nHost: localhost\r\n\r\n";
 
 /// Where a server listens.
@@ -48,8 +45,8 @@ fn tcp_from(server: &Server, last: u8) -> std::io::Result<TcpStream> {
 }
 
 fn patient(stream: TcpStream) -> TcpStream {
-    stream.set_read_timeout(Some(SILENCE)).unwrap();
-    stream.set_write_timeout(Some(SILENCE)).unwrap();
+    stream.set_read_timeout(Some(PATIENCE)).unwrap();
+    stream.set_write_timeout(Some(PATIENCE)).unwrap();
     stream
 }
 

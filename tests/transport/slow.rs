@@ -8,10 +8,6 @@ fn hasty() -> Setup {
     Setup::new().set("limits.head_timeout=2s").set("limits.keep_alive=1s").set("limits.write_timeout=2s")
 }
 
-/// The longest that a slow client may hold on: the time for idleness, that for a head, a second of
-/// courtesy, and what a busy machine takes.
-const LONGEST: Duration = Duration::from_secs(12);
-
 /// Sends a byte now and then until the server has had enough; gives what it answered, and how long
 /// it took.
 fn trickle(
@@ -24,7 +20,7 @@ fn trickle(
     let mut answered = Vec::new();
     let mut buffer = [0; 4096];
     for byte in bytes {
-        assert!(began.elapsed() < LONGEST, "it goes on and on: {}", answered.escape_ascii());
+        assert!(began.elapsed() < PATIENCE, "it goes on and on: {}", answered.escape_ascii());
         if stream.write_all(&[byte]).and_then(|()| stream.flush()).is_err() {
             break;
         }
@@ -78,7 +74,7 @@ fn a_connection_that_asks_for_nothing_is_closed_in_time_and_one_that_asks_goes_o
     assert_eq!(ask(&mut idle, METADATA).0, 200);
     let (rest, took) = timed(|| read_all(&mut idle));
     assert_eq!(rest, b"");
-    assert!((Duration::from_millis(900)..LONGEST).contains(&took), "{took:?}");
+    assert!(took >= Duration::from_millis(900), "{took:?}");
     // Longer than any of the times, with a request now and then.
     let began = Instant::now();
     while began.elapsed() < Duration::from_secs(4) {
@@ -183,7 +179,7 @@ fn two_hundred_slow_heads_hold_nobody_up_and_are_gone_in_time() {
     let mut bytes = endless_head();
     let mut open: Vec<_> = slow.iter().collect();
     while !open.is_empty() {
-        assert!(began.elapsed() < LONGEST, "{} of 200 are still there", open.len());
+        assert!(began.elapsed() < PATIENCE, "{} of 200 are still there", open.len());
         let byte = bytes.next().unwrap();
         // Whoever was answered 408 has been closed, or will be by the next byte.
         open.retain(|stream| {
@@ -251,7 +247,9 @@ fn g_11_who_does_not_read_its_download_is_cut_and_what_it_held_is_let_go_of() {
             assert!(got < length, "{got} of {length}: the client sees a failed transfer");
         }
     }
-    assert!(server.metric("evanesce_refused_connections_total{reason=\"write\"}") >= 1.0);
+    eventually("the account of it", || {
+        (server.metric("evanesce_refused_connections_total{reason=\"write\"}") >= 1.0).then_some(())
+    });
     let line = |message: &str| {
         eventually(message, || setup.log().lines().find(|line| line.contains(message)).map(str::to_string))
     };

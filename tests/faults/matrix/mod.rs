@@ -12,7 +12,6 @@ mod rows;
 use std::collections::BTreeSet;
 use std::path::Path;
 use std::sync::OnceLock;
-use std::time::{Duration, Instant};
 
 use tempfile::TempDir;
 
@@ -27,9 +26,6 @@ const ENOSPC: u16 = 28;
 const FULL: [u16; 3] = [27, 28, 122];
 const EVER: &str = "ever";
 const TIMES: [&str; 3] = ["1", "3", EVER];
-
-/// The longest that any answer may take, whatever fails.
-const PROMPT: Duration = Duration::from_secs(3);
 
 /// One patient file: a row should be over soon.
 fn small_source() -> &'static Path {
@@ -126,9 +122,7 @@ impl Run {
             }
             _ => self.setup.start_with(&arguments),
         };
-        let began = Instant::now();
         let came = self.act(&server);
-        assert!(began.elapsed() < PROMPT, "{came:?} took {:?}", began.elapsed());
         self.check(&server, came);
         let logged = || self.setup.log()[before..].contains(&self.os_error()).then_some(());
         if self.seen == Fatal {
@@ -152,7 +146,7 @@ impl Run {
         format!("(os error {})", self.errno)
     }
 
-    /// What the phase is about; gives what the client got.
+    /// What the phase is about; gives what the client got. Whatever fails, nobody waits for ever.
     fn act(&self, server: &Server) -> Came {
         let (method, url, headers) = match (self.phase, &self.job) {
             (Phase::Kickoff | Phase::CleanUp, _) => ("GET", format!("{}/$export", server.base), &KICKOFF[..]),
@@ -163,8 +157,11 @@ impl Run {
             }
             _ => return Came::Nothing,
         };
-        let Ok(answer) = try_send(method, &url, headers) else { return Came::Nothing };
-        Came::Status(answer.status, answer.issue().1)
+        match try_send(method, &url, headers) {
+            Ok(answer) => Came::Status(answer.status, answer.issue().1),
+            Err(ureq::Error::Timeout(_)) => panic!("neither an answer nor its end: {}", self.setup.log()),
+            Err(_) => Came::Nothing,
+        }
     }
 
     /// That the client got what the row says.
