@@ -285,7 +285,7 @@ fn what_is_no_request_is_refused_or_dropped() {
 #[test]
 fn a_client_that_never_ends_its_head_is_sent_away() {
     use std::io::{Read, Write};
-    let setup = Setup::new();
+    let setup = Setup::new().set("limits.head_timeout=1s");
     let server = setup.start();
     let mut stream = raw::connect(&server);
     stream.write_all(b"GET /r4/default/metadata HTTP/1.1\r\nHost: localhost\r\n").unwrap();

@@ -86,9 +86,18 @@ impl Mount {
 
     /// Another program takes all the room there is.
     pub fn fill(&self, name: &str) {
-        use std::io::Write;
+        use std::io::{Seek, SeekFrom, Write};
+
+        use rustix::fs::{FallocateFlags, fallocate};
         let mut file = std::fs::File::create(self.at.join(name)).unwrap();
-        for size in [1 << 20, 4096, 1] {
+        let mut end = 0;
+        for size in [1 << 20, 4096] {
+            while fallocate(&file, FallocateFlags::empty(), end, size).is_ok() {
+                end += size;
+            }
+        }
+        file.seek(SeekFrom::Start(end)).unwrap();
+        for size in [4096, 1] {
             while file.write_all(&vec![1; size]).is_ok() {}
         }
     }

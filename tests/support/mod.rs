@@ -51,14 +51,23 @@ pub fn source() -> &'static Path {
     folder.path()
 }
 
-/// Waits for `check` to give something; for what only the file system or a poll can tell.
+/// A private copy of the shared source, to be modified.
+pub fn copy_of_source() -> TempDir {
+    let folder = scratch();
+    copy_folder(source(), folder.path());
+    folder
+}
+
+/// Waits for `check` to give something; for what only the file system or a poll can tell. Whoever has
+/// waited for long looks less often: looking takes the machine from what is waited for.
 pub fn eventually<T>(what: &str, mut check: impl FnMut() -> Option<T>) -> T {
     let began = Instant::now();
     loop {
         if let Some(found) = check() {
             return found;
         }
-        assert!(began.elapsed() < PATIENCE, "waited in vain: {what}");
-        std::thread::sleep(Duration::from_millis(2));
+        let waited = began.elapsed();
+        assert!(waited < PATIENCE, "waited in vain: {what}");
+        std::thread::sleep((waited / 20).clamp(Duration::from_millis(2), Duration::from_millis(50)));
     }
 }
