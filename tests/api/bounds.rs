@@ -66,7 +66,7 @@ fn memory(server: &Server, what: &str) -> u64 {
     1024 * line.split_whitespace().nth(1).unwrap().parse::<u64>().unwrap()
 }
 
-/// Bytes in a job's directory that are not of its output.
+/// Bytes in the directory of a complete job that are not of its output.
 fn documents(setup: &Setup, job: &str) -> u64 {
     let folder = setup.data_dir().join("ready").join(job);
     let documents = ["request.json", "plan.json", "job.json"].map(|name| folder.join(name));
@@ -272,7 +272,7 @@ fn p13_who_keeps_too_many_finished_exports_gets_429_with_links_and_can_delete_on
         let server = setup.start();
         let call = |server: &Server, day: usize| {
             let path = format!("Patient/$export?_type=Patient&_since=2020-01-0{day}T00:00:00Z");
-            send("GET", &format!("{}/{path}", server.base), &KICKOFF)
+            server.try_kickoff(&path)
         };
         let export = |server: &Server, day: usize| {
             let answer = call(server, day);
@@ -310,7 +310,7 @@ fn p13_who_has_deleted_too_many_exports_waits_until_they_are_forgotten() {
         let (polling, _) = server.export("$export?_type=Slot");
         assert_eq!(delete(&polling).status, 202);
     }
-    let call = |server: &Server| send("GET", &format!("{}/$export?_type=Slot", server.base), &KICKOFF);
+    let call = |server: &Server| server.try_kickoff("$export?_type=Slot");
     assert_eq!(call(&server).outcome(), outcome(429, "throttled"));
     server.kill();
     let setup = setup.set("retention.tombstones=1s");

@@ -1,7 +1,7 @@
 //! A download that is open when its job is deleted (P4, G-11): cut after the grace, or whole
 //! if the client is done before.
 
-use std::io::{Read, Write};
+use std::io::Read;
 use std::net::TcpStream;
 use std::path::Path;
 use std::sync::OnceLock;
@@ -26,16 +26,7 @@ pub fn big_source() -> &'static Path {
 
 /// An open download of which the first byte has come, and its Content-Length.
 pub fn begin(server: &Server, url: &str) -> (TcpStream, u64) {
-    let mut stream = raw::connect(server);
-    let path = url.split_once(raw::address(server)).unwrap().1;
-    write!(stream, "GET {path} HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n").unwrap();
-    let mut head = Vec::new();
-    while !head.ends_with(b"\r\n\r\n") {
-        let mut byte = [0];
-        stream.read_exact(&mut byte).unwrap();
-        head.push(byte[0]);
-    }
-    let answer = raw::parse(&head);
+    let (mut stream, answer) = raw::begin(server, url, "1.1", "Connection: close\r\n");
     assert_eq!(answer.status, 200);
     let length = answer.header("content-length").parse().unwrap();
     stream.read_exact(&mut [0]).unwrap();

@@ -88,7 +88,7 @@ fn metadata_says_what_is_exported_and_what_is_not() {
         for (path, definition, status) in
             [("$export", "/export", system), ("Patient/$export", "/patient-export", patient)]
         {
-            let answer = send("GET", &format!("{}/{path}?_type={name}", server.base), &KICKOFF);
+            let answer = server.try_kickoff(&format!("{path}?_type={name}"));
             assert_eq!(answer.status, status, "{path} {name}");
             let is_excluded = excluded_from(name, definition) || excluded_from(name, "/bulk-data");
             assert_eq!(is_excluded, status == 404, "{path} {name}");

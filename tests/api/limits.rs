@@ -10,15 +10,11 @@ fn endless(sets: &[&str]) -> (Setup, Server) {
     (setup, server)
 }
 
-fn call(server: &Server, path: &str) -> Answer {
-    send("GET", &format!("{}/{path}", server.base), &KICKOFF)
-}
-
 #[test]
 fn k_9_a_client_with_too_many_jobs_gets_429_with_links_to_them_and_can_delete_one() {
     let (_setup, server) = endless(&["export.max_active_jobs_per_client=2"]);
     let jobs = [server.kickoff("$export"), server.kickoff("Patient/$export")];
-    let refused = call(&server, "$export");
+    let refused = server.try_kickoff("$export");
     assert_eq!(refused.outcome(), outcome(429, "throttled"));
     assert!(refused.header("retry-after").parse::<u64>().unwrap() > 0);
     let links: Vec<_> =
@@ -28,25 +24,25 @@ fn k_9_a_client_with_too_many_jobs_gets_429_with_links_to_them_and_can_delete_on
     }
     let listed = links[0].trim_start_matches('<').split('>').next().unwrap().to_string();
     assert_eq!(delete(&listed).status, 202);
-    assert_eq!(call(&server, "$export").status, 202, "there is room as soon as one is deleted");
-    assert_eq!(call(&server, "$export").status, 429);
+    assert_eq!(server.try_kickoff("$export").status, 202, "there is room as soon as one is deleted");
+    assert_eq!(server.try_kickoff("$export").status, 429);
 }
 
 #[test]
 fn a_tenant_has_a_limit_of_its_own() {
     let (_setup, server) = endless(&["export.max_active_jobs_per_tenant=1"]);
     let job = server.kickoff("$export");
-    let refused = call(&server, "$export");
+    let refused = server.try_kickoff("$export");
     assert_eq!((refused.outcome(), refused.header("link")), (outcome(429, "throttled"), ""));
     assert_eq!(delete(&job).status, 202);
-    assert_eq!(call(&server, "$export").status, 202);
+    assert_eq!(server.try_kickoff("$export").status, 202);
 }
 
 #[test]
 fn of_many_kick_offs_at_once_no_more_are_accepted_than_there_is_room_for() {
     let (_setup, server) = endless(&["export.max_active_jobs_per_client=3"]);
     let statuses: Vec<u16> = std::thread::scope(|scope| {
-        let threads: Vec<_> = (0..16).map(|_| scope.spawn(|| call(&server, "$export").status)).collect();
+        let threads: Vec<_> = (0..16).map(|_| scope.spawn(|| server.try_kickoff("$export").status)).collect();
         threads.into_iter().map(|thread| thread.join().unwrap()).collect()
     });
     assert_eq!(statuses.iter().filter(|status| **status == 202).count(), 3, "{statuses:?}");
@@ -58,7 +54,7 @@ fn c10_the_same_export_twice_is_a_409_that_is_blind_to_deleted_jobs() {
     let setup = Setup::new().set("protocol.refuse_duplicates=true");
     let server = setup.start();
     let (job, _) = server.export("Patient/$export?_type=Patient,Group");
-    let refused = call(&server, "Patient/$export?_type=Group&_type=Patient");
+    let refused = server.try_kickoff("Patient/$export?_type=Group&_type=Patient");
     assert_eq!(refused.outcome(), outcome(409, "duplicate"));
     assert_eq!(refused.header("link"), format!("<{job}>; rel=\"related\""));
     for other in [
@@ -66,15 +62,15 @@ fn c10_the_same_export_twice_is_a_409_that_is_blind_to_deleted_jobs() {
         "Group/All_Patients/$export?_type=Patient,Group",
         "Patient/$export?_type=Patient,Group&_since=2024-01-01T00:00:00Z",
     ] {
-        assert_eq!(call(&server, other).status, 202, "{other}");
+        assert_eq!(server.try_kickoff(other).status, 202, "{other}");
     }
     // In the next process as well, but not after a DELETE (D-7).
     server.kill();
     let server = setup.start();
-    assert_eq!(call(&server, "Patient/$export?_type=Patient,Group").status, 409);
+    assert_eq!(server.try_kickoff("Patient/$export?_type=Patient,Group").status, 409);
     let here = format!("{}/bulk-api/request/{}", server.base, job_id(&job));
     assert_eq!(delete(&here).status, 202);
-    assert_eq!(call(&server, "Patient/$export?_type=Patient,Group").status, 202);
+    assert_eq!(server.try_kickoff("Patient/$export?_type=Patient,Group").status, 202);
 }
 
 #[test]
@@ -90,7 +86,7 @@ fn inf_12_three_identical_kick_offs_in_a_row_are_accepted_when_each_is_deleted()
 fn of_two_identical_kick_offs_at_once_one_is_accepted() {
     let (_setup, server) = endless(&["protocol.refuse_duplicates=true"]);
     let statuses: Vec<u16> = std::thread::scope(|scope| {
-        let threads: Vec<_> = (0..8).map(|_| scope.spawn(|| call(&server, "$export").status)).collect();
+        let threads: Vec<_> = (0..8).map(|_| scope.spawn(|| server.try_kickoff("$export").status)).collect();
         threads.into_iter().map(|thread| thread.join().unwrap()).collect()
     });
     assert_eq!(statuses.iter().filter(|status| **status == 202).count(), 1, "{statuses:?}");

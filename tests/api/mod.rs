@@ -87,16 +87,6 @@ fn exported(manifest: &Value) -> Lines {
     sorted(lines)
 }
 
-/// A private copy of the shared source, to be modified.
-fn copy_of_source() -> TempDir {
-    let folder = tempfile::tempdir().unwrap();
-    for file in std::fs::read_dir(source()).unwrap() {
-        let file = file.unwrap();
-        std::fs::copy(file.path(), folder.path().join(file.file_name())).unwrap();
-    }
-    folder
-}
-
 /// Writes every file of a source anew, in place: with a blank line in front.
 fn touch_all(folder: &Path) {
     for file in std::fs::read_dir(folder).unwrap() {
@@ -113,9 +103,4 @@ fn first_file(manifest: &Value) -> String {
 
 fn is_uuid(text: &str) -> bool {
     text.len() == 36 && text.bytes().all(|b| b == b'-' || b.is_ascii_hexdigit())
-}
-
-/// Two texts in one table row: what `Answer::outcome` gives.
-fn outcome(status: u16, code: &str) -> (u16, String) {
-    (status, code.to_string())
 }

@@ -137,7 +137,7 @@ fn elements_keeps_what_was_asked_for_and_what_must_be_there_and_tags_it() {
     let (_, manifest) = server.export("Patient/$export?_type=Patient,Condition&_elements=Patient.birthDate");
     assert_eq!(exported(&manifest)["Condition"], [SOURCE[5].as_bytes()]);
     for bad in ["Patient.colour", "Elephant.name", "Patient.name.given", "colour", "", "Patient."] {
-        let answer = send("GET", &format!("{}/$export?_elements={bad}", server.base), &KICKOFF);
+        let answer = server.try_kickoff(&format!("$export?_elements={bad}"));
         assert_eq!(answer.outcome(), outcome(400, "invalid"), "{bad}");
     }
 }

@@ -20,6 +20,20 @@ pub fn connect(server: &Server) -> TcpStream {
     stream
 }
 
+/// Sends a GET with these lines of its head, and reads the head of the answer.
+pub fn begin(server: &Server, url: &str, version: &str, fields: &str) -> (TcpStream, Answer) {
+    let mut stream = connect(server);
+    let path = url.split_once(address(server)).unwrap().1;
+    write!(stream, "GET {path} HTTP/{version}\r\nHost: localhost\r\n{fields}\r\n").unwrap();
+    let mut head = Vec::new();
+    while !head.ends_with(b"\r\n\r\n") {
+        let mut byte = [0];
+        stream.read_exact(&mut byte).unwrap();
+        head.push(byte[0]);
+    }
+    (stream, parse(&head))
+}
+
 /// Sends the bytes, says that no more will come, and reads the first answer; `None` if the
 /// server closed the connection without one. A server that says nothing has failed the test.
 pub fn exchange(server: &Server, request: &[u8]) -> Option<Answer> {

@@ -14,19 +14,11 @@ fn big_job(server: &Server) -> (String, String) {
     (polling, first_file(&manifest))
 }
 
-/// Sends a GET and reads the head of the answer, and one byte of the body.
+/// As [`raw::begin`], and one byte of the body.
 fn begin(server: &Server, url: &str, version: &str, headers: &str) -> (TcpStream, Answer) {
-    let mut stream = raw::connect(server);
-    let path = url.split_once(raw::address(server)).unwrap().1;
-    write!(stream, "GET {path} HTTP/{version}\r\nHost: localhost\r\n{headers}\r\n").unwrap();
-    let mut head = Vec::new();
-    while !head.ends_with(b"\r\n\r\n") {
-        let mut byte = [0];
-        stream.read_exact(&mut byte).unwrap();
-        head.push(byte[0]);
-    }
+    let (mut stream, answer) = raw::begin(server, url, version, headers);
     stream.read_exact(&mut [0]).unwrap();
-    (stream, raw::parse(&head))
+    (stream, answer)
 }
 
 /// A URL of an earlier server on the same data directory.

@@ -29,7 +29,7 @@ fn a_server_with_tenants_and_without_default_starts_and_default_is_not_there() {
 fn k_15_patient_export_is_switched_by_tenant() {
     let off = Setup::new().set("tenants.default.patient_export=false");
     let server = off.start();
-    let answer = send("GET", &format!("{}/Patient/$export", server.base), &KICKOFF);
+    let answer = server.try_kickoff("Patient/$export");
     assert_eq!(answer.status, 501);
     let on = Setup::new().set("protocol.patient_export=false").set("tenants.default.patient_export=true");
     on.start().export("Patient/$export?_type=Patient");

@@ -7,8 +7,8 @@ use std::path::{Path, PathBuf};
 use tempfile::TempDir;
 
 use crate::support::{
-    Exported, KICKOFF, Server, Setup, copy_folder, delete, evanesce_command, eventually, generate, get,
-    job_id, polling_url, put, run_to_end, send, wait_settled,
+    Exported, Server, Setup, copy_folder, delete, evanesce_command, eventually, generate, get, polling_url,
+    put, run_to_end, wait_settled,
 };
 
 /// What can be restored by itself.
@@ -45,9 +45,7 @@ impl Backups {
         let complete = Exported::of(&polling, &manifest);
         server.kill();
         let mut server = setup.start_with(&["--breakpoint", "part-sealed=kill"]);
-        let running = job_id(&server.kickoff("$export")).to_string();
-        server.wait_exit();
-        drop(server);
+        let (running, _) = server.kickoff_to_the_end("$export");
         let [old, new] = ["old", "new"].map(|name| setup.folder.path().join(name));
         copy_folder(&setup.data_dir(), &old);
         Self { setup, _source: source, old, new, complete, running }
@@ -338,7 +336,7 @@ fn a_start_that_dies_before_it_has_recorded_what_it_found_finds_it_again() {
             let server = backups.setup.start();
             backups.answers(&server, step);
             wait_settled(&backups.setup, &server, &BTreeSet::new());
-            let answer = send("GET", &format!("{}/$export?_type=Patient", server.base), &KICKOFF);
+            let answer = server.try_kickoff("$export?_type=Patient");
             assert_eq!(answer.status, 202, "{step}: it goes on");
             server.kill();
         }

@@ -4,19 +4,17 @@
 use std::collections::BTreeSet;
 
 use crate::support::{
-    Exported, KICKOFF, Setup, assert_only_its_receipt_is_left, job_id, polling_url, source, try_send,
-    wait_settled,
+    Exported, KICKOFF, Setup, assert_only_its_receipt_is_left, polling_url, source, try_send, wait_settled,
 };
 
 #[test]
 fn a_panic_in_the_actor_of_a_job_ends_the_process_and_the_job_is_resumed() {
     let setup = Setup::new().set("export.part_bytes=65536");
     let mut server = setup.start_with(&["--breakpoint", "part-sealed:3=panic"]);
-    let polling = server.kickoff("$export");
-    assert_eq!(server.wait_exit().code(), Some(70));
-    drop(server);
+    let (job, end) = server.kickoff_to_the_end("$export");
+    assert_eq!(end.code(), Some(70));
     let server = setup.start();
-    Exported::wait(&server, job_id(&polling)).assert_is_the_source(source(), |_| true);
+    Exported::wait(&server, &job).assert_is_the_source(source(), |_| true);
 }
 
 #[test]

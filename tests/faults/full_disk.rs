@@ -25,7 +25,7 @@ fn has_ballast(setup: &Setup) -> bool {
 fn export_until_full(server: &Server) -> (Vec<Exported>, Option<String>) {
     let mut complete = Vec::new();
     loop {
-        let kickoff = send("GET", &format!("{}/$export", server.base), &KICKOFF);
+        let kickoff = server.try_kickoff("$export");
         if kickoff.status == 503 {
             assert_eq!(kickoff.outcome().1, "no-store");
             return (complete, None);
@@ -75,7 +75,7 @@ fn exports_that_fill_the_disk_fail_and_deletions_go_on() {
         assert!(has_ballast(setup), "exports take nothing of the ballast");
         // There is room for another one.
         eventually("a kick-off that is taken", || {
-            let answer = send("GET", &format!("{}/$export", server.base), &KICKOFF);
+            let answer = server.try_kickoff("$export");
             (answer.status == 202).then(|| server.wait_complete(answer.header("content-location")))
         });
     });
@@ -103,7 +103,7 @@ fn delete_whole(setup: &Setup, server: &Server, job: &Exported) {
 fn a_disk_that_others_fill_keeps_nothing_of_what_was_deleted() {
     on_each(ALL, "a disk that others fill", |setup, mount| {
         let (server, [by_ballast, by_itself]) = full(setup, mount);
-        let refused = send("GET", &format!("{}/$export", server.base), &KICKOFF);
+        let refused = server.try_kickoff("$export");
         assert_eq!(refused.outcome(), (503, "no-store".into()));
         by_ballast.assert_intact(&server);
         delete_whole(setup, &server, &by_ballast);
@@ -193,7 +193,7 @@ fn without_inodes_exports_are_refused_and_deletions_go_on_over_starts() {
         let jobs = [(); 2].map(|()| server.export("$export"));
         let [first, second] = jobs.map(|(polling, manifest)| Exported::of(&polling, &manifest));
         mount.take_inodes();
-        let refused = send("GET", &format!("{}/$export", server.base), &KICKOFF);
+        let refused = server.try_kickoff("$export");
         assert_eq!(refused.outcome(), (503, "no-store".into()));
         assert_eq!(delete(&polling_url(&server, &first.id)).status, 202, "{}", setup.log());
         assert_erased(setup, &server, &first.id, &first.files, &["deleted"]);

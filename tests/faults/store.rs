@@ -60,11 +60,9 @@ impl Base {
         ]);
         let marked = export(&server, "$export?_type=Patient,Location");
         assert_eq!(delete(&polling_url(&server, &marked.id)).status, 202);
-        let polling = server.kickoff("$export");
-        server.wait_exit();
+        let (running, _) = server.kickoff_to_the_end("$export");
         let whole = setup.folder.path().join("whole");
         std::fs::rename(setup.data_dir(), &whole).unwrap();
-        let running = job_id(&polling).to_string();
         let usual = BTreeSet::new();
         let mut base = Self { setup, whole, older, complete, marked, erased, running, usual };
         base.try_with(|_| "nothing".into());

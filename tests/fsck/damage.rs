@@ -3,8 +3,8 @@
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
 
-use super::{assert_found_and_repaired, fsck, set_mode, stopped_with_a_job};
-use crate::support::{Setup, assert_only_its_receipt_is_left, delete, get, polling_url};
+use super::{assert_found_and_repaired, fsck, stopped_with_a_job};
+use crate::support::{Setup, assert_only_its_receipt_is_left, delete, get, polling_url, set_mode};
 
 #[test]
 fn a_complete_job_that_lacks_a_file_or_a_part_of_one_is_given_up() {

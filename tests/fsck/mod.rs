@@ -5,7 +5,7 @@ mod damage;
 mod witnesses;
 
 use std::collections::BTreeMap;
-use std::os::unix::fs::{MetadataExt, PermissionsExt};
+use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
 use evanesce::job::{JobRecord, JobState};
@@ -95,8 +95,4 @@ fn forget(setup: &Setup, job: &str) {
 
 fn open(setup: &Setup) -> SledStore {
     SledStore::open(&setup.data_dir().join("store")).unwrap()
-}
-
-fn set_mode(path: &Path, mode: u32) {
-    std::fs::set_permissions(path, std::fs::Permissions::from_mode(mode)).unwrap();
 }

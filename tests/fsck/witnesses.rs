@@ -9,7 +9,7 @@ use jiff::Timestamp;
 use super::{assert_found_and_repaired, forget, fsck, rewrite, stopped_with_a_job};
 use crate::support::{
     Exported, KICKOFF, Setup, assert_disk_equals_store, assert_erased, assert_only_its_receipt_is_left,
-    delete, job_id, try_send, wait_settled,
+    delete, set_mode, try_send, wait_settled,
 };
 
 #[test]
@@ -115,7 +115,7 @@ fn an_erased_job_that_the_store_shows_as_complete_is_buried_by_its_receipt() {
     wait_settled(&setup, &server, &BTreeSet::new());
     server.kill();
     copy(&backup, &ready);
-    super::set_mode(&ready, 0o700);
+    set_mode(&ready, 0o700);
     assert_found_and_repaired(&setup, "receipt of its erasure, and a directory", "repaired", "--repair");
     let server = setup.start();
     assert_erased(&setup, &server, &job.id, &job.files, &["deleted"]);
@@ -145,10 +145,7 @@ fn a_kickoff_that_was_never_acknowledged_is_a_note() {
 fn a_running_export_that_the_store_has_lost_goes_on_and_one_that_it_has_is_no_finding() {
     let setup = Setup::new().set("export.part_bytes=65536");
     let mut server = setup.start_with(&["--breakpoint", "part-sealed:5=kill"]);
-    let polling = server.kickoff("$export");
-    let id = job_id(&polling).to_string();
-    server.wait_exit();
-    drop(server);
+    let (id, _) = server.kickoff_to_the_end("$export");
     let (code, findings, said) = fsck(&setup, &[]);
     assert!(code == 0 && findings.is_empty(), "{said}{findings:#?}");
     forget(&setup, &id);
@@ -167,10 +164,7 @@ fn a_completion_that_was_not_recorded_is_recorded() {
     let setup = Setup::new();
     setup.start().kill();
     let mut server = setup.start_with(&["--breakpoint", "moved-to-ready=kill"]);
-    let polling = server.kickoff("$export?_type=Patient");
-    let id = job_id(&polling).to_string();
-    server.wait_exit();
-    drop(server);
+    let (id, _) = server.kickoff_to_the_end("$export?_type=Patient");
     assert_found_and_repaired(
         &setup,
         "stands complete in ready/, the store says running",

@@ -132,8 +132,7 @@ fn a_panic_ends_the_process_although_nobody_reads_of_it() {
         let mut server = started(&setup, log, |command| {
             command.args(["--breakpoint", "part-sealed:1=panic"]);
         });
-        server.kickoff("$export");
-        assert_eq!(server.wait_exit().code(), Some(70));
+        assert_eq!(server.kickoff_to_the_end("$export").1.code(), Some(70));
     }
 }
 
@@ -153,8 +152,7 @@ fn a_store_that_fails_ends_the_process_although_nobody_reads_of_it() {
 fn the_last_words_of_a_server_are_in_its_log() {
     let setup = Setup::new();
     let mut server = setup.start_with(&["--breakpoint", "part-sealed:1=panic"]);
-    server.kickoff("$export");
-    assert_eq!(server.wait_exit().code(), Some(70));
+    assert_eq!(server.kickoff_to_the_end("$export").1.code(), Some(70));
     let log = setup.log();
     let last: Value = serde_json::from_str(log.lines().last().unwrap()).unwrap();
     assert_eq!(last["level"], "ERROR", "{log}");

@@ -39,7 +39,7 @@ fn g_4_a_group_export_has_nothing_of_anybody_else() {
         resources(&manifest).iter().map(|it| it["id"].as_str().unwrap().to_string()).collect();
     ids.sort();
     assert_eq!(ids, ["a", "ca"]);
-    assert_eq!(call(&server, "Group/other/$export").outcome(), outcome(404, "not-found"));
+    assert_eq!(server.try_kickoff("Group/other/$export").outcome(), outcome(404, "not-found"));
 }
 
 /// Also P10.
@@ -118,7 +118,7 @@ fn g_9_severity_follows_the_status() {
         ("Group/nobody/$export", 404, "error"),
         ("Patient/$export", 501, "fatal"),
     ] {
-        let answer = call(&server, path);
+        let answer = server.try_kickoff(path);
         assert_eq!((answer.status, answer.issue().0.as_str()), (status, severity), "{path}");
     }
 }
@@ -129,7 +129,7 @@ fn g_10_each_kind_of_answer_has_its_media_type() {
     let server = setup.start();
     let (polling, manifest) = server.export("$export?_type=Patient");
     let file = manifest["output"][0]["url"].as_str().unwrap();
-    assert_eq!(call(&server, "$export").header("content-type"), "application/fhir+json");
+    assert_eq!(server.try_kickoff("$export").header("content-type"), "application/fhir+json");
     assert_eq!(get(&polling).header("content-type"), "application/json");
     assert_eq!(get(file).header("content-type"), "application/fhir+ndjson");
     assert_eq!(get(&format!("{file}x")).header("content-type"), "application/fhir+json");
@@ -143,7 +143,7 @@ fn g_12_nothing_of_a_job_is_kept_in_a_cache() {
     let (polling, manifest) = server.export("$export?_type=Patient");
     let file = manifest["output"][0]["url"].as_str().unwrap();
     for answer in
-        [call(&server, "$export"), get(&polling), get(file), get(&format!("{file}x")), delete(&polling)]
+        [server.try_kickoff("$export"), get(&polling), get(file), get(&format!("{file}x")), delete(&polling)]
     {
         assert_eq!(answer.header("cache-control"), "no-store", "{answer:?}");
     }
@@ -154,7 +154,7 @@ fn c8_issue_codes_and_severities_are_of_r4_and_in_lower_case() {
     let setup = Setup::new();
     let server = setup.start();
     for path in ["$export", "$export?_type=Elephant", "Patient/$export?_type=ValueSet", "$export?%zz"] {
-        let (severity, code) = call(&server, path).issue();
+        let (severity, code) = server.try_kickoff(path).issue();
         assert!(["information", "error", "fatal"].contains(&severity.as_str()));
         assert_eq!(code, code.to_lowercase());
     }

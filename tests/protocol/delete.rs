@@ -75,9 +75,9 @@ fn d_7_a_deleted_export_stands_against_nothing() {
     let setup = Setup::new().set("protocol.refuse_duplicates=true");
     let server = setup.start();
     let (polling, _) = server.export("$export");
-    assert_eq!(call(&server, "$export").outcome(), outcome(409, "duplicate"));
+    assert_eq!(server.try_kickoff("$export").outcome(), outcome(409, "duplicate"));
     assert_eq!(delete(&polling).status, 202);
-    assert_eq!(call(&server, "$export").status, 202);
+    assert_eq!(server.try_kickoff("$export").status, 202);
 }
 
 #[test]

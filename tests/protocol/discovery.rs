@@ -71,11 +71,15 @@ fn cp_3_it_lists_the_types_with_their_search_parameters_and_what_is_left_out() {
             _ => "final",
         };
         let filter = format!("Observation%3F{name}%3D{value}");
-        assert_eq!(call(&server, &format!("$export?_typeFilter={filter}")).status, 202, "{name} is honoured");
+        assert_eq!(
+            server.try_kickoff(&format!("$export?_typeFilter={filter}")).status,
+            202,
+            "{name} is honoured"
+        );
     }
     let extension = &resource_of(&statement, "ValueSet")["extension"][0];
     assert_eq!(extension["url"], "http://hl7.org/fhir/uv/bulkdata/Extension/operation-not-supported");
-    assert_eq!(call(&server, "Patient/$export?_type=ValueSet").status, 404);
+    assert_eq!(server.try_kickoff("Patient/$export?_type=ValueSet").status, 404);
 }
 
 #[test]

@@ -56,7 +56,7 @@ fn k_6_lists_are_one_whether_by_comma_or_repeated() {
         "includeAssociatedData=LatestProvenanceResources,RelevantProvenanceResources",
         "includeAssociatedData=LatestProvenanceResources&includeAssociatedData=RelevantProvenanceResources",
     ] {
-        assert_eq!(call(&server, &format!("Patient/$export?{query}")).status, 202, "{query}");
+        assert_eq!(server.try_kickoff(&format!("Patient/$export?{query}")).status, 202, "{query}");
     }
 }
 
@@ -66,7 +66,7 @@ fn k_7_success_is_a_202_with_the_polling_location_and_an_outcome() {
     let setup = Setup::new();
     let server = setup.start();
     for path in ["$export", "Patient/$export", "Group/All_Patients/$export", "Patient/%24export"] {
-        let answer = call(&server, path);
+        let answer = server.try_kickoff(path);
         assert_eq!((answer.status, answer.issue().0.as_str()), (202, "information"), "{path}");
         let location = answer.header("content-location");
         assert!(location.starts_with("http://"), "absolute: {location}");
@@ -80,7 +80,7 @@ fn k_8_the_error_table_but_for_what_tokens_and_applications_decide() {
     let server = setup.start();
     let nobody = server.base.replace("/default", "/nobody");
     let good = format!("{}/Patient/$export", server.base);
-    assert_eq!(call(&server, "Patient/$export").status, 202);
+    assert_eq!(server.try_kickoff("Patient/$export").status, 202);
     for (url, headers, status, code) in [
         (format!("{good}?%zz=1"), &KICKOFF[..], 400, "structure"),
         (format!("{good}?_outputFormat=xml"), &KICKOFF, 400, "invalid"),
@@ -143,7 +143,7 @@ fn k_19_repeats_collapse_or_are_refused() {
         ("allowPartialManifests=true&allowPartialManifests=true", "not-supported"),
     ] {
         assert_eq!(
-            call(&server, &format!("Patient/$export?{query}")).outcome(),
+            server.try_kickoff(&format!("Patient/$export?{query}")).outcome(),
             outcome(400, code),
             "{query}"
         );
@@ -177,7 +177,7 @@ fn inf_13_a_since_of_a_week_ago_with_an_offset_is_accepted_and_deleted() {
     let week_ago = jiff::ZonedDateTime::now().with_time_zone(jiff::tz::TimeZone::fixed(jiff::tz::offset(-5)));
     let week_ago = week_ago.checked_sub(jiff::Span::new().days(7)).unwrap().strftime("%Y-%m-%dT%H:%M:%S%:z");
     let since = week_ago.to_string().replace('+', "%2B");
-    let answer = call(&server, &format!("Patient/$export?_since={since}"));
+    let answer = server.try_kickoff(&format!("Patient/$export?_since={since}"));
     assert_eq!(answer.status, 202, "{since} {answer:?}");
     assert_eq!(delete(answer.header("content-location")).status, 202);
 }

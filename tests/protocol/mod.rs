@@ -16,16 +16,6 @@ use serde_json::Value;
 
 use crate::support::*;
 
-/// A kick-off of `path`.
-fn call(server: &Server, path: &str) -> Answer {
-    send("GET", &format!("{}/{path}", server.base), &KICKOFF)
-}
-
-/// Status and issue code, for comparisons.
-fn outcome(status: u16, code: &str) -> (u16, String) {
-    (status, code.to_string())
-}
-
 /// The items of one list of a manifest.
 fn items<'a>(manifest: &'a Value, list: &str) -> &'a [Value] {
     manifest[list].as_array().unwrap_or_else(|| panic!("{list} is no array: {manifest}"))

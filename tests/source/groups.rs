@@ -42,7 +42,7 @@ fn odd_ids() -> Vec<String> {
 }
 
 fn kick_off(server: &Server, id: &str) -> Answer {
-    send("GET", &format!("{}/Group/{id}/$export", server.base), &KICKOFF)
+    server.try_kickoff(&format!("Group/{id}/$export"))
 }
 
 const OBSERVATION: &str = r#"{"resourceType":"Observation","id":"o","subject":{"reference":"Patient/p"}}"#;

@@ -198,13 +198,3 @@ fn copy_of_big() -> (TempDir, PathBuf, Vec<u8>) {
     let path = folder.path().join("a.ndjson");
     (folder, path, content)
 }
-
-/// A private copy of the small shared source.
-fn copy_of_source() -> TempDir {
-    let folder = scratch();
-    for file in std::fs::read_dir(source()).unwrap() {
-        let file = file.unwrap();
-        std::fs::copy(file.path(), folder.path().join(file.file_name())).unwrap();
-    }
-    folder
-}

@@ -109,7 +109,7 @@ fn an_index_that_cannot_be_written_fails_the_export_and_is_written_when_it_can_b
     let server = setup.start();
     let text = failure(&server.kickoff("$export"));
     assert!(text.contains("could not be stored"), "{text}");
-    let unknown = send("GET", &format!("{}/Group/g/$export", server.base), &KICKOFF);
+    let unknown = server.try_kickoff("Group/g/$export");
     assert_eq!(unknown.outcome(), (500, "processing".into()));
     disk.remount("rw");
     assert_exports(&server, &lines_in(source()));

@@ -22,11 +22,6 @@ fn start_without_privileges(setup: &Setup) -> Option<Server> {
     Some(setup.launch(setup.below(setpriv)))
 }
 
-fn set_mode(path: &Path, mode: u32) {
-    use std::os::unix::fs::PermissionsExt;
-    std::fs::set_permissions(path, std::fs::Permissions::from_mode(mode)).unwrap();
-}
-
 #[test]
 fn a_file_that_may_not_be_read_is_told_and_the_others_are_exported() {
     let folder = copy_of_source();

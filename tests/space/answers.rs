@@ -1,10 +1,6 @@
 //! What clients and operators of a server see when there is no room.
 
-use crate::support::{Answer, KICKOFF, Server, Setup, delete, eventually, get, job_id, send};
-
-fn kick_off(server: &Server, path: &str) -> Answer {
-    send("GET", &format!("{}/{path}", server.base), &KICKOFF)
-}
+use crate::support::{Answer, Setup, delete, eventually, get, job_id};
 
 fn text(answer: &Answer) -> String {
     answer.json()["issue"][0]["details"]["text"].as_str().unwrap().to_string()
@@ -17,7 +13,7 @@ fn of_two_clients_at_once_one_gets_the_room_and_a_deletion_gives_it_back() {
     let server = setup.start();
     for round in 0..20 {
         let answers = std::thread::scope(|scope| {
-            let threads = [(); 2].map(|()| scope.spawn(|| kick_off(&server, "$export")));
+            let threads = [(); 2].map(|()| scope.spawn(|| server.try_kickoff("$export")));
             threads.map(|thread| thread.join().unwrap())
         });
         let (accepted, refused): (Vec<_>, Vec<_>) = answers.iter().partition(|answer| answer.status == 202);
@@ -35,7 +31,7 @@ fn a_client_over_the_limit_is_told_what_to_do_and_nothing_of_others() {
     let setup = Setup::new().set("storage.max_bytes=2000000").set("retention.completed=10min");
     let server = setup.start();
     let (polling, _) = server.export("$export");
-    let refused = kick_off(&server, "Patient/$export");
+    let refused = server.try_kickoff("Patient/$export");
     assert_eq!(refused.outcome(), (503, "no-store".into()));
     let wait: u64 = refused.header("retry-after").parse().unwrap();
     assert!((500..=600).contains(&wait), "until the export expires: {wait}");
@@ -50,7 +46,7 @@ fn a_client_over_the_limit_is_told_what_to_do_and_nothing_of_others() {
     // All else goes on.
     assert_eq!(get(&polling).status, 200);
     assert_eq!(server.operator("readyz").status, 200);
-    assert_eq!(kick_off(&server, "$export?_type=Organization").status, 202);
+    assert_eq!(server.try_kickoff("$export?_type=Organization").status, 202);
     assert_eq!(delete(&polling).status, 202);
 }
 
@@ -58,12 +54,12 @@ fn a_client_over_the_limit_is_told_what_to_do_and_nothing_of_others() {
 fn an_export_that_could_never_fit_is_no_matter_of_waiting() {
     let setup = Setup::new().set("storage.max_bytes=1000000");
     let server = setup.start();
-    let refused = kick_off(&server, "$export");
+    let refused = server.try_kickoff("$export");
     assert_eq!(refused.outcome(), (422, "too-costly".into()));
     assert_eq!(refused.header("retry-after"), "");
     assert!(text(&refused).contains("no deletion makes room"), "{}", text(&refused));
     assert_eq!(server.metric("evanesce_refused_kickoffs_total{reason=\"too-large\"}"), 1.0);
-    assert_eq!(kick_off(&server, "$export?_type=Patient").status, 202);
+    assert_eq!(server.try_kickoff("$export?_type=Patient").status, 202);
 }
 
 #[test]
@@ -74,7 +70,7 @@ fn a_deleted_export_takes_room_until_its_files_are_gone() {
     let server = setup.start_with(&["--fault", "unlink:16:2000"]);
     let (polling, _) = server.export("$export");
     assert_eq!(delete(&polling).status, 202);
-    let refused = kick_off(&server, "$export");
+    let refused = server.try_kickoff("$export");
     assert_eq!(refused.outcome(), (503, "no-store".into()));
     assert_eq!(refused.header("retry-after"), "30", "it is on its way out");
     setup.receipt(job_id(&polling));

@@ -1,13 +1,9 @@
 //! A small disk, really full.
 
 use crate::source::room::Disk;
-use crate::support::{Answer, KICKOFF, Server, Setup, delete, eventually, generate, get, job_id, send};
+use crate::support::{Setup, delete, eventually, generate, get, job_id};
 
 const MIB: u64 = 1 << 20;
-
-fn kick_off(server: &Server) -> Answer {
-    send("GET", &format!("{}/$export", server.base), &KICKOFF)
-}
 
 #[test]
 fn on_a_full_disk_exports_fail_deletions_work_and_kick_offs_wait_for_room() {
@@ -23,7 +19,7 @@ fn on_a_full_disk_exports_fail_deletions_work_and_kick_offs_wait_for_room() {
     let text = failed.json()["issue"][0]["details"]["text"].as_str().unwrap().to_string();
     assert!(text.contains("no room"), "{text}");
     // The ballast was given up: there is some room again, but not as much as must stay free.
-    let refused = kick_off(&server);
+    let refused = server.try_kickoff("$export");
     assert_eq!(refused.outcome(), (503, "no-store".into()));
     assert!(String::from_utf8_lossy(&refused.body).contains("The disk has no room"));
     for polling in [&complete, &running] {
@@ -51,12 +47,12 @@ fn what_running_exports_are_going_to_write_is_kept_free_for_them_and_a_deletion_
     server.wait_complete(&first);
     disk.fill_up_to(20 * MIB + size * 3 / 2);
     let running = server.kickoff("$export");
-    assert_eq!(kick_off(&server).outcome(), (503, "no-store".into()), "nothing is written yet");
+    assert_eq!(server.try_kickoff("$export").outcome(), (503, "no-store".into()), "nothing is written yet");
     server.wait_halfway(&running);
-    assert_eq!(kick_off(&server).outcome(), (503, "no-store".into()), "a part of it is written");
+    assert_eq!(server.try_kickoff("$export").outcome(), (503, "no-store".into()), "a part of it is written");
     assert_eq!(delete(&running).status, 202);
     setup.receipt(job_id(&running));
-    assert_eq!(kick_off(&server).status, 202);
+    assert_eq!(server.try_kickoff("$export").status, 202);
 }
 
 #[test]
@@ -65,9 +61,9 @@ fn a_disk_of_which_nothing_must_stay_free_is_not_asked() {
     let Some(disk) = Disk::mount(&setup.data_dir(), "a disk that is not asked", 200) else { return };
     let server = setup.start();
     disk.fill_up_to(24 * MIB);
-    assert_eq!(kick_off(&server).outcome(), (503, "no-store".into()));
+    assert_eq!(server.try_kickoff("$export").outcome(), (503, "no-store".into()));
     server.kill();
     let setup = setup.set("storage.min_free=0");
     let server = setup.start();
-    assert_eq!(kick_off(&server).status, 202);
+    assert_eq!(server.try_kickoff("$export").status, 202);
 }

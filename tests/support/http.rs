@@ -58,6 +58,11 @@ impl Answer {
     }
 }
 
+/// What [`Answer::outcome`] gives, for comparisons.
+pub fn outcome(status: u16, code: &str) -> (u16, String) {
+    (status, code.to_string())
+}
+
 /// Sends a request without a body and reads the answer to its end.
 pub fn send(method: &str, url: &str, headers: &[(&str, &str)]) -> Answer {
     try_send(method, url, headers).unwrap_or_else(|e| panic!("{method} {url}: {e}"))

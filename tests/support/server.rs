@@ -1,14 +1,16 @@
 //! A data directory, and the real binary as a server on it.
 
+use std::collections::BTreeSet;
 use std::io::{BufRead, BufReader};
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Stdio};
+use std::process::{Child, Command, ExitStatus, Stdio};
 
 use serde_json::Value;
 use tempfile::TempDir;
 
 use super::{
     Answer, Disk, KICKOFF, PATIENCE, evanesce_command, eventually, get, send, source, temporary_folder,
+    try_send,
 };
 
 /// A data directory and how to start a server on it, as often as needed.
@@ -100,17 +102,13 @@ impl Setup {
     }
 
     /// As `launch`; the error is how a process ended that was never ready.
-    pub fn try_launch(&self, command: Command) -> Result<Server, std::process::ExitStatus> {
+    pub fn try_launch(&self, command: Command) -> Result<Server, ExitStatus> {
         let log = std::fs::OpenOptions::new().append(true).create(true).open(self.folder.path().join("log"));
         self.try_launch_into(log.unwrap(), command)
     }
 
     /// As `try_launch`, with this as standard error.
-    pub fn try_launch_into(
-        &self,
-        log: impl Into<Stdio>,
-        mut command: Command,
-    ) -> Result<Server, std::process::ExitStatus> {
+    pub fn try_launch_into(&self, log: impl Into<Stdio>, mut command: Command) -> Result<Server, ExitStatus> {
         let mut child = command.stdout(Stdio::piped()).stderr(log).spawn().unwrap();
         let stdout = child.stdout.take().unwrap();
         let (told, line) = std::sync::mpsc::channel();
@@ -200,11 +198,28 @@ impl Server {
         values.map(Result::unwrap).sum()
     }
 
+    /// Asks for an export, which may be refused.
+    pub fn try_kickoff(&self, path: &str) -> Answer {
+        send("GET", &format!("{}/{path}", self.base), &KICKOFF)
+    }
+
     /// Kicks an export off and gives its polling URL.
     pub fn kickoff(&self, path: &str) -> String {
-        let answer = send("GET", &format!("{}/{path}", self.base), &KICKOFF);
+        let answer = self.try_kickoff(path);
         assert_eq!(answer.status, 202, "{answer:?}");
         answer.header("content-location").to_string()
+    }
+
+    /// Asks for an export that ends the process, with which its answer may be lost. Gives the job's id and
+    /// how the process ended.
+    pub fn kickoff_to_the_end(&mut self, path: &str) -> (String, ExitStatus) {
+        let disk = Disk(self.data_dir.clone());
+        let jobs =
+            || -> BTreeSet<_> { [disk.jobs("building"), disk.jobs("ready")].concat().into_iter().collect() };
+        let before = jobs();
+        let _ = try_send("GET", &format!("{}/{path}", self.base), &KICKOFF);
+        let end = self.wait_exit();
+        (jobs().difference(&before).next().expect("the job has a directory").clone(), end)
     }
 
     /// Exports and gives the polling URL and the manifest.
@@ -233,7 +248,7 @@ impl Server {
     }
 
     /// Waits for the process to end by itself.
-    pub fn wait_exit(&mut self) -> std::process::ExitStatus {
+    pub fn wait_exit(&mut self) -> ExitStatus {
         eventually("the end of the process", || self.child.try_wait().unwrap())
     }
 

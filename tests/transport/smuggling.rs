@@ -65,7 +65,7 @@ fn what_can_be_read_in_two_ways_is_refused_and_nothing_behind_it_is_answered() {
         let got = answered(&server, &format!("{get}{fields}\r\n{HIDDEN}"));
         assert!(matches!(got[..], [] | [400] | [501]), "{fields:?}: {got:?}");
     }
-    assert_eq!(healthz(&setup), 0);
+    assert_eq!(healthz(&setup, &server), 0);
 }
 
 #[test]
@@ -93,7 +93,7 @@ fn chunks_that_are_none_end_the_connection() {
         let got = answered(&server, &format!("{post}{body}0\r\n\r\n{HIDDEN}"));
         assert!(matches!(got[..], [] | [400]), "{body:?}: {got:?}");
     }
-    assert_eq!(healthz(&setup), 0);
+    assert_eq!(healthz(&setup, &server), 0);
 }
 
 #[test]
@@ -113,13 +113,13 @@ fn exactly_what_was_sent_is_answered() {
     ] {
         assert_eq!(answered(&server, &request), expected, "{request:?}");
     }
-    assert_eq!(healthz(&setup), 0);
+    assert_eq!(healthz(&setup, &server), 0);
     // Two requests are two, and the second of them is seen behind a body that ends.
     assert_eq!(answered(&server, &format!("{get}\r\n{HIDDEN}")), [200, 200]);
     let chunked = format!("{get}Transfer-Encoding: chunked\r\n\r\n1\r\na\r\n0\r\n\r\n{HIDDEN}");
     let got = answered(&server, &chunked);
     assert!(matches!(got[..], [200] | [200, 200]), "{got:?}");
-    assert!(healthz(&setup) <= 2);
+    assert!(healthz(&setup, &server) <= 2);
 }
 
 #[test]

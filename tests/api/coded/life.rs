@@ -21,13 +21,12 @@ fn a_compressed_export_that_is_killed_goes_on_and_holds_every_line_once() {
         for step in ["output-written:5", "output-synced:7", "part-sealed:4", "write-begins:9"] {
             let setup = stored_as(form).set("export.part_bytes=65536").set("export.checksums=true");
             let mut server = setup.start_with(&["--breakpoint", &format!("{step}=kill")]);
-            let polling = server.kickoff("$export");
-            server.wait_exit();
+            let (id, _) = server.kickoff_to_the_end("$export");
             let server = setup.start();
-            let id = job_id(&polling);
+            let id = &id;
             let job = Exported::wait(&server, id);
             job.assert_is_the_source(source(), |_| true);
-            let files = on_disk(&setup, &polling);
+            let files = on_disk(&setup, id);
             assert!(files.iter().any(|(name, _)| name.ends_with(suffix)), "{files:?}");
             server.kill();
             assert_disk_equals_store(&setup);
@@ -48,20 +47,6 @@ fn a_compressed_export_that_is_killed_goes_on_and_holds_every_line_once() {
     }
 }
 
-/// Sends a GET and reads the head of the answer.
-fn begin(server: &Server, url: &str, headers: &str) -> (TcpStream, Answer) {
-    let mut stream = raw::connect(server);
-    let path = url.split_once(raw::address(server)).unwrap().1;
-    write!(stream, "GET {path} HTTP/1.1\r\nHost: localhost\r\n{headers}\r\n\r\n").unwrap();
-    let mut head = Vec::new();
-    while !head.ends_with(b"\r\n\r\n") {
-        let mut byte = [0];
-        stream.read_exact(&mut byte).unwrap();
-        head.push(byte[0]);
-    }
-    (stream, raw::parse(&head))
-}
-
 #[test]
 fn a_download_of_any_form_that_is_cut_is_seen_to_have_failed() {
     for (form, _) in STORED {
@@ -70,7 +55,8 @@ fn a_download_of_any_form_that_is_cut_is_seen_to_have_failed() {
         let (polling, manifest) = server.export("$export");
         let url = first_file(&manifest);
         let wishes = ["identity", "gzip", "zstd"];
-        let open = wishes.map(|wish| (wish, begin(&server, &url, &format!("Accept-Encoding: {wish}"))));
+        let open = wishes
+            .map(|wish| (wish, raw::begin(&server, &url, "1.1", &format!("Accept-Encoding: {wish}\r\n"))));
         assert_eq!(delete(&polling).status, 202);
         let receipt = setup.receipt(job_id(&polling));
         assert_eq!(receipt["cut_downloads"], open.len(), "{form}: {receipt}");
@@ -103,7 +89,7 @@ fn a_download_that_is_compressed_on_its_way_is_whole_within_the_grace() {
     let server = setup.start();
     let (polling, manifest) = server.export("$export");
     let url = first_file(&manifest);
-    let (mut stream, _) = begin(&server, &url, "Accept-Encoding: zstd\r\nConnection: close");
+    let (mut stream, _) = raw::begin(&server, &url, "1.1", "Accept-Encoding: zstd\r\nConnection: close\r\n");
     assert_eq!(delete(&polling).status, 202);
     assert!(setup.disk().has(job_id(&polling)), "the download is still open");
     let mut bytes = Vec::new();

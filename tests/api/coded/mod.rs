@@ -9,7 +9,6 @@ mod room;
 mod served;
 
 use std::io::{Read, Write};
-use std::net::TcpStream;
 use std::sync::OnceLock;
 
 use rand::{RngExt, SeedableRng};

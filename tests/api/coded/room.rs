@@ -38,7 +38,7 @@ fn a_quota_counts_what_a_complete_export_takes_and_what_a_new_one_may_take() {
         let setup = stored_as(form).set(&format!("storage.max_bytes={limit}"));
         let server = setup.start();
         server.export("$export");
-        let again = send("GET", &format!("{}/$export", server.base), &KICKOFF);
+        let again = server.try_kickoff("$export");
         assert_eq!(again.status, status, "{form}");
     }
 }

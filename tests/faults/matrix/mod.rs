@@ -286,7 +286,7 @@ fn delete_in_the_end(server: &Server, id: &str) -> String {
 
 /// Exports; `None`, with nothing left behind, if that fails.
 fn export_if_it_can(server: &Server) -> Option<String> {
-    let answer = send("GET", &format!("{}/$export", server.base), &KICKOFF);
+    let answer = server.try_kickoff("$export");
     if answer.status != 202 {
         assert!(matches!(answer.status, 500 | 503), "{answer:?}");
         return None;
