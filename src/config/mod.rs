@@ -5,6 +5,7 @@
 mod admin;
 mod audit;
 mod auth;
+mod duration;
 mod environment;
 mod export;
 mod limits;
@@ -23,12 +24,13 @@ use crate::plain_file::{self, LinkPolicy, SETTINGS_BYTES};
 pub use admin::AdminConfig;
 pub use audit::AuditConfig;
 pub use auth::{AuthConfig, AuthMode, OnDeactivation};
+pub use duration::ConfigDuration;
 pub use export::{DevicePolicy, ExportConfig, ReferencePolicy, StoredForm};
 pub use limits::LimitsConfig;
 pub use networks::NetworkSet;
 pub use settings::{
-    Config, ConfigDuration, DownloadConfig, PageCache, ProtocolConfig, ProtocolProfile, ProxyFields,
-    ReaperConfig, RetentionConfig, ServerConfig, SourceConfig, StorageConfig,
+    Config, DownloadConfig, PageCache, ProtocolConfig, ProtocolProfile, ProxyFields, ReaperConfig,
+    RetentionConfig, ServerConfig, SourceConfig, StorageConfig,
 };
 pub use tenants::{TenantConfig, TenantSettings, TenantSource};
 pub use tls::TlsConfig;
