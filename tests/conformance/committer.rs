@@ -218,7 +218,7 @@ impl<'a> CommittedLife<'a> {
     }
 
     fn commit(&self, commit: Commit) -> End {
-        let (of, revision) = (commit.record().state.name(), commit.record().revision);
+        let of = commit.record().state.name();
         let outcome = self.room.submit(match commit {
             Commit::New(record) => DurableChange::New(PublishedJob::new(record, None, Arc::new([]))),
             Commit::MarkNew(record) => DurableChange::MarkNew(PublishedJob::new(record, None, Arc::new([]))),
@@ -228,7 +228,7 @@ impl<'a> CommittedLife<'a> {
             Commit::Erase(record, receipt) => DurableChange::Erase(record, receipt),
         });
         match outcome.unwrap() {
-            CommitOutcome::Stale(stored) => End::Stale { revision, stored },
+            CommitOutcome::Stale(stored) => End::Stale { stored },
             _ => End::Committed { of, moved: true, swept: SweepCounts::default() },
         }
     }

@@ -17,7 +17,7 @@ use crate::view::PublishedJob;
 
 impl ExportJob {
     pub(super) fn commit(&mut self, commit: Commit, ctx: &mut Context<Self>) {
-        let (revision, state) = (commit.record().revision, commit.record().state.clone());
+        let state = commit.record().state.clone();
         let change = self.change(commit);
         let (event, receipt) = (event_of(&change), receipt_of(&change));
         let committed = self.services.committer.submit(change);
@@ -31,8 +31,8 @@ impl ExportJob {
                     (false, SweepCounts::default())
                 }
                 CommitOutcome::Stale(stored) => {
-                    tracing::warn!(job = %this.id, revision, "another process changed the record of a job first");
-                    return Some(End::Stale { revision, stored });
+                    tracing::warn!(job = %this.id, "another process changed the record of a job first");
+                    return Some(End::Stale { stored });
                 }
             };
             event.into_iter().for_each(|event| this.services.audit.record(event));

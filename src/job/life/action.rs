@@ -331,8 +331,6 @@ pub enum End {
     /// Of [`Task::Commit`] too, in a store that other processes write to: one of them came first, and
     /// nothing came of the commit.
     Stale {
-        /// The revision that was committed.
-        revision: u64,
         /// The record as it stands; `None` if the job is forgotten.
         stored: Option<Box<JobRecord>>,
     },

@@ -66,6 +66,10 @@ pub struct Life {
     tally: Tally,
     /// Whether a [`Task::LookForFiles`] is under way: there is one at a time (P13).
     looks_for_files: bool,
+    /// Whether a record is being committed. The next one waits: it follows what is stored by then.
+    is_committing: bool,
+    /// Whether the record has changed since.
+    is_commit_due: bool,
     /// Tasks that have not ended.
     awaited: u32,
     /// How many of them hold the directory: the job is not erased before they are out (P4).
@@ -89,6 +93,8 @@ impl Life {
             last_out: LastOut::default(),
             tally: Tally::default(),
             looks_for_files: false,
+            is_committing: false,
+            is_commit_due: false,
             awaited: 0,
             in_directory: 0,
             actions: Vec::new(),
@@ -200,8 +206,17 @@ impl Life {
                 Ok(completion) => self.report(JobEvent::Completed(completion), around),
                 Err(reason) => self.fail_by(reason, around),
             },
-            End::Committed { of, moved, swept } => self.committed(of, moved, swept, around),
-            End::Stale { revision, stored } => self.reload(revision, stored, around),
+            End::Committed { of, moved, swept } => {
+                let is_due = self.commit_ended();
+                self.committed(of, moved, swept, around);
+                if is_due {
+                    self.submit();
+                }
+            }
+            End::Stale { stored } => {
+                let is_due = self.commit_ended();
+                self.reload(stored, is_due, around);
+            }
             End::DownloadsGone { of, drained, cut } => self.downloads_gone(of, drained, cut),
             End::PartialsSwept(swept) => {
                 if swept != SweepEnd::Done && self.name() == Some(StateName::Failed) {
@@ -316,8 +331,19 @@ impl Life {
         self.submit();
     }
 
-    /// Submits the record, whose revision follows the one that it had.
+    /// A commit has ended. Returns whether another one waits for that.
+    fn commit_ended(&mut self) -> bool {
+        self.is_committing = false;
+        std::mem::take(&mut self.is_commit_due)
+    }
+
+    /// Submits the record, whose revision follows the stored one, or lets it wait for the commit that
+    /// is under way.
     fn submit(&mut self) {
+        if std::mem::replace(&mut self.is_committing, true) {
+            self.is_commit_due = true;
+            return;
+        }
         let is_orphan = std::mem::take(&mut self.tally.is_orphan);
         let Some(record) = &mut self.record else { return };
         if !is_orphan {

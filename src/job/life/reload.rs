@@ -7,10 +7,10 @@ use super::ending::Waiter;
 use super::{Action, Life, Surroundings, Task};
 
 impl Life {
-    /// The record of this revision was stale; `stored` is what stands in its place.
-    pub(super) fn reload(&mut self, revision: u64, stored: Option<Box<JobRecord>>, around: Surroundings) {
-        // A commit that has been overtaken here is not followed by anything.
-        let Some(ours) = self.record.take_if(|record| record.revision == revision) else { return };
+    /// The record was stale; `stored` is what stands in its place. `is_newer`: it has changed here
+    /// since, and that was not committed.
+    pub(super) fn reload(&mut self, stored: Option<Box<JobRecord>>, is_newer: bool, around: Surroundings) {
+        let Some(ours) = self.record.take() else { return };
         let name = stored.as_ref().map(|stored| stored.state.name());
         let stands = match (&ours.state, name) {
             (JobState::Complete(_), Some(name)) => name.is_active(),
@@ -18,7 +18,7 @@ impl Life {
             _ => false,
         };
         if let (true, Some(stored)) = (stands, &stored) {
-            self.tally.has_receipt = ours.state.name() == StateName::Erased;
+            self.tally.has_receipt |= ours.state.name() == StateName::Erased && !is_newer;
             self.record = Some(JobRecord { revision: stored.revision, ..ours });
             return self.submit();
         }

@@ -83,15 +83,15 @@ fn a_revocation_marks_in_nobodys_name_whatever_the_state() {
 }
 
 #[test]
-fn a_commit_that_a_mark_has_overtaken_is_followed_by_nothing() {
-    for (mut job, of) in [
-        (TestedLife::starting(1), StateName::Running),
-        (TestedLife::completing(), StateName::Complete),
-        (TestedLife::failing(), StateName::Failed),
+fn a_mark_is_committed_when_the_commit_that_it_has_overtaken_has_ended_and_nothing_else_follows() {
+    for (mut job, of, mark) in [
+        (TestedLife::starting(1), StateName::Running, "commit mark 3"),
+        (TestedLife::completing(), StateName::Complete, "commit mark 4"),
+        (TestedLife::failing(), StateName::Failed, "commit mark 4"),
     ] {
-        job.cancel("a", 1);
-        assert_eq!(job.committed(of), NONE, "{of}");
-        assert_eq!(job.committed(StateName::Marked)[0], "stopparts");
+        assert_eq!(job.cancel("a", 1).last().unwrap(), "pausewriters", "{of}");
+        assert_eq!(job.committed(of), [mark]);
+        assert_eq!(job.committed(StateName::Marked)[..2], ["stopparts", "answer 1: accepted"]);
     }
 }
 

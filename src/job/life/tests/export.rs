@@ -230,5 +230,5 @@ fn a_job_that_was_marked_meanwhile_reads_plans_and_runs_nothing() {
     assert_eq!(job.tell(Input::PartDone(Ok(part(0)))), NONE);
     let mut job = TestedLife::starting(1);
     job.cancel("a", 1);
-    assert_eq!(job.committed(StateName::Running), NONE);
+    assert_eq!(job.committed(StateName::Running), ["commit mark 3"]);
 }

@@ -80,7 +80,7 @@ fn the_tasks_that_hold_the_directory_are_those_whose_ends_say_so() {
         (Task::TakeTurn(Turn::Plan), End::TurnCame(Turn::Plan)),
         (Task::Plan, End::PlanMade(Ok(()))),
         (Task::RecordPart(part(0)), End::PartRecorded { files: 1 }),
-        (Task::Commit(Commit::New(record)), End::Stale { revision: 1, stored: None }),
+        (Task::Commit(Commit::New(record)), End::Stale { stored: None }),
         (Task::AwaitRetry(SweepEnd::Failed), End::RetryDue),
         (Task::FindMark, End::MarkFound { moved: true }),
         (Task::LookForFiles, End::FilesFound(true)),

@@ -9,12 +9,11 @@ impl TestedLife {
     fn stale(&mut self, state: JobState) -> Vec<String> {
         let revision = self.life.record().unwrap().revision;
         let stored = Some(Box::new(self.record(revision, state)));
-        self.end(End::Stale { revision, stored })
+        self.end(End::Stale { stored })
     }
 
     fn forgotten(&mut self) -> Vec<String> {
-        let revision = self.life.record().unwrap().revision;
-        self.end(End::Stale { revision, stored: None })
+        self.end(End::Stale { stored: None })
     }
 }
 
@@ -157,6 +156,11 @@ fn p9_files_that_are_gone_are_recorded_as_gone_without_another_receipt() {
     assert_eq!(job.stale(found_mark("a")), ["commit update 6"]);
     assert_eq!(job.stale(found_mark("a")), ["commit update 7"]);
     assert_eq!(job.committed(StateName::Erased), ["retire"]);
+    // One that was not committed yet has none.
+    let mut job = TestedLife::marked();
+    job.tell(Input::SweepDone { swept: swept(1), error: Some("EIO".into()) });
+    job.tell(Input::SweepDone { swept: swept(1), error: None });
+    assert_eq!(job.stale(found_mark("a")), ["commit erase 6"]);
     let mut job = TestedLife::marked();
     job.tell(Input::SweepDone { swept: swept(1), error: None });
     assert_eq!(job.stale(erasure()), ["stopparts", "entered erased", "retire"]);
@@ -202,13 +206,16 @@ fn an_expiry_and_a_loss_are_decided_again() {
 }
 
 #[test]
-fn a_stale_commit_that_has_been_overtaken_here_is_followed_by_nothing() {
+fn a_mark_that_waits_for_a_commit_never_follows_another_processes_record_by_its_number() {
+    let mut job = TestedLife::starting(1);
+    assert_eq!(job.cancel("a", 1), ["entered marked", "settle", "pausewriters"]);
+    assert_eq!(job.stale(found_mark("c")), ["stopparts", "entered marked", "start FindMark"]);
+    assert_eq!(job.end(End::MarkFound { moved: true })[0], "answer 1: already deleted");
     let mut job = TestedLife::completing();
     job.cancel("a", 1);
-    let stored = Some(Box::new(job.record(3, running())));
-    assert_eq!(job.end(End::Stale { revision: 3, stored }), NONE);
-    assert_eq!(job.name(), StateName::Marked);
-    assert_eq!(job.stale(running()).last().unwrap(), "commit mark 5");
+    let told = job.stale(running());
+    assert_eq!(told[1..3], ["entered running", "entered marked"]);
+    assert_eq!(told.last().unwrap(), "commit mark 4");
 }
 
 #[test]
