@@ -16,6 +16,9 @@
 //! What is out of reach here: a restart commits what was submitted (`tests/crash` kills), and
 //! nothing fails by itself (`tests/faults`). Beside the schedules stand what they found, as tests.
 //!
+//! `lives.rs` drives the job's `Life` alone, without server, files and threads: there the lives are
+//! many, and a seed repeats one exactly.
+//!
 //! `EVANESCE_RACES=N` sets their number (otherwise: as many as fit into some seconds),
 //! `EVANESCE_SEED=S` the first seed; the others follow it. `scripts/races` runs many.
 
@@ -23,6 +26,10 @@ mod actions;
 mod check;
 mod director;
 mod exporter;
+mod life_ends;
+mod life_steps;
+mod life_world;
+mod lives;
 mod resent;
 mod room;
 mod schedule;
