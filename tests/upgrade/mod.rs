@@ -95,7 +95,7 @@ fn p11_a_data_directory_of_an_earlier_version_is_taken_over_and_nothing_of_it_is
     // It goes on with the plan of its own version, and asks what was asked.
     let resumed = Exported::wait(&server, running);
     let (again, manifest) =
-        server.export("$export?_since=2015-01-01T00:00:00Z&_typeFilter=Observation%3Fstatus%3Dfinal");
+        server.export("$export?_since=2020-01-01T00:00:00Z&_typeFilter=Observation%3Fcategory%3Dlaboratory");
     let again = Exported::of(&again, &manifest);
     assert!(lines(&resumed) == lines(&again) && lines(&resumed).len() > 10);
 
