@@ -3,24 +3,21 @@
 
 mod block;
 mod covered;
+mod slot;
 
-use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use parking_lot::Mutex;
-
-use super::output::OutputWriter;
 use super::request_cache::RequestCache;
 use super::{CancelToken, ExportError, Gate};
 use crate::fhir::{OperationOutcome, ResourceType};
-use crate::files::coded::PieceCompressor;
-use crate::files::{ExportDir, layout};
 use crate::job::{ContentCoding, ExportRequest, OutputFile};
 use crate::view::ExportProgress;
 
 use block::PatientBlock;
+use slot::OpenOutputs;
 
 pub(super) use covered::CoveredTypes;
+pub(super) use slot::{FenceOutcome, WriterSlot};
 
 /// Bytes to gather before a write.
 const BUFFER_BYTES: usize = 256 << 10;
@@ -35,46 +32,6 @@ pub struct OutputForm {
     pub coding: Option<(ContentCoding, u8)>,
     /// Whether to compute SHA-256 hashes.
     pub checksums: bool,
-}
-
-/// Everything that a part holds open. Dropping it closes the files.
-struct OpenOutputs {
-    dir: Arc<dyn ExportDir>,
-    open: BTreeMap<&'static str, OutputWriter>,
-    /// Compresses the pieces of all files. Created with the first piece.
-    press: Option<PieceCompressor>,
-    sealed: Vec<OutputFile>,
-}
-
-/// Holds the files of one part. The writer and the job share it.
-pub(super) struct WriterSlot(Mutex<Option<OpenOutputs>>);
-
-impl WriterSlot {
-    pub fn new(dir: Arc<dyn ExportDir>) -> Self {
-        Self(Mutex::new(Some(OpenOutputs { dir, open: BTreeMap::new(), press: None, sealed: Vec::new() })))
-    }
-
-    /// Takes the files out and closes them, unless the writer is inside a call.
-    pub fn fence(&self) -> FenceOutcome {
-        match self.0.try_lock() {
-            Some(mut outputs) => match outputs.take() {
-                Some(_closed) => FenceOutcome::Closed,
-                None => FenceOutcome::Empty,
-            },
-            None => FenceOutcome::Busy,
-        }
-    }
-}
-
-/// The result of a fence.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum FenceOutcome {
-    /// The writer had files, which are now closed.
-    Closed,
-    /// The writer had no files any more.
-    Empty,
-    /// The writer is inside a system call. Its files stay open until that returns.
-    Busy,
 }
 
 /// What all writers of a job share.
@@ -311,42 +268,6 @@ impl PartWriter {
             outputs.dir.sync()?;
         }
         Ok(outputs.sealed)
-    }
-}
-
-impl OpenOutputs {
-    /// Returns the size of the text of the open file of that type, in bytes.
-    fn bytes(&self, resource_type: &str) -> u64 {
-        self.open.get(resource_type).map_or(0, |output| output.file.bytes)
-    }
-
-    /// Appends `count` lines, in one text or several, to the file of that type.
-    fn append(
-        &mut self,
-        resource_type: &'static str,
-        texts: &[&[u8]],
-        count: u64,
-        shared: &WriterContext,
-    ) -> Result<(), ExportError> {
-        if self.press.is_none()
-            && let Some((coding, level)) = shared.form.coding
-        {
-            self.press = Some(PieceCompressor::new(coding, level)?);
-        }
-        let new = || OutputWriter::new(layout::output_name(resource_type), resource_type, shared.form);
-        let output = self.open.entry(resource_type).or_insert_with(new);
-        output.file.count += count;
-        for text in texts {
-            output.append(text, &*self.dir, self.press.as_mut(), shared)?;
-        }
-        Ok(())
-    }
-
-    fn seal(&mut self, resource_type: &'static str, shared: &WriterContext) -> Result<(), ExportError> {
-        if let Some(output) = self.open.remove(resource_type) {
-            self.sealed.push(output.seal(&*self.dir, self.press.as_mut(), shared)?);
-        }
-        Ok(())
     }
 }
 
