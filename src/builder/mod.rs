@@ -73,7 +73,7 @@ impl Builder {
         }
     }
 
-    /// All settings at once; `data_dir` set before is overwritten.
+    /// Sets all settings at once. A data directory that was set before is overwritten.
     ///
     /// ```
     /// # mod example { include!(concat!(env!("CARGO_MANIFEST_DIR"), "/src/evanesce/example.rs")); }
@@ -92,7 +92,7 @@ impl Builder {
         self
     }
 
-    /// The data directory; it belongs to one instance at a time. Default `evanesce-data`.
+    /// Sets the data directory, which belongs to one instance at a time. Default `evanesce-data`.
     ///
     /// ```
     /// # mod example { include!(concat!(env!("CARGO_MANIFEST_DIR"), "/src/evanesce/example.rs")); }
@@ -110,7 +110,7 @@ impl Builder {
         self
     }
 
-    /// What produces the bytes, for all tenants that have no exporter of their own: those of
+    /// Sets what produces the bytes for all tenants that have no exporter of their own: those of
     /// the configuration, or whatever tenant there is a kick-off for if it names none. Default:
     /// the NDJSON folders of the configuration.
     ///
@@ -129,7 +129,7 @@ impl Builder {
         self
     }
 
-    /// What produces the bytes for one tenant, which need not be in the configuration. With it,
+    /// Sets what produces the bytes for one tenant, which need not be in the configuration. With it,
     /// the tenant `default` is there only if the configuration names it or it has an exporter.
     ///
     /// ```
@@ -150,7 +150,7 @@ impl Builder {
         self
     }
 
-    /// The wall clock. Default: the system's.
+    /// Sets the wall clock. Default: the system's.
     ///
     /// ```
     /// # mod example { include!(concat!(env!("CARGO_MANIFEST_DIR"), "/src/evanesce/example.rs")); }
@@ -168,7 +168,7 @@ impl Builder {
         self
     }
 
-    /// What happens when the instance can promise nothing any more (a failed fsync, a panic
+    /// Sets what happens when the instance can promise nothing any more (a failed fsync, a panic
     /// in an actor). Default: the process exits with code 70, for its supervisor to restart
     /// it. A host that does something else must not go on using the instance.
     ///

@@ -69,7 +69,7 @@ fn unusable(config: &Config, tenant: &TenantId, error: SourceError) -> StartErro
     StartError::Source { setting, error: error.into() }
 }
 
-/// The exporter of a tenant's folder.
+/// Returns the exporter of a tenant's folder.
 fn built_in(folder: NdjsonFolder, tenant: &TenantId, config: &Config) -> Result<SourceExporter, StartError> {
     let system = |operation| move |error| StartError::System { operation, error };
     let source = config.tenant(tenant).source;

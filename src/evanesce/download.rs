@@ -191,12 +191,12 @@ impl Evanesce {
 }
 
 impl RegisteredDownload<'_> {
-    /// The job, as it was when the download was registered.
+    /// Returns the job, as it was when the download was registered.
     pub fn job(&self) -> &JobSnapshot {
         &self.job
     }
 
-    /// What the job's record says of the file.
+    /// Returns what the job's record says of the file.
     pub fn file(&self) -> &OutputFile {
         &self.file
     }

@@ -136,7 +136,7 @@ impl JobSnapshot {
         self.request()?.handed_out(id, proof)
     }
 
-    /// What is remembered of the request.
+    /// Returns what is remembered of the request.
     pub(crate) fn request(&self) -> Option<&RequestSummary> {
         self.0.request.as_deref()
     }
@@ -203,7 +203,7 @@ impl Evanesce {
         self.shown(self.view().lookup(&owner.tenant, &owner.client, job).await)
     }
 
-    /// What is shown of a look-up.
+    /// Returns what is shown of a look-up.
     pub(super) fn shown(&self, lookup: JobLookup) -> Result<JobSnapshot, JobAbsent> {
         match lookup {
             JobLookup::Found(published) => Ok(JobSnapshot(published)),
@@ -245,7 +245,7 @@ impl Evanesce {
         jobs
     }
 
-    /// The owners of queued and running jobs, with these jobs.
+    /// Returns the owners of queued and running jobs, with these jobs.
     pub(crate) async fn active_jobs(&self) -> Vec<(JobOwner, JobId)> {
         let jobs = self.view().jobs().await.into_iter();
         let active = jobs.filter(|job| job.record.state.name().is_active());
@@ -256,7 +256,8 @@ impl Evanesce {
         owned.collect()
     }
 
-    /// How long it takes until the first of these jobs is expected to end; `None` if that cannot be told.
+    /// Returns how long it takes until the first of these jobs is expected to end, or `None` if that
+    /// cannot be told.
     pub(crate) async fn first_end(&self, jobs: &[JobId]) -> Option<Duration> {
         let mut first: Option<Duration> = None;
         for job in jobs {

@@ -81,7 +81,7 @@ pub struct Submission {
 }
 
 impl Submission {
-    /// A request, as a job with a new id and with the limits of any client.
+    /// Creates the submission of a request, with a new job id and the limits of any client.
     pub fn new(request: ExportRequest) -> Self {
         Self { job: JobId::random(), request, max_active_jobs: None }
     }
@@ -106,7 +106,7 @@ impl Evanesce {
         self.submit_for(tenant, kickoff, owner).await
     }
 
-    /// As [`Evanesce::submit`], for a tenant.
+    /// Queues an export as [`Evanesce::submit`] does, for a tenant.
     ///
     /// ```
     /// # mod example { include!(concat!(env!("CARGO_MANIFEST_DIR"), "/src/evanesce/example.rs")); }

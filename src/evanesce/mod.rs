@@ -159,12 +159,12 @@ impl Evanesce {
         self.services().clock.now()
     }
 
-    /// The wall clock.
+    /// Returns the wall clock.
     pub(crate) fn clock(&self) -> &Clock {
         &self.services().clock
     }
 
-    /// How to give up.
+    /// Returns what is called when the instance can promise nothing any more.
     pub(crate) fn fatal(&self) -> &FatalHandler {
         &self.services().fatal
     }
@@ -202,7 +202,7 @@ impl Evanesce {
         self.services().space.retry_after(tenant)
     }
 
-    /// What readers see.
+    /// Returns what readers see.
     fn view(&self) -> &dyn PublishedView {
         self.services().view()
     }
@@ -211,12 +211,12 @@ impl Evanesce {
         &self.0.running.services
     }
 
-    /// The runtime of the actors, which has no time for what blocks.
+    /// Returns the runtime of the actors, which has no time for what blocks.
     fn runtime(&self) -> &Handle {
         &self.0.running.runtime
     }
 
-    /// Where a call that blocks runs: in the caller's runtime, so that those of the actors do not wait for it.
+    /// Returns the runtime for calls that block: the caller's, so that the actors do not wait for them.
     fn blocking_pool(&self) -> Handle {
         Handle::try_current().unwrap_or_else(|_| self.runtime().clone())
     }

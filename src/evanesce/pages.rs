@@ -153,9 +153,9 @@ fn of_running(published: &PublishedJob, number: usize) -> Result<ListedFiles, Pa
     }
 }
 
-/// What the output is organized by, of a manifest whose first page has these files: what was asked
-/// for, unless the exporter does not honour it (MF-7). Each page says so by the first one, since they
-/// may not differ in it (MF-8); a first page without output, as was asked.
+/// Returns what the output is organized by, of a manifest whose first page has these files: what was
+/// asked for, unless the exporter does not honour it (MF-7). Each page says so by the first one, since
+/// they may not differ in it (MF-8); a first page without output, as was asked.
 fn organized_by(published: &PublishedJob, first: &[OutputFile]) -> Option<OrganizeBy> {
     let asked_for = published.request.as_ref().and_then(|request| request.organize_by)?;
     let mut output = first.iter().filter(|file| !file.is_error() && !file.is_deleted());

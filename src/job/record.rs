@@ -77,7 +77,7 @@ pub enum JobState {
 }
 
 impl JobState {
-    /// The state without its details.
+    /// Returns the state without its details.
     pub fn name(&self) -> StateName {
         match self {
             Self::Queued => StateName::Queued,
@@ -123,17 +123,17 @@ pub enum StateName {
 }
 
 impl StateName {
-    /// Whether work may still be going on.
+    /// Returns whether work may still be going on.
     pub fn is_active(self) -> bool {
         self <= Self::Finishing
     }
 
-    /// Whether the job answers 404 `deleted` (P2).
+    /// Returns whether the job answers 404 `deleted` (P2).
     pub fn is_deleted(self) -> bool {
         self >= Self::Marked
     }
 
-    /// The name in lower case, as in metrics and receipts.
+    /// Returns the name in lower case, as in metrics and receipts.
     pub fn as_str(self) -> &'static str {
         match self {
             Self::Queued => "queued",
@@ -318,7 +318,7 @@ impl MarkReason {
         if was.is_active() { Self::Cancelled } else { Self::Deleted }
     }
 
-    /// The reason in lower case, as in metrics and receipts.
+    /// Returns the reason in lower case, as in metrics and receipts.
     pub fn as_str(self) -> &'static str {
         match self {
             Self::Cancelled => "cancelled",

@@ -77,18 +77,18 @@ pub struct ExportRequest {
 }
 
 impl ExportRequest {
-    /// A request that nobody has looked at yet; it may hold everything.
+    /// Creates a request that nobody has looked at yet; it may hold everything.
     pub fn new(tenant: TenantId, owner: ClientId, kickoff: Kickoff, submitted_at: Timestamp) -> Self {
         let (access, handout, estimate) = (ExportAccess::everything(), None, None);
         Self { tenant, owner, kickoff, access, handout, submitted_at, estimate }
     }
 
-    /// The operation.
+    /// Returns the level of the operation.
     pub fn level(&self) -> &Level {
         &self.kickoff.level
     }
 
-    /// What of it is asked for.
+    /// Returns the parameters of the kick-off.
     pub fn parameters(&self) -> &Parameters {
         &self.kickoff.parameters
     }

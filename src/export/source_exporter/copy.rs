@@ -82,13 +82,13 @@ impl SourceSlice {
         window.check(self.sum)
     }
 
-    /// The runs, in the order of the file.
+    /// Returns the runs, in the order of the file.
     pub fn runs(&self) -> Result<Vec<LineRun>, ExportError> {
         runs::read(&self.runs, self.start).ok_or_else(damaged)
     }
 }
 
-/// A plan that is not as it was written.
+/// Returns the error of a plan that is not as it was written.
 pub fn damaged() -> ExportError {
     ExportError::Other("the plan is damaged".into())
 }
@@ -121,7 +121,7 @@ impl<'a> TouchedSums<'a> {
         added.len() as u64
     }
 
-    /// The checksum of all that was touched.
+    /// Returns the checksum of all that was touched.
     pub fn sum(&self) -> u64 {
         self.hash.digest()
     }
@@ -202,7 +202,7 @@ impl<'a> SourceWindow<'a> {
         Ok(())
     }
 
-    /// The bytes from `from` on, some of them or all up to `end`; bytes up to `to` will be
+    /// Returns the bytes from `from` on, some of them or all up to `end`; bytes up to `to` will be
     /// wanted.
     fn some(&mut self, from: u64, end: u64, to: u64) -> Result<&[u8], ExportError> {
         if from < self.at || from >= self.filled_to() {
@@ -213,7 +213,7 @@ impl<'a> SourceWindow<'a> {
         Ok(&self.buffer[start..end])
     }
 
-    /// The bytes from `from` to `to`, all of them.
+    /// Returns the bytes from `from` to `to`, all of them.
     pub fn all(&mut self, from: u64, to: u64) -> Result<&[u8], ExportError> {
         while from < self.at || self.filled_to() < to {
             self.read_on(from, to)?;

@@ -35,7 +35,7 @@ pub struct ToldBundle {
     pub bytes: u64,
 }
 
-/// What the selection tells of resources that are gone, in the order of the source.
+/// Returns what the selection tells of resources that are gone, in the order of the source.
 ///
 /// # Errors
 /// [`ExportError::Cancelled`].
@@ -67,8 +67,8 @@ pub fn told(
     Ok(of_bundles.collect())
 }
 
-/// Bytes of so many Bundles with so many entries in all, whose names are `names` bytes long, at the
-/// most.
+/// Returns the bytes of so many Bundles with so many entries in all, whose names are `names` bytes
+/// long, at the most.
 pub fn bytes(bundles: u64, entries: u64, names: u64) -> u64 {
     // With a line feed, and a comma: no age is longer than the last one.
     let (frame, request) = (bundle(i64::MAX, "").len() as u64 + 1, entry("").len() as u64 - 2 + 1);
@@ -100,12 +100,12 @@ pub fn write(
     Ok(())
 }
 
-/// An entry, given the name of what it deletes.
+/// Returns an entry, given the name of what it deletes.
 fn entry(name: &str) -> String {
     format!(r#"{{"request":{{"method":"DELETE","url":{}}}}}"#, Value::from(name))
 }
 
-/// A Bundle of entries, of an age in nanoseconds.
+/// Returns a Bundle of entries, of an age in nanoseconds.
 fn bundle(updated: i64, entries: &str) -> String {
     let updated = Some(updated).filter(|updated| *updated != UNKNOWN_AGE);
     let updated = updated.and_then(|updated| Timestamp::from_nanosecond(updated.into()).ok());

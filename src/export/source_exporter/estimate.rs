@@ -35,15 +35,15 @@ impl ByteRange {
         self.most = self.most.saturating_add(most);
     }
 
-    /// The upper bound, if it is close to the lower one.
+    /// Returns the upper bound, if it is close to the lower one.
     fn estimate(self) -> Option<u64> {
         let uncertain = self.most - self.least;
         (uncertain <= UNCERTAIN_BYTES.max(self.least / UNCERTAIN_SHARE)).then_some(self.most)
     }
 }
 
-/// Bytes that an export of the request writes, at the most; `None` if only its plan can tell. In
-/// output that is organized by patient, resources stand in as many blocks as refer to them, so
+/// Returns the bytes that an export of the request writes, at the most, or `None` if only its plan can
+/// tell. In output that is organized by patient, resources stand in as many blocks as refer to them, so
 /// there only the plan can.
 ///
 /// # Errors
@@ -79,13 +79,14 @@ struct ExportEstimator<'e> {
 }
 
 impl ExportEstimator<'_> {
-    /// Bytes of these resources on their way out.
+    /// Returns the bytes of these resources on their way out.
     fn bytes(&self, of_type: Option<ResourceType>, sum: ResourceSum) -> u64 {
         let growth = of_type.map_or(0, |of_type| self.rules.growth(of_type));
         sum.bytes + sum.urls * self.url_growth + sum.resources * growth
     }
 
-    /// Bytes of all resources; and whether some are selected for certain, whatever their age.
+    /// Returns the bytes of all resources; and whether some are selected for certain, whatever their
+    /// age.
     fn resources(&self) -> (ByteRange, bool) {
         let (after, before) = self.selection.ages();
         let (mut beside, mut of_patients) = (ByteRange::default(), ByteRange::default());
@@ -123,7 +124,7 @@ impl ExportEstimator<'_> {
         (beside, is_something)
     }
 
-    /// Bytes of the compartments of the patients that are asked for, if these are not all.
+    /// Returns the bytes of the compartments of the patients that are asked for, if these are not all.
     fn these_patients(&self) -> Option<ByteRange> {
         let growth = ResourceType::all().map(|of_type| self.rules.growth(of_type)).max().unwrap_or(0);
         let mut range = ByteRange::default();
@@ -134,7 +135,7 @@ impl ExportEstimator<'_> {
         Some(range)
     }
 
-    /// Bytes of what is told of resources that are gone.
+    /// Returns the bytes of what is told of resources that are gone.
     fn deletions(&self) -> ByteRange {
         let mut range = ByteRange::default();
         if !self.selection.tells_of_changes() {
@@ -151,7 +152,7 @@ impl ExportEstimator<'_> {
     }
 }
 
-/// Whether resources of that type are exported by more than their patients: see
+/// Returns whether resources of that type are exported by more than their patients: see
 /// [`PatientSum`](crate::index::PatientSum).
 fn goes_by_more(type_index: u8) -> bool {
     type_index == ResourceType::DEVICE.index() || type_index == ResourceType::PROVENANCE.index()

@@ -139,7 +139,7 @@ fn roster_of(line: &[u8], bases: &BaseUrls, cancel: &CancelToken) -> Result<Grou
     Ok(GroupRoster { members: members.collect::<Result<_, ExportError>>()? })
 }
 
-/// The id, the name and the identifiers in a Group's text; `None` if it has no id.
+/// Returns the id, the name and the identifiers in a Group's text, or `None` if it has no id.
 pub fn name_of(line: &[u8]) -> Option<GroupName> {
     let GroupHeading { id, name, identifier } = serde_json::from_slice(line).ok()?;
     let name = name.and_then(|name| name.0).map(|TextElement(name)| name);

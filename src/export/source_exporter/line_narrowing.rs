@@ -37,12 +37,12 @@ impl LineNarrowing {
         }
     }
 
-    /// Whether lines of that type may be left out or cut down.
+    /// Returns whether lines of that type may be left out or cut down.
     pub fn change(&self, resource_type: ResourceType) -> bool {
         self.filters.filters(resource_type) || self.elements.applies_to(resource_type)
     }
 
-    /// Whether the line goes out.
+    /// Returns whether the line goes out.
     ///
     /// # Errors
     /// [`ExportError::Cancelled`].
@@ -55,7 +55,7 @@ impl LineNarrowing {
         Ok(self.filters.matches(resource_type, line, &self.bases, cancel)?)
     }
 
-    /// Bytes that a line of that type may get longer.
+    /// Returns the bytes that a line of that type may get longer.
     pub fn growth(&self, resource_type: ResourceType) -> u64 {
         if self.elements.applies_to(resource_type) { self.growth } else { 0 }
     }
@@ -92,7 +92,7 @@ fn longest_growth() -> u64 {
     Elements::GROWTH.max(told) as u64
 }
 
-/// What the `error` file says of a line that cannot be cut down.
+/// Returns what the `error` file says of a line that cannot be cut down.
 fn untagged(resource_type: ResourceType) -> OperationOutcome {
     let text = format!(
         "A resource of type {} has a meta that cannot be tagged as SUBSETTED; it was left out of the export.",

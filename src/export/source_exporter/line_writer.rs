@@ -79,7 +79,7 @@ impl LineOptions {
         }
     }
 
-    /// Bytes that a URL of a Binary gets longer, at the most; 0 if it stays as it is.
+    /// Returns the bytes that a URL of a Binary gets longer, at the most; 0 if it stays as it is.
     pub fn url_growth(&self) -> u64 {
         match self.base_url.as_str() {
             "" => 0,
@@ -123,18 +123,18 @@ impl LineWriter {
         Ok(Self { told: told.into_iter(), ..lines })
     }
 
-    /// Whether lines of that type may go out other than they are, or not at all, apart from
+    /// Returns whether lines of that type may go out other than they are, or not at all, apart from
     /// those that the plan gives by themselves.
     pub fn change(&self, resource_type: ResourceType) -> bool {
         self.narrow.change(resource_type)
     }
 
-    /// Bytes that a line of that type may get longer, URLs of Binaries apart.
+    /// Returns the bytes that a line of that type may get longer, URLs of Binaries apart.
     pub fn growth(&self, resource_type: ResourceType) -> u64 {
         self.narrow.growth(resource_type)
     }
 
-    /// The token of the job.
+    /// Returns the token of the job.
     pub fn cancel(&self) -> &CancelToken {
         &self.cancel
     }
@@ -189,7 +189,7 @@ impl LineWriter {
     }
 }
 
-/// The text as it stands between the quotes of a JSON string.
+/// Returns the text as it stands between the quotes of a JSON string.
 fn in_json(text: &str) -> String {
     let quoted = Value::from(text).to_string();
     quoted[1..quoted.len() - 1].to_owned()

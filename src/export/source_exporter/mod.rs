@@ -154,7 +154,7 @@ impl From<io::Error> for ExportError {
 }
 
 impl SourceExporter {
-    /// An exporter of what `index` has, which is kept up to date from now on; if `watch` is
+    /// Creates an exporter of what `index` has, which is kept up to date from now on; if `watch` is
     /// set, after each change of the source.
     ///
     /// # Errors
@@ -173,7 +173,7 @@ impl SourceExporter {
         })
     }
 
-    /// The index as it is now; `None` if others are at it for longer than `patience`, or too
+    /// Returns the index as it is now, or `None` if others are at it for longer than `patience`, or too
     /// many wait already.
     fn look_within(&self, patience: Duration) -> Option<Result<IndexView<'_>, BuildError>> {
         let looked = if self.waiting.fetch_add(1, Ordering::Relaxed) < WAITING_CHECKS {
@@ -223,7 +223,7 @@ impl SourceExporter {
         Ok(files)
     }
 
-    /// The version that was planned if it is still held, else the file as it is now: what is
+    /// Returns the version that was planned if it is still held, else the file as it is now: what is
     /// copied of it is compared with what was planned.
     fn open(&self, file: &SourceFile) -> Result<Arc<PlannedFile>, ExportError> {
         let held = self.held.lock().get(&file.fingerprint).and_then(Weak::upgrade);

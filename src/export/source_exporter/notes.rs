@@ -80,19 +80,19 @@ impl ExportNote {
         Self { is_warning: false, text }
     }
 
-    /// The outcome that says it.
+    /// Returns the note as an outcome.
     pub fn outcome(&self) -> OperationOutcome {
         let severity = if self.is_warning { Severity::Warning } else { Severity::Information };
         OperationOutcome::new(severity, IssueCode::Processing, self.text.as_str())
     }
 }
 
-/// Bytes of them in an `error` file.
+/// Returns the bytes of the notes in an `error` file.
 pub fn bytes(notes: &[ExportNote]) -> u64 {
     notes.iter().map(|note| note.outcome().to_json().len() as u64 + 1).sum()
 }
 
-/// What is told of an export; `is_empty` says whether nothing is in it, whatever its age.
+/// Returns what is told of an export; `is_empty` says whether nothing is in it, whatever its age.
 pub fn of(selection: &Selection, tally: &SelectionTally, is_empty: bool) -> Vec<ExportNote> {
     let members = selection.members().filter(|members| is_empty || members.are_odd()).map(of_members);
     let left_out = (tally.left_out > 0).then(|| {

@@ -10,12 +10,12 @@ use crate::export::ExportError;
 use crate::index::{IndexView, ResourceKey, key};
 use crate::job::{ALL_PATIENTS, ExportRequest, Level};
 
-/// Whether the request is about some patients only, each of whom must be there.
+/// Returns whether the request is about some patients only, each of whom must be there.
 pub fn is_about_some(request: &ExportRequest) -> bool {
     group_of(request).is_some() || !request.parameters().patients.is_empty()
 }
 
-/// The group that is asked for, if it is not everybody.
+/// Returns the group that is asked for, if it is not everybody.
 fn group_of(request: &ExportRequest) -> Option<&str> {
     match request.level() {
         Level::Group { id } if id != ALL_PATIENTS => Some(id),
@@ -53,8 +53,8 @@ pub fn asked_for(context: &PlanContext<'_>) -> Result<AskedFor, ExportError> {
     Ok(AskedFor { patients: Some(named), members: None })
 }
 
-/// Whether the source knows of all of them: by a Patient, by anything that names them where that
-/// makes it theirs, in any version, or by their deletion.
+/// Returns whether the source knows of all of them: by a Patient, by anything that names them where
+/// that makes it theirs, in any version, or by their deletion.
 fn are_known(look: &IndexView<'_>, patients: &HashSet<ResourceKey>) -> bool {
     patients.iter().all(|patient| look.totals.patient(patient).is_some())
 }

@@ -34,7 +34,7 @@ pub struct PlanContents {
     pub segments: Vec<usize>,
 }
 
-/// What an export of the request copies, and says of its source.
+/// Returns what an export of the request copies, and says of its source.
 pub fn contents(context: &PlanContext<'_>) -> Result<PlanContents, ExportError> {
     let mut contents = match context.request.parameters().organize_by {
         Some(OrganizeBy::Patient) => blocks(context)?,
@@ -49,7 +49,7 @@ pub fn contents(context: &PlanContext<'_>) -> Result<PlanContents, ExportError> 
     Ok(contents)
 }
 
-/// What is selected, type by type.
+/// Returns what is selected, type by type.
 fn copies(context: &PlanContext<'_>) -> Result<PlanContents, ExportError> {
     let PlanContext { look, cancel, .. } = *context;
     let selection = context.selection()?;
@@ -65,7 +65,7 @@ fn copies(context: &PlanContext<'_>) -> Result<PlanContents, ExportError> {
     Ok(contents)
 }
 
-/// What is selected, patient by patient (O-3), and what is told of resources that are gone.
+/// Returns what is selected, patient by patient (O-3), and what is told of resources that are gone.
 fn blocks(context: &PlanContext<'_>) -> Result<PlanContents, ExportError> {
     let planned = organized::plan(context)?;
     let mut told = PartPlanner::of(context);
@@ -219,7 +219,7 @@ pub struct SliceWriter<'a> {
 }
 
 impl<'a> SliceWriter<'a> {
-    /// A slice of `chunk` whose first resource begins at `first`.
+    /// Creates a slice of `chunk` whose first resource begins at `first`.
     pub fn new(chunk: &'a IndexChunk, first: u64) -> Self {
         let before = (first - chunk.entry.start) / BLOCK as u64 * BLOCK as u64;
         let start = chunk.entry.start + before;
@@ -235,7 +235,7 @@ impl<'a> SliceWriter<'a> {
         self.sums.touch(run.start, run.end()) * BLOCK as u64
     }
 
-    /// The slice, of the file of that number.
+    /// Returns the slice, of the file of that number.
     pub fn finish(self, file: usize) -> SourceSlice {
         let chunk = &self.chunk.entry;
         let blocks = (self.end - chunk.start).div_ceil(BLOCK as u64);

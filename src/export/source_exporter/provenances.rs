@@ -36,7 +36,7 @@ struct Provenance {
 }
 
 impl AssociatedProvenances {
-    /// The Provenances that may go along, if the selection asks for such.
+    /// Returns the Provenances that may go along, if the selection asks for such.
     pub fn of(
         look: &IndexView<'_>,
         selection: &Selection,
@@ -77,8 +77,8 @@ impl AssociatedProvenances {
         self.chosen.extend(numbers);
     }
 
-    /// The numbers of those that go along with a resource of this name, of those that `is_shown`
-    /// says yes to.
+    /// Returns the numbers of those that go along with a resource of this name, of those that
+    /// `is_shown` says yes to.
     pub fn about(&self, name: ResourceKey, is_shown: impl Fn(u32) -> bool) -> Vec<u32> {
         let start = self.targets.partition_point(|(target, _)| *target < name);
         let of_name = self.targets[start..].iter().take_while(|(target, _)| *target == name);
@@ -93,7 +93,7 @@ impl AssociatedProvenances {
         }
     }
 
-    /// All that may go along, by their numbers: where each is, and in whose compartments.
+    /// Returns all that may go along, by their numbers: where each is, and in whose compartments.
     pub fn all(&self) -> impl Iterator<Item = (SpanPlace, &[ResourceKey])> {
         self.provenances.iter().map(|one| (one.spot, &*one.patients))
     }
@@ -103,7 +103,7 @@ impl AssociatedProvenances {
         &self.provenances[number as usize].patients
     }
 
-    /// Those that go along, in the order of the source.
+    /// Returns those that go along, in the order of the source.
     ///
     /// # Errors
     /// [`ExportError::Cancelled`].
@@ -114,7 +114,7 @@ impl AssociatedProvenances {
     }
 }
 
-/// The patients that a Provenance targets itself.
+/// Returns the patients that a Provenance targets itself.
 fn named(links: &ChunkLinks, entry: &u32) -> Vec<ResourceKey> {
     links.patients(entry).filter_map(|place| links.everybody().get(place).copied()).collect()
 }

@@ -35,7 +35,7 @@ impl SourceRemark {
         Self { grade, text: text.into() }
     }
 
-    /// What the `error` file of an export says.
+    /// Returns what the `error` file of an export says.
     pub fn outcome(&self) -> OperationOutcome {
         let (severity, code) = match self.grade {
             RemarkGrade::Error => (Severity::Error, IssueCode::Invalid),
@@ -112,7 +112,7 @@ impl SourceRemarks {
         }
     }
 
-    /// Bytes of an `error` file with them.
+    /// Returns the bytes of the remarks in an `error` file.
     pub fn bytes(&self) -> u64 {
         self.list.iter().map(|remark| remark.outcome().to_json().len() as u64 + 1).sum()
     }
@@ -153,7 +153,7 @@ impl SourceRemarks {
     }
 }
 
-/// What is said of a source without resources.
+/// Returns what is said of a source without resources.
 fn empty(look: &IndexView<'_>) -> String {
     let text = "The source has no resources: the export is empty.";
     match look.left_out.count(LeftOutReason::Leftover) {
@@ -165,7 +165,7 @@ fn empty(look: &IndexView<'_>) -> String {
     }
 }
 
-/// What is said of a file that has something in it, but no resource.
+/// Returns what is said of a file that has something in it, but no resource.
 fn barren(segment: &Segment) -> String {
     let name = &segment.file.name;
     let what = match (segment.shape(), segment.broken_lines(0).next()) {
@@ -178,7 +178,7 @@ fn barren(segment: &Segment) -> String {
     format!("{name} {what}; nothing of it was exported, {lines} in all.")
 }
 
-/// A number of things.
+/// Returns a number with what it counts, in the plural if there are several.
 fn counted(number: u64, thing: &str) -> String {
     let plural = if number == 1 { "" } else { "s" };
     format!("{number} {thing}{plural}")

@@ -57,12 +57,12 @@ pub struct MemberCounts {
 }
 
 impl MemberCounts {
-    /// All of them.
+    /// Returns the number of all listed members.
     pub fn listed(&self) -> u64 {
         self.counted + self.inactive + self.unreadable + self.elsewhere + self.others
     }
 
-    /// Whether some may be meant that do not count.
+    /// Returns whether some may be meant that do not count.
     pub fn are_odd(&self) -> bool {
         self.unreadable + self.elsewhere > 0
     }

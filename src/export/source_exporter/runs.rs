@@ -22,7 +22,7 @@ pub struct LineRun {
 }
 
 impl LineRun {
-    /// Where it ends.
+    /// Returns the offset of its end.
     pub fn end(&self) -> u64 {
         self.start + self.length
     }
@@ -69,7 +69,7 @@ impl RunWriter {
         self.end = run.start + run.length;
     }
 
-    /// The runs as text.
+    /// Returns the runs as text.
     pub fn finish(mut self) -> String {
         self.flush();
         BASE64.encode(&self.encoded)

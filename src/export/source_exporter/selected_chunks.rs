@@ -87,7 +87,7 @@ pub fn each_chunk_of(
     Ok(())
 }
 
-/// Bytes that copying from this many files adds: the line feed of each last line.
+/// Returns the bytes that copying from this many files adds: the line feed of each last line.
 pub fn line_feeds(files: usize) -> u64 {
     files as u64
 }

@@ -125,7 +125,7 @@ impl Selection {
         }
     }
 
-    /// The rule for resources of that type that name patients, or none.
+    /// Returns the rule for resources of that type that name patients, or none.
     pub fn rule(&self, type_index: u8, names_patients: bool) -> TypeRule {
         match type_index {
             NOTHING => TypeRule::Never,
@@ -134,7 +134,7 @@ impl Selection {
         }
     }
 
-    /// Whether some resources of these types are exported if something points to them.
+    /// Returns whether some resources of these types are exported if something points to them.
     pub fn refers_to_some(&self, types: &[u8]) -> bool {
         types.iter().any(|index| self.rule(*index, false) == TypeRule::ReferredTo)
     }
@@ -161,22 +161,22 @@ impl Selection {
         Ok(referred_to)
     }
 
-    /// Whether there are such types.
+    /// Returns whether resources of some types are exported because something points to them.
     pub fn follows_references(&self) -> bool {
         self.rules.contains(&TypeRule::ReferredTo)
     }
 
-    /// Whether the links of chunks are needed to select from them.
+    /// Returns whether the links of chunks are needed to select from them.
     pub fn needs_links(&self) -> bool {
         self.follows_references() || matches!(self.patients, PatientScope::These(_)) || self.groups.is_some()
     }
 
-    /// Which Provenances go with what is exported, if it is these that are asked for (K-13).
+    /// Returns which Provenances go with what is exported, if it is these that are asked for (K-13).
     pub fn provenances(&self) -> Option<AssociatedData> {
         self.provenances
     }
 
-    /// How many patients it is about, if not about everybody.
+    /// Returns how many patients it is about, if not about everybody.
     pub fn patients(&self) -> Option<usize> {
         match &self.patients {
             PatientScope::Everybody => None,
@@ -184,7 +184,7 @@ impl Selection {
         }
     }
 
-    /// Those patients, if it is not about everybody.
+    /// Returns those patients, if it is not about everybody.
     pub fn each_patient(&self) -> Option<impl Iterator<Item = &ResourceKey>> {
         match &self.patients {
             PatientScope::Everybody => None,
@@ -192,12 +192,12 @@ impl Selection {
         }
     }
 
-    /// The instants between which ages must lie, in nanoseconds.
+    /// Returns the instants between which ages must lie, in nanoseconds.
     pub fn ages(&self) -> (i64, i64) {
         (self.after, self.before)
     }
 
-    /// Whether there are Groups that it must not tell of.
+    /// Returns whether there are Groups that it must not tell of.
     pub fn has_some_groups_only(&self) -> bool {
         self.groups.is_some()
     }
@@ -207,7 +207,7 @@ impl Selection {
         self.members.as_ref()
     }
 
-    /// Whether the compartment of that patient may be exported.
+    /// Returns whether the compartment of that patient may be exported.
     pub fn is_about(&self, patient: &ResourceKey) -> bool {
         match &self.patients {
             PatientScope::Everybody => true,
@@ -215,15 +215,15 @@ impl Selection {
         }
     }
 
-    /// Whether a Provenance in the compartments of these patients, or in nobody's, may be exported
-    /// because of something else that is (G-4, P15).
+    /// Returns whether a Provenance in the compartments of these patients, or in nobody's, may be
+    /// exported because of something else that is (G-4, P15).
     pub fn may_show(&self, patients: &[ResourceKey]) -> bool {
         let type_index = ResourceType::PROVENANCE.index();
         patients.is_empty() || self.reaches(type_index, patients.iter().map(|patient| self.is_about(patient)))
     }
 
-    /// Whether the export may hold a resource of that type, given of each of its patients whether
-    /// the export is about that one.
+    /// Returns whether the export may hold a resource of that type, given of each of its patients
+    /// whether the export is about that one.
     fn reaches(&self, type_index: u8, mut patients: impl Iterator<Item = bool>) -> bool {
         match (&self.patients, self.reach[usize::from(type_index)]) {
             (PatientScope::Everybody, _) | (_, PatientReach::One) => patients.any(|is_about| is_about),
@@ -243,7 +243,7 @@ impl Selection {
         }
     }
 
-    /// Whether the export may hold a resource with that entry of [`IndexChunk::patients`].
+    /// Returns whether the export may hold a resource with that entry of [`IndexChunk::patients`].
     fn is_theirs(&self, type_index: u8, entry: &u32, links: Option<&ChunkLinks>, is_member: &[bool]) -> bool {
         match (&self.patients, links) {
             _ if *entry == 0 => false,
@@ -256,18 +256,18 @@ impl Selection {
         }
     }
 
-    /// Whether the export may tell of that Group.
+    /// Returns whether the export may tell of that Group.
     fn has_group(&self, group: &ResourceKey) -> bool {
         self.groups.as_ref().is_none_or(|groups| groups.contains(group))
     }
 
-    /// Whether the export may tell of all Groups that a resource is about.
+    /// Returns whether the export may tell of all Groups that a resource is about.
     pub fn has_groups(&self, listing: &ListingResource<'_>) -> bool {
         listing.groups.iter().all(|group| self.has_group(group))
     }
 
-    /// Whether resources of that type are selected by their patients, and may be held whole; of others
-    /// not even a number is told.
+    /// Returns whether resources of that type are selected by their patients, and may be held whole; of
+    /// others not even a number is told.
     pub fn may_tell_of(&self, type_index: u8) -> bool {
         self.rule(type_index, true) == TypeRule::OfPatients && self.whole[usize::from(type_index)]
     }
@@ -286,12 +286,12 @@ impl Selection {
         links.listing().filter(is_withheld).map(|listing| listing.place)
     }
 
-    /// Whether the client is told of resources that are gone.
+    /// Returns whether the client is told of resources that are gone.
     pub fn tells_of_changes(&self) -> bool {
         self.has_since
     }
 
-    /// Whether the client is told that a resource is gone, whenever that was; see
+    /// Returns whether the client is told that a resource is gone, whenever that was; see
     /// [`super::deleted`].
     pub fn tells_of(&self, gone: &GoneResource) -> bool {
         match (self.rule(gone.type_index, !gone.patients.is_empty()), &self.patients) {
@@ -307,13 +307,13 @@ impl Selection {
         }
     }
 
-    /// Whether the client may be told that a resource of that type is gone.
+    /// Returns whether the client may be told that a resource of that type is gone.
     pub fn may_tell_of_deletions(&self, type_index: u8) -> bool {
         let is_asked_for = |names_patients| self.rule(type_index, names_patients) != TypeRule::Never;
         self.whole[usize::from(type_index)] && (is_asked_for(false) || is_asked_for(true))
     }
 
-    /// Whether a resource of that age is exported: between the bounds, or of unknown age.
+    /// Returns whether a resource of that age is exported: between the bounds, or of unknown age.
     pub fn has_age(&self, updated: i64) -> bool {
         updated == UNKNOWN_AGE || (self.after < updated && updated < self.before)
     }
@@ -365,8 +365,8 @@ fn reach(are_named: bool) -> [PatientReach; 256] {
     reach
 }
 
-/// The Groups that an export may tell of (P15): none if it is of named patients, of a Group export
-/// the one that is asked for; `None` for all.
+/// Returns the Groups that an export may tell of (P15): none if it is of named patients, of a Group
+/// export the one that is asked for; `None` for all.
 fn groups(request: &ExportRequest) -> Option<HashSet<ResourceKey>> {
     let name = |id: &String| key(&format!("Group/{id}"));
     match request.level() {

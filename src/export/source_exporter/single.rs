@@ -23,7 +23,7 @@ pub struct KnownGroups {
 }
 
 impl SourceExporter {
-    /// The newest version of a resource. The Group of all patients is always there, whatever
+    /// Returns the newest version of a resource. The Group of all patients is always there, whatever
     /// the source has under its id.
     pub(super) fn read_one(
         &self,
@@ -85,7 +85,7 @@ pub fn patiently<T>(mut attempt: impl FnMut() -> Result<T, ExportError>) -> Resu
     }
 }
 
-/// Where the resource of that type and id is.
+/// Returns where the resource of that type and id is.
 pub fn find(
     look: &IndexView<'_>,
     resource_type: ResourceType,
@@ -110,7 +110,7 @@ pub fn find(
     Ok(None)
 }
 
-/// The text of a resource: the span of that number in that chunk.
+/// Returns the text of a resource: the span of that number in that chunk.
 pub fn read(
     index: &Index,
     segment: &Segment,

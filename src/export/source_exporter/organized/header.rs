@@ -15,13 +15,13 @@ const BEHIND: &str = "}}]}";
 /// What of the reference is not the id: `"Patient/"`.
 const AROUND_ID: usize = 10;
 
-/// Bytes of a header with its line feed, at the most, if the patient's id stands in a line of
-/// `name_bytes` bytes. There it is written in as many bytes as in the header, or in more.
+/// Returns the bytes of a header with its line feed, at the most, if the patient's id stands in a line
+/// of `name_bytes` bytes. There it is written in as many bytes as in the header, or in more.
 pub fn bytes(name_bytes: u64) -> u64 {
     (BEFORE.len() + AROUND_ID + BEHIND.len() + 1) as u64 + name_bytes
 }
 
-/// The header of the patient whose own resource this is; `None` if it has no id.
+/// Returns the header of the patient whose own resource this is, or `None` if it has no id.
 ///
 /// # Errors
 /// If the token has fired.
@@ -33,8 +33,8 @@ pub fn of_patient(line: &[u8], cancel: &CancelToken) -> Result<Option<Vec<u8>>, 
     Ok(cancel.parse::<PatientName>(line)?.ok().map(|named| header(&named.id)))
 }
 
-/// The header of the patient that the index knows by `patient`, of a line that refers to it; `None`
-/// if this one does not.
+/// Returns the header of the patient that the index knows by `patient`, of a line that refers to it, or
+/// `None` if this one does not.
 pub fn referred_to(
     patient: ResourceKey,
     line: &[u8],

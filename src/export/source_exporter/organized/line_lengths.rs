@@ -17,7 +17,7 @@ impl LineLengths {
         Self { url_growth: options.url_growth(), rules: LineWriter::new(options, cancel) }
     }
 
-    /// Bytes of each resource of a chunk on its way out, with a line feed, at the most.
+    /// Returns the bytes of each resource of a chunk on its way out, with a line feed, at the most.
     pub fn of(&self, chunk: &IndexChunk) -> Vec<u64> {
         let growth = |index: &u8| ResourceType::at(*index).map_or(0, |of_type| self.rules.growth(of_type));
         let spans = chunk.spans().zip(chunk.types());

@@ -87,7 +87,7 @@ pub fn left_out(resources: Option<u64>) -> Option<OperationOutcome> {
     Some(OperationOutcome::new(Severity::Information, IssueCode::Processing, text))
 }
 
-/// Bytes of that in an `error` file.
+/// Returns the bytes of the outcome in an `error` file.
 fn left_out_bytes(resources: Option<u64>) -> u64 {
     left_out(resources).map_or(0, |outcome| outcome.to_json().len() as u64 + 1)
 }

@@ -24,7 +24,7 @@ pub struct PlacedProvenances {
 }
 
 impl PlacedProvenances {
-    /// Those that may go along, if the selection asks for such.
+    /// Returns those that may go along, if the selection asks for such.
     pub fn load(
         look: &IndexView<'_>,
         selection: &Selection,
@@ -62,7 +62,7 @@ impl PlacedProvenances {
         self.placed.extend(numbers.into_iter().map(|number| (owner, number)));
     }
 
-    /// What was placed, each once: the number of the patient, where the Provenance is, and its
+    /// Returns what was placed, each once: the number of the patient, where the Provenance is, and its
     /// bytes; and how many an export that is not organized has besides.
     ///
     /// # Errors

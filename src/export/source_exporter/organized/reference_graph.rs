@@ -68,7 +68,7 @@ impl ReferenceGraph {
         Ok(beside)
     }
 
-    /// The number of the resource of that name.
+    /// Returns the number of the resource of that name.
     pub fn number(&self, key: ResourceKey) -> Option<u32> {
         self.numbers.get(&key).copied()
     }

@@ -57,7 +57,7 @@ pub struct StagePlanner<'p> {
     held: u64,
 }
 
-/// Bytes of a block, at the most, its header repeated in each file that it goes on in.
+/// Returns the bytes of a block, at the most, its header repeated in each file that it goes on in.
 pub fn bytes((patient, lines): &survey::SurveyedBlock<'_>, max_file_bytes: u64) -> u64 {
     let header = header::bytes(patient.name_bytes);
     let once = header + patient.bytes;
@@ -117,7 +117,7 @@ impl<'p> StagePlanner<'p> {
         Ok(self.cancel.check()?)
     }
 
-    /// All parts.
+    /// Returns all parts.
     pub fn finish(
         mut self,
         left_out: Option<u64>,
@@ -178,7 +178,7 @@ impl<'p> StagePlanner<'p> {
         Ok(slices)
     }
 
-    /// A slice of resources of one chunk.
+    /// Returns a slice of resources of one chunk.
     fn slice(&mut self, spots: &[SpanPlace]) -> Option<SourceSlice> {
         let (s, c) = (spots[0].0 as usize, spots[0].1 as usize);
         let chunk = &self.look.segments[s].chunks[c];
@@ -224,12 +224,12 @@ impl<'p> StagePlanner<'p> {
     }
 }
 
-/// Where the resources of a block are.
+/// Returns where the resources of a block are.
 fn spots(lines: &[(u32, SpanPlace)]) -> impl Iterator<Item = SpanPlace> {
     lines.iter().map(|(_, spot)| *spot)
 }
 
-/// Whether that is the patient's own resource.
+/// Returns whether that is the patient's own resource.
 fn is_own(patient: &SurveyedPatient, spot: &SpanPlace) -> bool {
     patient.is_own && patient.name == *spot
 }

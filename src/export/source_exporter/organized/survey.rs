@@ -104,14 +104,14 @@ impl PatientSurvey {
         taker.finish(left_out, deleted::told(look, &plain, cancel)?, notes)
     }
 
-    /// The blocks that have something in them.
+    /// Returns the blocks that have something in them.
     pub fn blocks(&self) -> impl Iterator<Item = SurveyedBlock<'_>> {
         let blocks = self.lines.chunk_by(|a, b| a.0 == b.0);
         blocks.map(|lines| (&self.patients[lines[0].0 as usize], lines))
     }
 }
 
-/// What is asked for, as far as a block can have it.
+/// Returns what is asked for, as far as a block can have it.
 fn as_blocks(request: &ExportRequest, options: &SourceOptions) -> (ExportRequest, SourceOptions) {
     let mut request = request.clone();
     let references = match (request.level(), options.references) {
@@ -329,7 +329,8 @@ impl SurveyTaker<'_> {
     }
 }
 
-/// The names of a chunk's resources, if there are Patients among them, or if they are wanted anyway.
+/// Returns the names of a chunk's resources, if there are Patients among them, or if they are wanted
+/// anyway.
 fn names(
     chunk: &IndexChunk,
     reader: &SegmentReader<'_>,
