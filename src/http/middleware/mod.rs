@@ -85,18 +85,7 @@ pub async fn around(
         }
     };
     let mut response = answer.instrument(span.clone()).await?;
-    for name in [X_REQUEST_ID, OPC_REQUEST_ID] {
-        let value = HeaderValue::from_str(&id).expect("a UUID is a valid header value");
-        response.headers_mut().insert(name, value);
-    }
-    // Keeps browsers from taking an answer for a page with scripts.
-    response.headers_mut().insert(header::X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
-    if let Some(value) = keep_alive(response.request()) {
-        response.headers_mut().insert(KEEP_ALIVE, value);
-    }
-    if let Some(value) = strict_transport_security(response.request()) {
-        response.headers_mut().insert(header::STRICT_TRANSPORT_SECURITY, value);
-    }
+    add_headers(&mut response, &id);
     let operation = response.request().match_name().and_then(known_name).unwrap_or("none");
     let status = response.status().as_u16();
     let took = began.elapsed();
@@ -110,6 +99,24 @@ pub async fn around(
         tracing::info!(parent: &span, operation, status, ?took, ?code, "answered");
     }
     Ok(response.map_body(|_, body| TrackedBody::new(body, under_way)))
+}
+
+/// Adds the header fields of every answer.
+fn add_headers(response: &mut ServiceResponse<impl MessageBody>, id: &str) {
+    let id = HeaderValue::from_str(id).expect("a UUID is a valid header value");
+    let fields = [
+        (X_REQUEST_ID, Some(id.clone())),
+        (OPC_REQUEST_ID, Some(id)),
+        // Keeps browsers from taking an answer for a page with scripts.
+        (header::X_CONTENT_TYPE_OPTIONS, Some(HeaderValue::from_static("nosniff"))),
+        (KEEP_ALIVE, keep_alive(response.request())),
+        (header::STRICT_TRANSPORT_SECURITY, strict_transport_security(response.request())),
+    ];
+    for (name, value) in fields {
+        if let Some(value) = value {
+            response.headers_mut().insert(name, value);
+        }
+    }
 }
 
 /// Stores the client's end of the request in its extensions, and returns its address.

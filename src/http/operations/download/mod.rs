@@ -41,8 +41,8 @@ use crate::files::{FilesError, OpenOutput};
 use crate::http::negotiation::accept::{NDJSON, check_accept, choose_coding};
 use crate::http::negotiation::conditions::CurrentVersion;
 use crate::http::output::http_date;
-use crate::http::{Api, ApiError, ApiResult};
-use crate::job::{ContentCoding, JobState, OutputFile};
+use crate::http::{Api, ApiError, ApiResult, AuthorizedCaller};
+use crate::job::{ContentCoding, JobId, JobState, OutputFile};
 
 /// The URL of a file.
 pub static FILE_URL: OperationUrl =
@@ -100,15 +100,7 @@ async fn respond(request: &HttpRequest, api: &Api) -> ApiResult {
     let name = request.match_info().get("file").unwrap_or_default();
     let download = api.evanesce.register_download(&owner, job, name).await?;
     let file = download.file();
-    // F-2: the scopes of this token count, not those of the kick-off's.
-    if !caller.scopes.may_have_file(file, download.job().request()) {
-        return Err(ApiError::beyond_scopes(
-            caller.base.as_str(),
-            "The scopes of the access token do not cover all that may be in this file; ask for a token \
-             with the scopes that it was exported with.",
-        ));
-    }
-
+    check_scopes(&caller, file, download.job())?;
     let level = api.evanesce.config().download.compression_level;
     let coding = choose_form(request, file, level)?;
     let entity_tag = entity_tag(file, coding);
@@ -135,15 +127,7 @@ async fn respond(request: &HttpRequest, api: &Api) -> ApiResult {
         },
         Some(coding) => {
             response.insert_header((header::CONTENT_ENCODING, coding.name()));
-            match file.coded.filter(|coded| coded.coding == coding) {
-                Some(coded) => {
-                    FileRepresentation::Stored(body_bytes(file.bytes, &coded).ok_or_else(|| {
-                        tracing::error!(%job, "the record of a coded file makes no sense");
-                        ApiError::internal()
-                    })?)
-                }
-                None => FileRepresentation::Compressed(coding, level),
-            }
+            coded_form(job, file, coding, level)?
         }
     };
     let length = form.length();
@@ -201,6 +185,32 @@ impl FileRepresentation {
             (Self::Stored(length), OpenOutput::Plain(opened)) => body::text(opened, 0..length),
         })
     }
+}
+
+/// Checks that the scopes of this token, which may not be that of the kick-off, cover a file (F-2).
+fn check_scopes(caller: &AuthorizedCaller, file: &OutputFile, job: &JobSnapshot) -> Result<(), ApiError> {
+    if caller.scopes.may_have_file(file, job.request()) {
+        return Ok(());
+    }
+    let text = "The scopes of the access token do not cover all that may be in this file; ask for a token \
+                with the scopes that it was exported with.";
+    Err(ApiError::beyond_scopes(caller.base.as_str(), text))
+}
+
+/// Returns the form of a file in a coding: as it is stored, or compressed on its way.
+fn coded_form(
+    job: JobId,
+    file: &OutputFile,
+    coding: ContentCoding,
+    level: u8,
+) -> Result<FileRepresentation, ApiError> {
+    let Some(coded) = file.coded.filter(|coded| coded.coding == coding) else {
+        return Ok(FileRepresentation::Compressed(coding, level));
+    };
+    body_bytes(file.bytes, &coded).map(FileRepresentation::Stored).ok_or_else(|| {
+        tracing::error!(%job, "the record of a coded file makes no sense");
+        ApiError::internal()
+    })
 }
 
 /// Returns the coding that the client wants of those that are available; a `level` of 0 leaves only the
