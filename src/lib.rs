@@ -27,8 +27,8 @@
 //! # }
 //! ```
 //!
-//! Dependencies point downwards: `cli` over `http` over the embedding API over the actors;
-//! `export`, `source`, `space` and `erase` over `store`, `files` and `receipts`; `job`, the
+//! Dependencies point downwards: `cli` over `http` over the embedding API over the actors over
+//! `admission`; `export`, `source`, `space` and `erase` over `store`, `files` and `receipts`; `job`, the
 //! domain, depends on nothing of ours. Promises are cited as P1 to P15, requirements of the
 //! protocol by ids such as D-5 or K-7.
 //!
@@ -46,6 +46,7 @@
 #![warn(clippy::print_stdout, clippy::print_stderr)]
 
 mod actors;
+mod admission;
 mod builder;
 mod cancel;
 mod chain;
@@ -143,7 +144,7 @@ mod view;
 #[doc(hidden)]
 pub mod view;
 
-pub use actors::SubmitError;
+pub use admission::SubmitError;
 pub use auth::{Authority, AuthorityError, OperatorToken};
 pub use builder::{Builder, StartError};
 pub use cancel::TokenFired;

@@ -1,42 +1,38 @@
-//! The actors, thin: the orchestrator finds or wakes the actor of a job, the export job
-//! performs what `job::transition` asks for, the reaper sweeps, the watcher hints. They all
-//! run on one thread; what blocks runs elsewhere.
+//! The actors, which decide nothing: the orchestrator finds or wakes the actor of a job, that one
+//! performs what the job's [`life`](crate::job::life) asks for, the reaper performs what
+//! [`erase`](crate::erase) decides, the watcher hints. They all run on one thread; what blocks runs
+//! elsewhere.
 
-mod admission;
-mod audited;
 mod export_job;
 mod orchestrator;
-mod planners;
-mod prune;
 mod reaper;
+mod registry;
 mod watcher;
-mod witnesses;
 
 use std::sync::Arc;
+use std::time::Instant;
 
 use tokio::sync::oneshot;
 
+use crate::admission::PendingKickoff;
 use crate::audit::AuditLog;
-use crate::clock::Clock;
+use crate::clock::{Clock, ClockReading, JumpGuard};
 use crate::config::Config;
-use crate::erase::Eraser;
-use crate::export::{Exporters, Pool, WriteLimits};
-use crate::files::{Files, SweepCounts};
+use crate::erase::{DiskSurvey, Eraser, ReaperSurroundings};
+use crate::export::{Exporters, PlanQueue, Pool, WriteLimits};
+use crate::files::Files;
 use crate::hooks::Hooks;
-use crate::job::bounds::BoundExceeded;
-use crate::job::{ExportRequest, FailureReason, JobId};
+use crate::job::life::Input;
 use crate::receipts::ReceiptChain;
-use crate::space::{NoRoom, SpaceReservations};
-use crate::standing::OwnFileBaseline;
+use crate::space::SpaceReservations;
+use crate::standing::{OwnFileBaseline, OwnFiles};
 use crate::store::Committer;
 use crate::telemetry::FatalHandler;
-use crate::view::LocalView;
+use crate::view::{LocalView, PublishedJob};
 
 pub use crate::job::life::{CancelReply, Canceller};
-pub use orchestrator::{Halt, Orchestrator, Submit, Tell};
-pub use planners::Planners;
-pub use reaper::{ConfirmClock, GetStatus, Order};
-pub use witnesses::DiskWitnesses;
+pub use orchestrator::{HaltExports, Orchestrator, SendToJob, SubmitJob};
+pub use reaper::{ConfirmClock, GetStatus, OperatorOrder, Reaper};
 
 /// What the actors work with.
 pub struct Services {
@@ -58,8 +54,8 @@ pub struct Services {
     pub committer: Committer,
     /// What produces the bytes, for which tenant.
     pub exporters: Exporters,
-    /// Who makes the plans.
-    pub planners: Arc<Planners>,
+    /// Whose turn it is to plan.
+    pub plans: Arc<PlanQueue>,
     /// The workers.
     pub pool: Pool,
     /// What writers obey.
@@ -73,79 +69,33 @@ pub struct Services {
 }
 
 impl Services {
-    /// The published view.
+    /// Returns the published view.
     pub fn view(&self) -> &LocalView {
         self.committer.view()
     }
-}
 
-/// Why a kick-off was not accepted.
-///
-/// ```
-/// # mod example { include!(concat!(env!("CARGO_MANIFEST_DIR"), "/src/evanesce/example.rs")); }
-/// # use evanesce::*;
-/// # #[tokio::main(flavor = "current_thread")]
-/// # async fn main() -> example::Done {
-/// # let (_folder, evanesce) = example::host().await?;
-/// let (tenant, owner) = ("default".parse()?, "me".parse()?);
-/// let request = ExportRequest::new(tenant, owner, Kickoff::system(), evanesce.now());
-/// let none = Submission { max_active_jobs: Some(0), ..Submission::new(request) };
-/// println!("{:?}", evanesce.submit_as(none).await.map_err(|error| error.name()));
-/// # Ok(())
-/// # }
-/// ```
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-pub enum SubmitError {
-    /// `export.max_active_jobs` are active.
-    #[error("too many exports are queued or running")]
-    TooManyJobs,
-    /// As many of the tenant are active as it may have.
-    #[error("too many exports of the tenant are queued or running")]
-    TenantBusy,
-    /// As many of the client are active as it may have; some of them.
-    #[error("too many exports of the client are queued or running")]
-    ClientBusy(Vec<JobId>),
-    /// As many of the client are active or kept as it may have; some of those that are kept.
-    #[error("too many finished exports of the client are kept")]
-    TooManyKept(Vec<JobId>),
-    /// As many of the client are known, deleted ones included, as may be.
-    #[error("too many exports of the client are known")]
-    TooManyKnown,
-    /// It asks for more than one export may have.
-    #[error(transparent)]
-    Exceeded(#[from] BoundExceeded),
-    /// The same export is active or complete, as this job.
-    #[error("the same export is there already: {0}")]
-    Duplicate(JobId),
-    /// There is no such tenant.
-    #[error("there is no such tenant")]
-    UnknownTenant,
-    /// There is no room for it, or could never be.
-    #[error(transparent)]
-    NoRoom(#[from] NoRoom),
-    /// The exporter refused it.
-    #[error("the export was refused: {}", .0.text())]
-    Refused(FailureReason),
-    /// The job could not be recorded.
-    #[error("the export could not be recorded")]
-    Failed,
-}
+    /// Returns what the reaper looks at.
+    fn around_reaper<'a>(&'a self, clocks: &'a ClockReading) -> ReaperSurroundings<'a> {
+        ReaperSurroundings {
+            clocks,
+            instant: Instant::now(),
+            changes_waiting: self.committer.waiting(),
+            view: self.view(),
+            receipts: &*self.receipts,
+            holds: self.eraser.holds(),
+            space: &self.space,
+            config: &self.config,
+        }
+    }
 
-impl SubmitError {
-    /// The reason's name, as in metrics.
-    pub fn name(&self) -> &'static str {
-        match self {
-            Self::TooManyJobs => "too-many-jobs",
-            Self::TenantBusy => "tenant-busy",
-            Self::ClientBusy(_) => "client-busy",
-            Self::TooManyKept(_) => "too-many-kept",
-            Self::TooManyKnown => "too-many-known",
-            Self::Exceeded(_) => "too-costly",
-            Self::Duplicate(_) => "duplicate",
-            Self::NoRoom(limit) => limit.name(),
-            Self::UnknownTenant => "unknown-tenant",
-            Self::Refused(_) => "exporter",
-            Self::Failed => "failed",
+    /// Returns what a pass of the reaper looks at on disk.
+    fn survey(&self, clock_guard: JumpGuard) -> DiskSurvey {
+        DiskSurvey {
+            own_files: OwnFiles::new(&self.standing, &self.receipts, &self.audit),
+            files: self.files.clone(),
+            space: self.space.clone(),
+            clock_guard,
+            data_dir: self.config.storage.data_dir.clone(),
         }
     }
 }
@@ -161,27 +111,16 @@ pub enum JobMessage {
         /// Where the answer goes.
         reply: oneshot::Sender<CancelReply>,
     },
-    /// Its time to live may be over.
-    Expire,
-    /// It may be a directory without a record.
-    Orphan,
-    /// It may be a complete job without a directory.
-    Lost,
-    /// A sweep ended.
-    SweepDone {
-        /// What it removed.
-        swept: SweepCounts,
-        /// What went wrong, if something did.
-        error: Option<String>,
-    },
+    /// Anything else that happened to the job.
+    Input(Input),
 }
 
 /// How an actor of a job begins.
-pub(crate) enum Seed {
+pub(crate) enum ActorSeed {
     /// A kick-off.
-    New { request: Arc<ExportRequest>, reply: oneshot::Sender<Result<JobId, SubmitError>> },
+    New(PendingKickoff),
     /// A record that was passivated, or found at a start.
-    Known(Arc<crate::view::PublishedJob>),
+    Known(Arc<PublishedJob>),
     /// A directory that nobody knows.
     Orphan,
 }

@@ -2,54 +2,40 @@
 //! job's actor says so, and on an operator's order.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
-use std::time::Duration;
 
-use actix::{Actor, ActorFutureExt, Addr, AsyncContext, Context, Handler, Message, SpawnHandle, WrapFuture};
-use tokio::sync::oneshot;
+use actix::{
+    Actor, ActorFutureExt, Addr, AsyncContext, Context, Handler, Message, ResponseActFuture, SpawnHandle,
+    WrapFuture,
+};
 
-use super::orchestrator::{Orchestrator, Tell};
-use super::prune::{prune, prune_audit};
-use super::watcher::Watcher;
+use super::orchestrator::{Orchestrator, SendToJob};
+use super::watcher::FolderWatcher;
 use super::{JobMessage, Services};
 use crate::clock::{ClockReading, JumpGuard};
-use crate::erase::{OrderError, ReaperAction, ReaperCore, ReaperStatus, ReaperSurroundings, Survey};
-use crate::job::JobId;
+use crate::erase::{
+    OrderError, ReaperAction, ReaperCore, ReaperInput, ReaperStatus, ReaperSurroundings, prune,
+};
 use crate::receipts::ReceiptEntry;
-use crate::standing::OwnFiles;
-use crate::store::DurableChange;
 use crate::telemetry::PanicGuard;
-
-/// Hints that come within this time are one.
-const DEBOUNCE: Duration = Duration::from_millis(500);
 
 /// The actor that sweeps, and passes over everything.
 pub struct Reaper {
     services: Arc<Services>,
     orchestrator: Addr<Orchestrator>,
     core: ReaperCore,
-    clock_guard: JumpGuard,
-    /// Whether a hint waits for its pass; further ones are the same hint.
-    hinted: Arc<AtomicBool>,
     /// The pass at the next expiry.
     next_pass: Option<SpawnHandle>,
-    _watcher: Option<Watcher>,
+    _watcher: Option<FolderWatcher>,
     _guard: PanicGuard,
 }
 
-/// Sweep a marked job whose last writer is out.
-#[derive(Message)]
-#[rtype(result = "()")]
-pub(super) struct Sweep(pub JobId);
-
-/// Something changed in the job folders.
-#[derive(Message)]
-#[rtype(result = "()")]
-pub(super) struct Hint;
+impl Message for ReaperInput {
+    type Result = ();
+}
 
 /// An operator says that the clock is right; answers whether it was not believed.
 #[derive(Message)]
-#[rtype(result = "Option<bool>")]
+#[rtype(result = "bool")]
 pub struct ConfirmClock;
 
 /// Asks for the status.
@@ -57,139 +43,85 @@ pub struct ConfirmClock;
 #[rtype(result = "Option<ReaperStatus>")]
 pub struct GetStatus;
 
-/// An order, as the entry that the chain gets: a pause, a resume, a hold or a release.
+/// An order, as the entry that the chain gets: a pause, a resume, a hold or a release. Answers when the
+/// order is durable; after a pause, when nobody unlinks any more, too.
 #[derive(Message)]
-#[rtype(result = "()")]
-pub struct Order {
-    /// What is ordered.
-    pub entry: ReceiptEntry,
-    /// Resolves when the order is durable; after a pause, when nobody unlinks any more, too.
-    pub reply: oneshot::Sender<Result<(), OrderError>>,
-}
+#[rtype(result = "Result<(), OrderError>")]
+pub struct OperatorOrder(pub ReceiptEntry);
 
 impl Reaper {
     pub(super) fn spawn(services: Arc<Services>, orchestrator: Addr<Orchestrator>) -> Addr<Self> {
         Self::create(|ctx| {
             let config = &services.config;
-            let hinted = Arc::new(AtomicBool::new(false));
-            let watch = || Watcher::start(config, ctx.address(), hinted.clone());
+            let watch = || FolderWatcher::start(config, ctx.address());
             Self {
                 _watcher: config.reaper.watch.then(watch).flatten(),
                 _guard: services.fatal.on_panic("the reaper"),
-                clock_guard: JumpGuard::load(&config.storage.data_dir),
+                core: ReaperCore::new(JumpGuard::load(&config.storage.data_dir)),
                 services,
                 orchestrator,
-                core: ReaperCore::default(),
-                hinted,
                 next_pass: None,
             }
         })
     }
 
-    /// Gives something to the core, and performs what it asks for.
-    fn run(
-        &mut self,
-        ctx: &mut Context<Self>,
-        input: impl FnOnce(&mut ReaperCore, ReaperSurroundings<'_>) -> Vec<ReaperAction>,
-    ) {
-        let services = self.services.clone();
-        for action in input(&mut self.core, services.reaper_surroundings()) {
-            self.perform(action, ctx);
-        }
+    fn take_in(&mut self, input: ReaperInput, ctx: &mut Context<Self>) {
+        let actions = self.ask(|core, around| core.handle(input, around));
+        actions.into_iter().for_each(|action| self.perform(action, ctx));
     }
 
-    fn pass(&mut self, ctx: &mut Context<Self>) {
-        self.hinted.store(false, Ordering::Release);
-        let is_steady = self.clock_guard.is_steady(ClockReading::take(&self.services.clock));
-        self.run(ctx, |core, around| core.pass(is_steady, around));
+    /// Asks the core something.
+    fn ask<T>(&mut self, ask: impl FnOnce(&mut ReaperCore, ReaperSurroundings<'_>) -> T) -> T {
+        let clocks = ClockReading::take(&self.services.clock);
+        ask(&mut self.core, self.services.around_reaper(&clocks))
     }
 
     fn perform(&mut self, action: ReaperAction, ctx: &mut Context<Self>) {
         let services = self.services.clone();
-        let tell = |job, message| self.orchestrator.do_send(Tell { job, message });
         match action {
-            ReaperAction::Sweep(warrants) => {
-                let erase = move || services.eraser.erase(warrants);
-                self.block(ctx, erase, |this, results, ctx| match results {
-                    Ok(results) => this.run(ctx, |core, around| core.swept(results, around)),
-                    Err(error) => this.services.fatal.raise(&error.to_string()),
-                });
-            }
-            ReaperAction::Survey => {
-                let survey = Survey {
-                    own_files: OwnFiles::new(&services.standing, &services.receipts, &services.audit),
-                    files: services.files.clone(),
-                    space: services.space.clone(),
-                    clock_guard: self.clock_guard.clone(),
-                    data_dir: services.config.storage.data_dir.clone(),
-                };
-                self.block(
-                    ctx,
-                    move || survey.take(),
-                    |this, (look, inventory), ctx| {
-                        this.run(ctx, |core, around| core.surveyed(look, inventory, around));
-                        this.note_backlog();
-                    },
-                );
-            }
-            ReaperAction::LookAgain(wait) => {
-                ctx.run_later(wait, |this, ctx| this.run(ctx, ReaperCore::look_again));
-            }
-            ReaperAction::RetryAfter(wait) => {
-                ctx.run_later(wait, |this, ctx| this.run(ctx, ReaperCore::retry_due));
-            }
-            ReaperAction::Pass => self.pass(ctx),
-            ReaperAction::PassAfter(wait) => {
-                if let Some(handle) = self.next_pass.take() {
-                    ctx.cancel_future(handle);
+            ReaperAction::Sweep(warrants) => self.block(ctx, move || {
+                services.eraser.erase(warrants).map(ReaperInput::Swept).map_err(|error| error.to_string())
+            }),
+            ReaperAction::Survey(clock_guard) => self.block(ctx, move || {
+                let (look, inventory) = services.survey(clock_guard).take();
+                Ok(ReaperInput::Surveyed(look, inventory))
+            }),
+            ReaperAction::After(wait, input) => drop(ctx.notify_later(input, wait)),
+            ReaperAction::NextPass(wait) => {
+                if let Some(pass) = self.next_pass.take() {
+                    ctx.cancel_future(pass);
                 }
-                self.next_pass = wait.map(|wait| ctx.run_later(wait, |this, ctx| this.pass(ctx)));
+                self.next_pass = wait.map(|wait| ctx.notify_later(ReaperInput::Pass, wait));
             }
-            ReaperAction::Expire(job) => tell(job, JobMessage::Expire),
-            ReaperAction::Orphan(job) => tell(job, JobMessage::Orphan),
-            ReaperAction::Lost(job) => tell(job, JobMessage::Lost),
-            ReaperAction::SweepDone(job, swept, error) => tell(job, JobMessage::SweepDone { swept, error }),
-            // Nobody waits for these two; a failure ends the process anyway.
-            ReaperAction::Forget(job) => drop(services.committer.submit(DurableChange::Forget(job))),
-            ReaperAction::Mend => drop(services.committer.submit(DurableChange::Mend)),
+            ReaperAction::Tell(job, input) => {
+                self.orchestrator.do_send(SendToJob { job, message: JobMessage::Input(input) });
+            }
+            // A failure ends the process.
+            ReaperAction::Commit(change) => drop(services.committer.submit(change)),
             ReaperAction::Prune => {
-                let now = services.clock.now();
-                ctx.spawn(prune(services.clone(), now).into_actor(self));
-                ctx.spawn(prune_audit(services, now).into_actor(self));
+                let prune = async move {
+                    let Services { receipts, audit, committer, config, clock, .. } = &*services;
+                    let pruned = prune(receipts, audit, committer, config, clock.now()).await;
+                    let panicked = |panic| services.fatal.raise(&format!("panic while pruning: {panic}"));
+                    pruned.unwrap_or_else(panicked);
+                };
+                ctx.spawn(prune.into_actor(self));
             }
             ReaperAction::GiveUp(reason) => services.fatal.raise(reason),
         }
     }
 
-    /// Runs what blocks on another thread, then goes on with `then`.
-    fn block<T: Send + 'static>(
+    /// Runs what blocks on another thread, and takes in what it comes to.
+    fn block(
         &mut self,
         ctx: &mut Context<Self>,
-        task: impl FnOnce() -> T + Send + 'static,
-        then: impl FnOnce(&mut Self, T, &mut Context<Self>) + 'static,
+        task: impl FnOnce() -> Result<ReaperInput, String> + Send + 'static,
     ) {
         ctx.spawn(tokio::task::spawn_blocking(task).into_actor(self).map(|done, this, ctx| match done {
-            Ok(done) => then(this, done, ctx),
+            Ok(Ok(input)) => this.take_in(input, ctx),
+            Ok(Err(error)) => this.services.fatal.raise(&error),
             Err(panic) => this.services.fatal.raise(&format!("panic in a task of the reaper: {panic}")),
         }));
-    }
-
-    fn note_backlog(&mut self) {
-        let services = self.services.clone();
-        self.core.note_backlog(services.space.ended(), services.reaper_surroundings());
-    }
-}
-
-impl Services {
-    fn reaper_surroundings(&self) -> ReaperSurroundings<'_> {
-        ReaperSurroundings {
-            now: self.clock.now(),
-            changes_waiting: self.committer.waiting(),
-            view: self.view(),
-            receipts: &*self.receipts,
-            holds: self.eraser.holds(),
-            config: &self.config,
-        }
     }
 }
 
@@ -197,24 +129,17 @@ impl Actor for Reaper {
     type Context = Context<Self>;
 
     fn started(&mut self, ctx: &mut Self::Context) {
-        self.pass(ctx);
-        ctx.run_interval(self.services.config.reaper.interval.0, |this, ctx| this.pass(ctx));
+        self.take_in(ReaperInput::Pass, ctx);
+        let interval = self.services.config.reaper.interval.0;
+        ctx.run_interval(interval, |this, ctx| this.take_in(ReaperInput::Pass, ctx));
     }
 }
 
-impl Handler<Sweep> for Reaper {
+impl Handler<ReaperInput> for Reaper {
     type Result = ();
 
-    fn handle(&mut self, Sweep(job): Sweep, ctx: &mut Self::Context) {
-        self.run(ctx, |core, around| core.sweep(job, around));
-    }
-}
-
-impl Handler<Hint> for Reaper {
-    type Result = ();
-
-    fn handle(&mut self, _: Hint, ctx: &mut Self::Context) {
-        ctx.run_later(DEBOUNCE, |this, ctx| this.pass(ctx));
+    fn handle(&mut self, input: ReaperInput, ctx: &mut Self::Context) {
+        self.take_in(input, ctx);
     }
 }
 
@@ -222,45 +147,31 @@ impl Handler<GetStatus> for Reaper {
     type Result = Option<ReaperStatus>;
 
     fn handle(&mut self, _: GetStatus, _: &mut Self::Context) -> Self::Result {
-        self.note_backlog();
-        Some(self.core.status().clone())
+        Some(self.ask(ReaperCore::status))
     }
 }
 
 impl Handler<ConfirmClock> for Reaper {
-    type Result = Option<bool>;
+    type Result = bool;
 
     fn handle(&mut self, _: ConfirmClock, ctx: &mut Self::Context) -> Self::Result {
-        let was_held = self.clock_guard.confirm();
-        if was_held {
-            tracing::warn!("an operator confirmed the clock: expiry goes on");
-            self.pass(ctx);
-        }
-        Some(was_held)
+        let (was_doubted, actions) = self.ask(ReaperCore::confirm_clock);
+        actions.into_iter().for_each(|action| self.perform(action, ctx));
+        was_doubted
     }
 }
 
-impl Handler<Order> for Reaper {
-    type Result = ();
+impl Handler<OperatorOrder> for Reaper {
+    type Result = ResponseActFuture<Self, Result<(), OrderError>>;
 
-    fn handle(&mut self, Order { entry, reply }: Order, ctx: &mut Self::Context) {
-        let holds = self.services.eraser.holds().clone();
-        if let Err(refusal) = holds.admit(&entry) {
-            // A caller that went away needs no answer; nor does one below.
-            let _ = reply.send(Err(refusal));
-            return;
-        }
-        let noted = self.services.committer.submit(DurableChange::Note(entry.clone()));
-        let settled = async move {
-            noted.await.ok()?;
-            holds.settle(&entry).await;
-            Some(entry)
-        };
-        ctx.spawn(settled.into_actor(self).map(|settled, this, ctx| {
-            if let Some(entry) = settled {
-                this.run(ctx, |core, _| core.ordered(&entry));
-                let _ = reply.send(Ok(()));
-            }
-        }));
+    fn handle(&mut self, OperatorOrder(entry): OperatorOrder, _: &mut Self::Context) -> Self::Result {
+        let services = self.services.clone();
+        let order =
+            async move { services.eraser.holds().order(&entry, &services.committer).await.map(|()| entry) };
+        Box::pin(
+            order
+                .into_actor(self)
+                .map(|taken, this, ctx| taken.map(|entry| this.take_in(ReaperInput::Ordered(entry), ctx))),
+        )
     }
 }

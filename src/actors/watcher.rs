@@ -3,29 +3,35 @@
 //! truth.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
 
 use actix::Addr;
-use notify::{RecommendedWatcher, RecursiveMode, Watcher as _};
+use futures_util::FutureExt;
+use notify::{RecommendedWatcher, RecursiveMode, Watcher};
+use tokio::sync::Notify;
 
-use super::reaper::{Hint, Reaper};
+use super::reaper::Reaper;
 use crate::config::Config;
+use crate::erase::ReaperInput;
 use crate::files::DirPlace;
 
+/// Hints that come within this time are one.
+const DEBOUNCE: Duration = Duration::from_millis(500);
+
 /// Watches as long as it lives.
-pub struct Watcher {
+pub struct FolderWatcher {
     _watcher: RecommendedWatcher,
 }
 
-impl Watcher {
-    /// Watches the job folders, not what is in them: our own writes would wake us for ever.
+impl FolderWatcher {
+    /// Watches the job folders, not what is in them: our own writes would wake us for ever. Returns
     /// `None`, with a warning, where the platform cannot: the reaper's interval does without.
-    /// One hint is given until `hinted` is reset.
-    pub fn start(config: &Config, reaper: Addr<Reaper>, hinted: Arc<AtomicBool>) -> Option<Self> {
+    pub fn start(config: &Config, reaper: Addr<Reaper>) -> Option<Self> {
+        let changes = Arc::new(Notify::new());
+        let changed = changes.clone();
         let hint = move |event: notify::Result<notify::Event>| {
-            let access_only = event.is_ok_and(|event| event.kind.is_access());
-            if !access_only && !hinted.swap(true, Ordering::AcqRel) {
-                reaper.do_send(Hint);
+            if !event.is_ok_and(|event| event.kind.is_access()) {
+                changed.notify_one();
             }
         };
         let start = || {
@@ -36,11 +42,24 @@ impl Watcher {
             Ok::<_, notify::Error>(watcher)
         };
         match start() {
-            Ok(watcher) => Some(Self { _watcher: watcher }),
+            Ok(watcher) => {
+                actix::spawn(pass_on(changes, reaper));
+                Some(Self { _watcher: watcher })
+            }
             Err(error) => {
-                tracing::warn!(%error, "cannot watch the data directory; it is scanned every reaper.interval");
+                tracing::warn!(%error, "the data directory cannot be watched; it is scanned every reaper.interval");
                 None
             }
         }
+    }
+}
+
+/// Asks for a pass some time after a change; what changes in between needs no other one.
+async fn pass_on(changes: Arc<Notify>, reaper: Addr<Reaper>) {
+    loop {
+        changes.notified().await;
+        tokio::time::sleep(DEBOUNCE).await;
+        let _ = changes.notified().now_or_never();
+        reaper.do_send(ReaperInput::Pass);
     }
 }

@@ -5,7 +5,7 @@
 use std::net::IpAddr;
 
 use crate::chain::ChainHead;
-use crate::job::{ClientId, FailureReason, JobId, MarkReason, Receipt, TenantId};
+use crate::job::{ClientId, FailureReason, JobId, JobRecord, JobState, MarkReason, Receipt, TenantId};
 use crate::receipts;
 
 /// Who asks, and from where, as far as known.
@@ -257,6 +257,26 @@ impl AuditedEvent {
         match entry {
             receipts::ReceiptEntry::Erasure(receipt) => Self::Erased { receipt: receipt.clone(), head },
             entry => Self::Receipt { entry: Box::new(entry.clone()), head },
+        }
+    }
+
+    /// Returns the event of a record that is durable: a job's end, its failure or its mark. Kick-offs, downloads
+    /// and deletions are recorded where their requests are answered, erasures and orders where the
+    /// chain of receipts is.
+    pub fn of_record(record: &JobRecord) -> Option<Self> {
+        let (job, tenant, owner) = (record.id, record.tenant.clone(), record.owner.clone());
+        match &record.state {
+            JobState::Complete(completion) => {
+                let (files, resources, bytes) = (completion.files, completion.resources, completion.bytes);
+                Some(Self::Completed { job, tenant, owner, files, resources, bytes })
+            }
+            JobState::Failed(failure) => Some(Self::Failed { job, tenant, owner, reason: failure.reason }),
+            // The first record of a mark; later ones tell of failed sweeps.
+            JobState::Marked(mark) if mark.failure.is_none() => {
+                let (reason, by, request_id) = (mark.reason, mark.by.clone(), mark.request_id.clone());
+                Some(Self::Marked { job, tenant, owner, reason, by, request_id })
+            }
+            _ => None,
         }
     }
 

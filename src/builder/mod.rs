@@ -8,18 +8,18 @@ use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use actix::{Actor, System};
+use actix::System;
 use tokio::runtime::Handle;
 use tokio::sync::oneshot;
 
-use crate::actors::{DiskWitnesses, Orchestrator, Planners, Services};
+use crate::actors::{Orchestrator, Services};
 use crate::audit::{self, AuditLog};
 use crate::clock::Clock;
 use crate::config::Config;
-use crate::erase::reconcile::{self, Witnesses};
-use crate::erase::{Eraser, HoldRegistry, LiveEvidence};
+use crate::erase::reconcile::{self, StartWitnesses};
+use crate::erase::{DiskWitnesses, Eraser, HoldRegistry, LiveEvidence};
 use crate::evanesce::{Evanesce, RunningInstance};
-use crate::export::{ByteRates, Exporter, OutputForm, Pool, PoolThreads, Throttle, WriteLimits};
+use crate::export::{ByteRates, Exporter, OutputForm, PlanQueue, Pool, PoolThreads, Throttle, WriteLimits};
 use crate::files::modes::close_folder;
 use crate::files::{CommitRoom, Files, FilesError, LocalFiles};
 use crate::hooks::Hooks;
@@ -257,7 +257,7 @@ impl Builder {
         }
         let log = data_dir.join(audit::FOLDER);
         let (now, retention) = (clock.now(), &config.retention);
-        let heard = Witnesses { files: &*files, receipts: &*receipts, audit: &log, now, retention };
+        let heard = StartWitnesses { files: &*files, receipts: &*receipts, audit: &log, now, retention };
         let joined = reconcile::at_start(&mut *store, &heard, &hooks)?;
         if let Some((entry, head)) = &joined.gap {
             audit.record(audit::AuditedEvent::of_receipt(entry, *head));
@@ -289,7 +289,7 @@ impl Builder {
         let throttle = Arc::new(Throttle::new(rates, own_rates));
         let form = OutputForm { coding: export.coding(), checksums: export.checksums };
         let limits = WriteLimits { throttle, max_file_bytes: export.max_file_bytes, form };
-        let planners = Arc::new(Planners::new(export.max_replacements));
+        let plans = Arc::new(PlanQueue::new(export.max_replacements));
         let standing =
             OwnFileBaseline::note(&data_dir, &lock).map_err(system("look at the data directory"))?;
         audit.record(audit::AuditedEvent::Started);
@@ -303,7 +303,7 @@ impl Builder {
             space,
             committer,
             exporters,
-            planners,
+            plans,
             pool,
             limits,
             clock,
@@ -361,10 +361,11 @@ fn run(builder: Builder, started: oneshot::Sender<Result<RunningInstance, StartE
     };
     let services = Arc::new(services);
     let runner = System::new();
-    let (orchestrator, runtime) =
-        runner.block_on(async { (Orchestrator::new(services.clone(), awake).start(), Handle::current()) });
+    let ((orchestrator, reaper), runtime) =
+        runner.block_on(async { (Orchestrator::spawn(services.clone(), awake), Handle::current()) });
     let system = System::current();
-    let running = RunningInstance { services: services.clone(), orchestrator, system, runtime, _lock: lock };
+    let running =
+        RunningInstance { services: services.clone(), orchestrator, reaper, system, runtime, _lock: lock };
     if started.send(Ok(running)).is_err() {
         return;
     }

@@ -72,6 +72,11 @@ impl ClockReading {
         Self { wall: clock.now(), boot: boot.clone(), up_milliseconds }
     }
 
+    /// Returns the wall time.
+    pub fn wall(&self) -> Timestamp {
+        self.wall
+    }
+
     /// Returns the time that has certainly passed since an earlier reading, or `None` if that is
     /// unknown.
     fn since(&self, earlier: &Self) -> Option<Duration> {

@@ -55,7 +55,7 @@ pub struct ReaperStatus {
     pub held: usize,
 }
 
-/// Of the names that the server did not make, so many are logged in a pass.
+/// Names that the server did not make that are logged in one pass.
 const STRANGERS_NAMED: usize = 20;
 
 impl ReaperStatus {

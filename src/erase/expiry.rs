@@ -21,7 +21,7 @@ pub struct DueJobs {
 }
 
 impl DueJobs {
-    /// Looks at all jobs. One under a hold does not expire.
+    /// Returns what is due at `now`. A job under a hold does not expire.
     pub fn at<'a>(
         now: Timestamp,
         jobs: impl IntoIterator<Item = (JobId, &'a JobState)>,
@@ -46,7 +46,7 @@ impl DueJobs {
     }
 }
 
-/// When a finished job expires: counted from its end, never from its kick-off (P8).
+/// Returns when a finished job expires: counted from its end, never from its kick-off (P8).
 fn expires_at(state: &JobState, retention: Duration) -> Option<Timestamp> {
     state.finished_at().map(|finished_at| after(finished_at, retention))
 }

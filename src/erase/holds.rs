@@ -69,7 +69,7 @@ pub struct HoldBook {
 }
 
 impl HoldBook {
-    /// A book with the orders that were in force before.
+    /// Creates a book with the orders that were in force before.
     pub fn new(held: impl IntoIterator<Item = JobId>, is_paused: bool) -> Self {
         Self { held: held.into_iter().collect(), is_paused, ..Self::default() }
     }
@@ -118,7 +118,7 @@ impl HoldBook {
         self.held.remove(&job);
     }
 
-    /// Whether the job's files must stay.
+    /// Returns whether the job's files must stay.
     pub fn is_held(&self, job: JobId) -> bool {
         self.held.contains(&job)
     }
@@ -136,12 +136,12 @@ impl HoldBook {
         self.is_paused = false;
     }
 
-    /// Whether a pause is in force.
+    /// Returns whether a pause is in force.
     pub fn is_paused(&self) -> bool {
         self.is_paused
     }
 
-    /// Whether no warrant is out.
+    /// Returns whether no warrant is out.
     pub fn is_quiet(&self) -> bool {
         self.out.is_empty()
     }

@@ -20,6 +20,22 @@
 //! On a full disk the mark may not fit: then *moved* comes first, the output goes for its room, and
 //! the order begins anew.
 //!
+//! # The walk
+//! Who follows a DELETE reads ten files, in this order; whatever else it passes only passes it on.
+//!
+//! | file | what happens there |
+//! |---|---|
+//! | `src/evanesce/life.rs` | the question goes to the job's actor, and its answer comes back |
+//! | `src/job/life/ending.rs` | decides: who is answered what, when the last one is out, what the receipt says |
+//! | `src/job/transition.rs` | the order of a mark and of an erasure, as data |
+//! | `src/actors/export_job/ending.rs` | begins what the life of the job asks for, and says what it came to |
+//! | `src/store/committer.rs` | makes mark, place in `trash/` and receipt durable, then publishes |
+//! | `src/erase/witnesses.rs` | disk and receipts, as the committer asks them |
+//! | `src/erase/reaper/mod.rs` | decides what is swept when, and what is tried again |
+//! | `src/erase/warrant.rs` | grants the right to unlink, or refuses it |
+//! | `src/erase/sweep.rs` | lists, has names unlinked, syncs |
+//! | `src/files/local_dir.rs` | unlinks one name |
+//!
 //! # The clauses
 //! Each names its promise and the test that fails when it is dropped.
 //!
@@ -33,7 +49,7 @@
 //! | What is gone already is success. | P5 | `conformance::files::moving_and_sweeping_what_is_gone_is_success` |
 //! | A sweep that failed is tried again, later and later, and never dropped. | P5 | `erase::queue::tests::a_failed_sweep_is_tried_again_later_and_later_up_to_a_bound` |
 //! | The name in `trash/` goes last: until then it says what must go. | P5 | `faults::in_place::a_kill_in_the_middle_of_an_erasure_in_place_is_ended_by_the_next_start` |
-//! | A warrant is granted only on a [`Ground`] that the witnesses show. | P6 | `erase::warrant::tests::a_warrant_is_granted_only_on_a_ground_that_the_witnesses_show` |
+//! | A warrant is granted only on a [`WarrantGround`] that the witnesses show. | P6 | `erase::warrant::tests::a_warrant_is_granted_only_on_a_ground_that_the_witnesses_show` |
 //! | A warrant unlinks nothing of another job. | P6 | `conformance::files::a_warrant_for_one_job_unlinks_nothing_of_another` |
 //! | A directory that nobody knows is an orphan only when seen twice and longer than the grace. | P6 | `erase::scan::tests::an_orphan_is_nominated_only_when_seen_twice_and_longer_than_the_grace` |
 //! | A failed export loses its partial output, and keeps what says so. | P6 | `conformance::files::partial_files_go_and_sealed_ones_and_documents_stay` |
@@ -63,21 +79,43 @@
 //! its own unfinished `.tmp`.
 
 mod backlog;
+mod ending;
 mod expiry;
 mod holds;
 pub mod order;
+mod prune;
 mod queue;
 mod reaper;
 pub mod reconcile;
 mod scan;
 mod sweep;
 mod warrant;
+mod witnesses;
 
 pub use backlog::ReaperStatus;
+pub use ending::EarlySweep;
 pub use expiry::DueJobs;
 pub use holds::{HoldBook, OrderError, WarrantRefusal};
+pub use prune::prune;
 pub use queue::{NextSweep, SweepQueue, SweepRetry};
-pub use reaper::{ReaperAction, ReaperCore, ReaperSurroundings};
-pub use scan::{Nominations, Sightings, Survey};
+pub use reaper::{ReaperAction, ReaperCore, ReaperInput, ReaperSurroundings};
+pub use scan::{DiskSurvey, ScanNominations, ScanSightings};
 pub use sweep::{Eraser, SweepResult};
-pub use warrant::{Evidence, Ground, HoldRegistry, LiveEvidence, Warrant};
+pub use warrant::{HoldRegistry, LiveEvidence, Warrant, WarrantEvidence, WarrantGround};
+pub use witnesses::DiskWitnesses;
+
+#[cfg(test)]
+mod tests {
+    use std::path::Path;
+
+    #[test]
+    fn the_walk_of_a_deletion_has_ten_files_and_each_is_there() {
+        let lines = include_str!("mod.rs").lines();
+        let files = lines.filter_map(|line| line.strip_prefix("//! | `src/")?.split('`').next());
+        let files: Vec<_> = files.collect();
+        assert_eq!(files.len(), 10);
+        for file in files {
+            assert!(Path::new(env!("CARGO_MANIFEST_DIR")).join("src").join(file).is_file(), "{file}");
+        }
+    }
+}

@@ -62,7 +62,7 @@ impl SweepQueue {
         }
     }
 
-    /// The next sweep, of jobs for which `grant` gives a warrant. A job under a hold is held back
+    /// Returns the next sweep, of jobs for which `grant` gives a warrant. A job under a hold is held back
     /// until [`release`](Self::release); under a pause all of them wait.
     pub fn next<W>(
         &mut self,
@@ -112,19 +112,19 @@ impl SweepQueue {
         }
     }
 
-    /// A sweep has ended; [`swept`](Self::swept) and [`failed`](Self::failed) tell of its jobs.
+    /// Notes that a sweep has ended; [`swept`](Self::swept) and [`failed`](Self::failed) tell of its jobs.
     pub fn sweep_ended(&mut self) {
         self.sweeps = self.sweeps.saturating_sub(1);
     }
 
-    /// A job's files are gone.
+    /// Notes that a job's files are gone.
     pub fn swept(&mut self, job: JobId) {
         self.sweeping.remove(&job);
         self.retries.remove(&job);
     }
 
-    /// A job's sweep failed. Returns when it is tried again: after `min`, and twice as long each
-    /// time up to `max`.
+    /// Notes that a job's sweep failed. Returns the attempts so far and the wait before the next one:
+    /// `min` at first, twice as long each time, up to `max`.
     pub fn failed(&mut self, job: JobId, now: Instant, min: Duration, max: Duration) -> (u32, Duration) {
         self.sweeping.remove(&job);
         let attempts = self.retries.get(&job).map_or(0, |retry| retry.attempts).saturating_add(1);
@@ -141,7 +141,7 @@ impl SweepQueue {
         }
     }
 
-    /// The job is under no hold any more.
+    /// Puts a job back that was held back: it is under no hold any more.
     pub fn release(&mut self, job: JobId) {
         if self.held_back.remove(&job) {
             self.add(job);

@@ -15,7 +15,7 @@ use crate::telemetry;
 use crate::view::LocalView;
 
 /// What a pass looks at on disk, off the actors' thread.
-pub struct Survey {
+pub struct DiskSurvey {
     /// Job directories.
     pub files: Arc<dyn Files>,
     /// Whose room is measured.
@@ -28,18 +28,18 @@ pub struct Survey {
     pub data_dir: PathBuf,
 }
 
-impl Survey {
-    /// Looks, and makes the ballast again if there is room. Without an inventory the directories
-    /// could not be listed: the next pass tries again. Blocks.
+impl DiskSurvey {
+    /// Takes the survey, and makes the ballast again if there is room. There is no inventory if the
+    /// directories cannot be listed; the next pass tries again. Blocks.
     pub fn take(&self) -> (OwnFilesLook, Option<DiskInventory>) {
         if let Err(error) = self.clock_guard.save(&self.data_dir) {
-            tracing::warn!(%error, "what the clock shows could not be kept for the next start");
+            tracing::warn!(%error, "the readings of the clock could not be saved for the next start");
         }
         if let Err(error) = self.files.restore_ballast() {
             tracing::warn!(%error, "there is no ballast: deletions may fail when the disk is full");
         }
         if let Err(error) = self.space.measure() {
-            tracing::warn!(error, "it cannot be told how much of the disk is free");
+            tracing::warn!(error, "the free space of the disk is unknown");
         }
         let inventory = self.files.inventory().inspect_err(|error| {
             telemetry::scan_failed();
@@ -51,13 +51,13 @@ impl Survey {
 
 /// Disagreements seen while running, by how long.
 #[derive(Debug, Default)]
-pub struct Sightings {
+pub struct ScanSightings {
     seen: HashMap<JobId, (Instant, u32)>,
 }
 
 /// What a scan nominates: nothing is done to a job but by its own actor.
 #[derive(Debug, Default, PartialEq, Eq)]
-pub struct Nominations {
+pub struct ScanNominations {
     /// Directories without a record, seen twice and for longer than the grace.
     pub orphans: Vec<JobId>,
     /// Directories of jobs that are erased, however long ago: a receipt tells of each.
@@ -66,14 +66,14 @@ pub struct Nominations {
     pub lost: Vec<JobId>,
 }
 
-impl Sightings {
-    /// Directories that nobody claims at present, nominated or not.
+impl ScanSightings {
+    /// Returns how many directories nobody claims at present, nominated or not.
     pub fn count(&self) -> usize {
         self.seen.len()
     }
 
     /// Compares a scan with the view. A job is nominated when it was seen in two scans that
-    /// are at least `grace` apart (P6); one that `has_receipt` at once (P2).
+    /// are at least `grace` apart (P6). A job that `has_receipt` is nominated at once (P2).
     pub fn compare(
         &mut self,
         inventory: &DiskInventory,
@@ -81,8 +81,8 @@ impl Sightings {
         has_receipt: impl Fn(JobId) -> bool,
         grace: Duration,
         now: Instant,
-    ) -> Nominations {
-        let mut nominations = Nominations::default();
+    ) -> ScanNominations {
+        let mut nominations = ScanNominations::default();
         let mut suspects = HashMap::new();
         let mut suspect = |seen: &HashMap<_, (Instant, u32)>, job| {
             let (first, times) = seen.get(&job).copied().unwrap_or((now, 0));
@@ -112,7 +112,7 @@ impl Sightings {
             }
         }
         for job in &nominations.leftovers {
-            tracing::warn!(%job, "a directory of an erased job was brought back: it is removed");
+            tracing::warn!(%job, "a directory of an erased job was brought back; it is removed");
         }
         self.seen = suspects;
         nominations
@@ -141,7 +141,7 @@ mod tests {
         let orphan = JobId::random();
         let inventory = DiskInventory { building: vec![live.id, orphan], ..DiskInventory::default() };
         let grace = Duration::from_secs(60);
-        let mut sightings = Sightings::default();
+        let mut sightings = ScanSightings::default();
         let start = Instant::now();
         let mut seen = |inventory: &DiskInventory, after| {
             sightings.compare(inventory, &view, |_| false, grace, start + Duration::from_secs(after)).orphans
@@ -165,10 +165,10 @@ mod tests {
             view.publish([ViewChange::New(PublishedJob::new(record.clone(), None, Arc::new([])))]);
         }
         let inventory = DiskInventory { trash: vec![erased.id], ..DiskInventory::default() };
-        let mut sightings = Sightings::default();
+        let mut sightings = ScanSightings::default();
         let now = Instant::now();
         let first = sightings.compare(&inventory, &view, |_| false, Duration::ZERO, now);
-        assert_eq!(first, Nominations { leftovers: vec![erased.id], ..Nominations::default() });
+        assert_eq!(first, ScanNominations { leftovers: vec![erased.id], ..ScanNominations::default() });
         let second = sightings.compare(&inventory, &view, |_| false, Duration::ZERO, now);
         assert_eq!(second.lost, [complete.id]);
     }
@@ -177,10 +177,10 @@ mod tests {
     fn what_a_backup_brings_back_after_the_tombstone_is_nominated_at_once_by_its_receipt() {
         let (erased, orphan) = (JobId::random(), JobId::random());
         let inventory = DiskInventory { ready: vec![erased, orphan], ..DiskInventory::default() };
-        let (mut sightings, grace) = (Sightings::default(), Duration::from_secs(60));
+        let (mut sightings, grace) = (ScanSightings::default(), Duration::from_secs(60));
         let has_receipt = |job| job == erased;
         let seen = sightings.compare(&inventory, &LocalView::default(), has_receipt, grace, Instant::now());
-        assert_eq!(seen, Nominations { leftovers: vec![erased], ..Nominations::default() });
+        assert_eq!(seen, ScanNominations { leftovers: vec![erased], ..ScanNominations::default() });
         assert_eq!(sightings.count(), 1);
     }
 }

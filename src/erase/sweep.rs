@@ -6,7 +6,7 @@
 use std::ffi::{OsStr, OsString};
 use std::sync::Arc;
 
-use super::warrant::{Ground, HoldRegistry, Warrant};
+use super::warrant::{HoldRegistry, Warrant, WarrantGround};
 use crate::files::{
     DirPlace, DocumentKind, ExportDir, Files, FilesError, JobDirectory, RemoveOutcome, SweepCounts,
 };
@@ -33,22 +33,27 @@ pub struct Eraser {
 }
 
 impl Eraser {
-    /// An eraser that works under the warrants of this registry.
+    /// Creates an eraser that works under the warrants of this registry.
     pub fn new(files: Arc<dyn Files>, holds: Arc<HoldRegistry>, hooks: Hooks) -> Self {
         Self { files, holds, hooks }
     }
 
-    /// Who grants the warrants.
+    /// Returns the registry that grants the warrants.
     pub fn holds(&self) -> &Arc<HoldRegistry> {
         &self.holds
     }
 
+    /// Returns the place of the directories.
+    pub(super) fn files(&self) -> &dyn Files {
+        &*self.files
+    }
+
     /// Erases jobs wherever they stand: moves them to `trash/` and sweeps that. A job for which
-    /// there can be no name in `trash/` is erased where it stands: its mark is in the store. Tells
-    /// for each job what was removed, also when it failed half-way.
+    /// there can be no name in `trash/` is erased where it stands: its mark is in the store. Returns
+    /// for each job what was removed, also when that failed half-way. Blocks.
     ///
     /// # Errors
-    /// An fsync failed: nothing is known and the process must end.
+    /// Fails if an fsync does: nothing is known and the process must end.
     pub fn erase(&self, warrants: Vec<Warrant>) -> Result<Vec<(JobId, SweepResult)>, FilesError> {
         let jobs: Vec<_> = warrants.iter().map(Warrant::job).collect();
         let moved = self.files.move_to_trash(&jobs)?;
@@ -63,10 +68,10 @@ impl Eraser {
     }
 
     /// Sweeps what stands in `trash/` of jobs that were moved there, and whatever else bears their
-    /// names. Tells for each job what was removed.
+    /// names. Returns for each job what was removed. Blocks.
     ///
     /// # Errors
-    /// As [`erase`](Self::erase).
+    /// Fails as [`erase`](Self::erase) does.
     pub fn sweep_trash(&self, warrants: Vec<Warrant>) -> Result<Vec<(JobId, SweepResult)>, FilesError> {
         let results = self.sweep(&warrants)?;
         Ok(warrants.into_iter().zip(results).map(|(warrant, result)| conclude(warrant, result)).collect())
@@ -76,9 +81,9 @@ impl Eraser {
     /// it later.
     ///
     /// # Errors
-    /// As [`erase`](Self::erase).
+    /// Fails as [`erase`](Self::erase) does.
     pub fn discard(&self, job: JobId) -> Result<(), FilesError> {
-        if let Ok(warrant) = self.holds.grant(job, Ground::FailedCreation) {
+        if let Ok(warrant) = self.holds.grant(job, WarrantGround::FailedCreation) {
             self.erase(vec![warrant])?;
         }
         Ok(())
@@ -87,9 +92,9 @@ impl Eraser {
     /// Sweeps what a start finds of erased jobs.
     ///
     /// # Errors
-    /// As [`erase`](Self::erase).
+    /// Fails as [`erase`](Self::erase) does.
     pub fn sweep_leftovers(&self, jobs: &[JobId]) -> Result<(), FilesError> {
-        let warrants = jobs.iter().filter_map(|job| self.holds.grant(*job, Ground::Leftover).ok());
+        let warrants = jobs.iter().filter_map(|job| self.holds.grant(*job, WarrantGround::Leftover).ok());
         for (job, (_, result)) in self.sweep_trash(warrants.collect())? {
             if let Err(error) = result {
                 tracing::error!(%job, %error, "what is left of an erased job could not be removed; the reaper tries again");
@@ -102,7 +107,7 @@ impl Eraser {
     /// Removes the files of a failed export but `job.json`, which says so.
     ///
     /// # Errors
-    /// Something could not be removed, or the directory not synced; try again.
+    /// Fails if something cannot be removed or the directory cannot be synced. It may be tried again.
     pub fn sweep_partials(&self, warrant: &Warrant) -> Result<(), FilesError> {
         for directory in self.files.directories(warrant.job(), DirPlace::Building)? {
             let Some(dir) = self.open(&directory)? else { continue };
@@ -119,7 +124,7 @@ impl Eraser {
     /// them.
     ///
     /// # Errors
-    /// Something could not be removed, or the directory not synced.
+    /// Fails if something cannot be removed or the directory cannot be synced.
     pub fn remove_unrecorded(
         &self,
         job: JobId,
@@ -128,7 +133,7 @@ impl Eraser {
     ) -> Result<(), FilesError> {
         let is_chosen = |name: &OsStr| is_output(name) && !keep.iter().any(|kept| name == kept.as_str());
         if dir.list()?.iter().any(|name| is_chosen(name)) {
-            match self.holds.grant(job, Ground::UnrecordedAttempt) {
+            match self.holds.grant(job, WarrantGround::UnrecordedAttempt) {
                 Ok(warrant) => self.unlink_all(&warrant, dir, is_chosen, &mut SweepCounts::default())?,
                 Err(refusal) => {
                     tracing::info!(%job, %refusal, "files of an attempt that was not recorded stay until the job's end");
@@ -142,18 +147,20 @@ impl Eraser {
 
     /// Removes the output of a job whose directory stands in `trash/`, for its room: the mark does
     /// not fit into the store. The documents stay, for the mark that is still to come. Under a hold
-    /// or a pause nothing goes.
+    /// or a pause nothing goes. Returns what was removed.
     pub fn give_room(&self, job: JobId) -> SweepCounts {
         let mut swept = SweepCounts::default();
-        let Ok(warrant) = self.holds.grant(job, Ground::DiskFull) else { return swept };
+        let Ok(warrant) = self.holds.grant(job, WarrantGround::DiskFull) else { return swept };
         // It may be a name only: the job could not be moved.
         let places = [DirPlace::Trash, DirPlace::Building, DirPlace::Ready];
         match places.into_iter().try_for_each(|place| self.remove_output(&warrant, place, &mut swept)) {
             Ok(()) => {
-                tracing::warn!(%job, bytes = swept.bytes, "there is no room to record a deletion: its files went before");
+                tracing::warn!(%job, bytes = swept.bytes, "there is no room to record a deletion; its files were removed first");
                 warrant.fulfil();
             }
-            Err(error) => tracing::warn!(%job, %error, "there is no room to record a deletion"),
+            Err(error) => {
+                tracing::warn!(%job, %error, "there is no room to record a deletion, and its files could not be removed")
+            }
         }
         swept
     }
@@ -276,14 +283,14 @@ impl Eraser {
     }
 }
 
-/// Whether a name is that of no document.
+/// Returns whether a name is that of an output file, and of no document.
 fn is_output(name: &OsStr) -> bool {
     ![DocumentKind::Request, DocumentKind::Plan, DocumentKind::Job]
         .iter()
         .any(|document| name == document.name())
 }
 
-/// A failed fsync is final; any other error is one job's alone.
+/// Fails if an fsync did, which is final; any other error is one job's alone.
 fn fatal_sync(result: Result<(), FilesError>) -> Result<Result<(), FilesError>, FilesError> {
     match result {
         Err(error) if error.is_sync() => Err(error),

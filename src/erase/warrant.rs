@@ -12,11 +12,12 @@ use super::holds::{HoldBook, OrderError, WarrantRefusal};
 use crate::files::{DirPlace, Files};
 use crate::job::{JobId, StateName};
 use crate::receipts::{ReceiptChain, ReceiptEntry};
+use crate::store::{Committer, DurableChange};
 use crate::view::LocalView;
 
 /// Why names in a job's directory may go.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub enum Ground {
+pub enum WarrantGround {
     /// The job is marked, durably and published: everything goes (P1).
     Marked,
     /// The job is erased and something of it stands there again: everything goes (P2).
@@ -31,7 +32,7 @@ pub enum Ground {
     FailedCreation,
 }
 
-impl Ground {
+impl WarrantGround {
     /// Every ground.
     #[cfg(any(test, feature = "breakpoints"))]
     pub const ALL: [Self; 6] = [
@@ -45,7 +46,7 @@ impl Ground {
 
     /// Whether the witnesses show it. Life goes forward only, so what they show stays true while
     /// the job's actor is asking.
-    fn is_shown(self, evidence: &dyn Evidence, job: JobId) -> bool {
+    fn is_shown(self, evidence: &dyn WarrantEvidence, job: JobId) -> bool {
         let state = || evidence.state(job);
         match self {
             Self::Marked => state() == Some(StateName::Marked),
@@ -59,14 +60,14 @@ impl Ground {
 }
 
 /// What the witnesses say of a job.
-pub trait Evidence: Send + Sync {
-    /// The state that is durable and published.
+pub trait WarrantEvidence: Send + Sync {
+    /// Returns the state that is durable and published.
     fn state(&self, job: JobId) -> Option<StateName>;
 
-    /// Whether there is a receipt of its erasure.
+    /// Returns whether there is a receipt of the job's erasure.
     fn has_receipt(&self, job: JobId) -> bool;
 
-    /// Whether its directory, or a name that says the same, stands in `trash/`. Blocks.
+    /// Returns whether the job's directory, or a name that says the same, stands in `trash/`. Blocks.
     fn is_in_trash(&self, job: JobId) -> bool;
 }
 
@@ -80,7 +81,7 @@ pub struct LiveEvidence {
     pub view: Arc<LocalView>,
 }
 
-impl Evidence for LiveEvidence {
+impl WarrantEvidence for LiveEvidence {
     fn state(&self, job: JobId) -> Option<StateName> {
         self.view.get(job).map(|published| published.record.state.name())
     }
@@ -96,15 +97,15 @@ impl Evidence for LiveEvidence {
 
 /// Grants warrants, and takes the orders that forbid them.
 pub struct HoldRegistry {
-    evidence: Box<dyn Evidence>,
+    evidence: Box<dyn WarrantEvidence>,
     book: Mutex<HoldBook>,
     returned: Notify,
 }
 
 impl HoldRegistry {
-    /// A registry with the orders that are in force.
+    /// Creates a registry with the orders that are in force.
     pub fn new(
-        evidence: impl Evidence + 'static,
+        evidence: impl WarrantEvidence + 'static,
         held: impl IntoIterator<Item = JobId>,
         is_paused: bool,
     ) -> Arc<Self> {
@@ -112,20 +113,20 @@ impl HoldRegistry {
         Arc::new(Self { evidence: Box::new(evidence), book, returned: Notify::new() })
     }
 
-    /// A registry of a data directory: the orders that its receipts tell of, its witnesses.
+    /// Creates the registry of a data directory, with the orders that its receipts tell of.
     pub fn of(evidence: LiveEvidence) -> Arc<Self> {
         let held: Vec<_> = evidence.receipts.holds().into_iter().map(|hold| hold.job).collect();
         let is_paused = evidence.receipts.pause().is_some();
         Self::new(evidence, held, is_paused)
     }
 
-    /// Grants a warrant. Blocks for [`Ground::DiskFull`], which the disk must show.
+    /// Grants a warrant. Blocks for [`WarrantGround::DiskFull`], which the disk must show.
     ///
     /// # Errors
     /// Fails under a hold or a pause, and if the witnesses do not show the ground.
-    pub fn grant(self: &Arc<Self>, job: JobId, ground: Ground) -> Result<Warrant, WarrantRefusal> {
+    pub fn grant(self: &Arc<Self>, job: JobId, ground: WarrantGround) -> Result<Warrant, WarrantRefusal> {
         if !ground.is_shown(&*self.evidence, job) {
-            tracing::error!(%job, ?ground, "no witness shows that files may go: they stay");
+            tracing::error!(%job, ?ground, "no witness shows that files may go; they stay");
             return Err(WarrantRefusal::Unfounded);
         }
         self.book.lock().grant(job)?;
@@ -135,10 +136,23 @@ impl HoldRegistry {
     /// Grants a warrant to a sweep: for a mark, or for what is left of an erased job.
     ///
     /// # Errors
-    /// As [`grant`](Self::grant).
+    /// Fails as [`grant`](Self::grant) does.
     pub fn grant_sweep(self: &Arc<Self>, job: JobId) -> Result<Warrant, WarrantRefusal> {
-        let is_marked = Ground::Marked.is_shown(&*self.evidence, job);
-        self.grant(job, if is_marked { Ground::Marked } else { Ground::Leftover })
+        let is_marked = WarrantGround::Marked.is_shown(&*self.evidence, job);
+        self.grant(job, if is_marked { WarrantGround::Marked } else { WarrantGround::Leftover })
+    }
+
+    /// Takes an order: it is in force, durable in the chain of receipts, and what it ends has ended when
+    /// this resolves. After a pause nobody unlinks anything.
+    ///
+    /// # Errors
+    /// Fails as [`admit`](Self::admit) does, and if the process is ending.
+    pub async fn order(&self, order: &ReceiptEntry, committer: &Committer) -> Result<(), OrderError> {
+        self.admit(order)?;
+        let noted = committer.submit(DurableChange::Note(order.clone())).await;
+        noted.map_err(|_| OrderError::Stopped)?;
+        self.settle(order).await;
+        Ok(())
     }
 
     /// Takes an order, or refuses what makes no sense. A pause and a hold are in force from here on.
@@ -161,7 +175,7 @@ impl HoldRegistry {
 
     /// Ends what an order ends, once it is durable. After a pause it resolves when no warrant is
     /// out: nobody unlinks anything.
-    pub async fn settle(&self, order: &ReceiptEntry) {
+    async fn settle(&self, order: &ReceiptEntry) {
         match order {
             ReceiptEntry::Pause(_) => self.quiet().await,
             ReceiptEntry::Resume { .. } => self.book.lock().resume(),
@@ -170,12 +184,12 @@ impl HoldRegistry {
         }
     }
 
-    /// Whether the job's files must stay.
+    /// Returns whether the job's files must stay.
     pub fn is_held(&self, job: JobId) -> bool {
         self.book.lock().is_held(job)
     }
 
-    /// Whether a pause is in force.
+    /// Returns whether a pause is in force.
     pub fn is_paused(&self) -> bool {
         self.book.lock().is_paused()
     }
@@ -204,20 +218,20 @@ impl HoldRegistry {
 /// it goes back when it is dropped.
 pub struct Warrant {
     job: JobId,
-    ground: Ground,
+    ground: WarrantGround,
     all_gone: bool,
     registry: Arc<HoldRegistry>,
 }
 
 impl Warrant {
-    /// The job whose names may go.
+    /// Returns the job whose names may go.
     pub fn job(&self) -> JobId {
         self.job
     }
 
-    /// Why they may go.
+    /// Returns why they may go.
     #[cfg(any(test, feature = "breakpoints"))]
-    pub fn ground(&self) -> Ground {
+    pub fn ground(&self) -> WarrantGround {
         self.ground
     }
 
@@ -247,7 +261,7 @@ mod tests {
     /// Of one job, whatever its id.
     struct Said(Option<StateName>, bool, bool);
 
-    impl Evidence for Said {
+    impl WarrantEvidence for Said {
         fn state(&self, _: JobId) -> Option<StateName> {
             self.0
         }
@@ -267,15 +281,15 @@ mod tests {
     }
 
     /// The grounds that witnesses show.
-    fn shown(state: Option<StateName>, has_receipt: bool, is_in_trash: bool) -> Vec<Ground> {
+    fn shown(state: Option<StateName>, has_receipt: bool, is_in_trash: bool) -> Vec<WarrantGround> {
         let registry = HoldRegistry::new(Said(state, has_receipt, is_in_trash), [], false);
         let job = JobId::random();
-        Ground::ALL.into_iter().filter(|ground| registry.grant(job, *ground).is_ok()).collect()
+        WarrantGround::ALL.into_iter().filter(|ground| registry.grant(job, *ground).is_ok()).collect()
     }
 
     #[test]
     fn a_warrant_is_granted_only_on_a_ground_that_the_witnesses_show() {
-        use Ground::*;
+        use WarrantGround::*;
         for state in [StateName::Queued, StateName::Running, StateName::Finishing] {
             assert_eq!(shown(Some(state), false, false), [UnrecordedAttempt]);
         }
@@ -301,14 +315,14 @@ mod tests {
     fn a_warrant_that_is_dropped_is_given_back() {
         let registry = HoldRegistry::new(Said(Some(StateName::Marked), false, false), [], false);
         let job = JobId::random();
-        let warrant = registry.grant(job, Ground::Marked).unwrap();
+        let warrant = registry.grant(job, WarrantGround::Marked).unwrap();
         let hold = order_hold(job);
         assert_eq!(registry.admit(&hold), Err(OrderError::BeingErased));
         drop(warrant);
         assert_eq!(registry.admit(&hold), Ok(()));
-        assert_eq!(registry.grant(job, Ground::Marked).unwrap_err(), WarrantRefusal::Held);
+        assert_eq!(registry.grant(job, WarrantGround::Marked).unwrap_err(), WarrantRefusal::Held);
         registry.book.lock().release(job);
-        registry.grant(job, Ground::Marked).unwrap().fulfil();
+        registry.grant(job, WarrantGround::Marked).unwrap().fulfil();
         assert_eq!(registry.admit(&hold), Err(OrderError::BeingErased));
         registry.forget_erased();
         assert_eq!(registry.admit(&hold), Err(OrderError::BeingErased), "its erasure is not published");

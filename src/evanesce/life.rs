@@ -5,7 +5,8 @@ use tokio::sync::oneshot;
 use uuid::Uuid;
 
 use super::{DEFAULT_TENANT, Evanesce};
-use crate::actors::{CancelReply, Canceller, JobMessage, Submit, SubmitError, Tell};
+use crate::actors::{CancelReply, Canceller, JobMessage, SendToJob, SubmitJob};
+use crate::admission::SubmitError;
 use crate::job::{ClientId, ExportRequest, JobId, JobState, Kickoff, Receipt, TenantId};
 use crate::receipts::ReceiptsError;
 use crate::telemetry;
@@ -152,7 +153,7 @@ impl Evanesce {
         let Submission { job, request, max_active_jobs } = submission;
         request.check_bounds().inspect_err(|_| telemetry::kickoff_refused("too-costly"))?;
         let (reply, answer) = oneshot::channel();
-        self.0.running.orchestrator.do_send(Submit { job, request, max_active_jobs, reply });
+        self.0.running.orchestrator.do_send(SubmitJob { job, request, max_active_jobs, reply });
         let submitted = answer.await.unwrap_or(Err(SubmitError::Failed));
         submitted.inspect_err(|error| telemetry::kickoff_refused(error.name()))
     }
@@ -222,7 +223,7 @@ impl Evanesce {
     async fn end(&self, job: JobId, by: Canceller, request_id: String) -> Result<CancelledJob, CancelError> {
         let (reply, answer) = oneshot::channel();
         let message = JobMessage::Cancel { by, request_id, reply };
-        self.0.running.orchestrator.do_send(Tell { job, message });
+        self.0.running.orchestrator.do_send(SendToJob { job, message });
         match answer.await {
             Ok(CancelReply::Accepted { at }) => Ok(CancelledJob { at }),
             Ok(CancelReply::AlreadyDeleted) => Err(CancelError::AlreadyDeleted),

@@ -22,7 +22,7 @@ use parking_lot::Mutex;
 use tokio::runtime::Handle;
 use tokio::sync::oneshot;
 
-use crate::actors::{Halt, Orchestrator, Services};
+use crate::actors::{HaltExports, Orchestrator, Reaper, Services};
 use crate::audit::{self, AuditedEvent};
 use crate::builder::Builder;
 use crate::clock::Clock;
@@ -48,6 +48,7 @@ const DEFAULT_TENANT: &str = "default";
 pub(crate) struct RunningInstance {
     pub(crate) services: Arc<Services>,
     pub(crate) orchestrator: Addr<Orchestrator>,
+    pub(crate) reaper: Addr<Reaper>,
     pub(crate) system: System,
     /// The runtime of the actors.
     pub(crate) runtime: Handle,
@@ -243,7 +244,7 @@ impl InstanceCore {
         let RunningInstance { services, orchestrator, system, .. } = &self.running;
         // Before anybody waits for it to be idle: an actor may be about to queue a job's parts.
         services.pool.close();
-        orchestrator.do_send(Halt);
+        orchestrator.do_send(HaltExports);
         services.exporters.stop();
         if !services.pool.wait_idle(grace) {
             tracing::warn!("workers did not stop in time; their parts run again at the next start");

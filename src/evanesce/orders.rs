@@ -1,10 +1,9 @@
 //! What an operator may look at and order: the reaper, holds, and whether the instance can keep its promises.
 
 use serde::Serialize;
-use tokio::sync::oneshot;
 
 use super::Evanesce;
-use crate::actors::{ConfirmClock, GetStatus, Order};
+use crate::actors::{ConfirmClock, GetStatus, OperatorOrder};
 use crate::erase::{OrderError, ReaperStatus};
 use crate::export::OutlivingWork;
 use crate::job::JobId;
@@ -54,7 +53,7 @@ impl Evanesce {
     /// # }
     /// ```
     pub async fn reaper_status(&self) -> Option<ReaperStatus> {
-        self.0.running.orchestrator.send(GetStatus).await.ok().flatten()
+        self.0.running.reaper.send(GetStatus).await.ok().flatten()
     }
 
     /// Returns whether the instance can keep its promises.
@@ -73,7 +72,7 @@ impl Evanesce {
         let reaper = self.reaper_status().await;
         let in_time = reaper.as_ref().is_some_and(|reaper| !reaper.overdue && reaper.missing.is_empty());
         let services = self.services();
-        let (workers, planners) = (services.pool.outliving(), services.planners.outliving());
+        let (workers, planners) = (services.pool.outliving(), services.plans.outliving());
         let can_keep_records = services.committer.is_healthy() && services.audit.is_healthy();
         let can_export = !workers.is_starved && !planners.is_starved;
         Readiness { is_ready: can_keep_records && in_time && can_export, reaper, workers, planners }
@@ -186,9 +185,7 @@ impl Evanesce {
     }
 
     async fn order(&self, entry: ReceiptEntry) -> Result<(), OrderError> {
-        let (reply, answer) = oneshot::channel();
-        self.0.running.orchestrator.do_send(Order { entry, reply });
-        answer.await.unwrap_or(Err(OrderError::Stopped))
+        self.0.running.reaper.send(OperatorOrder(entry)).await.unwrap_or(Err(OrderError::Stopped))
     }
 
     /// Says that the wall clock is right although it jumped. Expiry, which waits then
@@ -206,7 +203,7 @@ impl Evanesce {
     /// # }
     /// ```
     pub async fn confirm_clock(&self) -> Option<bool> {
-        self.0.running.orchestrator.send(ConfirmClock).await.ok().flatten()
+        self.0.running.reaper.send(ConfirmClock).await.ok()
     }
 
     /// Sets the metrics of the present: jobs, work, backlog and reserved bytes. Call it before the metrics are

@@ -7,8 +7,8 @@ use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 
 use super::{FindingOutcome, FsckError, FsckFinding, RepairMode};
-use crate::erase::reconcile::Cure;
-use crate::erase::reconcile::Examined;
+use crate::erase::reconcile::ExaminedJob;
+use crate::erase::reconcile::JoinCure;
 use crate::files::modes::{OpenName, open_to_others};
 use crate::files::{BALLAST_BYTES, DirPlace, DocumentKind, LocalFiles};
 use crate::job::StateName;
@@ -55,7 +55,7 @@ pub fn check_ballast(
 /// is missing that clients were promised or that a resume needs.
 pub fn check_job(
     data_dir: &Path,
-    examined: &Examined,
+    examined: &ExaminedJob,
     stored: Option<&StoredJob>,
     repaired: FindingOutcome,
 ) -> (Vec<FsckFinding>, bool) {
@@ -117,7 +117,7 @@ pub fn check_job(
 /// Reports something else in a document's place. It is not read.
 fn strange_document(
     place: DirPlace,
-    examined: &Examined,
+    examined: &ExaminedJob,
     document: DocumentKind,
     stat: &Metadata,
 ) -> Option<FsckFinding> {
@@ -135,7 +135,7 @@ fn strange_document(
     })
 }
 
-fn planted_link(place: DirPlace, examined: &Examined, name: &str) -> FsckFinding {
+fn planted_link(place: DirPlace, examined: &ExaminedJob, name: &str) -> FsckFinding {
     FsckFinding {
         what: format!("{}/{}/{name} has a second name elsewhere", place.name(), examined.job),
         cause: "somebody made a hard link to it",
@@ -145,10 +145,10 @@ fn planted_link(place: DirPlace, examined: &Examined, name: &str) -> FsckFinding
 }
 
 /// Returns where a job stands whose files matter because it is served or goes on.
-fn expected_place(examined: &Examined) -> Option<DirPlace> {
+fn expected_place(examined: &ExaminedJob) -> Option<DirPlace> {
     match (examined.testimony.joined()?, examined.cure) {
-        (StateName::Complete, Cure::Nothing) => Some(DirPlace::Ready),
-        (StateName::Queued | StateName::Running, Cure::Resume) => Some(DirPlace::Building),
+        (StateName::Complete, JoinCure::Nothing) => Some(DirPlace::Ready),
+        (StateName::Queued | StateName::Running, JoinCure::Resume) => Some(DirPlace::Building),
         _ => None,
     }
 }

@@ -1,14 +1,14 @@
 //! Puts disagreements between the witnesses of a job into words.
 
 use super::{FindingOutcome, FsckFinding, is_pending};
-use crate::erase::reconcile::Cure;
-use crate::erase::reconcile::{Examination, Examined, Gap};
+use crate::erase::reconcile::JoinCure;
+use crate::erase::reconcile::{ExaminedJob, ReceiptsGap, WitnessExamination};
 use crate::job::JobState;
 use crate::receipts;
 
 /// Reports witnesses that are older than others.
-pub fn older(examination: &Examination, repaired: FindingOutcome) -> Vec<FsckFinding> {
-    let gap = |Gap { expected, seen_by_store, .. }: Gap| FsckFinding {
+pub fn older(examination: &WitnessExamination, repaired: FindingOutcome) -> Vec<FsckFinding> {
+    let gap = |ReceiptsGap { expected, seen_by_store, .. }: ReceiptsGap| FsckFinding {
         what: format!(
             "{}: entry {}, which the {} has seen, is not there",
             receipts::FILE_NAME,
@@ -30,11 +30,11 @@ pub fn older(examination: &Examination, repaired: FindingOutcome) -> Vec<FsckFin
 
 /// Reports what is wrong with a job, if anything.
 pub fn explain(
-    examined: &Examined,
+    examined: &ExaminedJob,
     state: Option<&JobState>,
     repaired: FindingOutcome,
 ) -> Option<FsckFinding> {
-    let Examined { job, testimony, cure } = examined;
+    let ExaminedJob { job, testimony, cure } = examined;
     let store = testimony.store.map_or_else(
         || "the store has no record of it".to_string(),
         |state| format!("the store says {state}"),
@@ -54,59 +54,59 @@ pub fn explain(
     }
     let lost_tail = "the store has lost its end";
     match cure {
-        Cure::Nothing => None,
-        Cure::Watch => finding(
+        JoinCure::Nothing => None,
+        JoinCure::Watch => finding(
             "a directory without a plan",
             "a kick-off that was never acknowledged",
             "a running server erases it as an orphan after retention.orphan_grace",
             FindingOutcome::Note,
         ),
-        Cure::Resume => {
+        JoinCure::Resume => {
             finding("its directory has a plan", lost_tail, "it is recorded again and exported on", repaired)
         }
-        Cure::SettleFailure => finding(
+        JoinCure::SettleFailure => finding(
             "job.json says that it failed",
             "the process ended before it could record that, or the store has lost its end",
             "the failure is recorded",
             repaired,
         ),
-        Cure::RollForward => finding(
+        JoinCure::RollForward => finding(
             "it stands complete in ready/",
             "the process ended before it could record that, or the store has lost its end",
             "it is recorded from its job.json; without a readable one it is marked as lost",
             repaired,
         ),
-        Cure::MoveToReady => finding(
+        JoinCure::MoveToReady => finding(
             "it stands in building/",
             "somebody moved it, or the file system has lost a rename that it had synced",
             "it is moved to ready/",
             repaired,
         ),
-        Cure::MarkLost => finding(
+        JoinCure::MarkLost => finding(
             "it has no directory",
             "somebody removed it, or it was swept and the store has lost its end",
             "it is marked as lost: it answers 404 deleted and gets a receipt",
             repaired,
         ),
-        Cure::Erase if testimony.unvouched => finding(
+        JoinCure::Erase if testimony.unvouched => finding(
             "its directory is all that is known of it",
             "a backup has brought it back, and the receipts of its time are missing or pruned",
             "nobody can tell whether it was deleted: it is marked as recovered, and erased",
             repaired,
         ),
-        Cure::Erase if testimony.audit && !testimony.trash => finding(
+        JoinCure::Erase if testimony.audit && !testimony.trash => finding(
             "the audit log tells of its deletion",
             "older copies of the store and the receipts were restored",
             "it is marked as recovered; a running server erases it",
             repaired,
         ),
-        Cure::Erase => finding(
+        JoinCure::Erase => finding(
             "it stands in trash/",
             "it was deleted and the store has lost the mark",
             "it is marked as recovered; a running server erases it",
             repaired,
         ),
-        Cure::Bury if testimony.receipt => finding(
+        JoinCure::Bury if testimony.receipt => finding(
             if testimony.building.is_some() || testimony.ready || testimony.trash {
                 "there is a receipt of its erasure, and a directory"
             } else {
@@ -116,7 +116,7 @@ pub fn explain(
             "it is recorded as erased, and what is on disk is removed",
             repaired,
         ),
-        Cure::Bury => finding(
+        JoinCure::Bury => finding(
             "it has a directory",
             "somebody has brought it back, or the file system has lost an unlink that it had synced",
             "what is on disk is removed",

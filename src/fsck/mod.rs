@@ -16,8 +16,8 @@ use jiff::Timestamp;
 use serde::Serialize;
 
 use crate::config::RetentionConfig;
-use crate::erase::reconcile::Cure;
-use crate::erase::reconcile::{self, Examination, Joined, ReconcileError, Witnesses};
+use crate::erase::reconcile::JoinCure;
+use crate::erase::reconcile::{self, JoinedJobs, ReconcileError, StartWitnesses, WitnessExamination};
 use crate::erase::{Eraser, HoldRegistry, LiveEvidence};
 use crate::files::{Files, FilesError, LocalFiles};
 use crate::hooks::Hooks;
@@ -119,7 +119,8 @@ pub fn check(
     };
 
     let log = data_dir.join(crate::audit::FOLDER);
-    let witnesses = Witnesses { files: &*files, receipts: &*evidence.receipts, audit: &log, now, retention };
+    let witnesses =
+        StartWitnesses { files: &*files, receipts: &*evidence.receipts, audit: &log, now, retention };
     let since = witnesses.tombstones_since();
     let examination = reconcile::examine(&*evidence.store, &witnesses)?;
     findings.extend(explain::older(&examination, repaired));
@@ -155,7 +156,7 @@ pub fn check(
 fn sweep_leftovers(
     files: Arc<dyn Files>,
     receipts: Arc<dyn ReceiptChain>,
-    joined: Joined,
+    joined: JoinedJobs,
 ) -> Result<(), FilesError> {
     let view = Arc::new(LocalView::default());
     view.publish(joined.jobs.into_iter().map(ViewChange::New));
@@ -164,7 +165,7 @@ fn sweep_leftovers(
 }
 
 /// Reports erased jobs without the receipt that they should have.
-fn without_receipt(examination: &Examination, now: Timestamp, since: Timestamp) -> Vec<FsckFinding> {
+fn without_receipt(examination: &WitnessExamination, now: Timestamp, since: Timestamp) -> Vec<FsckFinding> {
     let erased = |job: &JobId| {
         examination.stored.get(job).is_some_and(|stored| match &stored.record.state {
             crate::job::JobState::Erased(erasure) => erasure.gone_at >= since && erasure.gone_at <= now,
@@ -184,11 +185,11 @@ fn without_receipt(examination: &Examination, now: Timestamp, since: Timestamp) 
 
 /// Returns whether the state of the store alone needs nothing: an export that goes on at the next
 /// start, or a mark that is then swept.
-fn is_pending(cure: Cure, stored: Option<StateName>) -> bool {
+fn is_pending(cure: JoinCure, stored: Option<StateName>) -> bool {
     match cure {
-        Cure::Resume => stored.is_some(),
-        Cure::SettleFailure => stored == Some(StateName::Failed),
-        Cure::Erase => stored == Some(StateName::Marked),
+        JoinCure::Resume => stored.is_some(),
+        JoinCure::SettleFailure => stored == Some(StateName::Failed),
+        JoinCure::Erase => stored == Some(StateName::Marked),
         _ => false,
     }
 }

@@ -3,7 +3,7 @@
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
-use super::{JobRecord, OrganizeBy};
+use super::{JobRecord, JobState, OrganizeBy};
 
 /// A content coding (RFC 9110, 8.4.1) that a file can be stored and served in.
 ///
@@ -225,6 +225,25 @@ pub struct JobDocument {
     pub parts: Vec<SealedPart>,
 }
 
+impl JobDocument {
+    /// Returns the document of a job that ends `now`. A job that is finishing is going to be complete,
+    /// with its `sealed` parts in whatever order; any other one is what its record says.
+    pub fn at_end(record: JobRecord, sealed: &[SealedPart], now: Timestamp) -> Self {
+        let JobState::Finishing { transaction_time } = record.state else {
+            return Self { record, parts: Vec::new() };
+        };
+        let mut parts = sealed.to_vec();
+        parts.sort_by_key(|part| part.index);
+        let state = JobState::Complete(Completion::of(&parts, transaction_time, now));
+        Self { record: JobRecord { state, ..record }, parts }
+    }
+
+    /// Returns the sums, if the job is going to be complete.
+    pub fn completion(&self) -> Option<&Completion> {
+        if let JobState::Complete(completion) = &self.record.state { Some(completion) } else { None }
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -255,5 +274,27 @@ mod tests {
         };
         assert_eq!(sums(&[&plain, &coded]), (200, 140));
         assert_eq!(sums(&[&plain, &plain]), (200, 200));
+    }
+
+    #[test]
+    fn the_document_of_a_finishing_job_says_that_it_is_complete_and_that_of_a_failed_one_what_its_record_says()
+     {
+        use crate::job::{Failure, FailureReason, JobId};
+
+        let at = Timestamp::UNIX_EPOCH;
+        let record = |state| {
+            let (tenant, owner) = ("t".parse().unwrap(), "o".parse().unwrap());
+            JobRecord { id: JobId::random(), tenant, owner, revision: 3, submitted_at: at, state }
+        };
+        let sealed = [1, 0].map(|index| SealedPart { index, files: Vec::new(), broken_lines: 0 });
+        let now = Timestamp::from_second(9).unwrap();
+        let finishing = record(JobState::Finishing { transaction_time: at });
+        let document = JobDocument::at_end(finishing, &sealed, now);
+        assert_eq!(document.parts.iter().map(|part| part.index).collect::<Vec<_>>(), [0, 1]);
+        assert_eq!(document.completion(), Some(&Completion::of(&sealed, at, now)));
+        let failed = record(JobState::Failed(Failure { at, reason: FailureReason::StorageFull }));
+        let document = JobDocument::at_end(failed.clone(), &sealed, now);
+        assert_eq!(document, JobDocument { record: failed, parts: Vec::new() });
+        assert_eq!(document.completion(), None);
     }
 }

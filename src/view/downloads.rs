@@ -1,6 +1,7 @@
 //! The open downloads of a job, which can be counted, awaited and cut (P4).
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
@@ -31,7 +32,19 @@ impl OpenDownloads {
         let _ = open.wait_for(|open| *open == 0).await;
     }
 
-    /// Ends all open downloads, and returns their number. Their clients see a failed transfer.
+    /// Resolves when none is open: those that are open now may take as long as `grace`, then they are
+    /// cut.
+    pub async fn end_within(&self, grace: Duration) -> EndedDownloads {
+        let open = self.open();
+        if tokio::time::timeout(grace, self.drained()).await.is_ok() {
+            return EndedDownloads { drained: open, cut: 0 };
+        }
+        let cut = self.cut();
+        self.drained().await;
+        EndedDownloads { drained: open.saturating_sub(cut), cut }
+    }
+
+    /// Ends all that are open; their clients see a failed transfer. Returns how many.
     pub fn cut(&self) -> u32 {
         // Before: they begin to leave at once, on other threads.
         let open = self.open();
@@ -40,7 +53,16 @@ impl OpenDownloads {
     }
 }
 
-/// One open download. Dropping it ends the download.
+/// How the downloads of a job that ended have ended.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct EndedDownloads {
+    /// Downloads that ended by themselves.
+    pub drained: u32,
+    /// Downloads that were cut.
+    pub cut: u32,
+}
+
+/// One open download; dropping it says that the download is over.
 #[derive(Debug)]
 pub struct DownloadTicket {
     downloads: Arc<OpenDownloads>,
@@ -62,5 +84,30 @@ impl DownloadTicket {
 impl Drop for DownloadTicket {
     fn drop(&mut self) {
         self.downloads.open.send_modify(|open| *open -= 1);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn downloads_end_by_themselves_within_their_grace_or_are_cut_and_still_waited_for() {
+        let (patient, short) = (Duration::from_secs(3600), Duration::from_millis(10));
+        let downloads = Arc::new(OpenDownloads::default());
+        assert_eq!(downloads.end_within(Duration::ZERO).await, EndedDownloads::default());
+        let ticket = DownloadTicket::new(downloads.clone());
+        tokio::spawn(async move { drop(ticket) });
+        assert_eq!(downloads.end_within(patient).await, EndedDownloads { drained: 1, cut: 0 });
+
+        let [first, second] = [(); 2].map(|()| DownloadTicket::new(downloads.clone()));
+        tokio::spawn(async move {
+            drop(first);
+            // A stream notices that it was cut, and needs a moment to close its file.
+            second.cut().cancelled().await;
+            tokio::task::yield_now().await;
+        });
+        assert_eq!(downloads.end_within(short).await, EndedDownloads { drained: 1, cut: 1 });
+        assert_eq!(downloads.open(), 0);
     }
 }

@@ -10,7 +10,7 @@
 //! | the lease on a job: who changes its record | the orchestrator, one actor a job; the record's revision is the fence |
 //! | the lease of a reader on a job's files | the view: [`OpenDownloads`], under the lock of a publication |
 //! | how many jobs of a client are kept or known | the view, from what is published |
-//! | how many jobs are active, and may be | the orchestrator's admission, from its own kick-offs |
+//! | how many jobs are active, and may be | the orchestrator's `KickoffAdmission`, from its own kick-offs |
 //! | how far an export is | whoever runs its parts counts in [`ExportProgress`]; the view shows it |
 //! | how often a job is polled | the view: [`PollLimit`] |
 

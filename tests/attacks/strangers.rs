@@ -133,7 +133,7 @@ fn what_has_a_documents_name_is_neither_waited_for_nor_read_whole() {
     for (path, _) in unknown {
         assert!(fs::symlink_metadata(path).is_ok(), "{} is gone", path.display());
     }
-    setup.wait_logged("watches it as an orphan");
+    setup.wait_logged("watched as an orphan");
 }
 
 #[test]

@@ -4,7 +4,7 @@
 use std::path::Path;
 use std::sync::Arc;
 
-use evanesce::erase::{Eraser, Evidence, Ground, HoldRegistry, SweepResult};
+use evanesce::erase::{Eraser, HoldRegistry, SweepResult, WarrantEvidence, WarrantGround};
 use evanesce::files::{CommitRoom, DirPlace, DocumentKind, ExportDir, Files, LocalFiles, SweepCounts};
 use evanesce::hooks::{HookStep, Hooks};
 use evanesce::job::{ExportRequest, JobId, Kickoff, StateName};
@@ -21,7 +21,7 @@ fn on_every_backend(check: impl Fn(&Arc<dyn Files>, &Path)) {
 /// Witnesses that say this of each job.
 struct Says(StateName);
 
-impl Evidence for Says {
+impl WarrantEvidence for Says {
     fn state(&self, _: JobId) -> Option<StateName> {
         Some(self.0)
     }
@@ -50,7 +50,7 @@ fn request() -> ExportRequest {
 
 fn sweep_all(files: &Arc<dyn Files>, jobs: &[JobId]) -> Vec<SweepResult> {
     let eraser = eraser(files, StateName::Marked);
-    let warrants = jobs.iter().map(|job| eraser.holds().grant(*job, Ground::Marked).unwrap());
+    let warrants = jobs.iter().map(|job| eraser.holds().grant(*job, WarrantGround::Marked).unwrap());
     let results = eraser.sweep_trash(warrants.collect()).unwrap().into_iter();
     results.map(|(_, result)| result).collect()
 }
@@ -63,7 +63,7 @@ fn sweep(files: &Arc<dyn Files>, job: JobId) -> SweepCounts {
 
 fn sweep_partials(files: &Arc<dyn Files>, job: JobId) {
     let eraser = eraser(files, StateName::Failed);
-    let warrant = eraser.holds().grant(job, Ground::FailedExport).unwrap();
+    let warrant = eraser.holds().grant(job, WarrantGround::FailedExport).unwrap();
     eraser.sweep_partials(&warrant).unwrap();
 }
 
@@ -157,7 +157,7 @@ fn a_sweep_whose_fsync_fails_tells_of_no_erasure() {
     files.create(job, &request()).unwrap();
     files.move_to_trash(&[job]).unwrap();
     let eraser = Eraser::new(files, holds(StateName::Marked), hooks);
-    let warrant = eraser.holds().grant(job, Ground::Marked).unwrap();
+    let warrant = eraser.holds().grant(job, WarrantGround::Marked).unwrap();
     assert!(eraser.sweep_trash(vec![warrant]).is_err_and(|error| error.is_sync()));
 }
 
@@ -259,7 +259,7 @@ fn a_warrant_for_one_job_unlinks_nothing_of_another() {
     on_every_backend(|files, _| {
         let (one, other) = (JobId::random(), JobId::random());
         let dir = files.create(one, &request()).unwrap();
-        let warrant = holds(StateName::Marked).grant(other, Ground::Marked).unwrap();
+        let warrant = holds(StateName::Marked).grant(other, WarrantGround::Marked).unwrap();
         let directory = files.directories(one, DirPlace::Building).unwrap().remove(0);
         for name in dir.list().unwrap() {
             assert!(dir.unlink(&warrant, &name).is_err());

@@ -3,7 +3,7 @@
 //! may be behind what was acknowledged, nor where no crash can have brought it (P1, P5, P6,
 //! P9, P11; the table of `erase::reconcile`).
 
-use evanesce::erase::reconcile::Testimony;
+use evanesce::erase::reconcile::JobTestimony;
 use evanesce::job::StateName;
 
 use super::deeds::Deed::*;
@@ -182,7 +182,7 @@ fn lose_power(log: Log, deed: Deed, breaks: &[&str], end: End) {
 
 fn check_witnesses(scene: &Scene, end: End, is_promised: bool) {
     let witnesses = witnesses(&scene.machine.setup);
-    let state = |job: &str| witnesses.get(job).and_then(Testimony::joined);
+    let state = |job: &str| witnesses.get(job).and_then(JobTestimony::joined);
     let least = match end {
         // Nobody asked for it: its time will be over again.
         Erased("expired") => None,

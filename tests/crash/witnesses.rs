@@ -3,14 +3,14 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 
-use evanesce::erase::reconcile::{Building, Cure, Testimony};
+use evanesce::erase::reconcile::{BuildingEvidence, JobTestimony, JoinCure};
 use evanesce::store::{SledStore, Store};
 
 use crate::support::{Setup, copy_folder};
 
 /// What store, disk and receipts say of each job. No crash takes a directory away from a
 /// record that is to be kept, nor puts the store before the disk.
-pub fn witnesses(setup: &Setup) -> BTreeMap<String, Testimony> {
+pub fn witnesses(setup: &Setup) -> BTreeMap<String, JobTestimony> {
     let disk = setup.disk();
     // Opening the store might change it.
     let folder = setup.folder.path().join("looked-into");
@@ -24,29 +24,29 @@ pub fn witnesses(setup: &Setup) -> BTreeMap<String, Testimony> {
         setup.receipts().iter().map(|receipt| receipt["job"].as_str().unwrap().to_string()).collect();
     let all: BTreeSet<_> =
         stored.keys().chain(&building).chain(&ready).chain(&trash).chain(&receipts).cloned().collect();
-    let testimony = |job: &String| Testimony {
+    let testimony = |job: &String| JobTestimony {
         store: stored.get(job).copied(),
         building: building.contains(job).then(|| look(&setup.data_dir().join("building").join(job))),
         ready: ready.contains(job),
         trash: trash.contains(job),
         receipt: receipts.contains(job),
-        ..Testimony::default()
+        ..JobTestimony::default()
     };
     let witnesses: BTreeMap<_, _> = all.iter().map(|job| (job.clone(), testimony(job))).collect();
     for (job, testimony) in &witnesses {
-        let impossible = matches!(testimony.cure(), Cure::MarkLost | Cure::MoveToReady);
+        let impossible = matches!(testimony.cure(), JoinCure::MarkLost | JoinCure::MoveToReady);
         assert!(!impossible, "{job}: {testimony:?}");
     }
     witnesses
 }
 
-fn look(folder: &Path) -> Building {
+fn look(folder: &Path) -> BuildingEvidence {
     let job = std::fs::read_to_string(folder.join("job.json")).unwrap_or_default();
     if job.contains("\"failed\"") {
-        Building::Failed
+        BuildingEvidence::Failed
     } else if folder.join("plan.json").exists() {
-        Building::Planned
+        BuildingEvidence::Planned
     } else {
-        Building::Bare
+        BuildingEvidence::Bare
     }
 }

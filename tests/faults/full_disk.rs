@@ -113,7 +113,7 @@ fn a_disk_that_others_fill_keeps_nothing_of_what_was_deleted() {
         assert!(is_full(setup));
         by_itself.assert_intact(&server);
         delete_whole(setup, &server, &by_itself);
-        assert!(setup.settled_log(&server).contains("its files went before"));
+        assert!(setup.settled_log(&server).contains("its files were removed first"));
 
         // The others are gone: the same process makes the ballast again, and exports.
         for name in ["others", "others too", "straw"] {

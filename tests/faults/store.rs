@@ -100,7 +100,7 @@ impl Base {
     fn cures(&self) -> BTreeSet<String> {
         let log = self.setup.log();
         let lines = log.lines().filter_map(|line| serde_json::from_str::<serde_json::Value>(line).ok());
-        let joined = lines.filter(|line| line["message"] == "joined");
+        let joined = lines.filter(|line| line["message"] == "the witnesses of a job differ and are joined");
         joined.map(|line| format!("{} {} {}", line["job"], line["testimony"], line["cure"])).collect()
     }
 

@@ -2,7 +2,7 @@
 //! real table of the reconcile says for the three witnesses of the job.
 
 use evanesce::erase::HoldBook;
-use evanesce::erase::reconcile::{Building, Cure, Testimony};
+use evanesce::erase::reconcile::{BuildingEvidence, JobTestimony, JoinCure};
 use evanesce::job::{MarkReason, StateName};
 
 use super::actor::{job, wake};
@@ -168,15 +168,15 @@ pub struct Remains {
 }
 
 /// What store, disk, receipts and audit log say of the job.
-pub fn testimony(remains: Remains) -> Testimony {
+pub fn testimony(remains: Remains) -> JobTestimony {
     let Remains { store, place, stand_in, plan, job_json, receipts, audit } = remains;
     let building = match (job_json, plan) {
-        (Some(StateName::Failed), _) => Building::Failed,
-        (_, 0) => Building::Bare,
-        _ => Building::Planned,
+        (Some(StateName::Failed), _) => BuildingEvidence::Failed,
+        (_, 0) => BuildingEvidence::Bare,
+        _ => BuildingEvidence::Planned,
     };
     let is_deleted = store.is_some_and(|record| record.name.is_deleted());
-    Testimony {
+    JobTestimony {
         store: store.map(|record| record.name),
         building: (place == Place::Building).then_some(building),
         ready: place == Place::Ready,
@@ -189,10 +189,10 @@ pub fn testimony(remains: Remains) -> Testimony {
 }
 
 /// The state that a start comes to.
-pub fn outcome(testimony: Testimony) -> Option<StateName> {
+pub fn outcome(testimony: JobTestimony) -> Option<StateName> {
     match testimony.cure() {
-        Cure::Watch => None,
-        Cure::MarkLost => Some(StateName::Marked),
+        JoinCure::Watch => None,
+        JoinCure::MarkLost => Some(StateName::Marked),
         _ => testimony.joined(),
     }
 }
@@ -211,33 +211,33 @@ fn join(world: &mut World, flaw: Flaw, moves: bool) {
     });
     let cure = testimony.cure();
     let recorded = match cure {
-        Cure::Resume => stored.or(Some(Record::new(StateName::Queued))),
-        Cure::SettleFailure => Some(Record::new(StateName::Failed)),
-        Cure::RollForward if world.job_json.seen.is_none() => Some(Record::marked(MarkReason::Lost)),
-        Cure::RollForward => {
+        JoinCure::Resume => stored.or(Some(Record::new(StateName::Queued))),
+        JoinCure::SettleFailure => Some(Record::new(StateName::Failed)),
+        JoinCure::RollForward if world.job_json.seen.is_none() => Some(Record::marked(MarkReason::Lost)),
+        JoinCure::RollForward => {
             world.parts.iter_mut().for_each(|part| part.sealed = Logged::durable(true));
             Some(Record::new(StateName::Complete))
         }
-        Cure::MarkLost => Some(Record::marked(MarkReason::Lost)),
-        Cure::Erase if testimony.store != Some(StateName::Marked) => {
+        JoinCure::MarkLost => Some(Record::marked(MarkReason::Lost)),
+        JoinCure::Erase if testimony.store != Some(StateName::Marked) => {
             Some(Record::marked(MarkReason::Recovered))
         }
-        Cure::Bury => Some(Record::new(StateName::Erased)),
-        Cure::Nothing | Cure::Watch | Cure::MoveToReady | Cure::Erase => stored,
+        JoinCure::Bury => Some(Record::new(StateName::Erased)),
+        JoinCure::Nothing | JoinCure::Watch | JoinCure::MoveToReady | JoinCure::Erase => stored,
     };
     if recorded != stored {
         world.store.now.seen = recorded;
         world.sync_store();
     }
     match cure {
-        Cure::Resume => set_stale_files_aside(world),
-        Cure::MoveToReady => world.place = Cached::durable(Place::Ready),
+        JoinCure::Resume => set_stale_files_aside(world),
+        JoinCure::MoveToReady => world.place = Cached::durable(Place::Ready),
         // Before anything is served: a client that once read "deleted" relies on both witnesses (P2).
-        Cure::Erase if moves && world.is_immovable => {
+        JoinCure::Erase if moves && world.is_immovable => {
             world.stand_in = Cached::durable(world.has_directory() || world.stand_in.seen);
         }
-        Cure::Erase if moves => world.place = Cached::durable(world.place.seen.max(Place::Trash)),
-        Cure::Bury => {
+        JoinCure::Erase if moves => world.place = Cached::durable(world.place.seen.max(Place::Trash)),
+        JoinCure::Bury => {
             world.unlink_all();
             world.sync_names();
             world.place = Cached::durable(Place::Gone);

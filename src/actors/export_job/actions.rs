@@ -1,16 +1,15 @@
-//! What the job's life asks for and is done at once.
+//! What a job's life asks for: done at once here, or begun, so that its end comes back.
 
-use std::sync::Arc;
 use std::time::Duration;
 
-use actix::{AsyncContext, Context};
+use actix::{ActorFutureExt, AsyncContext, Context, WrapFuture};
 
-use super::super::orchestrator::{Idle, Settled};
-use super::super::reaper::Sweep;
+use super::super::orchestrator::{ActorIdle, JobSettled};
 use super::ExportJob;
-use crate::export::{FenceReport, StuckWriter};
+use crate::admission::PendingKickoff;
+use crate::erase::ReaperInput;
 use crate::hooks::HookStep;
-use crate::job::life::{Action, FencePatience, Input, Task};
+use crate::job::life::{Action, End, FencePatience, Input, Task};
 use crate::job::{JobState, MarkReason, StateName};
 use crate::telemetry;
 
@@ -21,14 +20,21 @@ impl ExportJob {
     pub(super) fn perform(&mut self, action: Action, ctx: &mut Context<Self>) {
         match action {
             Action::Start(task) => self.begin(task, ctx),
-            Action::Accept => self.accept(),
-            Action::Refuse => self.refuse(),
-            Action::Settle => self.orchestrator.do_send(Settled(self.id)),
+            Action::Accept => {
+                self.services.hooks.reach(HookStep::QueuedCommitted);
+                telemetry::job_reached(StateName::Queued.as_str());
+                self.kickoff.take().into_iter().for_each(|kickoff| kickoff.accept(self.id));
+            }
+            Action::Refuse => self.kickoff.take().into_iter().for_each(PendingKickoff::refuse),
+            Action::Settle => self.orchestrator.do_send(JobSettled(self.id)),
             Action::Entered { from, state } => self.entered(from, &state),
-            Action::PauseWriters => self.work.iter().for_each(|work| work.pause()),
-            Action::StopParts => self.stop_parts(),
+            Action::PauseWriters => self.session.pause(),
+            Action::StopParts => {
+                self.session.end(&self.services.pool);
+                self.services.hooks.reach(HookStep::PartsStopped);
+            }
             Action::RunParts => self.run_parts(ctx),
-            Action::HaltParts => self.halt_parts(),
+            Action::HaltParts => self.session.halt(&self.services.pool),
             Action::Answer { caller, reply } => {
                 if let Some(waiting) = self.callers.remove(&caller) {
                     // A caller that went away needs no answer.
@@ -43,14 +49,18 @@ impl ExportJob {
                 };
                 ctx.run_later(patience, move |this, ctx| this.take_in(Input::FenceDue { of }, ctx));
             }
-            Action::Fence => self.fence(ctx),
+            Action::Fence => {
+                if let Some((closed, stuck)) = self.session.fence(&self.services.pool) {
+                    self.take_in(Input::Fenced { closed, stuck }, ctx);
+                }
+            }
             Action::DownloadsCut(downloads) => {
                 tracing::warn!(job = %self.id, downloads, "downloads of a job that ended were cut");
                 telemetry::downloads_cut(downloads);
             }
             Action::LastOneOut => self.services.hooks.reach(HookStep::LastOneOut),
-            Action::Sweep => self.reaper.do_send(Sweep(self.id)),
-            Action::Retire => self.orchestrator.do_send(Idle { job: self.id, handled: self.handled }),
+            Action::Sweep => self.reaper.do_send(ReaperInput::Sweep(self.id)),
+            Action::Retire => self.orchestrator.do_send(ActorIdle { job: self.id, handled: self.handled }),
         }
     }
 
@@ -75,6 +85,41 @@ impl ExportJob {
         }
     }
 
+    /// Awaits `future`, which a task of the job's life stands for. Without an end the process ends.
+    pub(super) fn wait<T: 'static>(
+        &mut self,
+        ctx: &mut Context<Self>,
+        future: impl Future<Output = T> + 'static,
+        end: impl FnOnce(&mut Self, T) -> Option<End> + 'static,
+    ) {
+        ctx.spawn(future.into_actor(self).map(|value, this, ctx| {
+            if let Some(end) = end(this, value) {
+                this.take_in(Input::Ended(end), ctx);
+                drop(this.session.take_handover());
+            }
+        }));
+    }
+
+    /// As `wait`, for what blocks: it runs on another thread.
+    pub(super) fn block<T: Send + 'static>(
+        &mut self,
+        ctx: &mut Context<Self>,
+        task: impl FnOnce() -> T + Send + 'static,
+        end: impl FnOnce(&mut Self, T) -> Option<End> + 'static,
+    ) {
+        self.wait(ctx, tokio::task::spawn_blocking(task), move |this, done| match done {
+            Ok(value) => end(this, value),
+            Err(panic) => this.give_up(format!("panic in a job's task: {panic}")),
+        });
+    }
+
+    /// Ends the process: nothing comes after it.
+    pub(super) fn give_up(&self, reason: impl ToString) -> Option<End> {
+        self.services.fatal.raise(&reason.to_string());
+        None
+    }
+
+    /// Tells the room, the metrics and the operator of a new state.
     fn entered(&self, from: StateName, state: &JobState) {
         let Some(record) = self.life.record() else { return };
         let to = state.name();
@@ -84,7 +129,7 @@ impl ExportJob {
         let request_id = mark.and_then(|mark| mark.request_id.as_ref());
         match mark.map(|mark| mark.reason) {
             Some(MarkReason::Orphan) => {
-                tracing::warn!(job = %self.id, "a directory without a record: it is erased as an orphan");
+                tracing::warn!(job = %self.id, "a directory without a record is erased as an orphan");
             }
             Some(MarkReason::Lost) => {
                 tracing::error!(job = %self.id, "the files of a complete job are gone, and nobody asked for it");
@@ -92,42 +137,5 @@ impl ExportJob {
             _ => {}
         }
         tracing::info!(job = %self.id, %from, %to, request_id, "job");
-    }
-
-    fn stop_parts(&mut self) {
-        self.over.cancel();
-        self.halt_parts();
-        self.services.hooks.reach(HookStep::PartsStopped);
-        self.dir = None;
-        self.request = None;
-        self.partial = Arc::default();
-        self.plan = None;
-    }
-
-    fn halt_parts(&self) {
-        if let Some(work) = &self.work {
-            work.stop();
-            self.services.pool.dismiss(self.id);
-        }
-    }
-
-    /// Takes files away from writers that are still there when the deadline is over.
-    fn fence(&mut self, ctx: &mut Context<Self>) {
-        let Some(work) = &self.work else { return };
-        let FenceReport { closed, busy } = work.fence();
-        self.services.pool.abandon(self.id);
-        for StuckWriter { part, worker } in &closed {
-            tracing::error!(job = %self.id, part, worker, "a writer outlived its job's cancel deadline and was fenced");
-        }
-        let stuck: Vec<_> = busy.iter().filter(|writer| !self.stuck.contains(writer)).collect();
-        for StuckWriter { part, worker } in &stuck {
-            tracing::error!(
-                job = %self.id, part, worker,
-                "a writer is stuck in a system call: its names go, its job is not erased before it returns"
-            );
-        }
-        telemetry::fenced(closed.len(), stuck.len());
-        self.stuck = busy;
-        self.take_in(Input::Fenced { closed: closed.len(), stuck: self.stuck.len() }, ctx);
     }
 }

@@ -1,56 +1,83 @@
-//! From the mark to the files that are gone: downloads, sweeps, and what stands where.
+//! Records on their way to the store, and from the mark to the files that are gone: each task begins one
+//! thing elsewhere, and says what it came to.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use actix::Context;
 
 use super::ExportJob;
-use crate::erase::Ground;
-use crate::files::DirPlace;
-use crate::job::life::{DrainGrace, End, SweepEnd};
-use crate::job::{StateName, SweepCounts};
+use crate::audit::AuditedEvent;
+use crate::clock::between;
+use crate::hooks::HookStep;
+use crate::job::life::{Commit, DrainGrace, End, SweepEnd};
+use crate::job::{JobState, SealedPart, StateName, SweepCounts};
+use crate::store::{CommitOutcome, DurableChange};
 use crate::telemetry;
 
 impl ExportJob {
+    pub(super) fn commit(&mut self, commit: Commit, ctx: &mut Context<Self>) {
+        let told = commit.clone();
+        let committed = self.services.committer.submit(self.session.change(commit));
+        self.wait(ctx, committed, move |this, outcome| {
+            // After an error the process is ending; nobody may be told anything.
+            let (moved, swept) = match outcome.ok()? {
+                CommitOutcome::Done => (true, SweepCounts::default()),
+                CommitOutcome::Swept(swept) => (true, swept),
+                CommitOutcome::NotMoved(reason) => {
+                    tracing::error!(job = %this.id, reason, "marked, but not moved to trash/; its sweep tries again");
+                    (false, SweepCounts::default())
+                }
+                CommitOutcome::Stale(stored) => {
+                    tracing::warn!(job = %this.id, "another process changed the record of a job first");
+                    return Some(End::Stale { stored });
+                }
+            };
+            this.tell_committed(&told);
+            Some(End::Committed { of: told.record().state.name(), moved, swept })
+        });
+    }
+
+    pub(super) fn record_part(&mut self, part: SealedPart, ctx: &mut Context<Self>) {
+        let recorded = self.services.committer.submit(DurableChange::Seal(self.id, part.clone()));
+        self.wait(ctx, recorded, |this, outcome| {
+            outcome.ok()?;
+            this.services.hooks.reach(HookStep::PartSealed);
+            Some(End::PartRecorded { files: this.session.seal(part) })
+        });
+    }
+
+    /// Tells the audit log, the operator and the metrics of a record that is durable.
+    fn tell_committed(&self, commit: &Commit) {
+        let record = commit.record();
+        AuditedEvent::of_record(record).into_iter().for_each(|event| self.services.audit.record(event));
+        if let JobState::Complete(completion) = &record.state {
+            self.session.log_completion(completion, Instant::now());
+        }
+        if let Commit::Erase(_, receipt) = commit {
+            telemetry::erased(between(receipt.marked_at, receipt.gone_at), receipt.files, receipt.bytes);
+        }
+    }
+
     pub(super) fn await_downloads(&mut self, of: StateName, grace: DrainGrace, ctx: &mut Context<Self>) {
         let config = &self.services.config.download;
         let grace = match grace {
             DrainGrace::Deletion => config.delete_grace.0,
             DrainGrace::Expiry => config.expiry_drain.0,
         };
-        let downloads = self.services.view().get(self.id).map(|published| published.downloads.clone());
-        let ended = async move {
-            let Some(downloads) = downloads else { return (0, 0) };
-            let open = downloads.open();
-            if tokio::time::timeout(grace, downloads.drained()).await.is_ok() {
-                return (open, 0);
-            }
-            let cut = downloads.cut();
-            downloads.drained().await;
-            (open.saturating_sub(cut), cut)
-        };
-        self.wait(ctx, ended, move |_, (drained, cut)| Some(End::DownloadsGone { of, drained, cut }));
+        let published = self.services.view().get(self.id);
+        let downloads = published.map_or_else(Default::default, |published| published.downloads.clone());
+        self.wait(ctx, async move { downloads.end_within(grace).await }, move |_, ended| {
+            Some(End::DownloadsGone { of, drained: ended.drained, cut: ended.cut })
+        });
     }
 
     /// Removes what a failed export wrote.
     pub(super) fn sweep_partials(&mut self, ctx: &mut Context<Self>) {
-        let (id, eraser) = (self.id, self.services.eraser.clone());
-        let warrant = eraser.holds().grant(id, Ground::FailedExport).ok();
-        let sweep = move || warrant.map(|warrant| eraser.sweep_partials(&warrant));
-        self.block(ctx, sweep, move |this, swept| {
-            Some(End::PartialsSwept(match swept {
-                None => SweepEnd::Refused,
-                Some(Ok(())) => {
-                    this.services.space.release(id);
-                    SweepEnd::Done
-                }
-                Some(Err(error)) => {
-                    let wait = this.services.config.reaper.retry_min.0;
-                    tracing::error!(job = %id, %error, ?wait, "the partial files of a failed export could not be removed");
-                    telemetry::sweep_failed(error.errno());
-                    SweepEnd::Failed
-                }
-            }))
+        self.block(ctx, self.services.eraser.partials_sweep(self.id), |this, ended| {
+            if ended == SweepEnd::Done {
+                this.services.space.release(this.id);
+            }
+            Some(End::PartialsSwept(ended))
         });
     }
 
@@ -66,48 +93,19 @@ impl ExportJob {
 
     /// Unlinks the names of stuck writers.
     pub(super) fn sweep_early(&mut self, ctx: &mut Context<Self>) {
-        let (id, eraser) = (self.id, self.services.eraser.clone());
-        let warrant = eraser.holds().grant(id, Ground::Marked).ok();
-        let sweep = move || warrant.map(|warrant| eraser.sweep_trash(vec![warrant]));
-        self.block(ctx, sweep, move |this, swept| {
-            let mut total = SweepCounts::default();
-            let refused = swept.is_none();
-            match swept {
-                Some(Ok(results)) => {
-                    for (_, (swept, result)) in results {
-                        total += swept;
-                        if let Err(error) = result {
-                            tracing::warn!(job = %id, %error, "the names of a stuck writer could not be unlinked yet");
-                        }
-                    }
-                }
-                Some(Err(error)) => {
-                    this.services.fatal.raise(&error.to_string());
-                    return None;
-                }
-                None => {}
-            }
-            Some(End::SweptEarly { swept: total, refused })
+        self.block(ctx, self.services.eraser.early_sweep(self.id), |this, early| match early {
+            Ok(early) => Some(End::SweptEarly { swept: early.swept, refused: early.refused }),
+            Err(error) => this.give_up(error),
         });
     }
 
     pub(super) fn find_mark(&mut self, ctx: &mut Context<Self>) {
-        let (id, files) = (self.id, self.services.files.clone());
-        let has_left = move |place| match files.open(id, place) {
-            Err(error) if error.is_missing() => true,
-            Err(error) => {
-                tracing::warn!(job = %id, %error, "it cannot be told whether a marked directory was moved");
-                false
-            }
-            Ok(_) => false,
-        };
-        let moved = move || [DirPlace::Building, DirPlace::Ready].into_iter().all(has_left);
-        self.block(ctx, moved, |_, moved| Some(End::MarkFound { moved }));
+        let (id, eraser) = (self.id, self.services.eraser.clone());
+        self.block(ctx, move || eraser.is_moved(id), |_, moved| Some(End::MarkFound { moved }));
     }
 
     pub(super) fn look_for_files(&mut self, ctx: &mut Context<Self>) {
-        let (id, files) = (self.id, self.services.files.clone());
-        let look = move || !files.open(id, DirPlace::Ready).is_err_and(|error| error.is_missing());
-        self.block(ctx, look, |_, found| Some(End::FilesFound(found)));
+        let (id, eraser) = (self.id, self.services.eraser.clone());
+        self.block(ctx, move || eraser.has_files(id), |_, found| Some(End::FilesFound(found)));
     }
 }

@@ -1,56 +1,36 @@
-//! One job's actor: an adapter around [`Life`]. What happens goes in, what comes out is performed,
-//! and what was begun comes back in when it ends. Messages line up in its mailbox; nothing is
-//! decided here. `actions` performs what is done at once, `kickoff`, `plan`, `run`, `commit` and `ending`
-//! what takes a while.
+//! One job's actor: an adapter around [`Life`]. What happens goes in; what comes out is performed, and
+//! what was begun comes back in when it ends. Messages line up in its mailbox; nothing is decided
+//! here. `actions` performs what is done at once, `exporting` and `ending` what takes a while.
 
 mod actions;
-mod commit;
 mod ending;
-mod kickoff;
-mod plan;
-mod run;
+mod exporting;
 
 use std::collections::HashMap;
 use std::sync::Arc;
 
-use actix::{
-    Actor, ActorContext as _, ActorFutureExt, Addr, AsyncContext, Context, Handler, Message, WrapFuture,
-};
+use actix::{Actor, ActorContext as _, Addr, Context, Handler, Message};
 use tokio::sync::oneshot;
 
-use self::kickoff::PendingKickoff;
-use self::plan::Handover;
 use super::orchestrator::Orchestrator;
 use super::reaper::Reaper;
-use super::{CancelReply, JobMessage, Seed, Services};
-use crate::export::{CancelToken, PartDone, Plan, StuckWriter, Work};
-use crate::files::ExportDir;
-use crate::job::life::{End, Input, Life, LifeRules, Surroundings};
-use crate::job::{JobId, RequestSummary, SealedPart};
+use super::{ActorSeed, CancelReply, JobMessage, Services};
+use crate::admission::PendingKickoff;
+use crate::export::{ExportSession, PartDone};
+use crate::job::JobId;
+use crate::job::life::{Input, Life, LifeRules, Surroundings};
 use crate::telemetry::PanicGuard;
-use crate::view::{ExportProgress, PartialManifests, PublishedJob};
 
-/// What a job's life does not need to know of it, and performs its actions with.
+/// The actor of one job, whatever its state.
 pub(super) struct ExportJob {
     id: JobId,
     services: Arc<Services>,
     orchestrator: Addr<Orchestrator>,
     reaper: Addr<Reaper>,
-    seed: Option<Seed>,
+    seed: Option<ActorSeed>,
     life: Life,
+    session: ExportSession,
     kickoff: Option<PendingKickoff>,
-    request: Option<Arc<RequestSummary>>,
-    dir: Option<Arc<dyn ExportDir>>,
-    handover: Handover,
-    plan: Option<Plan>,
-    /// Fires when the export has ended, whether or not it is still being planned.
-    over: CancelToken,
-    sealed: Vec<SealedPart>,
-    progress: Arc<ExportProgress>,
-    partial: Arc<PartialManifests>,
-    work: Option<Arc<Work>>,
-    /// Writers that were inside a system call when they were fenced.
-    stuck: Vec<StuckWriter>,
     /// Who waits for the answer to a Cancel.
     callers: HashMap<u64, oneshot::Sender<CancelReply>>,
     /// Messages handled that came through the orchestrator.
@@ -58,29 +38,24 @@ pub(super) struct ExportJob {
     _guard: PanicGuard,
 }
 
-/// A message that came through the orchestrator.
+/// What the actor of a job is told.
 #[derive(Message)]
 #[rtype(result = "()")]
-pub(super) struct Told(pub JobMessage);
-
-/// The registry has let go.
-#[derive(Message)]
-#[rtype(result = "()")]
-pub(super) struct Retire;
-
-/// Stop exporting; the next start goes on.
-#[derive(Message)]
-#[rtype(result = "()")]
-pub(super) struct Stop;
-
-impl Message for PartDone {
-    type Result = ();
+pub(super) enum ActorMessage {
+    /// A message that came through the orchestrator.
+    Forwarded(JobMessage),
+    /// A part ended.
+    PartDone(PartDone),
+    /// Stop exporting; the next start goes on.
+    Halt,
+    /// The registry has let go.
+    Retire,
 }
 
 impl ExportJob {
     pub fn spawn(
         id: JobId,
-        seed: Seed,
+        seed: ActorSeed,
         services: Arc<Services>,
         orchestrator: Addr<Orchestrator>,
         reaper: Addr<Reaper>,
@@ -95,17 +70,8 @@ impl ExportJob {
             orchestrator,
             reaper,
             seed: Some(seed),
+            session: ExportSession::new(id),
             kickoff: None,
-            request: None,
-            dir: None,
-            handover: Handover::Nothing,
-            plan: None,
-            over: CancelToken::new(),
-            sealed: Vec::new(),
-            progress: Arc::default(),
-            partial: Arc::default(),
-            work: None,
-            stuck: Vec::new(),
             callers: HashMap::new(),
             handled: 0,
         };
@@ -124,111 +90,49 @@ impl ExportJob {
             self.perform(action, ctx);
         }
     }
-
-    /// Awaits `future`, which a task of the job's life stands for. Without an end the process ends.
-    fn wait<T: 'static>(
-        &mut self,
-        ctx: &mut Context<Self>,
-        future: impl Future<Output = T> + 'static,
-        end: impl FnOnce(&mut Self, T) -> Option<End> + 'static,
-    ) {
-        ctx.spawn(future.into_actor(self).map(|value, this, ctx| {
-            if let Some(end) = end(this, value) {
-                this.take_in(Input::Ended(end), ctx);
-                this.handover = Handover::Nothing;
-            }
-        }));
-    }
-
-    /// As `wait`, for what blocks: it runs on another thread.
-    fn block<T: Send + 'static>(
-        &mut self,
-        ctx: &mut Context<Self>,
-        task: impl FnOnce() -> T + Send + 'static,
-        end: impl FnOnce(&mut Self, T) -> Option<End> + 'static,
-    ) {
-        self.wait(ctx, tokio::task::spawn_blocking(task), move |this, done| match done {
-            Ok(value) => end(this, value),
-            Err(panic) => {
-                this.services.fatal.raise(&format!("panic in a job's task: {panic}"));
-                None
-            }
-        });
-    }
-
-    fn recall(&mut self, published: &PublishedJob, ctx: &mut Context<Self>) {
-        self.request = published.request.clone();
-        self.progress = published.progress.clone();
-        self.partial = published.partial.clone();
-        if published.record.state.name().is_active() {
-            self.sealed = published.parts.to_vec();
-        }
-        let files = self.sealed.iter().map(|part| part.files.len()).sum();
-        let (record, sealed) = (published.record.clone(), self.sealed.len());
-        self.take_in(Input::Recalled { record, sealed, files }, ctx);
-    }
 }
 
 impl Actor for ExportJob {
     type Context = Context<Self>;
 
     fn started(&mut self, ctx: &mut Self::Context) {
-        match self.seed.take() {
-            Some(Seed::New { request, reply }) => {
-                self.kickoff = Some(PendingKickoff { request: Some(request), reply, refusal: None });
-                self.take_in(Input::Submitted, ctx);
+        let input = match self.seed.take() {
+            Some(ActorSeed::New(kickoff)) => {
+                self.kickoff = Some(kickoff);
+                Input::Submitted
             }
-            Some(Seed::Known(published)) => self.recall(&published, ctx),
+            Some(ActorSeed::Known(published)) => self.session.recall(&published),
             // The second look: the record may have been published since the scan.
-            Some(Seed::Orphan) => match self.services.view().get(self.id) {
-                Some(published) => self.recall(&published, ctx),
-                None => self.take_in(Input::Orphan, ctx),
+            Some(ActorSeed::Orphan) => match self.services.view().get(self.id) {
+                Some(published) => self.session.recall(&published),
+                None => Input::Orphan,
             },
-            None => {}
-        }
-    }
-}
-
-impl Handler<Told> for ExportJob {
-    type Result = ();
-
-    fn handle(&mut self, Told(message): Told, ctx: &mut Self::Context) {
-        self.handled += 1;
-        let input = match message {
-            JobMessage::Cancel { by, request_id, reply } => {
-                let caller = self.handled;
-                self.callers.insert(caller, reply);
-                Input::Cancel { by, request_id, caller }
-            }
-            JobMessage::Expire => Input::Expire,
-            JobMessage::Orphan => Input::Orphan,
-            JobMessage::Lost => Input::Lost,
-            JobMessage::SweepDone { swept, error } => Input::SweepDone { swept, error },
+            None => return,
         };
         self.take_in(input, ctx);
     }
 }
 
-impl Handler<PartDone> for ExportJob {
+impl Handler<ActorMessage> for ExportJob {
     type Result = ();
 
-    fn handle(&mut self, PartDone { result }: PartDone, ctx: &mut Self::Context) {
-        self.take_in(Input::PartDone(result), ctx);
-    }
-}
-
-impl Handler<Stop> for ExportJob {
-    type Result = ();
-
-    fn handle(&mut self, _: Stop, ctx: &mut Self::Context) {
-        self.take_in(Input::Halt, ctx);
-    }
-}
-
-impl Handler<Retire> for ExportJob {
-    type Result = ();
-
-    fn handle(&mut self, _: Retire, ctx: &mut Self::Context) {
-        ctx.stop();
+    fn handle(&mut self, message: ActorMessage, ctx: &mut Self::Context) {
+        let input = match message {
+            ActorMessage::Forwarded(message) => {
+                self.handled += 1;
+                match message {
+                    JobMessage::Input(input) => input,
+                    JobMessage::Cancel { by, request_id, reply } => {
+                        let caller = self.handled;
+                        self.callers.insert(caller, reply);
+                        Input::Cancel { by, request_id, caller }
+                    }
+                }
+            }
+            ActorMessage::PartDone(PartDone { result }) => Input::PartDone(result),
+            ActorMessage::Halt => Input::Halt,
+            ActorMessage::Retire => return ctx.stop(),
+        };
+        self.take_in(input, ctx);
     }
 }

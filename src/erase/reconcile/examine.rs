@@ -1,4 +1,4 @@
-//! Hearing the witnesses of every job. Nothing is changed, but that directories are synced before
+//! Hears the witnesses of every job. Nothing is changed, except that directories are synced before
 //! they are believed: a killed process leaves things that can be read and would not survive a power
 //! loss. The audit log, which may be large, is read to its end only when another witness is missing
 //! something.
@@ -8,7 +8,7 @@ use std::path::Path;
 
 use jiff::Timestamp;
 
-use super::table::{Building, Cure, Testimony};
+use super::table::{BuildingEvidence, JobTestimony, JoinCure};
 use super::{ReconcileError, document, parse, read};
 use crate::audit::{self, AuditError, LastWitnessed, WitnessedDeletion};
 use crate::clock::before;
@@ -20,7 +20,7 @@ use crate::store::{Store, StoredJob};
 
 /// The witnesses beside the store, and what is asked of them.
 #[derive(Clone, Copy)]
-pub struct Witnesses<'a> {
+pub struct StartWitnesses<'a> {
     /// Job directories.
     pub files: &'a dyn Files,
     /// The chain of receipts.
@@ -33,8 +33,8 @@ pub struct Witnesses<'a> {
     pub retention: &'a RetentionConfig,
 }
 
-impl Witnesses<'_> {
-    /// Erasures before this instant are forgotten: their jobs answer `not-found` (P2).
+impl StartWitnesses<'_> {
+    /// Returns the instant before which erasures are forgotten: their jobs answer `not-found` (P2).
     pub fn tombstones_since(&self) -> Timestamp {
         before(self.now, self.retention.tombstones.0)
     }
@@ -42,25 +42,25 @@ impl Witnesses<'_> {
 
 /// What the witnesses say of one job, and what is to be done about it.
 #[derive(Debug, Clone, Copy)]
-pub struct Examined {
+pub struct ExaminedJob {
     /// The job.
     pub job: JobId,
     /// What each witness says.
-    pub testimony: Testimony,
+    pub testimony: JobTestimony,
     /// What makes them agree.
-    pub cure: Cure,
+    pub cure: JoinCure,
 }
 
 /// What all witnesses say.
-pub struct Examination {
+pub struct WitnessExamination {
     /// What stands on disk.
     pub inventory: DiskInventory,
     /// What the store holds.
     pub stored: BTreeMap<JobId, StoredJob>,
     /// Every job that a witness knows.
-    pub jobs: Vec<Examined>,
+    pub jobs: Vec<ExaminedJob>,
     /// What is missing at the end of the receipts.
-    pub gap: Option<Gap>,
+    pub gap: Option<ReceiptsGap>,
     /// What only the audit log may know of deletions.
     pub deletions: HashMap<JobId, WitnessedDeletion>,
     /// Whether the audit log tells of a mark that the store should have and has not.
@@ -69,7 +69,7 @@ pub struct Examination {
 
 /// The receipts end before a place that another witness has seen.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Gap {
+pub struct ReceiptsGap {
     /// What has been seen.
     pub expected: ChainHead,
     /// What stands there, or the end of a chain that is shorter.
@@ -81,10 +81,13 @@ pub struct Gap {
 /// Hears the witnesses of every job.
 ///
 /// # Errors
-/// The store, the receipts or a directory without a record cannot be read. An audit log that
+/// Fails if the store, the receipts or a directory without a record cannot be read. An audit log that
 /// cannot be read is logged, and says nothing.
-pub fn examine(store: &dyn Store, witnesses: &Witnesses<'_>) -> Result<Examination, ReconcileError> {
-    let Witnesses { files, receipts, audit, .. } = *witnesses;
+pub fn examine(
+    store: &dyn Store,
+    witnesses: &StartWitnesses<'_>,
+) -> Result<WitnessExamination, ReconcileError> {
+    let StartWitnesses { files, receipts, audit, .. } = *witnesses;
     let since = witnesses.tombstones_since();
     let stored: BTreeMap<_, _> = store.load()?.into_iter().map(|job| (job.record.id, job)).collect();
     let inventory = files.inventory()?;
@@ -114,8 +117,8 @@ pub fn examine(store: &dyn Store, witnesses: &Witnesses<'_>) -> Result<Examinati
             && (store_has_more || is_older_than_receipts(*job, said, witnesses));
     }
     let jobs = heard.into_iter();
-    let jobs = jobs.map(|(job, testimony)| Examined { job, testimony, cure: testimony.cure() }).collect();
-    Ok(Examination { inventory, stored, jobs, gap, deletions, store_is_behind })
+    let jobs = jobs.map(|(job, testimony)| ExaminedJob { job, testimony, cure: testimony.cure() }).collect();
+    Ok(WitnessExamination { inventory, stored, jobs, gap, deletions, store_is_behind })
 }
 
 /// What store, disk and receipts say of each job. Of a receipt whose tombstone is over nothing is
@@ -123,9 +126,9 @@ pub fn examine(store: &dyn Store, witnesses: &Witnesses<'_>) -> Result<Examinati
 fn hear(
     stored: &BTreeMap<JobId, StoredJob>,
     inventory: &DiskInventory,
-    witnesses: &Witnesses<'_>,
-) -> Result<BTreeMap<JobId, Testimony>, ReconcileError> {
-    let Witnesses { files, receipts, .. } = *witnesses;
+    witnesses: &StartWitnesses<'_>,
+) -> Result<BTreeMap<JobId, JobTestimony>, ReconcileError> {
+    let StartWitnesses { files, receipts, .. } = *witnesses;
     let places = [&inventory.building, &inventory.ready, &inventory.trash];
     let on_disk: BTreeSet<_> = places.into_iter().flatten().copied().collect();
     let [building, ready, trash] = places.map(|jobs| jobs.iter().copied().collect::<HashSet<_>>());
@@ -133,29 +136,29 @@ fn hear(
     let jobs: BTreeSet<_> = stored.keys().chain(&on_disk).chain(&erased).copied().collect();
     let hear = |job: JobId| -> Result<_, ReconcileError> {
         let look = || look_into_building(files, job, stored.get(&job));
-        let testimony = Testimony {
+        let testimony = JobTestimony {
             store: stored.get(&job).map(|job| job.record.state.name()),
             building: building.contains(&job).then(look).transpose()?,
             ready: ready.contains(&job),
             trash: trash.contains(&job),
             receipt: receipts.has(job),
-            ..Testimony::default()
+            ..JobTestimony::default()
         };
         Ok((job, testimony))
     };
     jobs.into_iter().map(hear).collect()
 }
 
-/// Whether a directory that would be served, or exported on, is all that is known of a job.
-fn is_unrecorded(said: &Testimony) -> bool {
-    let is_live = said.ready || said.building.is_some_and(|building| building != Building::Bare);
+/// Returns whether a directory that would be served, or exported on, is all that is known of a job.
+fn is_unrecorded(said: &JobTestimony) -> bool {
+    let is_live = said.ready || said.building.is_some_and(|building| building != BuildingEvidence::Bare);
     is_live && said.store.is_none() && !said.receipt && !said.trash
 }
 
-/// What the log says, if it can be read.
+/// Returns what the log says, if it can be read.
 fn of_log<T: Default>(said: Result<T, AuditError>) -> T {
     said.unwrap_or_else(|error| {
-        tracing::error!(%error, "the audit log cannot be read: what it knows of deletions is not heard");
+        tracing::error!(%error, "the audit log cannot be read; deletions that only it knows of are not found");
         T::default()
     })
 }
@@ -166,18 +169,18 @@ fn find_gap(
     store: &dyn Store,
     receipts: &dyn ReceiptChain,
     latest: LastWitnessed,
-) -> Result<Option<Gap>, ReconcileError> {
+) -> Result<Option<ReceiptsGap>, ReconcileError> {
     let missing = |expected: Option<ChainHead>, seen_by_store| -> Result<_, ReconcileError> {
         let Some(expected) = expected else { return Ok(None) };
         let found = receipts.missing(expected)?;
-        Ok(found.map(|found| Gap { expected, found, seen_by_store }))
+        Ok(found.map(|found| ReceiptsGap { expected, found, seen_by_store }))
     };
     let by_store = missing(store.head()?, true)?;
     // The log has not heard of a gap that was found by a process that could not record it.
     let by_audit = missing(latest.receipts.filter(|head| !receipts.tells_gap(*head)), false)?;
     Ok(match (by_store, by_audit) {
         (Some(store), Some(audit)) if audit.expected.count > store.expected.count => {
-            Some(Gap { seen_by_store: true, ..audit })
+            Some(ReceiptsGap { seen_by_store: true, ..audit })
         }
         (store, audit) => store.or(audit),
     })
@@ -185,8 +188,8 @@ fn find_gap(
 
 /// Whether a directory is of a time whose receipts may be pruned, by its own words, and its files
 /// should be gone for long. (The second alone would believe a clock that has jumped: P8.)
-fn is_older_than_receipts(job: JobId, said: &Testimony, witnesses: &Witnesses<'_>) -> bool {
-    let Witnesses { files, receipts, now, retention, .. } = *witnesses;
+fn is_older_than_receipts(job: JobId, said: &JobTestimony, witnesses: &StartWitnesses<'_>) -> bool {
+    let StartWitnesses { files, receipts, now, retention, .. } = *witnesses;
     let Some(pruned_until) = receipts.pruned_until() else { return false };
     let place = if said.ready { DirPlace::Ready } else { DirPlace::Building };
     let Ok(dir) = files.open(job, place) else { return false };
@@ -206,19 +209,19 @@ fn look_into_building(
     files: &dyn Files,
     job: JobId,
     stored: Option<&StoredJob>,
-) -> Result<Building, FilesError> {
-    let look = || -> Result<Building, FilesError> {
+) -> Result<BuildingEvidence, FilesError> {
+    let look = || -> Result<BuildingEvidence, FilesError> {
         let dir = files.open(job, DirPlace::Building)?;
         dir.sync()?;
         let said: Option<JobDocument> = parse(document(&*dir, DocumentKind::Job)?);
         if said.is_some_and(|said| said.record.state.name() == StateName::Failed) {
-            return Ok(Building::Failed);
+            return Ok(BuildingEvidence::Failed);
         }
         let planned = dir.has_document(DocumentKind::Plan)?;
-        Ok(if planned { Building::Planned } else { Building::Bare })
+        Ok(if planned { BuildingEvidence::Planned } else { BuildingEvidence::Bare })
     };
     look().or_else(|error| {
-        tracing::error!(%job, %error, "a directory cannot be read or synced: what it says is not believed");
-        if stored.is_some() { Ok(Building::Bare) } else { Err(error) }
+        tracing::error!(%job, %error, "a directory cannot be read or synced; what it says is not believed");
+        if stored.is_some() { Ok(BuildingEvidence::Bare) } else { Err(error) }
     })
 }

@@ -1,5 +1,5 @@
-//! Making store, disk, receipts and audit log agree (P7): once at a start, for every job, by the
-//! table in `table`; and while running, as nominations that the job's own actor looks at
+//! Makes store, disk, receipts and audit log agree at a start (P7), for every job, by the table in
+//! `table`. While the server runs, the scan nominates disagreements, and the job's own actor looks
 //! again before anything is done.
 
 mod examine;
@@ -22,8 +22,8 @@ use crate::store::{Store, StoreEntry, StoreError, StoredJob};
 use crate::telemetry;
 use crate::view::PublishedJob;
 
-pub use examine::{Examination, Examined, Gap, Witnesses, examine};
-pub use table::{Building, Cure, Testimony};
+pub use examine::{ExaminedJob, ReceiptsGap, StartWitnesses, WitnessExamination, examine};
+pub use table::{BuildingEvidence, JobTestimony, JoinCure};
 
 /// Why a start is given up.
 #[derive(Debug, thiserror::Error)]
@@ -39,7 +39,7 @@ pub enum ReconcileError {
 }
 
 /// The state of all jobs after the join.
-pub struct Joined {
+pub struct JoinedJobs {
     /// Every job, tombstones included.
     pub jobs: Vec<PublishedJob>,
     /// Jobs whose actor has something to do: active, marked, or failed with files left.
@@ -50,16 +50,21 @@ pub struct Joined {
     pub gap: Option<(receipts::ReceiptEntry, receipts::ChainHead)>,
 }
 
-/// Joins the witnesses of every job and brings them to agree, but for the leftovers, which are
-/// swept once the jobs are published. Nothing else may be running.
+/// Joins the witnesses of every job and makes them agree. Only leftovers remain, which are swept
+/// once the jobs are published. Nothing else may be running. Blocks.
+///
+/// # Errors
+/// Fails if a witness cannot be read or written. Then the start is given up, and the next one finds the
+/// same.
 pub fn at_start(
     store: &mut dyn Store,
-    witnesses: &Witnesses<'_>,
+    witnesses: &StartWitnesses<'_>,
     hooks: &Hooks,
-) -> Result<Joined, ReconcileError> {
+) -> Result<JoinedJobs, ReconcileError> {
     hooks.reach(HookStep::JoinBegins);
-    let Witnesses { files, receipts, now, .. } = *witnesses;
-    let Examination { inventory, stored, jobs, gap, deletions, store_is_behind } = examine(store, witnesses)?;
+    let StartWitnesses { files, receipts, now, .. } = *witnesses;
+    let WitnessExamination { inventory, stored, jobs, gap, deletions, store_is_behind } =
+        examine(store, witnesses)?;
     for name in &inventory.strangers {
         tracing::warn!(
             name,
@@ -67,23 +72,23 @@ pub fn at_start(
         );
     }
     if store_is_behind {
-        tracing::error!("the store is older than the audit log: what the log tells of deletions holds");
+        tracing::error!("the store is older than the audit log; deletions in the log are carried out");
         telemetry::store_behind();
     }
     let gap = gap.map(|gap| note_gap(receipts, gap, now)).transpose()?;
     let tombstones_since = witnesses.tombstones_since();
     let (entries, to_trash, bury) = (Vec::new(), Vec::new(), Vec::new());
-    let mut join = Join { files, receipts, now, tombstones_since, deletions, entries, to_trash, bury };
+    let mut join = JobJoin { files, receipts, now, tombstones_since, deletions, entries, to_trash, bury };
     let mut awake = Vec::new();
-    for Examined { job, testimony, cure } in jobs {
-        if !matches!(cure, Cure::Nothing) {
-            tracing::info!(%job, ?testimony, ?cure, "joined");
+    for ExaminedJob { job, testimony, cure } in jobs {
+        if !matches!(cure, JoinCure::Nothing) {
+            tracing::info!(%job, ?testimony, ?cure, "the witnesses of a job differ and are joined");
         }
         let woken = join.apply(job, cure, stored.get(&job))?;
         awake.extend(woken.then_some(job));
     }
 
-    let Join { mut entries, to_trash, bury, .. } = join;
+    let JobJoin { mut entries, to_trash, bury, .. } = join;
     // With the marks, in one commit: as long as it is not durable, the next start finds the same.
     if store.head()?.unwrap_or(receipts::ChainHead::EMPTY) != receipts.head() {
         entries.push(StoreEntry::Head(receipts.head()));
@@ -100,17 +105,17 @@ pub fn at_start(
     }
     hooks.reach(HookStep::JoinMoved);
     let jobs = store.load()?.into_iter().map(|job| publish(files, job)).collect();
-    Ok(Joined { jobs, awake, leftovers: bury, gap })
+    Ok(JoinedJobs { jobs, awake, leftovers: bury, gap })
 }
 
 /// What is missing of the chain cannot be brought back and holds nothing up: the chain itself says
 /// from now on that something is missing (P9).
 fn note_gap(
     receipts: &dyn ReceiptChain,
-    gap: Gap,
+    gap: ReceiptsGap,
     now: Timestamp,
 ) -> Result<(receipts::ReceiptEntry, receipts::ChainHead), ReconcileError> {
-    let Gap { expected, found, .. } = gap;
+    let ReceiptsGap { expected, found, .. } = gap;
     tracing::error!(?expected, ?found, "the end of the receipts was cut off or replaced");
     telemetry::receipts_gap();
     let entry = receipts::ReceiptEntry::Gap { at: now, expected, found };
@@ -122,11 +127,11 @@ fn read<T: serde::de::DeserializeOwned>(dir: &dyn ExportDir, document: DocumentK
     parse(dir.read_document(document).ok().flatten())
 }
 
-/// A document, if there is one. What stands in its place and is none is told of, and left alone.
+/// Returns a document, if there is one. Something else in its place is logged and left alone.
 fn document(dir: &dyn ExportDir, document: DocumentKind) -> Result<Option<Vec<u8>>, FilesError> {
     dir.read_document(document).or_else(|error| {
         if error.is_strange() {
-            tracing::error!(%error, "it is no document of this server; it is left alone");
+            tracing::error!(%error, "a document was not written by this server; it is left alone");
             return Ok(None);
         }
         Err(error)
@@ -137,7 +142,7 @@ fn parse<T: serde::de::DeserializeOwned>(content: Option<Vec<u8>>) -> Option<T> 
     serde_json::from_slice(&content?).ok()
 }
 
-/// The request of a job that is not deleted, from its directory.
+/// Returns the job with its request, which is in its directory unless it is deleted.
 fn publish(files: &dyn Files, job: StoredJob) -> PublishedJob {
     let place = match job.record.state.name() {
         StateName::Queued | StateName::Running | StateName::Finishing => Some(DirPlace::Building),
@@ -146,7 +151,7 @@ fn publish(files: &dyn Files, job: StoredJob) -> PublishedJob {
     };
     let read = |place| files.open(job.record.id, place)?.read_document(DocumentKind::Request);
     let content = place.map_or(Ok(None), read).unwrap_or_else(|error| {
-        tracing::error!(job = %job.record.id, %error, "a request cannot be read: its manifest will not name it");
+        tracing::error!(job = %job.record.id, %error, "request.json cannot be read; the manifest of the job will not show its request");
         None
     });
     let request = parse::<ExportRequest>(content);
@@ -154,7 +159,7 @@ fn publish(files: &dyn Files, job: StoredJob) -> PublishedJob {
     PublishedJob::new(job.record, summary, job.parts.into())
 }
 
-struct Join<'a> {
+struct JobJoin<'a> {
     files: &'a dyn Files,
     receipts: &'a dyn ReceiptChain,
     now: Timestamp,
@@ -165,9 +170,9 @@ struct Join<'a> {
     bury: Vec<JobId>,
 }
 
-impl Join<'_> {
-    /// A record in `state` that follows the stored one; for a job that the store has lost,
-    /// the first one, as far as its directory or the audit log tells whose it was.
+impl JobJoin<'_> {
+    /// Returns a record in `state` that follows the stored one. A job that the store has lost gets its
+    /// first one, with whose it was as far as its directory or the audit log tells.
     fn record(&self, job: JobId, stored: Option<&StoredJob>, state: JobState) -> JobRecord {
         if let Some(stored) = stored {
             return stored.record.next(state);
@@ -198,20 +203,25 @@ impl Join<'_> {
         self.entries.push(StoreEntry::Record(record));
     }
 
-    /// Does what the cure says, or notes it for the commit. True if the job's actor has
+    /// Does what the cure says, or notes it for the commit. Returns whether the job's actor has
     /// something to do.
-    fn apply(&mut self, job: JobId, cure: Cure, stored: Option<&StoredJob>) -> Result<bool, ReconcileError> {
+    fn apply(
+        &mut self,
+        job: JobId,
+        cure: JoinCure,
+        stored: Option<&StoredJob>,
+    ) -> Result<bool, ReconcileError> {
         let state = stored.map(|stored| stored.record.state.name());
         match cure {
-            Cure::Nothing | Cure::Watch => Ok(false),
-            Cure::Resume => {
+            JoinCure::Nothing | JoinCure::Watch => Ok(false),
+            JoinCure::Resume => {
                 if stored.is_none() {
                     let record = self.record(job, None, JobState::Queued);
                     self.entries.push(StoreEntry::Record(record));
                 }
                 Ok(true)
             }
-            Cure::SettleFailure => {
+            JoinCure::SettleFailure => {
                 if state != Some(StateName::Failed) {
                     let document = self.document(job, DirPlace::Building)?;
                     let failed = document
@@ -227,17 +237,17 @@ impl Join<'_> {
                 }
                 Ok(true)
             }
-            Cure::RollForward => {
+            JoinCure::RollForward => {
                 let document = match self.document(job, DirPlace::Ready) {
                     Err(error) if error.is_strange() && stored.is_none() => {
-                        tracing::error!(%job, %error, "it is left alone; the reaper watches it as an orphan");
+                        tracing::error!(%job, %error, "a sealed directory cannot be understood; it is left alone and watched as an orphan");
                         return Ok(false);
                     }
                     Err(error) if error.is_strange() => None,
                     document => document?,
                 };
                 let Some(document) = document else {
-                    tracing::error!(%job, "a sealed directory has no job.json: its files cannot be told apart and go");
+                    tracing::error!(%job, "a sealed directory has no job.json that lists its files; they are erased");
                     self.mark(job, stored, MarkReason::Lost);
                     self.to_trash.push(job);
                     return Ok(true);
@@ -247,22 +257,22 @@ impl Join<'_> {
                 self.entries.extend(document.parts.into_iter().map(|part| StoreEntry::Part(job, part)));
                 Ok(false)
             }
-            Cure::MoveToReady => {
+            JoinCure::MoveToReady => {
                 self.files.move_to_ready(job)?;
                 Ok(false)
             }
-            Cure::MarkLost => {
+            JoinCure::MarkLost => {
                 self.mark(job, stored, MarkReason::Lost);
                 Ok(true)
             }
-            Cure::Erase => {
+            JoinCure::Erase => {
                 if state != Some(StateName::Marked) {
                     self.mark(job, stored, MarkReason::Recovered);
                 }
                 self.to_trash.push(job);
                 Ok(true)
             }
-            Cure::Bury => {
+            JoinCure::Bury => {
                 // Of one whose tombstone is over nothing is known any more but the receipt.
                 if state != Some(StateName::Erased)
                     && let Some(receipt) = self.receipts.find(job)?

@@ -5,7 +5,7 @@ use crate::job::StateName;
 
 /// What `building/<job>/` says.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub enum Building {
+pub enum BuildingEvidence {
     /// No plan: the kick-off may never have been acknowledged.
     Bare,
     /// A plan, which is written only after the record was durable.
@@ -16,11 +16,11 @@ pub enum Building {
 
 /// What the witnesses say of one job.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Hash)]
-pub struct Testimony {
+pub struct JobTestimony {
     /// The state in the store, if it has a record.
     pub store: Option<StateName>,
     /// The directory in `building/`.
-    pub building: Option<Building>,
+    pub building: Option<BuildingEvidence>,
     /// Whether there is one in `ready/`.
     pub ready: bool,
     /// Whether there is one in `trash/`: itself, or an empty one that says the same of a directory
@@ -37,7 +37,7 @@ pub struct Testimony {
 
 /// What is to be done at a start so that the witnesses agree.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub enum Cure {
+pub enum JoinCure {
     /// They agree.
     Nothing,
     /// A directory that nobody was told of: the reaper watches it as an orphan.
@@ -59,13 +59,13 @@ pub enum Cure {
     Bury,
 }
 
-impl Testimony {
-    /// The join: the latest state that any witness gives evidence of.
+impl JobTestimony {
+    /// Returns the join: the latest state that any witness gives evidence of.
     pub fn joined(&self) -> Option<StateName> {
         let building = match self.building {
-            None | Some(Building::Bare) => None,
-            Some(Building::Planned) => Some(StateName::Queued),
-            Some(Building::Failed) => Some(StateName::Failed),
+            None | Some(BuildingEvidence::Bare) => None,
+            Some(BuildingEvidence::Planned) => Some(StateName::Queued),
+            Some(BuildingEvidence::Failed) => Some(StateName::Failed),
         };
         let ready = self.ready.then_some(StateName::Complete);
         let trash = self.trash.then_some(StateName::Marked);
@@ -75,23 +75,23 @@ impl Testimony {
         [self.store, building, ready, trash, deleted, receipt].into_iter().flatten().max()
     }
 
-    /// The row of the table for this testimony.
-    pub fn cure(&self) -> Cure {
+    /// Returns what the table says is to be done.
+    pub fn cure(&self) -> JoinCure {
         let on_disk = self.building.is_some() || self.ready || self.trash;
         match self.joined() {
-            None if self.building.is_some() => Cure::Watch,
-            None => Cure::Nothing,
-            Some(state) if state < StateName::Marked && !on_disk => Cure::MarkLost,
-            Some(StateName::Queued | StateName::Running | StateName::Finishing) => Cure::Resume,
-            Some(StateName::Failed) => Cure::SettleFailure,
+            None if self.building.is_some() => JoinCure::Watch,
+            None => JoinCure::Nothing,
+            Some(state) if state < StateName::Marked && !on_disk => JoinCure::MarkLost,
+            Some(StateName::Queued | StateName::Running | StateName::Finishing) => JoinCure::Resume,
+            Some(StateName::Failed) => JoinCure::SettleFailure,
             Some(StateName::Complete) => match (self.ready, self.store) {
-                (true, Some(StateName::Complete)) => Cure::Nothing,
-                (true, _) => Cure::RollForward,
-                (false, _) => Cure::MoveToReady,
+                (true, Some(StateName::Complete)) => JoinCure::Nothing,
+                (true, _) => JoinCure::RollForward,
+                (false, _) => JoinCure::MoveToReady,
             },
-            Some(StateName::Marked) => Cure::Erase,
-            Some(StateName::Erased) if on_disk || self.store != Some(StateName::Erased) => Cure::Bury,
-            Some(StateName::Erased) => Cure::Nothing,
+            Some(StateName::Marked) => JoinCure::Erase,
+            Some(StateName::Erased) if on_disk || self.store != Some(StateName::Erased) => JoinCure::Bury,
+            Some(StateName::Erased) => JoinCure::Nothing,
         }
     }
 }
@@ -104,14 +104,14 @@ mod tests {
 
     fn row(
         store: Option<StateName>,
-        building: Option<Building>,
+        building: Option<BuildingEvidence>,
         places: &str,
-        expected: (Option<StateName>, Cure),
+        expected: (Option<StateName>, JoinCure),
     ) {
         let has = |c| places.contains(c);
         let (ready, trash, receipt) = (has('r'), has('t'), has('e'));
         let (audit, unvouched) = (has('a'), has('u'));
-        let testimony = Testimony { store, building, ready, trash, receipt, audit, unvouched };
+        let testimony = JobTestimony { store, building, ready, trash, receipt, audit, unvouched };
         assert_eq!((testimony.joined(), testimony.cure()), expected, "{testimony:?}");
     }
 
@@ -119,71 +119,71 @@ mod tests {
     /// log tells of a mark or an erasure, u = nobody vouches for the directory.
     #[test]
     fn each_row_of_the_join_table() {
-        use Building::{Bare, Planned};
+        use BuildingEvidence::{Bare, Planned};
         use StateName::{Complete, Erased, Failed, Marked, Queued, Running};
         let (queued, running) = (Some(Queued), Some(Running));
         // No record: the store never had it, or has lost its tail.
-        row(None, None, "", (None, Cure::Nothing));
-        row(None, Some(Bare), "", (None, Cure::Watch));
-        row(None, Some(Planned), "", (queued, Cure::Resume));
-        row(None, Some(Building::Failed), "", (Some(Failed), Cure::SettleFailure));
-        row(None, None, "r", (Some(Complete), Cure::RollForward));
-        row(None, None, "t", (Some(Marked), Cure::Erase));
-        row(None, None, "e", (Some(Erased), Cure::Bury));
+        row(None, None, "", (None, JoinCure::Nothing));
+        row(None, Some(Bare), "", (None, JoinCure::Watch));
+        row(None, Some(Planned), "", (queued, JoinCure::Resume));
+        row(None, Some(BuildingEvidence::Failed), "", (Some(Failed), JoinCure::SettleFailure));
+        row(None, None, "r", (Some(Complete), JoinCure::RollForward));
+        row(None, None, "t", (Some(Marked), JoinCure::Erase));
+        row(None, None, "e", (Some(Erased), JoinCure::Bury));
         // Active records.
-        row(queued, Some(Bare), "", (queued, Cure::Resume));
-        row(running, Some(Planned), "", (running, Cure::Resume));
-        row(queued, None, "", (queued, Cure::MarkLost));
-        row(running, None, "", (running, Cure::MarkLost));
-        row(running, Some(Building::Failed), "", (Some(Failed), Cure::SettleFailure));
-        row(running, None, "r", (Some(Complete), Cure::RollForward));
-        row(running, None, "t", (Some(Marked), Cure::Erase));
+        row(queued, Some(Bare), "", (queued, JoinCure::Resume));
+        row(running, Some(Planned), "", (running, JoinCure::Resume));
+        row(queued, None, "", (queued, JoinCure::MarkLost));
+        row(running, None, "", (running, JoinCure::MarkLost));
+        row(running, Some(BuildingEvidence::Failed), "", (Some(Failed), JoinCure::SettleFailure));
+        row(running, None, "r", (Some(Complete), JoinCure::RollForward));
+        row(running, None, "t", (Some(Marked), JoinCure::Erase));
         // Finished records.
-        row(Some(Failed), Some(Building::Failed), "", (Some(Failed), Cure::SettleFailure));
-        row(Some(Failed), None, "", (Some(Failed), Cure::MarkLost));
-        row(Some(Failed), None, "t", (Some(Marked), Cure::Erase));
-        row(Some(Complete), None, "r", (Some(Complete), Cure::Nothing));
-        row(Some(Complete), Some(Planned), "", (Some(Complete), Cure::MoveToReady));
-        row(Some(Complete), None, "", (Some(Complete), Cure::MarkLost));
-        row(Some(Complete), None, "t", (Some(Marked), Cure::Erase));
+        row(Some(Failed), Some(BuildingEvidence::Failed), "", (Some(Failed), JoinCure::SettleFailure));
+        row(Some(Failed), None, "", (Some(Failed), JoinCure::MarkLost));
+        row(Some(Failed), None, "t", (Some(Marked), JoinCure::Erase));
+        row(Some(Complete), None, "r", (Some(Complete), JoinCure::Nothing));
+        row(Some(Complete), Some(Planned), "", (Some(Complete), JoinCure::MoveToReady));
+        row(Some(Complete), None, "", (Some(Complete), JoinCure::MarkLost));
+        row(Some(Complete), None, "t", (Some(Marked), JoinCure::Erase));
         // A name in `trash/` says it of a directory that could not be moved as well.
-        row(Some(Complete), None, "rt", (Some(Marked), Cure::Erase));
-        row(None, None, "rt", (Some(Marked), Cure::Erase));
-        row(running, Some(Planned), "t", (Some(Marked), Cure::Erase));
-        row(Some(Erased), None, "rte", (Some(Erased), Cure::Bury));
+        row(Some(Complete), None, "rt", (Some(Marked), JoinCure::Erase));
+        row(None, None, "rt", (Some(Marked), JoinCure::Erase));
+        row(running, Some(Planned), "t", (Some(Marked), JoinCure::Erase));
+        row(Some(Erased), None, "rte", (Some(Erased), JoinCure::Bury));
         // Marked: wherever the directory is, it goes.
-        row(Some(Marked), Some(Planned), "", (Some(Marked), Cure::Erase));
-        row(Some(Marked), None, "r", (Some(Marked), Cure::Erase));
-        row(Some(Marked), None, "t", (Some(Marked), Cure::Erase));
-        row(Some(Marked), None, "", (Some(Marked), Cure::Erase));
-        row(Some(Marked), None, "e", (Some(Erased), Cure::Bury));
+        row(Some(Marked), Some(Planned), "", (Some(Marked), JoinCure::Erase));
+        row(Some(Marked), None, "r", (Some(Marked), JoinCure::Erase));
+        row(Some(Marked), None, "t", (Some(Marked), JoinCure::Erase));
+        row(Some(Marked), None, "", (Some(Marked), JoinCure::Erase));
+        row(Some(Marked), None, "e", (Some(Erased), JoinCure::Bury));
         // Erased is erased.
-        row(Some(Erased), None, "e", (Some(Erased), Cure::Nothing));
-        row(Some(Erased), None, "", (Some(Erased), Cure::Nothing));
-        row(Some(Erased), None, "te", (Some(Erased), Cure::Bury));
-        row(Some(Erased), Some(Bare), "", (Some(Erased), Cure::Bury));
-        row(running, None, "e", (Some(Erased), Cure::Bury));
+        row(Some(Erased), None, "e", (Some(Erased), JoinCure::Nothing));
+        row(Some(Erased), None, "", (Some(Erased), JoinCure::Nothing));
+        row(Some(Erased), None, "te", (Some(Erased), JoinCure::Bury));
+        row(Some(Erased), Some(Bare), "", (Some(Erased), JoinCure::Bury));
+        row(running, None, "e", (Some(Erased), JoinCure::Bury));
         // The audit log alone remembers; with a receipt it has nothing to add.
-        row(None, None, "a", (Some(Marked), Cure::Erase));
-        row(None, None, "ra", (Some(Marked), Cure::Erase));
-        row(None, Some(Planned), "a", (Some(Marked), Cure::Erase));
-        row(None, Some(Bare), "a", (Some(Marked), Cure::Erase));
-        row(running, Some(Planned), "a", (Some(Marked), Cure::Erase));
-        row(Some(Complete), None, "ra", (Some(Marked), Cure::Erase));
-        row(Some(Complete), None, "a", (Some(Marked), Cure::Erase));
-        row(Some(Failed), Some(Building::Failed), "a", (Some(Marked), Cure::Erase));
-        row(Some(Marked), None, "ra", (Some(Marked), Cure::Erase));
-        row(Some(Erased), None, "a", (Some(Erased), Cure::Nothing));
-        row(Some(Erased), None, "ra", (Some(Erased), Cure::Bury));
-        row(None, None, "rea", (Some(Erased), Cure::Bury));
-        row(Some(Complete), None, "rea", (Some(Erased), Cure::Bury));
+        row(None, None, "a", (Some(Marked), JoinCure::Erase));
+        row(None, None, "ra", (Some(Marked), JoinCure::Erase));
+        row(None, Some(Planned), "a", (Some(Marked), JoinCure::Erase));
+        row(None, Some(Bare), "a", (Some(Marked), JoinCure::Erase));
+        row(running, Some(Planned), "a", (Some(Marked), JoinCure::Erase));
+        row(Some(Complete), None, "ra", (Some(Marked), JoinCure::Erase));
+        row(Some(Complete), None, "a", (Some(Marked), JoinCure::Erase));
+        row(Some(Failed), Some(BuildingEvidence::Failed), "a", (Some(Marked), JoinCure::Erase));
+        row(Some(Marked), None, "ra", (Some(Marked), JoinCure::Erase));
+        row(Some(Erased), None, "a", (Some(Erased), JoinCure::Nothing));
+        row(Some(Erased), None, "ra", (Some(Erased), JoinCure::Bury));
+        row(None, None, "rea", (Some(Erased), JoinCure::Bury));
+        row(Some(Complete), None, "rea", (Some(Erased), JoinCure::Bury));
         // A directory without any other word, when words are known to be missing.
-        row(None, None, "ru", (Some(Marked), Cure::Erase));
-        row(None, Some(Planned), "u", (Some(Marked), Cure::Erase));
-        row(None, None, "reu", (Some(Erased), Cure::Bury));
+        row(None, None, "ru", (Some(Marked), JoinCure::Erase));
+        row(None, Some(Planned), "u", (Some(Marked), JoinCure::Erase));
+        row(None, None, "reu", (Some(Erased), JoinCure::Bury));
     }
 
-    fn testimony() -> impl Strategy<Value = Testimony> {
+    fn testimony() -> impl Strategy<Value = JobTestimony> {
         use StateName::*;
         let states = prop::option::of(prop::sample::select(vec![
             Queued,
@@ -193,10 +193,13 @@ mod tests {
             Marked,
             Erased,
         ]));
-        let buildings =
-            prop::option::of(prop::sample::select(vec![Building::Bare, Building::Planned, Building::Failed]));
+        let buildings = prop::option::of(prop::sample::select(vec![
+            BuildingEvidence::Bare,
+            BuildingEvidence::Planned,
+            BuildingEvidence::Failed,
+        ]));
         (states, buildings, any::<[bool; 5]>()).prop_map(
-            |(store, building, [ready, trash, receipt, audit, unvouched])| Testimony {
+            |(store, building, [ready, trash, receipt, audit, unvouched])| JobTestimony {
                 store,
                 building,
                 ready,
@@ -208,9 +211,9 @@ mod tests {
         )
     }
 
-    fn merge(a: Testimony, b: Testimony) -> Testimony {
-        let rank = |b: Building| b as u8;
-        Testimony {
+    fn merge(a: JobTestimony, b: JobTestimony) -> JobTestimony {
+        let rank = |b: BuildingEvidence| b as u8;
+        JobTestimony {
             store: a.store.max(b.store),
             building: if a.building.map(rank) >= b.building.map(rank) { a.building } else { b.building },
             ready: a.ready | b.ready,
@@ -224,7 +227,7 @@ mod tests {
     proptest! {
         #[test]
         fn the_join_of_witnesses_is_a_join(a in testimony(), b in testimony(), c in testimony()) {
-            let j = |t: Testimony| t.joined();
+            let j = |t: JobTestimony| t.joined();
             prop_assert_eq!(j(merge(a, b)), j(a).max(j(b)));
             prop_assert_eq!(merge(a, b).joined(), merge(b, a).joined());
             prop_assert_eq!(merge(merge(a, b), c).joined(), merge(a, merge(b, c)).joined());
@@ -235,7 +238,7 @@ mod tests {
         fn a_job_that_any_witness_saw_deleted_is_never_served_again(a in testimony()) {
             let seen = a.trash || a.receipt || a.audit || a.unvouched;
             let deleted = seen || a.store.is_some_and(StateName::is_deleted);
-            let forgets = matches!(a.cure(), Cure::Erase | Cure::Bury | Cure::Nothing);
+            let forgets = matches!(a.cure(), JoinCure::Erase | JoinCure::Bury | JoinCure::Nothing);
             prop_assert!(!deleted || forgets, "{:?} -> {:?}", a, a.cure());
         }
     }

@@ -1,12 +1,11 @@
-//! Who may start an export (K-9, C10): limits of jobs at once, and the same export twice. The
-//! orchestrator decides it in the same message that inserts the job, so that of two kick-offs at
-//! once only one gets the last place.
+//! Who may start an export (K-9, C10): limits of jobs at once, and the same export twice. Pure: the
+//! view is looked at, nothing is waited for.
 
 use std::collections::HashMap;
 
 use super::SubmitError;
 use crate::config::Config;
-use crate::job::{ClientId, ExportRequest, JobId, RequestSummary, StateName, TenantId};
+use crate::job::{ClientId, ExportRequest, JobId, JobRecord, RequestSummary, StateName, TenantId};
 use crate::view::LocalView;
 
 /// Jobs of one client that a refusal names.
@@ -28,7 +27,7 @@ pub struct JobLimits {
 }
 
 impl JobLimits {
-    /// What holds for a client of `tenant`; `own` is a limit of that client alone.
+    /// Returns the limits of a client of `tenant`; `own` is a limit of that client alone.
     pub fn of(config: &Config, tenant: &TenantId, own: Option<usize>) -> Self {
         let all = config.export.max_active_jobs;
         let tenant = config.tenant(tenant);
@@ -39,20 +38,22 @@ impl JobLimits {
 }
 
 /// Decides which kick-offs become jobs, by the limits of the server, the tenant and the client.
-pub struct Admission {
+pub struct KickoffAdmission {
     /// Jobs that are queued or running, in no order.
     active: HashMap<JobId, (TenantId, ClientId)>,
     /// What was asked for, by its hash; `None` if the same may be exported twice.
     asked: Option<HashMap<u128, JobId>>,
     /// How many requests are remembered before those of deleted jobs are forgotten.
     forget_at: usize,
+    /// Whether the instance is going down.
+    is_closed: bool,
 }
 
 /// Requests that are remembered at least.
 const REMEMBERED: usize = 1024;
 
-impl Admission {
-    /// Of the jobs of a view.
+impl KickoffAdmission {
+    /// Remembers what the jobs of a view asked for, if the same may not be exported twice.
     pub fn new(refuse_duplicates: bool, view: &LocalView) -> Self {
         let mut asked = refuse_duplicates.then(HashMap::new);
         if let Some(asked) = &mut asked {
@@ -62,13 +63,13 @@ impl Admission {
                 }
             }
         }
-        Self { active: HashMap::new(), asked, forget_at: REMEMBERED }
+        Self { active: HashMap::new(), asked, forget_at: REMEMBERED, is_closed: false }
     }
 
-    /// Whether `request` may become `job`; if so, it counts from now on.
+    /// Lets `request` become `job`, which counts from now on.
     ///
     /// # Errors
-    /// The limit that it met.
+    /// Fails with the limit that is met, or if the same export is there already.
     pub fn admit(
         &mut self,
         job: JobId,
@@ -77,7 +78,7 @@ impl Admission {
         view: &LocalView,
     ) -> Result<(), SubmitError> {
         let ExportRequest { tenant, owner, .. } = request;
-        if self.active.len() >= limits.all {
+        if self.is_closed || self.active.len() >= limits.all {
             return Err(SubmitError::TooManyJobs);
         }
         let of_tenant = || self.active.iter().filter(|(_, (theirs, _))| theirs == tenant);
@@ -130,14 +131,21 @@ impl Admission {
         }
     }
 
-    /// A job that was found active.
-    pub fn recall(&mut self, job: JobId, tenant: TenantId, owner: ClientId) {
-        self.active.insert(job, (tenant, owner));
+    /// Counts a job that was found at a start, if it is active.
+    pub fn recall(&mut self, record: &JobRecord) {
+        if record.state.name().is_active() {
+            self.active.insert(record.id, (record.tenant.clone(), record.owner.clone()));
+        }
     }
 
-    /// A job that is not active any more, or was refused.
+    /// Counts a job no more: it is not active any longer, or was refused.
     pub fn settle(&mut self, job: JobId) {
         self.active.remove(&job);
+    }
+
+    /// Admits nothing from now on: the instance is going down.
+    pub fn close(&mut self) {
+        self.is_closed = true;
     }
 }
 
@@ -157,7 +165,7 @@ mod tests {
     use crate::config::TenantConfig;
     use crate::fhir::ResourceType;
     use crate::job::{
-        Completion, ExportAccess, Failure, FailureReason, JobRecord, JobState, Kickoff, Level, Parameters,
+        Completion, ExportAccess, Failure, FailureReason, JobState, Kickoff, Level, Parameters,
     };
     use crate::view::{PublishedJob, ViewChange};
 
@@ -189,7 +197,7 @@ mod tests {
     #[test]
     fn each_limit_holds_and_a_settled_job_makes_room() {
         let view = LocalView::default();
-        let mut admission = Admission::new(false, &view);
+        let mut admission = KickoffAdmission::new(false, &view);
         let mut admit = |owner: &str, tenant: &str, limits: JobLimits| {
             let job = JobId::random();
             admission.admit(job, &request(owner, tenant, &[]), limits, &view).map(|()| job)
@@ -217,7 +225,7 @@ mod tests {
     #[test]
     fn p13_jobs_that_are_kept_count_until_they_are_deleted_and_stand_against_their_client_alone() {
         let view = LocalView::default();
-        let mut admission = Admission::new(false, &view);
+        let mut admission = KickoffAdmission::new(false, &view);
         let kept = JobLimits { kept: 3, ..limits(9, 9, 9) };
         let mut admit = |owner: &str| {
             let (job, request) = (JobId::random(), request(owner, "t", &[]));
@@ -278,7 +286,7 @@ mod tests {
     #[test]
     fn the_same_export_twice_is_refused_until_the_first_has_failed_or_is_deleted() {
         let view = LocalView::default();
-        let mut admission = Admission::new(true, &view);
+        let mut admission = KickoffAdmission::new(true, &view);
         let limits = limits(100, 0, 0);
         let asked = request("a", "t", &["Patient", "Group"]);
         let first = JobId::random();
@@ -311,15 +319,33 @@ mod tests {
             assert!(admission.admit(JobId::random(), &other, limits, &view).is_ok());
         }
         // After a restart.
-        assert_eq!(Admission::new(true, &view).admit(JobId::random(), &asked, limits, &view), refused);
+        assert_eq!(KickoffAdmission::new(true, &view).admit(JobId::random(), &asked, limits, &view), refused);
         view.publish([ViewChange::Forget(first)]);
         assert!(admission.admit(JobId::random(), &asked, limits, &view).is_ok());
     }
 
     #[test]
+    fn jobs_of_before_a_restart_count_while_they_are_active_and_nothing_is_admitted_at_the_end() {
+        let view = LocalView::default();
+        let mut admission = KickoffAdmission::new(false, &view);
+        for state in [complete(), JobState::Queued] {
+            let (tenant, owner) = ("t".parse().unwrap(), "a".parse().unwrap());
+            let (id, submitted_at) = (JobId::random(), Timestamp::UNIX_EPOCH);
+            admission.recall(&JobRecord { id, tenant, owner, revision: 1, submitted_at, state });
+        }
+        let admit = |admission: &mut KickoffAdmission, all| {
+            admission.admit(JobId::random(), &request("b", "t", &[]), limits(all, 0, 0), &view)
+        };
+        assert_eq!(admit(&mut admission, 1), Err(SubmitError::TooManyJobs));
+        assert_eq!(admit(&mut admission, 2), Ok(()));
+        admission.close();
+        assert_eq!(admit(&mut admission, 100), Err(SubmitError::TooManyJobs));
+    }
+
+    #[test]
     fn what_was_refused_before_it_was_recorded_stands_against_nothing() {
         let view = LocalView::default();
-        let mut admission = Admission::new(true, &view);
+        let mut admission = KickoffAdmission::new(true, &view);
         let (asked, first) = (request("a", "t", &[]), JobId::random());
         admission.admit(first, &asked, limits(9, 0, 0), &view).unwrap();
         admission.settle(first);

@@ -1,9 +1,10 @@
-//! The two witnesses beside the store, disk and receipts, as the committer asks for them.
+//! The two witnesses beside the store, disk and receipts, as the committer asks them. For want of room
+//! they give up the ballast, and then the files of what is deleted.
 
 use std::sync::Arc;
 
+use super::Eraser;
 use crate::audit::{AuditLog, AuditedEvent};
-use crate::erase::Eraser;
 use crate::files::{CommitRoom, Files, SweepCounts};
 use crate::job::JobId;
 use crate::receipts::{ChainHead, ReceiptChain, ReceiptEntry};
@@ -12,7 +13,7 @@ use crate::store::OtherWitnesses;
 /// Bytes that must be free before a commit; below that the ballast is given up.
 const ROOM_BYTES: u64 = 16 << 20;
 
-/// Disk and receipts.
+/// The disk and the receipts.
 pub struct DiskWitnesses {
     /// Job directories.
     pub files: Arc<dyn Files>,
@@ -20,7 +21,7 @@ pub struct DiskWitnesses {
     pub receipts: Arc<dyn ReceiptChain>,
     /// What performs erasures.
     pub eraser: Arc<Eraser>,
-    /// Where erasures and orders are told of, once their receipts are durable.
+    /// Where erasures and orders are recorded, once their receipts are durable.
     pub audit: Arc<AuditLog>,
 }
 
@@ -35,9 +36,8 @@ impl OtherWitnesses for DiskWitnesses {
                 true
             }
             Ok(CommitRoom::None) => false,
-            // The commit itself will tell whether there was room.
             Err(error) => {
-                tracing::warn!(%error, "it is not known whether there is room for a commit");
+                tracing::warn!(%error, "the free space is unknown; the commit will show whether there is room");
                 true
             }
         }
