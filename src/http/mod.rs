@@ -208,7 +208,7 @@ impl Api {
     /// # #[tokio::main(flavor = "current_thread")]
     /// # async fn main() -> example::Done {
     /// # let (_folder, evanesce) = example::host().await?;
-    /// let api = http::Api::new(evanesce, "http://127.0.0.1:8080").answering_for(http::Hosts::loopback());
+    /// let api = http::Api::new(evanesce, "http://127.0.0.1:8080").answering_for(http::AllowedHosts::loopback());
     /// # Ok(())
     /// # }
     /// ```

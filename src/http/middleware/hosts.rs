@@ -11,9 +11,9 @@ use actix_web::http::uri::Authority;
 /// The names that only this machine has, and perhaps one more.
 ///
 /// ```
-/// use evanesce::http::Hosts;
+/// use evanesce::http::AllowedHosts;
 ///
-/// let hosts = Hosts::loopback().or_of("https://fhir.example.org");
+/// let hosts = AllowedHosts::loopback().or_of("https://fhir.example.org");
 /// ```
 #[derive(Debug, Clone, Default)]
 pub struct AllowedHosts {
