@@ -32,8 +32,8 @@ impl OpenDownloads {
         let _ = open.wait_for(|open| *open == 0).await;
     }
 
-    /// Resolves when none is open: those that are open now may take as long as `grace`, then they are
-    /// cut.
+    /// Resolves when no download is open. Those that are open now may take as long as `grace`; then
+    /// they are cut.
     pub async fn end_within(&self, grace: Duration) -> EndedDownloads {
         let open = self.open();
         if tokio::time::timeout(grace, self.drained()).await.is_ok() {
@@ -44,7 +44,7 @@ impl OpenDownloads {
         EndedDownloads { drained: open.saturating_sub(cut), cut }
     }
 
-    /// Ends all that are open; their clients see a failed transfer. Returns how many.
+    /// Ends all open downloads, and returns their number. Their clients see a failed transfer.
     pub fn cut(&self) -> u32 {
         // Before: they begin to leave at once, on other threads.
         let open = self.open();
@@ -62,7 +62,7 @@ pub struct EndedDownloads {
     pub cut: u32,
 }
 
-/// One open download; dropping it says that the download is over.
+/// One open download. Dropping it ends the download.
 #[derive(Debug)]
 pub struct DownloadTicket {
     downloads: Arc<OpenDownloads>,
