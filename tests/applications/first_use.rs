@@ -1,4 +1,4 @@
-//! From nothing to an export with the commands of the README, against the real server.
+//! From nothing to an export with the commands of docs/authentication.md, against the real server.
 
 use super::{done, text};
 use crate::support::*;

@@ -48,12 +48,12 @@ fn metric_names(text: &str) -> Vec<&str> {
 }
 
 #[test]
-fn every_metric_of_the_alert_rules_and_of_the_readme_is_one_that_the_server_has() {
+fn every_metric_of_the_alert_rules_and_of_the_manual_is_one_that_the_server_has() {
     let telemetry = include_str!("../../src/telemetry/mod.rs");
     let known = metric_names(telemetry);
     for (file, text) in [
         ("scripts/alerts.yml", include_str!("../../scripts/alerts.yml")),
-        ("README.md", include_str!("../../README.md")),
+        ("docs/operate.md", include_str!("../../docs/operate.md")),
     ] {
         let names = metric_names(text);
         assert!(!names.is_empty(), "{file}");
@@ -65,8 +65,8 @@ fn every_metric_of_the_alert_rules_and_of_the_readme_is_one_that_the_server_has(
             );
         }
     }
-    // And none that the server has is without a word in the README.
-    let described = metric_names(include_str!("../../README.md"));
+    // And none that the server has is without a word on that page.
+    let described = metric_names(include_str!("../../docs/operate.md"));
     let missing: Vec<_> = known.into_iter().filter(|name| !described.contains(name)).collect();
-    assert!(missing.is_empty(), "not in the README: {missing:?}");
+    assert!(missing.is_empty(), "not in docs/operate.md: {missing:?}");
 }
