@@ -23,18 +23,18 @@
 //! # The walk
 //! Who follows a DELETE reads ten files, in this order; whatever else it passes only passes it on.
 //!
-//! | file | what happens there |
-//! |---|---|
-//! | `src/evanesce/life.rs` | the question goes to the job's actor, and its answer comes back |
-//! | `src/job/life/ending.rs` | decides: who is answered what, when the last one is out, what the receipt says |
-//! | `src/job/transition.rs` | the order of a mark and of an erasure, as data |
-//! | `src/actors/export_job/ending.rs` | begins what the life of the job asks for, and says what it came to |
-//! | `src/store/committer.rs` | makes mark, place in `trash/` and receipt durable, then publishes |
-//! | `src/erase/witnesses.rs` | disk and receipts, as the committer asks them |
-//! | `src/erase/reaper/mod.rs` | decides what is swept when, and what is tried again |
-//! | `src/erase/warrant.rs` | grants the right to unlink, or refuses it |
-//! | `src/erase/sweep.rs` | lists, has names unlinked, syncs |
-//! | `src/files/local_dir.rs` | unlinks one name |
+//! 1. `src/evanesce/life.rs`: the question goes to the job's actor, and its answer comes back.
+//! 2. `src/job/life/ending.rs`: decides who is answered what, when the last one is out, what the
+//!    receipt says.
+//! 3. `src/job/transition.rs`: the order of a mark and of an erasure, as data.
+//! 4. `src/actors/export_job/ending.rs`: begins what the life of the job asks for, and says what it
+//!    came to.
+//! 5. `src/store/committer.rs`: makes mark, place in `trash/` and receipt durable, then publishes.
+//! 6. `src/erase/witnesses.rs`: disk and receipts, as the committer asks them.
+//! 7. `src/erase/reaper/mod.rs`: decides what is swept when, and what is tried again.
+//! 8. `src/erase/warrant.rs`: grants the right to unlink, or refuses it.
+//! 9. `src/erase/sweep.rs`: lists, has names unlinked, syncs.
+//! 10. `src/files/local_dir.rs`: unlinks one name.
 //!
 //! # The clauses
 //! Each names its promise and the test that fails when it is dropped.
@@ -110,9 +110,9 @@ mod tests {
 
     #[test]
     fn the_walk_of_a_deletion_has_ten_files_and_each_is_there() {
-        let lines = include_str!("mod.rs").lines();
-        let files = lines.filter_map(|line| line.strip_prefix("//! | `src/")?.split('`').next());
-        let files: Vec<_> = files.collect();
+        let walk = include_str!("mod.rs").lines().filter_map(|line| line.strip_prefix("//! "));
+        let file = |line: &'static str| Some(line.split_once(". `src/")?.1.split_once('`')?.0);
+        let files: Vec<_> = walk.filter_map(file).collect();
         assert_eq!(files.len(), 10);
         for file in files {
             assert!(Path::new(env!("CARGO_MANIFEST_DIR")).join("src").join(file).is_file(), "{file}");
