@@ -209,7 +209,7 @@ mod tests {
     #[tokio::test]
     async fn room_is_given_back_if_the_directory_cannot_be_made() {
         let remove = |data_dir: &std::path::Path| std::fs::remove_dir(data_dir.join("building")).unwrap();
-        let (created, space, directories, _folder) = create(Some(Checking(|| Ok(None))), remove).await;
+        let (created, space, directories, _folder) = create(Some(Checking(|| Ok(Some(900)))), remove).await;
         assert_eq!(created.err(), Some(CreationError::Refused(SubmitError::Failed)));
         assert_eq!((space.reserved(), directories), (0, 0));
     }
