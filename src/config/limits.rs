@@ -40,6 +40,8 @@ pub struct LimitsConfig {
     /// How long a client may take over a TLS handshake, and over the head of a request. `0s` = as
     /// long as it likes. Default `10s`.
     pub head_timeout: ConfigDuration,
+    /// How long the body of a request may take to arrive. `0s` = as long as it likes. Default `30s`.
+    pub body_timeout: ConfigDuration,
     /// How long a connection may be idle between two requests. `0s` = each connection is closed after
     /// its answer. It should be longer than that of load balancers in front (mostly 60 seconds), or
     /// they meet connections that are just being closed. Default `75s`.
@@ -62,6 +64,7 @@ impl Default for LimitsConfig {
             token_requests_per_minute_per_address: 60,
             downloads: 256,
             head_timeout: ConfigDuration::seconds(10),
+            body_timeout: ConfigDuration::seconds(30),
             keep_alive: ConfigDuration::seconds(75),
             write_timeout: ConfigDuration::seconds(30),
             backlog: 1024,

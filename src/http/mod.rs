@@ -104,6 +104,7 @@ impl Api {
         let (config, tenants) = (evanesce.config(), evanesce.tenants());
         let documents = Arc::new(DocumentCache::new(&tenants));
         let limits = Arc::new(RequestLimits::new(&config.limits));
+        let intake = Arc::new(RequestIntake::new(config.limits.body_timeout.0));
         let (max_url_bytes, max_body_bytes) = (config.server.max_url_bytes, config.server.max_body_bytes);
         Self {
             evanesce,
@@ -111,7 +112,7 @@ impl Api {
             tenants: Arc::new(tenants),
             follows_proxies: false,
             limits,
-            intake: Arc::default(),
+            intake,
             client: "built-in".parse().expect("a constant that is a valid name"),
             authority: None,
             metrics: None,

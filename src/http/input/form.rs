@@ -1,13 +1,12 @@
 //! The form that a client posts to an OAuth endpoint. A parameter that is there twice, or cannot be
 //! decoded, is refused.
 
-use std::time::Duration;
-
 use actix_web::HttpRequest;
 use actix_web::http::header;
 use actix_web::web::Payload;
 
 use crate::http::error::oauth::OAuthError;
+use crate::http::input::intake::RequestIntake;
 use crate::http::input::{body, query};
 
 /// The media type of a form.
@@ -16,15 +15,16 @@ pub const FORM: &str = "application/x-www-form-urlencoded";
 /// The most bytes of a form.
 const LONGEST: usize = 64 << 10;
 
-/// The longest time that a form may take to arrive.
-const PATIENCE: Duration = Duration::from_secs(30);
-
 /// The parameters of a form, each name once.
 pub struct OAuthForm(Vec<(String, String)>);
 
 impl OAuthForm {
     /// Reads the form of a request.
-    pub async fn read(request: &HttpRequest, payload: Payload) -> Result<Self, OAuthError> {
+    pub async fn read(
+        request: &HttpRequest,
+        payload: Payload,
+        intake: &RequestIntake,
+    ) -> Result<Self, OAuthError> {
         let invalid = |text: &str| OAuthError::InvalidRequest(text.into());
         if body::is_coded(request) {
             return Err(OAuthError::Coded);
@@ -37,10 +37,10 @@ impl OAuthForm {
         if essence.is_none_or(|mime| mime.essence_str() != FORM) {
             return Err(invalid("The Content-Type must be application/x-www-form-urlencoded."));
         }
-        let body = match tokio::time::timeout(PATIENCE, payload.to_bytes_limited(LONGEST)).await {
-            Ok(Ok(Ok(body))) => body,
-            Ok(Err(_too_long)) => return Err(OAuthError::TooLong),
-            Ok(Ok(Err(_))) | Err(_) => return Err(invalid("The body could not be read to its end.")),
+        let body = match intake.in_time(payload.to_bytes_limited(LONGEST)).await {
+            Some(Ok(Ok(body))) => body,
+            Some(Err(_too_long)) => return Err(OAuthError::TooLong),
+            Some(Ok(Err(_))) | None => return Err(invalid("The body could not be read to its end.")),
         };
         let text = std::str::from_utf8(&body).map_err(|_| invalid("The body is not UTF-8."))?;
         let pairs = query::parse(text).map_err(|_| invalid("The body is not a form."))?;

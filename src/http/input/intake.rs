@@ -19,14 +19,12 @@ const LARGE_AT_ONCE: usize = 16;
 /// The most kick-offs that are parsed at once.
 const READERS: usize = 4;
 
-/// The longest time that a body may take to arrive.
-const PATIENCE: Duration = Duration::from_secs(30);
-
 /// Seconds after which a place may be free again.
 const RETRY_AFTER: u64 = 5;
 
-/// The places for large bodies, and for kick-offs that are being parsed.
+/// The time that bodies may take, the places for large ones, and for kick-offs that are being parsed.
 pub struct RequestIntake {
+    patience: Duration,
     large: Arc<Semaphore>,
     readers: Arc<Semaphore>,
 }
@@ -38,21 +36,30 @@ pub struct ReceivedBody {
     _place: Option<OwnedSemaphorePermit>,
 }
 
-impl Default for RequestIntake {
-    fn default() -> Self {
-        Self { large: Arc::new(Semaphore::new(LARGE_AT_ONCE)), readers: Arc::new(Semaphore::new(READERS)) }
-    }
-}
-
 impl RequestIntake {
+    /// Creates an intake of bodies that may take as long as `patience` to arrive; zero = as long as
+    /// they like.
+    pub fn new(patience: Duration) -> Self {
+        let (large, readers) = (Semaphore::new(LARGE_AT_ONCE), Semaphore::new(READERS));
+        Self { patience, large: Arc::new(large), readers: Arc::new(readers) }
+    }
+
+    /// Awaits a body. Returns `None` if it takes too long.
+    pub async fn in_time<T>(&self, body: impl Future<Output = T>) -> Option<T> {
+        if self.patience.is_zero() {
+            return Some(body.await);
+        }
+        tokio::time::timeout(self.patience, body).await.ok()
+    }
+
     /// Receives a body of at most `limit` bytes.
     ///
     /// # Errors
     /// Fails with 413 if it is longer, 408 if it takes too long, 429 if it is large and too many others
     /// are held.
     pub async fn body(&self, payload: Payload, limit: usize) -> Result<ReceivedBody, ApiError> {
-        let read = tokio::time::timeout(PATIENCE, self.read(payload, limit));
-        read.await.unwrap_or_else(|_elapsed| Err(ApiError::body_too_slow()))
+        let read = self.in_time(self.read(payload, limit)).await;
+        read.unwrap_or_else(|| Err(ApiError::body_too_slow()))
     }
 
     async fn read(&self, mut payload: Payload, limit: usize) -> Result<ReceivedBody, ApiError> {

@@ -48,7 +48,7 @@ async fn introspect(request: HttpRequest, payload: Payload, api: Data<Api>) -> A
         return Err(ApiError::forbidden("This application may not have tokens introspected."));
     }
     let issuer = api.issuer(&request)?;
-    let form = match OAuthForm::read(&request, payload).await {
+    let form = match OAuthForm::read(&request, payload, &api.intake).await {
         Ok(form) => form,
         Err(error) => return Ok(error.response(&issuer)),
     };

@@ -13,6 +13,7 @@ use crate::audit::AuditedEvent;
 use crate::auth::{Authority, IssuedToken, ScopeError, Scopes, TokenDenied, TokenIssuer};
 use crate::http::error::oauth::{self, GRANT, NO_CACHE, OAuthError, REFUSED, uncached};
 use crate::http::input::form::{FORM, OAuthForm};
+use crate::http::input::intake::RequestIntake;
 use crate::http::middleware::forwarded::ForwardedClient;
 use crate::http::{Api, ApiResult};
 use crate::job::ClientId;
@@ -63,7 +64,7 @@ async fn token(request: HttpRequest, payload: Payload, api: Data<Api>) -> ApiRes
     if let Err(refusal) = admitted {
         return Ok(OAuthError::TooMany(refusal.retry_after().unwrap_or(oauth::RETRY_AFTER)).response(&issuer));
     }
-    Ok(match issue(&request, payload, authority, &issuer).await {
+    Ok(match issue(&request, payload, &api.intake, authority, &issuer).await {
         Ok((client, IssuedToken { token, expires_in }, granted)) => {
             let caller = api.audited_client(&request, Some(client));
             api.record(AuditedEvent::TokenIssued { caller, scopes: granted.len(), expires_in });
@@ -87,10 +88,11 @@ async fn token(request: HttpRequest, payload: Payload, api: Data<Api>) -> ApiRes
 async fn issue(
     request: &HttpRequest,
     payload: Payload,
+    intake: &RequestIntake,
     authority: &Authority,
     issuer: &TokenIssuer,
 ) -> Result<(ClientId, IssuedToken, Scopes), OAuthError> {
-    let form = OAuthForm::read(request, payload).await?;
+    let form = OAuthForm::read(request, payload, intake).await?;
     let grant = form.required("grant_type")?;
     if grant != GRANT {
         return Err(OAuthError::UnsupportedGrantType);
