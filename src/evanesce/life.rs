@@ -131,8 +131,8 @@ impl Evanesce {
         self.submit_as(Submission::new(request)).await
     }
 
-    /// As [`Evanesce::submit`], with all that can be said of an export. A request has
-    /// [`bounds`](crate::job::bounds).
+    /// As [`Evanesce::submit`], with all that can be said of an export. What a request may
+    /// hold has bounds; one beyond them is [`SubmitError::Exceeded`].
     ///
     /// ```
     /// # mod example { include!(concat!(env!("CARGO_MANIFEST_DIR"), "/src/evanesce/example.rs")); }

@@ -222,7 +222,7 @@ pub struct GroupName {
 /// How long a kick-off waits for [`Exporter::check`].
 pub const CHECK_PATIENCE: Duration = Duration::from_secs(2);
 
-/// Produces the bytes of exports: a host's own type, or [`SourceExporter`] over a folder.
+/// Produces the bytes of exports: a host's own type, or the one of the program over a folder.
 ///
 /// An export holds what its request asks for, restricted to what its
 /// [`access`](ExportRequest::access) allows. It leaves out types that the access does not cover,
@@ -259,7 +259,7 @@ pub const CHECK_PATIENCE: Duration = Duration::from_secs(2);
 pub trait Exporter: Send + Sync {
     /// Checks a request before it is accepted. The kick-off then refuses what cannot be exported,
     /// or has no room. Returns an upper bound of the bytes that the export will write, or `None` if
-    /// that is not known. The kick-off waits for [`CHECK_PATIENCE`] at most: then `cancel` fires,
+    /// that is not known. The kick-off waits for two seconds at most: then `cancel` fires,
     /// the job is accepted, and it fails when it is planned.
     ///
     /// # Errors

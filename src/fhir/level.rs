@@ -17,7 +17,7 @@ pub enum Level {
     Patient,
     /// `{base}/Group/{id}/$export`: the same of the group's members.
     Group {
-        /// The id of the Group resource, or [`ALL_PATIENTS`].
+        /// The id of the Group resource, or `All_Patients`.
         id: String,
     },
 }
