@@ -29,6 +29,9 @@ impl Host {
         let mut config = Config::default();
         config.source.folder = source.to_owned();
         config.export.max_active_jobs = 100_000;
+        config.export.max_active_jobs_per_client = 0;
+        config.export.max_finished_jobs_per_client = 0;
+        config.export.max_known_jobs_per_client = 0;
         let builder = Evanesce::builder().config(config).data_dir(data_dir);
         Self { evanesce: block_on(builder.start()).expect("an instance") }
     }

@@ -17,7 +17,7 @@ const NOTHING: [&str; 4] = [
     "$export?_type=Slot",
     "Patient/$export?_type=Account",
     "Group/cohort-1/$export?_type=Account",
-    "Patient/$export?_type=Endpoint",
+    "Patient/$export?_type=Account,Endpoint",
 ];
 
 /// An export with a filter, which is read once and asked for each line.

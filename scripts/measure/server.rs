@@ -7,6 +7,15 @@ use std::time::{Duration, Instant};
 
 use serde_json::Value;
 
+/// What is measured is asked for as fast as can be, by one client.
+const UNLIMITED: [&str; 5] = [
+    "protocol.poll_interval=0s",
+    "limits.requests_per_second_per_client=0",
+    "export.max_active_jobs_per_client=0",
+    "export.max_finished_jobs_per_client=0",
+    "export.max_known_jobs_per_client=0",
+];
+
 /// A running server in a folder of its own.
 pub struct Server {
     child: Child,
@@ -26,8 +35,7 @@ impl Server {
             .arg(&data_dir)
             .arg("--source")
             .arg(source);
-        // What is measured is polled as fast as can be.
-        for set in sets.iter().chain(&["protocol.poll_interval=0s", "admin.listen=127.0.0.1:0"]) {
+        for set in sets.iter().chain(&["admin.listen=127.0.0.1:0"]).chain(&UNLIMITED) {
             command.args(["--set", set]);
         }
         command.env("RUST_LOG", "error");
