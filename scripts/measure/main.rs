@@ -113,9 +113,7 @@ fn main() {
     if args.large {
         index::warm_start_of_10_gb(&args);
     }
-    println!(
-        "\nStates and transitions of the model: cargo test -- --nocapture the_protocol_keeps_every_promise"
-    );
+    println!("\nStates and transitions of the model: cargo test --test main model:: -- --nocapture");
 }
 
 /// Minimum, median, 99th percentile and maximum of times, in milliseconds.
