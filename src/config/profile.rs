@@ -35,5 +35,6 @@ pub const SOARIAN_TYPES: [&[&str]; 2] = [
 
 /// Returns whether an export under the rules of a profile may hold resources of that type.
 pub fn exported_under(profile: ProtocolProfile, resource_type: ResourceType) -> bool {
-    profile == ProtocolProfile::Standard || SOARIAN_TYPES.concat().contains(&resource_type.as_str())
+    profile == ProtocolProfile::Standard
+        || SOARIAN_TYPES.iter().any(|types| types.contains(&resource_type.as_str()))
 }

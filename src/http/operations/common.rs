@@ -2,7 +2,7 @@
 //! once, in [`ANYWHERE`]; those of every URL that needs an access token, in [`NO_TOKEN`].
 
 use super::description::{
-    AnswerHeader, BodyContent, DocumentedAnswer, OperationParameter, answer, content, refusal,
+    AnswerHeader, BodyContent, DocumentedAnswer, OperationParameter, answer, content, refusal, resource,
 };
 use crate::http::input::form::FORM;
 
@@ -65,11 +65,7 @@ pub const BAD_BODY: &[DocumentedAnswer] = &[
 ];
 
 /// The answer of a search.
-pub const SEARCHED: &[DocumentedAnswer] = &[answer(
-    200,
-    "A Bundle of what was found.",
-    &[content("application/fhir+json", "Bundle"), content("application/json", "Bundle")],
-)];
+pub const SEARCHED: &[DocumentedAnswer] = &[answer(200, "A Bundle of what was found.", &resource("Bundle"))];
 
 /// The body of a search by POST.
 pub const SEARCH_FORM: BodyContent = content(FORM, "SearchForm");

@@ -75,6 +75,11 @@ pub const fn content(media_type: &'static str, schema: &'static str) -> BodyCont
     BodyContent { media_type, schema }
 }
 
+/// Returns the forms of a resource: FHIR's media type, and plain JSON.
+pub const fn resource(schema: &'static str) -> [BodyContent; 2] {
+    [content("application/fhir+json", schema), content("application/json", schema)]
+}
+
 /// Returns an answer with this content.
 pub const fn answer(status: u16, meaning: &'static str, content: &'static [BodyContent]) -> DocumentedAnswer {
     DocumentedAnswer { status, meaning, content, headers: &[] }

@@ -4,7 +4,7 @@ use actix_web::HttpRequest;
 use actix_web::web::{self, Data};
 
 use super::common::{BAD_ACCEPT, BAD_READ, ETAG, NO_TENANT, NOT_MEANT, READ_PARAMETERS, UNCHANGED};
-use super::description::{OperationDescription, OperationParameter, answer, content};
+use super::description::{OperationDescription, OperationParameter, answer, resource};
 use super::operation::{GET_HEAD, Operation, OperationUrl, RequiredToken};
 use crate::ExportCapabilities;
 use crate::config::{DevicePolicy, ReferencePolicy};
@@ -32,15 +32,7 @@ pub static METADATA: Operation = Operation {
         ],
         body: None,
         answers: &[
-            &[answer(
-                200,
-                "The statement.",
-                &[
-                    content("application/fhir+json", "CapabilityStatement"),
-                    content("application/json", "CapabilityStatement"),
-                ],
-            )
-            .with(&[ETAG])],
+            &[answer(200, "The statement.", &resource("CapabilityStatement")).with(&[ETAG])],
             UNCHANGED,
             NOT_MEANT,
             BAD_READ,

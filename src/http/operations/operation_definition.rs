@@ -9,7 +9,7 @@ use super::common::{
     BAD_ACCEPT, BAD_BODY, BAD_READ, BEYOND_SCOPES, ETAG, NO_RESOURCE, NO_TENANT, NOT_MEANT, READ_PARAMETERS,
     SEARCH_FORM, SEARCHED, UNCHANGED,
 };
-use super::description::{OperationDescription, OperationParameter, answer, content};
+use super::description::{OperationDescription, OperationParameter, answer, resource};
 use super::metadata::offers;
 use super::operation::{GET_HEAD, Operation, OperationUrl, POST, RequiredToken};
 use crate::fhir::{CapabilityOffer, EXPORT_OPERATIONS};
@@ -75,15 +75,7 @@ pub static READ: Operation = Operation {
         parameters: &[READ_PARAMETERS],
         body: None,
         answers: &[
-            &[answer(
-                200,
-                "The definition.",
-                &[
-                    content("application/fhir+json", "OperationDefinition"),
-                    content("application/json", "OperationDefinition"),
-                ],
-            )
-            .with(&[ETAG])],
+            &[answer(200, "The definition.", &resource("OperationDefinition")).with(&[ETAG])],
             UNCHANGED,
             NOT_MEANT,
             BAD_READ,

@@ -12,7 +12,7 @@ use super::common::{
     BAD_ACCEPT, BAD_BODY, BAD_READ, BEYOND_SCOPES, BUSY, CONDITIONS, ETAG, FAILED, NO_RESOURCE, NO_STORE,
     NO_TENANT, NOT_MEANT, READ_PARAMETERS, SEARCH_FORM, SEARCHED, UNCHANGED,
 };
-use super::description::{OperationDescription, OperationParameter, answer, content};
+use super::description::{OperationDescription, OperationParameter, answer, resource};
 use super::operation::{GET_HEAD, Operation, OperationUrl, POST, RequiredToken};
 use crate::auth::Permission;
 use crate::fhir::{CapabilityOffer, ResourceType};
@@ -71,12 +71,7 @@ pub static READ: Operation = Operation {
         parameters: &[READ_PARAMETERS, CONDITIONS],
         body: None,
         answers: &[
-            &[answer(
-                200,
-                "The Group.",
-                &[content("application/fhir+json", "Group"), content("application/json", "Group")],
-            )
-            .with(&[ETAG, NO_STORE])],
+            &[answer(200, "The Group.", &resource("Group")).with(&[ETAG, NO_STORE])],
             UNCHANGED,
             NOT_MEANT,
             BAD_READ,
