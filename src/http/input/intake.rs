@@ -99,3 +99,15 @@ impl RequestIntake {
         })
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn p13_a_body_may_take_as_long_as_it_is_given_and_any_time_without_a_limit() {
+        let soon = Duration::from_millis(1);
+        assert_eq!(RequestIntake::new(soon).in_time(std::future::pending::<()>()).await, None);
+        assert_eq!(RequestIntake::new(Duration::ZERO).in_time(tokio::time::sleep(soon)).await, Some(()));
+    }
+}
