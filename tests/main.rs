@@ -13,6 +13,7 @@ mod faults;
 mod first_run;
 mod fsck;
 mod logs;
+mod manual;
 mod model;
 mod operator;
 mod privacy;

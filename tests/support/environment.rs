@@ -24,6 +24,7 @@ pub enum Need {
     LoopDevice,
     FsError,
     OpenFiles,
+    Curl,
 }
 
 impl Need {
@@ -44,6 +45,7 @@ impl Need {
                 ("loop-device", "as `mount`, with loop devices; install e2fsprogs and btrfs-progs")
             }
             Self::OpenFiles => ("open-files", "raise the hard limit to 16384 (ulimit -Hn)"),
+            Self::Curl => ("curl", "install curl"),
             Self::FsError => ("fs-error", "as `loop-device`, with /sys writable"),
         }
     }
