@@ -1,8 +1,9 @@
 //! Evanesce: a FHIR Bulk Data export server whose files are gone when it says they are gone.
 //!
 //! The program is `evanesce serve`; this library is the same thing beside a host's own export
-//! workers. A host gives an [`Exporter`], starts an [`Evanesce`], and may mount [`http::configure`] in an
-//! actix-web application of its own.
+//! workers. A host gives an [`Exporter`] and starts an [`Evanesce`]. With the feature `server` it may mount
+//! the routes of `http::configure` in an actix-web application of its own; without features it has the life
+//! cycle alone, and builds no HTTP, no TLS and no command line.
 //!
 //! ```
 //! # mod example { include!(concat!(env!("CARGO_MANIFEST_DIR"), "/src/evanesce/example.rs")); }
@@ -39,6 +40,7 @@
 #![cfg_attr(not(feature = "breakpoints"), warn(unnameable_types))]
 // What only tests use is in no release; the build with the feature finds what nobody uses.
 #![cfg_attr(not(feature = "breakpoints"), allow(unused_imports))]
+#![cfg_attr(docsrs, feature(doc_cfg))]
 // A library without the program has parts that only the program uses.
 #![cfg_attr(not(feature = "cli"), allow(dead_code))]
 // They panic when nobody reads, and wait for those who read nothing (P13): see `cli::output` and
@@ -53,12 +55,14 @@ mod chain;
 #[cfg(feature = "cli")]
 mod cli;
 pub mod config;
+#[cfg(feature = "server")]
 mod control;
 mod evanesce;
 #[cfg(feature = "cli")]
 mod fsck;
 #[cfg(feature = "generate")]
 mod generate;
+#[cfg(feature = "server")]
 pub mod http;
 mod lock;
 mod plain_file;
@@ -73,9 +77,9 @@ mod audit;
 #[cfg(feature = "breakpoints")]
 #[doc(hidden)]
 pub mod audit;
-#[cfg(not(feature = "breakpoints"))]
+#[cfg(all(feature = "server", not(feature = "breakpoints")))]
 mod auth;
-#[cfg(feature = "breakpoints")]
+#[cfg(all(feature = "server", feature = "breakpoints"))]
 #[doc(hidden)]
 pub mod auth;
 #[cfg(not(feature = "breakpoints"))]
@@ -145,6 +149,7 @@ mod view;
 pub mod view;
 
 pub use admission::SubmitError;
+#[cfg(feature = "server")]
 pub use auth::{Authority, AuthorityError, OperatorToken};
 pub use builder::{Builder, StartError};
 pub use cancel::TokenFired;

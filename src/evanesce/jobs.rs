@@ -145,6 +145,7 @@ impl JobSnapshot {
     ///
     /// # Errors
     /// It comes too early: how long to wait. It is not counted.
+    #[cfg(feature = "server")]
     pub(crate) fn admit_poll(&self, interval: Duration) -> Result<(), Duration> {
         self.0.polls.admit(interval)
     }

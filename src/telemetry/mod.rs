@@ -1,15 +1,20 @@
 //! Names of metrics, the setup of logs, and the only way in which a process gives up.
 
+#[cfg(feature = "cli")]
 mod log_buffer;
+#[cfg(feature = "cli")]
 mod logs;
 
 use std::collections::BTreeMap;
+use std::io::{self, Write};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use metrics::{counter, gauge, histogram};
+#[cfg(feature = "cli")]
 use metrics_exporter_prometheus::{BuildError, Matcher, PrometheusBuilder, PrometheusHandle};
 
+#[cfg(feature = "cli")]
 pub use logs::{LogFormat, flush_logs, init_logs, say};
 
 /// What to do when nothing can be promised any more. The process is crash-only: the supervisor
@@ -28,8 +33,9 @@ impl FatalHandler {
     pub fn exit() -> Self {
         Self::new(|reason| {
             if !tracing::dispatcher::has_been_set() {
-                say(&format!("evanesce: the process ends: {reason}"));
+                let _ = writeln!(io::stderr(), "evanesce: the process ends: {reason}");
             }
+            #[cfg(feature = "cli")]
             flush_logs();
             std::process::exit(70)
         })
@@ -63,6 +69,7 @@ impl Drop for PanicGuard {
 }
 
 /// Installs the recorder of the process. Returns the handle that renders it.
+#[cfg(feature = "cli")]
 pub fn init_metrics() -> Result<PrometheusHandle, BuildError> {
     let seconds = [0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 5.0, 30.0];
     let changes = [1.0, 2.0, 4.0, 8.0, 16.0, 32.0, 64.0, 128.0, 256.0, 512.0, 1024.0];

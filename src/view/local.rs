@@ -8,8 +8,10 @@ use futures_util::future::{Either, ready};
 use parking_lot::RwLock;
 use tokio::sync::watch;
 
+#[cfg(feature = "server")]
+use super::PollLimit;
 use super::downloads::{DownloadTicket, OpenDownloads};
-use super::{ExportProgress, PartialManifests, PollLimit, PublishedView, ViewAnswer, ViewChanges};
+use super::{ExportProgress, PartialManifests, PublishedView, ViewAnswer, ViewChanges};
 use crate::job::{ClientId, JobId, JobRecord, JobState, OutputFile, RequestSummary, SealedPart, TenantId};
 
 /// One job as clients may see it.
@@ -28,6 +30,7 @@ pub struct PublishedJob {
     /// What clients can get of it before it is complete.
     pub partial: Arc<PartialManifests>,
     /// How often it is polled.
+    #[cfg(feature = "server")]
     pub polls: Arc<PollLimit>,
 }
 
@@ -41,6 +44,7 @@ impl PublishedJob {
             progress: Arc::default(),
             downloads: Arc::default(),
             partial: Arc::default(),
+            #[cfg(feature = "server")]
             polls: Arc::default(),
         };
         if published.is_partial() {

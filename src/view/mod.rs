@@ -17,6 +17,7 @@
 mod downloads;
 mod local;
 mod partial;
+#[cfg(feature = "server")]
 mod polls;
 mod progress;
 
@@ -30,6 +31,7 @@ use crate::job::{ClientId, JobId, TenantId};
 pub use downloads::{DownloadTicket, OpenDownloads};
 pub use local::{JobLookup, LocalView, PublishedJob, ViewChange};
 pub use partial::{PartialManifests, parts_of};
+#[cfg(feature = "server")]
 pub use polls::PollLimit;
 pub use progress::ExportProgress;
 
