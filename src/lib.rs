@@ -154,7 +154,7 @@ pub use auth::{Authority, AuthorityError, OperatorToken};
 pub use builder::{Builder, StartError};
 pub use cancel::TokenFired;
 pub use clock::Clock;
-pub use erase::{OrderError, ReaperStatus};
+pub use erase::{FailingSweep, OrderError, ReaperStatus};
 pub use evanesce::{
     CancelError, CancelledJob, Evanesce, ExportCapabilities, JobAbsent, JobOverview, JobOwner, JobSnapshot,
     ManifestPage, OpenFile, OpenFileError, PageAbsent, Readiness, SourceReadError, Submission,

@@ -53,12 +53,61 @@ pub struct ReaperStatus {
     pub pause: Option<ReaperPause>,
     /// Jobs under a hold.
     pub held: usize,
+    /// Jobs whose last sweep failed, by id; the first [`MOST_FAILING`](Self::MOST_FAILING) of them.
+    pub failing: Vec<FailingSweep>,
+}
+
+/// A sweep that failed and is tried again.
+///
+/// ```
+/// # mod example { include!(concat!(env!("CARGO_MANIFEST_DIR"), "/src/evanesce/example.rs")); }
+/// # use evanesce::*;
+/// # #[tokio::main(flavor = "current_thread")]
+/// # async fn main() -> example::Done {
+/// # let (_folder, evanesce) = example::host().await?;
+/// let status = evanesce.reaper_status().await.expect("it is not going down");
+/// for FailingSweep { job, attempts, errno, next_try, .. } in status.failing {
+///     println!("{job} failed {attempts} times, last with {errno}, and is tried again at {next_try}");
+/// }
+/// # Ok(())
+/// # }
+/// ```
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct FailingSweep {
+    /// The job.
+    pub job: JobId,
+    /// Attempts that failed, in this process.
+    pub attempts: u32,
+    /// The system's name of the last error, such as `EACCES`, or `other` if it has none.
+    pub errno: String,
+    /// What the last attempt said. Its paths are relative to the data directory.
+    pub error: String,
+    /// When the next attempt is due.
+    pub next_try: Timestamp,
 }
 
 /// Names that the server did not make that are logged in one pass.
 const STRANGERS_NAMED: usize = 20;
 
 impl ReaperStatus {
+    /// The most entries of [`failing`](Self::failing) (P13).
+    pub const MOST_FAILING: usize = 100;
+
+    /// Notes that a job's sweep failed. With too many of them, those with the greatest ids are left out.
+    pub(crate) fn note_failed(&mut self, failing: FailingSweep) {
+        self.failed += 1;
+        self.failing.retain(|known| known.job != failing.job);
+        let place = self.failing.partition_point(|known| known.job < failing.job);
+        self.failing.insert(place, failing);
+        self.failing.truncate(Self::MOST_FAILING);
+    }
+
+    /// Notes that a job's files are gone.
+    pub(crate) fn note_swept(&mut self, job: JobId) {
+        self.swept += 1;
+        self.failing.retain(|known| known.job != job);
+    }
+
     /// Counts a pass.
     pub(crate) fn note_pass(&mut self, now: Timestamp, is_steady: bool) {
         self.passes += 1;
@@ -113,6 +162,32 @@ impl ReaperStatus {
 mod tests {
     use super::*;
     use crate::job::{Mark, MarkReason, StateName};
+
+    #[test]
+    fn p13_a_bounded_number_of_failing_sweeps_is_shown_until_they_succeed() {
+        let mut status = ReaperStatus::default();
+        let (next_try, errno) = (Timestamp::UNIX_EPOCH, "EIO".to_string());
+        let mut jobs: Vec<_> = (0..=ReaperStatus::MOST_FAILING).map(|_| JobId::random()).collect();
+        for job in &jobs {
+            for attempts in 1..=2 {
+                let error = String::new();
+                status.note_failed(FailingSweep {
+                    job: *job,
+                    attempts,
+                    errno: errno.clone(),
+                    error,
+                    next_try,
+                });
+            }
+        }
+        let shown = |status: &ReaperStatus| status.failing.iter().map(|it| it.job).collect::<Vec<_>>();
+        jobs.sort();
+        jobs.truncate(ReaperStatus::MOST_FAILING);
+        assert_eq!(shown(&status), jobs);
+        assert!(status.failing.iter().all(|it| it.attempts == 2));
+        status.note_swept(jobs[0]);
+        assert_eq!((shown(&status), status.swept), (jobs[1..].to_vec(), 1));
+    }
 
     #[test]
     fn a_mark_that_waits_too_long_is_overdue_unless_it_is_held() {

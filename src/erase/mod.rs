@@ -92,7 +92,7 @@ mod sweep;
 mod warrant;
 mod witnesses;
 
-pub use backlog::ReaperStatus;
+pub use backlog::{FailingSweep, ReaperStatus};
 pub use ending::EarlySweep;
 pub use expiry::DueJobs;
 pub use holds::{HoldBook, OrderError, WarrantRefusal};

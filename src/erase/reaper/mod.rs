@@ -9,10 +9,10 @@ use std::time::{Duration, Instant};
 use jiff::Timestamp;
 
 use super::{
-    DueJobs, HoldRegistry, NextSweep, ReaperStatus, ScanNominations, ScanSightings, SweepQueue, SweepResult,
-    Warrant,
+    DueJobs, FailingSweep, HoldRegistry, NextSweep, ReaperStatus, ScanNominations, ScanSightings, SweepQueue,
+    SweepResult, Warrant,
 };
-use crate::clock::{ClockReading, JumpGuard, between};
+use crate::clock::{ClockReading, JumpGuard, after, between};
 use crate::config::Config;
 use crate::files::DiskInventory;
 use crate::job::JobId;
@@ -171,13 +171,21 @@ impl ReaperCore {
             match &result {
                 Ok(()) => {
                     self.queue.swept(job);
-                    self.status.swept += 1;
+                    self.status.note_swept(job);
                 }
                 Err(error) => {
-                    self.status.failed += 1;
                     telemetry::sweep_failed(error.errno());
                     let (min, max) = (around.config.reaper.retry_min.0, around.config.reaper.retry_max.0);
                     let (attempts, wait) = self.queue.failed(job, around.instant, min, max);
+                    let (errno, next_try) = (error.errno(), after(around.now(), wait));
+                    let error_text = error.to_string();
+                    self.status.note_failed(FailingSweep {
+                        job,
+                        attempts,
+                        errno,
+                        error: error_text,
+                        next_try,
+                    });
                     tracing::error!(%job, attempts, %error, ?wait, "a sweep failed and will be tried again");
                     actions.push(ReaperAction::After(wait, ReaperInput::RetryDue));
                 }
