@@ -7,6 +7,7 @@ mod attacks;
 mod audit;
 mod auth;
 mod conformance;
+mod console;
 mod crash;
 mod embed;
 mod faults;

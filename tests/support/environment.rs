@@ -25,6 +25,7 @@ pub enum Need {
     FsError,
     OpenFiles,
     Curl,
+    Browser,
 }
 
 impl Need {
@@ -47,6 +48,7 @@ impl Need {
             Self::OpenFiles => ("open-files", "raise the hard limit to 16384 (ulimit -Hn)"),
             Self::Curl => ("curl", "install curl"),
             Self::FsError => ("fs-error", "as `loop-device`, with /sys writable"),
+            Self::Browser => ("browser", "install chromium and chromium-driver"),
         }
     }
 }
