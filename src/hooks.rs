@@ -1,6 +1,7 @@
 //! Named steps between two effects, and faults, for tests of crashes, faults and races. With the
 //! feature `breakpoints`, which is never in a release binary, a test can kill or hold the process
-//! at a step of one instance, let a system call fail, or direct each thread that reaches a step.
+//! at a step of one instance, let a system call fail, let exports stand still, or direct each thread
+//! that reaches a step.
 //! Without the feature every call here is empty.
 
 use std::io;
@@ -99,11 +100,19 @@ mod active {
         pub fn fault(&self, _fault: HookFault) -> io::Result<()> {
             Ok(())
         }
+
+        /// Returns whether a job that has written so many bytes stands still.
+        #[inline]
+        pub fn is_braked(&self, _written: u64) -> bool {
+            false
+        }
     }
 }
 
 #[cfg(feature = "breakpoints")]
 mod active {
+    use std::fmt;
+    use std::path::PathBuf;
     use std::str::FromStr;
     use std::sync::Arc;
 
@@ -197,12 +206,25 @@ mod active {
     pub struct Hooks {
         plans: Arc<Mutex<HookPlans>>,
         director: Option<Arc<Director>>,
+        brake: Option<PathBuf>,
+    }
+
+    impl fmt::Debug for Hooks {
+        fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+            f.debug_struct("Hooks").finish_non_exhaustive()
+        }
     }
 
     impl Hooks {
         /// Creates hooks that follow these plans.
         pub fn new(breakpoints: Vec<Breakpoint>, faults: Vec<FaultPlan>) -> Self {
-            Self { plans: Arc::new(Mutex::new(HookPlans { breakpoints, faults })), director: None }
+            Self { plans: Arc::new(Mutex::new(HookPlans { breakpoints, faults })), ..Self::default() }
+        }
+
+        /// Adds a brake. While there is a file `brake`, each job stands still once it has written
+        /// as many bytes as the file says. As under a limit, it can be paused and cancelled.
+        pub fn with_brake(self, brake: Option<PathBuf>) -> Self {
+            Self { brake, ..self }
         }
 
         /// Creates hooks that call `director` at each step, on the thread that reached it. The
@@ -265,6 +287,13 @@ mod active {
                 }
                 None => Ok(()),
             }
+        }
+
+        /// Returns whether a job that has written so many bytes stands still.
+        pub fn is_braked(&self, written: u64) -> bool {
+            let text = self.brake.as_ref().and_then(|brake| std::fs::read_to_string(brake).ok());
+            // A file that has no number yet is about to have one.
+            text.is_some_and(|most| written >= most.parse().unwrap_or(0))
         }
     }
 }

@@ -286,7 +286,7 @@ impl Builder {
         };
         let rate_of = |id: &TenantId| (id.clone(), config.tenant(id).max_bytes_per_second);
         let own_rates = config.tenants.keys().map(rate_of).collect();
-        let throttle = Arc::new(Throttle::new(rates, own_rates));
+        let throttle = Arc::new(Throttle::new(rates, own_rates).with_hooks(hooks.clone()));
         let form = OutputForm { coding: export.coding(), checksums: export.checksums };
         let limits = WriteLimits { throttle, max_file_bytes: export.max_file_bytes, form };
         let plans = Arc::new(PlanQueue::new(export.max_replacements));

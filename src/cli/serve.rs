@@ -57,6 +57,10 @@ pub struct ServeArgs {
     #[cfg(feature = "breakpoints")]
     #[arg(long = "fault")]
     faults: Vec<crate::hooks::FaultPlan>,
+    /// While this file is there, exports stand still once each has written as many bytes as it says.
+    #[cfg(feature = "breakpoints")]
+    #[arg(long)]
+    brake: Option<PathBuf>,
 }
 
 impl ServeArgs {
@@ -117,7 +121,8 @@ async fn serve(args: ServeArgs, config: Config) -> Result<(), CliError> {
     let transport = Transport::bind(&config).map_err(CliError::usage)?;
     let builder = Evanesce::builder().config(config.clone());
     #[cfg(feature = "breakpoints")]
-    let builder = builder.hooks(crate::hooks::Hooks::new(args.breakpoints, args.faults));
+    let builder =
+        builder.hooks(crate::hooks::Hooks::new(args.breakpoints, args.faults).with_brake(args.brake));
     #[cfg(not(feature = "breakpoints"))]
     drop(args);
     let evanesce = builder.start().await.map_err(CliError::usage)?;

@@ -3,14 +3,20 @@
 //! or a cancel at once, and then takes no turn from others.
 
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use jiff::Timestamp;
-use parking_lot::{Condvar, Mutex};
+use parking_lot::{Condvar, Mutex, MutexGuard};
 
 use super::Throttle;
 use super::throttle::{GateState, ScheduleKey};
 use crate::job::TenantId;
+
+/// The largest write of a job that begins when a test has a brake, in bytes.
+const BRAKED_WRITE: usize = 16 << 10;
+
+/// How often a job that a test has stopped looks whether it may go on.
+const BRAKE_LOOK: Duration = Duration::from_millis(5);
 
 /// The gate of one job, which all its writers pass.
 #[derive(Debug)]
@@ -41,6 +47,9 @@ impl Gate {
     pub fn new(throttle: Arc<Throttle>, tenant: TenantId) -> Self {
         let changed = Arc::new(Condvar::new());
         let largest_write = throttle.largest_write(&tenant);
+        // One that a test stops does so within a few kilobytes.
+        let largest_write =
+            if throttle.hooks.is_braked(u64::MAX) { Some(BRAKED_WRITE) } else { largest_write };
         let key = throttle.schedule.lock().join(tenant, changed.clone());
         Self { throttle, key, largest_write, changed, written: Mutex::default() }
     }
@@ -84,6 +93,12 @@ impl Gate {
     /// Fails as soon as the gate is closed.
     pub fn pass(&self, bytes: usize) -> Result<(), GateClosed> {
         let mut schedule = self.throttle.schedule.lock();
+        // Outside the queue, where others would wait for this job.
+        while schedule.share(self.key).state != GateState::Closed
+            && self.throttle.hooks.is_braked(self.written().bytes)
+        {
+            MutexGuard::unlocked(&mut schedule, || std::thread::sleep(BRAKE_LOOK));
+        }
         schedule.wait(self.key);
         let passed = loop {
             if schedule.share(self.key).state == GateState::Closed {
@@ -129,7 +144,6 @@ impl Drop for Gate {
 #[cfg(test)]
 mod tests {
     use std::thread::JoinHandle;
-    use std::time::Duration;
 
     use super::*;
     use crate::export::ByteRates;

@@ -334,14 +334,14 @@ fn p13_an_export_of_more_files_than_may_be_fails_and_says_so() {
 #[test]
 fn p13_a_document_beyond_its_bound_fails_its_job_and_not_the_start() {
     for (document, bytes) in [("request.json", (4 << 20) + 1), ("plan.json", (256 << 20) + 1)] {
-        let mut setup = Setup::new().set("export.max_bytes_per_second=200000");
+        let setup = Setup::new().braked(200_000);
         let server = setup.start();
         let polling = server.kickoff("$export");
-        server.wait_halfway(&polling);
+        server.wait_braked(&polling);
         server.kill();
         let path = setup.data_dir().join("building").join(job_id(&polling)).join(document);
         std::fs::OpenOptions::new().write(true).open(path).unwrap().set_len(bytes).unwrap();
-        setup.sets.pop();
+        setup.release_brake();
         let server = setup.start();
         let polling = format!("{}/bulk-api/request/{}", server.base, job_id(&polling));
         let failed = eventually("the end", || Some(get(&polling)).filter(|answer| answer.status != 202));

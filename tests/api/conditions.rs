@@ -17,15 +17,17 @@ fn delete_both(server: &Server, polling: &str, condition: (&str, &str)) -> [Answ
 #[test]
 fn a_delete_whose_condition_does_not_hold_changes_nothing() {
     let sources = copy_of_source();
-    let setup = Setup::new().source(sources.path()).set("export.max_bytes_per_second=250000");
+    let setup = Setup::new().source(sources.path()).braked(200_000);
     let server = setup.start();
     let (complete, manifest) = server.export("$export?_type=Organization");
     let failed = server.kickoff("$export");
-    server.wait_halfway(&failed);
+    server.wait_braked(&failed);
     touch_all(sources.path());
+    setup.release_brake();
     eventually("the failure", || (get(&failed).status == 500).then_some(()));
+    setup.brake(200_000);
     let running = server.kickoff("$export");
-    server.wait_halfway(&running);
+    server.wait_braked(&running);
     let tag = get(&complete).header("etag").to_string();
 
     let failing = [("If-Match", OTHER), ("If-Match", "garbage"), ("If-None-Match", "*")];

@@ -66,11 +66,13 @@ fn a_download_that_outlives_the_grace_is_cut_and_the_files_go() {
 
 #[test]
 fn an_expiry_lets_an_open_download_come_to_its_end() {
-    let setup = Setup::new().source(big_source()).set("retention.completed=2s").set("reaper.interval=50ms");
+    let setup = Setup::new().source(big_source()).set("retention.completed=1ms").set("reaper.interval=50ms");
     let server = setup.start();
+    server.pause_reaper();
     let (polling, manifest) = server.export("$export");
     let url = first_file(&manifest);
     let (mut stream, length) = begin(&server, &url);
+    server.resume_reaper();
     eventually("the expiry", || (get(&polling).status == 404).then_some(()));
     assert_eq!(get(&url).outcome(), outcome(404, "deleted"));
     assert_eq!(1 + drain(&mut stream), length, "P8");

@@ -224,7 +224,7 @@ fn other_methods_are_refused_with_those_that_are_allowed() {
 
 #[test]
 fn too_many_active_jobs_are_throttled_until_one_is_deleted() {
-    let setup = Setup::new().set("export.max_bytes_per_second=100000").set("export.max_active_jobs=2");
+    let setup = Setup::new().set("export.max_active_jobs=2").braked(0);
     let server = setup.start();
     // Of many at once, exactly as many as there is room for.
     let answers: Vec<_> = std::thread::scope(|scope| {

@@ -81,7 +81,7 @@ fn walk_through(row: &Row) {
 #[test]
 fn every_state_answers_delete_and_what_follows_as_in_the_table() {
     let sources = copy_of_source();
-    let setup = Setup::new().source(sources.path()).set("export.max_bytes_per_second=300000");
+    let setup = Setup::new().source(sources.path()).braked(200_000);
     let server = setup.start();
     let accepted = |state, polling: String, file| Row {
         state,
@@ -97,16 +97,19 @@ fn every_state_answers_delete_and_what_follows_as_in_the_table() {
     let complete = accepted("complete", complete, file);
 
     let failed = server.kickoff("$export");
-    server.wait_halfway(&failed);
+    server.wait_braked(&failed);
     touch_all(sources.path());
+    setup.release_brake();
     eventually("the failure", || (get(&failed).status == 500).then_some(()));
     assert_eq!(get(&failed).issue(), ("fatal".into(), "processing".into()), "ST-5, ST-6");
     assert_eq!(get(&some_file(&failed)).outcome(), outcome(404, "not-found"));
     let failed = accepted("failed", failed.clone(), some_file(&failed));
 
+    setup.brake(200_000);
     let running = server.kickoff("$export");
-    server.wait_halfway(&running);
-    // Both workers are busy with the other job.
+    server.wait_braked(&running);
+    // Whatever the workers take up next writes nothing.
+    setup.brake(0);
     let queued = server.kickoff("Patient/$export");
     let progress = get(&queued);
     assert_eq!((progress.status, progress.header("x-progress")), (202, "0.0% complete"), "ST-2");
@@ -216,8 +219,10 @@ fn a_job_whose_sweep_fails_is_deleted_for_everybody_all_the_same() {
 fn an_expired_job_is_deleted_and_when_its_tombstone_is_over_it_is_not_found() {
     let setup = Setup::new().set("retention.completed=300ms").set("reaper.interval=50ms");
     let server = setup.start();
+    server.pause_reaper();
     let (polling, manifest) = server.export("$export?_type=Patient");
     let file = first_file(&manifest);
+    server.resume_reaper();
     eventually("the expiry", || (get(&polling).status == 404).then_some(()));
     let row = Row { state: "expired", polling, file, delete: (404, "deleted"), after: "deleted" };
     walk_through(&row);

@@ -4,8 +4,7 @@ use super::*;
 
 /// A server whose exports do not end by themselves.
 fn endless(sets: &[&str]) -> (Setup, Server) {
-    let setup =
-        sets.iter().fold(Setup::new().set("export.max_bytes_per_second=20000"), |setup, set| setup.set(set));
+    let setup = sets.iter().fold(Setup::new().braked(0), |setup, set| setup.set(set));
     let server = setup.start();
     (setup, server)
 }

@@ -39,10 +39,10 @@ const PATH: &str = "Patient/$export?organizeOutputBy=Patient";
 /// which hold several patients.
 const PARTS: [u64; 2] = [100_000, 800_000];
 
-/// Slow enough to be met in the middle.
-fn slow(part_bytes: u64) -> Setup {
+/// One whose exports stand still in the middle.
+fn braked(part_bytes: u64) -> Setup {
     let setup = Setup::new().set(&format!("export.part_bytes={part_bytes}"));
-    setup.set("export.max_bytes_per_second=1000000").set("export.max_file_bytes=80000")
+    setup.set("export.max_file_bytes=80000").braked(300_000)
 }
 
 fn fast() -> (Setup, BTreeMap<String, Vec<Vec<u8>>>) {
@@ -102,11 +102,12 @@ fn resume(part_bytes: u64, change: impl FnOnce(&Path)) -> (Setup, TempDir, Serve
         let file = file.unwrap();
         std::fs::copy(file.path(), folder.path().join(file.file_name())).unwrap();
     }
-    let setup = slow(part_bytes).source(folder.path());
+    let setup = braked(part_bytes).source(folder.path());
     let server = setup.start();
     let polling = server.kickoff(PATH);
-    server.wait_halfway(&polling);
+    server.wait_braked(&polling);
     server.kill();
+    setup.release_brake();
     change(folder.path());
     let server = setup.start();
     let polling = format!("{}/bulk-api/request/{}", server.base, job_id(&polling));
@@ -143,10 +144,10 @@ fn o_3_no_block_is_made_of_a_source_that_is_not_what_was_planned() {
 
 #[test]
 fn d_2_an_organized_export_that_is_cancelled_in_the_middle_leaves_nothing() {
-    let setup = slow(PARTS[0]);
+    let setup = braked(PARTS[0]);
     let server = setup.start();
     let polling = server.kickoff(PATH);
-    server.wait_halfway(&polling);
+    server.wait_braked(&polling);
     assert_eq!(delete(&polling).status, 202);
     setup.disk().wait_gone(job_id(&polling));
     assert_eq!(get(&polling).outcome(), (404, "deleted".into()));
@@ -180,9 +181,9 @@ fn mf_8_each_page_of_a_partial_manifest_says_that_the_output_is_organized() {
     let expected = fast().1;
     // One of them has no output at all.
     for (setup, path) in [
-        (slow(PARTS[0]), PATH.to_string()),
+        (braked(PARTS[0]), PATH.to_string()),
         (
-            Setup::new().set("export.part_bytes=4096"),
+            Setup::new().set("export.part_bytes=4096").braked(u64::MAX),
             format!("{PATH}&_typeFilter=Patient%3Fgender%3Dother&_type=Patient"),
         ),
     ] {
@@ -190,6 +191,7 @@ fn mf_8_each_page_of_a_partial_manifest_says_that_the_output_is_organized() {
         let server = setup.start();
         let polling = server.kickoff(&format!("{path}&allowPartialManifests=true"));
         let early = eventually("a page", || Some(chain(&polling)).filter(|pages| !pages.is_empty()));
+        setup.release_brake();
         server.wait_complete(&polling);
         let pages = chain(&polling);
         assert!(is_filtered || pages.len() > early.len(), "{} pages", pages.len());

@@ -3,7 +3,8 @@
 
 use super::*;
 
-const SLOW: &str = "export.max_bytes_per_second=600000";
+/// How many bytes an export writes whose first pages are looked at: half of them.
+const HALF: u64 = 700_000;
 
 fn setup() -> Setup {
     Setup::new().set("export.part_bytes=4096").set("download.delete_grace=0s")
@@ -54,7 +55,7 @@ fn moved(text: &str, server: &Server) -> String {
 
 #[test]
 fn st_9_files_can_be_had_while_the_export_runs_and_never_change() {
-    let setup = setup().set(SLOW);
+    let setup = setup().braked(HALF);
     let server = setup.start();
     let polling = server.kickoff("Patient/$export?allowPartialManifests=true");
     let early = eventually("some manifests", || Some(chain(&polling)).filter(|chain| chain.len() >= 3));
@@ -63,6 +64,7 @@ fn st_9_files_can_be_had_while_the_export_runs_and_never_change() {
     assert!(
         files.iter().all(|(answer, url)| answer.status == 200 && !answer.body.is_empty() && !url.is_empty())
     );
+    setup.release_brake();
     server.wait_complete(&polling);
     let all = chain(&polling);
     assert!(all.len() > early.len() && all.len() <= 100, "{}", all.len());
@@ -82,7 +84,7 @@ fn st_9_files_can_be_had_while_the_export_runs_and_never_change() {
 
 #[test]
 fn what_a_partial_manifest_listed_is_the_same_after_a_sigkill() {
-    let setup = setup().set("export.max_bytes_per_second=200000");
+    let setup = setup().braked(HALF / 2);
     let server = setup.start();
     let polling = server.kickoff("Patient/$export?allowPartialManifests=true");
     let early = eventually("some manifests", || Some(chain(&polling)).filter(|chain| chain.len() >= 3));
@@ -96,6 +98,7 @@ fn what_a_partial_manifest_listed_is_the_same_after_a_sigkill() {
         assert_eq!(get(&moved(url, &server)).body, *body, "{url}");
     }
     assert_eq!(get(&polling).status, 202, "as long as it still runs");
+    setup.release_brake();
     server.wait_complete(&polling);
     let paths = |manifest: &Value| urls(manifest).iter().map(|url| moved(url, &server)).collect::<Vec<_>>();
     for (before, after) in early.iter().zip(chain(&polling)) {
@@ -106,7 +109,7 @@ fn what_a_partial_manifest_listed_is_the_same_after_a_sigkill() {
 
 #[test]
 fn a_delete_takes_partial_files_away_and_cuts_their_downloads() {
-    let setup = setup().set(SLOW);
+    let setup = setup().braked(HALF);
     let server = setup.start();
     let polling = server.kickoff("Patient/$export?allowPartialManifests=true");
     let manifest = eventually("a manifest", || chain(&polling).into_iter().find(|it| !urls(it).is_empty()));
@@ -121,17 +124,17 @@ fn a_delete_takes_partial_files_away_and_cuts_their_downloads() {
 
 #[test]
 fn without_the_parameter_nothing_is_shown_before_the_export_is_complete() {
-    let setup = setup().set(SLOW);
+    let setup = setup().braked(HALF);
     let server = setup.start();
     let polling = server.kickoff("Patient/$export");
-    server.wait_halfway(&polling);
+    server.wait_braked(&polling);
     let answer = get(&polling);
     assert_eq!((answer.status, answer.body.len()), (202, 0), "ST-1");
     assert_eq!(get(&format!("{polling}?page=1")).outcome(), outcome(404, "not-found"));
     // A file that is sealed and not shown is none.
     let sealed = eventually("a sealed file", || {
         let files = setup.disk().files();
-        let name = files.iter().find(|file| file.to_str().unwrap().ends_with("_Patient.ndjson"))?;
+        let name = files.iter().find(|file| file.to_str().unwrap().ends_with(".ndjson"))?;
         Some(name.file_name().unwrap().to_str().unwrap().to_string())
     });
     let url = format!("{}/bulk-api/download/{}/{sealed}", server.base, job_id(&polling));
@@ -162,7 +165,7 @@ fn pages_that_do_not_exist_are_not_found() {
 
 #[test]
 fn an_export_that_fails_says_so_on_every_page_and_takes_its_files_away() {
-    let setup = setup().set(SLOW);
+    let setup = setup();
     let server = setup.start_with(&["--fault", "write:5:ever:12"]);
     let polling = server.kickoff("Patient/$export?allowPartialManifests=true");
     let failed = eventually("the failure", || Some(get(&polling)).filter(|answer| answer.status != 202));

@@ -39,10 +39,10 @@ fn a_cancelled_export_is_not_given_again_to_the_next_identical_kick_off() {
 /// LinuxForHealth FHIR #2742: a poll after the DELETE resumed the stopped parts.
 #[test]
 fn polls_after_a_delete_do_not_wake_the_export_again() {
-    let setup = Setup::new().set("export.part_bytes=65536").set("export.max_bytes_per_second=1000000");
+    let setup = Setup::new().set("export.part_bytes=65536").braked(200_000);
     let server = setup.start();
     let polling = server.kickoff("$export");
-    server.wait_halfway(&polling);
+    server.wait_braked(&polling);
     assert_eq!(delete(&polling).status, 202);
     let id = job_id(&polling).to_string();
     setup.receipt(&id);
@@ -73,12 +73,17 @@ fn a_deletion_removes_files_whatever_their_names_are() {
 fn an_export_that_runs_for_longer_than_the_time_to_live_is_not_purged_while_it_runs() {
     let setup = Setup::new()
         .set("export.part_bytes=65536")
-        .set("export.max_bytes_per_second=1000000")
         .set("retention.completed=1ms")
-        .set("reaper.interval=20ms");
+        .set("reaper.interval=20ms")
+        .braked(200_000);
     let server = setup.start();
     let polling = server.kickoff("$export");
-    server.wait_halfway(&polling);
+    server.wait_braked(&polling);
+    let passes = || server.operator("readyz").json()["reaper"]["passes"].as_u64().unwrap();
+    let before = passes();
+    eventually("some passes", || (passes() > before + 2).then_some(()));
+    assert_eq!(get(&polling).status, 202);
+    setup.release_brake();
     let url = polling_url(&server, job_id(&polling));
     let expired = || {
         let answer = get(&url);

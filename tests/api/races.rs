@@ -23,12 +23,12 @@ fn delete_at_once(polling: &str, count: usize) -> Vec<(u16, String)> {
 
 #[test]
 fn of_simultaneous_deletes_exactly_one_is_accepted() {
-    let setup = Setup::new().set("export.max_bytes_per_second=200000");
+    let setup = Setup::new().braked(200_000);
     let server = setup.start();
     for count in [2, 16] {
         let (complete, _) = server.export("$export?_type=Organization");
         let running = server.kickoff("$export");
-        server.wait_halfway(&running);
+        server.wait_braked(&running);
         for (state, polling) in [("running", running), ("complete", complete)] {
             let outcomes = delete_at_once(&polling, count);
             let accepted = outcomes.iter().filter(|o| **o == outcome(202, "processing")).count();

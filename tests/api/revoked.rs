@@ -133,12 +133,14 @@ fn a_head_or_a_refused_range_holds_nothing_open() {
 
 #[test]
 fn an_expiry_cuts_what_is_still_open_at_the_end_of_its_drain_and_a_delete_meanwhile_is_too_late() {
-    let setup = Setup::new().source(big_source()).set("retention.completed=2s");
+    let setup = Setup::new().source(big_source()).set("retention.completed=1ms");
     let setup =
         setup.set("reaper.interval=20ms").set("download.expiry_drain=1s").set("download.delete_grace=50s");
     let server = setup.start();
+    server.pause_reaper();
     let (polling, url) = big_job(&server);
     let (mut stalled, answer) = begin(&server, &url, "1.1", "");
+    server.resume_reaper();
     eventually("the expiry", || (get(&polling).status == 404).then_some(()));
     // It is marked, and was: who asks now is told that it is deleted (D-8).
     assert_eq!(delete(&polling).outcome(), outcome(404, "deleted"));

@@ -9,20 +9,19 @@ use super::*;
 
 #[test]
 fn a_terminated_server_exits_with_0_and_the_next_one_completes_its_exports() {
-    let mut setup = Setup::new().set("export.max_bytes_per_second=300000").set("export.part_bytes=50000");
+    let setup = Setup::new().set("export.part_bytes=50000").braked(200_000);
     let mut server = setup.start();
     let (complete, manifest) = server.export("$export?_type=Organization");
     let (deleted, _) = server.export("$export?_type=Goal");
     assert_eq!(delete(&deleted).status, 202);
     let running = server.kickoff("$export");
-    server.wait_halfway(&running);
+    server.wait_braked(&running);
     server.signal(Signal::TERM);
     assert_eq!(server.wait_exit().code(), Some(0));
     drop(server);
 
     // Another port by now: the id is what stays.
-    setup.sets.retain(|set| !set.starts_with("export."));
-    setup = setup.set("export.part_bytes=50000");
+    setup.release_brake();
     let server = setup.start();
     let at = |polling: &str| format!("{}/bulk-api/request/{}", server.base, job_id(polling));
     let resumed = server.wait_complete(&at(&running));

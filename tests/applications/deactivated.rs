@@ -86,23 +86,23 @@ async fn the_jobs_of_a_deactivated_application_are_erased_with_a_receipt_that_sa
     assert_eq!(revocation::cancel_jobs(&evanesce, &owners).await.jobs, [elsewhere]);
 }
 
-/// A server over a source that takes its time, and its file of applications.
-fn slow(policy: &str) -> (tempfile::TempDir, std::path::PathBuf, Setup) {
+/// A server whose exports stand still in the middle, and its file of applications.
+fn braked(policy: &str) -> (tempfile::TempDir, std::path::PathBuf, Setup) {
     let (folder, file) = folder();
     std::fs::write(&file, application("default", "built-in", "")).unwrap();
     let setup = Setup::new()
-        .set("export.max_bytes_per_second=200000")
         .set(&format!("auth.applications={}", file.display()))
-        .set(&format!("auth.on_deactivation={policy}"));
+        .set(&format!("auth.on_deactivation={policy}"))
+        .braked(200_000);
     (folder, file, setup)
 }
 
 #[test]
 fn a_server_ends_the_running_jobs_of_an_application_that_the_operator_disables() {
-    let (_folder, file, setup) = slow("cancel");
+    let (_folder, file, setup) = braked("cancel");
     let server = setup.start();
     let polling = server.kickoff("$export");
-    server.wait_halfway(&polling);
+    server.wait_braked(&polling);
     super::done(&["app", "disable", "built-in", "--tenant", "default", "--applications", super::text(&file)]);
     let receipt = setup.receipt(job_id(&polling));
     assert_eq!((&receipt["reason"], &receipt["was"]), (&"revoked".into(), &"running".into()));
@@ -117,10 +117,10 @@ fn a_server_ends_the_running_jobs_of_an_application_that_the_operator_disables()
 
 #[test]
 fn an_application_that_is_disabled_while_no_server_runs_has_no_job_after_the_next_start() {
-    let (_folder, file, setup) = slow("cancel");
+    let (_folder, file, setup) = braked("cancel");
     let server = setup.start();
     let polling = server.kickoff("$export");
-    server.wait_halfway(&polling);
+    server.wait_braked(&polling);
     server.kill();
     std::fs::write(&file, application("default", "built-in", "active = false")).unwrap();
     let _server = setup.start();
@@ -129,12 +129,13 @@ fn an_application_that_is_disabled_while_no_server_runs_has_no_job_after_the_nex
 
 #[test]
 fn jobs_of_a_disabled_application_go_on_unless_the_settings_say_otherwise() {
-    let (_folder, file, setup) = slow("keep");
+    let (_folder, file, setup) = braked("keep");
     let server = setup.start();
     let polling = server.kickoff("$export");
-    server.wait_halfway(&polling);
+    server.wait_braked(&polling);
     std::fs::write(&file, application("default", "built-in", "active = false")).unwrap();
     setup.wait_logged("reloaded");
+    setup.release_brake();
     server.wait_complete(&polling);
     assert!(setup.receipts().is_empty());
 }

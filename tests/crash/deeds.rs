@@ -17,7 +17,7 @@ use crate::support::{
 pub enum Deed {
     /// DELETE of a complete job.
     DeleteComplete,
-    /// DELETE of a job that has written a tenth of its files, beside another that runs on.
+    /// DELETE of a job that has written some of its files, beside another that runs on.
     DeleteRunning,
     /// DELETE of a job that is held after its `job.json`, before its commit.
     DeleteFinishing,
@@ -69,8 +69,13 @@ pub fn comes_after_202(breaks: &str) -> bool {
     TOLD.contains(&step)
 }
 
-/// Bytes a second of a server whose exports should still run when something happens to them.
-const SLOW: &str = "export.max_bytes_per_second=2000000";
+/// How many bytes exports write that should still run when something happens to them: half of them,
+/// in more than `FILES` files.
+const BRAKE: u64 = 700_000;
+
+/// How many output files a running job has before it is deleted: more than any two processes that
+/// are killed among their unlinks remove.
+const FILES: usize = 8;
 
 /// Jobs that are made once, and a data directory with them that each test gets a copy of.
 pub struct Before {
@@ -173,7 +178,6 @@ impl Scene {
     fn arguments<'a>(&self, breaks: &'a str) -> Vec<&'a str> {
         let mut arguments = breakpoints(breaks);
         match self.deed {
-            DeleteRunning => arguments.extend(["--set", SLOW]),
             DeleteStuck => arguments.extend(["--set", "export.cancel_deadline=20ms"]),
             Fail => arguments.extend(FAULT),
             _ => {}
@@ -194,6 +198,9 @@ impl Scene {
             wait_killed(server)
         } else {
             server.kill()
+        }
+        if self.deed == DeleteRunning {
+            self.machine.setup.release_brake();
         }
         self.note(breaks, answer.ok().as_ref());
     }
@@ -233,8 +240,9 @@ impl Scene {
             Export | Fail => return ("GET", format!("{}/$export", server.base)),
             DeleteComplete | DeleteFailed => {}
             DeleteRunning => {
+                self.machine.setup.brake(BRAKE);
                 self.neighbour = Some(job_id(&server.kickoff("$export")).into());
-                self.id = halfway(server);
+                self.id = halfway(&self.machine.setup, server);
             }
             DeleteStuck => {
                 self.id = job_id(&server.kickoff("$export")).into();
@@ -365,10 +373,11 @@ impl Scene {
     }
 }
 
-/// The id of an export that has written something and is not done.
-fn halfway(server: &Server) -> String {
+/// The id of an export that has some files and is not done.
+fn halfway(setup: &Setup, server: &Server) -> String {
     let polling = server.kickoff("$export");
-    server.wait_halfway(&polling);
+    let outputs = || files_of(setup, &polling).iter().filter(|name| name.ends_with(".ndjson")).count();
+    eventually("some files", || (outputs() >= FILES).then_some(()));
     job_id(&polling).into()
 }
 

@@ -106,10 +106,12 @@ fn a_running_job_is_exported_when_the_store_has_lost_it() {
     let setup = Setup::new().set("export.part_bytes=65536");
     setup.start().kill();
     let empty = keep(&setup, "empty");
-    let server = setup.start_with(&["--set", "export.max_bytes_per_second=1000000"]);
+    setup.brake(200_000);
+    let server = setup.start();
     let polling = server.kickoff("$export");
-    server.wait_halfway(&polling);
+    server.wait_braked(&polling);
     server.kill();
+    setup.release_brake();
     put_back(&setup, &empty);
 
     // Killed once more while it is being recovered.

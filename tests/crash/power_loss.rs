@@ -54,9 +54,10 @@ fn a_deletion_that_was_acknowledged_holds_after_a_power_loss() {
 #[test]
 fn a_cancellation_that_was_acknowledged_holds_after_a_power_loss() {
     rounds("power loss at the 202 of a DELETE of a running job", |machine| {
-        let server = machine.setup.start_with(&["--set", "export.max_bytes_per_second=1000000"]);
+        machine.setup.brake(200_000);
+        let server = machine.setup.start();
         let (neighbour, cancelled) = (server.kickoff("$export"), server.kickoff("$export"));
-        server.wait_halfway(&cancelled);
+        server.wait_braked(&cancelled);
         assert_eq!(delete(&cancelled).status, 202);
         let after = machine.without_power(&server);
         server.kill();

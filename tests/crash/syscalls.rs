@@ -21,7 +21,10 @@ fn check_order(place: &str, make: impl FnOnce(&Server) -> String) {
     if !can_trace(what) {
         return;
     }
-    let setup = Setup::new().set("export.max_bytes_per_second=1000000");
+    let setup = Setup::new();
+    if place == "building" {
+        setup.brake(200_000);
+    }
     let calls = "trace=fdatasync,fsync,renameat2,unlinkat,sendto,writev,write,recvfrom,read";
     let server = start_traced(&setup, &["-e", calls]);
     let polling = make(&server);
@@ -81,7 +84,7 @@ fn the_202_of_a_complete_jobs_deletion_comes_after_mark_rename_and_both_syncs() 
 fn the_202_of_a_cancellation_comes_after_mark_rename_and_both_syncs() {
     check_order("building", |server| {
         let polling = server.kickoff("$export");
-        server.wait_halfway(&polling);
+        server.wait_braked(&polling);
         polling
     });
 }

@@ -26,12 +26,14 @@ fn a_source_that_is_away_fails_exports_and_nothing_else_until_it_is_back() {
     let folder = tempfile::tempdir().unwrap();
     let (there, away) = (folder.path().join("there"), folder.path().join("away"));
     copy_folder(source(), &there);
-    let setup = Setup::new().source(&there).set("export.max_bytes_per_second=2000000");
+    let setup = Setup::new().source(&there);
     let server = setup.start();
     let (kept, deleted) = (export(&server), export(&server));
+    setup.brake(200_000);
     let running = server.kickoff("$export");
-    server.wait_halfway(&running);
+    server.wait_braked(&running);
     std::fs::rename(&there, &away).unwrap();
+    setup.release_brake();
     // The one that runs holds what it was planned on.
     Exported::wait(&server, job_id(&running)).assert_is_the_source(&away, |_| true);
     assert_unreadable(&server);
@@ -48,9 +50,10 @@ fn a_start_without_its_source_is_refused_and_touches_nothing_and_the_next_one_go
     let (there, away) = (folder.path().join("there"), folder.path().join("away"));
     copy_folder(source(), &there);
     let setup = Setup::new().source(&there).set("export.part_bytes=65536");
-    let server = setup.start_with(&["--set", "export.max_bytes_per_second=1000000"]);
+    setup.brake(200_000);
+    let server = setup.start();
     let running = server.kickoff("$export");
-    server.wait_halfway(&running);
+    server.wait_braked(&running);
     server.kill();
     std::fs::rename(&there, &away).unwrap();
     let before = setup.disk().files();
@@ -58,6 +61,7 @@ fn a_start_without_its_source_is_refused_and_touches_nothing_and_the_next_one_go
     assert!(setup.log().contains("cannot use the source"), "{}", setup.log());
     assert_eq!(setup.disk().files(), before);
     std::fs::rename(&away, &there).unwrap();
+    setup.release_brake();
     let server = setup.start();
     Exported::wait(&server, job_id(&running)).assert_is_the_source(&there, |_| true);
     server.kill();
@@ -73,11 +77,12 @@ fn a_source_that_is_unmounted_is_not_taken_for_an_empty_one() {
         Err(why) => return skip(Need::Mount, "a source that is unmounted", &why),
     };
     copy_folder(source(), folder.path());
-    let setup = Setup::new().source(folder.path()).set("export.max_bytes_per_second=2000000");
+    let setup = Setup::new().source(folder.path()).braked(200_000);
     let server = setup.start();
     let running = server.kickoff("$export");
-    server.wait_halfway(&running);
+    server.wait_braked(&running);
     drop(mounted);
+    setup.release_brake();
     Exported::wait(&server, job_id(&running)).assert_is_the_source(source(), |_| true);
     assert_unreadable(&server);
     assert!(setup.settled_log(&server).contains("unmounted"), "{}", setup.settled_log(&server));
@@ -94,11 +99,10 @@ fn a_source_that_changes_under_a_running_job_fails_it() {
         let path = file.unwrap().path();
         std::fs::copy(&path, folder.path().join(path.file_name().unwrap())).unwrap();
     }
-    let setup = Setup::new().source(folder.path()).set("export.max_bytes_per_second=300000");
-    let setup = setup.set("retention.completed=300ms").set("reaper.interval=20ms");
+    let setup = Setup::new().source(folder.path()).set("reaper.interval=20ms").braked(200_000);
     let server = setup.start();
     let polling = server.kickoff("$export");
-    server.wait_halfway(&polling);
+    server.wait_braked(&polling);
     let changed = folder.path().join("Provenance.ndjson");
     // In place, with the same length and time, as a careless copy does it.
     let (text, before) = (std::fs::read(&changed).unwrap(), std::fs::metadata(&changed).unwrap());
@@ -107,12 +111,15 @@ fn a_source_that_changes_under_a_running_job_fails_it() {
     std::fs::write(&changed, lines.concat()).unwrap();
     let file = std::fs::OpenOptions::new().write(true).open(&changed).unwrap();
     file.set_modified(before.modified().unwrap()).unwrap();
+    setup.release_brake();
     let answer = eventually("the failure", || {
         let answer = get(&polling);
         (answer.status != 202).then_some(answer)
     });
     assert_eq!(answer.outcome(), (500, "processing".into()));
     // The failed job expires as well.
+    server.kill();
+    let _server = setup.start_with(&["--set", "retention.completed=1ms"]);
     assert_eq!(setup.receipt(job_id(&polling))["reason"], "expired");
     assert!(setup.disk().files().is_empty());
 }

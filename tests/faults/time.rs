@@ -19,24 +19,34 @@ const DAY: i64 = 24 * HOUR;
 
 #[test]
 fn a_finished_job_expires_counted_from_its_completion_and_a_failed_one_too() {
-    let setup = Setup::new().set("retention.completed=1s").set("reaper.interval=20ms");
-    // Slow enough that a time to live counted from the kick-off would be over before the end.
-    let setup = setup.set("export.max_bytes_per_second=20000");
+    const TO_LIVE: Duration = Duration::from_secs(2);
+    let setup = Setup::new().set("retention.completed=2s").set("reaper.interval=20ms").braked(0);
     let server = setup.start();
-    let (polling, manifest) = server.export("$export?_type=Patient");
+    let polling = server.kickoff("$export?_type=Patient");
+    // A time to live counted from the kick-off is over before the end.
+    std::thread::sleep(TO_LIVE);
+    server.pause_reaper();
+    let before_the_end = jiff::Timestamp::now();
+    setup.release_brake();
+    let manifest = server.wait_complete(&polling);
     let url = manifest["output"][0]["url"].as_str().unwrap();
     assert_eq!(get(url).status, 200);
+    server.resume_reaper();
     let receipt = setup.receipt(job_id(&polling));
-    let seconds = |key: &str| receipt[key].as_str().unwrap().parse::<jiff::Timestamp>().unwrap();
     assert_eq!(receipt["reason"], "expired");
-    let transaction: jiff::Timestamp = manifest["transactionTime"].as_str().unwrap().parse().unwrap();
-    let lived = seconds("marked_at").duration_since(transaction);
-    assert!(
-        lived > jiff::SignedDuration::from_secs(2),
-        "it took over a second to write and lived one: {lived}"
-    );
+    let marked_at: jiff::Timestamp = receipt["marked_at"].as_str().unwrap().parse().unwrap();
+    let lived = marked_at.duration_since(before_the_end);
+    // What is recorded is rounded to milliseconds.
+    let least = jiff::SignedDuration::try_from(TO_LIVE).unwrap() - jiff::SignedDuration::from_millis(1);
+    assert!(lived >= least, "it lived {lived}");
     assert_eq!(get(&polling).outcome(), (404, "deleted".into()));
     assert_eq!(get(url).outcome(), (404, "deleted".into()));
+
+    server.kill();
+    let server = setup.start_with(&["--fault", "write:5:ever:12"]);
+    let failed = server.kickoff("$export");
+    let receipt = setup.receipt(job_id(&failed));
+    assert_eq!((&receipt["reason"], &receipt["was"]), (&"expired".into(), &"failed".into()));
 }
 
 /// An instance whose wall clock the test sets, on a data directory that is used again.

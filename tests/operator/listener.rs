@@ -94,7 +94,7 @@ fn orders_over_http_do_what_the_commands_do() {
 
 #[test]
 fn an_operator_ends_any_job_by_a_command() {
-    let setup = Setup::new().set("export.max_bytes_per_second_per_job=60000");
+    let setup = Setup::new().braked(0);
     let server = setup.start();
     let polling = server.kickoff("$export");
     let said = order(&setup, &["cancel", job_id(&polling)]);

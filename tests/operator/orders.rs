@@ -130,11 +130,12 @@ fn a_job_under_a_hold_does_not_expire_and_does_once_it_is_released() {
 
 #[test]
 fn a_failed_export_under_a_hold_keeps_what_it_had_written() {
-    let setup = Setup::new().set("reaper.interval=20ms").set("export.part_bytes=65536");
+    let setup = Setup::new().set("reaper.interval=20ms").set("export.part_bytes=65536").braked(0);
     let server =
         setup.start_with(&["--set", "export.max_bytes_per_second=1000000", "--fault", "write:28:ever:12"]);
     let polling = server.kickoff("$export");
     order(&setup, &["hold", job_id(&polling), "--reason", "case 17"]);
+    setup.release_brake();
     eventually("the failure", || (get(&polling).status == 500).then_some(()));
     wait_for_a_pass(&server);
     let directory = setup.data_dir().join("building").join(job_id(&polling));

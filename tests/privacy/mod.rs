@@ -155,13 +155,15 @@ fn a_planted_identifier_is_in_the_jobs_directory_only_and_goes_with_it() {
     let setup = Setup::new().source(source.path());
 
     // While it runs: the request names the group.
-    let server = start(&setup, &["--set", "export.max_bytes_per_second=200000"]);
+    setup.brake(200_000);
+    let server = start(&setup, &[]);
     let polling = server.kickoff(&format!("Group/{PLANTED}/$export?_typeFilter=Patient%3Fname%3D{PLANTED}"));
     let job = job_id(&polling).to_string();
     let in_place = |place: &str| format!("/{place}/{job}/");
-    server.wait_halfway(&polling);
+    server.wait_braked(&polling);
     assert_nowhere_but(&setup, &server, &[&in_place("building")]);
     server.kill();
+    setup.release_brake();
 
     // Complete, downloaded, and asked about in many ways.
     let server = start(&setup, &["--breakpoint", "sweep-begins=hold"]);

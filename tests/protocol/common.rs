@@ -86,7 +86,7 @@ fn g_6_every_answer_has_a_request_id_of_the_servers_own() {
 #[test]
 fn g_7_what_is_wrong_is_told_in_a_fixed_order() {
     let setup = Setup::new().set("export.max_active_jobs=1").set("protocol.refuse_duplicates=true");
-    let setup = setup.set("export.max_bytes_per_second=1000").set("protocol.patient_export=false");
+    let setup = setup.braked(0).set("protocol.patient_export=false");
     let server = setup.start();
     let job = server.kickoff("$export");
     let root = server.base.strip_suffix("/default").unwrap();

@@ -20,10 +20,10 @@ fn d_1_success_is_a_202_with_an_outcome() {
 
 #[test]
 fn d_2_running_queued_and_finished_exports_are_deleted_with_their_files() {
-    let setup = Setup::new().set("export.max_bytes_per_second=200000");
+    let setup = Setup::new().braked(200_000);
     let server = setup.start();
     let running = server.kickoff("$export");
-    server.wait_halfway(&running);
+    server.wait_braked(&running);
     let (finished, _) = server.export("$export?_type=Slot");
     for polling in [&running, &server.kickoff("$export"), &finished] {
         assert_eq!(delete(polling).status, 202);

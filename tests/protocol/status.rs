@@ -4,9 +4,9 @@ use std::str::FromStr;
 
 use super::*;
 
-/// A server with an export that goes on for long, and its polling URL.
+/// A server with an export that goes on slowly and does not end, and its polling URL.
 fn running() -> (Setup, Server, String) {
-    let setup = Setup::new().set("export.max_bytes_per_second=100000");
+    let setup = Setup::new().set("export.max_bytes_per_second=100000").braked(200_000);
     let server = setup.start();
     let polling = server.kickoff("$export");
     (setup, server, polling)

@@ -24,12 +24,12 @@ fn midway() -> Midway {
     for name in ["a", "b"] {
         std::fs::write(folder.path().join(name), content(name.parse().unwrap())).unwrap();
     }
-    let setup = Setup::new().source(folder.path()).set("export.max_bytes_per_second=900000");
+    let setup = Setup::new().source(folder.path()).braked(90_000).set("export.workers=2");
     let setup = setup.set("export.part_bytes=100000").set("source.watch=false");
     let server = setup.start();
     let planned = lines_in(folder.path());
     let polling = server.kickoff("$export");
-    server.wait_halfway(&polling);
+    server.wait_braked(&polling);
     Midway { setup, server, folder, polling, planned }
 }
 
@@ -49,7 +49,13 @@ impl Midway {
     }
 
     fn assert_as_planned(&self) {
+        self.setup.release_brake();
         assert_same(&exported(&self.server.wait_complete(&self.polling)), &self.planned);
+    }
+
+    fn assert_source_changed(&self) {
+        self.setup.release_brake();
+        assert_source_changed(&self.setup, &self.polling);
     }
 
     /// The next export has what is there then.
@@ -127,7 +133,7 @@ fn a_file_that_is_cut_off_fails_the_export() {
     let content = content('b');
     let end = content[..399_990].rfind('\n').unwrap() + 1;
     writable(&midway.path("b")).set_len(end as u64).unwrap();
-    assert_source_changed(&midway.setup, &midway.polling);
+    midway.assert_source_changed();
     midway.assert_next_is_right();
 }
 
@@ -139,7 +145,7 @@ fn a_file_that_is_overwritten_fails_the_export_whatever_its_length_and_time() {
     // One letter of one line, in the middle.
     overwrite(&path, 300_000, b"y");
     writable(&path).set_modified(time).unwrap();
-    assert_source_changed(&midway.setup, &midway.polling);
+    midway.assert_source_changed();
     midway.assert_next_is_right();
 }
 
@@ -147,7 +153,7 @@ fn a_file_that_is_overwritten_fails_the_export_whatever_its_length_and_time() {
 fn a_file_that_is_written_anew_in_place_fails_the_export() {
     let midway = midway();
     std::fs::write(midway.path("b"), content('c') + &content('d')).unwrap();
-    assert_source_changed(&midway.setup, &midway.polling);
+    midway.assert_source_changed();
     midway.assert_next_is_right();
 }
 

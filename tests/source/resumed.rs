@@ -8,14 +8,13 @@ fn resume(change: impl FnOnce(&Path), goes_on: bool) {
     let text = "x".repeat(1000);
     let content: String = (0..600).map(|n| resource("Basic", format!("id-{n:03}"), &text)).collect();
     let folder = folder_of(&content);
-    let mut setup = Setup::new().source(folder.path()).set("export.part_bytes=60000");
-    setup.sets.push("export.max_bytes_per_second=900000".into());
+    let setup = Setup::new().source(folder.path()).set("export.part_bytes=60000").braked(100_000);
     let server = setup.start();
     let polling = server.kickoff("$export");
-    server.wait_halfway(&polling);
+    server.wait_braked(&polling);
     server.kill();
     change(&folder.path().join("a.ndjson"));
-    setup.sets.pop();
+    setup.release_brake();
     let server = setup.start();
     let polling = format!("{}/bulk-api/request/{}", server.base, job_id(&polling));
     if goes_on {

@@ -177,13 +177,12 @@ fn an_export_of_deletions_and_attachments_goes_on_after_a_restart() {
     let names: Vec<_> = (0..6000).map(|n| format!("Patient/{n}")).collect();
     content.extend(names.chunks(60).map(deletes));
     let folder = folder_of(&content);
-    let mut setup = Setup::new().source(folder.path()).set("export.part_bytes=30000");
-    setup.sets.push("export.max_bytes_per_second=500000".into());
+    let setup = Setup::new().source(folder.path()).set("export.part_bytes=30000").braked(150_000);
     let server = setup.start();
     let polling = server.kickoff("$export?_since=2024-01-01T00:00:00Z");
-    server.wait_halfway(&polling);
+    server.wait_braked(&polling);
     server.kill();
-    setup.sets.pop();
+    setup.release_brake();
     let server = setup.start();
     let polling = format!("{}/bulk-api/request/{}", server.base, job_id(&polling));
     let manifest = server.wait_complete(&polling);

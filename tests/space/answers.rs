@@ -79,7 +79,7 @@ fn a_deleted_export_takes_room_until_its_files_are_gone() {
 
 #[test]
 fn what_is_reserved_and_what_is_free_is_shown() {
-    let setup = Setup::new().set("export.max_bytes_per_second=200000");
+    let setup = Setup::new().braked(300_000);
     let server = setup.start();
     let reserved = || server.metric("evanesce_reserved_bytes");
     assert_eq!(reserved(), 0.0);

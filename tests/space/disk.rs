@@ -7,13 +7,14 @@ const MIB: u64 = 1 << 20;
 
 #[test]
 fn on_a_full_disk_exports_fail_deletions_work_and_kick_offs_wait_for_room() {
-    let setup = Setup::new().set("storage.min_free=134217728").set("export.max_bytes_per_second=400000");
+    let setup = Setup::new().set("storage.min_free=134217728").braked(200_000);
     let Some(disk) = Disk::mount(&setup.data_dir(), "a full disk", 256) else { return };
     let server = setup.start();
     let (complete, _) = server.export("$export?_type=Patient");
     let running = server.kickoff("$export");
-    server.wait_halfway(&running);
+    server.wait_braked(&running);
     disk.fill();
+    setup.release_brake();
     let failed = eventually("the end of the export", || Some(get(&running)).filter(|it| it.status != 202));
     assert_eq!(failed.outcome(), (500, "processing".into()));
     let text = failed.json()["issue"][0]["details"]["text"].as_str().unwrap().to_string();
@@ -37,8 +38,7 @@ fn what_running_exports_are_going_to_write_is_kept_free_for_them_and_a_deletion_
     generate(source.path(), 700, 3, &[]);
     let files = std::fs::read_dir(source.path()).unwrap();
     let size: u64 = files.map(|file| file.unwrap().metadata().unwrap().len()).sum();
-    // Slow: nothing is complete before the test is.
-    let setup = Setup::new().source(source.path()).set("export.max_bytes_per_second=3000000");
+    let setup = Setup::new().source(source.path()).braked(size / 5);
     let setup = setup.set("storage.min_free=20971520");
     let Some(disk) = Disk::mount(&setup.data_dir(), "a small disk", 320) else { return };
     let server = setup.start();
@@ -48,7 +48,7 @@ fn what_running_exports_are_going_to_write_is_kept_free_for_them_and_a_deletion_
     disk.fill_up_to(20 * MIB + size * 3 / 2);
     let running = server.kickoff("$export");
     assert_eq!(server.try_kickoff("$export").outcome(), (503, "no-store".into()), "nothing is written yet");
-    server.wait_halfway(&running);
+    server.wait_braked(&running);
     assert_eq!(server.try_kickoff("$export").outcome(), (503, "no-store".into()), "a part of it is written");
     assert_eq!(delete(&running).status, 202);
     setup.receipt(job_id(&running));

@@ -9,9 +9,12 @@ use serde_json::Value;
 use tempfile::TempDir;
 
 use super::{
-    Answer, Disk, KICKOFF, PATIENCE, evanesce_command, eventually, get, send, source, temporary_folder,
-    try_send,
+    Answer, Disk, KICKOFF, PATIENCE, evanesce_command, eventually, get, job_id, put, send, source,
+    temporary_folder, try_send,
 };
+
+/// The file beside the data directory that says where exports stand still.
+const BRAKE: &str = "brake";
 
 /// A data directory and how to start a server on it, as often as needed.
 pub struct Setup {
@@ -36,6 +39,28 @@ impl Setup {
 
     pub fn source(mut self, source: &Path) -> Self {
         self.source = source.into();
+        self
+    }
+
+    /// From now on each export stands still once it has written this many bytes, or up to a buffer
+    /// more for each worker, until `release_brake`. Jobs that begin under a brake have small buffers. A rate is no substitute: a machine that stands
+    /// still for some seconds lets an export run to its end.
+    pub fn brake(&self, bytes: u64) {
+        std::fs::write(self.brake_file(), bytes.to_string()).unwrap();
+    }
+
+    /// Lets exports go on, in this server and in the next.
+    pub fn release_brake(&self) {
+        std::fs::remove_file(self.brake_file()).unwrap();
+    }
+
+    fn brake_file(&self) -> PathBuf {
+        self.folder.path().join(BRAKE)
+    }
+
+    /// As `brake`, before the first server.
+    pub fn braked(self, bytes: u64) -> Self {
+        self.brake(bytes);
         self
     }
 
@@ -69,6 +94,7 @@ impl Setup {
         // Whatever a test sets: another server may have the port that operators have by default.
         command.args(["--auth", self.auth, "--set", "admin.listen=127.0.0.1:0"]);
         command.arg("--data-dir").arg(self.data_dir()).arg("--source").arg(&self.source);
+        command.arg("--brake").arg(self.brake_file());
         for set in &self.sets {
             command.args(["--set", set]);
         }
@@ -181,6 +207,19 @@ impl Server {
         send("GET", &url, &[("Authorization", &self.operator_token())])
     }
 
+    /// Nothing expires from now on, until `resume_reaper`: what a short time to live is over for can
+    /// still be looked at.
+    pub fn pause_reaper(&self) {
+        let (url, token) = (format!("{}/admin/reaper/pause", self.operators), self.operator_token());
+        let answer = put(&url, &[("Authorization", &token)], r#"{"reason": "a test looks"}"#);
+        assert_eq!(answer.status, 200, "{answer:?}");
+    }
+
+    pub fn resume_reaper(&self) {
+        let (url, token) = (format!("{}/admin/reaper/pause", self.operators), self.operator_token());
+        assert_eq!(send("DELETE", &url, &[("Authorization", &token)]).status, 200);
+    }
+
     /// All metrics, as Prometheus reads them.
     pub fn metrics(&self) -> String {
         String::from_utf8(self.operator("metrics").body).unwrap()
@@ -237,14 +276,24 @@ impl Server {
         })
     }
 
-    /// Waits until a running export has written something and is not done.
-    pub fn wait_halfway(&self, polling: &str) {
-        eventually("progress", || {
+    /// Waits until an export stands still at the brake.
+    pub fn wait_braked(&self, polling: &str) {
+        eventually("the brake", || {
             let answer = get(polling);
             assert_eq!(answer.status, 202, "it should still run: {answer:?}");
-            let progress: f64 = answer.header("x-progress").trim_end_matches("% complete").parse().unwrap();
-            (progress > 10.0).then_some(())
+            self.is_braked(polling).then_some(())
         });
+    }
+
+    /// Whether a running export has written as much as the brake allows.
+    pub fn is_braked(&self, polling: &str) -> bool {
+        let brake = std::fs::read_to_string(self.data_dir.with_file_name(BRAKE)).unwrap();
+        let files = std::fs::read_dir(self.data_dir.join("building").join(job_id(polling)));
+        let outputs = files.into_iter().flatten().map(Result::unwrap).filter(|file| {
+            let name = file.file_name();
+            name.to_string_lossy().contains(".ndjson")
+        });
+        outputs.map(|file| file.metadata().unwrap().len()).sum::<u64>() >= brake.parse().unwrap()
     }
 
     /// Waits for the process to end by itself.

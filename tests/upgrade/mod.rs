@@ -116,7 +116,8 @@ fn p11_a_data_directory_of_an_earlier_version_is_taken_over_and_nothing_of_it_is
 fn p1_an_export_that_an_earlier_version_began_can_be_cancelled() {
     let old = LeftBehind::new();
     let running = old.job("running");
-    let server: Server = old.setup.start_with(&["--set", "export.max_bytes_per_second_per_job=2000"]);
+    old.setup.brake(0);
+    let server: Server = old.setup.start();
     let polling = polling_url(&server, running);
     assert_eq!(get(&polling).status, 202);
     assert_eq!(delete(&polling).status, 202);

@@ -9,6 +9,7 @@ use std::time::{Duration, Instant};
 
 use parking_lot::{Condvar, Mutex};
 
+use crate::hooks::Hooks;
 use crate::job::TenantId;
 
 /// Turns per second: how finely the bytes of a second are shared out.
@@ -33,6 +34,7 @@ pub struct ByteRates {
 #[derive(Debug)]
 pub struct Throttle {
     pub(super) schedule: Mutex<WriteSchedule>,
+    pub(super) hooks: Hooks,
     rates: TenantRates,
 }
 
@@ -55,7 +57,13 @@ impl Throttle {
     /// Creates a throttle. Tenants in `own` have their own limit instead of `rates.tenant`.
     pub fn new(rates: ByteRates, own: HashMap<TenantId, u64>) -> Self {
         let rates = TenantRates { rates, own };
-        Self { schedule: Mutex::new(WriteSchedule::new(rates.clone(), Instant::now())), rates }
+        let schedule = Mutex::new(WriteSchedule::new(rates.clone(), Instant::now()));
+        Self { schedule, hooks: Hooks::default(), rates }
+    }
+
+    /// Adds the hooks by which tests let jobs stand still.
+    pub fn with_hooks(self, hooks: Hooks) -> Self {
+        Self { hooks, ..self }
     }
 
     /// Returns the most bytes that a job of `tenant` writes at once: one turn of its lowest limit,

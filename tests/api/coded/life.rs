@@ -101,10 +101,10 @@ fn a_download_that_is_compressed_on_its_way_is_whole_within_the_grace() {
 #[test]
 fn a_deleted_compressed_export_that_still_runs_leaves_nothing() {
     for (form, _) in &STORED[1..] {
-        let setup = stored_as(form).source(noisy_source()).set("export.max_bytes_per_second=4000000");
+        let setup = stored_as(form).source(noisy_source()).braked(4_000_000);
         let server = setup.start();
         let polling = server.kickoff("$export");
-        server.wait_halfway(&polling);
+        server.wait_braked(&polling);
         assert_eq!(delete(&polling).status, 202);
         setup.receipt(job_id(&polling));
         assert!(!setup.disk().has(job_id(&polling)), "{form}");
