@@ -54,6 +54,8 @@ mod cancel;
 mod chain;
 #[cfg(feature = "cli")]
 mod cli;
+#[cfg(feature = "client")]
+pub mod client;
 pub mod config;
 #[cfg(feature = "server")]
 mod control;

@@ -6,6 +6,7 @@ mod applications;
 mod attacks;
 mod audit;
 mod auth;
+mod client;
 mod conformance;
 mod console;
 mod crash;

@@ -15,6 +15,8 @@ use jsonwebtoken::{Algorithm, EncodingKey, Header};
 use serde::Serialize;
 use uuid::Uuid;
 
+use super::private_jwk;
+
 /// The two algorithms that a server must support (RG-1).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[cfg_attr(feature = "cli", derive(clap::ValueEnum))]
@@ -51,7 +53,7 @@ impl fmt::Display for SigningAlgorithm {
 pub enum ClientKeyError {
     /// The text is not a supported private key.
     #[error(
-        "this is not a private key for ES384 (EC, P-384) or RS384 (RSA, 2048 bits at least) as PEM; \
+        "this is not a private key for ES384 (EC, P-384) or RS384 (RSA, 2048 bits at least) as PEM or JWK; \
          PKCS#8 is what `openssl pkcs8 -topk8 -nocrypt -in KEY` makes of other forms"
     )]
     Unusable,
@@ -84,6 +86,15 @@ struct OutgoingClaims<'a> {
 }
 
 impl ClientKey {
+    /// Parses a PEM text or a private JWK, alone or in a set. Without a `kid` the key's id is the JWK's own,
+    /// or its thumbprint (RFC 7638).
+    pub fn from_text(text: &[u8], kid: Option<String>) -> Result<Self, ClientKeyError> {
+        match private_jwk::read(text) {
+            Some(jwk) => Self::from_pem(pem(&jwk.pkcs8).as_bytes(), kid.or(jwk.kid)),
+            None => Self::from_pem(text, kid),
+        }
+    }
+
     /// Parses a PEM text. Without a `kid` the key's id is its thumbprint (RFC 7638).
     pub fn from_pem(pem: &[u8], kid: Option<String>) -> Result<Self, ClientKeyError> {
         let key = |alg: SigningAlgorithm, key: jsonwebtoken::errors::Result<EncodingKey>| {
@@ -206,6 +217,31 @@ mod tests {
             let other = jsonwebtoken::decode::<Value>(&other, &jwk, &validation).unwrap().claims;
             assert_ne!(claims["jti"], other["jti"], "T-2");
         }
+    }
+
+    /// RFC 7517 names the members, and the private part is that of the key in RFC 7515, A.3 and A.2, in kind.
+    #[test]
+    fn a_private_jwk_is_the_same_key_as_its_pem() {
+        use aws_lc_rs::encoding::{AsBigEndian, EcPrivateKeyBin};
+        let (key, pem) = ClientKey::generate(SigningAlgorithm::Es384, None).unwrap();
+        let der: Vec<u8> =
+            STANDARD.decode(pem.lines().filter(|it| !it.starts_with('-')).collect::<String>()).unwrap();
+        let pair = EcdsaKeyPair::from_pkcs8(&ECDSA_P384_SHA384_FIXED_SIGNING, &der).unwrap();
+        let secret: EcPrivateKeyBin<'_> = pair.private_key().as_be_bytes().unwrap();
+        let mut set: Value = serde_json::from_str(&key.jwks()).unwrap();
+        let text = |set: &Value| set.to_string().into_bytes();
+        assert!(ClientKey::from_text(&text(&set), None).is_err(), "it is public");
+        set["keys"][0]["d"] = base64::engine::general_purpose::URL_SAFE_NO_PAD.encode(secret.as_ref()).into();
+        set["keys"][0]["kid"] = "mine".into();
+        let read = ClientKey::from_text(&text(&set), None).unwrap();
+        assert_eq!((read.kid(), read.alg()), ("mine", SigningAlgorithm::Es384));
+        let members = |key: &ClientKey| {
+            let jwk = serde_json::from_str::<Value>(&key.jwks()).unwrap()["keys"][0].clone();
+            (jwk["x"].clone(), jwk["y"].clone())
+        };
+        assert_eq!(members(&read), members(&key));
+        assert_eq!(ClientKey::from_text(&text(&set["keys"][0]), Some("k".into())).unwrap().kid(), "k");
+        assert_eq!(ClientKey::from_text(pem.as_bytes(), None).unwrap().kid(), key.kid());
     }
 
     /// The example of RFC 7638 section 3.1 is a public key; what is asked here is that the name

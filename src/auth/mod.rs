@@ -13,6 +13,7 @@ mod fetch;
 mod folder;
 mod known_tokens;
 mod operator;
+mod private_jwk;
 mod public_keys;
 mod registry;
 mod replay;

@@ -1,6 +1,6 @@
 //! The command line, one file per sub-command. Exit codes: 0 success, 1 the command failed, 2 it
 //! could not begin (arguments, configuration, data directory, source), 70 the server can promise
-//! nothing any more, 130 stopped by a second signal.
+//! nothing any more, 130 stopped by a second signal. `export` has more.
 
 mod app;
 mod audit;
@@ -8,6 +8,8 @@ mod chain;
 mod control_socket;
 #[cfg(feature = "generate")]
 mod demo;
+#[cfg(feature = "client")]
+mod export;
 mod follow;
 mod fsck;
 #[cfg(feature = "generate")]
@@ -40,6 +42,9 @@ enum CliCommand {
     /// Watch exports being started, cancelled, deleted and erased, in a temporary directory.
     #[cfg(feature = "generate")]
     Demo(demo::DemoArgs),
+    /// Export from a FHIR Bulk Data server into a folder.
+    #[cfg(feature = "client")]
+    Export(Box<export::ExportArgs>),
     /// Make synthetic FHIR data.
     #[cfg(feature = "generate")]
     Generate(generate::GenerateArgs),
@@ -119,6 +124,8 @@ fn run(command: CliCommand) -> Result<(), CliError> {
         CliCommand::Demo(args) => demo::run(&args),
         #[cfg(feature = "generate")]
         CliCommand::Generate(args) => generate::run(&args),
+        #[cfg(feature = "client")]
+        CliCommand::Export(args) => export::run(*args),
         CliCommand::Fsck(args) => fsck::run(&args),
         CliCommand::Status(args) => operate::status(&args),
         CliCommand::Jobs(args) => operate::jobs(&args),

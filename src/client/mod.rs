@@ -1,0 +1,231 @@
+//! A client of FHIR Bulk Data servers: it kicks an export off, waits, loads the files several at once
+//! and verifies them, and has the server delete its own. `evanesce export` is made of it.
+//!
+//! The contract:
+//! - **Nothing half-written looks whole.** A file has its name when it is verified against what the
+//!   manifest says of it (count, size, SHA-256) and durable; `manifest.json` comes last.
+//! - **The same call goes on** where one was cut off, killed or stopped: with the same export at the
+//!   server, with the parts of files that are there (`Range`), and without the files that are whole.
+//! - **Nothing is overwritten**: a folder that holds anything else is refused.
+//! - **The token stays with the server**: it goes to the origin of the base URL, to others only if the
+//!   manifest demands it or the caller trusts them, and never along a redirect to a stranger (F-1, F-6).
+//! - **A hostile server is bounded** (P13): names of files are made here; JSON has at most 32 MiB, an
+//!   export 100,000 files, a request 5 redirects; silence, failures and the whole have time limits; its
+//!   words are shortened and cannot control a terminal.
+
+mod content;
+mod download;
+mod error;
+mod folder;
+mod http;
+mod loading;
+mod manifest;
+mod options;
+mod progress;
+mod request;
+mod server_job;
+mod session;
+mod stop;
+mod summary;
+mod tokens;
+mod transport;
+mod words;
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use url::Url;
+
+pub use crate::auth::client::{ClientKey, ClientKeyError, SigningAlgorithm};
+pub use error::{ClientError, ClientErrorKind};
+pub use options::{BackendClient, Credentials, ExportOptions, ParameterHandling, StopPolicy};
+pub use progress::{ExportEvent, ExportProgress, SilentProgress};
+pub use stop::StopSignal;
+pub use summary::ExportSummary;
+
+use folder::{ExportStage, ExportState, OutFolder};
+use http::HttpClient;
+use session::ExportSession;
+
+/// The most files that are loaded at once.
+const MOST_PARALLEL: usize = 64;
+
+/// The longest time that the whole may be given: a year.
+const LONGEST_TIMEOUT: Duration = Duration::from_secs(366 * 24 * 60 * 60);
+
+/// Exports into a folder. Blocks until all is there, the server was asked to delete the export if that is
+/// wanted, or the export failed.
+///
+/// # Errors
+/// Fails with a sentence that says what happened and what to do. What is in the folder by then serves the
+/// next call with the same options.
+///
+/// # Cancellation
+/// When `stop` is raised, the server is asked to cancel the export ([`StopPolicy::Cancel`]); the error
+/// says what it answered.
+///
+/// ```no_run
+/// use evanesce::client::{ExportOptions, SilentProgress, StopSignal, export};
+///
+/// let options = ExportOptions::new("http://127.0.0.1:8080/r4/default", "export");
+/// let summary = export(options, SilentProgress, &StopSignal::new())?;
+/// println!("{} resources", summary.resources);
+/// # Ok::<_, evanesce::client::ClientError>(())
+/// ```
+pub fn export(
+    options: ExportOptions,
+    progress: impl ExportProgress,
+    stop: &StopSignal,
+) -> Result<ExportSummary, ClientError> {
+    let began = Instant::now();
+    if !(1..=MOST_PARALLEL).contains(&options.parallel) {
+        return Err(ClientError::unusable(format!("files can be loaded 1 to {MOST_PARALLEL} at once")));
+    }
+    let base = request::base(&options)?;
+    let session = Arc::new(ExportSession {
+        http: HttpClient::new(&options, &base)?,
+        progress: Box::new(progress),
+        stop: stop.clone(),
+        abandon: StopSignal::new(),
+        deadline: began + options.timeout.min(LONGEST_TIMEOUT),
+        patience: options.patience,
+    });
+    let folder = Arc::new(OutFolder::open(&options.out, &request::fingerprint(&options, &base))?);
+    let run = ExportRun { options, base, session, folder };
+    let mut summary = run.run().or_else(|error| run.end_early(error))?;
+    summary.seconds = began.elapsed().as_secs_f64();
+    Ok(summary)
+}
+
+/// An export with all that it needs.
+struct ExportRun {
+    options: ExportOptions,
+    base: Url,
+    session: Arc<ExportSession>,
+    folder: Arc<OutFolder>,
+}
+
+impl ExportRun {
+    fn run(&self) -> Result<ExportSummary, ClientError> {
+        let mut summary = ExportSummary { out: self.options.out.clone(), ..ExportSummary::default() };
+        match self.state()? {
+            Some(state) if state.stage == ExportStage::KickedOff => {
+                let status_url = status_url(&state)?;
+                self.session.tell(ExportEvent::Resumed { status_url: status_url.as_str() });
+                self.load(&status_url, &mut summary)?;
+            }
+            Some(_) => summary.was_complete = true,
+            None => {
+                let status_url = self.begin()?;
+                self.load(&status_url, &mut summary)?;
+            }
+        }
+        self.delete_after(&mut summary)?;
+        Ok(summary)
+    }
+
+    /// Returns the export that the folder has, unless it is over or unwanted.
+    fn state(&self) -> Result<Option<ExportState>, ClientError> {
+        let state = self.folder.state();
+        let is_over = state.as_ref().is_some_and(|state| state.stage == ExportStage::Over);
+        if state.is_some() && (is_over || self.options.restart) {
+            self.folder.clear()?;
+        }
+        Ok(self.folder.state())
+    }
+
+    fn begin(&self) -> Result<Url, ClientError> {
+        let request = request::kickoff(&self.options, &self.base)?;
+        let status_url = server_job::kick_off(&self.session, &request, self.options.handling)?;
+        self.folder.begin(status_url.as_str())?;
+        self.session.tell(ExportEvent::KickedOff { status_url: status_url.as_str() });
+        Ok(status_url)
+    }
+
+    fn load(&self, status_url: &Url, summary: &mut ExportSummary) -> Result<(), ClientError> {
+        let Self { session, folder, .. } = self;
+        let plan = Arc::new(server_job::wait_complete(session, status_url)?);
+        session.tell(ExportEvent::Manifest { files: plan.files.len(), bytes: plan.bytes() });
+        let fingerprint = plan.fingerprint();
+        match folder.state().and_then(|state| state.plan) {
+            Some(known) if known != fingerprint => {
+                return Err(ClientError::new(
+                    ClientErrorKind::Differs,
+                    "the server's manifest lists other files than before; --restart begins the export anew",
+                ));
+            }
+            Some(_) => {}
+            None => folder.update(|state| state.plan = Some(fingerprint))?,
+        }
+        let began = Instant::now();
+        let contents = loading::load_all(session, folder, &plan, self.options.parallel)?;
+        summary.load_seconds = began.elapsed().as_secs_f64();
+        summary.count(&plan, &contents);
+        folder.write_manifest(&summary::manifest_text(&plan, &contents))?;
+        folder.update(|state| state.stage = ExportStage::Complete)
+    }
+
+    /// Asks the server to delete a complete export, if that is wanted and was not done.
+    fn delete_after(&self, summary: &mut ExportSummary) -> Result<(), ClientError> {
+        let Some(state) = self.folder.state() else { return Ok(()) };
+        if !self.options.delete_after || state.stage == ExportStage::Deleted {
+            return Ok(());
+        }
+        let answer = server_job::delete(&self.session, &status_url(&state)?).map_err(|error| {
+            let message = format!(
+                "all files are loaded and verified, but {error}; the same command sends the DELETE again"
+            );
+            let kind = match error.kind() {
+                ClientErrorKind::Interrupted => ClientErrorKind::Interrupted,
+                _ => ClientErrorKind::NotDeleted,
+            };
+            ClientError::new(kind, message)
+        })?;
+        self.folder.update(|state| state.stage = ExportStage::Deleted)?;
+        self.session.tell(ExportEvent::Deleted { answer: &answer });
+        summary.deleted = Some(answer);
+        Ok(())
+    }
+
+    /// Does what is still to be done when the export fails or is stopped.
+    fn end_early(&self, error: ClientError) -> Result<ExportSummary, ClientError> {
+        let state = self.folder.state().filter(|state| state.stage == ExportStage::KickedOff);
+        match (error.kind(), state) {
+            (ClientErrorKind::Interrupted, Some(state)) => Err(self.interrupted(&state)),
+            // Nothing of it can be loaded any more: the same command begins another one.
+            (ClientErrorKind::Export, Some(state)) if state.plan.is_none() => {
+                self.folder.clear()?;
+                Err(error)
+            }
+            _ => Err(error),
+        }
+    }
+
+    fn interrupted(&self, state: &ExportState) -> ClientError {
+        let error = |message| ClientError::new(ClientErrorKind::Interrupted, message);
+        if self.options.on_stop == StopPolicy::Keep {
+            return error(
+                "stopped; the export goes on at the server, and the same command goes on with it".into(),
+            );
+        }
+        let cancelled = status_url(state).and_then(|url| server_job::cancel(&self.session, &url));
+        match cancelled {
+            Ok(answer) => {
+                // What cannot be written now is not true later either: the server has the export no more.
+                let _ = self.folder.remove_parts();
+                let _ = self.folder.update(|state| state.stage = ExportStage::Over);
+                self.session.tell(ExportEvent::Deleted { answer: &answer });
+                error(format!("stopped, and the export was cancelled: {answer}"))
+            }
+            Err(reason) => error(format!(
+                "stopped, but the export may go on at the server: {reason}; the same command goes on with it"
+            )),
+        }
+    }
+}
+
+fn status_url(state: &ExportState) -> Result<Url, ClientError> {
+    transport::parse_url(&state.status_url, None).map_err(|wrong| {
+        ClientError::unusable(format!("the folder remembers a polling URL that {wrong}; use another --out"))
+    })
+}
