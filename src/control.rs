@@ -15,7 +15,7 @@ const LONGEST_REASON: usize = 1000;
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(tag = "ask", rename_all = "kebab-case", deny_unknown_fields)]
 pub enum OperatorRequest {
-    /// Returns what the reaper has done and still has to do.
+    /// Returns what the reaper has done and still has to do, and where operators are served.
     Status,
     /// Lists all jobs, tombstones included.
     Jobs,
@@ -76,7 +76,9 @@ pub async fn perform(
     let ordered = match request {
         OperatorRequest::Status => {
             let status = evanesce.reaper_status().await.ok_or("the instance is going down")?;
-            return serde_json::to_value(status).map_err(|e| e.to_string());
+            let mut status = serde_json::to_value(status).map_err(|e| e.to_string())?;
+            status["operators"] = evanesce.operators_url().into();
+            return Ok(status);
         }
         OperatorRequest::Jobs => {
             return serde_json::to_value(evanesce.jobs().await).map_err(|e| e.to_string());

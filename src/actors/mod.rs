@@ -24,6 +24,7 @@ use crate::files::Files;
 use crate::hooks::Hooks;
 use crate::job::life::Input;
 use crate::receipts::ReceiptChain;
+use crate::source::ServedFolder;
 use crate::space::SpaceReservations;
 use crate::standing::{OwnFileBaseline, OwnFiles};
 use crate::store::Committer;
@@ -54,6 +55,8 @@ pub struct Services {
     pub committer: Committer,
     /// What produces the bytes, for which tenant.
     pub exporters: Exporters,
+    /// The folders that the built-in exporter reads, as they were at the start.
+    pub served_folders: Vec<ServedFolder>,
     /// Whose turn it is to plan.
     pub plans: Arc<PlanQueue>,
     /// The workers.

@@ -56,6 +56,12 @@ pub enum StartError {
     /// The witnesses could not be joined.
     #[error("cannot reconcile store, disk and receipts: {0}")]
     Reconcile(#[source] StartCause),
+    /// No source is set, and the folder that is read then is not there.
+    #[error(
+        "there is nothing to export: no source is set, and {0} is not there; name a folder of FHIR NDJSON files \
+         with --source DIR, or make one of synthetic data with `evanesce generate --out {0}`"
+    )]
+    NoSource(PathBuf),
     /// The source of a tenant cannot be read.
     #[error("cannot use the source: {error}; {setting} should name a folder of FHIR NDJSON files")]
     Source {

@@ -35,6 +35,9 @@ use crate::view::LocalView;
 pub use error::StartError;
 use sources::TenantExporters;
 
+/// The name of the store's folder in the data directory.
+const STORE: &str = "store";
+
 /// Bytes that a start needs: the store writes what it has read, and a part of its log.
 const START_BYTES: u64 = 2 << 20;
 
@@ -251,7 +254,7 @@ impl Builder {
         let store = open_store(&data_dir, &*files, &mut *witnesses)?.with_hooks(hooks.clone());
         let mut store: Box<dyn Store> = Box::new(store);
         // It makes folders: on a full disk not before there is some room again.
-        let exporters = sources.start(&config)?;
+        let (exporters, served_folders) = sources.start(&config)?;
         if let Err(error) = files.restore_ballast() {
             tracing::warn!(%error, "there is no ballast: deletions may fail when the disk is full");
         }
@@ -303,6 +306,7 @@ impl Builder {
             space,
             committer,
             exporters,
+            served_folders,
             plans,
             pool,
             limits,
@@ -341,7 +345,7 @@ fn open_store(
             witnesses.give_room(job);
         }
     }
-    let folder = data_dir.join("store");
+    let folder = data_dir.join(STORE);
     match SledStore::open(&folder) {
         // A quota was nearer than could be told.
         Err(StoreError::Full { .. }) if files.release_all()? => Ok(SledStore::open(&folder)?),

@@ -2,14 +2,16 @@
 //! tenants the built-in one over the tenant's folder, with an index of its own.
 
 use std::collections::{BTreeMap, HashSet};
+use std::io;
+use std::path::Path;
 use std::sync::Arc;
 
-use super::StartError;
-use crate::config::{Config, PageCache};
+use super::{STORE, StartError};
+use crate::config::{Config, DEFAULT_FOLDER, PageCache};
 use crate::export::{Exporter, Exporters, ServedTenants, SourceExporter, SourceOptions};
 use crate::index::{self, Index, IndexOptions};
 use crate::job::TenantId;
-use crate::source::{NdjsonFolder, Source, SourceError};
+use crate::source::{NdjsonFolder, ServedFolder, Source, SourceError};
 
 /// The folders that the built-in exporter reads, and what the host gave.
 pub(super) struct TenantExporters {
@@ -27,9 +29,13 @@ impl TenantExporters {
         // A host that names no tenant in the settings has those that it has exporters for.
         let is_hosts = config.tenants.is_empty() && (common.is_some() || !own.is_empty());
         let configured = if is_hosts { Vec::new() } else { config.tenant_ids() };
+        let is_new = !config.storage.data_dir.join(STORE).exists();
         let mut folders = Vec::new();
         for tenant in configured.iter().filter(|id| common.is_none() && !own.contains_key(id)) {
             let opened = open_folder(config, tenant)?;
+            if is_new {
+                refuse_empty(&opened, config, tenant)?;
+            }
             folders.push((tenant.clone(), opened));
         }
         let mut hosts = Exporters::default();
@@ -45,15 +51,16 @@ impl TenantExporters {
 
     /// Removes the indexes of tenants that have none any more and starts keeping the others.
     /// Only the owner of the data directory may do it.
-    pub fn start(self, config: &Config) -> Result<Exporters, StartError> {
+    pub fn start(self, config: &Config) -> Result<(Exporters, Vec<ServedFolder>), StartError> {
         let kept: HashSet<_> = self.folders.iter().map(|(tenant, _)| tenant.clone()).collect();
         index::remove_leftovers(&config.storage.data_dir, &kept);
-        let mut exporters = self.hosts;
+        let (mut exporters, mut served) = (self.hosts, Vec::new());
         for (tenant, folder) in self.folders {
-            let exporter = built_in(folder, &tenant, config)?;
+            let (exporter, one) = built_in(folder, &tenant, config)?;
             exporters = exporters.with_own(tenant, Arc::new(exporter));
+            served.push(one);
         }
-        Ok(exporters)
+        Ok((exporters, served))
     }
 }
 
@@ -66,17 +73,48 @@ fn open_folder(config: &Config, tenant: &TenantId) -> Result<NdjsonFolder, Start
 fn unusable(config: &Config, tenant: &TenantId, error: SourceError) -> StartError {
     let has_own = config.tenants.get(tenant).is_some_and(|own| own.source.folder.is_some());
     let setting = if has_own { format!("tenants.{tenant}.source.folder") } else { "--source".into() };
+    let folder = config.tenant(tenant).source.folder;
+    let is_missing =
+        matches!(&error, SourceError::Unreadable { error, .. } if error.kind() == io::ErrorKind::NotFound);
+    if is_missing && !has_own && folder == Path::new(DEFAULT_FOLDER) {
+        return StartError::NoSource(folder);
+    }
     StartError::Source { setting, error: error.into() }
 }
 
-/// Returns the exporter of a tenant's folder.
-fn built_in(folder: NdjsonFolder, tenant: &TenantId, config: &Config) -> Result<SourceExporter, StartError> {
+/// Refuses a folder without a file to read. That is a likely mistake at the first start; later the server
+/// starts all the same, because deletions must go on.
+fn refuse_empty(folder: &NdjsonFolder, config: &Config, tenant: &TenantId) -> Result<(), StartError> {
+    let snapshot = folder.snapshot().map_err(|error| unusable(config, tenant, error))?;
+    if !snapshot.files.is_empty() {
+        return Ok(());
+    }
+    let name = config.tenant(tenant).source.folder.display().to_string();
+    let error = io::Error::other(match snapshot.left_out.counts().values().sum::<u64>() {
+        0 => "it is empty".to_string(),
+        others => format!("none of the {others} names in it is that of a file to read; the log says why"),
+    });
+    Err(unusable(config, tenant, SourceError::Unreadable { name, error }))
+}
+
+/// Returns the exporter of a tenant's folder, and what is in the folder.
+fn built_in(
+    folder: NdjsonFolder,
+    tenant: &TenantId,
+    config: &Config,
+) -> Result<(SourceExporter, ServedFolder), StartError> {
     let system = |operation| move |error| StartError::System { operation, error };
     let source = config.tenant(tenant).source;
     let snapshot = folder.snapshot().map_err(|error| unusable(config, tenant, error))?;
     if snapshot.files.is_empty() {
         tracing::warn!(%tenant, "the source has no files to read: exports will be empty");
     }
+    let served = ServedFolder {
+        tenant: tenant.clone(),
+        folder: source.folder.clone(),
+        files: snapshot.files.len(),
+        bytes: snapshot.files.iter().map(|file| file.size).sum(),
+    };
     let options = IndexOptions {
         folder: config.storage.data_dir.join(index::FOLDER).join(tenant.as_str()),
         bases: config.bases(tenant),
@@ -89,5 +127,6 @@ fn built_in(folder: NdjsonFolder, tenant: &TenantId, config: &Config) -> Result<
         devices: config.export.devices(config.protocol.profile),
         drop_pages: source.page_cache == PageCache::Drop,
     };
-    SourceExporter::new(index, options, source.watch).map_err(system("start the index's thread"))
+    let exporter = SourceExporter::new(index, options, source.watch);
+    Ok((exporter.map_err(system("start the index's thread"))?, served))
 }

@@ -18,6 +18,7 @@ mod keygen;
 mod operate;
 mod operators;
 mod output;
+mod ready;
 mod receipts;
 mod serve;
 mod token;

@@ -1,7 +1,7 @@
 //! The operators' listener: see [`crate::http::configure_admin`].
 
-use std::io;
-use std::net::TcpListener;
+use std::net::{IpAddr, Ipv4Addr, SocketAddr, TcpListener};
+use std::path::PathBuf;
 use std::time::Duration;
 
 use actix_web::dev::Server;
@@ -11,9 +11,35 @@ use super::CliError;
 use crate::auth::{OperatorToken, TOKEN_FILE};
 use crate::config::Config;
 use crate::http::{self, AllowedHosts, Api};
+use crate::transport::{ListenError, listen};
 
 /// How long an operator may take to send the head of a request.
 const HEAD_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// What names the address.
+const SETTING: &str = "admin.listen";
+
+/// The address of operators without a setting.
+const DEFAULT_ADDRESS: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 8081);
+
+/// Takes a free port in place of the default one, if another program has that.
+fn instead(error: ListenError) -> Result<TcpListener, ListenError> {
+    if !error.is_in_use() {
+        return Err(error);
+    }
+    let listener = listen(SocketAddr::new(DEFAULT_ADDRESS.ip(), 0), SETTING)?;
+    tracing::warn!(
+        default = %DEFAULT_ADDRESS,
+        address = listener.local_addr().ok().map(tracing::field::display),
+        "another program has the operators' default port: a free one is taken; set admin.listen to choose"
+    );
+    Ok(listener)
+}
+
+/// Returns the path of the file with the operator's token.
+pub fn token_file(config: &Config) -> PathBuf {
+    config.admin.token_file.clone().unwrap_or_else(|| config.storage.data_dir.join(TOKEN_FILE))
+}
 
 /// The operators' listener and its address.
 pub struct OperatorListener {
@@ -23,24 +49,24 @@ pub struct OperatorListener {
 }
 
 impl OperatorListener {
-    /// Listens, unless the settings switch operators off.
+    /// Listens, unless the settings switch operators off. Without a setting, another server on the same
+    /// machine may have the default port: then it takes a free one.
     pub fn listen(config: &Config) -> Result<Option<Self>, CliError> {
-        let address = config.admin.listen;
-        let cannot_listen = |error: io::Error| {
-            CliError::usage(format!("cannot listen on {address}: {error}; set another admin.listen"))
-        };
         if !config.admin.enabled {
             return Ok(None);
         }
-        let listener = TcpListener::bind(address).map_err(cannot_listen)?;
-        let url = format!("http://{}", listener.local_addr().map_err(cannot_listen)?);
+        let listener = match config.admin.listen {
+            Some(address) => listen(address, SETTING),
+            None => listen(DEFAULT_ADDRESS, SETTING).or_else(instead),
+        };
+        let listener = listener.map_err(CliError::usage)?;
+        let url = format!("http://{}", listener.local_addr().map_err(CliError::usage)?);
         Ok(Some(Self { listener, url }))
     }
 
     /// Serves operators. The data directory must exist.
     pub fn serve(self, api: Api, config: &Config) -> Result<Server, CliError> {
-        let path = config.admin.token_file.clone();
-        let path = path.unwrap_or_else(|| config.storage.data_dir.join(TOKEN_FILE));
+        let path = token_file(config);
         let token = OperatorToken::open(&path).map_err(|error| {
             CliError::usage(format!("cannot use the operator's token in {}: {error}", path.display()))
         })?;

@@ -1,6 +1,5 @@
 //! `evanesce serve`: the server process.
 
-use std::io::{self, Write};
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -9,10 +8,12 @@ use actix_web::dev::Server;
 use metrics_exporter_prometheus::PrometheusHandle;
 use rustix::fs::Mode;
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit, umask};
+use sd_notify::NotifyState;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
 use super::control_socket::ControlSocket;
 use super::operators::OperatorListener;
+use super::ready::{ReadyFormat, ReadyReport};
 use super::{CliError, follow};
 use crate::Evanesce;
 use crate::auth::{Applications, Authority};
@@ -49,6 +50,9 @@ pub struct ServeArgs {
     /// How log lines look.
     #[arg(long, value_enum, default_value_t = LogFormat::Text)]
     log_format: LogFormat,
+    /// How standard output says that the server is ready.
+    #[arg(long, value_enum, default_value_t = ReadyFormat::Text)]
+    ready_format: ReadyFormat,
     /// Kill the process, hold it or panic at a step: STEP[:N]=kill|hold|panic.
     #[cfg(feature = "breakpoints")]
     #[arg(long = "breakpoint")]
@@ -116,9 +120,11 @@ async fn serve(args: ServeArgs, config: Config) -> Result<(), CliError> {
     let _too_large =
         signal(SignalKind::from_raw(rustix::process::Signal::XFSZ.as_raw())).map_err(CliError::failed)?;
     let metrics = telemetry::init_metrics().map_err(CliError::failed)?;
-    let operators = OperatorListener::listen(&config)?;
     let applications = follow::open(&config)?;
     let transport = Transport::bind(&config).map_err(CliError::usage)?;
+    // After the clients' listener: that may have been given the operators' default port.
+    let operators = OperatorListener::listen(&config)?;
+    let ready_format = args.ready_format;
     let builder = Evanesce::builder().config(config.clone());
     #[cfg(feature = "breakpoints")]
     let builder =
@@ -151,15 +157,20 @@ async fn serve(args: ServeArgs, config: Config) -> Result<(), CliError> {
     let server = transport.serve(api.clone(), config.server.workers, grace).map_err(CliError::failed)?;
     let handle = server.handle();
     let operators_url = operators.as_ref().map(|operators| operators.url.clone());
+    if let Some(url) = operators_url.clone() {
+        evanesce.note_operators(url);
+    }
     let operators = operators.map(|operators| operators.serve(api, &config)).transpose()?;
     let operators_handle = operators.as_ref().map(Server::handle);
     let serving = actix_web::rt::spawn(server);
     let serving_operators = operators.map(actix_web::rt::spawn);
-    let tenants = config.tenant_ids();
-    let base = format!("{origin}/r4/{}", tenants.first().expect("there is always a tenant"));
-    announce(&base, operators_url.as_deref()).map_err(CliError::failed)?;
+    let report = ReadyReport::new(&evanesce, &origin, operators_url);
+    report.log();
+    report.print(ready_format).map_err(CliError::failed)?;
+    tell_supervisor(NotifyState::Ready);
 
     any_signal(&mut terminate, &mut interrupt).await;
+    tell_supervisor(NotifyState::Stopping);
     tracing::info!(
         "stopping: answers are finished, exports go on at the next start; a second signal stops at once"
     );
@@ -246,16 +257,9 @@ async fn any_signal(terminate: &mut Signal, interrupt: &mut Signal) {
     }
 }
 
-/// Prints everything for standard output in one piece, because scripts wait for its first line. The
-/// server does not wait for a reader, and goes on without one.
-fn announce(base: &str, operators: Option<&str>) -> io::Result<()> {
-    let operators = operators.map_or_else(String::new, |url| format!("operators {url}\n"));
-    let text = format!("ready {base}\n{operators}");
-    let write = move || {
-        let mut out = io::stdout().lock();
-        if let Err(error) = out.write_all(text.as_bytes()).and_then(|()| out.flush()) {
-            tracing::warn!(%error, "standard output cannot be written: it does not say that the server is ready");
-        }
-    };
-    std::thread::Builder::new().name("ready".into()).spawn(write).map(drop)
+/// Tells systemd, if it waits for that (`Type=notify`): `NOTIFY_SOCKET` is set then.
+fn tell_supervisor(state: NotifyState<'_>) {
+    if let Err(error) = sd_notify::notify(&[state]) {
+        tracing::warn!(%error, "the supervisor cannot be told of the server's state (NOTIFY_SOCKET)");
+    }
 }

@@ -13,7 +13,7 @@ use super::ConfigError;
 /// use evanesce::config::Config;
 ///
 /// let config = Config::load(None, &["admin.listen=127.0.0.1:9081".into()])?;
-/// assert_eq!(config.admin.listen.port(), 9081);
+/// assert_eq!(config.admin.listen, Some(([127, 0, 0, 1], 9081).into()));
 /// # Ok::<_, evanesce::config::ConfigError>(())
 /// ```
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -21,8 +21,9 @@ use super::ConfigError;
 pub struct AdminConfig {
     /// Whether operators are served. Default true.
     pub enabled: bool,
-    /// Address to listen on, a loopback one; port 0 takes a free one. Default `127.0.0.1:8081`.
-    pub listen: SocketAddr,
+    /// Address to listen on, a loopback one; port 0 takes a free one. Default `127.0.0.1:8081`, or a
+    /// free port if another program has that one.
+    pub listen: Option<SocketAddr>,
     /// The file with the token that operators send. Default: `operator-token` in the data
     /// directory, which is made at the first start.
     pub token_file: Option<PathBuf>,
@@ -30,19 +31,16 @@ pub struct AdminConfig {
 
 impl Default for AdminConfig {
     fn default() -> Self {
-        Self { enabled: true, listen: SocketAddr::from(([127, 0, 0, 1], 8081)), token_file: None }
+        Self { enabled: true, listen: None, token_file: None }
     }
 }
 
 impl AdminConfig {
     pub(super) fn check(&self) -> Result<(), ConfigError> {
-        if self.listen.ip().is_loopback() {
-            return Ok(());
-        }
+        let Some(listen) = self.listen.filter(|listen| !listen.ip().is_loopback()) else { return Ok(()) };
         let reason = format!(
-            "is {}: operators are served on loopback only; use 127.0.0.1 or [::1], and a tunnel or a proxy \
-             with TLS in front of it",
-            self.listen
+            "is {listen}: operators are served on loopback only; use 127.0.0.1 or [::1], and a tunnel or a \
+             proxy with TLS in front of it"
         );
         Err(ConfigError::Value { key: "admin.listen", reason })
     }

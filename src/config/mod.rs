@@ -28,6 +28,7 @@ pub use duration::ConfigDuration;
 pub use export::{DevicePolicy, ExportConfig, ReferencePolicy, StoredForm};
 pub use limits::LimitsConfig;
 pub use networks::NetworkSet;
+pub(crate) use settings::DEFAULT_FOLDER;
 pub use settings::{
     Config, DownloadConfig, PageCache, ProtocolConfig, ProtocolProfile, ProxyFields, ReaperConfig,
     RetentionConfig, ServerConfig, SourceConfig, StorageConfig,

@@ -225,6 +225,9 @@ impl Default for StorageConfig {
     }
 }
 
+/// The folder that is read when none is set: it is there in a clone of the project.
+pub(crate) const DEFAULT_FOLDER: &str = "data/sample";
+
 /// `[source]`: where resources come from.
 ///
 /// ```
@@ -270,7 +273,7 @@ pub enum PageCache {
 
 impl Default for SourceConfig {
     fn default() -> Self {
-        Self { folder: "data/sample".into(), base_url: None, watch: true, page_cache: PageCache::Keep }
+        Self { folder: DEFAULT_FOLDER.into(), base_url: None, watch: true, page_cache: PageCache::Keep }
     }
 }
 

@@ -11,7 +11,7 @@ mod pages;
 mod source;
 
 use std::pin::pin;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
@@ -29,6 +29,7 @@ use crate::clock::Clock;
 use crate::config::Config;
 use crate::job::{JobId, TenantId};
 use crate::lock::DirLock;
+use crate::source::ServedFolder;
 use crate::telemetry::FatalHandler;
 use crate::view::PublishedView;
 
@@ -59,6 +60,8 @@ pub(crate) struct RunningInstance {
 struct InstanceCore {
     running: RunningInstance,
     thread: Mutex<Option<JoinHandle<()>>>,
+    /// The URL of the operators' listener, once there is one.
+    operators: OnceLock<String>,
 }
 
 /// A running instance. Clones are handles on the same one; dropping the last one stops it as
@@ -81,7 +84,7 @@ pub struct Evanesce(Arc<InstanceCore>);
 
 impl Evanesce {
     pub(crate) fn new(running: RunningInstance, thread: JoinHandle<()>) -> Self {
-        Self(Arc::new(InstanceCore { running, thread: Mutex::new(Some(thread)) }))
+        Self(Arc::new(InstanceCore { running, thread: Mutex::new(Some(thread)), operators: OnceLock::new() }))
     }
 
     /// Begins to set an instance up.
@@ -158,6 +161,22 @@ impl Evanesce {
     /// ```
     pub fn now(&self) -> Timestamp {
         self.services().clock.now()
+    }
+
+    /// Returns the folders that the built-in exporter reads, as they were at the start.
+    pub(crate) fn served_folders(&self) -> &[ServedFolder] {
+        &self.services().served_folders
+    }
+
+    /// Notes where operators are served.
+    pub(crate) fn note_operators(&self, url: String) {
+        // There is one listener.
+        let _ = self.0.operators.set(url);
+    }
+
+    /// Returns where operators are served, if they are.
+    pub(crate) fn operators_url(&self) -> Option<&str> {
+        self.0.operators.get().map(String::as_str)
     }
 
     /// Returns the wall clock.

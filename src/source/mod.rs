@@ -5,12 +5,14 @@ mod left_out;
 mod ndjson;
 
 use std::io;
+use std::path::PathBuf;
 
 use jiff::Timestamp;
 use rustix::io::Errno;
 use serde::{Deserialize, Serialize};
 
 use crate::files::ReadAt;
+use crate::job::TenantId;
 
 pub use left_out::{LeftOut, LeftOutReason, NAMED_FILES};
 pub use ndjson::NdjsonFolder;
@@ -80,6 +82,18 @@ pub struct OpenSource {
     pub file: SourceFile,
     /// Its content.
     pub content: Box<dyn ReadAt>,
+}
+
+/// A tenant's folder that the built-in exporter reads, as it was at the start.
+pub(crate) struct ServedFolder {
+    /// The tenant.
+    pub tenant: TenantId,
+    /// The folder.
+    pub folder: PathBuf,
+    /// Files to read.
+    pub files: usize,
+    /// Bytes of these files.
+    pub bytes: u64,
 }
 
 /// A collection of NDJSON files. All calls block.

@@ -7,6 +7,7 @@
 
 mod admission;
 mod connection;
+mod listen;
 mod tls;
 
 use std::io;
@@ -29,6 +30,8 @@ use crate::config::{Config, LimitsConfig};
 use crate::http::{self, Api, RequestConnection};
 use crate::telemetry;
 
+pub use self::listen::{ListenError, listen};
+
 /// Bytes that a connection may buffer: one chunk of a download.
 const WRITE_BUFFER: usize = 1 << 20;
 
@@ -42,13 +45,8 @@ const SPARE_DESCRIPTORS: usize = 1000;
 #[derive(Debug, thiserror::Error)]
 pub enum TransportError {
     /// The address cannot be bound.
-    #[error("cannot listen on {address}: {source}; use another --listen")]
-    Listen {
-        /// The address.
-        address: SocketAddr,
-        /// The system's error.
-        source: io::Error,
-    },
+    #[error(transparent)]
+    Listen(#[from] ListenError),
     /// A file that the TLS settings name cannot be used.
     #[error("{key} ({}): {reason}", path.display())]
     Certificate {
@@ -75,9 +73,9 @@ impl Transport {
     /// # Errors
     /// Fails if the address is taken or the TLS files cannot be used.
     pub fn bind(config: &Config) -> Result<Self, TransportError> {
-        let cannot_listen = |source| TransportError::Listen { address: config.server.listen, source };
+        let cannot_listen = |error| ListenError::new(config.server.listen, "--listen", error);
         let tls = TlsReloader::load(&config.tls)?.map(Arc::new);
-        let listener = TcpListener::bind(config.server.listen).map_err(cannot_listen)?;
+        let listener = listen(config.server.listen, "--listen")?;
         // Listens again, with the wanted backlog.
         rustix::net::listen(&listener, config.limits.backlog).map_err(|e| cannot_listen(e.into()))?;
         let address = listener.local_addr().map_err(cannot_listen)?;

@@ -1,4 +1,6 @@
-//! What a newcomer meets first: the sample data and the demo.
+//! What a newcomer meets first: the sample data, the demo, and a first start.
+
+mod start;
 
 use std::path::Path;
 
