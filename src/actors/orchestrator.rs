@@ -35,6 +35,8 @@ pub struct SubmitJob {
     /// Jobs that its owner may have queued or running, if that is not what any client may;
     /// 0 = no such limit.
     pub max_active_jobs: Option<usize>,
+    /// The span of the request that asks for it.
+    pub asked_in: tracing::Span,
     /// Gets the job's id when it is durably queued.
     pub reply: oneshot::Sender<Result<JobId, SubmitError>>,
 }
@@ -114,10 +116,10 @@ impl Handler<SubmitJob> for Orchestrator {
     type Result = ();
 
     fn handle(&mut self, message: SubmitJob, ctx: &mut Self::Context) {
-        let SubmitJob { job, request, max_active_jobs, reply } = message;
+        let SubmitJob { job, request, max_active_jobs, asked_in, reply } = message;
         let limits = JobLimits::of(&self.services.config, &request.tenant, max_active_jobs);
         match self.admission.admit(job, &request, limits, self.services.view()) {
-            Ok(()) => self.wake(job, ActorSeed::New(PendingKickoff::new(request, reply)), ctx),
+            Ok(()) => self.wake(job, ActorSeed::New(PendingKickoff::new(request, asked_in, reply)), ctx),
             Err(error) => drop(reply.send(Err(error))),
         }
     }

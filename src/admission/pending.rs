@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use tokio::sync::oneshot;
+use tracing::Span;
 
 use super::SubmitError;
 use crate::job::{ExportRequest, JobId};
@@ -14,12 +15,22 @@ pub struct PendingKickoff {
     request: Option<Arc<ExportRequest>>,
     reply: oneshot::Sender<Result<JobId, SubmitError>>,
     refusal: Option<SubmitError>,
+    asked_in: Span,
 }
 
 impl PendingKickoff {
-    /// Creates a kick-off whose caller waits for `reply`.
-    pub fn new(request: ExportRequest, reply: oneshot::Sender<Result<JobId, SubmitError>>) -> Self {
-        Self { request: Some(Arc::new(request)), reply, refusal: None }
+    /// Creates a kick-off that was asked for in a span, and whose caller waits for `reply`.
+    pub fn new(
+        request: ExportRequest,
+        asked_in: Span,
+        reply: oneshot::Sender<Result<JobId, SubmitError>>,
+    ) -> Self {
+        Self { request: Some(Arc::new(request)), reply, refusal: None, asked_in }
+    }
+
+    /// Returns the span in which it was asked for.
+    pub fn asked_in(&self) -> &Span {
+        &self.asked_in
     }
 
     /// Takes the request out.

@@ -2,6 +2,7 @@
 
 use jiff::Timestamp;
 use tokio::sync::oneshot;
+use tracing::Span;
 use uuid::Uuid;
 
 use super::{DEFAULT_TENANT, Evanesce};
@@ -153,7 +154,8 @@ impl Evanesce {
         let Submission { job, request, max_active_jobs } = submission;
         request.check_bounds().inspect_err(|_| telemetry::kickoff_refused("too-costly"))?;
         let (reply, answer) = oneshot::channel();
-        self.0.running.orchestrator.do_send(SubmitJob { job, request, max_active_jobs, reply });
+        let asked_in = Span::current();
+        self.0.running.orchestrator.do_send(SubmitJob { job, request, max_active_jobs, asked_in, reply });
         let submitted = answer.await.unwrap_or(Err(SubmitError::Failed));
         submitted.inspect_err(|error| telemetry::kickoff_refused(error.name()))
     }

@@ -3,7 +3,7 @@
 
 use std::collections::HashSet;
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use jiff::Timestamp;
 
@@ -13,9 +13,7 @@ use super::{
 };
 use crate::files::ExportDir;
 use crate::job::life::{Commit, Input, PlanShape};
-use crate::job::{
-    Completion, ExportRequest, FailureReason, JobId, JobRecord, OutputFile, RequestSummary, SealedPart,
-};
+use crate::job::{ExportRequest, FailureReason, JobId, JobRecord, OutputFile, RequestSummary, SealedPart};
 use crate::store::DurableChange;
 use crate::telemetry;
 use crate::view::{ExportProgress, PartialManifests, PublishedJob};
@@ -268,25 +266,19 @@ impl ExportSession {
         self.work.as_ref().and_then(|work| work.written().last)
     }
 
-    /// Logs one line for the operator: what was made, and how fast. A resumed export was written in more
-    /// than one process: `written`, the time and the rate are of this one.
-    pub fn log_completion(&self, completion: &Completion, now: Instant) {
-        let written = self.work.as_ref().map_or(0, |work| work.written().bytes);
-        let running = self.progress.running(now);
-        let milliseconds = u64::try_from(running.as_millis()).unwrap_or(u64::MAX);
-        let rate = written.saturating_mul(1000) / milliseconds.max(1);
-        let Completion { files, resources, bytes, .. } = completion;
-        tracing::info!(
-            job = %self.job,
-            files,
-            resources,
-            bytes,
-            stored = completion.stored_bytes(),
-            written,
-            milliseconds,
-            bytes_per_second = rate,
-            "an export is complete"
-        );
+    /// Returns the bytes that this process has written for the job.
+    pub fn written_bytes(&self) -> u64 {
+        self.work.as_ref().map_or(0, |work| work.written().bytes)
+    }
+
+    /// Returns how long the parts have been running in this process.
+    pub fn running_for(&self, now: Instant) -> Duration {
+        self.progress.running(now)
+    }
+
+    /// Returns how many parts the plan has, and the most bytes that they will write, if the plan says so.
+    pub fn planned(&self) -> (usize, Option<u64>) {
+        self.plan.as_ref().map_or((0, None), |plan| (plan.parts.len(), plan.bytes))
     }
 }
 

@@ -161,7 +161,11 @@ impl ReceiptChain for ReceiptFile {
         for (entry, head, offset) in &places {
             durable.known.note(entry, head.count, *offset);
         }
-        tracing::info!(entries = entries.len(), count = head.count, head = %head.hash, "receipts appended");
+        drop(durable);
+        for (entry, head, _) in &places {
+            let job = entry.job().map(tracing::field::display);
+            tracing::info!(job, kind = entry.kind(), count = head.count, head = %head.hash, "receipt appended");
+        }
         Ok(places.into_iter().map(|(_, head, _)| head).collect())
     }
 

@@ -158,7 +158,7 @@ fn the_time_left_and_the_end_of_an_export_are_told() {
     let (short, manifest) = server.export("$export?_type=Organization");
     let line = eventually("the log line", || {
         let log = setup.log();
-        let line = log.lines().find(|line| line.contains("an export is complete"))?;
+        let line = log.lines().find(|line| line.contains("job completed"))?;
         Some(serde_json::from_str::<Value>(line).unwrap())
     });
     let bytes: usize = download_all(&manifest).iter().map(|(_, bytes)| bytes.len()).sum();

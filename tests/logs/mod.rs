@@ -2,6 +2,7 @@
 
 mod bounded;
 mod commands;
+mod life;
 mod unread;
 
 use std::fs::OpenOptions;

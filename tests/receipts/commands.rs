@@ -229,7 +229,7 @@ fn receipts_are_read_while_the_server_runs_and_the_log_tells_their_head() {
     assert!(receipts_of(&data_dir, &["show", &jobs[0]]).contains("\"drained_downloads\": 0"));
     let log = setup.settled_log(&server);
     let logged: Vec<_> =
-        json_lines(&log).into_iter().filter(|line| line["message"] == "receipts appended").collect();
+        json_lines(&log).into_iter().filter(|line| line["message"] == "receipt appended").collect();
     assert_eq!(logged.len(), 2, "{log}");
     for line in &logged {
         let (count, head) = (line["count"].to_string(), line["head"].as_str().unwrap());

@@ -23,11 +23,14 @@ impl ExportJob {
             Action::Accept => {
                 self.services.hooks.reach(HookStep::QueuedCommitted);
                 telemetry::job_reached(StateName::Queued.as_str());
-                self.kickoff.take().into_iter().for_each(|kickoff| kickoff.accept(self.id));
+                if let Some((kickoff, record)) = self.kickoff.take().zip(self.life.record()) {
+                    self.log.kicked_off(record, kickoff.asked_in());
+                    kickoff.accept(self.id);
+                }
             }
             Action::Refuse => self.kickoff.take().into_iter().for_each(PendingKickoff::refuse),
             Action::Settle => self.orchestrator.do_send(JobSettled(self.id)),
-            Action::Entered { from, state } => self.entered(from, &state),
+            Action::Entered { state, .. } => self.entered(&state),
             Action::PauseWriters => self.session.pause(),
             Action::StopParts => {
                 self.session.end(&self.services.pool);
@@ -68,10 +71,17 @@ impl ExportJob {
         match task {
             Task::Create => self.create(ctx),
             Task::TakeTurn(turn) => self.take_turn(turn, ctx),
-            Task::ReadRequest => self.read_request(ctx),
+            Task::ReadRequest => {
+                self.life.record().into_iter().for_each(|record| self.log.started(record));
+                self.read_request(ctx);
+            }
             Task::Plan => self.make_plan(ctx),
             Task::WritePlan => self.write_plan(ctx),
-            Task::ReadDocuments => self.read_documents(ctx),
+            Task::ReadDocuments => {
+                let sealed = self.session.sealed().len();
+                self.life.record().into_iter().for_each(|record| self.log.resumed(record, sealed));
+                self.read_documents(ctx);
+            }
             Task::RecordPart(part) => self.record_part(part, ctx),
             Task::WriteJobJson(record) => self.write_job_json(record, ctx),
             Task::MoveToReady(completion) => self.move_to_ready(completion, ctx),
@@ -120,14 +130,12 @@ impl ExportJob {
     }
 
     /// Tells the room, the metrics and the operator of a new state.
-    fn entered(&self, from: StateName, state: &JobState) {
+    fn entered(&mut self, state: &JobState) {
         let Some(record) = self.life.record() else { return };
-        let to = state.name();
         self.services.space.follow(self.id, &record.tenant, state);
-        telemetry::job_reached(to.as_str());
-        let mark = if let JobState::Marked(mark) = state { Some(mark) } else { None };
-        let request_id = mark.and_then(|mark| mark.request_id.as_ref());
-        match mark.map(|mark| mark.reason) {
+        telemetry::job_reached(state.name().as_str());
+        let mark = if let JobState::Marked(mark) = state { Some(mark.reason) } else { None };
+        match mark {
             Some(MarkReason::Orphan) => {
                 tracing::warn!(job = %self.id, "a directory without a record is erased as an orphan");
             }
@@ -136,6 +144,6 @@ impl ExportJob {
             }
             _ => {}
         }
-        tracing::info!(job = %self.id, %from, %to, request_id, "job");
+        self.log.entered(record, &self.session);
     }
 }

@@ -1,7 +1,7 @@
 //! Records on their way to the store, and from the mark to the files that are gone: each task begins one
 //! thing elsewhere, and says what it came to.
 
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use actix::Context;
 
@@ -10,7 +10,7 @@ use crate::audit::AuditedEvent;
 use crate::clock::between;
 use crate::hooks::HookStep;
 use crate::job::life::{Commit, DrainGrace, End, SweepEnd};
-use crate::job::{JobState, SealedPart, StateName, SweepCounts};
+use crate::job::{SealedPart, StateName, SweepCounts};
 use crate::store::{CommitOutcome, DurableChange};
 use crate::telemetry;
 
@@ -47,12 +47,10 @@ impl ExportJob {
     }
 
     /// Tells the audit log, the operator and the metrics of a record that is durable.
-    fn tell_committed(&self, commit: &Commit) {
+    fn tell_committed(&mut self, commit: &Commit) {
         let record = commit.record();
         AuditedEvent::of_record(record).into_iter().for_each(|event| self.services.audit.record(event));
-        if let JobState::Complete(completion) = &record.state {
-            self.session.log_completion(completion, Instant::now());
-        }
+        self.log.committed(commit, &self.session, self.services.clock.now());
         if let Commit::Erase(_, receipt) = commit {
             telemetry::erased(between(receipt.marked_at, receipt.gone_at), receipt.files, receipt.bytes);
         }

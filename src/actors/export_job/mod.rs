@@ -5,6 +5,7 @@
 mod actions;
 mod ending;
 mod exporting;
+mod life_log;
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -12,6 +13,7 @@ use std::sync::Arc;
 use actix::{Actor, ActorContext as _, Addr, Context, Handler, Message};
 use tokio::sync::oneshot;
 
+use self::life_log::LifeLog;
 use super::orchestrator::Orchestrator;
 use super::reaper::Reaper;
 use super::{ActorSeed, CancelReply, JobMessage, Services};
@@ -30,6 +32,7 @@ pub(super) struct ExportJob {
     seed: Option<ActorSeed>,
     life: Life,
     session: ExportSession,
+    log: LifeLog,
     kickoff: Option<PendingKickoff>,
     /// Who waits for the answer to a Cancel.
     callers: HashMap<u64, oneshot::Sender<CancelReply>>,
@@ -71,6 +74,7 @@ impl ExportJob {
             reaper,
             seed: Some(seed),
             session: ExportSession::new(id),
+            log: LifeLog::new(),
             kickoff: None,
             callers: HashMap::new(),
             handled: 0,

@@ -176,7 +176,6 @@ async fn kickoff(
         }
     };
     api.record(AuditedEvent::KickOff { caller: who, job, level });
-    tracing::info!(%job, "kicked off");
     answer_accepted(job, caller, accepted, preferences.separate_status)
 }
 

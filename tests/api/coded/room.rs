@@ -54,7 +54,7 @@ fn a_limit_on_bytes_a_second_is_one_on_bytes_of_the_disk() {
         let stored: u64 = on_disk(&setup, &polling).iter().map(|(_, length)| length).sum();
         let line = eventually("the log line", || {
             let log = setup.log();
-            let line = log.lines().find(|line| line.contains("an export is complete"))?;
+            let line = log.lines().find(|line| line.contains("job completed"))?;
             Some(serde_json::from_str::<Value>(line).unwrap())
         });
         let text = &manifest["output"][0]["extension"]["fileSize"];
