@@ -7,6 +7,7 @@ use serde_json::Value;
 use crate::Evanesce;
 use crate::audit::AuditedEvent;
 use crate::job::JobId;
+use crate::telemetry::{self, LogFilterError};
 
 /// The most bytes of a reason, which is kept as long as the receipts (P13).
 const LONGEST_REASON: usize = 1000;
@@ -26,6 +27,13 @@ pub enum OperatorRequest {
     },
     /// Resumes the reaper.
     Resume,
+    /// Returns what is logged.
+    LogLevel,
+    /// Changes what is logged.
+    SetLogLevel {
+        /// A filter as `RUST_LOG` has it; without one, that of the start.
+        filter: Option<String>,
+    },
     /// Confirms that the clock is right although it jumped.
     ConfirmClock,
     /// Deletes a job, whoever owns it.
@@ -78,10 +86,27 @@ pub async fn perform(
             let status = evanesce.reaper_status().await.ok_or("the instance is going down")?;
             let mut status = serde_json::to_value(status).map_err(|e| e.to_string())?;
             status["operators"] = evanesce.operators_url().into();
+            status["log_filter"] = telemetry::log_level().map(|level| level.filter).into();
             return Ok(status);
         }
         OperatorRequest::Jobs => {
             return serde_json::to_value(evanesce.jobs().await).map_err(|e| e.to_string());
+        }
+        OperatorRequest::LogLevel => {
+            let level = telemetry::log_level().ok_or(LogFilterError::NotOurs);
+            return serde_json::to_value(level.map_err(|e| e.to_string())?).map_err(|e| e.to_string());
+        }
+        OperatorRequest::SetLogLevel { filter } => {
+            let set = telemetry::set_log_level(filter.as_deref()).map_err(|e| e.to_string())?;
+            tracing::warn!(
+                filter = set.filter,
+                by,
+                request_id = operator.request_id,
+                "an operator changed what is logged"
+            );
+            let (action, by) = ("log-level", by.into());
+            evanesce.record(AuditedEvent::Admin { action, by, job: None, client: None });
+            return serde_json::to_value(set).map_err(|e| e.to_string());
         }
         OperatorRequest::ConfirmClock => {
             let waited = evanesce.confirm_clock().await.ok_or("the instance is going down")?;

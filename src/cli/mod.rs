@@ -15,6 +15,7 @@ mod fsck;
 #[cfg(feature = "generate")]
 mod generate;
 mod keygen;
+mod log_level;
 mod operate;
 mod operators;
 mod output;
@@ -67,6 +68,8 @@ enum CliCommand {
     /// Tell a running server about its clock.
     #[command(subcommand)]
     Clock(operate::ClockCommand),
+    /// Show or change what a running server logs.
+    LogLevel(log_level::LogLevelArgs),
     /// Look into the receipts of erasures, check and export them.
     Receipts(receipts::ReceiptsArgs),
     /// Check and export the audit log.
@@ -135,6 +138,7 @@ fn run(command: CliCommand) -> Result<(), CliError> {
         CliCommand::Release(args) => operate::release(&args),
         CliCommand::Reaper(args) => operate::reaper(args),
         CliCommand::Clock(args) => operate::clock(&args),
+        CliCommand::LogLevel(args) => log_level::run(args),
         CliCommand::Receipts(args) => receipts::run(&args),
         CliCommand::Audit(args) => audit::run(&args),
         CliCommand::App(args) => app::run(args),

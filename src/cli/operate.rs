@@ -89,7 +89,7 @@ pub enum ClockCommand {
     },
 }
 
-fn order(server: &ServerArgs, request: &OperatorRequest) -> Result<Value, CliError> {
+pub fn order(server: &ServerArgs, request: &OperatorRequest) -> Result<Value, CliError> {
     send(&server.data_dir, request).map_err(|error| match error {
         ControlError::NoServer(..) => CliError::usage(error),
         _ => CliError::failed(error),

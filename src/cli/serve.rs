@@ -19,7 +19,7 @@ use crate::Evanesce;
 use crate::auth::{Applications, Authority};
 use crate::config::{AuthMode, Config};
 use crate::http::{AllowedHosts, Api};
-use crate::telemetry::{self, LogFormat};
+use crate::telemetry::{self, LogFormat, ProcessLog};
 use crate::transport::Transport;
 
 /// How often the samples of histograms are moved into their buckets.
@@ -86,9 +86,10 @@ impl ServeArgs {
 
 /// Serves until a signal comes.
 pub fn run(args: ServeArgs) -> Result<(), CliError> {
-    let _logs = telemetry::init_logs(args.log_format)
+    let log = ProcessLog::open(args.log_format)
         .map_err(|error| CliError::usage(format!("the log cannot be written: {error}")))?;
     let mut config = args.config()?;
+    log.begin();
     // Memory may hold patient data, which must not land in a core file.
     let none = Rlimit { current: Some(0), maximum: Some(0) };
     setrlimit(Resource::Core, none)

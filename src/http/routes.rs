@@ -56,6 +56,9 @@ static OPERATOR_OPERATIONS: &[&Operation] = &[
     &operator_orders::PAUSE,
     &operator_orders::RESUME,
     &operator_orders::CONFIRM_CLOCK,
+    &operator_orders::LOG_LEVEL,
+    &operator_orders::SET_LOG_LEVEL,
+    &operator_orders::RESET_LOG_LEVEL,
 ];
 
 impl Api {

@@ -9,9 +9,13 @@ use std::panic::PanicHookInfo;
 use std::sync::OnceLock;
 use std::time::Duration;
 
-use tracing_subscriber::EnvFilter;
+use tracing_subscriber::fmt;
+use tracing_subscriber::layer::{Layer, SubscriberExt};
+use tracing_subscriber::util::SubscriberInitExt;
 
 use super::log_buffer::{LogBuffer, ROOM};
+use super::log_filter;
+use super::log_level::set_log_level;
 
 /// The format of log lines.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -24,46 +28,59 @@ pub enum LogFormat {
     Json,
 }
 
-/// The default filter. It hides malformed requests that the HTTP library rejects.
-const DEFAULT_FILTER: &str = "info,actix_http=off,actix_server=warn";
-
 /// How long the end of the process waits for its last lines when nobody reads them.
 const LAST_WORDS: Duration = Duration::from_millis(250);
 
-/// The buffer of this process, once [`init_logs`] has been called.
+/// The buffer of this process, once its log is open.
 static BUFFER: OnceLock<LogBuffer> = OnceLock::new();
 
-/// Sends log lines to standard error. `RUST_LOG` filters them (default `info`). Logging never waits
-/// for a reader. Dropping the guard writes the last lines, if somebody reads them.
-///
-/// # Errors
-/// Fails if no descriptor or no thread can be had.
-pub fn init_logs(format: LogFormat) -> io::Result<LogGuard> {
-    let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new(DEFAULT_FILTER));
-    // The standard library's handle would hold its lock as long as a write waits.
-    let stderr = File::from(io::stderr().as_fd().try_clone_to_owned()?);
-    let is_terminal = stderr.is_terminal();
-    let buffer = BUFFER.get_or_init(|| LogBuffer::new(format, ROOM));
-    std::thread::Builder::new().name("log".into()).spawn(move || buffer.run(stderr))?;
-    let logs = tracing_subscriber::fmt()
-        .with_env_filter(filter)
-        .with_ansi(is_terminal)
-        // The default hook would print to standard error.
-        .log_internal_errors(false)
-        .with_writer(move || buffer);
-    match format {
-        LogFormat::Text => logs.init(),
-        LogFormat::Json => logs.json().flatten_event(true).init(),
-    }
-    std::panic::set_hook(Box::new(log_panic));
-    Ok(LogGuard(()))
+/// The log of this process. Dropping it writes the last lines, if somebody reads them.
+#[must_use]
+pub struct ProcessLog {
+    format: LogFormat,
+    buffer: &'static LogBuffer,
+    is_terminal: bool,
 }
 
-/// Writes the last log lines when it is dropped.
-#[must_use]
-pub struct LogGuard(());
+impl ProcessLog {
+    /// Opens the log: what is said goes to standard error from now on, and nobody waits for a reader.
+    ///
+    /// # Errors
+    /// Fails if no descriptor or no thread can be had.
+    pub fn open(format: LogFormat) -> io::Result<Self> {
+        // The standard library's handle would hold its lock as long as a write waits.
+        let stderr = File::from(io::stderr().as_fd().try_clone_to_owned()?);
+        let is_terminal = stderr.is_terminal();
+        let buffer = BUFFER.get_or_init(|| LogBuffer::new(format, ROOM));
+        std::thread::Builder::new().name("log".into()).spawn(move || buffer.run(stderr))?;
+        Ok(Self { format, buffer, is_terminal })
+    }
 
-impl Drop for LogGuard {
+    /// Begins to log lines and panics. `RUST_LOG` filters the lines (default `info`).
+    pub fn begin(&self) {
+        let buffer = self.buffer;
+        let lines = fmt::layer()
+            .with_ansi(self.is_terminal)
+            // The default hook would print to standard error.
+            .log_internal_errors(false)
+            .with_writer(move || buffer);
+        let lines = match self.format {
+            LogFormat::Text => lines.boxed(),
+            LogFormat::Json => lines.json().flatten_event(true).boxed(),
+        };
+        let (filter, wrong) = log_filter::first_filter();
+        tracing_subscriber::registry().with(lines.with_filter(filter)).init();
+        std::panic::set_hook(Box::new(log_panic));
+        if let Err(error) = set_log_level(None) {
+            tracing::warn!(%error, "everything is logged");
+        }
+        if let Some(error) = wrong {
+            tracing::warn!(%error, "RUST_LOG is not used");
+        }
+    }
+}
+
+impl Drop for ProcessLog {
     fn drop(&mut self) {
         flush_logs();
     }

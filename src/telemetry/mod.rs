@@ -3,6 +3,10 @@
 #[cfg(feature = "cli")]
 mod log_buffer;
 #[cfg(feature = "cli")]
+mod log_filter;
+#[cfg(feature = "server")]
+mod log_level;
+#[cfg(feature = "cli")]
 mod logs;
 
 use std::collections::BTreeMap;
@@ -14,8 +18,10 @@ use metrics::{counter, gauge, histogram};
 #[cfg(feature = "cli")]
 use metrics_exporter_prometheus::{BuildError, Matcher, PrometheusBuilder, PrometheusHandle};
 
+#[cfg(feature = "server")]
+pub use log_level::{LogFilterError, log_level, set_log_level};
 #[cfg(feature = "cli")]
-pub use logs::{LogFormat, flush_logs, init_logs, say};
+pub use logs::{LogFormat, ProcessLog, flush_logs, say};
 
 /// What to do when nothing can be promised any more. The process is crash-only: the supervisor
 /// restarts it, and the reconcile at the start does the rest.

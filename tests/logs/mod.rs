@@ -2,6 +2,7 @@
 
 mod bounded;
 mod commands;
+mod levels;
 mod life;
 mod unread;
 

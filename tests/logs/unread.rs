@@ -79,7 +79,7 @@ fn a_server_goes_on_when_nobody_reads_its_log_and_says_how_much_was_lost_when_so
     let setup = Setup::new();
     // So that each request says a lot.
     let server = started(&setup, writer, |command| {
-        command.env("RUST_LOG", "trace");
+        command.env("RUST_LOG", "trace,actix_http=trace,actix_web=trace,mio=trace,sled=trace");
     });
     assert_serves(&server);
     let healthz = format!("{}/healthz", server.base.split("/r4/").next().unwrap());

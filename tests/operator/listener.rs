@@ -6,7 +6,7 @@ use super::order;
 use crate::support::*;
 
 /// Every operation of operators but `/healthz`.
-const OPERATIONS: [(&str, &str); 11] = [
+const OPERATIONS: [(&str, &str); 14] = [
     ("GET", "readyz"),
     ("GET", "metrics"),
     ("GET", "admin/status"),
@@ -17,6 +17,9 @@ const OPERATIONS: [(&str, &str); 11] = [
     ("PUT", "admin/reaper/pause"),
     ("DELETE", "admin/reaper/pause"),
     ("POST", "admin/clock/confirm"),
+    ("GET", "admin/log-level"),
+    ("PUT", "admin/log-level"),
+    ("DELETE", "admin/log-level"),
     ("GET", "admin/jobs?x=1"),
 ];
 

@@ -66,7 +66,7 @@ fn assert_nowhere_but(setup: &Setup, server: &Server, places: &[&str]) {
 /// A server that logs all that it can, its libraries included.
 fn start(setup: &Setup, arguments: &[&str]) -> Server {
     let mut command = setup.command();
-    command.env("RUST_LOG", "debug").args(arguments);
+    command.env("RUST_LOG", "trace").args(arguments);
     setup.launch(command)
 }
 

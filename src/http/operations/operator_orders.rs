@@ -5,6 +5,7 @@ use actix_web::http::{Method, StatusCode};
 use actix_web::web::{self, Bytes, Data};
 use actix_web::{HttpRequest, HttpResponse, Route};
 use serde::Deserialize;
+use serde::de::DeserializeOwned;
 
 use super::common::JSON;
 use super::description::{BodyContent, DocumentedAnswer, OperationDescription, answer, content, refusal};
@@ -22,6 +23,7 @@ static JOB_URL: OperationUrl = url("admin-job", "/admin/jobs/{job}");
 static HOLD_URL: OperationUrl = url("admin-hold", "/admin/jobs/{job}/hold");
 static PAUSE_URL: OperationUrl = url("admin-pause", "/admin/reaper/pause");
 static CLOCK_URL: OperationUrl = url("admin-clock", "/admin/clock/confirm");
+static LOG_LEVEL_URL: OperationUrl = url("admin-log-level", "/admin/log-level");
 
 /// `GET /admin/status`.
 pub static STATUS: Operation =
@@ -46,6 +48,17 @@ pub static RESUME: Operation = order(&PAUSE_URL, DELETE, "Resumes the reaper.", 
 /// `POST /admin/clock/confirm`.
 pub static CONFIRM_CLOCK: Operation =
     order(&CLOCK_URL, POST, "The wall clock is right although it jumped.", None, || web::to(confirm_clock));
+/// `GET /admin/log-level`.
+pub static LOG_LEVEL: Operation =
+    order(&LOG_LEVEL_URL, GET, "What is logged, now and at the start.", None, || web::to(log_level));
+/// `PUT /admin/log-level`.
+pub static SET_LOG_LEVEL: Operation =
+    order(&LOG_LEVEL_URL, PUT, "Changes what is logged.", FILTER, || web::to(set_log_level));
+/// `DELETE /admin/log-level`.
+pub static RESET_LOG_LEVEL: Operation =
+    order(&LOG_LEVEL_URL, DELETE, "Brings back what was logged at the start.", None, || {
+        web::to(reset_log_level)
+    });
 
 /// The answers of every order.
 pub const DONE: &[DocumentedAnswer] = &[
@@ -55,6 +68,7 @@ pub const DONE: &[DocumentedAnswer] = &[
 ];
 
 const REASON: Option<BodyContent> = Some(content("application/json", "Reason"));
+const FILTER: Option<BodyContent> = Some(content("application/json", "LogFilter"));
 const PUT: &[Method] = &[Method::PUT];
 const DELETE: &[Method] = &[Method::DELETE];
 
@@ -106,6 +120,23 @@ async fn confirm_clock(api: Data<Api>, id: RequestId) -> ApiResult {
     carry_out(&api, OperatorRequest::ConfirmClock, id).await
 }
 
+async fn log_level(api: Data<Api>, id: RequestId) -> ApiResult {
+    carry_out(&api, OperatorRequest::LogLevel, id).await
+}
+
+async fn set_log_level(request: HttpRequest, api: Data<Api>, id: RequestId, body: Bytes) -> ApiResult {
+    let LogFilterBody { filter } = body_of(
+        &request,
+        &body,
+        "Say what is to be logged, as {\"filter\": \"info,evanesce::erase=debug\"}.",
+    )?;
+    carry_out(&api, OperatorRequest::SetLogLevel { filter: Some(filter) }, id).await
+}
+
+async fn reset_log_level(api: Data<Api>, id: RequestId) -> ApiResult {
+    carry_out(&api, OperatorRequest::SetLogLevel { filter: None }, id).await
+}
+
 async fn carry_out(api: &Api, order: OperatorRequest, RequestId(request_id): RequestId) -> ApiResult {
     let operator = OperatorIdentity { name: OPERATOR.into(), request_id };
     let done = perform(order, &operator, &api.evanesce).await;
@@ -119,12 +150,22 @@ struct OrderReason {
     reason: String,
 }
 
+/// The body of an order that changes what is logged.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct LogFilterBody {
+    filter: String,
+}
+
 fn reason(request: &HttpRequest, body: &[u8]) -> Result<String, ApiError> {
+    let OrderReason { reason } =
+        body_of(request, body, "Say why, as {\"reason\": \"...\"}; it goes into the receipts.")?;
+    Ok(reason)
+}
+
+fn body_of<T: DeserializeOwned>(request: &HttpRequest, body: &[u8], advice: &str) -> Result<T, ApiError> {
     if is_coded(request) {
         return Err(ApiError::unsupported_content_coding());
     }
-    let body: Result<OrderReason, _> = serde_json::from_slice(body);
-    body.map(|body| body.reason).map_err(|_| {
-        ApiError::malformed_body("Say why, as {\"reason\": \"...\"}; it goes into the receipts.")
-    })
+    serde_json::from_slice(body).map_err(|_| ApiError::malformed_body(advice))
 }

@@ -37,6 +37,7 @@ pub fn schemas() -> Value {
         "IntrospectionRequest": texts(&["token"]),
         "SearchForm": {"type": "object", "additionalProperties": {"type": "string"}},
         "Reason": texts(&["reason"]),
+        "LogFilter": texts(&["filter"]),
         "Ndjson": {"type": "string"},
         "Parameters": resource("Parameters"),
         "CapabilityStatement": resource("CapabilityStatement"),
