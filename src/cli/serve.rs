@@ -86,10 +86,10 @@ impl ServeArgs {
 
 /// Serves until a signal comes.
 pub fn run(args: ServeArgs) -> Result<(), CliError> {
-    let log = ProcessLog::open(args.log_format)
+    let mut log = ProcessLog::open(args.log_format)
         .map_err(|error| CliError::usage(format!("the log cannot be written: {error}")))?;
     let mut config = args.config()?;
-    log.begin();
+    log.begin(&config.telemetry).map_err(CliError::usage)?;
     // Memory may hold patient data, which must not land in a core file.
     let none = Rlimit { current: Some(0), maximum: Some(0) };
     setrlimit(Resource::Core, none)

@@ -12,6 +12,7 @@ mod limits;
 mod networks;
 pub(crate) mod profile;
 mod settings;
+mod telemetry;
 mod tenants;
 mod tls;
 
@@ -33,6 +34,7 @@ pub use settings::{
     Config, DownloadConfig, PageCache, ProtocolConfig, ProtocolProfile, ProxyFields, ReaperConfig,
     RetentionConfig, ServerConfig, SourceConfig, StorageConfig,
 };
+pub use telemetry::TelemetryConfig;
 pub use tenants::{TenantConfig, TenantSettings, TenantSource};
 pub use tls::TlsConfig;
 
@@ -191,6 +193,7 @@ impl Config {
             }
         }
         self.audit.check()?;
+        self.telemetry.check()?;
         self.auth.check(&self.server)?;
         self.check_transport()?;
         self.check_limits()

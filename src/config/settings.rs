@@ -59,6 +59,8 @@ pub struct Config {
     pub tenants: BTreeMap<TenantId, TenantConfig>,
     /// `[audit]`
     pub audit: super::AuditConfig,
+    /// `[telemetry]`
+    pub telemetry: super::TelemetryConfig,
 }
 
 /// `[server]`: where and how to listen.

@@ -12,6 +12,7 @@ use crate::files::{
 };
 use crate::hooks::{HookStep, Hooks};
 use crate::job::JobId;
+use crate::telemetry::spans;
 
 /// Unlinking files that hold data waits on the device; more than this many at once are no faster.
 const IN_FLIGHT: usize = 4;
@@ -186,8 +187,11 @@ impl Eraser {
         }
         self.hooks.reach(HookStep::SweepBegins);
         let sweep = |warrant: &Warrant| {
-            let mut swept = SweepCounts::default();
+            let (mut swept, span) = (SweepCounts::default(), spans::sweep(warrant.job()));
             let result = self.sweep_one(warrant, &mut swept);
+            spans::count(&span, "evanesce.files", swept.files);
+            spans::count(&span, "evanesce.bytes", swept.bytes);
+            result.as_ref().err().into_iter().for_each(|error| spans::failed(&span, &error.errno()));
             Ok((swept, fatal_sync(result)?))
         };
         let results = warrants.iter().map(sweep).collect::<Result<_, FilesError>>()?;

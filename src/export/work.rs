@@ -11,7 +11,8 @@ use super::request_cache::RequestCache;
 use super::writer::{CoveredTypes, FenceOutcome, OutputForm, WriterContext, WriterSlot};
 use super::{CancelToken, ExportError, Exporter, Gate, Part, PartWriter, Throttle, WriteTotals};
 use crate::files::ExportDir;
-use crate::job::{AccessSummary, FailureReason, JobId, SealedPart, TenantId};
+use crate::job::{AccessSummary, FailureReason, JobId, OutputFile, SealedPart, TenantId};
+use crate::telemetry::spans;
 use crate::view::ExportProgress;
 
 /// The limits of a job's writers.
@@ -145,7 +146,19 @@ impl Work {
     /// Runs one part on this thread, seals its files and reports the result. `left` is called in
     /// between, when the part holds no file any more.
     pub(super) fn run(&self, index: u32, part: &Part, left: impl FnOnce()) {
+        let span = spans::part(self.job, index);
         let result = self.run_part(index, part);
+        match &result {
+            Ok(sealed) => {
+                let sum = |of: fn(&OutputFile) -> u64| sealed.files.iter().map(of).sum();
+                spans::count(&span, "evanesce.files", sealed.files.len() as u64);
+                spans::count(&span, "evanesce.resources", sum(|file| file.count));
+                spans::count(&span, "evanesce.bytes", sum(|file| file.bytes));
+            }
+            Err(Some(reason)) => spans::failed(&span, &format!("{reason:?}")),
+            Err(None) => spans::failed(&span, "Cancelled"),
+        }
+        drop(span);
         self.state.lock().slots.remove(&index);
         left();
         (self.report)(PartDone { result });

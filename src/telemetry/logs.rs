@@ -16,6 +16,8 @@ use tracing_subscriber::util::SubscriberInitExt;
 use super::log_buffer::{LogBuffer, ROOM};
 use super::log_filter;
 use super::log_level::set_log_level;
+use super::otlp::{self, OtlpError, SpanSender};
+use crate::config::TelemetryConfig;
 
 /// The format of log lines.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -40,6 +42,7 @@ pub struct ProcessLog {
     format: LogFormat,
     buffer: &'static LogBuffer,
     is_terminal: bool,
+    spans: Option<SpanSender>,
 }
 
 impl ProcessLog {
@@ -53,11 +56,15 @@ impl ProcessLog {
         let is_terminal = stderr.is_terminal();
         let buffer = BUFFER.get_or_init(|| LogBuffer::new(format, ROOM));
         std::thread::Builder::new().name("log".into()).spawn(move || buffer.run(stderr))?;
-        Ok(Self { format, buffer, is_terminal })
+        Ok(Self { format, buffer, is_terminal, spans: None })
     }
 
-    /// Begins to log lines and panics. `RUST_LOG` filters the lines (default `info`).
-    pub fn begin(&self) {
+    /// Begins to log lines and panics, and to send spans if the settings or the environment say where to. `RUST_LOG`
+    /// filters the lines (default `info`).
+    ///
+    /// # Errors
+    /// Fails if spans cannot be sent.
+    pub fn begin(&mut self, telemetry: &TelemetryConfig) -> Result<(), OtlpError> {
         let buffer = self.buffer;
         let lines = fmt::layer()
             .with_ansi(self.is_terminal)
@@ -69,7 +76,9 @@ impl ProcessLog {
             LogFormat::Json => lines.json().flatten_event(true).boxed(),
         };
         let (filter, wrong) = log_filter::first_filter();
-        tracing_subscriber::registry().with(lines.with_filter(filter)).init();
+        let (spans, sender) = otlp::layer(telemetry.otlp_endpoint.as_deref())?.unzip();
+        self.spans = sender;
+        tracing_subscriber::registry().with(lines.with_filter(filter)).with(spans).init();
         std::panic::set_hook(Box::new(log_panic));
         if let Err(error) = set_log_level(None) {
             tracing::warn!(%error, "everything is logged");
@@ -77,11 +86,13 @@ impl ProcessLog {
         if let Some(error) = wrong {
             tracing::warn!(%error, "RUST_LOG is not used");
         }
+        Ok(())
     }
 }
 
 impl Drop for ProcessLog {
     fn drop(&mut self) {
+        drop(self.spans.take());
         flush_logs();
     }
 }

@@ -9,6 +9,13 @@ mod log_level;
 #[cfg(feature = "cli")]
 mod logs;
 
+#[cfg(feature = "otlp")]
+mod otlp;
+#[cfg(all(feature = "cli", not(feature = "otlp")))]
+#[path = "no_otlp.rs"]
+mod otlp;
+pub(crate) mod spans;
+
 use std::collections::BTreeMap;
 use std::io::{self, Write};
 use std::sync::Arc;
@@ -105,6 +112,12 @@ pub fn timed_sync<T>(what: &'static str, sync: impl FnOnce() -> T) -> T {
 /// Counts lost log lines, by reason: no room (`full`), or they could not be written (`write`).
 pub fn log_lines_lost(reason: &'static str, lines: u64) {
     counter!("evanesce_lost_log_lines_total", "reason" => reason).increment(lines);
+}
+
+/// Counts spans that are over. `outcome` is `sent`, `failed`, or `full`: there was no room for them.
+#[cfg(feature = "otlp")]
+pub fn spans_ended(outcome: &'static str, spans: usize) {
+    counter!("evanesce_spans_total", "outcome" => outcome).increment(spans as u64);
 }
 
 /// Counts a job that reached a state.

@@ -78,14 +78,13 @@ fn a_whole_life_is_these_lines_in_this_order_and_no_others() {
 
 #[test]
 fn a_job_that_goes_on_after_a_restart_and_is_cancelled_says_so() {
-    let setup = Setup::new();
-    let slow = ["--set", "export.max_bytes_per_second=300000", "--set", "export.part_bytes=4096"];
-    let server = setup.start_with(&slow);
+    let setup = Setup::new().set("export.part_bytes=4096").braked(200_000);
+    let server = setup.start();
     let polling = server.kickoff("$export");
-    server.wait_halfway(&polling);
+    server.wait_braked(&polling);
     server.kill();
     let before = setup.log().lines().count();
-    let server = setup.start_with(&slow);
+    let server = setup.start();
     setup.wait_logged("job resumed");
     assert_eq!(delete(&polling_url(&server, job_id(&polling))).status, 202);
     setup.receipt(job_id(&polling));

@@ -4,6 +4,7 @@ mod bounded;
 mod commands;
 mod levels;
 mod life;
+mod spans;
 mod unread;
 
 use std::fs::OpenOptions;

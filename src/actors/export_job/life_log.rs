@@ -10,11 +10,14 @@ use crate::clock::between;
 use crate::export::ExportSession;
 use crate::job::life::Commit;
 use crate::job::{JobRecord, JobState, Mark, Receipt};
+use crate::telemetry::spans;
 
 /// The log of one job's life in this process.
 pub(super) struct LifeLog {
     /// When the last step of the export was logged.
     last: Instant,
+    /// The span of the export, as long as it is under way.
+    span: Span,
 }
 
 /// Logs a step of a job's life.
@@ -28,12 +31,13 @@ macro_rules! step {
 impl LifeLog {
     /// Begins the log of a job that is kicked off, found or woken now.
     pub fn new() -> Self {
-        Self { last: Instant::now() }
+        Self { last: Instant::now(), span: Span::none() }
     }
 
     /// The job is durably queued. `request` is the span of the request that asked for it.
     pub fn kicked_off(&mut self, record: &JobRecord, request: &Span) {
         let milliseconds = self.lap();
+        self.span = spans::job(record, false);
         request.in_scope(|| step!(record, "job kicked off", milliseconds));
     }
 
@@ -46,6 +50,7 @@ impl LifeLog {
     /// The job's turn has come again after a restart of the server.
     pub fn resumed(&mut self, record: &JobRecord, sealed_parts: usize) {
         let waited_milliseconds = self.lap();
+        self.span = spans::job(record, true);
         step!(record, "job resumed", sealed_parts, waited_milliseconds);
     }
 
@@ -55,10 +60,12 @@ impl LifeLog {
             JobState::Running { .. } => {
                 let (parts, bytes) = session.planned();
                 let milliseconds = self.lap();
+                spans::count(&self.span, "evanesce.parts", parts as u64);
                 step!(record, "job planned", parts, bytes, milliseconds);
             }
             JobState::Marked(Mark { reason, by, request_id, was, .. }) => {
                 let (reason, by) = (reason.as_str(), by.as_ref().map(tracing::field::display));
+                self.end_span(record);
                 step!(record, "job marked", reason, by, request_id, was = was.as_str());
             }
             _ => {}
@@ -70,6 +77,10 @@ impl LifeLog {
         let record = commit.record();
         match (commit, &record.state) {
             (Commit::Complete(_), JobState::Complete(completion)) => {
+                spans::count(&self.span, "evanesce.files", completion.files);
+                spans::count(&self.span, "evanesce.resources", completion.resources);
+                spans::count(&self.span, "evanesce.bytes", completion.bytes);
+                self.end_span(record);
                 let milliseconds = milliseconds(session.running_for(Instant::now()));
                 // A resumed export was written in more than one process: these are of this one.
                 let written = session.written_bytes();
@@ -86,6 +97,8 @@ impl LifeLog {
                 );
             }
             (_, JobState::Failed(failure)) => {
+                spans::failed(&self.span, &format!("{:?}", failure.reason));
+                self.end_span(record);
                 let milliseconds = milliseconds(session.running_for(Instant::now()));
                 step!(record, "job failed", reason = ?failure.reason, milliseconds);
             }
@@ -99,6 +112,12 @@ impl LifeLog {
             }
             _ => {}
         }
+    }
+
+    /// Ends the span of the export with the state that ends it.
+    fn end_span(&mut self, record: &JobRecord) {
+        self.span.record("evanesce.state", record.state.name().as_str());
+        self.span = Span::none();
     }
 
     /// Returns the milliseconds since the last step.

@@ -18,7 +18,8 @@ use actix_web::middleware::Next;
 use actix_web::web::Data;
 use actix_web::{Error, FromRequest, HttpMessage, HttpRequest};
 use sha2::{Digest, Sha256};
-use tracing::Instrument;
+use tracing::field::Empty;
+use tracing::{Instrument, Span};
 use uuid::Uuid;
 
 use crate::fhir::IssueCode;
@@ -27,7 +28,7 @@ use crate::http::middleware::connection::{RequestConnection, TrackedBody};
 use crate::http::middleware::forwarded::ForwardedClient;
 use crate::http::routes::known_name;
 use crate::http::{Api, ApiError, ClientAddress};
-use crate::telemetry;
+use crate::telemetry::{self, spans};
 
 /// The most bytes of all header fields together.
 const MAX_HEADER_BYTES: usize = 32 << 10;
@@ -69,7 +70,12 @@ pub async fn around(
         "request",
         request_id = %id,
         method = loggable_method(request.method()),
-        client = client.map(tracing::field::display)
+        client = client.map(tracing::field::display),
+        http.route = Empty,
+        http.response.status_code = Empty,
+        otel.name = Empty,
+        otel.kind = Empty,
+        otel.status_code = Empty,
     );
     if let Some(theirs) = request.headers().get(X_REQUEST_ID) {
         let client_request_id = loggable(theirs.as_bytes());
@@ -98,7 +104,26 @@ pub async fn around(
     } else {
         tracing::info!(parent: &span, operation, status, ?took, ?code, "answered");
     }
+    end_span(&span, &response, operation);
     Ok(response.map_body(|_, body| TrackedBody::new(body, under_way)))
+}
+
+/// Tells the span of a request what OpenTelemetry wants to know, after its log line. The route is a
+/// pattern: the path may name a patient (P12).
+fn end_span(span: &Span, response: &ServiceResponse<impl MessageBody>, operation: &str) {
+    if !spans::are_sent() {
+        return;
+    }
+    let route = response.request().match_pattern().filter(|_| operation != "none");
+    let method = loggable_method(response.request().method());
+    let name = route.as_ref().map_or_else(|| method.clone(), |route| format!("{method} {route}"));
+    span.record("http.route", route);
+    span.record("http.response.status_code", i64::from(response.status().as_u16()));
+    span.record("otel.name", name);
+    span.record("otel.kind", "server");
+    if response.status().is_server_error() {
+        span.record("otel.status_code", "ERROR");
+    }
 }
 
 /// Adds the header fields of every answer.
