@@ -20,6 +20,15 @@ pub enum OperatorRequest {
     Status,
     /// Lists all jobs, tombstones included.
     Jobs,
+    /// Returns all that is known of one job.
+    Job {
+        /// The job.
+        job: JobId,
+    },
+    /// Lists all holds.
+    Holds,
+    /// Returns whether the instance can keep its promises.
+    Readiness,
     /// Pauses the reaper: nothing is swept and nothing expires until it is resumed.
     Pause {
         /// Why; it goes into the receipts.
@@ -89,12 +98,15 @@ pub async fn perform(
             status["log_filter"] = telemetry::log_level().map(|level| level.filter).into();
             return Ok(status);
         }
-        OperatorRequest::Jobs => {
-            return serde_json::to_value(evanesce.jobs().await).map_err(|e| e.to_string());
+        OperatorRequest::Readiness => return document(evanesce.readiness().await),
+        OperatorRequest::Jobs => return document(evanesce.jobs().await),
+        OperatorRequest::Job { job } => {
+            return document(evanesce.job_detail(job).await.ok_or("there is no such job")?);
         }
+        OperatorRequest::Holds => return document(evanesce.holds()),
         OperatorRequest::LogLevel => {
             let level = telemetry::log_level().ok_or(LogFilterError::NotOurs);
-            return serde_json::to_value(level.map_err(|e| e.to_string())?).map_err(|e| e.to_string());
+            return document(level.map_err(|e| e.to_string())?);
         }
         OperatorRequest::SetLogLevel { filter } => {
             let set = telemetry::set_log_level(filter.as_deref()).map_err(|e| e.to_string())?;
@@ -106,7 +118,7 @@ pub async fn perform(
             );
             let (action, by) = ("log-level", by.into());
             evanesce.record(AuditedEvent::Admin { action, by, job: None, client: None });
-            return serde_json::to_value(set).map_err(|e| e.to_string());
+            return document(set);
         }
         OperatorRequest::ConfirmClock => {
             let waited = evanesce.confirm_clock().await.ok_or("the instance is going down")?;
@@ -133,4 +145,8 @@ pub async fn perform(
         OperatorRequest::Release { job } => evanesce.release(job, by).await,
     };
     ordered.map(|()| Value::Null).map_err(|refusal| refusal.to_string())
+}
+
+fn document(answer: impl Serialize) -> OperatorResponse {
+    serde_json::to_value(answer).map_err(|error| error.to_string())
 }

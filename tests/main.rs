@@ -6,6 +6,7 @@ mod applications;
 mod attacks;
 mod audit;
 mod auth;
+mod cli;
 mod client;
 mod conformance;
 mod console;

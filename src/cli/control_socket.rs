@@ -139,10 +139,16 @@ fn name_of(uid: Uid) -> String {
 #[derive(Debug, thiserror::Error)]
 pub enum ControlError {
     /// No server listens.
-    #[error("no server runs on {0}, or it is another user's: {1}")]
-    NoServer(PathBuf, io::Error),
+    #[error(
+        "no server runs on {0} ({1}); start one with `evanesce serve --data-dir {0}`, or name the data directory \
+         of the one that runs with --data-dir"
+    )]
+    NoServer(String, io::Error),
+    /// The socket is not for this user.
+    #[error("the server on {0} is another user's ({1}); give the order as that user or as root")]
+    AnotherUsers(String, io::Error),
     /// The conversation broke off.
-    #[error("the server did not answer: {0}")]
+    #[error("the server did not answer: {0}; its log may say why")]
     Broken(io::Error),
     /// The server refused.
     #[error("{0}")]
@@ -158,7 +164,13 @@ pub fn send(data_dir: &Path, request: &OperatorRequest) -> Result<Value, Control
         let (_dir, address) = address(data_dir)?;
         BlockingStream::connect(address)
     };
-    let mut stream = connect().map_err(|error| ControlError::NoServer(data_dir.into(), error))?;
+    let mut stream = connect().map_err(|error| {
+        let place = data_dir.display().to_string();
+        match error.kind() {
+            io::ErrorKind::PermissionDenied => ControlError::AnotherUsers(place, error),
+            _ => ControlError::NoServer(place, error),
+        }
+    })?;
     let mut converse = || -> io::Result<OperatorResponse> {
         stream.set_read_timeout(Some(PATIENCE))?;
         let mut text = serde_json::to_vec(request)?;

@@ -2,27 +2,18 @@
 //! it was repaired, 2 it could not be checked (a server uses it, or it is not a data directory), 4
 //! it is not in order.
 
-use std::path::PathBuf;
-
 use jiff::Timestamp;
 
 use super::CliError;
-use super::output::{complain, print_all};
-use crate::config::Config;
+use super::data_dir::DataDirArgs;
+use super::output::{OutputArgs, complain, print_all};
 use crate::fsck::{FindingOutcome, FsckFinding, RepairMode, check};
 
 /// The arguments of `evanesce fsck`.
 #[derive(Debug, clap::Args)]
 pub struct FsckArgs {
-    /// Where exports are kept [storage.data_dir].
-    #[arg(long, value_name = "DIR")]
-    data_dir: Option<PathBuf>,
-    /// A TOML file of settings.
-    #[arg(long, value_name = "FILE")]
-    config: Option<PathBuf>,
-    /// One setting; may be repeated.
-    #[arg(long = "set", value_name = "SECTION.KEY=VALUE")]
-    sets: Vec<String>,
+    #[command(flatten)]
+    place: DataDirArgs,
     /// Change nothing, only say what is wrong; the default.
     #[arg(long, conflicts_with_all = ["repair", "rebuild"])]
     dry_run: bool,
@@ -34,16 +25,13 @@ pub struct FsckArgs {
     /// and made again from what the other witnesses say.
     #[arg(long)]
     rebuild: bool,
-    /// One JSON object a finding.
-    #[arg(long)]
-    json: bool,
+    #[command(flatten)]
+    output: OutputArgs,
 }
 
 /// Checks, and repairs if asked to.
 pub fn run(args: &FsckArgs) -> Result<(), CliError> {
-    let mut sets = args.sets.clone();
-    sets.extend(args.data_dir.as_ref().map(|dir| format!("storage.data_dir={}", dir.display())));
-    let config = Config::load(args.config.as_deref(), &sets).map_err(CliError::usage)?;
+    let config = args.place.config()?;
     let leave = match args {
         FsckArgs { rebuild: true, .. } => RepairMode::Rebuild,
         FsckArgs { repair: true, .. } => RepairMode::Repair,
@@ -51,7 +39,7 @@ pub fn run(args: &FsckArgs) -> Result<(), CliError> {
     };
     let data_dir = &config.storage.data_dir;
     let findings = check(data_dir, leave, Timestamp::now(), &config.retention).map_err(CliError::usage)?;
-    let line = |finding| if args.json { json(finding) } else { Ok(text(finding)) };
+    let line = |finding| if args.output.is_json() { json(finding) } else { Ok(text(finding)) };
     print_all(findings.iter().map(line).collect::<Result<Vec<_>, _>>()?)?;
     let count = |outcome| findings.iter().filter(|finding| finding.outcome == outcome).count();
     let (repaired, left) = (count(FindingOutcome::Repaired), count(FindingOutcome::Left));

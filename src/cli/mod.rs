@@ -2,10 +2,13 @@
 //! could not begin (arguments, configuration, data directory, source), 70 the server can promise
 //! nothing any more, 130 stopped by a second signal. `export` has more.
 
+mod about;
 mod app;
 mod audit;
+mod cancel;
 mod chain;
 mod control_socket;
+mod data_dir;
 #[cfg(feature = "generate")]
 mod demo;
 #[cfg(feature = "client")]
@@ -14,6 +17,7 @@ mod follow;
 mod fsck;
 #[cfg(feature = "generate")]
 mod generate;
+mod jobs;
 mod keygen;
 mod log_level;
 mod operate;
@@ -22,6 +26,8 @@ mod output;
 mod ready;
 mod receipts;
 mod serve;
+mod status;
+mod table;
 mod token;
 
 use std::fmt::Display;
@@ -31,7 +37,7 @@ use clap::{Parser, Subcommand};
 
 /// A FHIR Bulk Data export server whose files are gone when it says they are gone.
 #[derive(Debug, Parser)]
-#[command(version)]
+#[command(version, after_help = about::AFTER_HELP)]
 struct Cli {
     #[command(subcommand)]
     command: CliCommand,
@@ -50,17 +56,19 @@ enum CliCommand {
     /// Make synthetic FHIR data.
     #[cfg(feature = "generate")]
     Generate(generate::GenerateArgs),
-    /// What the reaper of a running server has done and has before it.
-    Status(operate::QueryArgs),
+    /// Say whether a running server is well, and what it has before it.
+    Status(status::StatusArgs),
     /// Check the data directory of a stopped server, and repair it.
     Fsck(fsck::FsckArgs),
-    /// The jobs of a running server.
-    Jobs(operate::QueryArgs),
-    /// End a job, whosever it is, and have its files erased.
-    Cancel(operate::CancelArgs),
-    /// Put a job under a legal hold: its files stay.
+    /// List the jobs of a running server, show one, or watch them.
+    Jobs(jobs::JobsArgs),
+    /// End jobs, whosever they are, and have their files erased.
+    Cancel(cancel::CancelArgs),
+    /// Put jobs under a legal hold: their files stay.
     Hold(operate::HoldArgs),
-    /// Release a job from its hold.
+    /// List the holds that are in force.
+    Holds(operate::HoldsArgs),
+    /// Release jobs from their hold.
     Release(operate::ReleaseArgs),
     /// Pause or resume the reaper of a running server.
     #[command(subcommand)]
@@ -80,6 +88,10 @@ enum CliCommand {
     Keygen(keygen::KeygenArgs),
     /// Ask a server for an access token, as a population application.
     Token(token::TokenArgs),
+    /// Print the completions of a shell.
+    Completions(about::CompletionsArgs),
+    /// Print the manual page, or write one a sub-command.
+    Man(about::ManArgs),
 }
 
 /// Why a command fails.
@@ -131,10 +143,11 @@ fn run(command: CliCommand) -> Result<(), CliError> {
         #[cfg(feature = "client")]
         CliCommand::Export(args) => export::run(*args),
         CliCommand::Fsck(args) => fsck::run(&args),
-        CliCommand::Status(args) => operate::status(&args),
-        CliCommand::Jobs(args) => operate::jobs(&args),
-        CliCommand::Cancel(args) => operate::cancel(&args),
-        CliCommand::Hold(args) => operate::hold(args),
+        CliCommand::Status(args) => status::run(&args),
+        CliCommand::Jobs(args) => jobs::run(&args),
+        CliCommand::Cancel(args) => cancel::run(&args),
+        CliCommand::Hold(args) => operate::hold(&args),
+        CliCommand::Holds(args) => operate::holds(&args),
         CliCommand::Release(args) => operate::release(&args),
         CliCommand::Reaper(args) => operate::reaper(args),
         CliCommand::Clock(args) => operate::clock(&args),
@@ -144,5 +157,7 @@ fn run(command: CliCommand) -> Result<(), CliError> {
         CliCommand::App(args) => app::run(args),
         CliCommand::Keygen(args) => keygen::run(args),
         CliCommand::Token(args) => token::run(&args),
+        CliCommand::Completions(args) => about::completions(&args),
+        CliCommand::Man(args) => about::man(&args),
     }
 }

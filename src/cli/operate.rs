@@ -1,64 +1,57 @@
-//! Orders of operators to a running server: `evanesce status`, `jobs`, `cancel`, `hold`, `release`,
-//! `reaper pause|resume`, `clock confirm`.
-
-use std::path::PathBuf;
+//! Orders of operators to a running server: `evanesce hold`, `release`, `holds`, `reaper
+//! pause|resume`, `clock confirm`; and how any command talks to the server.
 
 use clap::Subcommand;
-use serde_json::Value;
+use jiff::Timestamp;
+use serde::de::DeserializeOwned;
+use serde_json::{Value, json};
 
 use super::CliError;
 use super::control_socket::{ControlError, send};
-use super::output::{print, print_all, report};
-use crate::JobOverview;
+use super::data_dir::DataDirArgs;
+use super::output::{OutputArgs, print, print_json, report};
+use super::table::{ColumnKind, TextTable, age};
 use crate::control::OperatorRequest;
 use crate::job::JobId;
-
-/// The running server.
-#[derive(Debug, clap::Args)]
-pub struct ServerArgs {
-    /// The data directory of the running server.
-    #[arg(long, value_name = "DIR", default_value = "evanesce-data")]
-    data_dir: PathBuf,
-}
-
-/// The arguments of `evanesce status` and `evanesce jobs`.
-#[derive(Debug, clap::Args)]
-pub struct QueryArgs {
-    #[command(flatten)]
-    server: ServerArgs,
-    /// One JSON document instead of lines for people.
-    #[arg(long)]
-    json: bool,
-}
-
-/// The arguments of `evanesce cancel`.
-#[derive(Debug, clap::Args)]
-pub struct CancelArgs {
-    #[command(flatten)]
-    server: ServerArgs,
-    /// The job that is to end, whosever it is.
-    job: JobId,
-}
+use crate::receipts::JobHold;
 
 /// The arguments of `evanesce hold`.
 #[derive(Debug, clap::Args)]
+#[command(after_help = "\
+Example:
+  evanesce hold 0b7c8f0e-5b0a-4f3e-9d52-8f3c5a1b2c3d --reason 'case 17'")]
 pub struct HoldArgs {
     #[command(flatten)]
-    server: ServerArgs,
-    /// The job whose files must stay.
-    job: JobId,
+    server: DataDirArgs,
+    /// The jobs whose files must stay.
+    #[arg(required = true, value_name = "JOB")]
+    jobs: Vec<JobId>,
     /// Why; it goes into the receipts, so it must not name a patient.
     #[arg(long)]
     reason: String,
+    #[command(flatten)]
+    output: OutputArgs,
 }
 
 /// The arguments of `evanesce release`.
 #[derive(Debug, clap::Args)]
 pub struct ReleaseArgs {
     #[command(flatten)]
-    server: ServerArgs,
-    /// The job whose hold ends.
-    job: JobId,
+    server: DataDirArgs,
+    /// The jobs whose hold ends.
+    #[arg(required = true, value_name = "JOB")]
+    jobs: Vec<JobId>,
+    #[command(flatten)]
+    output: OutputArgs,
+}
+
+/// The arguments of `evanesce holds`.
+#[derive(Debug, clap::Args)]
+pub struct HoldsArgs {
+    #[command(flatten)]
+    server: DataDirArgs,
+    #[command(flatten)]
+    output: OutputArgs,
 }
 
 /// `evanesce reaper ...`
@@ -67,15 +60,15 @@ pub enum ReaperCommand {
     /// Sweep and expire nothing until `resume`; what is deleted is hidden at once all the same.
     Pause {
         #[command(flatten)]
-        server: ServerArgs,
+        server: DataDirArgs,
         /// Why; it goes into the receipts, so it must not name a patient.
         #[arg(long)]
         reason: String,
     },
-    /// Go on.
+    /// End the pause: sweep and expire again.
     Resume {
         #[command(flatten)]
-        server: ServerArgs,
+        server: DataDirArgs,
     },
 }
 
@@ -85,63 +78,112 @@ pub enum ClockCommand {
     /// The wall clock is right although it jumped: what has expired goes now.
     Confirm {
         #[command(flatten)]
-        server: ServerArgs,
+        server: DataDirArgs,
     },
 }
 
-pub fn order(server: &ServerArgs, request: &OperatorRequest) -> Result<Value, CliError> {
-    send(&server.data_dir, request).map_err(|error| match error {
-        ControlError::NoServer(..) => CliError::usage(error),
+/// Sends a request to the server, and returns its response.
+pub fn order(server: &DataDirArgs, request: &OperatorRequest) -> Result<Value, CliError> {
+    send(&server.of_server()?, request).map_err(|error| match error {
+        ControlError::NoServer(..) | ControlError::AnotherUsers(..) => CliError::usage(error),
         _ => CliError::failed(error),
     })
 }
 
-/// Prints what the reaper has done and has to do.
-pub fn status(args: &QueryArgs) -> Result<(), CliError> {
-    let status = order(&args.server, &OperatorRequest::Status)?;
-    match &status {
-        Value::Object(fields) if !args.json => {
-            print_all(fields.iter().map(|(name, value)| format!("{:<14} {value}", name.replace('_', " "))))
+/// Asks the server for a document.
+pub fn ask<T: DeserializeOwned>(server: &DataDirArgs, request: &OperatorRequest) -> Result<T, CliError> {
+    serde_json::from_value(order(server, request)?).map_err(|error| {
+        CliError::failed(format!(
+            "the answer of the server is of another version ({error}); update this program"
+        ))
+    })
+}
+
+/// What became of an order for one job.
+pub struct OrderOutcome {
+    job: JobId,
+    done: Result<(), CliError>,
+}
+
+/// Gives the server an order for each job. An order that fails does not keep the next one from being
+/// given, unless there is no server.
+pub fn order_each(
+    server: &DataDirArgs,
+    jobs: &[JobId],
+    request: impl Fn(JobId) -> OperatorRequest,
+) -> Result<Vec<OrderOutcome>, CliError> {
+    let mut outcomes = Vec::new();
+    for job in jobs {
+        let done = match order(server, &request(*job)) {
+            Err(error) if error.code == 2 && outcomes.is_empty() => return Err(error),
+            done => done.map(drop),
+        };
+        outcomes.push(OrderOutcome { job: *job, done });
+    }
+    Ok(outcomes)
+}
+
+/// Prints what became of each job, `done` for those that were ordered. Fails if one was not.
+pub fn report_each(outcomes: &[OrderOutcome], output: &OutputArgs, done: &str) -> Result<(), CliError> {
+    let failed: Vec<_> =
+        outcomes.iter().filter_map(|one| one.done.as_ref().err().map(|e| (one.job, e))).collect();
+    if output.is_json() {
+        let document = |one: &OrderOutcome| match &one.done {
+            Ok(()) => json!({"job": one.job, "done": true}),
+            Err(error) => json!({"job": one.job, "done": false, "error": error.message}),
+        };
+        report(Value::from(outcomes.iter().map(document).collect::<Vec<_>>()))?;
+    } else {
+        let done = outcomes.iter().filter(|one| one.done.is_ok()).map(|one| format!("{} {done}", one.job));
+        let done: Vec<_> = done.collect();
+        if !done.is_empty() {
+            report(done.join("\n"))?;
         }
-        status => print(status),
+    }
+    match &failed[..] {
+        [] => Ok(()),
+        [(job, error)] if outcomes.len() == 1 => Err(CliError::failed(format!("{job}: {}", error.message))),
+        failed => {
+            let lines = failed.iter().map(|(job, error)| format!("\n  {job}: {}", error.message));
+            let lines: String = lines.collect();
+            Err(CliError::failed(format!("{} of {} failed:{lines}", failed.len(), outcomes.len())))
+        }
     }
 }
 
-/// Lists all jobs, the oldest first.
-pub fn jobs(args: &QueryArgs) -> Result<(), CliError> {
-    let jobs = order(&args.server, &OperatorRequest::Jobs)?;
-    if args.json {
-        return print(jobs);
+/// Puts jobs under a hold.
+pub fn hold(args: &HoldArgs) -> Result<(), CliError> {
+    let reason = || args.reason.clone();
+    let outcomes =
+        order_each(&args.server, &args.jobs, |job| OperatorRequest::Hold { job, reason: reason() })?;
+    report_each(&outcomes, &args.output, "is under a hold: its files stay until it is released")
+}
+
+/// Releases jobs.
+pub fn release(args: &ReleaseArgs) -> Result<(), CliError> {
+    let outcomes = order_each(&args.server, &args.jobs, |job| OperatorRequest::Release { job })?;
+    report_each(&outcomes, &args.output, "is released")
+}
+
+/// Lists the holds that are in force.
+pub fn holds(args: &HoldsArgs) -> Result<(), CliError> {
+    let holds: Vec<JobHold> = ask(&args.server, &OperatorRequest::Holds)?;
+    if args.output.is_json() {
+        return print_json(&holds);
     }
-    let jobs: Vec<JobOverview> = serde_json::from_value(jobs).map_err(CliError::failed)?;
-    print_all(jobs.into_iter().map(
-        |JobOverview { job, state, tenant, owner, submitted_at, percent, held }| {
-            let held = if held { "  held" } else { "" };
-            let percent = percent.map_or_else(String::new, |percent| format!("{percent:.1} %"));
-            format!("{job}  {submitted_at:.0}  {state:<9} {percent:>7}  {tenant}/{owner}{held}")
-        },
-    ))
-}
-
-/// Ends a job and has its files erased.
-pub fn cancel(CancelArgs { server, job }: &CancelArgs) -> Result<(), CliError> {
-    order(server, &OperatorRequest::Cancel { job: *job })?;
-    report(format_args!(
-        "{job} is deleted: it answers 404 from now on, and its receipt comes when its files are gone"
-    ))
-}
-
-/// Puts a job under a hold.
-pub fn hold(args: HoldArgs) -> Result<(), CliError> {
-    let HoldArgs { server, job, reason } = args;
-    order(&server, &OperatorRequest::Hold { job, reason })?;
-    report(format_args!("{job} is under a hold: its files stay until it is released"))
-}
-
-/// Releases a job.
-pub fn release(ReleaseArgs { server, job }: &ReleaseArgs) -> Result<(), CliError> {
-    order(server, &OperatorRequest::Release { job: *job })?;
-    report(format_args!("{job} is released"))
+    let now = Timestamp::now();
+    let columns = [
+        ("JOB", ColumnKind::Key),
+        ("AGE", ColumnKind::Number),
+        ("BY", ColumnKind::Text),
+        ("REASON", ColumnKind::Text),
+    ];
+    let mut table = TextTable::new(&columns);
+    for hold in holds {
+        let reason = hold.reason.escape_debug().to_string();
+        table.row([hold.job.to_string(), age(hold.at, now), hold.by, reason]);
+    }
+    print(table)
 }
 
 /// Confirms the clock.

@@ -4,13 +4,53 @@
 use std::fmt::Display;
 use std::fs::{File, OpenOptions};
 use std::io::{self, BufWriter, Write};
+use std::ops::ControlFlow;
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::Path;
+
+use serde::Serialize;
 
 use super::CliError;
 use crate::audit::AuditError;
 use crate::receipts::ReceiptsError;
 use crate::telemetry;
+
+/// How a command prints what it found.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
+pub enum OutputFormat {
+    /// For people: names, sizes and ages in columns.
+    Table,
+    /// For programs: one JSON document, or one JSON object a line.
+    Json,
+}
+
+/// The option of all commands that print something.
+#[derive(Debug, Clone, PartialEq, Eq, clap::Args)]
+pub struct OutputArgs {
+    /// How the answer is printed.
+    #[arg(long, short, value_enum, value_name = "FORMAT", default_value_t = OutputFormat::Table)]
+    output: OutputFormat,
+    /// The same as --output json, as earlier versions had it.
+    #[arg(long, hide = true, conflicts_with = "output")]
+    json: bool,
+}
+
+impl OutputArgs {
+    /// Returns whether a program reads the answer.
+    pub fn is_json(&self) -> bool {
+        self.json || self.output == OutputFormat::Json
+    }
+
+    /// Returns whether nothing was asked for.
+    pub fn is_default(&self) -> bool {
+        !self.is_json()
+    }
+}
+
+/// Prints one JSON document on a line.
+pub fn print_json(document: &impl Serialize) -> Result<(), CliError> {
+    print(serde_json::to_string(document).map_err(CliError::failed)?)
+}
 
 /// Prints a line.
 pub fn print(line: impl Display) -> Result<(), CliError> {
@@ -22,6 +62,18 @@ pub fn print_all(lines: impl IntoIterator<Item = impl Display>) -> Result<(), Cl
     let mut out = BufWriter::new(io::stdout().lock());
     let printed = lines.into_iter().try_for_each(|line| writeln!(out, "{line}"));
     finish(printed.map_err(WalkError::Output), &mut out)
+}
+
+/// Prints lines as they come. Breaks if the reader has gone away: nothing else would end a command
+/// that prints for ever.
+pub fn print_live(lines: &[String]) -> Result<ControlFlow<()>, CliError> {
+    let mut out = BufWriter::new(io::stdout().lock());
+    let printed = lines.iter().try_for_each(|line| writeln!(out, "{line}")).and_then(|()| out.flush());
+    match printed {
+        Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Ok(ControlFlow::Break(())),
+        Err(error) => Err(WalkError::Output(error).into()),
+        Ok(()) => Ok(ControlFlow::Continue(())),
+    }
 }
 
 /// Turns the result of printing by others into the command's.
@@ -37,6 +89,11 @@ pub fn report(line: impl Display) -> Result<(), CliError> {
 /// Prints to standard error. A failure is ignored.
 pub fn complain(text: impl Display) {
     telemetry::say(&format!("evanesce: {text}"));
+}
+
+/// Shows somebody on standard error what is about to be done. A failure is ignored.
+pub fn tell(text: impl Display) {
+    telemetry::say(&text.to_string());
 }
 
 /// Why a command that reads a chain ends early.

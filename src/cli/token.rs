@@ -11,7 +11,7 @@ use ureq::http::Response;
 use ureq::tls::{Certificate, PemItem, RootCerts, TlsConfig, parse_pem};
 use ureq::{Agent, Body};
 
-use super::output::print;
+use super::output::{OutputArgs, print};
 use super::{CliError, keygen};
 use crate::auth::client::{self, ClientKey, SigningAlgorithm};
 use crate::fhir::quoted;
@@ -25,8 +25,8 @@ const LONGEST: u64 = 1 << 20;
 
 const ASSERTION_TYPE: &str = "urn:ietf:params:oauth:client-assertion-type:jwt-bearer";
 
-/// The arguments of `evanesce token`. The token alone goes to standard output:
-/// curl -H "Authorization: Bearer $(evanesce token ...)" ...
+/// The arguments of `evanesce token`. The token alone goes to standard output, and with --output json all of
+/// the answer: what it allows and how long. curl -H "Authorization: Bearer $(evanesce token ...)" ...
 #[derive(Debug, clap::Args)]
 pub struct TokenArgs {
     /// The base URL of the server, such as https://fhir.example.org/r4/default.
@@ -47,9 +47,8 @@ pub struct TokenArgs {
     /// What the token should allow.
     #[arg(long, value_name = "SCOPES", default_value = "system/*.rs")]
     scope: String,
-    /// The whole answer as JSON: the token, what it allows and how long.
-    #[arg(long)]
-    json: bool,
+    #[command(flatten)]
+    output: OutputArgs,
     /// Certificates (PEM) of the authorities to trust, in place of the usual ones.
     #[arg(long, value_name = "FILE")]
     cacert: Option<PathBuf>,
@@ -75,7 +74,7 @@ pub fn run(args: &TokenArgs) -> Result<(), CliError> {
     }
     let token = answer["access_token"].as_str().filter(|token| is_one_line(token));
     let token = token.ok_or_else(|| CliError::failed(format!("{endpoint} answered 200 without a token")))?;
-    if args.json { print(&answer) } else { print(token) }
+    if args.output.is_json() { print(&answer) } else { print(token) }
 }
 
 /// Returns whether the token fits in a header field and prints safely on a terminal.

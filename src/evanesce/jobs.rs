@@ -8,8 +8,12 @@ use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
 use super::{DEFAULT_TENANT, Evanesce};
+use crate::clock::after;
 use crate::fhir::ResourceType;
-use crate::job::{ClientId, JobId, JobState, RequestSummary, StateName, TenantId};
+use crate::job::{
+    ClientId, FailureReason, JobId, JobState, MarkReason, OutputFile, RequestSummary, StateName, TenantId,
+};
+use crate::receipts::JobHold;
 use crate::view::{JobLookup, PublishedJob};
 
 /// Whose a job is: a client's of a tenant.
@@ -151,7 +155,7 @@ impl JobSnapshot {
     }
 }
 
-/// One job in the list of all, as an operator sees it. Serializes as `evanesce jobs --json`
+/// One job in the list of all, as an operator sees it. Serializes as `evanesce jobs --output json`
 /// shows it.
 ///
 /// ```
@@ -160,8 +164,9 @@ impl JobSnapshot {
 /// # #[tokio::main(flavor = "current_thread")]
 /// # async fn main() -> example::Done {
 /// # let (_folder, evanesce, job) = example::complete().await?;
-/// let JobOverview { tenant, owner, percent, .. } = evanesce.jobs().await.remove(0);
+/// let JobOverview { tenant, owner, percent, files, .. } = evanesce.jobs().await.remove(0);
 /// assert_eq!((tenant.as_str(), owner.as_str(), percent), ("default", "me", Some(100.0)));
+/// assert_eq!(files, Some(1));
 /// # Ok(())
 /// # }
 /// ```
@@ -181,6 +186,33 @@ pub struct JobOverview {
     pub percent: Option<f64>,
     /// Whether it is under a hold.
     pub held: bool,
+    /// Output files; `None` of a failed or erased job.
+    pub files: Option<u64>,
+    /// Bytes of these files on disk; `None` of a failed or erased job.
+    pub bytes: Option<u64>,
+    /// How long it is expected to run, in seconds; `None` if that cannot be told, or it does not run.
+    pub seconds_left: Option<u64>,
+    /// When it was complete or failed; `None` of one that is active or deleted.
+    pub finished_at: Option<Timestamp>,
+    /// When its time to live is over (P8); `None` of one that is active, deleted or held.
+    pub expires_at: Option<Timestamp>,
+    /// Why it was deleted.
+    pub reason: Option<MarkReason>,
+    /// Why it failed.
+    pub failure: Option<FailureReason>,
+}
+
+/// All that an operator may know of one job.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub(crate) struct JobDetail {
+    #[serde(flatten)]
+    pub overview: JobOverview,
+    /// Its state, with the instants and counts that belong to it.
+    pub details: JobState,
+    /// The hold that it is under.
+    pub hold: Option<JobHold>,
+    /// Downloads of its files that are open.
+    pub downloads: u32,
 }
 
 impl Evanesce {
@@ -228,22 +260,55 @@ impl Evanesce {
     /// # }
     /// ```
     pub async fn jobs(&self) -> Vec<JobOverview> {
+        let mut jobs: Vec<_> = self.view().jobs().await.iter().map(|job| self.overview(job)).collect();
+        jobs.sort_by_key(|job| (job.submitted_at, job.job));
+        jobs
+    }
+
+    /// Returns all that an operator may know of a job; `None` if there is none.
+    pub(crate) async fn job_detail(&self, job: JobId) -> Option<JobDetail> {
+        let published = self.view().job(job).await?;
+        Some(JobDetail {
+            overview: self.overview(&published),
+            details: published.record.state.clone(),
+            hold: self.services().receipts.hold_of(job),
+            downloads: published.downloads.open(),
+        })
+    }
+
+    fn overview(&self, job: &PublishedJob) -> JobOverview {
         let services = self.services();
-        let overview = |job: &Arc<PublishedJob>| JobOverview {
-            job: job.record.id,
-            state: job.record.state.name(),
-            tenant: job.record.tenant.clone(),
-            owner: job.record.owner.clone(),
-            submitted_at: job.record.submitted_at,
-            percent: match job.record.state.name() {
+        let (record, state) = (&job.record, job.record.state.name());
+        let held = services.receipts.hold_of(record.id).is_some();
+        let (files, bytes) = sizes(job);
+        let finished_at = record.state.finished_at();
+        let expires_at = finished_at.filter(|_| !held);
+        let (reason, failure) = match &record.state {
+            JobState::Failed(failure) => (None, Some(failure.reason)),
+            JobState::Marked(mark) => (Some(mark.reason), None),
+            JobState::Erased(erasure) => (Some(erasure.reason), None),
+            _ => (None, None),
+        };
+        let time_left = job.progress.time_left(Instant::now()).filter(|_| state.is_active());
+        JobOverview {
+            job: record.id,
+            state,
+            tenant: record.tenant.clone(),
+            owner: record.owner.clone(),
+            submitted_at: record.submitted_at,
+            percent: match state {
                 StateName::Complete => Some(100.0),
                 state => state.is_active().then(|| job.progress.percent()),
             },
-            held: services.receipts.hold_of(job.record.id).is_some(),
-        };
-        let mut jobs: Vec<_> = self.view().jobs().await.iter().map(overview).collect();
-        jobs.sort_by_key(|job| (job.submitted_at, job.job));
-        jobs
+            held,
+            files,
+            bytes,
+            seconds_left: time_left.map(|left| left.as_secs()),
+            finished_at,
+            expires_at: expires_at.map(|at| after(at, services.config.retention.completed.0)),
+            reason,
+            failure,
+        }
     }
 
     /// Returns the owners of queued and running jobs, with these jobs.
@@ -268,5 +333,17 @@ impl Evanesce {
             }
         }
         first
+    }
+}
+
+/// Returns the number of a job's output files and their bytes on disk, as far as this process knows them.
+fn sizes(job: &PublishedJob) -> (Option<u64>, Option<u64>) {
+    match &job.record.state {
+        JobState::Complete(completion) => (Some(completion.files), Some(completion.stored_bytes())),
+        JobState::Failed(_) | JobState::Erased(_) => (None, None),
+        JobState::Marked(_) if job.files().next().is_some() => {
+            (Some(job.files().count() as u64), Some(job.files().map(OutputFile::stored_bytes).sum()))
+        }
+        _ => (Some(job.progress.files()), Some(job.progress.written())),
     }
 }

@@ -36,6 +36,7 @@ use crate::view::PublishedView;
 pub use capabilities::ExportCapabilities;
 pub(crate) use download::Download;
 pub use download::{OpenFile, OpenFileError};
+pub(crate) use jobs::JobDetail;
 pub use jobs::{JobAbsent, JobOverview, JobOwner, JobSnapshot};
 pub use life::{CancelError, CancelledJob, Submission};
 pub use orders::Readiness;

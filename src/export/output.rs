@@ -132,7 +132,11 @@ impl OutputWriter {
             shared.gate.pass(piece.len()).map_err(|_| ExportError::Cancelled)?;
             let sink = match &mut self.sink {
                 Some(sink) => sink,
-                None => self.sink.insert(dir.create_file(&self.file.stored_name())?),
+                None => {
+                    let sink = dir.create_file(&self.file.stored_name())?;
+                    shared.progress.opened(1);
+                    self.sink.insert(sink)
+                }
             };
             sink.write_all(piece)?;
             if let Some(coded) = &mut self.file.coded {

@@ -134,6 +134,7 @@ impl SpaceReservations {
         match &record.state {
             JobState::Queued | JobState::Running { .. } | JobState::Finishing { .. } => {
                 published.progress.wrote(sealed);
+                published.progress.opened(published.files().count() as u64);
                 let claim =
                     SpaceClaim { tenant: record.tenant.clone(), progress: published.progress.clone() };
                 let estimate = published.request.as_ref().and_then(|request| request.estimate);

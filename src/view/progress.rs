@@ -21,6 +21,7 @@ pub struct ExportProgress {
     planned: AtomicU64,
     done: AtomicU64,
     written: AtomicU64,
+    files: AtomicU64,
     pace: Mutex<Option<ProgressRate>>,
 }
 
@@ -81,6 +82,16 @@ impl ExportProgress {
     /// Returns the bytes in output files, sealed or not. After a restart only sealed ones count.
     pub fn written(&self) -> u64 {
         self.written.load(Ordering::Relaxed)
+    }
+
+    /// Counts output files that hold bytes.
+    pub fn opened(&self, files: u64) {
+        self.files.fetch_add(files, Ordering::Relaxed);
+    }
+
+    /// Returns the number of output files, sealed or not. After a restart only sealed ones count.
+    pub fn files(&self) -> u64 {
+        self.files.load(Ordering::Relaxed)
     }
 
     /// Returns the planned units.

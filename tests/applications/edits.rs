@@ -85,9 +85,14 @@ fn rg_1_an_application_is_added_with_what_it_is_allowed_and_no_more() {
 
     let lines = done(&["app", "list", "--applications", text(&file)]);
     let lines: Vec<_> = lines.lines().collect();
-    assert_eq!(lines.len(), 3);
-    assert!(lines[0].starts_with("active    default/inline  system/*.rs  all groups  jwks"), "{lines:?}");
-    assert!(lines[2].contains("2 groups, system export, patient export, introspection"), "{lines:?}");
+    assert_eq!(lines.len(), 4);
+    assert_eq!(lines[0].split_whitespace().nth(1), Some("APPLICATION"));
+    let words: Vec<_> = lines[1].split_whitespace().collect();
+    assert_eq!(words, ["active", "default/inline", "system/*.rs", "all", "-", "jwks", "-"]);
+    assert!(
+        lines[3].contains("2 groups  system export, patient export, introspection  jwks_url"),
+        "{lines:?}"
+    );
     let json = done(&["app", "list", "--json", "--applications", text(&file)]);
     let json: Value = serde_json::from_str(&json).unwrap();
     assert_eq!(json[2]["client_id"], "most");

@@ -31,7 +31,14 @@ fn quiet_then_refused(quiet: &[&str], refused: &[&str]) -> String {
 
 #[test]
 fn help_and_the_version_are_printed_or_that_is_an_error() {
-    for arguments in [&["--help"][..], &["--version"], &["serve", "--help"], &["help", "app", "add"]] {
+    for arguments in [
+        &["--help"][..],
+        &["--version"],
+        &["serve", "--help"],
+        &["help", "app", "add"],
+        &["man"],
+        &["completions", "bash"],
+    ] {
         quiet_then_refused(arguments, arguments);
     }
     for error in [gone(), full()] {
@@ -65,7 +72,7 @@ fn orders_are_carried_out_whoever_reads_the_answer() {
         [of(&["hold", job_id(&a), "--reason", "r"]), of(&["hold", job_id(&b), "--reason", "r"])],
         [of(&["release", job_id(&a)]), of(&["release", job_id(&b)])],
         [of(&["reaper", "pause", "--reason", "r"]), of(&["reaper", "resume"])],
-        [of(&["cancel", job_id(&a)]), of(&["cancel", job_id(&b)])],
+        [of(&["cancel", "--yes", job_id(&a)]), of(&["cancel", "--yes", job_id(&b)])],
     ] {
         let [quiet, refused] =
             [&quiet, &refused].map(|all| all.iter().map(String::as_str).collect::<Vec<_>>());
@@ -93,7 +100,14 @@ fn lists_end_quietly_when_nobody_reads_them() {
             quiet_then_refused(&list, &list);
         }
     };
-    lists(&[&["status"], &["status", "--json"], &["jobs"], &["jobs", "--json"]]);
+    lists(&[
+        &["status"],
+        &["status", "--json"],
+        &["jobs"],
+        &["jobs", "--json"],
+        &["jobs", "show", &job],
+        &["holds"],
+    ]);
     server.kill();
     lists(&[
         &["receipts", "list"],

@@ -100,7 +100,7 @@ fn an_operator_ends_any_job_by_a_command() {
     let setup = Setup::new().braked(0);
     let server = setup.start();
     let polling = server.kickoff("$export");
-    let said = order(&setup, &["cancel", job_id(&polling)]);
+    let said = order(&setup, &["cancel", job_id(&polling), "--yes"]);
     assert!(said.contains("is deleted"), "{said}");
     assert_eq!(get(&polling).outcome(), (404, "deleted".into()));
     setup.disk().wait_gone(job_id(&polling));

@@ -81,7 +81,7 @@ fn a_job_under_a_hold_keeps_its_files_when_it_is_deleted_until_it_is_released() 
     order(&setup, &["hold", &job.id, "--reason", "case 17"]);
     assert!(refused(&setup, &["hold", &job.id, "--reason", "twice"], 1).contains("under a hold already"));
     let jobs = order(&setup, &["jobs"]);
-    assert!(jobs.contains("held") && jobs.contains("100.0 %"), "{jobs}");
+    assert!(jobs.contains("held") && jobs.contains("100%"), "{jobs}");
     job.assert_intact(&server);
 
     assert_eq!(delete(&polling).outcome(), (202, "processing".into()));
@@ -100,7 +100,7 @@ fn a_job_under_a_hold_keeps_its_files_when_it_is_deleted_until_it_is_released() 
     // The receipt comes after the directory has gone.
     setup.receipt(job_id(&other));
     assert!(!setup.disk().has(job_id(&other)) && setup.disk().has(&job.id));
-    let jobs = order(&setup, &["jobs"]);
+    let jobs = order(&setup, &["jobs", "--all"]);
     let line = jobs.lines().find(|line| line.starts_with(job_id(&other))).unwrap();
     assert!(!line.contains('%'), "what is gone is not done: {line}");
 
@@ -196,7 +196,7 @@ fn an_order_without_a_server_or_for_nobodys_job_is_refused() {
     assert!(refused(&setup, &["hold", nobody, "--reason", "x"], 1).contains("no such job"));
     assert!(refused(&setup, &["release", nobody], 1).contains("under no hold"));
     assert!(refused(&setup, &["hold", "nonsense", "--reason", "x"], 2).contains("nonsense"));
-    assert!(order(&setup, &["status"]).contains("passes"));
+    assert!(order(&setup, &["status"]).starts_with("Everything is well."));
     server.kill();
     assert!(refused(&setup, &["status"], 2).contains("no server runs"), "what a killed one left");
     let server = setup.start();

@@ -4,9 +4,11 @@ use std::io::{Read, Write};
 use std::net::TcpStream;
 use std::path::Path;
 
+use evanesce::JobOverview;
 use memchr::memmem::find;
 
 use crate::audit::audit_of;
+use crate::operator::order;
 use crate::receipts::receipts_of;
 use crate::support::{KICKOFF, Server, Setup, delete, get, job_id, post, send};
 
@@ -46,6 +48,15 @@ fn assert_nowhere_but(setup: &Setup, server: &Server, places: &[&str]) {
     for answer in operator.into_iter().chain([get(&format!("{}/metadata", server.base))]) {
         assert_eq!(answer.status, 200, "{answer:?}");
         assert!(find(&answer.body, PLANTED.as_bytes()).is_none(), "{answer:?}");
+    }
+    for arguments in [&["jobs", "--all"][..], &["jobs", "--output", "json"], &["status"], &["holds"]] {
+        let printed = order(setup, arguments);
+        assert!(!printed.is_empty() && !printed.contains(PLANTED), "{arguments:?}: {printed}");
+    }
+    let jobs: Vec<JobOverview> = serde_json::from_str(&order(setup, &["jobs", "--json"])).unwrap();
+    for job in jobs {
+        let printed = order(setup, &["jobs", "show", &job.job.to_string(), "--output", "json"]);
+        assert!(!printed.contains(PLANTED), "{printed}");
     }
     for arguments in [
         &["list"][..],
@@ -184,5 +195,5 @@ fn a_planted_identifier_is_in_the_jobs_directory_only_and_goes_with_it() {
     let server = start(&setup, &[]);
     setup.receipt(&job);
     assert_nowhere_but(&setup, &server, &[]);
-    assert!(receipts_of(&setup.data_dir(), &["show", &job]).contains("\"deleted\""));
+    assert!(receipts_of(&setup.data_dir(), &["show", &job]).contains("deleted"));
 }

@@ -9,12 +9,13 @@ fn file(dir: &tempfile::TempDir) -> std::path::PathBuf {
 }
 
 #[test]
-fn a_list_has_one_aligned_line_for_each_entry() {
+fn a_list_has_a_header_and_one_aligned_line_for_each_entry() {
     let (dir, _) = chain_of(&every_kind());
     let list = receipts_of(dir.path(), &["list"]);
     let lines: Vec<_> = list.lines().collect();
-    assert_eq!(lines.len(), 8, "{list}");
+    assert_eq!(lines.len(), 9, "{list}");
     let expected = [
+        "   ENTRY  WHEN                      KIND     ABOUT",
         "       1  2026-01-01T00:00:00.000Z  erasure  6b1f0e3c-5d0a-4b8e-9a57-0f6f1c2d3e4f  deleted         7 files   120.56 KiB  by c1",
         "       2  2026-01-01T01:00:00.000Z  hold     00000000-0000-4000-8000-000000000001  by ops: case 7",
         "       3  2026-01-01T02:00:00.000Z  release  00000000-0000-4000-8000-000000000001  by ops",
@@ -51,11 +52,22 @@ fn a_job_is_shown_with_all_that_happened_to_it() {
     let (dir, heads) = chain_of(&every_kind());
     let shown = receipts_of(dir.path(), &["show", "00000000-0000-4000-8000-000000000001"]);
     for (count, kind) in [(2, "hold"), (3, "release"), (8, "erasure")] {
-        let place = format!("entry {count} of the chain, hash {}\n", heads[count - 1].hash);
+        let place = format!("Entry {count} of the chain, hash {}\n", heads[count - 1].hash);
         let entry = shown.split_once(&place).unwrap_or_else(|| panic!("{count}: {shown}")).1;
-        assert!(entry.starts_with(&format!("{{\n  \"kind\": \"{kind}\"")), "{entry}");
+        let words: Vec<_> = entry.split_whitespace().take(2).collect();
+        assert_eq!(words, ["kind", kind], "{shown}");
     }
-    assert_eq!(shown.matches("entry ").count(), 3);
+    assert_eq!(shown.matches("Entry ").count(), 3);
+    assert!(
+        shown.contains("failed sweeps      2\n") && shown.contains("bytes              120.56 KiB\n"),
+        "{shown}"
+    );
+    assert!(!shown.contains("null"), "what is not known is not there: {shown}");
+    let json =
+        json_lines(&receipts_of(dir.path(), &["show", "00000000-0000-4000-8000-000000000001", "-o", "json"]));
+    let kinds: Vec<_> = json.iter().map(|entry| entry["entry"]["kind"].as_str().unwrap()).collect();
+    assert_eq!(kinds, ["hold", "release", "erasure"]);
+    assert_eq!((&json[0]["count"], &json[0]["hash"]), (&2.into(), &heads[1].hash.to_string().into()));
     let data_dir = dir.path().to_str().unwrap();
     let (code, out, error) =
         receipts(&["show", "00000000-0000-4000-8000-000000000002", "--data-dir", data_dir]);
@@ -72,10 +84,13 @@ fn a_whole_chain_is_verified_with_its_figures() {
         heads[7].hash
     );
     assert_eq!(receipts_of(dir.path(), &["verify"]), expected);
+    let json = &json_lines(&receipts_of(dir.path(), &["verify", "--output", "json"]))[0];
+    assert_eq!((&json["count"], &json["head"]), (&8.into(), &heads[7].hash.to_string().into()));
+    assert_eq!((&json["erasures"], &json["checkpoint"]), (&2.into(), &serde_json::Value::Null));
     let empty = tempfile::tempdir().unwrap();
     let figures = receipts_of(empty.path(), &["verify"]);
     assert!(figures.starts_with("count       0\n") && figures.contains("first       none\n"), "{figures}");
-    assert_eq!(receipts_of(empty.path(), &["list"]), "");
+    assert_eq!(receipts_of(empty.path(), &["list"]).lines().count(), 1, "the header");
     assert_eq!(std::fs::read_dir(empty.path()).unwrap().count(), 0, "nothing is made by looking");
 }
 
@@ -140,7 +155,7 @@ fn a_broken_chain_is_told_with_its_line_by_every_command() {
     }
     // What stands before the broken line is shown.
     let (_, shown, _) = receipts(&[&["list"], &data_dir[..]].concat());
-    assert_eq!(shown.lines().count(), 8);
+    assert_eq!(shown.lines().count(), 9);
     // A line without its end is an append that is going on.
     std::fs::write(file(&dir), format!("{text}{{\"entry\":{{\"kind")).unwrap();
     for command in commands {
@@ -224,9 +239,9 @@ fn receipts_are_read_while_the_server_runs_and_the_log_tells_their_head() {
     let jobs = [erase_one(&server), erase_one(&server)];
     let data_dir = setup.data_dir();
     let list = receipts_of(&data_dir, &["list", "--reason", "deleted"]);
-    assert_eq!(list.lines().count(), 2, "{list}");
+    assert_eq!(list.lines().count(), 3, "{list}");
     assert!(jobs.iter().all(|job| list.contains(job)), "{list}");
-    assert!(receipts_of(&data_dir, &["show", &jobs[0]]).contains("\"drained_downloads\": 0"));
+    assert!(receipts_of(&data_dir, &["show", &jobs[0]]).contains("drained downloads  0"));
     let log = setup.settled_log(&server);
     let logged: Vec<_> =
         json_lines(&log).into_iter().filter(|line| line["message"] == "receipt appended").collect();

@@ -26,6 +26,7 @@ pub enum Need {
     OpenFiles,
     Curl,
     Browser,
+    Man,
 }
 
 impl Need {
@@ -47,6 +48,7 @@ impl Need {
             }
             Self::OpenFiles => ("open-files", "raise the hard limit to 16384 (ulimit -Hn)"),
             Self::Curl => ("curl", "install curl"),
+            Self::Man => ("man", "install man-db"),
             Self::FsError => ("fs-error", "as `loop-device`, with /sys writable"),
             Self::Browser => ("browser", "install chromium and chromium-driver"),
         }

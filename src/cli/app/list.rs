@@ -1,4 +1,4 @@
-//! `evanesce app list`: one line per application.
+//! `evanesce app list`: one row per application.
 
 use std::path::Path;
 
@@ -6,14 +6,14 @@ use serde_json::{Value, json};
 
 use crate::auth::{Application, ClientKeys, Groups, Registry};
 use crate::cli::CliError;
-use crate::cli::output::{print, print_all};
+use crate::cli::output::{OutputArgs, print};
+use crate::cli::table::{ColumnKind, NOTHING, TextTable, TextTone, counted, toned};
 
 /// The arguments of `evanesce app list`.
 #[derive(Debug, clap::Args)]
 pub struct ListArgs {
-    /// One JSON document instead of lines for people.
-    #[arg(long)]
-    json: bool,
+    #[command(flatten)]
+    output: OutputArgs,
 }
 
 /// Lists the applications by tenant and name.
@@ -21,11 +21,15 @@ pub fn run(file: &Path, args: &ListArgs) -> Result<(), CliError> {
     let registry = Registry::open(file).map_err(CliError::failed)?;
     let mut applications: Vec<_> = registry.all().collect();
     applications.sort_by_key(|one| (one.tenant.clone(), one.client_id.clone()));
-    if args.json {
+    if args.output.is_json() {
         let all: Vec<_> = applications.into_iter().map(|one| document(one)).collect();
         return print(Value::from(all));
     }
-    print_all(applications.into_iter().map(|one| line(one)))
+    let columns = ["STATE", "APPLICATION", "SCOPES", "GROUPS", "MAY", "KEYS", "NAME"];
+    let columns = columns.map(|name| (name, ColumnKind::Text));
+    let mut table = TextTable::new(&columns).spare(&[5, 6]);
+    applications.into_iter().for_each(|one| table.row(row(one)));
+    print(table)
 }
 
 fn document(one: &Application) -> Value {
@@ -61,20 +65,27 @@ fn keys(keys: &ClientKeys) -> (&'static str, Value) {
     }
 }
 
-fn line(one: &Application) -> String {
+fn row(one: &Application) -> [String; 7] {
     let groups = match &one.groups {
-        Groups::All => "all groups".to_owned(),
-        Groups::Only(ids) => format!("{} groups", ids.len()),
+        Groups::All => "all".to_owned(),
+        Groups::Only(ids) if ids.is_empty() => NOTHING.to_owned(),
+        Groups::Only(ids) => counted(ids.len() as u64, "group"),
     };
     let allowed = [
         ("system export", one.system_export),
         ("patient export", one.patient_export),
         ("introspection", one.introspection),
     ];
-    let allowed = allowed.into_iter().filter(|(_, allowed)| *allowed).map(|(what, _)| format!(", {what}"));
-    let (kind, _) = keys(&one.keys);
-    let active = if one.active { "active  " } else { "disabled" };
-    let name = one.name.as_ref().map(|name| format!("  {}", name.escape_debug())).unwrap_or_default();
-    let allowed: String = allowed.collect();
-    format!("{active}  {}/{}  {}  {groups}{allowed}  {kind}{name}", one.tenant, one.client_id, one.scopes)
+    let allowed: Vec<_> = allowed.into_iter().filter(|(_, allowed)| *allowed).map(|(what, _)| what).collect();
+    let state =
+        if one.active { toned(TextTone::Good, "active") } else { toned(TextTone::Warning, "disabled") };
+    [
+        state,
+        format!("{}/{}", one.tenant, one.client_id),
+        one.scopes.to_string(),
+        groups,
+        if allowed.is_empty() { NOTHING.into() } else { allowed.join(", ") },
+        keys(&one.keys).0.into(),
+        one.name.as_ref().map_or_else(|| NOTHING.into(), |name| name.escape_debug().to_string()),
+    ]
 }

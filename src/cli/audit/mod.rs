@@ -7,15 +7,20 @@ use std::io::{self, BufWriter, Write};
 use std::path::Path;
 
 use jiff::Timestamp;
+use serde_json::json;
 
 use super::CliError;
-use super::chain::DataDirArgs;
-use super::output::{WalkError, finish};
+use super::data_dir::DataDirArgs;
+use super::output::{OutputArgs, WalkError, finish};
 use crate::audit::{self, AuditError, AuditSummary, FOLDER};
 use crate::receipts::{ChainHash, ChainHead};
 
 /// The arguments of `evanesce audit`.
 #[derive(Debug, clap::Args)]
+#[command(after_help = "\
+Examples:
+  evanesce audit verify
+  evanesce audit export --kind delete --kind erase --since 2026-01-31T00:00:00Z")]
 pub struct AuditArgs {
     #[command(flatten)]
     place: DataDirArgs,
@@ -31,6 +36,8 @@ enum AuditCommand {
         /// through any more is a sign that its end was cut off.
         #[arg(long, value_name = "HASH")]
         head: Option<ChainHash>,
+        #[command(flatten)]
+        output: OutputArgs,
     },
     /// Write events as FHIR R4 AuditEvents, for other programs.
     Export(export::AuditExportArgs),
@@ -38,14 +45,14 @@ enum AuditCommand {
 
 /// Runs `evanesce audit`.
 pub fn run(args: &AuditArgs) -> Result<(), CliError> {
-    let folder = args.place.data_dir()?.join(FOLDER);
+    let folder = args.place.existing()?.join(FOLDER);
     match &args.command {
-        AuditCommand::Verify { head } => verify(&folder, *head),
+        AuditCommand::Verify { head, output } => verify(&folder, *head, output),
         AuditCommand::Export(options) => export::export(&folder, options),
     }
 }
 
-fn verify(folder: &Path, hash: Option<ChainHash>) -> Result<(), CliError> {
+fn verify(folder: &Path, hash: Option<ChainHash>, output: &OutputArgs) -> Result<(), CliError> {
     let mut is_found = false;
     let walked = audit::walk(folder, |item| {
         is_found |= Some(item.head.hash) == hash;
@@ -53,7 +60,7 @@ fn verify(folder: &Path, hash: Option<ChainHash>) -> Result<(), CliError> {
     });
     let summary = walked.map_err(CliError::usage)?;
     let mut out = BufWriter::new(io::stdout().lock());
-    let printed = print(&summary, &mut out);
+    let printed = print(&summary, output, &mut out);
     finish(printed, &mut out)?;
     check(&summary)?;
     match hash {
@@ -73,7 +80,16 @@ fn check(summary: &AuditSummary) -> Result<(), CliError> {
     Err(CliError::failed(format!("the audit log is broken: {}", breaks.join("; "))))
 }
 
-fn print(summary: &AuditSummary, out: &mut impl Write) -> Result<(), WalkError> {
+fn print(summary: &AuditSummary, output: &OutputArgs, out: &mut impl Write) -> Result<(), WalkError> {
+    if output.is_json() {
+        let AuditSummary { head, first, last, start, files, breaks, .. } = summary;
+        let breaks: Vec<_> = breaks.iter().map(ToString::to_string).collect();
+        let document = json!({
+            "files": files, "count": head.count, "head": head.hash, "first": first, "last": last,
+            "removed": start.count, "breaks": breaks,
+        });
+        return Ok(writeln!(out, "{document}")?);
+    }
     let instant = |at: Option<Timestamp>| at.map_or_else(|| "none".to_string(), |at| at.to_string());
     let ChainHead { count, hash } = summary.head;
     writeln!(out, "files    {}", summary.files)?;

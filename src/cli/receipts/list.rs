@@ -3,13 +3,13 @@
 use std::io::Write;
 use std::path::Path;
 
-use indicatif::HumanBytes;
 use jiff::Timestamp;
 use serde::Deserialize;
 use serde::de::IntoDeserializer;
 use serde::de::value::Error;
 
-use crate::cli::output::WalkError;
+use crate::cli::output::{OutputArgs, WalkError};
+use crate::cli::table::{TextTone, fitted, size, toned};
 use crate::job::{MarkReason, Receipt};
 use crate::receipts::{self, ReceiptEntry};
 
@@ -23,9 +23,8 @@ pub struct ReceiptsListArgs {
     /// recovered or revoked.
     #[arg(long, value_parser = reason)]
     reason: Option<MarkReason>,
-    /// The entries as they are in the file, one JSON object a line.
-    #[arg(long)]
-    json: bool,
+    #[command(flatten)]
+    output: OutputArgs,
 }
 
 fn reason(text: &str) -> Result<MarkReason, Error> {
@@ -39,18 +38,25 @@ impl ReceiptsListArgs {
     }
 }
 
-/// Writes the matching entries.
+/// Writes the matching entries while reading them, because a chain may be long (P13). With JSON they are
+/// as they are in the file, one object a line.
 pub fn list(file: &Path, args: &ReceiptsListArgs, out: &mut impl Write) -> Result<(), WalkError> {
+    let is_json = args.output.is_json();
+    if !is_json {
+        let header = format!("{:>8}  {:<24}  {:<7}  ABOUT", "ENTRY", "WHEN", "KIND");
+        writeln!(out, "{}", toned(TextTone::Faint, header))?;
+    }
     receipts::walk(file, |item| {
         if !args.wants(&item.entry) {
             return Ok(());
         }
-        if args.json {
+        if is_json {
             writeln!(out, "{}", item.text)?;
         } else {
             let (at, kind) = (item.entry.at(), item.entry.kind());
             // Milliseconds keep the columns aligned.
-            writeln!(out, "{:>8}  {at:.3}  {kind:<7}  {}", item.head.count, summary(&item.entry))?;
+            let line = format!("{:>8}  {at:.3}  {kind:<7}  {}", item.head.count, summary(&item.entry));
+            writeln!(out, "{}", fitted(&line))?;
         }
         Ok(())
     })
@@ -74,6 +80,6 @@ fn summary(entry: &ReceiptEntry) -> String {
 fn erasure(receipt: &Receipt) -> String {
     let Receipt { job, reason, files, bytes, .. } = receipt;
     let by = receipt.by.as_ref().map(|by| format!("  by {by}")).unwrap_or_default();
-    let bytes = HumanBytes(*bytes).to_string();
+    let bytes = size(*bytes);
     format!("{job}  {:<9}  {files:>6} files  {bytes:>11}{by}", reason.as_str())
 }

@@ -8,16 +8,23 @@ use std::io::{self, BufWriter, Write};
 use std::path::{Path, PathBuf};
 
 use jiff::Timestamp;
+use serde_json::{Value, json};
 
 use super::CliError;
-use super::chain::DataDirArgs;
-use super::output::{WalkError, finish};
+use super::data_dir::DataDirArgs;
+use super::output::{OutputArgs, WalkError, finish};
+use super::table::{FieldList, TextTone, size, toned};
 use crate::job::JobId;
 use crate::plain_file::{self, LinkPolicy};
-use crate::receipts::{self, ChainHash, ChainHead, FILE_NAME, ReceiptSummary, ReceiptsError};
+use crate::receipts::{self, ChainHash, ChainHead, FILE_NAME, ReceiptEntry, ReceiptSummary, ReceiptsError};
 
 /// The arguments of `evanesce receipts`.
 #[derive(Debug, clap::Args)]
+#[command(after_help = "\
+Examples:
+  evanesce receipts list --since 2026-01-31T00:00:00Z --reason deleted
+  evanesce receipts verify
+  evanesce receipts export --format fhir --out receipts.json")]
 pub struct ReceiptsArgs {
     #[command(flatten)]
     place: DataDirArgs,
@@ -33,6 +40,8 @@ enum ReceiptsCommand {
     Show {
         /// The id at the end of its polling URL.
         job: JobId,
+        #[command(flatten)]
+        output: OutputArgs,
     },
     /// Check the whole chain, and whether it goes through a head that was written down earlier.
     Verify {
@@ -42,6 +51,8 @@ enum ReceiptsCommand {
         /// The count that the chain had then.
         #[arg(long, value_name = "N", requires = "head")]
         count: Option<u64>,
+        #[command(flatten)]
+        output: OutputArgs,
     },
     /// Write all entries for other programs.
     Export(export::ReceiptsExportArgs),
@@ -60,26 +71,31 @@ fn file_in(data_dir: &Path) -> Result<PathBuf, CliError> {
 
 /// Runs `evanesce receipts`.
 pub fn run(args: &ReceiptsArgs) -> Result<(), CliError> {
-    let file = file_in(&args.place.data_dir()?)?;
+    let file = file_in(&args.place.existing()?)?;
     let mut out = BufWriter::new(io::stdout().lock());
     let done = match &args.command {
         ReceiptsCommand::List(options) => list::list(&file, options, &mut out),
-        ReceiptsCommand::Show { job } => return show(&file, *job),
-        ReceiptsCommand::Verify { head, count } => return verify(&file, *head, *count),
+        ReceiptsCommand::Show { job, output } => return show(&file, *job, output),
+        ReceiptsCommand::Verify { head, count, output } => return verify(&file, *head, *count, output),
         ReceiptsCommand::Export(options) => return export::export(&file, options),
     };
     finish(done, &mut out)
 }
 
-fn show(file: &Path, job: JobId) -> Result<(), CliError> {
+fn show(file: &Path, job: JobId, output: &OutputArgs) -> Result<(), CliError> {
     let mut out = BufWriter::new(io::stdout().lock());
     let mut found = false;
     let walked = receipts::walk(file, |item| {
         if item.entry.job() == Some(job) {
+            let ChainHead { count, hash } = item.head;
+            if output.is_json() {
+                writeln!(out, r#"{{"count":{count},"hash":"{hash}","entry":{}}}"#, item.text)?;
+            } else {
+                let title = format!("Entry {count} of the chain, hash {hash}");
+                let gap = if found { "\n" } else { "" };
+                writeln!(out, "{gap}{}\n{}", toned(TextTone::Strong, title), fields(&item.entry)?)?;
+            }
             found = true;
-            writeln!(out, "entry {} of the chain, hash {}", item.head.count, item.head.hash)?;
-            serde_json::to_writer_pretty(&mut out, &item.entry).map_err(io::Error::from)?;
-            writeln!(out)?;
         }
         Ok::<_, WalkError>(())
     });
@@ -87,7 +103,49 @@ fn show(file: &Path, job: JobId) -> Result<(), CliError> {
     if found { Ok(()) } else { Err(CliError::failed(format!("the receipts say nothing of a job {job}"))) }
 }
 
-fn verify(file: &Path, hash: Option<ChainHash>, count: Option<u64>) -> Result<(), CliError> {
+/// The fields that stand first, in the order of a story; the others follow by name.
+const STORY: [&str; 15] = [
+    "kind",
+    "job",
+    "tenant",
+    "owner",
+    "at",
+    "by",
+    "reason",
+    "request_id",
+    "was",
+    "submitted_at",
+    "marked_at",
+    "hidden_at",
+    "last_byte_at",
+    "gone_at",
+    "files",
+];
+
+/// Returns what an entry says, but for what it does not know.
+fn fields(entry: &ReceiptEntry) -> Result<FieldList, WalkError> {
+    let entry = serde_json::to_value(entry).map_err(io::Error::from)?;
+    let mut fields: Vec<_> = entry.as_object().into_iter().flatten().collect();
+    fields.sort_by_key(|(name, _)| STORY.iter().position(|first| first == name).unwrap_or(STORY.len()));
+    let mut list = FieldList::new();
+    for (name, value) in fields {
+        let text = match (name.as_str(), value) {
+            (_, Value::Null) => continue,
+            ("bytes", value) => value.as_u64().map_or_else(|| value.to_string(), size),
+            (_, Value::String(text)) => text.escape_debug().to_string(),
+            (_, value) => value.to_string(),
+        };
+        list.field(&name.replace('_', " "), text);
+    }
+    Ok(list)
+}
+
+fn verify(
+    file: &Path,
+    hash: Option<ChainHash>,
+    count: Option<u64>,
+    output: &OutputArgs,
+) -> Result<(), CliError> {
     let is_expected =
         |head: ChainHead| Some(head.hash) == hash && count.is_none_or(|count| count == head.count);
     let mut found = None;
@@ -97,7 +155,7 @@ fn verify(file: &Path, hash: Option<ChainHash>, count: Option<u64>) -> Result<()
     });
     let chain = walked.and_then(|chain| chain.confirm().map(|()| chain)).map_err(CliError::failed)?;
     let mut out = BufWriter::new(io::stdout().lock());
-    let printed = print(&chain, &mut out);
+    let printed = print(&chain, output, &mut out);
     finish(printed, &mut out)?;
     let Some(hash) = hash else { return Ok(()) };
     let start = chain.checkpoint.unwrap_or(ChainHead::EMPTY);
@@ -112,16 +170,24 @@ fn verify(file: &Path, hash: Option<ChainHash>, count: Option<u64>) -> Result<()
     }))
 }
 
-fn print(chain: &ReceiptSummary, out: &mut impl Write) -> Result<(), WalkError> {
+fn print(chain: &ReceiptSummary, output: &OutputArgs, out: &mut impl Write) -> Result<(), WalkError> {
+    let ReceiptSummary { head, checkpoint, erasures, gaps, first, last, .. } = chain;
+    if output.is_json() {
+        let document = json!({
+            "count": head.count, "head": head.hash, "first": first, "last": last, "erasures": erasures,
+            "checkpoint": checkpoint.map(|cut| json!({"count": cut.count, "head": cut.hash})), "gaps": gaps,
+        });
+        return Ok(writeln!(out, "{document}")?);
+    }
     let none = || "none".to_string();
     let instant = |at: Option<Timestamp>| at.map_or_else(none, |at| at.to_string());
-    let checkpoint = chain.checkpoint.map_or_else(none, |cut| format!("{} {}", cut.count, cut.hash));
-    writeln!(out, "count       {}", chain.head.count)?;
-    writeln!(out, "head        {}", chain.head.hash)?;
-    writeln!(out, "first       {}", instant(chain.first))?;
-    writeln!(out, "last        {}", instant(chain.last))?;
-    writeln!(out, "erasures    {}", chain.erasures)?;
+    let checkpoint = checkpoint.map_or_else(none, |cut| format!("{} {}", cut.count, cut.hash));
+    writeln!(out, "count       {}", head.count)?;
+    writeln!(out, "head        {}", head.hash)?;
+    writeln!(out, "first       {}", instant(*first))?;
+    writeln!(out, "last        {}", instant(*last))?;
+    writeln!(out, "erasures    {erasures}")?;
     writeln!(out, "checkpoint  {checkpoint}")?;
-    writeln!(out, "gaps        {}", chain.gaps)?;
+    writeln!(out, "gaps        {gaps}")?;
     Ok(())
 }
