@@ -206,7 +206,7 @@ fn server(health: &ServerHealth, status: &Value, data_dir: &Path) -> FieldList {
     let mut list = FieldList::new();
     list.field("data", data_dir.display());
     if let Some(url) = status["operators"].as_str() {
-        list.field("console", url);
+        list.field("operators", url);
     }
     if let Some(filter) = status["log_filter"].as_str() {
         list.field("log", filter);
