@@ -95,6 +95,7 @@ enum CliCommand {
 }
 
 /// Why a command fails.
+#[derive(Debug)]
 struct CliError {
     code: u8,
     message: String,
