@@ -28,6 +28,8 @@ pub use application::{Application, ClientKeys, Groups};
 pub use applications::{Applications, DeactivatedApplication, ReloadOutcome};
 pub use assertion::AssertionError;
 pub use authority::{Authority, AuthorityError, IssuedToken, TokenDenied};
+#[cfg(feature = "cli")]
+pub(crate) use fetch::KeyFetcher;
 pub use operator::{OperatorToken, TOKEN_FILE};
 pub use public_keys::{PublicKeysError, public_keys};
 pub use registry::{Registry, RegistryError};

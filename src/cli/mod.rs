@@ -7,6 +7,7 @@ mod app;
 mod audit;
 mod cancel;
 mod chain;
+mod config;
 mod control_socket;
 mod data_dir;
 #[cfg(feature = "generate")]
@@ -26,6 +27,7 @@ mod output;
 mod ready;
 mod receipts;
 mod serve;
+mod settings;
 mod status;
 mod table;
 mod token;
@@ -84,6 +86,9 @@ enum CliCommand {
     Audit(audit::AuditArgs),
     /// Add, list, disable and enable the population applications.
     App(app::AppArgs),
+    /// Print the settings in force, check them, or document all there are.
+    #[command(subcommand)]
+    Config(config::ConfigCommand),
     /// Make a key pair for a population application.
     Keygen(keygen::KeygenArgs),
     /// Ask a server for an access token, as a population application.
@@ -156,6 +161,7 @@ fn run(command: CliCommand) -> Result<(), CliError> {
         CliCommand::Receipts(args) => receipts::run(&args),
         CliCommand::Audit(args) => audit::run(&args),
         CliCommand::App(args) => app::run(args),
+        CliCommand::Config(command) => config::run(&command),
         CliCommand::Keygen(args) => keygen::run(args),
         CliCommand::Token(args) => token::run(&args),
         CliCommand::Completions(args) => about::completions(&args),

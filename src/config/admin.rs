@@ -17,12 +17,13 @@ use super::ConfigError;
 /// # Ok::<_, evanesce::config::ConfigError>(())
 /// ```
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "cli", derive(schemars::JsonSchema))]
 #[serde(default, deny_unknown_fields)]
 pub struct AdminConfig {
     /// Whether operators are served. Default true.
     pub enabled: bool,
-    /// Address to listen on, a loopback one; port 0 takes a free one. Default `127.0.0.1:8081`, or a
-    /// free port if another program has that one.
+    /// Address to listen on, a loopback one; port 0 takes a free one. One that is set and taken is an
+    /// error. Default: `127.0.0.1:8081`, or a free port if another program has that one.
     pub listen: Option<SocketAddr>,
     /// The file with the token that operators send. Default: `operator-token` in the data
     /// directory, which is made at the first start.

@@ -16,6 +16,7 @@ use super::{ConfigDuration, ConfigError};
 /// # Ok::<_, evanesce::config::ConfigError>(())
 /// ```
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "cli", derive(schemars::JsonSchema))]
 #[serde(default, deny_unknown_fields)]
 pub struct AuditConfig {
     /// Whether events are recorded. Default true.

@@ -19,6 +19,7 @@ use super::{ConfigDuration, ConfigError, ServerConfig};
 /// # Ok::<_, evanesce::config::ConfigError>(())
 /// ```
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "cli", derive(schemars::JsonSchema))]
 #[serde(default, deny_unknown_fields)]
 pub struct AuthConfig {
     /// How clients say who they are. Default `smart`.
@@ -31,8 +32,8 @@ pub struct AuthConfig {
     pub on_deactivation: OnDeactivation,
     /// How long an access token is good, at most 300 seconds. Default `5min`.
     pub token_lifetime: ConfigDuration,
-    /// How long a key signs access tokens before another one replaces it. Not less than
-    /// `token_lifetime`. Default `30days`.
+    /// How long a key signs access tokens before another one replaces it. The old one is erased
+    /// when its tokens have expired. Not less than `token_lifetime`. Default `30days`.
     pub key_rotation: ConfigDuration,
     /// How far the clocks of clients may be wrong, at most 5 minutes. Default `60s`.
     pub clock_skew: ConfigDuration,
@@ -59,6 +60,7 @@ pub struct AuthConfig {
 /// assert_eq!(evanesce::config::AuthMode::None.as_str(), "none");
 /// ```
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "cli", derive(schemars::JsonSchema))]
 #[cfg_attr(feature = "cli", derive(clap::ValueEnum))]
 #[serde(rename_all = "lowercase")]
 pub enum AuthMode {
@@ -88,11 +90,14 @@ impl AuthMode {
 /// # Ok::<_, evanesce::config::ConfigError>(())
 /// ```
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "cli", derive(schemars::JsonSchema))]
 #[serde(rename_all = "lowercase")]
 pub enum OnDeactivation {
     /// They go on, and their files expire.
     Keep,
-    /// They are cancelled and their files erased. Their receipts say `revoked`.
+    /// They are cancelled and their files erased, at once or, if the application went while no
+    /// server ran, at the start. Their receipts say `revoked` and name nobody who asked. Finished
+    /// exports expire as usual.
     Cancel,
 }
 

@@ -44,3 +44,14 @@ impl Serialize for ConfigDuration {
         serializer.collect_str(&humantime::format_duration(self.0))
     }
 }
+
+#[cfg(feature = "cli")]
+impl schemars::JsonSchema for ConfigDuration {
+    fn schema_name() -> std::borrow::Cow<'static, str> {
+        "duration".into()
+    }
+
+    fn json_schema(_: &mut schemars::SchemaGenerator) -> schemars::Schema {
+        schemars::json_schema!({ "type": "string", "format": "duration" })
+    }
+}

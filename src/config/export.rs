@@ -15,6 +15,7 @@ use crate::job::ContentCoding;
 /// # Ok::<_, evanesce::config::ConfigError>(())
 /// ```
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "cli", derive(schemars::JsonSchema))]
 #[serde(default, deny_unknown_fields)]
 pub struct ExportConfig {
     /// Threads that write exports, one part of each job in turn. Default 2.
@@ -23,14 +24,14 @@ pub struct ExportConfig {
     /// it does not wait for a part of another job to end. 0 = none. Default 16.
     pub max_burst_workers: usize,
     /// Added to the nice value of each thread that writes exports, 0 to 19: other threads and
-    /// processes go first. Linux only; elsewhere nothing is done. Default 0.
+    /// processes go first. Linux only; elsewhere nothing is done.
     ///
     /// Where no I/O priority is set, Linux derives it from the nice value (best-effort class,
     /// level `(nice + 20) / 5`). It counts for what a thread reads and syncs itself, with an
-    /// I/O scheduler that has priorities, such as BFQ.
+    /// I/O scheduler that has priorities, such as BFQ. Default 0.
     pub nice: u8,
-    /// Bytes a second that all exports together may write; the jobs that wait for their turn
-    /// get equal shares. 0 = unlimited. Default 0.
+    /// Bytes a second that all exports together may write to the disk, after compression; the jobs
+    /// that wait for their turn get equal shares. 0 = unlimited. Default 0.
     pub max_bytes_per_second: u64,
     /// Bytes a second that the exports of one tenant together may write; 0 = unlimited.
     /// Default 0.
@@ -48,7 +49,8 @@ pub struct ExportConfig {
     /// Whether the manifest has the SHA-256 of each file, which is computed while it is written.
     /// Default false.
     pub checksums: bool,
-    /// Bytes to copy in one part, the unit of work and of resuming. At least 4096. Default 64 MiB.
+    /// Bytes to copy in one part, the unit of work and of resuming. A worker holds an eighth of it in
+    /// memory while it writes output that is organized by Patient. At least 4096. Default 64 MiB.
     pub part_bytes: u64,
     /// Jobs that may be queued or running; a kick-off above that gets 429. Default 1000.
     pub max_active_jobs: usize,
@@ -90,6 +92,7 @@ pub struct ExportConfig {
 /// # Ok::<_, evanesce::config::ConfigError>(())
 /// ```
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "cli", derive(schemars::JsonSchema))]
 #[serde(rename_all = "lowercase")]
 pub enum StoredForm {
     /// As plain text.
@@ -110,6 +113,7 @@ pub enum StoredForm {
 /// # Ok::<_, evanesce::config::ConfigError>(())
 /// ```
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "cli", derive(schemars::JsonSchema))]
 #[serde(rename_all = "lowercase")]
 pub enum ReferencePolicy {
     /// Resources that an exported resource refers to, directly or through others.
@@ -132,6 +136,7 @@ pub enum ReferencePolicy {
 /// # Ok::<_, evanesce::config::ConfigError>(())
 /// ```
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "cli", derive(schemars::JsonSchema))]
 #[serde(rename_all = "kebab-case")]
 pub enum DevicePolicy {
     /// Devices whose `Device.patient` is exported. For others `references` decides.

@@ -15,6 +15,7 @@ use super::{Config, ConfigDuration, ConfigError};
 /// # Ok::<_, evanesce::config::ConfigError>(())
 /// ```
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "cli", derive(schemars::JsonSchema))]
 #[serde(default, deny_unknown_fields)]
 pub struct LimitsConfig {
     /// Addresses whose connections and requests are not counted by address, such as those of monitors.
@@ -43,8 +44,8 @@ pub struct LimitsConfig {
     /// How long the body of a request may take to arrive. `0s` = as long as it likes. Default `30s`.
     pub body_timeout: ConfigDuration,
     /// How long a connection may be idle between two requests. `0s` = each connection is closed after
-    /// its answer. It should be longer than that of load balancers in front (mostly 60 seconds), or
-    /// they meet connections that are just being closed. Default `75s`.
+    /// its answer. It should be longer than that of load balancers in front (mostly 60 seconds),
+    /// which otherwise send requests on connections that are just being closed. Default `75s`.
     pub keep_alive: ConfigDuration,
     /// How long a client may read nothing of an answer before the connection is cut. `0s` = as long as
     /// it likes. Default `30s`.

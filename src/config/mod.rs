@@ -10,6 +10,8 @@ mod environment;
 mod export;
 mod limits;
 mod networks;
+#[cfg(feature = "cli")]
+mod origins;
 pub(crate) mod profile;
 mod settings;
 mod telemetry;
@@ -29,6 +31,8 @@ pub use duration::ConfigDuration;
 pub use export::{DevicePolicy, ExportConfig, ReferencePolicy, StoredForm};
 pub use limits::LimitsConfig;
 pub use networks::NetworkSet;
+#[cfg(feature = "cli")]
+pub(crate) use origins::{SettingOrigins, leaves};
 pub(crate) use settings::DEFAULT_FOLDER;
 pub use settings::{
     Config, DownloadConfig, PageCache, ProtocolConfig, ProtocolProfile, ProxyFields, ReaperConfig,
@@ -114,10 +118,7 @@ impl Config {
         }
         builder = builder.add_source(environment::source(environment.clone()));
         for set in sets {
-            let (key, value) = set.split_once('=').ok_or_else(|| ConfigError::Set(set.clone()))?;
-            if !key.contains('.') {
-                return Err(ConfigError::Set(set.clone()));
-            }
+            let (key, value) = parts_of_set(set)?;
             builder = builder.set_override(key, value)?;
         }
         let config: Self = builder.build()?.try_deserialize()?;
@@ -198,6 +199,12 @@ impl Config {
         self.check_transport()?;
         self.check_limits()
     }
+}
+
+/// Splits `section.key=value`.
+fn parts_of_set(set: &str) -> Result<(&str, &str), ConfigError> {
+    let parts = set.split_once('=').filter(|(key, _)| key.contains('.'));
+    parts.ok_or_else(|| ConfigError::Set(set.into()))
 }
 
 /// Returns what follows the scheme of an HTTP URL.

@@ -78,3 +78,14 @@ fn network<E: Error>(text: &str) -> Result<IpNet, E> {
         E::custom(format!("{text:?} is not a network such as 10.0.0.0/8, 192.0.2.7 or fd00::/8"))
     })
 }
+
+#[cfg(feature = "cli")]
+impl schemars::JsonSchema for NetworkSet {
+    fn schema_name() -> std::borrow::Cow<'static, str> {
+        "networks".into()
+    }
+
+    fn json_schema(_: &mut schemars::SchemaGenerator) -> schemars::Schema {
+        schemars::json_schema!({ "type": "array", "format": "networks" })
+    }
+}

@@ -28,38 +28,43 @@ pub(super) fn without_slash<'de, D: Deserializer<'de>>(deserializer: D) -> Resul
 /// # Ok::<_, evanesce::config::ConfigError>(())
 /// ```
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "cli", derive(schemars::JsonSchema))]
 #[serde(default, deny_unknown_fields)]
 pub struct Config {
-    /// `[server]`
+    /// `[server]`: where and how to listen.
     pub server: ServerConfig,
-    /// `[auth]`
+    /// `[auth]`: access tokens and the clients that may have them.
     pub auth: AuthConfig,
-    /// `[tls]`
+    /// `[tls]`: the certificate of the server. The files are read again when they change; a pair that cannot
+    /// be used is refused, and the one before it stays in use.
     pub tls: TlsConfig,
-    /// `[limits]`
+    /// `[limits]`: connections, requests, and how long a client may take over each step. By address means by
+    /// IPv4 address or by IPv6 /64.
     pub limits: LimitsConfig,
-    /// `[protocol]`
+    /// `[protocol]`: whose rules apply where the standard and its model differ.
     pub protocol: ProtocolConfig,
-    /// `[storage]`
+    /// `[storage]`: where exports are kept, and how much room they may take.
     pub storage: StorageConfig,
-    /// `[source]`
+    /// `[source]`: where resources come from.
     pub source: SourceConfig,
-    /// `[export]`
+    /// `[export]`: how exports run, what they may hold and how much of it.
     pub export: ExportConfig,
-    /// `[download]`
+    /// `[download]`: what happens to the open downloads of a job that ends, and compression on the way.
     pub download: DownloadConfig,
-    /// `[retention]`
+    /// `[retention]`: how long things are kept.
     pub retention: RetentionConfig,
-    /// `[reaper]`
+    /// `[reaper]`: the sweeper of marked files.
     pub reaper: ReaperConfig,
-    /// `[admin]`
+    /// `[admin]`: the listener for operators, beside the one for clients.
     pub admin: AdminConfig,
-    /// `[tenants.NAME]`; without any there is one tenant, `default`, over `[source]`.
+    /// `[tenants.NAME]`: one tenant, at `/r4/NAME`. What its section does not say is as the global sections
+    /// have it. Without any such section there is one tenant, `default`, over `[source]`.
     #[serde(deserialize_with = "tenants::named")]
+    #[cfg_attr(feature = "cli", schemars(with = "BTreeMap<String, TenantConfig>"))]
     pub tenants: BTreeMap<TenantId, TenantConfig>,
-    /// `[audit]`
+    /// `[audit]`: the audit log in the data directory.
     pub audit: super::AuditConfig,
-    /// `[telemetry]`
+    /// `[telemetry]`: spans for an OpenTelemetry collector.
     pub telemetry: super::TelemetryConfig,
 }
 
@@ -73,16 +78,17 @@ pub struct Config {
 /// # Ok::<_, evanesce::config::ConfigError>(())
 /// ```
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "cli", derive(schemars::JsonSchema))]
 #[serde(default, deny_unknown_fields)]
 pub struct ServerConfig {
     /// Address to listen on; port 0 takes a free one. Default `127.0.0.1:8080`.
     pub listen: SocketAddr,
-    /// The scheme, host and port of the URLs that clients are given. Default: the address listened
-    /// on.
+    /// The scheme, host and port of the URLs that clients are given, such as
+    /// `https://fhir.example.org`. Default: the address listened on.
     #[serde(deserialize_with = "without_slash")]
     pub public_url: Option<String>,
     /// Proxies that are trusted about the clients behind them. Header fields of anybody else change
-    /// neither its address nor its URLs. Default: none.
+    /// neither its address nor its URLs. Networks such as `10.0.0.0/8,192.0.2.7`. Default: none.
     pub trusted_proxies: NetworkSet,
     /// The fields that these proxies set on each request, replacing what the client sent. Default
     /// `x-forwarded`.
@@ -94,9 +100,9 @@ pub struct ServerConfig {
     pub workers: usize,
     /// How long a stopping server waits for answers to finish. Default `30s`.
     pub shutdown_grace: ConfigDuration,
-    /// Longest URL in bytes. Default 8192.
+    /// Longest URL in bytes; longer ones get 414. Default 8192.
     pub max_url_bytes: usize,
-    /// Longest body of a POST in bytes. Default 1 MiB.
+    /// Longest body of a POST in bytes; longer ones get 413. Default 1 MiB.
     pub max_body_bytes: usize,
 }
 
@@ -127,6 +133,7 @@ impl Default for ServerConfig {
 /// # Ok::<_, evanesce::config::ConfigError>(())
 /// ```
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "cli", derive(schemars::JsonSchema))]
 #[serde(rename_all = "kebab-case")]
 pub enum ProxyFields {
     /// `X-Forwarded-For`, `-Proto`, `-Host` and `-Port`.
@@ -145,6 +152,7 @@ pub enum ProxyFields {
 /// # Ok::<_, evanesce::config::ConfigError>(())
 /// ```
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "cli", derive(schemars::JsonSchema))]
 #[serde(default, deny_unknown_fields)]
 pub struct ProtocolConfig {
     /// Whose rules hold. Default `standard`.
@@ -153,9 +161,9 @@ pub struct ProtocolConfig {
     /// Groups alone can be exported (K-15). Default true.
     pub patient_export: bool,
     /// Whether an export that the client has already, active or complete, is refused with 409
-    /// (C10). Default: in the profile `soarian`.
+    /// (C10). Default: true in the profile `soarian`, else false.
     pub refuse_duplicates: Option<bool>,
-    /// The time between two polls of a job in the long run. Some may come at once; more get 429 (ST-4).
+    /// The time between two polls of a job in the long run. 20 may come at once; more get 429 (ST-4).
     /// `0s` = no limit. Default `250ms`.
     pub poll_interval: ConfigDuration,
 }
@@ -177,6 +185,7 @@ impl ProtocolConfig {
 /// # Ok::<_, evanesce::config::ConfigError>(())
 /// ```
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "cli", derive(schemars::JsonSchema))]
 #[serde(rename_all = "lowercase")]
 pub enum ProtocolProfile {
     /// The Bulk Data Access IG's.
@@ -208,6 +217,7 @@ impl Default for ProtocolConfig {
 /// # Ok::<_, evanesce::config::ConfigError>(())
 /// ```
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "cli", derive(schemars::JsonSchema))]
 #[serde(default, deny_unknown_fields)]
 pub struct StorageConfig {
     /// The data directory. Only one process at a time can use it. Default `evanesce-data`.
@@ -240,9 +250,10 @@ pub(crate) const DEFAULT_FOLDER: &str = "data/sample";
 /// # Ok::<_, evanesce::config::ConfigError>(())
 /// ```
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "cli", derive(schemars::JsonSchema))]
 #[serde(default, deny_unknown_fields)]
 pub struct SourceConfig {
-    /// A folder of FHIR NDJSON files. Default `data/sample`.
+    /// A folder of FHIR R4 NDJSON files. Default `data/sample`.
     pub folder: PathBuf,
     /// The base URL of the server that the files come from: absolute references under it count as
     /// relative ones (K-12). Default: none.
@@ -265,6 +276,7 @@ pub struct SourceConfig {
 /// # Ok::<_, evanesce::config::ConfigError>(())
 /// ```
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "cli", derive(schemars::JsonSchema))]
 #[serde(rename_all = "lowercase")]
 pub enum PageCache {
     /// They stay, so the next export of the same source is faster.
@@ -289,6 +301,7 @@ impl Default for SourceConfig {
 /// # Ok::<_, evanesce::config::ConfigError>(())
 /// ```
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "cli", derive(schemars::JsonSchema))]
 #[serde(default, deny_unknown_fields)]
 pub struct DownloadConfig {
     /// How long they may go on after a DELETE before they are cut. Default `5s`.
@@ -320,6 +333,7 @@ impl Default for DownloadConfig {
 /// # Ok::<_, evanesce::config::ConfigError>(())
 /// ```
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "cli", derive(schemars::JsonSchema))]
 #[serde(default, deny_unknown_fields)]
 pub struct RetentionConfig {
     /// Files of a finished job, and the answer of a failed one, counted from its end.
@@ -359,6 +373,7 @@ impl Default for RetentionConfig {
 /// # Ok::<_, evanesce::config::ConfigError>(())
 /// ```
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "cli", derive(schemars::JsonSchema))]
 #[serde(default, deny_unknown_fields)]
 pub struct ReaperConfig {
     /// Time between two passes. Marks are swept at once, without waiting for a pass. Default `30s`.

@@ -15,6 +15,7 @@ use super::{ConfigError, after_scheme};
 /// assert!(Config::load(None, &no_url).is_err());
 /// ```
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "cli", derive(schemars::JsonSchema))]
 #[serde(default, deny_unknown_fields)]
 pub struct TelemetryConfig {
     /// The URL of an OpenTelemetry collector that takes OTLP over HTTP, such as

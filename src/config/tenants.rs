@@ -29,6 +29,7 @@ const DEFAULT: &str = "default";
 /// # Ok::<_, evanesce::config::ConfigError>(())
 /// ```
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "cli", derive(schemars::JsonSchema))]
 #[serde(default, deny_unknown_fields)]
 pub struct TenantConfig {
     /// `[tenants.NAME.source]`
@@ -63,6 +64,7 @@ pub struct TenantConfig {
 /// # Ok::<_, evanesce::config::ConfigError>(())
 /// ```
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "cli", derive(schemars::JsonSchema))]
 #[serde(default, deny_unknown_fields)]
 pub struct TenantSource {
     /// A folder of FHIR NDJSON files; other tenants may have the same. Default: `source.folder`.

@@ -16,6 +16,7 @@ use super::{Config, ConfigError};
 /// assert!(Config::load(None, &certificate_alone).is_err());
 /// ```
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "cli", derive(schemars::JsonSchema))]
 #[serde(default, deny_unknown_fields)]
 pub struct TlsConfig {
     /// The server's certificate and those between it and its root, PEM. Default: none, plain HTTP.

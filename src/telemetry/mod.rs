@@ -8,6 +8,8 @@ mod log_filter;
 mod log_level;
 #[cfg(feature = "cli")]
 mod logs;
+#[cfg(feature = "cli")]
+mod metrics;
 
 #[cfg(feature = "otlp")]
 mod otlp;
@@ -21,10 +23,12 @@ use std::io::{self, Write};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use metrics::{counter, gauge, histogram};
+use ::metrics::{counter, gauge, histogram};
 #[cfg(feature = "cli")]
 use metrics_exporter_prometheus::{BuildError, Matcher, PrometheusBuilder, PrometheusHandle};
 
+#[cfg(feature = "cli")]
+pub use self::metrics::{METRIC_GROUPS, MetricDescription, MetricKind, all_metrics};
 #[cfg(feature = "server")]
 pub use log_level::{LogFilterError, log_level, set_log_level};
 #[cfg(feature = "cli")]
@@ -86,10 +90,12 @@ impl Drop for PanicGuard {
 pub fn init_metrics() -> Result<PrometheusHandle, BuildError> {
     let seconds = [0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 5.0, 30.0];
     let changes = [1.0, 2.0, 4.0, 8.0, 16.0, 32.0, 64.0, 128.0, 256.0, 512.0, 1024.0];
-    PrometheusBuilder::new()
+    let handle = PrometheusBuilder::new()
         .set_buckets(&seconds)?
         .set_buckets_for_metric(Matcher::Full(COMMIT_CHANGES.into()), &changes)?
-        .install_recorder()
+        .install_recorder()?;
+    self::metrics::describe();
+    Ok(handle)
 }
 
 const COMMIT_CHANGES: &str = "evanesce_commit_changes";

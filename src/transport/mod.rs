@@ -59,6 +59,14 @@ pub enum TransportError {
     },
 }
 
+/// Checks that the files that the TLS settings name can be used, if they name any.
+///
+/// # Errors
+/// Fails if a file cannot be read or used, or if the key does not belong to the certificate.
+pub fn check_certificate(config: &Config) -> Result<(), TransportError> {
+    TlsReloader::load(&config.tls).map(drop)
+}
+
 /// A listening socket, and the rules for its connections.
 pub struct Transport {
     listener: TcpListener,

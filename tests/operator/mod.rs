@@ -3,6 +3,7 @@
 
 mod listener;
 mod orders;
+mod settings;
 mod signs;
 mod warrants;
 
