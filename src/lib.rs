@@ -64,6 +64,8 @@ mod evanesce;
 mod fsck;
 #[cfg(feature = "generate")]
 mod generate;
+#[cfg(doc)]
+pub mod guide;
 #[cfg(feature = "server")]
 pub mod http;
 mod lock;

@@ -5,6 +5,7 @@ mod page;
 mod run;
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::path::{Path, PathBuf};
 use std::sync::Mutex;
 
 use page::{ManualPage, names_of_pages, project};
@@ -127,8 +128,55 @@ fn every_link_and_every_anchor_leads_somewhere() {
 fn the_first_page_is_short_and_leads_to_all_others() {
     let text = std::fs::read_to_string(project().join("README.md")).unwrap();
     assert!(text.len() <= 8000, "README.md has {} bytes", text.len());
-    let linked: BTreeSet<_> = ManualPage::read("README.md").links.into_iter().map(|(_, link)| link).collect();
+    let linked: BTreeSet<_> = ManualPage::read("README.md").links.into_iter().map(|link| link.to).collect();
     let missing: Vec<_> =
         names_of_pages().into_iter().filter(|name| name != "README.md" && !linked.contains(name)).collect();
     assert!(missing.is_empty(), "README.md does not name {missing:?}");
+}
+
+/// rustdoc shows the pages as `evanesce::guide`, where a link leads to what `links.md` says of its label.
+#[test]
+fn the_guide_of_the_crate_has_every_page_and_a_place_for_every_link() {
+    let guide = include_str!("../../src/guide/mod.rs");
+    let labels = include_str!("../../src/guide/links.md");
+    let mut wrong = Vec::new();
+    for page in pages().iter().filter(|page| page.name != "README.md") {
+        if !guide.contains(&format!("\"{}\"", page.name)) {
+            wrong.push(format!("src/guide/mod.rs does not have {}", page.name));
+        }
+        for link in page.links.iter().filter(|link| link.is_of_page()) {
+            let place = format!("{}:{}", page.name, link.line);
+            match &link.label {
+                Some(label) if labels.contains(&format!("[{label}]: crate")) => {}
+                Some(label) => wrong.push(format!("{place}: [{label}] has no line in src/guide/links.md")),
+                None => wrong.push(format!("{place}: {} should be a reference link", link.to)),
+            }
+        }
+    }
+    assert!(wrong.is_empty(), "{}", wrong.join("\n"));
+}
+
+/// The text of all files below a folder.
+fn code_below(folder: &Path) -> String {
+    let paths = std::fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path());
+    let text = |path: PathBuf| match path.is_dir() {
+        true => code_below(&path),
+        false => std::fs::read_to_string(path).unwrap(),
+    };
+    paths.map(text).collect()
+}
+
+/// In the quotes `...` stands for what differs.
+#[test]
+fn every_message_that_is_explained_is_one_that_the_code_has() {
+    let code = code_below(&project().join("src"));
+    // A text may go over several lines.
+    let code: String = code.split("\\\n").map(str::trim_start).collect();
+    let page = std::fs::read_to_string(project().join("docs/troubleshooting.md")).unwrap();
+    let rows = page.lines().filter_map(|line| line.strip_prefix("| `")?.split_once("` |"));
+    let messages: Vec<_> = rows.map(|(message, _)| message).collect();
+    assert!(messages.len() > 60, "{}", messages.len());
+    let parts = messages.into_iter().flat_map(|message| message.split("...")).map(str::trim);
+    let missing: Vec<_> = parts.filter(|part| part.len() > 3 && !code.contains(part)).collect();
+    assert!(missing.is_empty(), "{missing:#?}");
 }

@@ -27,12 +27,22 @@ pub struct ManualPage {
     /// Its path from the project's folder.
     pub name: String,
     pub blocks: Vec<CodeBlock>,
-    /// What links and pictures lead to, with their lines.
-    pub links: Vec<(usize, String)>,
+    /// Links and pictures.
+    pub links: Vec<PageLink>,
     /// Labels of reference links that have no definition, with their lines.
     pub undefined: Vec<(usize, String)>,
     /// The anchors of the headings, as GitHub and rustdoc make them.
     pub anchors: BTreeSet<String>,
+}
+
+/// A link, or a picture.
+#[derive(Debug)]
+pub struct PageLink {
+    pub line: usize,
+    /// What it leads to.
+    pub to: String,
+    /// The label of a reference link.
+    pub label: Option<String>,
 }
 
 /// A block of code.
@@ -43,6 +53,14 @@ pub struct CodeBlock {
     /// The info string of its fence; `None` if it is indented.
     pub info: Option<String>,
     pub text: String,
+}
+
+impl PageLink {
+    /// Whether it leads to another page of the manual.
+    pub fn is_of_page(&self) -> bool {
+        let path = self.to.split('#').next().unwrap_or_default();
+        path.ends_with(".md") && !path.contains("://")
+    }
 }
 
 impl ManualPage {
@@ -83,8 +101,9 @@ impl ManualPage {
                         headings.last_mut().unwrap().push_str(&text);
                     }
                 }
-                Event::Start(Tag::Link { dest_url, .. } | Tag::Image { dest_url, .. }) => {
-                    links.push((line(start), dest_url.to_string()));
+                Event::Start(Tag::Link { dest_url, id, .. } | Tag::Image { dest_url, id, .. }) => {
+                    let label = (!id.is_empty()).then(|| id.to_string());
+                    links.push(PageLink { line: line(start), to: dest_url.to_string(), label });
                 }
                 _ => {}
             }
@@ -96,7 +115,7 @@ impl ManualPage {
     pub fn broken_links(&self, pages: &BTreeMap<&str, &ManualPage>) -> Vec<String> {
         let undefined =
             self.undefined.iter().map(|(line, label)| (line, format!("[{label}] is not defined")));
-        let broken = self.links.iter().filter_map(|(line, link)| Some((line, self.fault(link, pages)?)));
+        let broken = self.links.iter().filter_map(|link| Some((&link.line, self.fault(&link.to, pages)?)));
         undefined.chain(broken).map(|(line, fault)| format!("{}:{line}: {fault}", self.name)).collect()
     }
 
