@@ -1,5 +1,6 @@
 //! `evanesce serve`: the server process.
 
+#[cfg(feature = "breakpoints")]
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -14,6 +15,7 @@ use tokio::signal::unix::{Signal, SignalKind, signal};
 use super::control_socket::ControlSocket;
 use super::operators::OperatorListener;
 use super::ready::{ReadyFormat, ReadyReport};
+use super::settings::SettingsArgs;
 use super::{CliError, follow};
 use crate::Evanesce;
 use crate::auth::{Applications, Authority};
@@ -25,28 +27,11 @@ use crate::transport::Transport;
 /// How often the samples of histograms are moved into their buckets.
 const UPKEEP: Duration = Duration::from_secs(10);
 
-/// The arguments of `evanesce serve`. Each setting can be given by flag, environment, file or
-/// default, in this order of precedence.
+/// The arguments of `evanesce serve`.
 #[derive(Debug, clap::Args)]
 pub struct ServeArgs {
-    /// Address to listen on; port 0 takes a free one [server.listen].
-    #[arg(long, value_name = "IP:PORT")]
-    listen: Option<String>,
-    /// Where exports are kept [storage.data_dir].
-    #[arg(long, value_name = "DIR")]
-    data_dir: Option<PathBuf>,
-    /// A folder of FHIR NDJSON files [source.folder].
-    #[arg(long, value_name = "DIR")]
-    source: Option<PathBuf>,
-    /// How clients say who they are [auth.mode].
-    #[arg(long, value_enum, value_name = "MODE")]
-    auth: Option<AuthMode>,
-    /// A TOML file of settings.
-    #[arg(long, value_name = "FILE")]
-    config: Option<PathBuf>,
-    /// One setting; may be repeated.
-    #[arg(long = "set", value_name = "SECTION.KEY=VALUE")]
-    sets: Vec<String>,
+    #[command(flatten)]
+    settings: SettingsArgs,
     /// How log lines look.
     #[arg(long, value_enum, default_value_t = LogFormat::Text)]
     log_format: LogFormat,
@@ -67,28 +52,11 @@ pub struct ServeArgs {
     brake: Option<PathBuf>,
 }
 
-impl ServeArgs {
-    fn config(&self) -> Result<Config, CliError> {
-        let mut sets = self.sets.clone();
-        let text = |path: &PathBuf| path.display().to_string();
-        let flags = [
-            ("server.listen", self.listen.clone()),
-            ("storage.data_dir", self.data_dir.as_ref().map(text)),
-            ("source.folder", self.source.as_ref().map(text)),
-            ("auth.mode", self.auth.map(|mode| mode.as_str().into())),
-        ];
-        for (key, value) in flags {
-            sets.extend(value.map(|value| format!("{key}={value}")));
-        }
-        Config::load(self.config.as_deref(), &sets).map_err(CliError::usage)
-    }
-}
-
 /// Serves until a signal comes.
 pub fn run(args: ServeArgs) -> Result<(), CliError> {
     let mut log = ProcessLog::open(args.log_format)
         .map_err(|error| CliError::usage(format!("the log cannot be written: {error}")))?;
-    let mut config = args.config()?;
+    let mut config = args.settings.load()?;
     log.begin(&config.telemetry).map_err(CliError::usage)?;
     // Memory may hold patient data, which must not land in a core file.
     let none = Rlimit { current: Some(0), maximum: Some(0) };

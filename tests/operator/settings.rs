@@ -110,7 +110,7 @@ fn config_check_warns_of_what_is_dangerous() {
         ("retention.completed=1year", "retention.completed is 1year"),
         ("retention.receipts=1year", "retention.receipts is 1year"),
     ];
-    let mut command = config(&["check", "--json", "--config", file.to_str().unwrap()]);
+    let mut command = config(&["check", "--output", "json", "--config", file.to_str().unwrap()]);
     command.args(sets.iter().flat_map(|(set, _)| ["--set", set]));
     let (code, said, complaint) = text(&command.output().unwrap());
     assert_eq!(code, Some(0), "{complaint}");

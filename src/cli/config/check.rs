@@ -10,7 +10,7 @@ use std::time::Duration;
 use rustix::fs::{Access, access};
 use serde_json::json;
 
-use super::super::output::{complain, print};
+use super::super::output::{OutputArgs, complain, print};
 use super::super::settings::SettingsArgs;
 use super::super::{CliError, follow};
 use crate::auth::KeyFetcher;
@@ -26,9 +26,9 @@ const LEAST_FREE: u64 = 64 << 20;
 pub struct CheckArgs {
     #[command(flatten)]
     settings: SettingsArgs,
-    /// One JSON object: `wrong` and `dangerous`, lists of sentences.
-    #[arg(long)]
-    json: bool,
+    /// As JSON: `wrong` and `dangerous`, lists of sentences.
+    #[command(flatten)]
+    output: OutputArgs,
 }
 
 /// What is found.
@@ -52,14 +52,14 @@ pub fn run(args: &CheckArgs) -> Result<(), CliError> {
     let file = args.settings.config.as_deref();
     file.into_iter().for_each(|file| findings.look_at_modes("--config", file, 0o022, "change"));
     let SettingFindings { wrong, dangerous } = findings;
-    if args.json {
+    if args.output.is_json() {
         print(json!({ "wrong": wrong, "dangerous": dangerous }))?;
     } else {
         dangerous.iter().for_each(|text| complain(format_args!("dangerous: {text}")));
     }
     if let [first, ..] = &wrong[..] {
         let (count, all) = (wrong.len(), wrong.join("\nevanesce: "));
-        return Err(CliError::usage(if args.json {
+        return Err(CliError::usage(if args.output.is_json() {
             first.clone()
         } else if count == 1 {
             all
@@ -67,7 +67,7 @@ pub fn run(args: &CheckArgs) -> Result<(), CliError> {
             format!("{count} settings are wrong:\nevanesce: {all}")
         }));
     }
-    if args.json {
+    if args.output.is_json() {
         return Ok(());
     }
     let warnings = match dangerous.len() {

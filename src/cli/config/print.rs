@@ -97,7 +97,7 @@ mod tests {
         let sets = sets.map(String::from);
         let config = Config::load(None, &sets).unwrap();
         let origins = SettingOrigins::find(None, &sets).unwrap();
-        let text = toml(&config, &origins).map_err(|error| error.message).unwrap().join("\n");
+        let text = toml(&config, &origins).unwrap().join("\n");
         assert!(text.contains("\nstored = \"zstd\"") && text.contains("# public_url is not set"), "{text}");
         let folder = tempfile::tempdir().unwrap();
         let file = folder.path().join("printed.toml");
