@@ -92,7 +92,7 @@ impl ProcessLog {
 
 impl Drop for ProcessLog {
     fn drop(&mut self) {
-        drop(self.spans.take());
+        self.spans = None;
         flush_logs();
     }
 }
