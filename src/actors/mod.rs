@@ -56,6 +56,7 @@ pub struct Services {
     /// What produces the bytes, for which tenant.
     pub exporters: Exporters,
     /// The folders that the built-in exporter reads, as they were at the start.
+    #[cfg_attr(not(feature = "cli"), allow(dead_code, reason = "a host says itself what it serves"))]
     pub served_folders: Vec<ServedFolder>,
     /// Whose turn it is to plan.
     pub plans: Arc<PlanQueue>,

@@ -11,7 +11,9 @@ mod pages;
 mod source;
 
 use std::pin::pin;
-use std::sync::{Arc, OnceLock};
+use std::sync::Arc;
+#[cfg(feature = "server")]
+use std::sync::OnceLock;
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
@@ -29,6 +31,7 @@ use crate::clock::Clock;
 use crate::config::Config;
 use crate::job::{JobId, TenantId};
 use crate::lock::DirLock;
+#[cfg(feature = "cli")]
 use crate::source::ServedFolder;
 use crate::telemetry::FatalHandler;
 use crate::view::PublishedView;
@@ -62,6 +65,7 @@ struct InstanceCore {
     running: RunningInstance,
     thread: Mutex<Option<JoinHandle<()>>>,
     /// The URL of the operators' listener, once there is one.
+    #[cfg(feature = "server")]
     operators: OnceLock<String>,
 }
 
@@ -85,7 +89,12 @@ pub struct Evanesce(Arc<InstanceCore>);
 
 impl Evanesce {
     pub(crate) fn new(running: RunningInstance, thread: JoinHandle<()>) -> Self {
-        Self(Arc::new(InstanceCore { running, thread: Mutex::new(Some(thread)), operators: OnceLock::new() }))
+        Self(Arc::new(InstanceCore {
+            running,
+            thread: Mutex::new(Some(thread)),
+            #[cfg(feature = "server")]
+            operators: OnceLock::new(),
+        }))
     }
 
     /// Begins to set an instance up.
@@ -165,17 +174,20 @@ impl Evanesce {
     }
 
     /// Returns the folders that the built-in exporter reads, as they were at the start.
+    #[cfg(feature = "cli")]
     pub(crate) fn served_folders(&self) -> &[ServedFolder] {
         &self.services().served_folders
     }
 
     /// Notes where operators are served.
+    #[cfg(feature = "cli")]
     pub(crate) fn note_operators(&self, url: String) {
         // There is one listener.
         let _ = self.0.operators.set(url);
     }
 
     /// Returns where operators are served, if they are.
+    #[cfg(feature = "server")]
     pub(crate) fn operators_url(&self) -> Option<&str> {
         self.0.operators.get().map(String::as_str)
     }

@@ -85,6 +85,7 @@ pub struct OpenSource {
 }
 
 /// A tenant's folder that the built-in exporter reads, as it was at the start.
+#[cfg_attr(not(feature = "cli"), allow(dead_code, reason = "a host says itself what it serves"))]
 pub(crate) struct ServedFolder {
     /// The tenant.
     pub tenant: TenantId,

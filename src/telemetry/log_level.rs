@@ -1,5 +1,6 @@
 //! What this process logs, and how that changes while it runs. Whoever sets up the log says here how its
 //! filter is changed; in a host that is nobody.
+#![cfg_attr(not(feature = "cli"), allow(dead_code, reason = "a host has a log of its own"))]
 
 use parking_lot::Mutex;
 use serde::Serialize;
