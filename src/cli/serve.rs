@@ -113,7 +113,7 @@ async fn serve(args: ServeArgs, config: Config) -> Result<(), CliError> {
     let api = if config.server.public_url.is_none() { api.following_proxies() } else { api };
     actix_web::rt::spawn(keep_metrics_small(metrics.clone()));
     let api = api.with_metrics(metrics);
-    let api = match authority(&evanesce, &config, applications)? {
+    let api = match authority(&evanesce, &config, &origin, applications)? {
         Some(authority) => api.with_authority(Arc::new(authority)),
         None => api.answering_for(
             AllowedHosts::loopback().or_of(config.server.public_url.as_ref().unwrap_or(&origin)),
@@ -175,14 +175,14 @@ async fn serve(args: ServeArgs, config: Config) -> Result<(), CliError> {
 fn authority(
     evanesce: &Evanesce,
     config: &Config,
+    origin: &str,
     applications: Option<Applications>,
 ) -> Result<Option<Authority>, CliError> {
     let auth = &config.auth;
     if auth.mode == AuthMode::None {
         tracing::warn!(
-            "auth.mode is none: WHOEVER CAN CONNECT TO {} MAY EXPORT ALL DATA; use auth.mode=smart with \
-             auth.applications, or let a proxy authenticate",
-            config.server.listen
+            "auth.mode is none: WHOEVER CAN CONNECT TO {origin} MAY EXPORT ALL DATA; use auth.mode=smart with \
+             auth.applications, or let a proxy authenticate"
         );
         return Ok(None);
     }
