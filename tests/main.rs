@@ -19,6 +19,7 @@ mod logs;
 mod manual;
 mod model;
 mod operator;
+mod packaging;
 mod privacy;
 mod protocol;
 mod races;

@@ -26,6 +26,7 @@ pages! {
     exports "docs/exports.md"
     guarantees "docs/guarantees.md"
     http "docs/http.md"
+    install "docs/install.md"
     logs "docs/logs.md"
     metrics "docs/metrics.md"
     operate "docs/operate.md"

@@ -50,13 +50,17 @@ fn metric_names(text: &str) -> Vec<&str> {
 }
 
 #[test]
-fn every_metric_of_the_alert_rules_is_one_that_the_server_has() {
+fn every_metric_of_the_alert_rules_and_of_the_dashboard_is_one_that_the_server_has() {
     let known: Vec<_> = all_metrics().map(|metric| metric.name).collect();
-    let names = metric_names(include_str!("../../scripts/alerts.yml"));
-    assert!(names.len() > 10, "{names:?}");
-    for name in names {
-        let base = ["_bucket", "_sum", "_count"].iter().find_map(|end| name.strip_suffix(end));
-        assert!(known.contains(&name) || base.is_some_and(|base| known.contains(&base)), "{name}");
+    for text in
+        [include_str!("../../scripts/alerts.yml"), include_str!("../../scripts/packaging/grafana.json")]
+    {
+        let names = metric_names(text);
+        assert!(names.len() > 10, "{names:?}");
+        for name in names {
+            let base = ["_bucket", "_sum", "_count"].iter().find_map(|end| name.strip_suffix(end));
+            assert!(known.contains(&name) || base.is_some_and(|base| known.contains(&base)), "{name}");
+        }
     }
 }
 

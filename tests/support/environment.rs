@@ -27,6 +27,7 @@ pub enum Need {
     Curl,
     Browser,
     Man,
+    Nginx,
 }
 
 impl Need {
@@ -50,6 +51,7 @@ impl Need {
             Self::Curl => ("curl", "install curl"),
             Self::Man => ("man", "install man-db"),
             Self::FsError => ("fs-error", "as `loop-device`, with /sys writable"),
+            Self::Nginx => ("nginx", "install nginx-light"),
             Self::Browser => ("browser", "install chromium and chromium-driver"),
         }
     }
