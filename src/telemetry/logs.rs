@@ -16,6 +16,8 @@ use tracing_subscriber::util::SubscriberInitExt;
 use super::log_buffer::{LogBuffer, ROOM};
 use super::log_filter;
 use super::log_level::set_log_level;
+#[cfg(feature = "console")]
+use super::log_ring::recent_lines;
 use super::otlp::{self, OtlpError, SpanSender};
 use crate::config::TelemetryConfig;
 
@@ -75,6 +77,8 @@ impl ProcessLog {
             LogFormat::Text => lines.boxed(),
             LogFormat::Json => lines.json().flatten_event(true).boxed(),
         };
+        #[cfg(feature = "console")]
+        let lines = lines.and_then(recent_lines());
         let (filter, wrong) = log_filter::first_filter();
         let (spans, sender) = otlp::layer(telemetry.otlp_endpoint.as_deref())?.unzip();
         self.spans = sender;
