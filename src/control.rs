@@ -9,6 +9,9 @@ use crate::audit::AuditedEvent;
 use crate::job::JobId;
 use crate::telemetry::{self, LogFilterError};
 
+/// The name of an operator who has the operators' token, in receipts and in the audit log.
+pub const TOKEN_OPERATOR: &str = "operator-token";
+
 /// The most bytes of a reason, which is kept as long as the receipts (P13).
 const LONGEST_REASON: usize = 1000;
 

@@ -57,6 +57,8 @@ mod cli;
 #[cfg(feature = "client")]
 pub mod client;
 pub mod config;
+#[cfg(feature = "console")]
+pub mod console;
 #[cfg(feature = "server")]
 mod control;
 mod evanesce;

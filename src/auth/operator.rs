@@ -32,6 +32,7 @@ const SHORTEST: usize = 32;
 /// # Ok(())
 /// # }
 /// ```
+#[derive(Clone)]
 pub struct OperatorToken(String);
 
 impl OperatorToken {

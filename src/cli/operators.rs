@@ -6,10 +6,13 @@ use std::time::Duration;
 
 use actix_web::dev::Server;
 use actix_web::{App, HttpServer};
+use tokio_util::sync::CancellationToken;
 
 use super::CliError;
 use crate::auth::{OperatorToken, TOKEN_FILE};
 use crate::config::Config;
+#[cfg(feature = "console")]
+use crate::console::{self, Console};
 use crate::http::{self, AllowedHosts, Api};
 use crate::transport::{ListenError, listen};
 
@@ -64,16 +67,27 @@ impl OperatorListener {
         Ok(Some(Self { listener, url }))
     }
 
-    /// Serves operators. The data directory must exist.
-    pub fn serve(self, api: Api, config: &Config) -> Result<Server, CliError> {
+    /// Serves operators. The data directory must exist. The token ends what would otherwise go on until the
+    /// operators leave: fire it before the server is stopped.
+    pub fn serve(self, api: Api, config: &Config) -> Result<(Server, CancellationToken), CliError> {
         let path = token_file(config);
         let token = OperatorToken::open(&path).map_err(|error| {
             CliError::usage(format!("cannot use the operator's token in {}: {error}", path.display()))
         })?;
-        let api = api.with_operator_token(token).answering_for(AllowedHosts::loopback());
+        let hosts = AllowedHosts::of_operators(&config.admin);
+        #[cfg(feature = "console")]
+        let console = Console::new(api.evanesce().clone(), token.clone());
+        #[cfg(feature = "console")]
+        let closing = console.closing();
+        #[cfg(not(feature = "console"))]
+        let closing = CancellationToken::new();
+        let api = api.with_operator_token(token).answering_for(hosts);
         let keep_alive = config.limits.keep_alive.0;
         let app = move || {
-            App::new().configure(http::configure_admin(api.clone())).default_service(http::not_found())
+            let app = App::new().configure(http::configure_admin(api.clone()));
+            #[cfg(feature = "console")]
+            let app = app.configure(console::configure(console.clone())).route("/", console::home());
+            app.default_service(http::not_found())
         };
         let server = HttpServer::new(app)
             .workers(1)
@@ -83,6 +97,6 @@ impl OperatorListener {
             .disable_signals()
             .listen(self.listener)
             .map_err(CliError::failed)?;
-        Ok(server.run())
+        Ok((server.run(), closing))
     }
 }

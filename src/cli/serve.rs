@@ -11,6 +11,7 @@ use rustix::fs::Mode;
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit, umask};
 use sd_notify::NotifyState;
 use tokio::signal::unix::{Signal, SignalKind, signal};
+use tokio_util::sync::CancellationToken;
 
 use super::control_socket::ControlSocket;
 use super::operators::OperatorListener;
@@ -130,6 +131,7 @@ async fn serve(args: ServeArgs, config: Config) -> Result<(), CliError> {
         evanesce.note_operators(url);
     }
     let operators = operators.map(|operators| operators.serve(api, &config)).transpose()?;
+    let (operators, live_pages) = operators.unzip();
     let operators_handle = operators.as_ref().map(Server::handle);
     let serving = actix_web::rt::spawn(server);
     let serving_operators = operators.map(actix_web::rt::spawn);
@@ -145,6 +147,7 @@ async fn serve(args: ServeArgs, config: Config) -> Result<(), CliError> {
     );
     let stopping = async {
         let until = Instant::now() + grace;
+        live_pages.iter().for_each(CancellationToken::cancel);
         handle.stop(true).await;
         if let Some(handle) = operators_handle {
             handle.stop(true).await;

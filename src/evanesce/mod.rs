@@ -4,10 +4,14 @@
 
 mod capabilities;
 mod download;
+#[cfg(feature = "console")]
+mod evidence;
 mod jobs;
 mod life;
 mod orders;
 mod pages;
+#[cfg(feature = "console")]
+mod sheets;
 mod source;
 
 use std::pin::pin;
@@ -39,11 +43,15 @@ use crate::view::PublishedView;
 pub use capabilities::ExportCapabilities;
 pub(crate) use download::Download;
 pub use download::{OpenFile, OpenFileError};
+#[cfg(feature = "console")]
+pub(crate) use evidence::{PromiseEvidence, RecentActivity};
 pub(crate) use jobs::JobDetail;
 pub use jobs::{JobAbsent, JobOverview, JobOwner, JobSnapshot};
 pub use life::{CancelError, CancelledJob, Submission};
 pub use orders::Readiness;
 pub use pages::{ManifestPage, PageAbsent};
+#[cfg(feature = "console")]
+pub(crate) use sheets::{JobDossier, JobSheet};
 pub use source::SourceReadError;
 
 /// The tenant of exports that are submitted by the host itself.

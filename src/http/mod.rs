@@ -40,6 +40,8 @@ pub(crate) use middleware::connection::{ConnectionActivity, RequestConnection};
 pub(crate) use middleware::forwarded::ClientAddress;
 pub use middleware::hosts::AllowedHosts;
 pub(crate) use middleware::limits::{RequestLimits, household};
+#[cfg(feature = "console")]
+pub(crate) use middleware::{OperationName, around};
 pub use mount::{configure, configure_admin, not_found};
 
 /// The answer of a handler.
@@ -216,6 +218,12 @@ impl Api {
     pub fn answering_for(mut self, hosts: AllowedHosts) -> Self {
         self.hosts = Some(hosts);
         self
+    }
+
+    /// Returns the instance.
+    #[cfg(feature = "console")]
+    pub(crate) fn evanesce(&self) -> &Evanesce {
+        &self.evanesce
     }
 
     /// Returns the limits on requests.

@@ -32,6 +32,7 @@ const ID_BYTES: usize = 36;
 pub static RECENT_LINES: LogRing = LogRing::new(ROOM);
 
 /// A bounded number of log lines.
+#[allow(unnameable_types, reason = "only lent to what is public")]
 pub struct LogRing {
     room: usize,
     state: Mutex<RingState>,

@@ -144,6 +144,11 @@ pub const METRIC_GROUPS: &[(&str, &[MetricDescription])] = &[
     (
         "Access",
         &[
+            counter(
+                "evanesce_console_sign_ins_total",
+                &["outcome"],
+                "Attempts to sign in to the console: `accepted`, `refused` (a wrong token), `throttled`.",
+            ),
             counter("evanesce_tokens_issued_total", &[], "Access tokens that were issued."),
             counter("evanesce_tokens_refused_total", &["reason"], "Requests for a token that were refused."),
             counter(

@@ -6,6 +6,8 @@ mod log_buffer;
 mod log_filter;
 #[cfg(feature = "server")]
 mod log_level;
+#[cfg(feature = "console")]
+mod log_ring;
 #[cfg(feature = "cli")]
 mod logs;
 #[cfg(feature = "cli")]
@@ -31,6 +33,8 @@ use metrics_exporter_prometheus::{BuildError, Matcher, PrometheusBuilder, Promet
 pub use self::metrics::{METRIC_GROUPS, MetricDescription, MetricKind, all_metrics};
 #[cfg(feature = "server")]
 pub use log_level::{LogFilterError, log_level, set_log_level};
+#[cfg(feature = "console")]
+pub use log_ring::RECENT_LINES;
 #[cfg(feature = "cli")]
 pub use logs::{LogFormat, ProcessLog, flush_logs, say};
 
@@ -362,6 +366,12 @@ pub fn token_refused(reason: &'static str) {
 /// Counts a fetch of an application's keys; `result` is `fetched` or `failed`.
 pub fn jwks_fetched(result: &'static str) {
     counter!("evanesce_jwks_fetches_total", "result" => result).increment(1);
+}
+
+/// Counts an attempt to sign in to the console; `outcome` is `accepted`, `refused` or `throttled`.
+#[cfg(feature = "console")]
+pub fn console_sign_in(outcome: &'static str) {
+    counter!("evanesce_console_sign_ins_total", "outcome" => outcome).increment(1);
 }
 
 /// Sets the number of remembered assertions.

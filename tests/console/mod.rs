@@ -1,6 +1,7 @@
 //! The operators' console, in a real browser.
 
 mod browser;
+pub mod http;
 
 use browser::Browser;
 

@@ -8,6 +8,7 @@ use evanesce::JobOverview;
 use memchr::memmem::find;
 
 use crate::audit::audit_of;
+use crate::console::http::{PAGES, SignedIn};
 use crate::operator::order;
 use crate::receipts::receipts_of;
 use crate::support::{KICKOFF, Server, Setup, delete, get, job_id, post, send};
@@ -57,6 +58,14 @@ fn assert_nowhere_but(setup: &Setup, server: &Server, places: &[&str]) {
     for job in jobs {
         let printed = order(setup, &["jobs", "show", &job.job.to_string(), "--output", "json"]);
         assert!(!printed.contains(PLANTED), "{printed}");
+    }
+    let (signed_in, jobs) = (SignedIn::new(server), server.operator("admin/jobs").json());
+    let jobs = jobs.as_array().unwrap().iter().flat_map(|job| {
+        let page = format!("/console/jobs/{}", job["job"].as_str().unwrap());
+        [page.clone(), format!("{page}/cancel"), format!("{page}/hold")]
+    });
+    for page in PAGES.into_iter().map(String::from).chain(jobs) {
+        assert!(!signed_in.page(&page).contains(PLANTED), "{page}");
     }
     for arguments in [
         &["list"][..],

@@ -122,6 +122,7 @@ fn kind(key: &str, schema: &Value) -> String {
         _ if is("integer") && key.contains("per_minute") => "a minute".into(),
         _ if is("integer") => "number".into(),
         (_, "listen") => "address".into(),
+        (_, "hosts") => "names".into(),
         _ if key.contains("url") || key.contains("endpoint") => "URL".into(),
         _ => "path".into(),
     }

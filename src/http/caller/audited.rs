@@ -58,6 +58,11 @@ pub fn refusal(response: &ServiceResponse<impl Sized>) {
                 reason,
             });
         }
+        // A page of another site tried, or an old page of ours.
+        StatusCode::FORBIDDEN if request.path().starts_with("/console") => {
+            let caller = api.audited_client(request, None);
+            api.record(AuditedEvent::AuthenticationRefused { caller, reason: "console-form" });
+        }
         StatusCode::FORBIDDEN => {
             let job: Option<JobId> = request.match_info().get("job").and_then(|job| job.parse().ok());
             let caller = api.audited_client(request, bearer());

@@ -8,7 +8,9 @@ use actix_web::HttpRequest;
 use actix_web::http::header;
 use actix_web::http::uri::Authority;
 
-/// The names that only this machine has, and perhaps one more.
+use crate::config::AdminConfig;
+
+/// The names that only this machine has, and perhaps some more.
 ///
 /// ```
 /// use evanesce::http::AllowedHosts;
@@ -17,7 +19,7 @@ use actix_web::http::uri::Authority;
 /// ```
 #[derive(Debug, Clone, Default)]
 pub struct AllowedHosts {
-    public: Option<String>,
+    others: Vec<String>,
 }
 
 impl AllowedHosts {
@@ -26,10 +28,16 @@ impl AllowedHosts {
         Self::default()
     }
 
-    /// Returns these hosts and the host of a URL.
-    pub fn or_of(self, url: &str) -> Self {
+    /// Returns these hosts and the host of a URL, or of `name` or `name:port`.
+    pub fn or_of(mut self, url: &str) -> Self {
         let authority = url.split_once("://").map_or(url, |(_, rest)| rest);
-        Self { public: name(authority) }
+        self.others.extend(name(authority));
+        self
+    }
+
+    /// Returns the hosts that operators may use in URLs.
+    pub(crate) fn of_operators(settings: &AdminConfig) -> Self {
+        settings.hosts.iter().fold(Self::loopback(), |hosts, name| hosts.or_of(name))
     }
 
     /// Returns whether a request is for one of the hosts, on any port. A request without a host comes from
@@ -45,7 +53,7 @@ impl AllowedHosts {
         let address = name.strip_prefix('[').and_then(|rest| rest.strip_suffix(']')).unwrap_or(&name);
         name == "localhost"
             || address.parse().is_ok_and(|address: IpAddr| address.to_canonical().is_loopback())
-            || self.public.as_ref() == Some(&name)
+            || self.others.contains(&name)
     }
 }
 

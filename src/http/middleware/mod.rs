@@ -41,6 +41,11 @@ const KEEP_ALIVE: HeaderName = HeaderName::from_static("keep-alive");
 #[derive(Debug, Clone)]
 pub struct RequestId(pub String);
 
+/// The name of a request in logs and metrics, if its route has none in the list of operations. Whoever sets
+/// it takes it from a closed list.
+#[derive(Debug, Clone, Copy)]
+pub struct OperationName(pub &'static str);
+
 impl FromRequest for RequestId {
     type Error = ApiError;
     type Future = Ready<Result<Self, ApiError>>;
@@ -92,7 +97,7 @@ pub async fn around(
     };
     let mut response = answer.instrument(span.clone()).await?;
     add_headers(&mut response, &id);
-    let operation = response.request().match_name().and_then(known_name).unwrap_or("none");
+    let operation = operation_name(response.request());
     let status = response.status().as_u16();
     let took = began.elapsed();
     audited::refusal(&response);
@@ -124,6 +129,11 @@ fn end_span(span: &Span, response: &ServiceResponse<impl MessageBody>, operation
     if response.status().is_server_error() {
         span.record("otel.status_code", "ERROR");
     }
+}
+
+fn operation_name(request: &HttpRequest) -> &'static str {
+    let set = request.extensions().get::<OperationName>().map(|OperationName(name)| *name);
+    set.or_else(|| request.match_name().and_then(known_name)).unwrap_or("none")
 }
 
 /// Adds the header fields of every answer.

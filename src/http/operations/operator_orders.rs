@@ -10,12 +10,9 @@ use serde::de::DeserializeOwned;
 use super::common::JSON;
 use super::description::{BodyContent, DocumentedAnswer, OperationDescription, answer, content, refusal};
 use super::operation::{GET, Operation, OperationUrl, POST, RequiredToken};
-use crate::control::{OperatorIdentity, OperatorRequest, perform};
+use crate::control::{OperatorIdentity, OperatorRequest, TOKEN_OPERATOR, perform};
 use crate::http::input::body::is_coded;
 use crate::http::{Api, ApiError, ApiResult, RequestId};
-
-/// The name of an operator over HTTP in receipts.
-const OPERATOR: &str = "operator-token";
 
 static STATUS_URL: OperationUrl = url("admin-status", "/admin/status");
 static JOBS_URL: OperationUrl = url("admin-jobs", "/admin/jobs");
@@ -138,7 +135,7 @@ async fn reset_log_level(api: Data<Api>, id: RequestId) -> ApiResult {
 }
 
 async fn carry_out(api: &Api, order: OperatorRequest, RequestId(request_id): RequestId) -> ApiResult {
-    let operator = OperatorIdentity { name: OPERATOR.into(), request_id };
+    let operator = OperatorIdentity { name: TOKEN_OPERATOR.into(), request_id };
     let done = perform(order, &operator, &api.evanesce).await;
     done.map(|answer| HttpResponse::build(StatusCode::OK).json(answer)).map_err(ApiError::order_refused)
 }

@@ -1,0 +1,452 @@
+//! One job: its life from the kick-off to the receipt, its files, its log lines, and the orders for it.
+
+use actix_web::web::{self, ServiceConfig};
+use jiff::Timestamp;
+use maud::{Markup, html};
+
+use super::error::ConsoleError;
+use super::parts::Tone;
+use super::visit::{DoneOrder, Visit};
+use super::{PageResult, live, parts};
+use crate::Evanesce;
+use crate::control::OperatorRequest;
+use crate::evanesce::{JobDossier, JobSheet};
+use crate::job::{JobId, JobState, OutputFile, Receipt, StateName};
+use crate::telemetry::RECENT_LINES;
+
+/// The most files in the table. The manifest has them all.
+const MOST_FILES: usize = 500;
+
+/// Adds the routes.
+pub fn mount(config: &mut ServiceConfig) {
+    config.service(web::resource("/jobs/{job}").get(show));
+    config.service(web::resource("/jobs/{job}/live").get(follow));
+    config.service(web::resource("/jobs/{job}/cancel").get(ask_cancel).post(cancel));
+    config.service(web::resource("/jobs/{job}/hold").get(ask_hold).post(hold));
+    config.service(web::resource("/jobs/{job}/release").get(ask_release).post(release));
+}
+
+/// Returns what ends a job in this state.
+pub fn ending_word(state: StateName) -> &'static str {
+    if state.is_active() { "Cancel" } else { "Delete" }
+}
+
+/// What the page shows.
+struct JobData {
+    job: JobId,
+    now: Timestamp,
+    dossier: JobDossier,
+    lines: Vec<String>,
+}
+
+impl JobData {
+    async fn gather(evanesce: &Evanesce, job: JobId) -> Option<Self> {
+        let dossier = evanesce.job_dossier(job).await?;
+        Some(Self { job, now: evanesce.now(), dossier, lines: RECENT_LINES.about(&job.to_string()) })
+    }
+
+    fn state(&self) -> StateName {
+        self.dossier.sheet.as_ref().map_or(StateName::Erased, |sheet| sheet.record.state.name())
+    }
+}
+
+async fn show(visit: Visit) -> PageResult {
+    let job = visit.job()?;
+    let data = JobData::gather(visit.evanesce(), job).await.ok_or(ConsoleError::NoJob)?;
+    Ok(visit.page(&format!("Job {job}"), page(&data)))
+}
+
+async fn follow(visit: Visit) -> PageResult {
+    let (job, evanesce) = (visit.job()?, visit.evanesce().clone());
+    live::stream(&visit, move || {
+        let evanesce = evanesce.clone();
+        async move {
+            let data = JobData::gather(&evanesce, job).await;
+            data.map_or_else(|| html! { p { "The job's tombstone has ended." } }, |data| part(&data))
+        }
+    })
+}
+
+fn page(data: &JobData) -> Markup {
+    html! {
+        p { a href="/console/jobs" { "All jobs" } }
+        h1 { "Job " span class="id" { (data.job) } }
+        (live::part("job", &format!("/console/jobs/{}/live", data.job), part(data)))
+    }
+}
+
+/// Returns what changes by itself.
+fn part(data: &JobData) -> Markup {
+    let receipt = data.dossier.receipt.as_ref();
+    html! {
+        @if let Some(sheet) = &data.dossier.sheet {
+            (facts(sheet, data))
+            (orders(data.job, sheet))
+        } @else {
+            p class="alert plain" { "The job's tombstone has ended. Its receipt is what is left of it." }
+        }
+        h2 { "Its life" }
+        (timeline(data))
+        @if !data.dossier.files.is_empty() { (files(&data.dossier.files)) }
+        @if let Some(receipt) = receipt { (receipt_facts(receipt)) }
+        (log(&data.lines))
+    }
+}
+
+fn facts(sheet: &JobSheet, data: &JobData) -> Markup {
+    let (record, state) = (&sheet.record, data.state());
+    let mut facts = vec![
+        (
+            "State",
+            html! {
+                (parts::state(state))
+                @if sheet.hold.is_some() { " " (parts::badge(Tone::Warn, "held")) }
+            },
+        ),
+        ("Tenant", html! { (record.tenant.as_str()) }),
+        ("Client", html! { (record.owner.as_str()) }),
+        ("Kicked off", parts::instant(record.submitted_at)),
+    ];
+    if let (Some(percent), true) = (sheet.percent, state.is_active()) {
+        facts.push(("Progress", parts::bar(percent, "Progress")));
+        let left = sheet.time_left.map_or_else(|| "not known yet".into(), parts::duration);
+        facts.push(("Time left", html! { (left) }));
+    }
+    facts.extend(sheet.files.map(|files| ("Files", parts::count(files))));
+    facts.extend(sheet.bytes.map(|bytes| ("On disk", parts::bytes(bytes))));
+    facts.extend(sheet.expires_at.map(|at| ("Expires", parts::until(at, data.now))));
+    if data.dossier.downloads > 0 {
+        facts.push(("Open downloads", html! { (data.dossier.downloads) }));
+    }
+    if let JobState::Failed(failure) = &record.state {
+        facts.push(("Failed because", html! { (failure.reason.text()) }));
+    }
+    if let Some(hold) = &sheet.hold {
+        facts
+            .push(("Held", html! { "by " (hold.by) " since " (parts::instant(hold.at)) ": " (hold.reason) }));
+    }
+    parts::facts(&facts)
+}
+
+fn orders(job: JobId, sheet: &JobSheet) -> Markup {
+    let state = sheet.record.state.name();
+    html! {
+        p class="row" {
+            @if !state.is_deleted() {
+                a class="button" href={ "/console/jobs/" (job) "/cancel" } { (ending_word(state)) "…" }
+            }
+            @if sheet.hold.is_some() {
+                a class="button" href={ "/console/jobs/" (job) "/release" } { "Release…" }
+            } @else if state != StateName::Erased {
+                a class="button" href={ "/console/jobs/" (job) "/hold" } { "Hold…" }
+            }
+        }
+    }
+}
+
+/// One step of a job's life.
+struct LifeStep {
+    at: Option<Timestamp>,
+    what: Markup,
+    class: &'static str,
+}
+
+fn steps(data: &JobData) -> Vec<LifeStep> {
+    let done = |at, what| LifeStep { at: Some(at), what, class: "" };
+    let receipt = data.dossier.receipt.as_ref();
+    let mut steps = Vec::new();
+    if let Some(sheet) = &data.dossier.sheet {
+        steps.push(done(sheet.record.submitted_at, html! { "Kicked off" }));
+        match &sheet.record.state {
+            JobState::Running { transaction_time } | JobState::Finishing { transaction_time } => {
+                steps.push(done(*transaction_time, html! { "The source was looked at (transactionTime)" }));
+            }
+            JobState::Complete(done_at) => {
+                steps.push(done(
+                    done_at.transaction_time,
+                    html! { "The source was looked at (transactionTime)" },
+                ));
+                let resources = parts::count(done_at.resources);
+                steps.push(done(done_at.completed_at, html! { "Complete, with " (resources) " resources" }));
+            }
+            JobState::Failed(failure) => {
+                steps.push(LifeStep {
+                    class: "bad",
+                    ..done(failure.at, html! { "Failed: " (failure.reason.text()) })
+                });
+            }
+            JobState::Marked(mark) => {
+                let by = mark.by.as_ref().map(|by| format!(", by {}", by.as_str())).unwrap_or_default();
+                steps.push(done(
+                    mark.at,
+                    html! { "Marked: " (mark.reason.as_str()) (by) ". Hidden from then on" },
+                ));
+                if let Some(failure) = &mark.failure {
+                    let what = html! { (failure.attempts) " sweeps failed, the last with: " (failure.error) };
+                    steps.push(LifeStep { class: "bad", ..done(failure.at, what) });
+                }
+                steps.push(LifeStep { at: None, what: html! { "Its files are gone" }, class: "ahead" });
+            }
+            JobState::Erased(erased) if receipt.is_none() => {
+                steps.push(done(erased.marked_at, html! { "Marked: " (erased.reason.as_str()) }));
+                steps.push(done(erased.gone_at, html! { "Its files are gone; the receipt was pruned" }));
+            }
+            JobState::Queued | JobState::Erased(_) => {}
+        }
+        if let Some(at) = sheet.expires_at {
+            steps.push(LifeStep { class: "ahead", ..done(at, html! { "Expires" }) });
+        }
+    }
+    if let Some(receipt) = receipt {
+        if data.dossier.sheet.is_none() {
+            steps.push(done(receipt.submitted_at, html! { "Kicked off" }));
+        }
+        steps.extend(ending_steps(receipt));
+    }
+    steps
+}
+
+fn ending_steps(receipt: &Receipt) -> Vec<LifeStep> {
+    let by = receipt.by.as_ref().map(|by| format!(", by {}", by.as_str())).unwrap_or_default();
+    let step = |at, what| LifeStep { at: Some(at), what, class: "" };
+    let marked = html! { "Marked while " (receipt.was) ": " (receipt.reason.as_str()) (by) };
+    let hidden = receipt.hidden_at.map(|at| step(at, html! { "Hidden: clients get 404" }));
+    let last_byte = receipt.last_byte_at.map(|at| step(at, html! { "The last byte was written or sent" }));
+    let gone = html! { "Gone: " (parts::count(receipt.files)) " files, " (parts::bytes(receipt.bytes)) ". The receipt is written" };
+    let steps = [Some(step(receipt.marked_at, marked)), hidden, last_byte, Some(step(receipt.gone_at, gone))];
+    let mut steps: Vec<_> = steps.into_iter().flatten().collect();
+    steps.sort_by_key(|step| step.at);
+    steps
+}
+
+fn timeline(data: &JobData) -> Markup {
+    html! {
+        ol class="timeline" {
+            @for step in steps(data) {
+                li class=(step.class) {
+                    (step.what)
+                    div class="when" {
+                        @match step.at { Some(at) => (parts::instant(at)), None => "not yet" }
+                    }
+                }
+            }
+        }
+    }
+}
+
+fn files(files: &[OutputFile]) -> Markup {
+    let columns = [
+        parts::column("File"),
+        parts::column("Type"),
+        parts::number_column("Resources"),
+        parts::number_column("Text"),
+        parts::number_column("On disk"),
+    ];
+    let shown = files.len().min(MOST_FILES);
+    let caption = format!("Files 1 to {shown} of {}", files.len());
+    html! {
+        h2 { "Its files" }
+        (parts::table(&caption, &columns, html! {
+            @for file in &files[..shown] {
+                tr id={ "file-" (file.name) } {
+                    th scope="row" class="id" { (file.name) }
+                    td { (file.resource_type) }
+                    td class="number" { (parts::count(file.count)) }
+                    td class="number" { (parts::bytes(file.bytes)) }
+                    td class="number" { (parts::bytes(file.stored_bytes())) }
+                }
+            }
+        }))
+    }
+}
+
+fn receipt_facts(receipt: &Receipt) -> Markup {
+    let took = crate::clock::between(receipt.marked_at, receipt.gone_at);
+    let mut facts = vec![
+        ("Reason", html! { (receipt.reason.as_str()) }),
+        ("Files", parts::count(receipt.files)),
+        ("Bytes", parts::bytes(receipt.bytes)),
+        ("From mark to gone", html! { (parts::duration(took)) }),
+        ("Failed sweeps", html! { (receipt.failed_sweeps) }),
+        ("Writers fenced", html! { (receipt.fenced_writers) }),
+        ("Downloads", html! { (receipt.cut_downloads) " cut, " (receipt.drained_downloads) " drained" }),
+    ];
+    if receipt.planted_links > 0 {
+        facts.push((
+            "Planted links",
+            html! { (parts::badge(Tone::Warn, &receipt.planted_links.to_string())) },
+        ));
+    }
+    if let Some(error) = &receipt.last_error {
+        facts.push(("Last error", html! { (error) }));
+    }
+    if let Some(id) = &receipt.request_id {
+        facts.push(("Request", html! { span class="id" { (id) } }));
+    }
+    html! { h2 { "Its receipt" } (parts::facts(&facts)) }
+}
+
+fn log(lines: &[String]) -> Markup {
+    html! {
+        h2 { "Its log lines" }
+        @if lines.is_empty() {
+            p class="quiet" { "No line of the last 4 MiB of this process's log is about this job." }
+        } @else {
+            pre class="log" tabindex="0" aria-label="Log lines of this job" { @for line in lines { (line) "\n" } }
+        }
+    }
+}
+
+/// Returns a page that asks before an order is carried out.
+async fn ask(
+    visit: &Visit,
+    title: &str,
+    order: &str,
+    question: impl FnOnce(&JobSheet) -> Markup,
+    fields: Markup,
+) -> PageResult {
+    let job = visit.job()?;
+    let dossier = visit.evanesce().job_dossier(job).await.ok_or(ConsoleError::NoJob)?;
+    let Some(sheet) = dossier.sheet else { return Err(ConsoleError::NoJob) };
+    let here = format!("/console/jobs/{job}");
+    let content = html! {
+        h1 { (title) }
+        div class="card" {
+            p { "Job " span class="id" { (job) } " of " (sheet.record.tenant.as_str()) "/" (sheet.record.owner.as_str()) ", " (parts::state(sheet.record.state.name())) }
+            (question(&sheet))
+            (visit.form(&format!("{here}/{order}"), fields))
+            p { a href=(here) { "Back, and do nothing" } }
+        }
+    };
+    Ok(visit.page(title, content))
+}
+
+async fn ask_cancel(visit: Visit) -> PageResult {
+    let button = html! { button class="danger" type="submit" { "End this job and erase its files" } };
+    ask(&visit, "End this job?", "cancel", cancel_question, button).await
+}
+
+/// Says what will happen, and how much will be gone.
+fn cancel_question(sheet: &JobSheet) -> Markup {
+    html! {
+        @if sheet.record.state.name().is_deleted() {
+            p class="alert warn" { "It is deleted already." }
+        }
+        ul {
+            li { "Clients get 404 at once, for its status and for every file. Open downloads are cut after their grace." }
+            li {
+                @match (sheet.files, sheet.bytes) {
+                    (Some(files), Some(bytes)) => { strong { (parts::count(files)) @if files == 1 { " file with " } @else { " files with " } (parts::bytes(bytes)) } " are erased." }
+                    (None, Some(bytes)) => { "The export stops. " strong { "The " (parts::bytes(bytes)) " written so far" } " are erased, and what is still being written." }
+                    _ => "What is left of its files is erased.",
+                }
+            }
+            @if sheet.hold.is_some() { li { strong { "It is under a hold" } ": its files stay until it is released." } }
+            li { strong { "It cannot be undone." } " A receipt says what was erased, when, and at whose word." }
+        }
+    }
+}
+
+async fn cancel(visit: Visit) -> PageResult {
+    let job = visit.job()?;
+    visit
+        .carry_out(OperatorRequest::Cancel { job }, &format!("/console/jobs/{job}"), DoneOrder::Cancelled)
+        .await
+}
+
+async fn ask_hold(visit: Visit) -> PageResult {
+    let question = |_: &JobSheet| {
+        html! { p { "A legal hold: the job does not expire, and none of its files is removed until it is released. A DELETE hides it all the same." } }
+    };
+    ask(&visit, "Put this job under a hold?", "hold", question, parts::reason_field("Hold this job")).await
+}
+
+async fn hold(visit: Visit) -> PageResult {
+    let (job, reason) = (visit.job()?, visit.reason()?);
+    visit
+        .carry_out(OperatorRequest::Hold { job, reason }, &format!("/console/jobs/{job}"), DoneOrder::Held)
+        .await
+}
+
+async fn ask_release(visit: Visit) -> PageResult {
+    let question = |sheet: &JobSheet| {
+        html! {
+            @if let Some(hold) = &sheet.hold { p { "Held by " (hold.by) " since " (parts::instant(hold.at)) ": " (hold.reason) } }
+            @if sheet.record.state.name().is_deleted() {
+                p class="alert warn" { "It is deleted: its files are erased as soon as it is released. That cannot be undone." }
+            } @else {
+                p { "Its time to live counts from its end: if that is over, it expires at once, and its files are erased." }
+            }
+        }
+    };
+    let button = html! { button class="danger" type="submit" { "Release this job" } };
+    ask(&visit, "Release this job?", "release", question, button).await
+}
+
+async fn release(visit: Visit) -> PageResult {
+    let job = visit.job()?;
+    visit
+        .carry_out(OperatorRequest::Release { job }, &format!("/console/jobs/{job}"), DoneOrder::Released)
+        .await
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::job::{Completion, JobRecord, Mark, MarkReason, SweepFailure};
+
+    fn at(second: i64) -> Timestamp {
+        Timestamp::from_second(second).unwrap()
+    }
+
+    fn data(state: JobState) -> JobData {
+        let record = JobRecord {
+            id: JobId::random(),
+            tenant: "t".parse().unwrap(),
+            owner: "o".parse().unwrap(),
+            revision: 1,
+            submitted_at: at(0),
+            state,
+        };
+        let job = record.id;
+        let (percent, time_left, hold) = (None, None, None);
+        let (files, bytes) = (Some(3), Some(4096));
+        let sheet = JobSheet { record, percent, time_left, files, bytes, expires_at: Some(at(100)), hold };
+        let dossier = JobDossier { sheet: Some(sheet), ..JobDossier::default() };
+        JobData { job, now: at(50), dossier, lines: Vec::new() }
+    }
+
+    fn marked(failure: Option<SweepFailure>) -> JobState {
+        let (reason, was) = (MarkReason::Deleted, StateName::Complete);
+        JobState::Marked(Mark { reason, by: None, at: at(9), request_id: None, was, failure })
+    }
+
+    #[test]
+    fn the_timeline_goes_from_the_kick_off_to_what_is_ahead() {
+        let complete = JobState::Complete(Completion::of(&[], at(1), at(2)));
+        let times = |data: &JobData| steps(data).iter().map(|step| step.at).collect::<Vec<_>>();
+        assert_eq!(times(&data(complete)), [0, 1, 2, 100].map(|second| Some(at(second))));
+        let failure = SweepFailure { attempts: 2, at: at(10), error: "EIO".into() };
+        let mut gone = data(marked(Some(failure)));
+        gone.dossier.sheet.as_mut().unwrap().expires_at = None;
+        assert_eq!(times(&gone), [Some(at(0)), Some(at(9)), Some(at(10)), None]);
+        let shown = page(&gone).into_string();
+        assert!(shown.contains("2 sweeps failed, the last with: EIO") && shown.contains("not yet"));
+        assert!(!shown.contains("/cancel"), "it is deleted already");
+    }
+
+    #[test]
+    fn a_question_says_how_much_will_be_gone_and_that_it_is_for_good() {
+        let data = data(JobState::Complete(Completion::of(&[], at(1), at(2))));
+        let asked = cancel_question(data.dossier.sheet.as_ref().unwrap()).into_string();
+        assert!(asked.contains("4.00 KiB") && asked.contains(">3</data>"), "{asked}");
+        assert!(asked.contains("404 at once") && asked.contains("cannot be undone"));
+    }
+
+    #[test]
+    fn log_lines_are_shown_as_text() {
+        let mut data = data(JobState::Queued);
+        data.lines = vec!["<script>alert(1)</script>".into()];
+        assert!(page(&data).into_string().contains("&lt;script&gt;alert(1)&lt;/script&gt;\n"));
+    }
+}
