@@ -110,8 +110,14 @@ impl Applications {
         self.0.current.read().registry.find(tenant, client_id).filter(|application| application.active)
     }
 
+    /// Returns all applications, active or not, in no order.
+    #[cfg(feature = "console")]
+    pub(crate) fn all(&self) -> Vec<Arc<Application>> {
+        self.0.current.read().registry.all().cloned().collect()
+    }
+
     /// Returns why the current file is not in force, if it is not.
-    #[cfg(any(test, feature = "breakpoints"))]
+    #[cfg(any(test, feature = "breakpoints", feature = "console"))]
     pub fn stale(&self) -> Option<Arc<str>> {
         self.0.current.read().stale.clone()
     }

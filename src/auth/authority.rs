@@ -2,12 +2,15 @@
 //! It holds the applications, the signing keys, the memory of assertions, and the clients' keys. It
 //! does not know HTTP.
 
+use std::collections::HashMap;
 use std::error::Error;
 use std::io;
 use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
 use std::sync::{Arc, Weak};
 use std::time::Duration;
 
+use jiff::Timestamp;
+use parking_lot::Mutex;
 use serde_json::Value;
 
 use super::access_token::{self, AccessTokenClaims, TokenError, TokenIssuer};
@@ -30,6 +33,10 @@ const LOOK: Duration = Duration::from_secs(60);
 /// How often the file of applications is looked at, whatever the events say.
 const POLL: Duration = Duration::from_secs(10);
 
+/// When each client last got a token. Only registered applications get one, so there are no more entries
+/// than applications that were in the file since the start.
+type LastTokens = Mutex<HashMap<(TenantId, ClientId), Timestamp>>;
+
 /// The authorization server of one instance.
 ///
 /// ```
@@ -50,6 +57,7 @@ pub struct Authority {
     client_keys: ClientKeyStore,
     settings: AuthConfig,
     clock: Clock,
+    last_tokens: LastTokens,
     _watch: Option<Watch>,
     /// Dropping it ends the thread that rotates keys.
     _alive: Sender<()>,
@@ -163,6 +171,7 @@ impl Authority {
             client_keys,
             settings,
             clock,
+            last_tokens: LastTokens::default(),
             _watch: None,
             _alive: alive,
         })
@@ -221,6 +230,8 @@ impl Authority {
         let expires_in = self.settings.token_lifetime.0.as_secs();
         let token = access_token::issue(&self.keys, issuer, client, scopes, self.now(), expires_in)?;
         telemetry::token_issued();
+        let of = (issuer.tenant.clone(), client.clone());
+        self.last_tokens.lock().insert(of, self.clock.now());
         Ok(IssuedToken { token, expires_in })
     }
 
@@ -233,6 +244,18 @@ impl Authority {
     /// Returns an application that is registered and active now.
     pub(crate) fn application(&self, tenant: &TenantId, client: &ClientId) -> Option<Arc<Application>> {
         self.applications.as_ref()?.find(tenant, client)
+    }
+
+    /// Returns the applications, if there is a file of them.
+    #[cfg(feature = "console")]
+    pub(crate) fn applications(&self) -> Option<&Applications> {
+        self.applications.as_ref()
+    }
+
+    /// Returns when a client last got a token from this process.
+    #[cfg(feature = "console")]
+    pub(crate) fn last_token(&self, tenant: &TenantId, client: &ClientId) -> Option<Timestamp> {
+        self.last_tokens.lock().get(&(tenant.clone(), client.clone())).copied()
     }
 
     /// Returns the public keys of tokens, a JSON Web Key Set.

@@ -76,7 +76,7 @@ impl OperatorListener {
         })?;
         let hosts = AllowedHosts::of_operators(&config.admin);
         #[cfg(feature = "console")]
-        let console = Console::new(api.evanesce().clone(), token.clone());
+        let console = Console::new(&api, token.clone());
         #[cfg(feature = "console")]
         let closing = console.closing();
         #[cfg(not(feature = "console"))]

@@ -48,6 +48,9 @@ pub enum ConsoleError {
     /// There are as many live streams as there may be.
     #[error("Too many pages are being watched. Close some of them.")]
     TooManyStreams,
+    /// The chain of receipts is being read for somebody else.
+    #[error("The receipts are being read for somebody else. Try again in a moment.")]
+    Busy,
     /// The fault is ours.
     #[error("The server could not do this. Try again; the log says more.")]
     Internal,
@@ -63,7 +66,7 @@ impl ResponseError for ConsoleError {
             Self::TooManySignIns => StatusCode::TOO_MANY_REQUESTS,
             Self::NoPage | Self::NoJob => StatusCode::NOT_FOUND,
             Self::Refused(_) => StatusCode::CONFLICT,
-            Self::TooManyStreams => StatusCode::SERVICE_UNAVAILABLE,
+            Self::TooManyStreams | Self::Busy => StatusCode::SERVICE_UNAVAILABLE,
             Self::Internal => StatusCode::INTERNAL_SERVER_ERROR,
         }
     }

@@ -283,7 +283,11 @@ fn receipt_facts(receipt: &Receipt) -> Markup {
     if let Some(id) = &receipt.request_id {
         facts.push(("Request", html! { span class="id" { (id) } }));
     }
-    html! { h2 { "Its receipt" } (parts::facts(&facts)) }
+    html! {
+        h2 { "Its receipt" }
+        (parts::facts(&facts))
+        p { a href={ "/console/receipts/" (receipt.job) } { "Prove it" } }
+    }
 }
 
 fn log(lines: &[String]) -> Markup {

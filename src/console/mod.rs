@@ -30,15 +30,21 @@
 //! counts, never `request.json`. Everything that is shown is escaped by `maud`.
 
 mod actions;
+mod applications;
 mod assets;
+mod erasures;
 mod error;
 mod guard;
+mod health;
+mod history;
 mod job;
 mod jobs;
 mod layout;
 mod live;
 mod overview;
 mod parts;
+mod plots;
+mod receipts;
 mod session;
 mod sign_in;
 mod visit;
@@ -48,13 +54,16 @@ use std::sync::Arc;
 use actix_web::middleware::from_fn;
 use actix_web::web::{self, Data, FormConfig, ServiceConfig};
 use actix_web::{HttpResponse, Route};
+use jiff::Timestamp;
+use metrics_exporter_prometheus::PrometheusHandle;
 use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
 
-use crate::http::{self, AllowedHosts};
-use crate::{Evanesce, OperatorToken};
+use crate::http::{self, AllowedHosts, Api};
+use crate::{Authority, Evanesce, OperatorToken};
 
 use error::ConsoleError;
+use history::History;
 use session::SessionTable;
 use sign_in::SignInLimit;
 
@@ -62,7 +71,8 @@ use sign_in::SignInLimit;
 const ROOT: &str = "/console";
 
 /// The pages, in the order of the navigation.
-static PAGES: &[&ConsolePage] = &[&overview::PAGE, &jobs::PAGE];
+static PAGES: &[&ConsolePage] =
+    &[&overview::PAGE, &jobs::PAGE, &erasures::PAGE, &receipts::PAGE, &applications::PAGE, &health::PAGE];
 
 /// A page, and whatever stands below it.
 struct ConsolePage {
@@ -88,7 +98,7 @@ type PageResult = Result<HttpResponse, ConsoleError>;
 /// use evanesce::console::{self, Console};
 ///
 /// let token = OperatorToken::open(&folder.path().join("operator-token"))?;
-/// let console = Console::new(evanesce, token);
+/// let console = Console::new(&http::Api::new(evanesce, "https://fhir.example.org"), token);
 /// let app = actix_web::App::new().configure(console::configure(console));
 /// let app = actix_web::test::init_service(app).await;
 /// let request = actix_web::test::TestRequest::get().uri("/console/sign-in").to_request();
@@ -101,6 +111,10 @@ pub struct Console(Arc<ConsoleCore>);
 
 struct ConsoleCore {
     evanesce: Evanesce,
+    authority: Option<Arc<Authority>>,
+    metrics: Option<PrometheusHandle>,
+    started_at: Timestamp,
+    history: History,
     token: OperatorToken,
     hosts: AllowedHosts,
     sessions: SessionTable,
@@ -112,15 +126,49 @@ struct ConsoleCore {
 }
 
 impl Console {
-    /// Returns the console of an instance, for whoever has the operators' token. It answers for loopback
-    /// names and the hosts of `admin.hosts`.
-    pub fn new(evanesce: Evanesce, token: OperatorToken) -> Self {
+    /// Returns the console of the instance that `api` serves, with its authority and metrics if it has them, for
+    /// whoever has the operators' token. It answers for loopback names and the hosts of `admin.hosts`.
+    pub fn new(api: &Api, token: OperatorToken) -> Self {
+        let evanesce = api.evanesce().clone();
         let admin = &evanesce.config().admin;
         let hosts = AllowedHosts::of_operators(admin);
         let sessions = SessionTable::new(admin.session_idle.0, admin.session_lifetime.0);
-        let streams = Arc::new(Semaphore::new(live::MOST_STREAMS));
-        let (sign_ins, closed) = (SignInLimit::new(), CancellationToken::new());
-        Self(Arc::new(ConsoleCore { evanesce, token, hosts, sessions, sign_ins, streams, closed }))
+        let metrics = api.metrics().cloned();
+        Self(Arc::new(ConsoleCore {
+            authority: api.authorized_by().cloned(),
+            started_at: api.started_at(),
+            history: History::start(&evanesce, metrics.clone()),
+            evanesce,
+            metrics,
+            token,
+            hosts,
+            sessions,
+            sign_ins: SignInLimit::new(),
+            streams: Arc::new(Semaphore::new(live::MOST_STREAMS)),
+            closed: CancellationToken::new(),
+        }))
+    }
+
+    fn evanesce(&self) -> &Evanesce {
+        &self.0.evanesce
+    }
+
+    /// Returns who issues access tokens, if there is authentication.
+    fn authority(&self) -> Option<&Authority> {
+        self.0.authority.as_deref()
+    }
+
+    fn metrics(&self) -> Option<&PrometheusHandle> {
+        self.0.metrics.as_ref()
+    }
+
+    /// Returns when the process began to serve.
+    fn started_at(&self) -> Timestamp {
+        self.0.started_at
+    }
+
+    fn history(&self) -> &History {
+        &self.0.history
     }
 
     /// Returns the token that ends all live streams, so that a server that stops does not wait for them.
@@ -138,7 +186,7 @@ impl Console {
 /// # async fn main() -> example::Done {
 /// # let (folder, evanesce) = example::host().await?;
 /// let token = OperatorToken::open(&folder.path().join("operator-token"))?;
-/// let console = console::Console::new(evanesce, token);
+/// let console = console::Console::new(&http::Api::new(evanesce, "https://fhir.example.org"), token);
 /// let app = actix_web::App::new().configure(console::configure(console));
 /// # Ok(())
 /// # }

@@ -8,6 +8,7 @@ use maud::{Markup, html};
 
 use super::error::ConsoleError;
 use super::parts::Tone;
+use super::plots::TimePlot;
 use super::visit::Visit;
 use super::{Console, ConsolePage, PageResult, live, parts};
 use crate::evanesce::{PromiseEvidence, RecentActivity};
@@ -54,7 +55,8 @@ impl OverviewData {
 
 async fn show(visit: Visit) -> PageResult {
     let data = OverviewData::gather(&visit.console).await;
-    Ok(visit.page("Overview", page(&visit, &data)))
+    let plots = visit.console.history().of_exports(data.now);
+    Ok(visit.page("Overview", page(&visit, &data, &plots)))
 }
 
 async fn follow(visit: Visit) -> Result<actix_web::HttpResponse, ConsoleError> {
@@ -65,11 +67,13 @@ async fn follow(visit: Visit) -> Result<actix_web::HttpResponse, ConsoleError> {
     })
 }
 
-fn page(visit: &Visit, data: &OverviewData) -> Markup {
+fn page(visit: &Visit, data: &OverviewData, plots: &[TimePlot]) -> Markup {
     let reaper = data.evidence.readiness.reaper.as_ref();
     html! {
         h1 { "Is every promise kept?" }
         (live::part("promises", "/console/live", part(data)))
+        h2 { "Exports over time" }
+        div class="plots" { @for plot in plots { (plot.figure()) } }
         @if reaper.is_some_and(|reaper| reaper.clock_jumped) { (clock_form(visit)) }
         @if let Some(reaper) = reaper { (reaper_form(visit, reaper.pause.as_ref())) }
     }

@@ -69,6 +69,12 @@ impl Visit {
         }
     }
 
+    /// Returns the host and port that the page was asked for at.
+    pub fn host(&self) -> &str {
+        let host = self.request.headers().get(header::HOST);
+        host.and_then(|host| host.to_str().ok()).unwrap_or("localhost")
+    }
+
     /// Returns the path of the request.
     pub fn path(&self) -> &str {
         self.request.path()

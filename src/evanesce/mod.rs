@@ -13,6 +13,8 @@ mod pages;
 #[cfg(feature = "console")]
 mod sheets;
 mod source;
+#[cfg(feature = "console")]
+mod usage;
 
 use std::pin::pin;
 use std::sync::Arc;
@@ -53,6 +55,8 @@ pub use pages::{ManifestPage, PageAbsent};
 #[cfg(feature = "console")]
 pub(crate) use sheets::{JobDossier, JobSheet};
 pub use source::SourceReadError;
+#[cfg(feature = "console")]
+pub(crate) use usage::{InstanceUsage, MarkedJob};
 
 /// The tenant of exports that are submitted by the host itself.
 const DEFAULT_TENANT: &str = "default";
@@ -253,7 +257,7 @@ impl Evanesce {
     }
 
     /// Returns the runtime of the actors, which has no time for what blocks.
-    fn runtime(&self) -> &Handle {
+    pub(crate) fn runtime(&self) -> &Handle {
         &self.0.running.runtime
     }
 

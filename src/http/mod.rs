@@ -226,6 +226,24 @@ impl Api {
         &self.evanesce
     }
 
+    /// Returns who issues access tokens, if there is authentication.
+    #[cfg(feature = "console")]
+    pub(crate) fn authorized_by(&self) -> Option<&Arc<Authority>> {
+        self.authority.as_ref()
+    }
+
+    /// Returns the recorder of `/metrics`, if there is one.
+    #[cfg(feature = "console")]
+    pub(crate) fn metrics(&self) -> Option<&PrometheusHandle> {
+        self.metrics.as_ref()
+    }
+
+    /// Returns when the API was made.
+    #[cfg(feature = "console")]
+    pub(crate) fn started_at(&self) -> Timestamp {
+        self.started_at
+    }
+
     /// Returns the limits on requests.
     pub(crate) fn limits(&self) -> &RequestLimits {
         &self.limits

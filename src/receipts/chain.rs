@@ -19,14 +19,14 @@ use crate::chain::{ChainLineReader, FileLine, LineEnd};
 use crate::job::{JobId, Receipt};
 
 /// The most bytes of a line. A longer one is not ours.
-const MAX_BYTES: u64 = 4 << 20;
+pub(super) const MAX_BYTES: u64 = 4 << 20;
 
 #[derive(Serialize, Deserialize)]
-struct ChainLine<'a> {
+pub(super) struct ChainLine<'a> {
     #[serde(borrow)]
     entry: &'a RawValue,
-    previous: ChainHash,
-    hash: ChainHash,
+    pub(super) previous: ChainHash,
+    pub(super) hash: ChainHash,
 }
 
 #[derive(Serialize, Deserialize)]
@@ -180,27 +180,36 @@ fn walk_into<E: From<ReceiptsError>>(
     Ok(())
 }
 
-fn parse_checkpoint(text: &[u8]) -> Option<ChainHead> {
+pub(super) fn parse_checkpoint(text: &[u8]) -> Option<ChainHead> {
     let Checkpoint { checkpoint } = serde_json::from_slice(text).ok()?;
     (checkpoint_line(checkpoint) == text).then_some(checkpoint)
 }
 
 /// Parses the line after `end`. Returns its entry and the new end of the chain.
 fn parse(line: &[u8], end: ChainHead) -> Result<(ReceiptEntry, &str, ChainHead), String> {
-    let parsed: ChainLine<'_> =
-        serde_json::from_slice(line).map_err(|e| format!("it is not a line of a chain: {e}"))?;
+    let parsed = parse_line(line)?;
     if parsed.previous != end.hash {
         return Err("it does not follow from the line before".into());
     }
-    let (raw, head) = (parsed.entry.get(), end.behind(parsed.entry.get()));
-    if parsed.hash != head.hash {
-        return Err("its content is not what its hash says".into());
+    let entry = parsed.checked(line)?;
+    Ok((entry, parsed.entry.get(), ChainHead { count: end.count + 1, hash: parsed.hash }))
+}
+
+pub(super) fn parse_line(line: &[u8]) -> Result<ChainLine<'_>, String> {
+    serde_json::from_slice(line).map_err(|e| format!("it is not a line of a chain: {e}"))
+}
+
+impl ChainLine<'_> {
+    /// Returns the entry of `line`, of which this was parsed, if its hash covers all that stands there.
+    pub(super) fn checked(&self, line: &[u8]) -> Result<ReceiptEntry, String> {
+        if self.hash != ChainHash::of(self.previous, self.entry.get()) {
+            return Err("its content is not what its hash says".into());
+        }
+        if text(self) != line {
+            return Err("something stands in it that its hash does not cover".into());
+        }
+        serde_json::from_str(self.entry.get()).map_err(|e| format!("its entry cannot be understood: {e}"))
     }
-    if text(&parsed) != line {
-        return Err("something stands in it that its hash does not cover".into());
-    }
-    let entry = serde_json::from_str(raw).map_err(|e| format!("its entry cannot be understood: {e}"))?;
-    Ok((entry, raw, head))
 }
 
 /// Checks the whole chain at `path`, which another process may be appending to.

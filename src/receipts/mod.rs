@@ -10,6 +10,8 @@ mod file;
 mod known;
 mod mend;
 mod prune;
+#[cfg(feature = "console")]
+mod recent;
 #[cfg(test)]
 mod tests;
 
@@ -24,6 +26,8 @@ pub use audit_event::{audit_event, describe};
 pub use chain::{ReceiptLine, ReceiptSummary, read, verify, walk};
 pub use entry::{JobHold, ReaperPause, ReceiptEntry};
 pub use file::ReceiptFile;
+#[cfg(feature = "console")]
+pub(crate) use recent::{walk_back, whole_length};
 
 /// The name of the file in the data directory.
 pub const FILE_NAME: &str = "receipts.ndjson";
