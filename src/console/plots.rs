@@ -273,7 +273,7 @@ fn short(value: f64) -> String {
 /// Returns a time as people read it, with one unit.
 fn age(seconds: f64) -> String {
     let (value, unit) = match seconds {
-        s if s == 0.0 => (0.0, "s"),
+        0.0 => (0.0, "s"),
         s if s < 1.0 => (s * 1e3, "ms"),
         s if s < 60.0 => (s, "s"),
         s if s < 3600.0 => (s / 60.0, "min"),

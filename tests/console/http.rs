@@ -6,7 +6,14 @@ use std::net::TcpStream;
 use crate::support::*;
 
 /// The pages of the navigation.
-pub const PAGES: [&str; 2] = ["/console", "/console/jobs"];
+pub const PAGES: [&str; 6] = [
+    "/console",
+    "/console/jobs",
+    "/console/erasures",
+    "/console/receipts",
+    "/console/applications",
+    "/console/health",
+];
 
 /// Sends a request and follows no redirect.
 fn ask(method: &str, url: &str, headers: &[(&str, &str)], form: Option<&str>) -> Answer {

@@ -1,9 +1,33 @@
 //! The operators' console, in a real browser.
 
 mod browser;
+mod cancel;
 pub mod http;
+mod keyboard;
+mod others;
+mod pages;
 
 use browser::Browser;
+
+use crate::support::{Server, eventually};
+
+/// Signs in with the operators' token.
+fn sign_in(browser: &Browser, server: &Server) {
+    let token = server.operator_token();
+    browser.open(&format!("{}/console", server.operators));
+    browser.fill("#token", token.strip_prefix("Bearer ").unwrap());
+    browser.click("button[type=submit]");
+    browser.find("header nav");
+}
+
+/// Opens a page of the console, with its live parts in motion.
+fn open(browser: &Browser, server: &Server, path: &str) {
+    browser.open(&format!("{}/console{path}", server.operators));
+    let is_live = || browser.text("#live").contains("Live").then_some(());
+    if browser.has("[data-live]") {
+        eventually(&format!("{path} to be live"), is_live);
+    }
+}
 
 /// A page of one's own.
 fn page(body: &str) -> String {

@@ -11,7 +11,7 @@ use crate::console::parts::{self, Tone};
 use crate::console::visit::Visit;
 use crate::console::{PageResult, ROOT};
 use crate::job::{JobId, Receipt};
-use crate::receipts::{self, ChainHead, ReceiptEntry, ReceiptSummary, ReceiptsError};
+use crate::receipts::{self, ChainHead, ReceiptEntry, ReceiptsError};
 
 /// The most entries of one job that are shown; holds and releases may be many.
 const MOST_ENTRIES: usize = 20;
@@ -28,7 +28,8 @@ struct ProvenEntry {
 struct JobProof {
     entries: Vec<ProvenEntry>,
     left_out: usize,
-    chain: ReceiptSummary,
+    /// The end of the chain.
+    head: ChainHead,
 }
 
 /// Answers with the page of a job's receipt.
@@ -60,7 +61,7 @@ pub async fn show(visit: Visit) -> PageResult {
         for entry in entries.iter_mut().filter(|entry| entry.before == ChainHead::EMPTY) {
             entry.before = chain.checkpoint.unwrap_or(ChainHead::EMPTY);
         }
-        Ok(JobProof { entries, left_out, chain })
+        Ok(JobProof { entries, left_out, head: chain.head })
     });
     let walked: Result<JobProof, ReceiptsError> = walked.await?;
     Ok(match walked {
@@ -211,13 +212,13 @@ fn links(one: &ProvenEntry) -> Markup {
 }
 
 fn how_to_check(proof: &JobProof, job: JobId) -> Markup {
-    let chain = &proof.chain;
+    let head = proof.head;
     html! {
         h2 { "Check it yourself" }
         p { "With the program, on the server or on a downloaded " code { "receipts.ndjson" } " in a folder of its own. The first command shows the entry, the second checks every link of the chain and that it goes through the head below:" }
         pre class="log" {
             "evanesce receipts show " (job) " --data-dir DIR\n"
-            "evanesce receipts verify --data-dir DIR --head " (chain.head.hash) " --count " (chain.head.count)
+            "evanesce receipts verify --data-dir DIR --head " (head.hash) " --count " (head.count)
         }
         p { "By hand: the hash of an entry is the SHA-256 of the 64 digits of the hash before it and the bytes of the entry, without anything between them. The log of the server has told each head when it was appended." }
     }
@@ -233,9 +234,8 @@ mod tests {
         let entry = ReceiptEntry::Release { job, at: jiff::Timestamp::UNIX_EPOCH, by: "<ops>".into() };
         let head = ChainHead { count: 7, hash: "ab".repeat(32).parse().unwrap() };
         let before = ChainHead { count: 6, hash: "cd".repeat(32).parse().unwrap() };
-        let chain = ReceiptSummary { head, ..ReceiptSummary::default() };
         let text = serde_json::to_string(&entry).unwrap();
-        let proof = JobProof { entries: vec![ProvenEntry { entry, text, before, head }], left_out: 1, chain };
+        let proof = JobProof { entries: vec![ProvenEntry { entry, text, before, head }], left_out: 1, head };
         let shown = page(&proof, job).into_string();
         for text in [
             &*"ab".repeat(32),
