@@ -141,11 +141,11 @@ fn tiles(data: &ErasuresData, reaper: &ReaperStatus) -> Markup {
     };
     html! {
         div class="grid" {
-            (tile("marked", "jobs wait for their erasure", parts::count(reaper.marked as u64)))
-            (tile("bytes", "of files wait", parts::bytes(reaper.bytes)))
+            (tile("marked", "waiting for erasure", parts::count(reaper.marked as u64)))
+            (tile("bytes", "waiting with them", parts::bytes(reaper.bytes)))
             (tile("oldest", "oldest mark", oldest))
-            (tile("failing", "jobs whose last sweep failed", parts::count(reaper.failing.len() as u64)))
-            (tile("held", "jobs under a hold", parts::count(reaper.held as u64)))
+            (tile("failing", "with a failed sweep", parts::count(reaper.failing.len() as u64)))
+            (tile("held", "under a hold", parts::count(reaper.held as u64)))
             (tile("today", "erased in the last 24 hours", parts::count(data.erased_today as u64)))
         }
     }

@@ -147,7 +147,7 @@ impl History {
         let size = series.samples.len().div_ceil(MOST_POINTS).max(1);
         let samples = in_groups(&series.samples, size);
         let covered = samples.first().map_or(0.0, |first| between(first.at, now).as_secs_f64());
-        let hours = [1.0 / 6.0, 0.5, 1.0, 3.0, 6.0, 12.0];
+        let hours = [1.0 / 30.0, 1.0 / 6.0, 0.5, 1.0, 3.0, 6.0, 12.0];
         let span = hours.map(|hours| hours * 3600.0).into_iter().find(|span| covered <= *span);
         PlottedPast { samples, now, span: span.unwrap_or(24.0 * 3600.0) }
     }

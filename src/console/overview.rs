@@ -188,7 +188,7 @@ fn reaper_checks(data: &OverviewData) -> Vec<PromiseCheck> {
             promise: "Nothing is forgotten (P5)",
             tone: if reaper.overdue {
                 Tone::Bad
-            } else if late || reaper.pause.is_some() {
+            } else if late || reaper.pause.is_some() || !reaper.failing.is_empty() {
                 Tone::Warn
             } else {
                 Tone::Good
@@ -197,7 +197,7 @@ fn reaper_checks(data: &OverviewData) -> Vec<PromiseCheck> {
                 @match reaper.oldest_mark {
                     None => "No marked job waits for its erasure.",
                     Some(oldest) => {
-                        (reaper.marked) " marked jobs with " (parts::bytes(reaper.bytes)) " wait; the oldest mark is from "
+                        "Marked jobs that wait: " (reaper.marked) ", with " (parts::bytes(reaper.bytes)) "; the oldest mark is from "
                         (parts::ago(oldest, data.now)) ". The alarm is at " (parts::duration(data.alarm_after)) "."
                     }
                 }
@@ -205,7 +205,7 @@ fn reaper_checks(data: &OverviewData) -> Vec<PromiseCheck> {
                     " The reaper is paused by " (pause.by) " since " (parts::instant(pause.at)) ": " (pause.reason)
                 }
                 @if let Some(last) = reaper.last_pass { " The last pass was " (parts::ago(last, data.now)) "." }
-                @if reaper.failed > 0 { " " (reaper.failed) " sweeps failed since the start and were tried again." }
+                @if reaper.failed > 0 { " Sweeps that failed since the start and were tried again: " (reaper.failed) "." }
             },
         },
         PromiseCheck {
@@ -236,7 +236,7 @@ fn reaper_checks(data: &OverviewData) -> Vec<PromiseCheck> {
             detail: html! {
                 @if reaper.clock_jumped { "The wall clock jumped: nothing expires until it was steady for an hour, or is confirmed below." }
                 @else { "The wall clock is steady." }
-                @if reaper.held > 0 { " " (reaper.held) " jobs are under a hold and do not expire." }
+                @if reaper.held > 0 { " Jobs under a hold, which do not expire: " (reaper.held) "." }
             },
         },
     ]
@@ -340,6 +340,11 @@ mod tests {
         }
     }
 
+    fn failing() -> crate::FailingSweep {
+        let (job, next_try) = (crate::job::JobId::random(), Timestamp::UNIX_EPOCH);
+        crate::FailingSweep { job, attempts: 1, errno: "EIO".into(), error: "sweep".into(), next_try }
+    }
+
     fn bad(data: &OverviewData) -> Vec<&'static str> {
         checks(data).iter().filter(|check| check.tone != Tone::Good).map(|check| check.id).collect()
     }
@@ -354,7 +359,8 @@ mod tests {
             change(data.evidence.readiness.reaper.as_mut().unwrap());
         };
         type Change = fn(&mut OverviewData, &dyn Fn(&mut OverviewData, fn(&mut ReaperStatus)));
-        let cases: [(&str, Change); 11] = [
+        let cases: [(&str, Change); 12] = [
+            ("reaper", |data, reaper| reaper(data, |status| status.failing = vec![failing()])),
             ("store", |data, _| data.evidence.takes_commits = false),
             ("audit", |data, _| data.evidence.is_audited = false),
             ("reaper", |data, reaper| reaper(data, |status| status.overdue = true)),
