@@ -34,7 +34,7 @@ pub use self::metrics::{METRIC_GROUPS, MetricDescription, MetricKind, all_metric
 #[cfg(feature = "server")]
 pub use log_level::{LogFilterError, log_level, set_log_level};
 #[cfg(feature = "console")]
-pub use log_ring::RECENT_LINES;
+pub(crate) use log_ring::RECENT_LINES;
 #[cfg(feature = "cli")]
 pub use logs::{LogFormat, ProcessLog, flush_logs, say};
 
