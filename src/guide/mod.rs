@@ -21,6 +21,7 @@ pages! {
     bounds "docs/bounds.md"
     client "docs/client.md"
     command_line "docs/command-line.md"
+    console "docs/console.md"
     data_directory "docs/data-directory.md"
     embed "docs/embed.md"
     exports "docs/exports.md"
