@@ -47,7 +47,7 @@ struct Cli {
 
 #[derive(Debug, Subcommand)]
 enum CliCommand {
-    /// Run the server.
+    /// Run the server, until a signal stops it.
     Serve(serve::ServeArgs),
     /// Watch exports being started, cancelled, deleted and erased, in a temporary directory.
     #[cfg(feature = "generate")]
