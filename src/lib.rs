@@ -162,8 +162,9 @@ pub use cancel::TokenFired;
 pub use clock::Clock;
 pub use erase::{FailingSweep, OrderError, ReaperStatus};
 pub use evanesce::{
-    CancelError, CancelledJob, Evanesce, ExportCapabilities, JobAbsent, JobOverview, JobOwner, JobSnapshot,
-    ManifestPage, OpenFile, OpenFileError, PageAbsent, Readiness, SourceReadError, Submission,
+    CancelError, CancelledJob, CompletionError, Evanesce, ExportCapabilities, JobAbsent, JobOverview,
+    JobOwner, JobProgress, JobSnapshot, JobWatch, ManifestPage, OpenFile, OpenFileError, PageAbsent,
+    Readiness, SourceReadError, Submission,
 };
 pub use export::{
     CancelToken, ExportError, Exporter, GroupName, HeldResources, OutlivingWork, Part, PartSummary,

@@ -102,6 +102,7 @@ impl JobSnapshot {
     }
 
     /// Returns how much of the work is done, in percent. It goes on after the snapshot was taken.
+    /// [`JobSnapshot::progress`] says more.
     pub fn percent(&self) -> f64 {
         match self.0.record.state.name() {
             StateName::Complete => 100.0,

@@ -1,4 +1,4 @@
-//! The life of a job, as whoever owns it has it: submit, wait, cancel, and wait until it is erased.
+//! The life of a job, as whoever owns it has it: submit and cancel. `watch` waits for what becomes of it.
 
 use jiff::Timestamp;
 use tokio::sync::oneshot;
@@ -8,8 +8,7 @@ use uuid::Uuid;
 use super::{DEFAULT_TENANT, Evanesce};
 use crate::actors::{CancelReply, Canceller, JobMessage, SendToJob, SubmitJob};
 use crate::admission::SubmitError;
-use crate::job::{ClientId, ExportRequest, JobId, JobState, Kickoff, Receipt, TenantId};
-use crate::receipts::ReceiptsError;
+use crate::job::{ClientId, ExportRequest, JobId, Kickoff, TenantId};
 use crate::telemetry;
 
 /// Why a job was not cancelled.
@@ -232,58 +231,6 @@ impl Evanesce {
             Ok(CancelReply::NotFound) => Err(CancelError::NotFound),
             Ok(CancelReply::HalfDurable) => Err(CancelError::HalfDurable),
             Err(_) => Err(CancelError::Stopped),
-        }
-    }
-
-    /// Resolves when the job is erased, with its receipt; `None` if there is no such job (any
-    /// more). Waits for ever if nobody ends the job.
-    ///
-    /// ```
-    /// # mod example { include!(concat!(env!("CARGO_MANIFEST_DIR"), "/src/evanesce/example.rs")); }
-    /// # use evanesce::*;
-    /// # #[tokio::main(flavor = "current_thread")]
-    /// # async fn main() -> example::Done {
-    /// # let (_folder, evanesce, job) = example::complete().await?;
-    /// evanesce.cancel(job, "me".parse()?).await?;
-    /// let receipt = evanesce.wait_erased(job).await?.expect("it was there");
-    /// assert_eq!((receipt.job, receipt.was), (job, StateName::Complete));
-    /// # Ok(())
-    /// # }
-    /// ```
-    pub async fn wait_erased(&self, job: JobId) -> Result<Option<Receipt>, ReceiptsError> {
-        let mut changes = self.view().changes();
-        while let Some(published) = self.view().job(job).await {
-            if matches!(published.record.state, JobState::Erased(_)) {
-                break;
-            }
-            changes.next().await;
-        }
-        self.services().receipts.find(job)
-    }
-
-    /// Resolves with the state of a job when it is complete, failed or deleted; `None` if
-    /// there is no such job.
-    ///
-    /// ```
-    /// # mod example { include!(concat!(env!("CARGO_MANIFEST_DIR"), "/src/evanesce/example.rs")); }
-    /// # use evanesce::*;
-    /// # #[tokio::main(flavor = "current_thread")]
-    /// # async fn main() -> example::Done {
-    /// # let (_folder, evanesce) = example::host().await?;
-    /// let job = evanesce.submit(Kickoff::system(), "me".parse()?).await?;
-    /// let Some(JobState::Complete(completion)) = evanesce.wait_finished(job).await else { panic!() };
-    /// assert_eq!((completion.files, completion.resources), (1, 3));
-    /// # Ok(())
-    /// # }
-    /// ```
-    pub async fn wait_finished(&self, job: JobId) -> Option<JobState> {
-        let mut changes = self.view().changes();
-        loop {
-            let state = self.view().job(job).await?.record.state.clone();
-            if !state.name().is_active() {
-                return Some(state);
-            }
-            changes.next().await;
         }
     }
 }

@@ -10,11 +10,13 @@ mod jobs;
 mod life;
 mod orders;
 mod pages;
+mod progress;
 #[cfg(feature = "console")]
 mod sheets;
 mod source;
 #[cfg(feature = "console")]
 mod usage;
+mod watch;
 
 use std::pin::pin;
 use std::sync::Arc;
@@ -29,6 +31,7 @@ use jiff::Timestamp;
 use parking_lot::Mutex;
 use tokio::runtime::Handle;
 use tokio::sync::oneshot;
+use tokio_util::sync::CancellationToken;
 
 use crate::actors::{HaltExports, Orchestrator, Reaper, Services};
 use crate::audit::{self, AuditedEvent};
@@ -52,11 +55,13 @@ pub use jobs::{JobAbsent, JobOverview, JobOwner, JobSnapshot};
 pub use life::{CancelError, CancelledJob, Submission};
 pub use orders::Readiness;
 pub use pages::{ManifestPage, PageAbsent};
+pub use progress::JobProgress;
 #[cfg(feature = "console")]
 pub(crate) use sheets::{JobDossier, JobSheet};
 pub use source::SourceReadError;
 #[cfg(feature = "console")]
 pub(crate) use usage::{InstanceUsage, MarkedJob};
+pub use watch::{CompletionError, JobWatch};
 
 /// The tenant of exports that are submitted by the host itself.
 const DEFAULT_TENANT: &str = "default";
@@ -79,6 +84,8 @@ struct InstanceCore {
     /// The URL of the operators' listener, once there is one.
     #[cfg(feature = "server")]
     operators: OnceLock<String>,
+    /// Fires when nothing is published any more.
+    stopped: CancellationToken,
 }
 
 /// A running instance. Clones are handles on the same one; dropping the last one stops it as
@@ -106,6 +113,7 @@ impl Evanesce {
             thread: Mutex::new(Some(thread)),
             #[cfg(feature = "server")]
             operators: OnceLock::new(),
+            stopped: CancellationToken::new(),
         }))
     }
 
@@ -128,7 +136,8 @@ impl Evanesce {
 
     /// Stops the instance: exports stop between two writes and go on at the next start; what
     /// was submitted to the store is committed; the lock is released. Resolves when all of
-    /// that is done, after `grace` at the latest for workers that do not stop.
+    /// that is done, after `grace` at the latest for workers that do not stop. Dropping the future gives up
+    /// the waiting, not the stop. Whoever still waits for a job hears that there is nothing to wait for.
     ///
     /// ```
     /// # mod example { include!(concat!(env!("CARGO_MANIFEST_DIR"), "/src/evanesce/example.rs")); }
@@ -293,6 +302,8 @@ impl InstanceCore {
         if !services.pool.wait_idle(grace) {
             tracing::warn!("workers did not stop in time; their parts run again at the next start");
         }
+        // Whoever waits for a job waits in vain from here on.
+        self.stopped.cancel();
         system.stop();
         // A task that hangs, in a source that does not answer, must not hold up the end.
         let until = Instant::now() + grace;

@@ -177,6 +177,7 @@ impl ExportSession {
         // They may be many megabytes: the workers get them, nobody keeps another copy.
         let plan = std::mem::take(&mut plan.parts);
         self.partial.plan(plan.len());
+        self.progress.plan_parts(plan.len(), self.sealed.len());
         let open = OpenParts::of(plan, &self.sealed);
         self.progress.plan(open.planned);
         self.progress.advance(open.done);
@@ -192,6 +193,7 @@ impl ExportSession {
         if self.request.as_ref().is_some_and(|request| request.partial_manifests) {
             self.partial.add(&part);
         }
+        self.progress.seal();
         let files = part.files.len();
         self.sealed.push(part);
         files

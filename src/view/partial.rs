@@ -48,6 +48,11 @@ impl PartialManifests {
         sealed.parts.values().flat_map(|part| &part.files).find(|file| file.name == name).cloned()
     }
 
+    /// Returns the files of all sealed parts, in the order of the plan.
+    pub fn files(&self) -> Vec<OutputFile> {
+        self.0.read().parts.values().flat_map(|part| &part.files).cloned().collect()
+    }
+
     /// Returns the files of manifest `n`, from 0, if all its parts are sealed.
     pub fn manifest(&self, n: usize) -> Option<Vec<OutputFile>> {
         let sealed = self.0.read();

@@ -1,6 +1,6 @@
 //! How far an export is, and how long it still takes.
 
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
 use parking_lot::Mutex;
@@ -22,6 +22,8 @@ pub struct ExportProgress {
     done: AtomicU64,
     written: AtomicU64,
     files: AtomicU64,
+    parts: AtomicUsize,
+    sealed: AtomicUsize,
     pace: Mutex<Option<ProgressRate>>,
 }
 
@@ -59,6 +61,17 @@ impl ExportProgress {
     /// Sets the planned units.
     pub fn plan(&self, units: u64) {
         self.planned.store(units, Ordering::Relaxed);
+    }
+
+    /// Sets the number of parts in the plan, and how many of them are sealed already.
+    pub fn plan_parts(&self, parts: usize, sealed: usize) {
+        self.parts.store(parts, Ordering::Relaxed);
+        self.sealed.store(sealed, Ordering::Relaxed);
+    }
+
+    /// Counts a part that is sealed and recorded.
+    pub fn seal(&self) {
+        self.sealed.fetch_add(1, Ordering::Relaxed);
     }
 
     /// Notes that the first part begins. What another process did before does not count for the rate.
@@ -102,6 +115,16 @@ impl ExportProgress {
     /// Returns the done units.
     pub fn done(&self) -> u64 {
         self.done.load(Ordering::Relaxed)
+    }
+
+    /// Returns the number of parts in the plan; 0 when queued.
+    pub fn parts(&self) -> usize {
+        self.parts.load(Ordering::Relaxed)
+    }
+
+    /// Returns the number of sealed parts.
+    pub fn sealed(&self) -> usize {
+        self.sealed.load(Ordering::Relaxed)
     }
 
     /// Returns the percentage done. It never falls, is 0 when queued, and below 100 until the job is

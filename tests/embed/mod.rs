@@ -9,3 +9,4 @@ mod plans;
 mod reads;
 mod stuck;
 mod tenants;
+mod watch;
