@@ -173,7 +173,7 @@ pub use export::{
 pub use fhir::elements::{Elements, ElementsError};
 pub use fhir::reference::BaseUrls;
 pub use fhir::search::{ErrorKind as FilterErrorKind, FilterError, TypeFilter};
-pub use fhir::{IssueCode, OperationOutcome, ResourceType, Severity};
+pub use fhir::{IssueCode, OperationOutcome, ResourceType, Severity, UnknownType};
 pub use files::FilesError;
 pub use job::bounds::BoundExceeded;
 pub use job::{

@@ -29,7 +29,7 @@ use crate::view::{JobLookup, PublishedJob};
 /// # Ok(())
 /// # }
 /// ```
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct JobOwner {
     /// Whose data is exported.
     pub tenant: TenantId,

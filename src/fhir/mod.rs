@@ -15,6 +15,7 @@ mod quoted;
 pub mod reference;
 mod resource_type;
 pub mod search;
+mod unknown_type;
 
 pub use capability::{CapabilityOffer, CapabilityProfile, capability_statement};
 pub use export_operation::{
@@ -25,6 +26,7 @@ pub use level::{ALL_PATIENTS, Level};
 pub use outcome::{IssueCode, OperationOutcome, Severity};
 pub use quoted::quoted;
 pub use resource_type::ResourceType;
+pub use unknown_type::UnknownType;
 
 use jiff::Timestamp;
 

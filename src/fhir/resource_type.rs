@@ -15,6 +15,8 @@ enum ExportRole {
 }
 
 use std::borrow::Cow;
+use std::fmt;
+use std::str::FromStr;
 use std::sync::LazyLock;
 
 use serde::{Deserialize, Serialize};
@@ -22,7 +24,7 @@ use xxhash_rust::xxh3::xxh3_64;
 
 use ExportRole::*;
 
-use super::Level;
+use super::{Level, UnknownType};
 
 /// All concrete resource types, in alphabetical order.
 const TYPES: &[(&str, ExportRole)] = &[
@@ -180,10 +182,12 @@ const TYPES: &[(&str, ExportRole)] = &[
 /// ```
 /// use evanesce::{Level, ResourceType};
 ///
-/// assert_eq!(ResourceType::of("Patient").map(ResourceType::as_str), Some("Patient"));
+/// let patient: ResourceType = "Patient".parse()?;
+/// assert_eq!((patient, patient.to_string()), (ResourceType::PATIENT, "Patient".into()));
 /// assert_eq!(ResourceType::of("patient"), None);
 /// assert!(ResourceType::all().any(|it| it == ResourceType::PROVENANCE));
 /// assert!(!ResourceType::BINARY.is_exported_at(&Level::System));
+/// # Ok::<_, evanesce::UnknownType>(())
 /// ```
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(into = "&'static str", try_from = "Cow<'_, str>")]
@@ -215,11 +219,34 @@ impl From<ResourceType> for &'static str {
     }
 }
 
-impl TryFrom<Cow<'_, str>> for ResourceType {
-    type Error = &'static str;
+impl FromStr for ResourceType {
+    type Err = UnknownType;
 
-    fn try_from(name: Cow<'_, str>) -> Result<Self, Self::Error> {
-        Self::of(&name).ok_or("not a resource type of FHIR R4")
+    /// Reads a name as [`ResourceType::of`] does.
+    fn from_str(name: &str) -> Result<Self, UnknownType> {
+        Self::of(name).ok_or_else(|| UnknownType::new(name))
+    }
+}
+
+impl TryFrom<&str> for ResourceType {
+    type Error = UnknownType;
+
+    fn try_from(name: &str) -> Result<Self, UnknownType> {
+        name.parse()
+    }
+}
+
+impl TryFrom<Cow<'_, str>> for ResourceType {
+    type Error = UnknownType;
+
+    fn try_from(name: Cow<'_, str>) -> Result<Self, UnknownType> {
+        name.parse()
+    }
+}
+
+impl fmt::Display for ResourceType {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(self.as_str())
     }
 }
 

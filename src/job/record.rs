@@ -2,11 +2,12 @@
 //! parameter, no file content, nothing that could name a patient (P12).
 
 use std::fmt;
+use std::str::FromStr;
 
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
-use super::{ClientId, Completion, JobId, TenantId, Tombstone};
+use super::{ClientId, Completion, Failure, InvalidName, JobId, TenantId, Tombstone};
 
 /// What the store knows of one job.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
@@ -108,6 +109,8 @@ impl JobState {
 ///
 /// assert!(StateName::Running.is_active() && StateName::Marked.is_deleted());
 /// assert!(StateName::Complete < StateName::Marked, "life only goes forward");
+/// assert_eq!("running".parse::<StateName>()?, StateName::Running);
+/// # Ok::<_, evanesce::InvalidName>(())
 /// ```
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
@@ -123,6 +126,17 @@ pub enum StateName {
 }
 
 impl StateName {
+    /// All states, in the order of life.
+    pub const ALL: [Self; 7] = [
+        Self::Queued,
+        Self::Running,
+        Self::Finishing,
+        Self::Failed,
+        Self::Complete,
+        Self::Marked,
+        Self::Erased,
+    ];
+
     /// Returns whether work may still be going on.
     pub fn is_active(self) -> bool {
         self <= Self::Finishing
@@ -149,105 +163,17 @@ impl StateName {
 
 impl fmt::Display for StateName {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(self.as_str())
+        f.pad(self.as_str())
     }
 }
 
-/// Why and when a job failed.
-///
-/// ```
-/// # mod example { include!(concat!(env!("CARGO_MANIFEST_DIR"), "/src/evanesce/example.rs")); }
-/// # use evanesce::*;
-/// # #[tokio::main(flavor = "current_thread")]
-/// # async fn main() -> example::Done {
-/// # let (_folder, evanesce) = example::host().await?;
-/// let (tenant, owner) = ("default".parse()?, "me".parse()?);
-/// let request = ExportRequest::new(tenant, owner, Kickoff::system(), evanesce.now());
-/// let no_patients = ExportRequest { access: ExportAccess::of_types([].into())?, ..request };
-/// let job = evanesce.submit_as(Submission::new(no_patients)).await?;
-/// let Some(JobState::Failed(failure)) = evanesce.wait_finished(job).await else { panic!() };
-/// assert_eq!(failure.reason, FailureReason::AccessExceeded);
-/// # Ok(())
-/// # }
-/// ```
-#[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
-pub struct Failure {
-    /// When; the time to live counts from here (P8).
-    pub at: Timestamp,
-    /// Why.
-    pub reason: FailureReason,
-}
+impl FromStr for StateName {
+    type Err = InvalidName;
 
-/// Why a job failed. A closed list, so that no message can carry patient data (P12).
-///
-/// ```
-/// println!("{}", evanesce::FailureReason::SourceChanged.text());
-/// ```
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum FailureReason {
-    /// A source file is not the one that was planned any more.
-    SourceChanged,
-    /// The source could not be read.
-    SourceUnreadable,
-    /// There is no such group, or it is not one of actual, active members.
-    GroupNotFound,
-    /// The group has groups as members.
-    GroupNested,
-    /// A patient that is asked for is not known, or no member of the group.
-    PatientNotFound,
-    /// The exporter gave resources that the export may not hold.
-    AccessExceeded,
-    /// The exporter gave an error.
-    ExporterFailed,
-    /// The exporter panicked.
-    ExporterPanicked,
-    /// There was no room for the output.
-    StorageFull,
-    /// It has more files than an export may have, or a document of it is longer than may be.
-    TooLarge,
-    /// The output could not be written.
-    StorageFailed,
-    /// The job's directory is not there any more.
-    DirectoryLost,
-    /// Its tenant is not configured any more.
-    TenantRemoved,
-}
-
-impl FailureReason {
-    /// The sentence shown to the client: what happened and what to do.
-    pub fn text(self) -> &'static str {
-        match self {
-            Self::SourceChanged => "The source data changed while it was being exported. Start a new export.",
-            Self::SourceUnreadable => {
-                "The source data could not be read. Start a new export when the operator has mended it."
-            }
-            Self::GroupNotFound => {
-                "The group is not defined or not active; use the id of an active Group with actual members, or All_Patients."
-            }
-            Self::GroupNested => {
-                "The group has groups as members, which is not supported; list the patients themselves as its members."
-            }
-            Self::PatientNotFound => {
-                "A patient that the parameter patient names is not known, or is no member of the group; name patients of this export only."
-            }
-            Self::AccessExceeded => {
-                "The export was stopped: it would have held resources that are not for this client. Ask the operator."
-            }
-            Self::ExporterFailed => "The export failed. Start a new export, or ask the operator.",
-            Self::ExporterPanicked => "The export failed by an internal fault. Ask the operator.",
-            Self::StorageFull => {
-                "There was no room to store the export. Delete exports that are no longer needed, then start a new one."
-            }
-            Self::TooLarge => {
-                "The export has more files, or a longer plan, than one export may have. Ask for less with _type, _since, _until or a Group, or ask the operator for larger parts."
-            }
-            Self::StorageFailed => "The export could not be stored. Ask the operator.",
-            Self::DirectoryLost => {
-                "The stored export is not there any more. Start a new export, and tell the operator."
-            }
-            Self::TenantRemoved => "Exports of this tenant are not offered any more. Ask the operator.",
-        }
+    fn from_str(name: &str) -> Result<Self, InvalidName> {
+        let found = Self::ALL.into_iter().find(|state| state.as_str() == name);
+        found
+            .ok_or(InvalidName::new("state (queued, running, finishing, failed, complete, marked or erased)"))
     }
 }
 
@@ -291,7 +217,11 @@ pub struct Mark {
 /// Why a job's files are marked for deletion.
 ///
 /// ```
-/// assert_eq!(evanesce::MarkReason::Deleted.as_str(), "deleted");
+/// use evanesce::MarkReason;
+///
+/// assert_eq!(MarkReason::Deleted.to_string(), "deleted");
+/// assert_eq!("expired".parse::<MarkReason>()?, MarkReason::Expired);
+/// # Ok::<_, evanesce::InvalidName>(())
 /// ```
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
@@ -313,6 +243,17 @@ pub enum MarkReason {
 }
 
 impl MarkReason {
+    /// All reasons.
+    pub const ALL: [Self; 7] = [
+        Self::Cancelled,
+        Self::Deleted,
+        Self::Expired,
+        Self::Orphan,
+        Self::Lost,
+        Self::Recovered,
+        Self::Revoked,
+    ];
+
     /// What a client's DELETE is called for a job in the state `was`.
     pub(crate) fn of_client(was: StateName) -> Self {
         if was.is_active() { Self::Cancelled } else { Self::Deleted }
@@ -329,6 +270,23 @@ impl MarkReason {
             Self::Recovered => "recovered",
             Self::Revoked => "revoked",
         }
+    }
+}
+
+impl fmt::Display for MarkReason {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(self.as_str())
+    }
+}
+
+impl FromStr for MarkReason {
+    type Err = InvalidName;
+
+    fn from_str(name: &str) -> Result<Self, InvalidName> {
+        let found = Self::ALL.into_iter().find(|reason| reason.as_str() == name);
+        found.ok_or(InvalidName::new(
+            "reason (cancelled, deleted, expired, orphan, lost, recovered or revoked)",
+        ))
     }
 }
 
@@ -355,4 +313,25 @@ pub struct SweepFailure {
     pub at: Timestamp,
     /// What it said: an operation and an error, no path outside the data directory.
     pub error: String,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn states_and_reasons_are_read_as_they_are_shown_and_written() {
+        for state in StateName::ALL {
+            assert_eq!(state.to_string().parse(), Ok(state));
+            assert_eq!(serde_json::to_value(state).unwrap(), state.as_str());
+        }
+        for reason in MarkReason::ALL {
+            assert_eq!(reason.to_string().parse(), Ok(reason));
+            assert_eq!(serde_json::to_value(reason).unwrap(), reason.as_str());
+        }
+        assert!(StateName::ALL.is_sorted());
+        let error = "Running".parse::<StateName>().unwrap_err().to_string();
+        assert!(error.starts_with("not a valid state (queued, running,"), "{error}");
+        assert!("".parse::<MarkReason>().is_err());
+    }
 }
