@@ -2,6 +2,7 @@
 
 mod access;
 mod door;
+mod examples;
 mod fairness;
 mod host;
 mod misbehaving;
