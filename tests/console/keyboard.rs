@@ -8,7 +8,7 @@ use crate::support::*;
 fn focus(browser: &Browser) -> (String, bool) {
     let script = "const one = document.activeElement; const style = getComputedStyle(one); \
                   const outline = style.outlineStyle !== 'none' && parseFloat(style.outlineWidth) >= 2; \
-                  const text = one.innerText || one.getAttribute('aria-label') || one.id || one.tagName; \
+                  const text = one.getAttribute('aria-label') || one.innerText || one.id || one.tagName; \
                   return [text.trim(), outline]";
     let found = browser.run(script);
     (found[0].as_str().unwrap().to_string(), found[1].as_bool().unwrap())
