@@ -232,7 +232,7 @@ fn elsewhere(data: &HealthData) -> Markup {
     let data_dir = data.config.storage.data_dir.display();
     html! {
         p { "Metrics for Prometheus are at " code { "/metrics" } " on this listener, and need the token:" }
-        pre class="log" { "curl -H \"Authorization: Bearer $(cat " (data_dir) "/operator-token)\" http://" (data.host) "/metrics" }
+        pre class="log" { "curl -H \"Authorization: Bearer $(cat " (data_dir) "/operator-token)\" " (data.host) "/metrics" }
         p {
             a href="/healthz" { code { "/healthz" } } " says whether the process answers. Alert rules are in " code { "scripts/alerts.yml" }
             ", and what each metric and each alarm means is in the manual: " code { "docs/operate.md" } "."
