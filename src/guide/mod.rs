@@ -3,6 +3,9 @@
 //! To start: [quick start](quick_start). For clients: [protocol], [exports], [authentication]. For operators:
 //! [settings], [operate], [troubleshooting], [backup]. For hosts: [embed]. What is promised: [guarantees].
 
+// `sh skip=WORD` is for `tests/manual`.
+#![allow(rustdoc::invalid_codeblock_attributes)]
+
 /// Makes a module of each page. The links of a page are references, and `links.md`, which stands before it,
 /// says where they lead here; in the repository they lead where the page itself says.
 macro_rules! pages {
