@@ -74,7 +74,7 @@ fn a_server_says_of_each_metric_what_it_means() {
     let text = server.metrics();
     let told: Vec<_> =
         text.lines().filter_map(|line| line.strip_prefix("# TYPE ")?.split_once(' ')).collect();
-    assert!(told.len() > 30, "{told:?}");
+    assert!(told.len() >= 25, "{told:?}");
     for (name, kind) in told {
         let metric = all_metrics().find(|metric| metric.name == name);
         let metric =
