@@ -30,6 +30,7 @@ mod serve;
 mod settings;
 mod status;
 mod table;
+#[cfg(feature = "client")]
 mod token;
 
 use std::fmt::Display;
@@ -92,6 +93,7 @@ enum CliCommand {
     /// Make a key pair for a population application.
     Keygen(keygen::KeygenArgs),
     /// Ask a server for an access token, as a population application.
+    #[cfg(feature = "client")]
     Token(token::TokenArgs),
     /// Print the completions of a shell.
     Completions(about::CompletionsArgs),
@@ -163,6 +165,7 @@ fn run(command: CliCommand) -> Result<(), CliError> {
         CliCommand::App(args) => app::run(args),
         CliCommand::Config(command) => config::run(&command),
         CliCommand::Keygen(args) => keygen::run(args),
+        #[cfg(feature = "client")]
         CliCommand::Token(args) => token::run(&args),
         CliCommand::Completions(args) => about::completions(&args),
         CliCommand::Man(args) => about::man(&args),

@@ -42,6 +42,7 @@ pub use options::{BackendClient, Credentials, ExportOptions, ParameterHandling, 
 pub use progress::{ExportEvent, ExportProgress, SilentProgress};
 pub use stop::StopSignal;
 pub use summary::ExportSummary;
+pub use tokens::access_token;
 
 use folder::{ExportStage, ExportState, OutFolder};
 use http::HttpClient;
@@ -81,7 +82,7 @@ pub fn export(
     if !(1..=MOST_PARALLEL).contains(&options.parallel) {
         return Err(ClientError::unusable(format!("files can be loaded 1 to {MOST_PARALLEL} at once")));
     }
-    let base = request::base(&options)?;
+    let base = request::base(&options.base)?;
     let session = Arc::new(ExportSession {
         http: HttpClient::new(&options, &base)?,
         progress: Box::new(progress),

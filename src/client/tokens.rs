@@ -1,6 +1,7 @@
 //! Access tokens: where a server gives them, how one is asked for, and how one is replaced before it
 //! expires or when the server refuses it (REQUIREMENTS sections 9.1, 9.3 and 9.4).
 
+use std::path::Path;
 use std::time::{Duration, Instant};
 
 use jiff::Timestamp;
@@ -11,6 +12,7 @@ use url::{Url, form_urlencoded};
 
 use super::error::{AttemptError, ClientError, ClientErrorKind};
 use super::options::{BackendClient, Credentials};
+use super::request;
 use super::transport::{PlainRequest, SmallAnswer, Transport, parse_url, read_small, retry_after, shown};
 use super::words::words;
 use crate::auth::client;
@@ -171,12 +173,54 @@ fn discover(base: &Url, transport: &Transport) -> Result<TokenEndpoint, AttemptE
         .map_err(|wrong| none(format!("names a token_endpoint that {}", words(&wrong, 100))))?)
 }
 
-/// Asks for a token with a new assertion (T-2: each is good once).
+/// Asks for an access token once, as a client of SMART Backend Services. Returns the server's whole answer: the
+/// token, what it allows and for how many seconds. Blocks.
+///
+/// # Errors
+/// Fails if the server cannot be reached, names no token endpoint, or gives the client no token.
+///
+/// ```no_run
+/// use evanesce::client::{BackendClient, ClientKey, access_token};
+///
+/// let key = ClientKey::from_text(&std::fs::read("client-key.pem")?, None)?;
+/// let answer = access_token("https://fhir.example.org/r4", &BackendClient::new("acme", key), None, false)?;
+/// println!("{}", answer["access_token"]);
+/// # Ok::<_, Box<dyn std::error::Error>>(())
+/// ```
+pub fn access_token(
+    base: &str,
+    client: &BackendClient,
+    authorities: Option<&Path>,
+    insecure_http: bool,
+) -> Result<Value, ClientError> {
+    let base = request::base(base)?;
+    let transport = Transport::new(&base, insecure_http, authorities)?;
+    let keeper = TokenKeeper::new(Credentials::None, &base);
+    let endpoint = keeper.endpoint(client, &transport);
+    let answer = endpoint.and_then(|endpoint| ask(client, &endpoint, &transport));
+    answer.map_err(AttemptError::into_error)
+}
+
+/// Asks for a token. Returns it with the time of its renewal.
 fn request_token(
     backend: &BackendClient,
     endpoint: &TokenEndpoint,
     transport: &Transport,
 ) -> Result<HeldToken, AttemptError> {
+    let asked = Instant::now();
+    let answer = ask(backend, endpoint, transport)?;
+    let life = answer["expires_in"].as_u64().map(Duration::from_secs);
+    let renewal = life.and_then(|life| asked.checked_add(life - MARGIN.min(life / 5)));
+    let text = answer["access_token"].as_str().unwrap_or_default().to_owned();
+    Ok(HeldToken { text, renewal })
+}
+
+/// Asks for a token with a new assertion (T-2: each is good once). Returns the answer, which has one.
+fn ask(
+    backend: &BackendClient,
+    endpoint: &TokenEndpoint,
+    transport: &Transport,
+) -> Result<Value, AttemptError> {
     let TokenEndpoint { url: endpoint, audience } = endpoint;
     let expires = client::expires(Timestamp::now());
     let assertion = backend.key.assertion(&backend.client_id, audience, expires);
@@ -193,7 +237,6 @@ fn request_token(
     ];
     let request =
         PlainRequest { method: Method::POST, url: endpoint, fields, body: form.as_bytes(), is_stream: false };
-    let asked = Instant::now();
     let answer = read_small(endpoint, transport.send(request)?, LONGEST_ANSWER)?;
     let place = shown(endpoint);
     if let Some(failure) = transient(&answer, &place) {
@@ -206,9 +249,8 @@ fn request_token(
     let token = body["access_token"].as_str().ok_or_else(|| {
         ClientError::server(format!("{place} answered {} without an access_token", answer.status))
     })?;
-    let life = body["expires_in"].as_u64().map(Duration::from_secs);
-    let renewal = life.and_then(|life| asked.checked_add(life - MARGIN.min(life / 5)));
-    Ok(HeldToken { text: checked(token)?, renewal })
+    checked(token).map_err(|error| ClientError::server(format!("{place}: {error}")))?;
+    Ok(body)
 }
 
 /// Returns the failure of an answer that may be another one later.

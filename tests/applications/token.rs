@@ -90,15 +90,19 @@ fn what_goes_wrong_is_said_on_standard_error() {
     let answer = |token| Answers { token, ..ok.clone() };
     let refusal = r#"{"error":"invalid_client","error_description":"The jti was used \u001b[2J before."}"#;
     for (answers, asked, expected) in [
-        (discovery((404, "")), false, "answered 404; is http"),
+        (discovery((404, "")), false, "answered 404, so the server names no token endpoint"),
         (discovery((200, "<html>")), false, "names no token_endpoint"),
-        (discovery((200, r#"{"token_endpoint": "file:///etc/x"}"#)), false, "not safe"),
+        (discovery((200, r#"{"token_endpoint": "file:///etc/x"}"#)), false, "neither http nor https"),
         (discovery((302, "")), false, "answered 302"),
-        (answer((400, refusal)), true, "no token (400): 'invalid_client': 'The jti was used"),
-        (answer((500, "")), true, "no token (500): without saying why"),
-        (answer((307, "")), true, "no token (307)"),
-        (answer((200, "{}")), true, "without a token"),
-        (answer((200, r#"{"access_token": "a\nb"}"#)), true, "without a token"),
+        (
+            answer((400, refusal)),
+            true,
+            "gives no access token (400, invalid_client: The jti was used [2J before.)",
+        ),
+        (answer((500, "")), true, "gives no access token (500, without saying why)"),
+        (answer((307, "")), true, "gives no access token (307"),
+        (answer((200, "{}")), true, "without an access_token"),
+        (answer((200, r#"{"access_token": "a\nb"}"#)), true, "has spaces or other bytes"),
     ] {
         let server = TokenServer::plain(answers);
         let error = refused(&token(&server, &path, &[]), 1);
@@ -110,7 +114,7 @@ fn what_goes_wrong_is_said_on_standard_error() {
     let cacert = folder.path().join("ca.pem");
     std::fs::write(&cacert, server.authority.as_ref().unwrap()).unwrap();
     let error = refused(&token(&server, &path, &["--cacert", text(&cacert)]), 1);
-    assert!(error.contains("not safe"), "{error}");
+    assert!(error.contains("is not https"), "{error}");
 
     let server = TokenServer::plain(Answers::default());
     let no_key = folder.path().join("ca.pem");

@@ -121,6 +121,8 @@ impl ProgressBars {
                     "{bar:30} {pos}/{len} files {msg}"
                 }));
                 self.total.set_message("");
+                // The rate is that of the files, not of the wait before.
+                self.total.reset();
                 self.total.set_length(bytes.unwrap_or(number as u64));
             }
             ExportEvent::FileStarted { name, bytes, have } => {

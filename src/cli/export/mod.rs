@@ -11,14 +11,13 @@ use std::time::Duration;
 use clap::ValueEnum;
 use serde_json::json;
 
-use super::output::{print, report};
-use super::{CliError, keygen};
+use super::output::{OutputArgs, print, report};
+use super::{CliError, keygen, token};
 use crate::client::{
-    self, BackendClient, ClientError, ClientErrorKind, ClientKey, Credentials, ExportOptions, ExportSummary,
+    self, BackendClient, ClientError, ClientErrorKind, Credentials, ExportOptions, ExportSummary,
     ParameterHandling, StopPolicy, StopSignal,
 };
 use crate::fhir::{Level, instant};
-use crate::plain_file::{self, LinkPolicy, SETTINGS_BYTES};
 
 /// The variable that an access token may be in.
 const TOKEN_VARIABLE: &str = "EVANESCE_TOKEN";
@@ -120,9 +119,8 @@ pub struct ExportArgs {
     /// How long the whole may take.
     #[arg(long, value_name = "DURATION", default_value = "24h", value_parser = humantime::parse_duration, help_heading = "How")]
     timeout: Duration,
-    /// The form of the summary.
-    #[arg(long, value_enum, value_name = "FORM", default_value_t = SummaryForm::Text, help_heading = "How")]
-    output: SummaryForm,
+    #[command(flatten)]
+    output: OutputArgs,
 }
 
 /// The handling of `Prefer` (K-5).
@@ -132,15 +130,6 @@ enum PreferredHandling {
     Lenient,
     /// Refuse the export.
     Strict,
-}
-
-/// The form of the summary on standard output.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
-enum SummaryForm {
-    /// For people.
-    Text,
-    /// For programs.
-    Json,
 }
 
 /// Checks an instant, which the server would refuse only later.
@@ -155,15 +144,12 @@ fn read_parameter(text: &str) -> Result<(String, String), String> {
 
 /// Exports, and prints a summary.
 pub fn run(args: ExportArgs) -> Result<(), CliError> {
-    let form = args.output;
+    let is_json = args.output.is_json();
     let options = options(args)?;
     let stop = StopSignal::new();
     stop_on_interrupt(stop.clone())?;
     let summary = client::export(options, display::ProgressDisplay::new(), &stop).map_err(explained)?;
-    match form {
-        SummaryForm::Text => report(display::summary(&summary)),
-        SummaryForm::Json => print(summary_json(&summary)),
-    }
+    if is_json { print(summary_json(&summary)) } else { report(display::summary(&summary)) }
 }
 
 fn summary_json(summary: &ExportSummary) -> serde_json::Value {
@@ -213,11 +199,7 @@ fn options(args: ExportArgs) -> Result<ExportOptions, CliError> {
 
 fn credentials(args: &ExportArgs) -> Result<Credentials, CliError> {
     if let (Some(client_id), Some(file)) = (&args.client_id, &args.key) {
-        let cannot = |error: &dyn std::fmt::Display| {
-            CliError::usage(format!("cannot use the key {}: {error}", file.display()))
-        };
-        let text = plain_file::read(file, LinkPolicy::Follow, SETTINGS_BYTES).map_err(|e| cannot(&e))?;
-        let key = ClientKey::from_text(&text, args.kid.clone()).map_err(|error| cannot(&error))?;
+        let key = token::read_key(file, args.kid.clone())?;
         let mut client = BackendClient::new(client_id, key);
         client.scope.clone_from(&args.scope);
         client.token_url.clone_from(&args.token_url);
