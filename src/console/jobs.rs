@@ -355,13 +355,13 @@ mod tests {
     #[test]
     fn the_query_filters_sorts_and_pages() {
         let sheets =
-            || vec![sheet(1, "b", JobState::Queued), sheet(3, "a", complete()), sheet(2, "c", complete())];
+            || vec![sheet(1, "yb", JobState::Queued), sheet(3, "ya", complete()), sheet(2, "yc", complete())];
         let of = |text: &str| submitted(&JobsData::of(query(text), at(9), sheets()));
         assert_eq!(of(""), [3, 2, 1]);
         assert_eq!(of("ascending=true&state="), [1, 2, 3]);
         assert_eq!(of("state=active"), [1]);
         assert_eq!(of("state=complete&sort=client&ascending=true"), [3, 2]);
-        assert_eq!(of("text=C"), [2]);
+        assert_eq!(of("text=YC"), [2]);
         assert_eq!(of("state=erased"), [0; 0]);
         assert_eq!(of("page=7"), [3, 2, 1], "the last page there is");
         let one = sheets().remove(0);
