@@ -52,8 +52,10 @@ fn parse(text: &str) -> Result<BoxedFilter, LogFilterError> {
         return Err(wrong("it is empty".into()));
     }
     // The parser would take it for a target of which everything is logged, and of the rest nothing.
-    let is_word =
-        |directive: &&str| !directive.contains(['=', '[']) && directive.parse::<LevelFilter>().is_err();
+    let is_word = |directive: &&str| {
+        let has_level = directive.contains(['=', '[']) && !directive.ends_with('=');
+        !has_level && directive.parse::<LevelFilter>().is_err()
+    };
     if let Some(word) = text.split(',').map(str::trim).find(is_word) {
         return Err(wrong(format!("{word:?} is no level")));
     }
