@@ -182,7 +182,7 @@ fn steps(data: &JobData) -> Vec<LifeStep> {
                     html! { "Marked: " (mark.reason.as_str()) (by) ". Hidden from then on" },
                 ));
                 if let Some(failure) = &mark.failure {
-                    let what = html! { (failure.attempts) " sweeps failed, the last with: " (failure.error) };
+                    let what = html! { "Sweeps that failed: " (failure.attempts) ", the last with: " (failure.error) };
                     steps.push(LifeStep { class: "bad", ..done(failure.at, what) });
                 }
                 steps.push(LifeStep { at: None, what: html! { "Its files are gone" }, class: "ahead" });
@@ -435,7 +435,7 @@ mod tests {
         gone.dossier.sheet.as_mut().unwrap().expires_at = None;
         assert_eq!(times(&gone), [Some(at(0)), Some(at(9)), Some(at(10)), None]);
         let shown = page(&gone).into_string();
-        assert!(shown.contains("2 sweeps failed, the last with: EIO") && shown.contains("not yet"));
+        assert!(shown.contains("Sweeps that failed: 2, the last with: EIO") && shown.contains("not yet"));
         assert!(!shown.contains("/cancel"), "it is deleted already");
     }
 
