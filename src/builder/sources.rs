@@ -6,7 +6,7 @@ use std::io;
 use std::path::Path;
 use std::sync::Arc;
 
-use super::{STORE, StartError};
+use super::StartError;
 use crate::config::{Config, DEFAULT_FOLDER, PageCache};
 use crate::export::{Exporter, Exporters, ServedTenants, SourceExporter, SourceOptions};
 use crate::index::{self, Index, IndexOptions};
@@ -29,14 +29,9 @@ impl TenantExporters {
         // A host that names no tenant in the settings has those that it has exporters for.
         let is_hosts = config.tenants.is_empty() && (common.is_some() || !own.is_empty());
         let configured = if is_hosts { Vec::new() } else { config.tenant_ids() };
-        let is_new = !config.storage.data_dir.join(STORE).exists();
         let mut folders = Vec::new();
         for tenant in configured.iter().filter(|id| common.is_none() && !own.contains_key(id)) {
-            let opened = open_folder(config, tenant)?;
-            if is_new {
-                refuse_empty(&opened, config, tenant)?;
-            }
-            folders.push((tenant.clone(), opened));
+            folders.push((tenant.clone(), open_folder(config, tenant)?));
         }
         let mut hosts = Exporters::default();
         for (tenant, exporter) in own {
@@ -80,21 +75,6 @@ fn unusable(config: &Config, tenant: &TenantId, error: SourceError) -> StartErro
         return StartError::NoSource(folder);
     }
     StartError::Source { setting, error: error.into() }
-}
-
-/// Refuses a folder without a file to read. That is a likely mistake at the first start; later the server
-/// starts all the same, because deletions must go on.
-fn refuse_empty(folder: &NdjsonFolder, config: &Config, tenant: &TenantId) -> Result<(), StartError> {
-    let snapshot = folder.snapshot().map_err(|error| unusable(config, tenant, error))?;
-    if !snapshot.files.is_empty() {
-        return Ok(());
-    }
-    let name = config.tenant(tenant).source.folder.display().to_string();
-    let error = io::Error::other(match snapshot.left_out.counts().values().sum::<u64>() {
-        0 => "it is empty".to_string(),
-        others => format!("none of the {others} names in it is that of a file to read; the log says why"),
-    });
-    Err(unusable(config, tenant, SourceError::Unreadable { name, error }))
 }
 
 /// Returns the exporter of a tenant's folder, and what is in the folder.

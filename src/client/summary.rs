@@ -13,7 +13,8 @@ use super::manifest::{FileKind, FilePlan};
 /// ```
 /// use evanesce::client::ExportSummary;
 ///
-/// let summary = ExportSummary { files: 2, bytes: 2_000_000, load_seconds: 4.0, ..Default::default() };
+/// let mut summary = ExportSummary::default();
+/// (summary.bytes, summary.load_seconds) = (2_000_000, 4.0);
 /// assert_eq!(summary.bytes_per_second(), 500_000.0);
 /// ```
 #[derive(Debug, Clone, PartialEq, Default, Serialize)]

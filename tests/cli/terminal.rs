@@ -122,8 +122,9 @@ fn a_watch_on_a_terminal_redraws_its_bars_in_place_and_ctrl_c_ends_it_well() {
     let setup = Setup::new().set("export.max_bytes_per_second_per_job=60000");
     let server = setup.start();
     let polling = server.kickoff("$export");
+    // Wide enough for all that stands behind a bar.
     let mut terminal =
-        Terminal::start(&setup, &["jobs", "watch", "--interval", "50ms"], &[("NO_COLOR", "1")]);
+        Terminal::of_width(160, &setup, &["jobs", "watch", "--interval", "50ms"], &[("NO_COLOR", "1")]);
     terminal.wait_for("1 job, 1 at work");
     terminal.wait_for(job_id(&polling));
     terminal.wait_for("/s  default/");

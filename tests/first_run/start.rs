@@ -52,21 +52,11 @@ fn a_server_without_a_source_names_the_two_ways_to_one() {
 }
 
 #[test]
-fn a_first_start_over_a_folder_without_a_file_to_read_is_refused_and_a_later_one_is_not() {
-    let (folder, source) = (temporary_folder(), temporary_folder());
-    let text = refused(&mut serve(folder.path(), source.path()));
-    assert!(text.contains("it is empty") && text.contains("--source should name a folder"), "{text}");
-    std::fs::create_dir(source.path().join("below")).unwrap();
-    std::fs::write(source.path().join("a.ndjson.tmp"), "").unwrap();
-    let text = refused(&mut serve(folder.path(), source.path()));
-    assert!(text.contains("none of the 2 names in it"), "{text}");
-    assert!(!folder.path().join("data").exists(), "nothing is made");
-
+fn a_server_over_an_empty_folder_starts_and_warns_that_exports_will_be_empty() {
+    let source = temporary_folder();
     let setup = Setup::new().source(source.path());
-    std::fs::write(source.path().join("a.ndjson"), "").unwrap();
-    setup.start().kill();
-    std::fs::remove_file(source.path().join("a.ndjson")).unwrap();
     let server = setup.start();
+    setup.wait_logged("the source has no files to read");
     assert_eq!(server.export("$export").1["output"], serde_json::json!([]));
 }
 

@@ -348,11 +348,7 @@ fn an_older_version_that_wins_by_the_order_of_files_is_warned_of_and_counted() {
 fn an_export_of_a_source_without_resources_says_so() {
     let folder = scratch();
     let setup = Setup::new().source(folder.path());
-    // The first start is refused over an empty folder.
-    let file = folder.path().join("Patient.ndjson");
-    std::fs::write(&file, "").unwrap();
     let server = setup.start();
-    std::fs::remove_file(&file).unwrap();
     let empty = "The source has no resources: the export is empty.";
     let export = |path: &str| {
         let (_, manifest) = server.export(path);
@@ -362,7 +358,7 @@ fn an_export_of_a_source_without_resources_says_so() {
     for path in ["$export", "Patient/$export", "Group/All_Patients/$export"] {
         assert_eq!(export(path), said(&[("information", empty)]), "{path}");
     }
-    std::fs::write(&file, "").unwrap();
+    std::fs::write(folder.path().join("Patient.ndjson"), "").unwrap();
     assert_eq!(export("$export?_since=2024-01-01T00:00:00Z"), said(&[("information", empty)]));
     assert_eq!(export("$export?organizeOutputBy=Patient").len(), 1);
     std::fs::write(folder.path().join("Patient.ndjson.part"), resource("Patient", "p", "x")).unwrap();
@@ -370,6 +366,6 @@ fn an_export_of_a_source_without_resources_says_so() {
     assert_eq!(export("$export"), said(&[("information", &hidden)]));
     std::fs::write(folder.path().join("README"), "about").unwrap();
     assert_eq!(export("$export").len(), 2);
-    std::fs::write(&file, resource("Patient", "p", "x")).unwrap();
+    std::fs::write(folder.path().join("Patient.ndjson"), resource("Patient", "p", "x")).unwrap();
     assert_eq!(told(&server.export("$export").1).len(), 1, "only the README is told");
 }
