@@ -192,7 +192,8 @@ fn process(data: &HealthData) -> Markup {
 
 /// Returns the settings that an operator asks for at night. None of them is a secret.
 fn settings(config: &Config) -> Markup {
-    let duration = |time: Duration| parts::duration(time);
+    // As operators write it: a rounded one would not be what is in force.
+    let duration = |time: Duration| humantime::format_duration(time).to_string();
     let rate = |rate: u64| html! { @if rate == 0 { "without a limit" } @else { (parts::bytes(rate)) "/s" } };
     let rows: Vec<(&str, Markup)> = vec![
         ("auth.mode", html! { (config.auth.mode.as_str()) }),
@@ -235,7 +236,7 @@ fn elsewhere(data: &HealthData) -> Markup {
         pre class="log" { "curl -H \"Authorization: Bearer $(cat " (data_dir) "/operator-token)\" " (data.host) "/metrics" }
         p {
             a href="/healthz" { code { "/healthz" } } " says whether the process answers. Alert rules are in " code { "scripts/alerts.yml" }
-            ", and what each metric and each alarm means is in the manual: " code { "docs/operate.md" } "."
+            ", and what each metric and each alarm means is in the manual: " code { "docs/metrics.md" } "."
         }
     }
 }
@@ -296,6 +297,12 @@ mod tests {
             let shown = page(&data).into_string();
             assert!(shown.contains(checks[failed].todo) && shown.contains("503"), "{}", checks[failed].name);
         }
+    }
+
+    #[test]
+    fn durations_of_settings_are_not_rounded() {
+        let shown = page(&data()).into_string();
+        assert!(shown.contains("6years 1day") && shown.contains("30days"), "{shown}");
     }
 
     #[test]
