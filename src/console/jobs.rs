@@ -8,7 +8,7 @@ use maud::{Markup, html};
 use serde::{Deserialize, Serialize};
 
 use super::visit::Visit;
-use super::{ConsolePage, PageResult, job, live, parts};
+use super::{ConsolePage, PageResult, job, job_orders, live, parts};
 use crate::evanesce::JobSheet;
 use crate::job::StateName;
 
@@ -23,6 +23,7 @@ fn mount(config: &mut ServiceConfig) {
     // Before the job, whose path has a placeholder in its place.
     config.service(web::resource("/jobs/live").get(follow));
     job::mount(config);
+    job_orders::mount(config);
 }
 
 /// What the query asks for.

@@ -38,6 +38,7 @@ mod guard;
 mod health;
 mod history;
 mod job;
+mod job_orders;
 mod jobs;
 mod layout;
 mod live;
