@@ -32,16 +32,19 @@ impl OpenDownloads {
         let _ = open.wait_for(|open| *open == 0).await;
     }
 
-    /// Resolves when no download is open. Those that are open now may take as long as `grace`; then
-    /// they are cut.
-    pub async fn end_within(&self, grace: Duration) -> EndedDownloads {
+    /// Resolves when no download is open. Those that are open at the time of the call may take as
+    /// long as `grace`; then they are cut.
+    pub fn end_within(self: Arc<Self>, grace: Duration) -> impl Future<Output = EndedDownloads> {
+        // Not when the future is first polled: whoever was told meanwhile may have come to an end.
         let open = self.open();
-        if tokio::time::timeout(grace, self.drained()).await.is_ok() {
-            return EndedDownloads { drained: open, cut: 0 };
+        async move {
+            if tokio::time::timeout(grace, self.drained()).await.is_ok() {
+                return EndedDownloads { drained: open, cut: 0 };
+            }
+            let cut = self.cut();
+            self.drained().await;
+            EndedDownloads { drained: open.saturating_sub(cut), cut }
         }
-        let cut = self.cut();
-        self.drained().await;
-        EndedDownloads { drained: open.saturating_sub(cut), cut }
     }
 
     /// Ends all open downloads, and returns their number. Their clients see a failed transfer.
@@ -95,10 +98,12 @@ mod tests {
     async fn downloads_end_by_themselves_within_their_grace_or_are_cut_and_still_waited_for() {
         let (patient, short) = (Duration::from_secs(3600), Duration::from_millis(10));
         let downloads = Arc::new(OpenDownloads::default());
-        assert_eq!(downloads.end_within(Duration::ZERO).await, EndedDownloads::default());
+        assert_eq!(downloads.clone().end_within(Duration::ZERO).await, EndedDownloads::default());
         let ticket = DownloadTicket::new(downloads.clone());
-        tokio::spawn(async move { drop(ticket) });
-        assert_eq!(downloads.end_within(patient).await, EndedDownloads { drained: 1, cut: 0 });
+        let ended = downloads.clone().end_within(patient);
+        // Between the call and its first poll.
+        drop(ticket);
+        assert_eq!(ended.await, EndedDownloads { drained: 1, cut: 0 });
 
         let [first, second] = [(); 2].map(|()| DownloadTicket::new(downloads.clone()));
         tokio::spawn(async move {
@@ -107,7 +112,7 @@ mod tests {
             second.cut().cancelled().await;
             tokio::task::yield_now().await;
         });
-        assert_eq!(downloads.end_within(short).await, EndedDownloads { drained: 1, cut: 1 });
+        assert_eq!(downloads.clone().end_within(short).await, EndedDownloads { drained: 1, cut: 1 });
         assert_eq!(downloads.open(), 0);
     }
 }

@@ -75,6 +75,8 @@ fn an_expiry_lets_an_open_download_come_to_its_end() {
     server.resume_reaper();
     eventually("the expiry", || (get(&polling).status == 404).then_some(()));
     assert_eq!(get(&url).outcome(), outcome(404, "deleted"));
+    // It is hidden a moment before open downloads are counted.
+    setup.wait_logged("job hidden");
     assert_eq!(1 + drain(&mut stream), length, "P8");
     let receipt = setup.receipt(job_id(&polling));
     assert_eq!((&receipt["reason"], &receipt["cut_downloads"]), (&"expired".into(), &0.into()));

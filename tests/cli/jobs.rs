@@ -22,7 +22,7 @@ fn a_list_has_a_header_and_shows_jobs_whose_files_are_gone_when_asked_to() {
     let [kept, gone] = [0, 1].map(|_| server.export("$export?_type=Patient").0);
     let [kept, gone_id] = [job_id(&kept), job_id(&gone)];
     assert_eq!(delete(&gone).status, 202);
-    setup.receipt(gone_id);
+    server.wait_erased(gone_id);
 
     let table = done(&setup, &["jobs"]);
     let (header, row) = table.split_once('\n').unwrap();
@@ -106,7 +106,7 @@ fn the_life_of_a_job_is_shown_from_its_kick_off_to_its_receipt() {
         assert!(shown.contains(expected), "{expected}: {shown}");
     }
     done(&setup, &["release", job]);
-    setup.receipt(job);
+    server.wait_erased(job);
     let shown = done(&setup, &["jobs", "show", job]);
     let life = shown.split_once("Life\n").unwrap().1;
     let place = |what: &str| life.find(what).unwrap_or_else(|| panic!("{what}: {shown}"));

@@ -106,7 +106,7 @@ fn a_table_fits_the_terminal_and_keeps_the_ids_whole() {
     let server = setup.start();
     let [polling, gone] = [0, 1].map(|_| server.export("$export?_type=Patient").0);
     assert_eq!(delete(&gone).status, 202);
-    setup.receipt(job_id(&gone));
+    server.wait_erased(job_id(&gone));
     for columns in [80, 100, 200] {
         let terminal = Terminal::of_width(columns, &setup, &["jobs"], &[("NO_COLOR", "1")]);
         let (_, shown) = terminal.end();

@@ -328,9 +328,13 @@ fn a_job_is_held_released_and_cancelled_as_from_the_command_line() {
     assert_eq!((&receipt["reason"], &receipt["by"]), (&"deleted".into(), &"operator-token".into()));
     let request = done.header("x-request-id");
     assert_eq!(receipt["request_id"], request);
-    let page = signed_in.page(&job);
-    assert!(page.contains("Its receipt") && page.contains("Gone: "), "{page}");
-    assert!(page.contains(request) && page.contains("answered"), "its log lines are there: {page}");
+    // The receipt is in the file before the server knows it as durable, and a request is logged when it
+    // has been answered.
+    let texts = ["Its receipt", "Gone: ", request, "answered"];
+    eventually("the receipt and the log lines", || {
+        let page = signed_in.page(&job);
+        texts.iter().all(|text| page.contains(text)).then_some(())
+    });
     let audited = crate::audit::audit_of(&setup.data_dir(), &["export"]);
     assert!(audited.contains("\"cancel\"") && audited.contains("operator-token"), "{audited}");
 

@@ -65,7 +65,7 @@ fn busy(setup: &Setup, acme: &Client, research: &Client) -> BusyServer {
         }
         assert_eq!(ask("DELETE", &polling, bearer).status, 202);
         erased = job_id(&polling).to_string();
-        setup.receipt(&erased);
+        server.wait_erased(&erased);
     }
     let [complete, held, failing, other] = [(); 4].map(|()| {
         let polling = kickoff(&server, &of_acme, "$export?_type=Patient,Observation,Encounter");

@@ -97,8 +97,7 @@ fn a_job_under_a_hold_keeps_its_files_when_it_is_deleted_until_it_is_released() 
     // Others go on as ever.
     let (other, _) = server.export("$export?_type=Goal");
     assert_eq!(delete(&other).status, 202);
-    // The receipt comes after the directory has gone.
-    setup.receipt(job_id(&other));
+    server.wait_erased(job_id(&other));
     assert!(!setup.disk().has(job_id(&other)) && setup.disk().has(&job.id));
     let jobs = order(&setup, &["jobs", "--all"]);
     let line = jobs.lines().find(|line| line.starts_with(job_id(&other))).unwrap();

@@ -113,5 +113,6 @@ pub fn assert_erased(
     let receipt = setup.receipt(id);
     assert!(reasons.contains(&receipt["reason"].as_str().unwrap()), "{receipt}");
     assert_hidden(server, id, files);
+    server.wait_erased(id);
     receipt
 }

@@ -178,7 +178,8 @@ impl Setup {
         lines.filter(|line| line["checkpoint"].is_null()).map(|line| line["entry"].clone()).collect()
     }
 
-    /// The receipt of a job, once there is one.
+    /// The receipt of a job, once there is one. What the server, its pages and commands or its store
+    /// say of the job follows a moment later: see `Server::wait_erased`.
     pub fn receipt(&self, job: &str) -> Value {
         let find = || self.receipts().into_iter().find(|receipt| receipt["job"] == job);
         eventually("the receipt", find)
@@ -274,6 +275,16 @@ impl Server {
             assert!(matches!(answer.status, 200 | 202), "{answer:?}");
             (answer.status == 200).then(|| answer.json())
         })
+    }
+
+    /// Waits until the server itself says that a job is erased, or has forgotten it: its receipt stands
+    /// in the chain a moment before the record follows.
+    pub fn wait_erased(&self, job: &str) {
+        eventually("the erasure to be recorded", || {
+            let jobs = self.operator("admin/jobs").json();
+            let job = jobs.as_array().unwrap().iter().find(|it| it["job"] == job);
+            job.is_none_or(|job| job["state"] == "erased").then_some(())
+        });
     }
 
     /// Waits until an export stands still at the brake.

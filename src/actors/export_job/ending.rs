@@ -64,7 +64,7 @@ impl ExportJob {
         };
         let published = self.services.view().get(self.id);
         let downloads = published.map_or_else(Default::default, |published| published.downloads.clone());
-        self.wait(ctx, async move { downloads.end_within(grace).await }, move |_, ended| {
+        self.wait(ctx, downloads.end_within(grace), move |_, ended| {
             Some(End::DownloadsGone { of, drained: ended.drained, cut: ended.cut })
         });
     }
