@@ -72,6 +72,8 @@ pub mod guide;
 pub mod http;
 mod lock;
 mod plain_file;
+#[cfg(feature = "server")]
+pub mod smart;
 mod space;
 mod standing;
 #[cfg(feature = "cli")]

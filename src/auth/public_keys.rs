@@ -138,7 +138,7 @@ pub fn bits(number: &[u8]) -> usize {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::auth::client::{ClientKey, SigningAlgorithm};
+    use crate::smart::{ClientKey, SigningAlgorithm};
 
     #[test]
     fn rg_1_public_keys_for_the_two_algorithms_are_taken() {

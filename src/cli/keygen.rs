@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 
 use super::CliError;
 use super::output::report;
-use crate::auth::client::{ClientKey, SigningAlgorithm};
+use crate::smart::{ClientKey, SigningAlgorithm};
 
 /// The names of the two files.
 const PRIVATE: &str = "client-key.pem";

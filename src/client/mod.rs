@@ -36,7 +36,7 @@ use std::time::{Duration, Instant};
 
 use url::Url;
 
-pub use crate::auth::client::{ClientKey, ClientKeyError, SigningAlgorithm};
+pub use crate::smart::{ClientKey, ClientKeyError, SigningAlgorithm};
 pub use error::{ClientError, ClientErrorKind};
 pub use options::{BackendClient, Credentials, ExportOptions, ParameterHandling, StopPolicy};
 pub use progress::{ExportEvent, ExportProgress, SilentProgress};

@@ -3,8 +3,8 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
-use crate::auth::client::ClientKey;
 use crate::fhir::Level;
+use crate::smart::ClientKey;
 
 /// What to export, and how. [`ExportOptions::new`] gives the defaults.
 ///

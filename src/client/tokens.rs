@@ -15,8 +15,8 @@ use super::options::{BackendClient, Credentials};
 use super::request;
 use super::transport::{PlainRequest, SmallAnswer, Transport, parse_url, read_small, retry_after, shown};
 use super::words::words;
-use crate::auth::client;
 use crate::plain_file::{self, LinkPolicy};
+use crate::smart;
 
 const ASSERTION_TYPE: &str = "urn:ietf:params:oauth:client-assertion-type:jwt-bearer";
 
@@ -222,7 +222,7 @@ fn ask(
     transport: &Transport,
 ) -> Result<Value, AttemptError> {
     let TokenEndpoint { url: endpoint, audience } = endpoint;
-    let expires = client::expires(Timestamp::now());
+    let expires = smart::expires(Timestamp::now());
     let assertion = backend.key.assertion(&backend.client_id, audience, expires);
     let assertion = assertion.map_err(|error| ClientError::unusable(error.to_string()))?;
     let form = form_urlencoded::Serializer::new(String::new())

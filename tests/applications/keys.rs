@@ -3,8 +3,8 @@
 use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 
-use evanesce::auth::client::{self, ClientKey};
 use evanesce::auth::public_keys;
+use evanesce::smart::{self, ClientKey};
 use jiff::Timestamp;
 use jsonwebtoken::{Algorithm, DecodingKey, Validation};
 
@@ -27,7 +27,7 @@ fn rg_1_the_key_that_is_made_signs_what_its_jwks_verifies() {
         assert!(pem.split(|byte| *byte == b'\n').all(|line| line.len() <= 64));
         let key = ClientKey::from_pem(&pem, None).unwrap();
         assert!(said.contains(key.kid()), "{said}");
-        let assertion = key.assertion("acme", "https://h/token", client::expires(Timestamp::now())).unwrap();
+        let assertion = key.assertion("acme", "https://h/token", smart::expires(Timestamp::now())).unwrap();
         let found = public_keys(&std::fs::read(jwks).unwrap()).unwrap();
         let jwk = found.keys.find(key.kid()).unwrap();
         let mut validation = Validation::new(expected);

@@ -12,7 +12,7 @@ mod token_server;
 use std::path::{Path, PathBuf};
 use std::process::Output;
 
-use evanesce::auth::client::{ClientKey, SigningAlgorithm};
+use evanesce::smart::{ClientKey, SigningAlgorithm};
 use tempfile::TempDir;
 
 /// Runs `evanesce ARGUMENTS` to its end.

@@ -2,7 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
-use evanesce::auth::client::{ClientKey, SigningAlgorithm};
+use evanesce::smart::{ClientKey, SigningAlgorithm};
 use jiff::Timestamp;
 use jsonwebtoken::jwk::JwkSet;
 use jsonwebtoken::{DecodingKey, Validation};

@@ -15,7 +15,7 @@ use jsonwebtoken::{Algorithm, EncodingKey, Header};
 use serde::Serialize;
 use uuid::Uuid;
 
-use super::private_jwk;
+mod private_jwk;
 
 /// The two algorithms that a server must support (RG-1).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
