@@ -3,7 +3,8 @@
 //! The program is `evanesce serve`; this library is the same thing beside a host's own export
 //! workers. A host gives an [`Exporter`] and starts an [`Evanesce`]. With the feature `server` it may mount
 //! the routes of `http::configure` in an actix-web application of its own; without features it has the life
-//! cycle alone, and builds no HTTP, no TLS and no command line.
+//! cycle alone, and builds no HTTP, no TLS and no command line. With the feature `client` it has a client of
+//! any FHIR Bulk Data server, `client::export`, and no server for it.
 //!
 //! ```
 //! # mod example { include!(concat!(env!("CARGO_MANIFEST_DIR"), "/src/evanesce/example.rs")); }
@@ -72,7 +73,7 @@ pub mod guide;
 pub mod http;
 mod lock;
 mod plain_file;
-#[cfg(feature = "server")]
+#[cfg(feature = "smart")]
 pub mod smart;
 mod space;
 mod standing;

@@ -1,6 +1,6 @@
 //! The client's side of SMART Backend Services: its private key, and the assertions that it signs
-//! (REQUIREMENTS section 9.3). It is for `evanesce token` and `keygen`, for hosts and for tests.
-//! The server does not use it.
+//! (REQUIREMENTS section 9.3). The bulk client, `evanesce token` and `keygen` are made of it; a host with an
+//! HTTP client of its own sends the assertions itself.
 
 use std::fmt;
 
@@ -18,9 +18,12 @@ use uuid::Uuid;
 mod private_jwk;
 
 /// The two algorithms that a server must support (RG-1).
+///
+/// ```
+/// assert_eq!(evanesce::smart::SigningAlgorithm::Es384.to_string(), "ES384");
+/// ```
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[cfg_attr(feature = "cli", derive(clap::ValueEnum))]
-#[allow(unnameable_types, reason = "only converted into what is public")]
 pub enum SigningAlgorithm {
     /// ECDSA on P-384 with SHA-384.
     #[cfg_attr(feature = "cli", value(name = "ES384"))]
@@ -49,6 +52,12 @@ impl fmt::Display for SigningAlgorithm {
 }
 
 /// Why a key cannot be used, or an assertion cannot be signed.
+///
+/// ```
+/// use evanesce::smart::{ClientKey, ClientKeyError};
+///
+/// assert!(matches!(ClientKey::from_text(b"no key", None), Err(ClientKeyError::Unusable)));
+/// ```
 #[derive(Debug, thiserror::Error)]
 pub enum ClientKeyError {
     /// The text is not a supported private key.
@@ -66,6 +75,18 @@ pub enum ClientKeyError {
 }
 
 /// A private key of a client, with its id and algorithm. Its debug output shows only public parts.
+///
+/// ```
+/// use evanesce::smart::{ClientKey, SigningAlgorithm, expires};
+///
+/// let (key, pem) = ClientKey::generate(SigningAlgorithm::Es384, Some("2026-11".into()))?;
+/// assert!(pem.starts_with("-----BEGIN PRIVATE KEY-----"));
+/// println!("{}", key.jwks()); // what the server is given
+/// let now = jiff::Timestamp::now();
+/// let assertion = key.assertion("acme", "https://fhir.example.org/auth/token", expires(now))?;
+/// assert_eq!(assertion.split('.').count(), 3);
+/// # Ok::<_, evanesce::smart::ClientKeyError>(())
+/// ```
 #[derive(Debug, Clone)]
 pub struct ClientKey {
     private: EncodingKey,
@@ -172,6 +193,11 @@ impl ClientKey {
 
 /// Returns when an assertion that is made now should expire: a minute before the limit, because the
 /// server's clock may be behind.
+///
+/// ```
+/// let now = jiff::Timestamp::UNIX_EPOCH;
+/// assert_eq!(evanesce::smart::expires(now).as_second(), 4 * 60);
+/// ```
 pub fn expires(now: Timestamp) -> Timestamp {
     now.checked_add(SignedDuration::from_mins(4)).unwrap_or(Timestamp::MAX)
 }

@@ -8,6 +8,7 @@ mod exports;
 mod folders;
 mod hostile;
 mod keys;
+mod library;
 mod proxy;
 mod scripted;
 
