@@ -17,12 +17,12 @@ use ureq::{Body, BodyReader};
 use super::content::{CheckedContent, ContentCheck, ContentError};
 use super::error::{AttemptError, ClientError, ClientErrorKind};
 use super::folder::OutFolder;
-use super::http::{ClientRequest, LONGEST_OUTCOME, TokenPolicy};
+use super::http::{ClientRequest, LONGEST_OUTCOME, answered};
+use super::links::{FileLink, FileLinks};
 use super::manifest::PlannedFile;
 use super::progress::ExportEvent;
-use super::server_job::gone;
 use super::session::{Backoff, ExportSession};
-use super::transport::{classify, header_of, read_small};
+use super::transport::{SmallAnswer, classify, header_of, read_small};
 use super::words;
 use crate::plain_file::{self, LinkPolicy};
 
@@ -35,22 +35,27 @@ const SMALL_FILE: u64 = 1 << 20;
 /// Largest window of zstd, as a power of two: 8 MiB (RFC 8878, 3.1.1.1.2).
 const ZSTD_WINDOW: u32 = 23;
 
-/// Has a file in the folder, whatever is there of it already.
+/// How often the link of a file may be refused without a byte of it in between.
+const MOST_REFUSALS: u32 = 3;
+
+/// Has the file at a `place` of the plan in the folder, whatever is there of it already.
 pub fn load(
     session: &ExportSession,
     folder: &OutFolder,
-    planned: &PlannedFile,
-    token: TokenPolicy,
+    links: &FileLinks,
+    place: usize,
+    link: FileLink,
 ) -> Result<CheckedContent, ClientError> {
+    let planned = link.planned.clone();
     let name = &planned.name;
     let start = |have| session.tell(ExportEvent::FileStarted { name, bytes: planned.bytes, have });
-    let content = match loaded_before(session, folder, planned)? {
+    let content = match loaded_before(session, folder, &planned)? {
         Some(content) => {
             start(content.bytes);
             content
         }
         None => {
-            let mut download = FileDownload::open(session, folder, planned, token)?;
+            let mut download = FileDownload::open(session, folder, links, place, link)?;
             start(download.check.bytes());
             let content = download.run()?;
             download.finish()?;
@@ -100,12 +105,24 @@ fn check_all(session: &ExportSession, file: &mut File) -> io::Result<Result<Cont
     }
 }
 
+/// How a request for a file ended, if not with a failure.
+enum AttemptEnd {
+    /// There is no more of it.
+    Whole,
+    /// It is not what it should be.
+    Wrong(String),
+    /// Its link is refused.
+    Refused(SmallAnswer),
+}
+
 /// A file on its way.
 struct FileDownload<'a> {
     session: &'a ExportSession,
     folder: &'a OutFolder,
-    planned: &'a PlannedFile,
-    token: TokenPolicy,
+    links: &'a FileLinks,
+    /// Its place in the plan.
+    place: usize,
+    link: FileLink,
     part: File,
     /// What is in the part.
     check: ContentCheck,
@@ -118,17 +135,18 @@ impl<'a> FileDownload<'a> {
     fn open(
         session: &'a ExportSession,
         folder: &'a OutFolder,
-        planned: &'a PlannedFile,
-        token: TokenPolicy,
+        links: &'a FileLinks,
+        place: usize,
+        link: FileLink,
     ) -> Result<Self, ClientError> {
-        let path = folder.join(&part_name(planned));
+        let path = folder.join(&part_name(&link.planned));
         let cannot = |error| ClientError::disk("write", &path, &error);
         let mut options = OpenOptions::new();
         options.read(true).write(true).create(true).truncate(false).mode(0o600);
         let mut part = plain_file::open_with(&mut options, &path, LinkPolicy::Refuse).map_err(cannot)?;
-        let validator = folder.validator(&planned.name);
-        let mut download =
-            Self { session, folder, planned, token, part, check: ContentCheck::new(), validator };
+        let validator = folder.validator(&link.planned.name);
+        let check = ContentCheck::new();
+        let mut download = Self { session, folder, links, place, link, part, check, validator };
         if download.validator.is_some() {
             part = download.part.try_clone().map_err(cannot)?;
             match check_all(session, &mut part).map_err(cannot)? {
@@ -151,7 +169,7 @@ impl<'a> FileDownload<'a> {
             Err(_) => {
                 self.begin_anew()?;
                 self.run_once()?.map_err(|difference| {
-                    let _ = plain_file::remove(&self.folder.join(&part_name(self.planned)));
+                    let _ = plain_file::remove(&self.folder.join(&part_name(&self.link.planned)));
                     self.differs(&difference)
                 })
             }
@@ -161,35 +179,50 @@ impl<'a> FileDownload<'a> {
     /// Loads until the file ends. The inner error says what is wrong with it.
     fn run_once(&mut self) -> Result<Result<CheckedContent, String>, ClientError> {
         let mut backoff = Backoff::new();
+        let mut refusals = 0;
         loop {
             self.session.check()?;
             let before = self.check.bytes();
-            let error = match self.attempt() {
-                Ok(Ok(())) => {
+            let end = self.attempt();
+            if self.check.bytes() > before {
+                backoff.succeeded();
+                refusals = 0;
+            }
+            match end {
+                Ok(AttemptEnd::Whole) => {
                     let content = self.check.clone().finish();
                     return Ok(content.map_err(|error| error.to_string()).and_then(|content| {
-                        let difference = content.difference(self.planned);
+                        let difference = content.difference(&self.link.planned);
                         difference.map_or(Ok(content), Err)
                     }));
                 }
-                Ok(Err(wrong)) => return Ok(Err(wrong)),
-                Err(error) => error,
-            };
-            if self.check.bytes() > before {
-                backoff.succeeded();
+                Ok(AttemptEnd::Wrong(wrong)) => return Ok(Err(wrong)),
+                Ok(AttemptEnd::Refused(answer)) if refusals == MOST_REFUSALS => {
+                    return Err(self.session.http.refused_link(&self.link, &answer));
+                }
+                Ok(AttemptEnd::Refused(answer)) => {
+                    let PlannedFile { name, url, .. } = &self.link.planned;
+                    let reason = format!("the link of {name} is refused: {}", answered(url, &answer));
+                    self.session.tell(ExportEvent::LinkRefused { reason: &reason });
+                    if refusals > 0 {
+                        self.session.sleep(backoff.next())?;
+                    }
+                    refusals += 1;
+                    self.link = self.links.renew(self.session, self.place, &self.link)?;
+                }
+                Err(error) => self.session.wait_after(error, &mut backoff)?,
             }
-            self.session.wait_after(error, &mut backoff)?;
         }
     }
 
     /// Makes one request and reads its answer to the end.
-    fn attempt(&mut self) -> Result<Result<(), String>, AttemptError> {
+    fn attempt(&mut self) -> Result<AttemptEnd, AttemptError> {
         if self.validator.is_none() && self.check.bytes() > 0 {
             self.begin_anew()?;
         }
         let have = self.check.bytes();
-        let mut request = ClientRequest::new(Method::GET, &self.planned.url, "application/fhir+ndjson");
-        request.token = self.token;
+        let mut request = ClientRequest::new(Method::GET, &self.link.planned.url, "application/fhir+ndjson");
+        request.token = self.link.token;
         request.is_stream = true;
         match &self.validator {
             Some(validator) if have > 0 => {
@@ -203,14 +236,23 @@ impl<'a> FileDownload<'a> {
         match answer.status().as_u16() {
             200 => self.begin_anew()?,
             206 if is_continuation(answer.headers(), have) && coding(answer.headers()).is_empty() => {}
-            206 | 416 if self.has_all(answer.headers(), have) => return Ok(Ok(())),
+            206 | 416 if self.has_all(answer.headers(), have) => return Ok(AttemptEnd::Whole),
             206 | 416 => {
                 self.begin_anew()?;
                 self.validator = None;
-                let message = format!("{} came in another part than was asked for", self.planned.name);
+                let message = format!("{} came in another part than was asked for", self.link.planned.name);
                 return Err(AttemptError::Transient(ClientError::server(message), None));
             }
-            _ => return Err(self.refusal(answer)),
+            // What stores say of a link that has expired; a token was replaced before.
+            400 | 401 | 403 | 404 | 410 => {
+                let answer = read_small(&self.link.planned.url, answer, LONGEST_OUTCOME)?;
+                return Ok(AttemptEnd::Refused(answer));
+            }
+            _ => {
+                let url = &self.link.planned.url;
+                let answer = read_small(url, answer, LONGEST_OUTCOME)?;
+                return Err(self.session.http.refusal(url, &answer, "the server does not give a file"));
+            }
         }
         self.note_validator(answer.headers())?;
         self.receive(answer)
@@ -219,18 +261,6 @@ impl<'a> FileDownload<'a> {
     /// Returns whether a 416 says that there is nothing behind what is here.
     fn has_all(&self, headers: &HeaderMap, have: u64) -> bool {
         header_of(headers, "content-range") == format!("bytes */{have}")
-    }
-
-    fn refusal(&self, answer: Response<Body>) -> AttemptError {
-        let url = &self.planned.url;
-        let answer = match read_small(url, answer, LONGEST_OUTCOME) {
-            Ok(answer) => answer,
-            Err(error) => return error,
-        };
-        if matches!(answer.status, 404 | 410) {
-            return gone(url, &answer).into();
-        }
-        self.session.http.refusal(url, &answer, "the server does not give a file")
     }
 
     /// Keeps what another request needs to go on.
@@ -247,16 +277,16 @@ impl<'a> FileDownload<'a> {
         } else {
             (!modified.is_empty() && modified.len() <= 64).then(|| modified.into())
         };
-        if self.planned.bytes.is_none_or(|bytes| bytes > SMALL_FILE) {
-            self.folder.set_validator(&self.planned.name, self.validator.clone())?;
+        if self.link.planned.bytes.is_none_or(|bytes| bytes > SMALL_FILE) {
+            self.folder.set_validator(&self.link.planned.name, self.validator.clone())?;
         }
         Ok(())
     }
 
-    fn receive(&mut self, answer: Response<Body>) -> Result<Result<(), String>, AttemptError> {
+    fn receive(&mut self, answer: Response<Body>) -> Result<AttemptEnd, AttemptError> {
         let content_type = header_of(answer.headers(), "content-type").to_owned();
         if words::is_html(&content_type, b"") {
-            return Ok(Err("the server sent a web page in its place".into()));
+            return Ok(AttemptEnd::Wrong("the server sent a web page in its place".into()));
         }
         let coding = coding(answer.headers());
         let body = answer.into_body().into_reader();
@@ -273,29 +303,30 @@ impl<'a> FileDownload<'a> {
         loop {
             self.session.check()?;
             let read = match reader.read(&mut piece) {
-                Ok(0) => return Ok(Ok(())),
+                Ok(0) => return Ok(AttemptEnd::Whole),
                 Ok(read) => read,
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
                 Err(error) => return Err(self.cut(error)),
             };
-            if self.planned.bytes.is_some_and(|bytes| self.check.bytes() + read as u64 > bytes) {
-                return Ok(Err("it has more bytes than the manifest says".into()));
+            if self.link.planned.bytes.is_some_and(|bytes| self.check.bytes() + read as u64 > bytes) {
+                return Ok(AttemptEnd::Wrong("it has more bytes than the manifest says".into()));
             }
-            let path = self.folder.join(&part_name(self.planned));
+            let path = self.folder.join(&part_name(&self.link.planned));
             let written = self.part.write_all(&piece[..read]);
             written.map_err(|error| ClientError::disk("write", &path, &error))?;
             if let Err(error) = self.check.feed(&piece[..read]) {
-                return Ok(Err(error.to_string()));
+                return Ok(AttemptEnd::Wrong(error.to_string()));
             }
-            self.session.tell(ExportEvent::FileBytes { name: &self.planned.name, bytes: self.check.bytes() });
+            self.session
+                .tell(ExportEvent::FileBytes { name: &self.link.planned.name, bytes: self.check.bytes() });
         }
     }
 
     /// Returns the failure of a transfer that broke off.
     fn cut(&mut self, error: io::Error) -> AttemptError {
-        match classify(&self.planned.url, ureq::Error::from(error)) {
+        match classify(&self.link.planned.url, ureq::Error::from(error)) {
             AttemptError::Final(error) | AttemptError::Transient(error, _) => {
-                let message = format!("{} broke off: {error}", self.planned.name);
+                let message = format!("{} broke off: {error}", self.link.planned.name);
                 AttemptError::Transient(ClientError::new(error.kind(), message), None)
             }
         }
@@ -309,21 +340,22 @@ impl<'a> FileDownload<'a> {
             self.part.seek(SeekFrom::Start(0))
         };
         let emptied = empty();
-        let path = self.folder.join(&part_name(self.planned));
+        let path = self.folder.join(&part_name(&self.link.planned));
         emptied.map(drop).map_err(|error| ClientError::disk("write", &path, &error))
     }
 
     /// Makes the file durable and gives it its name.
     fn finish(self) -> Result<(), ClientError> {
         self.session.check()?;
-        let (from, to) = (self.folder.join(&part_name(self.planned)), self.folder.join(&self.planned.name));
+        let (from, to) =
+            (self.folder.join(&part_name(&self.link.planned)), self.folder.join(&self.link.planned.name));
         let named = self.part.sync_all().and_then(|()| std::fs::rename(&from, &to));
         named.map_err(|error| ClientError::disk("write", &to, &error))?;
-        self.folder.set_validator(&self.planned.name, None)
+        self.folder.set_validator(&self.link.planned.name, None)
     }
 
     fn differs(&self, difference: &str) -> ClientError {
-        let name = &self.planned.name;
+        let name = &self.link.planned.name;
         ClientError::new(
             ClientErrorKind::Differs,
             format!(

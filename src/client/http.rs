@@ -10,6 +10,7 @@ use ureq::{Body, http};
 use url::{Origin, Url};
 
 use super::error::{AttemptError, ClientError, ClientErrorKind};
+use super::links::FileLink;
 use super::options::ExportOptions;
 use super::tokens::TokenKeeper;
 use super::transport::{
@@ -135,23 +136,35 @@ impl HttpClient {
         }
     }
 
+    /// Returns the error of a file's link that the server refuses, that of a new manifest too.
+    pub fn refused_link(&self, link: &FileLink, answer: &SmallAnswer) -> ClientError {
+        let (name, answered) = (&link.planned.name, answered(&link.planned.url, answer));
+        let message = format!("the server does not give {name}, which its manifest names: {answered}");
+        match (answer.status, link.token) {
+            (401 | 403, TokenPolicy::Trusted | TokenPolicy::Demanded) => ClientError::new(
+                ClientErrorKind::Unauthorized,
+                format!("{message}; {}", self.tokens.advice()),
+            ),
+            _ => ClientError::new(
+                ClientErrorKind::Export,
+                format!("{message}; tell its operator, or begin another export with --restart"),
+            ),
+        }
+    }
+
     /// Returns what an answer means that is not the one that was hoped for.
     pub fn refusal(&self, url: &Url, answer: &SmallAnswer, doing: &str) -> AttemptError {
-        let place = shown(url);
         let status = answer.status;
         let outcome = words::outcome(&answer.body);
         if outcome.is_none() && words::is_html(answer.header("content-type"), &answer.body) && status < 500 {
             return ClientError::server(format!(
-                "{place} answered {status} with a web page and not with FHIR; is the URL the base of a FHIR \
-                 server, such as https://fhir.example.org/r4?"
+                "{} answered {status} with a web page and not with FHIR; is the URL the base of a FHIR \
+                 server, such as https://fhir.example.org/r4?",
+                shown(url)
             ))
             .into();
         }
-        let said = match &outcome {
-            Some(outcome) if !outcome.text.is_empty() => format!(": {}", outcome.text),
-            _ => String::new(),
-        };
-        let message = format!("{doing}: {place} answered {status}{said}");
+        let message = format!("{doing}: {}", answered(url, answer));
         if outcome.is_none() && matches!(status, 404 | 405) {
             let message =
                 format!("{message}, and no OperationOutcome; is the URL the base of a FHIR server?");
@@ -173,6 +186,11 @@ impl HttpClient {
             AttemptError::Final(error)
         }
     }
+}
+
+/// Returns what a URL answered, as a part of a sentence.
+pub fn answered(url: &Url, answer: &SmallAnswer) -> String {
+    format!("{} answered {}{}", shown(url), answer.status, words::said(&answer.body))
 }
 
 /// Returns where a redirect leads, or `None` if the answer is none that is followed. Only reads are

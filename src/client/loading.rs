@@ -10,27 +10,28 @@ use super::content::CheckedContent;
 use super::download;
 use super::error::{ClientError, ClientErrorKind};
 use super::folder::OutFolder;
-use super::manifest::{FilePlan, PlannedFile};
+use super::links::{FileLink, FileLinks};
 use super::session::ExportSession;
 
 /// How often the caller's signal and the time are looked at.
 const LOOK: Duration = Duration::from_millis(100);
 
-/// Has all files of a plan in the folder. Returns what each holds, in the order of the plan.
+/// Has as many `files` as a plan lists in the folder. Returns what each holds, in the order of the plan.
 pub fn load_all(
     session: &Arc<ExportSession>,
     folder: &Arc<OutFolder>,
-    plan: &Arc<FilePlan>,
+    links: &Arc<FileLinks>,
+    files: usize,
     parallel: usize,
 ) -> Result<Vec<CheckedContent>, ClientError> {
     let next = Arc::new(AtomicUsize::new(0));
     let (results, loaded) = mpsc::channel();
-    for _ in 0..parallel.min(plan.files.len()) {
-        let (session, folder, plan) = (session.clone(), folder.clone(), plan.clone());
+    for _ in 0..parallel.min(files) {
+        let (session, folder, links) = (session.clone(), folder.clone(), links.clone());
         let (next, results) = (next.clone(), results.clone());
         let load = move || {
-            while let Some((n, planned)) = take(&next, &plan) {
-                let content = download::load(&session, &folder, planned, plan.token);
+            while let Some((n, link)) = take(&next, &links) {
+                let content = download::load(&session, &folder, &links, n, link);
                 let is_over = content.is_err();
                 // The receiver is gone when the export is over.
                 if results.send((n, content)).is_err() || is_over {
@@ -44,7 +45,7 @@ pub fn load_all(
     }
     drop(results);
     // The threads that are left should end too.
-    collect(session, &loaded, plan.files.len()).inspect_err(|_| session.abandon.stop())
+    collect(session, &loaded, files).inspect_err(|_| session.abandon.stop())
 }
 
 fn collect(
@@ -65,7 +66,7 @@ fn collect(
     whole.ok_or_else(|| ClientError::server("a file was not loaded, because of a mistake in this program"))
 }
 
-fn take<'a>(next: &AtomicUsize, plan: &'a FilePlan) -> Option<(usize, &'a PlannedFile)> {
+fn take(next: &AtomicUsize, links: &FileLinks) -> Option<(usize, FileLink)> {
     let n = next.fetch_add(1, Ordering::Relaxed);
-    plan.files.get(n).map(|planned| (n, planned))
+    links.get(n).map(|link| (n, link))
 }

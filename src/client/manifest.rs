@@ -9,7 +9,7 @@ use serde_json::Value;
 use sha2::{Digest, Sha256};
 use url::Url;
 
-use super::error::ClientError;
+use super::error::{ClientError, ClientErrorKind};
 use super::http::TokenPolicy;
 use super::transport::{parse_url, shown};
 use super::words::words;
@@ -136,6 +136,8 @@ pub struct FilePlan {
     pub request: Option<String>,
     pub token: TokenPolicy,
     pub files: Vec<PlannedFile>,
+    /// How many files of OperationOutcomes are not to be loaded.
+    pub errors_left: usize,
 }
 
 impl FilePlan {
@@ -149,6 +151,7 @@ impl FilePlan {
             request: None,
             token: TokenPolicy::Trusted,
             files: Vec::new(),
+            errors_left: 0,
         };
         let mut numbers = HashMap::new();
         for (n, page) in pages.into_iter().enumerate() {
@@ -175,6 +178,13 @@ impl FilePlan {
         Ok(plan)
     }
 
+    /// Leaves the files of OperationOutcomes out.
+    pub fn leave_errors(&mut self) {
+        let before = self.files.len();
+        self.files.retain(|file| file.kind != FileKind::Error);
+        self.errors_left += before - self.files.len();
+    }
+
     /// Returns what stays the same when the server writes new URLs for the same files (F-9).
     pub fn fingerprint(&self) -> String {
         let mut hash = Sha256::new();
@@ -183,6 +193,17 @@ impl FilePlan {
         }
         hash.update(&self.transaction_time);
         hex::encode(hash.finalize())
+    }
+
+    /// Checks that the files are those of an earlier manifest, by its fingerprint.
+    pub fn check_same(&self, fingerprint: &str) -> Result<(), ClientError> {
+        if self.fingerprint() == fingerprint { Ok(()) } else { Err(Self::other_files()) }
+    }
+
+    /// Returns the error of a manifest that lists other files than an earlier one.
+    pub fn other_files() -> ClientError {
+        let message = "the server's manifest lists other files than before; --restart begins the export anew";
+        ClientError::new(ClientErrorKind::Differs, message)
     }
 
     /// Returns the size of all files in bytes, if the manifest tells that of each.
@@ -300,6 +321,18 @@ mod tests {
         for foreign in ["notes.txt", "Patient.ndjson", "Patient.1.ndjson", "patient.0001.ndjson", ".."] {
             assert!(!is_made_name(foreign), "{foreign}");
         }
+    }
+
+    #[test]
+    fn p13_the_name_of_a_type_has_at_most_64_letters() {
+        let name = |letters: usize| {
+            let long = "P".repeat(letters);
+            plan(&json!({"transactionTime": "t", "output": [{"type": long, "url": "/x"}]})).unwrap().files[0]
+                .name
+                .clone()
+        };
+        assert_eq!(name(64), format!("{}.0001.ndjson", "P".repeat(64)));
+        assert_eq!(name(65), "resources.0001.ndjson");
     }
 
     #[test]

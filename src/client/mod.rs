@@ -6,6 +6,8 @@
 //!   manifest says of it (count, size, SHA-256) and durable; `manifest.json` comes last.
 //! - **The same call goes on** where one was cut off, killed or stopped: with the same export at the
 //!   server, with the parts of files that are there (`Range`), and without the files that are whole.
+//! - **Links that expire are renewed** by asking for the manifest again, which must list the same files
+//!   (F-9).
 //! - **Nothing is overwritten**: a folder that holds anything else is refused.
 //! - **The token stays with the server**: it goes to the origin of the base URL, to others only if the
 //!   manifest demands it or the caller trusts them, and never along a redirect to a stranger (F-1, F-6).
@@ -18,6 +20,7 @@ mod download;
 mod error;
 mod folder;
 mod http;
+mod links;
 mod loading;
 mod manifest;
 mod options;
@@ -46,6 +49,7 @@ pub use tokens::access_token;
 
 use folder::{ExportStage, ExportState, OutFolder};
 use http::HttpClient;
+use links::FileLinks;
 use session::ExportSession;
 
 /// The most files that are loaded at once.
@@ -90,6 +94,7 @@ pub fn export(
         abandon: StopSignal::new(),
         deadline: began + options.timeout.min(LONGEST_TIMEOUT),
         patience: options.patience,
+        leave_errors: options.leave_errors,
     });
     let folder = Arc::new(OutFolder::open(&options.out, &request::fingerprint(&options, &base))?);
     let run = ExportRun { options, base, session, folder };
@@ -147,19 +152,13 @@ impl ExportRun {
         let Self { session, folder, .. } = self;
         let plan = Arc::new(server_job::wait_complete(session, status_url)?);
         session.tell(ExportEvent::Manifest { files: plan.files.len(), bytes: plan.bytes() });
-        let fingerprint = plan.fingerprint();
         match folder.state().and_then(|state| state.plan) {
-            Some(known) if known != fingerprint => {
-                return Err(ClientError::new(
-                    ClientErrorKind::Differs,
-                    "the server's manifest lists other files than before; --restart begins the export anew",
-                ));
-            }
-            Some(_) => {}
-            None => folder.update(|state| state.plan = Some(fingerprint))?,
+            Some(known) => plan.check_same(&known)?,
+            None => folder.update(|state| state.plan = Some(plan.fingerprint()))?,
         }
         let began = Instant::now();
-        let contents = loading::load_all(session, folder, &plan, self.options.parallel)?;
+        let links = Arc::new(FileLinks::new(status_url.clone(), plan.clone()));
+        let contents = loading::load_all(session, folder, &links, plan.files.len(), self.options.parallel)?;
         summary.load_seconds = began.elapsed().as_secs_f64();
         summary.count(&plan, &contents);
         folder.write_manifest(&summary::manifest_text(&plan, &contents))?;

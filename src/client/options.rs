@@ -44,6 +44,9 @@ pub struct ExportOptions {
     pub parallel: usize,
     /// Whether an export that is in the folder is thrown away and another one begun.
     pub restart: bool,
+    /// Whether the files of OperationOutcomes, which say what the server left out or ignored, are not
+    /// loaded.
+    pub leave_errors: bool,
     /// Whether the server is asked to delete the export when all is loaded and verified.
     pub delete_after: bool,
     /// What becomes of the export at the server when the signal stops it here.
@@ -163,6 +166,7 @@ impl ExportOptions {
             insecure_http: false,
             parallel: 4,
             restart: false,
+            leave_errors: false,
             delete_after: false,
             on_stop: StopPolicy::Cancel,
             patience: Duration::from_secs(5 * 60),

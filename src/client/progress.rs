@@ -53,6 +53,11 @@ pub enum ExportEvent<'a> {
         /// How many of them are there already, from an earlier run.
         have: u64,
     },
+    /// A file's link is refused. The manifest is asked for again, which may have another one.
+    LinkRefused {
+        /// What was refused, as a sentence.
+        reason: &'a str,
+    },
     /// More of a file is there.
     FileBytes {
         /// Its name in the folder.

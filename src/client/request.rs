@@ -80,7 +80,11 @@ pub fn kickoff(options: &ExportOptions, base: &Url) -> Result<KickoffRequest, Cl
 pub fn fingerprint(options: &ExportOptions, base: &Url) -> String {
     let ExportOptions { level, patients, handling, .. } = options;
     let is_lenient = *handling == ParameterHandling::Lenient;
-    let all = json!([base.as_str(), level, parameters(options), patients, is_lenient]);
+    let mut all = json!([base.as_str(), level, parameters(options), patients, is_lenient]);
+    if options.leave_errors {
+        // Folders of earlier versions have a hash without it.
+        all = json!([all, "without errors"]);
+    }
     hex::encode(Sha256::digest(all.to_string()))
 }
 
@@ -191,5 +195,8 @@ mod tests {
         other.level = Level::Patient;
         assert_ne!(of(&one), of(&other));
         assert_ne!(of(&one), of(&options(&[("_type", "Patient")])));
+        let mut without_errors = one.clone();
+        without_errors.leave_errors = true;
+        assert_ne!(of(&one), of(&without_errors));
     }
 }

@@ -7,7 +7,7 @@ use ureq::http::Method;
 use url::Url;
 
 use super::error::{AttemptError, ClientError, ClientErrorKind};
-use super::http::{ClientRequest, LONGEST_OUTCOME};
+use super::http::{ClientRequest, LONGEST_OUTCOME, answered};
 use super::manifest::{FilePlan, LONGEST_MANIFEST, MOST_PAGES, ManifestBody};
 use super::options::ParameterHandling;
 use super::progress::ExportEvent;
@@ -76,7 +76,11 @@ pub fn wait_complete(session: &ExportSession, status_url: &Url) -> Result<FilePl
             return Err(ClientError::server(format!("the manifest has more than {MOST_PAGES} pages")));
         }
     }
-    FilePlan::new(status_url, pages)
+    let mut plan = FilePlan::new(status_url, pages)?;
+    if session.leave_errors {
+        plan.leave_errors();
+    }
+    Ok(plan)
 }
 
 /// Asks again and again until the answer is 200.
@@ -119,14 +123,12 @@ fn poll(session: &ExportSession, url: &Url) -> Result<SmallAnswer, ClientError> 
 }
 
 /// Returns the error of an export that the server does not have any more.
-pub fn gone(url: &Url, answer: &SmallAnswer) -> ClientError {
-    let said = words::outcome(&answer.body).map(|outcome| format!(": {}", outcome.text)).unwrap_or_default();
+fn gone(url: &Url, answer: &SmallAnswer) -> ClientError {
+    let answered = answered(url, answer);
     ClientError::new(
         ClientErrorKind::Export,
         format!(
-            "the server has the export no more: {} answered {}{said}; with --restart the same command begins another one",
-            shown(url),
-            answer.status
+            "the server has the export no more: {answered}; with --restart the same command begins another one"
         ),
     )
 }
@@ -154,7 +156,7 @@ pub fn cancel(session: &ExportSession, status_url: &Url) -> Result<String, Clien
 fn try_delete(session: &ExportSession, status_url: &Url) -> Result<String, AttemptError> {
     let asked = ClientRequest::new(Method::DELETE, status_url, FHIR_JSON);
     let answer = session.http.small(asked, LONGEST_OUTCOME)?;
-    let said = words::outcome(&answer.body).map(|outcome| format!(": {}", outcome.text)).unwrap_or_default();
+    let said = words::said(&answer.body);
     match answer.status {
         200 | 202 | 204 => Ok(format!("the server answered {}{said}", answer.status)),
         404 | 410 => Ok(format!("the server answered {}, so it was gone already{said}", answer.status)),

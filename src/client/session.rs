@@ -30,6 +30,8 @@ pub struct ExportSession {
     /// When the whole has taken too long.
     pub deadline: Instant,
     pub patience: Duration,
+    /// Whether files of OperationOutcomes are not loaded.
+    pub leave_errors: bool,
 }
 
 /// Counts failures in a row, and says how long to wait.
@@ -112,7 +114,7 @@ impl ExportSession {
             AttemptError::Final(error) => return Err(error),
             AttemptError::Transient(error, asked) => (error, asked),
         };
-        let delay = backoff.next().max(asked.unwrap_or_default()).min(LONGEST_WAIT);
+        let delay = retry_delay(backoff.next(), asked);
         if backoff.failing_for() + delay > self.patience {
             let message = match asked {
                 Some(asked) => format!(
@@ -131,6 +133,12 @@ impl ExportSession {
         self.tell(ExportEvent::Retrying { reason: &error.to_string(), delay });
         self.sleep(delay)
     }
+}
+
+/// Returns how long to wait after a failure: as long as the server asks, and no shorter than without
+/// that.
+fn retry_delay(own: Duration, asked: Option<Duration>) -> Duration {
+    own.max(asked.unwrap_or_default()).min(LONGEST_WAIT)
 }
 
 /// Returns how long to wait between two polls: as long as the server asks, or a little longer each
@@ -156,8 +164,16 @@ mod tests {
     }
 
     #[test]
-    fn p13_polls_wait_as_long_as_asked_within_bounds() {
+    fn p13_waits_are_as_long_as_asked_within_bounds() {
         let seconds = Duration::from_secs;
+        let an_hour = LONGEST_WAIT.as_secs();
+        for (asked, expected) in [(an_hour - 1, an_hour - 1), (an_hour, an_hour), (an_hour + 1, an_hour)] {
+            assert_eq!(poll_delay(Some(seconds(asked)), 0), seconds(expected));
+            assert_eq!(retry_delay(seconds(30), Some(seconds(asked))), seconds(expected));
+        }
+        assert_eq!(retry_delay(seconds(30), Some(seconds(u64::MAX))), LONGEST_WAIT);
+        assert_eq!(retry_delay(seconds(30), Some(seconds(2))), seconds(30));
+        assert_eq!(retry_delay(seconds(30), None), seconds(30));
         assert_eq!(poll_delay(Some(seconds(7)), 99), seconds(7));
         assert_eq!(poll_delay(Some(seconds(0)), 0), Duration::from_millis(100));
         assert_eq!(poll_delay(Some(seconds(u64::MAX)), 0), LONGEST_WAIT);

@@ -37,6 +37,8 @@ pub struct ExportSummary {
     pub deletions: u64,
     /// How many OperationOutcomes the server sent along with the output.
     pub outcomes: u64,
+    /// How many files of such OperationOutcomes were not loaded, because nobody wanted them.
+    pub error_files_left: usize,
     /// How long the whole took, in seconds.
     pub seconds: f64,
     /// How long the files took, in seconds.
@@ -50,6 +52,7 @@ impl ExportSummary {
     pub(super) fn count(&mut self, plan: &FilePlan, contents: &[CheckedContent]) {
         self.transaction_time.clone_from(&plan.transaction_time);
         self.files = plan.files.len();
+        self.error_files_left = plan.errors_left;
         for (file, content) in plan.files.iter().zip(contents) {
             self.bytes += content.bytes;
             *match file.kind {
@@ -85,6 +88,11 @@ pub fn manifest_text(plan: &FilePlan, contents: &[CheckedContent]) -> Vec<u8> {
             item
         });
         manifest.insert(kind.member().into(), files.collect::<Vec<_>>().into());
+    }
+    if plan.errors_left > 0 {
+        // An empty list would say that there were none.
+        manifest.remove(FileKind::Error.member());
+        manifest.insert("errorFilesLeft".into(), json!(plan.errors_left));
     }
     let mut text = serde_json::to_vec_pretty(&Value::Object(manifest)).expect("a manifest is plain data");
     text.push(b'\n');

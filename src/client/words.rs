@@ -91,6 +91,12 @@ pub fn outcome(body: &[u8]) -> Option<OutcomeWords> {
     Some(OutcomeWords { codes, text })
 }
 
+/// Returns what an OperationOutcome says as the end of a sentence; nothing if the body is none.
+pub fn said(body: &[u8]) -> String {
+    let outcome = outcome(body).filter(|outcome| !outcome.text.is_empty());
+    outcome.map(|outcome| format!(": {}", outcome.text)).unwrap_or_default()
+}
+
 /// Returns whether a body is a page for people.
 pub fn is_html(content_type: &str, body: &[u8]) -> bool {
     let begins_with_tag = body.iter().find(|byte| !byte.is_ascii_whitespace()) == Some(&b'<');

@@ -122,6 +122,20 @@ fn what_the_server_ignores_and_what_it_has_deleted_come_along() {
     assert!(ended.stdout.contains("1 bundles of deletions"), "{ended:?}");
     assert!(String::from_utf8(out.read("deleted.0001.ndjson")).unwrap().contains("Condition/gone"));
     assert_eq!(out.manifest()["error"][0]["count"], 1);
+
+    let without = OutFolder::new();
+    let arguments: Vec<_> = arguments.into_iter().chain(["--no-errors"]).collect();
+    let ended = without.export(&server.base, &arguments).succeeded();
+    assert!(ended.stdout.contains("1 file of the server's remarks not loaded (--no-errors)"), "{ended:?}");
+    assert!(!ended.stdout.contains("1 remarks"), "{ended:?}");
+    assert!(!without.path().join("errors.0001.ndjson").exists());
+    assert_eq!(
+        (&without.manifest()["error"], &without.manifest()["errorFilesLeft"]),
+        (&Value::Null, &1.into())
+    );
+    assert_eq!(without.lines(), out.lines());
+    // Whoever wants them later begins another export.
+    without.export(&server.base, &arguments[..arguments.len() - 1]).failed(2, "holds another export");
 }
 
 #[test]

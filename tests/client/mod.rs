@@ -2,6 +2,7 @@
 //! servers that follow a script.
 
 mod auth;
+mod bounds;
 mod cuts;
 mod ending;
 mod exports;
@@ -9,6 +10,7 @@ mod folders;
 mod hostile;
 mod keys;
 mod library;
+mod links;
 mod proxy;
 mod scripted;
 

@@ -9,6 +9,7 @@ use std::time::Duration;
 use indicatif::{HumanBytes, HumanCount, MultiProgress, ProgressBar, ProgressStyle};
 use parking_lot::Mutex;
 
+use crate::cli::table::counted;
 use crate::client::{ExportEvent, ExportProgress, ExportSummary};
 use crate::telemetry;
 
@@ -82,6 +83,7 @@ fn line(event: ExportEvent<'_>) -> Option<String> {
         ExportEvent::FileDone { name, bytes, count } => {
             format!("loaded {name}: {} resources, {}", HumanCount(count), HumanBytes(bytes))
         }
+        ExportEvent::LinkRefused { reason } => format!("{reason}; asking for the manifest again"),
         ExportEvent::Deleted { answer } => format!("deleted: {answer}"),
         _ => return None,
     })
@@ -201,6 +203,10 @@ pub fn summary(summary: &ExportSummary) -> String {
     }
     if summary.outcomes > 0 {
         let _ = write!(text, "\nthe server has {} remarks in errors.*.ndjson", HumanCount(summary.outcomes));
+    }
+    if summary.error_files_left > 0 {
+        let left = counted(summary.error_files_left as u64, "file");
+        let _ = write!(text, "\n{left} of the server's remarks not loaded (--no-errors)");
     }
     if let Some(answer) = &summary.deleted {
         let _ = write!(text, "\ndeleted: {answer}");

@@ -104,6 +104,9 @@ pub struct ExportArgs {
     /// How many files are loaded at once.
     #[arg(long, value_name = "N", default_value_t = 4, help_heading = "How")]
     parallel: usize,
+    /// Do not load the files in which the server says what it left out or ignored.
+    #[arg(long, help_heading = "How")]
+    no_errors: bool,
     /// Have the server delete the export when all files are loaded and verified.
     #[arg(long, help_heading = "How")]
     delete_after: bool,
@@ -190,6 +193,7 @@ fn options(args: ExportArgs) -> Result<ExportOptions, CliError> {
     options.insecure_http = args.insecure_http;
     options.parallel = args.parallel;
     options.restart = args.restart;
+    options.leave_errors = args.no_errors;
     options.delete_after = args.delete_after;
     options.on_stop = if args.keep_on_interrupt { StopPolicy::Keep } else { StopPolicy::Cancel };
     options.patience = args.patience;
