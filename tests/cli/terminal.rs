@@ -6,7 +6,7 @@ use std::process::{Child, Command, Stdio};
 use std::sync::{Arc, Mutex};
 use std::thread::JoinHandle;
 
-use super::{command, done};
+use super::{command, done, json};
 use crate::support::{Setup, delete, eventually, job_id};
 
 /// A command on a terminal, 100 columns wide.
@@ -122,12 +122,22 @@ fn a_watch_on_a_terminal_redraws_its_bars_in_place_and_ctrl_c_ends_it_well() {
     let setup = Setup::new().set("export.max_bytes_per_second_per_job=60000");
     let server = setup.start();
     let polling = server.kickoff("$export");
+    let owner = json(&done(&setup, &["jobs", "--json"]))[0]["owner"].as_str().unwrap().to_owned();
+    // On a narrow terminal it is seen who a job is of, and the bar is shorter.
+    for (columns, bar) in [(80, true), (100, true), (66, false)] {
+        let arguments = ["jobs", "watch", "--interval", "50ms"];
+        let mut narrow = Terminal::of_width(columns, &setup, &arguments, &[("NO_COLOR", "1")]);
+        narrow.wait_for(&format!("%  default/{owner}"));
+        narrow.press("\x03");
+        let (_, shown) = narrow.end();
+        assert!(shown.contains(job_id(&polling)) && shown.contains('─') == bar, "{columns}: {shown:?}");
+    }
     // Wide enough for all that stands behind a bar.
     let mut terminal =
         Terminal::of_width(160, &setup, &["jobs", "watch", "--interval", "50ms"], &[("NO_COLOR", "1")]);
     terminal.wait_for("1 job, 1 at work");
     terminal.wait_for(job_id(&polling));
-    terminal.wait_for("/s  default/");
+    terminal.wait_for("/s  ");
     assert_eq!(delete(&polling).status, 202);
     terminal.wait_for("erased");
     terminal.press("\x03");

@@ -6,6 +6,7 @@ use std::io::{self, IsTerminal};
 use std::ops::ControlFlow;
 use std::time::{Duration, Instant};
 
+use dialoguer::console::{Term, measure_text_width};
 use indicatif::{MultiProgress, ProgressBar, ProgressDrawTarget, ProgressStyle};
 use jiff::Timestamp;
 use serde_json::json;
@@ -23,6 +24,10 @@ use crate::job::{JobId, StateName};
 
 /// The most bars that are drawn (P13); what is beyond the height of the terminal is not.
 const MOST_BARS: usize = 100;
+
+/// The columns of a bar.
+const SHORTEST_BAR: usize = 5;
+const LONGEST_BAR: usize = 20;
 
 /// How long a job that was erased stays in sight.
 const AFTERGLOW: Duration = Duration::from_secs(5);
@@ -169,13 +174,32 @@ impl LiveTable {
     /// Returns the bar of a job, a new one below the others.
     fn job(&mut self, job: &JobOverview, now: Instant) -> &mut LiveJob {
         self.jobs.entry(job.job).or_insert_with(|| LiveJob {
-            bar: self
-                .bars
-                .add(ProgressBar::new(1000).with_style(style("{prefix} {bar:20.cyan/dim} {wide_msg}"))),
+            bar: self.bars.add(ProgressBar::new(1000)),
             seen: (job.bytes.unwrap_or(0), now),
             erased: None,
         })
     }
+}
+
+/// Returns the style of all rows, whose messages are these: the bars are as long as the terminal allows.
+fn row_style(told: &[(String, String)]) -> ProgressStyle {
+    let longest = |length: &dyn Fn(&(String, String)) -> usize| told.iter().map(length).max().unwrap_or(0);
+    let first = longest(&|(first, _)| measure_text_width(first));
+    let whole = longest(&|(first, rest)| measure_text_width(first) + measure_text_width(rest));
+    let columns = Term::stdout().size_checked().map_or(usize::MAX, |(_, columns)| columns.into());
+    style(&match bar_length(columns, first, whole) {
+        0 => "{prefix} {wide_msg}".to_owned(),
+        length => format!("{{prefix}} {{bar:{length}.cyan/dim}} {{wide_msg}}"),
+    })
+}
+
+/// Returns how long the bars are. Where a line does not fit, they are shortened first; then its end is cut;
+/// and they go altogether before `first` is cut, which ends with who it is.
+fn bar_length(columns: usize, first: usize, whole: usize) -> usize {
+    // Behind the id, and with a space on both sides.
+    let room = columns.saturating_sub(36 + 2);
+    let wanted = room.saturating_sub(whole).clamp(SHORTEST_BAR, LONGEST_BAR);
+    wanted.min(room.saturating_sub(first))
 }
 
 fn style(template: &str) -> ProgressStyle {
@@ -195,12 +219,14 @@ impl JobScreen for LiveTable {
         let head = format!("{}, {at_work} at work{more}  (Ctrl-C ends this)", counted(all as u64, "job"));
         self.head.set_message(toned(TextTone::Strong, head));
         let shown: Vec<_> = active.into_iter().chain(rest).take(MOST_BARS).collect();
-        for job in &shown {
+        let told: Vec<_> = shown.iter().map(|job| self.job(job, now).message(job, now, wall)).collect();
+        let style = row_style(&told);
+        for (job, (first, rest)) in shown.iter().zip(told) {
             let live = self.job(job, now);
+            live.bar.set_style(style.clone());
             live.bar.set_position((job.percent.unwrap_or(0.0) * 10.0) as u64);
             live.bar.set_prefix(job.job.to_string());
-            let message = live.message(job, now, wall);
-            live.bar.set_message(message);
+            live.bar.set_message(format!("{first}{rest}"));
         }
         let shown = shown.iter().map(|job| job.job).collect();
         self.take_leave(jobs, &shown, now);
@@ -238,22 +264,24 @@ impl LiveTable {
 }
 
 impl LiveJob {
-    /// Returns what stands behind the bar: state, percent, size, rate, who.
-    fn message(&mut self, job: &JobOverview, now: Instant, wall: Timestamp) -> String {
+    /// Returns what stands behind the bar: state, percent and who; then, where there is room, size, rate and
+    /// what else is worth knowing.
+    fn message(&mut self, job: &JobOverview, now: Instant, wall: Timestamp) -> (String, String) {
         let bytes = job.bytes.unwrap_or(0);
         let (before, at) = std::mem::replace(&mut self.seen, (bytes, now));
         let passed = now.duration_since(at).as_secs_f64();
-        let mut parts = vec![state(job.state)];
-        parts.extend(job.percent.map(percent));
-        parts.extend(job.bytes.map(size));
+        let mut first = vec![state(job.state)];
+        first.extend(job.percent.map(percent));
+        first.push(who(job));
+        let mut rest = vec![String::new()];
+        rest.extend(job.bytes.map(size));
         if job.state == StateName::Running && passed > 0.0 {
             let rate = bytes.saturating_sub(before) as f64 / passed;
-            parts.push(format!("{}/s", size(rate as u64)));
+            rest.push(format!("{}/s", size(rate as u64)));
         }
-        parts.push(who(job));
         let note = note(job, wall);
-        parts.extend(Some(note).filter(|note| !note.is_empty()));
-        parts.join("  ")
+        rest.extend(Some(note).filter(|note| !note.is_empty()));
+        (first.join("  "), rest.join("  "))
     }
 }
 
@@ -289,6 +317,14 @@ mod tests {
         jobs[0].state = StateName::Erased;
         assert!(screen.show(&jobs).unwrap().is_continue());
         assert_eq!(screen.jobs.keys().collect::<Vec<_>>(), [&jobs[0].job]);
+    }
+
+    #[test]
+    fn a_bar_is_shortened_before_it_is_cut_who_a_job_is_of() {
+        // "running  45%  default/acme" and "  12.34 MiB  1.20 MiB/s".
+        let lengths = [200, 100, 80, 68, 60].map(|columns| bar_length(columns, 26, 49));
+        assert_eq!(lengths, [20, 13, 5, 4, 0]);
+        assert_eq!(bar_length(usize::MAX, 26, 49), LONGEST_BAR);
     }
 
     #[test]
