@@ -24,17 +24,16 @@ fn sub_commands(of: &[&str]) -> Vec<String> {
 #[test]
 fn completions_are_accepted_by_their_shells() {
     let folder = tempfile::tempdir().unwrap();
-    for shell in ["bash", "zsh", "fish"] {
+    let shells = [("bash", "-n", Need::Bash), ("zsh", "-n", Need::Zsh), ("fish", "--no-execute", Need::Fish)];
+    for (shell, option, need) in shells {
         let (code, script, error) = evanesce(&["completions", shell]);
         assert_eq!((code, error.as_str()), (0, ""));
         assert!(script.contains("receipts") && script.contains("older-than"), "{shell}");
         let file = folder.path().join(shell);
         std::fs::write(&file, script).unwrap();
-        let checked = Command::new(shell).arg("-n").arg(&file).output();
-        match checked {
+        match Command::new(shell).arg(option).arg(&file).output() {
             Ok(checked) => assert!(checked.status.success() && checked.stderr.is_empty(), "{checked:?}"),
-            // Only bash is wherever the tests run.
-            Err(error) => assert_ne!(shell, "bash", "{error}"),
+            Err(error) => skip(need, "completions", &error.to_string()),
         }
     }
     let (code, _, error) = evanesce(&["completions", "tcsh"]);
