@@ -1,9 +1,23 @@
-//! What the commands that read a chain have in common: Bundles of AuditEvents.
+//! What the commands that read a chain have in common: the verdict about it, and Bundles of AuditEvents.
 
 use std::io::{self, Write};
 
 use jiff::Timestamp;
 use serde_json::value::RawValue;
+
+use super::table::{TextTone, counted, toned};
+
+/// Returns the first line about a chain of so many lines: whether it is whole, or what is wrong with it.
+pub fn verdict(lines: u64, wrong: Option<&str>) -> String {
+    match wrong {
+        None => format!(
+            "{}: {}, each bound to the one before",
+            toned(TextTone::Good, "whole"),
+            counted(lines, "line")
+        ),
+        Some(wrong) => format!("{}: {wrong}", toned(TextTone::Bad, "wrong")),
+    }
+}
 
 /// Writes a Bundle of any length. Only one entry is in memory at a time.
 pub struct BundleWriter<'a> {

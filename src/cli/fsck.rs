@@ -7,6 +7,7 @@ use jiff::Timestamp;
 use super::CliError;
 use super::data_dir::DataDirArgs;
 use super::output::{OutputArgs, complain, print_all};
+use super::table::{TextTone, counted, toned};
 use crate::fsck::{FindingOutcome, FsckFinding, RepairMode, check};
 
 /// The arguments of `evanesce fsck`.
@@ -39,25 +40,29 @@ pub fn run(args: &FsckArgs) -> Result<(), CliError> {
     };
     let data_dir = &config.storage.data_dir;
     let findings = check(data_dir, leave, Timestamp::now(), &config.retention).map_err(CliError::usage)?;
-    let line = |finding| if args.output.is_json() { json(finding) } else { Ok(text(finding)) };
-    print_all(findings.iter().map(line).collect::<Result<Vec<_>, _>>()?)?;
     let count = |outcome| findings.iter().filter(|finding| finding.outcome == outcome).count();
     let (repaired, left) = (count(FindingOutcome::Repaired), count(FindingOutcome::Left));
-    let summary = format!("{repaired} repaired, {left} left, {} notes", count(FindingOutcome::Note));
-    match (repaired, left) {
-        (0, 0) => {
-            complain(format_args!("{} is as it should be: {summary}", data_dir.display()));
-            Ok(())
-        }
-        (_, 0) => Err(CliError {
-            code: 1,
-            message: format!("{} is as it should be now: {summary}", data_dir.display()),
-        }),
-        _ => Err(CliError {
-            code: 4,
-            message: format!("{} is not as it should be: {summary}", data_dir.display()),
-        }),
+    let (code, tone, verdict) = match (repaired, left) {
+        (0, 0) => (0, TextTone::Good, "is as it should be"),
+        (_, 0) => (1, TextTone::Warning, "is as it should be now"),
+        _ => (4, TextTone::Bad, "is not as it should be"),
+    };
+    let notes = count(FindingOutcome::Note);
+    let summary = format!("{repaired} repaired, {left} left, {}", counted(notes as u64, "note"));
+    let place = data_dir.display();
+    if args.output.is_json() {
+        print_all(findings.iter().map(json).collect::<Result<Vec<_>, _>>()?)?;
+    } else {
+        let first = format!("{place} {}: {summary}", toned(tone, verdict));
+        print_all([first].into_iter().chain(findings.iter().map(text)))?;
     }
+    let message = format!("{place} {verdict}: {summary}");
+    match code {
+        0 if args.output.is_json() => complain(message),
+        0 => {}
+        _ => return Err(CliError { code, message }),
+    }
+    Ok(())
 }
 
 fn json(finding: &FsckFinding) -> Result<String, CliError> {

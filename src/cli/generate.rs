@@ -4,9 +4,10 @@ use std::path::PathBuf;
 use std::time::Instant;
 
 use indicatif::{HumanBytes, ProgressBar};
+use serde_json::json;
 
 use super::CliError;
-use super::output::report;
+use super::output::{OutputArgs, report_as};
 use crate::generate::{FileSummary, GenerateOptions, ResourceShare, generate};
 
 /// The arguments of `evanesce generate`.
@@ -42,6 +43,8 @@ pub struct GenerateArgs {
     /// of several types.
     #[arg(long)]
     mess: bool,
+    #[command(flatten)]
+    output: OutputArgs,
 }
 
 /// Generates the data, and prints what was written.
@@ -68,5 +71,10 @@ pub fn run(args: &GenerateArgs) -> Result<(), CliError> {
     if args.mess {
         lines.push(format!("{} broken lines", summary.broken_lines()));
     }
-    report(lines.join("\n"))
+    let file = |file: &FileSummary| json!({"name": format!("{}.ndjson", file.name), "resources": file.resources, "bytes": file.bytes});
+    let document = json!({
+        "files": summary.files.iter().map(file).collect::<Vec<_>>(), "resources": summary.resources(),
+        "bytes": summary.bytes(), "broken_lines": summary.broken_lines(),
+    });
+    report_as(&args.output, lines.join("\n"), &document)
 }

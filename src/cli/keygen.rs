@@ -6,8 +6,10 @@ use std::io::{self, Write};
 use std::os::unix::fs::{OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 
+use serde_json::json;
+
 use super::CliError;
-use super::output::report;
+use super::output::{OutputArgs, report_as};
 use crate::smart::{ClientKey, SigningAlgorithm};
 
 /// The names of the two files.
@@ -29,6 +31,8 @@ pub struct KeygenArgs {
     /// Replace keys that are there: what they signed cannot be signed again.
     #[arg(long)]
     force: bool,
+    #[command(flatten)]
+    output: OutputArgs,
 }
 
 /// Checks a key id, which gets into headers and logs.
@@ -39,7 +43,7 @@ pub fn kid(text: &str) -> Result<String, String> {
 
 /// Creates the pair and prints where it is.
 pub fn run(args: KeygenArgs) -> Result<(), CliError> {
-    let KeygenArgs { alg, kid, out, force } = args;
+    let KeygenArgs { alg, kid, out, force, output } = args;
     let (private, public) = (out.join(PRIVATE), out.join(PUBLIC));
     if let Some(path) = [&private, &public].into_iter().find(|path| !force && path.exists()) {
         return Err(exists(path));
@@ -49,13 +53,13 @@ pub fn run(args: KeygenArgs) -> Result<(), CliError> {
         .map_err(|e| CliError::usage(format!("cannot make the folder {}: {e}", out.display())))?;
     write(&private, &pem, 0o600, force)?;
     write(&public, &key.jwks(), 0o644, force)?;
-    report(format_args!(
-        "kid      {}\nprivate  {}  keep it: whoever has it is the client\npublic   {}  give it to the server's \
-         operator",
-        key.kid(),
-        private.display(),
-        public.display()
-    ))
+    let (kid, private, public) = (key.kid(), private.display().to_string(), public.display().to_string());
+    let sentence = format_args!(
+        "kid      {kid}\nprivate  {private}  keep it: whoever has it is the client\npublic   {public}  give it to \
+         the server's operator"
+    );
+    let document = json!({"kid": kid, "alg": alg.to_string(), "private": private, "public": public});
+    report_as(&output, sentence, &document)
 }
 
 fn exists(path: &Path) -> CliError {

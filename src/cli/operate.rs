@@ -9,7 +9,7 @@ use serde_json::{Value, json};
 use super::CliError;
 use super::control_socket::{ControlError, send};
 use super::data_dir::DataDirArgs;
-use super::output::{OutputArgs, print, print_json, report};
+use super::output::{OutputArgs, print, print_json, report, report_as};
 use super::table::{ColumnKind, TextTable, age};
 use crate::control::OperatorRequest;
 use crate::job::JobId;
@@ -64,11 +64,15 @@ pub enum ReaperCommand {
         /// Why; it goes into the receipts, so it must not name a patient.
         #[arg(long)]
         reason: String,
+        #[command(flatten)]
+        output: OutputArgs,
     },
     /// End the pause: sweep and expire again.
     Resume {
         #[command(flatten)]
         server: DataDirArgs,
+        #[command(flatten)]
+        output: OutputArgs,
     },
 }
 
@@ -79,6 +83,8 @@ pub enum ClockCommand {
     Confirm {
         #[command(flatten)]
         server: DataDirArgs,
+        #[command(flatten)]
+        output: OutputArgs,
     },
 }
 
@@ -187,21 +193,22 @@ pub fn holds(args: &HoldsArgs) -> Result<(), CliError> {
 }
 
 /// Confirms the clock.
-pub fn clock(ClockCommand::Confirm { server }: &ClockCommand) -> Result<(), CliError> {
+pub fn clock(ClockCommand::Confirm { server, output }: &ClockCommand) -> Result<(), CliError> {
     order(server, &OperatorRequest::ConfirmClock)?;
-    report("the clock is believed: expiry goes on")
+    report_as(output, "the clock is believed: expiry goes on", &json!({"clock": "believed"}))
 }
 
 /// Pauses or resumes the reaper.
 pub fn reaper(args: ReaperCommand) -> Result<(), CliError> {
     match args {
-        ReaperCommand::Pause { server, reason } => {
+        ReaperCommand::Pause { server, reason, output } => {
             order(&server, &OperatorRequest::Pause { reason })?;
-            report("the reaper is paused: nothing is swept and nothing expires until it is resumed")
+            let sentence = "the reaper is paused: nothing is swept and nothing expires until it is resumed";
+            report_as(&output, sentence, &json!({"reaper": "paused"}))
         }
-        ReaperCommand::Resume { server } => {
+        ReaperCommand::Resume { server, output } => {
             order(&server, &OperatorRequest::Resume)?;
-            report("the reaper goes on")
+            report_as(&output, "the reaper goes on", &json!({"reaper": "running"}))
         }
     }
 }

@@ -9,6 +9,7 @@ use std::os::unix::fs::OpenOptionsExt;
 use std::path::Path;
 
 use serde::Serialize;
+use serde_json::Value;
 
 use super::CliError;
 use crate::audit::AuditError;
@@ -84,6 +85,12 @@ pub fn printed(printed: io::Result<()>) -> Result<(), CliError> {
 /// Prints a line about what was done. If that fails, the error says that it was done.
 pub fn report(line: impl Display) -> Result<(), CliError> {
     print(line).map_err(|error| CliError::failed(format!("it is done, but {}", error.message)))
+}
+
+/// Tells what was done: people by a sentence, programs by a document. If that fails, the error says that it
+/// was done.
+pub fn report_as(output: &OutputArgs, sentence: impl Display, document: &Value) -> Result<(), CliError> {
+    if output.is_json() { report(document) } else { report(sentence) }
 }
 
 /// Prints to standard error. A failure is ignored.
@@ -169,4 +176,45 @@ pub fn write_to(
 
 fn sync(out: BufWriter<File>) -> io::Result<()> {
     out.into_inner()?.sync_all()
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::{Command, CommandFactory};
+
+    use crate::cli::Cli;
+
+    /// The commands that have no `--output json`, and why.
+    const WITHOUT: [(&str, &str); 7] = [
+        ("audit export", "--format says how events are written"),
+        ("completions", "a script for a shell"),
+        ("config docs", "tables for the manual"),
+        ("demo", "a tour for people"),
+        ("man", "pages for people"),
+        ("receipts export", "--format says how entries are written"),
+        ("serve", "--ready-format json"),
+    ];
+
+    /// Adds the commands that can be called and have no `--output json`.
+    fn without_json(command: &Command, path: &str, found: &mut Vec<String>) {
+        if !command.is_subcommand_required_set() {
+            let output = command.get_arguments().find(|one| one.get_long() == Some("output"));
+            let values = output.map(|one| one.get_possible_values()).unwrap_or_default();
+            let is_short = output.is_some_and(|one| one.get_short() == Some('o'));
+            if !is_short || !values.iter().any(|value| value.matches("json", false)) {
+                found.push(path.to_owned());
+            }
+        }
+        for sub in command.get_subcommands() {
+            without_json(sub, format!("{path} {}", sub.get_name()).trim(), found);
+        }
+    }
+
+    #[test]
+    fn every_command_answers_a_script_in_json_but_those_that_have_a_reason() {
+        let mut found = Vec::new();
+        without_json(&Cli::command(), "", &mut found);
+        found.sort();
+        assert_eq!(found, WITHOUT.map(|(command, _)| command));
+    }
 }

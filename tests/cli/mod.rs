@@ -2,6 +2,7 @@
 //! completions and manual pages.
 
 mod about;
+mod answers;
 mod cancel;
 mod jobs;
 mod terminal;

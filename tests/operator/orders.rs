@@ -164,7 +164,7 @@ fn a_clock_that_jumped_while_the_server_was_stopped_is_confirmed_by_an_operator(
     wait_for_a_pass(&server);
     job.assert_intact(&server);
     assert_eq!(status(&server)["clock_jumped"], true);
-    order(&setup, &["clock", "confirm"]);
+    assert_eq!(order(&setup, &["clock", "confirm", "-o", "json"]), "{\"clock\":\"believed\"}\n");
     eventually("the expiry", || (get(&polling_url(&server, &job.id)).status == 404).then_some(()));
     assert_only_its_receipt_is_left(&setup, server, &job, "expired");
 }

@@ -79,7 +79,7 @@ fn a_job_is_shown_with_all_that_happened_to_it() {
 fn a_whole_chain_is_verified_with_its_figures() {
     let (dir, heads) = chain_of(&every_kind());
     let expected = format!(
-        "count       8\nhead        {}\nfirst       2026-01-01T00:00:00Z\nlast        2026-01-01T07:00:00Z\n\
+        "whole: 8 lines, each bound to the one before\ncount       8\nhead        {}\nfirst       2026-01-01T00:00:00Z\nlast        2026-01-01T07:00:00Z\n\
          erasures    2\ncheckpoint  none\ngaps        1\n",
         heads[7].hash
     );
@@ -89,7 +89,11 @@ fn a_whole_chain_is_verified_with_its_figures() {
     assert_eq!((&json["erasures"], &json["checkpoint"]), (&2.into(), &serde_json::Value::Null));
     let empty = tempfile::tempdir().unwrap();
     let figures = receipts_of(empty.path(), &["verify"]);
-    assert!(figures.starts_with("count       0\n") && figures.contains("first       none\n"), "{figures}");
+    assert!(
+        figures.starts_with("whole: 0 lines, each bound to the one before\ncount       0\n")
+            && figures.contains("first       none\n"),
+        "{figures}"
+    );
     assert_eq!(receipts_of(empty.path(), &["list"]).lines().count(), 1, "the header");
     assert_eq!(std::fs::read_dir(empty.path()).unwrap().count(), 0, "nothing is made by looking");
 }
@@ -208,7 +212,7 @@ fn the_data_directory_is_found_as_for_the_server() {
         }
         let (code, out, error) = run(&mut command);
         assert_eq!(code, 0, "{error}");
-        out.lines().next().unwrap().replace("count       ", "")
+        out.lines().nth(1).unwrap().replace("count       ", "")
     };
     let set = format!("storage.data_dir={}", path(2));
     assert_eq!(count(false, &[]), "1");

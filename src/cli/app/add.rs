@@ -4,12 +4,13 @@ use std::path::{Path, PathBuf};
 
 use jsonwebtoken::jwk::JwkSet;
 use serde::Serialize;
+use serde_json::json;
 use toml_edit::{Array, Item, Table, Value, value};
 
 use super::edit::FileEdit;
 use crate::auth::{Scopes, public_keys};
 use crate::cli::CliError;
-use crate::cli::output::{complain, report};
+use crate::cli::output::{OutputArgs, complain, report_as};
 use crate::job::{ClientId, TenantId};
 
 /// The arguments of `evanesce app add`. What is not said is not allowed.
@@ -47,6 +48,8 @@ pub struct AddArgs {
     /// It may have tokens of its tenant introspected.
     #[arg(long)]
     introspection: bool,
+    #[command(flatten)]
+    output: OutputArgs,
 }
 
 /// Where its public keys are.
@@ -121,7 +124,9 @@ pub fn run(file: &Path, args: AddArgs) -> Result<(), CliError> {
     let table = args.table(edit.folder())?;
     edit.tables()?.push(table);
     edit.finish()?;
-    report(format_args!("{} may ask for tokens of the tenant {}", args.client_id, args.tenant))
+    let AddArgs { client_id, tenant, output, .. } = &args;
+    let document = json!({"tenant": tenant, "client_id": client_id, "active": true, "changed": true});
+    report_as(output, format_args!("{client_id} may ask for tokens of the tenant {tenant}"), &document)
 }
 
 impl AddArgs {

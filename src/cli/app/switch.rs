@@ -2,11 +2,12 @@
 
 use std::path::Path;
 
+use serde_json::json;
 use toml_edit::{Item, Table, Value, value};
 
 use super::edit::FileEdit;
 use crate::cli::CliError;
-use crate::cli::output::report;
+use crate::cli::output::{OutputArgs, report_as};
 use crate::job::{ClientId, TenantId};
 
 /// The arguments of `evanesce app disable` and `enable`.
@@ -18,6 +19,8 @@ pub struct SwitchArgs {
     /// Its tenant.
     #[arg(long, value_name = "TENANT")]
     tenant: TenantId,
+    #[command(flatten)]
+    output: OutputArgs,
 }
 
 /// Whether the application becomes active.
@@ -31,7 +34,7 @@ pub enum SwitchState {
 
 /// Switches the application, and says if there was nothing to do.
 pub fn run(file: &Path, args: &SwitchArgs, active: SwitchState) -> Result<(), CliError> {
-    let SwitchArgs { client_id, tenant } = args;
+    let SwitchArgs { client_id, tenant, output } = args;
     let mut edit = FileEdit::begin(file)?;
     let table = edit.table(tenant, client_id)?;
     let (word, active) = match active {
@@ -39,12 +42,14 @@ pub fn run(file: &Path, args: &SwitchArgs, active: SwitchState) -> Result<(), Cl
         SwitchState::No => ("disabled", false),
     };
     let is_active = table.get("active").and_then(Item::as_bool).unwrap_or(true);
-    if is_active == active {
-        return report(format_args!("{client_id} of the tenant {tenant} is {word} already"));
+    let changed = is_active != active;
+    if changed {
+        set(table, active);
+        edit.finish()?;
     }
-    set(table, active);
-    edit.finish()?;
-    report(format_args!("{client_id} of the tenant {tenant} is {word}"))
+    let already = if changed { "" } else { " already" };
+    let document = json!({"tenant": tenant, "client_id": client_id, "active": active, "changed": changed});
+    report_as(output, format_args!("{client_id} of the tenant {tenant} is {word}{already}"), &document)
 }
 
 /// Keeps a comment behind the value.

@@ -10,6 +10,7 @@ use jiff::Timestamp;
 use serde_json::json;
 
 use super::CliError;
+use super::chain::verdict;
 use super::data_dir::DataDirArgs;
 use super::output::{OutputArgs, WalkError, finish};
 use crate::audit::{self, AuditError, AuditSummary, FOLDER};
@@ -59,16 +60,17 @@ fn verify(folder: &Path, hash: Option<ChainHash>, output: &OutputArgs) -> Result
         Ok::<_, AuditError>(())
     });
     let summary = walked.map_err(CliError::usage)?;
-    let mut out = BufWriter::new(io::stdout().lock());
-    let printed = print(&summary, output, &mut out);
-    finish(printed, &mut out)?;
-    check(&summary)?;
-    match hash {
+    let checked = check(&summary).and_then(|()| match hash {
         Some(hash) if !is_found && hash != summary.start.hash => Err(CliError::failed(format!(
             "the chain does not go through the head {hash}: its end was cut off, or that part is removed"
         ))),
         _ => Ok(()),
-    }
+    });
+    let wrong = checked.as_ref().err().map(|error| error.message.as_str());
+    let mut out = BufWriter::new(io::stdout().lock());
+    let printed = print(&summary, &verdict(summary.head.count, wrong), output, &mut out);
+    finish(printed, &mut out)?;
+    checked
 }
 
 /// Fails if the chain is broken anywhere.
@@ -80,7 +82,12 @@ fn check(summary: &AuditSummary) -> Result<(), CliError> {
     Err(CliError::failed(format!("the audit log is broken: {}", breaks.join("; "))))
 }
 
-fn print(summary: &AuditSummary, output: &OutputArgs, out: &mut impl Write) -> Result<(), WalkError> {
+fn print(
+    summary: &AuditSummary,
+    verdict: &str,
+    output: &OutputArgs,
+    out: &mut impl Write,
+) -> Result<(), WalkError> {
     if output.is_json() {
         let AuditSummary { head, first, last, start, files, breaks, .. } = summary;
         let breaks: Vec<_> = breaks.iter().map(ToString::to_string).collect();
@@ -92,6 +99,7 @@ fn print(summary: &AuditSummary, output: &OutputArgs, out: &mut impl Write) -> R
     }
     let instant = |at: Option<Timestamp>| at.map_or_else(|| "none".to_string(), |at| at.to_string());
     let ChainHead { count, hash } = summary.head;
+    writeln!(out, "{verdict}")?;
     writeln!(out, "files    {}", summary.files)?;
     writeln!(out, "count    {count}")?;
     writeln!(out, "head     {hash}")?;

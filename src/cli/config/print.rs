@@ -18,7 +18,7 @@ pub struct PrintArgs {
     #[command(flatten)]
     settings: SettingsArgs,
     /// How they are printed.
-    #[arg(long, value_enum, default_value_t = SettingsFormat::Toml)]
+    #[arg(long, short, value_enum, default_value_t = SettingsFormat::Toml)]
     output: SettingsFormat,
 }
 

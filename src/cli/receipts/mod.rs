@@ -11,6 +11,7 @@ use jiff::Timestamp;
 use serde_json::{Value, json};
 
 use super::CliError;
+use super::chain::verdict;
 use super::data_dir::DataDirArgs;
 use super::output::{OutputArgs, WalkError, finish};
 use super::table::{FieldList, TextTone, size, toned};
@@ -154,23 +155,28 @@ fn verify(
         Ok::<_, ReceiptsError>(())
     });
     let chain = walked.and_then(|chain| chain.confirm().map(|()| chain)).map_err(CliError::failed)?;
-    let mut out = BufWriter::new(io::stdout().lock());
-    let printed = print(&chain, output, &mut out);
-    finish(printed, &mut out)?;
-    let Some(hash) = hash else { return Ok(()) };
     let start = chain.checkpoint.unwrap_or(ChainHead::EMPTY);
-    if found.is_some() || is_expected(start) {
-        return Ok(());
-    }
-    Err(CliError::failed(match count {
-        Some(count) if count < start.count => {
-            format!("the head {hash} is of a part that was pruned; it cannot be looked for any more")
+    let missed = match hash {
+        Some(_) if found.is_some() || is_expected(start) => None,
+        Some(hash) if count.is_some_and(|count| count < start.count) => {
+            Some(format!("the head {hash} is of a part that was pruned; it cannot be looked for any more"))
         }
-        _ => format!("the chain does not go through the head {hash}"),
-    }))
+        Some(hash) => Some(format!("the chain does not go through the head {hash}")),
+        None => None,
+    };
+    let mut out = BufWriter::new(io::stdout().lock());
+    let verdict = verdict(chain.head.count, missed.as_deref());
+    let printed = print(&chain, &verdict, output, &mut out);
+    finish(printed, &mut out)?;
+    missed.map_or(Ok(()), |missed| Err(CliError::failed(missed)))
 }
 
-fn print(chain: &ReceiptSummary, output: &OutputArgs, out: &mut impl Write) -> Result<(), WalkError> {
+fn print(
+    chain: &ReceiptSummary,
+    verdict: &str,
+    output: &OutputArgs,
+    out: &mut impl Write,
+) -> Result<(), WalkError> {
     let ReceiptSummary { head, checkpoint, erasures, gaps, first, last, .. } = chain;
     if output.is_json() {
         let document = json!({
@@ -182,6 +188,7 @@ fn print(chain: &ReceiptSummary, output: &OutputArgs, out: &mut impl Write) -> R
     let none = || "none".to_string();
     let instant = |at: Option<Timestamp>| at.map_or_else(none, |at| at.to_string());
     let checkpoint = checkpoint.map_or_else(none, |cut| format!("{} {}", cut.count, cut.hash));
+    writeln!(out, "{verdict}")?;
     writeln!(out, "count       {}", head.count)?;
     writeln!(out, "head        {}", head.hash)?;
     writeln!(out, "first       {}", instant(*first))?;
