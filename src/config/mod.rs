@@ -13,7 +13,10 @@ mod networks;
 #[cfg(feature = "cli")]
 mod origins;
 pub(crate) mod profile;
+mod protocol;
+mod server;
 mod settings;
+mod source;
 mod telemetry;
 mod tenants;
 mod tls;
@@ -33,11 +36,11 @@ pub use limits::LimitsConfig;
 pub use networks::NetworkSet;
 #[cfg(feature = "cli")]
 pub(crate) use origins::{SettingOrigins, leaves};
-pub(crate) use settings::DEFAULT_FOLDER;
-pub use settings::{
-    Config, DownloadConfig, PageCache, ProtocolConfig, ProtocolProfile, ProxyFields, ReaperConfig,
-    RetentionConfig, ServerConfig, SourceConfig, StorageConfig,
-};
+pub use protocol::{ProtocolConfig, ProtocolProfile};
+pub use server::{ProxyFields, ServerConfig};
+pub use settings::{Config, DownloadConfig, ReaperConfig, RetentionConfig, StorageConfig};
+pub(crate) use source::DEFAULT_FOLDER;
+pub use source::{PageCache, SourceConfig};
 pub use telemetry::TelemetryConfig;
 pub use tenants::{TenantConfig, TenantSettings, TenantSource};
 pub use tls::TlsConfig;

@@ -1,14 +1,16 @@
-//! The settings, by section, each with its default and its unit.
+//! All settings, and the sections of what is kept: storage, downloads, retention and the reaper. Each setting
+//! has its default and its unit. The other sections have files of their own.
 
 use std::collections::BTreeMap;
-use std::net::SocketAddr;
 use std::path::PathBuf;
-use std::time::Duration;
 
 use serde::{Deserialize, Deserializer, Serialize};
 
 use super::tenants::{self, TenantConfig};
-use super::{AdminConfig, AuthConfig, ConfigDuration, ExportConfig, LimitsConfig, NetworkSet, TlsConfig};
+use super::{
+    AdminConfig, AuthConfig, ConfigDuration, ExportConfig, LimitsConfig, ProtocolConfig, ServerConfig,
+    SourceConfig, TlsConfig,
+};
 use crate::job::TenantId;
 
 /// Parses a URL that paths are appended to. A slash at its end is removed.
@@ -68,145 +70,6 @@ pub struct Config {
     pub telemetry: super::TelemetryConfig,
 }
 
-/// `[server]`: where and how to listen.
-///
-/// ```
-/// use evanesce::config::Config;
-///
-/// let config = Config::load(None, &["server.public_url=https://fhir.example.org/".into()])?;
-/// assert_eq!(config.server.public_url.as_deref(), Some("https://fhir.example.org"));
-/// # Ok::<_, evanesce::config::ConfigError>(())
-/// ```
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[cfg_attr(feature = "cli", derive(schemars::JsonSchema))]
-#[serde(default, deny_unknown_fields)]
-pub struct ServerConfig {
-    /// Address to listen on; port 0 takes a free one. Default `127.0.0.1:8080`.
-    pub listen: SocketAddr,
-    /// The scheme, host and port of the URLs that clients are given, such as
-    /// `https://fhir.example.org`. Default: the address listened on.
-    #[serde(deserialize_with = "without_slash")]
-    pub public_url: Option<String>,
-    /// Proxies that are trusted about the clients behind them. Header fields of anybody else change
-    /// neither its address nor its URLs. Networks such as `10.0.0.0/8,192.0.2.7`. Default: none.
-    pub trusted_proxies: NetworkSet,
-    /// The fields that these proxies set on each request, replacing what the client sent. Default
-    /// `x-forwarded`.
-    pub proxy_fields: ProxyFields,
-    /// How long browsers must use only TLS with this host, sent to TLS clients
-    /// (`Strict-Transport-Security`). `0s` = not sent. Default `365days`.
-    pub hsts_max_age: ConfigDuration,
-    /// Threads that answer requests. Default 2.
-    pub workers: usize,
-    /// How long a stopping server waits for answers to finish. Default `30s`.
-    pub shutdown_grace: ConfigDuration,
-    /// Longest URL in bytes; longer ones get 414. Default 8192.
-    pub max_url_bytes: usize,
-    /// Longest body of a POST in bytes; longer ones get 413. Default 1 MiB.
-    pub max_body_bytes: usize,
-}
-
-impl Default for ServerConfig {
-    fn default() -> Self {
-        Self {
-            listen: SocketAddr::from(([127, 0, 0, 1], 8080)),
-            public_url: None,
-            trusted_proxies: NetworkSet::default(),
-            proxy_fields: ProxyFields::XForwarded,
-            hsts_max_age: ConfigDuration::seconds(365 * 24 * 3600),
-            workers: 2,
-            shutdown_grace: ConfigDuration::seconds(30),
-            max_url_bytes: 8192,
-            max_body_bytes: 1 << 20,
-        }
-    }
-}
-
-/// The fields in which proxies describe their clients. The other fields are never read: a client
-/// may send them, and most proxies forward them unchanged.
-///
-/// ```
-/// use evanesce::config::{Config, ProxyFields};
-///
-/// let config = Config::load(None, &["server.proxy_fields=forwarded".into()])?;
-/// assert_eq!(config.server.proxy_fields, ProxyFields::Forwarded);
-/// # Ok::<_, evanesce::config::ConfigError>(())
-/// ```
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-#[cfg_attr(feature = "cli", derive(schemars::JsonSchema))]
-#[serde(rename_all = "kebab-case")]
-pub enum ProxyFields {
-    /// `X-Forwarded-For`, `-Proto`, `-Host` and `-Port`.
-    XForwarded,
-    /// `Forwarded` (RFC 7239).
-    Forwarded,
-}
-
-/// `[protocol]`: whose rules apply where the standard and its model differ.
-///
-/// ```
-/// use evanesce::config::Config;
-///
-/// let config = Config::load(None, &["protocol.profile=soarian".into()])?;
-/// assert!(config.protocol.refuses_duplicates());
-/// # Ok::<_, evanesce::config::ConfigError>(())
-/// ```
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[cfg_attr(feature = "cli", derive(schemars::JsonSchema))]
-#[serde(default, deny_unknown_fields)]
-pub struct ProtocolConfig {
-    /// Whose rules hold. Default `standard`.
-    pub profile: ProtocolProfile,
-    /// Whether all patients may be exported by `Patient/$export`; if not, it answers 501 and
-    /// Groups alone can be exported (K-15). Default true.
-    pub patient_export: bool,
-    /// Whether an export that the client has already, active or complete, is refused with 409
-    /// (C10). Default: true in the profile `soarian`, else false.
-    pub refuse_duplicates: Option<bool>,
-    /// The time between two polls of a job in the long run. 20 may come at once; more get 429 (ST-4).
-    /// `0s` = no limit. Default `250ms`.
-    pub poll_interval: ConfigDuration,
-}
-
-impl ProtocolConfig {
-    /// Returns whether a repeated export is refused.
-    pub fn refuses_duplicates(&self) -> bool {
-        self.refuse_duplicates.unwrap_or(self.profile == ProtocolProfile::Soarian)
-    }
-}
-
-/// Whose rules apply.
-///
-/// ```
-/// use evanesce::config::{Config, ProtocolProfile};
-///
-/// let config = Config::load(None, &["protocol.profile=soarian".into()])?;
-/// assert_eq!(config.protocol.profile, ProtocolProfile::Soarian);
-/// # Ok::<_, evanesce::config::ConfigError>(())
-/// ```
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-#[cfg_attr(feature = "cli", derive(schemars::JsonSchema))]
-#[serde(rename_all = "lowercase")]
-pub enum ProtocolProfile {
-    /// The Bulk Data Access IG's.
-    Standard,
-    /// Those of Oracle Health's Soarian Clinicals: its parameters and types (K-16 to K-18),
-    /// kick-offs by GET only, `Accept` and `Prefer` demanded of status and delete requests too
-    /// (C2, C3), and no export twice (C10).
-    Soarian,
-}
-
-impl Default for ProtocolConfig {
-    fn default() -> Self {
-        Self {
-            profile: ProtocolProfile::Standard,
-            patient_export: true,
-            refuse_duplicates: None,
-            poll_interval: ConfigDuration(Duration::from_millis(250)),
-        }
-    }
-}
-
 /// `[storage]`: where exports are kept.
 ///
 /// ```
@@ -234,60 +97,6 @@ pub struct StorageConfig {
 impl Default for StorageConfig {
     fn default() -> Self {
         Self { data_dir: "evanesce-data".into(), min_free: 1 << 30, max_bytes: 0 }
-    }
-}
-
-/// The folder that is read when none is set: it is there in a clone of the project.
-pub(crate) const DEFAULT_FOLDER: &str = "data/sample";
-
-/// `[source]`: where resources come from.
-///
-/// ```
-/// use evanesce::config::Config;
-///
-/// let config = Config::load(None, &["source.folder=/srv/fhir".into(), "source.watch=false".into()])?;
-/// assert!(!config.source.watch);
-/// # Ok::<_, evanesce::config::ConfigError>(())
-/// ```
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[cfg_attr(feature = "cli", derive(schemars::JsonSchema))]
-#[serde(default, deny_unknown_fields)]
-pub struct SourceConfig {
-    /// A folder of FHIR R4 NDJSON files. Default `data/sample`.
-    pub folder: PathBuf,
-    /// The base URL of the server that the files come from: absolute references under it count as
-    /// relative ones (K-12). Default: none.
-    #[serde(deserialize_with = "without_slash")]
-    pub base_url: Option<String>,
-    /// Whether file system events bring the index up to date before a kick-off does. Default true.
-    pub watch: bool,
-    /// Whether pages of the source stay in the page cache when they have been copied. Default
-    /// `keep`.
-    pub page_cache: PageCache,
-}
-
-/// What happens to the source's pages in the page cache.
-///
-/// ```
-/// use evanesce::config::{Config, PageCache};
-///
-/// let config = Config::load(None, &["source.page_cache=drop".into()])?;
-/// assert_eq!(config.source.page_cache, PageCache::Drop);
-/// # Ok::<_, evanesce::config::ConfigError>(())
-/// ```
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-#[cfg_attr(feature = "cli", derive(schemars::JsonSchema))]
-#[serde(rename_all = "lowercase")]
-pub enum PageCache {
-    /// They stay, so the next export of the same source is faster.
-    Keep,
-    /// They are dropped, so other programs keep theirs.
-    Drop,
-}
-
-impl Default for SourceConfig {
-    fn default() -> Self {
-        Self { folder: DEFAULT_FOLDER.into(), base_url: None, watch: true, page_cache: PageCache::Keep }
     }
 }
 
