@@ -126,8 +126,11 @@ impl KeyFetcher {
     }
 }
 
-/// Reads the certificates of a PEM file.
-fn authorities(file: &Path) -> io::Result<RootCerts> {
+/// Reads the certificates of a PEM file. Whatever else is in it is passed over.
+///
+/// # Errors
+/// Fails if the file cannot be read or has no certificate.
+pub(crate) fn authorities(file: &Path) -> io::Result<RootCerts> {
     let invalid = || io::Error::new(io::ErrorKind::InvalidData, "it has no PEM certificate");
     let text = plain_file::read(file, LinkPolicy::Follow, SETTINGS_BYTES)?;
     let certificates: Vec<_> = ureq::tls::parse_pem(&text)

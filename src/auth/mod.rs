@@ -28,6 +28,8 @@ pub use assertion::AssertionError;
 pub use authority::{Authority, AuthorityError, IssuedToken, TokenDenied};
 #[cfg(feature = "cli")]
 pub(crate) use fetch::KeyFetcher;
+#[cfg(feature = "otlp")]
+pub(crate) use fetch::authorities;
 pub use operator::{OperatorToken, TOKEN_FILE};
 pub use public_keys::{PublicKeysError, public_keys};
 pub use registry::{Registry, RegistryError};

@@ -19,6 +19,7 @@ use super::log_level::set_log_level;
 #[cfg(feature = "console")]
 use super::log_ring::recent_lines;
 use super::otlp::{self, OtlpError, SpanSender};
+use super::spans;
 use crate::config::TelemetryConfig;
 
 /// The format of log lines.
@@ -89,6 +90,14 @@ impl ProcessLog {
         }
         if let Some(error) = wrong {
             tracing::warn!(%error, "RUST_LOG is not used");
+        }
+        if let Some(variable) = spans::unused_endpoint(cfg!(feature = "otlp"), |name| std::env::var_os(name))
+        {
+            tracing::warn!(
+                variable,
+                "no spans are sent: this program was built without them; build it with `cargo build --features otlp`, \
+                 or unset the variable"
+            );
         }
         Ok(())
     }

@@ -7,15 +7,16 @@
 
 use std::fmt;
 use std::future::Future;
+use std::path::Path;
 use std::pin::Pin;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::Duration;
 
 use opentelemetry::trace::{SpanContext, SpanId, TraceId, TraceState, TracerProvider};
 use opentelemetry::{Context, KeyValue, Value};
 use opentelemetry_http::{Bytes, HttpClient, HttpError, Request, Response};
-use opentelemetry_otlp::{WithExportConfig, WithHttpConfig};
+use opentelemetry_otlp::{Protocol, WithExportConfig, WithHttpConfig};
 use opentelemetry_sdk::Resource;
 use opentelemetry_sdk::error::OTelSdkResult;
 use opentelemetry_sdk::trace::{
@@ -30,9 +31,11 @@ use uuid::Uuid;
 
 use super::spans::{self, TARGET};
 use super::spans_ended;
+use crate::auth::authorities;
 
-/// The variables that say where a collector is.
-const ENDPOINTS: [&str; 2] = ["OTEL_EXPORTER_OTLP_ENDPOINT", "OTEL_EXPORTER_OTLP_TRACES_ENDPOINT"];
+/// The variables that name a PEM file with the authorities that vouch for a collector (HTTPS), the first that
+/// is set. Without one these are Mozilla's.
+const AUTHORITIES: [&str; 2] = ["OTEL_EXPORTER_OTLP_TRACES_CERTIFICATE", "OTEL_EXPORTER_OTLP_CERTIFICATE"];
 
 /// Spans that wait for the collector. More are dropped.
 const QUEUE: usize = 2048;
@@ -81,17 +84,17 @@ type Sending<S> = (Box<dyn Layer<S> + Send + Sync>, SpanSender);
 /// environment says where to.
 ///
 /// # Errors
-/// Fails if the environment has no usable URL.
+/// Fails if the environment has no usable URL, or names a file of authorities that cannot be used.
 pub fn layer<S>(endpoint: Option<&str>) -> Result<Option<Sending<S>>, OtlpError>
 where
     S: Subscriber + for<'a> LookupSpan<'a> + Send + Sync,
 {
-    let is_set = |name: &&str| std::env::var_os(name).is_some_and(|value| !value.is_empty());
-    if endpoint.is_none() && !ENDPOINTS.iter().any(is_set) {
+    if endpoint.is_none() && spans::endpoint_variable(|name| std::env::var_os(name)).is_none() {
         return Ok(None);
     }
-    let exporter = opentelemetry_otlp::SpanExporter::builder().with_http().with_http_client(Collector::new());
-    let exporter = exporter.with_timeout(PATIENCE);
+    let collector = Collector::new(trusted_authorities()?);
+    let exporter = opentelemetry_otlp::SpanExporter::builder().with_http().with_http_client(collector);
+    let exporter = exporter.with_protocol(Protocol::HttpBinary).with_timeout(PATIENCE);
     let exporter = match endpoint {
         Some(endpoint) => exporter.with_endpoint(format!("{}/v1/traces", endpoint.trim_end_matches('/'))),
         None => exporter,
@@ -99,7 +102,7 @@ where
     let exporter = exporter.build().map_err(|error| OtlpError(error.to_string()))?;
     let waiting = Arc::new(AtomicUsize::new(0));
     let config = BatchConfigBuilder::default().with_max_queue_size(QUEUE).with_max_export_batch_size(BATCH);
-    let exporter = CountedExporter { exporter, waiting: waiting.clone() };
+    let exporter = CountedExporter { exporter, waiting: waiting.clone(), fails: AtomicBool::new(false) };
     let sender = BatchSpanProcessor::builder(exporter).with_batch_config(config.build()).build();
     let resource =
         Resource::builder().with_attribute(KeyValue::new("service.version", env!("CARGO_PKG_VERSION")));
@@ -123,6 +126,16 @@ where
         .with_filter(is_sent);
     spans::note_sending();
     Ok(Some((layer.boxed(), SpanSender(provider))))
+}
+
+/// Returns the authorities that vouch for the collector.
+fn trusted_authorities() -> Result<RootCerts, OtlpError> {
+    let mut files = AUTHORITIES.into_iter().filter_map(|name| Some((name, std::env::var_os(name)?)));
+    let Some((name, file)) = files.find(|(_, file)| !file.is_empty()) else {
+        return Ok(RootCerts::WebPki);
+    };
+    let file = Path::new(&file);
+    authorities(file).map_err(|error| OtlpError(format!("{name}: {}: {error}", file.display())))
 }
 
 /// Gives the spans of a job their trace, and counts those for which there is no room.
@@ -183,6 +196,21 @@ fn put_in_trace(span: &mut SpanData) {
 struct CountedExporter {
     exporter: opentelemetry_otlp::SpanExporter,
     waiting: Arc<AtomicUsize>,
+    /// Whether the last batch failed. The log tells of the first that does and of the first that does not.
+    fails: AtomicBool,
+}
+
+impl CountedExporter {
+    fn note(&self, exported: &OTelSdkResult) {
+        let failed_before = self.fails.swap(exported.is_err(), Ordering::Relaxed);
+        match exported {
+            Err(error) if !failed_before => {
+                tracing::warn!(%error, "the collector does not take spans: they are lost, and counted");
+            }
+            Ok(()) if failed_before => tracing::info!("the collector takes spans again"),
+            _ => {}
+        }
+    }
 }
 
 impl SpanExporter for CountedExporter {
@@ -191,6 +219,7 @@ impl SpanExporter for CountedExporter {
         self.waiting.fetch_sub(count, Ordering::Relaxed);
         let exported = self.exporter.export(batch).await;
         spans_ended(if exported.is_ok() { "sent" } else { "failed" }, count);
+        self.note(&exported);
         exported
     }
 
@@ -213,11 +242,11 @@ impl fmt::Debug for Collector {
 }
 
 impl Collector {
-    fn new() -> Self {
+    fn new(roots: RootCerts) -> Self {
         let provider = rustls::crypto::aws_lc_rs::default_provider();
         let tls = TlsConfig::builder()
             .unversioned_rustls_crypto_provider(Arc::new(provider))
-            .root_certs(RootCerts::WebPki)
+            .root_certs(roots)
             .build();
         let config = ureq::Agent::config_builder()
             .http_status_as_error(false)

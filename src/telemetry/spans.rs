@@ -3,6 +3,8 @@
 //! lines, which name the job themselves. What belongs together is told by the job's id: a sweep may come
 //! days after the job, in another process. Names are OpenTelemetry's where it has one.
 
+#[cfg(feature = "cli")]
+use std::ffi::OsString;
 #[cfg(feature = "server")]
 use std::sync::atomic::{AtomicBool, Ordering};
 
@@ -13,6 +15,25 @@ use crate::job::{JobId, JobRecord};
 
 /// The target of these spans.
 pub(super) const TARGET: &str = "evanesce::spans";
+
+/// The variables that say where a collector is.
+#[cfg(feature = "cli")]
+const ENDPOINTS: [&str; 2] = ["OTEL_EXPORTER_OTLP_TRACES_ENDPOINT", "OTEL_EXPORTER_OTLP_ENDPOINT"];
+
+/// Returns the variable that names a collector, if `value` has a value for one that is not empty.
+#[cfg(feature = "cli")]
+pub(super) fn endpoint_variable(value: impl Fn(&str) -> Option<OsString>) -> Option<&'static str> {
+    ENDPOINTS.into_iter().find(|name| value(name).is_some_and(|value| !value.is_empty()))
+}
+
+/// Returns the variable that names a collector to a program that cannot send spans.
+#[cfg(feature = "cli")]
+pub(super) fn unused_endpoint(
+    can_send: bool,
+    value: impl Fn(&str) -> Option<OsString>,
+) -> Option<&'static str> {
+    if can_send { None } else { endpoint_variable(value) }
+}
 
 /// Whether this process sends spans to a collector.
 #[cfg(feature = "server")]
@@ -90,4 +111,22 @@ pub fn count(span: &Span, field: &'static str, count: u64) {
 pub fn failed(span: &Span, kind: &str) {
     span.record("error.type", kind);
     span.record("otel.status_code", "ERROR");
+}
+
+#[cfg(all(test, feature = "cli"))]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_program_that_cannot_send_spans_knows_which_variable_names_a_collector() {
+        let both = |_: &str| Some(OsString::from("http://127.0.0.1:4318"));
+        let general = |name: &str| (name == "OTEL_EXPORTER_OTLP_ENDPOINT").then(|| "http://a".into());
+        let empty = |_: &str| Some(OsString::new());
+        assert_eq!(unused_endpoint(false, both), Some("OTEL_EXPORTER_OTLP_TRACES_ENDPOINT"));
+        assert_eq!(unused_endpoint(false, general), Some("OTEL_EXPORTER_OTLP_ENDPOINT"));
+        assert_eq!(unused_endpoint(false, empty), None);
+        assert_eq!(unused_endpoint(false, |_| None), None);
+        assert_eq!(unused_endpoint(true, both), None);
+        assert_eq!(endpoint_variable(both), Some("OTEL_EXPORTER_OTLP_TRACES_ENDPOINT"));
+    }
 }

@@ -13,8 +13,12 @@ use opentelemetry_proto::tonic::trace::v1::Span;
 use opentelemetry_proto::tonic::trace::v1::status::StatusCode;
 use prost::Message;
 use rustix::process::Signal;
+use rustls::pki_types::pem::PemObject;
+use rustls::pki_types::{CertificateDer, PrivateKeyDer};
+use rustls::{ServerConfig, ServerConnection, StreamOwned};
 
 use crate::support::*;
+use crate::transport::Identity;
 
 /// What a collector answers.
 #[derive(Clone, Copy, PartialEq)]
@@ -32,14 +36,35 @@ struct Collector {
 
 impl Collector {
     fn start(answers: Answers) -> Self {
+        Self::over("http", move |stream, taken| converse(stream, answers, taken))
+    }
+
+    /// One that has a certificate, and takes everything.
+    fn with_tls(identity: &Identity) -> Self {
+        let certificate = CertificateDer::from_pem_file(identity.certificate()).unwrap();
+        let key = PrivateKeyDer::from_pem_file(identity.key()).unwrap();
+        let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
+        let config = ServerConfig::builder_with_provider(provider).with_safe_default_protocol_versions();
+        let config = config.unwrap().with_no_client_auth().with_single_cert(vec![certificate], key).unwrap();
+        let config = Arc::new(config);
+        Self::over("https", move |stream, taken| {
+            let connection = ServerConnection::new(config.clone()).unwrap();
+            converse(StreamOwned::new(connection, stream), Answers::Taken, taken);
+        })
+    }
+
+    fn over(
+        scheme: &str,
+        converse: impl Fn(TcpStream, &Mutex<Vec<Vec<u8>>>) + Clone + Send + 'static,
+    ) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
-        let url = format!("http://{}", listener.local_addr().unwrap());
+        let url = format!("{scheme}://{}", listener.local_addr().unwrap());
         let bodies = Arc::<Mutex<Vec<Vec<u8>>>>::default();
         let taken = bodies.clone();
         std::thread::spawn(move || {
             for stream in listener.incoming() {
-                let taken = taken.clone();
-                std::thread::spawn(move || converse(stream.unwrap(), answers, &taken));
+                let (taken, converse) = (taken.clone(), converse.clone());
+                std::thread::spawn(move || converse(stream.unwrap(), &taken));
             }
         });
         Self { url, bodies }
@@ -69,9 +94,8 @@ impl Collector {
 }
 
 /// Takes requests of one connection.
-fn converse(stream: TcpStream, answers: Answers, taken: &Mutex<Vec<Vec<u8>>>) {
-    let mut reader = BufReader::new(stream.try_clone().unwrap());
-    let mut stream = stream;
+fn converse(stream: impl Read + Write, answers: Answers, taken: &Mutex<Vec<Vec<u8>>>) {
+    let mut reader = BufReader::new(stream);
     loop {
         let (mut length, mut head) = (0, String::new());
         loop {
@@ -100,7 +124,8 @@ fn converse(stream: TcpStream, answers: Answers, taken: &Mutex<Vec<Vec<u8>>>) {
                 return;
             }
         };
-        write!(stream, "HTTP/1.1 {status}\r\nContent-Length: 0\r\n\r\n").unwrap();
+        write!(reader.get_mut(), "HTTP/1.1 {status}\r\nContent-Length: 0\r\n\r\n").unwrap();
+        reader.get_mut().flush().unwrap();
     }
 }
 
@@ -295,4 +320,48 @@ fn the_endpoint_comes_from_the_setting_or_from_the_environment_or_there_is_none(
     });
     assert_eq!(end.err().and_then(|end| end.code()), Some(2));
     assert!(setup.log().contains("telemetry.otlp_endpoint should be"), "{}", setup.log());
+}
+
+#[test]
+fn a_collector_with_a_certificate_of_ones_own_authority_is_believed_if_that_is_named() {
+    const AUTHORITY: &str = "OTEL_EXPORTER_OTLP_CERTIFICATE";
+    let identity = Identity::new();
+    let collector = Collector::with_tls(&identity);
+    let setup = Setup::new();
+    let server = start(&setup, |command| {
+        command.env(AUTHORITY, identity.certificate());
+        // Another program's; this one has no gRPC.
+        command.env("OTEL_EXPORTER_OTLP_PROTOCOL", "grpc");
+        sending_to(&collector.url)(command);
+    });
+    let job = live_a_life(&setup, &server);
+    collector.wait_for(&trace_of(&job), "sweep");
+    server.kill();
+    let before = collector.spans().len();
+
+    // Nobody knows that authority.
+    let setup = Setup::new();
+    let server = start(&setup, sending_to(&collector.url));
+    live_a_life(&setup, &server);
+    setup.wait_logged("the collector does not take spans");
+    for _ in 0..2 {
+        let failed = server.metric("evanesce_spans_total{outcome=\"failed\"}");
+        assert_eq!(get(&format!("{}/healthz", server.operators)).status, 200);
+        eventually("more spans fail", || {
+            (server.metric("evanesce_spans_total{outcome=\"failed\"}") > failed).then_some(())
+        });
+    }
+    assert_eq!(setup.log().matches("the collector does not take spans").count(), 1, "it is told once");
+    assert_eq!(collector.spans().len(), before);
+    server.kill();
+
+    let end = setup.try_launch({
+        let mut command = setup.command();
+        command.env(AUTHORITY, "nowhere.pem");
+        sending_to(&collector.url)(&mut command);
+        command
+    });
+    assert_eq!(end.err().and_then(|end| end.code()), Some(2));
+    let log = setup.log();
+    assert!(log.contains(&format!("spans cannot be sent: {AUTHORITY}: nowhere.pem: ")), "{log}");
 }
