@@ -1,11 +1,11 @@
 //! The manual is true: every command of every page works, every block of code says what it is, and every
 //! link leads somewhere. `docs/testing.md` says how pages are written for it.
 
+mod messages;
 mod page;
 mod run;
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::path::{Path, PathBuf};
 use std::sync::Mutex;
 
 use page::{ManualPage, names_of_pages, project};
@@ -154,29 +154,4 @@ fn the_guide_of_the_crate_has_every_page_and_a_place_for_every_link() {
         }
     }
     assert!(wrong.is_empty(), "{}", wrong.join("\n"));
-}
-
-/// The text of all files below a folder.
-fn code_below(folder: &Path) -> String {
-    let paths = std::fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path());
-    let text = |path: PathBuf| match path.is_dir() {
-        true => code_below(&path),
-        false => std::fs::read_to_string(path).unwrap(),
-    };
-    paths.map(text).collect()
-}
-
-/// In the quotes `...` stands for what differs.
-#[test]
-fn every_message_that_is_explained_is_one_that_the_code_has() {
-    let code = code_below(&project().join("src"));
-    // A text may go over several lines.
-    let code: String = code.split("\\\n").map(str::trim_start).collect();
-    let page = std::fs::read_to_string(project().join("docs/troubleshooting.md")).unwrap();
-    let rows = page.lines().filter_map(|line| line.strip_prefix("| `")?.split_once("` |"));
-    let messages: Vec<_> = rows.map(|(message, _)| message).collect();
-    assert!(messages.len() > 60, "{}", messages.len());
-    let parts = messages.into_iter().flat_map(|message| message.split("...")).map(str::trim);
-    let missing: Vec<_> = parts.filter(|part| part.len() > 3 && !code.contains(part)).collect();
-    assert!(missing.is_empty(), "{missing:#?}");
 }
