@@ -7,10 +7,12 @@
 #![allow(rustdoc::invalid_codeblock_attributes)]
 
 /// Makes a module of each page. The links of a page are references, and `links.md`, which stands before it,
-/// says where they lead here; in the repository they lead where the page itself says.
+/// says where they lead here; in the repository they lead where the page itself says. Pictures are references
+/// too: `pictures.md` has them as data, because rustdoc copies no files.
 macro_rules! pages {
-    ($($name:ident $file:literal)*) => {$(
+    ($($name:ident $file:literal $(+ $pictures:literal)?)*) => {$(
         #[doc = include_str!("links.md")]
+        $(#[cfg_attr(doc, doc = include_str!($pictures))])?
         #[doc = include_str!(concat!(env!("CARGO_MANIFEST_DIR"), "/", $file))]
         pub mod $name {}
     )*};
@@ -24,7 +26,7 @@ pages! {
     bounds "docs/bounds.md"
     client "docs/client.md"
     command_line "docs/command-line.md"
-    console "docs/console.md"
+    console "docs/console.md" + "pictures.md"
     data_directory "docs/data-directory.md"
     embed "docs/embed.md"
     exports "docs/exports.md"

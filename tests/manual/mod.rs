@@ -155,3 +155,27 @@ fn the_guide_of_the_crate_has_every_page_and_a_place_for_every_link() {
     }
     assert!(wrong.is_empty(), "{}", wrong.join("\n"));
 }
+
+/// rustdoc copies no files, so the guide has the pictures as data.
+#[test]
+fn the_guide_of_the_crate_has_every_picture_of_its_pages() {
+    use base64::Engine as _;
+    let pages = pages();
+    let links = pages.iter().filter(|page| page.name != "README.md").flat_map(|page| &page.links);
+    let pictures: BTreeMap<_, _> =
+        links.filter(|link| link.to.starts_with("images/")).map(|link| (&link.label, &link.to)).collect();
+    let line = |(label, path): (&Option<String>, &String)| {
+        let label = label.as_ref().unwrap_or_else(|| panic!("{path} should be a reference"));
+        let picture = std::fs::read(project().join("docs").join(path)).unwrap();
+        let data = base64::engine::general_purpose::STANDARD.encode(picture);
+        format!("[{label}]: data:image/png;base64,{data}\n")
+    };
+    assert_eq!(pictures.len(), 3);
+    let made: String = pictures.into_iter().map(line).collect();
+    let is_current = include_str!("../../src/guide/pictures.md") == made;
+    assert!(
+        is_current,
+        "src/guide/pictures.md is stale; a line of it is made by \
+         `echo \"[LABEL]: data:image/png;base64,$(base64 -w0 docs/images/LABEL.png)\"`, in the order of the labels"
+    );
+}
