@@ -71,6 +71,29 @@ fn each_panel_of_the_dashboard_asks_for_something_of_the_chosen_instances() {
     }
 }
 
+/// The names of metrics in a text, without what the parts of a histogram end with.
+fn metrics(text: &str) -> BTreeSet<&str> {
+    let words = text.split(|c: char| !c.is_ascii_alphanumeric() && c != '_');
+    words.filter(|word| word.starts_with("evanesce_")).map(|word| word.trim_end_matches("_bucket")).collect()
+}
+
+#[test]
+fn the_dashboard_shows_what_each_alert_is_about() {
+    let read = |path: &str| std::fs::read_to_string(packaging().join(path)).unwrap();
+    let (alerts, dashboard) = (read("../alerts.yml"), read("grafana.json"));
+    let shown = metrics(&dashboard);
+    let rules: Vec<_> = alerts.split("- alert: ").skip(1).collect();
+    assert!(rules.len() >= 19, "{}", rules.len());
+    for rule in rules {
+        let asked = metrics(rule);
+        assert!(!asked.is_empty(), "{rule}");
+        assert!(asked.is_subset(&shown), "not on the dashboard: {:?}", asked.difference(&shown));
+        for part in ["expr: ", "severity: ", "summary: ", "description: "] {
+            assert!(rule.contains(part), "an alert has no `{part}`: {rule}");
+        }
+    }
+}
+
 #[test]
 fn nginx_takes_the_example_of_a_proxy() {
     let identity = Identity::new();
