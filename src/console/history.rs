@@ -10,10 +10,12 @@ use std::sync::{Arc, Weak};
 use std::time::Duration;
 
 use jiff::Timestamp;
+use maud::{Markup, html};
 use metrics_exporter_prometheus::PrometheusHandle;
 use parking_lot::Mutex;
 
 use super::plots::{PlotLine, PlotUnit, TimePlot};
+use super::{ROOT, parts};
 use crate::Evanesce;
 use crate::clock::between;
 use crate::evanesce::InstanceUsage;
@@ -140,6 +142,17 @@ impl History {
             past.plot("Active exports", PlotUnit::Count, |it| Some(it.usage.active as f64)),
             past.rates("Written", PlotUnit::BytesPerSecond, 1.0, |it| it.written_bytes),
         ]
+    }
+
+    /// Returns what is said below plots.
+    pub fn note(&self, started_at: Timestamp) -> Markup {
+        html! {
+            p class="quiet" {
+                "The plots are kept in memory since this process began at " (parts::instant(started_at))
+                ", for a day at most. A restart begins anew; what was erased before it is in the "
+                a href={ (ROOT) "/receipts" } { "receipts" } "."
+            }
+        }
     }
 
     fn past(&self, now: Timestamp) -> PlottedPast {

@@ -9,7 +9,7 @@ use super::parts::Tone;
 use super::visit::Visit;
 use super::{PageResult, live, parts};
 use crate::Evanesce;
-use crate::evanesce::{JobDossier, JobSheet};
+use crate::evanesce::{JobDetail, JobDossier};
 use crate::job::{JobId, JobState, OutputFile, Receipt, StateName};
 use crate::telemetry::RECENT_LINES;
 
@@ -40,10 +40,6 @@ impl JobData {
         let dossier = evanesce.job_dossier(job).await?;
         Some(Self { job, now: evanesce.now(), dossier, lines: RECENT_LINES.about(&job.to_string()) })
     }
-
-    fn state(&self) -> StateName {
-        self.dossier.sheet.as_ref().map_or(StateName::Erased, |sheet| sheet.record.state.name())
-    }
 }
 
 async fn show(visit: Visit) -> PageResult {
@@ -54,7 +50,7 @@ async fn show(visit: Visit) -> PageResult {
 
 async fn follow(visit: Visit) -> PageResult {
     let (job, evanesce) = (visit.job()?, visit.evanesce().clone());
-    live::stream(&visit, move || {
+    live::stream(&visit, &live_url(job), move || {
         let evanesce = evanesce.clone();
         async move {
             let data = JobData::gather(&evanesce, job).await;
@@ -63,11 +59,16 @@ async fn follow(visit: Visit) -> PageResult {
     })
 }
 
+/// Returns what the page follows.
+fn live_url(job: JobId) -> String {
+    format!("/console/jobs/{job}/live")
+}
+
 fn page(data: &JobData) -> Markup {
     html! {
         p { a href="/console/jobs" { "All jobs" } }
         h1 { "Job " span class="id" { (data.job) } }
-        (live::part("job", &format!("/console/jobs/{}/live", data.job), part(data)))
+        (live::part("job", &live_url(data.job), part(data)))
     }
 }
 
@@ -75,9 +76,9 @@ fn page(data: &JobData) -> Markup {
 fn part(data: &JobData) -> Markup {
     let receipt = data.dossier.receipt.as_ref();
     html! {
-        @if let Some(sheet) = &data.dossier.sheet {
-            (facts(sheet, data))
-            (orders(data.job, sheet))
+        @if let Some(detail) = &data.dossier.detail {
+            (facts(detail, data))
+            (orders(data.job, detail))
         } @else {
             p class="alert plain" { "The job's tombstone has ended. Its receipt is what is left of it." }
         }
@@ -89,49 +90,48 @@ fn part(data: &JobData) -> Markup {
     }
 }
 
-fn facts(sheet: &JobSheet, data: &JobData) -> Markup {
-    let (record, state) = (&sheet.record, data.state());
+fn facts(detail: &JobDetail, data: &JobData) -> Markup {
+    let overview = &detail.overview;
     let mut facts = vec![
         (
             "State",
             html! {
-                (parts::state(state))
-                @if sheet.hold.is_some() { " " (parts::badge(Tone::Warn, "held")) }
+                (parts::state(overview.state))
+                @if overview.held { " " (parts::badge(Tone::Warn, "held")) }
             },
         ),
-        ("Tenant", html! { (record.tenant.as_str()) }),
-        ("Client", html! { (record.owner.as_str()) }),
-        ("Kicked off", parts::instant(record.submitted_at)),
+        ("Tenant", html! { (overview.tenant.as_str()) }),
+        ("Client", html! { (overview.owner.as_str()) }),
+        ("Kicked off", parts::instant(overview.submitted_at)),
     ];
-    if let (Some(percent), true) = (sheet.percent, state.is_active()) {
+    if let (Some(percent), true) = (overview.percent, overview.state.is_active()) {
         facts.push(("Progress", parts::bar(percent, "Progress")));
-        let left = sheet.time_left.map_or_else(|| "not known yet".into(), parts::duration);
+        let left = overview.seconds_left.map_or_else(|| "not known yet".into(), parts::seconds);
         facts.push(("Time left", html! { (left) }));
     }
-    facts.extend(sheet.files.map(|files| ("Files", parts::count(files))));
-    facts.extend(sheet.bytes.map(|bytes| ("On disk", parts::bytes(bytes))));
-    facts.extend(sheet.expires_at.map(|at| ("Expires", parts::until(at, data.now))));
-    if data.dossier.downloads > 0 {
-        facts.push(("Open downloads", html! { (data.dossier.downloads) }));
+    let files = if overview.state.is_active() { "Files so far" } else { "Files" };
+    facts.extend(overview.files.map(|count| (files, parts::count(count))));
+    facts.extend(overview.bytes.map(|bytes| ("On disk", parts::bytes(bytes))));
+    facts.extend(overview.expires_at.map(|at| ("Expires", parts::until(at, data.now))));
+    if detail.downloads > 0 {
+        facts.push(("Open downloads", html! { (detail.downloads) }));
     }
-    if let JobState::Failed(failure) = &record.state {
-        facts.push(("Failed because", html! { (failure.reason.text()) }));
-    }
-    if let Some(hold) = &sheet.hold {
+    facts.extend(overview.failure.map(|failure| ("Failed because", html! { (failure.text()) })));
+    if let Some(hold) = &detail.hold {
         facts
             .push(("Held", html! { "by " (hold.by) " since " (parts::instant(hold.at)) ": " (hold.reason) }));
     }
     parts::facts(&facts)
 }
 
-fn orders(job: JobId, sheet: &JobSheet) -> Markup {
-    let state = sheet.record.state.name();
+fn orders(job: JobId, detail: &JobDetail) -> Markup {
+    let state = detail.overview.state;
     html! {
         p class="row" {
             @if !state.is_deleted() {
                 a class="button" href={ "/console/jobs/" (job) "/cancel" } { (ending_word(state)) "…" }
             }
-            @if sheet.hold.is_some() {
+            @if detail.hold.is_some() {
                 a class="button" href={ "/console/jobs/" (job) "/release" } { "Release…" }
             } @else if state != StateName::Erased {
                 a class="button" href={ "/console/jobs/" (job) "/hold" } { "Hold…" }
@@ -151,9 +151,9 @@ fn steps(data: &JobData) -> Vec<LifeStep> {
     let done = |at, what| LifeStep { at: Some(at), what, class: "" };
     let receipt = data.dossier.receipt.as_ref();
     let mut steps = Vec::new();
-    if let Some(sheet) = &data.dossier.sheet {
-        steps.push(done(sheet.record.submitted_at, html! { "Kicked off" }));
-        match &sheet.record.state {
+    if let Some(detail) = &data.dossier.detail {
+        steps.push(done(detail.overview.submitted_at, html! { "Kicked off" }));
+        match &detail.details {
             JobState::Running { transaction_time } | JobState::Finishing { transaction_time } => {
                 steps.push(done(*transaction_time, html! { "The source was looked at (transactionTime)" }));
             }
@@ -189,12 +189,12 @@ fn steps(data: &JobData) -> Vec<LifeStep> {
             }
             JobState::Queued | JobState::Erased(_) => {}
         }
-        if let Some(at) = sheet.expires_at {
+        if let Some(at) = detail.overview.expires_at {
             steps.push(LifeStep { class: "ahead", ..done(at, html! { "Expires" }) });
         }
     }
     if let Some(receipt) = receipt {
-        if data.dossier.sheet.is_none() {
+        if data.dossier.detail.is_none() {
             steps.push(done(receipt.submitted_at, html! { "Kicked off" }));
         }
         steps.extend(ending_steps(receipt));
@@ -246,10 +246,10 @@ fn files(files: &[OutputFile]) -> Markup {
             @for file in &files[..shown] {
                 tr id={ "file-" (file.name) } {
                     th scope="row" class="id" { (file.name) }
-                    td { (file.resource_type) }
-                    td class="number" { (parts::count(file.count)) }
-                    td class="number" { (parts::bytes(file.bytes)) }
-                    td class="number" { (parts::bytes(file.stored_bytes())) }
+                    td data-label="Type" { (file.resource_type) }
+                    td class="number" data-label="Resources" { (parts::count(file.count)) }
+                    td class="number" data-label="Text" { (parts::bytes(file.bytes)) }
+                    td class="number" data-label="On disk" { (parts::bytes(file.stored_bytes())) }
                 }
             }
         }))
@@ -299,8 +299,13 @@ fn log(lines: &[String]) -> Markup {
 
 #[cfg(test)]
 mod tests {
+    use std::sync::Arc;
+    use std::time::Duration;
+
     use super::*;
+    use crate::evanesce::ListedJob;
     use crate::job::{Completion, JobRecord, Mark, MarkReason, SweepFailure};
+    use crate::view::PublishedJob;
 
     fn at(second: i64) -> Timestamp {
         Timestamp::from_second(second).unwrap()
@@ -315,12 +320,12 @@ mod tests {
             submitted_at: at(0),
             state,
         };
-        let job = record.id;
-        let (percent, time_left, hold) = (None, None, None);
-        let (files, bytes) = (Some(3), Some(4096));
-        let sheet = JobSheet { record, percent, time_left, files, bytes, expires_at: Some(at(100)), hold };
-        let dossier = JobDossier { sheet: Some(sheet), ..JobDossier::default() };
-        JobData { job, now: at(50), dossier, lines: Vec::new() }
+        let job = PublishedJob::new(record, None, Arc::new([]));
+        let lifetime = Duration::from_secs(98);
+        let overview = ListedJob { job: &job, is_held: false, lifetime }.overview();
+        let detail = JobDetail { overview, details: job.record.state.clone(), hold: None, downloads: 0 };
+        let dossier = JobDossier { detail: Some(detail), ..JobDossier::default() };
+        JobData { job: job.record.id, now: at(50), dossier, lines: Vec::new() }
     }
 
     fn marked(failure: Option<SweepFailure>) -> JobState {
@@ -334,8 +339,7 @@ mod tests {
         let times = |data: &JobData| steps(data).iter().map(|step| step.at).collect::<Vec<_>>();
         assert_eq!(times(&data(complete)), [0, 1, 2, 100].map(|second| Some(at(second))));
         let failure = SweepFailure { attempts: 2, at: at(10), error: "EIO".into() };
-        let mut gone = data(marked(Some(failure)));
-        gone.dossier.sheet.as_mut().unwrap().expires_at = None;
+        let gone = data(marked(Some(failure)));
         assert_eq!(times(&gone), [Some(at(0)), Some(at(9)), Some(at(10)), None]);
         let shown = page(&gone).into_string();
         assert!(shown.contains("Sweeps that failed: 2, the last with: EIO") && shown.contains("not yet"));

@@ -1,19 +1,20 @@
 //! All jobs: filtered, sorted and in pages, by the query alone, and live.
 
-use std::cmp::Ordering;
-
 use actix_web::web::{self, ServiceConfig};
 use jiff::Timestamp;
 use maud::{Markup, html};
-use serde::{Deserialize, Serialize};
 
+use super::jobs_query::{JobsQuery, SortKey, StateChoice};
 use super::visit::Visit;
 use super::{ConsolePage, PageResult, job, job_orders, live, parts};
-use crate::evanesce::JobSheet;
-use crate::job::StateName;
+use crate::evanesce::ListedJob;
+use crate::{Evanesce, JobOverview};
 
 /// The page.
 pub static PAGE: ConsolePage = ConsolePage { path: "/jobs", label: "Jobs", mount };
+
+/// What the page follows, with the query.
+const LIVE: &str = "/console/jobs/live";
 
 /// Jobs on a page.
 const PAGE_ROWS: usize = 50;
@@ -26,135 +27,11 @@ fn mount(config: &mut ServiceConfig) {
     job_orders::mount(config);
 }
 
-/// What the query asks for.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(default)]
-struct JobsQuery {
-    /// Which states; empty for all.
-    #[serde(skip_serializing_if = "Option::is_none", deserialize_with = "choice")]
-    state: Option<StateChoice>,
-    /// What the id, the tenant or the client contains.
-    #[serde(skip_serializing_if = "String::is_empty")]
-    text: String,
-    sort: SortKey,
-    #[serde(skip_serializing_if = "is_false")]
-    ascending: bool,
-    /// The page, from 1.
-    #[serde(skip_serializing_if = "is_first")]
-    page: usize,
-}
-
-/// Reads a choice. The form sends an empty text for all.
-fn choice<'de, D: serde::Deserializer<'de>>(deserializer: D) -> Result<Option<StateChoice>, D::Error> {
-    let text = String::deserialize(deserializer)?;
-    Ok(StateChoice::ALL.into_iter().find(|choice| choice.name() == text))
-}
-
-fn is_false(flag: &bool) -> bool {
-    !flag
-}
-
-fn is_first(page: &usize) -> bool {
-    *page <= 1
-}
-
-/// States that are looked for together.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
-#[serde(rename_all = "lowercase")]
-enum StateChoice {
-    Active,
-    Complete,
-    Failed,
-    Marked,
-    Erased,
-    Held,
-}
-
-impl StateChoice {
-    const ALL: [Self; 6] =
-        [Self::Active, Self::Complete, Self::Failed, Self::Marked, Self::Erased, Self::Held];
-
-    fn name(self) -> &'static str {
-        match self {
-            Self::Active => "active",
-            Self::Complete => "complete",
-            Self::Failed => "failed",
-            Self::Marked => "marked",
-            Self::Erased => "erased",
-            Self::Held => "held",
-        }
-    }
-
-    fn has(self, sheet: &JobSheet) -> bool {
-        let state = sheet.record.state.name();
-        match self {
-            Self::Active => state.is_active(),
-            Self::Complete => state == StateName::Complete,
-            Self::Failed => state == StateName::Failed,
-            Self::Marked => state == StateName::Marked,
-            Self::Erased => state == StateName::Erased,
-            Self::Held => sheet.hold.is_some(),
-        }
-    }
-}
-
-/// What jobs are sorted by.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "lowercase")]
-enum SortKey {
-    #[default]
-    Submitted,
-    State,
-    Client,
-    Progress,
-    Size,
-    Expires,
-}
-
-impl SortKey {
-    fn compare(self, a: &JobSheet, b: &JobSheet) -> Ordering {
-        // What has no expiry stands behind what has one.
-        let expiry = |sheet: &JobSheet| sheet.expires_at.unwrap_or(Timestamp::MAX);
-        match self {
-            Self::Submitted => a.record.submitted_at.cmp(&b.record.submitted_at),
-            Self::State => a.record.state.name().cmp(&b.record.state.name()),
-            Self::Client => (&a.record.tenant, &a.record.owner).cmp(&(&b.record.tenant, &b.record.owner)),
-            Self::Progress => a.percent.unwrap_or(-1.0).total_cmp(&b.percent.unwrap_or(-1.0)),
-            Self::Size => a.bytes.cmp(&b.bytes),
-            Self::Expires => expiry(a).cmp(&expiry(b)),
-        }
-    }
-}
-
-impl JobsQuery {
-    /// Returns the URL of the page with this query.
-    fn url(&self, path: &str) -> String {
-        format!("{path}?{}", serde_urlencoded::to_string(self).unwrap_or_default())
-    }
-
-    /// Returns the query that sorts by a column: the other way round if it does so already.
-    fn sorted_by(&self, sort: SortKey) -> Self {
-        let ascending = self.sort == sort && !self.ascending;
-        Self { sort, ascending, page: 0, ..self.clone() }
-    }
-
-    fn has(&self, sheet: &JobSheet) -> bool {
-        let text = self.text.trim().to_ascii_lowercase();
-        let contains = |name: &str| name.to_ascii_lowercase().contains(&text);
-        let record = &sheet.record;
-        self.state.is_none_or(|state| state.has(sheet))
-            && (text.is_empty()
-                || contains(&record.id.to_string())
-                || contains(record.tenant.as_str())
-                || contains(record.owner.as_str()))
-    }
-}
-
 /// The jobs of one page.
 struct JobsData {
     query: JobsQuery,
     now: Timestamp,
-    rows: Vec<JobSheet>,
+    rows: Vec<JobOverview>,
     /// The page that is shown, from 1, and how many there are.
     page: usize,
     pages: usize,
@@ -163,41 +40,50 @@ struct JobsData {
 }
 
 impl JobsData {
-    fn of(query: JobsQuery, now: Timestamp, sheets: Vec<JobSheet>) -> Self {
-        let mut rows: Vec<_> = sheets.into_iter().filter(|sheet| query.has(sheet)).collect();
-        rows.sort_by(|a, b| {
-            let order = query.sort.compare(a, b);
-            let order = if query.ascending { order } else { order.reverse() };
-            order.then_with(|| a.record.id.cmp(&b.record.id))
-        });
-        let found = rows.len();
+    async fn gather(evanesce: &Evanesce, query: JobsQuery) -> Self {
+        Self::of(query, evanesce.now(), evanesce.job_list().await.iter())
+    }
+
+    /// Takes the page out of all jobs. Only its own rows are put in order and copied.
+    fn of<'a>(query: JobsQuery, now: Timestamp, jobs: impl Iterator<Item = ListedJob<'a>>) -> Self {
+        let mut jobs: Vec<_> = jobs.filter(|job| query.has(*job)).collect();
+        let found = jobs.len();
         let pages = found.div_ceil(PAGE_ROWS).max(1);
         let page = query.page.clamp(1, pages);
-        let rows = rows.into_iter().skip((page - 1) * PAGE_ROWS).take(PAGE_ROWS).collect();
+        let first = (page - 1) * PAGE_ROWS;
+        let mut rows = &mut jobs[..];
+        for (place, is_first) in [(first, true), (PAGE_ROWS, false)] {
+            if (1..rows.len()).contains(&place) {
+                rows.select_nth_unstable_by(place, |a, b| query.compare(*a, *b));
+                let (before, from) = rows.split_at_mut(place);
+                rows = if is_first { from } else { before };
+            }
+        }
+        rows.sort_unstable_by(|a, b| query.compare(*a, *b));
+        let rows = rows.iter().map(|job| job.overview()).collect();
         Self { query, now, rows, page, pages, found }
     }
 }
 
 async fn show(visit: Visit) -> PageResult {
-    let evanesce = visit.evanesce();
-    let data = JobsData::of(visit.query(), evanesce.now(), evanesce.job_sheets().await);
+    let data = JobsData::gather(visit.evanesce(), visit.query()).await;
     Ok(visit.page("Jobs", page(&data)))
 }
 
 async fn follow(visit: Visit) -> PageResult {
     let (evanesce, query) = (visit.evanesce().clone(), visit.query::<JobsQuery>());
-    live::stream(&visit, move || {
+    let url = query.url(LIVE);
+    live::stream(&visit, &url, move || {
         let (evanesce, query) = (evanesce.clone(), query.clone());
-        async move { part(&JobsData::of(query, evanesce.now(), evanesce.job_sheets().await)) }
+        async move { part(&JobsData::gather(&evanesce, query).await) }
     })
 }
 
 fn page(data: &JobsData) -> Markup {
-    let live = data.query.url("/console/jobs/live");
     html! {
         h1 { "Jobs" }
         (filter(&data.query))
-        (live::part("jobs", &live, part(data)))
+        (live::part("jobs", &data.query.url(LIVE), part(data)))
     }
 }
 
@@ -255,7 +141,7 @@ fn part(data: &JobsData) -> Markup {
     let first = (data.page - 1) * PAGE_ROWS + 1;
     let caption = format!("Jobs {first} to {} of {}", first + data.rows.len() - 1, data.found);
     html! {
-        (parts::table(&caption, &columns, html! { @for sheet in &data.rows { (row(sheet, data.now)) } }))
+        (parts::table(&caption, &columns, html! { @for job in &data.rows { (row(job, data.now)) } }))
         @if data.pages > 1 { (pager(data)) }
     }
 }
@@ -272,34 +158,32 @@ fn sort_column(data: &JobsData, name: &str, sort: SortKey) -> Markup {
     }
 }
 
-fn row(sheet: &JobSheet, now: Timestamp) -> Markup {
-    let record = &sheet.record;
-    let (id, state) = (record.id.to_string(), record.state.name());
+fn row(job: &JobOverview, now: Timestamp) -> Markup {
+    let (id, state) = (job.job.to_string(), job.state);
+    let word = job::ending_word(state);
     html! {
         tr id={ "job-" (id) } {
             th scope="row" class="nowrap" {
                 a class="id" href={ "/console/jobs/" (id) } title=(id) { (id.get(..8).unwrap_or_default()) }
             }
-            td class="nowrap" {
+            td class="nowrap" data-label="State" {
                 (parts::state(state))
-                @if sheet.hold.is_some() { " " (parts::badge(parts::Tone::Warn, "held")) }
+                @if job.held { " " (parts::badge(parts::Tone::Warn, "held")) }
             }
-            td {
-                @if let (Some(percent), true) = (sheet.percent, state.is_active()) {
+            td data-label="Progress" {
+                @if let (Some(percent), true) = (job.percent, state.is_active()) {
                     (parts::bar(percent, "Progress"))
-                    @if let Some(left) = sheet.time_left { " " span class="quiet nowrap" { (parts::duration(left)) " left" } }
+                    @if let Some(left) = job.seconds_left { " " span class="quiet nowrap" { (parts::seconds(left)) " left" } }
                 }
             }
-            td class="number" { @if let Some(files) = sheet.files { (parts::count(files)) } }
-            td class="number" { @if let Some(bytes) = sheet.bytes { (parts::bytes(bytes)) } }
-            td { (record.tenant.as_str()) "/" (record.owner.as_str()) }
-            td class="nowrap" { (parts::ago(record.submitted_at, now)) }
-            td class="nowrap" { @if let Some(at) = sheet.expires_at { (parts::until(at, now)) } }
-            td class="nowrap" {
+            td class="number" data-label="Files" { @if let Some(files) = job.files { (parts::count(files)) } }
+            td class="number" data-label="Size" { @if let Some(bytes) = job.bytes { (parts::bytes(bytes)) } }
+            td class="nowrap" data-label="Client" { (job.tenant.as_str()) "/" (job.owner.as_str()) }
+            td class="nowrap" data-label="Kicked off" { (parts::ago(job.submitted_at, now)) }
+            td class="nowrap" data-label="Expires" { @if let Some(at) = job.expires_at { (parts::until(at, now)) } }
+            td class="nowrap" data-label="Action" {
                 @if !state.is_deleted() {
-                    a href={ "/console/jobs/" (id) "/cancel" } aria-label={ (job::ending_word(state)) " job " (id) } {
-                        (job::ending_word(state)) "…"
-                    }
+                    a href={ "/console/jobs/" (id) "/cancel" } aria-label={ (word) " job " (id) } { (word) "…" }
                 }
             }
         }
@@ -319,16 +203,18 @@ fn pager(data: &JobsData) -> Markup {
 
 #[cfg(test)]
 mod tests {
+    use std::sync::Arc;
     use std::time::Duration;
 
     use super::*;
     use crate::job::{Completion, JobId, JobRecord, JobState};
+    use crate::view::PublishedJob;
 
     fn at(second: i64) -> Timestamp {
         Timestamp::from_second(second).unwrap()
     }
 
-    fn sheet(second: i64, owner: &str, state: JobState) -> JobSheet {
+    fn job(second: i64, owner: &str, state: JobState) -> PublishedJob {
         let record = JobRecord {
             id: JobId::random(),
             tenant: "t".parse().unwrap(),
@@ -337,8 +223,7 @@ mod tests {
             submitted_at: at(second),
             state,
         };
-        let (percent, time_left) = (Some(50.0), Some(Duration::from_secs(60)));
-        JobSheet { record, percent, time_left, files: None, bytes: Some(1), expires_at: None, hold: None }
+        PublishedJob::new(record, None, Arc::new([]))
     }
 
     fn complete() -> JobState {
@@ -349,48 +234,62 @@ mod tests {
         serde_urlencoded::from_str(text).unwrap()
     }
 
+    fn data(text: &str, jobs: &[PublishedJob]) -> JobsData {
+        let lifetime = Duration::from_secs(60);
+        let listed = jobs.iter().map(|job| ListedJob { job, is_held: false, lifetime });
+        JobsData::of(query(text), at(9), listed)
+    }
+
     fn submitted(data: &JobsData) -> Vec<i64> {
-        data.rows.iter().map(|row| row.record.submitted_at.as_second()).collect()
+        data.rows.iter().map(|row| row.submitted_at.as_second()).collect()
     }
 
     #[test]
     fn the_query_filters_sorts_and_pages() {
-        let sheets =
-            || vec![sheet(1, "yb", JobState::Queued), sheet(3, "ya", complete()), sheet(2, "yc", complete())];
-        let of = |text: &str| submitted(&JobsData::of(query(text), at(9), sheets()));
+        let jobs = [job(1, "yb", JobState::Queued), job(3, "ya", complete()), job(2, "yc", complete())];
+        let of = |text: &str| submitted(&data(text, &jobs));
         assert_eq!(of(""), [3, 2, 1]);
         assert_eq!(of("ascending=true&state="), [1, 2, 3]);
         assert_eq!(of("state=active"), [1]);
         assert_eq!(of("state=complete&sort=client&ascending=true"), [3, 2]);
+        assert_eq!(of("sort=expires")[0], 1, "what has no expiry is behind what has one");
         assert_eq!(of("text=YC"), [2]);
         assert_eq!(of("state=erased"), [0; 0]);
+        assert_eq!(of("state=held"), [0; 0]);
         assert_eq!(of("page=7"), [3, 2, 1], "the last page there is");
-        let one = sheets().remove(0);
-        let id = one.record.id.to_string();
-        assert_eq!(JobsData::of(query(&format!("text={}", &id[..8])), at(9), vec![one]).found, 1);
+        let id = jobs[0].record.id.to_string();
+        assert_eq!(of(&format!("text={id}")), [1]);
         let asked = query("state=held&text=a%26b&sort=size&ascending=true&page=3");
         assert_eq!(query(asked.url("").strip_prefix('?').unwrap()), asked);
         assert_eq!(asked.sorted_by(SortKey::Size), query("state=held&text=a%26b&sort=size"));
     }
 
     #[test]
+    fn each_page_has_the_jobs_that_come_after_those_of_the_page_before() {
+        // In no order: 61 and 127 have no common divisor.
+        let jobs: Vec<_> = (0..127).map(|n| job(n * 61 % 127, "somebody", JobState::Queued)).collect();
+        let pages = [1, 2, 3].map(|page| submitted(&data(&format!("ascending=true&page={page}"), &jobs)));
+        assert_eq!(pages.each_ref().map(Vec::len), [50, 50, 27]);
+        assert_eq!(pages.concat(), (0..127).collect::<Vec<_>>());
+    }
+
+    #[test]
     fn p13_of_ten_thousand_jobs_a_page_shows_fifty_and_of_none_it_says_so() {
-        let sheets: Vec<_> = (0..10_000).map(|n| sheet(n, "somebody", complete())).collect();
-        let data = JobsData::of(query("page=2"), at(20_000), sheets);
-        assert_eq!((submitted(&data)[0], data.pages, data.rows.len()), (9949, 200, PAGE_ROWS));
-        let shown = page(&data).into_string();
+        let jobs: Vec<_> = (0..10_000).map(|n| job(n, "somebody", complete())).collect();
+        let shown = data("page=2", &jobs);
+        assert_eq!((submitted(&shown)[0], shown.pages, shown.rows.len()), (9949, 200, PAGE_ROWS));
+        let shown = page(&shown).into_string();
         assert!(shown.contains("Jobs 51 to 100 of 10000") && shown.contains("Page 2 of 200"));
         assert!(shown.len() < 100_000, "{}", shown.len());
-        let none = page(&JobsData::of(query(""), at(0), Vec::new())).into_string();
+        let none = page(&data("", &[])).into_string();
         assert!(none.contains("There are no jobs"));
-        let filtered = page(&JobsData::of(query("text=x"), at(0), Vec::new())).into_string();
+        let filtered = page(&data("text=x", &[])).into_string();
         assert!(filtered.contains("No job is like that"));
     }
 
     #[test]
     fn what_somebody_types_is_shown_as_text() {
-        let data = JobsData::of(query("text=%22%3E%3Cscript%3E"), at(0), Vec::new());
-        let shown = page(&data).into_string();
+        let shown = page(&data("text=%22%3E%3Cscript%3E", &[])).into_string();
         assert!(shown.contains("&quot;&gt;&lt;script&gt;") && !shown.contains("<script"), "{shown}");
     }
 }

@@ -40,6 +40,7 @@ mod history;
 mod job;
 mod job_orders;
 mod jobs;
+mod jobs_query;
 mod layout;
 mod live;
 mod overview;
@@ -65,6 +66,7 @@ use crate::{Authority, Evanesce, OperatorToken};
 
 use error::ConsoleError;
 use history::History;
+use live::LiveParts;
 use session::SessionTable;
 use sign_in::SignInLimit;
 
@@ -122,6 +124,8 @@ struct ConsoleCore {
     sign_ins: SignInLimit,
     /// One permit a live stream.
     streams: Arc<Semaphore>,
+    /// What the streams follow.
+    parts: LiveParts,
     /// Fires when the console is closed.
     closed: CancellationToken,
 }
@@ -146,6 +150,7 @@ impl Console {
             sessions,
             sign_ins: SignInLimit::new(),
             streams: Arc::new(Semaphore::new(live::MOST_STREAMS)),
+            parts: LiveParts::default(),
             closed: CancellationToken::new(),
         }))
     }

@@ -17,6 +17,9 @@ use crate::receipts::ReaperPause;
 /// The page.
 pub static PAGE: ConsolePage = ConsolePage { path: "", label: "Overview", mount };
 
+/// What the page follows.
+const LIVE: &str = "/console/live";
+
 /// How far the overview looks back.
 const DAY: Duration = Duration::from_secs(24 * 3600);
 
@@ -61,7 +64,7 @@ async fn show(visit: Visit) -> PageResult {
 
 async fn follow(visit: Visit) -> Result<actix_web::HttpResponse, ConsoleError> {
     let console = visit.console.clone();
-    live::stream(&visit, move || {
+    live::stream(&visit, LIVE, move || {
         let console = console.clone();
         async move { part(&OverviewData::gather(&console).await) }
     })
@@ -71,9 +74,10 @@ fn page(visit: &Visit, data: &OverviewData, plots: &[TimePlot]) -> Markup {
     let reaper = data.evidence.readiness.reaper.as_ref();
     html! {
         h1 { "Is every promise kept?" }
-        (live::part("promises", "/console/live", part(data)))
+        (live::part("promises", LIVE, part(data)))
         h2 { "Exports over time" }
         div class="plots" { @for plot in plots { (plot.figure()) } }
+        (visit.console.history().note(visit.console.started_at()))
         @if reaper.is_some_and(|reaper| reaper.clock_jumped) { (clock_form(visit)) }
         @if let Some(reaper) = reaper { (reaper_form(visit, reaper.pause.as_ref())) }
     }

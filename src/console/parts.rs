@@ -80,6 +80,11 @@ pub fn duration(duration: Duration) -> String {
     HumanDuration(duration).to_string()
 }
 
+/// Returns a number of seconds for people.
+pub fn seconds(seconds: u64) -> String {
+    if seconds == 0 { "less than a second".into() } else { duration(Duration::from_secs(seconds)) }
+}
+
 /// Returns an instant; the script shows it in the reader's zone, with the UTC instant on hover.
 pub fn instant(at: Timestamp) -> Markup {
     html! { time datetime=(format!("{at:.3}")) data-as="instant" title=(utc(at)) { (utc(at)) } }
@@ -102,7 +107,8 @@ fn utc(at: Timestamp) -> String {
 }
 
 /// Returns a table that scrolls inside itself when it is wider than the page. `rows` are `tr` elements, each
-/// with an id if the table is part of something live.
+/// with an id if the table is part of something live. On a phone each row is a card, and each of its cells
+/// stands behind its `data-label`.
 pub fn table(caption: &str, columns: &[Markup], rows: Markup) -> Markup {
     html! {
         div class="scroll" role="region" aria-label=(caption) tabindex="0" {

@@ -8,12 +8,8 @@ use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
 use super::{DEFAULT_TENANT, Evanesce};
-use crate::clock::after;
 use crate::fhir::ResourceType;
-use crate::job::{
-    ClientId, FailureReason, JobId, JobState, MarkReason, OutputFile, RequestSummary, StateName, TenantId,
-};
-use crate::receipts::JobHold;
+use crate::job::{ClientId, JobId, JobState, RequestSummary, StateName, TenantId};
 use crate::view::{JobLookup, PublishedJob};
 
 /// Whose a job is: a client's of a tenant.
@@ -156,66 +152,6 @@ impl JobSnapshot {
     }
 }
 
-/// One job in the list of all, as an operator sees it. Serializes as `evanesce jobs --output json`
-/// shows it.
-///
-/// ```
-/// # mod example { include!(concat!(env!("CARGO_MANIFEST_DIR"), "/src/evanesce/example.rs")); }
-/// # use evanesce::*;
-/// # #[tokio::main(flavor = "current_thread")]
-/// # async fn main() -> example::Done {
-/// # let (_folder, evanesce, job) = example::complete().await?;
-/// let JobOverview { tenant, owner, percent, files, .. } = evanesce.jobs().await.remove(0);
-/// assert_eq!((tenant.as_str(), owner.as_str(), percent), ("default", "me", Some(100.0)));
-/// assert_eq!(files, Some(1));
-/// # Ok(())
-/// # }
-/// ```
-#[derive(Debug, Clone, Serialize, Deserialize)]
-pub struct JobOverview {
-    /// The job.
-    pub job: JobId,
-    /// Where it stands.
-    pub state: StateName,
-    /// Whose data it exports.
-    pub tenant: TenantId,
-    /// Who may see it.
-    pub owner: ClientId,
-    /// When the kick-off was received.
-    pub submitted_at: Timestamp,
-    /// Percent done; `None` of a job that ended before all was.
-    pub percent: Option<f64>,
-    /// Whether it is under a hold.
-    pub held: bool,
-    /// Output files; `None` of a failed or erased job.
-    pub files: Option<u64>,
-    /// Bytes of these files on disk; `None` of a failed or erased job.
-    pub bytes: Option<u64>,
-    /// How long it is expected to run, in seconds; `None` if that cannot be told, or it does not run.
-    pub seconds_left: Option<u64>,
-    /// When it was complete or failed; `None` of one that is active or deleted.
-    pub finished_at: Option<Timestamp>,
-    /// When its time to live is over (P8); `None` of one that is active, deleted or held.
-    pub expires_at: Option<Timestamp>,
-    /// Why it was deleted.
-    pub reason: Option<MarkReason>,
-    /// Why it failed.
-    pub failure: Option<FailureReason>,
-}
-
-/// All that an operator may know of one job.
-#[derive(Debug, Clone, Serialize, Deserialize)]
-pub(crate) struct JobDetail {
-    #[serde(flatten)]
-    pub overview: JobOverview,
-    /// Its state, with the instants and counts that belong to it.
-    pub details: JobState,
-    /// The hold that it is under.
-    pub hold: Option<JobHold>,
-    /// Downloads of its files that are open.
-    pub downloads: u32,
-}
-
 impl Evanesce {
     /// Returns a job of `owner`.
     ///
@@ -246,72 +182,6 @@ impl Evanesce {
         }
     }
 
-    /// Returns all jobs, whoever owns them, the oldest first. Deleted ones are among them until the end of
-    /// `retention.tombstones`.
-    ///
-    /// ```
-    /// # mod example { include!(concat!(env!("CARGO_MANIFEST_DIR"), "/src/evanesce/example.rs")); }
-    /// # use evanesce::*;
-    /// # #[tokio::main(flavor = "current_thread")]
-    /// # async fn main() -> example::Done {
-    /// # let (_folder, evanesce, job) = example::complete().await?;
-    /// let jobs = evanesce.jobs().await;
-    /// assert_eq!((jobs[0].job, jobs[0].held), (job, false));
-    /// # Ok(())
-    /// # }
-    /// ```
-    pub async fn jobs(&self) -> Vec<JobOverview> {
-        let mut jobs: Vec<_> = self.view().jobs().await.iter().map(|job| self.overview(job)).collect();
-        jobs.sort_by_key(|job| (job.submitted_at, job.job));
-        jobs
-    }
-
-    /// Returns all that an operator may know of a job; `None` if there is none.
-    pub(crate) async fn job_detail(&self, job: JobId) -> Option<JobDetail> {
-        let published = self.view().job(job).await?;
-        Some(JobDetail {
-            overview: self.overview(&published),
-            details: published.record.state.clone(),
-            hold: self.services().receipts.hold_of(job),
-            downloads: published.downloads.open(),
-        })
-    }
-
-    fn overview(&self, job: &PublishedJob) -> JobOverview {
-        let services = self.services();
-        let (record, state) = (&job.record, job.record.state.name());
-        let held = services.receipts.hold_of(record.id).is_some();
-        let (files, bytes) = sizes(job);
-        let finished_at = record.state.finished_at();
-        let expires_at = finished_at.filter(|_| !held);
-        let (reason, failure) = match &record.state {
-            JobState::Failed(failure) => (None, Some(failure.reason)),
-            JobState::Marked(mark) => (Some(mark.reason), None),
-            JobState::Erased(erasure) => (Some(erasure.reason), None),
-            _ => (None, None),
-        };
-        let time_left = job.progress.time_left(Instant::now()).filter(|_| state.is_active());
-        JobOverview {
-            job: record.id,
-            state,
-            tenant: record.tenant.clone(),
-            owner: record.owner.clone(),
-            submitted_at: record.submitted_at,
-            percent: match state {
-                StateName::Complete => Some(100.0),
-                state => state.is_active().then(|| job.progress.percent()),
-            },
-            held,
-            files,
-            bytes,
-            seconds_left: time_left.map(|left| left.as_secs()),
-            finished_at,
-            expires_at: expires_at.map(|at| after(at, services.config.retention.completed.0)),
-            reason,
-            failure,
-        }
-    }
-
     /// Returns the owners of queued and running jobs, with these jobs.
     pub(crate) async fn active_jobs(&self) -> Vec<(JobOwner, JobId)> {
         let jobs = self.view().jobs().await.into_iter();
@@ -334,17 +204,5 @@ impl Evanesce {
             }
         }
         first
-    }
-}
-
-/// Returns the number of a job's output files and their bytes on disk, as far as this process knows them.
-fn sizes(job: &PublishedJob) -> (Option<u64>, Option<u64>) {
-    match &job.record.state {
-        JobState::Complete(completion) => (Some(completion.files), Some(completion.stored_bytes())),
-        JobState::Failed(_) | JobState::Erased(_) => (None, None),
-        JobState::Marked(_) if job.files().next().is_some() => {
-            (Some(job.files().count() as u64), Some(job.files().map(OutputFile::stored_bytes).sum()))
-        }
-        _ => (Some(job.progress.files()), Some(job.progress.written())),
     }
 }

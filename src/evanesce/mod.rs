@@ -9,10 +9,9 @@ mod evidence;
 mod jobs;
 mod life;
 mod orders;
+mod overview;
 mod pages;
 mod progress;
-#[cfg(feature = "console")]
-mod sheets;
 mod source;
 #[cfg(feature = "console")]
 mod usage;
@@ -50,14 +49,15 @@ pub(crate) use download::Download;
 pub use download::{OpenFile, OpenFileError};
 #[cfg(feature = "console")]
 pub(crate) use evidence::{PromiseEvidence, RecentActivity};
-pub(crate) use jobs::JobDetail;
-pub use jobs::{JobAbsent, JobOverview, JobOwner, JobSnapshot};
+pub use jobs::{JobAbsent, JobOwner, JobSnapshot};
 pub use life::{CancelError, CancelledJob, Submission};
 pub use orders::Readiness;
+pub(crate) use overview::JobDetail;
+pub use overview::JobOverview;
+#[cfg(feature = "console")]
+pub(crate) use overview::{JobDossier, ListedJob};
 pub use pages::{ManifestPage, PageAbsent};
 pub use progress::JobProgress;
-#[cfg(feature = "console")]
-pub(crate) use sheets::{JobDossier, JobSheet};
 pub use source::SourceReadError;
 #[cfg(feature = "console")]
 pub(crate) use usage::{InstanceUsage, MarkedJob};

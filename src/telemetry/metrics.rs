@@ -149,6 +149,11 @@ pub const METRIC_GROUPS: &[(&str, &[MetricDescription])] = &[
                 &["outcome"],
                 "Attempts to sign in to the console: `accepted`, `refused` (a wrong token), `throttled`.",
             ),
+            counter(
+                "evanesce_console_parts_made_total",
+                &[],
+                "Live parts of the console's pages that were made, each for all who look at it.",
+            ),
             counter("evanesce_tokens_issued_total", &[], "Access tokens that were issued."),
             counter("evanesce_tokens_refused_total", &["reason"], "Requests for a token that were refused."),
             counter(

@@ -374,6 +374,12 @@ pub fn console_sign_in(outcome: &'static str) {
     counter!("evanesce_console_sign_ins_total", "outcome" => outcome).increment(1);
 }
 
+/// Counts a live part of a page of the console that was made.
+#[cfg(feature = "console")]
+pub fn console_part_made() {
+    counter!("evanesce_console_parts_made_total").increment(1);
+}
+
 /// Sets the number of remembered assertions.
 pub fn replay_entries(entries: usize) {
     gauge!("evanesce_replay_entries").set(entries as f64);

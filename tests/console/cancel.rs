@@ -24,7 +24,11 @@ fn an_operator_watches_a_job_cancels_it_sees_its_files_go_and_finds_its_receipt(
     let first = eventually("progress", || Some(shown_progress(&browser)).filter(|shown| *shown > 5.0));
     setup.brake(600_000);
     eventually("more progress", || (shown_progress(&browser) > first + 5.0).then_some(()));
-    assert!(setup.disk().has(&job), "its files are there");
+    let written = || server.operator("admin/jobs").json()[0]["files"].as_u64().unwrap();
+    eventually("its files so far", || {
+        browser.page_text().contains(&format!("Files so far\n{}\n", written())).then_some(())
+    });
+    assert!(written() > 0 && setup.disk().has(&job), "its files are there");
 
     browser.click(&format!("main a[href$='/jobs/{job}/cancel']"));
     browser.wait_text("404");
