@@ -107,13 +107,13 @@ fn row(shown: &ShownApplication, now: Timestamp) -> Markup {
     html! {
         tr {
             th scope="row" { (application.client_id) }
-            td { @match &application.name { Some(name) => (name), None => "–" } }
-            td { (application.tenant) }
-            td { (parts::badge(state.0, state.1)) }
-            td { (levels(application)) }
-            td { code { (scopes(application)) } }
-            td { (keys(&application.keys)) }
-            td class="nowrap" { @match shown.last_token { Some(at) => (parts::ago(at, now)), None => "–" } }
+            td data-label="Name" { @match &application.name { Some(name) => (name), None => "–" } }
+            td data-label="Tenant" { (application.tenant) }
+            td data-label="State" { (parts::badge(state.0, state.1)) }
+            td data-label="May export" { (levels(application)) }
+            td data-label="Scopes" { code { (scopes(application)) } }
+            td data-label="Keys" { (keys(&application.keys)) }
+            td class="nowrap" data-label="Last token" { @match shown.last_token { Some(at) => (parts::ago(at, now)), None => "–" } }
         }
     }
 }

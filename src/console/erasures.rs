@@ -20,6 +20,9 @@ use crate::{FailingSweep, ReaperStatus};
 /// The page.
 pub static PAGE: ConsolePage = ConsolePage { path: "/erasures", label: "Erasures", mount };
 
+/// What the page follows.
+const LIVE: &str = "/console/erasures/live";
+
 /// The most rows of a table (P13).
 const MOST_ROWS: usize = 100;
 
@@ -59,21 +62,17 @@ async fn show(visit: Visit) -> PageResult {
     let plots = console.history().of_erasures(data.now);
     let content = html! {
         h1 { "Erasures" }
-        (live::part("erasures", "/console/erasures/live", part(&data)))
+        (live::part("erasures", LIVE, part(&data)))
         h2 { "Over time" }
         div class="plots" { @for plot in &plots { (plot.figure()) } }
-        p class="quiet" {
-            "Kept in memory since this process began at " (parts::instant(console.started_at()))
-            ", for a day at most. A restart begins anew; what was erased before it is in the "
-            a href={ (ROOT) "/receipts" } { "receipts" } "."
-        }
+        (console.history().note(console.started_at()))
     };
     Ok(visit.page("Erasures", content))
 }
 
 async fn follow(visit: Visit) -> Result<HttpResponse, ConsoleError> {
     let console = visit.console.clone();
-    live::stream(&visit, move || {
+    live::stream(&visit, LIVE, move || {
         let console = console.clone();
         async move { part(&ErasuresData::gather(&console).await) }
     })
@@ -161,9 +160,9 @@ fn failures(data: &ErasuresData, failing: &[FailingSweep]) -> Markup {
                 @let (what, todo) = in_words(&sweep.errno);
                 tr id={ "failing-" (sweep.job) } {
                     th scope="row" { (link(sweep.job)) }
-                    td { (what) " (" code { (sweep.errno) } "), " (times(sweep.attempts)) "." }
-                    td { (todo) }
-                    td class="nowrap" { (parts::until(sweep.next_try, data.now)) }
+                    td data-label="What happened" { (what) " (" code { (sweep.errno) } "), " (times(sweep.attempts)) "." }
+                    td data-label="What to do" { (todo) }
+                    td class="nowrap" data-label="Next try" { (parts::until(sweep.next_try, data.now)) }
                 }
             }
         },
@@ -171,16 +170,16 @@ fn failures(data: &ErasuresData, failing: &[FailingSweep]) -> Markup {
 }
 
 fn backlog(data: &ErasuresData, reaper: &ReaperStatus) -> Markup {
-    let columns = ["Job", "Client", "Why", "Marked", "What it waits for"].map(parts::column);
+    let columns = ["Job", "Client", "Why", "Marked", "Waits for"].map(parts::column);
     html! {
         (parts::table("Jobs that are marked and not erased yet", &columns, html! {
             @for job in &data.backlog {
                 tr id={ "marked-" (job.job) } {
                     th scope="row" { (link(job.job)) }
-                    td { (job.owner) }
-                    td { (job.reason.as_str()) }
-                    td class="nowrap" { (parts::ago(job.marked_at, data.now)) }
-                    td { (waits_for(job, reaper)) }
+                    td data-label="Client" { (job.owner) }
+                    td data-label="Why" { (job.reason.as_str()) }
+                    td class="nowrap" data-label="Marked" { (parts::ago(job.marked_at, data.now)) }
+                    td data-label="Waits for" { (waits_for(job, reaper)) }
                 }
             }
         }))
@@ -218,9 +217,9 @@ fn holds(data: &ErasuresData) -> Markup {
             @for hold in shown {
                 tr id={ "hold-" (hold.job) } {
                     th scope="row" { (link(hold.job)) }
-                    td class="nowrap" { (parts::instant(hold.at)) }
-                    td { (hold.by) }
-                    td { (hold.reason) }
+                    td class="nowrap" data-label="Since" { (parts::instant(hold.at)) }
+                    td data-label="By" { (hold.by) }
+                    td data-label="Reason" { (hold.reason) }
                 }
             }
         }))

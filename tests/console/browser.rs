@@ -28,7 +28,7 @@ pub const ESCAPE: char = '\u{E00C}';
 
 /// The widths at which pages are looked at.
 const DESKTOP: (u32, u32) = (1280, 800);
-const PHONE: (u32, u32) = (390, 844);
+pub const PHONE: (u32, u32) = (390, 844);
 
 pub struct Browser {
     client: Client,
@@ -205,7 +205,7 @@ impl Browser {
     }
 
     /// Sets the size of the window and the preferred colours.
-    fn look_at(&self, (width, height): (u32, u32), scheme: &str) {
+    pub fn look_at(&self, (width, height): (u32, u32), scheme: &str) {
         let is_phone = width < 600;
         let metrics = json!({"width": width, "height": height, "deviceScaleFactor": 1, "mobile": is_phone});
         self.devtools("Emulation.setDeviceMetricsOverride", &metrics);

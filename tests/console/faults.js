@@ -29,6 +29,13 @@ if (document.documentElement.scrollWidth > document.documentElement.clientWidth)
   faults.push(`the page scrolls sideways: ${wide.slice(0, 5).map(name).join(", ")}`);
 }
 
+// On a phone nothing has to be scrolled sideways, not even inside itself.
+for (const element of document.querySelectorAll("body *")) {
+  const is_cut = element.clientWidth > 1 && element.scrollWidth > element.clientWidth + 1;
+  const is_box = getComputedStyle(element).overflowX !== "visible" && !element.matches("input, select, progress");
+  if (innerWidth < 600 && shown(element) && is_cut && is_box) faults.push(`${name(element)} is cut`);
+}
+
 // What has to have a name.
 const text = (ids) =>
   (ids ?? "").split(/\s+/).filter(Boolean).map((id) => document.getElementById(id)?.textContent ?? "").join(" ");

@@ -7,7 +7,7 @@ mod keyboard;
 mod others;
 mod pages;
 
-use browser::Browser;
+use browser::{Browser, PHONE};
 
 use crate::support::{Server, eventually};
 
@@ -59,6 +59,10 @@ fn what_keeps_people_from_using_a_page_is_found() {
         browser.open(&page(body));
         assert_eq!(browser.faults(), [fault], "{body}");
     }
+    browser.look_at(PHONE, "light");
+    let wide = "<main><h1>a</h1><div id=cut style='overflow:auto'><p style='width:900px'>.</p></div></main>";
+    browser.open(&page(&format!("<meta name=viewport content='width=device-width'>{wide}")));
+    assert_eq!(browser.faults(), ["div#cut is cut"]);
     browser.open(&page("<main><h1>a</h1></main><script>console.error('oh'); nothing()</script>"));
     let complaints = browser.complaints();
     assert!(complaints.len() == 2 && complaints[0].contains("oh"), "{complaints:?}");

@@ -222,16 +222,16 @@ fn list(data: &ReceiptsData, entries: &[ReceiptEntry], next: Option<u64>) -> Mar
 }
 
 fn row(entry: &ReceiptEntry) -> Markup {
-    let when = html! { td class="nowrap" { (parts::instant(entry.at())) } };
+    let when = html! { td class="nowrap" data-label="When" { (parts::instant(entry.at())) } };
     let job = |job: JobId| html! { a class="id" href={ (ROOT) "/receipts/" (job) } { (job) } };
     let order = |what: &str, of: Option<JobId>, by: &str, reason: &str| {
         html! {
             tr {
                 (when)
-                td { (parts::badge(Tone::Warn, what)) }
-                td { @if let Some(of) = of { (job(of)) } @else { "–" } }
-                td colspan="3" { (reason) }
-                td { (by) }
+                td data-label="What" { (parts::badge(Tone::Warn, what)) }
+                td data-label="Job" { @if let Some(of) = of { (job(of)) } @else { "–" } }
+                td colspan="3" data-label="Why" { (reason) }
+                td data-label="Asked by" { (by) }
             }
         }
     };
@@ -239,12 +239,12 @@ fn row(entry: &ReceiptEntry) -> Markup {
         ReceiptEntry::Erasure(receipt) => html! {
             tr {
                 (when)
-                td { (parts::badge(Tone::Plain, receipt.reason.as_str())) @if receipt.failed_sweeps > 0 { " " (parts::badge(Tone::Warn, "after failures")) } }
-                td { (job(receipt.job)) }
-                td { (receipt.owner) }
-                td class="number" { (parts::count(receipt.files)) }
-                td class="number" { (parts::bytes(receipt.bytes)) }
-                td { @match &receipt.by { Some(by) => (by), None => "–" } }
+                td data-label="What" { (parts::badge(Tone::Plain, receipt.reason.as_str())) @if receipt.failed_sweeps > 0 { " " (parts::badge(Tone::Warn, "after failures")) } }
+                td data-label="Job" { (job(receipt.job)) }
+                td data-label="Client" { (receipt.owner) }
+                td class="number" data-label="Files" { (parts::count(receipt.files)) }
+                td class="number" data-label="Size" { (parts::bytes(receipt.bytes)) }
+                td data-label="Asked by" { @match &receipt.by { Some(by) => (by), None => "–" } }
             }
         },
         ReceiptEntry::Hold(hold) => order("hold", Some(hold.job), &hold.by, &hold.reason),
