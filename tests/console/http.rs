@@ -2,6 +2,7 @@
 
 use std::io::{Read, Write};
 use std::net::TcpStream;
+use std::time::Instant;
 
 use crate::support::*;
 
@@ -249,11 +250,13 @@ fn a_name_that_is_pointed_at_this_machine_reaches_nothing() {
 }
 
 #[test]
-fn a_session_ends_after_its_lifetime() {
-    let setup = Setup::new().set("admin.session_lifetime=0s");
-    let server = setup.start();
-    let signed_in = SignedIn::new(&server);
-    assert_eq!(signed_in.get("/console").status, 303);
+fn a_session_ends_after_its_lifetime_and_when_it_is_idle() {
+    for setting in ["admin.session_lifetime=0s", "admin.session_idle=0s"] {
+        let setup = Setup::new().set(setting);
+        let server = setup.start();
+        let signed_in = SignedIn::new(&server);
+        assert_eq!(signed_in.get("/console").status, 303, "{setting}");
+    }
 }
 
 #[test]
@@ -311,9 +314,13 @@ fn a_job_is_held_released_and_cancelled_as_from_the_command_line() {
     assert!(signed_in.page(&job).contains(file), "its files are listed");
 
     assert_eq!(signed_in.post(&format!("{job}/hold"), "reason=").status, 400);
-    assert_eq!(signed_in.post(&format!("{job}/hold"), "reason=case+4711").status, 303);
+    assert_eq!(signed_in.post(&format!("{job}/hold"), "reason=case+4711+%3Cscript%3E").status, 303);
     let page = signed_in.page(&format!("{job}?done=held"));
-    assert!(page.contains("case 4711") && page.contains("operator-token") && page.contains("under a hold"));
+    assert!(
+        page.contains("case 4711 &lt;script&gt;")
+            && page.contains("operator-token")
+            && page.contains("under a hold")
+    );
     assert_eq!(server.operator("admin/jobs").json()[0]["held"], true);
     assert_eq!(signed_in.post(&format!("{job}/release"), "").status, 303);
     assert_eq!(signed_in.post(&format!("{job}/release"), "").status, 409, "it is not held");
@@ -349,11 +356,32 @@ fn a_job_is_held_released_and_cancelled_as_from_the_command_line() {
 }
 
 #[test]
+fn p13_a_search_for_a_job_that_nobody_knows_does_not_read_the_chain() {
+    let setup = Setup::new();
+    let server = setup.start();
+    let (polling, _) = server.export("$export?_type=Patient");
+    let id = job_id(&polling);
+    assert_eq!(send("DELETE", &polling, &[]).status, 202);
+    server.wait_erased(id);
+    let signed_in = SignedIn::new(&server);
+    let receipt = format!("/console/receipts/{id}");
+    assert!(signed_in.page(&receipt).contains("The whole chain was checked"));
+    // Whoever reads the chain now sees that it is broken.
+    let path = setup.data_dir().join("receipts.ndjson");
+    let chain = std::fs::read_to_string(&path).unwrap();
+    std::fs::write(&path, chain.replacen("deleted", "expired", 1)).unwrap();
+    assert!(signed_in.page(&receipt).contains("The chain is broken"));
+    let unknown = signed_in.get(&format!("/console/receipts/{}", uuid::Uuid::new_v4()));
+    assert_eq!(unknown.status, 404);
+    assert!(text(&unknown).contains("The receipts say nothing of the job"));
+}
+
+#[test]
 fn p13_live_streams_are_bounded_and_end_with_the_session_and_with_the_server() {
     let setup = Setup::new();
     let mut server = setup.start();
     let signed_in = SignedIn::new(&server);
-    let mut streams = Vec::new();
+    let (mut streams, began) = (Vec::new(), Instant::now());
     for _ in 0..32 {
         let (mut stream, head) = signed_in.follow("/console/jobs/live");
         assert!(head.starts_with("HTTP/1.1 200") && head.contains("text/event-stream"), "{head}");
@@ -362,8 +390,14 @@ fn p13_live_streams_are_bounded_and_end_with_the_session_and_with_the_server() {
         }
         streams.push(stream);
     }
+    // However many follow the page, it is made once a second.
+    let made = server.metric("evanesce_console_parts_made_total");
+    let most = 1.0 + began.elapsed().as_secs_f64();
+    assert!((1.0..=most).contains(&made), "{made} in {:?}", began.elapsed());
     let (_, head) = signed_in.follow("/console/live");
     assert!(head.starts_with("HTTP/1.1 503"), "{head}");
+    let refused = text(&signed_in.get("/console/live"));
+    assert!(refused.contains("Too many pages are being watched. Close some of them."), "{refused}");
     // The pages themselves go on, and a stream that is left gives its place back.
     assert!(signed_in.page("/console").contains("every promise"));
     streams.truncate(16);

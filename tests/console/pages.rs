@@ -41,6 +41,8 @@ fn order(server: &Server, method: &str, path: &str, reason: &str) {
 struct BusyServer {
     server: Server,
     running: String,
+    /// One whose kick-off names a patient.
+    filtered: String,
     complete: String,
     held: String,
     failing: String,
@@ -89,16 +91,16 @@ fn busy(setup: &Setup, acme: &Client, research: &Client) -> BusyServer {
     let [complete, held, failing] =
         [complete, held, failing].map(|polling| polling_url(&server, job_id(&polling)));
     let running = kickoff(&server, &of_acme, "$export");
-    kickoff(
+    let filtered = kickoff(
         &server,
         &of_research,
         &format!("Patient/$export?_elements=id&_typeFilter=Patient%3Fname%3D{SECRET}"),
     );
     assert_eq!(ask("DELETE", &failing, &of_acme).status, 202);
     setup.wait_logged("a sweep failed and will be tried again");
-    let [running, complete, held, failing] =
-        [running, complete, held, failing].map(|polling| job_id(&polling).to_string());
-    BusyServer { server, running, complete, held, failing, erased }
+    let [running, filtered, complete, held, failing] =
+        [running, filtered, complete, held, failing].map(|polling| job_id(&polling).to_string());
+    BusyServer { server, running, filtered, complete, held, failing, erased }
 }
 
 #[test]
@@ -138,6 +140,7 @@ fn every_page_can_be_used_by_everybody_and_tells_of_no_patient() {
         ("jobs", "/jobs".into(), &busy.running[..8]),
         ("jobs-complete", "/jobs?state=complete".into(), &busy.complete[..8]),
         ("job-running", format!("/jobs/{}", busy.running), &busy.running[..8]),
+        ("job-filtered", format!("/jobs/{}", busy.filtered), &busy.filtered[..8]),
         ("job-complete", format!("/jobs/{}", busy.complete), &busy.complete[..8]),
         ("job-held", format!("/jobs/{}", busy.held), "Case 2026-117"),
         ("job-failing", format!("/jobs/{}", busy.failing), &busy.failing[..8]),

@@ -35,6 +35,10 @@ struct JobProof {
 /// Answers with the page of a job's receipt.
 pub async fn show(visit: Visit) -> PageResult {
     let job = visit.job()?;
+    // The whole chain is not read for an id that nobody knows (P13).
+    if visit.evanesce().job_dossier(job).await.is_none() {
+        return Ok(not_found(&visit, job));
+    }
     let path = walks::file(&visit);
     let walked = walks::run(move |end| {
         let (mut entries, mut left_out, mut before) = (Vec::new(), 0, None);
