@@ -217,7 +217,8 @@ fn a_server_that_runs_follows_its_file_and_says_what_it_refused() {
     replace(&file, &application("default", "a", "nonsense = 1"));
     shows("evanesce_applications_stale 1");
     shows("evanesce_applications_reloads_total{outcome=\"refused\"} 1");
-    assert!(setup.log().contains("nonsense") && setup.log().contains("line 6"), "{}", setup.log());
+    let log = setup.settled_log(&server);
+    assert!(log.contains("nonsense") && log.contains("line 6"), "{log}");
     replace(&file, &application("default", "a", ""));
     shows("evanesce_applications_stale 0");
     // A signal by which daemons are told to read their files again ends nothing.
