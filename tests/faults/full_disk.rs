@@ -121,7 +121,11 @@ fn a_disk_that_others_fill_keeps_nothing_of_what_was_deleted() {
             assert!(removed.is_ok() || name == "straw", "{removed:?}");
         }
         eventually("the ballast", || has_ballast(setup).then_some(()));
-        let (polling, _) = server.export("$export");
+        let polling = eventually("a kick-off that is taken", || {
+            let answer = server.try_kickoff("$export");
+            (answer.status == 202).then(|| answer.header("content-location").to_string())
+        });
+        server.wait_complete(&polling);
         wait_settled(setup, &server, &[job_id(&polling).to_string()].into());
         server.kill();
         crate::support::assert_disk_equals_store(setup);

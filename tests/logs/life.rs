@@ -32,6 +32,8 @@ fn a_whole_life_is_these_lines_in_this_order_and_no_others() {
     let job = job_id(&polling);
     let manifest = server.wait_complete(&polling);
     download_all(&manifest);
+    // It may be deleted before its completion is logged.
+    setup.wait_logged("job completed");
     let request_id = {
         let answer = delete(&polling);
         assert_eq!(answer.status, 202);

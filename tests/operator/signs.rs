@@ -11,16 +11,20 @@ fn readyz_is_red_while_a_mark_waits_for_longer_than_the_alarm() {
         .set("reaper.retry_min=20ms")
         .set("reaper.retry_max=20ms")
         .set("reaper.alarm_after=100ms");
-    let server = setup.start_with(&["--fault", "unlink:13:30"]);
+    let server = setup.start();
     let readyz = || server.operator("readyz");
     assert_eq!(readyz().status, 200);
     let (polling, _) = server.export("$export?_type=Patient");
+    // No sweep can remove it, until somebody does.
+    let planted = |place: &str| setup.data_dir().join(place).join(job_id(&polling)).join("planted");
+    std::fs::create_dir(planted("ready")).unwrap();
     assert_eq!(delete(&polling).status, 202);
     let red = eventually("the alarm", || Some(readyz()).filter(|answer| answer.status == 503)).json();
     assert_eq!(red["ready"], false);
     assert_eq!(red["reaper"]["overdue"], true);
     let metrics = server.metrics();
-    assert!(metrics.contains("evanesce_sweep_failures_total{errno=\"EACCES\"}"), "{metrics}");
+    assert!(metrics.contains("evanesce_sweep_failures_total{errno=\"EISDIR\"}"), "{metrics}");
+    std::fs::remove_dir(planted("trash")).unwrap();
     setup.disk().wait_gone(job_id(&polling));
     eventually("the end of the alarm", || (readyz().status == 200).then_some(()));
 }

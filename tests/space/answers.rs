@@ -21,7 +21,7 @@ fn of_two_clients_at_once_one_gets_the_room_and_a_deletion_gives_it_back() {
         assert_eq!(refused[0].outcome(), (503, "no-store".into()));
         let polling = accepted[0].header("content-location");
         assert_eq!(delete(polling).status, 202);
-        setup.receipt(job_id(polling));
+        server.wait_erased(job_id(polling));
     }
     assert_eq!(server.metric("evanesce_refused_kickoffs_total{reason=\"quota\"}"), 20.0);
 }
@@ -65,15 +65,15 @@ fn an_export_that_could_never_fit_is_no_matter_of_waiting() {
 #[test]
 fn a_deleted_export_takes_room_until_its_files_are_gone() {
     let setup = Setup::new().set("storage.max_bytes=2000000");
-    let setup = setup.set("reaper.retry_min=50ms").set("reaper.retry_max=50ms");
-    // EBUSY, for some seconds.
-    let server = setup.start_with(&["--fault", "unlink:16:2000"]);
+    let server = setup.start();
     let (polling, _) = server.export("$export");
+    server.pause_reaper();
     assert_eq!(delete(&polling).status, 202);
     let refused = server.try_kickoff("$export");
     assert_eq!(refused.outcome(), (503, "no-store".into()));
     assert_eq!(refused.header("retry-after"), "30", "it is on its way out");
-    setup.receipt(job_id(&polling));
+    server.resume_reaper();
+    server.wait_erased(job_id(&polling));
     server.export("$export");
 }
 
