@@ -5,7 +5,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use crate::Evanesce;
-use crate::audit::AuditedEvent;
+use crate::audit::RequestEvent;
 use crate::job::JobId;
 use crate::telemetry::{self, LogFilterError};
 
@@ -120,7 +120,7 @@ pub async fn perform(
                 "an operator changed what is logged"
             );
             let (action, by) = ("log-level", by.into());
-            evanesce.record(AuditedEvent::Admin { action, by, job: None, client: None });
+            evanesce.record(RequestEvent::Admin { action, by, job: None, client: None });
             return document(set);
         }
         OperatorRequest::ConfirmClock => {
@@ -129,7 +129,7 @@ pub async fn perform(
                 return Err("the clock is believed already".into());
             }
             let (action, by) = ("clock-confirm", by.into());
-            evanesce.record(AuditedEvent::Admin { action, by, job: None, client: None });
+            evanesce.record(RequestEvent::Admin { action, by, job: None, client: None });
             return Ok(Value::Null);
         }
         OperatorRequest::Cancel { job } => {
@@ -139,7 +139,7 @@ pub async fn perform(
             let cancelled = evanesce.cancel_as(job, by, operator.request_id.clone()).await;
             cancelled.map_err(|refusal| refusal.to_string())?;
             let (action, by) = ("cancel", operator.name.clone());
-            evanesce.record(AuditedEvent::Admin { action, by, job: Some(job), client: None });
+            evanesce.record(RequestEvent::Admin { action, by, job: Some(job), client: None });
             return Ok(Value::Null);
         }
         OperatorRequest::Pause { reason } => evanesce.pause_reaper(by, &reason).await,

@@ -42,8 +42,6 @@
 // What only tests use is in no release; the build with the feature finds what nobody uses.
 #![cfg_attr(not(feature = "breakpoints"), allow(unused_imports))]
 #![cfg_attr(docsrs, feature(doc_cfg))]
-// A library without the program has parts that only the program uses.
-#![cfg_attr(not(feature = "cli"), allow(dead_code))]
 // They panic when nobody reads, and wait for those who read nothing (P13): see `cli::output` and
 // `telemetry`.
 #![warn(clippy::print_stdout, clippy::print_stderr)]

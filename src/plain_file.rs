@@ -145,6 +145,7 @@ pub fn read(path: &Path, links: LinkPolicy, max: u64) -> io::Result<Vec<u8>> {
 ///
 /// # Errors
 /// As [`read`]; or it is not UTF-8.
+#[cfg(feature = "server")]
 pub fn read_text(path: &Path, links: LinkPolicy, max: u64) -> io::Result<String> {
     let text = String::from_utf8(read(path, links, max)?);
     text.map_err(|_| io::Error::new(io::ErrorKind::InvalidData, "it is not UTF-8"))

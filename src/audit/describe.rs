@@ -1,6 +1,6 @@
 //! Events in FHIR's words: code, action, outcome and details.
 
-use super::{AuditedCaller, AuditedEvent, DownloadEnding};
+use super::AuditedEvent;
 use crate::chain::ChainHead;
 use crate::fhir::audit_event::{EventAction, EventCoding, EventDescription, EventOutcome, Requestor, codes};
 use crate::job::{ClientId, JobId, Receipt, TenantId};
@@ -28,34 +28,8 @@ fn by_kind(event: &AuditedEvent) -> EventDescription {
     match event {
         AuditedEvent::Started => activity(codes::START).and("version", env!("CARGO_PKG_VERSION")),
         AuditedEvent::Stopped => activity(codes::STOP),
-        AuditedEvent::KickOff { caller, job, level } => {
-            about(rest(caller, codes::OPERATION, EventAction::Execute), *job).and("level", level)
-        }
-        AuditedEvent::KickOffRefused { caller, status, reason } => {
-            let event = refused(rest(caller, codes::OPERATION, EventAction::Execute));
-            event.and("status", status).and("reason", reason)
-        }
-        AuditedEvent::Manifest { caller, job } => about(rest(caller, codes::READ, EventAction::Read), *job),
-        AuditedEvent::DownloadBegan { caller, job, file } => download(caller, *job, file),
-        AuditedEvent::DownloadEnded { caller, job, file, bytes, ending } => {
-            let event = download(caller, *job, file).and("bytes", bytes).and("ending", ending.name());
-            if *ending == DownloadEnding::Whole { event } else { refused(event) }
-        }
-        AuditedEvent::Deleted { caller, job } => {
-            about(rest(caller, codes::DELETE, EventAction::Delete), *job)
-        }
-        AuditedEvent::TokenIssued { caller, scopes, expires_in } => {
-            login(caller).and("scopes", scopes).and("expires-in", expires_in)
-        }
-        AuditedEvent::TokenRefused { caller, reason } => refused(login(caller)).and("reason", reason),
-        AuditedEvent::AuthenticationRefused { caller, reason } => {
-            let event = of_caller(caller, codes::AUTHENTICATION, None, EventAction::Execute);
-            refused(event).and("reason", reason)
-        }
-        AuditedEvent::ScopeRefused { caller, job, reason } => {
-            let event = of_caller(caller, codes::ALERT, Some(codes::RESTRICTED), EventAction::Execute);
-            EventDescription { job: *job, ..refused(event) }.and("reason", reason)
-        }
+        #[cfg(feature = "server")]
+        AuditedEvent::Request(event) => event.describe(),
         AuditedEvent::Completed { job, tenant, owner, files, resources, bytes } => {
             let event = export(tenant, owner, *job).and("files", files);
             event.and("resources", resources).and("bytes", bytes)
@@ -71,12 +45,6 @@ fn by_kind(event: &AuditedEvent) -> EventDescription {
         }
         AuditedEvent::Erased { receipt, head } => of_receipts(erasure(receipt), *head),
         AuditedEvent::Receipt { entry, head } => of_receipts(order(entry), *head),
-        AuditedEvent::Admin { action, by, job, client } => {
-            let event =
-                EventDescription { by: Requestor::named(by), job: *job, ..activity(codes::CONFIGURATION) };
-            let event = event.and("action", action);
-            client.iter().fold(event, |event, client| event.and("client", client))
-        }
         AuditedEvent::Rotated { .. }
         | AuditedEvent::Removed { .. }
         | AuditedEvent::Torn { .. }
@@ -146,21 +114,21 @@ fn erasure(receipt: &Receipt) -> EventDescription {
 
 impl EventDescription {
     /// Adds a detail.
-    fn and(mut self, name: &'static str, value: impl ToString) -> Self {
+    pub(super) fn and(mut self, name: &'static str, value: impl ToString) -> Self {
         self.details.push((name, value.to_string()));
         self
     }
 }
 
-fn about(event: EventDescription, job: JobId) -> EventDescription {
+pub(super) fn about(event: EventDescription, job: JobId) -> EventDescription {
     EventDescription { job: Some(job), ..event }
 }
 
-fn refused(event: EventDescription) -> EventDescription {
+pub(super) fn refused(event: EventDescription) -> EventDescription {
     EventDescription { outcome: EventOutcome::MinorFailure, ..event }
 }
 
-fn activity(subtype: EventCoding) -> EventDescription {
+pub(super) fn activity(subtype: EventCoding) -> EventDescription {
     EventDescription {
         subtype: Some(subtype),
         ..EventDescription::new(codes::ACTIVITY, EventAction::Execute)
@@ -178,29 +146,4 @@ fn asked_by(event: EventDescription, by: Option<&ClientId>, request_id: Option<&
 
 fn of_receipts(event: EventDescription, head: ChainHead) -> EventDescription {
     event.and(RECEIPT[0], head.count).and(RECEIPT[1], head.hash)
-}
-
-fn rest(caller: &AuditedCaller, subtype: EventCoding, action: EventAction) -> EventDescription {
-    of_caller(caller, codes::REST, Some(subtype), action)
-}
-
-fn login(caller: &AuditedCaller) -> EventDescription {
-    of_caller(caller, codes::AUTHENTICATION, Some(codes::LOGIN), EventAction::Execute)
-}
-
-fn download(caller: &AuditedCaller, job: JobId, file: &str) -> EventDescription {
-    about(of_caller(caller, codes::EXPORT, Some(codes::READ), EventAction::Read), job).and("file", file)
-}
-
-fn of_caller(
-    caller: &AuditedCaller,
-    code: EventCoding,
-    subtype: Option<EventCoding>,
-    action: EventAction,
-) -> EventDescription {
-    let id = caller.client.as_ref().map(ToString::to_string);
-    let by = Requestor::Named { id, address: caller.address };
-    let event = EventDescription { subtype, by, ..EventDescription::new(code, action) };
-    let event = caller.tenant.iter().fold(event, |event, tenant| event.and("tenant", tenant));
-    caller.request_id.iter().fold(event, |event, request| event.and("request", request))
 }

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use super::{AuditLog, AuditedCaller, AuditedEvent, DownloadEnding};
+use super::{AuditLog, AuditedCaller, DownloadEnding, RequestEvent};
 use crate::job::JobId;
 
 /// Records the end of a download when it is dropped. The body of the answer owns it, and reports each
@@ -29,7 +29,7 @@ impl AuditLog {
         file: &str,
         length: Option<u64>,
     ) -> AuditedDownload {
-        self.record(AuditedEvent::DownloadBegan { caller: caller.clone(), job, file: file.into() });
+        self.record(RequestEvent::DownloadBegan { caller: caller.clone(), job, file: file.into() });
         AuditedDownload { log: self.clone(), caller, job, file: file.into(), bytes: 0, length, ending: None }
     }
 }
@@ -61,6 +61,6 @@ impl Drop for AuditedDownload {
         };
         let (caller, file) = (std::mem::take(&mut self.caller), std::mem::take(&mut self.file));
         let (job, bytes) = (self.job, self.bytes);
-        self.log.record(AuditedEvent::DownloadEnded { caller, job, file, bytes, ending });
+        self.log.record(RequestEvent::DownloadEnded { caller, job, file, bytes, ending });
     }
 }

@@ -2,45 +2,11 @@
 //! parameter of a kick-off, no id of a group or a patient, no token and no assertion (P12). Nothing
 //! that a client may have written itself has a field here; reasons are the server's own words.
 
-use std::net::IpAddr;
-
+#[cfg(feature = "server")]
+use super::RequestEvent;
 use crate::chain::ChainHead;
 use crate::job::{ClientId, FailureReason, JobId, JobRecord, JobState, MarkReason, Receipt, TenantId};
 use crate::receipts;
-
-/// Who asks, and from where, as far as known.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct AuditedCaller {
-    /// The client, if it is registered. What an unknown one calls itself may be anything.
-    pub client: Option<ClientId>,
-    /// The tenant, if it exists.
-    pub tenant: Option<TenantId>,
-    /// The id that the server gave the request (G-6), never the client's own.
-    pub request_id: Option<String>,
-    /// The address of the connection, or the one that a trusted proxy gives.
-    pub address: Option<IpAddr>,
-}
-
-/// How a download ended.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum DownloadEnding {
-    /// Every byte was handed to the connection.
-    Whole,
-    /// The server cut it: its job was deleted, or expired long ago.
-    Cut,
-    /// It broke off: the client went away, or the file could not be read.
-    BrokenOff,
-}
-
-impl DownloadEnding {
-    pub(super) fn name(self) -> &'static str {
-        match self {
-            Self::Whole => "whole",
-            Self::Cut => "cut",
-            Self::BrokenOff => "broken-off",
-        }
-    }
-}
 
 /// One thing to record.
 #[derive(Debug, Clone)]
@@ -49,33 +15,9 @@ pub enum AuditedEvent {
     Started,
     /// The instance stops in order. A killed one records nothing.
     Stopped,
-    /// HTTP: a kick-off was accepted. `level` is `system`, `patient` or `group`, without the group's
-    /// id, which may name a population.
-    KickOff {
-        /// Who asked.
-        caller: AuditedCaller,
-        /// The new job.
-        job: JobId,
-        /// The level of the operation.
-        level: &'static str,
-    },
-    /// HTTP: a kick-off was refused, with this status and for this reason, such as
-    /// [`SubmitError::name`](crate::SubmitError::name).
-    KickOffRefused {
-        /// Who asked.
-        caller: AuditedCaller,
-        /// The status of the answer.
-        status: u16,
-        /// Why, in a word.
-        reason: &'static str,
-    },
-    /// HTTP: a client was shown the manifest of its job.
-    Manifest {
-        /// Who asked.
-        caller: AuditedCaller,
-        /// The job.
-        job: JobId,
-    },
+    /// Somebody asked for something.
+    #[cfg(feature = "server")]
+    Request(RequestEvent),
     /// An export is complete, durably.
     Completed {
         /// The job.
@@ -102,35 +44,6 @@ pub enum AuditedEvent {
         /// Why.
         reason: FailureReason,
     },
-    /// HTTP: a download begins. [`AuditLog::download`](super::AuditLog::download) records it.
-    DownloadBegan {
-        /// Who asked.
-        caller: AuditedCaller,
-        /// The job.
-        job: JobId,
-        /// The file's name, as the server made it.
-        file: String,
-    },
-    /// HTTP: a download is over.
-    DownloadEnded {
-        /// Who asked.
-        caller: AuditedCaller,
-        /// The job.
-        job: JobId,
-        /// The file's name, as the server made it.
-        file: String,
-        /// Bytes of the body that were handed to the connection, as they were coded.
-        bytes: u64,
-        /// How it ended.
-        ending: DownloadEnding,
-    },
-    /// HTTP: a DELETE was answered with 202.
-    Deleted {
-        /// Who asked.
-        caller: AuditedCaller,
-        /// The job.
-        job: JobId,
-    },
     /// A job's files are durably marked for deletion, because it expired or somebody asked.
     Marked {
         /// The job.
@@ -152,49 +65,6 @@ pub enum AuditedEvent {
         receipt: Box<Receipt>,
         /// Where it stands in the chain of receipts.
         head: ChainHead,
-    },
-    /// HTTP: an access token was issued, with so many scopes, for so many seconds.
-    TokenIssued {
-        /// Who asked; the client is authenticated.
-        caller: AuditedCaller,
-        /// Scopes granted.
-        scopes: usize,
-        /// Seconds until it expires.
-        expires_in: u64,
-    },
-    /// HTTP: no access token was issued.
-    TokenRefused {
-        /// Who asked; the client only if it is registered.
-        caller: AuditedCaller,
-        /// Why, in a word, such as OAuth's error code.
-        reason: &'static str,
-    },
-    /// HTTP: a request for a resource came without a valid token (401).
-    AuthenticationRefused {
-        /// Who asked; the client only if the token names one.
-        caller: AuditedCaller,
-        /// Why, in a word.
-        reason: &'static str,
-    },
-    /// HTTP: the token's scopes do not cover what was asked for (403).
-    ScopeRefused {
-        /// Who asked.
-        caller: AuditedCaller,
-        /// The job, if it was about one.
-        job: Option<JobId>,
-        /// Why, in a word.
-        reason: &'static str,
-    },
-    /// An operator did something, such as registering a client or confirming the clock.
-    Admin {
-        /// What, in a word.
-        action: &'static str,
-        /// The operator's user name, or the id of an authenticated administrator.
-        by: String,
-        /// The job that it is about.
-        job: Option<JobId>,
-        /// The client that it is about.
-        client: Option<ClientId>,
     },
     /// An operator's order, or a pruning, that the chain of receipts holds.
     Receipt {
@@ -285,22 +155,13 @@ impl AuditedEvent {
         match self {
             Self::Started => "start",
             Self::Stopped => "stop",
-            Self::KickOff { .. } => "kick-off",
-            Self::KickOffRefused { .. } => "kick-off-refused",
-            Self::Manifest { .. } => "manifest",
+            #[cfg(feature = "server")]
+            Self::Request(event) => event.kind(),
             Self::Completed { .. } => "complete",
             Self::Failed { .. } => "failed",
-            Self::DownloadBegan { .. } => "download-start",
-            Self::DownloadEnded { .. } => "download-end",
-            Self::Deleted { .. } => "delete",
             Self::Marked { reason: MarkReason::Expired, .. } => "expiry",
             Self::Marked { .. } => "mark",
             Self::Erased { .. } => "erase",
-            Self::TokenIssued { .. } => "token",
-            Self::TokenRefused { .. } => "token-refused",
-            Self::AuthenticationRefused { .. } => "authentication-refused",
-            Self::ScopeRefused { .. } => "scope-refused",
-            Self::Admin { .. } => "admin",
             Self::Receipt { entry, .. } => match **entry {
                 receipts::ReceiptEntry::Prune { .. } | receipts::ReceiptEntry::Gap { .. } => "receipts",
                 _ => "admin",
@@ -312,6 +173,15 @@ impl AuditedEvent {
             Self::Missing { .. } => "audit-missing",
             Self::Withheld { .. } => "audit-withheld",
             Self::Lost { .. } => "audit-lost",
+        }
+    }
+
+    /// Returns whether it is a request without a valid token.
+    pub fn is_refusal(&self) -> bool {
+        match self {
+            #[cfg(feature = "server")]
+            Self::Request(event) => event.is_refusal(),
+            _ => false,
         }
     }
 }

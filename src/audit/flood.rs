@@ -32,8 +32,7 @@ impl RefusalFlood {
         if is_over {
             (self.window, self.refusals) = (window, 0);
         }
-        let is_refusal =
-            matches!(event, AuditedEvent::TokenRefused { .. } | AuditedEvent::AuthenticationRefused { .. });
+        let is_refusal = event.is_refusal();
         self.refusals += u64::from(is_refusal);
         (Some(withheld).filter(|n| is_over && *n > 0), !is_refusal || self.refusals <= self.limit)
     }

@@ -71,10 +71,12 @@ pub fn check(end: ChainHead, line: &str) -> Result<ChainHead, &'static str> {
 #[derive(Debug, Deserialize)]
 pub struct LineFacts {
     recorded: Timestamp,
+    #[cfg(feature = "cli")]
     agent: Vec<AgentElement>,
     entity: Vec<EntityElement>,
 }
 
+#[cfg(feature = "cli")]
 #[derive(Debug, Deserialize)]
 struct AgentElement {
     who: ReferenceElement,
@@ -128,6 +130,7 @@ impl LineFacts {
 
     /// Returns whether the event concerns a client or an operator of this name, who asked for it, owns
     /// the job, or is its subject.
+    #[cfg(feature = "cli")]
     pub fn concerns(&self, name: &str) -> bool {
         let asked = self.agent.iter().filter_map(|agent| agent.who.identifier.as_ref());
         let mut asked = asked.map(|identifier| identifier.value.as_str());

@@ -5,15 +5,20 @@
 //! they are missing. The proof of an erasure is its receipt (P9).
 
 mod describe;
+#[cfg(feature = "server")]
 mod download;
 mod event;
+mod file;
 mod flood;
 mod line;
 mod open;
+#[cfg(feature = "server")]
+mod requests;
 mod retention;
 mod sync;
 #[cfg(test)]
 mod tests;
+#[cfg(feature = "cli")]
 mod walk;
 mod witness;
 mod writer;
@@ -31,9 +36,14 @@ use crate::clock::Clock;
 use crate::config::AuditConfig;
 use sync::SharedLog;
 
+#[cfg(feature = "server")]
 pub use download::AuditedDownload;
-pub use event::{AuditedCaller, AuditedEvent, DownloadEnding};
+pub use event::AuditedEvent;
+#[cfg(feature = "cli")]
 pub use line::LineFacts;
+#[cfg(feature = "server")]
+pub use requests::{AuditedCaller, DownloadEnding, RequestEvent};
+#[cfg(feature = "cli")]
 pub use walk::{AuditLine, AuditSummary, ChainBreak, walk};
 pub use witness::{LastWitnessed, WitnessedDeletion, deletions, latest};
 
@@ -96,9 +106,9 @@ impl AuditLog {
     /// false, and the next event that can be written is preceded by one with the number of lost events.
     ///
     /// [`is_healthy`]: Self::is_healthy
-    pub fn record(&self, event: AuditedEvent) {
+    pub fn record(&self, event: impl Into<AuditedEvent>) {
         if let Some(open) = &self.0 {
-            open.shared.record(&event);
+            open.shared.record(&event.into());
         }
     }
 

@@ -6,8 +6,8 @@ use std::io;
 use std::os::unix::fs::{DirBuilderExt, PermissionsExt};
 use std::path::Path;
 
+use super::file::{WalkedFile, file_name, files, walk_file};
 use super::line::{LineFacts, MAX_BYTES};
-use super::walk::{WalkedFile, file_name, files, walk_file};
 use super::writer::{LogFile, LogWriter, OpenLogFile, day_of};
 use super::{AuditError, AuditedEvent};
 use crate::chain::{AppendFile, ChainHead, ChainLineReader};
@@ -38,7 +38,7 @@ pub fn open(dir: &Path, settings: &AuditConfig) -> Result<(LogWriter, Vec<Audite
     while let Some(last) = writer.files.back() {
         let (count, began) = (last.count, last.began);
         let path = dir.join(file_name(count));
-        let walked = walk_file(&path, None, |_| Ok::<_, AuditError>(()))?;
+        let walked = walk_file(&path, None, |_, _, _| Ok::<_, AuditError>(()))?;
         found.extend(what_is_wrong(count, &walked));
         if walked.lines == 0 {
             // Left by a crash before the first line was whole.

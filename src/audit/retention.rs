@@ -6,8 +6,8 @@ use std::fs::File;
 
 use jiff::Timestamp;
 
+use super::file::file_name;
 use super::sync::SharedLog;
-use super::walk::file_name;
 use super::writer::LogWriter;
 use super::{AuditError, AuditedEvent};
 use crate::chain::ChainHead;

@@ -11,8 +11,8 @@ use memchr::memmem;
 
 use super::AuditError;
 use super::describe::RECEIPT;
+use super::file::{file_name, files};
 use super::line::{LineFacts, MAX_BYTES, check};
-use super::walk::{file_name, files};
 use crate::chain::{ChainHead, ChainLineReader, FileLine};
 use crate::job::{ClientId, JobId, TenantId};
 

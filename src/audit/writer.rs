@@ -9,8 +9,8 @@ use std::sync::Arc;
 use jiff::Timestamp;
 
 use super::AuditedEvent;
+use super::file::{file_name, files};
 use super::line::line;
-use super::walk::{file_name, files};
 use crate::chain::{AppendFile, ChainHead};
 use crate::telemetry;
 

@@ -16,6 +16,7 @@ mod public_keys;
 mod registry;
 mod replay;
 mod replay_file;
+#[cfg(feature = "cli")]
 pub mod revocation;
 mod scopes;
 mod signing_keys;
@@ -30,7 +31,9 @@ pub use authority::{Authority, AuthorityError, IssuedToken, TokenDenied};
 pub(crate) use fetch::KeyFetcher;
 #[cfg(feature = "otlp")]
 pub(crate) use fetch::authorities;
-pub use operator::{OperatorToken, TOKEN_FILE};
+pub use operator::OperatorToken;
+#[cfg(feature = "cli")]
+pub use operator::TOKEN_FILE;
 pub use public_keys::{PublicKeysError, public_keys};
 pub use registry::{Registry, RegistryError};
 pub use scopes::{Permission, ScopeCoverage, ScopeError, Scopes};

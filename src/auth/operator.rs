@@ -12,6 +12,7 @@ use aws_lc_rs::rand;
 use crate::plain_file::{self, LinkPolicy};
 
 /// The file name in the data directory if the settings name none.
+#[cfg(feature = "cli")]
 pub const TOKEN_FILE: &str = "operator-token";
 
 /// Largest file in bytes.

@@ -57,6 +57,7 @@ pub enum RegistryError {
 
 impl Registry {
     /// Reads a file.
+    #[cfg(feature = "cli")]
     pub fn open(path: &Path) -> Result<Self, RegistryError> {
         let text = plain_file::read_text(path, LinkPolicy::Follow, SETTINGS_BYTES);
         let text = text.map_err(|error| RegistryError::Unreadable(path.into(), error))?;

@@ -52,6 +52,7 @@ impl Watch {
     }
 
     /// Requests a reload soon.
+    #[cfg(feature = "cli")]
     pub fn reload_soon(&self) {
         // The thread lives as long as the watch.
         let _ = self.wake.send(WatchSignal::Look);

@@ -33,6 +33,7 @@ impl ChainHash {
     }
 
     /// Returns the 32 bytes.
+    #[cfg(feature = "cli")]
     pub fn as_bytes(&self) -> &[u8; 32] {
         &self.0
     }

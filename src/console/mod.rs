@@ -178,6 +178,7 @@ impl Console {
     }
 
     /// Returns the token that ends all live streams, so that a server that stops does not wait for them.
+    #[cfg(feature = "cli")]
     pub(crate) fn closing(&self) -> CancellationToken {
         self.0.closed.clone()
     }
@@ -216,6 +217,7 @@ pub fn configure(console: Console) -> impl FnOnce(&mut ServiceConfig) {
 }
 
 /// Returns a route that leads to the console, for `/` of the operators' listener.
+#[cfg(feature = "cli")]
 pub(crate) fn home() -> Route {
     web::to(|| async { visit::redirect(ROOT) }).wrap(from_fn(http::around))
 }

@@ -192,11 +192,13 @@ impl Evanesce {
 
 impl RegisteredDownload<'_> {
     /// Returns the job, as it was when the download was registered.
+    #[cfg(feature = "server")]
     pub fn job(&self) -> &JobSnapshot {
         &self.job
     }
 
     /// Returns what the job's record says of the file.
+    #[cfg(feature = "server")]
     pub fn file(&self) -> &OutputFile {
         &self.file
     }
@@ -273,6 +275,7 @@ impl<R: Send + 'static> Download<R> {
     }
 
     /// Fires when the download is cut.
+    #[cfg(feature = "server")]
     pub fn cut(&self) -> &CancellationToken {
         &self.cut
     }

@@ -183,6 +183,7 @@ impl Evanesce {
     }
 
     /// Returns the owners of queued and running jobs, with these jobs.
+    #[cfg(feature = "cli")]
     pub(crate) async fn active_jobs(&self) -> Vec<(JobOwner, JobId)> {
         let jobs = self.view().jobs().await.into_iter();
         let active = jobs.filter(|job| job.record.state.name().is_active());
@@ -195,6 +196,7 @@ impl Evanesce {
 
     /// Returns how long it takes until the first of these jobs is expected to end, or `None` if that
     /// cannot be told.
+    #[cfg(feature = "server")]
     pub(crate) async fn first_end(&self, jobs: &[JobId]) -> Option<Duration> {
         let mut first: Option<Duration> = None;
         for job in jobs {

@@ -52,6 +52,7 @@ pub(crate) use evidence::{PromiseEvidence, RecentActivity};
 pub use jobs::{JobAbsent, JobOwner, JobSnapshot};
 pub use life::{CancelError, CancelledJob, Submission};
 pub use orders::Readiness;
+#[cfg(feature = "server")]
 pub(crate) use overview::JobDetail;
 pub use overview::JobOverview;
 #[cfg(feature = "console")]
@@ -214,21 +215,25 @@ impl Evanesce {
     }
 
     /// Returns the wall clock.
+    #[cfg(feature = "server")]
     pub(crate) fn clock(&self) -> &Clock {
         &self.services().clock
     }
 
     /// Returns what is called when the instance can promise nothing any more.
+    #[cfg(feature = "server")]
     pub(crate) fn fatal(&self) -> &FatalHandler {
         &self.services().fatal
     }
 
     /// Records what somebody did, or was refused.
-    pub(crate) fn record(&self, event: AuditedEvent) {
+    #[cfg(feature = "server")]
+    pub(crate) fn record(&self, event: audit::RequestEvent) {
         self.services().audit.record(event);
     }
 
     /// Records the start of a download, and its end when the record is dropped ([`audit::AuditedDownload`]).
+    #[cfg(feature = "server")]
     pub(crate) fn record_download(
         &self,
         caller: audit::AuditedCaller,

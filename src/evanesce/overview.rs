@@ -15,6 +15,7 @@ use crate::job::Receipt;
 use crate::job::{
     ClientId, FailureReason, JobId, JobRecord, JobState, MarkReason, OutputFile, StateName, TenantId,
 };
+#[cfg(feature = "server")]
 use crate::receipts::JobHold;
 use crate::view::PublishedJob;
 
@@ -66,6 +67,7 @@ pub struct JobOverview {
 }
 
 /// All that an operator may know of one job.
+#[cfg(feature = "server")]
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub(crate) struct JobDetail {
     #[serde(flatten)]
@@ -215,10 +217,12 @@ impl Evanesce {
     }
 
     /// Returns all that an operator may know of a job; `None` if there is none.
+    #[cfg(feature = "server")]
     pub(crate) async fn job_detail(&self, job: JobId) -> Option<JobDetail> {
         Some(self.detail(&*self.view().job(job).await?))
     }
 
+    #[cfg(feature = "server")]
     fn detail(&self, job: &PublishedJob) -> JobDetail {
         let services = self.services();
         let hold = services.receipts.hold_of(job.record.id);

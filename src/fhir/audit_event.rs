@@ -11,8 +11,6 @@ use crate::job::JobId;
 
 const ISO_21089: &str = "http://terminology.hl7.org/CodeSystem/iso-21089-lifecycle";
 const DICOM: &str = "http://dicom.nema.org/resources/ontology/DCM";
-const EVENT_TYPE: &str = "http://terminology.hl7.org/CodeSystem/audit-event-type";
-const INTERACTION: &str = "http://hl7.org/fhir/restful-interaction";
 const ENTITY_TYPE: &str = "http://terminology.hl7.org/CodeSystem/audit-entity-type";
 const OBJECT_ROLE: &str = "http://terminology.hl7.org/CodeSystem/object-role";
 const SOURCE_TYPE: &str = "http://terminology.hl7.org/CodeSystem/security-source-type";
@@ -32,10 +30,9 @@ const fn coding(system: &'static str, code: &'static str, display: &'static str)
     EventCoding { system, code, display }
 }
 
-/// The subjects of events: ISO 21089's lifecycle of records, DICOM's programs and security, and
-/// FHIR's operations.
+/// The subjects of events: ISO 21089's lifecycle of records, DICOM's programs and security.
 pub mod codes {
-    use super::{DICOM, EVENT_TYPE, EventCoding, INTERACTION, ISO_21089, coding};
+    use super::{DICOM, EventCoding, ISO_21089, coding};
 
     /// Files are gone.
     pub const DESTROY: EventCoding = coding(ISO_21089, "destroy", "Destroy/Delete Record Lifecycle Event");
@@ -59,16 +56,26 @@ pub mod codes {
     pub const START: EventCoding = coding(DICOM, "110120", "Application Start");
     /// A program stops.
     pub const STOP: EventCoding = coding(DICOM, "110121", "Application Stop");
+    /// Recording was interrupted.
+    pub const RECORDING_STOPPED: EventCoding = coding(DICOM, "110133", "Audit Recording Stopped");
+    /// Recording goes on.
+    pub const RECORDING_STARTED: EventCoding = coding(DICOM, "110134", "Audit Recording Started");
+}
+
+/// The subjects of requests: DICOM's security, and FHIR's operations.
+#[cfg(feature = "server")]
+pub mod request_codes {
+    use super::{DICOM, EventCoding, coding};
+
+    const EVENT_TYPE: &str = "http://terminology.hl7.org/CodeSystem/audit-event-type";
+    const INTERACTION: &str = "http://hl7.org/fhir/restful-interaction";
+
     /// A client got its token.
     pub const LOGIN: EventCoding = coding(DICOM, "110122", "Login");
     /// A security setting was changed.
     pub const CONFIGURATION: EventCoding = coding(DICOM, "110129", "Security Configuration");
     /// A client tried what it may not do.
     pub const RESTRICTED: EventCoding = coding(DICOM, "110132", "Use of Restricted Function");
-    /// Recording was interrupted.
-    pub const RECORDING_STOPPED: EventCoding = coding(DICOM, "110133", "Audit Recording Stopped");
-    /// Recording goes on.
-    pub const RECORDING_STARTED: EventCoding = coding(DICOM, "110134", "Audit Recording Started");
     /// A request of FHIR's API.
     pub const REST: EventCoding = coding(EVENT_TYPE, "rest", "RESTful Operation");
     /// A named operation, such as a kick-off.
@@ -83,6 +90,7 @@ pub mod codes {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 #[allow(missing_docs, reason = "the standard's names")]
 pub enum EventAction {
+    #[cfg(feature = "server")]
     #[serde(rename = "R")]
     Read,
     #[serde(rename = "U")]
@@ -268,6 +276,7 @@ impl AuditEvent {
     }
 
     /// Returns the event's id.
+    #[cfg(feature = "cli")]
     pub fn id(&self) -> &str {
         &self.id
     }

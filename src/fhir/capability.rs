@@ -3,10 +3,10 @@
 use jiff::Timestamp;
 use serde_json::{Value, json};
 
-use super::export_operation::{EXPORT_OPERATIONS, ExportOperation, ExportParameter};
 use super::level::Level;
 use super::resource_type::ResourceType;
 use super::search;
+use super::{EXPORT_OPERATIONS, ExportOperation, ExportParameter};
 
 /// The base of the Bulk Data IG's artefacts.
 pub const BULK: &str = "http://hl7.org/fhir/uv/bulkdata";

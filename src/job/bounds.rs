@@ -5,6 +5,7 @@
 use super::ExportRequest;
 
 /// The most parameters of a kick-off, repetitions included.
+#[cfg(feature = "server")]
 pub const MAX_PARAMETERS: usize = 12_000;
 
 /// The most names in `_type`, repetitions included. R4 has 148 types.
@@ -14,6 +15,7 @@ pub const MAX_TYPES: usize = 1_000;
 pub const MAX_FILTERS: usize = 500;
 
 /// The most values of all filters of `_typeFilter` together.
+#[cfg(feature = "server")]
 pub const MAX_VALUES: usize = 10_000;
 
 /// The most bytes of all filters of `_typeFilter` together.
@@ -26,12 +28,14 @@ pub const MAX_ELEMENTS: usize = 1_000;
 pub const MAX_PATIENTS: usize = 10_000;
 
 /// The most values of `includeAssociatedData`, repetitions included.
+#[cfg(feature = "server")]
 pub const MAX_ASSOCIATED: usize = 100;
 
 /// How many ignored parts of a lenient kick-off are reported one by one. The rest is counted.
 pub const MAX_NOTICES: usize = 100;
 
 /// The most bytes of the report of one of them.
+#[cfg(feature = "server")]
 pub const MAX_NOTICE_BYTES: usize = 1_000;
 
 /// The most bytes of the kick-off URL, and of the base URL.

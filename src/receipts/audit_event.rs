@@ -10,6 +10,7 @@ use crate::job::Receipt;
 
 /// Returns the AuditEvent of an entry at `head`. Its id is derived from the entry's hash, so that an
 /// entry is the same resource in every export.
+#[cfg(feature = "cli")]
 pub fn audit_event(entry: &ReceiptEntry, head: &ChainHead) -> AuditEvent {
     let mut description = describe(entry);
     let chain = [("chain-count", head.count.to_string()), ("chain-hash", head.hash.to_string())];
@@ -18,6 +19,7 @@ pub fn audit_event(entry: &ReceiptEntry, head: &ChainHead) -> AuditEvent {
 }
 
 /// Returns the id of an entry's AuditEvent: a UUID (version 8) of the first bytes of its hash.
+#[cfg(feature = "cli")]
 fn id(head: &ChainHead) -> String {
     let mut bytes = [0; 16];
     bytes.copy_from_slice(&head.hash.as_bytes()[..16]);

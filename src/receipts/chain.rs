@@ -55,8 +55,9 @@ pub(super) fn checkpoint_line(cut: ChainHead) -> Vec<u8> {
 /// One entry of a walk.
 pub struct ReceiptLine<'a> {
     /// The entry.
-    pub entry: ReceiptEntry,
+    pub entry: &'a ReceiptEntry,
     /// Its text in the file.
+    #[cfg(any(feature = "cli", feature = "console"))]
     pub text: &'a str,
     /// The chain up to here.
     pub head: ChainHead,
@@ -172,10 +173,16 @@ fn walk_into<E: From<ReceiptsError>>(
             (summary.head, summary.checkpoint, summary.bytes) = (cut, Some(cut), place.end);
             continue;
         }
-        let (entry, raw, head) = parse(text, summary.head).map_err(broken)?;
-        (summary.head, summary.bytes) = (head, place.end);
-        summary.note(&entry);
-        visit(&ReceiptLine { entry, text: raw, head, bytes: place })?;
+        let parsed = parse(text, summary.head).map_err(broken)?;
+        (summary.head, summary.bytes) = (parsed.2, place.end);
+        summary.note(&parsed.0);
+        visit(&ReceiptLine {
+            entry: &parsed.0,
+            #[cfg(any(feature = "cli", feature = "console"))]
+            text: parsed.1,
+            head: parsed.2,
+            bytes: place,
+        })?;
     }
     Ok(())
 }
@@ -216,6 +223,7 @@ impl ChainLine<'_> {
 ///
 /// # Errors
 /// As [`walk`] and [`ReceiptSummary::confirm`].
+#[cfg(feature = "generate")]
 pub fn verify(path: &Path) -> Result<ReceiptSummary, ReceiptsError> {
     let summary = walk(path, |_| Ok::<_, ReceiptsError>(()))?;
     summary.confirm()?;
@@ -226,10 +234,11 @@ pub fn verify(path: &Path) -> Result<ReceiptSummary, ReceiptsError> {
 ///
 /// # Errors
 /// As [`walk`].
+#[cfg(feature = "generate")]
 pub fn read(path: &Path, job: JobId) -> Result<Option<Receipt>, ReceiptsError> {
     let mut found = None;
     walk(path, |item| {
-        if let ReceiptEntry::Erasure(receipt) = &item.entry
+        if let ReceiptEntry::Erasure(receipt) = item.entry
             && receipt.job == job
         {
             found = Some((**receipt).clone());

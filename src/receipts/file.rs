@@ -55,7 +55,7 @@ impl ReceiptFile {
         let path = data_dir.join(FILE_NAME);
         let mut known = ReceiptIndex::default();
         let chain = walk(&path, |item| {
-            known.note(&item.entry, item.head.count, item.bytes.start);
+            known.note(item.entry, item.head.count, item.bytes.start);
             Ok::<_, ReceiptsError>(())
         })?;
         if let Err(error) = chain.confirm() {
@@ -213,6 +213,7 @@ impl ReceiptChain for ReceiptFile {
         }
     }
 
+    #[cfg(feature = "server")]
     fn hold_of(&self, job: JobId) -> Option<JobHold> {
         self.durable.read().known.hold_of(job).cloned()
     }

@@ -41,7 +41,7 @@ impl ReceiptFile {
         file.append_from(&mut old.take(end.file.bytes()))?;
         drop(file);
         let mut known = ReceiptIndex::default();
-        let note = |item: &ReceiptLine<'_>| known.note(&item.entry, item.head.count, item.bytes.start);
+        let note = |item: &ReceiptLine<'_>| known.note(item.entry, item.head.count, item.bytes.start);
         let kept = walk_whole(&new, note).map_err(io::Error::other)?;
         let (mut file, _) = AppendFile::open(&new, kept.bytes)?;
 
@@ -82,6 +82,7 @@ impl ReceiptFile {
     ///
     /// # Errors
     /// Fails if a file cannot be read or written. A part of the new one may be left then.
+    #[cfg(feature = "cli")]
     pub fn salvage(broken: &Path, data_dir: &Path) -> Result<Self, ReceiptsError> {
         let whole = walk_whole(broken, |_| {})?;
         let copy = || {

@@ -22,8 +22,12 @@ use jiff::Timestamp;
 use crate::job::{JobId, Receipt};
 
 pub use crate::chain::{ChainHash, ChainHead, InvalidHash};
-pub use audit_event::{audit_event, describe};
-pub use chain::{ReceiptLine, ReceiptSummary, read, verify, walk};
+#[cfg(feature = "cli")]
+pub use audit_event::audit_event;
+pub use audit_event::describe;
+pub use chain::{ReceiptLine, ReceiptSummary, walk};
+#[cfg(feature = "generate")]
+pub use chain::{read, verify};
 pub use entry::{JobHold, ReaperPause, ReceiptEntry};
 pub use file::ReceiptFile;
 #[cfg(feature = "console")]
@@ -127,6 +131,7 @@ pub trait ReceiptChain: Send + Sync {
     fn pruned_until(&self) -> Option<Timestamp>;
 
     /// Returns the hold on a job, if one is in force.
+    #[cfg(feature = "server")]
     fn hold_of(&self, job: JobId) -> Option<JobHold>;
 
     /// Returns all holds in force.

@@ -38,7 +38,7 @@ impl ReceiptFile {
         let mut is_worth_it = false;
         let walked = walk(&self.path(), |item| {
             let receipt_is_kept =
-                matches!(&item.entry, ReceiptEntry::Erasure(receipt) if is_kept(receipt.job));
+                matches!(item.entry, ReceiptEntry::Erasure(receipt) if is_kept(receipt.job));
             let in_force = self.durable.read().known.is_in_force(item.head.count);
             if item.entry.at() >= before || receipt_is_kept || in_force {
                 return Err(PruneStop::Here);

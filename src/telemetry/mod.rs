@@ -1,5 +1,9 @@
 //! Names of metrics, the setup of logs, and the only way in which a process gives up.
 
+#[cfg(feature = "server")]
+mod door;
+#[cfg(feature = "cli")]
+mod listeners;
 #[cfg(feature = "cli")]
 mod log_buffer;
 #[cfg(feature = "cli")]
@@ -31,6 +35,10 @@ use metrics_exporter_prometheus::{BuildError, Matcher, PrometheusBuilder, Promet
 
 #[cfg(feature = "cli")]
 pub use self::metrics::{METRIC_GROUPS, MetricDescription, MetricKind, all_metrics};
+#[cfg(feature = "server")]
+pub use door::*;
+#[cfg(feature = "cli")]
+pub use listeners::*;
 #[cfg(feature = "server")]
 pub use log_level::{LogFilterError, log_level, set_log_level};
 #[cfg(feature = "console")]
@@ -119,11 +127,6 @@ pub fn timed_sync<T>(what: &'static str, sync: impl FnOnce() -> T) -> T {
     synced
 }
 
-/// Counts lost log lines, by reason: no room (`full`), or they could not be written (`write`).
-pub fn log_lines_lost(reason: &'static str, lines: u64) {
-    counter!("evanesce_lost_log_lines_total", "reason" => reason).increment(lines);
-}
-
 /// Counts spans that are over. `outcome` is `sent`, `failed`, or `full`: there was no room for them.
 #[cfg(feature = "otlp")]
 pub fn spans_ended(outcome: &'static str, spans: usize) {
@@ -148,11 +151,6 @@ pub fn free_bytes(bytes: u64) {
 /// Sets the bytes that running exports will still write, with their overhead.
 pub fn reserved_bytes(bytes: u64) {
     gauge!("evanesce_reserved_bytes").set(bytes as f64);
-}
-
-/// Records how long a DELETE took until it was acknowledged.
-pub fn cancel_acknowledged(took: Duration) {
-    histogram!("evanesce_cancel_seconds").record(took);
 }
 
 /// Records how long a job's files outlived their mark.
@@ -245,48 +243,6 @@ pub fn work(planned: u64, done: u64) {
     gauge!("evanesce_work_done").set(done as f64);
 }
 
-/// Counts a reload of the applications' file. `outcome` is `taken` or `refused`; after a refusal
-/// the version before stays in force.
-pub fn applications_read(outcome: &'static str, stale: bool) {
-    counter!("evanesce_applications_reloads_total", "outcome" => outcome).increment(1);
-    gauge!("evanesce_applications_stale").set(f64::from(u8::from(stale)));
-}
-
-/// Records an answered request.
-pub fn answered(operation: &'static str, status: u16, took: Duration) {
-    let status = status.to_string();
-    counter!("evanesce_http_requests_total", "operation" => operation, "status" => status).increment(1);
-    histogram!("evanesce_http_seconds", "operation" => operation).record(took);
-}
-
-/// Counts a request that was answered 429. `limit` is one of `address`, `client`, `token` and
-/// `downloads`.
-pub fn throttled(limit: &'static str) {
-    counter!("evanesce_throttled_requests_total", "limit" => limit).increment(1);
-}
-
-/// Sets the number of open connections.
-pub fn connections(open: usize) {
-    gauge!("evanesce_connections").set(open as f64);
-}
-
-/// Counts a connection that the server closed early. `reason` is one of `address` and `all` (there
-/// were too many), `handshake` (TLS failed or took too long), `idle` and `write` (the client took
-/// too long).
-pub fn connection_refused(reason: &'static str) {
-    counter!("evanesce_refused_connections_total", "reason" => reason).increment(1);
-}
-
-/// Counts a reload of the certificate; `outcome` is `taken` or `refused`.
-pub fn certificate_read(outcome: &'static str) {
-    counter!("evanesce_certificate_reads_total", "outcome" => outcome).increment(1);
-}
-
-/// Sets when the current certificate expires, in seconds since 1970.
-pub fn certificate_expires(at: i64) {
-    gauge!("evanesce_certificate_expiry_seconds").set(at as f64);
-}
-
 /// Records an index update and the bytes of the source that it read.
 pub fn indexed(indexed_bytes: u64, took: Duration) {
     counter!("evanesce_indexed_bytes_total").increment(indexed_bytes);
@@ -353,21 +309,6 @@ pub fn bytes_written(bytes: usize) {
     counter!("evanesce_written_bytes_total").increment(bytes as u64);
 }
 
-/// Counts an access token that was issued.
-pub fn token_issued() {
-    counter!("evanesce_tokens_issued_total").increment(1);
-}
-
-/// Counts a refused token request. `reason` is one of a closed list of names.
-pub fn token_refused(reason: &'static str) {
-    counter!("evanesce_tokens_refused_total", "reason" => reason).increment(1);
-}
-
-/// Counts a fetch of an application's keys; `result` is `fetched` or `failed`.
-pub fn jwks_fetched(result: &'static str) {
-    counter!("evanesce_jwks_fetches_total", "result" => result).increment(1);
-}
-
 /// Counts an attempt to sign in to the console; `outcome` is `accepted`, `refused` or `throttled`.
 #[cfg(feature = "console")]
 pub fn console_sign_in(outcome: &'static str) {
@@ -378,9 +319,4 @@ pub fn console_sign_in(outcome: &'static str) {
 #[cfg(feature = "console")]
 pub fn console_part_made() {
     counter!("evanesce_console_parts_made_total").increment(1);
-}
-
-/// Sets the number of remembered assertions.
-pub fn replay_entries(entries: usize) {
-    gauge!("evanesce_replay_entries").set(entries as f64);
 }

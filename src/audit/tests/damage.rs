@@ -119,7 +119,7 @@ fn a_file_with_no_whole_line_is_begun_again() {
     for text in ["", "{\"resourceType\":\"Aud"] {
         room.log.close();
         let end = room.verify().head;
-        let next = room.folder().join(walk::file_name(end.count + 1));
+        let next = room.folder().join(file::file_name(end.count + 1));
         std::fs::write(&next, text).unwrap();
         room.reopen();
         room.record();

@@ -4,7 +4,7 @@ use jiff::Timestamp;
 use serde_json::Value;
 
 use super::{TestLog, caller, detail};
-use crate::audit::{AuditedCaller, AuditedDownload, AuditedEvent, DownloadEnding};
+use crate::audit::{AuditedCaller, AuditedDownload, AuditedEvent, DownloadEnding, RequestEvent};
 use crate::chain::ChainHead;
 use crate::job::{ClientId, FailureReason, JobId, MarkReason, TenantId};
 
@@ -63,7 +63,7 @@ fn strangers_cannot_fill_the_disk_with_refusals() {
     let room = TestLog::new(1 << 20);
     let refuse = |count| {
         for _ in 0..count {
-            room.log.record(AuditedEvent::AuthenticationRefused {
+            room.log.record(RequestEvent::AuthenticationRefused {
                 caller: AuditedCaller::default(),
                 reason: "no-token",
             });
@@ -74,7 +74,7 @@ fn strangers_cannot_fill_the_disk_with_refusals() {
     assert_eq!(count("authentication-refused"), 60);
     refuse(1000);
     room.log
-        .record(AuditedEvent::TokenRefused { caller: AuditedCaller::default(), reason: "invalid_client" });
+        .record(RequestEvent::TokenRefused { caller: AuditedCaller::default(), reason: "invalid_client" });
     room.record();
     assert_eq!((count("authentication-refused"), count("token-refused"), count("manifest")), (60, 0, 1));
     room.set_time(60);
@@ -122,9 +122,9 @@ fn every_kind() -> Vec<AuditedEvent> {
     events.extend([
         AuditedEvent::Started,
         AuditedEvent::Stopped,
-        AuditedEvent::KickOff { caller: caller(), job, level: "group" },
-        AuditedEvent::KickOffRefused { caller: caller(), status: 429, reason },
-        AuditedEvent::Manifest { caller: caller(), job },
+        RequestEvent::KickOff { caller: caller(), job, level: "group" }.into(),
+        RequestEvent::KickOffRefused { caller: caller(), status: 429, reason }.into(),
+        RequestEvent::Manifest { caller: caller(), job }.into(),
         AuditedEvent::Completed {
             job,
             tenant: tenant.clone(),
@@ -139,23 +139,25 @@ fn every_kind() -> Vec<AuditedEvent> {
             owner: owner.clone(),
             reason: FailureReason::SourceChanged,
         },
-        AuditedEvent::DownloadBegan { caller: caller(), job, file: file.clone() },
-        AuditedEvent::DownloadEnded {
+        RequestEvent::DownloadBegan { caller: caller(), job, file: file.clone() }.into(),
+        RequestEvent::DownloadEnded {
             caller: caller(),
             job,
             file: file.clone(),
             bytes,
             ending: DownloadEnding::Cut,
-        },
-        AuditedEvent::Deleted { caller: caller(), job },
+        }
+        .into(),
+        RequestEvent::Deleted { caller: caller(), job }.into(),
         mark(MarkReason::Expired, None),
         mark(MarkReason::Deleted, Some("c1".parse().unwrap())),
-        AuditedEvent::TokenIssued { caller: caller(), scopes: 2, expires_in: 300 },
-        AuditedEvent::TokenRefused { caller: AuditedCaller::default(), reason },
-        AuditedEvent::AuthenticationRefused { caller: AuditedCaller::default(), reason },
-        AuditedEvent::ScopeRefused { caller: caller(), job: None, reason },
-        AuditedEvent::ScopeRefused { caller: caller(), job: Some(job), reason },
-        AuditedEvent::Admin { action: "client-register", by, job: None, client: Some("c2".parse().unwrap()) },
+        RequestEvent::TokenIssued { caller: caller(), scopes: 2, expires_in: 300 }.into(),
+        RequestEvent::TokenRefused { caller: AuditedCaller::default(), reason }.into(),
+        RequestEvent::AuthenticationRefused { caller: AuditedCaller::default(), reason }.into(),
+        RequestEvent::ScopeRefused { caller: caller(), job: None, reason }.into(),
+        RequestEvent::ScopeRefused { caller: caller(), job: Some(job), reason }.into(),
+        RequestEvent::Admin { action: "client-register", by, job: None, client: Some("c2".parse().unwrap()) }
+            .into(),
         AuditedEvent::Rotated { before: file.clone(), end: head },
         AuditedEvent::Removed { files: 1, cut: head },
         AuditedEvent::Torn { file: file.clone(), bytes },

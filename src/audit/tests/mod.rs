@@ -43,7 +43,7 @@ impl TestLog {
     }
 
     fn record(&self) {
-        self.log.record(AuditedEvent::Manifest { caller: caller(), job: JobId::random() });
+        self.log.record(RequestEvent::Manifest { caller: caller(), job: JobId::random() });
     }
 
     fn set_time(&self, seconds: i64) {
@@ -65,8 +65,8 @@ impl TestLog {
     }
 
     fn files(&self) -> Vec<PathBuf> {
-        let counts = walk::files(&self.folder()).unwrap();
-        counts.into_iter().map(|count| self.folder().join(walk::file_name(count))).collect()
+        let counts = file::files(&self.folder()).unwrap();
+        counts.into_iter().map(|count| self.folder().join(file::file_name(count))).collect()
     }
 
     fn verify(&self) -> AuditSummary {
@@ -163,7 +163,7 @@ fn the_chain_goes_on_over_files_and_starts() {
         assert!(last.contains(detail(&first, "hash-before").unwrap()));
         assert!(pair[0].ends_with(detail(&first, "file-before").unwrap()));
         let count: u64 = detail(&first, "count-before").unwrap().parse().unwrap();
-        assert!(pair[1].ends_with(walk::file_name(count + 1)));
+        assert!(pair[1].ends_with(file::file_name(count + 1)));
     }
 }
 

@@ -99,7 +99,7 @@ fn a_stranger_under_the_next_name_of_a_file_is_left_alone_and_costs_no_event() {
     let mut room = TestLog::with_events(4096, 2);
     let (head, reason) = (room.verify().head, MarkReason::Deleted);
     room.log.close();
-    let next = room.folder().join(super::walk::file_name(head.count + 1));
+    let next = room.folder().join(super::file::file_name(head.count + 1));
     mknodat(CWD, &next, FileType::Fifo, Mode::RUSR | Mode::WUSR, 0).unwrap();
     // The last file is full: another one has to be begun.
     let (job, full) = (JobId::random(), std::fs::metadata(&room.files()[0]).unwrap().len());

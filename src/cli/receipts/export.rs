@@ -40,7 +40,7 @@ pub fn export(file: &Path, args: &ReceiptsExportArgs) -> Result<(), CliError> {
 fn bundle(file: &Path, out: &mut dyn Write) -> Result<(), WalkError> {
     let mut bundle = BundleWriter::begin(out)?;
     receipts::walk(file, |item| {
-        let event = audit_event(&item.entry, &item.head);
+        let event = audit_event(item.entry, &item.head);
         let resource = to_raw_value(&event).map_err(io::Error::from)?;
         Ok::<_, WalkError>(bundle.add(event.id(), &resource)?)
     })?;

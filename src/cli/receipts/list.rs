@@ -47,7 +47,7 @@ pub fn list(file: &Path, args: &ReceiptsListArgs, out: &mut impl Write) -> Resul
         writeln!(out, "{}", toned(TextTone::Faint, header))?;
     }
     receipts::walk(file, |item| {
-        if !args.wants(&item.entry) {
+        if !args.wants(item.entry) {
             return Ok(());
         }
         if is_json {
@@ -55,7 +55,7 @@ pub fn list(file: &Path, args: &ReceiptsListArgs, out: &mut impl Write) -> Resul
         } else {
             let (at, kind) = (item.entry.at(), item.entry.kind());
             // Milliseconds keep the columns aligned.
-            let line = format!("{:>8}  {at:.3}  {kind:<7}  {}", item.head.count, summary(&item.entry));
+            let line = format!("{:>8}  {at:.3}  {kind:<7}  {}", item.head.count, summary(item.entry));
             writeln!(out, "{}", fitted(&line))?;
         }
         Ok(())

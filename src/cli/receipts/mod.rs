@@ -94,7 +94,7 @@ fn show(file: &Path, job: JobId, output: &OutputArgs) -> Result<(), CliError> {
             } else {
                 let title = format!("Entry {count} of the chain, hash {hash}");
                 let gap = if found { "\n" } else { "" };
-                writeln!(out, "{gap}{}\n{}", toned(TextTone::Strong, title), fields(&item.entry)?)?;
+                writeln!(out, "{gap}{}\n{}", toned(TextTone::Strong, title), fields(item.entry)?)?;
             }
             found = true;
         }

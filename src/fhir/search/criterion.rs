@@ -104,6 +104,7 @@ impl SearchCriterion {
     }
 
     /// Returns how many values are compared.
+    #[cfg(feature = "server")]
     pub fn values(&self) -> usize {
         match &self.test {
             CriterionTest::Missing(_) => 1,

@@ -151,6 +151,7 @@ impl TypeFilter {
     }
 
     /// Returns how many values the filter compares, at least 1.
+    #[cfg(feature = "server")]
     pub(crate) fn values(&self) -> usize {
         self.0.criteria.iter().map(SearchCriterion::values).sum()
     }
@@ -267,6 +268,7 @@ impl TypeFilters {
 /// Splits a value into its filters, which are separated by commas (K-6). A comma separates only if
 /// something like a type's name and a `?` follow, so a misspelt name is refused and not taken for a
 /// value.
+#[cfg(feature = "server")]
 pub fn split(value: &str) -> Vec<&str> {
     let mut filters = Vec::new();
     let mut rest = value;
@@ -285,6 +287,7 @@ pub fn split(value: &str) -> Vec<&str> {
     filters
 }
 
+#[cfg(feature = "server")]
 fn begins_with_type(text: &str) -> bool {
     let name = text.bytes().take_while(u8::is_ascii_alphanumeric).count();
     text.starts_with(|first: char| first.is_ascii_uppercase()) && text[name..].starts_with('?')

@@ -42,6 +42,7 @@ impl CodedFile {
     }
 
     /// Returns the number of pieces.
+    #[cfg(feature = "server")]
     pub fn pieces(&self) -> usize {
         self.pieces.len()
     }

@@ -6,7 +6,7 @@ use actix_web::http::StatusCode;
 use actix_web::web::Data;
 use actix_web::{HttpMessage, HttpRequest};
 
-use crate::audit::{self, AuditedEvent};
+use crate::audit::{self, RequestEvent};
 use crate::http::caller::BearerGrant;
 use crate::http::operations::token::TOKEN;
 use crate::http::{Api, AuthorizedCaller, ClientAddress, RequestId};
@@ -14,7 +14,7 @@ use crate::job::{ClientId, JobId, Level, TenantId};
 
 impl Api {
     /// Records an event.
-    pub(in crate::http) fn record(&self, event: AuditedEvent) {
+    pub(in crate::http) fn record(&self, event: RequestEvent) {
         self.evanesce.record(event);
     }
 
@@ -53,7 +53,7 @@ pub fn refusal(response: &ServiceResponse<impl Sized>) {
         // The token endpoint records its own refusals.
         StatusCode::UNAUTHORIZED if request.match_name() != Some(TOKEN.url.name) => {
             let reason = if request.path().starts_with("/r4/") { "access-token" } else { "operator-token" };
-            api.record(AuditedEvent::AuthenticationRefused {
+            api.record(RequestEvent::AuthenticationRefused {
                 caller: api.audited_client(request, None),
                 reason,
             });
@@ -61,12 +61,12 @@ pub fn refusal(response: &ServiceResponse<impl Sized>) {
         // A page of another site tried, or an old page of ours.
         StatusCode::FORBIDDEN if request.path().starts_with("/console") => {
             let caller = api.audited_client(request, None);
-            api.record(AuditedEvent::AuthenticationRefused { caller, reason: "console-form" });
+            api.record(RequestEvent::AuthenticationRefused { caller, reason: "console-form" });
         }
         StatusCode::FORBIDDEN => {
             let job: Option<JobId> = request.match_info().get("job").and_then(|job| job.parse().ok());
             let caller = api.audited_client(request, bearer());
-            api.record(AuditedEvent::ScopeRefused { caller, job, reason: "scope" });
+            api.record(RequestEvent::ScopeRefused { caller, job, reason: "scope" });
         }
         _ => {}
     }

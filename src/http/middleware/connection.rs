@@ -33,6 +33,7 @@ pub struct ConnectionActivity {
 
 impl ConnectionActivity {
     /// Returns an activity that is idle from now on.
+    #[cfg(feature = "cli")]
     pub fn new() -> Rc<Self> {
         let since = Cell::new(Instant::now());
         Rc::new(Self { has_begun: Cell::new(false), under_way: Cell::new(0), since })
@@ -44,6 +45,7 @@ impl ConnectionActivity {
     }
 
     /// Returns since when the connection is idle; `None` while an answer is under way.
+    #[cfg(feature = "cli")]
     pub fn idle_since(&self) -> Option<Instant> {
         (self.under_way.get() == 0).then(|| self.since.get())
     }

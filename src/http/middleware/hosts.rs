@@ -36,6 +36,7 @@ impl AllowedHosts {
     }
 
     /// Returns the hosts that operators may use in URLs.
+    #[cfg(any(feature = "cli", feature = "console"))]
     pub(crate) fn of_operators(settings: &AdminConfig) -> Self {
         settings.hosts.iter().fold(Self::loopback(), |hosts, name| hosts.or_of(name))
     }

@@ -13,7 +13,7 @@ use super::common::{
 use super::description::{DocumentedAnswer, OperationDescription, OperationParameter, answer, refusal};
 use super::operation::{GET, Operation, OperationUrl, RequiredToken};
 use super::status::{self, POLLING_URL};
-use crate::audit::AuditedEvent;
+use crate::audit::RequestEvent;
 use crate::fhir::{self, IssueCode, OperationOutcome, Severity, quoted};
 use crate::http::error::outcome_response;
 use crate::http::input::query;
@@ -113,7 +113,7 @@ async fn cancel(
     status::check_conditions(request, api, &caller.base, &found)?;
     let cancelled = api.evanesce.cancel_as(job, caller.client.clone(), request_id).await?;
     telemetry::cancel_acknowledged(began.elapsed());
-    api.record(AuditedEvent::Deleted { caller: api.audited_caller(request, caller), job });
+    api.record(RequestEvent::Deleted { caller: api.audited_caller(request, caller), job });
     // D-5, to the letter.
     let text = format!(
         "Cancellation of Bulkdata request <{job}> has been accepted.\n\t\t\t\t\tCancellation requested at : {}",

@@ -11,7 +11,7 @@ use super::common::{
 };
 use super::description::{DocumentedAnswer, OperationDescription, answer, content, refusal};
 use super::operation::{GET, Operation, OperationUrl, POST, RequiredToken};
-use crate::audit::AuditedEvent;
+use crate::audit::RequestEvent;
 use crate::fhir::{
     CapabilityOffer, ExportOperation, GROUP_EXPORT, IssueCode, OperationOutcome, PATIENT_EXPORT,
     ResourceType, SYSTEM_EXPORT, Severity,
@@ -171,11 +171,11 @@ async fn kickoff(
             let reason = error.name();
             let error = refused(error, caller, api).await;
             let status = error.status_code().as_u16();
-            api.record(AuditedEvent::KickOffRefused { caller: who, status, reason });
+            api.record(RequestEvent::KickOffRefused { caller: who, status, reason });
             return Err(error);
         }
     };
-    api.record(AuditedEvent::KickOff { caller: who, job, level });
+    api.record(RequestEvent::KickOff { caller: who, job, level });
     answer_accepted(job, caller, accepted, preferences.separate_status)
 }
 

@@ -17,7 +17,7 @@ use super::description::{
     DocumentedAnswer, OperationDescription, OperationParameter, answer, content, refusal,
 };
 use super::operation::{GET_HEAD, Operation, OperationUrl, RequiredToken};
-use crate::audit::AuditedEvent;
+use crate::audit::RequestEvent;
 use crate::clock::after;
 use crate::http::input::query;
 use crate::http::negotiation::conditions::CurrentVersion;
@@ -102,7 +102,7 @@ async fn status(request: HttpRequest, api: Data<Api>) -> ApiResult {
     let answer = respond(&request, &api, &caller.base, &found)?;
     let is_complete = matches!(found.state(), JobState::Complete(_));
     if is_complete && answer.status() == StatusCode::OK {
-        api.record(AuditedEvent::Manifest { caller: api.audited_caller(&request, &caller), job });
+        api.record(RequestEvent::Manifest { caller: api.audited_caller(&request, &caller), job });
     }
     let separate = found.request().is_some_and(|asked| asked.separate_status);
     Ok(if separate { separated(answer) } else { answer })

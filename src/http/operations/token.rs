@@ -9,7 +9,7 @@ use serde_json::json;
 use super::common::{self, NO_STORE, NO_TENANT};
 use super::description::{DocumentedAnswer, OperationDescription, answer, content};
 use super::operation::{Operation, OperationUrl, POST, RequiredToken};
-use crate::audit::AuditedEvent;
+use crate::audit::RequestEvent;
 use crate::auth::{Authority, IssuedToken, ScopeError, Scopes, TokenDenied, TokenIssuer};
 use crate::http::error::oauth::{self, GRANT, NO_CACHE, OAuthError, REFUSED, uncached};
 use crate::http::input::form::{FORM, OAuthForm};
@@ -67,7 +67,7 @@ async fn token(request: HttpRequest, payload: Payload, api: Data<Api>) -> ApiRes
     Ok(match issue(&request, payload, &api.intake, authority, &issuer).await {
         Ok((client, IssuedToken { token, expires_in }, granted)) => {
             let caller = api.audited_client(&request, Some(client));
-            api.record(AuditedEvent::TokenIssued { caller, scopes: granted.len(), expires_in });
+            api.record(RequestEvent::TokenIssued { caller, scopes: granted.len(), expires_in });
             uncached(StatusCode::OK).json(json!({
                 "access_token": token,
                 "token_type": "bearer",
@@ -78,7 +78,7 @@ async fn token(request: HttpRequest, payload: Payload, api: Data<Api>) -> ApiRes
         Err(error) => {
             telemetry::token_refused(error.reason());
             let caller = api.audited_client(&request, None);
-            api.record(AuditedEvent::TokenRefused { caller, reason: error.reason() });
+            api.record(RequestEvent::TokenRefused { caller, reason: error.reason() });
             tracing::info!(reason = error.reason(), "no access token was given");
             error.response(&issuer)
         }

@@ -121,16 +121,16 @@ fn parameter(parameter: &OperationParameter) -> Value {
 }
 
 fn export_parameter(parameter: &ExportParameter) -> Value {
-    let mut schema = json!({"type": "string", "examples": [parameter.example]});
-    if parameter.data_type == "instant" {
+    let mut schema = json!({"type": "string", "examples": [parameter.documentation.example]});
+    if parameter.documentation.data_type == "instant" {
         schema["format"] = "date-time".into();
     }
-    if parameter.repeats {
+    if parameter.documentation.repeats {
         schema = json!({"type": "array", "items": schema});
     }
     json!({
         "name": parameter.name, "in": "query", "required": false,
-        "schema": schema, "description": parameter.documentation,
+        "schema": schema, "description": parameter.documentation.text,
     })
 }
 
