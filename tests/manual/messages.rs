@@ -26,6 +26,7 @@ const STARTS: [&str; 3] = ["cli/serve.rs", "cli/operators.rs", "cli/follow.rs"];
 #[derive(Debug)]
 struct SourceMessage {
     /// The file below `src`, and the line.
+    #[allow(dead_code, reason = "a failure shows it")]
     place: String,
     text: String,
 }
