@@ -2,6 +2,7 @@
 //! runs, and whom it tells that it is ready.
 
 use std::fs::Permissions;
+use std::io::{BufRead, BufReader, Write};
 use std::net::TcpListener;
 use std::os::unix::fs::PermissionsExt;
 use std::os::unix::net::UnixDatagram;
@@ -138,8 +139,8 @@ fn programs_get_all_that_a_server_says_at_its_start_in_one_line_of_json() {
     command.args(["--ready-format", "json"]).stdout(Stdio::piped()).stderr(Stdio::null());
     let mut child = command.spawn().unwrap();
     let mut line = String::new();
-    let mut out = std::io::BufReader::new(child.stdout.take().unwrap());
-    std::io::BufRead::read_line(&mut out, &mut line).unwrap();
+    let mut out = BufReader::new(child.stdout.take().unwrap());
+    out.read_line(&mut line).unwrap();
     let ready: Value = serde_json::from_str(&line).unwrap();
     let base = ready["ready"].as_str().unwrap();
     assert_eq!(get(&format!("{base}/metadata")).status, 200);
@@ -155,6 +156,49 @@ fn programs_get_all_that_a_server_says_at_its_start_in_one_line_of_json() {
     let mut rest = String::new();
     std::io::Read::read_to_string(&mut out, &mut rest).unwrap();
     assert_eq!(rest, "", "there is one line");
+}
+
+/// The server on a terminal of its own, made by script(1).
+#[test]
+fn people_on_a_terminal_are_told_more_than_programs_which_get_two_lines() {
+    let setup = Setup::new();
+    let mut command = setup.command();
+    let mut child = command.stdout(Stdio::piped()).stderr(Stdio::null()).spawn().unwrap();
+    let mut lines = BufReader::new(child.stdout.take().unwrap()).lines().map(Result::unwrap);
+    assert!(lines.next().unwrap().starts_with("ready http://"));
+    rustix::process::kill_process(rustix::process::Pid::from_child(&child), Signal::TERM).unwrap();
+    let rest: Vec<_> = lines.collect();
+    assert!(rest.len() == 1 && rest[0].starts_with("operators http://"), "{rest:?}");
+    assert_eq!(child.wait().unwrap().code(), Some(0));
+
+    let words = [command.get_program()].into_iter().chain(command.get_args());
+    let words: Vec<_> = words.map(|word| format!("'{}'", word.to_str().unwrap())).collect();
+    let mut script = Command::new("script");
+    script.args(["-qec", &format!("exec {} 2>/dev/null", words.join(" ")), "/dev/null"]);
+    let mut child =
+        script.env("SHELL", "/bin/sh").stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().unwrap();
+    let mut lines = BufReader::new(child.stdout.take().unwrap()).lines().map(Result::unwrap);
+    let mut told = String::new();
+    for line in &mut lines {
+        told += &line;
+        if line.contains("authentication") {
+            break;
+        }
+    }
+    for part in [
+        "ready http://",
+        "operators http://",
+        "serves ",
+        "data directory ",
+        "console ",
+        "operator token ",
+        "NONE:",
+    ] {
+        assert!(told.contains(part), "no {part:?}: {told}");
+    }
+    let key = child.stdin.as_mut().unwrap();
+    key.write_all(b"\x03").unwrap();
+    assert_eq!(eventually("the end", || child.try_wait().unwrap()).code(), Some(0));
 }
 
 #[test]
