@@ -49,8 +49,9 @@ pub fn run(args: KeygenArgs) -> Result<(), CliError> {
         return Err(exists(path));
     }
     let (key, pem) = ClientKey::generate(alg, kid).map_err(CliError::failed)?;
-    std::fs::create_dir_all(&out)
-        .map_err(|e| CliError::usage(format!("cannot make the folder {}: {e}", out.display())))?;
+    std::fs::create_dir_all(&out).map_err(|e| {
+        CliError::usage(format!("cannot make the folder {}: {e}; use another --out", out.display()))
+    })?;
     write(&private, &pem, 0o600, force)?;
     write(&public, &key.jwks(), 0o644, force)?;
     let (kid, private, public) = (key.kid(), private.display().to_string(), public.display().to_string());

@@ -73,7 +73,7 @@ impl ClientError {
                     "cannot {doing} {path}: there is no room left; make room and run the same command again, \
                      which goes on where this one stopped"
                 ),
-                _ => format!("cannot {doing} {path}: {error}"),
+                _ => format!("cannot {doing} {path}: {error}; is that a folder that this user can write?"),
             },
         )
     }

@@ -12,7 +12,7 @@ use url::Url;
 use super::error::{ClientError, ClientErrorKind};
 use super::http::TokenPolicy;
 use super::transport::{parse_url, shown};
-use super::words::words;
+use super::words::{is_html, words};
 
 /// Longest page of a manifest in bytes.
 pub const LONGEST_MANIFEST: u64 = 32 << 20;
@@ -75,8 +75,15 @@ impl ManifestBody {
     /// Parses a page.
     pub fn parse(url: &Url, body: &[u8]) -> Result<Self, ClientError> {
         serde_json::from_slice(body).map_err(|error| {
-            let reason = words(&error.to_string(), 200);
-            ClientError::server(format!("{} answered 200 without a manifest: {reason}", shown(url)))
+            let reason = match is_html("", body) {
+                true => "with a web page and not with FHIR".to_owned(),
+                false => words(&error.to_string(), 200),
+            };
+            ClientError::server(format!(
+                "{} answered 200 without a manifest: {reason}; does a proxy answer in the server's place? The same \
+                 command asks again",
+                shown(url)
+            ))
         })
     }
 

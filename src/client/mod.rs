@@ -143,9 +143,18 @@ impl ExportRun {
     fn begin(&self) -> Result<Url, ClientError> {
         let request = request::kickoff(&self.options, &self.base)?;
         let status_url = server_job::kick_off(&self.session, &request, self.options.handling)?;
-        self.folder.begin(status_url.as_str())?;
+        self.folder.begin(status_url.as_str()).map_err(|error| self.give_back(&status_url, &error))?;
         self.session.tell(ExportEvent::KickedOff { status_url: status_url.as_str() });
         Ok(status_url)
+    }
+
+    /// Has an export cancelled that cannot be remembered: nobody would find it again.
+    fn give_back(&self, status_url: &Url, error: &ClientError) -> ClientError {
+        let end = match server_job::cancel(&self.session, status_url) {
+            Ok(answer) => format!("the new export was cancelled ({answer})"),
+            Err(reason) => format!("the new export may go on at the server ({reason})"),
+        };
+        ClientError::new(error.kind(), format!("{end}: {error}"))
     }
 
     fn load(&self, status_url: &Url, summary: &mut ExportSummary) -> Result<(), ClientError> {

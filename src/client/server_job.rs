@@ -115,7 +115,12 @@ fn poll(session: &ExportSession, url: &Url) -> Result<SmallAnswer, ClientError> 
             }
             404 | 410 => return Err(gone(url, &answer)),
             _ => {
-                let error = session.http.refusal(url, &answer, "the export failed");
+                let doing = match answer.status {
+                    401 | 403 => "the server does not tell how the export is",
+                    408 | 425 | 429 | 502..=504 => "the server does not tell at present how the export is",
+                    _ => "the export failed",
+                };
+                let error = session.http.refusal(url, &answer, doing);
                 session.wait_after(error, &mut backoff)?;
             }
         }

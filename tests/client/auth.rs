@@ -26,6 +26,39 @@ fn tokens_that_expire_on_the_way_are_replaced() {
     assert!(!state.contains("eyJ"), "no token is kept: {state}");
 }
 
+/// What is there stays, and the same command goes on with another token.
+#[test]
+fn a_ready_token_that_expires_half_way_is_said_and_another_one_goes_on() {
+    let expired = Arc::new(AtomicUsize::new(0));
+    let now = expired.clone();
+    let server = ScriptedServer::new(move |asked| {
+        let good = if now.load(Ordering::SeqCst) == 0 { "Bearer one" } else { "Bearer two" };
+        match asked.target.as_str() {
+            _ if asked.field("authorization") != Some(good) => answer(401, "", b""),
+            "/$export" => scripted::kicked_off(asked),
+            "/status" => {
+                let file = |n| serde_json::json!({"type": "Patient", "url": format!("{}/{n}", asked.base)});
+                let mut manifest = scripted::manifest(vec![file(1), file(2)]);
+                manifest["requiresAccessToken"] = true.into();
+                json_answer(200, &manifest)
+            }
+            _ => {
+                now.store(1, Ordering::SeqCst);
+                answer(200, "", b"{}\n")
+            }
+        }
+    });
+    let out = OutFolder::new();
+    let ended =
+        out.export(&server.url(), &["--token", "one", "--parallel", "1"]).failed(4, "may have expired");
+    assert!(ended.stderr.contains("goes on where this one stopped"), "{ended:?}");
+    assert!(!ended.stderr.contains("the export failed"), "nobody knows: {ended:?}");
+    assert!(!out.path().join("manifest.json").exists(), "nothing looks whole");
+    out.export(&server.url(), &["--token", "two"]).succeeded();
+    assert_eq!((server.count("/$export"), server.count("/1")), (1, 1), "what is there is not loaded again");
+    assert_eq!(out.names(), ["Patient.0001.ndjson", "Patient.0002.ndjson", "manifest.json"]);
+}
+
 /// The server's clock may run ahead: a token is refused that should be good.
 #[test]
 fn a_token_that_is_refused_is_replaced_once() {

@@ -41,6 +41,29 @@ fn two_clients_do_not_write_to_one_folder() {
     first.wait().unwrap();
 }
 
+/// Nobody would find it again: not this command, and not another one.
+#[test]
+fn an_export_that_the_folder_cannot_remember_is_cancelled_at_the_server() {
+    if !is_root("a disk without room for a state") {
+        return;
+    }
+    let out = OutFolder::new();
+    std::fs::create_dir(out.path()).unwrap();
+    let _mounted = match Mounted::new(&["-t", "tmpfs", "-o", "size=4k", "none"], &out.path()) {
+        Ok(mounted) => mounted,
+        Err(why) => return skip(Need::Mount, "a disk without room for a state", &why),
+    };
+    std::fs::write(out.path().join("full"), [0; 4096]).unwrap();
+    let place = out.path().join("out");
+    let server = ScriptedServer::with_files(Vec::new());
+    let mut command = evanesce_command();
+    command.args(["export", &server.url(), "--out"]).arg(&place).stdin(Stdio::null());
+    let ended = Ended::of(command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap());
+    let ended = ended.failed(6, "the new export was cancelled (the server answered 202)");
+    assert!(ended.stderr.contains("no room left"), "{ended:?}");
+    assert!(server.asked().iter().any(|asked| asked.method == "DELETE"));
+}
+
 #[test]
 fn a_full_disk_is_said_and_the_same_command_goes_on_when_there_is_room() {
     if !is_root("a full disk") {

@@ -37,6 +37,16 @@ fn a_server_that_answers_html_is_no_fhir_server() {
     for status in [200, 202, 404] {
         kickoff_answer(status, "Content-Type: text/html\r\n", page).failed(3, "with a web page");
     }
+    for (body, said) in [(page, "with a web page"), ("{}", "transactionTime")] {
+        let server = ScriptedServer::new(move |asked| match asked.target.as_str() {
+            "/$export" => scripted::kicked_off(asked),
+            _ => answer(200, "Content-Type: text/html\r\n", body.as_bytes()),
+        });
+        let out = OutFolder::new();
+        let ended = out.export(&server.url(), &[]).failed(3, "answered 200 without a manifest: ");
+        assert!(ended.stderr.contains(said) && ended.stderr.contains("asks again"), "{ended:?}");
+        assert!(out.names().is_empty(), "{:?}", out.names());
+    }
     kickoff_answer(202, "", "").failed(3, "without a Content-Location");
     kickoff_answer(202, "Content-Location: file:///etc/passwd\r\n", "")
         .failed(3, "without a Content-Location");
