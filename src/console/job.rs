@@ -340,6 +340,8 @@ mod tests {
         assert_eq!(times(&data(complete)), [0, 1, 2, 100].map(|second| Some(at(second))));
         let failure = SweepFailure { attempts: 2, at: at(10), error: "EIO".into() };
         let gone = data(marked(Some(failure)));
+        let overview = &gone.dossier.detail.as_ref().unwrap().overview;
+        assert_eq!((overview.files, overview.bytes), (None, None), "nobody has looked at its files");
         assert_eq!(times(&gone), [Some(at(0)), Some(at(9)), Some(at(10)), None]);
         let shown = page(&gone).into_string();
         assert!(shown.contains("Sweeps that failed: 2, the last with: EIO") && shown.contains("not yet"));

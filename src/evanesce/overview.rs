@@ -50,9 +50,10 @@ pub struct JobOverview {
     pub percent: Option<f64>,
     /// Whether it is under a hold.
     pub held: bool,
-    /// Output files; `None` of a failed or erased job.
+    /// Output files, of a running job those so far; `None` of a failed or erased job, and of a marked one whose
+    /// files this process does not know.
     pub files: Option<u64>,
-    /// Bytes of these files on disk; `None` of a failed or erased job.
+    /// Bytes of these files on disk, as far as their number is known.
     pub bytes: Option<u64>,
     /// How long it is expected to run, in seconds; `None` if that cannot be told, or it does not run.
     pub seconds_left: Option<u64>,
@@ -150,6 +151,8 @@ impl<'a> ListedJob<'a> {
             JobState::Marked(_) if job.files().next().is_some() => {
                 (Some(job.files().count() as u64), Some(job.files().map(OutputFile::stored_bytes).sum()))
             }
+            // It was marked before this process began, which never looked at its files.
+            JobState::Marked(_) if job.progress.written() == 0 => (None, None),
             _ => (Some(job.progress.files()), Some(job.progress.written())),
         }
     }
