@@ -25,7 +25,6 @@ const STARTS: [&str; 3] = ["cli/serve.rs", "cli/operators.rs", "cli/follow.rs"];
 /// A message that the source has.
 struct SourceMessage {
     /// The file below `src`, and the line.
-    #[allow(dead_code, reason = "a failure shows it")]
     place: String,
     text: String,
 }

@@ -184,6 +184,12 @@ fn run_to_end(mut command: Command) -> Option<ExitStatus> {
     status
 }
 
+/// Whether a port can stand for one of a page: the ports are replaced one after another, and one that has
+/// another's digits in it would be replaced in its turn.
+fn can_stand_in(port: &str) -> bool {
+    !PORTS.iter().any(|of_page| port.contains(of_page))
+}
+
 /// Takes a free port for each of `PORTS`. They are below those that the system gives to others who ask
 /// for any, and each is taken once in this process.
 fn ports() -> Vec<String> {
@@ -194,10 +200,16 @@ fn ports() -> Vec<String> {
     let mut free = Vec::new();
     while free.len() < PORTS.len() {
         at = if at >= last { first } else { at + 1 };
-        if TcpListener::bind(("127.0.0.1", at)).is_ok() {
-            free.push(at.to_string());
+        let port = at.to_string();
+        if can_stand_in(&port) && TcpListener::bind(("127.0.0.1", at)).is_ok() {
+            free.push(port);
         }
     }
     *next = Some(at);
     free
+}
+
+#[test]
+fn a_port_with_the_digits_of_another_one_stands_for_none() {
+    assert!(!can_stand_in("18081") && !can_stand_in("24318") && can_stand_in("18082"));
 }
