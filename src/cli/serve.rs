@@ -89,6 +89,8 @@ async fn serve(args: ServeArgs, config: Config) -> Result<(), CliError> {
     // A write beyond the limit of the file size must fail and not end the process.
     let _too_large =
         signal(SignalKind::from_raw(rustix::process::Signal::XFSZ.as_raw())).map_err(CliError::failed)?;
+    // Daemons are told so to read their files again. Whoever has none to read goes on all the same.
+    let _reload = signal(SignalKind::hangup()).map_err(CliError::failed)?;
     let metrics = telemetry::init_metrics().map_err(CliError::failed)?;
     let applications = follow::open(&config)?;
     let transport = Transport::bind(&config).map_err(CliError::usage)?;

@@ -32,6 +32,16 @@ fn a_terminated_server_exits_with_0_and_the_next_one_completes_its_exports() {
 }
 
 #[test]
+fn a_server_without_applications_is_not_ended_by_a_reload() {
+    let setup = Setup::new();
+    let mut server = setup.start();
+    server.signal(Signal::HUP);
+    server.export("$export?_type=Patient");
+    server.signal(Signal::TERM);
+    assert_eq!(server.wait_exit().code(), Some(0));
+}
+
+#[test]
 fn the_ready_line_and_that_for_operators_are_all_there_is_on_standard_output() {
     let setup = Setup::new();
     let log = std::fs::File::create(setup.folder.path().join("log")).unwrap();
