@@ -101,8 +101,11 @@ impl SignedIn {
 /// Reads until the text was there, or to the end.
 fn read_until(stream: &mut TcpStream, wanted: &str) -> String {
     let (mut read, mut chunk) = (Vec::new(), [0; 4096]);
+    let began = Instant::now();
     loop {
         let text = String::from_utf8_lossy(&read).into_owned();
+        // A stream that goes on has something to say for ever.
+        assert!(began.elapsed() < PATIENCE, "{wanted} did not come: {text}");
         match stream.read(&mut chunk) {
             _ if text.contains(wanted) => return text,
             Ok(0) => return text,

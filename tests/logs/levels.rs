@@ -69,7 +69,10 @@ fn what_is_logged_changes_while_the_server_runs_and_can_be_reset() {
 fn a_bad_filter_is_refused_with_a_sentence_and_changes_nothing() {
     let setup = Setup::new();
     let server = setup.start();
-    let long = "a".repeat(1001);
+    // A target and its level in 1,001 bytes.
+    let long = format!("{}=info", "a".repeat(996));
+    assert_eq!(log_level(&setup, &[&long[1..]]).status.code(), Some(0), "1,000 bytes are not too many");
+    assert_eq!(log_level(&setup, &["info"]).status.code(), Some(0));
     for bad in ["debgu", "evanesce=loud", "", "info,,=", &long] {
         let output = log_level(&setup, &[bad]);
         let error = String::from_utf8(output.stderr).unwrap();
