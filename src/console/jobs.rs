@@ -173,7 +173,7 @@ fn row(job: &JobOverview, now: Timestamp) -> Markup {
             td data-label="Progress" {
                 @if let (Some(percent), true) = (job.percent, state.is_active()) {
                     (parts::bar(percent, "Progress"))
-                    @if let Some(left) = job.seconds_left { " " span class="quiet nowrap" { (parts::seconds(left)) " left" } }
+                    @if let Some(left) = job.seconds_left { div class="quiet nowrap" { (parts::seconds(left)) " left" } }
                 }
             }
             td class="number" data-label="Files" { @if let Some(files) = job.files { (parts::count(files)) } }

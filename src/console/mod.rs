@@ -104,8 +104,11 @@ type PageResult = Result<HttpResponse, ConsoleError>;
 /// let console = Console::new(&http::Api::new(evanesce, "https://fhir.example.org"), token);
 /// let app = actix_web::App::new().configure(console::configure(console));
 /// let app = actix_web::test::init_service(app).await;
-/// let request = actix_web::test::TestRequest::get().uri("/console/sign-in").to_request();
-/// assert_eq!(actix_web::test::call_service(&app, request).await.status(), 200);
+/// let request = || actix_web::test::TestRequest::get().uri("/console/sign-in");
+/// assert_eq!(actix_web::test::call_service(&app, request().to_request()).await.status(), 200);
+/// // A name of elsewhere that was pointed at this machine.
+/// let rebound = request().insert_header(("Host", "console.example.org")).to_request();
+/// assert_eq!(actix_web::test::call_service(&app, rebound).await.status(), 421);
 /// # Ok(())
 /// # }
 /// ```
