@@ -12,14 +12,14 @@ pub mod elements;
 mod export_operation;
 mod export_parameter;
 pub mod instant;
+#[cfg(feature = "server")]
+mod instant_text;
 mod level;
 mod outcome;
 mod quoted;
 pub mod reference;
 mod resource_type;
 pub mod search;
-#[cfg(feature = "server")]
-mod told;
 mod unknown_type;
 
 #[cfg(feature = "server")]
@@ -27,10 +27,10 @@ pub use capability::{CapabilityOffer, CapabilityProfile, capability_statement};
 #[cfg(feature = "server")]
 pub use export_operation::{EXPORT_OPERATIONS, ExportOperation, GROUP_EXPORT, PATIENT_EXPORT, SYSTEM_EXPORT};
 pub use export_parameter::{EXPORT_PARAMETERS, ExportParameter, ParameterScope};
+#[cfg(feature = "server")]
+pub use instant_text::{milliseconds, seconds};
 pub use level::{ALL_PATIENTS, Level};
 pub use outcome::{IssueCode, OperationOutcome, Severity};
 pub use quoted::quoted;
 pub use resource_type::ResourceType;
-#[cfg(feature = "server")]
-pub use told::{milliseconds, seconds};
 pub use unknown_type::UnknownType;

@@ -1,7 +1,5 @@
 //! Names of metrics, the setup of logs, and the only way in which a process gives up.
 
-#[cfg(feature = "server")]
-mod door;
 #[cfg(feature = "cli")]
 mod listeners;
 #[cfg(feature = "cli")]
@@ -16,6 +14,8 @@ mod log_ring;
 mod logs;
 #[cfg(feature = "cli")]
 mod metrics;
+#[cfg(feature = "server")]
+mod requests;
 
 #[cfg(feature = "otlp")]
 mod otlp;
@@ -35,8 +35,6 @@ use metrics_exporter_prometheus::{BuildError, Matcher, PrometheusBuilder, Promet
 
 #[cfg(feature = "cli")]
 pub use self::metrics::{METRIC_GROUPS, MetricDescription, MetricKind, all_metrics};
-#[cfg(feature = "server")]
-pub use door::*;
 #[cfg(feature = "cli")]
 pub use listeners::*;
 #[cfg(feature = "server")]
@@ -45,6 +43,8 @@ pub use log_level::{LogFilterError, log_level, set_log_level};
 pub(crate) use log_ring::RECENT_LINES;
 #[cfg(feature = "cli")]
 pub use logs::{LogFormat, ProcessLog, flush_logs, say};
+#[cfg(feature = "server")]
+pub use requests::*;
 
 /// What to do when nothing can be promised any more. The process is crash-only: the supervisor
 /// restarts it, and the reconcile at the start does the rest.

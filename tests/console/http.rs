@@ -36,7 +36,7 @@ fn ask(method: &str, url: &str, headers: &[(&str, &str)], form: Option<&str>) ->
     Answer { status, headers, body: response.body_mut().read_to_vec().unwrap() }
 }
 
-fn text(answer: &Answer) -> String {
+pub fn text(answer: &Answer) -> String {
     String::from_utf8(answer.body.clone()).unwrap()
 }
 
@@ -55,7 +55,7 @@ impl SignedIn {
         Self { root, cookie }
     }
 
-    fn get(&self, path: &str) -> Answer {
+    pub fn get(&self, path: &str) -> Answer {
         ask("GET", &format!("{}{path}", self.root), &[("Cookie", &self.cookie)], None)
     }
 
@@ -77,13 +77,13 @@ impl SignedIn {
         ask("POST", &format!("{}{path}", self.root), &headers, Some(form))
     }
 
-    fn post(&self, path: &str, fields: &str) -> Answer {
+    pub fn post(&self, path: &str, fields: &str) -> Answer {
         let form = format!("csrf={}&{fields}", self.csrf());
         self.post_with(path, &[("Origin", &self.root)], &form)
     }
 
     /// Opens a live stream and returns the beginning of the answer.
-    fn follow(&self, path: &str) -> (TcpStream, String) {
+    pub fn follow(&self, path: &str) -> (TcpStream, String) {
         let address = self.root.strip_prefix("http://").unwrap();
         let mut stream = TcpStream::connect(address).unwrap();
         stream.set_read_timeout(Some(PATIENCE)).unwrap();
@@ -99,7 +99,7 @@ impl SignedIn {
 }
 
 /// Reads until the text was there, or to the end.
-fn read_until(stream: &mut TcpStream, wanted: &str) -> String {
+pub fn read_until(stream: &mut TcpStream, wanted: &str) -> String {
     let (mut read, mut chunk) = (Vec::new(), [0; 4096]);
     let began = Instant::now();
     loop {
@@ -377,48 +377,4 @@ fn p13_a_search_for_a_job_that_nobody_knows_does_not_read_the_chain() {
     let unknown = signed_in.get(&format!("/console/receipts/{}", uuid::Uuid::new_v4()));
     assert_eq!(unknown.status, 404);
     assert!(text(&unknown).contains("The receipts say nothing of the job"));
-}
-
-#[test]
-fn p13_live_streams_are_bounded_and_end_with_the_session_and_with_the_server() {
-    let setup = Setup::new();
-    let mut server = setup.start();
-    let signed_in = SignedIn::new(&server);
-    let (mut streams, began) = (Vec::new(), Instant::now());
-    for _ in 0..32 {
-        let (mut stream, head) = signed_in.follow("/console/jobs/live");
-        assert!(head.starts_with("HTTP/1.1 200") && head.contains("text/event-stream"), "{head}");
-        if !head.contains("event: part") {
-            assert!(read_until(&mut stream, "event: part").contains("There are no jobs"));
-        }
-        streams.push(stream);
-    }
-    // However many follow the page, it is made once a second.
-    let made = server.metric("evanesce_console_parts_made_total");
-    let most = 1.0 + began.elapsed().as_secs_f64();
-    assert!((1.0..=most).contains(&made), "{made} in {:?}", began.elapsed());
-    let (_, head) = signed_in.follow("/console/live");
-    assert!(head.starts_with("HTTP/1.1 503"), "{head}");
-    let refused = text(&signed_in.get("/console/live"));
-    assert!(refused.contains("Too many pages are being watched. Close some of them."), "{refused}");
-    // The pages themselves go on, and a stream that is left gives its place back.
-    assert!(signed_in.page("/console").contains("every promise"));
-    streams.truncate(16);
-    eventually("a place for a stream", || {
-        let (stream, head) = signed_in.follow("/console/live");
-        head.starts_with("HTTP/1.1 200").then_some(stream)
-    });
-
-    // What happens shows by itself.
-    let polling = server.kickoff("$export?_type=Patient");
-    assert!(read_until(&mut streams[0], job_id(&polling)).contains(job_id(&polling)));
-    server.wait_complete(&polling);
-
-    let other = SignedIn::new(&server);
-    let (mut stream, _) = other.follow("/console/live");
-    assert_eq!(signed_in.post("/console/sign-out", "").status, 303);
-    assert!(read_until(&mut streams[1], "event: end").contains("You are signed out."));
-    server.signal(rustix::process::Signal::TERM);
-    assert!(read_until(&mut stream, "event: stop").contains("The server is stopping."));
-    assert!(server.wait_exit().success());
 }

@@ -4,6 +4,7 @@ mod browser;
 mod cancel;
 pub mod http;
 mod keyboard;
+mod live;
 mod others;
 mod pages;
 

@@ -1,4 +1,4 @@
-//! What the HTTP door counts: answers, tokens, applications.
+//! What requests over HTTP count: answers, tokens, applications.
 
 use std::time::Duration;
 

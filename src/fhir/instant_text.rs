@@ -1,4 +1,4 @@
-//! Instants as clients are told them.
+//! The text of instants, as clients get them.
 
 use jiff::Timestamp;
 
