@@ -130,6 +130,12 @@ mod job;
 #[doc(hidden)]
 pub mod job;
 #[cfg(not(feature = "breakpoints"))]
+#[allow(dead_code, reason = "the encryption of files comes next")]
+mod keys;
+#[cfg(feature = "breakpoints")]
+#[doc(hidden)]
+pub mod keys;
+#[cfg(not(feature = "breakpoints"))]
 mod receipts;
 #[cfg(feature = "breakpoints")]
 #[doc(hidden)]

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use super::SubmitError;
 use crate::erase::Eraser;
 use crate::export::{CHECK_PATIENCE, CancelToken, Exporter};
-use crate::files::{ExportDir, Files, FilesError};
+use crate::files::{DocumentKind, ExportDir, Files, FilesError};
 use crate::job::life::NewJob;
 use crate::job::{ExportRequest, FailureReason, JobId, RequestSummary, TenantId};
 use crate::space::{NoRoom, SpaceClaim, SpaceReservations};
@@ -100,7 +100,10 @@ impl JobCreator {
         let ExportRequest { tenant, owner, submitted_at, .. } = request;
         let claim = SpaceClaim { tenant: tenant.clone(), progress };
         self.space.reserve(job, claim, request.estimate).map_err(SubmitError::NoRoom)?;
-        let dir = self.files.create(job, request).map_err(|error| self.give_up(job, tenant, &error))?;
+        let content = DocumentKind::Request.content(request);
+        let dir = content
+            .and_then(|content| self.files.create(job, &content))
+            .map_err(|error| self.give_up(job, tenant, &error))?;
         let record = NewJob { tenant: tenant.clone(), owner: owner.clone(), submitted_at: *submitted_at };
         Ok(CreatedJob { dir, request: RequestSummary::of(request), record })
     }

@@ -113,7 +113,7 @@ mod tests {
             let eraser = Arc::new(Eraser::new(files.clone(), HoldRegistry::of(evidence), Hooks::default()));
             let (job, tenant, owner) = (JobId::random(), "t".parse().unwrap(), "o".parse().unwrap());
             let request = ExportRequest::new(tenant, owner, Kickoff::system(), AT);
-            files.create(job, &request).unwrap();
+            files.create(job, &crate::files::DocumentKind::Request.content(&request).unwrap()).unwrap();
             let (tenant, owner) = (request.tenant, request.owner);
             let record = JobRecord { id: job, tenant, owner, revision: 1, submitted_at: AT, state };
             view.publish([ViewChange::New(PublishedJob::new(record, None, Arc::new([])))]);

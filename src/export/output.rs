@@ -79,7 +79,7 @@ impl OutputWriter {
     ) -> Result<OutputFile, ExportError> {
         self.write_piece(PiecePosition::Last, dir, press, shared)?;
         if let Some(sink) = &mut self.sink {
-            sink.sync()?;
+            sink.finish()?;
         }
         self.file.sha256 = self.sum.map(|sum| hex::encode(sum.finalize()));
         Ok(self.file)

@@ -106,7 +106,7 @@ mod tests {
         let record =
             JobRecord { id: job, tenant, owner, revision: 1, submitted_at: at, state: JobState::Queued };
         view.publish([ViewChange::New(PublishedJob::new(record, None, Arc::new([])))]);
-        let dir = files.create(job, &request).unwrap();
+        let dir = files.create(job, &crate::files::DocumentKind::Request.content(&request).unwrap()).unwrap();
         let path = folder.path().join("building").join(job.to_string());
         std::fs::write(path.join("A_Patient.ndjson"), "{}\n").unwrap();
         std::fs::write(path.join("B_Patient.ndjson"), "{}\n").unwrap();

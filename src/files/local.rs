@@ -21,7 +21,7 @@ use super::{
 };
 use crate::erase::Warrant;
 use crate::hooks::{HookFault, HookStep, Hooks};
-use crate::job::{ExportRequest, JobId};
+use crate::job::JobId;
 
 /// The operation name of each query of free space.
 const MEASURE: &str = "measure free space of";
@@ -224,8 +224,8 @@ impl LocalFiles {
 const LIVE: [DirPlace; 2] = [DirPlace::Building, DirPlace::Ready];
 
 impl Files for LocalFiles {
-    fn create(&self, job: JobId, request: &ExportRequest) -> Result<Arc<dyn ExportDir>, FilesError> {
-        let (name, content) = (job.to_string(), DocumentKind::Request.content(request)?);
+    fn create(&self, job: JobId, request: &[u8]) -> Result<Arc<dyn ExportDir>, FilesError> {
+        let name = job.to_string();
         let make = || {
             self.hooks.fault(HookFault::Open)?;
             make_dir(&self.building, &name)?;
@@ -234,7 +234,7 @@ impl Files for LocalFiles {
         };
         let dir = make().map_err(FilesError::new("make directory", format!("building/{name}")))?;
         let dir = self.local_dir(dir, job);
-        dir.write_document(DocumentKind::Request, &content)?;
+        dir.write_document(DocumentKind::Request, request)?;
         self.sync(DirPlace::Building)?;
         self.hooks.reach(HookStep::DirectoryCreated);
         Ok(Arc::new(dir))

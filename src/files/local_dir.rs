@@ -218,7 +218,7 @@ impl OutputSink for LocalSink {
         Ok(())
     }
 
-    fn sync(&mut self) -> Result<(), FilesError> {
+    fn finish(&mut self) -> Result<(), FilesError> {
         self.hooks.reach(HookStep::OutputWritten);
         let synced = self
             .hooks

@@ -21,7 +21,7 @@ use std::sync::Arc;
 use serde::Serialize;
 
 use crate::erase::Warrant;
-use crate::job::{ExportRequest, JobId};
+use crate::job::JobId;
 use crate::plain_file;
 
 pub use crate::job::SweepCounts;
@@ -221,8 +221,8 @@ pub struct DiskInventory {
 /// Where the directories of jobs live. Every call blocks. A call that returns `Ok` has made
 /// its effect durable: files and their directories are synced.
 pub trait Files: Send + Sync {
-    /// Makes `building/<job>/` with `request.json` in it.
-    fn create(&self, job: JobId, request: &ExportRequest) -> Result<Arc<dyn ExportDir>, FilesError>;
+    /// Makes `building/<job>/` with `request.json` in it, whose content is `request`.
+    fn create(&self, job: JobId, request: &[u8]) -> Result<Arc<dyn ExportDir>, FilesError>;
 
     /// Opens the job's directory. The handle follows the directory through renames; once the directory
     /// is removed, every use of the handle fails (P3).
@@ -311,6 +311,6 @@ pub trait OutputSink: Send {
     /// Appends all of `bytes`.
     fn write_all(&mut self, bytes: &[u8]) -> Result<(), FilesError>;
 
-    /// Syncs the content.
-    fn sync(&mut self) -> Result<(), FilesError>;
+    /// Writes what is held back and syncs the content. Nothing may be written after it.
+    fn finish(&mut self) -> Result<(), FilesError>;
 }

@@ -44,8 +44,11 @@ fn eraser(files: &Arc<dyn Files>, state: StateName) -> Eraser {
     Eraser::new(files.clone(), holds(state), Hooks::default())
 }
 
-fn request() -> ExportRequest {
-    ExportRequest::new("t".parse().unwrap(), "o".parse().unwrap(), Kickoff::system(), Timestamp::UNIX_EPOCH)
+/// The content of a request.
+fn request() -> Vec<u8> {
+    let (tenant, owner) = ("t".parse().unwrap(), "o".parse().unwrap());
+    let request = ExportRequest::new(tenant, owner, Kickoff::system(), Timestamp::UNIX_EPOCH);
+    DocumentKind::Request.content(&request).unwrap()
 }
 
 fn sweep_all(files: &Arc<dyn Files>, jobs: &[JobId]) -> Vec<SweepResult> {
@@ -74,7 +77,7 @@ fn a_job_goes_from_building_to_ready_to_trash_to_nothing() {
         let dir = files.create(job, &request()).unwrap();
         let mut sink = dir.create_file("A_Patient.ndjson").unwrap();
         sink.write_all(b"one\n").unwrap();
-        sink.sync().unwrap();
+        sink.finish().unwrap();
         drop(sink);
         dir.write_document(DocumentKind::Job, b"{}").unwrap();
         assert_eq!(files.inventory().unwrap().building, [job]);

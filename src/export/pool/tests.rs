@@ -58,7 +58,8 @@ impl Bench {
         let owner = "o".parse().unwrap();
         let request = ExportRequest::new(tenant(), owner, Kickoff::system(), jiff::Timestamp::UNIX_EPOCH);
         let job = JobId::random();
-        let dir = self.files.create(job, &request).unwrap();
+        let dir =
+            self.files.create(job, &crate::files::DocumentKind::Request.content(&request).unwrap()).unwrap();
         let throttle = Arc::new(Throttle::new(ByteRates::default(), Default::default()));
         let limits = WriteLimits { throttle, max_file_bytes: 1 << 20, form: OutputForm::default() };
         let exporter = self.exporter.clone();

@@ -110,7 +110,7 @@ mod tests {
         let (tenant, owner) = ("t".parse().unwrap(), "o".parse().unwrap());
         let request = ExportRequest::new(tenant, owner, Kickoff::system(), Timestamp::UNIX_EPOCH);
         let (files, job) = (LocalFiles::open(folder.path(), Hooks::default()).unwrap(), JobId::random());
-        let dir = files.create(job, &request).unwrap();
+        let dir = files.create(job, &crate::files::DocumentKind::Request.content(&request).unwrap()).unwrap();
         let gate = Gate::new(
             Arc::new(Throttle::new(ByteRates::default(), Default::default())),
             "t".parse().unwrap(),

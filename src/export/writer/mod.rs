@@ -301,7 +301,11 @@ mod tests {
             let kickoff = crate::job::Kickoff::system();
             let request = ExportRequest::new(tenant, owner, kickoff, jiff::Timestamp::UNIX_EPOCH);
             let files = LocalFiles::open(folder.path(), Hooks::default()).unwrap();
-            let slot = Arc::new(WriterSlot::new(files.create(JobId::random(), &request).unwrap()));
+            let slot = Arc::new(WriterSlot::new(
+                files
+                    .create(JobId::random(), &crate::files::DocumentKind::Request.content(&request).unwrap())
+                    .unwrap(),
+            ));
             let throttle = Throttle::new(ByteRates::default(), Default::default());
             let gate = Gate::new(Arc::new(throttle), "t".parse().unwrap());
             let (cancel, progress) = (CancelToken::new(), Arc::default());
