@@ -92,7 +92,7 @@ fn a_job_goes_from_building_to_ready_to_trash_to_nothing() {
         assert!(files.move_to_trash(&[job]).unwrap().remove(0).is_ok());
         assert_eq!(files.inventory().unwrap().trash, [job]);
         let swept = sweep(files, job);
-        let request = serde_json::to_vec(&request()).unwrap().len() as u64;
+        let request = request().len() as u64;
         assert_eq!(swept, SweepCounts { files: 3, bytes: 4 + 2 + request, planted_links: 0 });
         assert_eq!(files.inventory().unwrap(), evanesce::files::DiskInventory::default());
     });
