@@ -97,6 +97,10 @@ impl ReadAt for WatchedFile<'_> {
         }
         self.file.read_at(buffer, offset)
     }
+
+    fn length(&self) -> io::Result<u64> {
+        self.file.length()
+    }
 }
 
 /// A file that is being indexed.

@@ -103,6 +103,10 @@ impl ReadAt for CodedFile {
         buffer[..length].copy_from_slice(&text[..length]);
         Ok(length)
     }
+
+    fn length(&self) -> io::Result<u64> {
+        Ok(self.bytes)
+    }
 }
 
 #[cfg(test)]
@@ -114,15 +118,6 @@ mod tests {
 
     use super::super::{FileEncoder, PIECE, PieceCompressor, PiecePosition, body_bytes};
     use super::*;
-
-    impl ReadAt for Vec<u8> {
-        fn read_at(&self, buffer: &mut [u8], offset: u64) -> io::Result<usize> {
-            let rest = self.get(usize::try_from(offset).unwrap()..).unwrap_or_default();
-            let length = rest.len().min(buffer.len());
-            buffer[..length].copy_from_slice(&rest[..length]);
-            Ok(length)
-        }
-    }
 
     /// Lines that compress, but not to nothing.
     fn text(length: usize) -> Vec<u8> {
