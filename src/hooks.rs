@@ -51,6 +51,7 @@ pub enum HookStep {
     DirectoryRemoved,
     SweepEnds,
     ReceiptWritten,
+    ReceiptSigned,
     ReceiptAppended,
     // A download.
     DownloadRegistered,

@@ -239,7 +239,7 @@ impl Builder {
         let lock = Arc::new(lock.ok_or_else(|| StartError::InUse(data_dir.clone()))?);
         close_folder(&data_dir);
         make_room(&*files)?;
-        let receipts = ReceiptFile::open(&data_dir)?.with_hooks(hooks.clone());
+        let receipts = ReceiptFile::open(&data_dir)?.with_hooks(hooks.clone()).signing()?;
         let receipts: Arc<dyn ReceiptChain> = Arc::new(receipts);
         let audit = Arc::new(AuditLog::open(&data_dir, &config.audit, clock.clone())?);
         let view = Arc::new(LocalView::default());

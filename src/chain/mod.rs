@@ -32,8 +32,12 @@ impl ChainHash {
         Self(Sha256::new().chain_update(previous.to_string()).chain_update(entry).finalize().into())
     }
 
+    /// Returns the hash of these bytes.
+    pub(crate) const fn from_bytes(bytes: [u8; 32]) -> Self {
+        Self(bytes)
+    }
+
     /// Returns the 32 bytes.
-    #[cfg(feature = "cli")]
     pub fn as_bytes(&self) -> &[u8; 32] {
         &self.0
     }

@@ -14,6 +14,7 @@ use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 use serde_json::value::{RawValue, to_raw_value};
 
+use super::tree::leaf_hash;
 use super::{ChainHash, ChainHead, ReceiptEntry, ReceiptsError, fail};
 use crate::chain::{ChainLineReader, FileLine, LineEnd};
 use crate::job::{JobId, Receipt};
@@ -40,11 +41,12 @@ fn text(line: &impl Serialize) -> Vec<u8> {
     text
 }
 
-/// Returns the line of `entry` after `end`, and the new end of the chain.
-pub(super) fn line(end: ChainHead, entry: &ReceiptEntry) -> (Vec<u8>, ChainHead) {
+/// Returns the line of `entry` after `end`, the leaf of the entry in the tree, and the new end of the chain.
+pub(super) fn line(end: ChainHead, entry: &ReceiptEntry) -> (Vec<u8>, ChainHash, ChainHead) {
     let entry = to_raw_value(entry).expect("an entry always serializes");
     let head = end.behind(entry.get());
-    (text(&ChainLine { entry: &entry, previous: end.hash, hash: head.hash }), head)
+    let line = text(&ChainLine { entry: &entry, previous: end.hash, hash: head.hash });
+    (line, leaf_hash(entry.get().as_bytes()), head)
 }
 
 /// Returns the first line of a chain that is pruned up to `cut`.
@@ -57,7 +59,6 @@ pub struct ReceiptLine<'a> {
     /// The entry.
     pub entry: &'a ReceiptEntry,
     /// Its text in the file.
-    #[cfg(any(feature = "cli", feature = "console"))]
     pub text: &'a str,
     /// The chain up to here.
     pub head: ChainHead,
@@ -176,13 +177,7 @@ fn walk_into<E: From<ReceiptsError>>(
         let parsed = parse(text, summary.head).map_err(broken)?;
         (summary.head, summary.bytes) = (parsed.2, place.end);
         summary.note(&parsed.0);
-        visit(&ReceiptLine {
-            entry: &parsed.0,
-            #[cfg(any(feature = "cli", feature = "console"))]
-            text: parsed.1,
-            head: parsed.2,
-            bytes: place,
-        })?;
+        visit(&ReceiptLine { entry: &parsed.0, text: parsed.1, head: parsed.2, bytes: place })?;
     }
     Ok(())
 }
@@ -253,13 +248,13 @@ pub(super) fn hash_of(line: &[u8]) -> io::Result<ChainHash> {
     Ok(serde_json::from_slice::<ChainLine<'_>>(line)?.hash)
 }
 
-/// Reads the entry of the line at `offset`, which was checked before. The file's own position does not
-/// move.
-pub(super) fn read_line_at(file: &File, offset: u64) -> io::Result<ReceiptEntry> {
+/// Reads the text of the entry in the line at `offset`, which was checked before. The file's own position
+/// does not move.
+pub(super) fn read_text_at(file: &File, offset: u64) -> io::Result<String> {
     let mut text = Vec::new();
     BufReader::new(OffsetReader { file, offset }).read_until(b'\n', &mut text)?;
     let line: ChainLine<'_> = serde_json::from_slice(&text)?;
-    Ok(serde_json::from_str(line.entry.get())?)
+    Ok(line.entry.get().to_owned())
 }
 
 /// Reads from an offset on, without moving the file's own position.

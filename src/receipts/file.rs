@@ -11,10 +11,12 @@ use std::sync::Arc;
 use jiff::Timestamp;
 use parking_lot::{Mutex, RwLock};
 
+use super::heads::{HeadLog, SignedTreeHead};
 use super::known::ReceiptIndex;
+use super::tree::{StoredNodes, TreeFile, TreeFiller};
 use super::{
-    ChainHead, FILE_NAME, JobHold, NEW_NAME, ReaperPause, ReceiptChain, ReceiptEntry, ReceiptsError, chain,
-    fail, prune, walk,
+    ChainHead, ErasureProof, FILE_NAME, JobHold, NEW_NAME, ReaperPause, ReceiptChain, ReceiptEntry,
+    ReceiptKey, ReceiptsError, chain, fail, fail_tree, prune, walk,
 };
 use crate::chain::AppendFile;
 use crate::hooks::{HookFault, HookStep, Hooks};
@@ -30,34 +32,47 @@ pub struct ReceiptFile {
     pub(super) durable: RwLock<DurableChain>,
     /// Until when receipts may have been pruned.
     pruned_until: Option<Timestamp>,
-    hooks: Hooks,
+    pub(super) hooks: Hooks,
+    /// What checks the heads; `None` if none are signed.
+    pub(super) key: Option<ReceiptKey>,
 }
 
 pub(super) struct ChainEnd {
     pub(super) file: AppendFile,
     pub(super) head: ChainHead,
+    /// The tree over the entries; `None` if it could not be written. A start makes it anew.
+    pub(super) tree: Option<TreeFile>,
+    /// What signs heads of the tree; `None` if nothing does.
+    pub(super) heads: Option<HeadLog>,
     /// Set by an error after which the file's content is unknown. Nothing more is appended.
     pub(super) failed: bool,
 }
+
+/// A signed head, and the nodes of its tree.
+pub(super) type SignedTree = (SignedTreeHead, StoredNodes);
 
 pub(super) struct DurableChain {
     /// The file that the index's offsets refer to.
     pub(super) file: Arc<File>,
     pub(super) checkpoint: Option<ChainHead>,
     pub(super) known: ReceiptIndex,
+    /// The last signed head, and the nodes of its tree.
+    pub(super) signed: Option<SignedTree>,
 }
 
 impl ReceiptFile {
-    /// Opens the receipts of a data directory, verifies the chain and cuts off a torn last line. Fails
-    /// if the chain is broken.
+    /// Opens the receipts of a data directory, verifies the chain, cuts off a torn last line and brings the
+    /// tree up to date. Fails if the chain is broken. Signs nothing.
     pub fn open(data_dir: &Path) -> Result<Self, ReceiptsError> {
         prune::remove_new(data_dir).map_err(fail("remove what a pruning left of"))?;
         let path = data_dir.join(FILE_NAME);
         let mut known = ReceiptIndex::default();
+        let mut filler = TreeFiller::open(data_dir).map_err(fail_tree("read"))?;
         let chain = walk(&path, |item| {
             known.note(item.entry, item.head.count, item.bytes.start);
-            Ok::<_, ReceiptsError>(())
+            filler.add(item.head.count, item.text).map_err(fail_tree("fill"))
         })?;
+        let tree = filler.finish(chain.head.count).map_err(fail_tree("fill"))?;
         if let Err(error) = chain.confirm() {
             // What is missing cannot be brought back, and deletions go on.
             tracing::error!(%error, "the end of the receipts was cut off");
@@ -73,11 +88,12 @@ impl ReceiptFile {
             File::open(data_dir)?.sync_all()
         };
         sync().map_err(fail("prepare"))?;
-        let durable = DurableChain { file: file.handle().clone(), checkpoint: chain.checkpoint, known };
-        let end = ChainEnd { file, head: chain.head, failed: false };
+        let durable =
+            DurableChain { file: file.handle().clone(), checkpoint: chain.checkpoint, known, signed: None };
+        let end = ChainEnd { file, head: chain.head, tree: Some(tree), heads: None, failed: false };
         let (end, durable) = (Mutex::new(end), RwLock::new(durable));
         let pruned_until = chain.checkpoint.map(|_| chain.first.unwrap_or(Timestamp::MAX));
-        Ok(Self { data_dir: data_dir.into(), end, durable, pruned_until, hooks: Hooks::default() })
+        Ok(Self { data_dir: data_dir.into(), end, durable, pruned_until, hooks: Hooks::default(), key: None })
     }
 
     /// Sets the breakpoints and faults of tests.
@@ -142,12 +158,14 @@ impl ReceiptChain for ReceiptFile {
             }
         }
         let (mut head, mut text, mut places) = (end.head, Vec::new(), Vec::with_capacity(entries.len()));
+        let mut leaves = Vec::with_capacity(entries.len());
         for entry in entries {
             let offset = end.file.bytes() + text.len() as u64;
-            let (line, next) = chain::line(head, entry);
+            let (line, leaf, next) = chain::line(head, entry);
             text.extend(line);
             head = next;
             places.push((entry, head, offset));
+            leaves.push(leaf);
         }
         let written = end.file.append(&text).and_then(|()| {
             self.hooks.reach(HookStep::ReceiptWritten);
@@ -157,7 +175,10 @@ impl ReceiptChain for ReceiptFile {
         end.failed = written.is_err();
         written.map_err(fail("append to"))?;
         end.head = head;
+        let signed = self.grow_tree(&mut end, leaves);
+        // At once: whoever sees a receipt can have it proven.
         let mut durable = self.durable.write();
+        durable.signed = signed;
         for (entry, head, offset) in &places {
             durable.known.note(entry, head.count, *offset);
         }
@@ -204,13 +225,27 @@ impl ReceiptChain for ReceiptFile {
     fn find(&self, job: JobId) -> Result<Option<Receipt>, ReceiptsError> {
         let place = {
             let durable = self.durable.read();
-            durable.known.erasure(job).map(|offset| (durable.file.clone(), offset))
+            durable.known.erasure(job).map(|place| (durable.file.clone(), place.offset))
         };
         let Some((file, offset)) = place else { return Ok(None) };
-        match chain::read_line_at(&file, offset).map_err(fail("read"))? {
+        let text = chain::read_text_at(&file, offset).map_err(fail("read"))?;
+        match serde_json::from_str(&text).map_err(|error| fail("read")(error.into()))? {
             ReceiptEntry::Erasure(receipt) => Ok(Some(*receipt)),
             _ => Err(fail("read")(io::Error::other("another entry stands where a receipt was written"))),
         }
+    }
+
+    fn prove(&self, job: JobId) -> Result<Option<ErasureProof>, ReceiptsError> {
+        self.prove_erasure(job)
+    }
+
+    #[cfg(any(feature = "server", test))]
+    fn signed_head(&self) -> Option<SignedTreeHead> {
+        self.durable.read().signed.as_ref().map(|(head, _)| head.clone())
+    }
+
+    fn key(&self) -> Option<ReceiptKey> {
+        self.key
     }
 
     #[cfg(feature = "server")]

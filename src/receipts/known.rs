@@ -8,11 +8,19 @@ use jiff::Timestamp;
 use super::{ChainHead, JobHold, ReaperPause, ReceiptEntry};
 use crate::job::JobId;
 
-/// What is known of an erasure without reading its line, in 16 bytes.
+/// Where an entry is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct EntryPlace {
+    /// Where its line begins.
+    pub offset: u64,
+    /// Entries of the chain up to it.
+    pub count: u64,
+}
+
+/// What is known of an erasure without reading its line, in 24 bytes.
 #[derive(Debug, Clone, Copy)]
 struct ErasureLine {
-    /// Where its line begins.
-    offset: u64,
+    place: EntryPlace,
     /// When the files were gone, in microseconds.
     gone_at: i64,
 }
@@ -40,7 +48,8 @@ impl ReceiptIndex {
         match entry {
             ReceiptEntry::Erasure(receipt) => {
                 let gone_at = receipt.gone_at.as_microsecond();
-                self.erased.insert(receipt.job, ErasureLine { offset, gone_at });
+                let place = EntryPlace { offset, count };
+                self.erased.insert(receipt.job, ErasureLine { place, gone_at });
             }
             ReceiptEntry::Hold(hold) => {
                 self.holds.insert(hold.job, InForce { what: hold.clone(), count });
@@ -55,9 +64,9 @@ impl ReceiptIndex {
         }
     }
 
-    /// Returns the offset of the line of a job's erasure.
-    pub fn erasure(&self, job: JobId) -> Option<u64> {
-        self.erased.get(&job).map(|erased| erased.offset)
+    /// Returns where a job's erasure is.
+    pub fn erasure(&self, job: JobId) -> Option<EntryPlace> {
+        self.erased.get(&job).map(|erased| erased.place)
     }
 
     pub fn erased_since(&self, since: Timestamp) -> Vec<JobId> {
@@ -89,10 +98,10 @@ impl ReceiptIndex {
 
     /// Updates the offsets after the first `cut` bytes of the file were replaced by `checkpoint` bytes.
     pub fn forget_before(&mut self, cut: u64, checkpoint: u64) {
-        self.erased.retain(|_, erased| erased.offset >= cut);
+        self.erased.retain(|_, erased| erased.place.offset >= cut);
         self.erased.shrink_to_fit();
         for erased in self.erased.values_mut() {
-            erased.offset = erased.offset - cut + checkpoint;
+            erased.place.offset = erased.place.offset - cut + checkpoint;
         }
     }
 }

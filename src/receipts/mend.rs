@@ -54,7 +54,7 @@ impl ReceiptFile {
         entries.extend(pause.map(ReceiptEntry::Pause));
         let mut head = kept.head;
         for entry in &entries {
-            let (line, next) = chain::line(head, entry);
+            let (line, _, next) = chain::line(head, entry);
             known.note(entry, next.count, file.bytes());
             file.append(&line)?;
             head = next;
@@ -68,6 +68,7 @@ impl ReceiptFile {
         }
         self.put_in_place(end, file, kept.checkpoint, |index| *index = known)?;
         let expected = std::mem::replace(&mut end.head, head);
+        self.make_tree_anew(end);
         tracing::error!(
             ?expected,
             ?found,

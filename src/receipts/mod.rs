@@ -5,15 +5,24 @@
 
 mod audit_event;
 mod chain;
+#[cfg(feature = "cli")]
+mod consistency;
 mod entry;
 mod file;
+mod heads;
 mod known;
 mod mend;
+#[cfg(feature = "cli")]
+mod offline;
+mod proof;
+mod prove;
 mod prune;
 #[cfg(feature = "console")]
 mod recent;
+mod signer;
 #[cfg(test)]
 mod tests;
+mod tree;
 
 use std::io;
 
@@ -28,10 +37,20 @@ pub use audit_event::describe;
 pub use chain::{ReceiptLine, ReceiptSummary, walk};
 #[cfg(feature = "generate")]
 pub use chain::{read, verify};
+#[cfg(feature = "cli")]
+pub use consistency::{ConsistencyProof, MOST_PROOF_BYTES, ReceiptProof};
 pub use entry::{JobHold, ReaperPause, ReceiptEntry};
 pub use file::ReceiptFile;
+#[cfg(feature = "cli")]
+pub use heads::FILE_NAME as HEADS_NAME;
+pub use heads::{SignedTreeHead, walk_heads};
+#[cfg(feature = "cli")]
+pub use offline::{ProofLack, prove_consistency, prove_erasure, public_key};
+pub use proof::{EntryProof, ErasureProof, ProofError};
 #[cfg(feature = "console")]
 pub(crate) use recent::{walk_back, whole_length};
+
+pub use signer::{HeadSignature, InvalidReceiptKey, ReceiptKey};
 
 /// The name of the file in the data directory.
 pub const FILE_NAME: &str = "receipts.ndjson";
@@ -66,6 +85,16 @@ pub enum ReceiptsError {
         /// What went wrong.
         source: io::Error,
     },
+    /// A file that proofs are made of could not be read or written.
+    #[error("{operation} {file}: {source}")]
+    ProofFile {
+        /// The operation that failed.
+        operation: &'static str,
+        /// The name of the file in the data directory.
+        file: &'static str,
+        /// What went wrong.
+        source: io::Error,
+    },
     /// A line does not follow from the one before it.
     #[error("receipts.ndjson, line {line}: {reason}")]
     Broken {
@@ -78,6 +107,10 @@ pub enum ReceiptsError {
 
 fn fail(operation: &'static str) -> impl FnOnce(io::Error) -> ReceiptsError {
     move |source| ReceiptsError::Io { operation, source }
+}
+
+fn fail_tree(operation: &'static str) -> impl FnOnce(io::Error) -> ReceiptsError {
+    move |source| ReceiptsError::ProofFile { operation, file: "receipts.tree", source }
 }
 
 /// The chain of receipts, whatever backend keeps it. Calls may block, except those for what is in
@@ -119,6 +152,20 @@ pub trait ReceiptChain: Send + Sync {
     /// # Errors
     /// Fails if the chain cannot be read.
     fn find(&self, job: JobId) -> Result<Option<Receipt>, ReceiptsError>;
+
+    /// Returns the proof of a job's erasure. `None` if the job has no receipt, or no signed head commits to it.
+    ///
+    /// # Errors
+    /// Fails if the chain or the tree cannot be read.
+    fn prove(&self, job: JobId) -> Result<Option<ErasureProof>, ReceiptsError>;
+
+    /// Returns the last signed head. It commits to every receipt that [`find`](Self::find) finds, unless the tree
+    /// cannot be written. `None` if heads are not signed.
+    #[cfg(any(feature = "server", test))]
+    fn signed_head(&self) -> Option<SignedTreeHead>;
+
+    /// Returns the public key that checks heads. `None` if heads are not signed.
+    fn key(&self) -> Option<ReceiptKey>;
 
     /// Returns whether the job has a receipt.
     fn has(&self, job: JobId) -> bool;

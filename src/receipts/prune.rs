@@ -9,7 +9,9 @@ use std::path::Path;
 
 use jiff::Timestamp;
 
+use super::heads::{HeadLog, ShorterHeads};
 use super::known::ReceiptIndex;
+use super::tree::TreeFile;
 use super::{ChainHead, NEW_NAME, ReceiptEntry, ReceiptFile, ReceiptsError, chain, fail, walk};
 use crate::chain::AppendFile;
 use crate::job::JobId;
@@ -61,7 +63,18 @@ impl ReceiptFile {
             // Harmless: the next start removes it.
             let _ = remove_new(&self.data_dir);
         }
-        outcome.map_err(fail("prune"))
+        outcome.map_err(fail("prune"))?;
+        self.cut_heads(due)
+    }
+
+    /// Cuts off the heads of entries that were cut off. The tree of a later head has them all.
+    fn cut_heads(&self, due: ChainHead) -> Result<(), ReceiptsError> {
+        let Some(end) = self.end.lock().heads.as_ref().map(HeadLog::bytes) else { return Ok(()) };
+        let shorter = ShorterHeads::copy(&self.data_dir, due.count, end)?;
+        match &mut self.end.lock().heads {
+            Some(heads) => shorter.put_in_place(heads),
+            None => Ok(()),
+        }
     }
 
     fn replace(&self, due: ChainHead) -> io::Result<()> {
@@ -73,6 +86,9 @@ impl ReceiptFile {
         if head != due {
             return Err(not_there());
         }
+        // The hashes of what goes are only there.
+        let leaves = self.end.lock().tree.as_ref().map(TreeFile::nodes).ok_or_else(no_tree)?;
+        leaves.sync()?;
         remove_new(&self.data_dir)?;
         let mut rest = File::open(self.path())?;
         rest.seek(SeekFrom::Start(bytes))?;
@@ -92,6 +108,12 @@ impl ReceiptFile {
         let forget = |index: &mut ReceiptIndex| index.forget_before(bytes, checkpoint.len() as u64);
         self.put_in_place(&mut end, file, Some(due), forget)
     }
+}
+
+fn no_tree() -> io::Error {
+    io::Error::other(
+        "receipts.tree could not be written, and must have the hashes of what goes; restart the server",
+    )
 }
 
 fn not_there() -> io::Error {

@@ -60,6 +60,8 @@ crashes! {
         DeleteComplete, ["sweep-ends=kill"] => Erased("deleted");
     a_complete_job_has_one_receipt_when_killed_between_the_receipts_write_and_its_sync:
         DeleteComplete, ["receipt-written=kill"] => Erased("deleted");
+    a_complete_job_has_one_receipt_and_one_head_when_killed_after_the_head_is_signed:
+        DeleteComplete, ["receipt-written>receipt-signed=kill"] => Erased("deleted");
     a_complete_job_has_one_receipt_when_killed_before_the_erasures_commit:
         DeleteComplete, ["receipt-appended=kill"] => Erased("deleted");
     a_complete_job_has_one_receipt_when_killed_before_the_erasure_is_flushed:

@@ -31,6 +31,7 @@ pub enum Need {
     Browser,
     Man,
     Nginx,
+    Python,
 }
 
 impl Need {
@@ -58,6 +59,7 @@ impl Need {
             Self::Man => ("man", "install man-db"),
             Self::FsError => ("fs-error", "as `loop-device`, with /sys writable"),
             Self::Nginx => ("nginx", "install nginx-light"),
+            Self::Python => ("python", "install python3"),
             Self::Browser => ("browser", "install chromium and chromium-driver"),
         }
     }

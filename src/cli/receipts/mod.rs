@@ -1,8 +1,9 @@
-//! `evanesce receipts`: reads the chain, for people and for programs. It only reads the file, so a
+//! `evanesce receipts`: reads the chain, for people and for programs. It only reads files, so a
 //! server may be running. It checks every link on the way, so what it shows is what was appended.
 
 mod export;
 mod list;
+mod proofs;
 
 use std::io::{self, BufWriter, Write};
 use std::path::{Path, PathBuf};
@@ -25,7 +26,9 @@ use crate::receipts::{self, ChainHash, ChainHead, FILE_NAME, ReceiptEntry, Recei
 Examples:
   evanesce receipts list --since 2026-01-31T00:00:00Z --reason deleted
   evanesce receipts verify
-  evanesce receipts export --format fhir --out receipts.json")]
+  evanesce receipts export --format fhir --out receipts.json
+  evanesce receipts prove JOB --out proof.json
+  evanesce receipts check proof.json --key KEY")]
 pub struct ReceiptsArgs {
     #[command(flatten)]
     place: DataDirArgs,
@@ -57,6 +60,19 @@ enum ReceiptsCommand {
     },
     /// Write all entries for other programs.
     Export(export::ReceiptsExportArgs),
+    /// Print the public key that checks proofs and tree heads.
+    Key {
+        #[command(flatten)]
+        output: OutputArgs,
+    },
+    /// Write the proof of a job's erasure: its receipt, and the signed tree head that commits to it.
+    Prove(proofs::ProveArgs),
+    /// Check a proof, on any machine: no data directory and no server is needed.
+    Check(proofs::CheckArgs),
+    /// List the signed tree heads.
+    Heads(proofs::HeadsArgs),
+    /// Prove that one tree head goes on from an earlier one.
+    Consistency(proofs::ConsistencyArgs),
 }
 
 /// Returns the path of the receipts. The file may not exist yet, but its directory must.
@@ -72,15 +88,23 @@ fn file_in(data_dir: &Path) -> Result<PathBuf, CliError> {
 
 /// Runs `evanesce receipts`.
 pub fn run(args: &ReceiptsArgs) -> Result<(), CliError> {
-    let file = file_in(&args.place.existing()?)?;
-    let mut out = BufWriter::new(io::stdout().lock());
-    let done = match &args.command {
-        ReceiptsCommand::List(options) => list::list(&file, options, &mut out),
-        ReceiptsCommand::Show { job, output } => return show(&file, *job, output),
-        ReceiptsCommand::Verify { head, count, output } => return verify(&file, *head, *count, output),
-        ReceiptsCommand::Export(options) => return export::export(&file, options),
-    };
-    finish(done, &mut out)
+    let data_dir = || args.place.existing();
+    let file = || file_in(&data_dir()?);
+    match &args.command {
+        ReceiptsCommand::List(options) => {
+            let file = file()?;
+            let mut out = BufWriter::new(io::stdout().lock());
+            finish(list::list(&file, options, &mut out), &mut out)
+        }
+        ReceiptsCommand::Show { job, output } => show(&file()?, *job, output),
+        ReceiptsCommand::Verify { head, count, output } => verify(&file()?, *head, *count, output),
+        ReceiptsCommand::Export(options) => export::export(&file()?, options),
+        ReceiptsCommand::Key { output } => proofs::key(&data_dir()?, output),
+        ReceiptsCommand::Prove(options) => proofs::prove(&data_dir()?, options),
+        ReceiptsCommand::Check(options) => proofs::check(options),
+        ReceiptsCommand::Heads(options) => proofs::heads(&data_dir()?, options),
+        ReceiptsCommand::Consistency(options) => proofs::consistency(&data_dir()?, options),
+    }
 }
 
 fn show(file: &Path, job: JobId, output: &OutputArgs) -> Result<(), CliError> {

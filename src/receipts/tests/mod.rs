@@ -1,5 +1,6 @@
 //! The chain's life: appended, reopened, torn and damaged.
 
+mod proofs;
 mod prune;
 
 use std::fs::File;
