@@ -171,7 +171,7 @@ pub use erase::{FailingSweep, OrderError, ReaperStatus};
 pub use evanesce::{
     CancelError, CancelledJob, CompletionError, Evanesce, ExportCapabilities, JobAbsent, JobOverview,
     JobOwner, JobProgress, JobSnapshot, JobWatch, ManifestPage, OpenFile, OpenFileError, PageAbsent,
-    Readiness, SourceReadError, Submission,
+    ProofAbsent, Readiness, SourceReadError, Submission,
 };
 pub use export::{
     CancelToken, ExportError, Exporter, GroupName, HeldResources, OutlivingWork, Part, PartSummary,
@@ -189,7 +189,9 @@ pub use job::{
     ParameterError, Parameters, ProofSigner, Receipt, StateName, SweepFailure, TenantId, Tombstone,
     TypeShare,
 };
-pub use receipts::{JobHold, ReaperPause, ReceiptsError};
+pub use receipts::{
+    ErasureProof, InvalidReceiptKey, JobHold, ProofError, ReaperPause, ReceiptKey, ReceiptsError,
+};
 pub use space::NoRoom;
 
 #[cfg(feature = "cli")]

@@ -12,6 +12,7 @@ mod orders;
 mod overview;
 mod pages;
 mod progress;
+mod proofs;
 mod source;
 #[cfg(feature = "console")]
 mod usage;
@@ -59,6 +60,7 @@ pub use overview::JobOverview;
 pub(crate) use overview::{JobDossier, ListedJob};
 pub use pages::{ManifestPage, PageAbsent};
 pub use progress::JobProgress;
+pub use proofs::ProofAbsent;
 pub use source::SourceReadError;
 #[cfg(feature = "console")]
 pub(crate) use usage::{InstanceUsage, MarkedJob};

@@ -36,6 +36,7 @@ pages! {
     logs "docs/logs.md"
     metrics "docs/metrics.md"
     operate "docs/operate.md"
+    proofs "docs/proofs.md"
     protocol "docs/protocol.md"
     quick_start "docs/quick-start.md"
     receipts "docs/receipts.md"

@@ -4,7 +4,7 @@ use super::Api;
 use super::operations::operation::{Operation, OperationRoute, OperationUrl};
 use super::operations::{
     binary, delete, download, group, health, introspection, jwks, kickoff, metadata, metrics, openapi,
-    operation_definition, operator_orders, smart_configuration, status, token,
+    operation_definition, operator_orders, receipts, smart_configuration, status, token,
 };
 use crate::config::ProtocolProfile;
 
@@ -16,7 +16,10 @@ static CLIENT_OPERATIONS: &[&Operation] = &[
     &status::STATUS,
     &delete::DELETE,
     &delete::DELETE_REQUEST,
+    &receipts::RECEIPT,
     &download::DOWNLOAD,
+    &receipts::KEY,
+    &receipts::HEAD,
     &metadata::METADATA,
     &operation_definition::SEARCH,
     // Before the read, whose path has a placeholder in its place.

@@ -4,6 +4,7 @@
 mod commands;
 mod fhir;
 mod gaps;
+mod proofs;
 mod pruning;
 
 use std::path::Path;

@@ -21,6 +21,12 @@ impl ApiError {
         Self::new(StatusCode::NOT_FOUND, IssueCode::Deleted, text)
     }
 
+    /// The job was not deleted, so it has no receipt.
+    pub fn not_deleted() -> Self {
+        let text = "The bulk data request was not deleted, so there is no receipt; DELETE it first.";
+        Self::new(StatusCode::NOT_FOUND, IssueCode::NotFound, text)
+    }
+
     /// The job has no such file.
     pub fn unknown_file() -> Self {
         let text = "The bulk data request has no such file; use the urls of its manifest.";

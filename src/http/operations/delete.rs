@@ -12,6 +12,7 @@ use super::common::{
 };
 use super::description::{DocumentedAnswer, OperationDescription, OperationParameter, answer, refusal};
 use super::operation::{GET, Operation, OperationUrl, RequiredToken};
+use super::receipts;
 use super::status::{self, POLLING_URL};
 use crate::audit::RequestEvent;
 use crate::fhir::{self, IssueCode, OperationOutcome, Severity, quoted};
@@ -69,7 +70,8 @@ const REQUEST: OperationParameter = OperationParameter::query(
 .required();
 
 const ANSWERS: &[DocumentedAnswer] = &[
-    answer(202, "The export is cancelled and its files are going away.", OUTCOME).with(&[NO_STORE]),
+    answer(202, "The export is cancelled and its files are going away.", OUTCOME)
+        .with(&[NO_STORE, ("Link", "Where its receipt will be, with `rel=\"describedby\"`.")]),
     refusal(500, "The deletion could not be recorded, or not confirmed on disk (`exception`)."),
 ];
 
@@ -120,5 +122,8 @@ async fn cancel(
         fhir::seconds(cancelled.at)
     );
     let outcome = OperationOutcome::new(Severity::Information, IssueCode::Processing, text);
-    Ok(outcome_response(StatusCode::ACCEPTED, &outcome))
+    let mut response = outcome_response(StatusCode::ACCEPTED, &outcome);
+    let (name, link) = receipts::link(caller.base.as_str(), &job.to_string());
+    response.headers_mut().insert(name, link);
+    Ok(response)
 }

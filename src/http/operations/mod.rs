@@ -18,6 +18,7 @@ pub mod openapi;
 pub mod operation;
 pub mod operation_definition;
 pub mod operator_orders;
+pub mod receipts;
 pub mod smart_configuration;
 pub mod status;
 pub mod token;

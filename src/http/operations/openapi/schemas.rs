@@ -77,6 +77,40 @@ pub fn schemas() -> Value {
             },
             "required": ["transactionTime", "request", "requiresAccessToken", "output", "error"],
         },
+        "ReceiptKey": texts(&["public_key", "key_id", "algorithm"]),
+        "TreeHead": {
+            "type": "object",
+            "properties": {
+                "first": {"type": "integer", "minimum": 0},
+                "tree_size": {"type": "integer", "minimum": 0},
+                "root_hash": {"type": "string", "pattern": "^[0-9a-f]{64}$"},
+                "timestamp": {"type": "string", "format": "date-time"},
+                "chain_head": {"type": "string", "pattern": "^[0-9a-f]{64}$"},
+                "key_id": {"type": "string", "pattern": "^[0-9a-f]{64}$"},
+                "signature": {"type": "string", "pattern": "^[0-9a-f]{128}$"},
+            },
+            "required": [
+                "first", "tree_size", "root_hash", "timestamp", "chain_head", "key_id", "signature",
+            ],
+        },
+        "EntryProof": {
+            "type": "object",
+            "properties": {
+                "entry": {"type": "string"},
+                "leaf_index": {"type": "integer", "minimum": 0},
+                "inclusion": {"type": "array", "items": {"type": "string", "pattern": "^[0-9a-f]{64}$"}},
+            },
+            "required": ["entry", "leaf_index", "inclusion"],
+        },
+        "ErasureProof": {
+            "type": "object",
+            "properties": {
+                "version": {"const": 1},
+                "erasure": reference("EntryProof"),
+                "head": reference("TreeHead"),
+            },
+            "required": ["version", "erasure", "head"],
+        },
         "File": {
             "type": "object",
             "properties": {
