@@ -11,6 +11,7 @@ use cap_std::fs::Dir;
 use rustix::fs::{Advice, AtFlags, FileType, Mode, OFlags};
 use rustix::io::Errno;
 
+use super::encrypted::stored_length;
 use super::headroom::Headroom;
 use super::{DocumentKind, ExportDir, FilesError, OutputSink, ReadAt, SYNC, SweepCounts};
 use crate::erase::Warrant;
@@ -111,7 +112,7 @@ impl ExportDir for LocalDir {
         let read = || match self.read(name) {
             Err(e) if e.kind() == io::ErrorKind::NotFound => Ok(None),
             Err(e) => Err(e),
-            Ok(file) => plain_file::read_all(file, document.max_bytes()).map(Some),
+            Ok(file) => plain_file::read_all(file, stored_length(document.max_bytes())).map(Some),
         };
         read().map_err(self.fail("read", name))
     }

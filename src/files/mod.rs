@@ -116,6 +116,11 @@ impl FilesError {
         matches!(self.source.kind(), io::ErrorKind::NotFound | io::ErrorKind::NotADirectory)
     }
 
+    /// Returns whether the key that is needed is not there.
+    pub(crate) fn is_locked(&self) -> bool {
+        self.source.get_ref().is_some_and(|cause| cause.is::<encrypted::KeyNotThere>())
+    }
+
     /// Returns whether something else stands in a file's place, or the file is too long to be ours.
     pub(crate) fn is_strange(&self) -> bool {
         plain_file::is_strange(&self.source)

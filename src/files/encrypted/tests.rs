@@ -7,7 +7,9 @@ use parking_lot::Mutex;
 use proptest::prelude::*;
 
 use super::frames::{FRAME_BYTES, HEADER_BYTES, STORED_FRAME_BYTES, TAG_BYTES};
-use super::*;
+use super::reader::{DecryptingReader, decrypt};
+use super::sink::{EncryptingSink, encrypt};
+use super::stored_length;
 use crate::files::{FilesError, OutputSink, ReadAt};
 use crate::job::JobId;
 use crate::keys::JobKey;
