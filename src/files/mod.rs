@@ -5,7 +5,6 @@
 
 mod ballast;
 pub mod coded;
-#[allow(dead_code, reason = "the decorator comes next")]
 pub mod encrypted;
 mod handle;
 mod headroom;
@@ -102,6 +101,12 @@ impl FilesError {
     /// Returns whether an fsync failed. What is on disk is then unknown, and a retry would lie.
     pub fn is_sync(&self) -> bool {
         self.operation == SYNC
+    }
+
+    /// Returns what went wrong, without what was tried.
+    #[cfg(feature = "cli")]
+    pub(crate) fn cause(&self) -> String {
+        self.source.to_string()
     }
 
     /// Returns the system's name of the error, such as `EACCES`, or `other` if it has none.

@@ -9,9 +9,10 @@ use std::path::Path;
 use super::{FindingOutcome, FsckError, FsckFinding, RepairMode};
 use crate::erase::reconcile::ExaminedJob;
 use crate::erase::reconcile::JoinCure;
+use crate::files::encrypted::stored_length;
 use crate::files::modes::{OpenName, open_to_others};
-use crate::files::{BALLAST_BYTES, DirPlace, DocumentKind, LocalFiles};
-use crate::job::StateName;
+use crate::files::{BALLAST_BYTES, DirPlace, DocumentKind, ExportDir, Files, LocalFiles};
+use crate::job::{OutputFile, StateName};
 use crate::store::StoredJob;
 
 /// Reports missing places. Opening the directory for a repair creates them.
@@ -55,6 +56,7 @@ pub fn check_ballast(
 /// is missing that clients were promised or that a resume needs.
 pub fn check_job(
     data_dir: &Path,
+    files: &dyn Files,
     examined: &ExaminedJob,
     stored: Option<&StoredJob>,
     repaired: FindingOutcome,
@@ -75,6 +77,18 @@ pub fn check_job(
         }
     };
     let (mut findings, mut is_lost) = (Vec::new(), false);
+    let dir = match files.open(job, place) {
+        Ok(dir) => dir,
+        Err(error) => {
+            let finding = FsckFinding {
+                what: format!("{}/{job} cannot be opened: {error}", place.name()),
+                cause: "its mode or its owner was changed, or the disk fails",
+                cure: "none: make it readable for the server's user",
+                outcome: FindingOutcome::Left,
+            };
+            return (vec![finding], false);
+        }
+    };
     for document in [DocumentKind::Request, DocumentKind::Plan, DocumentKind::Job] {
         let stat = found.remove(document.name());
         findings.extend(stat.and_then(|stat| strange_document(place, examined, document, &stat)));
@@ -84,13 +98,10 @@ pub fn check_job(
         let wrong = match found.remove(&file.stored_name()) {
             None => Some("is missing".to_string()),
             Some(stat) if !stat.is_file() => Some("is not a regular file".into()),
-            Some(stat) if stat.len() != file.stored_bytes() => {
-                Some(format!("has {} bytes, should have {}", stat.len(), file.stored_bytes()))
-            }
             Some(stat) => {
                 findings
                     .extend((stat.nlink() > 1).then(|| planted_link(place, examined, &file.stored_name())));
-                None
+                wrong_length(&*dir, file)
             }
         };
         if let Some(wrong) = wrong {
@@ -114,6 +125,12 @@ pub fn check_job(
     (findings, is_lost)
 }
 
+/// Returns what is wrong with the length of a file. Of one whose key is not there nothing can be told.
+fn wrong_length(dir: &dyn ExportDir, file: &OutputFile) -> Option<String> {
+    let checked = dir.check_file(&file.stored_name(), file.stored_bytes());
+    checked.err().filter(|error| !error.is_locked()).map(|error| error.cause())
+}
+
 /// Reports something else in a document's place. It is not read.
 fn strange_document(
     place: DirPlace,
@@ -121,7 +138,7 @@ fn strange_document(
     document: DocumentKind,
     stat: &Metadata,
 ) -> Option<FsckFinding> {
-    let is_read = stat.is_file() && stat.len() <= document.max_bytes();
+    let is_read = stat.is_file() && stat.len() <= stored_length(document.max_bytes());
     (!is_read).then(|| FsckFinding {
         what: format!(
             "{}/{}/{} is not a document of the server",

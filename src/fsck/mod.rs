@@ -128,7 +128,8 @@ pub fn check(
     for job in &examination.jobs {
         let state = examination.stored.get(&job.job).map(|stored| stored.record.state.clone());
         findings.extend(explain::explain(job, state.as_ref(), repaired));
-        let (more, is_lost) = disk::check_job(data_dir, job, examination.stored.get(&job.job), repaired);
+        let (more, is_lost) =
+            disk::check_job(data_dir, &*files, job, examination.stored.get(&job.job), repaired);
         findings.extend(more);
         lost.extend(is_lost.then_some(job.job));
     }

@@ -37,6 +37,10 @@ const DOCUMENT_BYTES: u64 = 64 << 10;
 /// The least output bytes per byte of documents.
 const DOCUMENT_SHARE: u64 = 64;
 
+/// The least output bytes per byte of encryption: a frame of 64 KiB has a tag of 16 bytes. The quotas of
+/// tenants count output as it is before it is encrypted.
+const FRAME_SHARE: u64 = 4096;
+
 /// Why there is no room for an export.
 ///
 /// ```
@@ -267,9 +271,10 @@ impl SpaceReservations {
     }
 }
 
-/// Returns the bytes of disk for this many bytes of output.
+/// Returns the bytes of disk for this many bytes of output: with the documents beside it, all encrypted.
 fn with_documents(bytes: u64) -> u64 {
-    bytes.saturating_add(bytes / DOCUMENT_SHARE).saturating_add(DOCUMENT_BYTES)
+    let documents = (bytes / DOCUMENT_SHARE).saturating_add(DOCUMENT_BYTES);
+    bytes.saturating_add(documents).saturating_add(bytes / FRAME_SHARE)
 }
 
 #[cfg(test)]

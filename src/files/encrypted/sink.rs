@@ -3,7 +3,7 @@
 
 use std::io;
 
-use super::frames::{FRAME_BYTES, FileKey, FramePosition, HEADER_BYTES, TAG_BYTES, new_header};
+use super::frames::{FRAME_BYTES, FileKey, FrameHeader, FramePosition, HEADER_BYTES, TAG_BYTES, new_header};
 use crate::files::{FilesError, OutputSink};
 use crate::job::JobId;
 use crate::keys::JobKey;
@@ -94,7 +94,7 @@ pub fn encrypt(key: &JobKey, job: JobId, name: &str, text: &[u8]) -> io::Result<
     let key = FileKey::derive(key, job, name, &header)?;
     let mut stored =
         Vec::with_capacity(text.len() + HEADER_BYTES + TAG_BYTES * (text.len() / FRAME_BYTES + 1));
-    stored.extend_from_slice(&header);
+    stored.extend_from_slice(header);
     let mut frames = text.chunks(FRAME_BYTES).peekable();
     let (mut n, mut next) = (0, Some(frames.next().unwrap_or_default()));
     while let Some(frame) = next {

@@ -6,9 +6,9 @@ use std::sync::{Arc, LazyLock};
 use parking_lot::Mutex;
 use proptest::prelude::*;
 
-use super::frames::{FRAME_BYTES, HEADER_BYTES, STORED_FRAME_BYTES, TAG_BYTES};
+use super::frames::{FRAME_BYTES, HEADER_BYTES, MAGIC, STORED_FRAME_BYTES, TAG_BYTES};
 use super::reader::{DecryptingReader, decrypt};
-use super::sink::{EncryptingSink, encrypt};
+use super::sink::{EncryptingSink, encrypt, encrypt_with};
 use super::stored_length;
 use crate::files::{FilesError, OutputSink, ReadAt};
 use crate::job::JobId;
@@ -98,6 +98,38 @@ fn the_same_text_is_never_stored_the_same_twice_and_nothing_of_it_can_be_seen() 
     assert_ne!(one[HEADER_BYTES..], other[HEADER_BYTES..]);
     for window in text.windows(8).take(60) {
         assert!(!one.windows(8).any(|stored| stored == window));
+    }
+}
+
+/// The files that `docs/encryption.md` has to try the format with.
+#[test]
+fn the_files_of_the_page_are_what_would_be_written() {
+    use sha2::{Digest, Sha256};
+    let page = include_str!("../../../docs/encryption.md");
+    let json = page.split_once("```json\n").unwrap().1.split_once("```").unwrap().0;
+    let page: serde_json::Value = serde_json::from_str(json).unwrap();
+    let bytes = |name: &str| hex::decode(page[name].as_str().unwrap()).unwrap();
+    let key = JobKey::new(bytes("job_key").try_into().unwrap());
+    let job: JobId = page["job"].as_str().unwrap().parse().unwrap();
+    let header = [&MAGIC[..], &bytes("salt")].concat().try_into().unwrap();
+    let files = page["files"].as_array().unwrap();
+    assert_eq!(files.len(), 6);
+    for file in files {
+        let name = file["name"].as_str().unwrap();
+        let stored = |text: &[u8]| encrypt_with(&header, &key, job, name, text).unwrap();
+        if let Some(repeated) = file["repeated"].as_str() {
+            let length = file["text_length"].as_u64().unwrap() as usize;
+            let text: Vec<u8> = repeated.bytes().cycle().take(length).collect();
+            let stored = stored(&text);
+            assert_eq!(stored.len() as u64, file["stored_length"].as_u64().unwrap());
+            assert_eq!(hex::encode(Sha256::digest(&stored)), file["stored_sha256"], "{length}");
+        } else {
+            assert_eq!(
+                hex::encode(stored(file["text"].as_str().unwrap().as_bytes())),
+                file["stored"],
+                "{name}"
+            );
+        }
     }
 }
 
