@@ -56,6 +56,14 @@ pub enum HookStep {
     // A download.
     DownloadRegistered,
     DownloadOpened,
+    // Keys: one of a job, and a turn of the epoch.
+    JobKeyWritten,
+    JobKeyDestroyed,
+    EpochKeyMade,
+    KeysRewrapped,
+    KeysMoved,
+    OldKeysDestroyed,
+    EpochKeyDestroyed,
     // The ballast.
     BallastReleased,
     BallastMade,

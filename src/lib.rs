@@ -130,7 +130,6 @@ mod job;
 #[doc(hidden)]
 pub mod job;
 #[cfg(not(feature = "breakpoints"))]
-#[allow(dead_code, reason = "the encryption of files comes next")]
 mod keys;
 #[cfg(feature = "breakpoints")]
 #[doc(hidden)]
@@ -185,9 +184,9 @@ pub use files::FilesError;
 pub use job::bounds::BoundExceeded;
 pub use job::{
     AssociatedData, ClientId, CodedForm, Completion, ContentCoding, ExportAccess, ExportRequest, Failure,
-    FailureReason, InvalidName, JobId, JobState, Kickoff, Level, Mark, MarkReason, OrganizeBy, OutputFile,
-    ParameterError, Parameters, ProofSigner, Receipt, StateName, SweepFailure, TenantId, Tombstone,
-    TypeShare,
+    FailureReason, InvalidName, JobId, JobState, KeyDestruction, Kickoff, Level, Mark, MarkReason,
+    OrganizeBy, OutputFile, ParameterError, Parameters, ProofSigner, Receipt, StateName, SweepFailure,
+    TenantId, Tombstone, TypeShare,
 };
 pub use receipts::{
     ErasureProof, InvalidReceiptKey, JobHold, ProofError, ReaperPause, ReceiptKey, ReceiptsError,

@@ -7,6 +7,7 @@ use std::path::PathBuf;
 use crate::audit::AuditError;
 use crate::erase::reconcile::ReconcileError;
 use crate::files::FilesError;
+use crate::keys::KeysError;
 use crate::receipts::ReceiptsError;
 use crate::store::StoreError;
 
@@ -47,6 +48,9 @@ pub enum StartError {
     /// The store cannot be opened.
     #[error("cannot open the store: {0}")]
     Store(#[source] StartCause),
+    /// The keys of jobs cannot be used.
+    #[error("cannot use the keys of jobs: {0}; if they are on another device, see that it is there")]
+    Keys(#[source] StartCause),
     /// The chain of receipts is broken.
     #[error("cannot use the receipts: {0}")]
     Receipts(#[source] StartCause),
@@ -81,6 +85,12 @@ impl From<FilesError> for StartError {
 impl From<StoreError> for StartError {
     fn from(error: StoreError) -> Self {
         Self::Store(error.into())
+    }
+}
+
+impl From<KeysError> for StartError {
+    fn from(error: KeysError) -> Self {
+        Self::Keys(error.into())
     }
 }
 

@@ -3,7 +3,7 @@
 mod error;
 mod sources;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashSet};
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -15,15 +15,17 @@ use tokio::sync::oneshot;
 use crate::actors::{Orchestrator, Services};
 use crate::audit::{self, AuditLog};
 use crate::clock::Clock;
-use crate::config::Config;
+use crate::config::{Config, FileEncryption};
 use crate::erase::reconcile::{self, StartWitnesses};
 use crate::erase::{DiskWitnesses, Eraser, HoldRegistry, LiveEvidence};
 use crate::evanesce::{Evanesce, RunningInstance};
 use crate::export::{ByteRates, Exporter, OutputForm, PlanQueue, Pool, PoolThreads, Throttle, WriteLimits};
+use crate::files::encrypted::{EncryptedFiles, NewFiles};
 use crate::files::modes::close_folder;
 use crate::files::{CommitRoom, Files, FilesError, LocalFiles};
 use crate::hooks::Hooks;
 use crate::job::{JobId, TenantId};
+use crate::keys;
 use crate::lock::DirLock;
 use crate::receipts::{ReceiptChain, ReceiptFile};
 use crate::space::SpaceReservations;
@@ -231,14 +233,25 @@ impl Builder {
         // Before anything is made: a folder that is not there is a likely mistake.
         let sources = TenantExporters::open(&config, exporter, own_exporters)?;
         let data_dir = config.storage.data_dir.clone();
-        let files = Arc::new(LocalFiles::open(&data_dir, hooks.clone())?);
+        let local = Arc::new(LocalFiles::open(&data_dir, hooks.clone())?);
         let lock = DirLock::take(&data_dir).map_err(|error| StartError::System {
             operation: "take the lock of the data directory",
             error,
         })?;
         let lock = Arc::new(lock.ok_or_else(|| StartError::InUse(data_dir.clone()))?);
         close_folder(&data_dir);
-        make_room(&*files)?;
+        make_room(&*local)?;
+        let keys = Arc::new(keys::open(&config, clock.clone(), hooks.clone())?);
+        let new = match config.storage.encryption {
+            FileEncryption::Aes256Gcm => NewFiles::Encrypted,
+            FileEncryption::None => {
+                tracing::warn!(
+                    "storage.encryption is none: what is erased can be read from the medium until it is overwritten"
+                );
+                NewFiles::Plain
+            }
+        };
+        let files: Arc<dyn Files> = Arc::new(EncryptedFiles::new(local, keys.clone(), new));
         let receipts = ReceiptFile::open(&data_dir)?.with_hooks(hooks.clone()).signing()?;
         let receipts: Arc<dyn ReceiptChain> = Arc::new(receipts);
         let audit = Arc::new(AuditLog::open(&data_dir, &config.audit, clock.clone())?);
@@ -266,6 +279,14 @@ impl Builder {
             audit.record(audit::AuditedEvent::of_receipt(entry, *head));
         }
 
+        let on_disk = files.inventory()?;
+        let known: HashSet<_> = joined.jobs.iter().map(|job| job.record.id).collect();
+        let places = [&on_disk.building, &on_disk.ready, &on_disk.trash];
+        let is_known = |job| known.contains(&job) || places.iter().any(|jobs| jobs.contains(&job));
+        let unknown = keys.destroy_unknown(is_known)?;
+        if unknown > 0 {
+            tracing::info!(unknown, "keys of jobs that were never made were destroyed");
+        }
         let measured = files.clone();
         let measure = move || measured.free_bytes().map_err(|error| error.to_string());
         let space = Arc::new(SpaceReservations::new(&config, clock.clone(), &joined.jobs, measure));

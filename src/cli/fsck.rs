@@ -39,7 +39,7 @@ pub fn run(args: &FsckArgs) -> Result<(), CliError> {
         _ => RepairMode::Look,
     };
     let data_dir = &config.storage.data_dir;
-    let findings = check(data_dir, leave, Timestamp::now(), &config.retention).map_err(CliError::usage)?;
+    let findings = check(&config, leave, Timestamp::now()).map_err(CliError::usage)?;
     let count = |outcome| findings.iter().filter(|finding| finding.outcome == outcome).count();
     let (repaired, left) = (count(FindingOutcome::Repaired), count(FindingOutcome::Left));
     let (code, tone, verdict) = match (repaired, left) {

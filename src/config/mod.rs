@@ -8,6 +8,7 @@ mod auth;
 mod duration;
 mod environment;
 mod export;
+mod keys;
 mod limits;
 mod networks;
 #[cfg(feature = "cli")]
@@ -32,6 +33,7 @@ pub use audit::AuditConfig;
 pub use auth::{AuthConfig, AuthMode, OnDeactivation};
 pub use duration::ConfigDuration;
 pub use export::{DevicePolicy, ExportConfig, ReferencePolicy, StoredForm};
+pub use keys::{EraseConfig, FileEncryption, KeysConfig};
 pub use limits::LimitsConfig;
 pub use networks::NetworkSet;
 #[cfg(feature = "cli")]
@@ -197,6 +199,7 @@ impl Config {
             }
         }
         self.audit.check()?;
+        self.erase.check()?;
         self.telemetry.check()?;
         self.auth.check(&self.server)?;
         self.check_transport()?;
@@ -301,7 +304,7 @@ mod tests {
 
     #[test]
     fn what_is_unknown_or_senseless_is_refused_with_its_name() {
-        let cases: [(&str, &[&str], &str); 43] = [
+        let cases: [(&str, &[&str], &str); 44] = [
             ("[export]\nworker = 3", &[], "worker"),
             ("[exports]\nworkers = 3", &[], "exports"),
             ("", &["export.workers=0"], "export.workers"),
@@ -339,6 +342,7 @@ mod tests {
             ("", &["limits.connections=-1"], "limits.connections"),
             ("", &["server.public_url=example.org/x"], "server.public_url"),
             ("", &["reaper.retry_max=20ms"], "reaper.retry_max"),
+            ("", &["erase.epoch=99ms"], "erase.epoch"),
             ("", &["export.references=some"], "some"),
             ("", &["source.base_url=https://h/fhir//"], "source.base_url"),
             ("", &["source.page_cache=lose"], "lose"),

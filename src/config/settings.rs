@@ -8,8 +8,8 @@ use serde::{Deserialize, Deserializer, Serialize};
 
 use super::tenants::{self, TenantConfig};
 use super::{
-    AdminConfig, AuthConfig, ConfigDuration, ExportConfig, LimitsConfig, ProtocolConfig, ServerConfig,
-    SourceConfig, TlsConfig,
+    AdminConfig, AuthConfig, ConfigDuration, EraseConfig, ExportConfig, FileEncryption, KeysConfig,
+    LimitsConfig, ProtocolConfig, ServerConfig, SourceConfig, TlsConfig,
 };
 use crate::job::TenantId;
 
@@ -57,6 +57,10 @@ pub struct Config {
     pub retention: RetentionConfig,
     /// `[reaper]`: the sweeper of marked files.
     pub reaper: ReaperConfig,
+    /// `[erase]`: what becomes of the keys of jobs.
+    pub erase: EraseConfig,
+    /// `[keys]`: where the keys of epochs are kept.
+    pub keys: KeysConfig,
     /// `[admin]`: the listener for operators, beside the one for clients.
     pub admin: AdminConfig,
     /// `[tenants.NAME]`: one tenant, at `/r4/NAME`. What its section does not say is as the global sections
@@ -92,11 +96,14 @@ pub struct StorageConfig {
     /// they will still write, and of deleted ones until they are erased. A kick-off above that gets
     /// 503, or 422 if it could never fit. 0 = unlimited. Default 0.
     pub max_bytes: u64,
+    /// Whether the files of new jobs are encrypted: `aes-256-gcm` or `none`. Default `aes-256-gcm`.
+    pub encryption: FileEncryption,
 }
 
 impl Default for StorageConfig {
     fn default() -> Self {
-        Self { data_dir: "evanesce-data".into(), min_free: 1 << 30, max_bytes: 0 }
+        let encryption = FileEncryption::default();
+        Self { data_dir: "evanesce-data".into(), min_free: 1 << 30, max_bytes: 0, encryption }
     }
 }
 

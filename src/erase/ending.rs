@@ -48,14 +48,11 @@ impl Eraser {
             let Ok(warrant) = warrant else {
                 return Ok(EarlySweep { refused: true, ..EarlySweep::default() });
             };
-            let mut early = EarlySweep::default();
-            for (_, (swept, result)) in eraser.sweep_trash(vec![warrant])? {
-                early.swept += swept;
-                if let Err(error) = result {
-                    tracing::warn!(%job, %error, "the names of a stuck writer could not be unlinked yet");
-                }
+            let (swept, result) = eraser.sweep_names(warrant)?;
+            if let Err(error) = result {
+                tracing::warn!(%job, %error, "the names of a stuck writer could not be unlinked yet");
             }
-            Ok(early)
+            Ok(EarlySweep { swept, ..EarlySweep::default() })
         }
     }
 

@@ -14,8 +14,10 @@
 //! 3. **Published**: status and files answer 404; downloads get their deadline.
 //! 4. **Acknowledged**: the 202 leaves.
 //! 5. **Last one out**: writers are out or fenced, downloads drained or cut, our tasks ended.
-//! 6. **Swept**: every name is unlinked under a [`Warrant`], the directory removed, `trash/` synced.
-//! 7. **Receipt**, then the record says **Erased**, then that is published.
+//! 6. **Key destroyed**: the wrapped key of everything in the directory is overwritten, durably, under a
+//!    [`Warrant`]. What is left of the files anywhere cannot be read any more (P14).
+//! 7. **Swept**: every name is unlinked under the same warrant, the directory removed, `trash/` synced.
+//! 8. **Receipt**, then the record says **Erased**, then that is published.
 //!
 //! On a full disk the mark may not fit: then *moved* comes first, the output goes for its room, and
 //! the order begins anew.
@@ -45,6 +47,8 @@
 //! | The order is stated once; a batch of many changes keeps it. | P1 | `erase::order::tests::a_batch_of_marks_and_erasures_keeps_the_order_of_both` |
 //! | A writer that outlives its job leaves no byte: a listing starts over until the directory is gone. | P3 | `conformance::files::a_name_that_is_made_during_a_sweep_goes_with_it` |
 //! | Names under a stuck writer go, but its job is not erased before it is out. | P4 | `embed::stuck::the_names_of_a_stuck_writer_go_and_its_job_is_erased_when_it_returns` |
+//! | The key goes before the first name, and a job is not erased before its key is. | P14 | `erase::sweep::tests::p14_a_key_is_destroyed_before_the_first_name_goes_and_else_the_job_is_not_erased` |
+//! | The key stays until the last one is out. | P14 | `erase::sweep::tests::p14_the_names_under_a_stuck_writer_go_and_the_key_stays` |
 //! | A sweep ends with an fsync; without it nothing counts as erased. | P5 | `conformance::files::a_sweep_whose_fsync_fails_tells_of_no_erasure` |
 //! | What is gone already is success. | P5 | `conformance::files::moving_and_sweeping_what_is_gone_is_success` |
 //! | A sweep that failed is tried again, later and later, and never dropped. | P5 | `erase::queue::tests::a_failed_sweep_is_tried_again_later_and_later_up_to_a_bound` |

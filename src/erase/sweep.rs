@@ -26,6 +26,15 @@ const LIVE: [DirPlace; 2] = [DirPlace::Building, DirPlace::Ready];
 /// What was removed of one job, and what could not be.
 pub type SweepResult = (SweepCounts, Result<(), FilesError>);
 
+/// What becomes of the keys of swept jobs.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum KeyFate {
+    /// They are destroyed, durably, before the first name goes.
+    Destroyed,
+    /// They stay: a writer is not out yet.
+    Kept,
+}
+
 /// Performs erasures on the directories of jobs.
 pub struct Eraser {
     files: Arc<dyn Files>,
@@ -58,7 +67,7 @@ impl Eraser {
     pub fn erase(&self, warrants: Vec<Warrant>) -> Result<Vec<(JobId, SweepResult)>, FilesError> {
         let jobs: Vec<_> = warrants.iter().map(Warrant::job).collect();
         let moved = self.files.move_to_trash(&jobs)?;
-        let mut results = self.sweep(&warrants)?;
+        let mut results = self.sweep(&warrants, KeyFate::Destroyed)?;
         for ((warrant, _), (swept, result)) in
             warrants.iter().zip(moved).zip(&mut results).filter(|((_, moved), _)| moved.is_err())
         {
@@ -74,8 +83,17 @@ impl Eraser {
     /// # Errors
     /// Fails as [`erase`](Self::erase) does.
     pub fn sweep_trash(&self, warrants: Vec<Warrant>) -> Result<Vec<(JobId, SweepResult)>, FilesError> {
-        let results = self.sweep(&warrants)?;
+        let results = self.sweep(&warrants, KeyFate::Destroyed)?;
         Ok(warrants.into_iter().zip(results).map(|(warrant, result)| conclude(warrant, result)).collect())
+    }
+
+    /// Sweeps the names under a stuck writer. The job's key stays until the last one is out (P4).
+    ///
+    /// # Errors
+    /// Fails as [`erase`](Self::erase) does.
+    pub(super) fn sweep_names(&self, warrant: Warrant) -> Result<SweepResult, FilesError> {
+        let mut results = self.sweep(std::slice::from_ref(&warrant), KeyFate::Kept)?;
+        Ok(conclude(warrant, results.remove(0)).1)
     }
 
     /// Removes a directory that could not be made whole. Under a pause it stays, and the scan finds
@@ -181,22 +199,34 @@ impl Eraser {
         Ok(())
     }
 
-    fn sweep(&self, warrants: &[Warrant]) -> Result<Vec<SweepResult>, FilesError> {
+    fn sweep(&self, warrants: &[Warrant], keys: KeyFate) -> Result<Vec<SweepResult>, FilesError> {
         if warrants.is_empty() {
             return Ok(Vec::new());
         }
         self.hooks.reach(HookStep::SweepBegins);
-        let sweep = |warrant: &Warrant| {
+        // Before the first name goes: from here on nothing that is left of these jobs can be read.
+        let destroyed = match keys {
+            KeyFate::Destroyed => self.files.destroy_keys(warrants),
+            KeyFate::Kept => Ok(vec![None; warrants.len()]),
+        };
+        let sweep = |(n, warrant): (usize, &Warrant)| {
             let (mut swept, span) = (SweepCounts::default(), spans::sweep(warrant.job()));
+            swept.key = destroyed.as_ref().ok().and_then(|destroyed| destroyed[n]);
             let result = self.sweep_one(warrant, &mut swept);
             spans::count(&span, "evanesce.files", swept.files);
             spans::count(&span, "evanesce.bytes", swept.bytes);
             result.as_ref().err().into_iter().for_each(|error| spans::failed(&span, &error.errno()));
             Ok((swept, fatal_sync(result)?))
         };
-        let results = warrants.iter().map(sweep).collect::<Result<_, FilesError>>()?;
+        let mut results = warrants.iter().enumerate().map(sweep).collect::<Result<Vec<_>, FilesError>>()?;
         self.files.sync(DirPlace::Trash)?;
         self.hooks.reach(HookStep::SweepEnds);
+        if let Err(error) = destroyed {
+            // Their names are gone, and the jobs are not erased before their keys are.
+            for (_, result) in results.iter_mut().filter(|(_, result)| result.is_ok()) {
+                *result = Err(error.again());
+            }
+        }
         Ok(results)
     }
 
@@ -309,4 +339,151 @@ fn conclude(warrant: Warrant, result: SweepResult) -> (JobId, SweepResult) {
         warrant.fulfil();
     }
     (job, result)
+}
+
+#[cfg(test)]
+mod tests {
+    use jiff::Timestamp;
+    use parking_lot::Mutex;
+
+    use super::*;
+    use crate::erase::warrant::WarrantEvidence;
+    use crate::files::LocalFiles;
+    use crate::files::encrypted::{EncryptedFiles, NewFiles};
+    use crate::job::{KeyDestruction, StateName};
+    use crate::keys::{JobKey, JobKeys, KeyState, KeysError};
+
+    /// Every job is marked.
+    struct AllMarked;
+
+    impl WarrantEvidence for AllMarked {
+        fn state(&self, _: JobId) -> Option<StateName> {
+            Some(StateName::Marked)
+        }
+
+        fn has_receipt(&self, _: JobId) -> bool {
+            false
+        }
+
+        fn is_in_trash(&self, _: JobId) -> bool {
+            true
+        }
+    }
+
+    /// Keys that note what stood in `trash/` when they were destroyed, or cannot be.
+    struct WatchedKeys {
+        data_dir: std::path::PathBuf,
+        fails: Mutex<bool>,
+        /// For each call: the jobs, and the names that were there.
+        calls: Mutex<Vec<(Vec<JobId>, usize)>>,
+    }
+
+    const AT: KeyDestruction = KeyDestruction { destroyed_at: Timestamp::UNIX_EPOCH, epoch: 4 };
+
+    impl JobKeys for WatchedKeys {
+        fn create(&self, _: JobId) -> Result<JobKey, KeysError> {
+            Ok(JobKey::new([1; 32]))
+        }
+
+        fn find(&self, _: JobId) -> KeyState {
+            KeyState::Live(JobKey::new([1; 32]))
+        }
+
+        fn destroy(&self, jobs: &[JobId]) -> Result<Vec<Option<KeyDestruction>>, KeysError> {
+            if *self.fails.lock() {
+                return Err(KeysError::NoRandomness);
+            }
+            let names = |job: &JobId| {
+                std::fs::read_dir(self.data_dir.join("trash").join(job.to_string()))
+                    .map_or(0, Iterator::count)
+            };
+            self.calls.lock().push((jobs.to_vec(), jobs.iter().map(names).sum()));
+            Ok(vec![Some(AT); jobs.len()])
+        }
+    }
+
+    struct Room {
+        _folder: tempfile::TempDir,
+        keys: Arc<WatchedKeys>,
+        files: Arc<dyn Files>,
+        eraser: Eraser,
+    }
+
+    impl Room {
+        /// A data directory with as many marked jobs, of two names each.
+        fn new(jobs: usize) -> (Self, Vec<JobId>) {
+            let folder = tempfile::tempdir().unwrap();
+            let local = Arc::new(LocalFiles::open(folder.path(), Hooks::default()).unwrap());
+            let (fails, calls) = (Mutex::default(), Mutex::default());
+            let keys = Arc::new(WatchedKeys { data_dir: folder.path().into(), fails, calls });
+            let files: Arc<dyn Files> =
+                Arc::new(EncryptedFiles::new(local, keys.clone(), NewFiles::Encrypted));
+            let holds = HoldRegistry::new(AllMarked, [], false);
+            let eraser = Eraser::new(files.clone(), holds, Hooks::default());
+            let make = |_| {
+                let job = JobId::random();
+                files.create(job, b"{}").unwrap().create_file("A_Patient.ndjson").unwrap().finish().unwrap();
+                job
+            };
+            let jobs: Vec<_> = (0..jobs).map(make).collect();
+            files.move_to_trash(&jobs).unwrap();
+            (Self { _folder: folder, keys, files, eraser }, jobs)
+        }
+
+        fn warrants(&self, jobs: &[JobId]) -> Vec<Warrant> {
+            jobs.iter().map(|job| self.eraser.holds().grant(*job, WarrantGround::Marked).unwrap()).collect()
+        }
+
+        fn left(&self) -> usize {
+            self.files.inventory().unwrap().trash.len()
+        }
+    }
+
+    #[test]
+    fn p14_a_key_is_destroyed_before_the_first_name_goes_and_else_the_job_is_not_erased() {
+        let (room, jobs) = Room::new(3);
+        *room.keys.fails.lock() = true;
+        for (_, (swept, result)) in room.eraser.sweep_trash(room.warrants(&jobs)).unwrap() {
+            assert_eq!(
+                (swept.files, swept.key),
+                (2, None),
+                "no name waits for a key that cannot be destroyed"
+            );
+            assert!(result.unwrap_err().to_string().contains("destroy keys"));
+        }
+        assert_eq!(room.left(), 0);
+        *room.keys.fails.lock() = false;
+        for (_, (swept, result)) in room.eraser.sweep_trash(room.warrants(&jobs)).unwrap() {
+            assert_eq!((swept.files, swept.key), (0, Some(AT)));
+            result.unwrap();
+        }
+        // All at once, while every name of all of them stood there.
+        let (room, jobs) = Room::new(3);
+        assert!(
+            room.eraser
+                .erase(room.warrants(&jobs))
+                .unwrap()
+                .iter()
+                .all(|(_, (swept, _))| swept.key == Some(AT))
+        );
+        assert_eq!(*room.keys.calls.lock(), [(jobs, 6)]);
+    }
+
+    #[test]
+    fn p14_the_names_under_a_stuck_writer_go_and_the_key_stays() {
+        let (room, jobs) = Room::new(1);
+        let (swept, result) = room.eraser.sweep_names(room.warrants(&jobs).remove(0)).unwrap();
+        result.unwrap();
+        assert_eq!((swept.files, swept.key, room.left()), (2, None, 0));
+        assert!(room.keys.calls.lock().is_empty());
+    }
+
+    #[test]
+    fn p14_a_failed_export_and_a_full_disk_take_no_key() {
+        let (room, jobs) = Room::new(1);
+        assert_eq!(room.eraser.give_room(jobs[0]).key, None);
+        let warrant = room.warrants(&jobs).remove(0);
+        room.eraser.sweep_partials(&warrant).unwrap();
+        assert!(room.keys.calls.lock().is_empty());
+    }
 }

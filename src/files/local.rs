@@ -21,7 +21,7 @@ use super::{
 };
 use crate::erase::Warrant;
 use crate::hooks::{HookFault, HookStep, Hooks};
-use crate::job::JobId;
+use crate::job::{JobId, KeyDestruction};
 
 /// The operation name of each query of free space.
 const MEASURE: &str = "measure free space of";
@@ -290,6 +290,11 @@ impl Files for LocalFiles {
         let dir = self.hooks.fault(HookFault::Open).and_then(|()| open_dir(self.dir(*place), name));
         let dir = dir.map_err(FilesError::new("open directory", directory.to_string()))?;
         Ok(Arc::new(self.local_dir(dir, *job)))
+    }
+
+    fn destroy_keys(&self, warrants: &[Warrant]) -> Result<Vec<Option<KeyDestruction>>, FilesError> {
+        // Its files are plain.
+        Ok(vec![None; warrants.len()])
     }
 
     fn remove_directory(

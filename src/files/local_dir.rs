@@ -164,6 +164,7 @@ impl ExportDir for LocalDir {
                 files: 1,
                 bytes: if is_file { u64::try_from(stat.st_size).unwrap_or(0) } else { 0 },
                 planted_links: u64::from(is_file && stat.st_nlink > 1),
+                key: None,
             })
         };
         // A name may be anybody's: it is not told (P12).

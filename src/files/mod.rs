@@ -22,7 +22,7 @@ use std::sync::Arc;
 use serde::Serialize;
 
 use crate::erase::Warrant;
-use crate::job::JobId;
+use crate::job::{JobId, KeyDestruction};
 use crate::plain_file;
 
 pub use crate::job::SweepCounts;
@@ -107,6 +107,15 @@ impl FilesError {
     #[cfg(feature = "cli")]
     pub(crate) fn cause(&self) -> String {
         self.source.to_string()
+    }
+
+    /// Returns the same error once more: several jobs have it.
+    pub(crate) fn again(&self) -> Self {
+        let source = match self.source.raw_os_error() {
+            Some(errno) => io::Error::from_raw_os_error(errno),
+            None => io::Error::new(self.source.kind(), self.source.to_string()),
+        };
+        Self { operation: self.operation, name: self.name.clone(), source }
     }
 
     /// Returns the system's name of the error, such as `EACCES`, or `other` if it has none.
@@ -255,6 +264,10 @@ pub trait Files: Send + Sync {
 
     /// Opens one of these directories, as [`open`](Self::open) does.
     fn open_directory(&self, directory: &JobDirectory) -> Result<Arc<dyn ExportDir>, FilesError>;
+
+    /// Destroys the keys of these jobs, durably and all together, before their files go. Returns when that
+    /// was for each job, also if it was before; `None` for a job that has no key.
+    fn destroy_keys(&self, warrants: &[Warrant]) -> Result<Vec<Option<KeyDestruction>>, FilesError>;
 
     /// Removes an empty directory. Durable after [`sync`](Self::sync). Fails if the warrant is for
     /// another job.

@@ -9,19 +9,22 @@ mod evidence;
 mod explain;
 
 use std::io;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::sync::Arc;
 
 use jiff::Timestamp;
 use serde::Serialize;
 
-use crate::config::RetentionConfig;
+use crate::clock::Clock;
+use crate::config::Config;
 use crate::erase::reconcile::JoinCure;
 use crate::erase::reconcile::{self, JoinedJobs, ReconcileError, StartWitnesses, WitnessExamination};
 use crate::erase::{Eraser, HoldRegistry, LiveEvidence};
+use crate::files::encrypted::{EncryptedFiles, NewFiles};
 use crate::files::{Files, FilesError, LocalFiles};
 use crate::hooks::Hooks;
 use crate::job::{JobId, StateName};
+use crate::keys::{self, KeysError};
 use crate::lock;
 use crate::receipts::ReceiptChain;
 use crate::view::{LocalView, ViewChange};
@@ -77,6 +80,9 @@ pub enum FsckError {
     /// The store is of a newer version, and only that version may touch it.
     #[error(transparent)]
     Witness(#[from] ReconcileError),
+    /// The keys of jobs cannot be read.
+    #[error("cannot use the keys of jobs: {0}")]
+    Keys(#[from] KeysError),
     /// The data directory cannot be used.
     #[error("cannot use the data directory: {0}")]
     Files(#[from] FilesError),
@@ -93,12 +99,8 @@ fn failed(operation: &'static str) -> impl FnOnce(io::Error) -> FsckError {
 ///
 /// # Errors
 /// Fails if the check could not be completed. Repairs that were made stay.
-pub fn check(
-    data_dir: &Path,
-    leave: RepairMode,
-    now: Timestamp,
-    retention: &RetentionConfig,
-) -> Result<Vec<FsckFinding>, FsckError> {
+pub fn check(config: &Config, leave: RepairMode, now: Timestamp) -> Result<Vec<FsckFinding>, FsckError> {
+    let (data_dir, retention) = (&*config.storage.data_dir, &config.retention);
     if !data_dir.join(lock::FILE_NAME).is_file() {
         return Err(FsckError::NoDataDirectory(data_dir.into()));
     }
@@ -112,8 +114,13 @@ pub fn check(
     }
     // Opening the store restricts its modes.
     let modes = disk::check_modes(data_dir, leave).map_err(failed("look at the modes"))?;
-    let files = Arc::new(LocalFiles::open(data_dir, Hooks::default())?);
-    findings.extend(disk::check_ballast(&files, data_dir, leave)?);
+    let local = Arc::new(LocalFiles::open(data_dir, Hooks::default())?);
+    findings.extend(disk::check_ballast(&local, data_dir, leave)?);
+    let keys = Arc::new(match leave {
+        RepairMode::Look => keys::look(config)?,
+        _ => keys::open(config, Clock::system(), Hooks::default())?,
+    });
+    let files: Arc<dyn Files> = Arc::new(EncryptedFiles::new(local, keys, NewFiles::Encrypted));
     let Some(mut evidence) = FsckEvidence::open(data_dir, leave, now, &mut findings)? else {
         return Ok(findings);
     };

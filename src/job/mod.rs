@@ -22,7 +22,7 @@ pub use failure::{Failure, FailureReason};
 pub use handout::ProofSigner;
 pub use id::{ClientId, InvalidName, JobId, TenantId};
 pub use parameters::{AssociatedData, OrganizeBy, ParameterError, Parameters};
-pub use receipt::{Receipt, SweepCounts, Tombstone};
+pub use receipt::{KeyDestruction, Receipt, SweepCounts, Tombstone};
 pub use record::{JobRecord, JobState, Mark, MarkReason, StateName, SweepFailure};
 pub use request::{ExportRequest, Kickoff};
 pub use summary::RequestSummary;

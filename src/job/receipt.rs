@@ -32,7 +32,30 @@ pub struct Tombstone {
     pub gone_at: Timestamp,
 }
 
-/// How much a sweep unlinked.
+/// The destruction of a job's key (P14).
+///
+/// ```
+/// # mod example { include!(concat!(env!("CARGO_MANIFEST_DIR"), "/src/evanesce/example.rs")); }
+/// # use evanesce::*;
+/// # #[tokio::main(flavor = "current_thread")]
+/// # async fn main() -> example::Done {
+/// # let (_folder, evanesce, job) = example::complete().await?;
+/// evanesce.cancel(job, "me".parse()?).await?;
+/// let receipt = evanesce.wait_erased(job).await?.expect("it was there");
+/// let KeyDestruction { destroyed_at, epoch } = receipt.key.expect("exports are encrypted by default");
+/// assert!(destroyed_at >= receipt.marked_at && epoch == 1);
+/// # Ok(())
+/// # }
+/// ```
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub struct KeyDestruction {
+    /// When the wrapped key was overwritten, durably.
+    pub destroyed_at: Timestamp,
+    /// The epoch whose key had wrapped it. Once that is destroyed too, no copy of anything opens the job.
+    pub epoch: u64,
+}
+
+/// What a sweep did.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Hash)]
 pub struct SweepCounts {
     /// Names unlinked, documents included.
@@ -41,6 +64,8 @@ pub struct SweepCounts {
     pub bytes: u64,
     /// Files that had a second name elsewhere.
     pub planted_links: u64,
+    /// When the job's key was destroyed, if it had one.
+    pub key: Option<KeyDestruction>,
 }
 
 impl AddAssign for SweepCounts {
@@ -48,6 +73,7 @@ impl AddAssign for SweepCounts {
         self.files += other.files;
         self.bytes += other.bytes;
         self.planted_links += other.planted_links;
+        self.key = self.key.or(other.key);
     }
 }
 
@@ -91,6 +117,9 @@ pub struct Receipt {
     pub last_byte_at: Option<Timestamp>,
     /// When the last name was unlinked and the directory synced.
     pub gone_at: Timestamp,
+    /// When the key was destroyed that everything was encrypted with; absent if the job had none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub key: Option<KeyDestruction>,
     /// Files unlinked by the sweeps of this process.
     pub files: u64,
     /// Bytes of these files.

@@ -2,14 +2,29 @@
 //! takes with it every copy of what it encrypted (P14). This room knows neither directories nor
 //! erasures; [`erase`](crate::erase) decides when a key goes.
 
-use std::fmt;
-use std::io;
+mod epoch_keys;
+mod slots;
+mod store;
 
-use jiff::Timestamp;
-use serde::{Deserialize, Serialize};
+use std::fmt;
+use std::fs::OpenOptions;
+use std::io;
+use std::os::unix::fs::FileExt;
+use std::path::{Path, PathBuf};
+
 use zeroize::Zeroizing;
 
-use crate::job::JobId;
+use crate::clock::Clock;
+use crate::config::Config;
+use crate::hooks::Hooks;
+use crate::job::{JobId, KeyDestruction};
+use crate::plain_file::{self, LinkPolicy};
+
+pub use epoch_keys::{EpochKey, EpochKeyFiles, EpochKeys};
+pub use store::{KeyStore, KeyStoreStatus};
+
+/// The name of the folder in the data directory.
+pub const FOLDER: &str = "keys";
 
 /// Bytes of a key.
 pub const KEY_BYTES: usize = 32;
@@ -20,6 +35,7 @@ pub struct JobKey(Zeroizing<[u8; KEY_BYTES]>);
 
 impl JobKey {
     /// Creates a key of these bytes.
+    #[cfg(any(test, feature = "breakpoints"))]
     pub fn new(bytes: [u8; KEY_BYTES]) -> Self {
         Self(Zeroizing::new(bytes))
     }
@@ -34,15 +50,6 @@ impl fmt::Debug for JobKey {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("JobKey(..)")
     }
-}
-
-/// The destruction of a job's key.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
-pub struct KeyDestruction {
-    /// When the wrapped key was overwritten, durably.
-    pub at: Timestamp,
-    /// The epoch whose key had wrapped it. Once that is destroyed too, no copy of anything opens the job.
-    pub epoch: u64,
 }
 
 /// What is known of a job's key.
@@ -71,6 +78,86 @@ pub enum KeysError {
         /// What went wrong.
         source: io::Error,
     },
+    /// The system has no randomness.
+    #[error("the system has no randomness for a key")]
+    NoRandomness,
+    /// The job has a key already.
+    #[error("{job} has a key already")]
+    Exists {
+        /// The job.
+        job: JobId,
+    },
+    /// The key of the epoch went while it was used.
+    #[error("the key of epoch {epoch} went away")]
+    EpochKeyLost {
+        /// The epoch.
+        epoch: u64,
+    },
+    /// The keys were only looked at.
+    #[error("the keys were only looked at")]
+    NotInUse,
+}
+
+/// Opens the keys of the data directory of these settings, as [`KeyStore::open`] does.
+///
+/// # Errors
+/// As [`KeyStore::open`].
+pub fn open(config: &Config, clock: Clock, hooks: Hooks) -> Result<KeyStore, KeysError> {
+    KeyStore::open(&folder(config), provider(config)?, clock, hooks)
+}
+
+/// Looks at them, as [`KeyStore::look`] does.
+///
+/// # Errors
+/// As [`KeyStore::look`].
+#[cfg(any(feature = "cli", feature = "breakpoints"))]
+pub fn look(config: &Config) -> Result<KeyStore, KeysError> {
+    KeyStore::look(&folder(config), provider(config)?, Clock::system())
+}
+
+fn folder(config: &Config) -> PathBuf {
+    config.storage.data_dir.join(FOLDER)
+}
+
+/// Returns where the keys of epochs are.
+fn provider(config: &Config) -> Result<Box<dyn EpochKeys>, KeysError> {
+    let folder = config.keys.folder.clone().unwrap_or_else(|| folder(config));
+    Ok(Box::new(EpochKeyFiles::open(&folder)?))
+}
+
+impl KeysError {
+    fn io(operation: &'static str, name: &str) -> impl FnOnce(io::Error) -> Self + use<> {
+        let name = name.to_owned();
+        move |source| Self::Io { operation, name, source }
+    }
+}
+
+/// Keeps what kind of error the file system had, so that a full disk is one.
+impl From<KeysError> for io::Error {
+    fn from(error: KeysError) -> Self {
+        match &error {
+            KeysError::Io { source, .. } => Self::new(source.kind(), error),
+            _ => Self::other(error),
+        }
+    }
+}
+
+/// Overwrites a file with zeros, durably, and unlinks it. The unlink is durable after a sync of the
+/// folder. A file that is gone is a success.
+fn overwrite(path: &Path) -> io::Result<()> {
+    let file = match plain_file::open_with(OpenOptions::new().write(true), path, LinkPolicy::Refuse) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
+        opened => opened?,
+    };
+    let zeros = [0; 1 << 16];
+    let (mut at, length) = (0, file.metadata()?.len());
+    while at < length {
+        let bytes = zeros.len().min(usize::try_from(length - at).unwrap_or(zeros.len()));
+        file.write_all_at(&zeros[..bytes], at)?;
+        at += bytes as u64;
+    }
+    file.sync_all()?;
+    plain_file::remove(path)
 }
 
 /// The keys of jobs. Calls that change something block, and have made it durable when they return.

@@ -92,9 +92,9 @@ fn is_disk<T>(result: &Result<T, NoRoom>) -> bool {
 fn what_is_reserved_is_what_is_not_written_yet_and_documents() {
     let machine = Machine::new(0, 0, 0);
     let (_, progress) = machine.reserve("t", Some(64 * MIB)).unwrap();
-    assert_eq!(machine.space.reserved(), 65 * MIB + DOCUMENT_BYTES);
+    assert_eq!(machine.space.reserved(), 65 * MIB + 16 * 1024 + DOCUMENT_BYTES);
     progress.wrote(32 * MIB);
-    assert_eq!(machine.space.reserved(), 32 * MIB + MIB / 2 + DOCUMENT_BYTES);
+    assert_eq!(machine.space.reserved(), 32 * MIB + MIB / 2 + 8 * 1024 + DOCUMENT_BYTES);
     progress.wrote(32 * MIB);
     assert_eq!(machine.space.reserved(), 0);
     progress.wrote(MIB);

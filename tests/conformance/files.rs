@@ -93,7 +93,7 @@ fn a_job_goes_from_building_to_ready_to_trash_to_nothing() {
         assert_eq!(files.inventory().unwrap().trash, [job]);
         let swept = sweep(files, job);
         let request = request().len() as u64;
-        assert_eq!(swept, SweepCounts { files: 3, bytes: 4 + 2 + request, planted_links: 0 });
+        assert_eq!((swept.files, swept.bytes, swept.planted_links), (3, 4 + 2 + request, 0));
         assert_eq!(files.inventory().unwrap(), evanesce::files::DiskInventory::default());
     });
 }

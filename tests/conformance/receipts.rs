@@ -34,6 +34,7 @@ fn receipt(job: JobId, hour: i64) -> Receipt {
         gone_at: at(hour),
         files: 1,
         bytes: 2,
+        key: None,
         planted_links: 0,
         failed_sweeps: 0,
         last_error: None,

@@ -14,8 +14,8 @@ use crate::files::{
     CommitRoom, DirPlace, DiskInventory, DocumentKind, ExportDir, Files, FilesError, JobDirectory,
     OutputSink, ReadAt, RemoveOutcome, SweepCounts,
 };
-use crate::job::JobId;
-use crate::keys::{JobKey, JobKeys, KeyState, KeysError};
+use crate::job::{JobId, KeyDestruction};
+use crate::keys::{JobKey, JobKeys, KeyState};
 
 /// What happens to the files of a new job. Those of earlier ones stay as they are.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -44,18 +44,12 @@ impl EncryptedFiles {
     }
 }
 
-/// Returns the error of the file system that is behind an error of the keys, so that a full disk is one.
-fn of_keys(error: KeysError) -> io::Error {
-    let cause = std::error::Error::source(&error).and_then(|source| source.downcast_ref::<io::Error>());
-    io::Error::new(cause.map_or(io::ErrorKind::Other, io::Error::kind), error)
-}
-
 impl Files for EncryptedFiles {
     fn create(&self, job: JobId, request: &[u8]) -> Result<Arc<dyn ExportDir>, FilesError> {
         if self.new == NewFiles::Plain {
             return Ok(self.dir(self.inner.create(job, request)?, job, DirAccess::Plain));
         }
-        let key = self.keys.create(job).map_err(of_keys);
+        let key = self.keys.create(job).map_err(io::Error::from);
         let key = key.map_err(FilesError::new("make a key for", format!("building/{job}")))?;
         let access = DirAccess::Keyed(key);
         let request = access.encrypted(job, DocumentKind::Request, request)?;
@@ -86,6 +80,12 @@ impl Files for EncryptedFiles {
             KeyState::Destroyed(_) | KeyState::Unavailable => DirAccess::Locked,
         };
         Ok(self.dir(inner, directory.job, access))
+    }
+
+    fn destroy_keys(&self, warrants: &[Warrant]) -> Result<Vec<Option<KeyDestruction>>, FilesError> {
+        let jobs: Vec<_> = warrants.iter().map(Warrant::job).collect();
+        let destroyed = self.keys.destroy(&jobs);
+        destroyed.map_err(|error| FilesError::new("destroy keys of", "erased jobs")(error.into()))
     }
 
     fn remove_directory(
@@ -252,7 +252,7 @@ mod tests {
     use super::*;
     use crate::files::LocalFiles;
     use crate::hooks::Hooks;
-    use crate::keys::KeyDestruction;
+    use crate::keys::KeysError;
 
     /// Keys in memory.
     #[derive(Default)]
@@ -347,7 +347,7 @@ mod tests {
     #[test]
     fn p14_without_its_key_a_directory_can_be_listed_and_removed_but_not_read() {
         let room = Room::new();
-        let destroyed = KeyDestruction { at: jiff::Timestamp::UNIX_EPOCH, epoch: 1 };
+        let destroyed = KeyDestruction { destroyed_at: jiff::Timestamp::UNIX_EPOCH, epoch: 1 };
         for state in [KeyState::Unavailable, KeyState::Destroyed(destroyed), KeyState::Absent] {
             let is_absent = matches!(state, KeyState::Absent);
             room.keys.0.lock().insert(room.job, state);

@@ -90,8 +90,18 @@ impl OutputSink for EncryptingSink {
 /// # Errors
 /// Fails if there is no randomness.
 pub fn encrypt(key: &JobKey, job: JobId, name: &str, text: &[u8]) -> io::Result<Vec<u8>> {
-    let header = new_header()?;
-    let key = FileKey::derive(key, job, name, &header)?;
+    encrypt_with(&new_header()?, key, job, name, text)
+}
+
+/// Encrypts a whole document that has this header. No two texts may be given the same one.
+pub(super) fn encrypt_with(
+    header: &FrameHeader,
+    key: &JobKey,
+    job: JobId,
+    name: &str,
+    text: &[u8],
+) -> io::Result<Vec<u8>> {
+    let key = FileKey::derive(key, job, name, header)?;
     let mut stored =
         Vec::with_capacity(text.len() + HEADER_BYTES + TAG_BYTES * (text.len() / FRAME_BYTES + 1));
     stored.extend_from_slice(header);

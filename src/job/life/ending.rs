@@ -226,6 +226,7 @@ impl Life {
             hidden_at: self.tally.hidden_at,
             last_byte_at: None,
             gone_at: erasure.gone_at,
+            key: swept.key,
             files: swept.files,
             bytes: swept.bytes,
             planted_links: swept.planted_links,

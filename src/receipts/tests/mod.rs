@@ -30,6 +30,7 @@ fn receipt(hour: i64) -> Receipt {
         gone_at: at(hour),
         files: 17,
         bytes: 0,
+        key: None,
         planted_links: 0,
         failed_sweeps: 0,
         last_error: None,
