@@ -58,6 +58,7 @@ pub enum KeyState {
     /// It is there.
     Live(JobKey),
     /// It was destroyed.
+    #[allow(dead_code, reason = "the join at a start comes next")]
     Destroyed(KeyDestruction),
     /// The keys are whole and there is none of this job: it was never encrypted, or its key is gone.
     Absent,
@@ -67,6 +68,7 @@ pub enum KeyState {
 
 /// Why keys cannot be used.
 #[derive(Debug, thiserror::Error)]
+#[allow(unnameable_types, reason = "only converted into what is public")]
 pub enum KeysError {
     /// A file of keys could not be read or written.
     #[error("{operation} {name}: {source}")]

@@ -80,6 +80,7 @@ enum KnownKey {
 type Wrapped = [u8; super::slots::WRAPPED_BYTES];
 
 /// What is known of the keys as a whole.
+#[allow(dead_code, reason = "the turn of the epoch comes next")]
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct KeyStoreStatus {
     /// The current epoch, from 1; 0 if there is none.
@@ -161,7 +162,7 @@ impl KeyStore {
                 Ok((file, slots.saturating_sub(1)))
             };
             let (file, slots) = open().map_err(KeysError::io("open", &name))?;
-            let key = self.provider.load(epoch)?.ok_or_else(|| KeysError::EpochKeyLost { epoch })?;
+            let key = self.provider.load(epoch)?.ok_or(KeysError::EpochKeyLost { epoch })?;
             let wrap = Arc::new(KeyWrap::new(epoch, &key));
             let mut known = self.known.write();
             let free = known.free_slots(epoch, slots);
@@ -285,6 +286,7 @@ impl KeyStore {
     /// # Errors
     /// Fails if a step could not be done. It is finished by the next turn or the next start; until then
     /// the epoch has not ended.
+    #[allow(dead_code, reason = "the turn of the epoch comes next")]
     pub fn turn(&self) -> Result<u64, KeysError> {
         let mut current = self.current.lock();
         let epoch = self.known.read().epoch;
@@ -484,6 +486,7 @@ impl KeyStore {
     }
 
     /// Returns what is known of the keys as a whole.
+    #[allow(dead_code, reason = "the turn of the epoch comes next")]
     pub fn status(&self) -> KeyStoreStatus {
         let known = self.known.read();
         let count = |is: fn(&KnownKey) -> bool| known.jobs.values().filter(|key| is(key)).count();
