@@ -14,6 +14,7 @@ use serde::{Deserialize, Serialize};
 
 use super::error::ClientError;
 use super::manifest::is_made_name;
+use super::receipt::RECEIPT;
 use crate::plain_file::{self, LinkPolicy};
 
 /// The state of the export, without any secret of the client's.
@@ -59,6 +60,9 @@ pub struct ExportState {
     pub plan: Option<String>,
     /// For files of which a part is there: the value of `If-Range` with which it goes on.
     parts: BTreeMap<String, String>,
+    /// The URL of the receipt of the DELETE, until the receipt is in the folder.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub receipt: Option<String>,
 }
 
 /// An output folder that belongs to this process.
@@ -125,7 +129,8 @@ impl OutFolder {
         let (request, status_url) = (self.request.clone(), status_url.into());
         let stage = ExportStage::KickedOff;
         let parts = BTreeMap::new();
-        let state = ExportState { format: FORMAT, request, status_url, stage, plan: None, parts };
+        let (plan, receipt) = (None, None);
+        let state = ExportState { format: FORMAT, request, status_url, stage, plan, parts, receipt };
         self.save(&mut self.state.lock(), state)
     }
 
@@ -169,6 +174,11 @@ impl OutFolder {
         self.write_durably("manifest.json.part", MANIFEST, text)
     }
 
+    /// Writes the receipt of the DELETE.
+    pub fn write_receipt(&self, text: &[u8]) -> Result<(), ClientError> {
+        self.write_durably("receipt.json.part", RECEIPT, text)
+    }
+
     fn write_durably(&self, first: &str, name: &str, text: &[u8]) -> Result<(), ClientError> {
         let (first, path) = (self.join(first), self.join(name));
         let write = || {
@@ -207,7 +217,7 @@ impl OutFolder {
             let name = entry.map_err(cannot)?.file_name();
             let Some(name) = name.to_str() else { continue };
             let whole = name.strip_suffix(".part").unwrap_or(name);
-            if (is_made_name(whole) || whole == MANIFEST) && is_meant(name) {
+            if (is_made_name(whole) || whole == MANIFEST || whole == RECEIPT) && is_meant(name) {
                 let path = self.join(name);
                 plain_file::remove(&path).map_err(|error| ClientError::disk("remove", &path, &error))?;
             }
@@ -265,7 +275,9 @@ mod tests {
         let place = tempfile::tempdir().unwrap();
         let folder = OutFolder::open(place.path(), "one").unwrap();
         folder.begin("https://h/status").unwrap();
-        for name in ["Patient.0001.ndjson", "errors.0001.ndjson.part", "manifest.json", "mine.ndjson"] {
+        for name in
+            ["Patient.0001.ndjson", "errors.0001.ndjson.part", "manifest.json", "receipt.json", "mine.ndjson"]
+        {
             std::fs::write(folder.join(name), "x").unwrap();
         }
         folder.remove_parts().unwrap();

@@ -3,7 +3,8 @@
 //!
 //! The contract:
 //! - **Nothing half-written looks whole.** A file has its name when it is verified against what the
-//!   manifest says of it (count, size, SHA-256) and durable; `manifest.json` comes last.
+//!   manifest says of it (count, size, SHA-256) and durable; `manifest.json` comes last, and after a DELETE the
+//!   receipt of it, if the server has one.
 //! - **The same call goes on** where one was cut off, killed or stopped: with the same export at the
 //!   server, with the parts of files that are there (`Range`), and without the files that are whole.
 //! - **Links that expire are renewed** by asking for the manifest again, which must list the same files
@@ -25,6 +26,7 @@ mod loading;
 mod manifest;
 mod options;
 mod progress;
+mod receipt;
 mod request;
 mod server_job;
 mod session;
@@ -50,6 +52,7 @@ pub use tokens::access_token;
 use folder::{ExportStage, ExportState, OutFolder};
 use http::HttpClient;
 use links::FileLinks;
+use receipt::RECEIPT;
 use session::ExportSession;
 
 /// The most files that are loaded at once.
@@ -177,10 +180,14 @@ impl ExportRun {
     /// Asks the server to delete a complete export, if that is wanted and was not done.
     fn delete_after(&self, summary: &mut ExportSummary) -> Result<(), ClientError> {
         let Some(state) = self.folder.state() else { return Ok(()) };
-        if !self.options.delete_after || state.stage == ExportStage::Deleted {
+        if !self.options.delete_after {
             return Ok(());
         }
-        let answer = server_job::delete(&self.session, &status_url(&state)?).map_err(|error| {
+        let status_url = status_url(&state)?;
+        if state.stage == ExportStage::Deleted {
+            return self.keep_receipt(&status_url, state.receipt, summary);
+        }
+        let answer = server_job::delete(&self.session, &status_url).map_err(|error| {
             let message = format!(
                 "all files are loaded and verified, but {error}; the same command sends the DELETE again"
             );
@@ -190,9 +197,56 @@ impl ExportRun {
             };
             ClientError::new(kind, message)
         })?;
-        self.folder.update(|state| state.stage = ExportStage::Deleted)?;
-        self.session.tell(ExportEvent::Deleted { answer: &answer });
-        summary.deleted = Some(answer);
+        let receipt = answer.receipt.map(String::from);
+        self.folder.update(|state| {
+            (state.stage, state.receipt) = (ExportStage::Deleted, receipt.clone());
+        })?;
+        self.session.tell(ExportEvent::Deleted { answer: &answer.sentence });
+        summary.deleted = Some(answer.sentence);
+        self.keep_receipt(&status_url, receipt, summary)
+    }
+
+    /// Waits for the receipt of the DELETE, checks it and keeps it beside the files. The DELETE stands whatever
+    /// becomes of it: without a key of the caller's own, a receipt that does not come is only told.
+    fn keep_receipt(
+        &self,
+        status_url: &Url,
+        link: Option<String>,
+        summary: &mut ExportSummary,
+    ) -> Result<(), ClientError> {
+        let (Some(link), session) = (link, &self.session) else {
+            return match self.options.receipt_key {
+                Some(_) if !self.folder.join(RECEIPT).exists() => Err(ClientError::new(
+                    ClientErrorKind::NotDeleted,
+                    "the server took the DELETE and offers no receipt of it",
+                )),
+                _ => Ok(()),
+            };
+        };
+        let fetched = transport::parse_url(&link, None).map_err(ClientError::server);
+        let fetched = fetched.and_then(|url| receipt::fetch(session, &url)).and_then(|text| {
+            let own = self.options.receipt_key;
+            receipt::check(session, &self.base, status_url, &text, own).map(|checked| (text, checked))
+        });
+        let (text, checked) = match fetched {
+            Ok(kept) => kept,
+            Err(error) if error.kind() == ClientErrorKind::Interrupted => return Err(error),
+            Err(error) => {
+                let message = format!("the server took the DELETE, but {error}; the same command asks again");
+                if self.options.receipt_key.is_some() || error.kind() == ClientErrorKind::Differs {
+                    let kind = match error.kind() {
+                        ClientErrorKind::Differs => ClientErrorKind::Differs,
+                        _ => ClientErrorKind::NotDeleted,
+                    };
+                    return Err(ClientError::new(kind, message));
+                }
+                summary.receipt = Some(format!("not there: {message}"));
+                return Ok(());
+            }
+        };
+        self.folder.write_receipt(&text)?;
+        self.folder.update(|state| state.receipt = None)?;
+        summary.receipt = Some(format!("{RECEIPT}, {checked}"));
         Ok(())
     }
 

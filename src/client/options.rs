@@ -4,6 +4,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use crate::fhir::Level;
+use crate::receipts::ReceiptKey;
 use crate::smart::ClientKey;
 
 /// What to export, and how. [`ExportOptions::new`] gives the defaults.
@@ -47,8 +48,12 @@ pub struct ExportOptions {
     /// Whether the files of OperationOutcomes, which say what the server left out or ignored, are not
     /// loaded.
     pub leave_errors: bool,
-    /// Whether the server is asked to delete the export when all is loaded and verified.
+    /// Whether the server is asked to delete the export when all is loaded and verified. A receipt that it offers
+    /// is waited for as long as there is patience, checked, and kept as `receipt.json`.
     pub delete_after: bool,
+    /// The public key with which the receipt must hold. Without one it is checked with the key that the server
+    /// serves, and a receipt that does not come is no failure.
+    pub receipt_key: Option<ReceiptKey>,
     /// What becomes of the export at the server when the signal stops it here.
     pub on_stop: StopPolicy,
     /// How long the same thing may fail, again and again, before the export is given up. Default 5
@@ -168,6 +173,7 @@ impl ExportOptions {
             restart: false,
             leave_errors: false,
             delete_after: false,
+            receipt_key: None,
             on_stop: StopPolicy::Cancel,
             patience: Duration::from_secs(5 * 60),
             timeout: Duration::from_secs(24 * 60 * 60),

@@ -11,6 +11,7 @@ use super::http::{ClientRequest, LONGEST_OUTCOME, answered};
 use super::manifest::{FilePlan, LONGEST_MANIFEST, MOST_PAGES, ManifestBody};
 use super::options::ParameterHandling;
 use super::progress::ExportEvent;
+use super::receipt;
 use super::request::KickoffRequest;
 use super::session::{Backoff, ExportSession, poll_delay};
 use super::transport::{SmallAnswer, parse_url, retry_after, shown};
@@ -138,9 +139,16 @@ fn gone(url: &Url, answer: &SmallAnswer) -> ClientError {
     )
 }
 
-/// Asks the server to delete the export. Returns its answer as a sentence. An export that is gone
-/// already is deleted.
-pub fn delete(session: &ExportSession, status_url: &Url) -> Result<String, ClientError> {
+/// What the server answered to a DELETE.
+pub struct DeleteAnswer {
+    /// As a sentence.
+    pub sentence: String,
+    /// Where it will have a receipt, if it says so.
+    pub receipt: Option<Url>,
+}
+
+/// Asks the server to delete the export. Returns its answer. An export that is gone already is deleted.
+pub fn delete(session: &ExportSession, status_url: &Url) -> Result<DeleteAnswer, ClientError> {
     session.patiently(|| try_delete(session, status_url))
 }
 
@@ -153,18 +161,21 @@ pub fn cancel(session: &ExportSession, status_url: &Url) -> Result<String, Clien
                 attempts += 1;
                 std::thread::sleep(Duration::from_secs(1));
             }
-            done => return done.map_err(AttemptError::into_error),
+            done => return done.map(|answer| answer.sentence).map_err(AttemptError::into_error),
         }
     }
 }
 
-fn try_delete(session: &ExportSession, status_url: &Url) -> Result<String, AttemptError> {
+fn try_delete(session: &ExportSession, status_url: &Url) -> Result<DeleteAnswer, AttemptError> {
     let asked = ClientRequest::new(Method::DELETE, status_url, FHIR_JSON);
     let answer = session.http.small(asked, LONGEST_OUTCOME)?;
     let said = words::said(&answer.body);
-    match answer.status {
-        200 | 202 | 204 => Ok(format!("the server answered {}{said}", answer.status)),
-        404 | 410 => Ok(format!("the server answered {}, so it was gone already{said}", answer.status)),
-        _ => Err(session.http.refusal(status_url, &answer, "the server does not delete the export")),
-    }
+    let sentence = match answer.status {
+        200 | 202 | 204 => format!("the server answered {}{said}", answer.status),
+        404 | 410 => format!("the server answered {}, so it was gone already{said}", answer.status),
+        _ => {
+            return Err(session.http.refusal(status_url, &answer, "the server does not delete the export"));
+        }
+    };
+    Ok(DeleteAnswer { sentence, receipt: receipt::link(&answer.headers, status_url) })
 }

@@ -45,6 +45,9 @@ pub struct ExportSummary {
     pub load_seconds: f64,
     /// What the server answered to DELETE, if it was asked.
     pub deleted: Option<String>,
+    /// What became of the receipt of the DELETE: where it is and how it was checked, or why it is not there.
+    /// `None` if the server offered none, or it was there before.
+    pub receipt: Option<String>,
 }
 
 impl ExportSummary {

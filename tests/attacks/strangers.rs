@@ -171,7 +171,9 @@ fn what_can_be_made_again_or_done_without_stops_no_start() {
     left.iter().for_each(|name| fifo(&data_dir.join(name)));
     fifo(&data_dir.join("clock.json"));
     fifo(&data_dir.join("clock.json.tmp"));
-    fifo(&data_dir.join("receipts.ndjson.new"));
+    for name in ["receipts.ndjson.new", "receipts.heads.new", "receipts.key.new"] {
+        fifo(&data_dir.join(name));
+    }
     fifo(&data_dir.join("control.sock"));
     fsck(&setup, &[]);
     let server = setup.start();
@@ -195,6 +197,9 @@ fn what_the_server_cannot_do_without_ends_the_start_with_its_name() {
     let names = [
         "LOCK",
         "receipts.ndjson",
+        "receipts.tree",
+        "receipts.heads",
+        "receipts.key",
         "auth/keys.json",
         "auth/replay-77",
         "operator-token",

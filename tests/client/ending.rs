@@ -31,8 +31,66 @@ fn an_export_is_deleted_when_all_of_it_is_there() {
     assert_eq!(receipt["reason"], "deleted", "{receipt}");
     assert!(setup.disk().jobs("ready").is_empty());
     assert!(out.lines().len() > 1000, "what was loaded stays");
+    let key =
+        get(&format!("{}/receipts/key", server.base)).json()["public_key"].as_str().unwrap().to_string();
+    assert!(
+        ended.stdout.contains(&format!(
+            "receipt: receipt.json, checked with the key that the server serves now, {key}"
+        )),
+        "{ended:?}"
+    );
+    let proof: Value = serde_json::from_slice(&out.read("receipt.json")).unwrap();
+    let entry: Value = serde_json::from_str(proof["erasure"]["entry"].as_str().unwrap()).unwrap();
+    assert_eq!(entry["job"], receipt["job"]);
     // It is not asked again.
-    out.export(&server.base, &["--delete-after"]).succeeded();
+    let again = out.export(&server.base, &["--delete-after"]).succeeded();
+    assert!(!again.stdout.contains("receipt:"), "{again:?}");
+    // A key that the caller has noted before.
+    let ended = OutFolder::new().export(&server.base, &["--delete-after", "--receipt-key", &key]).succeeded();
+    assert!(ended.stdout.contains("receipt.json, checked with the key that was given"), "{ended:?}");
+    let out = OutFolder::new();
+    let other = ["--delete-after", "--receipt-key", &"ab".repeat(32)];
+    out.export(&server.base, &other).failed(7, "the receipt does not hold: the head was signed by the key");
+    assert!(!out.names().contains(&"receipt.json".to_string()));
+    // The same command asks again, with the right key.
+    let ended = out.export(&server.base, &["--delete-after", "--receipt-key", &key]).succeeded();
+    assert!(
+        ended.stdout.contains("receipt: receipt.json") && !ended.stdout.contains("deleted:"),
+        "{ended:?}"
+    );
+}
+
+/// Servers that link something else, or a receipt that does not come.
+#[test]
+fn a_receipt_that_is_none_or_does_not_come_is_told() {
+    let link = "Link: <receipt>; rel=\"describedby\"; type=\"application/json\"\r\n";
+    for (status, field, body, code, says) in [
+        (200, "", "{}", 7, "is none"),
+        (
+            202,
+            "Retry-After: 2\r\n",
+            "",
+            0,
+            "receipt: not there: the server took the DELETE, but the server has not erased all files yet",
+        ),
+        (404, "", "", 0, "receipt: not there"),
+    ] {
+        let server = ScriptedServer::new(move |asked| match asked.target.as_str() {
+            "/$export" => scripted::kicked_off(asked),
+            "/receipt" => answer(status, field, body.as_bytes()),
+            _ if asked.method == "DELETE" => answer(202, link, b""),
+            _ => json_answer(200, &scripted::manifest(Vec::new())),
+        });
+        let out = OutFolder::new();
+        let ended = out.export(&server.url(), &["--delete-after", "--patience", "1s"]);
+        assert_eq!(ended.code, Some(code), "{ended:?}");
+        assert!(format!("{}{}", ended.stdout, ended.stderr).contains(says), "{ended:?}");
+        assert_eq!(out.names(), ["manifest.json"]);
+        let pinned = ["--delete-after", "--patience", "1s", "--receipt-key", &"ab".repeat(32)];
+        let again = out.export(&server.url(), &pinned);
+        assert!(matches!(again.code, Some(7 | 9)), "a key demands a receipt: {again:?}");
+        assert_eq!(server.asked().iter().filter(|asked| asked.method == "DELETE").count(), 1);
+    }
 }
 
 /// A DELETE whose 202 was lost, or an export that somebody else deleted.

@@ -211,6 +211,9 @@ pub fn summary(summary: &ExportSummary) -> String {
     if let Some(answer) = &summary.deleted {
         let _ = write!(text, "\ndeleted: {answer}");
     }
+    if let Some(receipt) = &summary.receipt {
+        let _ = write!(text, "\nreceipt: {receipt}");
+    }
     text
 }
 

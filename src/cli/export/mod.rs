@@ -18,6 +18,7 @@ use crate::client::{
     ParameterHandling, StopPolicy, StopSignal,
 };
 use crate::fhir::{Level, instant};
+use crate::receipts::ReceiptKey;
 
 /// The variable that an access token may be in.
 const TOKEN_VARIABLE: &str = "EVANESCE_TOKEN";
@@ -110,6 +111,9 @@ pub struct ExportArgs {
     /// Have the server delete the export when all files are loaded and verified.
     #[arg(long, help_heading = "How")]
     delete_after: bool,
+    /// The server's public key, 64 hexadecimal digits: a receipt of the DELETE must come and hold with it.
+    #[arg(long, value_name = "KEY", requires = "delete_after", help_heading = "How")]
+    receipt_key: Option<ReceiptKey>,
     /// On Ctrl-C, leave the export to the server instead of cancelling it.
     #[arg(long, help_heading = "How")]
     keep_on_interrupt: bool,
@@ -195,6 +199,7 @@ fn options(args: ExportArgs) -> Result<ExportOptions, CliError> {
     options.restart = args.restart;
     options.leave_errors = args.no_errors;
     options.delete_after = args.delete_after;
+    options.receipt_key = args.receipt_key;
     options.on_stop = if args.keep_on_interrupt { StopPolicy::Keep } else { StopPolicy::Cancel };
     options.patience = args.patience;
     options.timeout = args.timeout;
