@@ -105,6 +105,18 @@ impl Evanesce {
         self.services().receipts.key()
     }
 
+    /// Proves that a job was erased, whoever owned it. `None` if it has no receipt, or nothing is signed.
+    ///
+    /// # Errors
+    /// The receipts cannot be read.
+    #[cfg(feature = "console")]
+    pub(crate) async fn prove_any_erasure(&self, job: JobId) -> Result<Option<ErasureProof>, ReceiptsError> {
+        let services = self.0.running.services.clone();
+        let proof = self.blocking_pool().spawn_blocking(move || services.receipts.prove(job)).await;
+        // The runtime is ending.
+        proof.unwrap_or(Ok(None))
+    }
+
     /// Returns the last signed tree head.
     #[cfg(feature = "server")]
     pub(crate) fn tree_head(&self) -> Option<SignedTreeHead> {

@@ -369,6 +369,16 @@ fn p13_a_search_for_a_job_that_nobody_knows_does_not_read_the_chain() {
     let signed_in = SignedIn::new(&server);
     let receipt = format!("/console/receipts/{id}");
     assert!(signed_in.page(&receipt).contains("The whole chain was checked"));
+    let key =
+        get(&format!("{}/receipts/key", server.base)).json()["public_key"].as_str().unwrap().to_string();
+    assert!(signed_in.page(&receipt).contains(&format!("--key {key}")));
+    let proof = signed_in.get(&format!("{receipt}/proof"));
+    assert_eq!((proof.status, proof.header("content-type")), (200, "application/json"));
+    assert!(proof.header("content-disposition").contains(&format!("receipt-{id}.json")), "{proof:?}");
+    let entry: Value = serde_json::from_str(proof.json()["erasure"]["entry"].as_str().unwrap()).unwrap();
+    assert_eq!(entry["job"], id);
+    let unknown = signed_in.get(&format!("/console/receipts/{}/proof", uuid::Uuid::new_v4()));
+    assert_eq!(unknown.status, 404);
     // Whoever reads the chain now sees that it is broken.
     let path = setup.data_dir().join("receipts.ndjson");
     let chain = std::fs::read_to_string(&path).unwrap();

@@ -44,6 +44,8 @@ const DELETIONS: &[(&str, &str, Seen)] = &[
     ("store/db", "fdatasync:error=EDQUOT:when=1", Fatal),
     ("receipts.ndjson", "write:error=ENOSPC:when=1", Fatal),
     ("receipts.ndjson", "fdatasync:error=EIO:when=1", Fatal),
+    ("receipts.tree", "write:error=ENOSPC", Unharmed),
+    ("receipts.heads", "write:error=EIO", Unharmed),
 ];
 
 fn delete_under(path: &str, inject: &str, seen: Seen) {

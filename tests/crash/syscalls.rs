@@ -232,6 +232,35 @@ fn the_way_to_the_disk_is_begun_while_a_large_file_is_written() {
 }
 
 #[test]
+fn signing_adds_no_sync_to_a_deletion() {
+    if !can_trace("the syncs of a deletion") {
+        return;
+    }
+    let setup = Setup::new();
+    let server = start_traced(&setup, &["-e", "trace=fsync,fdatasync,write"]);
+    let (polling, _) = server.export("$export?_type=Patient");
+    assert_eq!(delete(&polling).status, 202);
+    setup.receipt(crate::support::job_id(&polling));
+    server.wait_erased(crate::support::job_id(&polling));
+    server.kill();
+    let (calls, data) = (trace(&setup), setup.data_dir());
+    let ready = calls.iter().find(|call| call.text.contains("\"ready http")).expect("the line of a start");
+    let of = |name: &str, path: &str| {
+        calls.iter().filter(|call| call.begin > ready.end && call.is(name, &data.join(path))).count()
+    };
+    assert_eq!((of("fdatasync", "receipts.ndjson"), of("write", "receipts.ndjson")), (1, 1));
+    for path in ["receipts.tree", "receipts.heads", "receipts.key"] {
+        assert_eq!((of("fsync", path), of("fdatasync", path)), (0, 0), "{path}");
+    }
+    assert_eq!((of("write", "receipts.tree"), of("write", "receipts.heads")), (1, 1));
+    // The head comes after the entry is durable.
+    let synced =
+        find(&calls, ready.end, "fdatasync", |call| call.is("fdatasync", &data.join("receipts.ndjson")));
+    let signed = find(&calls, ready.end, "write", |call| call.is("write", &data.join("receipts.heads")));
+    assert!(synced.end < signed.begin, "a head was written of what was not durable");
+}
+
+#[test]
 fn what_a_killed_process_left_is_synced_before_the_next_one_is_ready() {
     let what = "the syncs of a start";
     if !can_trace(what) {

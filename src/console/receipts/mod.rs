@@ -57,6 +57,7 @@ fn mount(config: &mut ServiceConfig) {
     config.service(web::resource("/receipts/verify").get(verify));
     config.service(web::resource("/receipts/download").get(download));
     config.service(web::resource("/receipts/{job}").get(prove::show));
+    config.service(web::resource("/receipts/{job}/proof").get(prove::download));
 }
 
 /// What is searched for.

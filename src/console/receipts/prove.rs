@@ -2,16 +2,17 @@
 //! can check them without believing this page.
 
 use actix_web::HttpResponse;
-use actix_web::http::StatusCode;
+use actix_web::http::{StatusCode, header};
 use maud::{Markup, html};
 
 use super::walks;
 use crate::clock::between;
+use crate::console::error::ConsoleError;
 use crate::console::parts::{self, Tone};
 use crate::console::visit::Visit;
 use crate::console::{PageResult, ROOT};
 use crate::job::{JobId, Receipt};
-use crate::receipts::{self, ChainHead, ReceiptEntry, ReceiptsError};
+use crate::receipts::{self, ChainHead, ReceiptEntry, ReceiptKey, ReceiptsError};
 
 /// The most entries of one job that are shown; holds and releases may be many.
 const MOST_ENTRIES: usize = 20;
@@ -70,13 +71,27 @@ pub async fn show(visit: Visit) -> PageResult {
     let walked: Result<JobProof, ReceiptsError> = walked.await?;
     Ok(match walked {
         Ok(proof) if proof.entries.is_empty() => not_found(&visit, job),
-        Ok(proof) => visit.page("Receipt", page(&proof, job)),
+        Ok(proof) => visit.page("Receipt", page(&proof, job, visit.evanesce().receipt_key())),
         Err(error) => visit.page("Receipt", html! {
             h1 { "Receipt" }
             p class="alert bad" role="alert" { "The chain is broken, so it proves nothing: " (error.to_string()) "." }
             p { a href={ (ROOT) "/receipts/verify" } { "Verify the chain" } }
         }),
     })
+}
+
+/// Answers with the proof of a job's erasure, as a file.
+pub async fn download(visit: Visit) -> PageResult {
+    let job = visit.job()?;
+    let proof = visit.evanesce().prove_any_erasure(job).await.map_err(|_| ConsoleError::Internal)?;
+    let Some(proof) = proof else { return Ok(not_found(&visit, job)) };
+    let text = serde_json::to_string_pretty(&proof).map_err(|_| ConsoleError::Internal)?;
+    let mut answer = HttpResponse::Ok();
+    answer.insert_header((header::CONTENT_TYPE, "application/json"));
+    let disposition = format!("attachment; filename=\"receipt-{job}.json\"");
+    answer.insert_header((header::CONTENT_DISPOSITION, disposition));
+    answer.insert_header((header::CACHE_CONTROL, "no-store"));
+    Ok(answer.body(text))
 }
 
 fn not_found(visit: &Visit, job: JobId) -> HttpResponse {
@@ -94,7 +109,7 @@ fn not_found(visit: &Visit, job: JobId) -> HttpResponse {
     answer
 }
 
-fn page(proof: &JobProof, job: JobId) -> Markup {
+fn page(proof: &JobProof, job: JobId, key: Option<ReceiptKey>) -> Markup {
     let erased = proof.entries.iter().any(|one| matches!(one.entry, ReceiptEntry::Erasure(_)));
     html! {
         h1 { "Receipt of " span class="id" { (job) } }
@@ -113,6 +128,7 @@ fn page(proof: &JobProof, job: JobId) -> Markup {
             }
         }
         @if proof.left_out > 0 { p class="quiet" { (proof.left_out) " later entries are left out." } }
+        @if erased && let Some(key) = key { (for_strangers(job, key)) }
         (how_to_check(proof, job))
         p { a href={ (ROOT) "/jobs/" (job) } { "The life of the job" } " · " a href={ (ROOT) "/receipts" } { "All receipts" } }
     }
@@ -215,6 +231,15 @@ fn links(one: &ProvenEntry) -> Markup {
     }
 }
 
+fn for_strangers(job: JobId, key: ReceiptKey) -> Markup {
+    html! {
+        h2 { "For somebody who does not trust this server" }
+        p { "A small file has the receipt, its place in the tree of all receipts, and a head of the tree that the server has signed. Whoever has it and the public key can check it anywhere:" }
+        p { a class="button" href={ (ROOT) "/receipts/" (job) "/proof" } download { "Download the proof" } }
+        pre class="log" { "evanesce receipts check receipt-" (job) ".json --key " (key) }
+    }
+}
+
 fn how_to_check(proof: &JobProof, job: JobId) -> Markup {
     let head = proof.head;
     html! {
@@ -240,7 +265,7 @@ mod tests {
         let before = ChainHead { count: 6, hash: "cd".repeat(32).parse().unwrap() };
         let text = serde_json::to_string(&entry).unwrap();
         let proof = JobProof { entries: vec![ProvenEntry { entry, text, before, head }], left_out: 1, head };
-        let shown = page(&proof, job).into_string();
+        let shown = page(&proof, job, None).into_string();
         for text in [
             &*"ab".repeat(32),
             &*"cd".repeat(32),
