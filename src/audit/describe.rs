@@ -99,6 +99,7 @@ fn order(entry: &ReceiptEntry) -> EventDescription {
         ReceiptEntry::Pause(_) => "reaper-pause",
         ReceiptEntry::Resume { .. } => "reaper-resume",
         ReceiptEntry::Prune { .. } => "prune",
+        ReceiptEntry::Epoch { .. } => "epoch",
         ReceiptEntry::Gap { .. } => "gap",
     };
     EventDescription { details: Vec::new(), ..receipts::describe(entry) }.and("action", action)

@@ -61,6 +61,10 @@ pub fn describe(entry: &ReceiptEntry) -> EventDescription {
             details: vec![("pruned-count", cut.count.to_string()), ("pruned-hash", cut.hash.to_string())],
             ..EventDescription::new(codes::DESTROY, EventAction::Delete)
         },
+        ReceiptEntry::Epoch { epoch, .. } => EventDescription {
+            details: vec![("epoch", epoch.to_string())],
+            ..EventDescription::new(codes::DESTROY, EventAction::Delete)
+        },
         ReceiptEntry::Gap { expected, found, .. } => EventDescription {
             outcome: EventOutcome::SeriousFailure,
             details: vec![

@@ -41,6 +41,13 @@ pub enum ReceiptEntry {
         #[serde(flatten)]
         cut: ChainHead,
     },
+    /// The key of an epoch was destroyed, durably: nothing opens what only it had wrapped (P14).
+    Epoch {
+        /// When that was certain.
+        at: Timestamp,
+        /// The epoch.
+        epoch: u64,
+    },
     /// The store had seen more of the chain than was found: its end had been cut off or replaced.
     Gap {
         /// When it was found.
@@ -110,6 +117,7 @@ impl ReceiptEntry {
             Self::Release { at, .. }
             | Self::Resume { at, .. }
             | Self::Prune { at, .. }
+            | Self::Epoch { at, .. }
             | Self::Gap { at, .. } => *at,
         }
     }
@@ -120,7 +128,11 @@ impl ReceiptEntry {
             Self::Erasure(receipt) => Some(receipt.job),
             Self::Hold(hold) => Some(hold.job),
             Self::Release { job, .. } => Some(*job),
-            Self::Pause(_) | Self::Resume { .. } | Self::Prune { .. } | Self::Gap { .. } => None,
+            Self::Pause(_)
+            | Self::Resume { .. }
+            | Self::Prune { .. }
+            | Self::Epoch { .. }
+            | Self::Gap { .. } => None,
         }
     }
 
@@ -133,6 +145,7 @@ impl ReceiptEntry {
             Self::Pause(_) => "pause",
             Self::Resume { .. } => "resume",
             Self::Prune { .. } => "prune",
+            Self::Epoch { .. } => "epoch",
             Self::Gap { .. } => "gap",
         }
     }

@@ -38,6 +38,8 @@ pub(super) struct ReceiptIndex {
     erased: HashMap<JobId, ErasureLine>,
     holds: BTreeMap<JobId, InForce<JobHold>>,
     pause: Option<InForce<ReaperPause>>,
+    /// Where the ends of epochs are: one entry a turn.
+    epochs: BTreeMap<u64, EntryPlace>,
     /// The head that the last gap entry missed.
     gap: Option<ChainHead>,
 }
@@ -60,6 +62,9 @@ impl ReceiptIndex {
             ReceiptEntry::Pause(pause) => self.pause = Some(InForce { what: pause.clone(), count }),
             ReceiptEntry::Resume { .. } => self.pause = None,
             ReceiptEntry::Gap { expected, .. } => self.gap = Some(*expected),
+            ReceiptEntry::Epoch { epoch, .. } => {
+                self.epochs.insert(*epoch, EntryPlace { offset, count });
+            }
             ReceiptEntry::Prune { .. } => {}
         }
     }
@@ -67,6 +72,11 @@ impl ReceiptIndex {
     /// Returns where a job's erasure is.
     pub fn erasure(&self, job: JobId) -> Option<EntryPlace> {
         self.erased.get(&job).map(|erased| erased.place)
+    }
+
+    /// Returns where the end of an epoch is.
+    pub fn epoch(&self, epoch: u64) -> Option<EntryPlace> {
+        self.epochs.get(&epoch).copied()
     }
 
     pub fn erased_since(&self, since: Timestamp) -> Vec<JobId> {
@@ -100,8 +110,10 @@ impl ReceiptIndex {
     pub fn forget_before(&mut self, cut: u64, checkpoint: u64) {
         self.erased.retain(|_, erased| erased.place.offset >= cut);
         self.erased.shrink_to_fit();
-        for erased in self.erased.values_mut() {
-            erased.place.offset = erased.place.offset - cut + checkpoint;
+        self.epochs.retain(|_, place| place.offset >= cut);
+        let erasures = self.erased.values_mut().map(|erased| &mut erased.place);
+        for place in erasures.chain(self.epochs.values_mut()) {
+            place.offset = place.offset - cut + checkpoint;
         }
     }
 }

@@ -45,10 +45,16 @@ pub fn public_key(data_dir: &Path) -> Result<Option<ReceiptKey>, ReceiptsError> 
 /// # Errors
 /// Says why there is no proof.
 pub fn prove_erasure(data_dir: &Path, job: JobId) -> Result<ErasureProof, ProofLack> {
-    let mut found = None;
+    let (mut found, mut epoch, mut end) = (None, None, None);
     walk(&data_dir.join(FILE_NAME), |item| {
-        if matches!(item.entry, ReceiptEntry::Erasure(receipt) if receipt.job == job) {
-            found = Some((item.text.to_owned(), item.head.count));
+        let place = || Some((item.text.to_owned(), item.head.count));
+        match item.entry {
+            ReceiptEntry::Erasure(receipt) if receipt.job == job => {
+                (found, epoch) = (place(), receipt.key.map(|key| key.epoch));
+            }
+            // An epoch ends after the keys that were destroyed in it.
+            ReceiptEntry::Epoch { epoch: ended, .. } if Some(*ended) == epoch => end = place(),
+            _ => {}
         }
         Ok::<_, ReceiptsError>(())
     })?;
@@ -58,7 +64,8 @@ pub fn prove_erasure(data_dir: &Path, job: JobId) -> Result<ErasureProof, ProofL
     let head = head.ok_or(ProofLack::NoHead)?;
     let nodes = StoredNodes::open(data_dir).map_err(fail_tree("open"))?;
     let erasure = entry_proof(text, count, &head, &nodes)?.ok_or(ProofLack::NoHead)?;
-    Ok(ErasureProof::new(erasure, head))
+    let epoch = end.map(|(text, count)| entry_proof(text, count, &head, &nodes)).transpose()?.flatten();
+    Ok(ErasureProof::new(erasure, epoch, head))
 }
 
 /// Proves that the head of `later` entries, or the last one, goes on from the head of `earlier` entries.

@@ -1,6 +1,7 @@
 //! Proofs for strangers: that a receipt is among the entries which a signed head commits to. Whoever has such a file and the public key needs nothing else of the server.
 //! `docs/proofs.md` has the format, and a verifier in Python.
 
+use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
 use super::heads::SignedTreeHead;
@@ -51,6 +52,9 @@ pub struct ErasureProof {
     version: u8,
     /// The receipt.
     pub(crate) erasure: EntryProof,
+    /// The end of the epoch whose key had wrapped the job's, once it has ended (P14).
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) epoch: Option<EntryProof>,
     /// The signed head.
     pub(crate) head: SignedTreeHead,
 }
@@ -89,6 +93,9 @@ pub enum ProofError {
     /// The path does not lead from the entry to the root.
     #[error("the entry is not among those that the head commits to")]
     NotIncluded,
+    /// The epoch that ended is not that of the receipt.
+    #[error("the other entry is not the end of the receipt's epoch")]
+    OtherEpoch,
     /// The entry is not a receipt.
     #[error("the entry is not the receipt of an erasure")]
     NoReceipt,
@@ -110,6 +117,14 @@ pub(super) fn check_head(head: &SignedTreeHead, version: u8, key: &ReceiptKey) -
 }
 
 impl EntryProof {
+    /// Returns the epoch that the entry names, if it is a receipt that names one.
+    pub(super) fn epoch(&self) -> Option<u64> {
+        match serde_json::from_str(&self.entry).ok()? {
+            ReceiptEntry::Erasure(receipt) => receipt.key.map(|key| key.epoch),
+            _ => None,
+        }
+    }
+
     /// Returns the entry, if the head commits to it.
     fn check(&self, head: &SignedTreeHead) -> Result<ReceiptEntry, ProofError> {
         let leaf = leaf_hash(self.entry.as_bytes());
@@ -121,8 +136,8 @@ impl EntryProof {
 }
 
 impl ErasureProof {
-    pub(super) fn new(erasure: EntryProof, head: SignedTreeHead) -> Self {
-        Self { version: VERSION, erasure, head }
+    pub(super) fn new(erasure: EntryProof, epoch: Option<EntryProof>, head: SignedTreeHead) -> Self {
+        Self { version: VERSION, erasure, epoch, head }
     }
 
     /// Returns the receipt, if the proof holds. Reads nothing and asks nobody.
@@ -131,9 +146,36 @@ impl ErasureProof {
     /// Says what is wrong with it.
     pub fn check(&self, key: &ReceiptKey) -> Result<Receipt, ProofError> {
         check_head(&self.head, self.version, key)?;
-        match self.erasure.check(&self.head)? {
-            ReceiptEntry::Erasure(receipt) => Ok(*receipt),
-            _ => Err(ProofError::NoReceipt),
+        let ReceiptEntry::Erasure(receipt) = self.erasure.check(&self.head)? else {
+            return Err(ProofError::NoReceipt);
+        };
+        match self.epoch.as_ref().map(|end| end.check(&self.head)).transpose()? {
+            Some(ReceiptEntry::Epoch { epoch, .. }) if receipt.key.map(|key| key.epoch) == Some(epoch) => {}
+            Some(_) => return Err(ProofError::OtherEpoch),
+            None => {}
         }
+        Ok(*receipt)
+    }
+
+    /// Returns when the key of the receipt's epoch was destroyed, which [`check`](Self::check) has checked: from
+    /// then on no copy of anything opens the job (P14). `None` if the proof was made before.
+    ///
+    /// ```
+    /// # mod example { include!(concat!(env!("CARGO_MANIFEST_DIR"), "/src/evanesce/example.rs")); }
+    /// # use evanesce::*;
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> example::Done {
+    /// # let (_folder, evanesce, job) = example::complete().await?;
+    /// # let me: ClientId = "me".parse()?;
+    /// evanesce.cancel(job, me.clone()).await?;
+    /// evanesce.wait_erased(job).await?;
+    /// let proof = evanesce.prove_erasure(&me.into(), job).await?;
+    /// assert_eq!(proof.epoch_ended(), None, "its epoch goes on until `erase.epoch` is over");
+    /// # Ok(())
+    /// # }
+    /// ```
+    pub fn epoch_ended(&self) -> Option<Timestamp> {
+        let end = serde_json::from_str(&self.epoch.as_ref()?.entry).ok();
+        end.map(|entry: ReceiptEntry| entry.at())
     }
 }

@@ -2,7 +2,9 @@
 //! proofs are made of both. Nothing here stops an erasure: a tree that cannot be written is logged, and made
 //! anew at the next start.
 
+use std::fs::File;
 use std::io;
+use std::sync::Arc;
 
 use jiff::Timestamp;
 
@@ -80,13 +82,35 @@ impl ReceiptFile {
     }
 
     pub(super) fn prove_erasure(&self, job: JobId) -> Result<Option<ErasureProof>, ReceiptsError> {
-        let found = {
-            let durable = self.durable.read();
-            durable.known.erasure(job).zip(durable.signed.clone()).map(|found| (found, durable.file.clone()))
+        // The file, the head and the places belong together.
+        let durable = self.durable.read();
+        let found = durable.known.erasure(job).zip(durable.signed.clone());
+        let Some((place, (head, nodes))) = found else { return Ok(None) };
+        let file = durable.file.clone();
+        drop(durable);
+        let read = |place: EntryPlace| chain::read_text_at(&file, place.offset).map_err(fail("read"));
+        let Some(erasure) = entry_proof(read(place)?, place.count, &head, &nodes)? else { return Ok(None) };
+        let end = self.epoch_end(&erasure, &file)?;
+        let epoch = end.map(|(text, count)| entry_proof(text, count, &head, &nodes)).transpose()?.flatten();
+        Ok(Some(ErasureProof::new(erasure, epoch, head)))
+    }
+
+    /// Returns the entry of the end of the epoch that a receipt names, and its count. `None` if it has not ended,
+    /// or the chain was pruned meanwhile.
+    fn epoch_end(
+        &self,
+        erasure: &EntryProof,
+        file: &Arc<File>,
+    ) -> Result<Option<(String, u64)>, ReceiptsError> {
+        let Some(epoch) = erasure.epoch() else { return Ok(None) };
+        let durable = self.durable.read();
+        let place = durable.known.epoch(epoch).filter(|_| Arc::ptr_eq(&durable.file, file));
+        drop(durable);
+        let read = |place: EntryPlace| {
+            let text = chain::read_text_at(file, place.offset).map_err(fail("read"))?;
+            Ok((text, place.count))
         };
-        let Some(((EntryPlace { offset, count }, (head, nodes)), file)) = found else { return Ok(None) };
-        let text = chain::read_text_at(&file, offset).map_err(fail("read"))?;
-        Ok(entry_proof(text, count, &head, &nodes)?.map(|erasure| ErasureProof::new(erasure, head)))
+        place.map(read).transpose()
     }
 }
 

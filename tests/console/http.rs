@@ -375,7 +375,8 @@ fn p13_a_search_for_a_job_that_nobody_knows_does_not_read_the_chain() {
     let proof = signed_in.get(&format!("{receipt}/proof"));
     assert_eq!((proof.status, proof.header("content-type")), (200, "application/json"));
     assert!(proof.header("content-disposition").contains(&format!("receipt-{id}.json")), "{proof:?}");
-    let entry: Value = serde_json::from_str(proof.json()["erasure"]["entry"].as_str().unwrap()).unwrap();
+    let entry: serde_json::Value =
+        serde_json::from_str(proof.json()["erasure"]["entry"].as_str().unwrap()).unwrap();
     assert_eq!(entry["job"], id);
     let unknown = signed_in.get(&format!("/console/receipts/{}/proof", uuid::Uuid::new_v4()));
     assert_eq!(unknown.status, 404);

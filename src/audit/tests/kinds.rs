@@ -110,6 +110,7 @@ fn every_kind() -> Vec<AuditedEvent> {
         ReceiptEntry::Pause(ReaperPause { at, by: by.clone(), reason: "of Mr Wintergreen".into() }),
         ReceiptEntry::Resume { at, by: by.clone() },
         ReceiptEntry::Prune { at, cut: head },
+        ReceiptEntry::Epoch { at, epoch: 3 },
         ReceiptEntry::Gap { at, expected: head, found: head },
         ReceiptEntry::Erasure(serde_json::from_str(receipt).unwrap()),
     ];

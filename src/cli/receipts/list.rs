@@ -71,6 +71,7 @@ fn summary(entry: &ReceiptEntry) -> String {
         ReceiptEntry::Pause(pause) => format!("the reaper  by {}: {}", pause.by, pause.reason.escape_debug()),
         ReceiptEntry::Resume { by, .. } => format!("the reaper  by {by}"),
         ReceiptEntry::Prune { cut, .. } => format!("the first {} entries", cut.count),
+        ReceiptEntry::Epoch { epoch, .. } => format!("the key of epoch {epoch} was destroyed"),
         ReceiptEntry::Gap { expected, found, .. } => {
             format!("{} entries expected, {} found", expected.count, found.count)
         }

@@ -133,9 +133,15 @@ pub fn check(args: &CheckArgs) -> Result<(), CliError> {
                 fields.field("gone at", receipt.gone_at.to_string());
                 fields.field("files", receipt.files.to_string());
                 fields.field("bytes", size(receipt.bytes));
+                if let Some(key) = receipt.key {
+                    fields.field("key", format!("destroyed at {}", key.destroyed_at));
+                    fields.field("epoch", epoch_end(key.epoch, proof.epoch_ended()));
+                }
                 add_head(&mut fields, "head", &proof.head);
                 let sentence = format!("the erasure of {} is among the receipts of this key", receipt.job);
-                (sentence, fields, json!({"kind": "erasure", "receipt": receipt, "head": proof.head}))
+                (sentence, fields, json!({
+                    "kind": "erasure", "receipt": receipt, "epoch_ended": proof.epoch_ended(), "head": proof.head,
+                }))
             }
             ReceiptProof::Consistency(proof) => {
                 proof.check(&args.key)?;
@@ -166,6 +172,14 @@ pub fn check(args: &CheckArgs) -> Result<(), CliError> {
             }
             Err(CliError::failed(format!("{} proves nothing: {wrong}", args.file.display())))
         }
+    }
+}
+
+/// Says honestly whether a copy of the epoch's key may still be anywhere.
+fn epoch_end(epoch: u64, ended: Option<Timestamp>) -> String {
+    match ended {
+        Some(at) => format!("{epoch}, whose key was destroyed at {at}"),
+        None => format!("{epoch}, which had not ended: ask for another proof later"),
     }
 }
 

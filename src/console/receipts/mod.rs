@@ -258,6 +258,9 @@ fn row(entry: &ReceiptEntry) -> Markup {
             "–",
             &format!("the first {} entries were too old and were cut off", cut.count),
         ),
+        ReceiptEntry::Epoch { epoch, .. } => {
+            order("epoch", None, "–", &format!("the key of epoch {epoch} was destroyed"))
+        }
         ReceiptEntry::Gap { expected, found, .. } => {
             let missing = format!("{} entries were expected, {} were found", expected.count, found.count);
             order("gap", None, "–", &missing)

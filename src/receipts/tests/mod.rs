@@ -175,6 +175,7 @@ fn every_kind_of_entry_is_what_it_was_after_reading_it() {
         ReceiptEntry::Resume { at: at(5), by: "ops".into() },
         ReceiptEntry::Prune { at: at(6), cut: head },
         ReceiptEntry::Gap { at: at(7), expected: head, found: ChainHead::EMPTY },
+        ReceiptEntry::Epoch { at: at(8), epoch: 3 },
     ];
     let room = TestChain::new(&entries);
     let mut read = Vec::new();

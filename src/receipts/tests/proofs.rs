@@ -84,6 +84,47 @@ fn a_proof_holds_for_its_key_its_entry_and_its_head_alone() {
     assert_eq!(changed.check(&key), Err(ProofError::NoReceipt));
 }
 
+fn epoch_end(hour: i64, epoch: u64) -> ReceiptEntry {
+    ReceiptEntry::Epoch { at: at(hour), epoch }
+}
+
+#[test]
+fn a_proof_has_the_end_of_its_epoch_once_there_is_one_and_no_other_epochs() {
+    let keyed = |hour, epoch| {
+        let key = crate::job::KeyDestruction { destroyed_at: at(hour), epoch };
+        ReceiptEntry::Erasure(Box::new(Receipt { key: Some(key), ..receipt(hour) }))
+    };
+    let entries = [keyed(1, 4), keyed(2, 5), epoch_end(3, 4), keyed(4, 5)];
+    let room = TestChain::new(&entries).signing();
+    let key = room.receipts.key().unwrap();
+    let prove = |room: &TestChain, entry: &ReceiptEntry| {
+        let proof = room.receipts.prove(entry.job().unwrap()).unwrap().unwrap();
+        proof.check(&key).unwrap();
+        assert_eq!(prove_erasure(room.dir.path(), entry.job().unwrap()).unwrap(), proof);
+        proof
+    };
+    let of_ended = prove(&room, &entries[0]);
+    assert_eq!(of_ended.epoch_ended(), Some(at(3)));
+    let of_going_on = prove(&room, &entries[1]);
+    assert_eq!(of_going_on.epoch_ended(), None);
+    assert_every_byte_counts(&serde_json::to_string_pretty(&of_ended).unwrap(), &key);
+    // The end of another epoch is no proof of this one's, nor is another entry.
+    let mut changed = of_going_on.clone();
+    changed.epoch.clone_from(&of_ended.epoch);
+    assert_eq!(changed.check(&key), Err(ProofError::OtherEpoch));
+    changed.epoch = Some(of_going_on.erasure.clone());
+    assert_eq!(changed.check(&key), Err(ProofError::OtherEpoch));
+    room.receipts.append(&[epoch_end(5, 5)]).unwrap();
+    assert_eq!(prove(&room, &entries[1]).epoch_ended(), Some(at(5)));
+    // Found again by a start, and behind a pruned part.
+    let room = room.signing();
+    assert_eq!(prove(&room, &entries[0]).epoch_ended(), Some(at(3)));
+    assert_eq!(room.prune(2), Some(1));
+    assert_eq!(prove(&room, &entries[3]).epoch_ended(), Some(at(5)));
+    let room = room.signing();
+    assert_eq!(prove(&room, &entries[1]).epoch_ended(), Some(at(5)));
+}
+
 /// Every byte of a proof, each with three of its bits turned.
 fn assert_every_byte_counts(text: &str, key: &ReceiptKey) {
     let checked = |text: &[u8]| {

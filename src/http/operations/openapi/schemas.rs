@@ -107,6 +107,7 @@ pub fn schemas() -> Value {
             "properties": {
                 "version": {"const": 1},
                 "erasure": reference("EntryProof"),
+                "epoch": reference("EntryProof"),
                 "head": reference("TreeHead"),
             },
             "required": ["version", "erasure", "head"],
