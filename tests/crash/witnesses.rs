@@ -41,7 +41,8 @@ pub fn witnesses(setup: &Setup) -> BTreeMap<String, JobTestimony> {
 }
 
 fn look(folder: &Path) -> BuildingEvidence {
-    let job = std::fs::read_to_string(folder.join("job.json")).unwrap_or_default();
+    let job = crate::support::read_stored(&folder.join("job.json")).unwrap_or_default();
+    let job = String::from_utf8(job).unwrap();
     if job.contains("\"failed\"") {
         BuildingEvidence::Failed
     } else if folder.join("plan.json").exists() {

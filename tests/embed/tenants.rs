@@ -56,7 +56,7 @@ async fn exported(evanesce: &Evanesce, data: &InstanceDir, tenant: &str) -> BTre
     let files = std::fs::read_dir(data.path().join("ready").join(job.to_string())).unwrap();
     let paths = files.map(|file| file.unwrap().path());
     let output = paths.filter(|path| path.extension().is_some_and(|it| it == "ndjson"));
-    let text: String = output.map(|path| std::fs::read_to_string(path).unwrap()).collect();
+    let text: String = output.map(|path| crate::support::read_stored_text(&path)).collect();
     let id = |line: &str| {
         let json: serde_json::Value = serde_json::from_str(line).unwrap();
         json["id"].as_str().unwrap().to_string()

@@ -9,7 +9,7 @@ use jiff::Timestamp;
 use super::{assert_found_and_repaired, forget, fsck, rewrite, stopped_with_a_job};
 use crate::support::{
     Exported, KICKOFF, Setup, assert_disk_equals_store, assert_erased, assert_only_its_receipt_is_left,
-    delete, set_mode, try_send, wait_settled,
+    delete, read_stored, set_mode, try_send, wait_settled, write_stored,
 };
 
 #[test]
@@ -181,11 +181,11 @@ fn a_failure_that_was_not_recorded_is_recorded() {
     let place = |place: &str| setup.data_dir().join(place).join(&job.id);
     fs::rename(place("ready"), place("building")).unwrap();
     let path = place("building").join("job.json");
-    let mut document: serde_json::Value = serde_json::from_slice(&fs::read(&path).unwrap()).unwrap();
+    let mut document: serde_json::Value = serde_json::from_slice(&read_stored(&path).unwrap()).unwrap();
     document["record"]["state"] =
         serde_json::json!({"name": "failed", "at": "2026-01-01T00:00:00Z", "reason": "source_changed"});
     document["parts"] = serde_json::json!([]);
-    fs::write(&path, document.to_string()).unwrap();
+    write_stored(&path, document.to_string().as_bytes());
     forget(&setup, &job.id);
     assert_found_and_repaired(
         &setup,

@@ -153,7 +153,7 @@ fn files(state: Option<StateName>, job: &Job, disk: &Disk) -> Broken {
                 continue;
             }
             let kind = name.split(['_', '.']).nth(1).unwrap_or_default();
-            let plan = plan_of(kind, &fs::read(&path).unwrap());
+            let plan = plan_of(kind, &crate::support::read_stored(&path).unwrap());
             plans.insert(plan.ok_or_else(|| format!("{name} is not whole"))?);
             kinds.push(kind.to_string());
         }

@@ -30,10 +30,11 @@ impl Witness {
     pub fn job_of_plan(&self, plan: u64) -> Option<String> {
         let folders = ["building", "trash"].map(|place| self.data_dir.join(place));
         let jobs = folders.iter().flat_map(|folder| fs::read_dir(folder).into_iter().flatten().flatten());
-        let has_plan = |content: String| content.contains(&format!("\"plan\":{plan}}}"));
+        let has_plan =
+            |content: Vec<u8>| String::from_utf8_lossy(&content).contains(&format!("\"plan\":{plan}}}"));
         let found = jobs
             .map(|job| job.path())
-            .find(|job| fs::read_to_string(job.join("plan.json")).is_ok_and(has_plan));
+            .find(|job| crate::support::read_stored(&job.join("plan.json")).is_ok_and(has_plan));
         found.map(|job| job.file_name().unwrap().to_string_lossy()[..36].into())
     }
 

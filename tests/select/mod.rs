@@ -180,12 +180,12 @@ impl Instance {
     /// The files of a job, and that they are what its document says of them.
     fn read(&self, job: JobId) -> Selection {
         let folder = self.data.path().join("ready").join(job.to_string());
-        let document = std::fs::read(folder.join("job.json")).unwrap();
+        let document = crate::support::read_stored(&folder.join("job.json")).unwrap();
         let document: JobDocument = serde_json::from_slice(&document).unwrap();
         let files: Vec<_> = document.parts.iter().flat_map(|part| &part.files).collect();
         let mut selection = Selection::default();
         for file in &files {
-            let content = std::fs::read(folder.join(&file.name)).unwrap();
+            let content = crate::support::read_stored(&folder.join(&file.name)).unwrap();
             let lines = content.strip_suffix(b"\n").expect("a file ends with a line feed, and is not empty");
             let lines: Vec<_> = lines.split(|b| *b == b'\n').map(<[u8]>::to_vec).collect();
             assert_eq!((file.count, file.bytes), (lines.len() as u64, content.len() as u64), "{}", file.name);

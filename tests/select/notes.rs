@@ -11,11 +11,12 @@ async fn told(instance: &Instance, kickoff: Kickoff) -> Vec<(String, String)> {
     let job = instance.submit(kickoff.clone()).await.unwrap();
     instance.finished(job).await;
     let folder = instance.data.path().join("ready").join(job.to_string());
-    let json =
-        |name: &str| -> Value { serde_json::from_slice(&std::fs::read(folder.join(name)).unwrap()).unwrap() };
+    let json = |name: &str| -> Value {
+        serde_json::from_slice(&crate::support::read_stored(&folder.join(name)).unwrap()).unwrap()
+    };
     let (estimate, plan) = (json("request.json")["estimate"].as_u64(), json("plan.json")["bytes"].as_u64());
     let document: JobDocument =
-        serde_json::from_slice(&std::fs::read(folder.join("job.json")).unwrap()).unwrap();
+        serde_json::from_slice(&crate::support::read_stored(&folder.join("job.json")).unwrap()).unwrap();
     let files: Vec<_> = document.parts.iter().flat_map(|part| &part.files).collect();
     let written = files.iter().map(|file| file.bytes).sum::<u64>();
     // A busy index is not waited for: without an estimate there is nothing to be less than.
@@ -23,7 +24,7 @@ async fn told(instance: &Instance, kickoff: Kickoff) -> Vec<(String, String)> {
     assert!(fits, "{written} {plan:?} {estimate:?}: {kickoff:?}");
     let mut told = Vec::new();
     for file in files.into_iter().filter(|file| file.is_error()) {
-        for line in std::fs::read_to_string(folder.join(&file.name)).unwrap().lines() {
+        for line in crate::support::read_stored_text(&folder.join(&file.name)).lines() {
             let issue = serde_json::from_str::<Value>(line).unwrap()["issue"][0].take();
             let text = |value: &Value| value.as_str().unwrap().to_string();
             told.push((text(&issue["severity"]), text(&issue["details"]["text"])));

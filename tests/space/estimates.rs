@@ -97,7 +97,7 @@ async fn sizes(evanesce: &Evanesce, data: &Path, kickoff: Kickoff, known: Known)
         let Some(JobState::Complete(completion)) = finished else { panic!("{finished:?}") };
         let document = |name: &str| -> Value {
             let path = data.join("ready").join(job.to_string()).join(name);
-            serde_json::from_slice(&std::fs::read(path).unwrap()).unwrap()
+            serde_json::from_slice(&crate::support::read_stored(&path).unwrap()).unwrap()
         };
         let estimate = document("request.json")["estimate"].as_u64();
         if estimate.is_some() || known == Known::Perhaps {

@@ -3,6 +3,11 @@
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 
+use evanesce::config::Config;
+use evanesce::files::encrypted::{decrypt, encrypt};
+use evanesce::job::JobId;
+use evanesce::keys::{self, JobKey, JobKeys, KeyState};
+
 use super::eventually;
 
 /// What stands on disk, seen by walking it.
@@ -44,6 +49,42 @@ fn walk(folder: &Path, files: &mut Vec<PathBuf>) {
         let path = entry.unwrap().path();
         if path.is_dir() { walk(&path, files) } else { files.push(path) }
     }
+}
+
+/// The key of the job that a file in its directory belongs to, if there is one, and the name that the file
+/// is encrypted for.
+fn key_of(path: &Path) -> Option<(JobKey, JobId, String)> {
+    let mut above = path.ancestors().skip(1);
+    let job = above.next()?.file_name()?.to_str()?.split('.').next()?.parse().ok()?;
+    let mut config = Config::default();
+    config.storage.data_dir = above.nth(1)?.into();
+    match keys::look(&config).unwrap().find(job) {
+        KeyState::Live(key) => Some((key, job, path.file_name()?.to_str()?.into())),
+        _ => None,
+    }
+}
+
+/// Reads a file in the directory of a job as its server does.
+pub fn read_stored(path: &Path) -> std::io::Result<Vec<u8>> {
+    let stored = std::fs::read(path)?;
+    match key_of(path) {
+        Some((key, job, name)) => decrypt(&key, job, &name, stored),
+        None => Ok(stored),
+    }
+}
+
+/// Reads a text file in the directory of a job as its server does.
+pub fn read_stored_text(path: &Path) -> String {
+    String::from_utf8(read_stored(path).unwrap()).unwrap()
+}
+
+/// Puts a file into the directory of a job as its server would.
+pub fn write_stored(path: &Path, text: &[u8]) {
+    let stored = match key_of(path) {
+        Some((key, job, name)) => encrypt(&key, job, &name, text).unwrap(),
+        None => text.to_vec(),
+    };
+    std::fs::write(path, stored).unwrap();
 }
 
 pub fn set_mode(path: &Path, mode: u32) {

@@ -10,3 +10,7 @@ mod tests;
 
 pub use files::{EncryptedFiles, KeyNotThere, NewFiles};
 pub use frames::stored_length;
+#[cfg(feature = "breakpoints")]
+pub use reader::decrypt;
+#[cfg(feature = "breakpoints")]
+pub use sink::encrypt;

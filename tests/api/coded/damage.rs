@@ -19,7 +19,7 @@ fn damage(setup: &Setup, polling: &str, at: impl Fn(u64) -> u64) {
 fn a_damaged_piece_fails_its_transfer_in_every_form_and_no_other_one() {
     let text = std::fs::read(small_source().join("Media.ndjson")).unwrap();
     for (form, _) in &STORED[1..] {
-        let setup = stored_as(form).source(small_source());
+        let setup = plain_on_disk(form).source(small_source());
         let server = setup.start();
         let (polling, manifest) = server.export("$export");
         let url = first_file(&manifest);
@@ -46,7 +46,7 @@ fn a_damaged_piece_fails_its_transfer_in_every_form_and_no_other_one() {
 #[test]
 fn a_damaged_index_is_an_error_before_the_first_byte() {
     for (form, _) in &STORED[1..] {
-        let setup = stored_as(form).source(small_source());
+        let setup = plain_on_disk(form).source(small_source());
         let server = setup.start();
         let (polling, manifest) = server.export("$export");
         damage(&setup, &polling, |length| length - 12);

@@ -43,7 +43,8 @@ async fn what_cannot_be_compressed_is_stored_plain_and_takes_no_more_than_was_pl
         let names = std::fs::read_dir(ready).unwrap().map(|file| file.unwrap().path());
         let plain: Vec<_> = names.filter(|path| path.extension() == Some("ndjson".as_ref())).collect();
         assert_eq!(plain.len(), 2);
-        let largest = plain.iter().map(|path| std::fs::read(path).unwrap()).max_by_key(Vec::len).unwrap();
+        let largest =
+            plain.iter().map(|path| crate::support::read_stored(path).unwrap()).max_by_key(Vec::len).unwrap();
         assert!(largest.strip_suffix(b"\n").unwrap() == noise);
     }
 }

@@ -24,6 +24,11 @@ fn stored_as(form: &str) -> Setup {
     Setup::new().set(&format!("export.stored={form}"))
 }
 
+/// As [`stored_as`], without encryption: what stands on disk is that form.
+fn plain_on_disk(form: &str) -> Setup {
+    stored_as(form).set("storage.encryption=none")
+}
+
 /// A source with one file of `LINES` lines that compress to about three quarters: more than all
 /// socket buffers hold, in whatever coding.
 const LINES: usize = 512;

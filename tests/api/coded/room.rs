@@ -6,7 +6,7 @@ use crate::operator::order;
 #[test]
 fn the_book_of_room_says_what_the_disk_says() {
     for (form, _) in STORED {
-        let setup = stored_as(form).set("reaper.interval=20ms");
+        let setup = plain_on_disk(form).set("reaper.interval=20ms");
         let server = setup.start();
         let (polling, manifest) = server.export("$export");
         let stored: u64 = on_disk(&setup, &polling).iter().map(|(_, length)| length).sum();
@@ -48,7 +48,7 @@ fn a_limit_on_bytes_a_second_is_one_on_bytes_of_the_disk() {
     const RATE: f64 = 4e6;
     for (form, _) in STORED {
         let setup =
-            stored_as(form).source(small_source()).set(&format!("export.max_bytes_per_second={RATE}"));
+            plain_on_disk(form).source(small_source()).set(&format!("export.max_bytes_per_second={RATE}"));
         let server = setup.start();
         let (polling, manifest) = server.export("$export");
         let stored: u64 = on_disk(&setup, &polling).iter().map(|(_, length)| length).sum();

@@ -56,7 +56,7 @@ impl Instance {
         let finished = tokio::time::timeout(PATIENCE, self.evanesce.wait_finished(job)).await.unwrap();
         let Some(JobState::Complete(completion)) = finished else { panic!("not complete: {finished:?}") };
         let folder = self.data.path().join("ready").join(job.to_string());
-        let read = |name: &str| std::fs::read(folder.join(name)).unwrap();
+        let read = |name: &str| crate::support::read_stored(&folder.join(name)).unwrap();
         let json = |name: &str| serde_json::from_slice::<Value>(&read(name)).unwrap();
         let (estimate, plan) = (&json("request.json")["estimate"], &json("plan.json")["bytes"]);
         // A busy index is not waited for: without an estimate there is nothing to be less than.
@@ -246,7 +246,7 @@ async fn text(kickoff: Kickoff, lines: &[&str]) -> String {
     let paths =
         files.map(|file| file.unwrap().path()).filter(|path| path.to_str().unwrap().ends_with(".ndjson"));
     let is_output = |path: &PathBuf| path.to_str().unwrap().ends_with("_Patient.ndjson");
-    paths.filter(is_output).map(|path| std::fs::read_to_string(path).unwrap()).collect()
+    paths.filter(is_output).map(|path| crate::support::read_stored_text(&path)).collect()
 }
 
 fn header_of(id: &str) -> String {
@@ -317,7 +317,7 @@ async fn o_3_the_bound_of_a_plan_is_not_much_more_than_what_is_written() {
     let job = instance.evanesce.submit(organized(patient_level()), "host".parse().unwrap()).await.unwrap();
     let Some(JobState::Complete(done)) = instance.evanesce.wait_finished(job).await else { panic!() };
     let plan = instance.data.path().join("ready").join(job.to_string()).join("plan.json");
-    let plan = std::fs::read(plan).unwrap();
+    let plan = crate::support::read_stored(&plan).unwrap();
     let bound = serde_json::from_slice::<Value>(&plan).unwrap()["bytes"].as_u64().unwrap();
     assert!(done.bytes <= bound && bound <= done.bytes + done.bytes / 20, "{bound}, {}", done.bytes);
     assert!((plan.len() as u64) < 10 * done.resources, "{} bytes, {} lines", plan.len(), done.resources);

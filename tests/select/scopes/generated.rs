@@ -64,7 +64,7 @@ fn handed_out(folder: &Path) -> Vec<(String, String)> {
     for entry in std::fs::read_dir(folder).unwrap() {
         let path = entry.unwrap().path();
         if path.extension().is_some_and(|extension| extension == "zst") {
-            let text = zstd::decode_all(std::fs::File::open(&path).unwrap()).unwrap();
+            let text = zstd::decode_all(&crate::support::read_stored(&path).unwrap()[..]).unwrap();
             for line in String::from_utf8(text).unwrap().lines() {
                 let json: Value = serde_json::from_str(line).unwrap();
                 for content in json["content"].as_array().into_iter().flatten() {

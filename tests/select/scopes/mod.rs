@@ -95,7 +95,7 @@ impl Instance {
     fn sizes(&self, job: JobId) -> (u64, u64, u64) {
         let folder = self.data.path().join("ready").join(job.to_string());
         let json = |name: &str| -> Value {
-            serde_json::from_slice(&std::fs::read(folder.join(name)).unwrap()).unwrap()
+            serde_json::from_slice(&crate::support::read_stored(&folder.join(name)).unwrap()).unwrap()
         };
         let bytes = |value: &Value| value.as_u64().unwrap();
         let parts = json("job.json");
@@ -238,7 +238,7 @@ async fn blocks(instance: &Instance, kickoff: &Kickoff, access: &ExportAccess) -
             continue;
         }
         let mut patient = String::new();
-        for line in std::fs::read_to_string(&path).unwrap().lines() {
+        for line in crate::support::read_stored_text(&path).lines() {
             let json: Value = serde_json::from_str(line).unwrap();
             match json["resourceType"].as_str().unwrap() {
                 "Parameters" => {
