@@ -76,7 +76,7 @@ pub enum HookStep {
     JoinEnds,
 }
 
-/// A system call, or a commit of the store, that a test can let fail.
+/// A system call, a commit of the store, or a write of keys that a test can let fail.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[cfg_attr(feature = "breakpoints", derive(clap::ValueEnum))]
 #[allow(missing_docs, reason = "the system calls' names")]
@@ -89,6 +89,7 @@ pub enum HookFault {
     Readdir,
     Statvfs,
     Commit,
+    Keys,
 }
 
 #[cfg(not(feature = "breakpoints"))]

@@ -6,6 +6,7 @@ mod baseline;
 mod contest;
 mod copy;
 mod deletes;
+mod encryption;
 mod endings;
 mod exports;
 mod forms;
@@ -58,6 +59,8 @@ enum Subject {
     Exports,
     /// Exports of a group and of what is new.
     Selections,
+    /// Files stored encrypted, and their deletion.
+    Encryption,
     /// Files stored compressed, and downloads in each form.
     Forms,
     /// Building the index, and loading it.
@@ -97,6 +100,7 @@ fn main() {
         match (subject, &large) {
             (Subject::Exports, Some(large)) => exports::everything(&args, large),
             (Subject::Selections, Some(large)) => exports::selections(&args, large),
+            (Subject::Encryption, Some(large)) => encryption::all(&args, large),
             (Subject::Forms, Some(large)) => forms::all(&args, large),
             (Subject::Index, Some(large)) => index::all(&args, large),
             (Subject::Memory, Some(large)) => memory::peaks(&args, large),

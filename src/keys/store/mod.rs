@@ -229,9 +229,8 @@ impl KeyStore {
             let new = self.folder.join(format!("{name}.new"));
             let mut options = OpenOptions::new();
             let mut file = plain_file::replace_with(options.read(true).write(true).mode(0o600), &new)?;
-            self.hooks.fault(HookFault::Write)?;
+            self.hooks.fault(HookFault::Keys)?;
             file.write_all(&content)?;
-            self.hooks.fault(HookFault::Fsync)?;
             telemetry::timed_sync("keys", || file.sync_all())?;
             self.hooks.reach(HookStep::KeysRewrapped);
             std::fs::rename(&new, self.folder.join(&name))?;
@@ -328,11 +327,10 @@ impl CurrentFile {
 
 /// Overwrites slots of a file, durably. The head comes before the first one.
 fn overwrite_slots(file: &File, slots: &[(usize, KeySlot)], hooks: &Hooks) -> io::Result<()> {
-    hooks.fault(HookFault::Write)?;
+    hooks.fault(HookFault::Keys)?;
     for (slot, content) in slots {
         file.write_all_at(&content.stored(), ((slot + 1) * SLOT_BYTES) as u64)?;
     }
-    hooks.fault(HookFault::Fsync)?;
     telemetry::timed_sync("keys", || file.sync_data())
 }
 

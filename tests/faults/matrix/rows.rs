@@ -57,6 +57,7 @@ pub const ROWS: &[(Phase, &str, Seen)] = {
     &[
         (Kickoff, "open", Refused),
         (Kickoff, "write", Refused),
+        (Kickoff, "join-ends>keys", Refused),
         (Kickoff, "document-written>rename", Refused),
         (Kickoff, "directory-made>fsync", Refused),
         (Kickoff, "directory-made>fsync+1", Refused),
@@ -98,6 +99,7 @@ pub const ROWS: &[(Phase, &str, Seen)] = {
         (CleanUp, "last-one-out>fsync", CleanedUp),
         // A deletion, up to the 202, and the sweep.
         (Deletion, "commit", Fatal),
+        (Deletion, "keys", Retried),
         (Deletion, "statvfs", Logged),
         (Deletion, "join-ends>fsync", Fatal),
         (Deletion, "mark-committed>rename", InPlace),
