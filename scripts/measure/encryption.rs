@@ -56,7 +56,9 @@ pub fn all(args: &Args, large: &Source) {
         delete(&agent, polling);
         let receipt = server.receipt(polling);
         let since = |at: jiff::Timestamp| at.duration_since(receipt.marked_at).as_secs_f64() * 1000.0;
-        let key = receipt.key.map_or("has none".into(), |key| format!("destroyed after {:.1} ms", since(key.destroyed_at)));
+        let key = receipt
+            .key
+            .map_or("has none".into(), |key| format!("destroyed after {:.1} ms", since(key.destroyed_at)));
         println!("  {form}: key {key}, last name gone after {:.1} ms", since(receipt.gone_at));
     }
     deletions(args);
@@ -113,9 +115,8 @@ fn deletions(args: &Args) {
     let folder = tempfile::tempdir_in(&args.dir).expect("a folder");
     let source = folder.path().join("source");
     generate(args, &source, 20, &[]);
-    let servers = FORMS.map(|(form, set)| {
-        Server::start(&args.server, &folder.path().join(form), &source, &[set])
-    });
+    let servers =
+        FORMS.map(|(form, set)| Server::start(&args.server, &folder.path().join(form), &source, &[set]));
     let jobs = servers.each_ref().map(|server| server.exports("?_type=Location", rounds));
     let agent = ureq::agent();
     let mut times = [Vec::new(), Vec::new()];

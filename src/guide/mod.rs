@@ -29,6 +29,7 @@ pages! {
     console "docs/console.md" + "pictures.md"
     data_directory "docs/data-directory.md"
     embed "docs/embed.md"
+    encryption "docs/encryption.md"
     exports "docs/exports.md"
     guarantees "docs/guarantees.md"
     http "docs/http.md"
