@@ -48,6 +48,10 @@ pub enum OperatorRequest {
     },
     /// Confirms that the clock is right although it jumped.
     ConfirmClock,
+    /// Returns what is known of the keys.
+    Keys,
+    /// Turns the epoch of the keys.
+    TurnEpoch,
     /// Deletes a job, whoever owns it.
     Cancel {
         /// The job.
@@ -131,6 +135,13 @@ pub async fn perform(
             let (action, by) = ("clock-confirm", by.into());
             evanesce.record(RequestEvent::Admin { action, by, job: None, client: None });
             return Ok(Value::Null);
+        }
+        OperatorRequest::Keys => return document(evanesce.keys()),
+        OperatorRequest::TurnEpoch => {
+            evanesce.turn_epoch().await?;
+            let (action, by) = ("keys-rotate", by.into());
+            evanesce.record(RequestEvent::Admin { action, by, job: None, client: None });
+            return document(evanesce.keys());
         }
         OperatorRequest::Cancel { job } => {
             // A user may have a name that no client can have.

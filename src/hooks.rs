@@ -64,6 +64,7 @@ pub enum HookStep {
     KeysMoved,
     OldKeysDestroyed,
     EpochKeyDestroyed,
+    EpochNoted,
     // The ballast.
     BallastReleased,
     BallastMade,

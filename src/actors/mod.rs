@@ -23,6 +23,7 @@ use crate::export::{Exporters, PlanQueue, Pool, WriteLimits};
 use crate::files::Files;
 use crate::hooks::Hooks;
 use crate::job::life::Input;
+use crate::keys::KeyStore;
 use crate::receipts::ReceiptChain;
 use crate::source::ServedFolder;
 use crate::space::SpaceReservations;
@@ -33,7 +34,7 @@ use crate::view::{LocalView, PublishedJob};
 
 pub use crate::job::life::{CancelReply, Canceller};
 pub use orchestrator::{HaltExports, Orchestrator, SendToJob, SubmitJob};
-pub use reaper::{ConfirmClock, GetStatus, OperatorOrder, Reaper};
+pub use reaper::{ConfirmClock, GetStatus, OperatorOrder, Reaper, TurnEpoch};
 
 /// What the actors work with.
 pub struct Services {
@@ -41,6 +42,8 @@ pub struct Services {
     pub config: Config,
     /// Job directories.
     pub files: Arc<dyn Files>,
+    /// The keys of jobs.
+    pub keys: Arc<KeyStore>,
     /// What performs erasures, and who grants the warrants.
     pub eraser: Arc<Eraser>,
     /// What should stand in the data directory.
@@ -88,6 +91,7 @@ impl Services {
             receipts: &*self.receipts,
             holds: self.eraser.holds(),
             space: &self.space,
+            turn_due: self.keys.turn_due(self.config.erase.epoch.0),
             config: &self.config,
         }
     }

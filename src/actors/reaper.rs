@@ -13,9 +13,11 @@ use super::watcher::FolderWatcher;
 use super::{JobMessage, Services};
 use crate::clock::{ClockReading, JumpGuard};
 use crate::erase::{
-    OrderError, ReaperAction, ReaperCore, ReaperInput, ReaperStatus, ReaperSurroundings, prune,
+    OrderError, ReaperAction, ReaperCore, ReaperInput, ReaperStatus, ReaperSurroundings, ended_epochs, prune,
 };
+use crate::hooks::HookStep;
 use crate::receipts::ReceiptEntry;
+use crate::store::DurableChange;
 use crate::telemetry::PanicGuard;
 
 /// The actor that sweeps, and passes over everything.
@@ -48,6 +50,11 @@ pub struct GetStatus;
 #[derive(Message)]
 #[rtype(result = "Result<(), OrderError>")]
 pub struct OperatorOrder(pub ReceiptEntry);
+
+/// Turns the epoch of the keys, as an operator asks. Answers when its end is recorded.
+#[derive(Message)]
+#[rtype(result = "Result<(), String>")]
+pub struct TurnEpoch;
 
 impl Reaper {
     pub(super) fn spawn(services: Arc<Services>, orchestrator: Addr<Orchestrator>) -> Addr<Self> {
@@ -106,6 +113,10 @@ impl Reaper {
                     pruned.unwrap_or_else(panicked);
                 };
                 ctx.spawn(prune.into_actor(self));
+            }
+            ReaperAction::TurnEpoch => {
+                let turn = turn_epoch(services).into_actor(self);
+                ctx.spawn(turn.map(|turned, this, ctx| this.take_in(ReaperInput::Turned(turned.err()), ctx)));
             }
             ReaperAction::GiveUp(reason) => services.fatal.raise(reason),
         }
@@ -174,4 +185,34 @@ impl Handler<OperatorOrder> for Reaper {
                 .map(|taken, this, ctx| taken.map(|entry| this.take_in(ReaperInput::Ordered(entry), ctx))),
         )
     }
+}
+
+impl Handler<TurnEpoch> for Reaper {
+    type Result = ResponseActFuture<Self, Result<(), String>>;
+
+    fn handle(&mut self, _: TurnEpoch, _: &mut Self::Context) -> Self::Result {
+        if let Err(refusal) = self.ask(ReaperCore::begin_turn) {
+            return Box::pin(std::future::ready(Err(refusal.to_string())).into_actor(self));
+        }
+        let turn = turn_epoch(self.services.clone()).into_actor(self);
+        Box::pin(turn.map(|turned, this, ctx| {
+            this.take_in(ReaperInput::Turned(turned.clone().err()), ctx);
+            turned
+        }))
+    }
+}
+
+/// Turns the epoch, and records the ends of epochs that are not recorded yet.
+async fn turn_epoch(services: Arc<Services>) -> Result<(), String> {
+    let turning = services.clone();
+    let turn = move || turning.keys.turn(|job| turning.receipts.has(job));
+    let turned = tokio::task::spawn_blocking(turn).await.map_err(|panic| panic.to_string())?;
+    turned.map_err(|error| error.to_string())?;
+    for entry in ended_epochs(&services.keys, &*services.receipts, services.clock.now()) {
+        tracing::info!(?entry, "an epoch of the keys has ended");
+        let noted = services.committer.submit(DurableChange::Note(entry)).await;
+        noted.map_err(|_| "the end of the epoch could not be recorded")?;
+        services.hooks.reach(HookStep::EpochNoted);
+    }
+    Ok(())
 }

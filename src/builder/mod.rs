@@ -17,7 +17,7 @@ use crate::audit::{self, AuditLog};
 use crate::clock::Clock;
 use crate::config::{Config, FileEncryption};
 use crate::erase::reconcile::{self, StartWitnesses};
-use crate::erase::{DiskWitnesses, Eraser, HoldRegistry, LiveEvidence};
+use crate::erase::{DiskWitnesses, Eraser, HoldRegistry, LiveEvidence, ended_epochs};
 use crate::evanesce::{Evanesce, RunningInstance};
 use crate::export::{ByteRates, Exporter, OutputForm, PlanQueue, Pool, PoolThreads, Throttle, WriteLimits};
 use crate::files::encrypted::{EncryptedFiles, NewFiles};
@@ -279,6 +279,12 @@ impl Builder {
             audit.record(audit::AuditedEvent::of_receipt(entry, *head));
         }
 
+        // A crash may have come between the end of an epoch and its entry.
+        let ended = ended_epochs(&keys, &*receipts, now);
+        let heads = if ended.is_empty() { Vec::new() } else { receipts.append_each(&ended)? };
+        for (entry, head) in ended.iter().zip(heads) {
+            audit.record(audit::AuditedEvent::of_receipt(entry, head));
+        }
         let on_disk = files.inventory()?;
         let known: HashSet<_> = joined.jobs.iter().map(|job| job.record.id).collect();
         let places = [&on_disk.building, &on_disk.ready, &on_disk.trash];
@@ -321,6 +327,7 @@ impl Builder {
             config,
             standing: Arc::new(standing),
             files,
+            keys,
             eraser,
             audit,
             receipts,

@@ -20,6 +20,7 @@ mod fsck;
 mod generate;
 mod jobs;
 mod keygen;
+mod keys;
 mod log_level;
 mod operate;
 mod operators;
@@ -79,6 +80,9 @@ enum CliCommand {
     /// Tell a running server about its clock.
     #[command(subcommand)]
     Clock(operate::ClockCommand),
+    /// Show the keys of a running server, or turn their epoch.
+    #[command(subcommand)]
+    Keys(keys::KeysCommand),
     /// Show or change what a running server logs.
     LogLevel(log_level::LogLevelArgs),
     /// Look into the receipts of erasures, check and export them.
@@ -159,6 +163,7 @@ fn run(command: CliCommand) -> Result<(), CliError> {
         CliCommand::Release(args) => operate::release(&args),
         CliCommand::Reaper(args) => operate::reaper(args),
         CliCommand::Clock(args) => operate::clock(&args),
+        CliCommand::Keys(args) => keys::run(args),
         CliCommand::LogLevel(args) => log_level::run(args),
         CliCommand::Receipts(args) => receipts::run(&args),
         CliCommand::Audit(args) => audit::run(&args),

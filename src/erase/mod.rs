@@ -49,6 +49,9 @@
 //! | Names under a stuck writer go, but its job is not erased before it is out. | P4 | `embed::stuck::the_names_of_a_stuck_writer_go_and_its_job_is_erased_when_it_returns` |
 //! | The key goes before the first name, and a job is not erased before its key is. | P14 | `erase::sweep::tests::p14_a_key_is_destroyed_before_the_first_name_goes_and_else_the_job_is_not_erased` |
 //! | The key stays until the last one is out. | P14 | `erase::sweep::tests::p14_the_names_under_a_stuck_writer_go_and_the_key_stays` |
+//! | The epoch turns when it is due, and not under a pause; then no copy opens what was erased. | P14 | `erase::reaper::tests::p14_the_epoch_turns_when_it_is_due_and_once_at_a_time` |
+//! | The chain says of each epoch once that it ended, whatever crash came between. | P14 | `crash::epochs::p14_an_epoch_ends_through_a_kill_at_every_step` |
+//! | What a backup brings back without its key is erased. | P14 | `crash::backups::p14_a_job_whose_key_is_gone_is_erased_whatever_a_backup_brought_back` |
 //! | A sweep ends with an fsync; without it nothing counts as erased. | P5 | `conformance::files::a_sweep_whose_fsync_fails_tells_of_no_erasure` |
 //! | What is gone already is success. | P5 | `conformance::files::moving_and_sweeping_what_is_gone_is_success` |
 //! | A sweep that failed is tried again, later and later, and never dropped. | P5 | `erase::queue::tests::a_failed_sweep_is_tried_again_later_and_later_up_to_a_bound` |
@@ -84,6 +87,7 @@
 
 mod backlog;
 mod ending;
+mod epochs;
 mod expiry;
 mod holds;
 pub mod order;
@@ -98,6 +102,7 @@ mod witnesses;
 
 pub use backlog::{FailingSweep, ReaperStatus};
 pub use ending::EarlySweep;
+pub use epochs::ended_epochs;
 pub use expiry::DueJobs;
 pub use holds::{HoldBook, OrderError, WarrantRefusal};
 pub use prune::prune;

@@ -3,10 +3,13 @@
 use serde::Serialize;
 
 use super::Evanesce;
-use crate::actors::{ConfirmClock, GetStatus, OperatorOrder};
+use crate::actors::{ConfirmClock, GetStatus, OperatorOrder, TurnEpoch};
+use crate::clock::between;
 use crate::erase::{OrderError, ReaperStatus};
 use crate::export::OutlivingWork;
 use crate::job::JobId;
+#[cfg(feature = "server")]
+use crate::keys::KeyStoreStatus;
 use crate::receipts::{JobHold, ReaperPause, ReceiptEntry};
 use crate::telemetry;
 
@@ -227,5 +230,37 @@ impl Evanesce {
         let (planned, done) = self.view().work().await;
         telemetry::work(planned, done);
         telemetry::reserved_bytes(services.space.reserved());
+        let keys = services.keys.status();
+        telemetry::keys(keys.epoch, between(keys.begun, self.now()), keys.live, keys.unavailable);
+    }
+
+    /// Turns the epoch of the keys now. After it no copy of anything opens what was erased before. Resolves
+    /// when the end of the old epoch is recorded in the receipts.
+    ///
+    /// # Errors
+    /// Fails with a sentence if the reaper is paused, a turn is under way, or the old key could not be
+    /// destroyed. The turn is then finished by a later one.
+    ///
+    /// ```
+    /// # mod example { include!(concat!(env!("CARGO_MANIFEST_DIR"), "/src/evanesce/example.rs")); }
+    /// # use evanesce::*;
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> example::Done {
+    /// # let (_folder, evanesce, job) = example::complete().await?;
+    /// evanesce.cancel(job, "me".parse()?).await?;
+    /// evanesce.wait_erased(job).await?;
+    /// evanesce.turn_epoch().await?;
+    /// # Ok(())
+    /// # }
+    /// ```
+    pub async fn turn_epoch(&self) -> Result<(), String> {
+        let turned = self.0.running.reaper.send(TurnEpoch).await;
+        turned.unwrap_or_else(|_| Err(OrderError::Stopped.to_string()))
+    }
+
+    /// Returns what is known of the keys as a whole.
+    #[cfg(feature = "server")]
+    pub(crate) fn keys(&self) -> KeyStoreStatus {
+        self.services().keys.status()
     }
 }

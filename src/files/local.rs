@@ -292,6 +292,10 @@ impl Files for LocalFiles {
         Ok(Arc::new(self.local_dir(dir, *job)))
     }
 
+    fn is_keyless(&self, _: JobId, _: DirPlace) -> bool {
+        false
+    }
+
     fn destroy_keys(&self, warrants: &[Warrant]) -> Result<Vec<Option<KeyDestruction>>, FilesError> {
         // Its files are plain.
         Ok(vec![None; warrants.len()])

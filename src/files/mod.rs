@@ -269,6 +269,10 @@ pub trait Files: Send + Sync {
     /// was for each job, also if it was before; `None` for a job that has no key.
     fn destroy_keys(&self, warrants: &[Warrant]) -> Result<Vec<Option<KeyDestruction>>, FilesError>;
 
+    /// Returns whether what stands there of a job is encrypted and its key is gone for certain: nothing of
+    /// it can ever be read. Blocks.
+    fn is_keyless(&self, job: JobId, place: DirPlace) -> bool;
+
     /// Removes an empty directory. Durable after [`sync`](Self::sync). Fails if the warrant is for
     /// another job.
     fn remove_directory(

@@ -88,6 +88,12 @@ pub fn explain(
             "it is marked as lost: it answers 404 deleted and gets a receipt",
             repaired,
         ),
+        JoinCure::Erase if testimony.keyless => finding(
+            "it is encrypted and its key is gone",
+            "it was erased and a backup has brought it back, or the keys are lost",
+            "it is marked as lost: nobody can read it; a running server erases it",
+            repaired,
+        ),
         JoinCure::Erase if testimony.unvouched => finding(
             "its directory is all that is known of it",
             "a backup has brought it back, and the receipts of its time are missing or pruned",

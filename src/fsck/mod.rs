@@ -24,7 +24,7 @@ use crate::files::encrypted::{EncryptedFiles, NewFiles};
 use crate::files::{Files, FilesError, LocalFiles};
 use crate::hooks::Hooks;
 use crate::job::{JobId, StateName};
-use crate::keys::{self, KeysError};
+use crate::keys::{self, KeyStoreStatus, KeysError};
 use crate::lock;
 use crate::receipts::ReceiptChain;
 use crate::view::{LocalView, ViewChange};
@@ -120,6 +120,7 @@ pub fn check(config: &Config, leave: RepairMode, now: Timestamp) -> Result<Vec<F
         RepairMode::Look => keys::look(config)?,
         _ => keys::open(config, Clock::system(), Hooks::default())?,
     });
+    findings.extend(without_keys(&keys.status()));
     let files: Arc<dyn Files> = Arc::new(EncryptedFiles::new(local, keys, NewFiles::Encrypted));
     let Some(mut evidence) = FsckEvidence::open(data_dir, leave, now, &mut findings)? else {
         return Ok(findings);
@@ -170,6 +171,23 @@ fn sweep_leftovers(
     view.publish(joined.jobs.into_iter().map(ViewChange::New));
     let holds = HoldRegistry::of(LiveEvidence { files: files.clone(), receipts, view });
     Eraser::new(files, holds, Hooks::default()).sweep_leftovers(&joined.leftovers)
+}
+
+/// Reports keys that cannot be had. Nothing is decided on them: the key of an epoch may come back.
+fn without_keys(keys: &KeyStoreStatus) -> Vec<FsckFinding> {
+    let finding = |what, cause, cure| FsckFinding { what, cause, cure, outcome: FindingOutcome::Note };
+    let unavailable = finding(
+        format!("the keys of {} jobs cannot be had", keys.unavailable),
+        "the key of their epoch is not where it was, or another data directory's keys/ was restored",
+        "mount the device of keys.folder; if the key is lost, so are these exports: delete them",
+    );
+    let damaged = finding(
+        format!("keys/ has {} damaged slots or files", keys.damaged),
+        "somebody changed it, or the disk did",
+        "exports whose keys stood there are lost; the next turn of the epoch writes the file anew",
+    );
+    let unavailable = (keys.unavailable > 0).then_some(unavailable);
+    unavailable.into_iter().chain((keys.damaged > 0).then_some(damaged)).collect()
 }
 
 /// Reports erased jobs without the receipt that they should have.

@@ -34,6 +34,7 @@ pages! {
     guarantees "docs/guarantees.md"
     http "docs/http.md"
     install "docs/install.md"
+    keys "docs/keys.md"
     logs "docs/logs.md"
     metrics "docs/metrics.md"
     operate "docs/operate.md"

@@ -41,6 +41,9 @@ pub trait EpochKeys: Send + Sync {
     /// # Errors
     /// Fails if that cannot be told.
     fn epochs(&self) -> Result<Vec<u64>, KeysError>;
+
+    /// Returns where the keys are, in words.
+    fn describe(&self) -> String;
 }
 
 /// Bytes of a file: the key and its checksum.
@@ -136,6 +139,10 @@ impl EpochKeys for EpochKeyFiles {
             Ok(epochs)
         };
         list().map_err(KeysError::io("list", "epoch keys"))
+    }
+
+    fn describe(&self) -> String {
+        format!("files in {}", self.folder.display())
     }
 }
 

@@ -58,7 +58,7 @@ pub enum KeyState {
     /// It is there.
     Live(JobKey),
     /// It was destroyed.
-    #[allow(dead_code, reason = "the join at a start comes next")]
+    #[allow(dead_code, reason = "an erasure is told when by `destroy`; only tests ask here")]
     Destroyed(KeyDestruction),
     /// The keys are whole and there is none of this job: it was never encrypted, or its key is gone.
     Absent,

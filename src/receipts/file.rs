@@ -257,6 +257,10 @@ impl ReceiptChain for ReceiptFile {
         self.durable.read().known.holds()
     }
 
+    fn ended_epoch(&self) -> u64 {
+        self.durable.read().known.ended_epoch()
+    }
+
     fn pause(&self) -> Option<ReaperPause> {
         self.durable.read().known.pause().cloned()
     }

@@ -42,6 +42,8 @@ pub(super) struct ReceiptIndex {
     epochs: BTreeMap<u64, EntryPlace>,
     /// The head that the last gap entry missed.
     gap: Option<ChainHead>,
+    /// The last epoch whose end is recorded; 0 if none is.
+    ended_epoch: u64,
 }
 
 impl ReceiptIndex {
@@ -64,6 +66,7 @@ impl ReceiptIndex {
             ReceiptEntry::Gap { expected, .. } => self.gap = Some(*expected),
             ReceiptEntry::Epoch { epoch, .. } => {
                 self.epochs.insert(*epoch, EntryPlace { offset, count });
+                self.ended_epoch = self.ended_epoch.max(*epoch);
             }
             ReceiptEntry::Prune { .. } => {}
         }
@@ -94,6 +97,10 @@ impl ReceiptIndex {
 
     pub fn pause(&self) -> Option<&ReaperPause> {
         self.pause.as_ref().map(|pause| &pause.what)
+    }
+
+    pub fn ended_epoch(&self) -> u64 {
+        self.ended_epoch
     }
 
     pub fn gap(&self) -> Option<ChainHead> {

@@ -187,6 +187,9 @@ pub trait ReceiptChain: Send + Sync {
     /// Returns the pause of the reaper, if one is in force.
     fn pause(&self) -> Option<ReaperPause>;
 
+    /// Returns the last epoch whose end the chain records, or 0 if it records none.
+    fn ended_epoch(&self) -> u64;
+
     /// Returns the last entry that may be pruned, which the prune entry must name: all entries before
     /// `before` may go, up to the first one that must stay. A hold or a pause in force must stay, and
     /// the receipt of a job whose record `is_kept`. `None` if only the entries of earlier prunings may

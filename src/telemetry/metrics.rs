@@ -74,6 +74,19 @@ pub const METRIC_GROUPS: &[(&str, &[MetricDescription])] = &[
             gauge("evanesce_reaper_paused", &[], "1 while an operator has paused the reaper."),
             gauge("evanesce_held_jobs", &[], "Jobs under a legal hold."),
             gauge("evanesce_clock_held", &[], "1 while nothing expires because the clock jumped."),
+            gauge("evanesce_epoch", &[], "The current epoch of the keys."),
+            gauge("evanesce_epoch_age_seconds", &[], "Its age. An epoch without a key does not turn."),
+            gauge("evanesce_live_keys", &[], "Jobs that have a key."),
+            gauge(
+                "evanesce_unavailable_keys",
+                &[],
+                "Jobs whose key cannot be had: the key of its epoch is missing, or `keys/` is damaged.",
+            ),
+            counter(
+                "evanesce_epoch_turn_failures_total",
+                &[],
+                "Turns of the epoch that failed and are tried again.",
+            ),
         ],
     ),
     (
@@ -186,7 +199,7 @@ pub const METRIC_GROUPS: &[(&str, &[MetricDescription])] = &[
             histogram(
                 "evanesce_fsync_seconds",
                 &["what"],
-                "Syncs of `store`, `receipts`, `directory`, `document`, `output`, `audit`, `replay`.",
+                "Syncs of `store`, `receipts`, `directory`, `document`, `output`, `audit`, `replay`, `keys`.",
             ),
             counter(
                 "evanesce_receipts_gaps_total",

@@ -236,6 +236,19 @@ pub fn orders(paused: bool, held: usize) {
     gauge!("evanesce_held_jobs").set(held as f64);
 }
 
+/// Sets the epoch of the keys, its age, and the keys that are there.
+pub fn keys(epoch: u64, age: Duration, live: usize, unavailable: usize) {
+    gauge!("evanesce_epoch").set(epoch as f64);
+    gauge!("evanesce_epoch_age_seconds").set(age.as_secs_f64());
+    gauge!("evanesce_live_keys").set(live as f64);
+    gauge!("evanesce_unavailable_keys").set(unavailable as f64);
+}
+
+/// Counts turns of the epoch that failed.
+pub fn turn_failed() {
+    counter!("evanesce_epoch_turn_failures_total").increment(1);
+}
+
 /// Sets the work of all active jobs, in the units of their plans. The built-in exporter counts
 /// bytes.
 pub fn work(planned: u64, done: u64) {

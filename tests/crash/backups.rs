@@ -342,3 +342,30 @@ fn a_start_that_dies_before_it_has_recorded_what_it_found_finds_it_again() {
         }
     }
 }
+
+/// All that is restored is old but the keys: they cannot be wound back, because the epoch has ended.
+#[test]
+fn p14_a_job_whose_key_is_gone_is_erased_whatever_a_backup_brought_back() {
+    let backups = Backups::begin(&["reaper.watch=false"]);
+    let server = backups.start();
+    backups.delete(&server);
+    backups.jobs().into_iter().for_each(|job| server.wait_erased(job));
+    let mut rotate = evanesce_command();
+    rotate.args(["keys", "rotate", "--data-dir"]).arg(backups.setup.data_dir());
+    assert!(rotate.output().unwrap().status.success());
+    server.kill();
+    let data_dir = backups.setup.data_dir();
+    let keys = backups.setup.folder.path().join("new-keys");
+    copy_folder(&data_dir.join("keys"), &keys);
+    std::fs::remove_dir_all(&data_dir).unwrap();
+    copy_folder(&backups.old, &data_dir);
+    std::fs::remove_dir_all(data_dir.join("keys")).unwrap();
+    copy_folder(&keys, &data_dir.join("keys"));
+    let server = backups.start();
+    for job in backups.jobs() {
+        assert_eq!(get(&polling_url(&server, job)).outcome(), (404, "deleted".into()), "{job}");
+        server.wait_erased(job);
+    }
+    let reasons: Vec<_> = backups.setup.receipts().iter().map(|receipt| receipt["reason"].clone()).collect();
+    assert_eq!(reasons, ["lost", "lost"]);
+}

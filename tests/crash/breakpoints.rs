@@ -10,7 +10,7 @@ use evanesce::hooks::HookStep;
 use super::deeds::Deed::*;
 use super::deeds::End::*;
 use super::deeds::Scene;
-use super::{ballast, joins};
+use super::{ballast, epochs, joins};
 use crate::support::{get, polling_url};
 
 /// A row: the deed; the breakpoints of each process in turn, of which the last one is reached;
@@ -46,6 +46,8 @@ crashes! {
         DeleteComplete, ["acknowledged=kill"] => Erased("deleted");
     a_complete_job_is_erased_when_killed_after_the_last_one_is_out:
         DeleteComplete, ["last-one-out=kill"] => Erased("deleted");
+    p14_a_complete_job_is_erased_when_killed_after_its_key_is_destroyed:
+        DeleteComplete, ["job-key-destroyed=kill"] => Erased("deleted");
     a_complete_job_is_erased_when_killed_after_the_202:
         DeleteComplete, ["sweep-begins=hold"] => Erased("deleted");
     a_complete_job_is_erased_when_killed_before_the_first_unlink:
@@ -295,7 +297,7 @@ fn nothing_of_a_deletion_is_shown_before_it_is_durable_twice() {
 
 #[test]
 fn every_step_is_in_a_row() {
-    let rows = [ROWS, joins::ROWS, ballast::ROWS].concat();
+    let rows = [ROWS, joins::ROWS, ballast::ROWS, epochs::ROWS].concat();
     let steps = rows.iter().flat_map(|row| row.split(' ')).map(|breakpoint| {
         let place = breakpoint.split('=').next().unwrap();
         place.rsplit('>').next().unwrap().split(':').next().unwrap()

@@ -51,10 +51,11 @@ use Deed::*;
 use End::*;
 
 /// The steps of a deletion from which on its 202 may be on its way.
-const TOLD: [&str; 9] = [
+const TOLD: [&str; 10] = [
     "acknowledged",
     "last-one-out",
     "sweep-begins",
+    "job-key-destroyed",
     "unlink-begins",
     "file-unlinked",
     "directory-removed",

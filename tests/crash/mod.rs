@@ -8,6 +8,7 @@ mod ballast;
 mod breakpoints;
 mod clients;
 mod deeds;
+mod epochs;
 mod failing_store;
 mod injected;
 mod joins;

@@ -185,6 +185,7 @@ pub fn testimony(remains: Remains) -> JobTestimony {
         // It is asked only what nobody else remembers.
         audit: audit && !is_deleted && receipts == 0,
         unvouched: false,
+        keyless: false,
     }
 }
 

@@ -44,6 +44,8 @@ pub enum ReaperInput {
     Surveyed(OwnFilesLook, Option<DiskInventory>),
     /// An order is durable, and what it ends has ended.
     Ordered(ReceiptEntry),
+    /// A turn of the epoch has ended, with its error if it failed.
+    Turned(Option<String>),
 }
 
 /// Something to be done.
@@ -63,6 +65,8 @@ pub enum ReaperAction {
     Commit(DurableChange),
     /// Prune the receipts and the audit log.
     Prune,
+    /// Turn the epoch of the keys; [`ReaperInput::Turned`] tells how it ended.
+    TurnEpoch,
     /// End the process.
     GiveUp(&'static str),
 }
@@ -84,6 +88,8 @@ pub struct ReaperSurroundings<'a> {
     pub holds: &'a Arc<HoldRegistry>,
     /// What ended jobs still take.
     pub space: &'a SpaceReservations,
+    /// When the epoch of the keys should turn, if it should.
+    pub turn_due: Option<Timestamp>,
     /// The settings.
     pub config: &'a Config,
 }
@@ -104,6 +110,7 @@ pub struct ReaperCore {
     sightings: ScanSightings,
     is_surveying: bool,
     pruned: Option<Instant>,
+    is_turning: bool,
     status: ReaperStatus,
 }
 
@@ -123,6 +130,7 @@ impl ReaperCore {
             ReaperInput::Swept(results) => return self.swept(results, around),
             ReaperInput::Surveyed(look, inventory) => return self.surveyed(look, inventory, around),
             ReaperInput::Ordered(order) => return self.ordered(&order, around),
+            ReaperInput::Turned(error) => return self.turned(error, around),
         }
         self.sweep_next(around)
     }
@@ -141,6 +149,20 @@ impl ReaperCore {
         }
         tracing::warn!("an operator confirmed the clock: expiry goes on");
         (true, self.pass(around))
+    }
+
+    /// Takes the turn of the epoch that an operator asks for.
+    ///
+    /// # Errors
+    /// Fails with a sentence while the reaper is paused, or a turn is under way.
+    pub fn begin_turn(&mut self, around: ReaperSurroundings<'_>) -> Result<(), &'static str> {
+        if around.holds.is_paused() {
+            return Err("the reaper is paused; resume it first");
+        }
+        if std::mem::replace(&mut self.is_turning, true) {
+            return Err("the epoch is turning already");
+        }
+        Ok(())
     }
 
     /// One pass. While the clock is not steady, nothing ends.
@@ -233,6 +255,16 @@ impl ReaperCore {
         }
     }
 
+    /// A turn that failed is tried again by the next regular pass.
+    fn turned(&mut self, error: Option<String>, around: ReaperSurroundings<'_>) -> Vec<ReaperAction> {
+        self.is_turning = false;
+        let Some(error) = error else { return self.pass(around) };
+        telemetry::turn_failed();
+        tracing::error!(%error, "the epoch of the keys could not be turned; what was erased in it can be read \
+            with a copy of its key until it is");
+        Vec::new()
+    }
+
     /// Counts what is marked and not erased yet, for status and metrics.
     fn note_backlog(&mut self, around: ReaperSurroundings<'_>) {
         let jobs = around.view.all();
@@ -264,8 +296,8 @@ impl ReaperCore {
         }
     }
 
-    /// Ends jobs, tombstones and receipts whose time is over (P2, P8). The next one to end has a pass of
-    /// its own, if that is before the next regular one.
+    /// Ends jobs, tombstones, receipts and the epoch whose time is over (P2, P8, P14). The next one to end has
+    /// a pass of its own, if that is before the next regular one.
     fn end_what_is_due(&mut self, around: ReaperSurroundings<'_>, actions: &mut Vec<ReaperAction>) {
         let is_pruning_due = |last: Instant| around.instant.saturating_duration_since(last) >= PRUNE_EVERY;
         if self.pruned.is_none_or(is_pruning_due) {
@@ -279,7 +311,14 @@ impl ReaperCore {
             DueJobs::at(around.now(), jobs, &around.config.retention, is_held);
         actions.extend(expired.into_iter().map(|job| ReaperAction::Tell(job, Input::Expire)));
         actions.extend(forgotten.into_iter().map(|job| ReaperAction::Commit(DurableChange::Forget(job))));
-        let wait = next_expiry.map(|at| between(around.now(), at));
+        let turn_due = around.turn_due.filter(|_| !self.is_turning);
+        if turn_due.is_some_and(|due| due <= around.now()) {
+            self.is_turning = true;
+            actions.push(ReaperAction::TurnEpoch);
+        }
+        let next_turn = turn_due.filter(|due| *due > around.now());
+        let next = next_expiry.into_iter().chain(next_turn).min();
+        let wait = next.map(|at| between(around.now(), at));
         let is_soon = |wait: &Duration| *wait < around.config.reaper.interval.0;
         actions.push(ReaperAction::NextPass(wait.filter(is_soon)));
     }

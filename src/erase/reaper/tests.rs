@@ -25,6 +25,7 @@ struct ReaperRoom {
     wall: Arc<AtomicI64>,
     began: Instant,
     core: ReaperCore,
+    turn_due: Option<Timestamp>,
     _folder: tempfile::TempDir,
 }
 
@@ -43,12 +44,33 @@ impl ReaperRoom {
         let config = Config::default();
         let space = SpaceReservations::new(&config, Clock::system(), &[], || Ok(u64::MAX));
         let wall = Arc::new(AtomicI64::new(1_000_000_000));
-        let (began, core) = (Instant::now(), ReaperCore::default());
-        Self { job, files, view, receipts, holds, space, config, wall, began, core, _folder: folder }
+        let (began, core, turn_due) = (Instant::now(), ReaperCore::default(), None);
+        Self {
+            job,
+            files,
+            view,
+            receipts,
+            holds,
+            space,
+            config,
+            wall,
+            began,
+            core,
+            turn_due,
+            _folder: folder,
+        }
     }
 
     /// Gives an input `after` the beginning, by the monotonic clock.
     fn give(&mut self, after: Duration, input: ReaperInput) -> Vec<ReaperAction> {
+        self.ask(after, |core, around| core.handle(input, around))
+    }
+
+    fn ask<T>(
+        &mut self,
+        after: Duration,
+        ask: impl FnOnce(&mut ReaperCore, ReaperSurroundings<'_>) -> T,
+    ) -> T {
         let wall = self.wall.clone();
         let clock = Clock::new(move || at(wall.load(Ordering::Relaxed)));
         let around = ReaperSurroundings {
@@ -59,9 +81,10 @@ impl ReaperRoom {
             receipts: &*self.receipts,
             holds: &self.holds,
             space: &self.space,
+            turn_due: self.turn_due,
             config: &self.config,
         };
-        self.core.handle(input, around)
+        ask(&mut self.core, around)
     }
 
     fn pass(&mut self, after: Duration) -> Vec<ReaperAction> {
@@ -193,4 +216,44 @@ fn one_survey_is_under_way_at_a_time_and_a_chain_that_is_missing_is_mended() {
     let gone = ReaperInput::Surveyed(OwnFilesLook::Fatal("the store is gone"), None);
     let actions = room.give(Duration::ZERO, gone);
     assert!(matches!(&actions[..], [ReaperAction::GiveUp("the store is gone")]), "{actions:?}");
+}
+
+fn turns(actions: &[ReaperAction]) -> bool {
+    actions.iter().any(|action| matches!(action, ReaperAction::TurnEpoch))
+}
+
+#[test]
+fn p14_the_epoch_turns_when_it_is_due_and_once_at_a_time() {
+    let mut room = ReaperRoom::new(JobState::Queued);
+    assert!(!turns(&room.pass(Duration::ZERO)), "no key is in it");
+    let now = room.wall.load(Ordering::Relaxed);
+    room.turn_due = Some(at(now + 3));
+    let actions = room.pass(Duration::ZERO);
+    assert!(!turns(&actions));
+    let next = |actions: &[ReaperAction]| {
+        actions.iter().any(
+            |action| matches!(action, ReaperAction::NextPass(Some(wait)) if *wait == Duration::from_secs(3)),
+        )
+    };
+    assert!(next(&actions), "a pass of its own: {actions:?}");
+    room.turn_due = Some(at(now));
+    assert!(turns(&room.pass(Duration::ZERO)));
+    assert!(!turns(&room.pass(Duration::ZERO)), "it is under way");
+    assert!(room.ask(Duration::ZERO, ReaperCore::begin_turn).is_err());
+    let actions = room.give(Duration::ZERO, ReaperInput::Turned(Some("EIO".into())));
+    assert!(!turns(&actions), "not in a tight loop");
+    assert!(turns(&room.pass(Duration::ZERO)), "a turn that failed is tried again");
+    room.turn_due = Some(at(now + 60));
+    assert!(!turns(&room.give(Duration::ZERO, ReaperInput::Turned(None))));
+    assert!(room.ask(Duration::ZERO, ReaperCore::begin_turn).is_ok());
+}
+
+#[test]
+fn p14_no_epoch_turns_under_a_pause() {
+    let mut room = ReaperRoom::new(JobState::Queued);
+    room.turn_due = Some(at(0));
+    let pause = ReaperPause { at: at(3), by: "it".into(), reason: "an audit".into() };
+    room.holds.admit(&ReceiptEntry::Pause(pause)).unwrap();
+    assert!(!turns(&room.pass(Duration::ZERO)));
+    assert!(room.ask(Duration::ZERO, ReaperCore::begin_turn).is_err());
 }

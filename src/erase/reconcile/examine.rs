@@ -135,13 +135,21 @@ fn hear(
     let erased = receipts.erased_since(witnesses.tombstones_since());
     let jobs: BTreeSet<_> = stored.keys().chain(&on_disk).chain(&erased).copied().collect();
     let hear = |job: JobId| -> Result<_, ReconcileError> {
-        let look = || look_into_building(files, job, stored.get(&job));
+        let is_keyless = |place| files.is_keyless(job, place);
+        let keyless = building.contains(&job) && is_keyless(DirPlace::Building)
+            || ready.contains(&job) && is_keyless(DirPlace::Ready);
+        // Of one whose key is gone nothing can be read.
+        let look = || match keyless {
+            true => Ok(BuildingEvidence::Bare),
+            false => look_into_building(files, job, stored.get(&job)),
+        };
         let testimony = JobTestimony {
             store: stored.get(&job).map(|job| job.record.state.name()),
             building: building.contains(&job).then(look).transpose()?,
             ready: ready.contains(&job),
             trash: trash.contains(&job),
             receipt: receipts.has(job),
+            keyless,
             ..JobTestimony::default()
         };
         Ok((job, testimony))

@@ -84,7 +84,8 @@ pub fn at_start(
         if !matches!(cure, JoinCure::Nothing) {
             tracing::info!(%job, ?testimony, ?cure, "the witnesses of a job differ and are joined");
         }
-        let woken = join.apply(job, cure, stored.get(&job))?;
+        let reason = if testimony.keyless { MarkReason::Lost } else { MarkReason::Recovered };
+        let woken = join.apply(job, cure, reason, stored.get(&job))?;
         awake.extend(woken.then_some(job));
     }
 
@@ -203,12 +204,13 @@ impl JobJoin<'_> {
         self.entries.push(StoreEntry::Record(record));
     }
 
-    /// Does what the cure says, or notes it for the commit. Returns whether the job's actor has
-    /// something to do.
+    /// Does what the cure says, or notes it for the commit; `recovered` is the reason of what is erased
+    /// without a mark in the store. Returns whether the job's actor has something to do.
     fn apply(
         &mut self,
         job: JobId,
         cure: JoinCure,
+        recovered: MarkReason,
         stored: Option<&StoredJob>,
     ) -> Result<bool, ReconcileError> {
         let state = stored.map(|stored| stored.record.state.name());
@@ -267,7 +269,7 @@ impl JobJoin<'_> {
             }
             JoinCure::Erase => {
                 if state != Some(StateName::Marked) {
-                    self.mark(job, stored, MarkReason::Recovered);
+                    self.mark(job, stored, recovered);
                 }
                 self.to_trash.push(job);
                 Ok(true)

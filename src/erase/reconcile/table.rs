@@ -33,6 +33,9 @@ pub struct JobTestimony {
     /// Whether it is known by its directory alone, and whoever would know of its erasure cannot
     /// say any more: the receipts of its time are missing or pruned. Then it is not believed (P2).
     pub unvouched: bool,
+    /// Whether its files are encrypted and its key is gone: whatever brought them back, it was erased, or
+    /// nobody can ever read it (P14).
+    pub keyless: bool,
 }
 
 /// What is to be done at a start so that the witnesses agree.
@@ -70,7 +73,7 @@ impl JobTestimony {
         let ready = self.ready.then_some(StateName::Complete);
         let trash = self.trash.then_some(StateName::Marked);
         // What the log says of an erasure is no receipt: one is made, of what is left to erase.
-        let deleted = (self.audit || self.unvouched).then_some(StateName::Marked);
+        let deleted = (self.audit || self.unvouched || self.keyless).then_some(StateName::Marked);
         let receipt = self.receipt.then_some(StateName::Erased);
         [self.store, building, ready, trash, deleted, receipt].into_iter().flatten().max()
     }
@@ -110,13 +113,13 @@ mod tests {
     ) {
         let has = |c| places.contains(c);
         let (ready, trash, receipt) = (has('r'), has('t'), has('e'));
-        let (audit, unvouched) = (has('a'), has('u'));
-        let testimony = JobTestimony { store, building, ready, trash, receipt, audit, unvouched };
+        let (audit, unvouched, keyless) = (has('a'), has('u'), has('k'));
+        let testimony = JobTestimony { store, building, ready, trash, receipt, audit, unvouched, keyless };
         assert_eq!((testimony.joined(), testimony.cure()), expected, "{testimony:?}");
     }
 
     /// The join table, row by row. Places: r = ready, t = trash, e = receipt (erased), a = the audit
-    /// log tells of a mark or an erasure, u = nobody vouches for the directory.
+    /// log tells of a mark or an erasure, u = nobody vouches for the directory, k = its key is gone.
     #[test]
     fn each_row_of_the_join_table() {
         use BuildingEvidence::{Bare, Planned};
@@ -181,6 +184,12 @@ mod tests {
         row(None, None, "ru", (Some(Marked), JoinCure::Erase));
         row(None, Some(Planned), "u", (Some(Marked), JoinCure::Erase));
         row(None, None, "reu", (Some(Erased), JoinCure::Bury));
+        // Encrypted, and the key is gone.
+        row(None, None, "rk", (Some(Marked), JoinCure::Erase));
+        row(Some(Complete), None, "rk", (Some(Marked), JoinCure::Erase));
+        row(running, Some(Bare), "k", (Some(Marked), JoinCure::Erase));
+        row(Some(Erased), None, "rk", (Some(Erased), JoinCure::Bury));
+        row(Some(Complete), None, "rek", (Some(Erased), JoinCure::Bury));
     }
 
     fn testimony() -> impl Strategy<Value = JobTestimony> {
@@ -198,8 +207,8 @@ mod tests {
             BuildingEvidence::Planned,
             BuildingEvidence::Failed,
         ]));
-        (states, buildings, any::<[bool; 5]>()).prop_map(
-            |(store, building, [ready, trash, receipt, audit, unvouched])| JobTestimony {
+        (states, buildings, any::<[bool; 6]>()).prop_map(
+            |(store, building, [ready, trash, receipt, audit, unvouched, keyless])| JobTestimony {
                 store,
                 building,
                 ready,
@@ -207,6 +216,7 @@ mod tests {
                 receipt,
                 audit,
                 unvouched,
+                keyless,
             },
         )
     }
@@ -221,6 +231,7 @@ mod tests {
             receipt: a.receipt | b.receipt,
             audit: a.audit | b.audit,
             unvouched: a.unvouched | b.unvouched,
+            keyless: a.keyless | b.keyless,
         }
     }
 
@@ -236,7 +247,7 @@ mod tests {
 
         #[test]
         fn a_job_that_any_witness_saw_deleted_is_never_served_again(a in testimony()) {
-            let seen = a.trash || a.receipt || a.audit || a.unvouched;
+            let seen = a.trash || a.receipt || a.audit || a.unvouched || a.keyless;
             let deleted = seen || a.store.is_some_and(StateName::is_deleted);
             let forgets = matches!(a.cure(), JoinCure::Erase | JoinCure::Bury | JoinCure::Nothing);
             prop_assert!(!deleted || forgets, "{:?} -> {:?}", a, a.cure());

@@ -88,6 +88,20 @@ impl Files for EncryptedFiles {
         destroyed.map_err(|error| FilesError::new("destroy keys of", "erased jobs")(error.into()))
     }
 
+    fn is_keyless(&self, job: JobId, place: DirPlace) -> bool {
+        match self.keys.find(job) {
+            KeyState::Destroyed(_) => true,
+            KeyState::Live(_) | KeyState::Unavailable => false,
+            KeyState::Absent => {
+                let Ok(dir) = self.inner.open(job, place) else { return false };
+                let documents = [DocumentKind::Request, DocumentKind::Plan, DocumentKind::Job];
+                let mut stored =
+                    documents.into_iter().filter_map(|document| dir.read_document(document).ok()?);
+                stored.any(|stored| is_encrypted(&stored))
+            }
+        }
+    }
+
     fn remove_directory(
         &self,
         warrant: &Warrant,

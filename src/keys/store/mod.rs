@@ -8,6 +8,7 @@ use std::io::{self, Write};
 use std::os::unix::fs::{DirBuilderExt, FileExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::time::Duration;
 
 use jiff::Timestamp;
 use parking_lot::{Mutex, RwLock};
@@ -16,7 +17,7 @@ use zeroize::Zeroizing;
 use super::epoch_keys::EpochKeys;
 use super::slots::{KeySlot, KeyWrap, SLOT_BYTES, begun_at, head};
 use super::{JobKey, JobKeys, KEY_BYTES, KeyState, KeysError, overwrite};
-use crate::clock::Clock;
+use crate::clock::{Clock, after};
 use crate::hooks::{HookFault, HookStep, Hooks};
 use crate::job::{JobId, KeyDestruction};
 use crate::plain_file::{self, LinkPolicy};
@@ -56,6 +57,8 @@ struct KnownKeys {
     damaged: usize,
     /// Epochs of earlier files that are kept, because their keys are not there.
     kept: BTreeSet<u64>,
+    /// Whether what is left of earlier epochs could not be destroyed yet.
+    is_half_turned: bool,
     epoch: u64,
     begun: Timestamp,
 }
@@ -67,6 +70,8 @@ enum KnownKey {
         wrap: Arc<KeyWrap>,
     },
     Destroyed {
+        /// The epoch of the file that it stands in.
+        file: u64,
         slot: usize,
         destruction: KeyDestruction,
     },
@@ -80,9 +85,10 @@ enum KnownKey {
 type Wrapped = [u8; super::slots::WRAPPED_BYTES];
 
 /// What is known of the keys as a whole.
-#[allow(dead_code, reason = "the turn of the epoch comes next")]
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 pub struct KeyStoreStatus {
+    /// Where the keys of epochs are, in words.
+    pub provider: String,
     /// The current epoch, from 1; 0 if there is none.
     pub epoch: u64,
     /// When it began.
@@ -149,7 +155,7 @@ impl KeyStore {
         };
         if epoch == 0 || self.known.read().kept.iter().any(|kept| *kept > epoch) {
             // Nothing of before can be gone on with, or an older file would be.
-            self.begin(&mut current, newest + 1)?;
+            self.begin(&mut current, newest + 1, |_| false)?;
         } else {
             let name = name(epoch);
             let open = || {
@@ -190,7 +196,12 @@ impl KeyStore {
     }
 
     /// Begins an epoch: the keys that are there are wrapped by a new key, in a new file.
-    fn begin(&self, current: &mut Option<CurrentFile>, epoch: u64) -> Result<(), KeysError> {
+    fn begin(
+        &self,
+        current: &mut Option<CurrentFile>,
+        epoch: u64,
+        has_receipt: impl Fn(JobId) -> bool,
+    ) -> Result<(), KeysError> {
         let key = self.provider.create(epoch)?;
         self.hooks.reach(HookStep::EpochKeyMade);
         let (wrap, begun) = (Arc::new(KeyWrap::new(epoch, &key)), self.clock.now());
@@ -206,12 +217,13 @@ impl KeyStore {
                         let wrapped = wrap.wrap(*job, &key).ok_or(KeysError::NoRandomness)?;
                         (KeySlot::Live(*job, wrapped), KnownKey::Live { slot, wrapped, wrap: wrap.clone() })
                     }
-                    // An erasure may still ask when it was; of the epoch before nobody asks any more.
-                    KnownKey::Destroyed { destruction, .. } if destruction.epoch >= known.epoch => {
+                    KnownKey::Destroyed { .. } if has_receipt(*job) => continue,
+                    // The erasure may still ask when it was.
+                    KnownKey::Destroyed { destruction, .. } => {
                         let destruction = *destruction;
-                        (KeySlot::Destroyed(*job, destruction), KnownKey::Destroyed { slot, destruction })
+                        let renewed = KnownKey::Destroyed { file: epoch, slot, destruction };
+                        (KeySlot::Destroyed(*job, destruction), renewed)
                     }
-                    KnownKey::Destroyed { .. } => continue,
                     KnownKey::Unavailable { epoch, slot } => {
                         jobs.insert(*job, KnownKey::Unavailable { epoch: *epoch, slot: *slot });
                         continue;
@@ -243,7 +255,7 @@ impl KeyStore {
         *current = Some(CurrentFile { epoch, file, wrap, free, slots });
         let mut known = self.known.write();
         let kept = std::mem::take(&mut known.kept);
-        *known = KnownKeys { jobs, damaged: 0, kept, epoch, begun };
+        *known = KnownKeys { jobs, damaged: 0, kept, is_half_turned: true, epoch, begun };
         Ok(())
     }
 
@@ -276,22 +288,43 @@ impl KeyStore {
             }
         }
         self.hooks.reach(HookStep::EpochKeyDestroyed);
+        self.known.write().is_half_turned = false;
         Ok(())
     }
 
     /// Turns the epoch: the surviving keys are wrapped anew, and what wrapped them before is destroyed.
-    /// Returns the epoch that ended. Blocks; kick-offs and erasures wait meanwhile.
+    /// A turn that failed half-way is finished, and no further epoch begun. That a key was destroyed is
+    /// remembered until its job has a receipt. Blocks; kick-offs and erasures wait meanwhile.
     ///
     /// # Errors
     /// Fails if a step could not be done. It is finished by the next turn or the next start; until then
     /// the epoch has not ended.
-    #[allow(dead_code, reason = "the turn of the epoch comes next")]
-    pub fn turn(&self) -> Result<u64, KeysError> {
+    pub fn turn(&self, has_receipt: impl Fn(JobId) -> bool) -> Result<(), KeysError> {
         let mut current = self.current.lock();
-        let epoch = self.known.read().epoch;
-        self.begin(&mut current, epoch + 1)?;
-        self.settle()?;
-        Ok(epoch)
+        let (epoch, is_half_turned) = {
+            let known = self.known.read();
+            (known.epoch, known.is_half_turned)
+        };
+        if !is_half_turned {
+            self.begin(&mut current, epoch + 1, has_receipt)?;
+        }
+        self.settle()
+    }
+
+    /// Returns when the epoch should turn that lasts for `every`: at once if a turn failed half-way, and
+    /// never while no key is in it.
+    pub fn turn_due(&self, every: Duration) -> Option<Timestamp> {
+        let known = self.known.read();
+        let due = if known.is_half_turned { Timestamp::MIN } else { after(known.begun, every) };
+        (known.is_half_turned || !known.jobs.is_empty()).then_some(due)
+    }
+
+    /// Returns the epochs after `noted` that have ended for certain, the first one first: their keys are
+    /// destroyed.
+    pub fn ended_after(&self, noted: u64) -> Vec<u64> {
+        let known = self.known.read();
+        let last = known.epoch.saturating_sub(1 + u64::from(known.is_half_turned));
+        (noted + 1..=last).filter(|epoch| !known.kept.contains(epoch)).collect()
     }
 
     fn sync_folder(&self) -> io::Result<()> {
@@ -356,7 +389,7 @@ impl KnownKeys {
             let (job, key) = match (KeySlot::parse(stored), wrap) {
                 (Some(KeySlot::Free), _) => continue,
                 (Some(KeySlot::Destroyed(job, destruction)), _) => {
-                    (job, KnownKey::Destroyed { slot, destruction })
+                    (job, KnownKey::Destroyed { file: epoch, slot, destruction })
                 }
                 (Some(KeySlot::Live(job, _)), None) => (job, KnownKey::Unavailable { epoch, slot }),
                 (Some(KeySlot::Live(job, wrapped)), Some(wrap)) if wrap.unwrap(job, &wrapped).is_some() => {
@@ -378,7 +411,7 @@ impl KnownKeys {
             .values()
             .filter_map(|key| match key {
                 KnownKey::Live { slot, wrap, .. } if wrap.epoch() == epoch => Some(*slot),
-                KnownKey::Destroyed { slot, destruction } if destruction.epoch == epoch => Some(*slot),
+                KnownKey::Destroyed { file, slot, .. } if *file == epoch => Some(*slot),
                 _ => None,
             })
             .collect();
@@ -435,7 +468,7 @@ impl JobKeys for KeyStore {
                 };
                 let destruction = KeyDestruction { destroyed_at: now, epoch };
                 slots.entry(epoch).or_default().push((slot, KeySlot::Destroyed(*job, destruction)));
-                destroyed.push((*job, KnownKey::Destroyed { slot, destruction }));
+                destroyed.push((*job, KnownKey::Destroyed { file: epoch, slot, destruction }));
             }
         }
         for (epoch, slots) in slots {
@@ -474,8 +507,8 @@ impl KeyStore {
     pub fn destroy_unknown(&self, is_known: impl Fn(JobId) -> bool) -> Result<usize, KeysError> {
         let unknown: Vec<_> = {
             let known = self.known.read();
-            let live = known.jobs.iter().filter(|(_, key)| matches!(key, KnownKey::Live { .. }));
-            live.map(|(job, _)| *job).filter(|job| !is_known(*job)).collect()
+            let left = known.jobs.iter().filter(|(_, key)| !matches!(key, KnownKey::Destroyed { .. }));
+            left.map(|(job, _)| *job).filter(|job| !is_known(*job)).collect()
         };
         if !unknown.is_empty() {
             self.destroy(&unknown)?;
@@ -484,11 +517,11 @@ impl KeyStore {
     }
 
     /// Returns what is known of the keys as a whole.
-    #[allow(dead_code, reason = "the turn of the epoch comes next")]
     pub fn status(&self) -> KeyStoreStatus {
         let known = self.known.read();
         let count = |is: fn(&KnownKey) -> bool| known.jobs.values().filter(|key| is(key)).count();
         KeyStoreStatus {
+            provider: self.provider.describe(),
             epoch: known.epoch,
             begun: known.begun,
             live: count(|key| matches!(key, KnownKey::Live { .. })),
