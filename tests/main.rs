@@ -14,6 +14,7 @@ mod crash;
 mod embed;
 mod faults;
 mod first_run;
+mod forensics;
 mod fsck;
 mod logs;
 mod manual;
