@@ -24,7 +24,7 @@ use crate::source::SourceFile;
 
 /// The head of an index file. A file with another version or byte order is not read.
 const FORMAT: &str =
-    if cfg!(target_endian = "little") { "evanesce index 4 le" } else { "evanesce index 4 be" };
+    if cfg!(target_endian = "little") { "evanesce index 5 le" } else { "evanesce index 5 be" };
 
 /// The words after the directory: its offset, its length in bytes, its checksum.
 const TRAILER: usize = 3 * 8;
@@ -34,6 +34,7 @@ struct SegmentDirectory {
     format: String,
     /// The options that the index depends on, such as the source's base URL.
     terms: String,
+    /// Its name is left empty: names of source files may name patients, and are not written here (P12).
     file: SourceFile,
     chunks: Vec<ChunkEntry>,
 }
@@ -114,7 +115,7 @@ impl Segment {
         let path = folder.join(file_name(source_name));
         let file = open(&path)?;
         let directory = read_directory(&file)?;
-        if directory.format != FORMAT || directory.terms != terms || directory.file.name != source_name {
+        if directory.format != FORMAT || directory.terms != terms {
             return Err(damaged());
         }
         let share = directory.chunks.len().div_ceil(threads).max(16);
@@ -131,7 +132,8 @@ impl Segment {
             let joined = shares.into_iter().map(|share| share.join().unwrap_or_else(|_| Err(damaged())));
             joined.collect::<io::Result<Vec<_>>>()
         })?;
-        Ok(Self { file: directory.file, chunks: chunks.concat(), path, doubts })
+        let file = SourceFile { name: source_name.into(), ..directory.file };
+        Ok(Self { file, chunks: chunks.concat(), path, doubts })
     }
 
     /// Opens the index file for reading names and links. A failure to read, here or later, adds the
@@ -297,8 +299,9 @@ impl SegmentWriter {
         doubts: SegmentDoubts,
     ) -> io::Result<Segment> {
         let entries = chunks.iter().map(|chunk| chunk.entry.clone()).collect();
+        let nameless = SourceFile { name: String::new(), ..file.clone() };
         let directory =
-            SegmentDirectory { format: FORMAT.into(), terms: terms.into(), file, chunks: entries };
+            SegmentDirectory { format: FORMAT.into(), terms: terms.into(), file: nameless, chunks: entries };
         let text = serde_json::to_vec(&directory)?;
         self.file.write_all(&text)?;
         let trailer = [self.at, text.len() as u64, xxh3_64(&text)];
@@ -306,7 +309,7 @@ impl SegmentWriter {
         if let Some(temporary) = self.temporary.take() {
             std::fs::rename(temporary, &self.path)?;
         }
-        Ok(Segment { file: directory.file, chunks, path: self.path.clone(), doubts })
+        Ok(Segment { file, chunks, path: self.path.clone(), doubts })
     }
 }
 
