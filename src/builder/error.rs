@@ -8,7 +8,7 @@ use crate::audit::AuditError;
 use crate::erase::reconcile::ReconcileError;
 use crate::files::FilesError;
 use crate::keys::KeysError;
-use crate::receipts::ReceiptsError;
+use crate::receipts::{ReceiptsError, WitnessError};
 use crate::store::StoreError;
 
 /// What went wrong in a room of the instance.
@@ -54,6 +54,9 @@ pub enum StartError {
     /// The chain of receipts is broken.
     #[error("cannot use the receipts: {0}")]
     Receipts(#[source] StartCause),
+    /// The receipts are older than the head that `receipts.witness` has, or that cannot be told.
+    #[error("{0}")]
+    Witness(#[source] StartCause),
     /// The audit log cannot be kept.
     #[error("cannot use the audit log: {0}; audit.enabled=false starts without one")]
     Audit(#[source] StartCause),
@@ -97,6 +100,12 @@ impl From<KeysError> for StartError {
 impl From<ReceiptsError> for StartError {
     fn from(error: ReceiptsError) -> Self {
         Self::Receipts(error.into())
+    }
+}
+
+impl From<WitnessError> for StartError {
+    fn from(error: WitnessError) -> Self {
+        Self::Witness(error.into())
     }
 }
 

@@ -27,7 +27,7 @@ use crate::hooks::Hooks;
 use crate::job::{JobId, TenantId};
 use crate::keys;
 use crate::lock::DirLock;
-use crate::receipts::{ReceiptChain, ReceiptFile};
+use crate::receipts::{HeadWitness, ReceiptChain, ReceiptFile};
 use crate::space::SpaceReservations;
 use crate::standing::OwnFileBaseline;
 use crate::store::{Committer, OtherWitnesses, SledStore, Store, StoreError};
@@ -252,8 +252,7 @@ impl Builder {
             }
         };
         let files: Arc<dyn Files> = Arc::new(EncryptedFiles::new(local, keys.clone(), new));
-        let receipts = ReceiptFile::open(&data_dir)?.with_hooks(hooks.clone()).signing()?;
-        let receipts: Arc<dyn ReceiptChain> = Arc::new(receipts);
+        let receipts = open_receipts(&config, &hooks)?;
         let audit = Arc::new(AuditLog::open(&data_dir, &config.audit, clock.clone())?);
         let view = Arc::new(LocalView::default());
         let evidence = LiveEvidence { files: files.clone(), receipts: receipts.clone(), view: view.clone() };
@@ -359,6 +358,17 @@ fn make_room(files: &dyn Files) -> Result<(), FilesError> {
         );
     }
     Ok(())
+}
+
+/// Opens the receipts, unless a head that is kept elsewhere has seen more of them.
+fn open_receipts(config: &Config, hooks: &Hooks) -> Result<Arc<dyn ReceiptChain>, StartError> {
+    let receipts = ReceiptFile::open(&config.storage.data_dir)?.with_hooks(hooks.clone());
+    let Some(witness) = config.receipts.witness.as_deref().map(HeadWitness::new) else {
+        return Ok(Arc::new(receipts.signing()?));
+    };
+    witness.check(&receipts)?;
+    let kept = receipts.signing()?.kept_by(&witness);
+    Ok(Arc::new(kept.map_err(|error| StartError::System { operation: "start a thread", error })?))
 }
 
 /// Opens the store. Without room the files of what stands in `trash/` go before: they are deleted,

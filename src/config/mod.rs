@@ -15,6 +15,7 @@ mod networks;
 mod origins;
 pub(crate) mod profile;
 mod protocol;
+mod receipts;
 mod server;
 mod settings;
 mod source;
@@ -39,6 +40,7 @@ pub use networks::NetworkSet;
 #[cfg(feature = "cli")]
 pub(crate) use origins::{SettingOrigins, leaves};
 pub use protocol::{ProtocolConfig, ProtocolProfile};
+pub use receipts::ReceiptsConfig;
 pub use server::{ProxyFields, ServerConfig};
 pub use settings::{Config, DownloadConfig, ReaperConfig, RetentionConfig, StorageConfig};
 pub(crate) use source::DEFAULT_FOLDER;
@@ -199,6 +201,7 @@ impl Config {
             }
         }
         self.audit.check()?;
+        self.receipts.check()?;
         self.erase.check()?;
         self.telemetry.check()?;
         self.auth.check(&self.server)?;

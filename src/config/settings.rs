@@ -68,6 +68,8 @@ pub struct Config {
     #[serde(deserialize_with = "tenants::named")]
     #[cfg_attr(feature = "cli", schemars(with = "BTreeMap<String, TenantConfig>"))]
     pub tenants: BTreeMap<TenantId, TenantConfig>,
+    /// `[receipts]`: where a head of the receipts is kept elsewhere.
+    pub receipts: super::ReceiptsConfig,
     /// `[audit]`: the audit log in the data directory.
     pub audit: super::AuditConfig,
     /// `[telemetry]`: spans for an OpenTelemetry collector.

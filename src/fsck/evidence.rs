@@ -10,10 +10,11 @@ use jiff::Timestamp;
 use tempfile::TempDir;
 
 use super::{FindingOutcome, FsckError, FsckFinding, RepairMode, failed};
+use crate::config::Config;
 use crate::erase::reconcile::ReconcileError;
 use crate::job::{JobId, JobState, Mark, MarkReason};
 use crate::plain_file::{self, LinkPolicy};
-use crate::receipts::{self, ReceiptChain, ReceiptFile, ReceiptsError};
+use crate::receipts::{self, HeadWitness, ReceiptChain, ReceiptFile, ReceiptsError};
 use crate::store::{SledStore, Store, StoreEntry, StoreError, StoredJob};
 
 /// The name of the store's folder in the data directory.
@@ -44,6 +45,27 @@ impl FsckEvidence {
         let (Some(store), Some(receipts)) = (store, receipts) else { return Ok(None) };
         Ok(Some(Self { store, receipts: Arc::new(receipts), _copy: copy }))
     }
+}
+
+/// Compares the receipts with the head that is kept elsewhere. What is older than that is not repaired: what
+/// was erased since is not known here.
+pub fn check_witness(config: &Config, receipts: &dyn ReceiptChain) -> Option<FsckFinding> {
+    let Some(witness) = config.receipts.witness.as_deref().map(HeadWitness::new) else {
+        return Some(FsckFinding {
+            what: "receipts.witness is not set: nobody can know whether this is the newest data directory"
+                .into(),
+            cause: "no head of the receipts is kept elsewhere",
+            cure: "if it was restored, replay a newer copy of the receipts before the start (receipts replay --from \
+                   FILE)",
+            outcome: FindingOutcome::Note,
+        });
+    };
+    witness.check(receipts).err().map(|error| FsckFinding {
+        what: error.to_string(),
+        cause: "the data directory was restored, or its machine went back in time; or the witness is not there",
+        cure: "receipts replay --from FILE, with a newer copy of the receipts; a start is refused until then",
+        outcome: FindingOutcome::Left,
+    })
 }
 
 /// Marks jobs whose files differ from their record.

@@ -125,6 +125,10 @@ pub fn check(config: &Config, leave: RepairMode, now: Timestamp) -> Result<Vec<F
     let Some(mut evidence) = FsckEvidence::open(data_dir, leave, now, &mut findings)? else {
         return Ok(findings);
     };
+    findings.extend(evidence::check_witness(config, &*evidence.receipts));
+    if findings.iter().any(|finding| finding.outcome == FindingOutcome::Left) {
+        return Ok(findings);
+    }
 
     let log = data_dir.join(crate::audit::FOLDER);
     let witnesses =

@@ -13,6 +13,7 @@ use serde::{Deserialize, Serialize};
 use super::ReceiptsError;
 use super::signer::{HeadSignature, ReceiptKey, ReceiptSigner};
 use super::tree::TreeFile;
+use super::witness::HeadKeeper;
 use crate::chain::{AppendFile, ChainHash, ChainHead, ChainLineReader, LineEnd};
 use crate::plain_file::{self, LinkPolicy};
 
@@ -134,6 +135,8 @@ pub struct HeadLog {
     signer: ReceiptSigner,
     file: AppendFile,
     last: Option<SignedTreeHead>,
+    /// What keeps them elsewhere too.
+    keeper: Option<HeadKeeper>,
 }
 
 impl HeadLog {
@@ -147,12 +150,20 @@ impl HeadLog {
         let signer = open_signer(data_dir, whole > 0)?;
         plain_file::remove(&data_dir.join(NEW_NAME)).map_err(fail("remove what a pruning left of"))?;
         let (file, _) = AppendFile::open(&path, whole).map_err(fail("open"))?;
-        Ok(Self { data_dir: data_dir.into(), signer, file, last })
+        Ok(Self { data_dir: data_dir.into(), signer, file, last, keeper: None })
     }
 
     /// Returns the public key.
     pub fn key(&self) -> ReceiptKey {
         self.signer.key()
+    }
+
+    /// Has the last head and all later ones kept elsewhere too.
+    pub fn keep_elsewhere(&mut self, keeper: HeadKeeper) {
+        if let Some(last) = &self.last {
+            keeper.keep(last);
+        }
+        self.keeper = Some(keeper);
     }
 
     /// Returns the last head.
@@ -192,6 +203,9 @@ impl HeadLog {
             first, tree_size, %root_hash, timestamp = %head.timestamp, %chain_head, %key_id, %signature,
             "tree head signed"
         );
+        if let Some(keeper) = &self.keeper {
+            keeper.keep(&head);
+        }
         self.last = Some(head.clone());
         head
     }

@@ -19,10 +19,13 @@ mod prove;
 mod prune;
 #[cfg(feature = "console")]
 mod recent;
+#[cfg(feature = "cli")]
+mod replay;
 mod signer;
 #[cfg(test)]
 mod tests;
 mod tree;
+mod witness;
 
 use std::io;
 
@@ -50,7 +53,10 @@ pub use proof::{EntryProof, ErasureProof, ProofError};
 #[cfg(feature = "console")]
 pub(crate) use recent::{walk_back, whole_length};
 
+#[cfg(feature = "cli")]
+pub use replay::{ReplayedReceipts, replay};
 pub use signer::{HeadSignature, InvalidReceiptKey, ReceiptKey};
+pub use witness::{HeadWitness, WitnessError};
 
 /// The name of the file in the data directory.
 pub const FILE_NAME: &str = "receipts.ndjson";

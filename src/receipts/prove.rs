@@ -12,6 +12,7 @@ use super::file::{ChainEnd, SignedTree};
 use super::heads::HeadLog;
 use super::known::EntryPlace;
 use super::tree::{StoredNodes, TreeFile, TreeFiller, TreeNodes, inclusion_path, leaf_hash, root_of};
+use super::witness::HeadWitness;
 use super::{
     ChainHash, EntryProof, ErasureProof, ReceiptFile, ReceiptsError, SignedTreeHead, chain, fail, fail_tree,
     walk,
@@ -42,6 +43,17 @@ impl ReceiptFile {
         let signed = self.sign_head(&mut end);
         drop(end);
         self.durable.write().signed = signed;
+        Ok(self)
+    }
+
+    /// Has signed heads kept by `witness` too, if it is a file.
+    ///
+    /// # Errors
+    /// Fails if there is no thread to be had.
+    pub fn kept_by(self, witness: &HeadWitness) -> std::io::Result<Self> {
+        if let (Some(log), Some(keeper)) = (&mut self.end.lock().heads, witness.keeper()?) {
+            log.keep_elsewhere(keeper);
+        }
         Ok(self)
     }
 

@@ -10,6 +10,7 @@ mod clients;
 mod deeds;
 mod epochs;
 mod failing_store;
+mod going_back;
 mod injected;
 mod joins;
 mod machine;

@@ -4,6 +4,7 @@
 mod export;
 mod list;
 mod proofs;
+mod replay;
 
 use std::io::{self, BufWriter, Write};
 use std::path::{Path, PathBuf};
@@ -28,7 +29,8 @@ Examples:
   evanesce receipts verify
   evanesce receipts export --format fhir --out receipts.json
   evanesce receipts prove JOB --out proof.json
-  evanesce receipts check proof.json --key KEY")]
+  evanesce receipts check proof.json --key KEY
+  evanesce receipts replay --from /mnt/elsewhere/receipts.ndjson")]
 pub struct ReceiptsArgs {
     #[command(flatten)]
     place: DataDirArgs,
@@ -73,6 +75,8 @@ enum ReceiptsCommand {
     Heads(proofs::HeadsArgs),
     /// Prove that one tree head goes on from an earlier one.
     Consistency(proofs::ConsistencyArgs),
+    /// Put back the erasures that a restored data directory does not know. The server must be stopped.
+    Replay(replay::ReplayArgs),
 }
 
 /// Returns the path of the receipts. The file may not exist yet, but its directory must.
@@ -104,6 +108,7 @@ pub fn run(args: &ReceiptsArgs) -> Result<(), CliError> {
         ReceiptsCommand::Check(options) => proofs::check(options),
         ReceiptsCommand::Heads(options) => proofs::heads(&data_dir()?, options),
         ReceiptsCommand::Consistency(options) => proofs::consistency(&data_dir()?, options),
+        ReceiptsCommand::Replay(options) => replay::replay(&args.place.config()?, &data_dir()?, options),
     }
 }
 
