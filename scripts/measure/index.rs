@@ -7,7 +7,7 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use evanesce::index::{Index, IndexOptions, IndexState};
+use evanesce::index::{Index, IndexCipher, IndexOptions, IndexState};
 use evanesce::source::NdjsonFolder;
 use xxhash_rust::xxh3::xxh3_128;
 
@@ -59,7 +59,11 @@ pub fn warm_start_of_10_gb(args: &Args) {
 fn open(source: &Path, folder: &Path) -> (Duration, Index) {
     let source = Arc::new(NdjsonFolder::open(source).expect("a source"));
     let began = Instant::now();
-    let options = IndexOptions { folder: folder.to_owned(), bases: Default::default() };
+    let options = IndexOptions {
+        folder: folder.to_owned(),
+        bases: Default::default(),
+        cipher: IndexCipher::none().into(),
+    };
     let index = Index::open(source, options).expect("an index");
     drop(index.look().expect("an index"));
     (began.elapsed(), index)

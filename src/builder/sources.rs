@@ -7,10 +7,11 @@ use std::path::Path;
 use std::sync::Arc;
 
 use super::StartError;
-use crate::config::{Config, DEFAULT_FOLDER, PageCache};
+use crate::config::{Config, DEFAULT_FOLDER, FileEncryption, PageCache};
 use crate::export::{Exporter, Exporters, ServedTenants, SourceExporter, SourceOptions};
-use crate::index::{self, Index, IndexOptions};
+use crate::index::{self, Index, IndexCipher, IndexOptions};
 use crate::job::TenantId;
+use crate::keys;
 use crate::source::{NdjsonFolder, ServedFolder, Source, SourceError};
 
 /// The folders that the built-in exporter reads, and what the host gave.
@@ -50,8 +51,15 @@ impl TenantExporters {
         let kept: HashSet<_> = self.folders.iter().map(|(tenant, _)| tenant.clone()).collect();
         index::remove_leftovers(&config.storage.data_dir, &kept);
         let (mut exporters, mut served) = (self.hosts, Vec::new());
+        let cipher = Arc::new(
+            match config.storage.encryption {
+                FileEncryption::Aes256Gcm => IndexCipher::open(&keys::epochs_folder(config)),
+                FileEncryption::None => Ok(IndexCipher::none()),
+            }
+            .map_err(|error| StartError::System { operation: "use index.key", error })?,
+        );
         for (tenant, folder) in self.folders {
-            let (exporter, one) = built_in(folder, &tenant, config)?;
+            let (exporter, one) = built_in(folder, &tenant, config, &cipher)?;
             exporters = exporters.with_own(tenant, Arc::new(exporter));
             served.push(one);
         }
@@ -82,6 +90,7 @@ fn built_in(
     folder: NdjsonFolder,
     tenant: &TenantId,
     config: &Config,
+    cipher: &Arc<IndexCipher>,
 ) -> Result<(SourceExporter, ServedFolder), StartError> {
     let system = |operation| move |error| StartError::System { operation, error };
     let source = config.tenant(tenant).source;
@@ -98,6 +107,7 @@ fn built_in(
     let options = IndexOptions {
         folder: config.storage.data_dir.join(index::FOLDER).join(tenant.as_str()),
         bases: config.bases(tenant),
+        cipher: cipher.clone(),
     };
     let index = Index::open(Arc::new(folder), options).map_err(system("make the index's folder"))?;
     let options = SourceOptions {

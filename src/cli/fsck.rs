@@ -30,6 +30,10 @@ pub struct FsckArgs {
     output: OutputArgs,
 }
 
+/// What nobody can tell without a witness.
+const UNKNOWN: &str = "receipts.witness is not set: nobody can know whether this is the newest data directory; if it was \
+                       restored, replay a newer copy of the receipts before the start (receipts replay --from FILE)";
+
 /// Checks, and repairs if asked to.
 pub fn run(args: &FsckArgs) -> Result<(), CliError> {
     let config = args.place.config()?;
@@ -54,7 +58,8 @@ pub fn run(args: &FsckArgs) -> Result<(), CliError> {
         print_all(findings.iter().map(json).collect::<Result<Vec<_>, _>>()?)?;
     } else {
         let first = format!("{place} {}: {summary}", toned(tone, verdict));
-        print_all([first].into_iter().chain(findings.iter().map(text)))?;
+        let unknown = config.receipts.witness.is_none().then(|| UNKNOWN.to_owned());
+        print_all([first].into_iter().chain(findings.iter().map(text)).chain(unknown))?;
     }
     let message = format!("{place} {verdict}: {summary}");
     match code {

@@ -50,16 +50,7 @@ impl FsckEvidence {
 /// Compares the receipts with the head that is kept elsewhere. What is older than that is not repaired: what
 /// was erased since is not known here.
 pub fn check_witness(config: &Config, receipts: &dyn ReceiptChain) -> Option<FsckFinding> {
-    let Some(witness) = config.receipts.witness.as_deref().map(HeadWitness::new) else {
-        return Some(FsckFinding {
-            what: "receipts.witness is not set: nobody can know whether this is the newest data directory"
-                .into(),
-            cause: "no head of the receipts is kept elsewhere",
-            cure: "if it was restored, replay a newer copy of the receipts before the start (receipts replay --from \
-                   FILE)",
-            outcome: FindingOutcome::Note,
-        });
-    };
+    let witness = config.receipts.witness.as_deref().map(HeadWitness::new)?;
     witness.check(receipts).err().map(|error| FsckFinding {
         what: error.to_string(),
         cause: "the data directory was restored, or its machine went back in time; or the witness is not there",

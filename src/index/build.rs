@@ -8,6 +8,7 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::mpsc::{SyncSender, sync_channel};
 
 use super::chunk::IndexChunk;
+use super::cipher::IndexCipher;
 use super::draft::ChunkDraft;
 use super::segment::{Segment, SegmentDoubts, SegmentWriter};
 use super::stretch::StretchReader;
@@ -50,6 +51,8 @@ pub struct IndexBuilder<'a> {
     pub folder: &'a Path,
     /// The options that the index depends on, beside the files.
     pub terms: &'a str,
+    /// What encrypts the index files.
+    pub cipher: &'a Arc<IndexCipher>,
     /// The source's own base URL.
     pub bases: &'a BaseUrls,
     /// Threads that read.
@@ -175,7 +178,7 @@ impl IndexBuilder<'_> {
             Some((segment, kept)) => {
                 (SegmentWriter::extend(segment, *kept)?, segment.chunks[..*kept].to_vec())
             }
-            None => (SegmentWriter::create(self.folder, &task.file.name)?, Vec::new()),
+            None => (SegmentWriter::create(self.folder, &task.file.name, self.cipher.clone())?, Vec::new()),
         })
     }
 

@@ -12,6 +12,7 @@
 
 mod build;
 mod chunk;
+mod cipher;
 mod draft;
 mod element;
 mod keeper;
@@ -50,6 +51,7 @@ pub use build::BuildError;
 pub use chunk::{
     BLOCK, ChunkLinks, FileShape, IndexChunk, LineSpan, ListingResource, NOTHING, TargetingProvenance,
 };
+pub use cipher::IndexCipher;
 pub use keeper::IndexKeeper;
 pub use key::{ResourceKey, key};
 pub(crate) use leftovers::{FOLDER, remove_leftovers};
@@ -78,6 +80,8 @@ pub struct IndexOptions {
     pub folder: PathBuf,
     /// The base URLs below which references in the source are relative (K-12).
     pub bases: BaseUrls,
+    /// What encrypts the index files.
+    pub cipher: Arc<IndexCipher>,
 }
 
 /// The index of one source.
@@ -253,6 +257,7 @@ impl Index {
             source: &*self.source,
             folder: &self.options.folder,
             terms: &self.terms,
+            cipher: &self.options.cipher,
             bases: self.bases(),
             threads: self.threads,
             doubts: &self.doubts,
@@ -270,7 +275,7 @@ impl Index {
         }
         segments.sort_by(|a, b| a.file.name.cmp(&b.file.name));
         self.remove_others(&segments)?;
-        let overlay = IndexOverlay::load_or_make(&self.options.folder, &segments);
+        let overlay = IndexOverlay::load_or_make(&self.options.folder, &self.options.cipher, &segments);
         let overlay = overlay.inspect_err(|_| check_all(&segments))?;
         tell_outdated(&segments, &overlay, &state.overlay);
         if !overlay.is_of_the_same(&state.overlay) {
@@ -284,8 +289,8 @@ impl Index {
     }
 
     fn load(&self, name: &str) -> Option<Arc<Segment>> {
-        let doubts = self.doubts.clone();
-        match Segment::load(&self.options.folder, name, &self.terms, self.threads, doubts) {
+        let (doubts, cipher) = (self.doubts.clone(), self.options.cipher.clone());
+        match Segment::load(&self.options.folder, name, &self.terms, self.threads, doubts, cipher) {
             Ok(segment) => Some(Arc::new(segment)),
             Err(error) if error.kind() == io::ErrorKind::NotFound => None,
             Err(error) => {

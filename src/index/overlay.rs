@@ -12,6 +12,7 @@ use serde::{Deserialize, Serialize};
 use xxhash_rust::xxh3::{Xxh3Default, xxh3_64};
 
 use super::chunk::DeletingEntry;
+use super::cipher::IndexCipher;
 use super::key::{NO_KEY, ResourceKey};
 use super::line::UNKNOWN_AGE;
 use super::segment::{Segment, keys};
@@ -84,28 +85,29 @@ fn name_of(segments: &[Arc<Segment>]) -> String {
 
 impl IndexOverlay {
     /// Returns the overlay of these segments: the stored one, if it is theirs, or a new one.
-    pub fn load_or_make(folder: &Path, segments: &[Arc<Segment>]) -> io::Result<Self> {
+    pub fn load_or_make(folder: &Path, cipher: &IndexCipher, segments: &[Arc<Segment>]) -> io::Result<Self> {
         let path = folder.join(FILE_NAME);
         let of = name_of(segments);
-        if let Some(kept) = Self::load(&path).filter(|kept| kept.of == of) {
+        if let Some(kept) = Self::load(&path, cipher).filter(|kept| kept.of == of) {
             return Ok(kept);
         }
         let VersionOutcome { superseded, outdated, last } = versions(segments)?;
         let gone = gone(segments, last)?;
         let adopted = adopted(segments, &superseded)?;
         let overlay = Self { of, superseded, outdated, gone, adopted };
-        overlay.save(&path)?;
+        overlay.save(&path, cipher)?;
         Ok(overlay)
     }
 
-    fn load(path: &Path) -> Option<Self> {
+    fn load(path: &Path, cipher: &IndexCipher) -> Option<Self> {
         let content = plain_file::read(path, LinkPolicy::Refuse, MAX_BYTES).ok()?;
         let (sum, text) = content.split_at_checked(8)?;
-        (sum == xxh3_64(text).to_le_bytes()).then(|| serde_json::from_slice(text).ok()).flatten()
+        let text = (sum == xxh3_64(text).to_le_bytes()).then(|| cipher.open_text(text).ok()).flatten()?;
+        serde_json::from_slice(&text).ok()
     }
 
-    fn save(&self, path: &Path) -> io::Result<()> {
-        let text = serde_json::to_vec(self)?;
+    fn save(&self, path: &Path, cipher: &IndexCipher) -> io::Result<()> {
+        let text = cipher.seal(&serde_json::to_vec(self)?)?;
         let mut options = fs::OpenOptions::new();
         let mut file = plain_file::replace_with(options.write(true).mode(0o600), path)?;
         file.write_all(&xxh3_64(&text).to_le_bytes())?;

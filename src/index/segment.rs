@@ -15,6 +15,7 @@ use serde::{Deserialize, Serialize};
 use xxhash_rust::xxh3::{xxh3_64, xxh3_128};
 
 use super::chunk::{ChunkEntry, ChunkLinks, FileArea, FileShape, IndexChunk, LineCounts, NAMED_BROKEN_LINES};
+use super::cipher::IndexCipher;
 use super::draft::ChunkDraft;
 use super::key::ResourceKey;
 use super::line::LineFault;
@@ -51,6 +52,7 @@ pub struct Segment {
     pub chunks: Vec<Arc<IndexChunk>>,
     path: PathBuf,
     doubts: SegmentDoubts,
+    cipher: Arc<IndexCipher>,
 }
 
 /// Returns the name of the index file of a source file, which does not show the source's name.
@@ -72,17 +74,19 @@ fn open(path: &Path) -> io::Result<File> {
     plain_file::open(path, plain_file::LinkPolicy::Refuse)
 }
 
-fn read_area(file: &File, area: FileArea) -> io::Result<ColumnTable> {
-    let words = usize::try_from(area.words).map_err(|_| damaged())?;
-    let mut words = vec![0u64; words].into_boxed_slice();
-    file.read_exact_at(bytemuck::cast_slice_mut(&mut words), area.at)?;
+fn read_area(file: &File, area: FileArea, cipher: &IndexCipher) -> io::Result<ColumnTable> {
+    let length = usize::try_from(area.words).map_err(|_| damaged())?;
+    let mut words = vec![0u64; length].into_boxed_slice();
+    let mut sealed = vec![0; length * 8 + cipher.added() as usize];
+    file.read_exact_at(&mut sealed, area.at)?;
+    cipher.open_into(&sealed, bytemuck::cast_slice_mut(&mut words))?;
     if xxh3_64(bytemuck::cast_slice(&words)) != area.sum {
         return Err(damaged());
     }
     Ok(ColumnTable::of(words))
 }
 
-fn read_directory(file: &File) -> io::Result<SegmentDirectory> {
+fn read_directory(file: &File, cipher: &IndexCipher) -> io::Result<SegmentDirectory> {
     let length = file.metadata()?.len();
     let trailer_at = length.checked_sub(TRAILER as u64).ok_or_else(damaged)?;
     let mut trailer = [0u64; 3];
@@ -96,7 +100,7 @@ fn read_directory(file: &File) -> io::Result<SegmentDirectory> {
     if xxh3_64(&text) != sum {
         return Err(damaged());
     }
-    Ok(serde_json::from_slice(&text)?)
+    Ok(serde_json::from_slice(&cipher.open_text(&text)?)?)
 }
 
 impl Segment {
@@ -111,17 +115,18 @@ impl Segment {
         terms: &str,
         threads: usize,
         doubts: SegmentDoubts,
+        cipher: Arc<IndexCipher>,
     ) -> io::Result<Self> {
         let path = folder.join(file_name(source_name));
         let file = open(&path)?;
-        let directory = read_directory(&file)?;
+        let directory = read_directory(&file, &cipher)?;
         if directory.format != FORMAT || directory.terms != terms {
             return Err(damaged());
         }
         let share = directory.chunks.len().div_ceil(threads).max(16);
         let read = |entries: &[ChunkEntry]| -> io::Result<Vec<Arc<IndexChunk>>> {
             let read = |entry: &ChunkEntry| {
-                let resident = read_area(&file, entry.resident)?;
+                let resident = read_area(&file, entry.resident, &cipher)?;
                 Ok(Arc::new(IndexChunk::new(entry.clone(), resident)))
             };
             entries.iter().map(read).collect()
@@ -133,7 +138,7 @@ impl Segment {
             joined.collect::<io::Result<Vec<_>>>()
         })?;
         let file = SourceFile { name: source_name.into(), ..directory.file };
-        Ok(Self { file, chunks: chunks.concat(), path, doubts })
+        Ok(Self { file, chunks: chunks.concat(), path, doubts, cipher })
     }
 
     /// Opens the index file for reading names and links. A failure to read, here or later, adds the
@@ -218,7 +223,7 @@ impl SegmentReader<'_> {
     }
 
     fn read(&self, area: FileArea) -> io::Result<ColumnTable> {
-        read_area(&self.file, area).inspect_err(|error| self.segment.doubt(error))
+        read_area(&self.file, area, &self.segment.cipher).inspect_err(|error| self.segment.doubt(error))
     }
 }
 
@@ -233,16 +238,17 @@ pub struct SegmentWriter {
     at: u64,
     path: PathBuf,
     temporary: Option<PathBuf>,
+    cipher: Arc<IndexCipher>,
 }
 
 impl SegmentWriter {
     /// Begins a new index file, which replaces the old one when it is finished.
-    pub fn create(folder: &Path, source_name: &str) -> io::Result<Self> {
+    pub fn create(folder: &Path, source_name: &str, cipher: Arc<IndexCipher>) -> io::Result<Self> {
         let path = folder.join(file_name(source_name));
         let temporary = path.with_extension("new");
         let mut options = OpenOptions::new();
         let file = plain_file::replace_with(options.write(true).mode(0o600), &temporary)?;
-        Ok(Self { file, at: 0, path, temporary: Some(temporary) })
+        Ok(Self { file, at: 0, path, temporary: Some(temporary), cipher })
     }
 
     /// Continues the index file of `segment` after its first `kept` chunks, in place.
@@ -252,7 +258,7 @@ impl SegmentWriter {
             &segment.path,
             plain_file::LinkPolicy::Refuse,
         )?;
-        let end = |area: &FileArea| area.at + area.words * 8;
+        let end = |area: &FileArea| area.at + area.words * 8 + segment.cipher.added();
         let ends = segment.chunks[..kept].iter().map(|chunk| {
             let entry = &chunk.entry;
             end(&entry.resident).max(end(&entry.keys)).max(end(&entry.links))
@@ -260,7 +266,7 @@ impl SegmentWriter {
         let at = ends.max().unwrap_or(0);
         file.set_len(at)?;
         file.seek(SeekFrom::Start(at))?;
-        Ok(Self { file, at, path: segment.path.clone(), temporary: None })
+        Ok(Self { file, at, path: segment.path.clone(), temporary: None, cipher: segment.cipher.clone() })
     }
 
     /// Writes a chunk and returns what stays in memory.
@@ -284,9 +290,10 @@ impl SegmentWriter {
 
     fn area(&mut self, table: &ColumnTable) -> io::Result<FileArea> {
         let bytes: &[u8] = bytemuck::cast_slice(table.words());
-        self.file.write_all(bytes)?;
+        let sealed = self.cipher.seal(bytes)?;
+        self.file.write_all(&sealed)?;
         let area = FileArea { at: self.at, words: table.words().len() as u64, sum: xxh3_64(bytes) };
-        self.at += bytes.len() as u64;
+        self.at += sealed.len() as u64;
         Ok(area)
     }
 
@@ -302,14 +309,14 @@ impl SegmentWriter {
         let nameless = SourceFile { name: String::new(), ..file.clone() };
         let directory =
             SegmentDirectory { format: FORMAT.into(), terms: terms.into(), file: nameless, chunks: entries };
-        let text = serde_json::to_vec(&directory)?;
+        let text = self.cipher.seal(&serde_json::to_vec(&directory)?)?;
         self.file.write_all(&text)?;
         let trailer = [self.at, text.len() as u64, xxh3_64(&text)];
         self.file.write_all(bytemuck::cast_slice(&trailer))?;
         if let Some(temporary) = self.temporary.take() {
             std::fs::rename(temporary, &self.path)?;
         }
-        Ok(Segment { file, chunks, path: self.path.clone(), doubts })
+        Ok(Segment { file, chunks, path: self.path.clone(), doubts, cipher: self.cipher.clone() })
     }
 }
 

@@ -152,7 +152,7 @@ mod tests {
     use super::*;
     use crate::fhir::ResourceType;
     use crate::fhir::reference::BaseUrls;
-    use crate::index::{Index, IndexOptions, key};
+    use crate::index::{Index, IndexCipher, IndexOptions, key};
     use crate::source::NdjsonFolder;
 
     /// An index of a folder with one Patient and one Group.
@@ -162,7 +162,15 @@ mod tests {
         fs::write(source.join("a.ndjson"), "{\"resourceType\":\"Patient\",\"id\":\"p\"}\n").unwrap();
         fs::write(source.join("b.ndjson"), "{\"resourceType\":\"Group\",\"id\":\"g\"}\n").unwrap();
         let source = Arc::new(NdjsonFolder::open(&source).unwrap());
-        Index::open(source, IndexOptions { folder: folder.join("index"), bases: BaseUrls::NONE }).unwrap()
+        Index::open(
+            source,
+            IndexOptions {
+                folder: folder.join("index"),
+                bases: BaseUrls::NONE,
+                cipher: IndexCipher::none().into(),
+            },
+        )
+        .unwrap()
     }
 
     #[test]

@@ -123,8 +123,12 @@ fn folder(config: &Config) -> PathBuf {
 
 /// Returns where the keys of epochs are.
 fn provider(config: &Config) -> Result<Box<dyn EpochKeys>, KeysError> {
-    let folder = config.keys.folder.clone().unwrap_or_else(|| folder(config));
-    Ok(Box::new(EpochKeyFiles::open(&folder)?))
+    Ok(Box::new(EpochKeyFiles::open(&epochs_folder(config))?))
+}
+
+/// Returns the folder of the keys of epochs.
+pub fn epochs_folder(config: &Config) -> PathBuf {
+    config.keys.folder.clone().unwrap_or_else(|| folder(config))
 }
 
 impl KeysError {

@@ -57,7 +57,7 @@ impl RawDisk {
         run(Command::new("sync").arg("--file-system").arg(self.setup.data_dir())).unwrap();
     }
 
-    /// Looks at every block, at every file by its name, and at the log of the server.
+    /// Looks at every block, and at every file by its name.
     pub fn scan(&self, needles: &Needles) -> Findings {
         self.write_out();
         let mut found = Findings::new();
@@ -73,8 +73,6 @@ impl RawDisk {
                 *found.entry((what, Where::File(kind_of(&name)))).or_default() += count;
             }
         }
-        let log = needles.count_file(&self.setup.folder.path().join("log"));
-        found.extend(log.into_iter().map(|(what, count)| ((what, Where::File("the log".into())), count)));
         for (what, count) in needles.count_file(&self.image()) {
             let elsewhere = count.saturating_sub(in_files.get(what).copied().unwrap_or_default());
             if elsewhere > 0 {

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use evanesce::config::{DevicePolicy, ReferencePolicy};
 use evanesce::export::{CancelToken, Exporter, Part, SourceExporter, SourceOptions};
 use evanesce::fhir::reference::BaseUrls;
-use evanesce::index::{Index, IndexOptions};
+use evanesce::index::{Index, IndexCipher, IndexOptions};
 use evanesce::job::{ExportRequest, Kickoff, Level};
 use evanesce::source::NdjsonFolder;
 
@@ -31,7 +31,11 @@ fn copy(from: &Path, to: &Path) {
 
 /// What exports at each level would copy: their parts.
 fn plans(source: &Path, folder: &Path) -> Vec<Result<Vec<Part>, String>> {
-    let options = IndexOptions { folder: folder.into(), bases: BaseUrls::default() };
+    let options = IndexOptions {
+        folder: folder.into(),
+        bases: BaseUrls::default(),
+        cipher: IndexCipher::none().into(),
+    };
     let index = Index::open(Arc::new(NdjsonFolder::open(source).unwrap()), options).unwrap();
     let options = SourceOptions {
         part_bytes: 1 << 20,
@@ -226,7 +230,7 @@ fn what_follows_from_all_files_is_found_anew_when_one_is_indexed_anew() {
 
 #[test]
 fn damage_while_the_server_runs_fails_one_export_at_most() {
-    let setup = Setup::new();
+    let setup = Setup::new().set("storage.encryption=none");
     let server = setup.start();
     let patients = exported(&server.export("Patient/$export").1);
     for file in index_files(&setup).iter().filter(|file| file.extension().is_some()) {
@@ -251,7 +255,7 @@ fn damage_while_the_server_runs_fails_one_export_at_most() {
 #[test]
 fn damaged_names_do_not_fail_exports_after_another_file_changed() {
     let folder = copy_of_source();
-    let setup = Setup::new().source(folder.path());
+    let setup = Setup::new().source(folder.path()).set("storage.encryption=none");
     let server = setup.start();
     assert_exports(&server, &lines_in(folder.path()));
     for file in index_files(&setup).iter().filter(|file| file.extension().is_some()) {

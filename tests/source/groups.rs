@@ -6,7 +6,7 @@ use evanesce::export::{
     CancelToken, ExportError, Exporter, Part, PartSummary, PartWriter, Plan, SourceExporter, SourceOptions,
 };
 use evanesce::fhir::reference::BaseUrls;
-use evanesce::index::{Index, IndexOptions};
+use evanesce::index::{Index, IndexCipher, IndexOptions};
 use evanesce::job::{ExportRequest, FailureReason, JobState, Level};
 use evanesce::source::NdjsonFolder;
 use evanesce::{Evanesce, Kickoff};
@@ -170,7 +170,11 @@ impl Exporter for RemovesFileAtPlan {
 #[tokio::test]
 async fn a_group_that_vanishes_behind_the_kick_off_fails_the_export() {
     let (folder, data) = (folder_with(&[group("g", "Patient/p")]), InstanceDir::in_memory());
-    let options = IndexOptions { folder: data.path().join("host"), bases: BaseUrls::default() };
+    let options = IndexOptions {
+        folder: data.path().join("host"),
+        bases: BaseUrls::default(),
+        cipher: IndexCipher::none().into(),
+    };
     let source = std::sync::Arc::new(NdjsonFolder::open(folder.path()).unwrap());
     let index = Index::open(source, options).unwrap();
     let options = SourceOptions {

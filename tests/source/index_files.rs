@@ -222,7 +222,7 @@ fn an_index_of_the_former_version_is_made_again() {
     use xxhash_rust::xxh3::xxh3_64;
     let content = resource("Basic", 1, "x");
     let folder = folder_of(&content);
-    let setup = Setup::new().source(folder.path());
+    let setup = Setup::new().source(folder.path()).set("storage.encryption=none");
     let server = setup.start();
     server.export("$export");
     server.kill();
@@ -241,4 +241,30 @@ fn an_index_of_the_former_version_is_made_again() {
         assert_exports(&server, &lines_of(content.as_bytes()));
         assert_eq!(indexed_bytes(&server), indexed);
     }
+}
+
+#[test]
+fn an_index_whose_key_is_gone_or_another_one_is_made_again() {
+    let content = resource("Basic", 1, "x");
+    let folder = folder_of(&content);
+    let mut setup = Setup::new().source(folder.path());
+    let key = setup.data_dir().join("keys/index.key");
+    let check = |setup: &Setup, indexed: u64| {
+        let server = setup.start();
+        assert_exports(&server, &lines_of(content.as_bytes()));
+        assert_eq!(indexed_bytes(&server), indexed);
+    };
+    let all = content.len() as u64;
+    check(&setup, all);
+    check(&setup, 0);
+    std::fs::remove_file(&key).unwrap();
+    check(&setup, all);
+    std::fs::write(&key, "no key").unwrap();
+    check(&setup, all);
+    check(&setup, 0);
+    // One that is not encrypted is not read by who expects one that is, nor the other way round.
+    setup.sets.push("storage.encryption=none".into());
+    check(&setup, all);
+    setup.sets.pop();
+    check(&setup, all);
 }

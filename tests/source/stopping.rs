@@ -8,7 +8,7 @@ use std::time::Duration;
 use evanesce::config::{Config, ConfigDuration, DevicePolicy, ReferencePolicy};
 use evanesce::export::{SourceExporter, SourceOptions};
 use evanesce::fhir::ResourceType;
-use evanesce::index::{Index, IndexOptions};
+use evanesce::index::{Index, IndexCipher, IndexOptions};
 use evanesce::job::bounds::{MAX_FILTERS, MAX_VALUES};
 use evanesce::job::{Kickoff, OrganizeBy};
 use evanesce::source::NdjsonFolder;
@@ -82,7 +82,11 @@ fn a_stop_does_not_wait_for_the_index() {
 /// An instance with one worker, and no other in its place, over a folder. A worker that does
 /// not leave by itself is fenced, which the receipt tells.
 async fn with_one_worker(data: &Path, folder: &Path) -> Result<Evanesce, StartError> {
-    let options = IndexOptions { folder: data.join("host"), bases: Default::default() };
+    let options = IndexOptions {
+        folder: data.join("host"),
+        bases: Default::default(),
+        cipher: IndexCipher::none().into(),
+    };
     let index = Index::open(Arc::new(NdjsonFolder::open(folder).unwrap()), options).unwrap();
     let options = SourceOptions {
         part_bytes: 64 << 20,
@@ -152,7 +156,11 @@ fn p13_an_index_that_is_closed_does_not_wait_for_the_end_of_a_line_of_a_terabyte
 
     let (folder, kept) = (folder_of(""), scratch());
     writable(&folder.path().join("a.ndjson")).set_len(1 << 40).unwrap();
-    let options = IndexOptions { folder: kept.path().into(), bases: Default::default() };
+    let options = IndexOptions {
+        folder: kept.path().into(),
+        bases: Default::default(),
+        cipher: IndexCipher::none().into(),
+    };
     let source = Arc::new(NdjsonFolder::open(folder.path()).unwrap());
     let index = Arc::new(Index::open(source, options).unwrap());
     let (done, end) = std::sync::mpsc::channel();
