@@ -6,7 +6,7 @@ use std::collections::BTreeSet;
 use serde_json::Value;
 
 use super::deeds::{before, breakpoints};
-use crate::support::{Server, Setup, copy_folder, delete, evanesce_command, polling_url, run_to_death};
+use crate::support::{Server, Setup, copy_folder, delete, evanesce_command, get, polling_url, run_to_death};
 
 /// A row: the kill of each process in turn, while the epoch turns.
 macro_rules! turns {
@@ -71,7 +71,8 @@ fn assert_recorded(setup: &Setup, server: &Server, epoch: u64) {
 
 fn left(setup: &Setup) -> BTreeSet<String> {
     let entries = std::fs::read_dir(setup.data_dir().join("keys")).unwrap();
-    entries.map(|entry| entry.unwrap().file_name().into_string().unwrap()).collect()
+    let names = entries.map(|entry| entry.unwrap().file_name().into_string().unwrap());
+    names.filter(|name| name.starts_with("epoch.") || name.starts_with("jobs.")).collect()
 }
 
 fn keys(setup: &Setup, command: &str) -> Value {
@@ -98,4 +99,25 @@ fn p14_a_key_whose_job_was_never_made_is_destroyed_by_the_next_start() {
     let server = setup.start();
     assert_eq!(status(&setup)["live"], 3);
     before().victim.assert_intact(&server);
+}
+
+#[test]
+fn p14_without_the_key_of_their_epoch_exports_wait_for_it_and_deletions_do_not() {
+    let setup = copied();
+    let (key, away) = (setup.data_dir().join("keys/epoch.1"), setup.folder.path().join("away"));
+    std::fs::rename(&key, &away).unwrap();
+    let server = setup.start();
+    let [victim, bystander] = [&before().victim.id, &before().bystander.id];
+    assert_eq!(status(&setup)["unavailable"], 3);
+    assert_eq!(get(&polling_url(&server, bystander)).status, 200, "nothing is decided about it");
+    assert_eq!(delete(&polling_url(&server, victim)).status, 202);
+    server.wait_erased(victim);
+    assert_eq!(setup.receipts()[0]["key"]["epoch"], 1);
+    server.export("$export?_type=Patient");
+    server.kill();
+    std::fs::rename(&away, &key).unwrap();
+    let server = setup.start();
+    before().bystander.assert_intact(&server);
+    assert_eq!(get(&polling_url(&server, victim)).outcome(), (404, "deleted".into()));
+    assert_eq!((&status(&setup)["unavailable"], &status(&setup)["live"]), (&0.into(), &3.into()));
 }

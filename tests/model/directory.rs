@@ -138,8 +138,26 @@ fn sweep_in_place(world: &mut World, flaw: Flaw, stage: u8) -> (&'static str, Th
     }
 }
 
+/// The stage at which a sweep begins, which has two for the key before all others. A name that goes first
+/// does harm to a job without a key only: a key that is gone says the same at the next start.
+pub fn first_stage(is_key_there: bool, flaw: Flaw) -> u8 {
+    let has_key = is_key_there && !matches!(flaw, Flaw::KeepKey | Flaw::NameGoesFirst);
+    if has_key { DESTROY_KEY } else { 1 }
+}
+
+const DESTROY_KEY: u8 = 10;
+
 /// The reaper's sweep, which has its warrant.
 pub fn sweep(world: &mut World, flaw: Flaw, stage: u8) -> (&'static str, Then) {
+    if stage == DESTROY_KEY {
+        world.destroy_key();
+        let next = if flaw == Flaw::KeyWithoutSync { 1 } else { DESTROY_KEY + 1 };
+        return ("the reaper overwrites the key", At(next));
+    }
+    if stage > DESTROY_KEY {
+        world.key.sync();
+        return ("the destruction of the key is synced", At(1));
+    }
     if world.is_immovable {
         return sweep_in_place(world, flaw, stage);
     }
@@ -204,6 +222,10 @@ pub fn sweep_early(world: &mut World, flaw: Flaw, stage: u8) -> (&'static str, T
         }
         0 => ("there is a warrant for the names of a stuck writer", At(1)),
         1 => {
+            if flaw == Flaw::KeyGoesEarly {
+                world.destroy_key();
+                world.key.sync();
+            }
             if world.place.seen == Place::Trash {
                 world.unlink_all();
                 world.place.seen = Place::Gone;

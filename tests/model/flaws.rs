@@ -83,6 +83,16 @@ pub enum Flaw {
     NameGoesFirst,
     /// The name in `trash/` goes before it is durable that the directory is gone.
     EraseInPlaceWithoutSync,
+    /// A sweep leaves the key.
+    KeepKey,
+    /// The first name goes before it is durable that the key is destroyed.
+    KeyWithoutSync,
+    /// The key goes with the names of a stuck writer.
+    KeyGoesEarly,
+    /// The key of a job goes although an operator holds it.
+    DestroyHeldKey,
+    /// A start does not ask for keys.
+    IgnoreKeys,
     /// A start does not hear the audit log.
     IgnoreAudit,
     /// The audit log tells of a mark that is not durable yet.

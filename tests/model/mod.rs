@@ -1,8 +1,8 @@
 //! An exhaustive model of one job's life. It drives the real `job::life::Life`, the real table of
 //! the reconcile, the real book of holds, the real queue of sweeps and the real order of the
 //! committer, explores every interleaving of what clients, writers, the store, the reaper, an
-//! operator, a restart and misfortune may do within a scope, and checks the promises P1-P6, P8, P9
-//! and P11 in every state.
+//! operator, a restart and misfortune may do within a scope, and checks the promises P1-P6, P8, P9,
+//! P11 and P14 in every state.
 //!
 //! Read `world.rs` and `process.rs` (what there is), `scopes.rs` (where a search begins), `steps.rs`
 //! (what can happen), `actor.rs`, `tasks.rs` and `directory.rs` (what an action does), `export.rs`,
@@ -397,4 +397,30 @@ fn a_start_that_does_not_hear_the_audit_log_shows_what_a_backup_brings_back() {
 #[test]
 fn an_audit_log_that_is_told_too_early_ends_a_job_that_nobody_deleted() {
     breaks(RESTORED, Flaw::AuditBeforeDurable, &[Promise::NothingUnasked]);
+}
+
+#[test]
+fn p14_a_sweep_that_leaves_the_key_erases_nothing() {
+    breaks(ENDING, Flaw::KeepKey, &[Promise::KeyGoneFirst]);
+}
+
+#[test]
+fn p14_a_key_whose_destruction_is_not_synced_comes_back() {
+    breaks(ENDING, Flaw::KeyWithoutSync, &[Promise::KeyGoneFirst]);
+}
+
+#[test]
+fn p14_a_key_that_goes_with_the_names_of_a_stuck_writer_is_in_use() {
+    breaks(HELD_EXPORT, Flaw::KeyGoesEarly, &[Promise::KeyNotInUse]);
+}
+
+#[test]
+fn p14_a_key_is_held_with_its_job() {
+    breaks(HELD, Flaw::DestroyHeldKey, &[Promise::HeldStays]);
+}
+
+#[test]
+fn p14_a_start_that_does_not_ask_for_keys_serves_what_a_backup_brings_back() {
+    breaks(RESTORED, Flaw::IgnoreKeys, &[Promise::ServedHasKey]);
+    breaks(RESTORED, Flaw::IgnoreKeys, &[Promise::ShownStays]);
 }

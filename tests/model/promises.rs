@@ -25,6 +25,9 @@ pub enum Promise {
     NothingUnasked,
     HeldStays,
     UsersWaitedFor,
+    KeyGoneFirst,
+    KeyNotInUse,
+    ServedHasKey,
     HonestExpiry,
     ExpiryWaits,
     WholeOrFailed,
@@ -38,7 +41,7 @@ pub enum Promise {
 use Promise::*;
 
 impl Promise {
-    pub const ALL: [Self; 21] = [
+    pub const ALL: [Self; 24] = [
         AcknowledgedIsDurable,
         MarkedTwice,
         AcceptedIsDurable,
@@ -54,6 +57,9 @@ impl Promise {
         NothingUnasked,
         HeldStays,
         UsersWaitedFor,
+        KeyGoneFirst,
+        KeyNotInUse,
+        ServedHasKey,
         HonestExpiry,
         ExpiryWaits,
         WholeOrFailed,
@@ -127,6 +133,9 @@ impl Promise {
             },
             HeldStays => !world.hold_broken,
             UsersWaitedFor => !world.readers_forgotten,
+            KeyGoneFirst => !is_erased(world) || world.key == Cached::durable(false),
+            KeyNotInUse => !world.key_misused,
+            ServedHasKey => view.is_none_or(StateName::is_deleted) || world.key.seen,
             HonestExpiry => reason != Some(MarkReason::Expired) || world.due,
             ExpiryWaits => process.is_none_or(|process| {
                 let cut = matches!(process.download, Download::Cutting(_) | Download::Cut);
@@ -168,6 +177,7 @@ fn joined(world: &World) -> Option<StateName> {
         job_json: world.job_json.synced,
         receipts: world.receipts.synced.lines,
         audit: world.audit.synced,
+        has_key: world.key.synced,
     }))
 }
 
@@ -231,8 +241,13 @@ impl fmt::Display for Promise {
             NothingLiveLost => "P6: the files of a complete job that nobody marked stay",
             OnlyItsFiles => "P6: a complete job has its sealed files and no others",
             NothingUnasked => "P6: no job is taken for lost that is there",
-            HeldStays => "no file is unlinked from when a hold or a pause is answered to its end",
+            HeldStays => {
+                "no file is unlinked and no key destroyed from when a hold or a pause is answered to its end"
+            }
             UsersWaitedFor => "P4: no swept name is that of a file that somebody still uses",
+            KeyGoneFirst => "P14: once erased, the key is destroyed and does not come back",
+            KeyNotInUse => "P14: no key is destroyed while somebody writes or reads with it",
+            ServedHasKey => "P14: no job is shown as there whose key is gone",
             HonestExpiry => "P8: nothing expires before its time",
             ExpiryWaits => "P8: an expiry lets open downloads finish",
             WholeOrFailed => "a download is whole, or is seen to fail, or is 404",

@@ -9,6 +9,7 @@ use evanesce::job::SweepCounts;
 use evanesce::job::life::Input;
 
 use super::actor::{feed, job};
+use super::directory::first_stage;
 use super::flaws::Flaw;
 use super::process::*;
 use super::world::*;
@@ -26,6 +27,11 @@ pub fn asked(world: &mut World, flaw: Flaw) {
 /// The reaper begins what may be swept now. Only this begins a sweep, and it is called when the
 /// real reaper does.
 fn sweep_next(world: &mut World, flaw: Flaw) {
+    let stage = first_stage(world.key.seen, flaw);
+    if flaw == Flaw::DestroyHeldKey {
+        world.destroy_key();
+        world.key.sync();
+    }
     let process = world.running();
     let book = &mut process.book;
     let grant = |job| match book.grant(job) {
@@ -34,7 +40,7 @@ fn sweep_next(world: &mut World, flaw: Flaw) {
         granted => granted,
     };
     if let NextSweep::Sweep(_) = process.queue.next(*NOW, 0, grant) {
-        process.begin(Doing { stage: 1, ..Doing::new(Work::Sweep) });
+        process.begin(Doing { stage, ..Doing::new(Work::Sweep) });
     }
 }
 

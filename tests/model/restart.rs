@@ -46,8 +46,9 @@ pub fn crashes(world: &World) -> Vec<Next<World>> {
         !after.receipts.is_synced(),
         !after.stand_in.is_synced(),
         !after.audit.is_synced(),
+        !after.key.is_synced(),
     ];
-    let unsynced = (0..6).fold(0, |all, bit| all | u8::from(unsynced[bit]) << bit);
+    let unsynced = (0..7).fold(0, |all, bit| all | u8::from(unsynced[bit]) << bit);
     let mut crashes = vec![("SIGKILL, or a failed fsync", after.clone())];
     // sled keeps part of its log in memory, so SIGKILL may lose it or not; the kernel keeps the rest.
     if unsynced & 1 != 0 {
@@ -76,6 +77,9 @@ pub fn crashes(world: &World) -> Vec<Next<World>> {
         if lost(32) {
             dark.audit.lose();
         }
+        if lost(64) {
+            dark.key.lose();
+        }
         sync_all(&mut dark);
         crashes.push(("power loss", dark));
     }
@@ -88,6 +92,7 @@ fn sync_all(world: &mut World) {
     world.sync_names();
     world.receipts.sync();
     world.audit.sync();
+    world.key.sync();
 }
 
 /// The next process starts.
@@ -125,9 +130,9 @@ pub fn unlucky_restarts(world: &World, flaw: Flaw) -> Vec<Next<World>> {
     });
     let restored = start(world, flaw, |next| {
         next.luck.restores = next.luck.restores.checked_sub(1)?;
-        // What its log has not got to the disk nobody remembers.
+        // What neither its log nor its keys have got to the disk nobody remembers.
         let is_shown_deleted = next.shown.is_some_and(StateName::is_deleted);
-        (next.audit.seen || !is_shown_deleted).then_some(())?;
+        (next.audit.seen || !next.key.seen || !is_shown_deleted).then_some(())?;
         next.restore();
         Some("restart: an older copy of the data directory was put in its place")
     });
@@ -165,12 +170,16 @@ pub struct Remains {
     pub job_json: Option<StateName>,
     pub receipts: u8,
     pub audit: bool,
+    pub has_key: bool,
 }
 
 /// What store, disk, receipts and audit log say of the job.
 pub fn testimony(remains: Remains) -> JobTestimony {
-    let Remains { store, place, stand_in, plan, job_json, receipts, audit } = remains;
+    let Remains { store, place, stand_in, plan, job_json, receipts, audit, has_key } = remains;
+    let keyless = !has_key && matches!(place, Place::Building | Place::Ready);
     let building = match (job_json, plan) {
+        // Nothing can be read.
+        _ if keyless => BuildingEvidence::Bare,
         (Some(StateName::Failed), _) => BuildingEvidence::Failed,
         (_, 0) => BuildingEvidence::Bare,
         _ => BuildingEvidence::Planned,
@@ -185,7 +194,7 @@ pub fn testimony(remains: Remains) -> JobTestimony {
         // It is asked only what nobody else remembers.
         audit: audit && !is_deleted && receipts == 0,
         unvouched: false,
-        keyless: false,
+        keyless,
     }
 }
 
@@ -209,6 +218,7 @@ fn join(world: &mut World, flaw: Flaw, moves: bool) {
         job_json: world.job_json.seen,
         receipts,
         audit: world.audit.seen && flaw != Flaw::IgnoreAudit,
+        has_key: world.key.seen || flaw == Flaw::IgnoreKeys,
     });
     let cure = testimony.cure();
     let recorded = match cure {
@@ -221,7 +231,8 @@ fn join(world: &mut World, flaw: Flaw, moves: bool) {
         }
         JoinCure::MarkLost => Some(Record::marked(MarkReason::Lost)),
         JoinCure::Erase if testimony.store != Some(StateName::Marked) => {
-            Some(Record::marked(MarkReason::Recovered))
+            let reason = if testimony.keyless { MarkReason::Lost } else { MarkReason::Recovered };
+            Some(Record::marked(reason))
         }
         JoinCure::Bury => Some(Record::new(StateName::Erased)),
         JoinCure::Nothing | JoinCure::Watch | JoinCure::MoveToReady | JoinCure::Erase => stored,
@@ -245,6 +256,10 @@ fn join(world: &mut World, flaw: Flaw, moves: bool) {
             world.stand_in = Cached::durable(false);
         }
         _ => {}
+    }
+    if recorded.is_none() && !world.has_directory() {
+        // A key that nobody knows.
+        world.key = Cached::durable(false);
     }
     let mut process = Process::new(recorded);
     process.book = HoldBook::new((world.hold == Hold::Yes).then(job), world.pause == Hold::Yes);

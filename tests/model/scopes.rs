@@ -167,7 +167,8 @@ pub const IN_PLACE: Scope = Scope {
     ..QUIET
 };
 
-/// A complete job that is deleted, and of which a backup brings everything back but the audit log.
+/// A complete job that is deleted, and of which a backup brings everything back but the audit log and
+/// the keys.
 pub const RESTORED: Scope = Scope {
     name: "restored",
     deletes: 2,
@@ -245,6 +246,7 @@ impl Scope {
             parts: [if complete { Part::SEALED } else { Part::OPEN }; 2],
             job_json: Cached::durable(complete.then_some(StateName::Complete)),
             receipts: Cached::durable(Receipts { lines: 0, torn: false, broken: false }),
+            key: Cached::durable(self.begins != Begins::BeforeKickoff),
             process: Some(process),
             kickoff,
             answers: [Answer::Unsent; 3],
@@ -255,6 +257,7 @@ impl Scope {
             pause: Hold::No,
             hold_broken: false,
             readers_forgotten: false,
+            key_misused: false,
             kept_stale: false,
             disk_was_full: false,
             partial: self.partial,

@@ -28,6 +28,9 @@ impl fmt::Display for World {
         if let Some(says) = self.job_json.seen {
             write!(f, " job.json({says}){}", star(self.job_json.is_synced()))?;
         }
+        if !self.key.seen {
+            write!(f, "; no key{}", star(self.key.is_synced()))?;
+        }
         write!(f, "; receipts {}{}", self.receipts.seen.lines, star(self.receipts.is_synced()))?;
         match &self.process {
             Some(process) => {

@@ -114,6 +114,8 @@ pub const PLAN: PlanShape = PlanShape { parts: 2, transaction_time: Timestamp::U
 fn next_step(world: &mut World, flaw: Flaw, doing: &Doing) -> Option<(&'static str, Then)> {
     Some(match (doing.work, doing.stage) {
         (Work::Create, 0) => {
+            // It is durable before there is a directory.
+            world.key = Cached::durable(true);
             world.place.seen = Place::Building;
             ("the job's directory is made", At(1))
         }

@@ -201,6 +201,8 @@ pub struct World {
     /// `job.json`: the state that it says the record is going to have.
     pub job_json: Cached<Option<StateName>>,
     pub receipts: Cached<Receipts>,
+    /// The key that everything in the directory is encrypted with is there.
+    pub key: Cached<bool>,
     pub process: Option<Process>,
     pub kickoff: Kickoff,
     /// Of two DELETEs, and of the first one sent again.
@@ -218,6 +220,8 @@ pub struct World {
     pub hold_broken: bool,
     /// Names were unlinked while somebody had the file open who should have been waited for.
     pub readers_forgotten: bool,
+    /// The key was destroyed while somebody wrote or read with it.
+    pub key_misused: bool,
     /// Files of an attempt stay, for an operator held them.
     pub kept_stale: bool,
     /// A mark found no room.
@@ -302,6 +306,15 @@ impl World {
         }
     }
 
+    /// Overwrites the key.
+    pub fn destroy_key(&mut self) {
+        let is_there = self.key.seen;
+        self.note_unlinked(is_there);
+        let reading = self.process.as_ref().is_some_and(|process| process.download.has_file());
+        self.key_misused |= is_there && (reading || !self.writers_out());
+        self.key.seen = false;
+    }
+
     fn note_unlinked(&mut self, is_any: bool) {
         let forbidden = self.hold == Hold::Yes || self.pause == Hold::Yes;
         self.hold_broken |= forbidden && is_any && !self.vandalized;
@@ -370,7 +383,7 @@ impl World {
         }
     }
 
-    /// Everything but the audit log is as it was when the job was complete.
+    /// Everything but the audit log and the keys is as it was when the job was complete.
     pub fn restore(&mut self) {
         self.store = Logged::durable(Some(Record::new(StateName::Complete)));
         self.place = Cached::durable(Place::Ready);
