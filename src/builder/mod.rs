@@ -24,7 +24,7 @@ use crate::files::encrypted::{EncryptedFiles, NewFiles};
 use crate::files::modes::close_folder;
 use crate::files::{CommitRoom, Files, FilesError, LocalFiles};
 use crate::hooks::Hooks;
-use crate::job::{JobId, TenantId};
+use crate::job::{JobId, StateName, TenantId};
 use crate::keys;
 use crate::lock::DirLock;
 use crate::receipts::{HeadWitness, ReceiptChain, ReceiptFile};
@@ -285,7 +285,9 @@ impl Builder {
             audit.record(audit::AuditedEvent::of_receipt(entry, head));
         }
         let on_disk = files.inventory()?;
-        let known: HashSet<_> = joined.jobs.iter().map(|job| job.record.id).collect();
+        // An older file of keys may have those of erased jobs.
+        let left = joined.jobs.iter().filter(|job| job.record.state.name() != StateName::Erased);
+        let known: HashSet<_> = left.map(|job| job.record.id).collect();
         let places = [&on_disk.building, &on_disk.ready, &on_disk.trash];
         let is_known = |job| known.contains(&job) || places.iter().any(|jobs| jobs.contains(&job));
         let unknown = keys.destroy_unknown(is_known)?;
