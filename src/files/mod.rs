@@ -131,6 +131,7 @@ impl FilesError {
     }
 
     /// Returns whether the key that is needed is not there.
+    #[cfg(any(test, feature = "cli"))]
     pub(crate) fn is_locked(&self) -> bool {
         self.source.get_ref().is_some_and(|cause| cause.is::<encrypted::KeyNotThere>())
     }
