@@ -23,7 +23,10 @@ fn file_of(modules: &[&str]) -> PathBuf {
     let is_unit = modules.last() == Some(&"tests");
     let (folder, modules) = if is_unit { ("src", &modules[..modules.len() - 1]) } else { ("tests", modules) };
     let path = modules.iter().fold(root.join(folder), |path, module| path.join(module));
-    let file = path.with_extension("rs");
+    let (file, tests) = (path.with_extension("rs"), path.join("tests.rs"));
+    if is_unit && tests.exists() {
+        return tests;
+    }
     if file.exists() { file } else { path.join("mod.rs") }
 }
 

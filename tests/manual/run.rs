@@ -48,8 +48,8 @@ impl CodeBlock {
                 reason.map(BlockUse::Skip).ok_or_else(|| format!("{word}: it is not one of {SKIP_REASONS:?}"))
             }
             [
-                "rust" | "rust,ignore" | "text" | "console" | "json" | "toml" | "yaml" | "ini" | "nginx"
-                | "http" | "dockerfile",
+                "rust" | "rust,ignore" | "text" | "console" | "json" | "python" | "toml" | "yaml" | "ini"
+                | "nginx" | "http" | "dockerfile",
             ] => Ok(BlockUse::Show),
             _ => Err("its info string is none of those that are known".into()),
         }

@@ -5,7 +5,7 @@ use serde_json::Value;
 use super::{order, refused};
 use crate::support::{
     Exported, Server, Setup, assert_hidden, assert_only_its_receipt_is_left, delete, eventually, get, job_id,
-    polling_url,
+    polling_url, read_stored,
 };
 
 fn status(server: &Server) -> Value {
@@ -92,7 +92,7 @@ fn a_job_under_a_hold_keeps_its_files_when_it_is_deleted_until_it_is_released() 
     assert_hidden(&server, &job.id, &job.files);
     let trash = setup.data_dir().join("trash").join(&job.id);
     for (name, bytes) in &job.files {
-        assert_eq!(std::fs::read(trash.join(name)).unwrap(), *bytes, "{name}");
+        assert_eq!(read_stored(&trash.join(name)).unwrap(), *bytes, "{name}");
     }
     // Others go on as ever.
     let (other, _) = server.export("$export?_type=Goal");

@@ -84,7 +84,9 @@ pub fn at_start(
         if !matches!(cure, JoinCure::Nothing) {
             tracing::info!(%job, ?testimony, ?cure, "the witnesses of a job differ and are joined");
         }
-        let reason = if testimony.keyless { MarkReason::Lost } else { MarkReason::Recovered };
+        // A name in `trash/` tells of a deletion that had destroyed the key itself.
+        let is_lost = testimony.keyless && !testimony.trash;
+        let reason = if is_lost { MarkReason::Lost } else { MarkReason::Recovered };
         let woken = join.apply(job, cure, reason, stored.get(&job))?;
         awake.extend(woken.then_some(job));
     }
