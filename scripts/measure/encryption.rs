@@ -120,10 +120,10 @@ fn deletions(args: &Args) {
     let jobs = servers.each_ref().map(|server| server.exports("?_type=Location", rounds));
     let agent = ureq::agent();
     let mut times = [Vec::new(), Vec::new()];
-    for round in 0..rounds {
-        for n in 0..2 {
-            times[n].push(delete(&agent, &jobs[n][round]));
-            servers[n].receipt(&jobs[n][round]);
+    for pair in jobs[0].iter().zip(&jobs[1]) {
+        for ((server, times), polling) in servers.iter().zip(&mut times).zip([pair.0, pair.1]) {
+            times.push(delete(&agent, polling));
+            server.receipt(polling);
         }
     }
     print("DELETE to 202, one at a time", times, rounds, 0.0);

@@ -120,7 +120,7 @@ pub fn each_part(path: &Path, mut visit: impl FnMut(u64, &[u8], usize)) {
 #[test]
 fn a_marker_and_any_47_bytes_of_a_line_are_found_wherever_they_stand() {
     let line: Vec<u8> = (0..200_u32).map(|n| (n * 7 % 251) as u8).collect();
-    let needles = Needles::new(&[("marker", "a marker")], &[line.clone()], &line[150..]);
+    let needles = Needles::new(&[("marker", "a marker")], std::slice::from_ref(&line), &line[150..]);
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("raw");
     for at in [0, 1, 15, 16, PART - 47, PART - 9, PART - 1, PART, PART + 100] {
