@@ -51,8 +51,7 @@ fn written<'a>(writes: impl IntoIterator<Item = &'a [u8]>) -> (Vec<u8>, Vec<usiz
     let mut sink = EncryptingSink::new(Box::new(memory.clone()), &key(), job(), NAME).unwrap();
     writes.into_iter().for_each(|bytes| sink.write_all(bytes).unwrap());
     sink.finish().unwrap();
-    let written = memory.0.lock().clone();
-    written
+    memory.0.lock().clone()
 }
 
 /// The lengths around the borders of frames.
